@@ -1,0 +1,188 @@
+"""The spec and status of a Flow: a graph of typed nodes. What it means is decided by the flow layer."""
+
+from typing import Annotated, Any, Literal
+
+from pydantic import ConfigDict, Field
+
+from chaingraph_crds import limits
+from chaingraph_crds.conditions import Condition
+from chaingraph_crds.model import ApiModel, StatusModel, kubernetes, rule, validations
+
+IDENTIFIER_PATTERN = r"^[A-Za-z_][A-Za-z0-9_-]*$"
+"""Of node ids, inputs and outputs: no dots, so that `node.port` has one reading."""
+TYPE_PATTERN = r"^[A-Za-z][A-Za-z0-9_.-]*$"
+ENDPOINT_PATTERN = r"^[A-Za-z_][A-Za-z0-9_-]*\.[^.\s][^\s]*$"
+"""`node.port` and whatever path follows; the path's own form is the flow layer's to check."""
+INPUTS_NODE_ID = "inputs"
+"""The reserved node id by which edges take the flow's own inputs."""
+
+Identifier = Annotated[str, Field(min_length=1, max_length=limits.MAX_IDENTIFIER, pattern=IDENTIFIER_PATTERN)]
+Endpoint = Annotated[str, Field(min_length=3, max_length=limits.MAX_ENDPOINT, pattern=ENDPOINT_PATTERN)]
+
+InputType = Literal["string", "number", "boolean", "array", "object", "any"]
+
+
+class FlowInput(ApiModel):
+    """A value that every Execution of the Flow may or must bring."""
+
+    name: Identifier = Field(description="Name of the input. Edges take its value from `inputs.NAME`.")
+    type: InputType = Field(
+        default="any",
+        description="Type that a given value must have; `any` takes every value.",
+    )
+    required: bool = Field(
+        default=False,
+        description="Whether an Execution without this input is refused. A default makes this moot.",
+    )
+    default: Any = Field(
+        default=None,
+        description="Value of the input when an Execution does not give it. "
+        "Any JSON value of the input's type.",
+    )
+    description: str = Field(
+        default="",
+        description="What the input is for, in words.",
+        max_length=limits.MAX_DESCRIPTION,
+    )
+
+
+class FlowOutput(ApiModel):
+    """A value of the graph that becomes a result of the Execution."""
+
+    name: Identifier = Field(description="Name of the output in the Execution's `status.outputs`.")
+    from_: Endpoint = Field(
+        alias="from",
+        description="Where the value comes from: `node.port`, or deeper, as `fetch.response.items[0].name`.",
+    )
+    description: str = Field(
+        default="",
+        description="What the output tells, in words.",
+        max_length=limits.MAX_DESCRIPTION,
+    )
+
+
+class NodeRetry(ApiModel):
+    """How often, and after which waits, a node that failed is run again before its failure counts."""
+
+    max_attempts: int = Field(
+        default=3, ge=1, le=20, description="Attempts in all, the first one included; 1 means no retry."
+    )
+    backoff_seconds: float = Field(
+        default=1,
+        ge=0,
+        le=3600,
+        description="Wait before the second attempt, in seconds. It doubles with every further attempt.",
+    )
+    max_backoff_seconds: float = Field(
+        default=60, ge=0, le=86400, description="Longest wait between two attempts, in seconds."
+    )
+
+
+class NodeSpec(ApiModel):
+    """One node of the graph."""
+
+    model_config = ConfigDict(
+        json_schema_extra=validations(
+            rule(
+                f"self.id != '{INPUTS_NODE_ID}'",
+                f"the node id '{INPUTS_NODE_ID}' is reserved for the flow's own inputs: choose another id",
+                field=".id",
+            )
+        )
+    )
+
+    id: Identifier = Field(
+        description="Name of the node, unique in the flow; edges and progress refer to it. "
+        "`inputs` is reserved: it stands for the flow's own inputs.",
+    )
+    type: str = Field(
+        description="Type of the node, as `HTTP`, `Branch` or a team's own `acme.Shout`. "
+        "`chaingraph nodes` lists those that are installed.",
+        min_length=1,
+        max_length=limits.MAX_TYPE,
+        pattern=TYPE_PATTERN,
+    )
+    title: str = Field(default="", description="Name for people.", max_length=limits.MAX_TITLE)
+    inputs: dict[str, Any] = Field(
+        default_factory=dict,
+        description="Fixed values of the node's input ports, by port. "
+        "A port takes its value from here or from an edge, not from both.",
+    )
+    timeout_seconds: int | None = Field(
+        default=None,
+        ge=1,
+        le=limits.MAX_TIMEOUT_SECONDS,
+        description="Longest run of one attempt of this node, in seconds. "
+        "Absent: the Execution's `options.nodeTimeoutSeconds`.",
+    )
+    retry: NodeRetry | None = Field(
+        default=None, description="Runs the node again when it fails. Absent: a failure counts at once."
+    )
+
+
+class EdgeSpec(ApiModel):
+    """One connection: the value of an output port goes to an input port."""
+
+    from_: Endpoint = Field(
+        alias="from",
+        description="Source: `node.port`, a place within its value (`fetch.response.items[0].name`), "
+        "or an input of the flow (`inputs.NAME`).",
+    )
+    to: Endpoint = Field(
+        description="Target: `node.port`, or a place within an object or array port (`tpl.values.city`).",
+    )
+
+
+class FlowSpec(ApiModel):
+    """What a flow is made of: nodes, the edges between them, and what goes in and comes out."""
+
+    description: str = Field(
+        default="", description="What the flow does, in words.", max_length=limits.MAX_DESCRIPTION
+    )
+    inputs: list[FlowInput] = Field(
+        default_factory=list,
+        max_length=limits.MAX_FLOW_INPUTS,
+        description="Values that an Execution brings along in its `spec.inputs`.",
+        json_schema_extra=kubernetes(list_keys=["name"]),
+    )
+    outputs: list[FlowOutput] = Field(
+        default_factory=list,
+        max_length=limits.MAX_FLOW_OUTPUTS,
+        description="Values that an Execution shows in `status.outputs` when it has completed. "
+        "None given: every output port that no edge takes, by node.",
+        json_schema_extra=kubernetes(list_keys=["name"]),
+    )
+    nodes: list[NodeSpec] = Field(
+        min_length=1,
+        max_length=limits.MAX_NODES,
+        description="The nodes of the graph. Their order has no meaning.",
+        json_schema_extra=kubernetes(list_keys=["id"]),
+    )
+    edges: list[EdgeSpec] = Field(
+        default_factory=list,
+        max_length=limits.MAX_EDGES,
+        description="The connections between the nodes. A cycle is refused.",
+        json_schema_extra=kubernetes(list_type="atomic"),
+    )
+
+
+class FlowStatus(StatusModel):
+    """What the operator found out about the Flow."""
+
+    observed_generation: int = Field(
+        default=-1,
+        description="The `metadata.generation` that this status speaks of; "
+        "-1 until the operator has seen the Flow.",
+    )
+    revision: str | None = Field(
+        default=None,
+        max_length=64,
+        description="Hash of the flow's content. An Execution pins the revision that it starts with.",
+    )
+    nodes: int | None = Field(default=None, ge=0, description="Number of nodes.")
+    conditions: list[Condition] = Field(
+        default_factory=list,
+        max_length=limits.MAX_CONDITIONS,
+        description="`Ready` says whether the Flow may be run, and if not, every fault with its path.",
+        json_schema_extra=kubernetes(list_keys=["type"]),
+    )

@@ -1,0 +1,42 @@
+"""Upper bounds of the API's lists and strings.
+
+The API server refuses what is above them, which also keeps the estimated cost of the CEL rules within its
+budget. The operator imports them to shorten what it writes into a status, so that a patch never fails for
+its length.
+"""
+
+from typing import Final
+
+MAX_NODES: Final = 500
+MAX_EDGES: Final = 2000
+MAX_FLOW_INPUTS: Final = 100
+MAX_FLOW_OUTPUTS: Final = 100
+MAX_EVENTS: Final = 100
+MAX_BREAKPOINTS: Final = 100
+
+MAX_IDENTIFIER: Final = 63
+"""Characters of a node id, an input's or an output's name: the length of a Kubernetes label value."""
+MAX_RESOURCE_NAME: Final = 253
+"""Characters of a Kubernetes object's name."""
+MAX_ENDPOINT: Final = 512
+"""Characters of one end of an edge: a node id, a port and a path into its value."""
+MAX_TYPE: Final = 128
+MAX_EVENT_NAME: Final = 128
+MAX_TITLE: Final = 256
+MAX_DESCRIPTION: Final = 4096
+MAX_TOKEN: Final = 128
+MAX_STOP_REASON: Final = 1024
+MAX_TIMEOUT_SECONDS: Final = 604_800
+"""A week: the longest timeout of a node, a flow or a start."""
+MAX_TTL_SECONDS: Final = 315_360_000
+"""Ten years."""
+
+MAX_CONDITIONS: Final = 16
+MAX_CONDITION_MESSAGE: Final = 32_768
+"""The limit of `metav1.Condition.message`."""
+MAX_REASON: Final = 1024
+MAX_ERROR_MESSAGE: Final = 4096
+MAX_CURRENT_NODES: Final = 50
+MAX_CHILD_REFS: Final = 100
+MAX_EXECUTION_ID: Final = 64
+MAX_WORKER: Final = 253

@@ -1,0 +1,128 @@
+"""The base classes of everything in the API, and how a field tells the schema generator what pydantic cannot.
+
+`ApiModel` is for what people write (strict, as the API server is: unknown fields and wrong types are
+errors). `StatusModel` is for what the operator writes and reads back (fields of a newer version are
+ignored, so that an older operator can still read the object).
+"""
+
+import datetime
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Any, Final, Literal, Self
+
+from pydantic import AwareDatetime, BaseModel, ConfigDict, PlainSerializer
+from pydantic.alias_generators import to_camel
+
+IMMUTABLE: Final = "x-chaingraph-immutable"
+"""Field marker: the generator adds the CEL rule to the parent, the reference says so."""
+SCHEMA_DEFAULT: Final = "x-chaingraph-default"
+"""Field marker: the default that the API server fills in where pydantic's own is a factory."""
+
+
+def api_name(name: str) -> str:
+    """A Python field name as Kubernetes spells it: `execution_id` is `executionID`, `child_refs` `childRefs`."""
+    camel = to_camel(name)
+    return camel.removesuffix("Id") + "ID" if camel.endswith("Id") else camel
+
+
+class ApiModel(BaseModel):
+    """A part of a spec: immutable, strictly typed, and without unknown fields, as the API server reads it."""
+
+    model_config = ConfigDict(
+        alias_generator=api_name,
+        populate_by_name=True,
+        frozen=True,
+        extra="forbid",
+        strict=True,
+        use_attribute_docstrings=False,
+    )
+
+    def manifest(self) -> dict[str, Any]:
+        """The part as it stands in a manifest: Kubernetes spelling, JSON values, nothing that is unset."""
+        return self.model_dump(mode="json", by_alias=True, exclude_none=True, exclude_unset=True)
+
+    def complete(self) -> dict[str, Any]:
+        """As `manifest`, with every default written out."""
+        return self.model_dump(mode="json", by_alias=True, exclude_none=True)
+
+
+class StatusModel(BaseModel):
+    """A part of a status. Unknown fields are ignored; enumerations and times are read from their text."""
+
+    model_config = ConfigDict(alias_generator=api_name, populate_by_name=True, frozen=True, extra="ignore")
+
+    def manifest(self) -> dict[str, Any]:
+        """The part as a JSON object for a status patch, without the fields that have no value."""
+        return self.model_dump(mode="json", by_alias=True, exclude_none=True)
+
+    @classmethod
+    def of(cls, status: Mapping[str, Any] | None) -> Self:
+        """The status of an object as read from the API; an object without one has the defaults."""
+        return cls.model_validate(dict(status or {}))
+
+
+def _utc_text(moment: datetime.datetime) -> str:
+    return moment.astimezone(datetime.UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
+
+
+def _utc_text_milliseconds(moment: datetime.datetime) -> str:
+    return moment.astimezone(datetime.UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+Timestamp = Annotated[AwareDatetime, PlainSerializer(_utc_text, return_type=str, when_used="json")]
+"""A moment with its zone; written as RFC 3339 in UTC with whole seconds, as `metav1.Time`."""
+PreciseTimestamp = Annotated[
+    AwareDatetime, PlainSerializer(_utc_text_milliseconds, return_type=str, when_used="json")
+]
+"""As `Timestamp`, with milliseconds: for what lasts less than a second."""
+
+
+def kubernetes(
+    *,
+    immutable: bool = False,
+    list_type: Literal["atomic", "set"] | None = None,
+    list_keys: Sequence[str] = (),
+    default: Any = None,
+) -> dict[str, Any]:
+    """The `json_schema_extra` of a field.
+
+    Args:
+        immutable: The field cannot be added, changed or removed after creation.
+        list_type: `x-kubernetes-list-type` of a list without keys.
+        list_keys: The fields that name an item: the list is then a `map` to server-side apply, and the API
+            server refuses two items of one name.
+        default: What the API server fills in when the field is absent.
+    """
+    extra: dict[str, Any] = {}
+    if immutable:
+        extra[IMMUTABLE] = True
+    if list_keys:
+        extra |= {"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": list(list_keys)}
+    elif list_type:
+        extra["x-kubernetes-list-type"] = list_type
+    if default is not None:
+        extra[SCHEMA_DEFAULT] = default
+    return extra
+
+
+def rule(
+    expression: str,
+    message: str,
+    *,
+    field: str | None = None,
+    reason: Literal["FieldValueInvalid", "FieldValueForbidden", "FieldValueRequired"] = "FieldValueInvalid",
+) -> dict[str, str]:
+    """One CEL rule of `x-kubernetes-validations`.
+
+    Args:
+        expression: The rule; `self` is the object that it stands on, `oldSelf` makes it a transition rule.
+        message: What was wrong and what would be right.
+        field: The child that the error names, as `.stop`; the object itself when absent.
+        reason: The machine-readable cause in the API server's answer.
+    """
+    built = {"rule": expression, "message": message, "reason": reason}
+    return built if field is None else built | {"fieldPath": field}
+
+
+def validations(*rules: Mapping[str, str]) -> dict[str, Any]:
+    """The `json_schema_extra` of a model that carries CEL rules."""
+    return {"x-kubernetes-validations": [dict(item) for item in rules]}

@@ -1,0 +1,139 @@
+"""The statements on DBOS's own tables, run inside our transactions. Called by `creation`, `stopping` and `recovery`.
+
+DBOS is pinned to 3.4: `enqueue_workflow` and `send_message` are its public SQL functions; the two UPDATEs follow its
+`cancel_workflows` and the guarded statement that hands a dead executor's work back. The store's tests run them
+against the real DBOS.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Final
+
+from psycopg.types.json import Json
+
+from chaingraph_store.ids import ExecutionId, WorkflowId, hold_workflow_id
+from chaingraph_store.ledger import Connection
+
+RUN_WORKFLOW: Final = "run_execution"
+"""DBOS name of the workflow that runs an attempt."""
+HOLD_WORKFLOW: Final = "hold_execution"
+"""DBOS name of the small workflow that waits for START_SIGNAL."""
+RUN_QUEUE: Final = "chaingraph-executions"
+"""The queue an execution runs on when its spec names none."""
+HOLD_QUEUE: Final = "chaingraph-held"
+"""The queue without limits on which executions wait for their START_SIGNAL, so that waiting holds no run slot."""
+START_TOPIC: Final = "START_SIGNAL"
+TOP_PRIORITY: Final = 1000
+"""The highest `spec.priority`. DBOS takes the lowest number first, people the highest."""
+
+
+async def enqueue_run(
+    connection: Connection,
+    *,
+    workflow: WorkflowId,
+    execution: ExecutionId,
+    attempt: int,
+    queue: str,
+    priority: int,
+    application_name: str,
+) -> None:
+    """Enqueues the attempt. Repeating it attaches to the workflow that is there.
+
+    No version is given: any worker of the latest version may take it, and the claim pins it.
+    """
+    await _enqueue(
+        connection,
+        name=RUN_WORKFLOW,
+        queue=queue,
+        workflow=workflow,
+        arguments=[execution, attempt],
+        priority=TOP_PRIORITY - priority,
+        application_name=application_name,
+    )
+
+
+async def enqueue_hold(
+    connection: Connection, *, execution: ExecutionId, timeout_seconds: int, application_name: str
+) -> None:
+    """Enqueues the wait for START_SIGNAL. Repeating it attaches to the workflow that is there."""
+    await _enqueue(
+        connection,
+        name=HOLD_WORKFLOW,
+        queue=HOLD_QUEUE,
+        workflow=hold_workflow_id(execution),
+        arguments=[execution, timeout_seconds],
+        priority=0,
+        application_name=application_name,
+    )
+
+
+async def _enqueue(
+    connection: Connection,
+    *,
+    name: str,
+    queue: str,
+    workflow: WorkflowId,
+    arguments: Sequence[Any],
+    priority: int,
+    application_name: str,
+) -> None:
+    await connection.execute(
+        "SELECT dbos.enqueue_workflow(workflow_name => %s, queue_name => %s, positional_args => %s::json[],"
+        " workflow_id => %s, priority => %s, application_name => %s)",
+        (name, queue, [Json(value) for value in arguments], workflow, priority, application_name),
+    )
+
+
+async def send_start_signal(connection: Connection, execution: ExecutionId) -> None:
+    """Sends START_SIGNAL to the execution's hold. Its idempotency key makes a repetition harmless."""
+    hold = hold_workflow_id(execution)
+    await connection.execute(
+        "SELECT dbos.send_message(%s, %s::json, %s, %s)",
+        (hold, Json("START"), START_TOPIC, f"{hold}/{START_TOPIC}"),
+    )
+
+
+async def cancel(connection: Connection, workflows: Sequence[WorkflowId]) -> None:
+    """Cancels workflows that have not ended and takes them out of their queues."""
+    await connection.execute(
+        "UPDATE dbos.workflow_status SET status = 'CANCELLED', owner_xid = NULL, queue_name = NULL,"
+        " deduplication_id = NULL, started_at_epoch_ms = NULL,"
+        " updated_at = (extract(epoch FROM now()) * 1000)::bigint,"
+        " completed_at = (extract(epoch FROM now()) * 1000)::bigint"
+        " WHERE workflow_uuid = ANY(%s) AND status NOT IN ('SUCCESS', 'ERROR', 'CANCELLED')",
+        (list(workflows),),
+    )
+
+
+async def hand_back(
+    connection: Connection, *, application_name: str, executors: Sequence[str]
+) -> list[tuple[WorkflowId, str]]:
+    """Puts the pending workflows of these executors back into their queues, for any version.
+
+    The version pin goes too: what carries an attempt on is the journal, and the version may have no worker left.
+
+    Returns:
+        The workflows put back, each with the executor that had it.
+    """
+    cursor = await connection.execute(
+        "WITH lost AS (SELECT workflow_uuid, executor_id FROM dbos.workflow_status"
+        "   WHERE status = 'PENDING' AND application_name = %(app)s AND executor_id = ANY(%(dead)s) FOR UPDATE)"
+        " UPDATE dbos.workflow_status w SET status = 'ENQUEUED', owner_xid = NULL, started_at_epoch_ms = NULL,"
+        "   application_version = NULL, updated_at = (extract(epoch FROM now()) * 1000)::bigint,"
+        "   queue_name = coalesce(w.queue_name, '_dbos_internal_queue')"
+        " FROM lost WHERE w.workflow_uuid = lost.workflow_uuid"
+        " RETURNING w.workflow_uuid, lost.executor_id",
+        {"app": application_name, "dead": list(executors)},
+    )
+    return [(WorkflowId(row[0]), row[1]) for row in await cursor.fetchall()]
+
+
+async def pending_executors(connection: Connection, *, application_name: str) -> set[str]:
+    """The executors that have work claimed, dead or alive."""
+    cursor = await connection.execute(
+        "SELECT DISTINCT executor_id FROM dbos.workflow_status"
+        " WHERE status = 'PENDING' AND application_name = %s AND executor_id IS NOT NULL",
+        (application_name,),
+    )
+    return {row[0] for row in await cursor.fetchall()}

@@ -1,0 +1,39 @@
+"""The exceptions of the store. Callers catch `StoreError`; the subclasses say what to do.
+
+StoreError
+├── SettingsRefused       a connection setting that cannot be right
+├── SchemaOutdated        the database is not migrated: run `chaingraph-worker migrate`
+├── OwnershipLost         somebody else owns the attempt: stop working on it, write nothing more
+└── ConflictingExecution  an id is taken by an execution with another content
+"""
+
+
+class StoreError(Exception):
+    """Base of every error of this package."""
+
+
+class SettingsRefused(StoreError):
+    """A connection setting is unusable. The message names the variable, its value and what would be right."""
+
+
+class SchemaOutdated(StoreError):
+    """The database lacks migrations of this release. Run `chaingraph-worker migrate`, then start again."""
+
+
+class OwnershipLost(StoreError):
+    """A fenced write found another owner epoch, another attempt or an ended execution.
+
+    The writer is a zombie: it must stop the attempt and write nothing more of it.
+    """
+
+    def __init__(self, execution_id: str, epoch: int) -> None:
+        super().__init__(
+            f"execution {execution_id}: owner epoch {epoch} is no longer current; "
+            "the attempt was handed to another worker, stopped or ended, so nothing was written"
+        )
+        self.execution_id = execution_id
+        self.epoch = epoch
+
+
+class ConflictingExecution(StoreError):
+    """An execution id is taken by a row with another content, which deterministic ids rule out."""

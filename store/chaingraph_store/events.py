@@ -1,0 +1,59 @@
+"""The table `events`: the log of an execution, with dense indices from 0 and the announcement at -1.
+
+Written by `creation`, by the fenced flush of `runs` and by `stopping`; read by subscribers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Final
+
+from psycopg.rows import class_row
+from psycopg.types.json import Json
+
+from chaingraph_store.ids import ExecutionId
+from chaingraph_store.ledger import Connection
+
+ANNOUNCEMENT_INDEX: Final = -1
+
+
+@dataclass(frozen=True, slots=True)
+class EventRow:
+    index: int
+    type: str
+    at: datetime
+    data: dict[str, Any]
+
+
+async def announce(connection: Connection, execution: ExecutionId, data: Mapping[str, Any]) -> None:
+    """Writes `execution:created`, the event before all others. Repeating it changes nothing."""
+    await connection.execute(
+        "INSERT INTO chaingraph.events (execution_id, index, type, at, data)"
+        " VALUES (%s, %s, 'execution:created', now(), %s) ON CONFLICT DO NOTHING",
+        (execution, ANNOUNCEMENT_INDEX, Json(data)),
+    )
+
+
+async def append_at(
+    connection: Connection, execution: ExecutionId, index: int, event_type: str, data: Mapping[str, Any]
+) -> None:
+    """Writes one event at an index that the caller took from the execution's row in the same transaction."""
+    await connection.execute(
+        "INSERT INTO chaingraph.events (execution_id, index, type, at, data) VALUES (%s, %s, %s, now(), %s)",
+        (execution, index, event_type, Json(data)),
+    )
+
+
+async def read(
+    connection: Connection, execution: ExecutionId, *, from_index: int = ANNOUNCEMENT_INDEX, limit: int = 1000
+) -> Sequence[EventRow]:
+    """The events from an index on, inclusive, in order."""
+    async with connection.cursor(row_factory=class_row(EventRow)) as cursor:
+        await cursor.execute(
+            "SELECT index, type, at, data FROM chaingraph.events"
+            " WHERE execution_id = %s AND index >= %s ORDER BY index LIMIT %s",
+            (execution, from_index, limit),
+        )
+        return await cursor.fetchall()

@@ -1,0 +1,95 @@
+"""The table `executions`: one row an execution. Read by the operator for the status of resources, and by the CLI."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Final
+
+from psycopg.rows import class_row
+
+from chaingraph_store.ids import ExecutionId, WorkflowId
+from chaingraph_store.ledger import Connection
+
+TERMINAL_PHASES: Final = frozenset({"Completed", "Failed", "Stopped"})
+
+
+@dataclass(frozen=True, slots=True)
+class ExecutionRow:
+    """What the ledger knows of an execution, without its inputs."""
+
+    id: ExecutionId
+    uid: str | None
+    namespace: str
+    name: str
+    flow_name: str
+    flow_revision: str
+    queue: str
+    parent_id: ExecutionId | None
+    root_id: ExecutionId
+    depth: int
+    phase: str
+    attempt: int
+    workflow_id: WorkflowId
+    recoveries: int
+    worker: str
+    lost_worker: str
+    nodes_total: int
+    nodes_completed: int
+    nodes_failed: int
+    nodes_skipped: int
+    nodes_running: int
+    current_nodes: list[str]
+    outputs: dict[str, Any] | None
+    error_node: str
+    error_reason: str
+    error_message: str
+    created_at: datetime
+    started_at: datetime | None
+    finished_at: datetime | None
+    change_seq: int
+
+    @property
+    def ended(self) -> bool:
+        return self.phase in TERMINAL_PHASES
+
+
+_COLUMNS: Final = ", ".join(ExecutionRow.__dataclass_fields__)
+
+
+async def by_id(connection: Connection, execution: ExecutionId) -> ExecutionRow | None:
+    async with connection.cursor(row_factory=class_row(ExecutionRow)) as cursor:
+        await cursor.execute(f"SELECT {_COLUMNS} FROM chaingraph.executions WHERE id = %s", (execution,))  # noqa: S608 our own column names
+        return await cursor.fetchone()
+
+
+async def by_ids(connection: Connection, executions: Sequence[ExecutionId]) -> dict[ExecutionId, ExecutionRow]:
+    async with connection.cursor(row_factory=class_row(ExecutionRow)) as cursor:
+        await cursor.execute(
+            f"SELECT {_COLUMNS} FROM chaingraph.executions WHERE id = ANY(%s)",  # noqa: S608 our own column names
+            (list(executions),),
+        )
+        return {row.id: row for row in await cursor.fetchall()}
+
+
+async def active_resources(
+    connection: Connection, *, namespaces: Sequence[str] | None
+) -> list[tuple[ExecutionId, str, str, str]]:
+    """The executions that have not ended and stand for a resource: id, UID, namespace, name.
+
+    The operator's sweep stops those whose resource is gone. `namespaces` None means all.
+    """
+    cursor = await connection.execute(
+        "SELECT id, uid, namespace, name FROM chaingraph.executions"
+        " WHERE phase NOT IN ('Completed', 'Failed', 'Stopped') AND uid IS NOT NULL"
+        " AND (%(all)s OR namespace = ANY(%(namespaces)s))",
+        {"all": namespaces is None, "namespaces": list(namespaces or ())},
+    )
+    return [(ExecutionId(row[0]), row[1], row[2], row[3]) for row in await cursor.fetchall()]
+
+
+async def count_by_phase(connection: Connection) -> dict[str, int]:
+    """How many executions are in each phase. For the operator's metrics; scans the table, so seldom."""
+    cursor = await connection.execute("SELECT phase, count(*) FROM chaingraph.executions GROUP BY phase")
+    return {row[0]: row[1] for row in await cursor.fetchall()}

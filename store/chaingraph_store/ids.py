@@ -1,0 +1,49 @@
+"""Ids of executions and of their DBOS workflows. Pure; called by the operator and the worker.
+
+An execution's id is derived from the UID of its resource, a child's from its parent's id and the position of the
+emission that made it. So every create, enqueue and spawn can be repeated without a second run.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from typing import NewType
+
+ExecutionId = NewType("ExecutionId", str)
+WorkflowId = NewType("WorkflowId", str)
+
+_PREFIX = "EX"
+_DIGITS = 24
+"""Base32 digits after the prefix: 120 bits."""
+
+
+def execution_id(uid: str) -> ExecutionId:
+    """The id of the execution that the resource with this UID stands for."""
+    return _derive(f"resource/{uid.lower()}")
+
+
+def child_execution_id(parent: ExecutionId, emission: int) -> ExecutionId:
+    """The id of the child that the parent's emission number `emission` (from 0) makes."""
+    return _derive(f"child/{parent}/{emission}")
+
+
+def workflow_id(execution: ExecutionId, attempt: int) -> WorkflowId:
+    """The DBOS workflow of an attempt: the execution's id for the first, with a suffix `-N` for later ones.
+
+    Raises:
+        ValueError: `attempt` is below 1.
+    """
+    if attempt < 1:
+        raise ValueError(f"attempt {attempt}: attempts count from 1")
+    return WorkflowId(execution if attempt == 1 else f"{execution}-{attempt}")
+
+
+def hold_workflow_id(execution: ExecutionId) -> WorkflowId:
+    """The DBOS workflow that waits for an execution's START_SIGNAL."""
+    return WorkflowId(f"{execution}-hold")
+
+
+def _derive(seed: str) -> ExecutionId:
+    digest = hashlib.sha256(f"chaingraph.dev/{seed}".encode()).digest()
+    return ExecutionId(_PREFIX + base64.b32encode(digest).decode("ascii")[:_DIGITS])

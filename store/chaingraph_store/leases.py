@@ -1,0 +1,163 @@
+"""The tables `workers` and `catalogues`: who runs executions, until when it may, and which nodes it has.
+
+A worker publishes its catalogue, takes a lease and renews it; the operator reads which leases have run out. The
+database's clock alone decides, and an expired lease cannot be renewed: the worker has to exit.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from psycopg.rows import class_row
+from psycopg.types.json import Json
+
+from chaingraph_store.ledger import CATALOGUES, Connection
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerRow:
+    executor_id: str
+    application_version: str
+    host: str
+    pod: str
+    queues: list[str]
+    concurrency: int
+    catalogue_hash: str
+    started_at: datetime
+    renewed_at: datetime
+    expires_at: datetime
+    draining: bool
+    alive: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NewLease:
+    """What a worker says of itself. `seconds`: how long the lease holds without renewal."""
+
+    executor_id: str
+    application_name: str
+    application_version: str
+    host: str
+    pod: str
+    queues: Sequence[str]
+    concurrency: int
+    catalogue_hash: str
+    catalogue: Mapping[str, Any]
+    seconds: float
+
+
+async def take(connection: Connection, lease: NewLease) -> None:
+    """Publishes the worker's catalogue and takes its lease, inside the caller's transaction.
+
+    Before the worker claims any work: an executor without a lease counts as lost.
+    """
+    cursor = await connection.execute(
+        "INSERT INTO chaingraph.catalogues (hash, catalogue) VALUES (%s, %s) ON CONFLICT (hash) DO NOTHING",
+        (lease.catalogue_hash, Json(lease.catalogue)),
+    )
+    await connection.execute(
+        "INSERT INTO chaingraph.workers (executor_id, application_name, application_version, host, pod, queues,"
+        " concurrency, catalogue_hash, expires_at)"
+        " VALUES (%s, %s, %s, %s, %s, %s, %s, %s, now() + make_interval(secs => %s))",
+        (
+            lease.executor_id,
+            lease.application_name,
+            lease.application_version,
+            lease.host,
+            lease.pod,
+            list(lease.queues),
+            lease.concurrency,
+            lease.catalogue_hash,
+            lease.seconds,
+        ),
+    )
+    if cursor.rowcount == 1 or await _is_only_holder(connection, lease):
+        await connection.execute("SELECT pg_notify(%s, %s)", (CATALOGUES, lease.catalogue_hash))
+
+
+async def _is_only_holder(connection: Connection, lease: NewLease) -> bool:
+    """Whether no other live worker has this catalogue, so that the operator's view of it changes."""
+    cursor = await connection.execute(
+        "SELECT NOT EXISTS (SELECT 1 FROM chaingraph.workers"
+        " WHERE catalogue_hash = %s AND executor_id <> %s AND expires_at > now())",
+        (lease.catalogue_hash, lease.executor_id),
+    )
+    row = await cursor.fetchone()
+    return row is not None and bool(row[0])
+
+
+async def renew(connection: Connection, executor_id: str, *, seconds: float) -> bool:
+    """Renews a lease that has not run out.
+
+    Returns:
+        False when it has, or was released: the worker must exit.
+    """
+    cursor = await connection.execute(
+        "UPDATE chaingraph.workers SET renewed_at = now(), expires_at = now() + make_interval(secs => %s)"
+        " WHERE executor_id = %s AND expires_at > now()",
+        (seconds, executor_id),
+    )
+    return cursor.rowcount == 1
+
+
+async def drain(connection: Connection, executor_id: str) -> None:
+    """Marks a worker as draining: it takes no new work."""
+    await connection.execute("UPDATE chaingraph.workers SET draining = true WHERE executor_id = %s", (executor_id,))
+
+
+async def release(connection: Connection, executor_id: str) -> None:
+    """Ends a worker's lease now. Its row stays as the last holder of its catalogue until it is forgotten."""
+    await connection.execute(
+        "UPDATE chaingraph.workers SET expires_at = least(expires_at, now()) WHERE executor_id = %s",
+        (executor_id,),
+    )
+
+
+async def all_workers(connection: Connection) -> list[WorkerRow]:
+    """Every worker that is remembered, newest first, dead ones included."""
+    async with connection.cursor(row_factory=class_row(WorkerRow)) as cursor:
+        await cursor.execute(
+            "SELECT executor_id, application_version, host, pod, queues, concurrency, catalogue_hash, started_at,"
+            " renewed_at, expires_at, draining, expires_at > now() AS alive"
+            " FROM chaingraph.workers ORDER BY started_at DESC, executor_id"
+        )
+        return await cursor.fetchall()
+
+
+async def catalogues_in_force(connection: Connection) -> list[dict[str, Any]]:
+    """The catalogues of the live workers; where none lives, that of the one seen last.
+
+    So a Flow stays valid while its workers are being replaced.
+    """
+    cursor = await connection.execute(
+        "WITH live AS (SELECT DISTINCT catalogue_hash FROM chaingraph.workers WHERE expires_at > now()),"
+        " last AS (SELECT catalogue_hash FROM chaingraph.workers ORDER BY renewed_at DESC LIMIT 1)"
+        " SELECT c.catalogue FROM chaingraph.catalogues c WHERE c.hash IN (SELECT catalogue_hash FROM live)"
+        " OR (NOT EXISTS (SELECT 1 FROM live) AND c.hash IN (SELECT catalogue_hash FROM last)) ORDER BY c.hash"
+    )
+    return [row[0] for row in await cursor.fetchall()]
+
+
+async def served_queues(connection: Connection) -> set[str]:
+    """The queues that some live worker takes from."""
+    cursor = await connection.execute(
+        "SELECT DISTINCT unnest(queues) FROM chaingraph.workers WHERE expires_at > now() AND NOT draining"
+    )
+    return {row[0] for row in await cursor.fetchall()}
+
+
+async def forget_dead(connection: Connection, *, after_seconds: float, keep: int = 1) -> int:
+    """Forgets workers dead for longer than `after_seconds`, but for the `keep` seen last.
+
+    Returns:
+        How many were forgotten.
+    """
+    cursor = await connection.execute(
+        "DELETE FROM chaingraph.workers WHERE expires_at < now() - make_interval(secs => %s) AND executor_id NOT IN"
+        " (SELECT executor_id FROM chaingraph.workers ORDER BY renewed_at DESC LIMIT %s)",
+        (after_seconds, keep),
+    )
+    return cursor.rowcount

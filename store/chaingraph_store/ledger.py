@@ -1,0 +1,121 @@
+"""The connection pool of a process and the notifications it listens to. Opened by the worker's and the operator's main."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from typing import Any, LiteralString
+
+import orjson
+import psycopg
+from psycopg import AsyncConnection
+from psycopg.conninfo import conninfo_to_dict
+from psycopg.types.json import set_json_dumps, set_json_loads
+from psycopg_pool import AsyncConnectionPool
+
+from chaingraph_store.errors import SettingsRefused
+
+Connection = AsyncConnection[tuple[Any, ...]]
+
+CHANGES = "chaingraph_changes"
+"""NOTIFY channel: an execution's row changed. Payload: its id."""
+CONTROL = "chaingraph_control"
+"""NOTIFY channel: a running attempt must look at its row at once. Payload: the execution's id."""
+CATALOGUES = "chaingraph_catalogues"
+"""NOTIFY channel: a worker published a node catalogue. Payload: its hash."""
+
+_log = logging.getLogger(__name__)
+
+
+def checked_dsn(dsn: str, *, variable: str = "DATABASE_URL_EXECUTIONS") -> str:
+    """The connection string as psycopg takes it.
+
+    Raises:
+        SettingsRefused: it is no PostgreSQL URL or key/value string.
+    """
+    try:
+        fields = conninfo_to_dict(dsn)
+    except psycopg.ProgrammingError as error:
+        raise SettingsRefused(
+            f"{variable}: not a PostgreSQL connection string ({str(error).strip()}); "
+            "write it as postgresql://user:password@host:5432/database"
+        ) from error
+    if not dsn.strip() or not (fields.get("dbname") or fields.get("service")):
+        raise SettingsRefused(
+            f"{variable}: names no database; write it as postgresql://user:password@host:5432/database"
+        )
+    return dsn
+
+
+async def _configure(connection: Connection) -> None:
+    set_json_dumps(orjson.dumps, connection)
+    set_json_loads(orjson.loads, connection)
+
+
+class Ledger:
+    """The pool. Statements of one transaction run on one connection from `transaction()`."""
+
+    def __init__(self, dsn: str, *, application_name: str, pool_size: int = 8) -> None:
+        self.dsn = checked_dsn(dsn)
+        self._application_name = application_name
+        self._pool: AsyncConnectionPool[Connection] = AsyncConnectionPool(
+            self.dsn,
+            min_size=1,
+            max_size=pool_size,
+            open=False,
+            kwargs={"autocommit": True, "application_name": application_name},
+            check=AsyncConnectionPool.check_connection,
+            configure=_configure,
+            name=application_name,
+        )
+
+    async def open(self, timeout: float = 30.0) -> None:
+        """Connects.
+
+        Raises:
+            psycopg_pool.PoolTimeout: no connection within `timeout` seconds.
+        """
+        await self._pool.open(wait=True, timeout=timeout)
+
+    async def close(self) -> None:
+        await self._pool.close()
+
+    @asynccontextmanager
+    async def connection(self) -> AsyncIterator[Connection]:
+        """A connection in autocommit: each statement is its own transaction."""
+        async with self._pool.connection() as connection:
+            yield connection
+
+    @asynccontextmanager
+    async def transaction(self) -> AsyncIterator[Connection]:
+        """A connection inside a transaction, committed at the end and rolled back on any exception."""
+        async with self._pool.connection() as connection, connection.transaction():
+            yield connection
+
+    async def listen(
+        self,
+        channel: LiteralString,
+        heard: Callable[[str], None],
+        *,
+        connected: Callable[[], Awaitable[None]],
+        retry_seconds: float = 1.0,
+    ) -> None:
+        """Calls `heard(payload)` for each notification, for ever, over a connection of its own.
+
+        Notifications that come while there is no connection are lost: `connected` is awaited after each LISTEN took
+        hold, and has to read what may have been missed.
+        """
+        while True:
+            try:
+                async with await AsyncConnection.connect(
+                    self.dsn, autocommit=True, application_name=f"{self._application_name} listen"
+                ) as connection:
+                    await connection.execute(f"LISTEN {channel}")
+                    await connected()
+                    async for notification in connection.notifies():
+                        heard(notification.payload)
+            except psycopg.OperationalError as error:
+                _log.warning("lost the connection that listens to %s, trying again: %s", channel, error)
+            await asyncio.sleep(retry_seconds)

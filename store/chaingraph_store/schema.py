@@ -1,0 +1,81 @@
+"""Migrations of the ledger's schema, with yoyo. Called by `chaingraph-worker migrate`; checked at every start."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from importlib.resources import as_file, files
+from typing import Any, Final
+from urllib.parse import quote, urlencode
+
+import psycopg
+from psycopg.conninfo import conninfo_to_dict
+from yoyo import get_backend, read_migrations
+from yoyo.backends.base import DatabaseBackend
+from yoyo.migrations import MigrationList
+
+from chaingraph_store.errors import SchemaOutdated
+from chaingraph_store.ledger import Connection, checked_dsn
+
+_NEWEST: Final = "0001.ledger"
+_ADVISORY_LOCK: Final = 0x_C4A1_46A9
+"""Session lock around a migration. yoyo's own lock is a row that outlives a killed process; this one does not."""
+
+
+def migrate(dsn: str) -> list[str]:
+    """Applies what is missing. Safe to run from several places at once, and after a migration that was killed.
+
+    Returns:
+        The ids of the migrations that were applied now.
+
+    Raises:
+        SettingsRefused: the connection string is unusable.
+        psycopg.Error: the database refused.
+    """
+    with (
+        as_file(files("chaingraph_store") / "migrations") as folder,
+        psycopg.connect(checked_dsn(dsn), autocommit=True) as guard,
+    ):
+        guard.execute("SELECT pg_advisory_lock(%s)", (_ADVISORY_LOCK,))
+        backend: DatabaseBackend = get_backend(url(conninfo_to_dict(dsn), scheme="postgresql+psycopg"))
+        backend.break_lock()
+        with backend.lock():
+            missing: MigrationList = backend.to_apply(read_migrations(str(folder)))
+            backend.apply_migrations(missing)
+            return [migration.id for migration in missing]
+
+
+async def check(connection: Connection) -> None:
+    """Checks that the database has this release's schema.
+
+    Raises:
+        SchemaOutdated: it has not.
+    """
+    cursor = await connection.execute(
+        "SELECT to_regclass('public._yoyo_migration') IS NOT NULL AND to_regclass('dbos.workflow_status') IS NOT NULL"
+    )
+    row = await cursor.fetchone()
+    if row and row[0]:
+        cursor = await connection.execute("SELECT 1 FROM _yoyo_migration WHERE migration_id = %s", (_NEWEST,))
+        if await cursor.fetchone():
+            return
+    raise SchemaOutdated(
+        f"the database has not the schema of this release (migration {_NEWEST}): "
+        "run `chaingraph-worker migrate` with the same DATABASE_URL_EXECUTIONS, then start again"
+    )
+
+
+def url(fields: Mapping[str, Any], *, scheme: str) -> str:
+    """A connection URL for libraries that take no libpq string. A socket folder goes into the query, as libpq has it."""
+    known = {"user", "password", "host", "port", "dbname"}
+    rest = {key: str(value) for key, value in fields.items() if key not in known and value is not None}
+    credentials = quote(str(fields.get("user") or ""), safe="")
+    if fields.get("password"):
+        credentials += ":" + quote(str(fields["password"]), safe="")
+    host = str(fields.get("host") or "")
+    port = f":{fields['port']}" if fields.get("port") else ""
+    if host.startswith("/"):
+        rest["host"] = host
+        host = ""
+    query = f"?{urlencode(rest)}" if rest else ""
+    at = f"{credentials}@" if credentials else ""
+    return f"{scheme}://{at}{host}{port}/{fields.get('dbname') or ''}{query}"

@@ -65,7 +65,7 @@ async def check(connection: Connection) -> None:
 
 
 def url(fields: Mapping[str, Any], *, scheme: str) -> str:
-    """A connection URL for libraries that take no libpq string. A socket folder goes into the query, as libpq has it."""
+    """A connection URL for libraries that take no libpq string. A socket folder goes into the query, as in libpq."""
     known = {"user", "password", "host", "port", "dbname"}
     rest = {key: str(value) for key, value in fields.items() if key not in known and value is not None}
     credentials = quote(str(fields.get("user") or ""), safe="")

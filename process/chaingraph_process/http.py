@@ -1,0 +1,60 @@
+"""The health and metrics endpoint of a process: /healthz, /readyz and /metrics on one port.
+
+Started by the mains of the worker and the operator, on their own event loop: an answer is proof that the loop turns.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+
+from aiohttp import web
+from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
+
+Check = Callable[[], str | None]
+"""Says what is wrong, or None when nothing is."""
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+
+class HealthServer:
+    """Serves until `stop`. `live` failing means: restart me; `ready` failing: send me nothing yet."""
+
+    def __init__(
+        self, port: int, *, ready: Check, live: Check, registry: CollectorRegistry, host: str = "0.0.0.0"
+    ) -> None:
+        application = web.Application()
+        application.router.add_get("/healthz", _answer(live))
+        application.router.add_get("/readyz", _answer(ready))
+        application.router.add_get("/metrics", _metrics(registry))
+        self._runner = web.AppRunner(application, access_log=None)
+        self._host = host
+        self._port = port
+
+    async def start(self) -> int:
+        """Listens, and returns the port: the one asked for, or a free one for 0.
+
+        Raises:
+            OSError: the port is taken.
+        """
+        await self._runner.setup()
+        site = web.TCPSite(self._runner, self._host, self._port, shutdown_timeout=1.0)
+        await site.start()
+        address: tuple[str, int] = self._runner.addresses[0]
+        return address[1]
+
+    async def stop(self) -> None:
+        await self._runner.cleanup()
+
+
+def _answer(check: Check) -> Handler:
+    async def handler(_request: web.Request) -> web.Response:
+        fault = check()
+        return web.Response(text=f"{fault}\n" if fault else "ok\n", status=503 if fault else 200)
+
+    return handler
+
+
+def _metrics(registry: CollectorRegistry) -> Handler:
+    async def handler(_request: web.Request) -> web.Response:
+        return web.Response(body=generate_latest(registry), headers={"Content-Type": CONTENT_TYPE_LATEST})
+
+    return handler

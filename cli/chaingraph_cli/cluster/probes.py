@@ -1,0 +1,84 @@
+"""Is a process of the cluster healthy? Asked by the supervisor while it starts one, and by `chaingraph status`."""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+from pathlib import Path
+from typing import Annotated, Literal
+
+import httpx
+import psycopg
+from pydantic import BaseModel, ConfigDict, Field
+
+_TIMEOUT_SECONDS = 2.0
+_FIRST_PAUSE_SECONDS = 0.03
+_LONGEST_PAUSE_SECONDS = 0.25
+
+
+class HttpProbe(BaseModel):
+    """GET on loopback; healthy means status 200.
+
+    Attributes:
+        url: http or https.
+        ca: PEM file the server's certificate must be signed by; None for plain http. It may not exist yet while
+            the server is starting: that counts as not healthy.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    kind: Literal["http"] = "http"
+    url: str
+    ca: Path | None = None
+
+
+class PostgresProbe(BaseModel):
+    """Logs in and runs a query; healthy means it was answered."""
+
+    model_config = ConfigDict(frozen=True)
+
+    kind: Literal["postgres"] = "postgres"
+    url: str
+
+
+Probe = Annotated[HttpProbe | PostgresProbe, Field(discriminator="kind")]
+
+
+async def check(probe: HttpProbe | PostgresProbe) -> str | None:
+    """None when healthy, otherwise why not, in a few words. Takes two seconds at most; raises nothing."""
+    try:
+        async with asyncio.timeout(_TIMEOUT_SECONDS):
+            return await (_check_http(probe) if isinstance(probe, HttpProbe) else _check_postgres(probe))
+    except TimeoutError:
+        return f"no answer in {_TIMEOUT_SECONDS:g} s"
+
+
+async def until_healthy(probe: HttpProbe | PostgresProbe) -> None:
+    """Return once the probe is healthy; the caller bounds the time."""
+    pause = _FIRST_PAUSE_SECONDS
+    while await check(probe) is not None:
+        await asyncio.sleep(pause)
+        pause = min(pause * 1.5, _LONGEST_PAUSE_SECONDS)
+
+
+async def _check_http(probe: HttpProbe) -> str | None:
+    try:
+        # trust_env=False: a proxy set for the person's shell has no business on loopback.
+        verify = ssl.create_default_context(cafile=str(probe.ca)) if probe.ca else False
+        async with httpx.AsyncClient(verify=verify, trust_env=False) as client:
+            response = await client.get(probe.url)
+    except (httpx.HTTPError, OSError) as fault:
+        return str(fault) or type(fault).__name__
+    if response.status_code == httpx.codes.OK:
+        return None
+    first_line = response.text.strip().partition("\n")[0][:120]
+    return f"HTTP {response.status_code} {first_line}".strip()
+
+
+async def _check_postgres(probe: PostgresProbe) -> str | None:
+    try:
+        async with await psycopg.AsyncConnection.connect(probe.url, autocommit=True) as connection:
+            await connection.execute("SELECT 1")
+    except psycopg.Error as fault:
+        return str(fault).partition("\n")[0] or type(fault).__name__
+    return None

@@ -1,0 +1,58 @@
+"""What can go wrong on a person's machine, each with what to do about it.
+
+Every command prints `CliError` as two lines (what happened, what to do) and ends with `exit_code`; anything
+else that escapes is a bug and keeps its traceback.
+"""
+
+from __future__ import annotations
+
+
+class CliError(Exception):
+    """Base of every error meant for the person at the terminal.
+
+    Args:
+        message: what happened, with the name or path it happened to.
+        hint: what to do about it; empty when the message says it already.
+    """
+
+    exit_code = 1
+
+    def __init__(self, message: str, hint: str = "") -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+
+    def __str__(self) -> str:
+        return f"{self.message}\n{self.hint}" if self.hint else self.message
+
+
+class BinariesMissing(CliError):
+    """A program of the control plane is nowhere to be found, and there is no Go to build it with."""
+
+
+class BuildFailed(CliError):
+    """`go build` ended with an error; the message holds its last lines and the path of the whole log."""
+
+
+class StartFailed(CliError):
+    """A process ended, or did not become ready in time, while the cluster was coming up."""
+
+
+class AlreadyRunning(CliError):
+    """Another supervisor holds the state folder."""
+
+
+class NotRunning(CliError):
+    """The command needs a running cluster, and the state folder has none."""
+
+
+class StateInvalid(CliError):
+    """The state file cannot be read: written by another version, or damaged."""
+
+
+class ClusterUnreachable(CliError):
+    """The Kubernetes cluster named by `--kubeconfig` and `--context` does not answer or refuses us."""
+
+
+class DatabaseUnusable(CliError):
+    """The database cannot be reached, or its schema could not be migrated."""

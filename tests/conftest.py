@@ -1,0 +1,11 @@
+"""Fixtures of the whole test suite; all are lazy, so that unit tests start no process.
+
+control_plane         a kube-apiserver (etcd, controller manager) for the session: .kubeconfig .url .token .audit_log
+kubectl               callable(*args, input=None, check=True) -> CompletedProcess, with that kubeconfig
+namespace             name of a fresh namespace
+postgres_server       a PostgreSQL server for the session: .url(database)
+database_url          a fresh database with the project's schema
+empty_database_url    a fresh database with nothing in it
+"""
+
+pytest_plugins = ["fixtures.background", "fixtures.cluster", "fixtures.database"]

@@ -5,6 +5,7 @@ from typing import Literal
 
 from pydantic import Field
 
+from chaingraph_crds import forms
 from chaingraph_crds.limits import MAX_CONDITION_MESSAGE, MAX_REASON
 from chaingraph_crds.model import StatusModel, Timestamp
 
@@ -20,7 +21,7 @@ class ConditionType(StrEnum):
     SUCCEEDED = "Succeeded"
     """Unknown while active, then True or False."""
     READY = "Ready"
-    """Execution: True when completed, False before that and after any other end. Flow: True when it may be run."""
+    """Flow: it may be run. Execution: it completed; False before that and after any other end."""
     RECONCILING = "Reconciling"
     """True while active; absent otherwise (kstatus)."""
     STALLED = "Stalled"
@@ -44,7 +45,7 @@ class Condition(StatusModel):
         description="Why the condition has this status, one word in CamelCase, for programs.",
         min_length=1,
         max_length=MAX_REASON,
-        pattern=r"^[A-Za-z]([A-Za-z0-9_,:]*[A-Za-z0-9_])?$",
+        pattern=forms.CONDITION_REASON,
     )
     message: str = Field(
         description="Why the condition has this status, for people. May be empty.",

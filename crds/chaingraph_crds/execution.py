@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import ConfigDict, Field, model_validator
 from pydantic_core import PydanticCustomError
 
-from chaingraph_crds import limits
+from chaingraph_crds import forms, limits
 from chaingraph_crds.conditions import Condition
 from chaingraph_crds.flow import FlowSpec, Identifier
 from chaingraph_crds.model import (
@@ -18,12 +18,9 @@ from chaingraph_crds.model import (
     validations,
 )
 
-RESOURCE_NAME_PATTERN = r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$"
-QUEUE_PATTERN = r"^[A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?$"
-TOKEN_PATTERN = r"^[A-Za-z0-9]([-A-Za-z0-9_.:+]*[A-Za-z0-9])?$"
 DEFAULT_QUEUE = "chaingraph-executions"
 
-Token = Annotated[str, Field(min_length=1, max_length=limits.MAX_TOKEN, pattern=TOKEN_PATTERN)]
+Token = Annotated[str, Field(min_length=1, max_length=limits.MAX_TOKEN, pattern=forms.TOKEN)]
 """A word that the user changes to ask for something once: a time, a number or a random string."""
 
 
@@ -35,7 +32,7 @@ class FlowRef(ApiModel):
         "While there is none, or it is not valid, the Execution waits.",
         min_length=1,
         max_length=limits.MAX_RESOURCE_NAME,
-        pattern=RESOURCE_NAME_PATTERN,
+        pattern=forms.RESOURCE_NAME,
     )
 
 
@@ -84,8 +81,7 @@ class ExecutionOptions(ApiModel):
         default=600,
         ge=1,
         le=limits.MAX_TIMEOUT_SECONDS,
-        description="Longest run of one attempt of a node, in seconds, "
-        "for nodes without a timeout of their own.",
+        description="Longest run of one attempt of a node, in seconds, for nodes without a timeout of their own.",
     )
     flow_timeout_seconds: int = Field(
         default=10800,
@@ -157,8 +153,7 @@ class ExecutionSpec(ApiModel):
     )
     flow: FlowSpec | None = Field(
         default=None,
-        description="The graph itself, for a run without a Flow resource. "
-        "Exactly one of `flowRef` and `flow`.",
+        description="The graph itself, for a run without a Flow resource. Exactly one of `flowRef` and `flow`.",
         json_schema_extra=kubernetes(immutable=True),
     )
     inputs: dict[str, Any] = Field(
@@ -198,9 +193,7 @@ class ExecutionSpec(ApiModel):
         max_length=limits.MAX_STOP_REASON,
         description="Why it is stopped, for people; only with `stop: true`.",
     )
-    retry: RetrySpec | None = Field(
-        default=None, description="Runs an execution again that failed or was stopped."
-    )
+    retry: RetrySpec | None = Field(default=None, description="Runs an execution again that failed or was stopped.")
     options: ExecutionOptions = Field(
         default_factory=ExecutionOptions,
         description="How the engine runs the graph: concurrency, timeouts, breakpoints.",
@@ -217,7 +210,7 @@ class ExecutionSpec(ApiModel):
         description="Queue that the execution waits in for a worker.",
         min_length=1,
         max_length=limits.MAX_IDENTIFIER,
-        pattern=QUEUE_PATTERN,
+        pattern=forms.QUEUE,
         json_schema_extra=kubernetes(immutable=True),
     )
     priority: int = Field(
@@ -235,7 +228,7 @@ class ExecutionSpec(ApiModel):
     children: ChildrenSpec = Field(
         default_factory=ChildrenSpec,
         description="How child executions are shown and stopped.",
-        json_schema_extra=kubernetes(default={}),
+        json_schema_extra=kubernetes(default=ChildrenSpec().complete()),
     )
 
     @model_validator(mode="after")
@@ -344,9 +337,7 @@ class ExecutionStatus(StatusModel):
         max_length=limits.MAX_EXECUTION_ID,
         description="Id of the execution in the database and in logs: `EX` and 24 characters.",
     )
-    attempt: int | None = Field(
-        default=None, ge=1, description="Attempt that this status speaks of; the first is 1."
-    )
+    attempt: int | None = Field(default=None, ge=1, description="Attempt that this status speaks of; the first is 1.")
     flow_revision: str | None = Field(
         default=None,
         max_length=64,
@@ -390,9 +381,7 @@ class ExecutionStatus(StatusModel):
         description="The first children. `children.total` counts all of them.",
         json_schema_extra=kubernetes(list_keys=["executionID"]),
     )
-    start_time: PreciseTimestamp | None = Field(
-        default=None, description="When the current attempt began to run."
-    )
+    start_time: PreciseTimestamp | None = Field(default=None, description="When the current attempt began to run.")
     completion_time: PreciseTimestamp | None = Field(default=None, description="When the execution ended.")
     worker: str | None = Field(
         default=None, max_length=limits.MAX_WORKER, description="Worker that runs it, or ran it last."

@@ -4,20 +4,15 @@ from typing import Annotated, Any, Literal
 
 from pydantic import ConfigDict, Field
 
-from chaingraph_crds import limits
+from chaingraph_crds import forms, limits
 from chaingraph_crds.conditions import Condition
 from chaingraph_crds.model import ApiModel, StatusModel, kubernetes, rule, validations
 
-IDENTIFIER_PATTERN = r"^[A-Za-z_][A-Za-z0-9_-]*$"
-"""Of node ids, inputs and outputs: no dots, so that `node.port` has one reading."""
-TYPE_PATTERN = r"^[A-Za-z][A-Za-z0-9_.-]*$"
-ENDPOINT_PATTERN = r"^[A-Za-z_][A-Za-z0-9_-]*\.[^.\s][^\s]*$"
-"""`node.port` and whatever path follows; the path's own form is the flow layer's to check."""
 INPUTS_NODE_ID = "inputs"
 """The reserved node id by which edges take the flow's own inputs."""
 
-Identifier = Annotated[str, Field(min_length=1, max_length=limits.MAX_IDENTIFIER, pattern=IDENTIFIER_PATTERN)]
-Endpoint = Annotated[str, Field(min_length=3, max_length=limits.MAX_ENDPOINT, pattern=ENDPOINT_PATTERN)]
+Identifier = Annotated[str, Field(min_length=1, max_length=limits.MAX_IDENTIFIER, pattern=forms.IDENTIFIER)]
+Endpoint = Annotated[str, Field(min_length=3, max_length=limits.MAX_ENDPOINT, pattern=forms.ENDPOINT)]
 
 InputType = Literal["string", "number", "boolean", "array", "object", "any"]
 
@@ -36,8 +31,7 @@ class FlowInput(ApiModel):
     )
     default: Any = Field(
         default=None,
-        description="Value of the input when an Execution does not give it. "
-        "Any JSON value of the input's type.",
+        description="Value of the input when an Execution does not give it. Any JSON value of the input's type.",
     )
     description: str = Field(
         default="",
@@ -100,7 +94,7 @@ class NodeSpec(ApiModel):
         "`chaingraph nodes` lists those that are installed.",
         min_length=1,
         max_length=limits.MAX_TYPE,
-        pattern=TYPE_PATTERN,
+        pattern=forms.NODE_TYPE,
     )
     title: str = Field(default="", description="Name for people.", max_length=limits.MAX_TITLE)
     inputs: dict[str, Any] = Field(
@@ -136,9 +130,7 @@ class EdgeSpec(ApiModel):
 class FlowSpec(ApiModel):
     """What a flow is made of: nodes, the edges between them, and what goes in and comes out."""
 
-    description: str = Field(
-        default="", description="What the flow does, in words.", max_length=limits.MAX_DESCRIPTION
-    )
+    description: str = Field(default="", description="What the flow does, in words.", max_length=limits.MAX_DESCRIPTION)
     inputs: list[FlowInput] = Field(
         default_factory=list,
         max_length=limits.MAX_FLOW_INPUTS,
@@ -171,8 +163,7 @@ class FlowStatus(StatusModel):
 
     observed_generation: int = Field(
         default=-1,
-        description="The `metadata.generation` that this status speaks of; "
-        "-1 until the operator has seen the Flow.",
+        description="The `metadata.generation` that this status speaks of; -1 until the operator has seen the Flow.",
     )
     revision: str | None = Field(
         default=None,

@@ -19,7 +19,7 @@ SCHEMA_DEFAULT: Final = "x-chaingraph-default"
 
 
 def api_name(name: str) -> str:
-    """A Python field name as Kubernetes spells it: `execution_id` is `executionID`, `child_refs` `childRefs`."""
+    """A Python field name in Kubernetes' spelling: `execution_id` is `executionID`, `child_refs` `childRefs`."""
     camel = to_camel(name)
     return camel.removesuffix("Id") + "ID" if camel.endswith("Id") else camel
 
@@ -70,9 +70,7 @@ def _utc_text_milliseconds(moment: datetime.datetime) -> str:
 
 Timestamp = Annotated[AwareDatetime, PlainSerializer(_utc_text, return_type=str, when_used="json")]
 """A moment with its zone; written as RFC 3339 in UTC with whole seconds, as `metav1.Time`."""
-PreciseTimestamp = Annotated[
-    AwareDatetime, PlainSerializer(_utc_text_milliseconds, return_type=str, when_used="json")
-]
+PreciseTimestamp = Annotated[AwareDatetime, PlainSerializer(_utc_text_milliseconds, return_type=str, when_used="json")]
 """As `Timestamp`, with milliseconds: for what lasts less than a second."""
 
 

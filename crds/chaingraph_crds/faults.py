@@ -1,0 +1,109 @@
+"""Pydantic's validation errors in the words and paths of Kubernetes.
+
+The operator puts them into conditions, the CLI prints them: `spec.nodes[3].timeoutSeconds: 0 is below 1`.
+"""
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Final
+
+from pydantic import ValidationError
+
+from chaingraph_crds.forms import FORMS
+
+_LONGEST_SHOWN = 80
+"""Characters of an offending value that a message repeats; the path says where the rest is."""
+
+
+def faults_of(error: ValidationError, root: str = "spec") -> list[str]:
+    """Every fault of the error as one line `path: what is wrong`, in the order of the models' fields.
+
+    Args:
+        error: As raised by `FlowSpec.model_validate` and `ExecutionSpec.model_validate`.
+        root: Where the validated part stands in the object.
+    """
+    return [
+        f"{_path(root, item['loc'])}: {_sentence(item['type'], item.get('ctx', {}), item['input'], item['msg'])}"
+        for item in error.errors(include_url=False)
+    ]
+
+
+def _path(root: str, location: Sequence[str | int]) -> str:
+    path = root
+    for step in location:
+        path += f"[{step}]" if isinstance(step, int) else f".{step}"
+    return path
+
+
+def _shown(value: Any) -> str:
+    try:
+        text = json.dumps(value, ensure_ascii=False)
+    except (TypeError, ValueError):
+        text = repr(value)
+    return text if len(text) <= _LONGEST_SHOWN else f"{text[:_LONGEST_SHOWN]}…"
+
+
+def _kind(value: Any) -> str:
+    """A value's JSON type, for 'must be a boolean, is text'."""
+    match value:
+        case None:
+            return "null"
+        case bool():
+            return f"the boolean {_shown(value)}"
+        case int() | float():
+            return f"the number {_shown(value)}"
+        case str():
+            return f"the text {_shown(value)}"
+        case list() | tuple():
+            return "a list"
+        case _:
+            return "an object"
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+
+
+def _mismatch(context: Mapping[str, Any], value: Any) -> str:
+    pattern = context["pattern"]
+    form = FORMS.get(pattern)
+    return f"{_shown(value)} is not {form}" if form else f"{_shown(value)} does not match {pattern}"
+
+
+_Words = Callable[[Mapping[str, Any], Any], str]
+
+
+def _must_be(what: str) -> _Words:
+    return lambda _, value: f"must be {what}, is {_kind(value)}"
+
+
+def _length(value: Any) -> int:
+    return len(value) if isinstance(value, list | tuple | str | dict) else 0
+
+
+_WORDS: Final[Mapping[str, _Words]] = {
+    "missing": lambda _, __: "is required",
+    "extra_forbidden": lambda _, __: "is no field of this API version",
+    "greater_than_equal": lambda ctx, value: f"{_shown(value)} is below {ctx['ge']:g}",
+    "less_than_equal": lambda ctx, value: f"{_shown(value)} is above {ctx['le']:g}",
+    "string_too_short": lambda ctx, value: f"has {_count(_length(value), 'character')}, fewer than {ctx['min_length']}",
+    "string_too_long": lambda ctx, value: f"has {_count(_length(value), 'character')}, more than {ctx['max_length']}",
+    "too_short": lambda ctx, value: f"has {_count(_length(value), 'item')}, fewer than {ctx['min_length']}",
+    "too_long": lambda ctx, value: f"has {_count(_length(value), 'item')}, more than {ctx['max_length']}",
+    "string_pattern_mismatch": _mismatch,
+    "literal_error": lambda ctx, value: f"must be {ctx['expected']}, is {_kind(value)}",
+    "string_type": _must_be("text"),
+    "int_type": _must_be("a whole number"),
+    "int_from_float": _must_be("a whole number"),
+    "float_type": _must_be("a number"),
+    "finite_number": _must_be("a finite number"),
+    "bool_type": _must_be("true or false"),
+    "list_type": _must_be("a list"),
+    "dict_type": _must_be("an object"),
+    "model_type": _must_be("an object"),
+}
+
+
+def _sentence(kind: str, context: Mapping[str, Any], value: Any, otherwise: str) -> str:
+    words = _WORDS.get(kind)
+    return words(context, value) if words else otherwise

@@ -1,0 +1,28 @@
+"""The forms that texts of the API have: a pattern for the schema, and the same in words for people.
+
+The models use the patterns, `faults` and `reference` the words.
+"""
+
+from collections.abc import Mapping
+from typing import Final
+
+IDENTIFIER: Final = r"^[A-Za-z_][A-Za-z0-9_-]*$"
+"""Of node ids, inputs and outputs: no dots, so that `node.port` has one reading."""
+NODE_TYPE: Final = r"^[A-Za-z][A-Za-z0-9_.-]*$"
+ENDPOINT: Final = r"^[A-Za-z_][A-Za-z0-9_-]*\.[^.\s][^\s]*$"
+"""`node.port` and whatever path follows; the path's own form is the flow layer's to check."""
+RESOURCE_NAME: Final = r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$"
+QUEUE: Final = r"^[A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?$"
+TOKEN: Final = r"^[A-Za-z0-9]([-A-Za-z0-9_.:+]*[A-Za-z0-9])?$"  # a time with its zone is one
+CONDITION_REASON: Final = r"^[A-Za-z]([A-Za-z0-9_,:]*[A-Za-z0-9_])?$"
+"""That of `metav1.Condition`."""
+
+FORMS: Final[Mapping[str, str]] = {
+    IDENTIFIER: "a letter or '_', then letters, digits, '_' and '-'",
+    NODE_TYPE: "a letter, then letters, digits, '_', '.' and '-'",
+    ENDPOINT: "an endpoint: 'node.port', or 'node.port.path'",
+    RESOURCE_NAME: "the name of a Kubernetes object: small letters, digits, '-' and '.'",
+    QUEUE: "letters, digits, '-', '_' and '.', a letter or digit at both ends",
+    TOKEN: "letters, digits and '-_.:+', a letter or digit at both ends",
+    CONDITION_REASON: "one word in CamelCase",
+}

@@ -1,7 +1,8 @@
 """The condition type of both kinds, as `metav1.Condition`, and the condition types that ChainGraph sets."""
 
+from collections.abc import Mapping
 from enum import StrEnum
-from typing import Literal
+from typing import Final, Literal
 
 from pydantic import Field
 
@@ -19,17 +20,23 @@ class ConditionType(StrEnum):
     """
 
     SUCCEEDED = "Succeeded"
-    """Unknown while active, then True or False."""
     READY = "Ready"
-    """Flow: it may be run. Execution: it completed; False before that and after any other end."""
     RECONCILING = "Reconciling"
-    """True while active; absent otherwise (kstatus)."""
     STALLED = "Stalled"
-    """True when it failed or was stopped, or cannot go on without a change by a person; absent otherwise."""
     PAUSED = "Paused"
-    """True while the engine is paused."""
     WORKER_LOST = "WorkerLost"
-    """True after a worker's lease ran out, until another worker has taken the execution over."""
+
+
+CONDITION_MEANINGS: Final[Mapping[ConditionType, str]] = {
+    ConditionType.SUCCEEDED: "Unknown while the execution is active, then True or False.",
+    ConditionType.READY: "True when it completed; False before that and after any other end. "
+    "Of a Flow: whether it may be run.",
+    ConditionType.RECONCILING: "True while something is still going to happen; absent otherwise.",
+    ConditionType.STALLED: "True when it failed or was stopped, or cannot go on unless a person changes something; "
+    "absent otherwise.",
+    ConditionType.PAUSED: "True while it is paused.",
+    ConditionType.WORKER_LOST: "True from the end of a worker's lease until another worker goes on.",
+}
 
 
 class Condition(StatusModel):

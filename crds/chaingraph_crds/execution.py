@@ -1,22 +1,25 @@
-"""The spec and status of an Execution: one run of a flow, its controls and its progress."""
+"""The spec of an Execution: one run of a flow and its controls. Its status comes along from `execution_status`."""
 
-from enum import StrEnum
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import ConfigDict, Field, model_validator
 from pydantic_core import PydanticCustomError
 
 from chaingraph_crds import forms, limits
-from chaingraph_crds.conditions import Condition
+from chaingraph_crds.execution_status import ExecutionPhase, ExecutionStatus
 from chaingraph_crds.flow import FlowSpec, Identifier
-from chaingraph_crds.model import (
-    ApiModel,
-    PreciseTimestamp,
-    StatusModel,
-    kubernetes,
-    rule,
-    validations,
-)
+from chaingraph_crds.model import ApiModel, kubernetes, rule, validations
+
+__all__ = [
+    "ChildrenSpec",
+    "ExecutionOptions",
+    "ExecutionPhase",
+    "ExecutionSpec",
+    "ExecutionStatus",
+    "ExternalEvent",
+    "FlowRef",
+    "RetrySpec",
+]
 
 DEFAULT_QUEUE = "chaingraph-executions"
 
@@ -158,6 +161,7 @@ class ExecutionSpec(ApiModel):
     )
     inputs: dict[str, Any] = Field(
         default_factory=dict,
+        max_length=limits.MAX_FLOW_INPUTS,
         description="Values of the flow's inputs, by name.",
         json_schema_extra=kubernetes(immutable=True),
     )
@@ -170,6 +174,7 @@ class ExecutionSpec(ApiModel):
     )
     integration: dict[str, Any] = Field(
         default_factory=dict,
+        max_length=limits.MAX_INTEGRATION_KEYS,
         description="Free-form context that nodes can read and children inherit, as ids of a chat session.",
         json_schema_extra=kubernetes(immutable=True),
     )
@@ -203,7 +208,7 @@ class ExecutionSpec(ApiModel):
         default=300,
         ge=1,
         le=limits.MAX_TIMEOUT_SECONDS,
-        description="Longest wait for the start signal, in seconds, for an execution that is not paused.",
+        description="Longest wait, in seconds, for the start of an Execution that was created paused. Then it fails.",
     )
     queue: str = Field(
         default=DEFAULT_QUEUE,
@@ -241,156 +246,3 @@ class ExecutionSpec(ApiModel):
 
     def _given(self) -> str:
         return "neither is" if self.flow is None else "both are"
-
-
-class ExecutionPhase(StrEnum):
-    """One word for people and columns, derived from the conditions; programs read the conditions."""
-
-    PENDING = "Pending"
-    """Waits for its Flow, or for the operator."""
-    CREATED = "Created"
-    """In the database, waits for its start or for a worker."""
-    RUNNING = "Running"
-    PAUSED = "Paused"
-    COMPLETED = "Completed"
-    FAILED = "Failed"
-    STOPPED = "Stopped"
-
-    @property
-    def finished(self) -> bool:
-        """Whether nothing more happens unless a person asks for another attempt."""
-        return self in (ExecutionPhase.COMPLETED, ExecutionPhase.FAILED, ExecutionPhase.STOPPED)
-
-
-class NodeCounts(StatusModel):
-    """Progress in nodes."""
-
-    total: int = Field(default=0, ge=0, description="Nodes of the graph.")
-    completed: int = Field(default=0, ge=0, description="Nodes that completed.")
-    failed: int = Field(default=0, ge=0, description="Nodes that failed.")
-    skipped: int = Field(default=0, ge=0, description="Nodes that were skipped.")
-    running: int = Field(default=0, ge=0, description="Nodes that run now.")
-
-
-class ExecutionError(StatusModel):
-    """Why the execution failed."""
-
-    node: str | None = Field(
-        default=None,
-        max_length=limits.MAX_IDENTIFIER,
-        description="Id of the node that failed; absent when the fault is none of a node's.",
-    )
-    message: str = Field(max_length=limits.MAX_ERROR_MESSAGE, description="What went wrong.")
-    reason: str | None = Field(
-        default=None,
-        max_length=limits.MAX_REASON,
-        description="The kind of fault in CamelCase, as NodeFailed, NodeTimeout or FlowTimeout.",
-    )
-
-
-class ParentRef(StatusModel):
-    """The execution that spawned this one."""
-
-    name: str | None = Field(
-        default=None,
-        max_length=limits.MAX_RESOURCE_NAME,
-        description="Name of the parent's Execution resource; absent when it has none.",
-    )
-    execution_id: str = Field(max_length=limits.MAX_EXECUTION_ID, description="The parent's `executionID`.")
-
-
-class ChildRef(StatusModel):
-    """One of the executions that this one spawned."""
-
-    execution_id: str = Field(max_length=limits.MAX_EXECUTION_ID, description="The child's `executionID`.")
-    name: str | None = Field(
-        default=None,
-        max_length=limits.MAX_RESOURCE_NAME,
-        description="Name of the child's Execution resource; absent with `children.resources: None`.",
-    )
-    phase: ExecutionPhase | None = Field(default=None, description="Phase of the child.")
-
-
-class ChildCounts(StatusModel):
-    """The executions that this one spawned, in all and by phase."""
-
-    total: int = Field(default=0, ge=0, description="Children in all.")
-    pending: int = Field(default=0, ge=0, description="Children in phase Pending.")
-    created: int = Field(default=0, ge=0, description="Children in phase Created.")
-    running: int = Field(default=0, ge=0, description="Children in phase Running.")
-    paused: int = Field(default=0, ge=0, description="Children in phase Paused.")
-    completed: int = Field(default=0, ge=0, description="Children in phase Completed.")
-    failed: int = Field(default=0, ge=0, description="Children in phase Failed.")
-    stopped: int = Field(default=0, ge=0, description="Children in phase Stopped.")
-
-
-class ExecutionStatus(StatusModel):
-    """Where the execution stands. The details (journal, events) are in the database."""
-
-    observed_generation: int = Field(
-        default=-1,
-        description="The `metadata.generation` that this status speaks of; "
-        "-1 until the operator has seen the Execution.",
-    )
-    execution_id: str | None = Field(
-        default=None,
-        max_length=limits.MAX_EXECUTION_ID,
-        description="Id of the execution in the database and in logs: `EX` and 24 characters.",
-    )
-    attempt: int | None = Field(default=None, ge=1, description="Attempt that this status speaks of; the first is 1.")
-    flow_revision: str | None = Field(
-        default=None,
-        max_length=64,
-        description="Revision of the flow that runs. Later edits of the Flow do not change it.",
-    )
-    phase: ExecutionPhase | None = Field(
-        default=None,
-        description="The state in one word, for people. Programs read the conditions.",
-    )
-    conditions: list[Condition] = Field(
-        default_factory=list,
-        max_length=limits.MAX_CONDITIONS,
-        description="`Succeeded` is Unknown while the execution is active, then True or False. "
-        "`Ready`, `Reconciling` and `Stalled` are for kstatus (Flux, Helm, Argo CD); "
-        "`Paused` and `WorkerLost` say what their names say.",
-        json_schema_extra=kubernetes(list_keys=["type"]),
-    )
-    nodes: NodeCounts | None = Field(default=None, description="Progress, in nodes.")
-    current_nodes: list[str] = Field(
-        default_factory=list,
-        max_length=limits.MAX_CURRENT_NODES,
-        description="Ids of nodes that run now; the first of them when there are many.",
-        json_schema_extra=kubernetes(list_type="atomic"),
-    )
-    outputs: dict[str, Any] | None = Field(
-        default=None,
-        description="Results by name, when completed. Large ones are left in the database.",
-    )
-    error: ExecutionError | None = Field(default=None, description="Why it failed, when it failed.")
-    parent_ref: ParentRef | None = Field(default=None, description="The execution that spawned this one.")
-    root_execution_id: str | None = Field(
-        default=None,
-        max_length=limits.MAX_EXECUTION_ID,
-        description="`executionID` at the root of the tree; its own for an execution without a parent.",
-    )
-    depth: int | None = Field(default=None, ge=0, description="Generations between the root and this one.")
-    children: ChildCounts | None = Field(default=None, description="Counts of the children.")
-    child_refs: list[ChildRef] = Field(
-        default_factory=list,
-        max_length=limits.MAX_CHILD_REFS,
-        description="The first children. `children.total` counts all of them.",
-        json_schema_extra=kubernetes(list_keys=["executionID"]),
-    )
-    start_time: PreciseTimestamp | None = Field(default=None, description="When the current attempt began to run.")
-    completion_time: PreciseTimestamp | None = Field(default=None, description="When the execution ended.")
-    worker: str | None = Field(
-        default=None, max_length=limits.MAX_WORKER, description="Worker that runs it, or ran it last."
-    )
-    last_step: str | None = Field(
-        default=None, max_length=limits.MAX_TOKEN, description="The `spec.step` that was carried out last."
-    )
-    last_retry: str | None = Field(
-        default=None,
-        max_length=limits.MAX_TOKEN,
-        description="The `spec.retry.token` that was carried out last.",
-    )

@@ -99,6 +99,7 @@ class NodeSpec(ApiModel):
     title: str = Field(default="", description="Name for people.", max_length=limits.MAX_TITLE)
     inputs: dict[str, Any] = Field(
         default_factory=dict,
+        max_length=limits.MAX_NODE_INPUTS,
         description="Fixed values of the node's input ports, by port. "
         "A port takes its value from here or from an edge, not from both.",
     )

@@ -59,7 +59,7 @@ class Kind:
         return f"{self.plural}.{names.GROUP}"
 
 
-_AGE: Final = Column("Age", ".metadata.creationTimestamp", "date")
+_AGE: Final = Column("Age", ".metadata.creationTimestamp", "date", description="Time since its creation.")
 
 FLOW: Final = Kind(
     kind=names.FLOW_KIND,
@@ -177,7 +177,7 @@ def _manifest(kind: Kind) -> Manifest:
 
 
 def _root_schema(kind: Kind) -> Schema:
-    status = structural_schema(kind.status, "status")
+    status = structural_schema(kind.status, "status", people_write=False)
     return {
         "description": kind.description,
         "type": "object",

@@ -25,9 +25,11 @@ _KEPT: Final = frozenset(
         "format",
         "maxItems",
         "maxLength",
+        "maxProperties",
         "maximum",
         "minItems",
         "minLength",
+        "minProperties",
         "minimum",
         "multipleOf",
         "pattern",
@@ -56,18 +58,21 @@ class NotStructural(Exception):
         self.reason = reason
 
 
-def structural_schema(model: type[BaseModel], path: str = "") -> Schema:
+def structural_schema(model: type[BaseModel], path: str = "", *, people_write: bool = True) -> Schema:
     """The schema of a model, without references.
 
     Args:
         model: Its fields' descriptions become what `kubectl explain` shows.
         path: Where the model stands in the object, for error messages: `spec`.
+        people_write: Whether people write the part, as a spec. Then defaults are filled in, and descriptions
+            end with default, bounds and immutability, since `kubectl explain` shows none of these itself.
 
     Raises:
         NotStructural: A field has no counterpart in a structural schema, or has no description.
     """
     document = model.model_json_schema(by_alias=True, mode="validation")
-    return _Converter(document.get("$defs", {})).convert(document, path or model.__name__)
+    converter = _Converter(document.get("$defs", {}), people_write=people_write)
+    return converter.convert(document, path or model.__name__)
 
 
 def immutable_fields(model: type[BaseModel]) -> list[str]:
@@ -77,10 +82,11 @@ def immutable_fields(model: type[BaseModel]) -> list[str]:
 
 
 class _Converter:
-    """One conversion: the definitions that `$ref` may name."""
+    """One conversion: the definitions that `$ref` may name, and who writes the part."""
 
-    def __init__(self, definitions: Mapping[str, Schema]) -> None:
+    def __init__(self, definitions: Mapping[str, Schema], *, people_write: bool) -> None:
         self._definitions = definitions
+        self._people_write = people_write
 
     def convert(self, node: Mapping[str, Any], path: str) -> Schema:
         node = self._resolved(node, path)
@@ -90,7 +96,7 @@ class _Converter:
         schema: Schema = {key: value for key, value in node.items() if key in _KEPT}
         schema |= _bounds(node)
         default = _default(node)
-        if default is not None:
+        if default is not None and self._people_write:
             schema["default"] = default
         if "const" in node:
             schema["enum"] = [node["const"]]
@@ -126,7 +132,10 @@ class _Converter:
             if not child.get("description"):
                 raise NotStructural(child_path, "every field needs a description: kubectl explain shows it")
             properties[name] = self.convert(child, child_path)
-            if child.get(IMMUTABLE):
+            fixed = bool(child.get(IMMUTABLE))
+            if self._people_write:
+                properties[name]["description"] += _note(properties[name], immutable=fixed)
+            if fixed:
                 immutable.append(_immutable_rule(name, always_set="default" in properties[name]))
         built: Schema = {"properties": properties}
         if node.get("required"):
@@ -167,6 +176,18 @@ def _default(node: Mapping[str, Any]) -> Any:
         return node[SCHEMA_DEFAULT]
     default = node.get("default")
     return None if default in ("", [], {}) else default
+
+
+def _note(schema: Schema, *, immutable: bool) -> str:
+    """What a field's description ends with: ` Immutable. Default: 600. 1 to 604800.`, or nothing."""
+    parts = [" Immutable."] if immutable else []
+    default = schema.get("default")
+    if default is not None and not isinstance(default, dict):
+        parts.append(f" Default: {str(default).lower() if isinstance(default, bool) else default}.")
+    low, high = schema.get("minimum"), schema.get("maximum")
+    if low is not None and high is not None:
+        parts.append(f" From {low:g} to {high}.")
+    return "".join(parts)
 
 
 def _immutable_rule(name: str, *, always_set: bool) -> dict[str, str]:

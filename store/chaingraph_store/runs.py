@@ -205,3 +205,14 @@ async def flush(
 
 def _json(value: Mapping[str, Any]) -> str:
     return orjson.dumps(value).decode()
+
+
+async def not_ours(connection: Connection, claims: Sequence[Claim]) -> dict[ExecutionId, str]:
+    """Which of these attempts were moved on from outside, each with the phase that its row has now."""
+    cursor = await connection.execute(
+        "SELECT mine.id, coalesce(e.phase, 'deleted') FROM unnest(%s::text[], %s::bigint[]) AS mine (id, epoch)"
+        " LEFT JOIN chaingraph.executions e ON e.id = mine.id"
+        " WHERE e.owner_epoch IS DISTINCT FROM mine.epoch OR e.phase <> 'Running'",
+        ([claim.execution_id for claim in claims], [claim.epoch for claim in claims]),
+    )
+    return {ExecutionId(row[0]): row[1] for row in await cursor.fetchall()}

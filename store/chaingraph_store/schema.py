@@ -36,7 +36,9 @@ def migrate(dsn: str) -> list[str]:
         psycopg.connect(checked_dsn(dsn), autocommit=True) as guard,
     ):
         guard.execute("SELECT pg_advisory_lock(%s)", (_ADVISORY_LOCK,))
-        backend: DatabaseBackend = get_backend(url(conninfo_to_dict(dsn), scheme="postgresql+psycopg"))
+        # A database user named like our schema has it first in its search path; yoyo's tables must not move there.
+        fields = {**conninfo_to_dict(dsn), "schema": "public"}
+        backend: DatabaseBackend = get_backend(url(fields, scheme="postgresql+psycopg"))
         backend.break_lock()
         with backend.lock():
             missing: MigrationList = backend.to_apply(read_migrations(str(folder)))
@@ -55,7 +57,7 @@ async def check(connection: Connection) -> None:
     )
     row = await cursor.fetchone()
     if row and row[0]:
-        cursor = await connection.execute("SELECT 1 FROM _yoyo_migration WHERE migration_id = %s", (_NEWEST,))
+        cursor = await connection.execute("SELECT 1 FROM public._yoyo_migration WHERE migration_id = %s", (_NEWEST,))
         if await cursor.fetchone():
             return
     raise SchemaOutdated(

@@ -1,0 +1,149 @@
+"""Leases, and the hand-back of the work of workers whose lease has run out."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from chaingraph_store import events, executions, leases, recovery, runs
+from chaingraph_store.errors import OwnershipLost
+from chaingraph_store.ids import WorkflowId
+from chaingraph_store.ledger import Ledger
+from store.conftest import APP, create, dequeue
+
+pytestmark = pytest.mark.integration
+NOTHING = runs.Progress(total=1, completed=0, failed=0, skipped=0, running=0, current_nodes=[])
+
+
+async def take_lease(ledger: Ledger, executor: str, *, seconds: float = 60, catalogue: str = "c1") -> None:
+    async with ledger.transaction() as connection:
+        await leases.take(
+            connection,
+            leases.NewLease(
+                executor_id=executor,
+                application_name=APP,
+                application_version="1",
+                host="here",
+                pod="",
+                queues=["chaingraph-executions"],
+                concurrency=5,
+                catalogue_hash=catalogue,
+                catalogue={"name": catalogue},
+                seconds=seconds,
+            ),
+        )
+
+
+async def run_on(ledger: Ledger, execution: str, executor: str) -> runs.Claim:
+    async with ledger.connection() as connection:
+        await dequeue(connection, WorkflowId(execution), executor)
+        claim = await runs.claim(
+            connection,
+            execution,  # type: ignore[arg-type]
+            attempt=1,
+            workflow=WorkflowId(execution),
+            worker=executor,
+        )
+    assert claim is not None
+    return claim
+
+
+async def hand_back(ledger: Ledger, **options: object) -> list[recovery.HandedBack]:
+    async with ledger.transaction() as connection:
+        lost = await recovery.lost_executors(connection, application_name=APP)
+        return await recovery.hand_back(
+            connection,
+            application_name=APP,
+            executors=lost,
+            **options,  # type: ignore[arg-type]
+        )
+
+
+async def test_an_expired_lease_cannot_be_renewed(ledger: Ledger) -> None:
+    await take_lease(ledger, "worker-1", seconds=0.05)
+    await asyncio.sleep(0.1)
+    async with ledger.connection() as connection:
+        assert not await leases.renew(connection, "worker-1", seconds=60)
+
+
+async def test_a_renewed_lease_holds_and_a_released_one_does_not(ledger: Ledger) -> None:
+    await take_lease(ledger, "worker-1")
+    async with ledger.connection() as connection:
+        assert await leases.renew(connection, "worker-1", seconds=60)
+        await leases.release(connection, "worker-1")
+        assert not await leases.renew(connection, "worker-1", seconds=60)
+
+
+async def test_work_of_the_living_is_left_alone_and_that_of_the_lost_goes_back(ledger: Ledger) -> None:
+    await take_lease(ledger, "alive")
+    await take_lease(ledger, "dead", seconds=0.05)
+    kept, lost, orphan = await create(ledger), await create(ledger), await create(ledger)
+    await run_on(ledger, kept.id, "alive")
+    zombie = await run_on(ledger, lost.id, "dead")
+    await run_on(ledger, orphan.id, "never-had-a-lease")
+    await asyncio.sleep(0.1)
+    returned = await hand_back(ledger)
+    assert {(back.execution_id, back.worker) for back in returned} == {
+        (lost.id, "dead"),
+        (orphan.id, "never-had-a-lease"),
+    }
+    async with ledger.connection() as connection:
+        rows = await executions.by_ids(connection, [kept.id, lost.id])
+        assert rows[kept.id].phase == "Running"
+        assert (rows[lost.id].phase, rows[lost.id].lost_worker, rows[lost.id].recoveries) == ("Pending", "dead", 1)
+        with pytest.raises(OwnershipLost):
+            await runs.flush(connection, zombie, journal=[], log=[], progress=NOTHING)
+    assert await hand_back(ledger) == [], "once"
+    again = await run_on(ledger, lost.id, "alive")
+    assert again.epoch > zombie.epoch
+    async with ledger.connection() as connection:
+        row = await executions.by_id(connection, lost.id)
+    assert row is not None
+    assert (row.phase, row.worker, row.lost_worker) == ("Running", "alive", "")
+
+
+async def test_a_drain_does_not_count_as_a_recovery(ledger: Ledger) -> None:
+    new = await create(ledger)
+    await run_on(ledger, new.id, "draining")
+    (back,) = await hand_back(ledger, counts=False)
+    assert (back.recoveries, back.given_up) == (0, False)
+
+
+async def test_what_loses_its_worker_too_often_is_given_up(ledger: Ledger) -> None:
+    new = await create(ledger)
+    for loss in range(1, 4):
+        await run_on(ledger, new.id, f"victim-{loss}")
+        (back,) = await hand_back(ledger, max_recoveries=3)
+        assert (back.recoveries, back.given_up) == (loss, loss == 3)
+    async with ledger.connection() as connection:
+        row = await executions.by_id(connection, new.id)
+        log = await events.read(connection, new.id)
+        cursor = await connection.execute("SELECT status FROM dbos.workflow_status")
+        assert await cursor.fetchall() == [("CANCELLED",)]
+    assert row is not None
+    assert (row.phase, row.error_reason) == ("Failed", "TooManyRecoveries")
+    assert "victim-3" in row.error_message
+    assert log[-1].type == "flow:failed"
+
+
+async def test_catalogues_of_the_living_are_in_force(ledger: Ledger) -> None:
+    await take_lease(ledger, "old", seconds=0.05, catalogue="old")
+    await asyncio.sleep(0.1)
+    async with ledger.connection() as connection:
+        assert await leases.catalogues_in_force(connection) == [{"name": "old"}], "nobody lives: the one seen last"
+        await take_lease(ledger, "a", catalogue="new")
+        await take_lease(ledger, "b", catalogue="other")
+        await take_lease(ledger, "c", catalogue="other")
+        assert await leases.catalogues_in_force(connection) == [{"name": "new"}, {"name": "other"}]
+        assert await leases.served_queues(connection) == {"chaingraph-executions"}
+
+
+async def test_the_dead_are_forgotten_but_for_the_last(ledger: Ledger) -> None:
+    for name in ("first", "second", "third"):
+        await take_lease(ledger, name, seconds=0.01)
+    await asyncio.sleep(0.05)
+    async with ledger.connection() as connection:
+        assert await leases.forget_dead(connection, after_seconds=3600) == 0
+        assert await leases.forget_dead(connection, after_seconds=0) == 2
+        assert [worker.executor_id for worker in await leases.all_workers(connection)] == ["third"]

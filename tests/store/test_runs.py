@@ -1,0 +1,184 @@
+"""A running attempt: claims, fenced flushes, dense indices over owners and crashes."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+
+import pytest
+
+from chaingraph_store import events, executions, runs
+from chaingraph_store.errors import OwnershipLost
+from chaingraph_store.ids import WorkflowId, workflow_id
+from chaingraph_store.ledger import Ledger
+from store.conftest import create, dequeue
+
+pytestmark = pytest.mark.integration
+ONE_RUNNING = runs.Progress(total=3, completed=1, failed=0, skipped=0, running=1, current_nodes=["b"])
+
+
+def log(*types: str) -> list[runs.LogEntry]:
+    return [runs.LogEntry(each, 1_700_000_000_000, {"n": each}) for each in types]
+
+
+async def claimed(ledger: Ledger, execution: str, worker: str = "worker-1") -> runs.Claim:
+    async with ledger.connection() as connection:
+        await dequeue(connection, WorkflowId(execution), worker)
+    claim = await claim_again(ledger, execution, worker)
+    assert claim is not None
+    return claim
+
+
+async def claim_again(ledger: Ledger, execution: str, worker: str) -> runs.Claim | None:
+    async with ledger.connection() as connection:
+        return await runs.claim(
+            connection,
+            execution,  # type: ignore[arg-type]
+            attempt=1,
+            workflow=workflow_id(execution, 1),  # type: ignore[arg-type]
+            worker=worker,
+        )
+
+
+async def test_a_claim_brings_all_that_a_run_needs(ledger: Ledger) -> None:
+    new = await create(ledger)
+    claim = await claimed(ledger, new.id)
+    assert claim.flow_spec == new.flow_spec
+    assert claim.inputs == {"city": "Seattle"}
+    assert (claim.epoch, claim.journal, claim.started_before) == (1, [], False)
+    async with ledger.connection() as connection:
+        row = await executions.by_id(connection, new.id)
+    assert row is not None
+    assert (row.phase, row.worker) == ("Running", "worker-1")
+    assert row.started_at == claim.started_at
+
+
+async def test_only_the_executor_that_dbos_chose_can_claim(ledger: Ledger) -> None:
+    new = await create(ledger)
+    assert await claim_again(ledger, new.id, "worker-1") is None, "still queued"
+    await claimed(ledger, new.id, "worker-1")
+    assert await claim_again(ledger, new.id, "worker-2") is None, "another one's"
+
+
+async def test_a_flush_writes_journal_events_and_row_together(ledger: Ledger) -> None:
+    new = await create(ledger)
+    claim = await claimed(ledger, new.id)
+    entry = runs.JournalEntry("a", "completed", {"outputs": {"text": "nul \u0000 and é"}})
+    async with ledger.connection() as connection:
+        first = await runs.flush(
+            connection, claim, journal=[entry], log=log("flow:started", "node:completed"), progress=ONE_RUNNING
+        )
+        row = await executions.by_id(connection, new.id)
+        written = await events.read(connection, new.id)
+    assert first == 0
+    assert row is not None
+    assert (row.nodes_completed, row.nodes_running, row.current_nodes) == (1, 1, ["b"])
+    assert [(event.index, event.type) for event in written] == [
+        (-1, "execution:created"),
+        (0, "flow:started"),
+        (1, "node:completed"),
+    ]
+    again = await claim_again(ledger, new.id, "worker-1")
+    assert again is not None
+    assert again.journal == [entry.record]
+    assert again.started_before
+
+
+async def test_a_new_owner_fences_the_old_one(ledger: Ledger) -> None:
+    new = await create(ledger)
+    zombie = await claimed(ledger, new.id)
+    owner = await claim_again(ledger, new.id, "worker-1")
+    assert owner is not None
+    async with ledger.connection() as connection:
+        with pytest.raises(OwnershipLost, match=new.id):
+            await runs.flush(
+                connection,
+                zombie,
+                journal=[runs.JournalEntry("a", "completed", {})],
+                log=log("node:completed"),
+                progress=ONE_RUNNING,
+            )
+        assert [event.index for event in await events.read(connection, new.id)] == [-1], "nothing was written"
+        assert await runs.not_ours(connection, [zombie, owner]) == {new.id: "Running"}
+        assert await runs.flush(connection, owner, journal=[], log=log("x"), progress=ONE_RUNNING) == 0
+
+
+async def test_the_end_is_written_with_the_rest_and_is_final(ledger: Ledger) -> None:
+    new = await create(ledger)
+    claim = await claimed(ledger, new.id)
+    done = runs.Progress(total=1, completed=1, failed=0, skipped=0, running=0, current_nodes=[])
+    async with ledger.connection() as connection:
+        await runs.flush(
+            connection,
+            claim,
+            journal=[],
+            log=log("flow:completed"),
+            progress=done,
+            end=runs.End("Completed", outputs={"total": 3}),
+        )
+        row = await executions.by_id(connection, new.id)
+        assert row is not None
+        assert (row.phase, row.outputs) == ("Completed", {"total": 3})
+        assert row.finished_at is not None
+        with pytest.raises(OwnershipLost):
+            await runs.flush(connection, claim, journal=[], log=log("late"), progress=done)
+    assert await claim_again(ledger, new.id, "worker-1") is None
+
+
+@pytest.mark.parametrize("seed", range(5))
+async def test_indices_are_dense_whoever_writes_and_however_they_interleave(ledger: Ledger, seed: int) -> None:
+    """Owners take over from each other at random while all of them go on writing."""
+    chance = random.Random(seed)
+    new = await create(ledger)
+    owners = [await claimed(ledger, new.id)]
+    written: list[str] = []
+
+    async def write(owner: runs.Claim, name: str) -> None:
+        batch = [f"{name}.{n}" for n in range(chance.randint(0, 4))]
+        async with ledger.connection() as connection:
+            try:
+                await runs.flush(connection, owner, journal=[], log=log(*batch), progress=ONE_RUNNING)
+            except OwnershipLost:
+                return
+        written.extend(batch)
+
+    for round_number in range(15):
+        if chance.random() < 0.4:
+            owner = await claim_again(ledger, new.id, "worker-1")
+            assert owner is not None
+            owners.append(owner)
+        await asyncio.gather(*(write(owner, f"{round_number}/{owner.epoch}") for owner in owners))
+    async with ledger.connection() as connection:
+        log_rows = await events.read(connection, new.id, from_index=0)
+    assert [event.index for event in log_rows] == list(range(len(log_rows)))
+    assert sorted(event.type for event in log_rows) == sorted(written)
+
+
+async def test_the_hot_path_reads_no_whole_table(ledger: Ledger) -> None:
+    new = await create(ledger)
+    claim = await claimed(ledger, new.id)
+    async with ledger.connection() as connection:
+        await connection.execute(
+            "INSERT INTO chaingraph.executions (id, namespace, name, flow_revision, queue, root_id, phase, workflow_id)"
+            " SELECT 'EX' || n, 'team', n::text, %s, 'q', 'EX' || n, 'Completed', 'EX' || n"
+            " FROM generate_series(1, 20000) n",
+            (new.flow_revision,),
+        )
+        await connection.execute(
+            "INSERT INTO chaingraph.journal (execution_id, node_id, attempt, outcome, record)"
+            " SELECT 'EX' || n, 'a', 1, 'completed', '{}' FROM generate_series(1, 20000) n"
+        )
+        await connection.execute("ANALYZE chaingraph.executions, chaingraph.journal")
+        await connection.execute("LOAD 'auto_explain'")
+        await connection.execute("SET auto_explain.log_min_duration = 0; SET client_min_messages = 'log'")
+        await connection.execute("SET auto_explain.log_analyze = off")
+        plans: list[str] = []
+        connection.add_notice_handler(lambda notice: plans.append(notice.message_primary or ""))
+        await runs.flush(connection, claim, journal=[], log=log("x"), progress=ONE_RUNNING)
+        await runs.claim(connection, new.id, attempt=1, workflow=WorkflowId(new.id), worker="worker-1")
+        await connection.execute("SELECT id FROM chaingraph.executions WHERE change_seq > 20000 ORDER BY change_seq")
+    assert len(plans) == 3
+    for plan in plans:
+        assert "Index Scan" in plan
+        assert "Seq Scan on executions" not in plan
+        assert "Seq Scan on journal" not in plan

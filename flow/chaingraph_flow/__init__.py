@@ -1,0 +1,92 @@
+"""The flow language and its engine: typed ports, nodes, validation, and an asyncio scheduler without I/O of its own.
+
+The names here are what other parts use. Node authors take `Node`, the ports and the types from here as well.
+"""
+
+from .catalogue import Catalogue, InputPort, NodeType, OutputPort
+from .context import Emission, ExternalEvent, NodeContext, RunContext, Trigger
+from .engine import (
+    Engine,
+    EngineOptions,
+    FailureReason,
+    FlowOutcome,
+    FlowResult,
+    NodeError,
+    NodeRecord,
+    Outcome,
+    Progress,
+    Recorder,
+    without_unhandled_failures,
+)
+from .errors import (
+    DuplicateNodeType,
+    FlowError,
+    InvalidFlow,
+    InvalidNodeClass,
+    JournalMismatch,
+    NodeFailed,
+    NodeSkipped,
+    NotJson,
+    UnknownNodeType,
+)
+from .events import FlowEvent
+from .faults import Fault, FaultCode
+from .graph import Graph
+from .inputs import bind_inputs
+from .node import Input, Node, Output, Outputs, Passthrough
+from .registry import Registry
+from .revision import revision
+from .types import Any, Array, Boolean, Enum, Number, Object, String
+from .validation import validate
+
+__all__ = [
+    "Any",
+    "Array",
+    "Boolean",
+    "Catalogue",
+    "DuplicateNodeType",
+    "Emission",
+    "Engine",
+    "EngineOptions",
+    "Enum",
+    "ExternalEvent",
+    "FailureReason",
+    "Fault",
+    "FaultCode",
+    "FlowError",
+    "FlowEvent",
+    "FlowOutcome",
+    "FlowResult",
+    "Graph",
+    "Input",
+    "InputPort",
+    "InvalidFlow",
+    "InvalidNodeClass",
+    "JournalMismatch",
+    "Node",
+    "NodeContext",
+    "NodeError",
+    "NodeFailed",
+    "NodeRecord",
+    "NodeSkipped",
+    "NodeType",
+    "NotJson",
+    "Number",
+    "Object",
+    "Outcome",
+    "Output",
+    "OutputPort",
+    "Outputs",
+    "Passthrough",
+    "Progress",
+    "Recorder",
+    "Registry",
+    "RunContext",
+    "String",
+    "Trigger",
+    "UnknownNodeType",
+    "bind_inputs",
+    "revision",
+    "validate",
+    "without_unhandled_failures",
+]

@@ -1,0 +1,126 @@
+"""What node types there are, as data: ports, types and rules in JSON.
+
+Workers publish the catalogue of the node classes they have; the operator and the CLI validate flows against it
+without having any node's code.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
+
+import orjson
+from pydantic import BaseModel, ConfigDict, Field
+from pydantic.alias_generators import to_camel
+
+from .derive import Rule
+from .errors import DuplicateNodeType
+from .types import Boolean, PortType, String
+
+EXECUTE = "__execute"
+SUCCESS = "__success"
+ERROR = "__error"
+ERROR_MESSAGE = "__errorMessage"
+ERROR_PORTS = frozenset((ERROR, ERROR_MESSAGE))
+
+
+class _Data(BaseModel):
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", alias_generator=to_camel, populate_by_name=True, protected_namespaces=()
+    )
+
+
+class InputPort(_Data):
+    """An input of a node type."""
+
+    key: str
+    type: PortType
+    description: str = ""
+    required: bool = False
+    default: Any = Field(default=None, description="Value when neither given nor connected.")
+    tolerant: bool = Field(default=False, description="A refused transfer leaves the default; the node still runs.")
+    static: bool = Field(default=False, description="Given in the flow alone: no edge may end here.")
+    passthrough: bool = Field(default=False, description="Also an output of the same key.")
+
+
+class OutputPort(_Data):
+    """An output of a node type, or with `keys_of` one output for each key of a static object input."""
+
+    key: str
+    type: PortType
+    description: str = ""
+    optional: bool = Field(default=False, description="May end without a value, which is null then.")
+    typed_by: Rule | None = Field(default=None, description="How the type follows from the inputs.")
+    keys_of: str | None = Field(default=None, description="The static object input whose keys name the outputs.")
+
+
+class NodeType(_Data):
+    """A node type: everything that validation needs to know about it."""
+
+    type: str
+    description: str = ""
+    category: str = ""
+    pure: bool = Field(default=False, description="No effects outside of the outputs: needs no durability barrier.")
+    listens_to: str | None = Field(
+        default=None, description="The static input with the name of the event that this node waits for."
+    )
+    inputs: tuple[InputPort, ...] = ()
+    outputs: tuple[OutputPort, ...] = ()
+
+    def input(self, key: str) -> InputPort | None:
+        """The input of this key, `__execute` included."""
+        if key == EXECUTE:
+            return EXECUTE_PORT
+        return next((port for port in self.inputs if port.key == key), None)
+
+
+EXECUTE_PORT = InputPort(
+    key=EXECUTE, type=Boolean(), default=True, description="False skips the node; wire a Branch here to gate it."
+)
+SYSTEM_OUTPUTS = (
+    OutputPort(key=SUCCESS, type=Boolean(), description="True when the node completed."),
+    OutputPort(key=ERROR, type=Boolean(), description="True when the node failed."),
+    OutputPort(key=ERROR_MESSAGE, type=String(), description="Why the node failed."),
+)
+
+
+class Catalogue(Mapping[str, NodeType]):
+    """Node types by their name, in the order of their names."""
+
+    def __init__(self, types: Iterable[NodeType] = ()) -> None:
+        """Raises DuplicateNodeType when one name stands for two different types."""
+        self._types: dict[str, NodeType] = {}
+        for each in sorted(types, key=lambda node_type: node_type.type):
+            if self._types.setdefault(each.type, each) != each:
+                raise DuplicateNodeType(f"the node type {each.type!r} is defined twice, with different ports")
+
+    def __getitem__(self, type_: str) -> NodeType:
+        return self._types[type_]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._types)
+
+    def __len__(self) -> int:
+        return len(self._types)
+
+    def merge(self, other: Catalogue) -> Catalogue:
+        """Both together. Raises DuplicateNodeType when they define one type differently."""
+        return Catalogue([*self.values(), *other.values()])
+
+    def to_json(self) -> dict[str, Any]:
+        """The JSON form: `{type: {...}}`."""
+        return {
+            name: each.model_dump(mode="json", by_alias=True, exclude_defaults=True)
+            for name, each in self._types.items()
+        }
+
+    @classmethod
+    def from_json(cls, value: Mapping[str, Any]) -> Catalogue:
+        """A catalogue of its JSON form. Raises pydantic.ValidationError when that is not one."""
+        return cls(NodeType.model_validate(each) for each in value.values())
+
+    @property
+    def hash(self) -> str:
+        """16 hex characters that differ when any type differs."""
+        return hashlib.sha256(orjson.dumps(self.to_json(), option=orjson.OPT_SORT_KEYS)).hexdigest()[:16]

@@ -1,0 +1,146 @@
+"""What a run and a node in it know about where they are: the execution, its trigger, and what a node may tell."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from .errors import NodeFailed
+from .json_values import copied, require_json
+
+LONGEST_LOG = 65_536
+"""Characters of one log message; the rest is cut off and said to be."""
+MOST_EMISSIONS = 10_000
+"""Emissions of one node: each becomes a child execution."""
+
+
+@dataclass(frozen=True, slots=True)
+class ExternalEvent:
+    """An event that triggered the execution."""
+
+    name: str
+    payload: Any = None
+
+
+Trigger = tuple[ExternalEvent, ...]
+"""The events that an execution was started with."""
+
+
+@dataclass(frozen=True, slots=True)
+class Emission:
+    """An event that a node emitted: it becomes a child execution once the flow has ended."""
+
+    name: str
+    payload: Any = None
+
+
+@dataclass(frozen=True, slots=True)
+class RunContext:
+    """The execution that a flow runs for. `attempt` counts the execution's attempts from 1."""
+
+    execution_id: str
+    namespace: str = ""
+    name: str = ""
+    attempt: int = 1
+    root_execution_id: str = ""
+    parent_execution_id: str = ""
+    depth: int = 0
+    integration: Mapping[str, Any] = field(default_factory=dict)
+
+
+class NodeContext:
+    """What a node may ask and tell while it runs. Usable from a thread too."""
+
+    __slots__ = ("_emissions", "_log", "_run", "event", "given", "node_attempt", "node_id")
+
+    def __init__(
+        self,
+        run: RunContext,
+        node_id: str,
+        *,
+        node_attempt: int,
+        given: frozenset[str],
+        event: ExternalEvent | None,
+        log: Callable[[str], None],
+    ) -> None:
+        self._run = run
+        self._log = log
+        self._emissions: list[Emission] = []
+        self.node_id = node_id
+        self.node_attempt = node_attempt
+        """Which try of this node it is, from 1 (see the node's `retry`)."""
+        self.given = given
+        """The inputs that have a value from the flow or from an edge, as against their default."""
+        self.event = event
+        """For a listener: the event that triggered it."""
+
+    @property
+    def execution_id(self) -> str:
+        """The execution's id."""
+        return self._run.execution_id
+
+    @property
+    def namespace(self) -> str:
+        """The namespace of the Execution resource."""
+        return self._run.namespace
+
+    @property
+    def name(self) -> str:
+        """The name of the Execution resource."""
+        return self._run.name
+
+    @property
+    def attempt(self) -> int:
+        """The attempt of the execution, from 1."""
+        return self._run.attempt
+
+    @property
+    def root_execution_id(self) -> str:
+        """The id of the execution at the root of the tree; its own when it is the root."""
+        return self._run.root_execution_id or self._run.execution_id
+
+    @property
+    def parent_execution_id(self) -> str:
+        """The id of the execution that emitted what triggered this one, or ''."""
+        return self._run.parent_execution_id
+
+    @property
+    def depth(self) -> int:
+        """How far from the root of the tree, which is 0."""
+        return self._run.depth
+
+    @property
+    def integration(self) -> Mapping[str, Any]:
+        """The execution's free-form integration context."""
+        return self._run.integration
+
+    @property
+    def idempotency_key(self) -> str:
+        """The same for every try within one attempt of the execution, so that a service can drop repetitions."""
+        return f"{self._run.execution_id}:{self.node_id}:{self._run.attempt}"
+
+    @property
+    def emissions(self) -> tuple[Emission, ...]:
+        """What this try of the node has emitted."""
+        return tuple(self._emissions)
+
+    def log(self, message: str) -> None:
+        """Write to the execution's event stream."""
+        if len(message) > LONGEST_LOG:
+            message = f"{message[:LONGEST_LOG]}... ({len(message) - LONGEST_LOG} characters more)"
+        self._log(message)
+
+    def emit(self, name: str, payload: Any = None) -> None:
+        """Emit an event. It counts only when this try of the node completes.
+
+        Raises:
+            NodeFailed: The name is empty, or the node has emitted too many.
+            NotJson: The payload is no JSON value.
+        """
+        if not name:
+            raise NodeFailed("an event needs a name")
+        if len(self._emissions) >= MOST_EMISSIONS:
+            raise NodeFailed(f"more than {MOST_EMISSIONS} events emitted by one node")
+        require_json(payload, ("payload",))
+        self._emissions.append(Emission(name, copied(payload)))

@@ -1,0 +1,39 @@
+"""The ends of edges as text: `node.port`, `fetch.response.items[0].name`, `rows.value["full.name"]`."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from .json_values import Segment
+
+_HEAD = re.compile(r"(?P<node>[A-Za-z_][A-Za-z0-9_-]*)\.(?P<port>[A-Za-z_][A-Za-z0-9_-]*)")
+_STEP = re.compile(r'\.(?P<name>[^\s.\[\]"]+)|\[(?P<index>\d{1,4})\]|\["(?P<quoted>[^"]*)"\]')
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """One end of an edge: a port, and the way to a place inside its value."""
+
+    node: str
+    port: str
+    segments: tuple[Segment, ...] = ()
+
+
+def parse_endpoint(text: str) -> Endpoint | None:
+    """The endpoint that a text names, or None when it is not of that form. Indexes go up to 9999."""
+    head = _HEAD.match(text)
+    if head is None:
+        return None
+    segments: list[Segment] = []
+    position = head.end()
+    while position < len(text):
+        step = _STEP.match(text, position)
+        if step is None:
+            return None
+        if step["index"] is not None:
+            segments.append(int(step["index"]))
+        else:
+            segments.append(step["name"] if step["name"] is not None else step["quoted"])
+        position = step.end()
+    return Endpoint(head["node"], head["port"], tuple(segments))

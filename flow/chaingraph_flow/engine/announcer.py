@@ -1,0 +1,92 @@
+"""The engine's events: which there are, and what each carries. Keeps the scheduler free of their wording."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+from .. import events
+from ..events import FlowEvent
+from ..graph import Connection, GraphNode
+from .recorder import Recorder
+from .records import NodeRecord, Outcome
+from .result import NodeError
+
+
+def wall_clock() -> int:
+    """Milliseconds since 1970, UTC."""
+    return time.time_ns() // 1_000_000
+
+
+class Announcer:
+    """Publishes to a recorder, with the time of a clock in milliseconds since 1970."""
+
+    def __init__(self, recorder: Recorder, clock: Callable[[], int], *, debug: bool) -> None:
+        self._publish = recorder.publish
+        self._clock = clock
+        self._debug = debug
+
+    def flow_started(self, total: int) -> None:
+        """The run begins; `total` nodes take part."""
+        self._send(events.FLOW_STARTED, {"nodes": total})
+
+    def flow_completed(self, milliseconds: int) -> None:
+        """Every node has ended."""
+        self._send(events.FLOW_COMPLETED, {"executionTime": milliseconds})
+
+    def flow_failed(self, error: NodeError, milliseconds: int) -> None:
+        """The run has failed."""
+        told = {"error": error.message, "reason": str(error.reason), "executionTime": milliseconds}
+        self._send(events.FLOW_FAILED, {"nodeId": error.node} | told if error.node else told)
+
+    def flow_cancelled(self, reason: str) -> None:
+        """The run was stopped."""
+        self._send(events.FLOW_CANCELLED, {"reason": reason})
+
+    def status(self, node_id: str, old: str, new: str) -> None:
+        """A node's status has changed; said in debug mode alone."""
+        if self._debug:
+            self._send(events.NODE_STATUS_CHANGED, {"nodeId": node_id, "oldStatus": old, "newStatus": new})
+
+    def node_started(self, node: GraphNode) -> None:
+        """A node runs from now on."""
+        self._send(events.NODE_STARTED, {"nodeId": node.id, "nodeType": node.type.type})
+
+    def node_ended(self, record: NodeRecord) -> None:
+        """A node has ended."""
+        data: dict[str, Any] = {"nodeId": record.node_id}
+        if record.outcome is Outcome.SKIPPED:
+            self._send(events.NODE_SKIPPED, data | {"reason": record.reason})
+            return
+        data["executionTime"] = record.finished_at - record.started_at
+        if record.outcome is Outcome.COMPLETED:
+            self._send(events.NODE_COMPLETED, data)
+        else:
+            told = {"error": record.error, "reason": record.reason, "attempts": record.attempts}
+            self._send(events.NODE_FAILED, data | told)
+
+    def log(self, node_id: str, message: str) -> None:
+        """A node, or the engine about a node, has something to say."""
+        self._send(events.NODE_DEBUG_LOG, {"nodeId": node_id, "log": message})
+
+    def transfer_started(self, connection: Connection) -> None:
+        """A value is about to be copied; said in debug mode alone."""
+        if self._debug:
+            self._send(events.EDGE_TRANSFER_STARTED, _edge(connection))
+
+    def transferred(self, connection: Connection, refused: str | None, milliseconds: float) -> None:
+        """An edge has delivered, or why it has not. The time is that of filling the target's inputs."""
+        if refused is None:
+            data = _edge(connection)
+            data["transferTime"] = milliseconds
+            self._send(events.EDGE_TRANSFER_COMPLETED, data)
+        else:
+            self._send(events.EDGE_TRANSFER_FAILED, _edge(connection) | {"error": refused})
+
+    def _send(self, type_: str, data: dict[str, Any]) -> None:
+        self._publish(FlowEvent(type_, self._clock(), data))
+
+
+def _edge(connection: Connection) -> dict[str, Any]:
+    return {"from": connection.from_, "to": connection.to}

@@ -1,0 +1,108 @@
+"""One try of one node: make it, run it within its time, take its outputs."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+from typing import Any
+
+from ..context import Emission, NodeContext
+from ..errors import NodeFailed, NodeSkipped, NotJson
+from ..graph import GraphNode
+from ..json_values import require_json
+from ..node import Node, Output, Outputs, Passthrough
+from ..types import check_value
+from .records import Outcome
+from .result import FailureReason
+
+LONGEST_ERROR = 4096
+"""Characters of a failure's message that are kept."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ending:
+    """How a try ended."""
+
+    outcome: Outcome
+    outputs: dict[str, Any]
+    message: str = ""
+    """Of a failure or a skip."""
+    reason: str = ""
+    emissions: tuple[Emission, ...] = ()
+
+
+async def run_attempt(
+    cls: type[Node], node: GraphNode, values: dict[str, Any], context: NodeContext, seconds: float
+) -> Ending:
+    """Run a node once. Only CancelledError passes through: everything else is a way to end.
+
+    A plain `def run` goes to a thread. A thread cannot be ended from outside: after a timeout or a cancellation it
+    runs on until it returns, and what it returns is dropped.
+    """
+    instance = cls()
+    attributes = instance.__dict__
+    for name, port in cls.ports.items():
+        if port.key in values:
+            attributes[name] = values[port.key]
+    deadline = asyncio.timeout(seconds)
+    try:
+        async with deadline:
+            if cls.runs_in_thread:
+                await asyncio.to_thread(cls.run, instance, context)
+            else:
+                running = instance.run(context)
+                assert running is not None
+                await running
+    except NodeSkipped as skipped:
+        return Ending(Outcome.SKIPPED, {}, str(skipped))
+    except TimeoutError as error:
+        if not deadline.expired():
+            return _failed(FailureReason.NODE_FAILED, _described(error))
+        return _failed(FailureReason.NODE_TIMEOUT, f"did not end within {seconds:g} seconds")
+    except NodeFailed as error:
+        return _failed(FailureReason.NODE_FAILED, str(error))
+    except Exception as error:  # noqa: BLE001 - a node is foreign code: whatever it raises is its failure
+        return _failed(FailureReason.NODE_FAILED, _described(error))
+    try:
+        return Ending(Outcome.COMPLETED, taken_outputs(cls, node, attributes), emissions=context.emissions)
+    except (NodeFailed, NotJson) as error:
+        return _failed(FailureReason.INVALID_OUTPUT, str(error))
+
+
+def taken_outputs(cls: type[Node], node: GraphNode, attributes: dict[str, Any]) -> dict[str, Any]:
+    """The outputs that a node has set, checked. Raises NodeFailed or NotJson, naming the output."""
+    outputs: dict[str, Any] = {}
+    for name, port in cls.ports.items():
+        if isinstance(port, Output | Passthrough):
+            outputs[port.key] = attributes.get(name)
+        elif isinstance(port, Outputs):
+            found = attributes.get(name) or {}
+            extra = sorted(map(str, found.keys() - node.outputs.keys()))
+            if extra:
+                raise NodeFailed(f"the node set the output {extra[0]!r}, which it has not")
+            outputs.update({key: found.get(key) for key in _dynamic_keys(cls, node)})
+    for key, value in outputs.items():
+        if value is None:
+            if key not in node.optional_outputs:
+                raise NodeFailed(f"the node ended without a value for its output {key!r}")
+            continue
+        require_json(value, (key,))
+        for fault in check_value(node.outputs[key], value, key):
+            raise NodeFailed(f"the output {fault}")
+    return outputs
+
+
+def _dynamic_keys(cls: type[Node], node: GraphNode) -> list[str]:
+    fixed = {port.key for port in cls.ports.values() if isinstance(port, Output | Passthrough)}
+    return [key for key in node.outputs if key not in fixed]
+
+
+def _failed(reason: FailureReason, message: str) -> Ending:
+    if len(message) > LONGEST_ERROR:
+        message = message[:LONGEST_ERROR] + "..."
+    return Ending(Outcome.FAILED, {}, message, str(reason))
+
+
+def _described(error: BaseException) -> str:
+    text = str(error)
+    return f"{type(error).__name__}: {text}" if text else type(error).__name__

@@ -1,0 +1,27 @@
+"""The limits of a run."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class EngineOptions:
+    """How much at once and for how long; seconds are of wall-clock time.
+
+    The flow's time begins with `Engine.run`, so each attempt of an execution has it anew. A node's time is that of one
+    try and begins when it runs, not when it waits for a slot or for the journal.
+    """
+
+    max_concurrency: int = 50
+    node_timeout_seconds: float = 600
+    flow_timeout_seconds: float = 10_800
+    debug: bool = False
+    """Also publish node:status-changed and edge:transfer-started."""
+    cancel_grace_seconds: float = 5
+    """How long nodes that were cancelled may take to clean up before they are left behind."""
+
+    def __post_init__(self) -> None:
+        for name in ("max_concurrency", "node_timeout_seconds", "flow_timeout_seconds"):
+            if getattr(self, name) <= 0:
+                raise ValueError(f"{name} must be more than 0, is {getattr(self, name)}")

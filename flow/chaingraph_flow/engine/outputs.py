@@ -1,0 +1,44 @@
+"""What a finished run has to show: the flow's outputs and emissions."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from ..catalogue import ERROR_PORTS
+from ..context import Emission
+from ..graph import Graph
+from ..json_values import copied, read
+from .records import NodeRecord, Outcome
+from .state import output_value
+
+
+def flow_outputs(graph: Graph, ended: Mapping[str, NodeRecord]) -> dict[str, Any]:
+    """The flow's outputs by name; one whose node did not end that way is left out.
+
+    A flow that declares none has the outputs of its last nodes, those from which no edge leads on, as
+    `{node: {port: value}}`.
+    """
+    if graph.spec.outputs:
+        outputs: dict[str, Any] = {}
+        for each in graph.outputs:
+            record = ended.get(each.source)
+            if record is None:
+                continue
+            there, value = output_value(record, each.source_port)
+            if there:
+                outputs[each.name] = copied(read(value, each.source_segments))
+        return outputs
+    return {
+        id_: copied(dict(ended[id_].outputs))
+        for id_, node in graph.nodes.items()
+        if id_ in ended
+        and ended[id_].outcome is Outcome.COMPLETED
+        and ended[id_].outputs
+        and all(each.source_port in ERROR_PORTS for each in node.outgoing)
+    }
+
+
+def flow_emissions(graph: Graph, ended: Mapping[str, NodeRecord]) -> tuple[Emission, ...]:
+    """All emissions, by the order of the nodes in the spec and then by position."""
+    return tuple(each for id_ in graph.nodes if id_ in ended for each in ended[id_].emissions)

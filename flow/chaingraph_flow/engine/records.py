@@ -1,0 +1,89 @@
+"""What is known about a node that has ended: the journal's entries.
+
+A journal is a sequence of these in the order in which the nodes ended. An engine that gets one does not run those
+nodes again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any, Self
+
+from ..catalogue import ERROR_PORTS
+from ..context import Emission
+from ..graph import Graph
+
+
+class Outcome(StrEnum):
+    """How a node ended."""
+
+    COMPLETED = "completed"
+    FAILED = "failed"
+    SKIPPED = "skipped"
+
+
+@dataclass(frozen=True, slots=True)
+class NodeRecord:
+    """The end of one node. Times are milliseconds since 1970, UTC. Outputs hold JSON values alone."""
+
+    node_id: str
+    outcome: Outcome
+    started_at: int
+    finished_at: int
+    outputs: Mapping[str, Any] = field(default_factory=dict)
+    error: str = ""
+    reason: str = ""
+    """Why it was skipped, or of which kind the failure is (NodeFailed, NodeTimeout, InvalidInput, ...)."""
+    attempts: int = 0
+    emissions: tuple[Emission, ...] = ()
+
+    def to_json(self) -> dict[str, Any]:
+        """The JSON form."""
+        return {
+            "nodeId": self.node_id,
+            "outcome": str(self.outcome),
+            "startedAt": self.started_at,
+            "finishedAt": self.finished_at,
+            "outputs": dict(self.outputs),
+            "error": self.error,
+            "reason": self.reason,
+            "attempts": self.attempts,
+            "emissions": [{"name": each.name, "payload": each.payload} for each in self.emissions],
+        }
+
+    @classmethod
+    def from_json(cls, value: Mapping[str, Any]) -> Self:
+        """A record of its JSON form; fields that are not there have their defaults."""
+        return cls(
+            node_id=value["nodeId"],
+            outcome=Outcome(value["outcome"]),
+            started_at=value["startedAt"],
+            finished_at=value["finishedAt"],
+            outputs=value.get("outputs") or {},
+            error=value.get("error") or "",
+            reason=value.get("reason") or "",
+            attempts=value.get("attempts") or 0,
+            emissions=tuple(Emission(each["name"], each.get("payload")) for each in value.get("emissions") or ()),
+        )
+
+
+def handles_failure(graph: Graph, node_id: str, active: Iterable[str]) -> bool:
+    """Whether the flow takes care of a failure of this node: an error port leads to a node or to an output."""
+    running = set(active)
+    return any(
+        each.source_port in ERROR_PORTS and each.target in running for each in graph.nodes[node_id].outgoing
+    ) or any(each.source == node_id and each.source_port in ERROR_PORTS for each in graph.outputs)
+
+
+def without_unhandled_failures(
+    graph: Graph, journal: Iterable[NodeRecord], active: Iterable[str]
+) -> tuple[NodeRecord, ...]:
+    """The journal to retry a failed execution with: the nodes whose failure nobody handled run again.
+
+    Nothing that depends on them has been decided, because such a failure halts the flow; all else stands.
+    """
+    return tuple(
+        each for each in journal if each.outcome is not Outcome.FAILED or handles_failure(graph, each.node_id, active)
+    )

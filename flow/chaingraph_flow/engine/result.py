@@ -1,0 +1,64 @@
+"""How a run is going, and how it ended."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any
+
+from ..context import Emission
+
+
+class FlowOutcome(StrEnum):
+    """How a flow ended."""
+
+    COMPLETED = "Completed"
+    FAILED = "Failed"
+    STOPPED = "Stopped"
+
+
+class FailureReason(StrEnum):
+    """Of which kind a failure is."""
+
+    NODE_FAILED = "NodeFailed"
+    NODE_TIMEOUT = "NodeTimeout"
+    INVALID_INPUT = "InvalidInput"
+    INVALID_OUTPUT = "InvalidOutput"
+    FLOW_TIMEOUT = "FlowTimeout"
+    NO_LISTENER = "NoListener"
+
+
+@dataclass(frozen=True, slots=True)
+class NodeError:
+    """Why a flow failed; `node` is '' when no node is to blame."""
+
+    node: str
+    message: str
+    reason: FailureReason
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """How far a run is. `total` counts the nodes that this run concerns, which its trigger decides."""
+
+    total: int
+    completed: int = 0
+    failed: int = 0
+    skipped: int = 0
+    running: int = 0
+    current_nodes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class FlowResult:
+    """The end of a run."""
+
+    outcome: FlowOutcome
+    progress: Progress
+    outputs: dict[str, Any] = field(default_factory=dict)
+    """By the names of the flow's outputs, those without a value left out; see `outputs.py`."""
+    error: NodeError | None = None
+    reason: str = ""
+    """Why it was stopped."""
+    emissions: tuple[Emission, ...] = ()
+    """By the order of the nodes in the spec, then by position: the same in every replay."""

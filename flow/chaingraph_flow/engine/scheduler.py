@@ -1,0 +1,352 @@
+"""The engine: one dispatcher that starts what is ready, and the only place of the engine with tasks and timers.
+
+There is no polling and no task but one for each node that runs. What decides is `RunState`; a node's end is taken in
+the callback of its task, which starts what has become ready, so a chain costs one turn of the event loop a node.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import time
+from collections import Counter, deque
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
+from typing import Any
+
+from ..context import ExternalEvent, NodeContext, RunContext, Trigger
+from ..errors import JournalMismatch
+from ..faults import suggestion
+from ..graph import Connection, Graph, GraphNode
+from ..registry import Registry
+from .announcer import Announcer, wall_clock
+from .attempt import Ending, run_attempt
+from .binding import active_nodes
+from .options import EngineOptions
+from .outputs import flow_emissions, flow_outputs
+from .recorder import Recorder
+from .records import NodeRecord, Outcome, handles_failure
+from .result import FailureReason, FlowOutcome, FlowResult, NodeError, Progress
+from .state import RunState
+from .transfer import Untransferable, fill_inputs
+
+
+class Engine:
+    """One run of a graph. Make a new one for every attempt; `run` may be called once."""
+
+    def __init__(
+        self,
+        graph: Graph,
+        registry: Registry,
+        *,
+        context: RunContext,
+        recorder: Recorder,
+        inputs: Mapping[str, Any] | None = None,
+        trigger: Trigger | None = None,
+        journal: Sequence[NodeRecord] = (),
+        options: EngineOptions | None = None,
+        resumed: bool = False,
+        clock: Callable[[], int] = wall_clock,
+    ) -> None:
+        """Prepare a run.
+
+        Args:
+            graph: What to run.
+            registry: The code of its nodes.
+            context: The execution it runs for.
+            recorder: Gets records and events, and says when they are durable.
+            inputs: The flow's inputs, bound (see `bind_inputs`).
+            trigger: The events it was started with; None for a start without one.
+            journal: The nodes that ended in an earlier attempt: they are not run again, and nothing is said of them.
+            options: Limits.
+            resumed: An earlier attempt has announced the flow: do not say flow:started again.
+            clock: Milliseconds since 1970, for records and events.
+
+        Raises:
+            UnknownNodeType: The registry lacks the class of a node that this run concerns.
+            JournalMismatch: The journal names a node that this run does not concern.
+        """
+        self._graph = graph
+        self._context = context
+        self._recorder = recorder
+        self._trigger = trigger
+        self._options = options or EngineOptions()
+        self._resumed = resumed
+        self._clock = clock
+        self._announce = Announcer(recorder, clock, debug=self._options.debug)
+        active = active_nodes(graph, trigger)
+        self._classes = {id_: registry[graph.nodes[id_].type.type] for id_ in active}
+        self._state = RunState(graph, active, inputs or {})
+        self._counts: Counter[Outcome] = Counter()
+        self._ready: deque[str] = deque()
+        self._running: dict[str, asyncio.Task[Ending | None]] = {}
+        self._waiting: dict[str, asyncio.TimerHandle] = {}
+        self._tries: Counter[str] = Counter()
+        self._started_at: dict[str, int] = {}
+        self._error: NodeError | None = None
+        self._stop_reason: str | None = None
+        self._crash: BaseException | None = None
+        self._over: asyncio.Event = asyncio.Event()
+        self._closed = False
+        self._restore(journal)
+
+    @property
+    def progress(self) -> Progress:
+        """How far the run is. Costs little; may be read at any time on the engine's event loop."""
+        return Progress(
+            total=len(self._state.active),
+            completed=self._counts[Outcome.COMPLETED],
+            failed=self._counts[Outcome.FAILED],
+            skipped=self._counts[Outcome.SKIPPED],
+            running=len(self._running) + len(self._waiting),
+            current_nodes=(*self._running, *self._waiting),
+        )
+
+    def stop(self, reason: str) -> None:
+        """Cancel what runs; `run` returns Stopped. To be called on the engine's event loop; the first call counts."""
+        if not self._over.is_set():
+            self._stop_reason = reason
+            self._over.set()
+
+    async def run(self) -> FlowResult:
+        """Run to the end. A node's faults are in the result.
+
+        Raises:
+            asyncio.CancelledError: The caller was cancelled; nodes in flight have been cancelled and awaited.
+            Exception: Whatever the recorder raised; the same holds.
+        """
+        self._thread = threading.get_ident()
+        self._loop = asyncio.get_running_loop()
+        begun = self._clock()
+        timer = self._loop.call_later(self._options.flow_timeout_seconds, self._flow_timeout)
+        try:
+            if not self._over.is_set():
+                self._begin()
+            await self._over.wait()
+        finally:
+            timer.cancel()
+            await self._close()
+        if self._crash is not None:
+            raise self._crash
+        return self._result(self._clock() - begun)
+
+    # -- beginning and end -----------------------------------------------------------------------------------
+
+    def _restore(self, journal: Iterable[NodeRecord]) -> None:
+        for record in journal:
+            id_ = record.node_id
+            if id_ not in self._state.active:
+                hint = suggestion(id_, self._state.active)
+                raise JournalMismatch(f"the journal has a node {id_!r}, which this run does not concern{hint}")
+            if id_ in self._state.ended:
+                raise JournalMismatch(f"the journal has the node {id_!r} twice")
+            self._state.settle(record)
+            self._counts[record.outcome] += 1
+            self._note_failure(record)
+
+    def _begin(self) -> None:
+        if not self._resumed:
+            self._announce.flow_started(len(self._state.active))
+        if self._trigger is not None and not self._state.active:
+            names = ", ".join(repr(event.name) for event in self._trigger) or "(none)"
+            message = f"no node listens to {names}{suggestion(names.strip(chr(39)), self._graph.listeners)}"
+            self._error = NodeError("", message, FailureReason.NO_LISTENER)
+        self._proceed(self._state.open_nodes())
+
+    async def _close(self) -> None:
+        for timer in self._waiting.values():
+            timer.cancel()
+        tasks = list(self._running.values())
+        for task in tasks:
+            task.cancel()
+        try:
+            if tasks:
+                # A node that refuses to be cancelled would hold up STOP for everybody: it is left behind.
+                await asyncio.wait(tasks, timeout=self._options.cancel_grace_seconds)
+                await asyncio.sleep(0)
+        finally:
+            self._closed = True
+
+    def _result(self, milliseconds: int) -> FlowResult:
+        ended = self._state.ended
+        progress = self.progress
+        emissions = flow_emissions(self._graph, ended)
+        if self._stop_reason is not None:
+            self._announce.flow_cancelled(self._stop_reason)
+            return FlowResult(FlowOutcome.STOPPED, progress, reason=self._stop_reason, emissions=emissions)
+        outputs = flow_outputs(self._graph, ended)
+        if self._error is not None:
+            self._announce.flow_failed(self._error, milliseconds)
+            return FlowResult(FlowOutcome.FAILED, progress, outputs, self._error, emissions=emissions)
+        self._announce.flow_completed(milliseconds)
+        return FlowResult(FlowOutcome.COMPLETED, progress, outputs, emissions=emissions)
+
+    def _flow_timeout(self) -> None:
+        if not self._over.is_set():
+            message = f"the flow did not end within {self._options.flow_timeout_seconds:g} seconds"
+            self._error = self._error or NodeError("", message, FailureReason.FLOW_TIMEOUT)
+            self._over.set()
+
+    # -- deciding and starting -------------------------------------------------------------------------------
+
+    def _proceed(self, decidable: Iterable[str]) -> None:
+        """Decide these nodes and all that follows from it, start what there is room for, and see whether it is over."""
+        undecided = deque(decidable)
+        while undecided and self._error is None:
+            id_ = undecided.popleft()
+            reason = self._state.skip_reason(id_)
+            if reason is None:
+                self._announce.status(id_, "idle", "ready")
+                self._ready.append(id_)
+            else:
+                undecided.extend(self._skip(id_, reason))
+        while self._ready and self._error is None and len(self._running) < self._options.max_concurrency:
+            self._start(self._ready.popleft())
+        if not self._running and (self._error is not None or not (self._waiting or self._ready)):
+            self._over.set()
+
+    def _skip(self, id_: str, reason: str) -> list[str]:
+        now = self._clock()
+        for connection in self._graph.nodes[id_].incoming:
+            refused = self._state.refusal(connection)
+            if refused is not None:
+                self._announce.transferred(connection, refused, 0)
+        self._announce.status(id_, "idle", "skipped")
+        return self._end(NodeRecord(id_, Outcome.SKIPPED, now, now, reason=reason))
+
+    def _start(self, id_: str) -> None:
+        # A debugger's check belongs here: it would keep the node in a deque of its own until it is released.
+        self._tries[id_] += 1
+        task = self._loop.create_task(self._run_node(self._graph.nodes[id_]), name=f"{self._context.name}/{id_}")
+        self._running[id_] = task
+        task.add_done_callback(partial(self._take, id_))
+
+    async def _run_node(self, node: GraphNode) -> Ending | None:
+        """One try of a node; None when the flow failed while it waited for the journal, so that it never ran."""
+        if not node.type.pure:
+            await self._recorder.settled()
+            if self._error is not None:
+                return None
+        tries = self._tries[node.id]
+        self._started_at.setdefault(node.id, self._clock())
+        watched: list[tuple[Connection, str | None]] = []
+        begun = time.perf_counter()
+        try:
+            filled = fill_inputs(node, self._state, lambda connection, refused: watched.append((connection, refused)))
+        except Untransferable as error:
+            return Ending(Outcome.FAILED, {}, str(error), str(FailureReason.INVALID_INPUT))
+        finally:
+            if tries == 1:
+                self._tell_transfers(watched, round((time.perf_counter() - begun) * 1000, 3))
+        if tries == 1:
+            self._announce.status(node.id, "ready", "executing")
+            self._announce.node_started(node)
+        context = NodeContext(
+            self._context,
+            node.id,
+            node_attempt=tries,
+            given=filled.given,
+            event=self._event_for(node),
+            log=partial(self._log, node.id, tries),
+        )
+        seconds = node.spec.timeout_seconds or self._options.node_timeout_seconds
+        return await run_attempt(self._classes[node.id], node, filled.values, context, seconds)
+
+    def _tell_transfers(self, watched: list[tuple[Connection, str | None]], milliseconds: float) -> None:
+        for connection, refused in watched:
+            self._announce.transfer_started(connection)
+            self._announce.transferred(connection, refused, milliseconds)
+
+    def _event_for(self, node: GraphNode) -> ExternalEvent | None:
+        return next((each for each in self._trigger or () if each.name == node.listens_to), None)
+
+    def _log(self, id_: str, tries: int, message: str) -> None:
+        if threading.get_ident() != self._thread:
+            self._loop.call_soon_threadsafe(self._log, id_, tries, message)
+        elif id_ in self._running and self._tries[id_] == tries and not self._closed:
+            # else: a thread that a timeout left behind, which nobody listens to any more
+            self._announce.log(id_, message)
+
+    # -- endings ---------------------------------------------------------------------------------------------
+
+    def _take(self, id_: str, task: asyncio.Task[Ending | None]) -> None:
+        """The callback of a node's task."""
+        if self._closed:
+            return
+        del self._running[id_]
+        try:
+            self._take_ending(id_, task)
+        except Exception as error:  # noqa: BLE001 - raised into run(): a callback's own exception would go unheard
+            self._crash = error
+            self._over.set()
+
+    def _take_ending(self, id_: str, task: asyncio.Task[Ending | None]) -> None:
+        if task.cancelled():
+            if self._over.is_set():
+                return
+            result: Ending | None = Ending(Outcome.FAILED, {}, "the node cancelled itself", FailureReason.NODE_FAILED)
+        else:
+            result = task.result()
+        if result is None:
+            self._proceed(())
+            return
+        ending = result
+        if ending.outcome is Outcome.FAILED and self._try_again(id_, ending):
+            self._proceed(())
+            return
+        record = NodeRecord(
+            node_id=id_,
+            outcome=ending.outcome,
+            started_at=self._started_at[id_],
+            finished_at=self._clock(),
+            outputs=ending.outputs,
+            error=ending.message if ending.outcome is Outcome.FAILED else "",
+            reason=ending.message if ending.outcome is Outcome.SKIPPED else ending.reason,
+            attempts=self._tries[id_],
+            emissions=ending.emissions,
+        )
+        self._announce.status(id_, "executing", str(ending.outcome))
+        decidable = self._end(record)
+        if not self._over.is_set():
+            self._proceed(decidable)
+
+    def _end(self, record: NodeRecord) -> list[str]:
+        """Tell and keep a node's end; returns what can be decided now."""
+        self._announce.node_ended(record)
+        self._recorder.record(record)
+        self._counts[record.outcome] += 1
+        self._note_failure(record)
+        return self._state.settle(record)
+
+    def _note_failure(self, record: NodeRecord) -> None:
+        """A failure that the flow does not handle fails the flow; the first one is the one it is told by."""
+        if record.outcome is not Outcome.FAILED or self._error is not None:
+            return
+        if not handles_failure(self._graph, record.node_id, self._state.active):
+            self._error = NodeError(record.node_id, record.error, _reason_of(record))
+            for timer in self._waiting.values():
+                timer.cancel()
+            self._waiting.clear()
+
+    def _try_again(self, id_: str, ending: Ending) -> bool:
+        """Whether the node gets another try, after a wait in which it holds no slot."""
+        retry = self._graph.nodes[id_].spec.retry
+        tries = self._tries[id_]
+        if retry is None or tries >= retry.max_attempts or self._error is not None or self._over.is_set():
+            return False
+        wait = min(retry.backoff_seconds * 2 ** (tries - 1), retry.max_backoff_seconds)
+        told = f"try {tries} of {retry.max_attempts} failed: {ending.message}; the next one in {wait:g} s"
+        self._announce.log(id_, told)
+        self._waiting[id_] = self._loop.call_later(wait, self._wake, id_)
+        return True
+
+    def _wake(self, id_: str) -> None:
+        del self._waiting[id_]
+        self._ready.append(id_)
+        self._proceed(())
+
+
+def _reason_of(record: NodeRecord) -> FailureReason:
+    """The kind of a failure; that of a journal written by another version may be unknown here."""
+    known = {str(each): each for each in FailureReason}
+    return known.get(record.reason, FailureReason.NODE_FAILED)

@@ -1,0 +1,104 @@
+"""The state machine of a run: which nodes have ended, what that delivers or refuses, and who is to be decided next.
+
+No I/O, no clock, no tasks: the scheduler feeds it ends of nodes and asks it for decisions.
+
+Every edge is delivered or refused once its source has ended. Completed: all but the error ports deliver. Failed: the
+error ports alone deliver. Skipped: nothing does. When all edges of a node have settled it is decided: it runs, or it
+is skipped because something was refused into a port that does not tolerate it, or because `__execute` is not true.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from ..catalogue import ERROR, ERROR_MESSAGE, ERROR_PORTS, EXECUTE, SUCCESS
+from ..graph import Connection, Graph
+from ..json_values import read
+from .records import NodeRecord, Outcome
+
+
+class RunState:
+    """The ends of the nodes so far. Every active node is decided exactly once."""
+
+    def __init__(self, graph: Graph, active: frozenset[str], inputs: Mapping[str, Any]) -> None:
+        self._graph = graph
+        self._inputs = inputs
+        self.active = active
+        self.ended: dict[str, NodeRecord] = {}
+        self._unsettled = {
+            id_: sum(each.source is not None for each in graph.nodes[id_].incoming)
+            for id_ in graph.nodes
+            if id_ in active
+        }
+
+    def open_nodes(self) -> list[str]:
+        """The nodes that have not ended and that wait for nothing, in the order of the spec."""
+        return [id_ for id_, count in self._unsettled.items() if count == 0 and id_ not in self.ended]
+
+    def settle(self, record: NodeRecord) -> list[str]:
+        """Take the end of a node; returns the nodes that can be decided now, each of them once."""
+        self.ended[record.node_id] = record
+        decidable = []
+        for connection in self._graph.nodes[record.node_id].outgoing:
+            target = connection.target
+            if target in self._unsettled:
+                self._unsettled[target] -= 1
+                if self._unsettled[target] == 0 and target not in self.ended:
+                    decidable.append(target)
+        return decidable
+
+    @property
+    def finished(self) -> bool:
+        """Whether every active node has ended."""
+        return len(self.ended) == len(self._unsettled)
+
+    def refusal(self, connection: Connection) -> str | None:
+        """Why an edge whose source has ended delivers nothing, or None when it delivers."""
+        if connection.source is None:
+            return None
+        source = self.ended[connection.source]
+        wanted = connection.source_port
+        if source.outcome is Outcome.SKIPPED:
+            return f"{connection.source} was skipped"
+        if source.outcome is Outcome.FAILED:
+            return None if wanted in ERROR_PORTS else f"{connection.source} failed"
+        return f"{connection.source} did not fail" if wanted in ERROR_PORTS else None
+
+    def value(self, connection: Connection) -> Any:
+        """What an edge delivers: shared with the source, to be copied by who changes it."""
+        if connection.source is None:
+            value = self._inputs.get(connection.source_port)
+        else:
+            source = self.ended[connection.source]
+            value = _port_value(source, connection.source_port)
+        return read(value, connection.source_segments) if connection.source_segments else value
+
+    def skip_reason(self, id_: str) -> str | None:
+        """Why a node all of whose edges have settled does not run; None when it does."""
+        node = self._graph.nodes[id_]
+        if not node.execute:
+            return "__execute is false"
+        for connection in node.incoming:
+            refused = self.refusal(connection)
+            if refused is not None:
+                if not connection.tolerant:
+                    return f"{connection.target_port}: nothing came from {connection.from_}, because {refused}"
+            elif connection.target_port == EXECUTE and self.value(connection) is not True:
+                return f"__execute: {connection.from_} is not true"
+        return None
+
+
+def _port_value(source: NodeRecord, port: str) -> Any:
+    if port in (SUCCESS, ERROR):
+        return True
+    if port == ERROR_MESSAGE:
+        return source.error
+    return source.outputs.get(port)
+
+
+def output_value(record: NodeRecord, port: str) -> tuple[bool, Any]:
+    """Whether a port of an ended node has a value for the flow's outputs, and which."""
+    if port in ERROR_PORTS:
+        return record.outcome is Outcome.FAILED, _port_value(record, port)
+    return record.outcome is Outcome.COMPLETED, _port_value(record, port)

@@ -1,0 +1,89 @@
+"""Filling a node's inputs just before it runs: values are copied, put together and checked here."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from ..catalogue import EXECUTE
+from ..graph import Connection, GraphNode, InputSlot
+from ..json_values import copied, written
+from ..types import Any as AnyType
+from ..types import check_value
+from .state import RunState
+
+
+class Untransferable(Exception):
+    """A value arrived that the port cannot take; the node fails with this message."""
+
+    def __init__(self, connection: Connection, message: str) -> None:
+        self.connection = connection
+        super().__init__(message)
+
+
+@dataclass(frozen=True, slots=True)
+class FilledInputs:
+    """The values of a node's inputs by key, and which of them came from the flow or an edge."""
+
+    values: dict[str, Any]
+    given: frozenset[str]
+
+
+Watch = Callable[[Connection, str | None], None]
+"""Told of each edge: with None when its value has arrived, else with why not."""
+
+
+def fill_inputs(node: GraphNode, state: RunState, watch: Watch) -> FilledInputs:
+    """The inputs of a node that runs now. Raises Untransferable when a value does not fit.
+
+    A refused edge into a tolerant port leaves the port as it was; null into a port that is not required does too,
+    unless the port is of type `any`, which null belongs to.
+    """
+    values: dict[str, Any] = {}
+    given: list[str] = []
+    for slot in node.inputs:
+        if slot.connections:
+            filled, value = _filled(slot, state, watch)
+            values[slot.key] = value
+            if filled or slot.given:
+                given.append(slot.key)
+        else:
+            values[slot.key] = copied(slot.value)
+            if slot.given:
+                given.append(slot.key)
+    for connection in node.incoming:
+        if connection.target_port == EXECUTE:
+            watch(connection, None)
+    return FilledInputs(values, frozenset(given))
+
+
+def _filled(slot: InputSlot, state: RunState, watch: Watch) -> tuple[bool, Any]:
+    value = copied(slot.value)
+    filled = False
+    last = slot.connections[-1]
+    for connection in slot.connections:
+        refused = state.refusal(connection)
+        if refused is not None:
+            watch(connection, refused)
+            continue
+        delivered = state.value(connection)
+        if delivered is None and not connection.target_segments:
+            if slot.required:
+                message = f"{connection.from_} is null, and {slot.key!r} needs a value"
+                watch(connection, message)
+                raise Untransferable(connection, message)
+            if not isinstance(slot.type, AnyType):
+                watch(connection, None)
+                continue
+        value = written(value, connection.target_segments, copied(delivered))
+        filled, last = True, connection
+    if filled:
+        for fault in check_value(slot.type, value, slot.key):
+            message = f"{fault.path} {fault.message} (from {last.from_})"
+            watch(last, message)
+            raise Untransferable(last, message)
+        for connection in slot.connections:
+            if state.refusal(connection) is None:
+                watch(connection, None)
+    return filled, value

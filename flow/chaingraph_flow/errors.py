@@ -1,0 +1,47 @@
+"""The exceptions of the flow package. Each says what to do about it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from .faults import Fault
+
+
+class FlowError(Exception):
+    """Base of everything this package raises on purpose."""
+
+
+class InvalidFlow(FlowError):
+    """The flow cannot run. Mend every fault in `faults`; the list is complete."""
+
+    def __init__(self, faults: Sequence[Fault]) -> None:
+        self.faults = tuple(faults)
+        super().__init__("; ".join(map(str, self.faults)))
+
+
+class InvalidNodeClass(FlowError):
+    """A Node class is declared wrongly (a reserved port name, an unknown input named by an output, ...)."""
+
+
+class DuplicateNodeType(FlowError):
+    """Two node classes or catalogues define one type differently. Rename one, or remove one package."""
+
+
+class UnknownNodeType(FlowError):
+    """The registry has no class for a type of the graph. Install the package with that node in the worker."""
+
+
+class JournalMismatch(FlowError):
+    """The journal names nodes that this graph would not run: it belongs to another revision or trigger."""
+
+
+class NotJson(FlowError):
+    """A value cannot be written as JSON; the message names the place. Ports carry JSON values alone."""
+
+
+class NodeFailed(FlowError):
+    """Raised by a node that cannot do its work; the message is shown to the user as it stands."""
+
+
+class NodeSkipped(FlowError):
+    """Raised by a node that finds it has nothing to do: it ends skipped, its outputs are refused."""

@@ -1,0 +1,61 @@
+"""What a run tells the world while it goes on. Indexes are given by whoever stores the events, not here."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+FLOW_STARTED: Final = "flow:started"
+FLOW_COMPLETED: Final = "flow:completed"
+FLOW_FAILED: Final = "flow:failed"
+FLOW_CANCELLED: Final = "flow:cancelled"
+FLOW_PAUSED: Final = "flow:paused"
+FLOW_RESUMED: Final = "flow:resumed"
+NODE_STARTED: Final = "node:started"
+NODE_COMPLETED: Final = "node:completed"
+NODE_FAILED: Final = "node:failed"
+NODE_SKIPPED: Final = "node:skipped"
+NODE_STATUS_CHANGED: Final = "node:status-changed"
+NODE_DEBUG_LOG: Final = "node:debug-log-string"
+EDGE_TRANSFER_STARTED: Final = "edge:transfer-started"
+EDGE_TRANSFER_COMPLETED: Final = "edge:transfer-completed"
+EDGE_TRANSFER_FAILED: Final = "edge:transfer-failed"
+EXECUTION_CREATED: Final = "execution:created"
+CHILD_SPAWNED: Final = "child:spawned"
+CHILD_COMPLETED: Final = "child:completed"
+CHILD_FAILED: Final = "child:failed"
+BREAKPOINT_HIT: Final = "debug:breakpoint-hit"
+
+EVENT_TYPES: Final = frozenset(
+    (
+        FLOW_STARTED,
+        FLOW_COMPLETED,
+        FLOW_FAILED,
+        FLOW_CANCELLED,
+        FLOW_PAUSED,
+        FLOW_RESUMED,
+        NODE_STARTED,
+        NODE_COMPLETED,
+        NODE_FAILED,
+        NODE_SKIPPED,
+        NODE_STATUS_CHANGED,
+        NODE_DEBUG_LOG,
+        EDGE_TRANSFER_STARTED,
+        EDGE_TRANSFER_COMPLETED,
+        EDGE_TRANSFER_FAILED,
+        EXECUTION_CREATED,
+        CHILD_SPAWNED,
+        CHILD_COMPLETED,
+        CHILD_FAILED,
+        BREAKPOINT_HIT,
+    )
+)
+
+
+@dataclass(frozen=True, slots=True)
+class FlowEvent:
+    """One event: its type, when it happened (milliseconds since 1970, UTC), and its data."""
+
+    type: str
+    timestamp: int
+    data: dict[str, Any] = field(default_factory=dict)

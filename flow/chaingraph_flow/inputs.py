@@ -1,0 +1,59 @@
+"""The inputs of a flow: their declared types, and binding what an execution brings to them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from chaingraph_crds.flow import FlowInput
+
+from .faults import Fault, FaultCode, suggestion
+from .json_values import copied, render
+from .types import Any as AnyType
+from .types import AnyPortType, Array, Boolean, Number, Object, String, check_value
+
+_TYPES: dict[str, AnyPortType] = {
+    "string": String(),
+    "number": Number(),
+    "boolean": Boolean(),
+    "array": Array(),
+    "object": Object(),
+    "any": AnyType(),
+}
+
+
+def declared_type(declared: FlowInput) -> AnyPortType:
+    """The port type of a flow input."""
+    return _TYPES[declared.type]
+
+
+def default_faults(declared: FlowInput, path: str) -> list[Fault]:
+    """What is wrong with the default of a flow input."""
+    return [] if declared.default is None else check_value(declared_type(declared), declared.default, path)
+
+
+def bind_inputs(declared: Sequence[FlowInput], given: Mapping[str, Any]) -> tuple[dict[str, Any], list[Fault]]:
+    """The value of every declared input, and every fault of what was given (paths `spec.inputs.NAME`).
+
+    An input that is neither given nor has a default is null; when it is required, that is a fault. Null counts as
+    not given.
+    """
+    bound: dict[str, Any] = {}
+    faults: list[Fault] = []
+    known = {each.name: each for each in declared}
+    for name in given:
+        if name not in known:
+            message = f"the flow declares no input {name!r}{suggestion(name, known)}"
+            faults.append(Fault(render("spec.inputs", [name]), FaultCode.UNKNOWN_INPUT, message))
+    for name, each in known.items():
+        value = given.get(name)
+        path = render("spec.inputs", [name])
+        if value is None:
+            value = each.default
+            if value is None and each.required:
+                message = f"the flow requires the input {name!r}, of type {each.type}"
+                faults.append(Fault(path, FaultCode.MISSING_INPUT, message))
+        else:
+            faults += check_value(declared_type(each), value, path)
+        bound[name] = copied(value)
+    return bound, faults

@@ -1,0 +1,143 @@
+"""JSON values as ports carry them: checking, copying, and places inside them.
+
+Used by the port types (paths of faults), by edges (reading and writing inside objects and arrays) and by the
+engine (a node's outputs are checked once when it ends, and copied for each target that is about to run).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from math import isfinite
+from typing import Any, Union
+
+from .errors import NotJson
+
+Path = tuple[Union[str, int, "Path"], ...]
+"""A place as linked pairs `(parent, step)`, cheap to extend; `(root,)` at the top. Rendered for a fault only."""
+
+Segment = str | int
+"""One step into a value: a property's name or an element's index."""
+
+DEEPEST = 100
+"""Levels of nesting a value may have: well within what JSON writers and recursive code take."""
+
+LARGEST_INTEGER = 2**64 - 1
+SMALLEST_INTEGER = -(2**63)
+
+
+def kind(value: object) -> str:
+    """How messages name the kind of a value."""
+    if value is None:
+        return "null"
+    if isinstance(value, bool):
+        return "a boolean"
+    if isinstance(value, int | float):
+        return "a number"
+    if isinstance(value, str):
+        return "a string"
+    if isinstance(value, list):
+        return "an array"
+    if isinstance(value, dict):
+        return "an object"
+    return f"a {type(value).__name__}, which is no JSON value"
+
+
+def render(path: Path | str, steps: Iterable[Segment] = ()) -> str:
+    """`spec.inputs.rows[3].name` of a linked path or a root and its steps."""
+    if isinstance(path, str):
+        root, tail = path, list(steps)
+    else:
+        reverse: list[Segment] = []
+        while len(path) == 2:
+            parent, step = path
+            assert isinstance(parent, tuple)
+            assert not isinstance(step, tuple)
+            reverse.append(step)
+            path = parent
+        root, tail = str(path[0]), [*reversed(reverse), *steps]
+    for step in tail:
+        if isinstance(step, int):
+            root += f"[{step}]"
+        elif step.replace("_", "a").replace("-", "a").isalnum():
+            root += f".{step}" if root else step
+        else:
+            root += f'["{step}"]'
+    return root
+
+
+def copied(value: Any) -> Any:
+    """A deep copy of a JSON value (not checked: it was when its node ended)."""
+    if type(value) is dict:
+        return {name: copied(inner) if type(inner) in (dict, list) else inner for name, inner in value.items()}
+    if type(value) is list:
+        return [copied(inner) if type(inner) in (dict, list) else inner for inner in value]
+    return value
+
+
+def require_json(value: object, path: Path, depth: int = 0) -> None:
+    """Raise NotJson, naming the place, unless `value` can be written as JSON and read back as it was."""
+    cls = type(value)
+    if cls is str:
+        assert isinstance(value, str)
+        if not value.isascii():
+            _require_unicode(value, path)
+    elif cls is bool or value is None:
+        return
+    elif cls is int:
+        assert isinstance(value, int)
+        if not SMALLEST_INTEGER <= value <= LARGEST_INTEGER:
+            raise NotJson(f"{render(path)}: is a whole number of more than 64 bits; make it a float or a string")
+    elif cls is float:
+        assert isinstance(value, float)
+        if not isfinite(value):
+            raise NotJson(f"{render(path)}: is {value}, which JSON cannot carry")
+    elif depth >= DEEPEST:
+        raise NotJson(f"{render(path)[:200]}: is nested deeper than {DEEPEST} levels")
+    elif cls is list:
+        assert isinstance(value, list)
+        for index, item in enumerate(value):
+            require_json(item, (path, index), depth + 1)
+    elif cls is dict:
+        assert isinstance(value, dict)
+        for name, inner in value.items():
+            if type(name) is not str:
+                raise NotJson(f"{render(path)}: has the key {name!r}; the keys of a JSON object are strings")
+            require_json(name, path)
+            require_json(inner, (path, name), depth + 1)
+    else:
+        raise NotJson(f"{render(path)}: is {kind(value)}")
+
+
+def _require_unicode(value: str, path: Path) -> None:
+    try:
+        value.encode()
+    except UnicodeEncodeError as error:
+        raise NotJson(f"{render(path)}: holds half of a surrogate pair at character {error.start}") from None
+
+
+def read(value: Any, segments: Sequence[Segment]) -> Any:
+    """The value at a place inside `value`; null when there is no such place."""
+    for segment in segments:
+        if isinstance(segment, int):
+            value = value[segment] if isinstance(value, list) and segment < len(value) else None
+        else:
+            value = value.get(segment) if isinstance(value, dict) else None
+    return value
+
+
+def written(root: Any, segments: Sequence[Segment], value: Any) -> Any:
+    """`root` with `value` at a place inside it; containers on the way are made where there are none.
+
+    Changes the containers of `root` in place and returns the (perhaps new) root.
+    """
+    if not segments:
+        return value
+    head, rest = segments[0], segments[1:]
+    if isinstance(head, int):
+        array = root if isinstance(root, list) else []
+        array.extend([None] * (head + 1 - len(array)))
+        array[head] = written(array[head], rest, value)
+        return array
+    mapping = root if isinstance(root, dict) else {}
+    mapping[head] = written(mapping.get(head), rest, value)
+    return mapping

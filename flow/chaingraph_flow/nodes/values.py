@@ -1,0 +1,74 @@
+"""Values that a flow holds or passes on."""
+
+from __future__ import annotations
+
+from .. import types as t
+from ..context import NodeContext
+from ..derive import FirstOf, Given, SameAs
+from ..node import Input, Node, Passthrough
+
+_SCHEMA = "The type of the value, where it should be narrower than the value shows: {type: array, items: number}."
+
+
+class Text(Node):
+    """A text."""
+
+    pure = True
+    value = Passthrough(t.String(), description="The text.")
+
+    async def run(self, context: NodeContext) -> None:
+        """The value goes on as it is."""
+
+
+class NumberValue(Node):
+    """A number."""
+
+    type = "Number"
+    pure = True
+    value = Passthrough(t.Number(), description="The number.")
+
+    async def run(self, context: NodeContext) -> None:
+        """The value goes on as it is."""
+
+
+class BooleanValue(Node):
+    """True or false."""
+
+    type = "Boolean"
+    pure = True
+    value = Passthrough(t.Boolean(), description="The value.")
+
+    async def run(self, context: NodeContext) -> None:
+        """The value goes on as it is."""
+
+
+class ArrayValue(Node):
+    """A list. Its type follows from the value, or is given."""
+
+    type = "Array"
+    pure = True
+    value = Passthrough(
+        t.Array(),
+        description="The list; edges may also lead to value[0], value[1] and so on.",
+        typed_by=FirstOf(rules=(Given(input="schema"), SameAs(input="value"))),
+    )
+    schema = Input(t.Any(), static=True, description=_SCHEMA)
+
+    async def run(self, context: NodeContext) -> None:
+        """The value goes on as it is."""
+
+
+class ObjectValue(Node):
+    """An object. Edges may lead to its properties, so that it collects values of several nodes."""
+
+    type = "Object"
+    pure = True
+    value = Passthrough(
+        t.Object(),
+        description="The object; edges may also lead to value.name.",
+        typed_by=FirstOf(rules=(Given(input="schema"), SameAs(input="value"))),
+    )
+    schema = Input(t.Any(), static=True, description=_SCHEMA)
+
+    async def run(self, context: NodeContext) -> None:
+        """The value goes on as it is."""

@@ -1,0 +1,44 @@
+"""The order of a graph's nodes, and its cycles, by the standard library's topological sorter."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from graphlib import CycleError, TopologicalSorter
+from itertools import pairwise
+
+from .graph import Connection
+
+MOST_CYCLES = 20
+"""Cycles that are named; a graph with more is named its first ones."""
+
+
+def cycles_and_order(
+    nodes: Sequence[str], connections: Sequence[Connection]
+) -> tuple[list[list[Connection]], list[str]]:
+    """The cycles, each as the edges along it, and an order in which sources come before targets.
+
+    Each cycle is broken at its last edge of the spec to find the next one, so one edge that closes several is named
+    once. With cycles, the order leaves those edges out.
+    """
+    edges: dict[tuple[str, str], Connection] = {}
+    for each in connections:
+        if each.source is not None:
+            edges.setdefault((each.source, each.target), each)
+    cycles: list[list[Connection]] = []
+    while True:
+        before: dict[str, list[str]] = {node: [] for node in nodes}
+        for source, target in edges:
+            before[target].append(source)
+        try:
+            order = list(TopologicalSorter(before).static_order())
+        except CycleError as error:
+            # args[1] is a walk along the edges: each node is a predecessor of the one after it
+            walk: list[str] = error.args[1]
+            cycle = [edges[pair] for pair in pairwise(walk)]
+            last = max(range(len(cycle)), key=lambda position: cycle[position].index)
+            cycle = cycle[last + 1 :] + cycle[: last + 1]
+            if len(cycles) < MOST_CYCLES:
+                cycles.append(cycle)
+            del edges[(cycle[-1].source or "", cycle[-1].target)]
+        else:
+            return cycles, order

@@ -1,0 +1,246 @@
+"""One node of a flow against its type: what its inputs get, which outputs it has, of which types.
+
+The part of validation that needs to know types. Called for each node in topological order, so the types of what
+comes in are known.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from chaingraph_crds.flow import NodeSpec
+
+from .catalogue import EXECUTE, EXECUTE_PORT, InputPort, NodeType, OutputPort
+from .derive import narrowed, resolve, schema_inputs_of, unwrapped
+from .faults import Fault, FaultCode, suggestion
+from .graph import Connection, InputSlot
+from .json_values import Segment, copied, render
+from .types import BARE, AnyPortType, Array, Object, accepts, check_value, child, parse_type
+from .types import Any as AnyType
+
+Source = tuple[Connection, AnyPortType | str | None]
+"""An edge and the type at its source: a text says why there is no such place, None that it cannot be known."""
+
+
+@dataclass
+class NodePorts:
+    """A node's ports as this flow uses them."""
+
+    type: NodeType
+    slots: tuple[InputSlot, ...] = ()
+    incoming: tuple[Connection, ...] = ()
+    outputs: dict[str, AnyPortType] = field(default_factory=dict)
+    optional_outputs: frozenset[str] = frozenset()
+    listens_to: str | None = None
+    outputs_unknown: bool = False
+    """The keys of a dynamic output are wrong, so nothing can be said about edges from here."""
+    node_faults: list[Fault] = field(default_factory=list)
+    edge_faults: list[tuple[int, Fault]] = field(default_factory=list)
+
+
+def type_at(type_: AnyPortType, segments: Sequence[Segment]) -> AnyPortType | str:
+    """The type of a place inside a value of `type_`, or why there is none."""
+    here: AnyPortType = type_
+    for depth, segment in enumerate(segments):
+        inner = child(here, segment)
+        if inner is None:
+            where = render("", segments[:depth]).lstrip(".") or "the value"
+            place = f"[{segment}]" if isinstance(segment, int) else repr(segment)
+            shown = unwrapped(here)
+            hint = ""
+            if isinstance(shown, Object) and shown.properties and isinstance(segment, str):
+                hint = suggestion(segment, shown.properties)
+            return f"{where} is {shown.label()} and has no {place}{hint}"
+        here = inner
+    return here
+
+
+def resolve_node(path: str, node: NodeSpec, node_type: NodeType, sources: Sequence[Source]) -> NodePorts:
+    """What a node's ports are in this flow, and what is wrong about it."""
+    ports = NodePorts(node_type, incoming=tuple(connection for connection, _ in sources))
+    _unknown_inputs(ports, path, node, node_type)
+    by_port: dict[str, list[Source]] = {}
+    for each in sources:
+        by_port.setdefault(each[0].target_port, []).append(each)
+    actual: dict[str, AnyPortType] = {}
+    values: dict[str, Any] = {}
+    slots: list[InputSlot] = []
+    for port in (*node_type.inputs, EXECUTE_PORT):
+        edges = by_port.get(port.key, [])
+        slot, found = _input(ports, f"{path}.inputs", node, port, edges)
+        if port is not EXECUTE_PORT:
+            slots.append(slot)
+        values[port.key] = slot.value
+        if found is not None:
+            actual[port.key] = found
+    ports.slots = tuple(slots)
+    for output in node_type.outputs:
+        _output(ports, f"{path}.inputs", output, actual, values)
+    if node_type.listens_to is not None:
+        ports.listens_to = str(values.get(node_type.listens_to) or "")
+    return ports
+
+
+def _unknown_inputs(ports: NodePorts, path: str, node: NodeSpec, node_type: NodeType) -> None:
+    known = [port.key for port in node_type.inputs]
+    for key in node.inputs:
+        if key not in known and key != EXECUTE:
+            message = f"a {node_type.type} has no input {key!r}{suggestion(key, known)}"
+            ports.node_faults.append(Fault(render(path, ["inputs", key]), FaultCode.UNKNOWN_PORT, message))
+
+
+def _input(
+    ports: NodePorts, path: str, node: NodeSpec, port: InputPort, edges: list[Source]
+) -> tuple[InputSlot, AnyPortType | None]:
+    """How the engine fills an input, and the type of what it gets (None: of nothing, or not known)."""
+    value = node.inputs.get(port.key)
+    given = value is not None
+    place = render(path, [port.key])
+    if given:
+        ports.node_faults += check_value(port.type, value, place) if not _in_parts(edges) else []
+    if given and not port.tolerant:
+        whole = next((connection for connection, _ in edges if not connection.target_segments), None)
+        if whole is not None:
+            message = f"{node.id}.{port.key} has a value in the node's `inputs` too: remove the value or the edge"
+            ports.edge_faults.append((whole.index, Fault(_to(whole), FaultCode.PORT_TAKEN, message)))
+    if port.required and not given and not edges:
+        message = f"{port.key!r} is required: give it a value here, or lead an edge to {node.id}.{port.key}"
+        ports.node_faults.append(Fault(place, FaultCode.MISSING_INPUT, message))
+    slot = InputSlot(
+        key=port.key,
+        type=port.type,
+        required=port.required,
+        value=copied(value if given else port.default),
+        given=given,
+        connections=tuple(connection for connection, _ in edges),
+    )
+    start = _start(port, value, given)
+    if not edges:
+        return slot, start
+    return slot, _connected(ports, place, port, edges, start if given else None)
+
+
+def _in_parts(edges: list[Source]) -> bool:
+    return any(connection.target_segments for connection, _ in edges)
+
+
+def _start(port: InputPort, value: Any, given: bool) -> AnyPortType | None:
+    if given:
+        return narrowed(port.type, value)
+    if port.required or port.default is None:
+        return None
+    return port.type
+
+
+def _connected(
+    ports: NodePorts, place: str, port: InputPort, edges: list[Source], start: AnyPortType | None
+) -> AnyPortType | None:
+    """The type of what the edges bring; faults where it does not fit."""
+    parts: list[tuple[Connection, AnyPortType]] = []
+    sound = True
+    for connection, source in edges:
+        if isinstance(source, str):
+            fault = Fault(f"spec.edges[{connection.index}].from", FaultCode.UNKNOWN_PORT, source)
+            ports.edge_faults.append((connection.index, fault))
+        if source is None or isinstance(source, str):
+            sound = False
+            continue
+        target = type_at(port.type, connection.target_segments)
+        if isinstance(target, str):
+            ports.edge_faults.append((connection.index, Fault(_to(connection), FaultCode.UNKNOWN_PORT, target)))
+            sound = False
+            continue
+        reason = accepts(target, source)
+        if reason is not None:
+            message = f"{connection.from_} → {connection.to}: {reason}"
+            ports.edge_faults.append((connection.index, Fault(_to(connection), FaultCode.TYPE_MISMATCH, message)))
+            sound = False
+            continue
+        parts.append((connection, unwrapped(source)))
+    if not sound or not parts:
+        return None
+    if not parts[0][0].target_segments:
+        return parts[0][1]
+    whole: AnyPortType = start or BARE
+    for connection, source in parts:
+        whole = _with_part(whole, connection.target_segments, source)
+    return _assembled(ports, place, port, whole)
+
+
+def _assembled(ports: NodePorts, place: str, port: InputPort, whole: AnyPortType) -> AnyPortType:
+    reason = accepts(port.type, whole)
+    if reason is not None:
+        message = f"what the node's value and its edges make of {port.key!r} does not fit: {reason}"
+        ports.node_faults.append(Fault(place, FaultCode.MISSING_INPUT, message))
+    return whole
+
+
+def _with_part(whole: AnyPortType, segments: Sequence[Segment], part: AnyPortType) -> AnyPortType:
+    """The type of a value after `written(value, segments, ...)`."""
+    if not segments:
+        return part
+    head, rest = segments[0], segments[1:]
+    if isinstance(head, int):
+        items = whole.items if isinstance(whole, Array) else None
+        inner = _with_part(items or BARE, rest, part)
+        return Array(items=inner if items is None or items == inner else BARE)
+    properties = dict(whole.properties or {}) if isinstance(whole, Object) else {}
+    properties[head] = _with_part(properties.get(head, BARE), rest, part)
+    return Object(properties=properties)
+
+
+def _to(connection: Connection) -> str:
+    return f"spec.edges[{connection.index}].to"
+
+
+def _output(
+    ports: NodePorts, path: str, output: OutputPort, actual: dict[str, AnyPortType], values: dict[str, Any]
+) -> None:
+    if output.keys_of is not None:
+        _dynamic_outputs(ports, path, output, values.get(output.keys_of))
+        return
+    type_ = output.type
+    if output.typed_by is not None:
+        _given_type_faults(ports, path, output, values)
+        derived = resolve(output.typed_by, actual, values)
+        if derived is not None and accepts(type_, derived) is None:
+            type_ = derived
+    ports.outputs[output.key] = type_
+    if output.optional or isinstance(type_, AnyType):
+        ports.optional_outputs |= {output.key}
+
+
+def _dynamic_outputs(ports: NodePorts, path: str, output: OutputPort, cases: Any) -> None:
+    if not isinstance(cases, dict):
+        ports.outputs_unknown = True
+        return
+    taken = {each.key for each in ports.type.outputs if each.keys_of is None}
+    for key in cases:
+        if key in taken or key.startswith("__") or not key.replace("-", "_").isidentifier():
+            place = render(path, [output.keys_of or "", key])
+            message = f"{key!r} cannot name an output: use letters, digits, _ and -, and not {', '.join(sorted(taken))}"
+            ports.node_faults.append(Fault(place, FaultCode.INVALID_VALUE, message))
+            continue
+        ports.outputs[key] = output.type
+        if output.optional:
+            ports.optional_outputs |= {key}
+
+
+def _given_type_faults(ports: NodePorts, path: str, output: OutputPort, values: dict[str, Any]) -> None:
+    """Faults of the inputs that describe the type of an output."""
+    assert output.typed_by is not None
+    for name in sorted(schema_inputs_of(output.typed_by)):
+        if values.get(name) is None:
+            continue
+        place = render(path, [name])
+        parsed = parse_type(values[name], place)
+        if isinstance(parsed, list):
+            ports.node_faults += [fault for fault in parsed if fault not in ports.node_faults]
+            continue
+        derived = resolve(output.typed_by, {}, values)
+        reason = None if derived is None else accepts(output.type, derived)
+        if reason is not None:
+            message = f"does not describe the output {output.key!r}, which {reason}"
+            ports.node_faults.append(Fault(place, FaultCode.INVALID_VALUE, message))

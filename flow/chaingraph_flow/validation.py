@@ -1,0 +1,299 @@
+"""Is a flow right? Every fault at once, each with the path of the field that has to change.
+
+Called by the operator (the Flow's `Ready` condition), by the CLI (lint) and, through `Graph.build`, by the worker.
+The passes go from what stands alone to what depends on it, and a pass says nothing about what an earlier one has
+found to be wrong: a flow with one misspelt node type has one fault, not one for each of its edges.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from chaingraph_crds.flow import INPUTS_NODE_ID, FlowInput, FlowSpec, NodeSpec
+
+from .catalogue import EXECUTE, SYSTEM_OUTPUTS, Catalogue, NodeType
+from .endpoint import Endpoint, parse_endpoint
+from .errors import InvalidFlow
+from .faults import Fault, FaultCode, suggestion
+from .graph import Connection, Graph, GraphNode, GraphOutput
+from .inputs import declared_type, default_faults
+from .order import cycles_and_order
+from .resolution import NodePorts, resolve_node, type_at
+from .types import AnyPortType
+
+SYSTEM_TYPES: dict[str, AnyPortType] = {port.key: port.type for port in SYSTEM_OUTPUTS}
+
+
+def validate(spec: FlowSpec, catalogue: Catalogue) -> list[Fault]:
+    """Every fault of a flow, in the order of inputs, nodes, edges, outputs. Empty when it is right."""
+    return analyse(spec, catalogue).faults()
+
+
+def analyse(spec: FlowSpec, catalogue: Catalogue) -> Analysis:
+    """What is known about a flow: its faults, and its graph when it has none."""
+    analysis = Analysis(spec, catalogue)
+    analysis.check_flow_inputs()
+    analysis.check_nodes()
+    analysis.check_edges()
+    analysis.check_order()
+    analysis.check_types()
+    analysis.check_outputs()
+    return analysis
+
+
+@dataclass
+class Analysis:
+    """The passes of one validation and what they have found so far."""
+
+    spec: FlowSpec
+    catalogue: Catalogue
+    found: list[tuple[int, int, Fault]] = field(default_factory=list)
+    nodes: dict[str, tuple[int, NodeSpec, NodeType | None]] = field(default_factory=dict)
+    flow_inputs: dict[str, FlowInput] = field(default_factory=dict)
+    connections: list[Connection] = field(default_factory=list)
+    order: list[str] = field(default_factory=list)
+    cyclic: set[str] = field(default_factory=set)
+    resolved: dict[str, NodePorts] = field(default_factory=dict)
+    outputs: list[GraphOutput] = field(default_factory=list)
+
+    def faults(self) -> list[Fault]:
+        """The faults in the order of the spec's fields."""
+        return [fault for _, _, fault in sorted(self.found, key=lambda each: each[:2])]
+
+    def graph(self) -> Graph:
+        """The graph. Raises InvalidFlow when there are faults."""
+        if self.found:
+            raise InvalidFlow(self.faults())
+        nodes = {
+            id_: GraphNode(
+                index=index,
+                spec=node,
+                type=self.resolved[id_].type,
+                inputs=self.resolved[id_].slots,
+                execute=node.inputs.get(EXECUTE, True) is not False,
+                outputs=self.resolved[id_].outputs,
+                optional_outputs=self.resolved[id_].optional_outputs,
+                incoming=tuple(each for each in self.resolved[id_].incoming),
+                listens_to=self.resolved[id_].listens_to,
+            )
+            for id_, (index, node, _) in self.nodes.items()
+        }
+        return _linked(self, nodes)
+
+    # -- the passes ------------------------------------------------------------------------------------------
+
+    def check_flow_inputs(self) -> None:
+        """Names and defaults of the flow's own inputs."""
+        for index, declared in enumerate(self.spec.inputs):
+            path = f"spec.inputs[{index}]"
+            if declared.name in self.flow_inputs:
+                message = f"another input is called {declared.name!r}: rename one of them"
+                self._fault(0, index, f"{path}.name", FaultCode.DUPLICATE_INPUT, message)
+                continue
+            self.flow_inputs[declared.name] = declared
+            for fault in default_faults(declared, f"{path}.default"):
+                self.found.append((0, index, fault))
+
+    def check_nodes(self) -> None:
+        """Ids and types of the nodes."""
+        for index, node in enumerate(self.spec.nodes):
+            path = f"spec.nodes[{index}]"
+            if node.id == INPUTS_NODE_ID:
+                message = f"the id {INPUTS_NODE_ID!r} is reserved for the flow's own inputs: choose another"
+                self._fault(1, index, f"{path}.id", FaultCode.RESERVED_ID, message)
+            elif node.id in self.nodes:
+                message = f"spec.nodes[{self.nodes[node.id][0]}] is called {node.id!r} too: ids must differ"
+                self._fault(1, index, f"{path}.id", FaultCode.DUPLICATE_NODE_ID, message)
+            node_type = self.catalogue.get(node.type)
+            if node_type is None:
+                message = f"no node type {node.type!r} is installed{suggestion(node.type, self.catalogue)}"
+                self._fault(1, index, f"{path}.type", FaultCode.UNKNOWN_NODE_TYPE, message)
+            if node.id != INPUTS_NODE_ID:
+                self.nodes.setdefault(node.id, (index, node, node_type))
+
+    def check_edges(self) -> None:
+        """Form, nodes and target ports of the edges, and that no port has two of them."""
+        taken: dict[tuple[str, str], list[Connection]] = {}
+        for index, edge in enumerate(self.spec.edges):
+            path = f"spec.edges[{index}]"
+            source = self._end(index, f"{path}.from", edge.from_)
+            target = self._end(index, f"{path}.to", edge.to)
+            if source is not None and not self._known_source(index, f"{path}.from", source):
+                source = None
+            if target is None or not self._known_target(index, f"{path}.to", target):
+                continue
+            node_type = self.nodes[target.node][2]
+            port = node_type.input(target.port) if node_type else None
+            connection = Connection(
+                index=index,
+                source=None if source is None or source.node == INPUTS_NODE_ID else source.node,
+                source_port="" if source is None else source.port,
+                source_segments=() if source is None else source.segments,
+                target=target.node,
+                target_port=target.port,
+                target_segments=target.segments,
+                tolerant=port is not None and port.tolerant,
+                from_=edge.from_,
+                to=edge.to,
+            )
+            others = taken.setdefault((target.node, target.port), [])
+            clash = next((each for each in others if _overlap(each, connection)), None)
+            if clash is not None:
+                message = (
+                    f"spec.edges[{clash.index}] already leads to {clash.to}: a port takes one edge; "
+                    "bring alternatives together with a Join node"
+                )
+                self._fault(2, index, f"{path}.to", FaultCode.PORT_TAKEN, message)
+                continue
+            others.append(connection)
+            self.connections.append(connection)
+
+    def check_order(self) -> None:
+        """No cycles; and the order in which types follow from each other."""
+        cycles, self.order = cycles_and_order(list(self.nodes), self.connections)
+        for cycle in cycles:
+            self.cyclic.update(each.source for each in cycle if each.source)
+            last = cycle[-1]
+            way = " → ".join([cycle[0].source or "", *(each.target for each in cycle)])
+            message = f"closes the cycle {way}: a node cannot wait for itself; remove one of these edges"
+            self._fault(2, last.index, f"spec.edges[{last.index}]", FaultCode.CYCLE, message)
+
+    def check_types(self) -> None:
+        """Static values, missing inputs, and that what flows along every edge fits."""
+        incoming: dict[str, list[Connection]] = {}
+        for connection in self.connections:
+            incoming.setdefault(connection.target, []).append(connection)
+        for id_ in self.order:
+            index, node, node_type = self.nodes[id_]
+            if node_type is None:
+                continue
+            sources = [(each, self._source_type(each)) for each in incoming.get(id_, [])]
+            ports = resolve_node(f"spec.nodes[{index}]", node, node_type, sources)
+            self.resolved[id_] = ports
+            self.found += [(1, index, fault) for fault in ports.node_faults]
+            self.found += [(2, each, fault) for each, fault in ports.edge_faults]
+
+    def check_outputs(self) -> None:
+        """Names and sources of the flow's outputs."""
+        seen: set[str] = set()
+        for index, output in enumerate(self.spec.outputs):
+            path = f"spec.outputs[{index}]"
+            if output.name in seen:
+                message = f"another output is called {output.name!r}: rename one of them"
+                self._fault(3, index, f"{path}.name", FaultCode.DUPLICATE_OUTPUT, message)
+            seen.add(output.name)
+            end = self._end(index, f"{path}.from", output.from_, section=3)
+            if end is None:
+                continue
+            if end.node == INPUTS_NODE_ID:
+                message = "an output comes from a node, not from an input of the flow"
+                self._fault(3, index, f"{path}.from", FaultCode.UNKNOWN_NODE, message)
+            elif self._known_node(index, f"{path}.from", end, section=3):
+                found = self._output_type(end.node, end.port, end.segments)
+                if isinstance(found, str):
+                    self._fault(3, index, f"{path}.from", FaultCode.UNKNOWN_PORT, found)
+                self.outputs.append(GraphOutput(output.name, end.node, end.port, end.segments))
+
+    # -- what the passes share -------------------------------------------------------------------------------
+
+    def _fault(self, section: int, index: int, path: str, code: FaultCode, message: str) -> None:
+        self.found.append((section, index, Fault(path, code, message)))
+
+    def _end(self, index: int, path: str, text: str, section: int = 2) -> Endpoint | None:
+        end = parse_endpoint(text)
+        if end is None:
+            message = f"{text!r} is not of the form node.port, node.port.name or node.port[0].name"
+            self._fault(section, index, path, FaultCode.MALFORMED_EDGE, message)
+        return end
+
+    def _known_node(self, index: int, path: str, end: Endpoint, section: int = 2) -> bool:
+        if end.node in self.nodes:
+            return True
+        message = f"there is no node {end.node!r}{suggestion(end.node, self.nodes)}"
+        self._fault(section, index, path, FaultCode.UNKNOWN_NODE, message)
+        return False
+
+    def _known_source(self, index: int, path: str, end: Endpoint) -> bool:
+        if end.node != INPUTS_NODE_ID:
+            return self._known_node(index, path, end)
+        if end.port in self.flow_inputs:
+            return True
+        message = f"the flow declares no input {end.port!r}{suggestion(end.port, self.flow_inputs)}"
+        self._fault(2, index, path, FaultCode.UNKNOWN_INPUT, message)
+        return False
+
+    def _known_target(self, index: int, path: str, end: Endpoint) -> bool:
+        if end.node == INPUTS_NODE_ID:
+            message = "an edge cannot end at an input of the flow: swap `from` and `to`"
+            self._fault(2, index, path, FaultCode.UNKNOWN_NODE, message)
+            return False
+        if not self._known_node(index, path, end):
+            return False
+        node_type = self.nodes[end.node][2]
+        port = node_type.input(end.port) if node_type else None
+        if node_type is not None and port is None:
+            known = [each.key for each in node_type.inputs if not each.static] + [EXECUTE]
+            message = f"a {node_type.type} has no input {end.port!r}{suggestion(end.port, known)}"
+            if any(each.key == end.port for each in node_type.outputs):
+                message += " (it is an output: an edge ends at an input)"
+            self._fault(2, index, path, FaultCode.UNKNOWN_PORT, message)
+            return False
+        if port is not None and port.static:
+            message = f"{end.port!r} decides what the node is: give it in the node's `inputs`, no edge can end here"
+            self._fault(2, index, path, FaultCode.STATIC_PORT, message)
+            return False
+        return True
+
+    def _source_type(self, connection: Connection) -> AnyPortType | str | None:
+        """The type at an edge's source; a text says why there is none, None that it cannot be known."""
+        if connection.source is not None:
+            return self._output_type(connection.source, connection.source_port, connection.source_segments)
+        declared = self.flow_inputs.get(connection.source_port)
+        return None if declared is None else type_at(declared_type(declared), connection.source_segments)
+
+    def _output_type(self, node: str, port: str, segments: tuple[str | int, ...]) -> AnyPortType | str | None:
+        node_type = self.nodes[node][2]
+        if node_type is None or (node in self.cyclic and node not in self.resolved):
+            return None
+        known: dict[str, AnyPortType] = SYSTEM_TYPES.copy()
+        if node in self.resolved:
+            if self.resolved[node].outputs_unknown:
+                return None
+            known |= self.resolved[node].outputs
+        if port not in known:
+            hint = suggestion(port, [each for each in known if each not in SYSTEM_TYPES])
+            if node_type.input(port) is not None:
+                hint = f" (it is an input: an edge begins at an output){hint}"
+            return f"a {node_type.type} has no output {port!r}{hint}"
+        return type_at(known[port], segments)
+
+
+def _overlap(one: Connection, other: Connection) -> bool:
+    """Whether two edges into one port write the same place, or one of them a place inside the other's."""
+    shorter = min(len(one.target_segments), len(other.target_segments))
+    return one.target_segments[:shorter] == other.target_segments[:shorter]
+
+
+def _linked(analysis: Analysis, nodes: dict[str, GraphNode]) -> Graph:
+    outgoing: dict[str, list[Connection]] = {}
+    for connection in analysis.connections:
+        if connection.source is not None:
+            outgoing.setdefault(connection.source, []).append(connection)
+    listeners: dict[str, tuple[str, ...]] = {}
+    linked: dict[str, GraphNode] = {}
+    for id_, node in nodes.items():
+        linked[id_] = GraphNode(
+            index=node.index,
+            spec=node.spec,
+            type=node.type,
+            inputs=node.inputs,
+            execute=node.execute,
+            outputs=node.outputs,
+            optional_outputs=node.optional_outputs,
+            incoming=node.incoming,
+            outgoing=tuple(outgoing.get(id_, ())),
+            listens_to=node.listens_to,
+        )
+        if node.listens_to is not None:
+            listeners[node.listens_to] = (*listeners.get(node.listens_to, ()), id_)
+    return Graph(analysis.spec, linked, tuple(analysis.order), tuple(analysis.outputs), listeners)

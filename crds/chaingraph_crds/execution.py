@@ -2,7 +2,7 @@
 
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import ConfigDict, Field, model_validator
+from pydantic import ConfigDict, Field, ValidationInfo, field_validator, model_validator
 from pydantic_core import PydanticCustomError
 
 from chaingraph_crds import forms, limits
@@ -235,6 +235,13 @@ class ExecutionSpec(ApiModel):
         description="How child executions are shown and stopped.",
         json_schema_extra=kubernetes(default=ChildrenSpec().complete()),
     )
+
+    @field_validator("stop_reason")
+    @classmethod
+    def _reason_of_a_stop(cls, value: str | None, info: ValidationInfo) -> str | None:
+        if value is not None and not info.data.get("stop"):
+            raise PydanticCustomError("reason_without_stop", "stopReason goes with stop: true only")
+        return value
 
     @model_validator(mode="after")
     def _one_flow(self) -> Self:

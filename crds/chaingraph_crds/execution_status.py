@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from enum import StrEnum
-from typing import Any, Final
+from typing import Annotated, Any, Final
 
 from pydantic import Field
 
@@ -37,6 +37,9 @@ PHASE_MEANINGS: Final[Mapping[ExecutionPhase, str]] = {
     ExecutionPhase.FAILED: "Ended by a fault, which `status.error` names.",
     ExecutionPhase.STOPPED: "Ended by `spec.stop`.",
 }
+
+
+NodeId = Annotated[str, Field(max_length=limits.MAX_IDENTIFIER)]
 
 
 class NodeCounts(StatusModel):
@@ -133,7 +136,7 @@ class ExecutionStatus(StatusModel):
         json_schema_extra=kubernetes(list_keys=["type"]),
     )
     nodes: NodeCounts | None = Field(default=None, description="Progress, in nodes.")
-    current_nodes: list[str] = Field(
+    current_nodes: list[NodeId] = Field(
         default_factory=list,
         max_length=limits.MAX_CURRENT_NODES,
         description="Ids of nodes that run now; the first of them when there are many.",

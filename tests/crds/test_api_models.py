@@ -1,0 +1,147 @@
+"""The models of specs and statuses: spelling, strictness, defaults, and what goes back into a manifest."""
+
+import datetime
+
+import pytest
+from crd_specs import BY_REFERENCE, EVERY_EXECUTION_FIELD, EVERY_FLOW_FIELD, FLOW, INLINE
+from pydantic import BaseModel, ValidationError
+
+from chaingraph_crds.conditions import CONDITION_MEANINGS, Condition, ConditionType
+from chaingraph_crds.execution import ExecutionPhase, ExecutionSpec, ExecutionStatus
+from chaingraph_crds.execution_status import PHASE_MEANINGS, ChildCounts
+from chaingraph_crds.flow import EdgeSpec, FlowSpec, FlowStatus, NodeSpec
+from chaingraph_crds.model import api_name
+
+
+@pytest.mark.parametrize(
+    ("python", "kubernetes"),
+    [
+        ("execution_id", "executionID"),
+        ("root_execution_id", "rootExecutionID"),
+        ("id", "id"),
+        ("child_refs", "childRefs"),
+        ("ttl_seconds_after_finished", "ttlSecondsAfterFinished"),
+        ("paused", "paused"),
+    ],
+)
+def test_field_names_are_spelled_as_kubernetes_spells_them(python: str, kubernetes: str) -> None:
+    assert api_name(python) == kubernetes
+
+
+@pytest.mark.parametrize(
+    ("model", "spec"),
+    [
+        (FlowSpec, FLOW),
+        (FlowSpec, EVERY_FLOW_FIELD),
+        (ExecutionSpec, BY_REFERENCE),
+        (ExecutionSpec, INLINE),
+        (ExecutionSpec, EVERY_EXECUTION_FIELD),
+    ],
+)
+def test_a_manifest_comes_back_as_it_was_read(
+    model: type[FlowSpec] | type[ExecutionSpec], spec: dict[str, object]
+) -> None:
+    assert model.model_validate(spec).manifest() == spec
+
+
+@pytest.mark.parametrize(("model", "spec"), [(FlowSpec, EVERY_FLOW_FIELD), (ExecutionSpec, EVERY_EXECUTION_FIELD)])
+def test_the_examples_of_these_tests_use_every_field(model: type[BaseModel], spec: dict[str, object]) -> None:
+    names = {field.alias for field in model.model_fields.values()}
+    assert set(spec) == names - {"flowRef"}
+
+
+def test_nulls_within_free_values_are_kept() -> None:
+    node = NodeSpec.model_validate({"id": "a", "type": "T", "inputs": {"x": None, "y": [{"z": None}]}})
+    assert node.manifest()["inputs"] == {"x": None, "y": [{"z": None}]}
+
+
+def test_defaults_of_an_execution() -> None:
+    assert ExecutionSpec.model_validate(BY_REFERENCE).complete() == {
+        "flowRef": {"name": "greeting"},
+        "inputs": {},
+        "events": [],
+        "integration": {},
+        "paused": False,
+        "stop": False,
+        "options": {
+            "maxConcurrency": 50,
+            "nodeTimeoutSeconds": 600,
+            "flowTimeoutSeconds": 10800,
+            "debug": False,
+            "breakpoints": [],
+        },
+        "startTimeoutSeconds": 300,
+        "queue": "chaingraph-executions",
+        "priority": 0,
+        "children": {"resources": "Create", "onStop": "Stop"},
+    }
+
+
+def test_python_names_work_too_and_parts_are_immutable() -> None:
+    edge = EdgeSpec(from_="a.value", to="b.value")
+    assert edge.manifest() == {"from": "a.value", "to": "b.value"}
+    with pytest.raises(ValidationError, match="frozen"):
+        edge.to = "c.value"
+
+
+def test_a_spec_refuses_what_it_does_not_know_and_a_status_ignores_it() -> None:
+    with pytest.raises(ValidationError, match="newer"):
+        ExecutionSpec.model_validate(BY_REFERENCE | {"newer": 1})
+    assert ExecutionStatus.of({"newer": 1}) == ExecutionStatus()
+
+
+def test_an_object_without_a_status_has_not_been_observed() -> None:
+    assert ExecutionStatus.of(None).observed_generation == -1
+    assert FlowStatus.of(None).observed_generation == -1
+
+
+def test_a_status_patch_is_plain_json() -> None:
+    moment = datetime.datetime(2026, 11, 23, 4, 5, 6, 789_999, datetime.timezone(datetime.timedelta(hours=1)))
+    status = ExecutionStatus(
+        observed_generation=2,
+        execution_id="EX0123456789",
+        phase=ExecutionPhase.RUNNING,
+        start_time=moment,
+        children=ChildCounts(total=3, running=3),
+        conditions=[
+            Condition(
+                type=ConditionType.SUCCEEDED,
+                status="Unknown",
+                reason="Running",
+                message="",
+                last_transition_time=moment,
+                observed_generation=2,
+            )
+        ],
+    )
+    patch = status.manifest()
+    assert patch["executionID"] == "EX0123456789"
+    assert patch["phase"] == "Running"
+    assert patch["startTime"] == "2026-11-23T03:05:06.789Z"
+    assert patch["children"]["running"] == 3
+    assert patch["conditions"] == [
+        {
+            "type": "Succeeded",
+            "status": "Unknown",
+            "reason": "Running",
+            "message": "",
+            "lastTransitionTime": "2026-11-23T03:05:06Z",
+            "observedGeneration": 2,
+        }
+    ]
+    assert "completionTime" not in patch
+    assert ExecutionStatus.of(patch).manifest() == patch
+
+
+def test_a_time_without_a_zone_is_refused() -> None:
+    with pytest.raises(ValidationError, match="timezone"):
+        ExecutionStatus.of({"startTime": "2026-11-23T03:05:06"})
+
+
+def test_three_phases_are_the_end() -> None:
+    assert {phase for phase in ExecutionPhase if phase.finished} == {"Completed", "Failed", "Stopped"}
+
+
+def test_every_phase_and_condition_has_its_meaning() -> None:
+    assert set(PHASE_MEANINGS) == set(ExecutionPhase)
+    assert set(CONDITION_MEANINGS) == set(ConditionType)

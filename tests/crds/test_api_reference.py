@@ -1,0 +1,46 @@
+"""The reference page: every field has its row, with what a reader needs to know of it."""
+
+import re
+
+import pytest
+from test_crd_manifests import parts
+
+from chaingraph_crds import names
+from chaingraph_crds.reference import markdown
+
+
+@pytest.mark.parametrize("kind", names.KINDS)
+def test_every_field_has_a_row_in_the_section_of_its_object(kind: str) -> None:
+    page = markdown()
+    for path, _ in parts(kind):
+        parent, _, name = path.rpartition(".")
+        if not parent or path.startswith(("spec.flow.", "status.conditions[].")):
+            continue
+        section = page.split(f"### {kind} `{parent}`\n")[1].split("\n### ")[0]
+        assert re.search(rf"^\| `{name.removesuffix('[]')}`", section, re.MULTILINE), path
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "| `maxConcurrency` | integer | Nodes that run at the same time, at most. Default: 50. From 1 to 500. |",
+        "| `nodes` **required** | list of object |",
+        "Values of the flow's inputs, by name. Immutable. At most 100 keys.",
+        "Same fields as [a Flow's `spec`](#flow-spec).",
+        "- exactly one of flowRef and flow must be set",
+        "| Current* |",
+        "| `Stopped` | Ended by `spec.stop`. |",
+    ],
+)
+def test_words(words: str) -> None:
+    assert words in markdown()
+
+
+def test_tables_are_whole() -> None:
+    """Every row of a table has as many cells as its head."""
+    width = 0
+    for line in markdown().splitlines():
+        cells = len(re.findall(r"(?<!\\)\|", line)) if line.startswith("|") else 0
+        if width and cells:
+            assert cells == width, line
+        width = cells

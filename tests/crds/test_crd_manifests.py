@@ -1,0 +1,133 @@
+"""The CustomResourceDefinitions and the policy as generated: complete, bounded, and the same as the committed files."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from chaingraph_crds import names
+from chaingraph_crds.manifests import crd_filename, crd_manifest, crd_manifests, crd_yaml
+from chaingraph_crds.policies import POLICY_FILENAME, policy_manifests, policy_yaml
+
+FOLDER = Path(__file__).parents[2] / "crds"
+
+
+def root_schema(kind: str) -> dict[str, Any]:
+    schema: dict[str, Any] = crd_manifest(kind)["spec"]["versions"][0]["schema"]["openAPIV3Schema"]
+    return schema
+
+
+def nodes(schema: dict[str, Any], path: str) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Every schema in the tree with its path."""
+    yield path, schema
+    for name, child in schema.get("properties", {}).items():
+        yield from nodes(child, f"{path}.{name}")
+    if "items" in schema:
+        yield from nodes(schema["items"], f"{path}[]")
+
+
+def parts(kind: str) -> list[tuple[str, dict[str, Any]]]:
+    schema = root_schema(kind)["properties"]
+    return [*nodes(schema["spec"], "spec"), *nodes(schema["status"], "status")]
+
+
+@pytest.mark.parametrize("kind", names.KINDS)
+def test_the_committed_file_is_what_the_models_say(kind: str) -> None:
+    assert (FOLDER / crd_filename(kind)).read_text(encoding="utf-8") == crd_yaml(kind), "run `make generate`"
+
+
+def test_the_committed_policy_is_what_the_models_say() -> None:
+    assert (FOLDER / POLICY_FILENAME).read_text(encoding="utf-8") == policy_yaml(), "run `make generate`"
+
+
+def test_the_text_is_the_manifest() -> None:
+    assert [yaml.safe_load(crd_yaml(kind)) for kind in names.KINDS] == crd_manifests()
+    assert list(yaml.safe_load_all(policy_yaml())) == policy_manifests()
+
+
+def test_there_is_no_third_file() -> None:
+    written = {crd_filename(kind) for kind in names.KINDS} | {POLICY_FILENAME}
+    assert {path.name for path in FOLDER.glob("*.yaml")} == written
+
+
+@pytest.mark.parametrize("kind", names.KINDS)
+def test_every_field_is_described_in_a_sentence(kind: str) -> None:
+    for path, schema in parts(kind):
+        if not path.endswith("[]"):
+            assert schema["description"][-1] in ".)", path
+
+
+@pytest.mark.parametrize("kind", names.KINDS)
+def test_every_list_text_and_free_map_of_a_spec_is_bounded(kind: str) -> None:
+    """Otherwise the estimated cost of the CEL rules that compare them is without bound."""
+    for path, schema in parts(kind):
+        match schema.get("type"):
+            case "array":
+                assert "maxItems" in schema, path
+                assert "x-kubernetes-list-type" in schema, path
+            case "string":
+                assert {"maxLength", "enum", "format"} & set(schema), path
+            case "object" if path.startswith("spec"):
+                assert "properties" in schema or "maxProperties" in schema, path
+
+
+@pytest.mark.parametrize("kind", names.KINDS)
+def test_an_object_that_nobody_has_seen_does_not_read_as_finished(kind: str) -> None:
+    assert root_schema(kind)["properties"]["status"]["default"] == {"observedGeneration": -1}
+
+
+def test_names_columns_and_selectors() -> None:
+    flow, execution = (manifest["spec"] for manifest in crd_manifests())
+    assert flow["names"]["shortNames"] == ["cgf"]
+    assert execution["names"]["shortNames"] == ["cgx"]
+    assert flow["names"]["categories"] == execution["names"]["categories"] == ["chaingraph"]
+    columns = execution["versions"][0]["additionalPrinterColumns"]
+    assert [column["name"] for column in columns] == [
+        "Phase",
+        "Flow",
+        "Done",
+        "Total",
+        "Current",
+        "Worker",
+        "Message",
+        "Age",
+    ]
+    assert [column["name"] for column in columns if column.get("priority")] == ["Current", "Worker", "Message"]
+    assert [field["jsonPath"] for field in execution["versions"][0]["selectableFields"]] == [
+        ".status.phase",
+        ".spec.flowRef.name",
+        ".spec.queue",
+        ".status.rootExecutionID",
+    ]
+
+
+@pytest.mark.parametrize("kind", names.KINDS)
+def test_columns_and_selectors_name_fields_that_exist(kind: str) -> None:
+    version = crd_manifest(kind)["spec"]["versions"][0]
+    known = {f".{path}" for path, _ in parts(kind)} | {".metadata.creationTimestamp"}
+    paths = [column["jsonPath"] for column in version["additionalPrinterColumns"]]
+    paths += [field["jsonPath"] for field in version.get("selectableFields", ())]
+    for path in paths:
+        start, _, rest = path.partition("[?(@.type==")
+        assert (f"{start}[].{rest.partition(')].')[2]}" if rest else start) in known, path
+
+
+def test_the_fields_that_cannot_change() -> None:
+    rules = [
+        rule["fieldPath"]
+        for _, schema in parts(names.EXECUTION_KIND)
+        for rule in schema.get("x-kubernetes-validations", ())
+        if rule["reason"] == "FieldValueForbidden"
+    ]
+    assert rules == [".flowRef", ".flow", ".inputs", ".events", ".integration", ".queue", ".resources"]
+
+
+def test_the_policy_covers_exactly_what_cel_in_a_crd_compares_in_part_only() -> None:
+    [policy, binding] = policy_manifests()
+    assert [item["expression"] for item in policy["spec"]["validations"]] == [
+        "object.spec.?inputs == oldObject.spec.?inputs",
+        "object.spec.?integration == oldObject.spec.?integration",
+    ]
+    assert binding["spec"]["policyName"] == policy["metadata"]["name"]

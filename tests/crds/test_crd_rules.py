@@ -1,0 +1,320 @@
+"""The committed CRDs on a real API server: every rule both ways, strictness, defaults."""
+
+from typing import Any
+
+import httpx
+import pytest
+from crd_objects import Objects
+from crd_specs import (
+    BAD_EXECUTIONS,
+    BAD_FLOWS,
+    BY_REFERENCE,
+    EVERY_EXECUTION_FIELD,
+    EVERY_FLOW_FIELD,
+    FLOW,
+    INLINE,
+    Bad,
+)
+
+from chaingraph_crds.execution import ExecutionSpec, ExecutionStatus
+from chaingraph_crds.flow import FlowSpec
+from chaingraph_crds.names import EXECUTION_KIND, FLOW_KIND
+
+pytestmark = pytest.mark.integration
+
+
+def replace(path: str, value: Any) -> dict[str, Any]:
+    return {"op": "replace", "path": path, "value": value}
+
+
+def add(path: str, value: Any) -> dict[str, Any]:
+    return {"op": "add", "path": path, "value": value}
+
+
+def remove(path: str) -> dict[str, Any]:
+    return {"op": "remove", "path": path}
+
+
+def assert_refused(answer: httpx.Response, field: str, *words: str) -> None:
+    """The answer is 422 Invalid and has a cause at this field with these words."""
+    assert answer.status_code == 422, answer.text
+    causes = answer.json()["details"]["causes"]
+    messages = [cause["message"] for cause in causes if cause.get("field") == field]
+    assert messages, answer.text
+    for word in words:
+        assert any(word in message for message in messages), answer.text
+
+
+@pytest.mark.parametrize("bad", BAD_FLOWS, ids=str)
+def test_what_the_models_refuse_of_a_flow_the_api_server_refuses_at_the_same_place(objects: Objects, bad: Bad) -> None:
+    answer = objects.create(FLOW_KIND, bad.spec)
+    assert answer.status_code in (400, 422), answer.text
+    assert bad.path in answer.json()["message"]
+
+
+@pytest.mark.parametrize("bad", BAD_EXECUTIONS, ids=str)
+def test_what_the_models_refuse_of_an_execution_the_api_server_refuses_at_the_same_place(
+    objects: Objects, bad: Bad
+) -> None:
+    answer = objects.create(EXECUTION_KIND, bad.spec)
+    assert answer.status_code in (400, 422), answer.text
+    assert bad.path in answer.json()["message"]
+
+
+@pytest.mark.parametrize("spec", [FLOW, EVERY_FLOW_FIELD])
+def test_a_good_flow_is_stored_as_the_models_read_it(objects: Objects, spec: dict[str, Any]) -> None:
+    stored = objects.created(FLOW_KIND, spec)
+    assert FlowSpec.model_validate(stored["spec"]) == FlowSpec.model_validate(spec)
+    assert stored["status"] == {"observedGeneration": -1}
+
+
+@pytest.mark.parametrize("spec", [BY_REFERENCE, INLINE, EVERY_EXECUTION_FIELD])
+def test_a_good_execution_is_stored_as_the_models_read_it(objects: Objects, spec: dict[str, Any]) -> None:
+    stored = objects.created(EXECUTION_KIND, spec)
+    assert ExecutionSpec.model_validate(stored["spec"]) == ExecutionSpec.model_validate(spec)
+    assert stored["status"] == {"observedGeneration": -1}
+
+
+def test_the_api_server_fills_in_the_defaults_of_the_models(objects: Objects) -> None:
+    stored = objects.created(EXECUTION_KIND, BY_REFERENCE)["spec"]
+    complete = ExecutionSpec.model_validate(BY_REFERENCE).complete()
+    empty = [name for name, value in complete.items() if value in ([], {})]
+    expected = {name: value for name, value in complete.items() if name not in empty}
+    del expected["options"]["breakpoints"]
+    assert stored == expected
+
+
+@pytest.mark.parametrize(
+    ("spec", "change"),
+    [
+        (BY_REFERENCE, replace("/spec/flowRef/name", "other")),
+        (INLINE, replace("/spec/flow/nodes/0/inputs/value", "other")),
+        (INLINE, replace("/spec/flow/nodes/0/inputs", {"other": "hello"})),
+        (INLINE, remove("/spec/flow/nodes/0/inputs")),
+        (INLINE, add("/spec/flow/edges", [{"from": "greet.value", "to": "greet.value"}])),
+        (BY_REFERENCE | {"inputs": {"a": 1}}, replace("/spec/inputs/a", 2)),
+        (BY_REFERENCE | {"inputs": {"a": {"b": [1]}}}, replace("/spec/inputs/a/b/0", 2)),
+        (BY_REFERENCE | {"inputs": {"a": 1}}, add("/spec/inputs/b", 2)),
+        (BY_REFERENCE | {"inputs": {"a": 1, "b": 2}}, remove("/spec/inputs/b")),
+        (BY_REFERENCE | {"inputs": {"a": 1}}, remove("/spec/inputs")),
+        (BY_REFERENCE, add("/spec/inputs", {"a": 1})),
+        (BY_REFERENCE | {"events": [{"name": "e", "payload": {"a": 1}}]}, replace("/spec/events/0/payload/a", 2)),
+        (BY_REFERENCE | {"events": [{"name": "e", "payload": {"a": 1}}]}, replace("/spec/events/0/payload", {"b": 1})),
+        (BY_REFERENCE | {"events": [{"name": "e"}]}, add("/spec/events/0/payload", 1)),
+        (BY_REFERENCE, add("/spec/events", [{"name": "e"}])),
+        (BY_REFERENCE | {"integration": {"a": {"b": 1}}}, replace("/spec/integration/a/b", 2)),
+        (BY_REFERENCE | {"integration": {"a": 1}}, remove("/spec/integration")),
+        (BY_REFERENCE, replace("/spec/queue", "other")),
+        (BY_REFERENCE, replace("/spec/children/resources", "None")),
+        (BY_REFERENCE | {"children": {"resources": "None"}}, remove("/spec/children/resources")),
+    ],
+    ids=lambda value: value["path"] if "op" in value else "",
+)
+def test_what_is_immutable_cannot_change(objects: Objects, spec: dict[str, Any], change: dict[str, Any]) -> None:
+    item = objects.created(EXECUTION_KIND, spec)
+    steps = change["path"].split("/")[2:]
+    field = "spec.children.resources" if steps[0] == "children" else f"spec.{steps[0]}"
+    assert_refused(objects.patch(item, change), field, "immutable: create another Execution")
+
+
+@pytest.mark.parametrize("field", ["inputs", "integration"])
+def test_the_policy_refuses_another_key_in_the_place_of_one(objects: Objects, field: str) -> None:
+    """CEL in the CRD does not see this change: as many keys, and no key in common that differs."""
+    item = objects.created(EXECUTION_KIND, BY_REFERENCE | {field: {"a": 1}})
+
+    def rename() -> httpx.Response:
+        # Back first, in case a policy that is not yet in force let the change pass.
+        objects.patch(item, replace(f"/spec/{field}", {"a": 1}))
+        return objects.patch(item, replace(f"/spec/{field}", {"b": 1}))
+
+    answer = objects.eventually(rename, 422)
+    assert answer.status_code == 422, answer.text
+    assert f"spec.{field} is immutable: create another Execution" in answer.json()["message"]
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        replace("/spec/paused", True),
+        add("/spec/step", "1"),
+        replace("/spec/stop", True),
+        add("/spec/retry", {"token": "1"}),
+        replace("/spec/options/maxConcurrency", 3),
+        replace("/spec/options/debug", True),
+        add("/spec/options/breakpoints", ["greet"]),
+        remove("/spec/options"),
+        replace("/spec/startTimeoutSeconds", 3),
+        replace("/spec/priority", 3),
+        add("/spec/ttlSecondsAfterFinished", 3),
+        replace("/spec/children/onStop", "Continue"),
+        remove("/spec/children"),
+    ],
+    ids=lambda change: change["path"],
+)
+def test_what_is_not_immutable_can_change(objects: Objects, change: dict[str, Any]) -> None:
+    item = objects.created(EXECUTION_KIND, INLINE | {"inputs": {"a": None}, "integration": {"b": {"c": [None]}}})
+    answer = objects.patch(item, change)
+    assert answer.status_code == 200, answer.text
+
+
+class TestStop:
+    def test_it_cannot_be_taken_back(self, objects: Objects) -> None:
+        item = objects.created(EXECUTION_KIND, BY_REFERENCE | {"stop": True})
+        assert_refused(objects.patch(item, replace("/spec/stop", False)), "spec.stop", "one-way")
+        assert_refused(objects.patch(item, remove("/spec/stop")), "spec.stop", "one-way")
+
+    def test_it_cannot_be_taken_back_with_the_token_of_the_last_retry(self, objects: Objects) -> None:
+        item = objects.created(EXECUTION_KIND, BY_REFERENCE | {"stop": True, "retry": {"token": "1"}})
+        assert_refused(objects.patch(item, replace("/spec/stop", False)), "spec.stop", "new retry.token")
+
+    @pytest.mark.parametrize("before", [{}, {"retry": {"token": "1"}}])
+    def test_it_ends_with_a_new_retry(self, objects: Objects, before: dict[str, Any]) -> None:
+        item = objects.created(EXECUTION_KIND, BY_REFERENCE | {"stop": True} | before)
+        answer = objects.merge(item, {"spec": {"stop": False, "retry": {"token": "2"}}})
+        assert answer.status_code == 200, answer.text
+
+    def test_a_reason_goes_with_it_and_may_change(self, objects: Objects) -> None:
+        item = objects.created(EXECUTION_KIND, BY_REFERENCE)
+        assert_refused(objects.patch(item, add("/spec/stopReason", "why")), "spec.stopReason", "stop: true only")
+        for reason in ("why", "because"):
+            answer = objects.merge(item, {"spec": {"stop": True, "stopReason": reason}})
+            assert answer.status_code == 200, answer.text
+
+    def test_a_stopped_one_may_be_paused_and_resumed(self, objects: Objects) -> None:
+        item = objects.created(EXECUTION_KIND, BY_REFERENCE | {"stop": True})
+        for paused in (True, False):
+            assert objects.patch(item, replace("/spec/paused", paused)).status_code == 200
+
+
+class TestRetry:
+    def test_a_new_token_may_come_with_another_start(self, objects: Objects) -> None:
+        item = objects.created(EXECUTION_KIND, BY_REFERENCE | {"retry": {"token": "1"}})
+        answer = objects.merge(item, {"spec": {"retry": {"token": "2", "from": "Start"}}})
+        assert answer.status_code == 200, answer.text
+
+    def test_the_same_token_may_not(self, objects: Objects) -> None:
+        item = objects.created(EXECUTION_KIND, BY_REFERENCE | {"retry": {"token": "1"}})
+        answer = objects.merge(item, {"spec": {"retry": {"from": "Start"}}})
+        assert_refused(answer, "spec.retry.from", "new token")
+
+    def test_it_cannot_be_removed(self, objects: Objects) -> None:
+        item = objects.created(EXECUTION_KIND, BY_REFERENCE | {"retry": {"token": "1"}})
+        assert_refused(objects.patch(item, remove("/spec/retry")), "spec.retry", "cannot be removed")
+
+
+class TestExactlyOneFlow:
+    def test_neither_and_both_are_refused_with_what_to_do(self, objects: Objects) -> None:
+        for spec in ({}, BY_REFERENCE | INLINE):
+            assert_refused(objects.create(EXECUTION_KIND, spec), "spec", "exactly one of flowRef and flow")
+
+    def test_one_cannot_be_exchanged_for_the_other(self, objects: Objects) -> None:
+        item = objects.created(EXECUTION_KIND, BY_REFERENCE)
+        answer = objects.patch(item, remove("/spec/flowRef"), add("/spec/flow", FLOW))
+        assert_refused(answer, "spec.flowRef", "immutable")
+        assert_refused(answer, "spec.flow", "immutable")
+
+
+@pytest.mark.parametrize(
+    ("field", "items", "key"),
+    [
+        ("nodes", [{"id": "a", "type": "T"}, {"id": "a", "type": "U"}], '{"id":"a"}'),
+        ("inputs", [{"name": "i"}, {"name": "i"}], '{"name":"i"}'),
+        ("outputs", [{"name": "o", "from": "a.b"}, {"name": "o", "from": "a.c"}], '{"name":"o"}'),
+    ],
+)
+def test_two_items_of_one_name_are_refused(objects: Objects, field: str, items: list[Any], key: str) -> None:
+    assert_refused(objects.create(FLOW_KIND, FLOW | {field: items}), f"spec.{field}[1]", key)
+
+
+def test_the_node_id_inputs_is_reserved(objects: Objects) -> None:
+    answer = objects.create(FLOW_KIND, {"nodes": [{"id": "inputs", "type": "T"}]})
+    assert_refused(answer, "spec.nodes[0].id", "reserved")
+
+
+def test_a_flow_may_be_edited(objects: Objects) -> None:
+    item = objects.created(FLOW_KIND, EVERY_FLOW_FIELD)
+    answer = objects.patch(item, replace("/spec", FLOW))
+    assert answer.status_code == 200, answer.text
+
+
+def test_a_flow_of_the_largest_size_is_taken_and_compared(objects: Objects) -> None:
+    """Every list full: neither the schema nor the budget of the CEL rules stands in the way."""
+    flow = {
+        "nodes": [{"id": f"n{i}", "type": "Text", "inputs": {"value": "x" * 50}} for i in range(500)],
+        "edges": [{"from": f"n{i % 499}.value", "to": f"n{i % 499 + 1}.p{i}"} for i in range(2000)],
+    }
+    item = objects.created(EXECUTION_KIND, {"flow": flow})
+    assert objects.patch(item, replace("/spec/paused", True)).status_code == 200
+    assert_refused(objects.patch(item, replace("/spec/flow/edges/1999/to", "n1.q")), "spec.flow", "immutable")
+
+
+class TestStatus:
+    FULL: dict[str, Any] = {
+        "observedGeneration": 1,
+        "executionID": "EX0123456789ABCDEFGHJKMNPQ",
+        "attempt": 1,
+        "flowRevision": "0123456789abcdef",
+        "phase": "Failed",
+        "conditions": [
+            {
+                "type": "Succeeded",
+                "status": "False",
+                "reason": "NodeFailed",
+                "message": "node fetch: 404",
+                "lastTransitionTime": "2026-11-23T03:32:51Z",
+                "observedGeneration": 1,
+            }
+        ],
+        "nodes": {"total": 9, "completed": 3, "failed": 1, "skipped": 2, "running": 0},
+        "currentNodes": ["fetch"],
+        "outputs": {"text": "hello", "deep": {"list": [1]}},
+        "error": {"node": "fetch", "message": "404", "reason": "NodeFailed"},
+        "parentRef": {"name": "parent", "executionID": "EX1"},
+        "rootExecutionID": "EX1",
+        "depth": 1,
+        "children": {
+            "total": 2,
+            "pending": 0,
+            "created": 0,
+            "running": 0,
+            "paused": 0,
+            "completed": 1,
+            "failed": 1,
+            "stopped": 0,
+        },
+        "childRefs": [{"executionID": "EX2", "name": "child-2", "phase": "Completed"}],
+        "startTime": "2026-11-23T03:32:51.123Z",
+        "completionTime": "2026-11-23T03:32:52.456Z",
+        "worker": "worker-1",
+        "lastStep": "s-1",
+        "lastRetry": "r-1",
+    }
+
+    def test_every_field_is_stored_and_read_back(self, objects: Objects) -> None:
+        assert set(self.FULL) == {field.alias for field in ExecutionStatus.model_fields.values()}
+        item = objects.created(EXECUTION_KIND, BY_REFERENCE)
+        patch = ExecutionStatus.of(self.FULL).manifest()
+        answer = objects.merge(item, {"status": patch}, part="/status")
+        assert answer.status_code == 200, answer.text
+        assert answer.json()["status"] == self.FULL
+
+    def test_a_status_in_a_manifest_is_not_taken_over(self, objects: Objects) -> None:
+        item = objects.created(EXECUTION_KIND, BY_REFERENCE)
+        answer = objects.merge(item, {"status": {"phase": "Completed"}})
+        assert answer.json()["status"] == {"observedGeneration": -1}
+
+    @pytest.mark.parametrize(
+        ("field", "value"),
+        [
+            ("phase", "Done"),
+            ("childRefs", [{"executionID": f"EX{i}"} for i in range(101)]),
+            ("currentNodes", ["n"] * 51),
+            ("conditions", [{"type": "Ready", "status": "Maybe", "reason": "R", "message": ""}]),
+            ("startTime", "yesterday"),
+        ],
+    )
+    def test_what_does_not_belong_there_is_refused(self, objects: Objects, field: str, value: object) -> None:
+        item = objects.created(EXECUTION_KIND, BY_REFERENCE)
+        answer = objects.merge(item, {"status": {field: value}}, part="/status")
+        assert answer.status_code == 422, answer.text
+        assert f"status.{field}" in answer.json()["message"]

@@ -1,0 +1,86 @@
+"""Validation errors in the words and paths of Kubernetes."""
+
+from typing import Any
+
+import pytest
+from crd_specs import BAD_EXECUTIONS, BAD_FLOWS, Bad
+from pydantic import ValidationError
+
+from chaingraph_crds.execution import ExecutionSpec
+from chaingraph_crds.faults import faults_of
+from chaingraph_crds.flow import FlowSpec
+
+
+def faults(model: type[FlowSpec] | type[ExecutionSpec], spec: object) -> list[str]:
+    with pytest.raises(ValidationError) as caught:
+        model.model_validate(spec)
+    return faults_of(caught.value)
+
+
+@pytest.mark.parametrize("bad", BAD_FLOWS, ids=str)
+def test_a_bad_flow_has_one_fault_at_its_path(bad: Bad) -> None:
+    [fault] = faults(FlowSpec, bad.spec)
+    assert fault.startswith(f"{bad.path}: ")
+
+
+@pytest.mark.parametrize("bad", BAD_EXECUTIONS, ids=str)
+def test_a_bad_execution_has_one_fault_at_its_path(bad: Bad) -> None:
+    [fault] = faults(ExecutionSpec, bad.spec)
+    assert fault.startswith(f"{bad.path}: ")
+
+
+def test_every_fault_is_named_at_once() -> None:
+    spec: dict[str, Any] = {
+        "nodes": [
+            {"id": "a b", "type": "T", "timeoutSeconds": 0, "retry": {"maxAttempts": 99}},
+            {"id": True, "unknown": 1},
+            3,
+        ],
+        "edges": [{"from": "a", "to": "b.c"}],
+        "inputs": {},
+    }
+    assert faults(FlowSpec, spec) == [
+        "spec.inputs: must be a list, is an object",
+        "spec.nodes[0].id: \"a b\" is not a letter or '_', then letters, digits, '_' and '-'",
+        "spec.nodes[0].timeoutSeconds: 0 is below 1",
+        "spec.nodes[0].retry.maxAttempts: 99 is above 20",
+        "spec.nodes[1].id: must be text, is the boolean true",
+        "spec.nodes[1].type: is required",
+        "spec.nodes[1].unknown: is no field of this API version",
+        "spec.nodes[2]: must be an object, is the number 3",
+        "spec.edges[0].from: has 1 character, fewer than 3",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("model", "spec", "expected"),
+    [
+        (ExecutionSpec, {}, "spec: exactly one of flowRef and flow must be set, neither is"),
+        (
+            ExecutionSpec,
+            {"flowRef": {"name": "a"}, "flow": {"nodes": [{"id": "a", "type": "T"}]}},
+            "spec: exactly one of flowRef and flow must be set, both are",
+        ),
+        (
+            ExecutionSpec,
+            {"flowRef": {"name": "a"}, "retry": {"token": "1", "from": None}},
+            "spec.retry.from: must be 'Failed' or 'Start', is null",
+        ),
+        (FlowSpec, {"nodes": []}, "spec.nodes: has 0 items, fewer than 1"),
+        (FlowSpec, ["nodes"], "spec: must be an object, is a list"),
+        (FlowSpec, None, "spec: must be an object, is null"),
+    ],
+)
+def test_words(model: type[FlowSpec] | type[ExecutionSpec], spec: object, expected: str) -> None:
+    assert faults(model, spec) == [expected]
+
+
+def test_a_long_value_is_shortened() -> None:
+    [fault] = faults(FlowSpec, {"nodes": [{"id": "a", "type": "T", "timeoutSeconds": "9" * 5000}]})
+    assert len(fault) < 200
+
+
+def test_the_root_can_be_another_place() -> None:
+    with pytest.raises(ValidationError) as caught:
+        FlowSpec.model_validate({"nodes": []})
+    assert faults_of(caught.value, root="spec.flow") == ["spec.flow.nodes: has 0 items, fewer than 1"]

@@ -1,0 +1,214 @@
+"""One attempt of an execution: claim it, run the engine over the journal, write its end. Called by the workflow's step.
+
+The step may run again after a crash, on any worker: the claim takes a new owner epoch, the journal's nodes are not
+run again, and the first worker's writes are refused from then on.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+import psycopg
+import structlog
+from structlog.contextvars import bound_contextvars
+
+from chaingraph_crds.execution import ExecutionOptions
+from chaingraph_crds.flow import FlowSpec
+from chaingraph_flow import (
+    Engine,
+    EngineOptions,
+    ExternalEvent,
+    FlowError,
+    FlowResult,
+    Graph,
+    NodeRecord,
+    Progress,
+    Registry,
+    RunContext,
+    Trigger,
+)
+from chaingraph_store import runs
+from chaingraph_store.errors import OwnershipLost
+from chaingraph_store.ids import ExecutionId, WorkflowId
+from chaingraph_store.ledger import Ledger
+from chaingraph_worker import metrics
+from chaingraph_worker.flusher import Flusher
+from chaingraph_worker.running import RunningAttempt, RunningAttempts
+
+NOT_OURS: Final = "NotOurs"
+"""What an attempt ends with when there was nothing to run, or somebody else has taken it. DBOS refuses to record it
+for a workflow that was handed back or cancelled, so it ends nothing that goes on elsewhere."""
+
+_log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Surroundings:
+    """What every attempt of this process shares."""
+
+    ledger: Ledger
+    registry: Registry
+    running: RunningAttempts
+    executor_id: str
+    flush_seconds: float
+
+
+async def run_attempt(surroundings: Surroundings, execution: ExecutionId, *, attempt: int, workflow: WorkflowId) -> str:
+    """Runs the attempt to its end.
+
+    Returns:
+        The phase it ended in, or `NOT_OURS`.
+    """
+    async with surroundings.ledger.connection() as connection:
+        claim = await runs.claim(
+            connection, execution, attempt=attempt, workflow=workflow, worker=surroundings.executor_id
+        )
+    if claim is None:
+        _log.info("nothing to run", execution_id=execution, attempt=attempt)
+        return NOT_OURS
+    with bound_contextvars(execution_id=execution, namespace=claim.namespace, name=claim.name, attempt=attempt):
+        started = time.monotonic()
+        outcome = await _Run(surroundings, claim).to_end()
+        metrics.ATTEMPTS.labels(outcome).inc()
+        metrics.ATTEMPT_SECONDS.observe(time.monotonic() - started)
+        return outcome
+
+
+class _Run:
+    """The engine and the flusher of one claim, and what ends them."""
+
+    def __init__(self, surroundings: Surroundings, claim: runs.Claim) -> None:
+        self._surroundings = surroundings
+        self._claim = claim
+        self._engine: Engine | None = None
+        self._interrupted = ""
+        self._refusal: Exception | None = None
+        self._flusher = Flusher(
+            surroundings.ledger,
+            claim,
+            interval=surroundings.flush_seconds,
+            progress=self._progress,
+            refused=self._refused,
+        )
+
+    async def to_end(self) -> str:
+        entry = RunningAttempt(self._claim, self.interrupt)
+        self._surroundings.running.add(entry)
+        self._flusher.start()
+        try:
+            end = await self._run_engine()
+            return await self._write_end(end)
+        except OwnershipLost:
+            metrics.OWNERSHIP_LOST.inc()
+            _log.info("the attempt is no longer this worker's", interrupted=self._interrupted or None)
+            return NOT_OURS
+        finally:
+            self._surroundings.running.remove(entry)
+            await self._flusher.close()
+
+    def interrupt(self, reason: str) -> None:
+        """Ends the engine and cancels the nodes in flight. The row was moved on by who asks for it."""
+        self._interrupted = reason
+        if self._engine is not None:
+            self._engine.stop(reason)
+
+    async def _run_engine(self) -> runs.End:
+        journal = [NodeRecord.from_json(record) for record in self._claim.journal]
+        _log.info("running", resumed=self._claim.started_before, journaled=len(journal))
+        try:
+            self._engine = self._make_engine(journal)
+        except FlowError as error:
+            return runs.End("Failed", error_reason="FlowInvalid", error_message=str(error))
+        if self._interrupted:
+            self._engine.stop(self._interrupted)
+        try:
+            return _end(await self._engine.run())
+        except OwnershipLost:
+            raise
+        except psycopg.DataError as error:
+            return _refused_data(error)
+        except Exception as error:  # noqa: BLE001 - a fault of the engine must not leave the execution running for ever
+            _log.exception("the engine failed")
+            return runs.End("Failed", error_reason="InternalError", error_message=f"{type(error).__name__}: {error}")
+
+    async def _write_end(self, end: runs.End) -> str:
+        if isinstance(self._refusal, OwnershipLost):
+            raise self._refusal
+        if isinstance(self._refusal, psycopg.DataError):
+            end = _refused_data(self._refusal)
+        try:
+            await self._flusher.finish(end)
+        except psycopg.DataError as error:
+            self._flusher.discard()
+            end = _refused_data(error)
+            await self._flusher.finish(end)
+        _log.info("ended", phase=end.phase, reason=end.error_reason or None, error=end.error_message or None)
+        return end.phase
+
+    def _make_engine(self, journal: list[NodeRecord]) -> Engine:
+        claim = self._claim
+        registry = self._surroundings.registry
+        spec = FlowSpec.model_validate(claim.flow_spec)
+        options = ExecutionOptions.model_validate(claim.options)
+        return Engine(
+            Graph.build(spec, registry.catalogue),
+            registry,
+            options=EngineOptions(
+                max_concurrency=options.max_concurrency,
+                node_timeout_seconds=options.node_timeout_seconds,
+                flow_timeout_seconds=options.flow_timeout_seconds,
+                debug=options.debug,
+            ),
+            context=RunContext(
+                execution_id=claim.execution_id,
+                namespace=claim.namespace,
+                name=claim.name,
+                attempt=claim.attempt,
+                root_execution_id=claim.root_id,
+                parent_execution_id=claim.parent_id or "",
+                depth=claim.depth,
+                integration=claim.integration,
+            ),
+            inputs=claim.inputs,
+            trigger=_trigger(claim.events),
+            journal=journal,
+            recorder=self._flusher,
+            resumed=claim.started_before,
+        )
+
+    def _progress(self) -> Progress:
+        if self._engine is None:
+            return Progress(total=0, completed=0, failed=0, skipped=0, running=0, current_nodes=())
+        return self._engine.progress
+
+    def _refused(self, error: Exception) -> None:
+        self._refusal = error
+        self.interrupt(str(error))
+
+
+def _trigger(events: list[dict[str, Any]]) -> Trigger | None:
+    return tuple(ExternalEvent(event["name"], event.get("payload")) for event in events) or None
+
+
+def _end(result: FlowResult) -> runs.End:
+    outputs: Mapping[str, Any] | None = result.outputs or None
+    if result.error is None:
+        return runs.End(result.outcome, outputs=outputs)
+    return runs.End(
+        result.outcome,
+        outputs=outputs,
+        error_node=result.error.node,
+        error_reason=result.error.reason,
+        error_message=result.error.message,
+    )
+
+
+def _refused_data(error: psycopg.DataError) -> runs.End:
+    return runs.End(
+        "Failed",
+        error_reason="JournalRefused",
+        error_message=f"PostgreSQL refused what a node put out: {str(error).strip()}",
+    )

@@ -1,0 +1,165 @@
+"""The one writer of a running attempt: what the engine hands in, in a few transactions. Made by `attempt`.
+
+The engine never waits for it, but at `settled`: a node with effects starts only after everything before it is in the
+journal. Every write is fenced; the first refused one ends the flusher, and the engine with it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable
+
+import psycopg
+import psycopg_pool
+import structlog
+
+from chaingraph_flow import FlowEvent, NodeRecord
+from chaingraph_flow import Progress as EngineProgress
+from chaingraph_store import runs
+from chaingraph_store.errors import OwnershipLost
+from chaingraph_store.ledger import Ledger
+from chaingraph_worker import metrics
+
+_RETRY_SECONDS = 0.5
+_log = structlog.get_logger(__name__)
+
+
+class Flusher:
+    """The engine's Recorder. `refused` is called once, when a write was refused for good."""
+
+    def __init__(
+        self,
+        ledger: Ledger,
+        claim: runs.Claim,
+        *,
+        interval: float,
+        progress: Callable[[], EngineProgress],
+        refused: Callable[[Exception], None],
+    ) -> None:
+        self._ledger = ledger
+        self._claim = claim
+        self._interval = interval
+        self._progress = progress
+        self._refused = refused
+        self._journal: list[runs.JournalEntry] = []
+        self._log: list[runs.LogEntry] = []
+        self._handed_in = 0
+        self._written = 0
+        self._wake = asyncio.Event()
+        self._hurry = asyncio.Event()
+        self._advanced = asyncio.Condition()
+        self._error: Exception | None = None
+        self._closing = False
+        self._task: asyncio.Task[None] | None = None
+
+    def start(self) -> None:
+        self._task = asyncio.create_task(self._keep_flushing(), name=f"flush {self._claim.execution_id}")
+
+    def record(self, record: NodeRecord) -> None:
+        self._journal.append(runs.JournalEntry(record.node_id, record.outcome, record.to_json()))
+        metrics.NODES.labels(record.outcome).inc()
+        self._handed_in += 1
+        self._wake.set()
+
+    def publish(self, event: FlowEvent) -> None:
+        self._log.append(runs.LogEntry(event.type, event.timestamp, event.data))
+        self._handed_in += 1
+        self._wake.set()
+
+    async def settled(self) -> None:
+        """Waits until everything handed in so far is in PostgreSQL.
+
+        Raises:
+            OwnershipLost: it will never be.
+            psycopg.DataError: PostgreSQL refused the data itself.
+        """
+        target = self._handed_in
+        if self._written < target and self._error is None:
+            self._hurry.set()
+            async with self._advanced:
+                await self._advanced.wait_for(lambda: self._written >= target or self._error is not None)
+        if self._error is not None:
+            raise self._error
+
+    async def finish(self, end: runs.End) -> None:
+        """Writes the rest together with the attempt's end, in one transaction.
+
+        Raises:
+            OwnershipLost: the attempt is no longer this worker's.
+            psycopg.DataError: PostgreSQL refused the data itself; nothing of the rest was written.
+        """
+        await self.close()
+        if isinstance(self._error, OwnershipLost):
+            raise self._error
+        await self._flush(end)
+
+    async def close(self) -> None:
+        """Lets the flush under way end and starts no other one: a cancelled statement may or may not have committed."""
+        self._closing = True
+        self._wake.set()
+        self._hurry.set()
+        if self._task is not None:
+            await self._task
+            self._task = None
+
+    def discard(self) -> None:
+        """Forgets what PostgreSQL refused, so that `finish` can write the end alone."""
+        self._journal, self._log = [], []
+
+    async def _keep_flushing(self) -> None:
+        while True:
+            await self._wake.wait()
+            await self._pause()
+            if self._closing:
+                return
+            try:
+                await self._flush(None)
+            except (OwnershipLost, psycopg.DataError) as error:
+                await self._fail(error)
+                self._refused(error)
+                return
+
+    async def _pause(self) -> None:
+        """Collects for a moment, unless somebody waits in `settled`."""
+        try:
+            async with asyncio.timeout(self._interval):
+                await self._hurry.wait()
+        except TimeoutError:
+            pass
+
+    async def _flush(self, end: runs.End | None) -> None:
+        self._wake.clear()
+        self._hurry.clear()
+        journal, self._journal = self._journal, []
+        log, self._log = self._log, []
+        target = self._handed_in
+        now = self._progress()
+        progress = runs.Progress(
+            now.total,
+            now.completed,
+            now.failed,
+            now.skipped,
+            0 if end else now.running,
+            () if end else now.current_nodes,
+        )
+        started = time.perf_counter()
+        while True:
+            try:
+                async with self._ledger.connection() as connection:
+                    await runs.flush(connection, self._claim, journal=journal, log=log, progress=progress, end=end)
+                break
+            except (psycopg.OperationalError, psycopg_pool.PoolTimeout) as error:
+                # Nothing is lost by waiting: the lease decides how long this worker may try.
+                _log.warning("could not write the journal, trying again", error=str(error))
+                await asyncio.sleep(_RETRY_SECONDS)
+        metrics.FLUSH_SECONDS.observe(time.perf_counter() - started)
+        metrics.EVENTS.inc(len(log))
+        self._written = target
+        async with self._advanced:
+            self._advanced.notify_all()
+
+    async def _fail(self, error: Exception) -> None:
+        self._error = error
+        async with self._advanced:
+            self._advanced.notify_all()

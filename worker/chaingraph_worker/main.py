@@ -1,0 +1,217 @@
+"""The worker process: `chaingraph-worker`, and `chaingraph-worker migrate` for the database's schemas.
+
+Started by the worker Deployment, and by `chaingraph up`. Exit codes: 0 after a drain, 2 for settings that cannot be
+right, 70 for a lost lease, 1 for anything else.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import signal
+import socket
+import sys
+from typing import Final
+
+import psycopg_pool
+import structlog
+from pydantic import ValidationError
+
+from chaingraph_flow import Registry
+from chaingraph_process import logs
+from chaingraph_process.http import HealthServer
+from chaingraph_process.settings import explain
+from chaingraph_store import leases, recovery, schema
+from chaingraph_store.errors import SchemaOutdated, StoreError
+from chaingraph_store.ledger import Ledger
+from chaingraph_worker import application, metrics, migrate, workflows
+from chaingraph_worker.attempt import Surroundings
+from chaingraph_worker.errors import StartRefused
+from chaingraph_worker.lease import Lease
+from chaingraph_worker.running import RunningAttempts
+from chaingraph_worker.settings import WorkerSettings
+
+_CONNECT_SECONDS: Final = 5.0
+_HAND_BACK_SECONDS: Final = 5.0
+_log = structlog.get_logger(__name__)
+
+
+def main() -> None:
+    arguments = sys.argv[1:]
+    if arguments == ["migrate"]:
+        migrate.main()
+        return
+    if arguments:
+        sys.exit(f"chaingraph-worker: unknown arguments {arguments}; use none, or `migrate`")
+    try:
+        settings = WorkerSettings()
+    except ValidationError as error:
+        print(explain(error, WorkerSettings), file=sys.stderr)
+        sys.exit(2)
+    logs.configure(settings.log_level, component="worker")
+    try:
+        asyncio.run(Worker(settings).run())
+    except (StartRefused, StoreError) as error:
+        _log.critical("cannot start", reason=str(error))
+        sys.exit(2)
+
+
+class Worker:
+    """The process's parts, from start to drain."""
+
+    def __init__(self, settings: WorkerSettings) -> None:
+        self._settings = settings
+        # Attempts hold a connection only for the moment of a statement, so a few serve many.
+        self._ledger = Ledger(
+            settings.database_url,
+            application_name=f"chaingraph-worker {settings.executor_id}"[:63],
+            pool_size=4 + min(8, settings.worker_concurrency),
+        )
+        self._registry = Registry.discover()
+        self._running = RunningAttempts(self._ledger)
+        self._lease = Lease(self._ledger, settings.executor_id, seconds=settings.lease_seconds)
+        self._state = "starting"
+        self._stopping = asyncio.Event()
+        self._health = HealthServer(
+            settings.health_port, ready=self._not_ready, live=self._lease.overdue, registry=metrics.REGISTRY_OF_WORKER
+        )
+
+    async def run(self) -> None:
+        """Runs until SIGTERM or SIGINT, then drains.
+
+        Raises:
+            StartRefused: a setting or the database's schema is wrong.
+        """
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self._stopping.set)
+        await self._start_health()
+        try:
+            if await self._connect():
+                await self._serve()
+        finally:
+            await self._health.stop()
+            await self._ledger.close()
+
+    async def _serve(self) -> None:
+        settings = self._settings
+        surroundings = Surroundings(
+            ledger=self._ledger,
+            registry=self._registry,
+            running=self._running,
+            executor_id=settings.executor_id,
+            flush_seconds=settings.flush_seconds,
+        )
+        workflows.register(surroundings, application_name=settings.application_name)
+        application.configure(settings)
+        await self._take_lease()
+        background = [
+            asyncio.create_task(self._lease.keep(), name="lease"),
+            asyncio.create_task(self._running.listen(), name="listen"),
+        ]
+        await application.launch(settings)
+        self._state = "ready"
+        _log.info(
+            "ready",
+            executor_id=settings.executor_id,
+            version=settings.application_version,
+            queues=settings.queue_names,
+            node_types=len(self._registry.catalogue),
+        )
+        stopping = asyncio.create_task(self._stopping.wait(), name="stopping")
+        done, _ = await asyncio.wait({stopping, *background}, return_when=asyncio.FIRST_COMPLETED)
+        await self._drain()
+        for task in (stopping, *background):
+            task.cancel()
+        await asyncio.gather(stopping, *background, return_exceptions=True)
+        for task in done - {stopping}:
+            task.result()
+
+    async def _drain(self) -> None:
+        """Takes nothing new, lets what runs go on for a while, hands back the rest."""
+        settings = self._settings
+        self._state = "draining"
+        _log.info("draining", running=len(self._running), seconds=settings.drain_seconds)
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(_HAND_BACK_SECONDS), self._ledger.connection() as connection:
+                await leases.drain(connection, settings.executor_id)
+        busy = len(self._running) > 0
+        ending = asyncio.create_task(
+            application.end(within=settings.drain_seconds + _HAND_BACK_SECONDS if busy else 0), name="end DBOS"
+        )
+        if busy and not await self._running.idle(within=settings.drain_seconds):
+            # First the hand-back, which fences us, and only then the interruption: the other way round DBOS would
+            # record the interrupted step as the attempt's result.
+            await self._hand_back()
+            self._running.interrupt_all("the worker shuts down")
+        await ending
+        await self._hand_back()
+        async with self._ledger.connection() as connection:
+            await leases.release(connection, settings.executor_id)
+        _log.info("drained")
+
+    async def _hand_back(self) -> None:
+        settings = self._settings
+        async with self._ledger.transaction() as connection:
+            for back in await recovery.hand_back(
+                connection,
+                application_name=settings.application_name,
+                executors=[settings.executor_id],
+                counts=False,
+            ):
+                _log.info("handed back", execution_id=back.execution_id, namespace=back.namespace, name=back.name)
+
+    async def _start_health(self) -> None:
+        port = self._settings.health_port
+        try:
+            bound = await self._health.start()
+        except OSError as error:
+            raise StartRefused(
+                f"CHAINGRAPH_HEALTH_PORT is {port}: {error.strerror}; give it a free port, or 0"
+            ) from error
+        _log.info("health endpoint", port=bound)
+
+    async def _connect(self) -> bool:
+        """Waits for PostgreSQL, for ever. Returns False when told to stop meanwhile."""
+        while not self._stopping.is_set():
+            try:
+                await self._ledger.open(timeout=_CONNECT_SECONDS)
+                async with self._ledger.connection() as connection:
+                    await schema.check(connection)
+                return True
+            except psycopg_pool.PoolTimeout:
+                self._state = "waiting for PostgreSQL"
+                _log.warning("PostgreSQL does not answer, trying again", variable="DATABASE_URL_EXECUTIONS")
+            except SchemaOutdated as error:
+                self._state = str(error)
+                _log.warning("waiting for the migration", reason=str(error))
+                await asyncio.sleep(_CONNECT_SECONDS)
+        return False
+
+    async def _take_lease(self) -> None:
+        settings = self._settings
+        catalogue = self._registry.catalogue
+        async with self._ledger.transaction() as connection:
+            await leases.take(
+                connection,
+                leases.NewLease(
+                    executor_id=settings.executor_id,
+                    application_name=settings.application_name,
+                    application_version=settings.application_version,
+                    host=socket.gethostname(),
+                    pod=settings.pod_name,
+                    queues=settings.queue_names,
+                    concurrency=settings.worker_concurrency,
+                    catalogue_hash=catalogue.hash,
+                    catalogue=catalogue.to_json(),
+                    seconds=settings.lease_seconds,
+                ),
+            )
+        self._lease.taken()
+
+    def _not_ready(self) -> str | None:
+        return None if self._state == "ready" else self._state
+
+
+if __name__ == "__main__":
+    main()

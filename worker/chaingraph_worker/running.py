@@ -1,0 +1,104 @@
+"""The attempts that run in this process, and the ear for what ends them from outside. Made by main.
+
+A stop, a deletion or a hand-back is written by the operator into the attempt's row, which fences our writes; the
+notification only makes it take effect at once. So a lost notification costs a moment, never correctness.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import psycopg
+import psycopg_pool
+import structlog
+
+from chaingraph_store import runs
+from chaingraph_store.ledger import CONTROL, Ledger
+from chaingraph_worker import metrics
+
+_RETRY_SECONDS = 0.5
+_log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class RunningAttempt:
+    claim: runs.Claim
+    interrupt: Callable[[str], None]
+    """Ends the engine, with the reason; nothing more is written."""
+
+
+class RunningAttempts:
+    def __init__(self, ledger: Ledger) -> None:
+        self._ledger = ledger
+        self._attempts: dict[str, RunningAttempt] = {}
+        self._idle = asyncio.Event()
+        self._idle.set()
+        self._heard: set[str] = set()
+        self._wake = asyncio.Event()
+
+    def __len__(self) -> int:
+        return len(self._attempts)
+
+    def add(self, attempt: RunningAttempt) -> None:
+        self._attempts[attempt.claim.execution_id] = attempt
+        self._idle.clear()
+        metrics.RUNNING.set(len(self._attempts))
+
+    def remove(self, attempt: RunningAttempt) -> None:
+        if self._attempts.get(attempt.claim.execution_id) is attempt:
+            del self._attempts[attempt.claim.execution_id]
+        metrics.RUNNING.set(len(self._attempts))
+        if not self._attempts:
+            self._idle.set()
+
+    async def idle(self, *, within: float) -> bool:
+        """Waits until nothing runs, `within` seconds at most. Returns whether nothing runs."""
+        try:
+            async with asyncio.timeout(within):
+                await self._idle.wait()
+        except TimeoutError:
+            return False
+        return True
+
+    def interrupt_all(self, reason: str) -> None:
+        for attempt in list(self._attempts.values()):
+            attempt.interrupt(reason)
+
+    async def listen(self) -> None:
+        """Hears of attempts that were ended from outside, for ever."""
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self._ledger.listen(CONTROL, self._hear, connected=self._look_at_all))
+            tasks.create_task(self._look_when_heard())
+
+    def _hear(self, execution_id: str) -> None:
+        if execution_id in self._attempts:
+            self._heard.add(execution_id)
+            self._wake.set()
+
+    async def _look_at_all(self) -> None:
+        """What was said while nobody listened is in the rows."""
+        self._heard.update(self._attempts)
+        self._wake.set()
+
+    async def _look_when_heard(self) -> None:
+        while True:
+            await self._wake.wait()
+            self._wake.clear()
+            heard, self._heard = self._heard, set()
+            claims = [self._attempts[i].claim for i in heard if i in self._attempts]
+            if not claims:
+                continue
+            try:
+                async with self._ledger.connection() as connection:
+                    ended = await runs.not_ours(connection, claims)
+            except (psycopg.OperationalError, psycopg_pool.PoolTimeout) as error:
+                _log.warning("could not look at interrupted attempts, trying again", error=str(error))
+                await asyncio.sleep(_RETRY_SECONDS)
+                await self._look_at_all()
+                continue
+            for execution_id, phase in ended.items():
+                if attempt := self._attempts.get(execution_id):
+                    _log.info("interrupted from outside", execution_id=execution_id, phase=phase)
+                    attempt.interrupt(f"the execution is {phase}")

@@ -1,0 +1,125 @@
+"""The worker's environment variables. Read once, by main.
+
+Variables of the reference system keep their names there: DATABASE_URL_EXECUTIONS, DBOS_APPLICATION_NAME,
+DBOS_QUEUE_CONCURRENCY, DBOS_WORKER_CONCURRENCY. Its ENABLE_DBOS_EXECUTION, DBOS_ADMIN_* and DBOS_CONDUCTOR_* mean
+nothing here: there is no other mode, and DBOS 3 has no admin server.
+"""
+
+from __future__ import annotations
+
+import socket
+import uuid
+from importlib.metadata import version
+from typing import Annotated
+
+from pydantic import Field, model_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+from chaingraph_store.dispatch import RUN_QUEUE
+
+Queues = Annotated[str, NoDecode]
+
+
+class WorkerSettings(BaseSettings):
+    """Each field is the variable of its alias. Durations are in seconds."""
+
+    model_config = SettingsConfigDict(frozen=True, extra="ignore")
+
+    database_url: str = Field(
+        validation_alias="DATABASE_URL_EXECUTIONS",
+        description="the PostgreSQL database of the ledger and of DBOS, as postgresql://user:password@host:5432/name",
+    )
+    application_name: str = Field(
+        "chaingraph-executor",
+        validation_alias="DBOS_APPLICATION_NAME",
+        pattern=r"^[a-z0-9-]{3,30}$",
+        description="DBOS's application; workers and the operator of one installation share it",
+    )
+    application_version: str = Field(
+        default_factory=lambda: version("chaingraph"),
+        validation_alias="CHAINGRAPH_WORKER_VERSION",
+        min_length=1,
+        max_length=64,
+        description="the version of this worker's code and nodes",
+    )
+    executor_id: str = Field(
+        default_factory=lambda: f"{socket.gethostname()}-{uuid.uuid4().hex[:12]}",
+        validation_alias="CHAINGRAPH_EXECUTOR_ID",
+        min_length=8,
+        max_length=128,
+        description="unique to this process for all time: the Pod's UID; two live processes with one id would steal "
+        "each other's work",
+    )
+    pod_name: str = Field("", validation_alias="CHAINGRAPH_POD_NAME", description="the Pod's name, if there is one")
+    queues: str = Field(
+        RUN_QUEUE,
+        validation_alias="CHAINGRAPH_QUEUES",
+        description="the queues to take executions from, separated by commas",
+    )
+    queue_concurrency: int = Field(
+        100,
+        ge=1,
+        validation_alias="DBOS_QUEUE_CONCURRENCY",
+        description="executions of a queue that run at once, over all workers",
+    )
+    worker_concurrency: int = Field(
+        5,
+        ge=1,
+        validation_alias="DBOS_WORKER_CONCURRENCY",
+        description="executions of a queue that run at once in this process",
+    )
+    queue_poll_seconds: float = Field(
+        0.05, gt=0, le=60, validation_alias="CHAINGRAPH_QUEUE_POLL_SECONDS", description="how often a queue is asked"
+    )
+    lease_seconds: float = Field(
+        6.0,
+        ge=1,
+        le=600,
+        validation_alias="CHAINGRAPH_LEASE_SECONDS",
+        description="how long this worker is taken to be alive without a sign of it",
+    )
+    flush_seconds: float = Field(
+        0.005,
+        ge=0,
+        le=1,
+        validation_alias="CHAINGRAPH_FLUSH_SECONDS",
+        description="how long a running execution collects what to write",
+    )
+    drain_seconds: float = Field(
+        20.0,
+        ge=0,
+        le=3600,
+        validation_alias="CHAINGRAPH_DRAIN_SECONDS",
+        description="how long running executions may go on after SIGTERM before they are handed back",
+    )
+    threads: int = Field(
+        16, ge=2, le=256, validation_alias="CHAINGRAPH_THREADS", description="the threads that DBOS may use"
+    )
+    health_port: int = Field(
+        8080,
+        ge=0,
+        le=65535,
+        validation_alias="CHAINGRAPH_HEALTH_PORT",
+        description="the port of /healthz, /readyz and /metrics; 0 takes a free one",
+    )
+    log_level: str = Field(
+        "info",
+        pattern=r"(?i)^(debug|info|warning|error)$",
+        validation_alias="LOG_LEVEL",
+        description="debug, info, warning or error",
+    )
+
+    @property
+    def queue_names(self) -> tuple[str, ...]:
+        return tuple(dict.fromkeys(name.strip() for name in self.queues.split(",") if name.strip()))
+
+    @model_validator(mode="after")
+    def _consistent(self) -> WorkerSettings:
+        if self.worker_concurrency > self.queue_concurrency:
+            raise ValueError(
+                f"DBOS_WORKER_CONCURRENCY is {self.worker_concurrency}, above DBOS_QUEUE_CONCURRENCY "
+                f"{self.queue_concurrency}: a worker cannot run more than all workers together"
+            )
+        if not self.queue_names:
+            raise ValueError(f"CHAINGRAPH_QUEUES is {self.queues!r}: name at least one queue, such as {RUN_QUEUE}")
+        return self

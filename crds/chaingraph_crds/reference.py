@@ -97,7 +97,7 @@ def _type(schema: Mapping[str, Any]) -> str:
             return "any"
         case "array":
             return f"list of {_type(schema['items'])}"
-        case "object" if schema.get(PRESERVE):
+        case "object" if schema.get(PRESERVE) or "additionalProperties" in schema:
             return "object, free-form"
         case "string" if schema.get("format") == "date-time":
             return "time"

@@ -145,11 +145,18 @@ class _Converter:
         return built
 
     def _open_object(self, node: Mapping[str, Any], path: str) -> Schema:
-        """A map: of one type of values, or of any, which the API server then stores as they are."""
+        """A map: of one type of values, or of any, which the API server then stores as they are.
+
+        CEL knows two forms of a map of any values, each with a flaw. `additionalProperties` compares well within
+        a larger object but cannot be named in a rule. An object of unknown fields can be named, but takes two of
+        as many keys and none in common for equal (`policies` closes that). So only what a rule names has it.
+        """
         values = node.get("additionalProperties", True)
         if isinstance(values, Mapping) and values:
             return {"additionalProperties": self.convert(values, f"{path}.*")}
-        return {PRESERVE: True}
+        if node.get(IMMUTABLE):
+            return {PRESERVE: True}
+        return {"additionalProperties": {PRESERVE: True}}
 
 
 def _one_of(alternatives: list[Schema], path: str) -> Schema:

@@ -21,8 +21,9 @@ class Objects:
         plural = {names.FLOW_KIND: names.FLOW_PLURAL, names.EXECUTION_KIND: names.EXECUTION_PLURAL}[kind]
         return f"/apis/{names.API_VERSION}/namespaces/{self.namespace}/{plural}/{name}".removesuffix("/")
 
-    def create(self, kind: str, spec: object) -> httpx.Response:
+    def create(self, kind: str, spec: object, *, dry_run: bool = False) -> httpx.Response:
         """POST with strict field validation, as `kubectl apply` does."""
+        parameters = {"fieldValidation": "Strict"} | ({"dryRun": "All"} if dry_run else {})
         self._created += 1
         body = {
             "apiVersion": names.API_VERSION,
@@ -30,7 +31,7 @@ class Objects:
             "metadata": {"name": f"object-{self._created}"},
             "spec": spec,
         }
-        return self._client.post(self.url(kind), params={"fieldValidation": "Strict"}, json=body)
+        return self._client.post(self.url(kind), params=parameters, json=body)
 
     def created(self, kind: str, spec: object) -> dict[str, Any]:
         """The object that the API server made of a good spec."""

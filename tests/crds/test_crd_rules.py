@@ -248,55 +248,56 @@ def test_a_flow_of_the_largest_size_is_taken_and_compared(objects: Objects) -> N
     assert_refused(objects.patch(item, replace("/spec/flow/edges/1999/to", "n1.q")), "spec.flow", "immutable")
 
 
-class TestStatus:
-    FULL: dict[str, Any] = {
-        "observedGeneration": 1,
-        "executionID": "EX0123456789ABCDEFGHJKMNPQ",
-        "attempt": 1,
-        "flowRevision": "0123456789abcdef",
-        "phase": "Failed",
-        "conditions": [
-            {
-                "type": "Succeeded",
-                "status": "False",
-                "reason": "NodeFailed",
-                "message": "node fetch: 404",
-                "lastTransitionTime": "2026-11-23T03:32:51Z",
-                "observedGeneration": 1,
-            }
-        ],
-        "nodes": {"total": 9, "completed": 3, "failed": 1, "skipped": 2, "running": 0},
-        "currentNodes": ["fetch"],
-        "outputs": {"text": "hello", "deep": {"list": [1]}},
-        "error": {"node": "fetch", "message": "404", "reason": "NodeFailed"},
-        "parentRef": {"name": "parent", "executionID": "EX1"},
-        "rootExecutionID": "EX1",
-        "depth": 1,
-        "children": {
-            "total": 2,
-            "pending": 0,
-            "created": 0,
-            "running": 0,
-            "paused": 0,
-            "completed": 1,
-            "failed": 1,
-            "stopped": 0,
-        },
-        "childRefs": [{"executionID": "EX2", "name": "child-2", "phase": "Completed"}],
-        "startTime": "2026-11-23T03:32:51.123Z",
-        "completionTime": "2026-11-23T03:32:52.456Z",
-        "worker": "worker-1",
-        "lastStep": "s-1",
-        "lastRetry": "r-1",
-    }
+FULL_STATUS: dict[str, Any] = {
+    "observedGeneration": 1,
+    "executionID": "EX0123456789ABCDEFGHJKMNPQ",
+    "attempt": 1,
+    "flowRevision": "0123456789abcdef",
+    "phase": "Failed",
+    "conditions": [
+        {
+            "type": "Succeeded",
+            "status": "False",
+            "reason": "NodeFailed",
+            "message": "node fetch: 404",
+            "lastTransitionTime": "2026-11-23T03:32:51Z",
+            "observedGeneration": 1,
+        }
+    ],
+    "nodes": {"total": 9, "completed": 3, "failed": 1, "skipped": 2, "running": 0},
+    "currentNodes": ["fetch"],
+    "outputs": {"text": "hello", "deep": {"list": [1]}},
+    "error": {"node": "fetch", "message": "404", "reason": "NodeFailed"},
+    "parentRef": {"name": "parent", "executionID": "EX1"},
+    "rootExecutionID": "EX1",
+    "depth": 1,
+    "children": {
+        "total": 2,
+        "pending": 0,
+        "created": 0,
+        "running": 0,
+        "paused": 0,
+        "completed": 1,
+        "failed": 1,
+        "stopped": 0,
+    },
+    "childRefs": [{"executionID": "EX2", "name": "child-2", "phase": "Completed"}],
+    "startTime": "2026-11-23T03:32:51.123Z",
+    "completionTime": "2026-11-23T03:32:52.456Z",
+    "worker": "worker-1",
+    "lastStep": "s-1",
+    "lastRetry": "r-1",
+}
 
+
+class TestStatus:
     def test_every_field_is_stored_and_read_back(self, objects: Objects) -> None:
-        assert set(self.FULL) == {field.alias for field in ExecutionStatus.model_fields.values()}
+        assert set(FULL_STATUS) == {field.alias for field in ExecutionStatus.model_fields.values()}
         item = objects.created(EXECUTION_KIND, BY_REFERENCE)
-        patch = ExecutionStatus.of(self.FULL).manifest()
+        patch = ExecutionStatus.of(FULL_STATUS).manifest()
         answer = objects.merge(item, {"status": patch}, part="/status")
         assert answer.status_code == 200, answer.text
-        assert answer.json()["status"] == self.FULL
+        assert answer.json()["status"] == FULL_STATUS
 
     def test_a_status_in_a_manifest_is_not_taken_over(self, objects: Objects) -> None:
         item = objects.created(EXECUTION_KIND, BY_REFERENCE)

@@ -9,6 +9,8 @@ from pydantic import AwareDatetime, ConfigDict, Field
 from chaingraph_crds.model import ApiModel, kubernetes, rule, validations
 from chaingraph_crds.structural import NotStructural, immutable_fields, structural_schema
 
+ANY = {"x-kubernetes-preserve-unknown-fields": True}
+
 
 class Inner(ApiModel):
     """The inner one."""
@@ -39,12 +41,18 @@ def field_schema(annotation: Any, **field: Any) -> dict[str, Any]:
         (str, {"max_length": 5, "pattern": "^a"}, {"type": "string", "maxLength": 5, "pattern": "^a"}),
         (str | None, {"default": None, "min_length": 1}, {"type": "string", "minLength": 1}),
         (int, {"ge": 1, "le": 5}, {"type": "integer", "minimum": 1, "maximum": 5}),
-        (float, {"gt": 0, "lt": 2}, None),
+        (float, {"gt": 0}, {"type": "number", "minimum": 0, "exclusiveMinimum": True}),
+        (float, {"lt": 2}, {"type": "number", "maximum": 2, "exclusiveMaximum": True}),
         (bool, {}, {"type": "boolean"}),
-        (Any, {}, {"x-kubernetes-preserve-unknown-fields": True}),
-        (dict[str, Any], {}, {"type": "object", "x-kubernetes-preserve-unknown-fields": True}),
+        (Any, {}, ANY),
+        (dict[str, Any], {}, {"type": "object", "additionalProperties": ANY}),
+        (
+            dict[str, Any],
+            {"json_schema_extra": kubernetes(immutable=True)},
+            {"type": "object", "x-kubernetes-preserve-unknown-fields": True},
+        ),
         (dict[str, int], {}, {"type": "object", "additionalProperties": {"type": "integer"}}),
-        (dict[str, Any], {"max_length": 3}, None),
+        (dict[str, Any], {"max_length": 3}, {"type": "object", "maxProperties": 3, "additionalProperties": ANY}),
         (Literal["a"], {}, {"type": "string", "enum": ["a"]}),
         (Literal["a", "b"], {}, {"type": "string", "enum": ["a", "b"]}),
         (Colour, {}, {"type": "string", "enum": ["Red", "Blue"]}),
@@ -52,19 +60,8 @@ def field_schema(annotation: Any, **field: Any) -> dict[str, Any]:
         (list[str], {"max_length": 3}, {"type": "array", "maxItems": 3, "items": {"type": "string"}}),
     ],
 )
-def test_types(annotation: Any, field: dict[str, Any], expected: dict[str, Any] | None) -> None:
-    schema = field_schema(annotation, **field)
-    if annotation is float:
-        expected = {
-            "type": "number",
-            "minimum": 0,
-            "exclusiveMinimum": True,
-            "maximum": 2,
-            "exclusiveMaximum": True,
-        }
-    elif expected is None:
-        expected = {"type": "object", "maxProperties": 3, "x-kubernetes-preserve-unknown-fields": True}
-    assert schema == expected
+def test_types(annotation: Any, field: dict[str, Any], expected: dict[str, Any]) -> None:
+    assert field_schema(annotation, **field) == expected
 
 
 def test_an_optional_model_is_written_in_place_with_the_fields_own_description() -> None:

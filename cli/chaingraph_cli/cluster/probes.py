@@ -67,6 +67,8 @@ async def _check_http(probe: HttpProbe) -> str | None:
         verify = ssl.create_default_context(cafile=str(probe.ca)) if probe.ca else False
         async with httpx.AsyncClient(verify=verify, trust_env=False) as client:
             response = await client.get(probe.url)
+    except httpx.ConnectError:
+        return "does not answer"
     except (httpx.HTTPError, OSError) as fault:
         return str(fault) or type(fault).__name__
     if response.status_code == httpx.codes.OK:

@@ -1,13 +1,17 @@
-"""What the supervisor is told to run. Built by `control_plane`, `postgres` and `parts`, run by `supervisor`."""
+"""What the supervisor is told to run, and what it reports.
+
+Specs are built by `control_plane`, `postgres` and `parts`; `state` keeps the reports.
+"""
 
 from __future__ import annotations
 
 import signal
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from enum import IntEnum
+from enum import IntEnum, StrEnum
 from pathlib import Path
 
+from chaingraph_cli.cluster.identity import ProcessIdentity
 from chaingraph_cli.cluster.probes import HttpProbe, PostgresProbe
 
 
@@ -57,3 +61,24 @@ class ProcessSpec:
     stop_signal: signal.Signals = signal.SIGTERM
     stop_seconds: float = 15.0
     ready_seconds: float = 60.0
+
+
+class Condition(StrEnum):
+    """Where a process of the cluster stands."""
+
+    STARTING = "Starting"
+    RUNNING = "Running"
+    BACKING_OFF = "BackingOff"
+    STOPPED = "Stopped"
+
+
+@dataclass(frozen=True)
+class Report:
+    """A process as the supervisor sees it; `since` (seconds since the epoch) is when it took this condition."""
+
+    spec: ProcessSpec
+    condition: Condition
+    since: float
+    identity: ProcessIdentity | None = None
+    restarts: int = 0
+    last_exit: str = ""

@@ -13,13 +13,12 @@ import signal
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, replace
-from enum import StrEnum
+from dataclasses import replace
 from pathlib import Path
 
 from chaingraph_cli.cluster.identity import ProcessIdentity
 from chaingraph_cli.cluster.probes import until_healthy
-from chaingraph_cli.cluster.spec import ProcessSpec, Tier
+from chaingraph_cli.cluster.spec import Condition, ProcessSpec, Report, Tier
 from chaingraph_cli.errors import StartFailed
 
 _FIRST_BACKOFF_SECONDS = 0.5
@@ -29,27 +28,6 @@ _LOG_LINES_SHOWN = 15
 _PR_SET_PDEATHSIG = 1  # prctl(2)
 # Bound before any fork: between fork and exec nothing may be imported or looked up.
 _prctl = ctypes.CDLL(None, use_errno=True).prctl if sys.platform == "linux" else None
-
-
-class Condition(StrEnum):
-    """Where a process of the cluster stands."""
-
-    STARTING = "Starting"
-    RUNNING = "Running"
-    BACKING_OFF = "BackingOff"
-    STOPPED = "Stopped"
-
-
-@dataclass(frozen=True)
-class Report:
-    """A process as the supervisor sees it; `since` (seconds since the epoch) is when it took this condition."""
-
-    spec: ProcessSpec
-    condition: Condition
-    since: float
-    identity: ProcessIdentity | None = None
-    restarts: int = 0
-    last_exit: str = ""
 
 
 class Supervisor:
@@ -82,7 +60,7 @@ class Supervisor:
             await asyncio.wait({exited, healthy}, timeout=spec.ready_seconds, return_when=asyncio.FIRST_COMPLETED)
             if exited.done() or not healthy.done():
                 fate = describe_exit(exited.result()) if exited.done() else "was not ready in time"
-                await self._end(spec)
+                await self._end(spec, fate)
                 raise StartFailed(_failure(spec, fate), f"The whole log: {spec.log}")
             await healthy
         finally:
@@ -158,7 +136,7 @@ class Supervisor:
             exited.cancel()
             healthy.cancel()
 
-    async def _end(self, spec: ProcessSpec) -> None:
+    async def _end(self, spec: ProcessSpec, fate: str = "") -> None:
         process = self._running.pop(spec.name, None)
         if process is not None and process.returncode is None:
             with contextlib.suppress(ProcessLookupError):
@@ -169,7 +147,7 @@ class Supervisor:
                 with contextlib.suppress(ProcessLookupError):
                     process.kill()
                 await process.wait()
-        self._update(spec, Condition.STOPPED)
+        self._update(spec, Condition.STOPPED, fate)
 
     def _update(self, spec: ProcessSpec, condition: Condition, last_exit: str | None = None) -> None:
         before = self._reports[spec.name]

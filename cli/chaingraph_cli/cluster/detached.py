@@ -1,0 +1,88 @@
+"""`python -m chaingraph_cli.cluster.detached FOLDER`: the supervisor as a process of its own, for `up --detach`.
+
+Its settings are in the folder's state file, where `up` put them; how it fares is there too. What it prints itself
+(a bug's traceback) goes to `logs/supervisor.log`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+from chaingraph_cli.cluster import binaries, control_plane, run
+from chaingraph_cli.cluster.identity import ProcessIdentity
+from chaingraph_cli.cluster.state import Phase, Settings, State, StateFolder
+from chaingraph_cli.cluster.supervisor import tail
+from chaingraph_cli.errors import CliError, StartFailed
+
+_POLL_SECONDS = 0.1
+_STOP_SECONDS = 60.0
+
+
+def start(folder: StateFolder, settings: Settings) -> State:
+    """Start the supervisor and wait until the cluster is up; returns its state.
+
+    Raises:
+        StartFailed: it did not come up; the message is the supervisor's.
+    """
+    before = folder.load() or State()
+    folder.save(before.model_copy(update={"settings": settings, "phase": Phase.STARTING, "message": ""}))
+    log = folder.logs / "supervisor.log"
+    with log.open("ab") as output:
+        process = subprocess.Popen(
+            [sys.executable, "-P", "-m", "chaingraph_cli.cluster.detached", str(folder.path)],
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=output,
+            start_new_session=True,
+            cwd="/",
+        )
+    try:
+        return _await_up(folder, process, log)
+    except BaseException:
+        identity = ProcessIdentity.of(process.pid)
+        if identity is not None:
+            end(identity, seconds=_STOP_SECONDS)
+        raise
+
+
+def _await_up(folder: StateFolder, process: subprocess.Popen[bytes], log: Path) -> State:
+    while True:
+        ended = process.poll() is not None
+        state = folder.load() or State()
+        if ended and state.phase == Phase.FAILED:
+            raise StartFailed(state.message)
+        if ended:
+            raise StartFailed(f"The supervisor ended while starting:\n{tail(log)}", f"The whole log: {log}")
+        if state.phase == Phase.RUNNING and state.supervisor is not None and state.supervisor.pid == process.pid:
+            return state
+        time.sleep(_POLL_SECONDS)
+
+
+def end(process: ProcessIdentity, *, seconds: float) -> bool:
+    """Ask a supervisor to end everything and itself; whether it did so in time. Blocks."""
+    process.signal(signal.SIGTERM)
+    deadline = time.monotonic() + seconds
+    while process.alive() and time.monotonic() < deadline:
+        time.sleep(_POLL_SECONDS)
+    return not process.alive()
+
+
+def main() -> None:
+    """Run the cluster of the folder given as the only argument."""
+    folder = StateFolder.at(Path(sys.argv[1]))
+    state = folder.load() or State()
+    settings = state.settings
+    try:
+        programs = binaries.ensure(control_plane.BINARIES) if settings.own_control_plane else {}
+        asyncio.run(run.run(folder, settings, programs, on_report=lambda report: None, on_ready=lambda state: None))
+    except CliError as fault:
+        sys.exit(str(fault))
+
+
+if __name__ == "__main__":
+    main()

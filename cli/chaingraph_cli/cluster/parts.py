@@ -1,0 +1,88 @@
+"""ChainGraph's own processes: the operator and the workers, as this Python runs them, and the migration before them."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+from chaingraph_cli.cluster import ports
+from chaingraph_cli.cluster.probes import HttpProbe
+from chaingraph_cli.cluster.spec import ProcessSpec, Tier
+from chaingraph_cli.cluster.supervisor import tail
+from chaingraph_cli.errors import DatabaseUnusable
+
+OPERATOR = "operator"
+_DATABASE_VARIABLE = "DATABASE_URL_EXECUTIONS"
+_HEALTH_PORT_VARIABLE = "CHAINGRAPH_HEALTH_PORT"
+_DRAIN_VARIABLE = "CHAINGRAPH_DRAIN_SECONDS"
+# A person at Ctrl-C waits; what is cut short goes on from its journal at the next `up`.
+_DRAIN_SECONDS = "3"
+_STOP_SECONDS = 30.0
+# -P: a file called types.py in the person's folder must not become part of the worker.
+_PYTHON = (sys.executable, "-P", "-m")
+
+
+@dataclass(frozen=True)
+class Parts:
+    """What operator and workers are given: the database, the cluster, a folder for logs."""
+
+    database_url: str
+    kubeconfig: Path
+    logs: Path
+
+    def operator(self, port: int) -> ProcessSpec:
+        """The operator; its health endpoint listens on the port."""
+        return self._spec(OPERATOR, "chaingraph_operator.main", port, {"KUBECONFIG": str(self.kubeconfig)})
+
+    def worker(self, name: str, port: int) -> ProcessSpec:
+        """A worker; every start of it is a new executor, with an id of its own making."""
+        drain = os.environ.get(_DRAIN_VARIABLE, _DRAIN_SECONDS)
+        return self._spec(name, "chaingraph_worker.main", port, {_DRAIN_VARIABLE: drain})
+
+    def _spec(self, name: str, module: str, port: int, env: dict[str, str]) -> ProcessSpec:
+        return ProcessSpec(
+            name=name,
+            argv=(*_PYTHON, module),
+            log=self.logs / f"{name}.log",
+            probe=HttpProbe(url=f"http://{ports.LOOPBACK}:{port}/readyz"),
+            tier=Tier.PARTS,
+            port=port,
+            stop_seconds=_STOP_SECONDS,
+            env={_DATABASE_VARIABLE: self.database_url, _HEALTH_PORT_VARIABLE: str(port), **env},
+        )
+
+    async def migrate(self) -> None:
+        """Bring the database's schemas to this version; the output goes to `migrate.log`.
+
+        Raises:
+            DatabaseUnusable: the database cannot be reached, or a migration failed.
+        """
+        log_path = self.logs / "migrate.log"
+        with log_path.open("wb") as log:
+            process = await asyncio.create_subprocess_exec(
+                *_PYTHON,
+                "chaingraph_worker.migrate",
+                stdin=asyncio.subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                env={**os.environ, _DATABASE_VARIABLE: self.database_url},
+            )
+            try:
+                code = await process.wait()
+            except asyncio.CancelledError:
+                process.kill()
+                await process.wait()
+                raise
+        if code != 0:
+            raise DatabaseUnusable(
+                f"The database could not be migrated (exit code {code}):\n{tail(log_path)}",
+                f"The whole log: {log_path}",
+            )
+
+
+def worker_names(count: int) -> list[str]:
+    """`worker-1` and so on."""
+    return [f"worker-{number}" for number in range(1, count + 1)]

@@ -91,7 +91,7 @@ class NodeSpec(ApiModel):
     )
     type: str = Field(
         description="Type of the node, as `HTTP`, `Branch` or a team's own `acme.Shout`. "
-        "`chaingraph nodes` lists those that are installed.",
+        "A Flow waits for a type that no worker offers.",
         min_length=1,
         max_length=limits.MAX_TYPE,
         pattern=forms.NODE_TYPE,

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_serializer
 
 from .types import BARE, AnyPortType, Array, Object, PortType, child, infer, parse_type, union
 from .types import Any as AnyType
@@ -18,6 +18,11 @@ from .types import Any as AnyType
 
 class _Rule(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
+
+    @model_serializer
+    def _with_its_name(self) -> dict[str, Any]:
+        # a plain dump without defaults would drop the name of the rule, which is one
+        return {name: getattr(self, name) for name in type(self).model_fields}
 
 
 class SameAs(_Rule):

@@ -2,7 +2,7 @@
 
 A type is a frozen model with a JSON form (`{"type": "array", "items": {"type": "string"}}`), so catalogues,
 schemas in a flow's YAML and Python declarations are the same thing. In schemas a bare name is short for the
-plain type: `number` for `{"type": "number"}`, and `number?` for one that may be null.
+plain type: `number` for `{"type": "number"}`, and `number or null` for one that may be null.
 
 Connection rules (from the system being rebuilt): same type to same type; anything to `any`; a bare `any` to
 nothing but `any`; objects by their properties, extra ones allowed; arrays by their items; no coercion.
@@ -225,7 +225,7 @@ class Any(_Type):
 
 def _expand(value: object) -> object:
     if isinstance(value, str):
-        name = value.removesuffix("?")
+        name = value.removesuffix(" or null")
         return {"type": name, "nullable": True} if name != value else {"type": name}
     return value
 

@@ -1,31 +1,76 @@
 """The built-in nodes. Every Node class that is imported here is part of the catalogue (an entry point names this)."""
 
 from .arithmetic import And, Math, Not, Or, Random
+from .data import Cast, CSVRead, JSONRead, JSONWrite, ToNumber, ToText
 from .flow import Branch, EmitEach, EventEmitter, EventListener, Fail, Gate, IsRootExecution, Join, Sleep, Switch
+from .http import HTTP
+from .template import Template
+from .transforms import (
+    Concat,
+    Element,
+    Filter,
+    First,
+    GroupBy,
+    Keys,
+    Last,
+    Length,
+    Merge,
+    Pluck,
+    Reduce,
+    Slice,
+    Sort,
+    Summarize,
+    Unique,
+    Values,
+)
 from .utilities import DebugLog, ServerTime
 from .values import ArrayValue, BooleanValue, NumberValue, ObjectValue, Text
 
 __all__ = [
+    "HTTP",
     "And",
     "ArrayValue",
     "BooleanValue",
     "Branch",
+    "CSVRead",
+    "Cast",
+    "Concat",
     "DebugLog",
+    "Element",
     "EmitEach",
     "EventEmitter",
     "EventListener",
     "Fail",
+    "Filter",
+    "First",
     "Gate",
+    "GroupBy",
     "IsRootExecution",
+    "JSONRead",
+    "JSONWrite",
     "Join",
+    "Keys",
+    "Last",
+    "Length",
     "Math",
+    "Merge",
     "Not",
     "NumberValue",
     "ObjectValue",
     "Or",
+    "Pluck",
     "Random",
+    "Reduce",
     "ServerTime",
     "Sleep",
+    "Slice",
+    "Sort",
+    "Summarize",
     "Switch",
+    "Template",
     "Text",
+    "ToNumber",
+    "ToText",
+    "Unique",
+    "Values",
 ]

@@ -1,0 +1,71 @@
+"""One example for each built-in node, for the reference. A test holds that each of them validates."""
+
+from __future__ import annotations
+
+from typing import Final
+
+EXAMPLES: Final[dict[str, str]] = {
+    "Text": "{id: greeting, type: Text, inputs: {value: Hello}}",
+    "Number": "{id: rate, type: Number, inputs: {value: 0.19}}",
+    "Boolean": "{id: live, type: Boolean, inputs: {value: true}}",
+    "Array": "{id: cities, type: Array, inputs: {value: [Bern, Basel], schema: {type: array, items: string}}}",
+    "Object": "{id: order, type: Object, inputs: {value: {id: 7, customer: {name: Ann}}}}",
+    "Branch": '{id: isLarge, type: Branch, inputs: {left: 12, operator: ">=", right: 10}}',
+    "Switch": "{id: tier, type: Switch, inputs: {value: gold, cases: {gold: gold, silver: silver}}}",
+    "Gate": "{id: gate, type: Gate, inputs: {value: 1, open: false}}",
+    "Join": "{id: either, type: Join, inputs: {d: the last resort}}",
+    "Sleep": "{id: pause, type: Sleep, inputs: {milliseconds: 250}}",
+    "EventEmitter": "{id: tell, type: EventEmitter, inputs: {eventName: order-placed, payload: {id: 7}}}",
+    "EmitEach": "{id: tellAll, type: EmitEach, inputs: {eventName: city, items: [Bern, Basel]}}",
+    "EventListener": (
+        "{id: placed, type: EventListener, "
+        "inputs: {eventName: order-placed, schema: {type: object, properties: {id: number}}}}"
+    ),
+    "IsRootExecution": "{id: atTop, type: IsRootExecution}",
+    "Fail": "{id: refuse, type: Fail, inputs: {message: there is nothing to do}}",
+    "Math": "{id: net, type: Math, inputs: {a: 119, b: 1.19, operation: divide}}",
+    "And": "{id: both, type: And, inputs: {a: true, b: false}}",
+    "Or": "{id: either, type: Or, inputs: {a: true, b: false}}",
+    "Not": "{id: other, type: Not, inputs: {value: true}}",
+    "Random": "{id: die, type: Random, inputs: {minimum: 1, maximum: 6, integer: true}}",
+    "Element": "{id: second, type: Element, inputs: {items: [a, b, c], index: 1}}",
+    "First": "{id: first, type: First, inputs: {items: [a, b, c]}}",
+    "Last": "{id: last, type: Last, inputs: {items: [a, b, c]}}",
+    "Length": "{id: howMany, type: Length, inputs: {value: [a, b, c]}}",
+    "Slice": "{id: page, type: Slice, inputs: {items: [a, b, c], start: 1, count: 2}}",
+    "Concat": "{id: all, type: Concat, inputs: {a: [1, 2], b: [3]}}",
+    "Pluck": "{id: names, type: Pluck, inputs: {items: [{name: Bern}, {name: Basel}], field: name}}",
+    "Filter": '{id: large, type: Filter, inputs: {items: [{n: 1}, {n: 9}], field: n, operator: ">", value: 5}}',
+    "Sort": "{id: sorted, type: Sort, inputs: {items: [{n: 1}, {n: 9}], field: n, descending: true}}",
+    "Unique": "{id: distinct, type: Unique, inputs: {items: [a, b, a]}}",
+    "Reduce": "{id: total, type: Reduce, inputs: {items: [{n: 1}, {n: 9}], field: n, operation: sum}}",
+    "GroupBy": "{id: byCountry, type: GroupBy, inputs: {items: [{name: Bern, country: CH}], by: country}}",
+    "Summarize": (
+        "{id: perCountry, type: Summarize, "
+        "inputs: {items: [{country: CH, n: 2}, {country: CH, n: 3}], by: country, field: n, operation: sum}}"
+    ),
+    "Keys": "{id: names, type: Keys, inputs: {object: {a: 1, b: 2}}}",
+    "Values": "{id: numbers, type: Values, inputs: {object: {a: 1, b: 2}}}",
+    "Merge": "{id: both, type: Merge, inputs: {a: {x: 1}, b: {y: 2}}}",
+    "JSONRead": (
+        '{id: parse, type: JSONRead, inputs: {text: "{\\"n\\": 1}", schema: {type: object, properties: {n: number}}}}'
+    ),
+    "JSONWrite": "{id: write, type: JSONWrite, inputs: {value: {n: 1}, indent: true}}",
+    "Cast": "{id: asNumber, type: Cast, inputs: {value: 12, schema: number}}",
+    "CSVRead": (
+        '{id: read, type: CSVRead, inputs: {text: "name,n\\nBern,1", '
+        "schema: {type: object, properties: {name: string, n: number or null}}}}"
+    ),
+    "ToText": "{id: shown, type: ToText, inputs: {value: {n: 1}}}",
+    "ToNumber": '{id: parsed, type: ToNumber, inputs: {text: "12.5"}}',
+    "HTTP": """\
+{id: fetch, type: HTTP, timeoutSeconds: 60, retry: {maxAttempts: 5, backoffSeconds: 2},
+ inputs: {baseUri: https://api.example.com, path: cities, query: {limit: 10},
+          schema: {type: array, items: {type: object, properties: {name: string, population: number}}}}}""",
+    "Template": (
+        "{id: report, type: Template, "
+        'inputs: {template: "{% for c in cities %}{{ c.name }} {% endfor %}", values: {cities: [{name: Bern}]}}}'
+    ),
+    "DebugLog": "{id: say, type: DebugLog, inputs: {message: so far so good}}",
+    "ServerTime": "{id: now, type: ServerTime}",
+}

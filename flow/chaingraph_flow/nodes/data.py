@@ -1,0 +1,176 @@
+"""Between text and values: JSON, CSV, conversions, and giving a value a type."""
+
+from __future__ import annotations
+
+import csv
+import io
+from typing import Any
+
+import orjson
+
+from .. import types as t
+from ..context import NodeContext
+from ..derive import Given, ListOf
+from ..errors import NodeFailed
+from ..json_values import render
+from ..node import Input, Node, Output
+
+SCHEMA = "The type of the result, as {type: object, properties: {name: string, age: number or null}}."
+MOST_COLUMNS = 1000
+
+
+class JSONRead(Node):
+    """Reads JSON. With a schema the value is checked, and typed ports can take it."""
+
+    pure = True
+    text = Input(t.String(), required=True, description="The JSON text.")
+    schema = Input(t.Any(), static=True, description=SCHEMA)
+    value = Output(t.Any(), typed_by=Given(input="schema"), description="What it says.")
+
+    async def run(self, context: NodeContext) -> None:
+        """Read."""
+        try:
+            self.value = orjson.loads(self.text)
+        except orjson.JSONDecodeError as error:
+            raise NodeFailed(f"is not JSON: {error}") from None
+
+
+class JSONWrite(Node):
+    """Writes a value as JSON."""
+
+    pure = True
+    value = Input(t.Any(), description="What to write.")
+    indent = Input(t.Boolean(), description="On several lines, for people.")
+    text = Output(t.String(), description="The JSON text.")
+
+    async def run(self, context: NodeContext) -> None:
+        """Write."""
+        self.text = orjson.dumps(self.value, option=orjson.OPT_INDENT_2 if self.indent else 0).decode()
+
+
+class Cast(Node):
+    """Checks that a value has a type, and passes it on as such: the way from `any` into typed ports."""
+
+    pure = True
+    value = Input(t.Any(), required=True, description="Any value.")
+    schema = Input(t.Any(), required=True, static=True, description=SCHEMA)
+    result = Output(t.Any(), typed_by=Given(input="schema"), description="The same value.")
+
+    async def run(self, context: NodeContext) -> None:
+        """The engine checks the output against its type."""
+        self.result = self.value
+
+
+class CSVRead(Node):
+    """Reads CSV into rows. The schema of a row says which columns are numbers; without one, all are texts."""
+
+    pure = True
+    text = Input(t.String(), required=True, description="The CSV text; its first line names the columns.")
+    delimiter = Input(t.String(min_length=1, max_length=1), default=",", description="What separates the columns.")
+    schema = Input(
+        t.Any(),
+        static=True,
+        description="The type of a row, as {type: object, properties: {name: string, population: number or null}}; "
+        "columns it does not name are left out, and an empty field is null where that is allowed.",
+    )
+    rows = Output(t.Array(), typed_by=ListOf(of=Given(input="schema")), description="A list of objects.")
+    count = Output(t.Number(integer=True), description="How many rows.")
+
+    def run(self, context: NodeContext) -> None:
+        """Read: in a thread, since a large text takes its time."""
+        reader = csv.reader(io.StringIO(self.text.removeprefix("\ufeff"), newline=""), delimiter=self.delimiter)
+        try:
+            lines = [line for line in reader if line]
+        except csv.Error as error:
+            raise NodeFailed(f"line {reader.line_num}: is not CSV: {error}") from None
+        if not lines:
+            raise NodeFailed("is empty: the first line must name the columns")
+        header = [name.strip() for name in lines[0]]
+        if len(header) > MOST_COLUMNS:
+            raise NodeFailed(f"has {len(header)} columns; {MOST_COLUMNS} are the most")
+        if len(set(header)) != len(header):
+            raise NodeFailed(f"names a column twice: {', '.join(header)[:200]}")
+        columns = self._columns(header)
+        self.rows = [_row(number, header, line, columns) for number, line in enumerate(lines[1:], start=2)]
+        self.count = len(self.rows)
+
+    def _columns(self, header: list[str]) -> dict[str, t.AnyPortType]:
+        if self.schema is None:
+            return {name: t.String() for name in header}
+        schema = t.parse_type(self.schema, "schema")
+        if not isinstance(schema, t.Object) or schema.properties is None:
+            raise NodeFailed("the schema must describe a row: {type: object, properties: {...}}")
+        missing = [name for name, each in schema.properties.items() if name not in header and not each.nullable]
+        if missing:
+            raise NodeFailed(f"has no column {missing[0]!r}; there is {', '.join(map(repr, header))[:500]}")
+        return schema.properties
+
+
+def _row(number: int, header: list[str], line: list[str], columns: dict[str, t.AnyPortType]) -> dict[str, Any]:
+    if len(line) > len(header):
+        raise NodeFailed(f"line {number}: has {len(line)} fields for {len(header)} columns")
+    fields = dict(zip(header, line, strict=False))
+    return {name: _field(number, name, fields.get(name), type_) for name, type_ in columns.items()}
+
+
+def _field(number: int, name: str, text: str | None, type_: t.AnyPortType) -> Any:
+    if text is None or (text == "" and (type_.nullable or not isinstance(type_, t.String))):
+        if type_.nullable or isinstance(type_, t.Any):
+            return None
+        raise NodeFailed(
+            f"line {number}: {render('', [name])[1:]} is missing; write `or null` after its type if it may be"
+        )
+    if isinstance(type_, t.Number):
+        value = to_number(text)
+        if value is None:
+            raise NodeFailed(f"line {number}: {name} must be a number, is {text[:60]!r}")
+        return value
+    if isinstance(type_, t.Boolean):
+        if text.lower() not in ("true", "false"):
+            raise NodeFailed(f"line {number}: {name} must be true or false, is {text[:60]!r}")
+        return text.lower() == "true"
+    return text
+
+
+def to_number(text: str) -> int | float | None:
+    """The finite number that a text shows, or None."""
+    # Python's own would take '1_000' and digits of every script, which no other reader of the data does
+    plain = text.strip()
+    if not plain.isascii() or "_" in plain or len(plain) > 100:
+        return None
+    try:
+        return int(plain)
+    except ValueError:
+        pass
+    try:
+        value = float(plain)
+    except ValueError:
+        return None
+    return value if value - value == 0 else None
+
+
+class ToText(Node):
+    """A value as text: a text as it is, anything else as JSON."""
+
+    pure = True
+    value = Input(t.Any(), description="Any value.")
+    text = Output(t.String(), description="Its text.")
+
+    async def run(self, context: NodeContext) -> None:
+        """Convert."""
+        self.text = self.value if isinstance(self.value, str) else orjson.dumps(self.value).decode()
+
+
+class ToNumber(Node):
+    """The number that a text shows."""
+
+    pure = True
+    text = Input(t.String(), required=True, description="As 12, -3.5 or 1e6.")
+    value = Output(t.Number(), description="The number.")
+
+    async def run(self, context: NodeContext) -> None:
+        """Convert."""
+        value = to_number(self.text)
+        if value is None:
+            raise NodeFailed(f"{self.text[:60]!r} is no number")
+        self.value = value

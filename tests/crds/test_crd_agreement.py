@@ -21,12 +21,14 @@ BAD_WORDS = st.sampled_from(
 )
 WORDS = st.integers(0, 9).flatmap(lambda die: BAD_WORDS if die == 0 else GOOD_WORDS)
 NUMBERS = st.sampled_from([-1, 0, 1, 2, 20, 21, 500, 501, 1000, 1001, 604_800, 604_801, 0.5, 1e300])
-FREE = st.recursive(
+FREE: st.SearchStrategy[Any] = st.recursive(
     st.none() | st.booleans() | NUMBERS | WORDS,
     lambda inner: st.lists(inner, max_size=2) | st.dictionaries(WORDS, inner, max_size=2),
     max_leaves=4,
 )
-ANYTHING = st.booleans() | NUMBERS | WORDS | st.lists(WORDS, max_size=2, unique=True) | st.just({})
+ANYTHING: st.SearchStrategy[Any] = (
+    st.booleans() | NUMBERS | WORDS | st.lists(WORDS, max_size=2, unique=True) | st.just({})
+)
 
 
 def likely(good: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:

@@ -204,7 +204,8 @@ class TestRetry:
 
 class TestExactlyOneFlow:
     def test_neither_and_both_are_refused_with_what_to_do(self, objects: Objects) -> None:
-        for spec in ({}, BY_REFERENCE | INLINE):
+        neither: dict[str, Any] = {}
+        for spec in (neither, BY_REFERENCE | INLINE):
             assert_refused(objects.create(EXECUTION_KIND, spec), "spec", "exactly one of flowRef and flow")
 
     def test_one_cannot_be_exchanged_for_the_other(self, objects: Objects) -> None:

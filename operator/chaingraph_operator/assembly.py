@@ -1,0 +1,193 @@
+"""The parts of one operator and how they are joined. Built by `main`."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from functools import partial
+
+import structlog
+
+from chaingraph_crds import names
+from chaingraph_crds.execution_status import ExecutionPhase
+from chaingraph_operator import announcements
+from chaingraph_operator.api import KubernetesApi
+from chaingraph_operator.controller import Controller
+from chaingraph_operator.errors import PartEnded
+from chaingraph_operator.executions import ExecutionIntake, ExecutionReconciler
+from chaingraph_operator.feed import Feed
+from chaingraph_operator.flows import FlowReconciler, Flows
+from chaingraph_operator.keys import Key
+from chaingraph_operator.kubernetes_config import ClusterAccess
+from chaingraph_operator.kubernetes_events import EventPoster
+from chaingraph_operator.metrics import Metrics
+from chaingraph_operator.outages import LedgerHealth
+from chaingraph_operator.recovery import Recovery
+from chaingraph_operator.retention import Retention
+from chaingraph_operator.settings import Settings
+from chaingraph_operator.status_writer import Status, StatusWriter
+from chaingraph_operator.sweep import Sweep
+from chaingraph_operator.watching import Watch
+from chaingraph_operator.work_queue import WorkQueue
+from chaingraph_operator.workforce import Workforce
+from chaingraph_store.ledger import Ledger
+
+_log = structlog.get_logger(__name__)
+_FLOW_WORKERS = 2
+_LONGEST_RETRY = 15.0
+_EXTRA_CONNECTIONS = 8
+"""Connections to the API server beside those of the status writers: Events, deletions, lists."""
+
+
+class Operator:
+    """Every part of one operator. `run` ends only with an exception; `drain` is for a wanted end."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        *,
+        access: ClusterAccess,
+        ledger: Ledger,
+        health: LedgerHealth,
+        metrics: Metrics,
+        instance: str,
+    ) -> None:
+        self._settings = settings
+        self._health = health
+        flow_queue: WorkQueue[Key] = WorkQueue(max_delay=_LONGEST_RETRY)
+        queue: WorkQueue[Key] = WorkQueue(max_delay=_LONGEST_RETRY)
+        self._api = KubernetesApi(access, connections=settings.status_writers + _EXTRA_CONNECTIONS)
+        self._events = EventPoster(self._api, instance=instance, metrics=metrics)
+        self._intake = ExecutionIntake(queue)
+        self._flows = Flows(flow_queue, wake=self._intake.wake)
+        self._workforce = Workforce(ledger, catalogue_changed=self._flows.use, queues_changed=self._intake.wake_waiting)
+        self._flow_writer = StatusWriter(
+            names.FLOW_PLURAL,
+            self._api,
+            self._flows.cache,
+            writers=_FLOW_WORKERS,
+            changed=flow_queue.add,
+            written=self._flow_written,
+            metrics=metrics,
+        )
+        self._queue = queue
+        self._writer = StatusWriter(
+            names.EXECUTION_PLURAL,
+            self._api,
+            self._intake.cache,
+            writers=settings.status_writers,
+            changed=queue.add,
+            written=self._execution_written,
+            metrics=metrics,
+        )
+        flow_reconciler = FlowReconciler(self._flows, self._flow_writer)
+        reconciler = ExecutionReconciler(
+            intake=self._intake,
+            queue=queue,
+            flows=self._flows,
+            ledger=ledger,
+            api=self._api,
+            writer=self._writer,
+            retention=Retention(self._api, queue, metrics),
+            workforce=self._workforce,
+            application_name=settings.application_name,
+        )
+        self._controllers = [
+            Controller(names.FLOW_KIND, flow_queue, flow_reconciler.reconcile, workers=_FLOW_WORKERS, metrics=metrics),
+            Controller(
+                names.EXECUTION_KIND,
+                queue,
+                reconciler.reconcile,
+                workers=settings.reconcile_workers,
+                metrics=metrics,
+            ),
+        ]
+        self._feed = Feed(ledger, self._intake.changed)
+        self._recovery = Recovery(
+            ledger,
+            application_name=settings.application_name,
+            interval=settings.recovery_seconds,
+            metrics=metrics,
+        )
+        self._sweep = Sweep(
+            ledger=ledger,
+            api=self._api,
+            intake=self._intake,
+            namespaces=settings.namespaces,
+            interval=settings.sweep_seconds,
+            metrics=metrics,
+        )
+        self.started = asyncio.Event()
+        self.watch = Watch(access, namespaces=settings.namespaces)
+        self.watch.register(names.FLOW_PLURAL, self._flows)
+        self.watch.register(names.EXECUTION_PLURAL, self._intake)
+        for phase in ExecutionPhase:
+            metrics.executions(phase, partial(self._intake.cache.count, phase))
+
+    @property
+    def api(self) -> KubernetesApi:
+        return self._api
+
+    async def prepare(self) -> None:
+        """Learns what the workers can do, before anything is reconciled: else every Flow would look unchecked."""
+        await self._workforce.refresh()
+
+    async def run(self) -> None:
+        """Runs every part but the watch until one ends, which none ever should.
+
+        Raises:
+            PartEnded: one did.
+        """
+        persist = self._health.persist
+        parts: dict[str, Callable[[], Awaitable[None]]] = {
+            "status writer": self._writer.run,
+            "flow status writer": self._flow_writer.run,
+            "event poster": self._events.run,
+            "ledger probe": self._health.probe,
+            "resync": self._resync,
+            "feed listener": lambda: persist("feed listener", self._feed.listen),
+            "feed": lambda: persist("feed", self._feed.follow),
+            "workforce listener": lambda: persist("workforce listener", self._workforce.listen),
+            "workforce": lambda: persist("workforce", self._workforce.follow),
+            "recovery": lambda: persist("recovery", self._recovery.run),
+            "sweep": lambda: persist("sweep", self._sweep.run),
+        }
+        for number, controller in enumerate(self._controllers):
+            parts[f"controller {number}"] = controller.run
+        async with asyncio.TaskGroup() as group:
+            for name, part in parts.items():
+                group.create_task(_endless(name, part), name=name)
+            # The parts start tasks of their own as soon as they get their first turn.
+            await asyncio.sleep(0)
+            await asyncio.sleep(0)
+            self.started.set()
+
+    async def drain(self, seconds: float) -> None:
+        """Shows what is known, for so many seconds at most, before a wanted end."""
+        await self._writer.flush(seconds / 2)
+        await self._events.flush(seconds / 2)
+
+    async def close(self) -> None:
+        await self._api.close()
+
+    async def _resync(self) -> None:
+        while True:
+            await asyncio.sleep(self._settings.resync_seconds)
+            self._flows.resync()
+            self._intake.resync()
+
+    def _execution_written(self, key: Key, before: Status, after: Status) -> None:
+        for announcement in announcements.of_execution(before, after):
+            self._events.post(names.EXECUTION_KIND, key, announcement)
+        if ExecutionPhase(after["phase"]).finished:
+            # Once more round, for its retention and to let go of what is no longer needed of it.
+            self._queue.add(key)
+
+    def _flow_written(self, key: Key, before: Status, after: Status) -> None:
+        for announcement in announcements.of_flow(before, after):
+            self._events.post(names.FLOW_KIND, key, announcement)
+
+
+async def _endless(name: str, part: Callable[[], Awaitable[None]]) -> None:
+    await part()
+    raise PartEnded(f"the part {name!r} has ended")

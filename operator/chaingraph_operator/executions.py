@@ -1,0 +1,285 @@
+"""The reconciler of Executions: sees what the plan says, carries it out in one transaction, and shows the status.
+
+Fed by the watch (`observed`, `deleted`), by the ledger's change feed (`changed`), and by everything that an execution
+can wait for. Each reconciliation begins from what is there, so it does not matter what woke it, or how often.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from datetime import UTC, datetime
+from typing import Any, Final
+
+import structlog
+from pydantic import ValidationError
+
+from chaingraph_crds import names
+from chaingraph_crds.execution import ExecutionSpec
+from chaingraph_crds.execution_status import ExecutionStatus
+from chaingraph_crds.faults import faults_of
+from chaingraph_operator.api import KubernetesApi
+from chaingraph_operator.cache import Cached, ObjectCache, Seen, key_of
+from chaingraph_operator.errors import NotFound
+from chaingraph_operator.flow_judgement import fault_lines
+from chaingraph_operator.flows import Flows
+from chaingraph_operator.keys import Key
+from chaingraph_operator.plan import (
+    DELETED,
+    Create,
+    FlowView,
+    Meta,
+    Missing,
+    Nothing,
+    Plan,
+    Refuse,
+    Start,
+    Stop,
+    StopUnmade,
+    Wait,
+    plan,
+)
+from chaingraph_operator.retention import Retention
+from chaingraph_operator.status import execution_status
+from chaingraph_operator.status_writer import StatusWriter
+from chaingraph_operator.work_queue import WorkQueue
+from chaingraph_operator.workforce import Workforce
+from chaingraph_store import creation, executions, ids, stopping
+from chaingraph_store.creation import NewExecution
+from chaingraph_store.executions import ExecutionRow
+from chaingraph_store.ids import ExecutionId
+from chaingraph_store.ledger import Ledger
+
+_log = structlog.get_logger(__name__)
+_LOOK_AGAIN_SECONDS: Final = 1.0
+"""After a creation, when the feed should long have brought its first change."""
+
+
+class ExecutionIntake:
+    """Takes in what is heard of executions, and puts their keys into the queue.
+
+    Attributes:
+        cache: the resources as last seen.
+        rows: rows that the feed brought along and that no reconciliation has taken yet.
+    """
+
+    def __init__(self, queue: WorkQueue[Key]) -> None:
+        self._queue = queue
+        self.cache = ObjectCache()
+        self.rows: dict[Key, ExecutionRow] = {}
+
+    def observed(self, body: Mapping[str, Any]) -> None:
+        """The watch saw this version of an Execution."""
+        if self.cache.observe(body) is Seen.CHANGE:
+            self._queue.add(key_of(body))
+
+    def deleted(self, body: Mapping[str, Any]) -> None:
+        """The watch saw that an Execution is gone."""
+        self.cache.observe(body)
+        self.vanished(key_of(body))
+
+    def vanished(self, key: Key) -> None:
+        """The Execution is gone, as the watch or the sweep found."""
+        if self.cache.mark_gone(key):
+            self._queue.add(key)
+
+    def changed(self, row: ExecutionRow) -> None:
+        """The ledger's row changed."""
+        key = self.cache.key_of(row.uid) if row.uid else None
+        # A resource that the watch has not brought yet is reconciled, row and all, when it does.
+        if key is None:
+            return
+        known = self.rows.get(key)
+        if known is None or known.change_seq < row.change_seq:
+            self.rows[key] = row
+        self._queue.add(key)
+
+    def wake(self, keys: Iterable[Key]) -> None:
+        for key in keys:
+            self._queue.add(key)
+
+    def wake_waiting(self) -> None:
+        """Looks again at every execution that waits, as for a worker of its queue."""
+        self.wake(cached.key for cached in self.cache if cached.phase in ("", "Pending"))
+
+    def resync(self) -> None:
+        """Looks again at every execution that has not ended."""
+        self.wake(cached.key for cached in self.cache if not cached.finished)
+
+
+class ExecutionReconciler:
+    """Carries out plans."""
+
+    def __init__(
+        self,
+        *,
+        intake: ExecutionIntake,
+        queue: WorkQueue[Key],
+        flows: Flows,
+        ledger: Ledger,
+        api: KubernetesApi,
+        writer: StatusWriter,
+        retention: Retention,
+        workforce: Workforce,
+        application_name: str,
+    ) -> None:
+        self._intake = intake
+        self._cache = intake.cache
+        self._queue = queue
+        self._flows = flows
+        self._ledger = ledger
+        self._api = api
+        self._writer = writer
+        self._retention = retention
+        self._workforce = workforce
+        self._application_name = application_name
+
+    async def reconcile(self, key: Key) -> None:
+        """Brings one execution a step further. Raises whatever keeps it from that; the controller tries again."""
+        cached = self._cache.get(key)
+        row = self._intake.rows.pop(key, None)
+        if cached is None:
+            return
+        if cached.gone:
+            await self._clear(key)
+        elif cached.finished and (row is None or row.change_seq <= cached.change_seq):
+            await self._settle(cached)
+        else:
+            await self._unfinished(cached, row)
+
+    async def _clear(self, key: Key) -> None:
+        """The resource is gone: what still runs of it is stopped."""
+        async with self._ledger.transaction() as connection:
+            stopped = await stopping.stop(connection, ids.execution_id(key.uid), reason=DELETED)
+        if stopped:
+            _log.info("stopped: the resource was deleted", execution_id=ids.execution_id(key.uid))
+        self._cache.drop(key)
+        self._writer.forget(key)
+        self._retention.forget(key)
+
+    async def _settle(self, cached: Cached) -> None:
+        """It has ended and says so: only its retention is left to do."""
+        if not cached.partial:
+            self._retention.consider(cached.key, cached.spec_object(), cached.status_object())
+            self._cache.shrink(cached.key)
+            self._writer.forget(cached.key)
+        await self._retention.apply(cached.key)
+
+    async def _unfinished(self, cached: Cached, row: ExecutionRow | None) -> None:
+        if cached.partial:
+            whole = await self._whole(cached)
+            if whole is None:
+                return
+            cached = whole
+        meta = Meta(cached.key.uid, cached.key.namespace, cached.key.name, cached.generation, cached.deleting)
+        execution = ids.execution_id(meta.uid)
+        if row is None or row.change_seq < cached.change_seq:
+            row = await self._row(execution)
+        status = ExecutionStatus.of(cached.status_object())
+        try:
+            spec = ExecutionSpec.model_validate(cached.spec_object())
+        except ValidationError as error:
+            self._unreadable(cached, meta, status, row, faults_of(error))
+            return
+        decision = plan(spec, meta, status, row, self._view(spec, meta.namespace))
+        if isinstance(decision, Create):
+            if await self._create(decision.new):
+                self._queue.add_after(cached.key, _LOOK_AGAIN_SECONDS)
+                return
+            # It was there already: an earlier reconciliation was cut off after its commit.
+            row = await self._row(execution)
+            decision = plan(spec, meta, status, row, self._view(spec, meta.namespace))
+        row = await self._carry_out(decision, cached.key, spec, row)
+        verdict = decision if isinstance(decision, Wait | Refuse | StopUnmade) else None
+        self._show(cached, meta, spec, row, verdict, status)
+
+    async def _carry_out(
+        self, decision: Plan, key: Key, spec: ExecutionSpec, row: ExecutionRow | None
+    ) -> ExecutionRow | None:
+        """Does what the plan says, and returns the row as it is then."""
+        match decision:
+            case Stop(execution, reason):
+                async with self._ledger.transaction() as connection:
+                    await stopping.stop(connection, execution, reason=reason)
+                _log.info("stopped", execution_id=execution, reason=reason)
+                return await self._row(execution)
+            case Start(execution):
+                async with self._ledger.transaction() as connection:
+                    await creation.start(connection, execution)
+                return row
+            case Wait():
+                if spec.flow_ref is not None:
+                    self._flows.wait_for(key, key.namespace, spec.flow_ref.name)
+                else:
+                    self._flows.wait_for_types(key)
+                return row
+            case Create() | Refuse() | StopUnmade() | Nothing():
+                return row
+
+    async def _create(self, new: NewExecution) -> bool:
+        async with self._ledger.transaction() as connection:
+            created = await creation.create(connection, new, application_name=self._application_name)
+        if created:
+            _log.info("created", execution_id=new.id, flow=new.flow_name, revision=new.flow_revision, held=new.held)
+        return created
+
+    async def _row(self, execution: ExecutionId) -> ExecutionRow | None:
+        async with self._ledger.connection() as connection:
+            return await executions.by_id(connection, execution)
+
+    async def _whole(self, cached: Cached) -> Cached | None:
+        try:
+            body = await self._api.get(names.EXECUTION_PLURAL, cached.key)
+        except NotFound:
+            return None
+        self._cache.observe(body)
+        found = self._cache.get(cached.key)
+        return None if found is None or found.partial else found
+
+    def _view(self, spec: ExecutionSpec, namespace: str) -> FlowView:
+        if spec.flow_ref is None:
+            assert spec.flow is not None, "the model takes exactly one of flowRef and flow"
+            return self._flows.judge_inline(spec.flow)
+        name = spec.flow_ref.name
+        return self._flows.judgement(namespace, name) or Missing(name, self._flows.similar(namespace, name))
+
+    def _unreadable(
+        self,
+        cached: Cached,
+        meta: Meta,
+        status: ExecutionStatus,
+        row: ExecutionRow | None,
+        faults: list[str],
+    ) -> None:
+        """The CRD is newer than this operator: what runs goes on, what is new waits for a newer operator."""
+        _log.error("cannot read the spec: update the operator", faults=faults)
+        if row is not None or (status.phase is not None and status.phase.finished):
+            return
+        message = f"this version of the operator cannot read the spec; update it\n{fault_lines(faults)}"
+        anything = ExecutionSpec.model_construct()
+        self._show(cached, meta, anything, None, Wait("Unreadable", message, stalled=True), status)
+
+    def _show(
+        self,
+        cached: Cached,
+        meta: Meta,
+        spec: ExecutionSpec,
+        row: ExecutionRow | None,
+        verdict: Wait | Refuse | StopUnmade | None,
+        previous: ExecutionStatus,
+    ) -> None:
+        if cached.deleting and row is None:
+            return
+        if row is not None:
+            self._cache.mark_seq(cached.key, row.change_seq)
+        shown = execution_status(
+            meta,
+            spec,
+            row,
+            verdict,
+            previous,
+            now=datetime.now(UTC),
+            queue_served=self._workforce.serves(row.queue) if row is not None else None,
+        )
+        phase = shown.get("phase")
+        urgent = phase != cached.phase and phase != "Pending"
+        self._writer.submit(cached.key, shown, urgent=urgent)

@@ -1,0 +1,135 @@
+"""What can be said about a Flow: is it right, and what its status says of it. Pure; used by `flows` and `plan`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Final
+
+from chaingraph_crds.conditions import ConditionType
+from chaingraph_crds.flow import FlowSpec, FlowStatus
+from chaingraph_flow.catalogue import Catalogue
+from chaingraph_flow.faults import Fault, FaultCode
+from chaingraph_flow.revision import revision
+from chaingraph_flow.validation import validate
+from chaingraph_operator.conditions import Claim, conditions
+
+_LONGEST_LIST: Final = 8192
+"""Characters of faults in a condition's message. What is over is counted: a status must stay small."""
+
+WAITING_FOR_WORKERS: Final = (
+    "no worker has published the node types that it has, so the flow cannot be checked; "
+    "it is checked as soon as the first worker starts"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """A flow and what is wrong with it."""
+
+    spec: FlowSpec
+    revision: str
+    faults: tuple[Fault, ...]
+
+    @property
+    def valid(self) -> bool:
+        return not self.faults
+
+    @property
+    def lacks_types_only(self) -> bool:
+        """Whether all that is wrong is that no worker has a type of its nodes: a new worker may mend that."""
+        return bool(self.faults) and all(fault.code is FaultCode.UNKNOWN_NODE_TYPE for fault in self.faults)
+
+
+@dataclass(frozen=True, slots=True)
+class Unjudged:
+    """A flow that cannot be checked, because no node types are known yet."""
+
+    spec: FlowSpec
+    revision: str
+
+
+@dataclass(frozen=True, slots=True)
+class Unreadable:
+    """A flow whose spec this version cannot read: the CRD is newer than the operator."""
+
+    faults: tuple[str, ...]
+
+
+FlowJudgement = Judged | Unjudged | Unreadable
+
+
+def judge(spec: FlowSpec, catalogue: Catalogue | None) -> Judged | Unjudged:
+    """Checks a flow against the node types in force; None means that none are known."""
+    if catalogue is None:
+        return Unjudged(spec, revision(spec))
+    return Judged(spec, revision(spec), tuple(validate(spec, catalogue)))
+
+
+def fault_lines(faults: Sequence[object], *, longest: int = _LONGEST_LIST) -> str:
+    """The faults one a line, each with its path; what does not fit is counted."""
+    lines: list[str] = []
+    length = 0
+    for index, fault in enumerate(faults):
+        line = str(fault)[:longest]
+        if lines and length + len(line) > longest:
+            lines.append(f"... and {len(faults) - index} more")
+            break
+        lines.append(line)
+        length += len(line) + 1
+    return "\n".join(lines)
+
+
+def counted(number: int, noun: str) -> str:
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+
+
+def flow_status(judgement: FlowJudgement, *, generation: int, previous: FlowStatus, now: datetime) -> dict[str, Any]:
+    """The Flow's status, as JSON."""
+    spec = None if isinstance(judgement, Unreadable) else judgement.spec
+    status = FlowStatus(
+        observed_generation=generation,
+        revision=None if isinstance(judgement, Unreadable) else judgement.revision,
+        nodes=None if spec is None else len(spec.nodes),
+        conditions=conditions(_claims(judgement), previous=previous.conditions, generation=generation, now=now),
+    )
+    return status.manifest()
+
+
+def _claims(judgement: FlowJudgement) -> list[Claim]:
+    match judgement:
+        case Unreadable(faults):
+            message = "this version of the operator cannot read the spec; update it\n" + fault_lines(faults)
+            return [
+                Claim(ConditionType.READY, "False", "Unreadable", message),
+                Claim(ConditionType.STALLED, "True", "Unreadable", "waits for an operator that can read the spec"),
+            ]
+        case Unjudged():
+            return [
+                Claim(ConditionType.READY, "Unknown", "WaitingForWorkers", WAITING_FOR_WORKERS),
+                Claim(ConditionType.RECONCILING, "True", "WaitingForWorkers", "waits for a worker"),
+            ]
+        case Judged(spec, revision_, ()):
+            message = f"{counted(len(spec.nodes), 'node')}, revision {revision_}"
+            return [Claim(ConditionType.READY, "True", "Valid", message)]
+        case Judged(_, _, faults) if judgement.lacks_types_only:
+            message = (
+                f"{counted(len(faults), 'fault')}; the flow becomes ready when a worker with these node types starts\n"
+                f"{fault_lines(faults)}"
+            )
+            return [
+                Claim(ConditionType.READY, "False", FaultCode.UNKNOWN_NODE_TYPE, message),
+                Claim(
+                    ConditionType.RECONCILING,
+                    "True",
+                    FaultCode.UNKNOWN_NODE_TYPE,
+                    "waits for a worker that has the missing node types, or for a change of the flow",
+                ),
+            ]
+        case Judged(_, _, faults):
+            message = f"{counted(len(faults), 'fault')}\n{fault_lines(faults)}"
+            return [
+                Claim(ConditionType.READY, "False", "Invalid", message),
+                Claim(ConditionType.STALLED, "True", "Invalid", "waits for a change of the flow: see Ready"),
+            ]

@@ -1,0 +1,138 @@
+"""Flows: the index of what is known of them, and their reconciler.
+
+Executions ask the index for a judgement and are remembered as waiting while it is not what they need; every change of
+a Flow, and of the node types in force, wakes those that wait for it. The reconciler writes what was found into the
+Flow's own status.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from pydantic import ValidationError
+
+from chaingraph_crds.faults import faults_of
+from chaingraph_crds.flow import FlowSpec, FlowStatus
+from chaingraph_flow.catalogue import Catalogue
+from chaingraph_operator.cache import ObjectCache, Seen, key_of
+from chaingraph_operator.flow_judgement import FlowJudgement, Unreadable, flow_status, judge
+from chaingraph_operator.keys import Key
+from chaingraph_operator.status_writer import StatusWriter
+from chaingraph_operator.work_queue import WorkQueue
+
+FlowName = tuple[str, str]
+"""Namespace and name."""
+
+
+@dataclass(slots=True)
+class _Known:
+    """A Flow, and the judgement of it under the node types in force; None when there is none yet."""
+
+    key: Key
+    spec: FlowSpec | Unreadable
+    judgement: FlowJudgement | None = None
+
+
+class Flows:
+    """The index. Takes in what the watch sees of Flows."""
+
+    def __init__(self, queue: WorkQueue[Key], *, wake: Callable[[Iterable[Key]], None]) -> None:
+        self._queue = queue
+        self._wake = wake
+        self._catalogue: Catalogue | None = None
+        self._known: dict[FlowName, _Known] = {}
+        self._waiting: dict[FlowName, set[Key]] = {}
+        self._waiting_for_types: set[Key] = set()
+        self.cache = ObjectCache()
+
+    def observed(self, body: Mapping[str, Any]) -> None:
+        """The watch saw this version of a Flow."""
+        if self.cache.observe(body) is Seen.NOTHING:
+            return
+        key = key_of(body)
+        name = (key.namespace, key.name)
+        spec = _readable(body.get("spec") or {})
+        known = self._known.get(name)
+        if known is None or known.key != key or known.spec != spec:
+            self._known[name] = _Known(key, spec)
+            self._wake(self._waiting.pop(name, ()))
+        self._queue.add(key)
+
+    def deleted(self, body: Mapping[str, Any]) -> None:
+        """The watch saw that a Flow is gone. What runs goes on with the revision it pinned."""
+        key = key_of(body)
+        self.cache.drop(key)
+        known = self._known.get((key.namespace, key.name))
+        if known is not None and known.key == key:
+            del self._known[(key.namespace, key.name)]
+            self._wake(self._waiting.pop((key.namespace, key.name), ()))
+
+    def use(self, catalogue: Catalogue | None) -> None:
+        """Other node types are in force: every Flow is judged anew, and who waits is woken."""
+        self._catalogue = catalogue
+        for known in self._known.values():
+            known.judgement = None
+            self._queue.add(known.key)
+        waiting = set().union(self._waiting_for_types, *self._waiting.values())
+        self._waiting.clear()
+        self._waiting_for_types.clear()
+        self._wake(waiting)
+
+    def resync(self) -> None:
+        """Looks at every Flow again."""
+        for known in self._known.values():
+            self._queue.add(known.key)
+
+    def judgement(self, namespace: str, name: str) -> FlowJudgement | None:
+        """What is known of a Flow; None when there is no such Flow."""
+        known = self._known.get((namespace, name))
+        if known is None:
+            return None
+        if known.judgement is None:
+            known.judgement = known.spec if isinstance(known.spec, Unreadable) else judge(known.spec, self._catalogue)
+        return known.judgement
+
+    def judge_inline(self, spec: FlowSpec) -> FlowJudgement:
+        """The judgement of a flow that stands in an Execution itself."""
+        return judge(spec, self._catalogue)
+
+    def similar(self, namespace: str, name: str) -> tuple[str, ...]:
+        """Names of Flows of the namespace that resemble this one, the nearest first."""
+        there = [known for of, known in self._known if of == namespace]
+        return tuple(difflib.get_close_matches(name, there, n=3, cutoff=0.5))
+
+    def wait_for(self, key: Key, namespace: str, name: str) -> None:
+        """The execution wants to be woken when this Flow comes, changes or goes."""
+        self._waiting.setdefault((namespace, name), set()).add(key)
+
+    def wait_for_types(self, key: Key) -> None:
+        """The execution wants to be woken when other node types are in force."""
+        self._waiting_for_types.add(key)
+
+
+class FlowReconciler:
+    """Writes what was found out about a Flow into its status."""
+
+    def __init__(self, flows: Flows, writer: StatusWriter) -> None:
+        self._flows = flows
+        self._writer = writer
+
+    async def reconcile(self, key: Key) -> None:
+        cached = self._flows.cache.get(key)
+        judgement = self._flows.judgement(key.namespace, key.name)
+        if cached is None or cached.deleting or judgement is None:
+            return
+        previous = FlowStatus.of(cached.status_object())
+        status = flow_status(judgement, generation=cached.generation, previous=previous, now=datetime.now(UTC))
+        self._writer.submit(key, status, urgent=True)
+
+
+def _readable(spec: Mapping[str, Any]) -> FlowSpec | Unreadable:
+    try:
+        return FlowSpec.model_validate(spec)
+    except ValidationError as error:
+        return Unreadable(tuple(faults_of(error)))

@@ -1,0 +1,202 @@
+"""The operator's process: `chaingraph-operator`, or `python -m chaingraph_operator.main`.
+
+Crash-only: when any part ends, or kopf does, the process logs why and exits with 1, for its supervisor to start it
+again; everything it has to do follows from the resources and the ledger. SIGTERM and SIGINT end it with 0.
+
+What its service account may do (a ClusterRole, or a Role in each of CHAINGRAPH_NAMESPACES):
+
+    chaingraph.dev      flows, executions              get list watch
+    chaingraph.dev      flows/status                   patch
+    chaingraph.dev      executions/status              patch
+    chaingraph.dev      executions                     delete       (ttlSecondsAfterFinished)
+    "" (core)           events                         create
+
+and discovery (`system:discovery`, which every service account has). With a ClusterRole the watch is cluster-wide.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import platform
+import signal
+import sys
+from collections.abc import Coroutine
+
+import structlog
+from pydantic import ValidationError
+
+from chaingraph_crds import names
+from chaingraph_operator.assembly import Operator
+from chaingraph_operator.errors import ApiError, NoCluster, NotFound, OperatorError, PartEnded
+from chaingraph_operator.kubernetes_config import load
+from chaingraph_operator.metrics import Metrics
+from chaingraph_operator.outages import UNAVAILABLE, LedgerHealth
+from chaingraph_operator.settings import Settings
+from chaingraph_process import logs
+from chaingraph_process.http import HealthServer
+from chaingraph_process.settings import explain
+from chaingraph_store import schema
+from chaingraph_store.errors import SchemaOutdated
+from chaingraph_store.ledger import Ledger
+
+_log = structlog.get_logger(__name__)
+_POOL_EXTRA = 4
+_DRAIN_SECONDS = 4.0
+_END_SECONDS = 5.0
+
+
+def main() -> None:
+    """Runs the operator until it is told to end, or cannot go on."""
+    try:
+        settings = Settings()
+    except ValidationError as error:
+        print(explain(error, Settings), file=sys.stderr)
+        sys.exit(2)
+    logs.configure(settings.log_level, component="operator")
+    logs.adopt("kopf")
+    try:
+        asyncio.run(_run(settings))
+    except (NoCluster, SchemaOutdated) as error:
+        _log.error(str(error))
+        sys.exit(1)
+    except BaseExceptionGroup as group:
+        _log.critical("a part of the operator has failed, so it exits to be started again", exc_info=group)
+        sys.exit(1)
+    except (OperatorError, OSError) as error:
+        _log.critical("the operator cannot go on and exits to be started again", error=str(error))
+        sys.exit(1)
+
+
+async def _run(settings: Settings) -> None:
+    end = asyncio.Event()
+    _on_signals(end)
+    access = await load()
+    metrics = Metrics()
+    ledger = Ledger(
+        settings.database_url,
+        application_name="chaingraph-operator",
+        pool_size=settings.reconcile_workers + _POOL_EXTRA,
+    )
+    health = LedgerHealth(ledger, metrics)
+    operator = Operator(
+        settings, access=access, ledger=ledger, health=health, metrics=metrics, instance=platform.node()
+    )
+    startup = Startup()
+    server = HealthServer(
+        settings.health_port,
+        ready=lambda: startup.fault() or health.fault(),
+        live=lambda: None,
+        registry=metrics.registry,
+    )
+    port = await server.start()
+    _log.info("started", server=access.server, namespaces=settings.namespaces or "all", health_port=port)
+    try:
+        await _until_told(end, operator, _serve(operator, ledger, health, startup, end))
+    finally:
+        await server.stop()
+        await operator.close()
+        await ledger.close()
+
+
+class Startup:
+    """How far the start has come, for readiness and logs."""
+
+    def __init__(self) -> None:
+        self._waits_for: str | None = "its turn"
+
+    def waits_for(self, what: str | None) -> None:
+        self._waits_for = what
+        _log.info("ready" if what is None else f"waiting for {what}")
+
+    def fault(self) -> str | None:
+        return None if self._waits_for is None else f"starting: waits for {self._waits_for}"
+
+
+async def _until_told(end: asyncio.Event, operator: Operator, serve: Coroutine[None, None, None]) -> None:
+    """Serves until a signal comes, then writes what is still to be shown."""
+    serving = asyncio.create_task(serve, name="serving")
+    told = asyncio.create_task(end.wait(), name="told to end")
+    await asyncio.wait({serving, told}, return_when=asyncio.FIRST_COMPLETED)
+    if not end.is_set():
+        told.cancel()
+        await serving
+        raise PartEnded("the operator has ended without being told to")
+    _log.info("told to end")
+    await operator.drain(_DRAIN_SECONDS)
+    serving.cancel()
+    await asyncio.wait({serving}, timeout=_END_SECONDS)
+    _log.info("ended")
+
+
+async def _serve(
+    operator: Operator, ledger: Ledger, health: LedgerHealth, startup: Startup, end: asyncio.Event
+) -> None:
+    """Waits for what it needs, then runs all parts. Ends with an exception only."""
+    startup.waits_for("PostgreSQL")
+    await _open(ledger, health)
+    startup.waits_for("the kinds Flow and Execution to be served")
+    await _kinds_served(operator)
+    await operator.prepare()
+    startup.waits_for("the watch")
+    async with asyncio.TaskGroup() as group:
+        group.create_task(operator.run(), name="parts")
+        group.create_task(_ready(operator, startup), name="readiness")
+        # kopf takes whatever task is younger than its own for its own, and ends it with itself: let ours begin first.
+        await operator.started.wait()
+        group.create_task(operator.watch.run(spawned=lambda: _on_signals(end)), name="watch")
+
+
+async def _ready(operator: Operator, startup: Startup) -> None:
+    await operator.watch.started.wait()
+    startup.waits_for(None)
+
+
+async def _open(ledger: Ledger, health: LedgerHealth) -> None:
+    """Connects to a migrated database, however long that takes.
+
+    Raises:
+        SchemaOutdated: it is not migrated.
+    """
+    delay = 0.5
+    while True:
+        try:
+            await ledger.open(timeout=5.0)
+            async with ledger.connection() as connection:
+                await schema.check(connection)
+        except UNAVAILABLE as error:
+            health.failed(error)
+            _log.warning("waiting for PostgreSQL", error=str(error).strip(), retry_seconds=delay)
+            await asyncio.sleep(delay)
+            delay = min(10.0, delay * 2)
+        else:
+            health.answered()
+            return
+
+
+async def _kinds_served(operator: Operator) -> None:
+    """Waits for API server and CustomResourceDefinitions: kopf would overlook kinds that come after its start."""
+    delay = 0.5
+    wanted = {names.FLOW_PLURAL, names.EXECUTION_PLURAL}
+    while True:
+        try:
+            missing = wanted - await operator.api.served_kinds()
+            fault = f"{', '.join(sorted(missing))} not installed: apply the CustomResourceDefinitions"
+        except NotFound:
+            missing, fault = wanted, f"no {names.API_VERSION} at all: apply the CustomResourceDefinitions"
+        except ApiError as error:
+            missing, fault = wanted, str(error)
+        if not missing:
+            return
+        _log.warning("waiting for the API server to serve Flow and Execution", fault=fault, retry_seconds=delay)
+        await asyncio.sleep(delay)
+        delay = min(10.0, delay * 2)
+
+
+def _on_signals(end: asyncio.Event) -> None:
+    loop = asyncio.get_running_loop()
+    for each in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(each, end.set)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,92 @@
+"""The operator's Prometheus metrics, on a registry of their own. Served at /metrics, raised by all parts."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+
+from prometheus_client import CollectorRegistry, Counter, GCCollector, Histogram, PlatformCollector, ProcessCollector
+from prometheus_client.core import GaugeMetricFamily, Metric
+
+Sample = Callable[[], float]
+
+
+class _Gauges:
+    """Gauges that are read when they are scraped, so that nothing has to keep them up to date."""
+
+    def __init__(self) -> None:
+        self._read: dict[tuple[str, str, str], dict[str, Sample]] = {}
+
+    def add(self, name: str, documentation: str, label: str, value: str, read: Sample) -> None:
+        self._read.setdefault((name, documentation, label), {})[value] = read
+
+    def collect(self) -> Iterable[Metric]:
+        for (name, documentation, label), series in self._read.items():
+            family = GaugeMetricFamily(name, documentation, labels=[label])
+            for value, read in series.items():
+                family.add_metric([value], read())
+            yield family
+
+
+class Metrics:
+    """All figures of one operator."""
+
+    def __init__(self) -> None:
+        registry = CollectorRegistry()
+        ProcessCollector(registry=registry)
+        PlatformCollector(registry=registry)
+        GCCollector(registry=registry)
+        self.registry = registry
+        self._gauges = _Gauges()
+        registry.register(self._gauges)
+        self.reconciles = Counter(
+            "chaingraph_operator_reconciles",
+            "Reconciliations, by kind and result.",
+            ["kind", "result"],
+            registry=registry,
+        )
+        self.reconcile_seconds = Histogram(
+            "chaingraph_operator_reconcile_seconds",
+            "Duration of a reconciliation, by kind.",
+            ["kind"],
+            buckets=(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 5),
+            registry=registry,
+        )
+        self.api_writes = Counter(
+            "chaingraph_operator_api_writes",
+            "Writes to the API server, by what is written and result.",
+            ["what", "result"],
+            registry=registry,
+        )
+        self.status_lag = Histogram(
+            "chaingraph_operator_status_lag_seconds",
+            "From a phase change that the operator knows of to the patch that shows it.",
+            buckets=(0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 30),
+            registry=registry,
+        )
+        self.recoveries = Counter(
+            "chaingraph_operator_recoveries",
+            "Executions whose worker was lost, by what became of them.",
+            ["result"],
+            registry=registry,
+        )
+        self.swept = Counter(
+            "chaingraph_operator_swept", "Executions stopped because their resource was found gone.", registry=registry
+        )
+        self.expired = Counter(
+            "chaingraph_operator_expired", "Executions deleted after their ttlSecondsAfterFinished.", registry=registry
+        )
+        self.events_dropped = Counter(
+            "chaingraph_operator_events_dropped", "Kubernetes Events that could not be posted.", registry=registry
+        )
+
+    def queue_depth(self, queue: str, read: Sample) -> None:
+        """Adds a queue to the gauge of depths."""
+        self._gauges.add("chaingraph_operator_queue_depth", "Keys that wait in a queue.", "queue", queue, read)
+
+    def ledger_up(self, read: Sample) -> None:
+        """Adds the gauge that says whether PostgreSQL answers."""
+        self._gauges.add("chaingraph_operator_ledger_up", "1 while PostgreSQL answers.", "database", "executions", read)
+
+    def executions(self, phase: str, read: Sample) -> None:
+        """Adds a phase to the gauge of known executions."""
+        self._gauges.add("chaingraph_operator_executions", "Known Execution resources, by phase.", "phase", phase, read)

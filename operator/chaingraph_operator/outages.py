@@ -1,0 +1,79 @@
+"""PostgreSQL away: wait for it, go on, and let everybody know. Used around every part that follows the ledger.
+
+Nothing is lost meanwhile: what has to be done follows from the resources and the ledger, and is found again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable
+from typing import Final
+
+import psycopg
+import structlog
+
+from chaingraph_operator.metrics import Metrics
+from chaingraph_store.ledger import Ledger
+
+_log = structlog.get_logger(__name__)
+UNAVAILABLE: Final = (psycopg.OperationalError, psycopg.InterfaceError)
+"""What psycopg and its pool raise when the server is away, going or refusing connections."""
+_PROBE_SECONDS: Final = 2.0
+_LONGEST_DELAY: Final = 10.0
+
+
+class LedgerHealth:
+    """Whether PostgreSQL answers, for readiness and logs."""
+
+    def __init__(self, ledger: Ledger, metrics: Metrics) -> None:
+        self._ledger = ledger
+        self._fault: str | None = "PostgreSQL has not been reached yet"
+        self._since = time.monotonic()
+        metrics.ledger_up(lambda: 0.0 if self._fault else 1.0)
+
+    def fault(self) -> str | None:
+        """What is wrong, or None."""
+        return self._fault
+
+    def answered(self) -> None:
+        """PostgreSQL has answered somebody."""
+        if self._fault is not None:
+            _log.info("PostgreSQL answers", away_seconds=round(time.monotonic() - self._since, 1))
+        self._fault = None
+
+    def failed(self, error: Exception) -> None:
+        """PostgreSQL has failed somebody."""
+        text = str(error).strip() or type(error).__name__
+        if self._fault is None:
+            self._since = time.monotonic()
+            _log.error("PostgreSQL does not answer; everything waits for it and goes on then", error=text)
+        self._fault = f"PostgreSQL does not answer: {text}"
+
+    async def probe(self) -> None:
+        """Asks PostgreSQL every two seconds, for ever."""
+        while True:
+            try:
+                async with asyncio.timeout(5), self._ledger.connection() as connection:
+                    await connection.execute("SELECT 1")
+            except (*UNAVAILABLE, TimeoutError) as error:
+                self.failed(error)
+            else:
+                self.answered()
+            await asyncio.sleep(_PROBE_SECONDS)
+
+    async def persist(self, what: str, part: Callable[[], Awaitable[None]]) -> None:
+        """Runs a part that never ends, and runs it again after an outage of PostgreSQL."""
+        delay = 0.5
+        while True:
+            began = time.monotonic()
+            try:
+                await part()
+                return
+            except UNAVAILABLE as error:
+                self.failed(error)
+                if time.monotonic() - began > 2 * _LONGEST_DELAY:
+                    delay = 0.5
+                _log.warning("waiting for PostgreSQL", part=what, retry_seconds=delay)
+                await asyncio.sleep(delay)
+                delay = min(_LONGEST_DELAY, delay * 2)

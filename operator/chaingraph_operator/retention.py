@@ -1,0 +1,75 @@
+"""`spec.ttlSecondsAfterFinished`: deletes an execution's resource when its time has come.
+
+The time is kept as a delayed key of the executions' queue; it is derived from spec and status, so a restart loses
+nothing. The ledger keeps the execution.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import structlog
+
+from chaingraph_crds import names
+from chaingraph_operator.api import KubernetesApi
+from chaingraph_operator.errors import Conflict, NotFound
+from chaingraph_operator.keys import Key
+from chaingraph_operator.metrics import Metrics
+from chaingraph_operator.work_queue import WorkQueue
+
+_log = structlog.get_logger(__name__)
+
+
+def expiry(spec: Mapping[str, Any], status: Mapping[str, Any]) -> datetime | None:
+    """When a finished execution is to be deleted; None for never."""
+    seconds = spec.get("ttlSecondsAfterFinished")
+    completed = status.get("completionTime")
+    if seconds is None or completed is None:
+        return None
+    return datetime.fromisoformat(completed) + timedelta(seconds=seconds)
+
+
+class Retention:
+    """The executions that will expire."""
+
+    def __init__(self, api: KubernetesApi, queue: WorkQueue[Key], metrics: Metrics) -> None:
+        self._api = api
+        self._queue = queue
+        self._metrics = metrics
+        self._expires: dict[Key, datetime] = {}
+
+    def consider(self, key: Key, spec: Mapping[str, Any], status: Mapping[str, Any]) -> None:
+        """Notes when a finished execution expires."""
+        at = expiry(spec, status)
+        if at is None:
+            self._expires.pop(key, None)
+        else:
+            self._expires[key] = at
+
+    def forget(self, key: Key) -> None:
+        self._expires.pop(key, None)
+
+    async def apply(self, key: Key) -> None:
+        """Deletes the execution if its time has come, else has the queue bring it again then.
+
+        Raises:
+            ApiError: it could not be deleted; the caller tries again.
+        """
+        at = self._expires.get(key)
+        if at is None:
+            return
+        remaining = (at - datetime.now(UTC)).total_seconds()
+        if remaining > 0:
+            self._queue.add_after(key, remaining)
+            return
+        try:
+            await self._api.delete(names.EXECUTION_PLURAL, key)
+        except (NotFound, Conflict):
+            _log.debug("an expired execution was gone already")
+        else:
+            self._metrics.expired.inc()
+            self._metrics.api_writes.labels("executions/delete", "success").inc()
+            _log.info("deleted an execution after its ttlSecondsAfterFinished")
+        self._expires.pop(key, None)

@@ -1,0 +1,101 @@
+"""The operator's settings, from environment variables. Read once by `main`."""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated
+
+from pydantic import Field, field_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+from chaingraph_store.errors import SettingsRefused
+from chaingraph_store.ledger import checked_dsn
+
+_NAMESPACE = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
+
+
+class Settings(BaseSettings):
+    """Every variable that the operator reads, but for those of the Kubernetes configuration (KUBECONFIG)."""
+
+    model_config = SettingsConfigDict(extra="ignore", populate_by_name=True)
+
+    database_url: str = Field(
+        validation_alias="DATABASE_URL_EXECUTIONS",
+        description="the PostgreSQL database of ledger and DBOS, as postgresql://user:password@host:5432/database",
+    )
+    application_name: str = Field(
+        default="chaingraph-executor",
+        validation_alias="DBOS_APPLICATION_NAME",
+        min_length=1,
+        description="the DBOS application that the workers run under; the same word as theirs",
+    )
+    namespaces: Annotated[tuple[str, ...], NoDecode] = Field(
+        default=(),
+        validation_alias="CHAINGRAPH_NAMESPACES",
+        description="the namespaces to serve, separated by commas; empty for the whole cluster",
+    )
+    health_port: int = Field(
+        default=8080,
+        ge=0,
+        le=65535,
+        validation_alias="CHAINGRAPH_HEALTH_PORT",
+        description="the port of /healthz, /readyz and /metrics; 0 for a free one",
+    )
+    log_level: str = Field(
+        default="info",
+        pattern=r"(?i)^(debug|info|warning|error)$",
+        validation_alias="LOG_LEVEL",
+        description="debug, info, warning or error",
+    )
+    reconcile_workers: int = Field(
+        default=8,
+        ge=1,
+        le=64,
+        validation_alias="CHAINGRAPH_RECONCILE_WORKERS",
+        description="executions that are reconciled at the same time, from 1 to 64",
+    )
+    status_writers: int = Field(
+        default=16,
+        ge=1,
+        le=64,
+        validation_alias="CHAINGRAPH_STATUS_WRITERS",
+        description="status patches in flight at the same time, from 1 to 64",
+    )
+    resync_seconds: float = Field(
+        default=600,
+        ge=5,
+        validation_alias="CHAINGRAPH_RESYNC_SECONDS",
+        description="seconds after which every unfinished execution and every Flow is looked at again, 5 or more",
+    )
+    sweep_seconds: float = Field(
+        default=60,
+        ge=1,
+        validation_alias="CHAINGRAPH_SWEEP_SECONDS",
+        description="seconds between two searches for executions whose resource is gone, 1 or more",
+    )
+    recovery_seconds: float = Field(
+        default=1,
+        ge=0.1,
+        le=60,
+        validation_alias="CHAINGRAPH_RECOVERY_SECONDS",
+        description="seconds between two searches for workers whose lease has run out, from 0.1 to 60",
+    )
+
+    @field_validator("database_url")
+    @classmethod
+    def _checked_database(cls, value: str) -> str:
+        try:
+            return checked_dsn(value)
+        except SettingsRefused as refused:
+            raise ValueError(str(refused)) from refused
+
+    @field_validator("namespaces", mode="before")
+    @classmethod
+    def _split(cls, value: object) -> object:
+        if not isinstance(value, str):
+            return value
+        names = tuple(name.strip() for name in value.split(",") if name.strip())
+        wrong = [name for name in names if not _NAMESPACE.fullmatch(name)]
+        if wrong:
+            raise ValueError(f"{wrong[0]!r} is no name of a namespace; write them as team-a,team-b")
+        return names

@@ -1,0 +1,258 @@
+"""The status of an Execution, from its row in the ledger or from why it has none. Pure; used by `executions`.
+
+`phase` is derived; conditions carry the meaning. `Reconciling` and `Stalled` are absent when not true (kstatus). The
+status stays small whatever the graph: counts, a bounded list of running nodes, outputs up to a limit.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Final
+
+import orjson
+
+from chaingraph_crds import limits
+from chaingraph_crds.conditions import ConditionStatus, ConditionType
+from chaingraph_crds.execution import ExecutionSpec
+from chaingraph_crds.execution_status import ExecutionError, ExecutionPhase, ExecutionStatus, NodeCounts, ParentRef
+from chaingraph_operator.conditions import Claim, conditions, shortened
+from chaingraph_operator.flow_judgement import counted
+from chaingraph_operator.plan import Meta, Refuse, StopUnmade, Wait
+from chaingraph_store.executions import ExecutionRow
+
+MAX_OUTPUT_BYTES: Final = 16 * 1024
+"""Outputs up to this length, as JSON, are shown in the status."""
+
+Verdict = Wait | Refuse | StopUnmade
+
+
+@dataclass(frozen=True, slots=True)
+class _State:
+    """The state in one place: what the conditions are made of."""
+
+    phase: ExecutionPhase
+    reason: str
+    message: str
+    stalled: bool = False
+
+
+def execution_status(
+    meta: Meta,
+    spec: ExecutionSpec,
+    row: ExecutionRow | None,
+    verdict: Verdict | None,
+    previous: ExecutionStatus,
+    *,
+    now: datetime,
+    queue_served: bool | None = None,
+) -> dict[str, Any]:
+    """The status to show, as JSON.
+
+    Args:
+        row: the ledger's row; it decides when there is one.
+        verdict: why there is no row. Without row and verdict the previous status stays and speaks of this generation.
+        queue_served: whether a live worker takes from the execution's queue; None when that is not known.
+    """
+    if row is not None:
+        state = _state_of_row(spec, row, queue_served)
+        body = _from_row(row)
+    elif verdict is not None:
+        state = _state_of_verdict(verdict)
+        body = _from_verdict(state, verdict, previous, now)
+    else:
+        return _confirmed(meta, previous)
+    claims = _claims(state, _paused(spec, row), _worker_lost(row))
+    return _written(
+        body,
+        meta,
+        phase=state.phase,
+        conditions=conditions(claims, previous=previous.conditions, generation=meta.generation, now=now),
+    )
+
+
+def _confirmed(meta: Meta, previous: ExecutionStatus) -> dict[str, Any]:
+    kept = [each.model_copy(update={"observed_generation": meta.generation}) for each in previous.conditions]
+    return _written(previous, meta, conditions=kept)
+
+
+def _written(body: ExecutionStatus, meta: Meta, **fields: object) -> dict[str, Any]:
+    """The status as JSON, without the lists that are empty."""
+    whole = body.model_copy(update={"observed_generation": meta.generation, **fields}).manifest()
+    return {name: value for name, value in whole.items() if value != []}
+
+
+def _from_row(row: ExecutionRow) -> ExecutionStatus:
+    failed = row.phase == ExecutionPhase.FAILED
+    return ExecutionStatus(
+        execution_id=row.id,
+        attempt=row.attempt,
+        flow_revision=row.flow_revision,
+        nodes=NodeCounts(
+            total=row.nodes_total,
+            completed=row.nodes_completed,
+            failed=row.nodes_failed,
+            skipped=row.nodes_skipped,
+            running=row.nodes_running,
+        ),
+        current_nodes=row.current_nodes[: limits.MAX_CURRENT_NODES],
+        outputs=row.outputs if row.outputs and not _outputs_left_out(row) else None,
+        error=ExecutionError(
+            node=row.error_node or None,
+            message=shortened(row.error_message, limits.MAX_ERROR_MESSAGE),
+            reason=shortened(row.error_reason, limits.MAX_REASON) or None,
+        )
+        if failed
+        else None,
+        parent_ref=ParentRef(execution_id=row.parent_id) if row.parent_id else None,
+        root_execution_id=row.root_id,
+        depth=row.depth,
+        start_time=row.started_at,
+        completion_time=row.finished_at if row.ended else None,
+        worker=shortened(row.worker, limits.MAX_WORKER) or None,
+    )
+
+
+def _from_verdict(state: _State, verdict: Verdict, previous: ExecutionStatus, now: datetime) -> ExecutionStatus:
+    error = None
+    if isinstance(verdict, Refuse):
+        error = ExecutionError(message=shortened(verdict.message, limits.MAX_ERROR_MESSAGE), reason=verdict.reason)
+    ended = state.phase.finished
+    return ExecutionStatus(
+        # An execution that the ledger has lost keeps what shows that it was there: it must not be made again.
+        execution_id=previous.execution_id,
+        error=error,
+        completion_time=(previous.completion_time or now) if ended else None,
+    )
+
+
+def _state_of_verdict(verdict: Verdict) -> _State:
+    match verdict:
+        case Wait(reason, message, stalled):
+            return _State(ExecutionPhase.PENDING, reason, message, stalled)
+        case Refuse(reason, message):
+            return _State(ExecutionPhase.FAILED, reason, message)
+        case StopUnmade(reason):
+            return _State(ExecutionPhase.STOPPED, "Stopped", f"{reason}; it had not started")
+
+
+def _state_of_row(spec: ExecutionSpec, row: ExecutionRow, queue_served: bool | None) -> _State:
+    phase = ExecutionPhase(row.phase)
+    match phase:
+        case ExecutionPhase.PENDING:
+            return _State(phase, *_pending(row, queue_served))
+        case ExecutionPhase.CREATED:
+            if spec.paused:
+                return _State(phase, "Held", "created and not started: spec.paused is true")
+            return _State(phase, "Starting", "its start signal was sent")
+        case ExecutionPhase.RUNNING:
+            return _State(phase, "Running", _progress(row))
+        case ExecutionPhase.PAUSED:
+            return _State(phase, "Paused", _progress(row))
+        case ExecutionPhase.COMPLETED:
+            return _State(phase, "Completed", _summary(row) + _note(spec, row))
+        case ExecutionPhase.STOPPED:
+            return _State(phase, "Stopped", (row.error_message or "stopped") + _note(spec, row))
+        case ExecutionPhase.FAILED:
+            where = f"node {row.error_node!r}: " if row.error_node else ""
+            reason = shortened(row.error_reason, limits.MAX_REASON) or "Failed"
+            return _State(phase, reason, where + row.error_message + _note(spec, row))
+
+
+def _pending(row: ExecutionRow, queue_served: bool | None) -> tuple[str, str]:
+    if queue_served is False:
+        return "NoWorker", f"no live worker serves the queue {row.queue!r}: it starts when one does"
+    if row.lost_worker:
+        return "Queued", f"waits in the queue {row.queue!r} for a worker to go on after {row.lost_worker!r}"
+    return "Queued", f"waits in the queue {row.queue!r} for a worker with a free place"
+
+
+def _progress(row: ExecutionRow) -> str:
+    done = row.nodes_completed + row.nodes_failed + row.nodes_skipped
+    return f"{done} of {counted(row.nodes_total, 'node')} done, {row.nodes_running} running"
+
+
+def _summary(row: ExecutionRow) -> str:
+    parts = [f"{counted(row.nodes_completed, 'node')} completed"]
+    if row.nodes_failed:
+        parts.append(f"{row.nodes_failed} failed")
+    if row.nodes_skipped:
+        parts.append(f"{row.nodes_skipped} skipped")
+    text = ", ".join(parts)
+    if row.started_at is not None and row.finished_at is not None:
+        text += f" in {(row.finished_at - row.started_at).total_seconds():.2f} s"
+    return text
+
+
+def _outputs_left_out(row: ExecutionRow) -> int:
+    """The length of outputs that are too long for the status; 0 when they are not."""
+    size = len(orjson.dumps(row.outputs)) if row.outputs else 0
+    return size if size > MAX_OUTPUT_BYTES else 0
+
+
+def _note(spec: ExecutionSpec, row: ExecutionRow) -> str:
+    """What a person has to know beside how it ended."""
+    notes = ""
+    size = _outputs_left_out(row)
+    if size:
+        notes += (
+            f"; its outputs, {size} bytes, are too large to be shown here (at most {MAX_OUTPUT_BYTES}) and are left "
+            f"in the ledger under {row.id}"
+        )
+    if spec.retry is not None and row.phase != ExecutionPhase.COMPLETED:
+        notes += "; spec.retry is not carried out by this version: create another Execution"
+    return notes
+
+
+def _paused(spec: ExecutionSpec, row: ExecutionRow | None) -> Claim:
+    if row is not None and row.phase == ExecutionPhase.CREATED and spec.paused:
+        return Claim(ConditionType.PAUSED, "True", "Held", "it starts when spec.paused turns false")
+    if row is not None and row.phase == ExecutionPhase.PAUSED:
+        return Claim(ConditionType.PAUSED, "True", "Paused", "the engine is paused")
+    ignored = _not_obeyed(spec, row)
+    if ignored:
+        return Claim(
+            ConditionType.PAUSED,
+            "False",
+            "NotSupportedYet",
+            f"this version does not carry out {' and '.join(ignored)}: it pauses executions before their start only",
+        )
+    return Claim(ConditionType.PAUSED, "False", "NotPaused")
+
+
+def _not_obeyed(spec: ExecutionSpec, row: ExecutionRow | None) -> list[str]:
+    """The fields that ask for something that the engine does not do yet, while there is still something to do."""
+    if row is None or row.ended:
+        return []
+    asked = {
+        "spec.paused of an execution that has started": spec.paused and row.phase != ExecutionPhase.CREATED,
+        "spec.step": spec.step is not None,
+        "spec.options.breakpoints": bool(spec.options.breakpoints),
+    }
+    return [field for field, set_ in asked.items() if set_]
+
+
+def _worker_lost(row: ExecutionRow | None) -> Claim:
+    if row is not None and row.lost_worker and not row.ended:
+        message = (
+            f"the worker {row.lost_worker!r} is gone; the execution waits for another one"
+            + (f", for the {row.recoveries}. time" if row.recoveries > 1 else "")
+            + ". Nodes that had ended are not run again"
+        )
+        return Claim(ConditionType.WORKER_LOST, "True", "WorkerGone", message)
+    return Claim(ConditionType.WORKER_LOST, "False", "WorkerAlive" if row is not None and row.worker else "NoWorkerYet")
+
+
+def _claims(state: _State, paused: Claim, worker_lost: Claim) -> list[Claim]:
+    succeeded: ConditionStatus = "Unknown"
+    if state.phase.finished:
+        succeeded = "True" if state.phase is ExecutionPhase.COMPLETED else "False"
+    claims = [
+        Claim(ConditionType.SUCCEEDED, succeeded, state.reason, state.message),
+        Claim(ConditionType.READY, "True" if succeeded == "True" else "False", state.reason),
+    ]
+    if succeeded == "False" or state.stalled:
+        claims.append(Claim(ConditionType.STALLED, "True", state.reason))
+    elif succeeded == "Unknown":
+        claims.append(Claim(ConditionType.RECONCILING, "True", state.reason))
+    return [*claims, paused, worker_lost]

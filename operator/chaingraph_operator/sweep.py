@@ -1,0 +1,93 @@
+"""Stops executions whose resource is gone and whose deletion the watch has missed.
+
+There is no finalizer, so a deletion while the operator was away, or one that fell into a gap of the watch (after a 410
+the relist says nothing of what vanished), is found here: the active rows are read first, then the resources that
+exist, from one consistent snapshot. A row's resource was there before the row, so what is missing in a complete list
+that began after the row was read is gone for good.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+
+import structlog
+
+from chaingraph_crds import names
+from chaingraph_operator.api import KubernetesApi
+from chaingraph_operator.errors import ApiError
+from chaingraph_operator.executions import ExecutionIntake
+from chaingraph_operator.metrics import Metrics
+from chaingraph_operator.plan import DELETED
+from chaingraph_store import executions, stopping
+from chaingraph_store.ids import ExecutionId
+from chaingraph_store.ledger import Ledger
+
+_log = structlog.get_logger(__name__)
+
+
+class Sweep:
+    """Compares ledger and cluster.
+
+    Args:
+        namespaces: those that are served; empty for all.
+    """
+
+    def __init__(
+        self,
+        *,
+        ledger: Ledger,
+        api: KubernetesApi,
+        intake: ExecutionIntake,
+        namespaces: Sequence[str],
+        interval: float,
+        metrics: Metrics,
+    ) -> None:
+        self._ledger = ledger
+        self._api = api
+        self._intake = intake
+        self._namespaces = tuple(namespaces)
+        self._interval = interval
+        self._metrics = metrics
+
+    async def run(self) -> None:
+        """Sweeps for ever."""
+        while True:
+            try:
+                await self.sweep()
+            except ApiError as error:
+                _log.warning("cannot list executions, so nothing was swept; trying again later", error=str(error))
+            await asyncio.sleep(self._interval)
+
+    async def sweep(self) -> list[ExecutionId]:
+        """Sweeps once.
+
+        Returns:
+            The executions that were stopped.
+
+        Raises:
+            ApiError: the list is not complete; nothing was done.
+        """
+        known = [cached.key for cached in self._intake.cache if not cached.gone]
+        async with self._ledger.connection() as connection:
+            active = await executions.active_resources(connection, namespaces=self._namespaces or None)
+        alive = set()
+        for namespace in self._namespaces or (None,):
+            async for key in self._api.list_keys(names.EXECUTION_PLURAL, namespace):
+                alive.add(key.uid)
+        for key in known:
+            if key.uid not in alive:
+                self._intake.vanished(key)
+        stopped = []
+        for execution, uid, namespace, name in active:
+            if uid in alive:
+                continue
+            async with self._ledger.transaction() as connection:
+                if not await stopping.stop(connection, execution, reason=DELETED):
+                    continue
+            stopped.append(execution)
+            self._metrics.swept.inc()
+            _log.warning(
+                "stopped: its resource was deleted unseen", execution_id=execution, namespace=namespace, name=name
+            )
+        return stopped

@@ -74,21 +74,25 @@ def programs_for(settings: Settings, console: Console) -> dict[str, Path]:
 
 
 class _Display:
-    """Shows the progress of a build: a bar on a terminal, else a line every 15 seconds."""
+    """Shows the progress of a build: a bar on a terminal, else a line at each turn and every 15 seconds."""
 
     def __init__(self, console: Console) -> None:
         self._console = console
         self._bars: Progress | None = None
-        self._last_line = 0.0
+        self._last_label = ""
+        self._last_seconds = 0.0
 
     def __call__(self, progress: BuildProgress) -> None:
         label = f"{progress.program} ({progress.position} of {progress.programs})"
+        if not progress.packages:
+            label += ", fetching its sources"
         if not self._console.is_terminal:
-            if progress.seconds - self._last_line >= _PLAIN_PROGRESS_SECONDS or self._last_line == 0.0:
-                self._last_line = max(progress.seconds, 0.001)
+            if label != self._last_label or progress.seconds - self._last_seconds >= _PLAIN_PROGRESS_SECONDS:
+                self._last_label, self._last_seconds = label, progress.seconds
+                compiled = f"{progress.compiled} of at most {progress.packages} packages compiled, "
                 self._console.print(
-                    f"building {label}: {progress.compiled} of up to {progress.packages} packages, "
-                    f"{progress.seconds:.0f} s"
+                    f"building {label}: {compiled if progress.packages else ''}{progress.seconds:.0f} s",
+                    soft_wrap=True,
                 )
             return
         if self._bars is None:

@@ -19,7 +19,6 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO
 
 from chaingraph_cli.errors import BuildFailed
 
@@ -43,7 +42,7 @@ class Progress:
         program: the one being built.
         position, programs: it is the position-th (from 1) of so many.
         compiled: packages compiled for it so far; those in Go's build cache are not compiled again.
-        packages: packages it consists of, the most that `compiled` can become.
+        packages: packages it consists of, the most that `compiled` can become; 0 while their sources are fetched.
         seconds: since the whole build began.
     """
 
@@ -81,7 +80,8 @@ def build(names: Iterable[str], *, into: Path, go: Path, on_progress: Callable[[
     began = time.monotonic()
     log_path = into / "build.log"
     wanted = list(names)
-    with _exclusively(into), log_path.open("w", encoding="utf-8") as log:
+    with _exclusively(into):
+        log_path.unlink(missing_ok=True)
         for position, name in enumerate(wanted, start=1):
             if (into / name).exists():  # made by the build we waited for
                 continue
@@ -90,11 +90,11 @@ def build(names: Iterable[str], *, into: Path, go: Path, on_progress: Callable[[
                 on_progress(Progress(name, position, len(wanted), compiled, packages, time.monotonic() - began))
 
             tell(0, 0)
-            packages = _count_packages(go, name, log, log_path)
+            packages = _count_packages(go, name, log_path)
             tell(0, packages)
             fresh = into / f".{name}.{os.getpid()}"
             try:
-                lines = _run(_command(go, name, fresh), log, log_path)
+                lines = _run(_command(go, name, fresh), log_path)
                 for compiled, _ in enumerate((line for line in lines if is_import_path(line)), start=1):
                     tell(compiled, packages)
                 fresh.replace(into / name)
@@ -122,37 +122,43 @@ def _command(go: Path, name: str, output: Path) -> list[str]:
     return [str(go), "build", "-v", "-mod=readonly", "-o", str(output), "-ldflags", flags, PACKAGES[name]]
 
 
-def _count_packages(go: Path, name: str, log: IO[str], log_path: Path) -> int:
+def _count_packages(go: Path, name: str, log_path: Path) -> int:
+    """How many packages a program consists of; fetches the modules that are not in Go's module cache yet."""
     command = [str(go), "list", "-mod=readonly", "-deps", PACKAGES[name]]
-    return sum(1 for line in _run(command, log, log_path) if is_import_path(line))
+    return sum(1 for line in _run(command, log_path) if is_import_path(line))
 
 
-def _run(command: list[str], log: IO[str], log_path: Path) -> Iterator[str]:
-    """Run Go in the module's folder, yielding its lines as they come; BuildFailed unless it ends well."""
+def _run(command: list[str], log_path: Path) -> Iterator[str]:
+    """Run Go in the module's folder, yielding its lines as they come; BuildFailed unless it ends well.
+
+    Its messages, and the packages that `go build` compiled, are appended to the log.
+    """
     last: deque[str] = deque(maxlen=_LAST_LINES)
     environment = {**os.environ, "CGO_ENABLED": "0", "GOWORK": "off"}
-    log.write(f"$ {' '.join(command)}\n")
-    with subprocess.Popen(
-        command,
-        cwd=_MODULE,
-        env=environment,
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-    ) as process:
+    with (
+        log_path.open("a", encoding="utf-8") as log,
+        subprocess.Popen(
+            command,
+            cwd=_MODULE,
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        ) as process,
+    ):
+        log.write(f"$ {' '.join(command)}\n")
         try:
             for raw in process.stdout or ():
                 line = raw.rstrip("\n")
-                log.write(raw)
                 if not is_import_path(line):
                     last.append(line)
+                log.write(raw)
                 yield line
         except BaseException:
             process.terminate()
             raise
     if process.returncode != 0:
-        log.flush()
         raise BuildFailed(
             f"`{' '.join(command[:2])}` ended with exit code {process.returncode}:\n" + "\n".join(last),
             f"The whole log: {log_path}",

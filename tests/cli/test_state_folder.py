@@ -1,0 +1,156 @@
+"""The state file: what is written is read again, damage is named, and only one supervisor holds a folder."""
+
+from __future__ import annotations
+
+import signal
+import stat
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from chaingraph_cli.cluster.identity import ProcessIdentity
+from chaingraph_cli.cluster.probes import HttpProbe, PostgresProbe
+from chaingraph_cli.cluster.spec import Condition, ProcessSpec, Report, Tier
+from chaingraph_cli.cluster.state import (
+    Identity,
+    Phase,
+    Settings,
+    State,
+    StateFolder,
+    age,
+    end_leftovers,
+    leftovers,
+    record,
+    supervised,
+)
+from chaingraph_cli.errors import AlreadyRunning, StateInvalid
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> StateFolder:
+    folder = StateFolder.at(tmp_path / "state")
+    folder.create()
+    return folder
+
+
+def _report(name: str, pid: int | None = None, *, tier: Tier = Tier.PARTS) -> Report:
+    spec = ProcessSpec(
+        name=name,
+        argv=("true",),
+        log=Path("/logs") / name,
+        probe=HttpProbe(url="http://127.0.0.1:1/"),
+        tier=tier,
+        port=1,
+    )
+    identity = ProcessIdentity.of(pid) if pid else None
+    return Report(spec, Condition.RUNNING, since=5.0, identity=identity, restarts=2, last_exit="exit code 1")
+
+
+def test_what_is_saved_is_loaded(folder: StateFolder) -> None:
+    state = State(settings=Settings(workers=3, context="kind"), phase=Phase.RUNNING, ports={"etcd": 1234})
+    state = record(state, _report("etcd", tier=Tier.STORAGE))
+    folder.save(state)
+    assert folder.load() == state
+
+
+def test_nobody_else_may_read_it(folder: StateFolder) -> None:
+    folder.save(State(settings=Settings(database_url="postgresql://u:secret@h/d")))
+    assert stat.S_IMODE(folder.file.stat().st_mode) == 0o600
+    assert (folder.path / ".gitignore").read_text() == "*\n"
+
+
+def test_no_file_is_no_state(folder: StateFolder) -> None:
+    assert folder.load() is None
+    assert StateFolder.at(folder.path / "elsewhere").load() is None
+
+
+@pytest.mark.parametrize(
+    ("text", "named"),
+    [
+        ("{", "the whole file"),
+        ('{"version": 2}', "version"),
+        ('{"phase": "Sleeping"}', "phase"),
+        ('{"ports": {"etcd": "many"}}', "ports.etcd"),
+    ],
+)
+def test_a_damaged_file_is_named_with_the_field(folder: StateFolder, text: str, named: str) -> None:
+    folder.file.write_text(text)
+    with pytest.raises(StateInvalid) as raised:
+        folder.load()
+    assert str(folder.file) in raised.value.message
+    assert named in raised.value.message
+
+
+def test_a_second_supervisor_is_kept_out_until_the_first_is_gone(folder: StateFolder) -> None:
+    with folder.locked(), pytest.raises(AlreadyRunning), folder.locked():
+        pass
+    with folder.locked():
+        pass
+
+
+def test_the_lock_goes_with_a_supervisor_that_is_killed(folder: StateFolder) -> None:
+    code = f"""
+import time
+from pathlib import Path
+from chaingraph_cli.cluster.state import StateFolder
+with StateFolder.at(Path({str(folder.path)!r})).locked():
+    print("locked", flush=True)
+    time.sleep(60)
+"""
+    with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True) as holder:
+        assert holder.stdout is not None
+        assert holder.stdout.readline() == "locked\n"
+        with pytest.raises(AlreadyRunning), folder.locked():
+            pass
+        holder.kill()
+    with folder.locked():
+        pass
+
+
+def test_a_new_report_replaces_the_old_one_in_its_place() -> None:
+    state = record(record(record(State(), _report("a")), _report("b")), _report("a"))
+    assert [each.name for each in state.processes] == ["a", "b"]
+    assert (state.processes[0].restarts, state.processes[0].last_exit) == (2, "exit code 1")
+
+
+def test_leftovers_are_found_by_identity_and_ended_users_first() -> None:
+    sleep = [sys.executable, "-c", "import time; time.sleep(60)"]
+    with subprocess.Popen(sleep) as store, subprocess.Popen(sleep) as worker:
+        state = record(State(), _report("store", store.pid, tier=Tier.STORAGE))
+        state = record(state, _report("worker", worker.pid))
+        stale = state.processes[1].model_copy(update={"name": "stale", "identity": Identity(pid=worker.pid, birth="-")})
+        state = state.model_copy(update={"processes": (*state.processes, stale)})
+        assert [each.name for each in leftovers(state)] == ["worker", "store"]
+        assert [each.name for each in end_leftovers(state)] == ["worker", "store"]
+        assert {store.wait(5), worker.wait(5)} == {-signal.SIGTERM}
+    assert leftovers(state) == ()
+
+
+def test_supervised_means_that_very_process_lives() -> None:
+    assert not supervised(State())
+    with subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"]) as process:
+        report = record(State(), _report("me", process.pid)).processes[0]
+        state = State(supervisor=report.identity)
+        assert supervised(state)
+        process.kill()
+        process.wait()
+        assert not supervised(state)
+
+
+def test_both_kinds_of_probe_survive_the_file(folder: StateFolder) -> None:
+    web = record(State(), _report("etcd")).processes[0]
+    database = web.model_copy(update={"name": "postgres", "probe": PostgresProbe(url="postgresql://h/d")})
+    folder.save(State(processes=(web, database)))
+    loaded = folder.load()
+    assert loaded is not None
+    assert [type(each.probe) for each in loaded.processes] == [HttpProbe, PostgresProbe]
+
+
+@pytest.mark.parametrize(
+    ("seconds", "said"),
+    [(-3, "0s"), (0, "0s"), (119, "119s"), (120, "2m"), (7199, "119m"), (7200, "2h"), (200_000, "2d")],
+)
+def test_ages_are_written_as_kubectl_does(seconds: float, said: str) -> None:
+    assert age(1000.0, now=1000.0 + seconds) == said

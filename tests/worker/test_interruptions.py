@@ -1,0 +1,178 @@
+"""What ends or moves a running attempt from outside: stop, kill -9, a frozen worker, a drain, a lost database."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import time
+from collections import Counter
+
+import pytest
+
+from chaingraph_store import creation, events, leases, recovery, stopping
+from chaingraph_store.executions import ExecutionRow
+from chaingraph_store.ids import ExecutionId
+from chaingraph_store.ledger import Ledger
+from worker.conftest import APP, StartWorker, create, ended, row_of, wait_for
+
+pytestmark = [pytest.mark.integration, pytest.mark.crash]
+
+SLEEP = {"nodes": [{"id": "wait", "type": "Sleep", "inputs": {"milliseconds": 60_000}}]}
+
+
+def steps(count: int, ms: int) -> dict[str, object]:
+    """A chain of sleeps, each long enough to be caught in it."""
+    return {
+        "nodes": [{"id": f"s{n}", "type": "Sleep", "inputs": {"milliseconds": ms}} for n in range(count)],
+        "edges": [{"from": f"s{n}.__success", "to": f"s{n + 1}.__execute"} for n in range(count - 1)],
+    }
+
+
+def running(row: ExecutionRow) -> bool:
+    return row.phase == "Running" and row.nodes_running > 0
+
+
+async def hand_back_lost(ledger: Ledger, *, within: float = 15) -> list[recovery.HandedBack]:
+    """What the operator does all the time: looks for lost workers until it has found one."""
+    deadline = time.monotonic() + within
+    while time.monotonic() < deadline:
+        async with ledger.transaction() as connection:
+            lost = await recovery.lost_executors(connection, application_name=APP)
+            if back := await recovery.hand_back(connection, application_name=APP, executors=lost):
+                return back
+        await asyncio.sleep(0.1)
+    pytest.fail("no worker was found lost")
+
+
+async def events_of(ledger: Ledger, execution: ExecutionId) -> list[events.EventRow]:
+    async with ledger.connection() as connection:
+        return list(await events.read(connection, execution, limit=10_000))
+
+
+def assert_each_node_completed_once(log: list[events.EventRow], nodes: int) -> None:
+    assert [event.index for event in log] == list(range(-1, len(log) - 1)), "dense, without repeats"
+    ends = Counter(event.data["nodeId"] for event in log if event.type == "node:completed")
+    assert ends == {f"s{n}": 1 for n in range(nodes)}
+    assert Counter(event.type for event in log)["flow:started"] == 1
+
+
+async def test_a_stop_interrupts_the_node_in_flight_at_once(ledger: Ledger, start_worker: StartWorker) -> None:
+    worker = start_worker()
+    execution = await create(ledger, SLEEP)
+    await wait_for(ledger, execution, running)
+    async with ledger.transaction() as connection:
+        assert await stopping.stop(connection, execution, reason="enough")
+    for _ in range(100):
+        if "no longer this worker's" in worker.log:
+            break
+        await asyncio.sleep(0.02)
+    assert "no longer this worker's" in worker.log
+    log = await events_of(ledger, execution)
+    assert [event.type for event in log][-1] == "flow:cancelled"
+    assert (await row_of(ledger, execution)).phase == "Stopped"
+    assert worker.get("/readyz").status_code == 200
+    following = await create(ledger, steps(1, 1))
+    assert (await ended(ledger, following)).phase == "Completed", "the worker goes on"
+
+
+async def test_a_killed_workers_execution_goes_on_elsewhere_where_it_was(
+    ledger: Ledger, start_worker: StartWorker
+) -> None:
+    first = start_worker()
+    execution = await create(ledger, steps(8, 150))
+    await wait_for(ledger, execution, lambda row: row.nodes_completed >= 3)
+    first.kill()
+    journaled = (await row_of(ledger, execution)).nodes_completed
+    second = start_worker().wait_ready()
+    killed = time.monotonic()
+    (back,) = await hand_back_lost(ledger)
+    assert (back.execution_id, back.worker, back.recoveries) == (execution, first.executor_id, 1)
+    row = await ended(ledger, execution)
+    assert (row.phase, row.worker, row.nodes_completed) == ("Completed", second.executor_id, 8)
+    assert time.monotonic() - killed < 10
+    log = await events_of(ledger, execution)
+    assert_each_node_completed_once(log, 8)
+    assert f'"journaled":{journaled}' in second.log, "the journal's nodes were not run again"
+
+
+async def test_a_frozen_worker_wakes_up_fenced_and_exits(ledger: Ledger, start_worker: StartWorker) -> None:
+    first = start_worker()
+    execution = await create(ledger, steps(8, 150))
+    await wait_for(ledger, execution, lambda row: row.nodes_completed >= 2)
+    os.kill(first.process.pid, signal.SIGSTOP)
+    await hand_back_lost(ledger)
+    start_worker()
+    await wait_for(ledger, execution, lambda row: row.phase == "Running")
+    os.kill(first.process.pid, signal.SIGCONT)
+    assert await asyncio.to_thread(first.process.wait, 15) == 70
+    assert "lost the lease" in first.log
+    row = await ended(ledger, execution)
+    assert (row.phase, row.nodes_completed) == ("Completed", 8)
+    assert_each_node_completed_once(await events_of(ledger, execution), 8)
+
+
+async def test_a_drain_lets_short_work_end(ledger: Ledger, start_worker: StartWorker) -> None:
+    worker = start_worker(CHAINGRAPH_DRAIN_SECONDS="20")
+    execution = await create(ledger, steps(4, 200))
+    await wait_for(ledger, execution, running)
+    assert await asyncio.to_thread(worker.terminate) == 0
+    assert (await row_of(ledger, execution)).phase == "Completed"
+
+
+async def test_a_drain_hands_long_work_back(ledger: Ledger, start_worker: StartWorker) -> None:
+    first = start_worker(CHAINGRAPH_DRAIN_SECONDS="0.5")
+    execution = await create(ledger, steps(20, 150))
+    await wait_for(ledger, execution, lambda row: row.nodes_completed >= 2)
+    assert await asyncio.to_thread(first.terminate) == 0
+    row = await row_of(ledger, execution)
+    assert (row.phase, row.recoveries) == ("Pending", 0), "handed back at once, and nothing was lost"
+    second = start_worker()
+    row = await ended(ledger, execution)
+    assert (row.phase, row.worker) == ("Completed", second.executor_id)
+    assert_each_node_completed_once(await events_of(ledger, execution), 20)
+    async with ledger.connection() as connection:
+        alive = {each.executor_id: each.alive for each in await leases.all_workers(connection)}
+    assert alive == {first.executor_id: False, second.executor_id: True}
+
+
+async def test_a_worker_without_work_drains_fast(start_worker: StartWorker) -> None:
+    worker = start_worker().wait_ready()
+    began = time.monotonic()
+    assert await asyncio.to_thread(worker.terminate) == 0
+    assert time.monotonic() - began < 5
+
+
+async def test_a_held_execution_waits_for_its_signal(ledger: Ledger, start_worker: StartWorker) -> None:
+    start_worker().wait_ready()
+    execution = await create(ledger, steps(1, 1), held=True)
+    await asyncio.sleep(1.5)
+    assert (await row_of(ledger, execution)).phase == "Created"
+    async with ledger.transaction() as connection:
+        assert await creation.start(connection, execution)
+    assert (await ended(ledger, execution)).phase == "Completed"
+
+
+async def test_a_held_execution_survives_its_worker(ledger: Ledger, start_worker: StartWorker) -> None:
+    first = start_worker().wait_ready()
+    execution = await create(ledger, steps(1, 1), held=True)
+    await asyncio.sleep(1)
+    first.kill()
+    await asyncio.sleep(2.5)
+    async with ledger.transaction() as connection:
+        lost = await recovery.lost_executors(connection, application_name=APP)
+        await recovery.hand_back(connection, application_name=APP, executors=lost)
+        assert await creation.start(connection, execution)
+    start_worker()
+    assert (await ended(ledger, execution)).phase == "Completed"
+
+
+async def test_a_signal_that_never_comes_ends_it_with_the_references_reason(
+    ledger: Ledger, start_worker: StartWorker
+) -> None:
+    start_worker()
+    execution = await create(ledger, steps(1, 1), held=True, start_timeout_seconds=1)
+    row = await ended(ledger, execution)
+    assert (row.phase, row.error_reason) == ("Failed", "StartTimeout")
+    assert "START_SIGNAL" in row.error_message
+    assert [event.type for event in await events_of(ledger, execution)] == ["execution:created", "flow:failed"]

@@ -1,0 +1,116 @@
+"""The process: settings, health, metrics, exit codes."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+
+import pytest
+from pydantic import ValidationError
+
+from chaingraph_process.settings import explain
+from chaingraph_worker.settings import WorkerSettings
+from worker.conftest import StartWorker
+
+URL = "postgresql://somebody@127.0.0.1:1/none"
+
+
+def settings(**environment: str) -> WorkerSettings:
+    return WorkerSettings.model_validate({"DATABASE_URL_EXECUTIONS": URL, **environment})
+
+
+def refused(**environment: str) -> str:
+    with pytest.raises(ValidationError) as error:
+        settings(**environment)
+    return explain(error.value, WorkerSettings)
+
+
+def test_defaults_are_those_of_the_reference() -> None:
+    made = settings()
+    assert (made.queue_concurrency, made.worker_concurrency) == (100, 5)
+    assert made.application_name == "chaingraph-executor"
+    assert made.queue_names == ("chaingraph-executions",)
+
+
+def test_two_processes_never_share_an_executor_id() -> None:
+    assert settings().executor_id != settings().executor_id
+
+
+@pytest.mark.parametrize(
+    ("environment", "said"),
+    [
+        ({"DBOS_WORKER_CONCURRENCY": "0"}, "DBOS_WORKER_CONCURRENCY is '0'"),
+        ({"DBOS_WORKER_CONCURRENCY": "many"}, "DBOS_WORKER_CONCURRENCY is 'many'"),
+        ({"DBOS_WORKER_CONCURRENCY": "7", "DBOS_QUEUE_CONCURRENCY": "5"}, "above DBOS_QUEUE_CONCURRENCY 5"),
+        ({"CHAINGRAPH_QUEUES": " , "}, "CHAINGRAPH_QUEUES is ' , '"),
+        ({"LOG_LEVEL": "loud"}, "LOG_LEVEL is 'loud'"),
+        ({"CHAINGRAPH_LEASE_SECONDS": "0.1"}, "CHAINGRAPH_LEASE_SECONDS is '0.1'"),
+    ],
+)
+def test_a_wrong_setting_names_its_variable_and_its_value(environment: dict[str, str], said: str) -> None:
+    assert said in refused(**environment)
+
+
+def run_worker(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "chaingraph_worker.main", *arguments],
+        env={**os.environ, **environment},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+
+def test_without_a_database_it_says_which_variable_to_set() -> None:
+    environment = {key: value for key, value in os.environ.items() if key != "DATABASE_URL_EXECUTIONS"}
+    done = subprocess.run(
+        [sys.executable, "-m", "chaingraph_worker.main"],
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == 2
+    assert done.stderr.startswith("DATABASE_URL_EXECUTIONS is not set")
+    assert "postgresql://user:password@host:5432/name" in done.stderr
+
+
+def test_a_connection_string_of_another_database_is_refused() -> None:
+    done = run_worker(DATABASE_URL_EXECUTIONS="mysql://host/db", CHAINGRAPH_HEALTH_PORT="0")
+    assert done.returncode == 2
+    assert "not a PostgreSQL connection string" in done.stderr
+
+
+def test_unknown_arguments_are_refused() -> None:
+    done = run_worker("migrat", DATABASE_URL_EXECUTIONS=URL)
+    assert done.returncode == 1
+    assert "`migrate`" in done.stderr
+
+
+@pytest.mark.integration
+def test_it_waits_for_the_migration_and_says_so(empty_database_url: str, start_worker: StartWorker) -> None:
+    worker = start_worker(DATABASE_URL_EXECUTIONS=empty_database_url)
+    answer = worker.get("/readyz")
+    for _ in range(100):
+        if "migrate" in answer.text:
+            break
+        answer = worker.get("/readyz")
+    assert answer.status_code == 503
+    assert "chaingraph-worker migrate" in answer.text
+    assert worker.get("/healthz").status_code == 200
+    done = run_worker("migrate", DATABASE_URL_EXECUTIONS=empty_database_url)
+    assert done.returncode == 0, done.stderr
+    worker.wait_ready()
+
+
+@pytest.mark.integration
+def test_health_and_metrics_answer(start_worker: StartWorker) -> None:
+    worker = start_worker().wait_ready()
+    assert worker.get("/healthz").text == "ok\n"
+    assert worker.get("/readyz").text == "ok\n"
+    metrics = worker.get("/metrics").text
+    assert "chaingraph_worker_attempts_running 0.0" in metrics
+    assert "# TYPE chaingraph_worker_flush_seconds histogram" in metrics

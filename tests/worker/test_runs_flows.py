@@ -1,0 +1,90 @@
+"""A worker process runs what is enqueued: results, failures, events, in the ledger and in DBOS."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from chaingraph_store import events
+from chaingraph_store.ledger import Ledger
+from worker.conftest import StartWorker, create, ended
+
+pytestmark = pytest.mark.integration
+
+SUM = {
+    "inputs": [{"name": "a", "type": "number"}, {"name": "b", "type": "number", "default": 2}],
+    "outputs": [{"name": "total", "from": "add.result"}],
+    "nodes": [{"id": "add", "type": "Math", "inputs": {"operation": "add"}}],
+    "edges": [{"from": "inputs.a", "to": "add.a"}, {"from": "inputs.b", "to": "add.b"}],
+}
+DIVIDE_BY_ZERO = {
+    "nodes": [
+        {"id": "divide", "type": "Math", "inputs": {"operation": "divide", "a": 1, "b": 0}},
+        {"id": "after", "type": "Math", "inputs": {"operation": "add", "b": 1}},
+    ],
+    "edges": [{"from": "divide.result", "to": "after.a"}],
+}
+
+
+async def dbos_record(ledger: Ledger) -> list[tuple[str, str, int]]:
+    """The workflows' states, formats and numbers of steps, once DBOS has recorded their ends."""
+    for _ in range(200):
+        async with ledger.connection() as connection:
+            cursor = await connection.execute(
+                "SELECT w.status, w.serialization, count(o.*) FROM dbos.workflow_status w"
+                " LEFT JOIN dbos.operation_outputs o USING (workflow_uuid) GROUP BY 1, 2"
+            )
+            record = await cursor.fetchall()
+        if all(status not in ("PENDING", "ENQUEUED") for status, _, _ in record):
+            return record
+        await asyncio.sleep(0.05)
+    pytest.fail(f"DBOS did not record the ends: {record}")
+
+
+async def test_an_execution_completes_with_its_outputs(ledger: Ledger, start_worker: StartWorker) -> None:
+    execution = await create(ledger, SUM, inputs={"a": 40, "b": 2})
+    start_worker()
+    row = await ended(ledger, execution)
+    assert (row.phase, row.outputs) == ("Completed", {"total": 42})
+    assert (row.nodes_total, row.nodes_completed, row.nodes_running, row.current_nodes) == (1, 1, 0, [])
+    async with ledger.connection() as connection:
+        log = await events.read(connection, execution)
+    assert [event.index for event in log] == list(range(-1, len(log) - 1))
+    assert [event.type for event in log][0:2] == ["execution:created", "flow:started"]
+    assert log[-1].type == "flow:completed"
+    assert await dbos_record(ledger) == [("SUCCESS", "portable_json", 1)], "one durable step, in JSON"
+
+
+async def test_a_failed_node_that_nothing_handles_fails_the_execution(
+    ledger: Ledger, start_worker: StartWorker
+) -> None:
+    start_worker()
+    row = await ended(ledger, await create(ledger, DIVIDE_BY_ZERO))
+    assert (row.phase, row.error_node, row.error_reason) == ("Failed", "divide", "NodeFailed")
+    assert "zero" in row.error_message
+    assert (row.nodes_failed, row.nodes_completed) == (1, 0)
+
+
+async def test_a_flow_that_this_worker_cannot_run_fails_with_its_faults(
+    ledger: Ledger, start_worker: StartWorker
+) -> None:
+    start_worker()
+    row = await ended(ledger, await create(ledger, {"nodes": [{"id": "x", "type": "acme.Nothing"}]}))
+    assert (row.phase, row.error_reason) == ("Failed", "FlowInvalid")
+    assert "acme.Nothing" in row.error_message
+
+
+async def test_a_flow_timeout_ends_it_with_its_reason(ledger: Ledger, start_worker: StartWorker) -> None:
+    start_worker()
+    sleeper = {"nodes": [{"id": "wait", "type": "Sleep", "inputs": {"milliseconds": 60_000}}]}
+    row = await ended(ledger, await create(ledger, sleeper, options={"flowTimeoutSeconds": 1}))
+    assert (row.phase, row.error_reason) == ("Failed", "FlowTimeout")
+
+
+async def test_many_executions_share_a_worker_and_all_end(ledger: Ledger, start_worker: StartWorker) -> None:
+    made = [await create(ledger, SUM, inputs={"a": number}) for number in range(60)]
+    start_worker()
+    for number, execution in enumerate(made):
+        row = await ended(ledger, execution)
+        assert (row.phase, row.outputs) == ("Completed", {"total": number + 2})

@@ -94,7 +94,8 @@ class KubernetesApi:
         params: dict[str, str] = {"limit": str(_PAGE)}
         while True:
             page = await self._request("GET", collection_path(plural, namespace), params=params, accept=_METADATA_ONLY)
-            for item in page["items"]:
+            # Go writes an empty list as null.
+            for item in page["items"] or ():
                 metadata = item["metadata"]
                 yield Key(metadata["namespace"], metadata["name"], metadata["uid"])
             following = page["metadata"].get("continue")

@@ -26,6 +26,7 @@ import structlog
 from pydantic import ValidationError
 
 from chaingraph_crds import names
+from chaingraph_operator import watching
 from chaingraph_operator.assembly import Operator
 from chaingraph_operator.errors import ApiError, NoCluster, NotFound, OperatorError, PartEnded
 from chaingraph_operator.kubernetes_config import load
@@ -39,7 +40,7 @@ from chaingraph_store import schema
 from chaingraph_store.errors import SchemaOutdated
 from chaingraph_store.ledger import Ledger
 
-_log = structlog.get_logger(__name__)
+_log = structlog.get_logger("chaingraph_operator.main")
 _POOL_EXTRA = 4
 _DRAIN_SECONDS = 4.0
 _END_SECONDS = 5.0
@@ -54,6 +55,7 @@ def main() -> None:
         sys.exit(2)
     logs.configure(settings.log_level, component="operator")
     logs.adopt("kopf")
+    watching.quieten()
     try:
         asyncio.run(_run(settings))
     except (NoCluster, SchemaOutdated) as error:

@@ -240,7 +240,7 @@ def _worker_lost(row: ExecutionRow | None) -> Claim:
             + ". Nodes that had ended are not run again"
         )
         return Claim(ConditionType.WORKER_LOST, "True", "WorkerGone", message)
-    return Claim(ConditionType.WORKER_LOST, "False", "WorkerAlive" if row is not None and row.worker else "NoWorkerYet")
+    return Claim(ConditionType.WORKER_LOST, "False", "NotLost")
 
 
 def _claims(state: _State, paused: Claim, worker_lost: Claim) -> list[Claim]:

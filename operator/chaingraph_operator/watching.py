@@ -7,6 +7,7 @@ know, so whoever awaits `run` treats its end as a crash.
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Callable, Iterator
 from typing import Any, Final
 
@@ -61,6 +62,20 @@ class _Backoffs:
         while True:
             yield delay
             delay = min(10.0, delay * 2)
+
+
+class _WithoutSettings(logging.Filter):
+    """kopf hangs its whole settings onto each line about an object."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        record.__dict__.pop("settings", None)
+        return True
+
+
+def quieten() -> None:
+    """Lets kopf log what goes wrong, and not each call of a handler. Called once, after logging is configured."""
+    logging.getLogger("kopf").setLevel(logging.WARNING)
+    logging.getLogger("kopf.objects").addFilter(_WithoutSettings())
 
 
 def settings() -> kopf.OperatorSettings:

@@ -223,6 +223,10 @@ class Any(_Type):
             self.underlying.check(value, path, faults)
 
 
+class _Null(Any):
+    """The type of null alone, where a type is inferred: together with another one it makes that one nullable."""
+
+
 def _expand(value: object) -> object:
     if isinstance(value, str):
         name = value.removesuffix(" or null")
@@ -370,7 +374,7 @@ def infer(value: object) -> AnyPortType:
         return Array(items=union([infer(item) for item in value]) if value else None)
     if isinstance(value, dict):
         return Object(properties={str(name): infer(inner) for name, inner in value.items()})
-    return Any(nullable=True)
+    return _Null(nullable=True)
 
 
 def union(types: typing.Sequence[AnyPortType]) -> AnyPortType:
@@ -391,9 +395,9 @@ def _join(left: AnyPortType, right: AnyPortType) -> AnyPortType:
         return left
     null = left.nullable or right.nullable
     joined: AnyPortType
-    if isinstance(left, Any) and left.nullable and left.underlying is None:
+    if isinstance(left, _Null):
         return may_be_null(right)
-    if isinstance(right, Any) and right.nullable and right.underlying is None:
+    if isinstance(right, _Null):
         return may_be_null(left)
     if isinstance(left, Array) and isinstance(right, Array):
         items = None if left.items is None or right.items is None else _join(left.items, right.items)

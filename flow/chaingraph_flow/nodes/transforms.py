@@ -17,6 +17,10 @@ from .comparison import OPERATORS, compare, require_one_kind, sort_key
 COUNT = Fixed(type=t.Number(integer=True))
 TOTAL = Fixed(type=t.Number(nullable=True))
 OPERATIONS = t.Enum(options=("sum", "min", "max", "mean", "count"))
+PREFIX = t.Number(integer=True, minimum=0)
+PREFIX_DESCRIPTION = (
+    "Group by so many first characters of a text property: 7 makes months out of dates as 2015-04-01. 0: by all of it."
+)
 
 
 class Element(Node):
@@ -196,6 +200,7 @@ class GroupBy(Node):
     pure = True
     items = Input(t.Array(items=t.Object()), required=True, description="A list of objects.")
     by = Input(t.String(min_length=1), required=True, static=True, description="The property.")
+    prefix = Input(PREFIX, description=PREFIX_DESCRIPTION)
     groups = Output(
         t.Array(),
         typed_by=ListOf(
@@ -207,7 +212,8 @@ class GroupBy(Node):
     async def run(self, context: NodeContext) -> None:
         """Group."""
         self.groups = [
-            {"key": key, "count": len(members), "items": members} for key, members in grouped(self.items, self.by)
+            {"key": key, "count": len(members), "items": members}
+            for key, members in grouped(self.items, self.by, prefix=int(self.prefix))
         ]
 
 
@@ -217,6 +223,7 @@ class Summarize(Node):
     pure = True
     items = Input(t.Array(items=t.Object()), required=True, description="A list of objects.")
     by = Input(t.String(min_length=1), required=True, static=True, description="The property that makes the groups.")
+    prefix = Input(PREFIX, description=PREFIX_DESCRIPTION)
     field = Input(t.String(), description="The property to reduce; not needed to count.")
     operation = Input(OPERATIONS, default="count", description="What to make of it.")
     rows = Output(
@@ -232,7 +239,7 @@ class Summarize(Node):
         elif self.operation != "count":
             raise NodeFailed(f"to make the {self.operation}, name the property in `field`")
         self.rows = []
-        for key, members in grouped(self.items, self.by):
+        for key, members in grouped(self.items, self.by, prefix=int(self.prefix)):
             values = [item.get(self.field) for item in members] if self.field else members
             row = {"key": key, "count": len(members), "value": reduce_values(values, self.operation)}
             self.rows.append(row)
@@ -321,12 +328,19 @@ def _reduced(numbers: list[float], operation: str) -> float:
     return total if operation == "sum" else total / len(numbers)
 
 
-def grouped(items: list[dict[str, Any]], by: str) -> list[tuple[Any, list[dict[str, Any]]]]:
-    """The items by the value of a property, groups in the order of their first member."""
+def grouped(items: list[dict[str, Any]], by: str, *, prefix: int = 0) -> list[tuple[Any, list[dict[str, Any]]]]:
+    """The items by the value of a property, groups in the order of their first member.
+
+    With a prefix, by so many first characters of it; a value that is neither text nor null fails the node then.
+    """
     require_field(items, by)
     groups: dict[Any, tuple[Any, list[dict[str, Any]]]] = {}
     for item in items:
         value = item.get(by)
+        if prefix and value is not None:
+            if not isinstance(value, str):
+                raise NodeFailed(f"`prefix` is for texts, and the property {by!r} of an element is {kind(value)}")
+            value = value[:prefix]
         groups.setdefault(group_key(value), (value, []))[1].append(item)
     return list(groups.values())
 

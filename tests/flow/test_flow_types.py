@@ -1,0 +1,198 @@
+"""Port types: which may be connected, which values fit, their JSON form."""
+
+from __future__ import annotations
+
+import json
+from typing import Any as Value
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from chaingraph_flow.types import (
+    Any,
+    AnyPortType,
+    Array,
+    Boolean,
+    Enum,
+    Number,
+    Object,
+    String,
+    accepts,
+    check_value,
+    child,
+    infer,
+    parse_type,
+    union,
+)
+
+JSON = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers(-(2**53), 2**53)
+    | st.floats(allow_nan=False, allow_infinity=False)
+    | st.text(),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=5), inner, max_size=4),
+    max_leaves=12,
+)
+TYPES = st.recursive(
+    st.sampled_from(
+        [String(), Number(), Number(integer=True), Boolean(), Any(), Enum(options=("a", "b")), Array(), Object()]
+    ),
+    lambda inner: (
+        st.builds(Array, items=inner, nullable=st.booleans())
+        | st.builds(Object, properties=st.dictionaries(st.sampled_from("xyz"), inner, max_size=3))
+    ),
+    max_leaves=6,
+)
+
+
+def parsed(value: object) -> AnyPortType:
+    found = parse_type(value, "schema")
+    assert not isinstance(found, list), found
+    return found
+
+
+@pytest.mark.parametrize(
+    ("target", "source", "reason"),
+    [
+        (String(), String(), None),
+        (String(), Number(), "needs a string, gets a number"),
+        (Number(), Boolean(), "needs a number, gets a boolean"),
+        (Any(), String(), None),
+        (Any(underlying=String()), Number(), "needs a string, gets a number"),
+        (Number(), Any(underlying=Number()), None),
+        (Number(), Any(), "could be anything"),
+        (Array(), Array(items=String()), None),
+        (Array(items=String()), Array(items=String()), None),
+        (Array(items=String()), Array(items=Number()), "its items: needs a string"),
+        (Array(items=String()), Array(), "could be anything"),
+        (Array(items=String()), Array(items=String(nullable=True)), "may be null"),
+        (Object(properties={"a": Number()}), Object(properties={"a": Number(), "b": String()}), None),
+        (Object(properties={"a": Number()}), Object(properties={"b": String()}), "needs the property 'a'"),
+        (Object(properties={"a": Number(nullable=True)}), Object(properties={}), None),
+        (Object(properties={"a": Number()}), Object(), "could be anything"),
+        (Object(), Object(properties={"a": Number()}), None),
+        (Enum(options=("a", "b")), Enum(options=("a",)), None),
+        (Enum(options=("a",)), Enum(options=("a", "c")), "no option 'c'"),
+        (String(), Enum(options=("a",)), "needs a string, gets an enum"),
+    ],
+)
+def test_connection_rules(target: AnyPortType, source: AnyPortType, reason: str | None) -> None:
+    found = accepts(target, source)
+    assert (found is None) == (reason is None), found
+    assert reason is None or reason in (found or "")
+
+
+@pytest.mark.parametrize(
+    ("type_", "value", "message"),
+    [
+        (String(), 1, "must be a string, is a number"),
+        (String(max_length=2), "abc", "at most 2 characters, has 3"),
+        (String(min_length=1), "", "at least 1"),
+        (String(pattern="^a+$"), "b", "must match '^a+$'"),
+        (Number(), True, "must be a number, is a boolean"),
+        (Number(), float("nan"), "finite"),
+        (Number(), float("inf"), "finite"),
+        (Number(integer=True), 1.5, "whole number"),
+        (Number(minimum=1), 0, "at least 1"),
+        (Number(maximum=1), 2, "at most 1"),
+        (Boolean(), 1, "must be true or false"),
+        (Enum(options=("a", "b")), "c", "must be one of a, b"),
+        (Enum(options=("a", "b")), ["a"], "must be one of a, b"),
+        (Array(), {}, "must be an array"),
+        (Object(), [], "must be an object"),
+        (Object(properties={"a": Number()}), {}, "must be a number, is missing or null"),
+    ],
+)
+def test_values_that_do_not_fit(type_: AnyPortType, value: Value, message: str) -> None:
+    (fault,) = check_value(type_, value, "port")
+    assert message in fault.message
+    assert fault.path.startswith("port")
+
+
+def test_a_fault_names_the_place_inside_the_value() -> None:
+    type_ = parsed(
+        {"type": "array", "items": {"type": "object", "properties": {"name": "string", "full name": "number or null"}}}
+    )
+    faults = check_value(type_, [{"name": "a"}, {"name": 3, "full name": "x"}], "rows")
+    assert [fault.path for fault in faults] == ["rows[1].name", 'rows[1]["full name"]']
+
+
+def test_a_value_with_many_faults_is_described_by_its_first_ones() -> None:
+    assert len(check_value(Array(items=String()), list(range(1000)), "rows")) == 20
+
+
+def test_a_pattern_that_would_backtrack_for_ever_takes_no_time() -> None:
+    type_ = String(pattern="^(a+)+$")
+    assert check_value(type_, "a" * 5000 + "b", "text")
+
+
+@pytest.mark.parametrize(
+    ("schema", "path", "message"),
+    [
+        ("strin", "schema", "must be a port type"),
+        (12, "schema", "must be a port type"),
+        ({"type": "string", "pattern": "("}, "schema.pattern", "is not a regular expression"),
+        ({"type": "array", "items": "nope"}, "schema.items", "must be a port type"),
+        (
+            {"type": "object", "properties": {"string": {"type": "x"}}},
+            "schema.properties.string",
+            "must be a port type",
+        ),
+        ({"type": "object", "propertys": {}}, "schema.propertys", "Extra inputs"),
+        ({"type": "enum", "options": ["a", "a"]}, "schema", "options must differ"),
+    ],
+)
+def test_a_wrong_schema_is_refused_with_its_place(schema: Value, path: str, message: str) -> None:
+    faults = parse_type(schema, "schema")
+    assert isinstance(faults, list)
+    assert (faults[0].path, message in faults[0].message) == (path, True), faults
+
+
+def test_short_names_in_schemas() -> None:
+    assert parsed("number or null") == Number(nullable=True)
+    assert parsed({"type": "array", "items": "string"}) == Array(items=String())
+
+
+def test_places_inside_types() -> None:
+    rows = Array(items=Object(properties={"name": String()}))
+    item = child(rows, 0)
+    assert item is not None
+    assert child(item, "name") == String()
+    assert child(item, "nope") is None
+    assert child(rows, "name") is None
+    assert child(String(), 0) is None
+    assert child(Any(), "x") == Any()
+    assert child(Object(), "x") == Any()
+
+
+@given(TYPES)
+def test_the_json_form_reads_back(type_: AnyPortType) -> None:
+    assert parsed(json.loads(json.dumps(type_.to_json()))) == type_
+
+
+@given(JSON)
+def test_every_value_fits_its_inferred_type(value: Value) -> None:
+    assert check_value(infer(value), value, "value") == []
+
+
+@given(st.lists(JSON, min_size=1, max_size=4))
+def test_every_value_fits_the_union_of_types(values: list[Value]) -> None:
+    joined = union([infer(value) for value in values])
+    assert all(value is None or check_value(joined, value, "value") == [] for value in values)
+
+
+@given(TYPES)
+def test_a_type_accepts_itself_and_any_accepts_it(type_: AnyPortType) -> None:
+    assert accepts(Any(), type_) is None
+    holds_bare_any = '"any"' in json.dumps(type_.to_json())
+    assert accepts(type_, type_) is None or holds_bare_any
+
+
+@given(TYPES, JSON)
+def test_what_is_accepted_at_validation_fits_at_run_time(target: AnyPortType, value: Value) -> None:
+    """The types without constraints promise this: an accepted edge never fails on its value's type."""
+    unconstrained = "integer" not in json.dumps(target.to_json())
+    if value is not None and unconstrained and accepts(target, infer(value)) is None:
+        assert check_value(target, value, "value") == []

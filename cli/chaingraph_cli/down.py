@@ -5,9 +5,9 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
-from rich.console import Console
 from rich.markup import escape
 
+from chaingraph_cli import output
 from chaingraph_cli.cluster import detached
 from chaingraph_cli.cluster.state import Phase, State, StateFolder, end_leftovers, supervised
 from chaingraph_cli.errors import CliError
@@ -25,7 +25,7 @@ def run(state: Path, *, delete: bool) -> None:
     Raises:
         CliError: the supervisor could not be ended.
     """
-    console = Console(highlight=False)
+    console = output.console()
     folder = StateFolder.at(state)
     remembered = folder.load()
     if remembered is None:

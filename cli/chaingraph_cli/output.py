@@ -1,11 +1,16 @@
-"""How a command prints what it found: a table for people, JSON or YAML for programs."""
+"""How a command prints: text and tables for people, JSON or YAML for programs."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Mapping
 from enum import StrEnum
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+_PIPE_COLUMNS = 160
 
 
 class OutputFormat(StrEnum):
@@ -23,3 +28,13 @@ def dump(content: Mapping[str, Any], form: OutputFormat) -> str:
 
         return yaml.safe_dump(dict(content), sort_keys=False).rstrip("\n")
     return json.dumps(content, indent=2)
+
+
+def console(*, stderr: bool = False) -> Console:
+    """Where a command writes for people: styled on a terminal, plain in a pipe, where no line is broken up."""
+    from rich.console import Console
+
+    made = Console(stderr=stderr, highlight=False, soft_wrap=True)
+    if not made.is_terminal:
+        made.width = _PIPE_COLUMNS
+    return made

@@ -16,7 +16,7 @@ from chaingraph_cli.cluster.probes import check
 from chaingraph_cli.cluster.spec import Condition
 from chaingraph_cli.cluster.state import Phase, ProcessRecord, State, StateFolder, age, supervised
 from chaingraph_cli.errors import NotRunning
-from chaingraph_cli.output import OutputFormat, dump
+from chaingraph_cli.output import OutputFormat, console, dump
 
 
 @dataclass(frozen=True)
@@ -46,7 +46,7 @@ def run(state: Path, output: OutputFormat) -> bool:
     phase = remembered.phase if alive or remembered.phase in (Phase.STOPPED, Phase.FAILED) else "Crashed"
     healthy = alive and remembered.phase == Phase.RUNNING and all(each.healthy for each in health)
     if output is OutputFormat.TABLE:
-        _print_table(Console(highlight=False), folder, phase, remembered.message, health)
+        _print_table(console(), folder, phase, remembered.message, health)
     else:
         print(dump(_content(folder, phase, remembered, health, healthy=healthy), output))
     return healthy
@@ -72,7 +72,7 @@ def fate(record: ProcessRecord) -> str:
     return "starting" if record.condition == Condition.STARTING else ""
 
 
-def _print_table(console: Console, folder: StateFolder, phase: str, message: str, health: list[ProcessHealth]) -> None:
+def _print_table(out: Console, folder: StateFolder, phase: str, message: str, health: list[ProcessHealth]) -> None:
     table = Table(box=None, pad_edge=False, header_style="bold")
     for column in ("NAME", "PID", "PORT", "STATE", "SINCE", "RESTARTS"):
         table.add_column(column, justify="left" if column in ("NAME", "STATE") else "right", overflow="fold")
@@ -86,11 +86,11 @@ def _print_table(console: Console, folder: StateFolder, phase: str, message: str
             age(record.since),
             str(record.restarts),
         )
-    console.print(f"Cluster of {folder.path}: {phase}", markup=False, soft_wrap=True)
+    out.print(f"Cluster of {folder.path}: {phase}", markup=False)
     if message:
-        console.print(message, markup=False)
+        out.print(message, markup=False)
     if health:
-        console.print(table)
+        out.print(table)
 
 
 def _content(

@@ -13,6 +13,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
+from chaingraph_cli import output
 from chaingraph_cli.cluster import binaries, control_plane, detached
 from chaingraph_cli.cluster import run as cluster_run
 from chaingraph_cli.cluster.build import Progress as BuildProgress
@@ -35,13 +36,13 @@ def run(state: Path, settings: Settings, *, detach: bool) -> None:
     Raises:
         CliError: it did not come up, or runs already with other settings.
     """
-    console = Console(highlight=False)
+    console = output.console()
     folder = StateFolder.at(state)
     before = folder.load()
     if before is not None and supervised(before):
         _say_running(console, folder, before, settings)
         return
-    programs = programs_for(settings, Console(stderr=True, highlight=False))
+    programs = programs_for(settings, output.console(stderr=True))
     folder.create()
     began = time.monotonic()
     if detach:
@@ -91,8 +92,7 @@ class _Display:
                 self._last_label, self._last_seconds = label, progress.seconds
                 compiled = f"{progress.compiled} of at most {progress.packages} packages compiled, "
                 self._console.print(
-                    f"building {label}: {compiled if progress.packages else ''}{progress.seconds:.0f} s",
-                    soft_wrap=True,
+                    f"building {label}: {compiled if progress.packages else ''}{progress.seconds:.0f} s"
                 )
             return
         if self._bars is None:
@@ -147,7 +147,7 @@ def _say_running(console: Console, folder: StateFolder, before: State, wanted: S
     what = "is coming up" if before.phase == Phase.STARTING else "is running already"
     pid = before.supervisor.pid if before.supervisor else "-"
     console.print(f"The cluster of {escape(str(folder.path))} {what} (supervisor pid {pid}).")
-    console.print(f"\n  export KUBECONFIG={escape(str(folder.kubeconfig))}", soft_wrap=True)
+    console.print(f"\n  export KUBECONFIG={escape(str(folder.kubeconfig))}")
 
 
 def _say_up(console: Console, folder: StateFolder, settings: Settings, seconds: float, *, detached_: bool) -> None:
@@ -166,4 +166,4 @@ def _say_up(console: Console, folder: StateFolder, settings: Settings, seconds: 
         f"End it: chaingraph down{state}" if detached_ else "End it: Ctrl-C",
     ]
     for line in lines:
-        console.print(line, soft_wrap=True)
+        console.print(line)

@@ -168,3 +168,5 @@ def test_the_tail_of_a_log(tmp_path: Path) -> None:
     assert tail(log) == ""
     log.write_text("".join(f"line {number}\n" for number in range(10_000)))
     assert tail(log, 2) == "line 9998\nline 9999"
+    log.write_text("a" * 1000 + "b" * 1000)
+    assert tail(log) == "a" * 200 + " [...] " + "b" * 200

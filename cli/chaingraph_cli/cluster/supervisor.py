@@ -24,7 +24,8 @@ from chaingraph_cli.errors import StartFailed
 _FIRST_BACKOFF_SECONDS = 0.5
 _LONGEST_BACKOFF_SECONDS = 30.0
 _STEADY_SECONDS = 60.0
-_LOG_LINES_SHOWN = 15
+_LOG_LINES_SHOWN = 10
+_LINE_CHARACTERS_SHOWN = 400
 _PR_SET_PDEATHSIG = 1  # prctl(2)
 # Bound before any fork: between fork and exec nothing may be imported or looked up.
 _prctl = ctypes.CDLL(None, use_errno=True).prctl if sys.platform == "linux" else None
@@ -180,14 +181,22 @@ def describe_exit(code: int) -> str:
 
 
 def tail(log: Path, lines: int = _LOG_LINES_SHOWN) -> str:
-    """The last lines of a log, empty when there is none; reads its last 16 KiB at most."""
+    """The last lines of a log, empty when there is none; long lines without their middle.
+
+    Reads its last 64 KiB at most. A traceback in a JSON line has what happened at its end.
+    """
     try:
         with log.open("rb") as file:
-            file.seek(max(0, log.stat().st_size - 16_384))
+            file.seek(max(0, log.stat().st_size - 65_536))
             text = file.read().decode("utf-8", "replace")
     except OSError:
         return ""
-    return "\n".join(text.splitlines()[-lines:])
+    half = _LINE_CHARACTERS_SHOWN // 2
+    shown = (
+        line if len(line) <= _LINE_CHARACTERS_SHOWN else f"{line[:half]} [...] {line[-half:]}"
+        for line in text.splitlines()[-lines:]
+    )
+    return "\n".join(shown)
 
 
 def _failure(spec: ProcessSpec, fate: str) -> str:

@@ -1,0 +1,197 @@
+"""`chaingraph up`, `status` and `down` as a person runs them, with every process real."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from chaingraph_cli.cluster import binaries
+from fixtures.cluster import ControlPlane, Kubectl
+
+pytestmark = [pytest.mark.integration, pytest.mark.timeout(600)]
+
+COMMAND = Path(sys.executable).with_name("chaingraph")
+CONTROL_PLANE = {"etcd", "kube-apiserver", "kube-controller-manager"}
+EXECUTION = """
+apiVersion: chaingraph.dev/v1alpha1
+kind: Execution
+metadata: {name: hello}
+spec:
+  flow:
+    nodes: [{id: text, type: Text, inputs: {value: hello}}]
+    outputs: [{name: said, from: text.value}]
+"""
+
+
+@dataclass
+class Local:
+    """A state folder, and the commands on it."""
+
+    folder: Path
+    environment: dict[str, str] = field(default_factory=lambda: dict(os.environ))
+
+    def run(self, *args: str, check: bool = True) -> subprocess.CompletedProcess[str]:
+        done = subprocess.run(
+            [str(COMMAND), *args, "--state", str(self.folder)],
+            env=self.environment,
+            capture_output=True,
+            text=True,
+            timeout=300,
+            check=False,
+        )
+        if check and done.returncode != 0:
+            pytest.fail(f"chaingraph {' '.join(args)}: exit code {done.returncode}\n{done.stdout}{done.stderr}")
+        return done
+
+    def status(self) -> dict[str, Any]:
+        shown: dict[str, Any] = json.loads(self.run("status", "-o", "json", check=False).stdout)
+        return shown
+
+    def process(self, name: str) -> dict[str, Any]:
+        found: dict[str, Any] = next(each for each in self.status()["processes"] if each["name"] == name)
+        return found
+
+    def kubectl(self, *args: str, input: str | None = None) -> str:
+        program = binaries.ensure(["kubectl"])["kubectl"]
+        done = subprocess.run(
+            [str(program), f"--kubeconfig={self.folder / 'kubeconfig'}", *args],
+            input=input,
+            capture_output=True,
+            text=True,
+            timeout=120,
+            check=False,
+        )
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+
+@pytest.fixture
+def local(tmp_path: Path) -> Iterator[Local]:
+    local = Local(tmp_path / "state")
+    yield local
+    local.run("down", "--delete")
+    assert not local.folder.exists()
+
+
+def _pids(status: dict[str, Any]) -> list[int]:
+    return [each["pid"] for each in status["processes"]] + [status["supervisorPid"]]
+
+
+def _gone(pid: int) -> bool:
+    return not Path(f"/proc/{pid}").exists() or "State:\tZ" in Path(f"/proc/{pid}/status").read_text()
+
+
+def _eventually_healthy(local: Local) -> bool:
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline:
+        if local.status()["healthy"]:
+            return True
+        time.sleep(0.5)
+    return False
+
+
+def test_detached_and_then_in_the_foreground_with_the_same_data(local: Local) -> None:
+    assert local.run("status", check=False).returncode == 1
+
+    said = local.run("up", "--detach", "--workers", "1").stdout
+    assert f"export KUBECONFIG={local.folder / 'kubeconfig'}" in said
+    assert local.run("status").returncode == 0
+    first = local.status()
+    assert first["phase"] == "Running"
+    assert {each["name"] for each in first["processes"]} == CONTROL_PLANE | {"postgres", "operator", "worker-1"}
+
+    local.kubectl("apply", "-f", "-", input=EXECUTION)
+    local.kubectl("wait", "--for=condition=Succeeded", "execution/hello", "--timeout=60s")
+
+    again = local.run("up", "--detach", "--workers", "1")
+    assert "running already" in again.stdout
+    other = local.run("up", "--detach", "--workers", "2", check=False)
+    assert other.returncode == 1
+    assert "with other settings" in other.stderr
+
+    local.run("down")
+    assert all(_gone(pid) for pid in _pids(first))
+    stopped = local.run("status", check=False)
+    assert stopped.returncode == 1
+    assert "Stopped" in stopped.stdout
+
+    with subprocess.Popen(
+        [str(COMMAND), "up", "--workers", "1", "--state", str(local.folder)], stdout=subprocess.PIPE, text=True
+    ) as foreground:
+        assert foreground.stdout is not None
+        shown = ""
+        while "ChainGraph is up" not in shown:
+            line = foreground.stdout.readline()
+            assert line, shown
+            shown += line
+        second = local.status()
+        kept = json.loads(local.kubectl("get", "execution", "hello", "-o", "json"))
+        foreground.send_signal(signal.SIGINT)
+        rest = foreground.stdout.read()
+    ports = [{each["name"]: each["port"] for each in status["processes"]} for status in (first, second)]
+    assert ports[0] == ports[1]
+    assert kept["status"]["outputs"] == {"said": "hello"}
+    assert foreground.returncode == 0
+    assert "Everything has ended" in rest
+    assert all(_gone(pid) for pid in _pids(second))
+    assert local.status()["phase"] == "Stopped"
+
+
+@pytest.mark.crash
+def test_what_dies_is_started_again_and_a_dead_supervisor_leaves_nothing_in_the_way(local: Local) -> None:
+    local.run("up", "--detach", "--workers", "1")
+    worker = local.process("worker-1")
+    os.kill(worker["pid"], signal.SIGKILL)
+    operator = local.process("operator")
+    os.kill(operator["pid"], signal.SIGKILL)
+    deadline = time.monotonic() + 60
+    while local.process("worker-1")["restarts"] + local.process("operator")["restarts"] < 2:
+        assert time.monotonic() < deadline
+        time.sleep(0.2)
+    assert _eventually_healthy(local)
+    assert local.process("worker-1")["pid"] != worker["pid"]
+
+    crashed = local.status()
+    os.kill(crashed["supervisorPid"], signal.SIGKILL)
+    assert local.status()["phase"] == "Crashed"
+    local.run("up", "--detach", "--workers", "1")
+    assert local.status()["healthy"]
+    assert not set(_pids(local.status())) & set(_pids(crashed))
+    assert all(_gone(pid) for pid in _pids(crashed))
+
+
+def test_against_an_existing_cluster_only_the_api_is_installed_there(
+    local: Local, control_plane: ControlPlane, kubectl: Kubectl, namespace: str, database_url: str
+) -> None:
+    # The session's API server holds what other tests left: this operator is for our namespace alone.
+    local.environment["CHAINGRAPH_NAMESPACES"] = namespace
+    existing = ("--kubeconfig", str(control_plane.kubeconfig), "--database-url", database_url)
+    local.run("up", "--detach", "--workers", "1", *existing)
+    status = local.status()
+    assert status["healthy"]
+    assert {each["name"] for each in status["processes"]} == {"operator", "worker-1"}
+    local.kubectl("apply", "-n", namespace, "-f", "-", input=EXECUTION)
+    kubectl("wait", "-n", namespace, "--for=condition=Succeeded", "execution/hello", "--timeout=60s")
+    assert kubectl("get", "deployments,pods", "-A", "--ignore-not-found").stdout == ""
+
+
+def test_a_cluster_that_does_not_answer_is_named(local: Local, control_plane: ControlPlane, tmp_path: Path) -> None:
+    away = tmp_path / "away"
+    away.write_text(control_plane.kubeconfig.read_text().replace(control_plane.url, "https://127.0.0.1:1"))
+    failed = local.run(
+        "up", "--detach", "--kubeconfig", str(away), "--database-url", "postgresql://127.0.0.1:1/no", check=False
+    )
+    assert failed.returncode == 1
+    assert "Traceback" not in failed.stderr
+    assert "Error: " in failed.stderr
+    assert local.status()["phase"] == "Failed"

@@ -6,6 +6,14 @@ namespace             name of a fresh namespace
 postgres_server       a PostgreSQL server for the session: .url(database)
 database_url          a fresh database with the project's schema
 empty_database_url    a fresh database with nothing in it
+run_worker, run_operator   a worker, an operator as processes of their own
+make_proxy            a TCP proxy that a test can cut
 """
 
-pytest_plugins = ["fixtures.background", "fixtures.cluster", "fixtures.database"]
+pytest_plugins = [
+    "fixtures.background",
+    "fixtures.cluster",
+    "fixtures.database",
+    "fixtures.processes",
+    "fixtures.proxy",
+]

@@ -14,7 +14,8 @@ from chaingraph_store import creation, events, leases, recovery, stopping
 from chaingraph_store.executions import ExecutionRow
 from chaingraph_store.ids import ExecutionId
 from chaingraph_store.ledger import Ledger
-from worker.conftest import APP, StartWorker, create, ended, row_of, wait_for
+from fixtures.processes import RunWorker
+from worker.conftest import APP, create, ended, row_of, wait_for
 
 pytestmark = [pytest.mark.integration, pytest.mark.crash]
 
@@ -57,8 +58,8 @@ def assert_each_node_completed_once(log: list[events.EventRow], nodes: int) -> N
     assert Counter(event.type for event in log)["flow:started"] == 1
 
 
-async def test_a_stop_interrupts_the_node_in_flight_at_once(ledger: Ledger, start_worker: StartWorker) -> None:
-    worker = start_worker()
+async def test_a_stop_interrupts_the_node_in_flight_at_once(ledger: Ledger, run_worker: RunWorker) -> None:
+    worker = run_worker()
     execution = await create(ledger, SLEEP)
     await wait_for(ledger, execution, running)
     async with ledger.transaction() as connection:
@@ -76,15 +77,13 @@ async def test_a_stop_interrupts_the_node_in_flight_at_once(ledger: Ledger, star
     assert (await ended(ledger, following)).phase == "Completed", "the worker goes on"
 
 
-async def test_a_killed_workers_execution_goes_on_elsewhere_where_it_was(
-    ledger: Ledger, start_worker: StartWorker
-) -> None:
-    first = start_worker()
+async def test_a_killed_workers_execution_goes_on_elsewhere_where_it_was(ledger: Ledger, run_worker: RunWorker) -> None:
+    first = run_worker()
     execution = await create(ledger, steps(8, 150))
     await wait_for(ledger, execution, lambda row: row.nodes_completed >= 3)
     first.kill()
     journaled = (await row_of(ledger, execution)).nodes_completed
-    second = start_worker().wait_ready()
+    second = run_worker().wait_ready()
     killed = time.monotonic()
     (back,) = await hand_back_lost(ledger)
     assert (back.execution_id, back.worker, back.recoveries) == (execution, first.executor_id, 1)
@@ -96,13 +95,13 @@ async def test_a_killed_workers_execution_goes_on_elsewhere_where_it_was(
     assert f'"journaled":{journaled}' in second.log, "the journal's nodes were not run again"
 
 
-async def test_a_frozen_worker_wakes_up_fenced_and_exits(ledger: Ledger, start_worker: StartWorker) -> None:
-    first = start_worker()
+async def test_a_frozen_worker_wakes_up_fenced_and_exits(ledger: Ledger, run_worker: RunWorker) -> None:
+    first = run_worker()
     execution = await create(ledger, steps(8, 150))
     await wait_for(ledger, execution, lambda row: row.nodes_completed >= 2)
     os.kill(first.process.pid, signal.SIGSTOP)
     await hand_back_lost(ledger)
-    start_worker()
+    run_worker()
     await wait_for(ledger, execution, lambda row: row.phase == "Running")
     os.kill(first.process.pid, signal.SIGCONT)
     assert await asyncio.to_thread(first.process.wait, 15) == 70
@@ -112,22 +111,22 @@ async def test_a_frozen_worker_wakes_up_fenced_and_exits(ledger: Ledger, start_w
     assert_each_node_completed_once(await events_of(ledger, execution), 8)
 
 
-async def test_a_drain_lets_short_work_end(ledger: Ledger, start_worker: StartWorker) -> None:
-    worker = start_worker(CHAINGRAPH_DRAIN_SECONDS="20")
+async def test_a_drain_lets_short_work_end(ledger: Ledger, run_worker: RunWorker) -> None:
+    worker = run_worker(CHAINGRAPH_DRAIN_SECONDS="20")
     execution = await create(ledger, steps(4, 200))
     await wait_for(ledger, execution, running)
     assert await asyncio.to_thread(worker.terminate) == 0
     assert (await row_of(ledger, execution)).phase == "Completed"
 
 
-async def test_a_drain_hands_long_work_back(ledger: Ledger, start_worker: StartWorker) -> None:
-    first = start_worker(CHAINGRAPH_DRAIN_SECONDS="0.5")
+async def test_a_drain_hands_long_work_back(ledger: Ledger, run_worker: RunWorker) -> None:
+    first = run_worker(CHAINGRAPH_DRAIN_SECONDS="0.5")
     execution = await create(ledger, steps(20, 150))
     await wait_for(ledger, execution, lambda row: row.nodes_completed >= 2)
     assert await asyncio.to_thread(first.terminate) == 0
     row = await row_of(ledger, execution)
     assert (row.phase, row.recoveries) == ("Pending", 0), "handed back at once, and nothing was lost"
-    second = start_worker()
+    second = run_worker()
     row = await ended(ledger, execution)
     assert (row.phase, row.worker) == ("Completed", second.executor_id)
     assert_each_node_completed_once(await events_of(ledger, execution), 20)
@@ -136,15 +135,15 @@ async def test_a_drain_hands_long_work_back(ledger: Ledger, start_worker: StartW
     assert alive == {first.executor_id: False, second.executor_id: True}
 
 
-async def test_a_worker_without_work_drains_fast(start_worker: StartWorker) -> None:
-    worker = start_worker().wait_ready()
+async def test_a_worker_without_work_drains_fast(run_worker: RunWorker) -> None:
+    worker = run_worker().wait_ready()
     began = time.monotonic()
     assert await asyncio.to_thread(worker.terminate) == 0
     assert time.monotonic() - began < 5
 
 
-async def test_a_held_execution_waits_for_its_signal(ledger: Ledger, start_worker: StartWorker) -> None:
-    start_worker().wait_ready()
+async def test_a_held_execution_waits_for_its_signal(ledger: Ledger, run_worker: RunWorker) -> None:
+    run_worker().wait_ready()
     execution = await create(ledger, steps(1, 1), held=True)
     await asyncio.sleep(1.5)
     assert (await row_of(ledger, execution)).phase == "Created"
@@ -153,8 +152,8 @@ async def test_a_held_execution_waits_for_its_signal(ledger: Ledger, start_worke
     assert (await ended(ledger, execution)).phase == "Completed"
 
 
-async def test_a_held_execution_survives_its_worker(ledger: Ledger, start_worker: StartWorker) -> None:
-    first = start_worker().wait_ready()
+async def test_a_held_execution_survives_its_worker(ledger: Ledger, run_worker: RunWorker) -> None:
+    first = run_worker().wait_ready()
     execution = await create(ledger, steps(1, 1), held=True)
     await asyncio.sleep(1)
     first.kill()
@@ -163,14 +162,14 @@ async def test_a_held_execution_survives_its_worker(ledger: Ledger, start_worker
         lost = await recovery.lost_executors(connection, application_name=APP)
         await recovery.hand_back(connection, application_name=APP, executors=lost)
         assert await creation.start(connection, execution)
-    start_worker()
+    run_worker()
     assert (await ended(ledger, execution)).phase == "Completed"
 
 
 async def test_a_signal_that_never_comes_ends_it_with_the_references_reason(
-    ledger: Ledger, start_worker: StartWorker
+    ledger: Ledger, run_worker: RunWorker
 ) -> None:
-    start_worker()
+    run_worker()
     execution = await create(ledger, steps(1, 1), held=True, start_timeout_seconds=1)
     row = await ended(ledger, execution)
     assert (row.phase, row.error_reason) == ("Failed", "StartTimeout")

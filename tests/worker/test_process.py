@@ -11,7 +11,7 @@ from pydantic import ValidationError
 
 from chaingraph_process.settings import explain
 from chaingraph_worker.settings import WorkerSettings
-from worker.conftest import StartWorker
+from fixtures.processes import RunWorker
 
 URL = "postgresql://somebody@127.0.0.1:1/none"
 
@@ -52,7 +52,7 @@ def test_a_wrong_setting_names_its_variable_and_its_value(environment: dict[str,
     assert said in refused(**environment)
 
 
-def run_worker(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+def worker_command(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [sys.executable, "-m", "chaingraph_worker.main", *arguments],
         env={**os.environ, **environment},
@@ -79,20 +79,20 @@ def test_without_a_database_it_says_which_variable_to_set() -> None:
 
 
 def test_a_connection_string_of_another_database_is_refused() -> None:
-    done = run_worker(DATABASE_URL_EXECUTIONS="mysql://host/db", CHAINGRAPH_HEALTH_PORT="0")
+    done = worker_command(DATABASE_URL_EXECUTIONS="mysql://host/db", CHAINGRAPH_HEALTH_PORT="0")
     assert done.returncode == 2
     assert "not a PostgreSQL connection string" in done.stderr
 
 
 def test_unknown_arguments_are_refused() -> None:
-    done = run_worker("migrat", DATABASE_URL_EXECUTIONS=URL)
+    done = worker_command("migrat", DATABASE_URL_EXECUTIONS=URL)
     assert done.returncode == 1
     assert "`migrate`" in done.stderr
 
 
 @pytest.mark.integration
-def test_it_waits_for_the_migration_and_says_so(empty_database_url: str, start_worker: StartWorker) -> None:
-    worker = start_worker(DATABASE_URL_EXECUTIONS=empty_database_url)
+def test_it_waits_for_the_migration_and_says_so(empty_database_url: str, run_worker: RunWorker) -> None:
+    worker = run_worker(DATABASE_URL_EXECUTIONS=empty_database_url)
     answer = worker.get("/readyz")
     for _ in range(100):
         if "migrate" in answer.text:
@@ -101,14 +101,14 @@ def test_it_waits_for_the_migration_and_says_so(empty_database_url: str, start_w
     assert answer.status_code == 503
     assert "chaingraph-worker migrate" in answer.text
     assert worker.get("/healthz").status_code == 200
-    done = run_worker("migrate", DATABASE_URL_EXECUTIONS=empty_database_url)
+    done = worker_command("migrate", DATABASE_URL_EXECUTIONS=empty_database_url)
     assert done.returncode == 0, done.stderr
     worker.wait_ready()
 
 
 @pytest.mark.integration
-def test_health_and_metrics_answer(start_worker: StartWorker) -> None:
-    worker = start_worker().wait_ready()
+def test_health_and_metrics_answer(run_worker: RunWorker) -> None:
+    worker = run_worker().wait_ready()
     assert worker.get("/healthz").text == "ok\n"
     assert worker.get("/readyz").text == "ok\n"
     metrics = worker.get("/metrics").text

@@ -8,7 +8,8 @@ import pytest
 
 from chaingraph_store import events
 from chaingraph_store.ledger import Ledger
-from worker.conftest import StartWorker, create, ended
+from fixtures.processes import RunWorker
+from worker.conftest import create, ended
 
 pytestmark = pytest.mark.integration
 
@@ -42,9 +43,9 @@ async def dbos_record(ledger: Ledger) -> list[tuple[str, str, int]]:
     pytest.fail(f"DBOS did not record the ends: {record}")
 
 
-async def test_an_execution_completes_with_its_outputs(ledger: Ledger, start_worker: StartWorker) -> None:
+async def test_an_execution_completes_with_its_outputs(ledger: Ledger, run_worker: RunWorker) -> None:
     execution = await create(ledger, SUM, inputs={"a": 40, "b": 2})
-    start_worker()
+    run_worker()
     row = await ended(ledger, execution)
     assert (row.phase, row.outputs) == ("Completed", {"total": 42})
     assert (row.nodes_total, row.nodes_completed, row.nodes_running, row.current_nodes) == (1, 1, 0, [])
@@ -56,35 +57,31 @@ async def test_an_execution_completes_with_its_outputs(ledger: Ledger, start_wor
     assert await dbos_record(ledger) == [("SUCCESS", "portable_json", 1)], "one durable step, in JSON"
 
 
-async def test_a_failed_node_that_nothing_handles_fails_the_execution(
-    ledger: Ledger, start_worker: StartWorker
-) -> None:
-    start_worker()
+async def test_a_failed_node_that_nothing_handles_fails_the_execution(ledger: Ledger, run_worker: RunWorker) -> None:
+    run_worker()
     row = await ended(ledger, await create(ledger, DIVIDE_BY_ZERO))
     assert (row.phase, row.error_node, row.error_reason) == ("Failed", "divide", "NodeFailed")
     assert "zero" in row.error_message
     assert (row.nodes_failed, row.nodes_completed) == (1, 0)
 
 
-async def test_a_flow_that_this_worker_cannot_run_fails_with_its_faults(
-    ledger: Ledger, start_worker: StartWorker
-) -> None:
-    start_worker()
+async def test_a_flow_that_this_worker_cannot_run_fails_with_its_faults(ledger: Ledger, run_worker: RunWorker) -> None:
+    run_worker()
     row = await ended(ledger, await create(ledger, {"nodes": [{"id": "x", "type": "acme.Nothing"}]}))
     assert (row.phase, row.error_reason) == ("Failed", "FlowInvalid")
     assert "acme.Nothing" in row.error_message
 
 
-async def test_a_flow_timeout_ends_it_with_its_reason(ledger: Ledger, start_worker: StartWorker) -> None:
-    start_worker()
+async def test_a_flow_timeout_ends_it_with_its_reason(ledger: Ledger, run_worker: RunWorker) -> None:
+    run_worker()
     sleeper = {"nodes": [{"id": "wait", "type": "Sleep", "inputs": {"milliseconds": 60_000}}]}
     row = await ended(ledger, await create(ledger, sleeper, options={"flowTimeoutSeconds": 1}))
     assert (row.phase, row.error_reason) == ("Failed", "FlowTimeout")
 
 
-async def test_many_executions_share_a_worker_and_all_end(ledger: Ledger, start_worker: StartWorker) -> None:
+async def test_many_executions_share_a_worker_and_all_end(ledger: Ledger, run_worker: RunWorker) -> None:
     made = [await create(ledger, SUM, inputs={"a": number}) for number in range(60)]
-    start_worker()
+    run_worker()
     for number, execution in enumerate(made):
         row = await ended(ledger, execution)
         assert (row.phase, row.outputs) == ("Completed", {"total": number + 2})

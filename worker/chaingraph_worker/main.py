@@ -169,7 +169,7 @@ class Worker:
             raise StartRefused(
                 f"CHAINGRAPH_HEALTH_PORT is {port}: {error.strerror}; give it a free port, or 0"
             ) from error
-        _log.info("health endpoint", port=bound)
+        _log.info("serves health and metrics", health_port=bound)
 
     async def _connect(self) -> bool:
         """Waits for PostgreSQL, for ever. Returns False when told to stop meanwhile."""

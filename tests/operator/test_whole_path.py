@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from conftest import Cluster, StartOperator, StartWorker
+from operator_support import Cluster, StartOperator, StartWorker
 
 from chaingraph_store.ids import execution_id
 

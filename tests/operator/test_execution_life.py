@@ -1,0 +1,350 @@
+"""What becomes of an Execution: waiting, starting, holding, stopping, refusing, losing its worker."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+
+import pytest
+from operator_support import APP, Cluster, StartOperator, StartWorker, eventually
+
+from chaingraph_store import executions, recovery
+from chaingraph_store.ids import execution_id
+from chaingraph_store.ledger import Ledger
+from chaingraph_store.runs import End
+from fixtures.cluster import ControlPlane
+
+pytestmark = pytest.mark.integration
+
+FLOW = {"nodes": [{"id": "a", "type": "Text", "inputs": {"value": "hello"}}]}
+INLINE = {"flow": FLOW}
+
+
+async def test_an_execution_of_a_missing_flow_waits_says_so_and_runs_when_it_comes(
+    cluster: Cluster, start_operator: StartOperator, start_worker: StartWorker
+) -> None:
+    await start_worker()
+    start_operator()
+    cluster.apply("Flow", "greeting", FLOW)
+    uid = cluster.apply("Execution", "early", {"flowRef": {"name": "greting"}})
+    waiting = await cluster.condition("Execution", "early", "Succeeded", status="Unknown", reason="FlowNotFound")
+    assert "no Flow 'greting'" in waiting["message"]
+    assert "'greeting'" in waiting["message"]
+    assert await cluster.events_of("early", count=1) == [("Warning", "FlowNotFound")]
+    assert cluster.status("Execution", "early")["phase"] == "Pending"
+    assert "executionID" not in cluster.status("Execution", "early")
+    cluster.apply("Flow", "greting", FLOW)
+    row = await cluster.row(uid)
+    assert row.phase == "Pending"
+    await cluster.condition("Execution", "early", "Succeeded", reason="Queued")
+
+
+async def test_an_execution_of_an_invalid_flow_waits_until_it_is_mended(
+    cluster: Cluster, start_operator: StartOperator, start_worker: StartWorker
+) -> None:
+    await start_worker()
+    start_operator()
+    cluster.apply("Flow", "wrong", {"nodes": FLOW["nodes"], "edges": [{"from": "b.value", "to": "a.value"}]})
+    uid = cluster.apply("Execution", "waits", {"flowRef": {"name": "wrong"}})
+    waiting = await cluster.condition("Execution", "waits", "Succeeded", reason="FlowInvalid")
+    assert "spec.edges[0].from" in waiting["message"]
+    await cluster.condition("Execution", "waits", "Stalled", status="True")
+    cluster.apply("Flow", "wrong", FLOW)
+    await cluster.row(uid)
+    queued = await cluster.condition("Execution", "waits", "Reconciling", status="True")
+    assert queued["reason"] == "Queued"
+    types = [each["type"] for each in cluster.status("Execution", "waits")["conditions"]]
+    assert "Stalled" not in types
+
+
+async def test_a_node_type_that_no_worker_has_is_waited_for(
+    cluster: Cluster, start_operator: StartOperator, start_worker: StartWorker, ledger: Ledger
+) -> None:
+    start_operator()
+    uid = cluster.apply("Execution", "inline", INLINE)
+    await cluster.condition("Execution", "inline", "Succeeded", reason="WaitingForWorkers")
+    await start_worker()
+    await cluster.row(uid, within=5)
+    other = cluster.apply("Execution", "acme", {"flow": {"nodes": [{"id": "a", "type": "acme.Shout"}]}})
+    waiting = await cluster.condition("Execution", "acme", "Succeeded", reason="UnknownNodeType")
+    assert "acme.Shout" in waiting["message"]
+    async with ledger.connection() as connection:
+        assert await executions.by_id(connection, execution_id(other)) is None
+
+
+async def test_no_worker_serves_the_queue(
+    cluster: Cluster, start_operator: StartOperator, start_worker: StartWorker
+) -> None:
+    await start_worker()
+    start_operator()
+    cluster.apply("Execution", "gpu", {**INLINE, "queue": "gpu"})
+    waiting = await cluster.condition("Execution", "gpu", "Succeeded", reason="NoWorker")
+    assert waiting["message"] == "no live worker serves the queue 'gpu': it starts when one does"
+    await start_worker(queues=("gpu",))
+    await cluster.condition("Execution", "gpu", "Succeeded", reason="Queued")
+
+
+async def test_the_same_manifest_twice_and_a_killed_operator_make_one_execution(
+    cluster: Cluster, start_operator: StartOperator, start_worker: StartWorker, ledger: Ledger
+) -> None:
+    worker = await start_worker()
+    first = start_operator()
+    uid = cluster.apply("Execution", "once", INLINE)
+    await cluster.row(uid)
+    first.kill()
+    assert cluster.apply("Execution", "once", INLINE) == uid
+    start_operator()
+    await worker.run(execution_id(uid))
+    await cluster.condition("Execution", "once", "Succeeded", status="True")
+    async with ledger.connection() as connection:
+        cursor = await connection.execute(
+            "SELECT (SELECT count(*) FROM chaingraph.executions), (SELECT count(*) FROM dbos.workflow_status),"
+            " (SELECT count(*) FROM chaingraph.events WHERE type = 'execution:created')"
+        )
+        assert await cursor.fetchone() == (1, 1, 1)
+
+
+async def test_what_ended_while_the_operator_was_away_is_shown_at_its_start(
+    cluster: Cluster, start_operator: StartOperator, start_worker: StartWorker
+) -> None:
+    worker = await start_worker()
+    first = start_operator()
+    uid = cluster.apply("Execution", "away", INLINE)
+    claimed = await worker.claim(execution_id(uid))
+    await cluster.condition("Execution", "away", "Succeeded", reason="Running")
+    first.kill()
+    await worker.progress(claimed, done=1, total=1, end=End("Failed", None, "a", "NodeFailed", "no such city"))
+    start_operator()
+    failed = await cluster.condition("Execution", "away", "Succeeded", status="False")
+    assert failed["reason"] == "NodeFailed"
+    assert failed["message"] == "node 'a': no such city"
+    assert cluster.status("Execution", "away")["error"] == {
+        "node": "a",
+        "message": "no such city",
+        "reason": "NodeFailed",
+    }
+    assert await cluster.events_of("away", count=1) == [("Warning", "Failed")]
+
+
+async def test_a_short_execution_costs_three_writes(
+    cluster: Cluster, start_operator: StartOperator, start_worker: StartWorker, control_plane: ControlPlane
+) -> None:
+    worker = await start_worker()
+    start_operator()
+    cluster.apply("Flow", "hello", FLOW)
+    await cluster.condition("Flow", "hello", "Ready", status="True")
+    for name, nodes in (("small", 1), ("large", 400)):
+        uid = cluster.apply("Execution", name, {"flowRef": {"name": "hello"}})
+        claimed = await worker.claim(execution_id(uid))
+        await cluster.condition("Execution", name, "Succeeded", reason="Running")
+        for done in range(0, nodes, 10):
+            await worker.progress(claimed, done=done, total=nodes)
+        await worker.progress(claimed, done=nodes, total=nodes, end=End("Completed", {}))
+        await cluster.condition("Execution", name, "Succeeded", status="True")
+        await cluster.events_of(name, count=1)
+        writes = writes_by_the_operator(control_plane, cluster.namespace, name)
+        assert sorted(writes) == ["create events", "patch executions/status", "patch executions/status"], name
+
+
+def writes_by_the_operator(control_plane: ControlPlane, namespace: str, name: str) -> list[str]:
+    found = []
+    for event in control_plane.audit_events(namespace):
+        reference = event["objectRef"]
+        ours = event["userAgent"].startswith(("chaingraph", "kopf", "Python"))
+        if ours and str(reference.get("name", name)).startswith(name):
+            subresource = f"/{reference['subresource']}" if "subresource" in reference else ""
+            found.append(f"{event['verb']} {reference['resource']}{subresource}")
+    return found
+
+
+async def test_deleting_a_running_execution_stops_it(
+    cluster: Cluster, start_operator: StartOperator, start_worker: StartWorker
+) -> None:
+    worker = await start_worker()
+    start_operator()
+    uid = cluster.apply("Execution", "gone", INLINE)
+    await worker.claim(execution_id(uid))
+    started = time.monotonic()
+    cluster.kubectl("delete", "cgx", "gone")
+    row = await cluster.row(uid, phase="Stopped", within=5)
+    assert time.monotonic() - started < 5
+    assert row.error_message == "the resource was deleted"
+
+
+async def test_a_resource_made_again_under_its_name_is_another_execution(
+    cluster: Cluster, start_operator: StartOperator, start_worker: StartWorker
+) -> None:
+    worker = await start_worker()
+    start_operator()
+    first = cluster.apply("Execution", "again", INLINE)
+    await worker.claim(execution_id(first))
+    cluster.kubectl("delete", "cgx", "again")
+    second = cluster.apply("Execution", "again", INLINE)
+    assert second != first
+    await worker.run(execution_id(second))
+    await cluster.condition("Execution", "again", "Succeeded", status="True")
+    assert (await cluster.row(first)).phase == "Stopped"
+    assert cluster.status("Execution", "again")["executionID"] == execution_id(second)
+
+
+async def test_the_sweep_finds_what_was_deleted_while_the_operator_was_away(
+    cluster: Cluster, start_operator: StartOperator, start_worker: StartWorker
+) -> None:
+    worker = await start_worker()
+    first = start_operator()
+    gone = cluster.apply("Execution", "gone", INLINE)
+    kept = cluster.apply("Execution", "kept", INLINE)
+    await worker.claim(execution_id(gone))
+    await worker.claim(execution_id(kept))
+    await cluster.condition("Execution", "kept", "Succeeded", reason="Running")
+    first.kill()
+    cluster.kubectl("delete", "cgx", "gone")
+    start_operator(CHAINGRAPH_SWEEP_SECONDS="1")
+    await cluster.row(gone, phase="Stopped")
+    await asyncio.sleep(2.5)
+    assert (await cluster.row(kept)).phase == "Running"
+
+
+async def test_stop_stops_and_stays_stopped(
+    cluster: Cluster, start_operator: StartOperator, start_worker: StartWorker
+) -> None:
+    worker = await start_worker()
+    start_operator()
+    uid = cluster.apply("Execution", "stops", INLINE)
+    await worker.claim(execution_id(uid))
+    cluster.apply("Execution", "stops", {**INLINE, "stop": True, "stopReason": "wrong data"})
+    stopped = await cluster.condition("Execution", "stops", "Succeeded", status="False")
+    assert (stopped["reason"], stopped["message"]) == ("Stopped", "wrong data")
+    await cluster.row(uid, phase="Stopped")
+    assert await cluster.events_of("stops", count=1) == [("Normal", "Stopped")]
+    unmade = {**INLINE, "stop": True, "paused": True}
+    cluster.apply("Execution", "unmade", unmade)
+    await cluster.condition("Execution", "unmade", "Succeeded", status="False", reason="Stopped")
+
+
+async def test_paused_from_the_start_is_held_until_it_is_not(
+    cluster: Cluster, start_operator: StartOperator, start_worker: StartWorker, ledger: Ledger
+) -> None:
+    await start_worker()
+    start_operator()
+    uid = cluster.apply("Execution", "held", {**INLINE, "paused": True})
+    await cluster.condition("Execution", "held", "Paused", status="True", reason="Held")
+    assert cluster.status("Execution", "held")["phase"] == "Created"
+    assert (await cluster.row(uid)).phase == "Created"
+    cluster.apply("Execution", "held", {**INLINE, "paused": False})
+
+    async def signalled() -> bool:
+        async with ledger.connection() as connection:
+            cursor = await connection.execute("SELECT topic FROM dbos.notifications")
+            return await cursor.fetchall() == [("START_SIGNAL",)]
+
+    await eventually(signalled, what="START_SIGNAL")
+
+
+async def test_what_the_engine_does_not_obey_yet_is_said(
+    cluster: Cluster, start_operator: StartOperator, start_worker: StartWorker
+) -> None:
+    worker = await start_worker()
+    start_operator()
+    uid = cluster.apply("Execution", "late", INLINE)
+    await worker.claim(execution_id(uid))
+    await cluster.condition("Execution", "late", "Succeeded", reason="Running")
+    cluster.apply("Execution", "late", {**INLINE, "paused": True})
+    paused = await cluster.condition("Execution", "late", "Paused", status="False", reason="NotSupportedYet")
+    assert "spec.paused" in paused["message"]
+    assert cluster.status("Execution", "late")["observedGeneration"] == 2
+
+
+async def test_wrong_inputs_and_wrong_inline_flows_are_refused_with_every_fault(
+    cluster: Cluster, start_operator: StartOperator, start_worker: StartWorker
+) -> None:
+    await start_worker()
+    start_operator()
+    inputs = [{"name": "city", "type": "string", "required": True}, {"name": "days", "type": "number"}]
+    cluster.apply("Flow", "weather", {**FLOW, "inputs": inputs})
+    cluster.apply("Execution", "wrong", {"flowRef": {"name": "weather"}, "inputs": {"days": "3", "town": "Ulm"}})
+    refused = await cluster.condition("Execution", "wrong", "Succeeded", status="False", reason="InvalidInputs")
+    for path in ("spec.inputs.city", "spec.inputs.days", "spec.inputs.town"):
+        assert path in refused["message"]
+    assert await cluster.events_of("wrong", count=1) == [("Warning", "InvalidInputs")]
+    cluster.apply(
+        "Execution",
+        "graph",
+        {
+            "flow": {
+                "nodes": [*FLOW["nodes"], {"id": "b", "type": "Text"}],
+                "edges": [{"from": "a.x", "to": "b.value"}, {"from": "a.value", "to": "b.y"}],
+            }
+        },
+    )
+    refused = await cluster.condition("Execution", "graph", "Succeeded", status="False", reason="InvalidFlow")
+    for path in ("spec.flow.edges[0].from", "spec.flow.edges[1].to"):
+        assert path in refused["message"]
+    await cluster.condition("Execution", "graph", "Stalled", status="True")
+
+
+async def test_a_lost_worker_is_shown_and_its_work_handed_back(
+    cluster: Cluster, start_operator: StartOperator, start_worker: StartWorker
+) -> None:
+    worker = await start_worker(seconds=2)
+    start_operator()
+    uid = cluster.apply("Execution", "orphan", INLINE)
+    await worker.claim(execution_id(uid))
+    row = await cluster.row(uid, phase="Pending", within=10)
+    assert (row.lost_worker, row.recoveries) == (worker.executor_id, 1)
+    lost = await cluster.condition("Execution", "orphan", "WorkerLost", status="True")
+    assert worker.executor_id in lost["message"]
+    assert ("Warning", "WorkerLost") in await cluster.events_of("orphan", count=1)
+    other = await start_worker()
+    await other.run(execution_id(uid))
+    await cluster.condition("Execution", "orphan", "Succeeded", status="True")
+    await cluster.condition("Execution", "orphan", "WorkerLost", status="False")
+
+
+async def test_an_execution_that_kills_its_workers_fails(
+    cluster: Cluster, start_operator: StartOperator, start_worker: StartWorker, ledger: Ledger
+) -> None:
+    worker = await start_worker()
+    start_operator()
+    uid = cluster.apply("Execution", "poison", INLINE)
+    for _ in range(recovery.MAX_RECOVERIES):
+        await worker.claim(execution_id(uid))
+        async with ledger.transaction() as connection:
+            await recovery.hand_back(connection, application_name=APP, executors=[worker.executor_id])
+    await cluster.condition("Execution", "poison", "Succeeded", status="False", reason="TooManyRecoveries")
+
+
+async def test_finished_executions_expire(
+    cluster: Cluster, start_operator: StartOperator, start_worker: StartWorker, ledger: Ledger
+) -> None:
+    worker = await start_worker()
+    first = start_operator()
+    brief = cluster.apply("Execution", "brief", {**INLINE, "ttlSecondsAfterFinished": 1})
+    later = cluster.apply("Execution", "later", {**INLINE, "ttlSecondsAfterFinished": 4})
+    kept = cluster.apply("Execution", "kept", INLINE)
+    for uid in (brief, later, kept):
+        await worker.run(execution_id(uid))
+    for name in ("later", "kept"):
+        await cluster.condition("Execution", name, "Succeeded", status="True")
+    # The time is derived from the object, so it outlives the operator that saw the end.
+    first.terminate()
+    start_operator()
+
+    async def left() -> bool:
+        return cluster.kubectl("get", "cgx", "-o", "name").stdout.split() == ["execution.chaingraph.dev/kept"]
+
+    await eventually(left, within=15, what="only 'kept' is left")
+    assert (await cluster.row(brief)).phase == "Completed"
+
+
+async def test_large_outputs_stay_in_the_ledger(
+    cluster: Cluster, start_operator: StartOperator, start_worker: StartWorker
+) -> None:
+    worker = await start_worker()
+    start_operator()
+    uid = cluster.apply("Execution", "large", INLINE)
+    await worker.run(execution_id(uid), outputs={"text": "x" * 20_000})
+    done = await cluster.condition("Execution", "large", "Succeeded", status="True")
+    assert "too large to be shown here" in done["message"]
+    assert execution_id(uid) in done["message"]
+    assert "outputs" not in cluster.status("Execution", "large")

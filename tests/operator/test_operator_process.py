@@ -1,0 +1,112 @@
+"""The process: its start, its end, its environment, and PostgreSQL away."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+
+import pytest
+from operator_support import Cluster, StartOperator, StartWorker, eventually
+from psycopg import sql
+from psycopg.conninfo import conninfo_to_dict
+
+from fixtures.database import PostgresServer
+
+pytestmark = pytest.mark.integration
+
+INLINE = {"flow": {"nodes": [{"id": "a", "type": "Text"}]}}
+
+
+async def test_sigterm_ends_it_quickly_and_with_zero(cluster: Cluster, start_operator: StartOperator) -> None:
+    operator = start_operator()
+    assert operator.get("/healthz").status_code == 200
+    began = time.monotonic()
+    assert operator.terminate() == 0
+    assert time.monotonic() - began < 3
+
+
+async def test_what_is_not_shown_yet_is_shown_before_the_end(
+    cluster: Cluster, start_operator: StartOperator, start_worker: StartWorker
+) -> None:
+    await start_worker()
+    operator = start_operator()
+    uid = cluster.apply("Execution", "waits", INLINE)
+    await cluster.row(uid)
+    assert operator.terminate() == 0
+    await cluster.condition("Execution", "waits", "Succeeded", reason="Queued", within=2)
+
+
+async def test_figures_are_served(cluster: Cluster, start_operator: StartOperator, start_worker: StartWorker) -> None:
+    await start_worker()
+    operator = start_operator()
+    cluster.apply("Execution", "counted", INLINE)
+    await cluster.condition("Execution", "counted", "Succeeded", reason="Queued")
+    figures = operator.get("/metrics").text.splitlines()
+    assert 'chaingraph_operator_api_writes_total{result="success",what="executions/status"} 1.0' in figures
+    assert 'chaingraph_operator_executions{phase="Pending"} 1.0' in figures
+    assert "chaingraph_operator_ledger_up{" in "".join(figures)
+
+
+async def test_postgresql_away_is_waited_for_and_nothing_is_lost(
+    cluster: Cluster,
+    start_operator: StartOperator,
+    start_worker: StartWorker,
+    postgres_server: PostgresServer,
+    database_url: str,
+) -> None:
+    await start_worker()
+    operator = start_operator()
+    database = sql.Identifier(str(conninfo_to_dict(database_url)["dbname"]))
+    postgres_server.execute(sql.SQL("ALTER DATABASE {} ALLOW_CONNECTIONS false").format(database))
+    postgres_server.execute(
+        sql.SQL("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = {}").format(
+            sql.Literal(conninfo_to_dict(database_url)["dbname"])
+        )
+    )
+    cluster.apply("Execution", "patient", INLINE)
+
+    async def unready() -> bool:
+        return "PostgreSQL does not answer" in operator.get("/readyz").text
+
+    await eventually(unready, within=30, what="unready")
+    late = start_operator(ready=False)
+    assert "PostgreSQL" in late.get("/readyz").text
+    assert late.terminate() == 0
+    postgres_server.execute(sql.SQL("ALTER DATABASE {} ALLOW_CONNECTIONS true").format(database))
+    operator.wait_ready()
+    await cluster.condition("Execution", "patient", "Succeeded", reason="Queued", within=30)
+    assert operator.process.poll() is None
+
+
+async def test_a_database_that_is_not_migrated_ends_it(start_operator: StartOperator, empty_database_url: str) -> None:
+    operator = start_operator(ready=False, DATABASE_URL_EXECUTIONS=empty_database_url)
+    assert operator.process.wait(60) == 1
+    assert "run `chaingraph-worker migrate`" in operator.log
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "hint"),
+    [
+        ("DATABASE_URL_EXECUTIONS", "mysql://host", "postgresql://user:password@host:5432/database"),
+        ("CHAINGRAPH_NAMESPACES", "team-a, Team_B", "'Team_B' is no name of a namespace"),
+        ("CHAINGRAPH_RECONCILE_WORKERS", "0", "from 1 to 64"),
+        ("CHAINGRAPH_SWEEP_SECONDS", "soon", "1 or more"),
+        ("LOG_LEVEL", "loud", "debug, info, warning or error"),
+    ],
+)
+def test_a_wrong_setting_is_named_with_what_would_be_right(variable: str, value: str, hint: str) -> None:
+    environment = {"DATABASE_URL_EXECUTIONS": "postgresql://host/database", variable: value}
+    done = subprocess.run(
+        [sys.executable, "-m", "chaingraph_operator.main"],
+        env=os.environ | {"PYTHONSAFEPATH": "1"} | environment,
+        capture_output=True,
+        text=True,
+        timeout=90,
+        check=False,
+    )
+    assert done.returncode == 2
+    assert done.stderr.startswith(variable)
+    assert value in done.stderr
+    assert hint in done.stderr

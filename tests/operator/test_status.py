@@ -1,0 +1,177 @@
+"""The status: kstatus' rules hold in every state, times stay while nothing changes, and it stays small."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import timedelta
+from typing import Any
+
+import orjson
+import pytest
+from execution_cases import ID, META, NOW, TERMINAL, UNSEEN, metas, row_of, rows, spec_of, specs, statuses
+from hypothesis import given
+from hypothesis import strategies as st
+
+from chaingraph_crds.execution import ExecutionSpec
+from chaingraph_crds.execution_status import ExecutionStatus
+from chaingraph_operator import announcements
+from chaingraph_operator.plan import Meta, Refuse, StopUnmade, Wait
+from chaingraph_operator.status import MAX_OUTPUT_BYTES, Verdict, execution_status
+from chaingraph_store.executions import ExecutionRow
+
+verdicts: st.SearchStrategy[Verdict | None] = st.sampled_from(
+    [None, Wait("FlowNotFound", "none"), Wait("FlowInvalid", "wrong", stalled=True), Refuse("TooLarge", "too large")]
+)
+
+
+def by_type(status: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    return {each["type"]: each for each in status.get("conditions", [])}
+
+
+@given(spec=specs, meta=metas, row=rows, verdict=verdicts, previous=statuses, served=st.none() | st.booleans())
+def test_the_rules_of_kstatus_hold(
+    spec: ExecutionSpec,
+    meta: Meta,
+    row: ExecutionRow | None,
+    verdict: Verdict | None,
+    previous: ExecutionStatus,
+    served: bool | None,
+) -> None:
+    status = execution_status(meta, spec, row, verdict, previous, now=NOW, queue_served=served)
+    assert status["observedGeneration"] == meta.generation
+    if row is None and verdict is None:
+        return
+    found = by_type(status)
+    assert len(found) == len(status["conditions"])
+    assert {"Succeeded", "Ready", "Paused", "WorkerLost"} <= set(found)
+    assert ("Reconciling" in found) != ("Stalled" in found) or status["phase"] == "Completed"
+    for each in found.values():
+        assert each["reason"]
+        assert each["observedGeneration"] == meta.generation
+        if each["type"] in ("Reconciling", "Stalled"):
+            assert each["status"] == "True"
+    ended = status["phase"] in TERMINAL
+    assert (found["Succeeded"]["status"] == "Unknown") != ended
+    assert (found["Ready"]["status"] == "True") == (status["phase"] == "Completed")
+    assert ("completionTime" in status) == ended
+
+
+@given(spec=specs, row=rows, verdict=verdicts)
+def test_what_is_shown_again_later_is_the_same(
+    spec: ExecutionSpec, row: ExecutionRow | None, verdict: Verdict | None
+) -> None:
+    first = execution_status(META, spec, row, verdict, UNSEEN, now=NOW)
+    later = NOW + timedelta(minutes=5)
+    assert execution_status(META, spec, row, verdict, ExecutionStatus.of(first), now=later) == first
+
+
+def test_a_transition_has_its_time_and_a_new_reason_alone_has_none() -> None:
+    later = NOW + timedelta(seconds=3)
+    queued = execution_status(META, spec_of(), row_of("Pending"), None, UNSEEN, now=NOW)
+    running = execution_status(META, spec_of(), row_of("Running"), None, ExecutionStatus.of(queued), now=later)
+    done = execution_status(META, spec_of(), row_of("Completed"), None, ExecutionStatus.of(running), now=later)
+    times = [by_type(status)["Succeeded"]["lastTransitionTime"] for status in (queued, running, done)]
+    assert times == ["2026-05-04T12:00:00Z", "2026-05-04T12:00:00Z", "2026-05-04T12:00:03Z"]
+
+
+def test_a_completed_execution_shows_what_it_made() -> None:
+    row = row_of("Completed", nodes_completed=2, nodes_skipped=1, finished_at=NOW + timedelta(seconds=1.5))
+    status = execution_status(META, spec_of(), row, None, UNSEEN, now=NOW)
+    assert status["phase"] == "Completed"
+    assert status["executionID"] == ID
+    assert status["outputs"] == {"x": 1}
+    assert status["nodes"] == {"total": 3, "completed": 2, "failed": 0, "skipped": 1, "running": 0}
+    assert by_type(status)["Succeeded"]["message"] == "2 nodes completed, 1 skipped in 1.50 s"
+    assert "error" not in status
+
+
+@pytest.mark.parametrize("length", [100, MAX_OUTPUT_BYTES, 10 * MAX_OUTPUT_BYTES])
+def test_outputs_are_shown_while_they_are_small(length: int) -> None:
+    row = row_of("Completed", outputs={"text": "x" * length})
+    status = execution_status(META, spec_of(), row, None, UNSEEN, now=NOW)
+    assert ("outputs" in status) == (length < MAX_OUTPUT_BYTES)
+    assert ("too large" in by_type(status)["Succeeded"]["message"]) == (length >= MAX_OUTPUT_BYTES)
+
+
+def test_the_status_of_a_huge_graph_with_a_huge_fault_is_small() -> None:
+    row = row_of(
+        "Failed", error_message="é" * 100_000, current_nodes=[f"node-{i}" for i in range(500)], worker="w" * 1000
+    )
+    status = execution_status(META, spec_of(), row, None, UNSEEN, now=NOW)
+    assert len(orjson.dumps(status)) < 80_000
+    ExecutionStatus.model_validate(status)
+
+
+def test_waiting_for_a_worker_says_which_queue() -> None:
+    queued = execution_status(META, spec_of(), row_of("Pending"), None, UNSEEN, now=NOW, queue_served=True)
+    assert by_type(queued)["Succeeded"]["reason"] == "Queued"
+    none = execution_status(META, spec_of(), row_of("Pending", queue="gpu"), None, UNSEEN, now=NOW, queue_served=False)
+    assert by_type(none)["Succeeded"]["reason"] == "NoWorker"
+    assert "'gpu'" in by_type(none)["Succeeded"]["message"]
+
+
+@pytest.mark.parametrize(
+    ("fields", "words"),
+    [
+        ({"paused": True}, "spec.paused"),
+        ({"step": "1"}, "spec.step"),
+        ({"options": {"breakpoints": ["a"]}}, "spec.options.breakpoints"),
+    ],
+)
+def test_what_is_not_obeyed_is_said(fields: dict[str, Any], words: str) -> None:
+    status = execution_status(META, spec_of(**fields), row_of("Running"), None, UNSEEN, now=NOW)
+    paused = by_type(status)["Paused"]
+    assert (paused["status"], paused["reason"]) == ("False", "NotSupportedYet")
+    assert words in paused["message"]
+
+
+def test_a_retry_that_is_not_carried_out_is_said() -> None:
+    status = execution_status(META, spec_of(retry={"token": "1"}), row_of("Failed"), None, UNSEEN, now=NOW)
+    assert "spec.retry is not carried out" in by_type(status)["Succeeded"]["message"]
+
+
+def test_an_end_without_a_row_stays_and_speaks_of_the_new_generation() -> None:
+    refused = execution_status(META, spec_of(), None, Refuse("TooLarge", "m"), UNSEEN, now=NOW)
+    later = execution_status(
+        replace(META, generation=2), spec_of(), None, None, ExecutionStatus.of(refused), now=NOW + timedelta(1)
+    )
+    assert later["observedGeneration"] == 2
+    assert {each["observedGeneration"] for each in later["conditions"]} == {2}
+    assert later["completionTime"] == refused["completionTime"]
+    assert by_type(later)["Succeeded"]["reason"] == "TooLarge"
+
+
+def reasons(*statuses: dict[str, Any]) -> list[list[tuple[str, str]]]:
+    before: dict[str, Any] = {}
+    found = []
+    for status in statuses:
+        found.append([(each.type, each.reason) for each in announcements.of_execution(before, status)])
+        before = status
+    return found
+
+
+def test_a_short_execution_is_announced_once() -> None:
+    shown = [
+        execution_status(META, spec_of(), row_of(phase), None, UNSEEN, now=NOW) for phase in ("Running", "Completed")
+    ]
+    assert reasons(*shown, shown[1]) == [[], [("Normal", "Completed")], []]
+
+
+def test_what_people_should_know_is_announced_when_it_begins() -> None:
+    def show(row: ExecutionRow | None, verdict: Verdict | None = None) -> dict[str, Any]:
+        return execution_status(META, spec_of(), row, verdict, UNSEEN, now=NOW, queue_served=True)
+
+    missing = show(None, Wait("FlowNotFound", "none"))
+    lost = show(row_of("Pending", lost_worker="w1", recoveries=1))
+    assert reasons(missing, missing, show(row_of("Pending")), show(row_of("Running")), lost, lost) == [
+        [("Warning", "FlowNotFound")],
+        [],
+        [],
+        [],
+        [("Warning", "WorkerLost")],
+        [],
+    ]
+    assert reasons(show(row_of("Failed"))) == [[("Warning", "Failed")]]
+    assert reasons(show(row_of("Stopped"))) == [[("Normal", "Stopped")]]
+    assert reasons(show(None, Refuse("TooLarge", "m"))) == [[("Warning", "TooLarge")]]
+    assert reasons(show(None, StopUnmade("m"))) == [[("Normal", "Stopped")]]

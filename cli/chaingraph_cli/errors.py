@@ -56,3 +56,11 @@ class ClusterUnreachable(CliError):
 
 class DatabaseUnusable(CliError):
     """The database cannot be reached, or its schema could not be migrated."""
+
+
+class ExamplesInvalid(CliError):
+    """The folder of the examples is missing, or one of its files is not what `demo` can apply."""
+
+
+class ResourceRefused(CliError):
+    """The API server refused a Flow or an Execution; the message is the server's."""

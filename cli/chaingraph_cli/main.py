@@ -83,6 +83,26 @@ def status(
     raise typer.Exit(0 if command.run(state, output) else 1)
 
 
+@app.command()
+def demo(
+    keep: Annotated[bool, typer.Option("--keep", help="Leave the cluster running.")] = False,
+    state: Annotated[
+        Path | None,
+        typer.Option(
+            "--state", metavar="DIR", help="State folder; by default .chaingraph with --keep, else a new one."
+        ),
+    ] = None,
+    examples: Annotated[
+        Path | None,
+        typer.Option("--examples", metavar="DIR", help="Folder of the examples; the checkout's by default."),
+    ] = None,
+) -> None:
+    """The examples on a cluster of their own: their executions live, their results. Leaves nothing running."""
+    from chaingraph_cli import demo as command
+
+    raise typer.Exit(command.run(state, examples, keep=keep))
+
+
 def main() -> None:
     """Entry point: a `CliError` is two lines on stderr and an exit code; anything else keeps its traceback."""
     try:

@@ -1,0 +1,154 @@
+"""The examples of a checkout: read from their folder, put into a namespace, their data served. Used by `demo`.
+
+An example that is meant to end otherwise than Completed says so by the annotation `chaingraph.dev/expected-phase`.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any, Final
+
+import yaml
+
+from chaingraph_cli.errors import ExamplesInvalid
+from chaingraph_crds import names
+from chaingraph_crds.execution import ExecutionPhase
+
+EXPECTED_PHASE: Final = f"{names.GROUP}/expected-phase"
+DATA_PORT: Final = 8765
+"""The port at which the examples, as they are written, expect their data."""
+SOURCE_INPUT: Final = "source"
+"""The input by which a flow of the examples is told where the data is."""
+_LOOPBACK: Final = "127.0.0.1"
+DATA_URL: Final = f"http://{_LOOPBACK}:{DATA_PORT}"
+
+
+@dataclass(frozen=True)
+class Example:
+    """One resource of the examples.
+
+    Attributes:
+        file: where it is written.
+        manifest: as it is written there.
+    """
+
+    file: Path
+    manifest: dict[str, Any]
+
+    @property
+    def kind(self) -> str:
+        return str(self.manifest["kind"])
+
+    @property
+    def name(self) -> str:
+        return str(self.manifest["metadata"]["name"])
+
+    @property
+    def expected(self) -> ExecutionPhase | None:
+        """How it has to end; None for what does not run."""
+        if self.kind != names.EXECUTION_KIND:
+            return None
+        return ExecutionPhase(_annotation(self.manifest) or ExecutionPhase.COMPLETED)
+
+    def fetching_from(self, url: str) -> Example:
+        """The same example with its data served elsewhere than written."""
+        spec = self.manifest.get("spec") or {}
+        if self.kind != names.EXECUTION_KIND or (spec.get("inputs") or {}).get(SOURCE_INPUT) != DATA_URL:
+            return self
+        inputs = {**spec["inputs"], SOURCE_INPUT: url}
+        return replace(self, manifest={**self.manifest, "spec": {**spec, "inputs": inputs}})
+
+
+def find(given: Path | None) -> Path:
+    """The folder of the examples: as given, else that of the checkout, wherever the command was started.
+
+    Raises:
+        ExamplesInvalid: there is none.
+    """
+    if given is not None:
+        if not given.is_dir():
+            raise ExamplesInvalid(f"{given} is no folder.", "Name the folder of the examples: --examples DIR")
+        return given
+    for folder in (Path.cwd() / "examples", Path(__file__).parents[2] / "examples"):
+        if any(folder.glob("*.yaml")):
+            return folder
+    raise ExamplesInvalid(
+        "The examples are part of the checkout, not of the installed package, and there are none here.",
+        "Run this in a checkout, or say where they are: --examples DIR",
+    )
+
+
+def load(folder: Path) -> tuple[Example, ...]:
+    """Every resource of a folder's YAML files, in the order of `kubectl apply -f FOLDER`.
+
+    Raises:
+        ExamplesInvalid: a file is no YAML, or holds something else than Flows and Executions.
+    """
+    examples = tuple(each for file in sorted(folder.glob("*.yaml")) for each in _read(file))
+    if not examples:
+        raise ExamplesInvalid(f"{folder} has no YAML files.", "Name the folder of the examples: --examples DIR")
+    return examples
+
+
+def _read(file: Path) -> list[Example]:
+    try:
+        documents = [each for each in yaml.safe_load_all(file.read_text(encoding="utf-8")) if each is not None]
+    except (OSError, yaml.YAMLError) as fault:
+        raise ExamplesInvalid(f"{file} cannot be read: {fault}") from fault
+    for each in documents:
+        problem = _problem(each)
+        if problem:
+            raise ExamplesInvalid(f"{file}: {problem}")
+    return [Example(file, each) for each in documents]
+
+
+def _problem(document: Any) -> str:
+    if not isinstance(document, dict) or document.get("apiVersion") != names.API_VERSION:
+        return f"apiVersion must be {names.API_VERSION}"
+    if document.get("kind") not in (names.FLOW_KIND, names.EXECUTION_KIND):
+        return f"kind must be {names.FLOW_KIND} or {names.EXECUTION_KIND}, is {document.get('kind')!r}"
+    if not (document.get("metadata") or {}).get("name"):
+        return "metadata.name is missing"
+    phase = _annotation(document)
+    ends = [str(each) for each in ExecutionPhase if each.finished]
+    if phase is not None and phase not in ends:
+        return f"the annotation {EXPECTED_PHASE} must be one of {', '.join(ends)}, is {phase!r}"
+    return ""
+
+
+def _annotation(document: dict[str, Any]) -> str | None:
+    annotations: dict[str, str] = document["metadata"].get("annotations") or {}
+    return annotations.get(EXPECTED_PHASE)
+
+
+class _QuietHandler(SimpleHTTPRequestHandler):
+    def log_message(self, format: str, *args: Any) -> None:
+        """Nothing: requests would come between the lines of the display."""
+
+
+@contextmanager
+def served(folder: Path) -> Iterator[str]:
+    """Serve a folder's files on loopback until the block ends; yields the URL.
+
+    The port is the one that the examples name, so that applying them again by hand changes nothing; a free one when
+    that is taken.
+    """
+    handler = partial(_QuietHandler, directory=str(folder))
+    try:
+        server = ThreadingHTTPServer((_LOOPBACK, DATA_PORT), handler)
+    except OSError:
+        server = ThreadingHTTPServer((_LOOPBACK, 0), handler)
+    thread = threading.Thread(target=server.serve_forever, name="examples data", daemon=True)
+    thread.start()
+    try:
+        yield f"http://{_LOOPBACK}:{server.server_port}"
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()

@@ -253,13 +253,17 @@ class Analysis:
 
     def _output_type(self, node: str, port: str, segments: tuple[str | int, ...]) -> AnyPortType | str | None:
         node_type = self.nodes[node][2]
-        if node_type is None or (node in self.cyclic and node not in self.resolved):
+        resolved = self.resolved.get(node)
+        if node_type is None or (resolved is not None and resolved.outputs_unknown):
             return None
-        known: dict[str, AnyPortType] = SYSTEM_TYPES.copy()
-        if node in self.resolved:
-            if self.resolved[node].outputs_unknown:
+        known = dict(SYSTEM_TYPES)
+        if resolved is not None:
+            known |= resolved.outputs
+        else:
+            # Within a cycle nothing can be said about types, but about names there is.
+            known |= {each.key: each.type for each in node_type.outputs}
+            if port in known or any(each.keys_of is not None for each in node_type.outputs):
                 return None
-            known |= self.resolved[node].outputs
         if port not in known:
             hint = suggestion(port, [each for each in known if each not in SYSTEM_TYPES])
             if node_type.input(port) is not None:

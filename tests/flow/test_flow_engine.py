@@ -613,11 +613,12 @@ async def test_a_long_chain_costs_tens_of_microseconds_a_node() -> None:
     nodes = [NodeSpec(id=f"n{i}", type="Math", inputs={"b": 1} if i else {"a": 0, "b": 1}) for i in range(count)]
     edges = [EdgeSpec.model_validate({"from": f"n{i}.result", "to": f"n{i + 1}.a"}) for i in range(count - 1)]
     spec = FlowSpec.model_construct(description="", inputs=[], outputs=[], nodes=nodes, edges=edges)
+    # of the processor's time: the machine that runs this test may be busy with others
     best = 1.0
     for _ in range(3):
         made = engine(spec)
-        begun = time.perf_counter()
+        begun = time.process_time()
         result = await made.run()
-        best = min(best, time.perf_counter() - begun)
+        best = min(best, time.process_time() - begun)
         assert result.outputs == {"n999": {"result": 1000}}
     assert best < 0.2

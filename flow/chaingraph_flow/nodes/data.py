@@ -12,7 +12,6 @@ from .. import types as t
 from ..context import NodeContext
 from ..derive import Given, ListOf
 from ..errors import NodeFailed
-from ..json_values import render
 from ..node import Input, Node, Output
 
 SCHEMA = "The type of the result, as {type: object, properties: {name: string, age: number or null}}."
@@ -117,9 +116,7 @@ def _field(number: int, name: str, text: str | None, type_: t.AnyPortType) -> An
     if text is None or (text == "" and (type_.nullable or not isinstance(type_, t.String))):
         if type_.nullable or isinstance(type_, t.Any):
             return None
-        raise NodeFailed(
-            f"line {number}: {render('', [name])[1:]} is missing; write `or null` after its type if it may be"
-        )
+        raise NodeFailed(f"line {number}: {name} is missing; write `or null` after its type if it may be")
     if isinstance(type_, t.Number):
         value = to_number(text)
         if value is None:

@@ -102,8 +102,13 @@ class HTTP(Node):
             raise NodeFailed(f"{shown}: no answer within {self.timeout:g} seconds") from None
         except httpx.TooManyRedirects:
             raise NodeFailed(f"{shown}: more than {MOST_REDIRECTS} redirects") from None
+        except httpx.LocalProtocolError:
+            # httpx quotes the header in its message, and that may be the one with the secret
+            raise NodeFailed(f"{shown}: a header is not of the form that HTTP allows") from None
+        except httpx.NetworkError as error:
+            raise NodeFailed(f"{shown}: {type(error).__name__}: {error}") from None
         except httpx.HTTPError as error:
-            raise NodeFailed(f"{shown}: {type(error).__name__}: {_plain(error)}") from None
+            raise NodeFailed(f"{shown}: {type(error).__name__}") from None
         self.status_code = status
         self.response_headers = headers
         if self.fail_on_status and not 200 <= status < 300:
@@ -175,8 +180,3 @@ def _parameter(name: str, value: Any) -> str | int | float | bool | None:
 def _without_secrets(url: httpx.URL) -> str:
     port = "" if url.port is None else f":{url.port}"
     return f"{url.scheme}://{url.host}{port}{url.path}"
-
-
-def _plain(error: httpx.HTTPError) -> str:
-    text = str(error)
-    return text if "://" not in text else "the request failed"

@@ -1,0 +1,117 @@
+"""The engine on random graphs: it agrees with a plain reading of the rules, and a journal's nodes never run again."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+
+from flow_graphs import REGISTRY, Observed, expected, graphs, observe, sources_of, unhandled
+from flow_runs import MemoryRecorder, Run, engine
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from chaingraph_crds.flow import FlowSpec
+from chaingraph_flow import EngineOptions, FlowOutcome, NodeRecord
+
+THOROUGH = settings(max_examples=300, deadline=None)
+
+
+def run(spec: FlowSpec, limit: int = 50, journal: Sequence[NodeRecord] = ()) -> tuple[Run, Observed]:
+    recorder = MemoryRecorder()
+    seen = observe(recorder)
+
+    async def to_the_end() -> Run:
+        options = EngineOptions(max_concurrency=limit)
+        made = engine(spec, registry=REGISTRY, recorder=recorder, journal=journal, options=options)
+        result = await made.run()
+        assert asyncio.all_tasks() == {asyncio.current_task()}
+        return Run(result, recorder)
+
+    return asyncio.run(to_the_end()), seen
+
+
+@THOROUGH
+@given(graphs(), st.integers(1, 4))
+def test_every_node_ends_as_the_rules_say(spec: FlowSpec, limit: int) -> None:
+    done, seen = run(spec, limit)
+    found = expected(spec)
+    ids = [each.node_id for each in done.recorder.records]
+    assert len(ids) == len(set(ids)), "a node ended twice"
+    for record in done.recorder.records:
+        assert record.outcome == found[record.node_id].outcome, record
+        if record.outcome == "completed":
+            assert record.outputs["value"] == found[record.node_id].value
+    bad = unhandled(spec, found)
+    if bad:
+        assert done.result.outcome is FlowOutcome.FAILED
+        assert done.result.error is not None
+        assert done.result.error.node in bad
+    else:
+        assert done.result.outcome is FlowOutcome.COMPLETED
+        assert set(ids) == {node.id for node in spec.nodes}, "a node never ended"
+        progress = done.result.progress
+        assert progress.total == len(ids) == progress.completed + progress.failed + progress.skipped
+        order = [node.id for node in spec.nodes]
+        emitted = [each.payload for each in done.result.emissions]
+        assert emitted == [id_ for id_ in order if found[id_].outcome == "completed"]
+    assert len(seen.started) == len(set(seen.started)), "a node ran twice"
+    assert seen.most <= limit
+
+
+@THOROUGH
+@given(graphs(), st.integers(1, 4))
+def test_nothing_starts_before_its_sources_have_ended_nor_effects_before_they_are_durable(
+    spec: FlowSpec, limit: int
+) -> None:
+    _, seen = run(spec, limit)
+    sources = sources_of(spec)
+    types = {node.id: node.type for node in spec.nodes}
+    for id_ in seen.started:
+        assert sources[id_] <= seen.ended_at_start[id_]
+        if types[id_] == "Effect":
+            assert sources[id_] <= seen.durable_at_start[id_]
+
+
+@THOROUGH
+@given(graphs(), st.integers(1, 4), st.data())
+def test_any_prefix_of_the_journal_leads_to_the_same_end(spec: FlowSpec, limit: int, data: st.DataObject) -> None:
+    first, _ = run(spec, limit)
+    journal = first.recorder.records[: data.draw(st.integers(0, len(first.recorder.records)))]
+    second, seen = run(spec, data.draw(st.integers(1, 4)), journal)
+    kept = {each.node_id for each in journal}
+    assert not kept & set(seen.started), "a node of the journal ran again"
+    assert not kept & {each.node_id for each in second.recorder.records}
+    assert second.result.outcome is first.result.outcome
+    if first.result.outcome is FlowOutcome.COMPLETED:
+        assert second.result.outputs == first.result.outputs
+        assert second.result.emissions == first.result.emissions
+        assert second.result.progress == first.result.progress
+    else:
+        assert second.result.error is not None
+        assert second.result.error.node in unhandled(spec, expected(spec))
+
+
+@settings(max_examples=150, deadline=None)
+@given(graphs(), st.integers(0, 8))
+def test_a_stop_at_any_moment_leaves_no_task_and_a_journal_to_go_on_with(spec: FlowSpec, turns: int) -> None:
+    recorder = MemoryRecorder()
+    observe(recorder)
+
+    async def stopped() -> FlowOutcome:
+        made = engine(spec, registry=REGISTRY, recorder=recorder)
+        task = asyncio.create_task(made.run())
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        made.stop("enough")
+        result = await task
+        assert asyncio.all_tasks() == {asyncio.current_task()}
+        return result.outcome
+
+    outcome = asyncio.run(stopped())
+    found = expected(spec)
+    assert all(found[each.node_id].outcome == each.outcome for each in recorder.records)
+    whole, _ = run(spec)
+    assert outcome in (FlowOutcome.STOPPED, whole.result.outcome)
+    rest, seen = run(spec, journal=recorder.records)
+    assert not {each.node_id for each in recorder.records} & set(seen.started)
+    assert rest.result.outcome is whole.result.outcome

@@ -1,0 +1,61 @@
+"""Binding a flow's inputs, and the revision of its content."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from flow_runs import flow
+
+from chaingraph_flow import bind_inputs, revision
+
+DECLARED = flow("""
+    inputs:
+    - {name: city, type: string, required: true}
+    - {name: least, type: number, default: 5}
+    - {name: tags, type: array, default: [a]}
+    - {name: note, type: any}
+    nodes: [{id: a, type: Text}]
+""").inputs
+
+
+def test_defaults_fill_in_and_what_is_not_given_is_null() -> None:
+    bound, faults = bind_inputs(DECLARED, {"city": "Bern"})
+    assert (bound, faults) == ({"city": "Bern", "least": 5, "tags": ["a"], "note": None}, [])
+    bound["tags"].append("changed")
+    assert bind_inputs(DECLARED, {"city": "Bern"})[0]["tags"] == ["a"]
+
+
+@pytest.mark.parametrize(
+    ("given", "faults"),
+    [
+        ({}, [("MissingInput", "spec.inputs.city")]),
+        ({"city": None}, [("MissingInput", "spec.inputs.city")]),
+        ({"city": 1}, [("InvalidValue", "spec.inputs.city")]),
+        ({"city": "a", "least": float("nan")}, [("InvalidValue", "spec.inputs.least")]),
+        (
+            {"citi": "Bern", "tags": {}, "least": "x"},
+            [
+                ("UnknownInput", "spec.inputs.citi"), ("MissingInput", "spec.inputs.city"),
+                ("InvalidValue", "spec.inputs.least"), ("InvalidValue", "spec.inputs.tags"),
+            ],
+        ),
+    ],
+)  # fmt: skip
+def test_every_fault_of_the_given_inputs_is_named(given: dict[str, Any], faults: list[tuple[str, str]]) -> None:
+    _, found = bind_inputs(DECLARED, given)
+    assert [(str(each.code), each.path) for each in found] == faults
+
+
+def test_an_unknown_input_is_told_its_likely_name() -> None:
+    _, (fault, _) = bind_inputs(DECLARED, {"citi": "Bern"})
+    assert "did you mean 'city'?" in fault.message
+
+
+def test_a_revision_depends_on_the_content_alone() -> None:
+    one = flow("nodes: [{id: a, type: Text, inputs: {value: x, other: 1}}]")
+    same = flow('{"edges": [], "nodes": [{"inputs": {"other": 1, "value": "x"}, "type": "Text", "id": "a"}]}')
+    other = flow("nodes: [{id: a, type: Text, inputs: {value: y, other: 1}}]")
+    assert revision(one) == revision(same) != revision(other)
+    assert len(revision(one)) == 16
+    int(revision(one), 16)

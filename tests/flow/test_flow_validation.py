@@ -1,0 +1,450 @@
+"""Validation: every fault at once, each with its path; right flows have none."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from flow_runs import BUILT_IN, flow
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from chaingraph_crds.flow import FlowSpec
+from chaingraph_flow import (
+    FaultCode,
+    Graph,
+    Input,
+    InvalidFlow,
+    Node,
+    NodeContext,
+    Number,
+    Object,
+    Output,
+    Registry,
+    validate,
+)
+from chaingraph_flow.endpoint import Endpoint, parse_endpoint
+
+CATALOGUE = BUILT_IN.catalogue
+
+
+def faults_of(text: str) -> list[tuple[str, str]]:
+    return [(str(each.code), each.path) for each in validate(flow(text), CATALOGUE)]
+
+
+def messages_of(text: str) -> list[str]:
+    return [each.message for each in validate(flow(text), CATALOGUE)]
+
+
+def test_a_flow_that_is_wrong_in_many_ways_has_all_of_them_named_in_order() -> None:
+    assert faults_of("""
+        inputs: [{name: n, type: number, default: x}, {name: n}]
+        nodes:
+        - {id: a, type: Numbr}
+        - {id: m, type: Math, inputs: {b: x, operaton: divide}}
+        - {id: m, type: Text}
+        - {id: inputs, type: Text}
+        - {id: t, type: Text}
+        - {id: x, type: Not}
+        - {id: y, type: Not}
+        - {id: s, type: Switch, inputs: {cases: {default: 1, "a b": 2, fine: 3}}}
+        edges:
+        - {from: t.value, to: m.a}
+        - {from: t.valu, to: s.__execute}
+        - {from: t.value, to: mm.a}
+        - {from: x.result, to: y.value}
+        - {from: y.result, to: x.value}
+        - {from: inputs.k, to: t.value}
+        - {from: x.result, to: t.value}
+        - {from: "x.result[", to: y.__execute}
+        - {from: t.value, to: inputs.n}
+        - {from: t.value, to: s.cases}
+        outputs: [{name: o, from: t.q}, {name: o, from: t.value}, {name: p, from: inputs.n}, {name: q, from: z.v}]
+    """) == [
+        ("InvalidValue", "spec.inputs[0].default"),
+        ("DuplicateInput", "spec.inputs[1].name"),
+        ("UnknownNodeType", "spec.nodes[0].type"),
+        ("UnknownPort", "spec.nodes[1].inputs.operaton"),
+        ("InvalidValue", "spec.nodes[1].inputs.b"),
+        ("DuplicateNodeId", "spec.nodes[2].id"),
+        ("ReservedId", "spec.nodes[3].id"),
+        ("InvalidValue", "spec.nodes[7].inputs.cases.default"),
+        ("InvalidValue", 'spec.nodes[7].inputs.cases["a b"]'),
+        ("TypeMismatch", "spec.edges[0].to"),
+        ("UnknownPort", "spec.edges[1].from"),
+        ("UnknownNode", "spec.edges[2].to"),
+        ("Cycle", "spec.edges[4]"),
+        ("UnknownInput", "spec.edges[5].from"),
+        ("PortTaken", "spec.edges[6].to"),
+        ("MalformedEdge", "spec.edges[7].from"),
+        ("UnknownNode", "spec.edges[8].to"),
+        ("StaticPort", "spec.edges[9].to"),
+        ("UnknownPort", "spec.outputs[0].from"),
+        ("DuplicateOutput", "spec.outputs[1].name"),
+        ("UnknownNode", "spec.outputs[2].from"),
+        ("UnknownNode", "spec.outputs[3].from"),
+    ]  # fmt: skip
+
+
+def test_names_that_are_nearly_right_are_suggested() -> None:
+    messages = messages_of("""
+        nodes:
+        - {id: fetch, type: HTPP, inputs: {baseUri: "http://x"}}
+        - {id: get, type: HTTP, inputs: {baseUrl: "http://x"}}
+        - {id: t, type: Text}
+        edges: [{from: get.responce, to: t.value}, {from: gett.response, to: t.__execute}]
+    """)
+    for hint in ("'HTTP'", "'baseUri'", "'response'", "'get'"):
+        assert any(f"did you mean {hint}?" in each for each in messages), hint
+
+
+def test_a_misspelt_type_is_one_fault_and_not_one_for_each_edge() -> None:
+    assert faults_of("""
+        nodes: [{id: a, type: Txt}, {id: b, type: Text}, {id: c, type: Math, inputs: {b: 1}}]
+        edges: [{from: a.value, to: b.value}, {from: a.other, to: c.a}]
+        outputs: [{name: o, from: a.what}]
+    """) == [("UnknownNodeType", "spec.nodes[0].type")]
+
+
+@pytest.mark.parametrize(
+    ("edge", "codes"),
+    [
+        ("{from: rows.value, to: pluck.items}", []),
+        ('{from: "rows.value[0].name", to: text.value}', []),
+        ('{from: "rows.value[0].nam", to: text.value}', ["UnknownPort"]),
+        ('{from: "rows.value[0].n", to: text.value}', ["TypeMismatch"]),
+        ("{from: rows.value.name, to: text.value}", ["UnknownPort"]),
+        ("{from: text.value, to: tpl.values.city}", []),
+        ("{from: text.value, to: tpl.values.deep.city}", []),
+        ("{from: text.value, to: tpl.template.city}", ["UnknownPort"]),
+        ("{from: open.value, to: text.value}", ["TypeMismatch"]),
+        ("{from: open.value, to: tpl.values.any}", []),
+        ("{from: text.__error, to: tpl.__execute}", []),
+        ("{from: text.__errorMessage, to: tpl.__execute}", ["TypeMismatch"]),
+        ("{from: text.value, to: tpl.__success}", ["UnknownPort"]),
+        ("{from: tpl.template, to: text.value}", ["UnknownPort"]),
+    ],
+)
+def test_one_edge(edge: str, codes: list[str]) -> None:
+    required = "" if "pluck.items" in edge else ", items: [{name: b}]"
+    found = faults_of(f"""
+        nodes:
+        - {{id: rows, type: Array, inputs: {{value: [{{name: Bern, n: 1}}]}}}}
+        - {{id: open, type: JSONRead, inputs: {{text: "1"}}}}
+        - {{id: pluck, type: Pluck, inputs: {{field: name{required}}}}}
+        - {{id: text, type: Text}}
+        - {{id: tpl, type: Template, inputs: {{template: x}}}}
+        edges: [{edge}]
+    """)
+    assert sorted(code for code, _ in found) == sorted(codes), found
+
+
+def test_types_go_through_transforms() -> None:
+    base = """
+        nodes:
+        - id: read
+          type: CSVRead
+          inputs: {text: "a", schema: {type: object, properties: {name: string, country: string, n: number or null}}}
+        - {id: filter, type: Filter, inputs: {field: n, operator: ">", value: 1}}
+        - {id: sort, type: Sort, inputs: {field: n}}
+        - {id: groups, type: GroupBy, inputs: {by: country}}
+        - {id: sums, type: Summarize, inputs: {by: country, field: n, operation: sum}}
+        - {id: names, type: Pluck, inputs: {field: name}}
+        - {id: first, type: First}
+        - {id: text, type: Text}
+        - {id: number, type: Number}
+        edges:
+        - {from: read.rows, to: filter.items}
+        - {from: filter.result, to: sort.items}
+        - {from: sort.result, to: groups.items}
+        - {from: sort.result, to: sums.items}
+        - {from: sort.result, to: names.items}
+        - {from: sort.result, to: first.items}
+    """
+    good = (
+        base
+        + """
+        - {from: "groups.groups[0].items[2].name", to: text.value}
+        - {from: "sums.rows[0].value", to: number.value}
+    """
+    )
+    assert faults_of(good) == []
+    resolved = Graph.build(flow(good), CATALOGUE).nodes
+    assert resolved["names"].outputs["result"].to_json() == {"type": "array", "items": {"type": "string"}}
+    assert resolved["first"].outputs["result"].to_json()["properties"]["name"] == {"type": "string"}
+    bad = base + '\n        - {from: "names.result[0]", to: number.value}'
+    assert faults_of(bad) == [("TypeMismatch", "spec.edges[6].to")]
+
+
+def test_an_object_that_edges_put_together_must_be_whole() -> None:
+    class Place(Node):
+        """Needs a whole place."""
+
+        place = Input(Object(properties={"x": Number(), "y": Number()}), required=True)
+        result = Output(Number())
+
+        async def run(self, context: NodeContext) -> None:
+            self.result = self.place["x"] + self.place["y"]
+
+    catalogue = BUILT_IN.merge(Registry([Place])).catalogue
+    text = """
+        nodes: [{id: n, type: Number}, {id: p, type: Place}]
+        edges: [{from: n.value, to: p.place.x}%s]
+    """
+    whole = flow(text % ", {from: n.value, to: p.place.y}")
+    assert validate(whole, catalogue) == []
+    (fault,) = validate(flow(text % ""), catalogue)
+    assert (fault.code, fault.path) == (FaultCode.MISSING_INPUT, "spec.nodes[1].inputs.place")
+    assert "'y'" in fault.message
+    (fault,) = validate(flow(text % ", {from: n.value, to: p.place.z}"), catalogue)[:1]
+    assert fault.code is FaultCode.MISSING_INPUT or fault.code is FaultCode.UNKNOWN_PORT
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "taken"),
+    [
+        ("tpl.values", "tpl.values", True),
+        ("tpl.values", "tpl.values.a", True),
+        ("tpl.values.a", "tpl.values.a.b", True),
+        ("tpl.values.a", "tpl.values.b", False),
+        ("tpl.values.a[0]", "tpl.values.a[1]", False),
+        ("tpl.values.a[0]", "tpl.values.a[0]", True),
+    ],
+)
+def test_two_edges_into_one_place(first: str, second: str, taken: bool) -> None:
+    found = faults_of(f"""
+        nodes: [{{id: o, type: Object}}, {{id: tpl, type: Template, inputs: {{template: x}}}}]
+        edges: [{{from: o.value, to: "{first}"}}, {{from: o.value, to: "{second}"}}]
+    """)
+    assert found == ([("PortTaken", "spec.edges[1].to")] if taken else [])
+
+
+def test_a_value_and_an_edge_for_one_port() -> None:
+    text = "nodes: [{{id: a, type: Text}}, {{id: b, type: {0}}}]\nedges: [{{from: a.value, to: b.{1}}}]"
+    assert faults_of(text.format("Text, inputs: {value: x}", "value")) == [("PortTaken", "spec.edges[0].to")]
+    assert faults_of(text.format("Join, inputs: {a: x}", "a")) == []
+
+
+def test_a_misspelt_port_within_a_cycle_is_named_too() -> None:
+    assert faults_of("""
+        nodes: [{id: a, type: Not}, {id: b, type: Not}]
+        edges: [{from: a.resul, to: b.value}, {from: b.resul, to: a.value}]
+    """) == [
+        ("UnknownPort", "spec.edges[0].from"), ("Cycle", "spec.edges[1]"), ("UnknownPort", "spec.edges[1].from"),
+    ]  # fmt: skip
+
+
+def test_every_cycle_is_named_with_its_way() -> None:
+    messages = messages_of("""
+        nodes: [{id: a, type: Not}, {id: b, type: Not}, {id: c, type: And}, {id: d, type: Not}]
+        edges:
+        - {from: a.result, to: b.value}
+        - {from: b.result, to: c.a}
+        - {from: c.result, to: a.value}
+        - {from: d.result, to: d.value}
+        - {from: a.result, to: c.b}
+    """)
+    assert [each.split(":")[0] for each in messages] == [
+        "closes the cycle a → b → c → a", "closes the cycle d → d",
+    ]  # fmt: skip
+
+
+def test_building_a_wrong_flow_raises_all_its_faults() -> None:
+    with pytest.raises(InvalidFlow) as raised:
+        Graph.build(flow("nodes: [{id: a, type: Nope}, {id: b, type: Math}]"), CATALOGUE)
+    assert len(raised.value.faults) == 3
+    assert "spec.nodes[1].inputs.a" in str(raised.value)
+
+
+def test_a_schema_that_does_not_describe_the_output() -> None:
+    found = validate(flow("nodes: [{id: a, type: Array, inputs: {value: [], schema: string}}]"), CATALOGUE)
+    assert [(each.code, each.path) for each in found] == [(FaultCode.INVALID_VALUE, "spec.nodes[0].inputs.schema")]
+    found = validate(
+        flow("nodes: [{id: a, type: JSONRead, inputs: {text: x, schema: {type: array, items: nope}}}]"), CATALOGUE
+    )
+    assert [each.path for each in found] == ["spec.nodes[0].inputs.schema.items"]
+
+
+@pytest.mark.parametrize(
+    ("text", "end"),
+    [
+        ("a.b", Endpoint("a", "b")),
+        ("a.__error", Endpoint("a", "__error")),
+        ("fetch.response.items[0].name", Endpoint("fetch", "response", ("items", 0, "name"))),
+        ('a.b["x.y"][3]', Endpoint("a", "b", ("x.y", 3))),
+        ("a-b.c-d.größe", Endpoint("a-b", "c-d", ("größe",))),
+        ("a", None),
+        ("a.", None),
+        ("a.b.", None),
+        ("a.b[", None),
+        ("a.b[x]", None),
+        ("a.b[-1]", None),
+        ("a.b[99999]", None),
+        ("a.b c", None),
+    ],
+)
+def test_ends_of_edges(text: str, end: Endpoint | None) -> None:
+    assert parse_endpoint(text) == end
+
+
+# -- random flows ------------------------------------------------------------------------------------------------
+
+ROWS = {"type": "array", "items": {"type": "object", "properties": {"k": "string"}}}
+PRODUCTS: dict[str, tuple[str, str, dict[str, str], dict[str, Any]]] = {
+    # type of node: (output, its type, inputs by type, static inputs)
+    "Text": ("value", "string", {"value": "string"}, {}),
+    "Number": ("value", "number", {"value": "number"}, {}),
+    "Math": ("result", "number", {"a": "number", "b": "number"}, {}),
+    "Not": ("result", "boolean", {"value": "boolean"}, {}),
+    "And": ("result", "boolean", {"a": "boolean", "b": "boolean"}, {}),
+    "ToText": ("text", "string", {"value": "any"}, {}),
+    "ToNumber": ("value", "number", {"text": "string"}, {}),
+    "JSONRead": ("value", "rows", {"text": "string"}, {"schema": ROWS}),
+    "Sort": ("result", "rows", {"items": "rows"}, {"field": "k"}),
+    "Length": ("result", "number", {"value": "rows"}, {}),
+    "Branch": ("result", "boolean", {"left": "any", "right": "any"}, {}),
+    "Template": ("result", "string", {"template": "string"}, {}),
+}  # fmt: skip
+VALUES: dict[str, Any] = {"string": "1", "number": 1, "boolean": True, "rows": [{"k": "a"}], "any": [1]}
+
+
+@st.composite
+def valid_flows(draw: st.DrawFn) -> dict[str, Any]:
+    nodes: list[dict[str, Any]] = []
+    edges: list[dict[str, str]] = []
+    there: dict[str, list[str]] = {"string": ["inputs.s"], "number": [], "boolean": [], "rows": [], "any": ["inputs.a"]}
+    for index in range(draw(st.integers(1, 8))):
+        type_ = draw(st.sampled_from(sorted(PRODUCTS)))
+        output, product, wanted, static = PRODUCTS[type_]
+        node = {"id": f"n{index}", "type": type_, "inputs": dict(static)}
+        for port, kind in wanted.items():
+            sources = there[kind] if kind != "any" else sorted({each for all_ in there.values() for each in all_})
+            if sources and draw(st.booleans()):
+                edges.append({"from": draw(st.sampled_from(sources)), "to": f"n{index}.{port}"})
+            else:
+                node["inputs"][port] = VALUES[kind]
+        if there["boolean"] and draw(st.booleans()):
+            edges.append({"from": draw(st.sampled_from(there["boolean"])), "to": f"n{index}.__execute"})
+        nodes.append(node)
+        there[product].append(f"n{index}.{output}")
+        if product == "rows":
+            there["string"].append(f"n{index}.{output}[0].k")
+    declared = [{"name": "s", "type": "string", "default": "x"}, {"name": "a"}]
+    return {"inputs": declared, "nodes": draw(st.permutations(nodes)), "edges": draw(st.permutations(edges))}
+
+
+Mutation = Callable[[dict[str, Any]], tuple[str, str]]
+
+
+def _added(spec: dict[str, Any], *nodes: dict[str, Any]) -> int:
+    spec["nodes"] += nodes
+    return len(spec["nodes"]) - len(nodes)
+
+
+def _wired(spec: dict[str, Any], source: str, target: str) -> int:
+    spec["edges"].append({"from": source, "to": target})
+    return len(spec["edges"]) - 1
+
+
+def unknown_type(spec: dict[str, Any]) -> tuple[str, str]:
+    return "UnknownNodeType", f"spec.nodes[{_added(spec, {'id': 'mType', 'type': 'Nope'})}].type"
+
+
+def unknown_source_port(spec: dict[str, Any]) -> tuple[str, str]:
+    _added(spec, {"id": "mPort", "type": "Text"})
+    return "UnknownPort", f"spec.edges[{_wired(spec, spec['nodes'][0]['id'] + '.nope', 'mPort.value')}].from"
+
+
+def unknown_target_port(spec: dict[str, Any]) -> tuple[str, str]:
+    _added(spec, {"id": "mTarget", "type": "Text"})
+    return "UnknownPort", f"spec.edges[{_wired(spec, 'inputs.s', 'mTarget.nope')}].to"
+
+
+def mismatch(spec: dict[str, Any]) -> tuple[str, str]:
+    _added(spec, {"id": "mText", "type": "Text"}, {"id": "mNumber", "type": "Number"})
+    return "TypeMismatch", f"spec.edges[{_wired(spec, 'mText.value', 'mNumber.value')}].to"
+
+
+def bare_any(spec: dict[str, Any]) -> tuple[str, str]:
+    _added(spec, {"id": "mAny", "type": "Text"})
+    return "TypeMismatch", f"spec.edges[{_wired(spec, 'inputs.a', 'mAny.value')}].to"
+
+
+def cycle(spec: dict[str, Any]) -> tuple[str, str]:
+    _added(spec, {"id": "mOne", "type": "Not"}, {"id": "mTwo", "type": "Not"})
+    _wired(spec, "mOne.result", "mTwo.value")
+    return "Cycle", f"spec.edges[{_wired(spec, 'mTwo.result', 'mOne.value')}]"
+
+
+def two_edges(spec: dict[str, Any]) -> tuple[str, str]:
+    _added(spec, {"id": "mTaken", "type": "Text"})
+    _wired(spec, "inputs.s", "mTaken.value")
+    return "PortTaken", f"spec.edges[{_wired(spec, 'inputs.s', 'mTaken.value')}].to"
+
+
+def missing(spec: dict[str, Any]) -> tuple[str, str]:
+    return "MissingInput", f"spec.nodes[{_added(spec, {'id': 'mMath', 'type': 'Math', 'inputs': {'b': 1}})}].inputs.a"
+
+
+def wrong_value(spec: dict[str, Any]) -> tuple[str, str]:
+    node = {"id": "mValue", "type": "Sleep", "inputs": {"milliseconds": -1}}
+    return "InvalidValue", f"spec.nodes[{_added(spec, node)}].inputs.milliseconds"
+
+
+def unknown_node(spec: dict[str, Any]) -> tuple[str, str]:
+    _added(spec, {"id": "mNode", "type": "Text"})
+    return "UnknownNode", f"spec.edges[{_wired(spec, 'nobody.value', 'mNode.value')}].from"
+
+
+def unknown_input(spec: dict[str, Any]) -> tuple[str, str]:
+    _added(spec, {"id": "mInput", "type": "Text"})
+    return "UnknownInput", f"spec.edges[{_wired(spec, 'inputs.zzz', 'mInput.value')}].from"
+
+
+def duplicate(spec: dict[str, Any]) -> tuple[str, str]:
+    return "DuplicateNodeId", f"spec.nodes[{_added(spec, {'id': spec['nodes'][0]['id'], 'type': 'Text'})}].id"
+
+
+MUTATIONS: list[Mutation] = [
+    unknown_type, unknown_source_port, unknown_target_port, mismatch, bare_any, cycle, two_edges, missing,
+    wrong_value, unknown_node, unknown_input, duplicate,
+]  # fmt: skip
+
+
+@settings(max_examples=150, deadline=None)
+@given(valid_flows())
+def test_a_right_flow_has_no_faults(spec: dict[str, Any]) -> None:
+    assert validate(FlowSpec.model_validate(spec), CATALOGUE) == []
+
+
+@settings(max_examples=200, deadline=None)
+@given(valid_flows(), st.lists(st.sampled_from(MUTATIONS), min_size=1, max_size=7, unique=True))
+def test_every_fault_put_in_is_found_and_no_other(spec: dict[str, Any], mutations: list[Mutation]) -> None:
+    wrong = copy.deepcopy(spec)
+    wanted = [mutation(wrong) for mutation in mutations]
+    found = [(str(each.code), each.path) for each in validate(FlowSpec.model_validate(wrong), CATALOGUE)]
+    assert sorted(found) == sorted(wanted)
+
+
+@settings(max_examples=100, deadline=None)
+@given(valid_flows(), st.data())
+def test_misspelling_one_type_of_a_right_flow_is_one_fault(spec: dict[str, Any], data: st.DataObject) -> None:
+    wrong = copy.deepcopy(spec)
+    index = data.draw(st.integers(0, len(wrong["nodes"]) - 1))
+    wrong["nodes"][index]["type"] += "x"
+    found = validate(FlowSpec.model_validate(wrong), CATALOGUE)
+    assert [each.path for each in found] == [f"spec.nodes[{index}].type"]
+
+
+@settings(max_examples=100, deadline=None)
+@given(valid_flows())
+def test_the_order_of_faults_does_not_change(spec: dict[str, Any]) -> None:
+    wrong = copy.deepcopy(spec)
+    for mutation in MUTATIONS:
+        mutation(wrong)
+    first, second = (validate(FlowSpec.model_validate(copy.deepcopy(wrong)), CATALOGUE) for _ in range(2))
+    assert first == second
+    positions = [["spec.in", "spec.no", "spec.ed", "spec.ou"].index(each.path[:7]) for each in first]
+    assert positions == sorted(positions)

@@ -14,8 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from chaingraph_crds import manifests, names, policies
-from chaingraph_crds import reference as api_reference
-from chaingraph_flow import reference as node_reference
+from chaingraph_crds.reference import markdown as api_reference
+from chaingraph_flow.reference import markdown as node_reference
 
 _ROOT = Path(__file__).parents[2]
 
@@ -34,8 +34,8 @@ FILES = (
         f"crds/{manifests.crd_filename(names.EXECUTION_KIND)}", lambda: manifests.crd_yaml(names.EXECUTION_KIND)
     ),
     GeneratedFile(f"crds/{policies.POLICY_FILENAME}", policies.policy_yaml),
-    GeneratedFile("docs/reference/api.md", api_reference.markdown),
-    GeneratedFile("docs/reference/nodes.md", node_reference.markdown),
+    GeneratedFile("docs/reference/api.md", api_reference),
+    GeneratedFile("docs/reference/nodes.md", node_reference),
 )
 
 

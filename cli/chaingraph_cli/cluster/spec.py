@@ -60,7 +60,7 @@ class ProcessSpec:
     account: Account | None = None
     stop_signal: signal.Signals = signal.SIGTERM
     stop_seconds: float = 15.0
-    ready_seconds: float = 60.0
+    ready_seconds: float = 120.0
 
 
 class Condition(StrEnum):

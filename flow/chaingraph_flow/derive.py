@@ -12,7 +12,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_serializer
 
-from .types import BARE, AnyPortType, Array, Object, PortType, child, infer, parse_type, union
+from .inference import infer, union
+from .types import BARE, AnyPortType, Array, Object, PortType, child, parse_type
 from .types import Any as AnyType
 
 

@@ -90,6 +90,7 @@ class Graph:
     @classmethod
     def build(cls, spec: FlowSpec, catalogue: Catalogue) -> Graph:
         """The graph of a flow. Raises InvalidFlow with every fault when it has any."""
+        # validation makes graphs, so it imports this module; callers should not need to know that
         from .validation import analyse
 
         return analyse(spec, catalogue).graph()

@@ -7,7 +7,7 @@ found to be wrong: a flow with one misspelt node type has one fault, not one for
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from chaingraph_crds.flow import INPUTS_NODE_ID, FlowInput, FlowSpec, NodeSpec
 
@@ -73,7 +73,7 @@ class Analysis:
                 execute=node.inputs.get(EXECUTE, True) is not False,
                 outputs=self.resolved[id_].outputs,
                 optional_outputs=self.resolved[id_].optional_outputs,
-                incoming=tuple(each for each in self.resolved[id_].incoming),
+                incoming=self.resolved[id_].incoming,
                 listens_to=self.resolved[id_].listens_to,
             )
             for id_, (index, node, _) in self.nodes.items()
@@ -286,18 +286,7 @@ def _linked(analysis: Analysis, nodes: dict[str, GraphNode]) -> Graph:
     listeners: dict[str, tuple[str, ...]] = {}
     linked: dict[str, GraphNode] = {}
     for id_, node in nodes.items():
-        linked[id_] = GraphNode(
-            index=node.index,
-            spec=node.spec,
-            type=node.type,
-            inputs=node.inputs,
-            execute=node.execute,
-            outputs=node.outputs,
-            optional_outputs=node.optional_outputs,
-            incoming=node.incoming,
-            outgoing=tuple(outgoing.get(id_, ())),
-            listens_to=node.listens_to,
-        )
+        linked[id_] = replace(node, outgoing=tuple(outgoing.get(id_, ())))
         if node.listens_to is not None:
             listeners[node.listens_to] = (*listeners.get(node.listens_to, ()), id_)
     return Graph(analysis.spec, linked, tuple(analysis.order), tuple(analysis.outputs), listeners)

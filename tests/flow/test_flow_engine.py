@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import time
 from typing import ClassVar
 
@@ -13,22 +12,17 @@ from chaingraph_flow import (
     Any,
     Array,
     EngineOptions,
-    ExternalEvent,
     FailureReason,
     FlowOutcome,
     Input,
-    JournalMismatch,
     Node,
     NodeContext,
     NodeFailed,
-    NodeRecord,
     Number,
-    Outcome,
     Output,
     Registry,
     String,
     UnknownNodeType,
-    without_unhandled_failures,
 )
 
 
@@ -44,31 +38,6 @@ class Flaky(Node):
         if context.node_attempt < 3:
             raise NodeFailed("not yet")
         self.result = context.node_attempt
-
-
-class Stubborn(Node):
-    """Does not let itself be cancelled at once."""
-
-    async def run(self, context: NodeContext) -> None:
-        while True:
-            try:
-                await asyncio.sleep(60)
-            except asyncio.CancelledError:
-                await asyncio.sleep(0.05)
-                raise
-
-
-class Immovable(Node):
-    """Swallows every cancellation."""
-
-    released: ClassVar[asyncio.Event]
-
-    async def run(self, context: NodeContext) -> None:
-        while not self.released.is_set():
-            try:
-                await self.released.wait()
-            except asyncio.CancelledError:
-                continue
 
 
 class InThread(Node):
@@ -104,14 +73,7 @@ class Mutates(Node):
         self.result = self.items
 
 
-class CancelsItself(Node):
-    """Raises what only the engine should."""
-
-    async def run(self, context: NodeContext) -> None:
-        raise asyncio.CancelledError
-
-
-OWN = [Flaky, Stubborn, Immovable, InThread, Forgets, Mutates, CancelsItself]
+OWN = [Flaky, InThread, Forgets, Mutates]
 REGISTRY = BUILT_IN.merge(Registry(OWN))
 
 
@@ -350,165 +312,6 @@ async def test_a_node_in_a_thread() -> None:
     assert types.index("node:started") < types.index("node:debug-log-string") < types.index("node:completed")
 
 
-async def test_a_thread_that_a_timeout_left_behind_is_heard_no_more() -> None:
-    options = EngineOptions(node_timeout_seconds=0.05)
-    run = await run_flow(
-        "nodes: [{id: it, type: InThread, inputs: {seconds: 0.3}}]", registry=REGISTRY, options=options
-    )
-    assert run.result.error is not None
-    assert run.result.error.reason is FailureReason.NODE_TIMEOUT
-    assert run.recorder.of("it").outputs == {}
-
-
-async def test_a_node_that_cancels_itself_has_failed() -> None:
-    run = await run_flow("nodes: [{id: it, type: CancelsItself}]", registry=REGISTRY)
-    assert run.result.error is not None
-    assert run.result.error.message == "the node cancelled itself"
-
-
-async def test_stop_cancels_nodes_in_flight_within_its_time() -> None:
-    recorder = MemoryRecorder()
-    made = engine(
-        "nodes: [{id: a, type: Sleep, inputs: {milliseconds: 60000}}, {id: b, type: Text}]", recorder=recorder
-    )
-    task = asyncio.create_task(made.run())
-    await asyncio.sleep(0.02)
-    assert made.progress.current_nodes == ("a",)
-    begun = time.perf_counter()
-    made.stop("enough")
-    made.stop("too late")
-    result = await task
-    assert time.perf_counter() - begun < 0.1
-    assert (result.outcome, result.reason) == (FlowOutcome.STOPPED, "enough")
-    assert recorder.named("flow:cancelled") == [{"reason": "enough"}]
-    assert recorder.outcomes() == {"b": "completed"}
-    assert asyncio.all_tasks() == {asyncio.current_task()}
-
-
-async def test_stop_before_the_start_runs_nothing() -> None:
-    recorder = MemoryRecorder()
-    made = engine("nodes: [{id: a, type: Text}]", recorder=recorder)
-    made.stop("never")
-    result = await made.run()
-    assert (result.outcome, recorder.records) == (FlowOutcome.STOPPED, [])
-
-
-async def test_cancelling_the_run_waits_for_the_nodes() -> None:
-    task = asyncio.create_task(engine("nodes: [{id: a, type: Stubborn}]", registry=REGISTRY).run())
-    await asyncio.sleep(0.02)
-    task.cancel()
-    with pytest.raises(asyncio.CancelledError):
-        await task
-    assert asyncio.all_tasks() == {asyncio.current_task()}
-
-
-async def test_a_node_that_refuses_to_be_cancelled_does_not_hold_up_a_stop() -> None:
-    Immovable.released = asyncio.Event()
-    made = engine(
-        "nodes: [{id: a, type: Immovable}]", registry=REGISTRY, options=EngineOptions(cancel_grace_seconds=0.05)
-    )
-    task = asyncio.create_task(made.run())
-    await asyncio.sleep(0.02)
-    made.stop("enough")
-    result = await asyncio.wait_for(task, 1)
-    assert result.outcome is FlowOutcome.STOPPED
-    Immovable.released.set()
-    await asyncio.sleep(0.01)
-
-
-async def test_what_the_recorder_raises_ends_the_run() -> None:
-    class Lost(MemoryRecorder):
-        async def settled(self) -> None:
-            raise PermissionError("the epoch has moved on")
-
-    with pytest.raises(PermissionError):
-        await engine(
-            "nodes: [{id: a, type: ServerTime}, {id: b, type: Sleep, inputs: {milliseconds: 60000}}]", recorder=Lost()
-        ).run()
-    assert asyncio.all_tasks() == {asyncio.current_task()}
-
-
-async def test_what_the_recorder_raises_at_a_record_ends_the_run() -> None:
-    class Full(MemoryRecorder):
-        def record(self, record: NodeRecord) -> None:
-            raise OverflowError("no room")
-
-    with pytest.raises(OverflowError):
-        await engine("nodes: [{id: a, type: Text}]", recorder=Full()).run()
-
-
-async def test_nothing_starts_after_a_failure_that_came_while_it_waited_for_the_journal() -> None:
-    class Slow(MemoryRecorder):
-        async def settled(self) -> None:
-            await asyncio.sleep(0.02)
-
-    run = await run_flow(
-        "nodes: [{id: effect, type: ServerTime}, {id: bad, type: Fail, inputs: {message: x}}]", recorder=Slow()
-    )
-    assert run.recorder.outcomes() == {"bad": "failed"}
-    assert [each["nodeId"] for each in run.recorder.named("node:started")] == ["bad"]
-
-
-BINDING = """
-    nodes:
-    - {id: shared, type: Text, inputs: {value: shared}}
-    - {id: only, type: Text, inputs: {value: only}}
-    - {id: plain, type: Text}
-    - {id: placed, type: EventListener, inputs: {eventName: placed}}
-    - {id: paid, type: EventListener, inputs: {eventName: paid}}
-    - {id: onPlaced, type: Object}
-    - {id: both, type: Join}
-    edges:
-    - {from: shared.value, to: plain.value}
-    - {from: shared.value, to: onPlaced.value.shared}
-    - {from: only.value, to: onPlaced.value.only}
-    - {from: placed.payload, to: onPlaced.value.payload}
-    - {from: placed.payload, to: both.a}
-    - {from: paid.payload, to: both.b}
-"""
-
-
-@pytest.mark.parametrize(
-    ("events", "active"),
-    [
-        (None, {"shared", "plain"}),
-        (["placed"], {"shared", "only", "placed", "onPlaced", "both", "paid"}),
-        (["paid"], {"paid", "both", "placed"}),
-        (["placed", "paid"], {"shared", "only", "placed", "onPlaced", "both", "paid"}),
-    ],
-)
-async def test_a_trigger_decides_which_nodes_run(events: list[str] | None, active: set[str]) -> None:
-    trigger = None if events is None else [ExternalEvent(name, {"of": name}) for name in events]
-    run = await run_flow(BINDING, trigger=trigger)
-    assert set(run.recorder.outcomes()) == active
-    assert run.result.progress.total == len(active)
-    if events == ["paid"]:
-        assert run.recorder.of("placed").reason == "no event 'placed' has triggered this execution"
-        assert run.recorder.of("both").outputs == {"result": {"of": "paid"}, "port": "b"}
-    if events == ["placed", "paid"]:
-        assert run.recorder.of("both").outputs["result"] == {"of": "placed"}
-
-
-async def test_a_trigger_that_nobody_listens_to_is_a_failure() -> None:
-    run = await run_flow(BINDING, trigger=[ExternalEvent("paied")])
-    assert run.result.error is not None
-    assert run.result.error.reason is FailureReason.NO_LISTENER
-    assert "did you mean 'paid'?" in run.result.error.message
-
-
-async def test_emissions_are_in_the_order_of_the_nodes() -> None:
-    run = await run_flow("""
-        nodes:
-        - {id: wait, type: Sleep, inputs: {milliseconds: 5}}
-        - {id: late, type: EmitEach, inputs: {eventName: late, items: [1, 2]}}
-        - {id: early, type: EventEmitter, inputs: {eventName: early, payload: {a: 1}}}
-        edges: [{from: wait.__success, to: late.__execute}]
-    """)
-    assert [(each.name, each.payload) for each in run.result.emissions] == [
-        ("late", 1), ("late", 2), ("early", {"a": 1}),
-    ]  # fmt: skip
-
-
 async def test_events_tell_the_whole_story_in_order() -> None:
     run = await run_flow("""
         nodes: [{id: a, type: Text, inputs: {value: x}}, {id: b, type: DebugLog}]
@@ -525,76 +328,6 @@ async def test_debug_events() -> None:
     run = await run_flow("nodes: [{id: a, type: Text}]", options=EngineOptions(debug=True))
     told = [(each["oldStatus"], each["newStatus"]) for each in run.recorder.named("node:status-changed")]
     assert told == [("idle", "ready"), ("ready", "executing"), ("executing", "completed")]
-
-
-async def test_a_resumed_run_says_nothing_of_what_the_journal_has() -> None:
-    text = """
-        nodes: [{id: a, type: Text, inputs: {value: x}}, {id: b, type: Text}]
-        edges: [{from: a.value, to: b.value}]
-    """
-    first = await run_flow(text)
-    again = await run_flow(text, journal=first.recorder.records[:1], resumed=True)
-    assert again.result == first.result
-    assert [each.type for each in again.recorder.events] == [
-        "edge:transfer-completed", "node:started", "node:completed", "flow:completed",
-    ]  # fmt: skip
-    assert again.recorder.outcomes() == {"b": "completed"}
-
-
-async def test_a_journal_of_another_flow_is_refused() -> None:
-    record = NodeRecord("other", Outcome.COMPLETED, 0, 0)
-    with pytest.raises(JournalMismatch, match="'other'"):
-        engine("nodes: [{id: a, type: Text}]", journal=[record])
-    known = NodeRecord("a", Outcome.COMPLETED, 0, 0)
-    with pytest.raises(JournalMismatch, match="twice"):
-        engine("nodes: [{id: a, type: Text}]", journal=[known, known])
-
-
-async def test_retrying_a_failed_execution_runs_what_failed_and_what_was_not_reached() -> None:
-    text = """
-        inputs: [{name: b, type: number}]
-        nodes:
-        - {id: a, type: Number, inputs: {value: 6}}
-        - {id: handled, type: Fail, inputs: {message: known}}
-        - {id: rescue, type: Text, inputs: {value: rescued}}
-        - {id: divide, type: Math, inputs: {operation: divide}}
-        - {id: use, type: ToText}
-        edges:
-        - {from: a.value, to: divide.a}
-        - {from: inputs.b, to: divide.b}
-        - {from: handled.__error, to: rescue.__execute}
-        - {from: divide.result, to: use.value}
-        outputs: [{name: text, from: use.text}]
-    """
-    first = await run_flow(text, inputs={"b": 0})
-    assert first.result.outcome is FlowOutcome.FAILED
-    spec = flow(text)
-    from chaingraph_flow import Graph
-
-    graph = Graph.build(spec, BUILT_IN.catalogue)
-    journal = without_unhandled_failures(graph, first.recorder.records, graph.nodes)
-    assert {each.node_id for each in journal} >= {"a", "handled"}
-    second = await run_flow(text, inputs={"b": 2}, journal=journal)
-    assert second.result.outputs == {"text": "3"}
-    assert not {"a", "handled"} & set(second.recorder.outcomes())
-
-
-async def test_a_journal_with_an_unhandled_failure_fails_again_at_once() -> None:
-    text = "nodes: [{id: bad, type: Fail, inputs: {message: x}}, {id: b, type: Sleep}]"
-    journal = [NodeRecord("bad", Outcome.FAILED, 0, 0, error="x", reason="NodeFailed")]
-    run = await run_flow(text, journal=journal)
-    assert run.result.outcome is FlowOutcome.FAILED
-    assert run.recorder.records == []
-
-
-def test_records_read_back_from_json() -> None:
-    from chaingraph_flow import Emission
-
-    record = NodeRecord(
-        "a", Outcome.FAILED, 1, 2, outputs={"x": [1]}, error="e", reason="NodeFailed", attempts=2,
-        emissions=(Emission("n", {"p": 1}),),
-    )  # fmt: skip
-    assert NodeRecord.from_json(record.to_json()) == record
 
 
 def test_a_registry_without_the_class_is_refused() -> None:

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from chaingraph_flow.inference import infer, union
 from chaingraph_flow.types import (
     Any,
     AnyPortType,
@@ -21,9 +22,7 @@ from chaingraph_flow.types import (
     accepts,
     check_value,
     child,
-    infer,
     parse_type,
-    union,
 )
 
 JSON = st.recursive(

@@ -12,8 +12,9 @@ from enum import StrEnum
 from typing import Any, Self
 
 from ..catalogue import ERROR_PORTS
-from ..context import Emission
+from ..context import Emission, Trigger
 from ..graph import Graph
+from .binding import active_nodes
 
 
 class Outcome(StrEnum):
@@ -78,12 +79,13 @@ def handles_failure(graph: Graph, node_id: str, active: Iterable[str]) -> bool:
 
 
 def without_unhandled_failures(
-    graph: Graph, journal: Iterable[NodeRecord], active: Iterable[str]
+    graph: Graph, journal: Iterable[NodeRecord], trigger: Trigger | None
 ) -> tuple[NodeRecord, ...]:
     """The journal to retry a failed execution with: the nodes whose failure nobody handled run again.
 
     Nothing that depends on them has been decided, because such a failure halts the flow; all else stands.
     """
+    active = active_nodes(graph, trigger)
     return tuple(
         each for each in journal if each.outcome is not Outcome.FAILED or handles_failure(graph, each.node_id, active)
     )

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import os
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
+
+import pytest
 
 from chaingraph_cli.cluster import postgres
 from chaingraph_cli.cluster.spec import Account
@@ -10,47 +15,65 @@ from chaingraph_cli.cluster.spec import Account
 STRANGER = Account("stranger", 54_321, 54_321)
 
 
-def _open_folder(tmp_path: Path) -> Path:
-    """A folder that everybody can get to: pytest keeps its own closed."""
-    folder = tmp_path / "home" / "project" / "state"
+@pytest.fixture
+def base() -> Iterator[Path]:
+    """A folder that everybody can get to; pytest's own are closed to other users."""
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
+        Path(folder).chmod(0o755)
+        yield Path(folder)
+
+
+def _open_folder(base: Path) -> Path:
+    folder = base / "home" / "project" / "state"
     folder.mkdir(parents=True)
-    for each in (folder, *folder.parents):
-        if each == Path("/tmp"):
-            break
+    for each in (base / "home", base / "home" / "project", folder):
         each.chmod(0o755)
     return folder
 
 
-def test_our_own_user_keeps_the_data_in_the_state_folder(tmp_path: Path) -> None:
-    assert postgres.data_folder(tmp_path, None) == tmp_path / "postgres"
+def test_our_own_user_keeps_the_data_in_the_state_folder(base: Path) -> None:
+    assert postgres.data_folder(base, None) == base / "postgres"
 
 
-def test_a_stranger_that_can_get_there_as_well(tmp_path: Path) -> None:
-    folder = _open_folder(tmp_path)
+def test_a_stranger_that_can_get_there_as_well(base: Path) -> None:
+    folder = _open_folder(base)
     assert postgres.traversable(folder, STRANGER)
     assert postgres.data_folder(folder, STRANGER) == folder / "postgres"
 
 
-def test_behind_a_closed_parent_it_lies_elsewhere_always_at_the_same_place(tmp_path: Path) -> None:
-    folder = _open_folder(tmp_path)
-    (tmp_path / "home").chmod(0o700)
+def test_behind_a_closed_parent_it_lies_elsewhere_always_at_the_same_place(base: Path) -> None:
+    folder = _open_folder(base)
+    (base / "home").chmod(0o700)
     assert not postgres.traversable(folder, STRANGER)
     elsewhere = postgres.data_folder(folder, STRANGER)
-    assert not elsewhere.is_relative_to(tmp_path)
+    assert not elsewhere.is_relative_to(base)
     assert postgres.data_folder(folder, STRANGER) == elsewhere
     assert postgres.data_folder(folder.with_name("other"), STRANGER) != elsewhere
 
 
-def test_owner_and_group_bits_are_those_that_count(tmp_path: Path) -> None:
-    folder = _open_folder(tmp_path)
+def test_owner_and_group_bits_are_those_that_count(base: Path) -> None:
+    folder = _open_folder(base)
     info = folder.stat()
-    (tmp_path / "home").chmod(0o710)
+    (base / "home").chmod(0o710)
     assert postgres.traversable(folder, Account("member", 54_321, info.st_gid))
-    (tmp_path / "home").chmod(0o601)
+    (base / "home").chmod(0o601)
     assert not postgres.traversable(folder, Account("owner", info.st_uid, 54_321))
-    (tmp_path / "home").chmod(0o755)
+    (base / "home").chmod(0o755)
 
 
-def test_a_folder_that_is_to_be_made_is_judged_by_its_parents(tmp_path: Path) -> None:
-    folder = _open_folder(tmp_path) / "not" / "yet"
+def test_a_folder_that_is_to_be_made_is_judged_by_its_parents(base: Path) -> None:
+    folder = _open_folder(base) / "not" / "yet"
     assert postgres.traversable(folder, STRANGER)
+
+
+@pytest.mark.integration
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root runs PostgreSQL as another user")
+def test_programs_that_the_account_cannot_reach_are_copied_and_work(
+    base: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(postgres, "_SHARED", base / "shared")
+    monkeypatch.setattr(postgres, "traversable", lambda folder, account: folder.is_relative_to(base))
+    layout = postgres.plan(base / "state", port=1, logs=base, durable=False)
+    assert layout.programs.is_relative_to(base / "shared")
+    postgres.initialise(layout)
+    assert (layout.data / "PG_VERSION").stat().st_uid != 0

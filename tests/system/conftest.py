@@ -49,6 +49,10 @@ class User:
             time.sleep(0.05)
         pytest.fail(f"{name}: not within {within} s; its status is {json.dumps(self.status(name), indent=1)}")
 
+    def has_succeeded(self, name: str) -> bool:
+        condition = self.condition(name, "Succeeded")
+        return condition is not None and condition["status"] == "True"
+
     def condition(self, name: str, type_: str, *, kind: str = "cgx") -> dict[str, Any] | None:
         conditions = self.get(kind, name).get("status", {}).get("conditions", [])
         return next((each for each in conditions if each["type"] == type_), None)

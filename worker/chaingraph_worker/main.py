@@ -18,6 +18,7 @@ import structlog
 from pydantic import ValidationError
 
 from chaingraph_flow import Registry
+from chaingraph_flow.nodes.http import close_client
 from chaingraph_process import logs
 from chaingraph_process.http import HealthServer
 from chaingraph_process.settings import explain
@@ -73,7 +74,11 @@ class Worker:
         self._state = "starting"
         self._stopping = asyncio.Event()
         self._health = HealthServer(
-            settings.health_port, ready=self._not_ready, live=self._lease.overdue, registry=metrics.REGISTRY_OF_WORKER
+            settings.health_port,
+            host=settings.health_host,
+            ready=self._not_ready,
+            live=self._lease.overdue,
+            registry=metrics.REGISTRY_OF_WORKER,
         )
 
     async def run(self) -> None:
@@ -90,6 +95,7 @@ class Worker:
             if await self._connect():
                 await self._serve()
         finally:
+            await close_client()
             await self._health.stop()
             await self._ledger.close()
 

@@ -102,6 +102,12 @@ class WorkerSettings(BaseSettings):
         validation_alias="CHAINGRAPH_HEALTH_PORT",
         description="the port of /healthz, /readyz and /metrics; 0 takes a free one",
     )
+    health_host: str = Field(
+        "0.0.0.0",
+        validation_alias="CHAINGRAPH_HEALTH_HOST",
+        min_length=1,
+        description="the address of /healthz, /readyz and /metrics",
+    )
     log_level: str = Field(
         "info",
         pattern=r"(?i)^(debug|info|warning|error)$",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from ..context import Emission, NodeContext
@@ -14,6 +15,7 @@ from ..node import Node, Output, Outputs, Passthrough
 from ..types import check_value
 from .records import Outcome
 from .result import FailureReason
+from .threads import in_thread
 
 LONGEST_ERROR = 4096
 """Characters of a failure's message that are kept."""
@@ -48,7 +50,7 @@ async def run_attempt(
     try:
         async with deadline:
             if cls.runs_in_thread:
-                await asyncio.to_thread(cls.run, instance, context)
+                await in_thread(partial(cls.run, instance, context))
             else:
                 running = instance.run(context)
                 assert running is not None

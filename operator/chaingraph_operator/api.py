@@ -103,6 +103,13 @@ class KubernetesApi:
                 return
             params = {"limit": str(_PAGE), "continue": following}
 
+    async def _renew(self) -> None:
+        """The credentials are no longer taken: the next request goes out with new ones, over a new session."""
+        session, self._session = self._session, None
+        await self._access.renew()
+        if session is not None:
+            await session.close()
+
     async def _request(
         self,
         method: str,
@@ -113,13 +120,15 @@ class KubernetesApi:
         accept: str = "application/json",
         params: Mapping[str, str] | None = None,
     ) -> Object:
-        if self._session is None:
-            self._session = self._access.session(connections=self._connections)
         headers = {"Accept": accept, "User-Agent": "chaingraph-operator", **await self._access.headers()}
         if body is not None:
             headers["Content-Type"] = content_type
+        # Nothing is awaited between here and the request: a renewal must not close the session in between.
+        if self._session is None:
+            self._session = self._access.session(connections=self._connections)
+        session = self._session
         try:
-            async with self._session.request(
+            async with session.request(
                 method,
                 self._access.server + path,
                 data=None if body is None else orjson.dumps(body),
@@ -130,6 +139,8 @@ class KubernetesApi:
                 answer = await response.read()
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             raise Unavailable(0, f"{method} {path}: {type(error).__name__}: {error}") from error
+        if response.status == 401:
+            await self._renew()
         if response.status >= 400:
             raise of_status(response.status, f"{method} {path}: {_message(answer)}")
         found: Object = orjson.loads(answer)

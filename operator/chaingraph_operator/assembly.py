@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime
 from functools import partial
 
 import structlog
@@ -54,6 +55,7 @@ class Operator:
     ) -> None:
         self._settings = settings
         self._health = health
+        self._metrics = metrics
         flow_queue: WorkQueue[Key] = WorkQueue(max_delay=_LONGEST_RETRY)
         queue: WorkQueue[Key] = WorkQueue(max_delay=_LONGEST_RETRY)
         self._api = KubernetesApi(access, connections=settings.status_writers + _EXTRA_CONNECTIONS)
@@ -113,6 +115,7 @@ class Operator:
             ledger=ledger,
             api=self._api,
             intake=self._intake,
+            flows=self._flows,
             namespaces=settings.namespaces,
             interval=settings.sweep_seconds,
             metrics=metrics,
@@ -179,9 +182,16 @@ class Operator:
     def _execution_written(self, key: Key, before: Status, after: Status) -> None:
         for announcement in announcements.of_execution(before, after):
             self._events.post(names.EXECUTION_KIND, key, announcement)
+        self._observe_lag(before, after)
         if ExecutionPhase(after["phase"]).finished:
             # Once more round, for its retention and to let go of what is no longer needed of it.
             self._queue.add(key)
+
+    def _observe_lag(self, before: Status, after: Status) -> None:
+        for moment in ("startTime", "completionTime"):
+            if moment in after and moment not in before:
+                happened = datetime.fromisoformat(after[moment])
+                self._metrics.status_lag.observe(max(0.0, (datetime.now(UTC) - happened).total_seconds()))
 
     def _flow_written(self, key: Key, before: Status, after: Status) -> None:
         for announcement in announcements.of_flow(before, after):

@@ -8,7 +8,7 @@ OperatorError
     ├── Conflict       409: another object has that name by now, or it exists already
     ├── Gone           410: a list's continuation has expired: list again from the start
     ├── Rejected       400, 422: the request itself is wrong: repeating it is of no use
-    └── Unavailable    429, 5xx, no connection, timeout: try again later
+    └── Unavailable    401, 429, 5xx, no connection, timeout: try again later
 """
 
 
@@ -49,7 +49,10 @@ class Rejected(ApiError):
 
 
 class Unavailable(ApiError):
-    """The API server is away or overloaded. Repeat the request after a while. `status` 0: no answer at all."""
+    """The API server is away or overloaded, or the credentials are being renewed. Repeat the request after a while.
+
+    `status` 0: no answer at all.
+    """
 
 
 def of_status(status: int, message: str) -> ApiError:
@@ -57,4 +60,4 @@ def of_status(status: int, message: str) -> ApiError:
     kinds: dict[int, type[ApiError]] = {400: Rejected, 404: NotFound, 409: Conflict, 410: Gone, 422: Rejected}
     if status in kinds:
         return kinds[status](status, message)
-    return Unavailable(status, message) if status == 429 or status >= 500 else ApiError(status, message)
+    return Unavailable(status, message) if status in (401, 429) or status >= 500 else ApiError(status, message)

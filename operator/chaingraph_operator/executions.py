@@ -153,6 +153,7 @@ class ExecutionReconciler:
         if stopped:
             _log.info("stopped: the resource was deleted", execution_id=ids.execution_id(key.uid))
         self._cache.drop(key)
+        self._flows.forget(key)
         self._writer.forget(key)
         self._retention.forget(key)
 
@@ -180,14 +181,14 @@ class ExecutionReconciler:
         except ValidationError as error:
             self._unreadable(cached, meta, status, row, faults_of(error))
             return
-        decision = plan(spec, meta, status, row, self._view(spec, meta.namespace))
+        decision = self._plan(spec, meta, status, row)
         if isinstance(decision, Create):
             if await self._create(decision.new):
                 self._queue.add_after(cached.key, _LOOK_AGAIN_SECONDS)
                 return
-            # It was there already: an earlier reconciliation was cut off after its commit.
+            # It was there already: another operator, or one that is cut off from us, was faster.
             row = await self._row(execution)
-            decision = plan(spec, meta, status, row, self._view(spec, meta.namespace))
+            decision = self._plan(spec, meta, status, row)
         row = await self._carry_out(decision, cached.key, spec, row)
         verdict = decision if isinstance(decision, Wait | Refuse | StopUnmade) else None
         self._show(cached, meta, spec, row, verdict, status)
@@ -234,6 +235,10 @@ class ExecutionReconciler:
         self._cache.observe(body)
         found = self._cache.get(cached.key)
         return None if found is None or found.partial else found
+
+    def _plan(self, spec: ExecutionSpec, meta: Meta, status: ExecutionStatus, row: ExecutionRow | None) -> Plan:
+        # Checking an inline flow takes a while when it is large, so it is not done for what runs.
+        return plan(spec, meta, status, row, self._view(spec, meta.namespace) if row is None else None)
 
     def _view(self, spec: ExecutionSpec, namespace: str) -> FlowView:
         if spec.flow_ref is None:

@@ -45,7 +45,7 @@ class Feed:
         await self._ledger.listen(CHANGES, self._heard, connected=connected)
 
     async def follow(self) -> None:
-        """Reads what changed and passes it on, for ever."""
+        """Reads what changed and passes it on, for ever. Begun anew after a failure, it begins with the sequence."""
         loop = asyncio.get_running_loop()
         due = loop.time()
         while True:
@@ -59,11 +59,7 @@ class Feed:
             if self._reread:
                 self._reread = False
                 due = loop.time() + _REREAD_SECONDS
-                try:
-                    await self.read_sequence()
-                except BaseException:
-                    self._reread = True
-                    raise
+                await self.read_sequence()
 
     def _heard(self, payload: str) -> None:
         self._named[ExecutionId(payload)] = None

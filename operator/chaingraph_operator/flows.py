@@ -64,8 +64,12 @@ class Flows:
 
     def deleted(self, body: Mapping[str, Any]) -> None:
         """The watch saw that a Flow is gone. What runs goes on with the revision it pinned."""
-        key = key_of(body)
+        self.vanished(key_of(body))
+
+    def vanished(self, key: Key) -> None:
+        """A Flow is gone, as the watch or the sweep found."""
         self.cache.drop(key)
+        self._queue.add(key)
         known = self._known.get((key.namespace, key.name))
         if known is not None and known.key == key:
             del self._known[(key.namespace, key.name)]
@@ -109,6 +113,12 @@ class Flows:
         """The execution wants to be woken when this Flow comes, changes or goes."""
         self._waiting.setdefault((namespace, name), set()).add(key)
 
+    def forget(self, key: Key) -> None:
+        """The execution waits no longer."""
+        self._waiting_for_types.discard(key)
+        for waiting in self._waiting.values():
+            waiting.discard(key)
+
     def wait_for_types(self, key: Key) -> None:
         """The execution wants to be woken when other node types are in force."""
         self._waiting_for_types.add(key)
@@ -124,7 +134,10 @@ class FlowReconciler:
     async def reconcile(self, key: Key) -> None:
         cached = self._flows.cache.get(key)
         judgement = self._flows.judgement(key.namespace, key.name)
-        if cached is None or cached.deleting or judgement is None:
+        if cached is None:
+            self._writer.forget(key)
+            return
+        if cached.deleting or judgement is None:
             return
         previous = FlowStatus.of(cached.status_object())
         status = flow_status(judgement, generation=cached.generation, previous=previous, now=datetime.now(UTC))

@@ -28,8 +28,21 @@ class ClusterAccess:
     """The API server's address and fresh credentials for it."""
 
     def __init__(self, configuration: Any) -> None:
+        self._take(configuration)
+
+    def _take(self, configuration: Any) -> None:
         self._configuration = configuration
         self._tls = _tls_context(configuration)
+
+    async def renew(self) -> None:
+        """Reads the configuration anew, because the API server no longer takes the credentials.
+
+        Exec plugins give tokens of minutes, and client certificates are rotated in place.
+
+        Raises:
+            NoCluster: it has become unusable.
+        """
+        self._take(await _configuration())
 
     @property
     def server(self) -> str:
@@ -60,6 +73,10 @@ async def load() -> ClusterAccess:
     Raises:
         NoCluster: none of them is usable.
     """
+    return ClusterAccess(await _configuration())
+
+
+async def _configuration() -> Any:
     configuration = Configuration()
     in_pod = bool(os.environ.get(_SERVICE_ACCOUNT)) and not os.environ.get("KUBECONFIG")
     try:
@@ -75,7 +92,7 @@ async def load() -> ClusterAccess:
             f"no Kubernetes configuration at {looked}: {error}; set KUBECONFIG to a kubeconfig file with a current "
             "context, or run in a Pod with a service account"
         ) from error
-    return ClusterAccess(configuration)
+    return configuration
 
 
 def _tls_context(configuration: Any) -> ssl.SSLContext:

@@ -28,7 +28,7 @@ from pydantic import ValidationError
 from chaingraph_crds import names
 from chaingraph_operator import watching
 from chaingraph_operator.assembly import Operator
-from chaingraph_operator.errors import ApiError, NoCluster, NotFound, OperatorError, PartEnded
+from chaingraph_operator.errors import ApiError, NotFound, OperatorError, PartEnded
 from chaingraph_operator.kubernetes_config import load
 from chaingraph_operator.metrics import Metrics
 from chaingraph_operator.outages import UNAVAILABLE, LedgerHealth
@@ -43,7 +43,7 @@ from chaingraph_store.ledger import Ledger
 _log = structlog.get_logger("chaingraph_operator.main")
 _POOL_EXTRA = 4
 _DRAIN_SECONDS = 4.0
-_END_SECONDS = 5.0
+_END_SECONDS = 2.0
 
 
 def main() -> None:
@@ -58,9 +58,6 @@ def main() -> None:
     watching.quieten()
     try:
         asyncio.run(_run(settings))
-    except (NoCluster, SchemaOutdated) as error:
-        _log.error(str(error))
-        sys.exit(1)
     except BaseExceptionGroup as group:
         _log.critical("a part of the operator has failed, so it exits to be started again", exc_info=group)
         sys.exit(1)
@@ -127,6 +124,9 @@ async def _until_told(end: asyncio.Event, operator: Operator, serve: Coroutine[N
     await operator.drain(_DRAIN_SECONDS)
     serving.cancel()
     await asyncio.wait({serving}, timeout=_END_SECONDS)
+    if not serving.done():
+        left = sorted(task.get_name() for task in asyncio.all_tasks() if task is not asyncio.current_task())
+        _log.warning("some parts do not end in time", tasks=left)
     _log.info("ended")
 
 
@@ -138,7 +138,7 @@ async def _serve(
     await _open(ledger, health)
     startup.waits_for("the kinds Flow and Execution to be served")
     await _kinds_served(operator)
-    await operator.prepare()
+    await health.persist("workforce", operator.prepare)
     startup.waits_for("the watch")
     async with asyncio.TaskGroup() as group:
         group.create_task(operator.run(), name="parts")
@@ -154,18 +154,14 @@ async def _ready(operator: Operator, startup: Startup) -> None:
 
 
 async def _open(ledger: Ledger, health: LedgerHealth) -> None:
-    """Connects to a migrated database, however long that takes.
-
-    Raises:
-        SchemaOutdated: it is not migrated.
-    """
+    """Connects to a migrated database, however long that takes: the migration may run at this moment."""
     delay = 0.5
     while True:
         try:
             await ledger.open(timeout=5.0)
             async with ledger.connection() as connection:
                 await schema.check(connection)
-        except UNAVAILABLE as error:
+        except (*UNAVAILABLE, SchemaOutdated) as error:
             health.failed(error)
             _log.warning("waiting for PostgreSQL", error=str(error).strip(), retry_seconds=delay)
             await asyncio.sleep(delay)

@@ -59,7 +59,7 @@ class Metrics:
         )
         self.status_lag = Histogram(
             "chaingraph_operator_status_lag_seconds",
-            "From a phase change that the operator knows of to the patch that shows it.",
+            "From the start or the end of an execution in the ledger to the patch that shows it.",
             buckets=(0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 30),
             registry=registry,
         )

@@ -47,8 +47,8 @@ class LedgerHealth:
         text = str(error).strip() or type(error).__name__
         if self._fault is None:
             self._since = time.monotonic()
-            _log.error("PostgreSQL does not answer; everything waits for it and goes on then", error=text)
-        self._fault = f"PostgreSQL does not answer: {text}"
+            _log.error("PostgreSQL cannot be used; everything waits for it and goes on then", error=text)
+        self._fault = f"PostgreSQL cannot be used: {text}"
 
     async def probe(self) -> None:
         """Asks PostgreSQL every two seconds, for ever."""
@@ -63,7 +63,7 @@ class LedgerHealth:
             await asyncio.sleep(_PROBE_SECONDS)
 
     async def persist(self, what: str, part: Callable[[], Awaitable[None]]) -> None:
-        """Runs a part that never ends, and runs it again after an outage of PostgreSQL."""
+        """Runs a part to its end, if it has one, and begins it anew after an outage of PostgreSQL."""
         delay = 0.5
         while True:
             began = time.monotonic()

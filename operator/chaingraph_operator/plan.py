@@ -108,13 +108,15 @@ class Nothing:
 Plan = Create | Start | Stop | Wait | Refuse | StopUnmade | Nothing
 
 
-def plan(spec: ExecutionSpec, meta: Meta, status: ExecutionStatus, row: ExecutionRow | None, flow: FlowView) -> Plan:
+def plan(
+    spec: ExecutionSpec, meta: Meta, status: ExecutionStatus, row: ExecutionRow | None, flow: FlowView | None
+) -> Plan:
     """What to do now.
 
     Args:
         status: as last written; it alone knows of an end without a row.
         row: the ledger's, None when it has none.
-        flow: the Flow that `flowRef` names, or the inline flow.
+        flow: the Flow that `flowRef` names, or the inline flow; None where there is a row, which has pinned its own.
     """
     if row is not None:
         return _with_row(spec, meta, row)
@@ -124,6 +126,7 @@ def plan(spec: ExecutionSpec, meta: Meta, status: ExecutionStatus, row: Executio
         return StopUnmade(spec.stop_reason or DEFAULT_STOP_REASON)
     if status.execution_id is not None:
         return _LOST
+    assert flow is not None, "without a row, the flow decides"
     return _creation(spec, meta, flow)
 
 

@@ -36,7 +36,7 @@ INTERVAL: Final = 1.0
 class _Desired:
     status: Status
     urgent: bool
-    submitted: float
+    number: int
 
 
 class StatusWriter:
@@ -67,6 +67,7 @@ class StatusWriter:
         self._metrics = metrics
         self._desired: dict[Key, _Desired] = {}
         self._last: dict[Key, float] = {}
+        self._newest: dict[Key, int] = {}
         self._queue: WorkQueue[Key] = WorkQueue(base_delay=0.2, max_delay=15.0)
         metrics.queue_depth(f"{plural} status", lambda: self._queue.depth)
 
@@ -76,10 +77,11 @@ class StatusWriter:
         if cached is None or cached.gone:
             return
         status = storable(status)
+        number = self._newest[key] = self._newest.get(key, 0) + 1
         if not difference(cached.status_object(), status):
             self._desired.pop(key, None)
             return
-        self._desired[key] = _Desired(status, urgent, time.monotonic())
+        self._desired[key] = _Desired(status, urgent, number)
         if urgent:
             self._queue.add(key)
             return
@@ -90,6 +92,7 @@ class StatusWriter:
         """The object is gone, or nothing more is expected of it."""
         self._desired.pop(key, None)
         self._last.pop(key, None)
+        self._newest.pop(key, None)
         self._queue.forget(key)
 
     async def run(self) -> None:
@@ -135,7 +138,9 @@ class StatusWriter:
             _log.error("the API server refuses a status", object=str(key), error=str(error))
         except ApiError as error:
             self._count("error")
-            self._desired.setdefault(key, desired)
+            # What was submitted meanwhile is newer, even if it was found to need no patch.
+            if self._newest.get(key) == desired.number:
+                self._desired[key] = desired
             delay = self._queue.retry(key)
             _log.warning("cannot write a status, trying again", object=str(key), error=str(error), retry_seconds=delay)
         else:
@@ -143,11 +148,8 @@ class StatusWriter:
 
     def _succeeded(self, key: Key, desired: _Desired, before: Status, answer: Mapping[str, Any]) -> None:
         self._count("success")
-        now = time.monotonic()
-        if desired.urgent:
-            self._metrics.status_lag.observe(now - desired.submitted)
         self._queue.forget(key)
-        self._last[key] = now
+        self._last[key] = time.monotonic()
         if self._cache.observe(answer, own_write=True) is Seen.CHANGE:
             self._changed(key)
         self._written(key, before, desired.status)

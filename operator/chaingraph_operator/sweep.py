@@ -17,6 +17,7 @@ from chaingraph_crds import names
 from chaingraph_operator.api import KubernetesApi
 from chaingraph_operator.errors import ApiError
 from chaingraph_operator.executions import ExecutionIntake
+from chaingraph_operator.flows import Flows
 from chaingraph_operator.metrics import Metrics
 from chaingraph_operator.plan import DELETED
 from chaingraph_store import executions, stopping
@@ -39,6 +40,7 @@ class Sweep:
         ledger: Ledger,
         api: KubernetesApi,
         intake: ExecutionIntake,
+        flows: Flows,
         namespaces: Sequence[str],
         interval: float,
         metrics: Metrics,
@@ -46,6 +48,7 @@ class Sweep:
         self._ledger = ledger
         self._api = api
         self._intake = intake
+        self._flows = flows
         self._namespaces = tuple(namespaces)
         self._interval = interval
         self._metrics = metrics
@@ -71,13 +74,11 @@ class Sweep:
         known = [cached.key for cached in self._intake.cache if not cached.gone]
         async with self._ledger.connection() as connection:
             active = await executions.active_resources(connection, namespaces=self._namespaces or None)
-        alive = set()
-        for namespace in self._namespaces or (None,):
-            async for key in self._api.list_keys(names.EXECUTION_PLURAL, namespace):
-                alive.add(key.uid)
+        alive = await self._alive(names.EXECUTION_PLURAL)
         for key in known:
             if key.uid not in alive:
                 self._intake.vanished(key)
+        await self._sweep_flows()
         stopped = []
         for execution, uid, namespace, name in active:
             if uid in alive:
@@ -91,3 +92,19 @@ class Sweep:
                 "stopped: its resource was deleted unseen", execution_id=execution, namespace=namespace, name=name
             )
         return stopped
+
+    async def _sweep_flows(self) -> None:
+        """Forgets Flows that are gone, so that nothing is started of them."""
+        known = [cached.key for cached in self._flows.cache]
+        alive = await self._alive(names.FLOW_PLURAL)
+        for key in known:
+            if key.uid not in alive:
+                self._flows.vanished(key)
+
+    async def _alive(self, plural: str) -> set[str]:
+        """The UIDs of all objects of a kind that are served."""
+        found: set[str] = set()
+        for namespace in self._namespaces or (None,):
+            async for key in self._api.list_keys(plural, namespace):
+                found.add(key.uid)
+        return found

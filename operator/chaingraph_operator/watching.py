@@ -147,7 +147,8 @@ class Watch:
         access = self._access
 
         async def login(**_: Any) -> kopf.AiohttpSession:
-            # kopf calls this again when the API server no longer takes the credentials: rotated tokens are re-read.
+            # kopf calls this at its start, and again when the API server no longer takes the credentials.
+            await access.renew()
             session = access.session(connections=_CONNECTIONS, headers=await access.headers())
             return kopf.AiohttpSession(server=access.server, aiohttp_session=session)
 

@@ -13,7 +13,7 @@ import psycopg
 from psycopg import AsyncConnection
 from psycopg.conninfo import conninfo_to_dict
 from psycopg.types.json import set_json_dumps, set_json_loads
-from psycopg_pool import AsyncConnectionPool
+from psycopg_pool import AsyncConnectionPool, PoolTimeout
 
 from chaingraph_store.errors import SettingsRefused
 
@@ -60,24 +60,33 @@ class Ledger:
     def __init__(self, dsn: str, *, application_name: str, pool_size: int = 8) -> None:
         self.dsn = checked_dsn(dsn)
         self._application_name = application_name
-        self._pool: AsyncConnectionPool[Connection] = AsyncConnectionPool(
+        self._pool_size = pool_size
+        self._pool = self._new_pool()
+
+    def _new_pool(self) -> AsyncConnectionPool[Connection]:
+        return AsyncConnectionPool(
             self.dsn,
             min_size=1,
-            max_size=pool_size,
+            max_size=self._pool_size,
             open=False,
-            kwargs={"autocommit": True, "application_name": application_name},
+            kwargs={"autocommit": True, "application_name": self._application_name},
             check=AsyncConnectionPool.check_connection,
             configure=_configure,
-            name=application_name,
+            name=self._application_name,
         )
 
     async def open(self, timeout: float = 30.0) -> None:
-        """Connects.
+        """Connects. May be repeated after a failure.
 
         Raises:
             psycopg_pool.PoolTimeout: no connection within `timeout` seconds.
         """
-        await self._pool.open(wait=True, timeout=timeout)
+        try:
+            await self._pool.open(wait=True, timeout=timeout)
+        except PoolTimeout:
+            # The pool has closed itself, and a closed one cannot be opened again.
+            self._pool = self._new_pool()
+            raise
 
     async def close(self) -> None:
         await self._pool.close()

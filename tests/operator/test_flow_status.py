@@ -26,9 +26,9 @@ async def test_a_flow_wrong_in_five_ways_lists_five_faults(
         {
             "nodes": [*NODES, {"id": "typo", "type": "Tempalte"}],
             "edges": [
-                {"from": "fetch.respnse", "to": "shout.values"},
+                {"from": "fetch.respnse", "to": "shout.values.page"},
                 {"from": "number.value", "to": "text.value"},
-                {"from": "nobody.value", "to": "shout.template"},
+                {"from": "nobody.value", "to": "shout.values.name"},
                 {"from": "text.value", "to": "number.valeu"},
             ],
         },

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import subprocess
 import sys
@@ -68,7 +69,7 @@ async def test_postgresql_away_is_waited_for_and_nothing_is_lost(
     cluster.apply("Execution", "patient", INLINE)
 
     async def unready() -> bool:
-        return "PostgreSQL does not answer" in operator.get("/readyz").text
+        return "PostgreSQL cannot be used" in operator.get("/readyz").text
 
     await eventually(unready, within=30, what="unready")
     late = start_operator(ready=False)
@@ -80,10 +81,22 @@ async def test_postgresql_away_is_waited_for_and_nothing_is_lost(
     assert operator.process.poll() is None
 
 
-async def test_a_database_that_is_not_migrated_ends_it(start_operator: StartOperator, empty_database_url: str) -> None:
+async def test_it_waits_for_the_migration_and_says_so(start_operator: StartOperator, empty_database_url: str) -> None:
     operator = start_operator(ready=False, DATABASE_URL_EXECUTIONS=empty_database_url)
-    assert operator.process.wait(60) == 1
-    assert "run `chaingraph-worker migrate`" in operator.log
+
+    async def says_so() -> bool:
+        return "run `chaingraph-worker migrate`" in operator.log
+
+    await eventually(says_so, within=60, what="a hint")
+    assert operator.get("/readyz").status_code == 503
+    migration = await asyncio.create_subprocess_exec(
+        sys.executable,
+        "-m",
+        "chaingraph_worker.migrate",
+        env=os.environ | {"DATABASE_URL_EXECUTIONS": empty_database_url},
+    )
+    assert await migration.wait() == 0
+    operator.wait_ready()
 
 
 @pytest.mark.parametrize(

@@ -68,11 +68,13 @@ class Feed:
     async def _read_named(self) -> None:
         """The rows that notifications have named."""
         while self._named:
+            # Taken out before they are read: one that is named again meanwhile has changed since and is read again.
+            # Should the reading fail, the sequence brings them.
             batch = list(self._named)[:_BATCH]
+            for execution in batch:
+                del self._named[execution]
             async with self._ledger.connection() as connection:
                 await self._pass_on(connection, batch)
-            for execution in batch:
-                self._named.pop(execution, None)
 
     async def read_sequence(self) -> None:
         """Every change since a little behind the newest one seen."""

@@ -1,0 +1,142 @@
+"""The change feed on a real PostgreSQL: nothing is missed, whatever the notifications do."""
+
+from __future__ import annotations
+
+import asyncio
+import uuid
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import pytest
+from operator_support import APP, Worker, eventually
+
+from chaingraph_operator.feed import Feed
+from chaingraph_store import creation, executions
+from chaingraph_store.creation import NewExecution
+from chaingraph_store.executions import ExecutionRow
+from chaingraph_store.ids import ExecutionId, execution_id
+from chaingraph_store.ledger import Connection, Ledger
+
+pytestmark = pytest.mark.integration
+
+
+async def create(ledger: Ledger) -> ExecutionId:
+    uid = str(uuid.uuid4())
+    new = NewExecution(
+        id=execution_id(uid),
+        uid=uid,
+        namespace="team",
+        name=uid,
+        flow_name="",
+        flow_revision="0123456789abcdef",
+        flow_spec={"nodes": [{"id": "a", "type": "Text"}]},
+        nodes_total=1,
+        inputs={},
+        events=[],
+        integration={},
+        options={},
+        queue="chaingraph-executions",
+        priority=0,
+        start_timeout_seconds=300,
+        held=False,
+    )
+    async with ledger.transaction() as connection:
+        await creation.create(connection, new, application_name=APP)
+    return new.id
+
+
+class Follower:
+    """What a feed delivered: the newest sequence number of each execution."""
+
+    def __init__(self, ledger: Ledger) -> None:
+        self.ledger = ledger
+        self.delivered: dict[ExecutionId, int] = {}
+        self.deliveries = 0
+
+    def changed(self, row: ExecutionRow) -> None:
+        self.deliveries += 1
+        self.delivered[row.id] = max(row.change_seq, self.delivered.get(row.id, 0))
+
+    @asynccontextmanager
+    async def following(self, *, listening: bool = True) -> AsyncIterator[None]:
+        feed = Feed(self.ledger, self.changed)
+        tasks = [asyncio.create_task(feed.follow())]
+        if listening:
+            tasks.append(asyncio.create_task(feed.listen()))
+        yield
+        for task in tasks:
+            task.cancel()
+        await asyncio.wait(tasks)
+
+    async def caught_up(self, ledger: Ledger, *, within: float) -> None:
+        async def look() -> bool:
+            async with ledger.connection() as connection:
+                rows = await executions.by_ids(connection, list(self.delivered))
+            return all(row.change_seq == self.delivered[row.id] for row in rows.values())
+
+        await eventually(look, within=within, what="the newest change")
+
+
+class LingeringLedger(Ledger):
+    """A ledger whose readers take a while from having read to being done."""
+
+    @asynccontextmanager
+    async def connection(self) -> AsyncIterator[Connection]:
+        async with super().connection() as connection:
+            yield connection
+            await asyncio.sleep(0.5)
+
+
+async def test_a_change_while_the_one_before_is_being_delivered_is_not_missed(
+    ledger: Ledger, database_url: str
+) -> None:
+    lingering = LingeringLedger(database_url, application_name="lingering", pool_size=2)
+    await lingering.open()
+    follower = Follower(lingering)
+    async with follower.following():
+        await asyncio.sleep(1)
+        execution = await create(ledger)
+
+        async def delivered() -> bool:
+            return execution in follower.delivered
+
+        await eventually(delivered, within=10, what="the creation")
+        claimed = await Worker(ledger, "worker-1").claim(execution)
+        # Long before the next look at the sequence.
+        await follower.caught_up(ledger, within=5)
+        assert claimed.execution_id == execution
+    await lingering.close()
+
+
+async def test_what_nobody_was_told_of_is_found_in_the_sequence(ledger: Ledger) -> None:
+    follower = Follower(ledger)
+    made = [await create(ledger) for _ in range(3)]
+    async with follower.following(listening=False):
+
+        async def all_there() -> bool:
+            return set(follower.delivered) == set(made)
+
+        await eventually(all_there, within=10, what="every execution")
+    assert follower.deliveries == 3
+
+
+async def test_a_lost_connection_loses_no_change(ledger: Ledger) -> None:
+    follower = Follower(ledger)
+    async with follower.following():
+        first = await create(ledger)
+
+        async def there() -> bool:
+            return first in follower.delivered
+
+        await eventually(there, within=10, what="the first execution")
+        async with ledger.connection() as connection:
+            await connection.execute(
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+                " WHERE datname = current_database() AND application_name LIKE '% listen'"
+            )
+        second = await create(ledger)
+
+        async def both_there() -> bool:
+            return second in follower.delivered
+
+        await eventually(both_there, within=10, what="the execution made while nobody listened")

@@ -7,6 +7,8 @@ postgres_server       a PostgreSQL server for the session: .url(database)
 database_url          a fresh database with the project's schema
 empty_database_url    a fresh database with nothing in it
 run_worker, run_operator   a worker, an operator as processes of their own
+system                a namespace that an operator and a worker serve: .namespace .kubeconfig .kubectl
+start_system          the same, started when called
 make_proxy            a TCP proxy that a test can cut
 """
 
@@ -16,4 +18,5 @@ pytest_plugins = [
     "fixtures.database",
     "fixtures.processes",
     "fixtures.proxy",
+    "fixtures.system",
 ]

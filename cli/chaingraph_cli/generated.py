@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
+from chaingraph_cli import reference
 from chaingraph_crds import manifests, names, policies
 from chaingraph_crds.reference import markdown as api_reference
 from chaingraph_flow.reference import markdown as node_reference
@@ -36,6 +37,8 @@ FILES = (
     GeneratedFile(f"crds/{policies.POLICY_FILENAME}", policies.policy_yaml),
     GeneratedFile("docs/reference/api.md", api_reference),
     GeneratedFile("docs/reference/nodes.md", node_reference),
+    GeneratedFile("docs/reference/settings.md", reference.settings_markdown),
+    GeneratedFile("docs/reference/cli.md", reference.commands_markdown),
 )
 
 

@@ -33,7 +33,7 @@ _STATE = Path(".chaingraph")
 @app.command()
 def up(
     state: StateOption = _STATE,
-    workers: Annotated[int, typer.Option(min=1, max=64, help="How many worker processes.")] = 2,
+    workers: Annotated[int, typer.Option(metavar="N", min=1, max=64, help="How many worker processes, 1 to 64.")] = 2,
     detach: Annotated[
         bool, typer.Option("--detach", help="Return once all is healthy; go on in the background.")
     ] = False,
@@ -75,7 +75,9 @@ def down(
 @app.command()
 def status(
     state: StateOption = _STATE,
-    output: Annotated[OutputFormat, typer.Option("--output", "-o", help="How to print it.")] = OutputFormat.TABLE,
+    output: Annotated[
+        OutputFormat, typer.Option("--output", "-o", metavar="FORM", help="How to print it: table, json or yaml.")
+    ] = OutputFormat.TABLE,
 ) -> None:
     """Every process of the local cluster. Exit code 0 only if all are healthy."""
     from chaingraph_cli import status as command

@@ -68,6 +68,7 @@ class StatusWriter:
         self._desired: dict[Key, _Desired] = {}
         self._last: dict[Key, float] = {}
         self._newest: dict[Key, int] = {}
+        self._in_flight: set[Key] = set()
         self._queue: WorkQueue[Key] = WorkQueue(base_delay=0.2, max_delay=15.0)
         metrics.queue_depth(f"{plural} status", lambda: self._queue.depth)
 
@@ -78,7 +79,8 @@ class StatusWriter:
             return
         status = storable(status)
         number = self._newest[key] = self._newest.get(key, 0) + 1
-        if not difference(cached.status_object(), status):
+        # While a patch is on its way, the cache has what was before it: whether there is a difference shows later.
+        if key not in self._in_flight and not difference(cached.status_object(), status):
             self._desired.pop(key, None)
             return
         self._desired[key] = _Desired(status, urgent, number)
@@ -114,9 +116,11 @@ class StatusWriter:
     async def _work(self) -> None:
         while True:
             key = await self._queue.get()
+            self._in_flight.add(key)
             try:
                 await self._write(key)
             finally:
+                self._in_flight.discard(key)
                 self._queue.done(key)
 
     async def _write(self, key: Key) -> None:

@@ -1,0 +1,96 @@
+"""The cache: versions, echoes of our own patches, what is let go, and who is counted."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from chaingraph_operator.cache import ObjectCache, Seen, key_of
+
+
+def body(version: int, *, generation: int = 1, status: dict[str, Any] | None = None, **metadata: Any) -> dict[str, Any]:
+    return {
+        "metadata": {
+            "namespace": "team",
+            "name": "nightly",
+            "uid": "u1",
+            "resourceVersion": str(version),
+            "generation": generation,
+            **metadata,
+        },
+        "spec": {"flowRef": {"name": "report"}, "generation": generation},
+        "status": status or {"observedGeneration": -1},
+    }
+
+
+RUNNING = {"phase": "Running", "observedGeneration": 1}
+DONE = {"phase": "Completed", "observedGeneration": 1}
+KEY = key_of(body(1))
+
+
+def test_what_is_new_or_changed_is_news_and_an_echo_is_not() -> None:
+    cache = ObjectCache()
+    assert cache.observe(body(10)) is Seen.CHANGE
+    assert cache.observe(body(10)) is Seen.NOTHING
+    assert cache.observe(body(11, status=RUNNING), own_write=True) is Seen.NOTHING
+    assert cache.observe(body(11, status=RUNNING)) is Seen.NOTHING, "the watch's echo of our own patch"
+    assert cache.observe(body(12, status=RUNNING)) is Seen.NOTHING, "labels alone"
+    assert cache.observe(body(13, generation=2, status=RUNNING)) is Seen.CHANGE
+    assert cache.observe(body(14, generation=2, status=DONE)) is Seen.CHANGE, "somebody else's status"
+    assert cache.observe(body(15, generation=2, status=DONE, deletionTimestamp="now")) is Seen.CHANGE
+
+
+def test_a_spec_that_changed_meanwhile_is_seen_in_the_answer_to_our_own_patch() -> None:
+    cache = ObjectCache()
+    cache.observe(body(10))
+    assert cache.observe(body(12, generation=2, status=RUNNING), own_write=True) is Seen.CHANGE
+
+
+def test_an_older_version_changes_nothing() -> None:
+    cache = ObjectCache()
+    cache.observe(body(100, generation=2, status=RUNNING))
+    assert cache.observe(body(99, generation=1)) is Seen.NOTHING
+    cached = cache.get(KEY)
+    assert cached is not None
+    assert (cached.generation, cached.phase) == (2, "Running")
+
+
+def test_what_was_let_go_is_taken_in_again_whole() -> None:
+    cache = ObjectCache()
+    cache.observe(body(10, status=DONE))
+    cache.shrink(KEY)
+    cached = cache.get(KEY)
+    assert cached is not None
+    assert (cached.partial, cached.finished, cached.spec) == (True, True, b"")
+    cache.observe(body(10, status=DONE))
+    cached = cache.get(KEY)
+    assert cached is not None
+    assert cached.spec_object()["flowRef"] == {"name": "report"}
+    assert not cached.partial
+
+
+def test_an_edit_makes_a_finished_execution_unfinished() -> None:
+    cache = ObjectCache()
+    cache.observe(body(10, status=DONE))
+    assert cache.observe(body(11, generation=2, status=DONE)) is Seen.CHANGE
+    cached = cache.get(KEY)
+    assert cached is not None
+    assert not cached.finished
+
+
+def test_what_is_gone_stays_until_it_is_dropped_and_does_not_come_back() -> None:
+    cache = ObjectCache()
+    assert not cache.mark_gone(KEY)
+    cache.observe(body(10, status=RUNNING))
+    assert cache.mark_gone(KEY)
+    assert cache.observe(body(11, status=RUNNING)) is Seen.NOTHING
+    assert cache.key_of("u1") == KEY
+    cache.drop(KEY)
+    assert (cache.get(KEY), cache.key_of("u1"), len(cache), cache.count("Running")) == (None, None, 0, 0)
+
+
+def test_phases_are_counted() -> None:
+    cache = ObjectCache()
+    for number, phase in enumerate(["Running", "Running", "Completed"]):
+        cache.observe(body(10, status={"phase": phase}, uid=f"u{number}", name=f"e{number}"))
+    cache.observe(body(11, status={"phase": "Completed"}, uid="u0", name="e0"))
+    assert (cache.count("Running"), cache.count("Completed")) == (1, 2)

@@ -1,0 +1,99 @@
+"""What is said of Flows, of catalogues of several versions, and of expiry: the pure parts."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from execution_cases import FLOW, LACKING, NOW, RIGHT, WRONG
+
+from chaingraph_crds.flow import FlowStatus
+from chaingraph_flow.faults import Fault, FaultCode
+from chaingraph_flow.registry import Registry
+from chaingraph_operator import announcements
+from chaingraph_operator.flow_judgement import FlowJudgement, Judged, Unjudged, Unreadable, fault_lines, flow_status
+from chaingraph_operator.retention import expiry
+from chaingraph_operator.workforce import merged
+
+
+def show(judgement: FlowJudgement, previous: dict[str, Any] | None = None) -> dict[str, Any]:
+    return flow_status(judgement, generation=3, previous=FlowStatus.of(previous), now=NOW)
+
+
+@pytest.mark.parametrize(
+    ("judgement", "expected"),
+    [
+        (RIGHT, {"Ready": ("True", "Valid")}),
+        (WRONG, {"Ready": ("False", "Invalid"), "Stalled": ("True", "Invalid")}),
+        (LACKING, {"Ready": ("False", "UnknownNodeType"), "Reconciling": ("True", "UnknownNodeType")}),
+        (
+            Unjudged(FLOW, "r"),
+            {"Ready": ("Unknown", "WaitingForWorkers"), "Reconciling": ("True", "WaitingForWorkers")},
+        ),
+        (Unreadable(("spec: odd",)), {"Ready": ("False", "Unreadable"), "Stalled": ("True", "Unreadable")}),
+    ],
+)
+def test_each_judgement_has_its_conditions(judgement: FlowJudgement, expected: dict[str, tuple[str, str]]) -> None:
+    status = show(judgement)
+    assert {each["type"]: (each["status"], each["reason"]) for each in status["conditions"]} == expected
+    assert status["observedGeneration"] == 3
+    assert show(judgement, status) == status
+
+
+def test_many_faults_are_listed_as_far_as_they_fit_and_the_rest_is_counted() -> None:
+    faults = tuple(
+        Fault(f"spec.edges[{number}].to", FaultCode.UNKNOWN_PORT, "there is no such port") for number in range(2000)
+    )
+    message = show(Judged(FLOW, "r", faults))["conditions"][0]["message"]
+    lines = message.splitlines()
+    assert lines[0] == "2000 faults"
+    assert lines[-1] == f"... and {2000 - (len(lines) - 2)} more"
+    assert len(message) < 9000
+
+
+def test_one_endless_fault_is_cut() -> None:
+    assert len(fault_lines(["x" * 100_000], longest=50)) == 50
+
+
+def test_a_flow_is_announced_when_it_becomes_wrong_and_when_it_is_mended() -> None:
+    def said(before: dict[str, Any], after: dict[str, Any]) -> list[tuple[str, str]]:
+        return [(each.type, each.reason) for each in announcements.of_flow(before, after)]
+
+    right, wrong = show(RIGHT), show(WRONG)
+    assert said({}, right) == []
+    assert said({}, wrong) == [("Warning", "Invalid")]
+    assert said(wrong, wrong) == []
+    assert said(wrong, right) == [("Normal", "Valid")]
+    assert said(show(Unjudged(FLOW, "r")), right) == []
+
+
+def test_catalogues_of_several_workers_are_one() -> None:
+    text = {"Text": Registry.discover().catalogue["Text"].model_dump(mode="json", by_alias=True)}
+    number = {"Number": Registry.discover().catalogue["Number"].model_dump(mode="json", by_alias=True)}
+    catalogue, faults = merged([text, number, text])
+    assert catalogue is not None
+    assert (sorted(catalogue), faults) == (["Number", "Text"], [])
+
+
+def test_two_versions_of_a_node_type_are_told_and_the_first_holds() -> None:
+    text = Registry.discover().catalogue["Text"].model_dump(mode="json", by_alias=True)
+    catalogue, faults = merged([{"Text": text}, {"Text": {**text, "description": "other"}}])
+    assert catalogue is not None
+    assert catalogue["Text"].description == text["description"]
+    assert faults == ["workers of two versions have different node types called 'Text'"]
+
+
+def test_a_catalogue_of_a_newer_worker_is_left_out_and_told() -> None:
+    catalogue, faults = merged([{"Text": {"type": "Text", "novelty": 1}}])
+    assert (len(catalogue or ()), len(faults)) == (0, 1)
+    assert merged([]) == (None, [])
+
+
+def test_expiry_counts_from_the_end() -> None:
+    end = datetime(2026, 5, 4, 12, 0, 0, 500_000, tzinfo=UTC)
+    status = {"completionTime": "2026-05-04T12:00:00.500Z"}
+    assert expiry({"ttlSecondsAfterFinished": 60}, status) == end + timedelta(seconds=60)
+    assert expiry({"ttlSecondsAfterFinished": 0}, status) == end
+    assert expiry({}, status) is None
+    assert expiry({"ttlSecondsAfterFinished": 60}, {}) is None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from typing import Any
 
 from chaingraph_operator.cache import ObjectCache, Seen, key_of
@@ -94,3 +95,17 @@ def test_phases_are_counted() -> None:
         cache.observe(body(10, status={"phase": phase}, uid=f"u{number}", name=f"e{number}"))
     cache.observe(body(11, status={"phase": "Completed"}, uid="u0", name="e0"))
     assert (cache.count("Running"), cache.count("Completed")) == (1, 2)
+
+
+def test_an_execution_takes_little_memory() -> None:
+    tracemalloc.start()
+    cache = ObjectCache()
+    for number in range(1000):
+        cache.observe(body(10, status=RUNNING, uid=f"u{number}", name=f"e{number}"))
+    whole, _ = tracemalloc.get_traced_memory()
+    for cached in cache:
+        cache.shrink(cached.key)
+    least, _ = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert whole / 1000 < 2000
+    assert least < whole

@@ -128,7 +128,9 @@ def _claims(judgement: FlowJudgement) -> list[Claim]:
                 ),
             ]
         case Judged(_, _, faults):
-            message = f"{counted(len(faults), 'fault')}\n{fault_lines(faults)}"
+            lines = fault_lines(faults)
+            # Columns show the first line: a single fault stands in it.
+            message = lines if len(faults) == 1 else f"{len(faults)} faults\n{lines}"
             return [
                 Claim(ConditionType.READY, "False", "Invalid", message),
                 Claim(ConditionType.STALLED, "True", "Invalid", "waits for a change of the flow: see Ready"),

@@ -193,7 +193,9 @@ def _inline(faults: Sequence[Fault]) -> list[str]:
 
 
 def _refusal(reason: str, summary: str, faults: Sequence[str]) -> Refuse:
-    return Refuse(reason, f"{summary}\n{fault_lines(faults, longest=3000)}", tuple(faults))
+    # Columns show the first line: a single fault stands in it.
+    lines = fault_lines(faults, longest=3000)
+    return Refuse(reason, lines if len(faults) == 1 else f"{summary}\n{lines}", tuple(faults))
 
 
 def _resolved(spec: ExecutionSpec, meta: Meta, flow: Judged) -> Plan:

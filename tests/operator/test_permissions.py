@@ -1,0 +1,71 @@
+"""The operator gets along with the permissions that `main` lists, and no others."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import yaml
+from operator_support import Cluster, StartOperator, StartWorker, eventually
+
+from chaingraph_store.ids import execution_id
+from fixtures.cluster import ControlPlane
+
+pytestmark = pytest.mark.integration
+
+RULES = [
+    {"apiGroups": ["chaingraph.dev"], "resources": ["flows", "executions"], "verbs": ["get", "list", "watch"]},
+    {"apiGroups": ["chaingraph.dev"], "resources": ["flows/status", "executions/status"], "verbs": ["patch"]},
+    {"apiGroups": ["chaingraph.dev"], "resources": ["executions"], "verbs": ["delete"]},
+    {"apiGroups": [""], "resources": ["events"], "verbs": ["create"]},
+]
+
+
+def kubeconfig_of_service_account(cluster: Cluster, control_plane: ControlPlane, folder: Path) -> Path:
+    """A kubeconfig for a service account of the test's namespace that has a Role with `RULES`."""
+    meta = {"name": "operator", "namespace": cluster.namespace}
+    rbac = "rbac.authorization.k8s.io"
+    objects = [
+        {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": meta},
+        {"apiVersion": f"{rbac}/v1", "kind": "Role", "metadata": meta, "rules": RULES},
+        {
+            "apiVersion": f"{rbac}/v1",
+            "kind": "RoleBinding",
+            "metadata": meta,
+            "roleRef": {"apiGroup": rbac, "kind": "Role", "name": "operator"},
+            "subjects": [{"kind": "ServiceAccount", **meta}],
+        },
+    ]
+    for each in objects:
+        cluster.kubectl("apply", "-f", "-", input=json.dumps(each))
+    token = cluster.kubectl("create", "token", "operator").stdout.strip()
+    config = yaml.safe_load(control_plane.kubeconfig.read_text(encoding="utf-8"))
+    config["users"] = [{"name": user["name"], "user": {"token": token}} for user in config["users"]]
+    path = folder / "operator.kubeconfig"
+    path.write_text(yaml.safe_dump(config), encoding="utf-8")
+    return path
+
+
+async def test_the_documented_permissions_are_enough(
+    cluster: Cluster,
+    control_plane: ControlPlane,
+    start_operator: StartOperator,
+    start_worker: StartWorker,
+    tmp_path: Path,
+) -> None:
+    worker = await start_worker()
+    kubeconfig = kubeconfig_of_service_account(cluster, control_plane, tmp_path)
+    operator = start_operator(KUBECONFIG=str(kubeconfig), CHAINGRAPH_SWEEP_SECONDS="1")
+    cluster.apply("Flow", "hello", {"nodes": [{"id": "a", "type": "Text"}]})
+    await cluster.condition("Flow", "hello", "Ready", status="True")
+    uid = cluster.apply("Execution", "brief", {"flowRef": {"name": "hello"}, "ttlSecondsAfterFinished": 2})
+    await worker.run(execution_id(uid))
+    await cluster.condition("Execution", "brief", "Succeeded", status="True")
+    assert await cluster.events_of("brief", count=1) == [("Normal", "Completed")]
+
+    async def expired() -> bool:
+        return cluster.kubectl("get", "cgx", "-o", "name").stdout == ""
+
+    await eventually(expired, what="the end of 'brief'")
+    assert "forbidden" not in operator.log

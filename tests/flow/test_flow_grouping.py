@@ -1,0 +1,33 @@
+"""Groups by a prefix of a property: months out of dates."""
+
+from __future__ import annotations
+
+from flow_runs import failure_of, outputs_of
+
+DAYS = [
+    {"date": "2015/01/30", "rain": 1.5},
+    {"date": "2015/02/01", "rain": 2},
+    {"date": "2015/01/31", "rain": 3},
+    {"date": None, "rain": 4},
+]
+
+
+async def test_summarize_by_month() -> None:
+    outputs = await outputs_of("Summarize", items=DAYS, by="date", prefix=7, field="rain", operation="sum")
+    assert outputs == {
+        "rows": [
+            {"key": "2015/01", "count": 2, "value": 4.5},
+            {"key": "2015/02", "count": 1, "value": 2},
+            {"key": None, "count": 1, "value": 4},
+        ]
+    }
+
+
+async def test_group_by_year() -> None:
+    outputs = await outputs_of("GroupBy", items=DAYS[:3], by="date", prefix=4)
+    assert outputs == {"groups": [{"key": "2015", "count": 3, "items": DAYS[:3]}]}
+
+
+async def test_a_prefix_is_for_texts() -> None:
+    message = await failure_of("Summarize", items=DAYS, by="rain", prefix=1)
+    assert "`prefix` is for texts, and the property 'rain' of an element is a number" in message

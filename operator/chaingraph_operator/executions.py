@@ -217,7 +217,7 @@ class ExecutionReconciler:
                 return row
 
     async def _create(self, new: NewExecution) -> bool:
-        async with self._ledger.transaction() as connection:
+        async with self._ledger.connection() as connection:
             created = await creation.create(connection, new, application_name=self._application_name)
         if created:
             _log.info("created", execution_id=new.id, flow=new.flow_name, revision=new.flow_revision, held=new.held)

@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from psycopg.types.json import Json
 
-from chaingraph_store.ids import ExecutionId, WorkflowId, hold_workflow_id
+from chaingraph_store.ids import ExecutionId, WorkflowId, hold_workflow_id, workflow_id
 from chaingraph_store.ledger import Connection
 
 RUN_WORKFLOW: Final = "run_execution"
@@ -28,61 +28,42 @@ TOP_PRIORITY: Final = 1000
 """The highest `spec.priority`. DBOS takes the lowest number first, people the highest."""
 
 
-async def enqueue_run(
-    connection: Connection,
-    *,
-    workflow: WorkflowId,
-    execution: ExecutionId,
-    attempt: int,
-    queue: str,
-    priority: int,
-    application_name: str,
-) -> None:
-    """Enqueues the attempt. Repeating it attaches to the workflow that is there.
+ENQUEUE: Final = (
+    "dbos.enqueue_workflow(workflow_name => %(workflow_name)s, queue_name => %(workflow_queue)s,"
+    " positional_args => %(workflow_arguments)s::json[], workflow_id => %(workflow_id)s,"
+    " priority => %(workflow_priority)s, application_name => %(application_name)s)"
+)
+"""The call that enqueues a workflow, for use inside a statement, with the parameters that the functions below make.
 
-    No version is given: any worker of the latest version may take it, and the claim pins it.
-    """
-    await _enqueue(
-        connection,
-        name=RUN_WORKFLOW,
-        queue=queue,
-        workflow=workflow,
-        arguments=[execution, attempt],
-        priority=TOP_PRIORITY - priority,
-        application_name=application_name,
-    )
+Repeating it attaches to the workflow that is there. No version is given: any worker of the latest version may take
+it, and the claim pins it.
+"""
 
 
-async def enqueue_hold(
-    connection: Connection, *, execution: ExecutionId, timeout_seconds: int, application_name: str
-) -> None:
-    """Enqueues the wait for START_SIGNAL. Repeating it attaches to the workflow that is there."""
-    await _enqueue(
-        connection,
-        name=HOLD_WORKFLOW,
-        queue=HOLD_QUEUE,
-        workflow=hold_workflow_id(execution),
-        arguments=[execution, timeout_seconds],
-        priority=0,
-        application_name=application_name,
-    )
+def run_parameters(
+    execution: ExecutionId, *, attempt: int, queue: str, priority: int, application_name: str
+) -> dict[str, Any]:
+    """`ENQUEUE` of an attempt's run."""
+    return {
+        "workflow_name": RUN_WORKFLOW,
+        "workflow_queue": queue,
+        "workflow_arguments": [Json(execution), Json(attempt)],
+        "workflow_id": workflow_id(execution, attempt),
+        "workflow_priority": TOP_PRIORITY - priority,
+        "application_name": application_name,
+    }
 
 
-async def _enqueue(
-    connection: Connection,
-    *,
-    name: str,
-    queue: str,
-    workflow: WorkflowId,
-    arguments: Sequence[Any],
-    priority: int,
-    application_name: str,
-) -> None:
-    await connection.execute(
-        "SELECT dbos.enqueue_workflow(workflow_name => %s, queue_name => %s, positional_args => %s::json[],"
-        " workflow_id => %s, priority => %s, application_name => %s)",
-        (name, queue, [Json(value) for value in arguments], workflow, priority, application_name),
-    )
+def hold_parameters(execution: ExecutionId, *, timeout_seconds: int, application_name: str) -> dict[str, Any]:
+    """`ENQUEUE` of the wait for START_SIGNAL."""
+    return {
+        "workflow_name": HOLD_WORKFLOW,
+        "workflow_queue": HOLD_QUEUE,
+        "workflow_arguments": [Json(execution), Json(timeout_seconds)],
+        "workflow_id": hold_workflow_id(execution),
+        "workflow_priority": 0,
+        "application_name": application_name,
+    }
 
 
 async def send_start_signal(connection: Connection, execution: ExecutionId) -> None:

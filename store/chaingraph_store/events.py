@@ -27,15 +27,6 @@ class EventRow:
     data: dict[str, Any]
 
 
-async def announce(connection: Connection, execution: ExecutionId, data: Mapping[str, Any]) -> None:
-    """Writes `execution:created`, the event before all others. Repeating it changes nothing."""
-    await connection.execute(
-        "INSERT INTO chaingraph.events (execution_id, index, type, at, data)"
-        " VALUES (%s, %s, 'execution:created', now(), %s) ON CONFLICT DO NOTHING",
-        (execution, ANNOUNCEMENT_INDEX, Json(data)),
-    )
-
-
 async def append_at(
     connection: Connection, execution: ExecutionId, index: int, event_type: str, data: Mapping[str, Any]
 ) -> None:

@@ -77,7 +77,7 @@ def test_what_is_not_run_says_why() -> None:
     ]
 
 
-@pytest.mark.parametrize("page", [*PAGES, ROOT / "examples" / "data" / "README.md"], ids=_named)
+@pytest.mark.parametrize("page", [*PAGES, *(ROOT / "examples").rglob("*.md")], ids=_named)
 def test_links_lead_somewhere(page: Path) -> None:
     for target in _LINK.findall(page.read_text(encoding="utf-8")):
         if "://" not in target:

@@ -24,6 +24,7 @@ from chaingraph_cli.errors import CliError
 from chaingraph_cli.examples import Example
 from chaingraph_cli.output import console as make_console
 from chaingraph_cli.resources import Resources, new_namespace
+from chaingraph_crds.execution import ExecutionPhase
 
 NAMESPACE: Final = "demo"
 DEFAULT_STATE: Final = Path(".chaingraph")
@@ -56,7 +57,7 @@ def run(state: Path | None, folder: Path | None, *, keep: bool) -> int:
             print_results(console, rows)
             console.print()
             good = _print_verdict(console, rows)
-            _print_next(console, cluster, namespace)
+            _print_next(console, cluster, namespace, rows)
         return 0 if good else 1
     except KeyboardInterrupt:
         console.print("Interrupted.")
@@ -159,14 +160,14 @@ def _until_ended(console: Console, resources: Resources, running: Sequence[Examp
 def _print_verdict(console: Console, rows: Sequence[Row]) -> bool:
     wrong = [row for row in rows if not row.as_expected]
     if not wrong:
-        console.print(f"[bold green]All {len(rows)} executions ended as their examples say.[/]")
+        console.print(f"[bold green]Every execution ({len(rows)}) ended as its example says.[/]")
     for row in wrong:
         console.print(f"[bold red]{row.name} is {row.phase}, and should be {row.example.expected}.[/]")
         console.print(f"  {row.message}", markup=False)
     return not wrong
 
 
-def _print_next(console: Console, cluster: _Cluster, namespace: str) -> None:
+def _print_next(console: Console, cluster: _Cluster, namespace: str, rows: Sequence[Row]) -> None:
     """What to type now: against the cluster when it stays, else to have one."""
     command = _command()
     kubectl = _kubectl()
@@ -177,8 +178,7 @@ def _print_next(console: Console, cluster: _Cluster, namespace: str) -> None:
             "",
             f"  export KUBECONFIG={cluster.folder.kubeconfig}",
             f"  {kubectl} -n {namespace} get executions -o wide",
-            f"  {kubectl} -n {namespace} describe execution failure",
-            f"  {kubectl} -n {namespace} get execution weather-2015 -o jsonpath='{{.status.outputs.report}}'",
+            *(f"  {kubectl} -n {namespace} {each}" for each in _looks(rows)),
             f"  {kubectl} explain execution.spec",
             "",
             f"End it: {command} down{state}",
@@ -200,6 +200,17 @@ def _print_next(console: Console, cluster: _Cluster, namespace: str) -> None:
         ]
     for line in lines:
         console.print(line, markup=False)
+
+
+def _looks(rows: Sequence[Row]) -> list[str]:
+    """What is worth a look among these executions: one that failed, and outputs."""
+    failed = next((row.name for row in rows if row.phase is ExecutionPhase.FAILED), None)
+    with_outputs = [row for row in rows if row.status.get("outputs")]
+    looks = [f"describe execution {failed}"] if failed else []
+    if with_outputs:
+        most = max(with_outputs, key=lambda row: len(row.status["outputs"]))
+        looks.append(f"get execution {most.name} -o jsonpath='{{.status.outputs}}'")
+    return looks
 
 
 def _command() -> str:

@@ -2,44 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
 
 from chaingraph_crds.flow import FlowSpec, NodeSpec
 
-from .catalogue import Catalogue, NodeType
-from .json_values import Segment
+from .catalogue import EXECUTE, Catalogue, NodeType
+from .errors import InvalidFlow
 from .types import AnyPortType
-
-
-@dataclass(frozen=True, slots=True)
-class Connection:
-    """An edge, resolved. `source` is None when the value is an input of the flow (`source_port` names it)."""
-
-    index: int
-    source: str | None
-    source_port: str
-    source_segments: tuple[Segment, ...]
-    target: str
-    target_port: str
-    target_segments: tuple[Segment, ...]
-    tolerant: bool
-    from_: str
-    to: str
-
-
-@dataclass(frozen=True, slots=True)
-class InputSlot:
-    """One input of a node of the flow, as the engine fills it."""
-
-    key: str
-    type: AnyPortType
-    required: bool
-    value: Any
-    """What it has when no edge delivers: the given value, else the default."""
-    given: bool
-    connections: tuple[Connection, ...] = ()
+from .validation import Analysis, analyse
+from .wiring import Connection, GraphOutput, InputSlot
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,16 +39,6 @@ class GraphNode:
 
 
 @dataclass(frozen=True, slots=True)
-class GraphOutput:
-    """An output of the flow, resolved."""
-
-    name: str
-    source: str
-    source_port: str
-    source_segments: tuple[Segment, ...]
-
-
-@dataclass(frozen=True, slots=True)
 class Graph:
     """The nodes by id in the order of the spec, a topological order, and the flow's outputs."""
 
@@ -90,7 +52,40 @@ class Graph:
     @classmethod
     def build(cls, spec: FlowSpec, catalogue: Catalogue) -> Graph:
         """The graph of a flow. Raises InvalidFlow with every fault when it has any."""
-        # validation makes graphs, so it imports this module; callers should not need to know that
-        from .validation import analyse
+        analysis = analyse(spec, catalogue)
+        faults = analysis.faults()
+        if faults:
+            raise InvalidFlow(faults)
+        nodes = _nodes(analysis)
+        return cls(spec, nodes, tuple(analysis.order), tuple(analysis.outputs), _listeners(nodes.values()))
 
-        return analyse(spec, catalogue).graph()
+
+def _nodes(analysis: Analysis) -> dict[str, GraphNode]:
+    outgoing: dict[str, list[Connection]] = {}
+    for connection in analysis.connections:
+        if connection.source is not None:
+            outgoing.setdefault(connection.source, []).append(connection)
+    return {
+        id_: GraphNode(
+            index=index,
+            spec=node,
+            type=ports.type,
+            inputs=ports.slots,
+            execute=node.inputs.get(EXECUTE, True) is not False,
+            outputs=ports.outputs,
+            optional_outputs=ports.optional_outputs,
+            incoming=ports.incoming,
+            outgoing=tuple(outgoing.get(id_, ())),
+            listens_to=ports.listens_to,
+        )
+        for id_, (index, node, _) in analysis.nodes.items()
+        for ports in [analysis.resolved[id_]]
+    }
+
+
+def _listeners(nodes: Iterable[GraphNode]) -> dict[str, tuple[str, ...]]:
+    listeners: dict[str, tuple[str, ...]] = {}
+    for node in nodes:
+        if node.listens_to is not None:
+            listeners[node.listens_to] = (*listeners.get(node.listens_to, ()), node.id)
+    return listeners

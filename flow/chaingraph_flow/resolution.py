@@ -15,10 +15,10 @@ from chaingraph_crds.flow import NodeSpec
 from .catalogue import EXECUTE, EXECUTE_PORT, InputPort, NodeType, OutputPort
 from .derive import narrowed, resolve, schema_inputs_of, unwrapped
 from .faults import Fault, FaultCode, suggestion
-from .graph import Connection, InputSlot
 from .json_values import Segment, copied, render
 from .types import BARE, AnyPortType, Array, Object, accepts, check_value, child, parse_type
 from .types import Any as AnyType
+from .wiring import Connection, InputSlot
 
 Source = tuple[Connection, AnyPortType | str | None]
 """An edge and the type at its source: a text says why there is no such place, None that it cannot be known."""

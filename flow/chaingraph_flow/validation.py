@@ -7,19 +7,18 @@ found to be wrong: a flow with one misspelt node type has one fault, not one for
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 from chaingraph_crds.flow import INPUTS_NODE_ID, FlowInput, FlowSpec, NodeSpec
 
 from .catalogue import EXECUTE, SYSTEM_OUTPUTS, Catalogue, NodeType
 from .endpoint import Endpoint, parse_endpoint
-from .errors import InvalidFlow
 from .faults import Fault, FaultCode, suggestion
-from .graph import Connection, Graph, GraphNode, GraphOutput
 from .inputs import declared_type, default_faults
 from .order import cycles_and_order
 from .resolution import NodePorts, resolve_node, type_at
 from .types import AnyPortType
+from .wiring import Connection, GraphOutput
 
 SYSTEM_TYPES: dict[str, AnyPortType] = {port.key: port.type for port in SYSTEM_OUTPUTS}
 
@@ -30,7 +29,7 @@ def validate(spec: FlowSpec, catalogue: Catalogue) -> list[Fault]:
 
 
 def analyse(spec: FlowSpec, catalogue: Catalogue) -> Analysis:
-    """What is known about a flow: its faults, and its graph when it has none."""
+    """What is known about a flow: its faults, and what `Graph.build` makes a graph of when it has none."""
     analysis = Analysis(spec, catalogue)
     analysis.check_flow_inputs()
     analysis.check_nodes()
@@ -59,26 +58,6 @@ class Analysis:
     def faults(self) -> list[Fault]:
         """The faults in the order of the spec's fields."""
         return [fault for _, _, fault in sorted(self.found, key=lambda each: each[:2])]
-
-    def graph(self) -> Graph:
-        """The graph. Raises InvalidFlow when there are faults."""
-        if self.found:
-            raise InvalidFlow(self.faults())
-        nodes = {
-            id_: GraphNode(
-                index=index,
-                spec=node,
-                type=self.resolved[id_].type,
-                inputs=self.resolved[id_].slots,
-                execute=node.inputs.get(EXECUTE, True) is not False,
-                outputs=self.resolved[id_].outputs,
-                optional_outputs=self.resolved[id_].optional_outputs,
-                incoming=self.resolved[id_].incoming,
-                listens_to=self.resolved[id_].listens_to,
-            )
-            for id_, (index, node, _) in self.nodes.items()
-        }
-        return _linked(self, nodes)
 
     # -- the passes ------------------------------------------------------------------------------------------
 
@@ -276,17 +255,3 @@ def _overlap(one: Connection, other: Connection) -> bool:
     """Whether two edges into one port write the same place, or one of them a place inside the other's."""
     shorter = min(len(one.target_segments), len(other.target_segments))
     return one.target_segments[:shorter] == other.target_segments[:shorter]
-
-
-def _linked(analysis: Analysis, nodes: dict[str, GraphNode]) -> Graph:
-    outgoing: dict[str, list[Connection]] = {}
-    for connection in analysis.connections:
-        if connection.source is not None:
-            outgoing.setdefault(connection.source, []).append(connection)
-    listeners: dict[str, tuple[str, ...]] = {}
-    linked: dict[str, GraphNode] = {}
-    for id_, node in nodes.items():
-        linked[id_] = replace(node, outgoing=tuple(outgoing.get(id_, ())))
-        if node.listens_to is not None:
-            listeners[node.listens_to] = (*listeners.get(node.listens_to, ()), id_)
-    return Graph(analysis.spec, linked, tuple(analysis.order), tuple(analysis.outputs), listeners)

@@ -8,7 +8,8 @@ from typing import Any
 
 from .. import events
 from ..events import FlowEvent
-from ..graph import Connection, GraphNode
+from ..graph import GraphNode
+from ..wiring import Connection
 from .recorder import Recorder
 from .records import NodeRecord, Outcome
 from .result import NodeError

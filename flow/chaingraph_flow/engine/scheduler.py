@@ -17,8 +17,9 @@ from typing import Any
 from ..context import ExternalEvent, NodeContext, RunContext, Trigger
 from ..errors import JournalMismatch
 from ..faults import suggestion
-from ..graph import Connection, Graph, GraphNode
+from ..graph import Graph, GraphNode
 from ..registry import Registry
+from ..wiring import Connection
 from .announcer import Announcer, wall_clock
 from .attempt import Ending, run_attempt
 from .binding import active_nodes

@@ -13,8 +13,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from ..catalogue import ERROR, ERROR_MESSAGE, ERROR_PORTS, EXECUTE, SUCCESS
-from ..graph import Connection, Graph
+from ..graph import Graph
 from ..json_values import read
+from ..wiring import Connection
 from .records import NodeRecord, Outcome
 
 

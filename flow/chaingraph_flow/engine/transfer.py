@@ -7,10 +7,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..catalogue import EXECUTE
-from ..graph import Connection, GraphNode, InputSlot
+from ..graph import GraphNode
 from ..json_values import copied, written
 from ..types import Any as AnyType
 from ..types import check_value
+from ..wiring import Connection, InputSlot
 from .state import RunState
 
 

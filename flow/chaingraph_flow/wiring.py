@@ -1,0 +1,51 @@
+"""What leads where in a flow: its edges, the inputs they fill, and its outputs, with their ends resolved.
+
+Validation makes these; the graph and the engine read them.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from .json_values import Segment
+from .types import AnyPortType
+
+
+@dataclass(frozen=True, slots=True)
+class Connection:
+    """An edge, resolved. `source` is None when the value is an input of the flow (`source_port` names it)."""
+
+    index: int
+    source: str | None
+    source_port: str
+    source_segments: tuple[Segment, ...]
+    target: str
+    target_port: str
+    target_segments: tuple[Segment, ...]
+    tolerant: bool
+    from_: str
+    to: str
+
+
+@dataclass(frozen=True, slots=True)
+class InputSlot:
+    """One input of a node of the flow, as the engine fills it."""
+
+    key: str
+    type: AnyPortType
+    required: bool
+    value: Any
+    """What it has when no edge delivers: the given value, else the default."""
+    given: bool
+    connections: tuple[Connection, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class GraphOutput:
+    """An output of the flow, resolved."""
+
+    name: str
+    source: str
+    source_port: str
+    source_segments: tuple[Segment, ...]

@@ -2,21 +2,37 @@
 
 control_plane         a kube-apiserver (etcd, controller manager) for the session: .kubeconfig .url .token .audit_log
 kubectl               callable(*args, input=None, check=True) -> CompletedProcess, with that kubeconfig
+crds                  both kinds, served by that API server
 namespace             name of a fresh namespace
+objects               a REST client of that namespace's Flows and Executions
 postgres_server       a PostgreSQL server for the session: .url(database)
 database_url          a fresh database with the project's schema
 empty_database_url    a fresh database with nothing in it
+ledger                the ledger of `database_url`, open
 run_worker, run_operator   a worker, an operator as processes of their own
+start_worker          a worker's moves in the ledger, made by hand
+cluster, user         the namespace as a user sees it: beside the ledger's rows; from kubectl alone
 system                a namespace that an operator and a worker serve: .namespace .kubeconfig .kubectl
 start_system          the same, started when called
 make_proxy            a TCP proxy that a test can cut
+
+What tests share is in `tests/fixtures`, one module a topic. This folder is on the import path, no other of the tests.
 """
+
+import pytest
+
+pytest.register_assert_rewrite("fixtures")
 
 pytest_plugins = [
     "fixtures.background",
     "fixtures.cluster",
+    "fixtures.cluster_view",
+    "fixtures.crd_objects",
     "fixtures.database",
+    "fixtures.ledger",
     "fixtures.processes",
     "fixtures.proxy",
     "fixtures.system",
+    "fixtures.user",
+    "fixtures.worker_by_hand",
 ]

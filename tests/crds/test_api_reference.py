@@ -3,10 +3,10 @@
 import re
 
 import pytest
-from test_crd_manifests import parts
 
 from chaingraph_crds import names
 from chaingraph_crds.reference import markdown
+from fixtures.crd_schemas import parts
 
 
 @pytest.mark.parametrize("kind", names.KINDS)

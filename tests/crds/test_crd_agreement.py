@@ -3,13 +3,13 @@
 from typing import Any
 
 import pytest
-from crd_objects import Objects
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from chaingraph_crds.execution import ExecutionSpec
 from chaingraph_crds.names import EXECUTION_KIND
+from fixtures.crd_objects import Objects
 
 pytestmark = pytest.mark.integration
 

@@ -1,8 +1,6 @@
 """The CustomResourceDefinitions and the policy as generated: complete, bounded, and the same as the committed files."""
 
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 import yaml
@@ -10,27 +8,9 @@ import yaml
 from chaingraph_crds import names
 from chaingraph_crds.manifests import crd_filename, crd_manifest, crd_manifests, crd_yaml
 from chaingraph_crds.policies import POLICY_FILENAME, policy_manifests, policy_yaml
+from fixtures.crd_schemas import parts, root_schema
 
 FOLDER = Path(__file__).parents[2] / "crds"
-
-
-def root_schema(kind: str) -> dict[str, Any]:
-    schema: dict[str, Any] = crd_manifest(kind)["spec"]["versions"][0]["schema"]["openAPIV3Schema"]
-    return schema
-
-
-def nodes(schema: dict[str, Any], path: str) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Every schema in the tree with its path."""
-    yield path, schema
-    for name, child in schema.get("properties", {}).items():
-        yield from nodes(child, f"{path}.{name}")
-    if "items" in schema:
-        yield from nodes(schema["items"], f"{path}[]")
-
-
-def parts(kind: str) -> list[tuple[str, dict[str, Any]]]:
-    schema = root_schema(kind)["properties"]
-    return [*nodes(schema["spec"], "spec"), *nodes(schema["status"], "status")]
 
 
 @pytest.mark.parametrize("kind", names.KINDS)

@@ -4,8 +4,12 @@ from typing import Any
 
 import httpx
 import pytest
-from crd_objects import Objects
-from crd_specs import (
+
+from chaingraph_crds.execution import ExecutionSpec, ExecutionStatus
+from chaingraph_crds.flow import FlowSpec
+from chaingraph_crds.names import EXECUTION_KIND, FLOW_KIND
+from fixtures.crd_objects import Objects
+from fixtures.crd_specs import (
     BAD_EXECUTIONS,
     BAD_FLOWS,
     BY_REFERENCE,
@@ -15,10 +19,6 @@ from crd_specs import (
     INLINE,
     Bad,
 )
-
-from chaingraph_crds.execution import ExecutionSpec, ExecutionStatus
-from chaingraph_crds.flow import FlowSpec
-from chaingraph_crds.names import EXECUTION_KIND, FLOW_KIND
 
 pytestmark = pytest.mark.integration
 

@@ -6,11 +6,11 @@ from typing import Any
 
 import pytest
 import yaml
-from crd_objects import Objects
-from crd_specs import BY_REFERENCE, FLOW, INLINE
 
 from chaingraph_crds import names
 from chaingraph_crds.names import EXECUTION_KIND, FLOW_KIND
+from fixtures.crd_objects import Objects
+from fixtures.crd_specs import BY_REFERENCE, FLOW, INLINE
 
 pytestmark = pytest.mark.integration
 

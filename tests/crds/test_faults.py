@@ -3,12 +3,12 @@
 from typing import Any
 
 import pytest
-from crd_specs import BAD_EXECUTIONS, BAD_FLOWS, Bad
 from pydantic import ValidationError
 
 from chaingraph_crds.execution import ExecutionSpec
 from chaingraph_crds.faults import faults_of
 from chaingraph_crds.flow import FlowSpec
+from fixtures.crd_specs import BAD_EXECUTIONS, BAD_FLOWS, Bad
 
 
 def faults(model: type[FlowSpec] | type[ExecutionSpec], spec: object) -> list[str]:

@@ -6,14 +6,15 @@ import time
 from typing import ClassVar
 
 import pytest
-from flow_runs import BUILT_IN, MemoryRecorder, engine, flow, run_flow
 
 from chaingraph_flow import (
     Any,
     Array,
+    Engine,
     EngineOptions,
     FailureReason,
     FlowOutcome,
+    Graph,
     Input,
     Node,
     NodeContext,
@@ -21,9 +22,11 @@ from chaingraph_flow import (
     Number,
     Output,
     Registry,
+    RunContext,
     String,
     UnknownNodeType,
 )
+from fixtures.flow_runs import BUILT_IN, MemoryRecorder, engine, flow, run_flow
 
 
 class Flaky(Node):
@@ -332,8 +335,6 @@ async def test_debug_events() -> None:
 
 def test_a_registry_without_the_class_is_refused() -> None:
     spec = flow("nodes: [{id: a, type: Text}]")
-    from chaingraph_flow import Engine, Graph, RunContext
-
     graph = Graph.build(spec, BUILT_IN.catalogue)
     with pytest.raises(UnknownNodeType, match="install the package"):
         Engine(graph, Registry(), context=RunContext("EX"), recorder=MemoryRecorder())

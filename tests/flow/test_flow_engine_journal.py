@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import pytest
-from flow_runs import BUILT_IN, engine, flow, run_flow
 
 from chaingraph_flow import (
     FlowOutcome,
+    Graph,
     JournalMismatch,
     NodeRecord,
     Outcome,
     without_unhandled_failures,
 )
+from fixtures.flow_runs import BUILT_IN, engine, flow, run_flow
 
 
 async def test_a_resumed_run_says_nothing_of_what_the_journal_has() -> None:
@@ -56,8 +57,6 @@ async def test_retrying_a_failed_execution_runs_what_failed_and_what_was_not_rea
     first = await run_flow(text, inputs={"b": 0})
     assert first.result.outcome is FlowOutcome.FAILED
     spec = flow(text)
-    from chaingraph_flow import Graph
-
     graph = Graph.build(spec, BUILT_IN.catalogue)
     journal = without_unhandled_failures(graph, first.recorder.records, None)
     assert {each.node_id for each in journal} >= {"a", "handled"}

@@ -5,13 +5,13 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 
-from flow_graphs import REGISTRY, Observed, expected, graphs, observe, sources_of, unhandled
-from flow_runs import MemoryRecorder, Run, engine
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from chaingraph_crds.flow import FlowSpec
 from chaingraph_flow import EngineOptions, FlowOutcome, NodeRecord
+from fixtures.flow_graphs import REGISTRY, Observed, expected, graphs, observe, sources_of, unhandled
+from fixtures.flow_runs import MemoryRecorder, Run, engine
 
 THOROUGH = settings(max_examples=300, deadline=None)
 

@@ -7,7 +7,6 @@ import time
 from typing import ClassVar
 
 import pytest
-from flow_runs import BUILT_IN, MemoryRecorder, engine, run_flow
 
 from chaingraph_flow import (
     EngineOptions,
@@ -22,6 +21,7 @@ from chaingraph_flow import (
     Registry,
     String,
 )
+from fixtures.flow_runs import BUILT_IN, MemoryRecorder, engine, run_flow
 
 
 class Stubborn(Node):

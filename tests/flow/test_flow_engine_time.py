@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 
 import pytest
-from flow_runs import BUILT_IN, run_flow
 
 from chaingraph_flow import (
     EngineOptions,
@@ -18,6 +17,7 @@ from chaingraph_flow import (
     Number,
     Registry,
 )
+from fixtures.flow_runs import BUILT_IN, run_flow
 
 pytestmark = pytest.mark.looptime
 

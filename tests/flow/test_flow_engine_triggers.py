@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import pytest
-from flow_runs import run_flow
 
 from chaingraph_flow import (
     ExternalEvent,
     FailureReason,
 )
+from fixtures.flow_runs import run_flow
 
 BINDING = """
     nodes:

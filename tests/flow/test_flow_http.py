@@ -12,10 +12,10 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 import pytest
-from flow_runs import failure_of, outputs_of, run_flow
 
 from chaingraph_flow import FlowOutcome
 from chaingraph_flow.nodes.http import close_client
+from fixtures.flow_runs import failure_of, outputs_of, run_flow
 
 
 @dataclass
@@ -73,12 +73,14 @@ class _Handler(BaseHTTPRequestHandler):
 
 @pytest.fixture
 def server() -> Iterator[Server]:
-    handler = type("Handler", (_Handler,), {})
-    http = ThreadingHTTPServer(("127.0.0.1", 0), handler)
-    handler.seen = Server(f"http://127.0.0.1:{http.server_port}")
+    class Handler(_Handler):
+        """This server's own, so that it sees no other's requests."""
+
+    http = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    Handler.seen = Server(f"http://127.0.0.1:{http.server_port}")
     thread = threading.Thread(target=http.serve_forever, args=(0.01,))
     thread.start()
-    yield handler.seen
+    yield Handler.seen
     http.shutdown()
     http.server_close()
     thread.join()

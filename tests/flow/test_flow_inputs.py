@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from flow_runs import flow
 
 from chaingraph_flow import bind_inputs, revision
+from fixtures.flow_runs import flow
 
 DECLARED = flow("""
     inputs:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import types
 
 import pytest
-from flow_runs import BUILT_IN, MemoryRecorder, engine, flow, run_flow
 
 from chaingraph_flow import (
     Any,
@@ -30,6 +29,7 @@ from chaingraph_flow import (
 from chaingraph_flow.derive import SameAs
 from chaingraph_flow.reference import markdown
 from chaingraph_flow.registry import node_classes
+from fixtures.flow_runs import BUILT_IN, MemoryRecorder, engine, flow, run_flow
 
 
 class Shout(Node):
@@ -195,8 +195,9 @@ def test_the_reference_has_every_node_and_each_example_is_right() -> None:
 def test_every_port_of_the_built_in_nodes_is_described() -> None:
     for node in BUILT_IN.catalogue.values():
         assert node.description.endswith("."), node.type
-        for port in (*node.inputs, *node.outputs):
-            assert port.description, f"{node.type}.{port.key}"
+        described = {port.key: port.description for port in node.inputs}
+        described |= {port.key: port.description for port in node.outputs}
+        assert all(described.values()), f"{node.type}: {described}"
 
 
 def test_object_outputs_by_key() -> None:

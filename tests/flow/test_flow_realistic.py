@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from flow_runs import run_flow
-
 from chaingraph_flow import ExternalEvent, FlowOutcome
+from fixtures.flow_runs import run_flow
 
 QUAKES = """
     description: The strongest earthquake of a CSV feed, with an event when it is strong

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import pytest
-from flow_runs import BUILT_IN, flow
 
 from chaingraph_flow import (
     FaultCode,
@@ -19,6 +18,7 @@ from chaingraph_flow import (
     validate,
 )
 from chaingraph_flow.endpoint import Endpoint, parse_endpoint
+from fixtures.flow_runs import BUILT_IN, flow
 
 CATALOGUE = BUILT_IN.catalogue
 

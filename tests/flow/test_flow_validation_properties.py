@@ -6,7 +6,6 @@ import copy
 from collections.abc import Callable
 from typing import Any
 
-from flow_runs import BUILT_IN
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -14,6 +13,7 @@ from chaingraph_crds.flow import FlowSpec
 from chaingraph_flow import (
     validate,
 )
+from fixtures.flow_runs import BUILT_IN
 
 CATALOGUE = BUILT_IN.catalogue
 
@@ -44,16 +44,16 @@ def valid_flows(draw: st.DrawFn) -> dict[str, Any]:
     for index in range(draw(st.integers(1, 8))):
         type_ = draw(st.sampled_from(sorted(PRODUCTS)))
         output, product, wanted, static = PRODUCTS[type_]
-        node = {"id": f"n{index}", "type": type_, "inputs": dict(static)}
+        inputs: dict[str, Any] = dict(static)
         for port, kind in wanted.items():
             sources = there[kind] if kind != "any" else sorted({each for all_ in there.values() for each in all_})
-            if sources and draw(st.booleans()):
+            if draw(st.booleans()) and sources:
                 edges.append({"from": draw(st.sampled_from(sources)), "to": f"n{index}.{port}"})
             else:
-                node["inputs"][port] = VALUES[kind]
-        if there["boolean"] and draw(st.booleans()):
+                inputs[port] = VALUES[kind]
+        if draw(st.booleans()) and there["boolean"]:
             edges.append({"from": draw(st.sampled_from(there["boolean"])), "to": f"n{index}.__execute"})
-        nodes.append(node)
+        nodes.append({"id": f"n{index}", "type": type_, "inputs": inputs})
         there[product].append(f"n{index}.{output}")
         if product == "rows":
             there["string"].append(f"n{index}.{output}[0].k")

@@ -6,13 +6,17 @@ import asyncio
 import time
 
 import pytest
-from operator_support import APP, Cluster, StartOperator, StartWorker, eventually
 
 from chaingraph_store import executions, recovery
 from chaingraph_store.ids import execution_id
 from chaingraph_store.ledger import Ledger
 from chaingraph_store.runs import End
 from fixtures.cluster import ControlPlane
+from fixtures.cluster_view import Cluster
+from fixtures.new_executions import APP
+from fixtures.processes import RunOperator
+from fixtures.waiting import eventually
+from fixtures.worker_by_hand import StartWorker
 
 pytestmark = pytest.mark.integration
 
@@ -21,10 +25,10 @@ INLINE = {"flow": FLOW}
 
 
 async def test_an_execution_of_a_missing_flow_waits_says_so_and_runs_when_it_comes(
-    cluster: Cluster, start_operator: StartOperator, start_worker: StartWorker
+    cluster: Cluster, run_operator: RunOperator, start_worker: StartWorker
 ) -> None:
     await start_worker()
-    start_operator()
+    run_operator()
     cluster.apply("Flow", "greeting", FLOW)
     uid = cluster.apply("Execution", "early", {"flowRef": {"name": "greting"}})
     waiting = await cluster.condition("Execution", "early", "Succeeded", status="Unknown", reason="FlowNotFound")
@@ -40,10 +44,10 @@ async def test_an_execution_of_a_missing_flow_waits_says_so_and_runs_when_it_com
 
 
 async def test_an_execution_of_an_invalid_flow_waits_until_it_is_mended(
-    cluster: Cluster, start_operator: StartOperator, start_worker: StartWorker
+    cluster: Cluster, run_operator: RunOperator, start_worker: StartWorker
 ) -> None:
     await start_worker()
-    start_operator()
+    run_operator()
     cluster.apply("Flow", "wrong", {"nodes": FLOW["nodes"], "edges": [{"from": "b.value", "to": "a.value"}]})
     uid = cluster.apply("Execution", "waits", {"flowRef": {"name": "wrong"}})
     waiting = await cluster.condition("Execution", "waits", "Succeeded", reason="FlowInvalid")
@@ -58,9 +62,9 @@ async def test_an_execution_of_an_invalid_flow_waits_until_it_is_mended(
 
 
 async def test_a_node_type_that_no_worker_has_is_waited_for(
-    cluster: Cluster, start_operator: StartOperator, start_worker: StartWorker, ledger: Ledger
+    cluster: Cluster, run_operator: RunOperator, start_worker: StartWorker, ledger: Ledger
 ) -> None:
-    start_operator()
+    run_operator()
     uid = cluster.apply("Execution", "inline", INLINE)
     await cluster.condition("Execution", "inline", "Succeeded", reason="WaitingForWorkers")
     await start_worker()
@@ -73,10 +77,10 @@ async def test_a_node_type_that_no_worker_has_is_waited_for(
 
 
 async def test_no_worker_serves_the_queue(
-    cluster: Cluster, start_operator: StartOperator, start_worker: StartWorker
+    cluster: Cluster, run_operator: RunOperator, start_worker: StartWorker
 ) -> None:
     await start_worker()
-    start_operator()
+    run_operator()
     cluster.apply("Execution", "gpu", {**INLINE, "queue": "gpu"})
     waiting = await cluster.condition("Execution", "gpu", "Succeeded", reason="NoWorker")
     assert waiting["message"] == "no live worker serves the queue 'gpu': it starts when one does"
@@ -85,15 +89,15 @@ async def test_no_worker_serves_the_queue(
 
 
 async def test_the_same_manifest_twice_and_a_killed_operator_make_one_execution(
-    cluster: Cluster, start_operator: StartOperator, start_worker: StartWorker, ledger: Ledger
+    cluster: Cluster, run_operator: RunOperator, start_worker: StartWorker, ledger: Ledger
 ) -> None:
     worker = await start_worker()
-    first = start_operator()
+    first = run_operator()
     uid = cluster.apply("Execution", "once", INLINE)
     await cluster.row(uid)
     first.kill()
     assert cluster.apply("Execution", "once", INLINE) == uid
-    start_operator()
+    run_operator()
     await worker.run(execution_id(uid))
     await cluster.condition("Execution", "once", "Succeeded", status="True")
     async with ledger.connection() as connection:
@@ -105,16 +109,16 @@ async def test_the_same_manifest_twice_and_a_killed_operator_make_one_execution(
 
 
 async def test_what_ended_while_the_operator_was_away_is_shown_at_its_start(
-    cluster: Cluster, start_operator: StartOperator, start_worker: StartWorker
+    cluster: Cluster, run_operator: RunOperator, start_worker: StartWorker
 ) -> None:
     worker = await start_worker()
-    first = start_operator()
+    first = run_operator()
     uid = cluster.apply("Execution", "away", INLINE)
     claimed = await worker.claim(execution_id(uid))
     await cluster.condition("Execution", "away", "Succeeded", reason="Running")
     first.kill()
     await worker.progress(claimed, done=1, total=1, end=End("Failed", None, "a", "NodeFailed", "no such city"))
-    start_operator()
+    run_operator()
     failed = await cluster.condition("Execution", "away", "Succeeded", status="False")
     assert failed["reason"] == "NodeFailed"
     assert failed["message"] == "node 'a': no such city"
@@ -127,10 +131,10 @@ async def test_what_ended_while_the_operator_was_away_is_shown_at_its_start(
 
 
 async def test_a_short_execution_costs_three_writes(
-    cluster: Cluster, start_operator: StartOperator, start_worker: StartWorker, control_plane: ControlPlane
+    cluster: Cluster, run_operator: RunOperator, start_worker: StartWorker, control_plane: ControlPlane
 ) -> None:
     worker = await start_worker()
-    start_operator()
+    run_operator()
     cluster.apply("Flow", "hello", FLOW)
     await cluster.condition("Flow", "hello", "Ready", status="True")
     for name, nodes in (("small", 1), ("large", 400)):
@@ -158,10 +162,10 @@ def writes_by_the_operator(control_plane: ControlPlane, namespace: str, name: st
 
 
 async def test_deleting_a_running_execution_stops_it(
-    cluster: Cluster, start_operator: StartOperator, start_worker: StartWorker
+    cluster: Cluster, run_operator: RunOperator, start_worker: StartWorker
 ) -> None:
     worker = await start_worker()
-    start_operator()
+    run_operator()
     uid = cluster.apply("Execution", "gone", INLINE)
     await worker.claim(execution_id(uid))
     started = time.monotonic()
@@ -172,10 +176,10 @@ async def test_deleting_a_running_execution_stops_it(
 
 
 async def test_a_resource_made_again_under_its_name_is_another_execution(
-    cluster: Cluster, start_operator: StartOperator, start_worker: StartWorker
+    cluster: Cluster, run_operator: RunOperator, start_worker: StartWorker
 ) -> None:
     worker = await start_worker()
-    start_operator()
+    run_operator()
     first = cluster.apply("Execution", "again", INLINE)
     await worker.claim(execution_id(first))
     cluster.kubectl("delete", "cgx", "again")
@@ -188,10 +192,10 @@ async def test_a_resource_made_again_under_its_name_is_another_execution(
 
 
 async def test_the_sweep_finds_what_was_deleted_while_the_operator_was_away(
-    cluster: Cluster, start_operator: StartOperator, start_worker: StartWorker
+    cluster: Cluster, run_operator: RunOperator, start_worker: StartWorker
 ) -> None:
     worker = await start_worker()
-    first = start_operator()
+    first = run_operator()
     gone = cluster.apply("Execution", "gone", INLINE)
     kept = cluster.apply("Execution", "kept", INLINE)
     await worker.claim(execution_id(gone))
@@ -199,17 +203,17 @@ async def test_the_sweep_finds_what_was_deleted_while_the_operator_was_away(
     await cluster.condition("Execution", "kept", "Succeeded", reason="Running")
     first.kill()
     cluster.kubectl("delete", "cgx", "gone")
-    start_operator(CHAINGRAPH_SWEEP_SECONDS="1")
+    run_operator(CHAINGRAPH_SWEEP_SECONDS="1")
     await cluster.row(gone, phase="Stopped")
     await asyncio.sleep(2.5)
     assert (await cluster.row(kept)).phase == "Running"
 
 
 async def test_stop_stops_and_stays_stopped(
-    cluster: Cluster, start_operator: StartOperator, start_worker: StartWorker
+    cluster: Cluster, run_operator: RunOperator, start_worker: StartWorker
 ) -> None:
     worker = await start_worker()
-    start_operator()
+    run_operator()
     uid = cluster.apply("Execution", "stops", INLINE)
     await worker.claim(execution_id(uid))
     cluster.apply("Execution", "stops", {**INLINE, "stop": True, "stopReason": "wrong data"})
@@ -223,10 +227,10 @@ async def test_stop_stops_and_stays_stopped(
 
 
 async def test_paused_from_the_start_is_held_until_it_is_not(
-    cluster: Cluster, start_operator: StartOperator, start_worker: StartWorker, ledger: Ledger
+    cluster: Cluster, run_operator: RunOperator, start_worker: StartWorker, ledger: Ledger
 ) -> None:
     await start_worker()
-    start_operator()
+    run_operator()
     uid = cluster.apply("Execution", "held", {**INLINE, "paused": True})
     await cluster.condition("Execution", "held", "Paused", status="True", reason="Held")
     assert cluster.status("Execution", "held")["phase"] == "Created"
@@ -242,10 +246,10 @@ async def test_paused_from_the_start_is_held_until_it_is_not(
 
 
 async def test_what_the_engine_does_not_obey_yet_is_said(
-    cluster: Cluster, start_operator: StartOperator, start_worker: StartWorker
+    cluster: Cluster, run_operator: RunOperator, start_worker: StartWorker
 ) -> None:
     worker = await start_worker()
-    start_operator()
+    run_operator()
     uid = cluster.apply("Execution", "late", INLINE)
     await worker.claim(execution_id(uid))
     await cluster.condition("Execution", "late", "Succeeded", reason="Running")
@@ -256,10 +260,10 @@ async def test_what_the_engine_does_not_obey_yet_is_said(
 
 
 async def test_wrong_inputs_and_wrong_inline_flows_are_refused_with_every_fault(
-    cluster: Cluster, start_operator: StartOperator, start_worker: StartWorker
+    cluster: Cluster, run_operator: RunOperator, start_worker: StartWorker
 ) -> None:
     await start_worker()
-    start_operator()
+    run_operator()
     inputs = [{"name": "city", "type": "string", "required": True}, {"name": "days", "type": "number"}]
     cluster.apply("Flow", "weather", {**FLOW, "inputs": inputs})
     cluster.apply("Execution", "wrong", {"flowRef": {"name": "weather"}, "inputs": {"days": "3", "town": "Ulm"}})
@@ -284,10 +288,10 @@ async def test_wrong_inputs_and_wrong_inline_flows_are_refused_with_every_fault(
 
 
 async def test_a_lost_worker_is_shown_and_its_work_handed_back(
-    cluster: Cluster, start_operator: StartOperator, start_worker: StartWorker
+    cluster: Cluster, run_operator: RunOperator, start_worker: StartWorker
 ) -> None:
     worker = await start_worker(seconds=2)
-    start_operator()
+    run_operator()
     uid = cluster.apply("Execution", "orphan", INLINE)
     await worker.claim(execution_id(uid))
     row = await cluster.row(uid, phase="Pending", within=10)
@@ -302,10 +306,10 @@ async def test_a_lost_worker_is_shown_and_its_work_handed_back(
 
 
 async def test_an_execution_that_kills_its_workers_fails(
-    cluster: Cluster, start_operator: StartOperator, start_worker: StartWorker, ledger: Ledger
+    cluster: Cluster, run_operator: RunOperator, start_worker: StartWorker, ledger: Ledger
 ) -> None:
     worker = await start_worker()
-    start_operator()
+    run_operator()
     uid = cluster.apply("Execution", "poison", INLINE)
     for _ in range(recovery.MAX_RECOVERIES):
         await worker.claim(execution_id(uid))
@@ -315,10 +319,10 @@ async def test_an_execution_that_kills_its_workers_fails(
 
 
 async def test_finished_executions_expire(
-    cluster: Cluster, start_operator: StartOperator, start_worker: StartWorker, ledger: Ledger
+    cluster: Cluster, run_operator: RunOperator, start_worker: StartWorker, ledger: Ledger
 ) -> None:
     worker = await start_worker()
-    first = start_operator()
+    first = run_operator()
     brief = cluster.apply("Execution", "brief", {**INLINE, "ttlSecondsAfterFinished": 1})
     later = cluster.apply("Execution", "later", {**INLINE, "ttlSecondsAfterFinished": 4})
     kept = cluster.apply("Execution", "kept", INLINE)
@@ -328,7 +332,7 @@ async def test_finished_executions_expire(
         await cluster.condition("Execution", name, "Succeeded", status="True")
     # The time is derived from the object, so it outlives the operator that saw the end.
     first.terminate()
-    start_operator()
+    run_operator()
 
     async def left() -> bool:
         return cluster.kubectl("get", "cgx", "-o", "name").stdout.split() == ["execution.chaingraph.dev/kept"]
@@ -338,10 +342,10 @@ async def test_finished_executions_expire(
 
 
 async def test_large_outputs_stay_in_the_ledger(
-    cluster: Cluster, start_operator: StartOperator, start_worker: StartWorker
+    cluster: Cluster, run_operator: RunOperator, start_worker: StartWorker
 ) -> None:
     worker = await start_worker()
-    start_operator()
+    run_operator()
     uid = cluster.apply("Execution", "large", INLINE)
     await worker.run(execution_id(uid), outputs={"text": "x" * 20_000})
     done = await cluster.condition("Execution", "large", "Succeeded", status="True")

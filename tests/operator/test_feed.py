@@ -3,46 +3,21 @@
 from __future__ import annotations
 
 import asyncio
-import uuid
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 import pytest
-from operator_support import APP, Worker, eventually
 
 from chaingraph_operator.feed import Feed
-from chaingraph_store import creation, executions
-from chaingraph_store.creation import NewExecution
+from chaingraph_store import executions
 from chaingraph_store.executions import ExecutionRow
-from chaingraph_store.ids import ExecutionId, execution_id
+from chaingraph_store.ids import ExecutionId
 from chaingraph_store.ledger import Connection, Ledger
+from fixtures.new_executions import create
+from fixtures.waiting import eventually
+from fixtures.worker_by_hand import Worker
 
 pytestmark = pytest.mark.integration
-
-
-async def create(ledger: Ledger) -> ExecutionId:
-    uid = str(uuid.uuid4())
-    new = NewExecution(
-        id=execution_id(uid),
-        uid=uid,
-        namespace="team",
-        name=uid,
-        flow_name="",
-        flow_revision="0123456789abcdef",
-        flow_spec={"nodes": [{"id": "a", "type": "Text"}]},
-        nodes_total=1,
-        inputs={},
-        events=[],
-        integration={},
-        options={},
-        queue="chaingraph-executions",
-        priority=0,
-        start_timeout_seconds=300,
-        held=False,
-    )
-    async with ledger.transaction() as connection:
-        await creation.create(connection, new, application_name=APP)
-    return new.id
 
 
 class Follower:
@@ -95,7 +70,7 @@ async def test_a_change_while_the_one_before_is_being_delivered_is_not_missed(
     follower = Follower(lingering)
     async with follower.following():
         await asyncio.sleep(1)
-        execution = await create(ledger)
+        execution = (await create(ledger)).id
 
         async def delivered() -> bool:
             return execution in follower.delivered
@@ -110,7 +85,7 @@ async def test_a_change_while_the_one_before_is_being_delivered_is_not_missed(
 
 async def test_what_nobody_was_told_of_is_found_in_the_sequence(ledger: Ledger) -> None:
     follower = Follower(ledger)
-    made = [await create(ledger) for _ in range(3)]
+    made = [(await create(ledger)).id for _ in range(3)]
     async with follower.following(listening=False):
 
         async def all_there() -> bool:
@@ -123,7 +98,7 @@ async def test_what_nobody_was_told_of_is_found_in_the_sequence(ledger: Ledger) 
 async def test_a_lost_connection_loses_no_change(ledger: Ledger) -> None:
     follower = Follower(ledger)
     async with follower.following():
-        first = await create(ledger)
+        first = (await create(ledger)).id
 
         async def there() -> bool:
             return first in follower.delivered
@@ -134,7 +109,7 @@ async def test_a_lost_connection_loses_no_change(ledger: Ledger) -> None:
                 "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
                 " WHERE datname = current_database() AND application_name LIKE '% listen'"
             )
-        second = await create(ledger)
+        second = (await create(ledger)).id
 
         async def both_there() -> bool:
             return second in follower.delivered

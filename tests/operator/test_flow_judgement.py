@@ -6,7 +6,6 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-from execution_cases import FLOW, LACKING, NOW, RIGHT, WRONG
 
 from chaingraph_crds.flow import FlowStatus
 from chaingraph_flow.faults import Fault, FaultCode
@@ -15,6 +14,7 @@ from chaingraph_operator import announcements
 from chaingraph_operator.flow_judgement import FlowJudgement, Judged, Unjudged, Unreadable, fault_lines, flow_status
 from chaingraph_operator.retention import expiry
 from chaingraph_operator.workforce import merged
+from fixtures.execution_cases import FLOW, LACKING, NOW, RIGHT, WRONG
 
 
 def show(judgement: FlowJudgement, previous: dict[str, Any] | None = None) -> dict[str, Any]:

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import pytest
-from operator_support import Cluster, StartOperator, StartWorker
+
+from fixtures.cluster_view import Cluster
+from fixtures.processes import RunOperator
+from fixtures.worker_by_hand import StartWorker
 
 pytestmark = pytest.mark.integration
 
@@ -16,10 +19,10 @@ NODES = [
 
 
 async def test_a_flow_wrong_in_five_ways_lists_five_faults(
-    cluster: Cluster, start_operator: StartOperator, start_worker: StartWorker
+    cluster: Cluster, run_operator: RunOperator, start_worker: StartWorker
 ) -> None:
     await start_worker()
-    start_operator()
+    run_operator()
     cluster.apply(
         "Flow",
         "wrong",
@@ -53,9 +56,9 @@ async def test_a_flow_wrong_in_five_ways_lists_five_faults(
 
 
 async def test_a_flow_is_unchecked_until_the_first_worker_comes(
-    cluster: Cluster, start_operator: StartOperator, start_worker: StartWorker
+    cluster: Cluster, run_operator: RunOperator, start_worker: StartWorker
 ) -> None:
-    start_operator()
+    run_operator()
     cluster.apply("Flow", "early", {"nodes": NODES})
     await cluster.condition("Flow", "early", "Ready", status="Unknown", reason="WaitingForWorkers")
     await start_worker()
@@ -63,10 +66,10 @@ async def test_a_flow_is_unchecked_until_the_first_worker_comes(
 
 
 async def test_a_flow_that_lacks_a_node_type_only_waits_for_it(
-    cluster: Cluster, start_operator: StartOperator, start_worker: StartWorker
+    cluster: Cluster, run_operator: RunOperator, start_worker: StartWorker
 ) -> None:
     await start_worker()
-    start_operator()
+    run_operator()
     cluster.apply("Flow", "acme", {"nodes": [{"id": "a", "type": "acme.Shout"}]})
     ready = await cluster.condition("Flow", "acme", "Ready", status="False", reason="UnknownNodeType")
     assert "spec.nodes[0].type" in ready["message"]
@@ -74,10 +77,10 @@ async def test_a_flow_that_lacks_a_node_type_only_waits_for_it(
 
 
 async def test_an_execution_keeps_the_revision_that_it_started_with(
-    cluster: Cluster, start_operator: StartOperator, start_worker: StartWorker
+    cluster: Cluster, run_operator: RunOperator, start_worker: StartWorker
 ) -> None:
     worker = await start_worker()
-    start_operator()
+    run_operator()
     cluster.apply("Flow", "edited", {"nodes": NODES})
     uid = cluster.apply("Execution", "first", {"flowRef": {"name": "edited"}})
     before = (await cluster.row(uid)).flow_revision

@@ -9,19 +9,22 @@ import sys
 import time
 
 import pytest
-from operator_support import Cluster, StartOperator, StartWorker, eventually
 from psycopg import sql
 from psycopg.conninfo import conninfo_to_dict
 
+from fixtures.cluster_view import Cluster
 from fixtures.database import PostgresServer
+from fixtures.processes import RunOperator
+from fixtures.waiting import eventually
+from fixtures.worker_by_hand import StartWorker
 
 pytestmark = pytest.mark.integration
 
 INLINE = {"flow": {"nodes": [{"id": "a", "type": "Text"}]}}
 
 
-async def test_sigterm_ends_it_quickly_and_with_zero(cluster: Cluster, start_operator: StartOperator) -> None:
-    operator = start_operator()
+async def test_sigterm_ends_it_quickly_and_with_zero(cluster: Cluster, run_operator: RunOperator) -> None:
+    operator = run_operator()
     assert operator.get("/healthz").status_code == 200
     began = time.monotonic()
     assert operator.terminate() == 0
@@ -29,19 +32,19 @@ async def test_sigterm_ends_it_quickly_and_with_zero(cluster: Cluster, start_ope
 
 
 async def test_what_is_not_shown_yet_is_shown_before_the_end(
-    cluster: Cluster, start_operator: StartOperator, start_worker: StartWorker
+    cluster: Cluster, run_operator: RunOperator, start_worker: StartWorker
 ) -> None:
     await start_worker()
-    operator = start_operator()
+    operator = run_operator()
     uid = cluster.apply("Execution", "waits", INLINE)
     await cluster.row(uid)
     assert operator.terminate() == 0
     await cluster.condition("Execution", "waits", "Succeeded", reason="Queued", within=2)
 
 
-async def test_figures_are_served(cluster: Cluster, start_operator: StartOperator, start_worker: StartWorker) -> None:
+async def test_figures_are_served(cluster: Cluster, run_operator: RunOperator, start_worker: StartWorker) -> None:
     await start_worker()
-    operator = start_operator()
+    operator = run_operator()
     cluster.apply("Execution", "counted", INLINE)
     await cluster.condition("Execution", "counted", "Succeeded", reason="Queued")
     figures = operator.get("/metrics").text.splitlines()
@@ -52,13 +55,13 @@ async def test_figures_are_served(cluster: Cluster, start_operator: StartOperato
 
 async def test_postgresql_away_is_waited_for_and_nothing_is_lost(
     cluster: Cluster,
-    start_operator: StartOperator,
+    run_operator: RunOperator,
     start_worker: StartWorker,
     postgres_server: PostgresServer,
     database_url: str,
 ) -> None:
     await start_worker()
-    operator = start_operator()
+    operator = run_operator()
     database = sql.Identifier(str(conninfo_to_dict(database_url)["dbname"]))
     postgres_server.execute(sql.SQL("ALTER DATABASE {} ALLOW_CONNECTIONS false").format(database))
     postgres_server.execute(
@@ -72,7 +75,7 @@ async def test_postgresql_away_is_waited_for_and_nothing_is_lost(
         return "PostgreSQL cannot be used" in operator.get("/readyz").text
 
     await eventually(unready, within=30, what="unready")
-    late = start_operator(ready=False)
+    late = run_operator(ready=False)
     assert "PostgreSQL" in late.get("/readyz").text
     assert late.terminate() == 0
     postgres_server.execute(sql.SQL("ALTER DATABASE {} ALLOW_CONNECTIONS true").format(database))
@@ -81,8 +84,8 @@ async def test_postgresql_away_is_waited_for_and_nothing_is_lost(
     assert operator.process.poll() is None
 
 
-async def test_it_waits_for_the_migration_and_says_so(start_operator: StartOperator, empty_database_url: str) -> None:
-    operator = start_operator(ready=False, DATABASE_URL_EXECUTIONS=empty_database_url)
+async def test_it_waits_for_the_migration_and_says_so(run_operator: RunOperator, empty_database_url: str) -> None:
+    operator = run_operator(ready=False, DATABASE_URL_EXECUTIONS=empty_database_url)
 
     async def says_so() -> bool:
         return "run `chaingraph-worker migrate`" in operator.log

@@ -7,10 +7,13 @@ from pathlib import Path
 
 import pytest
 import yaml
-from operator_support import Cluster, StartOperator, StartWorker, eventually
 
 from chaingraph_store.ids import execution_id
 from fixtures.cluster import ControlPlane
+from fixtures.cluster_view import Cluster
+from fixtures.processes import RunOperator
+from fixtures.waiting import eventually
+from fixtures.worker_by_hand import StartWorker
 
 pytestmark = pytest.mark.integration
 
@@ -50,13 +53,13 @@ def kubeconfig_of_service_account(cluster: Cluster, control_plane: ControlPlane,
 async def test_the_documented_permissions_are_enough(
     cluster: Cluster,
     control_plane: ControlPlane,
-    start_operator: StartOperator,
+    run_operator: RunOperator,
     start_worker: StartWorker,
     tmp_path: Path,
 ) -> None:
     worker = await start_worker()
     kubeconfig = kubeconfig_of_service_account(cluster, control_plane, tmp_path)
-    operator = start_operator(KUBECONFIG=str(kubeconfig), CHAINGRAPH_SWEEP_SECONDS="1")
+    operator = run_operator(KUBECONFIG=str(kubeconfig), CHAINGRAPH_SWEEP_SECONDS="1")
     cluster.apply("Flow", "hello", {"nodes": [{"id": "a", "type": "Text"}]})
     await cluster.condition("Flow", "hello", "Ready", status="True")
     uid = cluster.apply("Execution", "brief", {"flowRef": {"name": "hello"}, "ttlSecondsAfterFinished": 2})

@@ -5,26 +5,6 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
-from execution_cases import (
-    FLOW,
-    ID,
-    INPUTS,
-    LACKING,
-    META,
-    NOW,
-    RIGHT,
-    TERMINAL,
-    UID,
-    UNSEEN,
-    WRONG,
-    flows,
-    metas,
-    row_of,
-    rows,
-    spec_of,
-    specs,
-    statuses,
-)
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -50,6 +30,26 @@ from chaingraph_operator.plan import (
 )
 from chaingraph_operator.status import execution_status
 from chaingraph_store.executions import ExecutionRow
+from fixtures.execution_cases import (
+    FLOW,
+    ID,
+    INPUTS,
+    LACKING,
+    META,
+    NOW,
+    RIGHT,
+    TERMINAL,
+    UID,
+    UNSEEN,
+    WRONG,
+    flows,
+    metas,
+    row_of,
+    rows,
+    spec_of,
+    specs,
+    statuses,
+)
 
 
 def carried_out(decision: Plan, row: ExecutionRow | None) -> ExecutionRow | None:

@@ -8,7 +8,6 @@ from typing import Any
 
 import orjson
 import pytest
-from execution_cases import ID, META, NOW, TERMINAL, UNSEEN, metas, row_of, rows, spec_of, specs, statuses
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -18,6 +17,7 @@ from chaingraph_operator import announcements
 from chaingraph_operator.plan import Meta, Refuse, StopUnmade, Wait
 from chaingraph_operator.status import MAX_OUTPUT_BYTES, Verdict, execution_status
 from chaingraph_store.executions import ExecutionRow
+from fixtures.execution_cases import ID, META, NOW, TERMINAL, UNSEEN, metas, row_of, rows, spec_of, specs, statuses
 
 verdicts: st.SearchStrategy[Verdict | None] = st.sampled_from(
     [None, Wait("FlowNotFound", "none"), Wait("FlowInvalid", "wrong", stalled=True), Refuse("TooLarge", "too large")]
@@ -143,7 +143,7 @@ def test_an_end_without_a_row_stays_and_speaks_of_the_new_generation() -> None:
 
 def reasons(*statuses: dict[str, Any]) -> list[list[tuple[str, str]]]:
     before: dict[str, Any] = {}
-    found = []
+    found: list[list[tuple[str, str]]] = []
     for status in statuses:
         found.append([(each.type, each.reason) for each in announcements.of_execution(before, status)])
         before = status

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import pytest
-from operator_support import Cluster, StartOperator, StartWorker
 
 from chaingraph_store.ids import execution_id
+from fixtures.cluster_view import Cluster
+from fixtures.processes import RunOperator
+from fixtures.worker_by_hand import StartWorker
 
 pytestmark = pytest.mark.integration
 
@@ -13,10 +15,10 @@ FLOW = {"nodes": [{"id": "a", "type": "Text", "inputs": {"value": "hello"}}]}
 
 
 async def test_an_execution_runs_to_completed(
-    cluster: Cluster, start_operator: StartOperator, start_worker: StartWorker
+    cluster: Cluster, run_operator: RunOperator, start_worker: StartWorker
 ) -> None:
     worker = await start_worker()
-    operator = start_operator()
+    operator = run_operator()
     cluster.apply("Flow", "hello", FLOW)
     await cluster.condition("Flow", "hello", "Ready", status="True", reason="Valid")
     uid = cluster.apply("Execution", "first", {"flowRef": {"name": "hello"}})

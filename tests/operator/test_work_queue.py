@@ -9,9 +9,9 @@ from collections import Counter
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from operator_support import eventually
 
 from chaingraph_operator.work_queue import WorkQueue
+from fixtures.waiting import eventually
 
 
 async def test_a_key_waits_once() -> None:

@@ -10,7 +10,7 @@ from chaingraph_store import events, executions, leases, recovery, runs
 from chaingraph_store.errors import OwnershipLost
 from chaingraph_store.ids import WorkflowId
 from chaingraph_store.ledger import Ledger
-from store.conftest import APP, create, dequeue
+from fixtures.new_executions import APP, create, dequeue
 
 pytestmark = pytest.mark.integration
 NOTHING = runs.Progress(total=1, completed=0, failed=0, skipped=0, running=0, current_nodes=[])
@@ -37,7 +37,7 @@ async def take_lease(ledger: Ledger, executor: str, *, seconds: float = 60, cata
 
 async def run_on(ledger: Ledger, execution: str, executor: str) -> runs.Claim:
     async with ledger.connection() as connection:
-        await dequeue(connection, WorkflowId(execution), executor)
+        assert await dequeue(connection, WorkflowId(execution), executor)
         claim = await runs.claim(
             connection,
             execution,  # type: ignore[arg-type]

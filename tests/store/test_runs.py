@@ -11,7 +11,7 @@ from chaingraph_store import events, executions, runs
 from chaingraph_store.errors import OwnershipLost
 from chaingraph_store.ids import WorkflowId, workflow_id
 from chaingraph_store.ledger import Ledger
-from store.conftest import create, dequeue
+from fixtures.new_executions import create, dequeue
 
 pytestmark = pytest.mark.integration
 ONE_RUNNING = runs.Progress(total=3, completed=1, failed=0, skipped=0, running=1, current_nodes=["b"])
@@ -23,7 +23,7 @@ def log(*types: str) -> list[runs.LogEntry]:
 
 async def claimed(ledger: Ledger, execution: str, worker: str = "worker-1") -> runs.Claim:
     async with ledger.connection() as connection:
-        await dequeue(connection, WorkflowId(execution), worker)
+        assert await dequeue(connection, WorkflowId(execution), worker)
     claim = await claim_again(ledger, execution, worker)
     assert claim is not None
     return claim

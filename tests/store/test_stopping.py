@@ -8,7 +8,7 @@ from chaingraph_store import creation, events, executions, runs, stopping
 from chaingraph_store.errors import OwnershipLost
 from chaingraph_store.ids import WorkflowId
 from chaingraph_store.ledger import Connection, Ledger
-from store.conftest import APP, create, dequeue
+from fixtures.new_executions import APP, create, dequeue
 
 pytestmark = pytest.mark.integration
 NOTHING = runs.Progress(total=1, completed=0, failed=0, skipped=0, running=0, current_nodes=[])
@@ -48,7 +48,7 @@ async def test_a_held_execution_cannot_be_released_any_more(ledger: Ledger) -> N
 async def test_a_running_execution_is_fenced_and_its_worker_told(ledger: Ledger) -> None:
     new = await create(ledger)
     async with ledger.connection() as connection:
-        await dequeue(connection, WorkflowId(new.id), "worker-1")
+        assert await dequeue(connection, WorkflowId(new.id), "worker-1")
         claim = await runs.claim(connection, new.id, attempt=1, workflow=WorkflowId(new.id), worker="worker-1")
     assert claim is not None
     async with ledger.connection() as ear:

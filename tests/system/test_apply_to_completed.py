@@ -10,7 +10,7 @@ from chaingraph_store import events
 from chaingraph_store.ids import ExecutionId
 from chaingraph_store.ledger import Ledger
 from fixtures.processes import RunOperator, RunWorker
-from system.conftest import SUM, User, chain, execution, flow
+from fixtures.user import SUM, User, chain, execution, flow
 
 pytestmark = pytest.mark.integration
 

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from fixtures.processes import RunOperator, RunWorker
-from system.conftest import SUM, User, execution, flow
+from fixtures.user import SUM, User, execution, flow
 
 pytestmark = pytest.mark.integration
 

@@ -10,6 +10,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable
+from functools import partial
 
 import pytest
 
@@ -19,7 +20,7 @@ from chaingraph_store.ledger import Ledger
 from fixtures.database import PostgresServer
 from fixtures.processes import Process, RunOperator, RunWorker
 from fixtures.proxy import MakeProxy
-from system.conftest import SUM, User, chain, execution
+from fixtures.user import SUM, User, chain, execution
 
 pytestmark = [pytest.mark.integration, pytest.mark.crash]
 
@@ -102,7 +103,7 @@ async def test_an_operator_killed_between_any_two_of_its_steps_makes_one_run(
         name = f"killed-at-{message}"
         assassin.arm(operator, message)
         user.apply(execution(name, flow=SUM, inputs={"a": message}))
-        struck = assassin.strikes_before(lambda name=name: user.has_succeeded(name), within=60)
+        struck = assassin.strikes_before(partial(user.has_succeeded, name), within=60)
         if struck:
             operator.process.wait(10)
             operator = run_operator(**through)

@@ -14,8 +14,9 @@ from chaingraph_store import creation, events, leases, recovery, stopping
 from chaingraph_store.executions import ExecutionRow
 from chaingraph_store.ids import ExecutionId
 from chaingraph_store.ledger import Ledger
+from fixtures.ledger import ended, row_of, wait_for
+from fixtures.new_executions import APP, create_of
 from fixtures.processes import RunWorker
-from worker.conftest import APP, create, ended, row_of, wait_for
 
 pytestmark = [pytest.mark.integration, pytest.mark.crash]
 
@@ -60,7 +61,7 @@ def assert_each_node_completed_once(log: list[events.EventRow], nodes: int) -> N
 
 async def test_a_stop_interrupts_the_node_in_flight_at_once(ledger: Ledger, run_worker: RunWorker) -> None:
     worker = run_worker()
-    execution = await create(ledger, SLEEP)
+    execution = await create_of(ledger, SLEEP)
     await wait_for(ledger, execution, running)
     async with ledger.transaction() as connection:
         assert await stopping.stop(connection, execution, reason="enough")
@@ -73,13 +74,13 @@ async def test_a_stop_interrupts_the_node_in_flight_at_once(ledger: Ledger, run_
     assert [event.type for event in log][-1] == "flow:cancelled"
     assert (await row_of(ledger, execution)).phase == "Stopped"
     assert worker.get("/readyz").status_code == 200
-    following = await create(ledger, steps(1, 1))
+    following = await create_of(ledger, steps(1, 1))
     assert (await ended(ledger, following)).phase == "Completed", "the worker goes on"
 
 
 async def test_a_killed_workers_execution_goes_on_elsewhere_where_it_was(ledger: Ledger, run_worker: RunWorker) -> None:
     first = run_worker()
-    execution = await create(ledger, steps(8, 150))
+    execution = await create_of(ledger, steps(8, 150))
     await wait_for(ledger, execution, lambda row: row.nodes_completed >= 3)
     first.kill()
     journaled = (await row_of(ledger, execution)).nodes_completed
@@ -97,7 +98,7 @@ async def test_a_killed_workers_execution_goes_on_elsewhere_where_it_was(ledger:
 
 async def test_a_frozen_worker_wakes_up_fenced_and_exits(ledger: Ledger, run_worker: RunWorker) -> None:
     first = run_worker()
-    execution = await create(ledger, steps(8, 150))
+    execution = await create_of(ledger, steps(8, 150))
     await wait_for(ledger, execution, lambda row: row.nodes_completed >= 2)
     os.kill(first.process.pid, signal.SIGSTOP)
     await hand_back_lost(ledger)
@@ -113,7 +114,7 @@ async def test_a_frozen_worker_wakes_up_fenced_and_exits(ledger: Ledger, run_wor
 
 async def test_a_drain_lets_short_work_end(ledger: Ledger, run_worker: RunWorker) -> None:
     worker = run_worker(CHAINGRAPH_DRAIN_SECONDS="20")
-    execution = await create(ledger, steps(4, 200))
+    execution = await create_of(ledger, steps(4, 200))
     await wait_for(ledger, execution, running)
     assert await asyncio.to_thread(worker.terminate) == 0
     assert (await row_of(ledger, execution)).phase == "Completed"
@@ -121,7 +122,7 @@ async def test_a_drain_lets_short_work_end(ledger: Ledger, run_worker: RunWorker
 
 async def test_a_drain_hands_long_work_back(ledger: Ledger, run_worker: RunWorker) -> None:
     first = run_worker(CHAINGRAPH_DRAIN_SECONDS="0.5")
-    execution = await create(ledger, steps(20, 150))
+    execution = await create_of(ledger, steps(20, 150))
     await wait_for(ledger, execution, lambda row: row.nodes_completed >= 2)
     assert await asyncio.to_thread(first.terminate) == 0
     row = await row_of(ledger, execution)
@@ -144,7 +145,7 @@ async def test_a_worker_without_work_drains_fast(run_worker: RunWorker) -> None:
 
 async def test_a_held_execution_waits_for_its_signal(ledger: Ledger, run_worker: RunWorker) -> None:
     run_worker().wait_ready()
-    execution = await create(ledger, steps(1, 1), held=True)
+    execution = await create_of(ledger, steps(1, 1), held=True)
     await asyncio.sleep(1.5)
     assert (await row_of(ledger, execution)).phase == "Created"
     async with ledger.transaction() as connection:
@@ -154,7 +155,7 @@ async def test_a_held_execution_waits_for_its_signal(ledger: Ledger, run_worker:
 
 async def test_a_held_execution_survives_its_worker(ledger: Ledger, run_worker: RunWorker) -> None:
     first = run_worker().wait_ready()
-    execution = await create(ledger, steps(1, 1), held=True)
+    execution = await create_of(ledger, steps(1, 1), held=True)
     await asyncio.sleep(1)
     first.kill()
     await asyncio.sleep(2.5)
@@ -170,7 +171,7 @@ async def test_a_signal_that_never_comes_ends_it_with_the_references_reason(
     ledger: Ledger, run_worker: RunWorker
 ) -> None:
     run_worker()
-    execution = await create(ledger, steps(1, 1), held=True, start_timeout_seconds=1)
+    execution = await create_of(ledger, steps(1, 1), held=True, start_timeout_seconds=1)
     row = await ended(ledger, execution)
     assert (row.phase, row.error_reason) == ("Failed", "StartTimeout")
     assert "START_SIGNAL" in row.error_message

@@ -8,8 +8,9 @@ import pytest
 
 from chaingraph_store import events
 from chaingraph_store.ledger import Ledger
+from fixtures.ledger import ended
+from fixtures.new_executions import create_of
 from fixtures.processes import RunWorker
-from worker.conftest import create, ended
 
 pytestmark = pytest.mark.integration
 
@@ -44,7 +45,7 @@ async def dbos_record(ledger: Ledger) -> list[tuple[str, str, int]]:
 
 
 async def test_an_execution_completes_with_its_outputs(ledger: Ledger, run_worker: RunWorker) -> None:
-    execution = await create(ledger, SUM, inputs={"a": 40, "b": 2})
+    execution = await create_of(ledger, SUM, inputs={"a": 40, "b": 2})
     run_worker()
     row = await ended(ledger, execution)
     assert (row.phase, row.outputs) == ("Completed", {"total": 42})
@@ -59,7 +60,7 @@ async def test_an_execution_completes_with_its_outputs(ledger: Ledger, run_worke
 
 async def test_a_failed_node_that_nothing_handles_fails_the_execution(ledger: Ledger, run_worker: RunWorker) -> None:
     run_worker()
-    row = await ended(ledger, await create(ledger, DIVIDE_BY_ZERO))
+    row = await ended(ledger, await create_of(ledger, DIVIDE_BY_ZERO))
     assert (row.phase, row.error_node, row.error_reason) == ("Failed", "divide", "NodeFailed")
     assert "zero" in row.error_message
     assert (row.nodes_failed, row.nodes_completed) == (1, 0)
@@ -67,7 +68,7 @@ async def test_a_failed_node_that_nothing_handles_fails_the_execution(ledger: Le
 
 async def test_a_flow_that_this_worker_cannot_run_fails_with_its_faults(ledger: Ledger, run_worker: RunWorker) -> None:
     run_worker()
-    row = await ended(ledger, await create(ledger, {"nodes": [{"id": "x", "type": "acme.Nothing"}]}))
+    row = await ended(ledger, await create_of(ledger, {"nodes": [{"id": "x", "type": "acme.Nothing"}]}))
     assert (row.phase, row.error_reason) == ("Failed", "FlowInvalid")
     assert "acme.Nothing" in row.error_message
 
@@ -75,12 +76,12 @@ async def test_a_flow_that_this_worker_cannot_run_fails_with_its_faults(ledger: 
 async def test_a_flow_timeout_ends_it_with_its_reason(ledger: Ledger, run_worker: RunWorker) -> None:
     run_worker()
     sleeper = {"nodes": [{"id": "wait", "type": "Sleep", "inputs": {"milliseconds": 60_000}}]}
-    row = await ended(ledger, await create(ledger, sleeper, options={"flowTimeoutSeconds": 1}))
+    row = await ended(ledger, await create_of(ledger, sleeper, options={"flowTimeoutSeconds": 1}))
     assert (row.phase, row.error_reason) == ("Failed", "FlowTimeout")
 
 
 async def test_many_executions_share_a_worker_and_all_end(ledger: Ledger, run_worker: RunWorker) -> None:
-    made = [await create(ledger, SUM, inputs={"a": number}) for number in range(60)]
+    made = [await create_of(ledger, SUM, inputs={"a": number}) for number in range(60)]
     run_worker()
     for number, execution in enumerate(made):
         row = await ended(ledger, execution)

@@ -87,9 +87,3 @@ async def active_resources(
         {"all": namespaces is None, "namespaces": list(namespaces or ())},
     )
     return [(ExecutionId(row[0]), row[1], row[2], row[3]) for row in await cursor.fetchall()]
-
-
-async def count_by_phase(connection: Connection) -> dict[str, int]:
-    """How many executions are in each phase. For the operator's metrics; scans the table, so seldom."""
-    cursor = await connection.execute("SELECT phase, count(*) FROM chaingraph.executions GROUP BY phase")
-    return {row[0]: row[1] for row in await cursor.fetchall()}

@@ -16,7 +16,7 @@ system                a namespace that an operator and a worker serve: .namespac
 start_system          the same, started when called
 make_proxy            a TCP proxy that a test can cut
 
-What tests share is in `tests/fixtures`, one module a topic. This folder is on the import path, no other of the tests.
+What tests share is in `tests/fixtures`, one module a topic, imported as `fixtures.topic`: this folder is on the path.
 """
 
 import pytest

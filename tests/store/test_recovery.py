@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+from typing import Any
 
 import pytest
 
 from chaingraph_store import events, executions, leases, recovery, runs
 from chaingraph_store.errors import OwnershipLost
-from chaingraph_store.ids import WorkflowId
+from chaingraph_store.ids import ExecutionId, WorkflowId
 from chaingraph_store.ledger import Ledger
 from fixtures.new_executions import APP, create, dequeue
 
@@ -35,12 +36,12 @@ async def take_lease(ledger: Ledger, executor: str, *, seconds: float = 60, cata
         )
 
 
-async def run_on(ledger: Ledger, execution: str, executor: str) -> runs.Claim:
+async def run_on(ledger: Ledger, execution: ExecutionId, executor: str) -> runs.Claim:
     async with ledger.connection() as connection:
-        assert await dequeue(connection, WorkflowId(execution), executor)
+        assert await dequeue(connection, execution, executor)
         claim = await runs.claim(
             connection,
-            execution,  # type: ignore[arg-type]
+            execution,
             attempt=1,
             workflow=WorkflowId(execution),
             worker=executor,
@@ -49,14 +50,14 @@ async def run_on(ledger: Ledger, execution: str, executor: str) -> runs.Claim:
     return claim
 
 
-async def hand_back(ledger: Ledger, **options: object) -> list[recovery.HandedBack]:
+async def hand_back(ledger: Ledger, **options: Any) -> list[recovery.HandedBack]:
     async with ledger.transaction() as connection:
         lost = await recovery.lost_executors(connection, application_name=APP)
         return await recovery.hand_back(
             connection,
             application_name=APP,
             executors=lost,
-            **options,  # type: ignore[arg-type]
+            **options,
         )
 
 

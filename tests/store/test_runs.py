@@ -9,7 +9,7 @@ import pytest
 
 from chaingraph_store import events, executions, runs
 from chaingraph_store.errors import OwnershipLost
-from chaingraph_store.ids import WorkflowId, workflow_id
+from chaingraph_store.ids import ExecutionId, WorkflowId, workflow_id
 from chaingraph_store.ledger import Ledger
 from fixtures.new_executions import create, dequeue
 
@@ -21,21 +21,21 @@ def log(*types: str) -> list[runs.LogEntry]:
     return [runs.LogEntry(each, 1_700_000_000_000, {"n": each}) for each in types]
 
 
-async def claimed(ledger: Ledger, execution: str, worker: str = "worker-1") -> runs.Claim:
+async def claimed(ledger: Ledger, execution: ExecutionId, worker: str = "worker-1") -> runs.Claim:
     async with ledger.connection() as connection:
-        assert await dequeue(connection, WorkflowId(execution), worker)
+        assert await dequeue(connection, execution, worker)
     claim = await claim_again(ledger, execution, worker)
     assert claim is not None
     return claim
 
 
-async def claim_again(ledger: Ledger, execution: str, worker: str) -> runs.Claim | None:
+async def claim_again(ledger: Ledger, execution: ExecutionId, worker: str) -> runs.Claim | None:
     async with ledger.connection() as connection:
         return await runs.claim(
             connection,
-            execution,  # type: ignore[arg-type]
+            execution,
             attempt=1,
-            workflow=workflow_id(execution, 1),  # type: ignore[arg-type]
+            workflow=workflow_id(execution, 1),
             worker=worker,
         )
 

@@ -6,7 +6,7 @@ import pytest
 
 from chaingraph_store import creation, events, executions, runs, stopping
 from chaingraph_store.errors import OwnershipLost
-from chaingraph_store.ids import WorkflowId
+from chaingraph_store.ids import ExecutionId, WorkflowId
 from chaingraph_store.ledger import Connection, Ledger
 from fixtures.new_executions import APP, create, dequeue
 
@@ -19,9 +19,9 @@ async def workflow_states(connection: Connection) -> dict[str, str]:
     return dict(await cursor.fetchall())
 
 
-async def stop(ledger: Ledger, execution: str) -> bool:
+async def stop(ledger: Ledger, execution: ExecutionId) -> bool:
     async with ledger.transaction() as connection:
-        return await stopping.stop(connection, execution, reason="enough")  # type: ignore[arg-type]
+        return await stopping.stop(connection, execution, reason="enough")
 
 
 async def test_a_queued_execution_never_runs(ledger: Ledger) -> None:
@@ -48,7 +48,7 @@ async def test_a_held_execution_cannot_be_released_any_more(ledger: Ledger) -> N
 async def test_a_running_execution_is_fenced_and_its_worker_told(ledger: Ledger) -> None:
     new = await create(ledger)
     async with ledger.connection() as connection:
-        assert await dequeue(connection, WorkflowId(new.id), "worker-1")
+        assert await dequeue(connection, new.id, "worker-1")
         claim = await runs.claim(connection, new.id, attempt=1, workflow=WorkflowId(new.id), worker="worker-1")
     assert claim is not None
     async with ledger.connection() as ear:
@@ -73,4 +73,4 @@ async def test_what_has_ended_stays_as_it_is(ledger: Ledger) -> None:
 
 
 async def test_stopping_what_never_was_is_no_error(ledger: Ledger) -> None:
-    assert not await stop(ledger, "EXNOTHING")
+    assert not await stop(ledger, ExecutionId("EXNOTHING"))

@@ -10,10 +10,10 @@ from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
-from docs_pages import ROOT
-from docs_shell import OpenShell, Shell
 
 from chaingraph_cli.cluster import binaries
+from fixtures.docs_pages import ROOT
+from fixtures.docs_shell import OpenShell, Shell
 
 
 @pytest.fixture

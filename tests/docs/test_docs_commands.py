@@ -6,10 +6,10 @@ import re
 from pathlib import Path
 
 import pytest
-from docs_pages import PAGES, ROOT, Block, Command, blocks, matches
-from docs_shell import OpenShell, Shell
 
 from fixtures.cluster import ControlPlane
+from fixtures.docs_pages import PAGES, ROOT, Block, Command, blocks, matches
+from fixtures.docs_shell import OpenShell, Shell
 from fixtures.system import StartSystem
 
 _COMMAND_SECONDS = 180.0

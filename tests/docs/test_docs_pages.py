@@ -5,7 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from docs_pages import blocks, matches
+
+from fixtures.docs_pages import blocks, matches
 
 PAGE = """\
 Some text.

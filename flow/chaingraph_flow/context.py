@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from .errors import NodeFailed
-from .json_values import copied, require_json
+from .json_values import copied, plain_text, require_json
 
 LONGEST_LOG = 65_536
 """Characters of one log message; the rest is cut off and said to be."""
@@ -127,6 +127,7 @@ class NodeContext:
 
     def log(self, message: str) -> None:
         """Write to the execution's event stream."""
+        message = plain_text(message)
         if len(message) > LONGEST_LOG:
             message = f"{message[:LONGEST_LOG]}... ({len(message) - LONGEST_LOG} characters more)"
         self._log(message)

@@ -141,3 +141,8 @@ def written(root: Any, segments: Sequence[Segment], value: Any) -> Any:
     mapping = root if isinstance(root, dict) else {}
     mapping[head] = written(mapping.get(head), rest, value)
     return mapping
+
+
+def plain_text(text: str) -> str:
+    """The text without what cannot be stored: halves of surrogate pairs, as in undecodable file names, and NUL."""
+    return text.encode("utf-8", "backslashreplace").decode("utf-8").replace("\x00", "\\x00")

@@ -220,6 +220,8 @@ class Node:
         }
         if cls.run is Node.run:
             return
+        if inspect.isasyncgenfunction(cls.run) or inspect.isgeneratorfunction(cls.run):
+            raise InvalidNodeClass(f"{cls.__qualname__}: run contains a yield, so it would never run; set the outputs")
         cls.runs_in_thread = not inspect.iscoroutinefunction(cls.run)
         cls.node_type = _described(cls)
 

@@ -49,10 +49,13 @@ class Recovery:
             handed: list[recovery.HandedBack] = []
             if lost:
                 handed = await recovery.hand_back(connection, application_name=self._application_name, executors=lost)
+            handed += await recovery.revive_stranded(connection, application_name=self._application_name)
         for each in handed:
             self._metrics.recoveries.labels("given up" if each.given_up else "handed back").inc()
             _log.warning(
-                "gave up: it lost its worker too often" if each.given_up else "handed back: its worker was lost",
+                "gave up: it lost its worker too often"
+                if each.given_up
+                else "handed back: its worker or its workflow was lost",
                 execution_id=each.execution_id,
                 namespace=each.namespace,
                 name=each.name,

@@ -156,6 +156,10 @@ class StatusWriter:
         self._last[key] = time.monotonic()
         if self._cache.observe(answer, own_write=True) is Seen.CHANGE:
             self._changed(key)
+        if difference(storable(answer.get("status") or {}), desired.status):
+            # Somebody else wrote meanwhile, so that our difference was one to something older: once more.
+            self._desired.setdefault(key, desired)
+            self._queue.add(key)
         self._written(key, before, desired.status)
 
     def _count(self, result: str) -> None:

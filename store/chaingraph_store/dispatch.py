@@ -110,6 +110,43 @@ async def hand_back(
     return [(WorkflowId(row[0]), row[1]) for row in await cursor.fetchall()]
 
 
+_REVIVE: Final = """
+WITH ended AS (
+  SELECT w.workflow_uuid, e.queue, e.phase FROM chaingraph.executions e
+  JOIN dbos.workflow_status w
+    ON w.workflow_uuid = CASE WHEN e.phase = 'Created' THEN e.id || '-hold' ELSE e.workflow_id END
+  WHERE e.phase NOT IN ('Completed', 'Failed', 'Stopped') AND w.application_name = %(app)s
+    AND w.status IN ('ERROR', 'SUCCESS', 'MAX_RECOVERY_ATTEMPTS_EXCEEDED')
+    AND w.updated_at < (extract(epoch FROM now()) * 1000)::bigint - %(settled_ms)s
+  FOR UPDATE OF w
+), steps AS (
+  DELETE FROM dbos.operation_outputs o USING ended WHERE o.workflow_uuid = ended.workflow_uuid
+), outcomes AS (
+  DELETE FROM dbos.workflow_output o USING ended WHERE o.workflow_uuid = ended.workflow_uuid
+)
+UPDATE dbos.workflow_status w
+SET status = 'ENQUEUED', owner_xid = NULL, started_at_epoch_ms = NULL, completed_at = NULL, application_version = NULL,
+    updated_at = (extract(epoch FROM now()) * 1000)::bigint,
+    queue_name = CASE WHEN ended.phase = 'Created' THEN %(hold_queue)s ELSE ended.queue END
+FROM ended WHERE w.workflow_uuid = ended.workflow_uuid
+RETURNING w.workflow_uuid
+"""
+_SETTLED_MS: Final = 5000
+"""How long ago a workflow must have ended before it can be said that it did not end its execution."""
+
+
+async def revive_ended(connection: Connection, *, application_name: str) -> list[WorkflowId]:
+    """Enqueues again the workflows that have ended while their executions have not. Their recorded steps are dropped.
+
+    Returns:
+        The workflows that were enqueued.
+    """
+    cursor = await connection.execute(
+        _REVIVE, {"app": application_name, "hold_queue": HOLD_QUEUE, "settled_ms": _SETTLED_MS}
+    )
+    return [WorkflowId(row[0]) for row in await cursor.fetchall()]
+
+
 async def pending_executors(connection: Connection, *, application_name: str) -> set[str]:
     """The executors that have work claimed, dead or alive."""
     cursor = await connection.execute(

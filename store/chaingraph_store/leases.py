@@ -1,7 +1,7 @@
 """The tables `workers` and `catalogues`: who runs executions, until when it may, and which nodes it has.
 
-A worker publishes its catalogue, takes a lease and renews it; the operator reads which leases have run out. The
-database's clock alone decides, and an expired lease cannot be renewed: the worker has to exit.
+A worker publishes its catalogue, takes a lease and renews it; the operator reads which leases have run out, by the
+database's clock alone. A hand-back revokes the lease: it cannot be renewed, and the worker has to exit.
 """
 
 from __future__ import annotations
@@ -90,14 +90,14 @@ async def _is_only_holder(connection: Connection, lease: NewLease) -> bool:
 
 
 async def renew(connection: Connection, executor_id: str, *, seconds: float) -> bool:
-    """Renews a lease that has not run out.
+    """Renews a lease, also one that has run out while nobody has taken the worker's work away.
 
     Returns:
-        False when it has, or was released: the worker must exit.
+        False when it was revoked or released: the worker must exit.
     """
     cursor = await connection.execute(
         "UPDATE chaingraph.workers SET renewed_at = now(), expires_at = now() + make_interval(secs => %s)"
-        " WHERE executor_id = %s AND expires_at > now()",
+        " WHERE executor_id = %s AND NOT revoked",
         (seconds, executor_id),
     )
     return cursor.rowcount == 1
@@ -110,9 +110,15 @@ async def drain(connection: Connection, executor_id: str) -> None:
 
 async def release(connection: Connection, executor_id: str) -> None:
     """Ends a worker's lease now. Its row stays as the last holder of its catalogue until it is forgotten."""
+    await revoke(connection, [executor_id])
+
+
+async def revoke(connection: Connection, executor_ids: Sequence[str]) -> None:
+    """Ends the leases of workers whose work is handed back: they cannot renew them any more."""
     await connection.execute(
-        "UPDATE chaingraph.workers SET expires_at = least(expires_at, now()) WHERE executor_id = %s",
-        (executor_id,),
+        "UPDATE chaingraph.workers SET revoked = true, expires_at = least(expires_at, now())"
+        " WHERE executor_id = ANY(%s)",
+        (list(executor_ids),),
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
@@ -49,8 +50,21 @@ def checked_dsn(dsn: str, *, variable: str = "DATABASE_URL_EXECUTIONS") -> str:
     return dsn
 
 
+def dumps(value: Any) -> bytes:
+    """The value as JSON, with what orjson refuses: integers of more than 64 bits, halves of surrogate pairs."""
+    try:
+        return orjson.dumps(value)
+    except TypeError:
+        return json.dumps(value, separators=(",", ":")).encode()
+
+
+def plain(text: str) -> str:
+    """The text as a text column can hold it: PostgreSQL has no NUL, and UTF-8 no halves of surrogate pairs."""
+    return text.encode("utf-8", "backslashreplace").decode("utf-8").replace("\x00", "\\x00")
+
+
 async def _configure(connection: Connection) -> None:
-    set_json_dumps(orjson.dumps, connection)
+    set_json_dumps(dumps, connection)
     set_json_loads(orjson.loads, connection)
 
 
@@ -71,6 +85,9 @@ class Ledger:
             open=False,
             kwargs={"autocommit": True, "application_name": self._application_name},
             check=AsyncConnectionPool.check_connection,
+            # The pool doubles its pauses; a longer one than this would outlast the outage by itself.
+            reconnect_timeout=2.0,
+            timeout=5.0,
             configure=_configure,
             name=self._application_name,
         )

@@ -10,12 +10,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from chaingraph_store import dispatch, events
+from chaingraph_store import dispatch, events, leases
 from chaingraph_store.ids import ExecutionId, WorkflowId
 from chaingraph_store.ledger import CHANGES, Connection
 
 MAX_RECOVERIES: Final = 5
-"""An execution that lost this many workers is taken to be what kills them, and fails."""
+"""An execution that lost this many workers without ending a node in between is taken to kill them, and fails."""
+RESTART_GRACE_SECONDS: Final = 10
+"""After a start of PostgreSQL nobody is lost for as long: no worker could renew its lease while it was away."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,8 +32,20 @@ class HandedBack:
     given_up: bool
 
 
-async def lost_executors(connection: Connection, *, application_name: str) -> list[str]:
-    """The executors that have claimed work and hold no lease that is still good."""
+async def lost_executors(
+    connection: Connection, *, application_name: str, restart_grace: float = RESTART_GRACE_SECONDS
+) -> list[str]:
+    """The executors that have claimed work and hold no lease that is still good.
+
+    Args:
+        restart_grace: seconds after a start of PostgreSQL in which nobody is.
+    """
+    cursor = await connection.execute(
+        "SELECT now() < pg_postmaster_start_time() + make_interval(secs => %s)", (restart_grace,)
+    )
+    row = await cursor.fetchone()
+    if row is None or row[0]:
+        return []
     pending = await dispatch.pending_executors(connection, application_name=application_name)
     if not pending:
         return []
@@ -40,6 +54,14 @@ async def lost_executors(connection: Connection, *, application_name: str) -> li
         (list(pending),),
     )
     return sorted(pending - {row[0] for row in await cursor.fetchall()})
+
+
+_LOCK: Final = """
+SELECT 1 FROM chaingraph.executions
+WHERE workflow_id IN (SELECT workflow_uuid FROM dbos.workflow_status
+                      WHERE status = 'PENDING' AND application_name = %(app)s AND executor_id = ANY(%(executors)s))
+ORDER BY id FOR UPDATE
+"""
 
 
 async def hand_back(
@@ -56,20 +78,51 @@ async def hand_back(
         counts: whether it counts as a recovery. A worker that drains loses nothing, so it does not.
         max_recoveries: executions that reach this many end Failed instead.
     """
+    # Executions before workflows, as everywhere: a stop or a claim that runs meanwhile waits for us, or we for it.
+    await connection.execute(_LOCK, {"app": application_name, "executors": list(executors)})
+    await leases.revoke(connection, executors)
     returned = await dispatch.hand_back(connection, application_name=application_name, executors=executors)
     if not returned:
         return []
+    return await _move_on(connection, [workflow for workflow, _ in returned], counts, max_recoveries)
+
+
+async def revive_stranded(
+    connection: Connection, *, application_name: str, max_recoveries: int = MAX_RECOVERIES
+) -> list[HandedBack]:
+    """Puts executions back whose workflow has ended without ending them, inside the caller's transaction.
+
+    That takes a fault of ours or of DBOS: whatever it was, an execution must not wait for ever for a workflow that
+    is over. It counts as a recovery, so one that strands again and again ends Failed.
+    """
+    revived = await dispatch.revive_ended(connection, application_name=application_name)
+    return await _move_on(connection, revived, True, max_recoveries, pending=True) if revived else []
+
+
+_MOVE_ON: Final = """
+WITH before AS (
+  SELECT id, worker, current_nodes FROM chaingraph.executions
+  WHERE workflow_id = ANY(%(workflows)s) AND phase IN ('Pending', 'Running') AND (phase = 'Running' OR %(pending)s)
+  FOR UPDATE
+)
+UPDATE chaingraph.executions e
+SET phase = 'Pending', owner_epoch = owner_epoch + 1, lost_worker = before.worker, worker = '',
+    recoveries = CASE WHEN e.nodes_completed + e.nodes_failed + e.nodes_skipped > e.recovered_nodes
+                      THEN %(counted)s ELSE recoveries + %(counted)s END,
+    recovered_nodes = e.nodes_completed + e.nodes_failed + e.nodes_skipped, nodes_running = 0, current_nodes = '{}',
+    change_seq = nextval('chaingraph.change_seq')
+FROM before WHERE e.id = before.id
+RETURNING e.id, e.namespace, e.name, e.lost_worker, e.recoveries, e.workflow_id, before.current_nodes,
+  pg_notify(%(changes)s, e.id)
+"""
+
+
+async def _move_on(
+    connection: Connection, workflows: Sequence[WorkflowId], counts: bool, max_recoveries: int, *, pending: bool = False
+) -> list[HandedBack]:
     cursor = await connection.execute(
-        "UPDATE chaingraph.executions SET phase = 'Pending', owner_epoch = owner_epoch + 1, lost_worker = worker,"
-        " worker = '', recoveries = recoveries + %(counted)s, nodes_running = 0, current_nodes = '{}',"
-        " change_seq = nextval('chaingraph.change_seq')"
-        " WHERE workflow_id = ANY(%(workflows)s) AND phase = 'Running'"
-        " RETURNING id, namespace, name, lost_worker, recoveries, workflow_id, pg_notify(%(changes)s, id)",
-        {
-            "counted": int(counts),
-            "workflows": [workflow for workflow, _ in returned],
-            "changes": CHANGES,
-        },
+        _MOVE_ON,
+        {"counted": int(counts), "workflows": list(workflows), "changes": CHANGES, "pending": pending},
     )
     results = []
     for row in await cursor.fetchall():
@@ -82,15 +135,16 @@ async def hand_back(
             given_up=counts and row[4] >= max_recoveries,
         )
         if back.given_up:
-            await _give_up(connection, back, WorkflowId(row[5]))
+            await _give_up(connection, back, WorkflowId(row[5]), row[6])
         results.append(back)
     return results
 
 
-async def _give_up(connection: Connection, lost: HandedBack, workflow: WorkflowId) -> None:
+async def _give_up(connection: Connection, lost: HandedBack, workflow: WorkflowId, last_nodes: Sequence[str]) -> None:
+    seen = f"; when it was lost last, these nodes ran: {', '.join(last_nodes)}" if last_nodes else ""
     message = (
-        f"lost its worker {lost.recoveries} times, last {lost.worker}: it probably exhausts the worker's memory or "
-        "crashes it; look at the nodes that ran last, then retry"
+        f"lost its worker {lost.recoveries} times, last {lost.worker or 'before it could start'}: it, or another "
+        f"execution beside it, probably exhausts the worker's memory or crashes it{seen}"
     )
     cursor = await connection.execute(
         "UPDATE chaingraph.executions SET phase = 'Failed', finished_at = now(), error_reason = 'TooManyRecoveries',"

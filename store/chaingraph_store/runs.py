@@ -12,12 +12,11 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
 
-import orjson
 from psycopg.types.json import Json
 
 from chaingraph_store.errors import OwnershipLost
 from chaingraph_store.ids import ExecutionId, WorkflowId
-from chaingraph_store.ledger import CHANGES, Connection
+from chaingraph_store.ledger import CHANGES, Connection, dumps, plain
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,14 +87,17 @@ WITH before AS (
   SELECT id, started_at FROM chaingraph.executions
   WHERE id = %(id)s AND attempt = %(attempt)s AND workflow_id = %(workflow)s
     AND phase IN ('Pending', 'Running')
-    AND EXISTS (SELECT 1 FROM dbos.workflow_status w
-                WHERE w.workflow_uuid = %(workflow)s AND w.status = 'PENDING' AND w.executor_id = %(worker)s)
   FOR UPDATE
+), given AS (
+  -- Locked, so that it is looked at again, and refused, when a hand-back that we waited for has taken it away.
+  SELECT before.id FROM before JOIN dbos.workflow_status w ON w.workflow_uuid = %(workflow)s
+  WHERE w.status = 'PENDING' AND w.executor_id = %(worker)s
+  FOR SHARE OF w
 ), run AS (
   UPDATE chaingraph.executions e
   SET phase = 'Running', owner_epoch = owner_epoch + 1, worker = %(worker)s, lost_worker = '',
       started_at = coalesce(e.started_at, now()), change_seq = nextval('chaingraph.change_seq')
-  FROM before WHERE e.id = before.id
+  FROM before JOIN given USING (id) WHERE e.id = before.id
   RETURNING e.*, before.started_at IS NOT NULL AS started_before
 )
 SELECT run.id, run.owner_epoch, run.namespace, run.name, run.attempt,
@@ -188,7 +190,7 @@ async def flush(
             "outputs": Json(end.outputs) if end and end.outputs is not None else None,
             "error_node": end.error_node if end else None,
             "error_reason": end.error_reason if end else None,
-            "error_message": end.error_message if end else None,
+            "error_message": plain(end.error_message) if end else None,
             "nodes": [entry.node_id for entry in journal],
             "outcomes": [entry.outcome for entry in journal],
             "records": [_json(entry.record) for entry in journal],
@@ -204,7 +206,7 @@ async def flush(
 
 
 def _json(value: Mapping[str, Any]) -> str:
-    return orjson.dumps(value).decode()
+    return dumps(value).decode()
 
 
 async def not_ours(connection: Connection, claims: Sequence[Claim]) -> dict[ExecutionId, str]:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from chaingraph_store import dispatch, events
 from chaingraph_store.ids import ExecutionId, WorkflowId, hold_workflow_id
-from chaingraph_store.ledger import CHANGES, CONTROL, Connection
+from chaingraph_store.ledger import CHANGES, CONTROL, Connection, plain
 
 
 async def stop(connection: Connection, execution: ExecutionId, *, reason: str) -> bool:
@@ -26,7 +26,7 @@ async def stop(connection: Connection, execution: ExecutionId, *, reason: str) -
         " WHERE id = %(id)s AND phase NOT IN ('Completed', 'Failed', 'Stopped')"
         " RETURNING workflow_id, next_event_index - 1,"
         " pg_notify(%(changes)s, id), pg_notify(%(control)s, id)",
-        {"id": execution, "reason": reason, "changes": CHANGES, "control": CONTROL},
+        {"id": execution, "reason": plain(reason), "changes": CHANGES, "control": CONTROL},
     )
     row = await cursor.fetchone()
     if row is None:

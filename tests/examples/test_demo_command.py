@@ -91,6 +91,8 @@ def test_interrupted(when: str, tmp_path: Path) -> None:
             stdout=output,
             stderr=subprocess.STDOUT,
             env={**os.environ, "PYTHONUNBUFFERED": "1"},
+            # A suite that itself runs in the background of a script has inherited that Ctrl-C is ignored.
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
         )
     deadline = time.monotonic() + 200
     while when not in log.read_text(encoding="utf-8"):

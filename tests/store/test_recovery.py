@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from chaingraph_store import events, executions, leases, recovery, runs
+from chaingraph_store import events, executions, leases, recovery, runs, stopping
 from chaingraph_store.errors import OwnershipLost
 from chaingraph_store.ids import ExecutionId, WorkflowId
 from chaingraph_store.ledger import Ledger
@@ -52,7 +52,7 @@ async def run_on(ledger: Ledger, execution: ExecutionId, executor: str) -> runs.
 
 async def hand_back(ledger: Ledger, **options: Any) -> list[recovery.HandedBack]:
     async with ledger.transaction() as connection:
-        lost = await recovery.lost_executors(connection, application_name=APP)
+        lost = await recovery.lost_executors(connection, application_name=APP, restart_grace=0)
         return await recovery.hand_back(
             connection,
             application_name=APP,
@@ -61,9 +61,15 @@ async def hand_back(ledger: Ledger, **options: Any) -> list[recovery.HandedBack]
         )
 
 
-async def test_an_expired_lease_cannot_be_renewed(ledger: Ledger) -> None:
+async def test_an_expired_lease_can_be_renewed_until_the_work_was_handed_back(ledger: Ledger) -> None:
     await take_lease(ledger, "worker-1", seconds=0.05)
+    new = await create(ledger)
+    await run_on(ledger, new.id, "worker-1")
     await asyncio.sleep(0.1)
+    async with ledger.connection() as connection:
+        assert await leases.renew(connection, "worker-1", seconds=0.05), "an outage alone costs no lease"
+    await asyncio.sleep(0.1)
+    assert len(await hand_back(ledger)) == 1
     async with ledger.connection() as connection:
         assert not await leases.renew(connection, "worker-1", seconds=60)
 
@@ -148,3 +154,71 @@ async def test_the_dead_are_forgotten_but_for_the_last(ledger: Ledger) -> None:
         assert await leases.forget_dead(connection, after_seconds=3600) == 0
         assert await leases.forget_dead(connection, after_seconds=0) == 2
         assert [worker.executor_id for worker in await leases.all_workers(connection)] == ["third"]
+
+
+async def test_progress_between_two_losses_begins_the_count_anew(ledger: Ledger) -> None:
+    new = await create(ledger)
+    counts = []
+    for loss, done in enumerate((0, 0, 1, 1, 2)):
+        claim = await run_on(ledger, new.id, f"victim-{loss}")
+        progress = runs.Progress(total=9, completed=done, failed=0, skipped=0, running=0, current_nodes=[])
+        async with ledger.connection() as connection:
+            await runs.flush(connection, claim, journal=[], log=[], progress=progress)
+        (back,) = await hand_back(ledger)
+        counts.append(back.recoveries)
+    assert counts == [1, 2, 1, 2, 1]
+
+
+async def test_a_stop_and_a_hand_back_at_once_do_not_deadlock(ledger: Ledger) -> None:
+    for _ in range(15):
+        new = await create(ledger)
+        await run_on(ledger, new.id, "dead")
+
+        async def stop(execution: ExecutionId = new.id) -> bool:
+            async with ledger.transaction() as connection:
+                return await stopping.stop(connection, execution, reason="enough")
+
+        stopped, _ = await asyncio.gather(stop(), hand_back(ledger))
+        assert stopped
+        async with ledger.connection() as connection:
+            row = await executions.by_id(connection, new.id)
+        assert row is not None
+        assert row.phase == "Stopped"
+
+
+async def test_a_claim_that_waited_for_a_hand_back_is_refused(ledger: Ledger) -> None:
+    new = await create(ledger)
+    await run_on(ledger, new.id, "dead")
+    async with ledger.transaction() as connection:
+        await recovery.hand_back(connection, application_name=APP, executors=["dead"])
+
+        async def claim() -> runs.Claim | None:
+            async with ledger.connection() as other:
+                return await runs.claim(other, new.id, attempt=1, workflow=WorkflowId(new.id), worker="dead")
+
+        waiting = asyncio.create_task(claim())
+        await asyncio.sleep(0.2)
+        assert not waiting.done(), "it waits for the row"
+    assert await waiting is None
+
+
+async def test_an_execution_whose_workflow_ended_without_it_is_put_back(ledger: Ledger) -> None:
+    new = await create(ledger)
+    await run_on(ledger, new.id, "w")
+    async with ledger.connection() as connection:
+        await connection.execute(
+            "UPDATE dbos.workflow_status SET status = 'ERROR', updated_at = updated_at - 60000, completed_at = 1"
+        )
+        await connection.execute(
+            "INSERT INTO dbos.operation_outputs (workflow_uuid, function_id, function_name, error)"
+            " VALUES (%s, 1, 'run_flow', 'boom')",
+            (new.id,),
+        )
+    async with ledger.transaction() as connection:
+        (back,) = await recovery.revive_stranded(connection, application_name=APP)
+        assert (back.execution_id, back.recoveries) == (new.id, 1)
+        assert await recovery.revive_stranded(connection, application_name=APP) == [], "once"
+        cursor = await connection.execute("SELECT count(*) FROM dbos.operation_outputs")
+        assert await cursor.fetchone() == (0,), "or DBOS would replay the error"
+    again = await run_on(ledger, new.id, "other")
+    assert again.started_before

@@ -3,14 +3,27 @@
 from __future__ import annotations
 
 import asyncio
+import logging
+from typing import Final
 
 from dbos import DBOS, DBOSConfig, DBOSPortableJSONSerializer
+from dbos import error as dbos_errors
 
 from chaingraph_process import logs
 from chaingraph_store.dispatch import HOLD_QUEUE
 from chaingraph_worker.migrate import sqlalchemy_url
 from chaingraph_worker.settings import WorkerSettings
 
+JOURNAL_FORMAT: Final = "chaingraph-journal-1"
+"""What DBOS takes for the application's version. It gives work that is pinned to none to the latest version alone, so a
+version of ours there would stop all older workers during a rollout, and all workers after a rollback. What carries an
+attempt from worker to worker is the journal: this names its format."""
+_made: Final[list[DBOS]] = []
+_EXPECTED: Final = (
+    dbos_errors.DBOSAwaitedWorkflowCancelledError,
+    dbos_errors.DBOSWorkflowCancelledError,
+    dbos_errors.DBOSWorkflowConflictIDError,
+)
 _HOLD_POLL_SECONDS = 0.25
 
 
@@ -19,7 +32,7 @@ def configure(settings: WorkerSettings) -> None:
     config: DBOSConfig = {
         "name": settings.application_name,
         "system_database_url": sqlalchemy_url(settings.database_url),
-        "application_version": settings.application_version,
+        "application_version": JOURNAL_FORMAT,
         "executor_id": settings.executor_id,
         "serializer": DBOSPortableJSONSerializer(),
         "run_migrations": False,
@@ -27,15 +40,27 @@ def configure(settings: WorkerSettings) -> None:
         "log_level": "WARNING" if settings.log_level.lower() == "info" else settings.log_level.upper(),
         "enable_otlp": False,
     }
-    DBOS(config=config)
+    _made.append(DBOS(config=config))
     logs.adopt("dbos")
+    logging.getLogger("dbos").addFilter(_is_news)
     DBOS.listen_queues([*settings.queue_names, HOLD_QUEUE])
+
+
+def _instance() -> DBOS:
+    return _made[-1]
+
+
+def _is_news(record: logging.LogRecord) -> bool:
+    """Drops DBOS's stack trace of a workflow that was cancelled or handed back: `attempt` says that in one line."""
+    error = record.exc_info[1] if record.exc_info else None
+    return not isinstance(error, _EXPECTED)
 
 
 async def launch(settings: WorkerSettings) -> None:
     """Launches DBOS on the running loop and registers its queues. The lease must have been taken before."""
     # DBOS adopts the loop that runs in the launching thread, so the launch itself has to happen on it.
     DBOS.launch()
+    await DBOS.set_latest_application_version_async(JOURNAL_FORMAT)
     for queue in settings.queue_names:
         await DBOS.register_queue_async(
             queue,
@@ -46,9 +71,15 @@ async def launch(settings: WorkerSettings) -> None:
     await DBOS.register_queue_async(HOLD_QUEUE, polling_interval_sec=_HOLD_POLL_SECONDS)
 
 
-async def end(*, within: float) -> None:
-    """Takes no new work at once, waits for what runs, `within` seconds at most, and ends DBOS.
+def stop_dequeuing() -> None:
+    """Takes no new work from now on. What runs goes on."""
+    for event in _instance().background_thread_stop_events:
+        event.set()
 
-    What is left stays PENDING in its row, to be handed back.
+
+async def end() -> None:
+    """Ends DBOS at once. What still runs stays PENDING in its row, to be handed back.
+
+    Its own wait for running workflows would wait for every hold as well.
     """
-    await asyncio.to_thread(DBOS.destroy, workflow_completion_timeout_sec=int(within))
+    await asyncio.to_thread(DBOS.destroy, workflow_completion_timeout_sec=0)

@@ -22,6 +22,7 @@ from chaingraph_flow import (
     EngineOptions,
     ExternalEvent,
     FlowError,
+    FlowEvent,
     FlowResult,
     Graph,
     NodeRecord,
@@ -29,12 +30,13 @@ from chaingraph_flow import (
     Registry,
     RunContext,
     Trigger,
+    events,
 )
 from chaingraph_store import runs
 from chaingraph_store.errors import OwnershipLost
 from chaingraph_store.ids import ExecutionId, WorkflowId
-from chaingraph_store.ledger import Ledger
-from chaingraph_worker import metrics
+from chaingraph_store.ledger import Ledger, plain
+from chaingraph_worker import metrics, outage
 from chaingraph_worker.flusher import Flusher
 from chaingraph_worker.running import RunningAttempt, RunningAttempts
 
@@ -62,10 +64,15 @@ async def run_attempt(surroundings: Surroundings, execution: ExecutionId, *, att
     Returns:
         The phase it ended in, or `NOT_OURS`.
     """
-    async with surroundings.ledger.connection() as connection:
-        claim = await runs.claim(
-            connection, execution, attempt=attempt, workflow=workflow, worker=surroundings.executor_id
-        )
+
+    async def claim_once() -> runs.Claim | None:
+        # A claim whose answer was lost is taken again, under a newer epoch.
+        async with surroundings.ledger.connection() as connection:
+            return await runs.claim(
+                connection, execution, attempt=attempt, workflow=workflow, worker=surroundings.executor_id
+            )
+
+    claim = await outage.persist(claim_once, what=f"claim of {execution}")
     if claim is None:
         _log.info("nothing to run", execution_id=execution, attempt=attempt)
         return NOT_OURS
@@ -121,7 +128,7 @@ class _Run:
         try:
             self._engine = self._make_engine(journal)
         except FlowError as error:
-            return runs.End("Failed", error_reason="FlowInvalid", error_message=str(error))
+            return self._failed_outside("FlowInvalid", str(error))
         if self._interrupted:
             self._engine.stop(self._interrupted)
         try:
@@ -129,24 +136,42 @@ class _Run:
         except OwnershipLost:
             raise
         except psycopg.DataError as error:
-            return _refused_data(error)
+            return self._refused_data(error)
         except Exception as error:  # noqa: BLE001 - a fault of the engine must not leave the execution running for ever
             _log.exception("the engine failed")
-            return runs.End("Failed", error_reason="InternalError", error_message=f"{type(error).__name__}: {error}")
+            return self._failed_outside("InternalError", f"{type(error).__name__}: {error}")
 
     async def _write_end(self, end: runs.End) -> str:
         if isinstance(self._refusal, OwnershipLost):
             raise self._refusal
-        if isinstance(self._refusal, psycopg.DataError):
-            end = _refused_data(self._refusal)
+        if self._interrupted and self._refusal is None:
+            # From outside, by whoever has moved the row on or handed it back: the end is not ours to write.
+            raise OwnershipLost(self._claim.execution_id, self._claim.epoch)
+        if self._refusal is not None:
+            end = self._refused_data(self._refusal)
         try:
             await self._flusher.finish(end)
-        except psycopg.DataError as error:
+        except OwnershipLost:
+            raise
+        except Exception as error:  # noqa: BLE001 - the end must be written, whatever is wrong with the rest
+            _log.exception("the end could not be written with what came before it")
             self._flusher.discard()
-            end = _refused_data(error)
+            end = self._refused_data(error)
             await self._flusher.finish(end)
         _log.info("ended", phase=end.phase, reason=end.error_reason or None, error=end.error_message or None)
         return end.phase
+
+    def _refused_data(self, error: Exception) -> runs.End:
+        return self._failed_outside(
+            "JournalRefused", f"what a node put out could not be written: {plain(str(error)).strip()}"
+        )
+
+    def _failed_outside(self, reason: str, message: str) -> runs.End:
+        """An end that the engine has not announced."""
+        self._flusher.publish(
+            FlowEvent(events.FLOW_FAILED, time.time_ns() // 1_000_000, {"error": plain(message), "reason": reason})
+        )
+        return runs.End("Failed", error_reason=reason, error_message=message)
 
     def _make_engine(self, journal: list[NodeRecord]) -> Engine:
         claim = self._claim
@@ -203,12 +228,4 @@ def _end(result: FlowResult) -> runs.End:
         error_node=result.error.node,
         error_reason=result.error.reason,
         error_message=result.error.message,
-    )
-
-
-def _refused_data(error: psycopg.DataError) -> runs.End:
-    return runs.End(
-        "Failed",
-        error_reason="JournalRefused",
-        error_message=f"PostgreSQL refused what a node put out: {str(error).strip()}",
     )

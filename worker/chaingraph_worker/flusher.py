@@ -10,8 +10,6 @@ import asyncio
 import time
 from collections.abc import Callable
 
-import psycopg
-import psycopg_pool
 import structlog
 
 from chaingraph_flow import FlowEvent, NodeRecord
@@ -19,9 +17,8 @@ from chaingraph_flow import Progress as EngineProgress
 from chaingraph_store import runs
 from chaingraph_store.errors import OwnershipLost
 from chaingraph_store.ledger import Ledger
-from chaingraph_worker import metrics
+from chaingraph_worker import metrics, outage
 
-_RETRY_SECONDS = 0.5
 _log = structlog.get_logger(__name__)
 
 
@@ -72,7 +69,7 @@ class Flusher:
 
         Raises:
             OwnershipLost: it will never be.
-            psycopg.DataError: PostgreSQL refused the data itself.
+            Exception: it cannot be written; PostgreSQL refused the data itself, for one.
         """
         target = self._handed_in
         if self._written < target and self._error is None:
@@ -87,7 +84,7 @@ class Flusher:
 
         Raises:
             OwnershipLost: the attempt is no longer this worker's.
-            psycopg.DataError: PostgreSQL refused the data itself; nothing of the rest was written.
+            Exception: it cannot be written; PostgreSQL refused the data itself, for one. Nothing of the rest was.
         """
         await self.close()
         if isinstance(self._error, OwnershipLost):
@@ -115,7 +112,7 @@ class Flusher:
                 return
             try:
                 await self._flush(None)
-            except (OwnershipLost, psycopg.DataError) as error:
+            except Exception as error:  # noqa: BLE001 - whatever it is, the engine must not run on unrecorded
                 await self._fail(error)
                 self._refused(error)
                 return
@@ -149,10 +146,10 @@ class Flusher:
                 async with self._ledger.connection() as connection:
                     await runs.flush(connection, self._claim, journal=journal, log=log, progress=progress, end=end)
                 break
-            except (psycopg.OperationalError, psycopg_pool.PoolTimeout) as error:
+            except outage.PASSING as error:
                 # Nothing is lost by waiting: the lease decides how long this worker may try.
                 _log.warning("could not write the journal, trying again", error=str(error))
-                await asyncio.sleep(_RETRY_SECONDS)
+                await asyncio.sleep(outage.RETRY_SECONDS)
         metrics.FLUSH_SECONDS.observe(time.perf_counter() - started)
         metrics.EVENTS.inc(len(log))
         self._written = target

@@ -8,21 +8,23 @@ from __future__ import annotations
 
 import asyncio
 import os
+import threading
 import time
 from collections.abc import Callable
 from typing import Final, NoReturn
 
 import psycopg
-import psycopg_pool
 import structlog
 
 from chaingraph_store import leases
-from chaingraph_store.ledger import Ledger
+from chaingraph_store.ledger import Connection
 from chaingraph_worker import metrics
 
 LEASE_LOST_EXIT: Final = 70
 """Exit code of a worker without a lease (EX_SOFTWARE)."""
-_RENEWALS_A_LEASE: Final = 3
+_RENEWALS_A_LEASE: Final = 6
+_RETRY_SECONDS: Final = 0.2
+_WATCH_SECONDS: Final = 0.2
 
 _log = structlog.get_logger(__name__)
 
@@ -34,20 +36,25 @@ def exit_hard(reason: str) -> NoReturn:
 
 
 class Lease:
-    """Renews until cancelled. `lost` is called once, and must not return, when the lease is gone."""
+    """Renews until cancelled. `lost` is called once, and must not return, when the lease is gone.
+
+    Renewals have a connection of their own, so that neither a busy pool nor its pauses cost the lease.
+    """
 
     def __init__(
-        self, ledger: Ledger, executor_id: str, *, seconds: float, lost: Callable[[str], NoReturn] = exit_hard
+        self, dsn: str, executor_id: str, *, seconds: float, lost: Callable[[str], NoReturn] = exit_hard
     ) -> None:
-        self._ledger = ledger
+        self._dsn = dsn
         self._executor_id = executor_id
         self._seconds = seconds
         self._lost = lost
         self._renewed = time.monotonic()
+        self._connection: Connection | None = None
 
     def taken(self) -> None:
-        """Starts the clock: the lease was taken just now."""
+        """Starts the clock, and the watchdog: the lease was taken just now."""
         self._renewed = time.monotonic()
+        threading.Thread(target=self._watch, name="lease watchdog", daemon=True).start()
 
     def overdue(self) -> str | None:
         """What is wrong with the lease, for /healthz; None when it is good."""
@@ -58,22 +65,37 @@ class Lease:
         """Renews the lease, a few times within its length, for ever."""
         interval = self._seconds / _RENEWALS_A_LEASE
         while True:
-            await asyncio.sleep(interval)
             asked = time.monotonic()
             try:
                 async with asyncio.timeout(interval):
                     renewed = await self._renew()
-            except (psycopg.Error, psycopg_pool.PoolTimeout, TimeoutError) as error:
+            except (psycopg.Error, OSError, TimeoutError) as error:
                 _log.warning("could not renew the lease, trying again", error=str(error) or type(error).__name__)
-                if time.monotonic() - self._renewed > self._seconds:
-                    self._lost(f"PostgreSQL could not be reached for {self._seconds:.0f} s")
+                await self._disconnect()
+                await asyncio.sleep(min(_RETRY_SECONDS, interval))
                 continue
             if not renewed:
-                self._lost("it had run out, and the operator may have handed the work to another worker")
+                self._lost("it was revoked: the operator has handed this worker's work to another one")
             # From the moment of asking: the database may have counted from any moment since.
             self._renewed = asked
             metrics.LEASE_RENEWED.set_to_current_time()
+            await asyncio.sleep(max(0.0, asked + interval - time.monotonic()))
 
     async def _renew(self) -> bool:
-        async with self._ledger.connection() as connection:
-            return await leases.renew(connection, self._executor_id, seconds=self._seconds)
+        if self._connection is None:
+            self._connection = await psycopg.AsyncConnection.connect(self._dsn, autocommit=True)
+        return await leases.renew(self._connection, self._executor_id, seconds=self._seconds)
+
+    async def _disconnect(self) -> None:
+        """Closes a connection that may be dead; a polite end could wait for it for ever."""
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            connection.pgconn.finish()
+
+    def _watch(self) -> None:
+        """Ends the process when the lease is over, from a thread: the event loop may be what hangs."""
+        while True:
+            time.sleep(_WATCH_SECONDS)
+            age = time.monotonic() - self._renewed
+            if age > self._seconds:
+                self._lost(f"it could not be renewed for {age:.1f} s")

@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
+import os
 import signal
 import socket
 import sys
-from typing import Final
+from typing import Final, NoReturn
 
 import psycopg_pool
 import structlog
@@ -25,7 +27,7 @@ from chaingraph_process.settings import explain
 from chaingraph_store import leases, recovery, schema
 from chaingraph_store.errors import SchemaOutdated, StoreError
 from chaingraph_store.ledger import Ledger
-from chaingraph_worker import application, metrics, migrate, workflows
+from chaingraph_worker import application, metrics, migrate, outage, workflows
 from chaingraph_worker.attempt import Surroundings
 from chaingraph_worker.errors import StartRefused
 from chaingraph_worker.lease import Lease
@@ -34,6 +36,9 @@ from chaingraph_worker.settings import WorkerSettings
 
 _CONNECT_SECONDS: Final = 5.0
 _HAND_BACK_SECONDS: Final = 5.0
+_INTERRUPT_SECONDS: Final = 6.0
+"""How long interrupted nodes may take to clean up: a little longer than the engine gives them."""
+_END_SECONDS: Final = 5.0
 _log = structlog.get_logger(__name__)
 
 
@@ -51,10 +56,21 @@ def main() -> None:
         sys.exit(2)
     logs.configure(settings.log_level, component="worker")
     try:
-        asyncio.run(Worker(settings).run())
+        asyncio.run(_run_and_exit(Worker(settings)))
     except (StartRefused, StoreError) as error:
         _log.critical("cannot start", reason=str(error))
         sys.exit(2)
+
+
+async def _run_and_exit(worker: Worker) -> NoReturn:
+    """Ends the process as soon as the worker has drained.
+
+    The interpreter would wait for ever for a node that swallows its cancellation, or for one that a timeout has left
+    behind in its thread. Their work has been handed back, so what they still do must end here.
+    """
+    await worker.run()
+    logging.shutdown()
+    os._exit(0)
 
 
 class Worker:
@@ -70,7 +86,7 @@ class Worker:
         )
         self._registry = Registry.discover()
         self._running = RunningAttempts(self._ledger)
-        self._lease = Lease(self._ledger, settings.executor_id, seconds=settings.lease_seconds)
+        self._lease = Lease(settings.database_url, settings.executor_id, seconds=settings.lease_seconds)
         self._state = "starting"
         self._stopping = asyncio.Event()
         self._health = HealthServer(
@@ -138,20 +154,23 @@ class Worker:
         settings = self._settings
         self._state = "draining"
         _log.info("draining", running=len(self._running), seconds=settings.drain_seconds)
-        with contextlib.suppress(TimeoutError):
+        with contextlib.suppress(TimeoutError, *outage.PASSING):
             async with asyncio.timeout(_HAND_BACK_SECONDS), self._ledger.connection() as connection:
                 await leases.drain(connection, settings.executor_id)
-        busy = len(self._running) > 0
-        ending = asyncio.create_task(
-            application.end(within=settings.drain_seconds + _HAND_BACK_SECONDS if busy else 0), name="end DBOS"
-        )
-        if busy and not await self._running.idle(within=settings.drain_seconds):
-            # First the hand-back, which fences us, and only then the interruption: the other way round DBOS would
-            # record the interrupted step as the attempt's result.
-            await self._hand_back()
+        application.stop_dequeuing()
+        try:
+            if not await self._running.idle(within=settings.drain_seconds):
+                # First the hand-back, which fences us, and only then the interruption.
+                await outage.persist(self._hand_back, what="hand-back")
+        finally:
             self._running.interrupt_all("the worker shuts down")
-        await ending
-        await self._hand_back()
+        await self._running.idle(within=_INTERRUPT_SECONDS)
+        try:
+            async with asyncio.timeout(_END_SECONDS):
+                await application.end()
+        except TimeoutError:
+            _log.warning("DBOS did not end in time; the process ends without it")
+        await outage.persist(self._hand_back, what="hand-back")
         async with self._ledger.connection() as connection:
             await leases.release(connection, settings.executor_id)
         _log.info("drained")

@@ -10,15 +10,12 @@ import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass
 
-import psycopg
-import psycopg_pool
 import structlog
 
 from chaingraph_store import runs
 from chaingraph_store.ledger import CONTROL, Ledger
-from chaingraph_worker import metrics
+from chaingraph_worker import metrics, outage
 
-_RETRY_SECONDS = 0.5
 _log = structlog.get_logger(__name__)
 
 
@@ -93,9 +90,9 @@ class RunningAttempts:
             try:
                 async with self._ledger.connection() as connection:
                     ended = await runs.not_ours(connection, claims)
-            except (psycopg.OperationalError, psycopg_pool.PoolTimeout) as error:
+            except outage.PASSING as error:
                 _log.warning("could not look at interrupted attempts, trying again", error=str(error))
-                await asyncio.sleep(_RETRY_SECONDS)
+                await asyncio.sleep(outage.RETRY_SECONDS)
                 await self._look_at_all()
                 continue
             for execution_id, phase in ended.items():

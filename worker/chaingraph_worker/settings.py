@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import socket
 import uuid
+from functools import cached_property
 from importlib.metadata import version
 from typing import Annotated
 
@@ -42,13 +43,13 @@ class WorkerSettings(BaseSettings):
         max_length=64,
         description="the version of this worker's code and nodes",
     )
-    executor_id: str = Field(
-        default_factory=lambda: f"{socket.gethostname()}-{uuid.uuid4().hex[:12]}",
+    worker_name: str = Field(
+        default_factory=socket.gethostname,
         validation_alias="CHAINGRAPH_EXECUTOR_ID",
-        min_length=8,
-        max_length=128,
-        description="unique to this process for all time: the Pod's UID; two live processes with one id would steal "
-        "each other's work",
+        min_length=1,
+        max_length=100,
+        description="what this worker is called, such as the Pod's UID; every start of the process adds a part of its "
+        "own, because two with one id would steal each other's work",
     )
     pod_name: str = Field("", validation_alias="CHAINGRAPH_POD_NAME", description="the Pod's name, if there is one")
     queues: str = Field(
@@ -60,13 +61,14 @@ class WorkerSettings(BaseSettings):
         100,
         ge=1,
         validation_alias="DBOS_QUEUE_CONCURRENCY",
-        description="executions of a queue that run at once, over all workers",
+        description="executions of a queue that run at once, over all workers; set for all by the one that starts last",
     )
     worker_concurrency: int = Field(
         5,
         ge=1,
         validation_alias="DBOS_WORKER_CONCURRENCY",
-        description="executions of a queue that run at once in this process",
+        description="executions of a queue that run at once in one worker. DBOS keeps it with the queue: the worker "
+        "that starts last sets it for all that serve the queue",
     )
     queue_poll_seconds: float = Field(
         0.05, gt=0, le=60, validation_alias="CHAINGRAPH_QUEUE_POLL_SECONDS", description="how often a queue is asked"
@@ -114,6 +116,11 @@ class WorkerSettings(BaseSettings):
         validation_alias="LOG_LEVEL",
         description="debug, info, warning or error",
     )
+
+    @cached_property
+    def executor_id(self) -> str:
+        """The id of this process, for all time: a container that restarts in its Pod is another executor."""
+        return f"{self.worker_name}-{uuid.uuid4().hex[:8]}"
 
     @property
     def queue_names(self) -> tuple[str, ...]:

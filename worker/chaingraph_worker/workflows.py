@@ -15,6 +15,7 @@ from dbos import DBOS
 from chaingraph_store import creation, stopping
 from chaingraph_store.dispatch import HOLD_WORKFLOW, RUN_WORKFLOW, START_TOPIC
 from chaingraph_store.ids import ExecutionId, workflow_id
+from chaingraph_worker import outage
 from chaingraph_worker.attempt import Surroundings, run_attempt
 
 
@@ -35,19 +36,25 @@ def register(surroundings: Surroundings, *, application_name: str) -> None:
 
     @DBOS.step(name="release")
     async def release(execution: str) -> bool:
-        async with surroundings.ledger.transaction() as connection:
-            return await creation.release(connection, ExecutionId(execution), application_name=application_name)
+        async def once() -> bool:
+            async with surroundings.ledger.transaction() as connection:
+                return await creation.release(connection, ExecutionId(execution), application_name=application_name)
+
+        return await outage.persist(once, what="release")
 
     @DBOS.step(name="fail_unstarted")
     async def fail_unstarted(execution: str, timeout_seconds: int) -> bool:
-        async with surroundings.ledger.transaction() as connection:
-            return await stopping.fail_unstarted(
-                connection,
-                ExecutionId(execution),
-                reason="StartTimeout",
-                message=f"Execution start timeout: no START_SIGNAL within {timeout_seconds} s; "
-                "set spec.paused to false in time, or raise spec.startTimeoutSeconds",
-            )
+        async def once() -> bool:
+            async with surroundings.ledger.transaction() as connection:
+                return await stopping.fail_unstarted(
+                    connection,
+                    ExecutionId(execution),
+                    reason="StartTimeout",
+                    message=f"Execution start timeout: no START_SIGNAL within {timeout_seconds} s; "
+                    "set spec.paused to false in time, or raise spec.startTimeoutSeconds",
+                )
+
+        return await outage.persist(once, what="start timeout")
 
     @DBOS.workflow(name=HOLD_WORKFLOW, max_recovery_attempts=None)
     async def hold_execution(execution: str, timeout_seconds: int) -> str:

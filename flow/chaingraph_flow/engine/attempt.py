@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -10,7 +11,7 @@ from typing import Any
 from ..context import Emission, NodeContext
 from ..errors import NodeFailed, NodeSkipped, NotJson
 from ..graph import GraphNode
-from ..json_values import require_json
+from ..json_values import plain_text, require_json
 from ..node import Node, Output, Outputs, Passthrough
 from ..types import check_value
 from .records import Outcome
@@ -38,41 +39,53 @@ async def run_attempt(
 ) -> Ending:
     """Run a node once. Only CancelledError passes through: everything else is a way to end.
 
-    A plain `def run` goes to a thread. A thread cannot be ended from outside: after a timeout or a cancellation it
-    runs on until it returns, and what it returns is dropped.
+    A plain `def run` goes to a thread, and its time begins when a thread takes it. A thread cannot be ended from
+    outside: after a timeout or a cancellation it runs on until it returns, and what it returns is dropped.
     """
-    instance = cls()
-    attributes = instance.__dict__
-    for name, port in cls.ports.items():
-        if port.key in values:
-            attributes[name] = values[port.key]
-    deadline = asyncio.timeout(seconds)
+    deadline = asyncio.timeout(None)
     try:
+        instance = cls()
+        attributes = instance.__dict__
+        for name, port in cls.ports.items():
+            if port.key in values:
+                attributes[name] = values[port.key]
         async with deadline:
             if cls.runs_in_thread:
-                await in_thread(partial(cls.run, instance, context))
+                await in_thread(partial(cls.run, instance, context), started=partial(_begin, deadline, seconds))
             else:
+                _begin(deadline, seconds)
                 running = instance.run(context)
                 assert running is not None
                 await running
+        return Ending(Outcome.COMPLETED, taken_outputs(cls, node, attributes), emissions=context.emissions)
+    except asyncio.CancelledError:
+        raise
     except NodeSkipped as skipped:
-        return Ending(Outcome.SKIPPED, {}, str(skipped))
+        return Ending(Outcome.SKIPPED, {}, plain_text(str(skipped)))
     except TimeoutError as error:
         if not deadline.expired():
             return _failed(FailureReason.NODE_FAILED, _described(error))
         return _failed(FailureReason.NODE_TIMEOUT, f"did not end within {seconds:g} seconds")
+    except _InvalidOutput as error:
+        return _failed(FailureReason.INVALID_OUTPUT, str(error))
     except NodeFailed as error:
         return _failed(FailureReason.NODE_FAILED, str(error))
-    except Exception as error:  # noqa: BLE001 - a node is foreign code: whatever it raises is its failure
+    except BaseException as error:  # noqa: BLE001 - a node is foreign code: whatever it raises, SystemExit too, is its failure
         return _failed(FailureReason.NODE_FAILED, _described(error))
-    try:
-        return Ending(Outcome.COMPLETED, taken_outputs(cls, node, attributes), emissions=context.emissions)
-    except (NodeFailed, NotJson) as error:
-        return _failed(FailureReason.INVALID_OUTPUT, str(error))
+
+
+def _begin(deadline: asyncio.Timeout, seconds: float) -> None:
+    """The node's time begins. A thread may say so when nobody waits for the node any more."""
+    with suppress(RuntimeError):
+        deadline.reschedule(asyncio.get_running_loop().time() + seconds)
+
+
+class _InvalidOutput(NodeFailed):
+    """The node ended, and what it set as an output is wrong."""
 
 
 def taken_outputs(cls: type[Node], node: GraphNode, attributes: dict[str, Any]) -> dict[str, Any]:
-    """The outputs that a node has set, checked. Raises NodeFailed or NotJson, naming the output."""
+    """The outputs that a node has set, checked. Raises _InvalidOutput, naming the output."""
     outputs: dict[str, Any] = {}
     for name, port in cls.ports.items():
         if isinstance(port, Output | Passthrough):
@@ -81,16 +94,19 @@ def taken_outputs(cls: type[Node], node: GraphNode, attributes: dict[str, Any]) 
             found = attributes.get(name) or {}
             extra = sorted(map(str, found.keys() - node.outputs.keys()))
             if extra:
-                raise NodeFailed(f"the node set the output {extra[0]!r}, which it has not")
+                raise _InvalidOutput(f"the node set the output {extra[0]!r}, which it has not")
             outputs.update({key: found.get(key) for key in _dynamic_keys(cls, node)})
     for key, value in outputs.items():
         if value is None:
             if key not in node.optional_outputs:
-                raise NodeFailed(f"the node ended without a value for its output {key!r}")
+                raise _InvalidOutput(f"the node ended without a value for its output {key!r}")
             continue
-        require_json(value, (key,))
+        try:
+            require_json(value, (key,))
+        except NotJson as error:
+            raise _InvalidOutput(str(error)) from None
         for fault in check_value(node.outputs[key], value, key):
-            raise NodeFailed(f"the output {fault}")
+            raise _InvalidOutput(f"the output {fault}")
     return outputs
 
 
@@ -100,11 +116,15 @@ def _dynamic_keys(cls: type[Node], node: GraphNode) -> list[str]:
 
 
 def _failed(reason: FailureReason, message: str) -> Ending:
+    message = plain_text(message)
     if len(message) > LONGEST_ERROR:
         message = message[:LONGEST_ERROR] + "..."
     return Ending(Outcome.FAILED, {}, message, str(reason))
 
 
 def _described(error: BaseException) -> str:
-    text = str(error)
+    try:
+        text = str(error)
+    except Exception:  # noqa: BLE001 - its own __str__ is foreign code as well
+        text = ""
     return f"{type(error).__name__}: {text}" if text else type(error).__name__

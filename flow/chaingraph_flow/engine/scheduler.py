@@ -277,7 +277,7 @@ class Engine:
         del self._running[id_]
         try:
             self._take_ending(id_, task)
-        except Exception as error:  # noqa: BLE001 - raised into run(): a callback's own exception would go unheard
+        except BaseException as error:  # noqa: BLE001 - raised into run(): a callback's own exception would go unheard
             self._crash = error
             self._over.set()
 

@@ -11,10 +11,8 @@ import contextvars
 import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from functools import cache
-from typing import TypeVar
-
-T = TypeVar("T")
 
 
 @cache
@@ -22,7 +20,26 @@ def _pool() -> ThreadPoolExecutor:
     return ThreadPoolExecutor(max_workers=min(64, 8 * (os.cpu_count() or 1)), thread_name_prefix="node")
 
 
-async def in_thread(work: Callable[[], T]) -> T:
-    """Run it in a thread, with the caller's context variables. A cancellation leaves the thread running."""
+async def in_thread(work: Callable[[], object], *, started: Callable[[], None]) -> None:
+    """Run it in a thread, with the caller's context variables. A cancellation leaves the thread running.
+
+    Args:
+        work: What it returns is dropped; what it raises is raised here, StopIteration and SystemExit too, which a
+            future cannot carry.
+        started: Called on the event loop once a thread has taken it. It may have waited for one.
+    """
+    loop = asyncio.get_running_loop()
     context = contextvars.copy_context()
-    return await asyncio.get_running_loop().run_in_executor(_pool(), context.run, work)
+
+    def guarded() -> BaseException | None:
+        with suppress(RuntimeError):  # the loop has ended meanwhile: nobody waits for this node any more
+            loop.call_soon_threadsafe(started)
+        try:
+            context.run(work)
+        except BaseException as error:  # noqa: BLE001 - handed to the event loop, which raises it
+            return error
+        return None
+
+    error = await loop.run_in_executor(_pool(), guarded)
+    if error is not None:
+        raise error

@@ -35,6 +35,7 @@ CREATE TABLE chaingraph.executions (
     workflow_id      text NOT NULL UNIQUE,
     owner_epoch      bigint NOT NULL DEFAULT 0,
     recoveries       integer NOT NULL DEFAULT 0,
+    recovered_nodes  integer NOT NULL DEFAULT 0,
     worker           text NOT NULL DEFAULT '',
     lost_worker      text NOT NULL DEFAULT '',
     nodes_total      integer NOT NULL DEFAULT 0,
@@ -55,6 +56,8 @@ CREATE TABLE chaingraph.executions (
 );
 COMMENT ON COLUMN chaingraph.executions.uid IS 'UID of the resource; null for a child that has none';
 COMMENT ON COLUMN chaingraph.executions.owner_epoch IS 'grows with every change of owner; fences the writes of a former one';
+COMMENT ON COLUMN chaingraph.executions.recoveries IS 'workers lost since a node has ended';
+COMMENT ON COLUMN chaingraph.executions.recovered_nodes IS 'nodes that had ended when the last worker was lost';
 COMMENT ON COLUMN chaingraph.executions.lost_worker IS 'the worker that was lost, until another one has taken over';
 
 CREATE INDEX executions_change_seq ON chaingraph.executions (change_seq);
@@ -98,6 +101,8 @@ CREATE TABLE chaingraph.workers (
     started_at          timestamptz NOT NULL DEFAULT now(),
     renewed_at          timestamptz NOT NULL DEFAULT now(),
     expires_at          timestamptz NOT NULL,
-    draining            boolean NOT NULL DEFAULT false
+    draining            boolean NOT NULL DEFAULT false,
+    revoked             boolean NOT NULL DEFAULT false
 );
+COMMENT ON COLUMN chaingraph.workers.revoked IS 'its work was handed back: the lease cannot be renewed any more';
 CREATE INDEX workers_expires_at ON chaingraph.workers (expires_at);

@@ -1,0 +1,148 @@
+"""A node is foreign code: whatever it raises, logs or is, the run ends with its failure and can be written down."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+import time
+from collections.abc import Iterator
+from typing import NoReturn
+
+import orjson
+import pytest
+
+from chaingraph_crds.flow import FlowSpec
+from chaingraph_flow import (
+    Engine,
+    EngineOptions,
+    FlowOutcome,
+    FlowResult,
+    Graph,
+    InvalidNodeClass,
+    Node,
+    NodeContext,
+    NodeFailed,
+    Registry,
+    RunContext,
+)
+from fixtures.flow_runs import MemoryRecorder
+
+
+class Silent(Exception):
+    def __str__(self) -> str:
+        raise RuntimeError("no words")
+
+
+class Outside(BaseException):
+    pass
+
+
+RAISED = [
+    SystemExit(3),
+    KeyboardInterrupt(),
+    GeneratorExit(),
+    StopIteration(),
+    StopAsyncIteration(),
+    Outside("x"),
+    Silent(),
+    OSError("caf\udce9.txt"),
+    NodeFailed("a\x00b"),
+    TimeoutError("its own"),
+]
+
+
+def run_of(cls: type[Node], *, timeout: float = 5) -> tuple[FlowResult, MemoryRecorder]:
+    registry = Registry([cls])
+    spec = FlowSpec.model_validate({"nodes": [{"id": "odd", "type": cls.__name__}]})
+    recorder = MemoryRecorder()
+    engine = Engine(
+        Graph.build(spec, registry.catalogue),
+        registry,
+        context=RunContext("EX1"),
+        recorder=recorder,
+        options=EngineOptions(node_timeout_seconds=timeout, flow_timeout_seconds=20),
+    )
+    return asyncio.run(engine.run()), recorder
+
+
+@pytest.mark.parametrize("error", RAISED, ids=lambda error: type(error).__name__)
+@pytest.mark.parametrize("threaded", [False, True], ids=["async", "thread"])
+def test_whatever_a_node_raises_is_its_failure(error: BaseException, threaded: bool) -> None:
+    class Odd(Node):
+        """Raises."""
+
+        if threaded:
+
+            def run(self, context: NodeContext) -> NoReturn:
+                raise error
+
+        else:
+
+            async def run(self, context: NodeContext) -> NoReturn:  # type: ignore[misc]  # one of two
+                raise error
+
+    began = time.monotonic()
+    result, recorder = run_of(Odd)
+    assert time.monotonic() - began < 4
+    assert result.outcome is FlowOutcome.FAILED
+    assert result.error is not None
+    assert result.error.node == "odd"
+    for event in recorder.events:
+        assert b"\\u0000" not in orjson.dumps(event.data), "and everything said of it can be stored"
+    result.error.message.encode()
+
+
+def test_what_a_node_logs_can_be_written() -> None:
+    class Odd(Node):
+        """Logs an undecodable name."""
+
+        async def run(self, context: NodeContext) -> None:
+            context.log("caf\udce9\x00")
+
+    result, recorder = run_of(Odd)
+    assert result.outcome is FlowOutcome.COMPLETED
+    assert [event.data["log"] for event in recorder.events if "log" in event.data] == ["caf\\udce9\\x00"]
+
+
+def test_a_node_that_cannot_be_made_fails_by_its_name() -> None:
+    class Odd(Node):
+        """Has a constructor that fails."""
+
+        def __init__(self) -> None:
+            sys.exit("no instance")
+
+        async def run(self, context: NodeContext) -> None:
+            """Never called."""
+
+    result, _ = run_of(Odd)
+    assert result.error is not None
+    assert (result.error.node, result.outcome) == ("odd", FlowOutcome.FAILED)
+
+
+def test_a_run_that_is_a_generator_is_refused_when_the_class_is_made() -> None:
+    with pytest.raises(InvalidNodeClass, match="yield"):
+
+        class Odd(Node):
+            """Yields."""
+
+            def run(self, context: NodeContext) -> Iterator[int]:  # type: ignore[override]  # the point of the test
+                yield 1
+
+
+def test_a_threads_time_begins_when_a_thread_takes_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    from concurrent.futures import ThreadPoolExecutor
+
+    from chaingraph_flow.engine import threads
+
+    class Quick(Node):
+        """Does nothing, in a thread."""
+
+        def run(self, context: NodeContext) -> None:
+            pass
+
+    pool = ThreadPoolExecutor(1)
+    monkeypatch.setattr(threads, "_pool", lambda: pool)
+    pool.submit(time.sleep, 1.0)
+    result, _ = run_of(Quick, timeout=0.3)
+    assert result.outcome is FlowOutcome.COMPLETED, "it waited a second for its thread, and then took no time"
+    pool.shutdown()

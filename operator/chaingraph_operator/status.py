@@ -236,7 +236,7 @@ def _worker_lost(row: ExecutionRow | None) -> Claim:
     if row is not None and row.lost_worker and not row.ended:
         message = (
             f"the worker {row.lost_worker!r} is gone; the execution waits for another one"
-            + (f", for the {row.recoveries}. time" if row.recoveries > 1 else "")
+            + (f"; it has lost {row.recoveries} without ending a node in between" if row.recoveries > 1 else "")
             + ". Nodes that had ended are not run again"
         )
         return Claim(ConditionType.WORKER_LOST, "True", "WorkerGone", message)

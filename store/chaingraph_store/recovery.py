@@ -106,13 +106,14 @@ WITH before AS (
   FOR UPDATE
 )
 UPDATE chaingraph.executions e
-SET phase = 'Pending', owner_epoch = owner_epoch + 1, lost_worker = before.worker, worker = '',
+SET phase = 'Pending', owner_epoch = owner_epoch + 1, worker = '',
+    lost_worker = CASE WHEN %(counted)s > 0 THEN before.worker ELSE '' END,
     recoveries = CASE WHEN e.nodes_completed + e.nodes_failed + e.nodes_skipped > e.recovered_nodes
                       THEN %(counted)s ELSE recoveries + %(counted)s END,
     recovered_nodes = e.nodes_completed + e.nodes_failed + e.nodes_skipped, nodes_running = 0, current_nodes = '{}',
     change_seq = nextval('chaingraph.change_seq')
 FROM before WHERE e.id = before.id
-RETURNING e.id, e.namespace, e.name, e.lost_worker, e.recoveries, e.workflow_id, before.current_nodes,
+RETURNING e.id, e.namespace, e.name, before.worker, e.recoveries, e.workflow_id, before.current_nodes,
   pg_notify(%(changes)s, e.id)
 """
 

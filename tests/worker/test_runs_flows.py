@@ -94,7 +94,7 @@ async def test_a_newer_version_that_came_and_went_does_not_stop_the_older_one(
     older = run_worker(CHAINGRAPH_WORKER_VERSION="1.0").wait_ready()
     newer = run_worker(CHAINGRAPH_WORKER_VERSION="2.0").wait_ready()
     newer.kill()
-    row = await ended(ledger, await create(ledger, SUM, inputs={"a": 1}))
+    row = await ended(ledger, await create_of(ledger, SUM, inputs={"a": 1}))
     assert (row.phase, row.worker) == ("Completed", older.executor_id)
 
 
@@ -103,5 +103,5 @@ async def test_a_container_that_restarts_in_its_pod_is_another_executor(ledger: 
     first.kill()
     second = run_worker(CHAINGRAPH_EXECUTOR_ID="0b1c-pod-uid-0001").wait_ready()
     assert first.executor_id != second.executor_id
-    row = await ended(ledger, await create(ledger, SUM, inputs={"a": 1}))
+    row = await ended(ledger, await create_of(ledger, SUM, inputs={"a": 1}))
     assert row.worker == second.executor_id

@@ -192,6 +192,10 @@ class ExecutionReconciler:
         row = await self._carry_out(decision, cached.key, spec, row)
         verdict = decision if isinstance(decision, Wait | Refuse | StopUnmade) else None
         self._show(cached, meta, spec, row, verdict, status)
+        if cached.finished:
+            # A row that came while its end was being settled: the time set then may have been dropped for this turn.
+            self._retention.consider(cached.key, cached.spec_object(), cached.status_object())
+            await self._retention.apply(cached.key)
 
     async def _carry_out(
         self, decision: Plan, key: Key, spec: ExecutionSpec, row: ExecutionRow | None

@@ -1,8 +1,8 @@
 """The statements on DBOS's own tables, run inside our transactions. Called by `creation`, `stopping` and `recovery`.
 
-DBOS is pinned to 3.4: `enqueue_workflow` and `send_message` are its public SQL functions; the two UPDATEs follow its
-`cancel_workflows` and the guarded statement that hands a dead executor's work back. The store's tests run them
-against the real DBOS.
+DBOS is pinned to 3.4: `enqueue_workflow` and `send_message` are its public SQL functions; the UPDATEs follow its
+`cancel_workflows` and the guarded statement that hands a dead executor's work back. The worker's tests run them
+against the real DBOS, the store's against its schema.
 """
 
 from __future__ import annotations

@@ -3,7 +3,7 @@
 Decisions are pure, effects are at the edge:
 
     keys, errors, settings, metrics   names of things, what can go wrong, the environment, the figures
-    kubernetes_config, api            credentials, and the few requests of ours to the API server
+    api                               the few requests of ours to the API server
     watching, handlers                kopf as the informer: every event goes into a cache and a queue, nothing more
     cache                             the objects as last seen, in little memory
     work_queue, controller            keys that wait for a worker; the workers

@@ -19,7 +19,6 @@ from chaingraph_operator.executions import ExecutionIntake, ExecutionReconciler
 from chaingraph_operator.feed import Feed
 from chaingraph_operator.flows import FlowReconciler, Flows
 from chaingraph_operator.keys import Key
-from chaingraph_operator.kubernetes_config import ClusterAccess
 from chaingraph_operator.kubernetes_events import EventPoster
 from chaingraph_operator.metrics import Metrics
 from chaingraph_operator.outages import LedgerHealth
@@ -31,6 +30,7 @@ from chaingraph_operator.sweep import Sweep
 from chaingraph_operator.watching import Watch
 from chaingraph_operator.work_queue import WorkQueue
 from chaingraph_operator.workforce import Workforce
+from chaingraph_process.cluster_access import ClusterAccess
 from chaingraph_store.ledger import Ledger
 
 _log = structlog.get_logger(__name__)

@@ -1,14 +1,7 @@
-"""The exceptions of the operator. Each says what to do about it.
+"""The exceptions of the operator. Those of the way to the API server are `chaingraph_process.cluster_errors`.
 
 OperatorError
-├── NoCluster          no way to the API server is configured: set KUBECONFIG, or run in a Pod with a service account
-├── PartEnded          a part that runs for ever has ended: the process exits and is started again
-└── ApiError           the API server refused; `status` is its HTTP status
-    ├── NotFound       404: the object or its kind is gone
-    ├── Conflict       409: another object has that name by now, or it exists already
-    ├── Gone           410: a list's continuation has expired: list again from the start
-    ├── Rejected       400, 422: the request itself is wrong: repeating it is of no use
-    └── Unavailable    401, 429, 5xx, no connection, timeout: try again later
+└── PartEnded          a part that runs for ever has ended: the process exits and is started again
 """
 
 
@@ -16,48 +9,5 @@ class OperatorError(Exception):
     """Base of what this package raises on purpose."""
 
 
-class NoCluster(OperatorError):
-    """There is no usable kubeconfig and no service account. The message says what was looked for."""
-
-
 class PartEnded(OperatorError):
     """A part of the operator that never ends has ended. The process must exit: its supervisor starts it afresh."""
-
-
-class ApiError(OperatorError):
-    """The API server answered with an error. Look at the subclass for what to do."""
-
-    def __init__(self, status: int, message: str) -> None:
-        super().__init__(f"HTTP {status}: {message}")
-        self.status = status
-
-
-class NotFound(ApiError):
-    """There is no such object, or no such kind. Forget it; the watch says the same."""
-
-
-class Conflict(ApiError):
-    """The object of that name has another UID, or exists already. Do not repeat the request."""
-
-
-class Gone(ApiError):
-    """The continuation of a list has expired. Begin the list again."""
-
-
-class Rejected(ApiError):
-    """The API server will never take this request. Mend the sender."""
-
-
-class Unavailable(ApiError):
-    """The API server is away or overloaded, or the credentials are being renewed. Repeat the request after a while.
-
-    `status` 0: no answer at all.
-    """
-
-
-def of_status(status: int, message: str) -> ApiError:
-    """The exception for an HTTP status of 400 or above."""
-    kinds: dict[int, type[ApiError]] = {400: Rejected, 404: NotFound, 409: Conflict, 410: Gone, 422: Rejected}
-    if status in kinds:
-        return kinds[status](status, message)
-    return Unavailable(status, message) if status in (401, 429) or status >= 500 else ApiError(status, message)

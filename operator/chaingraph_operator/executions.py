@@ -19,7 +19,6 @@ from chaingraph_crds.execution_status import ExecutionStatus
 from chaingraph_crds.faults import faults_of
 from chaingraph_operator.api import KubernetesApi
 from chaingraph_operator.cache import Cached, ObjectCache, Seen, key_of
-from chaingraph_operator.errors import NotFound
 from chaingraph_operator.flow_judgement import fault_lines
 from chaingraph_operator.flows import Flows
 from chaingraph_operator.keys import Key
@@ -43,6 +42,7 @@ from chaingraph_operator.status import execution_status
 from chaingraph_operator.status_writer import StatusWriter
 from chaingraph_operator.work_queue import WorkQueue
 from chaingraph_operator.workforce import Workforce
+from chaingraph_process.cluster_errors import NotFound
 from chaingraph_store import creation, executions, ids, stopping
 from chaingraph_store.creation import NewExecution
 from chaingraph_store.executions import ExecutionRow

@@ -20,9 +20,9 @@ from chaingraph_crds import names
 from chaingraph_operator.announcements import Announcement
 from chaingraph_operator.api import KubernetesApi
 from chaingraph_operator.conditions import shortened
-from chaingraph_operator.errors import ApiError, Conflict, NotFound, Unavailable
 from chaingraph_operator.keys import Key
 from chaingraph_operator.metrics import Metrics
+from chaingraph_process.cluster_errors import ApiError, Conflict, NotFound, Unavailable
 
 _log = structlog.get_logger(__name__)
 _BACKLOG: Final = 2000

@@ -28,12 +28,13 @@ from pydantic import ValidationError
 from chaingraph_crds import names
 from chaingraph_operator import watching
 from chaingraph_operator.assembly import Operator
-from chaingraph_operator.errors import ApiError, NotFound, OperatorError, PartEnded
-from chaingraph_operator.kubernetes_config import load
+from chaingraph_operator.errors import OperatorError, PartEnded
 from chaingraph_operator.metrics import Metrics
 from chaingraph_operator.outages import UNAVAILABLE, LedgerHealth
 from chaingraph_operator.settings import Settings
 from chaingraph_process import logs
+from chaingraph_process.cluster_access import load
+from chaingraph_process.cluster_errors import ApiError, ClusterError, NotFound
 from chaingraph_process.http import HealthServer
 from chaingraph_process.settings import explain
 from chaingraph_store import schema
@@ -61,7 +62,7 @@ def main() -> None:
     except BaseExceptionGroup as group:
         _log.critical("a part of the operator has failed, so it exits to be started again", exc_info=group)
         sys.exit(1)
-    except (OperatorError, OSError) as error:
+    except (OperatorError, ClusterError, OSError) as error:
         _log.critical("the operator cannot go on and exits to be started again", error=str(error))
         sys.exit(1)
 

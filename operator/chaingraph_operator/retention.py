@@ -14,10 +14,10 @@ import structlog
 
 from chaingraph_crds import names
 from chaingraph_operator.api import KubernetesApi
-from chaingraph_operator.errors import Conflict, NotFound
 from chaingraph_operator.keys import Key
 from chaingraph_operator.metrics import Metrics
 from chaingraph_operator.work_queue import WorkQueue
+from chaingraph_process.cluster_errors import Conflict, NotFound
 
 _log = structlog.get_logger(__name__)
 

@@ -17,11 +17,11 @@ import structlog
 
 from chaingraph_operator.api import KubernetesApi
 from chaingraph_operator.cache import ObjectCache, Seen
-from chaingraph_operator.errors import ApiError, Conflict, NotFound, Rejected
 from chaingraph_operator.keys import Key
 from chaingraph_operator.merge_patch import difference, storable
 from chaingraph_operator.metrics import Metrics
 from chaingraph_operator.work_queue import WorkQueue
+from chaingraph_process.cluster_errors import ApiError, Conflict, NotFound, Rejected
 
 Status = Mapping[str, Any]
 Written = Callable[[Key, Status, Status], None]

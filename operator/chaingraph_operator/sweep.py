@@ -15,11 +15,11 @@ import structlog
 
 from chaingraph_crds import names
 from chaingraph_operator.api import KubernetesApi
-from chaingraph_operator.errors import ApiError
 from chaingraph_operator.executions import ExecutionIntake
 from chaingraph_operator.flows import Flows
 from chaingraph_operator.metrics import Metrics
 from chaingraph_operator.plan import DELETED
+from chaingraph_process.cluster_errors import ApiError
 from chaingraph_store import executions, stopping
 from chaingraph_store.ids import ExecutionId
 from chaingraph_store.ledger import Ledger

@@ -16,7 +16,7 @@ import kopf
 from chaingraph_crds import names
 from chaingraph_operator import handlers
 from chaingraph_operator.handlers import Observer
-from chaingraph_operator.kubernetes_config import ClusterAccess
+from chaingraph_process.cluster_access import ClusterAccess
 
 _CONNECTIONS: Final = 32
 _UNUSED: Final = f"kopf.{names.GROUP}/unused"

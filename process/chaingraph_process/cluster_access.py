@@ -1,4 +1,5 @@
-"""Where the API server is and who the operator is to it. Read by `main` at start and by kopf's login.
+"""Where the API server is and who a process of ours is to it. Read by the mains of operator and gateway at their
+start, and by kopf's login.
 
 The official client reads the configuration (contexts, client certificates, exec plugins, rotating service account
 tokens); the requests themselves go over sessions of our own, because bounded connections matter more here than models.
@@ -16,7 +17,7 @@ import aiohttp
 from kubernetes.aio import config
 from kubernetes.aio.client import Configuration
 
-from chaingraph_operator.errors import NoCluster
+from chaingraph_process.cluster_errors import NoCluster
 
 _SERVICE_ACCOUNT: Final = "KUBERNETES_SERVICE_HOST"
 # The client's loaders have no types.

@@ -6,6 +6,7 @@ The names here are what other parts use. Node authors take `Node`, the ports and
 from .catalogue import Catalogue, InputPort, NodeType, OutputPort
 from .context import Emission, ExternalEvent, NodeContext, RunContext, Trigger
 from .engine import (
+    ControlState,
     Engine,
     EngineOptions,
     FailureReason,
@@ -44,6 +45,7 @@ __all__ = [
     "Array",
     "Boolean",
     "Catalogue",
+    "ControlState",
     "DuplicateNodeType",
     "Emission",
     "Engine",

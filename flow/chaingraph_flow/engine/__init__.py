@@ -1,9 +1,11 @@
 """The engine: runs one graph on the event loop.
 
-`state` and `binding` decide (pure functions and a state machine without I/O), `transfer` fills a node's inputs,
-`attempt` runs one try of a node, `scheduler` brings them together and is the only place with tasks and timers.
+`state`, `binding` and `debugger` decide (pure functions and state machines without I/O), `transfer` fills a node's
+inputs, `attempt` runs one try of a node, `gate` keeps what is ready until it may begin, `running_time` counts the
+flow's time, and `scheduler` brings them together and is the only place with tasks.
 """
 
+from .debugger import ControlState
 from .options import EngineOptions
 from .recorder import Recorder
 from .records import NodeRecord, Outcome, without_unhandled_failures
@@ -11,6 +13,7 @@ from .result import FailureReason, FlowOutcome, FlowResult, NodeError, Progress
 from .scheduler import Engine
 
 __all__ = [
+    "ControlState",
     "Engine",
     "EngineOptions",
     "FailureReason",

@@ -28,12 +28,24 @@ class Announcer:
         self._clock = clock
         self._debug = debug
 
-    def flow_started(self, total: int) -> None:
-        """The run begins; `total` nodes take part."""
-        self._send(events.FLOW_STARTED, {"nodes": total})
+    def flow_started(self, total: int, attempt: int) -> None:
+        """An attempt of the execution begins; `total` nodes take part."""
+        self._send(events.FLOW_STARTED, {"nodes": total, "attempt": attempt})
+
+    def flow_paused(self, reason: str) -> None:
+        """From now on no node begins but by a step."""
+        self._send(events.FLOW_PAUSED, {"reason": reason})
+
+    def flow_resumed(self) -> None:
+        """The pause is over."""
+        self._send(events.FLOW_RESUMED, {})
+
+    def breakpoint_hit(self, node_id: str) -> None:
+        """A node has come to a breakpoint and is held there."""
+        self._send(events.BREAKPOINT_HIT, {"nodeId": node_id})
 
     def flow_completed(self, milliseconds: int) -> None:
-        """Every node has ended."""
+        """Every node has ended. The time is the attempt's, without its pauses."""
         self._send(events.FLOW_COMPLETED, {"executionTime": milliseconds})
 
     def flow_failed(self, error: NodeError, milliseconds: int) -> None:

@@ -9,8 +9,9 @@ from dataclasses import dataclass
 class EngineOptions:
     """How much at once and for how long; seconds are of wall-clock time.
 
-    The flow's time begins with `Engine.run`, so each attempt of an execution has it anew. A node's time is that of one
-    try and begins when it runs, not when it waits for a slot or for the journal.
+    The flow's time is that of one attempt of the execution, over all engines that it takes, without the time in which
+    it is paused (see `Engine.ran_ms`). A node's time is that of one try and begins when it runs, not when it waits for
+    a slot or for the journal; it goes on while the flow is paused.
     """
 
     max_concurrency: int = 50

@@ -15,6 +15,8 @@ class FlowOutcome(StrEnum):
     COMPLETED = "Completed"
     FAILED = "Failed"
     STOPPED = "Stopped"
+    PARKED = "Parked"
+    """It has not ended: it is paused, and another engine goes on from the journal."""
 
 
 class FailureReason(StrEnum):
@@ -39,7 +41,11 @@ class NodeError:
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """How far a run is. `total` counts the nodes that this run concerns, which its trigger decides."""
+    """How far a run is. `total` counts the nodes that this run concerns, which its trigger decides.
+
+    `running` counts the nodes that run or wait for another try; `current_nodes` names those, and then the nodes that
+    the debugger holds.
+    """
 
     total: int
     completed: int = 0

@@ -23,11 +23,14 @@ from ..wiring import Connection
 from .announcer import Announcer, wall_clock
 from .attempt import Ending, run_attempt
 from .binding import active_nodes
+from .debugger import ControlState
+from .gate import Gate
 from .options import EngineOptions
 from .outputs import flow_emissions, flow_outputs
 from .recorder import Recorder
 from .records import NodeRecord, Outcome, handles_failure
 from .result import FailureReason, FlowOutcome, FlowResult, NodeError, Progress
+from .running_time import RunningTime
 from .state import RunState
 from .transfer import Untransferable, fill_inputs
 
@@ -47,6 +50,9 @@ class Engine:
         journal: Sequence[NodeRecord] = (),
         options: EngineOptions | None = None,
         resumed: bool = False,
+        control: ControlState | None = None,
+        ran_ms: int = 0,
+        on_control: Callable[[], None] | None = None,
         clock: Callable[[], int] = wall_clock,
     ) -> None:
         """Prepare a run.
@@ -58,9 +64,12 @@ class Engine:
             recorder: Gets records and events, and says when they are durable.
             inputs: The flow's inputs, bound (see `bind_inputs`).
             trigger: The events it was started with; None for a start without one.
-            journal: The nodes that ended in an earlier attempt: they are not run again, and nothing is said of them.
+            journal: The nodes that ended before: they are not run again, and nothing is said of them.
             options: Limits.
-            resumed: An earlier attempt has announced the flow: do not say flow:started again.
+            resumed: An earlier engine of this attempt has announced the flow: do not say flow:started again.
+            control: How the debugger begins; not paused and without breakpoints when left out.
+            ran_ms: For how many milliseconds earlier engines of this attempt have run, without pauses.
+            on_control: Called on the event loop when `paused`, `quiet` or `held` has changed while the run goes on.
             clock: Milliseconds since 1970, for records and events.
 
         Raises:
@@ -79,7 +88,11 @@ class Engine:
         self._classes = {id_: registry[graph.nodes[id_].type.type] for id_ in active}
         self._state = RunState(graph, active, inputs or {})
         self._counts: Counter[Outcome] = Counter()
-        self._ready: deque[str] = deque()
+        self._time = RunningTime(self._options.flow_timeout_seconds, ran_ms, self._flow_timeout)
+        self._gate = Gate(control or ControlState(), self._announce, self._time)
+        self._on_control = on_control
+        self._control_seen: tuple[bool, bool, tuple[str, ...]] = (False, False, ())
+        self._starting: set[str] = set()
         self._running: dict[str, asyncio.Task[Ending | None]] = {}
         self._waiting: dict[str, asyncio.TimerHandle] = {}
         self._tries: Counter[str] = Counter()
@@ -88,6 +101,8 @@ class Engine:
         self._stop_reason: str | None = None
         self._crash: BaseException | None = None
         self._over: asyncio.Event = asyncio.Event()
+        self._begun = False
+        self._parked = False
         self._closed = False
         self._restore(journal)
 
@@ -100,8 +115,70 @@ class Engine:
             failed=self._counts[Outcome.FAILED],
             skipped=self._counts[Outcome.SKIPPED],
             running=len(self._running) + len(self._waiting),
-            current_nodes=(*self._running, *self._waiting),
+            current_nodes=(*self._running, *self._waiting, *self._gate.held),
         )
+
+    # -- the debugger: to be called on the engine's event loop; nothing happens once the run is over ------------
+
+    @property
+    def paused(self) -> bool:
+        """Whether it is paused, by a command or a breakpoint. Nodes in flight may still run: see `quiet`."""
+        return self._gate.paused
+
+    @property
+    def pause_reason(self) -> str:
+        """Why it is paused; '' when it is not."""
+        return self._gate.pause_reason
+
+    @property
+    def held(self) -> tuple[str, ...]:
+        """The nodes that the debugger holds, in the order in which they came."""
+        return self._gate.held
+
+    @property
+    def quiet(self) -> bool:
+        """Whether it is paused and nothing runs, waits for another try, or was let go by a step."""
+        going = self._running or self._waiting or self._gate.waits_for_slots
+        return self._gate.paused and self._begun and not going and not self._over.is_set()
+
+    @property
+    def ran_ms(self) -> int:
+        """For how many milliseconds this attempt has run, without its pauses. The flow's timeout counts these."""
+        return self._time.milliseconds
+
+    def pause(self, reason: str) -> None:
+        """Let no node begin. Nodes in flight run on to their end. A pause of what is paused changes nothing."""
+        self._command(partial(self._gate.pause, reason))
+
+    def resume(self) -> None:
+        """Go on with all that is held, past the breakpoints that hold it."""
+        self._command(self._gate.resume)
+
+    def step(self) -> None:
+        """Let what waits now begin, and stay paused. When nothing waits, it is owed to the nodes that come next.
+
+        Nothing happens when it is not paused.
+        """
+        self._command(lambda: self._gate.step(self._starting))
+
+    def set_breakpoints(self, ids: Iterable[str]) -> None:
+        """Pause before these nodes and no others. Each is hit once, before its first try; unknown ids never.
+
+        To take away the breakpoint that holds a node does not resume the run.
+        """
+        self._command(partial(self._gate.set_breakpoints, ids))
+
+    def park(self) -> bool:
+        """End `run` with Parked, and announce nothing. Returns False, and changes nothing, unless it is `quiet`.
+
+        Another engine goes on with the journal, `ran_ms`, and what this one held as `ControlState.passed`. The number
+        of tries that a held node has had is not kept.
+        """
+        if not self.quiet:
+            return False
+        self._parked = True
+        self._over.set()
+        return True
 
     def stop(self, reason: str) -> None:
         """Cancel what runs; `run` returns Stopped. To be called on the engine's event loop; the first call counts."""
@@ -118,18 +195,16 @@ class Engine:
         """
         self._thread = threading.get_ident()
         self._loop = asyncio.get_running_loop()
-        begun = self._clock()
-        timer = self._loop.call_later(self._options.flow_timeout_seconds, self._flow_timeout)
         try:
             if not self._over.is_set():
                 self._begin()
             await self._over.wait()
         finally:
-            timer.cancel()
+            self._time.stand()
             await self._close()
         if self._crash is not None:
             raise self._crash
-        return self._result(self._clock() - begun)
+        return self._result(self._time.milliseconds)
 
     # -- beginning and end -----------------------------------------------------------------------------------
 
@@ -147,7 +222,9 @@ class Engine:
 
     def _begin(self) -> None:
         if not self._resumed:
-            self._announce.flow_started(len(self._state.active))
+            self._announce.flow_started(len(self._state.active), self._context.attempt)
+        self._begun = True
+        self._gate.begin()
         if self._trigger is not None and not self._state.active:
             names = ", ".join(repr(event.name) for event in self._trigger) or "(none)"
             message = f"no node listens to {names}{suggestion(names.strip(chr(39)), self._graph.listeners)}"
@@ -175,6 +252,8 @@ class Engine:
         if self._stop_reason is not None:
             self._announce.flow_cancelled(self._stop_reason)
             return FlowResult(FlowOutcome.STOPPED, progress, reason=self._stop_reason, emissions=emissions)
+        if self._parked:
+            return FlowResult(FlowOutcome.PARKED, progress, emissions=emissions)
         outputs = flow_outputs(self._graph, ended)
         if self._error is not None:
             self._announce.flow_failed(self._error, milliseconds)
@@ -198,13 +277,40 @@ class Engine:
             reason = self._state.skip_reason(id_)
             if reason is None:
                 self._announce.status(id_, "idle", "ready")
-                self._ready.append(id_)
+                self._gate.put(id_)
             else:
                 undecided.extend(self._skip(id_, reason))
-        while self._ready and self._error is None and len(self._running) < self._options.max_concurrency:
-            self._start(self._ready.popleft())
-        if not self._running and (self._error is not None or not (self._waiting or self._ready)):
+        if self._error is None:
+            self._start_ready()
+        if not self._running and (self._error is not None or not (self._waiting or not self._gate.empty)):
             self._over.set()
+        elif self._gate.paused or self._control_seen[0]:
+            self._tell_control()
+
+    def _start_ready(self) -> None:
+        if self._gate.paused:
+            self._gate.pay_steps()
+        while len(self._running) < self._options.max_concurrency and (id_ := self._gate.take()) is not None:
+            self._start(id_)
+
+    def _command(self, carry_out: Callable[[], None]) -> None:
+        """What the recorder raises meanwhile ends the run, as it does anywhere else."""
+        if self._over.is_set():
+            return
+        try:
+            carry_out()
+            if self._begun:
+                self._proceed(())
+        except BaseException as error:  # noqa: BLE001 - raised into run()
+            self._crash = error
+            self._over.set()
+
+    def _tell_control(self) -> None:
+        seen = (self.paused, self.quiet, self.held)
+        if seen != self._control_seen:
+            self._control_seen = seen
+            if self._on_control is not None:
+                self._on_control()
 
     def _skip(self, id_: str, reason: str) -> list[str]:
         now = self._clock()
@@ -216,18 +322,19 @@ class Engine:
         return self._end(NodeRecord(id_, Outcome.SKIPPED, now, now, reason=reason))
 
     def _start(self, id_: str) -> None:
-        # A debugger's check belongs here: it would keep the node in a deque of its own until it is released.
-        self._tries[id_] += 1
+        self._starting.add(id_)
         task = self._loop.create_task(self._run_node(self._graph.nodes[id_]), name=f"{self._context.name}/{id_}")
         self._running[id_] = task
         task.add_done_callback(partial(self._take, id_))
 
     async def _run_node(self, node: GraphNode) -> Ending | None:
-        """One try of a node; None when the flow failed while it waited for the journal, so that it never ran."""
+        """One try of a node; None when the flow failed or paused before it began, so that it never ran."""
         if not node.type.pure:
             await self._recorder.settled()
-            if self._error is not None:
-                return None
+        self._starting.discard(node.id)
+        if self._error is not None or not self._gate.admits(node.id):
+            return None
+        self._tries[node.id] += 1
         tries = self._tries[node.id]
         self._started_at.setdefault(node.id, self._clock())
         watched: list[tuple[Connection, str | None]] = []
@@ -289,6 +396,8 @@ class Engine:
         else:
             result = task.result()
         if result is None:
+            if self._error is None:
+                self._gate.put(id_)
             self._proceed(())
             return
         ending = result
@@ -343,8 +452,7 @@ class Engine:
 
     def _wake(self, id_: str) -> None:
         del self._waiting[id_]
-        self._ready.append(id_)
-        self._proceed(())
+        self._command(partial(self._gate.put_again, id_))
 
 
 def _reason_of(record: NodeRecord) -> FailureReason:

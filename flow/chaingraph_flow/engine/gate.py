@@ -1,0 +1,129 @@
+"""The gate between ready and running: nodes wait here for a slot, and are held here by the debugger.
+
+Used by the scheduler alone. It says what the debugger does and stops the flow's clock, and starts nothing itself.
+While the run is paused, what waits for a slot are nodes that a step has let go; all others are held.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable
+
+from .announcer import Announcer
+from .debugger import ControlState, Debugger
+from .running_time import RunningTime
+
+
+class Gate:
+    """The nodes that are ready and have not begun."""
+
+    def __init__(self, control: ControlState, announce: Announcer, time: RunningTime) -> None:
+        self._debugger = Debugger(control)
+        self._announce = announce
+        self._time = time
+        self._ready: deque[str] = deque()
+        self._begun = False
+        self._told_paused = control.paused and control.announced
+
+    @property
+    def paused(self) -> bool:
+        """Whether nodes are held back."""
+        return self._debugger.paused
+
+    @property
+    def pause_reason(self) -> str:
+        """Why; '' when it is not paused."""
+        return self._debugger.reason
+
+    @property
+    def held(self) -> tuple[str, ...]:
+        """The nodes that the debugger holds."""
+        return self._debugger.held
+
+    @property
+    def waits_for_slots(self) -> bool:
+        """Whether there are nodes that would begin if there was room."""
+        return bool(self._ready)
+
+    @property
+    def empty(self) -> bool:
+        """Whether no node is here, waiting or held."""
+        return not self._ready and not self._debugger.held
+
+    # -- nodes -----------------------------------------------------------------------------------------------
+
+    def put(self, id_: str) -> None:
+        """A node is ready, or comes back because it may not begin."""
+        if self._debugger.paused:
+            self._hold(id_)
+        else:
+            self._ready.append(id_)
+
+    def put_again(self, id_: str) -> None:
+        """A node is ready for another try."""
+        self._debugger.exempt(id_)
+        self.put(id_)
+
+    def take(self) -> str | None:
+        """The next node to start a task for, if there is one. A breakpoint that it meets pauses the run."""
+        while self._ready:
+            id_ = self._ready.popleft()
+            if not self._debugger.stops(id_):
+                return id_
+            self._hold(id_)
+        return None
+
+    def admits(self, id_: str) -> bool:
+        """Whether a node that was taken may begin: a pause may have come while it waited for the journal."""
+        return self._debugger.admits(id_)
+
+    def pay_steps(self) -> None:
+        """Let go what has come, when a step is owed to it."""
+        self._ready.extend(self._debugger.pay())
+
+    # -- commands --------------------------------------------------------------------------------------------
+
+    def begin(self) -> None:
+        """The run begins: from now on pauses are announced, and the time of the flow counts unless it is paused."""
+        self._begun = True
+        if not self._debugger.paused:
+            self._time.go()
+        self._tell()
+
+    def pause(self, reason: str) -> None:
+        """Hold everything that has not begun."""
+        if self._debugger.pause(reason):
+            self._tell()
+            waiting, self._ready = self._ready, deque()
+            for id_ in waiting:
+                self._hold(id_)
+
+    def resume(self) -> None:
+        """Let everything go."""
+        if self._debugger.paused:
+            self._ready.extend(self._debugger.resume())
+            self._tell()
+
+    def step(self, on_the_way: Iterable[str]) -> None:
+        """Let go what is held, and what is on its way from here to its beginning; see `Debugger.step`."""
+        self._ready.extend(self._debugger.step(on_the_way))
+
+    def set_breakpoints(self, ids: Iterable[str]) -> None:
+        """These and no others."""
+        self._debugger.set_breakpoints(ids)
+
+    def _hold(self, id_: str) -> None:
+        if self._debugger.hold(id_):
+            self._announce.breakpoint_hit(id_)
+            self.pause(f"breakpoint at {id_!r}")
+
+    def _tell(self) -> None:
+        if not self._begun or self._debugger.paused == self._told_paused:
+            return
+        self._told_paused = self._debugger.paused
+        if self._told_paused:
+            self._time.stand()
+            self._announce.flow_paused(self._debugger.reason)
+        else:
+            self._time.go()
+            self._announce.flow_resumed()

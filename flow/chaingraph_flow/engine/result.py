@@ -29,6 +29,11 @@ class FailureReason(StrEnum):
     FLOW_TIMEOUT = "FlowTimeout"
     NO_LISTENER = "NoListener"
 
+    @classmethod
+    def of(cls, told: str) -> FailureReason:
+        """The kind that a record tells; one that another version wrote may be unknown here, and is NodeFailed then."""
+        return next((each for each in cls if each == told), cls.NODE_FAILED)
+
 
 @dataclass(frozen=True, slots=True)
 class NodeError:

@@ -1,4 +1,4 @@
-"""The engine: one dispatcher that starts what is ready, and the only place of the engine with tasks and timers.
+"""The engine: one dispatcher that starts what is ready, and the only place of the engine with tasks.
 
 There is no polling and no task but one for each node that runs. What decides is `RunState`; a node's end is taken in
 the callback of its task, which starts what has become ready, so a chain costs one turn of the event loop a node.
@@ -7,21 +7,17 @@ the callback of its task, which starts what has become ready, so a chain costs o
 from __future__ import annotations
 
 import asyncio
-import threading
-import time
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
-from ..context import ExternalEvent, NodeContext, RunContext, Trigger
-from ..errors import JournalMismatch
+from ..context import RunContext, Trigger
 from ..faults import suggestion
-from ..graph import Graph, GraphNode
+from ..graph import Graph
 from ..registry import Registry
-from ..wiring import Connection
 from .announcer import Announcer, wall_clock
-from .attempt import Ending, run_attempt
+from .attempt import Ending
 from .binding import active_nodes
 from .debugger import ControlState
 from .gate import Gate
@@ -32,7 +28,7 @@ from .records import NodeRecord, Outcome, handles_failure
 from .result import FailureReason, FlowOutcome, FlowResult, NodeError, Progress
 from .running_time import RunningTime
 from .state import RunState
-from .transfer import Untransferable, fill_inputs
+from .tries import Tries
 
 
 class Engine:
@@ -85,18 +81,26 @@ class Engine:
         self._clock = clock
         self._announce = Announcer(recorder, clock, debug=self._options.debug)
         active = active_nodes(graph, trigger)
-        self._classes = {id_: registry[graph.nodes[id_].type.type] for id_ in active}
+        classes = {id_: registry[graph.nodes[id_].type.type] for id_ in active}
         self._state = RunState(graph, active, inputs or {})
         self._counts: Counter[Outcome] = Counter()
         self._time = RunningTime(self._options.flow_timeout_seconds, ran_ms, self._flow_timeout)
         self._gate = Gate(control or ControlState(), self._announce, self._time)
-        self._on_control = on_control
+        self._tries = Tries(
+            classes,
+            state=self._state,
+            gate=self._gate,
+            announce=self._announce,
+            recorder=recorder,
+            context=context,
+            trigger=trigger,
+            options=self._options,
+            clock=clock,
+        )
+        self._on_control = on_control or (lambda: None)
         self._control_seen: tuple[bool, bool, tuple[str, ...]] = (False, False, ())
-        self._starting: set[str] = set()
         self._running: dict[str, asyncio.Task[Ending | None]] = {}
         self._waiting: dict[str, asyncio.TimerHandle] = {}
-        self._tries: Counter[str] = Counter()
-        self._started_at: dict[str, int] = {}
         self._error: NodeError | None = None
         self._stop_reason: str | None = None
         self._crash: BaseException | None = None
@@ -159,7 +163,7 @@ class Engine:
 
         Nothing happens when it is not paused.
         """
-        self._command(lambda: self._gate.step(self._starting))
+        self._command(lambda: self._gate.step(self._tries.starting))
 
     def set_breakpoints(self, ids: Iterable[str]) -> None:
         """Pause before these nodes and no others. Each is hit once, before its first try; unknown ids never.
@@ -193,8 +197,8 @@ class Engine:
             asyncio.CancelledError: The caller was cancelled; nodes in flight have been cancelled and awaited.
             Exception: Whatever the recorder raised; the same holds.
         """
-        self._thread = threading.get_ident()
         self._loop = asyncio.get_running_loop()
+        self._tries.begin()
         try:
             if not self._over.is_set():
                 self._begin()
@@ -210,13 +214,7 @@ class Engine:
 
     def _restore(self, journal: Iterable[NodeRecord]) -> None:
         for record in journal:
-            id_ = record.node_id
-            if id_ not in self._state.active:
-                hint = suggestion(id_, self._state.active)
-                raise JournalMismatch(f"the journal has a node {id_!r}, which this run does not concern{hint}")
-            if id_ in self._state.ended:
-                raise JournalMismatch(f"the journal has the node {id_!r} twice")
-            self._state.settle(record)
+            self._state.restore(record)
             self._counts[record.outcome] += 1
             self._note_failure(record)
 
@@ -244,6 +242,7 @@ class Engine:
                 await asyncio.sleep(0)
         finally:
             self._closed = True
+            self._tries.close()
 
     def _result(self, milliseconds: int) -> FlowResult:
         ended = self._state.ended
@@ -282,7 +281,7 @@ class Engine:
                 undecided.extend(self._skip(id_, reason))
         if self._error is None:
             self._start_ready()
-        if not self._running and (self._error is not None or not (self._waiting or not self._gate.empty)):
+        if not self._running and (self._error is not None or (self._gate.empty and not self._waiting)):
             self._over.set()
         elif self._gate.paused or self._control_seen[0]:
             self._tell_control()
@@ -309,8 +308,7 @@ class Engine:
         seen = (self.paused, self.quiet, self.held)
         if seen != self._control_seen:
             self._control_seen = seen
-            if self._on_control is not None:
-                self._on_control()
+            self._on_control()
 
     def _skip(self, id_: str, reason: str) -> list[str]:
         now = self._clock()
@@ -322,58 +320,10 @@ class Engine:
         return self._end(NodeRecord(id_, Outcome.SKIPPED, now, now, reason=reason))
 
     def _start(self, id_: str) -> None:
-        self._starting.add(id_)
-        task = self._loop.create_task(self._run_node(self._graph.nodes[id_]), name=f"{self._context.name}/{id_}")
+        trying = self._tries.start(self._graph.nodes[id_], lambda: self._error is None)
+        task = self._loop.create_task(trying, name=f"{self._context.name}/{id_}")
         self._running[id_] = task
         task.add_done_callback(partial(self._take, id_))
-
-    async def _run_node(self, node: GraphNode) -> Ending | None:
-        """One try of a node; None when the flow failed or paused before it began, so that it never ran."""
-        if not node.type.pure:
-            await self._recorder.settled()
-        self._starting.discard(node.id)
-        if self._error is not None or not self._gate.admits(node.id):
-            return None
-        self._tries[node.id] += 1
-        tries = self._tries[node.id]
-        self._started_at.setdefault(node.id, self._clock())
-        watched: list[tuple[Connection, str | None]] = []
-        begun = time.perf_counter()
-        try:
-            filled = fill_inputs(node, self._state, lambda connection, refused: watched.append((connection, refused)))
-        except Untransferable as error:
-            return Ending(Outcome.FAILED, {}, str(error), str(FailureReason.INVALID_INPUT))
-        finally:
-            if tries == 1:
-                self._tell_transfers(watched, round((time.perf_counter() - begun) * 1000, 3))
-        if tries == 1:
-            self._announce.status(node.id, "ready", "executing")
-            self._announce.node_started(node)
-        context = NodeContext(
-            self._context,
-            node.id,
-            node_attempt=tries,
-            given=filled.given,
-            event=self._event_for(node),
-            log=partial(self._log, node.id, tries),
-        )
-        seconds = node.spec.timeout_seconds or self._options.node_timeout_seconds
-        return await run_attempt(self._classes[node.id], node, filled.values, context, seconds)
-
-    def _tell_transfers(self, watched: list[tuple[Connection, str | None]], milliseconds: float) -> None:
-        for connection, refused in watched:
-            self._announce.transfer_started(connection)
-            self._announce.transferred(connection, refused, milliseconds)
-
-    def _event_for(self, node: GraphNode) -> ExternalEvent | None:
-        return next((each for each in self._trigger or () if each.name == node.listens_to), None)
-
-    def _log(self, id_: str, tries: int, message: str) -> None:
-        if threading.get_ident() != self._thread:
-            self._loop.call_soon_threadsafe(self._log, id_, tries, message)
-        elif id_ in self._running and self._tries[id_] == tries and not self._closed:
-            # else: a thread that a timeout left behind, which nobody listens to any more
-            self._announce.log(id_, message)
 
     # -- endings ---------------------------------------------------------------------------------------------
 
@@ -392,33 +342,27 @@ class Engine:
         if task.cancelled():
             if self._over.is_set():
                 return
-            result: Ending | None = Ending(Outcome.FAILED, {}, "the node cancelled itself", FailureReason.NODE_FAILED)
+            ending: Ending | None = Ending(Outcome.FAILED, {}, "the node cancelled itself", FailureReason.NODE_FAILED)
         else:
-            result = task.result()
-        if result is None:
-            if self._error is None:
-                self._gate.put(id_)
-            self._proceed(())
+            ending = task.result()
+        if ending is None:
+            self._turned_back(id_)
             return
-        ending = result
         if ending.outcome is Outcome.FAILED and self._try_again(id_, ending):
             self._proceed(())
             return
-        record = NodeRecord(
-            node_id=id_,
-            outcome=ending.outcome,
-            started_at=self._started_at[id_],
-            finished_at=self._clock(),
-            outputs=ending.outputs,
-            error=ending.message if ending.outcome is Outcome.FAILED else "",
-            reason=ending.message if ending.outcome is Outcome.SKIPPED else ending.reason,
-            attempts=self._tries[id_],
-            emissions=ending.emissions,
-        )
+        record = self._tries.record(id_, ending)
         self._announce.status(id_, "executing", str(ending.outcome))
         decidable = self._end(record)
         if not self._over.is_set():
             self._proceed(decidable)
+
+    def _turned_back(self, id_: str) -> None:
+        """A node did not begin, because the flow failed or paused while it waited for the journal."""
+        if not self._over.is_set():
+            if self._error is None:
+                self._gate.put(id_)
+            self._proceed(())
 
     def _end(self, record: NodeRecord) -> list[str]:
         """Tell and keep a node's end; returns what can be decided now."""
@@ -433,7 +377,7 @@ class Engine:
         if record.outcome is not Outcome.FAILED or self._error is not None:
             return
         if not handles_failure(self._graph, record.node_id, self._state.active):
-            self._error = NodeError(record.node_id, record.error, _reason_of(record))
+            self._error = NodeError(record.node_id, record.error, FailureReason.of(record.reason))
             for timer in self._waiting.values():
                 timer.cancel()
             self._waiting.clear()
@@ -441,7 +385,7 @@ class Engine:
     def _try_again(self, id_: str, ending: Ending) -> bool:
         """Whether the node gets another try, after a wait in which it holds no slot."""
         retry = self._graph.nodes[id_].spec.retry
-        tries = self._tries[id_]
+        tries = self._tries.count[id_]
         if retry is None or tries >= retry.max_attempts or self._error is not None or self._over.is_set():
             return False
         wait = min(retry.backoff_seconds * 2 ** (tries - 1), retry.max_backoff_seconds)
@@ -453,9 +397,3 @@ class Engine:
     def _wake(self, id_: str) -> None:
         del self._waiting[id_]
         self._command(partial(self._gate.put_again, id_))
-
-
-def _reason_of(record: NodeRecord) -> FailureReason:
-    """The kind of a failure; that of a journal written by another version may be unknown here."""
-    known = {str(each): each for each in FailureReason}
-    return known.get(record.reason, FailureReason.NODE_FAILED)

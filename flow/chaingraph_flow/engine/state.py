@@ -13,6 +13,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from ..catalogue import ERROR, ERROR_MESSAGE, ERROR_PORTS, EXECUTE, SUCCESS
+from ..errors import JournalMismatch
+from ..faults import suggestion
 from ..graph import Graph
 from ..json_values import read
 from ..wiring import Connection
@@ -36,6 +38,16 @@ class RunState:
     def open_nodes(self) -> list[str]:
         """The nodes that have not ended and that wait for nothing, in the order of the spec."""
         return [id_ for id_, count in self._unsettled.items() if count == 0 and id_ not in self.ended]
+
+    def restore(self, record: NodeRecord) -> None:
+        """Take the end of a node from a journal. Raises JournalMismatch when it is not one of this run, or known."""
+        id_ = record.node_id
+        if id_ not in self.active:
+            hint = suggestion(id_, self.active)
+            raise JournalMismatch(f"the journal has a node {id_!r}, which this run does not concern{hint}")
+        if id_ in self.ended:
+            raise JournalMismatch(f"the journal has the node {id_!r} twice")
+        self.settle(record)
 
     def settle(self, record: NodeRecord) -> list[str]:
         """Take the end of a node; returns the nodes that can be decided now, each of them once."""

@@ -1,0 +1,149 @@
+"""The tries of a run's nodes: one waits for the journal, passes the gate, fills the inputs, says so and runs.
+
+Used by the scheduler, which makes a task of each try and decides whether another one follows.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Coroutine, Mapping
+from functools import partial
+from typing import Any
+
+from ..context import ExternalEvent, NodeContext, RunContext, Trigger
+from ..graph import GraphNode
+from ..node import Node
+from ..wiring import Connection
+from .announcer import Announcer
+from .attempt import Ending, run_attempt
+from .gate import Gate
+from .options import EngineOptions
+from .recorder import Recorder
+from .records import NodeRecord, Outcome
+from .result import FailureReason
+from .state import RunState
+from .transfer import Untransferable, fill_inputs
+
+
+class Tries:
+    """Runs tries, and remembers how many each node has had and since when."""
+
+    def __init__(
+        self,
+        classes: Mapping[str, type[Node]],
+        *,
+        state: RunState,
+        gate: Gate,
+        announce: Announcer,
+        recorder: Recorder,
+        context: RunContext,
+        trigger: Trigger | None,
+        options: EngineOptions,
+        clock: Callable[[], int],
+    ) -> None:
+        self._classes = classes
+        self._state = state
+        self._gate = gate
+        self._announce = announce
+        self._recorder = recorder
+        self._context = context
+        self._trigger = trigger
+        self._options = options
+        self._clock = clock
+        self._started_at: dict[str, int] = {}
+        self._going: dict[str, int] = {}
+        self.count: Counter[str] = Counter()
+        """How many tries each node has begun."""
+        self.starting: set[str] = set()
+        """The nodes that have a task and have not begun: they wait for its first turn, or for the journal."""
+
+    def begin(self) -> None:
+        """The run begins, on the event loop of this thread."""
+        self._thread = threading.get_ident()
+        self._loop = asyncio.get_running_loop()
+
+    def close(self) -> None:
+        """The run is over: whoever still runs is not heard any more."""
+        self._going.clear()
+
+    def start(self, node: GraphNode, wanted: Callable[[], bool]) -> Coroutine[Any, Any, Ending | None]:
+        """One try of a node, for a task.
+
+        It ends with None when the node is no longer `wanted`, or held at the gate, by the time it would begin: the
+        gate is asked once more, because a pause may come while the node waits for its task or for the journal.
+        """
+        self.starting.add(node.id)
+        return self._run(node, wanted)
+
+    async def _run(self, node: GraphNode, wanted: Callable[[], bool]) -> Ending | None:
+        id_ = node.id
+        try:
+            if not node.type.pure:
+                await self._recorder.settled()
+        finally:
+            self.starting.discard(id_)
+        if not wanted() or not self._gate.admits(id_):
+            return None
+        self.count[id_] = tries = self.count[id_] + 1
+        self._going[id_] = tries
+        try:
+            return await self._try(node, tries)
+        finally:
+            self._going.pop(id_, None)
+
+    def record(self, id_: str, ending: Ending) -> NodeRecord:
+        """What is to be kept of a node whose last try ended so."""
+        return NodeRecord(
+            node_id=id_,
+            outcome=ending.outcome,
+            started_at=self._started_at[id_],
+            finished_at=self._clock(),
+            outputs=ending.outputs,
+            error=ending.message if ending.outcome is Outcome.FAILED else "",
+            reason=ending.message if ending.outcome is Outcome.SKIPPED else ending.reason,
+            attempts=self.count[id_],
+            emissions=ending.emissions,
+        )
+
+    async def _try(self, node: GraphNode, tries: int) -> Ending:
+        self._started_at.setdefault(node.id, self._clock())
+        watched: list[tuple[Connection, str | None]] = []
+        begun = time.perf_counter()
+        try:
+            filled = fill_inputs(node, self._state, lambda connection, refused: watched.append((connection, refused)))
+        except Untransferable as error:
+            return Ending(Outcome.FAILED, {}, str(error), str(FailureReason.INVALID_INPUT))
+        finally:
+            if tries == 1:
+                self._tell_transfers(watched, round((time.perf_counter() - begun) * 1000, 3))
+        if tries == 1:
+            self._announce.status(node.id, "ready", "executing")
+            self._announce.node_started(node)
+        context = NodeContext(
+            self._context,
+            node.id,
+            node_attempt=tries,
+            given=filled.given,
+            event=self._event_for(node),
+            log=partial(self._log, node.id, tries),
+        )
+        seconds = node.spec.timeout_seconds or self._options.node_timeout_seconds
+        return await run_attempt(self._classes[node.id], node, filled.values, context, seconds)
+
+    def _tell_transfers(self, watched: list[tuple[Connection, str | None]], milliseconds: float) -> None:
+        for connection, refused in watched:
+            self._announce.transfer_started(connection)
+            self._announce.transferred(connection, refused, milliseconds)
+
+    def _event_for(self, node: GraphNode) -> ExternalEvent | None:
+        return next((each for each in self._trigger or () if each.name == node.listens_to), None)
+
+    def _log(self, id_: str, tries: int, message: str) -> None:
+        if threading.get_ident() != self._thread:
+            self._loop.call_soon_threadsafe(self._log, id_, tries, message)
+        elif self._going.get(id_) == tries:
+            # else: a thread that a timeout left behind, which nobody listens to any more
+            self._announce.log(id_, message)

@@ -16,7 +16,7 @@ ConditionStatus = Literal["True", "False", "Unknown"]
 class ConditionType(StrEnum):
     """The condition types of both kinds.
 
-    A Flow has `Ready`, and while it is not ready `Reconciling` or `Stalled`; an Execution has them all.
+    A Flow has `Ready`, and while it is not ready `Reconciling` or `Stalled`; an Execution may have any of them.
     """
 
     SUCCEEDED = "Succeeded"
@@ -25,6 +25,7 @@ class ConditionType(StrEnum):
     STALLED = "Stalled"
     PAUSED = "Paused"
     WORKER_LOST = "WorkerLost"
+    RETRY_REFUSED = "RetryRefused"
 
 
 CONDITION_MEANINGS: Final[Mapping[ConditionType, str]] = {
@@ -34,8 +35,11 @@ CONDITION_MEANINGS: Final[Mapping[ConditionType, str]] = {
     ConditionType.RECONCILING: "True while something is still going to happen; absent otherwise.",
     ConditionType.STALLED: "True when it failed or was stopped, or cannot go on unless a person changes something; "
     "absent otherwise.",
-    ConditionType.PAUSED: "True while it is paused.",
+    ConditionType.PAUSED: "True while it is paused: `Held` before its start, `Paused` by `spec.paused`, "
+    "`Breakpoint` at one. The message says where and how to go on.",
     ConditionType.WORKER_LOST: "True from the end of a worker's lease until another worker goes on.",
+    ConditionType.RETRY_REFUSED: "True when the last `spec.retry.token` was refused; the message says why. Absent "
+    "otherwise.",
 }
 
 

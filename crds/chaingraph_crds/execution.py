@@ -24,7 +24,11 @@ __all__ = [
 DEFAULT_QUEUE = "chaingraph-executions"
 
 Token = Annotated[str, Field(min_length=1, max_length=limits.MAX_TOKEN, pattern=forms.TOKEN)]
-"""A word that the user changes to ask for something once: a time, a number or a random string."""
+"""A word that the user changes to ask for something once: a time, a number or a random string.
+
+What is there at creation asks for nothing, and neither does removing it: a manifest without it stays applicable. The
+last one is remembered, so that setting it again asks for nothing either.
+"""
 
 
 class FlowRef(ApiModel):
@@ -65,7 +69,9 @@ class RetrySpec(ApiModel):
 
     token: Token = Field(
         description="Any word that differs from the last one, as a date. A new token on a failed or stopped "
-        "Execution starts the next attempt; `status.lastRetry` echoes it.",
+        "Execution starts the next attempt. On one that is active or completed it is refused, which the condition "
+        "`RetryRefused` says, and used up. `status.lastRetry` echoes the last one that was carried out. One that is "
+        "there at creation asks for nothing.",
     )
     from_: Literal["Failed", "Start"] = Field(
         default="Failed",
@@ -75,7 +81,7 @@ class RetrySpec(ApiModel):
 
 
 class ExecutionOptions(ApiModel):
-    """How the engine runs the graph."""
+    """How the engine runs the graph. `breakpoints` take effect at once, the others when an attempt begins."""
 
     max_concurrency: int = Field(
         default=50, ge=1, le=limits.MAX_NODES, description="Nodes that run at the same time, at most."
@@ -90,7 +96,7 @@ class ExecutionOptions(ApiModel):
         default=10800,
         ge=1,
         le=limits.MAX_TIMEOUT_SECONDS,
-        description="Longest run of the whole graph, in seconds. Then the Execution fails.",
+        description="Longest run of the whole graph, in seconds, without its pauses. Then the Execution fails.",
     )
     debug: bool = Field(
         default=False,
@@ -99,7 +105,9 @@ class ExecutionOptions(ApiModel):
     breakpoints: list[Identifier] = Field(
         default_factory=list,
         max_length=limits.MAX_BREAKPOINTS,
-        description="Ids of nodes before which the execution pauses.",
+        description="Ids of nodes before which the execution pauses: each such node once an attempt. May be edited at "
+        "any time; taking away the one that it is held at does not let it go on, `spec.resume` does. An id that the "
+        "flow does not have is warned of and ignored.",
         json_schema_extra=kubernetes(list_type="set"),
     )
 
@@ -142,8 +150,8 @@ class ExecutionSpec(ApiModel):
                 field=".stopReason",
             ),
             rule(
-                "!has(oldSelf.retry) || has(self.retry)",
-                "retry cannot be removed: its token says which attempt was asked for",
+                "!self.stop || !has(self.retry) || (has(oldSelf.retry) && self.retry.token == oldSelf.retry.token)",
+                "a stop wins over a retry: set stop: false together with the new retry.token",
                 field=".retry",
             ),
         )
@@ -180,35 +188,48 @@ class ExecutionSpec(ApiModel):
     )
     paused: bool = Field(
         default=False,
-        description="Desired state. True from the start: created, but not run. "
-        "Changed later: pauses or resumes. A stop wins over it.",
+        description="Desired state. True from the start: created, but not run; false or a `step` starts it. "
+        "True later: the nodes in flight end, no other one begins. False again: it goes on. A stop wins over it.",
     )
     step: Token | None = Field(
         default=None,
-        description="A token for a paused execution: each change runs the waiting nodes once "
-        "and stays paused. `status.lastStep` echoes it.",
+        description="A token for a paused execution: each change runs the nodes that are held once "
+        "and stays paused. While it is not paused, a change is ignored. Removing the token asks for nothing, and one "
+        "that is there at creation neither. `status.lastStep` echoes it.",
+    )
+    resume: Token | None = Field(
+        default=None,
+        description="A token for an execution that is held at a breakpoint: each change lets it go on, to its end or "
+        "the next breakpoint. While `paused` is true, set that to false instead. Removing the token asks for nothing, "
+        "and one that is there at creation neither. `status.lastResume` echoes it.",
     )
     stop: bool = Field(
         default=False,
         description="One-way: ends the execution now, also a paused one, and cancels the nodes in flight. "
-        "Can be taken back only together with a new `retry.token`.",
+        "Can be taken back only together with a new `retry.token`. Wins over a retry that is set with it.",
     )
     stop_reason: str | None = Field(
         default=None,
         max_length=limits.MAX_STOP_REASON,
         description="Why it is stopped, for people; only with `stop: true`.",
     )
-    retry: RetrySpec | None = Field(default=None, description="Runs an execution again that failed or was stopped.")
+    retry: RetrySpec | None = Field(
+        default=None,
+        description="Runs an execution again that failed or was stopped. With `paused: true` the new attempt begins "
+        "paused. Removing it asks for nothing.",
+    )
     options: ExecutionOptions = Field(
         default_factory=ExecutionOptions,
-        description="How the engine runs the graph: concurrency, timeouts, breakpoints.",
+        description="How the engine runs the graph: concurrency, timeouts, breakpoints. An edit of `breakpoints` takes "
+        "effect at once, any other with the next attempt.",
         json_schema_extra=kubernetes(default={}),
     )
     start_timeout_seconds: int = Field(
         default=300,
         ge=1,
         le=limits.MAX_TIMEOUT_SECONDS,
-        description="Longest wait, in seconds, for the start of an Execution that was created paused. Then it fails.",
+        description="Longest wait, in seconds, for the start of an Execution that was created paused. Then it fails. "
+        "Read at creation.",
     )
     queue: str = Field(
         default=DEFAULT_QUEUE,
@@ -222,7 +243,7 @@ class ExecutionSpec(ApiModel):
         default=0,
         ge=0,
         le=1000,
-        description="Executions of a higher priority leave the queue first.",
+        description="Executions of a higher priority leave the queue first. Read at creation.",
     )
     ttl_seconds_after_finished: int | None = Field(
         default=None,

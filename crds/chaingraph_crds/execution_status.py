@@ -29,10 +29,10 @@ class ExecutionPhase(StrEnum):
 
 
 PHASE_MEANINGS: Final[Mapping[ExecutionPhase, str]] = {
-    ExecutionPhase.PENDING: "Waits for the operator, or for its Flow.",
-    ExecutionPhase.CREATED: "In the database; waits for its start or for a worker.",
+    ExecutionPhase.PENDING: "Waits for its Flow, or in the queue for a worker: the start, or to go on.",
+    ExecutionPhase.CREATED: "Was created paused and has not started: waits for `paused: false` or a step.",
     ExecutionPhase.RUNNING: "A worker runs the graph.",
-    ExecutionPhase.PAUSED: "Waits for a step or for `paused: false`.",
+    ExecutionPhase.PAUSED: "Holds its nodes back, by `spec.paused` or at a breakpoint. If it lasts, no worker is held.",
     ExecutionPhase.COMPLETED: "Ended well; `status.outputs` has the results.",
     ExecutionPhase.FAILED: "Ended by a fault, which `status.error` names.",
     ExecutionPhase.STOPPED: "Ended by `spec.stop`.",
@@ -65,6 +65,33 @@ class ExecutionError(StatusModel):
         default=None,
         max_length=limits.MAX_REASON,
         description="The kind of fault in CamelCase, as NodeFailed, NodeTimeout or FlowTimeout.",
+    )
+
+
+class AttemptRecord(StatusModel):
+    """How an earlier attempt ended."""
+
+    attempt: int = Field(ge=1, description="Its number; the first is 1.")
+    phase: ExecutionPhase = Field(description="How it ended: Failed or Stopped.")
+    reason: str | None = Field(
+        default=None, max_length=limits.MAX_REASON, description="Why, one word in CamelCase, as NodeFailed."
+    )
+    message: str | None = Field(
+        default=None,
+        max_length=limits.MAX_ATTEMPT_MESSAGE,
+        description="Why, for people; its beginning when it is long.",
+    )
+    node: NodeId | None = Field(
+        default=None, description="Id of the node that failed; absent when the fault is none of a node's."
+    )
+    start_time: PreciseTimestamp | None = Field(
+        default=None, description="When it began to run; absent when it never did."
+    )
+    completion_time: PreciseTimestamp | None = Field(default=None, description="When it ended.")
+    retried_from: str | None = Field(
+        default=None,
+        max_length=limits.MAX_REASON,
+        description="The `spec.retry.from` of the retry that followed it.",
     )
 
 
@@ -132,14 +159,15 @@ class ExecutionStatus(StatusModel):
         max_length=limits.MAX_CONDITIONS,
         description="`Succeeded` is Unknown while the execution is active, then True or False. "
         "`Ready`, `Reconciling` and `Stalled` are for kstatus (Flux, Helm, Argo CD); "
-        "`Paused` and `WorkerLost` say what their names say.",
+        "`Paused`, `WorkerLost` and `RetryRefused` say what their names say.",
         json_schema_extra=kubernetes(list_keys=["type"]),
     )
     nodes: NodeCounts | None = Field(default=None, description="Progress, in nodes.")
     current_nodes: list[NodeId] = Field(
         default_factory=list,
         max_length=limits.MAX_CURRENT_NODES,
-        description="Ids of nodes that run now; the first of them when there are many.",
+        description="Ids of nodes that run now or, while it is paused, are held back; the first of them when there "
+        "are many.",
         json_schema_extra=kubernetes(list_type="atomic"),
     )
     outputs: dict[str, Any] | None = Field(
@@ -167,10 +195,21 @@ class ExecutionStatus(StatusModel):
         default=None, max_length=limits.MAX_WORKER, description="Worker that runs it, or ran it last."
     )
     last_step: str | None = Field(
-        default=None, max_length=limits.MAX_TOKEN, description="The `spec.step` that was carried out last."
+        default=None,
+        max_length=limits.MAX_TOKEN,
+        description="The last `spec.step` that was carried out, or was ignored because nothing was paused.",
+    )
+    last_resume: str | None = Field(
+        default=None, max_length=limits.MAX_TOKEN, description="The last `spec.resume` that has been dealt with."
     )
     last_retry: str | None = Field(
         default=None,
         max_length=limits.MAX_TOKEN,
         description="The `spec.retry.token` that was carried out last.",
+    )
+    attempts: list[AttemptRecord] = Field(
+        default_factory=list,
+        max_length=limits.MAX_ATTEMPTS,
+        description="How earlier attempts ended, the newest last; the last of them when there are many.",
+        json_schema_extra=kubernetes(list_keys=["attempt"]),
     )

@@ -90,7 +90,7 @@ EXECUTION: Final = Kind(
     singular=names.EXECUTION_SINGULAR,
     short=names.EXECUTION_SHORT,
     description="An Execution is one durable run of a flow: creating it starts the run, "
-    "fields of its spec pause, step, stop and retry it, its status shows progress and results.",
+    "fields of its spec pause, step, resume, stop and retry it, its status shows progress and results.",
     spec=ExecutionSpec,
     status=ExecutionStatus,
     columns=(
@@ -98,7 +98,8 @@ EXECUTION: Final = Kind(
         Column("Flow", ".spec.flowRef.name", description="The Flow it runs; empty for a graph of its own."),
         Column("Done", ".status.nodes.completed", "integer", description="Nodes that completed."),
         Column("Total", ".status.nodes.total", "integer", description="Nodes of the graph."),
-        Column("Current", ".status.currentNodes", priority=1, description="Nodes that run now."),
+        Column("Attempt", ".status.attempt", "integer", priority=1, description="Attempt that runs, or ran last."),
+        Column("Current", ".status.currentNodes", priority=1, description="Nodes that run now, or are held back."),
         Column("Worker", ".status.worker", priority=1, description="Worker that runs it."),
         Column(
             "Message",

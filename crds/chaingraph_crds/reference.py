@@ -39,7 +39,7 @@ def markdown() -> str:
         "For people and columns; programs read the conditions.\n",
         _table(("Phase", "Meaning"), [(f"`{phase}`", text) for phase, text in PHASE_MEANINGS.items()]),
         "## Conditions\n",
-        "A Flow has `Ready`, and `Reconciling` or `Stalled` while it is not ready. An Execution has them all.\n",
+        "A Flow has `Ready`, and `Reconciling` or `Stalled` while it is not ready. An Execution may have any.\n",
         _table(("Type", "Meaning"), [(f"`{kind}`", text) for kind, text in CONDITION_MEANINGS.items()]),
         "Each has the fields of `metav1.Condition`:\n",
         _table(("Field", "Type", "Meaning"), _rows("status", structural_schema(Condition, "", people_write=False))),

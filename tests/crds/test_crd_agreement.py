@@ -80,6 +80,7 @@ EXECUTION = st.fixed_dictionaries(
         "integration": MAP,
         "paused": FLAG,
         "step": TEXT,
+        "resume": TEXT,
         "stop": FLAG,
         "stopReason": TEXT,
         "retry": record({"token": TEXT}, {"from": TEXT}),

@@ -69,12 +69,18 @@ def test_names_columns_and_selectors() -> None:
         "Flow",
         "Done",
         "Total",
+        "Attempt",
         "Current",
         "Worker",
         "Message",
         "Age",
     ]
-    assert [column["name"] for column in columns if column.get("priority")] == ["Current", "Worker", "Message"]
+    assert [column["name"] for column in columns if column.get("priority")] == [
+        "Attempt",
+        "Current",
+        "Worker",
+        "Message",
+    ]
     assert [field["jsonPath"] for field in execution["versions"][0]["selectableFields"]] == [
         ".status.phase",
         ".spec.flowRef.name",

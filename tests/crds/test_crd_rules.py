@@ -137,6 +137,7 @@ def test_the_policy_refuses_another_key_in_the_place_of_one(objects: Objects, fi
     [
         replace("/spec/paused", True),
         add("/spec/step", "1"),
+        add("/spec/resume", "1"),
         replace("/spec/stop", True),
         add("/spec/retry", {"token": "1"}),
         replace("/spec/options/maxConcurrency", 3),
@@ -197,9 +198,33 @@ class TestRetry:
         answer = objects.merge(item, {"spec": {"retry": {"from": "Start"}}})
         assert_refused(answer, "spec.retry.from", "new token")
 
-    def test_it_cannot_be_removed(self, objects: Objects) -> None:
+    @pytest.mark.parametrize("before", [{}, {"retry": {"token": "1"}}])
+    def test_a_stop_wins_over_a_new_one(self, objects: Objects, before: dict[str, Any]) -> None:
+        item = objects.created(EXECUTION_KIND, BY_REFERENCE | {"stop": True} | before)
+        answer = objects.merge(item, {"spec": {"retry": {"token": "2"}}})
+        assert_refused(answer, "spec.retry", "set stop: false together with the new retry.token")
+        running = objects.created(EXECUTION_KIND, BY_REFERENCE | before)
+        answer = objects.merge(running, {"spec": {"stop": True, "retry": {"token": "2"}}})
+        assert_refused(answer, "spec.retry", "a stop wins over a retry")
+
+    def test_an_old_one_does_not_stand_in_the_way_of_a_stop(self, objects: Objects) -> None:
         item = objects.created(EXECUTION_KIND, BY_REFERENCE | {"retry": {"token": "1"}})
-        assert_refused(objects.patch(item, remove("/spec/retry")), "spec.retry", "cannot be removed")
+        assert objects.patch(item, replace("/spec/stop", True)).status_code == 200
+
+
+@pytest.mark.parametrize("field", ["step", "resume", "retry"])
+@pytest.mark.parametrize("stop", [False, True])
+def test_a_token_may_be_removed(objects: Objects, field: str, stop: bool) -> None:
+    """A manifest that never had it, or has it no longer, stays applicable. It asks for nothing."""
+    token: Any = {"token": "1"} if field == "retry" else "1"
+    item = objects.created(EXECUTION_KIND, BY_REFERENCE | {field: token, "stop": stop})
+    answer = objects.patch(item, remove(f"/spec/{field}"))
+    assert answer.status_code == 200, answer.text
+
+
+def test_a_breakpoint_stands_once_in_the_list(objects: Objects) -> None:
+    answer = objects.create(EXECUTION_KIND, BY_REFERENCE | {"options": {"breakpoints": ["a", "b", "a"]}})
+    assert_refused(answer, "spec.options.breakpoints[2]", "Duplicate value")
 
 
 class TestExactlyOneFlow:
@@ -287,7 +312,20 @@ FULL_STATUS: dict[str, Any] = {
     "completionTime": "2026-11-23T03:32:52.456Z",
     "worker": "worker-1",
     "lastStep": "s-1",
+    "lastResume": "g-1",
     "lastRetry": "r-1",
+    "attempts": [
+        {
+            "attempt": 1,
+            "phase": "Failed",
+            "reason": "NodeFailed",
+            "message": "404",
+            "node": "fetch",
+            "startTime": "2026-11-23T03:32:51.123Z",
+            "completionTime": "2026-11-23T03:32:52.456Z",
+            "retriedFrom": "Failed",
+        }
+    ],
 }
 
 
@@ -311,6 +349,8 @@ class TestStatus:
             ("phase", "Done"),
             ("childRefs", [{"executionID": f"EX{i}"} for i in range(101)]),
             ("currentNodes", ["n"] * 51),
+            ("attempts", [{"attempt": i, "phase": "Failed"} for i in range(1, 12)]),
+            ("attempts", [{"attempt": 1, "phase": "Failed"}] * 2),
             ("conditions", [{"type": "Ready", "status": "Maybe", "reason": "R", "message": ""}]),
             ("startTime", "yesterday"),
         ],

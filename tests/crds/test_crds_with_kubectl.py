@@ -78,6 +78,7 @@ def test_columns_of_executions(kubectl: Kubectl, objects: Objects) -> None:
         objects,
         item,
         phase="Running",
+        attempt=2,
         nodes={"total": 9, "completed": 3},
         worker="worker-1",
         currentNodes=["fetch"],
@@ -87,8 +88,8 @@ def test_columns_of_executions(kubectl: Kubectl, objects: Objects) -> None:
     assert head == ["NAME", "PHASE", "FLOW", "DONE", "TOTAL", "AGE"]
     assert row[:5] == [item["metadata"]["name"], "Running", "greeting", "3", "9"]
     [head, row] = table(kubectl("get", "executions", "-o", "wide", "-n", objects.namespace).stdout)
-    assert head == ["NAME", "PHASE", "FLOW", "DONE", "TOTAL", "CURRENT", "WORKER", "MESSAGE", "AGE"]
-    assert row[5:8] == ['["fetch"]', "worker-1", "3-of-9"]
+    assert head == ["NAME", "PHASE", "FLOW", "DONE", "TOTAL", "ATTEMPT", "CURRENT", "WORKER", "MESSAGE", "AGE"]
+    assert row[5:9] == ["2", '["fetch"]', "worker-1", "3-of-9"]
 
 
 def test_columns_of_flows_and_the_category(kubectl: Kubectl, objects: Objects) -> None:

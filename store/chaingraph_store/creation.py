@@ -38,6 +38,12 @@ class NewExecution:
     priority: int
     start_timeout_seconds: int
     held: bool
+    breakpoints: Sequence[str] = ()
+    on_stop: str = "Stop"
+    step: str = ""
+    resume: str = ""
+    retry: str = ""
+    """The tokens that the spec has from the start: they ask for nothing."""
 
 
 _CREATE: Final = f"""
@@ -46,10 +52,11 @@ WITH revised AS (
   ON CONFLICT (revision) DO NOTHING
 ), made AS (
   INSERT INTO chaingraph.executions (id, uid, namespace, name, flow_name, flow_revision, inputs, events,
-    integration, options, queue, priority, start_timeout_s, root_id, phase, workflow_id, nodes_total)
+    integration, options, queue, priority, start_timeout_s, root_id, phase, workflow_id, nodes_total,
+    wants_pause, breakpoints, on_stop, step_token, resume_token, retry_token)
   VALUES (%(id)s, %(uid)s, %(namespace)s, %(name)s, %(flow_name)s, %(flow_revision)s, %(inputs)s, %(events)s,
     %(integration)s, %(options)s, %(queue)s, %(priority)s, %(start_timeout)s, %(id)s, %(phase)s, %(first_run)s,
-    %(nodes_total)s)
+    %(nodes_total)s, %(held)s, %(breakpoints)s, %(on_stop)s, %(step)s, %(resume)s, %(retry)s)
   ON CONFLICT DO NOTHING RETURNING id
 ), announced AS (
   INSERT INTO chaingraph.events (execution_id, index, type, at, data)
@@ -77,7 +84,7 @@ async def create(connection: Connection, new: NewExecution, *, application_name:
         )
     else:
         enqueue = dispatch.run_parameters(
-            new.id, attempt=1, queue=new.queue, priority=new.priority, application_name=application_name
+            new.id, run=1, queue=new.queue, priority=new.priority, application_name=application_name
         )
     cursor = await connection.execute(_CREATE, _row(new) | enqueue | {"channel": CHANGES})
     if await cursor.fetchone() is not None:
@@ -105,6 +112,12 @@ def _row(new: NewExecution) -> dict[str, Any]:
         "phase": "Created" if new.held else "Pending",
         "first_run": workflow_id(new.id, 1),
         "nodes_total": new.nodes_total,
+        "held": new.held,
+        "breakpoints": list(new.breakpoints),
+        "on_stop": new.on_stop,
+        "step": new.step,
+        "resume": new.resume,
+        "retry": new.retry,
         "announcement": Json(_announcement(new)),
     }
 
@@ -138,7 +151,8 @@ async def start(connection: Connection, execution: ExecutionId) -> bool:
         Whether there was a held execution of this id.
     """
     cursor = await connection.execute(
-        "SELECT 1 FROM chaingraph.executions WHERE id = %s AND phase = 'Created' FOR UPDATE", (execution,)
+        "UPDATE chaingraph.executions SET wants_pause = false WHERE id = %s AND phase = 'Created' RETURNING 1",
+        (execution,),
     )
     if await cursor.fetchone() is None:
         return False
@@ -146,22 +160,40 @@ async def start(connection: Connection, execution: ExecutionId) -> bool:
     return True
 
 
+_RELEASE: Final = f"""
+WITH held AS (
+  SELECT id, paused AND step_seqs = '{{}}' AS parks FROM chaingraph.executions
+  WHERE id = %(id)s AND phase = 'Created' FOR UPDATE
+), released AS (
+  UPDATE chaingraph.executions e
+  SET phase = CASE WHEN held.parks THEN 'Paused' ELSE 'Pending' END, parked = held.parks, pause_logged = e.paused,
+      next_event_index = next_event_index + e.paused::int, change_seq = nextval('chaingraph.change_seq')
+  FROM held WHERE e.id = held.id
+  RETURNING e.*
+), logged AS (
+  INSERT INTO chaingraph.events (execution_id, index, type, at, data)
+  SELECT id, next_event_index - 1, '{events.PAUSED}', now(), json_build_object('reason', pause_reason)
+  FROM released WHERE paused
+)
+SELECT parked, run, queue, priority, pg_notify(%(channel)s, id) FROM released
+"""  # noqa: S608 - put together of constants alone
+
+
 async def release(connection: Connection, execution: ExecutionId, *, application_name: str) -> bool:
     """Enqueues the run of a held execution: its START_SIGNAL has come. Called by the hold's workflow.
+
+    One that was paused again meanwhile is parked instead, unless it owes a step.
 
     Returns:
         Whether it was still held; False when it was released before, or stopped.
     """
-    cursor = await connection.execute(
-        "UPDATE chaingraph.executions SET phase = 'Pending', change_seq = nextval('chaingraph.change_seq')"
-        " WHERE id = %s AND phase = 'Created' RETURNING queue, priority, pg_notify(%s, id)",
-        (execution, CHANGES),
-    )
+    cursor = await connection.execute(_RELEASE, {"id": execution, "channel": CHANGES})
     row = await cursor.fetchone()
     if row is None:
         return False
-    await connection.execute(
-        f"SELECT {dispatch.ENQUEUE}",
-        dispatch.run_parameters(execution, attempt=1, queue=row[0], priority=row[1], application_name=application_name),
-    )
+    parked, run, queue, priority, _ = row
+    if not parked:
+        await dispatch.enqueue_run(
+            connection, execution, run=run, queue=queue, priority=priority, application_name=application_name
+        )
     return True

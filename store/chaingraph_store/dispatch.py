@@ -7,16 +7,16 @@ against the real DBOS, the store's against its schema.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from psycopg.types.json import Json
 
 from chaingraph_store.ids import ExecutionId, WorkflowId, hold_workflow_id, workflow_id
-from chaingraph_store.ledger import Connection
+from chaingraph_store.ledger import CONTROL, Connection
 
 RUN_WORKFLOW: Final = "run_execution"
-"""DBOS name of the workflow that runs an attempt."""
+"""DBOS name of the workflow that runs an execution."""
 HOLD_WORKFLOW: Final = "hold_execution"
 """DBOS name of the small workflow that waits for START_SIGNAL."""
 RUN_QUEUE: Final = "chaingraph-executions"
@@ -24,6 +24,8 @@ RUN_QUEUE: Final = "chaingraph-executions"
 HOLD_QUEUE: Final = "chaingraph-held"
 """The queue without limits on which executions wait for their START_SIGNAL, so that waiting holds no run slot."""
 START_TOPIC: Final = "START_SIGNAL"
+COMMAND_TOPIC: Final = "COMMAND"
+"""Topic of the messages that carry commands to a running workflow: `{"commands": [{"seq", "kind", ...}]}`."""
 TOP_PRIORITY: Final = 1000
 """The highest `spec.priority`. DBOS takes the lowest number first, people the highest."""
 
@@ -41,17 +43,27 @@ it, and the claim pins it.
 
 
 def run_parameters(
-    execution: ExecutionId, *, attempt: int, queue: str, priority: int, application_name: str
+    execution: ExecutionId, *, run: int, queue: str, priority: int, application_name: str
 ) -> dict[str, Any]:
-    """`ENQUEUE` of an attempt's run."""
+    """`ENQUEUE` of a run."""
     return {
         "workflow_name": RUN_WORKFLOW,
         "workflow_queue": queue,
-        "workflow_arguments": [Json(execution), Json(attempt)],
-        "workflow_id": workflow_id(execution, attempt),
+        "workflow_arguments": [Json(execution), Json(run)],
+        "workflow_id": workflow_id(execution, run),
         "workflow_priority": TOP_PRIORITY - priority,
         "application_name": application_name,
     }
+
+
+async def enqueue_run(
+    connection: Connection, execution: ExecutionId, *, run: int, queue: str, priority: int, application_name: str
+) -> None:
+    """Enqueues a run whose execution's row was written by this transaction."""
+    await connection.execute(
+        f"SELECT {ENQUEUE}",
+        run_parameters(execution, run=run, queue=queue, priority=priority, application_name=application_name),
+    )
 
 
 def hold_parameters(execution: ExecutionId, *, timeout_seconds: int, application_name: str) -> dict[str, Any]:
@@ -72,6 +84,23 @@ async def send_start_signal(connection: Connection, execution: ExecutionId) -> N
     await connection.execute(
         "SELECT dbos.send_message(%s, %s::json, %s, %s)",
         (hold, Json("START"), START_TOPIC, f"{hold}/{START_TOPIC}"),
+    )
+
+
+async def send_commands(
+    connection: Connection, execution: ExecutionId, workflow: WorkflowId, commands: Sequence[Mapping[str, Any]]
+) -> None:
+    """Sends numbered commands as one message, and a hint that it is there. The last number makes it idempotent."""
+    await connection.execute(
+        "SELECT dbos.send_message(%s, %s::json, %s, %s), pg_notify(%s, %s)",
+        (
+            workflow,
+            Json({"commands": list(commands)}),
+            COMMAND_TOPIC,
+            f"{workflow}/{COMMAND_TOPIC}/{commands[-1]['seq']}",
+            CONTROL,
+            execution,
+        ),
     )
 
 
@@ -115,10 +144,10 @@ WITH ended AS (
   SELECT w.workflow_uuid, e.queue, e.phase FROM chaingraph.executions e
   JOIN dbos.workflow_status w
     ON w.workflow_uuid = CASE WHEN e.phase = 'Created' THEN e.id || '-hold' ELSE e.workflow_id END
-  WHERE e.phase NOT IN ('Completed', 'Failed', 'Stopped') AND w.application_name = %(app)s
+  WHERE e.phase NOT IN ('Completed', 'Failed', 'Stopped') AND NOT e.parked AND w.application_name = %(app)s
     AND w.status IN ('ERROR', 'SUCCESS', 'MAX_RECOVERY_ATTEMPTS_EXCEEDED')
     AND w.updated_at < (extract(epoch FROM now()) * 1000)::bigint - %(settled_ms)s
-  FOR UPDATE OF w
+  ORDER BY e.id FOR UPDATE OF e, w
 ), steps AS (
   DELETE FROM dbos.operation_outputs o USING ended WHERE o.workflow_uuid = ended.workflow_uuid
 ), outcomes AS (
@@ -145,6 +174,23 @@ async def revive_ended(connection: Connection, *, application_name: str) -> list
         _REVIVE, {"app": application_name, "hold_queue": HOLD_QUEUE, "settled_ms": _SETTLED_MS}
     )
     return [WorkflowId(row[0]) for row in await cursor.fetchall()]
+
+
+async def cancel_superseded(connection: Connection, workflows: Sequence[WorkflowId]) -> None:
+    """Cancels those of the workflows that have nothing to run: the execution has ended, is parked or has a later run.
+
+    Their executions are locked by the caller, so that it stays so.
+    """
+    cursor = await connection.execute(
+        "SELECT w.workflow_uuid FROM dbos.workflow_status w"
+        " WHERE w.workflow_uuid = ANY(%s) AND w.name = %s AND NOT EXISTS ("
+        "   SELECT FROM chaingraph.executions e WHERE e.workflow_id = w.workflow_uuid"
+        "   AND e.phase NOT IN ('Completed', 'Failed', 'Stopped') AND NOT e.parked)",
+        (list(workflows), RUN_WORKFLOW),
+    )
+    superseded = [WorkflowId(row[0]) for row in await cursor.fetchall()]
+    if superseded:
+        await cancel(connection, superseded)
 
 
 async def pending_executors(connection: Connection, *, application_name: str) -> set[str]:

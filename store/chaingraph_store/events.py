@@ -1,6 +1,7 @@
 """The table `events`: the log of an execution, with dense indices from 0 and the announcement at -1.
 
-Written by `creation`, by the fenced flush of `runs` and by `stopping`; read by subscribers.
+Written by `creation`, by the fenced flush of `runs`, and by what moves an execution from outside: `control`,
+`retrying`, `stopping`, `recovery`. Read by subscribers.
 """
 
 from __future__ import annotations
@@ -17,6 +18,10 @@ from chaingraph_store.ids import ExecutionId
 from chaingraph_store.ledger import Connection
 
 ANNOUNCEMENT_INDEX: Final = -1
+PAUSED: Final = "flow:paused"
+RESUMED: Final = "flow:resumed"
+PAUSE_TYPES: Final = frozenset({PAUSED, RESUMED})
+"""They take turns in the log of an attempt. Who moves a row that no engine has writes the one that is due."""
 
 
 @dataclass(frozen=True, slots=True)

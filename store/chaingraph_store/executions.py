@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Final
 
@@ -49,10 +49,32 @@ class ExecutionRow:
     started_at: datetime | None
     finished_at: datetime | None
     change_seq: int
+    run: int = 1
+    wants_pause: bool = False
+    paused: bool = False
+    pause_reason: str = ""
+    parked: bool = False
+    breakpoints: list[str] = field(default_factory=list)
+    step_token: str = ""
+    resume_token: str = ""
+    retry_token: str = ""
+    retry_refusal: str = ""
+    control_seq: int = 0
+    applied_seq: int = 0
+    step_seqs: list[int] = field(default_factory=list)
+    ran_ms: int = 0
+    on_stop: str = "Stop"
+    attempts: list[dict[str, Any]] = field(default_factory=list)
+    """How earlier attempts ended, the newest last: see `retrying`."""
 
     @property
     def ended(self) -> bool:
         return self.phase in TERMINAL_PHASES
+
+    @property
+    def steps_owed(self) -> int:
+        """STEP commands that have not been carried out, as far as the ledger knows."""
+        return len(self.step_seqs)
 
 
 _COLUMNS: Final = ", ".join(ExecutionRow.__dataclass_fields__)

@@ -28,15 +28,17 @@ def child_execution_id(parent: ExecutionId, emission: int) -> ExecutionId:
     return _derive(f"child/{parent}/{emission}")
 
 
-def workflow_id(execution: ExecutionId, attempt: int) -> WorkflowId:
-    """The DBOS workflow of an attempt: the execution's id for the first, with a suffix `-N` for later ones.
+def workflow_id(execution: ExecutionId, run: int) -> WorkflowId:
+    """The DBOS workflow of a run: the execution's id for the first, with a suffix `-N` for later ones.
+
+    Every retry begins another run, and so does every resume after a parking.
 
     Raises:
-        ValueError: `attempt` is below 1.
+        ValueError: `run` is below 1.
     """
-    if attempt < 1:
-        raise ValueError(f"attempt {attempt}: attempts count from 1")
-    return WorkflowId(execution if attempt == 1 else f"{execution}-{attempt}")
+    if run < 1:
+        raise ValueError(f"run {run}: runs count from 1")
+    return WorkflowId(execution if run == 1 else f"{execution}-{run}")
 
 
 def hold_workflow_id(execution: ExecutionId) -> WorkflowId:

@@ -22,7 +22,7 @@ RESTART_GRACE_SECONDS: Final = 10
 
 @dataclass(frozen=True, slots=True)
 class HandedBack:
-    """An execution that was put back, or given up because it lost its worker too often."""
+    """An execution that was put back, parked because it is paused, or given up because it lost its worker too often."""
 
     execution_id: ExecutionId
     namespace: str
@@ -30,6 +30,7 @@ class HandedBack:
     worker: str
     recoveries: int
     given_up: bool
+    parked: bool = False
 
 
 async def lost_executors(
@@ -74,6 +75,8 @@ async def hand_back(
 ) -> list[HandedBack]:
     """Puts the executors' work back into its queues, inside the caller's transaction.
 
+    What is paused and owes no step is parked instead: it would take a slot only to wait in it.
+
     Args:
         counts: whether it counts as a recovery. A worker that drains loses nothing, so it does not.
         max_recoveries: executions that reach this many end Failed instead.
@@ -99,23 +102,37 @@ async def revive_stranded(
     return await _move_on(connection, revived, True, max_recoveries, pending=True) if revived else []
 
 
-_MOVE_ON: Final = """
+_MOVE_ON: Final = f"""
 WITH before AS (
-  SELECT id, worker, current_nodes FROM chaingraph.executions
-  WHERE workflow_id = ANY(%(workflows)s) AND phase IN ('Pending', 'Running') AND (phase = 'Running' OR %(pending)s)
-  FOR UPDATE
+  SELECT id, worker, current_nodes, paused AND step_seqs = '{{}}' AS parks, paused <> pause_logged AS untold
+  FROM chaingraph.executions
+  WHERE workflow_id = ANY(%(workflows)s) AND phase IN ('Pending', 'Running', 'Paused') AND NOT parked
+    AND (phase <> 'Pending' OR %(pending)s)
+  ORDER BY id FOR UPDATE
+), moved AS (
+  UPDATE chaingraph.executions e
+  SET phase = CASE WHEN before.parks THEN 'Paused' ELSE 'Pending' END, parked = before.parks,
+      owner_epoch = owner_epoch + 1, worker = '',
+      lost_worker = CASE WHEN %(counted)s > 0 AND NOT before.parks THEN before.worker ELSE '' END,
+      recoveries = CASE WHEN e.nodes_completed + e.nodes_failed + e.nodes_skipped > e.recovered_nodes
+                        THEN %(counted)s ELSE recoveries + %(counted)s END,
+      recovered_nodes = e.nodes_completed + e.nodes_failed + e.nodes_skipped, nodes_running = 0,
+      -- These have passed their breakpoints, or are held at them: the next run is told so.
+      current_nodes = CASE WHEN e.paused OR e.pause_logged OR e.breakpoints <> '{{}}' THEN e.current_nodes
+                           ELSE '{{}}' END,
+      pause_logged = e.paused, next_event_index = next_event_index + before.untold::int,
+      change_seq = nextval('chaingraph.change_seq')
+  FROM before WHERE e.id = before.id
+  RETURNING e.*, before.worker AS former_worker, before.current_nodes AS last_nodes, before.untold
+), logged AS (
+  INSERT INTO chaingraph.events (execution_id, index, type, at, data)
+  SELECT id, next_event_index - 1, CASE WHEN paused THEN '{events.PAUSED}' ELSE '{events.RESUMED}' END, now(),
+         CASE WHEN paused THEN json_build_object('reason', pause_reason) ELSE '{{}}' END
+  FROM moved WHERE untold
 )
-UPDATE chaingraph.executions e
-SET phase = 'Pending', owner_epoch = owner_epoch + 1, worker = '',
-    lost_worker = CASE WHEN %(counted)s > 0 THEN before.worker ELSE '' END,
-    recoveries = CASE WHEN e.nodes_completed + e.nodes_failed + e.nodes_skipped > e.recovered_nodes
-                      THEN %(counted)s ELSE recoveries + %(counted)s END,
-    recovered_nodes = e.nodes_completed + e.nodes_failed + e.nodes_skipped, nodes_running = 0, current_nodes = '{}',
-    change_seq = nextval('chaingraph.change_seq')
-FROM before WHERE e.id = before.id
-RETURNING e.id, e.namespace, e.name, before.worker, e.recoveries, e.workflow_id, before.current_nodes,
-  pg_notify(%(changes)s, e.id)
-"""
+SELECT id, namespace, name, former_worker, recoveries, parked, workflow_id, last_nodes, pg_notify(%(changes)s, id)
+FROM moved ORDER BY id
+"""  # noqa: S608 - put together of constants alone
 
 
 async def _move_on(
@@ -133,11 +150,13 @@ async def _move_on(
             name=row[2],
             worker=row[3],
             recoveries=row[4],
+            parked=row[5],
             given_up=counts and row[4] >= max_recoveries,
         )
         if back.given_up:
-            await _give_up(connection, back, WorkflowId(row[5]), row[6])
+            await _give_up(connection, back, WorkflowId(row[6]), row[7])
         results.append(back)
+    await dispatch.cancel_superseded(connection, workflows)
     return results
 
 
@@ -149,7 +168,9 @@ async def _give_up(connection: Connection, lost: HandedBack, workflow: WorkflowI
     )
     cursor = await connection.execute(
         "UPDATE chaingraph.executions SET phase = 'Failed', finished_at = now(), error_reason = 'TooManyRecoveries',"
-        " error_message = %s, next_event_index = next_event_index + 1 WHERE id = %s RETURNING next_event_index - 1",
+        " error_message = %s, next_event_index = next_event_index + 1, parked = false, paused = false,"
+        " pause_reason = '', pause_logged = false, step_seqs = '{}', current_nodes = '{}'"
+        " WHERE id = %s RETURNING next_event_index - 1",
         (message, lost.execution_id),
     )
     row = await cursor.fetchone()

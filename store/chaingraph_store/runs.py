@@ -1,4 +1,4 @@
-"""A running attempt in the ledger: claim, flush, end. Called by the worker.
+"""A running attempt in the ledger: claim, flush, park, end. Called by the worker.
 
 Every write is fenced: it names the owner epoch that the claim took, and finds no row once another worker, a stop or
 a hand-back has moved it on. A flush is one statement, so one round trip and one transaction: the journal, the events
@@ -15,6 +15,7 @@ from typing import Any, Final
 from psycopg.types.json import Json
 
 from chaingraph_store.errors import OwnershipLost
+from chaingraph_store.events import PAUSE_TYPES, PAUSED
 from chaingraph_store.ids import ExecutionId, WorkflowId
 from chaingraph_store.ledger import CHANGES, Connection, dumps, plain
 
@@ -38,7 +39,19 @@ class Claim:
     depth: int
     started_at: datetime
     started_before: bool
-    journal: list[dict[str, Any]]
+    run: int
+    paused: bool
+    """It begins paused: the log says so already, so the engine announces nothing."""
+    pause_reason: str
+    breakpoints: list[str]
+    control_seq: int
+    """Number of the last command that is in this claim; those that follow come as messages."""
+    steps_owed: int
+    ran_ms: int
+    held_nodes: list[str]
+    """The nodes that ran or were held when the former run of this attempt was left."""
+    journal: list[tuple[int, dict[str, Any]]]
+    """The nodes that have ended: the attempt that each belongs to, and the engine's record of it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,11 +95,32 @@ class End:
     error_message: str = ""
 
 
+@dataclass(frozen=True, slots=True)
+class EngineControl:
+    """What the engine has made of the commands."""
+
+    paused: bool
+    pause_reason: str
+    applied_seq: int
+    """Number of the last command that it has taken."""
+    ran_ms: int
+    """How long the attempt has run, without its pauses."""
+    steps_owed: int = 0
+    """Steps that it has taken and not yet made: they are not lost with its worker."""
+
+
+@dataclass(frozen=True, slots=True)
+class Moved:
+    """What became of an attempt from outside. `phase` is None while it is still its worker's."""
+
+    phase: str | None
+    control_seq: int
+
+
 _CLAIM: Final = """
 WITH before AS (
   SELECT id, started_at FROM chaingraph.executions
-  WHERE id = %(id)s AND attempt = %(attempt)s AND workflow_id = %(workflow)s
-    AND phase IN ('Pending', 'Running')
+  WHERE id = %(id)s AND workflow_id = %(workflow)s AND phase IN ('Pending', 'Running', 'Paused') AND NOT parked
   FOR UPDATE
 ), given AS (
   -- Locked, so that it is looked at again, and refused, when a hand-back that we waited for has taken it away.
@@ -103,8 +137,10 @@ WITH before AS (
 SELECT run.id, run.owner_epoch, run.namespace, run.name, run.attempt,
        (SELECT spec FROM chaingraph.flow_revisions f WHERE f.revision = run.flow_revision),
        run.inputs, run.events, run.integration, run.options, run.root_id, run.parent_id, run.depth,
-       run.started_at, run.started_before,
-       (SELECT coalesce(json_agg(j.record), '[]') FROM chaingraph.journal j WHERE j.execution_id = run.id),
+       run.started_at, run.started_before, run.run, run.paused, run.pause_reason, run.breakpoints, run.control_seq,
+       cardinality(run.step_seqs), run.ran_ms, run.current_nodes,
+       (SELECT coalesce(json_agg(json_build_array(j.attempt, j.record)), '[]')
+        FROM chaingraph.journal j WHERE j.execution_id = run.id),
        pg_notify(%(channel)s, run.id)
 FROM run
 """
@@ -115,13 +151,21 @@ WITH run AS (
   SET nodes_total = %(total)s, nodes_completed = %(completed)s, nodes_failed = %(failed)s,
       nodes_skipped = %(skipped)s, nodes_running = %(running)s, current_nodes = %(current)s,
       next_event_index = next_event_index + %(events)s,
-      phase = coalesce(%(phase)s, phase), outputs = coalesce(%(outputs)s::json, outputs),
+      phase = %(phase)s, outputs = coalesce(%(outputs)s::json, outputs),
       error_node = coalesce(%(error_node)s, error_node),
       error_reason = coalesce(%(error_reason)s, error_reason),
       error_message = coalesce(%(error_message)s, error_message),
-      finished_at = CASE WHEN %(phase)s::text IS NULL THEN finished_at ELSE now() END,
+      finished_at = CASE WHEN %(ends)s THEN now() END,
+      paused = CASE WHEN %(ends)s THEN false WHEN control_seq = %(applied)s THEN %(paused)s ELSE paused END,
+      pause_reason = CASE WHEN %(ends)s THEN '' WHEN control_seq = %(applied)s THEN %(pause_reason)s
+                          ELSE pause_reason END,
+      pause_logged = coalesce(%(pause_logged)s, pause_logged), applied_seq = %(applied)s, ran_ms = %(ran_ms)s,
+      -- Kept: the steps that the engine has not seen, and the last of those that it has taken and still owes.
+      step_seqs = CASE WHEN %(ends)s THEN '{}' WHEN step_seqs = '{}' THEN step_seqs
+                       ELSE step_seqs[greatest(1, cardinality(step_seqs) + 1 - %(steps_owed)s
+                            - (SELECT count(*)::int FROM unnest(step_seqs) seq WHERE seq > %(applied)s)):] END,
       change_seq = nextval('chaingraph.change_seq')
-  WHERE id = %(id)s AND owner_epoch = %(epoch)s AND phase = 'Running'
+  WHERE id = %(id)s AND owner_epoch = %(epoch)s AND phase IN ('Running', 'Paused') AND NOT parked
   RETURNING id, attempt, next_event_index - %(events)s AS base
 ), journaled AS (
   INSERT INTO chaingraph.journal (execution_id, node_id, attempt, outcome, record)
@@ -140,20 +184,22 @@ SELECT base, pg_notify(%(channel)s, id) FROM run
 
 
 async def claim(
-    connection: Connection, execution: ExecutionId, *, attempt: int, workflow: WorkflowId, worker: str
+    connection: Connection, execution: ExecutionId, *, workflow: WorkflowId, worker: str, attempt: int | None = None
 ) -> Claim | None:
-    """Takes the attempt for this worker: phase Running, a new owner epoch, everything needed to run it.
+    """Takes the run for this worker: phase Running, a new owner epoch, everything needed to run it.
 
     Returns:
-        None when there is nothing to run: the execution has ended, another attempt is current, or DBOS has given
-        the workflow to another executor.
+        None when there is nothing to run: the execution has ended or is parked, another run is current, or DBOS has
+        given the workflow to another executor.
     """
     cursor = await connection.execute(
-        _CLAIM,
-        {"id": execution, "attempt": attempt, "workflow": workflow, "worker": worker, "channel": CHANGES},
+        _CLAIM, {"id": execution, "workflow": workflow, "worker": worker, "channel": CHANGES}
     )
     row = await cursor.fetchone()
-    return None if row is None else Claim(*row[:16])
+    if row is None:
+        return None
+    *fields, journal, _ = row
+    return Claim(*(*fields, [(of_attempt, record) for of_attempt, record in journal]))
 
 
 async def flush(
@@ -163,9 +209,14 @@ async def flush(
     journal: Sequence[JournalEntry],
     log: Sequence[LogEntry],
     progress: Progress,
+    control: EngineControl | None = None,
     end: End | None = None,
 ) -> int:
     """Writes what has happened since the last flush and, with `end`, the attempt's end.
+
+    Args:
+        control: taken at the same moment as `log`. None: as it was claimed. What it says of a pause holds until the
+            next command, so it counts only when no later one than `applied_seq` is in the row.
 
     Returns:
         The index of the first of these events.
@@ -173,6 +224,9 @@ async def flush(
     Raises:
         OwnershipLost: the attempt is no longer this worker's; nothing was written.
     """
+    state = control or _as_claimed(claimed)
+    pauses = [entry.type for entry in log if entry.type in PAUSE_TYPES]
+    pause_logged = False if end else pauses[-1] == PAUSED if pauses else None
     cursor = await connection.execute(
         _FLUSH,
         {
@@ -186,7 +240,14 @@ async def flush(
             "running": progress.running,
             "current": list(progress.current_nodes),
             "events": len(log),
-            "phase": end.phase if end else None,
+            "phase": end.phase if end else "Paused" if state.paused else "Running",
+            "ends": end is not None,
+            "paused": state.paused,
+            "pause_reason": state.pause_reason,
+            "pause_logged": pause_logged,
+            "applied": state.applied_seq,
+            "steps_owed": state.steps_owed,
+            "ran_ms": state.ran_ms,
             "outputs": Json(end.outputs) if end and end.outputs is not None else None,
             "error_node": end.error_node if end else None,
             "error_reason": end.error_reason if end else None,
@@ -205,16 +266,81 @@ async def flush(
     return int(row[0])
 
 
+def _as_claimed(claimed: Claim) -> EngineControl:
+    return EngineControl(
+        paused=claimed.paused,
+        pause_reason=claimed.pause_reason,
+        applied_seq=claimed.control_seq,
+        ran_ms=claimed.ran_ms,
+        steps_owed=claimed.steps_owed,
+    )
+
+
 def _json(value: Mapping[str, Any]) -> str:
     return dumps(value).decode()
 
 
-async def not_ours(connection: Connection, claims: Sequence[Claim]) -> dict[ExecutionId, str]:
-    """Which of these attempts were moved on from outside, each with the phase that its row has now."""
+_PARK: Final = """
+WITH mine AS (
+  SELECT id FROM chaingraph.executions
+  WHERE id = %(id)s AND owner_epoch = %(epoch)s AND phase IN ('Running', 'Paused') AND NOT parked
+  FOR UPDATE
+), parked AS (
+  UPDATE chaingraph.executions e
+  SET phase = 'Paused', parked = true, owner_epoch = owner_epoch + 1, worker = '', nodes_running = 0,
+      current_nodes = %(held)s, applied_seq = %(applied)s, step_seqs = '{}',
+      change_seq = nextval('chaingraph.change_seq')
+  FROM mine WHERE e.id = mine.id AND e.paused AND e.pause_logged AND e.control_seq = %(applied)s
+  RETURNING e.id
+)
+SELECT mine.id, EXISTS (SELECT FROM parked), (SELECT pg_notify(%(channel)s, id) FROM parked) FROM mine
+"""
+
+
+async def park(connection: Connection, claimed: Claim, *, applied_seq: int, held_nodes: Sequence[str]) -> bool:
+    """Gives the run up because it is paused: no worker has it until a resume or a step enqueues the next run.
+
+    Everything up to the pause has been flushed before. The run's workflow ends by itself.
+
+    Args:
+        applied_seq: number of the last command that the engine has taken.
+        held_nodes: the nodes that it holds back.
+
+    Returns:
+        False when it is not to be parked: a command came that the engine has not taken, or no pause was flushed.
+
+    Raises:
+        OwnershipLost: the attempt is no longer this worker's.
+    """
     cursor = await connection.execute(
-        "SELECT mine.id, coalesce(e.phase, 'deleted') FROM unnest(%s::text[], %s::bigint[]) AS mine (id, epoch)"
-        " LEFT JOIN chaingraph.executions e ON e.id = mine.id"
-        " WHERE e.owner_epoch IS DISTINCT FROM mine.epoch OR e.phase <> 'Running'",
-        ([claim.execution_id for claim in claims], [claim.epoch for claim in claims]),
+        _PARK,
+        {
+            "id": claimed.execution_id,
+            "epoch": claimed.epoch,
+            "applied": applied_seq,
+            "held": list(held_nodes),
+            "channel": CHANGES,
+        },
     )
-    return {ExecutionId(row[0]): row[1] for row in await cursor.fetchall()}
+    row = await cursor.fetchone()
+    if row is None:
+        raise OwnershipLost(claimed.execution_id, claimed.epoch)
+    return bool(row[1])
+
+
+async def not_ours(connection: Connection, claims: Sequence[Claim]) -> dict[ExecutionId, Moved]:
+    """Those of these attempts that were moved on or commanded from outside since they were claimed."""
+    cursor = await connection.execute(
+        "SELECT mine.id, coalesce(e.phase, 'deleted'), coalesce(e.control_seq, 0),"
+        "   e.owner_epoch IS DISTINCT FROM mine.epoch OR e.parked OR e.phase NOT IN ('Running', 'Paused')"
+        " FROM unnest(%s::text[], %s::bigint[], %s::bigint[]) AS mine (id, epoch, seq)"
+        " LEFT JOIN chaingraph.executions e ON e.id = mine.id"
+        " WHERE e.owner_epoch IS DISTINCT FROM mine.epoch OR e.parked OR e.phase NOT IN ('Running', 'Paused')"
+        "   OR e.control_seq > mine.seq",
+        (
+            [claim.execution_id for claim in claims],
+            [claim.epoch for claim in claims],
+            [claim.control_seq for claim in claims],
+        ),
+    )
+    return {ExecutionId(row[0]): Moved(row[1] if row[3] else None, row[2]) for row in await cursor.fetchall()}

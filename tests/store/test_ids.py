@@ -32,12 +32,12 @@ def test_different_origins_have_different_ids(uids: list[str], emission: int) ->
     assert len(set(every)) == len(every)
 
 
-def test_attempts_after_the_first_have_a_suffix() -> None:
+def test_runs_after_the_first_have_a_suffix() -> None:
     execution = ExecutionId("EXABC")
-    assert [workflow_id(execution, attempt) for attempt in (1, 2, 3)] == ["EXABC", "EXABC-2", "EXABC-3"]
+    assert [workflow_id(execution, run) for run in (1, 2, 3)] == ["EXABC", "EXABC-2", "EXABC-3"]
     assert hold_workflow_id(execution) == "EXABC-hold"
 
 
-def test_attempts_count_from_one() -> None:
-    with pytest.raises(ValueError, match="attempts count from 1"):
+def test_runs_count_from_one() -> None:
+    with pytest.raises(ValueError, match="runs count from 1"):
         workflow_id(ExecutionId("EXABC"), 0)

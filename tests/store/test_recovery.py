@@ -42,7 +42,6 @@ async def run_on(ledger: Ledger, execution: ExecutionId, executor: str) -> runs.
         claim = await runs.claim(
             connection,
             execution,
-            attempt=1,
             workflow=WorkflowId(execution),
             worker=executor,
         )
@@ -194,7 +193,7 @@ async def test_a_claim_that_waited_for_a_hand_back_is_refused(ledger: Ledger) ->
 
         async def claim() -> runs.Claim | None:
             async with ledger.connection() as other:
-                return await runs.claim(other, new.id, attempt=1, workflow=WorkflowId(new.id), worker="dead")
+                return await runs.claim(other, new.id, workflow=WorkflowId(new.id), worker="dead")
 
         waiting = asyncio.create_task(claim())
         await asyncio.sleep(0.2)

@@ -34,7 +34,6 @@ async def claim_again(ledger: Ledger, execution: ExecutionId, worker: str) -> ru
         return await runs.claim(
             connection,
             execution,
-            attempt=1,
             workflow=workflow_id(execution, 1),
             worker=worker,
         )
@@ -80,7 +79,7 @@ async def test_a_flush_writes_journal_events_and_row_together(ledger: Ledger) ->
     ]
     again = await claim_again(ledger, new.id, "worker-1")
     assert again is not None
-    assert again.journal == [entry.record]
+    assert again.journal == [(1, entry.record)]
     assert again.started_before
 
 
@@ -99,7 +98,7 @@ async def test_a_new_owner_fences_the_old_one(ledger: Ledger) -> None:
                 progress=ONE_RUNNING,
             )
         assert [event.index for event in await events.read(connection, new.id)] == [-1], "nothing was written"
-        assert await runs.not_ours(connection, [zombie, owner]) == {new.id: "Running"}
+        assert await runs.not_ours(connection, [zombie, owner]) == {new.id: runs.Moved("Running", 0)}
         assert await runs.flush(connection, owner, journal=[], log=log("x"), progress=ONE_RUNNING) == 0
 
 
@@ -175,7 +174,7 @@ async def test_the_hot_path_reads_no_whole_table(ledger: Ledger) -> None:
         plans: list[str] = []
         connection.add_notice_handler(lambda notice: plans.append(notice.message_primary or ""))
         await runs.flush(connection, claim, journal=[], log=log("x"), progress=ONE_RUNNING)
-        await runs.claim(connection, new.id, attempt=1, workflow=WorkflowId(new.id), worker="worker-1")
+        await runs.claim(connection, new.id, workflow=WorkflowId(new.id), worker="worker-1")
         await connection.execute("SELECT id FROM chaingraph.executions WHERE change_seq > 20000 ORDER BY change_seq")
     assert len(plans) == 3
     for plan in plans:

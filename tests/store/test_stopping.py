@@ -49,7 +49,7 @@ async def test_a_running_execution_is_fenced_and_its_worker_told(ledger: Ledger)
     new = await create(ledger)
     async with ledger.connection() as connection:
         assert await dequeue(connection, new.id, "worker-1")
-        claim = await runs.claim(connection, new.id, attempt=1, workflow=WorkflowId(new.id), worker="worker-1")
+        claim = await runs.claim(connection, new.id, workflow=WorkflowId(new.id), worker="worker-1")
     assert claim is not None
     async with ledger.connection() as ear:
         await ear.execute("LISTEN chaingraph_control")

@@ -123,7 +123,7 @@ class _Run:
             self._engine.stop(reason)
 
     async def _run_engine(self) -> runs.End:
-        journal = [NodeRecord.from_json(record) for record in self._claim.journal]
+        journal = [NodeRecord.from_json(record) for _, record in self._claim.journal]
         _log.info("running", resumed=self._claim.started_before, journaled=len(journal))
         try:
             self._engine = self._make_engine(journal)

@@ -95,7 +95,7 @@ class RunningAttempts:
                 await asyncio.sleep(outage.RETRY_SECONDS)
                 await self._look_at_all()
                 continue
-            for execution_id, phase in ended.items():
-                if attempt := self._attempts.get(execution_id):
-                    _log.info("interrupted from outside", execution_id=execution_id, phase=phase)
-                    attempt.interrupt(f"the execution is {phase}")
+            for execution_id, moved in ended.items():
+                if moved.phase is not None and (attempt := self._attempts.get(execution_id)):
+                    _log.info("interrupted from outside", execution_id=execution_id, phase=moved.phase)
+                    attempt.interrupt(f"the execution is {moved.phase}")

@@ -2,9 +2,26 @@
 
 Every command prints `CliError` as two lines (what happened, what to do) and ends with `exit_code`; anything
 else that escapes is a bug and keeps its traceback.
+
+The exit codes of the verbs (`EXIT_CODES`) are for scripts, and part of the reference.
 """
 
 from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Final
+
+EXIT_CODES: Final[Mapping[int, str]] = {
+    0: "it did what it says",
+    1: "the execution that was waited for failed or was stopped; or a fault that has no code of its own",
+    2: "arguments that it does not know, or that the API server refuses",
+    3: "not allowed in the state that the execution is in; nothing was changed",
+    4: "there is no such execution, flow or other resource",
+    5: "the permissions of the kubeconfig's user do not suffice",
+    6: "the API server or the gateway cannot be reached, or does not know the user",
+    124: "the time of `--timeout` was over",
+    130: "interrupted by Ctrl-C",
+}
 
 
 class CliError(Exception):
@@ -64,3 +81,39 @@ class ExamplesInvalid(CliError):
 
 class ResourceRefused(CliError):
     """The API server refused a Flow or an Execution; the message is the server's."""
+
+
+class Usage(CliError):
+    """Arguments that do not go together, or that the API server refuses."""
+
+    exit_code = 2
+
+
+class NotAllowed(CliError):
+    """What is asked for makes no sense in the state that the execution is in."""
+
+    exit_code = 3
+
+
+class NotFound(CliError):
+    """There is no such resource."""
+
+    exit_code = 4
+
+
+class Forbidden(CliError):
+    """The kubeconfig's user may not do it."""
+
+    exit_code = 5
+
+
+class Unreachable(CliError):
+    """The API server or the gateway does not answer, or does not know the user."""
+
+    exit_code = 6
+
+
+class TimedOut(CliError):
+    """What was waited for has not happened in the time given."""
+
+    exit_code = 124

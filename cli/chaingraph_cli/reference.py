@@ -5,19 +5,21 @@ Used by `generated`.
 
 from __future__ import annotations
 
-from typing import Any
+import argparse
+from typing import Any, Final
 
-import typer.main
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 from pydantic_settings import BaseSettings
-from typer.core import TyperOption
 
-from chaingraph_cli.main import app
+from chaingraph_cli.commands import Program, actions_of, parser_of
+from chaingraph_cli.errors import EXIT_CODES
+from chaingraph_cli.main import CHAINGRAPH, PLUGIN
 from chaingraph_operator.settings import Settings as OperatorSettings
 from chaingraph_process.settings import variable_of
 from chaingraph_worker.settings import WorkerSettings
 
+_KUBECTL_OPTIONS: Final = ("namespace", "context", "kubeconfig")
 _GENERATED = "<!-- Generated from the code by `make generate`. Do not edit. -->"
 
 _SETTINGS_INTRODUCTION = f"""\
@@ -40,8 +42,10 @@ _COMMANDS_INTRODUCTION = f"""\
 
 {_GENERATED}
 
-Every command ends with exit code 0 when it did what it says, 2 for arguments that it does not know, and another one
-otherwise, with two lines on stderr: what happened, and what to do about it.
+The verbs are those of kubectl's plugin, `kubectl chaingraph VERB`, and the same as `chaingraph VERB`. They run
+`kubectl` for what they read and edit, so the kubeconfig, its contexts and the user's permissions count as for kubectl
+itself, and each takes `-n` NAMESPACE, `--context` CONTEXT and `--kubeconfig` FILE. What went wrong stands on stderr,
+with what to do about it.
 """
 
 
@@ -74,21 +78,37 @@ def _default(field: FieldInfo) -> str:
 
 def commands_markdown() -> str:
     """The page of all commands."""
-    parts = [_COMMANDS_INTRODUCTION]
-    for name, command in sorted(typer.main.get_group(app).commands.items()):
-        lines = [f"## chaingraph {name}", "", (command.help or "").strip(), ""]
-        lines += ["| option | default | meaning |", "|---|---|---|"]
-        lines += [_option(each) for each in command.params if isinstance(each, TyperOption)]
-        parts.append("\n".join(lines) + "\n")
+    codes = "\n".join(f"| {code} | {meaning} |" for code, meaning in EXIT_CODES.items())
+    parts = [_COMMANDS_INTRODUCTION + "\n| exit code | meaning |\n|---|---|\n" + codes + "\n"]
+    for title, section in CHAINGRAPH.sections.items():
+        parts.append(f"## {title[0].upper()}{title[1:]}\n")
+        parts += [_command(PLUGIN if title in PLUGIN.sections else CHAINGRAPH, name) for name in section]
     return "\n".join(parts)
 
 
-def _option(option: TyperOption) -> str:
-    flags = ", ".join(f"`{each}`" for each in option.opts)
-    if option.metavar:
-        flags += f" {option.metavar}"
-    default = "" if option.default is None or option.default is False else f"`{option.default}`"
-    return f"| {flags} | {default} | {_cell(option.help or '')} |"
+def _command(program: Program, name: str) -> str:
+    command = program.entries[name].load()
+    parser = parser_of(program, name, command)
+    lines = [f"### {program.name} {name}", "", command.description, ""]
+    lines += ["| argument | default | meaning |", "|---|---|---|"]
+    left_out = _KUBECTL_OPTIONS if command.of_cluster else ()
+    lines += [_argument(each) for each in actions_of(parser) if each.dest not in left_out]
+    if command.examples:
+        lines += ["", "```", command.examples.strip("\n"), "```"]
+    return "\n".join(lines) + "\n"
+
+
+def _argument(action: argparse.Action) -> str:
+    flags = ", ".join(f"`{each}`" for each in action.option_strings)
+    metavar = str(action.metavar or "") if action.nargs != 0 else ""
+    if not metavar and action.choices is not None:
+        metavar = "\\|".join(map(str, action.choices))
+    if not flags:
+        flags = f"{metavar} ..." if action.nargs in ("*", "+") else metavar
+        metavar = ""
+    nothing = action.default in (None, False, "", [])
+    default = "" if nothing or action.dest == "timeout" else f"`{action.default}`"
+    return f"| {flags}{' ' + metavar if metavar else ''} | {default} | {_cell(action.help or '')} |"
 
 
 def _cell(text: str) -> str:

@@ -1,0 +1,159 @@
+"""One execution in full, as text for people, with what can be done next. Pure; used by `get`."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
+from typing import Any, Final
+
+from chaingraph_cli.plugin import tables
+from chaingraph_cli.plugin.execution import CREATED, FAILED, PAUSED, PENDING, RUNNING, STOPPED, Execution, standing
+from chaingraph_cli.plugin.listing import duration
+
+Typed = Callable[..., str]
+"""Writes a command of ours as a person types it: `kubectl.typed`."""
+
+_LABEL_WIDTH: Final = 14
+
+
+def details(execution: Execution, typed: Typed, now: datetime | None = None) -> str:
+    """Everything that the resource tells, and the next steps."""
+    moment = now or datetime.now(UTC)
+    lines = [*_summary(execution, moment), *_nodes(execution), *_results(execution), *_children(execution)]
+    lines += [*_conditions(execution, moment), *_attempts(execution), *_next(execution, typed)]
+    return "\n".join(lines)
+
+
+def _field(label: str, value: object) -> list[str]:
+    return [f"{label + ':':<{_LABEL_WIDTH}}{value}"] if value not in ("", None) else []
+
+
+def _summary(execution: Execution, now: datetime) -> list[str]:
+    status = execution.status
+    revision = str(status.get("flowRevision", ""))[:12]
+    flow = execution.flow or "its own"
+    labels = execution.item["metadata"].get("labels") or {}
+    return [
+        *_field("Name", execution.name),
+        *_field("Namespace", execution.namespace),
+        *_field("Labels", ", ".join(f"{name}={value}" for name, value in labels.items())),
+        *_field("Flow", f"{flow} (revision {revision})" if revision else flow),
+        *_field("Phase", f"{execution.phase}, {standing(execution)}" if _says_more(execution) else execution.phase),
+        *_field("Attempt", status.get("attempt")),
+        *_field("Execution ID", status.get("executionID")),
+        *_field("Parent", _parent(execution)),
+        *_field("Worker", status.get("worker")),
+        *_field("Age", tables.since(execution.created, now)),
+        *_field("Duration", duration(execution, now)),
+    ]
+
+
+def _says_more(execution: Execution) -> bool:
+    return execution.phase in (PENDING, CREATED, RUNNING, PAUSED)
+
+
+def _parent(execution: Execution) -> str:
+    parent = execution.status.get("parentRef") or {}
+    return str(parent.get("name") or parent.get("executionID", ""))
+
+
+def _nodes(execution: Execution) -> list[str]:
+    if not execution.count("total"):
+        return []
+    counts = [f"{execution.count(each)} {each}" for each in ("completed", "failed", "skipped", "running")]
+    text = f"{execution.done} of {execution.count('total')} done: {', '.join(counts)}"
+    return [
+        *_field("Nodes", text),
+        *_field("Current", ", ".join(execution.current_nodes)),
+        *_field("Breakpoints", ", ".join(execution.breakpoints)),
+    ]
+
+
+def _results(execution: Execution) -> list[str]:
+    lines: list[str] = []
+    if execution.phase in (FAILED, STOPPED):
+        error = execution.status.get("error") or {}
+        reason = f" ({error['reason']})" if error.get("reason") else ""
+        lines += _field("Error" if execution.phase == FAILED else "Reason", f"{execution.fault}{reason}")
+    outputs = execution.status.get("outputs") or {}
+    if outputs:
+        lines.append("Outputs:")
+        lines += [f"  {name}: {_value(value)}" for name, value in outputs.items()]
+    return lines
+
+
+def _value(value: Any) -> str:
+    text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+    return text if "\n" not in text else "\n" + "\n".join(f"    {line}" for line in text.splitlines())
+
+
+def _children(execution: Execution) -> list[str]:
+    children = execution.status.get("children") or {}
+    if not children.get("total"):
+        return []
+    phases = [f"{count} {phase}" for phase, count in children.items() if phase != "total" and count]
+    return _field("Children", f"{children['total']}: {', '.join(phases)}")
+
+
+def _conditions(execution: Execution, now: datetime) -> list[str]:
+    rows = [
+        [
+            str(each["type"]),
+            str(each["status"]),
+            str(each["reason"]),
+            tables.since(each.get("lastTransitionTime", ""), now),
+            str(each["message"]).partition("\n")[0],
+        ]
+        for each in execution.status.get("conditions") or ()
+    ]
+    if not rows:
+        return []
+    shown = tables.table(("TYPE", "STATUS", "REASON", "SINCE", "MESSAGE"), rows)
+    return ["Conditions:", *(f"  {line}".removesuffix(f"   {tables.NONE}") for line in shown.splitlines())]
+
+
+def _attempts(execution: Execution) -> list[str]:
+    attempts: Sequence[dict[str, Any]] = execution.status.get("attempts") or ()
+    if not attempts:
+        return []
+    rows = [
+        [
+            str(each.get("attempt", "")),
+            str(each.get("phase", "")),
+            str(each.get("node") or ""),
+            str(each.get("completionTime") or ""),
+            str(each.get("message") or "").partition("\n")[0],
+        ]
+        for each in attempts
+    ]
+    shown = tables.table(("ATTEMPT", "PHASE", "NODE", "ENDED", "MESSAGE"), rows)
+    return ["Earlier attempts:", *(f"  {line}" for line in shown.splitlines())]
+
+
+def _next(execution: Execution, typed: Typed) -> list[str]:
+    steps = next_steps(execution)
+    width = max((len(typed(*words)) for words, _ in steps), default=0)
+    lines = [f"  {typed(*words):<{width}}   {meaning}" for words, meaning in steps]
+    return ["", "Next:", *lines] if lines else []
+
+
+def next_steps(execution: Execution) -> list[tuple[tuple[str, ...], str]]:
+    """The commands that make sense now, and what each does."""
+    name = execution.name
+    if execution.held:
+        return [(("start", name), "to run it"), (("step", name), "to run it node by node")]
+    if execution.phase == PAUSED:
+        return [
+            (("step", name), "to run what waits, and stay paused"),
+            (("resume", name), "to go on"),
+            (("stop", name), "to end it"),
+        ]
+    if execution.phase == RUNNING:
+        return [(("events", name, "-f"), "to watch it"), (("pause", name), "to have it wait before its next nodes")]
+    if execution.phase in (FAILED, STOPPED):
+        return [
+            (("logs", name), "for what its nodes said"),
+            (("retry", name), "to run what is left; --from start for all"),
+        ]
+    return []

@@ -1,0 +1,162 @@
+"""Edits of specs: read, judge, patch, and with `--wait` see it carried out. Used by all verbs that change something.
+
+A patch carries what its verb was judged on: the generation and the phase. When either has changed meanwhile, the API
+server refuses it, and the verb is judged again on what is there now. So two people, or a person and a GitOps tool,
+never undo one another's edits unseen; and only the fields of the verb are touched, the rest stays whose it is.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from chaingraph_cli.commands import tell
+from chaingraph_cli.errors import CliError, NotAllowed, NotFound
+from chaingraph_cli.plugin.execution import Execution
+from chaingraph_cli.plugin.guards import Refusal
+from chaingraph_cli.plugin.kubectl import EXECUTIONS, FIELD_MANAGER, Done, Kubectl, fault_of, finish, nothing_there
+from chaingraph_cli.plugin.outcomes import Judge
+from chaingraph_cli.plugin.targets import Targets, add_targets, read, targets_of, told
+from chaingraph_cli.plugin.waiting import add_timeout, await_outcomes
+
+_TOGETHER: Final = 8
+"""kubectl processes at the same time."""
+_ATTEMPTS: Final = 5
+_CHANGED: Final = "the server rejected our request due to an error in our request"
+"""kubectl's words for a JSON patch whose test failed, and for nothing else that an edit of ours can meet."""
+
+Operation = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Edit:
+    """What a verb does to an execution.
+
+    Attributes:
+        operations: the JSON patch that makes the change, of the execution as it was read.
+        said: words after the name once the API server has taken it.
+        carried_out: tells from the status that it was done.
+        guard: why not, in the state it is in.
+    """
+
+    operations: Callable[[Execution], Sequence[Operation]]
+    said: str
+    carried_out: Judge
+    guard: Callable[[Execution], Refusal | None]
+
+
+def replace(path: str, value: object) -> Operation:
+    """Sets a field, whether it is there or not."""
+    return {"op": "add", "path": f"/spec/{path}", "value": value}
+
+
+def remove(path: str) -> Operation:
+    return {"op": "remove", "path": f"/spec/{path}"}
+
+
+def add_edit(parser: argparse.ArgumentParser) -> None:
+    """The arguments that all edits share."""
+    add_targets(parser)
+    add_wait(parser)
+
+
+def add_wait(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--wait", action="store_true", help="Wait until it is carried out, and say what happened.")
+    add_timeout(parser, default=60, what="--wait waits")
+
+
+def carry_out(chosen: argparse.Namespace, edit: Edit) -> int:
+    """The whole of a verb on the executions that the command line names; returns the exit code."""
+    return apply(Kubectl.of(chosen), targets_of(chosen), edit, wait=chosen.wait, timeout=chosen.timeout)
+
+
+def apply(kubectl: Kubectl, targets: Targets, edit: Edit, *, wait: bool, timeout: float) -> int:
+    """Edit all targets; the exit code is that of the first that went wrong.
+
+    Raises:
+        CliError: nothing could be read.
+    """
+    found, faults = read(kubectl, targets)
+    if targets.selected and not found:
+        print("No executions found.")
+        return 0
+    code = told(faults)
+    edited: list[Execution] = []
+    for _ in range(_ATTEMPTS):
+        allowed = [each for each in found if not _refused(kubectl, each, edit, quiet=targets.selected)]
+        if len(allowed) < len(found) and not targets.selected:
+            code = code or NotAllowed.exit_code
+        changed, stale, failed = _patch(kubectl, allowed, edit)
+        code = code or told(failed)
+        edited += changed
+        if not stale:
+            break
+        found, faults = read(kubectl, Targets(tuple(each.name for each in stale)))
+        code = code or told(faults)
+    else:
+        raise CliError(
+            f"{', '.join(each.name for each in stale)}: changed all the time while it was to be edited.", "Try again."
+        )
+    if wait and edited:
+        return max(code, await_outcomes(kubectl, edited, edit.carried_out, timeout=timeout))
+    return code
+
+
+def _refused(kubectl: Kubectl, execution: Execution, edit: Edit, *, quiet: bool) -> bool:
+    refusal = edit.guard(execution)
+    if refusal is None:
+        return False
+    message = f"{execution.full_name} {refusal.why}."
+    if quiet:
+        print(f"{message} Left as it is.")
+    else:
+        tell(NotAllowed(message, f"Instead: {kubectl.typed(*refusal.instead)}" if refusal.instead else ""))
+    return True
+
+
+def _patch(
+    kubectl: Kubectl, executions: Sequence[Execution], edit: Edit
+) -> tuple[list[Execution], list[Execution], list[CliError]]:
+    """Patches them, some at a time: those that took it, those that had changed, and what else went wrong."""
+    changed: list[Execution] = []
+    stale: list[Execution] = []
+    failed: list[CliError] = []
+    for first in range(0, len(executions), _TOGETHER):
+        group = executions[first : first + _TOGETHER]
+        running = [kubectl.start(*_patch_arguments(each, edit)) for each in group]
+        for execution, process in zip(group, running, strict=True):
+            done = finish(process)
+            if done.code == 0:
+                changed.append(Execution(done.json()))
+                print(f"{execution.full_name} {edit.said}", flush=True)
+            elif _CHANGED in done.complaint:
+                stale.append(execution)
+            else:
+                failed.append(_fault(kubectl, execution, done))
+    return changed, stale, failed
+
+
+def _fault(kubectl: Kubectl, execution: Execution, done: Done) -> CliError:
+    fault = fault_of(done.complaint)
+    return nothing_there(kubectl, execution.name) if isinstance(fault, NotFound) else fault
+
+
+def _patch_arguments(execution: Execution, edit: Edit) -> list[str]:
+    operations: list[Operation] = [{"op": "test", "path": "/metadata/uid", "value": execution.item["metadata"]["uid"]}]
+    operations.append({"op": "test", "path": "/metadata/generation", "value": execution.generation})
+    if execution.status.get("phase"):
+        operations.append({"op": "test", "path": "/status/phase", "value": execution.phase})
+    operations += edit.operations(execution)
+    return [
+        "patch",
+        EXECUTIONS,
+        execution.name,
+        "--type=json",
+        f"--patch={json.dumps(operations)}",
+        f"--field-manager={FIELD_MANAGER}",
+        "-o",
+        "json",
+    ]

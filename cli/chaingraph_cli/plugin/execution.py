@@ -1,0 +1,148 @@
+"""An Execution as the API server shows it: what the verbs ask of it, in one place. Pure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Final
+
+from chaingraph_crds import names
+
+# As `chaingraph_crds.execution_status.ExecutionPhase`, whose import takes longer than all of a verb may.
+PENDING: Final = "Pending"
+CREATED: Final = "Created"
+RUNNING: Final = "Running"
+PAUSED: Final = "Paused"
+COMPLETED: Final = "Completed"
+FAILED: Final = "Failed"
+STOPPED: Final = "Stopped"
+FINISHED: Final = (COMPLETED, FAILED, STOPPED)
+
+
+@dataclass(frozen=True)
+class Execution:
+    """One Execution; `item` is the object as JSON."""
+
+    item: dict[str, Any]
+
+    @property
+    def name(self) -> str:
+        return str(self.item["metadata"]["name"])
+
+    @property
+    def namespace(self) -> str:
+        return str(self.item["metadata"].get("namespace", ""))
+
+    @property
+    def full_name(self) -> str:
+        """As kubectl's `-o name` has it."""
+        return f"{names.EXECUTION_SINGULAR}.{names.GROUP}/{self.name}"
+
+    @property
+    def generation(self) -> int:
+        return int(self.item["metadata"].get("generation", 0))
+
+    @property
+    def created(self) -> str:
+        return str(self.item["metadata"].get("creationTimestamp", ""))
+
+    @property
+    def spec(self) -> dict[str, Any]:
+        return dict(self.item.get("spec") or {})
+
+    @property
+    def options(self) -> dict[str, Any]:
+        return dict(self.spec.get("options") or {})
+
+    @property
+    def status(self) -> dict[str, Any]:
+        return dict(self.item.get("status") or {})
+
+    @property
+    def phase(self) -> str:
+        """Pending while the operator has not seen it."""
+        return str(self.status.get("phase") or PENDING)
+
+    @property
+    def finished(self) -> bool:
+        return self.phase in FINISHED
+
+    @property
+    def wants_pause(self) -> bool:
+        return bool(self.spec.get("paused"))
+
+    @property
+    def held(self) -> bool:
+        """Created paused, and not started: also while the operator has not yet seen it."""
+        return self.wants_pause and (self.phase == CREATED or not self.status.get("phase"))
+
+    @property
+    def observed(self) -> bool:
+        """Whether the status speaks of the spec as it is."""
+        return int(self.status.get("observedGeneration", -1)) >= self.generation
+
+    @property
+    def flow(self) -> str:
+        """Name of its Flow; empty when it brings its own graph."""
+        return str((self.spec.get("flowRef") or {}).get("name", ""))
+
+    @property
+    def breakpoints(self) -> list[str]:
+        return [str(each) for each in self.options.get("breakpoints") or ()]
+
+    @property
+    def current_nodes(self) -> list[str]:
+        return [str(each) for each in self.status.get("currentNodes") or ()]
+
+    def count(self, what: str) -> int:
+        """One of `status.nodes`: total, completed, failed, skipped, running."""
+        return int((self.status.get("nodes") or {}).get(what, 0))
+
+    @property
+    def done(self) -> int:
+        """Nodes that have ended, however."""
+        return self.count("completed") + self.count("failed") + self.count("skipped")
+
+    def condition(self, type_: str) -> dict[str, Any]:
+        """A condition; empty when it is absent."""
+        conditions = self.status.get("conditions") or ()
+        return next((dict(each) for each in conditions if each.get("type") == type_), {})
+
+    def is_true(self, type_: str) -> bool:
+        return self.condition(type_).get("status") == "True"
+
+    @property
+    def fault(self) -> str:
+        """Why it failed or was stopped."""
+        error = self.status.get("error") or {}
+        if error:
+            return (f"node '{error['node']}': " if error.get("node") else "") + str(error.get("message", ""))
+        return str(self.condition("Succeeded").get("message", ""))
+
+
+def quoted(nodes: list[str], most: int = 3) -> str:
+    """Node ids for a sentence: 'a', 'b' and 4 more."""
+    shown = ", ".join(f"'{each}'" for each in nodes[:most])
+    return shown if len(nodes) <= most else f"{shown} and {len(nodes) - most} more"
+
+
+def standing(execution: Execution) -> str:
+    """Where it is, in a few words after its name."""
+    now = quoted(execution.current_nodes)
+    match execution.phase:
+        case phase if phase == PAUSED:
+            if execution.count("running"):
+                return f"pausing: {execution.count('running')} running to their end, at {now}"
+            at = "at a breakpoint " if execution.condition("Paused").get("reason") == "Breakpoint" else ""
+            return f"paused {at}before {now}" if now else "paused"
+        case phase if phase == RUNNING:
+            return f"running {now}" if now else "running"
+        case phase if phase == FAILED:
+            return f"failed: {execution.fault}"
+        case phase if phase == STOPPED:
+            return f"stopped: {execution.fault}" if execution.fault else "stopped"
+        case phase if phase == COMPLETED:
+            return "completed"
+        case _ if execution.held:
+            return "created and not started"
+        case _:
+            return "waiting for a worker" if execution.status.get("executionID") else "waiting for the operator"

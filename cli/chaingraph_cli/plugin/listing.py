@@ -1,0 +1,83 @@
+"""Executions as a table, and the option `-o` of everything that lists."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import Final
+
+from chaingraph_cli.plugin import tables
+from chaingraph_cli.plugin.execution import COMPLETED, CREATED, FAILED, PAUSED, PENDING, RUNNING, STOPPED, Execution
+
+PHASES: Final = (PENDING, CREATED, RUNNING, PAUSED, COMPLETED, FAILED, STOPPED)
+OUTPUTS: Final = ("table", "wide", "json", "yaml", "name")
+_COLUMNS: Final = ("NAME", "PHASE", "PROGRESS", "CURRENT", "AGE", "DURATION", "WORKER")
+_WIDE: Final = ("FLOW", "ATTEMPT", "ID", "MESSAGE")
+_MAX_CURRENT: Final = 3
+
+
+def add_output(parser: argparse.ArgumentParser, outputs: Sequence[str] = OUTPUTS) -> None:
+    """`-o` and `--no-headers`."""
+    parser.add_argument("-o", "--output", choices=tuple(outputs), help="How to print it; by default for people.")
+    parser.add_argument("--no-headers", action="store_true", help="Leave the table's header out.")
+
+
+def rows_of(
+    executions: Sequence[Execution],
+    *,
+    wide: bool = False,
+    namespaces: bool = False,
+    headers: bool = True,
+    now: datetime | None = None,
+) -> str:
+    """The table.
+
+    Args:
+        wide: with the columns of `-o wide`.
+        namespaces: with a column of namespaces.
+    """
+    moment = now or datetime.now(UTC)
+    columns = (("NAMESPACE",) if namespaces else ()) + _COLUMNS + (_WIDE if wide else ())
+    lines = [
+        ([each.namespace] if namespaces else []) + _cells(each, moment) + (_wide_cells(each) if wide else [])
+        for each in executions
+    ]
+    return tables.table(columns, lines, headers=headers)
+
+
+def _cells(execution: Execution, now: datetime) -> list[str]:
+    return [
+        execution.name,
+        execution.phase,
+        f"{execution.done}/{execution.count('total')}" if execution.count("total") else "",
+        _current(execution),
+        tables.since(execution.created, now),
+        duration(execution, now),
+        str(execution.status.get("worker", "")),
+    ]
+
+
+def _wide_cells(execution: Execution) -> list[str]:
+    message = str(execution.condition("Succeeded").get("message", "")).partition("\n")[0]
+    return [
+        execution.flow,
+        str(execution.status.get("attempt", "")),
+        str(execution.status.get("executionID", "")),
+        message,
+    ]
+
+
+def _current(execution: Execution) -> str:
+    nodes = execution.current_nodes
+    shown = ",".join(nodes[:_MAX_CURRENT])
+    return shown if len(nodes) <= _MAX_CURRENT else f"{shown},+{len(nodes) - _MAX_CURRENT}"
+
+
+def duration(execution: Execution, now: datetime) -> str:
+    """How long the attempt took, or has taken so far; empty before it began."""
+    began = execution.status.get("startTime")
+    if not began:
+        return ""
+    ended = execution.status.get("completionTime")
+    return tables.span((tables.read_time(ended) if ended else now) - tables.read_time(began))

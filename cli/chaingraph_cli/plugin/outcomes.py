@@ -1,0 +1,120 @@
+"""When a verb has been carried out, read off the status alone, and what there is to say then. Pure; for `waiting`.
+
+Each function returns None while it has not happened.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from chaingraph_cli.errors import NotAllowed
+from chaingraph_cli.plugin.execution import COMPLETED, CREATED, PAUSED, STOPPED, Execution, standing
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What happened, as words after the execution's name, and the exit code that it makes."""
+
+    text: str
+    code: int = 0
+
+
+Judge = Callable[[Execution], Outcome | None]
+
+
+def started(execution: Execution) -> Outcome | None:
+    if execution.held or not execution.observed or execution.phase == CREATED:
+        return None
+    return Outcome(f"started; {standing(execution)}")
+
+
+def paused(execution: Execution) -> Outcome | None:
+    """Paused, and the nodes that were in flight have ended."""
+    if execution.finished:
+        return Outcome(f"ended before it could pause: {standing(execution)}", NotAllowed.exit_code)
+    if execution.observed and execution.phase == PAUSED and not execution.count("running"):
+        return Outcome(standing(execution))
+    return None
+
+
+def resumed(token: str) -> Judge:
+    def judge(execution: Execution) -> Outcome | None:
+        if execution.finished:
+            return Outcome(f"resumed; {standing(execution)}")
+        if execution.observed and execution.status.get("lastResume") == token:
+            # It may have come to the next breakpoint meanwhile.
+            return Outcome(f"resumed; {standing(execution)}")
+        return None
+
+    return judge
+
+
+def stepped(token: str) -> Judge:
+    """Carried out, and what it set going has ended: then the next nodes are known."""
+
+    def judge(execution: Execution) -> Outcome | None:
+        if execution.finished:
+            return Outcome(standing(execution))
+        if execution.status.get("lastStep") != token:
+            return None
+        if execution.phase == PAUSED and not execution.count("running"):
+            return Outcome(standing(execution))
+        return None
+
+    return judge
+
+
+def stopped(execution: Execution) -> Outcome | None:
+    if not execution.finished:
+        return None
+    if execution.phase == STOPPED:
+        return Outcome(standing(execution))
+    return Outcome(f"ended before it could be stopped: {standing(execution)}", NotAllowed.exit_code)
+
+
+def retried(token: str) -> Judge:
+    def judge(execution: Execution) -> Outcome | None:
+        refused = execution.condition("RetryRefused")
+        if refused.get("status") == "True" and execution.observed:
+            return Outcome(f"not retried: {refused.get('message', '')}", NotAllowed.exit_code)
+        if execution.status.get("lastRetry") != token:
+            return None
+        return Outcome(f"retried: attempt {execution.status.get('attempt', '')} is {standing(execution)}")
+
+    return judge
+
+
+def breakpoints_set(execution: Execution) -> Outcome | None:
+    return Outcome(f"breakpoints are set; {standing(execution)}") if execution.observed else None
+
+
+def ended(execution: Execution) -> Outcome | None:
+    """Any end; exit code 1 unless it completed."""
+    if not execution.finished or not _speaks_of_now(execution):
+        return None
+    return Outcome(standing(execution), 0 if execution.phase == COMPLETED else 1)
+
+
+def reached(wanted: str) -> Judge:
+    """For `wait --for`: completed, failed, stopped, paused or finished. Another end than the wanted one makes 1."""
+
+    def judge(execution: Execution) -> Outcome | None:
+        if not _speaks_of_now(execution):
+            return None
+        if wanted == "paused" and execution.phase == PAUSED and not execution.count("running"):
+            return Outcome(standing(execution))
+        if not execution.finished:
+            return None
+        as_wanted = wanted == "finished" or execution.phase.lower() == wanted
+        if as_wanted:
+            return Outcome(standing(execution))
+        return Outcome(f"will not be {wanted}: {standing(execution)}", 1)
+
+    return judge
+
+
+def _speaks_of_now(execution: Execution) -> bool:
+    """Not the end of an attempt whose retry was asked for and has not been taken up yet."""
+    asked = (execution.spec.get("retry") or {}).get("token")
+    return execution.observed or asked in (None, execution.status.get("lastRetry"))

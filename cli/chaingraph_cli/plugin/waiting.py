@@ -1,0 +1,127 @@
+"""Waits for what the operator reports, by kubectl's watch. Used by `wait` and by every `--wait`."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import re
+import select
+import subprocess
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any, Final
+
+from chaingraph_cli.errors import NotFound, TimedOut
+from chaingraph_cli.plugin.execution import Execution, standing
+from chaingraph_cli.plugin.kubectl import EXECUTIONS, Kubectl, fault_of
+from chaingraph_cli.plugin.outcomes import Judge
+
+_DURATION: Final = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h)?")
+_SECONDS: Final = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, None: 1.0}
+_AGAIN_SECONDS: Final = 0.5
+
+
+def add_timeout(parser: argparse.ArgumentParser, *, default: float, what: str) -> None:
+    shown = f"{default:g}s" if default else "no limit"
+    parser.add_argument(
+        "--timeout",
+        metavar="TIME",
+        type=duration,
+        default=default,
+        help=f"How long {what} at most, as 30s, 5m or 1h30m; 0 is no limit. By default {shown}.",
+    )
+
+
+def duration(text: str) -> float:
+    """Seconds of `30s`, `5m`, `1h30m` or a plain number of seconds.
+
+    Raises:
+        argparse.ArgumentTypeError: it is none of these.
+    """
+    if not text or _DURATION.sub("", text):
+        raise argparse.ArgumentTypeError(f"{text!r} is no length of time, as 30s, 5m or 1h30m")
+    return sum(float(number) * _SECONDS[unit or None] for number, unit in _DURATION.findall(text))
+
+
+def await_outcomes(kubectl: Kubectl, executions: Sequence[Execution], judge: Judge, *, timeout: float) -> int:
+    """Wait until each has come to an outcome, and print it; returns the largest of their exit codes.
+
+    Raises:
+        TimedOut: not within `timeout` seconds (0: no limit); the message says where each stands.
+        NotFound: one was deleted meanwhile.
+    """
+    deadline = time.monotonic() + timeout if timeout else None
+    left = {each.name: each for each in executions}
+    code = 0
+    for execution in _versions(kubectl, executions, deadline):
+        if execution.name not in left or not _same(left[execution.name], execution):
+            continue
+        left[execution.name] = execution
+        outcome = judge(execution)
+        if outcome is not None:
+            print(f"{execution.full_name} {outcome.text}", flush=True)
+            code = max(code, outcome.code)
+            del left[execution.name]
+        if not left:
+            return code
+    where = "; ".join(f"{each.name} is {standing(each)}" for each in left.values())
+    raise TimedOut(f"Not within {timeout:g} s: {where}.", "It may still come to it: wait longer with --timeout.")
+
+
+def _same(before: Execution, now: Execution) -> bool:
+    return bool(before.item["metadata"]["uid"] == now.item["metadata"]["uid"])
+
+
+def _versions(kubectl: Kubectl, executions: Sequence[Execution], deadline: float | None) -> Iterator[Execution]:
+    """The executions now, and each time that one changes; a watch that the server ends is begun again."""
+    # kubectl watches one object or a whole namespace.
+    names = [executions[0].name] if len(executions) == 1 else []
+    wanted = {each.name for each in executions}
+    while deadline is None or time.monotonic() < deadline:
+        with _watch(kubectl, names) as process:
+            for event in _events(process, deadline):
+                execution = Execution(event["object"])
+                if event["type"] == "DELETED" and execution.name in wanted:
+                    raise NotFound(f"{execution.full_name} was deleted while it was waited for.")
+                yield execution
+            if process.poll() not in (None, 0):
+                assert process.stderr is not None
+                complaint = process.stderr.read()
+                if complaint.strip():
+                    raise fault_of(complaint)
+        if deadline is None or time.monotonic() + _AGAIN_SECONDS < deadline:
+            time.sleep(_AGAIN_SECONDS)
+
+
+@contextmanager
+def _watch(kubectl: Kubectl, names: Sequence[str]) -> Iterator[subprocess.Popen[str]]:
+    process = kubectl.start("get", EXECUTIONS, *names, "--watch", "--output-watch-events", "-o", "json")
+    try:
+        yield process
+    finally:
+        process.kill()
+        process.communicate()
+
+
+def _events(process: subprocess.Popen[str], deadline: float | None) -> Iterator[dict[str, Any]]:
+    """The objects that kubectl prints one after the other, until it ends or the time is over."""
+    assert process.stdout is not None
+    descriptor = process.stdout.fileno()
+    decoder = json.JSONDecoder()
+    buffer = b""
+    while True:
+        remaining = None if deadline is None else max(deadline - time.monotonic(), 0.0)
+        if not select.select([descriptor], [], [], remaining)[0]:
+            return
+        chunk = os.read(descriptor, 1 << 16)
+        if not chunk:
+            process.wait()
+            return
+        buffer += chunk
+        # Each object ends with a closing brace alone on its line.
+        while (end := buffer.find(b"\n}\n")) >= 0:
+            event, _ = decoder.raw_decode(buffer[: end + 2].decode("utf-8").lstrip())
+            buffer = buffer[end + 3 :]
+            yield event

@@ -6,7 +6,7 @@ has the execution. See docs/decisions/0003, and `steering` for what each command
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any, Final
 
 from psycopg.types.json import Json
@@ -31,24 +31,22 @@ class Steered:
     """New breakpoints that name no node of the flow."""
 
 
-_LOCK: Final = """
-SELECT phase, parked, run, wants_pause, paused, pause_reason, pause_logged, breakpoints, on_stop, step_token,
-       resume_token, control_seq, step_seqs, workflow_id, queue, priority
-FROM chaingraph.executions
+_COLUMNS: Final = tuple(field.name for field in fields(Controls))
+_LISTS: Final = ("breakpoints", "step_seqs")
+
+_LOCK: Final = f"""
+SELECT {", ".join(_COLUMNS)}, workflow_id, queue, priority FROM chaingraph.executions
 WHERE id = %(id)s AND phase NOT IN ('Completed', 'Failed', 'Stopped')
 FOR UPDATE
-"""
+"""  # noqa: S608 - put together of constants alone
 
-_WRITE: Final = """
+_WRITE: Final = f"""
 WITH steered AS (
   UPDATE chaingraph.executions
-  SET phase = %(phase)s, parked = %(parked)s, run = %(run)s, workflow_id = %(workflow)s,
-      owner_epoch = owner_epoch + %(fences)s::int,
+  SET {", ".join(f"{column} = %({column})s" for column in _COLUMNS)},
+      workflow_id = %(workflow)s, owner_epoch = owner_epoch + %(fences)s::int,
       lost_worker = CASE WHEN %(parked)s THEN '' ELSE lost_worker END,
-      wants_pause = %(wants_pause)s, paused = %(paused)s, pause_reason = %(pause_reason)s,
-      pause_logged = %(pause_logged)s, breakpoints = %(breakpoints)s, on_stop = %(on_stop)s,
-      step_token = %(step_token)s, resume_token = %(resume_token)s, control_seq = %(control_seq)s,
-      step_seqs = %(step_seqs)s, next_event_index = next_event_index + (%(event)s::text IS NOT NULL)::int,
+      next_event_index = next_event_index + (%(event)s::text IS NOT NULL)::int,
       change_seq = nextval('chaingraph.change_seq')
   WHERE id = %(id)s
   RETURNING id, next_event_index - 1 AS index
@@ -57,7 +55,7 @@ WITH steered AS (
   SELECT id, index, %(event)s, now(), %(data)s::json FROM steered WHERE %(event)s::text IS NOT NULL
 )
 SELECT pg_notify(%(changes)s, id) FROM steered
-"""
+"""  # noqa: S608 - put together of constants alone
 
 
 async def steer(
@@ -79,7 +77,7 @@ async def steer(
     if todo.controls == before and not todo.start:
         return Steered()
     await _write(connection, execution, before, todo)
-    _, _, _, former, queue, priority = row[10:]
+    former, queue, priority = row[-3:]
     if todo.cancel:
         await dispatch.cancel(connection, [WorkflowId(former)])
     if todo.enqueue:
@@ -105,21 +103,8 @@ async def steer(
 
 
 def _controls(row: tuple[Any, ...]) -> Controls:
-    return Controls(
-        phase=row[0],
-        parked=row[1],
-        run=row[2],
-        wants_pause=row[3],
-        paused=row[4],
-        pause_reason=row[5],
-        pause_logged=row[6],
-        breakpoints=tuple(row[7]),
-        on_stop=row[8],
-        step_token=row[9],
-        resume_token=row[10],
-        control_seq=row[11],
-        step_seqs=tuple(row[12]),
-    )
+    columns = dict(zip(_COLUMNS, row, strict=False))
+    return Controls(**columns | {name: tuple(columns[name]) for name in _LISTS})
 
 
 async def _write(connection: Connection, execution: ExecutionId, before: Controls, todo: Turn) -> None:
@@ -129,25 +114,14 @@ async def _write(connection: Connection, execution: ExecutionId, before: Control
         _WRITE,
         {
             "id": execution,
-            "phase": after.phase,
-            "parked": after.parked,
-            "run": after.run,
             "workflow": workflow_id(execution, after.run),
-            "fences": after.phase != before.phase or after.parked != before.parked or after.run != before.run,
-            "wants_pause": after.wants_pause,
-            "paused": after.paused,
-            "pause_reason": after.pause_reason,
-            "pause_logged": after.pause_logged,
-            "breakpoints": list(after.breakpoints),
-            "on_stop": after.on_stop,
-            "step_token": after.step_token,
-            "resume_token": after.resume_token,
-            "control_seq": after.control_seq,
-            "step_seqs": list(after.step_seqs),
+            "fences": (after.phase, after.parked, after.run) != (before.phase, before.parked, before.run),
             "event": event,
             "data": Json(data),
             "changes": CHANGES,
-        },
+        }
+        | {column: getattr(after, column) for column in _COLUMNS}
+        | {name: list(getattr(after, name)) for name in _LISTS},
     )
 
 

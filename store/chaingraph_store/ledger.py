@@ -5,9 +5,9 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
-from typing import Any, LiteralString
+from typing import Any, Final, LiteralString
 
 import orjson
 import psycopg
@@ -26,6 +26,16 @@ CONTROL = "chaingraph_control"
 """NOTIFY channel: a running attempt must look at its row at once. Payload: the execution's id."""
 CATALOGUES = "chaingraph_catalogues"
 """NOTIFY channel: a worker published a node catalogue. Payload: its hash."""
+
+_WATCHED: Final = {
+    "connect_timeout": 10,
+    "keepalives": 1,
+    "keepalives_idle": 5,
+    "keepalives_interval": 5,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 20_000,
+}
+"""libpq parameters of a connection that only receives: a dead peer is noticed by the kernel within half a minute."""
 
 _log = logging.getLogger(__name__)
 
@@ -127,21 +137,57 @@ class Ledger:
         *,
         connected: Callable[[], Awaitable[None]],
         retry_seconds: float = 1.0,
+        probe_seconds: float = 10.0,
     ) -> None:
         """Calls `heard(payload)` for each notification, for ever, over a connection of its own.
 
         Notifications that come while there is no connection are lost: `connected` is awaited after each LISTEN took
         hold, and has to read what may have been missed.
+
+        Args:
+            retry_seconds: pause before another connection is tried.
+            probe_seconds: how often the server is asked whether it is there, and how long it may take to answer.
         """
         while True:
             try:
-                async with await AsyncConnection.connect(
-                    self.dsn, autocommit=True, application_name=f"{self._application_name} listen"
-                ) as connection:
+                connection = await AsyncConnection.connect(
+                    self.dsn,
+                    autocommit=True,
+                    application_name=f"{self._application_name} listen",
+                    **_unless_said(self.dsn, _WATCHED),
+                )
+                try:
                     await connection.execute(f"LISTEN {channel}")
                     await connected()
-                    async for notification in connection.notifies():
-                        heard(notification.payload)
+                    while True:
+                        async for notification in connection.notifies(timeout=probe_seconds):
+                            heard(notification.payload)
+                        await _probe(connection, within=probe_seconds)
+                finally:
+                    await connection.close()
             except psycopg.OperationalError as error:
                 _log.warning("lost the connection that listens to %s, trying again: %s", channel, error)
             await asyncio.sleep(retry_seconds)
+
+
+def _unless_said(dsn: str, parameters: Mapping[str, int]) -> dict[str, Any]:
+    """The connection parameters that the connection string does not have itself."""
+    said = conninfo_to_dict(dsn)
+    return {name: value for name, value in parameters.items() if name not in said}
+
+
+async def _probe(connection: Connection, *, within: float) -> None:
+    """Asks the server for a word: a connection that nothing is sent on can be dead at the other end for hours.
+
+    Raises:
+        psycopg.OperationalError: the connection is lost, or no answer came within `within` seconds.
+    """
+    asked = asyncio.ensure_future(connection.execute("SELECT 1"))
+    try:
+        await asyncio.wait({asked}, timeout=within)
+    finally:
+        if not asked.done():
+            # Not cancelled: psycopg would ask the server to end the statement, and wait for its word.
+            asked.add_done_callback(lambda ended: ended.cancelled() or ended.exception())
+            await connection.close()
+    await asked

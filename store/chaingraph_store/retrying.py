@@ -65,6 +65,7 @@ WITH begun AS (
       pause_reason = CASE WHEN %(paused)s THEN %(pause_reason)s ELSE '' END, pause_logged = %(paused)s,
       step_token = coalesce(%(step)s, step_token), resume_token = coalesce(%(resume)s, resume_token),
       retry_token = %(token)s, retry_refusal = '', control_seq = control_seq + 1, applied_seq = control_seq + 1,
+      pause_seq = control_seq + 1,
       step_seqs = '{{}}', attempts = %(attempts)s, next_event_index = next_event_index + %(paused)s::int,
       change_seq = nextval('chaingraph.change_seq')
   WHERE id = %(id)s

@@ -156,8 +156,8 @@ WITH run AS (
       error_reason = coalesce(%(error_reason)s, error_reason),
       error_message = coalesce(%(error_message)s, error_message),
       finished_at = CASE WHEN %(ends)s THEN now() END,
-      paused = CASE WHEN %(ends)s THEN false WHEN control_seq = %(applied)s THEN %(paused)s ELSE paused END,
-      pause_reason = CASE WHEN %(ends)s THEN '' WHEN control_seq = %(applied)s THEN %(pause_reason)s
+      paused = CASE WHEN %(ends)s THEN false WHEN pause_seq <= %(applied)s THEN %(paused)s ELSE paused END,
+      pause_reason = CASE WHEN %(ends)s THEN '' WHEN pause_seq <= %(applied)s THEN %(pause_reason)s
                           ELSE pause_reason END,
       pause_logged = coalesce(%(pause_logged)s, pause_logged), applied_seq = %(applied)s, ran_ms = %(ran_ms)s,
       -- Kept: the steps that the engine has not seen, and the last of those that it has taken and still owes.
@@ -215,8 +215,8 @@ async def flush(
     """Writes what has happened since the last flush and, with `end`, the attempt's end.
 
     Args:
-        control: taken at the same moment as `log`. None: as it was claimed. What it says of a pause holds until the
-            next command, so it counts only when no later one than `applied_seq` is in the row.
+        control: taken at the same moment as `log`. None: as it was claimed. What it says of a pause counts
+            unless the row has a later PAUSE or RESUME than the engine has taken.
 
     Returns:
         The index of the first of these events.

@@ -43,6 +43,7 @@ class Controls:
     step_token: str
     resume_token: str
     control_seq: int
+    pause_seq: int
     step_seqs: tuple[int, ...]
 
     @property
@@ -132,7 +133,7 @@ def _pause(turn: Turn) -> None:
     if turn.controls.paused:
         return  # at a breakpoint: there is nothing to do until it resumes
     turn.change(paused=True, pause_reason=PAUSE_REASON)
-    turn.send("PAUSE", reason=PAUSE_REASON)
+    turn.change(pause_seq=turn.send("PAUSE", reason=PAUSE_REASON))
     if turn.controls.place is Place.QUEUED:
         turn.cancel = True
         turn.log(paused=True)
@@ -147,8 +148,7 @@ def _resume(turn: Turn) -> None:
         turn.start = True
     else:
         turn.carried_out.append("RESUME")
-    turn.send("RESUME")
-    turn.change(paused=False, pause_reason="", step_seqs=())
+    turn.change(pause_seq=turn.send("RESUME"), paused=False, pause_reason="", step_seqs=())
     if place in (Place.QUEUED, Place.PARKED):
         turn.log(paused=False)
     if place is Place.PARKED:

@@ -15,6 +15,7 @@ ALTER TABLE chaingraph.executions
     ADD COLUMN retry_token   text NOT NULL DEFAULT '',
     ADD COLUMN retry_refusal text NOT NULL DEFAULT '',
     ADD COLUMN control_seq   bigint NOT NULL DEFAULT 0,
+    ADD COLUMN pause_seq     bigint NOT NULL DEFAULT 0,
     ADD COLUMN applied_seq   bigint NOT NULL DEFAULT 0,
     ADD COLUMN step_seqs     bigint[] NOT NULL DEFAULT '{}',
     ADD COLUMN ran_ms        bigint NOT NULL DEFAULT 0,
@@ -28,6 +29,7 @@ COMMENT ON COLUMN chaingraph.executions.paused IS 'the debugger is to hold nodes
 COMMENT ON COLUMN chaingraph.executions.pause_logged IS 'flow:paused is the last of flow:paused and flow:resumed in the log of this attempt';
 COMMENT ON COLUMN chaingraph.executions.parked IS 'paused, and no worker has it: the journal keeps where it is';
 COMMENT ON COLUMN chaingraph.executions.control_seq IS 'number of the last command';
+COMMENT ON COLUMN chaingraph.executions.pause_seq IS 'number of the last PAUSE or RESUME';
 COMMENT ON COLUMN chaingraph.executions.applied_seq IS 'number of the last command that the engine has carried out';
 COMMENT ON COLUMN chaingraph.executions.step_seqs IS 'numbers of the STEP commands that may not have been carried out';
 COMMENT ON COLUMN chaingraph.executions.retry_refusal IS 'why the retry that retry_token asks for was refused';

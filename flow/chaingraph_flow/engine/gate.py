@@ -53,8 +53,8 @@ class Gate:
     # -- nodes -----------------------------------------------------------------------------------------------
 
     def put(self, id_: str) -> None:
-        """A node is ready, or comes back because it may not begin."""
-        if self._debugger.paused:
+        """A node is ready, or comes back because it could not begin; a step may have let it go meanwhile."""
+        if self._debugger.paused and self._debugger.stops(id_):
             self._hold(id_)
         else:
             self._ready.append(id_)

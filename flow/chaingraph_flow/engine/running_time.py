@@ -18,11 +18,14 @@ class RunningTime:
         self._timer: asyncio.TimerHandle | None = None
 
     def go(self) -> None:
-        """Go on counting. To be called on the event loop."""
-        if self._timer is None:
+        """Go on counting. To be called on the event loop. With nothing left of the time, it has expired at once."""
+        left = self._limit - self._ran
+        if left <= 0:
+            self._expired()
+        elif self._timer is None:
             loop = asyncio.get_running_loop()
             self._since = loop.time()
-            self._timer = loop.call_later(max(0.0, self._limit - self._ran), self._expired)
+            self._timer = loop.call_later(left, self._expired)
 
     def stand(self) -> None:
         """Count no further, and let no timer run."""

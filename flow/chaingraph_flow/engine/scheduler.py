@@ -159,9 +159,9 @@ class Engine:
         self._command(self._gate.resume)
 
     def step(self) -> None:
-        """Let what waits now begin, and stay paused. When nothing waits, it is owed to the nodes that come next.
+        """Let what waits now begin, and stay paused; with nothing waiting, it is owed to the nodes that come next.
 
-        Nothing happens when it is not paused.
+        Ignored when it is not paused.
         """
         self._command(lambda: self._gate.step(self._tries.starting))
 
@@ -175,8 +175,7 @@ class Engine:
     def park(self) -> bool:
         """End `run` with Parked, and announce nothing. Returns False, and changes nothing, unless it is `quiet`.
 
-        Another engine goes on with the journal, `ran_ms`, and what this one held as `ControlState.passed`. The number
-        of tries that a held node has had is not kept.
+        Another engine goes on with the journal, `ran_ms`, and `held` as `ControlState.passed`; tries are counted anew.
         """
         if not self.quiet:
             return False
@@ -358,7 +357,8 @@ class Engine:
             self._proceed(decidable)
 
     def _turned_back(self, id_: str) -> None:
-        """A node did not begin, because the flow failed or paused while it waited for the journal."""
+        """A node did not begin: the flow failed or paused first."""
+        self._tries.starting.discard(id_)
         if not self._over.is_set():
             if self._error is None:
                 self._gate.put(id_)

@@ -58,7 +58,7 @@ class Tries:
         self.count: Counter[str] = Counter()
         """How many tries each node has begun."""
         self.starting: set[str] = set()
-        """The nodes that have a task and have not begun: they wait for its first turn, or for the journal."""
+        """The nodes that have a task and have not begun."""
 
     def begin(self) -> None:
         """The run begins, on the event loop of this thread."""
@@ -80,13 +80,11 @@ class Tries:
 
     async def _run(self, node: GraphNode, wanted: Callable[[], bool]) -> Ending | None:
         id_ = node.id
-        try:
-            if not node.type.pure:
-                await self._recorder.settled()
-        finally:
-            self.starting.discard(id_)
+        if not node.type.pure:
+            await self._recorder.settled()
         if not wanted() or not self._gate.admits(id_):
             return None
+        self.starting.discard(id_)
         self.count[id_] = tries = self.count[id_] + 1
         self._going[id_] = tries
         try:

@@ -1,0 +1,444 @@
+"""Pausing, resuming and stepping a run, on a clock that jumps instead of waiting."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any, ClassVar
+
+import pytest
+
+from chaingraph_flow import (
+    Engine,
+    EngineOptions,
+    FlowEvent,
+    FlowOutcome,
+    FlowResult,
+    Graph,
+    Node,
+    NodeContext,
+    NodeFailed,
+    Registry,
+    RunContext,
+)
+from fixtures.flow_runs import BUILT_IN, MemoryRecorder, engine, flow
+
+pytestmark = pytest.mark.looptime
+
+
+class Flaky(Node):
+    """Fails the first two tries."""
+
+    pure = True
+
+    async def run(self, context: NodeContext) -> None:
+        if context.node_attempt < 3:
+            raise NodeFailed(f"try {context.node_attempt}")
+
+
+class Effect(Node):
+    """Waits for the journal."""
+
+    ran: ClassVar[list[str]] = []
+
+    async def run(self, context: NodeContext) -> None:
+        Effect.ran.append(context.node_id)
+
+
+REGISTRY = BUILT_IN.merge(Registry([Flaky, Effect]))
+
+# Each takes a second.
+CHAIN = """
+    nodes:
+    - {id: a, type: Sleep, inputs: {milliseconds: 1000}}
+    - {id: b, type: Sleep, inputs: {milliseconds: 1000}}
+    - {id: c, type: Sleep, inputs: {milliseconds: 1000}}
+    edges: [{from: a.__success, to: b.__execute}, {from: b.__success, to: c.__execute}]
+"""
+SIDE_BY_SIDE = (
+    "nodes: [" + ", ".join(f"{{id: {id_}, type: Sleep, inputs: {{milliseconds: 1000}}}}" for id_ in "abc") + "]"
+)
+EFFECTS = "nodes: [{id: a, type: Effect}, {id: b, type: Effect}, {id: c, type: Effect}]"
+
+
+class Held(MemoryRecorder):
+    """A journal that is durable once the test says so."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.gate = asyncio.Event()
+
+    async def settled(self) -> None:
+        await self.gate.wait()
+
+
+class Session:
+    """A run that a test drives from outside."""
+
+    def __init__(self, spec: str, **how: Any) -> None:
+        self.recorder: MemoryRecorder = how.setdefault("recorder", MemoryRecorder())
+        self.engine: Engine = engine(spec, registry=REGISTRY, **how)
+        self.task: asyncio.Task[FlowResult] | None = None
+
+    async def go(self, seconds: float) -> None:
+        """Let it run for a while."""
+        if self.task is None:
+            self.task = asyncio.create_task(self.engine.run())
+        await asyncio.sleep(seconds)
+
+    async def end(self) -> FlowResult:
+        await self.go(0)
+        assert self.task is not None
+        result = await asyncio.wait_for(self.task, 100)
+        assert asyncio.all_tasks() == {asyncio.current_task()}
+        return result
+
+    def told(self) -> list[str]:
+        """What the flow, its nodes and the debugger did, in short."""
+        return [_short(each) for each in self.recorder.events if not each.type.startswith("edge:")]
+
+    def held(self) -> tuple[str, ...]:
+        return self.engine.held
+
+    def current(self) -> tuple[str, ...]:
+        return self.engine.progress.current_nodes
+
+    @property
+    def started(self) -> list[str]:
+        return [each["nodeId"] for each in self.recorder.named("node:started")]
+
+
+def _short(event: FlowEvent) -> str:
+    what = event.type.partition(":")[2]
+    return f"{what} {event.data['nodeId']}" if "nodeId" in event.data else what
+
+
+# -- pause and resume -----------------------------------------------------------------------------------------
+
+
+async def test_a_pause_holds_what_comes_next_and_a_resume_goes_on() -> None:
+    run = Session(CHAIN)
+    await run.go(0.5)
+    run.engine.pause("spec.paused was set")
+    assert (run.engine.paused, run.engine.pause_reason) == (True, "spec.paused was set")
+    assert run.recorder.named("flow:paused") == [{"reason": "spec.paused was set"}]
+    assert (run.engine.quiet, run.held()) == (False, ())
+    assert run.current() == ("a",)
+    await run.go(10)
+    assert (run.engine.quiet, run.held()) == (True, ("b",))
+    assert run.current() == ("b",)
+    assert (run.engine.progress.completed, run.engine.progress.running) == (1, 0)
+    run.engine.resume()
+    assert (run.engine.paused, run.engine.pause_reason, run.held()) == (False, "", ())
+    assert (await run.end()).outcome is FlowOutcome.COMPLETED
+    assert run.told() == [
+        "started", "started a", "paused", "completed a", "resumed", "started b", "completed b", "started c",
+        "completed c", "completed",
+    ]  # fmt: skip
+
+
+async def test_commands_may_be_repeated() -> None:
+    run = Session(CHAIN)
+    await run.go(0.5)
+    run.engine.resume()
+    run.engine.pause("first")
+    run.engine.pause("second")
+    assert run.engine.pause_reason == "first"
+    await run.go(10)
+    run.engine.resume()
+    run.engine.resume()
+    await run.end()
+    assert run.recorder.named("flow:paused") == [{"reason": "first"}]
+    assert run.recorder.named("flow:resumed") == [{}]
+
+
+@pytest.mark.parametrize("spec", [SIDE_BY_SIDE, EFFECTS])
+async def test_a_pause_in_the_moment_of_the_start_starts_nothing(spec: str) -> None:
+    run = Session(spec)
+    await run.go(0)  # the nodes have their tasks, which have not had a turn
+    run.engine.pause("at once")
+    await run.go(10)
+    assert run.started == []
+    assert run.held() == ("a", "b", "c")
+    assert run.engine.quiet
+    run.engine.resume()
+    assert (await run.end()).outcome is FlowOutcome.COMPLETED
+    assert sorted(run.started) == ["a", "b", "c"]
+    assert all(each.attempts == 1 for each in run.recorder.records)
+
+
+async def test_nodes_that_wait_for_the_journal_do_not_begin_in_a_pause() -> None:
+    Effect.ran = []
+    recorder = Held()
+    run = Session(EFFECTS, recorder=recorder)
+    await run.go(1)
+    run.engine.pause("asked")
+    assert not run.engine.quiet
+    recorder.gate.set()
+    await run.go(1)
+    assert (Effect.ran, run.started, run.held(), run.engine.quiet) == ([], [], ("a", "b", "c"), True)
+    run.engine.resume()
+    await run.end()
+    assert sorted(Effect.ran) == ["a", "b", "c"]
+
+
+async def test_a_pause_that_is_over_before_the_journal_is_durable_costs_nothing() -> None:
+    Effect.ran = []
+    recorder = Held()
+    run = Session(EFFECTS, recorder=recorder)
+    await run.go(1)
+    run.engine.pause("asked")
+    run.engine.resume()
+    recorder.gate.set()
+    await run.end()
+    assert Effect.ran == ["a", "b", "c"]
+
+
+async def test_nodes_that_wait_for_a_slot_are_held() -> None:
+    run = Session(SIDE_BY_SIDE, options=EngineOptions(max_concurrency=1))
+    await run.go(0.5)
+    run.engine.pause("asked")
+    assert run.held() == ("b", "c")
+    assert run.current() == ("a", "b", "c")
+    await run.go(10)
+    assert run.started == ["a"]
+    run.engine.resume()
+    await run.end()
+    assert run.told()[-5:] == ["started b", "completed b", "started c", "completed c", "completed"]
+
+
+async def test_a_node_that_waits_for_its_next_try_comes_to_the_gate() -> None:
+    run = Session("nodes: [{id: a, type: Flaky, retry: {maxAttempts: 3, backoffSeconds: 10}}]")
+    await run.go(1)
+    run.engine.pause("asked")
+    await run.go(1)
+    assert (run.engine.quiet, run.held()) == (False, ())
+    await run.go(20)
+    assert (run.engine.quiet, run.held()) == (True, ("a",))
+    run.engine.step()
+    await run.go(1)
+    assert not run.engine.quiet, "the second try has failed, and the third is to come"
+    await run.go(50)
+    assert run.held() == ("a",), "a step is for one try"
+    run.engine.resume()
+    assert (await run.end()).outcome is FlowOutcome.COMPLETED
+    assert run.recorder.of("a").attempts == 3
+    assert run.started == ["a"]
+
+
+async def test_a_pause_before_the_run_begins_is_announced_with_its_beginning() -> None:
+    run = Session(SIDE_BY_SIDE)
+    run.engine.pause("early")
+    assert run.recorder.events == []
+    assert not run.engine.quiet, "what it will hold is not known yet"
+    await run.go(10)
+    assert run.told() == ["started", "paused"]
+    assert run.held() == ("a", "b", "c")
+    run.engine.resume()
+    assert (await run.end()).outcome is FlowOutcome.COMPLETED
+
+
+async def test_a_pause_that_is_over_before_the_run_begins_is_not_announced() -> None:
+    run = Session(SIDE_BY_SIDE)
+    run.engine.pause("early")
+    run.engine.resume()
+    await run.end()
+    assert not {"paused", "resumed"} & set(run.told())
+
+
+async def test_everything_may_end_while_it_is_paused() -> None:
+    run = Session(SIDE_BY_SIDE)
+    await run.go(0.5)
+    run.engine.pause("asked")
+    assert (await run.end()).outcome is FlowOutcome.COMPLETED
+    assert run.told()[-1] == "completed"
+
+
+async def test_an_unhandled_failure_ends_a_paused_flow_with_nodes_held() -> None:
+    run = Session(
+        """
+        nodes:
+        - {id: long, type: Sleep, inputs: {milliseconds: 1000}}
+        - {id: bad, type: Fail, inputs: {message: broken}}
+        - {id: short, type: Sleep, inputs: {milliseconds: 100}}
+        - {id: held, type: Text}
+        edges: [{from: long.__success, to: bad.__execute}, {from: short.__success, to: held.__execute}]
+        """
+    )
+    await run.go(0.05)
+    run.engine.pause("asked")
+    await run.go(0.5)
+    assert run.held() == ("held",)
+    await run.go(1)
+    run.engine.step()  # lets go both, and the failure ends the flow
+    result = await run.end()
+    assert result.error is not None
+    assert (result.outcome, result.error.node) == (FlowOutcome.FAILED, "bad")
+
+
+async def test_a_failure_in_flight_ends_a_paused_flow_and_what_is_held_never_runs() -> None:
+    run = Session(
+        """
+        nodes:
+        - {id: slow, type: Sleep, timeoutSeconds: 5, inputs: {milliseconds: 60000}}
+        - {id: short, type: Sleep, inputs: {milliseconds: 100}}
+        - {id: held, type: Text}
+        edges: [{from: short.__success, to: held.__execute}]
+        """
+    )
+    await run.go(0.05)
+    run.engine.pause("asked")
+    result = await run.end()
+    assert result.error is not None
+    assert (result.outcome, result.error.node) == (FlowOutcome.FAILED, "slow")
+    assert run.started == ["slow", "short"]
+
+
+async def test_commands_after_the_end_change_nothing() -> None:
+    run = Session(CHAIN)
+    await run.end()
+    before = run.told()
+    run.engine.pause("late")
+    run.engine.step()
+    run.engine.resume()
+    run.engine.set_breakpoints(["a"])
+    assert (run.told(), run.engine.paused, run.engine.park()) == (before, False, False)
+
+
+async def test_what_the_recorder_raises_at_a_command_ends_the_run() -> None:
+    class Full(MemoryRecorder):
+        def publish(self, event: FlowEvent) -> None:
+            if event.type == "flow:paused":
+                raise OverflowError("no room")
+
+    run = Session(CHAIN, recorder=Full())
+    await run.go(0.5)
+    run.engine.pause("asked")
+    with pytest.raises(OverflowError):
+        await run.end()
+
+
+# -- step -----------------------------------------------------------------------------------------------------
+
+
+async def test_a_step_runs_what_is_held_and_stays_paused() -> None:
+    run = Session(CHAIN)
+    run.engine.pause("asked")
+    await run.go(1)
+    for held, done in (("a", 1), ("b", 2)):
+        assert run.held() == (held,)
+        run.engine.step()
+        assert run.held() == ()
+        assert not run.engine.quiet
+        await run.go(10)
+        assert run.engine.progress.completed == done
+        assert run.engine.paused
+        assert run.engine.quiet
+    run.engine.step()
+    assert (await run.end()).outcome is FlowOutcome.COMPLETED
+    assert run.told() == [
+        "started", "paused", "started a", "completed a", "started b", "completed b", "started c", "completed c",
+        "completed",
+    ]  # fmt: skip
+
+
+async def test_a_step_runs_all_that_is_held_as_slots_become_free() -> None:
+    run = Session(SIDE_BY_SIDE, options=EngineOptions(max_concurrency=2))
+    run.engine.pause("asked")
+    await run.go(1)
+    run.engine.step()
+    await run.go(0.5)
+    assert run.current() == ("a", "b")
+    assert not run.engine.quiet
+    await run.go(1)
+    assert run.current() == ("c",)
+    assert (await run.end()).outcome is FlowOutcome.COMPLETED
+
+
+async def test_steps_with_nothing_held_are_owed_to_what_comes_next() -> None:
+    run = Session(CHAIN)
+    await run.go(0.5)
+    run.engine.pause("asked")
+    run.engine.step()
+    await run.go(10)
+    assert run.started == ["a", "b"]
+    assert run.held() == ("c",)
+
+
+async def test_two_steps_at_once_are_two_steps() -> None:
+    run = Session(CHAIN)
+    run.engine.pause("asked")
+    await run.go(1)
+    run.engine.step()
+    run.engine.step()
+    await run.go(10)
+    assert run.started == ["a", "b"]
+    assert run.held() == ("c",)
+
+
+async def test_a_step_right_after_a_pause_counts_what_was_about_to_begin_as_waiting() -> None:
+    run = Session(EFFECTS)
+    await run.go(0)
+    run.engine.pause("asked")
+    run.engine.step()
+    assert (await run.end()).outcome is FlowOutcome.COMPLETED
+    assert run.started == ["a", "b", "c"]
+
+
+@pytest.mark.parametrize("turns", range(6))
+async def test_a_step_finds_all_that_is_being_turned_back(turns: int) -> None:
+    recorder = Held()
+    run = Session(EFFECTS, recorder=recorder)
+    await run.go(1)
+    run.engine.pause("asked")
+    recorder.gate.set()
+    for _ in range(turns):
+        await asyncio.sleep(0)
+    run.engine.step()
+    assert (await run.end()).outcome is FlowOutcome.COMPLETED
+    assert sorted(run.started) == ["a", "b", "c"]
+
+
+async def test_a_step_of_what_is_not_paused_is_none() -> None:
+    run = Session(CHAIN)
+    await run.go(0.5)
+    run.engine.step()
+    run.engine.pause("asked")
+    await run.go(10)
+    assert run.started == ["a"]
+
+
+async def test_a_resume_takes_back_the_steps_that_are_owed() -> None:
+    run = Session(CHAIN)
+    await run.go(0.5)
+    run.engine.pause("asked")
+    run.engine.step()
+    run.engine.resume()
+    run.engine.pause("again")
+    await run.go(10)
+    assert run.started == ["a"]
+
+
+async def test_what_a_step_has_let_go_and_has_no_slot_is_held_by_the_next_pause() -> None:
+    run = Session(SIDE_BY_SIDE, options=EngineOptions(max_concurrency=1))
+    run.engine.pause("asked")
+    await run.go(1)
+    run.engine.step()
+    run.engine.resume()
+    await run.go(0.5)
+    run.engine.pause("again")
+    await run.go(10)
+    assert run.started == ["a"]
+    assert run.held() == ("b", "c")
+
+
+# -- the beginning of an attempt ------------------------------------------------------------------------------
+
+
+async def test_flow_started_tells_the_attempt() -> None:
+    run = Session("nodes: [{id: a, type: Text}]")
+    await run.end()
+    assert run.recorder.named("flow:started") == [{"nodes": 1, "attempt": 1}]
+    recorder = MemoryRecorder()
+    graph = Graph.build(flow("nodes: [{id: a, type: Text}]"), REGISTRY.catalogue)
+    await Engine(graph, REGISTRY, context=RunContext("EX", attempt=3), recorder=recorder).run()
+    assert recorder.named("flow:started") == [{"nodes": 1, "attempt": 3}]

@@ -1,0 +1,207 @@
+"""Breakpoints: when they are hit, what is said of it, and how a run goes on from them."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import pytest
+
+from chaingraph_flow import EngineOptions, FlowOutcome, FlowResult, Node, NodeContext, NodeFailed, Registry
+from fixtures.flow_runs import BUILT_IN, MemoryRecorder, engine
+
+pytestmark = pytest.mark.looptime
+
+
+class Twice(Node):
+    """Fails the first try."""
+
+    async def run(self, context: NodeContext) -> None:
+        if context.node_attempt == 1:
+            raise NodeFailed("not yet")
+
+
+REGISTRY = BUILT_IN.merge(Registry([Twice]))
+CHAIN = """
+    nodes: [{id: a, type: Text, inputs: {value: x}}, {id: b, type: Text}, {id: c, type: Text}]
+    edges: [{from: a.value, to: b.value}, {from: b.value, to: c.value}]
+"""
+SIDE_BY_SIDE = "nodes: [{id: a, type: Text}, {id: b, type: Text}, {id: c, type: ServerTime}, {id: d, type: Text}]"
+
+
+class Session:
+    """A run with breakpoints from its beginning."""
+
+    def __init__(self, spec: str, *breakpoints: str, **how: Any) -> None:
+        self.recorder = MemoryRecorder()
+        self.engine = engine(spec, registry=REGISTRY, recorder=self.recorder, **how)
+        self.engine.set_breakpoints(breakpoints)
+        self.task = asyncio.create_task(self.engine.run())
+
+    def held(self) -> tuple[str, ...]:
+        return self.engine.held
+
+    def told(self) -> list[str]:
+        """What happened but for edges, in short."""
+        return [
+            f"{each.type.partition(':')[2]} {each.data.get('nodeId', '')}".strip()
+            for each in self.recorder.events
+            if not each.type.startswith("edge:")
+        ]
+
+    def hits(self) -> list[str]:
+        return [each["nodeId"] for each in self.recorder.named("debug:breakpoint-hit")]
+
+    async def end(self) -> FlowResult:
+        result = await asyncio.wait_for(self.task, 100)
+        assert asyncio.all_tasks() == {asyncio.current_task()}
+        return result
+
+
+async def test_a_breakpoint_is_hit_then_pauses_and_a_resume_goes_past_it() -> None:
+    run = Session(CHAIN, "b")
+    await asyncio.sleep(1)
+    assert (run.held(), run.engine.quiet, run.engine.pause_reason) == (("b",), True, "breakpoint at 'b'")
+    assert run.recorder.named("flow:paused") == [{"reason": "breakpoint at 'b'"}]
+    run.engine.resume()
+    assert (await run.end()).outcome is FlowOutcome.COMPLETED
+    assert run.told() == [
+        "started", "started a", "completed a", "breakpoint-hit b", "paused", "resumed", "started b", "completed b",
+        "started c", "completed c", "completed",
+    ]  # fmt: skip
+
+
+async def test_a_step_goes_past_a_breakpoint_to_the_next_node() -> None:
+    run = Session(CHAIN, "a", "b")
+    await asyncio.sleep(1)
+    run.engine.step()
+    await asyncio.sleep(1)
+    assert (run.held(), run.hits()) == (("b",), ["a", "b"])
+    assert run.told().count("paused") == 1
+    run.engine.resume()
+    await run.end()
+
+
+async def test_several_are_hit_at_once_and_pause_once() -> None:
+    run = Session(SIDE_BY_SIDE, "b", "c", "d")
+    await asyncio.sleep(1)
+    # `a` had its task already, and is held all the same: nothing begins in a pause.
+    assert run.told() == ["started", "breakpoint-hit b", "paused", "breakpoint-hit c", "breakpoint-hit d"]
+    assert sorted(run.held()) == ["a", "b", "c", "d"]
+    run.engine.resume()
+    assert (await run.end()).outcome is FlowOutcome.COMPLETED
+    assert run.hits() == ["b", "c", "d"]
+    assert (run.told().count("paused"), run.told().count("resumed")) == (1, 1)
+
+
+async def test_nodes_that_wait_for_a_slot_meet_their_breakpoints_when_another_pauses() -> None:
+    run = Session(SIDE_BY_SIDE, "a", "d", options=EngineOptions(max_concurrency=1))
+    await asyncio.sleep(1)
+    assert run.hits() == ["a", "d"]
+    assert run.held() == ("a", "b", "c", "d")
+    run.engine.resume()
+    await run.end()
+    assert run.hits() == ["a", "d"]
+
+
+async def test_a_node_that_is_skipped_hits_nothing() -> None:
+    run = Session(
+        """
+        nodes:
+        - {id: off, type: Boolean, inputs: {value: false}}
+        - {id: skipped, type: Text}
+        - {id: after, type: Text}
+        edges: [{from: off.value, to: skipped.__execute}, {from: skipped.value, to: after.value}]
+        """,
+        "skipped",
+        "after",
+        "no-such-node",
+    )
+    assert (await run.end()).outcome is FlowOutcome.COMPLETED
+    assert run.hits() == []
+
+
+async def test_a_breakpoint_is_hit_once_a_node_whatever_its_tries() -> None:
+    run = Session("nodes: [{id: a, type: Twice, retry: {maxAttempts: 2, backoffSeconds: 10}}]", "a")
+    await asyncio.sleep(1)
+    run.engine.resume()
+    await asyncio.sleep(1)
+    run.engine.set_breakpoints([])
+    run.engine.set_breakpoints(["a"])
+    assert (await run.end()).outcome is FlowOutcome.COMPLETED
+    assert run.hits() == ["a"]
+
+
+async def test_a_breakpoint_set_between_two_tries_is_not_hit() -> None:
+    run = Session("nodes: [{id: a, type: Twice, retry: {maxAttempts: 2, backoffSeconds: 10}}]")
+    await asyncio.sleep(1)
+    run.engine.set_breakpoints(["a"])
+    assert (await run.end()).outcome is FlowOutcome.COMPLETED
+    assert run.hits() == []
+
+
+async def test_taking_the_breakpoint_away_does_not_resume() -> None:
+    run = Session(CHAIN, "b")
+    await asyncio.sleep(1)
+    run.engine.set_breakpoints([])
+    await asyncio.sleep(1)
+    assert (run.held(), run.engine.paused) == (("b",), True)
+    run.engine.resume()
+    await run.end()
+
+
+async def test_breakpoints_may_be_set_while_it_runs_and_before_what_is_about_to_begin() -> None:
+    run = Session(SIDE_BY_SIDE)
+    await asyncio.sleep(0)
+    run.engine.set_breakpoints(["c"])
+    await asyncio.sleep(1)
+    assert run.hits() == ["c"]
+    assert run.held() == ("c",)
+    assert not [each for each in run.recorder.named("node:started") if each["nodeId"] == "c"]
+    run.engine.resume()
+    assert (await run.end()).outcome is FlowOutcome.COMPLETED
+    assert run.hits() == ["c"]
+
+
+async def test_a_node_that_is_held_does_not_hit_a_breakpoint_set_then() -> None:
+    run = Session(CHAIN)
+    run.engine.pause("asked")
+    await asyncio.sleep(1)
+    run.engine.set_breakpoints(["a"])
+    run.engine.resume()
+    await run.end()
+    assert run.hits() == []
+
+
+async def test_a_breakpoint_in_a_pause_is_hit_without_another_pause() -> None:
+    run = Session(CHAIN, "b")
+    run.engine.pause("asked")
+    await asyncio.sleep(1)
+    run.engine.step()
+    await asyncio.sleep(1)
+    assert (run.hits(), run.engine.pause_reason) == (["b"], "asked")
+    assert run.told() == ["started", "paused", "started a", "completed a", "breakpoint-hit b"]
+    run.engine.resume()
+    await run.end()
+
+
+async def test_an_owed_step_goes_past_a_breakpoint_that_is_hit_all_the_same() -> None:
+    run = Session(CHAIN, "b")
+    run.engine.pause("asked")
+    await asyncio.sleep(1)
+    run.engine.step()
+    run.engine.step()
+    await asyncio.sleep(1)
+    assert run.held() == ("c",)
+    assert run.hits() == ["b"]
+    run.engine.resume()
+    await run.end()
+
+
+async def test_a_stop_ends_what_is_held_at_a_breakpoint() -> None:
+    run = Session(CHAIN, "b")
+    await asyncio.sleep(1)
+    run.engine.stop("enough")
+    result = await run.end()
+    assert (result.outcome, result.reason) == (FlowOutcome.STOPPED, "enough")
+    assert run.told()[-2:] == ["paused", "cancelled"]

@@ -1,0 +1,325 @@
+"""Parking a pause, going on from the journal in another engine, the flow's time, and what is left behind: nothing."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from chaingraph_flow import (
+    ControlState,
+    Engine,
+    EngineOptions,
+    FailureReason,
+    FlowOutcome,
+    FlowResult,
+    Graph,
+    Node,
+    NodeContext,
+    NodeFailed,
+    Registry,
+    RunContext,
+)
+from fixtures.flow_runs import BUILT_IN, MemoryRecorder, flow, run_flow
+
+pytestmark = pytest.mark.looptime
+
+
+class Never(Node):
+    """Always fails."""
+
+    async def run(self, context: NodeContext) -> None:
+        raise NodeFailed("never")
+
+
+REGISTRY = BUILT_IN.merge(Registry([Never]))
+# Each takes a second.
+CHAIN = """
+    nodes:
+    - {id: a, type: Sleep, inputs: {milliseconds: 1000}}
+    - {id: b, type: Sleep, inputs: {milliseconds: 1000}}
+    - {id: c, type: Text, inputs: {value: end}}
+    edges: [{from: a.__success, to: b.__execute}, {from: b.__success, to: c.__execute}]
+"""
+LONG = "nodes: [{id: a, type: Sleep, inputs: {milliseconds: 60000}}, {id: b, type: Sleep, inputs: {milliseconds: 10}}]"
+
+
+class Session:
+    """A run made as a worker makes one, from what the ledger knows."""
+
+    def __init__(self, spec: str, *, recorder: MemoryRecorder | None = None, **how: Any) -> None:
+        self.recorder = recorder or MemoryRecorder()
+        self.seen: list[tuple[bool, bool, tuple[str, ...]]] = []
+        self.engine = Engine(
+            Graph.build(flow(spec), REGISTRY.catalogue),
+            REGISTRY,
+            context=RunContext("EXtest"),
+            recorder=self.recorder,
+            journal=list(self.recorder.records),
+            on_control=lambda: self.seen.append((self.engine.paused, self.engine.quiet, self.engine.held)),
+            **how,
+        )
+        self.task = asyncio.create_task(self.engine.run())
+
+    def successor(self, spec: str, **how: Any) -> Session:
+        """The engine of another worker, after this one has parked."""
+        state = ControlState(
+            paused=self.engine.paused, pause_reason=self.engine.pause_reason, passed=self.engine.held, **how
+        )
+        return Session(spec, recorder=self.recorder, resumed=True, control=state, ran_ms=self.engine.ran_ms)
+
+    def told(self) -> list[str]:
+        return [
+            f"{each.type.partition(':')[2]} {each.data.get('nodeId', '')}".strip()
+            for each in self.recorder.events
+            if not each.type.startswith("edge:")
+        ]
+
+    async def end(self) -> FlowResult:
+        result = await asyncio.wait_for(self.task, 1000)
+        assert asyncio.all_tasks() == {asyncio.current_task()}
+        return result
+
+
+def now() -> float:
+    return asyncio.get_running_loop().time()
+
+
+# -- parking --------------------------------------------------------------------------------------------------
+
+
+async def test_a_parked_run_goes_on_in_another_engine_to_the_same_end() -> None:
+    first = Session(CHAIN)
+    await asyncio.sleep(0.5)
+    first.engine.pause("asked")
+    assert not first.engine.park(), "a node is in flight"
+    await asyncio.sleep(5)
+    assert first.engine.park()
+    first.engine.resume()  # too late: the next engine is told
+    result = await first.end()
+    assert (result.outcome, result.error, result.reason) == (FlowOutcome.PARKED, None, "")
+    assert result.progress.current_nodes == ("b",)
+    assert first.told() == ["started", "started a", "paused", "completed a"]
+    second = first.successor(CHAIN)
+    await asyncio.sleep(100)
+    assert (second.engine.held, second.engine.quiet, second.engine.pause_reason) == (("b",), True, "asked")
+    second.engine.resume()
+    undisturbed = await run_flow(CHAIN)
+    end = await second.end()
+    assert (end.outcome, end.outputs) == (FlowOutcome.COMPLETED, undisturbed.result.outputs)
+    assert first.told() == [
+        "started", "started a", "paused", "completed a", "resumed", "started b", "completed b", "started c",
+        "completed c", "completed",
+    ]  # fmt: skip
+    # `a` ran on in the pause, which does not count.
+    assert first.recorder.named("flow:completed")[0]["executionTime"] == pytest.approx(1500, abs=50)
+
+
+async def test_a_run_is_parked_only_when_it_is_paused_and_nothing_goes_on() -> None:
+    run = Session("nodes: [{id: a, type: Never, retry: {maxAttempts: 2, backoffSeconds: 10}}, {id: b, type: Text}]")
+    assert not run.engine.park(), "it has not begun"
+    await asyncio.sleep(1)
+    assert not run.engine.park(), "it is not paused"
+    run.engine.pause("asked")
+    assert not run.engine.park(), "a node waits for its next try"
+    await asyncio.sleep(20)
+    assert run.engine.park()
+    assert (await run.end()).outcome is FlowOutcome.PARKED
+
+
+async def test_a_successor_meets_no_breakpoint_that_its_predecessor_was_held_at() -> None:
+    first = Session(CHAIN, control=ControlState(breakpoints=["b", "c"]))
+    await asyncio.sleep(5)
+    assert first.engine.park()
+    await first.end()
+    second = first.successor(CHAIN, breakpoints=["b", "c"])
+    await asyncio.sleep(5)
+    second.engine.resume()
+    await asyncio.sleep(5)
+    assert second.engine.held == ("c",)
+    second.engine.resume()
+    await second.end()
+    assert [each["nodeId"] for each in first.recorder.named("debug:breakpoint-hit")] == ["b", "c"]
+
+
+async def test_a_successor_may_begin_resumed_past_the_breakpoint() -> None:
+    first = Session(CHAIN, control=ControlState(breakpoints=["b"]))
+    await asyncio.sleep(5)
+    first.engine.park()
+    await first.end()
+    state = ControlState(breakpoints=["b"], passed=first.engine.held)
+    second = Session(CHAIN, recorder=first.recorder, resumed=True, control=state, ran_ms=first.engine.ran_ms)
+    assert (await second.end()).outcome is FlowOutcome.COMPLETED
+    assert second.told().count("breakpoint-hit b") == 1
+    assert second.told().count("resumed") == 0, "who resumed what was parked has said so"
+
+
+async def test_a_successor_carries_out_the_steps_that_are_owed() -> None:
+    first = Session(CHAIN)
+    await asyncio.sleep(0.5)
+    first.engine.pause("asked")
+    await asyncio.sleep(5)
+    first.engine.park()
+    await first.end()
+    second = first.successor(CHAIN, steps=1)
+    await asyncio.sleep(5)
+    assert second.engine.held == ("c",)
+    assert second.told()[-2:] == ["started b", "completed b"]
+    second.engine.stop("enough")
+    await second.end()
+
+
+async def test_a_first_run_that_begins_paused_says_so_when_nobody_has() -> None:
+    run = Session(CHAIN, control=ControlState(paused=True, pause_reason="asked", steps=1, announced=False))
+    await asyncio.sleep(5)
+    assert run.told() == ["started", "paused", "started a", "completed a"]
+    assert run.engine.held == ("b",)
+    run.engine.resume()
+    assert (await run.end()).outcome is FlowOutcome.COMPLETED
+
+
+async def test_a_journal_that_has_failed_ends_a_paused_run() -> None:
+    text = "nodes: [{id: bad, type: Fail, inputs: {message: x}}, {id: b, type: Sleep, inputs: {milliseconds: 60000}}]"
+    first = Session(text)
+    await asyncio.sleep(1)
+    first.engine.pause("asked")
+    first.task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await first.task
+    second = first.successor(text)
+    assert (await second.end()).outcome is FlowOutcome.FAILED
+
+
+async def test_whoever_runs_it_hears_of_every_change() -> None:
+    run = Session(CHAIN)
+    await asyncio.sleep(0.5)
+    assert run.seen == []
+    run.engine.pause("asked")
+    await asyncio.sleep(1)
+    run.engine.step()
+    await asyncio.sleep(2)
+    run.engine.resume()
+    await run.end()
+    assert run.seen == [
+        (True, False, ()), (True, True, ("b",)), (True, False, ()), (True, True, ("c",)), (False, False, ()),
+    ]  # fmt: skip
+
+
+# -- time -----------------------------------------------------------------------------------------------------
+
+
+async def test_the_flows_time_stands_still_in_a_pause_and_that_of_nodes_goes_on() -> None:
+    begun = now()
+    spec = "nodes: [{id: a, type: Sleep, timeoutSeconds: 600, inputs: {milliseconds: 3600000}}]"
+    run = Session(spec, options=EngineOptions(flow_timeout_seconds=10))
+    await asyncio.sleep(4)
+    assert run.engine.ran_ms == pytest.approx(4000, abs=50)
+    run.engine.pause("asked")
+    await asyncio.sleep(100)
+    assert run.engine.ran_ms == pytest.approx(4000, abs=50)
+    run.engine.resume()
+    result = await run.end()
+    assert result.error is not None
+    assert (result.error.reason, result.error.node) == (FailureReason.FLOW_TIMEOUT, "")
+    assert now() - begun == pytest.approx(110, abs=0.1)
+    assert run.engine.ran_ms == pytest.approx(10_000, abs=50)
+
+
+async def test_a_node_may_time_out_in_a_pause() -> None:
+    begun = now()
+    spec = "nodes: [{id: a, type: Sleep, timeoutSeconds: 5, inputs: {milliseconds: 3600000}}, {id: b, type: Text}]"
+    run = Session(spec, options=EngineOptions(flow_timeout_seconds=3))
+    await asyncio.sleep(1)
+    run.engine.pause("asked")
+    result = await run.end()
+    assert result.error is not None
+    assert result.error.reason is FailureReason.NODE_TIMEOUT
+    assert now() - begun == pytest.approx(5, abs=0.1)
+
+
+async def test_the_flows_time_is_that_of_all_engines_of_an_attempt() -> None:
+    begun = now()
+    run = Session(LONG, ran_ms=7000, options=EngineOptions(flow_timeout_seconds=10))
+    result = await run.end()
+    assert result.error is not None
+    assert result.error.reason is FailureReason.FLOW_TIMEOUT
+    assert now() - begun == pytest.approx(3, abs=0.1)
+    assert run.recorder.named("flow:failed")[0]["executionTime"] == pytest.approx(10_000, abs=50)
+
+
+async def test_a_flow_without_time_left_begins_nothing() -> None:
+    run = Session(LONG, ran_ms=10_000, resumed=True, options=EngineOptions(flow_timeout_seconds=10))
+    assert (await run.end()).outcome is FlowOutcome.FAILED
+    assert run.told() == ["failed"]
+
+
+async def test_a_run_that_begins_paused_uses_no_time_until_it_is_resumed() -> None:
+    run = Session(CHAIN, control=ControlState(paused=True), options=EngineOptions(flow_timeout_seconds=3))
+    await asyncio.sleep(100)
+    assert run.engine.ran_ms == 0
+    run.engine.resume()
+    assert (await run.end()).outcome is FlowOutcome.COMPLETED
+
+
+# -- nothing is left behind -----------------------------------------------------------------------------------
+
+
+def pause(run: Session) -> None:
+    run.engine.pause("asked")
+
+
+def stop(run: Session) -> None:
+    run.engine.stop("enough")
+
+
+def park(run: Session) -> None:
+    assert run.engine.park()
+
+
+def cancel(run: Session) -> None:
+    run.task.cancel()
+
+
+NODE_TIMEOUT = EngineOptions(node_timeout_seconds=5)
+FLOW_TIMEOUT = EngineOptions(flow_timeout_seconds=5)
+
+
+@pytest.mark.parametrize(
+    ("spec", "options", "acts", "end"),
+    [
+        (LONG, NODE_TIMEOUT, [], FailureReason.NODE_TIMEOUT),
+        (LONG, FLOW_TIMEOUT, [], FailureReason.FLOW_TIMEOUT),
+        (LONG, EngineOptions(), [stop], FlowOutcome.STOPPED),
+        (LONG, EngineOptions(), [pause, stop], FlowOutcome.STOPPED),
+        (LONG, NODE_TIMEOUT, [pause], FailureReason.NODE_TIMEOUT),
+        (CHAIN, EngineOptions(), [pause, park], FlowOutcome.PARKED),
+        (CHAIN, EngineOptions(), [pause, stop], FlowOutcome.STOPPED),
+        (CHAIN, EngineOptions(), [pause, cancel], None),
+        (LONG, EngineOptions(), [pause, cancel], None),
+    ],
+)
+async def test_no_end_leaves_a_task_or_a_timer_behind(
+    spec: str, options: EngineOptions, acts: list[Callable[[Session], None]], end: FlowOutcome | FailureReason | None
+) -> None:
+    before = asyncio.all_tasks()
+    timers = len(pending_timers())
+    run = Session(spec, options=options)
+    for act in acts:
+        await asyncio.sleep(1.5)
+        act(run)
+    if end is None:
+        with pytest.raises(asyncio.CancelledError):
+            await run.task
+    else:
+        result = await run.task
+        assert end in (result.outcome, result.error and result.error.reason)
+    assert asyncio.all_tasks() == before
+    assert len(pending_timers()) == timers
+
+
+def pending_timers() -> list[asyncio.TimerHandle]:
+    """The event loop's timers that would still fire."""
+    scheduled: list[asyncio.TimerHandle] = asyncio.get_running_loop()._scheduled  # type: ignore[attr-defined]
+    return [each for each in scheduled if not each.cancelled()]

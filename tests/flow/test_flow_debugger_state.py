@@ -1,0 +1,120 @@
+"""The debugger's state machine by itself: what it holds, what it lets go, and which steps it owes."""
+
+from __future__ import annotations
+
+from chaingraph_flow import ControlState
+from chaingraph_flow.engine.debugger import Debugger
+
+
+def paused(**state: object) -> Debugger:
+    return Debugger(ControlState(paused=True, pause_reason="asked", **state))  # type: ignore[arg-type]
+
+
+def test_without_a_pause_or_a_breakpoint_nothing_is_stopped() -> None:
+    debugger = Debugger(ControlState())
+    assert (debugger.paused, debugger.reason, debugger.held) == (False, "", ())
+    assert not debugger.stops("a")
+    assert debugger.admits("a")
+
+
+def test_a_pause_stops_every_node_and_its_first_reason_stays() -> None:
+    debugger = Debugger(ControlState())
+    assert debugger.pause("first")
+    assert not debugger.pause("second")
+    assert debugger.reason == "first"
+    assert not debugger.admits("a")
+    assert not debugger.hold("a")
+    assert debugger.resume() == ("a",)
+    assert (debugger.paused, debugger.reason, debugger.held) == (False, "", ())
+    assert debugger.admits("a")
+
+
+def test_a_breakpoint_is_met_once() -> None:
+    debugger = Debugger(ControlState(breakpoints=["a", "unknown"]))
+    assert debugger.stops("a")
+    assert debugger.hold("a")
+    assert debugger.held == ("a",)
+    assert not debugger.hold("a")
+    assert debugger.resume() == ("a",)
+    assert debugger.admits("a")
+    assert not debugger.stops("b")
+
+
+def test_a_breakpoint_before_a_node_that_has_passed_it_does_not_stop_it() -> None:
+    debugger = Debugger(ControlState(breakpoints=["a"], passed=["a"]))
+    assert debugger.admits("a")
+    debugger.set_breakpoints(["b"])
+    debugger.exempt("b")
+    assert debugger.admits("b")
+
+
+def test_a_breakpoint_set_on_a_node_that_is_held_does_not_stop_it_again() -> None:
+    debugger = paused()
+    debugger.hold("a")
+    debugger.set_breakpoints(["a"])
+    assert debugger.resume() == ("a",)
+    assert debugger.admits("a")
+
+
+def test_breakpoints_replace_each_other() -> None:
+    debugger = Debugger(ControlState(breakpoints=["a"]))
+    debugger.set_breakpoints(["b"])
+    assert (debugger.stops("a"), debugger.stops("b")) == (False, True)
+
+
+def test_a_step_lets_go_what_is_held_and_no_more() -> None:
+    debugger = paused()
+    debugger.hold("a")
+    debugger.hold("b")
+    assert debugger.step() == ("a", "b")
+    assert debugger.held == ()
+    assert debugger.paused
+    assert debugger.admits("a")
+    assert not debugger.admits("a"), "another try of it needs another step"
+    assert not debugger.admits("c")
+    assert debugger.pay() == ()
+
+
+def test_a_step_lets_go_what_is_on_its_way_too() -> None:
+    debugger = paused(breakpoints=["a"])
+    assert debugger.step(on_the_way=["a", "b"]) == ()
+    assert debugger.admits("a")
+    assert debugger.admits("b")
+    assert debugger.step(on_the_way=["c"]) == ()
+    assert debugger.step(on_the_way=["c"]) == (), "the second step is owed: the first was for what is on its way"
+    debugger.hold("d")
+    assert debugger.pay() == ("d",)
+
+
+def test_a_step_with_nothing_to_let_go_is_owed_to_what_comes_next() -> None:
+    debugger = paused()
+    debugger.step()
+    debugger.step()
+    assert debugger.pay() == ()
+    debugger.hold("a")
+    debugger.hold("b")
+    assert debugger.pay() == ("a", "b")
+    debugger.hold("c")
+    assert debugger.pay() == ("c",)
+    debugger.hold("d")
+    assert debugger.pay() == ()
+
+
+def test_a_resume_ends_what_was_owed_and_let_go() -> None:
+    debugger = paused(steps=2)
+    debugger.hold("a")
+    assert debugger.step() == ("a",)
+    debugger.resume()
+    debugger.pause("again")
+    assert not debugger.admits("a"), "the step was for the pause before"
+    debugger.hold("a")
+    assert debugger.pay() == ()
+
+
+def test_a_step_without_a_pause_is_none() -> None:
+    debugger = Debugger(ControlState(steps=1, pause_reason="left from an earlier pause"))
+    assert debugger.reason == ""
+    debugger.step()
+    debugger.pause("asked")
+    debugger.hold("a")
+    assert debugger.pay() == ()

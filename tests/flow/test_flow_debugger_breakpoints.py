@@ -108,10 +108,10 @@ async def test_a_node_that_is_skipped_hits_nothing() -> None:
     run = Session(
         """
         nodes:
-        - {id: off, type: Boolean, inputs: {value: false}}
+        - {id: shut, type: Boolean, inputs: {value: false}}
         - {id: skipped, type: Text}
         - {id: after, type: Text}
-        edges: [{from: off.value, to: skipped.__execute}, {from: skipped.value, to: after.value}]
+        edges: [{from: shut.value, to: skipped.__execute}, {from: skipped.value, to: after.value}]
         """,
         "skipped",
         "after",

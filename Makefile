@@ -2,7 +2,7 @@
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
-PACKAGES := crds flow process store worker operator cli
+PACKAGES := crds flow process store worker operator gateway cli
 SOURCES := $(foreach p,$(PACKAGES),$(p)/chaingraph_$(p))
 PYTHON ?= python3
 

@@ -10,6 +10,8 @@ database_url          a fresh database with the project's schema
 empty_database_url    a fresh database with nothing in it
 ledger                the ledger of `database_url`, open
 run_worker, run_operator   a worker, an operator as processes of their own
+written               rows and events of executions, written by hand
+run_gateway, people   a gateway as a process of its own; people with rights who ask it
 start_worker          a worker's moves in the ledger, made by hand
 cluster, user         the namespace as a user sees it: beside the ledger's rows; from kubectl alone
 system                a namespace that an operator and a worker serve: .namespace .kubeconfig .kubectl
@@ -29,10 +31,12 @@ pytest_plugins = [
     "fixtures.cluster_view",
     "fixtures.crd_objects",
     "fixtures.database",
+    "fixtures.gateway",
     "fixtures.ledger",
     "fixtures.processes",
     "fixtures.proxy",
     "fixtures.system",
     "fixtures.user",
     "fixtures.worker_by_hand",
+    "fixtures.written_log",
 ]

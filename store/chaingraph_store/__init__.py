@@ -1,6 +1,6 @@
 """The ledger in PostgreSQL: executions, flow revisions, journal, events, leases, and the way into DBOS's queue.
 
-Read by the worker and by the operator; neither writes SQL of its own. Each module holds the statements of one
+Read by the worker, the operator and the gateway; none of them writes SQL of its own. Each module holds the statements of one
 table or of one transaction that spans several:
 
     ids          execution and workflow ids, derived so that everything can be repeated
@@ -12,8 +12,13 @@ table or of one transaction that spans several:
     leases       workers, their leases and their node catalogues
     recovery     hand-back of the work of workers whose lease has run out
     events       the log of an execution
+    event_log    the same in pages, as subscribers get it
+    details      one execution for people who look at it
+    tree         executions in their order: below one of them, and the roots
     changes      the change feed that the operator follows
     dispatch     the statements on DBOS's own tables
+    cluster      which cluster the ledger belongs to
+    pruning      removal of what need not be kept any more
 
 Times in rows are timestamptz and measured by the database's clock.
 """

@@ -52,6 +52,7 @@ class ControlPlaneLayout:
         binaries: a path for each of `BINARIES`.
         ports: a port for each of `PORTS`.
         audit: write `audit_log`, one JSON line for each write request (metadata only).
+        client_ca: a PEM file; people may log in with client certificates that it signed. None: with tokens only.
         durable: False lets etcd skip fsync: faster, and data may be lost when the machine (not the process) dies.
     """
 
@@ -60,6 +61,7 @@ class ControlPlaneLayout:
     binaries: Mapping[str, Path]
     ports: Mapping[str, int]
     audit: bool = False
+    client_ca: Path | None = None
     durable: bool = True
 
     @property
@@ -170,6 +172,8 @@ class ControlPlaneLayout:
             "--authorization-mode=RBAC",
             "--endpoint-reconciler-type=none",
         ]
+        if self.client_ca is not None:
+            arguments.append(f"--client-ca-file={self.client_ca}")
         if self.audit:
             arguments += [
                 f"--audit-policy-file={self._audit_policy}",

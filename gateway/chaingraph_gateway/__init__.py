@@ -1,0 +1,18 @@
+"""The gateway: what people and programs read of executions, over HTTPS, by the rights they have in the cluster.
+
+It reads the ledger and writes nothing.
+
+    settings, errors, metrics   the environment, what goes wrong in words, the figures
+    parameters                  query parameters, checked
+    tls, client_ca              the serving certificate and the cluster's client CA, both read again when they change
+    cache                       answers of the API server that are kept for a moment
+    authentication              who asks: a token (TokenReview) or a client certificate
+    authorization               may they: SubjectAccessReview
+    access                      from a request to the execution that it may see
+    outages                     PostgreSQL away
+    tail                        the newest events of the executions that somebody follows; one LISTEN connection
+    sse, streams                Server-Sent Events: their form, and one subscriber's stream
+    reads, documents            details, journal, tree, list
+    server                      routes, errors, TLS
+    main                        wiring
+"""

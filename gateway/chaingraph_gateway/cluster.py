@@ -1,0 +1,82 @@
+"""What the gateway asks the API server: reviews of tokens and of rights, and the ConfigMap with the client CA.
+
+Its service account needs, in a ClusterRole:
+
+    authentication.k8s.io   tokenreviews            create
+    authorization.k8s.io    subjectaccessreviews    create
+
+(the ClusterRole `system:auth-delegator` has just these), and the Role `extension-apiserver-authentication-reader` in
+the namespace kube-system.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+import aiohttp
+import structlog
+
+from chaingraph_gateway.errors import Away
+from chaingraph_gateway.metrics import Metrics
+from chaingraph_process.cluster_access import ClusterAccess
+from chaingraph_process.cluster_api import ClusterApi
+from chaingraph_process.cluster_errors import ApiError, NoCluster, Unavailable
+
+_log = structlog.get_logger(__name__)
+_TIMEOUT: Final = aiohttp.ClientTimeout(total=10, sock_connect=3)
+_CONNECTIONS: Final = 16
+_CLIENT_CA: Final = "/api/v1/namespaces/kube-system/configmaps/extension-apiserver-authentication"
+
+
+class Cluster:
+    """The API server, as the gateway needs it."""
+
+    def __init__(self, access: ClusterAccess, metrics: Metrics) -> None:
+        self._server = access.server
+        self._metrics = metrics
+        self._api = ClusterApi(access, connections=_CONNECTIONS, user_agent="chaingraph-gateway", timeout=_TIMEOUT)
+
+    async def close(self) -> None:
+        await self._api.close()
+
+    async def review(self, group: str, resource: str, spec: Mapping[str, Any]) -> dict[str, Any]:
+        """The status of a review of this spec, which the API server answers and does not keep.
+
+        Raises:
+            Away: it does not answer, or does not let the gateway ask.
+        """
+        try:
+            answer = await self._ask(group, resource, spec)
+        except (ApiError, NoCluster, OSError) as error:
+            self._metrics.reviews.labels(resource, "error").inc()
+            _log.warning("a review failed", resource=resource, error=str(error))
+            raise Away(f"{self._why(error, group, resource)}; try again later") from error
+        self._metrics.reviews.labels(resource, "answered").inc()
+        return dict(answer.get("status") or {})
+
+    async def _ask(self, group: str, resource: str, spec: Mapping[str, Any]) -> dict[str, Any]:
+        """Asks, and once more when the credentials had to be renewed or an idle connection was gone."""
+        try:
+            return await self._api.request("POST", f"/apis/{group}/v1/{resource}", body={"spec": spec})
+        except Unavailable as error:
+            if error.status not in (0, 401):
+                raise
+        return await self._api.request("POST", f"/apis/{group}/v1/{resource}", body={"spec": spec})
+
+    def _why(self, error: Exception, group: str, resource: str) -> str:
+        if isinstance(error, ApiError) and error.status == 403:
+            return (
+                f"the gateway's own service account may not create {resource}.{group}: bind system:auth-delegator to it"
+            )
+        return f"the API server {self._server} does not answer, so nobody's rights can be checked: {error}"
+
+    async def client_ca(self) -> str:
+        """The certificates (PEM) that client certificates of this cluster are verified by; '' when it has none.
+
+        Raises:
+            ApiError: the API server does not answer, or does not let the gateway read them.
+            NoCluster: there are no credentials.
+        """
+        found = await self._api.request("GET", _CLIENT_CA)
+        return str((found.get("data") or {}).get("client-ca-file", ""))

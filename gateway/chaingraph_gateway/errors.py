@@ -1,0 +1,79 @@
+"""What goes wrong with a request, as its sender gets it: an HTTP status and a JSON object with the reason in words.
+
+Problem                the request cannot be answered; `status` is the HTTP status
+├── BadRequest         400: the request itself is wrong; names the field, its value and what would be right
+├── Unauthenticated    401: nobody is named, or the token is not accepted
+├── Forbidden          403: the caller lacks a right; names the RBAC rule
+├── NotFound           404: there is no such thing, said only to those who may know
+├── TooMany            503: this gateway serves as many streams as it may
+└── Away               503: PostgreSQL or the API server does not answer; try again
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from http import HTTPStatus
+from typing import Any, ClassVar
+
+
+class GatewayError(Exception):
+    """Base of what this package raises on purpose."""
+
+
+class CertificateUnusable(GatewayError):
+    """The serving certificate or its key cannot be used. The message names the file."""
+
+
+class PartEnded(GatewayError):
+    """A part of the gateway that never ends has ended. The process must exit: its supervisor starts it afresh."""
+
+
+class Problem(GatewayError):
+    """A request that cannot be answered.
+
+    Args:
+        message: what is wrong and what to do about it.
+        fields: what the answer names besides, such as the field and its value.
+    """
+
+    status: ClassVar[HTTPStatus] = HTTPStatus.INTERNAL_SERVER_ERROR
+    headers: ClassVar[Mapping[str, str]] = {}
+
+    def __init__(self, message: str, **fields: Any) -> None:
+        super().__init__(message)
+        self.message = message
+        self.fields = fields
+
+    def document(self) -> dict[str, Any]:
+        """The JSON form."""
+        return {"status": int(self.status), "reason": type(self).__name__, "message": self.message, **self.fields}
+
+
+class BadRequest(Problem):
+    status = HTTPStatus.BAD_REQUEST
+
+    def __init__(self, field: str, value: str, message: str) -> None:
+        super().__init__(f"{field}: {value!r} {message}", field=field, value=value)
+
+
+class Unauthenticated(Problem):
+    status = HTTPStatus.UNAUTHORIZED
+    headers: ClassVar[Mapping[str, str]] = {"WWW-Authenticate": 'Bearer realm="kubernetes"'}
+
+
+class Forbidden(Problem):
+    status = HTTPStatus.FORBIDDEN
+
+
+class NotFound(Problem):
+    status = HTTPStatus.NOT_FOUND
+
+
+class TooMany(Problem):
+    status = HTTPStatus.SERVICE_UNAVAILABLE
+    headers: ClassVar[Mapping[str, str]] = {"Retry-After": "5"}
+
+
+class Away(Problem):
+    status = HTTPStatus.SERVICE_UNAVAILABLE
+    headers: ClassVar[Mapping[str, str]] = {"Retry-After": "1"}

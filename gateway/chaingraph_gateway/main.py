@@ -1,0 +1,138 @@
+"""The gateway's process: `chaingraph-gateway`, or `python -m chaingraph_gateway.main`.
+
+Crash-only: when any part ends, the process logs why and exits with 1, for its supervisor to start it again. SIGTERM and
+SIGINT end it with 0, streams after a whole event. What its service account may do is said in `cluster`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import sys
+from typing import Final
+
+import structlog
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
+from pydantic import ValidationError
+
+from chaingraph_gateway.access import Access
+from chaingraph_gateway.authentication import Authenticator
+from chaingraph_gateway.authorization import Authorizer
+from chaingraph_gateway.client_ca import ClientCa
+from chaingraph_gateway.cluster import Cluster
+from chaingraph_gateway.errors import GatewayError, PartEnded
+from chaingraph_gateway.metrics import Metrics
+from chaingraph_gateway.outages import Reader
+from chaingraph_gateway.reads import Reads
+from chaingraph_gateway.server import GatewayServer
+from chaingraph_gateway.settings import Settings
+from chaingraph_gateway.streams import Streams
+from chaingraph_gateway.tail import Tails
+from chaingraph_gateway.tls import ServingTls
+from chaingraph_process import logs
+from chaingraph_process.cluster_access import load
+from chaingraph_process.cluster_errors import ClusterError
+from chaingraph_process.http import HealthServer
+from chaingraph_process.settings import explain
+from chaingraph_store.ledger import Ledger
+
+_log = structlog.get_logger("chaingraph_gateway.main")
+_KEEPALIVE: Final = {"keepalives_idle": "15", "keepalives_interval": "5", "keepalives_count": "3"}
+
+
+def main() -> None:
+    """Runs the gateway until it is told to end, or cannot go on."""
+    try:
+        # The environment gives what the type checker misses.
+        settings = Settings()
+    except ValidationError as error:
+        print(explain(error, Settings), file=sys.stderr)
+        sys.exit(2)
+    logs.configure(settings.log_level, component="gateway")
+    try:
+        asyncio.run(_run(settings))
+    except BaseExceptionGroup as group:
+        _log.critical("a part of the gateway has failed, so it exits to be started again", exc_info=group)
+        sys.exit(1)
+    except (GatewayError, ClusterError, OSError) as error:
+        _log.critical("the gateway cannot go on and exits to be started again", error=str(error))
+        sys.exit(1)
+
+
+def read_only(dsn: str) -> str:
+    """The connection string, for sessions in which PostgreSQL refuses to write, and which notice a dead network."""
+    fields = conninfo_to_dict(dsn)
+    options = f"{fields.get('options') or ''} -c default_transaction_read_only=on".strip()
+    return make_conninfo(dsn, **{key: fields.get(key) or value for key, value in _KEEPALIVE.items()}, options=options)
+
+
+async def _run(settings: Settings) -> None:
+    end = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for each in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(each, end.set)
+    metrics = Metrics()
+    tls = ServingTls(settings.certificate, settings.key)
+    access = await load()
+    cluster = Cluster(access, metrics)
+    ledger = Ledger(
+        read_only(settings.database_url), application_name="chaingraph-gateway", pool_size=settings.pool_size
+    )
+    reader = Reader(ledger, metrics)
+    client_ca = ClientCa(cluster, tls)
+    tails = Tails(ledger, reader, metrics)
+    streams = Streams(
+        tails,
+        reader,
+        metrics,
+        heartbeat_seconds=settings.heartbeat_seconds,
+        max_streams=settings.max_streams,
+        replays=max(1, settings.pool_size // 2),
+    )
+    allowed = Access(Authenticator(cluster), Authorizer(cluster), reader)
+    server = GatewayServer(allowed, Reads(allowed, reader), streams, metrics)
+    health = HealthServer(
+        settings.health_port,
+        ready=lambda: reader.fault() or client_ca.fault(),
+        live=lambda: None,
+        registry=metrics.registry,
+    )
+    try:
+        health_port = await health.start()
+        port = await server.start(settings.host, settings.port, tls.context)
+        _log.info("started", server=access.server, port=port, health_port=health_port)
+        await _until_told(end, reader, tails, client_ca, tls)
+    finally:
+        await server.stop()
+        await health.stop()
+        await cluster.close()
+        await ledger.close()
+
+
+async def _until_told(end: asyncio.Event, reader: Reader, tails: Tails, client_ca: ClientCa, tls: ServingTls) -> None:
+    """Runs all parts until a signal comes."""
+    parts = asyncio.create_task(_parts(reader, tails, client_ca, tls), name="parts")
+    told = asyncio.create_task(end.wait(), name="told to end")
+    try:
+        await asyncio.wait({parts, told}, return_when=asyncio.FIRST_COMPLETED)
+        if not end.is_set():
+            await parts
+            raise PartEnded("the gateway has ended without being told to")
+        _log.info("told to end")
+    finally:
+        parts.cancel()
+        told.cancel()
+        await asyncio.gather(parts, told, return_exceptions=True)
+
+
+async def _parts(reader: Reader, tails: Tails, client_ca: ClientCa, tls: ServingTls) -> None:
+    async with asyncio.TaskGroup() as group:
+        group.create_task(client_ca.follow(), name="client CA")
+        group.create_task(tls.watch(), name="serving certificate")
+        await reader.open()
+        group.create_task(reader.probe(), name="probe")
+        group.create_task(tails.listen(), name="listen")
+
+
+if __name__ == "__main__":
+    main()

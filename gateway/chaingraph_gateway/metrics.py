@@ -1,0 +1,34 @@
+"""The gateway's Prometheus metrics, on a registry of their own. Served at /metrics, raised by all parts."""
+
+from __future__ import annotations
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, GCCollector, PlatformCollector, ProcessCollector
+
+
+class Metrics:
+    """All figures of one gateway."""
+
+    def __init__(self) -> None:
+        registry = CollectorRegistry()
+        ProcessCollector(registry=registry)
+        PlatformCollector(registry=registry)
+        GCCollector(registry=registry)
+        self.registry = registry
+        self.requests = Counter(
+            "chaingraph_gateway_requests", "Requests, by route and status.", ["route", "status"], registry=registry
+        )
+        self.streams = Gauge("chaingraph_gateway_streams", "Streams of events that are open.", registry=registry)
+        self.events_sent = Counter("chaingraph_gateway_events_sent", "Events sent to subscribers.", registry=registry)
+        self.reads = Counter(
+            "chaingraph_gateway_log_reads",
+            "Pages read from the table of events: for all who follow an execution, or for one who is behind.",
+            ["by"],
+            registry=registry,
+        )
+        self.reviews = Counter(
+            "chaingraph_gateway_reviews",
+            "Questions to the API server, by what was asked and result.",
+            ["resource", "result"],
+            registry=registry,
+        )
+        self.ledger_up = Gauge("chaingraph_gateway_ledger_up", "1 while PostgreSQL answers.", registry=registry)

@@ -1,0 +1,142 @@
+"""Answers requests for events with streams, and ends those when the process ends. Called by `server`."""
+
+from __future__ import annotations
+
+import asyncio
+
+from aiohttp import web
+
+from chaingraph_gateway import sse
+from chaingraph_gateway.errors import BadRequest, TooMany
+from chaingraph_gateway.metrics import Metrics
+from chaingraph_gateway.outages import Reader
+from chaingraph_gateway.parameters import Subscription
+from chaingraph_gateway.sse import Writer
+from chaingraph_gateway.subscriber import Subscriber
+from chaingraph_gateway.tail import Tails
+from chaingraph_store import event_log
+from chaingraph_store.event_log import LogPage, Standing
+from chaingraph_store.ids import ExecutionId
+
+
+class Streams:
+    """The open streams of this gateway.
+
+    Args:
+        heartbeat_seconds: the silence after which a stream gets a comment.
+        max_streams: open at the same time.
+        replays: pages of old events that are read at the same time; the tails need connections too.
+    """
+
+    def __init__(
+        self,
+        tails: Tails,
+        reader: Reader,
+        metrics: Metrics,
+        *,
+        heartbeat_seconds: float,
+        max_streams: int,
+        replays: int,
+    ) -> None:
+        self._tails = tails
+        self._reader = reader
+        self._metrics = metrics
+        self._heartbeat_seconds = heartbeat_seconds
+        self._max_streams = max_streams
+        self._replays = asyncio.Semaphore(replays)
+        self._open: set[asyncio.Task[None]] = set()
+        self._closing = False
+
+    async def close(self) -> None:
+        """Ends every stream after a whole event. Subscribers come back, to another gateway, and go on."""
+        self._closing = True
+        for each in self._open:
+            each.cancel()
+        if self._open:
+            await asyncio.wait(self._open)
+
+    async def serve(self, request: web.Request, execution: ExecutionId, wanted: Subscription) -> web.StreamResponse:
+        """Answers with the stream; with 204 when a subscriber comes back for more and there will be nothing.
+
+        Raises:
+            BadRequest: the subscriber comes back from an event that does not exist.
+            NotFound: the execution has gone just now.
+            TooMany: no further stream is served.
+            LedgerAway: PostgreSQL does not answer.
+        """
+        if self._closing or len(self._open) >= self._max_streams:
+            raise TooMany(f"this gateway serves {self._max_streams} streams at most; try again later")
+
+        async def read(index: int) -> LogPage | None:
+            return await self._page(execution, index, wanted)
+
+        if not wanted.follow:
+            return await self._answer(request, wanted, Subscriber(wanted, read, None))
+        async with self._tails.follow(execution) as tail:
+            return await self._answer(request, wanted, Subscriber(wanted, read, tail))
+
+    async def _answer(self, request: web.Request, wanted: Subscription, subscriber: Subscriber) -> web.StreamResponse:
+        standing = await subscriber.begin()
+        if wanted.resumed and nothing_more(wanted, standing):
+            return web.Response(status=204)
+        response = web.StreamResponse(headers=sse.HEADERS)
+        await response.prepare(request)
+        stream = asyncio.create_task(self._send(subscriber, response), name="stream")
+        self._open.add(stream)
+        self._metrics.streams.inc()
+        try:
+            await asyncio.wait({stream})
+        finally:
+            stream.cancel()
+            await asyncio.gather(stream, return_exceptions=True)
+            self._open.discard(stream)
+            self._metrics.streams.dec()
+        if not stream.cancelled() and isinstance(stream.exception(), (ConnectionError, TimeoutError)):
+            _hang_up(request)
+        elif not stream.cancelled():
+            stream.result()
+        return response
+
+    async def _send(self, subscriber: Subscriber, response: web.StreamResponse) -> None:
+        writer = Writer(response, heartbeat_seconds=self._heartbeat_seconds)
+        beat = asyncio.create_task(writer.beat(), name="heartbeat")
+        try:
+            await writer.open()
+            async for frames in subscriber.batches():
+                if frames:
+                    await writer.send(b"".join(each.content for each in frames))
+                    self._metrics.events_sent.inc(len(frames))
+            if subscriber.end is not None:
+                await writer.send(sse.end(subscriber.end))
+        finally:
+            beat.cancel()
+            await asyncio.gather(beat, return_exceptions=True)
+
+    async def _page(self, execution: ExecutionId, index: int, wanted: Subscription) -> LogPage | None:
+        types = None if wanted.types is None else sorted(wanted.types)
+        async with self._replays, self._reader.connection() as connection:
+            page = await event_log.page(connection, execution, from_index=index, types=types)
+        self._metrics.reads.labels("subscriber").inc()
+        return page
+
+
+def nothing_more(wanted: Subscription, standing: Standing) -> bool:
+    """Whether one who comes back has everything of an execution that has ended.
+
+    Raises:
+        BadRequest: the event that it comes back from does not exist.
+    """
+    if wanted.from_index > standing.next_index:
+        raise BadRequest(
+            "Last-Event-ID",
+            str(wanted.from_index - 1),
+            f"is beyond the newest event, {standing.next_index - 1}: it is of another execution, or the ledger was "
+            "restored to an earlier state; begin anew without it",
+        )
+    return standing.ended and wanted.from_index == standing.next_index
+
+
+def _hang_up(request: web.Request) -> None:
+    """Closes the connection of a subscriber who takes nothing."""
+    if request.transport is not None:
+        request.transport.abort()

@@ -1,0 +1,104 @@
+"""TLS of the gateway: its certificate, and client certificates verified by the cluster's CA, both replaceable.
+
+A context cannot forget a certificate it trusts. So every handshake is given the context that is current, by the
+callback for the server's name, which is called also when the client sends none.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+from pathlib import Path
+from typing import Final
+
+import structlog
+
+from chaingraph_gateway.errors import CertificateUnusable
+
+_log = structlog.get_logger(__name__)
+_LOOK_SECONDS: Final = 5.0
+
+
+class ServingTls:
+    """The TLS side of the server.
+
+    Attributes:
+        context: for the listening socket; it never changes.
+
+    Raises:
+        CertificateUnusable: certificate and key cannot be used.
+    """
+
+    def __init__(self, certificate: Path, key: Path) -> None:
+        self._certificate = certificate
+        self._key = key
+        self._client_ca = ""
+        self._stamp = self._look()
+        self._current = self._build()
+        self.context = self._build()
+        self.context.verify_mode = ssl.CERT_OPTIONAL
+        self.context.sni_callback = self._choose
+
+    def _choose(self, connection: ssl.SSLObject, _name: str | None, _context: ssl.SSLContext) -> None:
+        connection.context = self._current
+
+    def trust(self, client_ca: str) -> None:
+        """From the next handshake on, client certificates are verified by these CA certificates (PEM); '' for none.
+
+        Raises:
+            CertificateUnusable: they are no certificates.
+        """
+        before, self._client_ca = self._client_ca, client_ca
+        try:
+            self._current = self._build()
+        except CertificateUnusable:
+            self._client_ca = before
+            raise
+
+    async def watch(self) -> None:
+        """Takes a new serving certificate when its files change, for ever."""
+        while True:
+            await asyncio.sleep(_LOOK_SECONDS)
+            stamp = self._look()
+            if stamp == self._stamp:
+                continue
+            try:
+                self._current = self._build()
+            except CertificateUnusable as error:
+                _log.error("the new serving certificate cannot be used; the old one stays", error=str(error))
+            else:
+                _log.info("the serving certificate was read again", certificate=str(self._certificate))
+            self._stamp = stamp
+
+    def _look(self) -> tuple[int, ...]:
+        """What changes with the files; a mounted Secret changes what the names lead to."""
+        try:
+            return tuple(number for path in (self._certificate, self._key) for number in _identity(path))
+        except OSError:
+            return ()
+
+    def _build(self) -> ssl.SSLContext:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.set_alpn_protocols(["http/1.1"])
+        # A resumed session would bring back a client certificate without verifying it.
+        context.num_tickets = 0
+        context.options |= ssl.OP_NO_TICKET
+        try:
+            context.load_cert_chain(self._certificate, self._key)
+        except (OSError, ssl.SSLError) as error:
+            raise CertificateUnusable(
+                f"CHAINGRAPH_TLS_CERTIFICATE {self._certificate}, CHAINGRAPH_TLS_KEY {self._key}: {error}; give a "
+                "certificate and its own key, both in PEM, the key without a password"
+            ) from error
+        if self._client_ca:
+            context.verify_mode = ssl.CERT_OPTIONAL
+            try:
+                context.load_verify_locations(cadata=self._client_ca)
+            except (ssl.SSLError, ValueError) as error:
+                raise CertificateUnusable(f"the cluster's client CA: {error}") from error
+        return context
+
+
+def _identity(path: Path) -> tuple[int, int, int]:
+    found = path.stat()
+    return found.st_ino, found.st_mtime_ns, found.st_size

@@ -1,0 +1,2 @@
+DROP INDEX chaingraph.executions_named;
+DROP INDEX chaingraph.executions_roots;

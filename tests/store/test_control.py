@@ -1,0 +1,437 @@
+"""Commands: what each does to an execution wherever it is, once however often, and who is told."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import pytest
+
+from chaingraph_store import creation, executions, runs
+from chaingraph_store.control import Steered
+from chaingraph_store.errors import OwnershipLost
+from chaingraph_store.ids import ExecutionId, WorkflowId
+from chaingraph_store.ledger import Ledger
+from fixtures.ledger import row_of
+from fixtures.ledger_moves import (
+    PLAIN,
+    claim,
+    claimed,
+    flush,
+    hand_back,
+    log_of,
+    messages,
+    park,
+    paused_and_parked,
+    pauses_alternate,
+    retry,
+    steer,
+    stop,
+    workflows,
+)
+from fixtures.new_executions import APP, create, dequeue
+
+pytestmark = pytest.mark.integration
+NODES = {"nodes": [{"id": "a", "type": "Text"}, {"id": "b", "type": "Text"}]}
+
+
+async def release(ledger: Ledger, execution: ExecutionId) -> bool:
+    async with ledger.transaction() as connection:
+        return await creation.release(connection, execution, application_name=APP)
+
+
+async def place(ledger: Ledger, execution: ExecutionId) -> tuple[str, bool, bool, int]:
+    row = await row_of(ledger, execution)
+    return row.phase, row.parked, row.paused, row.steps_owed
+
+
+# -- held ------------------------------------------------------------------------------------------------------
+
+
+async def test_held_a_resume_sends_the_start_signal_once(ledger: Ledger) -> None:
+    new = await create(ledger, held=True)
+    assert await steer(ledger, new.id) == Steered(("START",))
+    assert await steer(ledger, new.id) == Steered()
+    assert [topic for _, topic, _ in await messages(ledger)] == ["START_SIGNAL"]
+    assert await release(ledger, new.id)
+    assert await place(ledger, new.id) == ("Pending", False, False, 0)
+
+
+async def test_held_a_resume_token_alone_starts_nothing(ledger: Ledger) -> None:
+    new = await create(ledger, held=True)
+    assert await steer(ledger, new.id, paused=True, resume="1") == Steered((), ("RESUME",))
+    assert await messages(ledger) == []
+    row = await row_of(ledger, new.id)
+    assert (row.phase, row.resume_token) == ("Created", "1"), "the token is used up"
+
+
+async def test_held_a_step_starts_it_in_single_steps(ledger: Ledger) -> None:
+    new = await create(ledger, held=True)
+    assert await steer(ledger, new.id, paused=True, step="1") == Steered(("STEP",))
+    assert await steer(ledger, new.id, paused=True, step="2") == Steered(("STEP",))
+    assert [topic for _, topic, _ in await messages(ledger)] == ["START_SIGNAL"]
+    assert await release(ledger, new.id)
+    assert await place(ledger, new.id) == ("Pending", False, True, 2)
+    taken = await claimed(ledger, new.id)
+    assert (taken.paused, taken.steps_owed, taken.started_before) == (True, 2, False)
+    assert await log_of(ledger, new.id) == ["flow:paused"], "the engine has nothing to announce"
+
+
+async def test_held_what_is_paused_again_before_its_release_is_parked_by_it(ledger: Ledger) -> None:
+    new = await create(ledger, held=True)
+    assert await steer(ledger, new.id) == Steered(("START",))
+    assert await steer(ledger, new.id, paused=True) == Steered(("PAUSE",))
+    assert await log_of(ledger, new.id) == []
+    assert await release(ledger, new.id)
+    assert await place(ledger, new.id) == ("Paused", True, True, 0)
+    assert await log_of(ledger, new.id) == ["flow:paused"]
+    assert new.id not in await workflows(ledger), "it takes no place in the queue"
+
+
+# -- queued ----------------------------------------------------------------------------------------------------
+
+
+async def test_queued_a_pause_parks_and_a_resume_enqueues_the_next_run(ledger: Ledger) -> None:
+    new = await create(ledger)
+    assert await steer(ledger, new.id, paused=True) == Steered(("PAUSE",))
+    assert await steer(ledger, new.id, paused=True) == Steered()
+    assert await place(ledger, new.id) == ("Paused", True, True, 0)
+    assert await workflows(ledger) == {new.id: "CANCELLED"}
+    assert await steer(ledger, new.id) == Steered(("RESUME",))
+    assert await workflows(ledger) == {new.id: "CANCELLED", f"{new.id}-2": "ENQUEUED"}
+    row = await row_of(ledger, new.id)
+    assert (row.phase, row.run, row.attempt, row.workflow_id) == ("Pending", 2, 1, f"{new.id}-2")
+    assert await log_of(ledger, new.id) == ["flow:paused", "flow:resumed"]
+    assert await messages(ledger) == []
+
+
+async def test_queued_without_a_pause_steps_and_resumes_are_ignored_and_used_up(ledger: Ledger) -> None:
+    new = await create(ledger)
+    assert await steer(ledger, new.id, step="1", resume="1") == Steered((), ("RESUME", "STEP"))
+    row = await row_of(ledger, new.id)
+    assert (row.step_token, row.resume_token, row.step_seqs) == ("1", "1", [])
+    assert await steer(ledger, new.id, step="1", resume="1") == Steered()
+    assert await steer(ledger, new.id) == Steered(), "a token that is taken away asks for nothing"
+
+
+async def test_queued_with_a_step_owed_a_resume_is_announced_by_the_ledger(ledger: Ledger) -> None:
+    new = await create(ledger)
+    await paused_and_parked(ledger, new.id)
+    assert await steer(ledger, new.id, step="1") == Steered(("STEP",))
+    assert await place(ledger, new.id) == ("Pending", False, True, 1)
+    assert await steer(ledger, new.id, step="1", resume="1") == Steered(("RESUME",))
+    assert await place(ledger, new.id) == ("Pending", False, False, 0)
+    assert await log_of(ledger, new.id) == ["flow:started", "flow:paused", "flow:resumed"]
+    assert (await claimed(ledger, new.id)).paused is False
+
+
+async def test_queued_pause_and_step_in_one_edit_begin_in_single_steps(ledger: Ledger) -> None:
+    new = await create(ledger)
+    assert await steer(ledger, new.id, paused=True, step="1") == Steered(("PAUSE", "STEP"))
+    assert await workflows(ledger) == {new.id: "CANCELLED", f"{new.id}-2": "ENQUEUED"}
+    assert await place(ledger, new.id) == ("Pending", False, True, 1)
+    assert await log_of(ledger, new.id) == ["flow:paused"]
+
+
+# -- active ----------------------------------------------------------------------------------------------------
+
+
+async def test_active_commands_go_out_numbered_as_one_message_an_edit(ledger: Ledger) -> None:
+    new = await create(ledger, flow_spec=NODES, flow_revision="two nodes")
+    taken = await claimed(ledger, new.id)
+    async with ledger.connection() as ear:
+        await ear.execute("LISTEN chaingraph_control")
+        steered = await steer(ledger, new.id, paused=True, step="now", breakpoints=("b", "c"))
+        told = [notice.payload async for notice in ear.notifies(timeout=5, stop_after=1)]
+    assert steered == Steered(("BREAKPOINTS", "PAUSE", "STEP"), (), ("c",))
+    assert told == [new.id]
+    assert await messages(ledger) == [
+        (
+            new.id,
+            "COMMAND",
+            {
+                "commands": [
+                    {"seq": 1, "kind": "BREAKPOINTS", "breakpoints": ["b", "c"]},
+                    {"seq": 2, "kind": "PAUSE", "reason": "spec.paused was set"},
+                    {"seq": 3, "kind": "STEP", "token": "now"},
+                ]
+            },
+        )
+    ]
+    wanted = {"paused": True, "step": "now", "breakpoints": ("c", "b")}
+    assert await steer(ledger, new.id, **wanted) == Steered(), "breakpoints are a set"
+    assert len(await messages(ledger)) == 1
+    assert await log_of(ledger, new.id) == [], "the engine announces"
+    assert taken.control_seq == 0
+    async with ledger.connection() as connection:
+        assert await runs.not_ours(connection, [taken]) == {new.id: runs.Moved(None, 3)}
+
+
+async def test_active_resume_by_both_ways_at_once_is_one_command(ledger: Ledger) -> None:
+    new = await create(ledger)
+    taken = await claimed(ledger, new.id)
+    await steer(ledger, new.id, paused=True)
+    await flush(ledger, taken, "flow:started", "flow:paused", paused=True, applied=1)
+    assert await steer(ledger, new.id, resume="1", paused=False) == Steered(("RESUME",))
+    assert [message["commands"] for _, _, message in await messages(ledger)][1] == [{"seq": 2, "kind": "RESUME"}]
+
+
+async def test_active_a_resume_token_does_not_overrule_spec_paused(ledger: Ledger) -> None:
+    new = await create(ledger)
+    await claimed(ledger, new.id)
+    await steer(ledger, new.id, paused=True)
+    assert await steer(ledger, new.id, paused=True, resume="1") == Steered((), ("RESUME",))
+    assert (await row_of(ledger, new.id)).paused
+
+
+async def test_active_a_breakpoint_hit_can_be_resumed_by_token_and_stepped(ledger: Ledger) -> None:
+    new = await create(ledger, breakpoints=("a",))
+    taken = await claimed(ledger, new.id)
+    assert taken.breakpoints == ["a"]
+    assert await steer(ledger, new.id, breakpoints=("a",), step="1") == Steered((), ("STEP",))
+    await flush(ledger, taken, "flow:paused", paused=True, reason="breakpoint at 'a'", current=["a"])
+    row = await row_of(ledger, new.id)
+    assert (row.phase, row.paused, row.pause_reason, row.wants_pause) == ("Paused", True, "breakpoint at 'a'", False)
+    held = {"breakpoints": ("a",), "step": "2"}
+    assert await steer(ledger, new.id, **held) == Steered(("STEP",))
+    assert await steer(ledger, new.id, **held, resume="1") == Steered(("RESUME",))
+    await flush(ledger, taken, "flow:resumed", applied=2)
+    assert await place(ledger, new.id) == ("Running", False, False, 0)
+
+
+async def test_active_a_flush_from_before_a_command_does_not_undo_it(ledger: Ledger) -> None:
+    new = await create(ledger)
+    taken = await claimed(ledger, new.id)
+    await steer(ledger, new.id, paused=True)
+    await flush(ledger, taken, applied=0)
+    assert await place(ledger, new.id) == ("Running", False, True, 0), "the phase is the engine's, the wish ours"
+    await flush(ledger, taken, "flow:paused", applied=1, paused=True, reason="spec.paused was set")
+    await steer(ledger, new.id, paused=False)
+    await flush(ledger, taken, applied=1, paused=True, reason="spec.paused was set")
+    assert await place(ledger, new.id) == ("Paused", False, False, 0)
+    assert (await row_of(ledger, new.id)).pause_reason == ""
+
+
+async def test_active_a_hit_is_known_also_while_other_commands_are_on_their_way(ledger: Ledger) -> None:
+    new = await create(ledger, breakpoints=("a",))
+    taken = await claimed(ledger, new.id)
+    await steer(ledger, new.id, breakpoints=("a", "b"))
+    await flush(ledger, taken, "flow:paused", applied=0, paused=True, reason="breakpoint at 'a'")
+    assert await steer(ledger, new.id, breakpoints=("a", "b"), resume="1") == Steered(("RESUME",), (), ())
+
+
+async def test_active_steps_are_owed_until_the_engine_has_made_them(ledger: Ledger) -> None:
+    new = await create(ledger)
+    taken = await claimed(ledger, new.id)
+    for step in ("", "1", "2", "3"):
+        await steer(ledger, new.id, paused=True, step=step)
+    seen = []
+    for applied, owed in ((1, 0), (3, 2), (3, 1), (4, 2), (4, 1), (4, 0)):
+        await flush(ledger, taken, applied=applied, paused=True, steps_owed=owed)
+        seen.append((await row_of(ledger, new.id)).step_seqs)
+    assert seen == [[2, 3, 4], [2, 3, 4], [3, 4], [3, 4], [4], []]
+
+
+# -- parked ----------------------------------------------------------------------------------------------------
+
+
+async def test_parked_the_next_run_knows_where_the_last_one_was(ledger: Ledger) -> None:
+    new = await create(ledger, breakpoints=("a",))
+    await paused_and_parked(ledger, new.id, held=("a", "b"))
+    row = await row_of(ledger, new.id)
+    assert (row.phase, row.parked, row.worker, row.current_nodes) == ("Paused", True, "", ["a", "b"])
+    assert await steer(ledger, new.id, breakpoints=("a",), resume="1") == Steered(("RESUME",))
+    taken = await claimed(ledger, new.id, "worker-2")
+    assert (taken.run, taken.paused, taken.held_nodes, taken.started_before) == (2, False, ["a", "b"], True)
+    assert await log_of(ledger, new.id) == ["flow:started", "flow:paused", "flow:resumed"]
+
+
+async def test_parked_a_step_runs_without_a_resume_in_the_log(ledger: Ledger) -> None:
+    new = await create(ledger)
+    await paused_and_parked(ledger, new.id)
+    assert await steer(ledger, new.id, step="1") == Steered(("STEP",))
+    taken = await claimed(ledger, new.id)
+    assert (taken.paused, taken.steps_owed, taken.pause_reason) == (True, 1, "breakpoint at 'a'")
+    await flush(ledger, taken, "node:completed", paused=True, reason="breakpoint at 'a'", current=["b"])
+    assert await park(ledger, taken, held=["b"])
+    assert await log_of(ledger, new.id) == ["flow:started", "flow:paused", "node:completed"]
+
+
+async def test_parked_by_a_breakpoint_a_pause_is_only_noted(ledger: Ledger) -> None:
+    new = await create(ledger)
+    await paused_and_parked(ledger, new.id)
+    assert await steer(ledger, new.id, paused=True) == Steered(("PAUSE",))
+    assert (await row_of(ledger, new.id)).wants_pause
+    assert await log_of(ledger, new.id) == ["flow:started", "flow:paused"]
+    assert await steer(ledger, new.id) == Steered(("RESUME",))
+    assert await place(ledger, new.id) == ("Pending", False, False, 0)
+
+
+async def test_a_park_is_refused_once_a_command_has_come(ledger: Ledger) -> None:
+    new = await create(ledger)
+    taken = await claimed(ledger, new.id)
+    assert not await park(ledger, taken), "it is not paused"
+    await steer(ledger, new.id, paused=True)
+    assert not await park(ledger, taken, applied=1), "the pause is not in the log"
+    await flush(ledger, taken, "flow:paused", applied=1, paused=True)
+    await steer(ledger, new.id, paused=True, step="1")
+    assert not await park(ledger, taken, applied=1)
+    await flush(ledger, taken, applied=2, paused=True)
+    assert await park(ledger, taken, applied=2)
+    with pytest.raises(OwnershipLost):
+        await park(ledger, taken, applied=2)
+    with pytest.raises(OwnershipLost):
+        await flush(ledger, taken, applied=2, paused=True)
+    async with ledger.connection() as connection:
+        assert await runs.not_ours(connection, [taken]) == {new.id: runs.Moved("Paused", 2)}
+
+
+# -- all of them -----------------------------------------------------------------------------------------------
+
+
+async def test_what_has_ended_or_never_was_takes_no_commands(ledger: Ledger) -> None:
+    new = await create(ledger)
+    assert await stop(ledger, new.id)
+    assert await steer(ledger, new.id, paused=True) is None
+    assert await steer(ledger, ExecutionId("EXNOTHING"), paused=True) is None
+
+
+async def test_the_tokens_of_the_creation_ask_for_nothing(ledger: Ledger) -> None:
+    new = await create(ledger, step="s", resume="r", retry="t", breakpoints=("a",), on_stop="Continue")
+    wanted = {"step": "s", "resume": "r", "breakpoints": ("a",), "on_stop": "Continue"}
+    assert await steer(ledger, new.id, **wanted) == Steered()
+    assert await steer(ledger, new.id, **wanted | {"on_stop": "Stop"}) == Steered()
+    assert (await row_of(ledger, new.id)).on_stop == "Stop"
+    await stop(ledger, new.id)
+    assert await retry(ledger, new.id, "t") is False
+
+
+async def test_a_steer_without_a_difference_writes_nothing(ledger: Ledger) -> None:
+    new = await create(ledger)
+    before = await row_of(ledger, new.id)
+    await steer(ledger, new.id)
+    assert await row_of(ledger, new.id) == before
+
+
+# -- races: the second of two transactions waits for the first, and sees what it did --------------------------------
+
+
+async def waits(task: asyncio.Task[Any]) -> None:
+    await asyncio.sleep(0.1)
+    assert not task.done(), "it waits for the row"
+
+
+async def test_a_claim_that_waited_for_a_pause_finds_nothing_to_run(ledger: Ledger) -> None:
+    new = await create(ledger)
+    async with ledger.connection() as connection:
+        assert await dequeue(connection, new.id, "worker-1")
+    async with ledger.transaction() as connection:
+        cursor = await connection.execute("SELECT 1 FROM chaingraph.executions WHERE id = %s FOR UPDATE", (new.id,))
+        assert await cursor.fetchone()
+        pausing = asyncio.create_task(steer(ledger, new.id, paused=True))
+        await waits(pausing)
+        claiming = asyncio.create_task(claim(ledger, new.id))
+        await waits(claiming)
+    assert await pausing == Steered(("PAUSE",))
+    assert await claiming is None
+    assert await place(ledger, new.id) == ("Paused", True, True, 0)
+    assert await workflows(ledger) == {new.id: "CANCELLED"}
+
+
+async def test_a_claim_that_waited_for_other_commands_has_them(ledger: Ledger) -> None:
+    new = await create(ledger)
+    async with ledger.connection() as connection:
+        assert await dequeue(connection, new.id, "worker-1")
+    async with ledger.transaction() as connection:
+        await connection.execute(
+            "UPDATE chaingraph.executions SET breakpoints = '{b}', control_seq = 1 WHERE id = %s", (new.id,)
+        )
+        claiming = asyncio.create_task(claim(ledger, new.id))
+        await waits(claiming)
+    taken = await claiming
+    assert taken is not None
+    assert (taken.breakpoints, taken.control_seq) == (["b"], 1)
+
+
+@pytest.mark.parametrize("command", ["resume", "step"])
+async def test_a_park_that_waited_for_a_command_is_refused(ledger: Ledger, command: str) -> None:
+    new = await create(ledger)
+    taken = await claimed(ledger, new.id)
+    await flush(ledger, taken, "flow:paused", paused=True)
+    async with ledger.transaction() as connection:
+        await connection.execute("SELECT 1 FROM chaingraph.executions WHERE id = %s FOR UPDATE", (new.id,))
+        commanding = asyncio.create_task(steer(ledger, new.id, **{command: "1"}))
+        await waits(commanding)
+        parking = asyncio.create_task(park(ledger, taken))
+        await waits(parking)
+    assert await commanding == Steered((command.upper(),))
+    assert await parking is False
+    assert (await row_of(ledger, new.id)).worker == "worker-1", "the message reaches it"
+    assert [to for to, _, _ in await messages(ledger)] == [new.id]
+
+
+@pytest.mark.parametrize("command", ["resume", "step"])
+async def test_a_command_that_waited_for_a_park_enqueues_the_next_run(ledger: Ledger, command: str) -> None:
+    new = await create(ledger)
+    taken = await claimed(ledger, new.id)
+    await flush(ledger, taken, "flow:paused", paused=True)
+    async with ledger.transaction() as connection:
+        await connection.execute("SELECT 1 FROM chaingraph.executions WHERE id = %s FOR UPDATE", (new.id,))
+        parking = asyncio.create_task(park(ledger, taken))
+        await waits(parking)
+        commanding = asyncio.create_task(steer(ledger, new.id, **{command: "1"}))
+        await waits(commanding)
+    assert await parking is True
+    assert await commanding == Steered((command.upper(),))
+    assert (await row_of(ledger, new.id)).workflow_id == f"{new.id}-2"
+    assert await messages(ledger) == [], "nobody has it who could be told"
+
+
+async def test_a_flush_and_a_command_at_once_lose_neither(ledger: Ledger) -> None:
+    new = await create(ledger)
+    taken = await claimed(ledger, new.id)
+    for n in range(20):
+        paused = n % 2 == 0
+        await asyncio.gather(
+            steer(ledger, new.id, paused=paused),
+            flush(ledger, taken, "node:completed", applied=n, paused=not paused if n else False),
+        )
+        assert (await row_of(ledger, new.id)).paused is paused
+    log = await log_of(ledger, new.id)
+    assert len(log) == 20
+    assert (await row_of(ledger, new.id)).control_seq == 20
+
+
+async def test_pauses_of_a_lost_worker_and_of_a_command_at_once(ledger: Ledger) -> None:
+    for n in range(10):
+        new = await create(ledger)
+        await claimed(ledger, new.id, f"worker-{n}")
+        _, steered = await asyncio.gather(hand_back(ledger, f"worker-{n}"), steer(ledger, new.id, paused=True))
+        assert steered == Steered(("PAUSE",))
+        assert await place(ledger, new.id) == ("Paused", True, True, 0)
+        assert (await workflows(ledger))[new.id] == "CANCELLED"
+        assert pauses_alternate(await log_of(ledger, new.id))
+
+
+async def test_a_command_is_carried_out_once_by_any_number_of_operators(ledger: Ledger) -> None:
+    new = await create(ledger)
+    await paused_and_parked(ledger, new.id)
+    wanted = {"paused": True, "step": "1", "breakpoints": ("a",)}
+    results = await asyncio.gather(*(steer(ledger, new.id, PLAIN, **wanted) for _ in range(4)))
+    assert sorted(map(repr, results)) == sorted(
+        map(repr, [Steered(("BREAKPOINTS", "PAUSE", "STEP")), *[Steered()] * 3])
+    )
+    assert (await row_of(ledger, new.id)).run == 2
+
+
+async def test_the_row_of_a_parked_execution_is_all_there_is(ledger: Ledger) -> None:
+    """Its workflow may have ended, be forgotten by DBOS or be put back by mistake: it stays as it is."""
+    new = await create(ledger)
+    await paused_and_parked(ledger, new.id)
+    async with ledger.connection() as connection:
+        await connection.execute("DELETE FROM dbos.workflow_status")
+        assert await executions.by_id(connection, new.id)
+    await steer(ledger, new.id, resume="1")
+    async with ledger.connection() as connection:
+        assert await dequeue(connection, WorkflowId(f"{new.id}-2"), "worker-1")
+    assert await claim(ledger, new.id) is not None

@@ -1,6 +1,6 @@
 """The ledger in PostgreSQL: executions, flow revisions, journal, events, leases, and the way into DBOS's queue.
 
-Read by the worker, the operator and the gateway; none of them writes SQL of its own. Each module holds the statements of one
+Read by worker, operator and gateway; none of them writes SQL of its own. Each module holds the statements of one
 table or of one transaction that spans several:
 
     ids          execution and workflow ids, derived so that everything can be repeated

@@ -107,7 +107,12 @@ def test_detached_and_then_in_the_foreground_with_the_same_data(local: Local) ->
     assert local.run("status").returncode == 0
     first = local.status()
     assert first["phase"] == "Running"
-    assert {each["name"] for each in first["processes"]} == CONTROL_PLANE | {"postgres", "operator", "worker-1"}
+    assert {each["name"] for each in first["processes"]} == CONTROL_PLANE | {
+        "postgres",
+        "operator",
+        "gateway",
+        "worker-1",
+    }
 
     local.kubectl("apply", "-f", "-", input=EXECUTION)
     local.kubectl("wait", "--for=condition=Succeeded", "execution/hello", "--timeout=60s")
@@ -177,7 +182,7 @@ def test_against_an_existing_cluster_only_the_api_is_installed_there(
     local.run("up", "--detach", "--workers", "1", *existing)
     status = local.status()
     assert status["healthy"]
-    assert {each["name"] for each in status["processes"]} == {"operator", "worker-1"}
+    assert {each["name"] for each in status["processes"]} == {"operator", "gateway", "worker-1"}
     local.kubectl("apply", "-n", namespace, "-f", "-", input=EXECUTION)
     kubectl("wait", "-n", namespace, "--for=condition=Succeeded", "execution/hello", "--timeout=60s")
     assert kubectl("get", "deployments,pods", "-A", "--ignore-not-found").stdout == ""

@@ -1,14 +1,15 @@
-"""ChainGraph's own processes: the operator and the workers, as this Python runs them, and the migration before them."""
+"""ChainGraph's own processes as this Python runs them: operator, gateway, workers, and the migration before them."""
 
 from __future__ import annotations
 
 import asyncio
 import os
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-from chaingraph_cli.cluster import ports
+from chaingraph_cli.cluster import gateway, ports
+from chaingraph_cli.cluster.gateway import GatewayFiles
 from chaingraph_cli.cluster.probes import HttpProbe
 from chaingraph_cli.cluster.spec import ProcessSpec, Tier
 from chaingraph_cli.cluster.supervisor import tail
@@ -27,7 +28,7 @@ _PYTHON = (sys.executable, "-P", "-m")
 
 @dataclass(frozen=True)
 class Parts:
-    """What operator and workers are given: the database, the cluster, a folder for logs."""
+    """What operator, gateway and workers are given: the database, the cluster, a folder for logs."""
 
     database_url: str
     kubeconfig: Path
@@ -41,6 +42,17 @@ class Parts:
         """A worker; every start of it is a new executor, with an id of its own making."""
         drain = os.environ.get(_DRAIN_VARIABLE, _DRAIN_SECONDS)
         return self._spec(name, "chaingraph_worker.main", port, {_DRAIN_VARIABLE: drain})
+
+    def gateway(self, port: int, health_port: int, files: GatewayFiles) -> ProcessSpec:
+        """The gateway; people reach it at the port."""
+        environment = {
+            "KUBECONFIG": str(self.kubeconfig),
+            "CHAINGRAPH_GATEWAY_HOST": ports.LOOPBACK,
+            "CHAINGRAPH_GATEWAY_PORT": str(port),
+            "CHAINGRAPH_TLS_CERTIFICATE": str(files.certificate),
+            "CHAINGRAPH_TLS_KEY": str(files.key),
+        }
+        return replace(self._spec(gateway.NAME, "chaingraph_gateway.main", health_port, environment), port=port)
 
     def _spec(self, name: str, module: str, port: int, env: dict[str, str]) -> ProcessSpec:
         return ProcessSpec(

@@ -11,7 +11,8 @@ import signal
 from collections.abc import Callable, Coroutine
 from pathlib import Path
 
-from chaingraph_cli.cluster import control_plane, crds, existing, kubeconfig, parts, ports, postgres
+from chaingraph_cli.cluster import control_plane, crds, existing, gateway, kubeconfig, parts, ports, postgres
+from chaingraph_cli.cluster.gateway import GatewayFiles
 from chaingraph_cli.cluster.identity import ProcessIdentity
 from chaingraph_cli.cluster.spec import Report
 from chaingraph_cli.cluster.state import (
@@ -81,7 +82,7 @@ async def _bring_up(
     folder: StateFolder, settings: Settings, binaries: dict[str, Path], supervisor: Supervisor, book: _Book
 ) -> None:
     names = [parts.OPERATOR, *parts.worker_names(settings.workers)]
-    own_ports = [*control_plane.PORTS, "postgres"]
+    own_ports = [*control_plane.PORTS, "postgres", *gateway.PORTS]
     assigned = ports.assign([*own_ports, *names], book.state.ports)
     book.remember_ports(assigned)
     if settings.own_control_plane:
@@ -96,10 +97,13 @@ async def _bring_up(
         if not layout.data.is_relative_to(folder.path):
             book.remember_outside(layout.data)
     ours = parts.Parts(database_url=database_url, kubeconfig=folder.kubeconfig, logs=folder.logs)
-    await _all(cluster, _prepare_database(layout, ours, supervisor))
-    specs = [ours.operator(assigned[parts.OPERATOR])]
+    files = GatewayFiles(folder.path / "gateway")
+    await _all(cluster, _prepare_database(layout, ours, supervisor), asyncio.to_thread(files.make))
+    specs = [ours.gateway(assigned[gateway.NAME], assigned[gateway.HEALTH], files)]
+    specs += [ours.operator(assigned[parts.OPERATOR])]
     specs += [ours.worker(name, assigned[name]) for name in names[1:]]
-    await _all(*(supervisor.start(spec) for spec in specs))
+    publish = asyncio.to_thread(gateway.publish, folder.kubeconfig, assigned[gateway.NAME], files)
+    await _all(publish, *(supervisor.start(spec) for spec in specs))
 
 
 async def _start_control_plane(

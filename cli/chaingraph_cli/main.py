@@ -12,15 +12,21 @@ from chaingraph_cli.commands import KUBECTL_PLUGIN, Entry, Program, run
 
 _VERBS: Final = {
     "control executions": {
+        "create": Entry("chaingraph_cli.plugin.create:COMMAND", "Create an execution, of a Flow or of a file."),
         "start": Entry("chaingraph_cli.plugin.start:COMMAND", "Start executions that were created paused."),
         "pause": Entry("chaingraph_cli.plugin.pause:COMMAND", "Pause executions before their next nodes."),
         "resume": Entry("chaingraph_cli.plugin.resume:COMMAND", "Let paused executions go on."),
         "step": Entry("chaingraph_cli.plugin.step:COMMAND", "Run the waiting nodes once, and stay paused."),
         "stop": Entry("chaingraph_cli.plugin.stop:COMMAND", "End executions now."),
         "retry": Entry("chaingraph_cli.plugin.retry:COMMAND", "Run executions again that failed or were stopped."),
+        "breakpoints": Entry("chaingraph_cli.plugin.breakpoints:COMMAND", "List, add or remove breakpoints."),
     },
     "look at executions": {
         "get": Entry("chaingraph_cli.plugin.get:COMMAND", "List executions, or show one in full."),
+        "tree": Entry("chaingraph_cli.plugin.tree:COMMAND", "An execution with all that it has spawned."),
+        "events": Entry("chaingraph_cli.plugin.events:COMMAND", "What happened, from any point on, and live."),
+        "logs": Entry("chaingraph_cli.plugin.logs:COMMAND", "What the nodes logged, and why they failed."),
+        "wait": Entry("chaingraph_cli.plugin.wait:COMMAND", "Wait until executions end, or pause."),
     },
 }
 _LOCAL: Final = {
@@ -30,26 +36,42 @@ _LOCAL: Final = {
     "demo": Entry("chaingraph_cli.local:DEMO", "The examples on a cluster of their own."),
 }
 
+_COMPLETION: Final = {
+    "completion": Entry("chaingraph_cli.plugin.completion:COMMAND", "A script for the shell's Tab key."),
+}
+_COMPLETE: Final = "__complete"
+"""What the scripts of `completion` call."""
+
 CHAINGRAPH: Final = Program(
     "chaingraph",
     "Durable flow graphs as Kubernetes resources.",
-    {**_VERBS, "a cluster on this machine": _LOCAL},
+    {**_VERBS, "a cluster on this machine": _LOCAL, "your shell": _COMPLETION},
 )
-PLUGIN: Final = Program(
-    KUBECTL_PLUGIN,
-    "Control and watch executions of ChainGraph.",
-    {**_VERBS},
-)
+PLUGIN: Final = Program(KUBECTL_PLUGIN, "Control and watch executions of ChainGraph.", _VERBS)
 
 
 def main() -> None:
     """`chaingraph`."""
+    if sys.argv[1:2] == [_COMPLETE]:
+        _answer(CHAINGRAPH, sys.argv[2:])
+        return
     sys.exit(run(CHAINGRAPH, sys.argv[1:]))
 
 
 def plugin() -> None:
     """`kubectl-chaingraph`, which kubectl runs for `kubectl chaingraph`."""
     sys.exit(run(PLUGIN, sys.argv[1:]))
+
+
+def complete() -> None:
+    """`kubectl_complete-chaingraph`, which kubectl asks when Tab is pressed after `kubectl chaingraph`."""
+    _answer(PLUGIN, sys.argv[1:])
+
+
+def _answer(program: Program, words: list[str]) -> None:
+    from chaingraph_cli.plugin.completion import answer
+
+    print(answer(program, words))
 
 
 if __name__ == "__main__":

@@ -70,32 +70,49 @@ def add_wait(parser: argparse.ArgumentParser) -> None:
 
 def carry_out(chosen: argparse.Namespace, edit: Edit) -> int:
     """The whole of a verb on the executions that the command line names; returns the exit code."""
-    return apply(Kubectl.of(chosen), targets_of(chosen), edit, wait=chosen.wait, timeout=chosen.timeout)
-
-
-def apply(kubectl: Kubectl, targets: Targets, edit: Edit, *, wait: bool, timeout: float) -> int:
-    """Edit all targets; the exit code is that of the first that went wrong.
-
-    Raises:
-        CliError: nothing could be read.
-    """
+    kubectl, targets = Kubectl.of(chosen), targets_of(chosen)
     found, faults = read(kubectl, targets)
     if targets.selected and not found:
         print("No executions found.")
         return 0
     code = told(faults)
+    edited = apply(kubectl, found, edit, wait=chosen.wait, timeout=chosen.timeout, selected=targets.selected)
+    return code or edited
+
+
+def apply(
+    kubectl: Kubectl,
+    found: Sequence[Execution],
+    edit: Edit,
+    *,
+    wait: bool,
+    timeout: float,
+    selected: bool = False,
+) -> int:
+    """Edit executions that were read; the exit code is that of the first that went wrong.
+
+    Args:
+        wait: until the edits have been carried out, for `timeout` seconds at most; 0 is no limit.
+        selected: nobody has named them one by one, so those that the verb does not fit are left alone.
+
+    Raises:
+        CliError: they were changed all the time, or did not come to what was waited for.
+    """
+    code = 0
     edited: list[Execution] = []
     for _ in range(_ATTEMPTS):
-        allowed = [each for each in found if not _refused(kubectl, each, edit, quiet=targets.selected)]
-        if len(allowed) < len(found) and not targets.selected:
+        allowed = [each for each in found if not _refused(kubectl, each, edit, quiet=selected)]
+        if len(allowed) < len(found) and not selected:
             code = code or NotAllowed.exit_code
         changed, stale, failed = _patch(kubectl, allowed, edit)
-        code = code or told(failed)
+        failures = told(failed)
+        code = code or failures
         edited += changed
         if not stale:
             break
         found, faults = read(kubectl, Targets(tuple(each.name for each in stale)))
-        code = code or told(faults)
+        absent = told(faults)
+        code = code or absent
     else:
         raise CliError(
             f"{', '.join(each.name for each in stale)}: changed all the time while it was to be edited.", "Try again."

@@ -56,10 +56,14 @@ class Kubectl:
         """A command of ours about the same cluster and namespace, as a person types it."""
         return typed(*words, *(each.replace("--namespace=", "-n ") for each in self.options))
 
-    def start(self, *arguments: str, input_: bool = False) -> subprocess.Popen[str]:
-        """A kubectl that runs, its output in pipes."""
+    def start(self, *arguments: str, input_: bool = False, namespace: str = "") -> subprocess.Popen[str]:
+        """A kubectl that runs, its output in pipes; `namespace` instead of the one of the command line."""
+        options = self.options
+        if namespace:
+            kept = [each for each in options if not each.startswith("--namespace=")]
+            options = (*kept, f"--namespace={namespace}")
         return subprocess.Popen(
-            [self.program, *arguments, *self.options],
+            [self.program, *arguments, *options],
             stdin=subprocess.PIPE if input_ else subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,

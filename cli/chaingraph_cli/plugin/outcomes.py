@@ -118,3 +118,10 @@ def _speaks_of_now(execution: Execution) -> bool:
     """Not the end of an attempt whose retry was asked for and has not been taken up yet."""
     asked = (execution.spec.get("retry") or {}).get("token")
     return execution.observed or asked in (None, execution.status.get("lastRetry"))
+
+
+def held_or_ended(execution: Execution) -> Outcome | None:
+    """For what is created paused: once the operator has it."""
+    if execution.held and execution.phase == CREATED:
+        return Outcome(standing(execution))
+    return ended(execution)

@@ -11,6 +11,7 @@ import subprocess
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from itertools import chain
 from typing import Any, Final
 
 from chaingraph_cli.errors import NotFound, TimedOut
@@ -55,7 +56,7 @@ def await_outcomes(kubectl: Kubectl, executions: Sequence[Execution], judge: Jud
     deadline = time.monotonic() + timeout if timeout else None
     left = {each.name: each for each in executions}
     code = 0
-    for execution in _versions(kubectl, executions, deadline):
+    for execution in chain(executions, _versions(kubectl, executions, deadline)):
         if execution.name not in left or not _same(left[execution.name], execution):
             continue
         left[execution.name] = execution

@@ -1,0 +1,90 @@
+"""Events as lines for people: of everything that happens, and of what nodes have to say. Pure."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any, Final
+
+from chaingraph_cli.plugin.gateway_client import Event
+
+# As `chaingraph_flow.events`, whose package takes longer to import than all of a verb may; a test compares them.
+TYPES: Final = (
+    "execution:created",
+    "flow:started",
+    "flow:paused",
+    "flow:resumed",
+    "flow:completed",
+    "flow:failed",
+    "flow:cancelled",
+    "node:started",
+    "node:completed",
+    "node:failed",
+    "node:skipped",
+    "node:status-changed",
+    "node:debug-log-string",
+    "edge:transfer-started",
+    "edge:transfer-completed",
+    "edge:transfer-failed",
+    "child:spawned",
+    "child:completed",
+    "child:failed",
+    "debug:breakpoint-hit",
+)
+LOG_TYPES: Final = (
+    "node:debug-log-string",
+    "node:failed",
+    "edge:transfer-failed",
+    "flow:failed",
+    "flow:cancelled",
+)
+"""What `logs` shows."""
+
+
+def event_line(event: Event) -> str:
+    """One event: index, time of day, type and what it is about."""
+    return f"{event.index:>5}  {_clock(event)}  {event.type:<24} {_about(event.data)}".rstrip()
+
+
+def _clock(event: Event) -> str:
+    return event.timestamp.partition("T")[2].removesuffix("Z") or event.timestamp
+
+
+def _about(data: Mapping[str, Any]) -> str:
+    """The node first, then the rest as NAME=VALUE."""
+    parts = [str(data["nodeId"])] if data.get("nodeId") else []
+    if "from" in data and "to" in data:
+        parts.append(f"{data['from']} -> {data['to']}")
+    for name, value in data.items():
+        if name in ("nodeId", "from", "to") or value in (None, ""):
+            continue
+        parts.append(f"{name}={_short(name, value)}")
+    return "  ".join(parts)
+
+
+def _short(name: str, value: object) -> str:
+    if name.endswith("Time") and isinstance(value, int | float):
+        return f"{value:g}ms"
+    text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+    return text.replace("\n", "\\n")
+
+
+def log_lines(event: Event) -> list[str]:
+    """What a node said, or why something failed: each line with its time and its node."""
+    data = event.data
+    match event.type:
+        case "node:debug-log-string":
+            text = str(data.get("log", ""))
+        case "node:failed":
+            tries = f" ({data['attempts']} attempts)" if int(data.get("attempts") or 1) > 1 else ""
+            text = f"FAILED{tries}: {data.get('error', '')}"
+        case "edge:transfer-failed":
+            text = f"FAILED: {data.get('from')} -> {data.get('to')}: {data.get('error', '')}"
+        case "flow:failed":
+            text = f"the flow FAILED: {data.get('error', '')}"
+        case "flow:cancelled":
+            text = f"the flow was stopped: {data.get('reason', '')}"
+        case _:
+            return []
+    node = str(data.get("nodeId") or "-")
+    return [f"{event.timestamp}  {node}  {line}" for line in text.splitlines() or [""]]

@@ -1,0 +1,282 @@
+"""Asks the gateway: where it is, who asks, and streams of events that go on over broken connections.
+
+The standard library's HTTP: it is there in 35 ms, where the clients with more comfort take ten times as long to import.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import http.client
+import json
+import ssl
+import tempfile
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+from urllib.parse import quote, urlencode, urlsplit
+
+from chaingraph_cli import discovery
+from chaingraph_cli.errors import CliError, Forbidden, NotFound, Unreachable, Usage
+from chaingraph_cli.plugin.credentials import Credentials, context_of, credentials_of
+from chaingraph_cli.plugin.gateway_options import CA_VARIABLE, VARIABLE
+from chaingraph_cli.plugin.kubectl import Done, Kubectl, fault_of, finish
+
+_LOOPBACK: Final = ("127.0.0.1", "::1", "localhost")
+_CONNECT_SECONDS: Final = 10.0
+_SILENCE_SECONDS: Final = 60.0
+"""The gateway says something more often than this, if only a comment; after such a silence the connection is dead."""
+_AGAIN_SECONDS: Final = 1.0
+_TRIES: Final = 8
+"""In a row, without anything received in between."""
+END: Final = "end"
+
+
+@dataclass(frozen=True)
+class Event:
+    """One event of an execution."""
+
+    index: int
+    type: str
+    timestamp: str
+    data: Mapping[str, Any]
+    text: str
+    """The whole event as the gateway sent it, in JSON."""
+
+
+@dataclass(frozen=True)
+class End:
+    """Nothing more comes: the execution has ended, in this phase."""
+
+    phase: str
+
+
+@dataclass(frozen=True)
+class Gateway:
+    """The gateway as the current user reaches it; `namespace` is the one that the command line or the context means."""
+
+    url: str
+    ca: str
+    credentials: Credentials
+    namespace: str
+
+    @classmethod
+    def of(cls, chosen: argparse.Namespace, kubectl: Kubectl) -> Gateway:
+        """Finds it and the credentials, with two kubectl processes side by side.
+
+        Raises:
+            CliError: there is none, or the kubeconfig's user has no credentials for it.
+        """
+        config = kubectl.start("config", "view", "--minify", "--flatten", "--raw", "-o", "json")
+        found = None
+        if not (chosen.gateway and chosen.gateway_ca):
+            found = kubectl.start("get", "configmap", discovery.NAME, "-o", "json", namespace=discovery.NAMESPACE)
+        context = context_of(_config(finish(config)))
+        told = finish(found) if found else None
+        url, ca = _place(chosen.gateway, chosen.gateway_ca, told)
+        return cls(url.rstrip("/"), ca, credentials_of(context), chosen.namespace or context.namespace)
+
+    def path_of(self, name: str, what: str = "") -> str:
+        """The path of an execution's page, by its name in the namespace."""
+        return f"/namespaces/{quote(self.namespace)}/executions/{quote(name)}" + (f"/{what}" if what else "")
+
+    def get(self, path: str, **parameters: str) -> dict[str, Any]:
+        """A page of JSON.
+
+        Raises:
+            CliError: the gateway does not answer, or refuses.
+        """
+        with self._asked(path, parameters, {}) as response:
+            content: dict[str, Any] = json.loads(response.read())
+        return content
+
+    def events(
+        self, path: str, *, from_index: int | None = None, types: tuple[str, ...] = (), follow: bool = True
+    ) -> Iterator[Event | End]:
+        """The events of an execution in order, each once, over broken connections; last an `End` if it has ended.
+
+        Args:
+            from_index: the first event; None for the very first.
+            types: only these; none for all.
+            follow: also what is still to come.
+
+        Raises:
+            CliError: the gateway refuses, or has been away for too long.
+        """
+        parameters = {"follow": str(follow).lower()} | ({"types": ",".join(types)} if types else {})
+        if from_index is not None:
+            parameters["fromIndex"] = str(from_index)
+        last: str | None = None
+        tries = 0
+        while True:
+            headers = {"Accept": "text/event-stream"} | ({"Last-Event-ID": last} if last is not None else {})
+            try:
+                with self._asked(path, parameters, headers) as response:
+                    if response.status == http.HTTPStatus.NO_CONTENT:
+                        return
+                    for fields in _frames(response):
+                        last, tries = fields.get("id", last), 0
+                        content = fields.get("data", "")
+                        if fields.get("event") == END:
+                            yield End(str(json.loads(content).get("phase", "")))
+                            return
+                        yield _event(content)
+                if not follow:
+                    return
+            except (Unreachable, OSError, http.client.HTTPException) as fault:
+                tries += 1
+                if last is None or tries > _TRIES:
+                    raise _away(self.url, fault) from fault
+            time.sleep(_AGAIN_SECONDS)
+
+    @contextlib.contextmanager
+    def _asked(
+        self, path: str, parameters: Mapping[str, str], headers: Mapping[str, str]
+    ) -> Iterator[http.client.HTTPResponse]:
+        address = urlsplit(self.url)
+        host, port = address.hostname or "", address.port
+        connection: http.client.HTTPConnection
+        if address.scheme == "https":
+            connection = http.client.HTTPSConnection(host, port, timeout=_CONNECT_SECONDS, context=self._tls())
+        else:
+            connection = http.client.HTTPConnection(host, port, timeout=_CONNECT_SECONDS)
+        sent = dict(headers)
+        if self.credentials.token:
+            sent["Authorization"] = f"Bearer {self.credentials.token}"
+        query = f"?{urlencode(parameters)}" if parameters else ""
+        try:
+            try:
+                connection.connect()
+                connection.sock.settimeout(_SILENCE_SECONDS)
+                connection.request("GET", f"{address.path}{path}{query}", headers=sent)
+                response = connection.getresponse()
+            except (OSError, http.client.HTTPException) as fault:
+                raise _away(self.url, fault) from fault
+            if response.status >= 400:
+                raise _problem(response)
+            yield response
+        finally:
+            connection.close()
+
+    def _tls(self) -> ssl.SSLContext:
+        context = ssl.create_default_context()
+        if self.ca:
+            try:
+                context.load_verify_locations(cadata=self.ca)
+            except ssl.SSLError as fault:
+                raise Usage("The gateway's certificates (ca.crt) are no PEM text.") from fault
+        if self.credentials.certificate:
+            # OpenSSL takes certificates for a client from files alone.
+            with tempfile.NamedTemporaryFile("w", suffix=".pem", encoding="ascii") as file:
+                file.write(f"{self.credentials.certificate}\n{self.credentials.key}\n")
+                file.flush()
+                try:
+                    context.load_cert_chain(file.name)
+                except ssl.SSLError as fault:
+                    raise Usage(
+                        f"The client certificate of the user {self.credentials.user!r} and its key do not fit together "
+                        f"or are damaged: {fault.reason}."
+                    ) from fault
+        return context
+
+
+def _config(done: Done) -> dict[str, Any]:
+    if done.code != 0 and "current-context" in done.complaint:
+        return {}
+    return done.json()
+
+
+def _place(url: str, ca_file: str, told: Done | None) -> tuple[str, str]:
+    """The gateway's address and certificates, from the command line before the ConfigMap."""
+    where = f"ConfigMap {discovery.NAME} in {discovery.NAMESPACE}"
+    data: Mapping[str, str] = {}
+    if told is not None and told.code == 0:
+        data = told.json().get("data") or {}
+    elif told is not None and not url:
+        fault = fault_of(told.complaint)
+        if isinstance(fault, Unreachable):
+            raise fault
+        missing = "cannot be read" if isinstance(fault, Forbidden) else "is not there"
+        raise _unknown(f"{where} {missing}")
+    address = url or data.get(discovery.GATEWAY, "")
+    if not address:
+        raise _unknown(f"{where} has no key {discovery.GATEWAY!r}")
+    parts = urlsplit(address)
+    if parts.scheme not in ("https", "http") or not parts.hostname:
+        raise Usage(f"{address!r} is no address of a gateway.", "It is of the form https://HOST:PORT")
+    if parts.scheme == "http" and parts.hostname not in _LOOPBACK:
+        raise Usage(f"{address} would carry your credentials unencrypted.", "Use the gateway's https address.")
+    if not ca_file:
+        return address, data.get(discovery.CA, "")
+    try:
+        return address, Path(ca_file).read_text(encoding="ascii")
+    except (OSError, UnicodeDecodeError) as fault:
+        raise Usage(f"The certificates of --gateway-ca {ca_file} cannot be read: {fault}") from fault
+
+
+def _unknown(why: str) -> CliError:
+    return Unreachable(
+        f"Nobody says where the gateway of this cluster is: {why}.",
+        f"Name it with --gateway URL or {VARIABLE}; `chaingraph up` runs one and writes the ConfigMap.",
+    )
+
+
+def _away(url: str, fault: Exception) -> CliError:
+    if isinstance(fault, CliError):
+        return fault
+    if isinstance(fault, ssl.SSLCertVerificationError):
+        return Unreachable(
+            f"The certificate of the gateway {url} is not the one that was expected: {fault.verify_message}.",
+            f"Give the certificates that it is to be verified by: --gateway-ca FILE or {CA_VARIABLE}",
+        )
+    why = getattr(fault, "strerror", None) or str(fault) or type(fault).__name__
+    return Unreachable(
+        f"The gateway {url} does not answer: {why}.", f"Is it running? Another address: --gateway URL or {VARIABLE}"
+    )
+
+
+def _problem(response: http.client.HTTPResponse) -> CliError:
+    """A refusal, in the gateway's words."""
+    try:
+        message = str(json.loads(response.read())["message"])
+    except (ValueError, KeyError, TypeError, OSError):
+        message = f"HTTP {response.status} {response.reason}"
+    message = f"The gateway says: {message}"
+    match response.status:
+        case 400:
+            return Usage(message)
+        case 401:
+            return Unreachable(message, "As whom you ask: kubectl auth whoami")
+        case 403:
+            return Forbidden(message, "Ask for a Role that allows it; what you may do: kubectl auth can-i --list")
+        case 404:
+            return NotFound(message)
+        case 502 | 503 | 504:
+            return Unreachable(message)
+        case _:
+            return CliError(message)
+
+
+def _frames(response: http.client.HTTPResponse) -> Iterator[dict[str, str]]:
+    """The events of the stream: their fields by name. Comments and the waiting time between tries are left out."""
+    fields: dict[str, str] = {}
+    while True:
+        line = response.readline()
+        if not line:
+            return
+        name, _, content = line.decode("utf-8").rstrip("\r\n").partition(":")
+        if not name and not content:
+            if "data" in fields:
+                yield fields
+            fields = {}
+        elif name:
+            fields[name] = content.removeprefix(" ")
+
+
+def _event(text: str) -> Event:
+    content = json.loads(text)
+    return Event(
+        int(content["index"]), str(content["type"]), str(content["timestamp"]), content.get("data") or {}, text
+    )

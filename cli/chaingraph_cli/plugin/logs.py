@@ -1,0 +1,40 @@
+"""`logs`: what the nodes of an execution said, and why they failed."""
+
+from __future__ import annotations
+
+import argparse
+
+from chaingraph_cli.commands import Command
+from chaingraph_cli.plugin.event_lines import LOG_TYPES, log_lines
+from chaingraph_cli.plugin.follow import events_of
+from chaingraph_cli.plugin.gateway_client import End
+from chaingraph_cli.plugin.gateway_options import add_gateway
+
+
+def _arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("name", metavar="NAME", help="The execution.")
+    parser.add_argument("--node", metavar="NODE", help="Only of this node.")
+    parser.add_argument("-f", "--follow", action="store_true", help="Also what is still to come, until it ends.")
+    add_gateway(parser)
+
+
+def _run(chosen: argparse.Namespace) -> int:
+    for event in events_of(chosen, types=LOG_TYPES, follow=chosen.follow):
+        if isinstance(event, End):
+            break
+        if chosen.node and event.data.get("nodeId") != chosen.node:
+            continue
+        for line in log_lines(event):
+            print(line, flush=True)
+    return 0
+
+
+COMMAND = Command(
+    "What the nodes of an execution logged, and what failed: a line each, with its time and its node.",
+    _arguments,
+    _run,
+    examples="""
+kubectl chaingraph logs nightly
+kubectl chaingraph logs nightly -f --node load
+""",
+)

@@ -1,0 +1,49 @@
+"""`wait`: until executions have ended, or are paused; its exit code says how."""
+
+from __future__ import annotations
+
+import argparse
+
+from chaingraph_cli.commands import Command
+from chaingraph_cli.errors import NotFound
+from chaingraph_cli.plugin import outcomes
+from chaingraph_cli.plugin.kubectl import Kubectl
+from chaingraph_cli.plugin.targets import add_targets, read, targets_of, told
+from chaingraph_cli.plugin.waiting import add_timeout, await_outcomes
+
+
+def _arguments(parser: argparse.ArgumentParser) -> None:
+    add_targets(parser)
+    parser.add_argument(
+        "--for",
+        dest="wanted",
+        choices=("finished", "completed", "failed", "stopped", "paused"),
+        default="finished",
+        help="What to wait for; finished (default) is any end.",
+    )
+    add_timeout(parser, default=0, what="it waits")
+
+
+def _run(chosen: argparse.Namespace) -> int:
+    kubectl = Kubectl.of(chosen)
+    found, faults = read(kubectl, targets_of(chosen))
+    code = told(faults)
+    if not found and not faults:
+        raise NotFound("There are no such executions.", f"List them: {kubectl.typed('get')}")
+    if not found:
+        return code
+    return await_outcomes(kubectl, found, outcomes.reached(chosen.wanted), timeout=chosen.timeout) or code
+
+
+COMMAND = Command(
+    """\
+Wait until executions have ended, or are paused. Exit code 0 when each came to what was waited for, 1 when one ended
+otherwise, 124 when the time was over.""",
+    _arguments,
+    _run,
+    examples="""
+kubectl chaingraph wait nightly
+kubectl chaingraph wait nightly --for completed --timeout 10m && echo well
+kubectl chaingraph wait -l batch=7 --for finished
+""",
+)

@@ -9,8 +9,11 @@ import pytest
 
 from chaingraph_store import events, executions, leases, recovery, runs, stopping
 from chaingraph_store.errors import OwnershipLost
-from chaingraph_store.ids import ExecutionId, WorkflowId
+from chaingraph_store.ids import ExecutionId, WorkflowId, hold_workflow_id
 from chaingraph_store.ledger import Ledger
+from fixtures import ledger_moves as moves
+from fixtures.ledger import row_of
+from fixtures.ledger_moves import claimed, flush, log_of, steer, workflows
 from fixtures.new_executions import APP, create, dequeue
 
 pytestmark = pytest.mark.integration
@@ -221,3 +224,120 @@ async def test_an_execution_whose_workflow_ended_without_it_is_put_back(ledger: 
         assert await cursor.fetchone() == (0,), "or DBOS would replay the error"
     again = await run_on(ledger, new.id, "other")
     assert again.started_before
+
+
+async def test_what_is_paused_is_parked_when_its_worker_is_lost(ledger: Ledger) -> None:
+    new = await create(ledger)
+    taken = await claimed(ledger, new.id, "dead")
+    await flush(ledger, taken, "flow:started", "flow:paused", paused=True, reason="at 'b'", current=["b"])
+    (back,) = await moves.hand_back(ledger, "dead")
+    assert (back.parked, back.given_up, back.recoveries) == (True, False, 1)
+    row = await row_of(ledger, new.id)
+    assert (row.phase, row.parked, row.worker, row.lost_worker, row.current_nodes) == ("Paused", True, "", "", ["b"])
+    assert await workflows(ledger) == {new.id: "CANCELLED"}
+    assert await log_of(ledger, new.id) == ["flow:started", "flow:paused"]
+    with pytest.raises(OwnershipLost):
+        await flush(ledger, taken, "late")
+
+
+async def test_a_pause_that_the_lost_worker_has_not_obeyed_is_announced_by_the_hand_back(ledger: Ledger) -> None:
+    new = await create(ledger)
+    await claimed(ledger, new.id, "dead")
+    await steer(ledger, new.id, paused=True)
+    (back,) = await moves.hand_back(ledger, "dead")
+    assert back.parked
+    async with ledger.connection() as connection:
+        log = await events.read(connection, new.id, from_index=0)
+    assert [(event.type, event.data) for event in log] == [("flow:paused", {"reason": "spec.paused was set"})]
+
+
+async def test_a_resume_that_the_lost_worker_has_not_obeyed_is_announced_by_the_hand_back(ledger: Ledger) -> None:
+    new = await create(ledger, breakpoints=["b"])
+    taken = await claimed(ledger, new.id, "dead")
+    await flush(ledger, taken, "flow:paused", paused=True, reason="breakpoint at 'b'", current=["b"])
+    await steer(ledger, new.id, breakpoints=("b",), resume="1")
+    (back,) = await moves.hand_back(ledger, "dead")
+    assert not back.parked
+    assert await log_of(ledger, new.id) == ["flow:paused", "flow:resumed"]
+    again = await claimed(ledger, new.id)
+    assert (again.paused, again.run, again.held_nodes) == (False, 1, ["b"]), "it is past that breakpoint"
+
+
+async def test_a_step_that_the_lost_worker_owed_is_made_by_the_next(ledger: Ledger) -> None:
+    new = await create(ledger)
+    taken = await claimed(ledger, new.id, "dead")
+    await steer(ledger, new.id, paused=True, step="1")
+    await flush(ledger, taken, "flow:paused", paused=True, applied=2, steps_owed=1, current=["b"])
+    (back,) = await moves.hand_back(ledger, "dead")
+    assert not back.parked
+    again = await claimed(ledger, new.id)
+    assert (again.paused, again.steps_owed, again.held_nodes) == (True, 1, ["b"])
+    await flush(ledger, again, paused=True)
+    assert (await moves.hand_back(ledger, "worker-1"))[0].parked, "the step was made"
+    assert await log_of(ledger, new.id) == ["flow:paused"]
+
+
+async def test_a_worker_that_is_lost_after_it_parked_leaves_nothing_in_the_queue(ledger: Ledger) -> None:
+    new = await create(ledger)
+    taken = await claimed(ledger, new.id, "dead")
+    await flush(ledger, taken, "flow:paused", paused=True)
+    assert await moves.park(ledger, taken)
+    assert await moves.hand_back(ledger, "dead") == []
+    assert await workflows(ledger) == {new.id: "CANCELLED"}
+    await steer(ledger, new.id, resume="1")
+    assert await workflows(ledger) == {new.id: "CANCELLED", f"{new.id}-2": "ENQUEUED"}
+
+
+async def test_what_was_dequeued_and_not_claimed_goes_back_into_the_queue(ledger: Ledger) -> None:
+    new, held = await create(ledger), await create(ledger, held=True)
+    async with ledger.connection() as connection:
+        assert await dequeue(connection, new.id, "dead")
+        assert await dequeue(connection, hold_workflow_id(held.id), "dead")
+    assert await moves.hand_back(ledger, "dead") == []
+    assert await workflows(ledger) == {new.id: "ENQUEUED", hold_workflow_id(held.id): "ENQUEUED"}
+
+
+async def test_a_paused_execution_that_kills_its_workers_is_given_up(ledger: Ledger) -> None:
+    new = await create(ledger)
+    taken = await claimed(ledger, new.id, "dead")
+    await steer(ledger, new.id, paused=True)
+    await flush(ledger, taken, "flow:paused", paused=True, applied=1, current=["bomb"])
+    (back,) = await moves.hand_back(ledger, "dead", max_recoveries=1)
+    assert back.given_up
+    row = await row_of(ledger, new.id)
+    assert (row.phase, row.parked, row.paused, row.error_reason) == ("Failed", False, False, "TooManyRecoveries")
+    assert "bomb" in row.error_message
+    assert await workflows(ledger) == {new.id: "CANCELLED"}
+
+
+async def test_the_workflow_of_a_parked_execution_ends_without_it(ledger: Ledger) -> None:
+    new = await create(ledger)
+    await moves.paused_and_parked(ledger, new.id)
+    await long_ended(ledger)
+    async with ledger.transaction() as connection:
+        assert await recovery.revive_stranded(connection, application_name=APP) == []
+    assert await workflows(ledger) == {new.id: "SUCCESS"}
+
+
+async def test_a_later_run_that_is_stranded_is_put_back_or_parked(ledger: Ledger) -> None:
+    running, paused = await create(ledger), await create(ledger)
+    for new in (running, paused):
+        await moves.paused_and_parked(ledger, new.id)
+        await steer(ledger, new.id, resume="1")
+        taken = await claimed(ledger, new.id)
+        if new is paused:
+            await flush(ledger, taken, "flow:paused", paused=True)
+        await moves.finish_workflow(ledger, new.id)
+    await long_ended(ledger)
+    async with ledger.transaction() as connection:
+        revived = await recovery.revive_stranded(connection, application_name=APP)
+    assert {(back.execution_id, back.parked) for back in revived} == {(running.id, False), (paused.id, True)}
+    states = await workflows(ledger)
+    assert (states[f"{running.id}-2"], states[f"{paused.id}-2"]) == ("ENQUEUED", "CANCELLED")
+
+
+async def long_ended(ledger: Ledger) -> None:
+    async with ledger.connection() as connection:
+        await connection.execute(
+            "UPDATE dbos.workflow_status SET updated_at = updated_at - 60000 WHERE status = 'SUCCESS'"
+        )

@@ -1,27 +1,22 @@
-"""STOP, in every phase that it can meet."""
+"""STOP, in every phase that it can meet, and down the tree."""
 
 from __future__ import annotations
 
+import asyncio
+
 import pytest
 
-from chaingraph_store import creation, events, executions, runs, stopping
+from chaingraph_store import creation, events, executions, runs
+from chaingraph_store.creation import NewExecution
 from chaingraph_store.errors import OwnershipLost
 from chaingraph_store.ids import ExecutionId, WorkflowId
-from chaingraph_store.ledger import Connection, Ledger
+from chaingraph_store.ledger import Ledger
+from fixtures.ledger import row_of
+from fixtures.ledger_moves import claimed, hand_back, log_of, paused_and_parked, steer, stop, workflows
 from fixtures.new_executions import APP, create, dequeue
 
 pytestmark = pytest.mark.integration
 NOTHING = runs.Progress(total=1, completed=0, failed=0, skipped=0, running=0, current_nodes=[])
-
-
-async def workflow_states(connection: Connection) -> dict[str, str]:
-    cursor = await connection.execute("SELECT workflow_uuid, status FROM dbos.workflow_status")
-    return dict(await cursor.fetchall())
-
-
-async def stop(ledger: Ledger, execution: ExecutionId) -> bool:
-    async with ledger.transaction() as connection:
-        return await stopping.stop(connection, execution, reason="enough")
 
 
 async def test_a_queued_execution_never_runs(ledger: Ledger) -> None:
@@ -30,7 +25,7 @@ async def test_a_queued_execution_never_runs(ledger: Ledger) -> None:
     async with ledger.connection() as connection:
         row = await executions.by_id(connection, new.id)
         log = await events.read(connection, new.id)
-        assert await workflow_states(connection) == {new.id: "CANCELLED"}
+        assert await workflows(ledger) == {new.id: "CANCELLED"}
     assert row is not None
     assert (row.phase, row.error_message) == ("Stopped", "enough")
     assert [(event.index, event.type, event.data) for event in log[1:]] == [(0, "flow:cancelled", {"reason": "enough"})]
@@ -40,8 +35,7 @@ async def test_a_held_execution_cannot_be_released_any_more(ledger: Ledger) -> N
     new = await create(ledger, held=True)
     assert await stop(ledger, new.id)
     async with ledger.transaction() as connection:
-        assert await workflow_states(connection) == {f"{new.id}-hold": "CANCELLED"}
-        assert not await creation.start(connection, new.id)
+        assert await workflows(ledger) == {f"{new.id}-hold": "CANCELLED"}
         assert not await creation.release(connection, new.id, application_name=APP)
 
 
@@ -74,3 +68,94 @@ async def test_what_has_ended_stays_as_it_is(ledger: Ledger) -> None:
 
 async def test_stopping_what_never_was_is_no_error(ledger: Ledger) -> None:
     assert not await stop(ledger, ExecutionId("EXNOTHING"))
+
+
+async def child_of(ledger: Ledger, parent: NewExecution, **columns: str) -> NewExecution:
+    """A child that was spawned: its parent and root are in its row."""
+    child = await create(ledger)
+    async with ledger.connection() as connection:
+        await connection.execute(
+            "UPDATE chaingraph.executions e SET parent_id = p.id, root_id = p.root_id, depth = p.depth + 1, uid = NULL"
+            " FROM chaingraph.executions p WHERE e.id = %s AND p.id = %s",
+            (child.id, parent.id),
+        )
+        for column, value in columns.items():
+            await connection.execute(f"UPDATE chaingraph.executions SET {column} = %s WHERE id = %s", (value, child.id))
+    return child
+
+
+async def phases(ledger: Ledger, *each: NewExecution) -> list[str]:
+    return [(await row_of(ledger, one.id)).phase for one in each]
+
+
+async def test_a_parked_execution_ends_and_keeps_nothing_of_its_pause(ledger: Ledger) -> None:
+    new = await create(ledger)
+    await paused_and_parked(ledger, new.id)
+    assert await stop(ledger, new.id)
+    row = await row_of(ledger, new.id)
+    assert (row.phase, row.parked, row.paused, row.current_nodes, row.steps_owed) == ("Stopped", False, False, [], 0)
+    assert await log_of(ledger, new.id) == ["flow:started", "flow:paused", "flow:cancelled"]
+
+
+async def test_a_step_of_a_parked_execution_is_overtaken_by_a_stop(ledger: Ledger) -> None:
+    new = await create(ledger)
+    await paused_and_parked(ledger, new.id)
+    assert await steer(ledger, new.id, step="1")
+    assert await stop(ledger, new.id)
+    assert (await workflows(ledger))[f"{new.id}-2"] == "CANCELLED"
+
+
+async def test_a_stop_goes_down_the_tree_as_far_as_each_parent_says(ledger: Ledger) -> None:
+    root = await create(ledger)
+    ended = await child_of(ledger, root)
+    below_ended = await child_of(ledger, ended)
+    await stop(ledger, ended.id, children=False)
+    lenient = await child_of(ledger, root, on_stop="Continue")
+    spared = await child_of(ledger, lenient)
+    parked = await child_of(ledger, root)
+    await paused_and_parked(ledger, parked.id)
+    beside = await create(ledger)
+    async with ledger.connection() as ear:
+        await ear.execute("LISTEN chaingraph_control")
+        assert await stop(ledger, root.id)
+        told = {notice.payload async for notice in ear.notifies(timeout=5, stop_after=4)}
+    assert told == {each.id for each in (root, below_ended, lenient, parked)}
+    assert await phases(ledger, root, ended, below_ended, lenient, parked) == ["Stopped"] * 5
+    assert await phases(ledger, spared, beside) == ["Pending", "Pending"]
+    assert (await row_of(ledger, root.id)).error_message == "enough"
+    assert (
+        await row_of(ledger, below_ended.id)
+    ).error_message == f"{root.id}, which it belongs to, was stopped: enough"
+    assert await log_of(ledger, ended.id) == ["flow:cancelled"], "once"
+    states = await workflows(ledger)
+    assert {each for each, state in states.items() if state == "ENQUEUED"} == {spared.id, beside.id}
+
+
+async def test_children_go_on_when_the_stop_says_so(ledger: Ledger) -> None:
+    root = await create(ledger)
+    child = await child_of(ledger, root)
+    assert await stop(ledger, root.id, children=False)
+    assert await phases(ledger, root, child) == ["Stopped", "Pending"]
+
+
+async def test_nothing_below_is_stopped_when_the_root_has_ended(ledger: Ledger) -> None:
+    root = await create(ledger)
+    child = await child_of(ledger, root)
+    assert await stop(ledger, root.id, children=False)
+    assert not await stop(ledger, root.id)
+    assert await phases(ledger, child) == ["Pending"]
+
+
+async def test_stops_within_one_tree_and_a_hand_back_at_once_do_not_deadlock(ledger: Ledger) -> None:
+    for n in range(5):
+        root = await create(ledger)
+        family = [root]
+        for _ in range(6):
+            family.append(await child_of(ledger, family[-1]))
+        for each in family[1::2]:
+            await claimed(ledger, each.id, f"worker-{n}")
+        await asyncio.gather(*(stop(ledger, each.id) for each in family[:4]), hand_back(ledger, f"worker-{n}"))
+        assert await phases(ledger, *family) == ["Stopped"] * len(family)
+        assert set((await workflows(ledger)).values()) == {"CANCELLED"}
+        for each in family:
+            assert (await log_of(ledger, each.id)).count("flow:cancelled") == 1

@@ -1,0 +1,190 @@
+"""Retry: the next attempt, from where the last one failed or from the start, and what refuses it."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import replace
+
+import pytest
+
+from chaingraph_store import creation, retrying, runs, stopping
+from chaingraph_store.control import Steered
+from chaingraph_store.errors import OwnershipLost
+from chaingraph_store.ids import ExecutionId, WorkflowId
+from chaingraph_store.ledger import Ledger
+from fixtures.ledger import row_of
+from fixtures.ledger_moves import (
+    claim,
+    claimed,
+    flush,
+    hand_back,
+    log_of,
+    paused_and_parked,
+    retry,
+    steer,
+    stop,
+    workflows,
+)
+from fixtures.new_executions import APP, create
+
+pytestmark = pytest.mark.integration
+FAILED = runs.End("Failed", error_node="b", error_reason="NodeFailed", error_message="broken")
+
+
+async def fail(ledger: Ledger, execution: ExecutionId, worker: str = "worker-1") -> runs.Claim:
+    taken = await claimed(ledger, execution, worker)
+    await flush(ledger, taken, "flow:started", "flow:failed", journal=["a"], completed=1, ran_ms=900, end=FAILED)
+    return taken
+
+
+async def test_from_the_failed_nodes_the_journal_goes_on_in_a_new_attempt(ledger: Ledger) -> None:
+    new = await create(ledger)
+    zombie = await fail(ledger, new.id)
+    assert await retry(ledger, new.id, "again", breakpoints=["b"]) is True
+    row = await row_of(ledger, new.id)
+    assert (row.phase, row.attempt, row.run, row.workflow_id) == ("Pending", 2, 2, f"{new.id}-2")
+    assert (row.error_node, row.error_reason, row.error_message, row.outputs) == ("", "", "", None)
+    assert (row.started_at, row.finished_at, row.nodes_completed, row.ran_ms) == (None, None, 0, 0)
+    assert (row.nodes_total, row.retry_token, row.breakpoints) == (3, "again", ["b"])
+    assert (await workflows(ledger))[f"{new.id}-2"] == "ENQUEUED"
+    (earlier,) = row.attempts
+    assert earlier.pop("startTime") <= earlier.pop("completionTime")
+    assert earlier == {
+        "attempt": 1,
+        "phase": "Failed",
+        "reason": "NodeFailed",
+        "message": "broken",
+        "node": "b",
+        "retriedFrom": "Failed",
+    }
+    taken = await claimed(ledger, new.id)
+    assert taken.journal == [(1, {"node": "a"})]
+    assert (taken.attempt, taken.run, taken.started_before, taken.ran_ms) == (2, 2, False, 0)
+    assert taken.options == {"maxConcurrency": 7}, "the options of the spec as it is now"
+    with pytest.raises(OwnershipLost):
+        await flush(ledger, zombie, "late")
+    await flush(ledger, taken, "flow:started", journal=["a", "b"])
+    again = await claimed(ledger, new.id)
+    assert [attempt for attempt, _ in again.journal] == [2, 2]
+
+
+async def test_from_the_start_the_journal_is_empty(ledger: Ledger) -> None:
+    new = await create(ledger)
+    await fail(ledger, new.id)
+    assert await retry(ledger, new.id, "again", from_start=True) is True
+    assert (await claimed(ledger, new.id)).journal == []
+    assert (await row_of(ledger, new.id)).attempts[0]["retriedFrom"] == "Start"
+
+
+async def test_a_token_begins_one_attempt(ledger: Ledger) -> None:
+    new = await create(ledger)
+    await fail(ledger, new.id)
+    results = await asyncio.gather(*(retry(ledger, new.id, "again") for _ in range(4)))
+    assert sorted(map(str, results)) == ["False", "False", "False", "True"]
+    assert (await row_of(ledger, new.id)).attempt == 2
+
+
+async def test_what_runs_or_has_completed_is_refused_and_the_token_used_up(ledger: Ledger) -> None:
+    new = await create(ledger)
+    refused = await retry(ledger, new.id, "1")
+    assert refused == "it is Pending: stop it first, or wait for its end"
+    row = await row_of(ledger, new.id)
+    assert (row.retry_token, row.retry_refusal, row.attempt) == ("1", refused, 1)
+    await stop(ledger, new.id)
+    assert await retry(ledger, new.id, "1") is False, "it does not start something later"
+    assert await retry(ledger, new.id, "2") is True
+    assert (await row_of(ledger, new.id)).retry_refusal == ""
+    taken = await claimed(ledger, new.id)
+    assert await retry(ledger, new.id, "3") == "it is Running: stop it first, or wait for its end"
+    await flush(ledger, taken, "flow:completed", end=runs.End("Completed"))
+    assert "is Completed" in str(await retry(ledger, new.id, "4"))
+    assert "no such execution" in str(await retry(ledger, ExecutionId("EXNOTHING"), "1"))
+
+
+async def test_a_refusal_can_be_repeated(ledger: Ledger) -> None:
+    new = await create(ledger)
+    for first in (True, False):
+        async with ledger.connection() as connection:
+            assert await retrying.refuse_retry(connection, new.id, "1", "no") is first
+    async with ledger.connection() as connection:
+        assert not await retrying.refuse_retry(connection, ExecutionId("EXNOTHING"), "1", "no")
+
+
+async def test_a_retry_can_begin_paused(ledger: Ledger) -> None:
+    new = await create(ledger)
+    await paused_and_parked(ledger, new.id)
+    await stop(ledger, new.id)
+    assert await retry(ledger, new.id, "again", paused=True, step="seen") is True
+    row = await row_of(ledger, new.id)
+    assert (row.phase, row.parked, row.paused, row.wants_pause) == ("Paused", True, True, True)
+    assert (row.pause_reason, row.step_token, row.current_nodes) == ("spec.paused was set", "seen", [])
+    assert f"{new.id}-2" not in await workflows(ledger)
+    assert await steer(ledger, new.id, paused=True, step="seen") == Steered()
+    assert await steer(ledger, new.id, step="seen") == Steered(("RESUME",))
+    assert (await row_of(ledger, new.id)).workflow_id == f"{new.id}-3"
+    assert await log_of(ledger, new.id) == [
+        "flow:started",
+        "flow:paused",
+        "flow:cancelled",
+        "flow:paused",
+        "flow:resumed",
+    ]
+
+
+async def test_what_never_started_goes_into_the_queue(ledger: Ledger) -> None:
+    new = await create(ledger, held=True)
+    async with ledger.transaction() as connection:
+        assert await stopping.fail_unstarted(connection, new.id, reason="StartTimeout", message="no START_SIGNAL")
+    assert await retry(ledger, new.id, "again") is True
+    row = await row_of(ledger, new.id)
+    assert (row.phase, row.workflow_id) == ("Pending", f"{new.id}-2")
+    assert (row.attempts[0]["reason"], row.attempts[0]["startTime"]) == ("StartTimeout", None)
+    async with ledger.transaction() as connection:
+        assert not await creation.release(connection, new.id, application_name=APP), "a late START_SIGNAL"
+    assert (await claimed(ledger, new.id)).run == 2
+
+
+async def test_the_history_keeps_the_newest_attempts_and_cuts_their_messages(ledger: Ledger) -> None:
+    new = await create(ledger)
+    for n in range(12):
+        taken = await claimed(ledger, new.id)
+        await flush(ledger, taken, "flow:failed", end=replace(FAILED, error_message="x" * 5000))
+        assert await retry(ledger, new.id, str(n)) is True
+    row = await row_of(ledger, new.id)
+    assert (row.attempt, row.run) == (13, 13)
+    assert [earlier["attempt"] for earlier in row.attempts] == list(range(3, 13))
+    assert {len(earlier["message"]) for earlier in row.attempts} == {1024}
+
+
+async def test_the_workflow_of_an_earlier_attempt_is_not_put_back(ledger: Ledger) -> None:
+    """Its worker died after it had written the end, before its workflow could return."""
+    new = await create(ledger)
+    await fail(ledger, new.id, "dead")
+    assert await retry(ledger, new.id, "again") is True
+    assert await hand_back(ledger, "dead") == []
+    assert await workflows(ledger) == {new.id: "CANCELLED", f"{new.id}-2": "ENQUEUED"}
+
+
+async def test_a_retry_and_a_stop_at_once(ledger: Ledger) -> None:
+    for n in range(10):
+        new = await create(ledger)
+        await fail(ledger, new.id, f"worker-{n}")
+        retried, stopped = await asyncio.gather(retry(ledger, new.id, "again"), stop(ledger, new.id))
+        assert retried is True
+        row = await row_of(ledger, new.id)
+        # The stop that came first met what had ended; the one that came second ended the second attempt.
+        assert (row.phase, row.attempt) == ("Stopped" if stopped else "Pending", 2)
+        live = [each for each, state in (await workflows(ledger)).items() if state == "ENQUEUED" and new.id in each]
+        assert live == ([] if stopped else [f"{new.id}-2"])
+
+
+async def test_a_late_claim_of_an_earlier_run_finds_nothing(ledger: Ledger) -> None:
+    new = await create(ledger)
+    async with ledger.connection() as connection:
+        await connection.execute("UPDATE dbos.workflow_status SET status = 'PENDING', executor_id = 'worker-1'")
+    await stop(ledger, new.id)
+    assert await retry(ledger, new.id, "again") is True
+    async with ledger.connection() as connection:
+        await connection.execute("UPDATE dbos.workflow_status SET status = 'PENDING' WHERE status = 'CANCELLED'")
+        assert await runs.claim(connection, new.id, workflow=WorkflowId(new.id), worker="worker-1") is None
+    assert await claim(ledger, new.id) is not None

@@ -4,7 +4,8 @@ StoreError
 ├── SettingsRefused       a connection setting that cannot be right
 ├── SchemaOutdated        the database is not migrated: run `chaingraph-worker migrate`
 ├── OwnershipLost         somebody else owns the attempt: stop working on it, write nothing more
-└── ConflictingExecution  an id is taken by an execution with another content
+├── ConflictingExecution  an id is taken by an execution with another content
+└── ForeignLedger         the database belongs to another cluster: serve nothing from it
 """
 
 
@@ -37,3 +38,7 @@ class OwnershipLost(StoreError):
 
 class ConflictingExecution(StoreError):
     """An execution id is taken by a row with another content, which deterministic ids rule out."""
+
+
+class ForeignLedger(StoreError):
+    """The database belongs to another cluster, or that cannot be ruled out. The message says what can be done."""

@@ -54,10 +54,13 @@ async def take(connection: Connection, lease: NewLease) -> None:
 
     Before the worker claims any work: an executor without a lease counts as lost.
     """
+    # The update changes nothing: it locks the row, so that it is not removed as unused before the lease refers to it.
     cursor = await connection.execute(
-        "INSERT INTO chaingraph.catalogues (hash, catalogue) VALUES (%s, %s) ON CONFLICT (hash) DO NOTHING",
+        "INSERT INTO chaingraph.catalogues (hash, catalogue) VALUES (%s, %s)"
+        " ON CONFLICT (hash) DO UPDATE SET hash = excluded.hash RETURNING xmax = 0",
         (lease.catalogue_hash, Json(lease.catalogue)),
     )
+    inserted = await cursor.fetchone()
     await connection.execute(
         "INSERT INTO chaingraph.workers (executor_id, application_name, application_version, host, pod, queues,"
         " concurrency, catalogue_hash, expires_at)"
@@ -74,7 +77,7 @@ async def take(connection: Connection, lease: NewLease) -> None:
             lease.seconds,
         ),
     )
-    if cursor.rowcount == 1 or await _is_only_holder(connection, lease):
+    if (inserted and inserted[0]) or await _is_only_holder(connection, lease):
         await connection.execute("SELECT pg_notify(%s, %s)", (CATALOGUES, lease.catalogue_hash))
 
 

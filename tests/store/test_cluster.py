@@ -1,0 +1,85 @@
+"""Which cluster the ledger belongs to: the first one that comes, until somebody says otherwise."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from chaingraph_store import cluster
+from chaingraph_store.cluster import ClusterIdentity, Verdict, compare
+from chaingraph_store.errors import ForeignLedger
+from chaingraph_store.ledger import Ledger
+
+OURS = ClusterIdentity("11111111-aaaa", "sha256:ours")
+THEIRS = ClusterIdentity("22222222-bbbb", "sha256:theirs")
+
+
+async def recognise(ledger: Ledger, seen: ClusterIdentity, *, adopt: str = "") -> ClusterIdentity:
+    async with ledger.transaction() as connection:
+        return await cluster.recognise(connection, seen, adopt=adopt)
+
+
+@pytest.mark.parametrize(
+    ("recorded", "seen", "verdict"),
+    [
+        (OURS, OURS, Verdict.SAME),
+        (OURS, ClusterIdentity(OURS.uid, "sha256:renewed"), Verdict.SAME),
+        (OURS, THEIRS, Verdict.OTHER),
+        (OURS, ClusterIdentity(THEIRS.uid, OURS.authority), Verdict.OTHER),
+        (OURS, ClusterIdentity("", OURS.authority), Verdict.SAME),
+        (ClusterIdentity("", OURS.authority), OURS, Verdict.SAME),
+        (OURS, ClusterIdentity("", THEIRS.authority), Verdict.UNCLEAR),
+        (ClusterIdentity(OURS.uid, ""), ClusterIdentity("", OURS.authority), Verdict.UNCLEAR),
+        (ClusterIdentity("", OURS.authority), ClusterIdentity(OURS.uid, ""), Verdict.UNCLEAR),
+    ],
+)
+def test_uids_decide_and_certificates_where_a_uid_is_missing(
+    recorded: ClusterIdentity, seen: ClusterIdentity, verdict: Verdict
+) -> None:
+    assert compare(recorded, seen) is verdict
+
+
+@pytest.mark.integration
+async def test_the_first_cluster_is_recorded_and_another_one_refused_with_both_named(ledger: Ledger) -> None:
+    assert await recognise(ledger, OURS) == OURS
+    assert await recognise(ledger, OURS) == OURS
+    with pytest.raises(ForeignLedger) as refused:
+        await recognise(ledger, THEIRS)
+    for said in (OURS.uid, THEIRS.uid, "DATABASE_URL_EXECUTIONS", f"CHAINGRAPH_ADOPT_CLUSTER={OURS.uid}"):
+        assert said in str(refused.value)
+    assert await recognise(ledger, OURS) == OURS, "a refusal changes nothing"
+
+
+@pytest.mark.integration
+async def test_of_two_clusters_that_come_at_once_one_is_refused(ledger: Ledger) -> None:
+    answers = await asyncio.gather(
+        *(recognise(ledger, each) for each in (OURS, THEIRS, OURS, THEIRS)), return_exceptions=True
+    )
+    accepted = {each for each in answers if isinstance(each, ClusterIdentity)}
+    assert len(accepted) == 1
+    assert sum(isinstance(each, ForeignLedger) for each in answers) == 2
+
+
+@pytest.mark.integration
+async def test_what_could_not_be_read_before_is_added_and_renewed_certificates_are_taken_in(ledger: Ledger) -> None:
+    assert await recognise(ledger, ClusterIdentity("", "sha256:first")) == ClusterIdentity("", "sha256:first")
+    assert await recognise(ledger, ClusterIdentity("u", "sha256:first")) == ClusterIdentity("u", "sha256:first")
+    assert await recognise(ledger, ClusterIdentity("u", "sha256:second")) == ClusterIdentity("u", "sha256:second")
+    assert await recognise(ledger, ClusterIdentity("", "sha256:second")) == ClusterIdentity("u", "sha256:second")
+    with pytest.raises(ForeignLedger, match="cannot be told"):
+        await recognise(ledger, ClusterIdentity("", "sha256:first"))
+
+
+@pytest.mark.integration
+async def test_a_ledger_is_adopted_by_naming_the_cluster_it_belonged_to(ledger: Ledger) -> None:
+    await recognise(ledger, OURS)
+    with pytest.raises(ForeignLedger):
+        await recognise(ledger, THEIRS, adopt="33333333-cccc")
+    assert await recognise(ledger, THEIRS, adopt=OURS.uid) == THEIRS
+    assert await recognise(ledger, THEIRS, adopt=OURS.uid) == THEIRS, "left in place it does nothing"
+    with pytest.raises(ForeignLedger, match=THEIRS.uid):
+        await recognise(ledger, OURS)
+    async with ledger.connection() as connection:
+        cursor = await connection.execute("SELECT adopted_from FROM chaingraph.cluster")
+        assert await cursor.fetchall() == [(OURS.uid,)]

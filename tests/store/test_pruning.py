@@ -1,0 +1,345 @@
+"""Removal of old executions with all that is kept of them, and of revisions and catalogues that nobody uses."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+
+import psycopg
+import pytest
+
+from chaingraph_store import executions, leases, pruning, stopping
+from chaingraph_store.ids import ExecutionId, hold_workflow_id, workflow_id
+from chaingraph_store.leases import NewLease
+from chaingraph_store.ledger import Ledger
+from chaingraph_store.pruning import EndedRoot
+from fixtures.new_executions import APP, create, new_execution
+
+pytestmark = pytest.mark.integration
+DAY = timedelta(days=1)
+DBOS_TABLES = (
+    ("workflow_status", "workflow_uuid"),
+    ("workflow_input", "workflow_uuid"),
+    ("workflow_output", "workflow_uuid"),
+    ("operation_outputs", "workflow_uuid"),
+    ("notifications", "destination_uuid"),
+    ("workflow_events", "workflow_uuid"),
+    ("workflow_events_history", "workflow_uuid"),
+    ("streams", "workflow_uuid"),
+)
+
+
+async def moment(ledger: Ledger, period: timedelta = timedelta()) -> datetime:
+    async with ledger.connection() as connection:
+        return await pruning.ago(connection, period)
+
+
+async def ended(ledger: Ledger, *, days: float = 60, runs: int = 1, revision: str = "r1") -> ExecutionId:
+    """An execution that ended so many days ago, in its so-maniest run."""
+    new = await create(ledger, flow_revision=revision)
+    async with ledger.transaction() as connection:
+        assert await stopping.stop(connection, new.id, reason="enough")
+        await connection.execute(
+            "UPDATE chaingraph.executions SET finished_at = now() - %s, run = %s, workflow_id = %s WHERE id = %s",
+            (timedelta(days=days), runs, workflow_id(new.id, runs), new.id),
+        )
+    return new.id
+
+
+async def child_of(ledger: Ledger, parent: ExecutionId, *, days: float = 60, uid: str | None = None) -> ExecutionId:
+    """A child that ended so many days ago. As spawning will make it: without a resource, unless it has a UID."""
+    child = await ended(ledger, days=days)
+    async with ledger.connection() as connection:
+        await connection.execute(
+            "UPDATE chaingraph.executions c SET uid = %s, parent_id = p.id, root_id = p.root_id, depth = p.depth + 1"
+            " FROM chaingraph.executions p WHERE c.id = %s AND p.id = %s",
+            (uid, child, parent),
+        )
+    return child
+
+
+async def keep_everything_of(ledger: Ledger, execution: ExecutionId, *, runs: int) -> None:
+    """A row in every table that can hold something of an execution, for every workflow that it has had."""
+    workflows = [hold_workflow_id(execution), *(workflow_id(execution, number) for number in range(1, runs + 1))]
+    async with ledger.transaction() as connection:
+        await connection.execute(
+            "INSERT INTO chaingraph.journal (execution_id, node_id, attempt, outcome, record)"
+            " VALUES (%s, 'a', 1, 'completed', '{}')",
+            (execution,),
+        )
+        for each in workflows:
+            values = {"w": each}
+            await connection.execute(
+                "INSERT INTO dbos.workflow_status (workflow_uuid, status) VALUES (%(w)s, 'SUCCESS')"
+                " ON CONFLICT (workflow_uuid) DO NOTHING",
+                values,
+            )
+            for statement in (
+                "INSERT INTO dbos.workflow_input (workflow_uuid) VALUES (%(w)s) ON CONFLICT DO NOTHING",
+                "INSERT INTO dbos.workflow_output (workflow_uuid) VALUES (%(w)s)",
+                "INSERT INTO dbos.operation_outputs (workflow_uuid, function_id) VALUES (%(w)s, 1)",
+                "INSERT INTO dbos.notifications (destination_uuid, message) VALUES (%(w)s, '1')",
+                "INSERT INTO dbos.workflow_events (workflow_uuid, key, value) VALUES (%(w)s, 'k', '1')",
+                "INSERT INTO dbos.workflow_events_history (workflow_uuid, function_id, key, value)"
+                " VALUES (%(w)s, 1, 'k', '1')",
+                "INSERT INTO dbos.streams (workflow_uuid, key, value, \"offset\") VALUES (%(w)s, 'k', '1', 0)",
+            ):
+                await connection.execute(statement, values)
+
+
+async def dbos_rows(ledger: Ledger) -> dict[str, set[str]]:
+    """The workflows of which DBOS's tables hold something, by table."""
+    found = {}
+    async with ledger.connection() as connection:
+        for table, column in DBOS_TABLES:
+            cursor = await connection.execute(f"SELECT {column} FROM dbos.{table}".encode())
+            found[table] = {row[0] for row in await cursor.fetchall()}
+    return found
+
+
+async def left(ledger: Ledger, ids: Sequence[ExecutionId]) -> set[ExecutionId]:
+    async with ledger.connection() as connection:
+        return set(await executions.by_ids(connection, ids))
+
+
+async def roots(ledger: Ledger, *, before: datetime, **options: object) -> list[ExecutionId]:
+    """All ended roots, by pages of two."""
+    found: list[EndedRoot] = []
+    namespaces = options.get("namespaces")
+    assert namespaces is None or isinstance(namespaces, list)
+    async with ledger.connection() as connection:
+        while page := await pruning.ended_roots(
+            connection, before=before, namespaces=namespaces, after=found[-1] if found else None, limit=2
+        ):
+            found += page
+    return [each.id for each in found]
+
+
+async def test_an_execution_goes_with_everything_that_is_kept_of_it_and_nothing_else_goes(ledger: Ledger) -> None:
+    old = await ended(ledger, runs=3)
+    other = await ended(ledger)
+    await keep_everything_of(ledger, old, runs=3)
+    await keep_everything_of(ledger, other, runs=1)
+    names = {f"{other}-hold", str(other)}
+    before = await dbos_rows(ledger)
+    assert all(found == names | {f"{old}-hold", str(old), f"{old}-2", f"{old}-3"} for found in before.values())
+    assert await pruning.remove(ledger, [old], before=await moment(ledger, 30 * DAY)) == 1
+    assert await left(ledger, [old, other]) == {other}
+    assert all(found == names for found in (await dbos_rows(ledger)).values())
+    async with ledger.connection() as connection:
+        for table in ("journal", "events"):
+            cursor = await connection.execute(f"SELECT DISTINCT execution_id FROM chaingraph.{table}".encode())
+            assert await cursor.fetchall() == [(other,)]
+
+
+async def test_every_table_of_dbos_that_names_a_workflow_is_known_here(ledger: Ledger) -> None:
+    async with ledger.connection() as connection:
+        cursor = await connection.execute(
+            "SELECT table_name, column_name FROM information_schema.columns"
+            " WHERE table_schema = 'dbos' AND column_name IN ('workflow_uuid', 'destination_uuid', 'workflow_id')"
+        )
+        assert set(await cursor.fetchall()) == set(DBOS_TABLES), "a new version of DBOS: see pruning._WORKFLOWS"
+
+
+async def test_what_runs_ended_lately_or_is_of_another_namespace_is_not_found(ledger: Ledger) -> None:
+    oldest, old = await ended(ledger, days=90), await ended(ledger, days=31)
+    await ended(ledger, days=29)
+    await create(ledger)
+    await child_of(ledger, old)
+    other = await ended(ledger, days=60)
+    async with ledger.connection() as connection:
+        await connection.execute("UPDATE chaingraph.executions SET namespace = 'other' WHERE id = %s", (other,))
+    before = await moment(ledger, 30 * DAY)
+    assert await roots(ledger, before=before) == [oldest, other, old]
+    assert await roots(ledger, before=before, namespaces=["team"]) == [oldest, old]
+    assert await roots(ledger, before=before, namespaces=[]) == []
+
+
+async def test_pages_go_on_behind_the_last_one_also_among_equal_ends(ledger: Ledger) -> None:
+    made = {await ended(ledger) for _ in range(7)}
+    async with ledger.connection() as connection:
+        await connection.execute("UPDATE chaingraph.executions SET finished_at = now() - interval '40 days'")
+    found = await roots(ledger, before=await moment(ledger, 30 * DAY))
+    assert len(found) == len(set(found))
+    assert set(found) == made
+
+
+async def test_a_tree_tells_of_all_its_members_and_of_those_that_are_not_due(ledger: Ledger) -> None:
+    root = await ended(ledger)
+    child = await child_of(ledger, root, uid="c-1")
+    grandchild = await child_of(ledger, child, days=1)
+    before = await moment(ledger, 30 * DAY)
+    async with ledger.connection() as connection:
+        found = await pruning.members(connection, [root], before=before, namespaces=None)
+        elsewhere = await pruning.members(connection, [root], before=before, namespaces=["other"])
+    assert {(each.id, each.level, each.expired) for each in found} == {
+        (root, 0, True),
+        (child, 1, True),
+        (grandchild, 2, False),
+    }
+    assert {each.uid for each in found if each.id != root} == {"c-1", None}
+    assert not any(each.expired for each in elsewhere)
+
+
+async def test_who_has_children_stays_until_they_are_gone(ledger: Ledger) -> None:
+    root = await ended(ledger)
+    child = await child_of(ledger, root)
+    before = await moment(ledger, 30 * DAY)
+    assert await pruning.remove(ledger, [root], before=before) == 0
+    assert await pruning.remove(ledger, [child], before=before) == 1
+    assert await pruning.remove(ledger, [root], before=before) == 1
+
+
+async def test_what_started_again_or_is_locked_is_left_alone(ledger: Ledger) -> None:
+    again, locked, free = await ended(ledger), await ended(ledger), await ended(ledger)
+    before = await moment(ledger, 30 * DAY)
+    async with ledger.transaction() as holder:
+        await holder.execute(
+            "UPDATE chaingraph.executions SET phase = 'Pending', finished_at = NULL WHERE id = %s", (again,)
+        )
+    async with ledger.transaction() as holder:
+        await holder.execute("SELECT 1 FROM chaingraph.executions WHERE id = %s FOR UPDATE", (locked,))
+        async with asyncio.timeout(20):
+            assert await pruning.remove(ledger, [again, locked, free], before=before) == 1
+    assert await left(ledger, [again, locked, free]) == {again, locked}
+    async with ledger.connection() as connection:
+        cursor = await connection.execute("SELECT count(*) FROM chaingraph.events WHERE execution_id = %s", (again,))
+        assert await cursor.fetchone() == (2,), "its log is still whole"
+
+
+async def test_two_that_remove_the_same_do_not_wait_for_each_other(ledger: Ledger) -> None:
+    made = [await ended(ledger) for _ in range(30)]
+    before = await moment(ledger, 30 * DAY)
+    counts = await asyncio.gather(*(pruning.remove(ledger, made, before=before) for _ in range(4)))
+    assert await pruning.remove(ledger, made, before=before) + sum(counts) == 30
+    assert await left(ledger, made) == set()
+
+
+async def test_a_long_log_is_removed(ledger: Ledger) -> None:
+    old = await ended(ledger)
+    async with ledger.connection() as connection:
+        await connection.execute(
+            "INSERT INTO chaingraph.events (execution_id, index, type, at, data)"
+            " SELECT %s, i, 'node:output', now(), '{}' FROM generate_series(10, 25009) AS i",
+            (old,),
+        )
+    assert await pruning.remove(ledger, [old], before=await moment(ledger, 30 * DAY)) == 1
+    async with ledger.connection() as connection:
+        cursor = await connection.execute("SELECT count(*) FROM chaingraph.events")
+        assert await cursor.fetchone() == (0,)
+
+
+async def test_a_revision_goes_with_the_last_execution_that_has_it(ledger: Ledger) -> None:
+    first, second = await ended(ledger, revision="shared"), await ended(ledger, revision="shared")
+    alone = await ended(ledger, revision="alone")
+    before = await moment(ledger, 30 * DAY)
+    assert await pruning.remove_unused_revisions(ledger, limit=10) == 0
+    await pruning.remove(ledger, [first, alone], before=before)
+    assert await pruning.remove_unused_revisions(ledger, limit=10) == 1
+    await pruning.remove(ledger, [second], before=before)
+    assert await pruning.remove_unused_revisions(ledger, limit=10) == 1
+
+
+async def test_a_revision_that_is_used_again_meanwhile_is_there_at_the_end(ledger: Ledger) -> None:
+    """Creations and removals race; a creation that lost is repeated, as the operator does."""
+
+    async def create_again() -> int:
+        for failures in range(100):
+            try:
+                await create(ledger, flow_revision="contested")
+            except psycopg.errors.ForeignKeyViolation:
+                continue
+            return failures
+        pytest.fail("never created")
+
+    async def remove() -> None:
+        for _ in range(20):
+            await pruning.remove_unused_revisions(ledger, limit=10)
+
+    for _ in range(10):
+        old = await ended(ledger, revision="contested")
+        await pruning.remove(ledger, [old], before=await moment(ledger, 30 * DAY))
+        await asyncio.gather(remove(), create_again())
+        async with ledger.connection() as connection:
+            cursor = await connection.execute(
+                "DELETE FROM chaingraph.executions e USING chaingraph.flow_revisions r"
+                " WHERE r.revision = e.flow_revision AND r.revision = 'contested' RETURNING 1"
+            )
+            assert await cursor.fetchall() == [(1,)]
+
+
+async def take_lease(ledger: Ledger, executor: str, catalogue: str) -> None:
+    async with ledger.transaction() as connection:
+        await leases.take(
+            connection,
+            NewLease(
+                executor_id=executor,
+                application_name=APP,
+                application_version="1",
+                host="here",
+                pod="",
+                queues=["chaingraph-executions"],
+                concurrency=5,
+                catalogue_hash=catalogue,
+                catalogue={"name": catalogue},
+                seconds=60,
+            ),
+        )
+
+
+async def test_a_catalogue_goes_when_no_worker_is_remembered_that_had_it(ledger: Ledger) -> None:
+    await take_lease(ledger, "one", "c1")
+    await take_lease(ledger, "two", "c2")
+    assert await pruning.remove_unused_catalogues(ledger, limit=10) == 0
+    async with ledger.connection() as connection:
+        await connection.execute("DELETE FROM chaingraph.workers WHERE executor_id = 'one'")
+    assert await pruning.remove_unused_catalogues(ledger, limit=10) == 1
+    async with ledger.connection() as connection:
+        assert await leases.catalogues_in_force(connection) == [{"name": "c2"}]
+
+
+async def test_a_worker_that_starts_never_loses_its_catalogue_to_a_removal(ledger: Ledger) -> None:
+    async def remove() -> None:
+        for _ in range(20):
+            await pruning.remove_unused_catalogues(ledger, limit=10)
+
+    for number in range(10):
+        async with ledger.connection() as connection:
+            await connection.execute("DELETE FROM chaingraph.workers")
+        await asyncio.gather(remove(), take_lease(ledger, f"worker-{number}", "c1"), remove())
+        async with ledger.connection() as connection:
+            assert await leases.catalogues_in_force(connection) == [{"name": "c1"}]
+
+
+async def test_old_executions_are_found_by_index_among_many(ledger: Ledger) -> None:
+    """With the statistics of a large ledger whose resources are mostly kept, a page is read without sorting it all."""
+    new = new_execution()
+    async with ledger.transaction() as connection:
+        await connection.execute("INSERT INTO chaingraph.flow_revisions (revision, spec) VALUES ('many', '{}')")
+        await connection.execute(
+            "INSERT INTO chaingraph.executions (id, uid, namespace, name, flow_revision, queue, root_id, phase,"
+            " workflow_id, finished_at)"
+            " SELECT 'EX' || i, 'u' || i, 'team', 'n' || i, 'many', %s, 'EX' || i, 'Completed', 'EX' || i,"
+            " now() - make_interval(mins => i) FROM generate_series(1, 20000) AS i",
+            (new.queue,),
+        )
+    async with ledger.connection() as connection:
+        await connection.execute("ANALYZE chaingraph.executions")
+        for namespaces in (None, ["team"]):
+            cursor = await connection.execute(
+                b"EXPLAIN (FORMAT JSON) " + pruning._ENDED_ROOTS.encode(),
+                {
+                    "before": await moment(ledger, DAY),
+                    "namespaces": namespaces,
+                    "after": await moment(ledger, 10 * DAY),
+                    "after_id": "EX1",
+                    "limit": 500,
+                },
+            )
+            row = await cursor.fetchone()
+            assert row is not None
+            plan = json.dumps(row[0])
+            assert '"executions_ended"' in plan
+            assert '"Sort"' not in plan

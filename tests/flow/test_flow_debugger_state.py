@@ -118,3 +118,29 @@ def test_a_step_without_a_pause_is_none() -> None:
     debugger.pause("asked")
     debugger.hold("a")
     assert debugger.pay() == ()
+
+
+def test_a_step_is_owed_until_what_it_let_go_has_begun() -> None:
+    debugger = paused()
+    debugger.hold("a")
+    debugger.hold("b")
+    debugger.step()
+    debugger.step()
+    assert debugger.steps_owed == 2, "one for a and b, one for what comes next"
+    assert debugger.admits("a")
+    assert debugger.steps_owed == 2, "b has not begun"
+    assert debugger.admits("b")
+    assert debugger.steps_owed == 1
+    debugger.hold("c")
+    assert debugger.pay() == ("c",)
+    assert debugger.admits("c")
+    assert debugger.steps_owed == 0
+
+
+def test_a_resume_owes_nothing() -> None:
+    debugger = paused(steps=2)
+    debugger.hold("a")
+    debugger.step()
+    assert debugger.steps_owed == 3
+    debugger.resume()
+    assert debugger.steps_owed == 0

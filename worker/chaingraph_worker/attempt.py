@@ -1,7 +1,8 @@
-"""One attempt of an execution: claim it, run the engine over the journal, write its end. Called by the workflow's step.
+"""One run of an execution: claim it, run the engine over the journal, write its end. Called by the workflow's step.
 
-The step may run again after a crash, on any worker: the claim takes a new owner epoch, the journal's nodes are not
-run again, and the first worker's writes are refused from then on.
+An attempt takes several runs when it is parked in between. The step may run again after a crash, on any worker: the
+claim takes a new owner epoch, the journal's nodes are not run again, and the first worker's writes are refused from
+then on.
 """
 
 from __future__ import annotations
@@ -15,33 +16,22 @@ import psycopg
 import structlog
 from structlog.contextvars import bound_contextvars
 
-from chaingraph_crds.execution import ExecutionOptions
-from chaingraph_crds.flow import FlowSpec
-from chaingraph_flow import (
-    Engine,
-    EngineOptions,
-    ExternalEvent,
-    FlowError,
-    FlowEvent,
-    FlowResult,
-    Graph,
-    NodeRecord,
-    Progress,
-    Registry,
-    RunContext,
-    Trigger,
-    events,
-)
+from chaingraph_flow import Engine, FlowError, FlowEvent, FlowOutcome, FlowResult, Progress, Registry, events
 from chaingraph_store import runs
 from chaingraph_store.errors import OwnershipLost
-from chaingraph_store.ids import ExecutionId, WorkflowId
+from chaingraph_store.ids import ExecutionId, workflow_id
 from chaingraph_store.ledger import Ledger, plain
 from chaingraph_worker import metrics, outage
+from chaingraph_worker.control import Control
+from chaingraph_worker.engine import engine_of
 from chaingraph_worker.flusher import Flusher
+from chaingraph_worker.inbox import Inbox
 from chaingraph_worker.running import RunningAttempt, RunningAttempts
 
+PARKED: Final = str(FlowOutcome.PARKED)
+"""What a run ends with that is paused: another run goes on with the attempt."""
 NOT_OURS: Final = "NotOurs"
-"""What an attempt ends with when there was nothing to run, or somebody else has taken it. DBOS refuses to record it
+"""What a run ends with when there was nothing to run, or somebody else has taken it. DBOS refuses to record it
 for a workflow that was handed back or cancelled, so it ends nothing that goes on elsewhere."""
 
 _log = structlog.get_logger(__name__)
@@ -56,40 +46,47 @@ class Surroundings:
     running: RunningAttempts
     executor_id: str
     flush_seconds: float
+    park_seconds: float
 
 
-async def run_attempt(surroundings: Surroundings, execution: ExecutionId, *, attempt: int, workflow: WorkflowId) -> str:
-    """Runs the attempt to its end.
+async def run_attempt(surroundings: Surroundings, execution: ExecutionId, *, run: int, inbox: Inbox) -> str:
+    """Runs the attempt until it ends or is parked.
+
+    Args:
+        run: The number of the run, which its workflow's id has too.
+        inbox: Brings the commands that come while it runs.
 
     Returns:
-        The phase it ended in, or `NOT_OURS`.
+        The phase it ended in, `PARKED`, or `NOT_OURS`.
     """
+    workflow = workflow_id(execution, run)
 
     async def claim_once() -> runs.Claim | None:
         # A claim whose answer was lost is taken again, under a newer epoch.
         async with surroundings.ledger.connection() as connection:
-            return await runs.claim(
-                connection, execution, attempt=attempt, workflow=workflow, worker=surroundings.executor_id
-            )
+            return await runs.claim(connection, execution, workflow=workflow, worker=surroundings.executor_id)
 
     claim = await outage.persist(claim_once, what=f"claim of {execution}")
     if claim is None:
-        _log.info("nothing to run", execution_id=execution, attempt=attempt)
+        _log.info("nothing to run", execution_id=execution, run=run)
         return NOT_OURS
-    with bound_contextvars(execution_id=execution, namespace=claim.namespace, name=claim.name, attempt=attempt):
+    with bound_contextvars(
+        execution_id=execution, namespace=claim.namespace, name=claim.name, attempt=claim.attempt, run=run
+    ):
         started = time.monotonic()
-        outcome = await _Run(surroundings, claim).to_end()
+        outcome = await _Run(surroundings, claim, inbox).to_end()
         metrics.ATTEMPTS.labels(outcome).inc()
         metrics.ATTEMPT_SECONDS.observe(time.monotonic() - started)
         return outcome
 
 
 class _Run:
-    """The engine and the flusher of one claim, and what ends them."""
+    """The engine of one claim, its flusher and its control, and what ends them."""
 
-    def __init__(self, surroundings: Surroundings, claim: runs.Claim) -> None:
+    def __init__(self, surroundings: Surroundings, claim: runs.Claim, inbox: Inbox) -> None:
         self._surroundings = surroundings
         self._claim = claim
+        self._inbox = inbox
         self._engine: Engine | None = None
         self._interrupted = ""
         self._refusal: Exception | None = None
@@ -98,22 +95,33 @@ class _Run:
             claim,
             interval=surroundings.flush_seconds,
             progress=self._progress,
+            control=lambda: self._control.state(),
             refused=self._refused,
+        )
+        self._control = Control(
+            surroundings.ledger,
+            claim,
+            inbox,
+            self._flusher,
+            park_seconds=surroundings.park_seconds,
+            interrupt=self.interrupt,
         )
 
     async def to_end(self) -> str:
-        entry = RunningAttempt(self._claim, self.interrupt)
+        entry = RunningAttempt(self._claim, self.interrupt, self._inbox.hint, self._control.park_at_once)
         self._surroundings.running.add(entry)
         self._flusher.start()
         try:
             end = await self._run_engine()
-            return await self._write_end(end)
+            await self._control.close()
+            return PARKED if end is None else await self._write_end(end)
         except OwnershipLost:
             metrics.OWNERSHIP_LOST.inc()
             _log.info("the attempt is no longer this worker's", interrupted=self._interrupted or None)
             return NOT_OURS
         finally:
             self._surroundings.running.remove(entry)
+            await self._control.close()
             await self._flusher.close()
 
     def interrupt(self, reason: str) -> None:
@@ -122,13 +130,17 @@ class _Run:
         if self._engine is not None:
             self._engine.stop(reason)
 
-    async def _run_engine(self) -> runs.End:
-        journal = [NodeRecord.from_json(record) for _, record in self._claim.journal]
-        _log.info("running", resumed=self._claim.started_before, journaled=len(journal))
+    async def _run_engine(self) -> runs.End | None:
+        """How it ended; None when it was parked."""
+        claim = self._claim
+        _log.info("running", resumed=claim.started_before, journaled=len(claim.journal), paused=claim.paused)
         try:
-            self._engine = self._make_engine(journal)
+            self._engine = engine_of(
+                claim, self._surroundings.registry, recorder=self._flusher, on_control=self._control.changed
+            )
         except FlowError as error:
             return self._failed_outside("FlowInvalid", str(error))
+        self._control.steer(self._engine)
         if self._interrupted:
             self._engine.stop(self._interrupted)
         try:
@@ -173,37 +185,6 @@ class _Run:
         )
         return runs.End("Failed", error_reason=reason, error_message=message)
 
-    def _make_engine(self, journal: list[NodeRecord]) -> Engine:
-        claim = self._claim
-        registry = self._surroundings.registry
-        spec = FlowSpec.model_validate(claim.flow_spec)
-        options = ExecutionOptions.model_validate(claim.options)
-        return Engine(
-            Graph.build(spec, registry.catalogue),
-            registry,
-            options=EngineOptions(
-                max_concurrency=options.max_concurrency,
-                node_timeout_seconds=options.node_timeout_seconds,
-                flow_timeout_seconds=options.flow_timeout_seconds,
-                debug=options.debug,
-            ),
-            context=RunContext(
-                execution_id=claim.execution_id,
-                namespace=claim.namespace,
-                name=claim.name,
-                attempt=claim.attempt,
-                root_execution_id=claim.root_id,
-                parent_execution_id=claim.parent_id or "",
-                depth=claim.depth,
-                integration=claim.integration,
-            ),
-            inputs=claim.inputs,
-            trigger=_trigger(claim.events),
-            journal=journal,
-            recorder=self._flusher,
-            resumed=claim.started_before,
-        )
-
     def _progress(self) -> Progress:
         if self._engine is None:
             return Progress(total=0, completed=0, failed=0, skipped=0, running=0, current_nodes=())
@@ -214,11 +195,9 @@ class _Run:
         self.interrupt(str(error))
 
 
-def _trigger(events: list[dict[str, Any]]) -> Trigger | None:
-    return tuple(ExternalEvent(event["name"], event.get("payload")) for event in events) or None
-
-
-def _end(result: FlowResult) -> runs.End:
+def _end(result: FlowResult) -> runs.End | None:
+    if result.outcome is FlowOutcome.PARKED:
+        return None
     outputs: Mapping[str, Any] | None = result.outputs or None
     if result.error is None:
         return runs.End(result.outcome, outputs=outputs)

@@ -32,12 +32,14 @@ class Flusher:
         *,
         interval: float,
         progress: Callable[[], EngineProgress],
+        control: Callable[[], runs.EngineControl | None],
         refused: Callable[[Exception], None],
     ) -> None:
         self._ledger = ledger
         self._claim = claim
         self._interval = interval
         self._progress = progress
+        self._control = control
         self._refused = refused
         self._journal: list[runs.JournalEntry] = []
         self._log: list[runs.LogEntry] = []
@@ -63,6 +65,12 @@ class Flusher:
         self._log.append(runs.LogEntry(event.type, event.timestamp, event.data))
         self._handed_in += 1
         self._wake.set()
+
+    def hurry(self) -> None:
+        """Writes at once what there is, and in any case what `progress` and `control` say."""
+        self._handed_in += 1
+        self._wake.set()
+        self._hurry.set()
 
     async def settled(self) -> None:
         """Waits until everything handed in so far is in PostgreSQL.
@@ -131,7 +139,7 @@ class Flusher:
         journal, self._journal = self._journal, []
         log, self._log = self._log, []
         target = self._handed_in
-        now = self._progress()
+        now, control = self._progress(), self._control()
         progress = runs.Progress(
             now.total,
             now.completed,
@@ -144,7 +152,15 @@ class Flusher:
         while True:
             try:
                 async with self._ledger.connection() as connection:
-                    await runs.flush(connection, self._claim, journal=journal, log=log, progress=progress, end=end)
+                    await runs.flush(
+                        connection,
+                        self._claim,
+                        journal=journal,
+                        log=log,
+                        progress=progress,
+                        control=control,
+                        end=end,
+                    )
                 break
             except outage.PASSING as error:
                 # Nothing is lost by waiting: the lease decides how long this worker may try.

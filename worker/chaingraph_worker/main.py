@@ -123,6 +123,7 @@ class Worker:
             running=self._running,
             executor_id=settings.executor_id,
             flush_seconds=settings.flush_seconds,
+            park_seconds=settings.park_seconds,
         )
         workflows.register(surroundings, application_name=settings.application_name)
         application.configure(settings)
@@ -150,7 +151,7 @@ class Worker:
             task.result()
 
     async def _drain(self) -> None:
-        """Takes nothing new, lets what runs go on for a while, hands back the rest."""
+        """Takes nothing new, parks what is paused, lets what runs go on for a while, hands back the rest."""
         settings = self._settings
         self._state = "draining"
         _log.info("draining", running=len(self._running), seconds=settings.drain_seconds)
@@ -158,6 +159,7 @@ class Worker:
             async with asyncio.timeout(_HAND_BACK_SECONDS), self._ledger.connection() as connection:
                 await leases.drain(connection, settings.executor_id)
         application.stop_dequeuing()
+        self._running.drain()
         try:
             if not await self._running.idle(within=settings.drain_seconds):
                 # First the hand-back, which fences us, and only then the interruption.

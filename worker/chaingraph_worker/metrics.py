@@ -1,4 +1,4 @@
-"""What Prometheus reads of a worker. Written by `attempt`, `flusher` and `lease`."""
+"""What Prometheus reads of a worker. Written by `attempt`, `control`, `flusher`, `running` and `lease`."""
 
 from __future__ import annotations
 
@@ -22,6 +22,7 @@ FLUSH_SECONDS = Histogram(
     buckets=(0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.5, 1, 5),
 )
 EVENTS = Counter("chaingraph_worker_events_total", "Events that this worker wrote")
+COMMANDS = Counter("chaingraph_worker_commands_total", "Commands that this worker's engines took, by kind", ["kind"])
 OWNERSHIP_LOST = Counter(
     "chaingraph_worker_ownership_lost_total", "Attempts that were stopped or handed to another worker while they ran"
 )

@@ -1,7 +1,8 @@
-"""The attempts that run in this process, and the ear for what ends them from outside. Made by main.
+"""The attempts that run in this process, and the ear for what ends or commands them from outside. Made by main.
 
-A stop, a deletion or a hand-back is written by the operator into the attempt's row, which fences our writes; the
-notification only makes it take effect at once. So a lost notification costs a moment, never correctness.
+A stop, a deletion or a hand-back is written by the operator into the attempt's row, which fences our writes, and a
+command gets its number there; the notification only makes it take effect at once. So a lost notification costs a
+moment, never correctness: the rows are looked at every few seconds anyway.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Final
 
 import structlog
 
@@ -16,6 +18,8 @@ from chaingraph_store import runs
 from chaingraph_store.ledger import CONTROL, Ledger
 from chaingraph_worker import metrics, outage
 
+_LOOK_SECONDS: Final = 3.0
+"""How often the rows are looked at without a notification: one that listens to a dead connection hears nothing."""
 _log = structlog.get_logger(__name__)
 
 
@@ -24,6 +28,10 @@ class RunningAttempt:
     claim: runs.Claim
     interrupt: Callable[[str], None]
     """Ends the engine, with the reason; nothing more is written."""
+    hint: Callable[[int], None]
+    """The row has commands up to this number."""
+    park_at_once: Callable[[], None]
+    """From now on it gives its slot up as soon as it is paused and nothing runs."""
 
 
 class RunningAttempts:
@@ -34,6 +42,7 @@ class RunningAttempts:
         self._idle.set()
         self._heard: set[str] = set()
         self._wake = asyncio.Event()
+        self._draining = False
 
     def __len__(self) -> int:
         return len(self._attempts)
@@ -42,6 +51,8 @@ class RunningAttempts:
         self._attempts[attempt.claim.execution_id] = attempt
         self._idle.clear()
         metrics.RUNNING.set(len(self._attempts))
+        if self._draining:
+            attempt.park_at_once()
 
     def remove(self, attempt: RunningAttempt) -> None:
         if self._attempts.get(attempt.claim.execution_id) is attempt:
@@ -59,12 +70,18 @@ class RunningAttempts:
             return False
         return True
 
+    def drain(self) -> None:
+        """From now on no pause keeps an attempt here."""
+        self._draining = True
+        for attempt in self._attempts.values():
+            attempt.park_at_once()
+
     def interrupt_all(self, reason: str) -> None:
         for attempt in list(self._attempts.values()):
             attempt.interrupt(reason)
 
     async def listen(self) -> None:
-        """Hears of attempts that were ended from outside, for ever."""
+        """Hears of attempts that were ended or commanded from outside, for ever."""
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self._ledger.listen(CONTROL, self._hear, connected=self._look_at_all))
             tasks.create_task(self._look_when_heard())
@@ -81,21 +98,31 @@ class RunningAttempts:
 
     async def _look_when_heard(self) -> None:
         while True:
-            await self._wake.wait()
+            try:
+                async with asyncio.timeout(_LOOK_SECONDS):
+                    await self._wake.wait()
+            except TimeoutError:
+                await self._look_at_all()
             self._wake.clear()
             heard, self._heard = self._heard, set()
-            claims = [self._attempts[i].claim for i in heard if i in self._attempts]
-            if not claims:
+            attempts = {id_: attempt for id_ in heard if (attempt := self._attempts.get(id_))}
+            if not attempts:
                 continue
             try:
                 async with self._ledger.connection() as connection:
-                    ended = await runs.not_ours(connection, claims)
+                    news = await runs.not_ours(connection, [attempt.claim for attempt in attempts.values()])
             except outage.PASSING as error:
-                _log.warning("could not look at interrupted attempts, trying again", error=str(error))
+                _log.warning("could not look at the rows of running attempts, trying again", error=str(error))
                 await asyncio.sleep(outage.RETRY_SECONDS)
                 await self._look_at_all()
                 continue
-            for execution_id, moved in ended.items():
-                if moved.phase is not None and (attempt := self._attempts.get(execution_id)):
-                    _log.info("interrupted from outside", execution_id=execution_id, phase=moved.phase)
-                    attempt.interrupt(f"the execution is {moved.phase}")
+            for execution_id, moved in news.items():
+                _tell(attempts[execution_id], moved)
+
+
+def _tell(attempt: RunningAttempt, moved: runs.Moved) -> None:
+    if moved.phase is None:
+        attempt.hint(moved.control_seq)
+        return
+    _log.info("interrupted from outside", execution_id=attempt.claim.execution_id, phase=moved.phase)
+    attempt.interrupt(f"the execution is {moved.phase}")

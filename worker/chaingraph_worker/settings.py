@@ -87,6 +87,14 @@ class WorkerSettings(BaseSettings):
         validation_alias="CHAINGRAPH_FLUSH_SECONDS",
         description="how long a running execution collects what to write",
     )
+    park_seconds: float = Field(
+        5.0,
+        ge=0,
+        le=3600,
+        validation_alias="CHAINGRAPH_PARK_SECONDS",
+        description="how long a paused execution keeps its place in this worker; then it gives it up until it is "
+        "resumed or stepped, and any worker goes on with it",
+    )
     drain_seconds: float = Field(
         20.0,
         ge=0,

@@ -1,38 +1,59 @@
 """The two DBOS workflows. Registered by `application`.
 
-`run_execution` is an attempt in three phases. Announce and await the start: the announcement was written with the
+`run_execution` is a run in three phases. Announce and await the start: the announcement was written with the
 execution's row, and a run is only enqueued once its START_SIGNAL came, with the enqueue itself or to its hold. Run:
 the flow as ONE durable step, whose first transaction marks the row Running under a new owner epoch and whose last
-one writes the end. Clean up: nothing outlives the step. See docs/decisions/0002.
+one writes the end; beside it the workflow receives COMMAND messages, when it is hinted that there are some. Clean up:
+nothing outlives the step. See docs/decisions/0002 and 0003.
 
 `hold_execution` is the wait for START_SIGNAL. It runs on a queue without limits, so that waiting holds no run slot.
 """
 
 from __future__ import annotations
 
+import asyncio
+from typing import Final
+
+import structlog
 from dbos import DBOS
 
 from chaingraph_store import creation, stopping
-from chaingraph_store.dispatch import HOLD_WORKFLOW, RUN_WORKFLOW, START_TOPIC
-from chaingraph_store.ids import ExecutionId, workflow_id
+from chaingraph_store.dispatch import COMMAND_TOPIC, HOLD_WORKFLOW, RUN_WORKFLOW, START_TOPIC
+from chaingraph_store.ids import ExecutionId
 from chaingraph_worker import outage
 from chaingraph_worker.attempt import Surroundings, run_attempt
+from chaingraph_worker.inbox import Inbox
+
+_AT_ONCE: Final = 0.0
+"""How long to wait for a message, in seconds: who hints at one has seen that it is there."""
+_log = structlog.get_logger(__name__)
 
 
 def register(surroundings: Surroundings, *, application_name: str) -> None:
     """Registers the workflows and their steps with DBOS. Once a process, before its launch."""
 
     @DBOS.step(name="run_flow")
-    async def run_flow(execution: str, attempt: int) -> str:
-        execution_id = ExecutionId(execution)
-        return await run_attempt(
-            surroundings, execution_id, attempt=attempt, workflow=workflow_id(execution_id, attempt)
-        )
+    async def run_flow(execution: str, run: int, inbox: Inbox) -> str:
+        return await run_attempt(surroundings, ExecutionId(execution), run=run, inbox=inbox)
 
     # Recoveries are counted and limited by the hand-back, which knows a lost worker from a drained one.
     @DBOS.workflow(name=RUN_WORKFLOW, max_recovery_attempts=None)
-    async def run_execution(execution: str, attempt: int) -> str:
-        return await run_flow(execution, attempt)
+    async def run_execution(execution: str, run: int) -> str:
+        inbox = Inbox()
+        # The call draws the step's function id, the first one. Receives have all others, however many there will be,
+        # so a recovered workflow meets the same kind of operation at each id whatever the clock does.
+        step = asyncio.create_task(run_flow(execution, run, inbox), name=f"run {execution}")
+        step.add_done_callback(lambda _: inbox.close())
+        try:
+            await _receive_commands(inbox)
+        except asyncio.CancelledError:
+            step.cancel()
+            raise
+        finally:
+            # Also when DBOS says from a receive that the workflow is cancelled or handed back: the row says so to the
+            # attempt, which has to end before its workflow does.
+            outcome = await step
+        return outcome
 
     @DBOS.step(name="release")
     async def release(execution: str) -> bool:
@@ -64,3 +85,13 @@ def register(surroundings: Surroundings, *, application_name: str) -> None:
             return "StartTimeout"
         await release(execution)
         return "Started"
+
+
+async def _receive_commands(inbox: Inbox) -> None:
+    """Hands in what is sent, until the inbox is closed. To be called by a workflow's main coroutine alone."""
+    while await inbox.called():
+        try:
+            inbox.take(await DBOS.recv_async(COMMAND_TOPIC, _AT_ONCE))
+        except Exception:  # noqa: BLE001 - the flow goes on, and the next look at the row asks again
+            _log.exception("a command could not be received")
+            inbox.take(None)

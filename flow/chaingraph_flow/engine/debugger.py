@@ -45,6 +45,11 @@ class Debugger:
         """The nodes at the gate, in the order in which they came."""
         return tuple(self._held)
 
+    @property
+    def steps_owed(self) -> int:
+        """Steps that have not been made: nothing waited for them, or what the last one let go has not begun yet."""
+        return self._owed + bool(self._released) if self.paused else 0
+
     # -- commands --------------------------------------------------------------------------------------------
 
     def pause(self, reason: str) -> bool:

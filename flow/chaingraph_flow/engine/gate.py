@@ -41,6 +41,11 @@ class Gate:
         return self._debugger.held
 
     @property
+    def steps_owed(self) -> int:
+        """Steps that have not been made."""
+        return self._debugger.steps_owed
+
+    @property
     def waits_for_slots(self) -> bool:
         """Whether there are nodes that would begin if there was room."""
         return bool(self._ready)

@@ -146,6 +146,11 @@ class Engine:
         return self._gate.paused and self._begun and not going and not self._over.is_set()
 
     @property
+    def steps_owed(self) -> int:
+        """Steps that it was asked for and has not made: nodes that they let go have not come, or not begun."""
+        return self._gate.steps_owed
+
+    @property
     def ran_ms(self) -> int:
         """For how many milliseconds this attempt has run, without its pauses. The flow's timeout counts these."""
         return self._time.milliseconds
@@ -159,10 +164,7 @@ class Engine:
         self._command(self._gate.resume)
 
     def step(self) -> None:
-        """Let what waits now begin, and stay paused; with nothing waiting, it is owed to the nodes that come next.
-
-        Ignored when it is not paused.
-        """
+        """Let what waits now begin, or what comes next when nothing waits, and stay paused. Ignored when not paused."""
         self._command(lambda: self._gate.step(self._tries.starting))
 
     def set_breakpoints(self, ids: Iterable[str]) -> None:
@@ -244,15 +246,14 @@ class Engine:
             self._tries.close()
 
     def _result(self, milliseconds: int) -> FlowResult:
-        ended = self._state.ended
         progress = self.progress
-        emissions = flow_emissions(self._graph, ended)
+        emissions = flow_emissions(self._graph, self._state.ended)
         if self._stop_reason is not None:
             self._announce.flow_cancelled(self._stop_reason)
             return FlowResult(FlowOutcome.STOPPED, progress, reason=self._stop_reason, emissions=emissions)
         if self._parked:
             return FlowResult(FlowOutcome.PARKED, progress, emissions=emissions)
-        outputs = flow_outputs(self._graph, ended)
+        outputs = flow_outputs(self._graph, self._state.ended)
         if self._error is not None:
             self._announce.flow_failed(self._error, milliseconds)
             return FlowResult(FlowOutcome.FAILED, progress, outputs, self._error, emissions=emissions)
@@ -312,16 +313,14 @@ class Engine:
     def _skip(self, id_: str, reason: str) -> list[str]:
         now = self._clock()
         for connection in self._graph.nodes[id_].incoming:
-            refused = self._state.refusal(connection)
-            if refused is not None:
+            if (refused := self._state.refusal(connection)) is not None:
                 self._announce.transferred(connection, refused, 0)
         self._announce.status(id_, "idle", "skipped")
         return self._end(NodeRecord(id_, Outcome.SKIPPED, now, now, reason=reason))
 
     def _start(self, id_: str) -> None:
         trying = self._tries.start(self._graph.nodes[id_], lambda: self._error is None)
-        task = self._loop.create_task(trying, name=f"{self._context.name}/{id_}")
-        self._running[id_] = task
+        self._running[id_] = task = self._loop.create_task(trying, name=f"{self._context.name}/{id_}")
         task.add_done_callback(partial(self._take, id_))
 
     # -- endings ---------------------------------------------------------------------------------------------

@@ -1,0 +1,79 @@
+"""The engine of a claim: what the ledger says of an execution, as the engine takes it. Called by `attempt`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from chaingraph_crds.execution import ExecutionOptions
+from chaingraph_crds.flow import FlowSpec
+from chaingraph_flow import (
+    ControlState,
+    Engine,
+    EngineOptions,
+    ExternalEvent,
+    Graph,
+    NodeRecord,
+    Recorder,
+    Registry,
+    RunContext,
+    Trigger,
+    without_unhandled_failures,
+)
+from chaingraph_store.runs import Claim
+
+
+def engine_of(claim: Claim, registry: Registry, *, recorder: Recorder, on_control: Callable[[], None]) -> Engine:
+    """An engine that goes on where the journal ends, with the debugger as it was left.
+
+    Raises:
+        FlowError: the flow cannot be run here: it is invalid, or this worker lacks one of its nodes.
+    """
+    graph = Graph.build(FlowSpec.model_validate(claim.flow_spec), registry.catalogue)
+    options = ExecutionOptions.model_validate(claim.options)
+    trigger = _trigger(claim.events)
+    return Engine(
+        graph,
+        registry,
+        options=EngineOptions(
+            max_concurrency=options.max_concurrency,
+            node_timeout_seconds=options.node_timeout_seconds,
+            flow_timeout_seconds=options.flow_timeout_seconds,
+            debug=options.debug,
+        ),
+        context=RunContext(
+            execution_id=claim.execution_id,
+            namespace=claim.namespace,
+            name=claim.name,
+            attempt=claim.attempt,
+            root_execution_id=claim.root_id,
+            parent_execution_id=claim.parent_id or "",
+            depth=claim.depth,
+            integration=claim.integration,
+        ),
+        inputs=claim.inputs,
+        trigger=trigger,
+        journal=_journal(claim, graph, trigger),
+        recorder=recorder,
+        resumed=claim.started_before,
+        control=ControlState(
+            paused=claim.paused,
+            pause_reason=claim.pause_reason,
+            breakpoints=claim.breakpoints,
+            passed=claim.held_nodes,
+            steps=claim.steps_owed,
+        ),
+        ran_ms=claim.ran_ms,
+        on_control=on_control,
+    )
+
+
+def _journal(claim: Claim, graph: Graph, trigger: Trigger | None) -> list[NodeRecord]:
+    """What need not run again. A failure that ended an earlier attempt does, and one of this attempt ends this one."""
+    earlier = [NodeRecord.from_json(record) for attempt, record in claim.journal if attempt != claim.attempt]
+    own = [NodeRecord.from_json(record) for attempt, record in claim.journal if attempt == claim.attempt]
+    return [*without_unhandled_failures(graph, earlier, trigger), *own]
+
+
+def _trigger(events: list[dict[str, Any]]) -> Trigger | None:
+    return tuple(ExternalEvent(event["name"], event.get("payload")) for event in events) or None

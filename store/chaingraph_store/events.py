@@ -18,6 +18,7 @@ from chaingraph_store.ids import ExecutionId
 from chaingraph_store.ledger import Connection
 
 ANNOUNCEMENT_INDEX: Final = -1
+STARTED: Final = "flow:started"
 PAUSED: Final = "flow:paused"
 RESUMED: Final = "flow:resumed"
 PAUSE_TYPES: Final = frozenset({PAUSED, RESUMED})

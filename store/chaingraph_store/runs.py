@@ -15,7 +15,7 @@ from typing import Any, Final
 from psycopg.types.json import Json
 
 from chaingraph_store.errors import OwnershipLost
-from chaingraph_store.events import PAUSE_TYPES, PAUSED
+from chaingraph_store.events import PAUSE_TYPES, PAUSED, STARTED
 from chaingraph_store.ids import ExecutionId, WorkflowId
 from chaingraph_store.ledger import CHANGES, Connection, dumps, plain
 
@@ -39,6 +39,7 @@ class Claim:
     depth: int
     started_at: datetime
     started_before: bool
+    """flow:started is in the log of this attempt: a worker may be lost between its claim and its first flush."""
     run: int
     paused: bool
     """It begins paused: the log says so already, so the engine announces nothing."""
@@ -119,7 +120,7 @@ class Moved:
 
 _CLAIM: Final = """
 WITH before AS (
-  SELECT id, started_at FROM chaingraph.executions
+  SELECT id FROM chaingraph.executions
   WHERE id = %(id)s AND workflow_id = %(workflow)s AND phase IN ('Pending', 'Running', 'Paused') AND NOT parked
   FOR UPDATE
 ), given AS (
@@ -132,12 +133,12 @@ WITH before AS (
   SET phase = 'Running', owner_epoch = owner_epoch + 1, worker = %(worker)s, lost_worker = '',
       started_at = coalesce(e.started_at, now()), change_seq = nextval('chaingraph.change_seq')
   FROM before JOIN given USING (id) WHERE e.id = before.id
-  RETURNING e.*, before.started_at IS NOT NULL AS started_before
+  RETURNING e.*
 )
 SELECT run.id, run.owner_epoch, run.namespace, run.name, run.attempt,
        (SELECT spec FROM chaingraph.flow_revisions f WHERE f.revision = run.flow_revision),
        run.inputs, run.events, run.integration, run.options, run.root_id, run.parent_id, run.depth,
-       run.started_at, run.started_before, run.run, run.paused, run.pause_reason, run.breakpoints, run.control_seq,
+       run.started_at, run.start_logged, run.run, run.paused, run.pause_reason, run.breakpoints, run.control_seq,
        cardinality(run.step_seqs), run.ran_ms, run.current_nodes,
        (SELECT coalesce(json_agg(json_build_array(j.attempt, j.record)), '[]')
         FROM chaingraph.journal j WHERE j.execution_id = run.id),
@@ -159,6 +160,7 @@ WITH run AS (
       paused = CASE WHEN %(ends)s THEN false WHEN pause_seq <= %(applied)s THEN %(paused)s ELSE paused END,
       pause_reason = CASE WHEN %(ends)s THEN '' WHEN pause_seq <= %(applied)s THEN %(pause_reason)s
                           ELSE pause_reason END,
+      start_logged = start_logged OR %(start_logged)s,
       pause_logged = coalesce(%(pause_logged)s, pause_logged), applied_seq = %(applied)s, ran_ms = %(ran_ms)s,
       -- Kept: the steps that the engine has not seen, and the last of those that it has taken and still owes.
       step_seqs = CASE WHEN %(ends)s THEN '{}' WHEN step_seqs = '{}' THEN step_seqs
@@ -244,6 +246,7 @@ async def flush(
             "ends": end is not None,
             "paused": state.paused,
             "pause_reason": state.pause_reason,
+            "start_logged": any(entry.type == STARTED for entry in log),
             "pause_logged": pause_logged,
             "applied": state.applied_seq,
             "steps_owed": state.steps_owed,

@@ -7,6 +7,7 @@ ALTER TABLE chaingraph.executions
     ADD COLUMN wants_pause   boolean NOT NULL DEFAULT false,
     ADD COLUMN paused        boolean NOT NULL DEFAULT false,
     ADD COLUMN pause_reason  text NOT NULL DEFAULT '',
+    ADD COLUMN start_logged  boolean NOT NULL DEFAULT false,
     ADD COLUMN pause_logged  boolean NOT NULL DEFAULT false,
     ADD COLUMN parked        boolean NOT NULL DEFAULT false,
     ADD COLUMN breakpoints   text[] NOT NULL DEFAULT '{}',
@@ -23,9 +24,12 @@ ALTER TABLE chaingraph.executions
     ADD COLUMN attempts      json NOT NULL DEFAULT '[]',
     ADD CONSTRAINT executions_parked CHECK (NOT parked OR phase = 'Paused');
 
+UPDATE chaingraph.executions SET start_logged = true WHERE started_at IS NOT NULL;
+
 COMMENT ON COLUMN chaingraph.executions.run IS 'number of the workflow that runs it; grows with every retry and with every resume after a parking';
 COMMENT ON COLUMN chaingraph.executions.wants_pause IS 'spec.paused, as it was last obeyed';
 COMMENT ON COLUMN chaingraph.executions.paused IS 'the debugger is to hold nodes back: paused by a command, or at a breakpoint';
+COMMENT ON COLUMN chaingraph.executions.start_logged IS 'flow:started is in the log of this attempt';
 COMMENT ON COLUMN chaingraph.executions.pause_logged IS 'flow:paused is the last of flow:paused and flow:resumed in the log of this attempt';
 COMMENT ON COLUMN chaingraph.executions.parked IS 'paused, and no worker has it: the journal keeps where it is';
 COMMENT ON COLUMN chaingraph.executions.control_seq IS 'number of the last command';

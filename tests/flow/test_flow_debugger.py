@@ -347,7 +347,8 @@ async def test_a_step_runs_all_that_is_held_as_slots_become_free() -> None:
     await run.go(1)
     run.engine.step()
     await run.go(0.5)
-    assert run.current() == ("a", "b")
+    assert run.current() == ("a", "b", "c")
+    assert (run.engine.progress.running, run.held()) == (2, ())
     assert not run.engine.quiet
     await run.go(1)
     assert run.current() == ("c",)

@@ -123,6 +123,19 @@ async def test_cancelling_the_run_waits_for_the_nodes() -> None:
     assert asyncio.all_tasks() == {asyncio.current_task()}
 
 
+async def test_what_is_cancelled_with_the_run_has_not_failed_and_nothing_follows_it() -> None:
+    recorder = MemoryRecorder()
+    text = "nodes: [{id: a, type: Stubborn}, {id: b, type: Sleep, inputs: {milliseconds: 60000}}, {id: c, type: Text}]"
+    options = EngineOptions(max_concurrency=2)
+    task = asyncio.create_task(engine(text, registry=REGISTRY, recorder=recorder, options=options).run())
+    await asyncio.sleep(0.02)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert recorder.records == []
+    assert sorted(each["nodeId"] for each in recorder.named("node:started")) == ["a", "b"]
+
+
 async def test_a_node_that_refuses_to_be_cancelled_does_not_hold_up_a_stop() -> None:
     Immovable.released = asyncio.Event()
     made = engine(

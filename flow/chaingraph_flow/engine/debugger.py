@@ -96,6 +96,10 @@ class Debugger:
         """These and no others. A node that is held stays held, and one that was held is not hit again."""
         self._breakpoints = frozenset(ids)
 
+    def has_held(self, id_: str) -> bool:
+        """Whether it holds or held the node, or an earlier engine did: no breakpoint is hit before it any more."""
+        return id_ in self._passed
+
     # -- questions about a node that is ready ------------------------------------------------------------------
 
     def stops(self, id_: str) -> bool:

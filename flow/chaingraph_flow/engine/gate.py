@@ -41,6 +41,11 @@ class Gate:
         return self._debugger.held
 
     @property
+    def seen(self) -> tuple[str, ...]:
+        """The nodes that the debugger holds, after those that it has let go and that have no slot yet."""
+        return (*filter(self._debugger.has_held, self._ready), *self._debugger.held)
+
+    @property
     def steps_owed(self) -> int:
         """Steps that have not been made."""
         return self._debugger.steps_owed

@@ -49,7 +49,8 @@ class Progress:
     """How far a run is. `total` counts the nodes that this run concerns, which its trigger decides.
 
     `running` counts the nodes that run or wait for another try; `current_nodes` names those, and then the nodes that
-    the debugger holds.
+    the debugger holds, or has let go and that have no slot yet. An engine that goes on after a crash gets them as
+    `ControlState.passed`.
     """
 
     total: int

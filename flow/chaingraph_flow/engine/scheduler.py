@@ -105,9 +105,7 @@ class Engine:
         self._stop_reason: str | None = None
         self._crash: BaseException | None = None
         self._over: asyncio.Event = asyncio.Event()
-        self._begun = False
-        self._parked = False
-        self._closed = False
+        self._begun = self._parked = self._closed = False
         self._restore(journal)
 
     @property
@@ -119,7 +117,7 @@ class Engine:
             failed=self._counts[Outcome.FAILED],
             skipped=self._counts[Outcome.SKIPPED],
             running=len(self._running) + len(self._waiting),
-            current_nodes=(*self._running, *self._waiting, *self._gate.held),
+            current_nodes=(*self._running, *self._waiting, *self._gate.seen),
         )
 
     # -- the debugger: to be called on the engine's event loop; nothing happens once the run is over ------------
@@ -205,6 +203,7 @@ class Engine:
                 self._begin()
             await self._over.wait()
         finally:
+            self._over.set()  # also when the caller was cancelled: what is cancelled now has not failed
             self._time.stand()
             await self._close()
         if self._crash is not None:
@@ -238,7 +237,7 @@ class Engine:
             task.cancel()
         try:
             if tasks:
-                # A node that refuses to be cancelled would hold up STOP for everybody: it is left behind.
+                # One that refuses to be cancelled would hold up STOP for everybody: it is left behind.
                 await asyncio.wait(tasks, timeout=self._options.cancel_grace_seconds)
                 await asyncio.sleep(0)
         finally:

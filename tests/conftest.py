@@ -16,6 +16,7 @@ start_worker          a worker's moves in the ledger, made by hand
 cluster, user         the namespace as a user sees it: beside the ledger's rows; from kubectl alone
 system                a namespace that an operator and a worker serve: .namespace .kubeconfig .kubectl
 start_system          the same, started when called
+plugin                `kubectl chaingraph` in the test's namespace, and executions in any state
 make_proxy            a TCP proxy that a test can cut
 
 What tests share is in `tests/fixtures`, one module a topic, imported as `fixtures.topic`: this folder is on the path.
@@ -33,6 +34,7 @@ pytest_plugins = [
     "fixtures.database",
     "fixtures.gateway",
     "fixtures.ledger",
+    "fixtures.plugin",
     "fixtures.processes",
     "fixtures.proxy",
     "fixtures.system",

@@ -79,13 +79,13 @@ def _results(execution: Execution) -> list[str]:
     outputs = execution.status.get("outputs") or {}
     if outputs:
         lines.append("Outputs:")
-        lines += [f"  {name}: {_value(value)}" for name, value in outputs.items()]
+        lines += [f"  {name}:{_value(value)}" for name, value in outputs.items()]
     return lines
 
 
 def _value(value: Any) -> str:
     text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
-    return text if "\n" not in text else "\n" + "\n".join(f"    {line}" for line in text.splitlines())
+    return f" {text}" if "\n" not in text else "\n" + "\n".join(f"    {line}" for line in text.splitlines())
 
 
 def _children(execution: Execution) -> list[str]:

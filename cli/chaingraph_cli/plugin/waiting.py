@@ -107,10 +107,9 @@ def _watch(kubectl: Kubectl, names: Sequence[str]) -> Iterator[subprocess.Popen[
 
 
 def _events(process: subprocess.Popen[str], deadline: float | None) -> Iterator[dict[str, Any]]:
-    """The objects that kubectl prints one after the other, until it ends or the time is over."""
+    """The changes that kubectl prints, one a line, until it ends or the time is over."""
     assert process.stdout is not None
     descriptor = process.stdout.fileno()
-    decoder = json.JSONDecoder()
     buffer = b""
     while True:
         remaining = None if deadline is None else max(deadline - time.monotonic(), 0.0)
@@ -120,9 +119,6 @@ def _events(process: subprocess.Popen[str], deadline: float | None) -> Iterator[
         if not chunk:
             process.wait()
             return
-        buffer += chunk
-        # Each object ends with a closing brace alone on its line.
-        while (end := buffer.find(b"\n}\n")) >= 0:
-            event, _ = decoder.raw_decode(buffer[: end + 2].decode("utf-8").lstrip())
-            buffer = buffer[end + 3 :]
-            yield event
+        *lines, buffer = (buffer + chunk).split(b"\n")
+        for line in lines:
+            yield json.loads(line)

@@ -1,0 +1,108 @@
+"""The Tab key: through kubectl itself, through a real bash, and what each place offers."""
+
+from __future__ import annotations
+
+import json
+import shutil
+
+import pytest
+
+from chaingraph_cli.main import CHAINGRAPH
+from chaingraph_cli.plugin import event_lines, listing
+from chaingraph_cli.plugin.completion import answer
+from chaingraph_crds import names
+from chaingraph_crds.execution import ExecutionPhase
+from chaingraph_flow.events import EVENT_TYPES
+from fixtures.plugin import FLOW, Plugin
+
+
+def offered(*words: str) -> list[str]:
+    *lines, directive = answer(CHAINGRAPH, words).splitlines()
+    assert directive.startswith(":")
+    return [line.partition("\t")[0] for line in lines]
+
+
+def test_commands_options_and_choices() -> None:
+    assert offered("re") == ["resume", "retry"]
+    assert "retry\tRun executions again that failed or were stopped." in answer(CHAINGRAPH, ["re"]).splitlines()
+    assert offered("stop", "--") == [
+        "--selector",
+        "--all",
+        "--wait",
+        "--timeout",
+        "--reason",
+        "--namespace",
+        "--context",
+        "--kubeconfig",
+    ]
+    assert "--wait" not in offered("stop", "a", "--wait", "--")
+    assert offered("wait", "a", "--for", "f") == ["finished", "failed"]
+    assert offered("wait", "a", "--for=f") == ["--for=finished", "--for=failed"]
+    assert offered("breakpoints", "") == ["list", "add", "remove", "clear"]
+    assert offered("get", "--phase", "P") == ["Pending", "Paused"]
+    assert "node:failed" in offered("events", "a", "--type", "node:")
+    assert offered("nonsense", "") == []
+
+
+def test_files_are_left_to_the_shell() -> None:
+    assert answer(CHAINGRAPH, ["create", "-f", ""]) == ":0"
+    assert answer(CHAINGRAPH, ["up", "--state", ""]) == ":16"
+
+
+def test_the_lists_of_words_are_those_of_the_engine_and_the_api() -> None:
+    assert set(event_lines.TYPES) == EVENT_TYPES
+    assert set(event_lines.LOG_TYPES) < EVENT_TYPES
+    assert list(listing.PHASES) == list(ExecutionPhase)
+
+
+def by_kubectl(plugin: Plugin, *words: str) -> list[str]:
+    """What kubectl itself answers, which asks kubectl_complete-chaingraph."""
+    done = plugin.run("kubectl", "__complete", "chaingraph", *words)
+    assert done.returncode == 0, done.stderr
+    return [line for line in done.stdout.splitlines() if not line.startswith(":")]
+
+
+@pytest.mark.integration
+def test_kubectl_offers_what_each_verb_can_be_used_on(plugin: Plugin) -> None:
+    item = {"apiVersion": names.API_VERSION, "kind": "Flow", "metadata": {"name": "nightly"}, "spec": FLOW}
+    plugin.kubectl("create", "-f", "-", input=json.dumps(item))
+    plugin.create("runs", flowRef={"name": "nightly"}, status={"phase": "Running"})
+    plugin.create("failed", status={"phase": "Failed"}, options={"breakpoints": ["load"]})
+    where = ("-n", plugin.namespace)
+    assert by_kubectl(plugin, *where, "pause", "") == ["runs\tRunning"]
+    assert by_kubectl(plugin, "retry", *where, "") == ["failed\tFailed"]
+    assert by_kubectl(plugin, "get", *where, "") == ["failed\tFailed", "runs\tRunning"]
+    assert by_kubectl(plugin, "get", *where, "runs", "") == ["failed\tFailed"]
+    assert by_kubectl(plugin, *where, "create", "--flow", "n") == ["nightly"]
+    assert by_kubectl(plugin, *where, "create", "--flow", "nightly", "--breakpoint", "") == [
+        "extract",
+        "transform",
+        "load",
+    ]
+    assert by_kubectl(plugin, *where, "breakpoints", "add", "runs", "extract", "") == ["transform", "load"]
+    assert by_kubectl(plugin, *where, "breakpoints", "remove", "failed", "") == ["load"]
+    assert by_kubectl(plugin, *where, "logs", "runs", "--node", "t") == ["transform"]
+    assert plugin.namespace in by_kubectl(plugin, "get", "-n", "test-")
+    assert by_kubectl(plugin, "get", "--context", "") == ["chaingraph"]
+
+
+@pytest.mark.integration
+def test_without_a_cluster_nothing_is_offered_and_nothing_said(plugin: Plugin) -> None:
+    done = plugin.run("kubectl_complete-chaingraph", "pause", "", environment={"KUBECONFIG": "/nowhere"})
+    assert (done.returncode, done.stdout, done.stderr) == (0, ":4\n", "")
+
+
+@pytest.mark.integration
+@pytest.mark.skipif(shutil.which("bash") is None, reason="there is no bash")
+def test_in_bash(plugin: Plugin) -> None:
+    plugin.create("runs", status={"phase": "Running"})
+    script = """
+source <(chaingraph completion bash)
+try() { COMP_LINE=$1 COMP_POINT=${#1} COMPREPLY=(); _chaingraph; echo "${COMPREPLY[*]}"; }
+try "chaingraph pa"
+try "chaingraph -n $NAMESPACE pause "
+try "chaingraph wait runs --for=f"
+try "chaingraph events runs --type node:f"
+"""
+    done = plugin.run("bash", "-c", script, environment={"NAMESPACE": plugin.namespace})
+    assert (done.stdout.splitlines(), done.stderr) == (["pause", "runs", "finished failed", "failed"], "")

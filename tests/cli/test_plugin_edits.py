@@ -1,0 +1,195 @@
+"""The verbs that edit specs, with real kubectl on a real API server: what they change, refuse and say."""
+
+from __future__ import annotations
+
+import json
+import re
+
+import pytest
+import yaml
+
+from chaingraph_cli.plugin.tokens import new_token
+from chaingraph_crds.execution import ExecutionSpec
+from fixtures.cluster import Kubectl
+from fixtures.plugin import Plugin
+
+pytestmark = pytest.mark.integration
+
+RUNNING = {"phase": "Running"}
+PAUSED = {"phase": "Paused", "currentNodes": ["transform"]}
+FAILED = {"phase": "Failed", "error": {"node": "load", "message": "no space left"}}
+
+
+def test_pause_sets_one_field_and_its_author_is_on_record(plugin: Plugin) -> None:
+    plugin.create("one", status=RUNNING)
+    before = plugin.spec("one")
+    done = plugin("pause", "one")
+    assert (done.returncode, done.stdout, done.stderr) == (0, "execution.chaingraph.dev/one is to pause\n", "")
+    assert plugin.spec("one") == before | {"paused": True}
+    fields = json.loads(plugin.kubectl("get", "cgx", "one", "-o", "json", "--show-managed-fields").stdout)
+    ours = [each for each in fields["metadata"]["managedFields"] if each["manager"] == "kubectl-chaingraph"]
+    assert [each["fieldsV1"] for each in ours] == [{"f:spec": {"f:paused": {}}}]
+
+
+def test_the_same_verbs_as_chaingraph_and_through_kubectl(plugin: Plugin) -> None:
+    plugin.create("one", status=RUNNING)
+    assert plugin("pause", "one", program="chaingraph").returncode == 0
+    plugin.show("one", **PAUSED)
+    done = plugin.run("kubectl", "chaingraph", "resume", "execution/one", "-n", plugin.namespace)
+    assert done.returncode == 0, done.stderr
+    assert plugin.spec("one")["paused"] is False
+
+
+def test_start_resume_and_step_ask_with_the_fields_of_the_api(plugin: Plugin) -> None:
+    plugin.create("held", paused=True, status={"phase": "Created"})
+    plugin.create("paused", paused=True, status=PAUSED)
+    plugin.create("at-breakpoint", status=PAUSED)
+    assert plugin("start", "held").returncode == 0
+    assert plugin.spec("held")["paused"] is False
+    assert plugin("step", "paused").returncode == 0
+    first = plugin.spec("paused")["step"]
+    assert plugin("step", "paused").returncode == 0
+    assert plugin.spec("paused")["step"] != first
+    assert plugin("resume", "paused", "at-breakpoint").returncode == 0
+    assert plugin.spec("paused")["paused"] is False
+    assert plugin.spec("paused")["resume"] == plugin.spec("at-breakpoint")["resume"]
+
+
+def test_stop_with_its_reason_and_retry_takes_both_back(plugin: Plugin) -> None:
+    plugin.create("one", paused=True, status=PAUSED)
+    assert plugin("stop", "one", "--reason", "wrong input").returncode == 0
+    spec = plugin.spec("one")
+    assert (spec["stop"], spec["stopReason"]) == (True, "wrong input")
+    plugin.show("one", phase="Stopped")
+    done = plugin("retry", "one", "--from", "start")
+    assert done.returncode == 0, done.stderr
+    spec = plugin.spec("one")
+    assert spec["retry"]["from"] == "Start"
+    assert (spec["stop"], spec["paused"], "stopReason" in spec) == (False, False, False)
+
+
+def test_what_makes_no_sense_is_refused_before_the_edit_with_what_would(plugin: Plugin) -> None:
+    plugin.create("failed", status=FAILED)
+    before = plugin.get("failed")["metadata"]["resourceVersion"]
+    done = plugin("pause", "failed")
+    assert done.returncode == 3
+    assert done.stderr == (
+        "Error: execution.chaingraph.dev/failed has ended: it failed.\n"
+        f"Instead: kubectl chaingraph retry failed -n {plugin.namespace}\n"
+    )
+    assert plugin.get("failed")["metadata"]["resourceVersion"] == before
+    assert "Instead: chaingraph retry failed" in plugin("pause", "failed", program="chaingraph").stderr
+
+
+def test_several_names_each_have_their_answer(plugin: Plugin) -> None:
+    plugin.create("runs", status=RUNNING)
+    plugin.create("ended", status=FAILED)
+    done = plugin("pause", "runs", "ended", "rnus")
+    assert done.stdout == "execution.chaingraph.dev/runs is to pause\n"
+    assert "There is no execution 'rnus' in this namespace.\nDid you mean 'runs'?" in done.stderr
+    assert "execution.chaingraph.dev/ended has ended" in done.stderr
+    assert done.returncode == 4
+    assert plugin.spec("runs")["paused"] is True
+
+
+def test_a_selection_leaves_alone_what_the_verb_does_not_fit(plugin: Plugin) -> None:
+    plugin.create("mine", labels={"team": "data"}, status=RUNNING)
+    plugin.create("mine-ended", labels={"team": "data"}, status=FAILED)
+    plugin.create("other", status=RUNNING)
+    done = plugin("stop", "-l", "team=data")
+    assert done.returncode == 0
+    assert "mine is to stop" in done.stdout
+    assert "mine-ended has ended already: it failed. Left as it is." in done.stdout
+    assert "stop" not in plugin.spec("other") or plugin.spec("other")["stop"] is False
+    assert plugin("stop", "--all").returncode == 0
+    assert plugin.spec("other")["stop"] is True
+    assert plugin("stop", "-l", "team=nobody").stdout == "No executions found.\n"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("pause",), "Say which executions: NAME..., or -l LABELS, or --all."),
+        (("pause", "a", "--all"), "exclude one another"),
+        (("pause", "flow/a"), "'flow/a' is no execution"),
+        (("stop", "a", "--reason"), "expected one argument"),
+        (("pasue", "a"), "Did you mean 'pause'?"),
+        (("wait", "a", "--timeout", "soon"), "'soon' is no length of time, as 30s, 5m or 1h30m"),
+    ],
+)
+def test_arguments_that_make_no_sense(plugin: Plugin, arguments: tuple[str, ...], words: str) -> None:
+    done = plugin(*arguments)
+    assert done.returncode == 2
+    assert words in done.stderr
+
+
+def test_an_edit_judged_on_what_is_no_longer_so_is_judged_again(plugin: Plugin) -> None:
+    """A kubectl that lets the execution end between the read and the edit: nothing is changed, and it says why."""
+    plugin.create("one", status=RUNNING)
+    program = plugin.run("which", "kubectl").stdout.strip()
+    script = f"""#!/bin/sh
+if [ "$1" = patch ] && [ ! -e "$ONCE" ]; then
+  touch "$ONCE"
+  {program} patch -n {plugin.namespace} cgx one --subresource=status --type=merge \\
+    -p '{{"status":{{"phase":"Failed"}}}}' >/dev/null
+fi
+exec {program} "$@"
+"""
+    late = plugin.folder / "kubectl-that-is-late"
+    late.write_text(script, encoding="utf-8")
+    late.chmod(0o755)
+    done = plugin("pause", "one", environment={"KUBECTL": str(late), "ONCE": str(plugin.folder / "once")})
+    assert done.returncode == 3
+    assert "has ended: it failed" in done.stderr
+    assert plugin.spec("one")["paused"] is False
+
+
+def test_breakpoints(plugin: Plugin) -> None:
+    plugin.create("one", status=RUNNING)
+    done = plugin("breakpoints", "add", "one", "load", "trnsform")
+    assert done.returncode == 0
+    assert done.stdout == "execution.chaingraph.dev/one has the breakpoints load, trnsform\n"
+    assert done.stderr == "Warning: the flow has no node 'trnsform'; did you mean 'transform'?\n"
+    assert plugin.spec("one")["options"]["breakpoints"] == ["load", "trnsform"]
+    assert plugin("breakpoints", "remove", "one", "trnsform").returncode == 0
+    plugin.show("one", phase="Paused", currentNodes=["load"])
+    assert plugin("breakpoints", "list", "one").stdout == "NODE   NOW\nload   held here\n"
+    shown = yaml.safe_load(plugin("breakpoints", "list", "one", "-o", "yaml").stdout)
+    assert shown == {"execution": "one", "breakpoints": [{"node": "load", "held": True}]}
+    assert plugin("breakpoints", "remove", "one", "extract").returncode == 2
+    assert plugin("breakpoints", "clear", "one").returncode == 0
+    assert plugin("breakpoints", "list", "one").stdout == "execution.chaingraph.dev/one has no breakpoints.\n"
+
+
+def test_the_rights_are_those_of_kubectl(plugin: Plugin, kubectl: Kubectl) -> None:
+    """Who may read and not edit can get, and is told what is missing when pausing."""
+    plugin.create("one", status=RUNNING)
+    kubectl("create", "serviceaccount", "reader", "-n", plugin.namespace)
+    kubectl(
+        "create", "role", "reader", "--verb=get,list", "--resource=executions.chaingraph.dev", "-n", plugin.namespace
+    )
+    account = f"{plugin.namespace}:reader"
+    kubectl("create", "rolebinding", "reader", "--role=reader", f"--serviceaccount={account}", "-n", plugin.namespace)
+    token = kubectl("create", "token", "reader", "-n", plugin.namespace).stdout.strip()
+    config = yaml.safe_load(kubectl("config", "view", "--raw").stdout)
+    config["users"][0]["user"] = {"token": token}
+    path = plugin.folder / "reader"
+    path.write_text(yaml.safe_dump(config), encoding="utf-8")
+    assert plugin("get", "one", "--kubeconfig", str(path)).returncode == 0
+    done = plugin("pause", "one", "--kubeconfig", str(path))
+    assert done.returncode == 5
+    assert 'cannot patch resource "executions"' in done.stderr
+    assert plugin.spec("one")["paused"] is False
+
+
+def test_a_cluster_that_does_not_answer(plugin: Plugin) -> None:
+    done = plugin("get", environment={"KUBECONFIG": "/nowhere", "HOME": "/nowhere"})
+    assert done.returncode == 6, done.stderr
+    assert "Which cluster is asked: kubectl config current-context" in done.stderr
+
+
+def test_tokens_tell_their_time_and_are_taken_by_the_api() -> None:
+    made = {new_token() for _ in range(100)}
+    assert len(made) == 100
+    assert all(re.fullmatch(r"\d{8}T\d{6}\.\d{3}Z-[0-9a-f]{6}", each) for each in made)
+    ExecutionSpec.model_validate({"flowRef": {"name": "a"}, "step": made.pop()})

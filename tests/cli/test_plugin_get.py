@@ -1,0 +1,189 @@
+"""`kubectl chaingraph get` and `wait`: tables, details, other forms, and what is waited for."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime, timedelta
+
+import pytest
+import yaml
+
+from chaingraph_cli.plugin import tables
+from chaingraph_cli.plugin.details import next_steps
+from chaingraph_cli.plugin.execution import Execution
+from chaingraph_cli.plugin.guards import GUARDS
+from chaingraph_cli.plugin.listing import rows_of
+from chaingraph_cli.plugin.waiting import duration
+from fixtures.plugin import Plugin
+
+NOW = datetime(2026, 11, 24, 3, 0, 0, tzinfo=UTC)
+ITEM = {
+    "metadata": {"name": "nightly", "namespace": "prod", "creationTimestamp": "2026-11-24T02:00:00Z"},
+    "spec": {"flowRef": {"name": "etl"}},
+    "status": {
+        "phase": "Running",
+        "executionID": "EX1",
+        "attempt": 2,
+        "nodes": {"total": 9, "completed": 2, "failed": 1, "skipped": 1, "running": 4},
+        "currentNodes": ["a", "b", "c", "d"],
+        "startTime": "2026-11-24T02:58:30Z",
+        "worker": "worker-1",
+    },
+}
+
+
+def test_the_table() -> None:
+    new = Execution({"metadata": {"name": "new", "creationTimestamp": "2026-11-24T02:59:55Z"}})
+    assert rows_of([Execution(ITEM), new], now=NOW).splitlines() == [
+        "NAME      PHASE     PROGRESS   CURRENT    AGE    DURATION   WORKER",
+        "nightly   Running   4/9        a,b,c,+1   60m    90s        worker-1",
+        "new       Pending   <none>     <none>     5.0s   <none>     <none>",
+    ]
+    wide = rows_of([Execution(ITEM)], wide=True, namespaces=True, headers=False, now=NOW)
+    assert wide == "prod   nightly   Running   4/9   a,b,c,+1   60m   90s   worker-1   etl   2   EX1   <none>"
+
+
+@pytest.mark.parametrize(
+    ("seconds", "shown"),
+    [
+        (-3, "0.0s"),
+        (0.04, "0.0s"),
+        (9.94, "9.9s"),
+        (119, "119s"),
+        (120, "2m"),
+        (321, "5m21s"),
+        (3599, "59m"),
+        (10800, "3h"),
+        (12300, "3h25m"),
+        (100000, "27h"),
+        (180000, "2d2h"),
+        (864000, "10d"),
+    ],
+)
+def test_lengths_of_time(seconds: float, shown: str) -> None:
+    assert tables.span(timedelta(seconds=seconds)) == shown
+
+
+@pytest.mark.parametrize(("text", "seconds"), [("30s", 30), ("1h30m", 5400), ("5", 5), ("0", 0), ("250ms", 0.25)])
+def test_lengths_of_time_as_people_write_them(text: str, seconds: float) -> None:
+    assert duration(text) == seconds
+
+
+@pytest.mark.parametrize("phase", ["Created", "Running", "Paused", "Completed", "Failed", "Stopped"])
+def test_the_next_steps_are_allowed(phase: str) -> None:
+    execution = Execution(
+        {"metadata": {"name": "one"}, "spec": {"paused": phase == "Created"}, "status": {"phase": phase}}
+    )
+    for (verb, *_), _ in next_steps(execution):
+        assert verb not in GUARDS or GUARDS[verb](execution) is None
+
+
+@pytest.mark.integration
+def test_one_in_full_and_all_in_a_table(plugin: Plugin) -> None:
+    condition = {"type": "Succeeded", "status": "False", "reason": "NodeFailed", "message": "node 'load': disk full"}
+    plugin.create(
+        "one",
+        status={
+            "phase": "Failed",
+            "attempt": 2,
+            "nodes": {"total": 3, "completed": 2, "failed": 1},
+            "error": {"node": "load", "message": "disk full", "reason": "NodeFailed"},
+            "attempts": [{"attempt": 1, "phase": "Failed", "node": "extract", "message": "no route"}],
+            "conditions": [condition | {"lastTransitionTime": "2026-11-24T02:00:00Z"}],
+        },
+    )
+    plugin.create("two", status={"phase": "Completed", "outputs": {"total": 3, "text": "a\nb"}})
+    shown = plugin("get", "one").stdout
+    assert "Nodes:        3 of 3 done: 2 completed, 1 failed, 0 skipped, 0 running\n" in shown
+    assert "Error:        node 'load': disk full (NodeFailed)\n" in shown
+    assert "1         Failed   extract   <none>   no route" in shown
+    assert f"kubectl chaingraph retry one -n {plugin.namespace}" in shown
+    assert "Outputs:\n  text:\n    a\n    b\n  total: 3\n" in plugin("get", "two").stdout
+    assert [line.split()[:3] for line in plugin("get").stdout.splitlines()] == [
+        ["NAME", "PHASE", "PROGRESS"],
+        ["one", "Failed", "3/3"],
+        ["two", "Completed", "<none>"],
+    ]
+    assert plugin("get", "--phase", "completed", "--no-headers").stdout.split()[0] == "two"
+    assert f"{plugin.namespace}   two " in plugin("get", "-A").stdout
+    assert plugin("get", "two", "-o", "table").stdout.startswith("NAME")
+
+
+@pytest.mark.integration
+def test_the_forms_for_programs_are_kubectls(plugin: Plugin) -> None:
+    plugin.create("one")
+    assert json.loads(plugin("get", "-o", "json").stdout)["items"][0]["metadata"]["name"] == "one"
+    assert yaml.safe_load(plugin("get", "one", "-o", "yaml").stdout)["metadata"]["name"] == "one"
+    assert plugin("get", "-o", "name").stdout == "execution.chaingraph.dev/one\n"
+    done = plugin("get", "oen")
+    assert (done.returncode, done.stdout) == (4, "")
+    assert "Did you mean 'one'?" in done.stderr
+
+
+@pytest.mark.integration
+def test_waiting_for_what_happens_to_several(plugin: Plugin) -> None:
+    plugin.create("one", labels={"batch": "7"}, status={"phase": "Running"})
+    plugin.create("two", labels={"batch": "7"}, status={"phase": "Completed"})
+
+    def end() -> None:
+        plugin.show("one", phase="Paused", currentNodes=["load"])
+        plugin.show("one", phase="Stopped", currentNodes=[])
+
+    ending = plugin.meanwhile(end)
+    done = plugin("wait", "-l", "batch=7", "--for", "completed", "--timeout", "60s")
+    ending.join()
+    assert done.stdout.splitlines() == [
+        "execution.chaingraph.dev/two completed",
+        "execution.chaingraph.dev/one will not be completed: stopped",
+    ]
+    assert done.returncode == 1
+
+
+@pytest.mark.integration
+def test_a_wait_that_takes_too_long_says_where_it_stands(plugin: Plugin) -> None:
+    plugin.create("one", status={"phase": "Running", "currentNodes": ["load"]})
+    done = plugin("wait", "one", "--timeout", "200ms")
+    assert done.returncode == 124
+    assert "Not within 0.2 s: one is running 'load'." in done.stderr
+
+
+@pytest.mark.integration
+def test_what_is_waited_for_is_deleted(plugin: Plugin) -> None:
+    plugin.create("one", status={"phase": "Running"})
+    deleting = plugin.meanwhile(lambda: (plugin.kubectl("delete", "cgx", "one"), None)[1])
+    done = plugin("wait", "one", "--timeout", "60s")
+    deleting.join()
+    assert done.returncode == 4
+
+
+@pytest.mark.integration
+def test_the_wait_of_a_verb_ends_when_the_operator_has_carried_it_out(plugin: Plugin) -> None:
+    plugin.create("one", status={"phase": "Running", "currentNodes": ["extract"], "nodes": {"total": 3, "running": 1}})
+
+    def operator() -> None:
+        plugin.kubectl("wait", "--for=jsonpath={.spec.paused}=true", "cgx/one", "--timeout=30s")
+        # It has seen it; the node in flight has not ended.
+        plugin.show("one", phase="Paused", currentNodes=["extract"], nodes={"total": 3, "running": 1})
+        plugin.show("one", currentNodes=["transform"], nodes={"total": 3, "running": 0, "completed": 1})
+
+    working = plugin.meanwhile(operator)
+    done = plugin("pause", "one", "--wait")
+    working.join()
+    assert done.stdout.splitlines()[-1] == "execution.chaingraph.dev/one paused before 'transform'"
+    assert done.returncode == 0
+
+
+@pytest.mark.integration
+def test_a_retry_that_is_refused(plugin: Plugin) -> None:
+    plugin.create("one", status={"phase": "Failed"})
+
+    def operator() -> None:
+        plugin.kubectl("wait", "--for=jsonpath={.spec.retry.from}=Failed", "cgx/one", "--timeout=30s")
+        refused = {"type": "RetryRefused", "status": "True", "reason": "Gone", "message": "its row is gone"}
+        plugin.show("one", conditions=[refused | {"lastTransitionTime": "2026-11-24T02:00:00Z"}])
+
+    working = plugin.meanwhile(operator)
+    done = plugin("retry", "one", "--wait")
+    working.join()
+    assert done.stdout.splitlines()[-1] == "execution.chaingraph.dev/one not retried: its row is gone"
+    assert done.returncode == 3

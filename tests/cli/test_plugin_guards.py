@@ -1,0 +1,61 @@
+"""Which verb is allowed in which state, and what is suggested instead."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from chaingraph_cli.plugin import guards
+from chaingraph_cli.plugin.execution import Execution
+from chaingraph_crds.execution import ExecutionPhase
+
+
+def execution(phase: str, *, paused: bool = False) -> Execution:
+    return Execution({"metadata": {"name": "one"}, "spec": {"paused": paused}, "status": {"phase": phase}})
+
+
+UNSEEN: dict[str, Any] = {"metadata": {"name": "one"}, "spec": {}}
+HELD_UNSEEN: dict[str, Any] = {"metadata": {"name": "one"}, "spec": {"paused": True}}
+
+STATES = {
+    "unseen": Execution(UNSEEN),
+    "unseen, held": Execution(HELD_UNSEEN),
+    "Pending": execution("Pending"),
+    "Created, held": execution("Created", paused=True),
+    "Created, starting": execution("Created"),
+    "Running": execution("Running"),
+    "Running, pause asked": execution("Running", paused=True),
+    "Paused": execution("Paused", paused=True),
+    "Paused, breakpoint": execution("Paused"),
+    "Completed": execution("Completed"),
+    "Failed": execution("Failed"),
+    "Stopped": execution("Stopped"),
+}
+ALLOWED = {
+    "start": {"unseen, held", "Created, held"},
+    "pause": {"unseen", "Pending", "Created, starting", "Running", "Running, pause asked"},
+    "resume": {"Paused", "Paused, breakpoint", "Running, pause asked"},
+    "step": {"unseen, held", "Created, held", "Running, pause asked", "Paused", "Paused, breakpoint"},
+    "stop": set(STATES) - {"Completed", "Failed", "Stopped"},
+    "retry": {"Failed", "Stopped"},
+}
+
+
+@pytest.mark.parametrize("verb", ALLOWED)
+def test_a_verb_is_allowed_where_it_makes_sense_and_nowhere_else(verb: str) -> None:
+    assert {name for name, state in STATES.items() if guards.GUARDS[verb](state) is None} == ALLOWED[verb]
+
+
+@pytest.mark.parametrize("verb", ALLOWED)
+def test_what_is_suggested_instead_is_allowed(verb: str) -> None:
+    for name, state in STATES.items():
+        refusal = guards.GUARDS[verb](state)
+        if refusal is not None and refusal.instead:
+            suggested, target = refusal.instead
+            assert target == "one"
+            assert guards.GUARDS[suggested](state) is None, f"{verb} of {name} suggests {suggested}"
+
+
+def test_every_phase_of_the_api_is_among_the_states() -> None:
+    assert {state.phase for state in STATES.values()} == set(ExecutionPhase)

@@ -6,12 +6,14 @@ It reads the ledger and writes nothing.
     parameters                  query parameters, checked
     tls, client_ca              the serving certificate and the cluster's client CA, both read again when they change
     cache                       answers of the API server that are kept for a moment
+    cluster                     what the API server is asked
     authentication              who asks: a token (TokenReview) or a client certificate
     authorization               may they: SubjectAccessReview
     access                      from a request to the execution that it may see
     outages                     PostgreSQL away
+    tasks                       their end
     tail                        the newest events of the executions that somebody follows; one LISTEN connection
-    sse, streams                Server-Sent Events: their form, and one subscriber's stream
+    subscriber, streams, sse    one subscriber's way through a log; the answer; the form of Server-Sent Events
     reads, documents            details, journal, tree, list
     server                      routes, errors, TLS
     main                        wiring

@@ -37,13 +37,13 @@ from chaingraph_process.settings import explain
 from chaingraph_store.ledger import Ledger
 
 _log = structlog.get_logger("chaingraph_gateway.main")
+_END_SECONDS: Final = 1.0
 _KEEPALIVE: Final = {"keepalives_idle": "15", "keepalives_interval": "5", "keepalives_count": "3"}
 
 
 def main() -> None:
     """Runs the gateway until it is told to end, or cannot go on."""
     try:
-        # The environment gives what the type checker misses.
         settings = Settings()
     except ValidationError as error:
         print(explain(error, Settings), file=sys.stderr)
@@ -80,7 +80,7 @@ async def _run(settings: Settings) -> None:
     )
     reader = Reader(ledger, metrics)
     client_ca = ClientCa(cluster, tls)
-    tails = Tails(ledger, reader, metrics)
+    tails = Tails(ledger, reader, metrics, reread_seconds=settings.heartbeat_seconds)
     streams = Streams(
         tails,
         reader,
@@ -120,9 +120,10 @@ async def _until_told(end: asyncio.Event, reader: Reader, tails: Tails, client_c
             raise PartEnded("the gateway has ended without being told to")
         _log.info("told to end")
     finally:
-        parts.cancel()
         told.cancel()
-        await asyncio.gather(parts, told, return_exceptions=True)
+        parts.cancel()
+        # A part may swallow it (see `tasks`); the end of the event loop tells it once more.
+        await asyncio.wait({parts}, timeout=_END_SECONDS)
 
 
 async def _parts(reader: Reader, tails: Tails, client_ca: ClientCa, tls: ServingTls) -> None:

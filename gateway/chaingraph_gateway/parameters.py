@@ -49,8 +49,7 @@ def known(query: Mapping[str, str], names: Collection[str]) -> None:
     """
     for name, value in query.items():
         if name not in names:
-            hint = suggestion(name, names) or f"; known are {', '.join(sorted(names))}" if names else ""
-            raise BadRequest(name, value, f"belongs to no parameter of this path{hint}")
+            raise BadRequest(name, value, f"belongs to no parameter of this path{suggestion(name, names)}")
 
 
 def subscription(query: Mapping[str, str], last_event_id: str | None) -> Subscription:

@@ -47,8 +47,8 @@ class Settings(BaseSettings):
         gt=0,
         le=300,
         validation_alias="CHAINGRAPH_HEARTBEAT_SECONDS",
-        description="seconds of silence after which a stream gets a comment, so that nobody in between closes it; "
-        "more than 0, at most 300",
+        description="seconds of silence after which a stream gets a comment, so that nobody in between closes it, "
+        "and after which its events are looked for without a notification; more than 0, at most 300",
     )
     max_streams: int = Field(
         default=1000,

@@ -14,6 +14,7 @@ from chaingraph_gateway.parameters import Subscription
 from chaingraph_gateway.sse import Writer
 from chaingraph_gateway.subscriber import Subscriber
 from chaingraph_gateway.tail import Tails
+from chaingraph_gateway.tasks import end
 from chaingraph_store import event_log
 from chaingraph_store.event_log import LogPage, Standing
 from chaingraph_store.ids import ExecutionId
@@ -50,10 +51,7 @@ class Streams:
     async def close(self) -> None:
         """Ends every stream after a whole event. Subscribers come back, to another gateway, and go on."""
         self._closing = True
-        for each in self._open:
-            each.cancel()
-        if self._open:
-            await asyncio.wait(self._open)
+        await asyncio.gather(*(end(each) for each in self._open))
 
     async def serve(self, request: web.Request, execution: ExecutionId, wanted: Subscription) -> web.StreamResponse:
         """Answers with the stream; with 204 when a subscriber comes back for more and there will be nothing.
@@ -87,8 +85,7 @@ class Streams:
         try:
             await asyncio.wait({stream})
         finally:
-            stream.cancel()
-            await asyncio.gather(stream, return_exceptions=True)
+            await end(stream)
             self._open.discard(stream)
             self._metrics.streams.dec()
         if not stream.cancelled() and isinstance(stream.exception(), (ConnectionError, TimeoutError)):
@@ -109,8 +106,7 @@ class Streams:
             if subscriber.end is not None:
                 await writer.send(sse.end(subscriber.end))
         finally:
-            beat.cancel()
-            await asyncio.gather(beat, return_exceptions=True)
+            await end(beat)
 
     async def _page(self, execution: ExecutionId, index: int, wanted: Subscription) -> LogPage | None:
         types = None if wanted.types is None else sorted(wanted.types)

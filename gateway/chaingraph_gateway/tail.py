@@ -19,6 +19,7 @@ from chaingraph_gateway import sse
 from chaingraph_gateway.metrics import Metrics
 from chaingraph_gateway.outages import LedgerAway, Reader
 from chaingraph_gateway.sse import Frame
+from chaingraph_gateway.tasks import end
 from chaingraph_store import event_log
 from chaingraph_store.event_log import Standing
 from chaingraph_store.ids import ExecutionId
@@ -28,7 +29,6 @@ _log = structlog.get_logger(__name__)
 _KEPT_EVENTS: Final = 4000
 _KEPT_BYTES: Final = 4_000_000
 _TAKEN_AT_ONCE: Final = 500
-_REREAD_SECONDS: Final = 15.0
 _RETRY_SECONDS: Final = 0.5
 
 
@@ -41,8 +41,9 @@ class Tail:
         news: set when there is something new; another one takes its place then.
     """
 
-    def __init__(self, execution: ExecutionId, reader: Reader, metrics: Metrics) -> None:
+    def __init__(self, execution: ExecutionId, reader: Reader, metrics: Metrics, *, reread_seconds: float) -> None:
         self._execution = execution
+        self._reread_seconds = reread_seconds
         self._reader = reader
         self._reads = metrics.reads.labels("tail")
         self._frames: list[Frame] = []
@@ -79,7 +80,7 @@ class Tail:
                 await asyncio.sleep(_RETRY_SECONDS)
                 continue
             try:
-                async with asyncio.timeout(_REREAD_SECONDS):
+                async with asyncio.timeout(self._reread_seconds):
                     await self._hint.wait()
             except TimeoutError:
                 _log.debug("reads again without having been told to", execution_id=self._execution)
@@ -138,9 +139,14 @@ class Tail:
 
 
 class Tails:
-    """The executions that somebody follows."""
+    """The executions that somebody follows.
 
-    def __init__(self, ledger: Ledger, reader: Reader, metrics: Metrics) -> None:
+    Args:
+        reread_seconds: how long a lost notification may go unnoticed.
+    """
+
+    def __init__(self, ledger: Ledger, reader: Reader, metrics: Metrics, *, reread_seconds: float) -> None:
+        self._reread_seconds = reread_seconds
         self._ledger = ledger
         self._reader = reader
         self._metrics = metrics
@@ -165,7 +171,7 @@ class Tails:
         """The tail of an execution, shared with all others who follow it; kept up to date until the last one leaves."""
         followed = self._followed.get(execution)
         if followed is None:
-            tail = Tail(execution, self._reader, self._metrics)
+            tail = Tail(execution, self._reader, self._metrics, reread_seconds=self._reread_seconds)
             followed = (tail, asyncio.create_task(tail.run(), name=f"tail of {execution}"), 0)
         tail, task, users = followed
         self._followed[execution] = (tail, task, users + 1)
@@ -177,5 +183,4 @@ class Tails:
                 self._followed[execution] = (tail, task, users)
             else:
                 del self._followed[execution]
-                task.cancel()
-                await asyncio.gather(task, return_exceptions=True)
+                await end(task)

@@ -1,0 +1,91 @@
+"""Query parameters and headers: what is right is taken, what is wrong is named with what would be right."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from chaingraph_gateway import parameters
+from chaingraph_gateway.access import execution_id, name, namespace
+from chaingraph_gateway.errors import BadRequest
+from chaingraph_gateway.parameters import Subscription
+from chaingraph_store.ids import ExecutionId
+from chaingraph_store.ids import execution_id as derived
+from chaingraph_store.tree import Place
+
+
+def test_by_default_everything_and_then_what_comes() -> None:
+    assert parameters.subscription({}, None) == Subscription(-1, resumed=False, types=None, follow=True)
+
+
+def test_last_event_id_wins_over_from_index() -> None:
+    wanted = parameters.subscription({"fromIndex": "3", "types": " node:failed, flow:failed", "follow": "false"}, "7")
+    assert wanted == Subscription(8, resumed=True, types=frozenset({"node:failed", "flow:failed"}), follow=False)
+    assert parameters.subscription({}, "-1").from_index == 0
+
+
+@pytest.mark.parametrize(
+    ("query", "header", "field", "value", "said"),
+    [
+        ({"types": "node:complete"}, None, "types", "node:complete", "did you mean 'node:completed'?"),
+        ({"types": "node:failed,zzz"}, None, "types", "zzz", "known are child:completed, "),
+        ({"types": ","}, None, "types", ",", "separated by commas"),
+        ({"fromIndex": "-2"}, None, "fromIndex", "-2", "from -1 on"),
+        ({"fromIndex": "first"}, None, "fromIndex", "first", "a whole number"),
+        ({"fromIndex": "９"}, None, "fromIndex", "９", "a whole number"),
+        ({"fromIndex": str(2**63)}, None, "fromIndex", str(2**63), "a whole number"),
+        ({"follow": "yes"}, None, "follow", "yes", "neither true nor false"),
+        ({"fromindex": "3"}, None, "fromindex", "3", "did you mean 'fromIndex'?"),
+        ({"zzz": "3"}, None, "zzz", "3", "there is 'follow', 'fromIndex', 'types'"),
+        ({}, "abc", "Last-Event-ID", "abc", "a whole number"),
+        ({}, "1.5", "Last-Event-ID", "1.5", "a whole number"),
+    ],
+)
+def test_what_is_wrong_is_named(query: dict[str, str], header: str | None, field: str, value: str, said: str) -> None:
+    with pytest.raises(BadRequest) as refused:
+        parameters.subscription(query, header)
+    assert (refused.value.fields["field"], refused.value.fields["value"]) == (field, value)
+    assert said in refused.value.message
+
+
+@pytest.mark.parametrize("text", ["0", "1001", "-1", "ten", "1e2", "", "٣", "9" * 5000])
+def test_a_page_has_a_size(text: str) -> None:
+    assert parameters.page_size({}) == 100
+    with pytest.raises(BadRequest, match="from 1 to 1000"):
+        parameters.page_size({"limit": text})
+
+
+@given(st.integers(0, 100), st.datetimes(timezones=st.just(UTC)), st.text(max_size=30))
+def test_a_cursor_leads_back_to_its_place(depth: int, created_at: datetime, text: str) -> None:
+    place = Place(depth, created_at, ExecutionId(text))
+    assert parameters.place({"cursor": parameters.cursor(place)}) == place
+
+
+@pytest.mark.parametrize("text", ["", "x", "bnVsbA==", "WzEsMiwzXQ==", "WzAsIngiLCJhIl0=", "é", "W10="])
+def test_no_other_text_is_a_cursor(text: str) -> None:
+    with pytest.raises(BadRequest, match="`cursor` of the page before"):
+        parameters.place({"cursor": text})
+
+
+@pytest.mark.parametrize("text", ["", "EX", "ex" + "A" * 24, "EX" + "A" * 25, "EX" + "1" * 24, "EX\x00" + "A" * 23])
+def test_what_is_no_id(text: str) -> None:
+    assert execution_id(derived("0093f2dd-1335-4b0a-9657-fd0bf9629e9e"))
+    with pytest.raises(BadRequest, match=r"status\.executionID"):
+        execution_id(text)
+
+
+@pytest.mark.parametrize("text", ["", "Team", "a" * 64, "team-", "a\x00", "a/b", "a\n"])
+def test_what_is_no_namespace(text: str) -> None:
+    assert namespace("team-1") == "team-1"
+    with pytest.raises(BadRequest, match="lower-case"):
+        namespace(text)
+
+
+@pytest.mark.parametrize("text", ["", "A", "a" * 254, ".a", "a\n"])
+def test_what_is_no_name(text: str) -> None:
+    assert name("name", "nightly.2") == "nightly.2"
+    with pytest.raises(BadRequest, match="lower-case"):
+        name("name", text)

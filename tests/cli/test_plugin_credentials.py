@@ -1,0 +1,125 @@
+"""How the kubeconfig's user shows who they are: every way that kubectl knows, and what is wrong with others."""
+
+from __future__ import annotations
+
+import base64
+import json
+import stat
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from chaingraph_cli.errors import CliError, Unreachable, Usage
+from chaingraph_cli.plugin.credentials import Credentials, context_of, credentials_of
+
+CLUSTER = {"server": "https://127.0.0.1:6443", "certificate-authority-data": "Q0E="}
+
+
+def given(user: dict[str, Any], *, namespace: str | None = "prod") -> Credentials:
+    context = {"cluster": "here", "user": "ada"} | ({"namespace": namespace} if namespace else {})
+    return credentials_of(
+        context_of(
+            {
+                "contexts": [{"name": "c", "context": context}],
+                "clusters": [{"name": "here", "cluster": CLUSTER}],
+                "users": [{"name": "ada", "user": user}],
+            }
+        )
+    )
+
+
+def plugin(folder: Path, prints: str, *, code: int = 0, **fields: Any) -> dict[str, Any]:
+    """A user with an exec plugin: a script that keeps what it is told, and prints an answer."""
+    script = folder / "get-token"
+    (folder / "answer").write_text(prints, encoding="utf-8")
+    script.write_text(
+        f'#!/bin/sh\necho "$KUBERNETES_EXEC_INFO" > {folder}/told\necho "$1 $EXTRA" > {folder}/arguments\n'
+        f"cat {folder}/answer\nexit {code}\n",
+        encoding="utf-8",
+    )
+    script.chmod(script.stat().st_mode | stat.S_IXUSR)
+    return {
+        "exec": {
+            "apiVersion": "client.authentication.k8s.io/v1",
+            "command": str(script),
+            "args": ["token"],
+            "env": [{"name": "EXTRA", "value": "more"}],
+            "interactiveMode": "Never",
+        }
+        | fields
+    }
+
+
+def credential(version: str = "v1", **status: str) -> str:
+    return json.dumps(
+        {"apiVersion": f"client.authentication.k8s.io/{version}", "kind": "ExecCredential", "status": status}
+    )
+
+
+def test_a_token_and_a_file_with_one_that_goes_before(tmp_path: Path) -> None:
+    assert given({"token": "abc"}).token == "abc"
+    file = tmp_path / "token"
+    file.write_text("def\n", encoding="utf-8")
+    assert given({"token": "abc", "tokenFile": str(file)}).token == "def"
+    with pytest.raises(Usage, match=r"tokenFile .* cannot be read: No such file"):
+        given({"tokenFile": str(tmp_path / "none")})
+
+
+def test_a_client_certificate() -> None:
+    data = {f"client-{name}-data": base64.b64encode(name.encode()).decode() for name in ("certificate", "key")}
+    assert given(data) == Credentials(certificate="certificate", key="key", user="ada")
+    with pytest.raises(Usage, match="client-key-data of the user 'ada'"):
+        given(data | {"client-key-data": "?"})
+
+
+@pytest.mark.parametrize("version", ["v1", "v1beta1"])
+def test_an_exec_plugin_is_run_as_kubectl_runs_it(tmp_path: Path, version: str) -> None:
+    api = f"client.authentication.k8s.io/{version}"
+    user = plugin(tmp_path, credential(version, token="xyz"), apiVersion=api, provideClusterInfo=True)
+    assert given(user) == Credentials(token="xyz", user="ada")
+    assert (tmp_path / "arguments").read_text(encoding="utf-8") == "token more\n"
+    told = json.loads((tmp_path / "told").read_text(encoding="utf-8"))
+    assert told == {"apiVersion": api, "kind": "ExecCredential", "spec": {"interactive": False, "cluster": CLUSTER}}
+
+
+def test_an_exec_plugin_may_give_a_certificate(tmp_path: Path) -> None:
+    answer = credential(clientCertificateData="PEM", clientKeyData="KEY")
+    assert given(plugin(tmp_path, answer)) == Credentials(certificate="PEM", key="KEY", user="ada")
+
+
+@pytest.mark.parametrize(
+    ("prints", "fields", "words"),
+    [
+        ("nonsense", {}, "printed no ExecCredential"),
+        ("{}", {}, "printed no ExecCredential"),
+        (credential("v1beta1", token="a"), {}, "was asked in 'client.authentication.k8s.io/v1'"),
+        (credential(), {}, "neither a token nor a certificate"),
+        ("", {"code": 3}, "ended with exit code 3"),
+        ("", {"command": "/nowhere/get-token", "installHint": "brew install it"}, "cannot be run: No such file"),
+    ],
+)
+def test_exec_plugins_that_give_nothing(tmp_path: Path, prints: str, fields: dict[str, Any], words: str) -> None:
+    with pytest.raises(Unreachable, match=words) as fault:
+        given(plugin(tmp_path, prints, **fields))
+    assert fault.value.hint == "brew install it" or "installHint" not in fields
+
+
+@pytest.mark.parametrize(
+    ("user", "words"),
+    [
+        ({}, "neither a token, nor a client certificate, nor an exec plugin"),
+        ({"username": "ada", "password": "x"}, "'username', which the gateway does not know"),
+        ({"as": "root", "token": "abc"}, "'as', which the gateway does not know"),
+        ({"exec": {"apiVersion": "v2", "command": "x"}}, "the apiVersion 'v2'"),
+    ],
+)
+def test_users_that_the_gateway_cannot_know(user: dict[str, Any], words: str) -> None:
+    with pytest.raises(CliError, match=words):
+        given(user)
+
+
+def test_no_context_and_no_namespace() -> None:
+    with pytest.raises(Usage, match="no current context"):
+        context_of({})
+    assert context_of({"contexts": [{"name": "c", "context": {"user": "ada"}}]}).namespace == "default"

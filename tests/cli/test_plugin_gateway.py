@@ -1,0 +1,212 @@
+"""events, logs and tree: with a real gateway, found by the ConfigMap, with every kind of credentials."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from chaingraph_cli import discovery
+from fixtures.cluster import ControlPlane, Kubectl
+from fixtures.gateway import LOG_READER, READER, GatewayProcess, People, Person, RunGateway
+from fixtures.plugin import Plugin
+from fixtures.proxy import MakeProxy
+from fixtures.written_log import Written
+
+pytestmark = pytest.mark.integration
+
+
+@pytest.fixture
+def gateway(run_gateway: RunGateway, kubectl: Kubectl) -> Iterator[GatewayProcess]:
+    """A gateway that people find as they do in a cluster."""
+    started = run_gateway()
+    items = list(discovery.manifests(started.url, started.ca.read_text(encoding="ascii")))
+    kubectl("apply", "-f", "-", input=json.dumps({"apiVersion": "v1", "kind": "List", "items": items}))
+    yield started
+    kubectl("-n", discovery.NAMESPACE, "delete", "configmap", discovery.NAME)
+
+
+def kubeconfig(plugin: Plugin, control_plane: ControlPlane, user: dict[str, Any]) -> dict[str, str]:
+    """The environment of somebody with other credentials than the administrator's."""
+    content = yaml.safe_load(control_plane.kubeconfig.read_text(encoding="utf-8"))
+    content["users"][0]["user"] = user
+    path = plugin.folder / "kubeconfig"
+    path.write_text(yaml.safe_dump(content), encoding="utf-8")
+    return {"KUBECONFIG": str(path)}
+
+
+def certificate(person: Person) -> dict[str, str]:
+    assert person.certificate is not None
+    names = ("client-certificate-data", "client-key-data")
+    return {
+        name: base64.b64encode(Path(file).read_bytes()).decode()
+        for name, file in zip(names, person.certificate, strict=True)
+    }
+
+
+async def test_events_in_order_from_an_index_and_by_type(
+    gateway: GatewayProcess, plugin: Plugin, written: Written
+) -> None:
+    log = await written.execution()
+    await log.append("flow:started", "node:started", "node:completed", text="two\nlines")
+    await log.complete()
+    lines = plugin("events", "nightly").stdout.splitlines()
+    assert [line.split()[0] for line in lines] == ["-1", "0", "1", "2", "3"]
+    assert lines[2].split()[2:] == ["node:started", r"text=two\nlines"]
+    shown = [json.loads(line) for line in plugin("events", "nightly", "--from", "2", "-o", "json").stdout.splitlines()]
+    assert [each["index"] for each in shown] == [2, 3]
+    assert shown[0]["data"] == {"text": "two\nlines"}
+    nodes = plugin("events", "nightly", "--type", "node:*", "--type", "flow:completed").stdout.splitlines()
+    assert [line.split()[2] for line in nodes] == ["node:started", "node:completed", "flow:completed"]
+    assert plugin("events", "nightly", "--type", "child:failed").stdout == "No events yet.\n"
+    wrong = plugin("events", "nightly", "--type", "node:fialed")
+    assert wrong.returncode == 2
+    assert "did you mean node:failed?" in wrong.stderr
+
+
+async def test_followed_to_the_end_over_a_broken_connection(
+    gateway: GatewayProcess, plugin: Plugin, written: Written, make_proxy: MakeProxy
+) -> None:
+    port = int(gateway.url.rpartition(":")[2])
+    proxy = make_proxy(port)
+    log = await written.execution()
+    await log.append("flow:started")
+    arguments = ("events", "nightly", "-f", "-o", "json", "--gateway", f"https://localhost:{proxy.port}")
+    following = asyncio.create_task(asyncio.to_thread(plugin, *arguments))
+    await asyncio.sleep(1)
+    for _ in range(3):
+        await log.append("node:started", "node:completed")
+        proxy.cut()
+        proxy.restore()
+        await log.append("node:started", "node:completed")
+        await asyncio.sleep(0.2)
+    await log.complete()
+    done = await following
+    assert done.returncode == 0, done.stderr
+    assert [json.loads(line)["index"] for line in done.stdout.splitlines()] == list(range(-1, 14))
+
+
+async def test_logs_are_what_nodes_said_and_what_failed(
+    gateway: GatewayProcess, plugin: Plugin, written: Written
+) -> None:
+    log = await written.execution()
+    async with log.ledger.transaction() as connection:
+        for index, (type_, data) in enumerate(
+            [
+                ("node:started", {"nodeId": "load"}),
+                ("node:debug-log-string", {"nodeId": "load", "log": "first\nsecond"}),
+                ("node:debug-log-string", {"nodeId": "other", "log": "hello"}),
+                ("node:failed", {"nodeId": "load", "error": "disk full", "attempts": 3}),
+                ("flow:failed", {"nodeId": "load", "error": "disk full"}),
+            ]
+        ):
+            await connection.execute(
+                "INSERT INTO chaingraph.events (execution_id, index, type, at, data)"
+                " VALUES (%s, %s, %s, '2026-11-24T02:03:04.5Z', %s)",
+                (log.id, index, type_, json.dumps(data)),
+            )
+        await connection.execute("UPDATE chaingraph.executions SET next_event_index = 5 WHERE id = %s", (log.id,))
+    lines = plugin("logs", "nightly").stdout.splitlines()
+    assert lines == [
+        "2026-11-24T02:03:04.500Z  load  first",
+        "2026-11-24T02:03:04.500Z  load  second",
+        "2026-11-24T02:03:04.500Z  other  hello",
+        "2026-11-24T02:03:04.500Z  load  FAILED (3 attempts): disk full",
+        "2026-11-24T02:03:04.500Z  load  the flow FAILED: disk full",
+    ]
+    assert plugin("logs", "nightly", "--node", "other").stdout.splitlines() == lines[2:3]
+
+
+async def test_the_tree(gateway: GatewayProcess, plugin: Plugin, written: Written) -> None:
+    root = await written.execution("root")
+    first = await written.execution("first", parent=root)
+    await written.execution("second", parent=root)
+    await written.execution("", parent=first)
+    lines = [line.split()[:3] for line in plugin("tree", "root", "--no-headers").stdout.splitlines()]
+    assert [line[:2] for line in lines[:2]] == [["root", "Running"], ["├─", "first"]]
+    assert lines[2][:2] == ["│", "└─"]
+    assert lines[3][:2] == ["└─", "second"]
+    shown = json.loads(plugin("tree", "root", "-o", "json").stdout)
+    assert [each["name"] for each in shown["executions"]] == ["root", "first", "second", ""]
+    assert plugin("tree", "root", "-o", "name").stdout.splitlines()[:3] == ["root", "first", "second"]
+
+
+async def test_tokens_certificates_and_exec_plugins_are_taken(
+    gateway: GatewayProcess, plugin: Plugin, written: Written, people: People, control_plane: ControlPlane
+) -> None:
+    log = await written.execution()
+    await log.complete()
+    reader = people.service_account("reader", LOG_READER, READER)
+    certified = people.certified("ada")
+    people.grant("ada", {"kind": "User", "name": "ada", "apiGroup": "rbac.authorization.k8s.io"}, LOG_READER)
+    script = plugin.folder / "get-token"
+    answer = {"apiVersion": "client.authentication.k8s.io/v1", "kind": "ExecCredential"}
+    script.write_text(f"#!/bin/sh\necho '{json.dumps(answer | {'status': {'token': reader.token}})}'\n", "utf-8")
+    script.chmod(0o755)
+    users: list[dict[str, Any]] = [
+        {"token": reader.token},
+        certificate(certified),
+        {"exec": {"apiVersion": answer["apiVersion"], "command": str(script), "interactiveMode": "Never"}},
+    ]
+    for user in users:
+        done = plugin("events", "nightly", environment=kubeconfig(plugin, control_plane, user))
+        assert done.returncode == 0, done.stderr
+        assert "flow:completed" in done.stdout
+
+
+async def test_who_may_not_is_told_what_is_missing(
+    gateway: GatewayProcess, plugin: Plugin, written: Written, people: People, control_plane: ControlPlane
+) -> None:
+    await written.execution()
+    stranger = people.service_account("stranger")
+    done = plugin("events", "nightly", environment=kubeconfig(plugin, control_plane, {"token": stranger.token}))
+    assert done.returncode == 5, done.stderr
+    assert "executions/log" in done.stderr
+
+
+def test_names_that_are_not_there(gateway: GatewayProcess, plugin: Plugin) -> None:
+    plugin.create("nightly")
+    done = plugin("logs", "nigthly")
+    assert done.returncode == 4
+    assert "There is no execution 'nigthly' in this namespace.\nDid you mean 'nightly'?" in done.stderr
+    done = plugin("events", "nightly")
+    assert done.returncode == 4
+    assert "nightly has no events yet: the operator has not taken it up yet." in done.stderr
+
+
+def test_nobody_says_where_the_gateway_is(plugin: Plugin) -> None:
+    done = plugin("events", "nightly")
+    assert done.returncode == 6
+    assert "ConfigMap chaingraph in kube-public is not there." in done.stderr
+    assert "--gateway URL or CHAINGRAPH_GATEWAY" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("url", "code", "words"),
+    [
+        ("https://127.0.0.1:1", 6, "The gateway https://127.0.0.1:1 does not answer: Connection refused."),
+        ("http://gateway.example.com", 2, "would carry your credentials unencrypted"),
+        ("gateway:8443", 2, "is no address of a gateway"),
+    ],
+)
+def test_gateways_that_cannot_be_asked(plugin: Plugin, url: str, code: int, words: str) -> None:
+    done = plugin("events", "nightly", environment={"CHAINGRAPH_GATEWAY": url})
+    assert done.returncode == code
+    assert words in done.stderr
+
+
+def test_a_gateway_that_is_not_the_one_expected(run_gateway: RunGateway, plugin: Plugin) -> None:
+    started = run_gateway()
+    done = plugin("events", "nightly", "--gateway", started.url)
+    assert done.returncode == 6
+    assert "is not the one that was expected" in done.stderr
+    assert "--gateway-ca FILE or CHAINGRAPH_GATEWAY_CA" in done.stderr
+    plugin.create("nightly")
+    done = plugin("events", "nightly", "--gateway", started.url, "--gateway-ca", str(started.ca))
+    assert "has no events yet" in done.stderr

@@ -70,8 +70,8 @@ class RetrySpec(ApiModel):
     token: Token = Field(
         description="Any word that differs from the last one, as a date. A new token on a failed or stopped "
         "Execution starts the next attempt. On one that is active or completed it is refused, which the condition "
-        "`RetryRefused` says, and used up. `status.lastRetry` echoes the last one that was carried out. One that is "
-        "there at creation asks for nothing.",
+        "`RetryRefused` says, and used up. `status.lastRetry` echoes it. One that is there at creation asks for "
+        "nothing.",
     )
     from_: Literal["Failed", "Start"] = Field(
         default="Failed",

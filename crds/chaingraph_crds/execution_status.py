@@ -200,12 +200,14 @@ class ExecutionStatus(StatusModel):
         description="The last `spec.step` that was carried out, or was ignored because nothing was paused.",
     )
     last_resume: str | None = Field(
-        default=None, max_length=limits.MAX_TOKEN, description="The last `spec.resume` that has been dealt with."
+        default=None,
+        max_length=limits.MAX_TOKEN,
+        description="The last `spec.resume` that was carried out, or was ignored because nothing was to be resumed.",
     )
     last_retry: str | None = Field(
         default=None,
         max_length=limits.MAX_TOKEN,
-        description="The `spec.retry.token` that was carried out last.",
+        description="The last `spec.retry.token` that was carried out, or was refused: then `RetryRefused` is True.",
     )
     attempts: list[AttemptRecord] = Field(
         default_factory=list,

@@ -1,24 +1,30 @@
 """Which transitions of a status are worth a Kubernetes Event. Pure; called with each patch that went out.
 
-An Event costs the API server as much as a status patch, so a short execution gets one: its end.
+An Event costs the API server as much as a status patch, so a short execution gets one: its end. Beyond that only what
+a person has asked for (a pause, a retry) and what needs one (a breakpoint, trouble) is told, once each time.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import re
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final, Literal
 
 _SILENT: Final = frozenset({"Queued", "Held", "Starting", "Running"})
 """Reasons of a wait that is nothing to warn of."""
 _ENDS: Final = {"Completed": "Completed", "Failed": "Failed", "Stopped": "Stopped"}
+_PAUSES: Final = {"Paused": "Paused", "Breakpoint": "BreakpointHit"}
+"""Reasons of the condition `Paused` that are told, and those of their Events. A hold before the start is not."""
+_LEFT_OUT: Final = re.compile(r"\.\.\. and (\d+) more")
 
 Status = Mapping[str, Any]
+Condition = Mapping[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
 class Announcement:
-    """One Event to post. `since`: the transition's time, which tells two of one reason apart."""
+    """One Event to post. `since`: what tells two of one reason apart, as the transition's time."""
 
     type: Literal["Normal", "Warning"]
     reason: str
@@ -28,30 +34,85 @@ class Announcement:
 
 def of_execution(before: Status, after: Status) -> list[Announcement]:
     """The Events of a change of an Execution's status."""
-    found = []
+    return [*_retry(before, after), *_pause(before, after), *_standing(before, after), *_worker_lost(before, after)]
+
+
+def _standing(before: Status, after: Status) -> Iterator[Announcement]:
+    """Its end, or what keeps it from its start."""
     succeeded = _condition(after, "Succeeded")
     phase = str(after.get("phase", ""))
-    if succeeded and phase in _ENDS and phase != before.get("phase"):
+    if not succeeded:
+        return
+    if phase in _ENDS:
+        if _run(before) == _run(after) and phase == before.get("phase"):
+            return
         # What was refused never ran: its own reason (InvalidInputs, TooLarge) tells more than "Failed".
         refused = phase == "Failed" and "executionID" not in after
-        found.append(
-            Announcement(
-                "Warning" if phase == "Failed" else "Normal",
-                succeeded["reason"] if refused else _ENDS[phase],
-                succeeded["message"],
-                succeeded["lastTransitionTime"],
-            )
+        yield Announcement(
+            "Warning" if phase == "Failed" else "Normal",
+            succeeded["reason"] if refused else _ENDS[phase],
+            _first_fault(succeeded["message"]) if refused else succeeded["message"],
+            "/".join([succeeded["lastTransitionTime"], *map(str, _run(after))]),
         )
-    elif succeeded and phase == "Pending" and _is_new_trouble(before, succeeded):
+    elif phase == "Pending" and _is_new_trouble(before, succeeded):
         since = str(succeeded["observedGeneration"])
-        found.append(Announcement("Warning", succeeded["reason"], succeeded["message"], since))
+        yield Announcement("Warning", succeeded["reason"], _first_fault(succeeded["message"]), since)
+
+
+def _worker_lost(before: Status, after: Status) -> Iterator[Announcement]:
     lost = _condition(after, "WorkerLost")
     if lost.get("status") == "True" and _condition(before, "WorkerLost").get("status") != "True":
-        found.append(Announcement("Warning", "WorkerLost", lost["message"], lost["lastTransitionTime"]))
-    return found
+        yield Announcement("Warning", "WorkerLost", lost["message"], lost["lastTransitionTime"])
 
 
-def _is_new_trouble(before: Status, succeeded: Mapping[str, Any]) -> bool:
+def _pause(before: Status, after: Status) -> Iterator[Announcement]:
+    if after.get("phase") in _ENDS:
+        return
+    known, now = _condition(before, "Paused"), _condition(after, "Paused")
+    same_attempt = _attempt(before) == _attempt(after)
+    was = known["reason"] if known.get("status") == "True" and same_attempt else ""
+    reason = now["reason"] if now.get("status") == "True" else ""
+    if reason == "Breakpoint" and (was != reason or _head(known) != _head(now)):
+        yield Announcement("Normal", "BreakpointHit", now["message"], _since(after, now, of=now))
+    elif reason == "Paused" and not was and same_attempt:
+        # A retry that begins paused is told as a retry.
+        yield Announcement("Normal", "Paused", now["message"], _since(after, now, of=now))
+    elif not reason and was in _PAUSES:
+        message = f"goes on; it was paused {_head(known)}"
+        yield Announcement("Normal", "Resumed", message, _since(after, now, of=known))
+
+
+def _retry(before: Status, after: Status) -> Iterator[Announcement]:
+    attempt = _attempt(after)
+    if 0 < _attempt(before) < attempt:
+        history = after.get("attempts", ())
+        whence = "from the start" if history and history[-1].get("retriedFrom") == "Start" else "with what had failed"
+        yield Announcement("Normal", "RetryStarted", f"attempt {attempt} was begun, {whence}", str(attempt))
+    refused = _condition(after, "RetryRefused")
+    if refused and refused["message"] != _condition(before, "RetryRefused").get("message"):
+        yield Announcement("Warning", "RetryRefused", refused["message"], str(after.get("lastRetry", "")))
+
+
+def _attempt(status: Status) -> int:
+    return int(status.get("attempt", 0))
+
+
+def _run(status: Status) -> tuple[int, str]:
+    """Tells two ends apart: the attempt, or of what never ran, when it was judged."""
+    return _attempt(status), "" if "executionID" in status else str(status.get("completionTime", ""))
+
+
+def _head(condition: Condition) -> str:
+    """What paused it: `at the breakpoint 'a'`."""
+    return str(condition.get("message", "")).partition(";")[0]
+
+
+def _since(status: Status, condition: Condition, *, of: Condition) -> str:
+    """Times are whole seconds; within one, what it was paused by tells two apart."""
+    return f"{condition['lastTransitionTime']}/{_attempt(status)}/{_head(of)}"
+
+
+def _is_new_trouble(before: Status, succeeded: Condition) -> bool:
     reason = succeeded["reason"]
     return reason not in _SILENT and reason != _condition(before, "Succeeded").get("reason")
 
@@ -63,11 +124,24 @@ def of_flow(before: Status, after: Status) -> list[Announcement]:
     if not ready or (ready["status"], ready["reason"]) == (known.get("status"), known.get("reason")):
         return []
     if ready["status"] == "False":
-        return [Announcement("Warning", ready["reason"], ready["message"], ready["lastTransitionTime"])]
+        message = _first_fault(ready["message"])
+        return [Announcement("Warning", ready["reason"], message, ready["lastTransitionTime"])]
     if ready["status"] == "True" and known.get("status") == "False":
         return [Announcement("Normal", ready["reason"], ready["message"], ready["lastTransitionTime"])]
     return []
 
 
-def _condition(status: Status, type_: str) -> Mapping[str, Any]:
+def _first_fault(message: str) -> str:
+    """A message whose lines after the first are faults, in one line: `kubectl get events` shows no more than that."""
+    headline, *faults = message.split("\n")
+    if not faults:
+        return headline
+    more = len(faults) - 1
+    left_out = _LEFT_OUT.fullmatch(faults[-1])
+    if left_out:
+        more += int(left_out[1]) - 1
+    return f"{faults[0]}{f', and {more} more' if more else ''} ({headline})"
+
+
+def _condition(status: Status, type_: str) -> Condition:
     return next((each for each in status.get("conditions", ()) if each["type"] == type_), {})

@@ -13,6 +13,7 @@ from chaingraph_crds import names
 from chaingraph_crds.execution_status import ExecutionPhase
 from chaingraph_operator import announcements
 from chaingraph_operator.api import KubernetesApi
+from chaingraph_operator.commands import Commands
 from chaingraph_operator.controller import Controller
 from chaingraph_operator.errors import PartEnded
 from chaingraph_operator.executions import ExecutionIntake, ExecutionReconciler
@@ -92,6 +93,11 @@ class Operator:
             writer=self._writer,
             retention=Retention(self._api, queue, metrics),
             workforce=self._workforce,
+            commands=Commands(
+                ledger,
+                application_name=settings.application_name,
+                announce=partial(self._events.post, names.EXECUTION_KIND),
+            ),
             application_name=settings.application_name,
         )
         self._controllers = [

@@ -19,21 +19,21 @@ from chaingraph_crds.execution_status import ExecutionStatus
 from chaingraph_crds.faults import faults_of
 from chaingraph_operator.api import KubernetesApi
 from chaingraph_operator.cache import Cached, ObjectCache, Seen, key_of
-from chaingraph_operator.flow_judgement import fault_lines
+from chaingraph_operator.commands import Commands
+from chaingraph_operator.flow_judgement import Judged, fault_lines
 from chaingraph_operator.flows import Flows
 from chaingraph_operator.keys import Key
 from chaingraph_operator.plan import (
     DELETED,
+    Command,
     Create,
     FlowView,
     Meta,
     Missing,
-    Nothing,
     Plan,
-    Refuse,
-    Start,
-    Stop,
-    StopUnmade,
+    RefuseRetry,
+    Retry,
+    Verdict,
     Wait,
     plan,
 )
@@ -45,13 +45,15 @@ from chaingraph_operator.workforce import Workforce
 from chaingraph_process.cluster_errors import NotFound
 from chaingraph_store import creation, executions, ids, stopping
 from chaingraph_store.creation import NewExecution
-from chaingraph_store.executions import ExecutionRow
+from chaingraph_store.executions import TERMINAL_PHASES, ExecutionRow
 from chaingraph_store.ids import ExecutionId
 from chaingraph_store.ledger import Ledger
 
 _log = structlog.get_logger(__name__)
 _LOOK_AGAIN_SECONDS: Final = 1.0
 """After a creation, when the feed should long have brought its first change."""
+_MOST_COMMANDS: Final = 5
+"""In one turn: one of each kind is the most that a spec can ask for at once. What is over comes with the next turn."""
 
 
 class ExecutionIntake:
@@ -120,6 +122,7 @@ class ExecutionReconciler:
         writer: StatusWriter,
         retention: Retention,
         workforce: Workforce,
+        commands: Commands,
         application_name: str,
     ) -> None:
         self._intake = intake
@@ -131,6 +134,7 @@ class ExecutionReconciler:
         self._writer = writer
         self._retention = retention
         self._workforce = workforce
+        self._commands = commands
         self._application_name = application_name
 
     async def reconcile(self, key: Key) -> None:
@@ -182,49 +186,64 @@ class ExecutionReconciler:
             self._unreadable(cached, meta, status, row, faults_of(error))
             return
         decision = self._plan(spec, meta, status, row)
-        if isinstance(decision, Create):
-            if await self._create(decision.new):
-                self._queue.add_after(cached.key, _LOOK_AGAIN_SECONDS)
-                return
-            # It was there already: another operator, or one that is cut off from us, was faster.
+        if isinstance(decision, RefuseRetry):
+            # A row that the feed brought may be older than what the person has seen: it may have ended since.
             row = await self._row(execution)
             decision = self._plan(spec, meta, status, row)
-        row = await self._carry_out(decision, cached.key, spec, row)
-        verdict = decision if isinstance(decision, Wait | Refuse | StopUnmade) else None
+        for _ in range(_MOST_COMMANDS):
+            if isinstance(decision, Create):
+                if await self._create(decision.new, cached.key):
+                    self._queue.add_after(cached.key, _LOOK_AGAIN_SECONDS)
+                    return
+                # It was there already: another operator, or one that is cut off from us, was faster.
+            elif isinstance(decision, Command):
+                await self._command(decision, cached.key, spec, row)
+            else:
+                break
+            row = await self._row(execution)
+            decision = self._plan(spec, meta, status, row)
+        else:
+            self._queue.add(cached.key)
+        verdict = decision if isinstance(decision, Verdict) else None
+        if isinstance(verdict, Wait):
+            self._wait(cached.key, spec)
         self._show(cached, meta, spec, row, verdict, status)
         if cached.finished:
             # A row that came while its end was being settled: the time set then may have been dropped for this turn.
             self._retention.consider(cached.key, cached.spec_object(), cached.status_object())
             await self._retention.apply(cached.key)
 
-    async def _carry_out(
-        self, decision: Plan, key: Key, spec: ExecutionSpec, row: ExecutionRow | None
-    ) -> ExecutionRow | None:
-        """Does what the plan says, and returns the row as it is then."""
-        match decision:
-            case Stop(execution, reason):
-                async with self._ledger.transaction() as connection:
-                    await stopping.stop(connection, execution, reason=reason)
-                _log.info("stopped", execution_id=execution, reason=reason)
-                return await self._row(execution)
-            case Start(execution):
-                async with self._ledger.transaction() as connection:
-                    await creation.start(connection, execution)
-                return row
-            case Wait():
-                if spec.flow_ref is not None:
-                    self._flows.wait_for(key, key.namespace, spec.flow_ref.name)
-                else:
-                    self._flows.wait_for_types(key)
-                return row
-            case Create() | Refuse() | StopUnmade() | Nothing():
-                return row
+    async def _command(self, command: Command, key: Key, spec: ExecutionSpec, row: ExecutionRow | None) -> None:
+        if isinstance(command, Retry):
+            # It is not to be deleted for having ended before.
+            self._retention.forget(key)
+        await self._commands.carry_out(command, key, nodes=self._nodes(spec, key.namespace, row))
 
-    async def _create(self, new: NewExecution) -> bool:
+    def _wait(self, key: Key, spec: ExecutionSpec) -> None:
+        if spec.flow_ref is not None:
+            self._flows.wait_for(key, key.namespace, spec.flow_ref.name)
+        else:
+            self._flows.wait_for_types(key)
+
+    def _nodes(self, spec: ExecutionSpec, namespace: str, row: ExecutionRow | None) -> list[str]:
+        """The ids of the flow's nodes, as far as they are at hand; none where the Flow has changed since."""
+        if not spec.options.breakpoints:
+            return []
+        flow = spec.flow
+        if spec.flow_ref is not None:
+            found = self._flows.judgement(namespace, spec.flow_ref.name)
+            known = isinstance(found, Judged) and (row is None or found.revision == row.flow_revision)
+            flow = found.spec if isinstance(found, Judged) and known else None
+        return [node.id for node in flow.nodes] if flow is not None else []
+
+    async def _create(self, new: NewExecution, key: Key) -> bool:
         async with self._ledger.connection() as connection:
             created = await creation.create(connection, new, application_name=self._application_name)
         if created:
             _log.info("created", execution_id=new.id, flow=new.flow_name, revision=new.flow_revision, held=new.held)
+            nodes = [node["id"] for node in new.flow_spec["nodes"]]
+            unknown = [each for each in new.breakpoints if each not in nodes]
+            self._commands.warn_of_breakpoints(key, unknown, nodes)
         return created
 
     async def _row(self, execution: ExecutionId) -> ExecutionRow | None:
@@ -273,7 +292,7 @@ class ExecutionReconciler:
         meta: Meta,
         spec: ExecutionSpec,
         row: ExecutionRow | None,
-        verdict: Wait | Refuse | StopUnmade | None,
+        verdict: Verdict | None,
         previous: ExecutionStatus,
     ) -> None:
         if cached.deleting and row is None:
@@ -290,5 +309,6 @@ class ExecutionReconciler:
             queue_served=self._workforce.serves(row.queue) if row is not None else None,
         )
         phase = shown.get("phase")
-        urgent = phase != cached.phase and phase != "Pending"
+        # That a retry has begun is shown at once, that something waits only when it still does after a while.
+        urgent = phase != cached.phase and (phase != "Pending" or cached.phase in TERMINAL_PHASES)
         self._writer.submit(cached.key, shown, urgent=urgent)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Final
 
 import structlog
@@ -24,11 +25,18 @@ _BATCH: Final = 200
 
 
 class Feed:
-    """The change feed. `changed` is called with each row that changed, at least once."""
+    """The change feed. `changed` is called with each row that changed, at least once.
 
-    def __init__(self, ledger: Ledger, changed: Callable[[ExecutionRow], None]) -> None:
+    Args:
+        reread_seconds: from one reading of the sequence to the next, however much is notified meanwhile.
+    """
+
+    def __init__(
+        self, ledger: Ledger, changed: Callable[[ExecutionRow], None], *, reread_seconds: float = _REREAD_SECONDS
+    ) -> None:
         self._ledger = ledger
         self._changed = changed
+        self._reread_seconds = reread_seconds
         self._named: dict[ExecutionId, None] = {}
         self._news = asyncio.Event()
         self._reread = True
@@ -49,16 +57,15 @@ class Feed:
         loop = asyncio.get_running_loop()
         due = loop.time()
         while True:
-            try:
+            with suppress(TimeoutError):
                 async with asyncio.timeout_at(due):
                     await self._news.wait()
-            except TimeoutError:
-                self._reread = True
             self._news.clear()
             await self._read_named()
-            if self._reread:
+            # Asked of the clock, because news that are there already leave the timeout no chance to fire.
+            if self._reread or loop.time() >= due:
                 self._reread = False
-                due = loop.time() + _REREAD_SECONDS
+                due = loop.time() + self._reread_seconds
                 await self.read_sequence()
 
     def _heard(self, payload: str) -> None:
@@ -66,15 +73,14 @@ class Feed:
         self._news.set()
 
     async def _read_named(self) -> None:
-        """The rows that notifications have named."""
-        while self._named:
-            # Taken out before they are read: one that is named again meanwhile has changed since and is read again.
-            # Should the reading fail, the sequence brings them.
-            batch = list(self._named)[:_BATCH]
-            for execution in batch:
-                del self._named[execution]
+        """The rows that notifications have named until now. What is named meanwhile is read in the next turn."""
+        # Taken out before they are read: one that is named again meanwhile has changed since and is read again.
+        # Should the reading fail, the sequence brings them.
+        named = list(self._named)
+        self._named.clear()
+        for start in range(0, len(named), _BATCH):
             async with self._ledger.connection() as connection:
-                await self._pass_on(connection, batch)
+                await self._pass_on(connection, named[start : start + _BATCH])
 
     async def read_sequence(self) -> None:
         """Every change since a little behind the newest one seen."""

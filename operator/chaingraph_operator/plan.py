@@ -1,14 +1,15 @@
 """What to do about an Execution. Pure: called by `executions`, which carries it out.
 
-The ledger's row is the truth about what runs, the spec about what is wanted, the status only about what ended before
-there was a row. Every decision can be repeated: a plan that was carried out and is made again comes out as `Nothing`
-(or, while a held execution is on its way to its start, as the same idempotent `Start`).
+The ledger's row is the truth about what runs and which tokens were seen, the spec about what is wanted, the status only
+about what ended before there was a row. One decision at a time: each is carried out, and the plan made again from what
+is then there, until there is no command left. So every decision can be repeated.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from enum import StrEnum
 from typing import Any, Final
 
 import orjson
@@ -18,7 +19,8 @@ from chaingraph_crds.execution_status import ExecutionStatus
 from chaingraph_flow.faults import Fault, FaultCode
 from chaingraph_flow.inputs import bind_inputs
 from chaingraph_operator.flow_judgement import WAITING_FOR_WORKERS, Judged, Unjudged, Unreadable, counted, fault_lines
-from chaingraph_store import ids
+from chaingraph_store import ids, retrying
+from chaingraph_store.control import Wanted
 from chaingraph_store.creation import NewExecution
 from chaingraph_store.executions import ExecutionRow
 from chaingraph_store.ids import ExecutionId
@@ -61,18 +63,56 @@ class Create:
 
 
 @dataclass(frozen=True, slots=True)
-class Start:
-    """Send START_SIGNAL to a held execution."""
+class Steer:
+    """Make the row as the spec wants it: paused or not, a step, a resume, breakpoints."""
 
     id: ExecutionId
+    wanted: Wanted
 
 
 @dataclass(frozen=True, slots=True)
 class Stop:
-    """Stop an execution that has not ended."""
+    """Stop an execution that has not ended, and with `children` what it has spawned."""
 
     id: ExecutionId
     reason: str
+    children: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Retry:
+    """Begin the next attempt of an execution that failed or was stopped."""
+
+    id: ExecutionId
+    asked: retrying.Retry
+
+
+class Refusal(StrEnum):
+    """Why a retry is refused: the reason of the condition `RetryRefused`."""
+
+    STILL_RUNNING = "StillRunning"
+    ALREADY_COMPLETED = "AlreadyCompleted"
+    STOP_IS_SET = "StopIsSet"
+    NOT_IN_LEDGER = "NotInLedger"
+
+
+@dataclass(frozen=True, slots=True)
+class RefuseRetry:
+    """Record that the retry of this token is refused, and why. That uses the token up."""
+
+    id: ExecutionId
+    token: str
+    reason: Refusal
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class RetryImpossible:
+    """As `RefuseRetry`, of what ended without a row: the status alone can keep it."""
+
+    token: str
+    reason: Refusal
+    message: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,7 +145,11 @@ class Nothing:
     """All is as it should be."""
 
 
-Plan = Create | Start | Stop | Wait | Refuse | StopUnmade | Nothing
+Verdict = Wait | Refuse | StopUnmade | RetryImpossible
+"""What is to be shown of an execution without a row."""
+Command = Steer | Stop | Retry | RefuseRetry
+"""What is to be done with a row. Then the plan is made again."""
+Plan = Create | Command | Verdict | Nothing
 
 
 def plan(
@@ -120,11 +164,16 @@ def plan(
     """
     if row is not None:
         return _with_row(spec, meta, row)
-    if meta.deleting or (status.phase is not None and status.phase.finished):
+    if meta.deleting:
         return Nothing()
-    if spec.stop:
+    if status.phase is not None and status.phase.finished:
+        impossible = _no_retry_unmade(spec, status)
+        if impossible is not None:
+            return impossible
+        # It never ran, and what kept it from that may have been mended.
+    elif spec.stop:
         return StopUnmade(spec.stop_reason or DEFAULT_STOP_REASON)
-    if status.execution_id is not None:
+    elif status.execution_id is not None:
         return _LOST
     assert flow is not None, "without a row, the flow decides"
     return _creation(spec, meta, flow)
@@ -139,16 +188,97 @@ _LOST: Final = Wait(
 )
 
 
-def _with_row(spec: ExecutionSpec, meta: Meta, row: ExecutionRow) -> Plan:
-    if row.ended:
+def retry_token(spec: ExecutionSpec) -> str:
+    """The token of the spec's retry; empty when it has none."""
+    return spec.retry.token if spec.retry is not None else ""
+
+
+def _no_retry_unmade(spec: ExecutionSpec, status: ExecutionStatus) -> Nothing | RetryImpossible | None:
+    """Why what ended without a row stays ended; None when it is to be judged anew."""
+    token = retry_token(spec)
+    if not token or token == status.last_retry:
         return Nothing()
-    if meta.deleting:
-        return Stop(row.id, DELETED)
     if spec.stop:
-        return Stop(row.id, spec.stop_reason or DEFAULT_STOP_REASON)
-    if row.phase == "Created" and not spec.paused:
-        return Start(row.id)
+        return RetryImpossible(token, Refusal.STOP_IS_SET, _STOP_WINS)
+    if status.execution_id is not None:
+        return RetryImpossible(
+            token,
+            Refusal.NOT_IN_LEDGER,
+            "the ledger does not have this execution any more, so there is nothing to go on from: create another "
+            "Execution",
+        )
+    return None
+
+
+_STOP_WINS: Final = "spec.stop is true, and a stop wins: set spec.stop to false together with another spec.retry.token"
+
+
+def _with_row(spec: ExecutionSpec, meta: Meta, row: ExecutionRow) -> Plan:
+    if meta.deleting:
+        # A deletion takes the children's resources along, whatever children.onStop says.
+        return Nothing() if row.ended else Stop(row.id, DELETED)
+    if row.ended:
+        return _ended(spec, row)
+    if spec.stop:
+        return Stop(row.id, spec.stop_reason or DEFAULT_STOP_REASON, children=spec.children.on_stop == "Stop")
+    wanted = _wanted(spec, row)
+    if _differs(wanted, row):
+        return Steer(row.id, wanted)
+    token = retry_token(spec)
+    if token and token != row.retry_token:
+        return RefuseRetry(
+            row.id,
+            token,
+            Refusal.STILL_RUNNING,
+            f"it is {row.phase}, and only what failed or was stopped is run again: wait for its end, or stop it first; "
+            "then set another spec.retry.token",
+        )
     return Nothing()
+
+
+def _ended(spec: ExecutionSpec, row: ExecutionRow) -> Plan:
+    token = retry_token(spec)
+    if spec.retry is None or token == row.retry_token:
+        return Nothing()
+    if row.phase == "Completed":
+        return RefuseRetry(
+            row.id, token, Refusal.ALREADY_COMPLETED, "it has completed: to run it again, create another Execution"
+        )
+    if spec.stop:
+        return RefuseRetry(row.id, token, Refusal.STOP_IS_SET, _STOP_WINS)
+    return Retry(
+        row.id,
+        retrying.Retry(
+            token=token,
+            from_start=spec.retry.from_ == "Start",
+            paused=spec.paused,
+            options=spec.options.complete(),
+            breakpoints=tuple(spec.options.breakpoints),
+            step=spec.step,
+            resume=spec.resume,
+        ),
+    )
+
+
+def _wanted(spec: ExecutionSpec, row: ExecutionRow) -> Wanted:
+    """What the spec asks for. A token that was removed asks for nothing: the row keeps the last one."""
+    return Wanted(
+        paused=spec.paused,
+        step=spec.step or row.step_token,
+        resume=spec.resume or row.resume_token,
+        breakpoints=tuple(spec.options.breakpoints),
+        on_stop=spec.children.on_stop,
+    )
+
+
+def _differs(wanted: Wanted, row: ExecutionRow) -> bool:
+    return (wanted.paused, wanted.step, wanted.resume, wanted.on_stop, set(wanted.breakpoints)) != (
+        row.wants_pause,
+        row.step_token,
+        row.resume_token,
+        row.on_stop,
+        set(row.breakpoints),
+    )
 
 
 def _creation(spec: ExecutionSpec, meta: Meta, flow: FlowView) -> Plan:
@@ -225,6 +355,11 @@ def _resolved(spec: ExecutionSpec, meta: Meta, flow: Judged) -> Plan:
             priority=spec.priority,
             start_timeout_seconds=spec.start_timeout_seconds,
             held=spec.paused,
+            breakpoints=tuple(spec.options.breakpoints),
+            on_stop=spec.children.on_stop,
+            step=spec.step or "",
+            resume=spec.resume or "",
+            retry=retry_token(spec),
         )
     )
 

@@ -15,16 +15,23 @@ import orjson
 from chaingraph_crds import limits
 from chaingraph_crds.conditions import ConditionStatus, ConditionType
 from chaingraph_crds.execution import ExecutionSpec
-from chaingraph_crds.execution_status import ExecutionError, ExecutionPhase, ExecutionStatus, NodeCounts, ParentRef
+from chaingraph_crds.execution_status import (
+    AttemptRecord,
+    ExecutionError,
+    ExecutionPhase,
+    ExecutionStatus,
+    NodeCounts,
+    ParentRef,
+)
+from chaingraph_operator import pauses
 from chaingraph_operator.conditions import Claim, conditions, shortened
 from chaingraph_operator.flow_judgement import counted
-from chaingraph_operator.plan import Meta, Refuse, StopUnmade, Wait
+from chaingraph_operator.plan import Meta, Refuse, RetryImpossible, StopUnmade, Verdict, Wait, retry_token
+from chaingraph_operator.retry_refusals import retry_refused
 from chaingraph_store.executions import ExecutionRow
 
 MAX_OUTPUT_BYTES: Final = 16 * 1024
 """Outputs up to this length, as JSON, are shown in the status."""
-
-Verdict = Wait | Refuse | StopUnmade
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,18 +58,22 @@ def execution_status(
 
     Args:
         row: the ledger's row; it decides when there is one.
-        verdict: why there is no row. Without row and verdict the previous status stays and speaks of this generation.
+        verdict: why there is no row. Without row and verdict the previous status stays and speaks of this generation,
+            as it does when what ended without a row cannot be retried.
         queue_served: whether a live worker takes from the execution's queue; None when that is not known.
     """
+    refused = retry_refused(spec, row, verdict, previous)
     if row is not None:
-        state = _state_of_row(spec, row, queue_served)
-        body = _from_row(row)
-    elif verdict is not None:
-        state = _state_of_verdict(verdict)
-        body = _from_verdict(state, verdict, previous, now)
+        paused = pauses.paused(spec, row, previous)
+        state = _state_of_row(spec, row, queue_served, pauses.shown_phase(row, previous), paused)
+        body = _from_row(row, previous)
+    elif verdict is None or isinstance(verdict, RetryImpossible):
+        return _confirmed(meta, spec, previous, refused, now)
     else:
-        return _confirmed(meta, previous)
-    claims = _claims(state, _paused(spec, row), _worker_lost(row))
+        paused = pauses.paused(spec, None, previous)
+        state = _state_of_verdict(verdict)
+        body = _from_verdict(spec, state, verdict, previous, now)
+    claims = _claims(state, paused, _worker_lost(row), refused)
     return _written(
         body,
         meta,
@@ -71,9 +82,16 @@ def execution_status(
     )
 
 
-def _confirmed(meta: Meta, previous: ExecutionStatus) -> dict[str, Any]:
-    kept = [each.model_copy(update={"observed_generation": meta.generation}) for each in previous.conditions]
-    return _written(previous, meta, conditions=kept)
+def _confirmed(
+    meta: Meta, spec: ExecutionSpec, previous: ExecutionStatus, refused: list[Claim], now: datetime
+) -> dict[str, Any]:
+    kept = [
+        each.model_copy(update={"observed_generation": meta.generation})
+        for each in previous.conditions
+        if each.type != ConditionType.RETRY_REFUSED
+    ]
+    added = conditions(refused, previous=previous.conditions, generation=meta.generation, now=now)
+    return _written(previous, meta, conditions=[*kept, *added], last_retry=retry_token(spec) or previous.last_retry)
 
 
 def _written(body: ExecutionStatus, meta: Meta, **fields: object) -> dict[str, Any]:
@@ -82,8 +100,10 @@ def _written(body: ExecutionStatus, meta: Meta, **fields: object) -> dict[str, A
     return {name: value for name, value in whole.items() if value != []}
 
 
-def _from_row(row: ExecutionRow) -> ExecutionStatus:
+def _from_row(row: ExecutionRow, previous: ExecutionStatus) -> ExecutionStatus:
     failed = row.phase == ExecutionPhase.FAILED
+    active = row.phase in (ExecutionPhase.RUNNING, ExecutionPhase.PAUSED) and not row.parked
+    resuming = active and row.applied_seq < row.control_seq
     return ExecutionStatus(
         execution_id=row.id,
         attempt=row.attempt,
@@ -110,23 +130,42 @@ def _from_row(row: ExecutionRow) -> ExecutionStatus:
         start_time=row.started_at,
         completion_time=row.finished_at if row.ended else None,
         worker=shortened(row.worker, limits.MAX_WORKER) or None,
+        last_step=previous.last_step if row.steps_owed else row.step_token or None,
+        last_resume=previous.last_resume if resuming else row.resume_token or None,
+        last_retry=row.retry_token or None,
+        attempts=[_attempt(each) for each in row.attempts[-limits.MAX_ATTEMPTS :]],
     )
 
 
-def _from_verdict(state: _State, verdict: Verdict, previous: ExecutionStatus, now: datetime) -> ExecutionStatus:
+def _attempt(record: dict[str, Any]) -> AttemptRecord:
+    """An entry of the row's history, in which '' stands for nothing."""
+    said = {name: value for name, value in record.items() if value not in ("", None)}
+    for name, limit in (("reason", limits.MAX_REASON), ("message", limits.MAX_ATTEMPT_MESSAGE)):
+        if name in said:
+            said[name] = shortened(said[name], limit)
+    return AttemptRecord.model_validate(said)
+
+
+def _from_verdict(
+    spec: ExecutionSpec, state: _State, verdict: Verdict, previous: ExecutionStatus, now: datetime
+) -> ExecutionStatus:
     error = None
     if isinstance(verdict, Refuse):
         error = ExecutionError(message=shortened(verdict.message, limits.MAX_ERROR_MESSAGE), reason=verdict.reason)
-    ended = state.phase.finished
+    token = retry_token(spec)
+    judged_anew = bool(token) and token != previous.last_retry
+    since = None if judged_anew else previous.completion_time
     return ExecutionStatus(
         # An execution that the ledger has lost keeps what shows that it was there: it must not be made again.
         execution_id=previous.execution_id,
         error=error,
-        completion_time=(previous.completion_time or now) if ended else None,
+        completion_time=(since or now) if state.phase.finished else None,
+        # Without a row, the status alone remembers which token was seen.
+        last_retry=token or previous.last_retry,
     )
 
 
-def _state_of_verdict(verdict: Verdict) -> _State:
+def _state_of_verdict(verdict: Wait | Refuse | StopUnmade) -> _State:
     match verdict:
         case Wait(reason, message, stalled):
             return _State(ExecutionPhase.PENDING, reason, message, stalled)
@@ -136,27 +175,28 @@ def _state_of_verdict(verdict: Verdict) -> _State:
             return _State(ExecutionPhase.STOPPED, "Stopped", f"{reason}; it had not started")
 
 
-def _state_of_row(spec: ExecutionSpec, row: ExecutionRow, queue_served: bool | None) -> _State:
-    phase = ExecutionPhase(row.phase)
+def _state_of_row(
+    spec: ExecutionSpec, row: ExecutionRow, queue_served: bool | None, phase: ExecutionPhase, paused: Claim
+) -> _State:
     match phase:
         case ExecutionPhase.PENDING:
             return _State(phase, *_pending(row, queue_served))
         case ExecutionPhase.CREATED:
-            if spec.paused:
-                return _State(phase, "Held", "created and not started: spec.paused is true")
+            if paused.status == "True":
+                return _State(phase, paused.reason, "created and not started: spec.paused is true")
             return _State(phase, "Starting", "its start signal was sent")
         case ExecutionPhase.RUNNING:
             return _State(phase, "Running", _progress(row))
         case ExecutionPhase.PAUSED:
-            return _State(phase, "Paused", _progress(row))
+            return _State(phase, paused.reason, _paused_where(row, paused))
         case ExecutionPhase.COMPLETED:
-            return _State(phase, "Completed", _summary(row) + _note(spec, row))
+            return _State(phase, "Completed", _summary(row) + _note(row))
         case ExecutionPhase.STOPPED:
-            return _State(phase, "Stopped", (row.error_message or "stopped") + _note(spec, row))
+            return _State(phase, "Stopped", (row.error_message or "stopped") + _note(row))
         case ExecutionPhase.FAILED:
             where = f"node {row.error_node!r}: " if row.error_node else ""
             reason = shortened(row.error_reason, limits.MAX_REASON) or "Failed"
-            return _State(phase, reason, where + row.error_message + _note(spec, row))
+            return _State(phase, reason, where + row.error_message + _note(row))
 
 
 def _pending(row: ExecutionRow, queue_served: bool | None) -> tuple[str, str]:
@@ -170,6 +210,14 @@ def _pending(row: ExecutionRow, queue_served: bool | None) -> tuple[str, str]:
 def _progress(row: ExecutionRow) -> str:
     done = row.nodes_completed + row.nodes_failed + row.nodes_skipped
     return f"{done} of {counted(row.nodes_total, 'node')} done, {row.nodes_running} running"
+
+
+def _paused_where(row: ExecutionRow, paused: Claim) -> str:
+    """For the column `Message`: what paused it, first."""
+    if paused.reason == pauses.RESUMING:
+        return f"goes on; {_progress(row)}"
+    node = pauses.breakpoint_of(row)
+    return f"paused {'by spec.paused' if node is None else f'at the breakpoint {node!r}'}; {_progress(row)}"
 
 
 def _summary(row: ExecutionRow) -> str:
@@ -190,46 +238,15 @@ def _outputs_left_out(row: ExecutionRow) -> int:
     return size if size > MAX_OUTPUT_BYTES else 0
 
 
-def _note(spec: ExecutionSpec, row: ExecutionRow) -> str:
+def _note(row: ExecutionRow) -> str:
     """What a person has to know beside how it ended."""
-    notes = ""
     size = _outputs_left_out(row)
-    if size:
-        notes += (
-            f"; its outputs, {size} bytes, are too large to be shown here (at most {MAX_OUTPUT_BYTES}) and are left "
-            f"in the ledger under {row.id}"
-        )
-    if spec.retry is not None and row.phase != ExecutionPhase.COMPLETED:
-        notes += "; spec.retry is not carried out by this version: create another Execution"
-    return notes
-
-
-def _paused(spec: ExecutionSpec, row: ExecutionRow | None) -> Claim:
-    if row is not None and row.phase == ExecutionPhase.CREATED and spec.paused:
-        return Claim(ConditionType.PAUSED, "True", "Held", "it starts when spec.paused turns false")
-    if row is not None and row.phase == ExecutionPhase.PAUSED:
-        return Claim(ConditionType.PAUSED, "True", "Paused", "the engine is paused")
-    ignored = _not_obeyed(spec, row)
-    if ignored:
-        return Claim(
-            ConditionType.PAUSED,
-            "False",
-            "NotSupportedYet",
-            f"this version does not carry out {' and '.join(ignored)}: it pauses executions before their start only",
-        )
-    return Claim(ConditionType.PAUSED, "False", "NotPaused")
-
-
-def _not_obeyed(spec: ExecutionSpec, row: ExecutionRow | None) -> list[str]:
-    """The fields that ask for something that the engine does not do yet, while there is still something to do."""
-    if row is None or row.ended:
-        return []
-    asked = {
-        "spec.paused of an execution that has started": spec.paused and row.phase != ExecutionPhase.CREATED,
-        "spec.step": spec.step is not None,
-        "spec.options.breakpoints": bool(spec.options.breakpoints),
-    }
-    return [field for field, set_ in asked.items() if set_]
+    if not size:
+        return ""
+    return (
+        f"; its outputs, {size} bytes, are too large to be shown here (at most {MAX_OUTPUT_BYTES}) and are left "
+        f"in the ledger under {row.id}"
+    )
 
 
 def _worker_lost(row: ExecutionRow | None) -> Claim:
@@ -243,7 +260,7 @@ def _worker_lost(row: ExecutionRow | None) -> Claim:
     return Claim(ConditionType.WORKER_LOST, "False", "NotLost")
 
 
-def _claims(state: _State, paused: Claim, worker_lost: Claim) -> list[Claim]:
+def _claims(state: _State, paused: Claim, worker_lost: Claim, refused: list[Claim]) -> list[Claim]:
     succeeded: ConditionStatus = "Unknown"
     if state.phase.finished:
         succeeded = "True" if state.phase is ExecutionPhase.COMPLETED else "False"
@@ -255,4 +272,4 @@ def _claims(state: _State, paused: Claim, worker_lost: Claim) -> list[Claim]:
         claims.append(Claim(ConditionType.STALLED, "True", state.reason))
     elif succeeded == "Unknown":
         claims.append(Claim(ConditionType.RECONCILING, "True", state.reason))
-    return [*claims, paused, worker_lost]
+    return [*claims, paused, worker_lost, *refused]

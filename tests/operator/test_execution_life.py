@@ -245,20 +245,6 @@ async def test_paused_from_the_start_is_held_until_it_is_not(
     await eventually(signalled, what="START_SIGNAL")
 
 
-async def test_what_the_engine_does_not_obey_yet_is_said(
-    cluster: Cluster, run_operator: RunOperator, start_worker: StartWorker
-) -> None:
-    worker = await start_worker()
-    run_operator()
-    uid = cluster.apply("Execution", "late", INLINE)
-    await worker.claim(execution_id(uid))
-    await cluster.condition("Execution", "late", "Succeeded", reason="Running")
-    cluster.apply("Execution", "late", {**INLINE, "paused": True})
-    paused = await cluster.condition("Execution", "late", "Paused", status="False", reason="NotSupportedYet")
-    assert "spec.paused" in paused["message"]
-    assert cluster.status("Execution", "late")["observedGeneration"] == 2
-
-
 async def test_wrong_inputs_and_wrong_inline_flows_are_refused_with_every_fault(
     cluster: Cluster, run_operator: RunOperator, start_worker: StartWorker
 ) -> None:

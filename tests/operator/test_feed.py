@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
 import pytest
@@ -12,7 +12,7 @@ from chaingraph_operator.feed import Feed
 from chaingraph_store import executions
 from chaingraph_store.executions import ExecutionRow
 from chaingraph_store.ids import ExecutionId
-from chaingraph_store.ledger import Connection, Ledger
+from chaingraph_store.ledger import CHANGES, Connection, Ledger
 from fixtures.new_executions import create
 from fixtures.waiting import eventually
 from fixtures.worker_by_hand import Worker
@@ -33,8 +33,8 @@ class Follower:
         self.delivered[row.id] = max(row.change_seq, self.delivered.get(row.id, 0))
 
     @asynccontextmanager
-    async def following(self, *, listening: bool = True) -> AsyncIterator[None]:
-        feed = Feed(self.ledger, self.changed)
+    async def following(self, *, listening: bool = True, reread_seconds: float = 30) -> AsyncIterator[None]:
+        feed = Feed(self.ledger, self.changed, reread_seconds=reread_seconds)
         tasks = [asyncio.create_task(feed.follow())]
         if listening:
             tasks.append(asyncio.create_task(feed.listen()))
@@ -93,6 +93,34 @@ async def test_what_nobody_was_told_of_is_found_in_the_sequence(ledger: Ledger) 
 
         await eventually(all_there, within=10, what="every execution")
     assert follower.deliveries == 3
+
+
+async def test_a_flood_of_notifications_does_not_keep_the_sequence_from_being_read(
+    ledger: Ledger, database_url: str
+) -> None:
+    lingering = LingeringLedger(database_url, application_name="lingering", pool_size=2)
+    await lingering.open()
+    follower = Follower(lingering)
+    noisy, silent = [(await create(ledger)).id for _ in range(2)]
+    async with follower.following(reread_seconds=0.5), ledger.connection() as connection:
+
+        async def shout_until(found: Callable[[], bool], *, what: str) -> None:
+            async def look() -> bool:
+                await connection.execute("SELECT pg_notify(%s, %s)", (CHANGES, noisy))
+                return found()
+
+            await eventually(look, within=15, what=what)
+
+        await shout_until(lambda: {noisy, silent} <= set(follower.delivered), what="both executions")
+        # Without a notification of its own, and while there is always one of another.
+        cursor = await connection.execute(
+            "UPDATE chaingraph.executions SET change_seq = nextval('chaingraph.change_seq') WHERE id = %s"
+            " RETURNING change_seq",
+            (silent,),
+        )
+        [(newest,)] = await cursor.fetchall()
+        await shout_until(lambda: follower.delivered[silent] == newest, what="what only the sequence has")
+    await lingering.close()
 
 
 async def test_a_lost_connection_loses_no_change(ledger: Ledger) -> None:

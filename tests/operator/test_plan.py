@@ -1,8 +1,9 @@
-"""The plan: total, idempotent, stop wins, what has ended stays so; and each decision by example."""
+"""The plan: total, idempotent, stop wins, what has ended stays so until a retry; and each decision by example."""
 
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -21,14 +22,19 @@ from chaingraph_operator.plan import (
     Missing,
     Nothing,
     Plan,
+    Refusal,
     Refuse,
-    Start,
+    RefuseRetry,
+    Retry,
+    RetryImpossible,
+    Steer,
     Stop,
-    StopUnmade,
+    Verdict,
     Wait,
     plan,
 )
 from chaingraph_operator.status import execution_status
+from chaingraph_store.control import Wanted
 from chaingraph_store.executions import ExecutionRow
 from fixtures.execution_cases import (
     FLOW,
@@ -53,30 +59,76 @@ from fixtures.execution_cases import (
 
 
 def carried_out(decision: Plan, row: ExecutionRow | None) -> ExecutionRow | None:
-    """What the store makes of it, and the hold's workflow of a start."""
+    """What the store makes of it."""
     match decision:
         case Create(new):
-            return row_of("Created" if new.held else "Pending")
-        case Start():
+            return row_of(
+                "Created" if new.held else "Pending",
+                wants_pause=new.held,
+                breakpoints=list(new.breakpoints),
+                on_stop=new.on_stop,
+                step_token=new.step,
+                resume_token=new.resume,
+                retry_token=new.retry,
+            )
+        case Steer(_, wanted):
             assert row is not None
-            return replace(row, phase="Pending")
+            assert not row.ended
+            return replace(
+                row,
+                wants_pause=wanted.paused,
+                paused=wanted.paused,
+                breakpoints=list(wanted.breakpoints),
+                on_stop=wanted.on_stop,
+                step_token=wanted.step,
+                resume_token=wanted.resume,
+            )
         case Stop():
             assert row is not None
-            return replace(row, phase="Stopped")
+            return replace(row, phase="Stopped", paused=False)
+        case Retry(_, asked):
+            assert row is not None
+            assert row.phase in ("Failed", "Stopped")
+            return row_of(
+                "Paused" if asked.paused else "Pending",
+                attempt=row.attempt + 1,
+                wants_pause=asked.paused,
+                paused=asked.paused,
+                parked=asked.paused,
+                breakpoints=list(asked.breakpoints),
+                step_token=row.step_token if asked.step is None else asked.step,
+                resume_token=row.resume_token if asked.resume is None else asked.resume,
+                retry_token=asked.token,
+            )
+        case RefuseRetry(_, token, reason, message):
+            assert row is not None
+            return replace(row, retry_token=token, retry_refusal=f"{reason}: {message}")
         case _:
             return row
+
+
+def settled(
+    spec: ExecutionSpec, meta: Meta, status: ExecutionStatus, row: ExecutionRow | None, flow: FlowView
+) -> tuple[list[Plan], ExecutionRow | None]:
+    """The decisions one after the other, up to the first that is no command, and the row then."""
+    decisions: list[Plan] = []
+    while not decisions or isinstance(decisions[-1], Steer | Stop | Retry | RefuseRetry):
+        assert len(decisions) < 5, decisions
+        decisions.append(plan(spec, meta, status, row, flow))
+        row = carried_out(decisions[-1], row)
+    return decisions, row
 
 
 @given(spec=specs, meta=metas, status=statuses, row=rows, flow=flows)
 def test_a_plan_that_was_carried_out_leaves_nothing_to_do(
     spec: ExecutionSpec, meta: Meta, status: ExecutionStatus, row: ExecutionRow | None, flow: FlowView
 ) -> None:
-    decision = plan(spec, meta, status, row, flow)
-    after = carried_out(decision, row)
-    verdict = decision if isinstance(decision, Wait | Refuse | StopUnmade) else None
+    decisions, after = settled(spec, meta, status, row, flow)
+    verdict = decisions[-1] if isinstance(decisions[-1], Verdict) else None
     shown = execution_status(meta, spec, after, verdict, status, now=NOW)
     again = plan(spec, meta, ExecutionStatus.of(shown), after, flow)
-    assert again == (decision if isinstance(decision, Wait) else Nothing())
+    assert again == (verdict if isinstance(verdict, Wait) else Nothing())
+    assert len(set(map(type, decisions))) == len(decisions)
 
 
 @given(spec=specs, meta=metas, status=statuses, row=rows, flow=flows)
@@ -84,17 +136,22 @@ def test_a_stop_wins_over_everything_that_has_not_ended(
     spec: ExecutionSpec, meta: Meta, status: ExecutionStatus, row: ExecutionRow | None, flow: FlowView
 ) -> None:
     stopping = spec.model_copy(update={"stop": True})
-    after = carried_out(plan(stopping, meta, status, row, flow), row)
+    _, after = settled(stopping, meta, status, row, flow)
     assert after is None or after.ended
 
 
 @given(spec=specs, meta=metas, status=statuses, phase=st.sampled_from(TERMINAL), flow=flows)
-def test_what_has_ended_stays_so(
+def test_what_has_ended_stays_so_without_a_new_retry(
     spec: ExecutionSpec, meta: Meta, status: ExecutionStatus, phase: str, flow: FlowView
 ) -> None:
-    assert plan(spec, meta, status, row_of(phase), flow) == Nothing()
-    ended = status.model_copy(update={"phase": ExecutionPhase(phase)})
+    token = spec.retry.token if spec.retry is not None else ""
+    assert plan(spec, meta, status, row_of(phase, retry_token=token), flow) == Nothing()
+    ended = status.model_copy(update={"phase": ExecutionPhase(phase), "last_retry": token or None})
     assert plan(spec, meta, ended, None, flow) == Nothing()
+    completed, row = settled(spec, meta, status, row_of("Completed"), flow)
+    assert row is not None
+    assert row.phase == "Completed"
+    assert not any(isinstance(each, Retry) for each in completed)
 
 
 @given(spec=specs, status=statuses, row=rows, flow=flows)
@@ -118,9 +175,13 @@ def test_what_the_ledger_has_lost_is_not_run_a_second_time(
 
 def test_everything_is_resolved_at_creation() -> None:
     spec = spec_of(
+        step="s",
+        resume="g",
+        retry={"token": "r"},
+        children={"onStop": "Continue"},
         events=[{"name": "tick", "payload": None}],
         integration={"chat": 7},
-        options={"maxConcurrency": 2},
+        options={"maxConcurrency": 2, "breakpoints": ["a"]},
         queue="gpu",
         priority=9,
     )
@@ -134,6 +195,116 @@ def test_everything_is_resolved_at_creation() -> None:
     assert new.options["maxConcurrency"] == 2
     assert new.options["nodeTimeoutSeconds"] == 600
     assert (new.queue, new.priority, new.held) == ("gpu", 9, False)
+    assert (new.step, new.resume, new.retry) == ("s", "g", "r")
+    assert (new.breakpoints, new.on_stop) == (("a",), "Continue")
+
+
+def steady(phase: str, **fields: Any) -> ExecutionRow:
+    """A row that is as a spec without any wish has it."""
+    return row_of(phase, step_token="s1", resume_token="g1", retry_token="r1", **fields)
+
+
+@pytest.mark.parametrize("phase", ["Created", "Pending", "Running", "Paused"])
+@pytest.mark.parametrize(
+    ("wish", "expected"),
+    [
+        ({"paused": True}, Wanted(True, "s1", "g1", (), "Stop")),
+        ({"step": "s2"}, Wanted(False, "s2", "g1", (), "Stop")),
+        ({"resume": "g2"}, Wanted(False, "s1", "g2", (), "Stop")),
+        ({"options": {"breakpoints": ["b", "a"]}}, Wanted(False, "s1", "g1", ("b", "a"), "Stop")),
+        ({"children": {"onStop": "Continue"}}, Wanted(False, "s1", "g1", (), "Continue")),
+    ],
+)
+def test_what_is_asked_of_an_active_execution_is_steered(phase: str, wish: dict[str, Any], expected: Wanted) -> None:
+    assert plan(spec_of(**wish), META, UNSEEN, steady(phase), None) == Steer(ID, expected)
+
+
+def test_a_pause_that_is_over_is_steered() -> None:
+    row = steady("Paused", wants_pause=True, paused=True, parked=True)
+    assert plan(spec_of(), META, UNSEEN, row, None) == Steer(ID, Wanted(False, "s1", "g1", (), "Stop"))
+
+
+@pytest.mark.parametrize("phase", [*ExecutionPhase])
+def test_removing_tokens_and_reordering_breakpoints_asks_for_nothing(phase: str) -> None:
+    row = steady(phase, breakpoints=["a", "b"])
+    for tokens in ({}, {"step": "s1", "resume": "g1", "retry": {"token": "r1"}}):
+        spec = spec_of(**tokens, options={"breakpoints": ["b", "a"]})
+        assert plan(spec, META, UNSEEN, row, None) == Nothing()
+
+
+@pytest.mark.parametrize(("on_stop", "children"), [("Stop", True), ("Continue", False)])
+def test_a_stop_takes_the_children_along_unless_they_are_to_go_on(on_stop: str, children: bool) -> None:
+    spec = spec_of(stop=True, stopReason="wrong data", children={"onStop": on_stop})
+    assert plan(spec, META, UNSEEN, steady("Paused"), None) == Stop(ID, "wrong data", children)
+    deleted = replace(META, deleting=True)
+    assert plan(spec, deleted, UNSEEN, steady("Paused"), None) == Stop(ID, DELETED, children=True)
+
+
+@pytest.mark.parametrize("phase", ["Failed", "Stopped"])
+@pytest.mark.parametrize("from_", ["Failed", "Start"])
+def test_a_new_token_retries_what_failed_or_was_stopped(phase: str, from_: str) -> None:
+    spec = spec_of(
+        retry={"token": "r2", "from": from_},
+        paused=True,
+        step="s2",
+        options={"maxConcurrency": 3, "breakpoints": ["a"]},
+    )
+    decision = plan(spec, META, UNSEEN, steady(phase), None)
+    assert isinstance(decision, Retry)
+    asked = decision.asked
+    assert (asked.token, asked.from_start, asked.paused) == ("r2", from_ == "Start", True)
+    assert (asked.breakpoints, asked.options["maxConcurrency"]) == (("a",), 3)
+    assert (asked.step, asked.resume) == ("s2", None)
+
+
+@pytest.mark.parametrize(
+    ("phase", "stop", "reason", "words"),
+    [
+        ("Created", False, Refusal.STILL_RUNNING, "it is Created"),
+        ("Pending", False, Refusal.STILL_RUNNING, "it is Pending"),
+        ("Running", False, Refusal.STILL_RUNNING, "stop it first"),
+        ("Paused", False, Refusal.STILL_RUNNING, "it is Paused"),
+        ("Completed", False, Refusal.ALREADY_COMPLETED, "create another Execution"),
+        ("Completed", True, Refusal.ALREADY_COMPLETED, "create another Execution"),
+        ("Failed", True, Refusal.STOP_IS_SET, "set spec.stop to false"),
+        ("Stopped", True, Refusal.STOP_IS_SET, "set spec.stop to false"),
+    ],
+)
+def test_a_retry_that_makes_no_sense_is_refused_with_its_reason(
+    phase: str, stop: bool, reason: Refusal, words: str
+) -> None:
+    decision = plan(spec_of(retry={"token": "r2"}, stop=stop), META, UNSEEN, steady(phase), None)
+    assert isinstance(decision, RefuseRetry)
+    assert (decision.id, decision.token, decision.reason) == (ID, "r2", reason)
+    assert words in decision.message
+
+
+def test_a_pause_comes_before_the_refusal_of_a_retry() -> None:
+    """A command is to be quick, a refusal need not be."""
+    spec = spec_of(paused=True, retry={"token": "r2"})
+    decisions, _ = settled(spec, META, UNSEEN, steady("Running"), RIGHT)
+    assert [type(each) for each in decisions] == [Steer, RefuseRetry, Nothing]
+
+
+@pytest.mark.parametrize("phase", ["Failed", "Stopped"])
+def test_what_ended_without_a_row_is_judged_anew_for_a_retry(phase: str) -> None:
+    ended = ExecutionStatus(phase=ExecutionPhase(phase), last_retry="r1")
+    spec = spec_of(retry={"token": "r2"})
+    made = plan(spec, META, ended, None, RIGHT)
+    assert isinstance(made, Create)
+    assert made.new.retry == "r2"
+    assert isinstance(plan(spec, META, ended, None, WRONG), Wait)
+    assert plan(spec_of(retry={"token": "r1"}), META, ended, None, RIGHT) == Nothing()
+    stopped = plan(spec_of(retry={"token": "r2"}, stop=True), META, ended, None, RIGHT)
+    assert isinstance(stopped, RetryImpossible)
+    assert stopped.reason == Refusal.STOP_IS_SET
+
+
+def test_what_the_ledger_has_lost_is_not_retried() -> None:
+    ended = ExecutionStatus(phase=ExecutionPhase.FAILED, execution_id=ID)
+    decision = plan(spec_of(retry={"token": "r2"}), META, ended, None, RIGHT)
+    assert isinstance(decision, RetryImpossible)
+    assert (decision.token, decision.reason) == ("r2", Refusal.NOT_IN_LEDGER)
 
 
 @pytest.mark.parametrize(

@@ -13,19 +13,28 @@ from hypothesis import strategies as st
 
 from chaingraph_crds.execution import ExecutionSpec
 from chaingraph_crds.execution_status import ExecutionStatus
-from chaingraph_operator import announcements
-from chaingraph_operator.plan import Meta, Refuse, StopUnmade, Wait
-from chaingraph_operator.status import MAX_OUTPUT_BYTES, Verdict, execution_status
+from chaingraph_operator.plan import Meta, Refuse, StopUnmade, Verdict, Wait
+from chaingraph_operator.status import MAX_OUTPUT_BYTES, execution_status
 from chaingraph_store.executions import ExecutionRow
 from fixtures.execution_cases import ID, META, NOW, TERMINAL, UNSEEN, metas, row_of, rows, spec_of, specs, statuses
 
 verdicts: st.SearchStrategy[Verdict | None] = st.sampled_from(
-    [None, Wait("FlowNotFound", "none"), Wait("FlowInvalid", "wrong", stalled=True), Refuse("TooLarge", "too large")]
+    [
+        None,
+        Wait("FlowNotFound", "none"),
+        Wait("FlowInvalid", "wrong", stalled=True),
+        Refuse("TooLarge", "too large"),
+        StopUnmade("spec.stop was set"),
+    ]
 )
 
 
 def by_type(status: dict[str, Any]) -> dict[str, dict[str, Any]]:
     return {each["type"]: each for each in status.get("conditions", [])}
+
+
+def reasons_of(found: dict[str, dict[str, Any]]) -> set[str]:
+    return {each["reason"] for each in found.values()}
 
 
 @given(spec=specs, meta=metas, row=rows, verdict=verdicts, previous=statuses, served=st.none() | st.booleans())
@@ -50,6 +59,10 @@ def test_the_rules_of_kstatus_hold(
         assert each["observedGeneration"] == meta.generation
         if each["type"] in ("Reconciling", "Stalled"):
             assert each["status"] == "True"
+        if each["type"] == "RetryRefused":
+            assert each["status"] == "True"
+    # Paused is active: something is still going to happen, though a person has to say so.
+    assert (found["Paused"]["status"] == "True") == (status["phase"] in ("Paused",) or "Held" in reasons_of(found))
     ended = status["phase"] in TERMINAL
     assert (found["Succeeded"]["status"] == "Unknown") != ended
     assert (found["Ready"]["status"] == "True") == (status["phase"] == "Completed")
@@ -110,26 +123,6 @@ def test_waiting_for_a_worker_says_which_queue() -> None:
     assert "'gpu'" in by_type(none)["Succeeded"]["message"]
 
 
-@pytest.mark.parametrize(
-    ("fields", "words"),
-    [
-        ({"paused": True}, "spec.paused"),
-        ({"step": "1"}, "spec.step"),
-        ({"options": {"breakpoints": ["a"]}}, "spec.options.breakpoints"),
-    ],
-)
-def test_what_is_not_obeyed_is_said(fields: dict[str, Any], words: str) -> None:
-    status = execution_status(META, spec_of(**fields), row_of("Running"), None, UNSEEN, now=NOW)
-    paused = by_type(status)["Paused"]
-    assert (paused["status"], paused["reason"]) == ("False", "NotSupportedYet")
-    assert words in paused["message"]
-
-
-def test_a_retry_that_is_not_carried_out_is_said() -> None:
-    status = execution_status(META, spec_of(retry={"token": "1"}), row_of("Failed"), None, UNSEEN, now=NOW)
-    assert "spec.retry is not carried out" in by_type(status)["Succeeded"]["message"]
-
-
 def test_an_end_without_a_row_stays_and_speaks_of_the_new_generation() -> None:
     refused = execution_status(META, spec_of(), None, Refuse("TooLarge", "m"), UNSEEN, now=NOW)
     later = execution_status(
@@ -139,39 +132,3 @@ def test_an_end_without_a_row_stays_and_speaks_of_the_new_generation() -> None:
     assert {each["observedGeneration"] for each in later["conditions"]} == {2}
     assert later["completionTime"] == refused["completionTime"]
     assert by_type(later)["Succeeded"]["reason"] == "TooLarge"
-
-
-def reasons(*statuses: dict[str, Any]) -> list[list[tuple[str, str]]]:
-    before: dict[str, Any] = {}
-    found: list[list[tuple[str, str]]] = []
-    for status in statuses:
-        found.append([(each.type, each.reason) for each in announcements.of_execution(before, status)])
-        before = status
-    return found
-
-
-def test_a_short_execution_is_announced_once() -> None:
-    shown = [
-        execution_status(META, spec_of(), row_of(phase), None, UNSEEN, now=NOW) for phase in ("Running", "Completed")
-    ]
-    assert reasons(*shown, shown[1]) == [[], [("Normal", "Completed")], []]
-
-
-def test_what_people_should_know_is_announced_when_it_begins() -> None:
-    def show(row: ExecutionRow | None, verdict: Verdict | None = None) -> dict[str, Any]:
-        return execution_status(META, spec_of(), row, verdict, UNSEEN, now=NOW, queue_served=True)
-
-    missing = show(None, Wait("FlowNotFound", "none"))
-    lost = show(row_of("Pending", lost_worker="w1", recoveries=1))
-    assert reasons(missing, missing, show(row_of("Pending")), show(row_of("Running")), lost, lost) == [
-        [("Warning", "FlowNotFound")],
-        [],
-        [],
-        [],
-        [("Warning", "WorkerLost")],
-        [],
-    ]
-    assert reasons(show(row_of("Failed"))) == [[("Warning", "Failed")]]
-    assert reasons(show(row_of("Stopped"))) == [[("Normal", "Stopped")]]
-    assert reasons(show(None, Refuse("TooLarge", "m"))) == [[("Warning", "TooLarge")]]
-    assert reasons(show(None, StopUnmade("m"))) == [[("Normal", "Stopped")]]

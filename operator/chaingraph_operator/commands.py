@@ -1,0 +1,98 @@
+"""Carries out what the plan says about a row: steering, stops, retries and their refusals, each in one transaction.
+
+Used by `executions`. What a person asked for and did not get is told here, as a Kubernetes Event, because no status
+keeps it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Sequence
+
+import structlog
+
+from chaingraph_flow.faults import suggestion
+from chaingraph_operator.announcements import Announcement
+from chaingraph_operator.keys import Key
+from chaingraph_operator.plan import Command, RefuseRetry, Retry, Steer, Stop
+from chaingraph_operator.retry_refusals import recorded
+from chaingraph_store import control, retrying, stopping
+from chaingraph_store.control import Wanted
+from chaingraph_store.ids import ExecutionId
+from chaingraph_store.ledger import Ledger
+
+_log = structlog.get_logger(__name__)
+
+Announce = Callable[[Key, Announcement], None]
+
+
+class Commands:
+    """The effects of commands."""
+
+    def __init__(self, ledger: Ledger, *, application_name: str, announce: Announce) -> None:
+        self._ledger = ledger
+        self._application_name = application_name
+        self._announce = announce
+
+    async def carry_out(self, command: Command, key: Key, *, nodes: Collection[str]) -> None:
+        """Does it. A repetition changes nothing.
+
+        Args:
+            nodes: ids of the flow's nodes where they are known, to suggest one for a breakpoint that is none of them.
+        """
+        match command:
+            case Steer(execution, wanted):
+                await self._steer(execution, wanted, key, nodes)
+            case Stop(execution, reason, children):
+                async with self._ledger.transaction() as connection:
+                    await stopping.stop(connection, execution, reason=reason, children=children)
+                _log.info("stopped", execution_id=execution, reason=reason, children=children)
+            case Retry(execution, asked):
+                await self._retry(execution, asked, key, nodes)
+            case RefuseRetry(execution, token):
+                async with self._ledger.transaction() as connection:
+                    await retrying.refuse_retry(connection, execution, token, recorded(command))
+                _log.info("refused a retry", execution_id=execution, token=token, reason=command.reason)
+
+    async def _steer(self, execution: ExecutionId, wanted: Wanted, key: Key, nodes: Collection[str]) -> None:
+        async with self._ledger.transaction() as connection:
+            steered = await control.steer(connection, execution, wanted, application_name=self._application_name)
+        if steered is None:
+            return
+        _log.info("steered", execution_id=execution, commands=steered.commands, ignored=steered.ignored)
+        for command in steered.ignored:
+            self._announce(key, _ignored(command, wanted))
+        self.warn_of_breakpoints(key, steered.unknown_breakpoints, nodes)
+
+    async def _retry(self, execution: ExecutionId, asked: retrying.Retry, key: Key, nodes: Collection[str]) -> None:
+        async with self._ledger.transaction() as connection:
+            begun = await retrying.retry(connection, execution, asked, application_name=self._application_name)
+        _log.info("retried", execution_id=execution, token=asked.token, from_start=asked.from_start, begun=begun)
+        if begun is True and nodes:
+            self.warn_of_breakpoints(key, [each for each in asked.breakpoints if each not in nodes], nodes)
+
+    def warn_of_breakpoints(self, key: Key, unknown: Sequence[str], nodes: Collection[str]) -> None:
+        """Tells of breakpoints that name no node of the flow. They are never hit, and harm nothing."""
+        if not unknown:
+            return
+        hints = [f"the flow has no node {each!r}{suggestion(each, nodes)}" for each in unknown[:3]]
+        more = f"; and {len(unknown) - 3} more" if len(unknown) > 3 else ""
+        self._announce(
+            key,
+            Announcement(
+                "Warning",
+                "UnknownBreakpoint",
+                f"spec.options.breakpoints: {'; '.join(hints)}{more}. The execution does not stop there",
+                ",".join(sorted(unknown)),
+            ),
+        )
+
+
+def _ignored(command: str, wanted: Wanted) -> Announcement:
+    if command == "STEP":
+        message = (
+            f"spec.step {wanted.step!r} was ignored, because the execution is not paused: set spec.paused to true first"
+        )
+        return Announcement("Warning", "StepIgnored", message, wanted.step)
+    why = "spec.paused is true: set it to false to go on" if wanted.paused else "the execution is not paused"
+    message = f"spec.resume {wanted.resume!r} was ignored, because {why}"
+    return Announcement("Warning", "ResumeIgnored", message, wanted.resume)

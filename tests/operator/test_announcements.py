@@ -1,0 +1,181 @@
+"""The Events: one for what a person asked for or has to know, none for plain progress, none twice."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from typing import Any
+
+from chaingraph_crds.conditions import Condition
+from chaingraph_crds.execution_status import ExecutionStatus
+from chaingraph_operator import announcements
+from chaingraph_operator.announcements import Announcement
+from chaingraph_operator.plan import Refusal, Refuse, RetryImpossible, StopUnmade, Verdict, Wait
+from chaingraph_operator.status import execution_status
+from chaingraph_store.executions import ExecutionRow
+from fixtures.execution_cases import META, NOW, UNSEEN, row_of, spec_of
+
+BREAKPOINT: dict[str, Any] = {"paused": True, "pause_reason": "breakpoint at 'a'"}
+BY_SPEC: dict[str, Any] = {"paused": True, "wants_pause": True, "pause_reason": "spec.paused was set"}
+
+
+class Story:
+    """One execution's statuses, one after the other, and the Events that they gave rise to."""
+
+    def __init__(self) -> None:
+        self.now: datetime = NOW
+        self.status: dict[str, Any] = {}
+        self.told: list[Announcement] = []
+
+    def show(self, row: ExecutionRow | None, verdict: Verdict | None = None, **spec: Any) -> list[tuple[str, str]]:
+        """Shows it twice, a second later each time, as a resync would; returns type and reason of the Events."""
+        told: list[Announcement] = []
+        for _ in range(2):
+            before = self.status
+            previous = ExecutionStatus.of(before) if before else UNSEEN
+            self.status = execution_status(
+                META, spec_of(**spec), row, verdict, previous, now=self.now, queue_served=True
+            )
+            told += announcements.of_execution(before, self.status)
+            self.now += timedelta(seconds=1)
+        self.told += told
+        return [(each.type, each.reason) for each in told]
+
+    @property
+    def names(self) -> list[tuple[str, str]]:
+        """What the name of each Event is derived from."""
+        return [(each.reason, each.since) for each in self.told]
+
+
+def test_a_short_execution_is_announced_once() -> None:
+    story = Story()
+    assert story.show(row_of("Running")) == []
+    assert story.show(row_of("Completed")) == [("Normal", "Completed")]
+
+
+def test_what_people_should_know_is_announced_when_it_begins() -> None:
+    story = Story()
+    assert story.show(None, Wait("FlowNotFound", "none")) == [("Warning", "FlowNotFound")]
+    assert story.show(row_of("Pending")) == []
+    assert story.show(row_of("Running")) == []
+    assert story.show(row_of("Pending", lost_worker="w1", recoveries=1)) == [("Warning", "WorkerLost")]
+    assert Story().show(row_of("Failed")) == [("Warning", "Failed")]
+    assert Story().show(row_of("Stopped")) == [("Normal", "Stopped")]
+    assert Story().show(None, Refuse("TooLarge", "m")) == [("Warning", "TooLarge")]
+    assert Story().show(None, StopUnmade("m")) == [("Normal", "Stopped")]
+
+
+def test_a_pause_and_its_end_are_told_once_each() -> None:
+    story = Story()
+    story.show(row_of("Running"))
+    assert story.show(row_of("Running", **BY_SPEC), paused=True) == []
+    assert story.show(row_of("Paused", **BY_SPEC), paused=True) == [("Normal", "Paused")]
+    assert story.show(row_of("Paused", parked=True, nodes_running=0, **BY_SPEC), paused=True) == []
+    assert story.show(row_of("Pending", run=2)) == [("Normal", "Resumed")]
+    assert story.show(row_of("Running", run=2)) == []
+    assert story.show(row_of("Paused", **BY_SPEC), paused=True) == [("Normal", "Paused")]
+    assert story.show(row_of("Stopped")) == [("Normal", "Stopped")]
+    assert len(set(story.names)) == len(story.names)
+
+
+def test_a_hold_before_the_start_is_not_told() -> None:
+    story = Story()
+    assert story.show(row_of("Created", wants_pause=True), paused=True) == []
+    assert story.show(row_of("Created")) == []
+    assert story.show(row_of("Running")) == []
+
+
+def test_steps_are_not_told_wherever_they_go_through() -> None:
+    story = Story()
+    story.show(row_of("Running"))
+    story.show(row_of("Paused", parked=True, **BY_SPEC), paused=True)
+    owed: dict[str, Any] = {"step_seqs": [2], "control_seq": 2, "run": 2}
+    for number in range(3):
+        step: dict[str, Any] = {"paused": True, "step": str(number)}
+        assert story.show(row_of("Pending", **owed, **BY_SPEC), **step) == []
+        assert story.status["phase"] == "Paused"
+        assert story.show(row_of("Running", **owed, **BY_SPEC), **step) == []
+        assert story.show(row_of("Paused", nodes_completed=number, **BY_SPEC), **step) == []
+
+
+def test_each_breakpoint_is_told_with_its_node() -> None:
+    story = Story()
+    story.show(row_of("Running"))
+    assert story.show(row_of("Paused", **BREAKPOINT)) == [("Normal", "BreakpointHit")]
+    assert story.told[-1].message.startswith("at the breakpoint 'a'; ")
+    # It went on and met the next one before anybody looked.
+    other = {"paused": True, "pause_reason": "breakpoint at 'b'"}
+    assert story.show(row_of("Paused", **other)) == [("Normal", "BreakpointHit")]
+    assert story.told[-1].message.startswith("at the breakpoint 'b'; ")
+    assert story.show(row_of("Running")) == [("Normal", "Resumed")]
+    assert story.told[-1].message == "goes on; it was paused at the breakpoint 'b'"
+    assert len(set(story.names)) == 3
+
+
+def test_a_retry_and_its_end_are_told_also_when_nobody_looked_in_between() -> None:
+    story = Story()
+    assert story.show(row_of("Failed")) == [("Warning", "Failed")]
+    second = {"attempt": 2, "retry_token": "1", "attempts": [ended(1, "Failed")]}
+    retry = {"token": "1"}
+    assert story.show(row_of("Failed", **second), retry=retry) == [("Normal", "RetryStarted"), ("Warning", "Failed")]
+    assert "attempt 2 was begun, with what had failed" in [each.message for each in story.told]
+    third = {"attempt": 3, "retry_token": "2", "attempts": [ended(1, "Failed"), ended(2, "Start")]}
+    retry = {"token": "2"}
+    assert story.show(row_of("Pending", **third), retry=retry) == [("Normal", "RetryStarted")]
+    assert "attempt 3 was begun, from the start" in [each.message for each in story.told]
+    assert story.show(row_of("Completed", **third), retry=retry) == [("Normal", "Completed")]
+    assert len(set(story.names)) == len(story.names)
+
+
+def ended(attempt: int, retried_from: str) -> dict[str, Any]:
+    return {"attempt": attempt, "phase": "Failed", "retriedFrom": retried_from}
+
+
+def test_a_retry_that_begins_paused_is_told_as_one_thing() -> None:
+    story = Story()
+    story.show(row_of("Failed"))
+    again = row_of("Paused", attempt=2, parked=True, retry_token="1", attempts=[ended(1, "Failed")], **BY_SPEC)
+    assert story.show(again, retry={"token": "1"}, paused=True) == [("Normal", "RetryStarted")]
+
+
+def test_a_refused_retry_is_told_once_for_each_token() -> None:
+    story = Story()
+    story.show(row_of("Running"))
+    for token in ("1", "2"):
+        refused = row_of("Running", retry_token=token, retry_refusal="StillRunning: it is Running")
+        assert story.show(refused, retry={"token": token}) == [("Warning", "RetryRefused")]
+        assert story.told[-1].message == f"the retry {token!r} is refused: it is Running"
+    assert len(set(story.names)) == 2
+
+
+def test_what_never_ran_is_told_again_when_it_is_refused_again() -> None:
+    story = Story()
+    assert story.show(None, Refuse("InvalidInputs", "m")) == [("Warning", "InvalidInputs")]
+    assert story.show(None, Refuse("InvalidInputs", "m"), retry={"token": "1"}) == [("Warning", "InvalidInputs")]
+    impossible = RetryImpossible("2", Refusal.STOP_IS_SET, "set spec.stop to false")
+    assert story.show(None, impossible, stop=True, retry={"token": "2"}) == [("Warning", "RetryRefused")]
+    assert len(set(story.names)) == 3
+
+
+def test_several_faults_are_told_by_the_first_of_them() -> None:
+    story = Story()
+    message = "the inputs have 7 faults\nspec.inputs.city: is required\nspec.inputs.days: odd\n... and 5 more"
+    story.show(None, Refuse("InvalidInputs", message))
+    assert story.told[0].message == "spec.inputs.city: is required, and 6 more (the inputs have 7 faults)"
+    waits = Story()
+    waits.show(None, Wait("FlowInvalid", "the Flow 'x' has 1 fault\nspec.nodes[0].id: twice", stalled=True))
+    assert waits.told[0].message == "spec.nodes[0].id: twice (the Flow 'x' has 1 fault)"
+    # The lines of a node's own fault are its own.
+    failed = Story()
+    failed.show(row_of("Failed", error_node="a", error_message="Traceback\n  line 3"))
+    assert failed.told[0].message == "node 'a': Traceback\n  line 3"
+
+
+def test_the_faults_of_a_flow_are_told_by_the_first_of_them() -> None:
+    def ready(status: str, reason: str, message: str) -> dict[str, Any]:
+        told = Condition(type="Ready", status=status, reason=reason, message=message, last_transition_time=NOW)
+        return {"conditions": [told.manifest()]}
+
+    [told] = announcements.of_flow({}, ready("False", "Invalid", "2 faults\nspec.a: odd\nspec.b: odd"))
+    assert told.message == "spec.a: odd, and 1 more (2 faults)"
+    [told] = announcements.of_flow({}, ready("False", "Invalid", "spec.a: odd"))
+    assert told.message == "spec.a: odd"

@@ -1,0 +1,197 @@
+"""What is shown of pauses, steps, retries and their refusals: where it stands, and which field lets it go on."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from chaingraph_crds.execution_status import ExecutionPhase, ExecutionStatus
+from chaingraph_operator.plan import Refusal, Refuse, RetryImpossible, Wait
+from chaingraph_operator.status import execution_status
+from chaingraph_store.executions import ExecutionRow
+from fixtures.execution_cases import ID, META, NOW, UNSEEN, row_of, spec_of
+
+BREAKPOINT: dict[str, Any] = {"paused": True, "pause_reason": "breakpoint at 'a'"}
+BY_SPEC: dict[str, Any] = {"paused": True, "wants_pause": True, "pause_reason": "spec.paused was set"}
+
+
+def shown(
+    row: ExecutionRow | None, previous: dict[str, Any] | None = None, **spec: Any
+) -> tuple[dict[str, Any], dict[str, dict[str, Any]]]:
+    """The status, and its conditions by type."""
+    status = execution_status(META, spec_of(**spec), row, None, ExecutionStatus.of(previous), now=NOW)
+    return status, {each["type"]: each for each in status["conditions"]}
+
+
+def test_held_before_its_start() -> None:
+    status, found = shown(row_of("Created", wants_pause=True), paused=True)
+    assert (status["phase"], found["Paused"]["status"], found["Paused"]["reason"]) == ("Created", "True", "Held")
+    for field in ("spec.paused", "spec.step", "spec.startTimeoutSeconds"):
+        assert field in found["Paused"]["message"]
+    _, found = shown(row_of("Created"))
+    assert (found["Paused"]["status"], found["Succeeded"]["reason"]) == ("False", "Starting")
+    _, found = shown(row_of("Created", step_seqs=[1], **BY_SPEC), paused=True, step="1")
+    assert (found["Paused"]["status"], found["Succeeded"]["reason"]) == ("False", "Starting")
+
+
+def test_paused_by_the_spec() -> None:
+    row = row_of("Paused", nodes_running=0, current_nodes=["a", "b", "c", "d", "e"], **BY_SPEC)
+    status, found = shown(row, paused=True)
+    assert (status["phase"], found["Paused"]["reason"]) == ("Paused", "Paused")
+    assert found["Paused"]["message"] == (
+        "by spec.paused; held before 'a', 'b', 'c' and 2 more; set spec.paused to false to go on, or spec.step to run "
+        "only what is held (kubectl chaingraph resume, or step)"
+    )
+    assert found["Succeeded"]["message"] == "paused by spec.paused; 1 of 3 nodes done, 0 running"
+    assert (found["Reconciling"]["status"], found["Reconciling"]["reason"]) == ("True", "Paused")
+    assert status["currentNodes"] == ["a", "b", "c", "d", "e"]
+
+
+def test_nodes_in_flight_of_a_pause_are_counted() -> None:
+    _, found = shown(row_of("Paused", nodes_running=2, current_nodes=["a", "b"], **BY_SPEC), paused=True)
+    assert "; 2 nodes in flight run to their ends; " in found["Paused"]["message"]
+
+
+def test_at_a_breakpoint() -> None:
+    _, found = shown(row_of("Paused", nodes_running=0, **BREAKPOINT), options={"breakpoints": ["a"]})
+    assert found["Paused"]["reason"] == "Breakpoint"
+    assert found["Paused"]["message"] == (
+        "at the breakpoint 'a'; held before 'a'; change spec.resume to go on, or spec.step to run only what is held "
+        "(kubectl chaingraph resume, or step)"
+    )
+    assert found["Succeeded"]["message"].startswith("paused at the breakpoint 'a'; ")
+    _, found = shown(row_of("Paused", wants_pause=True, **BREAKPOINT), paused=True)
+    assert "set spec.paused to false to go on" in found["Paused"]["message"]
+
+
+def test_parked() -> None:
+    _, found = shown(row_of("Paused", parked=True, worker="", nodes_running=0, **BREAKPOINT))
+    assert found["Paused"]["message"].endswith("; it is parked: no worker is kept, and what has ended is not run again")
+
+
+def test_commands_on_their_way() -> None:
+    status, found = shown(row_of("Running", control_seq=1, **BY_SPEC), paused=True)
+    assert (status["phase"], found["Paused"]["status"], found["Paused"]["reason"]) == ("Running", "False", "Pausing")
+    status, found = shown(row_of("Paused", control_seq=2, applied_seq=1))
+    assert (status["phase"], found["Paused"]["status"], found["Paused"]["reason"]) == ("Paused", "True", "Resuming")
+
+
+def test_a_step_of_what_is_parked_stays_a_pause_until_it_is_done() -> None:
+    parked, _ = shown(row_of("Paused", parked=True, nodes_running=0, **BREAKPOINT))
+    owed = {"step_seqs": [1], "control_seq": 1, "step_token": "s1", "run": 2} | BREAKPOINT
+    queued, found = shown(row_of("Pending", **owed), parked, step="s1")
+    assert (queued["phase"], found["Paused"]["status"]) == ("Paused", "True")
+    assert "waits in the queue 'chaingraph-executions' for a worker" in found["Paused"]["message"]
+    assert "lastStep" not in queued
+    taken, found = shown(row_of("Running", **owed), queued, step="s1")
+    assert (taken["phase"], found["Paused"]["status"]) == ("Paused", "True")
+    done, found = shown(row_of("Paused", applied_seq=1, **owed | {"step_seqs": []}), taken, step="s1")
+    assert (done["phase"], done["lastStep"]) == ("Paused", "s1")
+
+
+def test_tokens_are_echoed_when_they_are_carried_out() -> None:
+    row: dict[str, Any] = {"step_token": "s2", "resume_token": "g2", "control_seq": 7, "step_seqs": [7]}
+    before = {"lastStep": "s1", "lastResume": "g1", "attempt": 1}
+    status, _ = shown(row_of("Paused", applied_seq=6, **row, **BREAKPOINT), before)
+    assert (status["lastStep"], status["lastResume"]) == ("s1", "g1")
+    # Taken, and not made yet: it is owed to the nodes that come next.
+    status, _ = shown(row_of("Paused", applied_seq=7, **row, **BREAKPOINT), before)
+    assert (status["lastStep"], status["lastResume"]) == ("s1", "g2")
+    status, _ = shown(row_of("Paused", applied_seq=7, **row | {"step_seqs": []}, **BREAKPOINT), before)
+    assert (status["lastStep"], status["lastResume"]) == ("s2", "g2")
+    status, _ = shown(row_of("Paused", parked=True, applied_seq=6, **row, **BREAKPOINT), before)
+    assert status["lastResume"] == "g2"
+    status, _ = shown(row_of("Pending", step_token="s", resume_token="g", retry_token="r"))
+    assert (status["lastStep"], status["lastResume"], status["lastRetry"]) == ("s", "g", "r")
+
+
+def test_earlier_attempts_are_shown_the_last_ten() -> None:
+    history = [
+        {
+            "attempt": number,
+            "phase": "Failed",
+            "reason": "NodeFailed",
+            "message": "x" * 1025 if number == 12 else "",
+            "node": "" if number < 12 else "a",
+            "startTime": None if number < 12 else "2026-05-04T12:00:00Z",
+            "completionTime": "2026-05-04T12:00:01Z",
+            "retriedFrom": "Start",
+        }
+        for number in range(1, 13)
+    ]
+    status, _ = shown(row_of("Running", attempt=13, attempts=history))
+    assert [each["attempt"] for each in status["attempts"]] == list(range(3, 13))
+    assert status["attempts"][0] == {
+        "attempt": 3,
+        "phase": "Failed",
+        "reason": "NodeFailed",
+        "completionTime": "2026-05-04T12:00:01.000Z",
+        "retriedFrom": "Start",
+    }
+    last = status["attempts"][-1]
+    assert (last["node"], len(last["message"]), last["startTime"]) == ("a", 1024, "2026-05-04T12:00:00.000Z")
+    assert "attempts" not in shown(row_of("Running"))[0]
+
+
+@pytest.mark.parametrize(
+    ("refusal", "reason", "message"),
+    [
+        ("StillRunning: it is Running: wait", "StillRunning", "the retry 'r1' is refused: it is Running: wait"),
+        ("it is odd", "Refused", "the retry 'r1' is refused: it is odd"),
+    ],
+)
+def test_a_refused_retry_is_shown_while_the_spec_has_its_token(refusal: str, reason: str, message: str) -> None:
+    row = row_of("Running", retry_token="r1", retry_refusal=refusal)
+    _, found = shown(row, retry={"token": "r1"})
+    assert (found["RetryRefused"]["reason"], found["RetryRefused"]["message"]) == (reason, message)
+    for spec in ({}, {"retry": {"token": "r2"}}):
+        assert "RetryRefused" not in shown(row, **spec)[1]
+    assert "RetryRefused" not in shown(row_of("Running", retry_token="r1"), retry={"token": "r1"})[1]
+
+
+def test_a_retry_of_what_still_waits_is_refused_in_the_status_alone() -> None:
+    verdict = Wait("FlowNotFound", "none")
+    first = execution_status(META, spec_of(retry={"token": "r1"}), None, verdict, UNSEEN, now=NOW)
+    assert "RetryRefused" not in {each["type"] for each in first["conditions"]}
+    assert first["lastRetry"] == "r1"
+    spec = spec_of(retry={"token": "r2"})
+    second = execution_status(META, spec, None, verdict, ExecutionStatus.of(first), now=NOW)
+    third = execution_status(META, spec, None, verdict, ExecutionStatus.of(second), now=NOW + timedelta(seconds=5))
+    assert second == third
+    [refused] = [each for each in second["conditions"] if each["type"] == "RetryRefused"]
+    assert (refused["reason"], second["lastRetry"]) == (Refusal.STILL_RUNNING, "r2")
+
+
+def test_a_retry_of_what_ended_without_a_row_is_refused_in_the_status_alone() -> None:
+    ended = execution_status(META, spec_of(), None, Refuse("TooLarge", "m"), UNSEEN, now=NOW)
+    spec = spec_of(retry={"token": "r1"}, stop=True)
+    impossible = RetryImpossible("r1", Refusal.STOP_IS_SET, "set spec.stop to false")
+    refused = execution_status(META, spec, None, impossible, ExecutionStatus.of(ended), now=NOW + timedelta(1))
+    assert refused["phase"] == "Failed"
+    assert refused["completionTime"] == ended["completionTime"]
+    assert refused["lastRetry"] == "r1"
+    assert {each["type"]: each["reason"] for each in refused["conditions"]}["RetryRefused"] == "StopIsSet"
+    again = execution_status(META, spec, None, None, ExecutionStatus.of(refused), now=NOW + timedelta(2))
+    assert again == refused
+
+
+def test_what_is_judged_anew_ends_anew() -> None:
+    ended = execution_status(META, spec_of(), None, Refuse("TooLarge", "m"), UNSEEN, now=NOW)
+    later = NOW + timedelta(hours=1)
+    spec = spec_of(retry={"token": "r1"})
+    again = execution_status(META, spec, None, Refuse("TooLarge", "m"), ExecutionStatus.of(ended), now=later)
+    assert again["completionTime"] == "2026-05-04T13:00:00.000Z"
+    assert again["lastRetry"] == "r1"
+
+
+@pytest.mark.parametrize("phase", [*ExecutionPhase])
+def test_what_is_not_paused_says_so(phase: str) -> None:
+    if phase != ExecutionPhase.PAUSED:
+        status, found = shown(row_of(phase))
+        assert (status["executionID"], found["Paused"]["status"], found["Paused"]["reason"]) == (
+            ID,
+            "False",
+            "NotPaused",
+        )

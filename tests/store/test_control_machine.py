@@ -1,0 +1,462 @@
+"""Random sequences of commands, flushes, parkings, losses and retries: after each, the ledger is as a model says.
+
+The model is of the ledger alone: the engine in it takes commands, pauses at breakpoints and makes steps when a rule
+says so, and loses what it has not flushed with its worker.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Coroutine
+from dataclasses import dataclass, field, replace
+from typing import Any, TypeVar
+
+import pytest
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    initialize,
+    invariant,
+    precondition,
+    rule,
+    run_state_machine_as_test,
+)
+
+from chaingraph_store import creation, runs
+from chaingraph_store.control import Steered
+from chaingraph_store.errors import OwnershipLost
+from chaingraph_store.executions import ExecutionRow
+from chaingraph_store.ids import WorkflowId, hold_workflow_id
+from chaingraph_store.ledger import Ledger
+from fixtures import ledger_moves as moves
+from fixtures.ledger import row_of
+from fixtures.new_executions import APP, create, dequeue
+
+pytestmark = pytest.mark.integration
+T = TypeVar("T")
+ENDED = ("Completed", "Failed", "Stopped")
+EDITS = st.sets(st.sampled_from(["paused", "resume", "step", "breakpoints"]), max_size=2)
+"""Fields of the spec that change at once."""
+WORK = st.lists(st.sampled_from(["catch_up", "catch_up", "take", "hit", "node", "flush", "park", "park"]), max_size=4)
+"""What a worker does in between."""
+
+
+@dataclass
+class Engine:
+    """What a worker's engine knows, and has not flushed yet."""
+
+    claim: runs.Claim
+    paused: bool
+    applied: int
+    owed: int
+    log: list[str] = field(default_factory=list)
+    journal: list[str] = field(default_factory=list)
+
+
+@dataclass
+class Model:
+    """What the row has to be. `place`: held, queued, active, parked, or the phase in which it ended."""
+
+    place: str
+    wants: bool
+    paused: bool = False
+    signalled: bool = False
+    owed: int = 0
+    run: int = 1
+    attempt: int = 1
+    pending: list[dict[str, Any]] = field(default_factory=list)
+    """The commands that the engine has not taken."""
+    engine_phase: str = "Running"
+    journal: set[str] = field(default_factory=set)
+
+    def pause(self) -> bool:
+        """Returns whether the engine is told."""
+        self.wants = True
+        if self.paused:
+            return False
+        self.paused = True
+        if self.place == "queued":
+            self.place = "parked"
+        return self.place == "active"
+
+    def resume(self) -> None:
+        self.paused, self.owed, self.signalled = False, 0, True
+        self.leave_the_park()
+
+    def step(self) -> bool:
+        if not (self.paused or (self.place == "held" and self.wants)):
+            return False
+        self.paused, self.signalled = True, True
+        self.owed += 1
+        self.leave_the_park()
+        return True
+
+    def leave_the_park(self) -> None:
+        if self.place == "parked":
+            self.place, self.run = "queued", self.run + 1
+
+    def lose_worker(self) -> None:
+        self.place = "parked" if self.paused and not self.owed else "queued"
+        self.pending = []
+
+
+class Machine(RuleBasedStateMachine):
+    ledger: Ledger
+    runner: asyncio.Runner
+
+    def do(self, what: Coroutine[Any, Any, T]) -> T:
+        return self.runner.run(what)
+
+    @initialize(held=st.sampled_from([False, False, True]))
+    def begin(self, held: bool) -> None:
+        self.new = self.do(create(self.ledger, held=held))
+        self.spec = replace(moves.PLAIN, paused=held)
+        self.model = Model("held" if held else "queued", wants=held, signalled=not held)
+        self.engine: Engine | None = None
+        self.zombies: list[runs.Claim] = []
+        self.claims = 0
+        self.told = 0
+        self.worker = ""
+
+    def teardown(self) -> None:
+        if hasattr(self, "new"):
+            self.do(moves.stop(self.ledger, self.new.id))
+
+    # -- the operator ------------------------------------------------------------------------------------------
+
+    @rule(fields=EDITS, doing=WORK, late=EDITS)
+    def edit_and_work(self, fields: set[str], doing: list[str], late: set[str]) -> None:
+        self.edit(fields)
+        self.work(doing)
+        self.edit(late)
+
+    def edit(self, fields: set[str]) -> None:
+        if not fields:
+            return
+        self.told += 1
+        token = str(self.told)
+        before = self.spec
+        values = {"paused": not before.paused, "resume": token, "step": token, "breakpoints": (token,)}
+        edited = replace(before, **{name: values[name] for name in fields})
+        steered = self.do(moves.steer(self.ledger, self.new.id, edited))
+        if self.model.place in ENDED:
+            assert steered is None
+            return
+        self.spec = edited
+        assert steered == self.expect(before.paused, *(name in fields for name in ("resume", "step", "breakpoints")))
+        if self.model.place == "active":
+            self.read_messages()
+
+    @rule()
+    def another_operator_steers(self) -> None:
+        done = self.do(moves.steer(self.ledger, self.new.id, self.spec))
+        assert done == (None if self.model.place in ENDED else Steered())
+
+    def expect(self, was_paused: bool, resume: bool, step: bool, points: bool) -> Steered:
+        model, spec = self.model, self.spec
+        done = ["BREAKPOINTS"] if points else []
+        ignored: list[str] = []
+        if spec.paused and not was_paused:
+            model.pause()
+            done.append("PAUSE")
+        resumed = was_paused and not spec.paused
+        if resumed:
+            done.append("START" if model.place == "held" and not model.paused else "RESUME")
+            model.wants = False
+            model.resume()
+        if resume and not resumed:
+            if model.wants or not model.paused:
+                ignored.append("RESUME")
+            else:
+                model.resume()
+                done.append("RESUME")
+        if step:
+            (done if model.step() else ignored).append("STEP")
+        return Steered(tuple(done), tuple(ignored), spec.breakpoints if points else ())
+
+    def read_messages(self) -> None:
+        """What the engine has been sent and has not taken: numbered without a gap."""
+        assert self.engine is not None
+        workflow = self.engine.claim.execution_id if self.model.run == 1 else f"{self.new.id}-{self.model.run}"
+        sent = [
+            command
+            for to, topic, message in self.do(moves.messages(self.ledger, self.new.id))
+            if (to, topic) == (workflow, "COMMAND")
+            for command in message["commands"]
+            if command["seq"] > self.engine.applied
+        ]
+        self.model.pending = sorted(sent, key=lambda command: int(command["seq"]))
+        first = self.engine.applied + 1
+        assert [command["seq"] for command in self.model.pending] == list(range(first, first + len(sent)))
+
+    @rule(how=st.sampled_from(["lose", "lose", "lose", "lose unclaimed", "end", "stop", "retry"]), choice=st.booleans())
+    def interrupt(self, how: str, choice: bool) -> None:
+        """Something comes between: the worker is lost, or the execution ends."""
+        match how, self.model.place:
+            case _, "Completed" | "Failed" | "Stopped":
+                self.retry(paused=choice, from_start=False)
+            case "lose", "active":
+                self.lose_the_worker(counts=choice)
+            case "lose unclaimed", "queued":
+                self.dequeue_and_lose()
+            case "end", "active":
+                self.end("Failed", dies=choice)
+            case "stop", _:
+                self.stop()
+            case "retry", _:
+                self.retry(paused=choice, from_start=True)
+
+    def stop(self) -> None:
+        assert self.do(moves.stop(self.ledger, self.new.id))
+        self.leave("Stopped")
+
+    def retry(self, paused: bool, from_start: bool) -> None:
+        self.told += 1
+        answer = self.do(
+            moves.retry(self.ledger, self.new.id, f"retry {self.told}", paused=paused, from_start=from_start)
+        )
+        if self.model.place not in ("Failed", "Stopped"):
+            assert isinstance(answer, str)
+            return
+        assert answer is True
+        kept = set() if from_start else self.model.journal
+        model = Model("parked" if paused else "queued", wants=paused, paused=paused, signalled=True, journal=kept)
+        model.run, model.attempt = self.model.run + 1, self.model.attempt + 1
+        self.model = model
+        # The breakpoints of the fixture's retry are none.
+        self.spec = replace(self.spec, paused=paused, breakpoints=())
+
+    def release(self) -> None:
+        async def released() -> bool:
+            async with self.ledger.transaction() as connection:
+                done = await creation.release(connection, self.new.id, application_name=APP)
+            async with self.ledger.connection() as connection:
+                await connection.execute(
+                    "UPDATE dbos.workflow_status SET status = 'SUCCESS' WHERE workflow_uuid = %s",
+                    (hold_workflow_id(self.new.id),),
+                )
+            return done
+
+        assert self.do(released())
+        self.model.place = "parked" if self.model.paused and not self.model.owed else "queued"
+
+    # -- the worker --------------------------------------------------------------------------------------------
+
+    def work(self, doing: list[str]) -> None:
+        """What a worker does with it, once it has it."""
+        if not doing:
+            return
+        if self.model.place in ("Failed", "Stopped"):
+            self.retry(paused=False, from_start=True)
+        if self.model.place == "held" and self.model.signalled:
+            self.release()
+        if self.model.place == "queued":
+            self.claim()
+        for what in doing:
+            if self.engine is not None:
+                getattr(self, what)(self.engine)
+
+    def claim(self) -> None:
+        self.claims += 1
+        self.worker = self.worker or f"worker-{self.claims}"
+        taken = self.do(moves.claimed(self.ledger, self.new.id, self.worker))
+        assert (taken.paused, taken.steps_owed, taken.run) == (self.model.paused, self.model.owed, self.model.run)
+        assert taken.attempt == self.model.attempt
+        assert {record["node"] for _, record in taken.journal} == self.model.journal
+        self.engine = Engine(taken, taken.paused, taken.control_seq, taken.steps_owed)
+        self.model.place, self.model.engine_phase = "active", "Running"
+
+    def dequeue_and_lose(self) -> None:
+        """The worker dies between the queue and its claim."""
+        self.claims += 1
+        worker = self.worker or f"worker-{self.claims}"
+
+        async def dequeued() -> None:
+            row = await row_of(self.ledger, self.new.id)
+            async with self.ledger.connection() as connection:
+                await dequeue(connection, row.workflow_id, worker)
+
+        self.do(dequeued())
+        assert self.do(moves.hand_back(self.ledger, worker)) == []
+        self.worker = ""
+
+    def take(self, engine: Engine) -> None:
+        """The engine carries out the next command."""
+        if not self.model.pending:
+            return
+        command = self.model.pending.pop(0)
+        engine.applied = command["seq"]
+        match command["kind"]:
+            case "PAUSE" if not engine.paused:
+                engine.paused = True
+                engine.log.append("flow:paused")
+            case "RESUME" if engine.paused:
+                engine.paused, engine.owed = False, 0
+                engine.log.append("flow:resumed")
+            case "STEP" if engine.paused:
+                engine.owed += 1
+
+    def catch_up(self, engine: Engine) -> None:
+        while self.model.pending:
+            self.take(engine)
+
+    def hit(self, engine: Engine) -> None:
+        """The engine comes to a breakpoint."""
+        if not engine.paused:
+            engine.paused = True
+            engine.log += ["debug:breakpoint-hit", "flow:paused"]
+
+    def node(self, engine: Engine) -> None:
+        """A node ends, in a pause only by a step."""
+        if engine.owed or not engine.paused:
+            engine.owed = max(0, engine.owed - 1)
+            self.claims += 1
+            engine.journal.append(f"node-{self.claims}")
+            engine.log.append("node:completed")
+
+    def flush(self, engine: Engine) -> None:
+        self.write()
+        model = self.model
+        kinds = [command["kind"] for command in model.pending]
+        if not {"PAUSE", "RESUME"} & set(kinds):
+            model.paused = engine.paused
+        model.owed = min(model.owed, engine.owed + kinds.count("STEP"))
+        model.engine_phase = "Paused" if engine.paused else "Running"
+
+    def write(self, end: runs.End | None = None) -> None:
+        engine = self.engine
+        assert engine is not None
+        self.do(
+            moves.flush(
+                self.ledger,
+                engine.claim,
+                *engine.log,
+                paused=engine.paused,
+                reason="a reason" if engine.paused else "",
+                applied=engine.applied,
+                steps_owed=engine.owed,
+                journal=engine.journal,
+                end=end,
+            )
+        )
+        self.model.journal |= set(engine.journal)
+        engine.log, engine.journal = [], []
+
+    def park(self, engine: Engine) -> None:
+        if not engine.paused or engine.owed:
+            return  # not quiet
+        self.flush(engine)
+        parked = self.do(moves.park(self.ledger, engine.claim, applied=engine.applied))
+        assert parked == (not self.model.pending and self.model.paused)
+        if not parked:
+            return
+        self.leave("parked")
+        if self.told % 2:
+            # Its worker dies before the workflow has returned.
+            assert self.do(moves.hand_back(self.ledger, self.worker)) == []
+            self.worker = ""
+        else:
+            self.do(moves.finish_workflow(self.ledger, self.new.id))
+
+    def end(self, phase: str, dies: bool) -> None:
+        assert self.engine is not None
+        self.engine.log.append(f"flow:{phase.lower()}")
+        self.write(runs.End(phase))
+        self.leave(phase)
+        if dies:
+            assert self.do(moves.hand_back(self.ledger, self.worker)) == []
+            self.worker = ""
+        else:
+            self.do(moves.finish_workflow(self.ledger, self.new.id))
+
+    def lose_the_worker(self, counts: bool) -> None:
+        (back,) = self.do(moves.hand_back(self.ledger, self.worker, counts=counts, max_recoveries=1000))
+        self.leave("")
+        self.model.lose_worker()
+        assert back.parked == (self.model.place == "parked")
+        self.worker = ""
+
+    @precondition(lambda self: self.zombies)
+    @rule(data=st.data())
+    def a_zombie_writes(self, data: st.DataObject) -> None:
+        zombie = data.draw(st.sampled_from(self.zombies))
+        with pytest.raises(OwnershipLost):
+            self.do(moves.flush(self.ledger, zombie, "late", "flow:paused", journal=["late"]))
+        with pytest.raises(OwnershipLost):
+            self.do(moves.park(self.ledger, zombie))
+
+    def leave(self, place: str) -> None:
+        """The engine is gone, and what it has not flushed."""
+        if self.engine is not None:
+            self.zombies.append(self.engine.claim)
+        self.engine, self.model.pending, self.model.place = None, [], place
+        if place in ENDED:
+            self.model.paused, self.model.owed = False, 0
+            # What was given to a worker is cancelled, or ends by itself.
+            self.worker = self.worker if place != "Stopped" else ""
+
+    # -- what holds after every rule -----------------------------------------------------------------------------
+
+    @invariant()
+    def the_ledger_is_as_the_model_says(self) -> None:
+        async def seen() -> tuple[ExecutionRow, dict[str, str], list[str]]:
+            return (
+                await row_of(self.ledger, self.new.id),
+                await moves.workflows(self.ledger, self.new.id),
+                await moves.log_of(self.ledger, self.new.id),
+            )
+
+        row, workflows, log = self.do(seen())
+        self.the_row_is_as_the_model_says(row)
+        self.one_workflow_lives_where_there_is_something_to_run(workflows)
+        self.the_pauses_in_the_log_take_turns(log)
+
+    def the_row_is_as_the_model_says(self, row: ExecutionRow) -> None:
+        model = self.model
+        phases = {"held": "Created", "queued": "Pending", "active": model.engine_phase, "parked": "Paused"}
+        assert row.phase == phases.get(model.place, model.place)
+        assert row.parked == (model.place == "parked")
+        assert (row.paused, row.steps_owed) == (model.paused, model.owed)
+        assert (row.run, row.attempt, row.wants_pause) == (model.run, model.attempt, model.wants)
+        assert bool(row.worker) == (model.place == "active" or (row.ended and bool(row.worker)))
+        assert [earlier["attempt"] for earlier in row.attempts] == [*range(1, row.attempt)][-10:]
+        if not row.ended:
+            assert row.wants_pause == self.spec.paused
+            assert not row.wants_pause or row.paused or (model.place == "held" and not model.signalled)
+            assert tuple(row.breakpoints) == self.spec.breakpoints
+            assert (row.step_token, row.resume_token) == (self.spec.step, self.spec.resume)
+
+    def one_workflow_lives_where_there_is_something_to_run(self, workflows: dict[str, str]) -> None:
+        live = {workflow for workflow, state in workflows.items() if state in ("ENQUEUED", "PENDING")}
+        current = WorkflowId(self.new.id if self.model.run == 1 else f"{self.new.id}-{self.model.run}")
+        place = self.model.place
+        expected = {hold_workflow_id(self.new.id)} if place == "held" else {current}
+        assert live == (expected if place in ("held", "queued", "active") else set())
+
+    def the_pauses_in_the_log_take_turns(self, log: list[str]) -> None:
+        assert moves.pauses_alternate(log), log
+        begun = max((n for n, each in enumerate(log) if each in moves.ENDS), default=-1) + 1
+        pauses = [each for each in log[begun:] if each in ("flow:paused", "flow:resumed")]
+        if self.model.place in ("queued", "parked"):
+            assert (pauses[-1:] == ["flow:paused"]) == self.model.paused, "nobody but the ledger could say so"
+        assert "late" not in log
+
+
+def test_the_ledger_is_as_the_model_says_after_any_sequence(database_url: str) -> None:
+    with asyncio.Runner() as runner:
+        ledger = Ledger(database_url, application_name="tests", pool_size=2)
+        runner.run(ledger.open())
+        try:
+            machine = type("MachineOnThisDatabase", (Machine,), {"ledger": ledger, "runner": runner})
+            run_state_machine_as_test(  # type: ignore[no-untyped-call]
+                machine,
+                settings=settings(
+                    max_examples=25,
+                    stateful_step_count=40,
+                    deadline=None,
+                    suppress_health_check=list(HealthCheck),
+                ),
+            )
+        finally:
+            runner.run(ledger.close())

@@ -1,4 +1,11 @@
-"""What a run tells the world while it goes on. Indexes are given by whoever stores the events, not here."""
+"""What a run tells the world while it goes on. Indexes are given by whoever stores the events, not here.
+
+What they carry (`engine/announcer.py` makes them): flow:started `nodes` and `attempt`, once an attempt. flow:paused
+`reason`, and flow:resumed, in turns: a pause lasts over all engines and workers of an attempt, and a step neither ends
+nor begins one. debug:breakpoint-hit `nodeId`, once a node and before it starts; flow:paused follows, unless the run is
+paused already. A flow may end, fail or be cancelled without flow:resumed. The `executionTime` of flow:completed and
+flow:failed is that of the attempt in milliseconds, without pauses; that of a node is from its first try to its end.
+"""
 
 from __future__ import annotations
 

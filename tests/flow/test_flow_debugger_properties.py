@@ -33,7 +33,7 @@ from fixtures.flow_runs import MemoryRecorder
 LONGEST = 2000
 """Turns of the event loop after which a run that should go on is taken to hang."""
 
-COMMANDS = ("pause", "resume", "step", "breakpoints", "park", "crash")
+COMMANDS = ("pause", "pause", "step", "step", "breakpoints", "resume", "park", "crash")
 
 
 @dataclass(frozen=True)
@@ -48,8 +48,8 @@ class Command:
 @st.composite
 def commands(draw: st.DrawFn, spec: FlowSpec) -> list[Command]:
     ids = st.lists(st.sampled_from([node.id for node in spec.nodes]), max_size=4).map(tuple)
-    each = st.builds(Command, st.integers(0, 6), st.sampled_from(COMMANDS), ids)
-    return draw(st.lists(each, max_size=14))
+    each = st.builds(Command, st.integers(0, 4), st.sampled_from(COMMANDS), ids)
+    return draw(st.lists(each, min_size=2, max_size=16))
 
 
 class Watching(MemoryRecorder):
@@ -218,7 +218,8 @@ def alternate(events: Sequence[FlowEvent]) -> bool:
 def test_whatever_is_commanded_the_run_ends_as_if_nobody_had(spec: FlowSpec, limit: int, data: st.DataObject) -> None:
     script = data.draw(commands(spec))
     plain, _ = undisturbed(spec)
-    result, life = live(spec, limit, script)
+    breakpoints = data.draw(st.lists(st.sampled_from([node.id for node in spec.nodes]), max_size=3))
+    result, life = live(spec, limit, script, breakpoints=tuple(breakpoints))
     assert life.broken == []
     found = expected(spec)
     ids = [each.node_id for each in life.recorder.records]

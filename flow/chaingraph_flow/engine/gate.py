@@ -51,11 +51,6 @@ class Gate:
         return self._debugger.steps_owed
 
     @property
-    def waits_for_slots(self) -> bool:
-        """Whether there are nodes that would begin if there was room."""
-        return bool(self._ready)
-
-    @property
     def empty(self) -> bool:
         """Whether no node is here, waiting or held."""
         return not self._ready and not self._debugger.held

@@ -139,8 +139,8 @@ class Engine:
 
     @property
     def quiet(self) -> bool:
-        """Whether it is paused and nothing runs, waits for another try, or was let go by a step."""
-        going = self._running or self._waiting or self._gate.waits_for_slots
+        """Whether it is paused and nothing runs or waits for another try. What a step has let go runs."""
+        going = self._running or self._waiting
         return self._gate.paused and self._begun and not going and not self._over.is_set()
 
     @property

@@ -73,6 +73,12 @@ def plain(text: str) -> str:
     return text.encode("utf-8", "backslashreplace").decode("utf-8").replace("\x00", "\\x00")
 
 
+def _cancellations() -> int:
+    """How often the running task was told to end."""
+    task = asyncio.current_task()
+    return 0 if task is None else task.cancelling()
+
+
 async def _configure(connection: Connection) -> None:
     set_json_dumps(dumps, connection)
     set_json_loads(orjson.loads, connection)
@@ -121,13 +127,18 @@ class Ledger:
     @asynccontextmanager
     async def connection(self) -> AsyncIterator[Connection]:
         """A connection in autocommit: each statement is its own transaction."""
+        before = _cancellations()
         async with self._pool.connection() as connection:
+            if _cancellations() > before:
+                # Python 3.11's `wait_for`, which the pool waits with, drops a cancellation that comes together with
+                # the connection: a part of a process would go on for ever that was told to end.
+                raise asyncio.CancelledError
             yield connection
 
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[Connection]:
         """A connection inside a transaction, committed at the end and rolled back on any exception."""
-        async with self._pool.connection() as connection, connection.transaction():
+        async with self.connection() as connection, connection.transaction():
             yield connection
 
     async def listen(

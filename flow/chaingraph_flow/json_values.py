@@ -23,6 +23,8 @@ DEEPEST = 100
 
 LARGEST_INTEGER = 2**64 - 1
 SMALLEST_INTEGER = -(2**63)
+_SPELT_WITH_A_VOWEL = "AEFHILMNORSX"
+"""Letters whose names begin with a vowel: abbreviations are spelt."""
 
 
 def kind(value: object) -> str:
@@ -39,7 +41,13 @@ def kind(value: object) -> str:
         return "an array"
     if isinstance(value, dict):
         return "an object"
-    return f"a {type(value).__name__}, which is no JSON value"
+    return f"{article(type(value).__name__)}, which is no JSON value"
+
+
+def article(name: str) -> str:
+    """The name with its indefinite article: `an object`, `a string`, `an EventListener`, `an HTTP`."""
+    vowels = _SPELT_WITH_A_VOWEL if name.isupper() else "aeioAEIO"
+    return f"an {name}" if name.startswith(tuple(vowels)) else f"a {name}"
 
 
 def render(path: Path | str, steps: Iterable[Segment] = ()) -> str:

@@ -15,7 +15,7 @@ from chaingraph_crds.flow import NodeSpec
 from .catalogue import EXECUTE, EXECUTE_PORT, InputPort, NodeType, OutputPort
 from .derive import narrowed, resolve, schema_inputs_of, unwrapped
 from .faults import Fault, FaultCode, suggestion
-from .json_values import Segment, copied, render
+from .json_values import Segment, article, copied, render
 from .types import BARE, AnyPortType, Array, Object, accepts, check_value, child, parse_type
 from .types import Any as AnyType
 from .wiring import Connection, InputSlot
@@ -52,7 +52,7 @@ def type_at(type_: AnyPortType, segments: Sequence[Segment]) -> AnyPortType | st
             hint = ""
             if isinstance(shown, Object) and shown.properties and isinstance(segment, str):
                 hint = suggestion(segment, shown.properties)
-            return f"{where} is {shown.label()} and has no {place}{hint}"
+            return f"{where} is {article(shown.label())} and has no {place}{hint}"
         here = inner
     return here
 
@@ -87,7 +87,7 @@ def _unknown_inputs(ports: NodePorts, path: str, node: NodeSpec, node_type: Node
     known = [port.key for port in node_type.inputs]
     for key in node.inputs:
         if key not in known and key != EXECUTE:
-            message = f"a {node_type.type} has no input {key!r}{suggestion(key, known)}"
+            message = f"{article(node_type.type)} has no input {key!r}{suggestion(key, known)}"
             ports.node_faults.append(Fault(render(path, ["inputs", key]), FaultCode.UNKNOWN_PORT, message))
 
 

@@ -31,7 +31,7 @@ from pydantic.alias_generators import to_camel
 from pydantic_core import SchemaError, SchemaValidator, core_schema
 
 from .faults import Fault, FaultCode
-from .json_values import Path, kind, render
+from .json_values import Path, article, kind, render
 
 MOST_FAULTS = 20
 """A value with more faults than this is described by its first ones."""
@@ -287,7 +287,7 @@ def _check_inner(type_: AnyPortType, value: object, path: Path, faults: Faults) 
     if value is not None:
         type_.check(value, path, faults)
     elif not type_.nullable and not isinstance(type_, Any):
-        _wrong(faults, path, f"must be {_article(type_.label())}, is missing or null")
+        _wrong(faults, path, f"must be {article(type_.label())}, is missing or null")
 
 
 def _wrong(faults: Faults, path: Path, message: str) -> None:
@@ -300,10 +300,6 @@ def _short(value: object) -> str:
     return text if len(text) <= 60 else text[:57] + "..."
 
 
-def _article(name: str) -> str:
-    return f"an {name}" if name[0] in "aeio" else f"a {name}"
-
-
 def accepts(target: AnyPortType, source: AnyPortType) -> str | None:
     """Why a value of `source` may not go into `target`, or None when it may."""
     if isinstance(target, Any):
@@ -312,7 +308,7 @@ def accepts(target: AnyPortType, source: AnyPortType) -> str | None:
         if source.underlying is not None:
             return accepts(target, source.underlying)
         return (
-            f"needs {_article(target.label())}, and the source could be anything: give the source a `schema`, "
+            f"needs {article(target.label())}, and the source could be anything: give the source a `schema`, "
             "or put a Cast node between"
         )
     if isinstance(target, Array) and isinstance(source, Array):
@@ -323,7 +319,7 @@ def accepts(target: AnyPortType, source: AnyPortType) -> str | None:
         extra = [option for option in source.options if option not in target.options]
         return f"knows no option {', '.join(map(repr, extra))}" if extra else None
     if target.type != source.type:
-        return f"needs {_article(target.label())}, gets {_article(source.label())}"
+        return f"needs {article(target.label())}, gets {article(source.label())}"
     return None
 
 

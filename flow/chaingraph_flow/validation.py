@@ -15,6 +15,7 @@ from .catalogue import EXECUTE, SYSTEM_OUTPUTS, Catalogue, NodeType
 from .endpoint import Endpoint, parse_endpoint
 from .faults import Fault, FaultCode, suggestion
 from .inputs import declared_type, default_faults
+from .json_values import article
 from .order import cycles_and_order
 from .resolution import NodePorts, resolve_node, type_at
 from .types import AnyPortType
@@ -212,7 +213,7 @@ class Analysis:
         port = node_type.input(end.port) if node_type else None
         if node_type is not None and port is None:
             known = [each.key for each in node_type.inputs if not each.static] + [EXECUTE]
-            message = f"a {node_type.type} has no input {end.port!r}{suggestion(end.port, known)}"
+            message = f"{article(node_type.type)} has no input {end.port!r}{suggestion(end.port, known)}"
             if any(each.key == end.port for each in node_type.outputs):
                 message += " (it is an output: an edge ends at an input)"
             self._fault(2, index, path, FaultCode.UNKNOWN_PORT, message)
@@ -247,7 +248,7 @@ class Analysis:
             hint = suggestion(port, [each for each in known if each not in SYSTEM_TYPES])
             if node_type.input(port) is not None:
                 hint = f" (it is an input: an edge begins at an output){hint}"
-            return f"a {node_type.type} has no output {port!r}{hint}"
+            return f"{article(node_type.type)} has no output {port!r}{hint}"
         return type_at(known[port], segments)
 
 

@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from chaingraph_flow.inference import infer, union
+from chaingraph_flow.json_values import article, kind
 from chaingraph_flow.types import (
     Any,
     AnyPortType,
@@ -195,3 +196,19 @@ def test_what_is_accepted_at_validation_fits_at_run_time(target: AnyPortType, va
     unconstrained = "integer" not in json.dumps(target.to_json())
     if value is not None and unconstrained and accepts(target, infer(value)) is None:
         assert check_value(target, value, "value") == []
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("object", "an object"),
+        ("string", "a string"),
+        ("EventListener", "an EventListener"),
+        ("Math", "a Math"),
+        ("HTTP", "an HTTP"),
+        ("UUID", "a UUID"),
+    ],
+)
+def test_names_have_the_article_that_is_spoken(name: str, words: str) -> None:
+    assert article(name) == words
+    assert kind(object()) == "an object, which is no JSON value"

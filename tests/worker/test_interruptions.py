@@ -6,57 +6,17 @@ import asyncio
 import os
 import signal
 import time
-from collections import Counter
 
 import pytest
 
-from chaingraph_store import creation, events, leases, recovery, stopping
-from chaingraph_store.executions import ExecutionRow
-from chaingraph_store.ids import ExecutionId
+from chaingraph_store import creation, leases, recovery, stopping
 from chaingraph_store.ledger import Ledger
+from fixtures.chains import SLEEP, assert_each_node_completed_once, events_of, hand_back_lost, running, steps
 from fixtures.ledger import ended, row_of, wait_for
 from fixtures.new_executions import APP, create_of
 from fixtures.processes import RunWorker
 
 pytestmark = [pytest.mark.integration, pytest.mark.crash]
-
-SLEEP = {"nodes": [{"id": "wait", "type": "Sleep", "inputs": {"milliseconds": 60_000}}]}
-
-
-def steps(count: int, ms: int) -> dict[str, object]:
-    """A chain of sleeps, each long enough to be caught in it."""
-    return {
-        "nodes": [{"id": f"s{n}", "type": "Sleep", "inputs": {"milliseconds": ms}} for n in range(count)],
-        "edges": [{"from": f"s{n}.__success", "to": f"s{n + 1}.__execute"} for n in range(count - 1)],
-    }
-
-
-def running(row: ExecutionRow) -> bool:
-    return row.phase == "Running" and row.nodes_running > 0
-
-
-async def hand_back_lost(ledger: Ledger, *, within: float = 15) -> list[recovery.HandedBack]:
-    """What the operator does all the time: looks for lost workers until it has found one."""
-    deadline = time.monotonic() + within
-    while time.monotonic() < deadline:
-        async with ledger.transaction() as connection:
-            lost = await recovery.lost_executors(connection, application_name=APP)
-            if back := await recovery.hand_back(connection, application_name=APP, executors=lost):
-                return back
-        await asyncio.sleep(0.1)
-    pytest.fail("no worker was found lost")
-
-
-async def events_of(ledger: Ledger, execution: ExecutionId) -> list[events.EventRow]:
-    async with ledger.connection() as connection:
-        return list(await events.read(connection, execution, limit=10_000))
-
-
-def assert_each_node_completed_once(log: list[events.EventRow], nodes: int) -> None:
-    assert [event.index for event in log] == list(range(-1, len(log) - 1)), "dense, without repeats"
-    ends = Counter(event.data["nodeId"] for event in log if event.type == "node:completed")
-    assert ends == {f"s{n}": 1 for n in range(nodes)}
-    assert Counter(event.type for event in log)["flow:started"] == 1
 
 
 async def test_a_stop_interrupts_the_node_in_flight_at_once(ledger: Ledger, run_worker: RunWorker) -> None:

@@ -100,7 +100,7 @@ class Control:
             case _:
                 _log.warning("a command of an unknown kind is left out", kind=kind, seq=command["seq"])
         metrics.COMMANDS.labels(kind).inc()
-        _log.info("command", kind=kind, seq=command["seq"], paused=engine.paused)
+        _log.info("command", execution_id=self._claim.execution_id, kind=kind, seq=command["seq"])
         self._flusher.hurry()
 
     def _time_parking(self, seconds: float | None = None) -> None:

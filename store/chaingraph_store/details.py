@@ -120,7 +120,7 @@ async def of_execution(connection: Connection, execution: ExecutionId) -> Detail
 
 async def journal(connection: Connection, execution: ExecutionId, *, outputs: bool) -> Sequence[JournalRow]:
     """How the nodes ended that have ended, in the order in which they did."""
-    # The records are json, not jsonb: their strings may hold \\u0000, which PostgreSQL's own text cannot.
+    # Their strings may hold \\u0000, which PostgreSQL's text cannot: -> takes them as they are, ->> and jsonb refuse.
     async with connection.cursor(row_factory=class_row(JournalRow)) as cursor:
         await cursor.execute(
             "SELECT node_id, attempt, outcome, record->'startedAt' AS started_at, record->'finishedAt' AS finished_at,"
@@ -128,7 +128,7 @@ async def journal(connection: Connection, execution: ExecutionId, *, outputs: bo
             " CASE WHEN %(outputs)s THEN record->'outputs' END AS outputs,"
             " CASE WHEN %(outputs)s THEN record->'emissions' END AS emissions"
             " FROM chaingraph.journal WHERE execution_id = %(id)s"
-            " ORDER BY (record->>'finishedAt')::bigint, node_id",
+            " ORDER BY (record->'finishedAt')::text::bigint, node_id",
             {"id": execution, "outputs": outputs},
         )
         return await cursor.fetchall()

@@ -1,0 +1,111 @@
+"""The process: its start, its settings, its certificates, and what it may not do."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import subprocess
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+
+import psycopg
+import pytest
+
+from chaingraph_cli.cluster.certificates import Authority
+from chaingraph_gateway.main import read_only
+from fixtures.gateway import People, RunGateway
+from fixtures.waiting import eventually
+
+pytestmark = pytest.mark.integration
+
+
+async def test_it_waits_for_the_migration_and_says_so(run_gateway: RunGateway, empty_database_url: str) -> None:
+    gateway = run_gateway(ready=False, DATABASE_URL_EXECUTIONS=empty_database_url)
+
+    async def says_so() -> bool:
+        return "run `chaingraph-worker migrate`" in gateway.log
+
+    await eventually(says_so, within=60, what="a hint")
+    assert gateway.get("/readyz").status_code == 503
+    migration = await asyncio.create_subprocess_exec(
+        sys.executable,
+        "-m",
+        "chaingraph_worker.migrate",
+        env=os.environ | {"DATABASE_URL_EXECUTIONS": empty_database_url},
+    )
+    assert await migration.wait() == 0
+    gateway.wait_ready()
+    assert gateway.terminate() == 0
+
+
+async def test_a_new_certificate_is_taken_without_a_restart(
+    run_gateway: RunGateway, people: People, tmp_path: Path
+) -> None:
+    certificate, key = tmp_path / "tls.crt", tmp_path / "tls.key"
+    Authority("old").server("gateway", ["127.0.0.1"]).write(certificate, key)
+    gateway = run_gateway(CHAINGRAPH_TLS_CERTIFICATE=str(certificate), CHAINGRAPH_TLS_KEY=str(key))
+    new = Authority("new")
+    new.server("gateway", ["127.0.0.1"]).write(certificate, key)
+    gateway.ca = tmp_path / "new-ca.crt"
+    gateway.ca.write_text(new.certificate, encoding="ascii")
+
+    async def taken() -> bool:
+        return "the serving certificate was read again" in gateway.log
+
+    await eventually(taken, what="the new certificate")
+    assert (await gateway.ask("/executions", people.admin)).status_code == 200
+    assert (await gateway.ask("/executions", people.certified("jane"))).status_code == 403
+
+
+def test_its_sessions_cannot_write(database_url: str) -> None:
+    with psycopg.connect(read_only(database_url), autocommit=True) as connection:
+        connection.execute("LISTEN chaingraph_changes")
+        with pytest.raises(psycopg.errors.ReadOnlySqlTransaction):
+            connection.execute("DELETE FROM chaingraph.executions")
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "hint"),
+    [
+        ("DATABASE_URL_EXECUTIONS", "mysql://host", "postgresql://user:password@host:5432/database"),
+        ("CHAINGRAPH_TLS_CERTIFICATE", "/nowhere/tls.crt", "there is no such file"),
+        ("CHAINGRAPH_HEARTBEAT_SECONDS", "0", "more than 0"),
+        ("CHAINGRAPH_GATEWAY_PORT", "65536", "the port of the HTTPS server"),
+        ("CHAINGRAPH_MAX_STREAMS", "none", "1 or more"),
+        ("LOG_LEVEL", "loud", "debug, info, warning or error"),
+    ],
+)
+def test_a_wrong_setting_is_named_with_what_would_be_right(
+    gateway_certificate: Mapping[str, Path], variable: str, value: str, hint: str
+) -> None:
+    done = _start(gateway_certificate, **{variable: value})
+    assert done.returncode == 2
+    assert done.stderr.startswith(variable)
+    assert value in done.stderr
+    assert hint in done.stderr
+
+
+def test_a_key_of_another_certificate_is_refused(gateway_certificate: Mapping[str, Path], tmp_path: Path) -> None:
+    Authority("other").server("gateway", ["127.0.0.1"]).write(tmp_path / "crt", tmp_path / "key")
+    done = _start(gateway_certificate, CHAINGRAPH_TLS_KEY=str(tmp_path / "key"))
+    assert done.returncode == 1
+    assert "give a certificate and its own key" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def _start(certificate: Mapping[str, Path], **environment: str) -> subprocess.CompletedProcess[str]:
+    settings = {
+        "DATABASE_URL_EXECUTIONS": "postgresql://127.0.0.1:1/database",
+        "CHAINGRAPH_TLS_CERTIFICATE": str(certificate["certificate"]),
+        "CHAINGRAPH_TLS_KEY": str(certificate["key"]),
+        "PYTHONSAFEPATH": "1",
+    }
+    return subprocess.run(
+        [sys.executable, "-m", "chaingraph_gateway.main"],
+        env=os.environ | settings | environment,
+        capture_output=True,
+        text=True,
+        timeout=90,
+        check=False,
+    )

@@ -1,0 +1,144 @@
+"""Details, journal, tree and list, as the gateway answers."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from fixtures.gateway import People, RunGateway
+from fixtures.written_log import Written, WrittenLog
+
+pytestmark = pytest.mark.integration
+
+
+async def test_details_and_journal(run_gateway: RunGateway, people: People, written: Written) -> None:
+    gateway = run_gateway()
+    log = await written.execution()
+    await written.execution("child", parent=log)
+    await log.append("flow:started", "flow:completed", phase="Completed")
+    answer = await gateway.ask(f"/namespaces/{people.namespace}/executions/nightly", people.admin)
+    details: dict[str, Any] = answer.json()
+    assert details["executionID"] == log.id
+    assert (details["phase"], details["attempt"], details["attempts"]) == ("Completed", 1, [])
+    assert (details["nextEventIndex"], details["children"]) == (2, {"total": 1, "Running": 1})
+    assert details["completionTime"].endswith("Z")
+    # Its inputs hold what people give to flows, secrets among it.
+    assert "hidden" not in answer.text
+    record = '"startedAt": 1000, "finishedAt": %d, "error": "%s", "reason": "%s", "attempts": 2, "emissions": []'
+    await written.journal(
+        log,
+        [
+            ("second", "failed", "{" + record % (2500, "no\\u0000pe", "NodeFailed") + ', "outputs": {}}'),
+            ("first", "completed", "{" + record % (1200, "", "") + ', "outputs": {"token": "t"}}'),
+        ],
+    )
+    journal = (await gateway.ask(f"/executions/{log.id}/journal", people.admin)).json()
+    assert journal["executionID"] == log.id
+    assert journal["nodes"] == [
+        {
+            "node": "first",
+            "attempt": 1,
+            "outcome": "completed",
+            "startTime": "1970-01-01T00:00:01.000Z",
+            "completionTime": "1970-01-01T00:00:01.200Z",
+            "durationSeconds": 0.2,
+            "tries": 2,
+            "reason": "",
+            "error": "",
+        },
+        {
+            "node": "second",
+            "attempt": 1,
+            "outcome": "failed",
+            "startTime": "1970-01-01T00:00:01.000Z",
+            "completionTime": "1970-01-01T00:00:02.500Z",
+            "durationSeconds": 1.5,
+            "tries": 2,
+            "reason": "NodeFailed",
+            "error": "no\x00pe",
+        },
+    ]
+    whole = (await gateway.ask(f"/executions/{log.id}/journal?outputs=true", people.admin)).json()
+    assert [each["outputs"] for each in whole["nodes"]] == [{"token": "t"}, {}]
+
+
+async def test_of_several_executions_of_a_name_the_newest_answers(
+    run_gateway: RunGateway, people: People, written: Written
+) -> None:
+    gateway = run_gateway()
+    await written.execution()
+    newest = await written.execution()
+    found = (await gateway.ask(f"/namespaces/{people.namespace}/executions/nightly", people.admin)).json()
+    assert found["executionID"] == newest.id
+
+
+async def test_a_tree_in_pages_level_by_level(run_gateway: RunGateway, people: People, written: Written) -> None:
+    gateway = run_gateway()
+    root = await written.execution("root")
+    children = [await written.execution(f"child-{number}", parent=root) for number in range(3)]
+    grandchildren = [await written.execution(f"grandchild-{number}", parent=children[2]) for number in range(2)]
+    await written.execution("stranger")
+    await written.execution("elsewhere", namespace="elsewhere", parent=root)
+
+    async def pages(log: WrittenLog, limit: int) -> list[dict[str, Any]]:
+        found: list[dict[str, Any]] = []
+        params: dict[str, Any] = {"limit": limit}
+        while True:
+            page = (await gateway.ask(f"/executions/{log.id}/tree", people.admin, params=params)).json()
+            assert len(page["executions"]) <= limit
+            found += page["executions"]
+            if page["cursor"] is None:
+                return found
+            params["cursor"] = page["cursor"]
+
+    whole = await pages(root, 100)
+    assert [each["executionID"] for each in whole] == [each.id for each in (root, *children, *grandchildren)]
+    assert [each["depth"] for each in whole] == [0, 1, 1, 1, 2, 2]
+    assert [each["children"] for each in whole] == [4, 0, 0, 2, 0, 0]
+    assert whole[-1]["parentID"] == children[2].id
+    assert await pages(root, 1) == whole
+    assert await pages(root, 2) == whole
+    assert [each["executionID"] for each in await pages(children[2], 2)] == [
+        each.id for each in (children[2], *grandchildren)
+    ]
+
+
+async def test_roots_newest_first(run_gateway: RunGateway, people: People, written: Written) -> None:
+    gateway = run_gateway()
+    made = [await written.execution(f"run-{number}", flow=f"flow-{number % 2}") for number in range(5)]
+    await written.execution("child", parent=made[0])
+    await written.execution("other", namespace="elsewhere")
+
+    async def ids(**params: Any) -> tuple[list[str], str | None]:
+        page = (await gateway.ask("/executions", people.admin, params=params)).json()
+        return [each["executionID"] for each in page["executions"]], page["cursor"]
+
+    newest_first = [each.id for each in reversed(made)]
+    assert await ids(namespace=people.namespace) == (newest_first, None)
+    assert await ids(namespace=people.namespace, flow="flow-1") == ([made[3].id, made[1].id], None)
+    first, cursor = await ids(namespace=people.namespace, limit=3)
+    rest, end = await ids(namespace=people.namespace, limit=3, cursor=cursor)
+    assert (first + rest, end) == (newest_first, None)
+    assert len((await ids())[0]) >= 6
+
+
+async def test_what_there_is_not(run_gateway: RunGateway, people: People) -> None:
+    gateway = run_gateway()
+    nowhere = await gateway.ask("/flows", people.admin)
+    assert (nowhere.status_code, nowhere.json()["reason"]) == (404, "NotFound")
+    assert "/executions/ID" in nowhere.json()["message"]
+    async with gateway.client(people.admin) as client:
+        changed = await client.post("/executions")
+    assert (changed.status_code, changed.headers["Allow"]) == (405, "GET")
+    assert "only reads" in changed.json()["message"]
+    for path, field in (
+        ("/executions?limit=0", "limit"),
+        ("/executions?cursor=x", "cursor"),
+        ("/executions?namespace=A", "namespace"),
+        ("/executions?flow=A", "flow"),
+        ("/namespaces/A/executions/b", "namespace"),
+        ("/namespaces/a/executions/B%00", "name"),
+    ):
+        answer = await gateway.ask(path, people.admin)
+        assert (answer.status_code, answer.json()["field"]) == (400, field)

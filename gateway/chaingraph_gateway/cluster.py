@@ -66,7 +66,10 @@ class Cluster:
 
     def _why(self, error: Exception, group: str, resource: str) -> str:
         if isinstance(error, ApiError) and error.status == 403:
-            return f"the gateway's own service account may not create {resource}.{group}: bind the ClusterRole system:auth-delegator to it"
+            return (
+                f"the gateway's own service account may not create {resource}.{group}: bind the ClusterRole "
+                "system:auth-delegator to it"
+            )
         return f"the API server {self._server} does not answer, so nobody's rights can be checked: {error}"
 
     async def client_ca(self) -> str:

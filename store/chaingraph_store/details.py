@@ -120,15 +120,23 @@ async def of_execution(connection: Connection, execution: ExecutionId) -> Detail
 
 async def journal(connection: Connection, execution: ExecutionId, *, outputs: bool) -> Sequence[JournalRow]:
     """How the nodes ended that have ended, in the order in which they did."""
-    # Their strings may hold \\u0000, which PostgreSQL's text cannot: -> takes them as they are, ->> and jsonb refuse.
-    async with connection.cursor(row_factory=class_row(JournalRow)) as cursor:
-        await cursor.execute(
-            "SELECT node_id, attempt, outcome, record->'startedAt' AS started_at, record->'finishedAt' AS finished_at,"
-            " record->'error' AS error, record->'reason' AS reason, record->'attempts' AS tries,"
-            " CASE WHEN %(outputs)s THEN record->'outputs' END AS outputs,"
-            " CASE WHEN %(outputs)s THEN record->'emissions' END AS emissions"
-            " FROM chaingraph.journal WHERE execution_id = %(id)s"
-            " ORDER BY (record->'finishedAt')::text::bigint, node_id",
-            {"id": execution, "outputs": outputs},
+    # PostgreSQL cannot look into a record whose strings hold \\u0000, neither by -> nor as jsonb. So it comes whole.
+    cursor = await connection.execute(
+        "SELECT node_id, attempt, outcome, record FROM chaingraph.journal WHERE execution_id = %s", (execution,)
+    )
+    rows = [
+        JournalRow(
+            node_id=node,
+            attempt=attempt,
+            outcome=outcome,
+            started_at=record["startedAt"],
+            finished_at=record["finishedAt"],
+            error=record.get("error") or "",
+            reason=record.get("reason") or "",
+            tries=record.get("attempts") or 0,
+            outputs=record.get("outputs") or {} if outputs else None,
+            emissions=record.get("emissions") or [] if outputs else None,
         )
-        return await cursor.fetchall()
+        async for node, attempt, outcome, record in cursor
+    ]
+    return sorted(rows, key=lambda row: (row.finished_at, row.node_id))

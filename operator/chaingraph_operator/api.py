@@ -14,6 +14,7 @@ from chaingraph_process.cluster_access import ClusterAccess
 from chaingraph_process.cluster_api import ClusterApi, Object
 
 _METADATA_ONLY: Final = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1"
+_SYSTEM_NAMESPACE: Final = "kube-system"
 _PAGE: Final = 1000
 
 
@@ -68,6 +69,15 @@ class KubernetesApi:
 
     async def create_event(self, namespace: str, event: Mapping[str, Any]) -> None:
         await self._api.request("POST", f"/api/v1/namespaces/{namespace}/events", body=event)
+
+    async def cluster_uid(self) -> str:
+        """The UID of the namespace kube-system: every cluster has that namespace, and never loses it.
+
+        Raises:
+            ApiError: with status 403 where the operator may not read it.
+        """
+        namespace = await self._api.request("GET", f"/api/v1/namespaces/{_SYSTEM_NAMESPACE}")
+        return str(namespace["metadata"]["uid"])
 
     async def served_kinds(self) -> set[str]:
         """The plurals that the API server serves in our group and version; none where the group is not installed."""

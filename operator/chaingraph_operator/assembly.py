@@ -13,6 +13,7 @@ from chaingraph_crds import names
 from chaingraph_crds.execution_status import ExecutionPhase
 from chaingraph_operator import announcements
 from chaingraph_operator.api import KubernetesApi
+from chaingraph_operator.cluster_guard import ClusterGuard
 from chaingraph_operator.commands import Commands
 from chaingraph_operator.controller import Controller
 from chaingraph_operator.errors import PartEnded
@@ -23,6 +24,7 @@ from chaingraph_operator.keys import Key
 from chaingraph_operator.kubernetes_events import EventPoster
 from chaingraph_operator.metrics import Metrics
 from chaingraph_operator.outages import LedgerHealth
+from chaingraph_operator.pruning import Pruning
 from chaingraph_operator.recovery import Recovery
 from chaingraph_operator.retention import Retention
 from chaingraph_operator.settings import Settings
@@ -117,11 +119,16 @@ class Operator:
             interval=settings.recovery_seconds,
             metrics=metrics,
         )
+        self.guard = ClusterGuard(ledger=ledger, api=self._api, access=access, adopt=settings.adopt_cluster)
         self._sweep = Sweep(
             ledger=ledger,
             api=self._api,
             intake=self._intake,
             flows=self._flows,
+            guard=self.guard,
+            pruning=Pruning(
+                ledger=ledger, namespaces=settings.namespaces, keep=settings.ledger_retention, metrics=metrics
+            ),
             namespaces=settings.namespaces,
             interval=settings.sweep_seconds,
             metrics=metrics,

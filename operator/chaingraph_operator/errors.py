@@ -1,7 +1,8 @@
 """The exceptions of the operator. Those of the way to the API server are `chaingraph_process.cluster_errors`.
 
 OperatorError
-└── PartEnded          a part that runs for ever has ended: the process exits and is started again
+├── PartEnded          a part that runs for ever has ended: the process exits and is started again
+└── ClusterUnknown     nothing tells this cluster from others: nothing is served
 """
 
 
@@ -11,3 +12,7 @@ class OperatorError(Exception):
 
 class PartEnded(OperatorError):
     """A part of the operator that never ends has ended. The process must exit: its supervisor starts it afresh."""
+
+
+class ClusterUnknown(OperatorError):
+    """This cluster cannot be told from others, so whose ledger it is stays open. The message says what to allow."""

@@ -10,6 +10,7 @@ What its service account may do (a ClusterRole, or a Role in each of CHAINGRAPH_
     chaingraph.dev      executions/status              patch
     chaingraph.dev      executions                     delete       (ttlSecondsAfterFinished)
     "" (core)           events                         create
+    "" (core)           namespaces (kube-system)       get          (which cluster this is; see `cluster_guard`)
 
 and discovery (`system:discovery`, which every service account has). With a ClusterRole the watch is cluster-wide.
 """
@@ -28,7 +29,7 @@ from pydantic import ValidationError
 from chaingraph_crds import names
 from chaingraph_operator import watching
 from chaingraph_operator.assembly import Operator
-from chaingraph_operator.errors import OperatorError, PartEnded
+from chaingraph_operator.errors import ClusterUnknown, OperatorError, PartEnded
 from chaingraph_operator.metrics import Metrics
 from chaingraph_operator.outages import UNAVAILABLE, LedgerHealth
 from chaingraph_operator.settings import Settings
@@ -38,7 +39,7 @@ from chaingraph_process.cluster_errors import ApiError, ClusterError, NotFound
 from chaingraph_process.http import HealthServer
 from chaingraph_process.settings import explain
 from chaingraph_store import schema
-from chaingraph_store.errors import SchemaOutdated
+from chaingraph_store.errors import ForeignLedger, SchemaOutdated
 from chaingraph_store.ledger import Ledger
 
 _log = structlog.get_logger("chaingraph_operator.main")
@@ -108,6 +109,10 @@ class Startup:
         self._waits_for = what
         _log.info("ready" if what is None else f"waiting for {what}")
 
+    def refused(self, why: str) -> None:
+        self._waits_for = f"somebody to settle this: {why}"
+        _log.error("nothing is served", error=why)
+
     def fault(self) -> str | None:
         return None if self._waits_for is None else f"starting: waits for {self._waits_for}"
 
@@ -139,6 +144,8 @@ async def _serve(
     await _open(ledger, health)
     startup.waits_for("the kinds Flow and Execution to be served")
     await _kinds_served(operator)
+    startup.waits_for("the API server to say which cluster this is")
+    await health.persist("cluster guard", lambda: _own_ledger(operator, startup))
     await health.persist("workforce", operator.prepare)
     startup.waits_for("the watch")
     async with asyncio.TaskGroup() as group:
@@ -187,6 +194,22 @@ async def _kinds_served(operator: Operator) -> None:
         if not missing:
             return
         _log.warning("waiting for the API server to serve Flow and Execution", fault=fault, retry_seconds=delay)
+        await asyncio.sleep(delay)
+        delay = min(10.0, delay * 2)
+
+
+async def _own_ledger(operator: Operator, startup: Startup) -> None:
+    """Returns once the ledger is known to be this cluster's. Until then nothing of it is touched."""
+    delay = 0.5
+    while True:
+        try:
+            await operator.guard.check()
+        except (ForeignLedger, ClusterUnknown) as error:
+            startup.refused(str(error))
+        except ApiError as error:
+            _log.warning("waiting for the API server to say which cluster this is", fault=str(error))
+        else:
+            return
         await asyncio.sleep(delay)
         delay = min(10.0, delay * 2)
 

@@ -72,6 +72,11 @@ class Metrics:
         self.swept = Counter(
             "chaingraph_operator_swept", "Executions stopped because their resource was found gone.", registry=registry
         )
+        self.pruned = Counter(
+            "chaingraph_operator_pruned",
+            "Executions removed from the ledger, long after their end and with their resource gone.",
+            registry=registry,
+        )
         self.expired = Counter(
             "chaingraph_operator_expired", "Executions deleted after their ttlSecondsAfterFinished.", registry=registry
         )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from datetime import timedelta
 from typing import Annotated
 
 from pydantic import Field, field_validator
@@ -73,6 +74,24 @@ class Settings(BaseSettings):
         validation_alias="CHAINGRAPH_SWEEP_SECONDS",
         description="seconds between two searches for executions whose resource is gone, 1 or more",
     )
+    ledger_retention_days: float = Field(
+        default=30,
+        ge=0,
+        le=36_500,
+        validation_alias="CHAINGRAPH_LEDGER_RETENTION_DAYS",
+        description=(
+            "days for which the ledger keeps an ended execution whose resource is gone, with its events and journal; "
+            "0 or empty keeps it for ever"
+        ),
+    )
+    adopt_cluster: str = Field(
+        default="",
+        validation_alias="CHAINGRAPH_ADOPT_CLUSTER",
+        description=(
+            "the cluster that the database belonged to, as the operator named it when it refused to serve: this "
+            "cluster takes its place; of no effect afterwards"
+        ),
+    )
     recovery_seconds: float = Field(
         default=1,
         ge=0.1,
@@ -89,6 +108,16 @@ class Settings(BaseSettings):
         except SettingsRefused as refused:
             raise ValueError(str(refused)) from refused
 
+    @field_validator("ledger_retention_days", mode="before")
+    @classmethod
+    def _empty_is_never(cls, value: object) -> object:
+        return 0 if isinstance(value, str) and not value.strip() else value
+
+    @field_validator("adopt_cluster", mode="after")
+    @classmethod
+    def _trimmed(cls, value: str) -> str:
+        return value.strip()
+
     @field_validator("namespaces", mode="before")
     @classmethod
     def _split(cls, value: object) -> object:
@@ -99,3 +128,8 @@ class Settings(BaseSettings):
         if wrong:
             raise ValueError(f"{wrong[0]!r} is no name of a namespace; write them as team-a,team-b")
         return names
+
+    @property
+    def ledger_retention(self) -> timedelta | None:
+        """How long an ended execution without a resource is kept; None for ever."""
+        return timedelta(days=self.ledger_retention_days) if self.ledger_retention_days else None

@@ -4,6 +4,8 @@ There is no finalizer, so a deletion while the operator was away, or one that fe
 the relist says nothing of what vanished), is found here: the active rows are read first, then the resources that
 exist, from one consistent snapshot. A row's resource was there before the row, so what is missing in a complete list
 that began after the row was read is gone for good.
+
+There is no limit on how many are stopped at once: see docs/decisions/0005.
 """
 
 from __future__ import annotations
@@ -15,10 +17,12 @@ import structlog
 
 from chaingraph_crds import names
 from chaingraph_operator.api import KubernetesApi
+from chaingraph_operator.cluster_guard import ClusterGuard
 from chaingraph_operator.executions import ExecutionIntake
 from chaingraph_operator.flows import Flows
 from chaingraph_operator.metrics import Metrics
 from chaingraph_operator.plan import DELETED
+from chaingraph_operator.pruning import Pruning
 from chaingraph_process.cluster_errors import ApiError
 from chaingraph_store import executions, stopping
 from chaingraph_store.ids import ExecutionId
@@ -41,6 +45,8 @@ class Sweep:
         api: KubernetesApi,
         intake: ExecutionIntake,
         flows: Flows,
+        guard: ClusterGuard,
+        pruning: Pruning,
         namespaces: Sequence[str],
         interval: float,
         metrics: Metrics,
@@ -49,6 +55,8 @@ class Sweep:
         self._api = api
         self._intake = intake
         self._flows = flows
+        self._guard = guard
+        self._pruning = pruning
         self._namespaces = tuple(namespaces)
         self._interval = interval
         self._metrics = metrics
@@ -70,7 +78,10 @@ class Sweep:
 
         Raises:
             ApiError: the list is not complete; nothing was done.
+            ForeignLedger: the ledger is another cluster's, whose resources nobody here can see.
         """
+        await self._guard.check()
+        before = await self._pruning.cutoff()
         known = [cached.key for cached in self._intake.cache if not cached.gone]
         async with self._ledger.connection() as connection:
             active = await executions.active_resources(connection, namespaces=self._namespaces or None)
@@ -91,6 +102,8 @@ class Sweep:
             _log.warning(
                 "stopped: its resource was deleted unseen", execution_id=execution, namespace=namespace, name=name
             )
+        if before is not None:
+            await self._pruning.prune(alive, before=before)
         return stopped
 
     async def _sweep_flows(self) -> None:

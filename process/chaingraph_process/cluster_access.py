@@ -7,7 +7,9 @@ tokens); the requests themselves go over sessions of our own, because bounded co
 
 from __future__ import annotations
 
+import hashlib
 import os
+import re
 import ssl
 from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
@@ -20,6 +22,7 @@ from kubernetes.aio.client import Configuration
 from chaingraph_process.cluster_errors import NoCluster
 
 _SERVICE_ACCOUNT: Final = "KUBERNETES_SERVICE_HOST"
+_CERTIFICATE: Final = re.compile(r"-----BEGIN CERTIFICATE-----.+?-----END CERTIFICATE-----", re.DOTALL)
 # The client's loaders have no types.
 _load_in_cluster: Final[Callable[..., None]] = config.load_incluster_config
 _load_kubeconfig: Final[Callable[..., Awaitable[None]]] = config.load_kube_config
@@ -48,6 +51,11 @@ class ClusterAccess:
     @property
     def server(self) -> str:
         return str(self._configuration.host).rstrip("/")
+
+    @property
+    def authority(self) -> str:
+        """Fingerprint of the certificates that the API server is verified by; empty where the system's own are used."""
+        return _fingerprint(_authority_certificates(self._configuration))
 
     async def headers(self) -> Mapping[str, str]:
         """The authorization header; a projected token is read again when it has become old."""
@@ -94,6 +102,19 @@ async def _configuration() -> Any:
             "context, or run in a Pod with a service account"
         ) from error
     return configuration
+
+
+def _authority_certificates(configuration: Any) -> str:
+    """The certificates in PEM, as `_tls_context` takes them."""
+    files = Path(configuration.ssl_ca_cert).read_text(encoding="utf-8") if configuration.ssl_ca_cert else ""
+    data = configuration.ca_cert_data or ""
+    return files + "\n" + (data.decode() if isinstance(data, bytes) else str(data))
+
+
+def _fingerprint(pem: str) -> str:
+    """The same for the same certificates, whatever their order and whatever stands between them."""
+    found = sorted({ssl.PEM_cert_to_DER_cert(each) for each in _CERTIFICATE.findall(pem)})
+    return f"sha256:{hashlib.sha256(b''.join(found)).hexdigest()[:32]}" if found else ""
 
 
 def _tls_context(configuration: Any) -> ssl.SSLContext:

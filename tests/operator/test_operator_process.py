@@ -109,6 +109,7 @@ async def test_it_waits_for_the_migration_and_says_so(run_operator: RunOperator,
         ("CHAINGRAPH_NAMESPACES", "team-a, Team_B", "'Team_B' is no name of a namespace"),
         ("CHAINGRAPH_RECONCILE_WORKERS", "0", "from 1 to 64"),
         ("CHAINGRAPH_SWEEP_SECONDS", "soon", "1 or more"),
+        ("CHAINGRAPH_LEDGER_RETENTION_DAYS", "-1", "0 or empty keeps it for ever"),
         ("LOG_LEVEL", "loud", "debug, info, warning or error"),
     ],
 )

@@ -9,6 +9,7 @@ import pytest
 import yaml
 
 from chaingraph_store.ids import execution_id
+from chaingraph_store.ledger import Ledger
 from fixtures.cluster import ControlPlane
 from fixtures.cluster_view import Cluster
 from fixtures.processes import RunOperator
@@ -22,6 +23,9 @@ RULES = [
     {"apiGroups": ["chaingraph.dev"], "resources": ["flows/status", "executions/status"], "verbs": ["patch"]},
     {"apiGroups": ["chaingraph.dev"], "resources": ["executions"], "verbs": ["delete"]},
     {"apiGroups": [""], "resources": ["events"], "verbs": ["create"]},
+]
+CLUSTER_RULES = [
+    {"apiGroups": [""], "resources": ["namespaces"], "resourceNames": ["kube-system"], "verbs": ["get"]},
 ]
 
 
@@ -55,6 +59,7 @@ async def test_the_documented_permissions_are_enough(
     control_plane: ControlPlane,
     run_operator: RunOperator,
     start_worker: StartWorker,
+    ledger: Ledger,
     tmp_path: Path,
 ) -> None:
     worker = await start_worker()
@@ -72,3 +77,36 @@ async def test_the_documented_permissions_are_enough(
 
     await eventually(expired, what="the end of 'brief'")
     assert "forbidden" not in operator.log
+    assert await recorded_uid(ledger) == "", (
+        "who serves one namespace may not read kube-system, and serves all the same"
+    )
+
+
+async def test_the_permission_on_kube_system_tells_the_operator_which_cluster_it_serves(
+    cluster: Cluster, control_plane: ControlPlane, run_operator: RunOperator, ledger: Ledger, tmp_path: Path
+) -> None:
+    kubeconfig = kubeconfig_of_service_account(cluster, control_plane, tmp_path)
+    rbac = "rbac.authorization.k8s.io"
+    meta = {"name": cluster.namespace, "namespace": "kube-system"}
+    account = {"kind": "ServiceAccount", "name": "operator", "namespace": cluster.namespace}
+    role = {"apiVersion": f"{rbac}/v1", "kind": "Role", "metadata": meta, "rules": CLUSTER_RULES}
+    binding = {
+        "apiVersion": f"{rbac}/v1",
+        "kind": "RoleBinding",
+        "metadata": meta,
+        "roleRef": {"apiGroup": rbac, "kind": "Role", "name": cluster.namespace},
+        "subjects": [account],
+    }
+    for each in (role, binding):
+        cluster.kubectl("--namespace=kube-system", "apply", "-f", "-", input=json.dumps(each))
+    run_operator(KUBECONFIG=str(kubeconfig))
+    expected = cluster.kubectl("get", "namespace", "kube-system", "-o", "jsonpath={.metadata.uid}").stdout
+    assert await recorded_uid(ledger) == expected
+
+
+async def recorded_uid(ledger: Ledger) -> str:
+    async with ledger.connection() as connection:
+        cursor = await connection.execute("SELECT uid FROM chaingraph.cluster")
+        rows = await cursor.fetchall()
+    assert len(rows) == 1
+    return str(rows[0][0])

@@ -1,0 +1,207 @@
+"""Removal of old executions: which trees may go, how the operator gets through many, and the whole in a process."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import timedelta
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from chaingraph_operator import pruning
+from chaingraph_operator.metrics import Metrics
+from chaingraph_operator.pruning import Pruning, removable
+from chaingraph_operator.settings import Settings
+from chaingraph_store import executions, stopping
+from chaingraph_store.ids import ExecutionId, execution_id
+from chaingraph_store.ledger import Ledger
+from chaingraph_store.pruning import Member
+from fixtures.cluster_view import Cluster
+from fixtures.new_executions import create
+from fixtures.processes import RunOperator
+from fixtures.waiting import eventually
+from fixtures.worker_by_hand import StartWorker
+
+INLINE = {"flow": {"nodes": [{"id": "a", "type": "Text"}]}}
+
+
+@st.composite
+def forests(draw: st.DrawFn) -> list[Member]:
+    """Trees whose members have ended or not, with resources called after them or none."""
+    made: list[Member] = []
+    for number in range(draw(st.integers(0, 12))):
+        parent = draw(st.sampled_from([None, *made]))
+        execution = ExecutionId(f"EX{number}")
+        made.append(
+            Member(
+                root=parent.root if parent else execution,
+                id=execution,
+                level=parent.level + 1 if parent else 0,
+                uid=draw(st.sampled_from([None, f"uid-{number}"])),
+                expired=draw(st.booleans()) or draw(st.booleans()),
+            )
+        )
+    return made
+
+
+@given(forests(), st.sets(st.sampled_from([f"uid-{number}" for number in range(12)])))
+def test_a_tree_goes_as_a_whole_lowest_level_first_or_stays_as_a_whole(members: list[Member], alive: set[str]) -> None:
+    levels = removable(members, alive)
+    gone = {each for level in levels for each in level}
+    by_id = {each.id: each for each in members}
+    for root in {each.root for each in members}:
+        tree = [each for each in members if each.root == root]
+        due = all(each.expired and each.uid not in alive for each in tree)
+        assert {each.id for each in tree} & gone == ({each.id for each in tree} if due else set())
+    depths = [by_id[each].level for level in levels for each in level]
+    assert depths == sorted(depths, reverse=True)
+
+
+@pytest.mark.parametrize(
+    ("value", "kept"),
+    [(None, timedelta(days=30)), ("", None), ("0", None), ("0.5", timedelta(hours=12)), ("365", timedelta(days=365))],
+)
+def test_the_setting_is_in_days_and_nothing_or_zero_is_for_ever(
+    value: str | None, kept: timedelta | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DATABASE_URL_EXECUTIONS", "postgresql://host/database")
+    if value is not None:
+        monkeypatch.setenv("CHAINGRAPH_LEDGER_RETENTION_DAYS", value)
+    assert Settings().ledger_retention == kept
+
+
+def pruner(ledger: Ledger, *, namespaces: Iterable[str] = (), keep: timedelta | None = timedelta(days=30)) -> Pruning:
+    return Pruning(ledger=ledger, namespaces=tuple(namespaces), keep=keep, metrics=Metrics())
+
+
+async def prune(of: Pruning, alive: Iterable[str] = ()) -> int:
+    before = await of.cutoff()
+    assert before is not None
+    return await of.prune(set(alive), before=before)
+
+
+async def age(ledger: Ledger, execution: ExecutionId, *, days: float = 60) -> None:
+    async with ledger.connection() as connection:
+        await connection.execute(
+            "UPDATE chaingraph.executions SET finished_at = now() - %s WHERE id = %s AND finished_at IS NOT NULL",
+            (timedelta(days=days), execution),
+        )
+
+
+async def ended(ledger: Ledger, uid: str, *, days: float = 60, namespace: str = "team") -> ExecutionId:
+    new = await create(ledger, uid=uid, id=execution_id(uid), namespace=namespace)
+    async with ledger.transaction() as connection:
+        assert await stopping.stop(connection, new.id, reason="enough")
+    await age(ledger, new.id, days=days)
+    return new.id
+
+
+async def left(ledger: Ledger, ids: Iterable[ExecutionId]) -> set[ExecutionId]:
+    async with ledger.connection() as connection:
+        return set(await executions.by_ids(connection, list(ids)))
+
+
+@pytest.mark.integration
+async def test_what_has_a_resource_is_recent_or_elsewhere_stays(ledger: Ledger) -> None:
+    kept = {await ended(ledger, "lives"), await ended(ledger, "recent", days=3)}
+    kept.add(await ended(ledger, "elsewhere", namespace="other"))
+    gone = await ended(ledger, "gone")
+    assert await prune(pruner(ledger, namespaces=["team"]), alive=["lives"]) == 1
+    assert await left(ledger, {gone, *kept}) == kept
+    assert await prune(pruner(ledger), alive=["lives"]) == 1, "who serves the whole cluster sees every namespace"
+
+
+@pytest.mark.integration
+async def test_a_tree_stays_for_the_sake_of_one_child(ledger: Ledger) -> None:
+    root, child = await ended(ledger, "root"), await ended(ledger, "child")
+    async with ledger.connection() as connection:
+        await connection.execute(
+            "UPDATE chaingraph.executions SET parent_id = %s, root_id = %s, depth = 1 WHERE id = %s",
+            (root, root, child),
+        )
+    assert await prune(pruner(ledger), alive=["child"]) == 0
+    assert await prune(pruner(ledger)) == 2
+    assert await left(ledger, [root, child]) == set()
+
+
+@pytest.mark.integration
+async def test_many_that_have_resources_do_not_hide_those_behind_them(
+    ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pruning, "_EXAMINED", 3)
+    monkeypatch.setattr(pruning, "_BATCH", 2)
+    alive = {f"lives-{number}" for number in range(7)}
+    for each in alive:
+        await ended(ledger, each, days=90)
+    gone = [await ended(ledger, f"gone-{number}") for number in range(5)]
+    pruned = pruner(ledger)
+    counts = [await prune(pruned, alive) for _ in range(5)]
+    assert counts == [0, 0, 2, 3, 0]
+    assert await left(ledger, gone) == set()
+    late = await ended(ledger, "late", days=100)
+    assert await prune(pruned, alive) == 1, "it begins again at the oldest"
+    assert await left(ledger, [late]) == set()
+
+
+@pytest.mark.integration
+async def test_nothing_is_ever_removed_where_the_setting_says_so(ledger: Ledger) -> None:
+    await ended(ledger, "gone")
+    assert await pruner(ledger, keep=None).cutoff() is None
+
+
+@pytest.mark.integration
+async def test_a_refusal_of_the_database_is_left_for_the_next_time(ledger: Ledger) -> None:
+    gone = await ended(ledger, "gone")
+    async with ledger.connection() as connection:
+        await connection.execute(
+            "CREATE FUNCTION no() RETURNS trigger LANGUAGE plpgsql AS $$BEGIN RAISE EXCEPTION 'not allowed'; END$$"
+        )
+        await connection.execute(
+            "CREATE TRIGGER no BEFORE DELETE ON chaingraph.executions FOR EACH ROW EXECUTE FUNCTION no()"
+        )
+    pruned = pruner(ledger)
+    assert await prune(pruned) == 0
+    assert await left(ledger, [gone]) == {gone}
+    async with ledger.connection() as connection:
+        await connection.execute("DROP TRIGGER no ON chaingraph.executions")
+    assert await prune(pruned) == 1
+
+
+@pytest.mark.integration
+async def test_what_nobody_uses_goes_with_the_last_one_who_did(ledger: Ledger) -> None:
+    await ended(ledger, "gone")
+    await prune(pruner(ledger))
+    async with ledger.connection() as connection:
+        cursor = await connection.execute("SELECT count(*) FROM chaingraph.flow_revisions")
+        assert await cursor.fetchone() == (0,)
+
+
+@pytest.mark.integration
+async def test_an_operator_forgets_what_was_deleted_and_keeps_what_is_there(
+    cluster: Cluster, run_operator: RunOperator, start_worker: StartWorker, ledger: Ledger
+) -> None:
+    await start_worker()
+    operator = run_operator(CHAINGRAPH_SWEEP_SECONDS="1", CHAINGRAPH_LEDGER_RETENTION_DAYS="1")
+    uids = [cluster.apply("Execution", name, INLINE) for name in ("gone", "kept")]
+    gone, kept = [(await cluster.row(uid)).id for uid in uids]
+    elsewhere = await ended(ledger, "elsewhere", namespace="other")
+    cluster.kubectl("delete", "cgx", "gone")
+    cluster.kubectl("patch", "cgx", "kept", "--type=merge", '-p={"spec":{"stop":true}}')
+    await cluster.condition("Execution", "kept", "Succeeded", status="False")
+
+    async def both_ended() -> bool:
+        async with ledger.connection() as connection:
+            rows = await executions.by_ids(connection, [gone, kept])
+        return all(row.ended for row in rows.values())
+
+    await eventually(both_ended, what="the end of both")
+    await age(ledger, kept)
+    await age(ledger, gone)
+
+    async def removed() -> bool:
+        return await left(ledger, [gone]) == set()
+
+    await eventually(removed, what="removal")
+    assert await left(ledger, [kept, elsewhere]) == {kept, elsewhere}
+    assert "chaingraph_operator_pruned_total 1.0" in operator.get("/metrics").text.splitlines()

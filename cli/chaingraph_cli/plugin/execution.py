@@ -130,9 +130,12 @@ def standing(execution: Execution) -> str:
     now = quoted(execution.current_nodes)
     match execution.phase:
         case phase if phase == PAUSED:
+            if execution.condition("Paused").get("reason") == "Resuming":
+                return "about to go on"
             if execution.count("running"):
                 return f"pausing: {execution.count('running')} running to their end, at {now}"
-            at = "at a breakpoint " if execution.condition("Paused").get("reason") == "Breakpoint" else ""
+            # After a step the reason is still the breakpoint that it stopped at first.
+            at = "at a breakpoint " if set(execution.breakpoints) & set(execution.current_nodes) else ""
             return f"paused {at}before {now}" if now else "paused"
         case phase if phase == RUNNING:
             return f"running {now}" if now else "running"

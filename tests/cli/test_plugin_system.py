@@ -1,0 +1,88 @@
+"""The verbs on executions that really run: operator, worker and gateway as processes, driven by the commands alone."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+import yaml
+
+from fixtures.gateway import RunGateway
+from fixtures.plugin import Plugin
+from fixtures.system import System
+
+pytestmark = [pytest.mark.integration, pytest.mark.timeout(300)]
+
+CHAIN = yaml.safe_dump(
+    {
+        "nodes": [{"id": each, "type": "Sleep", "inputs": {"milliseconds": 20}} for each in "abcd"],
+        "edges": [{"from": f"{one}.__success", "to": f"{next_}.__execute"} for one, next_ in ("ab", "bc", "cd")],
+    }
+)
+SLOW = yaml.safe_dump({"nodes": [{"id": "a", "type": "Sleep", "inputs": {"milliseconds": 600_000}}]})
+
+
+def said(plugin: Plugin, *arguments: str, input: str | None = None) -> str:
+    """The last line that a command prints; it must end well."""
+    done = plugin(*arguments, input=input)
+    assert done.returncode == 0, f"{arguments}: {done.stdout}{done.stderr}"
+    return done.stdout.splitlines()[-1]
+
+
+def test_from_breakpoint_to_breakpoint_in_steps_to_the_end(plugin: Plugin, system: System) -> None:
+    said(plugin, "create", "-f", "-", "--name", "one", "--breakpoint", "b", input=CHAIN)
+    name = "execution.chaingraph.dev/one"
+    paused = said(plugin, "wait", "one", "--for", "paused", "--timeout", "60s")
+    assert paused == f"{name} paused at a breakpoint before 'b'"
+    assert plugin("pause", "one").returncode == 3
+    assert said(plugin, "step", "one", "--wait") == f"{name} paused before 'c'"
+    assert "breakpoints are set" in said(plugin, "breakpoints", "add", "one", "d", "--wait")
+    assert said(plugin, "resume", "one", "--wait").startswith(f"{name} resumed; ")
+    assert "before 'd'" in said(plugin, "wait", "one", "--for", "paused", "--timeout", "60s")
+    assert "Next:\n" in plugin("get", "one").stdout
+    assert said(plugin, "step", "one", "--wait") == f"{name} completed"
+    assert plugin("resume", "one").returncode == 3
+
+
+def test_created_paused_then_started_paused_and_stopped(plugin: Plugin, system: System) -> None:
+    name = "execution.chaingraph.dev/one"
+    first = said(plugin, "create", "-f", "-", "--name", "one", "--paused", "--wait", "--timeout", "60s", input=SLOW)
+    assert first == f"{name} created and not started"
+    assert said(plugin, "start", "one", "--wait").startswith(f"{name} started; ")
+    assert plugin("start", "one").returncode == 3
+    plugin.kubectl("wait", "--for=jsonpath={.status.nodes.running}=1", "cgx/one", "--timeout=60s")
+    # The node in flight does not end, and the pause waits for it.
+    slow = plugin("pause", "one", "--wait", "--timeout", "1s")
+    assert slow.returncode == 124
+    assert said(plugin, "stop", "one", "--reason", "wrong input", "--wait") == f"{name} stopped: wrong input"
+    assert plugin("stop", "one").returncode == 3
+    assert said(plugin, "retry", "one", "--wait").startswith(f"{name} retried: attempt 2 is ")
+    assert said(plugin, "stop", "one", "--wait").startswith(f"{name} stopped")
+    assert "1         Stopped" in plugin("get", "one").stdout
+
+
+def test_followed_from_its_creation(plugin: Plugin, system: System, run_gateway: RunGateway) -> None:
+    gateway = run_gateway()
+    where = ("--gateway", gateway.url, "--gateway-ca", str(gateway.ca))
+    done = plugin("create", "-f", "-", "--name", "one", "--follow", *where, input=CHAIN)
+    assert done.returncode == 0, done.stderr
+    name, *lines = done.stdout.splitlines()
+    assert name == "one"
+    assert lines[0].split()[0] == "-1"
+    assert lines[-1].split()[2] == "flow:completed"
+    events = [json.loads(line) for line in plugin("events", "one", "-o", "json", *where).stdout.splitlines()]
+    assert [each["index"] for each in events] == list(range(-1, len(lines) - 1))
+    assert plugin("tree", "one", "--no-headers", *where).stdout.split()[:2] == ["one", "Completed"]
+
+
+def test_a_failure_is_followed_into_the_exit_code_and_the_logs(
+    plugin: Plugin, system: System, run_gateway: RunGateway
+) -> None:
+    gateway = run_gateway()
+    where = ("--gateway", gateway.url, "--gateway-ca", str(gateway.ca))
+    broken = yaml.safe_dump({"nodes": [{"id": "typed", "type": "ToNumber", "inputs": {"text": "abc"}}]})
+    done = plugin("create", "-f", "-", "--name", "one", "--follow", *where, input=broken)
+    assert done.returncode == 1
+    logged = plugin("logs", "one", *where).stdout
+    assert "  typed  FAILED: " in logged
+    assert plugin("wait", "one", "--for", "completed").returncode == 1

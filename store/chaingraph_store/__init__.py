@@ -7,8 +7,11 @@ table or of one transaction that spans several:
     ledger       the connection pool and its settings
     executions   one row an execution, what the operator and people see of it
     creation     row + enqueue + START_SIGNAL, in one transaction
-    runs         claim, flush and end of a running attempt, fenced by the owner's epoch
-    stopping     STOP, in one transaction
+    runs         claim, flush, park and end of a running attempt, fenced by the owner's epoch
+    control      pause, resume, step, breakpoints and start, as the spec wants them, in one transaction
+    steering     what each of these means for an execution, wherever it is; no SQL
+    retrying     the next attempt of what failed or was stopped, in one transaction
+    stopping     STOP, down the tree, in one transaction
     leases       workers, their leases and their node catalogues
     recovery     hand-back of the work of workers whose lease has run out
     events       the log of an execution

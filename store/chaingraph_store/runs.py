@@ -162,10 +162,10 @@ WITH run AS (
                           ELSE pause_reason END,
       start_logged = start_logged OR %(start_logged)s,
       pause_logged = coalesce(%(pause_logged)s, pause_logged), applied_seq = %(applied)s, ran_ms = %(ran_ms)s,
-      -- Kept: the steps that the engine has not seen, and the last of those that it has taken and still owes.
-      step_seqs = CASE WHEN %(ends)s THEN '{}' WHEN step_seqs = '{}' THEN step_seqs
-                       ELSE step_seqs[greatest(1, cardinality(step_seqs) + 1 - %(steps_owed)s
-                            - (SELECT count(*)::int FROM unnest(step_seqs) seq WHERE seq > %(applied)s)):] END,
+      -- Kept: the steps that the engine has not seen, and the last of those that it has taken and still owes. The
+      -- bucket of a number in a rising list is how many in it are not greater.
+      step_seqs = CASE WHEN %(ends)s THEN '{}'
+                       ELSE step_seqs[greatest(1, 1 + width_bucket(%(applied)s, step_seqs) - %(steps_owed)s):] END,
       change_seq = nextval('chaingraph.change_seq')
   WHERE id = %(id)s AND owner_epoch = %(epoch)s AND phase IN ('Running', 'Paused') AND NOT parked
   RETURNING id, attempt, next_event_index - %(events)s AS base

@@ -131,13 +131,19 @@ class Machine(RuleBasedStateMachine):
         self.work(doing)
         self.edit(late)
 
+    @precondition(lambda self: self.model.place in ("held", "queued", "parked"))
+    @rule(first=EDITS, then=EDITS)
+    def edit_what_no_worker_has(self, first: set[str], then: set[str]) -> None:
+        self.edit(first)
+        self.edit(then)
+
     def edit(self, fields: set[str]) -> None:
         if not fields:
             return
         self.told += 1
         token = str(self.told)
         before = self.spec
-        values = {"paused": not before.paused, "resume": token, "step": token, "breakpoints": (token,)}
+        values: dict[str, Any] = {"paused": not before.paused, "resume": token, "step": token, "breakpoints": (token,)}
         edited = replace(before, **{name: values[name] for name in fields})
         steered = self.do(moves.steer(self.ledger, self.new.id, edited))
         if self.model.place in ENDED:
@@ -449,7 +455,7 @@ def test_the_ledger_is_as_the_model_says_after_any_sequence(database_url: str) -
         runner.run(ledger.open())
         try:
             machine = type("MachineOnThisDatabase", (Machine,), {"ledger": ledger, "runner": runner})
-            run_state_machine_as_test(  # type: ignore[no-untyped-call]
+            run_state_machine_as_test(
                 machine,
                 settings=settings(
                     max_examples=25,

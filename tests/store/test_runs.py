@@ -7,11 +7,11 @@ import random
 
 import pytest
 
-from chaingraph_store import events, executions, runs
+from chaingraph_store import control, events, executions, runs, stopping
 from chaingraph_store.errors import OwnershipLost
 from chaingraph_store.ids import ExecutionId, WorkflowId, workflow_id
 from chaingraph_store.ledger import Ledger
-from fixtures.new_executions import create, dequeue
+from fixtures.new_executions import APP, create, dequeue
 
 pytestmark = pytest.mark.integration
 ONE_RUNNING = runs.Progress(total=3, completed=1, failed=0, skipped=0, running=1, current_nodes=["b"])
@@ -174,10 +174,16 @@ async def test_the_hot_path_reads_no_whole_table(ledger: Ledger) -> None:
         plans: list[str] = []
         connection.add_notice_handler(lambda notice: plans.append(notice.message_primary or ""))
         await runs.flush(connection, claim, journal=[], log=log("x"), progress=ONE_RUNNING)
-        await runs.claim(connection, new.id, workflow=WorkflowId(new.id), worker="worker-1")
+        claimed_again = await runs.claim(connection, new.id, workflow=WorkflowId(new.id), worker="worker-1")
+        assert claimed_again is not None
         await connection.execute("SELECT id FROM chaingraph.executions WHERE change_seq > 20000 ORDER BY change_seq")
-    assert len(plans) == 3
-    for plan in plans:
+        await runs.not_ours(connection, [claim])
+        await runs.park(connection, claimed_again, applied_seq=0, held_nodes=[])
+        await control.steer(connection, new.id, control.Wanted(True, "", "", (), "Stop"), application_name=APP)
+        await stopping.stop(connection, new.id, reason="enough")
+    ours = [plan for plan in plans if "chaingraph.executions" in plan]
+    assert len(ours) == 8
+    for plan in ours:
         assert "Index Scan" in plan
         assert "Seq Scan on executions" not in plan
         assert "Seq Scan on journal" not in plan

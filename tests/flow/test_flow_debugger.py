@@ -13,14 +13,12 @@ from chaingraph_flow import (
     FlowEvent,
     FlowOutcome,
     FlowResult,
-    Graph,
     Node,
     NodeContext,
     NodeFailed,
     Registry,
-    RunContext,
 )
-from fixtures.flow_runs import BUILT_IN, MemoryRecorder, engine, flow
+from fixtures.flow_runs import BUILT_IN, MemoryRecorder, engine
 
 pytestmark = pytest.mark.looptime
 
@@ -253,46 +251,6 @@ async def test_everything_may_end_while_it_is_paused() -> None:
     assert run.told()[-1] == "completed"
 
 
-async def test_an_unhandled_failure_ends_a_paused_flow_with_nodes_held() -> None:
-    run = Session(
-        """
-        nodes:
-        - {id: long, type: Sleep, inputs: {milliseconds: 1000}}
-        - {id: bad, type: Fail, inputs: {message: broken}}
-        - {id: short, type: Sleep, inputs: {milliseconds: 100}}
-        - {id: held, type: Text}
-        edges: [{from: long.__success, to: bad.__execute}, {from: short.__success, to: held.__execute}]
-        """
-    )
-    await run.go(0.05)
-    run.engine.pause("asked")
-    await run.go(0.5)
-    assert run.held() == ("held",)
-    await run.go(1)
-    run.engine.step()  # lets go both, and the failure ends the flow
-    result = await run.end()
-    assert result.error is not None
-    assert (result.outcome, result.error.node) == (FlowOutcome.FAILED, "bad")
-
-
-async def test_a_failure_in_flight_ends_a_paused_flow_and_what_is_held_never_runs() -> None:
-    run = Session(
-        """
-        nodes:
-        - {id: slow, type: Sleep, timeoutSeconds: 5, inputs: {milliseconds: 60000}}
-        - {id: short, type: Sleep, inputs: {milliseconds: 100}}
-        - {id: held, type: Text}
-        edges: [{from: short.__success, to: held.__execute}]
-        """
-    )
-    await run.go(0.05)
-    run.engine.pause("asked")
-    result = await run.end()
-    assert result.error is not None
-    assert (result.outcome, result.error.node) == (FlowOutcome.FAILED, "slow")
-    assert run.started == ["slow", "short"]
-
-
 async def test_commands_after_the_end_change_nothing() -> None:
     run = Session(CHAIN)
     await run.end()
@@ -302,19 +260,6 @@ async def test_commands_after_the_end_change_nothing() -> None:
     run.engine.resume()
     run.engine.set_breakpoints(["a"])
     assert (run.told(), run.engine.paused, run.engine.park()) == (before, False, False)
-
-
-async def test_what_the_recorder_raises_at_a_command_ends_the_run() -> None:
-    class Full(MemoryRecorder):
-        def publish(self, event: FlowEvent) -> None:
-            if event.type == "flow:paused":
-                raise OverflowError("no room")
-
-    run = Session(CHAIN, recorder=Full())
-    await run.go(0.5)
-    run.engine.pause("asked")
-    with pytest.raises(OverflowError):
-        await run.end()
 
 
 # -- step -----------------------------------------------------------------------------------------------------
@@ -430,16 +375,3 @@ async def test_what_a_step_has_let_go_and_has_no_slot_is_held_by_the_next_pause(
     await run.go(10)
     assert run.started == ["a"]
     assert run.held() == ("b", "c")
-
-
-# -- the beginning of an attempt ------------------------------------------------------------------------------
-
-
-async def test_flow_started_tells_the_attempt() -> None:
-    run = Session("nodes: [{id: a, type: Text}]")
-    await run.end()
-    assert run.recorder.named("flow:started") == [{"nodes": 1, "attempt": 1}]
-    recorder = MemoryRecorder()
-    graph = Graph.build(flow("nodes: [{id: a, type: Text}]"), REGISTRY.catalogue)
-    await Engine(graph, REGISTRY, context=RunContext("EX", attempt=3), recorder=recorder).run()
-    assert recorder.named("flow:started") == [{"nodes": 1, "attempt": 3}]

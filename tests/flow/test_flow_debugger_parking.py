@@ -13,6 +13,7 @@ from chaingraph_flow import (
     Engine,
     EngineOptions,
     FailureReason,
+    FlowEvent,
     FlowOutcome,
     FlowResult,
     Graph,
@@ -261,6 +262,70 @@ async def test_a_run_that_begins_paused_uses_no_time_until_it_is_resumed() -> No
     assert run.engine.ran_ms == 0
     run.engine.resume()
     assert (await run.end()).outcome is FlowOutcome.COMPLETED
+
+
+# -- beginning and ends -----------------------------------------------------------------------------------
+
+
+async def test_an_unhandled_failure_ends_a_paused_flow_with_nodes_held() -> None:
+    run = Session(
+        """
+        nodes:
+        - {id: long, type: Sleep, inputs: {milliseconds: 1000}}
+        - {id: bad, type: Fail, inputs: {message: broken}}
+        - {id: short, type: Sleep, inputs: {milliseconds: 100}}
+        - {id: held, type: Text}
+        edges: [{from: long.__success, to: bad.__execute}, {from: short.__success, to: held.__execute}]
+        """
+    )
+    await asyncio.sleep(0.05)
+    run.engine.pause("asked")
+    await asyncio.sleep(0.5)
+    assert run.engine.held == ("held",)
+    await asyncio.sleep(1)
+    run.engine.step()  # lets go both, and the failure ends the flow
+    result = await run.end()
+    assert result.error is not None
+    assert (result.outcome, result.error.node) == (FlowOutcome.FAILED, "bad")
+
+
+async def test_a_failure_in_flight_ends_a_paused_flow_and_what_is_held_never_runs() -> None:
+    run = Session(
+        """
+        nodes:
+        - {id: slow, type: Sleep, timeoutSeconds: 5, inputs: {milliseconds: 60000}}
+        - {id: short, type: Sleep, inputs: {milliseconds: 100}}
+        - {id: held, type: Text}
+        edges: [{from: short.__success, to: held.__execute}]
+        """
+    )
+    await asyncio.sleep(0.05)
+    run.engine.pause("asked")
+    result = await run.end()
+    assert result.error is not None
+    assert (result.outcome, result.error.node) == (FlowOutcome.FAILED, "slow")
+    assert [each["nodeId"] for each in run.recorder.named("node:started")] == ["slow", "short"]
+
+
+async def test_what_the_recorder_raises_at_a_command_ends_the_run() -> None:
+    class Full(MemoryRecorder):
+        def publish(self, event: FlowEvent) -> None:
+            if event.type == "flow:paused":
+                raise OverflowError("no room")
+
+    run = Session(CHAIN, recorder=Full())
+    await asyncio.sleep(0.5)
+    run.engine.pause("asked")
+    with pytest.raises(OverflowError):
+        await run.end()
+
+
+@pytest.mark.parametrize("attempt", [1, 3])
+async def test_flow_started_tells_the_attempt(attempt: int) -> None:
+    recorder = MemoryRecorder()
+    graph = Graph.build(flow("nodes: [{id: a, type: Text}]"), REGISTRY.catalogue)
+    await Engine(graph, REGISTRY, context=RunContext("EX", attempt=attempt), recorder=recorder).run()
+    assert recorder.named("flow:started") == [{"nodes": 1, "attempt": attempt}]
 
 
 # -- nothing is left behind -----------------------------------------------------------------------------------

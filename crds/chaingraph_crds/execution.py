@@ -123,7 +123,8 @@ class ChildrenSpec(ApiModel):
     )
     on_stop: Literal["Stop", "Continue"] = Field(
         default="Stop",
-        description="What a stop of this Execution does to children that are still active.",
+        description="What a stop of this Execution does to children that are still active. May be edited at any time. "
+        "A deletion stops them always.",
     )
 
 

@@ -193,6 +193,16 @@ async def cancel_superseded(connection: Connection, workflows: Sequence[Workflow
         await cancel(connection, superseded)
 
 
+async def pending_runs(connection: Connection, *, executor: str) -> int:
+    """How many runs DBOS has given to this executor and has not recorded the end of."""
+    cursor = await connection.execute(
+        "SELECT count(*) FROM dbos.workflow_status WHERE status = 'PENDING' AND executor_id = %s AND name = %s",
+        (executor, RUN_WORKFLOW),
+    )
+    row = await cursor.fetchone()
+    return row[0] if row else 0
+
+
 async def pending_executors(connection: Connection, *, application_name: str) -> set[str]:
     """The executors that have work claimed, dead or alive."""
     cursor = await connection.execute(

@@ -40,7 +40,7 @@ async def types_of(ledger: Ledger, execution: ExecutionId) -> list[str]:
 
 @pytest.mark.parametrize("debug", [False, True])
 async def test_pause_step_and_resume(ledger: Ledger, run_worker: RunWorker, debug: bool) -> None:
-    worker = run_worker(**NEVER)
+    worker = run_worker(**NEVER).wait_ready()
     execution = await create_of(ledger, steps(5, 200), options={"debug": debug})
     spec = Spec(ledger, execution)
     await wait_for(ledger, execution, lambda row: running(row) and row.nodes_completed >= 1)
@@ -67,7 +67,7 @@ async def test_pause_step_and_resume(ledger: Ledger, run_worker: RunWorker, debu
 
 
 async def test_breakpoints_stop_before_their_nodes(ledger: Ledger, run_worker: RunWorker) -> None:
-    run_worker(**NEVER)
+    run_worker(**NEVER).wait_ready()
     execution = await create_of(ledger, steps(5, 100), breakpoints=["s1"])
     spec = Spec(ledger, execution)
     spec.wanted = replace(spec.wanted, breakpoints=("s1",))
@@ -89,7 +89,7 @@ async def test_breakpoints_stop_before_their_nodes(ledger: Ledger, run_worker: R
 
 
 async def test_a_burst_of_commands_is_obeyed_in_order(ledger: Ledger, run_worker: RunWorker) -> None:
-    run_worker(**NEVER)
+    run_worker(**NEVER).wait_ready()
     execution = await create_of(ledger, steps(300, 200))
     spec = Spec(ledger, execution)
     await wait_for(ledger, execution, running)
@@ -127,7 +127,7 @@ async def test_a_pause_of_what_is_queued_parks_it_without_a_worker(ledger: Ledge
 
 
 async def test_created_paused_and_then_stepped_it_runs_node_by_node(ledger: Ledger, run_worker: RunWorker) -> None:
-    run_worker(**NEVER)
+    run_worker(**NEVER).wait_ready()
     execution = await create_of(ledger, steps(3, 1), held=True)
     spec = Spec(ledger, execution)
     spec.wanted = replace(spec.wanted, paused=True)
@@ -141,7 +141,7 @@ async def test_created_paused_and_then_stepped_it_runs_node_by_node(ledger: Ledg
 
 
 async def test_a_command_whose_notification_is_lost_is_found(ledger: Ledger, run_worker: RunWorker) -> None:
-    run_worker(**NEVER)
+    run_worker(**NEVER).wait_ready()
     execution = await create_of(ledger, steps(60, 200))
     await wait_for(ledger, execution, running)
     async with ledger.connection() as connection:
@@ -185,7 +185,7 @@ async def test_a_stop_wins_over_a_pause(ledger: Ledger, run_worker: RunWorker, p
 
 
 async def test_the_flows_timeout_counts_no_pause(ledger: Ledger, run_worker: RunWorker) -> None:
-    run_worker(CHAINGRAPH_PARK_SECONDS="0.5")
+    run_worker(CHAINGRAPH_PARK_SECONDS="0.5").wait_ready()
     execution = await create_of(ledger, steps(4, 500), options={"flowTimeoutSeconds": 4})
     spec = Spec(ledger, execution)
     await wait_for(ledger, execution, lambda row: row.nodes_completed == 1)
@@ -199,7 +199,7 @@ async def test_the_flows_timeout_counts_no_pause(ledger: Ledger, run_worker: Run
 
 
 async def test_the_flows_timeout_counts_what_ran_before_a_pause(ledger: Ledger, run_worker: RunWorker) -> None:
-    run_worker(CHAINGRAPH_PARK_SECONDS="0")
+    run_worker(CHAINGRAPH_PARK_SECONDS="0").wait_ready()
     execution = await create_of(ledger, steps(100, 200), options={"flowTimeoutSeconds": 2})
     spec = Spec(ledger, execution)
     await wait_for(ledger, execution, lambda row: row.nodes_completed >= 4)
@@ -229,7 +229,7 @@ ONCE_BAD = {
 
 @pytest.mark.parametrize("from_start", [False, True])
 async def test_a_retry_runs_what_failed_or_everything(ledger: Ledger, run_worker: RunWorker, from_start: bool) -> None:
-    run_worker()
+    run_worker().wait_ready()
     execution = await create_of(ledger, ONCE_BAD)
     row = await ended(ledger, execution)
     assert (row.phase, row.error_node, row.error_reason) == ("Failed", "fragile", "NodeTimeout")
@@ -247,7 +247,7 @@ async def test_a_retry_runs_what_failed_or_everything(ledger: Ledger, run_worker
 async def test_a_stopped_execution_goes_on_with_a_retry_that_begins_paused(
     ledger: Ledger, run_worker: RunWorker
 ) -> None:
-    run_worker(**NEVER)
+    run_worker(**NEVER).wait_ready()
     execution = await create_of(ledger, steps(4, 200))
     await wait_for(ledger, execution, lambda row: running(row) and row.nodes_completed == 2)
     assert await stop(ledger, execution)

@@ -9,10 +9,12 @@ import time
 
 import pytest
 
-from chaingraph_store import creation, leases, recovery, stopping
+from chaingraph_store import leases, recovery, stopping
+from chaingraph_store.control import Steered
 from chaingraph_store.ledger import Ledger
 from fixtures.chains import SLEEP, assert_each_node_completed_once, events_of, hand_back_lost, running, steps
 from fixtures.ledger import ended, row_of, wait_for
+from fixtures.ledger_moves import steer
 from fixtures.new_executions import APP, create_of
 from fixtures.processes import RunWorker
 
@@ -108,8 +110,7 @@ async def test_a_held_execution_waits_for_its_signal(ledger: Ledger, run_worker:
     execution = await create_of(ledger, steps(1, 1), held=True)
     await asyncio.sleep(1.5)
     assert (await row_of(ledger, execution)).phase == "Created"
-    async with ledger.transaction() as connection:
-        assert await creation.start(connection, execution)
+    assert await steer(ledger, execution) == Steered(("START",))
     assert (await ended(ledger, execution)).phase == "Completed"
 
 
@@ -122,7 +123,7 @@ async def test_a_held_execution_survives_its_worker(ledger: Ledger, run_worker: 
     async with ledger.transaction() as connection:
         lost = await recovery.lost_executors(connection, application_name=APP)
         await recovery.hand_back(connection, application_name=APP, executors=lost)
-        assert await creation.start(connection, execution)
+    assert await steer(ledger, execution) == Steered(("START",))
     run_worker()
     assert (await ended(ledger, execution)).phase == "Completed"
 

@@ -33,7 +33,9 @@ async def parked(ledger: Ledger, execution: ExecutionId, *, within: float = 30) 
 async def test_a_parked_execution_frees_its_slot_and_goes_on_without_running_anything_twice(
     ledger: Ledger, run_worker: RunWorker
 ) -> None:
-    first = run_worker(CHAINGRAPH_PARK_SECONDS="0.2", DBOS_WORKER_CONCURRENCY="1", DBOS_QUEUE_CONCURRENCY="1")
+    first = run_worker(
+        CHAINGRAPH_PARK_SECONDS="0.2", DBOS_WORKER_CONCURRENCY="1", DBOS_QUEUE_CONCURRENCY="1"
+    ).wait_ready()
     execution = await create_of(ledger, steps(4, 200))
     spec = Spec(ledger, execution)
     await wait_for(ledger, execution, lambda row: running(row) and row.nodes_completed == 1)
@@ -58,7 +60,7 @@ async def test_a_parked_execution_frees_its_slot_and_goes_on_without_running_any
 
 
 async def test_a_breakpoint_is_parked_too_and_is_not_hit_again(ledger: Ledger, run_worker: RunWorker) -> None:
-    run_worker(CHAINGRAPH_PARK_SECONDS="0")
+    run_worker(CHAINGRAPH_PARK_SECONDS="0").wait_ready()
     execution = await create_of(ledger, steps(3, 1), breakpoints=["s0", "s2"])
     for node in ("s0", "s2"):
         row = await wait_for(ledger, execution, lambda row: row.parked)
@@ -73,7 +75,7 @@ async def test_a_breakpoint_is_parked_too_and_is_not_hit_again(ledger: Ledger, r
 async def test_two_hundred_parked_executions_leave_the_others_their_slots(
     ledger: Ledger, run_worker: RunWorker
 ) -> None:
-    run_worker(CHAINGRAPH_PARK_SECONDS="0.1", DBOS_WORKER_CONCURRENCY="5")
+    run_worker(CHAINGRAPH_PARK_SECONDS="0.1", DBOS_WORKER_CONCURRENCY="5").wait_ready()
     paused = [await create_of(ledger, steps(2, 1), breakpoints=["s1"]) for _ in range(200)]
     for execution in paused:
         await parked(ledger, execution, within=120)
@@ -89,7 +91,7 @@ async def test_two_hundred_parked_executions_leave_the_others_their_slots(
 
 
 async def test_a_drain_parks_what_is_paused_at_once(ledger: Ledger, run_worker: RunWorker) -> None:
-    worker = run_worker(CHAINGRAPH_PARK_SECONDS="3600", CHAINGRAPH_DRAIN_SECONDS="3600")
+    worker = run_worker(CHAINGRAPH_PARK_SECONDS="3600", CHAINGRAPH_DRAIN_SECONDS="3600").wait_ready()
     execution = await create_of(ledger, steps(3, 1), breakpoints=["s1"])
     catching = await create_of(ledger, steps(3, 2000))
     spec = Spec(ledger, catching)
@@ -101,11 +103,12 @@ async def test_a_drain_parks_what_is_paused_at_once(ledger: Ledger, run_worker: 
     for each in (execution, catching):
         await parked(ledger, each)
         assert set((await workflows(ledger, each)).values()) == {"SUCCESS"}
+    assert '"error"' not in worker.log
 
 
 @pytest.mark.crash
 async def test_a_worker_killed_while_paused_leaves_it_parked(ledger: Ledger, run_worker: RunWorker) -> None:
-    first = run_worker(CHAINGRAPH_PARK_SECONDS="3600")
+    first = run_worker(CHAINGRAPH_PARK_SECONDS="3600").wait_ready()
     execution = await create_of(ledger, steps(4, 200))
     spec = Spec(ledger, execution)
     await wait_for(ledger, execution, lambda row: running(row) and row.nodes_completed == 1)
@@ -115,7 +118,7 @@ async def test_a_worker_killed_while_paused_leaves_it_parked(ledger: Ledger, run
     (back,) = await hand_back_lost(ledger)
     assert back.parked
     await parked(ledger, execution)
-    run_worker()
+    run_worker().wait_ready()
     await spec.resume()
     assert (await ended(ledger, execution)).phase == "Completed"
     log = await events_of(ledger, execution)
@@ -127,7 +130,7 @@ async def test_a_worker_killed_while_paused_leaves_it_parked(ledger: Ledger, run
 async def test_a_worker_killed_with_a_node_in_flight_leaves_the_pause_to_the_next(
     ledger: Ledger, run_worker: RunWorker
 ) -> None:
-    first = run_worker(CHAINGRAPH_PARK_SECONDS="0")
+    first = run_worker(CHAINGRAPH_PARK_SECONDS="0").wait_ready()
     execution = await create_of(ledger, SLEEP)
     spec = Spec(ledger, execution)
     await wait_for(ledger, execution, running)
@@ -150,7 +153,7 @@ async def test_a_worker_killed_with_a_node_in_flight_leaves_the_pause_to_the_nex
 async def test_commands_that_were_sent_and_not_obeyed_are_in_the_row_for_the_next_worker(
     ledger: Ledger, run_worker: RunWorker
 ) -> None:
-    first = run_worker(CHAINGRAPH_PARK_SECONDS="3600")
+    first = run_worker(CHAINGRAPH_PARK_SECONDS="3600").wait_ready()
     execution = await create_of(ledger, steps(5, 200))
     spec = Spec(ledger, execution)
     await wait_for(ledger, execution, lambda row: running(row) and row.nodes_completed == 1)
@@ -161,7 +164,7 @@ async def test_commands_that_were_sent_and_not_obeyed_are_in_the_row_for_the_nex
     first.kill()
     (back,) = await hand_back_lost(ledger)
     assert not back.parked, "it owes a step"
-    run_worker(CHAINGRAPH_PARK_SECONDS="0")
+    run_worker(CHAINGRAPH_PARK_SECONDS="0").wait_ready()
     await parked(ledger, execution)
     done = (await row_of(ledger, execution)).nodes_completed
     assert done in (2, 3), "the one in flight may have been journaled by the first worker, and one step"

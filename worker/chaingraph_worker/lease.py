@@ -50,6 +50,7 @@ class Lease:
         self._lost = lost
         self._renewed = time.monotonic()
         self._connection: Connection | None = None
+        self._given_up = False
 
     def taken(self) -> None:
         """Starts the clock, and the watchdog: the lease was taken just now."""
@@ -60,6 +61,10 @@ class Lease:
         """What is wrong with the lease, for /healthz; None when it is good."""
         age = time.monotonic() - self._renewed
         return f"the lease was last renewed {age:.1f} s ago" if age > self._seconds else None
+
+    def give_up(self) -> None:
+        """This worker releases it by itself, now: a renewal that no longer finds it is no loss."""
+        self._given_up = True
 
     async def keep(self) -> None:
         """Renews the lease, a few times within its length, for ever."""
@@ -74,6 +79,8 @@ class Lease:
                 await self._disconnect()
                 await asyncio.sleep(min(_RETRY_SECONDS, interval))
                 continue
+            if not renewed and self._given_up:
+                return
             if not renewed:
                 self._lost("it was revoked: the operator has handed this worker's work to another one")
             # From the moment of asking: the database may have counted from any moment since.

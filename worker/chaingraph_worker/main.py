@@ -24,7 +24,7 @@ from chaingraph_flow.nodes.http import close_client
 from chaingraph_process import logs
 from chaingraph_process.http import HealthServer
 from chaingraph_process.settings import explain
-from chaingraph_store import leases, recovery, schema
+from chaingraph_store import dispatch, leases, recovery, schema
 from chaingraph_store.errors import SchemaOutdated, StoreError
 from chaingraph_store.ledger import Ledger
 from chaingraph_worker import application, metrics, migrate, outage, workflows
@@ -39,6 +39,7 @@ _HAND_BACK_SECONDS: Final = 5.0
 _INTERRUPT_SECONDS: Final = 6.0
 """How long interrupted nodes may take to clean up: a little longer than the engine gives them."""
 _END_SECONDS: Final = 5.0
+_RECORD_SECONDS: Final = 2.0
 _log = structlog.get_logger(__name__)
 
 
@@ -161,7 +162,9 @@ class Worker:
         application.stop_dequeuing()
         self._running.drain()
         try:
-            if not await self._running.idle(within=settings.drain_seconds):
+            if await self._running.idle(within=settings.drain_seconds):
+                await self._recorded()
+            else:
                 # First the hand-back, which fences us, and only then the interruption.
                 await outage.persist(self._hand_back, what="hand-back")
         finally:
@@ -173,9 +176,17 @@ class Worker:
         except TimeoutError:
             _log.warning("DBOS did not end in time; the process ends without it")
         await outage.persist(self._hand_back, what="hand-back")
+        self._lease.give_up()
         async with self._ledger.connection() as connection:
             await leases.release(connection, settings.executor_id)
         _log.info("drained")
+
+    async def _recorded(self) -> None:
+        """Waits a moment for DBOS to record the ends of workflows whose attempts have ended."""
+        with contextlib.suppress(TimeoutError, *outage.PASSING):
+            async with asyncio.timeout(_RECORD_SECONDS), self._ledger.connection() as connection:
+                while await dispatch.pending_runs(connection, executor=self._settings.executor_id):  # noqa: ASYNC110
+                    await asyncio.sleep(0.02)  # DBOS records in threads of its own
 
     async def _hand_back(self) -> None:
         settings = self._settings

@@ -1,4 +1,4 @@
-"""Two pages of the reference as Markdown: the settings of worker and operator, and the commands.
+"""Two pages of the reference as Markdown: the settings of worker, operator and gateway, and the commands.
 
 Used by `generated`.
 """
@@ -15,6 +15,7 @@ from pydantic_settings import BaseSettings
 from chaingraph_cli.commands import Program, actions_of, parser_of
 from chaingraph_cli.errors import EXIT_CODES
 from chaingraph_cli.main import CHAINGRAPH, PLUGIN
+from chaingraph_gateway.settings import Settings as GatewaySettings
 from chaingraph_operator.settings import Settings as OperatorSettings
 from chaingraph_process.settings import variable_of
 from chaingraph_worker.settings import WorkerSettings
@@ -27,14 +28,19 @@ _SETTINGS_INTRODUCTION = f"""\
 
 {_GENERATED}
 
-Worker and operator read their settings from environment variables, once, when they start. One that is missing or wrong
-ends the process with exit code 2, and with the variable's name, its value and what would be right. `chaingraph up` sets
-`DATABASE_URL_EXECUTIONS` and `CHAINGRAPH_HEALTH_PORT` itself and hands the rest of its own environment on.
+Worker, operator and gateway read their settings from environment variables, once, when they start. One that is missing
+or wrong ends the process with exit code 2, and with the variable's name, its value and what would be right.
+`chaingraph up` sets `DATABASE_URL_EXECUTIONS` and `CHAINGRAPH_HEALTH_PORT` itself and hands the rest of its own
+environment on.
 """
 
 _OPERATOR_NOTE = """
 The operator finds the API server as kubectl does: in a Pod by its service account, else by `KUBECONFIG` or
 `~/.kube/config`.
+"""
+
+_GATEWAY_NOTE = """
+The gateway finds the API server as the operator does. `chaingraph up` sets its address, its port and its certificate.
 """
 
 _COMMANDS_INTRODUCTION = f"""\
@@ -55,6 +61,7 @@ def settings_markdown() -> str:
         _SETTINGS_INTRODUCTION,
         "## Worker\n\n" + _table(WorkerSettings),
         "## Operator\n" + _OPERATOR_NOTE + "\n" + _table(OperatorSettings),
+        "## Gateway\n" + _GATEWAY_NOTE + "\n" + _table(GatewaySettings),
     ]
     return "\n".join(parts)
 

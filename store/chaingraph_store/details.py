@@ -120,7 +120,7 @@ async def of_execution(connection: Connection, execution: ExecutionId) -> Detail
 
 async def journal(connection: Connection, execution: ExecutionId, *, outputs: bool) -> Sequence[JournalRow]:
     """How the nodes ended that have ended, in the order in which they did."""
-    # PostgreSQL cannot look into a record whose strings hold \\u0000, neither by -> nor as jsonb. So it comes whole.
+    # PostgreSQL cannot look into a record whose strings hold \u0000, neither by -> nor as jsonb. So it comes whole.
     cursor = await connection.execute(
         "SELECT node_id, attempt, outcome, record FROM chaingraph.journal WHERE execution_id = %s", (execution,)
     )

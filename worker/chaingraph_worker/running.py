@@ -48,6 +48,10 @@ class RunningAttempts:
         return len(self._attempts)
 
     def add(self, attempt: RunningAttempt) -> None:
+        former = self._attempts.get(attempt.claim.execution_id)
+        if former is not None:
+            # Stopped and retried, it came back before the former one has heard. Nobody would tell it any more.
+            former.interrupt("a later run of the execution has begun")
         self._attempts[attempt.claim.execution_id] = attempt
         self._idle.clear()
         metrics.RUNNING.set(len(self._attempts))

@@ -125,20 +125,21 @@ def test_arguments_that_make_no_sense(plugin: Plugin, arguments: tuple[str, ...]
 
 def test_an_edit_judged_on_what_is_no_longer_so_is_judged_again(plugin: Plugin) -> None:
     """A kubectl that lets the execution end between the read and the edit: nothing is changed, and it says why."""
-    plugin.create("one", status=RUNNING)
+    plugin.create("one", status={"phase": "Pending"})
     program = plugin.run("which", "kubectl").stdout.strip()
     script = f"""#!/bin/sh
-if [ "$1" = patch ] && [ ! -e "$ONCE" ]; then
-  touch "$ONCE"
+case "$*" in
+*/metadata/generation*)
   {program} patch -n {plugin.namespace} cgx one --subresource=status --type=merge \\
     -p '{{"status":{{"phase":"Failed"}}}}' >/dev/null
-fi
+  ;;
+esac
 exec {program} "$@"
 """
     late = plugin.folder / "kubectl-that-is-late"
     late.write_text(script, encoding="utf-8")
     late.chmod(0o755)
-    done = plugin("pause", "one", environment={"KUBECTL": str(late), "ONCE": str(plugin.folder / "once")})
+    done = plugin("pause", "one", environment={"KUBECTL": str(late)})
     assert done.returncode == 3
     assert "has ended: it failed" in done.stderr
     assert plugin.spec("one")["paused"] is False

@@ -57,5 +57,18 @@ def test_what_is_suggested_instead_is_allowed(verb: str) -> None:
             assert guards.GUARDS[suggested](state) is None, f"{verb} of {name} suggests {suggested}"
 
 
+@pytest.mark.parametrize("verb", ALLOWED)
+def test_the_state_in_which_a_verb_is_tried_unread_is_enough_for_its_guard(verb: str) -> None:
+    likely = guards.LIKELY[verb]
+    matching = [
+        state
+        for state in STATES.values()
+        if state.item.get("status", {}).get("phase") == likely["/status/phase"]
+        and likely.get("/spec/paused", state.wants_pause) == state.wants_pause
+    ]
+    assert matching
+    assert all(guards.GUARDS[verb](state) is None for state in matching)
+
+
 def test_every_phase_of_the_api_is_among_the_states() -> None:
     assert {state.phase for state in STATES.values()} == set(ExecutionPhase)

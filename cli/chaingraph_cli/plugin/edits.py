@@ -3,14 +3,18 @@
 A patch carries what its verb was judged on: the generation and the phase. When either has changed meanwhile, the API
 server refuses it, and the verb is judged again on what is there now. So two people, or a person and a GitOps tool,
 never undo one another's edits unseen; and only the fields of the verb are touched, the rest stays whose it is.
+
+One execution is read and, beside that, edited on the condition that it is in the state in which the verb is mostly
+used: the API server judges then. It saves the time of one kubectl, nearly half of the whole.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+import subprocess
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any, Final
 
 from chaingraph_cli.commands import tell
@@ -19,7 +23,7 @@ from chaingraph_cli.plugin.execution import Execution
 from chaingraph_cli.plugin.guards import Refusal
 from chaingraph_cli.plugin.kubectl import EXECUTIONS, FIELD_MANAGER, Done, Kubectl, fault_of, finish, nothing_there
 from chaingraph_cli.plugin.outcomes import Judge
-from chaingraph_cli.plugin.targets import Targets, add_targets, read, targets_of, told
+from chaingraph_cli.plugin.targets import Targets, add_targets, read, start_reading, targets_of, told, what_was_read
 from chaingraph_cli.plugin.waiting import add_timeout, await_outcomes
 
 _TOGETHER: Final = 8
@@ -40,12 +44,14 @@ class Edit:
         said: words after the name once the API server has taken it.
         carried_out: tells from the status that it was done.
         guard: why not, in the state it is in.
+        likely: values by JSON pointer; where they hold the guard allows it, whatever else there is. Empty: none.
     """
 
     operations: Callable[[Execution], Sequence[Operation]]
     said: str
     carried_out: Judge
     guard: Callable[[Execution], Refusal | None]
+    likely: Mapping[str, object] = field(default_factory=dict)
 
 
 def replace(path: str, value: object) -> Operation:
@@ -71,13 +77,34 @@ def add_wait(parser: argparse.ArgumentParser) -> None:
 def carry_out(chosen: argparse.Namespace, edit: Edit) -> int:
     """The whole of a verb on the executions that the command line names; returns the exit code."""
     kubectl, targets = Kubectl.of(chosen), targets_of(chosen)
-    found, faults = read(kubectl, targets)
+    guess = _guessed(kubectl, targets, edit)
+    reading = start_reading(kubectl, targets)
+    if guess is not None:
+        guessed = finish(guess)
+        if guessed.code == 0:
+            reading.kill()
+            finish(reading)
+            return _after(chosen, kubectl, Execution(guessed.json()), edit)
+    found, faults = what_was_read(kubectl, finish(reading))
     if targets.selected and not found:
         print("No executions found.")
         return 0
     code = told(faults)
-    edited = apply(kubectl, found, edit, wait=chosen.wait, timeout=chosen.timeout, selected=targets.selected)
-    return code or edited
+    applied = apply(kubectl, found, edit, wait=chosen.wait, timeout=chosen.timeout, selected=targets.selected)
+    return code or applied
+
+
+def _after(chosen: argparse.Namespace, kubectl: Kubectl, edited: Execution, edit: Edit) -> int:
+    print(f"{edited.full_name} {edit.said}", flush=True)
+    return await_outcomes(kubectl, [edited], edit.carried_out, timeout=chosen.timeout) if chosen.wait else 0
+
+
+def _guessed(kubectl: Kubectl, targets: Targets, edit: Edit) -> subprocess.Popen[str] | None:
+    """The edit of the only execution, on the condition that it is as it is likely to be; None where that is no use."""
+    if len(targets.names) != 1 or not edit.likely:
+        return None
+    unread = Execution({"metadata": {"name": targets.names[0]}})
+    return kubectl.start(*_patch_arguments(unread, [*_tests(edit.likely), *edit.operations(unread)]))
 
 
 def apply(
@@ -143,7 +170,9 @@ def _patch(
     failed: list[CliError] = []
     for first in range(0, len(executions), _TOGETHER):
         group = executions[first : first + _TOGETHER]
-        running = [kubectl.start(*_patch_arguments(each, edit)) for each in group]
+        running = [
+            kubectl.start(*_patch_arguments(each, [*_as_judged(each), *edit.operations(each)])) for each in group
+        ]
         for execution, process in zip(group, running, strict=True):
             done = finish(process)
             if done.code == 0:
@@ -161,18 +190,23 @@ def _fault(kubectl: Kubectl, execution: Execution, done: Done) -> CliError:
     return nothing_there(kubectl, execution.name) if isinstance(fault, NotFound) else fault
 
 
-def _patch_arguments(execution: Execution, edit: Edit) -> list[str]:
-    operations: list[Operation] = [{"op": "test", "path": "/metadata/uid", "value": execution.item["metadata"]["uid"]}]
-    operations.append({"op": "test", "path": "/metadata/generation", "value": execution.generation})
-    if execution.status.get("phase"):
-        operations.append({"op": "test", "path": "/status/phase", "value": execution.phase})
-    operations += edit.operations(execution)
+def _as_judged(execution: Execution) -> list[Operation]:
+    """Tests that it is still what was judged."""
+    values = {"/metadata/uid": execution.item["metadata"]["uid"], "/metadata/generation": execution.generation}
+    return _tests(values | ({"/status/phase": execution.phase} if execution.status.get("phase") else {}))
+
+
+def _tests(values: Mapping[str, object]) -> list[Operation]:
+    return [{"op": "test", "path": path, "value": value} for path, value in values.items()]
+
+
+def _patch_arguments(execution: Execution, operations: Sequence[Operation]) -> list[str]:
     return [
         "patch",
         EXECUTIONS,
         execution.name,
         "--type=json",
-        f"--patch={json.dumps(operations)}",
+        f"--patch={json.dumps(list(operations))}",
         f"--field-manager={FIELD_MANAGER}",
         "-o",
         "json",

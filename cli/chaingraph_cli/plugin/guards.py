@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Final
 
-from chaingraph_cli.plugin.execution import COMPLETED, CREATED, FAILED, PAUSED, STOPPED, Execution, standing
+from chaingraph_cli.plugin.execution import COMPLETED, CREATED, FAILED, PAUSED, RUNNING, STOPPED, Execution, standing
 
 
 @dataclass(frozen=True)
@@ -86,6 +86,17 @@ GUARDS: Final[Mapping[str, Callable[[Execution], Refusal | None]]] = {
     "stop": stop,
     "retry": retry,
 }
+
+
+LIKELY: Final[Mapping[str, Mapping[str, object]]] = {
+    "start": {"/status/phase": CREATED, "/spec/paused": True},
+    "pause": {"/status/phase": RUNNING},
+    "resume": {"/status/phase": PAUSED},
+    "step": {"/status/phase": PAUSED},
+    "stop": {"/status/phase": RUNNING},
+    "retry": {"/status/phase": FAILED},
+}
+"""In which state each verb is mostly used: values by JSON pointer that are enough for its guard."""
 
 
 def _finished(execution: Execution) -> Refusal:

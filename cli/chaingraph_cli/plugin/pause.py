@@ -10,7 +10,13 @@ from chaingraph_cli.plugin.edits import Edit, add_edit, carry_out, replace
 
 
 def _run(chosen: argparse.Namespace) -> int:
-    edit = Edit(lambda execution: [replace("paused", True)], "is to pause", outcomes.paused, guards.pause)
+    edit = Edit(
+        lambda execution: [replace("paused", True)],
+        "is to pause",
+        outcomes.paused,
+        guards.pause,
+        guards.LIKELY["pause"],
+    )
     return carry_out(chosen, edit)
 
 

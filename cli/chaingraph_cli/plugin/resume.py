@@ -17,6 +17,7 @@ def _run(chosen: argparse.Namespace) -> int:
         "is to go on",
         outcomes.resumed(token),
         guards.resume,
+        guards.LIKELY["resume"],
     )
     return carry_out(chosen, edit)
 

@@ -34,7 +34,9 @@ def _run(chosen: argparse.Namespace) -> int:
             made.append(remove("stopReason"))
         return [*made, replace("retry", {"token": token, "from": _FROM[chosen.from_]})]
 
-    return carry_out(chosen, Edit(operations, "is to be retried", outcomes.retried(token), guards.retry))
+    return carry_out(
+        chosen, Edit(operations, "is to be retried", outcomes.retried(token), guards.retry, guards.LIKELY["retry"])
+    )
 
 
 COMMAND = Command(

@@ -10,7 +10,13 @@ from chaingraph_cli.plugin.edits import Edit, add_edit, carry_out, replace
 
 
 def _run(chosen: argparse.Namespace) -> int:
-    edit = Edit(lambda execution: [replace("paused", False)], "is to start", outcomes.started, guards.start)
+    edit = Edit(
+        lambda execution: [replace("paused", False)],
+        "is to start",
+        outcomes.started,
+        guards.start,
+        guards.LIKELY["start"],
+    )
     return carry_out(chosen, edit)
 
 

@@ -12,7 +12,13 @@ from chaingraph_cli.plugin.tokens import new_token
 
 def _run(chosen: argparse.Namespace) -> int:
     token = new_token()
-    edit = Edit(lambda execution: [replace("step", token)], "is to step", outcomes.stepped(token), guards.step)
+    edit = Edit(
+        lambda execution: [replace("step", token)],
+        "is to step",
+        outcomes.stepped(token),
+        guards.step,
+        guards.LIKELY["step"],
+    )
     return carry_out(chosen, edit)
 
 

@@ -16,7 +16,9 @@ def _arguments(parser: argparse.ArgumentParser) -> None:
 
 def _run(chosen: argparse.Namespace) -> int:
     operations = [replace("stop", True)] + ([replace("stopReason", chosen.reason)] if chosen.reason else [])
-    return carry_out(chosen, Edit(lambda execution: operations, "is to stop", outcomes.stopped, guards.stop))
+    return carry_out(
+        chosen, Edit(lambda execution: operations, "is to stop", outcomes.stopped, guards.stop, guards.LIKELY["stop"])
+    )
 
 
 COMMAND = Command(

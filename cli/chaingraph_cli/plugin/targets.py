@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import re
+import subprocess
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
@@ -12,7 +13,7 @@ from typing import Final
 from chaingraph_cli.commands import tell
 from chaingraph_cli.errors import CliError, Usage
 from chaingraph_cli.plugin.execution import Execution
-from chaingraph_cli.plugin.kubectl import EXECUTIONS, Kubectl, fault_of, nothing_there
+from chaingraph_cli.plugin.kubectl import EXECUTIONS, Done, Kubectl, fault_of, finish, nothing_there
 from chaingraph_crds import names
 
 _KINDS: Final = (names.EXECUTION_SINGULAR, names.EXECUTION_PLURAL, names.EXECUTION_SHORT)
@@ -72,8 +73,17 @@ def read(kubectl: Kubectl, targets: Targets) -> tuple[list[Execution], list[CliE
     Raises:
         CliError: kubectl could not read at all.
     """
+    return what_was_read(kubectl, finish(start_reading(kubectl, targets)))
+
+
+def start_reading(kubectl: Kubectl, targets: Targets) -> subprocess.Popen[str]:
+    """The kubectl whose answer `what_was_read` understands: other things can be done beside it."""
     arguments = list(targets.names) or ([f"--selector={targets.selector}"] if targets.selector else [])
-    done = kubectl.run("get", EXECUTIONS, *arguments, "-o", "json")
+    return kubectl.start("get", EXECUTIONS, *arguments, "-o", "json")
+
+
+def what_was_read(kubectl: Kubectl, done: Done) -> tuple[list[Execution], list[CliError]]:
+    """As `read`."""
     absent, complaints = [], []
     for line in done.complaint.splitlines():
         found = _ABSENT.match(line)

@@ -85,7 +85,7 @@ class Access:
         if not await self._authorizer.allows(caller, right):
             raise Forbidden(
                 f"{caller.name} may not {right.verb} {right.resource} in the namespace of execution {execution}, or "
-                f"there is no execution of that id; {_grant(caller, right, '')}",
+                f"there is no execution of that id; {_grant(caller, right, where='NAMESPACE')}",
                 user=caller.name,
                 rule=right.rule(),
             )
@@ -104,24 +104,24 @@ class Access:
             return
         where = f"the namespace {right.namespace!r}" if right.namespace else "all namespaces"
         raise Forbidden(
-            f"{caller.name} may not {right.verb} {right.resource} in {where}; {_grant(caller, right, right.namespace)}",
+            f"{caller.name} may not {right.verb} {right.resource} in {where}; "
+            f"{_grant(caller, right, where=right.namespace)}",
             user=caller.name,
             namespace=right.namespace,
             rule=right.rule(),
         )
 
 
-def _grant(caller: Caller, right: Right, where: str) -> str:
-    """What gives the right, for whoever may give it."""
+def _grant(caller: Caller, right: Right, *, where: str) -> str:
+    """What gives the right, for whoever may give it. `where` is a namespace, '' means all of them."""
     resource = f"{names.EXECUTION_PLURAL}.{names.GROUP}" + (f"/{right.subresource}" if right.subresource else "")
-    kind = "role" if where else "clusterrole"
-    scope = f" -n {where}" if where else ""
+    kind, scope = ("role", f" -n {where}") if where else ("clusterrole", "")
     role = f"chaingraph-{right.verb}-{right.subresource or names.EXECUTION_PLURAL}"
     return (
         f"the rule that is missing: apiGroups [{names.GROUP}], resources [{right.resource}], verbs [{right.verb}]; "
         f"`kubectl create {kind} {role} --verb={right.verb} --resource={resource}{scope}` makes a role of it, "
-        f"`kubectl create rolebinding {role} --{kind}={role} --user={shlex.quote(caller.name)} "
-        f"-n {where or 'NAMESPACE'}` gives it to them"
+        f"`kubectl create {kind}binding {role} --{kind}={role} --user={shlex.quote(caller.name)}{scope}` "
+        "gives it to them"
     )
 
 

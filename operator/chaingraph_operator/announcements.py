@@ -70,9 +70,8 @@ def _pause(before: Status, after: Status) -> Iterator[Announcement]:
         return
     known, now = _condition(before, "Paused"), _condition(after, "Paused")
     same_attempt = _attempt(before) == _attempt(after)
-    was = known["reason"] if known.get("status") == "True" and same_attempt else ""
-    reason = now["reason"] if now.get("status") == "True" else ""
-    if reason == "Breakpoint" and (was != reason or _head(known) != _head(now)):
+    was, reason = _paused_by(known) if same_attempt else "", _paused_by(now)
+    if reason == "Breakpoint" and (was != reason or _node(known) != _node(now)):
         yield Announcement("Normal", "BreakpointHit", now["message"], _since(after, now, of=now))
     elif reason == "Paused" and not was and same_attempt:
         # A retry that begins paused is told as a retry.
@@ -100,6 +99,17 @@ def _attempt(status: Status) -> int:
 def _run(status: Status) -> tuple[int, str]:
     """Tells two ends apart: the attempt, or of what never ran, when it was judged."""
     return _attempt(status), "" if "executionID" in status else str(status.get("completionTime", ""))
+
+
+def _paused_by(condition: Condition) -> str:
+    """The reason of a pause that nobody has ended; '' for none."""
+    held = condition.get("status") == "True" and condition["reason"] != "Resuming"
+    return str(condition["reason"]) if held else ""
+
+
+def _node(condition: Condition) -> str:
+    """The breakpoint: at it, and since it, are the same."""
+    return _head(condition).partition(" ")[2]
 
 
 def _head(condition: Condition) -> str:

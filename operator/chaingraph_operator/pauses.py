@@ -40,18 +40,28 @@ def paused(spec: ExecutionSpec, row: ExecutionRow | None, previous: ExecutionSta
     if row is None or row.ended:
         return _not_paused()
     if row.phase == ExecutionPhase.CREATED:
-        return _held(row)
+        return _held(spec, row)
     if shown_phase(row, previous) is not ExecutionPhase.PAUSED:
         return _on_its_way(row) if row.paused else _not_paused()
     if not row.paused:
         return Claim(ConditionType.PAUSED, "True", RESUMING, "its worker has been told to go on")
-    node = breakpoint_of(row)
-    reason = PAUSED if node is None else BREAKPOINT
-    by = "by spec.paused" if node is None else f"at the breakpoint {node!r}"
-    parts = [by, *_where(row), _how_to_go_on(spec, row)]
+    return _is_paused(spec, row)
+
+
+def _is_paused(spec: ExecutionSpec, row: ExecutionRow) -> Claim:
+    parts = [what_paused(row), *_where(row), _how_to_go_on(spec, row)]
     if row.parked:
         parts.append("it is parked: no worker is kept, and what has ended is not run again")
+    reason = PAUSED if breakpoint_of(row) is None else BREAKPOINT
     return Claim(ConditionType.PAUSED, "True", reason, "; ".join(parts))
+
+
+def what_paused(row: ExecutionRow) -> str:
+    """`by spec.paused`, `at the breakpoint 'a'`, or once steps have led on from there, `since the breakpoint 'a'`."""
+    node = breakpoint_of(row)
+    if node is None:
+        return "by spec.paused"
+    return f"{'at' if node in row.current_nodes else 'since'} the breakpoint {node!r}"
 
 
 def breakpoint_of(row: ExecutionRow) -> str | None:
@@ -64,8 +74,10 @@ def _not_paused() -> Claim:
     return Claim(ConditionType.PAUSED, "False", "NotPaused")
 
 
-def _held(row: ExecutionRow) -> Claim:
-    if not row.wants_pause or row.steps_owed:
+def _held(spec: ExecutionSpec, row: ExecutionRow) -> Claim:
+    if row.paused and row.steps_owed:
+        return _is_paused(spec, row)
+    if not row.wants_pause or row.paused:
         return _not_paused()
     return Claim(
         ConditionType.PAUSED,
@@ -90,7 +102,7 @@ def _was_paused(row: ExecutionRow, previous: ExecutionStatus) -> bool:
 
 
 def _where(row: ExecutionRow) -> list[str]:
-    if row.steps_owed and row.phase == ExecutionPhase.PENDING:
+    if row.steps_owed and row.phase in (ExecutionPhase.CREATED, ExecutionPhase.PENDING):
         return [f"a step was asked for and waits in the queue {row.queue!r} for a worker"]
     if row.nodes_running:
         verb = "runs to its end" if row.nodes_running == 1 else "run to their ends"

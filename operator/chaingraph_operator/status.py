@@ -182,7 +182,7 @@ def _state_of_row(
         case ExecutionPhase.PENDING:
             return _State(phase, *_pending(row, queue_served))
         case ExecutionPhase.CREATED:
-            if paused.status == "True":
+            if paused.reason == pauses.HELD:
                 return _State(phase, paused.reason, "created and not started: spec.paused is true")
             return _State(phase, "Starting", "its start signal was sent")
         case ExecutionPhase.RUNNING:
@@ -216,8 +216,7 @@ def _paused_where(row: ExecutionRow, paused: Claim) -> str:
     """For the column `Message`: what paused it, first."""
     if paused.reason == pauses.RESUMING:
         return f"goes on; {_progress(row)}"
-    node = pauses.breakpoint_of(row)
-    return f"paused {'by spec.paused' if node is None else f'at the breakpoint {node!r}'}; {_progress(row)}"
+    return f"paused {pauses.what_paused(row)}; {_progress(row)}"
 
 
 def _summary(row: ExecutionRow) -> str:

@@ -70,7 +70,10 @@ def test_a_pause_and_its_end_are_told_once_each() -> None:
     assert story.show(row_of("Running", **BY_SPEC), paused=True) == []
     assert story.show(row_of("Paused", **BY_SPEC), paused=True) == [("Normal", "Paused")]
     assert story.show(row_of("Paused", parked=True, nodes_running=0, **BY_SPEC), paused=True) == []
-    assert story.show(row_of("Pending", run=2)) == [("Normal", "Resumed")]
+    # The command is on its way, and then it has arrived.
+    assert story.show(row_of("Paused", control_seq=2)) == [("Normal", "Resumed")]
+    assert story.told[-1].message == "goes on; it was paused by spec.paused"
+    assert story.show(row_of("Pending", run=2)) == []
     assert story.show(row_of("Running", run=2)) == []
     assert story.show(row_of("Paused", **BY_SPEC), paused=True) == [("Normal", "Paused")]
     assert story.show(row_of("Stopped")) == [("Normal", "Stopped")]
@@ -82,6 +85,11 @@ def test_a_hold_before_the_start_is_not_told() -> None:
     assert story.show(row_of("Created", wants_pause=True), paused=True) == []
     assert story.show(row_of("Created")) == []
     assert story.show(row_of("Running")) == []
+    stepped = Story()
+    assert stepped.show(row_of("Created", wants_pause=True), paused=True) == []
+    for phase in ("Created", "Pending", "Running", "Paused"):
+        owed = [] if phase == "Paused" else [1]
+        assert stepped.show(row_of(phase, step_seqs=owed, **BY_SPEC), paused=True, step="1") == []
 
 
 def test_steps_are_not_told_wherever_they_go_through() -> None:
@@ -102,8 +110,9 @@ def test_each_breakpoint_is_told_with_its_node() -> None:
     story.show(row_of("Running"))
     assert story.show(row_of("Paused", **BREAKPOINT)) == [("Normal", "BreakpointHit")]
     assert story.told[-1].message.startswith("at the breakpoint 'a'; ")
+    assert story.show(row_of("Paused", current_nodes=["c"], **BREAKPOINT)) == []
     # It went on and met the next one before anybody looked.
-    other = {"paused": True, "pause_reason": "breakpoint at 'b'"}
+    other: dict[str, Any] = {"paused": True, "pause_reason": "breakpoint at 'b'", "current_nodes": ["b"]}
     assert story.show(row_of("Paused", **other)) == [("Normal", "BreakpointHit")]
     assert story.told[-1].message.startswith("at the breakpoint 'b'; ")
     assert story.show(row_of("Running")) == [("Normal", "Resumed")]

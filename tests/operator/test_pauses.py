@@ -33,7 +33,8 @@ def test_held_before_its_start() -> None:
     _, found = shown(row_of("Created"))
     assert (found["Paused"]["status"], found["Succeeded"]["reason"]) == ("False", "Starting")
     _, found = shown(row_of("Created", step_seqs=[1], **BY_SPEC), paused=True, step="1")
-    assert (found["Paused"]["status"], found["Succeeded"]["reason"]) == ("False", "Starting")
+    assert (found["Paused"]["status"], found["Paused"]["reason"]) == ("True", "Paused")
+    assert found["Succeeded"]["reason"] == "Starting"
 
 
 def test_paused_by_the_spec() -> None:
@@ -64,6 +65,9 @@ def test_at_a_breakpoint() -> None:
     assert found["Succeeded"]["message"].startswith("paused at the breakpoint 'a'; ")
     _, found = shown(row_of("Paused", wants_pause=True, **BREAKPOINT), paused=True)
     assert "set spec.paused to false to go on" in found["Paused"]["message"]
+    # Steps have led on from it.
+    _, found = shown(row_of("Paused", nodes_running=0, current_nodes=["b"], **BREAKPOINT))
+    assert found["Paused"]["message"].startswith("since the breakpoint 'a'; held before 'b'; ")
 
 
 def test_parked() -> None:

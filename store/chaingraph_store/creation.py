@@ -144,22 +144,6 @@ async def _check_same(connection: Connection, new: NewExecution) -> None:
         )
 
 
-async def start(connection: Connection, execution: ExecutionId) -> bool:
-    """Sends START_SIGNAL to a held execution. The row stays `Created` until its hold has enqueued the run.
-
-    Returns:
-        Whether there was a held execution of this id.
-    """
-    cursor = await connection.execute(
-        "UPDATE chaingraph.executions SET wants_pause = false WHERE id = %s AND phase = 'Created' RETURNING 1",
-        (execution,),
-    )
-    if await cursor.fetchone() is None:
-        return False
-    await dispatch.send_start_signal(connection, execution)
-    return True
-
-
 _RELEASE: Final = f"""
 WITH held AS (
   SELECT id, paused AND step_seqs = '{{}}' AS parks FROM chaingraph.executions

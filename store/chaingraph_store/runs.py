@@ -185,9 +185,7 @@ SELECT base, pg_notify(%(channel)s, id) FROM run
 """
 
 
-async def claim(
-    connection: Connection, execution: ExecutionId, *, workflow: WorkflowId, worker: str, attempt: int | None = None
-) -> Claim | None:
+async def claim(connection: Connection, execution: ExecutionId, *, workflow: WorkflowId, worker: str) -> Claim | None:
     """Takes the run for this worker: phase Running, a new owner epoch, everything needed to run it.
 
     Returns:

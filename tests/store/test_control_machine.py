@@ -132,10 +132,10 @@ class Machine(RuleBasedStateMachine):
         self.edit(late)
 
     @precondition(lambda self: self.model.place in ("held", "queued", "parked"))
-    @rule(first=EDITS, then=EDITS)
-    def edit_what_no_worker_has(self, first: set[str], then: set[str]) -> None:
-        self.edit(first)
-        self.edit(then)
+    @rule(edits=st.lists(EDITS, min_size=2, max_size=6))
+    def edit_what_no_worker_has(self, edits: list[set[str]]) -> None:
+        for fields in edits:
+            self.edit(fields)
 
     def edit(self, fields: set[str]) -> None:
         if not fields:

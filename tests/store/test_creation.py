@@ -1,4 +1,4 @@
-"""Creation: one transaction, repeatable, and a held execution starts by its START_SIGNAL alone."""
+"""Creation: one transaction, repeatable, also where it is held."""
 
 from __future__ import annotations
 
@@ -19,11 +19,6 @@ async def workflows(connection: Connection) -> list[tuple[str, str, str, str]]:
         "SELECT workflow_uuid, name, queue_name, status FROM dbos.workflow_status ORDER BY created_at, workflow_uuid"
     )
     return [(row[0], row[1], row[2], row[3]) for row in await cursor.fetchall()]
-
-
-async def messages(connection: Connection) -> list[tuple[str, str]]:
-    cursor = await connection.execute("SELECT destination_uuid, topic FROM dbos.notifications")
-    return [(row[0], row[1]) for row in await cursor.fetchall()]
 
 
 async def test_row_announcement_and_enqueue_come_together(ledger: Ledger) -> None:
@@ -83,15 +78,6 @@ async def test_a_held_execution_waits_on_the_queue_without_limits(ledger: Ledger
         assert await workflows(connection) == [(f"{new.id}-hold", "hold_execution", "chaingraph-held", "ENQUEUED")]
 
 
-async def test_the_start_signal_is_sent_once_however_often(ledger: Ledger) -> None:
-    new = await create(ledger, held=True)
-    for _ in range(3):
-        async with ledger.transaction() as connection:
-            assert await creation.start(connection, new.id)
-    async with ledger.connection() as connection:
-        assert await messages(connection) == [(f"{new.id}-hold", "START_SIGNAL")]
-
-
 async def test_the_release_enqueues_the_run_once(ledger: Ledger) -> None:
     new = await create(ledger, held=True)
     async with ledger.transaction() as connection:
@@ -104,10 +90,3 @@ async def test_the_release_enqueues_the_run_once(ledger: Ledger) -> None:
     assert row is not None
     assert row.phase == "Pending"
     assert sorted(names) == ["hold_execution", "run_execution"]
-
-
-async def test_nothing_starts_that_is_not_held(ledger: Ledger) -> None:
-    new = await create(ledger)
-    async with ledger.transaction() as connection:
-        assert not await creation.start(connection, new.id)
-        assert await messages(connection) == []

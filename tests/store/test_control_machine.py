@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Coroutine
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from typing import Any, TypeVar
 
 import pytest
@@ -31,74 +31,15 @@ from chaingraph_store.ids import WorkflowId, hold_workflow_id
 from chaingraph_store.ledger import Ledger
 from fixtures import ledger_moves as moves
 from fixtures.ledger import row_of
+from fixtures.ledger_model import ENDED, Engine, Model
 from fixtures.new_executions import APP, create, dequeue
 
 pytestmark = pytest.mark.integration
 T = TypeVar("T")
-ENDED = ("Completed", "Failed", "Stopped")
 EDITS = st.sets(st.sampled_from(["paused", "resume", "step", "breakpoints"]), max_size=2)
 """Fields of the spec that change at once."""
 WORK = st.lists(st.sampled_from(["catch_up", "catch_up", "take", "hit", "node", "flush", "park", "park"]), max_size=4)
 """What a worker does in between."""
-
-
-@dataclass
-class Engine:
-    """What a worker's engine knows, and has not flushed yet."""
-
-    claim: runs.Claim
-    paused: bool
-    applied: int
-    owed: int
-    log: list[str] = field(default_factory=list)
-    journal: list[str] = field(default_factory=list)
-
-
-@dataclass
-class Model:
-    """What the row has to be. `place`: held, queued, active, parked, or the phase in which it ended."""
-
-    place: str
-    wants: bool
-    paused: bool = False
-    signalled: bool = False
-    owed: int = 0
-    run: int = 1
-    attempt: int = 1
-    pending: list[dict[str, Any]] = field(default_factory=list)
-    """The commands that the engine has not taken."""
-    engine_phase: str = "Running"
-    journal: set[str] = field(default_factory=set)
-
-    def pause(self) -> bool:
-        """Returns whether the engine is told."""
-        self.wants = True
-        if self.paused:
-            return False
-        self.paused = True
-        if self.place == "queued":
-            self.place = "parked"
-        return self.place == "active"
-
-    def resume(self) -> None:
-        self.paused, self.owed, self.signalled = False, 0, True
-        self.leave_the_park()
-
-    def step(self) -> bool:
-        if not (self.paused or (self.place == "held" and self.wants)):
-            return False
-        self.paused, self.signalled = True, True
-        self.owed += 1
-        self.leave_the_park()
-        return True
-
-    def leave_the_park(self) -> None:
-        if self.place == "parked":
-            self.place, self.run = "queued", self.run + 1
-
-    def lose_worker(self) -> None:
-        self.place = "parked" if self.paused and not self.owed else "queued"
-        self.pending = []
 
 
 class Machine(RuleBasedStateMachine):
@@ -150,7 +91,7 @@ class Machine(RuleBasedStateMachine):
             assert steered is None
             return
         self.spec = edited
-        assert steered == self.expect(before.paused, *(name in fields for name in ("resume", "step", "breakpoints")))
+        assert steered == self.model.steer(before, edited)
         if self.model.place == "active":
             self.read_messages()
 
@@ -158,28 +99,6 @@ class Machine(RuleBasedStateMachine):
     def another_operator_steers(self) -> None:
         done = self.do(moves.steer(self.ledger, self.new.id, self.spec))
         assert done == (None if self.model.place in ENDED else Steered())
-
-    def expect(self, was_paused: bool, resume: bool, step: bool, points: bool) -> Steered:
-        model, spec = self.model, self.spec
-        done = ["BREAKPOINTS"] if points else []
-        ignored: list[str] = []
-        if spec.paused and not was_paused:
-            model.pause()
-            done.append("PAUSE")
-        resumed = was_paused and not spec.paused
-        if resumed:
-            done.append("START" if model.place == "held" and not model.paused else "RESUME")
-            model.wants = False
-            model.resume()
-        if resume and not resumed:
-            if model.wants or not model.paused:
-                ignored.append("RESUME")
-            else:
-                model.resume()
-                done.append("RESUME")
-        if step:
-            (done if model.step() else ignored).append("STEP")
-        return Steered(tuple(done), tuple(ignored), spec.breakpoints if points else ())
 
     def read_messages(self) -> None:
         """What the engine has been sent and has not taken: numbered without a gap."""

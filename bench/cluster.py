@@ -46,6 +46,7 @@ class BenchCluster:
 
     api: httpx.AsyncClient
     database_url: str
+    logs: Path
 
     async def apply_flow(self, name: str, spec: dict[str, Any]) -> None:
         manifest = {"apiVersion": "chaingraph.dev/v1alpha1", "kind": "Flow", "metadata": {"name": name}, "spec": spec}
@@ -82,7 +83,7 @@ async def bench_cluster(*, workers: int = 1, **environment: str) -> AsyncIterato
         await _chaingraph("up", "--detach", f"--workers={workers}", f"--state={state}", **environment)
         try:
             async with _client(state / "kubeconfig") as api:
-                yield BenchCluster(api, _database_url(state))
+                yield BenchCluster(api, _database_url(state), state / "logs")
         finally:
             await _chaingraph("down", "--delete", f"--state={state}")
 

@@ -23,6 +23,7 @@ _VERBS: Final = {
     },
     "look at executions": {
         "get": Entry("chaingraph_cli.plugin.get:COMMAND", "List executions, or show one in full."),
+        "nodes": Entry("chaingraph_cli.plugin.nodes:COMMAND", "What the nodes put out so far, and which are held."),
         "tree": Entry("chaingraph_cli.plugin.tree:COMMAND", "An execution with all that it has spawned."),
         "events": Entry("chaingraph_cli.plugin.events:COMMAND", "What happened, from any point on, and live."),
         "logs": Entry("chaingraph_cli.plugin.logs:COMMAND", "What the nodes logged, and why they failed."),

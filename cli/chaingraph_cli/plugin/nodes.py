@@ -1,0 +1,113 @@
+"""`nodes`: how an execution's nodes ended and what they put out, and which ones run or are held."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Mapping, Sequence
+from datetime import timedelta
+from typing import Any, Final
+
+from chaingraph_cli.commands import Command
+from chaingraph_cli.errors import NotFound
+from chaingraph_cli.plugin import listing, tables
+from chaingraph_cli.plugin.follow import not_known
+from chaingraph_cli.plugin.gateway_client import Gateway
+from chaingraph_cli.plugin.gateway_options import add_gateway
+from chaingraph_cli.plugin.kubectl import Kubectl
+from chaingraph_cli.plugin.targets import bare
+
+Row = Mapping[str, Any]
+
+_COLUMNS: Final = ("NODE", "OUTCOME", "DURATION", "OUTPUTS")
+_WIDE: Final = ("ATTEMPT", "TRIES", "STARTED", "ENDED")
+_LONGEST: Final = 100
+"""Characters of a node's outputs in a table that is not wide."""
+
+
+def _arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("name", metavar="NAME", help="The execution.")
+    listing.add_output(parser)
+    add_gateway(parser)
+
+
+def _run(chosen: argparse.Namespace) -> int:
+    kubectl = Kubectl.of(chosen)
+    gateway = Gateway.of(chosen, kubectl)
+    name = bare(chosen.name)
+    try:
+        execution = gateway.get(gateway.path_of(name))
+        journal = gateway.get(gateway.path_of(name, "journal"), outputs="true")
+    except NotFound as absent:
+        raise not_known(kubectl, name, absent) from absent
+    rows = with_current(journal["nodes"], execution)
+    match chosen.output:
+        case "json" | "yaml":
+            from chaingraph_cli.output import OutputFormat, dump
+
+            print(dump({"executionID": execution["executionID"], "nodes": rows}, OutputFormat(chosen.output)))
+        case "name":
+            print("\n".join(str(each["node"]) for each in rows))
+        case _:
+            print(listed(rows, wide=chosen.output == "wide", headers=not chosen.no_headers))
+    return 0
+
+
+def with_current(ended: Sequence[Row], execution: Row) -> list[Row]:
+    """The nodes that have ended, in the order in which they did, and then those that run or are held.
+
+    Args:
+        ended: the journal, as the gateway has it.
+        execution: its details, as the gateway has them.
+    """
+    # A node that fails is run again by a retry: until it has ended anew, its old record is not how it stands.
+    current = list(execution["currentNodes"])
+    held = execution["paused"] and execution["nodes"]["running"] == 0
+    standing = "held" if held else "running or held" if execution["paused"] else "running"
+    return [
+        *(each for each in ended if each["node"] not in current),
+        *({"node": node, "outcome": standing} for node in current),
+    ]
+
+
+def listed(rows: Sequence[Row], *, wide: bool = False, headers: bool = True) -> str:
+    """The nodes as a table."""
+    lines = [_cells(each, wide=wide) for each in rows]
+    return tables.table(_COLUMNS + (_WIDE if wide else ()), lines, headers=headers)
+
+
+def _cells(row: Row, *, wide: bool) -> list[str]:
+    seconds = row.get("durationSeconds")
+    said = _said(row)
+    cells = [
+        str(row["node"]),
+        str(row["outcome"]),
+        tables.span(timedelta(seconds=seconds)) if seconds is not None else "",
+        said if wide or len(said) <= _LONGEST else said[: _LONGEST - 1] + "…",
+    ]
+    if wide:
+        cells += [str(row.get(field) or "") for field in ("attempt", "tries", "startTime", "completionTime")]
+    return cells
+
+
+def _said(row: Row) -> str:
+    """What a node put out, port by port; of one that did not complete, why."""
+    if row.get("outcome") != "completed":
+        return str(row.get("error") or row.get("reason") or "").partition("\n")[0]
+    return "  ".join(f"{port}={_short(value)}" for port, value in dict(row.get("outputs") or {}).items())
+
+
+def _short(value: object) -> str:
+    return json.dumps(value, ensure_ascii=False)
+
+
+COMMAND = Command(
+    "How the nodes of an execution ended and what they put out, and which ones run or are held.",
+    _arguments,
+    _run,
+    examples="""
+kubectl chaingraph nodes orders
+kubectl chaingraph nodes orders -o wide
+kubectl chaingraph nodes orders -o json
+""",
+)

@@ -121,8 +121,10 @@ def test_whatever_is_done_to_an_execution_spec_and_ledger_agree_in_the_end(
     def play(batch: Batch) -> None:
         if failures and not _HUNT_SECONDS:
             return
+        began = time.monotonic()
         try:
             play_batch(batch)
+            print(f"{time.monotonic() - began:.1f} s for {batch!r}", flush=True)
         except Exception as failure:  # noqa: BLE001 - raised, hypothesis would play the batch again
             told = str(failure) if isinstance(failure, Broken) else "".join(traceback.format_exception(failure))
             failures.append(told)

@@ -18,7 +18,7 @@ from fixtures.races.scripts import Change, Script
 from fixtures.races.seen import Applied, Journaled, Seen, Workflow
 
 _FLOW = PlannedFlow((Planned("a", "effect", (), 0), Planned("b", "flaky", ("a",), 0, until=2)))
-_SCRIPT = Script(_FLOW, False, (), False, 50, 300, (), Change())
+_SCRIPT = Script(_FLOW, False, (), False, 50, 300, 600, (), Change())
 _ID = ExecutionId("EX")
 
 

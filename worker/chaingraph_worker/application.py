@@ -51,9 +51,16 @@ def _instance() -> DBOS:
 
 
 def _is_news(record: logging.LogRecord) -> bool:
-    """Drops DBOS's stack trace of a workflow that was cancelled or handed back: `attempt` says that in one line."""
+    """Drops DBOS's stack trace of a workflow that was cancelled or handed back: `attempt` says that in one line.
+
+    While the process ends, DBOS raises another error as it handles that one.
+    """
     error = record.exc_info[1] if record.exc_info else None
-    return not isinstance(error, _EXPECTED)
+    while error is not None:
+        if isinstance(error, _EXPECTED):
+            return False
+        error = error.__context__
+    return True
 
 
 async def launch(settings: WorkerSettings) -> None:

@@ -176,7 +176,6 @@ class Worker:
         except TimeoutError:
             _log.warning("DBOS did not end in time; the process ends without it")
         await outage.persist(self._hand_back, what="hand-back")
-        self._lease.give_up()
         async with self._ledger.connection() as connection:
             await leases.release(connection, settings.executor_id)
         _log.info("drained")
@@ -190,6 +189,8 @@ class Worker:
 
     async def _hand_back(self) -> None:
         settings = self._settings
+        # The hand-back revokes the lease.
+        self._lease.give_up()
         async with self._ledger.transaction() as connection:
             for back in await recovery.hand_back(
                 connection,

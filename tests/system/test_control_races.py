@@ -128,7 +128,7 @@ def test_whatever_is_done_to_an_execution_spec_and_ledger_agree_in_the_end(
         except Exception as failure:  # noqa: BLE001 - raised, hypothesis would play the batch again
             told = str(failure) if isinstance(failure, Broken) else "".join(traceback.format_exception(failure))
             failures.append(told)
-            print(f"\n--- failure {len(failures)}\n{told}", flush=True)
+            print(f"\n--- failure {len(failures)}, {batch!r}\n{told}", flush=True)
 
     play()
     while time.monotonic() < hunted_until:

@@ -1,0 +1,110 @@
+"""However an attempt ends, no task of it goes on: in this process, with the attempt called as its workflow calls it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+
+import pytest
+
+from chaingraph_flow import Registry
+from chaingraph_store.ids import ExecutionId
+from chaingraph_store.ledger import Ledger
+from chaingraph_worker.attempt import NOT_OURS, PARKED, Surroundings, run_attempt
+from chaingraph_worker.inbox import Inbox
+from chaingraph_worker.running import RunningAttempts
+from fixtures.chains import SLEEP, running, steps
+from fixtures.ledger import row_of, wait_for
+from fixtures.ledger_moves import stop
+from fixtures.new_executions import create_of, dequeue
+from fixtures.steering import Spec
+
+pytestmark = pytest.mark.integration
+
+WORKER = "worker-1"
+
+
+@asynccontextmanager
+async def surroundings_of(ledger: Ledger, *, park_seconds: float) -> AsyncIterator[Surroundings]:
+    """What a worker process gives its attempts, listening."""
+    attempts = RunningAttempts(ledger)
+    listening = asyncio.create_task(attempts.listen())
+    try:
+        yield Surroundings(
+            ledger=ledger,
+            registry=Registry.discover(),
+            running=attempts,
+            executor_id=WORKER,
+            flush_seconds=0.005,
+            park_seconds=park_seconds,
+        )
+    finally:
+        listening.cancel()
+        await asyncio.wait([listening])
+
+
+async def take(ledger: Ledger, execution: ExecutionId) -> None:
+    async with ledger.connection() as connection:
+        assert await dequeue(connection, execution, WORKER)
+
+
+async def receive(ledger: Ledger, execution: ExecutionId, inbox: Inbox) -> None:
+    """What the workflow does with a message, without DBOS's own bookkeeping of it."""
+    assert await inbox.called()
+    async with ledger.connection() as connection:
+        cursor = await connection.execute(
+            "SELECT message::json FROM dbos.notifications WHERE destination_uuid = %s ORDER BY created_at_epoch_ms",
+            (execution,),
+        )
+        for (message,) in await cursor.fetchall():
+            inbox.take(message)
+
+
+async def is_paused(ledger: Ledger, execution: ExecutionId, inbox: Inbox) -> None:
+    await Spec(ledger, execution).pause()
+    await receive(ledger, execution, inbox)
+    await wait_for(ledger, execution, lambda row: row.phase == "Paused")
+
+
+async def completes(ledger: Ledger, execution: ExecutionId, inbox: Inbox) -> None:
+    await wait_for(ledger, execution, lambda row: row.ended)
+
+
+async def is_stopped(ledger: Ledger, execution: ExecutionId, inbox: Inbox) -> None:
+    assert await stop(ledger, execution)
+
+
+async def is_paused_and_stopped(ledger: Ledger, execution: ExecutionId, inbox: Inbox) -> None:
+    await is_paused(ledger, execution, inbox)
+    await is_stopped(ledger, execution, inbox)
+
+
+Happening = Callable[[Ledger, ExecutionId, Inbox], Awaitable[None]]
+
+
+@pytest.mark.parametrize(
+    ("flow", "happens", "park_seconds", "outcome", "phase"),
+    [
+        (steps(2, 200), completes, 5, "Completed", "Completed"),
+        (steps(2, 200), is_paused, 0, PARKED, "Paused"),
+        (SLEEP, is_stopped, 5, NOT_OURS, "Stopped"),
+        (SLEEP, is_paused_and_stopped, 0, NOT_OURS, "Stopped"),
+        (steps(2, 200), is_paused_and_stopped, 60, NOT_OURS, "Stopped"),
+    ],
+)
+async def test_an_attempt_that_has_ended_leaves_no_task(
+    ledger: Ledger, flow: dict[str, object], happens: Happening, park_seconds: float, outcome: str, phase: str
+) -> None:
+    async with surroundings_of(ledger, park_seconds=park_seconds) as surroundings:
+        execution = await create_of(ledger, flow)
+        await take(ledger, execution)
+        before = asyncio.all_tasks()
+        inbox = Inbox()
+        attempt = asyncio.create_task(run_attempt(surroundings, execution, run=1, inbox=inbox))
+        await wait_for(ledger, execution, running)
+        await happens(ledger, execution, inbox)
+        assert await attempt == outcome
+        assert (await row_of(ledger, execution)).phase == phase
+        assert len(surroundings.running) == 0
+        assert asyncio.all_tasks() - before == set()

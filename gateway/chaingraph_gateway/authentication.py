@@ -106,6 +106,8 @@ def _token(authorization: str | None) -> str:
     scheme, _, token = authorization.partition(" ")
     if scheme.lower() != "bearer" or not token.strip():
         raise Unauthenticated(f"Authorization: the scheme {scheme!r} without a token or of another kind: {_HOW}")
+    if not token.isascii():
+        raise Unauthenticated(f"Authorization: tokens have ASCII characters alone: {_HOW}")
     if len(token) > _LONGEST_TOKEN:
         raise Unauthenticated(f"Authorization: no token is longer than {_LONGEST_TOKEN} characters: {_HOW}")
     return token.strip()

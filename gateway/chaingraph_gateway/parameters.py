@@ -22,6 +22,8 @@ MAX_PAGE: Final = 1000
 _DEFAULT_PAGE: Final = 100
 _LARGEST_INDEX: Final = 2**53 - 1
 """What a program in JavaScript can still count."""
+_DIGITS: Final = 9
+"""Longest number that is looked at: Python takes long for long ones."""
 
 
 @dataclass(frozen=True)
@@ -109,7 +111,7 @@ def page_size(query: Mapping[str, str]) -> int:
         BadRequest: it is no whole number from 1 to `MAX_PAGE`.
     """
     text = query.get("limit", str(_DEFAULT_PAGE))
-    if not (text.isascii() and text.isdigit() and 1 <= int(text[:9]) <= MAX_PAGE):
+    if not (text.isascii() and text.isdigit() and len(text) <= _DIGITS and 1 <= int(text) <= MAX_PAGE):
         raise BadRequest("limit", text, f"is no size of a page; give a whole number from 1 to {MAX_PAGE}")
     return int(text)
 
@@ -125,7 +127,9 @@ def place(query: Mapping[str, str]) -> Place | None:
         return None
     try:
         depth, created_at, execution = orjson.loads(base64.urlsafe_b64decode(text))
-        return Place(int(depth), datetime.fromisoformat(created_at), ExecutionId(str(execution)))
+        if not isinstance(execution, str) or "\x00" in execution:
+            raise ValueError("PostgreSQL has no such text")
+        return Place(int(depth), datetime.fromisoformat(created_at), ExecutionId(execution))
     except (binascii.Error, UnicodeError, ValueError, TypeError) as error:
         raise BadRequest(
             "cursor", text, "is no cursor; give the `cursor` of the page before, or leave it out for the first page"

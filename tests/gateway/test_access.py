@@ -108,10 +108,11 @@ async def test_client_certificates_of_the_cluster(run_gateway: RunGateway, peopl
         ("Basic YTpi", "'Basic'"),
         ("Bearer", "without a token"),
         ("Bearer nonsense", "does not accept the token"),
+        (b"Bearer \xff", "ASCII characters alone"),
         ("Bearer " + "x" * 20_000, "no token is longer"),
     ],
 )
-async def test_without_a_name_nobody_gets_in(run_gateway: RunGateway, header: str | None, said: str) -> None:
+async def test_without_a_name_nobody_gets_in(run_gateway: RunGateway, header: str | bytes | None, said: str) -> None:
     gateway = run_gateway()
     headers = {} if header is None else {"Authorization": header}
     for path in ("/executions", f"/executions/{UNKNOWN}/events"):

@@ -16,6 +16,9 @@ from chaingraph_store.ids import ExecutionId
 from chaingraph_store.ids import execution_id as derived
 from chaingraph_store.tree import Place
 
+_NUL = "WzAsIjIwMjYtMTEtMjRUMDA6MDA6MDArMDA6MDAiLCJcdTAwMDAiXQ=="
+"""A cursor as `parameters.cursor` makes it, of an id that is the character NUL."""
+
 
 def test_by_default_everything_and_then_what_comes() -> None:
     assert parameters.subscription({}, None) == Subscription(-1, resumed=False, types=None, follow=True)
@@ -51,20 +54,24 @@ def test_what_is_wrong_is_named(query: dict[str, str], header: str | None, field
     assert said in refused.value.message
 
 
-@pytest.mark.parametrize("text", ["0", "1001", "-1", "ten", "1e2", "", "٣", "9" * 5000])
+@pytest.mark.parametrize("text", ["0", "1001", "-1", "ten", "1e2", "", "٣", "9" * 5000, "0000010000000"])
 def test_a_page_has_a_size(text: str) -> None:
     assert parameters.page_size({}) == 100
     with pytest.raises(BadRequest, match="from 1 to 1000"):
         parameters.page_size({"limit": text})
 
 
-@given(st.integers(0, 100), st.datetimes(timezones=st.just(UTC)), st.text(max_size=30))
+@given(
+    st.integers(0, 100),
+    st.datetimes(timezones=st.just(UTC)),
+    st.text(st.characters(codec="utf-8", exclude_characters="\x00"), max_size=30),
+)
 def test_a_cursor_leads_back_to_its_place(depth: int, created_at: datetime, text: str) -> None:
     place = Place(depth, created_at, ExecutionId(text))
     assert parameters.place({"cursor": parameters.cursor(place)}) == place
 
 
-@pytest.mark.parametrize("text", ["", "x", "bnVsbA==", "WzEsMiwzXQ==", "WzAsIngiLCJhIl0=", "é", "W10="])
+@pytest.mark.parametrize("text", ["", "x", "bnVsbA==", "WzEsMiwzXQ==", "WzAsIngiLCJhIl0=", "é", "W10=", _NUL])
 def test_no_other_text_is_a_cursor(text: str) -> None:
     with pytest.raises(BadRequest, match="`cursor` of the page before"):
         parameters.place({"cursor": text})

@@ -126,11 +126,12 @@ async def _write(connection: Connection, execution: ExecutionId, before: Control
 
 
 async def _unknown(connection: Connection, execution: ExecutionId, breakpoints: tuple[str, ...]) -> tuple[str, ...]:
+    # PostgreSQL cannot look into JSON whose strings hold \u0000, as a node's settings may. So the flow comes whole.
     cursor = await connection.execute(
-        "SELECT node ->> 'id' FROM chaingraph.executions e"
-        " JOIN chaingraph.flow_revisions f ON f.revision = e.flow_revision,"
-        " json_array_elements(f.spec -> 'nodes') node WHERE e.id = %s",
+        "SELECT f.spec FROM chaingraph.executions e JOIN chaingraph.flow_revisions f ON f.revision = e.flow_revision"
+        " WHERE e.id = %s",
         (execution,),
     )
-    nodes = {row[0] for row in await cursor.fetchall()}
+    row = await cursor.fetchone()
+    nodes = {node["id"] for node in row[0]["nodes"]} if row is not None else set()
     return tuple(each for each in breakpoints if each not in nodes)

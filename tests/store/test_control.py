@@ -300,3 +300,11 @@ async def test_a_steer_without_a_difference_writes_nothing(ledger: Ledger) -> No
     before = await row_of(ledger, new.id)
     await steer(ledger, new.id)
     assert await row_of(ledger, new.id) == before
+
+
+async def test_unknown_breakpoints_are_told_also_of_a_flow_with_nul_characters(ledger: Ledger) -> None:
+    """The API server takes them, and PostgreSQL cannot look into such JSON: no command would get through."""
+    flow = {"nodes": [{"id": "a", "type": "Text", "inputs": {"text": "x\0y"}}]}
+    new = await create(ledger, flow_revision="nul", flow_spec=flow)
+    steered = await steer(ledger, new.id, paused=True, breakpoints=("a", "z"))
+    assert steered == Steered(("BREAKPOINTS", "PAUSE"), unknown_breakpoints=("z",))

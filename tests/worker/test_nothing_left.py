@@ -3,62 +3,22 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from collections.abc import Awaitable, Callable
 
 import pytest
 
-from chaingraph_flow import Registry
 from chaingraph_store.ids import ExecutionId
 from chaingraph_store.ledger import Ledger
-from chaingraph_worker.attempt import NOT_OURS, PARKED, Surroundings, run_attempt
+from chaingraph_worker.attempt import NOT_OURS, PARKED, run_attempt
 from chaingraph_worker.inbox import Inbox
-from chaingraph_worker.running import RunningAttempts
+from fixtures.attempts_here import receive, surroundings_of, take
 from fixtures.chains import SLEEP, running, steps
 from fixtures.ledger import row_of, wait_for
 from fixtures.ledger_moves import stop
-from fixtures.new_executions import create_of, dequeue
+from fixtures.new_executions import create_of
 from fixtures.steering import Spec
 
 pytestmark = pytest.mark.integration
-
-WORKER = "worker-1"
-
-
-@asynccontextmanager
-async def surroundings_of(ledger: Ledger, *, park_seconds: float) -> AsyncIterator[Surroundings]:
-    """What a worker process gives its attempts, listening."""
-    attempts = RunningAttempts(ledger)
-    listening = asyncio.create_task(attempts.listen())
-    try:
-        yield Surroundings(
-            ledger=ledger,
-            registry=Registry.discover(),
-            running=attempts,
-            executor_id=WORKER,
-            flush_seconds=0.005,
-            park_seconds=park_seconds,
-        )
-    finally:
-        listening.cancel()
-        await asyncio.wait([listening])
-
-
-async def take(ledger: Ledger, execution: ExecutionId) -> None:
-    async with ledger.connection() as connection:
-        assert await dequeue(connection, execution, WORKER)
-
-
-async def receive(ledger: Ledger, execution: ExecutionId, inbox: Inbox) -> None:
-    """What the workflow does with a message, without DBOS's own bookkeeping of it."""
-    assert await inbox.called()
-    async with ledger.connection() as connection:
-        cursor = await connection.execute(
-            "SELECT message::json FROM dbos.notifications WHERE destination_uuid = %s ORDER BY created_at_epoch_ms",
-            (execution,),
-        )
-        for (message,) in await cursor.fetchall():
-            inbox.take(message)
 
 
 async def is_paused(ledger: Ledger, execution: ExecutionId, inbox: Inbox) -> None:

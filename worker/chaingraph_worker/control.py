@@ -120,9 +120,10 @@ class Control:
 
     async def _park(self, engine: Engine) -> None:
         async def once() -> bool:
-            if self._closed or not engine.quiet:
-                return False
             async with self._ledger.connection() as connection:
+                # Asked at the last moment: the commands that it says it has taken may have let nodes go meanwhile.
+                if self._closed or not engine.quiet:
+                    return False
                 return await runs.park(connection, self._claim, applied_seq=self._inbox.applied, held_nodes=engine.held)
 
         try:

@@ -1,0 +1,48 @@
+"""A command that comes between the decision to park and its statement."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from chaingraph_store.ledger import Ledger
+from chaingraph_worker.attempt import PARKED, run_attempt
+from chaingraph_worker.inbox import Inbox
+from fixtures.attempts_here import hand_in, surroundings_of, take
+from fixtures.chains import assert_each_node_ran_once, events_of, steps
+from fixtures.ledger import row_of, wait_for
+from fixtures.new_executions import create_of
+from fixtures.steering import Spec
+from fixtures.waiting import eventually
+
+pytestmark = pytest.mark.integration
+
+
+async def test_a_step_that_comes_while_a_park_waits_for_its_connection_is_made(
+    ledger: Ledger, database_url: str
+) -> None:
+    """The step's node would be interrupted in flight, and the step forgotten."""
+    alone = Ledger(database_url, application_name="tests", pool_size=1)
+    await alone.open()
+    try:
+        async with surroundings_of(alone, park_seconds=0.5) as surroundings:
+            execution = await create_of(ledger, steps(3, 300), breakpoints=["s1"])
+            await take(ledger, execution)
+            inbox = Inbox()
+            attempt = asyncio.create_task(run_attempt(surroundings, execution, run=1, inbox=inbox))
+            await wait_for(ledger, execution, lambda row: row.phase == "Paused" and row.current_nodes == ["s1"])
+            async with alone.connection():
+
+                async def parking() -> bool:
+                    return any(task.get_name() == f"park {execution}" for task in asyncio.all_tasks())
+
+                await eventually(parking, what="a park that waits for the only connection")
+                await Spec(ledger, execution).edit(step="1", breakpoints=("s1",))
+                await hand_in(ledger, execution, inbox)
+            assert await attempt == PARKED
+        row = await row_of(ledger, execution)
+        assert (row.parked, row.nodes_completed, row.current_nodes, row.step_seqs) == (True, 2, ["s2"], [])
+        assert_each_node_ran_once((await events_of(ledger, execution)), 2)
+    finally:
+        await alone.close()

@@ -51,6 +51,7 @@ class Claim:
     ran_ms: int
     held_nodes: list[str]
     """The nodes that ran or were held when the former run of this attempt was left."""
+    next_event_index: int
     journal: list[tuple[int, dict[str, Any]]]
     """The nodes that have ended: the attempt that each belongs to, and the engine's record of it."""
 
@@ -139,7 +140,7 @@ SELECT run.id, run.owner_epoch, run.namespace, run.name, run.attempt,
        (SELECT spec FROM chaingraph.flow_revisions f WHERE f.revision = run.flow_revision),
        run.inputs, run.events, run.integration, run.options, run.root_id, run.parent_id, run.depth,
        run.started_at, run.start_logged, run.run, run.paused, run.pause_reason, run.breakpoints, run.control_seq,
-       cardinality(run.step_seqs), run.ran_ms, run.current_nodes,
+       cardinality(run.step_seqs), run.ran_ms, run.current_nodes, run.next_event_index,
        (SELECT coalesce(json_agg(json_build_array(j.attempt, j.record)), '[]')
         FROM chaingraph.journal j WHERE j.execution_id = run.id),
        pg_notify(%(channel)s, run.id)
@@ -168,6 +169,7 @@ WITH run AS (
                        ELSE step_seqs[greatest(1, 1 + width_bucket(%(applied)s, step_seqs) - %(steps_owed)s):] END,
       change_seq = nextval('chaingraph.change_seq')
   WHERE id = %(id)s AND owner_epoch = %(epoch)s AND phase IN ('Running', 'Paused') AND NOT parked
+    AND next_event_index = coalesce(%(first)s, next_event_index)
   RETURNING id, attempt, next_event_index - %(events)s AS base
 ), journaled AS (
   INSERT INTO chaingraph.journal (execution_id, node_id, attempt, outcome, record)
@@ -211,12 +213,15 @@ async def flush(
     progress: Progress,
     control: EngineControl | None = None,
     end: End | None = None,
+    first: int | None = None,
 ) -> int:
     """Writes what has happened since the last flush and, with `end`, the attempt's end.
 
     Args:
         control: taken at the same moment as `log`. None: as it was claimed. What it says of a pause counts
             unless the row has a later PAUSE or RESUME than the engine has taken.
+        first: the index that the first of these events is to have. With it a flush whose answer was lost can be
+            repeated: what was written then is not written again. While an attempt runs nobody else adds events.
 
     Returns:
         The index of the first of these events.
@@ -232,6 +237,7 @@ async def flush(
         {
             "id": claimed.execution_id,
             "epoch": claimed.epoch,
+            "first": first,
             "channel": CHANGES,
             "total": progress.total,
             "completed": progress.completed,
@@ -263,8 +269,20 @@ async def flush(
     )
     row = await cursor.fetchone()
     if row is None:
+        if first is not None and await _was_written(connection, claimed, next_index=first + len(log), end=end):
+            return first
         raise OwnershipLost(claimed.execution_id, claimed.epoch)
     return int(row[0])
+
+
+async def _was_written(connection: Connection, claimed: Claim, *, next_index: int, end: End | None) -> bool:
+    """Whether a flush was written before, by a statement whose answer was lost."""
+    cursor = await connection.execute(
+        "SELECT 1 FROM chaingraph.executions WHERE id = %s AND owner_epoch = %s AND next_event_index = %s"
+        " AND CASE WHEN %s::text IS NULL THEN phase IN ('Running', 'Paused') AND NOT parked ELSE phase = %s END",
+        (claimed.execution_id, claimed.epoch, next_index, end.phase if end else None, end.phase if end else None),
+    )
+    return await cursor.fetchone() is not None
 
 
 def _as_claimed(claimed: Claim) -> EngineControl:

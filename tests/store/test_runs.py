@@ -187,3 +187,42 @@ async def test_the_hot_path_reads_no_whole_table(ledger: Ledger) -> None:
         assert "Index Scan" in plan
         assert "Seq Scan on executions" not in plan
         assert "Seq Scan on journal" not in plan
+
+
+async def test_a_flush_whose_answer_was_lost_is_not_written_twice(ledger: Ledger) -> None:
+    """The worker sees a broken connection and repeats the statement; it had committed."""
+    new = await create(ledger)
+    claim = await claimed(ledger, new.id)
+    async with ledger.connection() as connection:
+        for _ in range(3):
+            written = await runs.flush(
+                connection,
+                claim,
+                journal=[runs.JournalEntry("a", "completed", {"nodeId": "a"})],
+                log=log("flow:started", "node:started"),
+                progress=ONE_RUNNING,
+                first=claim.next_event_index,
+            )
+            assert written == claim.next_event_index
+        for _ in range(2):
+            await runs.flush(
+                connection,
+                claim,
+                journal=[],
+                log=log("flow:completed"),
+                progress=ONE_RUNNING,
+                end=runs.End("Completed"),
+                first=claim.next_event_index + 2,
+            )
+        found = [(each.index, each.type) for each in await events.read(connection, new.id, from_index=0)]
+    assert found == [(0, "flow:started"), (1, "node:started"), (2, "flow:completed")]
+
+
+async def test_a_repeated_flush_of_a_former_owner_is_refused(ledger: Ledger) -> None:
+    new = await create(ledger)
+    claim = await claimed(ledger, new.id)
+    async with ledger.connection() as connection:
+        await runs.flush(connection, claim, journal=[], log=log("flow:started"), progress=ONE_RUNNING, first=0)
+        assert await claim_again(ledger, new.id, "worker-1") is not None
+        with pytest.raises(OwnershipLost):
+            await runs.flush(connection, claim, journal=[], log=log("flow:started"), progress=ONE_RUNNING, first=0)

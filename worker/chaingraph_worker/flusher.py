@@ -43,6 +43,7 @@ class Flusher:
         self._refused = refused
         self._journal: list[runs.JournalEntry] = []
         self._log: list[runs.LogEntry] = []
+        self._next_index = claim.next_event_index
         self._handed_in = 0
         self._written = 0
         self._wake = asyncio.Event()
@@ -160,6 +161,8 @@ class Flusher:
                         progress=progress,
                         control=control,
                         end=end,
+                        # A commit whose answer was lost is not repeated.
+                        first=self._next_index,
                     )
                 break
             except outage.PASSING as error:
@@ -168,6 +171,7 @@ class Flusher:
                 await asyncio.sleep(outage.RETRY_SECONDS)
         metrics.FLUSH_SECONDS.observe(time.perf_counter() - started)
         metrics.EVENTS.inc(len(log))
+        self._next_index += len(log)
         self._written = target
         async with self._advanced:
             self._advanced.notify_all()

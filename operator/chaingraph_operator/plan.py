@@ -230,7 +230,7 @@ def _with_row(spec: ExecutionSpec, meta: Meta, row: ExecutionRow) -> Plan:
             row.id,
             token,
             Refusal.STILL_RUNNING,
-            f"it is {row.phase}, and only what failed or was stopped is run again: wait for its end, or stop it first; "
+            f"it was {row.phase}, and only what failed or was stopped is run again: wait for its end, or stop it first; "
             "then set another spec.retry.token",
         )
     return Nothing()

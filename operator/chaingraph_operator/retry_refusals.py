@@ -35,7 +35,7 @@ def retry_refused(
         return _kept(previous)
     if isinstance(verdict, Wait) and _seen_active(previous):
         reason = Refusal.STILL_RUNNING if previous.execution_id is None else Refusal.NOT_IN_LEDGER
-        return [_refused(token, reason, "it has not ended: the condition Succeeded says what it waits for")]
+        return [_refused(token, reason, "it had not ended: the condition Succeeded says what it waits for")]
     return []
 
 
@@ -49,7 +49,7 @@ def _of_row(token: str, row: ExecutionRow) -> list[Claim]:
 
 
 def _refused(token: str, reason: str, message: str) -> Claim:
-    return Claim(ConditionType.RETRY_REFUSED, "True", reason, f"the retry {token!r} is refused: {message}")
+    return Claim(ConditionType.RETRY_REFUSED, "True", reason, f"the retry {token!r} was refused: {message}")
 
 
 def _kept(previous: ExecutionStatus) -> list[Claim]:

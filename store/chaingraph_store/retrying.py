@@ -44,7 +44,7 @@ def refusal(phase: str) -> str | None:
         return None
     if phase == "Completed":
         return "it is Completed, and only what failed or was stopped is run again: create another Execution"
-    return f"it is {phase}: stop it first, or wait for its end"
+    return f"it was {phase}: stop it first, or wait for its end"
 
 
 _LOCK: Final = """

@@ -126,7 +126,7 @@ def test_a_retry_and_its_end_are_told_also_when_nobody_looked_in_between() -> No
     second = {"attempt": 2, "retry_token": "1", "attempts": [ended(1, "Failed")]}
     retry = {"token": "1"}
     assert story.show(row_of("Failed", **second), retry=retry) == [("Normal", "RetryStarted"), ("Warning", "Failed")]
-    assert "attempt 2 was begun, with what had failed" in [each.message for each in story.told]
+    assert "attempt 2 was begun, keeping what had completed" in [each.message for each in story.told]
     third = {"attempt": 3, "retry_token": "2", "attempts": [ended(1, "Failed"), ended(2, "Start")]}
     retry = {"token": "2"}
     assert story.show(row_of("Pending", **third), retry=retry) == [("Normal", "RetryStarted")]
@@ -150,9 +150,9 @@ def test_a_refused_retry_is_told_once_for_each_token() -> None:
     story = Story()
     story.show(row_of("Running"))
     for token in ("1", "2"):
-        refused = row_of("Running", retry_token=token, retry_refusal="StillRunning: it is Running")
+        refused = row_of("Running", retry_token=token, retry_refusal="StillRunning: it was Running")
         assert story.show(refused, retry={"token": token}) == [("Warning", "RetryRefused")]
-        assert story.told[-1].message == f"the retry {token!r} is refused: it is Running"
+        assert story.told[-1].message == f"the retry {token!r} was refused: it was Running"
     assert len(set(story.names)) == 2
 
 

@@ -224,7 +224,7 @@ async def test_a_retry_that_makes_no_sense_is_refused_once_and_used_up(
     await cluster.condition("Execution", "early", "Succeeded", reason="Running")
     patch(cluster, "early", retry={"token": "1"})
     refused = await cluster.condition("Execution", "early", "RetryRefused", status="True", reason="StillRunning")
-    assert refused["message"].startswith("the retry '1' is refused: it is Running")
+    assert refused["message"].startswith("the retry '1' was refused: it was Running")
     assert await cluster.events_of("early", count=1) == [("Warning", "RetryRefused")]
     # It does not begin an attempt later, when the execution happens to fail; not by another operator either.
     await worker.progress(claimed, done=1, total=2, end=End("Failed", None, "fetch", "NodeFailed", "404"))

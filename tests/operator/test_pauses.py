@@ -142,8 +142,8 @@ def test_earlier_attempts_are_shown_the_last_ten() -> None:
 @pytest.mark.parametrize(
     ("refusal", "reason", "message"),
     [
-        ("StillRunning: it is Running: wait", "StillRunning", "the retry 'r1' is refused: it is Running: wait"),
-        ("it is odd", "Refused", "the retry 'r1' is refused: it is odd"),
+        ("StillRunning: it was Running: wait", "StillRunning", "the retry 'r1' was refused: it was Running: wait"),
+        ("it is odd", "Refused", "the retry 'r1' was refused: it is odd"),
     ],
 )
 def test_a_refused_retry_is_shown_while_the_spec_has_its_token(refusal: str, reason: str, message: str) -> None:

@@ -263,7 +263,7 @@ def test_a_new_token_retries_what_failed_or_was_stopped(phase: str, from_: str) 
         ("Created", False, Refusal.STILL_RUNNING, "it is Created"),
         ("Pending", False, Refusal.STILL_RUNNING, "it is Pending"),
         ("Running", False, Refusal.STILL_RUNNING, "stop it first"),
-        ("Paused", False, Refusal.STILL_RUNNING, "it is Paused"),
+        ("Paused", False, Refusal.STILL_RUNNING, "it was Paused"),
         ("Completed", False, Refusal.ALREADY_COMPLETED, "create another Execution"),
         ("Completed", True, Refusal.ALREADY_COMPLETED, "create another Execution"),
         ("Failed", True, Refusal.STOP_IS_SET, "set spec.stop to false"),

@@ -87,7 +87,7 @@ async def test_a_token_begins_one_attempt(ledger: Ledger) -> None:
 async def test_what_runs_or_has_completed_is_refused_and_the_token_used_up(ledger: Ledger) -> None:
     new = await create(ledger)
     refused = await retry(ledger, new.id, "1")
-    assert refused == "it is Pending: stop it first, or wait for its end"
+    assert refused == "it was Pending: stop it first, or wait for its end"
     row = await row_of(ledger, new.id)
     assert (row.retry_token, row.retry_refusal, row.attempt) == ("1", refused, 1)
     await stop(ledger, new.id)
@@ -95,7 +95,7 @@ async def test_what_runs_or_has_completed_is_refused_and_the_token_used_up(ledge
     assert await retry(ledger, new.id, "2") is True
     assert (await row_of(ledger, new.id)).retry_refusal == ""
     taken = await claimed(ledger, new.id)
-    assert await retry(ledger, new.id, "3") == "it is Running: stop it first, or wait for its end"
+    assert await retry(ledger, new.id, "3") == "it was Running: stop it first, or wait for its end"
     await flush(ledger, taken, "flow:completed", end=runs.End("Completed"))
     assert "is Completed" in str(await retry(ledger, new.id, "4"))
     assert "no such execution" in str(await retry(ledger, ExecutionId("EXNOTHING"), "1"))

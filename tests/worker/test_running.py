@@ -1,10 +1,15 @@
-"""The attempts that run in a process, when one execution has two of them: the former is winding down."""
+"""The attempts that run in a process: one execution may have two of them, and what is not heard is looked for."""
 
 from __future__ import annotations
 
+import asyncio
+
+import pytest
+
 from chaingraph_store import retrying, stopping
-from chaingraph_store.ledger import Ledger
+from chaingraph_store.ledger import CONTROL, Ledger
 from chaingraph_store.runs import Claim
+from chaingraph_worker import running as running_module
 from chaingraph_worker.running import RunningAttempt, RunningAttempts
 from fixtures.new_executions import APP, create
 from fixtures.worker_by_hand import StartWorker
@@ -32,3 +37,28 @@ async def test_a_later_run_interrupts_one_that_has_not_heard_of_its_stop(
     assert interrupted == [1]
     running.remove(former)
     assert len(running) == 1, "the later one"
+
+
+async def test_rows_are_looked_at_also_while_others_are_heard_of_all_the_time(
+    ledger: Ledger, start_worker: StartWorker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The notification of a command may have come just before its attempt was known here."""
+    monkeypatch.setattr(running_module, "_LOOK_SECONDS", 0.3)
+    worker = await start_worker()
+    loud, silent = [await worker.claim((await create(ledger)).id) for _ in range(2)]
+    attempts, hinted = RunningAttempts(ledger), asyncio.Event()
+    attempts.add(RunningAttempt(loud, lambda _: None, lambda _: None, lambda: None))
+    attempts.add(RunningAttempt(silent, lambda _: None, lambda _: hinted.set(), lambda: None))
+    async with ledger.connection() as connection:
+        await connection.execute(
+            "UPDATE chaingraph.executions SET control_seq = control_seq + 1 WHERE id = %s", (silent.execution_id,)
+        )
+        listening = asyncio.create_task(attempts.listen())
+        async with asyncio.timeout(30):
+            await asyncio.sleep(0.2)  # it has looked at all of them at its beginning
+            hinted.clear()
+            while not hinted.is_set():
+                await connection.execute("SELECT pg_notify(%s, %s)", (CONTROL, loud.execution_id))
+                await asyncio.sleep(0.02)
+    listening.cancel()
+    await asyncio.wait([listening])

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Final
 
@@ -101,12 +102,16 @@ class RunningAttempts:
         self._wake.set()
 
     async def _look_when_heard(self) -> None:
+        loop = asyncio.get_running_loop()
+        due = loop.time() + _LOOK_SECONDS
         while True:
-            try:
-                async with asyncio.timeout(_LOOK_SECONDS):
+            with suppress(TimeoutError):
+                async with asyncio.timeout_at(due):
                     await self._wake.wait()
-            except TimeoutError:
+            # Asked of the clock: what is heard of some attempts must not keep us from looking at the others.
+            if loop.time() >= due:
                 await self._look_at_all()
+                due = loop.time() + _LOOK_SECONDS
             self._wake.clear()
             heard, self._heard = self._heard, set()
             attempts = {id_: attempt for id_ in heard if (attempt := self._attempts.get(id_))}

@@ -260,8 +260,8 @@ def test_a_new_token_retries_what_failed_or_was_stopped(phase: str, from_: str) 
 @pytest.mark.parametrize(
     ("phase", "stop", "reason", "words"),
     [
-        ("Created", False, Refusal.STILL_RUNNING, "it is Created"),
-        ("Pending", False, Refusal.STILL_RUNNING, "it is Pending"),
+        ("Created", False, Refusal.STILL_RUNNING, "it was Created"),
+        ("Pending", False, Refusal.STILL_RUNNING, "it was Pending"),
         ("Running", False, Refusal.STILL_RUNNING, "stop it first"),
         ("Paused", False, Refusal.STILL_RUNNING, "it was Paused"),
         ("Completed", False, Refusal.ALREADY_COMPLETED, "create another Execution"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import replace
+from datetime import UTC, datetime
 
 import pytest
 
@@ -37,18 +38,26 @@ async def fail(ledger: Ledger, execution: ExecutionId, worker: str = "worker-1")
     return taken
 
 
+def _milliseconds(moment: datetime | None) -> str:
+    """As the status has times."""
+    assert moment is not None
+    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.") + f"{moment.microsecond // 1000:03}Z"
+
+
 async def test_from_the_failed_nodes_the_journal_goes_on_in_a_new_attempt(ledger: Ledger) -> None:
     new = await create(ledger)
     zombie = await fail(ledger, new.id)
+    ended = _milliseconds((await row_of(ledger, new.id)).finished_at)
     assert await retry(ledger, new.id, "again", breakpoints=["b"]) is True
     row = await row_of(ledger, new.id)
     assert (row.phase, row.attempt, row.run, row.workflow_id) == ("Pending", 2, 2, f"{new.id}-2")
     assert (row.error_node, row.error_reason, row.error_message, row.outputs) == ("", "", "", None)
-    assert (row.started_at, row.finished_at, row.nodes_completed, row.ran_ms) == (None, None, 0, 0)
+    assert (row.started_at, row.finished_at, row.ran_ms) == (None, None, 0)
+    assert (row.nodes_completed, row.nodes_failed) == (1, 0), "what the journal keeps counts before it runs again"
     assert (row.nodes_total, row.retry_token, row.breakpoints) == (3, "again", ["b"])
     assert (await workflows(ledger))[f"{new.id}-2"] == "ENQUEUED"
     (earlier,) = row.attempts
-    assert earlier.pop("startTime") <= earlier.pop("completionTime")
+    assert earlier.pop("startTime") <= earlier.pop("completionTime") == ended
     assert earlier == {
         "attempt": 1,
         "phase": "Failed",
@@ -72,6 +81,7 @@ async def test_from_the_start_the_journal_is_empty(ledger: Ledger) -> None:
     new = await create(ledger)
     await fail(ledger, new.id)
     assert await retry(ledger, new.id, "again", from_start=True) is True
+    assert (await row_of(ledger, new.id)).nodes_completed == 0
     assert (await claimed(ledger, new.id)).journal == []
     assert (await row_of(ledger, new.id)).attempts[0]["retriedFrom"] == "Start"
 

@@ -230,8 +230,8 @@ def _with_row(spec: ExecutionSpec, meta: Meta, row: ExecutionRow) -> Plan:
             row.id,
             token,
             Refusal.STILL_RUNNING,
-            f"it was {row.phase}, and only what failed or was stopped is run again: wait for its end, or stop it first; "
-            "then set another spec.retry.token",
+            f"it was {row.phase}, and only what failed or was stopped is run again: wait for its end, or stop it "
+            "first; then set another spec.retry.token",
         )
     return Nothing()
 

@@ -85,7 +85,9 @@ def _retry(before: Status, after: Status) -> Iterator[Announcement]:
     attempt = _attempt(after)
     if 0 < _attempt(before) < attempt:
         history = after.get("attempts", ())
-        whence = "from the start" if history and history[-1].get("retriedFrom") == "Start" else "keeping what had completed"
+        whence = (
+            "from the start" if history and history[-1].get("retriedFrom") == "Start" else "keeping what had completed"
+        )
         yield Announcement("Normal", "RetryStarted", f"attempt {attempt} was begun, {whence}", str(attempt))
     refused = _condition(after, "RetryRefused")
     if refused and refused["message"] != _condition(before, "RetryRefused").get("message"):

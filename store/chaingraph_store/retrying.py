@@ -58,8 +58,9 @@ WITH begun AS (
   UPDATE chaingraph.executions
   SET phase = CASE WHEN %(paused)s THEN 'Paused' ELSE 'Pending' END, parked = %(paused)s, attempt = attempt + 1,
       run = %(run)s, workflow_id = %(workflow)s, owner_epoch = owner_epoch + 1, worker = '', lost_worker = '',
-      recoveries = 0, recovered_nodes = 0,
+      recoveries = 0,
       nodes_completed = CASE WHEN %(from_start)s THEN 0 ELSE nodes_completed END, nodes_failed = 0,
+      recovered_nodes = CASE WHEN %(from_start)s THEN 0 ELSE nodes_completed END,
       nodes_skipped = 0, nodes_running = 0, current_nodes = '{{}}', outputs = NULL, error_node = '', error_reason = '',
       error_message = '', started_at = NULL, start_logged = false, finished_at = NULL, ran_ms = 0,
       options = %(options)s,

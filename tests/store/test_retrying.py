@@ -54,6 +54,9 @@ async def test_from_the_failed_nodes_the_journal_goes_on_in_a_new_attempt(ledger
     assert (row.error_node, row.error_reason, row.error_message, row.outputs) == ("", "", "", None)
     assert (row.started_at, row.finished_at, row.ran_ms) == (None, None, 0)
     assert (row.nodes_completed, row.nodes_failed) == (1, 0), "what the journal keeps counts before it runs again"
+    async with ledger.connection() as connection:
+        cursor = await connection.execute("SELECT recovered_nodes FROM chaingraph.executions WHERE id = %s", [new.id])
+        assert await cursor.fetchone() == (1,), "a lost worker has not done what was kept"
     assert (row.nodes_total, row.retry_token, row.breakpoints) == (3, "again", ["b"])
     assert (await workflows(ledger))[f"{new.id}-2"] == "ENQUEUED"
     (earlier,) = row.attempts

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 import yaml
 
 from chaingraph_cli.plugin import tables
-from chaingraph_cli.plugin.details import next_steps
+from chaingraph_cli.plugin.details import details, next_steps
 from chaingraph_cli.plugin.execution import Execution
 from chaingraph_cli.plugin.guards import GUARDS
 from chaingraph_cli.plugin.listing import rows_of
@@ -72,10 +73,35 @@ def test_lengths_of_time_as_people_write_them(text: str, seconds: float) -> None
 @pytest.mark.parametrize("phase", ["Created", "Running", "Paused", "Completed", "Failed", "Stopped"])
 def test_the_next_steps_are_allowed(phase: str) -> None:
     execution = Execution(
-        {"metadata": {"name": "one"}, "spec": {"paused": phase == "Created"}, "status": {"phase": phase}}
+        {
+            "metadata": {"name": "one"},
+            "spec": {"paused": phase == "Created"},
+            "status": {"phase": phase, "executionID": "EX1"},
+        }
     )
     for (verb, *_), _ in next_steps(execution):
         assert verb not in GUARDS or GUARDS[verb](execution) is None
+
+
+def test_what_never_ran_has_no_logs_to_look_at() -> None:
+    refused = Execution({"metadata": {"name": "one"}, "spec": {}, "status": {"phase": "Failed"}})
+    assert [words for words, _ in next_steps(refused)] == [("retry", "one")]
+
+
+@pytest.mark.parametrize(
+    ("status", "line"),
+    [
+        ({"phase": "Running", "currentNodes": ["a"]}, "Running 'a'"),
+        ({"phase": "Paused", "currentNodes": ["a"]}, "Paused before 'a'"),
+        ({"phase": "Paused"}, "Paused"),
+        ({"phase": "Paused", "currentNodes": ["a"], "nodes": {"running": 1}}, "Paused, pausing: 1 running to"),
+        ({"phase": "Pending", "executionID": "EX1"}, "Pending, waiting for a worker"),
+        ({"phase": "Failed", "error": {"message": "broke"}}, "Failed\n"),
+    ],
+)
+def test_the_phase_says_where_it_stands_in_no_word_twice(status: dict[str, Any], line: str) -> None:
+    shown = details(Execution({"metadata": {"name": "one"}, "status": status}), typed=lambda *words: " ".join(words))
+    assert f"Phase:        {line}" in shown
 
 
 @pytest.mark.integration

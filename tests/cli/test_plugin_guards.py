@@ -12,18 +12,26 @@ from chaingraph_crds.execution import ExecutionPhase
 
 
 def execution(phase: str, *, paused: bool = False) -> Execution:
-    return Execution({"metadata": {"name": "one"}, "spec": {"paused": paused}, "status": {"phase": phase}})
+    status = {"phase": phase, "executionID": "EX1"}
+    return Execution({"metadata": {"name": "one"}, "spec": {"paused": paused}, "status": status})
 
 
 UNSEEN: dict[str, Any] = {"metadata": {"name": "one"}, "spec": {}}
 HELD_UNSEEN: dict[str, Any] = {"metadata": {"name": "one"}, "spec": {"paused": True}}
 
+STEP_ASKED: dict[str, Any] = {"conditions": [{"type": "Succeeded", "status": "Unknown", "reason": "Starting"}]}
+NO_FLOW: dict[str, Any] = {"conditions": [{"type": "Succeeded", "status": "Unknown", "reason": "FlowNotFound"}]}
 STATES = {
     "unseen": Execution(UNSEEN),
     "unseen, held": Execution(HELD_UNSEEN),
     "Pending": execution("Pending"),
     "Created, held": execution("Created", paused=True),
     "Created, starting": execution("Created"),
+    "Created, a step asked": Execution(
+        {**HELD_UNSEEN, "status": {"phase": "Created", "executionID": "EX1", **STEP_ASKED}},
+    ),
+    "no flow": Execution({**UNSEEN, "status": {"phase": "Pending", **NO_FLOW}}),
+    "no flow, to be held": Execution({**HELD_UNSEEN, "status": {"phase": "Pending", **NO_FLOW}}),
     "Running": execution("Running"),
     "Running, pause asked": execution("Running", paused=True),
     "Paused": execution("Paused", paused=True),
@@ -32,12 +40,20 @@ STATES = {
     "Failed": execution("Failed"),
     "Stopped": execution("Stopped"),
 }
+ENDS = {"Completed", "Failed", "Stopped"}
 ALLOWED = {
-    "start": {"unseen, held", "Created, held"},
-    "pause": {"unseen", "Pending", "Created, starting", "Running", "Running, pause asked"},
-    "resume": {"Paused", "Paused, breakpoint", "Running, pause asked"},
-    "step": {"unseen, held", "Created, held", "Running, pause asked", "Paused", "Paused, breakpoint"},
-    "stop": set(STATES) - {"Completed", "Failed", "Stopped"},
+    "start": {"unseen, held", "Created, held", "Created, a step asked"},
+    "pause": set(STATES) - {"unseen, held", "Created, held", "Paused", "Paused, breakpoint", *ENDS},
+    "resume": {"Paused", "Paused, breakpoint", "Running, pause asked", "Created, a step asked", "no flow, to be held"},
+    "step": {
+        "unseen, held",
+        "Created, held",
+        "Created, a step asked",
+        "Running, pause asked",
+        "Paused",
+        "Paused, breakpoint",
+    },
+    "stop": set(STATES) - ENDS,
     "retry": {"Failed", "Stopped"},
 }
 

@@ -12,6 +12,15 @@ from chaingraph_cli.plugin.execution import Execution, standing
 PAUSED = {"type": "Paused", "status": "True", "reason": "Paused", "message": ""}
 
 
+SUCCEEDED = {"type": "Succeeded", "status": "Unknown", "reason": "", "message": ""}
+
+
+def unmade(reason: str, phase: str = "Pending", **status: Any) -> Execution:
+    """What the ledger does not have."""
+    conditions = [SUCCEEDED | {"reason": reason}]
+    return Execution({"metadata": {"name": "one"}, "status": {"phase": phase, "conditions": conditions, **status}})
+
+
 def execution(*, observed: int = 2, spec: dict[str, Any] | None = None, **status: Any) -> Execution:
     return Execution(
         {
@@ -27,7 +36,15 @@ def execution(*, observed: int = 2, spec: dict[str, Any] | None = None, **status
     [
         (execution(phase="Pending"), "waiting for a worker"),
         (Execution({"metadata": {"name": "one"}}), "waiting for the operator"),
+        (unmade("FlowNotFound"), "waiting for its Flow"),
+        (unmade("FlowInvalid"), "waiting for its Flow to be mended"),
+        (unmade("WaitingForWorkers"), "waiting for a worker to check its Flow"),
+        (unmade("UnknownNodeType"), "waiting for a worker with its node types"),
         (execution(phase="Created", spec={"paused": True}), "created and not started"),
+        (
+            execution(phase="Created", spec={"paused": True}, conditions=[SUCCEEDED | {"reason": "Starting"}]),
+            "waiting for a worker",
+        ),
         (execution(phase="Running"), "running"),
         (execution(phase="Running", currentNodes=["a", "b", "c", "d"]), "running 'a', 'b', 'c' and 1 more"),
         (execution(phase="Paused", currentNodes=["a"]), "paused before 'a'"),
@@ -74,6 +91,15 @@ def test_tokens_are_told_apart() -> None:
     assert outcomes.resumed("t")(execution(phase="Running", lastResume="t")) is not None
     assert outcomes.retried("t")(execution(phase="Pending", lastRetry="s")) is None
     assert outcomes.retried("t")(execution(phase="Pending", lastRetry="t")) is not None
+
+
+def test_a_retry_is_told_with_its_attempt_or_as_another_judgement_of_what_never_ran() -> None:
+    taken = outcomes.retried("t")(execution(phase="Failed", lastRetry="t", attempt=2, error={"message": "broke"}))
+    assert taken is not None
+    assert taken.text == "retried: attempt 2 failed: broke"
+    again = outcomes.retried("t")(unmade("InvalidInputs", "Failed", lastRetry="t", error={"message": "no input 'b'"}))
+    assert again is not None
+    assert again.text == "judged anew: failed: no input 'b'"
 
 
 def test_the_end_of_an_attempt_whose_retry_is_on_its_way_is_no_end() -> None:

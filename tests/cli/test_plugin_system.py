@@ -56,7 +56,7 @@ def test_created_paused_then_started_paused_and_stopped(plugin: Plugin, system: 
     assert slow.returncode == 124
     assert said(plugin, "stop", "one", "--reason", "wrong input", "--wait") == f"{name} stopped: wrong input"
     assert plugin("stop", "one").returncode == 3
-    assert said(plugin, "retry", "one", "--wait").startswith(f"{name} retried: attempt 2 is ")
+    assert said(plugin, "retry", "one", "--wait").startswith(f"{name} retried: attempt 2 ")
     assert said(plugin, "stop", "one", "--wait").startswith(f"{name} stopped")
     assert "1         Stopped" in plugin("get", "one").stdout
 

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from typing import Any, Final
 
 from chaingraph_cli.plugin import tables
-from chaingraph_cli.plugin.execution import CREATED, FAILED, PAUSED, PENDING, RUNNING, STOPPED, Execution, standing
+from chaingraph_cli.plugin.execution import FAILED, PAUSED, RUNNING, STOPPED, Execution, standing
 from chaingraph_cli.plugin.listing import duration
 
 Typed = Callable[..., str]
@@ -39,7 +39,7 @@ def _summary(execution: Execution, now: datetime) -> list[str]:
         *_field("Namespace", execution.namespace),
         *_field("Labels", ", ".join(f"{name}={value}" for name, value in labels.items())),
         *_field("Flow", f"{flow} (revision {revision})" if revision else flow),
-        *_field("Phase", f"{execution.phase}, {standing(execution)}" if _says_more(execution) else execution.phase),
+        *_field("Phase", _phase(execution)),
         *_field("Attempt", status.get("attempt")),
         *_field("Execution ID", status.get("executionID")),
         *_field("Parent", _parent(execution)),
@@ -49,8 +49,13 @@ def _summary(execution: Execution, now: datetime) -> list[str]:
     ]
 
 
-def _says_more(execution: Execution) -> bool:
-    return execution.phase in (PENDING, CREATED, RUNNING, PAUSED)
+def _phase(execution: Execution) -> str:
+    """The phase, and where it stands: `Running 'a'`, `Pending, waiting for a worker`."""
+    if execution.finished:
+        return execution.phase
+    where = standing(execution)
+    more = where.removeprefix(execution.phase.lower())
+    return execution.phase + (more if more != where else f", {where}")
 
 
 def _parent(execution: Execution) -> str:
@@ -151,6 +156,8 @@ def next_steps(execution: Execution) -> list[tuple[tuple[str, ...], str]]:
         ]
     if execution.phase == RUNNING:
         return [(("events", name, "-f"), "to watch it"), (("pause", name), "to have it wait before its next nodes")]
+    if execution.phase in (FAILED, STOPPED) and not execution.made:
+        return [(("retry", name), "to have it judged anew, once what kept it from running is mended")]
     if execution.phase in (FAILED, STOPPED):
         return [
             (("logs", name), "for what its nodes said"),

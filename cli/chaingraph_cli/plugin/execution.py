@@ -16,6 +16,13 @@ COMPLETED: Final = "Completed"
 FAILED: Final = "Failed"
 STOPPED: Final = "Stopped"
 FINISHED: Final = (COMPLETED, FAILED, STOPPED)
+_UNMADE: Final = {
+    "FlowNotFound": "waiting for its Flow",
+    "FlowInvalid": "waiting for its Flow to be mended",
+    "WaitingForWorkers": "waiting for a worker to check its Flow",
+    "UnknownNodeType": "waiting for a worker with its node types",
+}
+"""What an execution that the ledger does not have yet waits for, by the reason of its condition `Succeeded`."""
 
 
 @dataclass(frozen=True)
@@ -72,8 +79,15 @@ class Execution:
 
     @property
     def held(self) -> bool:
-        """Created paused, and not started: also while the operator has not yet seen it."""
-        return self.wants_pause and (self.phase == CREATED or not self.status.get("phase"))
+        """Created paused, and not started: also while the operator has not yet seen it. A step starts it too."""
+        if self.phase == CREATED:
+            return self.wants_pause and self.condition("Succeeded").get("reason") != "Starting"
+        return self.wants_pause and not self.status.get("phase")
+
+    @property
+    def made(self) -> bool:
+        """Whether the ledger has it. Before that it waits, as for its Flow, or has ended without having been there."""
+        return bool(self.status.get("executionID"))
 
     @property
     def observed(self) -> bool:
@@ -147,5 +161,7 @@ def standing(execution: Execution) -> str:
             return "completed"
         case _ if execution.held:
             return "created and not started"
+        case _ if execution.made:
+            return "waiting for a worker"
         case _:
-            return "waiting for a worker" if execution.status.get("executionID") else "waiting for the operator"
+            return _UNMADE.get(str(execution.condition("Succeeded").get("reason", "")), "waiting for the operator")

@@ -18,12 +18,12 @@ class Refusal:
 
 
 def start(execution: Execution) -> Refusal | None:
-    """Only what was created paused."""
-    if execution.held:
+    """Only what was created paused; also when a step was asked for, and no worker has taken it yet."""
+    if execution.held or (execution.wants_pause and execution.phase == CREATED):
         return None
     if execution.finished:
         return _finished(execution)
-    if execution.phase == PAUSED or (execution.wants_pause and execution.phase != CREATED):
+    if execution.phase == PAUSED or execution.wants_pause:
         return Refusal(f"has been started: it is {standing(execution)}", ("resume", execution.name))
     return Refusal(f"has been started: it is {standing(execution)}")
 
@@ -54,6 +54,9 @@ def step(execution: Execution) -> Refusal | None:
     """What is paused, or is to be; also what was created paused, which then runs in single steps from its start."""
     if execution.finished:
         return _finished(execution)
+    if execution.status.get("phase") and not execution.made:
+        # A token that is there when it is made asks for nothing.
+        return Refusal(f"cannot make a step yet: it is {standing(execution)}")
     if execution.phase == PAUSED or execution.wants_pause:
         return None
     return Refusal(f"is not paused: it is {standing(execution)}", ("pause", execution.name))

@@ -80,7 +80,10 @@ def retried(token: str) -> Judge:
             return Outcome(f"not retried: {refused.get('message', '')}", NotAllowed.exit_code)
         if execution.status.get("lastRetry") != token:
             return None
-        return Outcome(f"retried: attempt {execution.status.get('attempt', '')} is {standing(execution)}")
+        if not execution.made:
+            # It has never run, so this is no attempt: it was judged once more.
+            return Outcome(f"judged anew: {standing(execution)}")
+        return Outcome(f"retried: attempt {execution.status.get('attempt', '')} {standing(execution)}")
 
     return judge
 

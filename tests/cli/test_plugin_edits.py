@@ -186,7 +186,10 @@ def test_the_rights_are_those_of_kubectl(plugin: Plugin, kubectl: Kubectl) -> No
 def test_a_cluster_that_does_not_answer(plugin: Plugin) -> None:
     done = plugin("get", environment={"KUBECONFIG": "/nowhere", "HOME": "/nowhere"})
     assert done.returncode == 6, done.stderr
-    assert "Which cluster is asked: kubectl config current-context" in done.stderr
+    assert done.stderr.splitlines() == [
+        "Error: The connection to the server localhost:8080 was refused - did you specify the right host or port?",
+        "Which cluster is asked: kubectl config current-context",
+    ]
 
 
 def test_tokens_tell_their_time_and_are_taken_by_the_api() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import json
+import socket
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,9 @@ import pytest
 import yaml
 
 from chaingraph_cli import discovery
+from chaingraph_cli.errors import Unreachable
+from chaingraph_cli.plugin import gateway_client
+from chaingraph_cli.plugin.credentials import Credentials
 from fixtures.cluster import ControlPlane, Kubectl
 from fixtures.gateway import LOG_READER, READER, GatewayProcess, People, Person, RunGateway
 from fixtures.plugin import Plugin
@@ -64,7 +68,8 @@ async def test_events_in_order_from_an_index_and_by_type(
     assert shown[0]["data"] == {"text": "two\nlines"}
     nodes = plugin("events", "nightly", "--type", "node:*", "--type", "flow:completed").stdout.splitlines()
     assert [line.split()[2] for line in nodes] == ["node:started", "node:completed", "flow:completed"]
-    assert plugin("events", "nightly", "--type", "child:failed").stdout == "No events yet.\n"
+    assert plugin("events", "nightly", "--type", "child:failed").stdout == "No such events yet.\n"
+    assert plugin("events", "nightly", "--from", "4").stdout == "No such events yet.\n"
     wrong = plugin("events", "nightly", "--type", "node:fialed")
     assert wrong.returncode == 2
     assert "did you mean node:failed?" in wrong.stderr
@@ -121,6 +126,9 @@ async def test_logs_are_what_nodes_said_and_what_failed(
         "2026-11-24T02:03:04.500Z  load  the flow FAILED: disk full",
     ]
     assert plugin("logs", "nightly", "--node", "other").stdout.splitlines() == lines[2:3]
+    silent = plugin("logs", "nightly", "--node", "nobody")
+    assert (silent.returncode, silent.stdout) == (0, "")
+    assert silent.stderr == "Node 'nobody' has logged nothing, and nothing failed there.\n"
 
 
 async def test_the_tree(gateway: GatewayProcess, plugin: Plugin, written: Written) -> None:
@@ -199,6 +207,15 @@ def test_gateways_that_cannot_be_asked(plugin: Plugin, url: str, code: int, word
     done = plugin("events", "nightly", environment={"CHAINGRAPH_GATEWAY": url})
     assert done.returncode == code
     assert words in done.stderr
+
+
+def test_a_gateway_that_accepts_and_says_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(gateway_client, "_CONNECT_SECONDS", 0.2)
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        url = f"https://127.0.0.1:{silent.getsockname()[1]}"
+        asked = gateway_client.Gateway(url, "", Credentials(user="ada", token="t"), "default")
+        with pytest.raises(Unreachable, match=f"The gateway {url} does not answer: it took too long."):
+            asked.get("/")
 
 
 def test_a_gateway_that_is_not_the_one_expected(run_gateway: RunGateway, plugin: Plugin) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -15,7 +17,7 @@ from chaingraph_cli.plugin.execution import Execution
 from chaingraph_cli.plugin.guards import GUARDS
 from chaingraph_cli.plugin.listing import rows_of
 from chaingraph_cli.plugin.waiting import duration
-from fixtures.plugin import Plugin
+from fixtures.plugin import SCRIPTS, Plugin
 
 NOW = datetime(2026, 11, 24, 3, 0, 0, tzinfo=UTC)
 ITEM = {
@@ -144,6 +146,17 @@ def test_the_forms_for_programs_are_kubectls(plugin: Plugin) -> None:
     done = plugin("get", "oen")
     assert (done.returncode, done.stdout) == (4, "")
     assert "Did you mean 'one'?" in done.stderr
+
+
+@pytest.mark.integration
+def test_a_reader_that_has_enough_is_no_fault(plugin: Plugin) -> None:
+    plugin.create("one")
+    reads, writes = os.pipe()
+    os.close(reads)
+    program = [str(SCRIPTS / "kubectl-chaingraph"), "get", "-o", "json", "-n", plugin.namespace]
+    done = subprocess.run(program, stdout=writes, stderr=subprocess.PIPE, env=plugin.environment, timeout=60)
+    os.close(writes)
+    assert (done.returncode, done.stderr) == (141, b"")
 
 
 @pytest.mark.integration

@@ -49,7 +49,7 @@ def _run(chosen: argparse.Namespace) -> int:
         print(event.text if chosen.output == "json" else event_line(event), flush=True)
         count += 1
     if not count and chosen.output != "json":
-        print(NOT_THERE)
+        print("No such events yet." if types or chosen.from_index is not None else NOT_THERE)
     return 0
 
 

@@ -231,6 +231,8 @@ def _away(url: str, fault: Exception) -> CliError:
             f"Give the certificates that it is to be verified by: --gateway-ca FILE or {CA_VARIABLE}",
         )
     why = getattr(fault, "strerror", None) or str(fault) or type(fault).__name__
+    if isinstance(fault, TimeoutError):
+        why = "it took too long"
     return Unreachable(
         f"The gateway {url} does not answer: {why}.", f"Is it running? Another address: --gateway URL or {VARIABLE}"
     )

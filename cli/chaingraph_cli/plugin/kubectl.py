@@ -11,6 +11,7 @@ import json
 import os
 import re
 import shutil
+import signal
 import subprocess
 from dataclasses import dataclass
 from typing import Any, Final
@@ -25,6 +26,8 @@ FIELD_MANAGER: Final = "kubectl-chaingraph"
 """In `metadata.managedFields` this says who changed a spec, as beside a GitOps tool's fields."""
 
 _SERVER_ERROR: Final = re.compile(r"^Error from server(?: \((?P<reason>\w+)\))?: (?P<message>.*)", re.DOTALL)
+_LOG_LINE: Final = re.compile(r"[IWEF]\d{4} \d\d:\d\d:\d\d\.\d+ ")
+"""What kubectl's libraries log beside its own words: the same fault, several times."""
 _UNREACHABLE: Final = re.compile(
     r"connection refused|was refused - did you specify|no such host|i/o timeout|TLS handshake|x509:|"
     r"must be logged in to the server|network is unreachable|context deadline exceeded|Unable to connect",
@@ -83,6 +86,9 @@ class Kubectl:
         done = subprocess.run(
             [self.program, *arguments, *self.options], stderr=subprocess.PIPE, text=True, encoding="utf-8", check=False
         )
+        if done.returncode == -signal.SIGPIPE:
+            # Nobody reads on, as with `| head`: no fault, and told as shells tell it.
+            return 128 + signal.SIGPIPE
         if done.returncode != 0:
             raise fault_of(done.stderr)
         return 0
@@ -124,7 +130,7 @@ def finish(process: subprocess.Popen[str], input_: str | None = None) -> Done:
 
 def fault_of(complaint: str) -> CliError:
     """What kubectl wrote to stderr, as an error with an exit code and a remedy."""
-    text = complaint.strip()
+    text = "\n".join(line for line in complaint.splitlines() if not _LOG_LINE.match(line)).strip()
     found = _SERVER_ERROR.match(text)
     reason = found["reason"] if found else ""
     message = found["message"].strip() if found else text.removeprefix("error: ")

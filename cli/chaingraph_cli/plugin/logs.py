@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import sys
 
 from chaingraph_cli.commands import Command
 from chaingraph_cli.plugin.event_lines import LOG_TYPES, log_lines
@@ -19,6 +20,7 @@ def _arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _run(chosen: argparse.Namespace) -> int:
+    count = 0
     for event in events_of(chosen, types=LOG_TYPES, follow=chosen.follow):
         if isinstance(event, End):
             break
@@ -26,6 +28,10 @@ def _run(chosen: argparse.Namespace) -> int:
             continue
         for line in log_lines(event):
             print(line, flush=True)
+            count += 1
+    if not count:
+        whose = f"Node {chosen.node!r} has" if chosen.node else "Its nodes have"
+        print(f"{whose} logged nothing, and nothing failed there.", file=sys.stderr)
     return 0
 
 

@@ -190,6 +190,7 @@ class ExecutionReconciler:
             # A row that the feed brought may be older than what the person has seen: it may have ended since.
             row = await self._row(execution)
             decision = self._plan(spec, meta, status, row)
+        confirmed = False
         for _ in range(_MOST_COMMANDS):
             if isinstance(decision, Create):
                 if await self._create(decision.new, cached.key):
@@ -197,6 +198,9 @@ class ExecutionReconciler:
                     return
                 # It was there already: another operator, or one that is cut off from us, was faster.
             elif isinstance(decision, Command):
+                if not confirmed and not await self._is_current(cached):
+                    return
+                confirmed = True
                 await self._command(decision, cached.key, spec, row)
             else:
                 break
@@ -212,6 +216,24 @@ class ExecutionReconciler:
             # A row that came while its end was being settled: the time set then may have been dropped for this turn.
             self._retention.consider(cached.key, cached.spec_object(), cached.status_object())
             await self._retention.apply(cached.key)
+
+    async def _is_current(self, cached: Cached) -> bool:
+        """Whether the API server has the very spec that we have. What is newer is taken in, for the next turn.
+
+        An old token differs from the row's as a new one does. So an operator that was frozen, or is cut off from the
+        API server, would carry out once more what another one has carried out since.
+        """
+        if cached.deleting:
+            return True
+        try:
+            body = await self._api.get(names.EXECUTION_PLURAL, cached.key)
+        except NotFound:
+            return False  # the watch tells, or the sweep
+        metadata = body["metadata"]
+        if (metadata["uid"], metadata["generation"]) == (cached.key.uid, cached.generation):
+            return "deletionTimestamp" not in metadata
+        self._intake.observed(body)
+        return False
 
     async def _command(self, command: Command, key: Key, spec: ExecutionSpec, row: ExecutionRow | None) -> None:
         if isinstance(command, Retry):

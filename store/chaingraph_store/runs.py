@@ -42,7 +42,9 @@ class Claim:
     """flow:started is in the log of this attempt: a worker may be lost between its claim and its first flush."""
     run: int
     paused: bool
-    """It begins paused: the log says so already, so the engine announces nothing."""
+    """It begins paused."""
+    pause_logged: bool
+    """flow:paused is the last of flow:paused and flow:resumed in the log of this attempt."""
     pause_reason: str
     breakpoints: list[str]
     control_seq: int
@@ -139,8 +141,8 @@ WITH before AS (
 SELECT run.id, run.owner_epoch, run.namespace, run.name, run.attempt,
        (SELECT spec FROM chaingraph.flow_revisions f WHERE f.revision = run.flow_revision),
        run.inputs, run.events, run.integration, run.options, run.root_id, run.parent_id, run.depth,
-       run.started_at, run.start_logged, run.run, run.paused, run.pause_reason, run.breakpoints, run.control_seq,
-       cardinality(run.step_seqs), run.ran_ms, run.current_nodes, run.next_event_index,
+       run.started_at, run.start_logged, run.run, run.paused, run.pause_logged, run.pause_reason, run.breakpoints,
+       run.control_seq, cardinality(run.step_seqs), run.ran_ms, run.current_nodes, run.next_event_index,
        (SELECT coalesce(json_agg(json_build_array(j.attempt, j.record)), '[]')
         FROM chaingraph.journal j WHERE j.execution_id = run.id),
        pg_notify(%(channel)s, run.id)

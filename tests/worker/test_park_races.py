@@ -1,4 +1,4 @@
-"""A command that comes between the decision to park and its statement."""
+"""A command that comes between two statements of an attempt: before a park, or between two claims."""
 
 from __future__ import annotations
 
@@ -9,9 +9,10 @@ import pytest
 from chaingraph_store.ledger import Ledger
 from chaingraph_worker.attempt import PARKED, run_attempt
 from chaingraph_worker.inbox import Inbox
-from fixtures.attempts_here import hand_in, surroundings_of, take
+from fixtures.attempts_here import WORKER, hand_in, surroundings_of, take
 from fixtures.chains import assert_each_node_ran_once, events_of, steps
 from fixtures.ledger import row_of, wait_for
+from fixtures.ledger_moves import claimed, pauses_alternate
 from fixtures.new_executions import create_of
 from fixtures.steering import Spec
 from fixtures.waiting import eventually
@@ -46,3 +47,30 @@ async def test_a_step_that_comes_while_a_park_waits_for_its_connection_is_made(
         assert_each_node_ran_once((await events_of(ledger, execution)), 2)
     finally:
         await alone.close()
+
+
+async def test_a_pause_after_a_claim_whose_answer_was_lost_is_told_and_parked(ledger: Ledger) -> None:
+    """The message of the command is older than the second claim, which has the pause, and nobody has told of it yet."""
+    async with surroundings_of(ledger, park_seconds=0) as surroundings:
+        execution = await create_of(ledger, steps(2, 1))
+        spec = Spec(ledger, execution)
+        await claimed(ledger, execution, WORKER)
+        await spec.pause()
+        async with asyncio.timeout(30):
+            assert await run_attempt(surroundings, execution, run=1, inbox=Inbox()) == PARKED
+        await spec.resume()
+        types = [event.type for event in await events_of(ledger, execution)]
+        assert types[-2:] == ["flow:paused", "flow:resumed"]
+        assert pauses_alternate(types)
+
+
+async def test_a_resume_after_a_claim_whose_answer_was_lost_is_told(ledger: Ledger) -> None:
+    async with surroundings_of(ledger, park_seconds=0) as surroundings:
+        execution = await create_of(ledger, steps(2, 1))
+        spec = Spec(ledger, execution)
+        await spec.edit(paused=True, step="1")
+        await claimed(ledger, execution, WORKER)
+        await spec.resume()
+        row = await row_of(ledger, execution)
+        assert await run_attempt(surroundings, execution, run=row.run, inbox=Inbox()) == "Completed"
+        assert pauses_alternate([event.type for event in await events_of(ledger, execution)])

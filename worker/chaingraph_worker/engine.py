@@ -62,6 +62,7 @@ def engine_of(claim: Claim, registry: Registry, *, recorder: Recorder, on_contro
             breakpoints=claim.breakpoints,
             passed=claim.held_nodes,
             steps=claim.steps_owed,
+            announced=claim.pause_logged,
         ),
         ran_ms=claim.ran_ms,
         on_control=on_control,

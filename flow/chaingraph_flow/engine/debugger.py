@@ -24,8 +24,9 @@ class ControlState:
     """Nodes before which no breakpoint is hit any more: an earlier engine of the same attempt held them or ran them."""
     steps: int = 0
     """Steps that were asked for and not carried out. They count only for a run that begins paused."""
-    announced: bool = True
-    """Whether flow:paused has been published for the pause that the run begins with; else the engine does it."""
+    announced: bool | None = None
+    """Whether flow:paused is the last that was published of it and flow:resumed; None: as `paused` says. Where it does
+    not agree with `paused`, the engine publishes the one that is due."""
 
 
 class Debugger:

@@ -23,7 +23,7 @@ class Gate:
         self._time = time
         self._ready: deque[str] = deque()
         self._begun = False
-        self._told_paused = control.paused and control.announced
+        self._told_paused = control.paused if control.announced is None else control.announced
 
     @property
     def paused(self) -> bool:

@@ -35,7 +35,7 @@ _INTERRUPTED: Final = 130
 
 
 def run(state: Path | None, folder: Path | None, *, keep: bool) -> int:
-    """Run the command; returns its exit code: 0 only if every execution ended as its example says.
+    """Run the command; returns its exit code: 0 only if every execution came to what its example says.
 
     Args:
         state: the state folder. None: `.chaingraph` with `keep`, else a new one that is removed.
@@ -140,11 +140,11 @@ def _run_examples(console: Console, resources: Resources, found: Sequence[Exampl
         console.print(f"Applying {len(found)} resources of {source} in the namespace {resources.namespace}.\n")
         for each in found:
             resources.apply(each.fetching_from(url).manifest)
-        return _until_ended(console, resources, [each for each in found if each.expected is not None])
+        return _until_settled(console, resources, [each for each in found if each.expected is not None])
 
 
-def _until_ended(console: Console, resources: Resources, running: Sequence[Example]) -> list[Row]:
-    """The executions once all have ended, or when the time is over."""
+def _until_settled(console: Console, resources: Resources, running: Sequence[Example]) -> list[Row]:
+    """The executions once all have ended or wait as they should, or when the time is over."""
     deadline = time.monotonic() + _END_SECONDS
     with watching(console) as show:
         while True:
@@ -152,7 +152,7 @@ def _until_ended(console: Console, resources: Resources, running: Sequence[Examp
             current = resources.executions()
             rows = [Row(each, current.get(each.name, {}).get("status") or {}) for each in running]
             show(rows)
-            if all(row.phase.finished for row in rows) or time.monotonic() > deadline:
+            if all(row.settled for row in rows) or time.monotonic() > deadline:
                 return rows
             time.sleep(_LOOK_SECONDS)
 
@@ -160,7 +160,7 @@ def _until_ended(console: Console, resources: Resources, running: Sequence[Examp
 def _print_verdict(console: Console, rows: Sequence[Row]) -> bool:
     wrong = [row for row in rows if not row.as_expected]
     if not wrong:
-        console.print(f"[bold green]Every execution ({len(rows)}) ended as its example says.[/]")
+        console.print(f"[bold green]Every execution ({len(rows)}) came to what its example says.[/]")
     for row in wrong:
         console.print(f"[bold red]{row.name} is {row.phase}, and should be {row.example.expected}.[/]")
         console.print(f"  {row.message}", markup=False)

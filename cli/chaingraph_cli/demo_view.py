@@ -45,6 +45,11 @@ class Row:
         return self.phase is self.example.expected
 
     @property
+    def settled(self) -> bool:
+        """Whether nothing more is to be waited for: it has ended, or waits for a person as it should."""
+        return self.phase.finished or self.as_expected
+
+    @property
     def nodes(self) -> str:
         counts = self.status.get("nodes") or {}
         return f"{counts.get('completed', 0)} of {counts['total']}" if counts.get("total") else "-"
@@ -72,7 +77,7 @@ class Watching(Protocol):
 
 @contextmanager
 def watching(console: Console) -> Iterator[Watching]:
-    """A table that changes in place on a terminal; elsewhere a line for each phase that an execution ends in."""
+    """A table that changes in place on a terminal; elsewhere a line for each execution once it is settled."""
     if console.is_terminal:
         with Live(console=console, auto_refresh=False) as live:
             yield lambda rows: live.update(_table(rows), refresh=True)
@@ -81,7 +86,7 @@ def watching(console: Console) -> Iterator[Watching]:
 
     def tell(rows: Sequence[Row]) -> None:
         for row in rows:
-            if row.phase.finished and row.name not in told:
+            if row.settled and row.name not in told:
                 told.add(row.name)
                 console.print(f"{row.name:<20} {row.phase:<10} {row.message}", markup=False)
 
@@ -108,6 +113,8 @@ def print_results(console: Console, rows: Sequence[Row]) -> None:
             meant = ", which is meant" if row.as_expected else ""
             where = f"node {error['node']}: " if error.get("node") else ""
             console.print(f"  {row.phase}{meant}: {where}{error.get('message', '')}", markup=False)
+        if row.phase is ExecutionPhase.PAUSED:
+            console.print(f"  {row.phase}{', which is meant' if row.as_expected else ''}: {row.message}", markup=False)
         for name, value in (row.status.get("outputs") or {}).items():
             _print_output(console, name, value)
 

@@ -1,6 +1,7 @@
 """The examples of a checkout: read from their folder, put into a namespace, their data served. Used by `demo`.
 
-An example that is meant to end otherwise than Completed says so by the annotation `chaingraph.dev/expected-phase`.
+An example that is meant to end otherwise than Completed, or to wait for a person (Paused), says so by the annotation
+`chaingraph.dev/expected-phase`.
 """
 
 from __future__ import annotations
@@ -51,7 +52,7 @@ class Example:
 
     @property
     def expected(self) -> ExecutionPhase | None:
-        """How it has to end; None for what does not run."""
+        """How it has to end, or that it has to wait; None for what does not run."""
         if self.kind != names.EXECUTION_KIND:
             return None
         return ExecutionPhase(_annotation(self.manifest) or ExecutionPhase.COMPLETED)
@@ -116,9 +117,9 @@ def _problem(document: Any) -> str:
     if not (document.get("metadata") or {}).get("name"):
         return "metadata.name is missing"
     phase = _annotation(document)
-    ends = [str(each) for each in ExecutionPhase if each.finished]
-    if phase is not None and phase not in ends:
-        return f"the annotation {EXPECTED_PHASE} must be one of {', '.join(ends)}, is {phase!r}"
+    known = [str(each) for each in ExecutionPhase if each.finished or each is ExecutionPhase.PAUSED]
+    if phase is not None and phase not in known:
+        return f"the annotation {EXPECTED_PHASE} must be one of {', '.join(known)}, is {phase!r}"
     return ""
 
 

@@ -33,9 +33,10 @@ def test_in_a_pipe(tmp_path: Path) -> None:
     state = tmp_path / "state"
     done = subprocess.run([*DEMO, "--state", str(state)], cwd=tmp_path, capture_output=True, text=True, timeout=350)
     assert done.returncode == 0, done.stdout + done.stderr
-    assert "Every execution (10) ended as its example says." in done.stdout
+    assert "Every execution (11) came to what its example says." in done.stdout
     assert "    Seattle in 2015: 1,139 mm of rain; warmest on 2015/07/19 with 35.0 °C" in done.stdout
     assert "Failed, which is meant: node fetch:" in done.stdout
+    assert "Paused, which is meant: paused at the breakpoint 'publish'" in done.stdout
     assert "\x1b" not in done.stdout
     assert _nothing_runs(state)
 
@@ -127,7 +128,7 @@ def test_without_examples(tmp_path: Path) -> None:
         (
             "apiVersion: chaingraph.dev/v1alpha1\nkind: Execution\n"
             "metadata: {name: a, annotations: {chaingraph.dev/expected-phase: Done}}\n",
-            "the annotation chaingraph.dev/expected-phase must be one of Completed, Failed, Stopped, is 'Done'",
+            "the annotation chaingraph.dev/expected-phase must be one of Paused, Completed, Failed, Stopped, is 'Done'",
         ),
     ],
 )

@@ -12,6 +12,7 @@ import pytest
 
 from chaingraph_cli import examples
 from chaingraph_cli.examples import DATA_URL, Example
+from chaingraph_crds.execution import ExecutionPhase
 from fixtures.system import System
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
@@ -66,6 +67,7 @@ EXPECTED: dict[str, dict[str, Any]] = {
         },
     },
     "failure": {},
+    "approval": {},
 }
 """Outputs of each Execution, the reports aside."""
 
@@ -110,16 +112,20 @@ def _applied(system: System, found: list[Example], data_url: str) -> None:
     system.kubectl("apply", "-f", "-", input=json.dumps(listed))
 
 
-def _ended(system: System, names: list[str], *, within: float = 90) -> dict[str, dict[str, Any]]:
-    """The statuses of the executions by name, once all have ended."""
+def _settled(system: System, running: list[Example], *, within: float = 90) -> dict[str, dict[str, Any]]:
+    """The statuses of the executions by name, once all have ended or wait as they should."""
     deadline = time.monotonic() + within
     while True:
         found = json.loads(system.kubectl("get", "executions", "-o", "json").stdout)["items"]
         statuses = {each["metadata"]["name"]: each.get("status", {}) for each in found}
-        if all(statuses[name].get("completionTime") for name in names):
+        if all("completionTime" in statuses[each.name] or _waits(each, statuses[each.name]) for each in running):
             return statuses
         assert time.monotonic() < deadline, json.dumps(statuses, indent=1)
         time.sleep(0.2)
+
+
+def _waits(example: Example, status: dict[str, Any]) -> bool:
+    return example.expected is ExecutionPhase.PAUSED and status.get("phase") == "Paused"
 
 
 @pytest.mark.integration
@@ -127,7 +133,7 @@ def test_all_examples(system: System, data_url: str) -> None:
     found = list(examples.load(EXAMPLES))
     running = [each for each in found if each.expected is not None]
     _applied(system, found, data_url)
-    statuses = _ended(system, [each.name for each in running])
+    statuses = _settled(system, running)
     assert {each.name: statuses[each.name]["phase"] for each in running} == {
         each.name: each.expected for each in running
     }
@@ -137,6 +143,10 @@ def test_all_examples(system: System, data_url: str) -> None:
     assert reports["weather-2015"] == REPORT_2015
     assert "No storms this year." in reports["weather-2012"]
     assert statuses["failure"]["error"]["node"] == "fetch"
+    system.kubectl("patch", "execution", "approval", "--type=merge", "-p", '{"spec": {"resume": "approved-by-ada"}}')
+    system.kubectl("wait", "--for=condition=Succeeded", "execution/approval", "--timeout=60s")
+    approved = system.kubectl("get", "execution", "approval", "-o", "json").stdout
+    assert json.loads(approved)["status"]["outputs"] == {"announcement": "Release v1.2.3 of weather-report is out."}
 
 
 @pytest.mark.integration
@@ -144,7 +154,7 @@ def test_the_weather_report_of_a_year_without_records(system: System, data_url: 
     (flow, run) = [each for each in examples.load(EXAMPLES) if each.name in ("weather-report", "weather-2015")]
     run.manifest["spec"]["inputs"]["year"] = "1999"
     _applied(system, [flow, run], data_url)
-    status = _ended(system, [run.name])[run.name]
+    status = _settled(system, [run])[run.name]
     assert status["phase"] == "Failed"
     assert status["error"] == {
         "node": "refuse",

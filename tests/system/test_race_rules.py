@@ -143,6 +143,8 @@ def test_pauses_that_steps_explain_break_no_rule() -> None:
         (_seen(calls=(*_seen().calls, Call(104.5, "a", 1))), "after its end"),
         (_seen(calls=(*_seen().calls, Call(107.6, "b", 2))), "called too often"),
         (_seen(workflows=(Workflow(_ID, "run_execution", "ERROR", "w"),)), "ended badly"),
+        (_seen(*_with(8, "flow:paused", "flow:resumed")), "nobody had asked for it"),
+        (_seen(applied=(Applied(100.5, Change(paused=True), "t", 200, ""),)), "paused by t, and b starts"),
         (_seen(applied=(Applied(0, Change(step=True), "t", 500, "no"),)), "answered with 500"),
     ],
     ids=lambda value: value if isinstance(value, str) else "",

@@ -73,4 +73,6 @@ async def test_a_resume_after_a_claim_whose_answer_was_lost_is_told(ledger: Ledg
         await spec.resume()
         row = await row_of(ledger, execution)
         assert await run_attempt(surroundings, execution, run=row.run, inbox=Inbox()) == "Completed"
-        assert pauses_alternate([event.type for event in await events_of(ledger, execution)])
+        types = [event.type for event in await events_of(ledger, execution)]
+        assert types.count("flow:resumed") == 1
+        assert pauses_alternate(types)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from typing import Any
 
 import psycopg
 from dbos import DBOS, DBOSConfig, DBOSPortableJSONSerializer
@@ -54,17 +55,24 @@ async def messages(database_url: str, count: int) -> list[float]:
 
 async def notifications(database_url: str, count: int) -> list[float]:
     """Milliseconds from a NOTIFY to its receipt by a connection that listens."""
+    heard: asyncio.Queue[float] = asyncio.Queue()
+
+    async def listen(connection: psycopg.AsyncConnection[Any]) -> None:
+        async for _ in connection.notifies():
+            heard.put_nowait(time.time())
+
     delays = []
     async with (
         await psycopg.AsyncConnection.connect(database_url, autocommit=True) as listener,
         await psycopg.AsyncConnection.connect(database_url, autocommit=True) as sender,
     ):
         await listener.execute("LISTEN bench")
-        heard = listener.notifies()
+        listening = asyncio.create_task(listen(listener))
         for _ in range(count):
             await asyncio.sleep(0.01)
             sent = time.time()
             await sender.execute("NOTIFY bench")
-            await anext(heard)
-            delays.append((time.time() - sent) * 1000)
+            delays.append((await heard.get() - sent) * 1000)
+        listening.cancel()
+        await asyncio.gather(listening, return_exceptions=True)
     return delays

@@ -125,3 +125,20 @@ def test_the_end_of_an_attempt_whose_retry_is_on_its_way_is_no_end() -> None:
 def test_what_is_waited_for(wanted: str, phase: str, code: int | None) -> None:
     outcome = outcomes.reached(wanted)(execution(phase=phase))
     assert (outcome.code if outcome else None) == code
+
+
+@pytest.mark.parametrize(
+    "leaving",
+    [
+        execution(observed=1, phase="Paused"),
+        execution(phase="Paused", spec={"resume": "t2"}, lastResume="t1"),
+        execution(phase="Paused", spec={"step": "t2"}),
+    ],
+)
+def test_the_pause_that_a_resume_or_a_step_is_about_to_end_is_not_waited_for(leaving: Execution) -> None:
+    assert outcomes.reached("paused")(leaving) is None
+
+
+def test_a_pause_after_what_was_asked_for_is_waited_for() -> None:
+    again = execution(phase="Paused", spec={"resume": "t", "step": "s"}, lastResume="t", lastStep="s")
+    assert outcomes.reached("paused")(again) is not None

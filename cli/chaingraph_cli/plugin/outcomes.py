@@ -106,7 +106,8 @@ def reached(wanted: str) -> Judge:
         if not _speaks_of_now(execution):
             return None
         if wanted == "paused" and execution.phase == PAUSED and not execution.count("running"):
-            return Outcome(standing(execution))
+            # Not the pause that a resume or a step, which was just asked for, is about to end.
+            return Outcome(standing(execution)) if _carried_out(execution) else None
         if not execution.finished:
             return None
         as_wanted = wanted == "finished" or execution.phase.lower() == wanted
@@ -121,6 +122,13 @@ def _speaks_of_now(execution: Execution) -> bool:
     """Not the end of an attempt whose retry was asked for and has not been taken up yet."""
     asked = (execution.spec.get("retry") or {}).get("token")
     return execution.observed or asked in (None, execution.status.get("lastRetry"))
+
+
+def _carried_out(execution: Execution) -> bool:
+    """The operator has seen the spec, and the engine has done what its tokens ask for."""
+    asked = {"resume": "lastResume", "step": "lastStep"}
+    done = all(execution.spec.get(token) in (None, execution.status.get(echo)) for token, echo in asked.items())
+    return execution.observed and done
 
 
 def held_or_ended(execution: Execution) -> Outcome | None:

@@ -24,7 +24,8 @@ class ExecutionRow:
     namespace: str
     name: str
     flow_name: str
-    flow_revision: str
+    flow_revision: str | None
+    """None for a child whose flow could not be found."""
     queue: str
     parent_id: ExecutionId | None
     root_id: ExecutionId
@@ -66,10 +67,26 @@ class ExecutionRow:
     on_stop: str = "Stop"
     attempts: list[dict[str, Any]] = field(default_factory=list)
     """How earlier attempts ended, the newest last: see `retrying`."""
+    position: int | None = None
+    children_total: int = 0
+    children_spawned: int = 0
+    children_barred: int = 0
+    children_open: int = 0
+    told: bool = False
+    counted: bool = False
+    tree_stopped: bool = False
+    resources: str = "Create"
+    obeyed_generation: int = 0
+    used_tokens: list[str] = field(default_factory=list)
 
     @property
     def ended(self) -> bool:
         return self.phase in TERMINAL_PHASES
+
+    @property
+    def tree_ended(self) -> bool:
+        """Whether it has ended, and everything below it, as far as that was counted."""
+        return self.ended and self.children_open == 0
 
     @property
     def steps_owed(self) -> int:
@@ -83,6 +100,13 @@ _COLUMNS: Final = ", ".join(ExecutionRow.__dataclass_fields__)
 async def by_id(connection: Connection, execution: ExecutionId) -> ExecutionRow | None:
     async with connection.cursor(row_factory=class_row(ExecutionRow)) as cursor:
         await cursor.execute(f"SELECT {_COLUMNS} FROM chaingraph.executions WHERE id = %s", (execution,))  # noqa: S608 our own column names
+        return await cursor.fetchone()
+
+
+async def by_uid(connection: Connection, uid: str) -> ExecutionRow | None:
+    """The execution that the resource of this UID stands for."""
+    async with connection.cursor(row_factory=class_row(ExecutionRow)) as cursor:
+        await cursor.execute(f"SELECT {_COLUMNS} FROM chaingraph.executions WHERE uid = %s", (uid,))  # noqa: S608 our own column names
         return await cursor.fetchone()
 
 

@@ -16,6 +16,9 @@ WorkflowId = NewType("WorkflowId", str)
 _PREFIX = "EX"
 _DIGITS = 24
 """Base32 digits after the prefix: 120 bits."""
+_LONGEST_NAME = 63
+_KEPT_OF_NAME = 40
+_DIGITS_IN_NAME = 10
 
 
 def execution_id(uid: str) -> ExecutionId:
@@ -26,6 +29,22 @@ def execution_id(uid: str) -> ExecutionId:
 def child_execution_id(parent: ExecutionId, emission: int) -> ExecutionId:
     """The id of the child that the parent's emission number `emission` (from 0) makes."""
     return _derive(f"child/{parent}/{emission}")
+
+
+def child_name(parent_name: str, position: int, child: ExecutionId) -> str:
+    """The name of a child, and of its resource: `orders-3`, and `orders-3-0` for a child of that.
+
+    What gets longer than a label may be is cut, and told apart by the end of the id.
+    """
+    name = f"{parent_name}-{position}"
+    if len(name) <= _LONGEST_NAME:
+        return name
+    return long_child_name(parent_name, child)
+
+
+def long_child_name(parent_name: str, child: ExecutionId) -> str:
+    """A child's name that nothing else has: for where the short one is too long, or taken."""
+    return f"{parent_name[:_KEPT_OF_NAME].rstrip('.-')}-{child[-_DIGITS_IN_NAME:].lower()}"
 
 
 def workflow_id(execution: ExecutionId, run: int) -> WorkflowId:

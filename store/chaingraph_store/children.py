@@ -1,0 +1,86 @@
+"""The children of an execution, as its status shows them, and the resources that stand for children.
+
+Read and written by the operator. Children are made by `spawning`; what becomes of them is counted by `families`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from chaingraph_store.ids import ExecutionId
+from chaingraph_store.ledger import CHANGES, Connection
+
+
+@dataclass(frozen=True, slots=True)
+class ChildRow:
+    """A child in short. `shown`: it has a resource."""
+
+    id: ExecutionId
+    name: str
+    phase: str
+    shown: bool
+
+
+@dataclass(frozen=True, slots=True)
+class ChildSummary:
+    """The children of one execution: how many are in each phase, and the first of them.
+
+    `counts` has those that were made; `parent_name` and what else is said of the family's head.
+    """
+
+    counts: Mapping[str, int] = field(default_factory=dict)
+    first: Sequence[ChildRow] = ()
+
+
+_COUNTS: Final = "SELECT phase, count(*) FROM chaingraph.executions WHERE parent_id = %s GROUP BY phase"
+_FIRST: Final = """
+SELECT id, name, phase, uid IS NOT NULL FROM chaingraph.executions WHERE id = ANY(%s) ORDER BY position
+"""
+_BELOW: Final = """
+WITH RECURSIVE below AS (
+  SELECT id, phase FROM chaingraph.executions WHERE parent_id = %s
+  UNION ALL
+  SELECT c.id, c.phase FROM chaingraph.executions c JOIN below ON c.parent_id = below.id
+)
+SELECT phase, count(*) FROM below GROUP BY phase
+"""
+_ADOPT: Final = """
+UPDATE chaingraph.executions SET uid = %(uid)s, change_seq = nextval('chaingraph.change_seq')
+WHERE id = %(id)s AND parent_id = %(parent)s AND namespace = %(namespace)s AND name = %(name)s
+  AND (uid IS NULL OR uid = %(uid)s)
+RETURNING pg_notify(%(changes)s, id)
+"""
+
+
+async def summary(connection: Connection, parent: ExecutionId, first: Sequence[ExecutionId]) -> ChildSummary:
+    """How the children stand.
+
+    Args:
+        first: the ids of those to be named, by position; ids of children are derived, so the caller knows them.
+    """
+    cursor = await connection.execute(_COUNTS, (parent,))
+    counts: dict[str, int] = {phase: count for phase, count in await cursor.fetchall()}
+    cursor = await connection.execute(_FIRST, (list(first),))
+    rows = [ChildRow(ExecutionId(row[0]), row[1], row[2], row[3]) for row in await cursor.fetchall()]
+    return ChildSummary(counts, rows)
+
+
+async def below(connection: Connection, execution: ExecutionId) -> dict[str, int]:
+    """How many executions below this one, at any depth, are in each phase."""
+    cursor = await connection.execute(_BELOW, (execution,))
+    return {phase: count for phase, count in await cursor.fetchall()}
+
+
+async def adopt(
+    connection: Connection, child: ExecutionId, *, parent: ExecutionId, uid: str, namespace: str, name: str
+) -> bool:
+    """Binds a resource to the child that it stands for. May be repeated.
+
+    Returns:
+        False when there is no such child, or another resource stands for it.
+    """
+    parameters: dict[str, Any] = {"id": child, "parent": parent, "uid": uid, "namespace": namespace, "name": name}
+    cursor = await connection.execute(_ADOPT, parameters | {"changes": CHANGES})
+    return await cursor.fetchone() is not None

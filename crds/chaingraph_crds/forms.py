@@ -12,8 +12,10 @@ NODE_TYPE: Final = r"^[A-Za-z][A-Za-z0-9_.-]*$"
 ENDPOINT: Final = r"^[A-Za-z_][A-Za-z0-9_-]*\.[^.\s][^\s]*$"
 """`node.port` and whatever path follows; the path's own form is the flow layer's to check."""
 RESOURCE_NAME: Final = r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$"
+OPTIONAL_RESOURCE_NAME: Final = r"^([a-z0-9]([-a-z0-9.]*[a-z0-9])?)?$"
 QUEUE: Final = r"^[A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?$"
 TOKEN: Final = r"^[A-Za-z0-9]([-A-Za-z0-9_.:+]*[A-Za-z0-9])?$"  # a time with its zone is one
+EXECUTION_ID: Final = r"^EX[A-Z2-7]{24}$"
 CONDITION_REASON: Final = r"^[A-Za-z]([A-Za-z0-9_,:]*[A-Za-z0-9_])?$"
 """That of `metav1.Condition`."""
 
@@ -22,7 +24,9 @@ FORMS: Final[Mapping[str, str]] = {
     NODE_TYPE: "a letter, then letters, digits, '_', '.' and '-'",
     ENDPOINT: "an endpoint: 'node.port', or 'node.port.path'",
     RESOURCE_NAME: "the name of a Kubernetes object: small letters, digits, '-' and '.'",
+    OPTIONAL_RESOURCE_NAME: "empty or the name of a Kubernetes object (small letters, digits, '-' and '.')",
     QUEUE: "letters, digits, '-', '_' and '.', a letter or digit at both ends",
     TOKEN: "letters, digits and '-_.:+', a letter or digit at both ends",
+    EXECUTION_ID: "an execution id: 'EX', then 24 capital letters and digits from 2 to 7",
     CONDITION_REASON: "one word in CamelCase",
 }

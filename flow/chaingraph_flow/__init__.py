@@ -17,6 +17,7 @@ from .engine import (
     Outcome,
     Progress,
     Recorder,
+    emissions_in_order,
     without_unhandled_failures,
 )
 from .errors import (
@@ -88,6 +89,7 @@ __all__ = [
     "Trigger",
     "UnknownNodeType",
     "bind_inputs",
+    "emissions_in_order",
     "revision",
     "validate",
     "without_unhandled_failures",

@@ -4,15 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Self
+
+from chaingraph_crds.forms import OPTIONAL_RESOURCE_NAME
+from chaingraph_crds.limits import MAX_EVENT_NAME, MAX_RESOURCE_NAME
 
 from .errors import NodeFailed
 from .json_values import copied, plain_text, require_json
+from .types import String, check_value
 
 LONGEST_LOG = 65_536
 """Characters of one log message; the rest is cut off and said to be."""
 MOST_EMISSIONS = 10_000
 """Emissions of one node: each becomes a child execution."""
+EVENT_NAME = String(min_length=1, max_length=MAX_EVENT_NAME)
+"""The name of an event: of what an Execution's `spec.events` takes, since each emission becomes one there."""
+FLOW_NAME = String(max_length=MAX_RESOURCE_NAME, pattern=OPTIONAL_RESOURCE_NAME)
+"""The name of a Flow of the same namespace; '' is the flow of the node that says it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,10 +37,22 @@ Trigger = tuple[ExternalEvent, ...]
 
 @dataclass(frozen=True, slots=True)
 class Emission:
-    """An event that a node emitted: it becomes a child execution once the flow has ended."""
+    """An event that a node emitted: it becomes a child execution once the flow has completed."""
 
     name: str
     payload: Any = None
+    flow: str = ""
+    """The Flow whose listeners it starts, of the same namespace; '' is the emitter's own."""
+
+    def to_json(self) -> dict[str, Any]:
+        """The JSON form, as the journal has it; `flow` only where one is named."""
+        value = {"name": self.name, "payload": self.payload}
+        return value | {"flow": self.flow} if self.flow else value
+
+    @classmethod
+    def from_json(cls, value: Mapping[str, Any]) -> Self:
+        """An emission of its JSON form; fields that are not there have their defaults."""
+        return cls(value["name"], value.get("payload"), value.get("flow") or "")
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,16 +152,21 @@ class NodeContext:
             message = f"{message[:LONGEST_LOG]}... ({len(message) - LONGEST_LOG} characters more)"
         self._log(message)
 
-    def emit(self, name: str, payload: Any = None) -> None:
-        """Emit an event. It counts only when this try of the node completes.
+    def emit(self, name: str, payload: Any = None, *, flow: str = "") -> None:
+        """Emit an event: once the flow has completed, a child execution starts at the nodes that listen to it.
+
+        It counts only when this try of the node completes. With `flow` the listeners are those of the Flow of that
+        name in the same namespace, else those of this flow.
 
         Raises:
-            NodeFailed: The name is empty, or the node has emitted too many.
-            NotJson: The payload is no JSON value.
+            NodeFailed: The event's name or the flow's can be none, or the node has emitted too many.
+            NotJson: The name or the payload is no JSON value.
         """
-        if not name:
-            raise NodeFailed("an event needs a name")
+        for type_, value, path in ((EVENT_NAME, name, "the event's name"), (FLOW_NAME, flow, "flow")):
+            for fault in check_value(type_, value, path):
+                raise NodeFailed(f"cannot emit the event {name!r}: {fault}" if name else "an event needs a name")
+        require_json(name, ("the event's name",))
         if len(self._emissions) >= MOST_EMISSIONS:
             raise NodeFailed(f"more than {MOST_EMISSIONS} events emitted by one node")
         require_json(payload, ("payload",))
-        self._emissions.append(Emission(name, copied(payload)))
+        self._emissions.append(Emission(name, copied(payload), flow))

@@ -30,6 +30,8 @@ from pydantic import (
 from pydantic.alias_generators import to_camel
 from pydantic_core import SchemaError, SchemaValidator, core_schema
 
+from chaingraph_crds.forms import FORMS
+
 from .faults import Fault, FaultCode
 from .json_values import Path, article, kind, render
 
@@ -99,7 +101,9 @@ class String(_Type):
         elif self.max_length is not None and len(value) > self.max_length:
             _wrong(faults, path, f"must have at most {self.max_length} characters, has {len(value)}")
         elif self.pattern is not None and not _matcher(self.pattern).isinstance_python(value):
-            _wrong(faults, path, f"must match {self.pattern!r}, is {_short(value)}")
+            form = FORMS.get(self.pattern)
+            right = f"be {form}" if form else f"match {self.pattern!r}"
+            _wrong(faults, path, f"must {right}, is {_short(value)}")
 
 
 class Number(_Type):

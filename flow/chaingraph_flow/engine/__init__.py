@@ -7,6 +7,7 @@ flow's time, and `scheduler` brings them together and is the only place with tas
 
 from .debugger import ControlState
 from .options import EngineOptions
+from .outputs import emissions_in_order
 from .recorder import Recorder
 from .records import NodeRecord, Outcome, without_unhandled_failures
 from .result import FailureReason, FlowOutcome, FlowResult, NodeError, Progress
@@ -24,5 +25,6 @@ __all__ = [
     "Outcome",
     "Progress",
     "Recorder",
+    "emissions_in_order",
     "without_unhandled_failures",
 ]

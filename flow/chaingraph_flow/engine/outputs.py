@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from ..catalogue import ERROR_PORTS
@@ -40,5 +40,19 @@ def flow_outputs(graph: Graph, ended: Mapping[str, NodeRecord]) -> dict[str, Any
 
 
 def flow_emissions(graph: Graph, ended: Mapping[str, NodeRecord]) -> tuple[Emission, ...]:
-    """All emissions, by the order of the nodes in the spec and then by position."""
-    return tuple(each for id_ in graph.nodes if id_ in ended for each in ended[id_].emissions)
+    """All emissions of a run, in the order of `emissions_in_order`."""
+    return emissions_in_order(graph.nodes, ended.values())
+
+
+def emissions_in_order(node_ids: Iterable[str], records: Iterable[NodeRecord]) -> tuple[Emission, ...]:
+    """The emissions of an execution: the index of each is its position, from which its child's id follows.
+
+    The order is that of the nodes in the spec and then that in which each node emitted. When the nodes ended, and in
+    which order the records come, makes no difference: whoever reads the journal again finds the same positions.
+
+    Args:
+        node_ids: The nodes of the flow in the order of its spec.
+        records: The journal: how the nodes ended, each of them once.
+    """
+    emitted = {record.node_id: record.emissions for record in records}
+    return tuple(each for id_ in node_ids for each in emitted.get(id_, ()))

@@ -51,7 +51,7 @@ class NodeRecord:
             "error": self.error,
             "reason": self.reason,
             "attempts": self.attempts,
-            "emissions": [{"name": each.name, "payload": each.payload} for each in self.emissions],
+            "emissions": [each.to_json() for each in self.emissions],
         }
 
     @classmethod
@@ -66,7 +66,7 @@ class NodeRecord:
             error=value.get("error") or "",
             reason=value.get("reason") or "",
             attempts=value.get("attempts") or 0,
-            emissions=tuple(Emission(each["name"], each.get("payload")) for each in value.get("emissions") or ()),
+            emissions=tuple(map(Emission.from_json, value.get("emissions") or ())),
         )
 
 

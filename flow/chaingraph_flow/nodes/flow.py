@@ -6,7 +6,7 @@ import asyncio
 import time
 
 from .. import types as t
-from ..context import NodeContext
+from ..context import EVENT_NAME, FLOW_NAME, NodeContext
 from ..derive import Given, SameAs, UnionOf
 from ..errors import NodeFailed, NodeSkipped
 from ..node import Input, Node, Output, Outputs, Passthrough
@@ -92,30 +92,42 @@ class Sleep(Node):
         self.actual = round((time.monotonic() - begun) * 1000, 3)
 
 
+_FLOW_HELP = "A Flow of the same namespace whose listeners are meant; empty for this one."
+
+
 class EventEmitter(Node):
-    """Emits an event: it starts a child execution at the nodes that listen to it, once this flow has ended."""
+    """Emits an event. Once this flow has completed, it starts a child execution at the nodes that listen to it.
+
+    The listeners are those of this flow, or of the one that `flow` names. While nothing has completed nothing is
+    spawned: an attempt that fails or is stopped has no children.
+    """
 
     pure = True
-    event_name = Input(t.String(min_length=1), required=True, description="The event's name.")
+    event_name = Input(EVENT_NAME, required=True, description="The event's name.")
+    flow = Input(FLOW_NAME, description=_FLOW_HELP)
     payload = Passthrough(t.Any(), description="What it carries; edges may also lead to payload.name.")
 
     async def run(self, context: NodeContext) -> None:
         """Emit."""
-        context.emit(self.event_name, self.payload)
+        context.emit(self.event_name, self.payload, flow=self.flow)
 
 
 class EmitEach(Node):
-    """Emits one event for each element of a list, so that each is worked on by a child execution of its own."""
+    """Emits one event for each element of a list. Once this flow has completed, each starts a child execution.
+
+    The children start at the nodes of this flow that listen to the event, or at those of the one that `flow` names.
+    """
 
     pure = True
-    event_name = Input(t.String(min_length=1), required=True, description="The events' name.")
+    event_name = Input(EVENT_NAME, required=True, description="The events' name.")
+    flow = Input(FLOW_NAME, description=_FLOW_HELP)
     items = Input(t.Array(), required=True, description="The elements; each is the payload of one event.")
     count = Output(t.Number(integer=True), description="How many were emitted.")
 
     async def run(self, context: NodeContext) -> None:
         """Emit each."""
         for item in self.items:
-            context.emit(self.event_name, item)
+            context.emit(self.event_name, item, flow=self.flow)
         self.count = len(self.items)
 
 

@@ -26,6 +26,7 @@ class ConditionType(StrEnum):
     PAUSED = "Paused"
     WORKER_LOST = "WorkerLost"
     RETRY_REFUSED = "RetryRefused"
+    TREE_SUCCEEDED = "TreeSucceeded"
 
 
 CONDITION_MEANINGS: Final[Mapping[ConditionType, str]] = {
@@ -40,6 +41,11 @@ CONDITION_MEANINGS: Final[Mapping[ConditionType, str]] = {
     ConditionType.WORKER_LOST: "True from the end of a worker's lease until another worker goes on.",
     ConditionType.RETRY_REFUSED: "True when the last `spec.retry.token` was refused; the message says why. Absent "
     "otherwise.",
+    ConditionType.TREE_SUCCEEDED: "Of an execution that has ended: whether it and everything below it completed. "
+    "Unknown (`ChildrenActive`) until the last execution below it has ended, then True (`AllCompleted`) or False: "
+    "`TreeStopped` when something below was stopped, or never made because of a stop, else `SomeFailed`. "
+    "False at once when it failed or was stopped itself; as `Succeeded` when it spawned nothing. Absent while it is "
+    "active.",
 }
 
 

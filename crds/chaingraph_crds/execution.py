@@ -19,6 +19,7 @@ __all__ = [
     "ExternalEvent",
     "FlowRef",
     "RetrySpec",
+    "SpawnedBy",
 ]
 
 DEFAULT_QUEUE = "chaingraph-executions"
@@ -29,6 +30,8 @@ Token = Annotated[str, Field(min_length=1, max_length=limits.MAX_TOKEN, pattern=
 What is there at creation asks for nothing, and neither does removing it: a manifest without it stays applicable. The
 last one is remembered, so that setting it again asks for nothing either.
 """
+
+ExecutionIdText = Annotated[str, Field(min_length=1, max_length=limits.MAX_EXECUTION_ID, pattern=forms.EXECUTION_ID)]
 
 
 class FlowRef(ApiModel):
@@ -52,6 +55,25 @@ class ExternalEvent(ApiModel):
         max_length=limits.MAX_EVENT_NAME,
     )
     payload: Any = Field(default=None, description="Any JSON value; the listeners' `payload` output.")
+
+
+class SpawnedBy(ApiModel):
+    """Of which execution's emission this one came. Set by the operator alone."""
+
+    execution_id: ExecutionIdText = Field(description="`executionID` of this execution.")
+    parent_execution_id: ExecutionIdText = Field(description="`executionID` of the execution that spawned it.")
+    parent_name: str | None = Field(
+        default=None,
+        description="Name of the parent's Execution resource, which owns this one.",
+        min_length=1,
+        max_length=limits.MAX_RESOURCE_NAME,
+        pattern=forms.RESOURCE_NAME,
+    )
+    position: int = Field(
+        description="Number of the emission among those of its parent.",
+        ge=0,
+        le=limits.MAX_POSITION,
+    )
 
 
 class RetrySpec(ApiModel):
@@ -134,9 +156,14 @@ class ExecutionSpec(ApiModel):
     model_config = ConfigDict(
         json_schema_extra=validations(
             rule(
-                "has(self.flowRef) != has(self.flow)",
+                "has(self.spawnedBy) || has(self.flowRef) != has(self.flow)",
                 "exactly one of flowRef and flow must be set: "
                 "name a Flow in flowRef.name, or write the graph itself under flow",
+            ),
+            rule(
+                "!has(self.spawnedBy) || !has(self.flowRef) || !has(self.flow)",
+                "flowRef and flow cannot both be set, and with spawnedBy neither has to be: "
+                "a child without them runs the graph of its parent",
             ),
             rule(
                 "self.stop || !oldSelf.stop || (has(self.retry) && "
@@ -160,12 +187,19 @@ class ExecutionSpec(ApiModel):
 
     flow_ref: FlowRef | None = Field(
         default=None,
-        description="The Flow to run. Exactly one of `flowRef` and `flow`.",
+        description="The Flow to run. Exactly one of `flowRef` and `flow`; a child of an inline graph has neither.",
         json_schema_extra=kubernetes(immutable=True),
     )
     flow: FlowSpec | None = Field(
         default=None,
         description="The graph itself, for a run without a Flow resource. Exactly one of `flowRef` and `flow`.",
+        json_schema_extra=kubernetes(immutable=True),
+    )
+    spawned_by: SpawnedBy | None = Field(
+        default=None,
+        description="Where a child comes from. Set by the operator alone, on the Executions that it makes for the "
+        "emissions of another one. On an Execution of yours it would be refused, as the database knows no such child: "
+        "leave it away.",
         json_schema_extra=kubernetes(immutable=True),
     )
     inputs: dict[str, Any] = Field(
@@ -206,7 +240,8 @@ class ExecutionSpec(ApiModel):
     )
     stop: bool = Field(
         default=False,
-        description="One-way: ends the execution now, also a paused one, and cancels the nodes in flight. "
+        description="One-way: ends the execution now, also a paused one, and cancels the nodes in flight. On one that "
+        "has completed it ends what is still active below it, unless `children.onStop` is `Continue`. "
         "Can be taken back only together with a new `retry.token`. Wins over a retry that is set with it.",
     )
     stop_reason: str | None = Field(
@@ -250,7 +285,8 @@ class ExecutionSpec(ApiModel):
         default=None,
         ge=0,
         le=limits.MAX_TTL_SECONDS,
-        description="Seconds after its end at which the Execution is deleted. Absent: never.",
+        description="Seconds after its end, and that of everything below it, at which the Execution is deleted; its "
+        "children's resources go with it. Absent: never.",
     )
     children: ChildrenSpec = Field(
         default_factory=ChildrenSpec,
@@ -267,7 +303,13 @@ class ExecutionSpec(ApiModel):
 
     @model_validator(mode="after")
     def _one_flow(self) -> Self:
-        if (self.flow_ref is None) == (self.flow is None):
+        if self.spawned_by is not None:
+            if self.flow_ref is not None and self.flow is not None:
+                raise PydanticCustomError(
+                    "one_flow_at_most",
+                    "flowRef and flow cannot both be set; a child without them runs the graph of its parent",
+                )
+        elif (self.flow_ref is None) == (self.flow is None):
             raise PydanticCustomError(
                 "one_flow", "exactly one of flowRef and flow must be set, {given}", {"given": self._given()}
             )

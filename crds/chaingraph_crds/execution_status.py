@@ -113,7 +113,8 @@ class ChildRef(StatusModel):
     name: str | None = Field(
         default=None,
         max_length=limits.MAX_RESOURCE_NAME,
-        description="Name of the child's Execution resource; absent with `children.resources: None`.",
+        description="Name of the child's Execution resource; absent while it has none, as with "
+        "`children.resources: None`.",
     )
     phase: ExecutionPhase | None = Field(default=None, description="Phase of the child.")
 
@@ -121,8 +122,8 @@ class ChildRef(StatusModel):
 class ChildCounts(StatusModel):
     """The executions that this one spawned, in all and by phase."""
 
-    total: int = Field(default=0, ge=0, description="Children in all.")
-    pending: int = Field(default=0, ge=0, description="Children in phase Pending.")
+    total: int = Field(default=0, ge=0, description="Children in all, made or not.")
+    pending: int = Field(default=0, ge=0, description="Children in phase Pending, and those still to be made.")
     created: int = Field(default=0, ge=0, description="Children in phase Created.")
     running: int = Field(default=0, ge=0, description="Children in phase Running.")
     paused: int = Field(default=0, ge=0, description="Children in phase Paused.")
@@ -157,7 +158,8 @@ class ExecutionStatus(StatusModel):
     conditions: list[Condition] = Field(
         default_factory=list,
         max_length=limits.MAX_CONDITIONS,
-        description="`Succeeded` is Unknown while the execution is active, then True or False. "
+        description="`Succeeded` is Unknown while the execution is active, then True or False; `TreeSucceeded` speaks "
+        "of everything below it as well. "
         "`Ready`, `Reconciling` and `Stalled` are for kstatus (Flux, Helm, Argo CD); "
         "`Paused`, `WorkerLost` and `RetryRefused` say what their names say.",
         json_schema_extra=kubernetes(list_keys=["type"]),

@@ -43,4 +43,6 @@ MAX_ATTEMPTS: Final = 10
 MAX_ATTEMPT_MESSAGE: Final = 1024
 MAX_CHILD_REFS: Final = 100
 MAX_EXECUTION_ID: Final = 64
+MAX_POSITION: Final = 2_147_483_647
+"""Of a child among those of its parent: what the ledger's column holds."""
 MAX_WORKER: Final = 253

@@ -1,6 +1,6 @@
 """The names under which the API server knows the two kinds.
 
-Everything that builds a URL, a manifest or an owner reference takes them from here.
+Everything that builds a URL, a manifest, a label or an owner reference takes them from here.
 """
 
 from typing import Final
@@ -24,3 +24,12 @@ FLOW_CRD: Final = f"{FLOW_PLURAL}.{GROUP}"
 EXECUTION_CRD: Final = f"{EXECUTION_PLURAL}.{GROUP}"
 
 KINDS: Final = (FLOW_KIND, EXECUTION_KIND)
+
+EXECUTION_ID_LABEL: Final = f"{GROUP}/execution-id"
+"""On the resource of a child: its own `executionID`."""
+PARENT_ID_LABEL: Final = f"{GROUP}/parent-id"
+"""On the resource of a child: the `executionID` of what spawned it."""
+ROOT_ID_LABEL: Final = f"{GROUP}/root-id"
+"""On the resource of a child: the `executionID` at the root of its tree."""
+PAYLOAD_LEFT_OUT_ANNOTATION: Final = f"{GROUP}/payload-left-out"
+"""On the resource of a child whose event carries more than the resource shows: how much, as `20000 bytes`."""

@@ -10,7 +10,7 @@ from chaingraph_crds.execution import ExecutionPhase, ExecutionSpec, ExecutionSt
 from chaingraph_crds.execution_status import PHASE_MEANINGS, ChildCounts
 from chaingraph_crds.flow import EdgeSpec, FlowSpec, FlowStatus, NodeSpec
 from chaingraph_crds.model import api_name
-from fixtures.crd_specs import BY_REFERENCE, EVERY_EXECUTION_FIELD, EVERY_FLOW_FIELD, FLOW, INLINE
+from fixtures.crd_specs import BY_REFERENCE, CHILD, EVERY_EXECUTION_FIELD, EVERY_FLOW_FIELD, FLOW, INLINE
 
 
 @pytest.mark.parametrize(
@@ -35,6 +35,8 @@ def test_field_names_are_spelled_as_kubernetes_spells_them(python: str, kubernet
         (FlowSpec, EVERY_FLOW_FIELD),
         (ExecutionSpec, BY_REFERENCE),
         (ExecutionSpec, INLINE),
+        (ExecutionSpec, CHILD),
+        (ExecutionSpec, CHILD | BY_REFERENCE),
         (ExecutionSpec, EVERY_EXECUTION_FIELD),
     ],
 )

@@ -16,6 +16,7 @@ pytestmark = pytest.mark.integration
 GOOD_WORDS = st.sampled_from(
     ["a", "fetch", "a.value", "a.b.c[0].d", "inputs.city", "Text", "acme.Shout", "Create", "None", "Stop", "Start"]
 )
+IDS = st.sampled_from(["EXABCDEFGHIJKLMNOPQRSTUVW2", "EX", "EXabcdefghijklmnopqrstuvw2", "EXABCDEFGHIJKLMNOPQRSTUVW1"])
 BAD_WORDS = st.sampled_from(
     ["", "a b", ".a", "a.", "-a", "9", "ü", "a\n", "x" * 64, "y" * 129, "2026-11-23T03:32:51+01:00"]
 )
@@ -75,6 +76,9 @@ EXECUTION = st.fixed_dictionaries(
     optional={
         "flowRef": record({"name": TEXT}, {}),
         "flow": FLOW,
+        "spawnedBy": record(
+            {"executionID": likely(IDS), "parentExecutionID": likely(IDS)}, {"parentName": TEXT, "position": NUMBER}
+        ),
         "inputs": MAP,
         "events": several(record({"name": TEXT}, {"payload": FREE})),
         "integration": MAP,

@@ -72,6 +72,7 @@ def test_names_columns_and_selectors() -> None:
         "Attempt",
         "Current",
         "Worker",
+        "Parent",
         "Message",
         "Age",
     ]
@@ -79,6 +80,7 @@ def test_names_columns_and_selectors() -> None:
         "Attempt",
         "Current",
         "Worker",
+        "Parent",
         "Message",
     ]
     assert [field["jsonPath"] for field in execution["versions"][0]["selectableFields"]] == [
@@ -107,7 +109,16 @@ def test_the_fields_that_cannot_change() -> None:
         for rule in schema.get("x-kubernetes-validations", ())
         if rule["reason"] == "FieldValueForbidden"
     ]
-    assert rules == [".flowRef", ".flow", ".inputs", ".events", ".integration", ".queue", ".resources"]
+    assert rules == [
+        ".flowRef",
+        ".flow",
+        ".spawnedBy",
+        ".inputs",
+        ".events",
+        ".integration",
+        ".queue",
+        ".resources",
+    ]
 
 
 def test_the_policy_covers_exactly_what_cel_in_a_crd_compares_in_part_only() -> None:

@@ -13,10 +13,12 @@ from fixtures.crd_specs import (
     BAD_EXECUTIONS,
     BAD_FLOWS,
     BY_REFERENCE,
+    CHILD,
     EVERY_EXECUTION_FIELD,
     EVERY_FLOW_FIELD,
     FLOW,
     INLINE,
+    SPAWNED_BY,
     Bad,
 )
 
@@ -68,7 +70,7 @@ def test_a_good_flow_is_stored_as_the_models_read_it(objects: Objects, spec: dic
     assert stored["status"] == {"observedGeneration": -1}
 
 
-@pytest.mark.parametrize("spec", [BY_REFERENCE, INLINE, EVERY_EXECUTION_FIELD])
+@pytest.mark.parametrize("spec", [BY_REFERENCE, INLINE, CHILD, CHILD | BY_REFERENCE, EVERY_EXECUTION_FIELD])
 def test_a_good_execution_is_stored_as_the_models_read_it(objects: Objects, spec: dict[str, Any]) -> None:
     stored = objects.created(EXECUTION_KIND, spec)
     assert ExecutionSpec.model_validate(stored["spec"]) == ExecutionSpec.model_validate(spec)
@@ -92,6 +94,13 @@ def test_the_api_server_fills_in_the_defaults_of_the_models(objects: Objects) ->
         (INLINE, replace("/spec/flow/nodes/0/inputs", {"other": "hello"})),
         (INLINE, remove("/spec/flow/nodes/0/inputs")),
         (INLINE, add("/spec/flow/edges", [{"from": "greet.value", "to": "greet.value"}])),
+        (BY_REFERENCE, add("/spec/spawnedBy", SPAWNED_BY)),
+        (BY_REFERENCE | CHILD, remove("/spec/spawnedBy")),
+        (BY_REFERENCE | CHILD, replace("/spec/spawnedBy/position", 1)),
+        (BY_REFERENCE | CHILD, remove("/spec/spawnedBy/parentName")),
+        (CHILD, replace("/spec/spawnedBy/executionID", SPAWNED_BY["parentExecutionID"])),
+        (CHILD, add("/spec/flowRef", {"name": "other"})),
+        (CHILD, add("/spec/flow", FLOW)),
         (BY_REFERENCE | {"inputs": {"a": 1}}, replace("/spec/inputs/a", 2)),
         (BY_REFERENCE | {"inputs": {"a": {"b": [1]}}}, replace("/spec/inputs/a/b/0", 2)),
         (BY_REFERENCE | {"inputs": {"a": 1}}, add("/spec/inputs/b", 2)),
@@ -232,6 +241,17 @@ class TestExactlyOneFlow:
         neither: dict[str, Any] = {}
         for spec in (neither, BY_REFERENCE | INLINE):
             assert_refused(objects.create(EXECUTION_KIND, spec), "spec", "exactly one of flowRef and flow")
+
+    def test_of_a_child_both_are_refused_too(self, objects: Objects) -> None:
+        answer = objects.create(EXECUTION_KIND, CHILD | BY_REFERENCE | INLINE)
+        assert_refused(answer, "spec", "cannot both be set", "runs the graph of its parent")
+
+    def test_what_is_no_child_cannot_do_without(self, objects: Objects) -> None:
+        """Not even in the same edit that makes it one."""
+        item = objects.created(EXECUTION_KIND, BY_REFERENCE)
+        answer = objects.patch(item, remove("/spec/flowRef"), add("/spec/spawnedBy", SPAWNED_BY))
+        assert_refused(answer, "spec.flowRef", "immutable")
+        assert_refused(answer, "spec.spawnedBy", "immutable")
 
     def test_one_cannot_be_exchanged_for_the_other(self, objects: Objects) -> None:
         item = objects.created(EXECUTION_KIND, BY_REFERENCE)

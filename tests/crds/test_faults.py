@@ -8,7 +8,7 @@ from pydantic import ValidationError
 from chaingraph_crds.execution import ExecutionSpec
 from chaingraph_crds.faults import faults_of
 from chaingraph_crds.flow import FlowSpec
-from fixtures.crd_specs import BAD_EXECUTIONS, BAD_FLOWS, Bad
+from fixtures.crd_specs import BAD_EXECUTIONS, BAD_FLOWS, CHILD, SPAWNED_BY, Bad
 
 
 def faults(model: type[FlowSpec] | type[ExecutionSpec], spec: object) -> list[str]:
@@ -60,6 +60,17 @@ def test_every_fault_is_named_at_once() -> None:
             ExecutionSpec,
             {"flowRef": {"name": "a"}, "flow": {"nodes": [{"id": "a", "type": "T"}]}},
             "spec: exactly one of flowRef and flow must be set, both are",
+        ),
+        (
+            ExecutionSpec,
+            CHILD | {"flowRef": {"name": "a"}, "flow": {"nodes": [{"id": "a", "type": "T"}]}},
+            "spec: flowRef and flow cannot both be set; a child without them runs the graph of its parent",
+        ),
+        (
+            ExecutionSpec,
+            {"spawnedBy": SPAWNED_BY | {"executionID": "me"}},
+            "spec.spawnedBy.executionID: \"me\" is not an execution id: 'EX', then 24 capital letters and digits "
+            "from 2 to 7",
         ),
         (
             ExecutionSpec,

@@ -42,6 +42,31 @@ it, and the claim pins it.
 """
 
 
+ENQUEUE_CHILD: Final = (
+    "dbos.enqueue_workflow(workflow_name => %(child_workflow)s, queue_name => made.queue,"
+    " positional_args => ARRAY[to_json(made.id), to_json(1)], workflow_id => made.id,"
+    " priority => %(top_priority)s - made.priority, application_name => %(application_name)s)"
+)
+"""`ENQUEUE` of the first run of every row of `made`, with the parameters of `child_parameters`."""
+
+
+def child_parameters(*, application_name: str) -> dict[str, Any]:
+    """What `ENQUEUE_CHILD` needs beside the rows."""
+    return {"child_workflow": RUN_WORKFLOW, "top_priority": TOP_PRIORITY, "application_name": application_name}
+
+
+async def place(connection: Connection, places: Sequence[tuple[ExecutionId, int]]) -> None:
+    """Gives first runs that were just enqueued their places in the queue, in milliseconds since 1970.
+
+    DBOS takes what has the same priority in the order of `created_at`. See docs/decisions/0006.
+    """
+    await connection.execute(
+        "UPDATE dbos.workflow_status w SET created_at = given.place"
+        " FROM unnest(%s::text[], %s::bigint[]) AS given (id, place) WHERE w.workflow_uuid = given.id",
+        ([execution for execution, _ in places], [place for _, place in places]),
+    )
+
+
 def run_parameters(
     execution: ExecutionId, *, run: int, queue: str, priority: int, application_name: str
 ) -> dict[str, Any]:
@@ -144,7 +169,9 @@ WITH ended AS (
   SELECT w.workflow_uuid, e.queue, e.phase FROM chaingraph.executions e
   JOIN dbos.workflow_status w
     ON w.workflow_uuid = CASE WHEN e.phase = 'Created' THEN e.id || '-hold' ELSE e.workflow_id END
-  WHERE e.phase NOT IN ('Completed', 'Failed', 'Stopped') AND NOT e.parked AND w.application_name = %(app)s
+  WHERE (e.phase NOT IN ('Completed', 'Failed', 'Stopped') AND NOT e.parked
+         OR e.children_spawned + e.children_barred < e.children_total)
+    AND w.application_name = %(app)s
     AND w.status IN ('ERROR', 'SUCCESS', 'MAX_RECOVERY_ATTEMPTS_EXCEEDED')
     AND w.updated_at < (extract(epoch FROM now()) * 1000)::bigint - %(settled_ms)s
   ORDER BY e.id FOR UPDATE OF e, w
@@ -165,7 +192,9 @@ _SETTLED_MS: Final = 5000
 
 
 async def revive_ended(connection: Connection, *, application_name: str) -> list[WorkflowId]:
-    """Enqueues again the workflows that have ended while their executions have not. Their recorded steps are dropped.
+    """Enqueues again the workflows that have ended while their executions have not, or have still to spawn.
+
+    Their recorded steps are dropped.
 
     Returns:
         The workflows that were enqueued.
@@ -177,7 +206,8 @@ async def revive_ended(connection: Connection, *, application_name: str) -> list
 
 
 async def cancel_superseded(connection: Connection, workflows: Sequence[WorkflowId]) -> None:
-    """Cancels those of the workflows that have nothing to run: the execution has ended, is parked or has a later run.
+    """Cancels those of the workflows that have nothing to do: the execution has ended and spawned all its children, is
+    parked or has a later run.
 
     Their executions are locked by the caller, so that it stays so.
     """
@@ -185,7 +215,8 @@ async def cancel_superseded(connection: Connection, workflows: Sequence[Workflow
         "SELECT w.workflow_uuid FROM dbos.workflow_status w"
         " WHERE w.workflow_uuid = ANY(%s) AND w.name = %s AND NOT EXISTS ("
         "   SELECT FROM chaingraph.executions e WHERE e.workflow_id = w.workflow_uuid"
-        "   AND e.phase NOT IN ('Completed', 'Failed', 'Stopped') AND NOT e.parked)",
+        "   AND (e.phase NOT IN ('Completed', 'Failed', 'Stopped') AND NOT e.parked"
+        "        OR e.children_spawned + e.children_barred < e.children_total))",
         (list(workflows), RUN_WORKFLOW),
     )
     superseded = [WorkflowId(row[0]) for row in await cursor.fetchall()]

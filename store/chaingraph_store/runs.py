@@ -90,13 +90,14 @@ class Progress:
 
 @dataclass(frozen=True, slots=True)
 class End:
-    """How an attempt ended. `phase`: Completed, Failed or Stopped."""
+    """How an attempt ended. `phase`: Completed, Failed or Stopped. `children`: how many it has to spawn now."""
 
     phase: str
     outputs: Mapping[str, Any] | None = None
     error_node: str = ""
     error_reason: str = ""
     error_message: str = ""
+    children: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,7 +150,7 @@ SELECT run.id, run.owner_epoch, run.namespace, run.name, run.attempt,
 FROM run
 """
 
-_FLUSH: Final = """
+_WRITE: Final = """
 WITH run AS (
   UPDATE chaingraph.executions
   SET nodes_total = %(total)s, nodes_completed = %(completed)s, nodes_failed = %(failed)s,
@@ -169,10 +170,11 @@ WITH run AS (
       -- bucket of a number in a rising list is how many in it are not greater.
       step_seqs = CASE WHEN %(ends)s THEN '{}'
                        ELSE step_seqs[greatest(1, 1 + width_bucket(%(applied)s, step_seqs) - %(steps_owed)s):] END,
+      children_total = %(children)s, children_open = %(children)s,
       change_seq = nextval('chaingraph.change_seq')
   WHERE id = %(id)s AND owner_epoch = %(epoch)s AND phase IN ('Running', 'Paused') AND NOT parked
     AND next_event_index = coalesce(%(first)s, next_event_index)
-  RETURNING id, attempt, next_event_index - %(events)s AS base
+  RETURNING id, root_id, attempt, next_event_index - %(events)s AS base
 ), journaled AS (
   INSERT INTO chaingraph.journal (execution_id, node_id, attempt, outcome, record)
   SELECT run.id, entry.node_id, run.attempt, entry.outcome, entry.record::json
@@ -185,8 +187,16 @@ WITH run AS (
   FROM run, unnest(%(types)s::text[], %(times)s::bigint[], %(datas)s::text[])
        WITH ORDINALITY AS entry (type, at, data, position)
 )
-SELECT base, pg_notify(%(channel)s, id) FROM run
 """
+_ANSWER: Final = "SELECT base, pg_notify(%(channel)s, id) FROM run"
+_GROWN: Final = """, grown AS (
+  INSERT INTO chaingraph.trees (root_id, size) SELECT root_id, 1 + %(children)s FROM run
+  ON CONFLICT (root_id) DO UPDATE SET size = trees.size + %(children)s
+)
+"""
+_FLUSH: Final = _WRITE + _ANSWER
+_END_OF_PARENT: Final = _WRITE + _GROWN + _ANSWER
+"""What most executions never do costs them nothing."""
 
 
 async def claim(connection: Connection, execution: ExecutionId, *, workflow: WorkflowId, worker: str) -> Claim | None:
@@ -235,7 +245,7 @@ async def flush(
     pauses = [entry.type for entry in log if entry.type in PAUSE_TYPES]
     pause_logged = False if end else pauses[-1] == PAUSED if pauses else None
     cursor = await connection.execute(
-        _FLUSH,
+        _END_OF_PARENT if end and end.children else _FLUSH,
         {
             "id": claimed.execution_id,
             "epoch": claimed.epoch,
@@ -250,6 +260,7 @@ async def flush(
             "events": len(log),
             "phase": end.phase if end else "Paused" if state.paused else "Running",
             "ends": end is not None,
+            "children": end.children if end else 0,
             "paused": state.paused,
             "pause_reason": state.pause_reason,
             "start_logged": any(entry.type == STARTED for entry in log),

@@ -15,58 +15,105 @@ _STOP: Final = """
 WITH RECURSIVE tree AS (
   SELECT e.id, %(children)s::boolean AS deeper FROM chaingraph.executions e WHERE e.id = %(id)s
   UNION ALL
-  SELECT child.id, child.on_stop = 'Stop' FROM chaingraph.executions child
+  SELECT child.id, %(deleted)s OR child.on_stop = 'Stop' FROM chaingraph.executions child
   JOIN tree ON child.parent_id = tree.id WHERE tree.deeper
-), active AS MATERIALIZED (
+), held AS MATERIALIZED (
   -- In the order of ids, as everywhere, so that two stops in one tree cannot wait for each other.
-  SELECT e.id FROM chaingraph.executions e
-  WHERE e.id IN (SELECT id FROM tree) AND e.phase NOT IN ('Completed', 'Failed', 'Stopped')
-  ORDER BY e.id FOR UPDATE
+  SELECT e.id, e.phase NOT IN ('Completed', 'Failed', 'Stopped') AS active,
+         e.children_total - e.children_spawned - e.children_barred AS unmade
+  FROM chaingraph.executions e JOIN tree USING (id)
+  WHERE e.phase NOT IN ('Completed', 'Failed', 'Stopped')
+     OR tree.deeper AND (e.children_spawned + e.children_barred < e.children_total
+                         OR e.id = %(id)s AND e.children_total > 0 AND NOT e.tree_stopped)
+  ORDER BY e.id FOR UPDATE OF e
 ), stopped AS (
   UPDATE chaingraph.executions e
   SET phase = 'Stopped', owner_epoch = owner_epoch + 1, finished_at = now(), nodes_running = 0, current_nodes = '{}',
       error_node = '', error_reason = 'Stopped',
       error_message = CASE WHEN e.id = %(id)s THEN %(reason)s ELSE %(inherited)s END,
       parked = false, paused = false, pause_reason = '', pause_logged = false, step_seqs = '{}',
+      obeyed_generation = CASE WHEN e.id = %(id)s THEN greatest(obeyed_generation, %(generation)s)
+                          ELSE obeyed_generation END,
       next_event_index = next_event_index + 1, change_seq = nextval('chaingraph.change_seq')
-  FROM active WHERE e.id = active.id AND EXISTS (SELECT FROM active WHERE id = %(id)s)
+  FROM held WHERE e.id = held.id AND held.active
   RETURNING e.id, e.workflow_id, e.next_event_index - 1 AS index, e.error_message
 ), logged AS (
   INSERT INTO chaingraph.events (execution_id, index, type, at, data)
   SELECT id, index, 'flow:cancelled', now(), json_build_object('reason', error_message) FROM stopped
+), barred AS (
+  UPDATE chaingraph.executions e
+  SET children_barred = e.children_barred + held.unmade, children_open = e.children_open - held.unmade,
+      tree_stopped = true, change_seq = nextval('chaingraph.change_seq')
+  FROM held WHERE e.id = held.id AND NOT held.active
+  RETURNING e.id
 )
 SELECT id, workflow_id, pg_notify(%(changes)s, id), pg_notify(%(control)s, id) FROM stopped
+UNION ALL
+SELECT id, NULL, pg_notify(%(changes)s, id), NULL FROM barred
+"""
+_NEVER_SHOWN: Final = """
+WITH RECURSIVE tree AS (
+  SELECT %(id)s::text AS id
+  UNION ALL
+  SELECT child.id FROM chaingraph.executions child JOIN tree ON child.parent_id = tree.id
+), unshown AS MATERIALIZED (
+  SELECT e.id FROM chaingraph.executions e JOIN tree USING (id)
+  WHERE e.uid IS NULL AND e.resources = 'Create' ORDER BY e.id FOR UPDATE OF e
+)
+UPDATE chaingraph.executions e SET resources = 'None' FROM unshown WHERE e.id = unshown.id
 """
 
 
-async def stop(connection: Connection, execution: ExecutionId, *, reason: str, children: bool = True) -> bool:
-    """Stops an execution that has not ended, and what is active below it, inside the caller's transaction.
+async def stop(
+    connection: Connection,
+    execution: ExecutionId,
+    *,
+    reason: str,
+    children: bool = True,
+    deleted: bool = False,
+    generation: int | None = None,
+) -> bool:
+    """Stops an execution and what is active below it, inside the caller's transaction.
+
+    An execution has children only once it has completed. It stays so: what is stopped then is its tree, and what it
+    has not spawned yet never will be.
 
     The new owner epoch fences the worker's next flush; the notification makes it cancel the nodes in flight at once.
 
     Args:
         children: whether its children are stopped too (`spec.children.onStop`). Of theirs, their own rows say.
+        deleted: its resource is gone. Everything below is stopped, whatever it says of it, and what has no resource
+            yet will not get one.
+        generation: that of the resource which asks for it; recorded as obeyed.
 
     Returns:
-        Whether it was stopped now; False when it had ended before or never existed: then nothing is stopped.
+        Whether anything was stopped now; False when there was nothing to stop.
     """
-    cursor = await connection.execute(
-        _STOP,
-        {
-            "id": execution,
-            "children": children,
-            "reason": plain(reason),
-            "inherited": plain(f"{execution}, which it belongs to, was stopped: {reason}"),
-            "changes": CHANGES,
-            "control": CONTROL,
-        },
-    )
-    stopped = await cursor.fetchall()
-    if not stopped:
-        return False
-    runs = [WorkflowId(row[1]) for row in stopped]
-    await dispatch.cancel(connection, runs + [hold_workflow_id(ExecutionId(row[0])) for row in stopped])
-    return True
+    parameters = {
+        "id": execution,
+        "children": children or deleted,
+        "deleted": deleted,
+        "reason": plain(reason),
+        "inherited": plain(f"{execution}, which it belongs to, was stopped: {reason}"),
+        "generation": generation or 0,
+        "changes": CHANGES,
+        "control": CONTROL,
+    }
+    anything = False
+    while True:
+        cursor = await connection.execute(_STOP, parameters)
+        moved = await cursor.fetchall()
+        runs = [(ExecutionId(row[0]), WorkflowId(row[1])) for row in moved if row[1] is not None]
+        if runs:
+            await dispatch.cancel(connection, [run for _, run in runs] + [hold_workflow_id(id_) for id_, _ in runs])
+        anything = anything or bool(moved)
+        # What was active had no children. Below anything else some may have been spawned until we had its lock; the
+        # next turn sees them.
+        if not moved or [id_ for id_, _ in runs] == [execution]:
+            break
+    if deleted:
+        await connection.execute(_NEVER_SHOWN, {"id": execution})
+    return anything
 
 
 async def fail_unstarted(connection: Connection, execution: ExecutionId, *, reason: str, message: str) -> bool:

@@ -138,12 +138,13 @@ async def test_children_go_on_when_the_stop_says_so(ledger: Ledger) -> None:
     assert await phases(ledger, root, child) == ["Stopped", "Pending"]
 
 
-async def test_nothing_below_is_stopped_when_the_root_has_ended(ledger: Ledger) -> None:
+async def test_what_was_spared_below_is_stopped_by_a_later_stop(ledger: Ledger) -> None:
     root = await create(ledger)
     child = await child_of(ledger, root)
     assert await stop(ledger, root.id, children=False)
+    assert await stop(ledger, root.id)
+    assert await phases(ledger, root, child) == ["Stopped", "Stopped"]
     assert not await stop(ledger, root.id)
-    assert await phases(ledger, child) == ["Pending"]
 
 
 async def test_stops_within_one_tree_and_a_hand_back_at_once_do_not_deadlock(ledger: Ledger) -> None:

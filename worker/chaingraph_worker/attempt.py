@@ -8,25 +8,27 @@ then on.
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 import psycopg
 import structlog
 from structlog.contextvars import bound_contextvars
 
-from chaingraph_flow import Engine, FlowError, FlowEvent, FlowOutcome, FlowResult, Progress, Registry, events
+from chaingraph_flow import Emission, Engine, FlowError, FlowEvent, FlowOutcome, FlowResult, Progress, Registry, events
 from chaingraph_store import runs
 from chaingraph_store.errors import OwnershipLost
+from chaingraph_store.executions import TERMINAL_PHASES
 from chaingraph_store.ids import ExecutionId, workflow_id
 from chaingraph_store.ledger import Ledger, plain
 from chaingraph_worker import metrics, outage
 from chaingraph_worker.control import Control
-from chaingraph_worker.engine import engine_of
+from chaingraph_worker.engine import Limits, engine_of
 from chaingraph_worker.flusher import Flusher
 from chaingraph_worker.inbox import Inbox
 from chaingraph_worker.running import RunningAttempt, RunningAttempts
+from chaingraph_worker.spawner import Spawner
 
 PARKED: Final = str(FlowOutcome.PARKED)
 """What a run ends with that is paused: another run goes on with the attempt."""
@@ -47,6 +49,8 @@ class Surroundings:
     executor_id: str
     flush_seconds: float
     park_seconds: float
+    spawner: Spawner
+    limits: Limits
 
 
 async def run_attempt(surroundings: Surroundings, execution: ExecutionId, *, run: int, inbox: Inbox) -> str:
@@ -69,14 +73,21 @@ async def run_attempt(surroundings: Surroundings, execution: ExecutionId, *, run
     claim = await outage.persist(claim_once, what=f"claim of {execution}")
     if claim is None:
         _log.info("nothing to run", execution_id=execution, run=run)
+        # Its former worker may have been lost between the end and the last child.
+        await surroundings.spawner.spawn(execution)
         return NOT_OURS
     with bound_contextvars(
         execution_id=execution, namespace=claim.namespace, name=claim.name, attempt=claim.attempt, run=run
     ):
         started = time.monotonic()
-        outcome = await _Run(surroundings, claim, inbox).to_end()
+        run_now = _Run(surroundings, claim, inbox)
+        outcome = await run_now.to_end()
         metrics.ATTEMPTS.labels(outcome).inc()
         metrics.ATTEMPT_SECONDS.observe(time.monotonic() - started)
+        if outcome in TERMINAL_PHASES and claim.parent_id is not None:
+            surroundings.spawner.ended(claim.parent_id)
+        if outcome == FlowOutcome.COMPLETED and run_now.emitted:
+            await surroundings.spawner.spawn(execution, run_now.emitted)
         return outcome
 
 
@@ -90,6 +101,8 @@ class _Run:
         self._engine: Engine | None = None
         self._interrupted = ""
         self._refusal: Exception | None = None
+        self.emitted: Sequence[Emission] = ()
+        """What it has spawned when it has completed."""
         self._flusher = Flusher(
             surroundings.ledger,
             claim,
@@ -136,7 +149,11 @@ class _Run:
         _log.info("running", resumed=claim.started_before, journaled=len(claim.journal), paused=claim.paused)
         try:
             self._engine = engine_of(
-                claim, self._surroundings.registry, recorder=self._flusher, on_control=self._control.changed
+                claim,
+                self._surroundings.registry,
+                limits=self._surroundings.limits,
+                recorder=self._flusher,
+                on_control=self._control.changed,
             )
         except FlowError as error:
             return self._failed_outside("FlowInvalid", str(error))
@@ -144,7 +161,7 @@ class _Run:
         if self._interrupted:
             self._engine.stop(self._interrupted)
         try:
-            return _end(await self._engine.run())
+            return await self._ended(await self._engine.run())
         except OwnershipLost:
             raise
         except psycopg.DataError as error:
@@ -152,6 +169,17 @@ class _Run:
         except Exception as error:  # noqa: BLE001 - a fault of the engine must not leave the execution running for ever
             _log.exception("the engine failed")
             return self._failed_outside("InternalError", f"{type(error).__name__}: {error}")
+
+    async def _ended(self, result: FlowResult) -> runs.End | None:
+        end = _end(result)
+        if end is None or result.outcome is not FlowOutcome.COMPLETED or not result.emissions:
+            return end
+        count = len(result.emissions)
+        refusal = await self._surroundings.spawner.refusal(self._claim.root_id, count)
+        if refusal is not None:
+            return self._failed_outside("TreeLimit", refusal)
+        self.emitted = result.emissions
+        return replace(end, children=count)
 
     async def _write_end(self, end: runs.End) -> str:
         if isinstance(self._refusal, OwnershipLost):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 from chaingraph_crds.execution import ExecutionOptions
@@ -23,7 +24,17 @@ from chaingraph_flow import (
 from chaingraph_store.runs import Claim
 
 
-def engine_of(claim: Claim, registry: Registry, *, recorder: Recorder, on_control: Callable[[], None]) -> Engine:
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What an execution may spawn: how deep in its tree, and how many."""
+
+    max_depth: int
+    max_children: int
+
+
+def engine_of(
+    claim: Claim, registry: Registry, *, limits: Limits, recorder: Recorder, on_control: Callable[[], None]
+) -> Engine:
     """An engine that goes on where the journal ends, with the debugger as it was left.
 
     Raises:
@@ -40,6 +51,8 @@ def engine_of(claim: Claim, registry: Registry, *, recorder: Recorder, on_contro
             node_timeout_seconds=options.node_timeout_seconds,
             flow_timeout_seconds=options.flow_timeout_seconds,
             debug=options.debug,
+            max_depth=limits.max_depth,
+            max_children=limits.max_children,
         ),
         context=RunContext(
             execution_id=claim.execution_id,

@@ -1,7 +1,8 @@
 """The exceptions of the worker.
 
 WorkerError
-└── StartRefused   the worker cannot start: the message says what to change
+├── JournalIncomplete   children cannot be made, because their events are gone
+└── StartRefused        the worker cannot start: the message says what to change
 """
 
 
@@ -11,3 +12,13 @@ class WorkerError(Exception):
 
 class StartRefused(WorkerError):
     """The worker cannot start. The message names what to change; the process exits with code 2."""
+
+
+class JournalIncomplete(WorkerError):
+    """An execution has emitted more than its journal has, so its children cannot be made."""
+
+    def __init__(self, execution: str, *, emitted: int, total: int) -> None:
+        super().__init__(
+            f"execution {execution} has {total} children to spawn, but its journal has {emitted} events: restore the "
+            "table chaingraph.journal, or stop the execution, which gives the rest up"
+        )

@@ -29,10 +29,12 @@ from chaingraph_store.errors import SchemaOutdated, StoreError
 from chaingraph_store.ledger import Ledger
 from chaingraph_worker import application, metrics, migrate, outage, workflows
 from chaingraph_worker.attempt import Surroundings
+from chaingraph_worker.engine import Limits
 from chaingraph_worker.errors import StartRefused
 from chaingraph_worker.lease import Lease
 from chaingraph_worker.running import RunningAttempts
 from chaingraph_worker.settings import WorkerSettings
+from chaingraph_worker.spawner import Spawner
 
 _CONNECT_SECONDS: Final = 5.0
 _HAND_BACK_SECONDS: Final = 5.0
@@ -87,6 +89,12 @@ class Worker:
         )
         self._registry = Registry.discover()
         self._running = RunningAttempts(self._ledger)
+        self._spawner = Spawner(
+            self._ledger,
+            application_name=settings.application_name,
+            spacing_ms=settings.child_spacing_ms,
+            max_tree=settings.max_tree,
+        )
         self._lease = Lease(settings.database_url, settings.executor_id, seconds=settings.lease_seconds)
         self._state = "starting"
         self._stopping = asyncio.Event()
@@ -125,6 +133,8 @@ class Worker:
             executor_id=settings.executor_id,
             flush_seconds=settings.flush_seconds,
             park_seconds=settings.park_seconds,
+            spawner=self._spawner,
+            limits=Limits(max_depth=settings.max_depth, max_children=settings.max_children),
         )
         workflows.register(surroundings, application_name=settings.application_name)
         application.configure(settings)
@@ -132,6 +142,7 @@ class Worker:
         background = [
             asyncio.create_task(self._lease.keep(), name="lease"),
             asyncio.create_task(self._running.listen(), name="listen"),
+            asyncio.create_task(self._spawner.tell(), name="tell parents"),
         ]
         await application.launch(settings)
         self._state = "ready"

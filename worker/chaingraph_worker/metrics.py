@@ -1,4 +1,4 @@
-"""What Prometheus reads of a worker. Written by `attempt`, `control`, `flusher`, `running` and `lease`."""
+"""What Prometheus reads of a worker. Written by `attempt`, `control`, `flusher`, `running`, `spawner` and `lease`."""
 
 from __future__ import annotations
 
@@ -23,6 +23,7 @@ FLUSH_SECONDS = Histogram(
 )
 EVENTS = Counter("chaingraph_worker_events_total", "Events that this worker wrote")
 COMMANDS = Counter("chaingraph_worker_commands_total", "Commands that this worker's engines took, by kind", ["kind"])
+CHILDREN = Counter("chaingraph_worker_children_total", "Children that this worker spawned")
 OWNERSHIP_LOST = Counter(
     "chaingraph_worker_ownership_lost_total", "Attempts that were stopped or handed to another worker while they ran"
 )

@@ -95,6 +95,34 @@ class WorkerSettings(BaseSettings):
         description="how long a paused execution keeps its place in this worker; then it gives it up until it is "
         "resumed or stepped, and any worker goes on with it",
     )
+    max_depth: int = Field(
+        100,
+        ge=0,
+        le=1000,
+        validation_alias="CHAINGRAPH_MAX_DEPTH",
+        description="how many generations a tree of executions may have below its root; 0 allows no children",
+    )
+    max_children: int = Field(
+        10_000,
+        ge=0,
+        le=100_000,
+        validation_alias="CHAINGRAPH_MAX_CHILDREN",
+        description="how many children one execution may spawn",
+    )
+    max_tree: int = Field(
+        100_000,
+        ge=1,
+        validation_alias="CHAINGRAPH_MAX_TREE",
+        description="how many executions a tree may have, its root included",
+    )
+    child_spacing_ms: int = Field(
+        100,
+        ge=0,
+        le=60_000,
+        validation_alias="CHAINGRAPH_CHILD_SPACING_MS",
+        description="how far apart the children of a tree stand in the queue, in milliseconds: others that come "
+        "meanwhile stand between them",
+    )
     drain_seconds: float = Field(
         20.0,
         ge=0,

@@ -38,10 +38,12 @@ CREATE TABLE chaingraph.flows (
     name       text NOT NULL,
     revision   text REFERENCES chaingraph.flow_revisions (revision),
     nodes      integer NOT NULL DEFAULT 0,
+    inputs     json NOT NULL DEFAULT '{}',
     problem    text NOT NULL DEFAULT '',
     updated_at timestamptz NOT NULL DEFAULT now(),
     PRIMARY KEY (namespace, name)
 );
+COMMENT ON COLUMN chaingraph.flows.inputs IS 'the values that its inputs have when none are given';
 COMMENT ON COLUMN chaingraph.flows.problem IS 'why it cannot be run; then there is no revision';
 CREATE INDEX flows_revision ON chaingraph.flows (revision);
 

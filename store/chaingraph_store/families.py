@@ -1,0 +1,120 @@
+"""What becomes of children, as their parents know it: the parent's log, and whether a whole tree has ended.
+
+Called by the worker for the children that it ran, and by the operator for all that is left over. A child that ends
+touches no other row; its parent is told afterwards, of many children in one transaction. So a thousand children that
+end at once do not queue for the lock of one row.
+
+`children_open` counts, in a parent's row, the children below which something is active, or that were not made yet. A
+tree has ended when its root has, and its count is 0. A retry opens it again, up to the root.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from chaingraph_store.ids import ExecutionId
+from chaingraph_store.ledger import CHANGES, Connection, Ledger
+
+MOST_AT_ONCE: Final = 500
+
+_SETTLE: Final = """
+WITH parent AS (
+  SELECT id, next_event_index FROM chaingraph.executions WHERE id = %(id)s FOR UPDATE
+), due AS MATERIALIZED (
+  -- One that is locked is being retried, or stopped with its tree: it comes with the next turn.
+  SELECT c.id, c.name, c.position, c.phase, c.attempt, c.error_node, c.error_reason, c.error_message, c.finished_at,
+         c.told, c.children_open = 0 AS closed
+  FROM parent JOIN chaingraph.executions c ON c.parent_id = parent.id
+  WHERE c.finished_at IS NOT NULL AND NOT c.counted AND (NOT c.told OR c.children_open = 0)
+  ORDER BY c.finished_at, c.position LIMIT %(limit)s
+  FOR UPDATE OF c SKIP LOCKED
+), news AS (
+  SELECT due.*, row_number() OVER (ORDER BY finished_at, position) AS number FROM due WHERE NOT told
+), logged AS (
+  INSERT INTO chaingraph.events (execution_id, index, type, at, data)
+  SELECT parent.id, parent.next_event_index + news.number - 1,
+         CASE WHEN news.phase = 'Completed' THEN 'child:completed' ELSE 'child:failed' END, now(),
+         CASE WHEN news.phase = 'Completed'
+              THEN json_build_object('childExecutionId', news.id, 'name', news.name, 'position', news.position,
+                                     'attempt', news.attempt)
+              ELSE json_build_object('childExecutionId', news.id, 'name', news.name, 'position', news.position,
+                                     'attempt', news.attempt, 'phase', news.phase, 'reason', news.error_reason,
+                                     'node', news.error_node, 'error', left(news.error_message, 1024)) END
+  FROM parent CROSS JOIN news
+), marked AS (
+  UPDATE chaingraph.executions c SET told = true, counted = due.closed FROM due WHERE c.id = due.id
+), family AS (
+  UPDATE chaingraph.executions e
+  SET next_event_index = e.next_event_index + (SELECT count(*) FROM news),
+      children_open = e.children_open - (SELECT count(*) FROM due WHERE closed),
+      change_seq = nextval('chaingraph.change_seq')
+  FROM parent WHERE e.id = parent.id AND EXISTS (SELECT FROM due)
+  RETURNING e.id, e.parent_id, e.children_open
+)
+SELECT family.parent_id, family.children_open, (SELECT count(*) FROM due), pg_notify(%(channel)s, family.id) FROM family
+"""
+
+
+async def settle(connection: Connection, parent: ExecutionId) -> ExecutionId | None:
+    """Tells a parent of its children that have ended. May be repeated; also by several at once.
+
+    Returns:
+        The parent's own parent, when the parent's tree has ended with this: it is to be told in turn.
+    """
+    while True:
+        cursor = await connection.execute(_SETTLE, {"id": parent, "limit": MOST_AT_ONCE, "channel": CHANGES})
+        row = await cursor.fetchone()
+        if row is None:
+            return None
+        above, still_open, told, _ = row
+        if told < MOST_AT_ONCE:
+            return ExecutionId(above) if above is not None and still_open == 0 else None
+
+
+async def settle_upwards(ledger: Ledger, parent: ExecutionId) -> None:
+    """As `settle`, and up the tree as far as trees have ended, one transaction a generation."""
+    above: ExecutionId | None = parent
+    while above is not None:
+        async with ledger.connection() as connection:
+            above = await settle(connection, above)
+
+
+_OWED: Final = """
+SELECT DISTINCT parent_id FROM chaingraph.executions
+WHERE parent_id IS NOT NULL AND finished_at IS NOT NULL AND NOT counted AND (NOT told OR children_open = 0)
+"""
+
+
+async def owed(connection: Connection) -> list[ExecutionId]:
+    """The parents that have not been told of everything."""
+    cursor = await connection.execute(_OWED)
+    return [ExecutionId(row[0]) for row in await cursor.fetchall()]
+
+
+async def reopen(connection: Connection, child: ExecutionId) -> None:
+    """A child that had ended is retried: its end is not known any more, nor that of the trees it is in.
+
+    To be called inside the transaction of the retry, with the child's row locked.
+    """
+    current: ExecutionId | None = child
+    first = True
+    while current is not None:
+        cursor = await connection.execute(
+            "SELECT parent_id, counted, children_open FROM chaingraph.executions WHERE id = %s FOR UPDATE", (current,)
+        )
+        row = await cursor.fetchone()
+        assert row is not None, "a parent stays as long as its children"
+        parent, counted, still_open = row
+        if not first:
+            await connection.execute(
+                "UPDATE chaingraph.executions SET children_open = children_open + 1, counted = false,"
+                " change_seq = nextval('chaingraph.change_seq') WHERE id = %s RETURNING pg_notify(%s, id)",
+                (current, CHANGES),
+            )
+            counted = counted and still_open == 0
+        elif parent is not None:
+            await connection.execute(
+                "UPDATE chaingraph.executions SET told = false, counted = false WHERE id = %s", (current,)
+            )
+        first = False
+        current = ExecutionId(parent) if counted and parent is not None else None

@@ -1,0 +1,242 @@
+"""Spawning: the emissions of an execution that has completed become its children, in bulk. Called by the worker.
+
+The end of an attempt says how many children there will be, in one transaction with its phase. They are made after it,
+in batches that are one transaction each: rows, announcements, the parent's log, and the enqueue. `children_spawned`
+says how far it has come; it is read under the parent's lock. So whoever goes on after a crash makes what is missing and
+nothing twice, and the ids are derived, so that even a row that was restored from a backup is met again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from psycopg.types.json import Json
+
+from chaingraph_store import dispatch
+from chaingraph_store.ids import ExecutionId, child_execution_id, child_name
+from chaingraph_store.ledger import CHANGES, Connection, Ledger, dumps, plain
+
+BATCH: Final = 200
+"""Children that are made in one transaction: a fifth of a second."""
+MAX_EVENT_DATA: Final = 4096
+"""Bytes of an emission's payload that the parent's log shows. The child has all of it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Offspring:
+    """An event that was emitted. `flow` names a Flow of the parent's namespace; '' stands for the parent's own."""
+
+    name: str
+    payload: Any
+    flow: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Parent:
+    """An execution that has still to spawn."""
+
+    id: ExecutionId
+    name: str
+    root_id: ExecutionId
+    integration: dict[str, Any]
+    total: int
+    made: int
+    flow_spec: dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """What one transaction has made. `unstarted`: children that failed at once, because their flow is not known."""
+
+    made: int
+    unstarted: int
+
+
+_PARENT: Final = """
+SELECT e.id, e.name, e.root_id, e.integration, e.children_total, e.children_spawned, f.spec
+FROM chaingraph.executions e JOIN chaingraph.flow_revisions f ON f.revision = e.flow_revision
+WHERE e.id = %s AND e.children_spawned + e.children_barred < e.children_total
+"""
+
+
+async def parent(connection: Connection, execution: ExecutionId) -> Parent | None:
+    """The execution, if it has anything left to spawn."""
+    cursor = await connection.execute(_PARENT, (execution,))
+    row = await cursor.fetchone()
+    return None if row is None else Parent(*row)
+
+
+async def records(connection: Connection, execution: ExecutionId) -> list[dict[str, Any]]:
+    """The engine's records of the nodes that have ended, in no order."""
+    cursor = await connection.execute("SELECT record FROM chaingraph.journal WHERE execution_id = %s", (execution,))
+    return [row[0] for row in await cursor.fetchall()]
+
+
+async def tree_size(connection: Connection, root: ExecutionId) -> int:
+    """How many executions the tree has, or will have once everything that was emitted is spawned."""
+    cursor = await connection.execute("SELECT size FROM chaingraph.trees WHERE root_id = %s", (root,))
+    row = await cursor.fetchone()
+    return int(row[0]) if row is not None else 1
+
+
+_ADVANCE: Final = """
+UPDATE chaingraph.trees
+SET clock_ms = greatest(clock_ms, (extract(epoch FROM clock_timestamp()) * 1000)::bigint) + %(count)s * %(spacing)s
+WHERE root_id = %(root)s RETURNING clock_ms - %(count)s * %(spacing)s
+"""
+_SPAWN: Final = f"""
+WITH parent AS (
+  SELECT * FROM chaingraph.executions
+  WHERE id = %(parent)s AND phase = 'Completed' AND children_spawned = %(first)s AND children_barred = 0
+  FOR UPDATE
+), entry AS (
+  SELECT * FROM unnest(%(ids)s::text[], %(names)s::text[], %(events)s::text[], %(flows)s::text[], %(logged)s::text[])
+         WITH ORDINALITY AS entry (id, name, events, flow, logged, number)
+), found AS (
+  SELECT entry.id, entry.name, entry.events, entry.flow, entry.number, f.revision, f.nodes, f.inputs,
+         entry.flow <> '' AND f.revision IS NULL AS unknown,
+         CASE WHEN f.name IS NULL THEN 'there is no Flow ' || quote_literal(entry.flow)
+              ELSE 'the Flow ' || quote_literal(entry.flow) || ' cannot be run: ' || f.problem END AS problem
+  FROM parent CROSS JOIN entry
+  LEFT JOIN chaingraph.flows f ON f.namespace = parent.namespace AND f.name = entry.flow
+), made AS (
+  INSERT INTO chaingraph.executions (id, namespace, name, flow_name, flow_revision, inputs, events, integration,
+    options, queue, priority, start_timeout_s, parent_id, root_id, depth, position, phase, workflow_id, nodes_total,
+    breakpoints, on_stop, resources, finished_at, error_reason, error_message, next_event_index)
+  SELECT c.id, p.namespace, c.name, CASE WHEN c.flow = '' THEN p.flow_name ELSE c.flow END,
+    CASE WHEN c.flow = '' THEN p.flow_revision ELSE c.revision END,
+    CASE WHEN c.flow = '' THEN p.inputs ELSE coalesce(c.inputs, '{{}}') END, c.events::json, %(integration)s,
+    p.options, p.queue, p.priority, p.start_timeout_s, p.id, p.root_id, p.depth + 1, %(first)s + c.number - 1,
+    CASE WHEN c.unknown THEN 'Failed' ELSE 'Pending' END, c.id,
+    CASE WHEN c.flow = '' THEN %(nodes)s ELSE coalesce(c.nodes, 0) END,
+    CASE WHEN c.flow = '' THEN p.breakpoints ELSE '{{}}' END, p.on_stop, p.resources,
+    CASE WHEN c.unknown THEN now() END, CASE WHEN c.unknown THEN 'FlowNotFound' ELSE '' END,
+    CASE WHEN c.unknown THEN c.problem || ' in namespace ' || quote_literal(p.namespace)
+      || ', which ' || quote_literal(p.name) || ' names in an event' ELSE '' END,
+    c.unknown::int
+  FROM parent p CROSS JOIN found c
+  ON CONFLICT (id) DO NOTHING
+  RETURNING *
+), announced AS (
+  INSERT INTO chaingraph.events (execution_id, index, type, at, data)
+  SELECT id, -1, 'execution:created', now(), json_build_object('executionId', id, 'namespace', namespace, 'name', name,
+    'flow', json_build_object('name', flow_name, 'revision', flow_revision, 'nodes', nodes_total),
+    'rootExecutionId', root_id, 'parentExecutionId', parent_id, 'depth', depth)
+  FROM made
+), refused AS (
+  INSERT INTO chaingraph.events (execution_id, index, type, at, data)
+  SELECT id, 0, 'flow:failed', now(), json_build_object('error', error_message, 'reason', error_reason)
+  FROM made WHERE phase = 'Failed'
+), logged AS (
+  INSERT INTO chaingraph.events (execution_id, index, type, at, data)
+  SELECT parent.id, parent.next_event_index + entry.number - 1, 'child:spawned', now(), entry.logged::json
+  FROM parent CROSS JOIN entry
+), counted AS (
+  UPDATE chaingraph.executions e
+  SET children_spawned = e.children_spawned + %(count)s, next_event_index = e.next_event_index + %(count)s,
+      change_seq = nextval('chaingraph.change_seq')
+  FROM parent WHERE e.id = parent.id
+  RETURNING e.id
+)
+SELECT (SELECT count(*) FROM made WHERE phase = 'Failed'),
+       (SELECT count({dispatch.ENQUEUE_CHILD}) FROM made WHERE phase = 'Pending'),
+       pg_notify(%(channel)s, counted.id)
+FROM counted
+"""  # noqa: S608 - put together of constants alone
+
+
+async def spawn(
+    ledger: Ledger, parent: Parent, emitted: Sequence[Offspring], *, spacing_ms: int, application_name: str
+) -> Batch | None:
+    """Makes the children of the next emissions, at most `BATCH` of them.
+
+    Args:
+        emitted: those from number `parent.made` on.
+        spacing_ms: how far apart the children of a tree stand in the queue: see docs/decisions/0006.
+
+    Returns:
+        None when nothing was made: somebody else has been faster, or a stop or a deletion came in between. Ask again
+        with `parent`.
+    """
+    batch = [_Child.of(parent, parent.made + number, each) for number, each in enumerate(emitted[:BATCH])]
+    async with ledger.connection() as connection:
+        # On its own: nobody else's end is to wait for the tree's row until the children are made.
+        place = await _advance(connection, parent.root_id, len(batch), spacing_ms)
+    async with ledger.transaction() as connection:
+        cursor = await connection.execute(
+            _SPAWN,
+            {
+                "parent": parent.id,
+                "first": parent.made,
+                "count": len(batch),
+                "ids": [each.id for each in batch],
+                "names": [each.name for each in batch],
+                "events": [each.events for each in batch],
+                "flows": [each.flow for each in batch],
+                "logged": [each.logged for each in batch],
+                "integration": Json(inherited(parent.integration)),
+                "nodes": len(parent.flow_spec["nodes"]),
+                "channel": CHANGES,
+            }
+            | dispatch.child_parameters(application_name=application_name),
+        )
+        row = await cursor.fetchone()
+        if row is None:
+            return None
+        await dispatch.place(
+            connection, [(each.id, place + (number + 1) * spacing_ms) for number, each in enumerate(batch)]
+        )
+    return Batch(len(batch), int(row[0]))
+
+
+async def _advance(connection: Connection, root: ExecutionId, count: int, spacing_ms: int) -> int:
+    """Where the children's places in the queue begin, in milliseconds since 1970."""
+    cursor = await connection.execute(_ADVANCE, {"root": root, "count": count, "spacing": spacing_ms})
+    row = await cursor.fetchone()
+    assert row is not None, "the tree was made with the end of its first parent"
+    return int(row[0])
+
+
+@dataclass(frozen=True, slots=True)
+class _Child:
+    """One child, in the forms that the statement takes."""
+
+    id: ExecutionId
+    name: str
+    flow: str
+    events: str
+    logged: str
+
+    @classmethod
+    def of(cls, parent: Parent, position: int, emitted: Offspring) -> _Child:
+        id_ = child_execution_id(parent.id, position)
+        name = child_name(parent.name, position, id_)
+        payload = dumps(emitted.payload)
+        said: dict[str, Any] = {
+            "parentExecutionId": parent.id,
+            "childExecutionId": id_,
+            "rootExecutionId": parent.root_id,
+            "name": name,
+            "position": position,
+            "eventName": emitted.name,
+        }
+        if len(payload) <= MAX_EVENT_DATA:
+            said["eventData"] = emitted.payload
+        else:
+            said["eventDataBytes"] = len(payload)
+        event = {"name": emitted.name, "payload": emitted.payload}
+        return cls(id_, name, plain(emitted.flow), dumps([event]).decode(), dumps(said).decode())
+
+
+def inherited(integration: Mapping[str, Any]) -> dict[str, Any]:
+    """The integration context of a child: its parent's without the chat message that asked for the parent.
+
+    Source: spec/original-system.md, "Integration context".
+    """
+    found = dict(integration)
+    archai = found.get("archai")
+    if isinstance(archai, Mapping):
+        found["archai"] = {key: value for key, value in archai.items() if key != "messageID"}
+    return found

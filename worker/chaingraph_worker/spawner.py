@@ -1,0 +1,126 @@
+"""Children: what a completed execution has emitted is spawned, and parents are told of children that have ended.
+
+Used by `attempt`. The end of the parent is written before; nothing waits for this but the slot of its queue.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from typing import Final
+
+import psycopg
+import structlog
+
+from chaingraph_flow import Emission, NodeRecord, emissions_in_order
+from chaingraph_store import families, spawning
+from chaingraph_store.ids import ExecutionId
+from chaingraph_store.ledger import Connection, Ledger
+from chaingraph_worker import metrics, outage
+from chaingraph_worker.errors import JournalIncomplete
+
+_TOGETHER_SECONDS: Final = 0.05
+"""Children that end within it are told of in one transaction."""
+_log = structlog.get_logger(__name__)
+
+
+class Spawner:
+    """Makes children, and tells their parents.
+
+    Args:
+        spacing_ms: how far apart the children of a tree stand in the queue.
+        max_tree: executions of one tree, at most.
+    """
+
+    def __init__(self, ledger: Ledger, *, application_name: str, spacing_ms: int, max_tree: int) -> None:
+        self._ledger = ledger
+        self._application_name = application_name
+        self._spacing_ms = spacing_ms
+        self._max_tree = max_tree
+        self._ended: set[ExecutionId] = set()
+        self._wake = asyncio.Event()
+
+    async def refusal(self, root: ExecutionId, count: int) -> str | None:
+        """Why an execution may not spawn so many; None when it may.
+
+        Asked before the end is written. Executions of one tree that end at this very moment do not see each other, so
+        a tree may become a little larger.
+        """
+
+        async def once() -> int:
+            async with self._ledger.connection() as connection:
+                return await spawning.tree_size(connection, root)
+
+        size = await outage.persist(once, what=f"size of the tree {root}")
+        if size + count <= self._max_tree:
+            return None
+        return (
+            f"it emitted {count} events, and the tree of {root} has {size} executions already: a tree may have "
+            f"{self._max_tree} (CHAINGRAPH_MAX_TREE of the workers). None of them was spawned; look for a loop of "
+            "emitters and listeners, or raise the limit and retry"
+        )
+
+    async def spawn(self, execution: ExecutionId, emitted: Sequence[Emission] | None = None) -> None:
+        """Makes what is left to be made of an execution's children, if anything is.
+
+        Args:
+            emitted: all that it emitted, in order; None where it has to be read from the journal.
+
+        Raises:
+            JournalIncomplete: the journal has fewer events than were counted at the end.
+        """
+
+        async def once() -> bool:
+            nonlocal emitted
+            async with self._ledger.connection() as connection:
+                parent = await spawning.parent(connection, execution)
+                if parent is None:
+                    return True
+                if emitted is None:
+                    emitted = await self._journaled(connection, parent)
+            following = emitted[parent.made : parent.made + spawning.BATCH]
+            if not following:
+                raise JournalIncomplete(execution, emitted=len(emitted), total=parent.total)
+            left = [spawning.Offspring(each.name, each.payload, each.flow) for each in following]
+            batch = await spawning.spawn(
+                self._ledger, parent, left, spacing_ms=self._spacing_ms, application_name=self._application_name
+            )
+            if batch is not None:
+                metrics.CHILDREN.inc(batch.made)
+                if batch.unstarted:
+                    self.ended(execution)
+                _log.info("spawned", execution_id=execution, children=parent.made + batch.made, of=parent.total)
+            return False
+
+        while not await outage.persist(once, what=f"children of {execution}"):
+            pass
+
+    @staticmethod
+    async def _journaled(connection: Connection, parent: spawning.Parent) -> tuple[Emission, ...]:
+        records = [NodeRecord.from_json(each) for each in await spawning.records(connection, parent.id)]
+        return emissions_in_order([node["id"] for node in parent.flow_spec["nodes"]], records)
+
+    def ended(self, parent: ExecutionId) -> None:
+        """A child of this execution has ended: it is told soon."""
+        self._ended.add(parent)
+        self._wake.set()
+
+    async def tell(self) -> None:
+        """Tells parents, for ever. What is not told by us, the operator tells."""
+        while True:
+            await self._wake.wait()
+            await asyncio.sleep(_TOGETHER_SECONDS)
+            self._wake.clear()
+            ended, self._ended = self._ended, set()
+            for parent in ended:
+                await self._tell(parent)
+
+    async def _tell(self, parent: ExecutionId) -> None:
+        try:
+            await families.settle_upwards(self._ledger, parent)
+        except outage.PASSING as error:
+            _log.warning("could not tell a parent of its children, trying again", error=str(error))
+            self.ended(parent)
+            await asyncio.sleep(outage.RETRY_SECONDS)
+        except psycopg.Error:
+            _log.exception("could not tell a parent of its children; the operator will", execution_id=parent)

@@ -1,3 +1,5 @@
+DROP INDEX chaingraph.executions_roots_of_all;
+DROP INDEX chaingraph.executions_parents;
 DROP INDEX chaingraph.executions_spawning;
 DROP INDEX chaingraph.executions_unshown;
 DROP INDEX chaingraph.executions_uncounted;

@@ -57,7 +57,8 @@ COMMENT ON COLUMN chaingraph.trees.size IS 'executions of the tree, made or to b
 COMMENT ON COLUMN chaingraph.trees.clock_ms IS 'place of its last child in the queue, as milliseconds since 1970: see docs/decisions/0006';
 
 DROP INDEX chaingraph.executions_children;
-CREATE INDEX executions_children ON chaingraph.executions (parent_id, phase) WHERE parent_id IS NOT NULL;
+CREATE INDEX executions_children ON chaingraph.executions (parent_id, position) INCLUDE (phase)
+    WHERE parent_id IS NOT NULL;
 CREATE INDEX executions_tree ON chaingraph.executions (root_id, phase) WHERE parent_id IS NOT NULL;
 -- Children that ended and are not yet accounted for.
 CREATE INDEX executions_uncounted ON chaingraph.executions (parent_id)
@@ -68,3 +69,7 @@ CREATE INDEX executions_unshown ON chaingraph.executions (created_at, id)
 -- Executions that still have to spawn.
 CREATE INDEX executions_spawning ON chaingraph.executions (id)
     WHERE children_spawned + children_barred < children_total;
+-- Executions with children, level by level: pages of a tree go from one to the next.
+CREATE INDEX executions_parents ON chaingraph.executions (root_id, depth, id) WHERE children_total > 0;
+-- The roots of all namespaces, in the order they were made.
+CREATE INDEX executions_roots_of_all ON chaingraph.executions (created_at, id) WHERE parent_id IS NULL;

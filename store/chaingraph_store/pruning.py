@@ -170,11 +170,13 @@ def _workflows(execution: ExecutionId, run: int) -> list[WorkflowId]:
 _UNUSED_REVISIONS: Final = """
 SELECT r.revision FROM chaingraph.flow_revisions r
 WHERE NOT EXISTS (SELECT FROM chaingraph.executions e WHERE e.flow_revision = r.revision)
+  AND NOT EXISTS (SELECT FROM chaingraph.flows f WHERE f.revision = r.revision)
 ORDER BY r.revision LIMIT %s FOR UPDATE OF r SKIP LOCKED
 """
 _REMOVE_REVISIONS: Final = """
 DELETE FROM chaingraph.flow_revisions r WHERE r.revision = ANY(%s)
   AND NOT EXISTS (SELECT FROM chaingraph.executions e WHERE e.flow_revision = r.revision)
+  AND NOT EXISTS (SELECT FROM chaingraph.flows f WHERE f.revision = r.revision)
 """
 _UNUSED_CATALOGUES: Final = """
 SELECT c.hash FROM chaingraph.catalogues c
@@ -188,7 +190,7 @@ DELETE FROM chaingraph.catalogues c WHERE c.hash = ANY(%s)
 
 
 async def remove_unused_revisions(ledger: Ledger, *, limit: int) -> int:
-    """Removes up to `limit` revisions of flows that no execution has.
+    """Removes up to `limit` revisions of flows that no execution has and no name stands for.
 
     One that is being used again at this very moment may be removed under its user: the user's transaction fails then on
     its foreign key, and succeeds when it is repeated.

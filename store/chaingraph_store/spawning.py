@@ -186,7 +186,7 @@ async def spawn(
         if row is None:
             return None
         await dispatch.place(
-            connection, [(each.id, place + (number + 1) * spacing_ms) for number, each in enumerate(batch)]
+            connection, [(each.id, place + number * spacing_ms) for number, each in enumerate(batch)]
         )
     return Batch(len(batch), int(row[0]))
 

@@ -43,7 +43,7 @@ CONDITION_MEANINGS: Final[Mapping[ConditionType, str]] = {
     "otherwise.",
     ConditionType.TREE_SUCCEEDED: "Of an execution that has ended: whether it and everything below it completed. "
     "Unknown (`ChildrenActive`) until the last execution below it has ended, then True (`AllCompleted`) or False: "
-    "`TreeStopped` when something below was stopped, or never made because of a stop, else `SomeFailed`. "
+    "`TreeStopped` when a stop of it ended something below, or kept it from being made, else `SomeFailed`. "
     "False at once when it failed or was stopped itself; as `Succeeded` when it spawned nothing. Absent while it is "
     "active.",
 }

@@ -2,6 +2,8 @@
 
 An Event costs the API server as much as a status patch, so a short execution gets one: its end. Beyond that only what
 a person has asked for (a pause, a retry) and what needs one (a breakpoint, trouble) is told, once each time.
+
+There may be thousands of children in a tree: of them, failures alone are told. The root tells of its tree's end.
 """
 
 from __future__ import annotations
@@ -11,11 +13,19 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final, Literal
 
+from chaingraph_operator.children_status import ALL_COMPLETED, SOME_FAILED, TREE_STOPPED
+
 _SILENT: Final = frozenset({"Queued", "Held", "Starting", "Running"})
 """Reasons of a wait that is nothing to warn of."""
 _ENDS: Final = {"Completed": "Completed", "Failed": "Failed", "Stopped": "Stopped"}
 _PAUSES: Final = {"Paused": "Paused", "Breakpoint": "BreakpointHit"}
 """Reasons of the condition `Paused` that are told, and those of their Events. A hold before the start is not."""
+_TREES: Final[Mapping[str, tuple[Literal["Normal", "Warning"], str]]] = {
+    ALL_COMPLETED: ("Normal", "TreeCompleted"),
+    SOME_FAILED: ("Warning", "TreeFailed"),
+    TREE_STOPPED: ("Normal", "TreeStopped"),
+}
+"""How a tree ended, by the reason of the condition `TreeSucceeded`."""
 _LEFT_OUT: Final = re.compile(r"\.\.\. and (\d+) more")
 
 Status = Mapping[str, Any]
@@ -34,7 +44,18 @@ class Announcement:
 
 def of_execution(before: Status, after: Status) -> list[Announcement]:
     """The Events of a change of an Execution's status."""
-    return [*_retry(before, after), *_pause(before, after), *_standing(before, after), *_worker_lost(before, after)]
+    if "parentRef" in after:
+        # What keeps a child from its start, or takes its worker, is the same with all its siblings.
+        ended = after.get("phase") in _ENDS
+        told = [*_retry(before, after), *(_standing(before, after) if ended else ())]
+        return [each for each in told if each.type == "Warning"]
+    return [
+        *_retry(before, after),
+        *_pause(before, after),
+        *_standing(before, after),
+        *_tree(before, after),
+        *_worker_lost(before, after),
+    ]
 
 
 def _standing(before: Status, after: Status) -> Iterator[Announcement]:
@@ -57,6 +78,16 @@ def _standing(before: Status, after: Status) -> Iterator[Announcement]:
     elif phase == "Pending" and _is_new_trouble(before, succeeded):
         since = str(succeeded["observedGeneration"])
         yield Announcement("Warning", succeeded["reason"], _first_fault(succeeded["message"]), since)
+
+
+def _tree(before: Status, after: Status) -> Iterator[Announcement]:
+    """The end of everything below it."""
+    now = _condition(after, "TreeSucceeded")
+    if after.get("phase") != "Completed" or now.get("reason") not in _TREES:
+        return
+    if now["status"] != _condition(before, "TreeSucceeded").get("status"):
+        type_, reason = _TREES[now["reason"]]
+        yield Announcement(type_, reason, now["message"], now["lastTransitionTime"])
 
 
 def _worker_lost(before: Status, after: Status) -> Iterator[Announcement]:

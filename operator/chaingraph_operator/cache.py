@@ -16,6 +16,7 @@ from typing import Any
 
 import orjson
 
+from chaingraph_crds.conditions import ConditionType
 from chaingraph_operator.keys import Key
 
 _TERMINAL = frozenset({"Completed", "Failed", "Stopped"})
@@ -37,7 +38,7 @@ class Cached:
     Attributes:
         partial: spec and status were let go; the API server has them.
         gone: it was deleted, and what that asks for has not been done yet.
-        finished: its status says that it has ended, and speaks of this generation.
+        finished: its status says that it has ended, with everything below it, and speaks of this generation.
         change_seq: of the newest row of the ledger that a status was made from; 0 when there was none.
     """
 
@@ -164,7 +165,15 @@ def _parse(body: Mapping[str, Any]) -> Cached:
         spec=_text(body.get("spec") or {}),
         status=_text(status),
         phase=phase,
-        finished=phase in _TERMINAL and status.get("observedGeneration") == generation,
+        finished=phase in _TERMINAL and status.get("observedGeneration") == generation and not _has_active_tree(status),
+    )
+
+
+def _has_active_tree(status: Mapping[str, Any]) -> bool:
+    """Whether something below it is still active. Statuses of before there were children say nothing of it."""
+    return any(
+        each["type"] == ConditionType.TREE_SUCCEEDED and each["status"] == "Unknown"
+        for each in status.get("conditions", ())
     )
 
 

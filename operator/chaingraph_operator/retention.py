@@ -13,6 +13,7 @@ from typing import Any
 import structlog
 
 from chaingraph_crds import names
+from chaingraph_crds.conditions import ConditionType
 from chaingraph_operator.api import KubernetesApi
 from chaingraph_operator.keys import Key
 from chaingraph_operator.metrics import Metrics
@@ -23,12 +24,22 @@ _log = structlog.get_logger(__name__)
 
 
 def expiry(spec: Mapping[str, Any], status: Mapping[str, Any]) -> datetime | None:
-    """When a finished execution is to be deleted; None for never."""
+    """When an execution is to be deleted, and its children's resources with it; None for never, or not yet known."""
     seconds = spec.get("ttlSecondsAfterFinished")
+    ended = _ended(status)
+    return None if seconds is None or ended is None else ended + timedelta(seconds=seconds)
+
+
+def _ended(status: Mapping[str, Any]) -> datetime | None:
+    """When it had ended, and everything below it; None while something is active."""
     completed = status.get("completionTime")
-    if seconds is None or completed is None:
+    tree = next((each for each in status.get("conditions", ()) if each["type"] == ConditionType.TREE_SUCCEEDED), None)
+    if completed is None or (tree is not None and tree["status"] == "Unknown"):
         return None
-    return datetime.fromisoformat(completed) + timedelta(seconds=seconds)
+    at = datetime.fromisoformat(completed)
+    if tree is None or not (status.get("children") or {}).get("total"):
+        return at  # Without children, the condition only tells when the operator saw the end.
+    return max(at, datetime.fromisoformat(tree["lastTransitionTime"]))
 
 
 class Retention:

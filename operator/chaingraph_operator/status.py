@@ -6,6 +6,7 @@ status stays small whatever the graph: counts, a bounded list of running nodes, 
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
@@ -23,11 +24,12 @@ from chaingraph_crds.execution_status import (
     NodeCounts,
     ParentRef,
 )
-from chaingraph_operator import pauses
+from chaingraph_operator import children_status, pauses
 from chaingraph_operator.conditions import Claim, conditions, shortened
 from chaingraph_operator.flow_judgement import counted
 from chaingraph_operator.plan import Meta, Refuse, RetryImpossible, StopUnmade, Verdict, Wait, retry_token
 from chaingraph_operator.retry_refusals import retry_refused
+from chaingraph_store.children import ChildSummary
 from chaingraph_store.executions import ExecutionRow
 
 MAX_OUTPUT_BYTES: Final = 16 * 1024
@@ -53,6 +55,9 @@ def execution_status(
     *,
     now: datetime,
     queue_served: bool | None = None,
+    children: ChildSummary | None = None,
+    below: Mapping[str, int] | None = None,
+    parent_name: str | None = None,
 ) -> dict[str, Any]:
     """The status to show, as JSON.
 
@@ -61,19 +66,24 @@ def execution_status(
         verdict: why there is no row. Without row and verdict the previous status stays and speaks of this generation,
             as it does when what ended without a row cannot be retried.
         queue_served: whether a live worker takes from the execution's queue; None when that is not known.
+        children: how the row's children stand; None when there are none, or when that was not read: then what the
+            previous status says of them stays.
+        below: as `children.below` of the store counts what is below a row with children that has ended, and whose
+            `children_open` is 0; not needed before.
+        parent_name: of the parent's resource; if absent, the one in the spec.
     """
     refused = retry_refused(spec, row, verdict, previous)
     if row is not None:
         paused = pauses.paused(spec, row, previous)
         state = _state_of_row(spec, row, queue_served, pauses.shown_phase(row, previous), paused)
-        body = _from_row(row, previous)
+        body = _from_row(row, previous).model_copy(update=_family(spec, row, previous, children, parent_name))
     elif verdict is None or isinstance(verdict, RetryImpossible):
         return _confirmed(meta, spec, previous, refused, now)
     else:
         paused = pauses.paused(spec, None, previous)
         state = _state_of_verdict(verdict)
         body = _from_verdict(spec, state, verdict, previous, now)
-    claims = _claims(state, paused, _worker_lost(row), refused)
+    claims = [*_claims(state, row, body, below), paused, _worker_lost(row), *refused]
     return _written(
         body,
         meta,
@@ -124,7 +134,6 @@ def _from_row(row: ExecutionRow, previous: ExecutionStatus) -> ExecutionStatus:
         )
         if failed
         else None,
-        parent_ref=ParentRef(execution_id=row.parent_id) if row.parent_id else None,
         root_execution_id=row.root_id,
         depth=row.depth,
         start_time=row.started_at,
@@ -135,6 +144,21 @@ def _from_row(row: ExecutionRow, previous: ExecutionStatus) -> ExecutionStatus:
         last_retry=row.retry_token or None,
         attempts=[_attempt(each) for each in row.attempts[-limits.MAX_ATTEMPTS :]],
     )
+
+
+def _family(
+    spec: ExecutionSpec,
+    row: ExecutionRow,
+    previous: ExecutionStatus,
+    children: ChildSummary | None,
+    parent_name: str | None,
+) -> dict[str, Any]:
+    """The fields that speak of parent and children."""
+    fields = children_status.fields(row, children, previous)
+    if row.parent_id:
+        name = parent_name or (spec.spawned_by.parent_name if spec.spawned_by is not None else None)
+        fields["parent_ref"] = ParentRef(execution_id=row.parent_id, name=name)
+    return fields
 
 
 def _attempt(record: dict[str, Any]) -> AttemptRecord:
@@ -259,7 +283,9 @@ def _worker_lost(row: ExecutionRow | None) -> Claim:
     return Claim(ConditionType.WORKER_LOST, "False", "NotLost")
 
 
-def _claims(state: _State, paused: Claim, worker_lost: Claim, refused: list[Claim]) -> list[Claim]:
+def _claims(
+    state: _State, row: ExecutionRow | None, body: ExecutionStatus, below: Mapping[str, int] | None
+) -> list[Claim]:
     succeeded: ConditionStatus = "Unknown"
     if state.phase.finished:
         succeeded = "True" if state.phase is ExecutionPhase.COMPLETED else "False"
@@ -271,4 +297,8 @@ def _claims(state: _State, paused: Claim, worker_lost: Claim, refused: list[Clai
         claims.append(Claim(ConditionType.STALLED, "True", state.reason))
     elif succeeded == "Unknown":
         claims.append(Claim(ConditionType.RECONCILING, "True", state.reason))
-    return [*claims, paused, worker_lost, *refused]
+    if succeeded == "True" and row is not None and row.children_total:
+        claims.append(children_status.tree_succeeded(row, body.children, below))
+    elif succeeded != "Unknown":
+        claims.append(Claim(ConditionType.TREE_SUCCEEDED, succeeded, state.reason))
+    return claims

@@ -40,12 +40,14 @@ SELECT id, name, phase, uid IS NOT NULL FROM chaingraph.executions WHERE id = AN
 """
 _BELOW: Final = """
 WITH RECURSIVE below AS (
-  SELECT id, phase FROM chaingraph.executions WHERE parent_id = %s
+  SELECT id, phase, children_barred FROM chaingraph.executions WHERE parent_id = %s
   UNION ALL
-  SELECT c.id, c.phase FROM chaingraph.executions c JOIN below ON c.parent_id = below.id
+  SELECT c.id, c.phase, c.children_barred FROM chaingraph.executions c JOIN below ON c.parent_id = below.id
 )
-SELECT phase, count(*) FROM below GROUP BY phase
+SELECT phase, count(*), sum(children_barred)::bigint FROM below GROUP BY phase
 """
+BARRED: Final = "Barred"
+"""Stands beside the phases, in what `below` counts, for children that a stop kept from being made."""
 _ADOPT: Final = """
 UPDATE chaingraph.executions SET uid = %(uid)s, change_seq = nextval('chaingraph.change_seq')
 WHERE id = %(id)s AND parent_id = %(parent)s AND namespace = %(namespace)s AND name = %(name)s
@@ -61,16 +63,21 @@ async def summary(connection: Connection, parent: ExecutionId, first: Sequence[E
         first: the ids of those to be named, by position; ids of children are derived, so the caller knows them.
     """
     cursor = await connection.execute(_COUNTS, (parent,))
-    counts: dict[str, int] = {phase: count for phase, count in await cursor.fetchall()}
+    counts: dict[str, int] = {row[0]: row[1] for row in await cursor.fetchall()}
     cursor = await connection.execute(_FIRST, (list(first),))
     rows = [ChildRow(ExecutionId(row[0]), row[1], row[2], row[3]) for row in await cursor.fetchall()]
     return ChildSummary(counts, rows)
 
 
 async def below(connection: Connection, execution: ExecutionId) -> dict[str, int]:
-    """How many executions below this one, at any depth, are in each phase."""
+    """How many executions below this one, at any depth, are in each phase.
+
+    Under `BARRED`, if there are any: how many will never be made, of those that executions below this one have emitted.
+    """
     cursor = await connection.execute(_BELOW, (execution,))
-    return {phase: count for phase, count in await cursor.fetchall()}
+    rows = await cursor.fetchall()
+    barred = sum(row[2] for row in rows)
+    return {row[0]: row[1] for row in rows} | ({BARRED: barred} if barred else {})
 
 
 async def adopt(

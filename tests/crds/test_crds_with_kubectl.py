@@ -10,7 +10,7 @@ import yaml
 from chaingraph_crds import names
 from chaingraph_crds.names import EXECUTION_KIND, FLOW_KIND
 from fixtures.crd_objects import Objects
-from fixtures.crd_specs import BY_REFERENCE, FLOW, INLINE
+from fixtures.crd_specs import BY_REFERENCE, CHILD, FLOW, INLINE
 
 pytestmark = pytest.mark.integration
 
@@ -73,7 +73,7 @@ def test_malformed_yaml_is_refused_with_its_line(kubectl: Kubectl, crds: None, n
 
 
 def test_columns_of_executions(kubectl: Kubectl, objects: Objects) -> None:
-    item = objects.created(EXECUTION_KIND, BY_REFERENCE)
+    item = objects.created(EXECUTION_KIND, BY_REFERENCE | CHILD)
     report(
         objects,
         item,
@@ -88,8 +88,8 @@ def test_columns_of_executions(kubectl: Kubectl, objects: Objects) -> None:
     assert head == ["NAME", "PHASE", "FLOW", "DONE", "TOTAL", "AGE"]
     assert row[:5] == [item["metadata"]["name"], "Running", "greeting", "3", "9"]
     [head, row] = table(kubectl("get", "executions", "-o", "wide", "-n", objects.namespace).stdout)
-    assert head == ["NAME", "PHASE", "FLOW", "DONE", "TOTAL", "ATTEMPT", "CURRENT", "WORKER", "MESSAGE", "AGE"]
-    assert row[5:9] == ["2", '["fetch"]', "worker-1", "3-of-9"]
+    assert head[5:] == ["ATTEMPT", "CURRENT", "WORKER", "PARENT", "MESSAGE", "AGE"]
+    assert row[5:10] == ["2", '["fetch"]', "worker-1", "orders", "3-of-9"]
 
 
 def test_columns_of_flows_and_the_category(kubectl: Kubectl, objects: Objects) -> None:

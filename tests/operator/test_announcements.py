@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -12,10 +13,12 @@ from chaingraph_operator.announcements import Announcement
 from chaingraph_operator.plan import Refusal, Refuse, RetryImpossible, StopUnmade, Verdict, Wait
 from chaingraph_operator.status import execution_status
 from chaingraph_store.executions import ExecutionRow
-from fixtures.execution_cases import META, NOW, UNSEEN, row_of, spec_of
+from chaingraph_store.ids import child_execution_id
+from fixtures.execution_cases import ID, META, NOW, UNSEEN, row_of, spec_of
 
 BREAKPOINT: dict[str, Any] = {"paused": True, "pause_reason": "breakpoint at 'a'"}
 BY_SPEC: dict[str, Any] = {"paused": True, "wants_pause": True, "pause_reason": "spec.paused was set"}
+PARENT = child_execution_id(ID, 0)
 
 
 class Story:
@@ -26,14 +29,21 @@ class Story:
         self.status: dict[str, Any] = {}
         self.told: list[Announcement] = []
 
-    def show(self, row: ExecutionRow | None, verdict: Verdict | None = None, **spec: Any) -> list[tuple[str, str]]:
+    def show(
+        self,
+        row: ExecutionRow | None,
+        verdict: Verdict | None = None,
+        *,
+        below: dict[str, int] | None = None,
+        **spec: Any,
+    ) -> list[tuple[str, str]]:
         """Shows it twice, a second later each time, as a resync would; returns type and reason of the Events."""
         told: list[Announcement] = []
         for _ in range(2):
             before = self.status
             previous = ExecutionStatus.of(before) if before else UNSEEN
             self.status = execution_status(
-                META, spec_of(**spec), row, verdict, previous, now=self.now, queue_served=True
+                META, spec_of(**spec), row, verdict, previous, now=self.now, queue_served=True, below=below
             )
             told += announcements.of_execution(before, self.status)
             self.now += timedelta(seconds=1)
@@ -163,6 +173,46 @@ def test_what_never_ran_is_told_again_when_it_is_refused_again() -> None:
     impossible = RetryImpossible("2", Refusal.STOP_IS_SET, "set spec.stop to false")
     assert story.show(None, impossible, stop=True, retry={"token": "2"}) == [("Warning", "RetryRefused")]
     assert len(set(story.names)) == 3
+
+
+def test_a_parent_tells_of_its_own_end_and_of_its_tree() -> None:
+    story = Story()
+    active, over = (row_of("Completed", children_total=3, children_spawned=3, children_open=n) for n in (3, 0))
+    assert story.show(active) == [("Normal", "Completed")]
+    assert story.show(over, below={"Completed": 2, "Failed": 1}) == [("Warning", "TreeFailed")]
+    assert story.told[-1].message == "3 executions below it: 2 completed, 1 failed"
+    # A retry of the one that failed.
+    assert story.show(active) == []
+    assert story.show(over, below={"Completed": 3}) == [("Normal", "TreeCompleted")]
+    assert story.told[-1].message == "all 3 executions below it completed"
+    assert len(set(story.names)) == len(story.names)
+    at_once = Story()
+    assert at_once.show(over, below={"Completed": 3}) == [("Normal", "Completed"), ("Normal", "TreeCompleted")]
+    stopped = Story()
+    stopped.show(active)
+    over = replace(over, tree_stopped=True)
+    assert stopped.show(over, below={"Stopped": 3}) == [("Normal", "TreeStopped")]
+
+
+def test_of_children_failures_alone_are_told() -> None:
+    """A tree of thousands would not be read, and each Event costs as much as a status."""
+    child: dict[str, Any] = {"parent_id": PARENT, "depth": 1}
+    for fields in ({"phase": "Completed"}, {"phase": "Stopped"}, {"phase": "Paused"} | BREAKPOINT):
+        story = Story()
+        assert story.show(row_of("Pending", queue="gpu", **child)) == []
+        assert story.show(row_of("Running", **child)) == []
+        assert story.show(row_of("Pending", lost_worker="w1", recoveries=1, **child)) == []
+        assert story.show(row_of(**fields, **child)) == []
+    # Nor of the trees within the tree: its root tells.
+    within = row_of("Completed", children_total=1, children_spawned=1, **child)
+    assert Story().show(within, below={"Failed": 1}) == []
+    failed = Story()
+    assert failed.show(row_of("Failed", **child)) == [("Warning", "Failed")]
+    assert failed.show(row_of("Failed", **child)) == []
+    again = row_of("Running", attempt=2, retry_token="1", attempts=[ended(1, "Failed")], **child)
+    assert failed.show(again, retry={"token": "1"}) == []
+    refused = replace(again, retry_token="2", retry_refusal="StillRunning: it was Running")
+    assert failed.show(refused, retry={"token": "2"}) == [("Warning", "RetryRefused")]
 
 
 def test_several_faults_are_told_by_the_first_of_them() -> None:

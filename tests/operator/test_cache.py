@@ -5,6 +5,8 @@ from __future__ import annotations
 import tracemalloc
 from typing import Any
 
+import pytest
+
 from chaingraph_operator.cache import ObjectCache, Seen, key_of
 
 
@@ -76,6 +78,19 @@ def test_an_edit_makes_a_finished_execution_unfinished() -> None:
     cached = cache.get(KEY)
     assert cached is not None
     assert not cached.finished
+
+
+@pytest.mark.parametrize(("tree", "finished"), [(None, True), ("Unknown", False), ("True", True), ("False", True)])
+def test_it_is_finished_when_everything_below_it_has_ended(tree: str | None, finished: bool) -> None:
+    """Statuses of before there were children say nothing of it."""
+    conditions = [{"type": "Succeeded", "status": "True"}, {"type": "Paused", "status": "Unknown"}]
+    if tree is not None:
+        conditions.append({"type": "TreeSucceeded", "status": tree})
+    cache = ObjectCache()
+    cache.observe(body(10, status=DONE | {"conditions": conditions}))
+    cached = cache.get(KEY)
+    assert cached is not None
+    assert cached.finished is finished
 
 
 def test_what_is_gone_stays_until_it_is_dropped_and_does_not_come_back() -> None:

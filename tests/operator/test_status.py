@@ -64,6 +64,7 @@ def test_the_rules_of_kstatus_hold(
     assert (found["Succeeded"]["status"] == "Unknown") != ended
     assert (found["Ready"]["status"] == "True") == (status["phase"] == "Completed")
     assert ("completionTime" in status) == ended
+    assert ("TreeSucceeded" in found) == ended
 
 
 @given(spec=specs, row=rows, verdict=verdicts)
@@ -122,9 +123,11 @@ def test_waiting_for_a_worker_says_which_queue() -> None:
 
 def test_an_end_without_a_row_stays_and_speaks_of_the_new_generation() -> None:
     refused = execution_status(META, spec_of(), None, Refuse("TooLarge", "m"), UNSEEN, now=NOW)
+    assert by_type(refused)["TreeSucceeded"]["status"] == "False"
     later = execution_status(
         replace(META, generation=2), spec_of(), None, None, ExecutionStatus.of(refused), now=NOW + timedelta(1)
     )
+    assert [each["type"] for each in later["conditions"]] == [each["type"] for each in refused["conditions"]]
     assert later["observedGeneration"] == 2
     assert {each["observedGeneration"] for each in later["conditions"]} == {2}
     assert later["completionTime"] == refused["completionTime"]

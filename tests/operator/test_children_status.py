@@ -1,0 +1,269 @@
+"""What a parent's status says of its children: true of every mixture of row and counts, final once all has ended."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import timedelta
+from typing import Any
+
+import orjson
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from chaingraph_crds import limits
+from chaingraph_crds.execution import SpawnedBy
+from chaingraph_crds.execution_status import ExecutionPhase, ExecutionStatus
+from chaingraph_operator.status import execution_status
+from chaingraph_store.children import BARRED, ChildRow, ChildSummary
+from chaingraph_store.executions import ExecutionRow
+from chaingraph_store.ids import child_execution_id
+from fixtures.execution_cases import ID, META, NOW, TERMINAL, UNSEEN, row_of, spec_of
+
+CHILDREN = [ChildRow(child_execution_id(ID, n), f"nightly-{n}", "Running", shown=n % 2 == 0) for n in range(150)]
+
+
+def parent(total: int, **fields: Any) -> ExecutionRow:
+    """One that has completed, whose children were all made and are active, unless `fields` say otherwise."""
+    fields = {"children_spawned": total, "children_open": total} | fields
+    return row_of("Completed", children_total=total, **fields)
+
+
+def shown(
+    row: ExecutionRow,
+    counts: dict[str, int] | None = None,
+    below: dict[str, int] | None = None,
+    previous: dict[str, Any] | None = None,
+) -> dict[str, Any]:
+    summary = ChildSummary(counts, CHILDREN[: min(row.children_spawned, 100)]) if counts is not None else None
+    return execution_status(
+        META, spec_of(), row, None, ExecutionStatus.of(previous), now=NOW, children=summary, below=below
+    )
+
+
+def tree(status: dict[str, Any]) -> tuple[str, str, str]:
+    [found] = [each for each in status["conditions"] if each["type"] == "TreeSucceeded"]
+    return found["status"], found["reason"], found["message"]
+
+
+def test_children_are_counted_and_the_first_are_named() -> None:
+    status = shown(parent(150), {"Running": 40, "Completed": 100, "Failed": 10})
+    assert status["children"] == {
+        "total": 150,
+        "pending": 0,
+        "created": 0,
+        "running": 40,
+        "paused": 0,
+        "completed": 100,
+        "failed": 10,
+        "stopped": 0,
+    }
+    assert len(status["childRefs"]) == limits.MAX_CHILD_REFS
+    assert status["childRefs"][0] == {"executionID": CHILDREN[0].id, "name": "nightly-0", "phase": "Running"}
+    assert status["childRefs"][1] == {"executionID": CHILDREN[1].id, "phase": "Running"}, "it has no resource"
+    ExecutionStatus.model_validate(status)
+
+
+def test_children_that_were_not_made_yet_are_pending_and_those_barred_are_in_no_phase() -> None:
+    status = shown(parent(1000, children_spawned=200, children_open=1000), {"Pending": 150, "Running": 50})
+    assert (status["children"]["total"], status["children"]["pending"]) == (1000, 950)
+    barred = parent(1000, children_spawned=200, children_barred=800, children_open=3, tree_stopped=True)
+    status = shown(barred, {"Running": 3, "Stopped": 197})
+    assert (status["children"]["total"], status["children"]["pending"]) == (1000, 0)
+    assert tree(status)[2] == (
+        "1000 children: 3 running, 197 stopped; 800 of 1000 events spawned nothing: stopped before"
+    )
+
+
+def test_children_made_between_two_readings_are_not_counted_twice() -> None:
+    status = shown(parent(10, children_spawned=2, children_open=10), {"Running": 6})
+    assert (status["children"]["pending"], status["children"]["running"]) == (4, 6)
+
+
+def test_children_that_were_not_read_this_time_stay_as_they_were() -> None:
+    before = shown(parent(3), {"Running": 3})
+    again = shown(parent(3, children_open=2), previous=before)
+    assert again["children"] == before["children"]
+    assert again["childRefs"] == before["childRefs"]
+    never = shown(parent(3))
+    assert "children" not in never
+    assert tree(never) == ("Unknown", "ChildrenActive", "3 of 3 children not ended, or something below them has not")
+
+
+def test_the_status_of_a_wide_tree_is_small() -> None:
+    row = parent(100_000, children_spawned=100)
+    wide = [replace(each, name="n" * 63) for each in CHILDREN[:100]]
+    status = execution_status(
+        META, spec_of(), row, None, UNSEEN, now=NOW, children=ChildSummary({"Running": 100}, wide)
+    )
+    assert len(orjson.dumps(status)) < 20_000
+
+
+@pytest.mark.parametrize("phase", TERMINAL)
+def test_without_children_the_tree_is_the_execution(phase: str) -> None:
+    status = shown(row_of(phase))
+    found = {each["type"]: each for each in status["conditions"]}
+    for field in ("status", "reason"):
+        assert found["TreeSucceeded"][field] == found["Succeeded"][field]
+    assert {"children", "childRefs"}.isdisjoint(status)
+
+
+@pytest.mark.parametrize("phase", [each for each in ExecutionPhase if not each.finished])
+def test_what_is_active_has_no_tree_yet(phase: str) -> None:
+    assert "TreeSucceeded" not in [each["type"] for each in shown(row_of(phase))["conditions"]]
+
+
+@pytest.mark.parametrize(
+    ("row", "counts", "message"),
+    [
+        (parent(1), {"Running": 1}, "1 child: 1 running"),
+        (
+            parent(12, children_open=9),
+            {"Completed": 3, "Running": 4, "Pending": 5},
+            "12 children: 5 pending, 4 running, 3 completed",
+        ),
+        (
+            parent(12, children_open=2),
+            {"Completed": 12},
+            "12 children: 12 completed; below 2 of those that ended, others have not",
+        ),
+    ],
+)
+def test_while_something_is_active_it_says_what(row: ExecutionRow, counts: dict[str, int], message: str) -> None:
+    status = shown(row, counts)
+    assert status["phase"] == "Completed"
+    assert tree(status) == ("Unknown", "ChildrenActive", message)
+
+
+@pytest.mark.parametrize(
+    ("row", "below", "expected"),
+    [
+        (parent(1), {"Completed": 1}, ("True", "AllCompleted", "the one execution below it completed")),
+        (parent(3), {"Completed": 12}, ("True", "AllCompleted", "all 12 executions below it completed")),
+        # Stopped, when there was nothing left to stop.
+        (
+            parent(3, tree_stopped=True),
+            {"Completed": 3},
+            ("True", "AllCompleted", "all 3 executions below it completed"),
+        ),
+        (
+            parent(3),
+            {"Completed": 8, "Failed": 3, "Stopped": 1},
+            ("False", "SomeFailed", "12 executions below it: 8 completed, 3 failed, 1 stopped"),
+        ),
+        (
+            parent(3, tree_stopped=True),
+            {"Completed": 8, "Failed": 4},
+            ("False", "SomeFailed", "12 executions below it: 8 completed, 4 failed"),
+        ),
+        (
+            parent(3, tree_stopped=True),
+            {"Failed": 1, "Stopped": 2},
+            ("False", "TreeStopped", "3 executions below it: 1 failed, 2 stopped"),
+        ),
+        (
+            parent(1000, children_spawned=988, children_barred=12, tree_stopped=True),
+            {"Completed": 988},
+            (
+                "False",
+                "TreeStopped",
+                "988 executions below it: 988 completed; 12 of 1000 events spawned nothing: stopped before",
+            ),
+        ),
+        (
+            parent(1, children_spawned=0, children_barred=1, tree_stopped=True),
+            {},
+            ("False", "TreeStopped", "1 of 1 event spawned nothing: stopped before"),
+        ),
+        # One of them was stopped while it spawned; nobody stopped this one.
+        (
+            parent(1),
+            {"Completed": 4, BARRED: 7},
+            (
+                "False",
+                "SomeFailed",
+                "4 executions below it: 4 completed; 7 events of those executions spawned nothing: stopped before",
+            ),
+        ),
+    ],
+)
+def test_when_all_has_ended_it_says_how(
+    row: ExecutionRow, below: dict[str, int], expected: tuple[str, str, str]
+) -> None:
+    status = shown(replace(row, children_open=0), {"Completed": row.children_spawned}, below)
+    assert tree(status) == expected
+    found = {each["type"]: each["status"] for each in status["conditions"]}
+    assert (found["Succeeded"], found["Ready"]) == ("True", "True"), "its own end is its own"
+
+
+def test_it_is_open_again_when_a_child_is_retried_and_its_time_is_that_of_the_last_end() -> None:
+    later = [NOW + timedelta(seconds=10 * step) for step in range(4)]
+    rows = [parent(1), parent(1, children_open=0), parent(1), parent(1, children_open=0)]
+    belows: list[dict[str, int] | None] = [None, {"Failed": 1}, None, {"Completed": 1}]
+    status: dict[str, Any] = {}
+    seen = []
+    for row, below, now in zip(rows, belows, later, strict=True):
+        previous = ExecutionStatus.of(status)
+        status = execution_status(META, spec_of(), row, None, previous, now=now, below=below)
+        [found] = [each for each in status["conditions"] if each["type"] == "TreeSucceeded"]
+        seen.append((found["status"], found["lastTransitionTime"][17:19]))
+    assert seen == [("Unknown", "00"), ("False", "10"), ("Unknown", "20"), ("True", "30")]
+
+
+counts = st.dictionaries(st.sampled_from([str(each) for each in ExecutionPhase]), st.integers(1, 50))
+
+
+@given(
+    found=st.none() | counts,
+    below=st.none() | st.builds(lambda a, b: a | b, counts, st.sampled_from([{}, {BARRED: 2}])),
+    unmade=st.integers(0, 5),
+    barred=st.integers(0, 5),
+    still_open=st.integers(0, 3),
+    stopped=st.booleans(),
+)
+def test_it_is_true_only_when_everything_completed_and_final_only_when_all_has_ended(
+    found: dict[str, int] | None,
+    below: dict[str, int] | None,
+    unmade: int,
+    barred: int,
+    still_open: int,
+    stopped: bool,
+) -> None:
+    made = sum((found or {}).values())
+    row = parent(
+        made + unmade + barred + 1,
+        children_spawned=made,
+        children_barred=barred,
+        children_open=still_open,
+        tree_stopped=stopped,
+    )
+    status = shown(row, found, below)
+    verdict, reason, message = tree(status)
+    assert reason
+    assert message
+    ended = not still_open and below is not None and all(each in (*TERMINAL, BARRED) for each in below)
+    assert (verdict == "Unknown") == (not ended)
+    if verdict == "True":
+        assert set(below or {}) <= {"Completed"}
+        assert not barred
+    if found is not None:
+        phases = {name: number for name, number in status["children"].items() if name != "total"}
+        assert sum(phases.values()) + barred == status["children"]["total"] == row.children_total
+    assert shown(row, found, below, previous=status) == status
+
+
+def test_a_child_names_its_parent() -> None:
+    row = row_of("Running", parent_id=child_execution_id(ID, 1), depth=2)
+    spec = spec_of(spawnedBy=SpawnedBy(execution_id=ID, parent_execution_id=ID, parent_name="orders", position=3))
+    for name, expected in ((None, "orders"), ("bills", "bills")):
+        status = execution_status(META, spec, row, None, UNSEEN, now=NOW, parent_name=name)
+        assert status["parentRef"] == {"executionID": row.parent_id, "name": expected}
+    assert "name" not in shown(row)["parentRef"]
+
+
+def test_a_child_whose_flow_could_not_be_found_has_no_revision() -> None:
+    row = row_of("Failed", flow_revision=None, error_reason="FlowNotFound", started_at=None, nodes_total=0)
+    status = shown(row)
+    assert "flowRevision" not in status
+    assert status["error"]["reason"] == "FlowNotFound"
+    assert tree(status)[:2] == ("False", "FlowNotFound")

@@ -1,0 +1,52 @@
+"""When an execution expires: after its end, and after that of everything below it."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from chaingraph_crds.execution_status import ExecutionStatus
+from chaingraph_operator.retention import expiry
+from chaingraph_operator.status import execution_status
+from chaingraph_store.executions import ExecutionRow
+from fixtures.execution_cases import META, NOW, UNSEEN, row_of, spec_of
+
+TTL = {"ttlSecondsAfterFinished": 60}
+SEEN = NOW + timedelta(hours=2)
+"""When the operator looked: it was away for a while."""
+
+
+def shown(row: ExecutionRow, *, now: datetime = SEEN, before: dict[str, Any] | None = None) -> dict[str, Any]:
+    previous = UNSEEN if before is None else ExecutionStatus.of(before)
+    return execution_status(META, spec_of(), row, None, previous, now=now, below={"Completed": 3})
+
+
+@pytest.mark.parametrize("phase", ["Completed", "Failed", "Stopped"])
+def test_what_has_no_children_expires_after_its_end_whenever_that_was_seen(phase: str) -> None:
+    assert expiry(TTL, shown(row_of(phase))) == NOW + timedelta(seconds=60)
+
+
+def test_it_never_does_without_a_time_or_while_it_is_active() -> None:
+    assert expiry({}, shown(row_of("Completed"))) is None
+    assert expiry(TTL, shown(row_of("Running"))) is None
+    assert expiry(TTL, {}) is None
+
+
+def test_what_has_children_expires_after_the_last_end_below_it() -> None:
+    family = {"total": 3, "completed": 3}
+    active = shown(row_of("Completed", children_total=3, children_spawned=3, children_open=1))
+    assert expiry(TTL, active) is None
+    assert expiry(TTL, active | {"children": family}) is None
+    over = row_of("Completed", children_total=3, children_spawned=3)
+    status = shown(over, now=SEEN + timedelta(minutes=5), before=active | {"children": family})
+    assert expiry(TTL, status) == SEEN + timedelta(minutes=6)
+    # An end that the status has in milliseconds, seen in the same second.
+    late = {"completionTime": (SEEN + timedelta(minutes=5, milliseconds=700)).isoformat()}
+    assert expiry(TTL, status | late) == SEEN + timedelta(minutes=6, milliseconds=700)
+
+
+def test_a_status_of_before_there_were_children_counts_from_its_end() -> None:
+    status = {"phase": "Completed", "completionTime": "2026-05-04T12:00:00.250Z"}
+    assert expiry(TTL, status) == datetime(2026, 5, 4, 12, 1, 0, 250_000, tzinfo=UTC)

@@ -1,0 +1,55 @@
+"""What is below an execution, at any depth, counted by phase."""
+
+from __future__ import annotations
+
+import pytest
+
+from chaingraph_store import children
+from chaingraph_store.ids import ExecutionId, child_execution_id
+from chaingraph_store.ledger import Ledger
+from fixtures.new_executions import create
+
+pytestmark = pytest.mark.integration
+
+
+async def put_below(ledger: Ledger, parent: ExecutionId, position: int, phase: str, *, barred: int = 0) -> ExecutionId:
+    """A child in this phase, by hand: how it came to it is not the question here."""
+    id_ = child_execution_id(parent, position)
+    async with ledger.connection() as connection:
+        await connection.execute(
+            "INSERT INTO chaingraph.executions (id, namespace, name, flow_name, flow_revision, inputs, events,"
+            " integration, options, queue, priority, start_timeout_s, parent_id, root_id, depth, position, phase,"
+            " workflow_id, nodes_total, children_total, children_barred)"
+            " SELECT %(id)s, namespace, name, flow_name, flow_revision, inputs, events, integration, options, queue,"
+            " priority, start_timeout_s, id, root_id, depth + 1, %(position)s, %(phase)s, %(id)s, nodes_total,"
+            " %(barred)s, %(barred)s FROM chaingraph.executions WHERE id = %(parent)s",
+            {"id": id_, "position": position, "phase": phase, "barred": barred, "parent": parent},
+        )
+    return id_
+
+
+async def below(ledger: Ledger, execution: ExecutionId) -> dict[str, int]:
+    async with ledger.connection() as connection:
+        return await children.below(connection, execution)
+
+
+async def test_every_generation_is_counted_and_nothing_beside_it(ledger: Ledger) -> None:
+    root = (await create(ledger)).id
+    assert await below(ledger, root) == {}
+    first = await put_below(ledger, root, 0, "Completed")
+    await put_below(ledger, root, 1, "Failed")
+    grandchild = await put_below(ledger, first, 0, "Completed")
+    await put_below(ledger, grandchild, 0, "Running")
+    stranger = (await create(ledger)).id
+    await put_below(ledger, stranger, 0, "Stopped")
+    assert await below(ledger, root) == {"Completed": 2, "Failed": 1, "Running": 1}
+    assert await below(ledger, first) == {"Completed": 1, "Running": 1}
+
+
+async def test_children_that_were_barred_anywhere_below_are_counted_beside_the_phases(ledger: Ledger) -> None:
+    root = (await create(ledger)).id
+    first = await put_below(ledger, root, 0, "Completed", barred=3)
+    await put_below(ledger, first, 0, "Completed", barred=4)
+    assert await below(ledger, root) == {"Completed": 2, children.BARRED: 7}
+    # Its own are in its row.
+    assert await below(ledger, first) == {"Completed": 1, children.BARRED: 4}

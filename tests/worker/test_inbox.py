@@ -61,3 +61,15 @@ async def test_it_calls_for_a_message_only_when_hinted_at_one_it_lacks() -> None
     inbox.take(message(5))
     inbox.close()
     assert not await inbox.called()
+
+
+async def test_a_hint_that_comes_while_nothing_is_received_is_not_forgotten() -> None:
+    inbox = Inbox()
+    inbox.open(3, lambda _: None)
+    inbox.hint(4)
+    assert await inbox.called()
+    inbox.hint(5)
+    inbox.take(None)
+    assert await asyncio.wait_for(inbox.called(), 1), "asked for 4, and heard of 5 meanwhile"
+    inbox.take(message(4, 5))
+    assert inbox.applied == 5

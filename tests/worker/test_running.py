@@ -32,7 +32,7 @@ async def test_a_later_run_interrupts_one_that_has_not_heard_of_its_stop(
     async with ledger.transaction() as connection:
         assert await stopping.stop(connection, new.id, reason="by hand")
         again = retrying.Retry(token="1", from_start=False, paused=False, options={})
-        assert await retrying.retry(connection, new.id, again, application_name=APP) is True
+        assert await retrying.retry(connection, new.id, again, generation=2, application_name=APP) is True
     running.add(_attempt(await worker.claim(new.id), interrupted))
     assert interrupted == [1]
     running.remove(former)
@@ -60,5 +60,26 @@ async def test_rows_are_looked_at_also_while_others_are_heard_of_all_the_time(
             while not hinted.is_set():
                 await connection.execute("SELECT pg_notify(%s, %s)", (CONTROL, loud.execution_id))
                 await asyncio.sleep(0.02)
+    listening.cancel()
+    await asyncio.wait([listening])
+
+
+async def test_what_is_said_between_a_claim_and_its_run_is_heard(
+    ledger: Ledger, start_worker: StartWorker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(running_module, "_LOOK_SECONDS", 60.0)
+    worker = await start_worker()
+    claim = await worker.claim((await create(ledger)).id)
+    attempts, hinted = RunningAttempts(ledger), asyncio.Event()
+    listening = asyncio.create_task(attempts.listen())
+    async with ledger.connection() as connection, asyncio.timeout(20):
+        await connection.execute(
+            "UPDATE chaingraph.executions SET control_seq = control_seq + 1 WHERE id = %s", (claim.execution_id,)
+        )
+        for _ in range(10):  # until it listens for sure, and longer
+            await connection.execute("SELECT pg_notify(%s, %s)", (CONTROL, claim.execution_id))
+            await asyncio.sleep(0.1)
+        attempts.add(RunningAttempt(claim, lambda _: None, lambda _: hinted.set(), lambda: None))
+        await hinted.wait()
     listening.cancel()
     await asyncio.wait([listening])

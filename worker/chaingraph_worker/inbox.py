@@ -19,6 +19,7 @@ class Inbox:
 
     def __init__(self) -> None:
         self._hinted = 0
+        self._asked = 0
         self._applied = 0
         self._early: dict[int, Command] = {}
         self._carry_out: Callable[[Command], None] | None = None
@@ -51,6 +52,7 @@ class Inbox:
         while not self._closed and self._hinted <= self._applied:
             self._wake.clear()
             await self._wake.wait()
+        self._asked = self._hinted
         return not self._closed
 
     def take(self, message: Any) -> None:
@@ -63,7 +65,8 @@ class Inbox:
             KeyError, TypeError: it is no such message.
         """
         if message is None:
-            self._hinted = 0  # the next hint asks again
+            if self._hinted == self._asked:
+                self._hinted = 0  # the next hint asks again; one that came meanwhile has asked already
             return
         for command in message["commands"]:
             if command["seq"] > self._applied:

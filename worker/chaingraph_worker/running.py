@@ -21,6 +21,8 @@ from chaingraph_worker import metrics, outage
 
 _LOOK_SECONDS: Final = 3.0
 """How often the rows are looked at without a notification: one that listens to a dead connection hears nothing."""
+_HEARD_EARLY: Final = 256
+"""How many notifications of attempts that do not run here are kept: one may be claimed and not be running yet."""
 _log = structlog.get_logger(__name__)
 
 
@@ -42,6 +44,7 @@ class RunningAttempts:
         self._idle = asyncio.Event()
         self._idle.set()
         self._heard: set[str] = set()
+        self._heard_early: dict[str, None] = {}
         self._wake = asyncio.Event()
         self._draining = False
 
@@ -54,6 +57,10 @@ class RunningAttempts:
             # Stopped and retried, it came back before the former one has heard. Nobody would tell it any more.
             former.interrupt("a later run of the execution has begun")
         self._attempts[attempt.claim.execution_id] = attempt
+        if attempt.claim.execution_id in self._heard_early:
+            # Said between its claim and now: else it would be found out at the next look at all rows.
+            del self._heard_early[attempt.claim.execution_id]
+            self._hear(attempt.claim.execution_id)
         self._idle.clear()
         metrics.RUNNING.set(len(self._attempts))
         if self._draining:
@@ -95,6 +102,10 @@ class RunningAttempts:
         if execution_id in self._attempts:
             self._heard.add(execution_id)
             self._wake.set()
+            return
+        self._heard_early[execution_id] = None
+        if len(self._heard_early) > _HEARD_EARLY:
+            del self._heard_early[next(iter(self._heard_early))]
 
     async def _look_at_all(self) -> None:
         """What was said while nobody listened is in the rows."""

@@ -18,7 +18,9 @@ from chaingraph_operator.commands import Commands
 from chaingraph_operator.controller import Controller
 from chaingraph_operator.errors import PartEnded
 from chaingraph_operator.executions import ExecutionIntake, ExecutionReconciler
+from chaingraph_operator.families import Families
 from chaingraph_operator.feed import Feed
+from chaingraph_operator.flow_names import FlowNames
 from chaingraph_operator.flows import FlowReconciler, Flows
 from chaingraph_operator.keys import Key
 from chaingraph_operator.kubernetes_events import EventPoster
@@ -34,6 +36,7 @@ from chaingraph_operator.watching import Watch
 from chaingraph_operator.work_queue import WorkQueue
 from chaingraph_operator.workforce import Workforce
 from chaingraph_process.cluster_access import ClusterAccess
+from chaingraph_store.executions import ExecutionRow
 from chaingraph_store.ledger import Ledger
 
 _log = structlog.get_logger(__name__)
@@ -85,7 +88,8 @@ class Operator:
             written=self._execution_written,
             metrics=metrics,
         )
-        flow_reconciler = FlowReconciler(self._flows, self._flow_writer)
+        self._flow_names = FlowNames(self._flows, ledger, namespaces=settings.namespaces, metrics=metrics)
+        flow_reconciler = FlowReconciler(self._flows, self._flow_writer, judged=self._flow_names.changed)
         reconciler = ExecutionReconciler(
             intake=self._intake,
             queue=queue,
@@ -112,7 +116,8 @@ class Operator:
                 metrics=metrics,
             ),
         ]
-        self._feed = Feed(ledger, self._intake.changed)
+        self._families = Families(ledger, metrics)
+        self._feed = Feed(ledger, self._row_changed)
         self._recovery = Recovery(
             ledger,
             application_name=settings.application_name,
@@ -125,6 +130,7 @@ class Operator:
             api=self._api,
             intake=self._intake,
             flows=self._flows,
+            flow_names=self._flow_names,
             guard=self.guard,
             pruning=Pruning(
                 ledger=ledger, namespaces=settings.namespaces, keep=settings.ledger_retention, metrics=metrics
@@ -165,6 +171,9 @@ class Operator:
             "feed": lambda: persist("feed", self._feed.follow),
             "workforce listener": lambda: persist("workforce listener", self._workforce.listen),
             "workforce": lambda: persist("workforce", self._workforce.follow),
+            "flow names": lambda: persist("flow names", self._flow_names.run),
+            "families search": lambda: persist("families search", self._families.search),
+            "families": lambda: persist("families", self._families.settle),
             "recovery": lambda: persist("recovery", self._recovery.run),
             "sweep": lambda: persist("sweep", self._sweep.run),
         }
@@ -191,6 +200,10 @@ class Operator:
             await asyncio.sleep(self._settings.resync_seconds)
             self._flows.resync()
             self._intake.resync()
+
+    def _row_changed(self, row: ExecutionRow) -> None:
+        self._intake.changed(row)
+        self._families.changed(row)
 
     def _execution_written(self, key: Key, before: Status, after: Status) -> None:
         for announcement in announcements.of_execution(before, after):

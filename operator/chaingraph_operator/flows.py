@@ -23,9 +23,7 @@ from chaingraph_operator.flow_judgement import FlowJudgement, Unreadable, flow_s
 from chaingraph_operator.keys import Key
 from chaingraph_operator.status_writer import StatusWriter
 from chaingraph_operator.work_queue import WorkQueue
-
-FlowName = tuple[str, str]
-"""Namespace and name."""
+from chaingraph_store.flow_names import FlowName
 
 
 @dataclass(slots=True)
@@ -125,15 +123,21 @@ class Flows:
 
 
 class FlowReconciler:
-    """Writes what was found out about a Flow into its status."""
+    """Writes what was found out about a Flow into its status.
 
-    def __init__(self, flows: Flows, writer: StatusWriter) -> None:
+    Args:
+        judged: called with the name of each Flow of which something else may be known, or that is gone.
+    """
+
+    def __init__(self, flows: Flows, writer: StatusWriter, *, judged: Callable[[FlowName], None]) -> None:
         self._flows = flows
         self._writer = writer
+        self._judged = judged
 
     async def reconcile(self, key: Key) -> None:
         cached = self._flows.cache.get(key)
         judgement = self._flows.judgement(key.namespace, key.name)
+        self._judged((key.namespace, key.name))
         if cached is None:
             self._writer.forget(key)
             return

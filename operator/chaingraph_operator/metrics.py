@@ -72,6 +72,17 @@ class Metrics:
         self.swept = Counter(
             "chaingraph_operator_swept", "Executions stopped because their resource was found gone.", registry=registry
         )
+        self.families = Counter(
+            "chaingraph_operator_families",
+            "Times that an execution's children were looked at, to tell it of those that had ended untold.",
+            registry=registry,
+        )
+        self.child_resources = Counter(
+            "chaingraph_operator_child_resources",
+            "Resources for children: created, adopted, renamed because the name was taken, refused, or failed (error).",
+            ["result"],
+            registry=registry,
+        )
         self.pruned = Counter(
             "chaingraph_operator_pruned",
             "Executions removed from the ledger, long after their end and with their resource gone.",

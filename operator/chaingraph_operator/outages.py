@@ -19,7 +19,11 @@ from chaingraph_store.ledger import Ledger
 _log = structlog.get_logger(__name__)
 UNAVAILABLE: Final = (psycopg.OperationalError, psycopg.InterfaceError)
 """What psycopg and its pool raise when the server is away, going or refusing connections."""
+COLLISIONS: Final = (psycopg.errors.DeadlockDetected, psycopg.errors.SerializationFailure)
+"""What psycopg raises when another transaction was preferred to ours, which is to be repeated. It counts them among the
+errors above, but the server is there."""
 _PROBE_SECONDS: Final = 2.0
+_COLLISION_DELAY: Final = 0.1
 _LONGEST_DELAY: Final = 10.0
 
 
@@ -70,6 +74,9 @@ class LedgerHealth:
             try:
                 await part()
                 return
+            except COLLISIONS as error:
+                _log.warning("lost against another transaction, beginning anew", part=what, error=str(error).strip())
+                await asyncio.sleep(_COLLISION_DELAY)
             except UNAVAILABLE as error:
                 self.failed(error)
                 if time.monotonic() - began > 2 * _LONGEST_DELAY:

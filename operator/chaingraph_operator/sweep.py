@@ -1,9 +1,12 @@
 """Stops executions whose resource is gone and whose deletion the watch has missed.
 
 There is no finalizer, so a deletion while the operator was away, or one that fell into a gap of the watch (after a 410
-the relist says nothing of what vanished), is found here: the active rows are read first, then the resources that
-exist, from one consistent snapshot. A row's resource was there before the row, so what is missing in a complete list
-that began after the row was read is gone for good.
+the relist says nothing of what vanished), is found here: the rows of which something is left to do are read first,
+then the resources that exist, from one consistent snapshot. A resource was there before a row had its UID, so what is
+missing in a complete list that began after the row was read is gone for good.
+
+An execution that has ended counts as long as something below it is active or has still to be spawned: what is below
+has to end with its resource, and may have none of its own.
 
 There is no limit on how many are stopped at once: see docs/decisions/0005.
 """
@@ -11,7 +14,7 @@ There is no limit on how many are stopped at once: see docs/decisions/0005.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence, Set
 
 import structlog
 
@@ -19,16 +22,37 @@ from chaingraph_crds import names
 from chaingraph_operator.api import KubernetesApi
 from chaingraph_operator.cluster_guard import ClusterGuard
 from chaingraph_operator.executions import ExecutionIntake
+from chaingraph_operator.flow_names import FlowNames
 from chaingraph_operator.flows import Flows
+from chaingraph_operator.keys import Key
 from chaingraph_operator.metrics import Metrics
 from chaingraph_operator.plan import DELETED
 from chaingraph_operator.pruning import Pruning
 from chaingraph_process.cluster_errors import ApiError
 from chaingraph_store import executions, stopping
+from chaingraph_store.executions import Tended
 from chaingraph_store.ids import ExecutionId
 from chaingraph_store.ledger import Ledger
 
 _log = structlog.get_logger(__name__)
+
+
+def topmost_gone(tended: Sequence[Tended], alive: Set[str]) -> list[Tended]:
+    """Those whose resource is gone, and not that of an execution above them: with that they are stopped anyway. Pure.
+
+    Args:
+        tended: parents before their children.
+        alive: the UIDs of all resources.
+    """
+    gone: set[ExecutionId] = set()
+    topmost = []
+    for each in tended:
+        below = each.parent_id in gone
+        if below or each.uid not in alive:
+            gone.add(each.id)
+            if not below:
+                topmost.append(each)
+    return topmost
 
 
 class Sweep:
@@ -45,6 +69,7 @@ class Sweep:
         api: KubernetesApi,
         intake: ExecutionIntake,
         flows: Flows,
+        flow_names: FlowNames,
         guard: ClusterGuard,
         pruning: Pruning,
         namespaces: Sequence[str],
@@ -55,6 +80,7 @@ class Sweep:
         self._api = api
         self._intake = intake
         self._flows = flows
+        self._flow_names = flow_names
         self._guard = guard
         self._pruning = pruning
         self._namespaces = tuple(namespaces)
@@ -84,40 +110,43 @@ class Sweep:
         before = await self._pruning.cutoff()
         known = [cached.key for cached in self._intake.cache if not cached.gone]
         async with self._ledger.connection() as connection:
-            active = await executions.active_resources(connection, namespaces=self._namespaces or None)
-        alive = await self._alive(names.EXECUTION_PLURAL)
+            tended = await executions.tended(connection, namespaces=self._namespaces or None)
+        alive = {key.uid async for key in self._listed(names.EXECUTION_PLURAL)}
         for key in known:
             if key.uid not in alive:
                 self._intake.vanished(key)
         await self._sweep_flows()
-        stopped = []
-        for execution, uid, namespace, name in active:
-            if uid in alive:
-                continue
-            async with self._ledger.transaction() as connection:
-                if not await stopping.stop(connection, execution, reason=DELETED):
-                    continue
-            stopped.append(execution)
-            self._metrics.swept.inc()
-            _log.warning(
-                "stopped: its resource was deleted unseen", execution_id=execution, namespace=namespace, name=name
-            )
+        stopped = [each.id for each in topmost_gone(tended, alive) if await self._stop(each)]
         if before is not None:
             await self._pruning.prune(alive, before=before)
         return stopped
 
+    async def _stop(self, gone: Tended) -> bool:
+        async with self._ledger.transaction() as connection:
+            if not await stopping.stop(connection, gone.id, reason=DELETED, deleted=True):
+                return False
+        self._metrics.swept.inc()
+        _log.warning(
+            "stopped, with what is below it: its resource was deleted unseen",
+            execution_id=gone.id,
+            namespace=gone.namespace,
+            name=gone.name,
+        )
+        return True
+
     async def _sweep_flows(self) -> None:
-        """Forgets Flows that are gone, so that nothing is started of them."""
+        """Forgets Flows that are gone, so that nothing is started of them, here or by name."""
         known = [cached.key for cached in self._flows.cache]
-        alive = await self._alive(names.FLOW_PLURAL)
+        published = await self._flow_names.published()
+        listed = [key async for key in self._listed(names.FLOW_PLURAL)]
+        alive = {key.uid for key in listed}
         for key in known:
             if key.uid not in alive:
                 self._flows.vanished(key)
+        await self._flow_names.compare(published, {(key.namespace, key.name) for key in listed})
 
-    async def _alive(self, plural: str) -> set[str]:
-        """The UIDs of all objects of a kind that are served."""
-        found: set[str] = set()
+    async def _listed(self, plural: str) -> AsyncIterator[Key]:
+        """All objects of a kind that are served."""
         for namespace in self._namespaces or (None,):
             async for key in self._api.list_keys(plural, namespace):
-                found.add(key.uid)
-        return found
+                yield key

@@ -119,17 +119,43 @@ async def by_ids(connection: Connection, executions: Sequence[ExecutionId]) -> d
         return {row.id: row for row in await cursor.fetchall()}
 
 
-async def active_resources(
-    connection: Connection, *, namespaces: Sequence[str] | None
-) -> list[tuple[ExecutionId, str, str, str]]:
-    """The executions that have not ended and stand for a resource: id, UID, namespace, name.
+@dataclass(frozen=True, slots=True)
+class Tended:
+    """An execution that stands for a resource, and of whose tree something is left to do."""
 
-    The operator's sweep stops those whose resource is gone. `namespaces` None means all.
+    id: ExecutionId
+    parent_id: ExecutionId | None
+    uid: str
+    namespace: str
+    name: str
+
+
+_TENDED: Final = """
+WITH RECURSIVE busy AS MATERIALIZED (
+  SELECT id, parent_id FROM chaingraph.executions
+  WHERE phase NOT IN ('Completed', 'Failed', 'Stopped') AND (%(all)s OR namespace = ANY(%(namespaces)s))
+  UNION
+  SELECT id, parent_id FROM chaingraph.executions
+  WHERE children_spawned + children_barred < children_total AND (%(all)s OR namespace = ANY(%(namespaces)s))
+), above AS (
+  SELECT parent_id AS id FROM busy WHERE parent_id IS NOT NULL
+  UNION
+  SELECT e.parent_id FROM chaingraph.executions e JOIN above ON e.id = above.id WHERE e.parent_id IS NOT NULL
+)
+SELECT e.id, e.parent_id, e.uid, e.namespace, e.name FROM chaingraph.executions e
+JOIN (SELECT id FROM busy UNION SELECT id FROM above) tended ON tended.id = e.id
+WHERE e.uid IS NOT NULL ORDER BY e.depth, e.id
+"""
+
+
+async def tended(connection: Connection, *, namespaces: Sequence[str] | None) -> list[Tended]:
+    """The executions that stand for a resource and are active or have still to spawn, and the ones above such.
+
+    The operator's sweep stops those whose resource is gone. Parents come before their children. `namespaces` None
+    means all.
     """
-    cursor = await connection.execute(
-        "SELECT id, uid, namespace, name FROM chaingraph.executions"
-        " WHERE phase NOT IN ('Completed', 'Failed', 'Stopped') AND uid IS NOT NULL"
-        " AND (%(all)s OR namespace = ANY(%(namespaces)s))",
-        {"all": namespaces is None, "namespaces": list(namespaces or ())},
-    )
-    return [(ExecutionId(row[0]), row[1], row[2], row[3]) for row in await cursor.fetchall()]
+    cursor = await connection.execute(_TENDED, {"all": namespaces is None, "namespaces": list(namespaces or ())})
+    return [
+        Tended(ExecutionId(row[0]), None if row[1] is None else ExecutionId(row[1]), *row[2:])
+        for row in await cursor.fetchall()
+    ]

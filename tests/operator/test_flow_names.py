@@ -1,0 +1,290 @@
+"""What the operator tells the ledger of the names of Flows: at once, once, and also of what it did not see happen."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Iterable
+from contextlib import asynccontextmanager
+from typing import Any
+from urllib.parse import urlsplit
+
+import pytest
+
+from chaingraph_crds.flow import FlowSpec
+from chaingraph_flow.catalogue import Catalogue
+from chaingraph_flow.faults import Fault, FaultCode
+from chaingraph_flow.registry import Registry
+from chaingraph_flow.revision import content, revision
+from chaingraph_operator.flow_judgement import Judged, Unjudged, Unreadable
+from chaingraph_operator.flow_names import FlowNames, named
+from chaingraph_operator.flows import Flows
+from chaingraph_operator.keys import Key
+from chaingraph_operator.metrics import Metrics
+from chaingraph_operator.outages import LedgerHealth
+from chaingraph_operator.work_queue import WorkQueue
+from chaingraph_store import flow_names
+from chaingraph_store.flow_names import Content, FlowName, Named
+from chaingraph_store.ledger import Connection, Ledger
+from fixtures.cluster_view import Cluster
+from fixtures.execution_cases import FLOW as NEEDS_INPUT
+from fixtures.ledger import row_of
+from fixtures.processes import RunOperator
+from fixtures.proxy import MakeProxy
+from fixtures.waiting import eventually
+from fixtures.worker_by_hand import StartWorker
+
+TEXT = {"nodes": [{"id": "a", "type": "Text"}]}
+LONGER = {"nodes": [{"id": "a", "type": "Text"}, {"id": "b", "type": "Text"}]}
+ACME = {"nodes": [{"id": "a", "type": "acme.Shout"}]}
+REPORT: FlowName = ("team", "report")
+
+
+def right(spec: dict[str, Any]) -> Named:
+    flow = FlowSpec.model_validate(spec)
+    return Named(revision(flow), len(flow.nodes))
+
+
+def test_a_flow_without_faults_has_a_revision_with_its_content() -> None:
+    flow = FlowSpec.model_validate(TEXT | {"inputs": [{"name": "days", "type": "number", "default": 3}]})
+    assert named(Judged(flow, "r1", ())) == (Named("r1", 1), Content(content(flow), {"days": 3}))
+
+
+FAULTS = (
+    Fault("spec.nodes[0].type", FaultCode.UNKNOWN_NODE_TYPE, "there is no 'Tex'\nnor anything like it"),
+    Fault("spec.nodes[1].id", FaultCode.DUPLICATE_NODE_ID, "twice"),
+    Fault("spec.nodes[2].id", FaultCode.DUPLICATE_NODE_ID, "thrice"),
+)
+
+
+@pytest.mark.parametrize(
+    ("judgement", "problem"),
+    [
+        (Judged(FlowSpec.model_validate(TEXT), "r", FAULTS[:1]), "spec.nodes[0].type: there is no 'Tex'"),
+        (Judged(FlowSpec.model_validate(TEXT), "r", FAULTS), "spec.nodes[0].type: there is no 'Tex' (and 2 more)"),
+        (
+            Judged(NEEDS_INPUT, "r", ()),
+            "an event brings no inputs: the flow requires the input 'city', of type string",
+        ),
+        (Unreadable(("spec.odd: unknown",)), "this version of the operator cannot read it: spec.odd: unknown"),
+        (
+            Unjudged(NEEDS_INPUT, "r"),
+            "no worker has published the node types that it has, so the flow cannot be checked; "
+            "it is checked as soon as the first worker starts",
+        ),
+    ],
+)
+def test_what_cannot_be_run_has_one_line_instead(judgement: Any, problem: str) -> None:
+    assert named(judgement) == (Named(None, problem=problem), None)
+
+
+class CountingLedger(Ledger):
+    """Counts how often something was asked of it or told."""
+
+    asked = 0
+
+    @asynccontextmanager
+    async def connection(self) -> AsyncIterator[Connection]:
+        self.asked += 1
+        async with super().connection() as connection:
+            yield connection
+
+
+class Keeper:
+    """FlowNames beside the index of Flows that it tells of, fed by hand."""
+
+    def __init__(self, ledger: Ledger, *, namespaces: Iterable[str] = ("team",)) -> None:
+        metrics = Metrics()
+        self.flows = Flows(WorkQueue[Key](), wake=lambda _: None)
+        self.flows.use(Registry.discover().catalogue)
+        self.names = FlowNames(self.flows, ledger, namespaces=tuple(namespaces), metrics=metrics)
+        self.health = LedgerHealth(ledger, metrics)
+
+    def see(self, spec: dict[str, Any], flow: FlowName = REPORT, *, version: int = 1) -> None:
+        namespace, name = flow
+        metadata = {"namespace": namespace, "name": name, "uid": name, "generation": version}
+        self.flows.observed({"metadata": metadata | {"resourceVersion": str(version)}, "spec": spec})
+        self.names.changed(flow)
+
+    def miss(self, flow: FlowName = REPORT) -> None:
+        self.flows.vanished(Key(*flow, flow[1]))
+        self.names.changed(flow)
+
+    @asynccontextmanager
+    async def at_work(self) -> AsyncIterator[None]:
+        task = asyncio.create_task(self.health.persist("flow names", self.names.run))
+        yield
+        assert not task.done()
+        task.cancel()
+        await asyncio.wait([task])
+
+
+async def published(ledger: Ledger) -> dict[FlowName, Named]:
+    async with ledger.connection() as connection:
+        return await flow_names.published(connection, namespaces=None)
+
+
+async def expect(ledger: Ledger, expected: dict[FlowName, Named], *, within: float = 10) -> None:
+    found: list[dict[FlowName, Named]] = []
+
+    async def look() -> bool:
+        found[:] = [await published(ledger)]
+        return found[0] == expected
+
+    await eventually(look, within=within, what=lambda: f"{expected}, not {found}")
+
+
+async def put(ledger: Ledger, flow: FlowName, value: Named) -> None:
+    async with ledger.connection() as connection:
+        await flow_names.publish(connection, flow, value, Content(TEXT, {}) if value.revision else None)
+
+
+@pytest.mark.integration
+async def test_a_flow_that_changes_or_goes_is_told_of_and_what_stays_the_same_is_not(database_url: str) -> None:
+    ledger = CountingLedger(database_url, application_name="tests", pool_size=3)
+    await ledger.open()
+    other = Ledger(database_url, application_name="beside", pool_size=1)
+    await other.open()
+    keeper = Keeper(ledger)
+    async with keeper.at_work():
+        keeper.see(TEXT)
+        await expect(other, {REPORT: right(TEXT)})
+        keeper.see(LONGER, version=2)
+        await expect(other, {REPORT: right(LONGER)})
+        asked = ledger.asked
+        for version in range(3, 8):
+            keeper.see(LONGER, version=version)
+            await asyncio.sleep(0.02)
+        keeper.flows.use(Registry.discover().catalogue)
+        keeper.names.changed(REPORT)
+        await asyncio.sleep(0.2)
+        assert ledger.asked == asked
+        keeper.miss()
+        await expect(other, {})
+    again = Keeper(ledger)
+    again.see(TEXT)
+    await put(other, REPORT, right(TEXT))
+    asked = ledger.asked
+    async with again.at_work():
+        await asyncio.sleep(0.3)
+        assert ledger.asked == asked + 1, "an operator that starts reads what is there, and finds it right"
+    for each in (ledger, other):
+        await each.close()
+
+
+@pytest.mark.integration
+async def test_other_node_types_make_another_flow_of_it(ledger: Ledger) -> None:
+    keeper = Keeper(ledger)
+    async with keeper.at_work():
+        keeper.see(TEXT)
+        await expect(ledger, {REPORT: right(TEXT)})
+        keeper.flows.use(Catalogue([]))
+        keeper.names.changed(REPORT)
+
+        async def refused() -> bool:
+            return (await published(ledger))[REPORT].problem.startswith("spec.nodes[0].type: ")
+
+        await eventually(refused, what="the problem")
+        assert (await published(ledger))[REPORT].revision is None
+
+
+@pytest.mark.integration
+async def test_what_happens_while_postgresql_is_away_is_told_when_it_is_back(
+    database_url: str, ledger: Ledger, make_proxy: MakeProxy
+) -> None:
+    address = urlsplit(database_url)
+    assert address.port is not None
+    proxy = make_proxy(address.port)
+    cut_off = Ledger(
+        database_url.replace(f":{address.port}/", f":{proxy.port}/"), application_name="cut off", pool_size=2
+    )
+    await cut_off.open()
+    keeper = Keeper(cut_off)
+    flows = [("team", f"flow-{number}") for number in range(10)]
+    async with keeper.at_work():
+        for flow in [REPORT, *flows[:5]]:
+            keeper.see(TEXT, flow)
+        await expect(ledger, {flow: right(TEXT) for flow in [REPORT, *flows[:5]]})
+        proxy.cut()
+        keeper.miss()
+        for flow in flows[5:]:
+            keeper.see(TEXT, flow)
+        keeper.see(LONGER, flows[0], version=2)
+
+        async def noticed() -> bool:
+            return keeper.health.fault() is not None
+
+        await eventually(noticed, what="the outage")
+        proxy.restore()
+        await expect(ledger, {flow: right(TEXT) for flow in flows} | {flows[0]: right(LONGER)}, within=30)
+    await cut_off.close()
+
+
+@pytest.mark.integration
+async def test_one_that_the_database_refuses_holds_up_no_other(ledger: Ledger) -> None:
+    async with ledger.connection() as connection:
+        await connection.execute(
+            "CREATE FUNCTION no() RETURNS trigger LANGUAGE plpgsql AS"
+            " $$BEGIN IF NEW.name = 'refused' THEN RAISE EXCEPTION 'not allowed'; END IF; RETURN NEW; END$$"
+        )
+        await connection.execute(
+            "CREATE TRIGGER no BEFORE INSERT ON chaingraph.flows FOR EACH ROW EXECUTE FUNCTION no()"
+        )
+    keeper = Keeper(ledger)
+    async with keeper.at_work():
+        keeper.see(TEXT, ("team", "refused"))
+        keeper.see(TEXT)
+        await expect(ledger, {REPORT: right(TEXT)})
+        async with ledger.connection() as connection:
+            await connection.execute("DROP TRIGGER no ON chaingraph.flows")
+        await expect(ledger, {REPORT: right(TEXT), ("team", "refused"): right(TEXT)})
+
+
+@pytest.mark.integration
+async def test_a_comparison_mends_what_differs_and_leaves_what_may_only_be_late(ledger: Ledger) -> None:
+    kept, gone, late, mine = [("team", name) for name in ("kept", "gone", "late", "mine")]
+    elsewhere = ("other", "gone")
+    keeper = Keeper(ledger)
+    for flow in (kept, gone, late, elsewhere):
+        await put(ledger, flow, right(TEXT))
+    async with keeper.at_work():
+        keeper.see(TEXT, kept)
+        keeper.see(TEXT, mine)
+        await expect(ledger, {flow: right(TEXT) for flow in (kept, gone, late, elsewhere, mine)})
+        # Somebody else writes last, and a name is lost: nothing tells us.
+        await put(ledger, kept, Named(None, problem="somebody else's view"))
+        async with ledger.connection() as connection:
+            await flow_names.forget(connection, mine)
+        found = await keeper.names.published()
+        assert elsewhere not in found
+        await keeper.names.compare(found, {kept, late, mine})
+        await expect(ledger, {flow: right(TEXT) for flow in (kept, late, elsewhere, mine)})
+
+
+@pytest.mark.integration
+async def test_names_follow_the_flows_of_the_namespace_also_when_no_operator_looks(
+    cluster: Cluster, run_operator: RunOperator, start_worker: StartWorker, ledger: Ledger
+) -> None:
+    kept, gone, lacks = [(cluster.namespace, name) for name in ("kept", "gone", "lacks")]
+    elsewhere = ("somewhere-else", "gone")
+    await put(ledger, elsewhere, right(TEXT))
+    await start_worker()
+    operator = run_operator()
+    for flow, spec in ((kept, TEXT), (gone, TEXT), (lacks, ACME)):
+        cluster.apply("Flow", flow[1], spec)
+
+    async def lacking() -> bool:
+        return (await published(ledger)).get(lacks, Named("")).problem.startswith("spec.nodes[0].type: ")
+
+    await eventually(lacking, what="the problem")
+    problem = (await published(ledger))[lacks]
+    rest = {elsewhere: right(TEXT), lacks: problem}
+    await expect(ledger, rest | {kept: right(TEXT), gone: right(TEXT)})
+    execution = cluster.apply("Execution", "first", {"flowRef": {"name": "kept"}})
+    assert (await row_of(ledger, (await cluster.row(execution)).id)).flow_revision == right(TEXT).revision
+    operator.kill()
+    cluster.kubectl("delete", "flow", "gone")
+    cluster.apply("Flow", "kept", LONGER)
+    run_operator()
+    await expect(ledger, rest | {kept: right(LONGER)})
+    cluster.kubectl("delete", "flow", "kept", "lacks")
+    await expect(ledger, {elsewhere: right(TEXT)})

@@ -9,6 +9,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
+from psycopg.rows import class_row
+
 from chaingraph_store.ids import ExecutionId
 from chaingraph_store.ledger import CHANGES, Connection
 
@@ -34,6 +36,43 @@ class ChildSummary:
     first: Sequence[ChildRow] = ()
 
 
+@dataclass(frozen=True, slots=True)
+class Unshown:
+    """A child that is to have a resource and has none yet, and the resource that will own it: its parent's."""
+
+    id: ExecutionId
+    namespace: str
+    name: str
+    parent_id: ExecutionId
+    parent_uid: str
+    parent_name: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Portrait:
+    """What the resource of a child shows of it."""
+
+    id: ExecutionId
+    namespace: str
+    name: str
+    parent_id: ExecutionId
+    parent_uid: str
+    parent_name: str
+    root_id: ExecutionId
+    position: int
+    flow_name: str
+    inputs: dict[str, Any]
+    events: list[dict[str, Any]]
+    integration: dict[str, Any]
+    options: dict[str, Any]
+    breakpoints: list[str]
+    queue: str
+    priority: int
+    start_timeout_s: int
+    on_stop: str
+    resources: str
+
+
 _COUNTS: Final = "SELECT phase, count(*) FROM chaingraph.executions WHERE parent_id = %s GROUP BY phase"
 _FIRST: Final = """
 SELECT id, name, phase, uid IS NOT NULL FROM chaingraph.executions WHERE id = ANY(%s) ORDER BY position
@@ -53,6 +92,43 @@ UPDATE chaingraph.executions SET uid = %(uid)s, change_seq = nextval('chaingraph
 WHERE id = %(id)s AND parent_id = %(parent)s AND namespace = %(namespace)s AND name = %(name)s
   AND (uid IS NULL OR uid = %(uid)s)
 RETURNING pg_notify(%(changes)s, id)
+"""
+# A parent is older than its children, so owners are found before those that need them.
+UNSHOWN: Final = """
+SELECT c.id, c.namespace, c.name, c.parent_id, p.uid AS parent_uid, p.name AS parent_name
+FROM chaingraph.executions c JOIN chaingraph.executions p ON p.id = c.parent_id
+WHERE c.parent_id IS NOT NULL AND c.uid IS NULL AND c.resources = 'Create' AND p.uid IS NOT NULL
+  AND (%(all)s OR c.namespace = ANY(%(namespaces)s))
+  AND c.id <> ALL(%(children)s) AND c.parent_id <> ALL(%(parents)s) AND c.namespace <> ALL(%(resting)s)
+ORDER BY c.created_at, c.id LIMIT %(limit)s
+"""
+UNSHOWN_COUNT: Final = """
+SELECT count(*) FROM chaingraph.executions
+WHERE parent_id IS NOT NULL AND uid IS NULL AND resources = 'Create'
+  AND (%(all)s OR namespace = ANY(%(namespaces)s))
+"""
+_PORTRAIT: Final = """
+SELECT c.id, c.namespace, c.name, c.parent_id, p.uid AS parent_uid, p.name AS parent_name, c.root_id, c.position,
+       c.flow_name, c.inputs, c.events, c.integration, c.options, c.breakpoints, c.queue, c.priority,
+       c.start_timeout_s, c.on_stop, c.resources
+FROM chaingraph.executions c JOIN chaingraph.executions p ON p.id = c.parent_id
+WHERE c.id = %s AND c.uid IS NULL AND c.resources = 'Create' AND p.uid IS NOT NULL
+"""
+_RENAME: Final = """
+UPDATE chaingraph.executions SET name = %(name)s, change_seq = nextval('chaingraph.change_seq')
+WHERE id = %(id)s AND uid IS NULL RETURNING pg_notify(%(changes)s, id)
+"""
+_HIDE: Final = """
+WITH RECURSIVE below AS (
+  SELECT id FROM chaingraph.executions WHERE parent_id = %(id)s
+  UNION ALL
+  SELECT c.id FROM chaingraph.executions c JOIN below ON c.parent_id = below.id
+), unshown AS MATERIALIZED (
+  -- In the order of ids, as everywhere, so that this and a stop in the same tree cannot wait for each other.
+  SELECT e.id FROM chaingraph.executions e JOIN below USING (id)
+  WHERE e.uid IS NULL AND e.resources = 'Create' ORDER BY e.id FOR UPDATE OF e
+)
+UPDATE chaingraph.executions e SET resources = 'None' FROM unshown WHERE e.id = unshown.id
 """
 
 
@@ -91,3 +167,71 @@ async def adopt(
     parameters: dict[str, Any] = {"id": child, "parent": parent, "uid": uid, "namespace": namespace, "name": name}
     cursor = await connection.execute(_ADOPT, parameters | {"changes": CHANGES})
     return await cursor.fetchone() is not None
+
+
+async def unshown(
+    connection: Connection,
+    *,
+    namespaces: Sequence[str] | None,
+    limit: int,
+    children: Sequence[ExecutionId] = (),
+    parents: Sequence[ExecutionId] = (),
+    resting: Sequence[str] = (),
+) -> list[Unshown]:
+    """The children that are to have a resource and have none yet, the oldest first.
+
+    Those whose parent has none itself are left out: a resource has its owner from the beginning.
+
+    Args:
+        namespaces: those that are served; None for all.
+        children: leave these out,
+        parents: the children of these,
+        resting: and what is in these namespaces.
+    """
+    parameters = _served(namespaces) | {
+        "children": list(children),
+        "parents": list(parents),
+        "resting": list(resting),
+        "limit": limit,
+    }
+    async with connection.cursor(row_factory=class_row(Unshown)) as cursor:
+        await cursor.execute(UNSHOWN, parameters)
+        return await cursor.fetchall()
+
+
+async def unshown_count(connection: Connection, *, namespaces: Sequence[str] | None) -> int:
+    """How many children are to have a resource and have none yet, also of parents that have none."""
+    cursor = await connection.execute(UNSHOWN_COUNT, _served(namespaces))
+    row = await cursor.fetchone()
+    return int(row[0]) if row else 0
+
+
+def _served(namespaces: Sequence[str] | None) -> dict[str, Any]:
+    return {"all": namespaces is None, "namespaces": list(namespaces or ())}
+
+
+async def portrait(connection: Connection, child: ExecutionId) -> Portrait | None:
+    """What the resource of a child is to show; None when it has one by now, or is to have none."""
+    async with connection.cursor(row_factory=class_row(Portrait)) as cursor:
+        await cursor.execute(_PORTRAIT, (child,))
+        return await cursor.fetchone()
+
+
+async def rename(connection: Connection, child: ExecutionId, name: str) -> bool:
+    """Gives a child that has no resource another name, because its own is taken.
+
+    Returns:
+        False when it has a resource by now.
+    """
+    cursor = await connection.execute(_RENAME, {"id": child, "name": name, "changes": CHANGES})
+    return await cursor.fetchone() is not None
+
+
+async def hide(connection: Connection, parent: ExecutionId) -> int:
+    """The parent's resource is gone, and nothing below it can have one any more. They run all the same.
+
+    Returns:
+        How many will not be shown.
+    """
+    cursor = await connection.execute(_HIDE, {"id": parent})
+    return cursor.rowcount

@@ -40,6 +40,8 @@ class NewExecution:
     held: bool
     breakpoints: Sequence[str] = ()
     on_stop: str = "Stop"
+    resources: str = "Create"
+    """Whether the children that it spawns are shown as resources, and theirs: Create or None."""
     step: str = ""
     resume: str = ""
     retry: str = ""
@@ -53,10 +55,10 @@ WITH revised AS (
 ), made AS (
   INSERT INTO chaingraph.executions (id, uid, namespace, name, flow_name, flow_revision, inputs, events,
     integration, options, queue, priority, start_timeout_s, root_id, phase, workflow_id, nodes_total,
-    wants_pause, breakpoints, on_stop, step_token, resume_token, retry_token)
+    wants_pause, breakpoints, on_stop, resources, step_token, resume_token, retry_token)
   VALUES (%(id)s, %(uid)s, %(namespace)s, %(name)s, %(flow_name)s, %(flow_revision)s, %(inputs)s, %(events)s,
     %(integration)s, %(options)s, %(queue)s, %(priority)s, %(start_timeout)s, %(id)s, %(phase)s, %(first_run)s,
-    %(nodes_total)s, %(held)s, %(breakpoints)s, %(on_stop)s, %(step)s, %(resume)s, %(retry)s)
+    %(nodes_total)s, %(held)s, %(breakpoints)s, %(on_stop)s, %(resources)s, %(step)s, %(resume)s, %(retry)s)
   ON CONFLICT DO NOTHING RETURNING id
 ), announced AS (
   INSERT INTO chaingraph.events (execution_id, index, type, at, data)
@@ -115,6 +117,7 @@ def _row(new: NewExecution) -> dict[str, Any]:
         "held": new.held,
         "breakpoints": list(new.breakpoints),
         "on_stop": new.on_stop,
+        "resources": new.resources,
         "step": new.step,
         "resume": new.resume,
         "retry": new.retry,

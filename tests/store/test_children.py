@@ -1,0 +1,239 @@
+"""Children and their resources in the ledger: who has none yet, who is bound to which, and how they stand."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import uuid
+from typing import Any
+
+import pytest
+
+from chaingraph_store import children, stopping
+from chaingraph_store.children import Unshown
+from chaingraph_store.ids import ExecutionId, child_execution_id, long_child_name
+from chaingraph_store.ledger import CHANGES, Ledger
+from chaingraph_store.spawning import Offspring
+from fixtures.children import complete, complete_and_spawn, items
+from fixtures.ledger import row_of
+from fixtures.ledger_moves import stop
+from fixtures.new_executions import create
+
+pytestmark = pytest.mark.integration
+
+
+async def unshown(ledger: Ledger, **options: Any) -> list[Unshown]:
+    async with ledger.connection() as connection:
+        return await children.unshown(connection, **{"namespaces": None, "limit": 100} | options)
+
+
+async def adopt(ledger: Ledger, child: ExecutionId, uid: str, **changes: Any) -> bool:
+    row = await row_of(ledger, child)
+    assert row.parent_id is not None
+    given = {"parent": row.parent_id, "namespace": row.namespace, "name": row.name} | changes
+    async with ledger.connection() as connection:
+        return await children.adopt(connection, child, uid=uid, **given)
+
+
+async def shown(ledger: Ledger, *executions: ExecutionId) -> None:
+    for each in executions:
+        assert await adopt(ledger, each, str(uuid.uuid4()))
+
+
+async def test_children_without_a_resource_are_found_the_oldest_first_below_owners_that_have_one(
+    ledger: Ledger,
+) -> None:
+    old, young = await create(ledger), await create(ledger, namespace="other")
+    first = await complete_and_spawn(ledger, old.id, 2)
+    second = await complete_and_spawn(ledger, young.id, 1)
+    grandchildren = await complete_and_spawn(ledger, first[0], 2)
+    found = await unshown(ledger)
+    assert [each.id for each in found] == [*sorted(first), *second], "not those whose parent has none itself"
+    owner = await row_of(ledger, old.id)
+    assert (found[0].parent_id, found[0].parent_uid, found[0].parent_name) == (old.id, owner.uid, "nightly")
+    await shown(ledger, first[0])
+    assert [each.id for each in await unshown(ledger)] == [first[1], *second, *sorted(grandchildren)]
+    assert [each.id for each in await unshown(ledger, limit=1)] == [first[1]]
+
+
+async def test_what_rests_and_what_is_not_served_is_left_out(ledger: Ledger) -> None:
+    one, other = await create(ledger), await create(ledger, namespace="other")
+    ours = await complete_and_spawn(ledger, one.id, 2)
+    theirs = await complete_and_spawn(ledger, other.id, 1)
+    assert [each.id for each in await unshown(ledger, namespaces=["team"])] == sorted(ours)
+    assert [each.id for each in await unshown(ledger, namespaces=[])] == []
+    assert [each.id for each in await unshown(ledger, resting=["team"])] == theirs
+    assert [each.id for each in await unshown(ledger, parents=[other.id])] == sorted(ours)
+    assert [each.id for each in await unshown(ledger, children=[ours[1]])] == [ours[0], *theirs]
+    async with ledger.connection() as connection:
+        assert await children.unshown_count(connection, namespaces=None) == 3
+        assert await children.unshown_count(connection, namespaces=["other"]) == 1
+
+
+async def test_children_that_are_to_have_none_get_none(ledger: Ledger) -> None:
+    parent = await create(ledger, resources="None")
+    [child] = await complete_and_spawn(ledger, parent.id, 1)
+    grandchildren = await complete_and_spawn(ledger, child, 2)
+    assert await unshown(ledger) == []
+    async with ledger.connection() as connection:
+        assert await children.unshown_count(connection, namespaces=None) == 0
+        assert await children.portrait(connection, child) is None
+    assert [(await row_of(ledger, each)).resources for each in grandchildren] == ["None", "None"]
+
+
+async def test_a_resource_is_bound_once_and_to_its_own_child(ledger: Ledger) -> None:
+    parent, stranger = await create(ledger), await create(ledger)
+    one, two = await complete_and_spawn(ledger, parent.id, 2)
+    for wrong in ({"parent": stranger.id}, {"namespace": "other"}, {"name": "nightly-1"}):
+        assert not await adopt(ledger, one, "uid-1", **wrong)
+    assert (await row_of(ledger, one)).uid is None
+    before = (await row_of(ledger, one)).change_seq
+    async with ledger.connection() as ear:
+        await ear.execute(f"LISTEN {CHANGES}")
+        assert await adopt(ledger, one, "uid-1")
+        told = [notice.payload async for notice in ear.notifies(timeout=5, stop_after=1)]
+    assert told == [one], "so that its status is shown"
+    row = await row_of(ledger, one)
+    assert row.uid == "uid-1"
+    assert row.change_seq > before
+    assert await adopt(ledger, one, "uid-1"), "may be repeated"
+    assert not await adopt(ledger, one, "uid-2")
+    assert (await row_of(ledger, two)).uid is None
+    async with ledger.connection() as connection:
+        assert await children.portrait(connection, one) is None, "it has one"
+
+
+async def test_two_that_bind_at_once_bind_one(ledger: Ledger) -> None:
+    parent = await create(ledger)
+    [child] = await complete_and_spawn(ledger, parent.id, 1)
+    bound = await asyncio.gather(*(adopt(ledger, child, f"uid-{number}") for number in range(4)))
+    assert sum(bound) == 1
+    assert (await row_of(ledger, child)).uid == f"uid-{bound.index(True)}"
+
+
+async def test_a_portrait_has_what_the_child_was_given(ledger: Ledger) -> None:
+    parent = await create(
+        ledger,
+        integration={"archai": {"messageID": "m", "chatID": "c"}, "ticket": 7},
+        breakpoints=("a",),
+        on_stop="Continue",
+        priority=7,
+        queue="gpu",
+        start_timeout_seconds=9,
+    )
+    _, child = await complete_and_spawn(ledger, parent.id, [Offspring("x", None), Offspring("order", {"id": 1})])
+    async with ledger.connection() as connection:
+        found = await children.portrait(connection, child)
+    assert found is not None
+    assert (found.id, found.parent_id, found.root_id, found.position) == (child, parent.id, parent.id, 1)
+    assert (found.namespace, found.name, found.parent_name, found.parent_uid) == (
+        "team",
+        "nightly-1",
+        "nightly",
+        parent.uid,
+    )
+    assert (found.flow_name, found.inputs, found.options) == ("report", {"city": "Seattle"}, {"maxConcurrency": 5})
+    assert found.events == [{"name": "order", "payload": {"id": 1}}]
+    assert found.integration == {"archai": {"chatID": "c"}, "ticket": 7}
+    assert (found.breakpoints, found.on_stop, found.resources) == (["a"], "Continue", "Create")
+    assert (found.queue, found.priority, found.start_timeout_s) == ("gpu", 7, 9)
+
+
+async def test_a_child_whose_name_is_taken_gets_another_one_while_it_has_no_resource(ledger: Ledger) -> None:
+    parent = await create(ledger)
+    [child] = await complete_and_spawn(ledger, parent.id, 1)
+    name = long_child_name("nightly", child)
+    async with ledger.connection() as connection:
+        assert await children.rename(connection, child, name)
+    assert (await row_of(ledger, child)).name == name
+    assert not await adopt(ledger, child, "uid-1", name="nightly-0")
+    assert await adopt(ledger, child, "uid-1")
+    async with ledger.connection() as connection:
+        assert not await children.rename(connection, child, "another")
+    assert (await row_of(ledger, child)).name == name
+
+
+async def test_below_an_owner_that_is_gone_nothing_is_shown_any_more(ledger: Ledger) -> None:
+    gone, stays = await create(ledger), await create(ledger)
+    first, second = await complete_and_spawn(ledger, gone.id, 2)
+    await shown(ledger, first)
+    below = await complete_and_spawn(ledger, first, 1)
+    below_hidden = await complete_and_spawn(ledger, second, 1)
+    others = await complete_and_spawn(ledger, stays.id, 1)
+    async with ledger.connection() as connection:
+        assert await children.hide(connection, gone.id) == 3
+        assert await children.hide(connection, gone.id) == 0
+    assert [each.id for each in await unshown(ledger)] == others
+    for each in (second, *below, *below_hidden):
+        assert (await row_of(ledger, each)).resources == "None"
+    assert (await row_of(ledger, first)).resources == "Create", "it has one"
+
+
+async def test_hiding_and_stopping_in_one_tree_at_once_do_not_deadlock(ledger: Ledger) -> None:
+    async def hide(execution: ExecutionId) -> None:
+        async with ledger.transaction() as connection:
+            await children.hide(connection, execution)
+
+    async def delete(execution: ExecutionId) -> None:
+        async with ledger.transaction() as connection:
+            await stopping.stop(connection, execution, reason="gone", deleted=True)
+
+    for _ in range(5):
+        root = await create(ledger)
+        family = await complete_and_spawn(ledger, root.id, 12)
+        grandchildren = await complete_and_spawn(ledger, family[0], 12)
+        await asyncio.gather(hide(root.id), delete(family[0]), delete(root.id), hide(family[0]))
+        for each in (*family[1:], *grandchildren):
+            row = await row_of(ledger, each)
+            assert (row.phase, row.resources) == ("Stopped", "None")
+
+
+async def test_how_the_children_stand(ledger: Ledger) -> None:
+    parent = await create(ledger)
+    given = await complete_and_spawn(ledger, parent.id, 5)
+    await complete(ledger, given[0])
+    await stop(ledger, given[1])
+    await shown(ledger, given[3])
+    grandchildren = await complete_and_spawn(ledger, given[4], 2)
+    await complete(ledger, grandchildren[0])
+    first = [child_execution_id(parent.id, position) for position in (3, 0, 1, 9)]
+    async with ledger.connection() as connection:
+        found = await children.summary(connection, parent.id, first)
+        below = await children.below(connection, parent.id)
+        nothing = await children.summary(connection, grandchildren[0], [])
+    assert found.counts == {"Completed": 2, "Stopped": 1, "Pending": 2}
+    assert [(each.name, each.phase, each.shown) for each in found.first] == [
+        ("nightly-0", "Completed", False),
+        ("nightly-1", "Stopped", False),
+        ("nightly-3", "Pending", True),
+    ]
+    assert {phase: count for phase, count in below.items() if count} == {"Completed": 3, "Stopped": 1, "Pending": 3}
+    assert (nothing.counts, list(nothing.first)) == ({}, [])
+
+
+async def plan_of(ledger: Ledger, query: str, parameters: dict[str, Any]) -> str:
+    async with ledger.connection() as connection:
+        cursor = await connection.execute(f"EXPLAIN (FORMAT JSON) {query}", parameters)
+        row = await cursor.fetchone()
+    assert row is not None
+    return json.dumps(row[0])
+
+
+async def test_the_search_reads_the_children_without_a_resource_and_no_others(ledger: Ledger) -> None:
+    parent = await create(ledger)
+    await complete_and_spawn(ledger, parent.id, items(200))
+    async with ledger.connection() as connection:
+        # Many that were shown long ago.
+        await connection.execute(
+            "INSERT INTO chaingraph.executions (id, uid, namespace, name, flow_revision, queue, root_id, parent_id,"
+            " depth, phase, workflow_id) SELECT 'EX' || n, 'uid-' || n, 'team', 'n-' || n, '0123456789abcdef', 'q',"
+            " %(parent)s, %(parent)s, 1, 'Completed', 'EX' || n FROM generate_series(1, 20000) AS n",
+            {"parent": parent.id},
+        )
+        await connection.execute("ANALYZE chaingraph.executions")
+    served = {"all": True, "namespaces": []}
+    resting = {"children": [], "parents": [], "resting": [], "limit": 100}
+    for query, parameters in ((children.UNSHOWN, served | resting), (children.UNSHOWN_COUNT, served)):
+        explained = await plan_of(ledger, query, parameters)
+        assert '"executions_unshown"' in explained, explained
+        assert "Seq Scan" not in explained, explained

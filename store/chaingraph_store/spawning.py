@@ -83,8 +83,8 @@ async def tree_size(connection: Connection, root: ExecutionId) -> int:
 
 _ADVANCE: Final = """
 UPDATE chaingraph.trees
-SET clock_ms = greatest(clock_ms, (extract(epoch FROM clock_timestamp()) * 1000)::bigint) + %(count)s * %(spacing)s
-WHERE root_id = %(root)s RETURNING clock_ms - %(count)s * %(spacing)s
+SET clock_ms = greatest(clock_ms, (extract(epoch FROM clock_timestamp()) * 1000)::bigint) + %(taken)s::bigint
+WHERE root_id = %(root)s RETURNING clock_ms - %(taken)s::bigint
 """
 _SPAWN: Final = f"""
 WITH parent AS (
@@ -193,7 +193,7 @@ async def spawn(
 
 async def _advance(connection: Connection, root: ExecutionId, count: int, spacing_ms: int) -> int:
     """Where the children's places in the queue begin, in milliseconds since 1970."""
-    cursor = await connection.execute(_ADVANCE, {"root": root, "count": count, "spacing": spacing_ms})
+    cursor = await connection.execute(_ADVANCE, {"root": root, "taken": count * spacing_ms})
     row = await cursor.fetchone()
     assert row is not None, "the tree was made with the end of its first parent"
     return int(row[0])

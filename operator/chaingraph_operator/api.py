@@ -1,4 +1,4 @@
-"""The operator's own requests to the API server: status patches, Events, deletions, lists of names.
+"""The operator's own requests to the API server: status patches, Events, children, deletions, lists of names.
 
 They go out by `chaingraph_process.cluster_api`, whose errors they raise. Reading and watching the objects is kopf's.
 """
@@ -53,6 +53,15 @@ class KubernetesApi:
 
     async def get(self, plural: str, key: Key) -> Object:
         return await self._api.request("GET", object_path(plural, key))
+
+    async def create(self, plural: str, namespace: str, body: Mapping[str, Any]) -> Object:
+        """Creates an object and returns it as it was stored.
+
+        Raises:
+            Conflict: there is one of its name.
+            ApiError: see `cluster_errors`.
+        """
+        return await self._api.request("POST", collection_path(plural, namespace), body=body)
 
     async def delete(self, plural: str, key: Key) -> None:
         """Deletes this very object, and not another one of its name. What it owns goes in the background."""

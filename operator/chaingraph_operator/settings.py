@@ -62,6 +62,13 @@ class Settings(BaseSettings):
         validation_alias="CHAINGRAPH_STATUS_WRITERS",
         description="status patches in flight at the same time, from 1 to 64",
     )
+    child_resources_per_second: float = Field(
+        default=50,
+        gt=0,
+        le=1000,
+        validation_alias="CHAINGRAPH_CHILD_RESOURCES_PER_SECOND",
+        description="resources that are made for children a second, at most; above 0, and not more than 1000",
+    )
     resync_seconds: float = Field(
         default=600,
         ge=5,

@@ -80,7 +80,8 @@ class ClusterApi:
         if response.status == 401:
             await self._renew()
         if response.status >= 400:
-            raise of_status(response.status, f"{method} {path}: {_message(answer)}")
+            asked = _seconds(response.headers.get("Retry-After", ""))
+            raise of_status(response.status, f"{method} {path}: {_message(answer)}", retry_after=asked)
         found: Object = orjson.loads(answer)
         return found
 
@@ -90,6 +91,11 @@ class ClusterApi:
         await self._access.renew()
         if session is not None:
             await session.close()
+
+
+def _seconds(retry_after: str) -> float:
+    """What the header says. The API server writes whole seconds; a proxy may write a date, which is not heeded."""
+    return float(retry_after) if retry_after.isdecimal() else 0.0
 
 
 def _message(answer: bytes) -> str:

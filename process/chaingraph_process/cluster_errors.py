@@ -20,11 +20,17 @@ class NoCluster(ClusterError):
 
 
 class ApiError(ClusterError):
-    """The API server answered with an error. Look at the subclass for what to do."""
+    """The API server answered with an error. Look at the subclass for what to do.
 
-    def __init__(self, status: int, message: str) -> None:
+    Attributes:
+        status: the answer's HTTP status; 0 for no answer.
+        retry_after: the seconds that it asks to be left alone for; 0 when it does not say.
+    """
+
+    def __init__(self, status: int, message: str, *, retry_after: float = 0.0) -> None:
         super().__init__(f"HTTP {status}: {message}")
         self.status = status
+        self.retry_after = retry_after
 
 
 class NotFound(ApiError):
@@ -50,9 +56,11 @@ class Unavailable(ApiError):
     """
 
 
-def of_status(status: int, message: str) -> ApiError:
+def of_status(status: int, message: str, *, retry_after: float = 0.0) -> ApiError:
     """The exception for an HTTP status of 400 or above."""
     kinds: dict[int, type[ApiError]] = {400: Rejected, 404: NotFound, 409: Conflict, 410: Gone, 422: Rejected}
     if status in kinds:
         return kinds[status](status, message)
-    return Unavailable(status, message) if status in (401, 429) or status >= 500 else ApiError(status, message)
+    if status in (401, 429) or status >= 500:
+        return Unavailable(status, message, retry_after=retry_after)
+    return ApiError(status, message)

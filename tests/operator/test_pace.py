@@ -1,0 +1,44 @@
+"""The bounded rate: never more than so many turns in any second, and no turn is lost while somebody asks."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from chaingraph_operator.pace import Pace
+
+
+@given(
+    per_second=st.floats(0.5, 500),
+    pauses=st.lists(st.floats(0, 2), min_size=1, max_size=100),
+)
+def test_turns_keep_the_rate_whenever_they_are_asked_for(per_second: float, pauses: list[float]) -> None:
+    now = 1000.0
+    pace = Pace(per_second, clock=lambda: now)
+    turns = []
+    for pause in pauses:
+        now += pause
+        turns.append(now + pace.book())
+    saved = max(0.0, 0.1 * per_second - 1)
+    for first in range(len(turns)):
+        for last in range(first + 1, len(turns)):
+            most = (turns[last] - turns[first]) * per_second + saved
+            assert last - first <= most + 1e-6
+
+
+@given(per_second=st.floats(0.5, 500), count=st.integers(1, 200))
+def test_who_asks_without_a_pause_gets_the_whole_rate(per_second: float, count: int) -> None:
+    pace = Pace(per_second, clock=lambda: 1000.0)
+    waits = [pace.book() for _ in range(count)]
+    assert waits[0] == 0
+    assert waits[-1] <= (count - 1) / per_second + 1e-6
+
+
+async def test_many_that_ask_at_once_wait_for_their_turns() -> None:
+    pace = Pace(200)
+    started = time.monotonic()
+    await asyncio.gather(*(pace.turn() for _ in range(61)))
+    assert time.monotonic() - started >= 0.19, "60 turns of 5 ms, of which 19 were saved"

@@ -24,6 +24,7 @@ async def test_an_execution_runs_to_completed(
     uid = cluster.apply("Execution", "first", {"flowRef": {"name": "hello"}})
     await worker.run(execution_id(uid), outputs={"greeting": "hello"})
     await cluster.condition("Execution", "first", "Succeeded", status="True")
+    await cluster.condition("Execution", "first", "TreeSucceeded", status="True", reason="Completed")
     print(cluster.kubectl("get", "cgx", "first", "-o", "yaml").stdout)
     print(cluster.kubectl("describe", "cgx", "first").stdout)
     print(cluster.kubectl("get", "cgx,cgf", "-o", "wide").stdout)

@@ -130,6 +130,7 @@ class Tended:
     name: str
 
 
+# The planner takes a third of all executions for having to spawn. OFFSET 0 keeps it from reading all of them for that.
 _TENDED: Final = """
 WITH RECURSIVE busy AS MATERIALIZED (
   SELECT id, parent_id FROM chaingraph.executions
@@ -140,10 +141,12 @@ WITH RECURSIVE busy AS MATERIALIZED (
 ), above AS (
   SELECT parent_id AS id FROM busy WHERE parent_id IS NOT NULL
   UNION
-  SELECT e.parent_id FROM chaingraph.executions e JOIN above ON e.id = above.id WHERE e.parent_id IS NOT NULL
+  SELECT e.parent_id FROM above
+  CROSS JOIN LATERAL (SELECT parent_id FROM chaingraph.executions WHERE id = above.id OFFSET 0) e
+  WHERE e.parent_id IS NOT NULL
 )
-SELECT e.id, e.parent_id, e.uid, e.namespace, e.name FROM chaingraph.executions e
-JOIN (SELECT id FROM busy UNION SELECT id FROM above) tended ON tended.id = e.id
+SELECT e.id, e.parent_id, e.uid, e.namespace, e.name FROM (SELECT id FROM busy UNION SELECT id FROM above) tended
+CROSS JOIN LATERAL (SELECT * FROM chaingraph.executions WHERE id = tended.id OFFSET 0) e
 WHERE e.uid IS NOT NULL ORDER BY e.depth, e.id
 """
 

@@ -11,29 +11,41 @@ from chaingraph_store import dispatch, events
 from chaingraph_store.ids import ExecutionId, WorkflowId, hold_workflow_id
 from chaingraph_store.ledger import CHANGES, CONTROL, Connection, plain
 
-_STOP: Final = """
+_HOLD: Final = """
 WITH RECURSIVE tree AS (
   SELECT e.id, %(children)s::boolean AS deeper FROM chaingraph.executions e WHERE e.id = %(id)s
   UNION ALL
   SELECT child.id, %(deleted)s OR child.on_stop = 'Stop' FROM chaingraph.executions child
   JOIN tree ON child.parent_id = tree.id WHERE tree.deeper
-), held AS MATERIALIZED (
-  -- In the order of ids, as everywhere, so that two stops in one tree cannot wait for each other.
-  SELECT e.id, e.phase NOT IN ('Completed', 'Failed', 'Stopped') AS active,
-         e.children_total - e.children_spawned - e.children_barred AS unmade
-  FROM chaingraph.executions e JOIN tree USING (id)
+), found AS MATERIALIZED (
+  SELECT e.id, tree.deeper FROM chaingraph.executions e JOIN tree USING (id)
   WHERE e.phase NOT IN ('Completed', 'Failed', 'Stopped')
-     OR tree.deeper AND (e.children_spawned + e.children_barred < e.children_total
-                         OR e.id = %(id)s AND e.children_total > 0 AND NOT e.tree_stopped)
-  ORDER BY e.id FOR UPDATE OF e
+     OR tree.deeper AND e.children_spawned + e.children_barred < e.children_total
+     OR tree.deeper AND NOT e.tree_stopped AND (e.children_open > 0 OR e.id = %(id)s AND e.children_total > 0)
+     OR %(deleted)s AND e.uid IS NULL AND e.resources = 'Create'
+)
+-- In the order of ids, as everywhere, so that two stops in one tree cannot wait for each other. With whatever became of
+-- them while we waited: below one that has ended or spawned meanwhile there is something that we have not found.
+SELECT e.id, found.deeper FROM chaingraph.executions e JOIN found USING (id) ORDER BY e.id FOR UPDATE OF e
+"""
+# A statement of its own: its snapshot shows the rows as they were when the first one got their locks. PostgreSQL holds
+# the checks of a row also against what it would have made of the version in an older snapshot.
+_STOP: Final = """
+WITH held AS MATERIALIZED (
+  SELECT e.id, e.phase NOT IN ('Completed', 'Failed', 'Stopped') AS active,
+         given.deeper AND (e.children_spawned + e.children_barred < e.children_total OR NOT e.tree_stopped
+                           AND (e.children_open > 0 OR e.id = %(id)s AND e.children_total > 0)) AS bars,
+         e.children_total - e.children_spawned - e.children_barred AS unmade,
+         CASE WHEN %(deleted)s AND e.uid IS NULL THEN 'None' ELSE e.resources END AS resources,
+         greatest(e.obeyed_generation, CASE WHEN e.id = %(id)s THEN %(generation)s ELSE 0 END) AS obeyed
+  FROM unnest(%(found)s::text[], %(deeper)s::boolean[]) AS given (id, deeper) JOIN chaingraph.executions e USING (id)
 ), stopped AS (
   UPDATE chaingraph.executions e
   SET phase = 'Stopped', owner_epoch = owner_epoch + 1, finished_at = now(), nodes_running = 0, current_nodes = '{}',
       error_node = '', error_reason = 'Stopped',
       error_message = CASE WHEN e.id = %(id)s THEN %(reason)s ELSE %(inherited)s END,
       parked = false, paused = false, pause_reason = '', pause_logged = false, step_seqs = '{}',
-      obeyed_generation = CASE WHEN e.id = %(id)s THEN greatest(obeyed_generation, %(generation)s)
-                          ELSE obeyed_generation END,
+      resources = held.resources, obeyed_generation = held.obeyed,
       next_event_index = next_event_index + 1, change_seq = nextval('chaingraph.change_seq')
   FROM held WHERE e.id = held.id AND held.active
   RETURNING e.id, e.workflow_id, e.next_event_index - 1 AS index, e.error_message
@@ -43,24 +55,17 @@ WITH RECURSIVE tree AS (
 ), barred AS (
   UPDATE chaingraph.executions e
   SET children_barred = e.children_barred + held.unmade, children_open = e.children_open - held.unmade,
-      tree_stopped = true, change_seq = nextval('chaingraph.change_seq')
-  FROM held WHERE e.id = held.id AND NOT held.active
+      tree_stopped = true, resources = held.resources, obeyed_generation = held.obeyed,
+      change_seq = nextval('chaingraph.change_seq')
+  FROM held WHERE e.id = held.id AND NOT held.active AND held.bars
   RETURNING e.id
+), hidden AS (
+  UPDATE chaingraph.executions e SET resources = held.resources
+  FROM held WHERE e.id = held.id AND NOT held.active AND NOT held.bars AND e.resources <> held.resources
 )
 SELECT id, workflow_id, pg_notify(%(changes)s, id), pg_notify(%(control)s, id) FROM stopped
 UNION ALL
 SELECT id, NULL, pg_notify(%(changes)s, id), NULL FROM barred
-"""
-_NEVER_SHOWN: Final = """
-WITH RECURSIVE tree AS (
-  SELECT %(id)s::text AS id
-  UNION ALL
-  SELECT child.id FROM chaingraph.executions child JOIN tree ON child.parent_id = tree.id
-), unshown AS MATERIALIZED (
-  SELECT e.id FROM chaingraph.executions e JOIN tree USING (id)
-  WHERE e.uid IS NULL AND e.resources = 'Create' ORDER BY e.id FOR UPDATE OF e
-)
-UPDATE chaingraph.executions e SET resources = 'None' FROM unshown WHERE e.id = unshown.id
 """
 
 
@@ -101,7 +106,13 @@ async def stop(
     }
     anything = False
     while True:
-        cursor = await connection.execute(_STOP, parameters)
+        cursor = await connection.execute(_HOLD, parameters)
+        found = await cursor.fetchall()
+        if not found:
+            return anything
+        cursor = await connection.execute(
+            _STOP, parameters | {"found": [row[0] for row in found], "deeper": [row[1] for row in found]}
+        )
         moved = await cursor.fetchall()
         runs = [(ExecutionId(row[0]), WorkflowId(row[1])) for row in moved if row[1] is not None]
         if runs:
@@ -109,11 +120,8 @@ async def stop(
         anything = anything or bool(moved)
         # What was active had no children. Below anything else some may have been spawned until we had its lock; the
         # next turn sees them.
-        if not moved or [id_ for id_, _ in runs] == [execution]:
-            break
-    if deleted:
-        await connection.execute(_NEVER_SHOWN, {"id": execution})
-    return anything
+        if [id_ for id_, _ in runs] == [execution] and len(found) == 1:
+            return anything
 
 
 async def fail_unstarted(connection: Connection, execution: ExecutionId, *, reason: str, message: str) -> bool:

@@ -6,14 +6,18 @@ import asyncio
 
 import pytest
 
-from chaingraph_store import creation, events, executions, runs
+from chaingraph_store import creation, events, executions, runs, stopping
+from chaingraph_store.children import hide as hide_below
+from chaingraph_store.children import unshown_count
 from chaingraph_store.creation import NewExecution
 from chaingraph_store.errors import OwnershipLost
 from chaingraph_store.ids import ExecutionId, WorkflowId
 from chaingraph_store.ledger import Ledger
+from fixtures.children import complete, complete_and_spawn, items, spawn
 from fixtures.ledger import row_of
-from fixtures.ledger_moves import claimed, hand_back, log_of, paused_and_parked, steer, stop, workflows
+from fixtures.ledger_moves import claimed, hand_back, log_of, paused_and_parked, retry, steer, stop, workflows
 from fixtures.new_executions import APP, create, dequeue
+from fixtures.trees import active, forest, in_line, lock, settle_all, spawn_batch, stop_tree, together
 
 pytestmark = pytest.mark.integration
 NOTHING = runs.Progress(total=1, completed=0, failed=0, skipped=0, running=0, current_nodes=[])
@@ -160,3 +164,121 @@ async def test_stops_within_one_tree_and_a_hand_back_at_once_do_not_deadlock(led
         assert set((await workflows(ledger)).values()) == {"CANCELLED"}
         for each in family:
             assert (await log_of(ledger, each.id)).count("flow:cancelled") == 1
+
+
+@pytest.mark.parametrize("ends_meanwhile", [False, True])
+@pytest.mark.parametrize("deleted", [False, True])
+async def test_children_that_are_spawned_while_a_stop_waits_are_stopped(
+    ledger: Ledger, deleted: bool, ends_meanwhile: bool
+) -> None:
+    """The stop has found their parent active or with nothing made, and gets its lock after they were made."""
+    root = (await create(ledger)).id
+    first, *_, parent = sorted(await complete_and_spawn(ledger, root, 5))
+    assert await stop_tree(ledger, root)
+    for each in (first, parent):
+        assert await retry(ledger, each, "again") is True
+    if not ends_meanwhile:
+        await complete(ledger, parent, children=3)
+    async with ledger.transaction() as connection:
+        assert await stopping.stop(connection, first, reason="this one too")
+        ending = asyncio.create_task(stop_tree(ledger, root, deleted=deleted))
+        await in_line(ledger, 1)
+        if ends_meanwhile:
+            await complete(ledger, parent, children=3)
+        children = await spawn(ledger, parent, items(3))
+        assert await active(ledger) == {first, *children}
+    assert await ending
+    assert await active(ledger) == set(), "whatever was there when the stop began"
+    assert {(await workflows(ledger))[child] for child in children} == {"CANCELLED"}
+
+
+@pytest.mark.parametrize("ends_meanwhile", [False, True])
+async def test_children_that_are_not_made_yet_when_a_stop_gets_the_lock_never_are(
+    ledger: Ledger, ends_meanwhile: bool
+) -> None:
+    root = (await create(ledger)).id
+    first, *_, parent = sorted(await complete_and_spawn(ledger, root, 5))
+    if not ends_meanwhile:
+        await complete(ledger, parent, children=300)
+    async with ledger.transaction() as connection:
+        await lock(connection, first)
+        ending = asyncio.create_task(stop_tree(ledger, root))
+        await in_line(ledger, 1)
+        if ends_meanwhile:
+            await complete(ledger, parent, children=300)
+        made = await spawn_batch(ledger, parent, 300)
+        assert made is not None
+        assert made.made == 200
+    assert await ending
+    assert await spawn_batch(ledger, parent, 300) is None
+    row = await row_of(ledger, parent)
+    assert (row.phase, row.children_spawned, row.children_barred, row.children_open) == ("Completed", 200, 100, 200)
+    assert row.tree_stopped
+    assert await active(ledger) == set()
+    await settle_all(ledger)
+    (await forest(ledger)).check_settled()
+
+
+async def test_a_stop_of_what_has_completed_is_recorded_with_its_generation_and_repeats_as_nothing(
+    ledger: Ledger,
+) -> None:
+    root = (await create(ledger)).id
+    middle, other = await complete_and_spawn(ledger, root, 2)
+    (leaf,) = await complete_and_spawn(ledger, middle, 1)
+    await complete(ledger, other)
+    assert await stop_tree(ledger, root, generation=7)
+    row = await row_of(ledger, root)
+    assert (row.phase, row.tree_stopped, row.obeyed_generation) == ("Completed", True, 7)
+    assert (await row_of(ledger, middle)).tree_stopped, "what is below it was stopped, with something above it"
+    assert not (await row_of(ledger, other)).tree_stopped
+    assert (await row_of(ledger, leaf)).obeyed_generation == 0, "that of another resource"
+    before = row.change_seq
+    assert not await stop_tree(ledger, root, generation=7)
+    assert (await row_of(ledger, root)).change_seq == before
+    await settle_all(ledger)
+    (await forest(ledger)).check_settled()
+
+
+async def test_a_deletion_of_a_tree_that_has_ended_hides_what_is_not_shown_and_stops_nothing(ledger: Ledger) -> None:
+    root = (await create(ledger)).id
+    middle, other = await complete_and_spawn(ledger, root, 2)
+    (leaf,) = await complete_and_spawn(ledger, middle, 1)
+    for each in (other, leaf):
+        await complete(ledger, each)
+    await settle_all(ledger)
+    before = await log_of(ledger, root)
+    await stop_tree(ledger, root, deleted=True)
+    async with ledger.connection() as connection:
+        cursor = await connection.execute("SELECT id, resources FROM chaingraph.executions")
+        hidden = {row[0] for row in await cursor.fetchall() if row[1] == "None"}
+    assert hidden == {middle, other, leaf}, "the root has one"
+    assert not (await row_of(ledger, middle)).tree_stopped
+    assert await log_of(ledger, root) == before
+    assert not await stop_tree(ledger, root, deleted=True)
+
+
+async def test_a_deletion_and_a_child_that_cannot_be_shown_at_once_do_not_deadlock(ledger: Ledger) -> None:
+    """The deletion stops and hides; a creation of a child's resource that finds the parent gone hides as well."""
+    for _ in range(8):
+        root = (await create(ledger)).id
+        children = await complete_and_spawn(ledger, root, 20)
+        for child in children[::2]:
+            await complete(ledger, child)
+        below = await complete_and_spawn(ledger, children[1], 10)
+        assert not [
+            error
+            for error in await together(
+                stop_tree(ledger, root, deleted=True),
+                hide(ledger, root),
+                *(stop_tree(ledger, child, deleted=True) for child in children[:4]),
+            )
+            if isinstance(error, BaseException)
+        ]
+        async with ledger.connection() as connection:
+            assert await unshown_count(connection, namespaces=None) == 0
+        assert await active(ledger) == set(), below
+
+
+async def hide(ledger: Ledger, parent: ExecutionId) -> int:
+    async with ledger.transaction() as connection:
+        return await hide_below(connection, parent)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
 from chaingraph_gateway.parameters import cursor
 from chaingraph_store.details import Details, JournalRow
-from chaingraph_store.tree import Place, TreeRow
+from chaingraph_store.ids import ExecutionId
+from chaingraph_store.tree import Place, RootPlace, RootRow, TreeRow
 
 
 def details(row: Details) -> dict[str, Any]:
@@ -24,8 +25,11 @@ def details(row: Details) -> dict[str, Any]:
         "queue": row.queue,
         "priority": row.priority,
         "parentID": row.parent_id,
+        "parentName": row.parent_name,
         "rootExecutionID": row.root_id,
         "depth": row.depth,
+        "position": row.position,
+        "resources": row.resources,
         "phase": row.phase,
         "attempt": row.attempt,
         "attempts": row.attempts,
@@ -50,7 +54,7 @@ def details(row: Details) -> dict[str, Any]:
         "completionTime": time(row.finished_at),
         "durationSeconds": row.seconds,
         "nextEventIndex": row.next_event_index,
-        "children": {"total": sum(row.children.values()), **row.children},
+        "children": _children(row),
     }
 
 
@@ -77,32 +81,64 @@ def _record(row: JournalRow) -> dict[str, Any]:
     return record
 
 
-def page(rows: Sequence[TreeRow], limit: int) -> dict[str, Any]:
-    """Some executions, and the cursor of those that follow; null when these are the last."""
+def tree(rows: Sequence[TreeRow], limit: int, *, head: ExecutionId) -> dict[str, Any]:
+    """Some executions of a tree, and the cursor of those that follow; null when these are the last.
+
+    Args:
+        head: the execution whose tree it is.
+    """
     shown = rows[:limit]
-    return {
-        "executions": [_short(each) for each in shown],
-        "cursor": cursor(Place.of(shown[-1])) if len(rows) > limit else None,
-    }
+    following = cursor(Place.of(shown[-1], head=head)) if len(rows) > limit else None
+    return {"executions": [_short(each) for each in shown], "cursor": following}
+
+
+def roots(rows: Sequence[RootRow], limit: int) -> dict[str, Any]:
+    """Some roots, each with what is below it, and the cursor of those that follow; null when these are the last."""
+    shown = rows[:limit]
+    following = cursor(RootPlace.of(shown[-1])) if len(rows) > limit else None
+    return {"executions": [_short(each) | {"below": _below(each)} for each in shown], "cursor": following}
 
 
 def _short(row: TreeRow) -> dict[str, Any]:
+    error = {"node": row.error_node, "reason": row.error_reason, "message": row.error_message}
     return {
         "executionID": row.id,
+        "uid": row.uid,
         "namespace": row.namespace,
         "name": row.name,
         "flow": row.flow_name,
         "parentID": row.parent_id,
         "rootExecutionID": row.root_id,
         "depth": row.depth,
+        "position": row.position,
         "phase": row.phase,
         "attempt": row.attempt,
+        "currentNodes": row.current_nodes,
+        "error": error if any(error.values()) else None,
         "createdTime": time(row.created_at),
         "startTime": time(row.started_at),
         "completionTime": time(row.finished_at),
         "durationSeconds": row.seconds,
-        "children": row.children,
+        "children": _children(row),
     }
+
+
+def _children(row: Details | TreeRow) -> dict[str, int]:
+    counts = _counts(row.children_total, row.children_unmade, row.children_barred, row.children or {})
+    return counts | ({"open": row.children_open} if row.children_open else {})
+
+
+def _below(row: RootRow) -> dict[str, int]:
+    return _counts(row.below_total, row.below_unmade, row.below_barred, row.below or {})
+
+
+def _counts(total: int, unmade: int, barred: int, made: Mapping[str, int]) -> dict[str, int]:
+    """How many there are, and how many in each phase that any is in.
+
+    What was not made yet is pending; what never will be made is under `Barred`.
+    """
+    counts = {**made, "Pending": made.get("Pending", 0) + unmade, "Barred": barred}
+    return {"total": total, **{phase: number for phase, number in counts.items() if number}}
 
 
 def time(value: datetime | None) -> str | None:

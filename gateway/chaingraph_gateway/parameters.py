@@ -7,21 +7,26 @@ import binascii
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Final
+from typing import Any, Final
 
 import orjson
 
+from chaingraph_crds.execution_status import ExecutionPhase
 from chaingraph_flow.events import EVENT_TYPES
 from chaingraph_flow.faults import suggestion
 from chaingraph_gateway.errors import BadRequest
 from chaingraph_store.events import ANNOUNCEMENT_INDEX
 from chaingraph_store.ids import ExecutionId
-from chaingraph_store.tree import Place
+from chaingraph_store.tree import Place, RootPlace
 
 MAX_PAGE: Final = 1000
+MAX_ROOTS: Final = 100
+"""Each costs a count of its whole tree."""
 _DEFAULT_PAGE: Final = 100
 _LARGEST_INDEX: Final = 2**53 - 1
 """What a program in JavaScript can still count."""
+_MOST_LEVELS: Final = 1_000_000
+"""More than any tree has."""
 _DIGITS: Final = 9
 """Longest number that is looked at: Python takes long for long ones."""
 
@@ -104,20 +109,58 @@ def flag(query: Mapping[str, str], name: str, *, default: bool) -> bool:
     return text == "true"
 
 
-def page_size(query: Mapping[str, str]) -> int:
+def phases(query: Mapping[str, str]) -> list[str] | None:
+    """The parameter `phase`: one or several, separated by commas; None where it is left out.
+
+    Raises:
+        BadRequest: it names none, or one that does not exist.
+    """
+    text = query.get("phase")
+    if text is None:
+        return None
+    wanted = [each.strip() for each in text.split(",") if each.strip()]
+    if not wanted:
+        raise BadRequest("phase", text, "names no phase; give some, separated by commas, or leave `phase` out")
+    known_phases = [each.value for each in ExecutionPhase]
+    for each in wanted:
+        if each not in known_phases:
+            raise BadRequest("phase", each, f"is no phase{suggestion(each, known_phases)}")
+    return wanted
+
+
+def page_size(query: Mapping[str, str], *, most: int = MAX_PAGE) -> int:
     """The parameter `limit`.
 
     Raises:
-        BadRequest: it is no whole number from 1 to `MAX_PAGE`.
+        BadRequest: it is no whole number from 1 to `most`.
     """
-    text = query.get("limit", str(_DEFAULT_PAGE))
-    if not (text.isascii() and text.isdigit() and len(text) <= _DIGITS and 1 <= int(text) <= MAX_PAGE):
-        raise BadRequest("limit", text, f"is no size of a page; give a whole number from 1 to {MAX_PAGE}")
-    return int(text)
+    found = _number(query.get("limit", str(_DEFAULT_PAGE)))
+    if found is None or not 1 <= found <= most:
+        raise BadRequest("limit", query["limit"], f"is no size of a page; give a whole number from 1 to {most}")
+    return found
+
+
+def levels(query: Mapping[str, str]) -> int | None:
+    """The parameter `depth`: how many levels below the execution; None for all.
+
+    Raises:
+        BadRequest: it is no whole number from 0 on.
+    """
+    text = query.get("depth")
+    if text is None:
+        return None
+    found = _number(text)
+    if found is None:
+        raise BadRequest("depth", text, "is no number of levels; give a whole number from 0 on, or leave `depth` out")
+    return min(found, _MOST_LEVELS)
+
+
+def _number(text: str) -> int | None:
+    return int(text) if text.isascii() and text.isdigit() and len(text) <= _DIGITS else None
 
 
 def place(query: Mapping[str, str]) -> Place | None:
-    """Where the parameter `cursor` says to go on.
+    """Where the parameter `cursor` says to go on in a tree.
 
     Raises:
         BadRequest: it is none of ours.
@@ -125,18 +168,61 @@ def place(query: Mapping[str, str]) -> Place | None:
     text = query.get("cursor")
     if text is None:
         return None
+    depth, parent, position = _content(text, 3)
+    if not (_small(depth) and _small(position) and _plain(parent)):
+        raise _no_cursor(text)
+    return Place(depth, parent, position)
+
+
+def root_place(query: Mapping[str, str]) -> RootPlace | None:
+    """Where the parameter `cursor` says to go on in a list of roots.
+
+    Raises:
+        BadRequest: it is none of ours.
+    """
+    text = query.get("cursor")
+    if text is None:
+        return None
+    created_at, execution = _content(text, 2)
     try:
-        depth, created_at, execution = orjson.loads(base64.urlsafe_b64decode(text))
-        if not isinstance(execution, str) or "\x00" in execution:
-            raise ValueError("PostgreSQL has no such text")
-        return Place(int(depth), datetime.fromisoformat(created_at), ExecutionId(execution))
-    except (binascii.Error, UnicodeError, ValueError, TypeError) as error:
-        raise BadRequest(
-            "cursor", text, "is no cursor; give the `cursor` of the page before, or leave it out for the first page"
-        ) from error
+        moment = datetime.fromisoformat(created_at)
+    except (ValueError, TypeError) as error:
+        raise _no_cursor(text) from error
+    if moment.tzinfo is None or not _plain(execution):
+        raise _no_cursor(text)
+    return RootPlace(moment, ExecutionId(execution))
 
 
-def cursor(after: Place) -> str:
+def _content(text: str, length: int) -> list[Any]:
+    try:
+        content = orjson.loads(base64.urlsafe_b64decode(text))
+    except (binascii.Error, UnicodeError, ValueError) as error:
+        raise _no_cursor(text) from error
+    if not isinstance(content, list) or len(content) != length:
+        raise _no_cursor(text)
+    return content
+
+
+def _plain(value: object) -> bool:
+    """PostgreSQL has no text with a NUL."""
+    return isinstance(value, str) and "\x00" not in value
+
+
+def _small(value: object) -> bool:
+    return type(value) is int and -1 <= value < 2**31
+
+
+def _no_cursor(text: str) -> BadRequest:
+    return BadRequest(
+        "cursor", text, "is no cursor of this path; give the `cursor` of the page before, or leave it out for the first"
+    )
+
+
+def cursor(after: Place | RootPlace) -> str:
     """The text of a cursor, for the parameter `cursor` of the next page."""
-    content = orjson.dumps([after.depth, after.created_at.isoformat(), after.id])
+    match after:
+        case Place():
+            content = orjson.dumps([after.depth, after.parent, after.position])
+        case RootPlace():
+            content = orjson.dumps([after.created_at.isoformat(), after.id])
     return base64.urlsafe_b64encode(content).decode()

@@ -43,25 +43,30 @@ class Reads:
 
     async def tree(self, request: web.Request) -> web.Response:
         """GET /executions/{id}/tree"""
-        parameters.known(request.query, ("limit", "cursor"))
-        limit, after = parameters.page_size(request.query), parameters.place(request.query)
+        query = request.query
+        parameters.known(query, ("depth", "phase", "limit", "cursor"))
+        limit, after = parameters.page_size(query), parameters.place(query)
+        levels, phases = parameters.levels(query), parameters.phases(query)
         found = await self._access.execution(request)
         await self._access.demand(await self._access.caller(request), Right("list", "", found.namespace))
         async with self._reader.connection() as connection:
-            rows = await tree.below(connection, found.id, after=after, limit=limit + 1)
-        return answer(documents.page(rows, limit))
+            rows = await tree.below(connection, found.id, levels=levels, phases=phases, after=after, limit=limit + 1)
+        return answer(documents.tree(rows, limit, head=found.id))
 
     async def roots(self, request: web.Request) -> web.Response:
         """GET /executions"""
         query = request.query
-        parameters.known(query, ("namespace", "flow", "limit", "cursor"))
-        limit, after = parameters.page_size(query), parameters.place(query)
+        parameters.known(query, ("namespace", "flow", "phase", "limit", "cursor"))
+        limit = parameters.page_size(query, most=parameters.MAX_ROOTS)
+        after, phases = parameters.root_place(query), parameters.phases(query)
         namespace = access.namespace(query["namespace"]) if "namespace" in query else None
         flow = access.name("flow", query["flow"]) if "flow" in query else None
         await self._access.demand(await self._access.caller(request), Right("list", "", namespace or ""))
         async with self._reader.connection() as connection:
-            rows = await tree.roots(connection, namespace=namespace, flow=flow, after=after, limit=limit + 1)
-        return answer(documents.page(rows, limit))
+            rows = await tree.roots(
+                connection, namespace=namespace, flow=flow, phases=phases, after=after, limit=limit + 1
+            )
+        return answer(documents.roots(rows, limit))
 
 
 def answer(document: dict[str, Any], *, status: int = 200) -> web.Response:

@@ -52,7 +52,7 @@ def frame(event: LoggedEvent) -> Frame:
 
 
 def end(standing: Standing) -> bytes:
-    """The last event of the stream of an execution that has ended."""
+    """The last event of a stream: the execution has ended, and all below it."""
     data = {"phase": standing.phase, "attempt": standing.attempt, "nextIndex": standing.next_index}
     # With the last event's id: who asks for more with it is told that there is nothing.
     return f"id: {standing.next_index - 1}\nevent: {END}\ndata: {orjson.dumps(data).decode()}\n\n".encode()

@@ -117,7 +117,7 @@ class Streams:
 
 
 def nothing_more(wanted: Subscription, standing: Standing) -> bool:
-    """Whether one who comes back has everything of an execution that has ended.
+    """Whether one who comes back has everything of an execution that has ended, with all below it.
 
     Raises:
         BadRequest: the event that it comes back from does not exist.

@@ -54,7 +54,7 @@ class Subscriber:
 
     @property
     def end(self) -> Standing | None:
-        """Where the execution stands, once it has ended and the subscriber has everything of it."""
+        """Where the execution stands, once its log has ended and the subscriber has everything of it."""
         standing = self._standing
         return standing if standing is not None and standing.ended and self._index >= standing.next_index else None
 

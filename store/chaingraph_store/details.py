@@ -27,19 +27,32 @@ class Address:
 
 @dataclass(frozen=True, slots=True)
 class Details:
-    """An execution. `seconds` is the time from its start to its end or until now, None before its start."""
+    """An execution.
+
+    Attributes:
+        flow_revision: None for a child whose flow could not be found.
+        parent_name: the name of its parent; None where it has none.
+        position: which of its parent's children it is, from 0; None where it has no parent.
+        seconds: from its start to its end or until now; None before its start.
+        children: how many of the children that were made are in each phase.
+        children_unmade: those that are still to be made.
+        children_barred: those that never will be.
+    """
 
     id: ExecutionId
     uid: str | None
     namespace: str
     name: str
     flow_name: str
-    flow_revision: str
+    flow_revision: str | None
     queue: str
     priority: int
     parent_id: ExecutionId | None
+    parent_name: str | None
     root_id: ExecutionId
     depth: int
+    position: int | None
+    resources: str
     phase: str
     attempt: int
     attempts: list[dict[str, Any]]
@@ -64,6 +77,10 @@ class Details:
     finished_at: datetime | None
     next_event_index: int
     seconds: float | None
+    children_total: int
+    children_unmade: int
+    children_barred: int
+    children_open: int
     children: dict[str, int]
 
 
@@ -84,6 +101,8 @@ class JournalRow:
 
 
 _COMPUTED: Final = {
+    "children_unmade": "children_total - children_spawned - children_barred AS children_unmade",
+    "parent_name": "(SELECT p.name FROM chaingraph.executions p WHERE p.id = e.parent_id) AS parent_name",
     "seconds": "extract(epoch FROM coalesce(finished_at, now()) - started_at)::float8 AS seconds",
     "children": "(SELECT coalesce(json_object_agg(phase, number), '{}') FROM (SELECT c.phase, count(*) AS number"
     " FROM chaingraph.executions c WHERE c.parent_id = e.id GROUP BY c.phase) counted) AS children",

@@ -1,7 +1,8 @@
 """Pages of an execution's log, as text that goes to subscribers as it is. Read by the gateway.
 
-A page and where the execution stands come from one snapshot: when it says that the execution has ended at index N,
-every event below N can be read.
+A page and where the execution stands come from one snapshot: when it says that the log has ended at index N, every
+event below N can be read. A log goes on after the execution's own end: its children are spawned then, and what becomes
+of them is written there.
 """
 
 from __future__ import annotations
@@ -27,15 +28,22 @@ class LoggedEvent:
 
 @dataclass(frozen=True, slots=True)
 class Standing:
-    """Where an execution stands: its phase, its attempt, and the index that its next event will have."""
+    """Where an execution stands.
+
+    Attributes:
+        next_index: the index that its next event will have.
+        children_open: children that were not made yet, have not ended, or have something below them that has not.
+    """
 
     phase: str
     attempt: int
     next_index: int
+    children_open: int
 
     @property
     def ended(self) -> bool:
-        return self.phase in TERMINAL_PHASES
+        """Whether its log has: it has ended itself, and so has everything below it. Only a retry goes on then."""
+        return self.phase in TERMINAL_PHASES and self.children_open == 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +62,7 @@ class LogPage:
 
 # What precedes an event is summed up, not what it weighs itself: a page has one event at least.
 _PAGE: Final = """
-SELECT e.phase, e.attempt, e.next_event_index, page.index, page.type, page.timestamp, page.data
+SELECT e.phase, e.attempt, e.next_event_index, e.children_open, page.index, page.type, page.timestamp, page.data
 FROM chaingraph.executions e
 LEFT JOIN LATERAL (
   SELECT found.index, found.type, found.timestamp, found.data,
@@ -101,8 +109,8 @@ async def page(
     rows = await cursor.fetchall()
     if not rows:
         return None
-    standing = Standing(*rows[0][:3])
-    events = [LoggedEvent(*row[3:]) for row in rows if row[3] is not None]
+    standing = Standing(*rows[0][:4])
+    events = [LoggedEvent(*row[4:]) for row in rows if row[4] is not None]
     return LogPage(events, _following(events, from_index, standing, limit, max_bytes), standing)
 
 
@@ -114,7 +122,7 @@ def _following(events: Sequence[LoggedEvent], from_index: int, standing: Standin
 async def standing(connection: Connection, execution: ExecutionId) -> Standing | None:
     """Where an execution stands; None when there is none of that id."""
     cursor = await connection.execute(
-        "SELECT phase, attempt, next_event_index FROM chaingraph.executions WHERE id = %s", (execution,)
+        "SELECT phase, attempt, next_event_index, children_open FROM chaingraph.executions WHERE id = %s", (execution,)
     )
     row = await cursor.fetchone()
     return None if row is None else Standing(*row)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 from datetime import UTC, datetime
 
 import pytest
@@ -14,10 +15,7 @@ from chaingraph_gateway.errors import BadRequest
 from chaingraph_gateway.parameters import Subscription
 from chaingraph_store.ids import ExecutionId
 from chaingraph_store.ids import execution_id as derived
-from chaingraph_store.tree import Place
-
-_NUL = "WzAsIjIwMjYtMTEtMjRUMDA6MDA6MDArMDA6MDAiLCJcdTAwMDAiXQ=="
-"""A cursor as `parameters.cursor` makes it, of an id that is the character NUL."""
+from chaingraph_store.tree import Place, RootPlace
 
 
 def test_by_default_everything_and_then_what_comes() -> None:
@@ -57,24 +55,71 @@ def test_what_is_wrong_is_named(query: dict[str, str], header: str | None, field
 @pytest.mark.parametrize("text", ["0", "1001", "-1", "ten", "1e2", "", "٣", "9" * 5000, "0000010000000"])
 def test_a_page_has_a_size(text: str) -> None:
     assert parameters.page_size({}) == 100
+    assert parameters.page_size({"limit": "100"}, most=parameters.MAX_ROOTS) == 100
     with pytest.raises(BadRequest, match="from 1 to 1000"):
         parameters.page_size({"limit": text})
+    with pytest.raises(BadRequest, match=r"from 1 to 100$"):
+        parameters.page_size({"limit": "101"}, most=parameters.MAX_ROOTS)
 
 
-@given(
-    st.integers(0, 100),
-    st.datetimes(timezones=st.just(UTC)),
-    st.text(st.characters(codec="utf-8", exclude_characters="\x00"), max_size=30),
-)
-def test_a_cursor_leads_back_to_its_place(depth: int, created_at: datetime, text: str) -> None:
-    place = Place(depth, created_at, ExecutionId(text))
+@pytest.mark.parametrize("text", ["", "-1", "all", "1.5", "٣", "9" * 5000])
+def test_a_depth_counts_levels(text: str) -> None:
+    assert parameters.levels({}) is None
+    assert [parameters.levels({"depth": each}) for each in ("0", "2")] == [0, 2]
+    with pytest.raises(BadRequest, match="a whole number from 0 on"):
+        parameters.levels({"depth": text})
+
+
+def test_phases_are_those_of_the_api() -> None:
+    assert parameters.phases({}) is None
+    assert parameters.phases({"phase": "Failed"}) == ["Failed"]
+    assert parameters.phases({"phase": "Failed, Stopped,"}) == ["Failed", "Stopped"]
+    with pytest.raises(BadRequest, match="did you mean 'Failed'"):
+        parameters.phases({"phase": "Completed,failed"})
+    with pytest.raises(BadRequest, match="separated by commas"):
+        parameters.phases({"phase": " ,"})
+
+
+_TEXTS = st.text(st.characters(codec="utf-8", exclude_characters="\x00"), max_size=30)
+
+
+@given(st.integers(0, 100_000), _TEXTS, st.integers(-1, 100_000))
+def test_a_cursor_leads_back_to_its_place_in_the_tree(depth: int, parent: str, position: int) -> None:
+    place = Place(depth, parent, position)
     assert parameters.place({"cursor": parameters.cursor(place)}) == place
 
 
-@pytest.mark.parametrize("text", ["", "x", "bnVsbA==", "WzEsMiwzXQ==", "WzAsIngiLCJhIl0=", "é", "W10=", _NUL])
+@given(st.datetimes(timezones=st.just(UTC)), _TEXTS)
+def test_a_cursor_leads_back_to_its_place_among_the_roots(created_at: datetime, text: str) -> None:
+    place = RootPlace(created_at, ExecutionId(text))
+    assert parameters.root_place({"cursor": parameters.cursor(place)}) == place
+
+
+def _encoded(content: str) -> str:
+    return base64.urlsafe_b64encode(content.encode()).decode()
+
+
+_CURSORS = [
+    *("", "x", "é", *map(_encoded, ("null", "{}", "[]", "[1,2,3]", '["a"]', '[1,"a","b"]', '[true,"a",1]'))),
+    *map(_encoded, ('[-2,"a",1]', '[1,"a",2147483648]', '[1,"\\u0000",1]')),
+    *map(_encoded, ('["x","a"]', '["2026-11-24T00:00:00","a"]', '["2026-11-24T00:00:00+00:00","\\u0000"]')),
+    _encoded('["2026-11-24T00:00:00+00:00",1]'),
+]
+
+
+@pytest.mark.parametrize("text", _CURSORS)
 def test_no_other_text_is_a_cursor(text: str) -> None:
     with pytest.raises(BadRequest, match="`cursor` of the page before"):
         parameters.place({"cursor": text})
+    with pytest.raises(BadRequest, match="`cursor` of the page before"):
+        parameters.root_place({"cursor": text})
+
+
+def test_a_cursor_of_another_path_is_none() -> None:
+    with pytest.raises(BadRequest, match="no cursor of this path"):
+        parameters.place({"cursor": parameters.cursor(RootPlace(datetime.now(UTC), ExecutionId("a")))})
+    with pytest.raises(BadRequest, match="no cursor of this path"):
+        parameters.root_place({"cursor": parameters.cursor(Place(1, "a", 1))})
 
 
 @pytest.mark.parametrize("text", ["", "EX", "ex" + "A" * 24, "EX" + "A" * 25, "EX" + "1" * 24, "EX\x00" + "A" * 23])

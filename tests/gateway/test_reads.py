@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from fixtures.gateway import People, RunGateway
+from fixtures.gateway import GatewayProcess, People, RunGateway
 from fixtures.written_log import Written, WrittenLog
 
 pytestmark = pytest.mark.integration
@@ -21,7 +21,7 @@ async def test_details_and_journal(run_gateway: RunGateway, people: People, writ
     details: dict[str, Any] = answer.json()
     assert details["executionID"] == log.id
     assert (details["phase"], details["attempt"], details["attempts"]) == ("Completed", 1, [])
-    assert (details["nextEventIndex"], details["children"]) == (2, {"total": 1, "Running": 1})
+    assert (details["nextEventIndex"], details["children"]) == (2, {"total": 1, "Running": 1, "open": 1})
     assert details["completionTime"].endswith("Z")
     # Its inputs hold what people give to flows, secrets among it.
     assert "hidden" not in answer.text
@@ -73,6 +73,19 @@ async def test_of_several_executions_of_a_name_the_newest_answers(
     assert found["executionID"] == newest.id
 
 
+async def pages(gateway: GatewayProcess, people: People, log: WrittenLog, limit: int, **params: Any) -> list[Any]:
+    """All executions of a tree, page after page."""
+    found: list[dict[str, Any]] = []
+    params["limit"] = limit
+    while True:
+        page = (await gateway.ask(f"/executions/{log.id}/tree", people.admin, params=params)).json()
+        assert len(page["executions"]) <= limit
+        found += page["executions"]
+        if page["cursor"] is None:
+            return found
+        params["cursor"] = page["cursor"]
+
+
 async def test_a_tree_in_pages_level_by_level(run_gateway: RunGateway, people: People, written: Written) -> None:
     gateway = run_gateway()
     root = await written.execution("root")
@@ -81,27 +94,45 @@ async def test_a_tree_in_pages_level_by_level(run_gateway: RunGateway, people: P
     await written.execution("stranger")
     await written.execution("elsewhere", namespace="elsewhere", parent=root)
 
-    async def pages(log: WrittenLog, limit: int) -> list[dict[str, Any]]:
-        found: list[dict[str, Any]] = []
-        params: dict[str, Any] = {"limit": limit}
-        while True:
-            page = (await gateway.ask(f"/executions/{log.id}/tree", people.admin, params=params)).json()
-            assert len(page["executions"]) <= limit
-            found += page["executions"]
-            if page["cursor"] is None:
-                return found
-            params["cursor"] = page["cursor"]
-
-    whole = await pages(root, 100)
+    whole = await pages(gateway, people, root, 100)
     assert [each["executionID"] for each in whole] == [each.id for each in (root, *children, *grandchildren)]
     assert [each["depth"] for each in whole] == [0, 1, 1, 1, 2, 2]
-    assert [each["children"] for each in whole] == [4, 0, 0, 2, 0, 0]
+    assert [each["position"] for each in whole] == [None, 0, 1, 2, 0, 1]
+    assert [each["children"]["total"] for each in whole] == [4, 0, 0, 2, 0, 0]
     assert whole[-1]["parentID"] == children[2].id
-    assert await pages(root, 1) == whole
-    assert await pages(root, 2) == whole
-    assert [each["executionID"] for each in await pages(children[2], 2)] == [
-        each.id for each in (children[2], *grandchildren)
+    assert await pages(gateway, people, root, 1) == whole
+    assert await pages(gateway, people, root, 2) == whole
+    below = [each["executionID"] for each in await pages(gateway, people, children[2], 2)]
+    assert below == [each.id for each in (children[2], *grandchildren)]
+    assert [each["name"] for each in await pages(gateway, people, root, 1, depth=1)] == [
+        "root",
+        "child-0",
+        "child-1",
+        "child-2",
     ]
+    assert [each["name"] for each in await pages(gateway, people, root, 1, depth=0)] == ["root"]
+
+
+async def test_what_a_tree_says_of_each(run_gateway: RunGateway, people: People, written: Written) -> None:
+    gateway = run_gateway()
+    root = await written.execution("root")
+    await root.complete(children=5)
+    done, failed, runs = [await written.execution(f"root-{number}", parent=root) for number in range(3)]
+    await done.complete()
+    await failed.fail("load")
+    await runs.append("node:started", nodes=[f"node-{number}" for number in range(12)])
+    await root.settle()
+    rows = await pages(gateway, people, root, 100)
+    # Two of five are still to be made; three are open.
+    assert rows[0]["children"] == {"total": 5, "Completed": 1, "Failed": 1, "Running": 1, "Pending": 2, "open": 3}
+    assert [each["phase"] for each in rows] == ["Completed", "Completed", "Failed", "Running"]
+    assert rows[2]["error"] == {"node": "load", "reason": "NodeFailed", "message": ""}
+    assert rows[1]["error"] is None
+    assert rows[3]["currentNodes"] == [f"node-{number}" for number in range(10)]
+    assert rows[3]["uid"]
+    ended = await pages(gateway, people, root, 1, phase="Failed,Completed")
+    assert [each["name"] for each in ended] == ["root", "root-0", "root-1"]
+    assert [each["name"] for each in await pages(gateway, people, root, 100, phase="Running")] == ["root-2"]
 
 
 async def test_roots_newest_first(run_gateway: RunGateway, people: People, written: Written) -> None:
@@ -121,6 +152,38 @@ async def test_roots_newest_first(run_gateway: RunGateway, people: People, writt
     rest, end = await ids(namespace=people.namespace, limit=3, cursor=cursor)
     assert (first + rest, end) == (newest_first, None)
     assert len((await ids())[0]) >= 6
+    await made[2].fail("load", phase="Stopped")
+    assert await ids(namespace=people.namespace, phase="Failed,Stopped") == ([made[2].id], None)
+
+
+async def test_roots_with_all_that_is_below_them(run_gateway: RunGateway, people: People, written: Written) -> None:
+    gateway = run_gateway()
+    root = await written.execution("root")
+    child = await written.execution("root-0", parent=root)
+    await child.complete(children=3)
+    grandchild = await written.execution("root-0-0", parent=child)
+    await grandchild.fail("load")
+    async with grandchild.ledger.transaction() as connection:
+        await connection.execute("UPDATE chaingraph.executions SET children_barred = 1 WHERE id = %s", (child.id,))
+    await written.execution("alone")
+    page = (await gateway.ask("/executions", people.admin, params={"namespace": people.namespace})).json()
+    assert [(each["name"], each["below"]) for each in page["executions"]] == [
+        ("alone", {"total": 0}),
+        ("root", {"total": 4, "Completed": 1, "Failed": 1, "Pending": 1, "Barred": 1}),
+    ]
+    assert page["executions"][1]["children"] == {"total": 1, "Completed": 1, "open": 1}
+
+
+async def test_a_child_names_its_parent(run_gateway: RunGateway, people: People, written: Written) -> None:
+    gateway = run_gateway()
+    root = await written.execution("root")
+    child = await written.execution("root-0", parent=root, shown=False)
+    async with child.ledger.transaction() as connection:
+        await connection.execute("UPDATE chaingraph.executions SET flow_revision = NULL WHERE id = %s", (child.id,))
+    details = (await gateway.ask(f"/namespaces/{people.namespace}/executions/root-0", people.admin)).json()
+    assert (details["parentID"], details["parentName"], details["position"]) == (root.id, "root", 0)
+    assert (details["uid"], details["resources"], details["flowRevision"]) == (None, "None", None)
+    assert details["children"] == {"total": 0}
 
 
 async def test_what_there_is_not(run_gateway: RunGateway, people: People) -> None:
@@ -134,6 +197,8 @@ async def test_what_there_is_not(run_gateway: RunGateway, people: People) -> Non
     assert "only reads" in changed.json()["message"]
     for path, field in (
         ("/executions?limit=0", "limit"),
+        ("/executions?limit=101", "limit"),
+        ("/executions?phase=Done", "phase"),
         ("/executions?cursor=x", "cursor"),
         ("/executions?namespace=A", "namespace"),
         ("/executions?flow=A", "flow"),

@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 import httpx
 import pytest
 
+from chaingraph_store import families
 from fixtures.gateway import LOG_READER, Message, People, RunGateway
 from fixtures.waiting import eventually
 from fixtures.written_log import Written
@@ -139,6 +140,58 @@ async def test_an_execution_that_has_ended_and_one_that_is_retried(
         rest = [each async for each in stream]
     assert [each.event for each in rest] == ["flow:completed", "end"]
     assert rest[-1].data == {"phase": "Completed", "attempt": 2, "nextIndex": 4}
+
+
+async def test_the_log_of_a_parent_goes_on_until_its_tree_has_ended(
+    run_gateway: RunGateway, people: People, written: Written
+) -> None:
+    gateway = run_gateway()
+    root = await written.execution("root")
+    path = f"/executions/{root.id}/events"
+    async with gateway.follow(path, people.admin) as stream:
+        await root.complete(children=2)
+        first, second = [await written.execution(f"root-{number}", parent=root) for number in range(2)]
+        assert [(await anext(stream)).event for _ in range(3)] == ["", "execution:created", "flow:completed"]
+        # Who comes back now has everything, and there will be more.
+        async with gateway.follow(path, people.admin, after=0) as again:
+            await anext(again)
+            await first.complete()
+            await root.settle()
+            assert [(await anext(each)).event for each in (stream, again)] == ["child:completed"] * 2
+        await second.complete(children=1)
+        grandchild = await written.execution("root-1-0", parent=second)
+        await root.settle()
+        assert (await anext(stream)).event == "child:completed"
+        await grandchild.fail("load")
+        # What is left to end has no event of its own in this log.
+        await second.settle()
+        rest = [each async for each in stream]
+    assert [each.event for each in rest] == ["end"]
+    assert rest[0].data == {"phase": "Completed", "attempt": 1, "nextIndex": 3}
+    nothing = await gateway.ask(path, people.admin, headers={"Last-Event-ID": "2"})
+    assert (nothing.status_code, nothing.content) == (204, b"")
+
+
+async def test_a_child_that_is_retried_opens_the_log_of_its_parent_again(
+    run_gateway: RunGateway, people: People, written: Written
+) -> None:
+    gateway = run_gateway()
+    root = await written.execution("root")
+    await root.complete(children=1)
+    child = await written.execution("root-0", parent=root)
+    await child.fail("load")
+    await root.settle()
+    path = f"/executions/{root.id}/events"
+    ended = await gateway.all(path, people.admin)
+    assert [each.event for each in ended] == ["execution:created", "flow:completed", "child:failed", "end"]
+    async with child.ledger.transaction() as connection:
+        await families.reopen(connection, child.id)
+    async with gateway.follow(path, people.admin, after=1) as stream:
+        await anext(stream)
+        await child.append("flow:completed", phase="Completed", attempt=2)
+        await root.settle()
+        rest = [each async for each in stream]
+    assert [(each.event, each.id) for each in rest] == [("child:completed", "2"), ("end", "2")]
 
 
 async def test_heartbeats_fill_every_silence(run_gateway: RunGateway, people: People, written: Written) -> None:

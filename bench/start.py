@@ -21,22 +21,32 @@ SELECT extract(epoch FROM min(at)) FROM chaingraph.events WHERE execution_id = %
 """
 
 
-async def first_nodes(cluster: BenchCluster, count: int) -> tuple[list[float], list[float]]:
-    """Milliseconds to the first node, and milliseconds of the create request itself, for each execution."""
+async def first_nodes(cluster: BenchCluster, count: int, *, prefix: str = "start") -> tuple[list[float], list[float]]:
+    """Milliseconds to the first node, and milliseconds of the create request itself, for each execution.
+
+    Args:
+        prefix: of their names, which may be used once.
+    """
     created: list[tuple[float, float, str]] = []
     for number in range(count):
         began = time.time()
-        made = await cluster.create_execution(f"start-{number}", {"flowRef": {"name": "steps"}, "inputs": {"n": 1}})
+        made = await cluster.create_execution(f"{prefix}-{number}", {"flowRef": {"name": "steps"}, "inputs": {"n": 1}})
         created.append((began, time.time(), execution_id(made["metadata"]["uid"])))
         await asyncio.sleep(0.2)
-    async with await psycopg.AsyncConnection.connect(cluster.database_url) as connection:
-        starts = []
-        for began, _, execution in created:
-            row: Any = await (await connection.execute(_FIRST_NODE, (execution,))).fetchone()
-            if row is None or row[0] is None:
-                raise SystemExit(f"bench: {execution} has not started; look at {EXECUTIONS}")
-            starts.append((float(row[0]) - began) * 1000)
+    async with await psycopg.AsyncConnection.connect(cluster.database_url, autocommit=True) as connection:
+        starts = [(await _started(connection, execution) - began) * 1000 for began, _, execution in created]
     return starts, [(answered - began) * 1000 for began, answered, _ in created]
+
+
+async def _started(connection: psycopg.AsyncConnection[Any], execution: str) -> float:
+    """When its first node ran, in seconds since the epoch."""
+    deadline = time.monotonic() + 30
+    while time.monotonic() < deadline:
+        row: Any = await (await connection.execute(_FIRST_NODE, (execution,))).fetchone()
+        if row[0] is not None:
+            return float(row[0])
+        await asyncio.sleep(0.05)
+    raise SystemExit(f"bench: {execution} has not started within 30 s; look at {EXECUTIONS}")
 
 
 async def main() -> None:

@@ -22,6 +22,7 @@ from .engine import (
 )
 from .errors import (
     DuplicateNodeType,
+    EmissionRefused,
     FlowError,
     InvalidFlow,
     InvalidNodeClass,
@@ -49,6 +50,7 @@ __all__ = [
     "ControlState",
     "DuplicateNodeType",
     "Emission",
+    "EmissionRefused",
     "Engine",
     "EngineOptions",
     "Enum",

@@ -9,14 +9,16 @@ from typing import Any, Self
 from chaingraph_crds.forms import OPTIONAL_RESOURCE_NAME
 from chaingraph_crds.limits import MAX_EVENT_NAME, MAX_RESOURCE_NAME
 
-from .errors import NodeFailed
+from .errors import EmissionRefused, NodeFailed, TooDeep, TooManyChildren
 from .json_values import copied, plain_text, require_json
 from .types import String, check_value
 
 LONGEST_LOG = 65_536
 """Characters of one log message; the rest is cut off and said to be."""
-MOST_EMISSIONS = 10_000
-"""Emissions of one node: each becomes a child execution."""
+MAX_CHILDREN = 10_000
+"""Emissions of one execution, where nobody says otherwise: each becomes a child."""
+MAX_DEPTH = 100
+"""How far from the root of its tree a child may be, where nobody says otherwise."""
 EVENT_NAME = String(min_length=1, max_length=MAX_EVENT_NAME)
 """The name of an event: of what an Execution's `spec.events` takes, since each emission becomes one there."""
 FLOW_NAME = String(max_length=MAX_RESOURCE_NAME, pattern=OPTIONAL_RESOURCE_NAME)
@@ -72,7 +74,10 @@ class RunContext:
 class NodeContext:
     """What a node may ask and tell while it runs. Usable from a thread too."""
 
-    __slots__ = ("_emissions", "_log", "_run", "event", "given", "node_attempt", "node_id")
+    __slots__ = (
+        "_emissions", "_log", "_max_children", "_max_depth", "_run",
+        "event", "given", "node_attempt", "node_id", "refused",
+    )  # fmt: skip
 
     def __init__(
         self,
@@ -83,9 +88,13 @@ class NodeContext:
         given: frozenset[str],
         event: ExternalEvent | None,
         log: Callable[[str], None],
+        max_children: int = MAX_CHILDREN,
+        max_depth: int = MAX_DEPTH,
     ) -> None:
         self._run = run
         self._log = log
+        self._max_children = max_children
+        self._max_depth = max_depth
         self._emissions: list[Emission] = []
         self.node_id = node_id
         self.node_attempt = node_attempt
@@ -94,6 +103,8 @@ class NodeContext:
         """The inputs that have a value from the flow or from an edge, as against their default."""
         self.event = event
         """For a listener: the event that triggered it."""
+        self.refused: EmissionRefused | None = None
+        """Why an event that this try of the node emitted can spawn nothing: the try fails with it."""
 
     @property
     def execution_id(self) -> str:
@@ -159,14 +170,27 @@ class NodeContext:
         name in the same namespace, else those of this flow.
 
         Raises:
-            NodeFailed: The event's name or the flow's can be none, or the node has emitted too many.
+            NodeFailed: The event's name or the flow's can be none.
+            EmissionRefused: The execution is too deep in its tree, or the node has emitted more than the execution
+                may have children. The node fails with it, even if it goes on.
             NotJson: The name or the payload is no JSON value.
         """
-        for type_, value, path in ((EVENT_NAME, name, "the event's name"), (FLOW_NAME, flow, "flow")):
-            for fault in check_value(type_, value, path):
-                raise NodeFailed(f"cannot emit the event {name!r}: {fault}" if name else "an event needs a name")
-        require_json(name, ("the event's name",))
-        if len(self._emissions) >= MOST_EMISSIONS:
-            raise NodeFailed(f"more than {MOST_EMISSIONS} events emitted by one node")
+        last = self._emissions[-1] if self._emissions else None
+        if last is None or last.name != name or last.flow != flow:  # the same thousands of times are checked once
+            _require_names(name, flow)
+        if self._run.depth >= self._max_depth:
+            self.refused = TooDeep(name, self._run.depth, self._max_depth)
+        elif len(self._emissions) >= self._max_children:
+            self.refused = TooManyChildren(len(self._emissions) + 1, 0, self._max_children)
+        if self.refused is not None:
+            raise self.refused
         require_json(payload, ("payload",))
         self._emissions.append(Emission(name, copied(payload), flow))
+
+
+def _require_names(event: str, flow: str) -> None:
+    """Raise NodeFailed or NotJson when an event or a flow cannot be called so."""
+    for type_, value, path in ((EVENT_NAME, event, "the event's name"), (FLOW_NAME, flow, "flow")):
+        for fault in check_value(type_, value, path):
+            raise NodeFailed(f"cannot emit the event {event!r}: {fault}" if event else "an event needs a name")
+    require_json(str.__str__(event), ("the event's name",))  # a member of a team's own StrEnum will do

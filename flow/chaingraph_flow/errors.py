@@ -43,5 +43,30 @@ class NodeFailed(FlowError):
     """Raised by a node that cannot do its work; the message is shown to the user as it stands."""
 
 
+class EmissionRefused(NodeFailed):
+    """Base of what `NodeContext.emit` raises at a limit of the installation, which another try would meet again."""
+
+
+class TooDeep(EmissionRefused):
+    """The execution is as deep in its tree as executions may be: it can have no children."""
+
+    def __init__(self, name: str, depth: int, limit: int) -> None:
+        super().__init__(
+            f"the execution is {depth} deep in its tree, and children may be {limit} deep at most "
+            f"(CHAINGRAPH_MAX_DEPTH): the event {name!r} spawns nothing"
+        )
+
+
+class TooManyChildren(EmissionRefused):
+    """What the node emits is more than the execution may have children."""
+
+    def __init__(self, own: int, of_others: int, limit: int) -> None:
+        emitted = f"{own} by this node" + (f" and {of_others} by others" if of_others else "")
+        super().__init__(
+            f"with the events emitted, {emitted}, the execution would have {own + of_others} children, "
+            f"and it may have {limit} at most (CHAINGRAPH_MAX_CHILDREN): those of this node spawn nothing"
+        )
+
+
 class NodeSkipped(FlowError):
     """Raised by a node that finds it has nothing to do: it ends skipped, its outputs are refused."""

@@ -9,7 +9,7 @@ from functools import partial
 from typing import Any
 
 from ..context import Emission, NodeContext
-from ..errors import NodeFailed, NodeSkipped, NotJson
+from ..errors import EmissionRefused, NodeFailed, NodeSkipped, NotJson, TooDeep
 from ..graph import GraphNode
 from ..json_values import plain_text, require_json
 from ..node import Node, Output, Outputs, Passthrough
@@ -38,6 +38,24 @@ async def run_attempt(
     cls: type[Node], node: GraphNode, values: dict[str, Any], context: NodeContext, seconds: float
 ) -> Ending:
     """Run a node once. Only CancelledError passes through: everything else is a way to end.
+
+    An emission that was refused is the node's failure, whatever the node has made of the exception: else an event
+    would be lost without a word.
+    """
+    ending = await _ending(cls, node, values, context, seconds)
+    return ending if context.refused is None else refused(context.refused)
+
+
+def refused(error: EmissionRefused) -> Ending:
+    """The end of a try whose emissions are beyond a limit."""
+    too_deep = isinstance(error, TooDeep)
+    return _failed(FailureReason.DEPTH_LIMIT if too_deep else FailureReason.TOO_MANY_CHILDREN, str(error))
+
+
+async def _ending(
+    cls: type[Node], node: GraphNode, values: dict[str, Any], context: NodeContext, seconds: float
+) -> Ending:
+    """How the node's code ended.
 
     A plain `def run` goes to a thread, and its time begins when a thread takes it. A thread cannot be ended from
     outside: after a timeout or a cancellation it runs on until it returns, and what it returns is dropped.

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from ..context import MAX_CHILDREN, MAX_DEPTH
+
 
 @dataclass(frozen=True, slots=True)
 class EngineOptions:
@@ -21,8 +23,15 @@ class EngineOptions:
     """Also publish node:status-changed and edge:transfer-started."""
     cancel_grace_seconds: float = 5
     """How long nodes that were cancelled may take to clean up before they are left behind."""
+    max_children: int = MAX_CHILDREN
+    """Emissions of the execution, over all its nodes and engines. A node whose emissions do not fit any more fails."""
+    max_depth: int = MAX_DEPTH
+    """How far from the root of its tree a child may be. In an execution that is so far a node that emits fails."""
 
     def __post_init__(self) -> None:
         for name in ("max_concurrency", "node_timeout_seconds", "flow_timeout_seconds"):
             if getattr(self, name) <= 0:
                 raise ValueError(f"{name} must be more than 0, is {getattr(self, name)}")
+        for name in ("max_children", "max_depth"):
+            if getattr(self, name) < 0:
+                raise ValueError(f"{name} must be at least 0, which is none, is {getattr(self, name)}")

@@ -28,6 +28,8 @@ class FailureReason(StrEnum):
     INVALID_OUTPUT = "InvalidOutput"
     FLOW_TIMEOUT = "FlowTimeout"
     NO_LISTENER = "NoListener"
+    DEPTH_LIMIT = "DepthLimit"
+    TOO_MANY_CHILDREN = "TooManyChildren"
 
     @classmethod
     def of(cls, told: str) -> FailureReason:

@@ -20,6 +20,7 @@ from .announcer import Announcer, wall_clock
 from .attempt import Ending
 from .binding import active_nodes
 from .debugger import ControlState
+from .endings import next_try, within_limit
 from .gate import Gate
 from .options import EngineOptions
 from .outputs import flow_emissions, flow_outputs
@@ -345,7 +346,8 @@ class Engine:
         if ending is None:
             self._turned_back(id_)
             return
-        if ending.outcome is Outcome.FAILED and self._try_again(id_, ending):
+        ending = within_limit(ending, self._state.emitted, self._options.max_children)
+        if self._try_again(id_, ending):
             self._proceed(())
             return
         record = self._tries.record(id_, ending)
@@ -382,12 +384,11 @@ class Engine:
 
     def _try_again(self, id_: str, ending: Ending) -> bool:
         """Whether the node gets another try, after a wait in which it holds no slot."""
-        retry = self._graph.nodes[id_].spec.retry
         tries = self._tries.count[id_]
-        if retry is None or tries >= retry.max_attempts or self._error is not None or self._over.is_set():
+        next_ = next_try(ending, tries, self._graph.nodes[id_].spec.retry)
+        if next_ is None or self._error is not None or self._over.is_set():
             return False
-        wait = min(retry.backoff_seconds * 2 ** (tries - 1), retry.max_backoff_seconds)
-        told = f"try {tries} of {retry.max_attempts} failed: {ending.message}; the next one in {wait:g} s"
+        wait, told = next_
         self._announce.log(id_, told)
         self._waiting[id_] = self._loop.call_later(wait, self._wake, id_)
         return True

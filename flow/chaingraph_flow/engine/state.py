@@ -29,6 +29,8 @@ class RunState:
         self._inputs = inputs
         self.active = active
         self.ended: dict[str, NodeRecord] = {}
+        self.emitted = 0
+        """The emissions of the nodes that have ended."""
         self._unsettled = {
             id_: sum(each.source is not None for each in graph.nodes[id_].incoming)
             for id_ in graph.nodes
@@ -52,6 +54,7 @@ class RunState:
     def settle(self, record: NodeRecord) -> list[str]:
         """Take the end of a node; returns the nodes that can be decided now, each of them once."""
         self.ended[record.node_id] = record
+        self.emitted += len(record.emissions)
         decidable = []
         for connection in self._graph.nodes[record.node_id].outgoing:
             target = connection.target

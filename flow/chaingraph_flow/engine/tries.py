@@ -127,6 +127,8 @@ class Tries:
             given=filled.given,
             event=self._event_for(node),
             log=partial(self._log, node.id, tries),
+            max_children=self._options.max_children,
+            max_depth=self._options.max_depth,
         )
         seconds = node.spec.timeout_seconds or self._options.node_timeout_seconds
         return await run_attempt(self._classes[node.id], node, filled.values, context, seconds)

@@ -1,0 +1,42 @@
+"""What becomes of a try that has ended: whether its emissions fit, and whether another try follows.
+
+Pure decisions, asked by the scheduler in the one place where it takes the end of a node: nodes that end at once are
+taken one after the other, so each is weighed against all those before it.
+"""
+
+from __future__ import annotations
+
+from chaingraph_crds.flow import NodeRetry
+
+from ..errors import TooManyChildren
+from .attempt import Ending, refused
+from .records import Outcome
+from .result import FailureReason
+
+LIMITS = frozenset((FailureReason.DEPTH_LIMIT, FailureReason.TOO_MANY_CHILDREN))
+"""Failures that another try would meet again, so that none follows."""
+
+
+def within_limit(ending: Ending, emitted: int, limit: int) -> Ending:
+    """The ending as it counts: a failure, without emissions, when those do not fit any more.
+
+    Args:
+        ending: How the try ended.
+        emitted: The emissions of the nodes that have ended before. More than the limit when that was lowered since:
+            they stand, and no others fit.
+        limit: How many the execution may have.
+    """
+    own = len(ending.emissions)
+    if not own or emitted + own <= limit:
+        return ending
+    return refused(TooManyChildren(own, emitted, limit))
+
+
+def next_try(ending: Ending, tries: int, retry: NodeRetry | None) -> tuple[float, str] | None:
+    """In how many seconds a node that has been tried so often is tried again, and what to say; None when it is not."""
+    if ending.outcome is not Outcome.FAILED or ending.reason in LIMITS:
+        return None
+    if retry is None or tries >= retry.max_attempts:
+        return None
+    wait = min(retry.backoff_seconds * 2 ** (tries - 1), retry.max_backoff_seconds)
+    return wait, f"try {tries} of {retry.max_attempts} failed: {ending.message}; the next one in {wait:g} s"

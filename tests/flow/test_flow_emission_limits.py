@@ -1,0 +1,358 @@
+"""How many children an execution may have, and how deep in its tree: the node that emits beyond that fails."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from typing import ClassVar
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from chaingraph_crds.flow import FlowSpec
+from chaingraph_flow import (
+    EmissionRefused,
+    Engine,
+    EngineOptions,
+    FailureReason,
+    FlowOutcome,
+    FlowResult,
+    Graph,
+    Input,
+    Node,
+    NodeContext,
+    NodeFailed,
+    NodeRecord,
+    NodeSkipped,
+    Number,
+    Outcome,
+    Output,
+    Registry,
+    RunContext,
+    String,
+    without_unhandled_failures,
+)
+from fixtures.flow_runs import BUILT_IN, MemoryRecorder, Run, flow, run_flow
+
+
+class Emits(Node):
+    """Emits some events after some turns of the event loop; the try can fail or skip after that, or hide a refusal."""
+
+    tried: ClassVar[list[str]] = []
+
+    events = Input(Number(), default=0)
+    turns = Input(Number(), default=0)
+    then = Input(String())
+    payload = Output(Number())
+
+    async def run(self, context: NodeContext) -> None:
+        self.tried.append(context.node_id)
+        for _ in range(int(self.turns)):
+            await asyncio.sleep(0)
+        try:
+            for index in range(int(self.events)):
+                context.emit(context.node_id, index)
+        except EmissionRefused:
+            if self.then != "hide":
+                raise
+        if self.then == "fail":
+            raise NodeFailed("has emitted")
+        if self.then == "skip":
+            raise NodeSkipped("has emitted")
+        self.payload = 1
+
+
+class EmitsInGroup(Node):
+    """Emits from a task of its own, so that what is raised comes in a group."""
+
+    async def run(self, context: NodeContext) -> None:
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._emit(context))
+
+    async def _emit(self, context: NodeContext) -> None:
+        context.emit("e")
+
+
+class EmitsInThread(Node):
+    """Emits from a thread."""
+
+    events = Input(Number(), default=0)
+
+    def run(self, context: NodeContext) -> None:
+        for index in range(int(self.events)):
+            context.emit("e", index)
+
+
+REGISTRY = Registry([*(BUILT_IN[name] for name in BUILT_IN.catalogue), Emits, EmitsInGroup, EmitsInThread])
+
+
+@pytest.fixture(autouse=True)
+def nothing_tried() -> None:
+    Emits.tried.clear()
+
+
+async def run(text: str | FlowSpec, limit: int, journal: Sequence[NodeRecord] = (), concurrency: int = 50) -> Run:
+    options = EngineOptions(max_children=limit, max_concurrency=concurrency)
+    return await run_flow(text, registry=REGISTRY, options=options, journal=journal)
+
+
+async def run_at_depth(text: str, depth: int, limit: int) -> tuple[FlowResult, MemoryRecorder]:
+    recorder = MemoryRecorder()
+    made = Engine(
+        Graph.build(flow(text), REGISTRY.catalogue),
+        REGISTRY,
+        context=RunContext("EX1", depth=depth),
+        recorder=recorder,
+        options=EngineOptions(max_depth=limit),
+    )
+    return await made.run(), recorder
+
+
+# -- depth ---------------------------------------------------------------------------------------------------
+
+TELL = "nodes: [{id: tell, type: EventEmitter, inputs: {eventName: placed}}]"
+
+
+@pytest.mark.parametrize(("depth", "limit"), [(0, 1), (99, 100), (1, 2)])
+async def test_above_the_depth_limit_there_are_children(depth: int, limit: int) -> None:
+    result, _ = await run_at_depth(TELL, depth, limit)
+    assert result.outcome is FlowOutcome.COMPLETED
+    assert [each.name for each in result.emissions] == ["placed"]
+
+
+@pytest.mark.parametrize(("depth", "limit"), [(100, 100), (101, 100), (0, 0)])
+async def test_at_the_depth_limit_a_node_that_emits_fails(depth: int, limit: int) -> None:
+    result, _ = await run_at_depth(TELL, depth, limit)
+    assert result.outcome is FlowOutcome.FAILED
+    assert result.emissions == ()
+    assert result.error is not None
+    assert (result.error.node, result.error.reason) == ("tell", FailureReason.DEPTH_LIMIT)
+    assert result.error.message == (
+        f"the execution is {depth} deep in its tree, and children may be {limit} deep at most "
+        "(CHAINGRAPH_MAX_DEPTH): the event 'placed' spawns nothing"
+    )
+
+
+async def test_at_the_depth_limit_what_emits_nothing_goes_on_and_an_error_port_handles_the_rest() -> None:
+    result, recorder = await run_at_depth(
+        """
+        nodes:
+        - {id: none, type: EmitEach, inputs: {eventName: e, items: []}}
+        - {id: tell, type: EventEmitter, inputs: {eventName: e}}
+        - {id: why, type: Text}
+        edges: [{from: tell.__errorMessage, to: why.value}]
+        """,
+        100,
+        100,
+    )
+    assert result.outcome is FlowOutcome.COMPLETED
+    assert recorder.outcomes() == {"none": "completed", "tell": "failed", "why": "completed"}
+    assert recorder.of("tell").reason == "DepthLimit"
+    assert "CHAINGRAPH_MAX_DEPTH" in recorder.of("why").outputs["value"]
+
+
+@pytest.mark.parametrize("then", ["", "hide", "fail", "skip"])
+async def test_whatever_a_node_makes_of_the_refusal_it_fails_with_it(then: str) -> None:
+    text = f"nodes: [{{id: it, type: Emits, inputs: {{events: 1, then: {then!r}}}}}]"
+    result, recorder = await run_at_depth(text, 100, 100)
+    assert result.outcome is FlowOutcome.FAILED
+    assert recorder.of("it").reason == "DepthLimit"
+
+
+@pytest.mark.parametrize("type_", ["EmitsInGroup", "EmitsInThread, inputs: {events: 1}"])
+async def test_a_refusal_is_told_as_such_from_a_task_and_from_a_thread(type_: str) -> None:
+    result, _ = await run_at_depth(f"nodes: [{{id: it, type: {type_}}}]", 7, 7)
+    assert result.error is not None
+    assert result.error.reason is FailureReason.DEPTH_LIMIT
+
+
+# -- children ------------------------------------------------------------------------------------------------
+
+
+async def test_an_execution_may_have_as_many_children_as_the_limit_says() -> None:
+    run_ = await run("nodes: [{id: a, type: Emits, inputs: {events: 3}}, {id: b, type: Emits, inputs: {events: 2}}]", 5)
+    assert run_.result.outcome is FlowOutcome.COMPLETED
+    assert len(run_.result.emissions) == 5
+
+
+async def test_the_node_whose_events_do_not_fit_any_more_fails_and_its_events_do_not_count() -> None:
+    run_ = await run(
+        """
+        nodes:
+        - {id: last, type: Emits, inputs: {events: 2}}
+        - {id: first, type: Emits, inputs: {events: 3}}
+        - {id: tooMany, type: Emits, inputs: {events: 3}}
+        - {id: why, type: Text}
+        edges:
+        - {from: first.__success, to: tooMany.__execute}
+        - {from: tooMany.__errorMessage, to: why.value}
+        - {from: why.value, to: last.then}
+        """,
+        5,
+    )
+    assert run_.result.outcome is FlowOutcome.COMPLETED
+    assert run_.recorder.of("tooMany").reason == "TooManyChildren"
+    assert run_.recorder.of("tooMany").emissions == ()
+    assert run_.recorder.of("why").outputs["value"] == (
+        "with the events emitted, 3 by this node and 3 by others, the execution would have 6 children, "
+        "and it may have 5 at most (CHAINGRAPH_MAX_CHILDREN): those of this node spawn nothing"
+    )
+    assert [each.name for each in run_.result.emissions] == ["last", "last", "first", "first", "first"]
+    (failed,) = run_.recorder.named("node:failed")
+    assert (failed["nodeId"], failed["reason"]) == ("tooMany", "TooManyChildren")
+
+
+async def test_events_that_do_not_fit_fail_the_flow_when_nobody_handles_it() -> None:
+    run_ = await run("nodes: [{id: a, type: EmitEach, inputs: {eventName: e, items: [1, 2, 3]}}]", 2)
+    assert run_.result.outcome is FlowOutcome.FAILED
+    assert run_.result.error is not None
+    assert run_.result.error.reason is FailureReason.TOO_MANY_CHILDREN
+    assert run_.result.emissions == ()
+
+
+@pytest.mark.parametrize("type_", ["Emits", "EmitsInThread"])
+async def test_a_node_is_stopped_at_the_first_event_beyond_the_limit(type_: str) -> None:
+    run_ = await run(f"nodes: [{{id: a, type: {type_}, inputs: {{events: 1.0e+9}}}}]", 4)
+    assert run_.result.error is not None
+    assert run_.result.error.reason is FailureReason.TOO_MANY_CHILDREN
+    assert run_.result.error.message.startswith(
+        "with the events emitted, 5 by this node, the execution would have 5 children, and it may have 4 at most"
+    )
+
+
+async def test_a_limit_of_none_lets_a_flow_run_that_emits_nothing() -> None:
+    text = "nodes: [{id: a, type: Emits, inputs: {events: %d}}]"
+    assert (await run(text % 0, 0)).result.outcome is FlowOutcome.COMPLETED
+    assert (await run(text % 1, 0)).result.outcome is FlowOutcome.FAILED
+
+
+def test_a_limit_below_none_is_refused() -> None:
+    with pytest.raises(ValueError, match="max_children must be at least 0, which is none, is -1"):
+        EngineOptions(max_children=-1)
+    with pytest.raises(ValueError, match="max_depth must be at least 0, which is none, is -2"):
+        EngineOptions(max_depth=-2)
+
+
+async def test_only_events_of_nodes_that_completed_count() -> None:
+    run_ = await run(
+        """
+        nodes:
+        - {id: failed, type: Emits, inputs: {events: 3, then: fail}}
+        - {id: skipped, type: Emits, inputs: {events: 3, then: skip}}
+        - {id: handled, type: Text}
+        - {id: a, type: Emits, inputs: {events: 3}}
+        edges: [{from: failed.__errorMessage, to: handled.value}, {from: handled.__success, to: a.__execute}]
+        """,
+        3,
+    )
+    assert run_.result.outcome is FlowOutcome.COMPLETED
+    assert [each.name for each in run_.result.emissions] == ["a", "a", "a"]
+
+
+# -- tries ---------------------------------------------------------------------------------------------------
+
+RETRY = "retry: {maxAttempts: 5, backoffSeconds: 0}"
+
+
+async def test_a_node_beyond_a_limit_is_not_tried_again() -> None:
+    run_ = await run(f"nodes: [{{id: a, type: Emits, inputs: {{events: 3}}, {RETRY}}}]", 2)
+    assert Emits.tried == ["a"]
+    assert run_.recorder.of("a").attempts == 1
+    _, recorder = await run_at_depth(f"nodes: [{{id: b, type: Emits, inputs: {{events: 1}}, {RETRY}}}]", 1, 1)
+    assert Emits.tried == ["a", "b"]
+    assert recorder.of("b").attempts == 1
+    assert recorder.named("node:debug-log-string") == []
+
+
+async def test_a_node_that_fails_otherwise_is_tried_again_and_its_tries_do_not_add_up() -> None:
+    run_ = await run(f"nodes: [{{id: a, type: Emits, inputs: {{events: 2, then: fail}}, {RETRY}}}]", 2)
+    assert Emits.tried == ["a"] * 5
+    assert run_.recorder.of("a").reason == "NodeFailed"
+
+
+# -- the journal ---------------------------------------------------------------------------------------------
+
+THREE = """
+    nodes:
+    - {id: a, type: Emits, inputs: {events: 2}}
+    - {id: b, type: Emits, inputs: {events: 2}}
+    - {id: c, type: Emits, inputs: {events: 0}}
+    edges: [{from: a.payload, to: b.turns}, {from: b.payload, to: c.turns}]
+"""
+
+
+async def test_the_events_of_the_journal_count() -> None:
+    first = await run(THREE, 4)
+    assert first.result.outcome is FlowOutcome.COMPLETED
+    for upto in range(4):
+        journal = first.recorder.records[:upto]
+        again = await run(THREE, 3, journal)
+        if upto < 2:
+            assert again.result.error is not None
+            assert (again.result.error.node, again.result.error.reason) == ("b", FailureReason.TOO_MANY_CHILDREN)
+            assert len(again.result.emissions) == 2
+        else:  # what the journal has stands, although the limit was lowered since
+            assert again.result.outcome is FlowOutcome.COMPLETED
+            assert len(again.result.emissions) == 4
+
+
+async def test_a_retry_with_a_higher_limit_goes_on_where_the_limit_was() -> None:
+    first = await run(THREE, 3)
+    graph = Graph.build(flow(THREE), REGISTRY.catalogue)
+    journal = without_unhandled_failures(graph, first.recorder.records, None)
+    assert [each.node_id for each in journal] == ["a"]
+    second = await run(THREE, 4, journal)
+    assert second.result.outcome is FlowOutcome.COMPLETED
+    assert [each.name for each in second.result.emissions] == ["a", "a", "b", "b"]
+
+
+# -- in concurrency ------------------------------------------------------------------------------------------
+
+
+@st.composite
+def emitting_flows(draw: st.DrawFn) -> FlowSpec:
+    """Up to eight nodes that emit, most of them at once; some handled by an error port, some chained."""
+    nodes, edges = [], []
+    for index in range(draw(st.integers(1, 8))):
+        events, turns = draw(st.integers(0, 4)), draw(st.integers(0, 3))
+        nodes.append({"id": f"n{index}", "type": "Emits", "inputs": {"events": events, "turns": turns}})
+        if draw(st.booleans()):
+            nodes.append({"id": f"h{index}", "type": "Text"})
+            edges.append({"from": f"n{index}.__errorMessage", "to": f"h{index}.value"})
+        if index and draw(st.booleans()):
+            edges.append({"from": f"n{draw(st.integers(0, index - 1))}.__success", "to": f"n{index}.__execute"})
+    return FlowSpec.model_validate({"nodes": draw(st.permutations(nodes)), "edges": edges})
+
+
+def weighed(spec: FlowSpec, records: Sequence[NodeRecord], limit: int, begun: int = 0) -> None:
+    """Every node that ended, in that order, completed if its events still fitted, and failed for that alone if not."""
+    asked = {node.id: node.inputs.get("events") for node in spec.nodes}
+    emitted = sum(len(each.emissions) for each in records[:begun])
+    for each in records[begun:]:
+        events = asked[each.node_id]
+        if each.outcome is Outcome.SKIPPED or not isinstance(events, int):
+            continue
+        if emitted + events <= limit or events == 0:
+            assert (each.outcome, len(each.emissions)) == (Outcome.COMPLETED, events), each
+            emitted += events
+        else:
+            assert (each.outcome, each.reason, each.emissions) == (Outcome.FAILED, "TooManyChildren", ()), each
+
+
+@settings(max_examples=300, deadline=None)
+@given(emitting_flows(), st.integers(0, 12), st.integers(1, 8), st.data())
+def test_however_many_nodes_end_at_once_the_limit_holds_and_no_other_node_fails(
+    spec: FlowSpec, limit: int, concurrency: int, data: st.DataObject
+) -> None:
+    first = asyncio.run(run(spec, limit, concurrency=concurrency))
+    records = first.recorder.records
+    weighed(spec, records, limit)
+    assert len(first.result.emissions) <= limit
+    assert len(first.result.emissions) == sum(len(each.emissions) for each in records)
+    journal = records[: data.draw(st.integers(0, len(records)))]
+    lower = data.draw(st.integers(0, limit))
+    second = asyncio.run(run(spec, lower, journal, concurrency))
+    both = [*journal, *second.recorder.records]
+    weighed(spec, both, lower, begun=len(journal))
+    assert len(second.result.emissions) == sum(len(each.emissions) for each in both)

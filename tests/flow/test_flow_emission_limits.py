@@ -22,6 +22,7 @@ from chaingraph_flow import (
     Input,
     Node,
     NodeContext,
+    NodeError,
     NodeFailed,
     NodeRecord,
     NodeSkipped,
@@ -356,3 +357,51 @@ def test_however_many_nodes_end_at_once_the_limit_holds_and_no_other_node_fails(
     both = [*journal, *second.recorder.records]
     weighed(spec, both, lower, begun=len(journal))
     assert len(second.result.emissions) == sum(len(each.emissions) for each in both)
+
+
+@pytest.mark.parametrize("refusal", [None, "the tree is full"])
+async def test_who_may_not_spawn_fails_once_everything_has_completed(refusal: str | None) -> None:
+    asked: list[int] = []
+
+    async def may_spawn(count: int) -> str | None:
+        asked.append(count)
+        return refusal
+
+    recorder = MemoryRecorder()
+    spec = flow("nodes: [{id: tell, type: EmitEach, inputs: {eventName: e, items: [1, 2, 3]}}]")
+    engine = Engine(
+        Graph.build(spec, BUILT_IN.catalogue),
+        BUILT_IN,
+        context=RunContext("EXtest"),
+        recorder=recorder,
+        may_spawn=may_spawn,
+    )
+    result = await engine.run()
+    assert asked == [3], "once, of all"
+    assert len(result.emissions) == 3
+    if refusal is None:
+        assert (result.outcome, recorder.events[-1].type) == (FlowOutcome.COMPLETED, "flow:completed")
+    else:
+        assert result.error == NodeError("", refusal, FailureReason.TREE_LIMIT)
+        assert [each.type for each in recorder.events if each.type.startswith("flow:")] == [
+            "flow:started",
+            "flow:failed",
+        ]
+
+
+async def test_who_emits_nothing_or_fails_is_not_asked() -> None:
+    async def may_spawn(count: int) -> str | None:
+        raise AssertionError(count)
+
+    for text in (
+        "nodes: [{id: tell, type: EmitEach, inputs: {eventName: e, items: []}}]",
+        "nodes: [{id: tell, type: EmitEach, inputs: {eventName: e, items: [1]}}, {id: fails, type: Fail}]",
+    ):
+        engine = Engine(
+            Graph.build(flow(text), BUILT_IN.catalogue),
+            BUILT_IN,
+            context=RunContext("EXtest"),
+            recorder=MemoryRecorder(),
+            may_spawn=may_spawn,
+        )
+        await engine.run()

@@ -10,6 +10,7 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any, Final
 
 import psycopg
@@ -154,6 +155,7 @@ class _Run:
                 limits=self._surroundings.limits,
                 recorder=self._flusher,
                 on_control=self._control.changed,
+                may_spawn=partial(self._surroundings.spawner.refusal, claim.root_id),
             )
         except FlowError as error:
             return self._failed_outside("FlowInvalid", str(error))
@@ -161,7 +163,7 @@ class _Run:
         if self._interrupted:
             self._engine.stop(self._interrupted)
         try:
-            return await self._ended(await self._engine.run())
+            return self._ended(await self._engine.run())
         except OwnershipLost:
             raise
         except psycopg.DataError as error:
@@ -170,16 +172,12 @@ class _Run:
             _log.exception("the engine failed")
             return self._failed_outside("InternalError", f"{type(error).__name__}: {error}")
 
-    async def _ended(self, result: FlowResult) -> runs.End | None:
+    def _ended(self, result: FlowResult) -> runs.End | None:
         end = _end(result)
-        if end is None or result.outcome is not FlowOutcome.COMPLETED or not result.emissions:
+        if end is None or result.outcome is not FlowOutcome.COMPLETED:
             return end
-        count = len(result.emissions)
-        refusal = await self._surroundings.spawner.refusal(self._claim.root_id, count)
-        if refusal is not None:
-            return self._failed_outside("TreeLimit", refusal)
         self.emitted = result.emissions
-        return replace(end, children=count)
+        return replace(end, children=len(result.emissions))
 
     async def _write_end(self, end: runs.End) -> str:
         if isinstance(self._refusal, OwnershipLost):

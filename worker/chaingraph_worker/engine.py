@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -33,7 +33,13 @@ class Limits:
 
 
 def engine_of(
-    claim: Claim, registry: Registry, *, limits: Limits, recorder: Recorder, on_control: Callable[[], None]
+    claim: Claim,
+    registry: Registry,
+    *,
+    limits: Limits,
+    recorder: Recorder,
+    on_control: Callable[[], None],
+    may_spawn: Callable[[int], Awaitable[str | None]],
 ) -> Engine:
     """An engine that goes on where the journal ends, with the debugger as it was left.
 
@@ -79,6 +85,7 @@ def engine_of(
         ),
         ran_ms=claim.ran_ms,
         on_control=on_control,
+        may_spawn=may_spawn,
     )
 
 

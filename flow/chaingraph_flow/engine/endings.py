@@ -6,12 +6,16 @@ taken one after the other, so each is weighed against all those before it.
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+
 from chaingraph_crds.flow import NodeRetry
 
+from ..context import Emission, Trigger
 from ..errors import TooManyChildren
+from ..faults import suggestion
 from .attempt import Ending, refused
 from .records import Outcome
-from .result import FailureReason
+from .result import FailureReason, NodeError
 
 LIMITS = frozenset((FailureReason.DEPTH_LIMIT, FailureReason.TOO_MANY_CHILDREN))
 """Failures that another try would meet again, so that none follows."""
@@ -30,6 +34,23 @@ def within_limit(ending: Ending, emitted: int, limit: int) -> Ending:
     if not own or emitted + own <= limit:
         return ending
     return refused(TooManyChildren(own, emitted, limit))
+
+
+MaySpawn = Callable[[int], Awaitable[str | None]]
+"""Asked how many children a completed flow would have: why it may not, or None when it may."""
+
+
+async def refused_family(may_spawn: MaySpawn, emissions: Sequence[Emission]) -> NodeError | None:
+    """The failure of a flow whose emissions would make its tree too large."""
+    refusal = await may_spawn(len(emissions)) if emissions else None
+    return None if refusal is None else NodeError("", refusal, FailureReason.TREE_LIMIT)
+
+
+def no_listener(trigger: Trigger, listeners: Iterable[str]) -> NodeError:
+    """The failure of a flow in which nothing listens to what has triggered it."""
+    names = ", ".join(repr(event.name) for event in trigger) or "(none)"
+    message = f"no node listens to {names}{suggestion(names.strip(chr(39)), listeners)}"
+    return NodeError("", message, FailureReason.NO_LISTENER)
 
 
 def next_try(ending: Ending, tries: int, retry: NodeRetry | None) -> tuple[float, str] | None:

@@ -30,6 +30,7 @@ class FailureReason(StrEnum):
     NO_LISTENER = "NoListener"
     DEPTH_LIMIT = "DepthLimit"
     TOO_MANY_CHILDREN = "TooManyChildren"
+    TREE_LIMIT = "TreeLimit"
 
     @classmethod
     def of(cls, told: str) -> FailureReason:

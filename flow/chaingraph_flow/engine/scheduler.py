@@ -13,14 +13,13 @@ from functools import partial
 from typing import Any
 
 from ..context import RunContext, Trigger
-from ..faults import suggestion
 from ..graph import Graph
 from ..registry import Registry
 from .announcer import Announcer, wall_clock
 from .attempt import Ending
 from .binding import active_nodes
 from .debugger import ControlState
-from .endings import next_try, within_limit
+from .endings import MaySpawn, next_try, no_listener, refused_family, within_limit
 from .gate import Gate
 from .options import EngineOptions
 from .outputs import flow_emissions, flow_outputs
@@ -50,6 +49,7 @@ class Engine:
         control: ControlState | None = None,
         ran_ms: int = 0,
         on_control: Callable[[], None] | None = None,
+        may_spawn: MaySpawn | None = None,
         clock: Callable[[], int] = wall_clock,
     ) -> None:
         """Prepare a run.
@@ -67,6 +67,7 @@ class Engine:
             control: How the debugger begins; not paused and without breakpoints when left out.
             ran_ms: For how many milliseconds earlier engines of this attempt have run, without pauses.
             on_control: Called on the event loop when `paused`, `quiet` or `held` has changed while the run goes on.
+            may_spawn: Asked once everything has completed and something was emitted; what it says fails the flow.
             clock: Milliseconds since 1970, for records and events.
 
         Raises:
@@ -99,6 +100,7 @@ class Engine:
             clock=clock,
         )
         self._on_control = on_control or (lambda: None)
+        self._may_spawn = may_spawn
         self._control_seen: tuple[bool, bool, tuple[str, ...]] = (False, False, ())
         self._running: dict[str, asyncio.Task[Ending | None]] = {}
         self._waiting: dict[str, asyncio.TimerHandle] = {}
@@ -209,6 +211,8 @@ class Engine:
             await self._close()
         if self._crash is not None:
             raise self._crash
+        if self._may_spawn is not None and not (self._error or self._parked or self._stop_reason is not None):
+            self._error = await refused_family(self._may_spawn, flow_emissions(self._graph, self._state.ended))
         return self._result(self._time.milliseconds)
 
     # -- beginning and end -----------------------------------------------------------------------------------
@@ -225,9 +229,7 @@ class Engine:
         self._begun = True
         self._gate.begin()
         if self._trigger is not None and not self._state.active:
-            names = ", ".join(repr(event.name) for event in self._trigger) or "(none)"
-            message = f"no node listens to {names}{suggestion(names.strip(chr(39)), self._graph.listeners)}"
-            self._error = NodeError("", message, FailureReason.NO_LISTENER)
+            self._error = no_listener(self._trigger, self._graph.listeners)
         self._proceed(self._state.open_nodes())
 
     async def _close(self) -> None:

@@ -13,12 +13,13 @@ import structlog
 from chaingraph_flow.faults import suggestion
 from chaingraph_operator.announcements import Announcement
 from chaingraph_operator.keys import Key
-from chaingraph_operator.plan import Command, RefuseRetry, Retry, Steer, Stop
+from chaingraph_operator.plan import Command, Heed, RefuseRetry, Retry, Steer, Stop
 from chaingraph_operator.retry_refusals import recorded
-from chaingraph_store import control, retrying, stopping
+from chaingraph_store import control, obedience, retrying, stopping
 from chaingraph_store.control import Wanted
 from chaingraph_store.ids import ExecutionId
 from chaingraph_store.ledger import Ledger
+from chaingraph_store.obedience import Stale
 
 _log = structlog.get_logger(__name__)
 
@@ -34,41 +35,80 @@ class Commands:
         self._announce = announce
 
     async def carry_out(self, command: Command, key: Key, *, nodes: Collection[str]) -> None:
-        """Does it. A repetition changes nothing.
+        """Does it. A repetition changes nothing, nor does a command of a spec when a later one was obeyed.
 
         Args:
             nodes: ids of the flow's nodes where they are known, to suggest one for a breakpoint that is none of them.
         """
         match command:
-            case Steer(execution, wanted):
-                await self._steer(execution, wanted, key, nodes)
-            case Stop(execution, reason, children):
+            case Steer():
+                await self._steer(command, key, nodes)
+            case Stop(execution, reason, children, generation, deleted):
                 async with self._ledger.transaction() as connection:
-                    await stopping.stop(connection, execution, reason=reason, children=children)
+                    await stopping.stop(
+                        connection, execution, reason=reason, children=children, deleted=deleted, generation=generation
+                    )
                 _log.info("stopped", execution_id=execution, reason=reason, children=children)
-            case Retry(execution, asked):
-                await self._retry(execution, asked, key, nodes)
-            case RefuseRetry(execution, token):
-                async with self._ledger.transaction() as connection:
-                    await retrying.refuse_retry(connection, execution, token, recorded(command))
-                _log.info("refused a retry", execution_id=execution, token=token, reason=command.reason)
+            case Retry():
+                await self._retry(command, key, nodes)
+            case RefuseRetry():
+                await self._refuse_retry(command)
+            case Heed():
+                await self._heed(command)
 
-    async def _steer(self, execution: ExecutionId, wanted: Wanted, key: Key, nodes: Collection[str]) -> None:
+    async def _steer(self, command: Steer, key: Key, nodes: Collection[str]) -> None:
+        execution, wanted, generation = command.id, command.wanted, command.generation
         async with self._ledger.transaction() as connection:
-            steered = await control.steer(connection, execution, wanted, application_name=self._application_name)
+            steered = await control.steer(
+                connection, execution, wanted, generation=generation, application_name=self._application_name
+            )
         if steered is None:
             return
+        if isinstance(steered, Stale):
+            _forgotten(execution, generation, steered)
+            return
         _log.info("steered", execution_id=execution, commands=steered.commands, ignored=steered.ignored)
-        for command in steered.ignored:
-            self._announce(key, _ignored(command, wanted))
+        for each in steered.ignored:
+            self._announce(key, _ignored(each, wanted))
         self.warn_of_breakpoints(key, steered.unknown_breakpoints, nodes)
 
-    async def _retry(self, execution: ExecutionId, asked: retrying.Retry, key: Key, nodes: Collection[str]) -> None:
+    async def _retry(self, command: Retry, key: Key, nodes: Collection[str]) -> None:
+        execution, asked, generation = command.id, command.asked, command.generation
         async with self._ledger.transaction() as connection:
-            begun = await retrying.retry(connection, execution, asked, application_name=self._application_name)
+            begun = await retrying.retry(
+                connection, execution, asked, generation=generation, application_name=self._application_name
+            )
+        if isinstance(begun, Stale):
+            _forgotten(execution, generation, begun)
+            return
         _log.info("retried", execution_id=execution, token=asked.token, from_start=asked.from_start, begun=begun)
         if begun is True and nodes:
             self.warn_of_breakpoints(key, [each for each in asked.breakpoints if each not in nodes], nodes)
+
+    async def _refuse_retry(self, command: RefuseRetry) -> None:
+        execution, token, generation = command.id, command.token, command.generation
+        async with self._ledger.transaction() as connection:
+            refused = await retrying.refuse_retry(
+                connection, execution, token, recorded(command), generation=generation
+            )
+        if isinstance(refused, Stale):
+            _forgotten(execution, generation, refused)
+        else:
+            _log.info("refused a retry", execution_id=execution, token=token, reason=command.reason)
+
+    async def _heed(self, command: Heed) -> None:
+        execution, generation, seen = command.id, command.generation, command.seen
+        async with self._ledger.transaction() as connection:
+            stale = await obedience.heed(connection, execution, generation, seen=seen, tokens=command.tokens)
+        if stale is not None:
+            _forgotten(execution, generation, stale)
+        elif seen > generation:
+            _log.warning(
+                "the API server has an earlier generation than was obeyed: its data were restored",
+                execution_id=execution,
+                generation=generation,
+                obeyed=seen,
+            )
 
     def warn_of_breakpoints(self, key: Key, unknown: Sequence[str], nodes: Collection[str]) -> None:
         """Tells of breakpoints that name no node of the flow. They are never hit, and harm nothing."""
@@ -85,6 +125,11 @@ class Commands:
                 ",".join(sorted(unknown)),
             ),
         )
+
+
+def _forgotten(execution: ExecutionId, generation: int, stale: Stale) -> None:
+    """The next plan finds that the row is ahead, and has the spec read anew."""
+    _log.info("forgot a stale spec", execution_id=execution, generation=generation, obeyed=stale.obeyed)
 
 
 def _ignored(command: str, wanted: Wanted) -> Announcement:

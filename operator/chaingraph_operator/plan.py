@@ -7,9 +7,7 @@ is then there, until there is no command left. So every decision can be repeated
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-from enum import StrEnum
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 import orjson
@@ -18,12 +16,63 @@ from chaingraph_crds.execution import ExecutionSpec
 from chaingraph_crds.execution_status import ExecutionStatus
 from chaingraph_flow.faults import Fault, FaultCode
 from chaingraph_flow.inputs import bind_inputs
+from chaingraph_flow.revision import content
+from chaingraph_operator.decisions import (
+    Adopt,
+    Command,
+    Create,
+    FlowView,
+    Heed,
+    Meta,
+    Missing,
+    Nothing,
+    Plan,
+    Refusal,
+    Refuse,
+    RefuseRetry,
+    Retry,
+    RetryImpossible,
+    Steer,
+    Stop,
+    StopUnmade,
+    Verdict,
+    Wait,
+)
 from chaingraph_operator.flow_judgement import WAITING_FOR_WORKERS, Judged, Unjudged, Unreadable, counted, fault_lines
 from chaingraph_store import ids, retrying
 from chaingraph_store.control import Wanted
 from chaingraph_store.creation import NewExecution
 from chaingraph_store.executions import ExecutionRow
 from chaingraph_store.ids import ExecutionId
+from chaingraph_store.tokens import Kind, asks
+
+__all__ = [
+    "DEFAULT_STOP_REASON",
+    "DELETED",
+    "MAX_INPUT_BYTES",
+    "Adopt",
+    "Command",
+    "Create",
+    "FlowView",
+    "Heed",
+    "Meta",
+    "Missing",
+    "Nothing",
+    "Plan",
+    "Refusal",
+    "Refuse",
+    "RefuseRetry",
+    "Retry",
+    "RetryImpossible",
+    "Steer",
+    "Stop",
+    "StopUnmade",
+    "Verdict",
+    "Wait",
+    "plan",
+    "retry_token",
+    "unconfirmed",
+]
 
 MAX_INPUT_BYTES: Final = 1024 * 1024
 """Longest `inputs`, `events` and `integration` together, as JSON. etcd takes objects of 1.5 MiB: what is near that
@@ -31,125 +80,6 @@ could be created but not get a status any more."""
 
 DELETED: Final = "the resource was deleted"
 DEFAULT_STOP_REASON: Final = "spec.stop was set"
-
-
-@dataclass(frozen=True, slots=True)
-class Meta:
-    """What the plan has to know of the object itself."""
-
-    uid: str
-    namespace: str
-    name: str
-    generation: int
-    deleting: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Missing:
-    """There is no Flow of that name; `similar` are names that are there."""
-
-    name: str
-    similar: tuple[str, ...] = ()
-
-
-FlowView = Missing | Judged | Unjudged | Unreadable
-
-
-@dataclass(frozen=True, slots=True)
-class Create:
-    """Make row, announcement and enqueue (or hold) in one transaction."""
-
-    new: NewExecution
-
-
-@dataclass(frozen=True, slots=True)
-class Steer:
-    """Make the row as the spec wants it: paused or not, a step, a resume, breakpoints."""
-
-    id: ExecutionId
-    wanted: Wanted
-
-
-@dataclass(frozen=True, slots=True)
-class Stop:
-    """Stop an execution that has not ended, and with `children` what it has spawned."""
-
-    id: ExecutionId
-    reason: str
-    children: bool = True
-
-
-@dataclass(frozen=True, slots=True)
-class Retry:
-    """Begin the next attempt of an execution that failed or was stopped."""
-
-    id: ExecutionId
-    asked: retrying.Retry
-
-
-class Refusal(StrEnum):
-    """Why a retry is refused: the reason of the condition `RetryRefused`."""
-
-    STILL_RUNNING = "StillRunning"
-    ALREADY_COMPLETED = "AlreadyCompleted"
-    STOP_IS_SET = "StopIsSet"
-    NOT_IN_LEDGER = "NotInLedger"
-
-
-@dataclass(frozen=True, slots=True)
-class RefuseRetry:
-    """Record that the retry of this token is refused, and why. That uses the token up."""
-
-    id: ExecutionId
-    token: str
-    reason: Refusal
-    message: str
-
-
-@dataclass(frozen=True, slots=True)
-class RetryImpossible:
-    """As `RefuseRetry`, of what ended without a row: the status alone can keep it."""
-
-    token: str
-    reason: Refusal
-    message: str
-
-
-@dataclass(frozen=True, slots=True)
-class Wait:
-    """It cannot be made yet. `stalled`: not without a change by a person."""
-
-    reason: str
-    message: str
-    stalled: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Refuse:
-    """It can never be made, because what cannot be changed is wrong. It ends Failed, unseen by the ledger."""
-
-    reason: str
-    message: str
-    faults: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class StopUnmade:
-    """It was stopped before it was made: it ends Stopped without having been in the ledger."""
-
-    reason: str
-
-
-@dataclass(frozen=True, slots=True)
-class Nothing:
-    """All is as it should be."""
-
-
-Verdict = Wait | Refuse | StopUnmade | RetryImpossible
-"""What is to be shown of an execution without a row."""
-Command = Steer | Stop | Retry | RefuseRetry
-"""What is to be done with a row. Then the plan is made again."""
-Plan = Create | Command | Verdict | Nothing
 
 
 def plan(
@@ -166,6 +96,8 @@ def plan(
         return _with_row(spec, meta, row)
     if meta.deleting:
         return Nothing()
+    if spec.spawned_by is not None:
+        return Adopt(ExecutionId(spec.spawned_by.execution_id), ExecutionId(spec.spawned_by.parent_execution_id))
     if status.phase is not None and status.phase.finished:
         impossible = _no_retry_unmade(spec, status)
         if impossible is not None:
@@ -186,6 +118,23 @@ _LOST: Final = Wait(
     "create another Execution",
     stalled=True,
 )
+
+
+def unconfirmed(spec: ExecutionSpec, status: ExecutionStatus) -> Verdict | Nothing:
+    """What to say of a resource that says it stands for a child, and the ledger does not confirm it."""
+    assert spec.spawned_by is not None, "only such a resource is asked about"
+    if status.execution_id is None:
+        said = spec.spawned_by
+        return Wait(
+            "NotAChild",
+            f"spec.spawnedBy is set by the operator alone. The ledger has no child {said.execution_id!r} of "
+            f"{said.parent_execution_id!r} that this could stand for, or another Execution stands for it. It never "
+            "runs: delete it, and create an Execution without spec.spawnedBy",
+            stalled=True,
+        )
+    if status.phase is not None and status.phase.finished:
+        return _no_retry_unmade(spec, status) or _LOST
+    return _LOST
 
 
 def retry_token(spec: ExecutionSpec) -> str:
@@ -215,69 +164,87 @@ _STOP_WINS: Final = "spec.stop is true, and a stop wins: set spec.stop to false 
 
 def _with_row(spec: ExecutionSpec, meta: Meta, row: ExecutionRow) -> Plan:
     if meta.deleting:
-        # A deletion takes the children's resources along, whatever children.onStop says.
-        return Nothing() if row.ended else Stop(row.id, DELETED)
-    if row.ended:
-        return _ended(spec, row)
+        obeyed = row.tree_ended or (row.ended and row.tree_stopped)
+        return Nothing() if obeyed else Stop(row.id, DELETED, deleted=True)
+    heed = Heed(row.id, meta.generation, row.obeyed_generation, _tokens(spec))
+    if row.obeyed_generation > meta.generation:
+        return heed
+    command = _ended(spec, meta, row) if row.ended else _active(spec, meta, row)
+    # The first generation is that of the creation, also of rows that do not say so.
+    return command or (heed if meta.generation > max(row.obeyed_generation, 1) else Nothing())
+
+
+def _active(spec: ExecutionSpec, meta: Meta, row: ExecutionRow) -> Command | None:
     if spec.stop:
-        return Stop(row.id, spec.stop_reason or DEFAULT_STOP_REASON, children=spec.children.on_stop == "Stop")
-    wanted = _wanted(spec, row)
+        return _stop(spec, meta, row)
+    wanted = _wanted(spec)
     if _differs(wanted, row):
-        return Steer(row.id, wanted)
-    token = retry_token(spec)
-    if token and token != row.retry_token:
-        return RefuseRetry(
-            row.id,
-            token,
-            Refusal.STILL_RUNNING,
-            f"it was {row.phase}, and only what failed or was stopped is run again: wait for its end, or stop it "
-            "first; then set another spec.retry.token",
-        )
-    return Nothing()
-
-
-def _ended(spec: ExecutionSpec, row: ExecutionRow) -> Plan:
-    token = retry_token(spec)
-    if spec.retry is None or token == row.retry_token:
-        return Nothing()
-    if row.phase == "Completed":
-        return RefuseRetry(
-            row.id, token, Refusal.ALREADY_COMPLETED, "it has completed: to run it again, create another Execution"
-        )
-    if spec.stop:
-        return RefuseRetry(row.id, token, Refusal.STOP_IS_SET, _STOP_WINS)
-    return Retry(
+        return Steer(row.id, wanted, meta.generation)
+    if not _asks_for_retry(spec, row):
+        return None
+    return RefuseRetry(
         row.id,
-        retrying.Retry(
-            token=token,
-            from_start=spec.retry.from_ == "Start",
-            paused=spec.paused,
-            options=spec.options.complete(),
-            breakpoints=tuple(spec.options.breakpoints),
-            step=spec.step,
-            resume=spec.resume,
-        ),
+        retry_token(spec),
+        Refusal.STILL_RUNNING,
+        f"it was {row.phase}, and only what failed or was stopped is run again: wait for its end, or stop it "
+        "first; then set another spec.retry.token",
+        meta.generation,
     )
 
 
-def _wanted(spec: ExecutionSpec, row: ExecutionRow) -> Wanted:
-    """What the spec asks for. A token that was removed asks for nothing: the row keeps the last one."""
+def _stop(spec: ExecutionSpec, meta: Meta, row: ExecutionRow) -> Stop:
+    reason = spec.stop_reason or DEFAULT_STOP_REASON
+    return Stop(row.id, reason, children=spec.children.on_stop == "Stop", generation=meta.generation)
+
+
+def _ended(spec: ExecutionSpec, meta: Meta, row: ExecutionRow) -> Command | None:
+    if spec.stop and spec.children.on_stop == "Stop" and row.children_total and not row.tree_stopped:
+        return _stop(spec, meta, row)
+    if spec.retry is None or not _asks_for_retry(spec, row):
+        return None
+    token = spec.retry.token
+    if row.phase == "Completed":
+        message = "it has completed: to run it again, create another Execution"
+        return RefuseRetry(row.id, token, Refusal.ALREADY_COMPLETED, message, meta.generation)
+    if spec.stop:
+        return RefuseRetry(row.id, token, Refusal.STOP_IS_SET, _STOP_WINS, meta.generation)
+    asked = retrying.Retry(
+        token=token,
+        from_start=spec.retry.from_ == "Start",
+        paused=spec.paused,
+        options=spec.options.complete(),
+        breakpoints=tuple(spec.options.breakpoints),
+        step=spec.step or "",
+        resume=spec.resume or "",
+    )
+    return Retry(row.id, asked, meta.generation)
+
+
+def _tokens(spec: ExecutionSpec) -> Mapping[Kind, str]:
+    return {Kind.STEP: spec.step or "", Kind.RESUME: spec.resume or "", Kind.RETRY: retry_token(spec)}
+
+
+def _asks_for_retry(spec: ExecutionSpec, row: ExecutionRow) -> bool:
+    return asks(Kind.RETRY, retry_token(spec), used=row.used_tokens, last=row.retry_token)
+
+
+def _wanted(spec: ExecutionSpec) -> Wanted:
     return Wanted(
         paused=spec.paused,
-        step=spec.step or row.step_token,
-        resume=spec.resume or row.resume_token,
+        step=spec.step or "",
+        resume=spec.resume or "",
         breakpoints=tuple(spec.options.breakpoints),
         on_stop=spec.children.on_stop,
     )
 
 
 def _differs(wanted: Wanted, row: ExecutionRow) -> bool:
-    return (wanted.paused, wanted.step, wanted.resume, wanted.on_stop, set(wanted.breakpoints)) != (
-        row.wants_pause,
-        row.step_token,
-        row.resume_token,
-        row.on_stop,
-        set(row.breakpoints),
+    """Whether anything is asked for. A token that was removed, or was used before, asks for nothing."""
+    settings = (wanted.paused, wanted.on_stop, set(wanted.breakpoints))
+    return (
+        settings != (row.wants_pause, row.on_stop, set(row.breakpoints))
+        or asks(Kind.STEP, wanted.step, used=row.used_tokens, last=row.step_token)
+        or asks(Kind.RESUME, wanted.resume, used=row.used_tokens, last=row.resume_token)
     )
 
 
@@ -345,7 +312,7 @@ def _resolved(spec: ExecutionSpec, meta: Meta, flow: Judged) -> Plan:
             name=meta.name,
             flow_name=spec.flow_ref.name if spec.flow_ref is not None else "",
             flow_revision=flow.revision,
-            flow_spec=flow.spec.model_dump(mode="json", by_alias=True, exclude_defaults=True),
+            flow_spec=content(flow.spec),
             nodes_total=len(flow.spec.nodes),
             inputs=inputs,
             events=events,
@@ -357,9 +324,11 @@ def _resolved(spec: ExecutionSpec, meta: Meta, flow: Judged) -> Plan:
             held=spec.paused,
             breakpoints=tuple(spec.options.breakpoints),
             on_stop=spec.children.on_stop,
+            resources=spec.children.resources,
             step=spec.step or "",
             resume=spec.resume or "",
             retry=retry_token(spec),
+            generation=meta.generation,
         )
     )
 

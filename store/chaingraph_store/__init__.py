@@ -10,6 +10,8 @@ table or of one transaction that spans several:
     runs         claim, flush, park and end of a running attempt, fenced by the owner's epoch
     control      pause, resume, step, breakpoints and start, as the spec wants them, in one transaction
     steering     what each of these means for an execution, wherever it is; no SQL
+    tokens       which tokens of a spec were used, and ask for nothing any more; no SQL
+    obedience    the generation of the resource that was obeyed last
     retrying     the next attempt of what failed or was stopped, in one transaction
     stopping     STOP, down the tree, in one transaction
     leases       workers, their leases and their node catalogues

@@ -6,7 +6,7 @@ has the execution. See docs/decisions/0003, and `steering` for what each command
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import Any, Final
 
 from psycopg.types.json import Json
@@ -14,9 +14,10 @@ from psycopg.types.json import Json
 from chaingraph_store import dispatch
 from chaingraph_store.ids import ExecutionId, WorkflowId, workflow_id
 from chaingraph_store.ledger import CHANGES, Connection
+from chaingraph_store.obedience import Stale
 from chaingraph_store.steering import Controls, Turn, Wanted, turn
 
-__all__ = ["Steered", "Wanted", "steer"]
+__all__ = ["Stale", "Steered", "Wanted", "steer"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +33,7 @@ class Steered:
 
 
 _COLUMNS: Final = tuple(field.name for field in fields(Controls))
-_LISTS: Final = ("breakpoints", "step_seqs")
+_LISTS: Final = ("breakpoints", "step_seqs", "used_tokens")
 
 _LOCK: Final = f"""
 SELECT {", ".join(_COLUMNS)}, workflow_id, queue, priority FROM chaingraph.executions
@@ -59,21 +60,27 @@ SELECT pg_notify(%(changes)s, id) FROM steered
 
 
 async def steer(
-    connection: Connection, execution: ExecutionId, wanted: Wanted, *, application_name: str
-) -> Steered | None:
+    connection: Connection, execution: ExecutionId, wanted: Wanted, *, generation: int, application_name: str
+) -> Steered | Stale | None:
     """Carries out everything in which the spec differs from the row, inside the caller's transaction.
 
     A repetition changes nothing: what was carried out is in the row, and the row is locked.
 
+    Args:
+        generation: that of the spec. It is recorded as obeyed.
+
     Returns:
-        None when there is no such execution, or it has ended.
+        Stale when a later generation was obeyed: then nothing is done. None when there is no such execution, or it has
+        ended.
     """
     cursor = await connection.execute(_LOCK, {"id": execution})
     row = await cursor.fetchone()
     if row is None:
         return None
     before = _controls(row)
-    todo = turn(before, wanted)
+    if before.obeyed_generation > generation:
+        return Stale(before.obeyed_generation)
+    todo = turn(replace(before, obeyed_generation=generation), wanted)
     if todo.controls == before and not todo.start:
         return Steered()
     await _write(connection, execution, before, todo)

@@ -16,6 +16,7 @@ from chaingraph_store import dispatch, events
 from chaingraph_store.errors import ConflictingExecution
 from chaingraph_store.ids import ExecutionId, workflow_id
 from chaingraph_store.ledger import CHANGES, Connection
+from chaingraph_store.tokens import Kind, with_token
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,6 +47,8 @@ class NewExecution:
     resume: str = ""
     retry: str = ""
     """The tokens that the spec has from the start: they ask for nothing."""
+    generation: int = 1
+    """That of the resource, as it was when this was read from it."""
 
 
 _CREATE: Final = f"""
@@ -55,10 +58,12 @@ WITH revised AS (
 ), made AS (
   INSERT INTO chaingraph.executions (id, uid, namespace, name, flow_name, flow_revision, inputs, events,
     integration, options, queue, priority, start_timeout_s, root_id, phase, workflow_id, nodes_total,
-    wants_pause, breakpoints, on_stop, resources, step_token, resume_token, retry_token)
+    wants_pause, breakpoints, on_stop, resources, step_token, resume_token, retry_token, used_tokens,
+    obeyed_generation)
   VALUES (%(id)s, %(uid)s, %(namespace)s, %(name)s, %(flow_name)s, %(flow_revision)s, %(inputs)s, %(events)s,
     %(integration)s, %(options)s, %(queue)s, %(priority)s, %(start_timeout)s, %(id)s, %(phase)s, %(first_run)s,
-    %(nodes_total)s, %(held)s, %(breakpoints)s, %(on_stop)s, %(resources)s, %(step)s, %(resume)s, %(retry)s)
+    %(nodes_total)s, %(held)s, %(breakpoints)s, %(on_stop)s, %(resources)s, %(step)s, %(resume)s, %(retry)s, %(used)s,
+    %(generation)s)
   ON CONFLICT DO NOTHING RETURNING id
 ), announced AS (
   INSERT INTO chaingraph.events (execution_id, index, type, at, data)
@@ -121,8 +126,17 @@ def _row(new: NewExecution) -> dict[str, Any]:
         "step": new.step,
         "resume": new.resume,
         "retry": new.retry,
+        "used": _used(new),
+        "generation": new.generation,
         "announcement": Json(_announcement(new)),
     }
+
+
+def _used(new: NewExecution) -> list[str]:
+    used: tuple[str, ...] = ()
+    for kind, token in ((Kind.STEP, new.step), (Kind.RESUME, new.resume), (Kind.RETRY, new.retry)):
+        used = with_token(kind, token, used=used, last="")
+    return list(used)
 
 
 def _announcement(new: NewExecution) -> dict[str, Any]:

@@ -9,14 +9,17 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any, Final
+from typing import Any, Final, Literal
 
+from psycopg.rows import class_row
 from psycopg.types.json import Json
 
-from chaingraph_store import dispatch, events
+from chaingraph_store import dispatch, events, families
 from chaingraph_store.ids import ExecutionId, workflow_id
 from chaingraph_store.ledger import CHANGES, Connection, plain
+from chaingraph_store.obedience import Stale
 from chaingraph_store.steering import PAUSE_REASON
+from chaingraph_store.tokens import Kind, asks, with_token
 
 RETRIABLE_PHASES: Final = frozenset({"Failed", "Stopped"})
 MAX_ATTEMPTS_KEPT: Final = 10
@@ -34,8 +37,8 @@ class Retry:
     paused: bool
     options: Mapping[str, Any]
     breakpoints: Sequence[str] = ()
-    step: str | None = None
-    resume: str | None = None
+    step: str = ""
+    resume: str = ""
 
 
 def refusal(phase: str) -> str | None:
@@ -47,12 +50,31 @@ def refusal(phase: str) -> str | None:
     return f"it was {phase}: stop it first, or wait for its end"
 
 
-_LOCK: Final = """
-SELECT phase, attempt, run, error_reason, error_message, error_node, started_at, finished_at, retry_token, queue,
-       priority, attempts
-FROM chaingraph.executions WHERE id = %(id)s FOR UPDATE
-"""
+@dataclass(frozen=True, slots=True)
+class _Former:
+    """The columns that a retry reads, of the row as it was."""
 
+    phase: str
+    attempt: int
+    run: int
+    error_reason: str
+    error_message: str
+    error_node: str
+    started_at: datetime | None
+    finished_at: datetime | None
+    queue: str
+    priority: int
+    attempts: list[dict[str, Any]]
+    parent_id: str | None
+    flow_revision: str | None
+    step_token: str
+    resume_token: str
+    retry_token: str
+    used_tokens: list[str]
+    obeyed_generation: int
+
+
+_LOCK: Final = f"SELECT {', '.join(_Former.__dataclass_fields__)} FROM chaingraph.executions WHERE id = %s FOR UPDATE"  # noqa: S608 our own column names
 _BEGIN: Final = f"""
 WITH begun AS (
   UPDATE chaingraph.executions
@@ -66,9 +88,9 @@ WITH begun AS (
       options = %(options)s,
       breakpoints = %(breakpoints)s, wants_pause = %(paused)s, paused = %(paused)s,
       pause_reason = CASE WHEN %(paused)s THEN %(pause_reason)s ELSE '' END, pause_logged = %(paused)s,
-      step_token = coalesce(%(step)s, step_token), resume_token = coalesce(%(resume)s, resume_token),
-      retry_token = %(token)s, retry_refusal = '', control_seq = control_seq + 1, applied_seq = control_seq + 1,
-      pause_seq = control_seq + 1,
+      step_token = %(step)s, resume_token = %(resume)s, retry_token = %(token)s, used_tokens = %(used)s,
+      obeyed_generation = %(generation)s, retry_refusal = '',
+      control_seq = control_seq + 1, applied_seq = control_seq + 1, pause_seq = control_seq + 1,
       step_seqs = '{{}}', attempts = %(attempts)s, next_event_index = next_event_index + %(paused)s::int,
       change_seq = nextval('chaingraph.change_seq')
   WHERE id = %(id)s
@@ -83,25 +105,32 @@ SELECT pg_notify(%(changes)s, id) FROM begun
 """  # noqa: S608 - put together of constants alone
 
 
-async def retry(connection: Connection, execution: ExecutionId, asked: Retry, *, application_name: str) -> bool | str:
+async def retry(
+    connection: Connection, execution: ExecutionId, asked: Retry, *, generation: int, application_name: str
+) -> bool | str | Stale:
     """Begins the next attempt, inside the caller's transaction: enqueued, or parked when it is to begin paused.
 
+    Args:
+        generation: that of the spec. It is recorded as obeyed.
+
     Returns:
-        True when it has begun; False when this token was used before; why not, when it is refused. A refused token is
-        recorded as used.
+        True when it has begun; False when this token was used before; why not, when it is refused: a refused token is
+        recorded as used. Stale when a later generation was obeyed: then nothing is done.
     """
-    cursor = await connection.execute(_LOCK, {"id": execution})
-    row = await cursor.fetchone()
-    if row is None:
+    former = await _locked(connection, execution)
+    if former is None:
         return "the ledger has no such execution: create another Execution"
-    phase, _, former_run, _, _, _, _, _, last_token, queue, priority, attempts = row
-    if last_token == asked.token:
-        return False
-    reason = refusal(phase)
+    in_vain = _in_vain(former, asked.token, generation)
+    if in_vain is not None:
+        return in_vain
+    reason = refusal(former.phase)
+    if reason is None and former.flow_revision is None:
+        reason = await _find_flow(connection, execution)
     if reason is not None:
-        await refuse_retry(connection, execution, asked.token, reason)
+        await _refuse(connection, execution, former, asked.token, reason, generation)
         return reason
-    run = former_run + 1
+    run = former.run + 1
+    step, resume, used = _tokens(former, asked)
     await connection.execute(
         _BEGIN,
         {
@@ -112,46 +141,130 @@ async def retry(connection: Connection, execution: ExecutionId, asked: Retry, *,
             "breakpoints": list(asked.breakpoints),
             "paused": asked.paused,
             "pause_reason": PAUSE_REASON,
-            "step": asked.step,
-            "resume": asked.resume,
+            "step": step,
+            "resume": resume,
             "token": asked.token,
-            "attempts": Json([*attempts, _end(row, asked)][-MAX_ATTEMPTS_KEPT:]),
+            "used": list(used),
+            "generation": generation,
+            "attempts": Json([*former.attempts, _end(former, asked)][-MAX_ATTEMPTS_KEPT:]),
             "from_start": asked.from_start,
             "changes": CHANGES,
         },
     )
+    if former.parent_id is not None:
+        await families.reopen(connection, execution)
     if not asked.paused:
         await dispatch.enqueue_run(
-            connection, execution, run=run, queue=queue, priority=priority, application_name=application_name
+            connection,
+            execution,
+            run=run,
+            queue=former.queue,
+            priority=former.priority,
+            application_name=application_name,
         )
     return True
 
 
-async def refuse_retry(connection: Connection, execution: ExecutionId, token: str, reason: str) -> bool:
+async def refuse_retry(
+    connection: Connection, execution: ExecutionId, token: str, reason: str, *, generation: int
+) -> bool | Stale:
     """Records that the retry of this token was refused, and why. The token is used up.
 
     Returns:
-        False when the token was used before, or there is no such execution.
+        False when the token was used before, or there is no such execution; Stale when a generation later than that of
+        the spec was obeyed: then nothing is done.
     """
-    cursor = await connection.execute(
-        "UPDATE chaingraph.executions SET retry_token = %(token)s, retry_refusal = %(reason)s,"
-        " change_seq = nextval('chaingraph.change_seq') WHERE id = %(id)s AND retry_token <> %(token)s"
-        " RETURNING pg_notify(%(changes)s, id)",
-        {"id": execution, "token": token, "reason": plain(reason), "changes": CHANGES},
+    former = await _locked(connection, execution)
+    if former is None:
+        return False
+    in_vain = _in_vain(former, token, generation)
+    if in_vain is not None:
+        return in_vain
+    await _refuse(connection, execution, former, token, reason, generation)
+    return True
+
+
+_PIN: Final = """
+WITH named AS (
+  SELECT e.id, e.flow_name, e.namespace, f.revision, f.nodes, f.inputs, coalesce(f.problem, 'there is none') AS problem
+  FROM chaingraph.executions e LEFT JOIN chaingraph.flows f ON f.namespace = e.namespace AND f.name = e.flow_name
+  WHERE e.id = %s
+), pinned AS (
+  UPDATE chaingraph.executions e SET flow_revision = named.revision, nodes_total = named.nodes, inputs = named.inputs
+  FROM named WHERE e.id = named.id AND named.revision IS NOT NULL
+)
+SELECT revision IS NOT NULL, flow_name, namespace, problem FROM named
+"""
+
+
+async def _find_flow(connection: Connection, execution: ExecutionId) -> str | None:
+    """Pins the flow of a child that failed because there was none of that name. Why not, when there is still none."""
+    cursor = await connection.execute(_PIN, (execution,))
+    row = await cursor.fetchone()
+    assert row is not None, "it is locked by us"
+    found, name, namespace, problem = row
+    if found:
+        return None
+    return (
+        f"FlowNotFound: the Flow {name!r} in namespace {namespace!r} cannot be run: {problem}. Create or mend it, and "
+        "set another spec.retry.token then"
     )
-    return await cursor.fetchone() is not None
 
 
-def _end(row: tuple[Any, ...], asked: Retry) -> dict[str, Any]:
-    phase, attempt, _, reason, message, node, started, finished = row[:8]
+async def _locked(connection: Connection, execution: ExecutionId) -> _Former | None:
+    async with connection.cursor(row_factory=class_row(_Former)) as cursor:
+        await cursor.execute(_LOCK, (execution,))
+        return await cursor.fetchone()
+
+
+def _in_vain(former: _Former, token: str, generation: int) -> Stale | Literal[False] | None:
+    """Why this asks for nothing: a later generation was obeyed, or the token was used. None when it asks."""
+    if former.obeyed_generation > generation:
+        return Stale(former.obeyed_generation)
+    return None if asks(Kind.RETRY, token, used=former.used_tokens, last=former.retry_token) else False
+
+
+async def _refuse(
+    connection: Connection, execution: ExecutionId, former: _Former, token: str, reason: str, generation: int
+) -> None:
+    used = with_token(Kind.RETRY, token, used=former.used_tokens, last=former.retry_token)
+    await connection.execute(
+        "UPDATE chaingraph.executions SET retry_token = %(token)s, retry_refusal = %(reason)s,"
+        " used_tokens = %(used)s, obeyed_generation = %(generation)s, change_seq = nextval('chaingraph.change_seq')"
+        " WHERE id = %(id)s RETURNING pg_notify(%(changes)s, id)",
+        {
+            "id": execution,
+            "token": token,
+            "reason": plain(reason),
+            "used": list(used),
+            "generation": generation,
+            "changes": CHANGES,
+        },
+    )
+
+
+def _tokens(former: _Former, asked: Retry) -> tuple[str, str, tuple[str, ...]]:
+    """The last step and resume that were dealt with, and all that were used, once this retry has begun."""
+    used = with_token(Kind.RETRY, asked.token, used=former.used_tokens, last=former.retry_token)
+    last = []
+    for kind, token, former_token in (
+        (Kind.STEP, asked.step, former.step_token),
+        (Kind.RESUME, asked.resume, former.resume_token),
+    ):
+        last.append(token if asks(kind, token, used=used, last=former_token) else former_token)
+        used = with_token(kind, token, used=used, last=former_token)
+    return last[0], last[1], used
+
+
+def _end(former: _Former, asked: Retry) -> dict[str, Any]:
     return {
-        "attempt": attempt,
-        "phase": phase,
-        "reason": reason,
-        "message": message[:MAX_MESSAGE],
-        "node": node,
-        "startTime": _iso(started),
-        "completionTime": _iso(finished),
+        "attempt": former.attempt,
+        "phase": former.phase,
+        "reason": former.error_reason,
+        "message": former.error_message[:MAX_MESSAGE],
+        "node": former.error_node,
+        "startTime": _iso(former.started_at),
+        "completionTime": _iso(former.finished_at),
         "retriedFrom": "Start" if asked.from_start else "Failed",
     }
 

@@ -12,6 +12,7 @@ from enum import StrEnum
 from typing import Any, Final
 
 from chaingraph_store import events
+from chaingraph_store.tokens import Kind, asks, with_token
 
 PAUSE_REASON: Final = "spec.paused was set"
 
@@ -41,7 +42,10 @@ class Controls:
     breakpoints: tuple[str, ...]
     on_stop: str
     step_token: str
+    """The last one that was dealt with; `used_tokens` has those before, see `tokens`."""
     resume_token: str
+    used_tokens: tuple[str, ...]
+    obeyed_generation: int
     control_seq: int
     pause_seq: int
     step_seqs: tuple[int, ...]
@@ -117,15 +121,20 @@ def turn(controls: Controls, wanted: Wanted) -> Turn:
             _pause(result)
         else:
             _resume(result)
-    if wanted.resume != controls.resume_token:
+    if _uses(result, Kind.RESUME, wanted.resume, last=controls.resume_token):
         result.change(resume_token=wanted.resume)
-        if wanted.resume:
-            _resume_by_token(result)
-    if wanted.step != controls.step_token:
+        _resume_by_token(result)
+    if _uses(result, Kind.STEP, wanted.step, last=controls.step_token):
         result.change(step_token=wanted.step)
-        if wanted.step:
-            _step(result)
+        _step(result)
     return result
+
+
+def _uses(turn: Turn, kind: Kind, token: str, *, last: str) -> bool:
+    """Whether the token asks for something; it does so once."""
+    used = turn.controls.used_tokens
+    turn.change(used_tokens=with_token(kind, token, used=used, last=last))
+    return asks(kind, token, used=used, last=last)
 
 
 def _pause(turn: Turn) -> None:

@@ -16,8 +16,10 @@ from chaingraph_operator.flow_judgement import Unjudged, Unreadable
 from chaingraph_operator.plan import (
     DELETED,
     MAX_INPUT_BYTES,
+    Command,
     Create,
     FlowView,
+    Heed,
     Meta,
     Missing,
     Nothing,
@@ -70,25 +72,29 @@ def carried_out(decision: Plan, row: ExecutionRow | None) -> ExecutionRow | None
                 step_token=new.step,
                 resume_token=new.resume,
                 retry_token=new.retry,
+                used_tokens=used([], new.step, new.resume, new.retry),
+                obeyed_generation=new.generation,
             )
-        case Steer(_, wanted):
+        case Steer(_, wanted, generation):
             assert row is not None
             assert not row.ended
+            assert row.obeyed_generation <= generation
             return replace(
                 row,
                 wants_pause=wanted.paused,
                 paused=wanted.paused,
                 breakpoints=list(wanted.breakpoints),
                 on_stop=wanted.on_stop,
-                step_token=wanted.step,
-                resume_token=wanted.resume,
+                used_tokens=used(known(row), wanted.step, wanted.resume),
+                obeyed_generation=generation,
             )
-        case Stop():
+        case Stop(generation=generation):
             assert row is not None
-            return replace(row, phase="Stopped", paused=False)
-        case Retry(_, asked):
+            return replace(row, phase="Stopped", paused=False, obeyed_generation=generation or row.obeyed_generation)
+        case Retry(_, asked, generation):
             assert row is not None
             assert row.phase in ("Failed", "Stopped")
+            assert row.obeyed_generation <= generation
             return row_of(
                 "Paused" if asked.paused else "Pending",
                 attempt=row.attempt + 1,
@@ -96,15 +102,34 @@ def carried_out(decision: Plan, row: ExecutionRow | None) -> ExecutionRow | None
                 paused=asked.paused,
                 parked=asked.paused,
                 breakpoints=list(asked.breakpoints),
-                step_token=row.step_token if asked.step is None else asked.step,
-                resume_token=row.resume_token if asked.resume is None else asked.resume,
                 retry_token=asked.token,
+                used_tokens=used(known(row), asked.step, asked.resume, asked.token),
+                obeyed_generation=generation,
             )
-        case RefuseRetry(_, token, reason, message):
+        case RefuseRetry(_, token, reason, message, generation):
             assert row is not None
-            return replace(row, retry_token=token, retry_refusal=f"{reason}: {message}")
+            assert row.obeyed_generation <= generation
+            spent = used(known(row), retry=token)
+            refused = f"{reason}: {message}"
+            return replace(
+                row, retry_token=token, retry_refusal=refused, used_tokens=spent, obeyed_generation=generation
+            )
+        case Heed(_, generation, seen):
+            assert row is not None
+            assert row.obeyed_generation == seen
+            return replace(row, obeyed_generation=generation)
         case _:
             return row
+
+
+def used(before: list[str], step: str = "", resume: str = "", retry: str = "") -> list[str]:
+    tokens = {"step": step, "resume": resume, "retry": retry}
+    return [*before, *(f"{kind}:{token}" for kind, token in tokens.items() if token)]
+
+
+def known(row: ExecutionRow) -> list[str]:
+    """The tokens that a row has seen, also one from before it kept a list."""
+    return used(row.used_tokens, row.step_token, row.resume_token, row.retry_token)
 
 
 def settled(
@@ -112,7 +137,7 @@ def settled(
 ) -> tuple[list[Plan], ExecutionRow | None]:
     """The decisions one after the other, up to the first that is no command, and the row then."""
     decisions: list[Plan] = []
-    while not decisions or isinstance(decisions[-1], Steer | Stop | Retry | RefuseRetry):
+    while not decisions or isinstance(decisions[-1], Command):
         assert len(decisions) < 5, decisions
         decisions.append(plan(spec, meta, status, row, flow))
         row = carried_out(decisions[-1], row)
@@ -145,12 +170,13 @@ def test_what_has_ended_stays_so_without_a_new_retry(
     spec: ExecutionSpec, meta: Meta, status: ExecutionStatus, phase: str, flow: FlowView
 ) -> None:
     token = spec.retry.token if spec.retry is not None else ""
-    assert plan(spec, meta, status, row_of(phase, retry_token=token), flow) == Nothing()
+    row = row_of(phase, retry_token=token, obeyed_generation=meta.generation)
+    assert plan(spec, meta, status, row, flow) == Nothing()
     ended = status.model_copy(update={"phase": ExecutionPhase(phase), "last_retry": token or None})
     assert plan(spec, meta, ended, None, flow) == Nothing()
-    completed, row = settled(spec, meta, status, row_of("Completed"), flow)
-    assert row is not None
-    assert row.phase == "Completed"
+    completed, after = settled(spec, meta, status, row_of("Completed"), flow)
+    assert after is not None
+    assert after.phase == "Completed"
     assert not any(isinstance(each, Retry) for each in completed)
 
 
@@ -162,7 +188,7 @@ def test_a_resource_that_is_being_deleted_is_stopped_and_never_made(
     if row is None or row.ended:
         assert decision == Nothing()
     else:
-        assert decision == Stop(ID, DELETED)
+        assert decision == Stop(ID, DELETED, deleted=True)
 
 
 @given(spec=specs, status=statuses, flow=flows)
@@ -196,7 +222,7 @@ def test_everything_is_resolved_at_creation() -> None:
     assert new.options["nodeTimeoutSeconds"] == 600
     assert (new.queue, new.priority, new.held) == ("gpu", 9, False)
     assert (new.step, new.resume, new.retry) == ("s", "g", "r")
-    assert (new.breakpoints, new.on_stop) == (("a",), "Continue")
+    assert (new.breakpoints, new.on_stop, new.generation) == (("a",), "Continue", 1)
 
 
 def steady(phase: str, **fields: Any) -> ExecutionRow:
@@ -208,20 +234,20 @@ def steady(phase: str, **fields: Any) -> ExecutionRow:
 @pytest.mark.parametrize(
     ("wish", "expected"),
     [
-        ({"paused": True}, Wanted(True, "s1", "g1", (), "Stop")),
-        ({"step": "s2"}, Wanted(False, "s2", "g1", (), "Stop")),
-        ({"resume": "g2"}, Wanted(False, "s1", "g2", (), "Stop")),
-        ({"options": {"breakpoints": ["b", "a"]}}, Wanted(False, "s1", "g1", ("b", "a"), "Stop")),
-        ({"children": {"onStop": "Continue"}}, Wanted(False, "s1", "g1", (), "Continue")),
+        ({"paused": True}, Wanted(True, "", "", (), "Stop")),
+        ({"step": "s2"}, Wanted(False, "s2", "", (), "Stop")),
+        ({"resume": "g2", "step": "s1"}, Wanted(False, "s1", "g2", (), "Stop")),
+        ({"options": {"breakpoints": ["b", "a"]}}, Wanted(False, "", "", ("b", "a"), "Stop")),
+        ({"children": {"onStop": "Continue"}}, Wanted(False, "", "", (), "Continue")),
     ],
 )
 def test_what_is_asked_of_an_active_execution_is_steered(phase: str, wish: dict[str, Any], expected: Wanted) -> None:
-    assert plan(spec_of(**wish), META, UNSEEN, steady(phase), None) == Steer(ID, expected)
+    assert plan(spec_of(**wish), META, UNSEEN, steady(phase), None) == Steer(ID, expected, 1)
 
 
 def test_a_pause_that_is_over_is_steered() -> None:
     row = steady("Paused", wants_pause=True, paused=True, parked=True)
-    assert plan(spec_of(), META, UNSEEN, row, None) == Steer(ID, Wanted(False, "s1", "g1", (), "Stop"))
+    assert plan(spec_of(), META, UNSEEN, row, None) == Steer(ID, Wanted(False, "", "", (), "Stop"), 1)
 
 
 @pytest.mark.parametrize("phase", [*ExecutionPhase])
@@ -235,9 +261,9 @@ def test_removing_tokens_and_reordering_breakpoints_asks_for_nothing(phase: str)
 @pytest.mark.parametrize(("on_stop", "children"), [("Stop", True), ("Continue", False)])
 def test_a_stop_takes_the_children_along_unless_they_are_to_go_on(on_stop: str, children: bool) -> None:
     spec = spec_of(stop=True, stopReason="wrong data", children={"onStop": on_stop})
-    assert plan(spec, META, UNSEEN, steady("Paused"), None) == Stop(ID, "wrong data", children)
+    assert plan(spec, META, UNSEEN, steady("Paused"), None) == Stop(ID, "wrong data", children, 1)
     deleted = replace(META, deleting=True)
-    assert plan(spec, deleted, UNSEEN, steady("Paused"), None) == Stop(ID, DELETED, children=True)
+    assert plan(spec, deleted, UNSEEN, steady("Paused"), None) == Stop(ID, DELETED, deleted=True)
 
 
 @pytest.mark.parametrize("phase", ["Failed", "Stopped"])
@@ -254,7 +280,7 @@ def test_a_new_token_retries_what_failed_or_was_stopped(phase: str, from_: str) 
     asked = decision.asked
     assert (asked.token, asked.from_start, asked.paused) == ("r2", from_ == "Start", True)
     assert (asked.breakpoints, asked.options["maxConcurrency"]) == (("a",), 3)
-    assert (asked.step, asked.resume) == ("s2", None)
+    assert (asked.step, asked.resume) == ("s2", "")
 
 
 @pytest.mark.parametrize(

@@ -24,20 +24,20 @@ from hypothesis.stateful import (
 )
 
 from chaingraph_store import creation, runs
-from chaingraph_store.control import Steered
+from chaingraph_store.control import Stale, Steered
 from chaingraph_store.errors import OwnershipLost
 from chaingraph_store.executions import ExecutionRow
 from chaingraph_store.ids import WorkflowId, hold_workflow_id
 from chaingraph_store.ledger import Ledger
 from fixtures import ledger_moves as moves
 from fixtures.ledger import row_of
-from fixtures.ledger_model import ENDED, Engine, Model
+from fixtures.ledger_model import ENDED, FIELDS, Engine, Model, edited
 from fixtures.new_executions import APP, create, dequeue
 
 pytestmark = pytest.mark.integration
 T = TypeVar("T")
-EDITS = st.sets(st.sampled_from(["paused", "resume", "step", "breakpoints"]), max_size=2)
-"""Fields of the spec that change at once."""
+EDITS = st.sets(st.sampled_from(FIELDS), max_size=2)
+"""What changes of the spec at once."""
 WORK = st.lists(st.sampled_from(["catch_up", "catch_up", "take", "hit", "node", "flush", "park", "park"]), max_size=4)
 """What a worker does in between."""
 
@@ -56,9 +56,7 @@ class Machine(RuleBasedStateMachine):
         self.model = Model("held" if held else "queued", wants=held, signalled=not held)
         self.engine: Engine | None = None
         self.zombies: list[runs.Claim] = []
-        self.claims = 0
-        self.told = 0
-        self.worker = ""
+        self.claims, self.told, self.worker = 0, 0, ""
 
     def teardown(self) -> None:
         if hasattr(self, "new"):
@@ -82,23 +80,30 @@ class Machine(RuleBasedStateMachine):
         if not fields:
             return
         self.told += 1
-        token = str(self.told)
-        before = self.spec
-        values: dict[str, Any] = {"paused": not before.paused, "resume": token, "step": token, "breakpoints": (token,)}
-        edited = replace(before, **{name: values[name] for name in fields})
-        steered = self.do(moves.steer(self.ledger, self.new.id, edited))
+        before, after = self.spec, edited(self.spec, fields, self.told)
+        steered = self.do(moves.steer(self.ledger, self.new.id, after, self.model.obeyed + 1))
         if self.model.place in ENDED:
             assert steered is None
             return
-        self.spec = edited
-        assert steered == self.model.steer(before, edited)
+        self.spec = after
+        self.model.obeyed += 1
+        assert steered == self.model.steer(before, after)
         if self.model.place == "active":
             self.read_messages()
 
     @rule()
     def another_operator_steers(self) -> None:
-        done = self.do(moves.steer(self.ledger, self.new.id, self.spec))
+        done = self.do(moves.steer(self.ledger, self.new.id, self.spec, self.model.obeyed))
         assert done == (None if self.model.place in ENDED else Steered())
+
+    @precondition(lambda self: self.model.obeyed > 1)
+    @rule(fields=EDITS, data=st.data())
+    def an_operator_that_is_behind_steers_and_retries(self, fields: set[str], data: st.DataObject) -> None:
+        behind = data.draw(st.integers(1, self.model.obeyed - 1))
+        late, stale = edited(self.spec, fields, self.told + 1), Stale(self.model.obeyed)
+        done = self.do(moves.steer(self.ledger, self.new.id, late, behind))
+        assert done == (None if self.model.place in ENDED else stale)
+        assert self.do(moves.retry(self.ledger, self.new.id, "behind", generation=behind)) == stale
 
     def read_messages(self) -> None:
         """What the engine has been sent and has not taken: numbered without a gap."""
@@ -136,19 +141,24 @@ class Machine(RuleBasedStateMachine):
         assert self.do(moves.stop(self.ledger, self.new.id))
         self.leave("Stopped")
 
+    @precondition(lambda self: self.model.retries.known)
+    @rule(data=st.data())
+    def a_retry_is_put_back(self, data: st.DataObject) -> None:
+        token = data.draw(st.sampled_from(self.model.retries.known))
+        assert self.do(moves.retry(self.ledger, self.new.id, token, generation=self.model.obeyed + 1)) is False
+
     def retry(self, paused: bool, from_start: bool) -> None:
         self.told += 1
-        answer = self.do(
-            moves.retry(self.ledger, self.new.id, f"retry {self.told}", paused=paused, from_start=from_start)
-        )
-        if self.model.place not in ("Failed", "Stopped"):
+        token, former = f"retry {self.told}", self.model
+        former.obeyed += 1
+        assert former.retries.take(token)
+        asked: dict[str, Any] = {"paused": paused, "from_start": from_start, "generation": former.obeyed}
+        answer = self.do(moves.retry(self.ledger, self.new.id, token, **asked))
+        if former.place not in ("Failed", "Stopped"):
             assert isinstance(answer, str)
             return
         assert answer is True
-        kept = set() if from_start else self.model.journal
-        model = Model("parked" if paused else "queued", wants=paused, paused=paused, signalled=True, journal=kept)
-        model.run, model.attempt = self.model.run + 1, self.model.attempt + 1
-        self.model = model
+        self.model = former.next_attempt(paused=paused, from_start=from_start)
         # The breakpoints of the fixture's retry are none.
         self.spec = replace(self.spec, paused=paused, breakpoints=())
 
@@ -350,7 +360,9 @@ class Machine(RuleBasedStateMachine):
             assert row.wants_pause == self.spec.paused
             assert not row.wants_pause or row.paused or (model.place == "held" and not model.signalled)
             assert tuple(row.breakpoints) == self.spec.breakpoints
-            assert (row.step_token, row.resume_token) == (self.spec.step, self.spec.resume)
+        assert (row.step_token, row.resume_token, row.retry_token) == model.last_tokens
+        assert sorted(row.used_tokens) == sorted(model.known_tokens)
+        assert row.obeyed_generation == model.obeyed
 
     def one_workflow_lives_where_there_is_something_to_run(self, workflows: dict[str, str]) -> None:
         live = {workflow for workflow, state in workflows.items() if state in ("ENQUEUED", "PENDING")}

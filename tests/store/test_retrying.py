@@ -118,9 +118,9 @@ async def test_a_refusal_can_be_repeated(ledger: Ledger) -> None:
     new = await create(ledger)
     for first in (True, False):
         async with ledger.connection() as connection:
-            assert await retrying.refuse_retry(connection, new.id, "1", "no") is first
+            assert await retrying.refuse_retry(connection, new.id, "1", "no", generation=1) is first
     async with ledger.connection() as connection:
-        assert not await retrying.refuse_retry(connection, ExecutionId("EXNOTHING"), "1", "no")
+        assert not await retrying.refuse_retry(connection, ExecutionId("EXNOTHING"), "1", "no", generation=1)
 
 
 async def test_a_retry_can_begin_paused(ledger: Ledger) -> None:

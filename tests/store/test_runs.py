@@ -179,7 +179,8 @@ async def test_the_hot_path_reads_no_whole_table(ledger: Ledger) -> None:
         await connection.execute("SELECT id FROM chaingraph.executions WHERE change_seq > 20000 ORDER BY change_seq")
         await runs.not_ours(connection, [claim])
         await runs.park(connection, claimed_again, applied_seq=0, held_nodes=[])
-        await control.steer(connection, new.id, control.Wanted(True, "", "", (), "Stop"), application_name=APP)
+        wanted = control.Wanted(True, "", "", (), "Stop")
+        await control.steer(connection, new.id, wanted, generation=2, application_name=APP)
         await stopping.stop(connection, new.id, reason="enough")
     ours = [plan for plan in plans if "chaingraph.executions" in plan]
     assert len(ours) == 8

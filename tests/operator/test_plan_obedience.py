@@ -1,0 +1,61 @@
+"""What the plan makes of tokens that are put back, and of generations before and after the one that was obeyed."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from hypothesis import given
+
+from chaingraph_crds.execution import ExecutionSpec
+from chaingraph_crds.execution_status import ExecutionPhase
+from chaingraph_operator.plan import FlowView, Heed, Meta, Nothing, RefuseRetry, Steer, plan
+from chaingraph_store.executions import ExecutionRow
+from chaingraph_store.tokens import Kind
+from fixtures.execution_cases import ID, META, UNSEEN, flows, row_of, rows, spec_of, specs
+
+USED = ["step:s0", "resume:g0", "retry:r0"]
+TOKENS = {Kind.STEP: "s0", Kind.RESUME: "g0", Kind.RETRY: "r0"}
+PUT_BACK: dict[str, Any] = {"step": "s0", "resume": "g0", "retry": {"token": "r0"}}
+
+
+def at(generation: int) -> Meta:
+    return replace(META, generation=generation)
+
+
+@pytest.mark.parametrize("phase", [*ExecutionPhase])
+def test_tokens_that_are_put_back_ask_for_nothing_and_stay_known(phase: str) -> None:
+    row = row_of(phase, used_tokens=USED, obeyed_generation=4)
+    assert plan(spec_of(**PUT_BACK), at(4), UNSEEN, row, None) == Nothing()
+    assert plan(spec_of(**PUT_BACK), at(5), UNSEEN, row, None) == Heed(ID, 5, 4, TOKENS)
+
+
+def test_a_token_of_another_kind_is_a_new_one() -> None:
+    row = row_of("Paused", used_tokens=USED)
+    assert isinstance(plan(spec_of(step="g0"), META, UNSEEN, row, None), Steer)
+    assert isinstance(plan(spec_of(retry={"token": "s0"}), META, UNSEEN, row, None), RefuseRetry)
+
+
+@pytest.mark.parametrize("phase", [*ExecutionPhase])
+def test_an_edit_that_asks_for_nothing_is_heeded_once(phase: str) -> None:
+    row = row_of(phase, obeyed_generation=2)
+    assert plan(spec_of(), at(3), UNSEEN, row, None) == Heed(ID, 3, 2, dict.fromkeys(Kind, ""))
+    assert plan(spec_of(), at(3), UNSEEN, replace(row, obeyed_generation=3), None) == Nothing()
+
+
+def test_the_generation_of_the_creation_needs_no_heed() -> None:
+    """Rows that were there before generations were kept, and children, have none."""
+    assert plan(spec_of(), at(1), UNSEEN, row_of("Running"), None) == Nothing()
+    assert isinstance(plan(spec_of(), at(2), UNSEEN, row_of("Running"), None), Heed)
+
+
+@given(spec=specs, row=rows, flow=flows)
+def test_a_spec_that_is_older_than_what_was_obeyed_is_read_anew_first(
+    spec: ExecutionSpec, row: ExecutionRow | None, flow: FlowView
+) -> None:
+    if row is not None:
+        ahead = replace(row, obeyed_generation=3)
+        decision = plan(spec, at(2), UNSEEN, ahead, flow)
+        assert isinstance(decision, Heed)
+        assert (decision.generation, decision.seen) == (2, 3)

@@ -1,0 +1,206 @@
+"""What was asked for once is not asked for again: tokens that are put back, and specs of operators that are behind."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from dataclasses import replace
+
+import pytest
+
+from chaingraph_store import control, obedience, retrying
+from chaingraph_store.control import Steered
+from chaingraph_store.ids import ExecutionId
+from chaingraph_store.ledger import Ledger
+from chaingraph_store.obedience import Stale
+from chaingraph_store.tokens import Kind
+from fixtures.ledger import row_of
+from fixtures.ledger_moves import PLAIN, claimed, flush, messages, paused_and_parked, retry, steer, stop, workflows
+from fixtures.new_executions import APP, create
+
+pytestmark = pytest.mark.integration
+
+
+async def heed(
+    ledger: Ledger,
+    execution: ExecutionId,
+    generation: int,
+    *,
+    seen: int | None = None,
+    tokens: Mapping[Kind, str] | None = None,
+) -> Stale | None:
+    """`seen` left out: what the row has obeyed."""
+    seen = (await row_of(ledger, execution)).obeyed_generation if seen is None else seen
+    async with ledger.transaction() as connection:
+        return await obedience.heed(connection, execution, generation, seen=seen, tokens=tokens or {})
+
+
+async def refuse(ledger: Ledger, execution: ExecutionId, token: str, generation: int) -> bool | Stale:
+    async with ledger.transaction() as connection:
+        return await retrying.refuse_retry(connection, execution, token, "no", generation=generation)
+
+
+async def without_a_list(ledger: Ledger, execution: ExecutionId) -> None:
+    """As rows are that were there before the list was, and the generation."""
+    async with ledger.connection() as connection:
+        await connection.execute(
+            "UPDATE chaingraph.executions SET used_tokens = '{}', obeyed_generation = 0 WHERE id = %s", (execution,)
+        )
+
+
+# -- tokens ----------------------------------------------------------------------------------------------------
+
+
+async def test_a_resume_token_that_is_put_back_does_not_leave_the_next_breakpoint(ledger: Ledger) -> None:
+    new = await create(ledger, resume="r0", breakpoints=("a",))
+    await paused_and_parked(ledger, new.id)
+    spec = replace(PLAIN, breakpoints=("a",))
+    assert await steer(ledger, new.id, replace(spec, resume="r1"), 2) == Steered(("RESUME",))
+    await paused_and_parked(ledger, new.id)
+    assert await steer(ledger, new.id, replace(spec, resume="r0"), 3) == Steered()
+    row = await row_of(ledger, new.id)
+    assert (row.phase, row.resume_token, row.used_tokens) == ("Paused", "r1", ["resume:r1", "resume:r0"])
+    assert f"{new.id}-3" not in await workflows(ledger)
+    assert await steer(ledger, new.id, replace(spec, resume="r2"), 4) == Steered(("RESUME",))
+
+
+async def test_a_step_token_that_is_put_back_steps_once(ledger: Ledger) -> None:
+    new = await create(ledger)
+    await claimed(ledger, new.id)
+    spec = replace(PLAIN, paused=True)
+    for generation, step in enumerate(["1", "2", "1", "2", "3", "1"], start=2):
+        await steer(ledger, new.id, replace(spec, step=step), generation)
+    sent = [each for _, _, said in await messages(ledger) for each in said["commands"]]
+    assert [each["token"] for each in sent if each["kind"] == "STEP"] == ["1", "2", "3"]
+    row = await row_of(ledger, new.id)
+    assert (row.step_token, row.step_seqs, row.obeyed_generation) == ("3", [2, 3, 4], 7)
+
+
+async def test_a_token_that_was_ignored_is_used_too(ledger: Ledger) -> None:
+    new = await create(ledger)
+    await claimed(ledger, new.id)
+    assert await steer(ledger, new.id, PLAIN, 2, step="early") == Steered((), ("STEP",))
+    await steer(ledger, new.id, PLAIN, 3, paused=True, step="2")
+    assert await steer(ledger, new.id, PLAIN, 4, paused=True, step="early") == Steered()
+
+
+async def test_a_retry_token_that_is_put_back_begins_no_attempt(ledger: Ledger) -> None:
+    new = await create(ledger, retry="r0")
+    assert "it was Pending" in str(await retry(ledger, new.id, "refused", generation=2))
+    await stop(ledger, new.id)
+    assert await retry(ledger, new.id, "r1", generation=3) is True
+    await stop(ledger, new.id)
+    for generation, token in enumerate(["r0", "refused", "r1"], start=4):
+        assert await retry(ledger, new.id, token, generation=generation) is False
+        assert await refuse(ledger, new.id, token, generation) is False
+    row = await row_of(ledger, new.id)
+    assert (row.attempt, row.retry_token, row.retry_refusal) == (2, "r1", "")
+    assert row.used_tokens == ["retry:r0", "retry:refused", "retry:r1"]
+
+
+async def test_tokens_that_come_with_a_retry_are_used_by_it(ledger: Ledger) -> None:
+    new = await create(ledger, step="s0")
+    await steer(ledger, new.id, PLAIN, 2, paused=True, step="s1")
+    await stop(ledger, new.id)
+    assert await retry(ledger, new.id, "again", generation=3, paused=True, step="s0", resume="g1") is True
+    row = await row_of(ledger, new.id)
+    assert (row.step_token, row.resume_token) == ("s1", "g1"), "s0 was put back, g1 is new"
+    for step, resume in (("s0", "g1"), ("s1", ""), ("", "g1")):
+        assert await steer(ledger, new.id, PLAIN, 4, paused=True, step=step, resume=resume) == Steered()
+    assert await steer(ledger, new.id, PLAIN, 5, paused=True, step="s2") == Steered(("STEP",))
+
+
+async def test_a_row_from_before_the_list_knows_its_last_tokens(ledger: Ledger) -> None:
+    new = await create(ledger, step="s", resume="r", retry="t", held=True)
+    await without_a_list(ledger, new.id)
+    spec = replace(PLAIN, paused=True, step="s", resume="r")
+    assert await steer(ledger, new.id, spec, 7) == Steered()
+    await without_a_list(ledger, new.id)
+    await steer(ledger, new.id, replace(spec, step="s2", resume="r2"), 8)
+    assert (await row_of(ledger, new.id)).used_tokens == ["step:s", "resume:r", "resume:r2", "step:s2"]
+    assert await steer(ledger, new.id, spec, 9) == Steered()
+    await stop(ledger, new.id)
+    assert await retry(ledger, new.id, "t", generation=10) is False
+    assert await retry(ledger, new.id, "t2", generation=11) is True
+    await stop(ledger, new.id)
+    assert await retry(ledger, new.id, "t", generation=12) is False
+
+
+# -- generations -----------------------------------------------------------------------------------------------
+
+
+async def test_a_spec_that_is_older_than_what_was_obeyed_does_nothing(ledger: Ledger) -> None:
+    new = await create(ledger, generation=3)
+    assert (await row_of(ledger, new.id)).obeyed_generation == 3
+    assert await steer(ledger, new.id, PLAIN, 5, breakpoints=("a",)) == Steered(("BREAKPOINTS",))
+    before = await row_of(ledger, new.id)
+    assert await steer(ledger, new.id, PLAIN, 4, paused=True, step="1") == Stale(5)
+    assert await retry(ledger, new.id, "t", generation=4) == Stale(5)
+    assert await refuse(ledger, new.id, "t", 4) == Stale(5)
+    assert await heed(ledger, new.id, 4, seen=3) == Stale(5)
+    assert await row_of(ledger, new.id) == before
+    assert (await workflows(ledger)) == {new.id: "ENQUEUED"}
+    assert await steer(ledger, new.id, PLAIN, 5, breakpoints=("a",)) == Steered(), "another operator's, not an older"
+
+
+async def test_every_command_is_remembered(ledger: Ledger) -> None:
+    new = await create(ledger)
+    assert await refuse(ledger, new.id, "early", 2) is True
+    assert await steer(ledger, new.id, PLAIN, 2, paused=True) == Steered(("PAUSE",))
+    assert await refuse(ledger, new.id, "early", 1) == Stale(2)
+    await stop(ledger, new.id)
+    assert await retry(ledger, new.id, "again", generation=3) is True
+    assert await steer(ledger, new.id, PLAIN, 2, paused=True) == Stale(3)
+    assert await steer(ledger, new.id, PLAIN, 3) == Steered()
+    await stop(ledger, new.id)
+    assert await retry(ledger, new.id, "late", generation=2) == Stale(3)
+    assert (await row_of(ledger, new.id)).attempt == 2
+
+
+async def test_a_spec_that_asks_for_nothing_is_obeyed_as_well(ledger: Ledger) -> None:
+    """A step that was taken back before anybody had seen it is not made by who comes late."""
+    new = await create(ledger)
+    await paused_and_parked(ledger, new.id)
+    before = await row_of(ledger, new.id)
+    assert await heed(ledger, new.id, 3) is None
+    assert await steer(ledger, new.id, PLAIN, 2, step="1") == Stale(3)
+    assert await row_of(ledger, new.id) == replace(before, obeyed_generation=3), "nobody is told of a change"
+    assert await heed(ledger, ExecutionId("EXNOTHING"), 3, seen=1) is None
+
+
+async def test_who_heeds_a_spec_keeps_its_tokens_known(ledger: Ledger) -> None:
+    new = await create(ledger, step="s0", resume="r0", retry="t0")
+    await steer(ledger, new.id, PLAIN, 2, paused=True, step="s1")
+    tokens = {Kind.STEP: "s0", Kind.RESUME: "", Kind.RETRY: "new"}
+    assert await heed(ledger, new.id, 3, tokens=tokens) is None
+    row = await row_of(ledger, new.id)
+    assert row.used_tokens == ["resume:r0", "retry:t0", "step:s1", "step:s0"]
+    assert (row.step_token, row.retry_token) == ("s1", "t0"), "a token that asks for something is not used up by it"
+
+
+async def test_a_generation_goes_back_where_nobody_has_obeyed_a_later_one_meanwhile(ledger: Ledger) -> None:
+    """The API server's data were restored: a person's edits count again."""
+    new = await create(ledger, generation=9)
+    assert await heed(ledger, new.id, 4, seen=8) == Stale(9)
+    assert await heed(ledger, new.id, 4, seen=9) is None
+    assert await steer(ledger, new.id, PLAIN, 4, paused=True) == Steered(("PAUSE",))
+
+
+async def test_an_old_spec_that_waited_for_a_newer_one_does_nothing(ledger: Ledger) -> None:
+    new = await create(ledger)
+    taken = await claimed(ledger, new.id)
+    await flush(ledger, taken, "flow:started", "flow:paused", paused=True)
+    async with ledger.transaction() as connection:
+        await connection.execute("SELECT 1 FROM chaingraph.executions WHERE id = %s FOR UPDATE", (new.id,))
+        late = asyncio.create_task(steer(ledger, new.id, PLAIN, 2, step="old"))
+        retried = asyncio.create_task(retry(ledger, new.id, "old", generation=2))
+        await asyncio.sleep(0.1)
+        assert not late.done()
+        assert not retried.done()
+        newer = replace(PLAIN, step="new")
+        steered = await control.steer(connection, new.id, newer, generation=3, application_name=APP)
+        assert steered == Steered(("STEP",))
+    assert await late == Stale(3)
+    assert await retried == Stale(3)
+    sent = [each["token"] for _, _, said in await messages(ledger) for each in said["commands"]]
+    assert sent == ["new"]

@@ -1,0 +1,74 @@
+"""Retries of children: the trees they are in are open again, and a flow that was missing is looked for once more."""
+
+from __future__ import annotations
+
+import pytest
+
+from chaingraph_store import families, flow_names, runs
+from chaingraph_store.flow_names import Content, Named
+from chaingraph_store.ids import ExecutionId
+from chaingraph_store.ledger import Ledger
+from chaingraph_store.spawning import Offspring
+from fixtures.children import complete, complete_and_spawn
+from fixtures.ledger import row_of
+from fixtures.ledger_moves import claimed, flush, log_of, retry, stop, workflows
+from fixtures.new_executions import create
+
+pytestmark = pytest.mark.integration
+FLOW = {"nodes": [{"id": "a", "type": "Text"}, {"id": "b", "type": "Text"}]}
+
+
+async def fail(ledger: Ledger, execution: ExecutionId, worker: str) -> None:
+    taken = await claimed(ledger, execution, worker)
+    end = runs.End("Failed", error_node="a", error_reason="NodeFailed", error_message="broken")
+    await flush(ledger, taken, "flow:started", "flow:failed", end=end)
+
+
+async def opened(ledger: Ledger, *executions: ExecutionId) -> list[int]:
+    """How many children of each are open."""
+    return [(await row_of(ledger, each)).children_open for each in executions]
+
+
+async def test_a_retry_opens_the_trees_up_to_the_root_until_it_has_ended(ledger: Ledger) -> None:
+    root = (await create(ledger)).id
+    (middle,) = await complete_and_spawn(ledger, root, 1)
+    (first, second) = await complete_and_spawn(ledger, middle, 2, worker="worker-2")
+    await fail(ledger, first, "worker-3")
+    await stop(ledger, second)
+    await families.settle_upwards(ledger, middle)
+    assert await opened(ledger, root, middle) == [0, 0]
+    assert await retry(ledger, first, "again") is True
+    assert await retry(ledger, first, "again") is False
+    assert await retry(ledger, second, "again", paused=True) is True
+    assert await opened(ledger, root, middle) == [1, 2]
+    await complete(ledger, first, worker="worker-4")
+    await families.settle_upwards(ledger, middle)
+    assert await opened(ledger, root, middle) == [1, 1]
+    await stop(ledger, second)
+    await families.settle_upwards(ledger, middle)
+    assert await opened(ledger, root, middle) == [0, 0]
+    ends = [each for each in await log_of(ledger, middle) if each in ("child:completed", "child:failed")]
+    assert sorted(ends[:2]) == ["child:failed", "child:failed"]
+    assert ends[2:] == ["child:completed", "child:failed"]
+
+
+async def test_a_child_whose_flow_was_missing_runs_once_there_is_one(ledger: Ledger) -> None:
+    parent = (await create(ledger)).id
+    (child,) = await complete_and_spawn(ledger, parent, [Offspring("order", 1, flow="shipping")])
+    assert (await row_of(ledger, child)).error_reason == "FlowNotFound"
+    refused = await retry(ledger, child, "early")
+    assert str(refused).startswith("FlowNotFound: the Flow 'shipping' in namespace 'team' cannot be run: there is none")
+    assert (await row_of(ledger, child)).phase == "Failed"
+    async with ledger.connection() as connection:
+        await flow_names.publish(connection, ("team", "shipping"), Named(None, problem="it has a fault"), None)
+    assert "cannot be run: it has a fault" in str(await retry(ledger, child, "faulty"))
+    async with ledger.connection() as connection:
+        named = Named("right", nodes=2)
+        await flow_names.publish(connection, ("team", "shipping"), named, Content(FLOW, {"speed": "slow"}))
+    assert await retry(ledger, child, "early") is False, "it was used up"
+    assert await retry(ledger, child, "again") is True
+    row = await row_of(ledger, child)
+    assert (row.flow_revision, row.nodes_total, row.retry_refusal) == ("right", 2, "")
+    assert (await workflows(ledger, child))[f"{child}-2"] == "ENQUEUED"
+    taken = await claimed(ledger, child)
+    assert (taken.flow_spec, taken.inputs) == (FLOW, {"speed": "slow"})

@@ -1,0 +1,77 @@
+"""Tokens that were used: each asks once, whatever is put back, and those of one kind do not push out another's."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from chaingraph_store.tokens import KEPT, Kind, asks, with_token
+
+KINDS = st.sampled_from([*Kind])
+FEW = st.sampled_from(["", *(str(n) for n in range(6))])
+MANY = st.sampled_from([str(n) for n in range(KEPT + 8)])
+
+
+@dataclass
+class Row:
+    """What a row knows, and how it takes a token of the spec."""
+
+    used: tuple[str, ...] = ()
+    last: dict[Kind, str] = field(default_factory=lambda: dict.fromkeys(Kind, ""))
+
+    def takes(self, kind: Kind, token: str) -> bool:
+        asked = asks(kind, token, used=self.used, last=self.last[kind])
+        self.used = with_token(kind, token, used=self.used, last=self.last[kind])
+        if asked:
+            self.last[kind] = token
+        return asked
+
+
+@given(st.lists(st.tuples(KINDS, FEW)))
+def test_a_token_asks_the_first_time_and_never_again(edits: list[tuple[Kind, str]]) -> None:
+    row, seen = Row(), set()
+    for kind, token in edits:
+        assert row.takes(kind, token) == (bool(token) and (kind, token) not in seen)
+        seen.add((kind, token))
+
+
+@given(st.lists(st.tuples(KINDS, MANY), max_size=150))
+def test_the_newest_of_each_kind_are_kept(edits: list[tuple[Kind, str]]) -> None:
+    row = Row()
+    newest: dict[Kind, list[str]] = {kind: [] for kind in Kind}
+    for kind, token in edits:
+        row.takes(kind, token)
+        newest[kind] = [*(each for each in newest[kind] if each != token), token][-KEPT:]
+        assert [each for each in row.used if each.startswith(f"{kind}:")] == [f"{kind}:{each}" for each in newest[kind]]
+        again = row.used
+        assert not row.takes(kind, token)
+        assert row.used == again, "what is the newest already changes nothing"
+
+
+def test_what_stands_in_a_manifest_is_known_however_many_others_are_used() -> None:
+    """A tool puts its token back after each of a person's."""
+    row = Row()
+    assert row.takes(Kind.STEP, "manifest")
+    for n in range(10 * KEPT):
+        assert row.takes(Kind.STEP, str(n))
+        assert not row.takes(Kind.STEP, "manifest")
+
+
+@pytest.mark.parametrize("kind", [*Kind])
+def test_rows_from_before_the_list_know_their_last_token(kind: Kind) -> None:
+    assert not asks(kind, "old", used=[], last="old")
+    assert with_token(kind, "old", used=[], last="old") == (f"{kind}:old",)
+    used = with_token(kind, "new", used=[], last="old")
+    assert used == (f"{kind}:old", f"{kind}:new")
+    assert not asks(kind, "old", used=used, last="new")
+
+
+def test_a_token_of_one_kind_is_none_of_another() -> None:
+    used = with_token(Kind.STEP, "1", used=[], last="")
+    assert asks(Kind.RESUME, "1", used=used, last="")
+    # A token may have a colon, so an entry must not be taken for one of a kind that its token names.
+    used = with_token(Kind.STEP, "retry:1", used=used, last="1")
+    assert asks(Kind.RETRY, "1", used=used, last="")

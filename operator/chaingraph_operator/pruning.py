@@ -2,7 +2,8 @@
 
 The sweep knows which resources there are. The moment before which an execution must have ended is read from the
 database's clock before the resources are listed. So the row of whatever ended before that moment was there when the
-list began, its resource was there before its row, and what is missing in the list is gone for good.
+list began, a root's resource was there before its row, and what is missing in the list is gone for good. A tree goes as
+a whole, when all of it ended before that moment and none of it has a resource: people look at it as a whole.
 """
 
 from __future__ import annotations
@@ -11,7 +12,8 @@ import asyncio
 import time
 from collections.abc import Iterator, Sequence, Set
 from datetime import datetime, timedelta
-from typing import Final
+from itertools import groupby
+from typing import Final, TypeVar
 
 import psycopg
 import structlog
@@ -20,29 +22,22 @@ from chaingraph_operator.metrics import Metrics
 from chaingraph_store import pruning
 from chaingraph_store.ids import ExecutionId
 from chaingraph_store.ledger import Ledger
-from chaingraph_store.pruning import EndedRoot, Member
+from chaingraph_store.pruning import EndedRoot, Place
 
+T = TypeVar("T")
 _log = structlog.get_logger(__name__)
 _EXAMINED: Final = 5000
 """Executions that are looked at after one sweep; the next one goes on behind them."""
 _BATCH: Final = 100
 """Executions that are removed in one transaction."""
+_PARENTS: Final = 100
+_CHILDREN: Final = 2000
+"""Parents and children of one tree that are in memory at a time."""
+_MOST: Final = 20_000
+"""Executions, about, that are removed after one sweep, so that the next sweep is not kept waiting."""
 _UNUSED_BATCH: Final = 500
 _UNUSED_EVERY: Final = 3600.0
 """Seconds between two searches for revisions and catalogues that nobody uses."""
-
-
-def removable(members: Sequence[Member], alive: Set[str]) -> list[list[ExecutionId]]:
-    """The executions whose whole tree may go, the lowest level of the trees first. Pure.
-
-    A tree stays while one of its executions runs, ended too recently or has a resource: people look at it as a whole.
-    """
-    kept = {each.root for each in members if not each.expired or (each.uid is not None and each.uid in alive)}
-    levels: dict[int, list[ExecutionId]] = {}
-    for each in members:
-        if each.root not in kept:
-            levels.setdefault(each.level, []).append(each.id)
-    return [levels[level] for level in sorted(levels, reverse=True)]
 
 
 class Pruning:
@@ -93,12 +88,18 @@ class Pruning:
             roots = await pruning.ended_roots(
                 connection, before=before, namespaces=self._namespaces, after=self._place, limit=_EXAMINED
             )
-        gone = [root.id for root in roots if root.uid is None or root.uid not in alive]
         removed = 0
-        for batch in _batches(gone, _BATCH):
-            removed += await self._remove_trees(batch, alive, before)
         passed = len(roots) < _EXAMINED
-        self._place = None if passed else roots[-1]
+        for batch in _batches(roots, _BATCH):
+            gone = [root for root in batch if root.uid is None or root.uid not in alive]
+            removed += await self._remove_all(gone, alive, before, most=_MOST - removed)
+            if removed >= _MOST:
+                # What is left of the batch comes next time.
+                passed = False
+                break
+            self._place = batch[-1]
+        if passed:
+            self._place = None
         if removed:
             self._metrics.pruned.inc(removed)
             _log.info("removed old executions from the ledger", count=removed, ended_before=before.isoformat())
@@ -106,16 +107,50 @@ class Pruning:
             await self._remove_unused()
         return removed
 
-    async def _remove_trees(self, roots: Sequence[ExecutionId], alive: Set[str], before: datetime) -> int:
+    async def _remove_all(self, roots: Sequence[EndedRoot], alive: Set[str], before: datetime, *, most: int) -> int:
+        removed = await self._remove([root.id for root in roots if not root.has_children], before)
+        for root in roots:
+            if root.has_children and removed < most and await self._may_go(root.id, alive, before):
+                removed += await self._remove_tree(root.id, before, most=most - removed)
+        return removed
+
+    async def _may_go(self, root: ExecutionId, alive: Set[str], before: datetime) -> bool:
         async with self._ledger.connection() as connection:
-            members = await pruning.members(connection, roots, before=before, namespaces=self._namespaces)
+            due = await pruning.tree_due(connection, root, before=before, namespaces=self._namespaces)
+        return due and not await pruning.shows_any(self._ledger, root, alive)
+
+    async def _remove_tree(self, root: ExecutionId, before: datetime, *, most: int) -> int:
+        """The lowest first, so that what is interrupted is still a tree, which the next time finds again."""
         removed = 0
-        for level in removable(members, alive):
-            for batch in _batches(level, _BATCH):
-                began = time.monotonic()
-                removed += await pruning.remove(self._ledger, batch, before=before)
-                # As long as it worked, so that this never takes more than half of what one connection can.
-                await asyncio.sleep(time.monotonic() - began)
+        place: Place | None = None
+        while removed < most:
+            async with self._ledger.connection() as connection:
+                parents = await pruning.lowest_parents(connection, root, after=place, limit=_PARENTS)
+            if not parents:
+                return removed + await self._remove([root], before)
+            count = await self._remove_children([each.id for each in parents], before)
+            removed += count
+            # As long as some went there may be more of them.
+            if not count:
+                place = parents[-1]
+        return removed
+
+    async def _remove_children(self, parents: Sequence[ExecutionId], before: datetime) -> int:
+        async with self._ledger.connection() as connection:
+            children = await pruning.children_of(connection, parents, limit=_CHILDREN)
+        removed = 0
+        for _, level in groupby(children, key=lambda child: child[0]):
+            for batch in _batches([child for _, child in level], _BATCH):
+                removed += await self._remove(batch, before)
+        return removed
+
+    async def _remove(self, executions: Sequence[ExecutionId], before: datetime) -> int:
+        if not executions:
+            return 0
+        began = time.monotonic()
+        removed = await pruning.remove(self._ledger, executions, before=before)
+        # As long as it worked, so that this never takes more than half of what one connection can.
+        await asyncio.sleep(time.monotonic() - began)
         return removed
 
     async def _remove_unused(self) -> None:
@@ -130,6 +165,6 @@ class Pruning:
             _log.info("removed what nobody uses from the ledger", revisions=revisions, catalogues=catalogues)
 
 
-def _batches(executions: Sequence[ExecutionId], size: int) -> Iterator[Sequence[ExecutionId]]:
-    for start in range(0, len(executions), size):
-        yield executions[start : start + size]
+def _batches(items: Sequence[T], size: int) -> Iterator[Sequence[T]]:
+    for start in range(0, len(items), size):
+        yield items[start : start + size]

@@ -1,13 +1,14 @@
 """Removal of what the ledger need not keep: executions that ended long ago and whose resource is gone, revisions and
 catalogues that nobody uses. Called by the operator after a sweep, which knows what resources there are.
 
-An execution goes with its whole tree, children first, and with all that is kept of it: journal, events, and DBOS's rows
-of every workflow it had. Everything is done in small transactions that skip what somebody else has locked.
+An execution goes with its whole tree, the lowest first, and with all that is kept of it: journal, events, and DBOS's
+rows of every workflow it had. Everything is done in small transactions that skip what somebody else has locked, and no
+list of a whole tree is ever made: one may have 100,000 executions.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final, LiteralString
@@ -16,6 +17,8 @@ from chaingraph_store.ids import ExecutionId, WorkflowId, hold_workflow_id, work
 from chaingraph_store.ledger import Connection, Ledger
 
 _EVENTS_AT_ONCE: Final = 10_000
+_UIDS_AT_ONCE: Final = 2000
+_BELOW_ALL: Final = 2**31 - 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,17 +28,15 @@ class EndedRoot:
     id: ExecutionId
     uid: str | None
     finished_at: datetime
+    has_children: bool
 
 
 @dataclass(frozen=True, slots=True)
-class Member:
-    """An execution of a tree: the root at level 0, or a descendant. `expired`: it may go as far as the ledger knows."""
+class Place:
+    """How far the parents of a tree were gone through, the lowest first."""
 
-    root: ExecutionId
+    depth: int
     id: ExecutionId
-    level: int
-    uid: str | None
-    expired: bool
 
 
 async def ago(connection: Connection, period: timedelta) -> datetime:
@@ -48,12 +49,12 @@ async def ago(connection: Connection, period: timedelta) -> datetime:
 
 
 _EXPIRED: Final = (
-    "e.phase IN ('Completed', 'Failed', 'Stopped') AND e.finished_at < %(before)s"
+    "e.phase IN ('Completed', 'Failed', 'Stopped') AND e.finished_at < %(before)s AND e.children_open = 0"
     " AND (%(namespaces)s::text[] IS NULL OR e.namespace = ANY(%(namespaces)s))"
 )
 # Row comparison alone, without a case for the first page: so the place is where the index scan begins.
 _ENDED_ROOTS: Final = f"""
-SELECT e.id, e.uid, e.finished_at FROM chaingraph.executions e
+SELECT e.id, e.uid, e.finished_at, e.children_total > 0 FROM chaingraph.executions e
 WHERE e.parent_id IS NULL AND {_EXPIRED}
   AND (e.finished_at, e.id) > (%(after)s::timestamptz, %(after_id)s)
 ORDER BY e.finished_at, e.id LIMIT %(limit)s
@@ -68,7 +69,10 @@ async def ended_roots(
     after: EndedRoot | None = None,
     limit: int,
 ) -> list[EndedRoot]:
-    """Roots that ended before a moment, the oldest end first, from the one given on. `namespaces` None means all."""
+    """Roots that ended before a moment and whose trees have ended, the oldest end first, from the one given on.
+
+    `namespaces` None means all.
+    """
     cursor = await connection.execute(
         _ENDED_ROOTS,
         {
@@ -79,31 +83,65 @@ async def ended_roots(
             "limit": limit,
         },
     )
-    return [EndedRoot(ExecutionId(row[0]), row[1], row[2]) for row in await cursor.fetchall()]
+    return [EndedRoot(ExecutionId(row[0]), *row[1:]) for row in await cursor.fetchall()]
 
 
-_MEMBERS: Final = f"""
-WITH RECURSIVE member AS (
-  SELECT id AS root, id, 0 AS level FROM chaingraph.executions WHERE id = ANY(%(roots)s)
-  UNION ALL
-  SELECT m.root, c.id, m.level + 1 FROM chaingraph.executions c JOIN member m ON c.parent_id = m.id
-)
-SELECT m.root, e.id, m.level, e.uid, {_EXPIRED} FROM member m JOIN chaingraph.executions e USING (id)
+_DUE: Final = f"""
+SELECT NOT EXISTS (SELECT FROM chaingraph.executions e
+                   WHERE e.root_id = %(root)s AND e.parent_id IS NOT NULL AND ({_EXPIRED}) IS NOT TRUE)
 """  # noqa: S608 our own constants
 
 
-async def members(
-    connection: Connection, roots: Sequence[ExecutionId], *, before: datetime, namespaces: Sequence[str] | None
-) -> list[Member]:
-    """Every execution of the roots' trees, the roots among them."""
+async def tree_due(
+    connection: Connection, root: ExecutionId, *, before: datetime, namespaces: Sequence[str] | None
+) -> bool:
+    """Whether everything below a root that has ended, ended before that moment too."""
+    given = {"root": root, "before": before, "namespaces": None if namespaces is None else list(namespaces)}
+    cursor = await connection.execute(_DUE, given)
+    row = await cursor.fetchone()
+    assert row is not None, "a SELECT without FROM has one row"
+    return bool(row[0])
+
+
+async def shows_any(ledger: Ledger, root: ExecutionId, uids: Set[str]) -> bool:
+    """Whether something below a root stands for one of these resources."""
+    async with ledger.transaction() as connection, connection.cursor(name="uids") as cursor:
+        cursor.itersize = _UIDS_AT_ONCE
+        await cursor.execute(
+            "SELECT uid FROM chaingraph.executions WHERE root_id = %s AND parent_id IS NOT NULL AND uid IS NOT NULL",
+            (root,),
+        )
+        async for (uid,) in cursor:
+            if uid in uids:
+                return True
+    return False
+
+
+_LOWEST_PARENTS: Final = """
+SELECT depth, id FROM chaingraph.executions
+WHERE root_id = %(root)s AND children_total > 0 AND (depth, id) < (%(depth)s, %(id)s)
+ORDER BY depth DESC, id DESC LIMIT %(limit)s
+"""
+
+
+async def lowest_parents(
+    connection: Connection, root: ExecutionId, *, after: Place | None = None, limit: int
+) -> list[Place]:
+    """The executions of a tree that have, or had, children; the lowest first, from the one given on."""
+    place = {"depth": after.depth, "id": after.id} if after is not None else {"depth": _BELOW_ALL, "id": ""}
+    cursor = await connection.execute(_LOWEST_PARENTS, {"root": root, "limit": limit} | place)
+    return [Place(row[0], ExecutionId(row[1])) for row in await cursor.fetchall()]
+
+
+async def children_of(
+    connection: Connection, parents: Sequence[ExecutionId], *, limit: int
+) -> list[tuple[int, ExecutionId]]:
+    """Children of these with their depth, the lowest first, so many at most."""
     cursor = await connection.execute(
-        _MEMBERS,
-        {"roots": list(roots), "before": before, "namespaces": None if namespaces is None else list(namespaces)},
+        "SELECT depth, id FROM chaingraph.executions WHERE parent_id = ANY(%s) ORDER BY depth DESC LIMIT %s",
+        (list(parents), limit),
     )
-    return [
-        Member(ExecutionId(row[0]), ExecutionId(row[1]), row[2], row[3], bool(row[4]))
-        for row in await cursor.fetchall()
-    ]
+    return [(row[0], ExecutionId(row[1])) for row in await cursor.fetchall()]
 
 
 _TRIM: Final = """

@@ -1,61 +1,26 @@
-"""Removal of old executions: which trees may go, how the operator gets through many, and the whole in a process."""
+"""Removal of old executions: how the operator gets through many, and the whole in a process."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from datetime import timedelta
+from typing import Any
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from chaingraph_operator import pruning
-from chaingraph_operator.metrics import Metrics
-from chaingraph_operator.pruning import Pruning, removable
 from chaingraph_operator.settings import Settings
-from chaingraph_store import executions, stopping
+from chaingraph_store import executions
 from chaingraph_store.ids import ExecutionId, execution_id
 from chaingraph_store.ledger import Ledger
-from chaingraph_store.pruning import Member
+from fixtures import old_executions
 from fixtures.cluster_view import Cluster
-from fixtures.new_executions import create
+from fixtures.old_executions import left
 from fixtures.processes import RunOperator
+from fixtures.pruners import prune, pruner
 from fixtures.waiting import eventually
 from fixtures.worker_by_hand import StartWorker
 
 INLINE = {"flow": {"nodes": [{"id": "a", "type": "Text"}]}}
-
-
-@st.composite
-def forests(draw: st.DrawFn) -> list[Member]:
-    """Trees whose members have ended or not, with resources called after them or none."""
-    made: list[Member] = []
-    for number in range(draw(st.integers(0, 12))):
-        parent = draw(st.sampled_from([None, *made]))
-        execution = ExecutionId(f"EX{number}")
-        made.append(
-            Member(
-                root=parent.root if parent else execution,
-                id=execution,
-                level=parent.level + 1 if parent else 0,
-                uid=draw(st.sampled_from([None, f"uid-{number}"])),
-                expired=draw(st.booleans()) or draw(st.booleans()),
-            )
-        )
-    return made
-
-
-@given(forests(), st.sets(st.sampled_from([f"uid-{number}" for number in range(12)])))
-def test_a_tree_goes_as_a_whole_lowest_level_first_or_stays_as_a_whole(members: list[Member], alive: set[str]) -> None:
-    levels = removable(members, alive)
-    gone = {each for level in levels for each in level}
-    by_id = {each.id: each for each in members}
-    for root in {each.root for each in members}:
-        tree = [each for each in members if each.root == root]
-        due = all(each.expired and each.uid not in alive for each in tree)
-        assert {each.id for each in tree} & gone == ({each.id for each in tree} if due else set())
-    depths = [by_id[each].level for level in levels for each in level]
-    assert depths == sorted(depths, reverse=True)
 
 
 @pytest.mark.parametrize(
@@ -71,16 +36,6 @@ def test_the_setting_is_in_days_and_nothing_or_zero_is_for_ever(
     assert Settings().ledger_retention == kept
 
 
-def pruner(ledger: Ledger, *, namespaces: Iterable[str] = (), keep: timedelta | None = timedelta(days=30)) -> Pruning:
-    return Pruning(ledger=ledger, namespaces=tuple(namespaces), keep=keep, metrics=Metrics())
-
-
-async def prune(of: Pruning, alive: Iterable[str] = ()) -> int:
-    before = await of.cutoff()
-    assert before is not None
-    return await of.prune(set(alive), before=before)
-
-
 async def age(ledger: Ledger, execution: ExecutionId, *, days: float = 60) -> None:
     async with ledger.connection() as connection:
         await connection.execute(
@@ -89,17 +44,8 @@ async def age(ledger: Ledger, execution: ExecutionId, *, days: float = 60) -> No
         )
 
 
-async def ended(ledger: Ledger, uid: str, *, days: float = 60, namespace: str = "team") -> ExecutionId:
-    new = await create(ledger, uid=uid, id=execution_id(uid), namespace=namespace)
-    async with ledger.transaction() as connection:
-        assert await stopping.stop(connection, new.id, reason="enough")
-    await age(ledger, new.id, days=days)
-    return new.id
-
-
-async def left(ledger: Ledger, ids: Iterable[ExecutionId]) -> set[ExecutionId]:
-    async with ledger.connection() as connection:
-        return set(await executions.by_ids(connection, list(ids)))
+async def ended(ledger: Ledger, uid: str, **options: Any) -> ExecutionId:
+    return await old_executions.ended(ledger, uid=uid, id=execution_id(uid), **options)
 
 
 @pytest.mark.integration
@@ -110,19 +56,6 @@ async def test_what_has_a_resource_is_recent_or_elsewhere_stays(ledger: Ledger) 
     assert await prune(pruner(ledger, namespaces=["team"]), alive=["lives"]) == 1
     assert await left(ledger, {gone, *kept}) == kept
     assert await prune(pruner(ledger), alive=["lives"]) == 1, "who serves the whole cluster sees every namespace"
-
-
-@pytest.mark.integration
-async def test_a_tree_stays_for_the_sake_of_one_child(ledger: Ledger) -> None:
-    root, child = await ended(ledger, "root"), await ended(ledger, "child")
-    async with ledger.connection() as connection:
-        await connection.execute(
-            "UPDATE chaingraph.executions SET parent_id = %s, root_id = %s, depth = 1 WHERE id = %s",
-            (root, root, child),
-        )
-    assert await prune(pruner(ledger), alive=["child"]) == 0
-    assert await prune(pruner(ledger)) == 2
-    assert await left(ledger, [root, child]) == set()
 
 
 @pytest.mark.integration

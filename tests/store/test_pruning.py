@@ -4,21 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Sequence
-from datetime import datetime, timedelta
 
 import psycopg
 import pytest
 
-from chaingraph_store import executions, leases, pruning, stopping
+from chaingraph_store import leases, pruning
 from chaingraph_store.ids import ExecutionId, hold_workflow_id, workflow_id
 from chaingraph_store.leases import NewLease
 from chaingraph_store.ledger import Ledger
-from chaingraph_store.pruning import EndedRoot
 from fixtures.new_executions import APP, create, new_execution
+from fixtures.old_executions import DAY, child_of, ended, left, moment, roots
 
 pytestmark = pytest.mark.integration
-DAY = timedelta(days=1)
 DBOS_TABLES = (
     ("workflow_status", "workflow_uuid"),
     ("workflow_input", "workflow_uuid"),
@@ -29,35 +26,6 @@ DBOS_TABLES = (
     ("workflow_events_history", "workflow_uuid"),
     ("streams", "workflow_uuid"),
 )
-
-
-async def moment(ledger: Ledger, period: timedelta = timedelta()) -> datetime:
-    async with ledger.connection() as connection:
-        return await pruning.ago(connection, period)
-
-
-async def ended(ledger: Ledger, *, days: float = 60, runs: int = 1, revision: str = "r1") -> ExecutionId:
-    """An execution that ended so many days ago, in its so-maniest run."""
-    new = await create(ledger, flow_revision=revision)
-    async with ledger.transaction() as connection:
-        assert await stopping.stop(connection, new.id, reason="enough")
-        await connection.execute(
-            "UPDATE chaingraph.executions SET finished_at = now() - %s, run = %s, workflow_id = %s WHERE id = %s",
-            (timedelta(days=days), runs, workflow_id(new.id, runs), new.id),
-        )
-    return new.id
-
-
-async def child_of(ledger: Ledger, parent: ExecutionId, *, days: float = 60, uid: str | None = None) -> ExecutionId:
-    """A child that ended so many days ago. As spawning will make it: without a resource, unless it has a UID."""
-    child = await ended(ledger, days=days)
-    async with ledger.connection() as connection:
-        await connection.execute(
-            "UPDATE chaingraph.executions c SET uid = %s, parent_id = p.id, root_id = p.root_id, depth = p.depth + 1"
-            " FROM chaingraph.executions p WHERE c.id = %s AND p.id = %s",
-            (uid, child, parent),
-        )
-    return child
 
 
 async def keep_everything_of(ledger: Ledger, execution: ExecutionId, *, runs: int) -> None:
@@ -97,24 +65,6 @@ async def dbos_rows(ledger: Ledger) -> dict[str, set[str]]:
             cursor = await connection.execute(f"SELECT {column} FROM dbos.{table}".encode())
             found[table] = {row[0] for row in await cursor.fetchall()}
     return found
-
-
-async def left(ledger: Ledger, ids: Sequence[ExecutionId]) -> set[ExecutionId]:
-    async with ledger.connection() as connection:
-        return set(await executions.by_ids(connection, ids))
-
-
-async def roots(ledger: Ledger, *, before: datetime, **options: object) -> list[ExecutionId]:
-    """All ended roots, by pages of two."""
-    found: list[EndedRoot] = []
-    namespaces = options.get("namespaces")
-    assert namespaces is None or isinstance(namespaces, list)
-    async with ledger.connection() as connection:
-        while page := await pruning.ended_roots(
-            connection, before=before, namespaces=namespaces, after=found[-1] if found else None, limit=2
-        ):
-            found += page
-    return [each.id for each in found]
 
 
 async def test_an_execution_goes_with_everything_that_is_kept_of_it_and_nothing_else_goes(ledger: Ledger) -> None:
@@ -166,23 +116,6 @@ async def test_pages_go_on_behind_the_last_one_also_among_equal_ends(ledger: Led
     assert set(found) == made
 
 
-async def test_a_tree_tells_of_all_its_members_and_of_those_that_are_not_due(ledger: Ledger) -> None:
-    root = await ended(ledger)
-    child = await child_of(ledger, root, uid="c-1")
-    grandchild = await child_of(ledger, child, days=1)
-    before = await moment(ledger, 30 * DAY)
-    async with ledger.connection() as connection:
-        found = await pruning.members(connection, [root], before=before, namespaces=None)
-        elsewhere = await pruning.members(connection, [root], before=before, namespaces=["other"])
-    assert {(each.id, each.level, each.expired) for each in found} == {
-        (root, 0, True),
-        (child, 1, True),
-        (grandchild, 2, False),
-    }
-    assert {each.uid for each in found if each.id != root} == {"c-1", None}
-    assert not any(each.expired for each in elsewhere)
-
-
 async def test_who_has_children_stays_until_they_are_gone(ledger: Ledger) -> None:
     root = await ended(ledger)
     child = await child_of(ledger, root)
@@ -232,8 +165,8 @@ async def test_a_long_log_is_removed(ledger: Ledger) -> None:
 
 
 async def test_a_revision_goes_with_the_last_execution_that_has_it(ledger: Ledger) -> None:
-    first, second = await ended(ledger, revision="shared"), await ended(ledger, revision="shared")
-    alone = await ended(ledger, revision="alone")
+    first, second = await ended(ledger, flow_revision="shared"), await ended(ledger, flow_revision="shared")
+    alone = await ended(ledger, flow_revision="alone")
     before = await moment(ledger, 30 * DAY)
     assert await pruning.remove_unused_revisions(ledger, limit=10) == 0
     await pruning.remove(ledger, [first, alone], before=before)
@@ -259,7 +192,7 @@ async def test_a_revision_that_is_used_again_meanwhile_is_there_at_the_end(ledge
             await pruning.remove_unused_revisions(ledger, limit=10)
 
     for _ in range(10):
-        old = await ended(ledger, revision="contested")
+        old = await ended(ledger, flow_revision="contested")
         await pruning.remove(ledger, [old], before=await moment(ledger, 30 * DAY))
         await asyncio.gather(remove(), create_again())
         async with ledger.connection() as connection:

@@ -97,8 +97,9 @@ WITH parent AS (
 ), found AS (
   SELECT entry.id, entry.name, entry.events, entry.flow, entry.number, f.revision, f.nodes, f.inputs,
          entry.flow <> '' AND f.revision IS NULL AS unknown,
-         CASE WHEN f.name IS NULL THEN 'there is no Flow ' || quote_literal(entry.flow)
-              ELSE 'the Flow ' || quote_literal(entry.flow) || ' cannot be run: ' || f.problem END AS problem
+         CASE WHEN f.name IS NULL THEN 'there is no Flow %%s in namespace %%s, which %%s names in an event'
+              ELSE 'the Flow %%s in namespace %%s, which %%s names in an event, cannot be run: ' END AS refusal,
+         coalesce(f.problem, '') AS problem
   FROM parent CROSS JOIN entry
   LEFT JOIN chaingraph.flows f ON f.namespace = parent.namespace AND f.name = entry.flow
 ), made AS (
@@ -113,8 +114,8 @@ WITH parent AS (
     CASE WHEN c.flow = '' THEN %(nodes)s ELSE coalesce(c.nodes, 0) END,
     CASE WHEN c.flow = '' THEN p.breakpoints ELSE '{{}}' END, p.on_stop, p.resources,
     CASE WHEN c.unknown THEN now() END, CASE WHEN c.unknown THEN 'FlowNotFound' ELSE '' END,
-    CASE WHEN c.unknown THEN c.problem || ' in namespace ' || quote_literal(p.namespace)
-      || ', which ' || quote_literal(p.name) || ' names in an event' ELSE '' END,
+    CASE WHEN c.unknown THEN format(c.refusal, quote_literal(c.flow), quote_literal(p.namespace),
+                                    quote_literal(p.name)) || c.problem ELSE '' END,
     c.unknown::int
   FROM parent p CROSS JOIN found c
   ON CONFLICT (id) DO NOTHING
@@ -185,9 +186,7 @@ async def spawn(
         row = await cursor.fetchone()
         if row is None:
             return None
-        await dispatch.place(
-            connection, [(each.id, place + number * spacing_ms) for number, each in enumerate(batch)]
-        )
+        await dispatch.place(connection, [(each.id, place + number * spacing_ms) for number, each in enumerate(batch)])
     return Batch(len(batch), int(row[0]))
 
 

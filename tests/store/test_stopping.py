@@ -14,10 +14,10 @@ from chaingraph_store.errors import OwnershipLost
 from chaingraph_store.ids import ExecutionId, WorkflowId
 from chaingraph_store.ledger import Ledger
 from fixtures.children import complete, complete_and_spawn, items, spawn
+from fixtures.forest import active, forest, in_line, lock, settle_all, spawn_batch, stop_tree, together
 from fixtures.ledger import row_of
 from fixtures.ledger_moves import claimed, hand_back, log_of, paused_and_parked, retry, steer, stop, workflows
 from fixtures.new_executions import APP, create, dequeue
-from fixtures.trees import active, forest, in_line, lock, settle_all, spawn_batch, stop_tree, together
 
 pytestmark = pytest.mark.integration
 NOTHING = runs.Progress(total=1, completed=0, failed=0, skipped=0, running=0, current_nodes=[])

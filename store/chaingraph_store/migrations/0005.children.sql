@@ -54,7 +54,7 @@ CREATE TABLE chaingraph.trees (
     clock_ms bigint NOT NULL DEFAULT 0
 );
 COMMENT ON COLUMN chaingraph.trees.size IS 'executions of the tree, made or to be made';
-COMMENT ON COLUMN chaingraph.trees.clock_ms IS 'place of its last child in the queue, as milliseconds since 1970: see docs/decisions/0006';
+COMMENT ON COLUMN chaingraph.trees.clock_ms IS 'place of its next child in the queue, as milliseconds since 1970: see docs/decisions/0006';
 
 DROP INDEX chaingraph.executions_children;
 CREATE INDEX executions_children ON chaingraph.executions (parent_id, position) INCLUDE (phase)

@@ -43,12 +43,8 @@ class Commands:
         match command:
             case Steer():
                 await self._steer(command, key, nodes)
-            case Stop(execution, reason, children, generation, deleted):
-                async with self._ledger.transaction() as connection:
-                    await stopping.stop(
-                        connection, execution, reason=reason, children=children, deleted=deleted, generation=generation
-                    )
-                _log.info("stopped", execution_id=execution, reason=reason, children=children)
+            case Stop():
+                await self._stop(command)
             case Retry():
                 await self._retry(command, key, nodes)
             case RefuseRetry():
@@ -71,6 +67,19 @@ class Commands:
         for each in steered.ignored:
             self._announce(key, _ignored(each, wanted))
         self.warn_of_breakpoints(key, steered.unknown_breakpoints, nodes)
+
+    async def _stop(self, command: Stop) -> None:
+        async with self._ledger.transaction() as connection:
+            stopped = await stopping.stop(
+                connection,
+                command.id,
+                reason=command.reason,
+                children=command.children,
+                deleted=command.deleted,
+                generation=command.generation,
+            )
+        if stopped:
+            _log.info("stopped", execution_id=command.id, reason=command.reason, children=command.children)
 
     async def _retry(self, command: Retry, key: Key, nodes: Collection[str]) -> None:
         execution, asked, generation = command.id, command.asked, command.generation

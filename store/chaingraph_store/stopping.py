@@ -5,7 +5,8 @@ Called by the operator for `spec.stop` and for deleted resources.
 
 from __future__ import annotations
 
-from typing import Final
+from collections.abc import Sequence
+from typing import Any, Final
 
 from chaingraph_store import dispatch, events
 from chaingraph_store.ids import ExecutionId, WorkflowId, hold_workflow_id
@@ -26,7 +27,8 @@ WITH RECURSIVE tree AS (
 )
 -- In the order of ids, as everywhere, so that two stops in one tree cannot wait for each other. With whatever became of
 -- them while we waited: below one that has ended or spawned meanwhile there is something that we have not found.
-SELECT e.id, found.deeper FROM chaingraph.executions e JOIN found USING (id) ORDER BY e.id FOR UPDATE OF e
+SELECT e.id, found.deeper, e.obeyed_generation FROM chaingraph.executions e JOIN found USING (id)
+ORDER BY e.id FOR UPDATE OF e
 """
 # A statement of its own: its snapshot shows the rows as they were when the first one got their locks. PostgreSQL holds
 # the checks of a row also against what it would have made of the version in an older snapshot.
@@ -89,7 +91,8 @@ async def stop(
         children: whether its children are stopped too (`spec.children.onStop`). Of theirs, their own rows say.
         deleted: its resource is gone. Everything below is stopped, whatever it says of it, and what has no resource
             yet will not get one.
-        generation: that of the resource which asks for it; recorded as obeyed.
+        generation: that of the resource whose spec asks for it; recorded as obeyed. Nothing is stopped when a later
+            one was obeyed, as that of a retry. None for what no spec takes back.
 
     Returns:
         Whether anything was stopped now; False when there was nothing to stop.
@@ -108,7 +111,7 @@ async def stop(
     while True:
         cursor = await connection.execute(_HOLD, parameters)
         found = await cursor.fetchall()
-        if not found:
+        if not found or _stale(execution, generation, found):
             return anything
         cursor = await connection.execute(
             _STOP, parameters | {"found": [row[0] for row in found], "deeper": [row[1] for row in found]}
@@ -122,6 +125,10 @@ async def stop(
         # next turn sees them.
         if [id_ for id_, _ in runs] == [execution] and len(found) == 1:
             return anything
+
+
+def _stale(execution: ExecutionId, generation: int | None, found: Sequence[tuple[Any, ...]]) -> bool:
+    return generation is not None and any(id_ == execution and obeyed > generation for id_, _, obeyed in found)
 
 
 async def fail_unstarted(connection: Connection, execution: ExecutionId, *, reason: str, message: str) -> bool:

@@ -8,7 +8,7 @@ from dataclasses import replace
 
 import pytest
 
-from chaingraph_store import control, obedience, retrying
+from chaingraph_store import control, obedience, retrying, stopping
 from chaingraph_store.control import Steered
 from chaingraph_store.ids import ExecutionId
 from chaingraph_store.ledger import Ledger
@@ -184,6 +184,38 @@ async def test_a_generation_goes_back_where_nobody_has_obeyed_a_later_one_meanwh
     assert await heed(ledger, new.id, 4, seen=8) == Stale(9)
     assert await heed(ledger, new.id, 4, seen=9) is None
     assert await steer(ledger, new.id, PLAIN, 4, paused=True) == Steered(("PAUSE",))
+
+
+async def stop_by_spec(ledger: Ledger, execution: ExecutionId, generation: int) -> bool:
+    async with ledger.transaction() as connection:
+        return await stopping.stop(connection, execution, reason="enough", generation=generation)
+
+
+async def test_a_stop_that_comes_late_does_not_end_the_attempt_that_a_retry_began(ledger: Ledger) -> None:
+    new = await create(ledger)
+    assert await stop_by_spec(ledger, new.id, 2)
+    assert (await row_of(ledger, new.id)).obeyed_generation == 2
+    assert await retry(ledger, new.id, "again", generation=3) is True
+    before = await row_of(ledger, new.id)
+    assert not await stop_by_spec(ledger, new.id, 2)
+    assert await row_of(ledger, new.id) == before
+    assert await stop_by_spec(ledger, new.id, 4)
+
+
+async def test_a_stop_that_waited_for_a_retry_does_nothing(ledger: Ledger) -> None:
+    new = await create(ledger)
+    await claimed(ledger, new.id)
+    async with ledger.transaction() as connection:
+        await connection.execute("SELECT 1 FROM chaingraph.executions WHERE id = %s FOR UPDATE", (new.id,))
+        late = asyncio.create_task(stop_by_spec(ledger, new.id, 2))
+        await asyncio.sleep(0.1)
+        assert not late.done()
+        await stopping.stop(connection, new.id, reason="enough", generation=2)
+        asked = retrying.Retry(token="again", from_start=False, paused=False, options={})
+        assert await retrying.retry(connection, new.id, asked, generation=3, application_name=APP) is True
+    assert await late is False
+    row = await row_of(ledger, new.id)
+    assert (row.phase, row.attempt, row.obeyed_generation) == ("Pending", 2, 3)
 
 
 async def test_an_old_spec_that_waited_for_a_newer_one_does_nothing(ledger: Ledger) -> None:

@@ -133,10 +133,10 @@ class Tended:
 # The planner takes a third of all executions for having to spawn. OFFSET 0 keeps it from reading all of them for that.
 _TENDED: Final = """
 WITH RECURSIVE busy AS MATERIALIZED (
-  SELECT id, parent_id FROM chaingraph.executions
+  SELECT id, parent_id, uid, namespace, name, depth FROM chaingraph.executions
   WHERE phase NOT IN ('Completed', 'Failed', 'Stopped') AND (%(all)s OR namespace = ANY(%(namespaces)s))
   UNION
-  SELECT id, parent_id FROM chaingraph.executions
+  SELECT id, parent_id, uid, namespace, name, depth FROM chaingraph.executions
   WHERE children_spawned + children_barred < children_total AND (%(all)s OR namespace = ANY(%(namespaces)s))
 ), above AS (
   SELECT parent_id AS id FROM busy WHERE parent_id IS NOT NULL
@@ -145,9 +145,13 @@ WITH RECURSIVE busy AS MATERIALIZED (
   CROSS JOIN LATERAL (SELECT parent_id FROM chaingraph.executions WHERE id = above.id OFFSET 0) e
   WHERE e.parent_id IS NOT NULL
 )
-SELECT e.id, e.parent_id, e.uid, e.namespace, e.name FROM (SELECT id FROM busy UNION SELECT id FROM above) tended
-CROSS JOIN LATERAL (SELECT * FROM chaingraph.executions WHERE id = tended.id OFFSET 0) e
-WHERE e.uid IS NOT NULL ORDER BY e.depth, e.id
+SELECT id, parent_id, uid, namespace, name, depth FROM busy WHERE uid IS NOT NULL
+UNION
+SELECT e.* FROM above
+CROSS JOIN LATERAL (SELECT id, parent_id, uid, namespace, name, depth FROM chaingraph.executions
+                    WHERE id = above.id OFFSET 0) e
+WHERE e.uid IS NOT NULL
+ORDER BY depth, id
 """
 
 
@@ -159,6 +163,6 @@ async def tended(connection: Connection, *, namespaces: Sequence[str] | None) ->
     """
     cursor = await connection.execute(_TENDED, {"all": namespaces is None, "namespaces": list(namespaces or ())})
     return [
-        Tended(ExecutionId(row[0]), None if row[1] is None else ExecutionId(row[1]), *row[2:])
+        Tended(ExecutionId(row[0]), None if row[1] is None else ExecutionId(row[1]), *row[2:5])
         for row in await cursor.fetchall()
     ]

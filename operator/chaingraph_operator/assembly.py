@@ -13,15 +13,17 @@ from chaingraph_crds import names
 from chaingraph_crds.execution_status import ExecutionPhase
 from chaingraph_operator import announcements
 from chaingraph_operator.api import KubernetesApi
+from chaingraph_operator.child_resources import IN_FLIGHT, ChildResources
 from chaingraph_operator.cluster_guard import ClusterGuard
 from chaingraph_operator.commands import Commands
 from chaingraph_operator.controller import Controller
 from chaingraph_operator.errors import PartEnded
-from chaingraph_operator.executions import ExecutionIntake, ExecutionReconciler
+from chaingraph_operator.executions import ExecutionReconciler
 from chaingraph_operator.families import Families
 from chaingraph_operator.feed import Feed
 from chaingraph_operator.flow_names import FlowNames
 from chaingraph_operator.flows import FlowReconciler, Flows
+from chaingraph_operator.intake import ExecutionIntake
 from chaingraph_operator.keys import Key
 from chaingraph_operator.kubernetes_events import EventPoster
 from chaingraph_operator.metrics import Metrics
@@ -42,8 +44,8 @@ from chaingraph_store.ledger import Ledger
 _log = structlog.get_logger(__name__)
 _FLOW_WORKERS = 2
 _LONGEST_RETRY = 15.0
-_EXTRA_CONNECTIONS = 8
-"""Connections to the API server beside those of the status writers: Events, deletions, lists."""
+_EXTRA_CONNECTIONS = 8 + IN_FLIGHT
+"""Connections to the API server beside those of the status writers: Events, deletions, lists, children."""
 
 
 class Operator:
@@ -117,6 +119,16 @@ class Operator:
             ),
         ]
         self._families = Families(ledger, metrics)
+        self._child_resources = ChildResources(
+            ledger=ledger,
+            api=self._api,
+            intake=self._intake,
+            announce=partial(self._events.post, names.EXECUTION_KIND),
+            namespaces=settings.namespaces,
+            per_second=settings.child_resources_per_second,
+            busy=lambda: self._writer.backlog > settings.status_writers,
+            metrics=metrics,
+        )
         self._feed = Feed(ledger, self._row_changed)
         self._recovery = Recovery(
             ledger,
@@ -174,6 +186,7 @@ class Operator:
             "flow names": lambda: persist("flow names", self._flow_names.run),
             "families search": lambda: persist("families search", self._families.search),
             "families": lambda: persist("families", self._families.settle),
+            "child resources": lambda: persist("child resources", self._child_resources.run),
             "recovery": lambda: persist("recovery", self._recovery.run),
             "sweep": lambda: persist("sweep", self._sweep.run),
         }
@@ -204,12 +217,14 @@ class Operator:
     def _row_changed(self, row: ExecutionRow) -> None:
         self._intake.changed(row)
         self._families.changed(row)
+        self._child_resources.changed(row)
 
     def _execution_written(self, key: Key, before: Status, after: Status) -> None:
         for announcement in announcements.of_execution(before, after):
             self._events.post(names.EXECUTION_KIND, key, announcement)
         self._observe_lag(before, after)
-        if ExecutionPhase(after["phase"]).finished:
+        cached = self._intake.cache.get(key)
+        if cached is not None and cached.finished:
             # Once more round, for its retention and to let go of what is no longer needed of it.
             self._queue.add(key)
 

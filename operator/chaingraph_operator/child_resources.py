@@ -19,7 +19,7 @@ from chaingraph_crds import names
 from chaingraph_operator import child_manifest
 from chaingraph_operator.announcements import Announcement
 from chaingraph_operator.api import KubernetesApi
-from chaingraph_operator.executions import ExecutionIntake
+from chaingraph_operator.intake import ExecutionIntake
 from chaingraph_operator.keys import Key
 from chaingraph_operator.metrics import Metrics
 from chaingraph_operator.outages import COLLISIONS, UNAVAILABLE

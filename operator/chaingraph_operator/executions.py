@@ -1,14 +1,13 @@
 """The reconciler of Executions: sees what the plan says, carries it out in one transaction, and shows the status.
 
-Fed by the watch (`observed`, `deleted`), by the ledger's change feed (`changed`), and by everything that an execution
-can wait for. Each reconciliation begins from what is there, so it does not matter what woke it, or how often.
+`intake` brings it the keys. Each reconciliation begins from what is there, so it does not matter what woke it, or how
+often.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
-from typing import Any, Final
+from typing import Final
 
 import structlog
 from pydantic import ValidationError
@@ -17,17 +16,21 @@ from chaingraph_crds import names
 from chaingraph_crds.execution import ExecutionSpec
 from chaingraph_crds.execution_status import ExecutionStatus
 from chaingraph_crds.faults import faults_of
+from chaingraph_operator import descendants
 from chaingraph_operator.api import KubernetesApi
-from chaingraph_operator.cache import Cached, ObjectCache, Seen, key_of
+from chaingraph_operator.cache import Cached
 from chaingraph_operator.commands import Commands
 from chaingraph_operator.flow_judgement import Judged, fault_lines
 from chaingraph_operator.flows import Flows
+from chaingraph_operator.intake import ExecutionIntake
 from chaingraph_operator.keys import Key
 from chaingraph_operator.plan import (
     DELETED,
+    Adopt,
     Command,
     Create,
     FlowView,
+    Heed,
     Meta,
     Missing,
     Plan,
@@ -36,6 +39,7 @@ from chaingraph_operator.plan import (
     Verdict,
     Wait,
     plan,
+    unconfirmed,
 )
 from chaingraph_operator.retention import Retention
 from chaingraph_operator.status import execution_status
@@ -43,7 +47,7 @@ from chaingraph_operator.status_writer import StatusWriter
 from chaingraph_operator.work_queue import WorkQueue
 from chaingraph_operator.workforce import Workforce
 from chaingraph_process.cluster_errors import NotFound
-from chaingraph_store import creation, executions, ids, stopping
+from chaingraph_store import children, creation, executions, stopping
 from chaingraph_store.creation import NewExecution
 from chaingraph_store.executions import TERMINAL_PHASES, ExecutionRow
 from chaingraph_store.ids import ExecutionId
@@ -54,58 +58,6 @@ _LOOK_AGAIN_SECONDS: Final = 1.0
 """After a creation, when the feed should long have brought its first change."""
 _MOST_COMMANDS: Final = 5
 """In one turn: one of each kind is the most that a spec can ask for at once. What is over comes with the next turn."""
-
-
-class ExecutionIntake:
-    """Takes in what is heard of executions, and puts their keys into the queue.
-
-    Attributes:
-        cache: the resources as last seen.
-        rows: rows that the feed brought along and that no reconciliation has taken yet.
-    """
-
-    def __init__(self, queue: WorkQueue[Key]) -> None:
-        self._queue = queue
-        self.cache = ObjectCache()
-        self.rows: dict[Key, ExecutionRow] = {}
-
-    def observed(self, body: Mapping[str, Any]) -> None:
-        """The watch saw this version of an Execution."""
-        if self.cache.observe(body) is Seen.CHANGE:
-            self._queue.add(key_of(body))
-
-    def deleted(self, body: Mapping[str, Any]) -> None:
-        """The watch saw that an Execution is gone."""
-        self.cache.observe(body)
-        self.vanished(key_of(body))
-
-    def vanished(self, key: Key) -> None:
-        """The Execution is gone, as the watch or the sweep found."""
-        if self.cache.mark_gone(key):
-            self._queue.add(key)
-
-    def changed(self, row: ExecutionRow) -> None:
-        """The ledger's row changed."""
-        key = self.cache.key_of(row.uid) if row.uid else None
-        # A resource that the watch has not brought yet is reconciled, row and all, when it does.
-        if key is None:
-            return
-        known = self.rows.get(key)
-        if known is None or known.change_seq < row.change_seq:
-            self.rows[key] = row
-        self._queue.add(key)
-
-    def wake(self, keys: Iterable[Key]) -> None:
-        for key in keys:
-            self._queue.add(key)
-
-    def wake_waiting(self) -> None:
-        """Looks again at every execution that waits, as for a worker of its queue."""
-        self.wake(cached.key for cached in self.cache if cached.phase in ("", "Pending"))
-
-    def resync(self) -> None:
-        """Looks again at every execution that has not ended."""
-        self.wake(cached.key for cached in self.cache if not cached.finished)
 
 
 class ExecutionReconciler:
@@ -144,22 +96,41 @@ class ExecutionReconciler:
         if cached is None:
             return
         if cached.gone:
-            await self._clear(key)
+            await self._clear(cached)
         elif cached.finished and (row is None or row.change_seq <= cached.change_seq):
             await self._settle(cached)
         else:
             await self._unfinished(cached, row)
 
-    async def _clear(self, key: Key) -> None:
-        """The resource is gone: what still runs of it is stopped."""
-        async with self._ledger.transaction() as connection:
-            stopped = await stopping.stop(connection, ids.execution_id(key.uid), reason=DELETED)
-        if stopped:
-            _log.info("stopped: the resource was deleted", execution_id=ids.execution_id(key.uid))
+    async def _clear(self, cached: Cached) -> None:
+        """The resource is gone: what still runs of it, and of all that is below it, is stopped."""
+        key = cached.key
+        row = await self._row(key.uid)
+        if row is None and await self._adopt_late(cached):
+            row = await self._row(key.uid)
+        if row is not None:
+            self._intake.forget_family(row.id)
+            if not row.ended or row.children_total:
+                await self._delete(row.id)
         self._cache.drop(key)
         self._flows.forget(key)
         self._writer.forget(key)
         self._retention.forget(key)
+
+    async def _delete(self, execution: ExecutionId) -> None:
+        async with self._ledger.transaction() as connection:
+            stopped = await stopping.stop(connection, execution, reason=DELETED, deleted=True)
+        if stopped:
+            _log.info("stopped, with what is below it: the resource was deleted", execution_id=execution)
+
+    async def _adopt_late(self, cached: Cached) -> bool:
+        """Binds a child's resource that was deleted before it could be bound: else another one would be made."""
+        said = {} if cached.partial else cached.spec_object().get("spawnedBy") or {}
+        if not said:
+            return False
+        return await self._adopt(
+            Adopt(ExecutionId(said["executionID"]), ExecutionId(said["parentExecutionID"])), cached.key
+        )
 
     async def _settle(self, cached: Cached) -> None:
         """It has ended and says so: only its retention is left to do."""
@@ -176,19 +147,18 @@ class ExecutionReconciler:
                 return
             cached = whole
         meta = Meta(cached.key.uid, cached.key.namespace, cached.key.name, cached.generation, cached.deleting)
-        execution = ids.execution_id(meta.uid)
         if row is None or row.change_seq < cached.change_seq:
-            row = await self._row(execution)
+            row = await self._row(meta.uid)
         status = ExecutionStatus.of(cached.status_object())
         try:
             spec = ExecutionSpec.model_validate(cached.spec_object())
         except ValidationError as error:
-            self._unreadable(cached, meta, status, row, faults_of(error))
+            await self._unreadable(cached, meta, status, row, faults_of(error))
             return
         decision = self._plan(spec, meta, status, row)
         if isinstance(decision, RefuseRetry):
             # A row that the feed brought may be older than what the person has seen: it may have ended since.
-            row = await self._row(execution)
+            row = await self._row(meta.uid)
             decision = self._plan(spec, meta, status, row)
         confirmed = False
         for _ in range(_MOST_COMMANDS):
@@ -197,21 +167,25 @@ class ExecutionReconciler:
                     self._queue.add_after(cached.key, _LOOK_AGAIN_SECONDS)
                     return
                 # It was there already: another operator, or one that is cut off from us, was faster.
+            elif isinstance(decision, Adopt):
+                if not await self._adopt(decision, cached.key):
+                    decision = unconfirmed(spec, status)
+                    break
             elif isinstance(decision, Command):
-                if not confirmed and not await self._is_current(cached):
+                if (isinstance(decision, Heed) or not confirmed) and not await self._is_current(cached):
                     return
                 confirmed = True
                 await self._command(decision, cached.key, spec, row)
             else:
                 break
-            row = await self._row(execution)
+            row = await self._row(meta.uid)
             decision = self._plan(spec, meta, status, row)
         else:
             self._queue.add(cached.key)
         verdict = decision if isinstance(decision, Verdict) else None
         if isinstance(verdict, Wait):
             self._wait(cached.key, spec)
-        self._show(cached, meta, spec, row, verdict, status)
+        await self._show(cached, meta, spec, row, verdict, status)
         if cached.finished:
             # A row that came while its end was being settled: the time set then may have been dropped for this turn.
             self._retention.consider(cached.key, cached.spec_object(), cached.status_object())
@@ -242,6 +216,8 @@ class ExecutionReconciler:
         await self._commands.carry_out(command, key, nodes=self._nodes(spec, key.namespace, row))
 
     def _wait(self, key: Key, spec: ExecutionSpec) -> None:
+        if spec.spawned_by is not None:
+            return
         if spec.flow_ref is not None:
             self._flows.wait_for(key, key.namespace, spec.flow_ref.name)
         else:
@@ -268,9 +244,19 @@ class ExecutionReconciler:
             self._commands.warn_of_breakpoints(key, unknown, nodes)
         return created
 
-    async def _row(self, execution: ExecutionId) -> ExecutionRow | None:
+    async def _adopt(self, asked: Adopt, key: Key) -> bool:
+        """Binds the resource to the child that it says it stands for; False when the ledger says otherwise."""
         async with self._ledger.connection() as connection:
-            return await executions.by_id(connection, execution)
+            adopted = await children.adopt(
+                connection, asked.id, parent=asked.parent, uid=key.uid, namespace=key.namespace, name=key.name
+            )
+        if adopted:
+            _log.debug("adopted the resource of a child", execution_id=asked.id)
+        return adopted
+
+    async def _row(self, uid: str) -> ExecutionRow | None:
+        async with self._ledger.connection() as connection:
+            return await executions.by_uid(connection, uid)
 
     async def _whole(self, cached: Cached) -> Cached | None:
         try:
@@ -283,7 +269,8 @@ class ExecutionReconciler:
 
     def _plan(self, spec: ExecutionSpec, meta: Meta, status: ExecutionStatus, row: ExecutionRow | None) -> Plan:
         # Checking an inline flow takes a while when it is large, so it is not done for what runs.
-        return plan(spec, meta, status, row, self._view(spec, meta.namespace) if row is None else None)
+        needed = row is None and spec.spawned_by is None
+        return plan(spec, meta, status, row, self._view(spec, meta.namespace) if needed else None)
 
     def _view(self, spec: ExecutionSpec, namespace: str) -> FlowView:
         if spec.flow_ref is None:
@@ -292,7 +279,7 @@ class ExecutionReconciler:
         name = spec.flow_ref.name
         return self._flows.judgement(namespace, name) or Missing(name, self._flows.similar(namespace, name))
 
-    def _unreadable(
+    async def _unreadable(
         self,
         cached: Cached,
         meta: Meta,
@@ -306,9 +293,9 @@ class ExecutionReconciler:
             return
         message = f"this version of the operator cannot read the spec; update it\n{fault_lines(faults)}"
         anything = ExecutionSpec.model_construct()
-        self._show(cached, meta, anything, None, Wait("Unreadable", message, stalled=True), status)
+        await self._show(cached, meta, anything, None, Wait("Unreadable", message, stalled=True), status)
 
-    def _show(
+    async def _show(
         self,
         cached: Cached,
         meta: Meta,
@@ -320,7 +307,10 @@ class ExecutionReconciler:
         if cached.deleting and row is None:
             return
         if row is not None:
+            # Before the children are read, so that no change of theirs falls in between.
+            self._intake.follow_family(row, cached.key)
             self._cache.mark_seq(cached.key, row.change_seq)
+        family = await descendants.read(self._ledger, row)
         shown = execution_status(
             meta,
             spec,
@@ -329,6 +319,8 @@ class ExecutionReconciler:
             previous,
             now=datetime.now(UTC),
             queue_served=self._workforce.serves(row.queue) if row is not None else None,
+            children=family.children,
+            below=family.below,
         )
         phase = shown.get("phase")
         # That a retry has begun is shown at once, that something waits only when it still does after a while.

@@ -8,6 +8,7 @@ What its service account may do (a ClusterRole, or a Role in each of CHAINGRAPH_
     chaingraph.dev      flows, executions              get list watch
     chaingraph.dev      flows/status                   patch
     chaingraph.dev      executions/status              patch
+    chaingraph.dev      executions                     create       (for children)
     chaingraph.dev      executions                     delete       (ttlSecondsAfterFinished)
     "" (core)           events                         create
     "" (core)           namespaces (kube-system)       get          (which cluster this is; see `cluster_guard`)

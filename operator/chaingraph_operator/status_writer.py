@@ -72,6 +72,11 @@ class StatusWriter:
         self._queue: WorkQueue[Key] = WorkQueue(base_delay=0.2, max_delay=15.0)
         metrics.queue_depth(f"{plural} status", lambda: self._queue.depth)
 
+    @property
+    def backlog(self) -> int:
+        """Objects whose status could be written now, were there a free writer."""
+        return self._queue.depth
+
     def submit(self, key: Key, status: Status, *, urgent: bool) -> None:
         """The object should show this status. `urgent`: at once; else when its turn comes, within a second."""
         cached = self._cache.get(key)

@@ -21,9 +21,9 @@ import structlog
 from chaingraph_crds import names
 from chaingraph_operator.api import KubernetesApi
 from chaingraph_operator.cluster_guard import ClusterGuard
-from chaingraph_operator.executions import ExecutionIntake
 from chaingraph_operator.flow_names import FlowNames
 from chaingraph_operator.flows import Flows
+from chaingraph_operator.intake import ExecutionIntake
 from chaingraph_operator.keys import Key
 from chaingraph_operator.metrics import Metrics
 from chaingraph_operator.plan import DELETED

@@ -6,52 +6,23 @@ import json
 from pathlib import Path
 
 import pytest
-import yaml
 
 from chaingraph_store.ids import execution_id
 from chaingraph_store.ledger import Ledger
+from fixtures.children import complete_and_spawn
 from fixtures.cluster import ControlPlane
 from fixtures.cluster_view import Cluster
+from fixtures.ledger import wait_for
 from fixtures.processes import RunOperator
+from fixtures.service_account import kubeconfig_of_service_account
 from fixtures.waiting import eventually
 from fixtures.worker_by_hand import StartWorker
 
 pytestmark = pytest.mark.integration
 
-RULES = [
-    {"apiGroups": ["chaingraph.dev"], "resources": ["flows", "executions"], "verbs": ["get", "list", "watch"]},
-    {"apiGroups": ["chaingraph.dev"], "resources": ["flows/status", "executions/status"], "verbs": ["patch"]},
-    {"apiGroups": ["chaingraph.dev"], "resources": ["executions"], "verbs": ["delete"]},
-    {"apiGroups": [""], "resources": ["events"], "verbs": ["create"]},
-]
 CLUSTER_RULES = [
     {"apiGroups": [""], "resources": ["namespaces"], "resourceNames": ["kube-system"], "verbs": ["get"]},
 ]
-
-
-def kubeconfig_of_service_account(cluster: Cluster, control_plane: ControlPlane, folder: Path) -> Path:
-    """A kubeconfig for a service account of the test's namespace that has a Role with `RULES`."""
-    meta = {"name": "operator", "namespace": cluster.namespace}
-    rbac = "rbac.authorization.k8s.io"
-    objects = [
-        {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": meta},
-        {"apiVersion": f"{rbac}/v1", "kind": "Role", "metadata": meta, "rules": RULES},
-        {
-            "apiVersion": f"{rbac}/v1",
-            "kind": "RoleBinding",
-            "metadata": meta,
-            "roleRef": {"apiGroup": rbac, "kind": "Role", "name": "operator"},
-            "subjects": [{"kind": "ServiceAccount", **meta}],
-        },
-    ]
-    for each in objects:
-        cluster.kubectl("apply", "-f", "-", input=json.dumps(each))
-    token = cluster.kubectl("create", "token", "operator").stdout.strip()
-    config = yaml.safe_load(control_plane.kubeconfig.read_text(encoding="utf-8"))
-    config["users"] = [{"name": user["name"], "user": {"token": token}} for user in config["users"]]
-    path = folder / "operator.kubeconfig"
-    path.write_text(yaml.safe_dump(config), encoding="utf-8")
-    return path
 
 
 async def test_the_documented_permissions_are_enough(
@@ -71,6 +42,12 @@ async def test_the_documented_permissions_are_enough(
     await worker.run(execution_id(uid))
     await cluster.condition("Execution", "brief", "Succeeded", status="True")
     assert await cluster.events_of("brief", count=1) == [("Normal", "Completed")]
+
+    uid = cluster.apply("Execution", "parent", {"flowRef": {"name": "hello"}})
+    await cluster.row(uid)
+    [child] = await complete_and_spawn(ledger, execution_id(uid), 1, worker=worker.executor_id)
+    await wait_for(ledger, child, lambda row: row.uid is not None)
+    cluster.kubectl("delete", "cgx", "parent")
 
     async def expired() -> bool:
         return cluster.kubectl("get", "cgx", "-o", "name").stdout == ""

@@ -1,0 +1,117 @@
+"""What the change feed wakes: an execution itself at once, a parent of many seldom, and the last change of all."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from chaingraph_operator.intake import ExecutionIntake
+from chaingraph_operator.keys import Key
+from chaingraph_operator.work_queue import WorkQueue
+from chaingraph_store.executions import ExecutionRow
+from chaingraph_store.ids import child_execution_id
+from fixtures.execution_cases import ID, UID, row_of
+
+KEY = Key("team", "nightly", UID)
+
+
+class Watched:
+    """An intake whose queue goes by a clock that the test sets."""
+
+    def __init__(self) -> None:
+        self.now = 1000.0
+        self.queue: WorkQueue[Key] = WorkQueue(clock=lambda: self.now)
+        self.intake = ExecutionIntake(self.queue)
+
+    def sees(self, key: Key) -> None:
+        metadata = {"namespace": key.namespace, "name": key.name, "uid": key.uid, "resourceVersion": "1"}
+        self.intake.observed({"metadata": metadata | {"generation": 1}, "spec": {}})
+
+    async def awaken(self) -> list[Key]:
+        """The keys that are due, each worked on."""
+        self.queue.release_due()
+        keys = []
+        while self.queue.depth:
+            key = await self.queue.get()
+            self.queue.done(key)
+            keys.append(key)
+        return keys
+
+
+@pytest.fixture
+async def watched() -> Watched:
+    made = Watched()
+    made.sees(KEY)
+    assert await made.awaken() == [KEY]
+    return made
+
+
+def parent(**fields: Any) -> ExecutionRow:
+    return row_of("Completed", **{"children_total": 1000, "children_spawned": 1000, "children_open": 1000} | fields)
+
+
+def child(number: int, phase: str = "Running") -> ExecutionRow:
+    return row_of(phase, id=child_execution_id(ID, number), uid=None, parent_id=ID, change_seq=100 + number)
+
+
+async def test_a_thousand_children_wake_their_parent_once_and_the_last_of_them_too(watched: Watched) -> None:
+    watched.intake.changed(parent())
+    assert await watched.awaken() == [KEY], "its own end is shown at once"
+    watched.intake.follow_family(parent(), KEY)
+    for number in range(1000):
+        watched.intake.changed(child(number))
+        watched.now += 0.001
+    assert await watched.awaken() == []
+    watched.now += 1.1
+    assert await watched.awaken() == [KEY]
+    watched.now += 60
+    assert await watched.awaken() == [], "nothing has changed since"
+    watched.intake.changed(child(7, "Completed"))
+    watched.now += 2.1
+    assert await watched.awaken() == [KEY], "nobody is the last to be left unseen"
+
+
+async def test_a_child_that_changes_while_its_parent_is_looked_at_wakes_it_again(watched: Watched) -> None:
+    watched.intake.follow_family(parent(), KEY)
+    watched.queue.add(KEY)
+    key = await watched.queue.get()
+    watched.intake.changed(child(1))
+    watched.queue.done(key)
+    watched.now += 2.1
+    assert await watched.awaken() == [KEY]
+
+
+async def test_counts_alone_wake_a_parent_seldom_and_the_end_of_its_tree_at_once(watched: Watched) -> None:
+    watched.intake.follow_family(parent(), KEY)
+    for still_open in range(999, 0, -1):
+        watched.intake.changed(parent(children_open=still_open, change_seq=2000 - still_open))
+    assert await watched.awaken() == []
+    assert watched.intake.rows[KEY].children_open == 1
+    watched.intake.changed(parent(children_open=0, change_seq=2000))
+    assert await watched.awaken() == [KEY]
+
+
+async def test_a_parent_whose_tree_has_ended_is_not_woken_by_children_any_more(watched: Watched) -> None:
+    watched.intake.follow_family(parent(), KEY)
+    watched.intake.follow_family(parent(children_open=0), KEY)
+    watched.intake.changed(child(1))
+    watched.now += 10
+    assert await watched.awaken() == []
+    watched.intake.follow_family(parent(), KEY)
+    watched.intake.forget_family(ID)
+    watched.intake.changed(child(1))
+    watched.now += 10
+    assert await watched.awaken() == []
+
+
+async def test_a_child_with_a_resource_of_its_own_is_woken_at_once(watched: Watched) -> None:
+    key = Key("team", "nightly-1", "uid-of-the-child")
+    watched.sees(key)
+    assert await watched.awaken() == [key]
+    watched.intake.follow_family(parent(), KEY)
+    watched.intake.changed(replace(child(1), uid=key.uid))
+    assert await watched.awaken() == [key]
+    watched.now += 2.1
+    assert await watched.awaken() == [KEY]

@@ -68,6 +68,10 @@ class Rests(Generic[K]):
     def __init__(self) -> None:
         self._until: dict[K, float] = {}
 
+    def __contains__(self, key: K) -> bool:
+        """Whether it is left alone, as `active` last found."""
+        return key in self._until
+
     def __len__(self) -> int:
         return len(self._until)
 
@@ -178,7 +182,10 @@ class ChildResources:
 
         async def work() -> None:
             while left and self._fault is None:
-                await self._make(left.pop())
+                child = left.pop()
+                # What was found out about one of the page holds for those that come after it.
+                if child.namespace not in self._resting and child.parent_id not in self._parents:
+                    await self._make(child)
 
         try:
             async with asyncio.TaskGroup() as group:
@@ -314,6 +321,7 @@ class ChildResources:
         """The parent's resource is gone: nothing below it is shown any more. What runs of it is seen to elsewhere."""
         async with self._ledger.transaction() as connection:
             hidden = await children.hide(connection, child.parent_id)
+        self._parents.add(child.parent_id, _SOON)
         self._counted = float("-inf")
         _log.info("children get no resources: their parent's is gone", execution_id=child.parent_id, children=hidden)
 

@@ -115,6 +115,48 @@ async def test_the_tokens_of_a_manifest_ask_for_nothing(
     assert await cluster.events_of("tokens", count=1) == [("Warning", "Failed")]
 
 
+async def test_a_forced_sync_that_puts_tokens_back_asks_for_nothing(
+    cluster: Cluster, run_operator: RunOperator, start_worker: StartWorker, ledger: Ledger
+) -> None:
+    """A tool has its manifest's tokens in the place of those that a person has used since."""
+    worker = await start_worker()
+    run_operator()
+    manifest: dict[str, Any] = {"step": "s0", "resume": "r0", "retry": {"token": "t0"}, "paused": False, "stop": False}
+    uid = cluster.apply("Execution", "synced", {**INLINE, **manifest, "options": {"breakpoints": ["join"]}})
+    execution = execution_id(uid)
+    claimed = await worker.claim(execution)
+    at_breakpoint = "breakpoint at 'join'"
+    await worker.pause(claimed, reason=at_breakpoint)
+    await cluster.condition("Execution", "synced", "Paused", status="True", reason="Breakpoint")
+
+    patch(cluster, "synced", step="s1")
+    assert await commands(ledger, execution, count=1) == ["STEP"]
+    await worker.pause(claimed, reason=at_breakpoint, done=2)
+    patch(cluster, "synced", **manifest)
+    await status_with(cluster, "synced", observedGeneration=3, lastStep="s1")
+    patch(cluster, "synced", resume="r1")
+    assert await commands(ledger, execution, count=2) == ["STEP", "RESUME"]
+    await worker.pause(claimed, reason=at_breakpoint, done=2)
+    patch(cluster, "synced", **manifest)
+    await status_with(cluster, "synced", observedGeneration=5, lastResume="r1", phase="Paused")
+    assert len(await messages(ledger, execution)) == 2
+
+    patch(cluster, "synced", stop=True)
+    await cluster.condition("Execution", "synced", "Succeeded", status="False", reason="Stopped")
+    patch(cluster, "synced", stop=False, retry={"token": "t1"})
+    await status_with(cluster, "synced", attempt=2, lastRetry="t1")
+    second = await worker.claim(execution)
+    await worker.progress(second, done=1, total=3, end=End("Failed", None, "fetch", "NodeFailed", "404"))
+    await cluster.condition("Execution", "synced", "Succeeded", status="False", reason="NodeFailed")
+    patch(cluster, "synced", **manifest)
+    await status_with(cluster, "synced", observedGeneration=8, phase="Failed", attempt=2, lastRetry="t1")
+    assert "RetryRefused" not in {each["type"] for each in cluster.status("Execution", "synced")["conditions"]}
+    row = await cluster.row(uid)
+    assert (row.attempt, row.step_token, row.resume_token, row.obeyed_generation) == (2, "s1", "r1", 8)
+    told = {reason for _, reason in await cluster.events_of("synced", count=1)}
+    assert not told & {"StepIgnored", "ResumeIgnored", "RetryRefused"}
+
+
 async def test_what_is_asked_in_vain_is_told(
     cluster: Cluster, run_operator: RunOperator, start_worker: StartWorker, ledger: Ledger
 ) -> None:

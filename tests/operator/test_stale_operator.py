@@ -1,8 +1,9 @@
-"""An operator that has not heard of an edit which another one has carried out: nothing is carried out once more."""
+"""An operator that has not heard of an edit which another one has obeyed: it carries out nothing of what it knows."""
 
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -10,12 +11,15 @@ from urllib.parse import urlsplit
 import pytest
 import yaml
 
-from chaingraph_store.ids import execution_id
+from chaingraph_store import control
+from chaingraph_store.control import Steered
+from chaingraph_store.ids import ExecutionId, execution_id
 from chaingraph_store.ledger import Ledger
 from fixtures.cluster import ControlPlane
 from fixtures.cluster_view import Cluster
-from fixtures.ledger import wait_for
-from fixtures.ledger_moves import messages
+from fixtures.ledger import row_of, wait_for
+from fixtures.ledger_moves import PLAIN, messages
+from fixtures.new_executions import APP
 from fixtures.processes import RunOperator
 from fixtures.proxy import MakeProxy, TcpProxy
 from fixtures.waiting import eventually
@@ -73,5 +77,68 @@ async def test_who_is_cut_off_from_the_api_server_repeats_no_step(
     other.terminate()
     patch(cluster, "session", step="2")
     await wait_for(ledger, execution, lambda each: each.step_token == "2")
+    assert await steps_sent(ledger, execution) == ["0", "1", "2"]
+
+
+async def test_who_froze_after_its_last_look_carries_out_nothing_of_an_old_spec(
+    cluster: Cluster, run_operator: RunOperator, start_worker: StartWorker, ledger: Ledger
+) -> None:
+    worker = await start_worker()
+    operator = run_operator()
+    execution = execution_id(cluster.apply("Execution", "session", {"flow": FLOW}))
+    claimed = await worker.claim(execution)
+    patch(cluster, "session", paused=True)
+    await wait_for(ledger, execution, lambda row: row.wants_pause)
+    await worker.pause(claimed, reason="spec.paused was set")
+    await cluster.condition("Execution", "session", "Paused", status="True")
+    async with ledger.transaction() as connection:
+        await connection.execute("SELECT 1 FROM chaingraph.executions WHERE id = %s FOR UPDATE", (execution,))
+        patch(cluster, "session", step="old", options={"breakpoints": ["b"]})
+        await eventually(lambda: waits_for_a_lock(ledger), what="the operator, between its look and its command")
+        patch(cluster, "session", step="new", options={"breakpoints": ["a"]})
+        # What another operator does meanwhile.
+        newer = replace(PLAIN, paused=True, step="new", breakpoints=("a",))
+        done = await control.steer(connection, execution, newer, generation=4, application_name=APP)
+        assert done == Steered(("BREAKPOINTS", "STEP"))
+    await wait_for_status(cluster, generation=4)
+    assert "forgot a stale spec" in operator.log
+    row = await row_of(ledger, execution)
+    assert (row.step_token, row.breakpoints, row.obeyed_generation) == ("new", ["a"], 4)
+    assert await steps_sent(ledger, execution) == ["new"]
+
+
+async def test_edits_count_again_after_the_api_server_was_restored(
+    cluster: Cluster, run_operator: RunOperator, start_worker: StartWorker, ledger: Ledger
+) -> None:
+    """Its objects have earlier generations then than those that were obeyed."""
+    await start_worker()
+    operator = run_operator()
+    uid = cluster.apply("Execution", "session", {"flow": FLOW, "queue": "nowhere"})
+    execution = (await cluster.row(uid)).id
+    async with ledger.connection() as connection:
+        await connection.execute("UPDATE chaingraph.executions SET obeyed_generation = 7 WHERE id = %s", (execution,))
+    patch(cluster, "session", paused=True)
+    row = await wait_for(ledger, execution, lambda row: row.wants_pause)
+    assert row.obeyed_generation == 2
+    assert operator.log.count("its data were restored") == 1
+
+
+async def waits_for_a_lock(ledger: Ledger) -> bool:
+    async with ledger.connection() as connection:
+        cursor = await connection.execute(
+            "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
+        )
+        row = await cursor.fetchone()
+    return row is not None and row[0] > 0
+
+
+async def wait_for_status(cluster: Cluster, *, generation: int) -> None:
+    async def look() -> bool:
+        return cluster.status("Execution", "session").get("observedGeneration") == generation
+
+    await eventually(look, what=f"the status of generation {generation}")
+
+
+async def steps_sent(ledger: Ledger, execution: ExecutionId) -> list[str]:
     sent = [each for _, _, said in await messages(ledger, execution) for each in said["commands"]]
-    assert [each["token"] for each in sent if each["kind"] == "STEP"] == ["0", "1", "2"]
+    return [each["token"] for each in sent if each["kind"] == "STEP"]

@@ -164,16 +164,27 @@ async def hand_back(
     return [(WorkflowId(row[0]), row[1]) for row in await cursor.fetchall()]
 
 
+# What waits is few among all executions, and its workflow is looked up by its key: OFFSET 0 and the arrays keep the
+# planner, which takes the stranded for many, from reading every workflow there ever was.
 _REVIVE: Final = """
-WITH ended AS (
+WITH waiting AS MATERIALIZED (
+  SELECT id, CASE WHEN phase = 'Created' THEN id || '-hold' ELSE workflow_id END AS workflow
+  FROM chaingraph.executions WHERE phase NOT IN ('Completed', 'Failed', 'Stopped') AND NOT parked
+  UNION
+  SELECT id, workflow_id FROM chaingraph.executions WHERE children_unmade > 0
+), stranded AS MATERIALIZED (
+  SELECT waiting.id, waiting.workflow FROM waiting CROSS JOIN LATERAL (
+    SELECT FROM dbos.workflow_status
+    WHERE workflow_uuid = waiting.workflow AND application_name = %(app)s
+      AND status IN ('ERROR', 'SUCCESS', 'MAX_RECOVERY_ATTEMPTS_EXCEEDED')
+      AND updated_at < (extract(epoch FROM now()) * 1000)::bigint - %(settled_ms)s OFFSET 0) w
+), ended AS (
   SELECT w.workflow_uuid, e.queue, e.phase FROM chaingraph.executions e
   JOIN dbos.workflow_status w
     ON w.workflow_uuid = CASE WHEN e.phase = 'Created' THEN e.id || '-hold' ELSE e.workflow_id END
-  WHERE (e.phase NOT IN ('Completed', 'Failed', 'Stopped') AND NOT e.parked
-         OR e.children_spawned + e.children_barred < e.children_total)
-    AND w.application_name = %(app)s
+  WHERE e.id = ANY(ARRAY(SELECT id FROM stranded)) AND w.workflow_uuid = ANY(ARRAY(SELECT workflow FROM stranded))
+    AND (e.phase NOT IN ('Completed', 'Failed', 'Stopped') AND NOT e.parked OR e.children_unmade > 0)
     AND w.status IN ('ERROR', 'SUCCESS', 'MAX_RECOVERY_ATTEMPTS_EXCEEDED')
-    AND w.updated_at < (extract(epoch FROM now()) * 1000)::bigint - %(settled_ms)s
   ORDER BY e.id FOR UPDATE OF e, w
 ), steps AS (
   DELETE FROM dbos.operation_outputs o USING ended WHERE o.workflow_uuid = ended.workflow_uuid
@@ -216,7 +227,7 @@ async def cancel_superseded(connection: Connection, workflows: Sequence[Workflow
         " WHERE w.workflow_uuid = ANY(%s) AND w.name = %s AND NOT EXISTS ("
         "   SELECT FROM chaingraph.executions e WHERE e.workflow_id = w.workflow_uuid"
         "   AND (e.phase NOT IN ('Completed', 'Failed', 'Stopped') AND NOT e.parked"
-        "        OR e.children_spawned + e.children_barred < e.children_total))",
+        "        OR e.children_unmade > 0))",
         (list(workflows), RUN_WORKFLOW),
     )
     superseded = [WorkflowId(row[0]) for row in await cursor.fetchall()]

@@ -137,7 +137,7 @@ WITH RECURSIVE busy AS MATERIALIZED (
   WHERE phase NOT IN ('Completed', 'Failed', 'Stopped') AND (%(all)s OR namespace = ANY(%(namespaces)s))
   UNION
   SELECT id, parent_id, uid, namespace, name, depth FROM chaingraph.executions
-  WHERE children_spawned + children_barred < children_total AND (%(all)s OR namespace = ANY(%(namespaces)s))
+  WHERE children_unmade > 0 AND (%(all)s OR namespace = ANY(%(namespaces)s))
 ), above AS (
   SELECT parent_id AS id FROM busy WHERE parent_id IS NOT NULL
   UNION

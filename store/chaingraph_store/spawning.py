@@ -57,7 +57,7 @@ class Batch:
 _PARENT: Final = """
 SELECT e.id, e.name, e.root_id, e.integration, e.children_total, e.children_spawned, f.spec
 FROM chaingraph.executions e JOIN chaingraph.flow_revisions f ON f.revision = e.flow_revision
-WHERE e.id = %s AND e.children_spawned + e.children_barred < e.children_total
+WHERE e.id = %s AND e.children_unmade > 0
 """
 
 

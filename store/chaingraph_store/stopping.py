@@ -12,32 +12,38 @@ from chaingraph_store import dispatch, events
 from chaingraph_store.ids import ExecutionId, WorkflowId, hold_workflow_id
 from chaingraph_store.ledger import CHANGES, CONTROL, Connection, plain
 
+# OFFSET 0 and the array keep the planner, which takes every tree for a large part of the ledger, from reading all of
+# it, once for each generation.
 _HOLD: Final = """
 WITH RECURSIVE tree AS (
-  SELECT e.id, %(children)s::boolean AS deeper FROM chaingraph.executions e WHERE e.id = %(id)s
+  SELECT e.id, %(children)s::boolean AS deeper,
+         e.phase NOT IN ('Completed', 'Failed', 'Stopped')
+         OR %(children)s AND (e.children_unmade > 0 OR e.children_total > 0 AND NOT e.tree_stopped)
+         OR %(deleted)s AND e.uid IS NULL AND e.resources = 'Create' AS busy
+  FROM chaingraph.executions e WHERE e.id = %(id)s
   UNION ALL
-  SELECT child.id, %(deleted)s OR child.on_stop = 'Stop' FROM chaingraph.executions child
-  JOIN tree ON child.parent_id = tree.id WHERE tree.deeper
-), found AS MATERIALIZED (
-  SELECT e.id, tree.deeper FROM chaingraph.executions e JOIN tree USING (id)
-  WHERE e.phase NOT IN ('Completed', 'Failed', 'Stopped')
-     OR tree.deeper AND e.children_spawned + e.children_barred < e.children_total
-     OR tree.deeper AND NOT e.tree_stopped AND (e.children_open > 0 OR e.id = %(id)s AND e.children_total > 0)
-     OR %(deleted)s AND e.uid IS NULL AND e.resources = 'Create'
+  SELECT child.id, child.deeper,
+         child.phase NOT IN ('Completed', 'Failed', 'Stopped')
+         OR child.deeper AND (child.children_unmade > 0 OR child.children_open > 0 AND NOT child.tree_stopped)
+         OR %(deleted)s AND child.uid IS NULL AND child.resources = 'Create'
+  FROM tree CROSS JOIN LATERAL (
+    SELECT *, %(deleted)s OR on_stop = 'Stop' AS deeper FROM chaingraph.executions
+    WHERE parent_id = tree.id OFFSET 0) child
+  WHERE tree.deeper
 )
 -- In the order of ids, as everywhere, so that two stops in one tree cannot wait for each other. With whatever became of
 -- them while we waited: below one that has ended or spawned meanwhile there is something that we have not found.
-SELECT e.id, found.deeper, e.obeyed_generation FROM chaingraph.executions e JOIN found USING (id)
-ORDER BY e.id FOR UPDATE OF e
+SELECT e.id, tree.deeper, e.obeyed_generation FROM chaingraph.executions e JOIN tree USING (id)
+WHERE e.id = ANY(ARRAY(SELECT id FROM tree WHERE busy)) ORDER BY e.id FOR UPDATE OF e
 """
 # A statement of its own: its snapshot shows the rows as they were when the first one got their locks. PostgreSQL holds
 # the checks of a row also against what it would have made of the version in an older snapshot.
 _STOP: Final = """
 WITH held AS MATERIALIZED (
   SELECT e.id, e.phase NOT IN ('Completed', 'Failed', 'Stopped') AS active,
-         given.deeper AND (e.children_spawned + e.children_barred < e.children_total OR NOT e.tree_stopped
+         given.deeper AND (e.children_unmade > 0 OR NOT e.tree_stopped
                            AND (e.children_open > 0 OR e.id = %(id)s AND e.children_total > 0)) AS bars,
-         e.children_total - e.children_spawned - e.children_barred AS unmade,
+         e.children_unmade AS unmade,
          CASE WHEN %(deleted)s AND e.uid IS NULL THEN 'None' ELSE e.resources END AS resources,
          greatest(e.obeyed_generation, CASE WHEN e.id = %(id)s THEN %(generation)s ELSE 0 END) AS obeyed
   FROM unnest(%(found)s::text[], %(deeper)s::boolean[]) AS given (id, deeper) JOIN chaingraph.executions e USING (id)

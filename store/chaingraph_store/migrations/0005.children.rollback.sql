@@ -10,6 +10,6 @@ DROP TABLE chaingraph.trees;
 DROP TABLE chaingraph.flows;
 ALTER TABLE chaingraph.executions
     DROP CONSTRAINT executions_children_counts,
-    DROP COLUMN position, DROP COLUMN children_total, DROP COLUMN children_spawned, DROP COLUMN children_barred,
+    DROP COLUMN children_unmade, DROP COLUMN position, DROP COLUMN children_total, DROP COLUMN children_spawned, DROP COLUMN children_barred,
     DROP COLUMN children_open, DROP COLUMN told, DROP COLUMN counted, DROP COLUMN tree_stopped, DROP COLUMN resources,
     DROP COLUMN obeyed_generation, DROP COLUMN used_tokens;

@@ -15,6 +15,8 @@ ALTER TABLE chaingraph.executions
     ADD COLUMN obeyed_generation bigint NOT NULL DEFAULT 0,
     ADD COLUMN used_tokens      text[] NOT NULL DEFAULT '{}',
     ALTER COLUMN flow_revision DROP NOT NULL,
+    ADD COLUMN children_unmade  integer NOT NULL
+        GENERATED ALWAYS AS (children_total - children_spawned - children_barred) STORED,
     ADD CONSTRAINT executions_children_counts CHECK (
         children_spawned >= 0 AND children_barred >= 0 AND children_spawned + children_barred <= children_total
         AND children_open BETWEEN 0 AND children_total);
@@ -23,6 +25,7 @@ COMMENT ON COLUMN chaingraph.executions.position IS 'number of the emission of i
 COMMENT ON COLUMN chaingraph.executions.children_total IS 'emissions of the attempt that completed: each becomes a child';
 COMMENT ON COLUMN chaingraph.executions.children_spawned IS 'children that were made: those of the first so many emissions';
 COMMENT ON COLUMN chaingraph.executions.children_barred IS 'children that will never be made, because a stop or a deletion came before';
+COMMENT ON COLUMN chaingraph.executions.children_unmade IS 'children that are still to be made: a column, so that the planner knows how few executions have any';
 COMMENT ON COLUMN chaingraph.executions.children_open IS 'children that were not made yet, have not ended, or have something below them that has not ended; as far as they were counted';
 COMMENT ON COLUMN chaingraph.executions.told IS 'its end is in the log of its parent';
 COMMENT ON COLUMN chaingraph.executions.counted IS 'it is no longer among the open children of its parent';
@@ -60,15 +63,14 @@ DROP INDEX chaingraph.executions_children;
 CREATE INDEX executions_children ON chaingraph.executions (parent_id, position) INCLUDE (phase)
     WHERE parent_id IS NOT NULL;
 CREATE INDEX executions_tree ON chaingraph.executions (root_id, phase) WHERE parent_id IS NOT NULL;
--- Children that ended and are not yet accounted for.
+-- Children whose parent has still to be told that they have ended, or that everything below them has.
 CREATE INDEX executions_uncounted ON chaingraph.executions (parent_id)
-    WHERE parent_id IS NOT NULL AND finished_at IS NOT NULL AND NOT counted;
+    WHERE parent_id IS NOT NULL AND finished_at IS NOT NULL AND NOT counted AND (NOT told OR children_open = 0);
 -- Children that are to have a resource and have none yet.
 CREATE INDEX executions_unshown ON chaingraph.executions (created_at, id)
     WHERE parent_id IS NOT NULL AND uid IS NULL AND resources = 'Create';
 -- Executions that still have to spawn.
-CREATE INDEX executions_spawning ON chaingraph.executions (id)
-    WHERE children_spawned + children_barred < children_total;
+CREATE INDEX executions_spawning ON chaingraph.executions (id) WHERE children_unmade > 0;
 -- Executions with children, level by level: pages of a tree go from one to the next.
 CREATE INDEX executions_parents ON chaingraph.executions (root_id, depth, id) WHERE children_total > 0;
 -- The roots of all namespaces, in the order they were made.

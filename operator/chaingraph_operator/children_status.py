@@ -81,9 +81,9 @@ def _standing(row: ExecutionRow, children: ChildCounts | None) -> list[str]:
         return [f"{row.children_open} of {_children(row.children_total)} not ended, or something below them has not"]
     found = {phase: getattr(children, phase.lower()) for phase in ExecutionPhase}
     parts = [f"{_children(children.total)}: {_spread(found)}"]
-    below = row.children_open - sum(found[each] for each in _ACTIVE)
-    if below > 0:
-        parts.append(f"below {below} of those that ended, others have not")
+    # While children end one after the other, some of them are not counted yet: only afterwards is it what is below.
+    if row.children_open and not any(found[each] for each in _ACTIVE):
+        parts.append(f"below {row.children_open} of them something has not ended")
     return parts
 
 

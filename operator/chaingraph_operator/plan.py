@@ -278,7 +278,7 @@ def _faulty(spec: ExecutionSpec, flow: Judged) -> Plan:
         return Wait(
             "FlowInvalid",
             f"the Flow {spec.flow_ref.name!r} has {counted(len(flow.faults), 'fault')}. The execution starts when "
-            f"they are mended\n{lines}",
+            f"{'it is' if len(flow.faults) == 1 else 'they are'} mended\n{lines}",
             stalled=True,
         )
     return _refusal("InvalidFlow", f"the flow has {counted(len(flow.faults), 'fault')}", _inline(flow.faults))

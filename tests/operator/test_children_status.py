@@ -125,7 +125,7 @@ def test_what_is_active_has_no_tree_yet(phase: str) -> None:
         (
             parent(12, children_open=2),
             {"Completed": 12},
-            "12 children: 12 completed; below 2 of those that ended, others have not",
+            "12 children: 12 completed; below 2 of them something has not ended",
         ),
     ],
 )

@@ -324,5 +324,7 @@ class ExecutionReconciler:
         )
         phase = shown.get("phase")
         # That a retry has begun is shown at once, that something waits only when it still does after a while.
-        urgent = phase != cached.phase and (phase != "Pending" or cached.phase in TERMINAL_PHASES)
+        # Of a child, the same goes for its run: there are thousands, and most are over before anybody could look.
+        quiet = {"Pending"} if spec.spawned_by is None else {"Pending", "Running"}
+        urgent = phase != cached.phase and (phase not in quiet or cached.phase in TERMINAL_PHASES)
         self._writer.submit(cached.key, shown, urgent=urgent)

@@ -20,6 +20,7 @@ from fixtures.races.seen import Applied, Journaled, Seen, Workflow
 _FLOW = PlannedFlow((Planned("a", "effect", (), 0), Planned("b", "flaky", ("a",), 0, until=2)))
 _SCRIPT = Script(_FLOW, False, (), False, 50, 300, 600, (), Change())
 _ID = ExecutionId("EX")
+_RETRY = Applied(107.2, Change(retry="Failed"), "t", 200, "")
 
 
 def _row(**fields: Any) -> ExecutionRow:
@@ -89,12 +90,12 @@ def _seen(*log: str, **fields: Any) -> Seen:
         id=_ID,
         name="x",
         began=100.0,
-        applied=(),
         losses=(),
         resource=None,
         row=_row(),
         events=events,
         journal=(Journaled("a", 1, "completed"), Journaled("b", 2, "completed")),
+        applied=(_RETRY,),
         workflows=(Workflow(_ID, "run_execution", "SUCCESS", "w"),),
         calls=(Call(101.5, "a", 1), Call(103.5, "b", 1), Call(107.5, "b", 2)),
         next_index=len(events) - 1,
@@ -113,7 +114,7 @@ def test_a_sound_execution_breaks_no_rule() -> None:
 def test_pauses_that_steps_explain_break_no_rule() -> None:
     step = Applied(0, Change(step=True), "t", 200, "")
     log = _with(8, "flow:paused")
-    assert broken(_seen(*log, applied=(step,))) == []
+    assert broken(_seen(*log, applied=(step, _RETRY))) == []
     assert "1 steps, and 0 were asked for" in "".join(broken(_seen(*log)))
 
 
@@ -143,9 +144,12 @@ def test_pauses_that_steps_explain_break_no_rule() -> None:
         (_seen(calls=(*_seen().calls, Call(104.5, "a", 1))), "after its end"),
         (_seen(calls=(*_seen().calls, Call(107.6, "b", 2))), "called too often"),
         (_seen(workflows=(Workflow(_ID, "run_execution", "ERROR", "w"),)), "ended badly"),
+        (_seen(applied=()), "attempt 2 runs, and 0 retries were asked for"),
+        (_seen(applied=(replace(_RETRY, change=Change(back=True)),)), "attempt 2 runs, and 0 retries"),
         (_seen(*_with(8, "flow:paused", "flow:resumed")), "nobody had asked for it"),
         (_seen(applied=(Applied(100.5, Change(paused=True), "t", 200, ""),)), "paused by t, and b starts"),
         (_seen(applied=(Applied(0, Change(step=True), "t", 500, "no"),)), "answered with 500"),
+        (_seen(applied=(Applied(0, Change(step=True), "t", 422, "no"),)), "answered with 422"),
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )

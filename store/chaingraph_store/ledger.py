@@ -26,6 +26,8 @@ CONTROL = "chaingraph_control"
 """NOTIFY channel: a running attempt must look at its row at once. Payload: the execution's id."""
 CATALOGUES = "chaingraph_catalogues"
 """NOTIFY channel: a worker published a node catalogue. Payload: its hash."""
+IDLE_SECONDS: Final = 10.0
+"""How long a transaction may wait for its own process, ours or DBOS's."""
 
 _WATCHED: Final = {
     "connect_timeout": 10,
@@ -79,16 +81,32 @@ def _cancellations() -> int:
     return 0 if task is None else task.cancelling()
 
 
-async def _configure(connection: Connection) -> None:
-    set_json_dumps(dumps, connection)
-    set_json_loads(orjson.loads, connection)
+@asynccontextmanager
+async def _ended_as_lost() -> AsyncIterator[None]:
+    """PostgreSQL has ended a transaction that waited for us too long: to callers, the connection is lost.
+
+    psycopg counts that among the server's own errors, which nobody repeats.
+    """
+    try:
+        yield
+    except psycopg.errors.IdleInTransactionSessionTimeout as error:
+        raise psycopg.OperationalError(str(error)) from error
 
 
 class Ledger:
-    """The pool. Statements of one transaction run on one connection from `transaction()`."""
+    """The pool. Statements of one transaction run on one connection from `transaction()`.
 
-    def __init__(self, dsn: str, *, application_name: str, pool_size: int = 8) -> None:
+    Args:
+        idle_seconds: how long a transaction may wait for this process between two statements. It keeps locks that
+            others wait for, such as the hand-back of this worker's and everybody's work; and of a machine that is
+            frozen or gone PostgreSQL notices nothing for hours.
+    """
+
+    def __init__(
+        self, dsn: str, *, application_name: str, pool_size: int = 8, idle_seconds: float = IDLE_SECONDS
+    ) -> None:
         self.dsn = checked_dsn(dsn)
+        self._idle_seconds = idle_seconds
         self._application_name = application_name
         self._pool_size = pool_size
         self._pool = self._new_pool()
@@ -104,8 +122,17 @@ class Ledger:
             # The pool doubles its pauses; a longer one than this would outlast the outage by itself.
             reconnect_timeout=2.0,
             timeout=5.0,
-            configure=_configure,
+            configure=self._configure,
             name=self._application_name,
+        )
+
+    async def _configure(self, connection: Connection) -> None:
+        set_json_dumps(dumps, connection)
+        set_json_loads(orjson.loads, connection)
+        # Not among the parameters of the connection: a pooler in between refuses those.
+        await connection.execute(
+            "SELECT set_config('idle_in_transaction_session_timeout', %s, false)",
+            (f"{self._idle_seconds * 1000:.0f}ms",),
         )
 
     async def open(self, timeout: float = 30.0) -> None:
@@ -138,7 +165,7 @@ class Ledger:
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[Connection]:
         """A connection inside a transaction, committed at the end and rolled back on any exception."""
-        async with self.connection() as connection, connection.transaction():
+        async with self.connection() as connection, _ended_as_lost(), connection.transaction():
             yield connection
 
     async def listen(

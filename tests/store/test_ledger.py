@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 
+import psycopg
 import pytest
 
 from chaingraph_store.ledger import Ledger
+from fixtures.new_executions import create
 
 pytestmark = pytest.mark.integration
 
@@ -37,4 +39,41 @@ async def test_who_is_told_to_end_while_a_connection_is_handed_over_ends_and_los
             await connection.execute("SELECT 1")
     finally:
         waiting.cancel()
+        await ledger.close()
+
+
+async def test_a_transaction_whose_process_is_frozen_gives_its_locks_back(database_url: str, ledger: Ledger) -> None:
+    """As when its machine is gone: the server does not hear of it for hours."""
+    execution = (await create(ledger)).id
+    frozen = Ledger(database_url, application_name="frozen", pool_size=1, idle_seconds=0.5)
+    await frozen.open()
+    lock = "SELECT 1 FROM chaingraph.executions WHERE id = %s FOR UPDATE"
+
+    async def waits_for_its_own_process() -> None:
+        async with frozen.transaction() as connection:
+            await connection.execute(lock, (execution,))
+            async with asyncio.timeout(20), ledger.transaction() as other:
+                await other.execute(lock, (execution,))
+            await connection.execute("SELECT 1")
+
+    try:
+        with pytest.raises(psycopg.OperationalError, match="idle-in-transaction timeout"):
+            await waits_for_its_own_process()
+        async with frozen.transaction() as connection:
+            await connection.execute(lock, (execution,))
+    finally:
+        await frozen.close()
+
+
+async def test_a_transaction_that_goes_on_may_take_its_time(database_url: str) -> None:
+    """The limit is for each wait between two statements, not for what the server works on."""
+    ledger = Ledger(database_url, application_name="slow", pool_size=1, idle_seconds=0.5)
+    await ledger.open()
+    try:
+        async with ledger.transaction() as connection:
+            await connection.execute("SELECT pg_sleep(1.5)")
+        async with ledger.connection() as connection:
+            await asyncio.sleep(1.5)
+            await connection.execute("SELECT 1")
+    finally:
         await ledger.close()

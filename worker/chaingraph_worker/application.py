@@ -11,6 +11,7 @@ from dbos import error as dbos_errors
 
 from chaingraph_process import logs
 from chaingraph_store.dispatch import HOLD_QUEUE
+from chaingraph_store.ledger import IDLE_SECONDS
 from chaingraph_worker.migrate import sqlalchemy_url
 from chaingraph_worker.settings import WorkerSettings
 
@@ -39,6 +40,8 @@ def configure(settings: WorkerSettings) -> None:
         "max_executor_threads": settings.threads,
         "log_level": "WARNING" if settings.log_level.lower() == "info" else settings.log_level.upper(),
         "enable_otlp": False,
+        # As for our own transactions: a worker that is frozen while it looks into a queue keeps the others from it.
+        "sys_db_idle_transaction_timeout_sec": IDLE_SECONDS,
     }
     _made.append(DBOS(config=config))
     logs.adopt("dbos")

@@ -24,6 +24,7 @@ _VERBS: Final = {
     "look at executions": {
         "get": Entry("chaingraph_cli.plugin.get:COMMAND", "List executions, or show one in full."),
         "nodes": Entry("chaingraph_cli.plugin.nodes:COMMAND", "What the nodes put out so far, and which are held."),
+        "roots": Entry("chaingraph_cli.plugin.roots:COMMAND", "List root executions, with the counts of all below."),
         "tree": Entry("chaingraph_cli.plugin.tree:COMMAND", "An execution with all that it has spawned."),
         "events": Entry("chaingraph_cli.plugin.events:COMMAND", "What happened, from any point on, and live."),
         "logs": Entry("chaingraph_cli.plugin.logs:COMMAND", "What the nodes logged, and why they failed."),

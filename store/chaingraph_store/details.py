@@ -101,7 +101,6 @@ class JournalRow:
 
 
 _COMPUTED: Final = {
-    "children_unmade": "children_total - children_spawned - children_barred AS children_unmade",
     "parent_name": "(SELECT p.name FROM chaingraph.executions p WHERE p.id = e.parent_id) AS parent_name",
     "seconds": "extract(epoch FROM coalesce(finished_at, now()) - started_at)::float8 AS seconds",
     "children": "(SELECT coalesce(json_object_agg(phase, number), '{}') FROM (SELECT c.phase, count(*) AS number"

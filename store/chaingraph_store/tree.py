@@ -104,8 +104,7 @@ SELECT e.id, e.uid, e.namespace, e.name, e.flow_name, e.parent_id, e.root_id, e.
        e.current_nodes[:10] AS current_nodes, e.error_node, e.error_reason, left(e.error_message, 200) AS error_message,
        e.created_at, e.started_at, e.finished_at,
        extract(epoch FROM coalesce(e.finished_at, now()) - e.started_at)::float8 AS seconds,
-       e.children_total, e.children_total - e.children_spawned - e.children_barred AS children_unmade,
-       e.children_barred, e.children_open,
+       e.children_total, e.children_unmade, e.children_barred, e.children_open,
        CASE WHEN e.children_total > 0 THEN (
          SELECT json_object_agg(made.phase, made.number)
          FROM (SELECT c.phase, count(*) AS number FROM chaingraph.executions c
@@ -156,10 +155,10 @@ _ROOTS: Final = (
           WHERE b.root_id = e.id AND b.parent_id IS NOT NULL GROUP BY b.phase) made
   ) END AS below,
   coalesce(emitted.total, 0) AS below_total, coalesce(emitted.barred, 0) AS below_barred,
-  coalesce(emitted.total - emitted.spawned - emitted.barred, 0) AS below_unmade
+  coalesce(emitted.unmade, 0) AS below_unmade
 FROM page JOIN chaingraph.executions e USING (id)
 LEFT JOIN LATERAL (
-  SELECT sum(p.children_total)::bigint AS total, sum(p.children_spawned)::bigint AS spawned,
+  SELECT sum(p.children_total)::bigint AS total, sum(p.children_unmade)::bigint AS unmade,
          sum(p.children_barred)::bigint AS barred
   FROM chaingraph.executions p WHERE p.root_id = e.id AND p.children_total > 0
 ) emitted ON true

@@ -8,12 +8,22 @@ import shutil
 import pytest
 
 from chaingraph_cli.main import CHAINGRAPH
-from chaingraph_cli.plugin import event_lines, listing
+from chaingraph_cli.plugin import event_lines
 from chaingraph_cli.plugin.completion import answer
+from chaingraph_cli.plugin.execution import PHASES
 from chaingraph_crds import names
 from chaingraph_crds.execution import ExecutionPhase
 from chaingraph_flow.events import EVENT_TYPES
 from fixtures.plugin import FLOW, Plugin
+
+TREE_OPEN = {
+    "type": "TreeSucceeded",
+    "status": "Unknown",
+    "reason": "ChildrenActive",
+    "message": "3 children: 1 running, 2 completed",
+    "lastTransitionTime": "2026-11-24T02:00:00Z",
+}
+GOES_ON = {"onStop": "Continue"}
 
 
 def offered(*words: str) -> list[str]:
@@ -24,6 +34,12 @@ def offered(*words: str) -> list[str]:
 
 def test_commands_options_and_choices() -> None:
     assert offered("re") == ["resume", "retry"]
+    assert offered("tre") == ["tree"]
+    assert offered("roots", "--phase", "F") == ["Failed"]
+    assert {"--depth", "--watch"} <= set(offered("tree", "orders", "--"))
+    assert {"--flow", "--limit", "--cursor", "--all-namespaces"} <= set(offered("roots", "--"))
+    assert offered("wait", "a", "--for", "t") == ["tree"]
+    assert offered("create", "--flow", "a", "--wait", "") == ["end", "tree"]
     assert "retry\tRun executions again that failed or were stopped." in answer(CHAINGRAPH, ["re"]).splitlines()
     assert offered("stop", "--") == [
         "--selector",
@@ -52,7 +68,7 @@ def test_files_are_left_to_the_shell() -> None:
 def test_the_lists_of_words_are_those_of_the_engine_and_the_api() -> None:
     assert set(event_lines.TYPES) == EVENT_TYPES
     assert set(event_lines.LOG_TYPES) < EVENT_TYPES
-    assert list(listing.PHASES) == list(ExecutionPhase)
+    assert list(PHASES) == list(ExecutionPhase)
 
 
 def by_kubectl(plugin: Plugin, *words: str) -> list[str]:
@@ -69,6 +85,13 @@ def test_kubectl_offers_what_each_verb_can_be_used_on(plugin: Plugin) -> None:
     plugin.create("runs", flowRef={"name": "nightly"}, status={"phase": "Running"})
     plugin.create("failed", status={"phase": "Failed"}, options={"breakpoints": ["load"]})
     where = ("-n", plugin.namespace)
+    plugin.create("open", status={"phase": "Completed", "conditions": [TREE_OPEN]})
+    plugin.create("open-goes-on", status={"phase": "Completed", "conditions": [TREE_OPEN]}, children=GOES_ON)
+    plugin.create("ended", status={"phase": "Completed"})
+    assert by_kubectl(plugin, *where, "stop", "") == ["open\tCompleted", "runs\tRunning"]
+    plugin.kubectl("delete", "cgx", "open", "open-goes-on", "ended")
+    assert by_kubectl(plugin, *where, "tree", "") == ["failed\tFailed", "runs\tRunning"]
+    assert by_kubectl(plugin, *where, "roots", "--flow", "") == ["nightly"]
     assert by_kubectl(plugin, *where, "pause", "") == ["runs\tRunning"]
     assert by_kubectl(plugin, "retry", *where, "") == ["failed\tFailed"]
     assert by_kubectl(plugin, "get", *where, "") == ["failed\tFailed", "runs\tRunning"]

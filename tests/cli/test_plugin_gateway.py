@@ -6,34 +6,22 @@ import asyncio
 import base64
 import json
 import socket
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 
-from chaingraph_cli import discovery
 from chaingraph_cli.errors import Unreachable
 from chaingraph_cli.plugin import gateway_client
 from chaingraph_cli.plugin.credentials import Credentials
-from fixtures.cluster import ControlPlane, Kubectl
+from fixtures.cluster import ControlPlane
 from fixtures.gateway import LOG_READER, READER, GatewayProcess, People, Person, RunGateway
 from fixtures.plugin import Plugin
 from fixtures.proxy import MakeProxy
 from fixtures.written_log import Written
 
 pytestmark = pytest.mark.integration
-
-
-@pytest.fixture
-def gateway(run_gateway: RunGateway, kubectl: Kubectl) -> Iterator[GatewayProcess]:
-    """A gateway that people find as they do in a cluster."""
-    started = run_gateway()
-    items = list(discovery.manifests(started.url, started.ca.read_text(encoding="ascii")))
-    kubectl("apply", "-f", "-", input=json.dumps({"apiVersion": "v1", "kind": "List", "items": items}))
-    yield started
-    kubectl("-n", discovery.NAMESPACE, "delete", "configmap", discovery.NAME)
 
 
 def kubeconfig(plugin: Plugin, control_plane: ControlPlane, user: dict[str, Any]) -> dict[str, str]:
@@ -209,11 +197,10 @@ def test_gateways_that_cannot_be_asked(plugin: Plugin, url: str, code: int, word
     assert words in done.stderr
 
 
-def test_a_gateway_that_accepts_and_says_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(gateway_client, "_CONNECT_SECONDS", 0.2)
+def test_a_gateway_that_accepts_and_says_nothing() -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:
         url = f"https://127.0.0.1:{silent.getsockname()[1]}"
-        asked = gateway_client.Gateway(url, "", Credentials(user="ada", token="t"), "default")
+        asked = gateway_client.Gateway(url, "", Credentials(user="ada", token="t"), "default", 0.2)
         with pytest.raises(Unreachable, match=f"The gateway {url} does not answer: it took too long."):
             asked.get("/")
 

@@ -43,7 +43,9 @@ def test_the_table() -> None:
         "new       Pending   <none>     <none>     5.0s   <none>     <none>",
     ]
     wide = rows_of([Execution(ITEM)], wide=True, namespaces=True, headers=False, now=NOW)
-    assert wide == "prod   nightly   Running   4/9   a,b,c,+1   60m   90s   worker-1   etl   2   EX1   <none>"
+    assert wide == (
+        "prod   nightly   Running   4/9   a,b,c,+1   60m   90s   worker-1   etl   2   <none>   <none>   EX1   <none>"
+    )
 
 
 @pytest.mark.parametrize(

@@ -16,6 +16,13 @@ def execution(phase: str, *, paused: bool = False) -> Execution:
     return Execution({"metadata": {"name": "one"}, "spec": {"paused": paused}, "status": status})
 
 
+def in_its_tree(spec: dict[str, Any]) -> Execution:
+    """One that has completed, and something below it has not ended."""
+    tree = {"type": "TreeSucceeded", "status": "Unknown", "reason": "ChildrenActive", "message": "1 child: 1 running"}
+    status = {"phase": "Completed", "executionID": "EX1", "conditions": [tree], "observedGeneration": 1}
+    return Execution({"metadata": {"name": "one", "generation": 1}, "spec": spec, "status": status})
+
+
 UNSEEN: dict[str, Any] = {"metadata": {"name": "one"}, "spec": {}}
 HELD_UNSEEN: dict[str, Any] = {"metadata": {"name": "one"}, "spec": {"paused": True}}
 
@@ -37,10 +44,13 @@ STATES = {
     "Paused": execution("Paused", paused=True),
     "Paused, breakpoint": execution("Paused"),
     "Completed": execution("Completed"),
+    "Completed, tree open": in_its_tree({}),
+    "Completed, tree open, stopped": in_its_tree({"stop": True}),
+    "Completed, tree open, goes on": in_its_tree({"children": {"onStop": "Continue"}}),
     "Failed": execution("Failed"),
     "Stopped": execution("Stopped"),
 }
-ENDS = {"Completed", "Failed", "Stopped"}
+ENDS = {name for name, state in STATES.items() if state.finished}
 ALLOWED = {
     "start": {"unseen, held", "Created, held", "Created, a step asked"},
     "pause": set(STATES) - {"unseen, held", "Created, held", "Paused", "Paused, breakpoint", *ENDS},
@@ -53,7 +63,7 @@ ALLOWED = {
         "Paused",
         "Paused, breakpoint",
     },
-    "stop": set(STATES) - ENDS,
+    "stop": set(STATES) - ENDS | {"Completed, tree open"},
     "retry": {"Failed", "Stopped"},
 }
 

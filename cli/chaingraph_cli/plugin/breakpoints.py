@@ -12,6 +12,7 @@ from chaingraph_cli.plugin.edits import Edit, add_wait, apply, replace
 from chaingraph_cli.plugin.execution import PAUSED, Execution
 from chaingraph_cli.plugin.kubectl import Kubectl
 from chaingraph_cli.plugin.targets import read_one
+from chaingraph_cli.plugin.unshown import no_resource
 
 ACTIONS = ("list", "add", "remove", "clear")
 
@@ -29,7 +30,7 @@ def _run(chosen: argparse.Namespace) -> int:
         what = "takes no nodes" if chosen.nodes else "needs nodes, as in: breakpoints add NAME NODE"
         raise Usage(f"breakpoints {chosen.action} {what}.")
     kubectl = Kubectl.of(chosen)
-    execution = read_one(kubectl, chosen.name)
+    execution = read_one(kubectl, chosen.name, no_resource)
     if chosen.action == "list":
         return _list(chosen, execution)
     absent = [each for each in chosen.nodes if each not in execution.breakpoints]

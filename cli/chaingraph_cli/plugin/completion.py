@@ -15,13 +15,16 @@ from chaingraph_cli.commands import Command, Program, actions_of, parser_of, spl
 from chaingraph_cli.errors import CliError
 from chaingraph_cli.plugin import flows, guards
 from chaingraph_cli.plugin.event_lines import TYPES
-from chaingraph_cli.plugin.execution import Execution
+from chaingraph_cli.plugin.execution import PHASES, Execution
 from chaingraph_cli.plugin.kubectl import EXECUTIONS, FLOWS, Kubectl
 
 _FILES: Final = 0
 _NO_FILES: Final = 4
 _FOLDERS: Final = 16
-_ROW: Final = r"{range .items[*]}{.metadata.name}{'\t'}{.status.phase}{'\t'}{.spec.paused}{'\n'}{end}".replace("'", '"')
+_ROW: Final = (
+    r"{range .items[*]}{.metadata.name}{'\t'}{.status.phase}{'\t'}{.spec.paused}{'\t'}{.spec.children.onStop}{'\t'}"
+    r"{.status.conditions[?(@.type=='TreeSucceeded')].status}{'\n'}{end}"
+).replace("'", '"')
 
 Candidates = list[tuple[str, str]]
 """Words, each with what it is."""
@@ -149,9 +152,13 @@ def _executions(line: _Line, prefix: str) -> Candidates:
     typed = line.positionals()
     found = []
     for row in listed.splitlines():
-        name, phase, paused = row.split("\t")
+        name, phase, paused, on_stop, tree = row.split("\t")
         execution = Execution(
-            {"metadata": {"name": name}, "status": {"phase": phase}, "spec": {"paused": paused == "true"}}
+            {
+                "metadata": {"name": name},
+                "status": {"phase": phase, "conditions": [{"type": "TreeSucceeded", "status": tree}]},
+                "spec": {"paused": paused == "true", "children": {"onStop": on_stop}},
+            }
         )
         if name not in typed and (guard is None or guard(execution) is None):
             found.append((name, execution.phase))
@@ -192,8 +199,6 @@ def _event_types(line: _Line, prefix: str) -> Candidates:
 
 
 def _phases(line: _Line, prefix: str) -> Candidates:
-    from chaingraph_cli.plugin.listing import PHASES
-
     return [(each, "") for each in PHASES]
 
 

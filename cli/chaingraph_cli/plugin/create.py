@@ -47,8 +47,18 @@ def _arguments(parser: argparse.ArgumentParser) -> None:
         help="A node before which it stops. Repeatable.",
     )
     after = parser.add_mutually_exclusive_group()
-    after.add_argument("--wait", action="store_true", help="Wait for its end; exit code 1 unless it completes.")
-    after.add_argument("--follow", action="store_true", help="Like --wait, and print the events as they come.")
+    after.add_argument(
+        "--wait",
+        nargs="?",
+        choices=("end", "tree"),
+        const="end",
+        help="Wait for its end; exit code 1 unless it completes. --wait tree: for the end of everything below it too.",
+    )
+    after.add_argument(
+        "--follow",
+        action="store_true",
+        help="Print the events as they come, until it and everything below it has ended; exit code as --wait.",
+    )
     add_timeout(parser, default=0, what="--wait waits")
     parser.add_argument("--dry-run", choices=("client", "server"), help="Create nothing, as kubectl's.")
     add_gateway(parser)
@@ -95,8 +105,9 @@ def _run(chosen: argparse.Namespace) -> int:
 
         return follow.to_its_end(chosen, kubectl, execution)
     if chosen.wait:
-        judge = outcomes.held_or_ended if chosen.paused else outcomes.ended
-        return await_outcomes(kubectl, [execution], judge, timeout=chosen.timeout)
+        tree = chosen.wait == "tree"
+        judge = outcomes.held_or_ended if chosen.paused else outcomes.tree_ended if tree else outcomes.ended
+        return await_outcomes(kubectl, [execution], judge, timeout=chosen.timeout, progress=tree)
     return 0
 
 
@@ -115,6 +126,7 @@ a file with an Execution is created as it is, with what the options change.""",
     examples="""
 kubectl chaingraph create --flow nightly
 kubectl chaingraph create --flow hello --input who=Ada --wait
+kubectl chaingraph create --flow orders --wait tree
 kubectl chaingraph create -f flow.yaml --name trial --paused --breakpoint transform
 kubectl chaingraph create --flow orders --event 'order={"id": 7}' --follow
 kubectl chaingraph create --flow nightly --dry-run client -o yaml

@@ -7,9 +7,9 @@ from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from typing import Any, Final
 
-from chaingraph_cli.plugin import tables
+from chaingraph_cli.plugin import family, guards, tables
 from chaingraph_cli.plugin.execution import FAILED, PAUSED, RUNNING, STOPPED, Execution, standing
-from chaingraph_cli.plugin.listing import duration
+from chaingraph_cli.plugin.listing import duration, parent
 
 Typed = Callable[..., str]
 """Writes a command of ours as a person types it: `kubectl.typed`."""
@@ -17,11 +17,17 @@ Typed = Callable[..., str]
 _LABEL_WIDTH: Final = 14
 
 
-def details(execution: Execution, typed: Typed, now: datetime | None = None) -> str:
-    """Everything that the resource tells, and the next steps."""
+def details(execution: Execution, typed: Typed, now: datetime | None = None, *, shown: bool = True) -> str:
+    """Everything that the resource tells, and the next steps.
+
+    Args:
+        shown: whether there is a resource of it; otherwise the ledger alone has it.
+    """
     moment = now or datetime.now(UTC)
     lines = [*_summary(execution, moment), *_nodes(execution), *_results(execution), *_children(execution)]
-    lines += [*_conditions(execution, moment), *_attempts(execution), *_next(execution, typed)]
+    if not shown:
+        lines += _field("Resource", "none: it can be looked at, and not be edited")
+    lines += [*_conditions(execution, moment), *_attempts(execution), *_next(execution, typed, shown)]
     return "\n".join(lines)
 
 
@@ -42,7 +48,7 @@ def _summary(execution: Execution, now: datetime) -> list[str]:
         *_field("Phase", _phase(execution)),
         *_field("Attempt", status.get("attempt")),
         *_field("Execution ID", status.get("executionID")),
-        *_field("Parent", _parent(execution)),
+        *_field("Parent", parent(execution)),
         *_field("Worker", status.get("worker")),
         *_field("Age", tables.since(execution.created, now)),
         *_field("Duration", duration(execution, now)),
@@ -56,11 +62,6 @@ def _phase(execution: Execution) -> str:
     where = standing(execution)
     more = where.removeprefix(execution.phase.lower())
     return execution.phase + (more if more != where else f", {where}")
-
-
-def _parent(execution: Execution) -> str:
-    parent = execution.status.get("parentRef") or {}
-    return str(parent.get("name") or parent.get("executionID", ""))
 
 
 def _nodes(execution: Execution) -> list[str]:
@@ -94,11 +95,7 @@ def _value(value: Any) -> str:
 
 
 def _children(execution: Execution) -> list[str]:
-    children = execution.status.get("children") or {}
-    if not children.get("total"):
-        return []
-    phases = [f"{count} {phase}" for phase, count in children.items() if phase != "total" and count]
-    return _field("Children", f"{children['total']}: {', '.join(phases)}")
+    return _field("Children", family.counted(execution.status.get("children") or {}))
 
 
 def _conditions(execution: Execution, now: datetime) -> list[str]:
@@ -136,8 +133,8 @@ def _attempts(execution: Execution) -> list[str]:
     return ["Earlier attempts:", *(f"  {line}" for line in shown.splitlines())]
 
 
-def _next(execution: Execution, typed: Typed) -> list[str]:
-    steps = next_steps(execution)
+def _next(execution: Execution, typed: Typed, shown: bool) -> list[str]:
+    steps = next_steps(execution) if shown else reading_steps(execution)
     width = max((len(typed(*words)) for words, _ in steps), default=0)
     lines = [f"  {typed(*words):<{width}}   {meaning}" for words, meaning in steps]
     return ["", "Next:", *lines] if lines else []
@@ -163,4 +160,21 @@ def next_steps(execution: Execution) -> list[tuple[tuple[str, ...], str]]:
             (("logs", name), "for what its nodes said"),
             (("retry", name), "to run what is left; --from start for all"),
         ]
+    if execution.tree_open:
+        watch, stop = (("tree", name, "--watch"), "to watch what is below it"), (("stop", name), "to stop that")
+        return [watch] if guards.stop(execution) else [watch, stop]
+    if (execution.status.get("children") or {}).get("total"):
+        return [(("tree", name), "for what is below it")]
     return []
+
+
+def reading_steps(execution: Execution) -> list[tuple[tuple[str, ...], str]]:
+    """What can be looked at of one without a resource."""
+    name = execution.name
+    steps: list[tuple[tuple[str, ...], str]] = [
+        (("events", name), "for what happened"),
+        (("nodes", name), "for what its nodes put out"),
+    ]
+    if (execution.status.get("children") or {}).get("total"):
+        steps.append((("tree", name), "for what is below it"))
+    return steps

@@ -24,6 +24,7 @@ from chaingraph_cli.plugin.guards import Refusal
 from chaingraph_cli.plugin.kubectl import EXECUTIONS, FIELD_MANAGER, Done, Kubectl, fault_of, finish, nothing_there
 from chaingraph_cli.plugin.outcomes import Judge
 from chaingraph_cli.plugin.targets import Targets, add_targets, read, start_reading, targets_of, told, what_was_read
+from chaingraph_cli.plugin.unshown import no_resource
 from chaingraph_cli.plugin.waiting import add_timeout, await_outcomes
 
 _TOGETHER: Final = 8
@@ -41,17 +42,21 @@ class Edit:
 
     Attributes:
         operations: the JSON patch that makes the change, of the execution as it was read.
-        said: words after the name once the API server has taken it.
+        said: words after the name once the API server has taken it; or makes them, of the execution as it was judged.
         carried_out: tells from the status that it was done.
         guard: why not, in the state it is in.
         likely: values by JSON pointer; where they hold the guard allows it, whatever else there is. Empty: none.
     """
 
     operations: Callable[[Execution], Sequence[Operation]]
-    said: str
+    said: str | Callable[[Execution], str]
     carried_out: Judge
     guard: Callable[[Execution], Refusal | None]
     likely: Mapping[str, object] = field(default_factory=dict)
+
+    def words(self, execution: Execution) -> str:
+        """What is said of it."""
+        return self.said if isinstance(self.said, str) else self.said(execution)
 
 
 def replace(path: str, value: object) -> Operation:
@@ -85,7 +90,7 @@ def carry_out(chosen: argparse.Namespace, edit: Edit) -> int:
             reading.kill()
             finish(reading)
             return _after(chosen, kubectl, Execution(guessed.json()), edit)
-    found, faults = what_was_read(kubectl, finish(reading))
+    found, faults = what_was_read(kubectl, finish(reading), no_resource)
     if targets.selected and not found:
         print("No executions found.")
         return 0
@@ -95,7 +100,7 @@ def carry_out(chosen: argparse.Namespace, edit: Edit) -> int:
 
 
 def _after(chosen: argparse.Namespace, kubectl: Kubectl, edited: Execution, edit: Edit) -> int:
-    print(f"{edited.full_name} {edit.said}", flush=True)
+    print(f"{edited.full_name} {edit.words(edited)}", flush=True)
     return await_outcomes(kubectl, [edited], edit.carried_out, timeout=chosen.timeout) if chosen.wait else 0
 
 
@@ -177,7 +182,7 @@ def _patch(
             done = finish(process)
             if done.code == 0:
                 changed.append(Execution(done.json()))
-                print(f"{execution.full_name} {edit.said}", flush=True)
+                print(f"{execution.full_name} {edit.words(execution)}", flush=True)
             elif _CHANGED in done.complaint:
                 stale.append(execution)
             else:

@@ -37,8 +37,10 @@ LOG_TYPES: Final = (
     "edge:transfer-failed",
     "flow:failed",
     "flow:cancelled",
+    "child:failed",
 )
 """What `logs` shows."""
+_OF_FAMILY: Final = ("childExecutionId", "parentExecutionId", "rootExecutionId")
 
 
 def event_line(event: Event) -> str:
@@ -51,8 +53,11 @@ def _clock(event: Event) -> str:
 
 
 def _about(data: Mapping[str, Any]) -> str:
-    """The node first, then the rest as NAME=VALUE."""
+    """The node first, or the child, then the rest as NAME=VALUE."""
     parts = [str(data["nodeId"])] if data.get("nodeId") else []
+    if "childExecutionId" in data:
+        parts.append(str(data.get("name") or data["childExecutionId"]))
+        data = {name: value for name, value in data.items() if name not in ("name", *_OF_FAMILY)}
     if "from" in data and "to" in data:
         parts.append(f"{data['from']} -> {data['to']}")
     for name, value in data.items():
@@ -82,6 +87,9 @@ def log_lines(event: Event) -> list[str]:
             text = f"FAILED: {data.get('from')} -> {data.get('to')}: {data.get('error', '')}"
         case "flow:failed":
             text = f"the flow FAILED: {data.get('error', '')}"
+        case "child:failed":
+            ended = "was stopped" if data.get("phase") == "Stopped" else "FAILED"
+            text = f"the child {data.get('name')} {ended}: {data.get('error', '')}"
         case "flow:cancelled":
             text = f"the flow was stopped: {data.get('reason', '')}"
         case _:

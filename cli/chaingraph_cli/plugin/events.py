@@ -13,7 +13,7 @@ from chaingraph_cli.plugin.gateway_options import add_gateway
 
 
 def _arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("name", metavar="NAME", help="The execution.")
+    parser.add_argument("name", metavar="NAME", help="The execution, or its id.")
     parser.add_argument("--from", dest="from_index", metavar="N", type=int, help="The index of the first one.")
     parser.add_argument(
         "--type",
@@ -24,7 +24,7 @@ def _arguments(parser: argparse.ArgumentParser) -> None:
         type=_type,
         help="Only events of this type, as node:failed; `node:*` for all of nodes. Repeatable.",
     )
-    parser.add_argument("-f", "--follow", action="store_true", help="Also what is still to come, until it ends.")
+    parser.add_argument("-f", "--follow", action="store_true", help="Also what is still to come, until its end.")
     parser.add_argument(
         "-o", "--output", choices=("table", "json"), help="json: one event a line, as the gateway has it."
     )
@@ -56,8 +56,9 @@ def _run(chosen: argparse.Namespace) -> int:
 COMMAND = Command(
     """\
 The events of an execution: index, time, type, node and details. Indices have no gaps and are never given twice, so a
-reader that knows the last one it saw misses nothing: --from. With --follow it goes on until the execution ends, also
-over broken connections.""",
+reader that knows the last one it saw misses nothing: --from. With --follow it goes on until the execution has ended and
+so has everything below it, also over broken connections: what it spawned, and how its children ended, comes after its
+own end.""",
     _arguments,
     _run,
     examples="""

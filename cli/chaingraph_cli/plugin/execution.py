@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -15,7 +16,9 @@ PAUSED: Final = "Paused"
 COMPLETED: Final = "Completed"
 FAILED: Final = "Failed"
 STOPPED: Final = "Stopped"
+PHASES: Final = (PENDING, CREATED, RUNNING, PAUSED, COMPLETED, FAILED, STOPPED)
 FINISHED: Final = (COMPLETED, FAILED, STOPPED)
+_ID: Final = re.compile(r"EX[A-Z2-7]{24}")
 _UNMADE: Final = {
     "FlowNotFound": "waiting for its Flow",
     "FlowInvalid": "waiting for its Flow to be mended",
@@ -72,6 +75,11 @@ class Execution:
     @property
     def finished(self) -> bool:
         return self.phase in FINISHED
+
+    @property
+    def tree_open(self) -> bool:
+        """Whether something below it has not ended, though it has itself."""
+        return self.finished and self.condition("TreeSucceeded").get("status") == "Unknown"
 
     @property
     def wants_pause(self) -> bool:
@@ -133,6 +141,11 @@ class Execution:
         return str(self.condition("Succeeded").get("message", ""))
 
 
+def is_id(name: str) -> bool:
+    """Whether this is an execution's id, as in `status.executionID`. No resource has such a name."""
+    return _ID.fullmatch(name) is not None
+
+
 def quoted(nodes: list[str], most: int = 3) -> str:
     """Node ids for a sentence: 'a', 'b' and 4 more."""
     shown = ", ".join(f"'{each}'" for each in nodes[:most])
@@ -158,7 +171,9 @@ def standing(execution: Execution) -> str:
         case phase if phase == STOPPED:
             return f"stopped: {execution.fault}" if execution.fault else "stopped"
         case phase if phase == COMPLETED:
-            return "completed"
+            tree = execution.condition("TreeSucceeded")
+            below = str(tree.get("message", "")) if tree.get("status") != "True" else ""
+            return f"completed; {below}" if below else "completed"
         case _ if execution.held:
             return "created and not started"
         case _ if execution.made:

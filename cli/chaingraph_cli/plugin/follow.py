@@ -10,7 +10,7 @@ from typing import Final
 from chaingraph_cli.errors import CliError, NotFound, Unreachable
 from chaingraph_cli.plugin import outcomes
 from chaingraph_cli.plugin.event_lines import event_line
-from chaingraph_cli.plugin.execution import COMPLETED, Execution
+from chaingraph_cli.plugin.execution import COMPLETED, Execution, is_id
 from chaingraph_cli.plugin.gateway_client import End, Event, Gateway
 from chaingraph_cli.plugin.kubectl import Kubectl
 from chaingraph_cli.plugin.targets import bare, read_one
@@ -40,6 +40,8 @@ def events_of(
 
 def not_known(kubectl: Kubectl, name: str, absent: NotFound) -> CliError:
     """Why the gateway does not know an execution: there is none of the name, or it has not got to the ledger yet."""
+    if is_id(name):
+        return absent
     execution = read_one(kubectl, name)
     if execution.status.get("executionID"):
         return absent
@@ -48,7 +50,9 @@ def not_known(kubectl: Kubectl, name: str, absent: NotFound) -> CliError:
 
 
 def to_its_end(chosen: argparse.Namespace, kubectl: Kubectl, execution: Execution) -> int:
-    """Prints the events of an execution that was just created, until it has ended; the exit code is 0 if it completed.
+    """Prints the events of an execution that was just created, until it has ended, and what is below it.
+
+    The exit code is 0 if the execution itself has completed.
 
     Raises:
         CliError: the gateway cannot be asked, or refuses.

@@ -9,11 +9,12 @@ import argparse
 import contextlib
 import http.client
 import json
+import os
 import ssl
 import tempfile
 import time
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 from urllib.parse import quote, urlencode, urlsplit
@@ -21,11 +22,13 @@ from urllib.parse import quote, urlencode, urlsplit
 from chaingraph_cli import discovery
 from chaingraph_cli.errors import CliError, Forbidden, NotFound, Unreachable, Usage
 from chaingraph_cli.plugin.credentials import Credentials, context_of, credentials_of
+from chaingraph_cli.plugin.execution import is_id
 from chaingraph_cli.plugin.gateway_options import CA_VARIABLE, VARIABLE
 from chaingraph_cli.plugin.kubectl import Done, Kubectl, fault_of, finish
 
 _LOOPBACK: Final = ("127.0.0.1", "::1", "localhost")
 _CONNECT_SECONDS: Final = 10.0
+_BRIEF_SECONDS: Final = 2.0
 _SILENCE_SECONDS: Final = 60.0
 """The gateway says something more often than this, if only a comment; after such a silence the connection is dead."""
 _AGAIN_SECONDS: Final = 1.0
@@ -55,32 +58,54 @@ class End:
 
 @dataclass(frozen=True)
 class Gateway:
-    """The gateway as the current user reaches it; `namespace` is the one that the command line or the context means."""
+    """The gateway as the current user reaches it.
+
+    Attributes:
+        namespace: the one that the command line or the context means.
+        connect_seconds: how long it may take to connect.
+    """
 
     url: str
     ca: str
     credentials: Credentials
     namespace: str
+    connect_seconds: float = _CONNECT_SECONDS
 
     @classmethod
     def of(cls, chosen: argparse.Namespace, kubectl: Kubectl) -> Gateway:
-        """Finds it and the credentials, with two kubectl processes side by side.
+        """The one that the command line names, else the environment or the cluster.
 
         Raises:
             CliError: there is none, or the kubeconfig's user has no credentials for it.
         """
+        return cls._found(kubectl, chosen.gateway, chosen.gateway_ca)
+
+    @classmethod
+    def by_the_way(cls, kubectl: Kubectl) -> Gateway:
+        """For verbs that have no options for it, and can do without: nobody waits long for it.
+
+        Raises:
+            CliError: as `of`.
+        """
+        found = cls._found(kubectl, os.environ.get(VARIABLE, ""), os.environ.get(CA_VARIABLE, ""))
+        return replace(found, connect_seconds=_BRIEF_SECONDS)
+
+    @classmethod
+    def _found(cls, kubectl: Kubectl, given: str, given_ca: str) -> Gateway:
+        """Finds it and the credentials, with two kubectl processes side by side."""
         config = kubectl.start("config", "view", "--minify", "--flatten", "--raw", "-o", "json")
         found = None
-        if not (chosen.gateway and chosen.gateway_ca):
+        if not (given and given_ca):
             found = kubectl.start("get", "configmap", discovery.NAME, "-o", "json", namespace=discovery.NAMESPACE)
         context = context_of(_config(finish(config)))
         told = finish(found) if found else None
-        url, ca = _place(chosen.gateway, chosen.gateway_ca, told)
-        return cls(url.rstrip("/"), ca, credentials_of(context), chosen.namespace or context.namespace)
+        url, ca = _place(given, given_ca, told)
+        return cls(url.rstrip("/"), ca, credentials_of(context), kubectl.namespace or context.namespace)
 
     def path_of(self, name: str, what: str = "") -> str:
-        """The path of an execution's page, by its name in the namespace."""
-        return f"/namespaces/{quote(self.namespace)}/executions/{quote(name)}" + (f"/{what}" if what else "")
+        """The path of an execution's page, by its name in the namespace, or by its id."""
+        where = "" if is_id(name) else f"/namespaces/{quote(self.namespace)}"
+        return f"{where}/executions/{quote(name)}" + (f"/{what}" if what else "")
 
     def get(self, path: str, **parameters: str) -> dict[str, Any]:
         """A page of JSON.
@@ -139,9 +164,9 @@ class Gateway:
         host, port = address.hostname or "", address.port
         connection: http.client.HTTPConnection
         if address.scheme == "https":
-            connection = http.client.HTTPSConnection(host, port, timeout=_CONNECT_SECONDS, context=self._tls())
+            connection = http.client.HTTPSConnection(host, port, timeout=self.connect_seconds, context=self._tls())
         else:
-            connection = http.client.HTTPConnection(host, port, timeout=_CONNECT_SECONDS)
+            connection = http.client.HTTPConnection(host, port, timeout=self.connect_seconds)
         sent = dict(headers)
         if self.credentials.token:
             sent["Authorization"] = f"Bearer {self.credentials.token}"

@@ -63,8 +63,16 @@ def step(execution: Execution) -> Refusal | None:
 
 
 def stop(execution: Execution) -> Refusal | None:
-    """Only what has not ended."""
-    return _ended(execution) if execution.finished else None
+    """Only what has not ended, or what has something below it that has not."""
+    if not execution.finished:
+        return None
+    if not execution.tree_open:
+        return _ended(execution)
+    if (execution.spec.get("children") or {}).get("onStop") == "Continue":
+        return Refusal("is completed, and by spec.children.onStop: Continue its children go on; set that to Stop first")
+    if execution.spec.get("stop") and execution.observed:
+        return Refusal("is completed, and its stop was passed on: what is still active below it goes its own way")
+    return None
 
 
 def retry(execution: Execution) -> Refusal | None:

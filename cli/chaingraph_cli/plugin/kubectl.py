@@ -55,6 +55,12 @@ class Kubectl:
         }
         return cls(_program(), tuple(f"{flag}={value}" for flag, value in given.items() if value))
 
+    @property
+    def namespace(self) -> str:
+        """The one of the command line; empty when that names none."""
+        flag = "--namespace="
+        return next((each.removeprefix(flag) for each in self.options if each.startswith(flag)), "")
+
     def typed(self, *words: str) -> str:
         """A command of ours about the same cluster and namespace, as a person types it."""
         return typed(*words, *(each.replace("--namespace=", "-n ") for each in self.options))

@@ -7,13 +7,12 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Final
 
-from chaingraph_cli.plugin import tables
-from chaingraph_cli.plugin.execution import COMPLETED, CREATED, FAILED, PAUSED, PENDING, RUNNING, STOPPED, Execution
+from chaingraph_cli.plugin import family, tables
+from chaingraph_cli.plugin.execution import PHASES, Execution
 
-PHASES: Final = (PENDING, CREATED, RUNNING, PAUSED, COMPLETED, FAILED, STOPPED)
 OUTPUTS: Final = ("table", "wide", "json", "yaml", "name")
 _COLUMNS: Final = ("NAME", "PHASE", "PROGRESS", "CURRENT", "AGE", "DURATION", "WORKER")
-_WIDE: Final = ("FLOW", "ATTEMPT", "ID", "MESSAGE")
+_WIDE: Final = ("FLOW", "ATTEMPT", "CHILDREN", "PARENT", "ID", "MESSAGE")
 _MAX_CURRENT: Final = 3
 
 
@@ -21,6 +20,18 @@ def add_output(parser: argparse.ArgumentParser, outputs: Sequence[str] = OUTPUTS
     """`-o` and `--no-headers`."""
     parser.add_argument("-o", "--output", choices=tuple(outputs), help="How to print it; by default for people.")
     parser.add_argument("--no-headers", action="store_true", help="Leave the table's header out.")
+
+
+def phase(text: str) -> str:
+    """A phase as a person types it, for arguments.
+
+    Raises:
+        argparse.ArgumentTypeError: there is none of this name.
+    """
+    found = next((each for each in PHASES if each.lower() == text.lower()), None)
+    if found is None:
+        raise argparse.ArgumentTypeError(f"{text!r} is no phase: {', '.join(PHASES)}")
+    return found
 
 
 def rows_of(
@@ -63,9 +74,17 @@ def _wide_cells(execution: Execution) -> list[str]:
     return [
         execution.flow,
         str(execution.status.get("attempt", "")),
+        family.counted(execution.status.get("children") or {}),
+        parent(execution),
         str(execution.status.get("executionID", "")),
         message,
     ]
+
+
+def parent(execution: Execution) -> str:
+    """The name of what has spawned it, its id where that is not known; empty without one."""
+    found = execution.status.get("parentRef") or {}
+    return str(found.get("name") or found.get("executionID", ""))
 
 
 def _current(execution: Execution) -> str:

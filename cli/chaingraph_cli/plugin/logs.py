@@ -13,9 +13,9 @@ from chaingraph_cli.plugin.gateway_options import add_gateway
 
 
 def _arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("name", metavar="NAME", help="The execution.")
+    parser.add_argument("name", metavar="NAME", help="The execution, or its id.")
     parser.add_argument("--node", metavar="NODE", help="Only of this node.")
-    parser.add_argument("-f", "--follow", action="store_true", help="Also what is still to come, until it ends.")
+    parser.add_argument("-f", "--follow", action="store_true", help="Also what is still to come, until its end.")
     add_gateway(parser)
 
 
@@ -36,7 +36,9 @@ def _run(chosen: argparse.Namespace) -> int:
 
 
 COMMAND = Command(
-    "What the nodes of an execution logged, and what failed: a line each, with its time and its node.",
+    """\
+What the nodes of an execution logged, and what failed, its children included: a line each, with its time and its node.
+With --follow it goes on until the execution has ended and so has everything below it.""",
     _arguments,
     _run,
     examples="""

@@ -26,7 +26,7 @@ _LONGEST: Final = 100
 
 
 def _arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("name", metavar="NAME", help="The execution.")
+    parser.add_argument("name", metavar="NAME", help="The execution, or its id.")
     listing.add_output(parser)
     add_gateway(parser)
 

@@ -66,9 +66,11 @@ def stepped(token: str) -> Judge:
 
 
 def stopped(execution: Execution) -> Outcome | None:
-    if not execution.finished:
+    """Stopped, or completed and what was active below it stopped."""
+    passed_on = execution.observed or not execution.status.get("children")
+    if not execution.finished or execution.tree_open or not passed_on:
         return None
-    if execution.phase == STOPPED:
+    if execution.phase == STOPPED or execution.condition("TreeSucceeded").get("reason") == "TreeStopped":
         return Outcome(standing(execution))
     return Outcome(f"ended before it could be stopped: {standing(execution)}", NotAllowed.exit_code)
 
@@ -100,7 +102,9 @@ def ended(execution: Execution) -> Outcome | None:
 
 
 def reached(wanted: str) -> Judge:
-    """For `wait --for`: completed, failed, stopped, paused or finished. Another end than the wanted one makes 1."""
+    """For `wait --for`: completed, failed, stopped, paused, finished or tree. Another end than that makes 1."""
+    if wanted == "tree":
+        return tree_ended
 
     def judge(execution: Execution) -> Outcome | None:
         if not _speaks_of_now(execution):
@@ -116,6 +120,17 @@ def reached(wanted: str) -> Judge:
         return Outcome(f"will not be {wanted}: {standing(execution)}", 1)
 
     return judge
+
+
+def tree_ended(execution: Execution) -> Outcome | None:
+    """The end of it and of everything below it; exit code 1 unless all completed."""
+    tree = execution.condition("TreeSucceeded")
+    if not _speaks_of_now(execution) or tree.get("status", "Unknown") == "Unknown":
+        return None
+    if tree["status"] != "True":
+        return Outcome(standing(execution), 1)
+    below = str(tree.get("message", "")) if execution.status.get("children") else ""
+    return Outcome(f"completed; {below}" if below else "completed")
 
 
 def _speaks_of_now(execution: Execution) -> bool:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import argparse
 
 from chaingraph_cli.commands import Command
-from chaingraph_cli.plugin import guards, outcomes
+from chaingraph_cli.plugin import family, guards, outcomes
 from chaingraph_cli.plugin.edits import Edit, add_edit, carry_out, replace
+from chaingraph_cli.plugin.execution import Execution
 
 
 def _arguments(parser: argparse.ArgumentParser) -> None:
@@ -17,18 +18,24 @@ def _arguments(parser: argparse.ArgumentParser) -> None:
 def _run(chosen: argparse.Namespace) -> int:
     operations = [replace("stop", True)] + ([replace("stopReason", chosen.reason)] if chosen.reason else [])
     return carry_out(
-        chosen, Edit(lambda execution: operations, "is to stop", outcomes.stopped, guards.stop, guards.LIKELY["stop"])
+        chosen, Edit(lambda execution: operations, _said, outcomes.stopped, guards.stop, guards.LIKELY["stop"])
     )
+
+
+def _said(execution: Execution) -> str:
+    return family.stop_of_tree(execution) if execution.finished else "is to stop"
 
 
 COMMAND = Command(
     """\
-End executions now: sets spec.stop to true. Nodes in flight are cancelled; the children go as spec.children.onStop
-says. It works on executions that wait, run or are paused. It cannot be taken back: only `retry` runs them again.""",
+End executions now: sets spec.stop to true. Nodes in flight are cancelled. It works on executions that wait, run or are
+paused; and on one that has completed, while something below it has not ended: what is active there is stopped, and what
+it has not spawned yet never will be. It cannot be taken back: only `retry` runs again what was stopped.""",
     _arguments,
     _run,
     examples="""
 kubectl chaingraph stop nightly --reason "wrong input"
 kubectl chaingraph stop -l batch=7 --wait
+kubectl chaingraph stop orders --wait
 """,
 )

@@ -16,10 +16,18 @@ def table(columns: Sequence[str], rows: Sequence[Sequence[str]], *, headers: boo
     lines += [[cell or NONE for cell in row] for row in rows]
     if not lines:
         return ""
-    widths = [max(len(line[index]) for line in lines) for index in range(len(columns))]
-    return "\n".join(
-        _GAP.join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip() for line in lines
-    )
+    columns_widths = widths(lines, [0] * len(columns))
+    return "\n".join(joined(line, columns_widths) for line in lines)
+
+
+def widths(lines: Sequence[Sequence[str]], least: Sequence[int]) -> list[int]:
+    """How wide the columns have to be for these lines, and at least."""
+    return [max([each, *(len(line[index]) for line in lines)]) for index, each in enumerate(least)]
+
+
+def joined(line: Sequence[str], columns_widths: Sequence[int]) -> str:
+    """One line of a table."""
+    return _GAP.join(cell.ljust(width) for cell, width in zip(line, columns_widths, strict=True)).rstrip()
 
 
 def since(moment: str, now: datetime | None = None) -> str:

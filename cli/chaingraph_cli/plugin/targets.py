@@ -6,7 +6,7 @@ import argparse
 import json
 import re
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -67,13 +67,17 @@ def bare(name: str) -> str:
     return rest
 
 
-def read(kubectl: Kubectl, targets: Targets) -> tuple[list[Execution], list[CliError]]:
+Absent = Callable[[Kubectl, str], CliError]
+"""Makes the error for a name that no resource has."""
+
+
+def read(kubectl: Kubectl, targets: Targets, absent: Absent = nothing_there) -> tuple[list[Execution], list[CliError]]:
     """The executions as they are now, and an error for each name that there is not, in one call.
 
     Raises:
         CliError: kubectl could not read at all.
     """
-    return what_was_read(kubectl, finish(start_reading(kubectl, targets)))
+    return what_was_read(kubectl, finish(start_reading(kubectl, targets)), absent)
 
 
 def start_reading(kubectl: Kubectl, targets: Targets) -> subprocess.Popen[str]:
@@ -82,30 +86,32 @@ def start_reading(kubectl: Kubectl, targets: Targets) -> subprocess.Popen[str]:
     return kubectl.start("get", EXECUTIONS, *arguments, "-o", "json")
 
 
-def what_was_read(kubectl: Kubectl, done: Done) -> tuple[list[Execution], list[CliError]]:
+def what_was_read(
+    kubectl: Kubectl, done: Done, absent: Absent = nothing_there
+) -> tuple[list[Execution], list[CliError]]:
     """As `read`."""
-    absent, complaints = [], []
+    missing, complaints = [], []
     for line in done.complaint.splitlines():
         found = _ABSENT.match(line)
         if found:
-            absent.append(found["name"])
+            missing.append(found["name"])
         else:
             complaints.append(line)
-    if done.code != 0 and not absent:
+    if done.code != 0 and not missing:
         raise fault_of("\n".join(complaints))
     content = json.loads(done.out) if done.out.strip() else {"items": []}
     items = content.get("items", [content])
-    faults: list[CliError] = [nothing_there(kubectl, name) for name in absent]
+    faults = [absent(kubectl, name) for name in missing]
     return [Execution(item) for item in items], faults
 
 
-def read_one(kubectl: Kubectl, name: str) -> Execution:
+def read_one(kubectl: Kubectl, name: str, absent: Absent = nothing_there) -> Execution:
     """One execution.
 
     Raises:
         NotFound: there is none of this name; the hint has names that are nearly it.
     """
-    found, faults = read(kubectl, Targets((bare(name),)))
+    found, faults = read(kubectl, Targets((bare(name),)), absent)
     for fault in faults:
         raise fault
     return found[0]

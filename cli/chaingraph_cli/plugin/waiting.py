@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import os
 import re
 import select
 import subprocess
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from itertools import chain
 from typing import Any, Final
@@ -18,6 +19,7 @@ from chaingraph_cli.errors import NotFound, TimedOut
 from chaingraph_cli.plugin.execution import Execution, standing
 from chaingraph_cli.plugin.kubectl import EXECUTIONS, Kubectl, fault_of
 from chaingraph_cli.plugin.outcomes import Judge
+from chaingraph_cli.plugin.progress import Progress
 
 _DURATION: Final = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h)?")
 _SECONDS: Final = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, None: 1.0}
@@ -46,8 +48,13 @@ def duration(text: str) -> float:
     return sum(float(number) * _SECONDS[unit or None] for number, unit in _DURATION.findall(text))
 
 
-def await_outcomes(kubectl: Kubectl, executions: Sequence[Execution], judge: Judge, *, timeout: float) -> int:
+def await_outcomes(
+    kubectl: Kubectl, executions: Sequence[Execution], judge: Judge, *, timeout: float, progress: bool = False
+) -> int:
     """Wait until each has come to an outcome, and print it; returns the largest of their exit codes.
+
+    Args:
+        progress: say meanwhile where they stand.
 
     Raises:
         TimedOut: not within `timeout` seconds (0: no limit); the message says where each stands.
@@ -56,19 +63,39 @@ def await_outcomes(kubectl: Kubectl, executions: Sequence[Execution], judge: Jud
     deadline = time.monotonic() + timeout if timeout else None
     left = {each.name: each for each in executions}
     code = 0
-    for execution in chain(executions, _versions(kubectl, executions, deadline)):
-        if execution.name not in left or not _same(left[execution.name], execution):
-            continue
-        left[execution.name] = execution
-        outcome = judge(execution)
-        if outcome is not None:
-            print(f"{execution.full_name} {outcome.text}", flush=True)
-            code = max(code, outcome.code)
-            del left[execution.name]
-        if not left:
-            return code
+    with contextlib.closing(_Shown(progress)) as shown:
+        for execution in chain(executions, _versions(kubectl, executions, deadline)):
+            if execution.name not in left or not _same(left[execution.name], execution):
+                continue
+            left[execution.name] = execution
+            outcome = judge(execution)
+            if outcome is not None:
+                shown.close()
+                print(f"{execution.full_name} {outcome.text}", flush=True)
+                code = max(code, outcome.code)
+                del left[execution.name]
+            if not left:
+                return code
+            shown.standing(left.values())
     where = "; ".join(f"{each.name} is {standing(each)}" for each in left.values())
     raise TimedOut(f"Not within {timeout:g} s: {where}.", "It may still come to it: wait longer with --timeout.")
+
+
+class _Shown:
+    """Where those stand that are still waited for, if that is to be told."""
+
+    def __init__(self, wanted: bool) -> None:
+        self._progress = Progress() if wanted else None
+
+    def standing(self, left: Collection[Execution]) -> None:
+        if self._progress is not None:
+            first = next(iter(left))
+            more = f" (and {len(left) - 1} more)" if len(left) > 1 else ""
+            self._progress.say(f"{first.name} is {standing(first)}{more}")
+
+    def close(self) -> None:
+        if self._progress is not None:
+            self._progress.clear()
 
 
 def _same(before: Execution, now: Execution) -> bool:

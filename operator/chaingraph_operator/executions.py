@@ -327,4 +327,5 @@ class ExecutionReconciler:
         # Of a child, the same goes for its run: there are thousands, and most are over before anybody could look.
         quiet = {"Pending"} if spec.spawned_by is None else {"Pending", "Running"}
         urgent = phase != cached.phase and (phase not in quiet or cached.phase in TERMINAL_PHASES)
-        self._writer.submit(cached.key, shown, urgent=urgent)
+        tree_has_ended = row is not None and row.children_total > 0 and row.tree_ended and not cached.finished
+        self._writer.submit(cached.key, shown, urgent=urgent or tree_has_ended)

@@ -296,7 +296,7 @@ async def test_deleting_a_childs_resource_stops_that_child_and_what_is_below_it_
     assert names_there(cluster) == ["nightly", "nightly-2"]
 
 
-async def test_stopping_a_child_by_its_resource_stops_that_child_alone(
+async def test_stopping_a_child_by_its_resource_stops_that_child_alone_and_a_retry_runs_it_again(
     cluster: Cluster, ledger: Ledger, run_operator: RunOperator, start_family: StartFamily
 ) -> None:
     run_operator()

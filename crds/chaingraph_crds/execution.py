@@ -90,10 +90,10 @@ class RetrySpec(ApiModel):
     )
 
     token: Token = Field(
-        description="Any word that differs from the last one, as a date. A new token on a failed or stopped "
+        description="Any word that was not used before, as a date. A new token on a failed or stopped "
         "Execution starts the next attempt. On one that is active or completed it is refused, which the condition "
-        "`RetryRefused` says, and used up. `status.lastRetry` echoes it. One that is there at creation asks for "
-        "nothing.",
+        "`RetryRefused` says, and used up. `status.lastRetry` echoes it. One that is there at creation, or is put "
+        "back, asks for nothing.",
     )
     from_: Literal["Failed", "Start"] = Field(
         default="Failed",
@@ -228,15 +228,15 @@ class ExecutionSpec(ApiModel):
     )
     step: Token | None = Field(
         default=None,
-        description="A token for a paused execution: each change runs the nodes that are held once "
-        "and stays paused. While it is not paused, a change is ignored. Removing the token asks for nothing, and one "
-        "that is there at creation neither. `status.lastStep` echoes it.",
+        description="A token for a paused execution: each new one runs the nodes that are held once "
+        "and stays paused. While it is not paused, a new one is ignored. Removing the token asks for nothing, and one "
+        "that is there at creation, or is put back, neither. `status.lastStep` echoes it.",
     )
     resume: Token | None = Field(
         default=None,
-        description="A token for an execution that is held at a breakpoint: each change lets it go on, to its end or "
-        "the next breakpoint. While `paused` is true, set that to false instead. Removing the token asks for nothing, "
-        "and one that is there at creation neither. `status.lastResume` echoes it.",
+        description="A token for an execution that is held at a breakpoint: each new one lets it go on, to its end "
+        "or the next breakpoint. While `paused` is true, set that to false instead. Removing the token asks for "
+        "nothing, and one that is there at creation, or is put back, neither. `status.lastResume` echoes it.",
     )
     stop: bool = Field(
         default=False,

@@ -194,8 +194,8 @@ class ExecutionReconciler:
     async def _is_current(self, cached: Cached) -> bool:
         """Whether the API server has the very spec that we have. What is newer is taken in, for the next turn.
 
-        A command of an old spec does nothing once a later one was obeyed. But an operator that is behind, or cut off from
-        the API server, may be the first to act; and only this shows whether generations have really gone back.
+        A command of an old spec does nothing once a later one was obeyed. But an operator that is behind, or cut off
+        from the API server, may be the first to act; and only this shows whether generations have really gone back.
         """
         if cached.deleting:
             return True

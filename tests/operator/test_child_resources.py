@@ -312,6 +312,12 @@ async def test_stopping_a_child_by_its_resource_stops_that_child_alone_and_a_ret
     tree = await cluster.condition("Execution", "nightly", "TreeSucceeded", status="False")
     assert "1" in tree["message"]
     assert (await row_of(ledger, one)).phase == "Completed"
+    again = {"spec": {"stop": False, "stopReason": None, "retry": {"token": "again"}}}
+    cluster.kubectl("patch", "cgx", "nightly-1", "--type=merge", "-p", json.dumps(again))
+    await wait_for(ledger, two, lambda row: row.attempt == 2)
+    await cluster.condition("Execution", "nightly", "TreeSucceeded", status="Unknown")
+    await family.end(two)
+    await cluster.condition("Execution", "nightly", "TreeSucceeded", status="True")
 
 
 @pytest.mark.parametrize("on_stop", ["Stop", "Continue"])

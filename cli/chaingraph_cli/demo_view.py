@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
@@ -46,8 +46,22 @@ class Row:
 
     @property
     def settled(self) -> bool:
-        """Whether nothing more is to be waited for: it has ended, or waits for a person as it should."""
-        return self.phase.finished or self.as_expected
+        """Whether nothing more is to be waited for: its whole tree has ended, or it waits for a person as it should."""
+        return self.tree_ended if self.phase.finished else self.as_expected
+
+    @property
+    def tree_ended(self) -> bool:
+        return self._condition("TreeSucceeded").get("status") != "Unknown"
+
+    @property
+    def children(self) -> str:
+        counts = self.status.get("children") or {}
+        return f"{counts.get('completed', 0)} of {counts['total']}" if counts.get("total") else "-"
+
+    @property
+    def tree(self) -> str:
+        """What became of what it has spawned; empty where it has spawned nothing."""
+        return str(self._condition("TreeSucceeded").get("message", "")) if self.status.get("children") else ""
 
     @property
     def nodes(self) -> str:
@@ -65,8 +79,11 @@ class Row:
     @property
     def message(self) -> str:
         """What the condition Succeeded says."""
+        return str(self._condition("Succeeded").get("message", ""))
+
+    def _condition(self, kind: str) -> Mapping[str, Any]:
         conditions = self.status.get("conditions") or ()
-        return next((str(each.get("message", "")) for each in conditions if each.get("type") == "Succeeded"), "")
+        return next((each for each in conditions if each.get("type") == kind), {})
 
 
 class Watching(Protocol):
@@ -88,18 +105,21 @@ def watching(console: Console) -> Iterator[Watching]:
         for row in rows:
             if row.settled and row.name not in told:
                 told.add(row.name)
-                console.print(f"{row.name:<20} {row.phase:<10} {row.message}", markup=False)
+                below = f"; {row.tree}" if row.tree else ""
+                console.print(f"{row.name:<20} {row.phase:<10} {row.message}{below}", markup=False)
 
     yield tell
 
 
 def _table(rows: Sequence[Row]) -> Table:
     table = Table(box=None, pad_edge=False, header_style="bold")
-    for column in ("EXECUTION", "PHASE", "NODES DONE", "NOW", "TIME"):
+    for column in ("EXECUTION", "PHASE", "NODES DONE", "CHILDREN DONE", "NOW", "TIME"):
         table.add_column(column, justify="right" if column == "TIME" else "left")
     for row in rows:
         now = ", ".join(row.status.get("currentNodes") or ())
-        table.add_row(row.name, Text(row.phase, _STYLES.get(row.phase, "dim")), row.nodes, now, row.seconds)
+        table.add_row(
+            row.name, Text(row.phase, _STYLES.get(row.phase, "dim")), row.nodes, row.children, now, row.seconds
+        )
     return table
 
 
@@ -115,6 +135,8 @@ def print_results(console: Console, rows: Sequence[Row]) -> None:
             console.print(f"  {row.phase}{meant}: {where}{error.get('message', '')}", markup=False)
         if row.phase is ExecutionPhase.PAUSED:
             console.print(f"  {row.phase}{', which is meant' if row.as_expected else ''}: {row.message}", markup=False)
+        if row.tree:
+            console.print(f"  children: {row.tree}", markup=False)
         for name, value in (row.status.get("outputs") or {}).items():
             _print_output(console, name, value)
 

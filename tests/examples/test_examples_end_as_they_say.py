@@ -68,6 +68,7 @@ EXPECTED: dict[str, dict[str, Any]] = {
     },
     "failure": {},
     "approval": {},
+    "months-2015": {"months": 12},
 }
 """Outputs of each Execution, the reports aside."""
 
@@ -137,16 +138,42 @@ def test_all_examples(system: System, data_url: str) -> None:
     assert {each.name: statuses[each.name]["phase"] for each in running} == {
         each.name: each.expected for each in running
     }
-    outputs = {name: dict(status.get("outputs", {})) for name, status in statuses.items()}
+    outputs = {each.name: dict(statuses[each.name].get("outputs", {})) for each in running}
     reports = {name: values.pop("report", None) for name, values in outputs.items()}
     assert outputs == EXPECTED
     assert reports["weather-2015"] == REPORT_2015
     assert "No storms this year." in reports["weather-2012"]
     assert statuses["failure"]["error"]["node"] == "fetch"
+    _check_months(system)
     system.kubectl("patch", "execution", "approval", "--type=merge", "-p", '{"spec": {"resume": "approved-by-ada"}}')
     system.kubectl("wait", "--for=condition=Succeeded", "execution/approval", "--timeout=60s")
     approved = system.kubectl("get", "execution", "approval", "-o", "json").stdout
     assert json.loads(approved)["status"]["outputs"] == {"announcement": "Release v1.2.3 of weather-report is out."}
+
+
+def _check_months(system: System) -> None:
+    """Twelve months below the root, and seven storms below those: the figures are those of awk on the CSV file."""
+    system.kubectl("wait", "--for=condition=TreeSucceeded", "execution/months-2015", "--timeout=60s")
+    root = json.loads(system.kubectl("get", "execution", "months-2015", "-o", "json").stdout)["status"]
+    assert root["children"]["completed"] == 12
+    below = f"chaingraph.dev/root-id={root['executionID']}"
+    found = _settled_below(system, below, count=19)
+    assert found["months-2015-2"] == {"report": "2015/03: 114 mm of rain, warmest on 2015/03/26 with 20.6 °C"}
+    storms = sorted(values["warning"] for values in found.values() if "warning" in values)
+    assert len(storms) == 7
+    assert storms[0] == "storm on 2015/03/15: 55.9 mm, wind 4.2 m/s"
+
+
+def _settled_below(system: System, selector: str, *, count: int, within: float = 60) -> dict[str, dict[str, Any]]:
+    """The outputs of children by name, once so many resources say that they have ended."""
+    deadline = time.monotonic() + within
+    while True:
+        found = json.loads(system.kubectl("get", "executions", "-l", selector, "-o", "json").stdout)["items"]
+        ended = {each["metadata"]["name"]: each["status"] for each in found if each.get("status", {}).get("outputs")}
+        if len(ended) == count:
+            return {name: status["outputs"] for name, status in ended.items()}
+        assert time.monotonic() < deadline, sorted(ended)
+        time.sleep(0.2)
 
 
 @pytest.mark.integration
@@ -166,7 +193,7 @@ def test_the_weather_report_of_a_year_without_records(system: System, data_url: 
 def test_examples_that_fetch_name_the_port_at_which_the_data_is_served() -> None:
     fetching = [each for each in examples.load(EXAMPLES) if "source" in each.manifest["spec"].get("inputs", {})]
     sources = [each.manifest["spec"]["inputs"]["source"] for each in fetching if each.expected is not None]
-    assert sources == [DATA_URL, DATA_URL]
+    assert sources == [DATA_URL] * 3
 
 
 def test_the_data_names_its_source_and_licence() -> None:

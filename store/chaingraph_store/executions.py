@@ -130,7 +130,8 @@ class Tended:
     name: str
 
 
-# The planner takes a third of all executions for having to spawn. OFFSET 0 keeps it from reading all of them for that.
+# The planner takes what a recursion finds for ten times what it begins with. OFFSET 0 keeps it from reading all
+# executions for that.
 _TENDED: Final = """
 WITH RECURSIVE busy AS MATERIALIZED (
   SELECT id, parent_id, uid, namespace, name, depth FROM chaingraph.executions

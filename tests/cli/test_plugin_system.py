@@ -7,7 +7,8 @@ import json
 import pytest
 import yaml
 
-from fixtures.gateway import RunGateway
+from fixtures.families import FAN_OUT
+from fixtures.gateway import GatewayProcess, RunGateway
 from fixtures.plugin import Plugin
 from fixtures.system import System
 
@@ -20,6 +21,15 @@ CHAIN = yaml.safe_dump(
     }
 )
 SLOW = yaml.safe_dump({"nodes": [{"id": "a", "type": "Sleep", "inputs": {"milliseconds": 600_000}}]})
+
+ORDERS = yaml.safe_dump(FAN_OUT)
+SLOW_ORDERS = yaml.safe_dump(
+    {
+        **FAN_OUT,
+        "nodes": [*FAN_OUT["nodes"], {"id": "work", "type": "Sleep", "inputs": {"milliseconds": 600_000}}],
+        "edges": [*FAN_OUT["edges"], {"from": "item.__success", "to": "work.__execute"}],
+    }
+)
 
 
 def said(plugin: Plugin, *arguments: str, input: str | None = None) -> str:
@@ -86,3 +96,66 @@ def test_a_failure_is_followed_into_the_exit_code_and_the_logs(
     logged = plugin("logs", "one", *where).stdout
     assert "  typed  FAILED: " in logged
     assert plugin("wait", "one", "--for", "completed").returncode == 1
+
+
+def cells(plugin: Plugin, *arguments: str) -> list[list[str]]:
+    """The cells of a table without its header."""
+    done = plugin(*arguments, "--no-headers")
+    assert done.returncode == 0, done.stderr
+    return [[cell.strip() for cell in line.split("   ") if cell.strip()] for line in done.stdout.splitlines()]
+
+
+def test_a_tree_from_its_creation_to_its_end(plugin: Plugin, system: System, gateway: GatewayProcess) -> None:
+    arguments = ("create", "-f", "-", "--name", "orders", "--input", "items=[1, 2, 3]", "--wait", "tree")
+    last = said(plugin, *arguments, "--timeout", "120s", input=ORDERS)
+    assert last == "execution.chaingraph.dev/orders completed; all 3 executions below it completed"
+    tree = cells(plugin, "tree", "orders")
+    assert [each[:2] for each in tree] == [
+        ["orders", "Completed"],
+        *(["├─ orders-0", "Completed"], ["├─ orders-1", "Completed"], ["└─ orders-2", "Completed"]),
+    ]
+    assert tree[0][-1] == "3: 3 completed"
+    assert [each[-1] for each in cells(plugin, "roots")] == ["3: 3 completed"]
+    assert plugin("tree", "orders", "--watch").returncode == 0
+    events = [line.split()[2:4] for line in plugin("events", "orders", "-f").stdout.splitlines()]
+    assert [each for each in events if each[0] == "child:spawned"] == [
+        ["child:spawned", f"orders-{number}"] for number in range(3)
+    ]
+    assert len([each for each in events if each[0] == "child:completed"]) == 3
+    child = plugin("get", "orders-1").stdout
+    assert "Parent:       orders\n" in child
+    assert "Outputs:\n  got: 2\n" in child
+    assert "Children:     3: 3 completed\n" in plugin("get", "orders").stdout
+    assert plugin("stop", "orders").returncode == 3
+
+
+def test_what_is_below_a_completed_execution_is_stopped_in_the_ledger_alone(
+    plugin: Plugin, system: System, gateway: GatewayProcess
+) -> None:
+    manifest = {
+        "apiVersion": "chaingraph.dev/v1alpha1",
+        "kind": "Execution",
+        "metadata": {"name": "orders"},
+        "spec": {"flow": yaml.safe_load(SLOW_ORDERS), "children": {"resources": "None"}, "inputs": {"items": [1, 2]}},
+    }
+    assert said(plugin, "create", "-f", "-", "--wait", "--timeout", "60s", input=json.dumps(manifest)).startswith(
+        "execution.chaingraph.dev/orders completed"
+    )
+    plugin.kubectl("wait", "--for=jsonpath={.status.children.running}=2", "cgx/orders", "--timeout=60s")
+    refused = plugin("stop", "orders-1")
+    assert refused.returncode == 4
+    assert f"kubectl chaingraph stop orders -n {plugin.namespace}" in refused.stderr
+    assert cells(plugin, "tree", "orders-1")[0][:2] == ["orders-1", "Running"]
+    assert "work" in cells(plugin, "tree", "orders")[1]
+    done = plugin("stop", "orders", "--reason", "wrong input", "--wait")
+    assert done.returncode == 0, done.stderr
+    first, last = done.stdout.splitlines()
+    assert first.endswith("is completed; the 2 children that are active are to stop, with all below")
+    assert "2 stopped" in last
+    assert plugin("wait", "orders", "--for", "tree").returncode == 1
+    assert [each[:2] for each in cells(plugin, "tree", "orders")[1:]] == [
+        ["├─ orders-0", "Stopped"],
+        ["└─ orders-1", "Stopped"],
+    ]
+    assert "the child orders-0 was stopped" in plugin("logs", "orders", "-f").stdout
+    assert plugin("tree", "orders", "-w").returncode == 1

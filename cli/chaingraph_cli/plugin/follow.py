@@ -72,4 +72,8 @@ def to_its_end(chosen: argparse.Namespace, kubectl: Kubectl, execution: Executio
                 return await_outcomes(kubectl, [now], outcomes.ended, timeout=0)
             time.sleep(_BEGIN_SECONDS)
         else:
+            # Cut between the last event and the word that it is the last.
+            now = read_one(kubectl, execution.name)
+            if outcomes.ended(now):
+                return await_outcomes(kubectl, [now], outcomes.ended, timeout=0)
             raise Unreachable("The gateway ended the stream before the execution's end.")

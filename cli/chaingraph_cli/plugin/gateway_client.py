@@ -113,9 +113,25 @@ class Gateway:
         Raises:
             CliError: the gateway does not answer, or refuses.
         """
-        with self._asked(path, parameters, {}) as response:
+        with self._asked(path, parameters, {}) as response, self._reported():
             content: dict[str, Any] = json.loads(response.read())
         return content
+
+    def pages(self, path: str, **parameters: str) -> Iterator[dict[str, Any]]:
+        """The pages of a list, one after the other over one connection, by the `cursor` of each.
+
+        Raises:
+            CliError: the gateway does not answer, or refuses.
+        """
+        with self._connected() as connection:
+            cursor: dict[str, str] = {}
+            while True:
+                with self._reported():
+                    page: dict[str, Any] = json.loads(self._answer(connection, path, parameters | cursor, {}).read())
+                yield page
+                if not page.get("cursor"):
+                    return
+                cursor = {"cursor": str(page["cursor"])}
 
     def events(
         self, path: str, *, from_index: int | None = None, types: tuple[str, ...] = (), follow: bool = True
@@ -160,6 +176,12 @@ class Gateway:
     def _asked(
         self, path: str, parameters: Mapping[str, str], headers: Mapping[str, str]
     ) -> Iterator[http.client.HTTPResponse]:
+        with self._connected() as connection:
+            yield self._answer(connection, path, parameters, headers)
+
+    @contextlib.contextmanager
+    def _connected(self) -> Iterator[http.client.HTTPConnection]:
+        """A connection, closed afterwards."""
         address = urlsplit(self.url)
         host, port = address.hostname or "", address.port
         connection: http.client.HTTPConnection
@@ -167,23 +189,44 @@ class Gateway:
             connection = http.client.HTTPSConnection(host, port, timeout=self.connect_seconds, context=self._tls())
         else:
             connection = http.client.HTTPConnection(host, port, timeout=self.connect_seconds)
+        try:
+            with self._reported():
+                connection.connect()
+                connection.sock.settimeout(_SILENCE_SECONDS)
+            yield connection
+        finally:
+            connection.close()
+
+    def _answer(
+        self,
+        connection: http.client.HTTPConnection,
+        path: str,
+        parameters: Mapping[str, str],
+        headers: Mapping[str, str],
+    ) -> http.client.HTTPResponse:
+        """The answer to a request, whose body is still to be read.
+
+        Raises:
+            CliError: there is none, or it is a refusal.
+        """
         sent = dict(headers)
         if self.credentials.token:
             sent["Authorization"] = f"Bearer {self.credentials.token}"
         query = f"?{urlencode(parameters)}" if parameters else ""
+        with self._reported():
+            connection.request("GET", f"{urlsplit(self.url).path}{path}{query}", headers=sent)
+            response = connection.getresponse()
+        if response.status >= 400:
+            raise _problem(response)
+        return response
+
+    @contextlib.contextmanager
+    def _reported(self) -> Iterator[None]:
+        """Faults of the connection as errors for people."""
         try:
-            try:
-                connection.connect()
-                connection.sock.settimeout(_SILENCE_SECONDS)
-                connection.request("GET", f"{address.path}{path}{query}", headers=sent)
-                response = connection.getresponse()
-            except (OSError, http.client.HTTPException) as fault:
-                raise _away(self.url, fault) from fault
-            if response.status >= 400:
-                raise _problem(response)
-            yield response
-        finally:
-            connection.close()
+            yield
+        except (OSError, http.client.HTTPException) as fault:
+            raise _away(self.url, fault) from fault
 
     def _tls(self) -> ssl.SSLContext:
         try:

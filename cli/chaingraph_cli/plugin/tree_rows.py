@@ -15,7 +15,7 @@ Row = Mapping[str, Any]
 
 COLUMNS: Final = ("NAME", "PHASE", "DURATION", "NODE", "CHILDREN")
 WIDE: Final = ("FLOW", "ATTEMPT", "ID", "CREATED", "MESSAGE")
-_PAGE: Final = "1000"
+_PAGE: Final = "500"
 _MAX_NODES: Final = 3
 
 
@@ -30,13 +30,8 @@ def read(gateway: Gateway, path: str, depth: int | None = None) -> list[Row]:
         NotFound: the ledger has no such execution.
         CliError: the gateway cannot be asked, or refuses.
     """
-    asked = {"limit": _PAGE} | ({"depth": str(depth)} if depth is not None else {})
-    page = gateway.get(path, **asked)
-    rows: list[Row] = list(page["executions"])
-    while page.get("cursor"):
-        page = gateway.get(path, **asked, cursor=str(page["cursor"]))
-        rows += page["executions"]
-    return rows
+    levels = {"depth": str(depth)} if depth is not None else {}
+    return [row for page in gateway.pages(path, limit=_PAGE, **levels) for row in page["executions"]]
 
 
 def ended(head: Row) -> bool:

@@ -164,20 +164,17 @@ async def hand_back(
     return [(WorkflowId(row[0]), row[1]) for row in await cursor.fetchall()]
 
 
-# What waits is few among all executions, and its workflow is looked up by its key: OFFSET 0 and the arrays keep the
-# planner, which takes the stranded for many, from reading every workflow there ever was.
+# The arrays keep the planner, which takes the stranded for many, from reading every workflow there ever was.
 _REVIVE: Final = """
 WITH waiting AS MATERIALIZED (
   SELECT id, CASE WHEN phase = 'Created' THEN id || '-hold' ELSE workflow_id END AS workflow
   FROM chaingraph.executions WHERE phase NOT IN ('Completed', 'Failed', 'Stopped') AND NOT parked
-  UNION
+  UNION ALL
   SELECT id, workflow_id FROM chaingraph.executions WHERE children_unmade > 0
 ), stranded AS MATERIALIZED (
-  SELECT waiting.id, waiting.workflow FROM waiting CROSS JOIN LATERAL (
-    SELECT FROM dbos.workflow_status
-    WHERE workflow_uuid = waiting.workflow AND application_name = %(app)s
-      AND status IN ('ERROR', 'SUCCESS', 'MAX_RECOVERY_ATTEMPTS_EXCEEDED')
-      AND updated_at < (extract(epoch FROM now()) * 1000)::bigint - %(settled_ms)s OFFSET 0) w
+  SELECT waiting.id, waiting.workflow FROM waiting JOIN dbos.workflow_status w ON w.workflow_uuid = waiting.workflow
+  WHERE w.application_name = %(app)s AND w.status IN ('ERROR', 'SUCCESS', 'MAX_RECOVERY_ATTEMPTS_EXCEEDED')
+    AND w.updated_at < (extract(epoch FROM now()) * 1000)::bigint - %(settled_ms)s
 ), ended AS (
   SELECT w.workflow_uuid, e.queue, e.phase FROM chaingraph.executions e
   JOIN dbos.workflow_status w

@@ -19,17 +19,19 @@ WITH RECURSIVE tree AS (
   SELECT e.id, %(children)s::boolean AS deeper,
          e.phase NOT IN ('Completed', 'Failed', 'Stopped')
          OR %(children)s AND (e.children_unmade > 0 OR e.children_total > 0 AND NOT e.tree_stopped)
-         OR %(deleted)s AND e.uid IS NULL AND e.resources = 'Create' AS busy
+         OR %(deleted)s AND e.uid IS NULL AND e.resources = 'Create' AS busy,
+         %(children)s AND e.children_spawned > 0 AS goes_on
   FROM chaingraph.executions e WHERE e.id = %(id)s
   UNION ALL
   SELECT child.id, child.deeper,
          child.phase NOT IN ('Completed', 'Failed', 'Stopped')
          OR child.deeper AND (child.children_unmade > 0 OR child.children_open > 0 AND NOT child.tree_stopped)
-         OR %(deleted)s AND child.uid IS NULL AND child.resources = 'Create'
+         OR %(deleted)s AND child.uid IS NULL AND child.resources = 'Create',
+         child.deeper AND child.children_spawned > 0
   FROM tree CROSS JOIN LATERAL (
     SELECT *, %(deleted)s OR on_stop = 'Stop' AS deeper FROM chaingraph.executions
     WHERE parent_id = tree.id OFFSET 0) child
-  WHERE tree.deeper
+  WHERE tree.goes_on
 )
 -- In the order of ids, as everywhere, so that two stops in one tree cannot wait for each other. With whatever became of
 -- them while we waited: below one that has ended or spawned meanwhile there is something that we have not found.

@@ -82,9 +82,14 @@ class Spawner:
             if not following:
                 raise JournalIncomplete(execution, emitted=len(emitted), total=parent.total)
             left = [spawning.Offspring(each.name, each.payload, each.flow) for each in following]
-            batch = await spawning.spawn(
-                self._ledger, parent, left, spacing_ms=self._spacing_ms, application_name=self._application_name
-            )
+            try:
+                batch = await spawning.spawn(
+                    self._ledger, parent, left, spacing_ms=self._spacing_ms, application_name=self._application_name
+                )
+            except psycopg.errors.ForeignKeyViolation:
+                # The revision of a Flow that was named is being replaced and removed at this very moment.
+                _log.info("a named flow has just changed, trying again", execution_id=execution)
+                return False
             if batch is not None:
                 metrics.CHILDREN.inc(batch.made)
                 if batch.unstarted:

@@ -12,10 +12,12 @@ ledger                the ledger of `database_url`, open
 run_worker, run_operator   a worker, an operator as processes of their own
 written               rows and events of executions, written by hand
 run_gateway, people   a gateway as a process of its own; people with rights who ask it
+gateway               one that is found as in a cluster
 start_worker          a worker's moves in the ledger, made by hand
 cluster, user         the namespace as a user sees it: beside the ledger's rows; from kubectl alone
 system                a namespace that an operator and a worker serve: .namespace .kubeconfig .kubectl
 start_system          the same, started when called
+fleet                 an operator and two workers that are killed, and started again
 plugin                `kubectl chaingraph` in the test's namespace, and executions in any state
 make_proxy            a TCP proxy that a test can cut
 
@@ -32,6 +34,7 @@ pytest_plugins = [
     "fixtures.cluster_view",
     "fixtures.crd_objects",
     "fixtures.database",
+    "fixtures.fleet",
     "fixtures.gateway",
     "fixtures.ledger",
     "fixtures.plugin",

@@ -20,6 +20,9 @@ _log = structlog.get_logger(__name__)
 _FORGET_AFTER: Final = 86_400.0
 """Seconds after which a dead worker is forgotten: a day, in which people may want to know what it was."""
 _FORGET_EVERY: Final = 3600.0
+_STRANDED_EVERY: Final = 15.0
+"""Seconds between two looks for executions whose workflow has ended without them. That takes a fault of ours or of
+DBOS, and the look reads all that waits, which may be a hundred thousand children."""
 
 
 class Recovery:
@@ -31,6 +34,7 @@ class Recovery:
         self._interval = interval
         self._metrics = metrics
         self._forgot = float("-inf")
+        self._looked = float("-inf")
 
     async def run(self) -> None:
         """Looks for ever."""
@@ -49,7 +53,9 @@ class Recovery:
             handed: list[recovery.HandedBack] = []
             if lost:
                 handed = await recovery.hand_back(connection, application_name=self._application_name, executors=lost)
-            handed += await recovery.revive_stranded(connection, application_name=self._application_name)
+            if time.monotonic() - self._looked >= _STRANDED_EVERY:
+                handed += await recovery.revive_stranded(connection, application_name=self._application_name)
+                self._looked = time.monotonic()
         for each in handed:
             self._metrics.recoveries.labels("given up" if each.given_up else "handed back").inc()
             _log.warning(

@@ -117,7 +117,8 @@ _PARENTS_IN_TREE: Final = """
 WITH parents AS (
   SELECT p.id, p.depth FROM chaingraph.executions p WHERE p.root_id = %(head)s AND p.children_total > 0
 )"""
-# The sum keeps PostgreSQL from joining every step with the index of all executions that have children.
+# Here and below, a sum and an empty text keep PostgreSQL from joining every step with an index of very many rows, as it
+# would while it has no figures about the table yet: the one of all that have children, the one of the whole namespace.
 _PARENTS_BELOW: Final = """
 WITH RECURSIVE parents AS (
   SELECT id, depth FROM chaingraph.executions WHERE id = %(head)s
@@ -135,7 +136,7 @@ _PAGE: Final = (
   ) p CROSS JOIN LATERAL (
     SELECT c.id, c.position FROM chaingraph.executions c
     WHERE c.parent_id = p.id AND c.position > CASE WHEN p.id = %(parent)s THEN %(position)s ELSE -1 END
-      AND c.namespace = %(namespace)s AND (%(phases)s::text[] IS NULL OR c.phase = ANY(%(phases)s))
+      AND c.namespace || '' = %(namespace)s AND (%(phases)s::text[] IS NULL OR c.phase = ANY(%(phases)s))
     ORDER BY c.position LIMIT %(limit)s
   ) shown
   ORDER BY p.depth, p.id, shown.position LIMIT %(limit)s

@@ -19,7 +19,7 @@ MOST_AT_ONCE: Final = 500
 
 _SETTLE: Final = """
 WITH parent AS (
-  SELECT id, next_event_index, children_open FROM chaingraph.executions WHERE id = %(id)s FOR UPDATE
+  SELECT id, next_event_index FROM chaingraph.executions WHERE id = %(id)s FOR UPDATE
 ), due AS MATERIALIZED (
   -- One that is locked is being retried, or stopped with its tree: it comes with the next turn.
   SELECT c.id, c.name, c.position, c.phase, c.attempt, c.error_node, c.error_reason, c.error_message, c.finished_at,
@@ -45,9 +45,8 @@ WITH parent AS (
   UPDATE chaingraph.executions c SET told = true, counted = due.closed FROM due WHERE c.id = due.id
 ), family AS (
   UPDATE chaingraph.executions e
-  -- From what was locked: the checks of a row are held also against what would become of an older version of it.
-  SET next_event_index = parent.next_event_index + (SELECT count(*) FROM news),
-      children_open = parent.children_open - (SELECT count(*) FROM due WHERE closed),
+  SET next_event_index = e.next_event_index + (SELECT count(*) FROM news),
+      children_open = e.children_open - (SELECT count(*) FROM due WHERE closed),
       change_seq = nextval('chaingraph.change_seq')
   FROM parent WHERE e.id = parent.id AND EXISTS (SELECT FROM due)
   RETURNING e.id, e.parent_id, e.children_open

@@ -108,7 +108,9 @@ class Commands:
     async def _heed(self, command: Heed) -> None:
         execution, generation, seen = command.id, command.generation, command.seen
         async with self._ledger.transaction() as connection:
-            stale = await obedience.heed(connection, execution, generation, seen=seen, tokens=command.tokens)
+            stale = await obedience.heed(
+                connection, execution, generation, seen=seen, tokens=command.tokens, on_stop=command.on_stop
+            )
         if stale is not None:
             _forgotten(execution, generation, stale)
         elif seen > generation:

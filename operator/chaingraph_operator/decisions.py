@@ -119,6 +119,8 @@ class Heed:
     generation: int
     seen: int
     tokens: Mapping[Kind, str]
+    on_stop: str = "Stop"
+    """`spec.children.onStop`, which is read when something above is stopped: mostly when this one has long ended."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -166,7 +166,7 @@ def _with_row(spec: ExecutionSpec, meta: Meta, row: ExecutionRow) -> Plan:
     if meta.deleting:
         obeyed = row.tree_ended or (row.ended and row.tree_stopped)
         return Nothing() if obeyed else Stop(row.id, DELETED, deleted=True)
-    heed = Heed(row.id, meta.generation, row.obeyed_generation, _tokens(spec))
+    heed = Heed(row.id, meta.generation, row.obeyed_generation, _tokens(spec), spec.children.on_stop)
     if row.obeyed_generation > meta.generation:
         return heed
     command = _ended(spec, meta, row) if row.ended else _active(spec, meta, row)

@@ -27,12 +27,20 @@ SELECT obeyed_generation, used_tokens, step_token, resume_token, retry_token FRO
 WHERE id = %s FOR UPDATE
 """
 _HEED: Final = """
-UPDATE chaingraph.executions SET obeyed_generation = %(generation)s, used_tokens = %(used)s WHERE id = %(id)s
+UPDATE chaingraph.executions
+SET obeyed_generation = %(generation)s, used_tokens = %(used)s, on_stop = coalesce(%(on_stop)s, on_stop)
+WHERE id = %(id)s
 """
 
 
 async def heed(
-    connection: Connection, execution: ExecutionId, generation: int, *, seen: int, tokens: Mapping[Kind, str]
+    connection: Connection,
+    execution: ExecutionId,
+    generation: int,
+    *,
+    seen: int,
+    tokens: Mapping[Kind, str],
+    on_stop: str | None = None,
 ) -> Stale | None:
     """Records that the spec of this generation asks for nothing, so that an earlier one is not carried out any more.
 
@@ -42,6 +50,7 @@ async def heed(
     Args:
         seen: the generation that the row had obeyed when the caller made sure.
         tokens: what the spec has. Those that were used stay known.
+        on_stop: `children.onStop` as the spec has it; None leaves it as it is.
 
     Returns:
         None when it is recorded, or there is no such execution.
@@ -57,5 +66,5 @@ async def heed(
         token = tokens.get(kind, "")
         if not asks(kind, token, used=used, last=former):
             used = with_token(kind, token, used=used, last=former)
-    await connection.execute(_HEED, {"id": execution, "generation": generation, "used": list(used)})
+    await connection.execute(_HEED, {"id": execution, "generation": generation, "used": list(used), "on_stop": on_stop})
     return None

@@ -15,6 +15,7 @@ from chaingraph_operator.plan import (
     DELETED,
     Adopt,
     Create,
+    Heed,
     Nothing,
     RefuseRetry,
     RetryImpossible,
@@ -110,3 +111,11 @@ def test_whether_children_are_shown_is_resolved_at_creation() -> None:
         made = plan(spec_of(children={"resources": resources}), META, UNSEEN, None, RIGHT)
         assert isinstance(made, Create)
         assert made.new.resources == resources
+
+
+def test_an_edit_of_on_stop_is_heeded_also_after_the_end() -> None:
+    """What is above may be stopped long after this one has spawned its children."""
+    lenient = spec_of(children={"onStop": "Continue"})
+    decided = plan(lenient, replace(META, generation=2), UNSEEN, parent(obeyed_generation=1), None)
+    assert isinstance(decided, Heed)
+    assert decided.on_stop == "Continue"

@@ -178,6 +178,16 @@ async def test_who_heeds_a_spec_keeps_its_tokens_known(ledger: Ledger) -> None:
     assert (row.step_token, row.retry_token) == ("s1", "t0"), "a token that asks for something is not used up by it"
 
 
+async def test_on_stop_is_heeded_with_the_rest(ledger: Ledger) -> None:
+    new = await create(ledger)
+    async with ledger.transaction() as connection:
+        await obedience.heed(connection, new.id, 2, seen=1, tokens={}, on_stop="Continue")
+    assert (await row_of(ledger, new.id)).on_stop == "Continue"
+    async with ledger.transaction() as connection:
+        await obedience.heed(connection, new.id, 3, seen=2, tokens={})
+    assert (await row_of(ledger, new.id)).on_stop == "Continue", "nothing was said of it"
+
+
 async def test_a_generation_goes_back_where_nobody_has_obeyed_a_later_one_meanwhile(ledger: Ledger) -> None:
     """The API server's data were restored: a person's edits count again."""
     new = await create(ledger, generation=9)

@@ -395,7 +395,8 @@ async def test_who_emits_nothing_or_fails_is_not_asked() -> None:
 
     for text in (
         "nodes: [{id: tell, type: EmitEach, inputs: {eventName: e, items: []}}]",
-        "nodes: [{id: tell, type: EmitEach, inputs: {eventName: e, items: [1]}}, {id: fails, type: Fail, inputs: {message: 'no'}}]",
+        "nodes: [{id: tell, type: EmitEach, inputs: {eventName: e, items: [1]}},"
+        " {id: fails, type: Fail, inputs: {message: 'no'}}]",
     ):
         engine = Engine(
             Graph.build(flow(text), BUILT_IN.catalogue),

@@ -45,7 +45,7 @@ def planted(seed: int, *, most: int) -> Node:
     root = Node(execution_id(f"root/{seed}"), 0, "Completed")
     left, level = choice.randint(0, most), [root]
     while left > 0 and level:
-        following = []
+        following: list[Node] = []
         width = choice.choice((1, 2, 5, 20))
         for parent in level:
             for position in range(min(left, choice.randint(1, width) if not following else choice.randint(0, width))):

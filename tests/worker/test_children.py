@@ -6,11 +6,12 @@ import asyncio
 
 import pytest
 
+from chaingraph_store import recovery
 from chaingraph_store.ids import ExecutionId, child_execution_id
 from chaingraph_store.ledger import Ledger
 from fixtures.families import CHAIN, FAN_OUT, family_of
 from fixtures.ledger import row_of, wait_for
-from fixtures.new_executions import create_of
+from fixtures.new_executions import APP, create_of
 from fixtures.processes import RunWorker
 
 pytestmark = pytest.mark.integration
@@ -46,7 +47,8 @@ async def test_each_event_becomes_a_child_that_starts_at_its_listener(ledger: Le
     assert (last.parent_id, last.root_id, last.name, last.flow_name) == (parent, parent, "nightly-1", "report")
     async with ledger.connection() as connection:
         cursor = await connection.execute(
-            "SELECT DISTINCT integration::text, options::text, priority FROM chaingraph.executions WHERE parent_id = %s",
+            "SELECT DISTINCT integration::text, options::text, priority FROM chaingraph.executions"
+            " WHERE parent_id = %s",
             (parent,),
         )
         assert await cursor.fetchall() == [('{"archai":{"agentID":"A"},"external":{"k":1}}', '{"maxConcurrency":7}', 3)]
@@ -89,7 +91,9 @@ async def test_a_tree_that_would_get_too_large_fails_and_spawns_nothing(ledger: 
 
 async def test_children_of_a_flow_that_is_not_there_fail_and_say_so(ledger: Ledger, run_worker: RunWorker) -> None:
     flow = {
-        "nodes": [{"id": "tell", "type": "EventEmitter", "inputs": {"eventName": "x", "payload": 1, "flow": "elsewhere"}}]
+        "nodes": [
+            {"id": "tell", "type": "EventEmitter", "inputs": {"eventName": "x", "payload": 1, "flow": "elsewhere"}}
+        ]
     }
     parent = await create_of(ledger, flow)
     run_worker()
@@ -115,9 +119,6 @@ async def test_a_worker_that_dies_while_it_spawns_loses_and_doubles_nothing(
     before = (await row_of(ledger, parent)).children_spawned
     second = run_worker()
     second.wait_ready()
-    from chaingraph_store import recovery
-    from fixtures.new_executions import APP
-
     async with ledger.transaction() as connection:
         await recovery.hand_back(connection, application_name=APP, executors=[first.executor_id])
     await wait_for(ledger, parent, lambda row: row.children_spawned == 1000, within=60)

@@ -28,7 +28,7 @@ EXPECTED: dict[str, dict[str, Any]] = {
     },
     "patience": {
         "answer": "no answer in time, going on without it",
-        "slowBecause": "did not end within 1 seconds",
+        "slowBecause": "did not end within 1 s",
     },
     "storm-desk-warning": {
         "warning": "Night desk: SEVERE storm on 2015/03/15, 55.9 mm of rain, wind 4.2 m/s",

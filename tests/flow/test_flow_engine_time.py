@@ -60,7 +60,7 @@ async def test_a_node_has_its_own_timeout_and_says_so() -> None:
     assert now() - begun == pytest.approx(5, abs=0.1)
     assert run.result.error is not None
     assert run.result.error.reason is FailureReason.NODE_TIMEOUT
-    assert run.result.error.message == "did not end within 5 seconds"
+    assert run.result.error.message == "did not end within 5 s"
     assert Wait.now == 0
 
 
@@ -85,7 +85,7 @@ async def test_a_timeout_can_be_handled() -> None:
         """,
         registry=REGISTRY,
     )
-    assert run.result.outputs == {"b": {"value": "did not end within 5 seconds"}}
+    assert run.result.outputs == {"b": {"value": "did not end within 5 s"}}
 
 
 async def test_the_flow_timeout_cancels_what_runs() -> None:

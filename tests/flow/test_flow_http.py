@@ -140,7 +140,7 @@ async def test_a_status_other_than_2xx(server: Server) -> None:
     [
         ({"path": "large"}, "the response is larger than 4194304 bytes"),
         ({"maxBytes": 5}, "the response is larger than 5 bytes"),
-        ({"path": "slow", "timeout": 0.05}, "no answer within 0.05 seconds"),
+        ({"path": "slow", "timeout": 0.05}, "no answer within 0.05 s"),
         ({"path": "text"}, "the response is not JSON"),
         ({"path": "loop"}, "more than 5 redirects"),
         ({"headers": {"a": {"b": 1}}}, "must be a text, a number or a boolean"),

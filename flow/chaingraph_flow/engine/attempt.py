@@ -83,7 +83,7 @@ async def _ending(
     except TimeoutError as error:
         if not deadline.expired():
             return _failed(FailureReason.NODE_FAILED, _described(error))
-        return _failed(FailureReason.NODE_TIMEOUT, f"did not end within {seconds:g} seconds")
+        return _failed(FailureReason.NODE_TIMEOUT, f"did not end within {seconds:g} s")
     except _InvalidOutput as error:
         return _failed(FailureReason.INVALID_OUTPUT, str(error))
     except NodeFailed as error:

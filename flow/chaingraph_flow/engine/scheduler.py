@@ -264,7 +264,7 @@ class Engine:
 
     def _flow_timeout(self) -> None:
         if not self._over.is_set():
-            message = f"the flow did not end within {self._options.flow_timeout_seconds:g} seconds"
+            message = f"the flow did not end within {self._options.flow_timeout_seconds:g} s"
             self._error = self._error or NodeError("", message, FailureReason.FLOW_TIMEOUT)
             self._over.set()
 

@@ -99,7 +99,7 @@ class HTTP(Node):
             async with asyncio.timeout(self.timeout):
                 status, headers, content, encoding = await self._exchange(url, context, shown)
         except TimeoutError:
-            raise NodeFailed(f"{shown}: no answer within {self.timeout:g} seconds") from None
+            raise NodeFailed(f"{shown}: no answer within {self.timeout:g} s") from None
         except httpx.TooManyRedirects:
             raise NodeFailed(f"{shown}: more than {MOST_REDIRECTS} redirects") from None
         except httpx.LocalProtocolError:

@@ -7,6 +7,7 @@ table or of one transaction that spans several:
     ledger       the connection pool and its settings
     executions   one row an execution, what the operator and people see of it
     flow_names   which flow a name stands for, for children that run another flow than their parent
+    places       who is taken next from a queue
     creation     row + enqueue + START_SIGNAL, in one transaction
     runs         claim, flush, park and end of a running attempt, fenced by the owner's epoch
     control      pause, resume, step, breakpoints and start, as the spec wants them, in one transaction

@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from psycopg.types.json import Json
 
-from chaingraph_store import dispatch, events
+from chaingraph_store import dispatch, events, places
 from chaingraph_store.errors import ConflictingExecution
 from chaingraph_store.ids import ExecutionId, workflow_id
 from chaingraph_store.ledger import CHANGES, Connection
@@ -69,7 +69,7 @@ WITH revised AS (
   INSERT INTO chaingraph.events (execution_id, index, type, at, data)
   SELECT id, {events.ANNOUNCEMENT_INDEX}, 'execution:created', now(), %(announcement)s FROM made
 )
-SELECT {dispatch.ENQUEUE}, pg_notify(%(channel)s, id) FROM made
+SELECT {dispatch.ENQUEUE}, pg_notify(%(channel)s, id), {places.NEWCOMERS_TURN} FROM made
 """  # noqa: S608 - put together of constants alone
 """One statement, so one round trip: creation is what an execution costs the operator most."""
 
@@ -77,7 +77,7 @@ SELECT {dispatch.ENQUEUE}, pg_notify(%(channel)s, id) FROM made
 async def create(connection: Connection, new: NewExecution, *, application_name: str) -> bool:
     """Makes the execution: its flow's revision, its row, its announcement, its enqueue or its hold.
 
-    One statement, so one transaction also where the caller has opened none.
+    One statement, so one transaction also where the caller has opened none. Another one only where the queue is behind.
 
     Returns:
         Whether the row is new; False when it was there already.
@@ -94,10 +94,13 @@ async def create(connection: Connection, new: NewExecution, *, application_name:
             new.id, run=1, queue=new.queue, priority=new.priority, application_name=application_name
         )
     cursor = await connection.execute(_CREATE, _row(new) | enqueue | {"channel": CHANGES})
-    if await cursor.fetchone() is not None:
-        return True
-    await _check_same(connection, new)
-    return False
+    row = await cursor.fetchone()
+    if row is None:
+        await _check_same(connection, new)
+        return False
+    if row[2] is not None:
+        await places.give(connection, [(enqueue["workflow_id"], row[2])])
+    return True
 
 
 def _row(new: NewExecution) -> dict[str, Any]:

@@ -12,6 +12,7 @@ from typing import Any, Final
 
 from psycopg.types.json import Json
 
+from chaingraph_store import places
 from chaingraph_store.ids import ExecutionId, WorkflowId, hold_workflow_id, workflow_id
 from chaingraph_store.ledger import CONTROL, Connection
 
@@ -55,18 +56,6 @@ def child_parameters(*, application_name: str) -> dict[str, Any]:
     return {"child_workflow": RUN_WORKFLOW, "top_priority": TOP_PRIORITY, "application_name": application_name}
 
 
-async def place(connection: Connection, places: Sequence[tuple[ExecutionId, int]]) -> None:
-    """Gives first runs that were just enqueued their places in the queue, in milliseconds since 1970.
-
-    DBOS takes what has the same priority in the order of `created_at`. See docs/decisions/0006.
-    """
-    await connection.execute(
-        "UPDATE dbos.workflow_status w SET created_at = given.place"
-        " FROM unnest(%s::text[], %s::bigint[]) AS given (id, place) WHERE w.workflow_uuid = given.id",
-        ([execution for execution, _ in places], [place for _, place in places]),
-    )
-
-
 def run_parameters(
     execution: ExecutionId, *, run: int, queue: str, priority: int, application_name: str
 ) -> dict[str, Any]:
@@ -85,10 +74,14 @@ async def enqueue_run(
     connection: Connection, execution: ExecutionId, *, run: int, queue: str, priority: int, application_name: str
 ) -> None:
     """Enqueues a run whose execution's row was written by this transaction."""
-    await connection.execute(
-        f"SELECT {ENQUEUE}",
+    cursor = await connection.execute(
+        f"SELECT {ENQUEUE}, {places.TURN}",
         run_parameters(execution, run=run, queue=queue, priority=priority, application_name=application_name),
     )
+    row = await cursor.fetchone()
+    assert row is not None, "a SELECT without FROM has one row"
+    if row[1] is not None:
+        await places.give(connection, [(workflow_id(execution, run), row[1])])
 
 
 def hold_parameters(execution: ExecutionId, *, timeout_seconds: int, application_name: str) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from typing import Any, Final
 
 from psycopg.types.json import Json
 
-from chaingraph_store import dispatch
+from chaingraph_store import dispatch, places
 from chaingraph_store.ids import ExecutionId, child_execution_id, child_name
 from chaingraph_store.ledger import CHANGES, Connection, Ledger, dumps, plain
 
@@ -81,11 +81,12 @@ async def tree_size(connection: Connection, root: ExecutionId) -> int:
     return int(row[0]) if row is not None else 1
 
 
-_ADVANCE: Final = """
-UPDATE chaingraph.trees
-SET clock_ms = greatest(clock_ms, (extract(epoch FROM clock_timestamp()) * 1000)::bigint) + %(taken)s::bigint
-WHERE root_id = %(root)s RETURNING clock_ms - %(taken)s::bigint
-"""
+_QUEUE_TIME: Final = places.queue_time(queue="e.queue", priority=f"{dispatch.TOP_PRIORITY} - e.priority")
+_ADVANCE: Final = f"""
+UPDATE chaingraph.trees t SET clock_ms = greatest(t.clock_ms, {_QUEUE_TIME}) + %(taken)s::bigint
+FROM chaingraph.executions e WHERE e.id = %(parent)s AND t.root_id = e.root_id
+RETURNING t.clock_ms - %(taken)s::bigint
+"""  # noqa: S608 - put together of constants alone
 _SPAWN: Final = f"""
 WITH parent AS (
   SELECT * FROM chaingraph.executions
@@ -164,7 +165,7 @@ async def spawn(
     batch = [_Child.of(parent, parent.made + number, each) for number, each in enumerate(emitted[:BATCH])]
     async with ledger.connection() as connection:
         # On its own: nobody else's end is to wait for the tree's row until the children are made.
-        place = await _advance(connection, parent.root_id, len(batch), spacing_ms)
+        place = await _advance(connection, parent.id, len(batch) * spacing_ms)
     async with ledger.transaction() as connection:
         cursor = await connection.execute(
             _SPAWN,
@@ -186,13 +187,17 @@ async def spawn(
         row = await cursor.fetchone()
         if row is None:
             return None
-        await dispatch.place(connection, [(each.id, place + number * spacing_ms) for number, each in enumerate(batch)])
+        await places.give(connection, [(each.id, place + number * spacing_ms) for number, each in enumerate(batch)])
     return Batch(len(batch), int(row[0]))
 
 
-async def _advance(connection: Connection, root: ExecutionId, count: int, spacing_ms: int) -> int:
-    """Where the children's places in the queue begin, in milliseconds since 1970."""
-    cursor = await connection.execute(_ADVANCE, {"root": root, "taken": count * spacing_ms})
+async def _advance(connection: Connection, parent: ExecutionId, taken: int) -> int:
+    """Takes so many milliseconds of its tree's time for children of an execution.
+
+    Returns:
+        Where their places in the queue begin, in milliseconds since 1970.
+    """
+    cursor = await connection.execute(_ADVANCE, {"parent": parent, "taken": taken})
     row = await cursor.fetchone()
     assert row is not None, "the tree was made with the end of its first parent"
     return int(row[0])

@@ -1,14 +1,17 @@
 """A wide parent spawns while its worker and the operator are killed and frozen: each child once, whatever happens.
 
 CHAINGRAPH_SPAWN_ROUNDS says how many rounds there are, CHAINGRAPH_SPAWN_SEED which ones. Rounds end in turn: the parent
-is deleted once everything is spawned, it is deleted while it spawns, all its children run to their end.
+is deleted once everything is spawned, it is deleted while it spawns, all its children run to their end. In every other
+round the children have resources.
 """
 
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import random
+from typing import Any
 
 import pytest
 
@@ -19,7 +22,7 @@ from chaingraph_store.spawning import BATCH
 from fixtures.families import FAN_OUT
 from fixtures.fleet import Fleet
 from fixtures.ledger import row_of, wait_for
-from fixtures.tree_checks import active, assert_each_ran_once, assert_spawned_once, live_workflows
+from fixtures.tree_checks import active, assert_each_ran_once, assert_spawned_once, bound_children, live_workflows
 from fixtures.user import User, execution
 from fixtures.waiting import eventually
 
@@ -44,11 +47,12 @@ class Round:
         self._kind = ("deleted", "deleted early", "to the end")[seed % 3]
         self._name = f"wide-{seed}"
         self._size = TO_THE_END if self._kind == "to the end" else WIDE
+        self._resources = "Create" if seed % 2 else "None"
         self._parent = ExecutionId("")
         self.struck: list[str] = []
 
     def __str__(self) -> str:
-        return f"{self._name}, {self._kind}: {', '.join(self.struck) or 'not struck yet'}"
+        return f"{self._name}, resources {self._resources}, {self._kind}: {', '.join(self.struck) or 'not struck yet'}"
 
     async def run(self) -> None:
         await self._apply()
@@ -69,7 +73,11 @@ class Round:
             await self._stopped()
 
     async def _apply(self) -> None:
-        spec = {"flow": FAN_OUT, "inputs": {"items": list(range(self._size))}, "children": {"resources": "None"}}
+        spec = {
+            "flow": FAN_OUT,
+            "inputs": {"items": list(range(self._size))},
+            "children": {"resources": self._resources},
+        }
         await asyncio.to_thread(self._user.apply, execution(self._name, **spec))
         status = await asyncio.to_thread(self._user.until, self._name, lambda status: "executionID" in status)
         self._parent = ExecutionId(status["executionID"])
@@ -86,8 +94,31 @@ class Round:
         """All of its children run, whatever was killed while some of them did."""
         await wait_for(self._ledger, self._parent, lambda row: row.tree_ended, within=WITHIN)
         await assert_each_ran_once(self._ledger, self._parent)
-        await asyncio.to_thread(self._user.wait, self._name, "TreeSucceeded")
+        await asyncio.to_thread(self._user.wait, self._name, "TreeSucceeded", within=WITHIN)
+        await eventually(self._shown_as_they_are, within=WITHIN, what="a resource for each child, as the ledger has it")
         await asyncio.to_thread(self._delete)
+        await eventually(self._unshown, within=WITHIN, what="the end of the children's resources")
+
+    async def _shown(self) -> list[dict[str, Any]]:
+        """The resources of its children."""
+        found = await asyncio.to_thread(
+            self._user.kubectl, "get", "cgx", "-o", "json", "-l", f"chaingraph.dev/parent-id={self._parent}"
+        )
+        items: list[dict[str, Any]] = json.loads(found.stdout)["items"]
+        return items
+
+    async def _shown_as_they_are(self) -> bool:
+        shown = await self._shown()
+        bound = await bound_children(self._ledger, self._parent)
+        says = {
+            each["metadata"]["name"]: (each["metadata"]["uid"], each.get("status", {}).get("phase")) for each in shown
+        }
+        return says == {name: (uid, phase) for name, uid, phase in bound} and (
+            len(shown) == (self._size if self._resources == "Create" else 0)
+        )
+
+    async def _unshown(self) -> bool:
+        return not await self._shown()
 
     async def _stopped(self) -> None:
         """Everything below has ended, and stays so."""
@@ -99,6 +130,7 @@ class Round:
         children = await assert_spawned_once(self._ledger, self._parent, emitted=self._size)
         await asyncio.sleep(0.5)
         assert await nothing_runs()
+        await eventually(self._unshown, within=WITHIN, what="the end of the children's resources")
         assert await assert_spawned_once(self._ledger, self._parent, emitted=self._size) == children
 
 

@@ -7,8 +7,9 @@ children. The rest of them is stopped then: their parent is deleted.
 
 `parent_completed` and `childless_completed` go from the apply to the end in the ledger, of two flows that differ in one
 node: one emits an event for each of its items, the other counts them. `next_user` goes from the apply to the first node
-of somebody else's execution, while at least ten thousand children of one parent wait; `next_user_idle` is the same
-while there are none. All clocks are this machine's.
+of somebody else's execution, while at least ten thousand children of one parent wait and get their resources;
+`next_user_unshown` is the same while they get none, and `next_user_idle` while there are none. All clocks are this
+machine's.
 """
 
 from __future__ import annotations
@@ -81,17 +82,16 @@ class Family:
 class Bench:
     """One run: the cluster and a connection to its ledger. Names are given once."""
 
-    def __init__(self, cluster: BenchCluster, ledger: psycopg.AsyncConnection[Any], *, resources: str) -> None:
+    def __init__(self, cluster: BenchCluster, ledger: psycopg.AsyncConnection[Any]) -> None:
         self._cluster = cluster
         self._ledger = ledger
-        self._resources = resources
 
-    async def _apply(self, name: str, flow: str, items: int) -> tuple[float, str]:
+    async def _apply(self, name: str, flow: str, items: int, *, resources: str = "Create") -> tuple[float, str]:
         """When it was sent, in seconds since the epoch, and the execution's id."""
         spec = {
             "flowRef": {"name": flow},
             "inputs": {"items": list(range(items))},
-            "children": {"resources": self._resources},
+            "children": {"resources": resources},
         }
         began = time.time()
         made = await self._cluster.create_execution(name, spec)
@@ -166,18 +166,19 @@ class Bench:
         await self._ledger.execute("DELETE FROM dbos.workflow_status WHERE queue_name = 'nobody'")
         return took * 1000 / CHILDREN
 
-    async def next_users(self, count: int) -> list[float]:
+    async def next_users(self, count: int, *, resources: str) -> list[float]:
         """Milliseconds to the first node of others, while children wait."""
-        _, execution = await self._apply("wide", "emitting", WAITING + _SPARE)
+        wide = f"wide-{resources.lower()}"
+        _, execution = await self._apply(wide, "emitting", WAITING + _SPARE, resources=resources)
         await self._completed(execution)
         await self._spawned(execution, WAITING + _SPARE)
         before = await self._count(_WAITING, execution)
-        starts, _ = await first_nodes(self._cluster, count, prefix="next")
+        starts, _ = await first_nodes(self._cluster, count, prefix=f"beside-{wide}")
         after = await self._count(_WAITING, execution)
         _progress(f"{before} children waited before the others came, {after} after them", end="\n")
         if after < WAITING:
             raise SystemExit(f"bench: only {after} children waited in the end, not {WAITING}: raise _SPARE")
-        await self._remove("wide", execution)
+        await self._remove(wide, execution)
         return starts
 
 
@@ -185,7 +186,6 @@ async def main() -> None:
     parser = arguments(__doc__ or "")
     parser.add_argument("--parents", type=int, default=10, help=f"with {CHILDREN} children each (default 10)")
     parser.add_argument("--users", type=int, default=30, help="others who come, in each case (default 30)")
-    parser.add_argument("--resources", choices=("Create", "None"), default="Create", help="spec.children.resources")
     options = parser.parse_args()
     async with (
         bench_cluster(workers=1, CHAINGRAPH_MAX_CHILDREN=str(WAITING + _SPARE)) as cluster,
@@ -195,17 +195,19 @@ async def main() -> None:
             await cluster.apply_flow(name, spec)
         await cluster.create_execution("warm", {"flowRef": {"name": "steps"}, "inputs": {"n": 1}})
         await asyncio.sleep(2)
-        bench = Bench(cluster, ledger, resources=options.resources)
+        bench = Bench(cluster, ledger)
         idle, _ = await first_nodes(cluster, options.users, prefix="idle")
         families = await bench.families(options.parents)
-        beside = await bench.next_users(options.users)
+        unshown = await bench.next_users(options.users, resources="None")
+        shown = await bench.next_users(options.users, resources="Create")
     report(
         [
             Figure.of("child_spawn", "ms a child", [each.child for each in families]),
             Figure.of("raw_enqueue", "ms each", [each.raw for each in families]),
             Figure.of("parent_completed", "ms", [each.parent for each in families]),
             Figure.of("childless_completed", "ms", [each.childless for each in families]),
-            Figure.of("next_user", "ms", beside),
+            Figure.of("next_user", "ms", shown),
+            Figure.of("next_user_unshown", "ms", unshown),
             Figure.of("next_user_idle", "ms", idle),
         ],
         options.output,

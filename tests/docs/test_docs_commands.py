@@ -65,7 +65,7 @@ def test_what_is_not_run_says_why() -> None:
     }
     assert all(unrun.values())
     assert sorted(unrun) == [
-        "README.md: make demo    # a cluster on this machine, eight examples, a year of real weather data; "
+        "README.md: make demo    # a cluster on this machine, nine examples, a year of real weather data; "
         "leaves nothing running",
         "README.md: make setup",
         "docs/how-to/run-against-an-existing-cluster.md: chaingraph up --kubeconfig $EXISTING_KUBECONFIG "

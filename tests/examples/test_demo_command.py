@@ -33,8 +33,9 @@ def test_in_a_pipe(tmp_path: Path) -> None:
     state = tmp_path / "state"
     done = subprocess.run([*DEMO, "--state", str(state)], cwd=tmp_path, capture_output=True, text=True, timeout=350)
     assert done.returncode == 0, done.stdout + done.stderr
-    assert "Every execution (11) came to what its example says." in done.stdout
+    assert "Every execution (12) came to what its example says." in done.stdout
     assert "    Seattle in 2015: 1,139 mm of rain; warmest on 2015/07/19 with 35.0 °C" in done.stdout
+    assert "children: all 19 executions below it completed" in done.stdout
     assert "Failed, which is meant: node fetch:" in done.stdout
     assert "Paused, which is meant: paused at the breakpoint 'publish'" in done.stdout
     assert "\x1b" not in done.stdout

@@ -18,14 +18,14 @@ _HOLD: Final = """
 WITH RECURSIVE tree AS (
   SELECT e.id, %(children)s::boolean AS deeper,
          e.phase NOT IN ('Completed', 'Failed', 'Stopped')
-         OR %(children)s AND (e.children_unmade > 0 OR e.children_total > 0 AND NOT e.tree_stopped)
+         OR %(children)s AND e.children_total > 0 AND NOT e.tree_stopped
          OR %(deleted)s AND e.uid IS NULL AND e.resources = 'Create' AS busy,
          %(children)s AND e.children_spawned > 0 AS goes_on
   FROM chaingraph.executions e WHERE e.id = %(id)s
   UNION ALL
   SELECT child.id, child.deeper,
          child.phase NOT IN ('Completed', 'Failed', 'Stopped')
-         OR child.deeper AND (child.children_unmade > 0 OR child.children_open > 0 AND NOT child.tree_stopped)
+         OR child.deeper AND child.children_open > 0 AND NOT child.tree_stopped
          OR %(deleted)s AND child.uid IS NULL AND child.resources = 'Create',
          child.deeper AND child.children_spawned > 0
   FROM tree CROSS JOIN LATERAL (
@@ -43,8 +43,8 @@ WHERE e.id = ANY(ARRAY(SELECT id FROM tree WHERE busy)) ORDER BY e.id FOR UPDATE
 _STOP: Final = """
 WITH held AS MATERIALIZED (
   SELECT e.id, e.phase NOT IN ('Completed', 'Failed', 'Stopped') AS active,
-         given.deeper AND (e.children_unmade > 0 OR NOT e.tree_stopped
-                           AND (e.children_open > 0 OR e.id = %(id)s AND e.children_total > 0)) AS bars,
+         given.deeper AND NOT e.tree_stopped
+         AND (e.children_open > 0 OR e.id = %(id)s AND e.children_total > 0) AS bars,
          e.children_unmade AS unmade,
          CASE WHEN %(deleted)s AND e.uid IS NULL THEN 'None' ELSE e.resources END AS resources,
          greatest(e.obeyed_generation, CASE WHEN e.id = %(id)s THEN %(generation)s ELSE 0 END) AS obeyed

@@ -34,6 +34,7 @@ from fixtures.new_executions import APP, create
 
 pytestmark = pytest.mark.integration
 T = TypeVar("T")
+TREES = st.lists(st.tuples(st.integers(1, 3), st.integers(0, 2)), min_size=1, max_size=4)
 LARGEST = 60
 """Executions of a tree, from which on nothing emits any more."""
 
@@ -93,45 +94,76 @@ class Machine(RuleBasedStateMachine):
     def do(self, what: Coroutine[Any, Any, T]) -> T:
         return self.runner.run(what)
 
-    @initialize(generations=st.lists(st.integers(1, 3), max_size=3))
-    def begin(self, generations: list[int]) -> None:
+    @initialize(generations=TREES)
+    def begin(self, generations: list[tuple[int, int]]) -> None:
+        """A tree that has so many children made and so many not made yet in each generation."""
         self.root = Node(self.do(create(self.ledger)).id)
         self.retries = 0
-        self.told: dict[ExecutionId, int] = {}
-        for width in generations:
+        self.spawners: list[tuple[Node, spawning.Parent]] = []
+        for made, unmade in generations:
             last = [each for each in self.root.below() if each.phase == "Pending"][-1]
-            self.emit(last, width)
-            self.make(last, width)
+            self.emit(last, made + unmade)
+            self.make(last, made)
 
     def teardown(self) -> None:
         if hasattr(self, "root"):
             self.do(stop_tree(self.ledger, self.root.id, deleted=True))
             self.do(settle_all(self.ledger))
 
-    def some(self, data: st.DataObject, *phases: str) -> Node | None:
-        nodes = [each for each in self.root.below() if not phases or each.phase in phases]
-        return data.draw(st.sampled_from(nodes)) if nodes else None
+    @precondition(lambda self: self.root.at_rest)
+    @rule(generations=TREES)
+    def another_begins(self, generations: list[tuple[int, int]]) -> None:
+        self.teardown()
+        self.begin(generations)
+
+    def some(self, data: st.DataObject, *phases: str) -> Node:
+        """One in these phases, or one below which something is left to do, or any."""
+        nodes = self.root.below()
+        if phases:
+            nodes = [each for each in nodes if each.phase in phases]
+        elif not self.root.at_rest and data.draw(st.integers(0, 3)):
+            nodes = [each for each in nodes if not each.at_rest]
+        return data.draw(st.sampled_from(nodes))
+
+    def has(self, *phases: str) -> bool:
+        return any(each.phase in phases for each in self.root.below())
 
     # -- ends and batches ------------------------------------------------------------------------------------------
 
+    @precondition(lambda self: self.has("Pending"))
     @rule(data=st.data(), emitted=st.integers(0, 4), at_once=st.booleans())
     def completes(self, data: st.DataObject, emitted: int, at_once: bool) -> None:
         node = self.some(data, "Pending")
-        if node is not None:
-            self.emit(node, emitted if len(self.root.below()) < LARGEST else 0)
-            if at_once:
-                self.make(node, node.unmade)
+        self.emit(node, emitted if len(self.root.below()) < LARGEST else 0)
+        if at_once:
+            self.make(node, node.unmade)
 
     def emit(self, node: Node, emitted: int) -> None:
         self.do(complete(self.ledger, node.id, children=emitted))
         node.complete(emitted)
 
+    @precondition(lambda self: self.has("Pending"))
     @rule(data=st.data())
     def fails(self, data: st.DataObject) -> None:
         node = self.some(data, "Pending")
-        if node is not None:
-            self.do(fail(self.ledger, node.id))
-            node.phase = "Failed"
+        self.do(fail(self.ledger, node.id))
+        node.phase = "Failed"
+
+    @precondition(lambda self: not self.root.at_rest)
+    @rule(failing=st.booleans(), settled=st.booleans())
+    def everything_ends(self, failing: bool, settled: bool) -> None:
+        """So that whole trees end, and are opened again by retries."""
+        for node in self.root.below():
+            self.make(node, node.unmade)
+        for node in self.root.below():
+            if node.phase == "Pending" and failing:
+                self.do(fail(self.ledger, node.id))
+                node.phase = "Failed"
+            elif node.phase == "Pending":
+                self.emit(node, 0)
+        assert self.root.at_rest
+        if settled:
+            self.all_that_is_owed_is_settled()
 
     @precondition(lambda self: any(each.unmade for each in self.root.below()))
     @rule(data=st.data(), count=st.integers(1, 4), spawners=st.integers(1, 2))
@@ -149,16 +181,35 @@ class Machine(RuleBasedStateMachine):
             return await spawning.spawn(self.ledger, parent, following, spacing_ms=100, application_name=APP)
 
         async def batches() -> list[spawning.Batch | None]:
-            async with self.ledger.connection() as connection:
-                parent = await spawning.parent(connection, node.id)
+            parent = await self.left_to_spawn(node)
             assert parent is not None
-            assert (parent.made, parent.total) == (len(node.children), node.emitted)
             return await asyncio.gather(*(batch(parent) for _ in range(spawners)))
 
         made = [each.made for each in self.do(batches()) if each is not None]
         assert made == [count]
         node.spawn(count)
+        left = self.do(self.left_to_spawn(node))
+        assert (left is not None) == (node.unmade > 0)
 
+    async def left_to_spawn(self, node: Node) -> spawning.Parent | None:
+        async with self.ledger.connection() as connection:
+            parent = await spawning.parent(connection, node.id)
+        if parent is not None:
+            assert (parent.made, parent.total) == (len(node.children), node.emitted)
+            self.spawners.append((node, parent))
+        return parent
+
+    @precondition(lambda self: self.spawners)
+    @rule(data=st.data())
+    def a_spawner_is_late(self, data: st.DataObject) -> None:
+        """It read the parent before others made its batch, or a stop barred it."""
+        node, parent = data.draw(st.sampled_from(self.spawners))
+        if parent.made == len(node.children) and not node.barred:
+            return
+        late = spawning.spawn(self.ledger, parent, items(1), spacing_ms=100, application_name=APP)
+        assert self.do(late) is None
+
+    @precondition(lambda self: any(each.unmade for each in self.root.below()))
     @rule()
     def the_worker_is_lost(self) -> None:
         """Whatever has still to spawn is in the queue again."""
@@ -172,23 +223,22 @@ class Machine(RuleBasedStateMachine):
     @rule(data=st.data(), children=st.booleans(), deleted=st.sampled_from([False, False, True]))
     def is_stopped(self, data: st.DataObject, children: bool, deleted: bool) -> None:
         node = self.some(data)
-        assert node is not None
         stopped = self.do(stop_tree(self.ledger, node.id, children=children, deleted=deleted))
         anything = node.stop(children=children or deleted, deleted=deleted)
         assert stopped or not anything, "True also when it is only recorded that its tree was stopped"
 
+    @precondition(lambda self: self.has("Failed", "Stopped"))
     @rule(data=st.data())
     def is_retried(self, data: st.DataObject) -> None:
         node = self.some(data, "Failed", "Stopped")
-        if node is not None:
-            self.retries += 1
-            assert self.do(retry(self.ledger, node.id, f"retry {self.retries}")) is True
-            node.phase, node.attempt = "Pending", node.attempt + 1
+        self.retries += 1
+        assert self.do(retry(self.ledger, node.id, f"retry {self.retries}")) is True
+        node.phase, node.attempt = "Pending", node.attempt + 1
 
+    @precondition(lambda self: not self.root.at_rest)
     @rule(data=st.data())
     def its_children_are_to_go_on(self, data: st.DataObject) -> None:
         node = self.some(data)
-        assert node is not None
         node.continues = not node.continues
 
         async def written() -> None:
@@ -202,20 +252,18 @@ class Machine(RuleBasedStateMachine):
 
     # -- settling --------------------------------------------------------------------------------------------------
 
-    @rule(data=st.data())
-    def is_settled(self, data: st.DataObject) -> None:
-        node = self.some(data)
-        assert node is not None
-        above = self.do(settle(self.ledger, node.id))
-        assert above is None or (node.parent is not None and above == node.parent.id)
+    @rule(data=st.data(), how=st.sampled_from(["one", "upwards", "all"]))
+    def is_settled(self, data: st.DataObject, how: str) -> None:
+        match how:
+            case "one":
+                node = self.some(data)
+                above = self.do(settle(self.ledger, node.id))
+                assert above is None or (node.parent is not None and above == node.parent.id)
+            case "upwards":
+                self.do(families.settle_upwards(self.ledger, self.some(data).id))
+            case "all":
+                self.all_that_is_owed_is_settled()
 
-    @rule(data=st.data())
-    def is_settled_upwards(self, data: st.DataObject) -> None:
-        node = self.some(data)
-        assert node is not None
-        self.do(families.settle_upwards(self.ledger, node.id))
-
-    @rule()
     def all_that_is_owed_is_settled(self) -> None:
         self.do(settle_all(self.ledger))
         found = self.do(forest(self.ledger, self.root.id))
@@ -250,7 +298,7 @@ def test_counts_logs_and_workflows_are_right_after_any_sequence(database_url: st
             run_state_machine_as_test(
                 machine,
                 settings=settings(
-                    max_examples=25,
+                    max_examples=40,
                     stateful_step_count=40,
                     deadline=None,
                     suppress_health_check=list(HealthCheck),

@@ -126,7 +126,7 @@ WITH RECURSIVE below AS (
 ), unshown AS MATERIALIZED (
   -- In the order of ids, as everywhere, so that this and a stop in the same tree cannot wait for each other.
   SELECT e.id FROM chaingraph.executions e JOIN below USING (id)
-  WHERE e.uid IS NULL AND e.resources = 'Create' ORDER BY e.id FOR UPDATE OF e
+  WHERE e.uid IS NULL AND e.resources = 'Create' ORDER BY e.id FOR NO KEY UPDATE OF e
 )
 UPDATE chaingraph.executions e SET resources = 'None' FROM unshown WHERE e.id = unshown.id
 """

@@ -19,7 +19,7 @@ MOST_AT_ONCE: Final = 500
 
 _SETTLE: Final = """
 WITH parent AS (
-  SELECT id, next_event_index FROM chaingraph.executions WHERE id = %(id)s FOR UPDATE
+  SELECT id, next_event_index FROM chaingraph.executions WHERE id = %(id)s FOR NO KEY UPDATE
 ), due AS MATERIALIZED (
   -- One that is locked is being retried, or stopped with its tree: it comes with the next turn.
   SELECT c.id, c.name, c.position, c.phase, c.attempt, c.error_node, c.error_reason, c.error_message, c.finished_at,
@@ -27,7 +27,7 @@ WITH parent AS (
   FROM parent JOIN chaingraph.executions c ON c.parent_id = parent.id
   WHERE c.finished_at IS NOT NULL AND NOT c.counted AND (NOT c.told OR c.children_open = 0)
   ORDER BY c.finished_at, c.position LIMIT %(limit)s
-  FOR UPDATE OF c SKIP LOCKED
+  FOR NO KEY UPDATE OF c SKIP LOCKED
 ), news AS (
   SELECT due.*, row_number() OVER (ORDER BY finished_at, position) AS number FROM due WHERE NOT told
 ), logged AS (
@@ -100,7 +100,8 @@ async def reopen(connection: Connection, child: ExecutionId) -> None:
     first = True
     while current is not None:
         cursor = await connection.execute(
-            "SELECT parent_id, counted, children_open FROM chaingraph.executions WHERE id = %s FOR UPDATE", (current,)
+            "SELECT parent_id, counted, children_open FROM chaingraph.executions WHERE id = %s FOR NO KEY UPDATE",
+            (current,),
         )
         row = await cursor.fetchone()
         assert row is not None, "a parent stays as long as its children"

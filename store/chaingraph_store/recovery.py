@@ -61,7 +61,7 @@ _LOCK: Final = """
 SELECT 1 FROM chaingraph.executions
 WHERE workflow_id IN (SELECT workflow_uuid FROM dbos.workflow_status
                       WHERE status = 'PENDING' AND application_name = %(app)s AND executor_id = ANY(%(executors)s))
-ORDER BY id FOR UPDATE
+ORDER BY id FOR NO KEY UPDATE
 """
 
 
@@ -108,7 +108,7 @@ WITH before AS (
   FROM chaingraph.executions
   WHERE workflow_id = ANY(%(workflows)s) AND phase IN ('Pending', 'Running', 'Paused') AND NOT parked
     AND (phase <> 'Pending' OR %(pending)s)
-  ORDER BY id FOR UPDATE
+  ORDER BY id FOR NO KEY UPDATE
 ), moved AS (
   UPDATE chaingraph.executions e
   SET phase = CASE WHEN before.parks THEN 'Paused' ELSE 'Pending' END, parked = before.parks,

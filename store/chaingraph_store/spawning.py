@@ -91,7 +91,7 @@ _SPAWN: Final = f"""
 WITH parent AS (
   SELECT * FROM chaingraph.executions
   WHERE id = %(parent)s AND phase = 'Completed' AND children_spawned = %(first)s AND children_barred = 0
-  FOR UPDATE
+  FOR NO KEY UPDATE
 ), entry AS (
   SELECT * FROM unnest(%(ids)s::text[], %(names)s::text[], %(events)s::text[], %(flows)s::text[], %(logged)s::text[])
          WITH ORDINALITY AS entry (id, name, events, flow, logged, number)

@@ -35,8 +35,10 @@ WITH RECURSIVE tree AS (
 )
 -- In the order of ids, as everywhere, so that two stops in one tree cannot wait for each other. With whatever became of
 -- them while we waited: below one that has ended or spawned meanwhile there is something that we have not found.
+-- NO KEY, also as everywhere: who writes a child twice in a transaction has PostgreSQL look at its foreign keys, and
+-- would wait for us with the child locked.
 SELECT e.id, tree.deeper, e.obeyed_generation FROM chaingraph.executions e JOIN tree USING (id)
-WHERE e.id = ANY(ARRAY(SELECT id FROM tree WHERE busy)) ORDER BY e.id FOR UPDATE OF e
+WHERE e.id = ANY(ARRAY(SELECT id FROM tree WHERE busy)) ORDER BY e.id FOR NO KEY UPDATE OF e
 """
 # A statement of its own: its snapshot shows the rows as they were when the first one got their locks. PostgreSQL holds
 # the checks of a row also against what it would have made of the version in an older snapshot.

@@ -91,17 +91,31 @@ async def owed(connection: Connection) -> list[ExecutionId]:
     return [ExecutionId(row[0]) for row in await cursor.fetchall()]
 
 
+_LINE: Final = """
+WITH RECURSIVE line AS (
+  SELECT id, parent_id FROM chaingraph.executions WHERE id = %s
+  UNION ALL
+  SELECT e.id, e.parent_id FROM chaingraph.executions e JOIN line ON e.id = line.parent_id
+)
+SELECT FROM chaingraph.executions WHERE id = ANY(ARRAY(SELECT id FROM line)) ORDER BY id FOR NO KEY UPDATE
+"""
+
+
+async def hold_line(connection: Connection, execution: ExecutionId) -> None:
+    """Locks an execution and all above it until the transaction ends: in the order of ids, as a stop of a tree does."""
+    await connection.execute(_LINE, (execution,))
+
+
 async def reopen(connection: Connection, child: ExecutionId) -> None:
     """A child that had ended is retried: its end is not known any more, nor that of the trees it is in.
 
-    To be called inside the transaction of the retry, with the child's row locked.
+    To be called inside the transaction of the retry, after `hold_line`.
     """
     current: ExecutionId | None = child
     first = True
     while current is not None:
         cursor = await connection.execute(
-            "SELECT parent_id, counted, children_open FROM chaingraph.executions WHERE id = %s FOR NO KEY UPDATE",
-            (current,),
+            "SELECT parent_id, counted, children_open FROM chaingraph.executions WHERE id = %s", (current,)
         )
         row = await cursor.fetchone()
         assert row is not None, "a parent stays as long as its children"

@@ -117,6 +117,7 @@ async def retry(
         True when it has begun; False when this token was used before; why not, when it is refused: a refused token is
         recorded as used. Stale when a later generation was obeyed: then nothing is done.
     """
+    await families.hold_line(connection, execution)
     former = await _locked(connection, execution)
     if former is None:
         return "the ledger has no such execution: create another Execution"

@@ -313,6 +313,27 @@ async def test_a_retried_child_may_have_children_of_its_own(ledger: Ledger) -> N
     assert await still_open(ledger, root) == [0]
 
 
+async def test_a_retry_and_a_stop_that_found_the_child_still_running_do_not_wait_for_each_other(ledger: Ledger) -> None:
+    while True:
+        root = (await create(ledger)).id
+        later = [each for each in sorted(await complete_and_spawn(ledger, root, 6)) if each > root]
+        if len(later) > 1:
+            break
+    async with ledger.transaction() as connection:
+        await lock(connection, later[0])
+        stopping = asyncio.create_task(stop_tree(ledger, root))
+        await in_line(ledger, 1)
+        await fail(ledger, later[-1])
+        retrying = asyncio.create_task(retry(ledger, later[-1], "again"))
+        await in_line(ledger, 2)
+    assert not faults(await together(stopping, retrying))
+    await settle_all(ledger)
+    found = await forest(ledger, root)
+    found.check()
+    found.check_settled()
+    assert {each.phase for each in found.children[root]} == {"Stopped", "Pending"}, "it was retried after the stop"
+
+
 # -- everything at once ------------------------------------------------------------------------------------------------
 
 

@@ -6,10 +6,18 @@ PACKAGES := crds flow process store worker operator gateway cli
 SOURCES := $(foreach p,$(PACKAGES),$(p)/chaingraph_$(p))
 PYTHON ?= python3
 
-.PHONY: setup demo test lint fmt generate lock bench clean help
+# The image. Name BASE_IMAGE by digest for a build that anybody can repeat.
+VERSION := $(shell sed -n 's/^version = "\(.*\)"/\1/p' pyproject.toml)
+IMAGE ?= chaingraph:$(VERSION)
+BASE_IMAGE ?= python:3.11-slim
+REVISION = $(shell git rev-parse HEAD 2>/dev/null)$(shell git diff --quiet HEAD 2>/dev/null || echo -dirty)
+SOURCE_DATE_EPOCH ?= $(shell git log -1 --format=%ct 2>/dev/null || echo 0)
+SOURCE ?= $(shell git config --get remote.origin.url)
+
+.PHONY: setup demo test lint fmt generate lock bench image e2e clean help
 
 help: ## this list
-	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-9s %s\n", $$1, $$2}'
+	@grep -E '^[a-z0-9]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-9s %s\n", $$1, $$2}'
 
 setup: $(STAMP) ## .venv with everything; .venv/bin/chaingraph then works
 
@@ -42,6 +50,15 @@ generate: setup ## write every generated file again: CRD YAML, reference docs
 
 lock: setup ## resolve the dependencies again, with hashes
 	cd requirements && ./lock
+
+image: ## the image, as IMAGE=... from BASE_IMAGE=...; needs Docker with BuildKit
+	DOCKER_BUILDKIT=1 docker build --tag $(IMAGE) --build-arg BASE_IMAGE=$(BASE_IMAGE) \
+	  --build-arg SOURCE_DATE_EPOCH=$(SOURCE_DATE_EPOCH) --build-arg VERSION=$(VERSION) --build-arg REVISION=$(REVISION) \
+	  --build-arg CREATED=$$(date -u -d @$(SOURCE_DATE_EPOCH) +%FT%TZ 2>/dev/null || date -u -r $(SOURCE_DATE_EPOCH) +%FT%TZ) \
+	  --build-arg SOURCE=$(SOURCE) .
+
+e2e: setup ## real Pods: image, kind cluster, chart, and what can happen to them; see tests/e2e
+	$(BIN)/pytest tests/e2e --timeout=900 --exitfirst $(E2E_FLAGS)
 
 bench: setup ## make bench NAME=...: writes bench/results/NAME.json
 	@test -n "$(NAME)" || { echo 'make bench: say which, as in: make bench NAME=throughput'; ls bench/*.py 2>/dev/null; exit 2; }

@@ -54,6 +54,7 @@ class Claim:
     held_nodes: list[str]
     """The nodes that ran or were held when the former run of this attempt was left."""
     next_event_index: int
+    queue: str
     journal: list[tuple[int, dict[str, Any]]]
     """The nodes that have ended: the attempt that each belongs to, and the engine's record of it."""
 
@@ -143,7 +144,7 @@ SELECT run.id, run.owner_epoch, run.namespace, run.name, run.attempt,
        (SELECT spec FROM chaingraph.flow_revisions f WHERE f.revision = run.flow_revision),
        run.inputs, run.events, run.integration, run.options, run.root_id, run.parent_id, run.depth,
        run.started_at, run.start_logged, run.run, run.paused, run.pause_logged, run.pause_reason, run.breakpoints,
-       run.control_seq, cardinality(run.step_seqs), run.ran_ms, run.current_nodes, run.next_event_index,
+       run.control_seq, cardinality(run.step_seqs), run.ran_ms, run.current_nodes, run.next_event_index, run.queue,
        (SELECT coalesce(json_agg(json_build_array(j.attempt, j.record)), '[]')
         FROM chaingraph.journal j WHERE j.execution_id = run.id),
        pg_notify(%(channel)s, run.id)

@@ -12,6 +12,7 @@ from dbos import error as dbos_errors
 from chaingraph_process import logs
 from chaingraph_store.dispatch import HOLD_QUEUE
 from chaingraph_store.ledger import IDLE_SECONDS
+from chaingraph_worker import metrics
 from chaingraph_worker.migrate import sqlalchemy_url
 from chaingraph_worker.settings import WorkerSettings
 
@@ -46,6 +47,7 @@ def configure(settings: WorkerSettings) -> None:
     _made.append(DBOS(config=config))
     logs.adopt("dbos")
     logging.getLogger("dbos").addFilter(_is_news)
+    logging.getLogger("dbos").addFilter(metrics.count_faults_of_dbos)
     DBOS.listen_queues([*settings.queue_names, HOLD_QUEUE])
 
 

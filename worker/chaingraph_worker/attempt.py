@@ -28,6 +28,7 @@ from chaingraph_worker.control import Control
 from chaingraph_worker.engine import Limits, engine_of
 from chaingraph_worker.flusher import Flusher
 from chaingraph_worker.inbox import Inbox
+from chaingraph_worker.observer import Observer
 from chaingraph_worker.running import RunningAttempt, RunningAttempts
 from chaingraph_worker.spawner import Spawner
 
@@ -80,11 +81,10 @@ async def run_attempt(surroundings: Surroundings, execution: ExecutionId, *, run
     with bound_contextvars(
         execution_id=execution, namespace=claim.namespace, name=claim.name, attempt=claim.attempt, run=run
     ):
-        started = time.monotonic()
-        run_now = _Run(surroundings, claim, inbox)
+        observer = Observer(claim)
+        run_now = _Run(surroundings, claim, inbox, observer)
         outcome = await run_now.to_end()
-        metrics.ATTEMPTS.labels(outcome).inc()
-        metrics.ATTEMPT_SECONDS.observe(time.monotonic() - started)
+        observer.ended(outcome)
         if outcome in TERMINAL_PHASES and claim.parent_id is not None:
             surroundings.spawner.ended(claim.parent_id)
         if outcome == FlowOutcome.COMPLETED and run_now.emitted:
@@ -95,7 +95,7 @@ async def run_attempt(surroundings: Surroundings, execution: ExecutionId, *, run
 class _Run:
     """The engine of one claim, its flusher and its control, and what ends them."""
 
-    def __init__(self, surroundings: Surroundings, claim: runs.Claim, inbox: Inbox) -> None:
+    def __init__(self, surroundings: Surroundings, claim: runs.Claim, inbox: Inbox, observer: Observer) -> None:
         self._surroundings = surroundings
         self._claim = claim
         self._inbox = inbox
@@ -111,6 +111,7 @@ class _Run:
             progress=self._progress,
             control=lambda: self._control.state(),
             refused=self._refused,
+            ended=observer.node_ended,
         )
         self._control = Control(
             surroundings.ledger,

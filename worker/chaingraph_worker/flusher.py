@@ -27,7 +27,7 @@ _log = structlog.get_logger(__name__)
 
 
 class Flusher:
-    """The engine's Recorder. `refused` is called once, when a write was refused for good."""
+    """The engine's Recorder. `refused` is called once, when a write was refused for good; `ended` with every node."""
 
     def __init__(
         self,
@@ -38,6 +38,7 @@ class Flusher:
         progress: Callable[[], EngineProgress],
         control: Callable[[], runs.EngineControl | None],
         refused: Callable[[Exception], None],
+        ended: Callable[[NodeRecord], None],
     ) -> None:
         self._ledger = ledger
         self._claim = claim
@@ -45,6 +46,7 @@ class Flusher:
         self._progress = progress
         self._control = control
         self._refused = refused
+        self._ended = ended
         self._journal: list[runs.JournalEntry] = []
         self._log: list[runs.LogEntry] = []
         self._next_index = claim.next_event_index
@@ -63,7 +65,7 @@ class Flusher:
 
     def record(self, record: NodeRecord) -> None:
         self._journal.append(runs.JournalEntry(record.node_id, record.outcome, record.to_json()))
-        metrics.NODES.labels(record.outcome).inc()
+        self._ended(record)
         self._handed_in += 1
         self._wake.set()
 
@@ -178,6 +180,7 @@ class Flusher:
                 break
             except outage.PASSING as error:
                 # Nothing is lost by waiting: the lease decides how long this worker may try.
+                metrics.FLUSH_RETRIES.inc()
                 _log.warning("could not write the journal, trying again", error=str(error))
                 await asyncio.sleep(outage.RETRY_SECONDS)
         metrics.FLUSH_SECONDS.observe(time.perf_counter() - started)

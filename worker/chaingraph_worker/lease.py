@@ -55,6 +55,9 @@ class Lease:
     def taken(self) -> None:
         """Starts the clock, and the watchdog: the lease was taken just now."""
         self._renewed = time.monotonic()
+        metrics.LEASE_RENEWED.set_to_current_time()
+        metrics.LEASE_SECONDS.set(self._seconds)
+        metrics.LEASE_AGE.set_function(lambda: time.monotonic() - self._renewed)
         threading.Thread(target=self._watch, name="lease watchdog", daemon=True).start()
 
     def overdue(self) -> str | None:
@@ -75,6 +78,7 @@ class Lease:
                 async with asyncio.timeout(interval):
                     renewed = await self._renew()
             except (psycopg.Error, OSError, TimeoutError) as error:
+                metrics.LEASE_RENEWALS.labels("failed").inc()
                 _log.warning("could not renew the lease, trying again", error=str(error) or type(error).__name__)
                 await self._disconnect()
                 await asyncio.sleep(min(_RETRY_SECONDS, interval))
@@ -85,6 +89,7 @@ class Lease:
                 self._lost("it was revoked: the operator has handed this worker's work to another one")
             # From the moment of asking: the database may have counted from any moment since.
             self._renewed = asked
+            metrics.LEASE_RENEWALS.labels("renewed").inc()
             metrics.LEASE_RENEWED.set_to_current_time()
             await asyncio.sleep(max(0.0, asked + interval - time.monotonic()))
 

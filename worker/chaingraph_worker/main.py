@@ -258,6 +258,7 @@ class Worker:
                 ),
             )
         self._lease.taken()
+        metrics.INFO.labels(settings.executor_id, settings.application_version).set(1)
 
     def _not_ready(self) -> str | None:
         return None if self._state == "ready" else self._state

@@ -13,12 +13,13 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from chaingraph_cli import reference
+from chaingraph_cli import chart_crds, reference
 from chaingraph_crds import manifests, names, policies
 from chaingraph_crds.reference import markdown as api_reference
 from chaingraph_flow.reference import markdown as node_reference
 
 _ROOT = Path(__file__).parents[2]
+_CHART_CRDS = "charts/chaingraph/templates/crds"
 
 
 @dataclass(frozen=True)
@@ -35,6 +36,14 @@ FILES = (
         f"crds/{manifests.crd_filename(names.EXECUTION_KIND)}", lambda: manifests.crd_yaml(names.EXECUTION_KIND)
     ),
     GeneratedFile(f"crds/{policies.POLICY_FILENAME}", policies.policy_yaml),
+    GeneratedFile(
+        f"{_CHART_CRDS}/{manifests.crd_filename(names.FLOW_KIND)}", lambda: chart_crds.crd_template(names.FLOW_KIND)
+    ),
+    GeneratedFile(
+        f"{_CHART_CRDS}/{manifests.crd_filename(names.EXECUTION_KIND)}",
+        lambda: chart_crds.crd_template(names.EXECUTION_KIND),
+    ),
+    GeneratedFile(f"{_CHART_CRDS}/{policies.POLICY_FILENAME}", chart_crds.policy_template),
     GeneratedFile("docs/reference/api.md", api_reference),
     GeneratedFile("docs/reference/nodes.md", node_reference),
     GeneratedFile("docs/reference/settings.md", reference.settings_markdown),

@@ -1,19 +1,27 @@
 """Brings the database to this release: DBOS's schema and ours. Run by `chaingraph-worker migrate`, or as a module.
 
-Workers and the operator never migrate: they run under a role that cannot, and several start at once.
+Workers and the operator never migrate: they run under a role that cannot, and several start at once. In a cluster the
+migration may begin before PostgreSQL: CHAINGRAPH_MIGRATE_WAIT_SECONDS says how long it waits for it, 0 by default.
 """
 
 from __future__ import annotations
 
 import os
 import sys
+import time
+from typing import Final
 
+import psycopg
 from dbos import DBOS
 from psycopg import conninfo
 
 from chaingraph_store import schema
-from chaingraph_store.errors import StoreError
+from chaingraph_store.errors import SettingsRefused, StoreError
 from chaingraph_store.ledger import checked_dsn
+
+_WAIT: Final = "CHAINGRAPH_MIGRATE_WAIT_SECONDS"
+_CONNECT_SECONDS: Final = 5
+_PAUSE_SECONDS: Final = 1.0
 
 
 def migrate(dsn: str) -> list[str]:
@@ -36,12 +44,50 @@ def sqlalchemy_url(dsn: str) -> str:
     return schema.url(conninfo.conninfo_to_dict(dsn), scheme="postgresql")
 
 
+def wait_for_server(dsn: str, seconds: float) -> None:
+    """Returns once PostgreSQL takes a connection. Blocks.
+
+    Args:
+        seconds: how long to go on trying; 0 tries once.
+
+    Raises:
+        SettingsRefused: the connection string is unusable.
+        psycopg.OperationalError: there was no connection in all that time.
+    """
+    until = time.monotonic() + seconds
+    while True:
+        try:
+            psycopg.connect(checked_dsn(dsn), connect_timeout=_CONNECT_SECONDS).close()
+        except psycopg.OperationalError as error:
+            if time.monotonic() + _PAUSE_SECONDS > until:
+                raise
+            print(f"waiting for PostgreSQL: {str(error).strip()}", file=sys.stderr, flush=True)
+            time.sleep(_PAUSE_SECONDS)
+        else:
+            return
+
+
 def main() -> None:
+    dsn = os.environ.get("DATABASE_URL_EXECUTIONS", "")
     try:
-        applied = migrate(os.environ.get("DATABASE_URL_EXECUTIONS", ""))
+        wait_for_server(dsn, _wait_seconds())
+        applied = migrate(dsn)
     except StoreError as error:
         sys.exit(f"chaingraph migrate: {error}")
+    except psycopg.OperationalError as error:
+        sys.exit(f"chaingraph migrate: PostgreSQL at DATABASE_URL_EXECUTIONS does not answer: {str(error).strip()}")
     print(f"migrated: {', '.join(applied)}" if applied else "the database is up to date")
+
+
+def _wait_seconds() -> float:
+    given = os.environ.get(_WAIT, "") or "0"
+    try:
+        seconds = float(given)
+    except ValueError:
+        seconds = -1.0
+    if not 0 <= seconds <= 86_400:
+        raise SettingsRefused(f"{_WAIT} is {given!r}; give a number of seconds from 0 to 86400")
+    return seconds
 
 
 if __name__ == "__main__":

@@ -1,0 +1,161 @@
+"""Figures for metrics: what they count, and that they read only what is in flight."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import pytest
+
+from chaingraph_store import figures, leases
+from chaingraph_store.ledger import Ledger
+from fixtures.children import complete, complete_and_spawn
+from fixtures.new_executions import APP, create, dequeue
+
+pytestmark = pytest.mark.integration
+ENDED = 75_000
+WAITING = 5_000
+
+
+async def queues_of(ledger: Ledger) -> dict[str, figures.QueueFigures]:
+    async with ledger.connection() as connection:
+        return {each.queue: each for each in await figures.queues(connection, application_name=APP)}
+
+
+async def family_of(ledger: Ledger) -> figures.FamilyFigures:
+    async with ledger.connection() as connection:
+        return await figures.families(connection)
+
+
+async def test_queues_are_counted_by_what_waits_and_what_runs(ledger: Ledger) -> None:
+    assert await queues_of(ledger) == {}
+    for queue in ("reports", "reports", "mail"):
+        await create(ledger, queue=queue)
+    started = await create(ledger, queue="reports")
+    await create(ledger, queue="reports", held=True)
+    ended = await create(ledger, queue="mail")
+    await complete(ledger, ended.id)
+    async with ledger.connection() as connection:
+        assert await dequeue(connection, started.id, "worker-1")
+        await connection.execute("UPDATE dbos.workflow_status SET created_at = created_at - 90000 WHERE true")
+    found = await queues_of(ledger)
+    assert {name: (each.waiting, each.running) for name, each in found.items()} == {"reports": (2, 1), "mail": (1, 0)}
+    assert 90 <= found["reports"].oldest_seconds < 150
+
+
+async def test_what_is_to_come_and_what_only_runs_is_not_behind(ledger: Ledger) -> None:
+    waits = await create(ledger, queue="later")
+    runs = await create(ledger, queue="busy")
+    async with ledger.connection() as connection:
+        assert await dequeue(connection, runs.id, "worker-1")
+        await connection.execute(
+            "UPDATE dbos.workflow_status SET created_at = created_at + 60000 WHERE workflow_uuid = %s", (waits.id,)
+        )
+    found = await queues_of(ledger)
+    assert {name: each.oldest_seconds for name, each in found.items()} == {"later": 0, "busy": 0}
+
+
+async def test_another_installation_of_the_same_database_is_not_counted(ledger: Ledger) -> None:
+    await create(ledger)
+    async with ledger.connection() as connection:
+        assert await figures.queues(connection, application_name="another") == []
+
+
+def lease(executor: str, **changes: Any) -> leases.NewLease:
+    said: dict[str, Any] = {
+        "executor_id": executor,
+        "application_name": APP,
+        "application_version": "1.0",
+        "host": "host",
+        "pod": "",
+        "queues": ["reports"],
+        "concurrency": 5,
+        "catalogue_hash": "c",
+        "catalogue": {},
+        "seconds": 60,
+    }
+    return leases.NewLease(**said | changes)
+
+
+async def test_workers_are_counted_by_queue_and_version_while_they_live(ledger: Ledger) -> None:
+    async with ledger.transaction() as connection:
+        for each in (
+            lease("a"),
+            lease("b", queues=["reports", "mail"], concurrency=3),
+            lease("c", application_version="2.0"),
+            lease("dead"),
+            lease("stranger", application_name="another"),
+        ):
+            await leases.take(connection, each)
+        await leases.release(connection, "dead")
+        await leases.drain(connection, "c")
+        found = await figures.workers(connection, application_name=APP)
+    assert {(each.queue, each.version, each.draining, each.workers, each.slots) for each in found} == {
+        ("reports", "1.0", False, 2, 8),
+        ("mail", "1.0", False, 1, 3),
+        ("reports", "2.0", True, 1, 5),
+    }
+
+
+async def test_what_is_left_to_do_about_children_has_an_age(ledger: Ledger) -> None:
+    assert await family_of(ledger) == figures.FamilyFigures(0, 0, 0)
+    unspawned = (await create(ledger)).id
+    await complete(ledger, unspawned, children=2)
+    parent = (await create(ledger)).id
+    child, _ = await complete_and_spawn(ledger, parent, 2)
+    await complete(ledger, child)
+    async with ledger.connection() as connection:
+        await connection.execute(
+            "UPDATE chaingraph.executions SET finished_at = finished_at - make_interval(mins => 10) WHERE id = ANY(%s)",
+            ([unspawned, child],),
+        )
+        await connection.execute(
+            "UPDATE chaingraph.executions SET created_at = created_at - make_interval(mins => 20) WHERE id = %s",
+            (child,),
+        )
+    found = await family_of(ledger)
+    assert 600 <= found.unspawned_seconds < 660
+    assert 600 <= found.untold_seconds < 660
+    assert 1200 <= found.unshown_seconds < 1260
+
+
+async def plan_of(ledger: Ledger, query: str, parameters: dict[str, Any]) -> tuple[str, int]:
+    """The plan as text, and how many blocks it read."""
+    async with ledger.connection() as connection:
+        cursor = await connection.execute(f"EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) {query}".encode(), parameters)
+        row = await cursor.fetchone()
+    assert row is not None
+    plan = row[0][0]["Plan"]
+    return str(plan), plan["Shared Hit Blocks"] + plan["Shared Read Blocks"]
+
+
+async def test_in_a_large_ledger_only_what_is_in_flight_is_read(ledger: Ledger) -> None:
+    await create(ledger)
+    async with ledger.connection() as connection:
+        await connection.execute(
+            "INSERT INTO dbos.workflow_status (workflow_uuid, status, name, queue_name, created_at, updated_at,"
+            " application_name, recovery_attempts, priority)"
+            " SELECT 'EX' || n, CASE WHEN n < %(waiting)s THEN 'ENQUEUED' WHEN n < %(waiting)s + 200 THEN 'PENDING'"
+            " ELSE 'SUCCESS' END, 'run_execution', 'queue-' || n %% 3, n, n, %(app)s, 0, 0"
+            " FROM generate_series(1, %(all)s) AS n",
+            {"waiting": WAITING, "all": ENDED + WAITING, "app": APP},
+        )
+        await connection.execute(
+            "INSERT INTO chaingraph.executions (id, namespace, name, flow_revision, queue, root_id, phase, workflow_id,"
+            " finished_at) SELECT 'EX' || n, 'team', 'n-' || n, '0123456789abcdef', 'q', 'EX' || n, 'Completed',"
+            " 'EX' || n, now() FROM generate_series(1, %s) AS n",
+            (ENDED,),
+        )
+        for table in ("chaingraph.executions", "dbos.workflow_status"):
+            await connection.execute(f"VACUUM ANALYZE {table}".encode())
+    plan, blocks = await plan_of(ledger, figures._QUEUES, {"application": APP, "holds": "chaingraph-held"})
+    assert "idx_workflow_status_in_flight_v2" in plan, plan
+    assert "Seq Scan" not in plan, plan
+    assert blocks < WAITING / 20, blocks
+    plan, blocks = await plan_of(ledger, figures._FAMILIES, {})
+    assert "Seq Scan" not in plan, plan
+    assert blocks < 20, blocks
+    began = time.perf_counter()
+    found = await queues_of(ledger)
+    assert sum(each.waiting for each in found.values()) == WAITING
+    assert time.perf_counter() - began < 2

@@ -13,6 +13,7 @@ from chaingraph_crds import names
 from chaingraph_crds.execution_status import ExecutionPhase
 from chaingraph_operator import announcements
 from chaingraph_operator.api import KubernetesApi
+from chaingraph_operator.backlog import Backlog
 from chaingraph_operator.child_resources import IN_FLIGHT, ChildResources
 from chaingraph_operator.cluster_guard import ClusterGuard
 from chaingraph_operator.commands import Commands
@@ -130,6 +131,7 @@ class Operator:
             metrics=metrics,
         )
         self._feed = Feed(ledger, self._row_changed)
+        self._backlog = Backlog(ledger, application_name=settings.application_name, metrics=metrics)
         self._recovery = Recovery(
             ledger,
             application_name=settings.application_name,
@@ -189,6 +191,7 @@ class Operator:
             "child resources": lambda: persist("child resources", self._child_resources.run),
             "recovery": lambda: persist("recovery", self._recovery.run),
             "sweep": lambda: persist("sweep", self._sweep.run),
+            "backlog": lambda: persist("backlog", self._backlog.run),
         }
         for number, controller in enumerate(self._controllers):
             parts[f"controller {number}"] = controller.run

@@ -1,0 +1,126 @@
+"""How much waits in which queue, for metrics and autoscaling: read from the ledger every few seconds.
+
+A part of the leading operator, so that the figures exist once however many operators there are, and a sum over Pods is
+right. What has not been read for a while is not told any more: a queue that looks empty because PostgreSQL is away
+would make an autoscaler remove workers.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Iterable, Sequence
+from typing import Final
+
+from prometheus_client.core import GaugeMetricFamily, Metric
+
+from chaingraph_operator.metrics import Metrics
+from chaingraph_store import figures
+from chaingraph_store.ledger import Ledger
+
+_READ_SECONDS: Final = 5.0
+_TOLD_SECONDS: Final = 30.0
+_NO_WORK: Final = (0, 0, 0.0)
+
+
+class Backlog:
+    """The figures as they were last read.
+
+    Args:
+        interval: seconds from one reading to the next.
+        told: seconds for which a reading is told.
+    """
+
+    def __init__(
+        self,
+        ledger: Ledger,
+        *,
+        application_name: str,
+        metrics: Metrics,
+        interval: float = _READ_SECONDS,
+        told: float = _TOLD_SECONDS,
+    ) -> None:
+        self._ledger = ledger
+        self._application_name = application_name
+        self._interval = interval
+        self._told = told
+        self._read_at = float("-inf")
+        self._known: set[str] = set()
+        self._queues: dict[str, figures.QueueFigures] = {}
+        self._workers: Sequence[figures.WorkerFigures] = ()
+        self._families = figures.FamilyFigures(0, 0, 0)
+        metrics.registry.register(self)
+
+    async def run(self) -> None:
+        """Reads for ever."""
+        while True:
+            await self.read()
+            await asyncio.sleep(self._interval)
+
+    async def read(self) -> None:
+        """Reads once."""
+        async with self._ledger.connection() as connection:
+            found = await figures.queues(connection, application_name=self._application_name)
+            self._workers = await figures.workers(connection, application_name=self._application_name)
+            self._families = await figures.families(connection)
+        self._queues = {each.queue: each for each in found}
+        # One that has become empty says so: to an autoscaler, no figure is no reason to go down.
+        self._known |= self._queues.keys() | {each.queue for each in self._workers}
+        self._read_at = time.monotonic()
+
+    def collect(self) -> Iterable[Metric]:
+        """What Prometheus gets; nothing while there is no reading that is recent."""
+        recent = time.monotonic() - self._read_at < self._told
+        known = sorted(self._known) if recent else []
+        yield from self._of_queues(known)
+        yield from self._of_workers(self._workers if recent else (), known)
+        children = GaugeMetricFamily(
+            "chaingraph_children_oldest_seconds",
+            "How long the oldest of what is to be done about children has waited: to be spawned by the execution that "
+            "emitted it (spawn), to be told to its parent as ended (tell), to be shown as a resource (show).",
+            labels=["waiting_to"],
+        )
+        if recent:
+            children.add_metric(["spawn"], self._families.unspawned_seconds)
+            children.add_metric(["tell"], self._families.untold_seconds)
+            children.add_metric(["show"], self._families.unshown_seconds)
+        yield children
+
+    def _of_queues(self, queues: Iterable[str]) -> Iterable[Metric]:
+        waiting = GaugeMetricFamily(
+            "chaingraph_queue_waiting", "Executions that wait in a queue for a worker.", labels=["queue"]
+        )
+        running = GaugeMetricFamily(
+            "chaingraph_queue_running", "Executions of a queue that workers have.", labels=["queue"]
+        )
+        oldest = GaugeMetricFamily(
+            "chaingraph_queue_oldest_seconds",
+            "How far a queue is behind: the age of the place that is taken next, 0 when nothing waits.",
+            labels=["queue"],
+        )
+        for queue in queues:
+            found = self._queues.get(queue)
+            figures_of = (found.waiting, found.running, found.oldest_seconds) if found else _NO_WORK
+            for family, value in zip((waiting, running, oldest), figures_of, strict=True):
+                family.add_metric([queue], value)
+        return waiting, running, oldest
+
+    @staticmethod
+    def _of_workers(workers: Iterable[figures.WorkerFigures], known: Iterable[str]) -> Iterable[Metric]:
+        alive = GaugeMetricFamily(
+            "chaingraph_queue_workers",
+            "Workers with a good lease that serve a queue, by version; those that drain take no new work.",
+            labels=["queue", "version", "draining"],
+        )
+        slots = GaugeMetricFamily(
+            "chaingraph_queue_slots",
+            "Executions of a queue that its workers run at once, without those that drain.",
+            labels=["queue"],
+        )
+        room = dict.fromkeys(known, 0)
+        for each in workers:
+            alive.add_metric([each.queue, each.version, str(each.draining).lower()], each.workers)
+            room[each.queue] += 0 if each.draining else each.slots
+        for queue, number in room.items():
+            slots.add_metric([queue], number)
+        return alive, slots

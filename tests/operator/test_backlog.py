@@ -1,0 +1,58 @@
+"""How much waits in which queue, as Prometheus and an autoscaler get it."""
+
+from __future__ import annotations
+
+import pytest
+from prometheus_client import generate_latest
+
+from chaingraph_operator.backlog import Backlog
+from chaingraph_operator.metrics import Metrics
+from chaingraph_store.ledger import Ledger
+from fixtures.new_executions import APP, create, dequeue
+from fixtures.worker_by_hand import StartWorker
+
+pytestmark = pytest.mark.integration
+
+
+def lines(metrics: Metrics, *prefixes: str) -> list[str]:
+    return [line for line in generate_latest(metrics.registry).decode().splitlines() if line.startswith(prefixes)]
+
+
+async def test_queues_are_told_with_those_who_serve_them(ledger: Ledger, start_worker: StartWorker) -> None:
+    metrics = Metrics()
+    backlog = Backlog(ledger, application_name=APP, metrics=metrics)
+    await start_worker()
+    await create(ledger, queue="reports")
+    running = await create(ledger, queue="reports")
+    async with ledger.connection() as connection:
+        await dequeue(connection, running.id, "worker-1")
+    await backlog.read()
+    assert 'chaingraph_queue_waiting{queue="reports"} 1.0' in lines(metrics, "chaingraph_queue_waiting")
+    assert 'chaingraph_queue_running{queue="reports"} 1.0' in lines(metrics, "chaingraph_queue_running")
+    assert 'chaingraph_queue_slots{queue="reports"} 0.0' in lines(metrics, "chaingraph_queue_slots")
+    served = lines(metrics, "chaingraph_queue_workers{")
+    assert len(served) == 1
+    assert 'draining="false",queue="chaingraph-executions"' in served[0]
+
+
+async def test_a_queue_that_has_become_empty_says_so(ledger: Ledger) -> None:
+    metrics = Metrics()
+    backlog = Backlog(ledger, application_name=APP, metrics=metrics)
+    await create(ledger, queue="reports")
+    await backlog.read()
+    async with ledger.connection() as connection:
+        await connection.execute("UPDATE dbos.workflow_status SET status = 'SUCCESS'")
+    await backlog.read()
+    assert lines(metrics, "chaingraph_queue_waiting{", "chaingraph_queue_oldest_seconds{") == [
+        'chaingraph_queue_waiting{queue="reports"} 0.0',
+        'chaingraph_queue_oldest_seconds{queue="reports"} 0.0',
+    ]
+
+
+async def test_what_was_not_read_for_a_while_is_not_told(ledger: Ledger) -> None:
+    metrics = Metrics()
+    backlog = Backlog(ledger, application_name=APP, metrics=metrics, told=0)
+    assert lines(metrics, "chaingraph_queue_", "chaingraph_children_") == []
+    await create(ledger)
+    await backlog.read()
+    assert lines(metrics, "chaingraph_queue_", "chaingraph_children_") == []

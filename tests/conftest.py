@@ -20,6 +20,7 @@ start_system          the same, started when called
 fleet                 an operator and two workers that are killed, and started again
 plugin                `kubectl chaingraph` in the test's namespace, and executions in any state
 make_proxy            a TCP proxy that a test can cut
+way                   one to the API server, and the kubeconfig that leads by it
 
 What tests share is in `tests/fixtures`, one module a topic, imported as `fixtures.topic`: this folder is on the path.
 """
@@ -33,6 +34,7 @@ pytest_plugins = [
     "fixtures.cluster",
     "fixtures.cluster_view",
     "fixtures.crd_objects",
+    "fixtures.cut_off",
     "fixtures.database",
     "fixtures.fleet",
     "fixtures.gateway",

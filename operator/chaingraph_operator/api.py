@@ -5,7 +5,7 @@ They go out by `chaingraph_process.cluster_api`, whose errors they raise. Readin
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from typing import Any, Final
 
 from chaingraph_crds import names
@@ -29,10 +29,15 @@ def object_path(plural: str, key: Key) -> str:
 
 
 class KubernetesApi:
-    """One session with the API server."""
+    """One session with the API server.
 
-    def __init__(self, access: ClusterAccess, *, connections: int) -> None:
+    Args:
+        may_write: asked before each write, and does not return when this operator has been replaced.
+    """
+
+    def __init__(self, access: ClusterAccess, *, connections: int, may_write: Callable[[], None]) -> None:
         self._api = ClusterApi(access, connections=connections, user_agent="chaingraph-operator")
+        self._may_write = may_write
 
     async def close(self) -> None:
         await self._api.close()
@@ -44,6 +49,7 @@ class KubernetesApi:
             Conflict: the object of that name has another UID.
             ApiError: see `cluster_errors`.
         """
+        self._may_write()
         return await self._api.request(
             "PATCH",
             f"{object_path(plural, key)}/status",
@@ -61,10 +67,12 @@ class KubernetesApi:
             Conflict: there is one of its name.
             ApiError: see `cluster_errors`.
         """
+        self._may_write()
         return await self._api.request("POST", collection_path(plural, namespace), body=body)
 
     async def delete(self, plural: str, key: Key) -> None:
         """Deletes this very object, and not another one of its name. What it owns goes in the background."""
+        self._may_write()
         await self._api.request(
             "DELETE",
             object_path(plural, key),
@@ -77,6 +85,7 @@ class KubernetesApi:
         )
 
     async def create_event(self, namespace: str, event: Mapping[str, Any]) -> None:
+        self._may_write()
         await self._api.request("POST", f"/api/v1/namespaces/{namespace}/events", body=event)
 
     async def cluster_uid(self) -> str:

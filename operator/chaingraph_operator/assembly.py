@@ -41,6 +41,7 @@ from chaingraph_operator.workforce import Workforce
 from chaingraph_process.cluster_access import ClusterAccess
 from chaingraph_store.executions import ExecutionRow
 from chaingraph_store.ledger import Ledger
+from chaingraph_store.operators import Fence
 
 _log = structlog.get_logger(__name__)
 _FLOW_WORKERS = 2
@@ -50,7 +51,11 @@ _EXTRA_CONNECTIONS = 8 + IN_FLIGHT
 
 
 class Operator:
-    """Every part of one operator. `run` ends only with an exception; `drain` is for a wanted end."""
+    """Every part of one operator. `run` ends only with an exception; `drain` is for a wanted end.
+
+    Args:
+        may_write: asked before each write to the API server.
+    """
 
     def __init__(
         self,
@@ -58,17 +63,18 @@ class Operator:
         *,
         access: ClusterAccess,
         ledger: Ledger,
+        fence: Fence,
         health: LedgerHealth,
         metrics: Metrics,
-        instance: str,
+        may_write: Callable[[], None],
     ) -> None:
         self._settings = settings
         self._health = health
         self._metrics = metrics
         flow_queue: WorkQueue[Key] = WorkQueue(max_delay=_LONGEST_RETRY)
         queue: WorkQueue[Key] = WorkQueue(max_delay=_LONGEST_RETRY)
-        self._api = KubernetesApi(access, connections=settings.status_writers + _EXTRA_CONNECTIONS)
-        self._events = EventPoster(self._api, instance=instance, metrics=metrics)
+        self._api = KubernetesApi(access, connections=settings.status_writers + _EXTRA_CONNECTIONS, may_write=may_write)
+        self._events = EventPoster(self._api, instance=settings.pod_name, metrics=metrics)
         self._intake = ExecutionIntake(queue)
         self._flows = Flows(flow_queue, wake=self._intake.wake)
         self._workforce = Workforce(ledger, catalogue_changed=self._flows.use, queues_changed=self._intake.wake_waiting)
@@ -138,7 +144,9 @@ class Operator:
             interval=settings.recovery_seconds,
             metrics=metrics,
         )
-        self.guard = ClusterGuard(ledger=ledger, api=self._api, access=access, adopt=settings.adopt_cluster)
+        self.guard = ClusterGuard(
+            ledger=ledger, fence=fence, api=self._api, access=access, adopt=settings.adopt_cluster
+        )
         self._sweep = Sweep(
             ledger=ledger,
             api=self._api,

@@ -18,6 +18,7 @@ from chaingraph_process.cluster_errors import ApiError
 from chaingraph_store import cluster
 from chaingraph_store.cluster import ClusterIdentity
 from chaingraph_store.ledger import Ledger
+from chaingraph_store.operators import Fence
 
 _log = structlog.get_logger(__name__)
 _FORBIDDEN = 403
@@ -28,10 +29,12 @@ class ClusterGuard:
 
     Args:
         adopt: the recorded cluster, when this one is to take its place.
+        fence: told when the ledger is this cluster's.
     """
 
-    def __init__(self, *, ledger: Ledger, api: KubernetesApi, access: ClusterAccess, adopt: str) -> None:
+    def __init__(self, *, ledger: Ledger, fence: Fence, api: KubernetesApi, access: ClusterAccess, adopt: str) -> None:
         self._ledger = ledger
+        self._fence = fence
         self._api = api
         self._access = access
         self._adopt = adopt
@@ -47,9 +50,11 @@ class ClusterGuard:
         """
         seen = await self._seen()
         async with self._ledger.transaction() as connection:
-            known = await cluster.recognise(connection, seen, adopt=self._adopt)
-        if known != self._known:
-            self._known = known
+            # Once: who was let in and lost the ledger again does not take it back by itself.
+            found = await cluster.recognise(connection, seen, adopt="" if self._known else self._adopt)
+        self._fence.adoptions = found.adoptions
+        if found.identity != self._known:
+            self._known = known = found.identity
             _log.info("the ledger is this cluster's", cluster_uid=known.uid, certificate_authority=known.authority)
 
     async def _seen(self) -> ClusterIdentity:

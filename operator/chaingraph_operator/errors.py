@@ -2,7 +2,8 @@
 
 OperatorError
 ├── PartEnded          a part that runs for ever has ended: the process exits and is started again
-└── ClusterUnknown     nothing tells this cluster from others: nothing is served
+├── ClusterUnknown     nothing tells this cluster from others: nothing is served
+└── NoLeaseNamespace   a leader is to be elected, and it is not known where: set CHAINGRAPH_LEASE_NAMESPACE
 """
 
 
@@ -16,3 +17,7 @@ class PartEnded(OperatorError):
 
 class ClusterUnknown(OperatorError):
     """This cluster cannot be told from others, so whose ledger it is stays open. The message says what to allow."""
+
+
+class NoLeaseNamespace(OperatorError):
+    """There is to be an election and no namespace for its Lease. The message says what to set."""

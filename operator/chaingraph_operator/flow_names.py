@@ -138,7 +138,7 @@ class FlowNames:
         if flow not in self._doubted and wanted == self._written.get(flow):
             return
         self._doubted.discard(flow)
-        async with self._ledger.connection() as connection:
+        async with self._ledger.transaction() as connection:
             if found is None:
                 await flow_names.forget(connection, flow)
             else:

@@ -1,7 +1,8 @@
 """The operator's process: `chaingraph-operator`, or `python -m chaingraph_operator.main`.
 
 Crash-only: when any part ends, or kopf does, the process logs why and exits with 1, for its supervisor to start it
-again; everything it has to do follows from the resources and the ledger. SIGTERM and SIGINT end it with 0.
+again; everything it has to do follows from the resources and the ledger. SIGTERM and SIGINT end it with 0, settings
+that cannot be right with 2. One that leads no longer, or finds that another one has taken its place, exits with 70.
 
 What its service account may do (a ClusterRole, or a Role in each of CHAINGRAPH_NAMESPACES):
 
@@ -12,6 +13,7 @@ What its service account may do (a ClusterRole, or a Role in each of CHAINGRAPH_
     chaingraph.dev      executions                     delete       (ttlSecondsAfterFinished)
     "" (core)           events                         create
     "" (core)           namespaces (kube-system)       get          (which cluster this is; see `cluster_guard`)
+    coordination.k8s.io leases                         get create update   (CHAINGRAPH_LEADER_ELECTION; see `election`)
 
 and discovery (`system:discovery`, which every service account has). With a ClusterRole the watch is cluster-wide.
 """
@@ -19,7 +21,6 @@ and discovery (`system:discovery`, which every service account has). With a Clus
 from __future__ import annotations
 
 import asyncio
-import platform
 import signal
 import sys
 from collections.abc import Coroutine
@@ -30,7 +31,8 @@ from pydantic import ValidationError
 from chaingraph_crds import names
 from chaingraph_operator import watching
 from chaingraph_operator.assembly import Operator
-from chaingraph_operator.errors import ClusterUnknown, OperatorError, PartEnded
+from chaingraph_operator.errors import ClusterUnknown, NoLeaseNamespace, OperatorError, PartEnded
+from chaingraph_operator.leadership import Leadership
 from chaingraph_operator.metrics import Metrics
 from chaingraph_operator.outages import UNAVAILABLE, LedgerHealth
 from chaingraph_operator.settings import Settings
@@ -64,6 +66,9 @@ def main() -> None:
     except BaseExceptionGroup as group:
         _log.critical("a part of the operator has failed, so it exits to be started again", exc_info=group)
         sys.exit(1)
+    except NoLeaseNamespace as error:
+        _log.critical("cannot start", error=str(error))
+        sys.exit(2)
     except (OperatorError, ClusterError, OSError) as error:
         _log.critical("the operator cannot go on and exits to be started again", error=str(error))
         sys.exit(1)
@@ -80,21 +85,30 @@ async def _run(settings: Settings) -> None:
         pool_size=settings.reconcile_workers + _POOL_EXTRA,
     )
     health = LedgerHealth(ledger, metrics)
+    leadership = Leadership(settings, access=access, ledger=ledger)
+    metrics.leader(lambda: float(leadership.leads))
     operator = Operator(
-        settings, access=access, ledger=ledger, health=health, metrics=metrics, instance=platform.node()
+        settings,
+        access=access,
+        ledger=ledger,
+        fence=leadership.fence,
+        health=health,
+        metrics=metrics,
+        may_write=leadership.check,
     )
     startup = Startup()
     server = HealthServer(
         settings.health_port,
-        ready=lambda: startup.fault() or health.fault(),
+        ready=lambda: startup.fault() or (health.fault() if leadership.leads else None),
         live=lambda: None,
         registry=metrics.registry,
     )
     port = await server.start()
     _log.info("started", server=access.server, namespaces=settings.namespaces or "all", health_port=port)
     try:
-        await _until_told(end, operator, _serve(operator, ledger, health, startup, end))
+        await _until_told(end, operator, _serve(operator, leadership, ledger, health, startup, end))
     finally:
+        await leadership.close()
         await server.stop()
         await operator.close()
         await ledger.close()
@@ -109,6 +123,11 @@ class Startup:
     def waits_for(self, what: str | None) -> None:
         self._waits_for = what
         _log.info("ready" if what is None else f"waiting for {what}")
+
+    def stands_by(self, leader: str) -> None:
+        """Ready as well: to take the leader's place."""
+        self._waits_for = None
+        _log.info("stands by", leader=leader or "nobody yet")
 
     def refused(self, why: str) -> None:
         self._waits_for = f"somebody to settle this: {why}"
@@ -138,18 +157,27 @@ async def _until_told(end: asyncio.Event, operator: Operator, serve: Coroutine[N
 
 
 async def _serve(
-    operator: Operator, ledger: Ledger, health: LedgerHealth, startup: Startup, end: asyncio.Event
+    operator: Operator,
+    leadership: Leadership,
+    ledger: Ledger,
+    health: LedgerHealth,
+    startup: Startup,
+    end: asyncio.Event,
 ) -> None:
-    """Waits for what it needs, then runs all parts. Ends with an exception only."""
+    """Waits for what it needs and for its turn, then runs all parts. Ends with an exception only."""
     startup.waits_for("PostgreSQL")
     await _open(ledger, health)
     startup.waits_for("the kinds Flow and Execution to be served")
     await _kinds_served(operator)
-    startup.waits_for("the API server to say which cluster this is")
-    await health.persist("cluster guard", lambda: _own_ledger(operator, startup))
-    await health.persist("workforce", operator.prepare)
-    startup.waits_for("the watch")
+    startup.waits_for("the election of a leader")
+    await leadership.acquire(startup.stands_by)
     async with asyncio.TaskGroup() as group:
+        group.create_task(leadership.keep(), name="leadership")
+        await health.persist("epoch", leadership.begin)
+        startup.waits_for("the API server to say which cluster this is")
+        await health.persist("cluster guard", lambda: _own_ledger(operator, startup))
+        await health.persist("workforce", operator.prepare)
+        startup.waits_for("the watch")
         group.create_task(operator.run(), name="parts")
         group.create_task(_ready(operator, startup), name="readiness")
         # kopf takes whatever task is younger than its own for its own, and ends it with itself: let ours begin first.

@@ -21,9 +21,9 @@ class _Gauges:
 
     def collect(self) -> Iterable[Metric]:
         for (name, documentation, label), series in self._read.items():
-            family = GaugeMetricFamily(name, documentation, labels=[label])
+            family = GaugeMetricFamily(name, documentation, labels=[label] if label else [])
             for value, read in series.items():
-                family.add_metric([value], read())
+                family.add_metric([value] if label else [], read())
             yield family
 
 
@@ -102,6 +102,12 @@ class Metrics:
     def ledger_up(self, read: Sample) -> None:
         """Adds the gauge that says whether PostgreSQL answers."""
         self._gauges.add("chaingraph_operator_ledger_up", "1 while PostgreSQL answers.", "database", "executions", read)
+
+    def leader(self, read: Sample) -> None:
+        """Adds the gauge that says whether this operator leads."""
+        self._gauges.add(
+            "chaingraph_operator_leader", "1 while this operator leads, 0 while it stands by.", "", "", read
+        )
 
     def executions(self, phase: str, read: Sample) -> None:
         """Adds a phase to the gauge of known executions."""

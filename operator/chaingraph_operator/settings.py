@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import re
+import socket
 from datetime import timedelta
 from typing import Annotated
 
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from chaingraph_store.errors import SettingsRefused
@@ -107,6 +108,49 @@ class Settings(BaseSettings):
         description="seconds between two searches for workers whose lease has run out, from 0.1 to 60",
     )
 
+    leader_election: bool = Field(
+        default=False,
+        validation_alias="CHAINGRAPH_LEADER_ELECTION",
+        description="true when several operators run for the same namespaces: one of them leads, by a Lease",
+    )
+    lease_namespace: str = Field(
+        default="",
+        pattern=r"^([a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?)?$",
+        validation_alias="CHAINGRAPH_LEASE_NAMESPACE",
+        description="the namespace of the Lease; the Pod's own when empty",
+    )
+    lease_name: str = Field(
+        default="chaingraph-operator",
+        pattern=r"^[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?$",
+        validation_alias="CHAINGRAPH_LEASE_NAME",
+        description="the name of the Lease; one for each group of operators that serve the same namespaces",
+    )
+    lease_duration_seconds: int = Field(
+        default=15,
+        ge=2,
+        le=600,
+        validation_alias="CHAINGRAPH_LEASE_DURATION_SECONDS",
+        description="seconds for which a Lease that nobody renews holds, from 2 to 600",
+    )
+    lease_deadline_seconds: float = Field(
+        default=10,
+        gt=0,
+        validation_alias="CHAINGRAPH_LEASE_RENEW_SECONDS",
+        description="seconds after which a leader that cannot renew its Lease ends; less than the Lease's duration",
+    )
+    lease_retry_seconds: float = Field(
+        default=2,
+        gt=0,
+        validation_alias="CHAINGRAPH_LEASE_RETRY_SECONDS",
+        description="seconds between two renewals, or two looks of one who waits; less than half the former",
+    )
+    pod_name: str = Field(
+        default_factory=socket.gethostname,
+        validation_alias="CHAINGRAPH_POD_NAME",
+        min_length=1,
+        description="what this operator is called in Lease, ledger and Events, such as the Pod's name",
+    )
+
     @field_validator("database_url")
     @classmethod
     def _checked_database(cls, value: str) -> str:
@@ -135,6 +179,21 @@ class Settings(BaseSettings):
         if wrong:
             raise ValueError(f"{wrong[0]!r} is no name of a namespace; write them as team-a,team-b")
         return names
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Settings:
+        if self.lease_deadline_seconds >= self.lease_duration_seconds:
+            raise ValueError(
+                f"CHAINGRAPH_LEASE_RENEW_SECONDS is {self.lease_deadline_seconds:g}, not less than "
+                f"CHAINGRAPH_LEASE_DURATION_SECONDS {self.lease_duration_seconds}: a leader has to end before "
+                "another one may begin"
+            )
+        if self.lease_retry_seconds * 2 > self.lease_deadline_seconds:
+            raise ValueError(
+                f"CHAINGRAPH_LEASE_RETRY_SECONDS is {self.lease_retry_seconds:g}, more than half of "
+                f"CHAINGRAPH_LEASE_RENEW_SECONDS {self.lease_deadline_seconds:g}: a leader has to be able to try twice"
+            )
+        return self
 
     @property
     def ledger_retention(self) -> timedelta | None:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from enum import Enum, auto
 from typing import Final
 
+from chaingraph_store import operators
 from chaingraph_store.errors import ForeignLedger
 from chaingraph_store.ledger import Connection
 
@@ -41,6 +42,14 @@ class ClusterIdentity:
         return self.uid or self.authority
 
 
+@dataclass(frozen=True, slots=True)
+class Recognised:
+    """The identity that is recorded from now on. `adoptions`: how often the ledger has changed clusters."""
+
+    identity: ClusterIdentity
+    adoptions: int
+
+
 class Verdict(Enum):
     """Whether two identities are of one cluster."""
 
@@ -59,20 +68,21 @@ def compare(recorded: ClusterIdentity, seen: ClusterIdentity) -> Verdict:
     return Verdict.UNCLEAR
 
 
-async def recognise(connection: Connection, seen: ClusterIdentity, *, adopt: str = "") -> ClusterIdentity:
+async def recognise(connection: Connection, seen: ClusterIdentity, *, adopt: str = "") -> Recognised:
     """Checks that the ledger is this cluster's, inside the caller's transaction. A ledger of nobody becomes its own.
 
     What is seen completes what is recorded: a UID that could not be read before, certificates that were renewed.
+    An adoption waits for what the operators of the former cluster have under way, and fences them.
 
     Args:
         adopt: the recorded identity's name, to make the ledger this cluster's on purpose. Of no effect once it is.
 
-    Returns:
-        The identity that is recorded from now on.
-
     Raises:
         ForeignLedger: it is another cluster's, or that cannot be told.
     """
+    if adopt:
+        # Before the row is locked, in the order of those who ask again while they operate.
+        await operators.wait_for_others(connection)
     recorded = await _recorded(connection)
     if recorded is None:
         await connection.execute(
@@ -81,16 +91,17 @@ async def recognise(connection: Connection, seen: ClusterIdentity, *, adopt: str
         )
         recorded = await _recorded(connection)
         assert recorded is not None, "the row was written just now, and is never removed"
-    verdict = compare(recorded, seen)
+    owner = recorded.identity
+    verdict = compare(owner, seen)
     if verdict is Verdict.SAME:
-        known = ClusterIdentity(seen.uid or recorded.uid, seen.authority or recorded.authority)
-        if known != recorded:
+        known = ClusterIdentity(seen.uid or owner.uid, seen.authority or owner.authority)
+        if known != owner:
             await _record(connection, known)
-        return known
-    if adopt and adopt in (recorded.uid, recorded.authority):
-        await _record(connection, seen, adopted_from=recorded.name)
-        return seen
-    raise ForeignLedger(_refusal(recorded, seen, verdict))
+        return Recognised(known, recorded.adoptions)
+    if adopt and adopt in (owner.uid, owner.authority):
+        await _record(connection, seen, adopted_from=owner.name)
+        return Recognised(seen, recorded.adoptions + 1)
+    raise ForeignLedger(_refusal(owner, seen, verdict))
 
 
 def _refusal(recorded: ClusterIdentity, seen: ClusterIdentity, verdict: Verdict) -> str:
@@ -111,15 +122,15 @@ def _refusal(recorded: ClusterIdentity, seen: ClusterIdentity, verdict: Verdict)
     )
 
 
-async def _recorded(connection: Connection) -> ClusterIdentity | None:
-    cursor = await connection.execute("SELECT uid, authority FROM chaingraph.cluster FOR UPDATE")
+async def _recorded(connection: Connection) -> Recognised | None:
+    cursor = await connection.execute("SELECT uid, authority, adoptions FROM chaingraph.cluster FOR UPDATE")
     row = await cursor.fetchone()
-    return None if row is None else ClusterIdentity(*row)
+    return None if row is None else Recognised(ClusterIdentity(row[0], row[1]), row[2])
 
 
 async def _record(connection: Connection, identity: ClusterIdentity, *, adopted_from: str | None = None) -> None:
     await connection.execute(
-        "UPDATE chaingraph.cluster SET uid = %s, authority = %s, adopted_from = coalesce(%s, adopted_from),"
-        " recorded_at = now()",
-        (identity.uid, identity.authority, adopted_from),
+        "UPDATE chaingraph.cluster SET uid = %(uid)s, authority = %(authority)s, recorded_at = now(),"
+        " adopted_from = coalesce(%(from)s, adopted_from), adoptions = adoptions + (%(from)s::text IS NOT NULL)::int",
+        {"uid": identity.uid, "authority": identity.authority, "from": adopted_from},
     )

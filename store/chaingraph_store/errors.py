@@ -5,7 +5,8 @@ StoreError
 ├── SchemaOutdated        the database is not migrated: run `chaingraph-worker migrate`
 ├── OwnershipLost         somebody else owns the attempt: stop working on it, write nothing more
 ├── ConflictingExecution  an id is taken by an execution with another content
-└── ForeignLedger         the database belongs to another cluster: serve nothing from it
+├── ForeignLedger         the database belongs to another cluster: serve nothing from it
+└── Superseded            another operator has taken this one's place: exit at once
 """
 
 
@@ -42,3 +43,7 @@ class ConflictingExecution(StoreError):
 
 class ForeignLedger(StoreError):
     """The database belongs to another cluster, or that cannot be ruled out. The message says what can be done."""
+
+
+class Superseded(StoreError):
+    """An operator wrote after another one had taken its place; nothing was written. It must exit at once."""

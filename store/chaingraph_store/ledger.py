@@ -19,6 +19,7 @@ from psycopg_pool import AsyncConnectionPool, PoolTimeout
 from chaingraph_store.errors import SettingsRefused
 
 Connection = AsyncConnection[tuple[Any, ...]]
+Guard = Callable[[Connection], Awaitable[None]]
 
 CHANGES = "chaingraph_changes"
 """NOTIFY channel: an execution's row changed. Payload: its id."""
@@ -109,7 +110,12 @@ class Ledger:
         self._idle_seconds = idle_seconds
         self._application_name = application_name
         self._pool_size = pool_size
+        self._guard: Guard | None = None
         self._pool = self._new_pool()
+
+    def guard(self, guard: Guard) -> None:
+        """Has every transaction begin with this, which may refuse it by an exception."""
+        self._guard = guard
 
     def _new_pool(self) -> AsyncConnectionPool[Connection]:
         return AsyncConnectionPool(
@@ -166,6 +172,8 @@ class Ledger:
     async def transaction(self) -> AsyncIterator[Connection]:
         """A connection inside a transaction, committed at the end and rolled back on any exception."""
         async with self.connection() as connection, _ended_as_lost(), connection.transaction():
+            if self._guard is not None:
+                await self._guard(connection)
             yield connection
 
     async def listen(

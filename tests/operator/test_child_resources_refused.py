@@ -118,7 +118,7 @@ async def running(ledger: Ledger, server: Server, busy: Callable[[], bool]) -> A
     await web.TCPSite(runner, "127.0.0.1", 0).start()
     configuration = Configuration()
     configuration.host = f"http://127.0.0.1:{runner.addresses[0][1]}"
-    api = KubernetesApi(ClusterAccess(configuration), connections=8)
+    api = KubernetesApi(ClusterAccess(configuration), connections=8, may_write=lambda: None)
     maker = Maker(server)
     made = ChildResources(
         ledger=ledger,

@@ -8,6 +8,7 @@ import certifi
 import pytest
 from kubernetes.aio.client import Configuration
 
+from chaingraph_operator.election import LEADERSHIP_LOST_EXIT
 from chaingraph_process.cluster_access import ClusterAccess
 from chaingraph_store import cluster as clusters
 from chaingraph_store.cluster import ClusterIdentity
@@ -84,7 +85,7 @@ async def test_an_operator_from_elsewhere_stops_nothing_and_says_why_until_it_is
 
 
 @pytest.mark.integration
-async def test_an_operator_whose_ledger_was_taken_over_ends_before_it_sweeps(
+async def test_an_operator_whose_ledger_was_taken_over_ends_and_writes_nothing_more(
     cluster: Cluster, run_operator: RunOperator, ledger: Ledger, uid: str
 ) -> None:
     operator = run_operator(CHAINGRAPH_SWEEP_SECONDS="1")
@@ -95,8 +96,8 @@ async def test_an_operator_whose_ledger_was_taken_over_ends_before_it_sweeps(
         return operator.process.poll() is not None
 
     await eventually(exited, what="the end of the operator")
-    assert operator.process.returncode == 1
-    assert ELSEWHERE.uid in operator.log
+    assert operator.process.returncode == LEADERSHIP_LOST_EXIT
+    assert f"the ledger belongs to another cluster now: to {ELSEWHERE.uid}" in operator.log
     assert (await row_of(ledger, theirs.id)).phase == "Pending"
 
 

@@ -4,43 +4,26 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 import pytest
-import yaml
 
 from chaingraph_store import control
 from chaingraph_store.control import Steered
 from chaingraph_store.ids import ExecutionId, execution_id
 from chaingraph_store.ledger import Ledger
-from fixtures.cluster import ControlPlane
 from fixtures.cluster_view import Cluster
+from fixtures.cut_off import Way
 from fixtures.ledger import row_of, wait_for
 from fixtures.ledger_moves import PLAIN, messages
 from fixtures.new_executions import APP
 from fixtures.processes import RunOperator
-from fixtures.proxy import MakeProxy, TcpProxy
 from fixtures.waiting import eventually
 from fixtures.worker_by_hand import StartWorker
 
 pytestmark = pytest.mark.integration
 
 FLOW = {"nodes": [{"id": "a", "type": "Text", "inputs": {"value": "hello"}}, {"id": "b", "type": "Text"}]}
-
-
-@pytest.fixture
-def way(control_plane: ControlPlane, make_proxy: MakeProxy, tmp_path: Path) -> tuple[TcpProxy, Path]:
-    """A way to the API server that can be cut, and the kubeconfig that leads there by it."""
-    config = yaml.safe_load(control_plane.kubeconfig.read_text(encoding="utf-8"))
-    server: dict[str, Any] = config["clusters"][0]["cluster"]
-    url = urlsplit(server["server"])
-    proxy = make_proxy(url.port or 443)
-    server["server"] = f"https://{url.hostname}:{proxy.port}"
-    path = tmp_path / "by-the-proxy"
-    path.write_text(yaml.safe_dump(config), encoding="utf-8")
-    return proxy, path
 
 
 def patch(cluster: Cluster, name: str, **spec: Any) -> None:
@@ -52,7 +35,7 @@ async def test_who_is_cut_off_from_the_api_server_repeats_no_step(
     run_operator: RunOperator,
     start_worker: StartWorker,
     ledger: Ledger,
-    way: tuple[TcpProxy, Path],
+    way: Way,
 ) -> None:
     worker = await start_worker()
     proxy, kubeconfig = way

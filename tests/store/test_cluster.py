@@ -17,7 +17,7 @@ THEIRS = ClusterIdentity("22222222-bbbb", "sha256:theirs")
 
 async def recognise(ledger: Ledger, seen: ClusterIdentity, *, adopt: str = "") -> ClusterIdentity:
     async with ledger.transaction() as connection:
-        return await cluster.recognise(connection, seen, adopt=adopt)
+        return (await cluster.recognise(connection, seen, adopt=adopt)).identity
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ from typing import Any, Final
 from chaingraph_crds import names
 from chaingraph_operator.keys import Key
 from chaingraph_process.cluster_access import ClusterAccess
-from chaingraph_process.cluster_api import ClusterApi, Object
+from chaingraph_process.cluster_api import Answered, ClusterApi, Object
 
 _METADATA_ONLY: Final = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1"
 _SYSTEM_NAMESPACE: Final = "kube-system"
@@ -41,6 +41,10 @@ class KubernetesApi:
 
     async def close(self) -> None:
         await self._api.close()
+
+    def observe(self, answered: Answered) -> None:
+        """Has this told of every request that ends."""
+        self._api.answered = answered
 
     async def patch_status(self, plural: str, key: Key, patch: Mapping[str, Any]) -> Object:
         """Merges the patch into the status. The UID makes the API server refuse it for another object of that name.

@@ -13,6 +13,7 @@ from chaingraph_crds import names
 from chaingraph_crds.execution_status import ExecutionPhase
 from chaingraph_operator import announcements
 from chaingraph_operator.api import KubernetesApi
+from chaingraph_operator.api_figures import ApiFigures
 from chaingraph_operator.backlog import Backlog
 from chaingraph_operator.child_resources import IN_FLIGHT, ChildResources
 from chaingraph_operator.cluster_guard import ClusterGuard
@@ -75,6 +76,7 @@ class Operator:
         queue: WorkQueue[Key] = WorkQueue(max_delay=_LONGEST_RETRY)
         self._api = KubernetesApi(access, connections=settings.status_writers + _EXTRA_CONNECTIONS, may_write=may_write)
         self._events = EventPoster(self._api, instance=settings.pod_name, metrics=metrics)
+        self._api.observe(ApiFigures(metrics.registry).answered)
         self._intake = ExecutionIntake(queue)
         self._flows = Flows(flow_queue, wake=self._intake.wake)
         self._workforce = Workforce(ledger, catalogue_changed=self._flows.use, queues_changed=self._intake.wake_waiting)
@@ -234,6 +236,8 @@ class Operator:
         for announcement in announcements.of_execution(before, after):
             self._events.post(names.EXECUTION_KIND, key, announcement)
         self._observe_lag(before, after)
+        if "completionTime" in after and "completionTime" not in before:
+            self._metrics.executions_ended.labels(key.namespace, after["phase"]).inc()
         cached = self._intake.cache.get(key)
         if cached is not None and cached.finished:
             # Once more round, for its retention and to let go of what is no longer needed of it.

@@ -232,7 +232,6 @@ class ChildResources:
         try:
             body = await self._api.create(names.EXECUTION_PLURAL, portrait.namespace, child_manifest.manifest(portrait))
         except Conflict:
-            self._metrics.api_writes.labels("executions/create", "exists").inc()
             await self._taken(portrait)
         except NotFound:
             # The namespace, if not the kind. Then the parent's resource is gone as well.
@@ -240,7 +239,6 @@ class ChildResources:
             if await self._look(_owner_key(child)) is _Owner.GONE:
                 await self._hide(child)
         else:
-            self._metrics.api_writes.labels("executions/create", "success").inc()
             if not await self._bind(portrait, body, "created"):
                 await self._discard(body)
 
@@ -331,7 +329,6 @@ class ChildResources:
         else:
             self._children.add(child.id, _REFUSED_THIS)
         self._count("refused")
-        self._metrics.api_writes.labels("executions/create", "rejected").inc()
         message = f"the API server refuses the resource of the child {child.name!r}, which runs without one: {error}"
         self._announce(_owner_key(child), Announcement("Warning", "ChildResourceRefused", message, ""))
         _log.warning(

@@ -93,22 +93,15 @@ class EventPoster:
                 await self._api.create_event(posting.namespace, posting.event)
             except (Conflict, NotFound):
                 # It exists already, or the namespace is going: either way there is nothing left to do.
-                self._count("gone")
                 return
             except Unavailable:
-                self._count("error")
                 await asyncio.sleep(0.5 * 2**attempt)
             except ApiError as error:
-                self._count("rejected")
                 _log.warning("the API server refuses an Event", error=str(error))
                 return
             else:
-                self._count("success")
                 return
         self._metrics.events_dropped.inc()
-
-    def _count(self, result: str) -> None:
-        self._metrics.api_writes.labels("events", result).inc()
 
 
 def _event(kind: str, key: Key, announcement: Announcement, instance: str) -> dict[str, Any]:

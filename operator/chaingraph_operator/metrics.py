@@ -51,10 +51,11 @@ class Metrics:
             buckets=(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 5),
             registry=registry,
         )
-        self.api_writes = Counter(
-            "chaingraph_operator_api_writes",
-            "Writes to the API server, by what is written and result.",
-            ["what", "result"],
+        self.executions_ended = Counter(
+            "chaingraph_operator_executions_ended",
+            "Execution resources whose end was shown, by namespace and phase.",
+            # The one metric with namespaces: one operator leads, so it is three series for each.
+            ["namespace", "phase"],
             registry=registry,
         )
         self.status_lag = Histogram(

@@ -81,6 +81,5 @@ class Retention:
             _log.debug("an expired execution was gone already")
         else:
             self._metrics.expired.inc()
-            self._metrics.api_writes.labels("executions/delete", "success").inc()
             _log.info("deleted an execution after its ttlSecondsAfterFinished")
         self._expires.pop(key, None)

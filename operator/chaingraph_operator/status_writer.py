@@ -64,7 +64,6 @@ class StatusWriter:
         self._writers = writers
         self._changed = changed
         self._written = written
-        self._metrics = metrics
         self._desired: dict[Key, _Desired] = {}
         self._last: dict[Key, float] = {}
         self._newest: dict[Key, int] = {}
@@ -140,13 +139,10 @@ class StatusWriter:
         try:
             answer = await self._api.patch_status(self._plural, key, patch)
         except (NotFound, Conflict) as error:
-            self._count("gone")
             _log.debug("the object is gone, its status is not written", object=str(key), error=str(error))
         except Rejected as error:
-            self._count("rejected")
             _log.error("the API server refuses a status", object=str(key), error=str(error))
         except ApiError as error:
-            self._count("error")
             # What was submitted meanwhile is newer, even if it was found to need no patch.
             if self._newest.get(key) == desired.number:
                 self._desired[key] = desired
@@ -156,7 +152,6 @@ class StatusWriter:
             self._succeeded(key, desired, before, answer)
 
     def _succeeded(self, key: Key, desired: _Desired, before: Status, answer: Mapping[str, Any]) -> None:
-        self._count("success")
         self._queue.forget(key)
         self._last[key] = time.monotonic()
         if self._cache.observe(answer, own_write=True) is Seen.CHANGE:
@@ -166,6 +161,3 @@ class StatusWriter:
             self._desired.setdefault(key, desired)
             self._queue.add(key)
         self._written(key, before, desired.status)
-
-    def _count(self, result: str) -> None:
-        self._metrics.api_writes.labels(f"{self._plural}/status", result).inc()

@@ -6,7 +6,8 @@ calls decides whether to repeat it.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 import aiohttp
@@ -18,6 +19,8 @@ from chaingraph_process.cluster_errors import Unavailable, of_status
 _TIMEOUT: Final = aiohttp.ClientTimeout(total=30, sock_connect=5)
 
 Object = dict[str, Any]
+Answered = Callable[[str, str, int, float], None]
+"""Told of each request that has ended: method, path, status (0: no answer), seconds."""
 
 
 class ClusterApi:
@@ -37,6 +40,7 @@ class ClusterApi:
         self._user_agent = user_agent
         self._timeout = timeout
         self._session: aiohttp.ClientSession | None = None
+        self.answered: Answered = lambda *_: None
 
     async def close(self) -> None:
         if self._session is not None:
@@ -65,6 +69,7 @@ class ClusterApi:
         if self._session is None:
             self._session = self._access.session(connections=self._connections)
         session = self._session
+        status, asked_at = 0, time.perf_counter()
         try:
             async with session.request(
                 method,
@@ -75,8 +80,11 @@ class ClusterApi:
                 timeout=self._timeout,
             ) as response:
                 answer = await response.read()
+                status = response.status
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             raise Unavailable(0, f"{method} {path}: {type(error).__name__}: {error}") from error
+        finally:
+            self.answered(method, path, status, time.perf_counter() - asked_at)
         if response.status == 401:
             await self._renew()
         if response.status >= 400:

@@ -48,7 +48,8 @@ async def test_figures_are_served(cluster: Cluster, run_operator: RunOperator, s
     cluster.apply("Execution", "counted", INLINE)
     await cluster.condition("Execution", "counted", "Succeeded", reason="Queued")
     figures = operator.get("/metrics").text.splitlines()
-    assert 'chaingraph_operator_api_writes_total{result="success",what="executions/status"} 1.0' in figures
+    written = 'chaingraph_operator_api_requests_total{resource="executions/status",result="success",verb="patch"} 1.0'
+    assert written in figures
     assert 'chaingraph_operator_executions{phase="Pending"} 1.0' in figures
     assert "chaingraph_operator_ledger_up{" in "".join(figures)
 

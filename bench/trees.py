@@ -143,7 +143,10 @@ class Bench:
 def _megabytes(process: int) -> float:
     """The most memory that a process had at once."""
     status = Path(f"/proc/{process}/status").read_text(encoding="ascii")
-    return int(re.search(r"VmHWM:\s+(\d+) kB", status)[1]) / 1024  # type: ignore[index]
+    found = re.search(r"VmHWM:\s+(\d+) kB", status)
+    if found is None:
+        raise RuntimeError(f"/proc/{process}/status says nothing of VmHWM: this bench needs Linux")
+    return int(found[1]) / 1024
 
 
 async def main() -> None:

@@ -33,6 +33,7 @@ from chaingraph_process import logs
 from chaingraph_process.cluster_access import load
 from chaingraph_process.cluster_errors import ClusterError
 from chaingraph_process.http import HealthServer
+from chaingraph_process.pool_figures import PoolFigures
 from chaingraph_process.settings import explain
 from chaingraph_store.ledger import Ledger
 
@@ -78,6 +79,7 @@ async def _run(settings: Settings) -> None:
     ledger = Ledger(
         read_only(settings.database_url), application_name="chaingraph-gateway", pool_size=settings.pool_size
     )
+    metrics.registry.register(PoolFigures("chaingraph_gateway", ledger.pool_stats))
     reader = Reader(ledger, metrics)
     client_ca = ClientCa(cluster, tls)
     tails = Tails(ledger, reader, metrics, reread_seconds=settings.heartbeat_seconds)

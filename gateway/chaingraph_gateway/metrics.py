@@ -2,7 +2,15 @@
 
 from __future__ import annotations
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, GCCollector, PlatformCollector, ProcessCollector
+from prometheus_client import (
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    GCCollector,
+    Histogram,
+    PlatformCollector,
+    ProcessCollector,
+)
 
 
 class Metrics:
@@ -16,6 +24,13 @@ class Metrics:
         self.registry = registry
         self.requests = Counter(
             "chaingraph_gateway_requests", "Requests, by route and status.", ["route", "status"], registry=registry
+        )
+        self.request_seconds = Histogram(
+            "chaingraph_gateway_request_seconds",
+            "From a request to the beginning of its answer, by route. A stream's answer begins before its events.",
+            ["route"],
+            buckets=(0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 5, 15),
+            registry=registry,
         )
         self.streams = Gauge("chaingraph_gateway_streams", "Streams of events that are open.", registry=registry)
         self.events_sent = Counter("chaingraph_gateway_events_sent", "Events sent to subscribers.", registry=registry)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ssl
+import time
 from collections.abc import Awaitable, Callable
 from typing import Final
 
@@ -18,6 +19,8 @@ from chaingraph_gateway.streams import Streams
 _SHUTDOWN_SECONDS: Final = 3.0
 _LONGEST_HEADER: Final = 32_768
 """Tokens of people in many groups are long."""
+_BEGAN: Final = web.RequestKey("began", float)
+"""When a request came, by `time.perf_counter`."""
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
@@ -31,6 +34,7 @@ class GatewayServer:
         self._streams = streams
         self._metrics = metrics
         application = web.Application(middlewares=[self._answer])
+        application.on_response_prepare.append(self._time)
         self._add_routes(application.router)
         self._runner = web.AppRunner(
             application,
@@ -73,11 +77,16 @@ class GatewayServer:
 
     @web.middleware
     async def _answer(self, request: web.Request, handler: Handler) -> web.StreamResponse:
+        request[_BEGAN] = time.perf_counter()
         response = await self._handled(request, handler)
-        resource = request.match_info.route.resource
-        route = resource.canonical if resource is not None else "none"
-        self._metrics.requests.labels(route, str(response.status)).inc()
+        self._metrics.requests.labels(_route(request), str(response.status)).inc()
         return response
+
+    async def _time(self, request: web.Request, _response: web.StreamResponse) -> None:
+        """Called when an answer's head is about to be sent."""
+        began: float | None = request.get(_BEGAN)
+        if began is not None:
+            self._metrics.request_seconds.labels(_route(request)).observe(time.perf_counter() - began)
 
     async def _handled(self, request: web.Request, handler: Handler) -> web.StreamResponse:
         try:
@@ -94,6 +103,11 @@ class GatewayServer:
             if isinstance(refused, web.HTTPMethodNotAllowed):
                 response.headers["Allow"] = "GET"
         return response
+
+
+def _route(request: web.Request) -> str:
+    resource = request.match_info.route.resource
+    return resource.canonical if resource is not None else "none"
 
 
 def _explain(request: web.Request, refused: web.HTTPException) -> str:

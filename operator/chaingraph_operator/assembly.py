@@ -40,6 +40,7 @@ from chaingraph_operator.watching import Watch
 from chaingraph_operator.work_queue import WorkQueue
 from chaingraph_operator.workforce import Workforce
 from chaingraph_process.cluster_access import ClusterAccess
+from chaingraph_process.pool_figures import PoolFigures
 from chaingraph_store.executions import ExecutionRow
 from chaingraph_store.ledger import Ledger
 from chaingraph_store.operators import Fence
@@ -139,6 +140,7 @@ class Operator:
             metrics=metrics,
         )
         self._feed = Feed(ledger, self._row_changed)
+        metrics.registry.register(PoolFigures("chaingraph_operator", ledger.pool_stats))
         self._backlog = Backlog(ledger, application_name=settings.application_name, metrics=metrics)
         self._recovery = Recovery(
             ledger,

@@ -157,6 +157,10 @@ class Ledger:
     async def close(self) -> None:
         await self._pool.close()
 
+    def pool_stats(self) -> Mapping[str, int]:
+        """What `psycopg_pool` counts: connections, who waits for one, and for how long. See its `get_stats`."""
+        return self._pool.get_stats()
+
     @asynccontextmanager
     async def connection(self) -> AsyncIterator[Connection]:
         """A connection in autocommit: each statement is its own transaction."""

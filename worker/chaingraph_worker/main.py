@@ -23,6 +23,7 @@ from chaingraph_flow import Registry
 from chaingraph_flow.nodes.http import close_client
 from chaingraph_process import logs
 from chaingraph_process.http import HealthServer
+from chaingraph_process.pool_figures import PoolFigures
 from chaingraph_process.settings import explain
 from chaingraph_store import dispatch, leases, recovery, schema
 from chaingraph_store.errors import SchemaOutdated, StoreError
@@ -87,6 +88,7 @@ class Worker:
             application_name=f"chaingraph-worker {settings.executor_id}"[:63],
             pool_size=4 + min(8, settings.worker_concurrency),
         )
+        metrics.REGISTRY_OF_WORKER.register(PoolFigures("chaingraph_worker", self._ledger.pool_stats))
         self._registry = Registry.discover()
         self._running = RunningAttempts(self._ledger)
         self._spawner = Spawner(

@@ -68,6 +68,9 @@ def test_what_is_not_run_says_why() -> None:
         "README.md: make demo    # a cluster on this machine, nine examples, a year of real weather data; "
         "leaves nothing running",
         "README.md: make setup",
+        "docs/how-to/build-a-worker-image.md: docker build --tag registry.example.com/acme-worker:1.0 acme",
+        "docs/how-to/build-a-worker-image.md: docker run --rm registry.example.com/acme-worker:1.0 python3 -c "
+        '"from chaingraph_flow import Registry; print(*Registry.discover().catalogue)"',
         "docs/how-to/run-against-an-existing-cluster.md: chaingraph up --kubeconfig $EXISTING_KUBECONFIG "
         "--database-url postgresql://user:password@db.example.com:5432/chaingraph",
         "docs/how-to/run-against-an-existing-cluster.md: kubectl --kubeconfig $EXISTING_KUBECONFIG delete crd "

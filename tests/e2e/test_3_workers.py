@@ -1,0 +1,117 @@
+"""Worker Pods come and go: deleted, crashed, evicted. What they ran goes on elsewhere."""
+
+from __future__ import annotations
+
+import subprocess
+import time
+
+from e2e.commands import say, until
+from e2e.kind import Cluster
+from e2e.release import DRAIN_SECONDS, NAMESPACE, Release
+from e2e.work import Work
+
+_LEASE_SECONDS = 6
+_AT_ONCE_SECONDS = DRAIN_SECONDS + 5
+_NODE_SECONDS = 1.5
+
+
+def _two_workers(release: Release) -> list[str]:
+    return until(
+        "two workers are ready", lambda: found if len(found := release.ready("worker")) == 2 else None, within=90
+    )
+
+
+def test_deleted_worker_hands_its_work_back(release: Release, work: Work, cluster: Cluster) -> None:
+    _two_workers(release)
+    work.start("deleted", nodes=14, seconds=_NODE_SECONDS)
+    pod = work.runs("deleted", finished=2)
+    began = time.monotonic()
+    cluster.kubectl("-n", NAMESPACE, "delete", "pod", pod, "--wait=false")
+    other = work.elsewhere("deleted", pod, within=30)
+    seconds = time.monotonic() - began
+    say(f"MEASURED worker Pod deleted, work goes on in {other} after {seconds:.1f} s ({DRAIN_SECONDS} s of them drain)")
+    assert seconds < _AT_ONCE_SECONDS, f"took {seconds:.1f} s: the lease had to run out"
+    status = work.completes("deleted", within=90)
+    assert status["attempt"] == 1
+    work.ran_once("deleted")
+
+
+def test_crashed_worker_loses_its_work_with_its_lease(release: Release, work: Work, cluster: Cluster) -> None:
+    _two_workers(release)
+    work.start("crashed", nodes=14, seconds=_NODE_SECONDS)
+    pod = work.runs("crashed", finished=2)
+    before = work.status("crashed")["worker"]
+    began = time.monotonic()
+    _kill(cluster, pod)
+    until(
+        "another worker process goes on with `crashed`",
+        lambda: work.status("crashed")["worker"] != before,
+        within=60,
+        every=0.2,
+    )
+    seconds = time.monotonic() - began
+    say(f"MEASURED worker process killed with signal 9, work goes on after {seconds:.1f} s (lease {_LEASE_SECONDS} s)")
+    assert seconds < _LEASE_SECONDS + 10
+    work.completes("crashed", within=90)
+    work.ran_once("crashed")
+    (status,) = cluster.get("pod", pod, NAMESPACE)["status"]["containerStatuses"]
+    assert status["restartCount"] == 1
+    assert status["lastState"]["terminated"]["exitCode"] == 137
+
+
+def _kill(cluster: Cluster, pod: str) -> None:
+    """Signal 9 from outside of the container: nothing in it is asked."""
+    found = cluster.get("pod", pod, NAMESPACE)
+    (container,) = found["status"]["containerStatuses"]
+    identity = container["containerID"].removeprefix("containerd://")
+    cluster.on_node(found["spec"]["nodeName"], "ctr", "--namespace=k8s.io", "tasks", "kill", "--signal=9", identity)
+
+
+def test_drained_node(release: Release, work: Work, cluster: Cluster) -> None:
+    """kubectl drain evicts workers one after the other, as the PodDisruptionBudget wants it, and operators too."""
+    workers = _two_workers(release)
+    for name in ("drained-a", "drained-b", "drained-c", "drained-d"):
+        work.start(name, nodes=20, seconds=_NODE_SECONDS)
+    pods = {name: work.runs(name) for name in ("drained-a", "drained-b", "drained-c", "drained-d")}
+    node = cluster.get("pod", workers[0], NAMESPACE)["spec"]["nodeName"]
+    draining = _drain(cluster, node)
+    try:
+        until("a worker of the node is evicted", lambda: set(workers) - set(release.ready("worker")), within=60)
+        assert release.ready("worker"), "all workers were evicted at once"
+        if len(cluster.list("nodes", NAMESPACE)) > 1:
+            assert draining.wait(timeout=240) == 0
+    finally:
+        # With one node alone, what was evicted finds a place only now, and then the rest may be evicted too.
+        cluster.kubectl("uncordon", node)
+    printed, _ = draining.communicate(timeout=240)
+    assert draining.returncode == 0, printed
+    evicted = {name for name in workers if f"pod/{name} evicted" in printed}
+    assert evicted == set(cluster_workers_on(cluster, workers, node)), printed
+    for name, pod in pods.items():
+        work.completes(name, within=120)
+        # Evicted once, and perhaps a second time from the other worker of the node.
+        work.ran_once(name, interrupted=2)
+        if pod in evicted:
+            assert work.pod_of(name) != pod
+    _two_workers(release)
+    until("two operators are ready", lambda: len(release.ready("operator")) == 2, within=90)
+
+
+def cluster_workers_on(cluster: Cluster, workers: list[str], node: str) -> list[str]:
+    """Those of the workers that are gone from the node: all that were on it."""
+    there = {
+        each["metadata"]["name"] for each in cluster.list("pods", NAMESPACE) if each["spec"].get("nodeName") == node
+    }
+    return [name for name in workers if name not in there]
+
+
+def _drain(cluster: Cluster, node: str) -> subprocess.Popen[str]:
+    say(f"kubectl drain {node}")
+    command = ("drain", node, "--ignore-daemonsets", "--delete-emptydir-data", "--timeout=240s")
+    ours = "--pod-selector=app.kubernetes.io/name=chaingraph"
+    return subprocess.Popen(
+        ["kubectl", f"--kubeconfig={cluster.kubeconfig}", *command, ours],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )

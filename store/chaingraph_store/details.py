@@ -119,10 +119,13 @@ async def address(connection: Connection, execution: ExecutionId) -> Address | N
 
 
 async def newest_named(connection: Connection, namespace: str, name: str) -> Address | None:
-    """The execution of that name, the newest one where there were several; None when there never was one."""
+    """The execution of that name, the newest one where there were several; None when there never was one.
+
+    Children without resources of their own come last: their names are made up, and the name may be a resource's.
+    """
     cursor = await connection.execute(
         "SELECT id, namespace, name FROM chaingraph.executions WHERE namespace = %s AND name = %s"
-        " ORDER BY created_at DESC, id DESC LIMIT 1",
+        " ORDER BY parent_id IS NOT NULL AND uid IS NULL AND resources = 'None', created_at DESC, id DESC LIMIT 1",
         (namespace, name),
     )
     row = await cursor.fetchone()

@@ -1,0 +1,43 @@
+"""Which execution a name stands for."""
+
+from __future__ import annotations
+
+import pytest
+
+from chaingraph_store import details
+from chaingraph_store.ids import ExecutionId
+from chaingraph_store.ledger import Ledger
+from fixtures.children import complete_and_spawn
+from fixtures.ledger import row_of
+from fixtures.new_executions import create
+
+pytestmark = pytest.mark.integration
+
+
+async def named(ledger: Ledger, name: str) -> ExecutionId | None:
+    async with ledger.connection() as connection:
+        found = await details.newest_named(connection, "team", name)
+    return None if found is None else found.id
+
+
+async def test_the_newest_of_those_that_a_resource_had_this_name(ledger: Ledger) -> None:
+    assert await named(ledger, "nightly") is None
+    await create(ledger, name="nightly")
+    newest = await create(ledger, name="nightly")
+    assert await named(ledger, "nightly") == newest.id
+
+
+async def test_a_resource_comes_before_a_child_that_only_the_ledger_knows(ledger: Ledger) -> None:
+    root = await create(ledger, name="nightly", resources="None")
+    parents_name = (await row_of(ledger, root.id)).name
+    resource = await create(ledger, name=f"{parents_name}-0")
+    (child,) = await complete_and_spawn(ledger, root.id, 1)
+    assert (await row_of(ledger, child)).name == f"{parents_name}-0"
+    assert await named(ledger, f"{parents_name}-0") == resource.id
+
+
+async def test_a_child_whose_resource_is_still_to_be_made_counts_as_the_newest(ledger: Ledger) -> None:
+    root = await create(ledger, name="nightly")
+    await create(ledger, name="nightly-0")
+    (child,) = await complete_and_spawn(ledger, root.id, 1)
+    assert await named(ledger, "nightly-0") == child

@@ -22,7 +22,7 @@ from typing import Any
 import pytest
 
 from e2e import database, evidence, kind
-from e2e.commands import say
+from e2e.commands import ROOT, say
 from e2e.images import FIRST, Images, build
 from e2e.kind import Cluster
 from e2e.release import DATABASE_SECRET, NAMESPACE, Release
@@ -77,7 +77,10 @@ def release(cluster: Cluster, images: Images) -> Release:
 
 @pytest.fixture(scope="session")
 def work(cluster: Cluster, images: Images) -> Work:
-    return Work(cluster)
+    work = Work(cluster)
+    (file,) = (ROOT / "examples" / "data").glob("*.csv")
+    work.open(tools_image=images.with_kubectl, server_image=images.first, data=file)
+    return work
 
 
 @pytest.hookimpl(wrapper=True)

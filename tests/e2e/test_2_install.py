@@ -8,10 +8,9 @@ import pytest
 
 from chaingraph_cli import examples
 from e2e.commands import ROOT, say
-from e2e.images import Images
 from e2e.kind import Cluster
 from e2e.release import NAMESPACE, Release
-from e2e.work import Work
+from e2e.work import DATA_URL, Work
 from fixtures.example_ends import check_all
 
 _EXAMPLES = ROOT / "examples"
@@ -19,13 +18,7 @@ _FIRST_COMPLETED_SECONDS = 300
 """Five minutes, as the documentation promises."""
 
 
-@pytest.fixture(scope="module")
-def data_url(work: Work, images: Images) -> str:
-    (file,) = (_EXAMPLES / "data").glob("*.csv")
-    return work.open(tools_image=images.with_kubectl, server_image=images.first, data=file)
-
-
-def test_install_to_first_completed_execution(cluster: Cluster, data_url: str, request: pytest.FixtureRequest) -> None:
+def test_install_to_first_completed_execution(cluster: Cluster, work: Work, request: pytest.FixtureRequest) -> None:
     began = time.monotonic()
     release: Release = request.getfixturevalue("release")
     installed = time.monotonic() - began
@@ -56,8 +49,8 @@ def test_helm_test(release: Release) -> None:
     assert "Succeeded" in release.test()
 
 
-def test_all_examples(release: Release, work: Work, data_url: str) -> None:
-    check_all(work.kubectl, list(examples.load(_EXAMPLES)), data_url)
+def test_all_examples(release: Release, work: Work) -> None:
+    check_all(work.kubectl, list(examples.load(_EXAMPLES)), DATA_URL)
 
 
 def test_commands_of_the_image(release: Release, work: Work) -> None:

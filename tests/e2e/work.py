@@ -16,6 +16,8 @@ NAMESPACE: Final = "team-weather"
 _TOOLS: Final = "tools"
 _DATA: Final = "data"
 _DATA_PORT: Final = 8000
+_SERVER: Final = Path(__file__).with_name("data_server.py")
+DATA_URL: Final = f"http://{_DATA}.{NAMESPACE}.svc:{_DATA_PORT}"
 
 
 class Work:
@@ -32,14 +34,25 @@ class Work:
         """`kubectl chaingraph` of the image, in a Pod, with the rights of a service account that may edit."""
         return self.kubectl("exec", _TOOLS, "--", "kubectl", "chaingraph", *arguments).stdout
 
-    def start(self, name: str, *, nodes: int, seconds: float) -> None:
-        """An Execution whose nodes run one after the other, each so long."""
+    def start(self, name: str, *, nodes: int, seconds: float, gate: bool = False) -> None:
+        """An Execution whose nodes run one after the other, each so long; the last one, `gate`, until `open_gate`."""
         ids = [f"n{number:02d}" for number in range(nodes)]
+        found: list[Json] = [
+            {"id": each, "type": "Sleep", "inputs": {"milliseconds": int(seconds * 1000)}} for each in ids
+        ]
+        if gate:
+            ids.append("gate")
+            where = {"baseUri": f"{DATA_URL}/gates", "path": name, "timeout": 900}
+            found.append({"id": "gate", "type": "HTTP", "timeoutSeconds": 900, "inputs": where})
         flow = {
-            "nodes": [{"id": each, "type": "Sleep", "inputs": {"milliseconds": int(seconds * 1000)}} for each in ids],
+            "nodes": found,
             "edges": [{"from": f"{before}.__success", "to": f"{after}.__execute"} for before, after in pairwise(ids)],
         }
         self.apply(name, flow=flow)
+
+    def open_gate(self, name: str) -> None:
+        """Lets an execution go on that waits at its gate, or comes there later."""
+        self.kubectl("exec", _DATA, "--", "touch", f"/tmp/{name}")
 
     def apply(self, name: str, **spec: Any) -> None:
         """An Execution with this spec."""
@@ -53,7 +66,7 @@ class Work:
         return found
 
     def pod_of(self, name: str) -> str:
-        """The Pod that runs it, or ran it last; empty when none has yet. A worker has its Pod's name, and a part more."""
+        """The Pod that runs it, or ran it last; empty when none has yet. A worker has its name, and a part more."""
         return str(self.status(name).get("worker") or "").rpartition("-")[0]
 
     def runs(self, name: str, *, finished: int = 1, within: float = 60) -> str:
@@ -98,12 +111,12 @@ class Work:
         again = sorted(node for node, count in begun.items() if count > 1)
         assert len(again) <= interrupted, f"{name}: begun more than once: {again}"
 
-    def open(self, *, tools_image: str, server_image: str, data: Path) -> str:
-        """Makes the namespace with its two Pods; returns the URL of the data."""
+    def open(self, *, tools_image: str, server_image: str, data: Path) -> None:
+        """Makes the namespace with its two Pods; the data is then at DATA_URL."""
         say(f"namespace {NAMESPACE}: tools, data")
         self.cluster.restricted_namespace(NAMESPACE)
-        self.kubectl("create", "configmap", _DATA, f"--from-file={data}")
-        command = ["python3", "-m", "http.server", "--directory", "/data", str(_DATA_PORT)]
+        self.kubectl("create", "configmap", _DATA, f"--from-file={data}", f"--from-file={_SERVER}")
+        command = ["python3", f"/data/{_SERVER.name}", "/data", str(_DATA_PORT)]
         volume = {"name": "files", "configMap": {"name": _DATA}}
         self.cluster.apply(
             *_may_edit(),
@@ -112,7 +125,6 @@ class Work:
             _service(),
         )
         self.kubectl("wait", "--for=condition=Ready", f"pod/{_TOOLS}", f"pod/{_DATA}", "--timeout=120s")
-        return f"http://{_DATA}.{NAMESPACE}.svc:{_DATA_PORT}"
 
 
 def _node(event: Json) -> str:

@@ -1,6 +1,99 @@
-{{/* What a schema cannot say. Included once, by the first template that is rendered. */}}
+{{/*
+What a schema cannot say: values that do not fit together. Each message names the value, what it is, and what would be
+right; all are told at once. Included by `checks.yaml`.
+*/}}
 {{- define "chaingraph.checks" -}}
-{{- if and (not .Values.postgresql.enabled) (not .Values.database.existingSecret.name) -}}
-{{- fail "\n\ndatabase.existingSecret.name is empty and postgresql.enabled is false: there is no database. Name a Secret of the release's namespace whose key `url` is postgresql://user:password@host:5432/database, or set postgresql.enabled=true for a trial.\n" -}}
+{{- $faults := list -}}
+{{- $values := .Values -}}
+{{- /* The database. */ -}}
+{{- if and (not $values.postgresql.enabled) (not $values.database.existingSecret.name) -}}
+{{- $faults = append $faults "database.existingSecret.name is empty and postgresql.enabled is false, so there is no database: name a Secret of the release's namespace whose key `url` holds postgresql://user:password@host:5432/database, or set postgresql.enabled=true for a trial" -}}
+{{- end -}}
+{{- if and $values.postgresql.enabled $values.database.existingSecret.name -}}
+{{- $faults = append $faults (printf "database.existingSecret.name is %q and postgresql.enabled is true: choose one of the two" $values.database.existingSecret.name) -}}
+{{- end -}}
+{{- /* The operator. */ -}}
+{{- with $values.operator -}}
+{{- if and (gt (int .replicas) 1) (not .leaderElection.enabled) -}}
+{{- $faults = append $faults (printf "operator.replicas is %d and operator.leaderElection.enabled is false: several operators have to elect one; set it to true, or replicas to 1" (int .replicas)) -}}
+{{- end -}}
+{{- if ge (float64 .leaderElection.renewSeconds) (float64 .leaderElection.durationSeconds) -}}
+{{- $faults = append $faults (printf "operator.leaderElection.renewSeconds is %v and durationSeconds is %v: it has to be less, so that a leader ends before another one begins" .leaderElection.renewSeconds .leaderElection.durationSeconds) -}}
+{{- end -}}
+{{- if ge (mulf 2 .leaderElection.retrySeconds) (float64 .leaderElection.renewSeconds) -}}
+{{- $faults = append $faults (printf "operator.leaderElection.retrySeconds is %v and renewSeconds is %v: it has to be less than half of that" .leaderElection.retrySeconds .leaderElection.renewSeconds) -}}
+{{- end -}}
+{{- if lt (int .terminationGracePeriodSeconds) 10 -}}
+{{- $faults = append $faults (printf "operator.terminationGracePeriodSeconds is %d: give it 10 or more, it needs seven to write what is still to be shown" (int .terminationGracePeriodSeconds)) -}}
+{{- end -}}
+{{- end -}}
+{{- /* The gateway. */ -}}
+{{- with $values.gateway -}}
+{{- if .enabled -}}
+{{- if eq (int .port) (int .healthPort) -}}
+{{- $faults = append $faults (printf "gateway.port and gateway.healthPort are both %d: they have to differ" (int .port)) -}}
+{{- end -}}
+{{- if lt (int .terminationGracePeriodSeconds) (int (add .preStopSeconds 5)) -}}
+{{- $faults = append $faults (printf "gateway.terminationGracePeriodSeconds is %d and preStopSeconds is %d, which counts in it: give it %d or more" (int .terminationGracePeriodSeconds) (int .preStopSeconds) (int (add .preStopSeconds 5))) -}}
+{{- end -}}
+{{- if and .tls.certManager.enabled (not .tls.existingSecret) (not .tls.certManager.issuerRef.name) -}}
+{{- $faults = append $faults "gateway.tls.certManager.enabled is true and gateway.tls.certManager.issuerRef names no issuer: write {kind: ClusterIssuer, name: ...}" -}}
+{{- end -}}
+{{- if and .ingress.enabled (not .ingress.host) -}}
+{{- $faults = append $faults "gateway.ingress.enabled is true and gateway.ingress.host is empty: name the host" -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+{{- /* The pools of workers. */ -}}
+{{- $serving := dict -}}
+{{- range $name, $pool := include "chaingraph.pools" . | fromYaml -}}
+{{- $where := printf "workers.%s" $name -}}
+{{- if not (regexMatch "^[a-z0-9]([-a-z0-9]{0,38}[a-z0-9])?$" $name) -}}
+{{- $faults = append $faults (printf "%s: the pool's name is %q; give it lower case letters, digits and '-', 40 at most" $where $name) -}}
+{{- end -}}
+{{- if gt (int $pool.concurrency) (int $pool.queueConcurrency) -}}
+{{- $faults = append $faults (printf "%s.concurrency is %d, above queueConcurrency %d: a worker cannot run more than all workers together" $where (int $pool.concurrency) (int $pool.queueConcurrency)) -}}
+{{- end -}}
+{{- if not (regexMatch "^[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?$" $pool.version) -}}
+{{- $faults = append $faults (printf "%s.version, from the image's tag, is %q: it has to be fit for a label; set %s.version" $where $pool.version $where) -}}
+{{- end -}}
+{{- $least := int (add (ceil $pool.drainSeconds) 25) -}}
+{{- if lt (include "chaingraph.pool.grace" $pool | int) $least -}}
+{{- $faults = append $faults (printf "%s.terminationGracePeriodSeconds is %d and drainSeconds is %v: give it %d or more, so that a worker can hand back what it has not ended; or leave it out" $where (int $pool.terminationGracePeriodSeconds) $pool.drainSeconds $least) -}}
+{{- end -}}
+{{- range $queue := $pool.queues -}}
+{{- if hasKey $serving $queue -}}
+{{- $other := get $serving $queue -}}
+{{- range $key := list "concurrency" "queueConcurrency" -}}
+{{- if ne (int (get $pool $key)) (int (get $other.pool $key)) -}}
+{{- $faults = append $faults (printf "%s.%s is %d and workers.%s.%s is %d, and both serve the queue %q: DBOS keeps it with the queue, so they have to be the same; or give one of them a queue of its own" $where $key (int (get $pool $key)) $other.name $key (int (get $other.pool $key)) $queue) -}}
+{{- end -}}
+{{- end -}}
+{{- else -}}
+{{- $_ := set $serving $queue (dict "name" $name "pool" $pool) -}}
+{{- end -}}
+{{- end -}}
+{{- with $pool.autoscaling -}}
+{{- if .kind -}}
+{{- if gt (int .minReplicas) (int .maxReplicas) -}}
+{{- $faults = append $faults (printf "%s.autoscaling.minReplicas is %d, above maxReplicas %d" $where (int .minReplicas) (int .maxReplicas)) -}}
+{{- end -}}
+{{- if and (eq .kind "HPA") (lt (int .minReplicas) 1) -}}
+{{- $faults = append $faults (printf "%s.autoscaling.minReplicas is 0: only KEDA scales to none; give it 1 or more" $where) -}}
+{{- end -}}
+{{- if and (eq .kind "HPA") (not .queueDepth) (kindIs "invalid" .targetCpu) -}}
+{{- $faults = append $faults (printf "%s.autoscaling has neither queueDepth nor targetCpu: an HPA needs something to go by" $where) -}}
+{{- end -}}
+{{- if and (eq .kind "KEDA") (not .prometheusAddress) -}}
+{{- $faults = append $faults (printf "%s.autoscaling.prometheusAddress is empty: KEDA asks Prometheus how much waits; write http://prometheus.monitoring.svc:9090" $where) -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+{{- if and $values.test.enabled $values.test.namespace $values.namespaces (not (has $values.test.namespace $values.namespaces)) -}}
+{{- $faults = append $faults (printf "test.namespace is %q, which is not among namespaces: nobody would run what is made there" $values.test.namespace) -}}
+{{- end -}}
+{{- with $faults -}}
+{{- fail (printf "\n\nThe values do not fit together:\n- %s\n" (join "\n- " .)) -}}
 {{- end -}}
 {{- end -}}

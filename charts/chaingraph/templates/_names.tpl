@@ -24,6 +24,11 @@
 {{- include "chaingraph.shortened" (dict "text" $full "max" 40) -}}
 {{- end -}}
 
+{{/* The release in labels. */}}
+{{- define "chaingraph.instance" -}}
+{{- include "chaingraph.shortened" (dict "text" .Release.Name "max" 63) -}}
+{{- end -}}
+
 {{/* Name of a cluster-wide object: releases of one name in two namespaces must not share it. */}}
 {{- define "chaingraph.clusterName" -}}
 {{- include "chaingraph.shortened" (dict "text" (printf "%s-%s" .Release.Namespace (include "chaingraph.fullname" .)) "max" 63) -}}
@@ -32,7 +37,7 @@
 {{/* What never changes: (dict "root" $ "component" "operator"). */}}
 {{- define "chaingraph.selector" -}}
 app.kubernetes.io/name: {{ include "chaingraph.name" .root }}
-app.kubernetes.io/instance: {{ include "chaingraph.shortened" (dict "text" .root.Release.Name "max" 63) }}
+app.kubernetes.io/instance: {{ include "chaingraph.instance" .root }}
 app.kubernetes.io/component: {{ .component }}
 {{- end -}}
 

@@ -35,18 +35,44 @@
 {{- end -}}
 {{- end -}}
 
-{{/* Environment variables from a map; what is empty is left out, so the program's own default holds. */}}
+{{/*
+The environment of a container: (dict "root" $ "settings" texts by name "database" a Secret's {name, key} "extra" what
+people add). What is empty is left out, so that the program's own default holds; what people add takes the place of ours.
+*/}}
 {{- define "chaingraph.env" -}}
-{{- range $name, $value := . }}
+{{- $extra := .extra | default dict -}}
+{{- if not (hasKey $extra "CHAINGRAPH_POD_NAME") }}
+- name: CHAINGRAPH_POD_NAME
+  valueFrom:
+    fieldRef:
+      fieldPath: metadata.name
+{{- end }}
+{{- if not (or .withoutDatabase (hasKey $extra "DATABASE_URL_EXECUTIONS")) }}
+- name: DATABASE_URL_EXECUTIONS
+  valueFrom:
+    secretKeyRef:
+      {{- include "chaingraph.databaseSecret" . | nindent 6 }}
+{{- end }}
+{{- range $name, $value := .settings }}
 {{- $text := kindIs "invalid" $value | ternary "" (include "chaingraph.scalar" $value) }}
-{{- if ne $text "" }}
+{{- if and (ne $text "") (not (hasKey $extra $name)) }}
 - name: {{ $name }}
   value: {{ $text | quote }}
 {{- end }}
 {{- end }}
+{{- with .root.Values.telemetry.otlp.headersSecret }}
+{{- if and .name $.root.Values.telemetry.otlp.endpoint (not (hasKey $extra "OTEL_EXPORTER_OTLP_HEADERS")) }}
+- name: OTEL_EXPORTER_OTLP_HEADERS
+  valueFrom:
+    secretKeyRef:
+      name: {{ .name }}
+      key: {{ .key }}
+{{- end }}
+{{- end }}
+{{- include "chaingraph.extraEnv" $extra }}
 {{- end -}}
 
-{{/* Environment variables that people add: a map of texts, or of `valueFrom`s. */}}
+{{/* Environment variables that people add: a map of texts, or of maps with `valueFrom`. */}}
 {{- define "chaingraph.extraEnv" -}}
 {{- range $name, $value := . }}
 - name: {{ $name }}
@@ -58,28 +84,47 @@
 {{- end }}
 {{- end -}}
 
-{{- define "chaingraph.podName" -}}
-- name: CHAINGRAPH_POD_NAME
-  valueFrom:
-    fieldRef:
-      fieldPath: metadata.name
+{{/* Name and key of the Secret with the connection string: (dict "root" $ "database" what a component has of its own). */}}
+{{- define "chaingraph.databaseSecret" -}}
+{{- $own := .database | default dict -}}
+{{- $common := .root.Values.database.existingSecret -}}
+{{- if .root.Values.postgresql.enabled -}}
+name: {{ include "chaingraph.postgresql.secret" .root }}
+key: url
+{{- else -}}
+name: {{ $own.name | default $common.name | quote }}
+key: {{ $own.name | empty | ternary $common.key $own.key | default "url" }}
+{{- end -}}
 {{- end -}}
 
-{{/* Where the database is: (dict "root" $ "secret" {name, key} that overrides .Values.database.existingSecret). */}}
-{{- define "chaingraph.databaseEnv" -}}
-{{- $secret := .secret | default dict -}}
-{{- $database := .root.Values.database -}}
-- name: DATABASE_URL_EXECUTIONS
-  valueFrom:
-    secretKeyRef:
-      {{- if .root.Values.postgresql.enabled }}
-      name: {{ include "chaingraph.postgresql.secret" .root }}
-      key: url
-      {{- else }}
-      {{- $from := $secret.name | empty | ternary $database.existingSecret $secret }}
-      name: {{ $from.name }}
-      key: {{ $from.key | default "url" }}
-      {{- end }}
+{{/*
+A hash of the connection string where the cluster can be asked: Pods read it when they start, so a new one has to replace
+them. Not of the bundled PostgreSQL, whose password stays.
+*/}}
+{{- define "chaingraph.databaseChecksum" -}}
+{{- if not (or .withoutDatabase .root.Values.postgresql.enabled) -}}
+{{- $secret := include "chaingraph.databaseSecret" . | fromYaml -}}
+{{- with $secret.name | empty | ternary dict (lookup "v1" "Secret" .root.Release.Namespace $secret.name) -}}
+{{- dig "data" $secret.key "" . | sha256sum | trunc 32 -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+
+{{/* What all processes are told: where traces go. */}}
+{{- define "chaingraph.commonSettings" -}}
+{{- with .Values.telemetry }}
+{{- if .otlp.endpoint }}
+OTEL_EXPORTER_OTLP_ENDPOINT: {{ .otlp.endpoint | quote }}
+OTEL_EXPORTER_OTLP_PROTOCOL: {{ .otlp.protocol | quote }}
+OTEL_TRACES_SAMPLER: {{ .sampler | quote }}
+OTEL_TRACES_SAMPLER_ARG: {{ .samplerArgument | quote }}
+{{- $attributes := list }}
+{{- range $key, $value := .resourceAttributes }}
+{{- $attributes = append $attributes (printf "%s=%s" $key (urlquery (toString $value) | replace "+" "%20")) }}
+{{- end }}
+OTEL_RESOURCE_ATTRIBUTES: {{ join "," $attributes | quote }}
+{{- end }}
+{{- end }}
 {{- end -}}
 
 {{- define "chaingraph.podSecurityContext" -}}
@@ -128,28 +173,101 @@ affinity:
 {{- with .of.topologySpreadConstraints }}
 topologySpreadConstraints:
   {{- range . }}
-  - {{- toYaml (omit . "labelSelector") | nindent 4 }}
-    labelSelector:
-      {{- if .labelSelector }}
-      {{- toYaml .labelSelector | nindent 6 }}
-      {{- else }}
-      matchLabels:
-        {{- $selector | nindent 8 }}
-      {{- end }}
+  - {{- toYaml (merge (dict) . (dict "labelSelector" (dict "matchLabels" (fromYaml $selector)))) | nindent 4 }}
   {{- end }}
 {{- end }}
 {{- end -}}
 
-{{/* The probes of a process that has the health port: (dict "of" the component's values). */}}
 {{- define "chaingraph.probes" -}}
-startupProbe:
-  httpGet: {path: /healthz, port: health}
-  periodSeconds: 2
-  failureThreshold: 60
-livenessProbe:
-  httpGet: {path: /healthz, port: health}
-  {{- toYaml .of.livenessProbe | nindent 2 }}
-readinessProbe:
-  httpGet: {path: /readyz, port: health}
-  {{- toYaml .of.readinessProbe | nindent 2 }}
+{{- $probes := dict "startupProbe" "/healthz" "livenessProbe" "/healthz" "readinessProbe" "/readyz" }}
+{{- range $probe, $path := $probes }}
+{{ $probe }}:
+  httpGet: {path: {{ $path }}, port: health}
+  {{- toYaml (get $.of $probe) | nindent 2 }}
+{{- end }}
+{{- end -}}
+
+{{/*
+The template of the Pods of one of our processes:
+(dict "root" $ "component" "operator" "of" its values "selector" labels as YAML "command" a list "settings" texts by name
+ "database" a Secret's {name, key} "withoutDatabase" true where there is none "account" the service account's name "token" whether its token is mounted "grace" seconds
+ "ports" names and numbers, none for a Job "mounts" "volumes" "preStop" seconds "restartPolicy").
+*/}}
+{{- define "chaingraph.podTemplate" -}}
+metadata:
+  labels:
+    {{- .selector | nindent 4 }}
+    {{- with merge (dict) (.of.podLabels | default dict) .root.Values.commonLabels }}
+    {{- toYaml . | nindent 4 }}
+    {{- end }}
+  {{- $annotations := dict "kubectl.kubernetes.io/default-container" .component }}
+  {{- with include "chaingraph.databaseChecksum" . }}
+  {{- $_ := set $annotations "chaingraph.dev/database-checksum" . }}
+  {{- end }}
+  annotations:
+    {{- toYaml (merge (dict) (.of.podAnnotations | default dict) $annotations) | nindent 4 }}
+spec:
+  serviceAccountName: {{ .account }}
+  automountServiceAccountToken: {{ .token }}
+  enableServiceLinks: false
+  {{- with .restartPolicy }}
+  restartPolicy: {{ . }}
+  {{- end }}
+  {{- with .grace }}
+  terminationGracePeriodSeconds: {{ int . }}
+  {{- end }}
+  securityContext:
+    {{- include "chaingraph.podSecurityContext" . | nindent 4 }}
+  {{- with .of.extraInitContainers }}
+  initContainers:
+    {{- toYaml . | nindent 4 }}
+  {{- end }}
+  containers:
+    - name: {{ .component }}
+      image: {{ include "chaingraph.image" (dict "root" .root "image" .of.image) }}
+      imagePullPolicy: {{ dig "image" "pullPolicy" .root.Values.image.pullPolicy .of }}
+      command:
+        {{- toYaml .command | nindent 8 }}
+      env:
+        {{- include "chaingraph.env" (dict "root" .root "database" .database "withoutDatabase" .withoutDatabase "extra" .of.extraEnv "settings" (merge (dict) .settings (include "chaingraph.commonSettings" .root | fromYaml))) | trim | nindent 8 }}
+      {{- with .of.extraEnvFrom }}
+      envFrom:
+        {{- toYaml . | nindent 8 }}
+      {{- end }}
+      {{- if .ports }}
+      ports:
+        {{- range $name, $port := .ports }}
+        - {name: {{ $name }}, containerPort: {{ int $port }}}
+        {{- end }}
+      {{- include "chaingraph.probes" . | nindent 6 }}
+      {{- end }}
+      {{- with .preStop }}
+      lifecycle:
+        preStop:
+          sleep: {seconds: {{ int . }}}
+      {{- end }}
+      {{- with .of.resources }}
+      resources:
+        {{- toYaml . | nindent 8 }}
+      {{- end }}
+      securityContext:
+        {{- include "chaingraph.containerSecurityContext" . | nindent 8 }}
+      volumeMounts:
+        - {name: tmp, mountPath: /tmp}
+        {{- with .mounts }}
+        {{- toYaml . | nindent 8 }}
+        {{- end }}
+        {{- with .of.extraVolumeMounts }}
+        {{- toYaml . | nindent 8 }}
+        {{- end }}
+  volumes:
+    - name: tmp
+      emptyDir: {}
+    {{- with .volumes }}
+    {{- toYaml . | nindent 4 }}
+    {{- end }}
+    {{- with .of.extraVolumes }}
+    {{- toYaml . | nindent 4 }}
+    {{- end }}
+  {{- include "chaingraph.placement" . | nindent 2 }}
 {{- end -}}

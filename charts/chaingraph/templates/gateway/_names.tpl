@@ -13,11 +13,45 @@
 
 {{/* The address that people are told. */}}
 {{- define "chaingraph.gateway.url" -}}
-{{- .Values.gateway.url | default (printf "https://%s:%v" (include "chaingraph.gateway.host" .) (int .Values.gateway.service.port)) -}}
+{{- with .Values.gateway -}}
+{{- if .url -}}
+{{ .url | trimSuffix "/" }}
+{{- else if .ingress.enabled -}}
+https://{{ .ingress.host }}
+{{- else -}}
+https://{{ include "chaingraph.gateway.host" $ }}:{{ int .service.port }}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+
+{{- define "chaingraph.gateway.account" -}}
+{{ include "chaingraph.serviceAccountName" (dict "root" . "component" "gateway" "account" .Values.gateway.serviceAccount) }}
+{{- end -}}
+
+{{/* The names and addresses that a certificate made here is for, as {names, addresses}. */}}
+{{- define "chaingraph.gateway.certificateNames" -}}
+{{- $service := include "chaingraph.gateway.name" . -}}
+{{- $host := include "chaingraph.gateway.host" . -}}
+{{- $told := regexReplaceAll ":[0-9]+$" (urlParse (include "chaingraph.gateway.url" .)).host "" | trimPrefix "[" | trimSuffix "]" -}}
+{{- $names := list $service (printf "%s.%s" $service .Release.Namespace) $host (printf "%s.cluster.local" $host) "localhost" -}}
+{{- $addresses := list "127.0.0.1" "::1" -}}
+{{- range append .Values.gateway.tls.extraNames $told -}}
+{{- if regexMatch "^[0-9.]+$|:" . }}{{ $addresses = append $addresses . }}{{ else }}{{ $names = append $names . }}{{ end -}}
+{{- end -}}
+{{- dict "names" (uniq $names) "addresses" (uniq $addresses) | toYaml -}}
 {{- end -}}
 
 {{/* The gateway's environment variables by name. */}}
 {{- define "chaingraph.gateway.settings" -}}
+{{- with .Values.gateway -}}
+CHAINGRAPH_GATEWAY_HOST: {{ .host | quote }}
+CHAINGRAPH_GATEWAY_PORT: {{ include "chaingraph.scalar" .port | quote }}
 CHAINGRAPH_TLS_CERTIFICATE: /etc/chaingraph/tls/tls.crt
 CHAINGRAPH_TLS_KEY: /etc/chaingraph/tls/tls.key
+CHAINGRAPH_HEARTBEAT_SECONDS: {{ include "chaingraph.scalar" .heartbeatSeconds | quote }}
+CHAINGRAPH_MAX_STREAMS: {{ include "chaingraph.scalar" .maxStreams | quote }}
+CHAINGRAPH_GATEWAY_CONNECTIONS: {{ include "chaingraph.scalar" .connections | quote }}
+CHAINGRAPH_HEALTH_PORT: {{ include "chaingraph.scalar" .healthPort | quote }}
+LOG_LEVEL: {{ .logLevel | default $.Values.logLevel }}
+{{- end -}}
 {{- end -}}

@@ -11,37 +11,21 @@ true
 {{- end -}}
 {{- end -}}
 
+{{- define "chaingraph.migration.account" -}}
+{{ include "chaingraph.serviceAccountName" (dict "root" . "component" "migration" "account" .Values.migration.serviceAccount) }}
+{{- end -}}
+
 {{- define "chaingraph.migration.spec" -}}
-{{- $selector := include "chaingraph.selector" (dict "root" . "component" "migration") -}}
 backoffLimit: {{ int .Values.migration.backoffLimit }}
 activeDeadlineSeconds: {{ int .Values.migration.activeDeadlineSeconds }}
 template:
-  metadata:
-    labels:
-      {{- $selector | nindent 6 }}
-  spec:
-    serviceAccountName: {{ include "chaingraph.fullname" . }}-migration
-    automountServiceAccountToken: false
-    enableServiceLinks: false
-    restartPolicy: OnFailure
-    securityContext:
-      {{- include "chaingraph.podSecurityContext" . | nindent 6 }}
-    containers:
-      - name: migration
-        image: {{ include "chaingraph.image" (dict "root" .) }}
-        imagePullPolicy: {{ .Values.image.pullPolicy }}
-        command: [chaingraph-worker, migrate]
-        env:
-          {{- include "chaingraph.databaseEnv" (dict "root" . "secret" .Values.database.migration) | nindent 10 }}
-          {{- include "chaingraph.env" (dict "CHAINGRAPH_MIGRATE_WAIT_SECONDS" .Values.migration.waitSeconds) | nindent 10 }}
-        resources:
-          {{- toYaml .Values.migration.resources | nindent 10 }}
-        securityContext:
-          {{- include "chaingraph.containerSecurityContext" . | nindent 10 }}
-        volumeMounts:
-          - {name: tmp, mountPath: /tmp}
-    volumes:
-      - name: tmp
-        emptyDir: {}
-    {{- include "chaingraph.placement" (dict "root" . "of" .Values.migration "selector" $selector) | nindent 4 }}
+  {{- include "chaingraph.podTemplate" (dict
+    "root" . "component" "migration" "of" .Values.migration
+    "selector" (include "chaingraph.selector" (dict "root" . "component" "migration"))
+    "command" (list "chaingraph-worker" "migrate")
+    "settings" (dict "CHAINGRAPH_MIGRATE_WAIT_SECONDS" .Values.migration.waitSeconds)
+    "database" .Values.database.migration
+    "account" (include "chaingraph.migration.account" .) "token" false
+    "restartPolicy" "OnFailure"
+  ) | nindent 2 }}
 {{- end -}}

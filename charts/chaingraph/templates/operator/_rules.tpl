@@ -1,4 +1,4 @@
-{{/* What the operator may do where it serves. */}}
+{{/* What the operator may do where it serves: what chaingraph_operator.main lists. */}}
 {{- define "chaingraph.operator.rules" -}}
 - apiGroups: [chaingraph.dev]
   resources: [flows, executions]
@@ -9,6 +9,29 @@
 - apiGroups: [chaingraph.dev]
   resources: [executions]
   verbs: [create, delete]
+- apiGroups: [""]
+  resources: [events]
+  verbs: [create]
+{{- end -}}
+
+{{/* In the release's own namespace: election, and the versions of workers. */}}
+{{- define "chaingraph.operator.ownRules" -}}
+{{- if .Values.operator.leaderElection.enabled }}
+- apiGroups: [coordination.k8s.io]
+  resources: [leases]
+  verbs: [create]
+- apiGroups: [coordination.k8s.io]
+  resources: [leases]
+  resourceNames: [{{ include "chaingraph.operator.lease" . }}]
+  verbs: [get, update, patch]
+{{- end }}
+- apiGroups: [apps]
+  resources: [deployments]
+  verbs: [get, list, delete]
+- apiGroups: [""]
+  resources: [configmaps]
+  resourceNames: [{{ include "chaingraph.workers.pools" . }}]
+  verbs: [get]
 - apiGroups: [""]
   resources: [events]
   verbs: [create]

@@ -1,19 +1,34 @@
 {{/* The operator's environment variables by name. */}}
 {{- define "chaingraph.operator.settings" -}}
-{{- $versions := list -}}
-{{- range $pool, $_ := include "chaingraph.pools" . | fromYaml -}}
-{{- $versions = append $versions (printf "%s=%s" $pool .version) -}}
+{{- with .Values.operator -}}
+CHAINGRAPH_NAMESPACES: {{ join "," $.Values.namespaces | quote }}
+CHAINGRAPH_HEALTH_PORT: {{ include "chaingraph.scalar" .healthPort | quote }}
+LOG_LEVEL: {{ .logLevel | default $.Values.logLevel }}
+DBOS_APPLICATION_NAME: {{ $.Values.applicationName }}
+CHAINGRAPH_LEADER_ELECTION: {{ .leaderElection.enabled | quote }}
+CHAINGRAPH_LEASE_NAMESPACE: {{ $.Release.Namespace }}
+CHAINGRAPH_LEASE_NAME: {{ include "chaingraph.operator.lease" $ }}
+CHAINGRAPH_LEASE_DURATION_SECONDS: {{ include "chaingraph.scalar" .leaderElection.durationSeconds | quote }}
+CHAINGRAPH_LEASE_RENEW_SECONDS: {{ include "chaingraph.scalar" .leaderElection.renewSeconds | quote }}
+CHAINGRAPH_LEASE_RETRY_SECONDS: {{ include "chaingraph.scalar" .leaderElection.retrySeconds | quote }}
+CHAINGRAPH_WORKER_NAMESPACE: {{ $.Release.Namespace }}
+CHAINGRAPH_WORKER_POOLS: {{ include "chaingraph.workers.pools" $ }}
+CHAINGRAPH_RELEASE: {{ include "chaingraph.instance" $ }}
+CHAINGRAPH_RECONCILE_WORKERS: {{ include "chaingraph.scalar" .reconcileWorkers | quote }}
+CHAINGRAPH_STATUS_WRITERS: {{ include "chaingraph.scalar" .statusWriters | quote }}
+CHAINGRAPH_CHILD_RESOURCES_PER_SECOND: {{ include "chaingraph.scalar" .childResourcesPerSecond | quote }}
+CHAINGRAPH_RESYNC_SECONDS: {{ include "chaingraph.scalar" .resyncSeconds | quote }}
+CHAINGRAPH_SWEEP_SECONDS: {{ include "chaingraph.scalar" .sweepSeconds | quote }}
+CHAINGRAPH_LEDGER_RETENTION_DAYS: {{ include "chaingraph.scalar" .ledgerRetentionDays | quote }}
+CHAINGRAPH_RECOVERY_SECONDS: {{ include "chaingraph.scalar" .recoverySeconds | quote }}
+CHAINGRAPH_ADOPT_CLUSTER: {{ .adoptCluster | quote }}
 {{- end -}}
-CHAINGRAPH_NAMESPACES: {{ join "," .Values.namespaces | quote }}
-CHAINGRAPH_LEADER_ELECTION: {{ .Values.operator.leaderElection.enabled | quote }}
-CHAINGRAPH_LEASE_NAMESPACE: {{ .Release.Namespace }}
-CHAINGRAPH_LEASE_NAME: {{ include "chaingraph.operator.lease" . }}
-CHAINGRAPH_WORKER_NAMESPACE: {{ .Release.Namespace }}
-CHAINGRAPH_RELEASE: {{ .Release.Name }}
-CHAINGRAPH_WORKER_VERSIONS: {{ join "," $versions | quote }}
-DBOS_APPLICATION_NAME: {{ .Values.applicationName }}
 {{- end -}}
 
 {{- define "chaingraph.operator.lease" -}}
 {{ .Values.operator.leaderElection.leaseName | default (printf "%s-operator" (include "chaingraph.fullname" .)) }}
+{{- end -}}
+
+{{- define "chaingraph.operator.account" -}}
+{{ include "chaingraph.serviceAccountName" (dict "root" . "component" "operator" "account" .Values.operator.serviceAccount) }}
 {{- end -}}

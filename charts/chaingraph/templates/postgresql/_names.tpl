@@ -4,5 +4,9 @@
 
 {{/* Secret with the keys `password` and `url`. */}}
 {{- define "chaingraph.postgresql.secret" -}}
-{{ include "chaingraph.postgresql.name" . }}
+{{ .Values.postgresql.auth.existingSecret | default (include "chaingraph.postgresql.name" .) }}
+{{- end -}}
+
+{{- define "chaingraph.postgresql.host" -}}
+{{ include "chaingraph.postgresql.name" . }}.{{ .Release.Namespace }}.svc
 {{- end -}}

@@ -1,14 +1,28 @@
-{{/* The pools that are enabled, by name, each complete with its defaults and its version, as YAML. */}}
+{{/*
+The pools that are enabled, by name, each complete with its defaults and its version, as YAML. The version is that of the
+image: what makes the code another one makes the version another one.
+*/}}
 {{- define "chaingraph.pools" -}}
 {{- $pools := dict -}}
 {{- range $name, $given := .Values.workers -}}
 {{- $pool := mergeOverwrite (deepCopy $.Values.workerDefaults) (deepCopy ($given | default dict)) -}}
 {{- if $pool.enabled -}}
-{{- $_ := set $pool "version" ($pool.version | default $pool.image.tag | default $.Values.image.tag | default $.Chart.AppVersion) -}}
+{{- $image := include "chaingraph.image" (dict "root" $ "image" $pool.image) -}}
+{{- $ofImage := contains "@" $image | ternary (regexFind "[^:]+$" $image | trunc 12) (regexFind "[^:]+$" $image) -}}
+{{- $_ := set $pool "version" ($pool.version | default $ofImage | trunc 63 | trimSuffix "." | trimSuffix "-" | trimSuffix "_") -}}
 {{- $_ := set $pools $name $pool -}}
 {{- end -}}
 {{- end -}}
 {{- toYaml $pools -}}
+{{- end -}}
+
+{{/* Name of the ConfigMap that says which version of each pool is the current one. */}}
+{{- define "chaingraph.workers.pools" -}}
+{{ include "chaingraph.fullname" . }}-worker-pools
+{{- end -}}
+
+{{- define "chaingraph.workers.account" -}}
+{{ include "chaingraph.serviceAccountName" (dict "root" . "component" "worker" "account" .Values.workerServiceAccount) }}
 {{- end -}}
 
 {{- define "chaingraph.pool.deployment" -}}
@@ -22,13 +36,37 @@ chaingraph.dev/pool: {{ .pool }}
 chaingraph.dev/worker-version: {{ .version | quote }}
 {{- end -}}
 
-{{/* A worker's environment variables by name. */}}
+{{/* A worker's environment variables by name: (dict "root" $ "pool" its name "version" ... "of" its values). */}}
 {{- define "chaingraph.pool.settings" -}}
-CHAINGRAPH_POOL: {{ .pool }}
-CHAINGRAPH_WORKER_VERSION: {{ .version | quote }}
-CHAINGRAPH_QUEUES: {{ join "," .of.queues | quote }}
-DBOS_APPLICATION_NAME: {{ .root.Values.applicationName }}
-DBOS_QUEUE_CONCURRENCY: {{ .of.queueConcurrency }}
-DBOS_WORKER_CONCURRENCY: {{ .of.concurrency }}
-CHAINGRAPH_DRAIN_SECONDS: {{ .of.drainSeconds }}
+{{- with .of -}}
+CHAINGRAPH_POOL: {{ $.pool | quote }}
+CHAINGRAPH_WORKER_VERSION: {{ $.version | quote }}
+CHAINGRAPH_QUEUES: {{ join "," .queues | quote }}
+DBOS_APPLICATION_NAME: {{ $.root.Values.applicationName }}
+DBOS_QUEUE_CONCURRENCY: {{ include "chaingraph.scalar" .queueConcurrency | quote }}
+DBOS_WORKER_CONCURRENCY: {{ include "chaingraph.scalar" .concurrency | quote }}
+CHAINGRAPH_QUEUE_POLL_SECONDS: {{ include "chaingraph.scalar" .queuePollSeconds | quote }}
+CHAINGRAPH_PIN_QUEUE_POLL_SECONDS: {{ include "chaingraph.scalar" .pinQueuePollSeconds | quote }}
+CHAINGRAPH_LEASE_SECONDS: {{ include "chaingraph.scalar" .leaseSeconds | quote }}
+CHAINGRAPH_FLUSH_SECONDS: {{ include "chaingraph.scalar" .flushSeconds | quote }}
+CHAINGRAPH_PARK_SECONDS: {{ include "chaingraph.scalar" .parkSeconds | quote }}
+CHAINGRAPH_MAX_DEPTH: {{ include "chaingraph.scalar" .maxDepth | quote }}
+CHAINGRAPH_MAX_CHILDREN: {{ include "chaingraph.scalar" .maxChildren | quote }}
+CHAINGRAPH_MAX_TREE: {{ include "chaingraph.scalar" .maxTree | quote }}
+CHAINGRAPH_CHILD_SPACING_MS: {{ include "chaingraph.scalar" .childSpacingMs | quote }}
+CHAINGRAPH_DRAIN_SECONDS: {{ include "chaingraph.scalar" .drainSeconds | quote }}
+CHAINGRAPH_THREADS: {{ include "chaingraph.scalar" .threads | quote }}
+CHAINGRAPH_HEALTH_PORT: {{ include "chaingraph.scalar" .healthPort | quote }}
+CHAINGRAPH_HEALTH_HOST: {{ .healthHost | quote }}
+LOG_LEVEL: {{ .logLevel | default $.root.Values.logLevel }}
+{{- end -}}
+{{- end -}}
+
+{{/*
+Seconds from SIGTERM to SIGKILL: what the drain may take, then to hand back, to interrupt nodes and to end, which the
+worker bounds at 5, 6 and 5 seconds, and PostgreSQL may be slow.
+*/}}
+{{- define "chaingraph.pool.grace" -}}
+{{- $grace := .terminationGracePeriodSeconds -}}
+{{- kindIs "invalid" $grace | ternary (add (ceil .drainSeconds) 30) (int64 (default 0 $grace)) -}}
 {{- end -}}

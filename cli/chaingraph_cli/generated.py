@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from chaingraph_cli import chart_crds, reference
+from chaingraph_cli.metrics_reference import markdown as metrics_markdown
 from chaingraph_crds import manifests, names, policies
 from chaingraph_crds.reference import markdown as api_reference
 from chaingraph_flow.reference import markdown as node_reference
@@ -48,6 +49,7 @@ FILES = (
     GeneratedFile("docs/reference/nodes.md", node_reference),
     GeneratedFile("docs/reference/settings.md", reference.settings_markdown),
     GeneratedFile("docs/reference/cli.md", reference.commands_markdown),
+    GeneratedFile("docs/reference/metrics.md", metrics_markdown),
 )
 
 

@@ -13,14 +13,15 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from chaingraph_cli import chart_crds, reference
+from chaingraph_cli import argocd, chart_crds, chart_values, reference
 from chaingraph_cli.metrics_reference import markdown as metrics_markdown
 from chaingraph_crds import manifests, names, policies
 from chaingraph_crds.reference import markdown as api_reference
 from chaingraph_flow.reference import markdown as node_reference
 
 _ROOT = Path(__file__).parents[2]
-_CHART_CRDS = "charts/chaingraph/templates/crds"
+_CHART = "charts/chaingraph"
+_CHART_CRDS = f"{_CHART}/templates/crds"
 
 
 @dataclass(frozen=True)
@@ -50,6 +51,9 @@ FILES = (
     GeneratedFile("docs/reference/settings.md", reference.settings_markdown),
     GeneratedFile("docs/reference/cli.md", reference.commands_markdown),
     GeneratedFile("docs/reference/metrics.md", metrics_markdown),
+    GeneratedFile("docs/reference/values.md", lambda: chart_values.values_markdown(_ROOT / _CHART / "values.yaml")),
+    GeneratedFile("gitops/argocd/argocd-cm.yaml", argocd.config_map_yaml),
+    GeneratedFile("gitops/argocd/values.yaml", argocd.values_yaml),
 )
 
 

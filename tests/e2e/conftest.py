@@ -45,7 +45,7 @@ def _prepared(surroundings: Surroundings) -> Iterator[tuple[Cluster, Images]]:
         images = build(surroundings)
         cluster = starting.result()
         _CLUSTERS.append(cluster)
-        kind.load(images.all)
+        kind.load(images.to_load(surroundings))
         yield cluster, images
         if surroundings.keep:
             say(f"kind: the cluster stays (kind export kubeconfig --name {CLUSTER})")

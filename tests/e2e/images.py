@@ -43,13 +43,14 @@ class Images:
     postgres: str
     build_seconds: float
 
-    @property
-    def all(self) -> tuple[str, ...]:
-        return (self.first, self.second, self.with_kubectl, self.derived, self.postgres)
+    def to_load(self, surroundings: Surroundings) -> tuple[str, ...]:
+        """Those that the cluster's nodes cannot pull."""
+        built = (self.first, self.second, self.with_kubectl, self.derived)
+        return built if surroundings.pulls_postgres else (*built, self.postgres)
 
 
 def build(surroundings: Surroundings) -> Images:
-    """Builds them all, or pulls what is public."""
+    """Builds them all, but for a PostgreSQL that is there."""
     first, second = f"{REPOSITORY}:{FIRST}", f"{REPOSITORY}:{SECOND}"
     say(f"images: make image IMAGE={first} BASE_IMAGE={surroundings.base_image}")
     began = time.monotonic()
@@ -94,9 +95,6 @@ def _as_documented(base: str, image: str) -> None:
 
 def _postgres(surroundings: Surroundings) -> str:
     if not surroundings.builds_postgres:
-        say(f"images: {surroundings.postgres_image}")
-        if run("docker", "image", "inspect", surroundings.postgres_image, check=False).returncode:
-            run("docker", "pull", "--quiet", surroundings.postgres_image)
         return surroundings.postgres_image
     say(f"images: {_OWN_POSTGRES}, Debian's PostgreSQL on {surroundings.base_image}")
     here = Path(__file__).parent

@@ -44,3 +44,8 @@ class Surroundings:
     @property
     def builds_postgres(self) -> bool:
         return not self.postgres_image
+
+    @property
+    def pulls_postgres(self) -> bool:
+        """Whether the cluster's nodes get it from the registry by themselves."""
+        return self.postgres_image == PUBLIC_POSTGRES_IMAGE

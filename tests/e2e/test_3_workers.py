@@ -6,11 +6,13 @@ import subprocess
 import time
 
 from e2e.commands import say, until
-from e2e.kind import Cluster
+from e2e.kind import Cluster, Json
 from e2e.release import DRAIN_SECONDS, NAMESPACE, Release
 from e2e.work import Work
 
 _LEASE_SECONDS = 6
+_LEASE_LOST = 70
+"""Exit code of a worker that finds its lease gone."""
 _AT_ONCE_SECONDS = DRAIN_SECONDS + 5
 _NODE_SECONDS = 1.5
 
@@ -42,7 +44,7 @@ def test_crashed_worker_loses_its_work_with_its_lease(release: Release, work: Wo
     pod = work.runs("crashed", finished=2)
     before = work.status("crashed")["worker"]
     began = time.monotonic()
-    _kill(cluster, pod)
+    cluster.kill(pod, NAMESPACE)
     until(
         "another worker process goes on with `crashed`",
         lambda: work.status("crashed")["worker"] != before,
@@ -54,17 +56,30 @@ def test_crashed_worker_loses_its_work_with_its_lease(release: Release, work: Wo
     assert seconds < _LEASE_SECONDS + 10
     work.completes("crashed", within=90)
     work.ran_once("crashed")
+    ended = until("the kubelet has started the worker again", lambda: _ended_before(cluster, pod), within=30)
+    assert ended["exitCode"] == 137
+
+
+def _ended_before(cluster: Cluster, pod: str) -> Json | None:
+    """How the container ended that ran in the Pod before the present one."""
     (status,) = cluster.get("pod", pod, NAMESPACE)["status"]["containerStatuses"]
-    assert status["restartCount"] == 1
-    assert status["lastState"]["terminated"]["exitCode"] == 137
+    found: Json | None = status["lastState"].get("terminated")
+    return found
 
 
-def _kill(cluster: Cluster, pod: str) -> None:
-    """Signal 9 from outside of the container: nothing in it is asked."""
-    found = cluster.get("pod", pod, NAMESPACE)
-    (container,) = found["status"]["containerStatuses"]
-    identity = container["containerID"].removeprefix("containerd://")
-    cluster.on_node(found["spec"]["nodeName"], "ctr", "--namespace=k8s.io", "tasks", "kill", "--signal=9", identity)
+def test_frozen_worker_that_wakes_up_changes_nothing_more(release: Release, work: Work, cluster: Cluster) -> None:
+    _two_workers(release)
+    work.start("frozen", nodes=14, seconds=_NODE_SECONDS)
+    pod = work.runs("frozen", finished=2)
+    cluster.freeze(pod, NAMESPACE)
+    try:
+        work.elsewhere("frozen", pod, within=_LEASE_SECONDS + 10)
+    finally:
+        cluster.thaw(pod, NAMESPACE)
+    ended = until("the worker that woke up ends by itself", lambda: _ended_before(cluster, pod), within=60)
+    assert ended["exitCode"] == _LEASE_LOST
+    assert work.completes("frozen", within=90)["attempt"] == 1
+    work.ran_once("frozen")
 
 
 def test_drained_node(release: Release, work: Work, cluster: Cluster) -> None:
@@ -86,7 +101,7 @@ def test_drained_node(release: Release, work: Work, cluster: Cluster) -> None:
     printed, _ = draining.communicate(timeout=240)
     assert draining.returncode == 0, printed
     evicted = {name for name in workers if f"pod/{name} evicted" in printed}
-    assert evicted == set(cluster_workers_on(cluster, workers, node)), printed
+    assert evicted == set(_gone_from(cluster, workers, node)), printed
     for name, pod in pods.items():
         work.completes(name, within=120)
         # Evicted once, and perhaps a second time from the other worker of the node.
@@ -97,7 +112,7 @@ def test_drained_node(release: Release, work: Work, cluster: Cluster) -> None:
     until("two operators are ready", lambda: len(release.ready("operator")) == 2, within=90)
 
 
-def cluster_workers_on(cluster: Cluster, workers: list[str], node: str) -> list[str]:
+def _gone_from(cluster: Cluster, workers: list[str], node: str) -> list[str]:
     """Those of the workers that are gone from the node: all that were on it."""
     there = {
         each["metadata"]["name"] for each in cluster.list("pods", NAMESPACE) if each["spec"].get("nodeName") == node

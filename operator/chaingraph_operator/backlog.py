@@ -109,8 +109,8 @@ class Backlog:
     def _of_workers(workers: Iterable[figures.WorkerFigures], known: Iterable[str]) -> Iterable[Metric]:
         alive = GaugeMetricFamily(
             "chaingraph_queue_workers",
-            "Workers with a good lease that serve a queue, by version; those that drain take no new work.",
-            labels=["queue", "version", "draining"],
+            "Workers with a good lease that serve a queue, by version and state: serving; draining, which end.",
+            labels=["queue", "version", "state"],
         )
         slots = GaugeMetricFamily(
             "chaingraph_queue_slots",
@@ -119,7 +119,7 @@ class Backlog:
         )
         room = dict.fromkeys(known, 0)
         for each in workers:
-            alive.add_metric([each.queue, each.version, str(each.draining).lower()], each.workers)
+            alive.add_metric([each.queue, each.version, "draining" if each.draining else "serving"], each.workers)
             room[each.queue] += 0 if each.draining else each.slots
         for queue, number in room.items():
             slots.add_metric([queue], number)

@@ -54,8 +54,9 @@ class Metrics:
         self.executions_ended = Counter(
             "chaingraph_operator_executions_ended",
             "Execution resources whose end was shown, by namespace and phase.",
-            # The one metric with namespaces: one operator leads, so it is three series for each.
-            ["namespace", "phase"],
+            # The one metric with namespaces: one operator leads, so it is three series for each. Prometheus gives every
+            # target a label of the plain name.
+            ["execution_namespace", "phase"],
             registry=registry,
         )
         self.status_lag = Histogram(
@@ -70,6 +71,9 @@ class Metrics:
             ["result"],
             registry=registry,
         )
+        for result in ("handed back", "given up"):
+            # From the start: Prometheus sees no increase in a series that begins with 1.
+            self.recoveries.labels(result)
         self.swept = Counter(
             "chaingraph_operator_swept", "Executions stopped because their resource was found gone.", registry=registry
         )

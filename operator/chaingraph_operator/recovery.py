@@ -1,7 +1,8 @@
 """Hands back the work of lost workers: every second, whoever has claimed work and holds no lease any more.
 
 The ledger decides by its own clock, and fences the lost worker in the same transaction, so that it does not matter
-how many operators do this or whether the worker is dead or only cut off.
+how many operators do this or whether the worker is dead or only cut off. What waits for workers of its own version is
+brought back to all when none of them lives.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from typing import Final
 import structlog
 
 from chaingraph_operator.metrics import Metrics
-from chaingraph_store import leases, recovery
+from chaingraph_store import leases, pinning, recovery
 from chaingraph_store.ledger import Ledger
 
 _log = structlog.get_logger(__name__)
@@ -68,14 +69,22 @@ class Recovery:
                 worker=each.worker,
                 recoveries=each.recoveries,
             )
+        await self._release()
         await self._forget_dead()
         return handed
+
+    async def _release(self) -> None:
+        async with self._ledger.transaction() as connection:
+            released = await pinning.release(connection)
+        if released:
+            _log.info("no worker of their version lives any more: any other may take them", workflows=released)
 
     async def _forget_dead(self) -> None:
         if time.monotonic() - self._forgot < _FORGET_EVERY:
             return
         async with self._ledger.connection() as connection:
             count = await leases.forget_dead(connection, after_seconds=_FORGET_AFTER)
+            await pinning.forget_queues(connection)
         self._forgot = time.monotonic()
         if count:
             _log.info("forgot workers that died long ago", count=count)

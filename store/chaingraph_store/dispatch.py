@@ -149,7 +149,8 @@ async def hand_back(
         "   WHERE status = 'PENDING' AND application_name = %(app)s AND executor_id = ANY(%(dead)s) FOR UPDATE)"
         " UPDATE dbos.workflow_status w SET status = 'ENQUEUED', owner_xid = NULL, started_at_epoch_ms = NULL,"
         "   application_version = NULL, updated_at = (extract(epoch FROM now()) * 1000)::bigint,"
-        "   queue_name = coalesce(w.queue_name, '_dbos_internal_queue')"
+        # Not into the queue of a version, where it may wait for workers that are no more: who claims it sends it there.
+        "   queue_name = split_part(coalesce(w.queue_name, '_dbos_internal_queue'), '@', 1)"
         " FROM lost WHERE w.workflow_uuid = lost.workflow_uuid"
         " RETURNING w.workflow_uuid, lost.executor_id",
         {"app": application_name, "dead": list(executors)},

@@ -78,6 +78,9 @@ class ExecutionRow:
     resources: str = "Create"
     obeyed_generation: int = 0
     used_tokens: list[str] = field(default_factory=list)
+    worker_pool: str = ""
+    worker_version: str = ""
+    """Of the worker that claimed the attempt last; '' where none has: see `pinning`."""
 
     @property
     def ended(self) -> bool:

@@ -55,7 +55,8 @@ class FamilyFigures:
 
 
 _QUEUES: Final = """
-SELECT queue_name AS queue, coalesce(sum(many) FILTER (WHERE status = 'ENQUEUED'), 0)::bigint AS waiting,
+SELECT split_part(queue_name, '@', 1) AS queue,
+       coalesce(sum(many) FILTER (WHERE status = 'ENQUEUED'), 0)::bigint AS waiting,
        coalesce(sum(many) FILTER (WHERE status = 'PENDING'), 0)::bigint AS running,
        greatest(0, coalesce(extract(epoch FROM now()) - min(first) FILTER (WHERE status = 'ENQUEUED') / 1000.0, 0)
          )::float8 AS oldest_seconds
@@ -64,9 +65,11 @@ FROM (SELECT queue_name, status, count(*) AS many, min(created_at) AS first
       WHERE status IN ('ENQUEUED', 'PENDING') AND application_name = %(application)s
         AND queue_name IS NOT NULL AND queue_name <> %(holds)s
       GROUP BY queue_name, status) each
-GROUP BY queue_name
+GROUP BY 1
 """
-"""By the index of what is in flight, which DBOS keeps to dequeue by and which has every column that this needs."""
+"""By the index of what is in flight, which DBOS keeps to dequeue by and which has every column that this needs.
+
+What waits for workers of its own version, in a queue of its own, is counted with its queue: see `pinning`."""
 
 _WORKERS: Final = """
 SELECT queue, application_version AS version, draining, count(*) AS workers, sum(concurrency)::bigint AS slots

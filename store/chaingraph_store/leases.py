@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, Final
 
 from psycopg.rows import class_row
 from psycopg.types.json import Json
@@ -20,6 +20,7 @@ from chaingraph_store.ledger import CATALOGUES, Connection
 @dataclass(frozen=True, slots=True)
 class WorkerRow:
     executor_id: str
+    pool: str
     application_version: str
     host: str
     pod: str
@@ -30,6 +31,8 @@ class WorkerRow:
     renewed_at: datetime
     expires_at: datetime
     draining: bool
+    retired: bool
+    serving: bool
     alive: bool
 
 
@@ -47,12 +50,28 @@ class NewLease:
     catalogue_hash: str
     catalogue: Mapping[str, Any]
     seconds: float
+    pool: str = ""
 
 
-async def take(connection: Connection, lease: NewLease) -> None:
+_TAKE: Final = """
+INSERT INTO chaingraph.workers (executor_id, application_name, pool, application_version, host, pod, queues,
+  concurrency, catalogue_hash, expires_at, retired, serving)
+SELECT %(executor)s, %(app)s, %(pool)s, %(version)s, %(host)s, %(pod)s, %(queues)s, %(concurrency)s, %(hash)s,
+       now() + make_interval(secs => %(seconds)s), build.retired, NOT build.retired
+FROM (SELECT coalesce((SELECT retired FROM chaingraph.workers
+                       WHERE pool = %(pool)s AND application_version = %(version)s
+                       ORDER BY started_at DESC LIMIT 1), false) AS retired) build
+RETURNING retired
+"""
+
+
+async def take(connection: Connection, lease: NewLease) -> bool:
     """Publishes the worker's catalogue and takes its lease, inside the caller's transaction.
 
     Before the worker claims any work: an executor without a lease counts as lost.
+
+    Returns:
+        Whether it is retired from the start, because its build is: see `renew`.
     """
     # The update changes nothing: it locks the row, so that it is not removed as unused before the lease refers to it.
     cursor = await connection.execute(
@@ -61,24 +80,25 @@ async def take(connection: Connection, lease: NewLease) -> None:
         (lease.catalogue_hash, Json(lease.catalogue)),
     )
     inserted = await cursor.fetchone()
-    await connection.execute(
-        "INSERT INTO chaingraph.workers (executor_id, application_name, application_version, host, pod, queues,"
-        " concurrency, catalogue_hash, expires_at)"
-        " VALUES (%s, %s, %s, %s, %s, %s, %s, %s, now() + make_interval(secs => %s))",
-        (
-            lease.executor_id,
-            lease.application_name,
-            lease.application_version,
-            lease.host,
-            lease.pod,
-            list(lease.queues),
-            lease.concurrency,
-            lease.catalogue_hash,
-            lease.seconds,
-        ),
+    cursor = await connection.execute(
+        _TAKE,
+        {
+            "executor": lease.executor_id,
+            "app": lease.application_name,
+            "pool": lease.pool,
+            "version": lease.application_version,
+            "host": lease.host,
+            "pod": lease.pod,
+            "queues": list(lease.queues),
+            "concurrency": lease.concurrency,
+            "hash": lease.catalogue_hash,
+            "seconds": lease.seconds,
+        },
     )
+    retired = await cursor.fetchone()
     if (inserted and inserted[0]) or await _is_only_holder(connection, lease):
         await connection.execute("SELECT pg_notify(%s, %s)", (CATALOGUES, lease.catalogue_hash))
+    return retired is not None and bool(retired[0])
 
 
 async def _is_only_holder(connection: Connection, lease: NewLease) -> bool:
@@ -92,18 +112,30 @@ async def _is_only_holder(connection: Connection, lease: NewLease) -> bool:
     return row is not None and bool(row[0])
 
 
-async def renew(connection: Connection, executor_id: str, *, seconds: float) -> bool:
+@dataclass(frozen=True, slots=True)
+class Renewal:
+    """A lease that was renewed. `retired`: the worker is to take nothing but what is pinned to its build."""
+
+    retired: bool
+
+
+async def renew(connection: Connection, executor_id: str, *, seconds: float, serving: bool = True) -> Renewal | None:
     """Renews a lease, also one that has run out while nobody has taken the worker's work away.
 
+    Args:
+        serving: whether the worker may still take what is not pinned to its build. One that is not retired counts as
+            serving whatever it says, because it will as soon as it has heard that.
+
     Returns:
-        False when it was revoked or released: the worker must exit.
+        None when it was revoked or released: the worker must exit.
     """
     cursor = await connection.execute(
-        "UPDATE chaingraph.workers SET renewed_at = now(), expires_at = now() + make_interval(secs => %s)"
-        " WHERE executor_id = %s AND NOT revoked",
-        (seconds, executor_id),
+        "UPDATE chaingraph.workers SET renewed_at = now(), expires_at = now() + make_interval(secs => %s),"
+        " serving = NOT retired OR %s WHERE executor_id = %s AND NOT revoked RETURNING retired",
+        (seconds, serving, executor_id),
     )
-    return cursor.rowcount == 1
+    row = await cursor.fetchone()
+    return None if row is None else Renewal(bool(row[0]))
 
 
 async def drain(connection: Connection, executor_id: str) -> None:
@@ -129,20 +161,23 @@ async def all_workers(connection: Connection) -> list[WorkerRow]:
     """Every worker that is remembered, newest first, dead ones included."""
     async with connection.cursor(row_factory=class_row(WorkerRow)) as cursor:
         await cursor.execute(
-            "SELECT executor_id, application_version, host, pod, queues, concurrency, catalogue_hash, started_at,"
-            " renewed_at, expires_at, draining, expires_at > now() AS alive"
+            "SELECT executor_id, pool, application_version, host, pod, queues, concurrency, catalogue_hash,"
+            " started_at, renewed_at, expires_at, draining, retired, serving, expires_at > now() AS alive"
             " FROM chaingraph.workers ORDER BY started_at DESC, executor_id"
         )
         return await cursor.fetchall()
 
 
 async def catalogues_in_force(connection: Connection) -> list[dict[str, Any]]:
-    """The catalogues of the live workers; where none lives, that of the one seen last.
+    """The catalogues of the live workers that take new work; of all that live where none does; where none lives, that
+    of the one seen last.
 
-    So a Flow stays valid while its workers are being replaced.
+    So a Flow stays valid while its workers are being replaced, and is judged by those that will run it.
     """
     cursor = await connection.execute(
-        "WITH live AS (SELECT DISTINCT catalogue_hash FROM chaingraph.workers WHERE expires_at > now()),"
+        "WITH alive AS (SELECT catalogue_hash, retired FROM chaingraph.workers WHERE expires_at > now()),"
+        " live AS (SELECT DISTINCT catalogue_hash FROM alive"
+        "   WHERE NOT retired OR NOT EXISTS (SELECT 1 FROM alive WHERE NOT retired)),"
         " last AS (SELECT catalogue_hash FROM chaingraph.workers ORDER BY renewed_at DESC LIMIT 1)"
         " SELECT c.catalogue FROM chaingraph.catalogues c WHERE c.hash IN (SELECT catalogue_hash FROM live)"
         " OR (NOT EXISTS (SELECT 1 FROM live) AND c.hash IN (SELECT catalogue_hash FROM last)) ORDER BY c.hash"
@@ -151,9 +186,9 @@ async def catalogues_in_force(connection: Connection) -> list[dict[str, Any]]:
 
 
 async def served_queues(connection: Connection) -> set[str]:
-    """The queues that some live worker takes from."""
+    """The queues that some live worker takes new work from."""
     cursor = await connection.execute(
-        "SELECT DISTINCT unnest(queues) FROM chaingraph.workers WHERE expires_at > now() AND NOT draining"
+        "SELECT DISTINCT unnest(queues) FROM chaingraph.workers WHERE expires_at > now() AND NOT draining AND serving"
     )
     return {row[0] for row in await cursor.fetchall()}
 

@@ -18,6 +18,7 @@ from chaingraph_store.errors import OwnershipLost
 from chaingraph_store.events import PAUSE_TYPES, PAUSED, STARTED
 from chaingraph_store.ids import ExecutionId, WorkflowId
 from chaingraph_store.ledger import CHANGES, Connection, dumps, plain
+from chaingraph_store.pinning import NO_BUILD, Build, PinnedElsewhere, has_worker
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,21 +124,27 @@ class Moved:
     control_seq: int
 
 
-_CLAIM: Final = """
+# A pinned one is refused only while it waits: so a claim whose answer was lost can be taken again.
+_CLAIM: Final = f"""
 WITH before AS (
-  SELECT id FROM chaingraph.executions
+  SELECT id, phase, queue, worker_pool, worker_version FROM chaingraph.executions
   WHERE id = %(id)s AND workflow_id = %(workflow)s AND phase IN ('Pending', 'Running', 'Paused') AND NOT parked
   FOR UPDATE
 ), given AS (
   -- Locked, so that it is looked at again, and refused, when a hand-back that we waited for has taken it away.
-  SELECT before.id FROM before JOIN dbos.workflow_status w ON w.workflow_uuid = %(workflow)s
+  SELECT before.id,
+         before.phase = 'Pending' AND before.worker_version <> ''
+         AND (before.worker_pool, before.worker_version) <> (%(pool)s, %(version)s)
+         AND {has_worker("before")} AS elsewhere
+  FROM before JOIN dbos.workflow_status w ON w.workflow_uuid = %(workflow)s
   WHERE w.status = 'PENDING' AND w.executor_id = %(worker)s
   FOR SHARE OF w
 ), run AS (
   UPDATE chaingraph.executions e
   SET phase = 'Running', owner_epoch = owner_epoch + 1, worker = %(worker)s, lost_worker = '',
+      worker_pool = %(pool)s, worker_version = %(version)s,
       started_at = coalesce(e.started_at, now()), change_seq = nextval('chaingraph.change_seq')
-  FROM before JOIN given USING (id) WHERE e.id = before.id
+  FROM given WHERE e.id = given.id AND NOT given.elsewhere
   RETURNING e.*
 )
 SELECT run.id, run.owner_epoch, run.namespace, run.name, run.attempt,
@@ -147,9 +154,9 @@ SELECT run.id, run.owner_epoch, run.namespace, run.name, run.attempt,
        run.control_seq, cardinality(run.step_seqs), run.ran_ms, run.current_nodes, run.next_event_index, run.queue,
        (SELECT coalesce(json_agg(json_build_array(j.attempt, j.record)), '[]')
         FROM chaingraph.journal j WHERE j.execution_id = run.id),
-       pg_notify(%(channel)s, run.id)
-FROM run
-"""
+       CASE WHEN run.id IS NOT NULL THEN pg_notify(%(channel)s, run.id) END
+FROM given LEFT JOIN run USING (id)
+"""  # noqa: S608 - put together of constants alone
 
 _WRITE: Final = """
 WITH run AS (
@@ -200,19 +207,30 @@ _END_OF_PARENT: Final = _WRITE + _GROWN + _ANSWER
 """What most executions never do costs them nothing."""
 
 
-async def claim(connection: Connection, execution: ExecutionId, *, workflow: WorkflowId, worker: str) -> Claim | None:
+async def claim(
+    connection: Connection, execution: ExecutionId, *, workflow: WorkflowId, worker: str, build: Build = NO_BUILD
+) -> Claim | None:
     """Takes the run for this worker: phase Running, a new owner epoch, everything needed to run it.
+
+    It is pinned to the worker's build from now on.
 
     Returns:
         None when there is nothing to run: the execution has ended or is parked, another run is current, or DBOS has
         given the workflow to another executor.
+
+    Raises:
+        PinnedElsewhere: it is pinned to another build, which has live workers: `pinning.send` it to them.
     """
     cursor = await connection.execute(
-        _CLAIM, {"id": execution, "workflow": workflow, "worker": worker, "channel": CHANGES}
+        _CLAIM,
+        {"id": execution, "workflow": workflow, "worker": worker, "channel": CHANGES}
+        | {"pool": build.pool, "version": build.version},
     )
     row = await cursor.fetchone()
     if row is None:
         return None
+    if row[0] is None:
+        raise PinnedElsewhere(execution)
     *fields, journal, _ = row
     return Claim(*(*fields, [(of_attempt, record) for of_attempt, record in journal]))
 

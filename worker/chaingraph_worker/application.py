@@ -12,15 +12,18 @@ from dbos import error as dbos_errors
 from chaingraph_process import logs
 from chaingraph_store.dispatch import HOLD_QUEUE
 from chaingraph_store.ledger import IDLE_SECONDS
+from chaingraph_store.pinning import pin_queue
 from chaingraph_worker import metrics
+from chaingraph_worker.listening import Listening
 from chaingraph_worker.migrate import sqlalchemy_url
 from chaingraph_worker.settings import WorkerSettings
 
 JOURNAL_FORMAT: Final = "chaingraph-journal-1"
 """What DBOS takes for the application's version. It gives work that is pinned to none to the latest version alone, so a
 version of ours there would stop all older workers during a rollout, and all workers after a rollback. What carries an
-attempt from worker to worker is the journal: this names its format."""
+attempt from worker to worker is the journal: this names its format. Which version runs what is ours: see `pinning`."""
 _made: Final[list[DBOS]] = []
+_listening: Final[list[Listening]] = []
 _EXPECTED: Final = (
     dbos_errors.DBOSAwaitedWorkflowCancelledError,
     dbos_errors.DBOSWorkflowCancelledError,
@@ -48,7 +51,7 @@ def configure(settings: WorkerSettings) -> None:
     logs.adopt("dbos")
     logging.getLogger("dbos").addFilter(_is_news)
     logging.getLogger("dbos").addFilter(metrics.count_faults_of_dbos)
-    DBOS.listen_queues([*settings.queue_names, HOLD_QUEUE])
+    DBOS.listen_queues([])
 
 
 def _instance() -> DBOS:
@@ -69,22 +72,55 @@ def _is_news(record: logging.LogRecord) -> bool:
 
 
 async def launch(settings: WorkerSettings) -> None:
-    """Launches DBOS on the running loop and registers its queues. The lease must have been taken before."""
+    """Launches DBOS on the running loop and registers its queues. The lease must have been taken before.
+
+    Nothing is taken from them until `serve`.
+    """
     # DBOS adopts the loop that runs in the launching thread, so the launch itself has to happen on it.
     DBOS.launch()
     await DBOS.set_latest_application_version_async(JOURNAL_FORMAT)
-    for queue in settings.queue_names:
-        await DBOS.register_queue_async(
+    polls = dict.fromkeys(settings.queue_names, settings.queue_poll_seconds)
+    polls |= dict.fromkeys(_own_queues(settings), settings.pin_queue_poll_seconds)
+    queues = {
+        queue: await DBOS.register_queue_async(
             queue,
             worker_concurrency=settings.worker_concurrency,
             global_concurrency=settings.queue_concurrency,
-            polling_interval_sec=settings.queue_poll_seconds,
+            polling_interval_sec=poll_seconds,
         )
-    await DBOS.register_queue_async(HOLD_QUEUE, polling_interval_sec=_HOLD_POLL_SECONDS)
+        for queue, poll_seconds in polls.items()
+    }
+    queues[HOLD_QUEUE] = await DBOS.register_queue_async(HOLD_QUEUE, polling_interval_sec=_HOLD_POLL_SECONDS)
+    _listening.append(Listening(_instance(), queues))
+
+
+def _own_queues(settings: WorkerSettings) -> list[str]:
+    """Those of this worker's build, that no other takes from."""
+    return [pin_queue(queue, settings.build) for queue in settings.queue_names]
+
+
+def _shared_queues(settings: WorkerSettings) -> list[str]:
+    return [*settings.queue_names, HOLD_QUEUE]
+
+
+def serve(settings: WorkerSettings, *, retired: bool) -> None:
+    """Takes what is pinned to this worker's build from now on and, unless it is retired, whatever else there is.
+
+    Nothing happens before the launch.
+    """
+    for listening in _listening[-1:]:
+        listening.listen(_own_queues(settings) if retired else [*_own_queues(settings), *_shared_queues(settings)])
+
+
+def serving(settings: WorkerSettings) -> bool:
+    """Whether something may still be taken that is not pinned to this worker's build."""
+    return any(listening.takes_from(_shared_queues(settings)) for listening in _listening[-1:])
 
 
 def stop_dequeuing() -> None:
     """Takes no new work from now on. What runs goes on."""
+    for listening in _listening[-1:]:
+        listening.end()
     for event in _instance().background_thread_stop_events:
         event.set()
 

@@ -18,11 +18,12 @@ import structlog
 from structlog.contextvars import bound_contextvars
 
 from chaingraph_flow import Emission, Engine, FlowError, FlowEvent, FlowOutcome, FlowResult, Progress, Registry, events
-from chaingraph_store import runs
+from chaingraph_store import pinning, runs
 from chaingraph_store.errors import OwnershipLost
 from chaingraph_store.executions import TERMINAL_PHASES
-from chaingraph_store.ids import ExecutionId, workflow_id
+from chaingraph_store.ids import ExecutionId, WorkflowId, workflow_id
 from chaingraph_store.ledger import Ledger, plain
+from chaingraph_store.pinning import Build, PinnedElsewhere
 from chaingraph_worker import metrics, outage
 from chaingraph_worker.control import Control
 from chaingraph_worker.engine import Limits, engine_of
@@ -34,6 +35,8 @@ from chaingraph_worker.spawner import Spawner
 
 PARKED: Final = str(FlowOutcome.PARKED)
 """What a run ends with that is paused: another run goes on with the attempt."""
+MOVED: Final = "Moved"
+"""What a run ends with that is another version's: its next run waits in the queue of that version."""
 NOT_OURS: Final = "NotOurs"
 """What a run ends with when there was nothing to run, or somebody else has taken it. DBOS refuses to record it
 for a workflow that was handed back or cancelled, so it ends nothing that goes on elsewhere."""
@@ -48,7 +51,9 @@ class Surroundings:
     ledger: Ledger
     registry: Registry
     running: RunningAttempts
+    application_name: str
     executor_id: str
+    build: Build
     flush_seconds: float
     park_seconds: float
     spawner: Spawner
@@ -63,16 +68,12 @@ async def run_attempt(surroundings: Surroundings, execution: ExecutionId, *, run
         inbox: Brings the commands that come while it runs.
 
     Returns:
-        The phase it ended in, `PARKED`, or `NOT_OURS`.
+        The phase it ended in, `PARKED`, `MOVED`, or `NOT_OURS`.
     """
-    workflow = workflow_id(execution, run)
-
-    async def claim_once() -> runs.Claim | None:
-        # A claim whose answer was lost is taken again, under a newer epoch.
-        async with surroundings.ledger.connection() as connection:
-            return await runs.claim(connection, execution, workflow=workflow, worker=surroundings.executor_id)
-
-    claim = await outage.persist(claim_once, what=f"claim of {execution}")
+    try:
+        claim = await _claim(surroundings, execution, workflow_id(execution, run))
+    except PinnedElsewhere:
+        return await _send_to_its_version(surroundings, execution, workflow_id(execution, run))
     if claim is None:
         _log.info("nothing to run", execution_id=execution, run=run)
         # Its former worker may have been lost between the end and the last child.
@@ -90,6 +91,33 @@ async def run_attempt(surroundings: Surroundings, execution: ExecutionId, *, run
         if outcome == FlowOutcome.COMPLETED and run_now.emitted:
             await surroundings.spawner.spawn(execution, run_now.emitted)
         return outcome
+
+
+async def _claim(surroundings: Surroundings, execution: ExecutionId, workflow: WorkflowId) -> runs.Claim | None:
+    async def once() -> runs.Claim | None:
+        # A claim whose answer was lost is taken again, under a newer epoch.
+        async with surroundings.ledger.connection() as connection:
+            return await runs.claim(
+                connection, execution, workflow=workflow, worker=surroundings.executor_id, build=surroundings.build
+            )
+
+    return await outage.persist(once, what=f"claim of {execution}")
+
+
+async def _send_to_its_version(surroundings: Surroundings, execution: ExecutionId, workflow: WorkflowId) -> str:
+    async def once() -> Build | None:
+        async with surroundings.ledger.transaction() as connection:
+            return await pinning.send(
+                connection,
+                execution,
+                workflow=workflow,
+                worker=surroundings.executor_id,
+                application_name=surroundings.application_name,
+            )
+
+    build = await outage.persist(once, what=f"return of {execution} to its version")
+    _log.info("is another version's", execution_id=execution, version=None if build is None else str(build))
+    return MOVED
 
 
 class _Run:

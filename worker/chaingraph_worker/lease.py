@@ -36,17 +36,31 @@ def exit_hard(reason: str) -> NoReturn:
 
 
 class Lease:
-    """Renews until cancelled. `lost` is called once, and must not return, when the lease is gone.
+    """Renews until cancelled.
 
     Renewals have a connection of their own, so that neither a busy pool nor its pauses cost the lease.
+
+    Args:
+        serving: whether the worker may still take what is not pinned to its build.
+        retired: called with each renewal: whether it is to take nothing else.
+        lost: called once, and must not return, when the lease is gone.
     """
 
     def __init__(
-        self, dsn: str, executor_id: str, *, seconds: float, lost: Callable[[str], NoReturn] = exit_hard
+        self,
+        dsn: str,
+        executor_id: str,
+        *,
+        seconds: float,
+        serving: Callable[[], bool],
+        retired: Callable[[bool], None],
+        lost: Callable[[str], NoReturn] = exit_hard,
     ) -> None:
         self._dsn = dsn
         self._executor_id = executor_id
         self._seconds = seconds
+        self._serving = serving
+        self._retired = retired
         self._lost = lost
         self._renewed = time.monotonic()
         self._connection: Connection | None = None
@@ -83,20 +97,21 @@ class Lease:
                 await self._disconnect()
                 await asyncio.sleep(min(_RETRY_SECONDS, interval))
                 continue
-            if not renewed and self._given_up:
+            if renewed is None and self._given_up:
                 return
-            if not renewed:
+            if renewed is None:
                 self._lost("it was revoked: the operator has handed this worker's work to another one")
             # From the moment of asking: the database may have counted from any moment since.
             self._renewed = asked
             metrics.LEASE_RENEWALS.labels("renewed").inc()
             metrics.LEASE_RENEWED.set_to_current_time()
+            self._retired(renewed.retired)
             await asyncio.sleep(max(0.0, asked + interval - time.monotonic()))
 
-    async def _renew(self) -> bool:
+    async def _renew(self) -> leases.Renewal | None:
         if self._connection is None:
             self._connection = await psycopg.AsyncConnection.connect(self._dsn, autocommit=True)
-        return await leases.renew(self._connection, self._executor_id, seconds=self._seconds)
+        return await leases.renew(self._connection, self._executor_id, seconds=self._seconds, serving=self._serving())
 
     async def _disconnect(self) -> None:
         """Closes a connection that may be dead; a polite end could wait for it for ever."""

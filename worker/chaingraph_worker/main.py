@@ -97,7 +97,14 @@ class Worker:
             spacing_ms=settings.child_spacing_ms,
             max_tree=settings.max_tree,
         )
-        self._lease = Lease(settings.database_url, settings.executor_id, seconds=settings.lease_seconds)
+        self._lease = Lease(
+            settings.database_url,
+            settings.executor_id,
+            seconds=settings.lease_seconds,
+            serving=lambda: application.serving(settings),
+            retired=self._told,
+        )
+        self._retired = False
         self._state = "starting"
         self._stopping = asyncio.Event()
         self._health = HealthServer(
@@ -132,7 +139,9 @@ class Worker:
             ledger=self._ledger,
             registry=self._registry,
             running=self._running,
+            application_name=settings.application_name,
             executor_id=settings.executor_id,
+            build=settings.build,
             flush_seconds=settings.flush_seconds,
             park_seconds=settings.park_seconds,
             spawner=self._spawner,
@@ -147,11 +156,14 @@ class Worker:
             asyncio.create_task(self._spawner.tell(), name="tell parents"),
         ]
         await application.launch(settings)
+        application.serve(settings, retired=self._retired)
         self._state = "ready"
         _log.info(
             "ready",
             executor_id=settings.executor_id,
+            pool=settings.pool,
             version=settings.application_version,
+            retired=self._retired,
             queues=settings.queue_names,
             node_types=len(self._registry.catalogue),
         )
@@ -244,11 +256,12 @@ class Worker:
         settings = self._settings
         catalogue = self._registry.catalogue
         async with self._ledger.transaction() as connection:
-            await leases.take(
+            self._retired = await leases.take(
                 connection,
                 leases.NewLease(
                     executor_id=settings.executor_id,
                     application_name=settings.application_name,
+                    pool=settings.pool,
                     application_version=settings.application_version,
                     host=socket.gethostname(),
                     pod=settings.pod_name,
@@ -261,6 +274,18 @@ class Worker:
             )
         self._lease.taken()
         metrics.INFO.labels(settings.executor_id, settings.application_version).set(1)
+
+    def _told(self, retired: bool) -> None:
+        """With each renewal of the lease: whether this worker's version is retired. What runs goes on in any case."""
+        if retired != self._retired:
+            self._retired = retired
+            _log.info(
+                "retired: takes only what its version has begun" if retired else "serves its queues again",
+                pool=self._settings.pool,
+                version=self._settings.application_version,
+                running=len(self._running),
+            )
+        application.serve(self._settings, retired=retired)
 
     def _not_ready(self) -> str | None:
         return None if self._state == "ready" else self._state

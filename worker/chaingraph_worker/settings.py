@@ -17,6 +17,7 @@ from pydantic import Field, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from chaingraph_store.dispatch import RUN_QUEUE
+from chaingraph_store.pinning import Build
 
 Queues = Annotated[str, NoDecode]
 
@@ -39,9 +40,17 @@ class WorkerSettings(BaseSettings):
     application_version: str = Field(
         default_factory=lambda: version("chaingraph"),
         validation_alias="CHAINGRAPH_WORKER_VERSION",
-        min_length=1,
-        max_length=64,
-        description="the version of this worker's code and nodes",
+        max_length=63,
+        pattern=r"^[A-Za-z0-9]([-A-Za-z0-9_.+]*[A-Za-z0-9])?$",
+        description="the version of this worker's code and nodes: what it has begun stays with workers of that "
+        "version, as long as one of them lives",
+    )
+    pool: str = Field(
+        "default",
+        max_length=40,
+        pattern=r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$",
+        validation_alias="CHAINGRAPH_POOL",
+        description="the pool that this worker belongs to; workers of one pool and version are taken to be alike",
     )
     worker_name: str = Field(
         default_factory=socket.gethostname,
@@ -72,6 +81,14 @@ class WorkerSettings(BaseSettings):
     )
     queue_poll_seconds: float = Field(
         0.05, gt=0, le=60, validation_alias="CHAINGRAPH_QUEUE_POLL_SECONDS", description="how often a queue is asked"
+    )
+    pin_queue_poll_seconds: float = Field(
+        0.25,
+        gt=0,
+        le=60,
+        validation_alias="CHAINGRAPH_PIN_QUEUE_POLL_SECONDS",
+        description="how often the queue of this worker's own version is asked, where what was handed back waits while "
+        "there are other versions",
     )
     lease_seconds: float = Field(
         6.0,
@@ -159,6 +176,10 @@ class WorkerSettings(BaseSettings):
         return f"{self.worker_name}-{uuid.uuid4().hex[:8]}"
 
     @property
+    def build(self) -> Build:
+        return Build(self.pool, self.application_version)
+
+    @property
     def queue_names(self) -> tuple[str, ...]:
         return tuple(dict.fromkeys(name.strip() for name in self.queues.split(",") if name.strip()))
 
@@ -171,4 +192,9 @@ class WorkerSettings(BaseSettings):
             )
         if not self.queue_names:
             raise ValueError(f"CHAINGRAPH_QUEUES is {self.queues!r}: name at least one queue, such as {RUN_QUEUE}")
+        if "@" in self.queues:
+            raise ValueError(
+                f"CHAINGRAPH_QUEUES is {self.queues!r}: name queues without '@', such as {RUN_QUEUE}; a worker takes "
+                "from the queue of its own version by itself"
+            )
         return self

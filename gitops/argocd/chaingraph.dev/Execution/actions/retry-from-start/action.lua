@@ -1,0 +1,6 @@
+-- The next attempt, with every node run again.
+local os = require("os")
+obj.spec.stop = false
+obj.spec.stopReason = nil
+obj.spec.retry = { token = "argocd-" .. os.date("!%Y-%m-%dT%H:%M:%SZ"), from = "Start" }
+return obj

@@ -1,0 +1,3 @@
+-- Starts what was created paused.
+obj.spec.paused = false
+return obj

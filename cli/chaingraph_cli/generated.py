@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from chaingraph_cli import argocd, chart_crds, chart_values, reference
+from chaingraph_cli.dashboard import dashboard_json
 from chaingraph_cli.metrics_reference import markdown as metrics_markdown
 from chaingraph_crds import manifests, names, policies
 from chaingraph_crds.reference import markdown as api_reference
@@ -51,6 +52,7 @@ FILES = (
     GeneratedFile("docs/reference/settings.md", reference.settings_markdown),
     GeneratedFile("docs/reference/cli.md", reference.commands_markdown),
     GeneratedFile("docs/reference/metrics.md", metrics_markdown),
+    GeneratedFile("charts/chaingraph/files/dashboard.json", dashboard_json),
     GeneratedFile("docs/reference/values.md", lambda: chart_values.values_markdown(_ROOT / _CHART / "values.yaml")),
     GeneratedFile("gitops/argocd/argocd-cm.yaml", argocd.config_map_yaml),
     GeneratedFile("gitops/argocd/values.yaml", argocd.values_yaml),

@@ -109,18 +109,19 @@ class Backlog:
     def _of_workers(workers: Iterable[figures.WorkerFigures], known: Iterable[str]) -> Iterable[Metric]:
         alive = GaugeMetricFamily(
             "chaingraph_queue_workers",
-            "Workers with a good lease that serve a queue, by version and state: serving; draining, which end.",
-            labels=["queue", "version", "state"],
+            "Workers with a good lease that have a queue, by pool, version and state: serving; retired, which take "
+            "only what their version has begun; draining, which end.",
+            labels=["queue", "pool", "version", "state"],
         )
         slots = GaugeMetricFamily(
             "chaingraph_queue_slots",
-            "Executions of a queue that its workers run at once, without those that drain.",
+            "Executions of a queue that the workers in the state serving run at once.",
             labels=["queue"],
         )
         room = dict.fromkeys(known, 0)
         for each in workers:
-            alive.add_metric([each.queue, each.version, "draining" if each.draining else "serving"], each.workers)
-            room[each.queue] += 0 if each.draining else each.slots
+            alive.add_metric([each.queue, each.pool, each.version, each.state], each.workers)
+            room[each.queue] += each.slots if each.state == "serving" else 0
         for queue, number in room.items():
             slots.add_metric([queue], number)
         return alive, slots

@@ -30,11 +30,15 @@ class QueueFigures:
 
 @dataclass(frozen=True, slots=True)
 class WorkerFigures:
-    """The workers of one version that serve a queue. `slots`: executions of the queue that they run at once."""
+    """The workers of one version of a pool that have a queue. `slots`: executions of the queue that they run at once.
+
+    `state`: serving; retired, which take only what their version has begun; draining, which end.
+    """
 
     queue: str
+    pool: str
     version: str
-    draining: bool
+    state: str
     workers: int
     slots: int
 
@@ -72,10 +76,12 @@ GROUP BY 1
 What waits for workers of its own version, in a queue of its own, is counted with its queue: see `pinning`."""
 
 _WORKERS: Final = """
-SELECT queue, application_version AS version, draining, count(*) AS workers, sum(concurrency)::bigint AS slots
+SELECT queue, pool, application_version AS version,
+       CASE WHEN draining THEN 'draining' WHEN retired THEN 'retired' ELSE 'serving' END AS state,
+       count(*) AS workers, sum(concurrency)::bigint AS slots
 FROM chaingraph.workers, unnest(queues) AS queue
 WHERE expires_at > now() AND application_name = %(application)s
-GROUP BY queue, application_version, draining
+GROUP BY 1, 2, 3, 4
 """
 
 _FAMILIES: Final = """

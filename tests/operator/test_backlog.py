@@ -32,7 +32,7 @@ async def test_queues_are_told_with_those_who_serve_them(ledger: Ledger, start_w
     assert 'chaingraph_queue_slots{queue="reports"} 0.0' in lines(metrics, "chaingraph_queue_slots")
     served = lines(metrics, "chaingraph_queue_workers{")
     assert len(served) == 1
-    assert served[0].startswith('chaingraph_queue_workers{queue="chaingraph-executions",state="serving",version=')
+    assert served[0].startswith('chaingraph_queue_workers{pool="",queue="chaingraph-executions",state="serving"')
 
 
 async def test_a_queue_that_has_become_empty_says_so(ledger: Ledger) -> None:

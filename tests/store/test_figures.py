@@ -83,17 +83,20 @@ async def test_workers_are_counted_by_queue_and_version_while_they_live(ledger: 
             lease("a"),
             lease("b", queues=["reports", "mail"], concurrency=3),
             lease("c", application_version="2.0"),
+            lease("old", application_version="0.9", pool="default"),
             lease("dead"),
             lease("stranger", application_name="another"),
         ):
             await leases.take(connection, each)
         await leases.release(connection, "dead")
         await leases.drain(connection, "c")
+        await connection.execute("UPDATE chaingraph.workers SET retired = true WHERE executor_id = 'old'")
         found = await figures.workers(connection, application_name=APP)
-    assert {(each.queue, each.version, each.draining, each.workers, each.slots) for each in found} == {
-        ("reports", "1.0", False, 2, 8),
-        ("mail", "1.0", False, 1, 3),
-        ("reports", "2.0", True, 1, 5),
+    assert {(each.queue, each.pool, each.version, each.state, each.workers, each.slots) for each in found} == {
+        ("reports", "", "1.0", "serving", 2, 8),
+        ("mail", "", "1.0", "serving", 1, 3),
+        ("reports", "", "2.0", "draining", 1, 5),
+        ("reports", "default", "0.9", "retired", 1, 5),
     }
 
 

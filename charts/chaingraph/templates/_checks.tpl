@@ -46,6 +46,7 @@ right; all are told at once. Included by `checks.yaml`.
 {{- end -}}
 {{- /* The pools of workers. */ -}}
 {{- $serving := dict -}}
+{{- $deployments := dict -}}
 {{- range $name, $pool := include "chaingraph.pools" . | fromYaml -}}
 {{- $where := printf "workers.%s" $name -}}
 {{- if not (regexMatch "^[a-z0-9]([-a-z0-9]{0,38}[a-z0-9])?$" $name) -}}
@@ -57,6 +58,11 @@ right; all are told at once. Included by `checks.yaml`.
 {{- if not (regexMatch "^[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?$" $pool.version) -}}
 {{- $faults = append $faults (printf "%s.version, from the image's tag, is %q: it has to be fit for a label; set %s.version" $where $pool.version $where) -}}
 {{- end -}}
+{{- $deployment := include "chaingraph.pool.deployment" (dict "root" $ "pool" $name "version" $pool.version) -}}
+{{- with get $deployments $deployment -}}
+{{- $faults = append $faults (printf "%s in version %q and workers.%s would both be the Deployment %s: give one of them another name or version" $where $pool.version . $deployment) -}}
+{{- end -}}
+{{- $_ := set $deployments $deployment $name -}}
 {{- $least := int (add (ceil $pool.drainSeconds) 25) -}}
 {{- if lt (include "chaingraph.pool.grace" $pool | int) $least -}}
 {{- $faults = append $faults (printf "%s.terminationGracePeriodSeconds is %d and drainSeconds is %v: give it %d or more, so that a worker can hand back what it has not ended; or leave it out" $where (int $pool.terminationGracePeriodSeconds) $pool.drainSeconds $least) -}}

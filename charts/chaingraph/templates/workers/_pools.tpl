@@ -25,8 +25,10 @@ image: what makes the code another one makes the version another one.
 {{ include "chaingraph.serviceAccountName" (dict "root" . "component" "worker" "account" .Values.workerServiceAccount) }}
 {{- end -}}
 
+{{/* A version that would not be told from another one in a name, such as 1_0 from 1.0, goes with a part of its hash. */}}
 {{- define "chaingraph.pool.deployment" -}}
-{{- include "chaingraph.shortened" (dict "text" (printf "%s-worker-%s-%s" (include "chaingraph.fullname" .root) .pool .version) "max" 52) -}}
+{{- $version := regexMatch "^[a-z0-9.]+$" .version | ternary .version (printf "%s-%s" (lower .version) (sha256sum .version | trunc 5)) -}}
+{{- include "chaingraph.shortened" (dict "text" (printf "%s-worker-%s-%s" (include "chaingraph.fullname" .root) .pool $version) "max" 52) -}}
 {{- end -}}
 
 {{/* The labels that select the Pods of a pool in a version: (dict "root" $ "pool" ... "version" ...). */}}

@@ -1,0 +1,274 @@
+"""What the chart makes of values, without a cluster."""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import Any
+
+import pytest
+import yaml
+
+from fixtures.chart_values import COMBINATIONS, OWN_DATABASE
+from fixtures.helm import CHART, TRIAL, Helm, Manifest, Rendered, environment, with_values
+
+_NAME = re.compile(r"[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?")
+_LABEL = re.compile(r"([A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?)?")
+
+
+@pytest.mark.parametrize("values", COMBINATIONS.values(), ids=COMBINATIONS)
+def test_lint_finds_nothing(helm: Helm, values: dict[str, Any]) -> None:
+    helm("lint", "--strict", str(CHART), helm.values(values))
+
+
+@pytest.mark.parametrize("release", ["cg", "chaingraph", "a-release-whose-name-is-as-long-as-helm-lets-it-be-53"])
+@pytest.mark.parametrize("values", COMBINATIONS.values(), ids=COMBINATIONS)
+def test_names_and_labels_are_short_enough_and_unique(helm: Helm, values: dict[str, Any], release: str) -> None:
+    rendered = helm.template(values, release=release)
+    seen = set()
+    for each in rendered:
+        name = each["metadata"]["name"]
+        assert _NAME.fullmatch(name), name
+        if not each["kind"].endswith("CustomResourceDefinition") and "chaingraph.dev" not in name:
+            assert len(name) <= 63, name
+        for key, value in each["metadata"].get("labels", {}).items():
+            assert _LABEL.fullmatch(value), (name, key, value)
+        identity = (each["apiVersion"], each["kind"], each["metadata"].get("namespace"), name)
+        assert identity not in seen, f"twice: {identity}"
+        seen.add(identity)
+
+
+@pytest.mark.parametrize("values", COMBINATIONS.values(), ids=COMBINATIONS)
+def test_no_environment_variable_stands_twice(helm: Helm, values: dict[str, Any]) -> None:
+    for name, template in helm.template(values).pod_templates():
+        for container in template["spec"]["containers"]:
+            names = [each["name"] for each in container.get("env", [])]
+            assert len(names) == len(set(names)), (name, sorted(names))
+
+
+@pytest.mark.parametrize("values", COMBINATIONS.values(), ids=COMBINATIONS)
+def test_only_who_talks_to_the_api_server_has_a_token(helm: Helm, values: dict[str, Any]) -> None:
+    with_token = {"operator", "gateway", "removal", "test"}
+    for name, template in helm.template(values).pod_templates():
+        component = template["spec"]["containers"][0]["name"]
+        assert template["spec"]["automountServiceAccountToken"] is (component in with_token), name
+        assert template["spec"]["serviceAccountName"] != "default", name
+
+
+def test_what_people_add_takes_the_place_of_what_the_chart_says(helm: Helm) -> None:
+    secret = {"valueFrom": {"secretKeyRef": {"name": "vault", "key": "dsn"}}}
+    extra = {"LOG_LEVEL": "debug", "DATABASE_URL_EXECUTIONS": secret, "RETRIES": 3}
+    rendered = helm.template(with_values(TRIAL, {"workerDefaults": {"extraEnv": extra}}))
+    [worker] = workers(rendered)
+    environment = worker["spec"]["template"]["spec"]["containers"][0]["env"]
+    found = {each["name"]: each for each in environment}
+    assert found["LOG_LEVEL"]["value"] == "debug"
+    assert found["RETRIES"]["value"] == "3"
+    assert found["DATABASE_URL_EXECUTIONS"]["valueFrom"] == secret["valueFrom"]
+
+
+def test_numbers_are_written_without_exponents(helm: Helm) -> None:
+    rendered = helm.template(
+        with_values(TRIAL, {"workerDefaults": {"maxTree": 100_000_000, "queuePollSeconds": 0.001}})
+    )
+    [worker] = workers(rendered)
+    settings = environment(worker["spec"]["template"])
+    assert settings["CHAINGRAPH_MAX_TREE"] == "100000000"
+    assert settings["CHAINGRAPH_QUEUE_POLL_SECONDS"] == "0.001"
+
+
+def test_each_pool_is_a_deployment_of_its_version(helm: Helm) -> None:
+    rendered = helm.template(COMBINATIONS["everything"])
+    pools = rendered.one("ConfigMap", "a-name-that-has-its-forty-characters-yes-worker-pools")["data"]
+    assert pools == {
+        "default": "7.1_x",
+        "gpu": "2026.11.26-rc.1",
+        "a-pool-with-the-longest-name-there-may-b": "a" * 12,
+    }
+    found = {}
+    for each in workers(rendered):
+        labels = each["metadata"]["labels"]
+        pool, version = labels["chaingraph.dev/pool"], labels["chaingraph.dev/worker-version"]
+        found[pool] = version
+        selector = each["spec"]["selector"]["matchLabels"]
+        assert selector.items() <= each["spec"]["template"]["metadata"]["labels"].items()
+        assert (selector["chaingraph.dev/pool"], selector["chaingraph.dev/worker-version"]) == (pool, version)
+        settings = environment(each["spec"]["template"])
+        assert (settings["CHAINGRAPH_POOL"], settings["CHAINGRAPH_WORKER_VERSION"]) == (pool, version)
+        annotations = each["metadata"]["annotations"]
+        assert annotations["helm.sh/resource-policy"] == "keep"
+        assert annotations["argocd.argoproj.io/sync-options"] == "Prune=false"
+    assert found == pools
+
+
+@pytest.mark.parametrize(
+    ("values", "version"),
+    [
+        ({}, "0.1.0"),
+        ({"image": {"tag": "1.2"}}, "1.2"),
+        ({"image": {"tag": "1.2", "digest": "sha256:" + "b" * 64}}, "b" * 12),
+        ({"image": {"tag": "1.2"}, "workerDefaults": {"image": {"repository": "mine", "tag": "9"}}}, "9"),
+        ({"image": {"digest": "sha256:" + "b" * 64}, "workerDefaults": {"image": {"tag": "9"}}}, "9"),
+        ({"workerDefaults": {"version": "blue"}}, "blue"),
+        ({"workerDefaults": {"version": "blue"}, "workers": {"default": {"version": "green"}}}, "green"),
+    ],
+)
+def test_the_version_is_that_of_the_image_unless_it_is_said(helm: Helm, values: dict[str, Any], version: str) -> None:
+    [worker] = workers(helm.template(with_values(TRIAL, values)))
+    assert worker["metadata"]["labels"]["chaingraph.dev/worker-version"] == version
+
+
+def test_versions_that_look_alike_have_deployments_of_their_own(helm: Helm) -> None:
+    names = set()
+    for version in ("1.0", "1_0", "1-0", "1.0.0-an-exceptionally-long-version-of-a-worker-image-a", "A", "a"):
+        [worker] = workers(helm.template(with_values(TRIAL, {"workerDefaults": {"version": version}})))
+        names.add(worker["metadata"]["name"])
+    assert len(names) == 6
+
+
+def test_a_drain_ends_before_the_kubelet_kills(helm: Helm) -> None:
+    [worker] = workers(helm.template(with_values(TRIAL, {"workerDefaults": {"drainSeconds": 90.5}})))
+    assert worker["spec"]["template"]["spec"]["terminationGracePeriodSeconds"] == 121
+
+
+def test_a_pool_that_is_scaled_has_no_number_of_workers_of_its_own(helm: Helm) -> None:
+    rendered = helm.template(COMBINATIONS["everything"])
+    by_pool = {each["metadata"]["labels"]["chaingraph.dev/pool"]: each for each in workers(rendered)}
+    assert "replicas" not in by_pool["default"]["spec"]
+    assert "replicas" not in by_pool["gpu"]["spec"]
+    [scaler] = rendered.of("HorizontalPodAutoscaler")
+    assert scaler["spec"]["scaleTargetRef"]["name"] == by_pool["default"]["metadata"]["name"]
+    metrics = [each.get("external", {}).get("metric", {}).get("name") for each in scaler["spec"]["metrics"]]
+    assert metrics == [None, "chaingraph_queue_waiting", "chaingraph_queue_running"]
+    [scaled] = rendered.of("ScaledObject")
+    assert scaled["spec"]["scaleTargetRef"]["name"] == by_pool["gpu"]["metadata"]["name"]
+    trigger = scaled["spec"]["triggers"][0]["metadata"]
+    assert 'queue=~"gpu|gpu-large"' in trigger["query"]
+    assert trigger["threshold"] == "1"
+
+
+def test_the_migration_comes_before_everything_where_the_database_is_there_already(helm: Helm) -> None:
+    [job] = [each for each in helm.template(OWN_DATABASE).of("Job") if "migration" in each["metadata"]["name"]]
+    assert job["metadata"]["annotations"]["helm.sh/hook"] == "pre-install,pre-upgrade"
+    assert "rollback" not in json.dumps(job["metadata"]), "an old migration has nothing to do in a newer database"
+
+
+def test_the_migration_waits_where_the_database_comes_with_the_release(helm: Helm) -> None:
+    [job] = [each for each in helm.template(TRIAL).of("Job") if "migration" in each["metadata"]["name"]]
+    assert "annotations" not in job["metadata"]
+    [again] = [
+        each
+        for each in helm.template(with_values(TRIAL, {"image": {"tag": "2"}})).of("Job")
+        if "migration" in each["metadata"]["name"]
+    ]
+    assert job["metadata"]["name"] != again["metadata"]["name"], "a Job cannot be changed"
+
+
+def test_each_role_of_the_database_goes_to_who_needs_it(helm: Helm) -> None:
+    found = {}
+    for _, template in helm.template(COMBINATIONS["own database, three roles"]).pod_templates():
+        container = template["spec"]["containers"][0]
+        for each in container.get("env", []):
+            if each["name"] == "DATABASE_URL_EXECUTIONS":
+                secret = each["valueFrom"]["secretKeyRef"]
+                found[container["name"]] = (secret["name"], secret["key"])
+    assert found == {
+        "operator": ("database", "url"),
+        "worker": ("database", "url"),
+        "migration": ("owner", "uri"),
+        "gateway": ("reader", "dsn"),
+    }
+
+
+def test_definitions_are_kept_unless_it_is_said_otherwise(helm: Helm) -> None:
+    for keep in (True, False):
+        for each in helm.template(with_values(TRIAL, {"crds": {"keep": keep}})).of("CustomResourceDefinition"):
+            kept = each["metadata"].get("annotations", {}).get("helm.sh/resource-policy") == "keep"
+            assert kept is keep, each["metadata"]["name"]
+
+
+def test_definitions_are_those_of_the_crds_folder(helm: Helm) -> None:
+    rendered = helm.template(with_values(TRIAL, {"crds": {"keep": False}}))
+    expected: list[Manifest] = []
+    for path in sorted((CHART.parents[1] / "crds").glob("*.yaml")):
+        expected += [each for each in yaml.safe_load_all(path.read_text(encoding="utf-8")) if each]
+    assert len(expected) == 4
+    for each in expected:
+        assert each in rendered, each["metadata"]["name"]
+
+
+def test_listed_namespaces_need_no_rights_in_others(helm: Helm) -> None:
+    rendered = helm.template(with_values(OWN_DATABASE, {"namespaces": ["team-a", "team-b"]}))
+    operator = "app.kubernetes.io/component"
+    wide = [each for each in rendered.of("ClusterRole") if each["metadata"]["labels"][operator] == "operator"]
+    assert wide == []
+    roles = {
+        each["metadata"]["namespace"]: each["rules"]
+        for each in rendered.of("Role")
+        if each["metadata"]["labels"][operator] == "operator"
+    }
+    assert set(roles) == {"team-a", "team-b", "here", "kube-system"}
+    assert roles["kube-system"] == [
+        {"apiGroups": [""], "resources": ["namespaces"], "resourceNames": ["kube-system"], "verbs": ["get"]}
+    ]
+
+
+@pytest.mark.parametrize(
+    ("values", "namespace"),
+    [
+        ({}, "here"),
+        ({"namespaces": ["here", "there"]}, "here"),
+        ({"namespaces": ["there", "everywhere"]}, "there"),
+        ({"namespaces": ["there", "everywhere"], "test": {"namespace": "everywhere"}}, "everywhere"),
+    ],
+)
+def test_the_test_runs_where_somebody_serves(helm: Helm, values: dict[str, Any], namespace: str) -> None:
+    rendered = helm.template(with_values(OWN_DATABASE, values))
+    [pod] = rendered.of("Pod")
+    assert environment({"spec": pod["spec"]})["TEST_NAMESPACE"] == namespace
+    assert rendered.one("Role", "cg-chaingraph-test")["metadata"]["namespace"] == namespace
+
+
+@pytest.mark.parametrize(
+    ("values", "address", "name"),
+    [
+        ({}, "https://cg-chaingraph-gateway.here.svc:8443", "cg-chaingraph-gateway.here.svc"),
+        ({"url": "https://chaingraph.example.com/"}, "https://chaingraph.example.com", "chaingraph.example.com"),
+        ({"url": "https://10.1.2.3:30443"}, "https://10.1.2.3:30443", "10.1.2.3"),
+        ({"ingress": {"enabled": True, "host": "cg.example.com"}}, "https://cg.example.com", "cg.example.com"),
+    ],
+)
+def test_people_are_told_an_address_that_the_certificate_is_for(
+    helm: Helm, values: dict[str, Any], address: str, name: str
+) -> None:
+    rendered = helm.template(with_values(TRIAL, {"gateway": values}))
+    told = rendered.one("ConfigMap", "chaingraph")
+    assert told["metadata"]["namespace"] == "kube-public"
+    assert told["data"]["gateway"] == address
+    assert told["data"]["ca.crt"].startswith("-----BEGIN CERTIFICATE-----")
+    certificate = rendered.one("Secret", "cg-chaingraph-gateway-tls")
+    assert name in certificate["metadata"]["annotations"]["chaingraph.dev/tls-names"].split(",")
+
+
+def test_traces_are_off_unless_somebody_takes_them(helm: Helm) -> None:
+    for _, template in helm.template(TRIAL).pod_templates():
+        assert not [each for each in environment(template) if each.startswith("OTEL")]
+    for name, template in helm.template(COMBINATIONS["everything"]).pod_templates():
+        if "postgresql" not in name:
+            settings = environment(template)
+            assert settings["OTEL_EXPORTER_OTLP_ENDPOINT"] == "http://collector.tracing.svc:4318", name
+            assert settings["OTEL_TRACES_SAMPLER_ARG"] == "0.1"
+            assert settings["OTEL_RESOURCE_ATTRIBUTES"] == "deployment.environment=a%20b"
+
+
+def test_only_the_release_reaches_its_database(helm: Helm) -> None:
+    policy = helm.template(TRIAL).one("NetworkPolicy", "cg-chaingraph-postgresql")
+    [rule] = policy["spec"]["ingress"]
+    [peer] = rule["from"]
+    assert peer["podSelector"]["matchLabels"]["app.kubernetes.io/instance"] == "cg"
+    assert policy["spec"]["policyTypes"] == ["Ingress", "Egress"]
+    assert "egress" not in policy["spec"]
+
+
+def workers(rendered: Rendered) -> list[Manifest]:
+    return [each for each in rendered.of("Deployment") if "chaingraph.dev/pool" in each["metadata"]["labels"]]

@@ -9,6 +9,8 @@ ENV PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_ROOT_USER_ACTION=ignore PIP_PROGRESS_BAR
 # Nobody can write bytecode into a read-only file system, so it is made here, and checked by nothing, since nothing changes
 # there. Not of kubernetes' models, which are many, and loaded one by one by what needs them.
 ENV COMPILE="-m compileall -q -j 0 --invalidation-mode unchecked-hash -x /kubernetes/(aio/)?client/(models|api)/"
+# All files carry this time, 1980, so that the same content makes the same layers.
+ENV SOURCE_DATE_EPOCH=315532800
 WORKDIR /build
 # What builds the wheel and writes the bill of materials. None of it goes into the image.
 COPY requirements/image.txt requirements/image.txt
@@ -23,8 +25,6 @@ RUN --mount=type=cache,target=/root/.cache/pip \
       --only-binary :all: -r requirements/runtime.txt \
  && find /opt/chaingraph/lib -type d \( -name tests -o -name test \) -prune -exec rm -rf {} + \
  && /opt/chaingraph/bin/python $COMPILE /opt/chaingraph/lib
-# Files carry this time, so that the same sources make the same layers.
-ARG SOURCE_DATE_EPOCH=0
 COPY pyproject.toml README.md LICENSE ./
 COPY crds/chaingraph_crds crds/chaingraph_crds
 COPY flow/chaingraph_flow flow/chaingraph_flow
@@ -46,13 +46,13 @@ RUN set -eu; \
     "$python" -c 'from importlib.metadata import distributions as d; print("\n".join(sorted(f"{e.name}=={e.version}" for e in d())))' \
       >"$env/constraints.txt"; \
     "$python" $COMPILE "$site"; \
-    echo 'chaingraph:x:65532:65532:chaingraph:/tmp:/usr/sbin/nologin' >>/etc/passwd; \
-    echo 'chaingraph:x:65532:' >>/etc/group; \
-    find "$env" /etc/passwd /etc/group -exec touch --no-dereference --date "@$SOURCE_DATE_EPOCH" {} +
+    mkdir -p /image/etc /image/opt; mv "$env" /image/opt/; \
+    (cat /etc/passwd; echo 'chaingraph:x:65532:65532:chaingraph:/tmp:/usr/sbin/nologin') >/image/etc/passwd; \
+    (cat /etc/group; echo 'chaingraph:x:65532:') >/image/etc/group; \
+    find /image -exec touch --no-dereference --date "@$SOURCE_DATE_EPOCH" {} +
 
 FROM ${BASE_IMAGE}
-COPY --from=build /etc/passwd /etc/group /etc/
-COPY --from=build /opt/chaingraph /opt/chaingraph
+COPY --from=build /image/ /
 # PIP_PYTHON and PIP_CONSTRAINT: in a derived image, `pip install` puts packages beside ours, and leaves ours alone.
 ENV PATH=/opt/chaingraph/bin:$PATH \
     PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1 \

@@ -11,7 +11,7 @@ VERSION := $(shell sed -n 's/^version = "\(.*\)"/\1/p' pyproject.toml)
 IMAGE ?= chaingraph:$(VERSION)
 BASE_IMAGE ?= python:3.11-slim
 REVISION = $(shell git rev-parse HEAD 2>/dev/null)$(shell git diff --quiet HEAD 2>/dev/null || echo -dirty)
-SOURCE_DATE_EPOCH ?= $(shell git log -1 --format=%ct 2>/dev/null || echo 0)
+COMMITTED = $(shell git log -1 --format=%ct 2>/dev/null || echo 0)
 SOURCE ?= $(shell git config --get remote.origin.url)
 
 .PHONY: setup demo test lint fmt generate lock bench image e2e clean help
@@ -53,8 +53,8 @@ lock: setup ## resolve the dependencies again, with hashes
 
 image: ## the image, as IMAGE=... from BASE_IMAGE=...; needs Docker with BuildKit
 	DOCKER_BUILDKIT=1 docker build --tag $(IMAGE) --build-arg BASE_IMAGE=$(BASE_IMAGE) \
-	  --build-arg SOURCE_DATE_EPOCH=$(SOURCE_DATE_EPOCH) --build-arg VERSION=$(VERSION) --build-arg REVISION=$(REVISION) \
-	  --build-arg CREATED=$$(date -u -d @$(SOURCE_DATE_EPOCH) +%FT%TZ 2>/dev/null || date -u -r $(SOURCE_DATE_EPOCH) +%FT%TZ) \
+	  --build-arg VERSION=$(VERSION) --build-arg REVISION=$(REVISION) \
+	  --build-arg CREATED=$$(date -u -d @$(COMMITTED) +%FT%TZ 2>/dev/null || date -u -r $(COMMITTED) +%FT%TZ) \
 	  --build-arg SOURCE=$(SOURCE) .
 
 e2e: setup ## real Pods: image, kind cluster, chart, and what can happen to them; see tests/e2e

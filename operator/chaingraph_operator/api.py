@@ -1,4 +1,5 @@
-"""The operator's own requests to the API server: status patches, Events, children, deletions, lists of names.
+"""The operator's own requests to the API server: status patches, Events, children, deletions, lists of names, and
+the Deployments of workers.
 
 They go out by `chaingraph_process.cluster_api`, whose errors they raise. Reading and watching the objects is kopf's.
 """
@@ -26,6 +27,10 @@ def collection_path(plural: str, namespace: str | None) -> str:
 
 def object_path(plural: str, key: Key) -> str:
     return f"{collection_path(plural, key.namespace)}/{key.name}"
+
+
+def _deployments(namespace: str) -> str:
+    return f"/apis/apps/v1/namespaces/{namespace}/deployments"
 
 
 class KubernetesApi:
@@ -91,6 +96,40 @@ class KubernetesApi:
     async def create_event(self, namespace: str, event: Mapping[str, Any]) -> None:
         self._may_write()
         await self._api.request("POST", f"/api/v1/namespaces/{namespace}/events", body=event)
+
+    async def list_deployments(self, namespace: str, selector: str) -> list[Object]:
+        """The Deployments of a namespace with these labels."""
+        found = await self._api.request("GET", _deployments(namespace), params={"labelSelector": selector})
+        return list(found["items"] or ())
+
+    async def delete_deployment(
+        self, namespace: str, name: str, *, uid: str, resource_version: str | None = None, foreground: bool = False
+    ) -> None:
+        """Deletes this very Deployment and its Pods.
+
+        Args:
+            resource_version: it is only deleted as it was then.
+            foreground: it is gone when its Pods are, and not before.
+
+        Raises:
+            Conflict: it is another one, or was changed since.
+            ApiError: see `cluster_errors`.
+        """
+        self._may_write()
+        preconditions = {"uid": uid} | ({} if resource_version is None else {"resourceVersion": resource_version})
+        await self._api.request(
+            "DELETE",
+            f"{_deployments(namespace)}/{name}",
+            body={
+                "apiVersion": "v1",
+                "kind": "DeleteOptions",
+                "preconditions": preconditions,
+                "propagationPolicy": "Foreground" if foreground else "Background",
+            },
+        )
+
+    async def config_map(self, namespace: str, name: str) -> Object:
+        return await self._api.request("GET", f"/api/v1/namespaces/{namespace}/configmaps/{name}")
 
     async def cluster_uid(self) -> str:
         """The UID of the namespace kube-system: every cluster has that namespace, and never loses it.

@@ -38,6 +38,7 @@ from chaingraph_operator.status_writer import Status, StatusWriter
 from chaingraph_operator.sweep import Sweep
 from chaingraph_operator.watching import Watch
 from chaingraph_operator.work_queue import WorkQueue
+from chaingraph_operator.worker_deployments import WorkerDeployments
 from chaingraph_operator.workforce import Workforce
 from chaingraph_process.cluster_access import ClusterAccess
 from chaingraph_process.pool_figures import PoolFigures
@@ -148,6 +149,18 @@ class Operator:
             interval=settings.recovery_seconds,
             metrics=metrics,
         )
+        self._worker_deployments: WorkerDeployments | None = None
+        if settings.worker_namespace:
+            self._worker_deployments = WorkerDeployments(
+                ledger,
+                self._api,
+                namespace=settings.worker_namespace,
+                release=settings.release,
+                pools=settings.worker_pools,
+                application_name=settings.application_name,
+                announce=partial(self._events.post, "Deployment", api_version="apps/v1"),
+                metrics=metrics,
+            )
         self.guard = ClusterGuard(
             ledger=ledger, fence=fence, api=self._api, access=access, adopt=settings.adopt_cluster
         )
@@ -205,6 +218,9 @@ class Operator:
             "sweep": lambda: persist("sweep", self._sweep.run),
             "backlog": lambda: persist("backlog", self._backlog.run),
         }
+        versions = self._worker_deployments
+        if versions is not None:
+            parts["worker deployments"] = lambda: persist("worker deployments", versions.run)
         for number, controller in enumerate(self._controllers):
             parts[f"controller {number}"] = controller.run
         async with asyncio.TaskGroup() as group:

@@ -51,9 +51,9 @@ class EventPoster:
         self._posted: OrderedDict[str, None] = OrderedDict()
         metrics.queue_depth("events", self._backlog.qsize)
 
-    def post(self, kind: str, key: Key, announcement: Announcement) -> None:
+    def post(self, kind: str, key: Key, announcement: Announcement, *, api_version: str = names.API_VERSION) -> None:
         """Puts an Event into the backlog, unless it was posted before."""
-        event = _event(kind, key, announcement, self._instance)
+        event = _event(api_version, kind, key, announcement, self._instance)
         name = f"{key.namespace}/{event['metadata']['name']}"
         if name in self._posted:
             return
@@ -104,7 +104,7 @@ class EventPoster:
         self._metrics.events_dropped.inc()
 
 
-def _event(kind: str, key: Key, announcement: Announcement, instance: str) -> dict[str, Any]:
+def _event(api_version: str, kind: str, key: Key, announcement: Announcement, instance: str) -> dict[str, Any]:
     seed = f"{key.uid}/{announcement.reason}/{announcement.since}"
     now = datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
     return {
@@ -116,7 +116,7 @@ def _event(kind: str, key: Key, announcement: Announcement, instance: str) -> di
             "namespace": key.namespace,
         },
         "involvedObject": {
-            "apiVersion": names.API_VERSION,
+            "apiVersion": api_version,
             "kind": kind,
             "namespace": key.namespace,
             "name": key.name,

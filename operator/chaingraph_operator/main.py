@@ -1,4 +1,5 @@
-"""The operator's process: `chaingraph-operator`, or `python -m chaingraph_operator.main`.
+"""The operator's process: `chaingraph-operator`, or `python -m chaingraph_operator.main`. With the argument
+`remove-workers` it is another, short one: see `removal`.
 
 Crash-only: when any part ends, or kopf does, the process logs why and exits with 1, for its supervisor to start it
 again; everything it has to do follows from the resources and the ledger. SIGTERM and SIGINT end it with 0, settings
@@ -13,6 +14,8 @@ What its service account may do (a ClusterRole, or a Role in each of CHAINGRAPH_
     chaingraph.dev      executions                     delete       (ttlSecondsAfterFinished)
     "" (core)           events                         create
     "" (core)           namespaces (kube-system)       get          (which cluster this is; see `cluster_guard`)
+    apps                deployments                    list delete  (CHAINGRAPH_WORKER_NAMESPACE; `worker_deployments`)
+    "" (core)           configmaps                     get          (there, CHAINGRAPH_WORKER_POOLS)
     coordination.k8s.io leases                         get create update   (CHAINGRAPH_LEADER_ELECTION; see `election`)
 
 and discovery (`system:discovery`, which every service account has). With a ClusterRole the watch is cluster-wide.
@@ -29,7 +32,7 @@ import structlog
 from pydantic import ValidationError
 
 from chaingraph_crds import names
-from chaingraph_operator import watching
+from chaingraph_operator import removal, watching
 from chaingraph_operator.assembly import Operator
 from chaingraph_operator.errors import ClusterUnknown, NoLeaseNamespace, OperatorError, PartEnded
 from chaingraph_operator.leadership import Leadership
@@ -53,6 +56,12 @@ _END_SECONDS = 2.0
 
 def main() -> None:
     """Runs the operator until it is told to end, or cannot go on."""
+    arguments = sys.argv[1:]
+    if arguments == [removal.COMMAND]:
+        removal.main()
+        return
+    if arguments:
+        sys.exit(f"chaingraph-operator: unknown arguments {arguments}; use none, or `{removal.COMMAND}`")
     try:
         settings = Settings()
     except ValidationError as error:

@@ -151,6 +151,24 @@ class Settings(BaseSettings):
         description="what this operator is called in Lease, ledger and Events, such as the Pod's name",
     )
 
+    worker_namespace: str = Field(
+        default="",
+        validation_alias="CHAINGRAPH_WORKER_NAMESPACE",
+        description="the namespace of the worker Deployments whose versions this operator sees to: the others of a "
+        "pool are retired when the current one serves, and removed when nothing is left of them; empty: sees to none",
+    )
+    release: str = Field(
+        default="",
+        validation_alias="CHAINGRAPH_RELEASE",
+        description="whose they are, as in their label app.kubernetes.io/instance",
+    )
+    worker_pools: str = Field(
+        default="chaingraph-worker-pools",
+        min_length=1,
+        validation_alias="CHAINGRAPH_WORKER_POOLS",
+        description="the name of the ConfigMap there that has the current version of each pool",
+    )
+
     @field_validator("database_url")
     @classmethod
     def _checked_database(cls, value: str) -> str:
@@ -180,8 +198,20 @@ class Settings(BaseSettings):
             raise ValueError(f"{wrong[0]!r} is no name of a namespace; write them as team-a,team-b")
         return names
 
+    @field_validator("worker_namespace")
+    @classmethod
+    def _a_namespace(cls, value: str) -> str:
+        if value and not _NAMESPACE.fullmatch(value):
+            raise ValueError("it is no name of a namespace; write it as chaingraph-system")
+        return value
+
     @model_validator(mode="after")
     def _consistent(self) -> Settings:
+        if self.worker_namespace and not self.release:
+            raise ValueError(
+                f"CHAINGRAPH_RELEASE is empty, and CHAINGRAPH_WORKER_NAMESPACE is {self.worker_namespace!r}: name the "
+                "release whose workers they are, as in their label app.kubernetes.io/instance"
+            )
         if self.lease_deadline_seconds >= self.lease_duration_seconds:
             raise ValueError(
                 f"CHAINGRAPH_LEASE_RENEW_SECONDS is {self.lease_deadline_seconds:g}, not less than "

@@ -23,11 +23,11 @@
 - apiGroups: [coordination.k8s.io]
   resources: [leases]
   resourceNames: [{{ include "chaingraph.operator.lease" . }}]
-  verbs: [get, update, patch]
+  verbs: [get, update]
 {{- end }}
 - apiGroups: [apps]
   resources: [deployments]
-  verbs: [get, list, delete]
+  verbs: [list, delete]
 - apiGroups: [""]
   resources: [configmaps]
   resourceNames: [{{ include "chaingraph.workers.pools" . }}]

@@ -1,0 +1,214 @@
+"""Releases in a cluster: what upgrade, rollback and uninstall leave, and what they keep.
+
+There are no Pods in the tests' cluster, so hooks are left out; the end-to-end tests run them.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+import subprocess
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from fixtures.cluster import ControlPlane, Kubectl
+from fixtures.helm import CHART, TRIAL, Helm, Manifest, with_values
+
+pytestmark = pytest.mark.integration
+
+# One cluster-wide place each, which other tests use too.
+APART: dict[str, Any] = with_values(TRIAL, {"crds": {"enabled": False}, "gateway": {"discovery": {"enabled": False}}})
+
+
+@dataclass(frozen=True)
+class Release:
+    """A release `cg` in the test's namespace."""
+
+    helm: Helm
+    namespace: str
+    _kubectl: Kubectl
+
+    def install(self, values: dict[str, Any] = APART, *options: str) -> None:
+        self.helm("install", "cg", str(CHART), *self._common, self.helm.values(values), *options)
+
+    def upgrade(self, values: dict[str, Any]) -> None:
+        self.helm("upgrade", "cg", str(CHART), *self._common, self.helm.values(with_values(APART, values)))
+
+    def rollback(self, revision: int, *, check: bool = True) -> subprocess.CompletedProcess[str]:
+        return self.helm("rollback", "cg", str(revision), *self._common, check=check)
+
+    def uninstall(self) -> None:
+        self.helm("uninstall", "cg", *self._common)
+
+    def get(self, *what: str) -> Manifest:
+        found: Manifest = json.loads(self._kubectl("-n", self.namespace, "get", *what, "-o", "json").stdout)
+        return found
+
+    def secret(self, name: str) -> dict[str, str]:
+        data = self.get("secret", name)["data"]
+        return {key: base64.b64decode(value).decode() for key, value in data.items()}
+
+    def versions(self) -> dict[str, Manifest]:
+        """The worker Deployments by version."""
+        found = self.get("deployments", "-l", "app.kubernetes.io/component=worker")["items"]
+        return {each["metadata"]["labels"]["chaingraph.dev/worker-version"]: each for each in found}
+
+    def current(self) -> dict[str, str]:
+        pools: dict[str, str] = self.get("configmap", "cg-chaingraph-worker-pools").get("data", {})
+        return pools
+
+    def delete(self, *what: str) -> None:
+        self._kubectl("-n", self.namespace, "delete", *what)
+
+    @property
+    def _common(self) -> tuple[str, str]:
+        return f"--namespace={self.namespace}", "--no-hooks"
+
+
+@pytest.fixture(params=["$HELM", "$HELM3"])
+def any_helm(request: pytest.FixtureRequest, helm: Helm) -> Helm:
+    """Helm, and besides an older one if the environment names one."""
+    if request.param == "$HELM":
+        return helm
+    other = os.environ.get("HELM3")
+    if not other:
+        pytest.skip("$HELM3 names no other Helm")
+    return Helm(Path(other), helm.folder)
+
+
+@pytest.fixture
+def release(helm: Helm, control_plane: ControlPlane, kubectl: Kubectl, namespace: str) -> Release:
+    return Release(helm.on(control_plane.kubeconfig), namespace, kubectl)
+
+
+def test_an_older_version_of_the_workers_is_kept_and_rolled_back_to(
+    any_helm: Helm, control_plane: ControlPlane, kubectl: Kubectl, namespace: str
+) -> None:
+    release = Release(any_helm.on(control_plane.kubeconfig), namespace, kubectl)
+    release.install()
+    first = release.versions()["0.1.0"]
+    assert release.current() == {"default": "0.1.0"}
+
+    release.upgrade({"image": {"tag": "0.2.0"}})
+    assert set(release.versions()) == {"0.1.0", "0.2.0"}
+    assert release.versions()["0.1.0"]["metadata"]["uid"] == first["metadata"]["uid"]
+    assert release.versions()["0.1.0"]["spec"] == first["spec"], "its Pods must not be replaced"
+    assert release.current() == {"default": "0.2.0"}
+
+    release.rollback(1)
+    assert release.current() == {"default": "0.1.0"}
+    assert set(release.versions()) == {"0.1.0", "0.2.0"}
+    assert release.versions()["0.1.0"]["metadata"]["uid"] == first["metadata"]["uid"]
+
+    release.upgrade({"image": {"tag": "0.3.0"}})
+    assert set(release.versions()) == {"0.1.0", "0.2.0", "0.3.0"}
+    # What was drained the operator has removed; a rollback makes it again.
+    release.delete("deployment", "cg-chaingraph-worker-default-0-1-0")
+    release.rollback(1)
+    assert release.current() == {"default": "0.1.0"}
+    assert release.versions()["0.1.0"]["metadata"]["uid"] != first["metadata"]["uid"]
+
+
+def test_a_pool_that_is_taken_away_has_no_current_version(release: Release) -> None:
+    release.install(with_values(APART, {"workers": {"gpu": {"queues": ["gpu"]}}}))
+    assert release.current() == {"default": "0.1.0", "gpu": "0.1.0"}
+    release.upgrade({"workers": {"default": {}}})
+    assert release.current() == {"default": "0.1.0"}
+    found = release.get("deployments", "-l", "chaingraph.dev/pool=gpu")["items"]
+    assert len(found) == 1, "its workers end what they have begun"
+
+
+def test_a_change_that_keeps_the_version_changes_the_deployment(release: Release) -> None:
+    release.install()
+    before = release.versions()["0.1.0"]
+    release.upgrade({"workerDefaults": {"replicas": 5, "resources": {"limits": {"memory": "2Gi"}}}})
+    [after] = release.versions().values()
+    assert after["metadata"]["uid"] == before["metadata"]["uid"]
+    assert after["spec"]["replicas"] == 5
+    assert after["spec"]["template"]["spec"]["containers"][0]["resources"]["limits"]["memory"] == "2Gi"
+
+
+def test_what_was_made_by_chance_stays_over_upgrades(release: Release) -> None:
+    release.install()
+    database, certificate = release.secret("cg-chaingraph-postgresql"), release.secret("cg-chaingraph-gateway-tls")
+    assert len(database["password"]) == 32
+    assert f":{database['password']}@" in database["url"]
+    release.upgrade({"operator": {"replicas": 1}})
+    assert release.secret("cg-chaingraph-postgresql") == database
+    assert release.secret("cg-chaingraph-gateway-tls") == certificate
+
+
+def test_a_new_address_of_the_gateway_makes_a_new_certificate(release: Release) -> None:
+    release.install()
+    before = release.secret("cg-chaingraph-gateway-tls")
+    release.upgrade({"gateway": {"url": "https://chaingraph.example.com"}})
+    assert release.secret("cg-chaingraph-gateway-tls")["tls.crt"] != before["tls.crt"]
+
+
+def test_the_migration_of_an_upgrade_is_a_hook_also_with_the_bundled_database(release: Release) -> None:
+    release.install()
+    jobs = release.get("jobs")["items"]
+    assert [each["metadata"]["labels"]["app.kubernetes.io/component"] for each in jobs] == ["migration"]
+    release.upgrade({"image": {"tag": "0.2.0"}})
+    assert release.get("jobs")["items"] == [], "the one of the installation goes with its revision"
+    hooks = release.helm("get", "hooks", "cg", f"--namespace={release.namespace}").stdout
+    assert "helm.sh/hook: pre-install,pre-upgrade" in hooks
+    assert "chaingraph:0.2.0" in hooks
+
+
+def test_another_connection_string_replaces_the_pods(release: Release, kubectl: Kubectl) -> None:
+    def store(url: str) -> None:
+        manifest = {
+            "apiVersion": "v1",
+            "kind": "Secret",
+            "metadata": {"name": "database", "namespace": release.namespace},
+            "stringData": {"url": url},
+        }
+        kubectl("apply", "-f", "-", input=json.dumps(manifest))
+
+    def checksum() -> str:
+        template = release.get("deployment", "cg-chaingraph-operator")["spec"]["template"]
+        found: str = template["metadata"]["annotations"]["chaingraph.dev/database-checksum"]
+        return found
+
+    own = {"postgresql": {"enabled": False}, "database": {"existingSecret": {"name": "database"}}}
+    store("postgresql://one@db/chaingraph")
+    release.install(with_values(APART, own))
+    before = checksum()
+    release.upgrade(own)
+    assert checksum() == before
+    store("postgresql://two@db/chaingraph")
+    release.upgrade(own)
+    assert checksum() != before
+
+
+@pytest.mark.usefixtures("crds")
+def test_uninstalling_keeps_what_people_have_and_installing_again_finds_it(release: Release, kubectl: Kubectl) -> None:
+    with_crds = with_values(APART, {"crds": {"enabled": True}})
+    # The tests' cluster has them already, from elsewhere.
+    release.install(with_crds, "--take-ownership", "--force-conflicts")
+    password = release.secret("cg-chaingraph-postgresql")["password"]
+    hello = {
+        "apiVersion": "chaingraph.dev/v1alpha1",
+        "kind": "Execution",
+        "metadata": {"name": "hello", "namespace": release.namespace},
+        "spec": {"flow": {"nodes": [{"id": "a", "type": "Text"}]}},
+    }
+    kubectl("apply", "-f", "-", input=json.dumps(hello))
+    release.uninstall()
+    assert release.get("execution", "hello")["metadata"]["name"] == "hello"
+    assert release.secret("cg-chaingraph-postgresql")["password"] == password
+    assert set(release.versions()) == {"0.1.0"}, "its hook removes them, which is left out here"
+    left = kubectl(
+        "-n", release.namespace, "get", "deploy,statefulset,service,configmap,role,rolebinding", "-o", "name"
+    )
+    assert left.stdout.split() == ["deployment.apps/cg-chaingraph-worker-default-0-1-0"]
+    release.install(with_crds, "--force-conflicts")
+    assert release.secret("cg-chaingraph-postgresql")["password"] == password
+    release.uninstall()
+    # The policy went with the release; other tests want it.
+    kubectl("apply", f"--filename={CHART.parents[1] / 'crds'}")

@@ -1,0 +1,176 @@
+"""The processes get along with the rights that the chart gives them, and with no others."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from chaingraph_store.ids import execution_id
+from chaingraph_store.ledger import Ledger
+from fixtures.chart_values import OWN_DATABASE
+from fixtures.children import complete_and_spawn
+from fixtures.cluster import ControlPlane
+from fixtures.cluster_view import Cluster
+from fixtures.helm import CHART, Helm, Rendered, environment, with_values
+from fixtures.ledger import wait_for
+from fixtures.processes import RunOperator
+from fixtures.system import System
+from fixtures.waiting import eventually
+from fixtures.worker_by_hand import StartWorker
+
+pytestmark = pytest.mark.integration
+
+
+@pytest.mark.parametrize("everywhere", [True, False], ids=["cluster-wide", "listed namespaces"])
+async def test_the_operator_gets_along_with_its_rights(
+    helm: Helm,
+    cluster: Cluster,
+    control_plane: ControlPlane,
+    run_operator: RunOperator,
+    start_worker: StartWorker,
+    ledger: Ledger,
+    tmp_path: Path,
+    everywhere: bool,
+) -> None:
+    worker = await start_worker()
+    rendered = rendered_in(helm, cluster.namespace, {} if everywhere else {"namespaces": [cluster.namespace]})
+    [deployment] = [each for each in rendered.of("Deployment") if each["metadata"]["name"] == "cg-chaingraph-operator"]
+    template = deployment["spec"]["template"]
+    kubeconfig = kubeconfig_of(cluster, control_plane, tmp_path, rendered, template["spec"]["serviceAccountName"])
+    settings = environment(template) | {
+        "KUBECONFIG": str(kubeconfig),
+        "CHAINGRAPH_HEALTH_PORT": "0",
+        "CHAINGRAPH_NAMESPACES": cluster.namespace,
+        "CHAINGRAPH_SWEEP_SECONDS": "1",
+    }
+    operator = run_operator(**settings)
+
+    cluster.apply("Flow", "hello", {"nodes": [{"id": "a", "type": "Text"}]})
+    await cluster.condition("Flow", "hello", "Ready", status="True")
+    uid = cluster.apply("Execution", "brief", {"flowRef": {"name": "hello"}, "ttlSecondsAfterFinished": 1})
+    await worker.run(execution_id(uid))
+    await cluster.condition("Execution", "brief", "Succeeded", status="True")
+    assert await cluster.events_of("brief", count=1) == [("Normal", "Completed")]
+    uid = cluster.apply("Execution", "parent", {"flowRef": {"name": "hello"}})
+    await cluster.row(uid)
+    [child] = await complete_and_spawn(ledger, execution_id(uid), 1, worker=worker.executor_id)
+    await wait_for(ledger, child, lambda row: row.uid is not None)
+    cluster.kubectl("delete", "cgx", "parent")
+
+    async def gone() -> bool:
+        return cluster.kubectl("get", "cgx", "-o", "name").stdout == ""
+
+    await eventually(gone, what="the end of 'brief', and of the child with its parent")
+    assert cluster.get("lease", "cg-chaingraph-operator")["spec"]["holderIdentity"]
+    assert "forbidden" not in operator.log.lower()
+    async with ledger.connection() as connection:
+        cursor = await connection.execute("SELECT uid FROM chaingraph.cluster")
+        assert await cursor.fetchone() != ("",), "it may read which cluster it serves"
+
+
+@pytest.mark.parametrize("everywhere", [True, False], ids=["cluster-wide", "listed namespaces"])
+async def test_the_operator_may_do_nothing_else(
+    helm: Helm, cluster: Cluster, control_plane: ControlPlane, tmp_path: Path, everywhere: bool
+) -> None:
+    rendered = rendered_in(helm, cluster.namespace, {} if everywhere else {"namespaces": [cluster.namespace]})
+    kubeconfig_of(cluster, control_plane, tmp_path, rendered, "cg-chaingraph-operator")
+    who = f"--as=system:serviceaccount:{cluster.namespace}:cg-chaingraph-operator"
+
+    def may(verb: str, what: str, *options: str) -> bool:
+        return cluster.kubectl("auth", "can-i", verb, what, who, *options, check=False).stdout.strip() == "yes"
+
+    assert may("list", "executions.chaingraph.dev", "-A") is everywhere
+    assert may("list", "executions.chaingraph.dev", "-n", cluster.namespace)
+    assert may("delete", "deployments.apps", "-n", cluster.namespace)
+    assert not may("delete", "deployments.apps", "-n", "default")
+    for verb, what in [
+        ("get", "secrets"),
+        ("list", "configmaps"),
+        ("create", "pods"),
+        ("delete", "flows.chaingraph.dev"),
+        ("update", "executions.chaingraph.dev"),
+        ("create", "deployments.apps"),
+        ("patch", "deployments.apps"),
+        ("delete", "leases.coordination.k8s.io"),
+        ("list", "namespaces"),
+        ("get", "namespaces/default"),
+    ]:
+        assert not may(verb, what, "-n", cluster.namespace), (verb, what)
+
+
+def test_workers_migration_and_database_have_no_rights_at_all(helm: Helm) -> None:
+    rendered = helm.template({"postgresql": {"enabled": True}})
+    accounts = {each["metadata"]["name"].removeprefix("cg-chaingraph-") for each in rendered.of("ServiceAccount")}
+    bound = {
+        subject["name"].removeprefix("cg-chaingraph-")
+        for kind in ("RoleBinding", "ClusterRoleBinding")
+        for each in rendered.of(kind)
+        for subject in each["subjects"]
+        if subject["kind"] == "ServiceAccount"
+    }
+    assert accounts - bound == {"worker", "migration", "postgresql"}
+
+
+def test_helm_test_passes_where_all_is_well(system: System, tmp_path: Path, helm: Helm) -> None:
+    done = first_execution(system, helm, timeout=60)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "Completed after" in done.stdout
+    assert system.kubectl("get", "cgf,cgx", "-o", "name").stdout == "", "it leaves nothing behind"
+
+
+def test_helm_test_fails_and_says_why_where_nobody_serves(
+    control_plane: ControlPlane, crds: None, namespace: str, kubectl: Any, helm: Helm
+) -> None:
+    done = first_execution(System(namespace, control_plane.kubeconfig, kubectl), helm, timeout=2)
+    assert done.returncode == 1
+    assert "not Completed" in done.stdout
+    assert kubectl("-n", namespace, "get", "cgf,cgx", "-o", "name").stdout == ""
+
+
+def first_execution(system: System, helm: Helm, *, timeout: int) -> subprocess.CompletedProcess[str]:
+    """What the Pod of `helm test` runs."""
+    [pod] = helm.template(with_values(OWN_DATABASE, {"test": {"timeoutSeconds": timeout}})).of("Pod")
+    container = pod["spec"]["containers"][0]
+    settings = environment({"spec": pod["spec"]}) | {"TEST_NAMESPACE": system.namespace}
+    assert container["command"][:2] == ["python3", "-c"]
+    assert container["command"][2] == (CHART / "files" / "first-execution.py").read_text(encoding="utf-8")
+    return subprocess.run(
+        [sys.executable, *container["command"][1:]],
+        env=settings | {"KUBECONFIG": str(system.kubeconfig)},
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+
+
+def rendered_in(helm: Helm, namespace: str, values: dict[str, Any]) -> Rendered:
+    """The chart in a namespace, with a name of its own for what is cluster-wide."""
+    text = json.dumps(helm.template(with_values(OWN_DATABASE, values)))
+    return Rendered(json.loads(text.replace('"here"', f'"{namespace}"').replace("here-cg", f"{namespace}-cg")))
+
+
+def kubeconfig_of(
+    cluster: Cluster, control_plane: ControlPlane, folder: Path, rendered: Rendered, account: str
+) -> Path:
+    """Applies what gives rights to a service account, and a kubeconfig that logs in as it."""
+    kinds = ("ServiceAccount", "Role", "RoleBinding", "ClusterRole", "ClusterRoleBinding")
+    component = "app.kubernetes.io/component"
+    wanted = [
+        each for each in rendered if each["kind"] in kinds and each["metadata"]["labels"][component] == "operator"
+    ]
+    for each in wanted:
+        namespace = each["metadata"].get("namespace", cluster.namespace)
+        cluster.kubectl("apply", f"--namespace={namespace}", "-f", "-", input=json.dumps(each))
+    token = cluster.kubectl("create", "token", account).stdout.strip()
+    config = yaml.safe_load(control_plane.kubeconfig.read_text(encoding="utf-8"))
+    config["users"] = [{"name": user["name"], "user": {"token": token}} for user in config["users"]]
+    path = folder / "operator.kubeconfig"
+    path.write_text(yaml.safe_dump(config), encoding="utf-8")
+    return path

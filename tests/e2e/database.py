@@ -48,7 +48,9 @@ def _pod(image: str, password: str) -> Json:
         "image": image,
         "imagePullPolicy": "IfNotPresent",
         "env": [{"name": name, "value": value} for name, value in environment.items()],
-        "readinessProbe": {"exec": probe, "periodSeconds": 1},
+        # Long enough for a machine that is busy: a database that is away for a lease takes every worker with it.
+        "readinessProbe": {"exec": probe, "periodSeconds": 2, "timeoutSeconds": 10, "failureThreshold": 10},
+        "resources": {"requests": {"cpu": "500m", "memory": "256Mi"}},
         "securityContext": CONTAINER,
         "volumeMounts": [{"name": name, "mountPath": path} for name, path in places.items()],
     }

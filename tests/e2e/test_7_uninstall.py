@@ -9,6 +9,8 @@ from e2e.work import Work
 
 
 def test_uninstall_keeps_work_and_reinstall_goes_on_with_it(release: Release, work: Work, cluster: Cluster) -> None:
+    work.start("ended", nodes=1, seconds=0.1)
+    work.completes("ended", within=60)
     work.start("survivor", nodes=3, seconds=0.5, gate=True)
     work.runs("survivor", finished=3)
     work.start("waiting", nodes=1, seconds=0.1, gate=True)
@@ -39,7 +41,7 @@ def _everything_is_kept(work: Work, cluster: Cluster) -> None:
     for name in ("flows", "executions"):
         found = cluster.get("customresourcedefinition", f"{name}.chaingraph.dev", NAMESPACE)
         assert "deletionTimestamp" not in found["metadata"]
-    assert work.status("hello")["phase"] == "Completed"
+    assert work.status("ended")["phase"] == "Completed"
     for name in ("survivor", "waiting"):
         status = work.status(name)
         assert status["phase"] in ("Pending", "Running")

@@ -13,6 +13,7 @@ from chaingraph_gateway.metrics import Metrics as GatewayMetrics
 from chaingraph_operator.api_figures import ApiFigures
 from chaingraph_operator.backlog import Backlog
 from chaingraph_operator.metrics import Metrics as OperatorMetrics
+from chaingraph_operator.version_figures import VersionFigures
 from chaingraph_process.pool_figures import PoolFigures
 from chaingraph_store.ledger import Ledger
 from chaingraph_worker import metrics as worker_metrics
@@ -60,6 +61,7 @@ def of_operator() -> list[Described]:
     metrics.executions("", float)
     ApiFigures(metrics.registry)
     Backlog(Ledger("postgresql://host/name", application_name=""), application_name="", metrics=metrics)
+    VersionFigures(metrics.registry)
     metrics.registry.register(PoolFigures("chaingraph_operator", dict))
     return described(_collectors(metrics.registry))
 

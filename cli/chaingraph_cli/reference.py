@@ -16,6 +16,7 @@ from chaingraph_cli.commands import Program, actions_of, parser_of
 from chaingraph_cli.errors import EXIT_CODES
 from chaingraph_cli.main import CHAINGRAPH, PLUGIN
 from chaingraph_gateway.settings import Settings as GatewaySettings
+from chaingraph_operator.removal import RemovalSettings
 from chaingraph_operator.settings import Settings as OperatorSettings
 from chaingraph_process.settings import variable_of
 from chaingraph_worker.settings import WorkerSettings
@@ -37,6 +38,11 @@ environment on.
 _OPERATOR_NOTE = """
 The operator finds the API server as kubectl does: in a Pod by its service account, else by `KUBECONFIG` or
 `~/.kube/config`.
+"""
+
+_REMOVAL_NOTE = """
+`chaingraph-operator remove-workers` deletes the worker Deployments of a release and waits until their Pods are gone.
+The chart runs it before an uninstall.
 """
 
 _GATEWAY_NOTE = """
@@ -61,6 +67,7 @@ def settings_markdown() -> str:
         _SETTINGS_INTRODUCTION,
         "## Worker\n\n" + _table(WorkerSettings),
         "## Operator\n" + _OPERATOR_NOTE + "\n" + _table(OperatorSettings),
+        "### Removal of workers\n" + _REMOVAL_NOTE + "\n" + _table(RemovalSettings),
         "## Gateway\n" + _GATEWAY_NOTE + "\n" + _table(GatewaySettings),
     ]
     return "\n".join(parts)

@@ -10,22 +10,22 @@ Off unless CHAINGRAPH_WORKER_NAMESPACE is set. Rights there: deployments list an
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 import structlog
-from prometheus_client.core import GaugeMetricFamily, Metric
 
 from chaingraph_operator.announcements import Announcement
 from chaingraph_operator.api import KubernetesApi
 from chaingraph_operator.keys import Key
 from chaingraph_operator.metrics import Metrics
-from chaingraph_operator.rollout import Deployment, Rollout, State, decide
+from chaingraph_operator.rollout import Deployment, Rollout, decide
+from chaingraph_operator.version_figures import VersionFigures
 from chaingraph_process.cluster_api import Object
 from chaingraph_process.cluster_errors import ApiError, Conflict, NotFound
 from chaingraph_store import pinning
 from chaingraph_store.ledger import Ledger
-from chaingraph_store.pinning import Build, Builds
+from chaingraph_store.pinning import Build
 
 _log = structlog.get_logger(__name__)
 POOL_LABEL: Final = "chaingraph.dev/pool"
@@ -70,8 +70,7 @@ class WorkerDeployments:
         self._application_name = application_name
         self._announce = announce
         self._trouble = ""
-        self._seen: tuple[Rollout, Builds] | None = None
-        metrics.registry.register(self)
+        self._figures = VersionFigures(metrics.registry)
 
     async def run(self) -> None:
         """Looks for ever. What the API server refuses is told once, and tried again."""
@@ -100,7 +99,7 @@ class WorkerDeployments:
         deployments = [each for each in map(_deployment, found) if each is not None]
         current = await self._current() if deployments else None
         if current is None:
-            self._seen = None
+            self._figures.nothing_found()
             return None
         async with self._ledger.transaction() as connection:
             builds = await pinning.builds(connection, application_name=self._application_name)
@@ -112,7 +111,7 @@ class WorkerDeployments:
         self._tell(rollout, deployments, current)
         for each in rollout.remove:
             await self._remove(each)
-        self._seen = rollout, builds
+        self._figures.found(rollout, builds)
         return rollout
 
     async def _current(self) -> Mapping[str, str] | None:
@@ -151,27 +150,6 @@ class WorkerDeployments:
         _log.info(message, deployment=deployment.name, namespace=self._namespace, pool=deployment.build.pool)
         key = Key(self._namespace, deployment.name, deployment.uid)
         self._announce(key, Announcement("Normal", reason, message, since=deployment.resource_version))
-
-    def collect(self) -> Iterable[Metric]:
-        """What Prometheus gets: nothing before the first look, and where there is nothing to look at."""
-        versions = GaugeMetricFamily(
-            "chaingraph_operator_worker_versions",
-            "Live workers of each version that has a Deployment, by what the version is: current; superseded, while "
-            "the current one cannot serve yet; retired, which ends what it has begun.",
-            labels=["pool", "version", "state"],
-        )
-        pinned = GaugeMetricFamily(
-            "chaingraph_operator_pinned_executions",
-            "Executions that a version of the workers runs, or that wait for one of its workers.",
-            labels=["pool", "version"],
-        )
-        if self._seen is not None:
-            rollout, builds = self._seen
-            for build, state in rollout.states.items():
-                workers, load = builds.workers.get(build), builds.loads.get(build)
-                versions.add_metric([build.pool, build.version, State(state)], workers.live if workers else 0)
-                pinned.add_metric([build.pool, build.version], load.total if load else 0)
-        return versions, pinned
 
 
 def _place_of(build: Build, current: Mapping[str, str]) -> str:

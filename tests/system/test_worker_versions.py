@@ -9,7 +9,6 @@ import sys
 from pathlib import Path
 
 import pytest
-from kubernetes.aio import config
 from kubernetes.aio.client import Configuration
 
 from chaingraph_operator.api import KubernetesApi
@@ -161,7 +160,8 @@ async def test_a_deployment_that_was_touched_since_it_was_looked_at_is_not_delet
 ) -> None:
     release.ask_for(default="1")
     configuration = Configuration()
-    await config.load_kube_config(config_file=str(control_plane.kubeconfig), client_configuration=configuration)
+    configuration.host, configuration.ssl_ca_cert = control_plane.url, str(control_plane.ca)
+    configuration.api_key = {"BearerToken": f"Bearer {control_plane.token}"}
     api = KubernetesApi(ClusterAccess(configuration), connections=1, may_write=lambda: None)
     try:
         (found,) = await api.list_deployments(cluster.namespace, worker_selector(RELEASE))

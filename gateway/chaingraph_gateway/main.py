@@ -34,7 +34,7 @@ from chaingraph_process.cluster_access import load
 from chaingraph_process.cluster_errors import ClusterError
 from chaingraph_process.http import HealthServer
 from chaingraph_process.pool_figures import PoolFigures
-from chaingraph_process.settings import explain
+from chaingraph_process.settings import refuse
 from chaingraph_store.ledger import Ledger
 
 _log = structlog.get_logger("chaingraph_gateway.main")
@@ -47,8 +47,7 @@ def main() -> None:
     try:
         settings = Settings()
     except ValidationError as error:
-        print(explain(error, Settings), file=sys.stderr)
-        sys.exit(2)
+        refuse(error, Settings, component="gateway")
     logs.configure(settings.log_level, component="gateway")
     try:
         asyncio.run(_run(settings))

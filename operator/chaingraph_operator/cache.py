@@ -16,6 +16,7 @@ from typing import Any
 
 import orjson
 
+from chaingraph_crds import names
 from chaingraph_crds.conditions import ConditionType
 from chaingraph_operator.keys import Key
 
@@ -40,6 +41,7 @@ class Cached:
         gone: it was deleted, and what that asks for has not been done yet.
         finished: its status says that it has ended, with everything below it, and speaks of this generation.
         change_seq: of the newest row of the ledger that a status was made from; 0 when there was none.
+        traceparent: the annotation of that name: what applied it, as W3C Trace Context writes it; empty without one.
     """
 
     key: Key
@@ -53,6 +55,7 @@ class Cached:
     partial: bool = False
     gone: bool = False
     change_seq: int = 0
+    traceparent: str = ""
 
     def spec_object(self) -> dict[str, Any]:
         found: dict[str, Any] = orjson.loads(self.spec)
@@ -166,6 +169,7 @@ def _parse(body: Mapping[str, Any]) -> Cached:
         status=_text(status),
         phase=phase,
         finished=phase in _TERMINAL and status.get("observedGeneration") == generation and not _has_active_tree(status),
+        traceparent=str((metadata.get("annotations") or {}).get(names.TRACEPARENT, "")),
     )
 
 

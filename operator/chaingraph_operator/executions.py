@@ -6,6 +6,7 @@ often.
 
 from __future__ import annotations
 
+import time
 from datetime import UTC, datetime
 from typing import Final
 
@@ -16,7 +17,7 @@ from chaingraph_crds import names
 from chaingraph_crds.execution import ExecutionSpec
 from chaingraph_crds.execution_status import ExecutionStatus
 from chaingraph_crds.faults import faults_of
-from chaingraph_operator import descendants
+from chaingraph_operator import descendants, traces
 from chaingraph_operator.api import KubernetesApi
 from chaingraph_operator.cache import Cached
 from chaingraph_operator.commands import Commands
@@ -163,7 +164,7 @@ class ExecutionReconciler:
         confirmed = False
         for _ in range(_MOST_COMMANDS):
             if isinstance(decision, Create):
-                if await self._create(decision.new, cached.key):
+                if await self._create(decision.new, cached):
                     self._queue.add_after(cached.key, _LOOK_AGAIN_SECONDS)
                     return
                 # It was there already: another operator, or one that is cut off from us, was faster.
@@ -234,14 +235,16 @@ class ExecutionReconciler:
             flow = found.spec if isinstance(found, Judged) and known else None
         return [node.id for node in flow.nodes] if flow is not None else []
 
-    async def _create(self, new: NewExecution, key: Key) -> bool:
+    async def _create(self, new: NewExecution, cached: Cached) -> bool:
+        began = time.time_ns()
         async with self._ledger.connection() as connection:
             created = await creation.create(connection, new, application_name=self._application_name)
         if created:
             _log.info("created", execution_id=new.id, flow=new.flow_name, revision=new.flow_revision, held=new.held)
             nodes = [node["id"] for node in new.flow_spec["nodes"]]
             unknown = [each for each in new.breakpoints if each not in nodes]
-            self._commands.warn_of_breakpoints(key, unknown, nodes)
+            self._commands.warn_of_breakpoints(cached.key, unknown, nodes)
+            traces.created(new, began=began, applied_by=cached.traceparent)
         return created
 
     async def _adopt(self, asked: Adopt, key: Key) -> bool:

@@ -27,6 +27,7 @@ import asyncio
 import signal
 import sys
 from collections.abc import Coroutine
+from importlib.metadata import version
 
 import structlog
 from pydantic import ValidationError
@@ -39,11 +40,12 @@ from chaingraph_operator.leadership import Leadership
 from chaingraph_operator.metrics import Metrics
 from chaingraph_operator.outages import UNAVAILABLE, LedgerHealth
 from chaingraph_operator.settings import Settings
-from chaingraph_process import logs
+from chaingraph_process import logs, tracing
 from chaingraph_process.cluster_access import load
 from chaingraph_process.cluster_errors import ApiError, ClusterError, NotFound
 from chaingraph_process.http import HealthServer
-from chaingraph_process.settings import explain
+from chaingraph_process.settings import cannot_start, refuse
+from chaingraph_process.tracing import TracingUnavailable
 from chaingraph_store import schema
 from chaingraph_store.errors import ForeignLedger, SchemaOutdated
 from chaingraph_store.ledger import Ledger
@@ -52,6 +54,7 @@ _log = structlog.get_logger("chaingraph_operator.main")
 _POOL_EXTRA = 4
 _DRAIN_SECONDS = 4.0
 _END_SECONDS = 2.0
+_TRACES_SECONDS = 1.0
 
 
 def main() -> None:
@@ -61,21 +64,21 @@ def main() -> None:
         removal.main()
         return
     if arguments:
-        sys.exit(f"chaingraph-operator: unknown arguments {arguments}; use none, or `{removal.COMMAND}`")
+        cannot_start([f"unknown arguments {arguments}; use none, or `{removal.COMMAND}`"], component="operator")
     try:
         settings = Settings()
     except ValidationError as error:
-        print(explain(error, Settings), file=sys.stderr)
-        sys.exit(2)
+        refuse(error, Settings, component="operator")
     logs.configure(settings.log_level, component="operator")
     logs.adopt("kopf")
     watching.quieten()
     try:
+        tracing.begin(service="chaingraph-operator", instance=settings.pod_name, version=version("chaingraph"))
         asyncio.run(_run(settings))
     except BaseExceptionGroup as group:
         _log.critical("a part of the operator has failed, so it exits to be started again", exc_info=group)
         sys.exit(1)
-    except NoLeaseNamespace as error:
+    except (NoLeaseNamespace, TracingUnavailable) as error:
         _log.critical("cannot start", error=str(error))
         sys.exit(2)
     except (OperatorError, ClusterError, OSError) as error:
@@ -121,6 +124,7 @@ async def _run(settings: Settings) -> None:
         await server.stop()
         await operator.close()
         await ledger.close()
+        await tracing.end(_TRACES_SECONDS)
 
 
 class Startup:

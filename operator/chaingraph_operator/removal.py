@@ -23,7 +23,7 @@ from chaingraph_operator.worker_deployments import worker_selector
 from chaingraph_process import logs
 from chaingraph_process.cluster_access import load
 from chaingraph_process.cluster_errors import ClusterError, NotFound, Unavailable
-from chaingraph_process.settings import explain
+from chaingraph_process.settings import refuse
 
 COMMAND: Final = "remove-workers"
 _LOOK_SECONDS: Final = 1.0
@@ -62,8 +62,7 @@ def main() -> None:
     try:
         settings = RemovalSettings()
     except ValidationError as error:
-        print(explain(error, RemovalSettings), file=sys.stderr)
-        sys.exit(2)
+        refuse(error, RemovalSettings, component="operator")
     logs.configure(settings.log_level, component="operator")
     try:
         left = asyncio.run(_run(settings))

@@ -22,7 +22,7 @@ class HealthServer:
         self, port: int, *, ready: Check, live: Check, registry: CollectorRegistry, host: str = "0.0.0.0"
     ) -> None:
         # They double the series of every counter, for what nobody here asks.
-        disable_created_metrics()
+        disable_created_metrics()  # type: ignore[no-untyped-call]
         application = web.Application()
         application.router.add_get("/healthz", _answer(live))
         application.router.add_get("/readyz", _answer(ready))

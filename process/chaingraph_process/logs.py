@@ -1,19 +1,25 @@
 """JSON logs: one object a line on stderr, from structlog and from the standard library alike.
 
 Called once by each process's main. Fields bound with `structlog.contextvars.bound_contextvars` (execution_id,
-namespace, name) are on every line logged below them, those of dbos and kopf included.
+namespace, name) are on every line logged below them, those of dbos and kopf included. Where traces are on, a line with
+an execution_id has the trace_id, too. What Python itself would write to stderr is a line as well: warnings, and
+exceptions that nobody has caught.
 """
 
 from __future__ import annotations
 
 import logging
 import sys
+import threading
 from collections.abc import Mapping
+from types import TracebackType
 from typing import Any
 
 import orjson
 import structlog
 from structlog.typing import EventDict, Processor, WrappedLogger
+
+from chaingraph_process import tracing
 
 _QUIET: Mapping[str, int] = {
     "aiohttp.access": logging.WARNING,
@@ -22,6 +28,9 @@ _QUIET: Mapping[str, int] = {
     "psycopg.pool": logging.ERROR,
 }
 """Libraries that log each request of theirs, or that report what we report better ourselves."""
+
+
+_log = structlog.get_logger(__name__)
 
 
 def configure(level: str, *, component: str) -> None:
@@ -50,6 +59,8 @@ def configure(level: str, *, component: str) -> None:
         structlog.processors.TimeStamper(fmt="iso", utc=True, key="time"),
         named,
     ]
+    if tracing.wanted():
+        shared.append(_traced)
     structlog.configure(
         processors=[
             structlog.stdlib.filter_by_level,
@@ -78,6 +89,10 @@ def configure(level: str, *, component: str) -> None:
     root.setLevel(number)
     for name, floor in _QUIET.items():
         logging.getLogger(name).setLevel(max(floor, number))
+    logging.captureWarnings(True)
+    sys.excepthook = _uncaught
+    threading.excepthook = _uncaught_in_thread
+    sys.unraisablehook = _unraisable
 
 
 def adopt(name: str) -> None:
@@ -85,6 +100,31 @@ def adopt(name: str) -> None:
     logger = logging.getLogger(name)
     logger.handlers.clear()
     logger.propagate = True
+
+
+def _traced(_logger: WrappedLogger, _method: str, line: EventDict) -> EventDict:
+    if "execution_id" in line:
+        line["trace_id"] = tracing.trace_id(str(line["execution_id"]))
+    return line
+
+
+def _uncaught(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+    if not issubclass(kind, KeyboardInterrupt):
+        _log.critical("ends with an exception that nobody has caught", exc_info=(kind, error, trace))
+
+
+def _uncaught_in_thread(fault: threading.ExceptHookArgs) -> None:
+    if fault.exc_value is not None and not isinstance(fault.exc_value, SystemExit):
+        thread = fault.thread.name if fault.thread is not None else ""
+        _log.error(
+            "a thread has ended with an exception that nobody has caught", thread=thread, exc_info=fault.exc_value
+        )
+
+
+def _unraisable(fault: sys.UnraisableHookArgs) -> None:
+    _log.error(
+        fault.err_msg or "an exception was ignored", object=repr(fault.object), exc_info=fault.exc_value or False
+    )
 
 
 def _dumps(value: Any, **_options: Any) -> str:

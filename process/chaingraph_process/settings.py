@@ -1,12 +1,36 @@
-"""Settings errors as a person reads them: the variable, its value, what would be right.
+"""What keeps a process from starting, as a person reads it: the variable, its value, what would be right.
 
-Called by the mains of the worker and the operator when their pydantic-settings models refuse the environment.
+Called by the mains when their pydantic-settings models refuse the environment. It is logged as all else is, one line a
+fault: whoever collects the logs of Pods gets the reason in the form of every other line.
 """
 
 from __future__ import annotations
 
+import sys
+from typing import NoReturn
+
+import structlog
 from pydantic import ValidationError
 from pydantic_settings import BaseSettings
+
+from chaingraph_process import logs
+
+SETTINGS_EXIT: int = 2
+"""Exit code of a process that was started with what cannot be right."""
+_log = structlog.get_logger(__name__)
+
+
+def refuse(error: ValidationError, model: type[BaseSettings], *, component: str) -> NoReturn:
+    """Logs every fault, and ends the process."""
+    cannot_start(explain(error, model).splitlines(), component=component)
+
+
+def cannot_start(reasons: list[str], *, component: str) -> NoReturn:
+    """Logs why the process cannot start, before its own log is configured, and ends it."""
+    logs.configure("info", component=component)
+    for reason in reasons:
+        _log.critical(reason)
+    sys.exit(SETTINGS_EXIT)
 
 
 def explain(error: ValidationError, model: type[BaseSettings]) -> str:

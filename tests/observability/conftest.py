@@ -1,5 +1,6 @@
-"""promtool, for the tests of this folder."""
+"""promtool and a collector of traces, for the tests of this folder."""
 
 from fixtures.monitoring.promtool import promtool, promtool_program
+from fixtures.otlp import collector
 
-__all__ = ["promtool", "promtool_program"]
+__all__ = ["collector", "promtool", "promtool_program"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import subprocess
 import sys
@@ -125,6 +126,7 @@ def test_a_wrong_setting_is_named_with_what_would_be_right(variable: str, value:
         check=False,
     )
     assert done.returncode == 2
-    assert done.stderr.startswith(variable)
-    assert value in done.stderr
-    assert hint in done.stderr
+    said = json.loads(done.stderr)["message"]
+    assert said.startswith(variable)
+    assert value in said
+    assert hint in said

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -74,7 +75,7 @@ def test_without_a_database_it_says_which_variable_to_set() -> None:
         check=False,
     )
     assert done.returncode == 2
-    assert done.stderr.startswith("DATABASE_URL_EXECUTIONS is not set")
+    assert json.loads(done.stderr)["message"].startswith("DATABASE_URL_EXECUTIONS is not set")
     assert "postgresql://user:password@host:5432/name" in done.stderr
 
 
@@ -86,7 +87,7 @@ def test_a_connection_string_of_another_database_is_refused() -> None:
 
 def test_unknown_arguments_are_refused() -> None:
     done = worker_command("migrat", DATABASE_URL_EXECUTIONS=URL)
-    assert done.returncode == 1
+    assert done.returncode == 2
     assert "`migrate`" in done.stderr
 
 

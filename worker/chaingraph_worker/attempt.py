@@ -85,11 +85,11 @@ async def run_attempt(surroundings: Surroundings, execution: ExecutionId, *, run
         observer = Observer(claim)
         run_now = _Run(surroundings, claim, inbox, observer)
         outcome = await run_now.to_end()
-        observer.ended(outcome)
+        observer.ended(outcome, reason=run_now.end.error_reason, error=run_now.end.error_message)
         if outcome in TERMINAL_PHASES and claim.parent_id is not None:
             surroundings.spawner.ended(claim.parent_id)
         if outcome == FlowOutcome.COMPLETED and run_now.emitted:
-            await surroundings.spawner.spawn(execution, run_now.emitted)
+            await surroundings.spawner.spawn(execution, run_now.emitted, epoch=claim.epoch)
         return outcome
 
 
@@ -130,6 +130,8 @@ class _Run:
         self._engine: Engine | None = None
         self._interrupted = ""
         self._refusal: Exception | None = None
+        self.end = runs.End("")
+        """How it has ended, once that is written."""
         self.emitted: Sequence[Emission] = ()
         """What it has spawned when it has completed."""
         self._flusher = Flusher(
@@ -225,6 +227,7 @@ class _Run:
             self._flusher.discard()
             end = self._refused_data(error)
             await self._flusher.finish(end)
+        self.end = end
         _log.info("ended", phase=end.phase, reason=end.error_reason or None, error=end.error_message or None)
         return end.phase
 

@@ -21,10 +21,11 @@ from pydantic import ValidationError
 
 from chaingraph_flow import Registry
 from chaingraph_flow.nodes.http import close_client
-from chaingraph_process import logs
+from chaingraph_process import logs, tracing
 from chaingraph_process.http import HealthServer
 from chaingraph_process.pool_figures import PoolFigures
-from chaingraph_process.settings import explain
+from chaingraph_process.settings import cannot_start, refuse
+from chaingraph_process.tracing import TracingUnavailable
 from chaingraph_store import dispatch, leases, recovery, schema
 from chaingraph_store.errors import SchemaOutdated, StoreError
 from chaingraph_store.ledger import Ledger
@@ -43,6 +44,7 @@ _INTERRUPT_SECONDS: Final = 6.0
 """How long interrupted nodes may take to clean up: a little longer than the engine gives them."""
 _END_SECONDS: Final = 5.0
 _RECORD_SECONDS: Final = 2.0
+_TRACES_SECONDS: Final = 2.0
 _log = structlog.get_logger(__name__)
 
 
@@ -52,16 +54,16 @@ def main() -> None:
         migrate.main()
         return
     if arguments:
-        sys.exit(f"chaingraph-worker: unknown arguments {arguments}; use none, or `migrate`")
+        cannot_start([f"unknown arguments {arguments}; use none, or `migrate`"], component="worker")
     try:
         settings = WorkerSettings()
     except ValidationError as error:
-        print(explain(error, WorkerSettings), file=sys.stderr)
-        sys.exit(2)
+        refuse(error, WorkerSettings, component="worker")
     logs.configure(settings.log_level, component="worker")
     try:
+        tracing.begin(service="chaingraph-worker", instance=settings.executor_id, version=settings.application_version)
         asyncio.run(_run_and_exit(Worker(settings)))
-    except (StartRefused, StoreError) as error:
+    except (StartRefused, StoreError, TracingUnavailable) as error:
         _log.critical("cannot start", reason=str(error))
         sys.exit(2)
 
@@ -73,6 +75,7 @@ async def _run_and_exit(worker: Worker) -> NoReturn:
     behind in its thread. Their work has been handed back, so what they still do must end here.
     """
     await worker.run()
+    await tracing.end(_TRACES_SECONDS)
     logging.shutdown()
     os._exit(0)
 

@@ -12,9 +12,11 @@ import time
 from typing import Final
 
 import psycopg
+import structlog
 from dbos import DBOS
 from psycopg import conninfo
 
+from chaingraph_process import logs
 from chaingraph_store import schema
 from chaingraph_store.errors import SettingsRefused, StoreError
 from chaingraph_store.ledger import checked_dsn
@@ -22,6 +24,7 @@ from chaingraph_store.ledger import checked_dsn
 _WAIT: Final = "CHAINGRAPH_MIGRATE_WAIT_SECONDS"
 _CONNECT_SECONDS: Final = 5
 _PAUSE_SECONDS: Final = 1.0
+_log = structlog.get_logger(__name__)
 
 
 def migrate(dsn: str) -> list[str]:
@@ -61,7 +64,7 @@ def wait_for_server(dsn: str, seconds: float) -> None:
         except psycopg.OperationalError as error:
             if time.monotonic() + _PAUSE_SECONDS > until:
                 raise
-            print(f"waiting for PostgreSQL: {str(error).strip()}", file=sys.stderr, flush=True)
+            _log.warning("waiting for PostgreSQL", error=str(error).strip())
             time.sleep(_PAUSE_SECONDS)
         else:
             return
@@ -69,14 +72,18 @@ def wait_for_server(dsn: str, seconds: float) -> None:
 
 def main() -> None:
     dsn = os.environ.get("DATABASE_URL_EXECUTIONS", "")
+    logs.configure("info", component="migration")
+    logs.adopt("dbos")
     try:
         wait_for_server(dsn, _wait_seconds())
         applied = migrate(dsn)
     except StoreError as error:
-        sys.exit(f"chaingraph migrate: {error}")
+        _log.critical("cannot migrate", error=str(error))
+        sys.exit(1)
     except psycopg.OperationalError as error:
-        sys.exit(f"chaingraph migrate: PostgreSQL at DATABASE_URL_EXECUTIONS does not answer: {str(error).strip()}")
-    print(f"migrated: {', '.join(applied)}" if applied else "the database is up to date")
+        _log.critical("PostgreSQL at DATABASE_URL_EXECUTIONS does not answer", error=str(error).strip())
+        sys.exit(1)
+    _log.info("migrated" if applied else "nothing to migrate: the database is of this release", applied=applied)
 
 
 def _wait_seconds() -> float:

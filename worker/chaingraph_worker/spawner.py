@@ -6,6 +6,7 @@ Used by `attempt`. The end of the parent is written before; nothing waits for th
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Sequence
 from typing import Final
 
@@ -16,7 +17,7 @@ from chaingraph_flow import Emission, NodeRecord, emissions_in_order
 from chaingraph_store import families, spawning
 from chaingraph_store.ids import ExecutionId
 from chaingraph_store.ledger import Connection, Ledger
-from chaingraph_worker import metrics, outage
+from chaingraph_worker import metrics, observer, outage
 from chaingraph_worker.errors import JournalIncomplete
 
 _TOGETHER_SECONDS: Final = 0.05
@@ -60,18 +61,23 @@ class Spawner:
             "emitters and listeners, or raise the limit and retry"
         )
 
-    async def spawn(self, execution: ExecutionId, emitted: Sequence[Emission] | None = None) -> None:
+    async def spawn(
+        self, execution: ExecutionId, emitted: Sequence[Emission] | None = None, *, epoch: int | None = None
+    ) -> None:
         """Makes what is left to be made of an execution's children, if anything is.
 
         Args:
             emitted: all that it emitted, in order; None where it has to be read from the journal.
+            epoch: of the run that emitted it, if that is the caller's own.
 
         Raises:
             JournalIncomplete: the journal has fewer events than were counted at the end.
         """
 
+        began, made = time.time_ns(), 0
+
         async def once() -> bool:
-            nonlocal emitted
+            nonlocal emitted, made
             async with self._ledger.connection() as connection:
                 parent = await spawning.parent(connection, execution)
                 if parent is None:
@@ -92,6 +98,9 @@ class Spawner:
                 return False
             if batch is not None:
                 metrics.CHILDREN.inc(batch.made)
+                made += batch.made
+                if parent.made + batch.made == parent.total:
+                    observer.spawned(execution, root=parent.root_id, children=made, began=began, epoch=epoch)
                 if batch.unstarted:
                     self.ended(execution)
                 _log.info("spawned", execution_id=execution, children=parent.made + batch.made, of=parent.total)

@@ -12,8 +12,8 @@ from typing import Any, NoReturn
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from kubernetes.aio import config as untyped_config
 from kubernetes.aio.client import Configuration
-from kubernetes.aio.config import load_kube_config
 
 from chaingraph_operator.election import Election, Move, Seen, Times, judge, look
 from chaingraph_operator.errors import NoLeaseNamespace
@@ -109,7 +109,8 @@ Candidate = Callable[[str], Election]
 
 async def access_by(kubeconfig: Path) -> ClusterAccess:
     configuration = Configuration()
-    await load_kube_config(config_file=str(kubeconfig), client_configuration=configuration)
+    config: Any = untyped_config
+    await config.load_kube_config(config_file=str(kubeconfig), client_configuration=configuration)
     return ClusterAccess(configuration)
 
 

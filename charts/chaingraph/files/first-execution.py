@@ -1,6 +1,6 @@
 """What the Pod of `helm test` runs: applies a Flow and an Execution, waits until it has succeeded, and removes both.
 
-Environment: TEST_NAMESPACE, TEST_QUEUE, TEST_TIMEOUT_SECONDS. If it has not, exit code 1 and the Execution's conditions.
+Environment: TEST_NAMESPACE, TEST_QUEUE, TEST_TIMEOUT_SECONDS. If not: exit code 1, and the Execution's conditions.
 """
 
 import json

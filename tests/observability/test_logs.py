@@ -1,0 +1,190 @@
+"""Every line that a process writes is a JSON object, whoever in it has something to say, from its start to its end."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from typing import Any
+
+import pytest
+from psycopg import sql
+from psycopg.conninfo import conninfo_to_dict
+
+from chaingraph_store.ids import execution_id
+from fixtures.cluster import ControlPlane
+from fixtures.cluster_view import Cluster
+from fixtures.database import PostgresServer
+from fixtures.gateway import Person, RunGateway
+from fixtures.processes import Process, RunOperator, RunWorker
+from fixtures.waiting import eventually
+
+LEVELS = {"debug", "info", "warning", "error", "critical"}
+
+
+def objects(text: str) -> list[dict[str, Any]]:
+    """The lines, each of which has to be an object with what every line has."""
+    found = []
+    for line in text.splitlines():
+        assert line.startswith("{"), f"no JSON: {line}"
+        found.append(json.loads(line))
+        assert {"time", "level", "component", "logger", "message"} <= found[-1].keys(), line
+        assert found[-1]["level"] in LEVELS, line
+    return found
+
+
+def run(*command: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, *command],
+        env=os.environ | {"PYTHONSAFEPATH": "1", "CHAINGRAPH_HEALTH_PORT": "0"} | environment,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+
+
+SPEAKERS = """
+import asyncio, gc, logging, threading, warnings
+from chaingraph_process import logs
+
+logs.configure("info", component="speaker")
+logging.getLogger("kopf.objects").warning("from %s", "kopf", extra={"k8s_ref": {"name": "x"}})
+logging.getLogger("asyncio").error("slow %d", 1)
+warnings.warn("something is deprecated", DeprecationWarning, stacklevel=1)
+warnings.warn("something else", RuntimeWarning, stacklevel=1)
+thread = threading.Thread(target=lambda: 1 / 0, name="worker thread")
+thread.start()
+thread.join()
+
+class Finalized:
+    def __del__(self):
+        raise ValueError("in a finalizer")
+
+Finalized()
+
+async def forgotten():
+    raise KeyError("nobody asks")
+
+async def main():
+    task = asyncio.create_task(forgotten())
+    await asyncio.sleep(0.01)
+    del task
+    gc.collect()
+
+asyncio.run(main())
+raise RuntimeError("nobody has caught this\\nof two lines")
+"""
+
+
+def test_whoever_speaks_speaks_json() -> None:
+    done = run("-W", "default", "-c", SPEAKERS)
+    assert done.returncode == 1
+    assert done.stdout == ""
+    lines = objects(done.stderr)
+    said = {line["logger"]: line for line in lines}
+    assert said["kopf.objects"]["message"] == "from kopf"
+    assert "DeprecationWarning: something is deprecated" in "".join(
+        line["message"] for line in lines if line["logger"] == "py.warnings"
+    )
+    exceptions = "".join(line.get("exception", "") for line in lines)
+    for each in ("ZeroDivisionError", "ValueError: in a finalizer", "KeyError: 'nobody asks'", "of two lines"):
+        assert each in exceptions
+    assert lines[-1]["level"] == "critical"
+
+
+@pytest.mark.parametrize(
+    ("module", "environment", "fault"),
+    [
+        ("worker", {"DATABASE_URL_EXECUTIONS": ""}, "DATABASE_URL_EXECUTIONS"),
+        ("worker", {"DBOS_WORKER_CONCURRENCY": "500"}, "DBOS_WORKER_CONCURRENCY"),
+        ("operator", {"CHAINGRAPH_RECONCILE_WORKERS": "0", "LOG_LEVEL": "loud"}, "CHAINGRAPH_RECONCILE_WORKERS"),
+        ("operator", {"KUBECONFIG": "/nowhere"}, "/nowhere"),
+        ("gateway", {}, "CHAINGRAPH_TLS_CERTIFICATE"),
+        ("worker", {"OTEL_EXPORTER_OTLP_ENDPOINT": "http://x", "OTEL_EXPORTER_OTLP_PROTOCOL": "grpc"}, "http/protobuf"),
+        ("operator", {"OTEL_EXPORTER_OTLP_ENDPOINT": "http://x", "OTEL_EXPORTER_OTLP_PROTOCOL": "grpc"}, "'grpc'"),
+    ],
+)
+def test_what_keeps_it_from_starting_is_json(module: str, environment: dict[str, str], fault: str) -> None:
+    settings = {"DATABASE_URL_EXECUTIONS": "postgresql://host/database", **environment}
+    done = run("-m", f"chaingraph_{module}.main", **settings)
+    assert done.returncode in (1, 2), done.stderr
+    assert done.stdout == ""
+    lines = objects(done.stderr)
+    assert {line["component"] for line in lines} == {module}
+    assert lines[-1]["level"] == "critical"
+    assert fault in done.stderr
+    assert "exception" not in lines[-1], "a wrong setting is no fault of the code"
+
+
+def test_unknown_arguments_are_told_as_json() -> None:
+    for module in ("worker", "operator"):
+        [line] = objects(run("-m", f"chaingraph_{module}.main", "--help-me").stderr)
+        assert "unknown arguments" in line["message"]
+
+
+@pytest.mark.integration
+def test_the_migration_speaks_json(empty_database_url: str) -> None:
+    first = run("-m", "chaingraph_worker.main", "migrate", DATABASE_URL_EXECUTIONS=empty_database_url)
+    again = run("-m", "chaingraph_worker.main", "migrate", DATABASE_URL_EXECUTIONS=empty_database_url)
+    wrong = run("-m", "chaingraph_worker.main", "migrate", DATABASE_URL_EXECUTIONS="mysql://x")
+    assert (first.returncode, again.returncode, wrong.returncode) == (0, 0, 1)
+    assert "0001.ledger" in objects(first.stdout + first.stderr)[-1]["applied"]
+    assert objects(again.stdout + again.stderr)[-1]["applied"] == []
+    assert objects(wrong.stdout + wrong.stderr)[-1]["level"] == "critical"
+
+
+@pytest.mark.integration
+async def test_lines_of_processes_that_run_and_lose_postgresql(
+    cluster: Cluster,
+    run_operator: RunOperator,
+    run_worker: RunWorker,
+    run_gateway: RunGateway,
+    control_plane: ControlPlane,
+    postgres_server: PostgresServer,
+    database_url: str,
+) -> None:
+    operator, worker, gateway = (
+        run_operator(LOG_LEVEL="debug"),
+        run_worker().wait_ready(),
+        run_gateway(LOG_LEVEL="debug"),
+    )
+    uids = {
+        name: cluster.apply("Execution", name, {"flow": {"nodes": [{"id": "a", **node}]}})
+        for name, node in (
+            ("well", {"type": "Text"}),
+            ("ill", {"type": "Fail", "inputs": {"message": "as it should"}}),
+            ("never", {"type": "Text", "inputs": {"nothing": "of this name"}}),
+        )
+    }
+    await cluster.condition("Execution", "well", "Succeeded", status="True")
+    await cluster.condition("Execution", "ill", "Succeeded", status="False")
+    await gateway.ask(f"/executions/{execution_id(uids['well'])}", Person(control_plane.token))
+    cut_off(postgres_server, database_url)
+
+    async def noticed() -> bool:
+        return all("PostgreSQL" in each.log or "ledger" in each.log for each in (operator, worker, gateway))
+
+    await eventually(noticed, within=30, what="lines about PostgreSQL")
+    for process in (operator, gateway, worker):
+        process.terminate()
+        assert objects(process.log), process
+    for process in (operator, worker):
+        of_execution(process, execution_id(uids["well"]), namespace=cluster.namespace, name="well")
+        of_execution(process, execution_id(uids["ill"]), namespace=cluster.namespace, name="ill")
+
+
+def cut_off(server: PostgresServer, database_url: str) -> None:
+    """Ends all connections to the database."""
+    name = sql.Literal(conninfo_to_dict(database_url)["dbname"])
+    server.execute(sql.SQL("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = {}").format(name))
+
+
+def of_execution(process: Process, execution: str, *, namespace: str, name: str) -> None:
+    """Lines that concern an execution say which, in fields of their own."""
+    lines = [line for line in objects(process.log) if execution in json.dumps(line)]
+    assert lines, process.log
+    for line in lines:
+        assert line.get("execution_id") == execution, line
+        assert (line.get("namespace"), line.get("name")) == (namespace, name), line

@@ -196,6 +196,11 @@ class ExecutionStatus(StatusModel):
     worker: str | None = Field(
         default=None, max_length=limits.MAX_WORKER, description="Worker that runs it, or ran it last."
     )
+    worker_version: str | None = Field(
+        default=None,
+        max_length=limits.MAX_WORKER_VERSION,
+        description="Version of that worker. What has begun goes on with workers of this version as long as one lives.",
+    )
     last_step: str | None = Field(
         default=None,
         max_length=limits.MAX_TOKEN,

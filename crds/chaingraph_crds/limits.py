@@ -46,3 +46,4 @@ MAX_EXECUTION_ID: Final = 64
 MAX_POSITION: Final = 2_147_483_647
 """Of a child among those of its parent: what the ledger's column holds."""
 MAX_WORKER: Final = 253
+MAX_WORKER_VERSION: Final = 63

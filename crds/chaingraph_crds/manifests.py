@@ -101,6 +101,7 @@ EXECUTION: Final = Kind(
         Column("Attempt", ".status.attempt", "integer", priority=1, description="Attempt that runs, or ran last."),
         Column("Current", ".status.currentNodes", priority=1, description="Nodes that run now, or are held back."),
         Column("Worker", ".status.worker", priority=1, description="Worker that runs it."),
+        Column("Version", ".status.workerVersion", priority=1, description="Version of that worker."),
         Column("Parent", ".spec.spawnedBy.parentName", priority=1, description="The Execution that spawned it."),
         Column(
             "Message",

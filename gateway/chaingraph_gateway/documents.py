@@ -48,6 +48,7 @@ def details(row: Details) -> dict[str, Any]:
         "outputs": row.outputs,
         "error": error if any(error.values()) else None,
         "worker": row.worker,
+        "workerVersion": row.worker_version,
         "recoveries": row.recoveries,
         "createdTime": time(row.created_at),
         "startTime": time(row.started_at),

@@ -139,6 +139,7 @@ def _from_row(row: ExecutionRow, previous: ExecutionStatus) -> ExecutionStatus:
         start_time=row.started_at,
         completion_time=row.finished_at if row.ended else None,
         worker=shortened(row.worker, limits.MAX_WORKER) or None,
+        worker_version=shortened(row.worker_version, limits.MAX_WORKER_VERSION) or None,
         last_step=previous.last_step if row.steps_owed else row.step_token or None,
         last_resume=previous.last_resume if resuming else row.resume_token or None,
         last_retry=row.retry_token or None,

@@ -62,6 +62,7 @@ class Details:
     breakpoints: list[str]
     recoveries: int
     worker: str
+    worker_version: str
     nodes_total: int
     nodes_completed: int
     nodes_failed: int

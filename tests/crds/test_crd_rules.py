@@ -331,6 +331,7 @@ FULL_STATUS: dict[str, Any] = {
     "startTime": "2026-11-23T03:32:51.123Z",
     "completionTime": "2026-11-23T03:32:52.456Z",
     "worker": "worker-1",
+    "workerVersion": "1.4.0",
     "lastStep": "s-1",
     "lastResume": "g-1",
     "lastRetry": "r-1",

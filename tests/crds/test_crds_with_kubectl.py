@@ -88,7 +88,7 @@ def test_columns_of_executions(kubectl: Kubectl, objects: Objects) -> None:
     assert head == ["NAME", "PHASE", "FLOW", "DONE", "TOTAL", "AGE"]
     assert row[:5] == [item["metadata"]["name"], "Running", "greeting", "3", "9"]
     [head, row] = table(kubectl("get", "executions", "-o", "wide", "-n", objects.namespace).stdout)
-    assert head[5:] == ["ATTEMPT", "CURRENT", "WORKER", "PARENT", "MESSAGE", "AGE"]
+    assert head[5:] == ["ATTEMPT", "CURRENT", "WORKER", "VERSION", "PARENT", "MESSAGE", "AGE"]
     assert row[5:10] == ["2", '["fetch"]', "worker-1", "orders", "3-of-9"]
 
 

@@ -101,6 +101,7 @@ async def test_an_upgrade_retires_drains_and_removes_the_former_version(
     row = await wait_for(ledger, begun, lambda row: row.nodes_completed > 1)
     assert (row.phase, row.worker, row.worker_version) == ("Running", old.executor_id, "1")
     await shown(operator, 'chaingraph_operator_pinned_executions{pool="default",version="1"} 1.0')
+    assert cluster.status("cgx", "begun")["workerVersion"] == "1"
     assert release.deployments() == {"default/1", "default/2"}, "something of it still runs"
 
     cluster.kubectl("patch", "cgx", "begun", "--type=merge", "-p", json.dumps({"spec": {"stop": True}}))

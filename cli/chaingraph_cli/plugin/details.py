@@ -50,6 +50,7 @@ def _summary(execution: Execution, now: datetime) -> list[str]:
         *_field("Execution ID", status.get("executionID")),
         *_field("Parent", parent(execution)),
         *_field("Worker", status.get("worker")),
+        *_field("Version", status.get("workerVersion")),
         *_field("Age", tables.since(execution.created, now)),
         *_field("Duration", duration(execution, now)),
     ]

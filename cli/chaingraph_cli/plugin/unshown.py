@@ -118,7 +118,7 @@ def as_execution(found: Document) -> Execution:
                     name: found[name]
                     for name in (
                         *("executionID", "phase", "attempt", "attempts", "flowRevision", "nodes", "currentNodes"),
-                        *("outputs", "error", "startTime", "completionTime", "worker"),
+                        *("outputs", "error", "startTime", "completionTime", "worker", "workerVersion"),
                     )
                     if found[name] is not None
                 },

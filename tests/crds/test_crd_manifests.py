@@ -81,6 +81,7 @@ def test_names_columns_and_selectors() -> None:
         "Attempt",
         "Current",
         "Worker",
+        "Version",
         "Parent",
         "Message",
     ]

@@ -26,6 +26,6 @@ template:
     "settings" (dict "CHAINGRAPH_MIGRATE_WAIT_SECONDS" .Values.migration.waitSeconds)
     "database" .Values.database.migration
     "account" (include "chaingraph.migration.account" .) "token" false
-    "restartPolicy" "OnFailure"
+    "restartPolicy" "Never"
   ) | nindent 2 }}
 {{- end -}}

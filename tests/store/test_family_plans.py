@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
-
 import pytest
 
 from chaingraph_store import dispatch, families, spawning, stopping
@@ -13,6 +10,7 @@ from chaingraph_store.ledger import Ledger
 from fixtures.children import complete
 from fixtures.forest import stop_tree
 from fixtures.new_executions import APP, create
+from fixtures.plans import EXECUTIONS, WORKFLOWS, analyze, reads
 
 pytestmark = pytest.mark.integration
 WIDE = 20_000
@@ -69,36 +67,6 @@ async def deep_tree(ledger: Ledger, generations: int) -> ExecutionId:
             (root,),
         )
     return root
-
-
-async def analyze(ledger: Ledger) -> None:
-    async with ledger.connection() as connection:
-        await connection.execute("ANALYZE chaingraph.executions")
-        await connection.execute("ANALYZE dbos.workflow_status")
-
-
-async def reads(ledger: Ledger, query: str, parameters: Mapping[str, Any] | Sequence[Any]) -> set[tuple[str, str]]:
-    """How the statement gets at rows of the large tables: pairs of a table and an index, or 'Seq Scan'."""
-    async with ledger.connection() as connection:
-        cursor = await connection.execute(f"EXPLAIN (FORMAT JSON) {query}".encode(), parameters)
-        row = await cursor.fetchone()
-    assert row is not None
-    return set(_reads(row[0][0]["Plan"]))
-
-
-def _reads(node: dict[str, Any], table: str = "") -> Iterator[tuple[str, str]]:
-    table = node.get("Relation Name", table)
-    if table in ("executions", "workflow_status"):
-        if node["Node Type"] == "Seq Scan":
-            yield table, "Seq Scan"
-        elif "Index Name" in node:
-            yield table, node["Index Name"]
-    for child in node.get("Plans", []):
-        yield from _reads(child, table if node["Node Type"].startswith("Bitmap") else "")
-
-
-EXECUTIONS = ("executions", "executions_pkey")
-WORKFLOWS = ("workflow_status", "workflow_status_pkey")
 
 
 @pytest.fixture

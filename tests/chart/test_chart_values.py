@@ -206,7 +206,8 @@ SETTINGS = [
 @pytest.mark.parametrize(("component", "variable", "name"), SETTINGS, ids=[f"{c}-{v}" for c, v, _ in SETTINGS])
 def test_every_setting_has_a_value_with_the_same_default_and_bounds(component: str, variable: str, name: str) -> None:
     path = ELSEWHERE.get(variable) or (component, camel(variable))
-    value, place = VALUES, SCHEMA
+    value: Any = VALUES
+    place = SCHEMA
     for key in path:
         assert key in value, f"{variable} has no value: {'.'.join(path)} is missing"
         value, place = value[key], resolved(resolved(place)["properties"][key])

@@ -71,12 +71,24 @@ def test_what_is_not_run_says_why() -> None:
         "docs/how-to/build-a-worker-image.md: docker build --tag registry.example.com/acme-worker:1.0 acme",
         "docs/how-to/build-a-worker-image.md: docker run --rm registry.example.com/acme-worker:1.0 python3 -c "
         '"from chaingraph_flow import Registry; print(*Registry.discover().catalogue)"',
+        "docs/how-to/install-with-helm.md: helm template chaingraph charts/chaingraph --namespace chaingraph-system "
+        "--values values-production.yaml",
+        "docs/how-to/install-with-helm.md: kubectl -n chaingraph-system create secret generic "
+        "chaingraph-database-owner --from-literal=url='postgresql://chaingraph_owner:change-1@db.example.com:5432/chaingraph?sslmode=verify-full"
+        "&sslrootcert=system'",
+        "docs/how-to/install-with-helm.md: kubectl create namespace chaingraph-system",
         "docs/how-to/run-against-an-existing-cluster.md: chaingraph up --kubeconfig $EXISTING_KUBECONFIG "
         "--database-url postgresql://user:password@db.example.com:5432/chaingraph",
         "docs/how-to/run-against-an-existing-cluster.md: kubectl --kubeconfig $EXISTING_KUBECONFIG delete crd "
         "flows.chaingraph.dev executions.chaingraph.dev",
         "docs/how-to/run-on-a-laptop.md: make setup",
         "docs/how-to/run-on-a-laptop.md: python3 -m http.server -d examples/data 8765 --bind 127.0.0.1 &",
+        "docs/how-to/upgrade.md: helm history chaingraph --namespace chaingraph-system",
+        "docs/how-to/upgrade.md: helm uninstall chaingraph --namespace chaingraph-system",
+        "docs/how-to/upgrade.md: helm upgrade chaingraph charts/chaingraph --namespace chaingraph-system "
+        "--values values-production.yaml --wait",
+        "docs/how-to/upgrade.md: kubectl -n chaingraph-system get deployments -l app.kubernetes.io/component=worker "
+        "-L chaingraph.dev/pool,chaingraph.dev/worker-version",
     ]
 
 

@@ -26,7 +26,7 @@ from e2e.commands import ROOT, say
 from e2e.images import FIRST, Images, build
 from e2e.kind import Cluster
 from e2e.release import DATABASE_SECRET, NAMESPACE, Release
-from e2e.surroundings import CLUSTER, Surroundings
+from e2e.surroundings import CLUSTER, Surroundings, missing
 from e2e.work import Work
 
 _CLUSTERS: list[Cluster] = []
@@ -34,6 +34,8 @@ _CLUSTERS: list[Cluster] = []
 
 @pytest.fixture(scope="session")
 def surroundings() -> Surroundings:
+    if fault := missing():
+        pytest.exit(f"make e2e cannot begin. {fault}", returncode=2)
     return Surroundings.read()
 
 

@@ -3,12 +3,27 @@
 from __future__ import annotations
 
 import os
+import shutil
 from dataclasses import dataclass
 from typing import Final
+
+from e2e.commands import run
 
 CLUSTER: Final = "chaingraph-e2e"
 PUBLIC_BASE_IMAGE: Final = "python:3.11-slim"
 PUBLIC_POSTGRES_IMAGE: Final = "postgres:17"
+_PROGRAMS: Final = ("docker", "kind", "kubectl", "helm")
+
+
+def missing() -> str:
+    """What is not there that these tests need, in words; empty when all is."""
+    absent = [each for each in _PROGRAMS if not shutil.which(each)]
+    if absent:
+        return f"not on PATH: {', '.join(absent)}; see tests/e2e/README.md"
+    answer = run("docker", "info", "--format", "{{.ServerVersion}}", check=False)
+    if answer.returncode:
+        return f"no Docker engine answers: {answer.stderr.strip()}; start one, or name it in DOCKER_HOST"
+    return ""
 
 
 @dataclass(frozen=True)

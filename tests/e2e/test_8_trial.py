@@ -27,6 +27,7 @@ def test_trial_with_the_bundled_database(release: Release, cluster: Cluster, ima
     cluster.kubectl("-n", "default", "apply", "-f", str(ROOT / "examples" / "01-hello.yaml"))
     cluster.kubectl("-n", "default", "wait", "--for=condition=Succeeded", "execution/hello", "--timeout=60s")
     say(f"MEASURED helm install with PostgreSQL to the first Completed execution: {time.monotonic() - began:.0f} s")
+    assert "Succeeded" in release.test()
 
 
 def _can_keep_data(cluster: Cluster) -> bool:

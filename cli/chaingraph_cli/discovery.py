@@ -1,6 +1,6 @@
 """Where people find the gateway of a cluster: ConfigMap `chaingraph` in `kube-public`, which every user may read.
 
-Written by `chaingraph up` (and by the chart to come), read by the commands that follow events. Imports nothing heavy:
+Written by `chaingraph up` and by the chart, read by the commands that follow events. Imports nothing heavy:
 those commands answer in a fraction of a second.
 """
 

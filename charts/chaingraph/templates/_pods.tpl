@@ -197,6 +197,7 @@ The template of the Pods of one of our processes:
 metadata:
   labels:
     {{- .selector | nindent 4 }}
+    app.kubernetes.io/part-of: chaingraph
     {{- with merge (dict) (.of.podLabels | default dict) .root.Values.commonLabels }}
     {{- toYaml . | nindent 4 }}
     {{- end }}

@@ -295,7 +295,9 @@ def _claims(
         Claim(ConditionType.READY, "True" if succeeded == "True" else "False", state.reason),
     ]
     if succeeded == "False" or state.stalled:
-        claims.append(Claim(ConditionType.STALLED, "True", state.reason))
+        # Helm prints this one's message when it gives up waiting.
+        why = shortened(state.message.partition("\n")[0], limits.MAX_ATTEMPT_MESSAGE)
+        claims.append(Claim(ConditionType.STALLED, "True", state.reason, why))
     elif succeeded == "Unknown":
         claims.append(Claim(ConditionType.RECONCILING, "True", state.reason))
     if succeeded == "True" and row is not None and row.children_total:

@@ -27,7 +27,7 @@ def test_pause_sets_one_field_and_its_author_is_on_record(plugin: Plugin) -> Non
     assert (done.returncode, done.stdout, done.stderr) == (0, "execution.chaingraph.dev/one is to pause\n", "")
     assert plugin.spec("one") == before | {"paused": True}
     fields = json.loads(plugin.kubectl("get", "cgx", "one", "-o", "json", "--show-managed-fields").stdout)
-    ours = [each for each in fields["metadata"]["managedFields"] if each["manager"] == "kubectl-chaingraph"]
+    ours = [each for each in fields["metadata"]["managedFields"] if each["manager"] == "chaingraph-cli"]
     assert [each["fieldsV1"] for each in ours] == [{"f:spec": {"f:paused": {}}}]
 
 

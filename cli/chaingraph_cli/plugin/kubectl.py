@@ -22,8 +22,9 @@ from chaingraph_crds import names
 
 EXECUTIONS: Final = f"{names.EXECUTION_PLURAL}.{names.VERSION}.{names.GROUP}"
 FLOWS: Final = f"{names.FLOW_PLURAL}.{names.VERSION}.{names.GROUP}"
-FIELD_MANAGER: Final = "kubectl-chaingraph"
-"""In `metadata.managedFields` this says who changed a spec, as beside a GitOps tool's fields."""
+FIELD_MANAGER: Final = "chaingraph-cli"
+"""In `metadata.managedFields` this says who changed a spec. Flux undoes what those did whose name begins with
+`kubectl`: a pause would not last, and a stop, which cannot be taken back, would keep it from applying anything."""
 
 _SERVER_ERROR: Final = re.compile(r"^Error from server(?: \((?P<reason>\w+)\))?: (?P<message>.*)", re.DOTALL)
 _LOG_LINE: Final = re.compile(r"[IWEF]\d{4} \d\d:\d\d:\d\d\.\d+ ")

@@ -1,21 +1,23 @@
 package main
 
 import (
-	"context"
+	"errors"
 	"fmt"
 	"time"
 
 	"github.com/argoproj/argo-cd/gitops-engine/pkg/cache"
-	"github.com/argoproj/argo-cd/gitops-engine/pkg/engine"
 	"github.com/argoproj/argo-cd/gitops-engine/pkg/sync"
+	"github.com/argoproj/argo-cd/gitops-engine/pkg/sync/common"
 	"github.com/argoproj/argo-cd/gitops-engine/pkg/utils/kube"
-	"github.com/argoproj/argo-cd/v3/common"
+	"github.com/argoproj/argo-cd/gitops-engine/pkg/utils/tracing"
+	argocommon "github.com/argoproj/argo-cd/v3/common"
 	"github.com/argoproj/argo-cd/v3/pkg/apis/application/v1alpha1"
 	argoutil "github.com/argoproj/argo-cd/v3/util/argo"
 	argodiff "github.com/argoproj/argo-cd/v3/util/argo/diff"
 	"github.com/argoproj/argo-cd/v3/util/argo/normalizers"
 	"github.com/argoproj/argo-cd/v3/util/lua"
 	"github.com/go-logr/logr"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/clientcmd"
@@ -40,7 +42,7 @@ func track(asked request) ([]*unstructured.Unstructured, error) {
 	manifests := asked.manifests()
 	for _, each := range manifests {
 		each.SetNamespace(asked.Namespace)
-		err := tracker.SetAppInstance(each, common.LabelKeyAppInstance, asked.App, asked.Namespace, tracking, "")
+		err := tracker.SetAppInstance(each, argocommon.LabelKeyAppInstance, asked.App, asked.Namespace, tracking, "")
 		if err != nil {
 			return nil, err
 		}
@@ -49,7 +51,7 @@ func track(asked request) ([]*unstructured.Unstructured, error) {
 }
 
 func appOf(found *unstructured.Unstructured) string {
-	return tracker.GetAppName(found, common.LabelKeyAppInstance, tracking, "")
+	return tracker.GetAppName(found, argocommon.LabelKeyAppInstance, tracking, "")
 }
 
 // diff tells whether Argo CD shows a live object as out of sync with its manifest.
@@ -64,7 +66,7 @@ func (a *argo) diff(asked request) (bool, error) {
 	}
 	config, err := argodiff.NewDiffConfigBuilder().
 		WithDiffSettings(nil, overrides, true, normalizers.IgnoreNormalizerOpts{}).
-		WithTracking(common.LabelKeyAppInstance, string(tracking)).
+		WithTracking(argocommon.LabelKeyAppInstance, string(tracking)).
 		WithNoCache().
 		WithLogger(logr.Discard()).
 		Build()
@@ -104,7 +106,8 @@ func (a *argo) cluster(namespace string) (cache.ClusterCache, *rest.Config, erro
 	), config, nil
 }
 
-// sync does one sync operation of an app and waits for its end: waves, hooks, health, prune.
+// sync does one sync operation of an app, to its end: waves, hooks, health, prune. As Argo CD's controller does, it looks at
+// the cluster anew for each step of the operation, and carries on from the state of the step before.
 func (a *argo) sync(asked request) ([]object, error) {
 	manifests, err := track(asked)
 	if err != nil {
@@ -114,18 +117,42 @@ func (a *argo) sync(asked request) ([]object, error) {
 	if err != nil {
 		return nil, err
 	}
-	gitops := engine.NewEngine(config, cluster, engine.WithLogr(logr.Discard()))
-	stop, err := gitops.Run()
-	if err != nil {
+	if err := cluster.EnsureSynced(); err != nil {
 		return nil, err
 	}
-	defer stop()
-	ctx, cancel := context.WithTimeout(context.Background(), time.Duration(asked.Seconds*float64(time.Second)))
-	defer cancel()
-	results, err := gitops.Sync(ctx, manifests,
-		func(found *cache.Resource) bool { return found.Info == asked.App },
-		"revision", asked.Namespace,
-		sync.WithPrune(asked.Prune),
+	defer cluster.Invalidate()
+	phase, message, results := common.OperationRunning, "", []common.ResourceSyncResult{}
+	started := metav1.Now()
+	deadline := time.Now().Add(time.Duration(asked.Seconds * float64(time.Second)))
+	for !phase.Completed() {
+		if time.Now().After(deadline) {
+			return told(results), fmt.Errorf("not within %v s: %s", asked.Seconds, message)
+		}
+		initial := sync.WithInitialState(phase, message, results, started)
+		if phase, message, results, err = a.step(asked, manifests, cluster, config, initial); err != nil {
+			return nil, err
+		}
+		if !phase.Completed() {
+			time.Sleep(200 * time.Millisecond)
+		}
+	}
+	if phase == common.OperationError {
+		return told(results), errors.New(message)
+	}
+	return told(results), nil
+}
+
+func (a *argo) step(
+	asked request, manifests []*unstructured.Unstructured, cluster cache.ClusterCache, config *rest.Config, initial sync.SyncOpt,
+) (common.OperationPhase, string, []common.ResourceSyncResult, error) {
+	live, err := cluster.GetManagedLiveObjs(manifests, func(found *cache.Resource) bool { return found.Info == asked.App })
+	if err != nil {
+		return "", "", nil, err
+	}
+	context, cleanup, err := sync.NewSyncContext(
+		"0123456789abcdef", sync.Reconcile(manifests, live, asked.Namespace, cluster), config, config,
+		&kube.KubectlCmd{Log: logr.Discard(), Tracer: tracing.NopTracer{}}, asked.Namespace,
+		initial,
 		sync.WithOperationSettings(false, asked.Prune, asked.Force, false),
 		sync.WithReplace(asked.Replace),
 		sync.WithServerSideApply(asked.ServerSide),
@@ -133,14 +160,24 @@ func (a *argo) sync(asked request) ([]object, error) {
 		sync.WithHealthOverride(lua.ResourceHealthOverrides(a.overrides)),
 		sync.WithLogr(logr.Discard()),
 	)
-	told := []object{}
+	if err != nil {
+		return "", "", nil, err
+	}
+	defer cleanup()
+	context.Sync()
+	phase, message, results := context.GetState()
+	return phase, message, results, nil
+}
+
+func told(results []common.ResourceSyncResult) []object {
+	found := []object{}
 	for _, each := range results {
-		told = append(told, object{
+		found = append(found, object{
 			"kind": each.ResourceKey.Kind, "name": each.ResourceKey.Name, "status": string(each.Status),
 			"message": each.Message, "hook": string(each.HookType), "phase": string(each.HookPhase),
 		})
 	}
-	return told, err
+	return found
 }
 
 // tree lists what Argo CD shows below the objects of an app: parents before their children.
@@ -162,18 +199,18 @@ func (a *argo) tree(asked request) ([]object, error) {
 	if len(roots) == 0 {
 		return nil, fmt.Errorf("no resource belongs to %q", asked.App)
 	}
-	told := []object{}
-	cluster.IterateHierarchyV2(roots, func(found *cache.Resource, _ map[kube.ResourceKey]*cache.Resource) bool {
+	found := []object{}
+	cluster.IterateHierarchyV2(roots, func(each *cache.Resource, _ map[kube.ResourceKey]*cache.Resource) bool {
 		status := ""
-		if found.Resource != nil {
-			if of, err := a.health(found.Resource); err == nil && of != nil {
+		if each.Resource != nil {
+			if of, err := a.health(each.Resource); err == nil && of != nil {
 				status = string(of.Status)
 			}
 		}
-		told = append(told, object{
-			"kind": found.Ref.Kind, "name": found.Ref.Name, "app": found.Info, "health": status,
+		found = append(found, object{
+			"kind": each.Ref.Kind, "name": each.Ref.Name, "app": each.Info, "health": status,
 		})
 		return true
 	})
-	return told, nil
+	return found, nil
 }

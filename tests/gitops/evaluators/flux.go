@@ -7,9 +7,14 @@ import (
 	"github.com/fluxcd/cli-utils/pkg/kstatus/polling"
 	"github.com/fluxcd/cli-utils/pkg/kstatus/status"
 	"github.com/fluxcd/pkg/ssa"
+	"github.com/fluxcd/pkg/ssa/normalize"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 )
+
+const fluxGroup = "kustomize.toolkit.fluxcd.io"
 
 func kstatus(of *unstructured.Unstructured) (object, error) {
 	found, err := status.Compute(of)
@@ -31,7 +36,7 @@ func flux() (*ssa.ResourceManager, error) {
 	}
 	return ssa.NewResourceManager(api, polling.NewStatusPoller(api, api.RESTMapper(), polling.Options{}), ssa.Owner{
 		Field: "kustomize-controller",
-		Group: "kustomize.toolkit.fluxcd.io",
+		Group: fluxGroup,
 	}), nil
 }
 
@@ -44,15 +49,37 @@ func fluxManifests(manager *ssa.ResourceManager, asked request) []*unstructured.
 	return manifests
 }
 
+// fluxOptions are those of kustomize-controller. It takes away fields that only kubectl's managers own, to undo what people did
+// by hand, unless the manifest says `ssa: Merge`.
+func fluxOptions() ssa.ApplyOptions {
+	options := ssa.DefaultApplyOptions()
+	options.ExclusionSelector = map[string]string{fluxGroup + "/reconcile": "disabled", fluxGroup + "/ssa": "Ignore"}
+	options.IfNotPresentSelector = map[string]string{fluxGroup + "/ssa": "IfNotPresent"}
+	options.ForceSelector = map[string]string{fluxGroup + "/force": "enabled"}
+	options.Cleanup = ssa.ApplyCleanupOptions{
+		Annotations: []string{corev1.LastAppliedConfigAnnotation},
+		FieldManagers: []ssa.FieldManager{
+			{Name: "kubectl", OperationType: metav1.ManagedFieldsOperationApply},
+			{Name: "kubectl", OperationType: metav1.ManagedFieldsOperationUpdate},
+			{Name: "before-first-apply", OperationType: metav1.ManagedFieldsOperationUpdate},
+			{Name: "kustomize-controller", OperationType: metav1.ManagedFieldsOperationUpdate},
+		},
+		Exclusions: map[string]string{fluxGroup + "/ssa": "Merge"},
+	}
+	return options
+}
+
 // fluxApply applies as a Kustomization does, and tells of each object what it did.
 func fluxApply(asked request) (map[string]string, error) {
 	manager, err := flux()
 	if err != nil {
 		return nil, err
 	}
-	options := ssa.DefaultApplyOptions()
-	options.Force = asked.Force
-	changes, err := manager.ApplyAllStaged(context.Background(), fluxManifests(manager, asked), options)
+	manifests := fluxManifests(manager, asked)
+	if err := normalize.UnstructuredList(manifests); err != nil {
+		return nil, err
+	}
+	changes, err := manager.ApplyAllStaged(context.Background(), manifests, fluxOptions())
 	if err != nil {
 		return nil, err
 	}

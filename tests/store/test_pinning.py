@@ -11,6 +11,7 @@ from chaingraph_store.ids import ExecutionId
 from chaingraph_store.ledger import Ledger
 from chaingraph_store.pinning import Build, PinnedElsewhere, Strength, pin_queue
 from fixtures.ledger import row_of
+from fixtures.ledger_moves import PLAIN, flush, park, steer, stop
 from fixtures.new_executions import APP, create, dequeue
 
 pytestmark = pytest.mark.integration
@@ -228,6 +229,42 @@ async def test_a_worker_lost_with_what_was_sent_to_it_gives_it_back_to_all(ledge
     async with ledger.connection() as connection:
         with pytest.raises(OwnershipLost):
             await runs.flush(connection, claim, journal=[], log=[], progress=RUNNING)
+
+
+async def test_a_run_that_waits_for_its_version_is_paused_resumed_and_stopped_as_any(ledger: Ledger) -> None:
+    for name, build in (("old", OLD), ("old-too", OLD), ("new", NEW)):
+        await worker(ledger, name, build)
+    execution = await begun(ledger, "old", OLD)
+    await lost(ledger, "old")
+    await sent(ledger, execution)
+    await steer(ledger, execution, PLAIN, 2, paused=True)
+    row = await row_of(ledger, execution)
+    assert (row.phase, row.parked) == ("Paused", True)
+    assert (await workflow(ledger, row))[0] == "CANCELLED"
+    assert OLD not in (await builds(ledger)).loads, "a parked execution keeps no version"
+    await steer(ledger, execution, PLAIN, 3)
+    row = await row_of(ledger, execution)
+    assert (row.run, row.phase) == (3, "Pending")
+    assert (await workflow(ledger, row))[:2] == ("ENQUEUED", QUEUE)
+    assert (await builds(ledger)).loads[OLD].waiting == 1, "resumed, it does"
+    await sent(ledger, execution)
+    assert await stop(ledger, execution)
+    row = await row_of(ledger, execution)
+    assert (row.phase, (await workflow(ledger, row))[0]) == ("Stopped", "CANCELLED")
+    assert OLD not in (await builds(ledger)).loads
+
+
+async def test_a_parked_execution_goes_on_elsewhere_when_its_version_is_gone(ledger: Ledger) -> None:
+    await worker(ledger, "old", OLD)
+    await worker(ledger, "new", NEW)
+    new = await create(ledger, breakpoints=("a",))
+    claim = await take(ledger, new.id, "old", OLD)
+    assert claim is not None
+    await flush(ledger, claim, "flow:started", "flow:paused", paused=True, reason="breakpoint at 'a'", current=["a"])
+    assert await park(ledger, claim)
+    await lost(ledger, "old")
+    await steer(ledger, new.id, PLAIN, 2, resume="on", breakpoints=("a",))
+    assert await take(ledger, new.id, "new", NEW) is not None
 
 
 async def test_a_retry_is_not_pinned(ledger: Ledger) -> None:

@@ -6,8 +6,9 @@ fault: whoever collects the logs of Pods gets the reason in the form of every ot
 
 from __future__ import annotations
 
+import re
 import sys
-from typing import NoReturn
+from typing import Final, NoReturn
 
 import structlog
 from pydantic import ValidationError
@@ -17,6 +18,9 @@ from chaingraph_process import logs
 
 SETTINGS_EXIT: int = 2
 """Exit code of a process that was started with what cannot be right."""
+_IN_URL: Final = re.compile(r"(://[^:/@\s]*:)(?!password@)[^\s]*@")
+"""All up to the last @: a password may have one. That of the hint, `user:password@host`, stays."""
+_IN_STRING: Final = re.compile(r"(\bpassword\s*=\s*)('(?:[^'\\]|\\.)*'|[^\s'\"]+)")
 _log = structlog.get_logger(__name__)
 
 
@@ -37,11 +41,19 @@ def explain(error: ValidationError, model: type[BaseSettings]) -> str:
     """One line a fault, each beginning with the environment variable's name."""
     lines = []
     for fault in error.errors():
-        field = str(fault["loc"][0]) if fault["loc"] else ""
-        value = fault.get("input")
-        given = "is not set" if fault["type"] == "missing" else f"is {value!r}"
-        lines.append(f"{variable_of(model, field)} {given}: {fault['msg']}{_hint(model, field)}")
+        if not fault["loc"]:
+            # Of several variables together: it names them itself, and its input is all of them.
+            lines.append(fault["msg"].removeprefix("Value error, "))
+            continue
+        field = str(fault["loc"][0])
+        given = "is not set" if fault["type"] == "missing" else f"is {fault.get('input')!r}"
+        lines.append(without_passwords(f"{variable_of(model, field)} {given}: {fault['msg']}{_hint(model, field)}"))
     return "\n".join(lines)
+
+
+def without_passwords(text: str) -> str:
+    """The text with the passwords of connection strings taken out, in both forms that libpq reads."""
+    return _IN_STRING.sub(r"\1***", _IN_URL.sub(r"\1***@", text))
 
 
 def variable_of(model: type[BaseSettings], field: str) -> str:

@@ -113,6 +113,7 @@ async def test_it_waits_for_the_migration_and_says_so(run_operator: RunOperator,
         ("CHAINGRAPH_SWEEP_SECONDS", "soon", "1 or more"),
         ("CHAINGRAPH_LEDGER_RETENTION_DAYS", "-1", "0 or empty keeps it for ever"),
         ("LOG_LEVEL", "loud", "debug, info, warning or error"),
+        ("CHAINGRAPH_WORKER_NAMESPACE", "Shops", "it is no name of a namespace"),
     ],
 )
 def test_a_wrong_setting_is_named_with_what_would_be_right(variable: str, value: str, hint: str) -> None:

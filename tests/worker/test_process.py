@@ -10,7 +10,7 @@ import sys
 import pytest
 from pydantic import ValidationError
 
-from chaingraph_process.settings import explain
+from chaingraph_process.settings import explain, without_passwords
 from chaingraph_worker.settings import WorkerSettings
 from fixtures.processes import RunWorker
 
@@ -54,6 +54,31 @@ def test_two_processes_never_share_an_executor_id() -> None:
 )
 def test_a_wrong_setting_names_its_variable_and_its_value(environment: dict[str, str], said: str) -> None:
     assert said in refused(**environment)
+
+
+@pytest.mark.parametrize("url", [URL.replace("somebody", "somebody:s3c@ret"), "host=h password='s3c@ret' user=me"])
+@pytest.mark.parametrize("wrong", [{"DBOS_WORKER_CONCURRENCY": "700"}, {"CHAINGRAPH_LEASE_SECONDS": "0"}])
+def test_what_is_wrong_is_said_without_the_password(url: str, wrong: dict[str, str]) -> None:
+    said = refused(DATABASE_URL_EXECUTIONS=url, **wrong)
+    assert "s3c" not in said
+    assert "ret" not in said.replace("CHAINGRAPH", "")
+    assert said.startswith(next(iter(wrong)))
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "X is 'mysql://me:s3c@ret@host/db': no",
+        "X is \"host=h password='s3c@ret' user=me\": no",
+        "X is 'host=h password=s3c@ret user=me': no",
+    ],
+)
+def test_a_connection_string_is_shown_without_its_password(text: str) -> None:
+    assert "s3c" not in without_passwords(text)
+    assert "ret" not in without_passwords(text)
+    assert without_passwords(text).startswith("X is ")
+    hint = "write it as postgresql://user:password@host:5432/name"
+    assert without_passwords(hint) == hint
 
 
 def worker_command(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:

@@ -58,7 +58,7 @@ image: ## the image, as IMAGE=... from BASE_IMAGE=...; needs Docker with BuildKi
 	  --build-arg SOURCE=$(SOURCE) .
 
 e2e: setup ## real Pods: image, kind cluster, chart, and what can happen to them; see tests/e2e
-	$(BIN)/pytest tests/e2e --timeout=900 --exitfirst $(E2E_FLAGS)
+	$(BIN)/pytest tests/e2e --capture=no --timeout=900 --exitfirst $(E2E_FLAGS)
 
 bench: setup ## make bench NAME=...: writes bench/results/NAME.json
 	@test -n "$(NAME)" || { echo 'make bench: say which, as in: make bench NAME=throughput'; ls bench/*.py 2>/dev/null; exit 2; }

@@ -5,68 +5,17 @@ There are no Pods in the tests' cluster, so hooks are left out; the end-to-end t
 
 from __future__ import annotations
 
-import base64
 import json
 import os
-import subprocess
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import pytest
 
+from fixtures.chart_release import APART, Release
 from fixtures.cluster import ControlPlane, Kubectl
-from fixtures.helm import CHART, TRIAL, Helm, Manifest, with_values
+from fixtures.helm import CHART, Helm, with_values
 
 pytestmark = pytest.mark.integration
-
-# One cluster-wide place each, which other tests use too.
-APART: dict[str, Any] = with_values(TRIAL, {"crds": {"enabled": False}, "gateway": {"discovery": {"enabled": False}}})
-
-
-@dataclass(frozen=True)
-class Release:
-    """A release `cg` in the test's namespace."""
-
-    helm: Helm
-    namespace: str
-    _kubectl: Kubectl
-
-    def install(self, values: dict[str, Any] = APART, *options: str) -> None:
-        self.helm("install", "cg", str(CHART), *self._common, self.helm.values(values), *options)
-
-    def upgrade(self, values: dict[str, Any]) -> None:
-        self.helm("upgrade", "cg", str(CHART), *self._common, self.helm.values(with_values(APART, values)))
-
-    def rollback(self, revision: int, *, check: bool = True) -> subprocess.CompletedProcess[str]:
-        return self.helm("rollback", "cg", str(revision), *self._common, check=check)
-
-    def uninstall(self) -> None:
-        self.helm("uninstall", "cg", *self._common)
-
-    def get(self, *what: str) -> Manifest:
-        found: Manifest = json.loads(self._kubectl("-n", self.namespace, "get", *what, "-o", "json").stdout)
-        return found
-
-    def secret(self, name: str) -> dict[str, str]:
-        data = self.get("secret", name)["data"]
-        return {key: base64.b64decode(value).decode() for key, value in data.items()}
-
-    def versions(self) -> dict[str, Manifest]:
-        """The worker Deployments by version."""
-        found = self.get("deployments", "-l", "app.kubernetes.io/component=worker")["items"]
-        return {each["metadata"]["labels"]["chaingraph.dev/worker-version"]: each for each in found}
-
-    def current(self) -> dict[str, str]:
-        pools: dict[str, str] = self.get("configmap", "cg-chaingraph-worker-pools").get("data", {})
-        return pools
-
-    def delete(self, *what: str) -> None:
-        self._kubectl("-n", self.namespace, "delete", *what)
-
-    @property
-    def _common(self) -> tuple[str, str]:
-        return f"--namespace={self.namespace}", "--no-hooks"
 
 
 @pytest.fixture(params=["$HELM", "$HELM3"])
@@ -78,11 +27,6 @@ def any_helm(request: pytest.FixtureRequest, helm: Helm) -> Helm:
     if not other:
         pytest.skip("$HELM3 names no other Helm")
     return Helm(Path(other), helm.folder)
-
-
-@pytest.fixture
-def release(helm: Helm, control_plane: ControlPlane, kubectl: Kubectl, namespace: str) -> Release:
-    return Release(helm.on(control_plane.kubeconfig), namespace, kubectl)
 
 
 def test_an_older_version_of_the_workers_is_kept_and_rolled_back_to(

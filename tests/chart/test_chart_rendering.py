@@ -261,6 +261,50 @@ def test_traces_are_off_unless_somebody_takes_them(helm: Helm) -> None:
             assert settings["OTEL_RESOURCE_ATTRIBUTES"] == "deployment.environment=a%20b"
 
 
+def test_with_restricted_egress_every_pod_has_a_policy_and_dns(helm: Helm) -> None:
+    rendered = helm.template(
+        with_values(TRIAL, {"networkPolicy": {"egress": {"enabled": True}, "workerEgress": {"enabled": True}}})
+    )
+    policies = {
+        each["spec"]["podSelector"]["matchLabels"]["app.kubernetes.io/component"]: each["spec"]
+        for each in rendered.of("NetworkPolicy")
+    }
+    components = {
+        (template["metadata"].get("labels") or {"app.kubernetes.io/component": "test"})["app.kubernetes.io/component"]
+        for _, template in rendered.pod_templates()
+    }
+    assert components == set(policies)
+    reached = {}
+    for component, spec in policies.items():
+        assert "Egress" in spec["policyTypes"], component
+        ports = {each["port"] for rule in spec.get("egress", []) for each in rule["ports"]}
+        reached[component] = ports
+    everybody = {53}
+    assert reached == {
+        "operator": everybody | {443, 6443, 5432},
+        "gateway": everybody | {443, 6443, 5432},
+        "worker": everybody | {5432},
+        "migration": everybody | {5432},
+        "removal": everybody | {443, 6443},
+        "test": everybody | {443, 6443},
+        "postgresql": set(),
+    }
+
+
+def test_workers_leave_before_the_database_does(helm: Helm) -> None:
+    rendered = helm.template(with_values(TRIAL, {"workerDefaults": {"drainSeconds": 300}}))
+    [job] = [each for each in rendered.of("Job") if "remove-workers" in each["metadata"]["name"]]
+    assert job["metadata"]["annotations"]["helm.sh/hook"] == "pre-delete"
+    container = job["spec"]["template"]["spec"]["containers"][0]
+    settings = environment(job["spec"]["template"])
+    assert settings["CHAINGRAPH_WORKER_NAMESPACE"] == "here"
+    assert settings["CHAINGRAPH_RELEASE"] == "cg"
+    assert "DATABASE_URL_EXECUTIONS" not in [each["name"] for each in container["env"]]
+    [worker] = workers(rendered)
+    grace = worker["spec"]["template"]["spec"]["terminationGracePeriodSeconds"]
+    assert grace < int(settings["CHAINGRAPH_REMOVE_WAIT_SECONDS"]) < job["spec"]["activeDeadlineSeconds"]
+
+
 def test_only_the_release_reaches_its_database(helm: Helm) -> None:
     policy = helm.template(TRIAL).one("NetworkPolicy", "cg-chaingraph-postgresql")
     [rule] = policy["spec"]["ingress"]

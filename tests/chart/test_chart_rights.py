@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 
 from chaingraph_store.ids import execution_id
 from chaingraph_store.ledger import Ledger
+from fixtures.chart_release import kubeconfig_with_rights
 from fixtures.chart_values import OWN_DATABASE
 from fixtures.children import complete_and_spawn
 from fixtures.cluster import ControlPlane
@@ -42,7 +42,9 @@ async def test_the_operator_gets_along_with_its_rights(
     rendered = rendered_in(helm, cluster.namespace, {} if everywhere else {"namespaces": [cluster.namespace]})
     [deployment] = [each for each in rendered.of("Deployment") if each["metadata"]["name"] == "cg-chaingraph-operator"]
     template = deployment["spec"]["template"]
-    kubeconfig = kubeconfig_of(cluster, control_plane, tmp_path, rendered, template["spec"]["serviceAccountName"])
+    kubeconfig = kubeconfig_with_rights(
+        cluster, control_plane, tmp_path, rendered, template["spec"]["serviceAccountName"]
+    )
     settings = environment(template) | {
         "KUBECONFIG": str(kubeconfig),
         "CHAINGRAPH_HEALTH_PORT": "0",
@@ -79,7 +81,7 @@ async def test_the_operator_may_do_nothing_else(
     helm: Helm, cluster: Cluster, control_plane: ControlPlane, tmp_path: Path, everywhere: bool
 ) -> None:
     rendered = rendered_in(helm, cluster.namespace, {} if everywhere else {"namespaces": [cluster.namespace]})
-    kubeconfig_of(cluster, control_plane, tmp_path, rendered, "cg-chaingraph-operator")
+    kubeconfig_with_rights(cluster, control_plane, tmp_path, rendered, "cg-chaingraph-operator")
     who = f"--as=system:serviceaccount:{cluster.namespace}:cg-chaingraph-operator"
 
     def may(verb: str, what: str, *options: str) -> bool:
@@ -154,23 +156,3 @@ def rendered_in(helm: Helm, namespace: str, values: dict[str, Any]) -> Rendered:
     """The chart in a namespace, with a name of its own for what is cluster-wide."""
     text = json.dumps(helm.template(with_values(OWN_DATABASE, values)))
     return Rendered(json.loads(text.replace('"here"', f'"{namespace}"').replace("here-cg", f"{namespace}-cg")))
-
-
-def kubeconfig_of(
-    cluster: Cluster, control_plane: ControlPlane, folder: Path, rendered: Rendered, account: str
-) -> Path:
-    """Applies what gives rights to a service account, and a kubeconfig that logs in as it."""
-    kinds = ("ServiceAccount", "Role", "RoleBinding", "ClusterRole", "ClusterRoleBinding")
-    component = "app.kubernetes.io/component"
-    wanted = [
-        each for each in rendered if each["kind"] in kinds and each["metadata"]["labels"][component] == "operator"
-    ]
-    for each in wanted:
-        namespace = each["metadata"].get("namespace", cluster.namespace)
-        cluster.kubectl("apply", f"--namespace={namespace}", "-f", "-", input=json.dumps(each))
-    token = cluster.kubectl("create", "token", account).stdout.strip()
-    config = yaml.safe_load(control_plane.kubeconfig.read_text(encoding="utf-8"))
-    config["users"] = [{"name": user["name"], "user": {"token": token}} for user in config["users"]]
-    path = folder / "operator.kubeconfig"
-    path.write_text(yaml.safe_dump(config), encoding="utf-8")
-    return path

@@ -276,7 +276,7 @@ class Worker:
                 ),
             )
         self._lease.taken()
-        metrics.INFO.labels(settings.executor_id, settings.application_version).set(1)
+        metrics.INFO.labels(settings.executor_id, settings.pool, settings.application_version).set(1)
 
     def _told(self, retired: bool) -> None:
         """With each renewal of the lease: whether this worker's version is retired. What runs goes on in any case."""

@@ -13,7 +13,7 @@ from prometheus_client import REGISTRY, Counter, Gauge, Histogram
 
 REGISTRY_OF_WORKER: Final = REGISTRY
 
-INFO = Gauge("chaingraph_worker_info", "1; the labels say what this worker is", ["executor", "version"])
+INFO = Gauge("chaingraph_worker_info", "1; the labels say what this worker is", ["executor", "pool", "version"])
 ATTEMPTS = Counter(
     "chaingraph_worker_attempts_total",
     "Runs of executions that this worker ended, by queue and outcome: Completed, Failed, Stopped, Parked, NotOurs",

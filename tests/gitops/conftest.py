@@ -14,6 +14,9 @@ import pytest
 from fixtures import evaluators as programs
 from fixtures.cluster import ControlPlane
 from fixtures.evaluators import Evaluators
+from fixtures.helm import helm
+
+__all__ = ["helm"]
 
 
 @pytest.fixture(scope="session")

@@ -109,6 +109,8 @@ func (a *argo) do(asked request) (any, error) {
 		return a.tree(asked)
 	case "kstatus":
 		return kstatus(asked.object())
+	case "strict":
+		return strict(asked.Object)
 	case "flux-apply":
 		return fluxApply(asked)
 	case "flux-wait":

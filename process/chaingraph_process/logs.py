@@ -56,6 +56,7 @@ def configure(level: str, *, component: str) -> None:
         structlog.stdlib.add_log_level,
         structlog.stdlib.add_logger_name,
         structlog.stdlib.ExtraAdder(),
+        _of_kopf,
         structlog.processors.TimeStamper(fmt="iso", utc=True, key="time"),
         named,
     ]
@@ -100,6 +101,17 @@ def adopt(name: str) -> None:
     logger = logging.getLogger(name)
     logger.handlers.clear()
     logger.propagate = True
+
+
+def _of_kopf(_logger: WrappedLogger, _method: str, line: EventDict) -> EventDict:
+    """kopf's lines about an object name it in a field of their own: namespace and name are where they always are."""
+    if isinstance(reference := line.pop("k8s_ref", None), Mapping):
+        line.setdefault("kind", reference.get("kind"))
+        line.setdefault("namespace", reference.get("namespace"))
+        line.setdefault("name", reference.get("name"))
+        for field in ("k8s_skip", "settings"):
+            line.pop(field, None)
+    return line
 
 
 def _traced(_logger: WrappedLogger, _method: str, line: EventDict) -> EventDict:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 import subprocess
 import sys
@@ -13,6 +14,7 @@ from psycopg import sql
 from psycopg.conninfo import conninfo_to_dict
 
 from chaingraph_store.ids import execution_id
+from chaingraph_worker.application import name_execution
 from fixtures.cluster import ControlPlane
 from fixtures.cluster_view import Cluster
 from fixtures.database import PostgresServer
@@ -50,7 +52,8 @@ import asyncio, gc, logging, threading, warnings
 from chaingraph_process import logs
 
 logs.configure("info", component="speaker")
-logging.getLogger("kopf.objects").warning("from %s", "kopf", extra={"k8s_ref": {"name": "x"}})
+about = {"kind": "Flow", "namespace": "team", "name": "x"}
+logging.getLogger("kopf.objects").warning("from %s", "kopf", extra={"k8s_ref": about})
 logging.getLogger("asyncio").error("slow %d", 1)
 warnings.warn("something is deprecated", DeprecationWarning, stacklevel=1)
 warnings.warn("something else", RuntimeWarning, stacklevel=1)
@@ -84,7 +87,10 @@ def test_whoever_speaks_speaks_json() -> None:
     assert done.stdout == ""
     lines = objects(done.stderr)
     said = {line["logger"]: line for line in lines}
-    assert said["kopf.objects"]["message"] == "from kopf"
+    of_kopf = said["kopf.objects"]
+    assert of_kopf["message"] == "from kopf"
+    assert (of_kopf["kind"], of_kopf["namespace"], of_kopf["name"]) == ("Flow", "team", "x")
+    assert "k8s_ref" not in of_kopf
     assert "DeprecationWarning: something is deprecated" in "".join(
         line["message"] for line in lines if line["logger"] == "py.warnings"
     )
@@ -116,6 +122,17 @@ def test_what_keeps_it_from_starting_is_json(module: str, environment: dict[str,
     assert lines[-1]["level"] == "critical"
     assert fault in done.stderr
     assert "exception" not in lines[-1], "a wrong setting is no fault of the code"
+
+
+def test_lines_of_dbos_about_a_workflow_say_which_execution_it_is() -> None:
+    execution = execution_id("0d5c2b8e-3f0e-4d0a-8a39-6f6f3b9f7a10")
+    for workflow in (execution, f"{execution}-2", f"{execution}-hold"):
+        record = logging.LogRecord("dbos", logging.WARNING, "", 0, "workflow %s is odd", (workflow,), None)
+        assert name_execution(record)
+        assert getattr(record, "execution_id", None) == execution
+    record = logging.LogRecord("dbos", logging.WARNING, "", 0, "EXTRAORDINARY", None, None)
+    assert name_execution(record)
+    assert not hasattr(record, "execution_id")
 
 
 def test_unknown_arguments_are_told_as_json() -> None:

@@ -49,6 +49,27 @@ _GATEWAY_NOTE = """
 The gateway finds the API server as the operator does. `chaingraph up` sets its address, its port and its certificate.
 """
 
+_TRACES = """\
+## Traces
+
+OpenTelemetry's own variables, read by operator and workers; these are the ones that are mostly wanted, and its
+specification has the others. What they do here: [See what it does](../how-to/see-what-it-does.md).
+
+| variable | default | meaning |
+|---|---|---|
+| `OTEL_EXPORTER_OTLP_ENDPOINT` |  | where traces go, as `http://collector:4318`; unset: there are none |
+| `OTEL_EXPORTER_OTLP_TRACES_ENDPOINT` |  | the same, with the whole path: `http://collector:4318/v1/traces` |
+| `OTEL_EXPORTER_OTLP_PROTOCOL` | `http/protobuf` | no other is spoken |
+| `OTEL_EXPORTER_OTLP_HEADERS` |  | headers to send along, as `authorization=Bearer%20...` |
+| `OTEL_EXPORTER_OTLP_CERTIFICATE` |  | file of the authority that the collector's certificate is verified by |
+| `OTEL_TRACES_SAMPLER` | `parentbased_always_on` | which traces are kept, as `parentbased_traceidratio` |
+| `OTEL_TRACES_SAMPLER_ARG` |  | which share of them, as `0.1` |
+| `OTEL_SERVICE_NAME` | `chaingraph-operator`, `chaingraph-worker` | the service |
+| `OTEL_RESOURCE_ATTRIBUTES` |  | attributes of all spans, as `deployment.environment=test` |
+| `OTEL_BSP_MAX_QUEUE_SIZE` | `2048` | spans that wait to be sent, at most; the rest is dropped |
+| `OTEL_SDK_DISABLED` | `false` | `true`: no traces, whatever else is said |
+"""
+
 _COMMANDS_INTRODUCTION = f"""\
 # Commands
 
@@ -69,6 +90,7 @@ def settings_markdown() -> str:
         "## Operator\n" + _OPERATOR_NOTE + "\n" + _table(OperatorSettings),
         "### Removal of workers\n" + _REMOVAL_NOTE + "\n" + _table(RemovalSettings),
         "## Gateway\n" + _GATEWAY_NOTE + "\n" + _table(GatewaySettings),
+        _TRACES,
     ]
     return "\n".join(parts)
 

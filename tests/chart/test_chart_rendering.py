@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,6 +13,7 @@ import yaml
 from fixtures.chart_values import COMBINATIONS, OWN_DATABASE
 from fixtures.helm import CHART, TRIAL, Helm, Manifest, Rendered, environment, with_values
 
+MONITORED = {"prometheusRule": {"enabled": True}, "dashboard": {"enabled": True}, "podMonitor": {"enabled": True}}
 _NAME = re.compile(r"[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?")
 _LABEL = re.compile(r"([A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?)?")
 
@@ -259,6 +261,59 @@ def test_traces_are_off_unless_somebody_takes_them(helm: Helm) -> None:
             assert settings["OTEL_EXPORTER_OTLP_ENDPOINT"] == "http://collector.tracing.svc:4318", name
             assert settings["OTEL_TRACES_SAMPLER_ARG"] == "0.1"
             assert settings["OTEL_RESOURCE_ATTRIBUTES"] == "deployment.environment=a%20b"
+
+
+def test_a_platform_may_choose_the_users(helm: Helm) -> None:
+    nobody = {"runAsUser": None, "runAsGroup": None, "fsGroup": None}
+    for name, template in helm.template(
+        with_values(TRIAL, {"podSecurityContext": nobody, "postgresql": {"uid": None}})
+    ).pod_templates():
+        context = template["spec"]["securityContext"]
+        assert not {"runAsUser", "runAsGroup", "fsGroup"} & set(context), name
+        assert context["runAsNonRoot"] is True
+        assert context["seccompProfile"] == {"type": "RuntimeDefault"}
+
+
+def test_a_pool_may_have_an_account_and_a_runtime_of_its_own(helm: Helm) -> None:
+    own = {"serviceAccountName": "reads-models", "runtimeClassName": "gvisor", "queues": ["other"]}
+    found = {
+        each["metadata"]["labels"]["chaingraph.dev/pool"]: each["spec"]["template"]["spec"]
+        for each in workers(helm.template(with_values(TRIAL, {"workers": {"other": own}})))
+    }
+    assert found["default"]["serviceAccountName"] == "cg-chaingraph-worker"
+    assert "runtimeClassName" not in found["default"]
+    assert (found["other"]["serviceAccountName"], found["other"]["runtimeClassName"]) == ("reads-models", "gvisor")
+
+
+def test_a_package_of_the_chart_makes_the_same(helm: Helm, tmp_path: Path) -> None:
+    values = with_values(OWN_DATABASE, {"gateway": {"enabled": False}, "monitoring": MONITORED})
+    helm("package", str(CHART), f"--destination={tmp_path}")
+    [package] = tmp_path.glob("chaingraph-*.tgz")
+    done = helm("template", "cg", str(package), "--namespace=here", helm.values(values))
+    assert [each for each in yaml.safe_load_all(done.stdout) if each] == helm.template(values)
+
+
+def test_a_parent_chart_may_have_it_twice(helm: Helm, tmp_path: Path) -> None:
+    parent = tmp_path / "parent"
+    (parent / "charts").mkdir(parents=True)
+    chart: dict[str, Any] = {"apiVersion": "v2", "name": "parent", "version": "1.0.0"}
+    chart["dependencies"] = [
+        {"name": "chaingraph", "version": "*", "repository": f"file://{CHART}", "alias": alias}
+        for alias in ("one", "two")
+    ]
+    (parent / "Chart.yaml").write_text(yaml.safe_dump(chart), encoding="utf-8")
+    helm("dependency", "update", str(parent))
+    apart = with_values(TRIAL, {"crds": {"enabled": False}, "gateway": {"discovery": {"enabled": False}}})
+    values = helm.values({"one": apart, "two": apart, "global": {"shared": True}})
+    done = helm("template", "cg", str(parent), "--namespace=here", values)
+    rendered = Rendered([each for each in yaml.safe_load_all(done.stdout) if each])
+    identities = [(each["kind"], each["metadata"].get("namespace"), each["metadata"]["name"]) for each in rendered]
+    assert len(identities) == len(set(identities)), "two of one name"
+    for name in ("cg-one", "cg-two"):
+        operator = rendered.one("Deployment", f"{name}-operator")
+        assert environment(operator["spec"]["template"])["CHAINGRAPH_RELEASE"] == name
+    instances = [each["metadata"]["labels"]["app.kubernetes.io/instance"] for each in workers(rendered)]
+    assert sorted(instances) == ["cg-one", "cg-two"], "an operator removes what it takes for its own"
 
 
 def test_with_restricted_egress_every_pod_has_a_policy_and_dns(helm: Helm) -> None:

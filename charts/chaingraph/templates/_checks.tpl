@@ -12,6 +12,13 @@ right; all are told at once. Included by `checks.yaml`.
 {{- if and $values.postgresql.enabled $values.database.existingSecret.name -}}
 {{- $faults = append $faults (printf "database.existingSecret.name is %q and postgresql.enabled is true: choose one of the two" $values.database.existingSecret.name) -}}
 {{- end -}}
+{{- /* Service accounts. */ -}}
+{{- $accounts := dict "operator.serviceAccount" $values.operator.serviceAccount "gateway.serviceAccount" $values.gateway.serviceAccount "migration.serviceAccount" $values.migration.serviceAccount "workerServiceAccount" $values.workerServiceAccount -}}
+{{- range $name, $account := $accounts -}}
+{{- if and (not $account.create) (not $account.name) -}}
+{{- $faults = append $faults (printf "%s.create is false and %s.name is empty: name the service account that is there, so that its rights do not go to everybody's `default`" $name $name) -}}
+{{- end -}}
+{{- end -}}
 {{- /* The operator. */ -}}
 {{- with $values.operator -}}
 {{- if and (gt (int .replicas) 1) (not .leaderElection.enabled) -}}

@@ -24,9 +24,13 @@
 {{- include "chaingraph.shortened" (dict "text" $full "max" 40) -}}
 {{- end -}}
 
-{{/* The release in labels. */}}
+{{/*
+The release in labels. In a parent chart, which may have this one several times, not the parent's alone: the operator takes
+all workers with this label for its own.
+*/}}
 {{- define "chaingraph.instance" -}}
-{{- include "chaingraph.shortened" (dict "text" .Release.Name "max" 63) -}}
+{{- $instance := .Chart.IsRoot | ternary .Release.Name (include "chaingraph.fullname" .) -}}
+{{- include "chaingraph.shortened" (dict "text" $instance "max" 63) -}}
 {{- end -}}
 
 {{/* Name of a cluster-wide object: releases of one name in two namespaces must not share it. */}}

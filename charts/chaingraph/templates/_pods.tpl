@@ -127,21 +127,13 @@ OTEL_RESOURCE_ATTRIBUTES: {{ join "," $attributes | quote }}
 {{- end }}
 {{- end -}}
 
-{{- define "chaingraph.podSecurityContext" -}}
-runAsNonRoot: true
-runAsUser: 65532
-runAsGroup: 65532
-fsGroup: 65532
-seccompProfile:
-  type: RuntimeDefault
+{{/* The entries of a map of Kubernetes' that are not null, as YAML: what people took away with null is not there. */}}
+{{- define "chaingraph.notNull" -}}
+{{- $given := dict -}}
+{{- range $key, $value := . -}}
+{{- if not (kindIs "invalid" $value) }}{{ $_ := set $given $key $value }}{{ end -}}
 {{- end -}}
-
-{{- define "chaingraph.containerSecurityContext" -}}
-allowPrivilegeEscalation: false
-readOnlyRootFilesystem: true
-runAsNonRoot: true
-capabilities:
-  drop: [ALL]
+{{- toYaml $given -}}
 {{- end -}}
 
 {{- define "chaingraph.pullSecrets" -}}
@@ -154,6 +146,9 @@ imagePullSecrets:
 {{/* Where Pods go: (dict "root" $ "of" the component's values "selector" the labels of its Pods, as YAML). */}}
 {{- define "chaingraph.placement" -}}
 {{- include "chaingraph.pullSecrets" .root }}
+{{- with .of.runtimeClassName }}
+runtimeClassName: {{ . }}
+{{- end }}
 {{- with .of.priorityClassName | default .root.Values.priorityClassName }}
 priorityClassName: {{ . }}
 {{- end }}
@@ -218,7 +213,7 @@ spec:
   terminationGracePeriodSeconds: {{ int . }}
   {{- end }}
   securityContext:
-    {{- include "chaingraph.podSecurityContext" . | nindent 4 }}
+    {{- include "chaingraph.notNull" .root.Values.podSecurityContext | nindent 4 }}
   {{- with .of.extraInitContainers }}
   initContainers:
     {{- toYaml . | nindent 4 }}
@@ -252,7 +247,7 @@ spec:
         {{- toYaml . | nindent 8 }}
       {{- end }}
       securityContext:
-        {{- include "chaingraph.containerSecurityContext" . | nindent 8 }}
+        {{- include "chaingraph.notNull" .root.Values.containerSecurityContext | nindent 8 }}
       volumeMounts:
         - {name: tmp, mountPath: /tmp}
         {{- with .mounts }}

@@ -120,6 +120,26 @@ async def test_a_child_links_to_what_made_it(
         assert own.attributes["chaingraph.execution.parent_id"] == parent
 
 
+async def test_after_the_loss_of_a_worker_it_is_the_same_trace(
+    cluster: Cluster, collector: Collector, run_operator: RunOperator, run_worker: RunWorker
+) -> None:
+    run_operator(**collector.environment, CHAINGRAPH_RECOVERY_SECONDS="0.5")
+    first = run_worker(**collector.environment)
+    nodes = [{"id": "one", "type": "Text"}, {"id": "long", "type": "Sleep", "inputs": {"milliseconds": 4000}}]
+    execution = execution_id(cluster.apply("Execution", "moved", {"flow": {"nodes": nodes}}))
+    await collector.spans(lambda found: any(each.name == "node one" for each in found))
+    first.kill()
+    second = run_worker(**collector.environment)
+    await cluster.condition("Execution", "moved", "Succeeded", status="True", within=60)
+    spans = await collector.spans(lambda found: any(each.name == "execution.attempt" for each in found))
+    assert {each.trace for each in spans} == {trace_id(execution)}
+    attempt = named(spans, "execution.attempt")
+    assert attempt.resource["service.instance.id"] == second.executor_id
+    # Of the lost run there is what it sent: the node that had ended, which is not run again.
+    assert named(spans, "node one").parent not in ("", attempt.id)
+    assert named(spans, "node long").parent == attempt.id
+
+
 async def test_a_collector_that_is_away_holds_nothing_up(
     cluster: Cluster, collector: Collector, run_operator: RunOperator, run_worker: RunWorker
 ) -> None:

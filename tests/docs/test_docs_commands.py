@@ -77,6 +77,8 @@ def test_what_is_not_run_says_why() -> None:
         "chaingraph-database-owner --from-literal=url='postgresql://chaingraph_owner:change-1@db.example.com:5432/chaingraph?sslmode=verify-full"
         "&sslrootcert=system'",
         "docs/how-to/install-with-helm.md: kubectl create namespace chaingraph-system",
+        "docs/how-to/install-with-helm.md: kubectl get --raw "
+        "/api/v1/namespaces/chaingraph-system/pods/$POD:8080/proxy/readyz",
         "docs/how-to/run-against-an-existing-cluster.md: chaingraph up --kubeconfig $EXISTING_KUBECONFIG "
         "--database-url postgresql://user:password@db.example.com:5432/chaingraph",
         "docs/how-to/run-against-an-existing-cluster.md: kubectl --kubeconfig $EXISTING_KUBECONFIG delete crd "

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import subprocess
 import sys
@@ -17,6 +18,7 @@ from fixtures.chart_values import OWN_DATABASE
 from fixtures.children import complete_and_spawn
 from fixtures.cluster import ControlPlane
 from fixtures.cluster_view import Cluster
+from fixtures.gateway import READER, People, RunGateway
 from fixtures.helm import CHART, Helm, Rendered, environment, with_values
 from fixtures.ledger import wait_for
 from fixtures.processes import RunOperator
@@ -104,6 +106,37 @@ async def test_the_operator_may_do_nothing_else(
         ("get", "namespaces/default"),
     ]:
         assert not may(verb, what, "-n", cluster.namespace), (verb, what)
+
+
+async def test_the_gateway_gets_along_with_its_rights_and_its_certificate(
+    helm: Helm,
+    cluster: Cluster,
+    control_plane: ControlPlane,
+    run_gateway: RunGateway,
+    people: People,
+    start_worker: StartWorker,
+    tmp_path: Path,
+) -> None:
+    rendered = rendered_in(helm, cluster.namespace, {"gateway": {"discovery": {"enabled": False}}})
+    template = rendered.one("Deployment", "cg-chaingraph-gateway")["spec"]["template"]
+    account = template["spec"]["serviceAccountName"]
+    kubeconfig = kubeconfig_with_rights(cluster, control_plane, tmp_path, rendered, account, component="gateway")
+    settings = environment(template) | {"KUBECONFIG": str(kubeconfig), "CHAINGRAPH_HEALTH_PORT": "0"}
+    settings |= {"CHAINGRAPH_GATEWAY_HOST": "127.0.0.1", "CHAINGRAPH_GATEWAY_PORT": "0"}
+    secret = rendered.one("Secret", "cg-chaingraph-gateway-tls")["data"]
+    for name, variable in {"tls.crt": "CHAINGRAPH_TLS_CERTIFICATE", "tls.key": "CHAINGRAPH_TLS_KEY"}.items():
+        settings[variable] = str(tmp_path / name)
+        (tmp_path / name).write_bytes(base64.b64decode(secret[name]))
+    gateway = run_gateway(**settings)
+    gateway.ca = tmp_path / "ca.crt"
+    gateway.ca.write_bytes(base64.b64decode(secret["ca.crt"]))
+
+    path = f"/executions?namespace={cluster.namespace}"
+    assert (await gateway.ask(path)).status_code == 401
+    assert (await gateway.ask(path, people.service_account("stranger"))).status_code == 403
+    assert (await gateway.ask(path, people.service_account("reader", READER))).status_code == 200
+    certified = people.certified("ada")
+    assert (await gateway.ask(path, certified)).status_code == 403, "it knows the cluster's client CA"
 
 
 def test_workers_migration_and_database_have_no_rights_at_all(helm: Helm) -> None:

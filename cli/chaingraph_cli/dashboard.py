@@ -132,6 +132,11 @@ ROWS: Final[dict[str, Sequence[Panel]]] = {
             ],
         ),
         Panel(
+            "Executions of each version",
+            [(_sum("chaingraph_operator_pinned_executions", "pool, version"), "{{pool}} {{version}}")],
+            description="What workers of a version have begun, or what waits for one of them.",
+        ),
+        Panel(
             "Children, oldest that waits",
             [(f"max by (waiting_to) (chaingraph_children_oldest_seconds{{{_HERE}}})", "to {{waiting_to}}")],
             unit="s",

@@ -46,7 +46,8 @@ async def said(
     control_plane: ControlPlane,
 ) -> Said:
     worker: Process = run_worker().wait_ready()
-    operator, gateway = run_operator(), run_gateway()
+    operator = run_operator(CHAINGRAPH_WORKER_NAMESPACE=cluster.namespace, CHAINGRAPH_RELEASE="measured")
+    gateway = run_gateway()
     uid = cluster.apply("Execution", "measured", FLOW)
     await cluster.condition("Execution", "measured", "Succeeded", status="False", within=60)
     await ask(gateway, (await cluster.row(uid)).id, control_plane)

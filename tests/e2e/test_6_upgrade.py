@@ -42,6 +42,9 @@ def test_upgrade_and_rollback_with_running_work(release: Release, work: Work, cl
     work.runs("upgraded", finished=2)
     release.upgrade(tag=SECOND)
     _changes_over(release, work, cluster, old=FIRST, new=SECOND, name="upgraded")
+    # The values of the upgrade no longer name the pool of the derived image.
+    pool = "chaingraph.dev/pool=acme"
+    until("the pool is removed", lambda: not cluster.list("deployments", NAMESPACE, pool), within=60)
     work.start("rolled-back", nodes=2, seconds=0.1, gate=True)
     work.runs("rolled-back", finished=2)
     release.rollback()

@@ -94,6 +94,12 @@ ROWS: Final[dict[str, Sequence[Panel]]] = {
         ),
         Panel("Duration of 90 %", _quantiles("chaingraph_worker_attempt_seconds", by="queue"), unit="s"),
         Panel(
+            "Wait of 90 % before the first run",
+            _quantiles("chaingraph_worker_start_seconds", by="queue"),
+            unit="s",
+            description="From creation to a worker; without children, and without what was created paused.",
+        ),
+        Panel(
             "Ended by namespace",
             [
                 (

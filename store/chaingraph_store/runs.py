@@ -56,6 +56,9 @@ class Claim:
     """The nodes that ran or were held when the former run of this attempt was left."""
     next_event_index: int
     queue: str
+    waited_seconds: float | None
+    """From its creation to this claim, if that is its first, and neither a person nor a parent had it wait: None for
+    what was created paused or edited before, and for children, which have their turn one after the other."""
     journal: list[tuple[int, dict[str, Any]]]
     """The nodes that have ended: the attempt that each belongs to, and the engine's record of it."""
 
@@ -152,6 +155,8 @@ SELECT run.id, run.owner_epoch, run.namespace, run.name, run.attempt,
        run.inputs, run.events, run.integration, run.options, run.root_id, run.parent_id, run.depth,
        run.started_at, run.start_logged, run.run, run.paused, run.pause_logged, run.pause_reason, run.breakpoints,
        run.control_seq, cardinality(run.step_seqs), run.ran_ms, run.current_nodes, run.next_event_index, run.queue,
+       CASE WHEN run.started_at = now() AND run.attempt = 1 AND run.depth = 0 AND run.obeyed_generation <= 1
+            THEN extract(epoch FROM now() - run.created_at)::float8 END,
        (SELECT coalesce(json_agg(json_build_array(j.attempt, j.record)), '[]')
         FROM chaingraph.journal j WHERE j.execution_id = run.id),
        CASE WHEN run.id IS NOT NULL THEN pg_notify(%(channel)s, run.id) END

@@ -87,6 +87,7 @@ async def test_metrics_of_the_processes(said: Said, promtool: Promtool) -> None:
     assert 'chaingraph_worker_nodes_total{outcome="failed",type="Fail"} 1.0' in said.worker
     assert 'chaingraph_worker_node_seconds_count{type="Fail"} 1.0' in said.worker
     assert 'chaingraph_worker_attempts_total{outcome="Failed",queue="chaingraph-executions"} 1.0' in said.worker
+    assert 'chaingraph_worker_start_seconds_count{queue="chaingraph-executions"} 1.0' in said.worker
     assert 'phase="Failed"} 1.0' in said.operator
     assert 'chaingraph_queue_waiting{queue="chaingraph-executions"} 0.0' in said.operator
     assert 'chaingraph_gateway_requests_total{route="/executions/{id}",status="200"} 1.0' in said.gateway

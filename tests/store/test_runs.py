@@ -7,10 +7,11 @@ import random
 
 import pytest
 
-from chaingraph_store import control, events, executions, runs, stopping
+from chaingraph_store import control, creation, events, executions, runs, stopping
 from chaingraph_store.errors import OwnershipLost
 from chaingraph_store.ids import ExecutionId, WorkflowId, workflow_id
 from chaingraph_store.ledger import Ledger
+from fixtures.ledger_moves import PLAIN, steer
 from fixtures.new_executions import APP, create, dequeue
 
 pytestmark = pytest.mark.integration
@@ -50,6 +51,26 @@ async def test_a_claim_brings_all_that_a_run_needs(ledger: Ledger) -> None:
     assert row is not None
     assert (row.phase, row.worker) == ("Running", "worker-1")
     assert row.started_at == claim.started_at
+
+
+async def test_a_first_claim_says_how_long_the_execution_has_waited_for_it(ledger: Ledger) -> None:
+    new = await create(ledger)
+    async with ledger.connection() as connection:
+        await connection.execute("UPDATE chaingraph.executions SET created_at = created_at - interval '90 s'")
+    first = await claimed(ledger, new.id)
+    assert first.waited_seconds is not None
+    assert 90 <= first.waited_seconds < 150
+    again = await claim_again(ledger, new.id, "worker-1")
+    assert again is not None
+    assert again.waited_seconds is None, "a claim whose answer was lost, or one after a recovery"
+
+
+async def test_what_a_person_has_let_wait_has_not_waited_for_a_worker(ledger: Ledger) -> None:
+    held = await create(ledger, held=True)
+    await steer(ledger, held.id, PLAIN, 2)
+    async with ledger.transaction() as connection:
+        assert await creation.release(connection, held.id, application_name=APP)
+    assert (await claimed(ledger, held.id)).waited_seconds is None
 
 
 async def test_only_the_executor_that_dbos_chose_can_claim(ledger: Ledger) -> None:

@@ -25,6 +25,13 @@ ATTEMPT_SECONDS = Histogram(
     ["queue"],
     buckets=(0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 1800, 7200),
 )
+START_SECONDS = Histogram(
+    "chaingraph_worker_start_seconds",
+    "From the creation of an execution in the ledger to its first claim by a worker, by queue, in seconds; without "
+    "children, and without what was created paused",
+    ["queue"],
+    buckets=(0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 1800),
+)
 RUNNING = Gauge("chaingraph_worker_attempts_running", "Attempts that run in this worker now")
 NODES = Counter(
     "chaingraph_worker_nodes_total",

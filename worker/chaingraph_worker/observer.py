@@ -38,6 +38,8 @@ class Observer:
         self._claim = claim
         self._types: dict[str, str] = {node["id"]: node["type"] for node in claim.flow_spec["nodes"]}
         self._began = time.monotonic()
+        if claim.waited_seconds is not None:
+            metrics.START_SECONDS.labels(claim.queue).observe(claim.waited_seconds)
         self._spans = _Spans(claim, tracer) if (tracer := tracing.active()) is not None else None
 
     def node_ended(self, record: NodeRecord) -> None:

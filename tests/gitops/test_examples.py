@@ -4,6 +4,7 @@ these know, and the pipeline's script ends as it says."""
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 from pathlib import Path
 from typing import Any, Final
@@ -87,7 +88,7 @@ def _apply_and_wait(system: System, target: Path, *seconds: str) -> subprocess.C
     kubectl = binaries.ensure(["kubectl"])["kubectl"]
     return subprocess.run(
         ["sh", str(_SCRIPT), str(target), *seconds],
-        env={"PATH": f"{kubectl.parent}:/usr/bin:/bin", "KUBECONFIG": str(system.kubeconfig)},
+        env=os.environ | {"PATH": f"{kubectl.parent}:/usr/bin:/bin", "KUBECONFIG": str(system.kubeconfig)},
         capture_output=True,
         text=True,
         timeout=120,

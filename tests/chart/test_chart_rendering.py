@@ -120,6 +120,18 @@ def test_the_version_is_that_of_the_image_unless_it_is_said(helm: Helm, values: 
     assert worker["metadata"]["labels"]["chaingraph.dev/worker-version"] == version
 
 
+def test_images_are_named_as_they_are_said(helm: Helm) -> None:
+    images = {"image": {"registry": "registry.example.com", "digest": "sha256:" + "c" * 64}}
+    pools = {"workers": {"own": {"queues": ["own"], "image": {"repository": "team/worker", "tag": "3"}}}}
+    found = {}
+    for name, template in helm.template(with_values(TRIAL, images, pools)).pod_templates():
+        found[name.rpartition("cg-chaingraph-")[2]] = template["spec"]["containers"][0]["image"]
+    ours = "registry.example.com/chaingraph@sha256:" + "c" * 64
+    assert found["operator"] == found["gateway"] == found["test"] == found["remove-workers"] == ours
+    assert found["worker-own-3"] == "registry.example.com/team/worker:3"
+    assert found["postgresql"] == "postgres:17", "it comes from elsewhere"
+
+
 def test_versions_that_look_alike_have_deployments_of_their_own(helm: Helm) -> None:
     names = set()
     for version in ("1.0", "1_0", "1-0", "1.0.0-an-exceptionally-long-version-of-a-worker-image-a", "A", "a"):

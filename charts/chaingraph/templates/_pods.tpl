@@ -1,9 +1,12 @@
 {{/* What the Pods of several components have in common. */}}
 
-{{/* An image's name: (dict "root" $ "image" a map that overrides parts of .Values.image). A tag overrides a digest. */}}
+{{/*
+An image's name: (dict "root" $ "image" a map that overrides parts of "base", by default .Values.image). A tag overrides a
+digest.
+*/}}
 {{- define "chaingraph.image" -}}
 {{- $given := include "chaingraph.given" (.image | default dict) | fromYaml -}}
-{{- $image := mergeOverwrite (deepCopy .root.Values.image) $given -}}
+{{- $image := mergeOverwrite (deepCopy (.base | default .root.Values.image)) $given -}}
 {{- $repository := $image.repository -}}
 {{- if $image.registry }}{{ $repository = printf "%s/%s" $image.registry $repository }}{{ end -}}
 {{- if and $image.digest (or $given.digest (not $given.tag)) -}}

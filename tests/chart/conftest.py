@@ -4,8 +4,9 @@ import pytest
 
 from fixtures.chart_release import release
 from fixtures.helm import helm
+from fixtures.monitoring.promtool import promtool, promtool_program
 
-__all__ = ["helm", "release"]
+__all__ = ["helm", "promtool", "promtool_program", "release"]
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -70,6 +70,17 @@ specification has the others. What they do here: [See what it does](../how-to/se
 | `OTEL_SDK_DISABLED` | `false` | `true`: no traces, whatever else is said |
 """
 
+_MIGRATION = """\
+## Migration
+
+`chaingraph-worker migrate`, which brings the database to this release. Exit code 1 when it could not.
+
+| variable | default | meaning |
+|---|---|---|
+| `DATABASE_URL_EXECUTIONS` | **required** | the database, by a role that owns its schemas or may make them |
+| `CHAINGRAPH_MIGRATE_WAIT_SECONDS` | `0` | seconds until PostgreSQL has to answer, from 0 to 86400 |
+"""
+
 _COMMANDS_INTRODUCTION = f"""\
 # Commands
 
@@ -87,6 +98,7 @@ def settings_markdown() -> str:
     parts = [
         _SETTINGS_INTRODUCTION,
         "## Worker\n\n" + _table(WorkerSettings),
+        _MIGRATION,
         "## Operator\n" + _OPERATOR_NOTE + "\n" + _table(OperatorSettings),
         "### Removal of workers\n" + _REMOVAL_NOTE + "\n" + _table(RemovalSettings),
         "## Gateway\n" + _GATEWAY_NOTE + "\n" + _table(GatewaySettings),

@@ -49,6 +49,11 @@ async def test_a_queue_that_has_become_empty_says_so(ledger: Ledger) -> None:
     ]
 
 
+@pytest.mark.parametrize(("took", "pause"), [(0.01, 5), (0.1, 5), (0.2, 10), (3, 20)])
+def test_a_reading_that_takes_long_comes_less_often(ledger: Ledger, took: float, pause: float) -> None:
+    assert Backlog(ledger, application_name=APP, metrics=Metrics()).pause(took) == pytest.approx(pause)
+
+
 async def test_what_was_not_read_for_a_while_is_not_told(ledger: Ledger) -> None:
     metrics = Metrics()
     backlog = Backlog(ledger, application_name=APP, metrics=metrics, told=0)

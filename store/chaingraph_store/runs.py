@@ -57,8 +57,7 @@ class Claim:
     next_event_index: int
     queue: str
     waited_seconds: float | None
-    """From its creation to this claim, if that is its first, and neither a person nor a parent had it wait: None for
-    what was created paused or edited before, and for children, which have their turn one after the other."""
+    """From its creation to this, its first claim. None for later ones, what was created paused, and children."""
     journal: list[tuple[int, dict[str, Any]]]
     """The nodes that have ended: the attempt that each belongs to, and the engine's record of it."""
 
@@ -159,8 +158,7 @@ SELECT run.id, run.owner_epoch, run.namespace, run.name, run.attempt,
             THEN extract(epoch FROM now() - run.created_at)::float8 END,
        (SELECT coalesce(json_agg(json_build_array(j.attempt, j.record)), '[]')
         FROM chaingraph.journal j WHERE j.execution_id = run.id),
-       CASE WHEN run.id IS NOT NULL THEN pg_notify(%(channel)s, run.id) END
-FROM given LEFT JOIN run USING (id)
+       CASE WHEN run.id IS NOT NULL THEN pg_notify(%(channel)s, run.id) END FROM given LEFT JOIN run USING (id)
 """  # noqa: S608 - put together of constants alone
 
 _WRITE: Final = """
@@ -265,8 +263,7 @@ async def flush(
     Raises:
         OwnershipLost: the attempt is no longer this worker's; nothing was written.
     """
-    state = control or _as_claimed(claimed)
-    pauses = [entry.type for entry in log if entry.type in PAUSE_TYPES]
+    state, pauses = control or _as_claimed(claimed), [entry.type for entry in log if entry.type in PAUSE_TYPES]
     pause_logged = False if end else pauses[-1] == PAUSED if pauses else None
     cursor = await connection.execute(
         _END_OF_PARENT if end and end.children else _FLUSH,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -130,6 +131,33 @@ def test_images_are_named_as_they_are_said(helm: Helm) -> None:
     assert found["operator"] == found["gateway"] == found["test"] == found["remove-workers"] == ours
     assert found["worker-own-3"] == "registry.example.com/team/worker:3"
     assert found["postgresql"] == "postgres:17", "it comes from elsewhere"
+
+
+def test_names_that_look_like_numbers_stay_texts(helm: Helm) -> None:
+    pools = {"1e3": {"queues": ["on"], "version": "007"}, "null": {"queues": ["q"], "extraEnv": {"NO": "off"}}}
+    values = with_values(TRIAL, {"workers": pools, "namespaces": ["1e3", "007"], "commonLabels": {"cost": "12"}})
+    done = helm("template", "7", str(CHART), "--namespace=007", helm.values(values))
+    rendered = Rendered([each for each in yaml.safe_load_all(done.stdout) if each])
+    pattern = {"metadata", "labels", "matchLabels", "name", "namespace", "value", "resourceNames", "data"}
+    for each in rendered:
+        if each["kind"] != "CustomResourceDefinition":
+            for key, value in leaves_of(each):
+                assert key not in pattern or isinstance(value, str), (each["kind"], key, value)
+            for key, value in each["metadata"].get("labels", {}).items():
+                assert isinstance(value, str), (each["kind"], key, value)
+            assert isinstance(each["metadata"].get("namespace", ""), str)
+    assert {each["metadata"]["labels"]["chaingraph.dev/pool"] for each in workers(rendered)} == {"default", *pools}
+    for each in workers(rendered):
+        selector = each["spec"]["selector"]["matchLabels"]
+        assert all(isinstance(value, str) for value in selector.values()), selector
+    [worker] = [each for each in workers(rendered) if each["metadata"]["labels"]["chaingraph.dev/pool"] == "1e3"]
+    settings = environment(worker["spec"]["template"])
+    assert (settings["CHAINGRAPH_POOL"], settings["CHAINGRAPH_WORKER_VERSION"]) == ("1e3", "007")
+    [operator] = [each for each in rendered.of("Deployment") if each["metadata"]["name"].endswith("-operator")]
+    settings = environment(operator["spec"]["template"])
+    assert settings["CHAINGRAPH_WORKER_NAMESPACE"] == settings["CHAINGRAPH_LEASE_NAMESPACE"] == "007"
+    assert settings["CHAINGRAPH_RELEASE"] == "7"
+    assert settings["CHAINGRAPH_NAMESPACES"] == "1e3,007"
 
 
 def test_versions_that_look_alike_have_deployments_of_their_own(helm: Helm) -> None:
@@ -379,6 +407,18 @@ def test_only_the_release_reaches_its_database(helm: Helm) -> None:
     assert peer["podSelector"]["matchLabels"]["app.kubernetes.io/instance"] == "cg"
     assert policy["spec"]["policyTypes"] == ["Ingress", "Egress"]
     assert "egress" not in policy["spec"]
+
+
+def leaves_of(value: Any, key: str = "") -> Iterator[tuple[str, Any]]:
+    """What is neither map nor list, with the key that it stands under."""
+    if isinstance(value, dict):
+        for name, each in value.items():
+            yield from leaves_of(each, str(name))
+    elif isinstance(value, list):
+        for each in value:
+            yield from leaves_of(each, key)
+    else:
+        yield key, value
 
 
 def workers(rendered: Rendered) -> list[Manifest]:

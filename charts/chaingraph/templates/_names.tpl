@@ -40,16 +40,16 @@ all workers with this label for its own.
 
 {{/* What never changes: (dict "root" $ "component" "operator"). */}}
 {{- define "chaingraph.selector" -}}
-app.kubernetes.io/name: {{ include "chaingraph.name" .root }}
-app.kubernetes.io/instance: {{ include "chaingraph.instance" .root }}
-app.kubernetes.io/component: {{ .component }}
+app.kubernetes.io/name: {{ include "chaingraph.name" .root | quote }}
+app.kubernetes.io/instance: {{ include "chaingraph.instance" .root | quote }}
+app.kubernetes.io/component: {{ .component | quote }}
 {{- end -}}
 
 {{- define "chaingraph.labels" -}}
 {{ include "chaingraph.selector" . }}
 app.kubernetes.io/part-of: chaingraph
 app.kubernetes.io/version: {{ .root.Chart.AppVersion | replace "+" "_" | quote }}
-app.kubernetes.io/managed-by: {{ .root.Release.Service }}
+app.kubernetes.io/managed-by: {{ .root.Release.Service | quote }}
 helm.sh/chart: {{ printf "%s-%s" .root.Chart.Name .root.Chart.Version | replace "+" "_" | trunc 63 | trimSuffix "-" }}
 {{- with .root.Values.commonLabels }}
 {{ toYaml . }}
@@ -58,9 +58,9 @@ helm.sh/chart: {{ printf "%s-%s" .root.Chart.Name .root.Chart.Version | replace 
 
 {{/* metadata of an object: (dict "root" $ "component" "operator" "name" ... "namespace" ... "labels" ... "annotations" ...). */}}
 {{- define "chaingraph.metadata" -}}
-name: {{ .name | default (printf "%s-%s" (include "chaingraph.fullname" .root) .component) }}
+name: {{ .name | default (printf "%s-%s" (include "chaingraph.fullname" .root) .component) | quote }}
 {{- if not .clusterWide }}
-namespace: {{ .namespace | default .root.Release.Namespace }}
+namespace: {{ .namespace | default .root.Release.Namespace | quote }}
 {{- end }}
 labels:
   {{- include "chaingraph.labels" . | nindent 2 }}

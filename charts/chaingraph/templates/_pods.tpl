@@ -59,7 +59,7 @@ people add). What is empty is left out, so that the program's own default holds;
 {{- range $name, $value := .settings }}
 {{- $text := kindIs "invalid" $value | ternary "" (include "chaingraph.scalar" $value) }}
 {{- if and (ne $text "") (not (hasKey $extra $name)) }}
-- name: {{ $name }}
+- name: {{ $name | quote }}
   value: {{ $text | quote }}
 {{- end }}
 {{- end }}
@@ -68,8 +68,8 @@ people add). What is empty is left out, so that the program's own default holds;
 - name: OTEL_EXPORTER_OTLP_HEADERS
   valueFrom:
     secretKeyRef:
-      name: {{ .name }}
-      key: {{ .key }}
+      name: {{ .name | quote }}
+      key: {{ .key | quote }}
 {{- end }}
 {{- end }}
 {{- include "chaingraph.extraEnv" $extra }}
@@ -78,7 +78,7 @@ people add). What is empty is left out, so that the program's own default holds;
 {{/* Environment variables that people add: a map of texts, or of maps with `valueFrom`. */}}
 {{- define "chaingraph.extraEnv" -}}
 {{- range $name, $value := . }}
-- name: {{ $name }}
+- name: {{ $name | quote }}
   {{- if kindIs "map" $value }}
   {{- toYaml $value | nindent 2 }}
   {{- else }}
@@ -92,11 +92,11 @@ people add). What is empty is left out, so that the program's own default holds;
 {{- $own := .database | default dict -}}
 {{- $common := .root.Values.database.existingSecret -}}
 {{- if .root.Values.postgresql.enabled -}}
-name: {{ include "chaingraph.postgresql.secret" .root }}
+name: {{ include "chaingraph.postgresql.secret" .root | quote }}
 key: url
 {{- else -}}
 name: {{ $own.name | default $common.name | quote }}
-key: {{ $own.name | empty | ternary $common.key $own.key | default "url" }}
+key: {{ $own.name | empty | ternary $common.key $own.key | default "url" | quote }}
 {{- end -}}
 {{- end -}}
 
@@ -150,10 +150,10 @@ imagePullSecrets:
 {{- define "chaingraph.placement" -}}
 {{- include "chaingraph.pullSecrets" .root }}
 {{- with .of.runtimeClassName }}
-runtimeClassName: {{ . }}
+runtimeClassName: {{ . | quote }}
 {{- end }}
 {{- with .of.priorityClassName | default .root.Values.priorityClassName }}
-priorityClassName: {{ . }}
+priorityClassName: {{ . | quote }}
 {{- end }}
 {{- with .of.nodeSelector }}
 nodeSelector:
@@ -206,11 +206,11 @@ metadata:
   annotations:
     {{- toYaml (merge (dict) (.of.podAnnotations | default dict) $annotations) | nindent 4 }}
 spec:
-  serviceAccountName: {{ .account }}
+  serviceAccountName: {{ .account | quote }}
   automountServiceAccountToken: {{ .token }}
   enableServiceLinks: false
   {{- with .restartPolicy }}
-  restartPolicy: {{ . }}
+  restartPolicy: {{ . | quote }}
   {{- end }}
   {{- with .grace }}
   terminationGracePeriodSeconds: {{ int . }}
@@ -222,9 +222,9 @@ spec:
     {{- toYaml . | nindent 4 }}
   {{- end }}
   containers:
-    - name: {{ .component }}
-      image: {{ include "chaingraph.image" (dict "root" .root "image" .of.image) }}
-      imagePullPolicy: {{ dig "image" "pullPolicy" .root.Values.image.pullPolicy .of }}
+    - name: {{ .component | quote }}
+      image: {{ include "chaingraph.image" (dict "root" .root "image" .of.image) | quote }}
+      imagePullPolicy: {{ dig "image" "pullPolicy" .root.Values.image.pullPolicy .of | quote }}
       command:
         {{- toYaml .command | nindent 8 }}
       env:

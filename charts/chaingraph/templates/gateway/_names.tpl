@@ -52,6 +52,6 @@ CHAINGRAPH_HEARTBEAT_SECONDS: {{ include "chaingraph.scalar" .heartbeatSeconds |
 CHAINGRAPH_MAX_STREAMS: {{ include "chaingraph.scalar" .maxStreams | quote }}
 CHAINGRAPH_GATEWAY_CONNECTIONS: {{ include "chaingraph.scalar" .connections | quote }}
 CHAINGRAPH_HEALTH_PORT: {{ include "chaingraph.scalar" .healthPort | quote }}
-LOG_LEVEL: {{ .logLevel | default $.Values.logLevel }}
+LOG_LEVEL: {{ .logLevel | default $.Values.logLevel | quote }}
 {{- end -}}
 {{- end -}}

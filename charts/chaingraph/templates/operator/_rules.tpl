@@ -22,7 +22,7 @@
   verbs: [create]
 - apiGroups: [coordination.k8s.io]
   resources: [leases]
-  resourceNames: [{{ include "chaingraph.operator.lease" . }}]
+  resourceNames: [{{ include "chaingraph.operator.lease" . | quote }}]
   verbs: [get, update]
 {{- end }}
 - apiGroups: [apps]
@@ -30,7 +30,7 @@
   verbs: [list, delete]
 - apiGroups: [""]
   resources: [configmaps]
-  resourceNames: [{{ include "chaingraph.workers.pools" . }}]
+  resourceNames: [{{ include "chaingraph.workers.pools" . | quote }}]
   verbs: [get]
 - apiGroups: [""]
   resources: [events]

@@ -3,17 +3,17 @@
 {{- with .Values.operator -}}
 CHAINGRAPH_NAMESPACES: {{ join "," $.Values.namespaces | quote }}
 CHAINGRAPH_HEALTH_PORT: {{ include "chaingraph.scalar" .healthPort | quote }}
-LOG_LEVEL: {{ .logLevel | default $.Values.logLevel }}
-DBOS_APPLICATION_NAME: {{ $.Values.applicationName }}
+LOG_LEVEL: {{ .logLevel | default $.Values.logLevel | quote }}
+DBOS_APPLICATION_NAME: {{ $.Values.applicationName | quote }}
 CHAINGRAPH_LEADER_ELECTION: {{ .leaderElection.enabled | quote }}
-CHAINGRAPH_LEASE_NAMESPACE: {{ $.Release.Namespace }}
-CHAINGRAPH_LEASE_NAME: {{ include "chaingraph.operator.lease" $ }}
+CHAINGRAPH_LEASE_NAMESPACE: {{ $.Release.Namespace | quote }}
+CHAINGRAPH_LEASE_NAME: {{ include "chaingraph.operator.lease" $ | quote }}
 CHAINGRAPH_LEASE_DURATION_SECONDS: {{ include "chaingraph.scalar" .leaderElection.durationSeconds | quote }}
 CHAINGRAPH_LEASE_RENEW_SECONDS: {{ include "chaingraph.scalar" .leaderElection.renewSeconds | quote }}
 CHAINGRAPH_LEASE_RETRY_SECONDS: {{ include "chaingraph.scalar" .leaderElection.retrySeconds | quote }}
-CHAINGRAPH_WORKER_NAMESPACE: {{ $.Release.Namespace }}
-CHAINGRAPH_WORKER_POOLS: {{ include "chaingraph.workers.pools" $ }}
-CHAINGRAPH_RELEASE: {{ include "chaingraph.instance" $ }}
+CHAINGRAPH_WORKER_NAMESPACE: {{ $.Release.Namespace | quote }}
+CHAINGRAPH_WORKER_POOLS: {{ include "chaingraph.workers.pools" $ | quote }}
+CHAINGRAPH_RELEASE: {{ include "chaingraph.instance" $ | quote }}
 CHAINGRAPH_RECONCILE_WORKERS: {{ include "chaingraph.scalar" .reconcileWorkers | quote }}
 CHAINGRAPH_STATUS_WRITERS: {{ include "chaingraph.scalar" .statusWriters | quote }}
 CHAINGRAPH_CHILD_RESOURCES_PER_SECOND: {{ include "chaingraph.scalar" .childResourcesPerSecond | quote }}

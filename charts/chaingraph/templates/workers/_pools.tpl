@@ -34,7 +34,7 @@ image: what makes the code another one makes the version another one.
 {{/* The labels that select the Pods of a pool in a version: (dict "root" $ "pool" ... "version" ...). */}}
 {{- define "chaingraph.pool.selector" -}}
 {{ include "chaingraph.selector" (dict "root" .root "component" "worker") }}
-chaingraph.dev/pool: {{ .pool }}
+chaingraph.dev/pool: {{ .pool | quote }}
 chaingraph.dev/worker-version: {{ .version | quote }}
 {{- end -}}
 
@@ -44,7 +44,7 @@ chaingraph.dev/worker-version: {{ .version | quote }}
 CHAINGRAPH_POOL: {{ $.pool | quote }}
 CHAINGRAPH_WORKER_VERSION: {{ $.version | quote }}
 CHAINGRAPH_QUEUES: {{ join "," .queues | quote }}
-DBOS_APPLICATION_NAME: {{ $.root.Values.applicationName }}
+DBOS_APPLICATION_NAME: {{ $.root.Values.applicationName | quote }}
 DBOS_QUEUE_CONCURRENCY: {{ include "chaingraph.scalar" .queueConcurrency | quote }}
 DBOS_WORKER_CONCURRENCY: {{ include "chaingraph.scalar" .concurrency | quote }}
 CHAINGRAPH_QUEUE_POLL_SECONDS: {{ include "chaingraph.scalar" .queuePollSeconds | quote }}
@@ -60,7 +60,7 @@ CHAINGRAPH_DRAIN_SECONDS: {{ include "chaingraph.scalar" .drainSeconds | quote }
 CHAINGRAPH_THREADS: {{ include "chaingraph.scalar" .threads | quote }}
 CHAINGRAPH_HEALTH_PORT: {{ include "chaingraph.scalar" .healthPort | quote }}
 CHAINGRAPH_HEALTH_HOST: {{ .healthHost | quote }}
-LOG_LEVEL: {{ .logLevel | default $.root.Values.logLevel }}
+LOG_LEVEL: {{ .logLevel | default $.root.Values.logLevel | quote }}
 {{- end -}}
 {{- end -}}
 

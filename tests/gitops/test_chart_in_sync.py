@@ -1,0 +1,52 @@
+"""The chart under Argo CD: what an API server makes of its objects is, for Argo CD, what stands in Git."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+import yaml
+
+from fixtures.cluster import Kubectl
+from fixtures.docs_pages import ROOT
+from fixtures.evaluators import Evaluators
+from fixtures.helm import TRIAL, Helm
+
+pytestmark = [pytest.mark.integration, pytest.mark.timeout(1600)]  # The first one builds the evaluators.
+
+_VALUES = {
+    "example": yaml.safe_load((ROOT / "examples" / "gitops" / "platform" / "values.yaml").read_text(encoding="utf-8")),
+    "trial": TRIAL,
+}
+
+
+def _tracked(manifest: dict[str, Any], namespace: str) -> dict[str, Any]:
+    """As Argo CD applies it."""
+    metadata = manifest["metadata"]
+    group = manifest["apiVersion"].rpartition("/")[0]
+    tracking = f"chaingraph:{group}/{manifest['kind']}:{namespace}/{metadata['name']}"
+    annotations = metadata.get("annotations", {}) | {"argocd.argoproj.io/tracking-id": tracking}
+    return manifest | {"metadata": metadata | {"annotations": annotations}}
+
+
+@pytest.mark.parametrize("values", _VALUES.values(), ids=_VALUES)
+@pytest.mark.parametrize("way", ["--server-side=true", "--server-side=false"])
+def test_no_object_is_out_of_sync_once_it_is_applied(
+    helm: Helm, kubectl: Kubectl, namespace: str, evaluators: Evaluators, crds: None, values: dict[str, Any], way: str
+) -> None:
+    differing = []
+    for manifest in helm.template(values, f"--namespace={namespace}"):
+        if manifest["metadata"].get("annotations", {}).get("helm.sh/hook"):
+            continue  # Argo CD does not compare hooks.
+        # Client-side, large definitions do not fit into the annotation: hence ServerSideApply in the examples.
+        if manifest["kind"] == "CustomResourceDefinition" and way == "--server-side=false":
+            continue
+        where = manifest["metadata"].get("namespace", "")
+        tracked = _tracked(manifest, where)
+        force = ["--force-conflicts"] if way == "--server-side=true" else []
+        options = (way, *force, "--dry-run=server", "--output=json")
+        live = json.loads(kubectl("apply", *options, "-f", "-", input=json.dumps(tracked)).stdout)
+        if evaluators.ask("argo-diff", app="chaingraph", namespace=where, object=manifest, live=live):
+            differing.append(f"{manifest['kind']} {manifest['metadata']['name']}")
+    assert differing == []

@@ -12,7 +12,7 @@ import pytest
 import yaml
 
 from fixtures.chart_values import COMBINATIONS, OWN_DATABASE
-from fixtures.helm import CHART, TRIAL, Helm, Manifest, Rendered, environment, with_values
+from fixtures.helm import CHART, OF, TRIAL, Helm, Manifest, Rendered, environment, with_values
 
 MONITORED = {"prometheusRule": {"enabled": True}, "dashboard": {"enabled": True}, "podMonitor": {"enabled": True}}
 _NAME = re.compile(r"[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?")
@@ -136,7 +136,7 @@ def test_images_are_named_as_they_are_said(helm: Helm) -> None:
 def test_names_that_look_like_numbers_stay_texts(helm: Helm) -> None:
     pools = {"1e3": {"queues": ["on"], "version": "007"}, "null": {"queues": ["q"], "extraEnv": {"NO": "off"}}}
     values = with_values(TRIAL, {"workers": pools, "namespaces": ["1e3", "007"], "commonLabels": {"cost": "12"}})
-    done = helm("template", "7", str(CHART), "--namespace=007", helm.values(values))
+    done = helm("template", "7", str(CHART), "--namespace=007", OF, helm.values(values))
     rendered = Rendered([each for each in yaml.safe_load_all(done.stdout) if each])
     pattern = {"metadata", "labels", "matchLabels", "name", "namespace", "value", "resourceNames", "data"}
     for each in rendered:
@@ -329,7 +329,7 @@ def test_a_package_of_the_chart_makes_the_same(helm: Helm, tmp_path: Path) -> No
     values = with_values(OWN_DATABASE, {"gateway": {"enabled": False}, "monitoring": MONITORED})
     helm("package", str(CHART), f"--destination={tmp_path}")
     [package] = tmp_path.glob("chaingraph-*.tgz")
-    done = helm("template", "cg", str(package), "--namespace=here", helm.values(values))
+    done = helm("template", "cg", str(package), "--namespace=here", OF, helm.values(values))
     assert [each for each in yaml.safe_load_all(done.stdout) if each] == helm.template(values)
 
 
@@ -345,7 +345,7 @@ def test_a_parent_chart_may_have_it_twice(helm: Helm, tmp_path: Path) -> None:
     helm("dependency", "update", str(parent))
     apart = with_values(TRIAL, {"crds": {"enabled": False}, "gateway": {"discovery": {"enabled": False}}})
     values = helm.values({"one": apart, "two": apart, "global": {"shared": True}})
-    done = helm("template", "cg", str(parent), "--namespace=here", values)
+    done = helm("template", "cg", str(parent), "--namespace=here", OF, values)
     rendered = Rendered([each for each in yaml.safe_load_all(done.stdout) if each])
     identities = [(each["kind"], each["metadata"].get("namespace"), each["metadata"]["name"]) for each in rendered]
     assert len(identities) == len(set(identities)), "two of one name"

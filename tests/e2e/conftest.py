@@ -15,7 +15,7 @@ from __future__ import annotations
 import os
 import tempfile
 from collections.abc import Generator, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 from pathlib import Path
 from typing import Any
 
@@ -44,16 +44,23 @@ def _prepared(surroundings: Surroundings) -> Iterator[tuple[Cluster, Images]]:
     """The cluster starts while the images are built."""
     with tempfile.TemporaryDirectory(prefix="chaingraph-e2e-") as folder, ThreadPoolExecutor() as together:
         starting = together.submit(kind.create, surroundings, Path(folder, "kubeconfig"))
-        images = build(surroundings)
-        cluster = starting.result()
-        _CLUSTERS.append(cluster)
-        kind.load(images.to_load(surroundings))
-        yield cluster, images
-        if surroundings.keep:
-            say(f"kind: the cluster stays (kind export kubeconfig --name {CLUSTER})")
-        else:
-            say(f"kind: deletes the cluster {CLUSTER}")
-            kind.delete()
+        try:
+            images = build(surroundings)
+            cluster = starting.result()
+            _CLUSTERS.append(cluster)
+            kind.load(images.to_load(surroundings))
+            yield cluster, images
+        finally:
+            wait([starting])
+            _end(surroundings)
+
+
+def _end(surroundings: Surroundings) -> None:
+    if surroundings.keep:
+        say(f"kind: the cluster stays (kind export kubeconfig --name {CLUSTER})")
+    else:
+        say(f"kind: deletes the cluster {CLUSTER}")
+        kind.delete()
 
 
 @pytest.fixture(scope="session")

@@ -88,7 +88,8 @@ def test_drained_node(release: Release, work: Work, cluster: Cluster) -> None:
     for name in ("drained-a", "drained-b", "drained-c", "drained-d"):
         work.start(name, nodes=20, seconds=_NODE_SECONDS)
     pods = {name: work.runs(name) for name in ("drained-a", "drained-b", "drained-c", "drained-d")}
-    node = cluster.get("pod", workers[0], NAMESPACE)["spec"]["nodeName"]
+    nodes = {each: cluster.get("pod", each, NAMESPACE)["spec"]["nodeName"] for each in workers}
+    node = nodes[workers[0]]
     draining = _drain(cluster, node)
     try:
         until("a worker of the node is evicted", lambda: set(workers) - set(release.ready("worker")), within=60)
@@ -101,7 +102,7 @@ def test_drained_node(release: Release, work: Work, cluster: Cluster) -> None:
     printed, _ = draining.communicate(timeout=240)
     assert draining.returncode == 0, printed
     evicted = {name for name in workers if f"pod/{name} evicted" in printed}
-    assert evicted == set(_gone_from(cluster, workers, node)), printed
+    assert evicted == {each for each in workers if nodes[each] == node}, printed
     for name, pod in pods.items():
         work.completes(name, within=120)
         # Evicted once, and perhaps a second time from the other worker of the node.
@@ -110,14 +111,6 @@ def test_drained_node(release: Release, work: Work, cluster: Cluster) -> None:
             assert work.pod_of(name) != pod
     _two_workers(release)
     until("two operators are ready", lambda: len(release.ready("operator")) == 2, within=90)
-
-
-def _gone_from(cluster: Cluster, workers: list[str], node: str) -> list[str]:
-    """Those of the workers that are gone from the node: all that were on it."""
-    there = {
-        each["metadata"]["name"] for each in cluster.list("pods", NAMESPACE) if each["spec"].get("nodeName") == node
-    }
-    return [name for name in workers if name not in there]
 
 
 def _drain(cluster: Cluster, node: str) -> subprocess.Popen[str]:

@@ -126,7 +126,7 @@ def test_it_takes_back_what_its_manifest_speaks_of(kustomization: Kustomization,
 def test_what_expired_is_run_again_by_the_next_reconciliation(kustomization: Kustomization, user: User) -> None:
     manifest = execution("once", flow=chain(1, 10), ttlSecondsAfterFinished=1)
     kustomization.apply(manifest)
-    user.kubectl("wait", "--for=delete", "cgx/once", "--timeout=30s")
+    user.kubectl("wait", "--for=delete", "cgx/once", "--timeout=60s")
     assert kustomization.apply(manifest) == {"once": "created"}
 
 

@@ -44,7 +44,7 @@ def test_it_waits_for_the_end_and_says_why_a_run_failed(helm: Helm, system: Syst
 def test_what_expired_is_run_again_by_the_next_upgrade(helm: Helm, system: System, tmp_path: Path) -> None:
     here = helm.on(system.kubeconfig)
     upgrade = ("upgrade", "--install", "nightly", "--namespace", system.namespace)
-    folder = chart(tmp_path / "chart", execution("once", flow=chain(1, 10), ttlSecondsAfterFinished=1))
+    folder = chart(tmp_path / "chart", execution("once", flow=chain(1, 10), ttlSecondsAfterFinished=5))
     here(*upgrade, folder)
     system.kubectl("wait", "--for=delete", "cgx/once", "--timeout=60s")
     here(*upgrade, folder)

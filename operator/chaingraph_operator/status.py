@@ -294,12 +294,12 @@ def _claims(
         Claim(ConditionType.SUCCEEDED, succeeded, state.reason, state.message),
         Claim(ConditionType.READY, "True" if succeeded == "True" else "False", state.reason),
     ]
+    # kstatus takes its message from these two, and Helm prints it when it gives up waiting.
+    why = shortened(state.message.partition("\n")[0], limits.MAX_ATTEMPT_MESSAGE)
     if succeeded == "False" or state.stalled:
-        # Helm prints this one's message when it gives up waiting.
-        why = shortened(state.message.partition("\n")[0], limits.MAX_ATTEMPT_MESSAGE)
         claims.append(Claim(ConditionType.STALLED, "True", state.reason, why))
     elif succeeded == "Unknown":
-        claims.append(Claim(ConditionType.RECONCILING, "True", state.reason))
+        claims.append(Claim(ConditionType.RECONCILING, "True", state.reason, why))
     if succeeded == "True" and row is not None and row.children_total:
         claims.append(children_status.tree_succeeded(row, body.children, below))
     elif succeeded != "Unknown":

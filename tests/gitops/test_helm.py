@@ -30,7 +30,9 @@ def chart(folder: Path, *manifests: dict[str, Any]) -> str:
     return str(folder)
 
 
-def test_it_waits_for_the_end_and_says_why_a_run_failed(helm: Helm, system: System, tmp_path: Path) -> None:
+def test_it_waits_for_the_end_and_says_why_a_run_failed_or_what_it_waits_for(
+    helm: Helm, system: System, tmp_path: Path
+) -> None:
     here = helm.on(system.kubeconfig)
     install = ("upgrade", "--install", "nightly", "--namespace", system.namespace, "--wait", "--timeout=60s")
     here(*install, chart(tmp_path / "chart", execution("good", flow=chain(2, 1000))))
@@ -39,6 +41,10 @@ def test_it_waits_for_the_end_and_says_why_a_run_failed(helm: Helm, system: Syst
     failed = here(*install, chart(tmp_path / "chart", execution("bad", flow=_DIVIDE)), check=False)
     assert failed.returncode != 0
     assert "division by zero" in failed.stderr, failed.stderr
+    held = chart(tmp_path / "chart", execution("held", flow=chain(1, 10), paused=True))
+    late = here(*install, "--timeout=8s", held, check=False)
+    assert late.returncode != 0
+    assert "created and not started: spec.paused is true" in late.stderr, late.stderr
 
 
 def test_what_expired_is_run_again_by_the_next_upgrade(helm: Helm, system: System, tmp_path: Path) -> None:

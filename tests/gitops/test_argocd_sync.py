@@ -134,17 +134,20 @@ def test_children_stand_below_their_parent_and_are_not_pruned(app: App, user: Us
     user.kubectl("wait", "--for=delete", *(f"cgx/{name}" for name in names), "--timeout=30s")
 
 
-def test_a_persons_pause_is_left_alone_unless_the_manifest_speaks_of_it(app: App, user: User) -> None:
+@pytest.mark.parametrize("server_side", [False, True], ids=["client-side", "server-side"])
+def test_a_persons_pause_is_left_alone_unless_the_manifest_speaks_of_it(
+    app: App, user: User, server_side: bool
+) -> None:
     silent = execution("silent", flow=chain(2, 60_000))
     outspoken = execution("outspoken", flow=chain(2, 60_000), paused=False)
-    app.sync(silent, outspoken)
+    app.sync(silent, outspoken, serverSide=server_side)
     for name in ("silent", "outspoken"):
         user.until(name, lambda status: status.get("phase") == "Running")
         user.kubectl("patch", f"cgx/{name}", "--type=merge", "-p", '{"spec": {"paused": true}}')
         user.wait(name, "Paused")
     assert not app.out_of_sync(silent)
     assert app.out_of_sync(outspoken)
-    app.sync(silent, outspoken)
+    app.sync(silent, outspoken, serverSide=server_side)
     user.wait("outspoken", "Paused=false")
     user.wait("silent", "Paused")
 

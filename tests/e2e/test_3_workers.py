@@ -42,7 +42,7 @@ def test_crashed_worker_loses_its_work_with_its_lease(release: Release, work: Wo
     _two_workers(release)
     work.start("crashed", nodes=14, seconds=_NODE_SECONDS)
     pod = work.runs("crashed", finished=2)
-    before = work.status("crashed")["worker"]
+    before, restarts = work.status("crashed")["worker"], _restarts(cluster, pod)
     began = time.monotonic()
     cluster.kill(pod, NAMESPACE)
     until(
@@ -56,27 +56,35 @@ def test_crashed_worker_loses_its_work_with_its_lease(release: Release, work: Wo
     assert seconds < _LEASE_SECONDS + 10
     work.completes("crashed", within=90)
     work.ran_once("crashed")
-    ended = until("the kubelet has started the worker again", lambda: _ended_before(cluster, pod), within=30)
+    ended = until(
+        "the kubelet has started the worker again", lambda: _ended(cluster, pod, restarts=restarts), within=30
+    )
     assert ended["exitCode"] == 137
 
 
-def _ended_before(cluster: Cluster, pod: str) -> Json | None:
-    """How the container ended that ran in the Pod before the present one."""
+def _restarts(cluster: Cluster, pod: str) -> int:
+    (status,) = cluster.get("pod", pod, NAMESPACE)["status"]["containerStatuses"]
+    return int(status["restartCount"])
+
+
+def _ended(cluster: Cluster, pod: str, *, restarts: int) -> Json | None:
+    """How the Pod's container ended, once it has been started again more often than so."""
     (status,) = cluster.get("pod", pod, NAMESPACE)["status"]["containerStatuses"]
     found: Json | None = status["lastState"].get("terminated")
-    return found
+    return found if status["restartCount"] > restarts else None
 
 
 def test_frozen_worker_that_wakes_up_changes_nothing_more(release: Release, work: Work, cluster: Cluster) -> None:
     _two_workers(release)
     work.start("frozen", nodes=14, seconds=_NODE_SECONDS)
     pod = work.runs("frozen", finished=2)
+    restarts = _restarts(cluster, pod)
     cluster.freeze(pod, NAMESPACE)
     try:
         work.elsewhere("frozen", pod, within=_LEASE_SECONDS + 10)
     finally:
         cluster.thaw(pod, NAMESPACE)
-    ended = until("the worker that woke up ends by itself", lambda: _ended_before(cluster, pod), within=60)
+    ended = until("the worker that woke up ends by itself", lambda: _ended(cluster, pod, restarts=restarts), within=60)
     assert ended["exitCode"] == _LEASE_LOST
     assert work.completes("frozen", within=90)["attempt"] == 1
     work.ran_once("frozen")

@@ -75,7 +75,7 @@ class Work:
         def pod() -> str:
             status = self.status(name)
             enough = status.get("phase") == "Running" and status.get("nodes", {}).get("completed", 0) >= finished
-            return str(status["worker"]).rpartition("-")[0] if enough else ""
+            return str(status.get("worker") or "").rpartition("-")[0] if enough else ""
 
         return until(f"{name} runs and has {finished} finished nodes", pod, within=within)
 

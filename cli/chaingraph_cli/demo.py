@@ -60,6 +60,9 @@ def run(state: Path | None, folder: Path | None, *, keep: bool) -> int:
             _print_next(console, cluster, namespace, rows)
         return 0 if good else 1
     except KeyboardInterrupt:
+        # Everything has been cleaned up: who presses Ctrl-C again is not to change how this is said.
+        for each in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(each, signal.SIG_IGN)
         console.print("Interrupted.")
         return _INTERRUPTED
 

@@ -271,7 +271,7 @@ class ChildResources:
         Returns:
             False when another resource stands for the child, or it is in the ledger no longer.
         """
-        async with self._ledger.connection() as connection:
+        async with self._ledger.transaction() as connection:
             bound = await children.adopt(
                 connection,
                 portrait.id,
@@ -309,7 +309,7 @@ class ChildResources:
         name = ids.long_child_name(portrait.parent_name, portrait.id)
         if portrait.name == name:
             raise Conflict(409, f"there is another Execution {name!r}, and one of the name that it was to have")
-        async with self._ledger.connection() as connection:
+        async with self._ledger.transaction() as connection:
             await children.rename(connection, portrait.id, name)
         self._children.remove(portrait.id)
         self._count("renamed")

@@ -237,7 +237,7 @@ class ExecutionReconciler:
 
     async def _create(self, new: NewExecution, cached: Cached) -> bool:
         began = time.time_ns()
-        async with self._ledger.connection() as connection:
+        async with self._ledger.transaction() as connection:
             created = await creation.create(connection, new, application_name=self._application_name)
         if created:
             _log.info("created", execution_id=new.id, flow=new.flow_name, revision=new.flow_revision, held=new.held)
@@ -249,7 +249,7 @@ class ExecutionReconciler:
 
     async def _adopt(self, asked: Adopt, key: Key) -> bool:
         """Binds the resource to the child that it says it stands for; False when the ledger says otherwise."""
-        async with self._ledger.connection() as connection:
+        async with self._ledger.transaction() as connection:
             adopted = await children.adopt(
                 connection, asked.id, parent=asked.parent, uid=key.uid, namespace=key.namespace, name=key.name
             )

@@ -80,7 +80,7 @@ class Families:
     async def _settle(self, parent: ExecutionId) -> None:
         """One parent. Its own parent comes later, so that what fails is repeated alone."""
         try:
-            async with self._ledger.connection() as connection:
+            async with self._ledger.transaction() as connection:
                 above = await families.settle(connection, parent)
         except psycopg.Error as error:
             delay = self._queue.retry(parent)

@@ -82,7 +82,7 @@ class Recovery:
     async def _forget_dead(self) -> None:
         if time.monotonic() - self._forgot < _FORGET_EVERY:
             return
-        async with self._ledger.connection() as connection:
+        async with self._ledger.transaction() as connection:
             count = await leases.forget_dead(connection, after_seconds=_FORGET_AFTER)
             await pinning.forget_queues(connection)
         self._forgot = time.monotonic()

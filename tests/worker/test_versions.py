@@ -159,6 +159,7 @@ async def test_a_version_that_is_taken_back_serves_again(ledger: Ledger, run_wor
     old, new = run_worker(**LASTING, **OF_OLD).wait_ready(), run_worker(**LASTING, **OF_NEW).wait_ready()
     async with ledger.connection() as connection:
         await pinning.set_retired(connection, OLD, retired=True)
+    await set_retired(ledger, old)
     late = run_worker(**LASTING, **OF_OLD).wait_ready()
     assert not (await known(ledger))[late.executor_id].serving, "it starts as its version is"
     executions = await begin(ledger, 2)

@@ -65,6 +65,7 @@ class Lease:
         self._renewed = time.monotonic()
         self._connection: Connection | None = None
         self._given_up = False
+        self._over = False
 
     def taken(self) -> None:
         """Starts the clock, and the watchdog: the lease was taken just now."""
@@ -82,6 +83,10 @@ class Lease:
     def give_up(self) -> None:
         """This worker releases it by itself, now: a renewal that no longer finds it is no loss."""
         self._given_up = True
+
+    def end(self) -> None:
+        """Nothing runs here any more that the lease would be needed for: the watchdog lets go."""
+        self._over = True
 
     async def keep(self) -> None:
         """Renews the lease, a few times within its length, for ever."""
@@ -121,8 +126,8 @@ class Lease:
 
     def _watch(self) -> None:
         """Ends the process when the lease is over, from a thread: the event loop may be what hangs."""
-        while True:
+        while not self._over:
             time.sleep(_WATCH_SECONDS)
             age = time.monotonic() - self._renewed
-            if age > self._seconds:
+            if age > self._seconds and not self._over:
                 self._lost(f"it could not be renewed for {age:.1f} s")

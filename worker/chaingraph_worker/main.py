@@ -206,6 +206,7 @@ class Worker:
         await outage.persist(self._hand_back, what="hand-back")
         async with self._ledger.connection() as connection:
             await leases.release(connection, settings.executor_id)
+        self._lease.end()
         _log.info("drained")
 
     async def _recorded(self) -> None:

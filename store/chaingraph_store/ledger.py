@@ -114,7 +114,10 @@ class Ledger:
         self._pool = self._new_pool()
 
     def guard(self, guard: Guard) -> None:
-        """Has every transaction begin with this, which may refuse it by an exception."""
+        """Has every transaction begin with this, which may refuse it by an exception. To be called before `open`.
+
+        Outside of transactions PostgreSQL then refuses to write, so that nothing goes past it.
+        """
         self._guard = guard
 
     def _new_pool(self) -> AsyncConnectionPool[Connection]:
@@ -140,6 +143,10 @@ class Ledger:
             "SELECT set_config('idle_in_transaction_session_timeout', %s, false)",
             (f"{self._idle_seconds * 1000:.0f}ms",),
         )
+        if self._guard is not None:
+            await connection.execute("SET default_transaction_read_only = on")
+            # Of transactions that are begun on purpose: BEGIN READ WRITE.
+            await connection.set_read_only(False)
 
     async def open(self, timeout: float = 30.0) -> None:
         """Connects. May be repeated after a failure.

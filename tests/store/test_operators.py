@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
+import psycopg
 import pytest
 
 from chaingraph_store import cluster, operators
@@ -110,3 +111,29 @@ async def waits_for_the_lock(ledger: Ledger) -> bool:
         cursor = await connection.execute("SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted")
         row = await cursor.fetchone()
     return row is not None and row[0] > 0
+
+
+async def test_who_is_guarded_writes_in_guarded_transactions_alone(database_url: str, ledger: Ledger) -> None:
+    await lead(ledger, "pod-1")
+    asked: list[Connection] = []
+
+    async def guard(connection: Connection) -> None:
+        asked.append(connection)
+
+    guarded = Ledger(database_url, application_name="guarded")
+    guarded.guard(guard)
+    await guarded.open()
+    try:
+        async with guarded.connection() as connection:
+            await connection.execute("SELECT 1 FROM chaingraph.cluster")
+            with pytest.raises(psycopg.errors.ReadOnlySqlTransaction):
+                await write(connection)
+        assert asked == []
+        async with guarded.transaction() as connection:
+            await write(connection)
+            assert asked == [connection]
+        async with guarded.connection() as connection:
+            with pytest.raises(psycopg.errors.ReadOnlySqlTransaction):
+                await write(connection)
+    finally:
+        await guarded.close()

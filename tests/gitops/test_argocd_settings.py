@@ -20,7 +20,7 @@ pytestmark = pytest.mark.timeout(1600)  # The first one builds the evaluators.
 _FOLDER: Final = argocd.FOLDER / names.GROUP
 _ACTIONS: Final = _FOLDER / names.EXECUTION_KIND / "actions"
 _STATES: Final = sorted(_FOLDER.glob("*/testdata/*.yaml"))
-_TOKEN: Final = re.compile(r"argocd-[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9:]{8}Z")
+_TOKEN: Final = re.compile(r"argocd-[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9:]{8}Z-[0-9]+")
 _NO_TOKEN: Final = "argocd-0001-01-01T00:00:00Z"
 _AS_KSTATUS: Final = {
     "Healthy": "Current",

@@ -47,3 +47,14 @@ pytest_plugins = [
     "fixtures.worker_by_hand",
     "fixtures.written_log",
 ]
+
+_BUILT = {"helm", "promtool_program", "evaluators_program"}
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The first test that needs one of these programs may have to build it."""
+    from fixtures.go_programs import BUILD_SECONDS
+
+    for item in items:
+        if _BUILT & set(getattr(item, "fixturenames", ())):
+            item.add_marker(pytest.mark.timeout(BUILD_SECONDS + 300))

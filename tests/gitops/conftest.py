@@ -21,7 +21,7 @@ __all__ = ["helm"]
 
 @pytest.fixture(scope="session")
 def evaluators_program() -> Path:
-    return programs.built()
+    return programs.program()
 
 
 @pytest.fixture(scope="session")

@@ -15,8 +15,6 @@ from chaingraph_crds.execution import ExecutionPhase, ExecutionSpec, ExecutionSt
 from chaingraph_crds.flow import FlowSpec, FlowStatus
 from fixtures.evaluators import Evaluators, recorded
 
-pytestmark = pytest.mark.timeout(1600)  # The first one builds the evaluators.
-
 _FOLDER: Final = argocd.FOLDER / names.GROUP
 _ACTIONS: Final = _FOLDER / names.EXECUTION_KIND / "actions"
 _STATES: Final = sorted(_FOLDER.glob("*/testdata/*.yaml"))

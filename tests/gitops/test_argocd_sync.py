@@ -11,7 +11,7 @@ from fixtures.evaluators import Evaluators
 from fixtures.system import StartSystem
 from fixtures.user import SUM, User, chain, execution, flow
 
-pytestmark = [pytest.mark.integration, pytest.mark.timeout(1600)]  # The first one builds the evaluators.
+pytestmark = pytest.mark.integration
 
 _TRACKING = "argocd.argoproj.io/tracking-id"
 _SEVERAL: dict[str, Any] = {

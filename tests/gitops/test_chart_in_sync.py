@@ -13,7 +13,7 @@ from fixtures.docs_pages import ROOT
 from fixtures.evaluators import Evaluators
 from fixtures.helm import TRIAL, Helm
 
-pytestmark = [pytest.mark.integration, pytest.mark.timeout(1600)]  # The first one builds the evaluators.
+pytestmark = pytest.mark.integration
 
 _VALUES = {
     "example": yaml.safe_load((ROOT / "examples" / "gitops" / "platform" / "values.yaml").read_text(encoding="utf-8")),

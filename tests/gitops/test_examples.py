@@ -40,7 +40,6 @@ def test_an_execution_of_an_overlay_runs_the_flow_of_the_overlay(folder: str) ->
     assert not {"paused", "stop", "step", "resume"} & set(found["Execution"]["spec"])
 
 
-@pytest.mark.timeout(1600)
 @pytest.mark.parametrize("path", _OF_TOOLS, ids=lambda path: f"{path.parent.name}/{path.name}")
 def test_objects_of_argo_cd_and_flux_have_fields_that_they_know(path: Path, evaluators: Evaluators) -> None:
     for each in yaml.safe_load_all(path.read_text(encoding="utf-8")):

@@ -13,7 +13,7 @@ from fixtures.evaluators import Evaluators
 from fixtures.system import StartSystem
 from fixtures.user import SUM, User, chain, execution, flow
 
-pytestmark = [pytest.mark.integration, pytest.mark.timeout(1600)]  # The first one builds the evaluators.
+pytestmark = pytest.mark.integration
 
 _DIVIDE: dict[str, Any] = {
     "nodes": [{"id": "divide", "type": "Math", "inputs": {"a": 40, "b": 0, "operation": "divide"}}]

@@ -5,7 +5,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -16,8 +15,6 @@ from chaingraph_operator.status import execution_status
 from chaingraph_store.executions import ExecutionRow
 from fixtures.evaluators import Evaluators
 from fixtures.execution_cases import NOW, metas, rows, spec_of, specs, statuses
-
-pytestmark = pytest.mark.timeout(1600)  # The first one builds the evaluators.
 
 _VERDICTS: st.SearchStrategy[Verdict] = st.sampled_from(
     [Wait("FlowNotFound", "none"), Wait("FlowInvalid", "wrong", stalled=True)]

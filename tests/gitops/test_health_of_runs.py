@@ -19,7 +19,7 @@ from fixtures.evaluators import Evaluators
 from fixtures.processes import RunOperator, RunWorker
 from fixtures.user import SUM, User, chain, execution, flow
 
-pytestmark = [pytest.mark.integration, pytest.mark.timeout(1600)]  # The first one builds the evaluators.
+pytestmark = pytest.mark.integration
 
 _KSTATUS: Final = {
     "Healthy": "Current",

@@ -11,19 +11,16 @@ from typing import Any
 
 import pytest
 
-from chaingraph_store.ids import execution_id
 from chaingraph_store.ledger import Ledger
+from fixtures import operators_day
 from fixtures.chart_release import kubeconfig_with_rights
 from fixtures.chart_values import OWN_DATABASE
-from fixtures.children import complete_and_spawn
 from fixtures.cluster import ControlPlane
 from fixtures.cluster_view import Cluster
 from fixtures.gateway import READER, People, RunGateway
 from fixtures.helm import CHART, Helm, Rendered, environment, with_values
-from fixtures.ledger import wait_for
 from fixtures.processes import RunOperator
 from fixtures.system import System
-from fixtures.waiting import eventually
 from fixtures.worker_by_hand import StartWorker
 
 pytestmark = pytest.mark.integration
@@ -54,25 +51,8 @@ async def test_the_operator_gets_along_with_its_rights(
         "CHAINGRAPH_SWEEP_SECONDS": "1",
     }
     operator = run_operator(**settings)
-
-    cluster.apply("Flow", "hello", {"nodes": [{"id": "a", "type": "Text"}]})
-    await cluster.condition("Flow", "hello", "Ready", status="True")
-    uid = cluster.apply("Execution", "brief", {"flowRef": {"name": "hello"}, "ttlSecondsAfterFinished": 1})
-    await worker.run(execution_id(uid))
-    await cluster.condition("Execution", "brief", "Succeeded", status="True")
-    assert await cluster.events_of("brief", count=1) == [("Normal", "Completed")]
-    uid = cluster.apply("Execution", "parent", {"flowRef": {"name": "hello"}})
-    await cluster.row(uid)
-    [child] = await complete_and_spawn(ledger, execution_id(uid), 1, worker=worker.executor_id)
-    await wait_for(ledger, child, lambda row: row.uid is not None)
-    cluster.kubectl("delete", "cgx", "parent")
-
-    async def gone() -> bool:
-        return cluster.kubectl("get", "cgx", "-o", "name").stdout == ""
-
-    await eventually(gone, what="the end of 'brief', and of the child with its parent")
+    await operators_day.passes(cluster, ledger, worker, operator)
     assert cluster.get("lease", "cg-chaingraph-operator")["spec"]["holderIdentity"]
-    assert "forbidden" not in operator.log.lower()
     async with ledger.connection() as connection:
         cursor = await connection.execute("SELECT uid FROM chaingraph.cluster")
         assert await cursor.fetchone() != ("",), "it may read which cluster it serves"

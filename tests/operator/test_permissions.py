@@ -7,15 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from chaingraph_store.ids import execution_id
 from chaingraph_store.ledger import Ledger
-from fixtures.children import complete_and_spawn
+from fixtures import operators_day
 from fixtures.cluster import ControlPlane
 from fixtures.cluster_view import Cluster
-from fixtures.ledger import wait_for
 from fixtures.processes import RunOperator
 from fixtures.service_account import kubeconfig_of_service_account
-from fixtures.waiting import eventually
 from fixtures.worker_by_hand import StartWorker
 
 pytestmark = pytest.mark.integration
@@ -36,24 +33,7 @@ async def test_the_documented_permissions_are_enough(
     worker = await start_worker()
     kubeconfig = kubeconfig_of_service_account(cluster, control_plane, tmp_path)
     operator = run_operator(KUBECONFIG=str(kubeconfig), CHAINGRAPH_SWEEP_SECONDS="1")
-    cluster.apply("Flow", "hello", {"nodes": [{"id": "a", "type": "Text"}]})
-    await cluster.condition("Flow", "hello", "Ready", status="True")
-    uid = cluster.apply("Execution", "brief", {"flowRef": {"name": "hello"}, "ttlSecondsAfterFinished": 2})
-    await worker.run(execution_id(uid))
-    await cluster.condition("Execution", "brief", "Succeeded", status="True")
-    assert await cluster.events_of("brief", count=1) == [("Normal", "Completed")]
-
-    uid = cluster.apply("Execution", "parent", {"flowRef": {"name": "hello"}})
-    await cluster.row(uid)
-    [child] = await complete_and_spawn(ledger, execution_id(uid), 1, worker=worker.executor_id)
-    await wait_for(ledger, child, lambda row: row.uid is not None)
-    cluster.kubectl("delete", "cgx", "parent")
-
-    async def expired() -> bool:
-        return cluster.kubectl("get", "cgx", "-o", "name").stdout == ""
-
-    await eventually(expired, what="the end of 'brief'")
-    assert "forbidden" not in operator.log
+    await operators_day.passes(cluster, ledger, worker, operator)
     assert await recorded_uid(ledger) == "", (
         "who serves one namespace may not read kube-system, and serves all the same"
     )

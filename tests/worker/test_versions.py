@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 
 import pytest
 
-from chaingraph_store import leases, pinning, recovery
+from chaingraph_store import leases, pinning
 from chaingraph_store.executions import ExecutionRow
 from chaingraph_store.ids import ExecutionId
 from chaingraph_store.leases import WorkerRow
 from chaingraph_store.ledger import Ledger
 from chaingraph_store.pinning import Build
-from fixtures.chains import assert_each_node_completed_once, events_of, running, steps
+from fixtures.chains import assert_each_node_completed_once, events_of, handing_back, running, steps
 from fixtures.ledger import ended, row_of, wait_for
-from fixtures.new_executions import APP, create_of
+from fixtures.new_executions import create_of
 from fixtures.processes import RunWorker, WorkerProcess
 from fixtures.waiting import eventually
 
@@ -26,29 +24,6 @@ OF_OLD, OF_NEW = {"CHAINGRAPH_WORKER_VERSION": "1"}, {"CHAINGRAPH_WORKER_VERSION
 LASTING = {"CHAINGRAPH_LEASE_SECONDS": "30"}
 """Of workers that nobody kills: a busy machine does not cost them their lease. They hear of things every 5 s."""
 NODES = 12
-
-
-@asynccontextmanager
-async def tended(ledger: Ledger) -> AsyncIterator[None]:
-    """What the operator does all the time, as long as it is entered."""
-
-    async def for_ever() -> None:
-        while True:
-            async with ledger.transaction() as connection:
-                lost = await recovery.lost_executors(connection, application_name=APP)
-                await recovery.hand_back(connection, application_name=APP, executors=lost)
-            async with ledger.connection() as connection:
-                await pinning.release(connection)
-            await asyncio.sleep(0.2)
-
-    task = asyncio.create_task(for_ever())
-    try:
-        yield
-    finally:
-        task.cancel()
-        await asyncio.wait([task])
-        if not task.cancelled():
-            task.result()
 
 
 async def begin(ledger: Ledger, count: int) -> list[ExecutionId]:
@@ -99,7 +74,7 @@ async def test_work_stays_with_its_version_while_one_of_it_lives(
     executions = await begin(ledger, 4)
     # So that all that is handed back is found by the other version, and sent on.
     await set_retired(ledger, other, retired=False)
-    async with tended(ledger):
+    async with handing_back(ledger):
         if end == "kill":
             first.kill()
         else:
@@ -125,7 +100,7 @@ async def test_work_goes_on_elsewhere_when_its_version_dies_out(ledger: Ledger, 
     await set_retired(ledger, last, other)
     executions = await begin(ledger, 2)
     await set_retired(ledger, other, retired=False)
-    async with tended(ledger):
+    async with handing_back(ledger):
         first.kill()
 
         async def sent() -> bool:
@@ -176,7 +151,7 @@ async def test_one_version_alone_sends_nothing_on(ledger: Ledger, run_worker: Ru
     first = run_worker(CHAINGRAPH_LEASE_SECONDS="5").wait_ready()
     executions = await begin(ledger, 3)
     second = run_worker(**LASTING).wait_ready()
-    async with tended(ledger):
+    async with handing_back(ledger):
         first.kill()
         rows = [await ended(ledger, each, within=60) for each in executions]
     assert {(row.phase, row.run, row.worker) for row in rows} == {("Completed", 1, second.executor_id)}

@@ -179,13 +179,19 @@ def test_against_an_existing_cluster_only_the_api_is_installed_there(
     # The session's API server holds what other tests left: this operator is for our namespace alone.
     local.environment["CHAINGRAPH_NAMESPACES"] = namespace
     existing = ("--kubeconfig", str(control_plane.kubeconfig), "--database-url", database_url)
+    before = _workloads(kubectl)
     local.run("up", "--detach", "--workers", "1", *existing)
     status = local.status()
     assert status["healthy"]
     assert {each["name"] for each in status["processes"]} == {"operator", "gateway", "worker-1"}
     local.kubectl("apply", "-n", namespace, "-f", "-", input=EXECUTION)
     kubectl("wait", "-n", namespace, "--for=condition=Succeeded", "execution/hello", "--timeout=60s")
-    assert kubectl("get", "deployments,pods", "-A", "--ignore-not-found").stdout == ""
+    assert _workloads(kubectl) <= before
+
+
+def _workloads(kubectl: Kubectl) -> set[str]:
+    columns = "custom-columns=KIND:.kind,NAMESPACE:.metadata.namespace,NAME:.metadata.name"
+    return set(kubectl("get", "deployments,pods", "-A", "--no-headers", "-o", columns).stdout.splitlines())
 
 
 def test_a_cluster_that_does_not_answer_is_named(local: Local, control_plane: ControlPlane, tmp_path: Path) -> None:

@@ -101,12 +101,10 @@ async def test_a_child_links_to_what_made_it(
     await cluster.condition("Execution", "parent", "TreeSucceeded", status="True", within=60)
     parent = execution_id(uid)
     children = [child_execution_id(parent, position) for position in range(2)]
-    spans = await collector.spans(
-        lambda found: (
-            {trace_id(each) for each in (parent, *children)} <= {each.trace for each in found}
-            and any(each.name == "execution.spawn" for each in found)
-        )
-    )
+    # The span of an attempt is sent when it has ended, a while after those of its creation and of its nodes.
+    wanted = {("execution.spawn", trace_id(parent))}
+    wanted |= {("execution.attempt", trace_id(each)) for each in (parent, *children)}
+    spans = await collector.spans(lambda found: wanted <= {(each.name, each.trace) for each in found})
     spawn = named(spans, "execution.spawn")
     assert spawn.trace == trace_id(parent)
     assert spawn.attributes["chaingraph.children"] == 2

@@ -95,7 +95,7 @@ async def test_a_connection_whose_server_says_nothing_is_replaced(
     silent: set[int] = set()
     over = threading.Event()
 
-    def watch() -> None:
+    def watch(_: bytes) -> None:
         seen.add(threading.get_ident())
         if threading.get_ident() in silent:
             over.wait(60)

@@ -63,7 +63,7 @@ class Assassin:
             self._victim = None
         return self.struck.is_set()
 
-    def watch(self) -> None:
+    def watch(self, _: bytes) -> None:
         with self._lock:
             if self._victim is None:
                 return

@@ -10,7 +10,7 @@ import re
 import select
 import subprocess
 import time
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from itertools import chain
 from typing import Any, Final
@@ -20,10 +20,14 @@ from chaingraph_cli.plugin.execution import Execution, standing
 from chaingraph_cli.plugin.kubectl import EXECUTIONS, Kubectl, fault_of
 from chaingraph_cli.plugin.outcomes import Judge
 from chaingraph_cli.plugin.progress import Progress
+from chaingraph_cli.plugin.targets import Targets, read
 
 _DURATION: Final = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h)?")
 _SECONDS: Final = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, None: 1.0}
 _AGAIN_SECONDS: Final = 0.5
+_REREAD_SECONDS: Final = 30.0
+"""Until they are read again, beside the watch: it does not tell of what was deleted just before it began, and one whose
+connection was lost on the way may never end."""
 
 
 def add_timeout(parser: argparse.ArgumentParser, *, default: float, what: str) -> None:
@@ -64,7 +68,7 @@ def await_outcomes(
     left = {each.name: each for each in executions}
     code = 0
     with contextlib.closing(_Shown(progress)) as shown:
-        for execution in chain(executions, _versions(kubectl, executions, deadline)):
+        for execution in chain(executions, _versions(kubectl, left, deadline)):
             if execution.name not in left or not _same(left[execution.name], execution):
                 continue
             left[execution.name] = execution
@@ -102,17 +106,24 @@ def _same(before: Execution, now: Execution) -> bool:
     return bool(before.item["metadata"]["uid"] == now.item["metadata"]["uid"])
 
 
-def _versions(kubectl: Kubectl, executions: Sequence[Execution], deadline: float | None) -> Iterator[Execution]:
-    """The executions now, and each time that one changes; a watch that the server ends is begun again."""
-    # kubectl watches one object or a whole namespace.
-    names = [executions[0].name] if len(executions) == 1 else []
-    wanted = {each.name for each in executions}
+def _versions(kubectl: Kubectl, left: Mapping[str, Execution], deadline: float | None) -> Iterator[Execution]:
+    """The executions now, and each time that one changes; a watch that the server ends is begun again.
+
+    Args:
+        left: those that are waited for, by name; looked at each time, as some come to their outcome.
+
+    Raises:
+        NotFound: one that is waited for was deleted.
+    """
     while deadline is None or time.monotonic() < deadline:
-        with _watch(kubectl, names) as process:
+        with _watch(kubectl, list(left)) as process:
             for event in _events(process, deadline):
+                if event is None:
+                    yield from _read_again(kubectl, left)
+                    continue
                 execution = Execution(event["object"])
-                if event["type"] == "DELETED" and execution.name in wanted:
-                    raise NotFound(f"{execution.full_name} was deleted while it was waited for.")
+                if event["type"] == "DELETED" and execution.name in left and _same(left[execution.name], execution):
+                    raise _deleted(execution)
                 yield execution
             if process.poll() not in (None, 0):
                 assert process.stderr is not None
@@ -123,9 +134,26 @@ def _versions(kubectl: Kubectl, executions: Sequence[Execution], deadline: float
             time.sleep(_AGAIN_SECONDS)
 
 
+def _read_again(kubectl: Kubectl, left: Mapping[str, Execution]) -> list[Execution]:
+    found, faults = read(kubectl, Targets(tuple(left)), lambda _, name: _deleted(left[name]))
+    for fault in faults:
+        raise fault
+    for execution in found:
+        if not _same(left[execution.name], execution):
+            raise _deleted(left[execution.name])
+    return found
+
+
+def _deleted(execution: Execution) -> NotFound:
+    return NotFound(f"{execution.full_name} was deleted while it was waited for.")
+
+
 @contextmanager
 def _watch(kubectl: Kubectl, names: Sequence[str]) -> Iterator[subprocess.Popen[str]]:
-    process = kubectl.start("get", EXECUTIONS, *names, "--watch", "--output-watch-events", "-o", "json")
+    # By a selector, even of one: `get NAME --watch` reads the object first, begins to watch afterwards, and drops the
+    # first event, which it takes for what it has just read. What changed in between would not be told.
+    only = [f"--field-selector=metadata.name={names[0]}"] if len(names) == 1 else []
+    process = kubectl.start("get", EXECUTIONS, *only, "--watch", "--output-watch-events", "-o", "json")
     try:
         yield process
     finally:
@@ -133,15 +161,22 @@ def _watch(kubectl: Kubectl, names: Sequence[str]) -> Iterator[subprocess.Popen[
         process.communicate()
 
 
-def _events(process: subprocess.Popen[str], deadline: float | None) -> Iterator[dict[str, Any]]:
-    """The changes that kubectl prints, one a line, until it ends or the time is over."""
+def _events(process: subprocess.Popen[str], deadline: float | None) -> Iterator[dict[str, Any] | None]:
+    """The changes that kubectl prints, one a line, until it ends or the time is over; None when it is time to read."""
     assert process.stdout is not None
     descriptor = process.stdout.fileno()
     buffer = b""
+    again = time.monotonic() + _REREAD_SECONDS
     while True:
-        remaining = None if deadline is None else max(deadline - time.monotonic(), 0.0)
-        if not select.select([descriptor], [], [], remaining)[0]:
+        now = time.monotonic()
+        if deadline is not None and now >= deadline:
             return
+        if now >= again:
+            again = now + _REREAD_SECONDS
+            yield None
+        until = again if deadline is None else min(again, deadline)
+        if not select.select([descriptor], [], [], max(until - time.monotonic(), 0.0))[0]:
+            continue
         chunk = os.read(descriptor, 1 << 16)
         if not chunk:
             process.wait()

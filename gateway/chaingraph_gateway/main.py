@@ -94,6 +94,7 @@ async def _run(settings: Settings) -> None:
     server = GatewayServer(allowed, Reads(allowed, reader), streams, metrics)
     health = HealthServer(
         settings.health_port,
+        host=settings.health_host,
         ready=lambda: reader.fault() or client_ca.fault(),
         live=lambda: None,
         registry=metrics.registry,

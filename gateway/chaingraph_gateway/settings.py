@@ -5,13 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 
 from pydantic import Field, field_validator
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic_settings import SettingsConfigDict
 
+from chaingraph_process.environment import ServingSettings
 from chaingraph_store.errors import SettingsRefused
 from chaingraph_store.ledger import checked_dsn
 
 
-class Settings(BaseSettings):
+class Settings(ServingSettings):
     """Every variable that the gateway reads, but for those of the Kubernetes configuration (KUBECONFIG)."""
 
     model_config = SettingsConfigDict(extra="ignore", populate_by_name=True)
@@ -62,19 +63,6 @@ class Settings(BaseSettings):
         le=100,
         validation_alias="CHAINGRAPH_GATEWAY_CONNECTIONS",
         description="connections to PostgreSQL, besides the one that listens; from 2 to 100",
-    )
-    health_port: int = Field(
-        default=8080,
-        ge=0,
-        le=65535,
-        validation_alias="CHAINGRAPH_HEALTH_PORT",
-        description="the port of /healthz, /readyz and /metrics; 0 for a free one",
-    )
-    log_level: str = Field(
-        default="info",
-        pattern=r"(?i)^(debug|info|warning|error)$",
-        validation_alias="LOG_LEVEL",
-        description="debug, info, warning or error",
     )
 
     @field_validator("database_url")

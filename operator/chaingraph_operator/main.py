@@ -111,6 +111,7 @@ async def _run(settings: Settings) -> None:
     startup = Startup()
     server = HealthServer(
         settings.health_port,
+        host=settings.health_host,
         ready=lambda: startup.fault() or (health.fault() if leadership.leads else None),
         live=lambda: None,
         registry=metrics.registry,

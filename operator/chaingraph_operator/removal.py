@@ -16,13 +16,14 @@ from typing import Final
 
 import structlog
 from pydantic import Field, ValidationError
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic_settings import SettingsConfigDict
 
 from chaingraph_operator.api import KubernetesApi
 from chaingraph_operator.worker_deployments import worker_selector
 from chaingraph_process import logs
 from chaingraph_process.cluster_access import load
 from chaingraph_process.cluster_errors import ClusterError, NotFound, Unavailable
+from chaingraph_process.environment import LoggingSettings
 from chaingraph_process.settings import refuse
 
 COMMAND: Final = "remove-workers"
@@ -30,7 +31,7 @@ _LOOK_SECONDS: Final = 1.0
 _log = structlog.get_logger("chaingraph_operator.removal")
 
 
-class RemovalSettings(BaseSettings):
+class RemovalSettings(LoggingSettings):
     """What `remove-workers` reads beside the Kubernetes configuration (KUBECONFIG)."""
 
     model_config = SettingsConfigDict(extra="ignore", populate_by_name=True)
@@ -48,12 +49,6 @@ class RemovalSettings(BaseSettings):
         ge=0,
         validation_alias="CHAINGRAPH_REMOVE_WAIT_SECONDS",
         description="seconds for which it is waited that they go; longer than their Pods may take to drain",
-    )
-    log_level: str = Field(
-        default="info",
-        pattern=r"(?i)^(debug|info|warning|error)$",
-        validation_alias="LOG_LEVEL",
-        description="debug, info, warning or error",
     )
 
 

@@ -8,15 +8,16 @@ from datetime import timedelta
 from typing import Annotated
 
 from pydantic import Field, field_validator, model_validator
-from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+from pydantic_settings import NoDecode, SettingsConfigDict
 
+from chaingraph_process.environment import ServingSettings
 from chaingraph_store.errors import SettingsRefused
 from chaingraph_store.ledger import checked_dsn
 
 _NAMESPACE = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
 
 
-class Settings(BaseSettings):
+class Settings(ServingSettings):
     """Every variable that the operator reads, but for those of the Kubernetes configuration (KUBECONFIG)."""
 
     model_config = SettingsConfigDict(extra="ignore", populate_by_name=True)
@@ -35,19 +36,6 @@ class Settings(BaseSettings):
         default=(),
         validation_alias="CHAINGRAPH_NAMESPACES",
         description="the namespaces to serve, separated by commas; empty for the whole cluster",
-    )
-    health_port: int = Field(
-        default=8080,
-        ge=0,
-        le=65535,
-        validation_alias="CHAINGRAPH_HEALTH_PORT",
-        description="the port of /healthz, /readyz and /metrics; 0 for a free one",
-    )
-    log_level: str = Field(
-        default="info",
-        pattern=r"(?i)^(debug|info|warning|error)$",
-        validation_alias="LOG_LEVEL",
-        description="debug, info, warning or error",
     )
     reconcile_workers: int = Field(
         default=8,

@@ -1,6 +1,6 @@
 """The health and metrics endpoint of a process: /healthz, /readyz and /metrics on one port.
 
-Started by the mains of the worker and the operator, on their own event loop: an answer is proof that the loop turns.
+Started by the mains of the operator, the workers and the gateway, on their own event loop: an answer is proof that the loop turns.
 """
 
 from __future__ import annotations
@@ -15,19 +15,27 @@ Check = Callable[[], str | None]
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
+class CannotServe(OSError):
+    """The address of health and metrics is not to be had. The message says what to do."""
+
+    def __init__(self, host: str, port: int, error: OSError) -> None:
+        super().__init__(
+            f"CHAINGRAPH_HEALTH_PORT is {port} and CHAINGRAPH_HEALTH_HOST {host}: {error.strerror or error}; give it a "
+            "free port, or 0, and an address of this machine"
+        )
+
+
 class HealthServer:
     """Serves until `stop`. `live` failing means: restart me; `ready` failing: send me nothing yet."""
 
-    def __init__(
-        self, port: int, *, ready: Check, live: Check, registry: CollectorRegistry, host: str = "0.0.0.0"
-    ) -> None:
+    def __init__(self, port: int, *, host: str, ready: Check, live: Check, registry: CollectorRegistry) -> None:
         # They double the series of every counter, for what nobody here asks.
         disable_created_metrics()  # type: ignore[no-untyped-call]
         application = web.Application()
         application.router.add_get("/healthz", _answer(live))
         application.router.add_get("/readyz", _answer(ready))
         application.router.add_get("/metrics", _metrics(registry))
-        self._runner = web.AppRunner(application, access_log=None)
+        self._runner = web.AppRunner(application, access_log=None, shutdown_timeout=1.0)
         self._host = host
         self._port = port
 
@@ -35,11 +43,14 @@ class HealthServer:
         """Listens, and returns the port: the one asked for, or a free one for 0.
 
         Raises:
-            OSError: the port is taken.
+            CannotServe: the port is taken, or the address is not of this machine.
         """
         await self._runner.setup()
-        site = web.TCPSite(self._runner, self._host, self._port, shutdown_timeout=1.0)
-        await site.start()
+        site = web.TCPSite(self._runner, self._host, self._port)
+        try:
+            await site.start()
+        except OSError as error:
+            raise CannotServe(self._host, self._port, error) from error
         address: tuple[str, int] = self._runner.addresses[0]
         return address[1]
 

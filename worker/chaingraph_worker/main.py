@@ -22,7 +22,7 @@ from pydantic import ValidationError
 from chaingraph_flow import Registry
 from chaingraph_flow.nodes.http import close_client
 from chaingraph_process import logs, tracing
-from chaingraph_process.http import HealthServer
+from chaingraph_process.http import CannotServe, HealthServer
 from chaingraph_process.pool_figures import PoolFigures
 from chaingraph_process.settings import cannot_start, refuse
 from chaingraph_process.tracing import TracingUnavailable
@@ -230,13 +230,10 @@ class Worker:
                 _log.info("handed back", execution_id=back.execution_id, namespace=back.namespace, name=back.name)
 
     async def _start_health(self) -> None:
-        port = self._settings.health_port
         try:
             bound = await self._health.start()
-        except OSError as error:
-            raise StartRefused(
-                f"CHAINGRAPH_HEALTH_PORT is {port}: {error.strerror}; give it a free port, or 0"
-            ) from error
+        except CannotServe as error:
+            raise StartRefused(str(error)) from error
         _log.info("serves health and metrics", health_port=bound)
 
     async def _connect(self) -> bool:

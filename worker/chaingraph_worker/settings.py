@@ -14,15 +14,16 @@ from importlib.metadata import version
 from typing import Annotated
 
 from pydantic import Field, model_validator
-from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+from pydantic_settings import NoDecode, SettingsConfigDict
 
+from chaingraph_process.environment import ServingSettings
 from chaingraph_store.dispatch import RUN_QUEUE
 from chaingraph_store.pinning import Build
 
 Queues = Annotated[str, NoDecode]
 
 
-class WorkerSettings(BaseSettings):
+class WorkerSettings(ServingSettings):
     """Each field is the variable of its alias. Durations are in seconds."""
 
     model_config = SettingsConfigDict(frozen=True, extra="ignore")
@@ -149,25 +150,6 @@ class WorkerSettings(BaseSettings):
     )
     threads: int = Field(
         16, ge=2, le=256, validation_alias="CHAINGRAPH_THREADS", description="the threads that DBOS may use"
-    )
-    health_port: int = Field(
-        8080,
-        ge=0,
-        le=65535,
-        validation_alias="CHAINGRAPH_HEALTH_PORT",
-        description="the port of /healthz, /readyz and /metrics; 0 takes a free one",
-    )
-    health_host: str = Field(
-        "0.0.0.0",
-        validation_alias="CHAINGRAPH_HEALTH_HOST",
-        min_length=1,
-        description="the address of /healthz, /readyz and /metrics",
-    )
-    log_level: str = Field(
-        "info",
-        pattern=r"(?i)^(debug|info|warning|error)$",
-        validation_alias="LOG_LEVEL",
-        description="debug, info, warning or error",
     )
 
     @cached_property

@@ -52,6 +52,7 @@ CHAINGRAPH_HEARTBEAT_SECONDS: {{ include "chaingraph.scalar" .heartbeatSeconds |
 CHAINGRAPH_MAX_STREAMS: {{ include "chaingraph.scalar" .maxStreams | quote }}
 CHAINGRAPH_GATEWAY_CONNECTIONS: {{ include "chaingraph.scalar" .connections | quote }}
 CHAINGRAPH_HEALTH_PORT: {{ include "chaingraph.scalar" .healthPort | quote }}
+CHAINGRAPH_HEALTH_HOST: {{ .healthHost | quote }}
 LOG_LEVEL: {{ .logLevel | default $.Values.logLevel | quote }}
 {{- end -}}
 {{- end -}}

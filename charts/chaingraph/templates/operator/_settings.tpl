@@ -3,6 +3,7 @@
 {{- with .Values.operator -}}
 CHAINGRAPH_NAMESPACES: {{ join "," $.Values.namespaces | quote }}
 CHAINGRAPH_HEALTH_PORT: {{ include "chaingraph.scalar" .healthPort | quote }}
+CHAINGRAPH_HEALTH_HOST: {{ .healthHost | quote }}
 LOG_LEVEL: {{ .logLevel | default $.Values.logLevel | quote }}
 DBOS_APPLICATION_NAME: {{ $.Values.applicationName | quote }}
 CHAINGRAPH_LEADER_ELECTION: {{ .leaderElection.enabled | quote }}

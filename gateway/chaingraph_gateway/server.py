@@ -39,6 +39,7 @@ class GatewayServer:
         self._runner = web.AppRunner(
             application,
             access_log=None,
+            shutdown_timeout=_SHUTDOWN_SECONDS,
             handler_cancellation=True,
             max_line_size=_LONGEST_HEADER,
             max_field_size=_LONGEST_HEADER,
@@ -59,7 +60,7 @@ class GatewayServer:
             OSError: host or port cannot be had.
         """
         await self._runner.setup()
-        site = web.TCPSite(self._runner, host, port, ssl_context=context, shutdown_timeout=_SHUTDOWN_SECONDS)
+        site = web.TCPSite(self._runner, host, port, ssl_context=context)
         await site.start()
         address: tuple[str, int] = self._runner.addresses[0]
         return address[1]

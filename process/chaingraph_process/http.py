@@ -1,6 +1,6 @@
 """The health and metrics endpoint of a process: /healthz, /readyz and /metrics on one port.
 
-Started by the mains of the operator, the workers and the gateway, on their own event loop: an answer is proof that the loop turns.
+Started by the mains of operator, workers and gateway, on their own event loop: an answer is proof that the loop turns.
 """
 
 from __future__ import annotations

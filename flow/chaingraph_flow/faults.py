@@ -30,6 +30,7 @@ class FaultCode(StrEnum):
     MALFORMED_EDGE = "MalformedEdge"
     DUPLICATE_OUTPUT = "DuplicateOutput"
     DUPLICATE_INPUT = "DuplicateInput"
+    UNHEARD_EVENT = "UnheardEvent"
 
 
 @dataclass(frozen=True, slots=True, order=True)

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import Any, Final, Literal
 
 from chaingraph_operator.children_status import ALL_COMPLETED, SOME_FAILED, TREE_STOPPED
+from chaingraph_operator.flow_judgement import WITH_WARNINGS
 
 _SILENT: Final = frozenset({"Queued", "Held", "Starting", "Running"})
 """Reasons of a wait that is nothing to warn of."""
@@ -161,7 +162,7 @@ def _is_new_trouble(before: Status, succeeded: Condition) -> bool:
 
 
 def of_flow(before: Status, after: Status) -> list[Announcement]:
-    """The Events of a change of a Flow's status: that it is wrong, and that it is right again."""
+    """The Events of a change of a Flow's status: that it is wrong, that it is right again, what to look at in it."""
     ready = _condition(after, "Ready")
     known = _condition(before, "Ready")
     if not ready or (ready["status"], ready["reason"]) == (known.get("status"), known.get("reason")):
@@ -169,6 +170,8 @@ def of_flow(before: Status, after: Status) -> list[Announcement]:
     if ready["status"] == "False":
         message = _first_fault(ready["message"])
         return [Announcement("Warning", ready["reason"], message, ready["lastTransitionTime"])]
+    if ready["reason"] == WITH_WARNINGS:
+        return [Announcement("Warning", WITH_WARNINGS, _first_fault(ready["message"]), ready["lastTransitionTime"])]
     if ready["status"] == "True" and known.get("status") == "False":
         return [Announcement("Normal", ready["reason"], ready["message"], ready["lastTransitionTime"])]
     return []

@@ -10,10 +10,10 @@ from collections.abc import Callable, Collection, Sequence
 
 import structlog
 
-from chaingraph_flow.faults import suggestion
+from chaingraph_flow.faults import Fault, suggestion
 from chaingraph_operator.announcements import Announcement
 from chaingraph_operator.keys import Key
-from chaingraph_operator.plan import Command, Heed, RefuseRetry, Retry, Steer, Stop
+from chaingraph_operator.plan import Command, Heed, RefuseRetry, Retry, Steer, Stop, inline_lines
 from chaingraph_operator.retry_refusals import recorded
 from chaingraph_store import control, obedience, retrying, stopping
 from chaingraph_store.control import Wanted
@@ -136,6 +136,13 @@ class Commands:
                 ",".join(sorted(unknown)),
             ),
         )
+
+    def warn_of_flow(self, key: Key, warnings: Sequence[Fault]) -> None:
+        """Tells of what is most likely not meant in the flow that stands in an Execution itself."""
+        if warnings:
+            more = f", and {len(warnings) - 1} more" if len(warnings) > 1 else ""
+            code = warnings[0].code
+            self._announce(key, Announcement("Warning", code, f"{inline_lines(warnings)[0]}{more}", code))
 
 
 def _forgotten(execution: ExecutionId, generation: int, stale: Stale) -> None:

@@ -164,7 +164,7 @@ class ExecutionReconciler:
         confirmed = False
         for _ in range(_MOST_COMMANDS):
             if isinstance(decision, Create):
-                if await self._create(decision.new, cached):
+                if await self._create(decision.new, cached, spec):
                     self._queue.add_after(cached.key, _LOOK_AGAIN_SECONDS)
                     return
                 # It was there already: another operator, or one that is cut off from us, was faster.
@@ -235,7 +235,7 @@ class ExecutionReconciler:
             flow = found.spec if isinstance(found, Judged) and known else None
         return [node.id for node in flow.nodes] if flow is not None else []
 
-    async def _create(self, new: NewExecution, cached: Cached) -> bool:
+    async def _create(self, new: NewExecution, cached: Cached, spec: ExecutionSpec) -> bool:
         began = time.time_ns()
         async with self._ledger.transaction() as connection:
             created = await creation.create(connection, new, application_name=self._application_name)
@@ -244,6 +244,8 @@ class ExecutionReconciler:
             nodes = [node["id"] for node in new.flow_spec["nodes"]]
             unknown = [each for each in new.breakpoints if each not in nodes]
             self._commands.warn_of_breakpoints(cached.key, unknown, nodes)
+            if spec.flow is not None:
+                self._commands.warn_of_flow(cached.key, self._flows.warnings_of_inline(spec.flow))
             traces.created(new, began=began, applied_by=cached.traceparent)
         return created
 

@@ -12,12 +12,14 @@ from chaingraph_crds.flow import FlowSpec, FlowStatus
 from chaingraph_flow.catalogue import Catalogue
 from chaingraph_flow.faults import Fault, FaultCode
 from chaingraph_flow.revision import revision
+from chaingraph_flow.unheard import unheard
 from chaingraph_flow.validation import validate
 from chaingraph_operator.conditions import Claim, conditions
 
 _LONGEST_LIST: Final = 8192
 """Characters of faults in a condition's message. What is over is counted: a status must stay small."""
 
+WITH_WARNINGS: Final = "ValidWithWarnings"
 WAITING_FOR_WORKERS: Final = (
     "no worker has published the node types that it has, so the flow cannot be checked; "
     "it is checked as soon as the first worker starts"
@@ -26,11 +28,12 @@ WAITING_FOR_WORKERS: Final = (
 
 @dataclass(frozen=True, slots=True)
 class Judged:
-    """A flow and what is wrong with it."""
+    """A flow and what is wrong with it. `warnings`: what is most likely not meant, and keeps it from nothing."""
 
     spec: FlowSpec
     revision: str
     faults: tuple[Fault, ...]
+    warnings: tuple[Fault, ...] = ()
 
     @property
     def valid(self) -> bool:
@@ -64,7 +67,8 @@ def judge(spec: FlowSpec, catalogue: Catalogue | None) -> Judged | Unjudged:
     """Checks a flow against the node types in force; None means that none are known."""
     if catalogue is None:
         return Unjudged(spec, revision(spec))
-    return Judged(spec, revision(spec), tuple(validate(spec, catalogue)))
+    faults = tuple(validate(spec, catalogue))
+    return Judged(spec, revision(spec), faults, () if faults else tuple(unheard(spec, catalogue)))
 
 
 def fault_lines(faults: Sequence[object], *, longest: int = _LONGEST_LIST) -> str:
@@ -112,7 +116,10 @@ def _claims(judgement: FlowJudgement) -> list[Claim]:
             ]
         case Judged(spec, revision_, ()):
             message = f"{counted(len(spec.nodes), 'node')}, revision {revision_}"
-            return [Claim(ConditionType.READY, "True", "Valid", message)]
+            if not judgement.warnings:
+                return [Claim(ConditionType.READY, "True", "Valid", message)]
+            message = f"{message}, {counted(len(judgement.warnings), 'warning')}\n{fault_lines(judgement.warnings)}"
+            return [Claim(ConditionType.READY, "True", WITH_WARNINGS, message)]
         case Judged(_, _, faults) if judgement.lacks_types_only:
             message = (
                 f"{counted(len(faults), 'fault')}; the flow becomes ready when a worker with these node types starts\n"

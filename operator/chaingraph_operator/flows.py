@@ -18,6 +18,8 @@ from pydantic import ValidationError
 from chaingraph_crds.faults import faults_of
 from chaingraph_crds.flow import FlowSpec, FlowStatus
 from chaingraph_flow.catalogue import Catalogue
+from chaingraph_flow.faults import Fault
+from chaingraph_flow.unheard import unheard
 from chaingraph_operator.cache import ObjectCache, Seen, key_of
 from chaingraph_operator.flow_judgement import FlowJudgement, Unreadable, flow_status, judge
 from chaingraph_operator.keys import Key
@@ -101,6 +103,10 @@ class Flows:
     def judge_inline(self, spec: FlowSpec) -> FlowJudgement:
         """The judgement of a flow that stands in an Execution itself."""
         return judge(spec, self._catalogue)
+
+    def warnings_of_inline(self, spec: FlowSpec) -> list[Fault]:
+        """What to look at in a flow that stands in an Execution itself, and was found to be right."""
+        return unheard(spec, self._catalogue) if self._catalogue is not None else []
 
     def similar(self, namespace: str, name: str) -> tuple[str, ...]:
         """Names of Flows of the namespace that resemble this one, the nearest first."""

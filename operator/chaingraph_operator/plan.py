@@ -281,10 +281,10 @@ def _faulty(spec: ExecutionSpec, flow: Judged) -> Plan:
             f"{'it is' if len(flow.faults) == 1 else 'they are'} mended\n{lines}",
             stalled=True,
         )
-    return _refusal("InvalidFlow", f"the flow has {counted(len(flow.faults), 'fault')}", _inline(flow.faults))
+    return _refusal("InvalidFlow", f"the flow has {counted(len(flow.faults), 'fault')}", inline_lines(flow.faults))
 
 
-def _inline(faults: Sequence[Fault]) -> list[str]:
+def inline_lines(faults: Sequence[Fault]) -> list[str]:
     """The faults with the paths that they have in the Execution: `spec.flow.nodes[0].type`."""
     return [f"{fault.path.replace('spec.', 'spec.flow.', 1)}: {fault.message}" for fault in faults]
 

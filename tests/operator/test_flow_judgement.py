@@ -7,11 +7,19 @@ from typing import Any
 
 import pytest
 
-from chaingraph_crds.flow import FlowStatus
+from chaingraph_crds.flow import FlowSpec, FlowStatus
 from chaingraph_flow.faults import Fault, FaultCode
 from chaingraph_flow.registry import Registry
 from chaingraph_operator import announcements
-from chaingraph_operator.flow_judgement import FlowJudgement, Judged, Unjudged, Unreadable, fault_lines, flow_status
+from chaingraph_operator.flow_judgement import (
+    FlowJudgement,
+    Judged,
+    Unjudged,
+    Unreadable,
+    fault_lines,
+    flow_status,
+    judge,
+)
 from chaingraph_operator.retention import expiry
 from chaingraph_operator.workforce import merged
 from fixtures.execution_cases import FLOW, LACKING, NOW, RIGHT, WRONG
@@ -66,6 +74,24 @@ def test_a_flow_is_announced_when_it_becomes_wrong_and_when_it_is_mended() -> No
     assert said(wrong, wrong) == []
     assert said(wrong, right) == [("Normal", "Valid")]
     assert said(show(Unjudged(FLOW, "r")), right) == []
+
+
+def test_a_flow_with_a_warning_is_right_and_says_what_to_look_at() -> None:
+    spec = FlowSpec.model_validate({"nodes": [{"id": "a", "type": "EventEmitter", "inputs": {"eventName": "order"}}]})
+    judged = judge(spec, Registry.discover().catalogue)
+    assert isinstance(judged, Judged)
+    assert judged.valid
+    status = show(judged)
+    [ready] = status["conditions"]
+    assert (ready["status"], ready["reason"]) == ("True", "ValidWithWarnings")
+    first, warning = ready["message"].splitlines()
+    assert first == f"1 node, revision {judged.revision}, 1 warning"
+    assert warning.startswith("spec.nodes[0].inputs.eventName: no node of this flow listens to 'order'")
+    for before in ({}, show(RIGHT), show(WRONG)):
+        [told] = announcements.of_flow(before, status)
+        assert (told.type, told.reason, told.message) == ("Warning", "ValidWithWarnings", f"{warning} ({first})")
+    assert announcements.of_flow(status, status) == []
+    assert announcements.of_flow(status, show(RIGHT)) == []
 
 
 def test_catalogues_of_several_workers_are_one() -> None:

@@ -129,3 +129,20 @@ try "chaingraph events runs --type node:f"
 """
     done = plugin.run("bash", "-c", script, environment={"NAMESPACE": plugin.namespace})
     assert (done.stdout.splitlines(), done.stderr) == (["pause", "runs", "finished failed", "failed"], "")
+
+
+@pytest.mark.integration
+@pytest.mark.skipif(shutil.which("fish") is None, reason="there is no fish")
+def test_in_fish(plugin: Plugin) -> None:
+    plugin.create("runs", status={"phase": "Running"})
+    script = """
+chaingraph completion fish | source
+complete -C "chaingraph pa"
+complete -C "chaingraph -n $NAMESPACE pause "
+complete -C "chaingraph wait runs --for=f"
+complete -C "chaingraph events runs --type node:f"
+"""
+    environment = {"NAMESPACE": plugin.namespace, "HOME": str(plugin.folder)}
+    done = plugin.run("fish", "-c", script, environment=environment)
+    offered = [line.partition("\t")[0] for line in done.stdout.splitlines()]
+    assert (offered, done.stderr) == (["pause", "runs", "--for=failed", "--for=finished", "node:failed"], "")

@@ -21,6 +21,7 @@ from chaingraph_store import leases
 from chaingraph_store.ledger import Ledger
 from chaingraph_store.pinning import Build
 from fixtures.new_executions import APP
+from fixtures.new_leases import take_lease
 from fixtures.waiting import eventually
 
 pytestmark = pytest.mark.integration
@@ -104,23 +105,7 @@ def part(ledger: Ledger) -> Part:
 
 
 async def worker(ledger: Ledger, version: str) -> None:
-    async with ledger.transaction() as connection:
-        await leases.take(
-            connection,
-            leases.NewLease(
-                executor_id=f"w{version}",
-                application_name=APP,
-                pool="default",
-                application_version=version,
-                host="",
-                pod="",
-                queues=["q"],
-                concurrency=5,
-                catalogue_hash="c",
-                catalogue={},
-                seconds=600,
-            ),
-        )
+    await take_lease(ledger, f"w{version}", build=Build("default", version))
 
 
 async def hear(ledger: Ledger, version: str) -> None:

@@ -9,8 +9,10 @@ import pytest
 
 from chaingraph_store import figures, leases
 from chaingraph_store.ledger import Ledger
+from chaingraph_store.pinning import Build
 from fixtures.children import complete, complete_and_spawn
 from fixtures.new_executions import APP, create, dequeue
+from fixtures.new_leases import new_lease
 
 pytestmark = pytest.mark.integration
 ENDED = 75_000
@@ -61,31 +63,15 @@ async def test_another_installation_of_the_same_database_is_not_counted(ledger: 
         assert await figures.queues(connection, application_name="another") == []
 
 
-def lease(executor: str, **changes: Any) -> leases.NewLease:
-    said: dict[str, Any] = {
-        "executor_id": executor,
-        "application_name": APP,
-        "application_version": "1.0",
-        "host": "host",
-        "pod": "",
-        "queues": ["reports"],
-        "concurrency": 5,
-        "catalogue_hash": "c",
-        "catalogue": {},
-        "seconds": 60,
-    }
-    return leases.NewLease(**said | changes)
-
-
 async def test_workers_are_counted_by_queue_and_version_while_they_live(ledger: Ledger) -> None:
     async with ledger.transaction() as connection:
         for each in (
-            lease("a"),
-            lease("b", queues=["reports", "mail"], concurrency=3),
-            lease("c", application_version="2.0"),
-            lease("old", application_version="0.9", pool="default"),
-            lease("dead"),
-            lease("stranger", application_name="another"),
+            new_lease("a", queues=["reports"]),
+            new_lease("b", queues=["reports", "mail"], concurrency=3),
+            new_lease("c", queues=["reports"], build=Build("", "2")),
+            new_lease("old", queues=["reports"], build=Build("default", "0")),
+            new_lease("dead", queues=["reports"]),
+            new_lease("stranger", queues=["reports"], application_name="another"),
         ):
             await leases.take(connection, each)
         await leases.release(connection, "dead")
@@ -93,10 +79,10 @@ async def test_workers_are_counted_by_queue_and_version_while_they_live(ledger: 
         await connection.execute("UPDATE chaingraph.workers SET retired = true WHERE executor_id = 'old'")
         found = await figures.workers(connection, application_name=APP)
     assert {(each.queue, each.pool, each.version, each.state, each.workers, each.slots) for each in found} == {
-        ("reports", "", "1.0", "serving", 2, 8),
-        ("mail", "", "1.0", "serving", 1, 3),
-        ("reports", "", "2.0", "draining", 1, 5),
-        ("reports", "default", "0.9", "retired", 1, 5),
+        ("reports", "", "1", "serving", 2, 8),
+        ("mail", "", "1", "serving", 1, 3),
+        ("reports", "", "2", "draining", 1, 5),
+        ("reports", "default", "0", "retired", 1, 5),
     }
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from chaingraph_store import leases, pinning, recovery, retrying, runs
@@ -13,6 +15,7 @@ from chaingraph_store.pinning import Build, PinnedElsewhere, Strength, pin_queue
 from fixtures.ledger import row_of
 from fixtures.ledger_moves import PLAIN, flush, park, steer, stop
 from fixtures.new_executions import APP, create, dequeue
+from fixtures.new_leases import take_lease
 
 pytestmark = pytest.mark.integration
 OLD, NEW = Build("default", "1"), Build("default", "2")
@@ -20,27 +23,16 @@ QUEUE = "chaingraph-executions"
 RUNNING = runs.Progress(total=2, completed=1, failed=0, skipped=0, running=1, current_nodes=["b"])
 
 
-async def worker(
-    ledger: Ledger, name: str, build: Build, *, queues: tuple[str, ...] = (QUEUE,), seconds: float = 600
-) -> str:
-    async with ledger.transaction() as connection:
-        await leases.take(
-            connection,
-            leases.NewLease(
-                executor_id=name,
-                application_name=APP,
-                pool=build.pool,
-                application_version=build.version,
-                host="here",
-                pod="",
-                queues=queues,
-                concurrency=5,
-                catalogue_hash=str(build),
-                catalogue={"of": str(build)},
-                seconds=seconds,
-            ),
-        )
+async def worker(ledger: Ledger, name: str, build: Build, **said: Any) -> str:
+    """A worker of this build, with a catalogue of the build's; `said` is what `new_lease` takes."""
+    await take_lease(ledger, name, build=build, nodes=str(build), **said)
     return name
+
+
+async def three_workers(ledger: Ledger) -> None:
+    """Two of the old version, "old" and "old-too", and "new" of the new one."""
+    for name, build in (("old", OLD), ("old-too", OLD), ("new", NEW)):
+        await worker(ledger, name, build)
 
 
 async def take(ledger: Ledger, execution: ExecutionId, worker: str, build: Build) -> runs.Claim | None:
@@ -63,6 +55,14 @@ async def begun(ledger: Ledger, worker: str, build: Build, **fields: object) -> 
 async def lost(ledger: Ledger, worker: str) -> None:
     async with ledger.transaction() as connection:
         await recovery.hand_back(connection, application_name=APP, executors=[worker])
+
+
+async def lost_by_one_of_three(ledger: Ledger, **fields: object) -> ExecutionId:
+    """What "old" had begun when it was lost; "old-too" is of its version, and "new" of another one."""
+    await three_workers(ledger)
+    execution = await begun(ledger, "old", OLD, **fields)
+    await lost(ledger, "old")
+    return execution
 
 
 async def send(ledger: Ledger, row: ExecutionRow, worker: str) -> Build | None:
@@ -111,8 +111,7 @@ async def test_what_was_never_begun_is_anybodys(ledger: Ledger) -> None:
 
 
 async def test_a_lost_worker_s_run_is_sent_to_another_one_of_its_version(ledger: Ledger) -> None:
-    for name, build in (("old", OLD), ("old-too", OLD), ("new", NEW)):
-        await worker(ledger, name, build)
+    await three_workers(ledger)
     execution = await begun(ledger, "old", OLD, priority=7)
     place = (await workflow(ledger, await row_of(ledger, execution)))[3]
     await lost(ledger, "old")
@@ -127,10 +126,7 @@ async def test_a_lost_worker_s_run_is_sent_to_another_one_of_its_version(ledger:
 
 
 async def test_a_run_is_sent_once_however_often_it_is_said(ledger: Ledger) -> None:
-    for name, build in (("old", OLD), ("old-too", OLD), ("new", NEW)):
-        await worker(ledger, name, build)
-    execution = await begun(ledger, "old", OLD)
-    await lost(ledger, "old")
+    execution = await lost_by_one_of_three(ledger)
     with pytest.raises(PinnedElsewhere):
         await take(ledger, execution, "new", NEW)
     with pytest.raises(PinnedElsewhere):
@@ -148,10 +144,7 @@ async def test_a_run_is_sent_once_however_often_it_is_said(ledger: Ledger) -> No
 
 
 async def test_who_dies_before_it_has_sent_a_run_loses_nothing(ledger: Ledger) -> None:
-    for name, build in (("old", OLD), ("old-too", OLD), ("new", NEW)):
-        await worker(ledger, name, build)
-    execution = await begun(ledger, "old", OLD)
-    await lost(ledger, "old")
+    execution = await lost_by_one_of_three(ledger)
     with pytest.raises(PinnedElsewhere):
         await take(ledger, execution, "new", NEW)
     await lost(ledger, "new")
@@ -162,10 +155,7 @@ async def test_who_dies_before_it_has_sent_a_run_loses_nothing(ledger: Ledger) -
 
 
 async def test_who_dies_after_it_has_sent_a_run_leaves_a_workflow_that_does_nothing(ledger: Ledger) -> None:
-    for name, build in (("old", OLD), ("old-too", OLD), ("new", NEW)):
-        await worker(ledger, name, build)
-    execution = await begun(ledger, "old", OLD)
-    await lost(ledger, "old")
+    execution = await lost_by_one_of_three(ledger)
     row = await sent(ledger, execution)
     await lost(ledger, "new")
     assert (await workflow(ledger, row))[:2] == ("ENQUEUED", pin_queue(QUEUE, OLD))
@@ -200,10 +190,7 @@ async def test_without_a_worker_of_its_version_it_is_anybodys(ledger: Ledger, go
 
 
 async def test_what_waits_for_a_version_is_brought_back_when_it_dies_out(ledger: Ledger) -> None:
-    for name, build in (("old", OLD), ("old-too", OLD), ("new", NEW)):
-        await worker(ledger, name, build)
-    execution = await begun(ledger, "old", OLD, priority=7)
-    await lost(ledger, "old")
+    execution = await lost_by_one_of_three(ledger, priority=7)
     place = (await workflow(ledger, await sent(ledger, execution)))[3]
     await lost(ledger, "old-too")
     assert await release(ledger) == 1
@@ -215,10 +202,7 @@ async def test_what_waits_for_a_version_is_brought_back_when_it_dies_out(ledger:
 
 
 async def test_a_worker_lost_with_what_was_sent_to_it_gives_it_back_to_all(ledger: Ledger) -> None:
-    for name, build in (("old", OLD), ("old-too", OLD), ("new", NEW)):
-        await worker(ledger, name, build)
-    execution = await begun(ledger, "old", OLD)
-    await lost(ledger, "old")
+    execution = await lost_by_one_of_three(ledger)
     await sent(ledger, execution)
     claim = await take(ledger, execution, "old-too", OLD)
     assert claim is not None
@@ -232,10 +216,7 @@ async def test_a_worker_lost_with_what_was_sent_to_it_gives_it_back_to_all(ledge
 
 
 async def test_a_run_that_waits_for_its_version_is_paused_resumed_and_stopped_as_any(ledger: Ledger) -> None:
-    for name, build in (("old", OLD), ("old-too", OLD), ("new", NEW)):
-        await worker(ledger, name, build)
-    execution = await begun(ledger, "old", OLD)
-    await lost(ledger, "old")
+    execution = await lost_by_one_of_three(ledger)
     await sent(ledger, execution)
     await steer(ledger, execution, PLAIN, 2, paused=True)
     row = await row_of(ledger, execution)
@@ -284,8 +265,7 @@ async def test_a_retry_is_not_pinned(ledger: Ledger) -> None:
 
 
 async def test_the_builds_that_work_is_pinned_to(ledger: Ledger) -> None:
-    for name, build in (("old", OLD), ("old-too", OLD), ("new", NEW)):
-        await worker(ledger, name, build)
+    await three_workers(ledger)
     lasting = await begun(ledger, "old-too", OLD)
     execution = await begun(ledger, "old", OLD)
     unclaimed = await create(ledger)
@@ -314,17 +294,17 @@ async def test_a_worker_hears_that_it_is_retired_and_says_when_it_takes_nothing_
     async with ledger.connection() as connection:
         assert await leases.renew(connection, "old", seconds=60, serving=False) == leases.Renewal(retired=False)
         assert await leases.served_queues(connection) == {QUEUE}
-        assert await leases.catalogues_in_force(connection) == [{"of": "default/1"}, {"of": "default/2"}]
+        assert await leases.catalogues_in_force(connection) == [{"name": "default/1"}, {"name": "default/2"}]
         assert await pinning.set_retired(connection, OLD, retired=True) == 1
         assert await pinning.set_retired(connection, OLD, retired=True) == 0
-        assert await leases.catalogues_in_force(connection) == [{"of": "default/2"}]
+        assert await leases.catalogues_in_force(connection) == [{"name": "default/2"}]
         assert await leases.renew(connection, "old", seconds=60, serving=True) == leases.Renewal(retired=True)
         assert (await builds(ledger)).workers[OLD] == Strength(1, 1, 1)
         assert await leases.renew(connection, "old", seconds=60, serving=False) == leases.Renewal(retired=True)
         assert (await builds(ledger)).workers[OLD] == Strength(1, 0, 1)
         await leases.release(connection, "new")
         assert await leases.served_queues(connection) == set()
-        assert await leases.catalogues_in_force(connection) == [{"of": "default/1"}], "none other lives"
+        assert await leases.catalogues_in_force(connection) == [{"name": "default/1"}], "none other lives"
         # Back again: before the worker has heard of it, it counts as serving.
         await pinning.set_retired(connection, OLD, retired=False)
         assert await leases.renew(connection, "old", seconds=60, serving=False) == leases.Renewal(retired=False)

@@ -15,6 +15,7 @@ from chaingraph_store.ledger import Ledger
 from chaingraph_store.pinning import NO_BUILD, Build, PinnedElsewhere, pin_queue
 from fixtures.ledger import row_of
 from fixtures.new_executions import APP, create, dequeue
+from fixtures.new_leases import take_lease
 
 pytestmark = pytest.mark.integration
 BUILDS = [Build("a", "1"), Build("a", "2"), Build("b", "2")]
@@ -51,21 +52,7 @@ class Model:
 
     async def start(self) -> None:
         name, build = f"w{next(self.numbers)}", self.chance.choice(BUILDS)
-        lease = leases.NewLease(
-            executor_id=name,
-            application_name=APP,
-            pool=build.pool,
-            application_version=build.version,
-            host="",
-            pod="",
-            queues=[QUEUE],
-            concurrency=5,
-            catalogue_hash="c",
-            catalogue={},
-            seconds=600,
-        )
-        async with self.ledger.transaction() as connection:
-            retired = await leases.take(connection, lease)
+        retired = await take_lease(self.ledger, name, build=build)
         known = any(each == build for each in self.workers.values())
         assert not known or retired == (build in self.retired), "it begins as its build is"
         (self.retired.add if retired else self.retired.discard)(build)

@@ -7,7 +7,9 @@ import pytest
 from chaingraph_store import leases, pinning, runs
 from chaingraph_store.ids import ExecutionId
 from chaingraph_store.ledger import Ledger
+from chaingraph_store.pinning import Build
 from fixtures.new_executions import APP, create, dequeue
+from fixtures.new_leases import new_lease
 from fixtures.plans import EXECUTIONS, WORKFLOWS, analyze, reads
 
 pytestmark = pytest.mark.integration
@@ -38,22 +40,8 @@ async def execution(ledger: Ledger) -> ExecutionId:
             (APP,),
         )
         for number in range(20):
-            await leases.take(
-                connection,
-                leases.NewLease(
-                    executor_id=f"w{number}",
-                    application_name=APP,
-                    pool="p",
-                    application_version=str(number % 2),
-                    host="",
-                    pod="",
-                    queues=["q"],
-                    concurrency=5,
-                    catalogue_hash="c",
-                    catalogue={},
-                    seconds=60,
-                ),
-            )
+            lease = new_lease(f"w{number}", build=Build("p", str(number % 2)))
+            await leases.take(connection, lease)
         assert await dequeue(connection, new.id, "w1")
     await analyze(ledger)
     return new.id

@@ -10,9 +10,9 @@ import pytest
 
 from chaingraph_store import leases, pruning
 from chaingraph_store.ids import ExecutionId, hold_workflow_id, workflow_id
-from chaingraph_store.leases import NewLease
 from chaingraph_store.ledger import Ledger
-from fixtures.new_executions import APP, create, new_execution
+from fixtures.new_executions import create, new_execution
+from fixtures.new_leases import take_lease
 from fixtures.old_executions import DAY, child_of, ended, left, moment, roots
 
 pytestmark = pytest.mark.integration
@@ -203,28 +203,9 @@ async def test_a_revision_that_is_used_again_meanwhile_is_there_at_the_end(ledge
             assert await cursor.fetchall() == [(1,)]
 
 
-async def take_lease(ledger: Ledger, executor: str, catalogue: str) -> None:
-    async with ledger.transaction() as connection:
-        await leases.take(
-            connection,
-            NewLease(
-                executor_id=executor,
-                application_name=APP,
-                application_version="1",
-                host="here",
-                pod="",
-                queues=["chaingraph-executions"],
-                concurrency=5,
-                catalogue_hash=catalogue,
-                catalogue={"name": catalogue},
-                seconds=60,
-            ),
-        )
-
-
 async def test_a_catalogue_goes_when_no_worker_is_remembered_that_had_it(ledger: Ledger) -> None:
-    await take_lease(ledger, "one", "c1")
-    await take_lease(ledger, "two", "c2")
+    await take_lease(ledger, "one", nodes="c1")
+    await take_lease(ledger, "two", nodes="c2")
     assert await pruning.remove_unused_catalogues(ledger, limit=10) == 0
     async with ledger.connection() as connection:
         await connection.execute("DELETE FROM chaingraph.workers WHERE executor_id = 'one'")
@@ -241,7 +222,7 @@ async def test_a_worker_that_starts_never_loses_its_catalogue_to_a_removal(ledge
     for number in range(10):
         async with ledger.connection() as connection:
             await connection.execute("DELETE FROM chaingraph.workers")
-        await asyncio.gather(remove(), take_lease(ledger, f"worker-{number}", "c1"), remove())
+        await asyncio.gather(remove(), take_lease(ledger, f"worker-{number}", nodes="c1"), remove())
         async with ledger.connection() as connection:
             assert await leases.catalogues_in_force(connection) == [{"name": "c1"}]
 

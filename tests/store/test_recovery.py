@@ -15,28 +15,10 @@ from fixtures import ledger_moves as moves
 from fixtures.ledger import row_of
 from fixtures.ledger_moves import claimed, flush, log_of, steer, workflows
 from fixtures.new_executions import APP, create, dequeue
+from fixtures.new_leases import take_lease
 
 pytestmark = pytest.mark.integration
 NOTHING = runs.Progress(total=1, completed=0, failed=0, skipped=0, running=0, current_nodes=[])
-
-
-async def take_lease(ledger: Ledger, executor: str, *, seconds: float = 60, catalogue: str = "c1") -> None:
-    async with ledger.transaction() as connection:
-        await leases.take(
-            connection,
-            leases.NewLease(
-                executor_id=executor,
-                application_name=APP,
-                application_version="1",
-                host="here",
-                pod="",
-                queues=["chaingraph-executions"],
-                concurrency=5,
-                catalogue_hash=catalogue,
-                catalogue={"name": catalogue},
-                seconds=seconds,
-            ),
-        )
 
 
 async def run_on(ledger: Ledger, execution: ExecutionId, executor: str) -> runs.Claim:
@@ -137,13 +119,13 @@ async def test_what_loses_its_worker_too_often_is_given_up(ledger: Ledger) -> No
 
 
 async def test_catalogues_of_the_living_are_in_force(ledger: Ledger) -> None:
-    await take_lease(ledger, "old", seconds=0.05, catalogue="old")
+    await take_lease(ledger, "old", seconds=0.05, nodes="old")
     await asyncio.sleep(0.1)
     async with ledger.connection() as connection:
         assert await leases.catalogues_in_force(connection) == [{"name": "old"}], "nobody lives: the one seen last"
-        await take_lease(ledger, "a", catalogue="new")
-        await take_lease(ledger, "b", catalogue="other")
-        await take_lease(ledger, "c", catalogue="other")
+        await take_lease(ledger, "a", nodes="new")
+        await take_lease(ledger, "b", nodes="other")
+        await take_lease(ledger, "c", nodes="other")
         assert await leases.catalogues_in_force(connection) == [{"name": "new"}, {"name": "other"}]
         assert await leases.served_queues(connection) == {"chaingraph-executions"}
 

@@ -29,6 +29,13 @@ def secret(name: str, namespace: str, url: str) -> Json:
     return {"apiVersion": "v1", "kind": "Secret", "metadata": metadata, "stringData": {"url": url}}
 
 
+def losses(cluster: Cluster, execution: str) -> int:
+    """How often the execution of this name has lost its worker, by the ledger. What a worker hands back is no loss."""
+    query = f"SELECT recoveries FROM chaingraph.executions WHERE name = '{execution}' AND parent_id IS NULL"
+    psql = 'PGPASSWORD=$POSTGRES_PASSWORD exec psql -h 127.0.0.1 -U "$POSTGRES_USER" -d "$POSTGRES_DB" -Atc "$0"'
+    return int(cluster.kubectl("-n", NAMESPACE, "exec", _NAME, "--", "sh", "-c", psql, query).stdout)
+
+
 def _service() -> Json:
     spec = {"selector": _LABELS, "ports": [{"port": 5432}]}
     return {"apiVersion": "v1", "kind": "Service", "metadata": {"name": _NAME, "namespace": NAMESPACE}, "spec": spec}

@@ -6,6 +6,7 @@ import subprocess
 import time
 
 from e2e.commands import say, until
+from e2e.database import losses
 from e2e.kind import Cluster, Json
 from e2e.release import DRAIN_SECONDS, NAMESPACE, Release
 from e2e.work import Work
@@ -13,7 +14,6 @@ from e2e.work import Work
 _LEASE_SECONDS = 6
 _LEASE_LOST = 70
 """Exit code of a worker that finds its lease gone."""
-_AT_ONCE_SECONDS = DRAIN_SECONDS + 5
 _NODE_SECONDS = 1.5
 
 
@@ -29,11 +29,11 @@ def test_deleted_worker_hands_its_work_back(release: Release, work: Work, cluste
     pod = work.runs("deleted", finished=2)
     began = time.monotonic()
     cluster.kubectl("-n", NAMESPACE, "delete", "pod", pod, "--wait=false")
-    other = work.elsewhere("deleted", pod, within=30)
+    other = work.elsewhere("deleted", pod, within=60)
     seconds = time.monotonic() - began
     say(f"MEASURED worker Pod deleted, work goes on in {other} after {seconds:.1f} s ({DRAIN_SECONDS} s of them drain)")
-    assert seconds < _AT_ONCE_SECONDS, f"took {seconds:.1f} s: the lease had to run out"
     status = work.completes("deleted", within=90)
+    assert losses(cluster, "deleted") == 0, f"took {seconds:.1f} s: the lease had to run out"
     assert status["attempt"] == 1
     work.ran_once("deleted")
 
@@ -54,11 +54,11 @@ def test_crashed_worker_loses_its_work_with_its_lease(release: Release, work: Wo
     )
     seconds = time.monotonic() - began
     say(f"MEASURED worker process killed with signal 9, work goes on after {seconds:.1f} s (lease {_LEASE_SECONDS} s)")
-    assert seconds < _LEASE_SECONDS + 10
     work.completes("crashed", within=90)
+    assert losses(cluster, "crashed") == 1
     work.ran_once("crashed")
     ended = until(
-        "the kubelet has started the worker again", lambda: _ended(cluster, pod, restarts=restarts), within=30
+        "the kubelet has started the worker again", lambda: _ended(cluster, pod, restarts=restarts), within=90
     )
     assert ended["exitCode"] == 137
 
@@ -82,7 +82,7 @@ def test_frozen_worker_that_wakes_up_changes_nothing_more(release: Release, work
     restarts = _restarts(cluster, pod)
     cluster.freeze(pod, NAMESPACE)
     try:
-        work.elsewhere("frozen", pod, within=_LEASE_SECONDS + 10)
+        work.elsewhere("frozen", pod, within=60)
     finally:
         cluster.thaw(pod, NAMESPACE)
     ended = until("the worker that woke up ends by itself", lambda: _ended(cluster, pod, restarts=restarts), within=60)

@@ -66,11 +66,10 @@ async def test_events_in_order_from_an_index_and_by_type(
 async def test_followed_to_the_end_over_a_broken_connection(
     gateway: GatewayProcess, plugin: Plugin, written: Written, make_proxy: MakeProxy
 ) -> None:
-    port = int(gateway.url.rpartition(":")[2])
-    proxy = make_proxy(port)
+    proxy = make_proxy(gateway.url)
     log = await written.execution()
     await log.append("flow:started")
-    arguments = ("events", "nightly", "-f", "-o", "json", "--gateway", f"https://localhost:{proxy.port}")
+    arguments = ("events", "nightly", "-f", "-o", "json", "--gateway", proxy.url)
     following = asyncio.create_task(asyncio.to_thread(plugin, *arguments))
     await asyncio.sleep(1)
     for _ in range(3):

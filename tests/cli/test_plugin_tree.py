@@ -215,9 +215,9 @@ async def test_a_watch_for_programs_and_the_exit_code_of_what_is_too_deep_to_be_
 async def test_a_watch_goes_on_over_a_gateway_that_is_away(
     gateway: GatewayProcess, plugin: Plugin, written: Written, make_proxy: MakeProxy
 ) -> None:
-    proxy = make_proxy(int(gateway.url.rpartition(":")[2]))
+    proxy = make_proxy(gateway.url)
     root, children = await planted(written)
-    arguments = ("tree", "orders", "--watch", "--gateway", f"https://localhost:{proxy.port}")
+    arguments = ("tree", "orders", "--watch", "--gateway", proxy.url)
     watching = asyncio.create_task(asyncio.to_thread(plugin, *arguments))
     await asyncio.sleep(3)
     proxy.cut()

@@ -41,20 +41,20 @@ def gate() -> Gate:
 
 
 @pytest.fixture
-def readable(control_plane: ControlPlane) -> Iterator[int]:
-    """A port of loopback at which the API server is spoken to without TLS."""
+def readable(control_plane: ControlPlane) -> Iterator[str]:
+    """A URL at which the API server is spoken to without TLS."""
     program = str(binaries.ensure(["kubectl"])["kubectl"])
     command = [program, f"--kubeconfig={control_plane.kubeconfig}", "proxy", "--port=0"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
-        yield int(process.stdout.readline().rpartition(":")[2])
+        yield f"http://127.0.0.1:{process.stdout.readline().strip().rpartition(':')[2]}"
         process.terminate()
 
 
 @pytest.fixture
-def gated(gate: Gate, plugin: Plugin, make_proxy: MakeProxy, readable: int) -> Plugin:
+def gated(gate: Gate, plugin: Plugin, make_proxy: MakeProxy, readable: str) -> Plugin:
     """The commands, with the gate between kubectl and the API server."""
-    server = f"http://127.0.0.1:{make_proxy(readable, watch=gate.pass_by).port}"
+    server = make_proxy(readable, watch=gate.pass_by).url
     config: dict[str, Any] = {
         "apiVersion": "v1",
         "kind": "Config",

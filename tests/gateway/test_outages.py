@@ -3,14 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from pathlib import Path
-from urllib.parse import urlsplit
 
 import pytest
-from psycopg.conninfo import make_conninfo
 
-from fixtures.cluster import ControlPlane
-from fixtures.database import PostgresServer
+from fixtures.cut_off import Way
 from fixtures.gateway import People, RunGateway
 from fixtures.proxy import MakeProxy
 from fixtures.waiting import eventually
@@ -24,12 +20,10 @@ async def test_a_stream_outlasts_an_outage_of_postgresql(
     people: People,
     written: Written,
     make_proxy: MakeProxy,
-    postgres_server: PostgresServer,
     database_url: str,
 ) -> None:
-    proxy = make_proxy(postgres_server.layout.port)
-    through = make_conninfo(database_url, host="127.0.0.1", port=proxy.port)
-    gateway = run_gateway(DATABASE_URL_EXECUTIONS=through, CHAINGRAPH_HEARTBEAT_SECONDS="0.2")
+    proxy = make_proxy(database_url)
+    gateway = run_gateway(DATABASE_URL_EXECUTIONS=proxy.url, CHAINGRAPH_HEARTBEAT_SECONDS="0.2")
     log = await written.execution()
     path = f"/executions/{log.id}/events"
     async with gateway.follow(path, people.admin) as stream:
@@ -62,14 +56,9 @@ async def test_the_api_server_away(
     run_gateway: RunGateway,
     people: People,
     written: Written,
-    make_proxy: MakeProxy,
-    control_plane: ControlPlane,
-    tmp_path: Path,
+    way: Way,
 ) -> None:
-    proxy = make_proxy(urlsplit(control_plane.url).port or 0)
-    kubeconfig = tmp_path / "through-proxy"
-    server = f"https://127.0.0.1:{proxy.port}"
-    kubeconfig.write_text(control_plane.kubeconfig.read_text().replace(control_plane.url, server))
+    proxy, kubeconfig = way
     gateway = run_gateway(KUBECONFIG=str(kubeconfig))
     log = await written.execution()
     path = f"/executions/{log.id}/events"
@@ -81,7 +70,7 @@ async def test_the_api_server_away(
         token = people.service_account("late").headers
         late = await gateway.ask(path, headers=token)
         assert late.status_code == 503
-        assert f"the API server {server} does not answer" in late.json()["message"]
+        assert f"the API server {proxy.url} does not answer" in late.json()["message"]
         assert gateway.get("/readyz").status_code == 200
         await log.append("flow:started")
         assert (await anext(stream)).event == "flow:started"
@@ -94,12 +83,10 @@ async def test_many_streams_come_back_over_a_restart_of_postgresql_connections(
     people: People,
     written: Written,
     make_proxy: MakeProxy,
-    postgres_server: PostgresServer,
     database_url: str,
 ) -> None:
-    proxy = make_proxy(postgres_server.layout.port)
-    through = make_conninfo(database_url, host="127.0.0.1", port=proxy.port)
-    gateway = run_gateway(DATABASE_URL_EXECUTIONS=through)
+    proxy = make_proxy(database_url)
+    gateway = run_gateway(DATABASE_URL_EXECUTIONS=proxy.url)
     logs = [await written.execution(f"nightly-{number}") for number in range(4)]
     streams = [
         asyncio.create_task(gateway.all(f"/executions/{log.id}/events", people.admin)) for log in logs for _ in range(3)

@@ -6,7 +6,6 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
-from urllib.parse import urlsplit
 
 import pytest
 
@@ -19,11 +18,11 @@ from chaingraph_store.executions import ExecutionRow
 from chaingraph_store.ids import ExecutionId
 from chaingraph_store.ledger import Ledger
 from fixtures.children import complete, complete_and_spawn
+from fixtures.cut_off import DistantLedger
 from fixtures.execution_cases import row_of as row_by_hand
 from fixtures.ledger import row_of, wait_for
 from fixtures.new_executions import create
 from fixtures.processes import RunOperator
-from fixtures.proxy import MakeProxy
 from fixtures.waiting import eventually
 
 PARENT = ExecutionId("EX-parent")
@@ -168,15 +167,9 @@ async def test_what_the_database_rolls_back_is_repeated(ledger: Ledger, code: st
 
 @pytest.mark.integration
 async def test_what_ends_while_postgresql_cannot_be_reached_is_told_afterwards(
-    database_url: str, ledger: Ledger, make_proxy: MakeProxy
+    ledger: Ledger, distant_ledger: DistantLedger
 ) -> None:
-    address = urlsplit(database_url)
-    assert address.port is not None
-    proxy = make_proxy(address.port)
-    cut_off = Ledger(
-        database_url.replace(f":{address.port}/", f":{proxy.port}/"), application_name="cut off", pool_size=3
-    )
-    await cut_off.open()
+    proxy, cut_off = distant_ledger
     parent = (await create(ledger)).id
     children = await complete_and_spawn(ledger, parent, 3)
     office = Office(cut_off, delay=0.05)
@@ -194,7 +187,6 @@ async def test_what_ends_while_postgresql_cannot_be_reached_is_told_afterwards(
         proxy.restore()
         await wait_for(ledger, parent, closed)
     assert sorted(await told(ledger, parent)) == [("child:completed", number) for number in range(3)]
-    await cut_off.close()
 
 
 @pytest.mark.integration

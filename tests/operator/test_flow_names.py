@@ -6,7 +6,6 @@ import asyncio
 from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 from typing import Any
-from urllib.parse import urlsplit
 
 import pytest
 
@@ -26,10 +25,10 @@ from chaingraph_store import flow_names
 from chaingraph_store.flow_names import Content, FlowName, Named
 from chaingraph_store.ledger import Connection, Ledger
 from fixtures.cluster_view import Cluster
+from fixtures.cut_off import DistantLedger
 from fixtures.execution_cases import FLOW as NEEDS_INPUT
 from fixtures.ledger import row_of
 from fixtures.processes import RunOperator
-from fixtures.proxy import MakeProxy
 from fixtures.waiting import eventually
 from fixtures.worker_by_hand import StartWorker
 
@@ -189,15 +188,9 @@ async def test_other_node_types_make_another_flow_of_it(ledger: Ledger) -> None:
 
 @pytest.mark.integration
 async def test_what_happens_while_postgresql_is_away_is_told_when_it_is_back(
-    database_url: str, ledger: Ledger, make_proxy: MakeProxy
+    ledger: Ledger, distant_ledger: DistantLedger
 ) -> None:
-    address = urlsplit(database_url)
-    assert address.port is not None
-    proxy = make_proxy(address.port)
-    cut_off = Ledger(
-        database_url.replace(f":{address.port}/", f":{proxy.port}/"), application_name="cut off", pool_size=2
-    )
-    await cut_off.open()
+    proxy, cut_off = distant_ledger
     keeper = Keeper(cut_off)
     flows = [("team", f"flow-{number}") for number in range(10)]
     async with keeper.at_work():
@@ -216,7 +209,6 @@ async def test_what_happens_while_postgresql_is_away_is_told_when_it_is_back(
         await eventually(noticed, what="the outage")
         proxy.restore()
         await expect(ledger, {flow: right(TEXT) for flow in flows} | {flows[0]: right(LONGER)}, within=30)
-    await cut_off.close()
 
 
 @pytest.mark.integration

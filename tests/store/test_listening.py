@@ -8,10 +8,9 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 import pytest
-from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from chaingraph_store.ledger import CONTROL, Ledger
-from fixtures.proxy import MakeProxy, TcpProxy
+from fixtures.proxy import MakeProxy
 from fixtures.waiting import eventually
 
 pytestmark = pytest.mark.integration
@@ -59,14 +58,6 @@ async def notify(ledger: Ledger, payload: str) -> None:
         await connection.execute("SELECT pg_notify(%s, %s)", (CONTROL, payload))
 
 
-def by_way_of(url: str, proxy: TcpProxy) -> str:
-    return make_conninfo(url, host="127.0.0.1", port=proxy.port)
-
-
-def port_of(url: str) -> int:
-    return int(conninfo_to_dict(url)["port"] or 0)
-
-
 async def test_it_hears_over_many_probes_and_keeps_its_connection(ledger: Ledger, database_url: str) -> None:
     async with listening(database_url) as ear:
         for n in range(10):
@@ -78,8 +69,8 @@ async def test_it_hears_over_many_probes_and_keeps_its_connection(ledger: Ledger
 
 
 async def test_a_connection_that_breaks_is_replaced(ledger: Ledger, database_url: str, make_proxy: MakeProxy) -> None:
-    proxy = make_proxy(port_of(database_url))
-    async with listening(by_way_of(database_url, proxy)) as ear:
+    proxy = make_proxy(database_url)
+    async with listening(proxy.url) as ear:
         proxy.cut()
         proxy.restore()
         await ear.connects(2)
@@ -100,9 +91,9 @@ async def test_a_connection_whose_server_says_nothing_is_replaced(
         if threading.get_ident() in silent:
             over.wait(60)
 
-    proxy = make_proxy(port_of(database_url), watch=watch)
+    proxy = make_proxy(database_url, watch=watch)
     try:
-        async with listening(by_way_of(database_url, proxy)) as ear:
+        async with listening(proxy.url) as ear:
             silent |= seen
             await ear.connects(2)
             await notify(ledger, "after")

@@ -17,7 +17,6 @@ import pytest
 from chaingraph_store import events
 from chaingraph_store.ids import ExecutionId
 from chaingraph_store.ledger import Ledger
-from fixtures.database import PostgresServer
 from fixtures.processes import Process, RunOperator, RunWorker
 from fixtures.proxy import MakeProxy
 from fixtures.user import SUM, User, chain, execution
@@ -74,10 +73,6 @@ class Assassin:
                 self.struck.set()
 
 
-def behind_proxy(database_url: str, server: PostgresServer, port: int) -> str:
-    return database_url.replace(f":{server.layout.port}/", f":{port}/")
-
-
 @pytest.mark.timeout(600)
 async def test_an_operator_killed_between_any_two_of_its_steps_makes_one_run(
     user: User,
@@ -86,15 +81,14 @@ async def test_an_operator_killed_between_any_two_of_its_steps_makes_one_run(
     make_proxy: MakeProxy,
     ledger: Ledger,
     database_url: str,
-    postgres_server: PostgresServer,
 ) -> None:
     """The steps are its messages to PostgreSQL; the next operator finds what the killed one left."""
     run_worker().wait_ready()
     assassin = Assassin()
-    proxy = make_proxy(postgres_server.layout.port, watch=assassin.watch)
+    proxy = make_proxy(database_url, watch=assassin.watch)
     # Sweeps and resyncs far apart, so that the messages are those of the execution's life.
     through = {
-        "DATABASE_URL_EXECUTIONS": behind_proxy(database_url, postgres_server, proxy.port),
+        "DATABASE_URL_EXECUTIONS": proxy.url,
         "CHAINGRAPH_RECOVERY_SECONDS": "60",
         "CHAINGRAPH_SWEEP_SECONDS": "600",
     }
@@ -144,12 +138,10 @@ async def test_everything_goes_on_when_postgresql_is_back(
     make_proxy: MakeProxy,
     ledger: Ledger,
     database_url: str,
-    postgres_server: PostgresServer,
 ) -> None:
-    proxy = make_proxy(postgres_server.layout.port)
-    through = behind_proxy(database_url, postgres_server, proxy.port)
-    run_worker(DATABASE_URL_EXECUTIONS=through, CHAINGRAPH_LEASE_SECONDS="30").wait_ready()
-    operator = run_operator(DATABASE_URL_EXECUTIONS=through)
+    proxy = make_proxy(database_url)
+    run_worker(DATABASE_URL_EXECUTIONS=proxy.url, CHAINGRAPH_LEASE_SECONDS="30").wait_ready()
+    operator = run_operator(DATABASE_URL_EXECUTIONS=proxy.url)
     user.apply(execution("long", flow=chain(10, 300)))
     user.until("long", lambda status: status.get("nodes", {}).get("completed", 0) >= 2)
     proxy.cut()

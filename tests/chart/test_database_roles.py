@@ -3,11 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
 from collections.abc import Iterator
-from pathlib import Path
 from urllib.parse import urlsplit
 
 import psycopg
@@ -15,10 +11,10 @@ import pytest
 from psycopg import sql
 
 from fixtures.cluster import ControlPlane, Kubectl
-from fixtures.database import PostgresServer
+from fixtures.database import PostgresServer, migrate
 from fixtures.docs_pages import ROOT, blocks
 from fixtures.gateway import LOG_READER, READER, People, RunGateway
-from fixtures.processes import RunOperator, RunWorker
+from fixtures.processes import RunOperator, RunWorker, run_to_end
 from fixtures.system import System
 
 pytestmark = pytest.mark.integration
@@ -64,15 +60,7 @@ def roles(postgres_server: PostgresServer) -> Iterator[dict[str, str]]:
 def migrated(roles: dict[str, str]) -> dict[str, str]:
     """The same, after the migration by the owner; twice, as an upgrade does."""
     for _ in range(2):
-        done = subprocess.run(
-            [sys.executable, "-m", "chaingraph_worker.migrate"],
-            env=os.environ | {"DATABASE_URL_EXECUTIONS": roles["chaingraph_owner"]},
-            capture_output=True,
-            text=True,
-            timeout=120,
-            check=False,
-        )
-        assert done.returncode == 0, done.stdout + done.stderr
+        migrate(roles["chaingraph_owner"])
     return roles
 
 
@@ -130,16 +118,9 @@ def test_no_role_may_do_more(migrated: dict[str, str], role: str, statement: str
         connection.execute(statement.encode())
 
 
-def test_the_migration_waits_for_a_server_and_says_when_there_is_none(tmp_path: Path) -> None:
-    done = subprocess.run(
-        [sys.executable, "-m", "chaingraph_worker.migrate"],
-        env=os.environ
-        | {"DATABASE_URL_EXECUTIONS": "postgresql://a@127.0.0.1:1/x", "CHAINGRAPH_MIGRATE_WAIT_SECONDS": "2"},
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
+def test_the_migration_waits_for_a_server_and_says_when_there_is_none() -> None:
+    nobody = {"DATABASE_URL_EXECUTIONS": "postgresql://a@127.0.0.1:1/x", "CHAINGRAPH_MIGRATE_WAIT_SECONDS": "2"}
+    done = run_to_end("-m", "chaingraph_worker.migrate", **nobody)
     assert done.returncode == 1
     assert done.stderr.count("waiting for PostgreSQL") >= 1
     assert "PostgreSQL at DATABASE_URL_EXECUTIONS does not answer" in done.stderr
@@ -148,13 +129,7 @@ def test_the_migration_waits_for_a_server_and_says_when_there_is_none(tmp_path: 
 
 @pytest.mark.parametrize("value", ["soon", "-1", "nan"])
 def test_a_wrong_time_to_wait_is_refused(value: str) -> None:
-    done = subprocess.run(
-        [sys.executable, "-m", "chaingraph_worker.migrate"],
-        env=os.environ | {"DATABASE_URL_EXECUTIONS": "postgresql:///x", "CHAINGRAPH_MIGRATE_WAIT_SECONDS": value},
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
+    settings = {"DATABASE_URL_EXECUTIONS": "postgresql:///x", "CHAINGRAPH_MIGRATE_WAIT_SECONDS": value}
+    done = run_to_end("-m", "chaingraph_worker.migrate", **settings)
     assert done.returncode == 1
     assert f"CHAINGRAPH_MIGRATE_WAIT_SECONDS is {value!r}; give a number of seconds from 0 to 86400" in done.stderr

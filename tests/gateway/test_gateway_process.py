@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
-import os
 import subprocess
-import sys
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -15,7 +12,9 @@ import pytest
 
 from chaingraph_cli.cluster.certificates import Authority
 from chaingraph_gateway.main import read_only
+from fixtures.database import migrate
 from fixtures.gateway import People, RunGateway
+from fixtures.processes import run_to_end
 from fixtures.waiting import eventually
 
 pytestmark = pytest.mark.integration
@@ -29,13 +28,7 @@ async def test_it_waits_for_the_migration_and_says_so(run_gateway: RunGateway, e
 
     await eventually(says_so, within=60, what="a hint")
     assert gateway.get("/readyz").status_code == 503
-    migration = await asyncio.create_subprocess_exec(
-        sys.executable,
-        "-m",
-        "chaingraph_worker.migrate",
-        env=os.environ | {"DATABASE_URL_EXECUTIONS": empty_database_url},
-    )
-    assert await migration.wait() == 0
+    migrate(empty_database_url)
     gateway.wait_ready()
     assert gateway.terminate() == 0
 
@@ -101,13 +94,5 @@ def _start(certificate: Mapping[str, Path], **environment: str) -> subprocess.Co
         "DATABASE_URL_EXECUTIONS": "postgresql://127.0.0.1:1/database",
         "CHAINGRAPH_TLS_CERTIFICATE": str(certificate["certificate"]),
         "CHAINGRAPH_TLS_KEY": str(certificate["key"]),
-        "PYTHONSAFEPATH": "1",
     }
-    return subprocess.run(
-        [sys.executable, "-m", "chaingraph_gateway.main"],
-        env=os.environ | settings | environment,
-        capture_output=True,
-        text=True,
-        timeout=90,
-        check=False,
-    )
+    return run_to_end("-m", "chaingraph_gateway.main", **settings | environment)

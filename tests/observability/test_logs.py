@@ -4,14 +4,9 @@ from __future__ import annotations
 
 import json
 import logging
-import os
-import subprocess
-import sys
 from typing import Any
 
 import pytest
-from psycopg import sql
-from psycopg.conninfo import conninfo_to_dict
 
 from chaingraph_store.ids import execution_id
 from chaingraph_worker.application import name_execution
@@ -19,7 +14,7 @@ from fixtures.cluster import ControlPlane
 from fixtures.cluster_view import Cluster
 from fixtures.database import PostgresServer
 from fixtures.gateway import Person, RunGateway
-from fixtures.processes import Process, RunOperator, RunWorker
+from fixtures.processes import Process, RunOperator, RunWorker, run_to_end
 from fixtures.waiting import eventually
 
 LEVELS = {"debug", "info", "warning", "error", "critical"}
@@ -34,17 +29,6 @@ def objects(text: str) -> list[dict[str, Any]]:
         assert {"time", "level", "component", "logger", "message"} <= found[-1].keys(), line
         assert found[-1]["level"] in LEVELS, line
     return found
-
-
-def run(*command: str, **environment: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, *command],
-        env=os.environ | {"PYTHONSAFEPATH": "1", "CHAINGRAPH_HEALTH_PORT": "0"} | environment,
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-    )
 
 
 SPEAKERS = """
@@ -82,7 +66,7 @@ raise RuntimeError("nobody has caught this\\nof two lines")
 
 
 def test_whoever_speaks_speaks_json() -> None:
-    done = run("-W", "default", "-c", SPEAKERS)
+    done = run_to_end("-W", "default", "-c", SPEAKERS)
     assert done.returncode == 1
     assert done.stdout == ""
     lines = objects(done.stderr)
@@ -114,7 +98,7 @@ def test_whoever_speaks_speaks_json() -> None:
 )
 def test_what_keeps_it_from_starting_is_json(module: str, environment: dict[str, str], fault: str) -> None:
     settings = {"DATABASE_URL_EXECUTIONS": "postgresql://host/database", **environment}
-    done = run("-m", f"chaingraph_{module}.main", **settings)
+    done = run_to_end("-m", f"chaingraph_{module}.main", **settings)
     assert done.returncode in (1, 2), done.stderr
     assert done.stdout == ""
     lines = objects(done.stderr)
@@ -137,15 +121,15 @@ def test_lines_of_dbos_about_a_workflow_say_which_execution_it_is() -> None:
 
 def test_unknown_arguments_are_told_as_json() -> None:
     for module in ("worker", "operator"):
-        [line] = objects(run("-m", f"chaingraph_{module}.main", "--help-me").stderr)
+        [line] = objects(run_to_end("-m", f"chaingraph_{module}.main", "--help-me").stderr)
         assert "unknown arguments" in line["message"]
 
 
 @pytest.mark.integration
 def test_the_migration_speaks_json(empty_database_url: str) -> None:
-    first = run("-m", "chaingraph_worker.main", "migrate", DATABASE_URL_EXECUTIONS=empty_database_url)
-    again = run("-m", "chaingraph_worker.main", "migrate", DATABASE_URL_EXECUTIONS=empty_database_url)
-    wrong = run("-m", "chaingraph_worker.main", "migrate", DATABASE_URL_EXECUTIONS="mysql://x")
+    first = run_to_end("-m", "chaingraph_worker.main", "migrate", DATABASE_URL_EXECUTIONS=empty_database_url)
+    again = run_to_end("-m", "chaingraph_worker.main", "migrate", DATABASE_URL_EXECUTIONS=empty_database_url)
+    wrong = run_to_end("-m", "chaingraph_worker.main", "migrate", DATABASE_URL_EXECUTIONS="mysql://x")
     assert (first.returncode, again.returncode, wrong.returncode) == (0, 0, 1)
     assert "0001.ledger" in objects(first.stdout + first.stderr)[-1]["applied"]
     assert objects(again.stdout + again.stderr)[-1]["applied"] == []
@@ -178,7 +162,7 @@ async def test_lines_of_processes_that_run_and_lose_postgresql(
     await cluster.condition("Execution", "well", "Succeeded", status="True")
     await cluster.condition("Execution", "ill", "Succeeded", status="False")
     await gateway.ask(f"/executions/{execution_id(uids['well'])}", Person(control_plane.token))
-    cut_off(postgres_server, database_url)
+    postgres_server.end_connections(database_url)
 
     async def noticed() -> bool:
         return all("PostgreSQL" in each.log or "ledger" in each.log for each in (operator, worker, gateway))
@@ -190,12 +174,6 @@ async def test_lines_of_processes_that_run_and_lose_postgresql(
     for process in (operator, worker):
         of_execution(process, execution_id(uids["well"]), namespace=cluster.namespace, name="well")
         of_execution(process, execution_id(uids["ill"]), namespace=cluster.namespace, name="ill")
-
-
-def cut_off(server: PostgresServer, database_url: str) -> None:
-    """Ends all connections to the database."""
-    name = sql.Literal(conninfo_to_dict(database_url)["dbname"])
-    server.execute(sql.SQL("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = {}").format(name))
 
 
 def of_execution(process: Process, execution: str, *, namespace: str, name: str) -> None:

@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
-import os
-import subprocess
-import sys
 import time
 
 import pytest
@@ -14,8 +10,8 @@ from psycopg import sql
 from psycopg.conninfo import conninfo_to_dict
 
 from fixtures.cluster_view import Cluster
-from fixtures.database import PostgresServer
-from fixtures.processes import RunOperator
+from fixtures.database import PostgresServer, migrate
+from fixtures.processes import RunOperator, run_to_end
 from fixtures.waiting import eventually
 from fixtures.worker_by_hand import StartWorker
 
@@ -66,11 +62,7 @@ async def test_postgresql_away_is_waited_for_and_nothing_is_lost(
     operator = run_operator()
     database = sql.Identifier(str(conninfo_to_dict(database_url)["dbname"]))
     postgres_server.execute(sql.SQL("ALTER DATABASE {} ALLOW_CONNECTIONS false").format(database))
-    postgres_server.execute(
-        sql.SQL("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = {}").format(
-            sql.Literal(conninfo_to_dict(database_url)["dbname"])
-        )
-    )
+    postgres_server.end_connections(database_url)
     cluster.apply("Execution", "patient", INLINE)
 
     async def unready() -> bool:
@@ -94,13 +86,7 @@ async def test_it_waits_for_the_migration_and_says_so(run_operator: RunOperator,
 
     await eventually(says_so, within=60, what="a hint")
     assert operator.get("/readyz").status_code == 503
-    migration = await asyncio.create_subprocess_exec(
-        sys.executable,
-        "-m",
-        "chaingraph_worker.migrate",
-        env=os.environ | {"DATABASE_URL_EXECUTIONS": empty_database_url},
-    )
-    assert await migration.wait() == 0
+    migrate(empty_database_url)
     operator.wait_ready()
 
 
@@ -118,14 +104,7 @@ async def test_it_waits_for_the_migration_and_says_so(run_operator: RunOperator,
 )
 def test_a_wrong_setting_is_named_with_what_would_be_right(variable: str, value: str, hint: str) -> None:
     environment = {"DATABASE_URL_EXECUTIONS": "postgresql://host/database", variable: value}
-    done = subprocess.run(
-        [sys.executable, "-m", "chaingraph_operator.main"],
-        env=os.environ | {"PYTHONSAFEPATH": "1"} | environment,
-        capture_output=True,
-        text=True,
-        timeout=90,
-        check=False,
-    )
+    done = run_to_end("-m", "chaingraph_operator.main", **environment)
     assert done.returncode == 2
     said = json.loads(done.stderr)["message"]
     assert said.startswith(variable)

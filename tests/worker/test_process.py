@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
 
 import pytest
 from pydantic import ValidationError
 
 from chaingraph_process.settings import explain, without_passwords
 from chaingraph_worker.settings import WorkerSettings
-from fixtures.processes import RunWorker
+from fixtures.database import migrate
+from fixtures.processes import RunWorker, run_to_end
 
 URL = "postgresql://somebody@127.0.0.1:1/none"
 
@@ -81,40 +79,22 @@ def test_a_connection_string_is_shown_without_its_password(text: str) -> None:
     assert without_passwords(hint) == hint
 
 
-def worker_command(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "chaingraph_worker.main", *arguments],
-        env={**os.environ, **environment},
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
-
-
-def test_without_a_database_it_says_which_variable_to_set() -> None:
-    environment = {key: value for key, value in os.environ.items() if key != "DATABASE_URL_EXECUTIONS"}
-    done = subprocess.run(
-        [sys.executable, "-m", "chaingraph_worker.main"],
-        env=environment,
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
+def test_without_a_database_it_says_which_variable_to_set(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("DATABASE_URL_EXECUTIONS", raising=False)
+    done = run_to_end("-m", "chaingraph_worker.main")
     assert done.returncode == 2
     assert json.loads(done.stderr)["message"].startswith("DATABASE_URL_EXECUTIONS is not set")
     assert "postgresql://user:password@host:5432/name" in done.stderr
 
 
 def test_a_connection_string_of_another_database_is_refused() -> None:
-    done = worker_command(DATABASE_URL_EXECUTIONS="mysql://host/db", CHAINGRAPH_HEALTH_PORT="0")
+    done = run_to_end("-m", "chaingraph_worker.main", DATABASE_URL_EXECUTIONS="mysql://host/db")
     assert done.returncode == 2
     assert "not a PostgreSQL connection string" in done.stderr
 
 
 def test_unknown_arguments_are_refused() -> None:
-    done = worker_command("migrat", DATABASE_URL_EXECUTIONS=URL)
+    done = run_to_end("-m", "chaingraph_worker.main", "migrat", DATABASE_URL_EXECUTIONS=URL)
     assert done.returncode == 2
     assert "`migrate`" in done.stderr
 
@@ -130,8 +110,7 @@ def test_it_waits_for_the_migration_and_says_so(empty_database_url: str, run_wor
     assert answer.status_code == 503
     assert "chaingraph-worker migrate" in answer.text
     assert worker.get("/healthz").status_code == 200
-    done = worker_command("migrate", DATABASE_URL_EXECUTIONS=empty_database_url)
-    assert done.returncode == 0, done.stderr
+    migrate(empty_database_url)
     worker.wait_ready()
 
 

@@ -23,6 +23,7 @@ from chaingraph_flow import (
     emissions_in_order,
 )
 from fixtures.flow_runs import engine, run_flow
+from fixtures.json_values import JSON
 
 BAD_NAMES = ["Bad Name", "-other", "other.", "naïve", "a/b", "other\n"]
 FORM = r"must be empty or the name of a Kubernetes object \(small letters, digits, '-' and '\.'\)"
@@ -115,15 +116,6 @@ def test_the_name_of_an_event_is_one_that_an_execution_can_have() -> None:
 
 # -- the journal ---------------------------------------------------------------------------------------------
 
-JSON = st.recursive(
-    st.none()
-    | st.booleans()
-    | st.integers(-(2**53), 2**53)
-    | st.floats(allow_nan=False, allow_infinity=False)
-    | st.text(),
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
-    max_leaves=5,
-)
 EMISSIONS = st.lists(
     st.builds(Emission, st.text(min_size=1), JSON, st.sampled_from(["", "other", "a.b-c"])), max_size=4
 ).map(tuple)

@@ -26,6 +26,7 @@ from chaingraph_flow import (
     String,
     UnknownNodeType,
 )
+from fixtures.flow_nodes import InThread
 from fixtures.flow_runs import BUILT_IN, MemoryRecorder, engine, flow, run_flow
 
 
@@ -41,18 +42,6 @@ class Flaky(Node):
         if context.node_attempt < 3:
             raise NodeFailed("not yet")
         self.result = context.node_attempt
-
-
-class InThread(Node):
-    """Sleeps in a thread, and logs."""
-
-    seconds = Input(Number(), default=0)
-    result = Output(String())
-
-    def run(self, context: NodeContext) -> None:
-        context.log("in a thread")
-        time.sleep(self.seconds)
-        self.result = "done"
 
 
 class Forgets(Node):

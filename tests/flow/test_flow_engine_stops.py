@@ -12,15 +12,12 @@ from chaingraph_flow import (
     EngineOptions,
     FailureReason,
     FlowOutcome,
-    Input,
     Node,
     NodeContext,
     NodeRecord,
-    Number,
-    Output,
     Registry,
-    String,
 )
+from fixtures.flow_nodes import InThread
 from fixtures.flow_runs import BUILT_IN, MemoryRecorder, engine, run_flow
 
 
@@ -47,18 +44,6 @@ class Immovable(Node):
                 await self.released.wait()
             except asyncio.CancelledError:
                 continue
-
-
-class InThread(Node):
-    """Sleeps in a thread, and logs."""
-
-    seconds = Input(Number(), default=0)
-    result = Output(String())
-
-    def run(self, context: NodeContext) -> None:
-        context.log("in a thread")
-        time.sleep(self.seconds)
-        self.result = "done"
 
 
 class CancelsItself(Node):

@@ -25,16 +25,8 @@ from chaingraph_flow.types import (
     child,
     parse_type,
 )
+from fixtures.json_values import JSON
 
-JSON = st.recursive(
-    st.none()
-    | st.booleans()
-    | st.integers(-(2**53), 2**53)
-    | st.floats(allow_nan=False, allow_infinity=False)
-    | st.text(),
-    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=5), inner, max_size=4),
-    max_leaves=12,
-)
 TYPES = st.recursive(
     st.sampled_from(
         [String(), Number(), Number(integer=True), Boolean(), Any(), Enum(options=("a", "b")), Array(), Object()]

@@ -87,6 +87,15 @@ async def start_family(cluster: Cluster, ledger: Ledger, start_worker: StartWork
 StartFamily = Callable[..., Family]
 
 
+async def spawned_unseen(run_operator: RunOperator, family: Family, count: int) -> Family:
+    """The family, once so many children are there; the operator that took the parent died before it saw one of them."""
+    operator = run_operator()
+    await family.cluster.row(family.uid)
+    operator.kill()
+    await family.spawn(count)
+    return family
+
+
 async def test_each_child_gets_a_resource_of_its_own_that_shows_what_it_was_given(
     cluster: Cluster, run_operator: RunOperator, start_family: StartFamily
 ) -> None:
@@ -207,11 +216,8 @@ async def test_a_parent_whose_children_do_nothing_is_left_alone(
 async def test_no_child_has_two_resources_when_the_operator_dies_before_it_has_bound_one(
     cluster: Cluster, ledger: Ledger, run_operator: RunOperator, start_family: StartFamily
 ) -> None:
-    first = run_operator()
-    family = start_family()
-    await cluster.row(family.uid)
-    first.kill()
-    spawned = await family.spawn(3)
+    family = await spawned_unseen(run_operator, start_family(), 3)
+    spawned = family.children
     async with ledger.connection() as connection:
         made = await children.portrait(connection, spawned[1])
     assert made is not None
@@ -366,11 +372,8 @@ async def test_deleting_the_parent_collects_its_tree_and_stops_all_of_it(
 async def test_what_was_spawned_for_a_parent_that_was_deleted_unseen_gets_no_resource(
     cluster: Cluster, ledger: Ledger, run_operator: RunOperator, start_family: StartFamily
 ) -> None:
-    first = run_operator()
-    family = start_family()
-    await cluster.row(family.uid)
-    first.kill()
-    spawned = await family.spawn(3)
+    family = await spawned_unseen(run_operator, start_family(), 3)
+    spawned = family.children
     cluster.kubectl("delete", "cgx", "nightly")
     run_operator(CHAINGRAPH_SWEEP_SECONDS="1")
     for each in spawned:
@@ -382,11 +385,8 @@ async def test_what_was_spawned_for_a_parent_that_was_deleted_unseen_gets_no_res
 async def test_resources_are_made_at_the_rate_that_is_set(
     cluster: Cluster, control_plane: ControlPlane, run_operator: RunOperator, start_family: StartFamily
 ) -> None:
-    first = run_operator()
-    family = start_family()
-    await cluster.row(family.uid)
-    first.kill()
-    spawned = await family.spawn(40)
+    family = await spawned_unseen(run_operator, start_family(), 40)
+    spawned = family.children
     operator = run_operator(CHAINGRAPH_CHILD_RESOURCES_PER_SECOND="10")
     await family.bound(*spawned)
     made = [

@@ -6,49 +6,32 @@ says so, and loses what it has not flushed with its worker.
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Coroutine
 from dataclasses import replace
-from typing import Any, TypeVar
+from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import (
-    RuleBasedStateMachine,
-    initialize,
-    invariant,
-    precondition,
-    rule,
-    run_state_machine_as_test,
-)
+from hypothesis.stateful import initialize, invariant, precondition, rule
 
 from chaingraph_store import creation, runs
 from chaingraph_store.control import Stale, Steered
 from chaingraph_store.errors import OwnershipLost
 from chaingraph_store.executions import ExecutionRow
 from chaingraph_store.ids import WorkflowId, hold_workflow_id
-from chaingraph_store.ledger import Ledger
 from fixtures import ledger_moves as moves
 from fixtures.ledger import row_of
+from fixtures.ledger_machine import LedgerMachine, run_machine
 from fixtures.ledger_model import ENDED, FIELDS, Engine, Model, edited
 from fixtures.new_executions import APP, create, dequeue
 
 pytestmark = pytest.mark.integration
-T = TypeVar("T")
 EDITS = st.sets(st.sampled_from(FIELDS), max_size=2)
 """What changes of the spec at once."""
 WORK = st.lists(st.sampled_from(["catch_up", "catch_up", "take", "hit", "node", "flush", "park", "park"]), max_size=4)
 """What a worker does in between."""
 
 
-class Machine(RuleBasedStateMachine):
-    ledger: Ledger
-    runner: asyncio.Runner
-
-    def do(self, what: Coroutine[Any, Any, T]) -> T:
-        return self.runner.run(what)
-
+class Machine(LedgerMachine):
     @initialize(held=st.sampled_from([False, False, True]))
     def begin(self, held: bool) -> None:
         self.new = self.do(create(self.ledger, held=held))
@@ -381,19 +364,4 @@ class Machine(RuleBasedStateMachine):
 
 
 def test_the_ledger_is_as_the_model_says_after_any_sequence(database_url: str) -> None:
-    with asyncio.Runner() as runner:
-        ledger = Ledger(database_url, application_name="tests", pool_size=2)
-        runner.run(ledger.open())
-        try:
-            machine = type("MachineOnThisDatabase", (Machine,), {"ledger": ledger, "runner": runner})
-            run_state_machine_as_test(
-                machine,
-                settings=settings(
-                    max_examples=25,
-                    stateful_step_count=40,
-                    deadline=None,
-                    suppress_health_check=list(HealthCheck),
-                ),
-            )
-        finally:
-            runner.run(ledger.close())
+    run_machine(Machine, database_url, examples=25)

@@ -8,32 +8,21 @@ what was barred.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine
 from dataclasses import dataclass, field
-from typing import Any, TypeVar
 
 import pytest
-from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import (
-    RuleBasedStateMachine,
-    initialize,
-    invariant,
-    precondition,
-    rule,
-    run_state_machine_as_test,
-)
+from hypothesis.stateful import initialize, invariant, precondition, rule
 
 from chaingraph_store import families, spawning
 from chaingraph_store.ids import ExecutionId, child_execution_id
-from chaingraph_store.ledger import Ledger
 from fixtures.children import complete, items
 from fixtures.forest import ENDED, fail, forest, settle, settle_all, stop_tree
+from fixtures.ledger_machine import LedgerMachine, run_machine
 from fixtures.ledger_moves import hand_back, retry
 from fixtures.new_executions import APP, create
 
 pytestmark = pytest.mark.integration
-T = TypeVar("T")
 TREES = st.lists(st.tuples(st.integers(1, 3), st.integers(0, 2)), min_size=1, max_size=4)
 LARGEST = 60
 """Executions of a tree, from which on nothing emits any more."""
@@ -87,13 +76,7 @@ class Node:
         return anything
 
 
-class Machine(RuleBasedStateMachine):
-    ledger: Ledger
-    runner: asyncio.Runner
-
-    def do(self, what: Coroutine[Any, Any, T]) -> T:
-        return self.runner.run(what)
-
+class Machine(LedgerMachine):
     @initialize(generations=TREES)
     def begin(self, generations: list[tuple[int, int]]) -> None:
         """A tree that has so many children made and so many not made yet in each generation."""
@@ -290,19 +273,4 @@ class Machine(RuleBasedStateMachine):
 
 
 def test_counts_logs_and_workflows_are_right_after_any_sequence(database_url: str) -> None:
-    with asyncio.Runner() as runner:
-        ledger = Ledger(database_url, application_name="tests", pool_size=4)
-        runner.run(ledger.open())
-        try:
-            machine = type("MachineOnThisDatabase", (Machine,), {"ledger": ledger, "runner": runner})
-            run_state_machine_as_test(
-                machine,
-                settings=settings(
-                    max_examples=40,
-                    stateful_step_count=40,
-                    deadline=None,
-                    suppress_health_check=list(HealthCheck),
-                ),
-            )
-        finally:
-            runner.run(ledger.close())
+    run_machine(Machine, database_url, examples=40)

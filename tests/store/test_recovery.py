@@ -13,25 +13,12 @@ from chaingraph_store.ids import ExecutionId, WorkflowId, hold_workflow_id
 from chaingraph_store.ledger import Ledger
 from fixtures import ledger_moves as moves
 from fixtures.ledger import row_of
-from fixtures.ledger_moves import claimed, flush, log_of, steer, workflows
+from fixtures.ledger_moves import claimed, flush, log_of, steer, take_from_queue, workflows
 from fixtures.new_executions import APP, create, dequeue
 from fixtures.new_leases import take_lease
 
 pytestmark = pytest.mark.integration
 NOTHING = runs.Progress(total=1, completed=0, failed=0, skipped=0, running=0, current_nodes=[])
-
-
-async def run_on(ledger: Ledger, execution: ExecutionId, executor: str) -> runs.Claim:
-    async with ledger.connection() as connection:
-        assert await dequeue(connection, execution, executor)
-        claim = await runs.claim(
-            connection,
-            execution,
-            workflow=WorkflowId(execution),
-            worker=executor,
-        )
-    assert claim is not None
-    return claim
 
 
 async def hand_back(ledger: Ledger, **options: Any) -> list[recovery.HandedBack]:
@@ -48,7 +35,7 @@ async def hand_back(ledger: Ledger, **options: Any) -> list[recovery.HandedBack]
 async def test_an_expired_lease_can_be_renewed_until_the_work_was_handed_back(ledger: Ledger) -> None:
     await take_lease(ledger, "worker-1", seconds=0.05)
     new = await create(ledger)
-    await run_on(ledger, new.id, "worker-1")
+    await take_from_queue(ledger, new.id, "worker-1")
     await asyncio.sleep(0.1)
     async with ledger.connection() as connection:
         assert await leases.renew(connection, "worker-1", seconds=0.05), "an outage alone costs no lease"
@@ -70,9 +57,9 @@ async def test_work_of_the_living_is_left_alone_and_that_of_the_lost_goes_back(l
     await take_lease(ledger, "alive")
     await take_lease(ledger, "dead", seconds=0.05)
     kept, lost, orphan = await create(ledger), await create(ledger), await create(ledger)
-    await run_on(ledger, kept.id, "alive")
-    zombie = await run_on(ledger, lost.id, "dead")
-    await run_on(ledger, orphan.id, "never-had-a-lease")
+    await take_from_queue(ledger, kept.id, "alive")
+    zombie = await take_from_queue(ledger, lost.id, "dead")
+    await take_from_queue(ledger, orphan.id, "never-had-a-lease")
     await asyncio.sleep(0.1)
     returned = await hand_back(ledger)
     assert {(back.execution_id, back.worker) for back in returned} == {
@@ -86,7 +73,7 @@ async def test_work_of_the_living_is_left_alone_and_that_of_the_lost_goes_back(l
         with pytest.raises(OwnershipLost):
             await runs.flush(connection, zombie, journal=[], log=[], progress=NOTHING)
     assert await hand_back(ledger) == [], "once"
-    again = await run_on(ledger, lost.id, "alive")
+    again = await take_from_queue(ledger, lost.id, "alive")
     assert again.epoch > zombie.epoch
     async with ledger.connection() as connection:
         row = await executions.by_id(connection, lost.id)
@@ -96,7 +83,7 @@ async def test_work_of_the_living_is_left_alone_and_that_of_the_lost_goes_back(l
 
 async def test_a_drain_does_not_count_as_a_recovery(ledger: Ledger) -> None:
     new = await create(ledger)
-    await run_on(ledger, new.id, "draining")
+    await take_from_queue(ledger, new.id, "draining")
     (back,) = await hand_back(ledger, counts=False)
     assert (back.recoveries, back.given_up) == (0, False)
 
@@ -104,7 +91,7 @@ async def test_a_drain_does_not_count_as_a_recovery(ledger: Ledger) -> None:
 async def test_what_loses_its_worker_too_often_is_given_up(ledger: Ledger) -> None:
     new = await create(ledger)
     for loss in range(1, 4):
-        await run_on(ledger, new.id, f"victim-{loss}")
+        await take_from_queue(ledger, new.id, f"victim-{loss}")
         (back,) = await hand_back(ledger, max_recoveries=3)
         assert (back.recoveries, back.given_up) == (loss, loss == 3)
     async with ledger.connection() as connection:
@@ -144,7 +131,7 @@ async def test_progress_between_two_losses_begins_the_count_anew(ledger: Ledger)
     new = await create(ledger)
     counts = []
     for loss, done in enumerate((0, 0, 1, 1, 2)):
-        claim = await run_on(ledger, new.id, f"victim-{loss}")
+        claim = await take_from_queue(ledger, new.id, f"victim-{loss}")
         progress = runs.Progress(total=9, completed=done, failed=0, skipped=0, running=0, current_nodes=[])
         async with ledger.connection() as connection:
             await runs.flush(connection, claim, journal=[], log=[], progress=progress)
@@ -156,7 +143,7 @@ async def test_progress_between_two_losses_begins_the_count_anew(ledger: Ledger)
 async def test_a_stop_and_a_hand_back_at_once_do_not_deadlock(ledger: Ledger) -> None:
     for _ in range(15):
         new = await create(ledger)
-        await run_on(ledger, new.id, "dead")
+        await take_from_queue(ledger, new.id, "dead")
 
         async def stop(execution: ExecutionId = new.id) -> bool:
             async with ledger.transaction() as connection:
@@ -172,7 +159,7 @@ async def test_a_stop_and_a_hand_back_at_once_do_not_deadlock(ledger: Ledger) ->
 
 async def test_a_claim_that_waited_for_a_hand_back_is_refused(ledger: Ledger) -> None:
     new = await create(ledger)
-    await run_on(ledger, new.id, "dead")
+    await take_from_queue(ledger, new.id, "dead")
     async with ledger.transaction() as connection:
         await recovery.hand_back(connection, application_name=APP, executors=["dead"])
 
@@ -188,7 +175,7 @@ async def test_a_claim_that_waited_for_a_hand_back_is_refused(ledger: Ledger) ->
 
 async def test_an_execution_whose_workflow_ended_without_it_is_put_back(ledger: Ledger) -> None:
     new = await create(ledger)
-    await run_on(ledger, new.id, "w")
+    await take_from_queue(ledger, new.id, "w")
     async with ledger.connection() as connection:
         await connection.execute(
             "UPDATE dbos.workflow_status SET status = 'ERROR', updated_at = updated_at - 60000, completed_at = 1"
@@ -204,7 +191,7 @@ async def test_an_execution_whose_workflow_ended_without_it_is_put_back(ledger: 
         assert await recovery.revive_stranded(connection, application_name=APP) == [], "once"
         cursor = await connection.execute("SELECT count(*) FROM dbos.operation_outputs")
         assert await cursor.fetchone() == (0,), "or DBOS would replay the error"
-    again = await run_on(ledger, new.id, "other")
+    again = await take_from_queue(ledger, new.id, "other")
     assert not again.started_before, "it was lost before it could say so"
 
 

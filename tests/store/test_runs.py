@@ -11,8 +11,8 @@ from chaingraph_store import control, creation, events, executions, runs, stoppi
 from chaingraph_store.errors import OwnershipLost
 from chaingraph_store.ids import ExecutionId, WorkflowId, workflow_id
 from chaingraph_store.ledger import Ledger
-from fixtures.ledger_moves import PLAIN, steer
-from fixtures.new_executions import APP, create, dequeue
+from fixtures.ledger_moves import PLAIN, steer, take_from_queue
+from fixtures.new_executions import APP, create
 
 pytestmark = pytest.mark.integration
 ONE_RUNNING = runs.Progress(total=3, completed=1, failed=0, skipped=0, running=1, current_nodes=["b"])
@@ -20,14 +20,6 @@ ONE_RUNNING = runs.Progress(total=3, completed=1, failed=0, skipped=0, running=1
 
 def log(*types: str) -> list[runs.LogEntry]:
     return [runs.LogEntry(each, 1_700_000_000_000, {"n": each}) for each in types]
-
-
-async def claimed(ledger: Ledger, execution: ExecutionId, worker: str = "worker-1") -> runs.Claim:
-    async with ledger.connection() as connection:
-        assert await dequeue(connection, execution, worker)
-    claim = await claim_again(ledger, execution, worker)
-    assert claim is not None
-    return claim
 
 
 async def claim_again(ledger: Ledger, execution: ExecutionId, worker: str) -> runs.Claim | None:
@@ -42,7 +34,7 @@ async def claim_again(ledger: Ledger, execution: ExecutionId, worker: str) -> ru
 
 async def test_a_claim_brings_all_that_a_run_needs(ledger: Ledger) -> None:
     new = await create(ledger)
-    claim = await claimed(ledger, new.id)
+    claim = await take_from_queue(ledger, new.id)
     assert claim.flow_spec == new.flow_spec
     assert claim.inputs == {"city": "Seattle"}
     assert (claim.epoch, claim.journal, claim.started_before) == (1, [], False)
@@ -57,7 +49,7 @@ async def test_a_first_claim_says_how_long_the_execution_has_waited_for_it(ledge
     new = await create(ledger)
     async with ledger.connection() as connection:
         await connection.execute("UPDATE chaingraph.executions SET created_at = created_at - interval '90 s'")
-    first = await claimed(ledger, new.id)
+    first = await take_from_queue(ledger, new.id)
     assert first.waited_seconds is not None
     assert 90 <= first.waited_seconds < 150
     again = await claim_again(ledger, new.id, "worker-1")
@@ -70,19 +62,19 @@ async def test_what_a_person_has_let_wait_has_not_waited_for_a_worker(ledger: Le
     await steer(ledger, held.id, PLAIN, 2)
     async with ledger.transaction() as connection:
         assert await creation.release(connection, held.id, application_name=APP)
-    assert (await claimed(ledger, held.id)).waited_seconds is None
+    assert (await take_from_queue(ledger, held.id)).waited_seconds is None
 
 
 async def test_only_the_executor_that_dbos_chose_can_claim(ledger: Ledger) -> None:
     new = await create(ledger)
     assert await claim_again(ledger, new.id, "worker-1") is None, "still queued"
-    await claimed(ledger, new.id, "worker-1")
+    await take_from_queue(ledger, new.id, "worker-1")
     assert await claim_again(ledger, new.id, "worker-2") is None, "another one's"
 
 
 async def test_a_flush_writes_journal_events_and_row_together(ledger: Ledger) -> None:
     new = await create(ledger)
-    claim = await claimed(ledger, new.id)
+    claim = await take_from_queue(ledger, new.id)
     entry = runs.JournalEntry("a", "completed", {"outputs": {"text": "nul \u0000 and é"}})
     async with ledger.connection() as connection:
         first = await runs.flush(
@@ -106,7 +98,7 @@ async def test_a_flush_writes_journal_events_and_row_together(ledger: Ledger) ->
 
 async def test_a_new_owner_fences_the_old_one(ledger: Ledger) -> None:
     new = await create(ledger)
-    zombie = await claimed(ledger, new.id)
+    zombie = await take_from_queue(ledger, new.id)
     owner = await claim_again(ledger, new.id, "worker-1")
     assert owner is not None
     async with ledger.connection() as connection:
@@ -125,7 +117,7 @@ async def test_a_new_owner_fences_the_old_one(ledger: Ledger) -> None:
 
 async def test_the_end_is_written_with_the_rest_and_is_final(ledger: Ledger) -> None:
     new = await create(ledger)
-    claim = await claimed(ledger, new.id)
+    claim = await take_from_queue(ledger, new.id)
     done = runs.Progress(total=1, completed=1, failed=0, skipped=0, running=0, current_nodes=[])
     async with ledger.connection() as connection:
         await runs.flush(
@@ -150,7 +142,7 @@ async def test_indices_are_dense_whoever_writes_and_however_they_interleave(ledg
     """Owners take over from each other at random while all of them go on writing."""
     chance = random.Random(seed)
     new = await create(ledger)
-    owners = [await claimed(ledger, new.id)]
+    owners = [await take_from_queue(ledger, new.id)]
     written: list[str] = []
 
     async def write(owner: runs.Claim, name: str) -> None:
@@ -176,7 +168,7 @@ async def test_indices_are_dense_whoever_writes_and_however_they_interleave(ledg
 
 async def test_the_hot_path_reads_no_whole_table(ledger: Ledger) -> None:
     new = await create(ledger)
-    claim = await claimed(ledger, new.id)
+    claim = await take_from_queue(ledger, new.id)
     async with ledger.connection() as connection:
         await connection.execute(
             "INSERT INTO chaingraph.executions (id, namespace, name, flow_revision, queue, root_id, phase, workflow_id)"
@@ -214,7 +206,7 @@ async def test_the_hot_path_reads_no_whole_table(ledger: Ledger) -> None:
 async def test_a_flush_whose_answer_was_lost_is_not_written_twice(ledger: Ledger) -> None:
     """The worker sees a broken connection and repeats the statement; it had committed."""
     new = await create(ledger)
-    claim = await claimed(ledger, new.id)
+    claim = await take_from_queue(ledger, new.id)
     async with ledger.connection() as connection:
         for _ in range(3):
             written = await runs.flush(
@@ -242,7 +234,7 @@ async def test_a_flush_whose_answer_was_lost_is_not_written_twice(ledger: Ledger
 
 async def test_a_repeated_flush_of_a_former_owner_is_refused(ledger: Ledger) -> None:
     new = await create(ledger)
-    claim = await claimed(ledger, new.id)
+    claim = await take_from_queue(ledger, new.id)
     async with ledger.connection() as connection:
         await runs.flush(connection, claim, journal=[], log=log("flow:started"), progress=ONE_RUNNING, first=0)
         assert await claim_again(ledger, new.id, "worker-1") is not None

@@ -11,13 +11,23 @@ from chaingraph_store.children import hide as hide_below
 from chaingraph_store.children import unshown_count
 from chaingraph_store.creation import NewExecution
 from chaingraph_store.errors import OwnershipLost
-from chaingraph_store.ids import ExecutionId, WorkflowId
+from chaingraph_store.ids import ExecutionId
 from chaingraph_store.ledger import Ledger
 from fixtures.children import complete, complete_and_spawn, items, spawn
 from fixtures.forest import active, forest, in_line, lock, settle_all, spawn_batch, stop_tree, together
 from fixtures.ledger import row_of
-from fixtures.ledger_moves import claimed, hand_back, log_of, paused_and_parked, retry, steer, stop, workflows
-from fixtures.new_executions import APP, create, dequeue
+from fixtures.ledger_moves import (
+    claimed,
+    hand_back,
+    log_of,
+    paused_and_parked,
+    retry,
+    steer,
+    stop,
+    take_from_queue,
+    workflows,
+)
+from fixtures.new_executions import APP, create
 
 pytestmark = pytest.mark.integration
 NOTHING = runs.Progress(total=1, completed=0, failed=0, skipped=0, running=0, current_nodes=[])
@@ -45,10 +55,7 @@ async def test_a_held_execution_cannot_be_released_any_more(ledger: Ledger) -> N
 
 async def test_a_running_execution_is_fenced_and_its_worker_told(ledger: Ledger) -> None:
     new = await create(ledger)
-    async with ledger.connection() as connection:
-        assert await dequeue(connection, new.id, "worker-1")
-        claim = await runs.claim(connection, new.id, workflow=WorkflowId(new.id), worker="worker-1")
-    assert claim is not None
+    claim = await take_from_queue(ledger, new.id)
     async with ledger.connection() as ear:
         await ear.execute("LISTEN chaingraph_control")
         assert await stop(ledger, new.id)

@@ -11,6 +11,7 @@ import pytest
 from chaingraph_store.events import EventRow
 from chaingraph_store.executions import ExecutionRow
 from chaingraph_store.ids import ExecutionId, WorkflowId
+from fixtures.execution_cases import row_of
 from fixtures.races.effects import Call
 from fixtures.races.flows import Planned, PlannedFlow
 from fixtures.races.rules import broken
@@ -24,41 +25,10 @@ _RETRY = Applied(107.2, Change(retry="Failed"), "t", 200, "")
 
 
 def _row(**fields: Any) -> ExecutionRow:
-    moment = datetime.now(UTC)
-    row = ExecutionRow(
-        id=_ID,
-        uid="u",
-        namespace="",
-        name="",
-        flow_name="",
-        flow_revision="",
-        queue="",
-        parent_id=None,
-        root_id=_ID,
-        depth=0,
-        phase="Completed",
-        attempt=2,
-        workflow_id=WorkflowId(_ID),
-        recoveries=0,
-        worker="",
-        lost_worker="",
-        nodes_total=2,
-        nodes_completed=2,
-        nodes_failed=0,
-        nodes_skipped=0,
-        nodes_running=0,
-        current_nodes=[],
-        outputs=None,
-        error_node="",
-        error_reason="",
-        error_message="",
-        created_at=moment,
-        started_at=moment,
-        finished_at=moment,
-        change_seq=1,
-        attempts=[{"attempt": 1, "phase": "Failed", "retriedFrom": "Failed"}],
-    )
-    return replace(row, **fields)
+    """Completed by its second attempt, for which the first one's failure was retried."""
+    retried = [{"attempt": 1, "phase": "Failed", "retriedFrom": "Failed"}]
+    ended: dict[str, Any] = {"attempt": 2, "attempts": retried, "nodes_total": 2, "nodes_completed": 2}
+    return row_of("Completed", **ended | {"id": _ID, "root_id": _ID, "workflow_id": WorkflowId(_ID)} | fields)
 
 
 _LOG = (

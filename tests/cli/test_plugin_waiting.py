@@ -114,16 +114,20 @@ def test_a_deletion_that_no_watch_tells_of(
         waiting.await_outcomes(kubectl, [before], outcomes.ended, timeout=30)
 
 
-def test_one_that_ended_may_be_deleted_while_others_are_waited_for(plugin: Plugin) -> None:
+def test_one_that_ended_may_be_deleted_while_others_are_waited_for(gate: Gate, gated: Plugin) -> None:
     for name in ("one", "two"):
-        plugin.create(name, status={"phase": "Running"})
+        gated.create(name, status={"phase": "Running"})
 
     def end() -> None:
-        plugin.show("one", phase="Completed")
-        plugin.kubectl("delete", "cgx", "one")
-        plugin.show("two", phase="Completed")
+        assert gate.reached.wait(60)
+        gated.show("one", phase="Completed")
+        gated.kubectl("delete", "cgx", "one")
+        gate.open.set()
+        gated.show("two", phase="Completed")
 
-    ending = plugin.meanwhile(end)
-    done = plugin("wait", "one", "two", "--timeout", "30s")
+    ending = gated.meanwhile(end)
+    done = gated("wait", "one", "two", "--timeout", "30s")
     ending.join()
-    assert done.returncode == 0, done.stderr
+    lines = [f"execution.chaingraph.dev/{name} completed" for name in ("one", "two")]
+    assert (done.stdout.splitlines(), done.stderr) == (lines, "")
+    assert done.returncode == 0

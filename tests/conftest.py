@@ -19,8 +19,9 @@ system                a namespace that an operator and a worker serve: .namespac
 start_system          the same, started when called
 fleet                 an operator and two workers that are killed, and started again
 plugin                `kubectl chaingraph` in the test's namespace, and executions in any state
-make_proxy            a TCP proxy that a test can cut
+make_proxy            a TCP proxy to a URL, that a test can cut
 way                   one to the API server, and the kubeconfig that leads by it
+distant_ledger        the ledger of the test's database by way of such a proxy
 
 What tests share is in `tests/fixtures`, one module a topic, imported as `fixtures.topic`: this folder is on the path.
 """

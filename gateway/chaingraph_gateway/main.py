@@ -88,6 +88,7 @@ async def _run(settings: Settings) -> None:
         metrics,
         heartbeat_seconds=settings.heartbeat_seconds,
         max_streams=settings.max_streams,
+        stream_seconds=settings.stream_seconds,
         replays=max(1, settings.pool_size // 2),
     )
     allowed = Access(Authenticator(cluster), Authorizer(cluster), reader)

@@ -33,6 +33,11 @@ class Metrics:
             registry=registry,
         )
         self.streams = Gauge("chaingraph_gateway_streams", "Streams of events that are open.", registry=registry)
+        self.streams_aged = Counter(
+            "chaingraph_gateway_streams_aged",
+            "Streams of events ended by CHAINGRAPH_STREAM_SECONDS. Their subscribers come back.",
+            registry=registry,
+        )
         self.events_sent = Counter("chaingraph_gateway_events_sent", "Events sent to subscribers.", registry=registry)
         self.reads = Counter(
             "chaingraph_gateway_log_reads",

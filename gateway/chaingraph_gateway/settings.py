@@ -57,6 +57,14 @@ class Settings(ServingSettings):
         validation_alias="CHAINGRAPH_MAX_STREAMS",
         description="streams of events that are open at the same time, 1 or more; further requests get 503",
     )
+    stream_seconds: float = Field(
+        default=1800,
+        ge=1,
+        allow_inf_nan=False,
+        validation_alias="CHAINGRAPH_STREAM_SECONDS",
+        description="seconds after which a stream of events is ended, so that its subscriber comes back and is asked "
+        "for its rights again; each stream gets once to twice as many, by chance; 1 or more",
+    )
     pool_size: int = Field(
         default=8,
         ge=2,

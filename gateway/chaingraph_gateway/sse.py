@@ -58,6 +58,12 @@ def end(standing: Standing) -> bytes:
     return f"id: {standing.next_index - 1}\nevent: {END}\ndata: {orjson.dumps(data).decode()}\n\n".encode()
 
 
+def pause(reached: int | None) -> bytes:
+    """The last words of a stream that is to be asked for again, which are no event: the id to do it with, if any."""
+    place = f"id: {reached}\n" if reached is not None else ""
+    return f": ask again, your rights are looked at anew\n{place}\n".encode()
+
+
 class Writer:
     """Sends to one subscriber, who may be slow: whoever sends waits until the connection takes more."""
 
@@ -78,6 +84,11 @@ class Writer:
             async with asyncio.timeout(_STALL_SECONDS):
                 await self._response.write(content)
             self._last = asyncio.get_running_loop().time()
+
+    async def close(self) -> None:
+        """Ends the stream; errors as `send`."""
+        async with self._one_at_a_time, asyncio.timeout(_STALL_SECONDS):
+            await self._response.write_eof()
 
     async def open(self) -> None:
         """Sends how long to wait before a new try. It differs, so that not all come back at the same moment."""

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import random
+from collections.abc import Mapping
+from typing import Final
 
 from aiohttp import web
 
@@ -19,6 +22,9 @@ from chaingraph_store import event_log
 from chaingraph_store.event_log import LogPage, Standing
 from chaingraph_store.ids import ExecutionId
 
+EXECUTION: Final = "ChainGraph-Execution"
+"""The header of a stream that says whose events they are: who asked by name can come back by id."""
+
 
 class Streams:
     """The open streams of this gateway.
@@ -26,6 +32,8 @@ class Streams:
     Args:
         heartbeat_seconds: the silence after which a stream gets a comment.
         max_streams: open at the same time.
+        stream_seconds: how long a stream lives at least, at most twice as long; then its subscriber has to ask again,
+            and is asked for its rights.
         replays: pages of old events that are read at the same time; the tails need connections too.
     """
 
@@ -37,6 +45,7 @@ class Streams:
         *,
         heartbeat_seconds: float,
         max_streams: int,
+        stream_seconds: float,
         replays: int,
     ) -> None:
         self._tails = tails
@@ -44,6 +53,7 @@ class Streams:
         self._metrics = metrics
         self._heartbeat_seconds = heartbeat_seconds
         self._max_streams = max_streams
+        self._stream_seconds = stream_seconds
         self._replays = asyncio.Semaphore(replays)
         self._open: set[asyncio.Task[None]] = set()
         self._closing = False
@@ -68,18 +78,23 @@ class Streams:
         async def read(index: int) -> LogPage | None:
             return await self._page(execution, index, wanted)
 
+        # By chance, so that those who came together do not come back together.
+        until = asyncio.get_running_loop().time() + self._stream_seconds * random.uniform(1, 2)
+        headers = {**sse.HEADERS, EXECUTION: execution}
         if not wanted.follow:
-            return await self._answer(request, wanted, Subscriber(wanted, read, None))
+            return await self._answer(request, wanted, Subscriber(wanted, read, None, until=until), headers)
         async with self._tails.follow(execution) as tail:
-            return await self._answer(request, wanted, Subscriber(wanted, read, tail))
+            return await self._answer(request, wanted, Subscriber(wanted, read, tail, until=until), headers)
 
-    async def _answer(self, request: web.Request, wanted: Subscription, subscriber: Subscriber) -> web.StreamResponse:
+    async def _answer(
+        self, request: web.Request, wanted: Subscription, subscriber: Subscriber, headers: Mapping[str, str]
+    ) -> web.StreamResponse:
         standing = await subscriber.begin()
         if wanted.resumed and nothing_more(wanted, standing):
             return web.Response(status=204)
-        response = web.StreamResponse(headers=sse.HEADERS)
+        response = web.StreamResponse(headers=headers)
         await response.prepare(request)
-        stream = asyncio.create_task(self._send(subscriber, response), name="stream")
+        stream = asyncio.create_task(self._send(wanted, subscriber, response), name="stream")
         self._open.add(stream)
         self._metrics.streams.inc()
         try:
@@ -88,13 +103,16 @@ class Streams:
             await end(stream)
             self._open.discard(stream)
             self._metrics.streams.dec()
-        if not stream.cancelled() and isinstance(stream.exception(), (ConnectionError, TimeoutError)):
+        if stream.cancelled():
+            if not wanted.follow:
+                _hang_up(request)
+        elif isinstance(stream.exception(), (ConnectionError, TimeoutError)):
             _hang_up(request)
-        elif not stream.cancelled():
+        else:
             stream.result()
         return response
 
-    async def _send(self, subscriber: Subscriber, response: web.StreamResponse) -> None:
+    async def _send(self, wanted: Subscription, subscriber: Subscriber, response: web.StreamResponse) -> None:
         writer = Writer(response, heartbeat_seconds=self._heartbeat_seconds)
         beat = asyncio.create_task(writer.beat(), name="heartbeat")
         try:
@@ -105,6 +123,12 @@ class Streams:
                     self._metrics.events_sent.inc(len(frames))
             if subscriber.end is not None:
                 await writer.send(sse.end(subscriber.end))
+            elif subscriber.left_off:
+                self._metrics.streams_aged.inc()
+                if not wanted.follow:
+                    raise ConnectionAbortedError("a proper end would pass for the end of what there is now")
+                await writer.send(sse.pause(subscriber.reached))
+            await writer.close()
         finally:
             await end(beat)
 
@@ -133,6 +157,6 @@ def nothing_more(wanted: Subscription, standing: Standing) -> bool:
 
 
 def _hang_up(request: web.Request) -> None:
-    """Closes the connection of a subscriber who takes nothing."""
+    """Closes the connection of a subscriber who takes nothing, or who must not take this for the end."""
     if request.transport is not None:
         request.transport.abort()

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
+from contextlib import suppress
 from typing import Final
 
 from chaingraph_gateway import sse
@@ -16,6 +17,7 @@ from chaingraph_gateway.parameters import Subscription
 from chaingraph_gateway.sse import Frame
 from chaingraph_gateway.tail import Tail
 from chaingraph_store.event_log import LogPage, Standing
+from chaingraph_store.events import ANNOUNCEMENT_INDEX
 
 _RETRY_SECONDS: Final = 0.5
 
@@ -30,12 +32,18 @@ class Subscriber:
         wanted: what was asked for.
         read: reads the table.
         tail: the execution's newest events; None for one who does not follow.
+        until: no more is given out after this time of the event loop's clock, in seconds.
+
+    Attributes:
+        left_off: there may be more, but the time was over.
     """
 
-    def __init__(self, wanted: Subscription, read: ReadPage, tail: Tail | None) -> None:
+    def __init__(self, wanted: Subscription, read: ReadPage, tail: Tail | None, *, until: float) -> None:
         self._types = wanted.types
         self._read = read
         self._tail = tail
+        self._until = until
+        self.left_off = False
         self._index = wanted.from_index
         self._standing: Standing | None = None
         self._first: LogPage | None = None
@@ -58,8 +66,21 @@ class Subscriber:
         standing = self._standing
         return standing if standing is not None and standing.ended and self._index >= standing.next_index else None
 
+    @property
+    def reached(self) -> int | None:
+        """The id to come back with: of the last event given out, or of a later one that was not asked for.
+
+        None before the first, and for one who waits for an event beyond the newest.
+        """
+        standings = (self._standing, self._tail.standing if self._tail is not None else None)
+        newest = max((each.next_index for each in standings if each is not None), default=self._index - 1)
+        return self._index - 1 if ANNOUNCEMENT_INDEX < self._index <= newest else None
+
     async def batches(self) -> AsyncIterator[Sequence[Frame]]:
-        """Events in order, some at a time, until there are no more to come. Outages of PostgreSQL are waited for."""
+        """Events in order, some at a time, until there are no more to come, or the time is over.
+
+        Outages of PostgreSQL are waited for.
+        """
         page = self._first
         while page is not None:
             self._index, self._standing = page.following, page.standing
@@ -79,17 +100,24 @@ class Subscriber:
             # Taken before looking: what comes after the look sets it.
             news = tail.news
             frames = tail.after(self._index)
-            if frames:
-                self._index = frames[-1].index + 1
-                yield self._of_types(frames)
-            elif tail.standing is None:
-                await news.wait()
-            elif frames is None:
-                return
-            else:
+            if tail.standing is not None and frames is not None and not frames:
                 self._standing = tail.standing
                 if self.end is not None:
                     return
+            if self._over():
+                return
+            if frames:
+                self._index = frames[-1].index + 1
+                yield self._of_types(frames)
+            elif tail.standing is None or frames is not None:
+                await self._wait(news)
+            else:
+                return
+
+    async def _wait(self, news: asyncio.Event) -> None:
+        """Until there is something new, or the time is over."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout_at(self._until):
                 await news.wait()
 
     def _of_types(self, frames: Iterable[Frame]) -> Sequence[Frame]:
@@ -97,8 +125,14 @@ class Subscriber:
         return [each for each in frames if types is None or each.type in types]
 
     async def _next_page(self) -> LogPage | None:
-        while True:
+        """None when the time is over, and when the execution is gone."""
+        while not self._over():
             try:
                 return await self._read(self._index)
             except LedgerAway:
                 await asyncio.sleep(_RETRY_SECONDS)
+        self.left_off = True
+        return None
+
+    def _over(self) -> bool:
+        return asyncio.get_running_loop().time() >= self._until

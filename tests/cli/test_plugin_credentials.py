@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from chaingraph_cli.errors import CliError, Unreachable, Usage
-from chaingraph_cli.plugin.credentials import Credentials, context_of, credentials_of
+from chaingraph_cli.plugin.credentials import Credentials, Login, context_of, credentials_of
 
 CLUSTER = {"server": "https://127.0.0.1:6443", "certificate-authority-data": "Q0E="}
 
@@ -117,6 +117,52 @@ def test_exec_plugins_that_give_nothing(tmp_path: Path, prints: str, fields: dic
 def test_users_that_the_gateway_cannot_know(user: dict[str, Any], words: str) -> None:
     with pytest.raises(CliError, match=words):
         given(user)
+
+
+def test_a_file_is_read_again_for_every_connection(tmp_path: Path) -> None:
+    file = tmp_path / "token"
+    file.write_text("first", encoding="utf-8")
+    login = Login(lambda: given({"tokenFile": str(file)}))
+    file.write_text("second", encoding="utf-8")
+    assert login.credentials().token == "second"
+    assert not login.others()
+    file.write_text("third", encoding="utf-8")
+    assert login.others()
+    assert login.credentials().token == "third"
+
+
+@pytest.mark.parametrize(
+    ("until", "runs"),
+    [
+        ({}, 1),
+        ({"expirationTimestamp": "2999-01-01T00:00:00Z"}, 1),
+        ({"expirationTimestamp": "2020-01-01T00:00:00Z"}, 3),
+    ],
+)
+def test_an_exec_plugin_is_run_again_when_what_it_gave_has_expired(
+    tmp_path: Path, until: dict[str, str], runs: int
+) -> None:
+    user = plugin(tmp_path, credential(token="a", **until))
+    count = 0
+
+    def read() -> Credentials:
+        nonlocal count
+        count += 1
+        return given(user)
+
+    login = Login(read)
+    assert [login.credentials().token for _ in range(2)] == ["a", "a"]
+    assert count == runs
+    # Refused, whatever the plugin had said of the time.
+    assert not login.others()
+    plugin(tmp_path, credential(token="b", **until))
+    assert login.others()
+    assert login.credentials().token == "b"
+
+
+def test_a_time_of_expiry_that_is_none(tmp_path: Path) -> None:
+    with pytest.raises(Unreachable, match="printed no ExecCredential"):
+        given(plugin(tmp_path, credential(token="a", expirationTimestamp="soon")))
 
 
 def test_no_context_and_no_namespace() -> None:

@@ -14,7 +14,7 @@ import yaml
 
 from chaingraph_cli.errors import Unreachable
 from chaingraph_cli.plugin import gateway_client
-from chaingraph_cli.plugin.credentials import Credentials
+from chaingraph_cli.plugin.credentials import Credentials, Login
 from fixtures.cluster import ControlPlane
 from fixtures.gateway import LOG_READER, READER, GatewayProcess, People, Person, RunGateway
 from fixtures.plugin import Plugin
@@ -199,7 +199,7 @@ def test_gateways_that_cannot_be_asked(plugin: Plugin, url: str, code: int, word
 def test_a_gateway_that_accepts_and_says_nothing() -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:
         url = f"https://127.0.0.1:{silent.getsockname()[1]}"
-        asked = gateway_client.Gateway(url, "", Credentials(user="ada", token="t"), "default", 0.2)
+        asked = gateway_client.Gateway(url, "", Login(lambda: Credentials(token="t")), "default", 0.2)
         with pytest.raises(Unreachable, match=f"The gateway {url} does not answer: it took too long."):
             asked.get("/")
 

@@ -13,8 +13,9 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
@@ -26,12 +27,45 @@ _IN_POD: Final = Path("/var/run/secrets/kubernetes.io/serviceaccount")
 
 @dataclass(frozen=True)
 class Credentials:
-    """Who asks. PEM texts are empty when there is no certificate; `token` is empty when there is no token."""
+    """Who asks. PEM texts are empty when there is no certificate; `token` is empty when there is no token.
+
+    Attributes:
+        until: when others are to be asked for, such as those of a file that is kept up to date; None for never.
+    """
 
     token: str = ""
     certificate: str = ""
     key: str = ""
     user: str = ""
+    until: datetime | None = field(default=None, compare=False)
+
+
+class Login:
+    """The kubeconfig's user for as long as a command goes on asking, which may be longer than a token lives.
+
+    As in client-go, a file is read again, an exec plugin is run again when what it gave has expired or was refused.
+
+    Args:
+        read: reads the credentials that there are now.
+
+    Raises:
+        Usage, Unreachable: as `credentials_of`; so do its methods.
+    """
+
+    def __init__(self, read: Callable[[], Credentials]) -> None:
+        self._read = read
+        self._given = read()
+
+    def credentials(self) -> Credentials:
+        """Those to ask with now."""
+        if self._given.until is not None and self._given.until <= datetime.now(UTC):
+            self._given = self._read()
+        return self._given
+
+    def others(self) -> bool:
+        """After a refusal: whether there are others than those that were refused."""
+        refused, self._given = self._given, self._read()
+        return self._given != refused
 
 
 @dataclass(frozen=True)
@@ -86,17 +120,17 @@ def credentials_of(context: Context) -> Credentials:
         Unreachable: the exec plugin gave none.
     """
     user, name = context.user, context.user_name
-    for field in ("as", "username", "auth-provider"):
-        if user.get(field):
+    for unknown in ("as", "username", "auth-provider"):
+        if user.get(unknown):
             raise Usage(
-                f"The user {name!r} of the kubeconfig has {field!r}, which the gateway does not know.",
+                f"The user {name!r} of the kubeconfig has {unknown!r}, which the gateway does not know.",
                 "It takes tokens, client certificates and exec plugins. Choose another context: --context",
             )
     token = _token(user)
     certificate = _decoded(user.get("client-certificate-data"), "client-certificate-data", name)
     key = _decoded(user.get("client-key-data"), "client-key-data", name)
     if token or certificate:
-        return Credentials(token, certificate, key, name)
+        return Credentials(token, certificate, key, name, datetime.now(UTC) if user.get("tokenFile") else None)
     if user.get("exec"):
         return _executed(user["exec"], context)
     raise Usage(
@@ -183,11 +217,13 @@ def _given(output: bytes, version: str, command: str, name: str) -> Credentials:
     try:
         content = json.loads(output)
         status = content["status"]
+        expires = status.get("expirationTimestamp")
         given = Credentials(
             str(status.get("token") or ""),
             str(status.get("clientCertificateData") or ""),
             str(status.get("clientKeyData") or ""),
             name,
+            datetime.fromisoformat(expires).astimezone(UTC) if expires else None,
         )
     except (ValueError, KeyError, TypeError, AttributeError) as fault:
         raise Unreachable(f"The exec plugin {command!r} printed no ExecCredential with a status.") from fault

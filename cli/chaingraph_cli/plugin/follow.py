@@ -7,11 +7,11 @@ import time
 from collections.abc import Iterator
 from typing import Final
 
-from chaingraph_cli.errors import CliError, NotFound, Unreachable
+from chaingraph_cli.errors import CliError, NotFound
 from chaingraph_cli.plugin import outcomes
 from chaingraph_cli.plugin.event_lines import event_line
 from chaingraph_cli.plugin.execution import COMPLETED, Execution, is_id
-from chaingraph_cli.plugin.gateway_client import End, Event, Gateway
+from chaingraph_cli.plugin.gateway_client import End, Event, Gateway, Removed
 from chaingraph_cli.plugin.kubectl import Kubectl
 from chaingraph_cli.plugin.targets import bare, read_one
 from chaingraph_cli.plugin.waiting import await_outcomes
@@ -34,6 +34,8 @@ def events_of(
     name = bare(chosen.name)
     try:
         yield from gateway.events(gateway.path_of(name, "events"), from_index=from_index, types=types, follow=follow)
+    except Removed:
+        raise
     except NotFound as absent:
         raise not_known(kubectl, name, absent) from absent
 
@@ -65,6 +67,8 @@ def to_its_end(chosen: argparse.Namespace, kubectl: Kubectl, execution: Executio
                 if isinstance(event, End):
                     return 0 if event.phase == COMPLETED else 1
                 print(event_line(event), flush=True)
+        except Removed:
+            raise
         except NotFound:
             # The operator has not brought it to the ledger yet, or will not: then its status says why.
             now = read_one(kubectl, execution.name)
@@ -72,8 +76,5 @@ def to_its_end(chosen: argparse.Namespace, kubectl: Kubectl, execution: Executio
                 return await_outcomes(kubectl, [now], outcomes.ended, timeout=0)
             time.sleep(_BEGIN_SECONDS)
         else:
-            # Cut between the last event and the word that it is the last.
-            now = read_one(kubectl, execution.name)
-            if outcomes.ended(now):
-                return await_outcomes(kubectl, [now], outcomes.ended, timeout=0)
-            raise Unreachable("The gateway ended the stream before the execution's end.")
+            # Cut between the last event and the word that it is the last. The operator tells of the end a moment later.
+            return await_outcomes(kubectl, [read_one(kubectl, execution.name)], outcomes.ended, timeout=0)

@@ -21,7 +21,7 @@ from urllib.parse import quote, urlencode, urlsplit
 
 from chaingraph_cli import discovery
 from chaingraph_cli.errors import CliError, Forbidden, NotFound, Unreachable, Usage
-from chaingraph_cli.plugin.credentials import Credentials, context_of, credentials_of
+from chaingraph_cli.plugin.credentials import Credentials, Login, context_of, credentials_of
 from chaingraph_cli.plugin.execution import is_id
 from chaingraph_cli.plugin.gateway_options import CA_VARIABLE, VARIABLE
 from chaingraph_cli.plugin.kubectl import Done, Kubectl, fault_of, finish
@@ -35,6 +35,16 @@ _AGAIN_SECONDS: Final = 1.0
 _TRIES: Final = 8
 """In a row, without anything received in between."""
 END: Final = "end"
+_EXECUTION: Final = "ChainGraph-Execution"
+"""The header that says whose events a stream has."""
+
+
+class Unauthenticated(Unreachable):
+    """The gateway does not know the user: the token has expired, or never was one of this cluster."""
+
+
+class Removed(NotFound):
+    """What was followed is no longer in the ledger."""
 
 
 @dataclass(frozen=True)
@@ -67,7 +77,7 @@ class Gateway:
 
     url: str
     ca: str
-    credentials: Credentials
+    login: Login
     namespace: str
     connect_seconds: float = _CONNECT_SECONDS
 
@@ -100,7 +110,8 @@ class Gateway:
         context = context_of(_config(finish(config)))
         told = finish(found) if found else None
         url, ca = _place(given, given_ca, told)
-        return cls(url.rstrip("/"), ca, credentials_of(context), kubectl.namespace or context.namespace)
+        login = Login(lambda: credentials_of(context))
+        return cls(url.rstrip("/"), ca, login, kubectl.namespace or context.namespace)
 
     def path_of(self, name: str, what: str = "") -> str:
         """The path of an execution's page, by its name in the namespace, or by its id."""
@@ -123,11 +134,13 @@ class Gateway:
         Raises:
             CliError: the gateway does not answer, or refuses.
         """
-        with self._connected() as connection:
+        with self._connected() as (connection, who):
             cursor: dict[str, str] = {}
             while True:
                 with self._reported():
-                    page: dict[str, Any] = json.loads(self._answer(connection, path, parameters | cursor, {}).read())
+                    page: dict[str, Any] = json.loads(
+                        self._answer(connection, who, path, parameters | cursor, {}).read()
+                    )
                 yield page
                 if not page.get("cursor"):
                     return
@@ -136,7 +149,10 @@ class Gateway:
     def events(
         self, path: str, *, from_index: int | None = None, types: tuple[str, ...] = (), follow: bool = True
     ) -> Iterator[Event | End]:
-        """The events of an execution in order, each once, over broken connections; last an `End` if it has ended.
+        """The events of an execution in order, each once, over broken connections and ends of streams.
+
+        Last comes an `End` if it has ended, unless a connection was lost just before; without following, only what
+        there is. Coming back is by the execution's id, because another one may get its name meanwhile.
 
         Args:
             from_index: the first event; None for the very first.
@@ -144,31 +160,46 @@ class Gateway:
             follow: also what is still to come.
 
         Raises:
+            Removed: it was removed while it was followed.
             CliError: the gateway refuses, or has been away for too long.
         """
         parameters = {"follow": str(follow).lower()} | ({"types": ",".join(types)} if types else {})
         if from_index is not None:
             parameters["fromIndex"] = str(from_index)
         last: str | None = None
-        tries = 0
+        tries, begun, renewed = 0, False, False
         while True:
             headers = {"Accept": "text/event-stream"} | ({"Last-Event-ID": last} if last is not None else {})
             try:
                 with self._asked(path, parameters, headers) as response:
                     if response.status == http.HTTPStatus.NO_CONTENT:
                         return
-                    for fields in _frames(response):
-                        last, tries = fields.get("id", last), 0
+                    begun, renewed = True, False
+                    path = _by_id(path, response)
+                    for fields in _blocks(response):
+                        last = fields.get("id", last)
+                        # How long to wait stands before everything else, and is no sign of life.
+                        tries = tries if "retry" in fields else 0
                         content = fields.get("data", "")
                         if fields.get("event") == END:
                             yield End(str(json.loads(content).get("phase", "")))
                             return
-                        yield _event(content)
+                        if content:
+                            yield _event(content)
                 if not follow:
                     return
+            except NotFound as absent:
+                if not begun:
+                    raise
+                raise Removed("The execution was removed while it was followed.") from absent
+            except Unauthenticated:
+                if renewed or not self.login.others():
+                    raise
+                renewed = True
+                continue
             except (Unreachable, OSError, http.client.HTTPException) as fault:
                 tries += 1
-                if last is None or tries > _TRIES:
+                if not begun or tries > _TRIES:
                     raise _away(self.url, fault) from fault
             time.sleep(_AGAIN_SECONDS)
 
@@ -176,30 +207,32 @@ class Gateway:
     def _asked(
         self, path: str, parameters: Mapping[str, str], headers: Mapping[str, str]
     ) -> Iterator[http.client.HTTPResponse]:
-        with self._connected() as connection:
-            yield self._answer(connection, path, parameters, headers)
+        with self._connected() as (connection, who):
+            yield self._answer(connection, who, path, parameters, headers)
 
     @contextlib.contextmanager
-    def _connected(self) -> Iterator[http.client.HTTPConnection]:
-        """A connection, closed afterwards."""
+    def _connected(self) -> Iterator[tuple[http.client.HTTPConnection, Credentials]]:
+        """A connection, closed afterwards, and who asks by it."""
+        who = self.login.credentials()
         address = urlsplit(self.url)
         host, port = address.hostname or "", address.port
         connection: http.client.HTTPConnection
         if address.scheme == "https":
-            connection = http.client.HTTPSConnection(host, port, timeout=self.connect_seconds, context=self._tls())
+            connection = http.client.HTTPSConnection(host, port, timeout=self.connect_seconds, context=self._tls(who))
         else:
             connection = http.client.HTTPConnection(host, port, timeout=self.connect_seconds)
         try:
             with self._reported():
                 connection.connect()
                 connection.sock.settimeout(_SILENCE_SECONDS)
-            yield connection
+            yield connection, who
         finally:
             connection.close()
 
     def _answer(
         self,
         connection: http.client.HTTPConnection,
+        who: Credentials,
         path: str,
         parameters: Mapping[str, str],
         headers: Mapping[str, str],
@@ -210,8 +243,8 @@ class Gateway:
             CliError: there is none, or it is a refusal.
         """
         sent = dict(headers)
-        if self.credentials.token:
-            sent["Authorization"] = f"Bearer {self.credentials.token}"
+        if who.token:
+            sent["Authorization"] = f"Bearer {who.token}"
         query = f"?{urlencode(parameters)}" if parameters else ""
         with self._reported():
             connection.request("GET", f"{urlsplit(self.url).path}{path}{query}", headers=sent)
@@ -228,22 +261,22 @@ class Gateway:
         except (OSError, http.client.HTTPException) as fault:
             raise _away(self.url, fault) from fault
 
-    def _tls(self) -> ssl.SSLContext:
+    def _tls(self, who: Credentials) -> ssl.SSLContext:
         try:
             # With certificates of its own the system's are neither trusted nor read, which takes 20 ms.
             context = ssl.create_default_context(cadata=self.ca or None)
         except ssl.SSLError as fault:
             raise Usage("The gateway's certificates (ca.crt) are no PEM text.") from fault
-        if self.credentials.certificate:
+        if who.certificate:
             # OpenSSL takes certificates for a client from files alone.
             with tempfile.NamedTemporaryFile("w", suffix=".pem", encoding="ascii") as file:
-                file.write(f"{self.credentials.certificate}\n{self.credentials.key}\n")
+                file.write(f"{who.certificate}\n{who.key}\n")
                 file.flush()
                 try:
                     context.load_cert_chain(file.name)
                 except ssl.SSLError as fault:
                     raise Usage(
-                        f"The client certificate of the user {self.credentials.user!r} and its key do not fit together "
+                        f"The client certificate of the user {who.user!r} and its key do not fit together "
                         f"or are damaged: {fault.reason}."
                     ) from fault
         return context
@@ -317,7 +350,7 @@ def _problem(response: http.client.HTTPResponse) -> CliError:
         case 400:
             return Usage(message)
         case 401:
-            return Unreachable(message, "As whom you ask: kubectl auth whoami")
+            return Unauthenticated(message, "As whom you ask: kubectl auth whoami")
         case 403:
             return Forbidden(message, "Ask for a Role that allows it; what you may do: kubectl auth can-i --list")
         case 404:
@@ -328,8 +361,14 @@ def _problem(response: http.client.HTTPResponse) -> CliError:
             return CliError(message)
 
 
-def _frames(response: http.client.HTTPResponse) -> Iterator[dict[str, str]]:
-    """The events of the stream: their fields by name. Comments and the waiting time between tries are left out."""
+def _by_id(path: str, response: http.client.HTTPResponse) -> str:
+    """The path of the same events, by the id that the gateway says they are of; the same path if it says none."""
+    found = response.headers.get(_EXECUTION, "")
+    return f"/executions/{quote(found)}/events" if is_id(found) else path
+
+
+def _blocks(response: http.client.HTTPResponse) -> Iterator[dict[str, str]]:
+    """What a stream is made of: the fields of each event by name; nothing for a comment."""
     fields: dict[str, str] = {}
     while True:
         line = response.readline()
@@ -337,8 +376,7 @@ def _frames(response: http.client.HTTPResponse) -> Iterator[dict[str, str]]:
             return
         name, _, content = line.decode("utf-8").rstrip("\r\n").partition(":")
         if not name and not content:
-            if "data" in fields:
-                yield fields
+            yield fields
             fields = {}
         elif name:
             fields[name] = content.removeprefix(" ")

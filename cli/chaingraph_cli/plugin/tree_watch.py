@@ -17,7 +17,7 @@ from typing import Any, Final, Protocol
 from chaingraph_cli.errors import NotFound, Unreachable
 from chaingraph_cli.plugin import tables, tree_rows
 from chaingraph_cli.plugin.execution import COMPLETED, FAILED, PENDING, PHASES, STOPPED
-from chaingraph_cli.plugin.gateway_client import Gateway
+from chaingraph_cli.plugin.gateway_client import Gateway, Unauthenticated
 from chaingraph_cli.plugin.tree_rows import Row
 
 _LEAST_SECONDS: Final = 1.0
@@ -61,10 +61,14 @@ def watch(chosen: argparse.Namespace, gateway: Gateway, rows: list[Row]) -> int:
 
 
 def _again(gateway: Gateway, path: str, depth: int | None) -> list[Row]:
-    tries = 0
+    tries, renewed = 0, False
     while True:
         try:
             return tree_rows.read(gateway, path, depth)
+        except Unauthenticated:
+            if renewed or not gateway.login.others():
+                raise
+            renewed = True
         except NotFound as absent:
             raise NotFound("The execution was removed while it was watched.") from absent
         except Unreachable:

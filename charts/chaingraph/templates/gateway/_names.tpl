@@ -50,6 +50,7 @@ CHAINGRAPH_TLS_CERTIFICATE: /etc/chaingraph/tls/tls.crt
 CHAINGRAPH_TLS_KEY: /etc/chaingraph/tls/tls.key
 CHAINGRAPH_HEARTBEAT_SECONDS: {{ include "chaingraph.scalar" .heartbeatSeconds | quote }}
 CHAINGRAPH_MAX_STREAMS: {{ include "chaingraph.scalar" .maxStreams | quote }}
+CHAINGRAPH_STREAM_SECONDS: {{ include "chaingraph.scalar" .streamSeconds | quote }}
 CHAINGRAPH_GATEWAY_CONNECTIONS: {{ include "chaingraph.scalar" .connections | quote }}
 CHAINGRAPH_HEALTH_PORT: {{ include "chaingraph.scalar" .healthPort | quote }}
 CHAINGRAPH_HEALTH_HOST: {{ .healthHost | quote }}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import Mapping
+from functools import partial
 from typing import Final
 
 from aiohttp import web
@@ -81,10 +82,11 @@ class Streams:
         # By chance, so that those who came together do not come back together.
         until = asyncio.get_running_loop().time() + self._stream_seconds * random.uniform(1, 2)
         headers = {**sse.HEADERS, EXECUTION: execution}
+        subscriber = partial(Subscriber, wanted, read, until=until, away=lambda: self._reader.fault() is not None)
         if not wanted.follow:
-            return await self._answer(request, wanted, Subscriber(wanted, read, None, until=until), headers)
+            return await self._answer(request, wanted, subscriber(None), headers)
         async with self._tails.follow(execution) as tail:
-            return await self._answer(request, wanted, Subscriber(wanted, read, tail, until=until), headers)
+            return await self._answer(request, wanted, subscriber(tail), headers)
 
     async def _answer(
         self, request: web.Request, wanted: Subscription, subscriber: Subscriber, headers: Mapping[str, str]

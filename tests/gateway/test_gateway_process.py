@@ -67,6 +67,8 @@ def test_its_sessions_cannot_write(database_url: str) -> None:
         ("CHAINGRAPH_HEARTBEAT_SECONDS", "0", "more than 0"),
         ("CHAINGRAPH_GATEWAY_PORT", "65536", "the port of the HTTPS server"),
         ("CHAINGRAPH_MAX_STREAMS", "none", "1 or more"),
+        ("CHAINGRAPH_STREAM_SECONDS", "0.5", "1 or more"),
+        ("CHAINGRAPH_STREAM_SECONDS", "inf", "1 or more"),
         ("LOG_LEVEL", "loud", "debug, info, warning or error"),
     ],
 )

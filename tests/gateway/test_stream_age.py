@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 import pytest
 
 from fixtures.gateway import LOG_READER, People, RunGateway
+from fixtures.proxy import MakeProxy
 from fixtures.waiting import eventually
 from fixtures.written_log import Written
 
@@ -111,6 +112,35 @@ async def test_a_token_that_is_no_longer_accepted_ends_the_following(
     refused = await second.ask(path, reader, headers={"Last-Event-ID": "-1"})
     assert refused.status_code == 401
     assert "it may have expired" in refused.json()["message"]
+
+
+async def test_nobody_is_sent_away_while_postgresql_is_away(
+    run_gateway: RunGateway, people: People, written: Written, make_proxy: MakeProxy, database_url: str
+) -> None:
+    proxy = make_proxy(database_url)
+    # Long enough for the gateway to notice the outage before.
+    settings = {"CHAINGRAPH_STREAM_SECONDS": "5", "CHAINGRAPH_HEARTBEAT_SECONDS": "0.2"}
+    gateway = run_gateway(DATABASE_URL_EXECUTIONS=proxy.url, **settings)
+    log = await written.execution()
+    path = f"/executions/{log.id}/events"
+
+    async def answers(status: int) -> bool:
+        return gateway.get("/readyz").status_code == status
+
+    async with gateway.follow(path, people.admin) as stream:
+        assert [(await anext(stream)).event for _ in range(2)] == ["", "execution:created"]
+        proxy.cut()
+        await eventually(lambda: answers(503), what="the gateway to notice")
+        # Comments for more than twice the setting. Who came back now would be turned away; browsers then give up.
+        assert {(await anext(stream)).comment for _ in range(55)} == {"heartbeat"}
+        await log.append("flow:started")
+        proxy.restore()
+        await eventually(lambda: answers(200), what="the gateway to notice")
+        rest = [each async for each in stream if each.comment != "heartbeat"]
+    assert [each.event for each in rest if each.event] == []
+    assert gateway.metric(AGED) == 1
+    await log.complete()
+    assert [each.id for each in await gateway.all(path, people.admin, after=int(rest[-1].id))] == ["0", "1", "1"]
 
 
 async def test_a_long_replay_is_broken_off_so_that_nobody_takes_a_part_for_all(

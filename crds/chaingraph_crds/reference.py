@@ -57,7 +57,8 @@ def _kind(kind: Kind) -> Iterator[str]:
     )
     if kind.selectable:
         example = f"kubectl get {kind.short} --field-selector {kind.selectable[0].removeprefix('.')}=Running"
-        yield f"Field selectors, as in `{example}`: {', '.join(f'`{path[1:]}`' for path in kind.selectable)}.\n"
+        fields = ", ".join(f"`{path[1:]}`" for path in kind.selectable)
+        yield f"Field selectors, as in `{example}`, from Kubernetes 1.31 on: {fields}.\n"
     yield from _section(kind, "spec", structural_schema(kind.spec, "spec"))
     yield from _section(kind, "status", structural_schema(kind.status, "status", people_write=False))
 

@@ -15,6 +15,7 @@ from chaingraph_cli.plugin import tables
 from chaingraph_cli.plugin.details import details, next_steps
 from chaingraph_cli.plugin.execution import Execution
 from chaingraph_cli.plugin.guards import GUARDS
+from chaingraph_cli.plugin.kubectl import fault_of
 from chaingraph_cli.plugin.listing import rows_of
 from chaingraph_cli.plugin.waiting import duration
 from fixtures.plugin import SCRIPTS, Plugin
@@ -229,3 +230,12 @@ def test_a_retry_that_is_refused(plugin: Plugin) -> None:
     working.join()
     assert done.stdout.splitlines()[-1] == "execution.chaingraph.dev/one not retried: its row is gone"
     assert done.returncode == 3
+
+
+def test_an_api_server_that_does_not_select_by_phase_is_explained() -> None:
+    fault = fault_of(
+        'Error from server (BadRequest): Unable to find "chaingraph.dev/v1alpha1, Resource=executions" that match label '
+        'selector "", field selector "status.phase=Running": field label not supported: status.phase\n'
+    )
+    assert str(fault) == "The API server does not select by a field of Executions."
+    assert "Kubernetes 1.31" in fault.hint

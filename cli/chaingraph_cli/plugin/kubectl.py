@@ -146,6 +146,11 @@ def fault_of(complaint: str) -> CliError:
             "This cluster does not know Executions of ChainGraph.",
             "Install the CRDs: chaingraph up --kubeconfig FILE. Or choose another cluster: --context CONTEXT",
         )
+    if "field label not supported" in text:
+        return CliError(
+            "The API server does not select by a field of Executions.",
+            "That came with Kubernetes 1.31. List them all, and choose by labels (-l) or with grep.",
+        )
     if reason == "NotFound":
         return NotFound(sentence(message))
     if reason == "Forbidden":

@@ -234,8 +234,8 @@ def test_a_retry_that_is_refused(plugin: Plugin) -> None:
 
 def test_an_api_server_that_does_not_select_by_phase_is_explained() -> None:
     fault = fault_of(
-        'Error from server (BadRequest): Unable to find "chaingraph.dev/v1alpha1, Resource=executions" that match label '
-        'selector "", field selector "status.phase=Running": field label not supported: status.phase\n'
+        'Error from server (BadRequest): Unable to find "chaingraph.dev/v1alpha1, Resource=executions" that match '
+        'label selector "", field selector "status.phase=Running": field label not supported: status.phase\n'
     )
-    assert str(fault) == "The API server does not select by a field of Executions."
+    assert fault.message == "The API server does not select by a field of Executions."
     assert "Kubernetes 1.31" in fault.hint

@@ -74,7 +74,7 @@ class GatewayServer:
         """GET /executions/{id}/events"""
         wanted = parameters.subscription(request.query, request.headers.get("Last-Event-ID"))
         found = await self._access.execution(request, LOG)
-        return await self._streams.serve(request, found.id, wanted)
+        return await self._streams.serve(request, found.id, wanted, lambda: self._access.execution(request, LOG))
 
     @web.middleware
     async def _answer(self, request: web.Request, handler: Handler) -> web.StreamResponse:

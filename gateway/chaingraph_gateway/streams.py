@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Mapping
-from functools import partial
+from collections.abc import Awaitable, Callable
 from typing import Final
 
 from aiohttp import web
 
 from chaingraph_gateway import sse
-from chaingraph_gateway.errors import BadRequest, TooMany
+from chaingraph_gateway.errors import Away, BadRequest, Problem, TooMany
 from chaingraph_gateway.metrics import Metrics
 from chaingraph_gateway.outages import Reader
 from chaingraph_gateway.parameters import Subscription
@@ -25,6 +24,10 @@ from chaingraph_store.ids import ExecutionId
 
 EXECUTION: Final = "ChainGraph-Execution"
 """The header of a stream that says whose events they are: who asked by name can come back by id."""
+_RETRY_SECONDS: Final = 0.5
+
+Judge = Callable[[], Awaitable[object]]
+"""Finds out whether somebody may follow. Raises Problem if not, Away if nobody can say."""
 
 
 class Streams:
@@ -64,8 +67,13 @@ class Streams:
         self._closing = True
         await asyncio.gather(*(end(each) for each in self._open))
 
-    async def serve(self, request: web.Request, execution: ExecutionId, wanted: Subscription) -> web.StreamResponse:
+    async def serve(
+        self, request: web.Request, execution: ExecutionId, wanted: Subscription, judge: Judge
+    ) -> web.StreamResponse:
         """Answers with the stream; with 204 when a subscriber comes back for more and there will be nothing.
+
+        Args:
+            judge: whether the subscriber would be let in if it came now.
 
         Raises:
             BadRequest: the subscriber comes back from an event that does not exist.
@@ -81,22 +89,25 @@ class Streams:
 
         # By chance, so that those who came together do not come back together.
         until = asyncio.get_running_loop().time() + self._stream_seconds * random.uniform(1, 2)
-        headers = {**sse.HEADERS, EXECUTION: execution}
-        subscriber = partial(Subscriber, wanted, read, until=until, away=lambda: self._reader.fault() is not None)
         if not wanted.follow:
-            return await self._answer(request, wanted, subscriber(None), headers)
+            return await self._answer(request, execution, wanted, Subscriber(wanted, read, None, until=until), None)
         async with self._tails.follow(execution) as tail:
-            return await self._answer(request, wanted, subscriber(tail), headers)
+            return await self._answer(request, execution, wanted, Subscriber(wanted, read, tail, until=until), judge)
 
     async def _answer(
-        self, request: web.Request, wanted: Subscription, subscriber: Subscriber, headers: Mapping[str, str]
+        self,
+        request: web.Request,
+        execution: ExecutionId,
+        wanted: Subscription,
+        subscriber: Subscriber,
+        judge: Judge | None,
     ) -> web.StreamResponse:
         standing = await subscriber.begin()
         if wanted.resumed and nothing_more(wanted, standing):
             return web.Response(status=204)
-        response = web.StreamResponse(headers=headers)
+        response = web.StreamResponse(headers={**sse.HEADERS, EXECUTION: execution})
         await response.prepare(request)
-        stream = asyncio.create_task(self._send(wanted, subscriber, response), name="stream")
+        stream = asyncio.create_task(self._send(subscriber, response, judge), name="stream")
         self._open.add(stream)
         self._metrics.streams.inc()
         try:
@@ -114,7 +125,8 @@ class Streams:
             stream.result()
         return response
 
-    async def _send(self, wanted: Subscription, subscriber: Subscriber, response: web.StreamResponse) -> None:
+    async def _send(self, subscriber: Subscriber, response: web.StreamResponse, judge: Judge | None) -> None:
+        """Sends everything; `judge` is None for a subscriber who does not follow."""
         writer = Writer(response, heartbeat_seconds=self._heartbeat_seconds)
         beat = asyncio.create_task(writer.beat(), name="heartbeat")
         try:
@@ -126,8 +138,10 @@ class Streams:
             if subscriber.end is not None:
                 await writer.send(sse.end(subscriber.end))
             elif subscriber.left_off:
+                if judge is not None:
+                    await judged(judge)
                 self._metrics.streams_aged.inc()
-                if not wanted.follow:
+                if judge is None:
                     raise ConnectionAbortedError("a proper end would pass for the end of what there is now")
                 await writer.send(sse.pause(subscriber.reached))
             await writer.close()
@@ -156,6 +170,22 @@ def nothing_more(wanted: Subscription, standing: Standing) -> bool:
             "restored to an earlier state; begin anew without it",
         )
     return standing.ended and wanted.from_index == standing.next_index
+
+
+async def judged(judge: Judge) -> None:
+    """Waits until one who came back would be let in or refused, and not turned away because somebody is away.
+
+    Browsers do not ask again then. What is found is remembered for a moment, so nobody is asked once more.
+    """
+    while True:
+        try:
+            await judge()
+        except Away:
+            await asyncio.sleep(_RETRY_SECONDS)
+        except Problem:
+            return
+        else:
+            return
 
 
 def _hang_up(request: web.Request) -> None:

@@ -33,20 +33,16 @@ class Subscriber:
         read: reads the table.
         tail: the execution's newest events; None for one who does not follow.
         until: no more is given out after this time of the event loop's clock, in seconds.
-        away: whether PostgreSQL is. Then whoever comes back is turned away, so nobody's time is over until it answers.
 
     Attributes:
         left_off: there may be more, but the time was over.
     """
 
-    def __init__(
-        self, wanted: Subscription, read: ReadPage, tail: Tail | None, *, until: float, away: Callable[[], bool]
-    ) -> None:
+    def __init__(self, wanted: Subscription, read: ReadPage, tail: Tail | None, *, until: float) -> None:
         self._types = wanted.types
         self._read = read
         self._tail = tail
         self._until = until
-        self._away = away
         self.left_off = False
         self._index = wanted.from_index
         self._standing: Standing | None = None
@@ -110,7 +106,7 @@ class Subscriber:
                     return
             if self._over():
                 return
-            if frames and not self._late():
+            if frames:
                 self._index = frames[-1].index + 1
                 yield self._of_types(frames)
             elif tail.standing is None or frames is not None:
@@ -119,10 +115,9 @@ class Subscriber:
                 return
 
     async def _wait(self, news: asyncio.Event) -> None:
-        """Until there is something new, or it may be that the time is over."""
-        now = asyncio.get_running_loop().time()
+        """Until there is something new, or the time is over."""
         with suppress(TimeoutError):
-            async with asyncio.timeout_at(max(self._until, now + _RETRY_SECONDS)):
+            async with asyncio.timeout_at(self._until):
                 await news.wait()
 
     def _of_types(self, frames: Iterable[Frame]) -> Sequence[Frame]:
@@ -140,7 +135,4 @@ class Subscriber:
         return None
 
     def _over(self) -> bool:
-        return self._late() and not self._away()
-
-    def _late(self) -> bool:
         return asyncio.get_running_loop().time() >= self._until

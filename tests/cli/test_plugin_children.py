@@ -10,8 +10,8 @@ import pytest
 from chaingraph_cli.plugin import guards, outcomes
 from chaingraph_cli.plugin.details import details, next_steps
 from chaingraph_cli.plugin.event_lines import event_line, log_lines
+from chaingraph_cli.plugin.event_stream import Event
 from chaingraph_cli.plugin.execution import Execution, standing
-from chaingraph_cli.plugin.gateway_client import Event
 from fixtures.gateway import GatewayProcess
 from fixtures.plugin import Plugin
 from fixtures.terminal import in_terminal

@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping
 from typing import Any, Final
 
-from chaingraph_cli.plugin.gateway_client import Event
+from chaingraph_cli.plugin.event_stream import Event
 
 # As `chaingraph_flow.events`, whose package takes longer to import than all of a verb may; a test compares them.
 TYPES: Final = (

@@ -7,8 +7,8 @@ import difflib
 
 from chaingraph_cli.commands import Command
 from chaingraph_cli.plugin.event_lines import TYPES, event_line
+from chaingraph_cli.plugin.event_stream import End
 from chaingraph_cli.plugin.follow import NOT_THERE, events_of
-from chaingraph_cli.plugin.gateway_client import End
 from chaingraph_cli.plugin.gateway_options import add_gateway
 
 

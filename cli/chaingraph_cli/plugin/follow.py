@@ -10,8 +10,9 @@ from typing import Final
 from chaingraph_cli.errors import CliError, NotFound
 from chaingraph_cli.plugin import outcomes
 from chaingraph_cli.plugin.event_lines import event_line
+from chaingraph_cli.plugin.event_stream import End, Event
 from chaingraph_cli.plugin.execution import COMPLETED, Execution, is_id
-from chaingraph_cli.plugin.gateway_client import End, Event, Gateway, Removed
+from chaingraph_cli.plugin.gateway_client import Gateway, Removed
 from chaingraph_cli.plugin.kubectl import Kubectl
 from chaingraph_cli.plugin.targets import bare, read_one
 from chaingraph_cli.plugin.waiting import await_outcomes

@@ -22,6 +22,7 @@ from urllib.parse import quote, urlencode, urlsplit
 from chaingraph_cli import discovery
 from chaingraph_cli.errors import CliError, Forbidden, NotFound, Unreachable, Usage
 from chaingraph_cli.plugin.credentials import Credentials, Login, context_of, credentials_of
+from chaingraph_cli.plugin.event_stream import End, Event, blocks
 from chaingraph_cli.plugin.execution import is_id
 from chaingraph_cli.plugin.gateway_options import CA_VARIABLE, VARIABLE
 from chaingraph_cli.plugin.kubectl import Done, Kubectl, fault_of, finish
@@ -34,7 +35,6 @@ _SILENCE_SECONDS: Final = 60.0
 _AGAIN_SECONDS: Final = 1.0
 _TRIES: Final = 8
 """In a row, without anything received in between."""
-END: Final = "end"
 _EXECUTION: Final = "ChainGraph-Execution"
 """The header that says whose events a stream has."""
 
@@ -45,25 +45,6 @@ class Unauthenticated(Unreachable):
 
 class Removed(NotFound):
     """What was followed is no longer in the ledger."""
-
-
-@dataclass(frozen=True)
-class Event:
-    """One event of an execution."""
-
-    index: int
-    type: str
-    timestamp: str
-    data: Mapping[str, Any]
-    text: str
-    """The whole event as the gateway sent it, in JSON."""
-
-
-@dataclass(frozen=True)
-class End:
-    """Nothing more comes: the execution has ended, in this phase."""
-
-    phase: str
 
 
 @dataclass(frozen=True)
@@ -176,16 +157,13 @@ class Gateway:
                         return
                     begun, renewed = True, False
                     path = _by_id(path, response)
-                    for fields in _blocks(response):
-                        last = fields.get("id", last)
-                        # How long to wait stands before everything else, and is no sign of life.
-                        tries = tries if "retry" in fields else 0
-                        content = fields.get("data", "")
-                        if fields.get("event") == END:
-                            yield End(str(json.loads(content).get("phase", "")))
+                    for block in blocks(response):
+                        last = block.id if block.id is not None else last
+                        tries = 0 if block.shows_life else tries
+                        if block.content is not None:
+                            yield block.content
+                        if isinstance(block.content, End):
                             return
-                        if content:
-                            yield _event(content)
                 if not follow:
                     return
             except NotFound as absent:
@@ -365,25 +343,3 @@ def _by_id(path: str, response: http.client.HTTPResponse) -> str:
     """The path of the same events, by the id that the gateway says they are of; the same path if it says none."""
     found = response.headers.get(_EXECUTION, "")
     return f"/executions/{quote(found)}/events" if is_id(found) else path
-
-
-def _blocks(response: http.client.HTTPResponse) -> Iterator[dict[str, str]]:
-    """What a stream is made of: the fields of each event by name; nothing for a comment."""
-    fields: dict[str, str] = {}
-    while True:
-        line = response.readline()
-        if not line:
-            return
-        name, _, content = line.decode("utf-8").rstrip("\r\n").partition(":")
-        if not name and not content:
-            yield fields
-            fields = {}
-        elif name:
-            fields[name] = content.removeprefix(" ")
-
-
-def _event(text: str) -> Event:
-    content = json.loads(text)
-    return Event(
-        int(content["index"]), str(content["type"]), str(content["timestamp"]), content.get("data") or {}, text
-    )

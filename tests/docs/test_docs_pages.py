@@ -65,6 +65,7 @@ def test_blocks_and_commands(tmp_path: Path) -> None:
         ("first\n...", "first"),
         ("id EXPYVMTHSSM6CAHDFBMS3AVFDS", "id EXAAAMTHSSM6CAHDFBMS3AVFDS"),
         ("in namespace 'default'", "in namespace 'test-0123456789'"),
+        ("worker-1   4711 40001 healthy  5s   0", "worker-1    612  33711  healthy  1m2s   0"),
     ],
 )
 def test_what_matches(expected: str, printed: str) -> None:
@@ -82,6 +83,7 @@ def test_what_matches(expected: str, printed: str) -> None:
         ("first\n...\nlast", "first\n1\n2"),
         ('{"celsius":77}', '{"celsius":78}'),
         ("12 mm of rain", "13 mm of rain"),
+        ("worker-1   4711 40001 healthy  5s   0", "worker-1   4711 40001 healthy  5s   1"),
     ],
 )
 def test_what_does_not(expected: str, printed: str) -> None:

@@ -31,7 +31,21 @@ def secret(name: str, namespace: str, url: str) -> Json:
 
 def losses(cluster: Cluster, execution: str) -> int:
     """How often the execution of this name has lost its worker, by the ledger. What a worker hands back is no loss."""
-    query = f"SELECT recoveries FROM chaingraph.executions WHERE name = '{execution}' AND parent_id IS NULL"
+    return _number(
+        cluster, f"SELECT recoveries FROM chaingraph.executions WHERE name = '{execution}' AND parent_id IS NULL"
+    )
+
+
+def serving(cluster: Cluster, version: str) -> int:
+    """How many workers of a version take new work, as they say themselves."""
+    return _number(
+        cluster,
+        "SELECT count(*) FROM chaingraph.workers WHERE serving AND NOT draining AND expires_at > now()"
+        f" AND application_version = '{version}'",
+    )
+
+
+def _number(cluster: Cluster, query: str) -> int:
     psql = 'PGPASSWORD=$POSTGRES_PASSWORD exec psql -h 127.0.0.1 -U "$POSTGRES_USER" -d "$POSTGRES_DB" -Atc "$0"'
     return int(cluster.kubectl("-n", NAMESPACE, "exec", _NAME, "--", "sh", "-c", psql, query).stdout)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from e2e.commands import until
+from e2e.database import serving
 from e2e.images import FIRST, SECOND
 from e2e.kind import Cluster
 from e2e.release import NAMESPACE, Release
@@ -22,6 +23,8 @@ def _changes_over(release: Release, work: Work, cluster: Cluster, *, old: str, n
     """After a change from one version to another, while `name` waits at its gate."""
     deployments = release.worker_deployments()
     assert set(deployments) == {old, new}, "the old workers have to stay while work runs on them"
+    # Until they have heard that they are retired they may take what is new as well.
+    until(f"no worker of {old} takes new work", lambda: serving(cluster, old) == 0, within=60)
     work.start(f"{name}-new", nodes=1, seconds=0.1)
     work.completes(f"{name}-new", within=60)
     assert _version_of(cluster, work.pod_of(f"{name}-new")) == new

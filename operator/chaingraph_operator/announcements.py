@@ -172,7 +172,7 @@ def of_flow(before: Status, after: Status) -> list[Announcement]:
         return [Announcement("Warning", ready["reason"], message, ready["lastTransitionTime"])]
     if ready["reason"] == WITH_WARNINGS:
         return [Announcement("Warning", WITH_WARNINGS, _first_fault(ready["message"]), ready["lastTransitionTime"])]
-    if ready["status"] == "True" and known.get("status") == "False":
+    if ready["status"] == "True" and (known.get("status") == "False" or known.get("reason") == WITH_WARNINGS):
         return [Announcement("Normal", ready["reason"], ready["message"], ready["lastTransitionTime"])]
     return []
 

@@ -98,20 +98,22 @@ def test_a_deletion_before_the_watch_begins(gate: Gate, gated: Plugin) -> None:
     assert done.returncode == 4
 
 
+@pytest.mark.parametrize("others", [(), ("two", "three")], ids=["alone", "among others"])
 @pytest.mark.parametrize("again", [False, True], ids=["gone", "another of its name"])
 def test_a_deletion_that_no_watch_tells_of(
-    again: bool, plugin: Plugin, control_plane: ControlPlane, monkeypatch: pytest.MonkeyPatch
+    again: bool, others: tuple[str, ...], plugin: Plugin, control_plane: ControlPlane, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(waiting, "_REREAD_SECONDS", 0.5)
-    plugin.create("one", status={"phase": "Running"})
-    before = Execution(plugin.get("one"))
+    for name in ("one", *others):
+        plugin.create(name, status={"phase": "Running"})
+    before = [Execution(plugin.get(name)) for name in ("one", *others)]
     plugin.kubectl("delete", "cgx", "one")
     if again:
         plugin.create("one", status={"phase": "Running"})
     program = str(binaries.ensure(["kubectl"])["kubectl"])
     kubectl = Kubectl(program, (f"--kubeconfig={control_plane.kubeconfig}", f"--namespace={plugin.namespace}"))
     with pytest.raises(NotFound, match="one was deleted while it was waited for"):
-        waiting.await_outcomes(kubectl, [before], outcomes.ended, timeout=30)
+        waiting.await_outcomes(kubectl, before, outcomes.ended, timeout=30)
 
 
 def test_one_that_ended_may_be_deleted_while_others_are_waited_for(gate: Gate, gated: Plugin) -> None:

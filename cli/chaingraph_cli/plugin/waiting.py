@@ -20,14 +20,14 @@ from chaingraph_cli.plugin.execution import Execution, standing
 from chaingraph_cli.plugin.kubectl import EXECUTIONS, Kubectl, fault_of
 from chaingraph_cli.plugin.outcomes import Judge
 from chaingraph_cli.plugin.progress import Progress
-from chaingraph_cli.plugin.targets import Targets, read
 
 _DURATION: Final = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h)?")
 _SECONDS: Final = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, None: 1.0}
 _AGAIN_SECONDS: Final = 0.5
 _REREAD_SECONDS: Final = 30.0
 """Until they are read again, beside the watch: it does not tell of what was deleted just before it began, and one whose
-connection was lost on the way may never end."""
+connection was lost on the way may never end. Each time it is twice as long until the next, as far as the following."""
+_REREAD_MOST_SECONDS: Final = 300.0
 
 
 def add_timeout(parser: argparse.ArgumentParser, *, default: float, what: str) -> None:
@@ -135,13 +135,13 @@ def _versions(kubectl: Kubectl, left: Mapping[str, Execution], deadline: float |
 
 
 def _read_again(kubectl: Kubectl, left: Mapping[str, Execution]) -> list[Execution]:
-    found, faults = read(kubectl, Targets(tuple(left)), lambda _, name: _deleted(left[name]))
-    for fault in faults:
-        raise fault
-    for execution in found:
-        if not _same(left[execution.name], execution):
-            raise _deleted(left[execution.name])
-    return found
+    """All that the watch is of, in one list: kubectl asks for names one by one."""
+    content = kubectl.run("get", EXECUTIONS, *_selected(list(left)), "-o", "json").json()
+    found = {each.name: each for each in map(Execution, content["items"])}
+    for name, execution in left.items():
+        if name not in found or not _same(execution, found[name]):
+            raise _deleted(execution)
+    return [found[name] for name in left]
 
 
 def _deleted(execution: Execution) -> NotFound:
@@ -150,10 +150,7 @@ def _deleted(execution: Execution) -> NotFound:
 
 @contextmanager
 def _watch(kubectl: Kubectl, names: Sequence[str]) -> Iterator[subprocess.Popen[str]]:
-    # By a selector, even of one: `get NAME --watch` reads the object first, begins to watch afterwards, and drops the
-    # first event, which it takes for what it has just read. What changed in between would not be told.
-    only = [f"--field-selector=metadata.name={names[0]}"] if len(names) == 1 else []
-    process = kubectl.start("get", EXECUTIONS, *only, "--watch", "--output-watch-events", "-o", "json")
+    process = kubectl.start("get", EXECUTIONS, *_selected(names), "--watch", "--output-watch-events", "-o", "json")
     try:
         yield process
     finally:
@@ -161,18 +158,29 @@ def _watch(kubectl: Kubectl, names: Sequence[str]) -> Iterator[subprocess.Popen[
         process.communicate()
 
 
+def _selected(names: Sequence[str]) -> list[str]:
+    """What makes kubectl list these: one, or all of the namespace.
+
+    By a selector, even of one: `get NAME --watch` reads the object first, begins to watch afterwards, and drops the
+    first event, which it takes for what it has just read. What changed in between would not be told.
+    """
+    return [f"--field-selector=metadata.name={names[0]}"] if len(names) == 1 else []
+
+
 def _events(process: subprocess.Popen[str], deadline: float | None) -> Iterator[dict[str, Any] | None]:
     """The changes that kubectl prints, one a line, until it ends or the time is over; None when it is time to read."""
     assert process.stdout is not None
     descriptor = process.stdout.fileno()
     buffer = b""
-    again = time.monotonic() + _REREAD_SECONDS
+    pause = _REREAD_SECONDS
+    again = time.monotonic() + pause
     while True:
         now = time.monotonic()
         if deadline is not None and now >= deadline:
             return
         if now >= again:
-            again = now + _REREAD_SECONDS
+            pause = min(2 * pause, _REREAD_MOST_SECONDS)
+            again = now + pause
             yield None
         until = again if deadline is None else min(again, deadline)
         if not select.select([descriptor], [], [], max(until - time.monotonic(), 0.0))[0]:

@@ -31,22 +31,22 @@ import pytest
 pytest.register_assert_rewrite("fixtures")
 
 pytest_plugins = [
-    "fixtures.background",
-    "fixtures.cluster",
-    "fixtures.cluster_view",
-    "fixtures.crd_objects",
-    "fixtures.cut_off",
-    "fixtures.database",
-    "fixtures.fleet",
-    "fixtures.gateway",
-    "fixtures.ledger",
-    "fixtures.plugin",
-    "fixtures.processes",
-    "fixtures.proxy",
-    "fixtures.system",
-    "fixtures.user",
-    "fixtures.worker_by_hand",
-    "fixtures.written_log",
+    "fixtures.processes.background",
+    "fixtures.cluster.control_plane",
+    "fixtures.cluster.view",
+    "fixtures.cluster.objects",
+    "fixtures.processes.cut_off",
+    "fixtures.ledger.database",
+    "fixtures.processes.fleet",
+    "fixtures.processes.gateway",
+    "fixtures.ledger.ledger",
+    "fixtures.plugin.plugin",
+    "fixtures.processes.programs",
+    "fixtures.processes.proxy",
+    "fixtures.processes.system",
+    "fixtures.cluster.user",
+    "fixtures.ledger.worker_by_hand",
+    "fixtures.ledger.written_log",
 ]
 
 _BUILT = {"helm", "promtool_program", "evaluators_program"}
@@ -54,7 +54,7 @@ _BUILT = {"helm", "promtool_program", "evaluators_program"}
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """The first test that needs one of these programs may have to build it."""
-    from fixtures.go_programs import BUILD_SECONDS
+    from fixtures.chart.go_programs import BUILD_SECONDS
 
     for item in items:
         if _BUILT & set(getattr(item, "fixturenames", ())):

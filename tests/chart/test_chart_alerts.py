@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import yaml
 
-from fixtures.helm import TRIAL, Helm
+from fixtures.chart.helm import TRIAL, Helm
 from fixtures.monitoring.expressions import ALERTS, dashboard, rules
 
 

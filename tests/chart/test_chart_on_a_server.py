@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 
 from chaingraph_crds import names
-from fixtures.chart_values import COMBINATIONS
-from fixtures.cluster import ControlPlane, Kubectl
-from fixtures.helm import Helm, Manifest, foreign_crds
+from fixtures.chart.helm import Helm, Manifest, foreign_crds
+from fixtures.chart.values import COMBINATIONS
+from fixtures.cluster.control_plane import ControlPlane, Kubectl
 
 pytestmark = pytest.mark.integration
 

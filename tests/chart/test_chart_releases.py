@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from fixtures.chart_release import APART, Release
-from fixtures.cluster import ControlPlane, Kubectl
-from fixtures.helm import CHART, Helm, with_values
+from fixtures.chart.helm import CHART, Helm, with_values
+from fixtures.chart.release import APART, Release
+from fixtures.cluster.control_plane import ControlPlane, Kubectl
 
 pytestmark = pytest.mark.integration
 

@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 import yaml
 
-from fixtures.chart_values import COMBINATIONS, OWN_DATABASE
-from fixtures.helm import CHART, OF, TRIAL, Helm, Manifest, Rendered, environment, with_values
+from fixtures.chart.helm import CHART, OF, TRIAL, Helm, Manifest, Rendered, environment, with_values
+from fixtures.chart.values import COMBINATIONS, OWN_DATABASE
 
 MONITORED = {"prometheusRule": {"enabled": True}, "dashboard": {"enabled": True}, "podMonitor": {"enabled": True}}
 _NAME = re.compile(r"[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?")

@@ -12,16 +12,16 @@ from typing import Any
 import pytest
 
 from chaingraph_store.ledger import Ledger
-from fixtures import operators_day
-from fixtures.chart_release import kubeconfig_with_rights
-from fixtures.chart_values import OWN_DATABASE
-from fixtures.cluster import ControlPlane
-from fixtures.cluster_view import Cluster
-from fixtures.gateway import READER, People, RunGateway
-from fixtures.helm import CHART, Helm, Rendered, environment, with_values
-from fixtures.processes import RunOperator
-from fixtures.system import System
-from fixtures.worker_by_hand import StartWorker
+from fixtures.chart.helm import CHART, Helm, Rendered, environment, with_values
+from fixtures.chart.release import kubeconfig_with_rights
+from fixtures.chart.values import OWN_DATABASE
+from fixtures.cluster import operator_rights as operators_day
+from fixtures.cluster.control_plane import ControlPlane
+from fixtures.cluster.view import Cluster
+from fixtures.ledger.worker_by_hand import StartWorker
+from fixtures.processes.gateway import READER, People, RunGateway
+from fixtures.processes.programs import RunOperator
+from fixtures.processes.system import System
 
 pytestmark = pytest.mark.integration
 

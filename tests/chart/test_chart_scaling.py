@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
-from fixtures.docs_pages import ROOT
-from fixtures.helm import TRIAL, Helm, with_values
+from fixtures.chart.helm import TRIAL, Helm, with_values
 from fixtures.monitoring.promtool import Promtool
+from fixtures.paths import ROOT
 
 METRICS = (ROOT / "docs" / "reference" / "metrics.md").read_text(encoding="utf-8")
 

@@ -17,8 +17,8 @@ from chaingraph_gateway.settings import Settings as GatewaySettings
 from chaingraph_operator.settings import Settings as OperatorSettings
 from chaingraph_process.settings import variable_of
 from chaingraph_worker.settings import WorkerSettings
-from fixtures.chart_values import OWN_DATABASE
-from fixtures.helm import CHART, TRIAL, Helm, environment, with_values
+from fixtures.chart.helm import CHART, TRIAL, Helm, environment, with_values
+from fixtures.chart.values import OWN_DATABASE
 
 VALUES: dict[str, Any] = yaml.safe_load((CHART / "values.yaml").read_text(encoding="utf-8"))
 SCHEMA: dict[str, Any] = json.loads((CHART / "values.schema.json").read_text(encoding="utf-8"))

@@ -13,11 +13,11 @@ from pathlib import Path
 import pytest
 import yaml
 
-from fixtures.chart_release import APART, Release, kubeconfig_with_rights
-from fixtures.cluster import ControlPlane
-from fixtures.cluster_view import Cluster
-from fixtures.helm import Manifest, Rendered, environment, with_values
-from fixtures.processes import RunOperator, RunWorker, WorkerProcess
+from fixtures.chart.helm import Manifest, Rendered, environment, with_values
+from fixtures.chart.release import APART, Release, kubeconfig_with_rights
+from fixtures.cluster.control_plane import ControlPlane
+from fixtures.cluster.view import Cluster
+from fixtures.processes.programs import RunOperator, RunWorker, WorkerProcess
 from fixtures.waiting import eventually
 
 pytestmark = pytest.mark.integration

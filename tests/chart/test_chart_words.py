@@ -9,10 +9,11 @@ from typing import Any
 import pytest
 import yaml
 
-from fixtures.chart_values import OWN_DATABASE
-from fixtures.docs_pages import PAGES, ROOT, blocks
-from fixtures.helm import CHART, TRIAL, Helm, with_values
-from fixtures.system import System
+from fixtures.chart.helm import CHART, TRIAL, Helm, with_values
+from fixtures.chart.values import OWN_DATABASE
+from fixtures.docs.pages import PAGES, blocks
+from fixtures.paths import ROOT
+from fixtures.processes.system import System
 
 _VALUES = set(yaml.safe_load((CHART / "values.yaml").read_text(encoding="utf-8")))
 

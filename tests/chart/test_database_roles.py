@@ -10,12 +10,13 @@ import psycopg
 import pytest
 from psycopg import sql
 
-from fixtures.cluster import ControlPlane, Kubectl
-from fixtures.database import PostgresServer, migrate
-from fixtures.docs_pages import ROOT, blocks
-from fixtures.gateway import LOG_READER, READER, People, RunGateway
-from fixtures.processes import RunOperator, RunWorker, run_to_end
-from fixtures.system import System
+from fixtures.cluster.control_plane import ControlPlane, Kubectl
+from fixtures.docs.pages import blocks
+from fixtures.ledger.database import PostgresServer, migrate
+from fixtures.paths import ROOT
+from fixtures.processes.gateway import LOG_READER, READER, People, RunGateway
+from fixtures.processes.programs import RunOperator, RunWorker, run_to_end
+from fixtures.processes.system import System
 
 pytestmark = pytest.mark.integration
 

@@ -7,7 +7,7 @@ import json
 import psycopg
 import pytest
 
-from fixtures.cluster import ControlPlane, Kubectl
+from fixtures.cluster.control_plane import ControlPlane, Kubectl
 
 pytestmark = pytest.mark.integration
 

@@ -12,10 +12,10 @@ from chaingraph_cli.plugin.details import details, next_steps
 from chaingraph_cli.plugin.event_lines import event_line, log_lines
 from chaingraph_cli.plugin.event_stream import Event
 from chaingraph_cli.plugin.execution import Execution, standing
-from fixtures.gateway import GatewayProcess
-from fixtures.plugin import Plugin
-from fixtures.terminal import in_terminal
-from fixtures.written_log import Written
+from fixtures.ledger.written_log import Written
+from fixtures.plugin.plugin import Plugin
+from fixtures.processes.gateway import GatewayProcess
+from fixtures.processes.terminal import in_terminal
 
 TREE = {"type": "TreeSucceeded", "lastTransitionTime": "2026-11-24T02:00:00Z"}
 OPEN = TREE | {"status": "Unknown", "reason": "ChildrenActive", "message": "3 children: 1 running, 2 completed"}

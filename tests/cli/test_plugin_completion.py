@@ -14,7 +14,7 @@ from chaingraph_cli.plugin.execution import PHASES
 from chaingraph_crds import names
 from chaingraph_crds.execution import ExecutionPhase
 from chaingraph_flow.events import EVENT_TYPES
-from fixtures.plugin import FLOW, Plugin
+from fixtures.plugin.plugin import FLOW, Plugin
 
 TREE_OPEN = {
     "type": "TreeSucceeded",

@@ -12,7 +12,7 @@ from chaingraph_cli.errors import Usage
 from chaingraph_cli.plugin import manifest
 from chaingraph_crds import names
 from chaingraph_crds.execution import ExecutionSpec
-from fixtures.plugin import FLOW, Plugin
+from fixtures.plugin.plugin import FLOW, Plugin
 
 
 @pytest.mark.integration

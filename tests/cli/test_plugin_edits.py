@@ -10,8 +10,8 @@ import yaml
 
 from chaingraph_cli.plugin.tokens import new_token
 from chaingraph_crds.execution import ExecutionSpec
-from fixtures.cluster import Kubectl
-from fixtures.plugin import Plugin
+from fixtures.cluster.control_plane import Kubectl
+from fixtures.plugin.plugin import Plugin
 
 pytestmark = pytest.mark.integration
 

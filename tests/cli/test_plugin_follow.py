@@ -12,11 +12,11 @@ from typing import Any
 import pytest
 import yaml
 
-from fixtures.cluster import ControlPlane
-from fixtures.gateway import LOG_READER, READER, GatewayProcess, People, RunGateway
-from fixtures.plugin import FLOW, Done, Plugin
+from fixtures.cluster.control_plane import ControlPlane
+from fixtures.ledger.written_log import Written, WrittenLog
+from fixtures.plugin.plugin import FLOW, Done, Plugin
+from fixtures.processes.gateway import LOG_READER, READER, GatewayProcess, People, RunGateway
 from fixtures.waiting import eventually
-from fixtures.written_log import Written, WrittenLog
 
 pytestmark = pytest.mark.integration
 

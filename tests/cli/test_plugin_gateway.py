@@ -15,11 +15,11 @@ import yaml
 from chaingraph_cli.errors import Unreachable
 from chaingraph_cli.plugin import gateway_client
 from chaingraph_cli.plugin.credentials import Credentials, Login
-from fixtures.cluster import ControlPlane
-from fixtures.gateway import LOG_READER, READER, GatewayProcess, People, Person, RunGateway
-from fixtures.plugin import Plugin
-from fixtures.proxy import MakeProxy
-from fixtures.written_log import Written
+from fixtures.cluster.control_plane import ControlPlane
+from fixtures.ledger.written_log import Written
+from fixtures.plugin.plugin import Plugin
+from fixtures.processes.gateway import LOG_READER, READER, GatewayProcess, People, Person, RunGateway
+from fixtures.processes.proxy import MakeProxy
 
 pytestmark = pytest.mark.integration
 

@@ -18,7 +18,7 @@ from chaingraph_cli.plugin.guards import GUARDS
 from chaingraph_cli.plugin.kubectl import fault_of
 from chaingraph_cli.plugin.listing import rows_of
 from chaingraph_cli.plugin.waiting import duration
-from fixtures.plugin import SCRIPTS, Plugin
+from fixtures.plugin.plugin import SCRIPTS, Plugin
 
 NOW = datetime(2026, 11, 24, 3, 0, 0, tzinfo=UTC)
 ITEM = {

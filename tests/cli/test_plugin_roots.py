@@ -7,9 +7,9 @@ import shlex
 
 import pytest
 
-from fixtures.gateway import GatewayProcess
-from fixtures.plugin import Plugin
-from fixtures.written_log import Written
+from fixtures.ledger.written_log import Written
+from fixtures.plugin.plugin import Plugin
+from fixtures.processes.gateway import GatewayProcess
 
 pytestmark = pytest.mark.integration
 

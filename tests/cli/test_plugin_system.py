@@ -7,10 +7,10 @@ import json
 import pytest
 import yaml
 
-from fixtures.families import FAN_OUT
-from fixtures.gateway import GatewayProcess, RunGateway
-from fixtures.plugin import Plugin
-from fixtures.system import System
+from fixtures.plugin.plugin import Plugin
+from fixtures.processes.gateway import GatewayProcess, RunGateway
+from fixtures.processes.system import System
+from fixtures.trees.families import FAN_OUT
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(300)]
 

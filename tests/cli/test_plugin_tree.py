@@ -15,11 +15,11 @@ from chaingraph_cli.plugin.tree import drawn
 from chaingraph_cli.plugin.tree_rows import Row
 from chaingraph_cli.plugin.tree_watch import most_telling
 from chaingraph_store.ids import ExecutionId, child_execution_id, child_name, execution_id
-from fixtures.gateway import GatewayProcess
-from fixtures.plugin import Plugin
-from fixtures.proxy import MakeProxy
-from fixtures.terminal import in_terminal
-from fixtures.written_log import Written, WrittenLog
+from fixtures.ledger.written_log import Written, WrittenLog
+from fixtures.plugin.plugin import Plugin
+from fixtures.processes.gateway import GatewayProcess
+from fixtures.processes.proxy import MakeProxy
+from fixtures.processes.terminal import in_terminal
 
 
 def row(name: str, parent: Row | None = None, *, phase: str = "Completed", **changes: Any) -> Row:

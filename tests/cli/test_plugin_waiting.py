@@ -15,9 +15,9 @@ from chaingraph_cli.errors import NotFound
 from chaingraph_cli.plugin import outcomes, waiting
 from chaingraph_cli.plugin.execution import Execution
 from chaingraph_cli.plugin.kubectl import Kubectl
-from fixtures.cluster import ControlPlane
-from fixtures.plugin import Plugin
-from fixtures.proxy import MakeProxy
+from fixtures.cluster.control_plane import ControlPlane
+from fixtures.plugin.plugin import Plugin
+from fixtures.processes.proxy import MakeProxy
 
 pytestmark = pytest.mark.integration
 

@@ -18,7 +18,7 @@ import pytest
 from chaingraph_cli.cluster import binaries
 from chaingraph_cli.cluster.spec import Condition
 from chaingraph_cli.cluster.state import ProcessRecord, StateFolder
-from fixtures.cluster import ControlPlane, Kubectl
+from fixtures.cluster.control_plane import ControlPlane, Kubectl
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(600)]
 

@@ -10,7 +10,7 @@ from chaingraph_crds.execution import ExecutionPhase, ExecutionSpec, ExecutionSt
 from chaingraph_crds.execution_status import PHASE_MEANINGS, ChildCounts
 from chaingraph_crds.flow import EdgeSpec, FlowSpec, FlowStatus, NodeSpec
 from chaingraph_crds.model import api_name
-from fixtures.crd_specs import BY_REFERENCE, CHILD, EVERY_EXECUTION_FIELD, EVERY_FLOW_FIELD, FLOW, INLINE
+from fixtures.cluster.crd_specs import BY_REFERENCE, CHILD, EVERY_EXECUTION_FIELD, EVERY_FLOW_FIELD, FLOW, INLINE
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ import pytest
 
 from chaingraph_crds import names
 from chaingraph_crds.reference import markdown
-from fixtures.crd_schemas import parts
+from fixtures.cluster.crd_schemas import parts
 
 
 @pytest.mark.parametrize("kind", names.KINDS)

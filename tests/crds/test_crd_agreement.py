@@ -9,7 +9,7 @@ from pydantic import ValidationError
 
 from chaingraph_crds.execution import ExecutionSpec
 from chaingraph_crds.names import EXECUTION_KIND
-from fixtures.crd_objects import Objects
+from fixtures.cluster.objects import Objects
 
 pytestmark = pytest.mark.integration
 

@@ -8,8 +8,7 @@ import pytest
 from chaingraph_crds.execution import ExecutionSpec, ExecutionStatus
 from chaingraph_crds.flow import FlowSpec
 from chaingraph_crds.names import EXECUTION_KIND, FLOW_KIND
-from fixtures.crd_objects import Objects
-from fixtures.crd_specs import (
+from fixtures.cluster.crd_specs import (
     BAD_EXECUTIONS,
     BAD_FLOWS,
     BY_REFERENCE,
@@ -21,6 +20,7 @@ from fixtures.crd_specs import (
     SPAWNED_BY,
     Bad,
 )
+from fixtures.cluster.objects import Objects
 
 pytestmark = pytest.mark.integration
 

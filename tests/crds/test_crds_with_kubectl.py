@@ -9,8 +9,8 @@ import yaml
 
 from chaingraph_crds import names
 from chaingraph_crds.names import EXECUTION_KIND, FLOW_KIND
-from fixtures.crd_objects import Objects
-from fixtures.crd_specs import BY_REFERENCE, CHILD, FLOW, INLINE
+from fixtures.cluster.crd_specs import BY_REFERENCE, CHILD, FLOW, INLINE
+from fixtures.cluster.objects import Objects
 
 pytestmark = pytest.mark.integration
 

@@ -8,7 +8,7 @@ from pydantic import ValidationError
 from chaingraph_crds.execution import ExecutionSpec
 from chaingraph_crds.faults import faults_of
 from chaingraph_crds.flow import FlowSpec
-from fixtures.crd_specs import BAD_EXECUTIONS, BAD_FLOWS, CHILD, SPAWNED_BY, Bad
+from fixtures.cluster.crd_specs import BAD_EXECUTIONS, BAD_FLOWS, CHILD, SPAWNED_BY, Bad
 
 
 def faults(model: type[FlowSpec] | type[ExecutionSpec], spec: object) -> list[str]:

@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 
 from chaingraph_cli.cluster import binaries
-from fixtures.docs_pages import ROOT
-from fixtures.docs_shell import OpenShell, Shell
+from fixtures.docs.shell import OpenShell, Shell
+from fixtures.paths import ROOT
 
 
 @pytest.fixture

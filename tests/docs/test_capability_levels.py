@@ -6,7 +6,7 @@ import re
 
 import pytest
 
-from fixtures.docs_pages import ROOT
+from fixtures.paths import ROOT
 
 _PAGE = (ROOT / "docs" / "explanation" / "capability-levels.md").read_text(encoding="utf-8")
 _NAMED = sorted(set(re.findall(r"`(test_\w+)`", _PAGE)))

@@ -7,10 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from fixtures.cluster import ControlPlane
-from fixtures.docs_pages import PAGES, ROOT, Block, Command, blocks, matches
-from fixtures.docs_shell import OpenShell, Shell
-from fixtures.system import StartSystem
+from fixtures.cluster.control_plane import ControlPlane
+from fixtures.docs.pages import PAGES, Block, Command, blocks, matches
+from fixtures.docs.shell import OpenShell, Shell
+from fixtures.paths import ROOT
+from fixtures.processes.system import StartSystem
 
 _COMMAND_SECONDS = 180.0
 _LINK = re.compile(r"\]\(([^)#\s]+)(?:#[^)]*)?\)")

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from fixtures.docs_pages import blocks, matches
+from fixtures.docs.pages import blocks, matches
 
 PAGE = """\
 Some text.

@@ -11,7 +11,7 @@ from typing import Final
 
 from e2e.commands import ROOT, run, say
 from e2e.surroundings import Surroundings
-from fixtures.docs_pages import blocks
+from fixtures.docs.pages import blocks
 
 REPOSITORY: Final = "chaingraph"
 FIRST: Final = "e2e-1"

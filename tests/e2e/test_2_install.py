@@ -11,7 +11,7 @@ from e2e.commands import ROOT, say
 from e2e.kind import Cluster
 from e2e.release import NAMESPACE, Release
 from e2e.work import DATA_URL, Work
-from fixtures.example_ends import check_all
+from fixtures.flows.example_ends import check_all
 
 _EXAMPLES = ROOT / "examples"
 _FIRST_COMPLETED_SECONDS = 300

@@ -10,7 +10,7 @@ from e2e.images import DERIVED_PAGE, DERIVED_REPOSITORY, DERIVED_TAG, FIRST
 from e2e.kind import Cluster
 from e2e.release import NAMESPACE, Release
 from e2e.work import Work
-from fixtures.docs_pages import blocks
+from fixtures.docs.pages import blocks
 
 
 def test_the_documented_flow_runs_in_its_own_pool(release: Release, work: Work, cluster: Cluster) -> None:

@@ -9,8 +9,8 @@ import pytest
 
 from chaingraph_cli import examples
 from chaingraph_cli.examples import DATA_URL
-from fixtures.example_ends import applied, check_all, settled
-from fixtures.system import System
+from fixtures.flows.example_ends import applied, check_all, settled
+from fixtures.processes.system import System
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 

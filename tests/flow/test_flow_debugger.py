@@ -18,7 +18,7 @@ from chaingraph_flow import (
     NodeFailed,
     Registry,
 )
-from fixtures.flow_runs import BUILT_IN, MemoryRecorder, engine
+from fixtures.flows.runs import BUILT_IN, MemoryRecorder, engine
 
 pytestmark = pytest.mark.looptime
 

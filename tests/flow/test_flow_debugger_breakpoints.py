@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from chaingraph_flow import EngineOptions, FlowOutcome, FlowResult, Node, NodeContext, NodeFailed, Registry
-from fixtures.flow_runs import BUILT_IN, MemoryRecorder, engine
+from fixtures.flows.runs import BUILT_IN, MemoryRecorder, engine
 
 pytestmark = pytest.mark.looptime
 

@@ -23,7 +23,7 @@ from chaingraph_flow import (
     Registry,
     RunContext,
 )
-from fixtures.flow_runs import BUILT_IN, MemoryRecorder, flow, run_flow
+from fixtures.flows.runs import BUILT_IN, MemoryRecorder, flow, run_flow
 
 pytestmark = pytest.mark.looptime
 

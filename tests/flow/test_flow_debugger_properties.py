@@ -27,8 +27,8 @@ from chaingraph_flow import (
     NodeRecord,
     RunContext,
 )
-from fixtures.flow_graphs import REGISTRY, Observed, expected, graphs, observe, unhandled
-from fixtures.flow_runs import MemoryRecorder
+from fixtures.flows.graphs import REGISTRY, Observed, expected, graphs, observe, unhandled
+from fixtures.flows.runs import MemoryRecorder
 
 LONGEST = 2000
 """Turns of the event loop after which a run that should go on is taken to hang."""

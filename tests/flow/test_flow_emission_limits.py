@@ -34,7 +34,7 @@ from chaingraph_flow import (
     String,
     without_unhandled_failures,
 )
-from fixtures.flow_runs import BUILT_IN, MemoryRecorder, Run, flow, run_flow
+from fixtures.flows.runs import BUILT_IN, MemoryRecorder, Run, flow, run_flow
 
 
 class Emits(Node):

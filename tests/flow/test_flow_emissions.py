@@ -22,8 +22,8 @@ from chaingraph_flow import (
     RunContext,
     emissions_in_order,
 )
-from fixtures.flow_runs import engine, run_flow
-from fixtures.json_values import JSON
+from fixtures.flows.json_values import JSON
+from fixtures.flows.runs import engine, run_flow
 
 BAD_NAMES = ["Bad Name", "-other", "other.", "naïve", "a/b", "other\n"]
 FORM = r"must be empty or the name of a Kubernetes object \(small letters, digits, '-' and '\.'\)"

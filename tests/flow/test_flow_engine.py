@@ -26,8 +26,8 @@ from chaingraph_flow import (
     String,
     UnknownNodeType,
 )
-from fixtures.flow_nodes import InThread
-from fixtures.flow_runs import BUILT_IN, MemoryRecorder, engine, flow, run_flow
+from fixtures.flows.nodes import InThread
+from fixtures.flows.runs import BUILT_IN, MemoryRecorder, engine, flow, run_flow
 
 
 class Flaky(Node):

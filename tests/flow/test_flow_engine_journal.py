@@ -12,7 +12,7 @@ from chaingraph_flow import (
     Outcome,
     without_unhandled_failures,
 )
-from fixtures.flow_runs import BUILT_IN, engine, flow, run_flow
+from fixtures.flows.runs import BUILT_IN, engine, flow, run_flow
 
 
 async def test_a_resumed_run_says_nothing_of_what_the_journal_has() -> None:

@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 
 from chaingraph_crds.flow import FlowSpec
 from chaingraph_flow import EngineOptions, FlowOutcome, NodeRecord
-from fixtures.flow_graphs import REGISTRY, Observed, expected, graphs, observe, sources_of, unhandled
-from fixtures.flow_runs import MemoryRecorder, Run, engine
+from fixtures.flows.graphs import REGISTRY, Observed, expected, graphs, observe, sources_of, unhandled
+from fixtures.flows.runs import MemoryRecorder, Run, engine
 
 THOROUGH = settings(max_examples=300, deadline=None)
 

@@ -17,8 +17,8 @@ from chaingraph_flow import (
     NodeRecord,
     Registry,
 )
-from fixtures.flow_nodes import InThread
-from fixtures.flow_runs import BUILT_IN, MemoryRecorder, engine, run_flow
+from fixtures.flows.nodes import InThread
+from fixtures.flows.runs import BUILT_IN, MemoryRecorder, engine, run_flow
 
 
 class Stubborn(Node):

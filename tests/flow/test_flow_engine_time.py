@@ -17,7 +17,7 @@ from chaingraph_flow import (
     Number,
     Registry,
 )
-from fixtures.flow_runs import BUILT_IN, run_flow
+from fixtures.flows.runs import BUILT_IN, run_flow
 
 pytestmark = pytest.mark.looptime
 

@@ -8,7 +8,7 @@ from chaingraph_flow import (
     ExternalEvent,
     FailureReason,
 )
-from fixtures.flow_runs import run_flow
+from fixtures.flows.runs import run_flow
 
 BINDING = """
     nodes:

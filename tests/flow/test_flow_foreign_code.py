@@ -25,7 +25,7 @@ from chaingraph_flow import (
     Registry,
     RunContext,
 )
-from fixtures.flow_runs import MemoryRecorder
+from fixtures.flows.runs import MemoryRecorder
 
 
 class Silent(Exception):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from fixtures.flow_runs import failure_of, outputs_of
+from fixtures.flows.runs import failure_of, outputs_of
 
 DAYS = [
     {"date": "2015/01/30", "rain": 1.5},

@@ -15,7 +15,7 @@ import pytest
 
 from chaingraph_flow import FlowOutcome
 from chaingraph_flow.nodes.http import close_client
-from fixtures.flow_runs import failure_of, outputs_of, run_flow
+from fixtures.flows.runs import failure_of, outputs_of, run_flow
 
 
 @dataclass

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from chaingraph_flow import bind_inputs, revision
-from fixtures.flow_runs import flow
+from fixtures.flows.runs import flow
 
 DECLARED = flow("""
     inputs:

@@ -29,7 +29,7 @@ from chaingraph_flow import (
 from chaingraph_flow.derive import SameAs
 from chaingraph_flow.reference import markdown
 from chaingraph_flow.registry import node_classes
-from fixtures.flow_runs import BUILT_IN, MemoryRecorder, engine, flow, run_flow
+from fixtures.flows.runs import BUILT_IN, MemoryRecorder, engine, flow, run_flow
 
 
 class Shout(Node):

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from chaingraph_flow.nodes.data import to_number
 from chaingraph_flow.nodes.transforms import group_key, reduce_values
-from fixtures.flow_runs import failure_of, outputs_of
+from fixtures.flows.runs import failure_of, outputs_of
 
 ROWS = [
     {"name": "Bern", "country": "CH", "n": 134},

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from chaingraph_flow import ExternalEvent, FlowOutcome
-from fixtures.flow_runs import run_flow
+from fixtures.flows.runs import run_flow
 
 QUAKES = """
     description: The strongest earthquake of a CSV feed, with an event when it is strong

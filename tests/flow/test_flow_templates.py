@@ -8,7 +8,7 @@ import pytest
 
 from chaingraph_flow import NodeFailed
 from chaingraph_flow.nodes.template import LONGEST_RESULT, LONGEST_TEMPLATE, rendered
-from fixtures.flow_runs import failure_of, outputs_of
+from fixtures.flows.runs import failure_of, outputs_of
 
 ROWS = [{"k": "b", "v": 2.25}, {"k": "a", "v": 1}]
 

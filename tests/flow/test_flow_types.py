@@ -25,7 +25,7 @@ from chaingraph_flow.types import (
     child,
     parse_type,
 )
-from fixtures.json_values import JSON
+from fixtures.flows.json_values import JSON
 
 TYPES = st.recursive(
     st.sampled_from(

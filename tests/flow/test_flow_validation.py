@@ -18,7 +18,7 @@ from chaingraph_flow import (
     validate,
 )
 from chaingraph_flow.endpoint import Endpoint, parse_endpoint
-from fixtures.flow_runs import BUILT_IN, flow
+from fixtures.flows.runs import BUILT_IN, flow
 
 CATALOGUE = BUILT_IN.catalogue
 

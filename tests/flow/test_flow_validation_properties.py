@@ -13,7 +13,7 @@ from chaingraph_crds.flow import FlowSpec
 from chaingraph_flow import (
     validate,
 )
-from fixtures.flow_runs import BUILT_IN
+from fixtures.flows.runs import BUILT_IN
 
 CATALOGUE = BUILT_IN.catalogue
 

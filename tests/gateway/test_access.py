@@ -10,9 +10,9 @@ import pytest
 
 from chaingraph_cli.cluster.certificates import Authority
 from chaingraph_store.ids import execution_id
-from fixtures.gateway import LOG_READER, READER, GatewayProcess, People, Person, RunGateway
+from fixtures.ledger.written_log import Written
+from fixtures.processes.gateway import LOG_READER, READER, GatewayProcess, People, Person, RunGateway
 from fixtures.waiting import eventually
-from fixtures.written_log import Written
 
 pytestmark = pytest.mark.integration
 

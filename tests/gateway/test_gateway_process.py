@@ -12,9 +12,9 @@ import pytest
 
 from chaingraph_cli.cluster.certificates import Authority
 from chaingraph_gateway.main import read_only
-from fixtures.database import migrate
-from fixtures.gateway import People, RunGateway
-from fixtures.processes import run_to_end
+from fixtures.ledger.database import migrate
+from fixtures.processes.gateway import People, RunGateway
+from fixtures.processes.programs import run_to_end
 from fixtures.waiting import eventually
 
 pytestmark = pytest.mark.integration

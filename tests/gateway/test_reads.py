@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from fixtures.gateway import GatewayProcess, People, RunGateway
-from fixtures.written_log import Written, WrittenLog
+from fixtures.ledger.written_log import Written, WrittenLog
+from fixtures.processes.gateway import GatewayProcess, People, RunGateway
 
 pytestmark = pytest.mark.integration
 

@@ -10,11 +10,11 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from fixtures.cut_off import Way
-from fixtures.gateway import LOG_READER, People, RunGateway
-from fixtures.proxy import MakeProxy
+from fixtures.ledger.written_log import Written
+from fixtures.processes.cut_off import Way
+from fixtures.processes.gateway import LOG_READER, People, RunGateway
+from fixtures.processes.proxy import MakeProxy
 from fixtures.waiting import eventually
-from fixtures.written_log import Written
 
 pytestmark = pytest.mark.integration
 

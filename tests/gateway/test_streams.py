@@ -11,9 +11,9 @@ import httpx
 import pytest
 
 from chaingraph_store import families
-from fixtures.gateway import LOG_READER, Message, People, RunGateway
+from fixtures.ledger.written_log import Written
+from fixtures.processes.gateway import LOG_READER, Message, People, RunGateway
 from fixtures.waiting import eventually
-from fixtures.written_log import Written
 
 pytestmark = pytest.mark.integration
 

@@ -11,10 +11,10 @@ from pathlib import Path
 
 import pytest
 
-from fixtures import evaluators as programs
-from fixtures.cluster import ControlPlane
-from fixtures.evaluators import Evaluators
-from fixtures.helm import helm
+from fixtures.chart import evaluators as programs
+from fixtures.chart.evaluators import Evaluators
+from fixtures.chart.helm import helm
+from fixtures.cluster.control_plane import ControlPlane
 
 __all__ = ["helm"]
 

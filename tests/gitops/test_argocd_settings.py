@@ -13,7 +13,7 @@ from chaingraph_cli import argocd
 from chaingraph_crds import names
 from chaingraph_crds.execution import ExecutionPhase, ExecutionSpec, ExecutionStatus
 from chaingraph_crds.flow import FlowSpec, FlowStatus
-from fixtures.evaluators import Evaluators, recorded
+from fixtures.chart.evaluators import Evaluators, recorded
 
 _FOLDER: Final = argocd.FOLDER / names.GROUP
 _ACTIONS: Final = _FOLDER / names.EXECUTION_KIND / "actions"

@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from fixtures.evaluators import Evaluators
-from fixtures.system import StartSystem
-from fixtures.user import SUM, User, chain, execution, flow
+from fixtures.chart.evaluators import Evaluators
+from fixtures.cluster.user import SUM, User, chain, execution, flow
+from fixtures.processes.system import StartSystem
 
 pytestmark = pytest.mark.integration
 

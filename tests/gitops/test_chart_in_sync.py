@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 import yaml
 
-from fixtures.cluster import Kubectl
-from fixtures.docs_pages import ROOT
-from fixtures.evaluators import Evaluators
-from fixtures.helm import TRIAL, Helm
+from fixtures.chart.evaluators import Evaluators
+from fixtures.chart.helm import TRIAL, Helm
+from fixtures.cluster.control_plane import Kubectl
+from fixtures.paths import ROOT
 
 pytestmark = pytest.mark.integration
 

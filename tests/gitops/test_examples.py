@@ -13,10 +13,10 @@ import pytest
 import yaml
 
 from chaingraph_cli.cluster import binaries
-from fixtures.docs_pages import ROOT
-from fixtures.evaluators import Evaluators
-from fixtures.helm import Helm
-from fixtures.system import System
+from fixtures.chart.evaluators import Evaluators
+from fixtures.chart.helm import Helm
+from fixtures.paths import ROOT
+from fixtures.processes.system import System
 
 _FOLDER: Final = ROOT / "examples" / "gitops"
 _OVERLAYS: Final = ("overlays/production", "overlays/staging")

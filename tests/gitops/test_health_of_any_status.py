@@ -13,8 +13,8 @@ from chaingraph_crds.execution_status import ExecutionStatus
 from chaingraph_operator.plan import Meta, Verdict, Wait
 from chaingraph_operator.status import execution_status
 from chaingraph_store.executions import ExecutionRow
-from fixtures.evaluators import Evaluators
-from fixtures.execution_cases import NOW, metas, rows, spec_of, specs, statuses
+from fixtures.chart.evaluators import Evaluators
+from fixtures.cluster.execution_cases import NOW, metas, rows, spec_of, specs, statuses
 
 _VERDICTS: st.SearchStrategy[Verdict] = st.sampled_from(
     [Wait("FlowNotFound", "none"), Wait("FlowInvalid", "wrong", stalled=True)]

@@ -14,10 +14,10 @@ import httpx
 import pytest
 
 from chaingraph_operator.merge_patch import difference
-from fixtures.cluster import ControlPlane
-from fixtures.evaluators import Evaluators
-from fixtures.processes import RunOperator, RunWorker
-from fixtures.user import SUM, User, chain, execution, flow
+from fixtures.chart.evaluators import Evaluators
+from fixtures.cluster.control_plane import ControlPlane
+from fixtures.cluster.user import SUM, User, chain, execution, flow
+from fixtures.processes.programs import RunOperator, RunWorker
 
 pytestmark = pytest.mark.integration
 

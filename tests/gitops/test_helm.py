@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from fixtures.helm import Helm
-from fixtures.system import System
-from fixtures.user import chain, execution
+from fixtures.chart.helm import Helm
+from fixtures.cluster.user import chain, execution
+from fixtures.processes.system import System
 
 pytestmark = pytest.mark.integration
 

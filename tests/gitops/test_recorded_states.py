@@ -17,9 +17,9 @@ import yaml
 
 from chaingraph_cli import argocd
 from chaingraph_crds import names
-from fixtures.evaluators import recorded
-from fixtures.processes import Process, RunOperator, RunWorker, WorkerProcess
-from fixtures.user import SUM, User, chain, execution, flow
+from fixtures.chart.evaluators import recorded
+from fixtures.cluster.user import SUM, User, chain, execution, flow
+from fixtures.processes.programs import Process, RunOperator, RunWorker, WorkerProcess
 
 pytestmark = [pytest.mark.integration, pytest.mark.crash]
 

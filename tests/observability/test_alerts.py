@@ -10,8 +10,9 @@ import pytest
 import yaml
 
 from fixtures.monitoring.alert_cases import CASES, Case
-from fixtures.monitoring.expressions import ALERTS, ROOT, rules
+from fixtures.monitoring.expressions import ALERTS, rules
 from fixtures.monitoring.promtool import Promtool
+from fixtures.paths import ROOT
 
 RULES = rules()
 

@@ -10,11 +10,11 @@ import pytest
 
 from chaingraph_store.ids import execution_id
 from chaingraph_worker.application import name_execution
-from fixtures.cluster import ControlPlane
-from fixtures.cluster_view import Cluster
-from fixtures.database import PostgresServer
-from fixtures.gateway import Person, RunGateway
-from fixtures.processes import Process, RunOperator, RunWorker, run_to_end
+from fixtures.cluster.control_plane import ControlPlane
+from fixtures.cluster.view import Cluster
+from fixtures.ledger.database import PostgresServer
+from fixtures.processes.gateway import Person, RunGateway
+from fixtures.processes.programs import Process, RunOperator, RunWorker, run_to_end
 from fixtures.waiting import eventually
 
 LEVELS = {"debug", "info", "warning", "error", "critical"}

@@ -8,12 +8,13 @@ from pathlib import Path
 import pytest
 
 from chaingraph_cli import metrics_reference
-from fixtures.cluster import ControlPlane
-from fixtures.cluster_view import Cluster
-from fixtures.gateway import GatewayProcess, Person, RunGateway
-from fixtures.monitoring.expressions import ROOT, expressions, names, series_of
+from fixtures.cluster.control_plane import ControlPlane
+from fixtures.cluster.view import Cluster
+from fixtures.monitoring.expressions import expressions, names, series_of
 from fixtures.monitoring.promtool import Promtool
-from fixtures.processes import Process, RunOperator, RunWorker
+from fixtures.paths import ROOT
+from fixtures.processes.gateway import GatewayProcess, Person, RunGateway
+from fixtures.processes.programs import Process, RunOperator, RunWorker
 from fixtures.waiting import eventually
 
 pytestmark = pytest.mark.integration

@@ -9,8 +9,9 @@ import pytest
 
 from chaingraph_cli.commands import parser_of
 from chaingraph_cli.main import PLUGIN
-from fixtures.docs_pages import blocks
-from fixtures.monitoring.expressions import ROOT, names
+from fixtures.docs.pages import blocks
+from fixtures.monitoring.expressions import names
+from fixtures.paths import ROOT
 
 PAGES = sorted((ROOT / "docs" / "runbooks").glob("*.md"))
 _REFERENCE = ROOT / "docs" / "reference"

@@ -10,9 +10,9 @@ import pytest
 from chaingraph_process.tracing import span_id, trace_id
 from chaingraph_store import trace_keys as keys
 from chaingraph_store.ids import child_execution_id, execution_id
-from fixtures.cluster_view import Cluster
-from fixtures.otlp import Collector, Received
-from fixtures.processes import RunOperator, RunWorker
+from fixtures.cluster.view import Cluster
+from fixtures.processes.otlp import Collector, Received
+from fixtures.processes.programs import RunOperator, RunWorker
 
 pytestmark = pytest.mark.integration
 

@@ -8,8 +8,8 @@ from prometheus_client import generate_latest
 from chaingraph_operator.backlog import Backlog
 from chaingraph_operator.metrics import Metrics
 from chaingraph_store.ledger import Ledger
-from fixtures.new_executions import APP, create, dequeue
-from fixtures.worker_by_hand import StartWorker
+from fixtures.ledger.new_executions import APP, create, dequeue
+from fixtures.ledger.worker_by_hand import StartWorker
 
 pytestmark = pytest.mark.integration
 

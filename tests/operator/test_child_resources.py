@@ -17,14 +17,14 @@ from chaingraph_store import children, families
 from chaingraph_store.ids import ExecutionId, execution_id, long_child_name
 from chaingraph_store.ledger import Ledger
 from chaingraph_store.spawning import Offspring
-from fixtures.children import complete, complete_and_spawn
-from fixtures.cluster import ControlPlane
-from fixtures.cluster_view import Cluster
-from fixtures.ledger import row_of, wait_for
-from fixtures.processes import Process, RunOperator
-from fixtures.service_account import RULES, kubeconfig_of_service_account
+from fixtures.cluster.control_plane import ControlPlane
+from fixtures.cluster.service_account import RULES, kubeconfig_of_service_account
+from fixtures.cluster.view import Cluster
+from fixtures.ledger.ledger import row_of, wait_for
+from fixtures.ledger.worker_by_hand import StartWorker, Worker
+from fixtures.processes.programs import Process, RunOperator
+from fixtures.trees.children import complete, complete_and_spawn
 from fixtures.waiting import eventually
-from fixtures.worker_by_hand import StartWorker, Worker
 
 pytestmark = pytest.mark.integration
 

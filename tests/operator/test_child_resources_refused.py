@@ -28,9 +28,9 @@ from chaingraph_process.cluster_access import ClusterAccess
 from chaingraph_store import children
 from chaingraph_store.ids import ExecutionId, child_execution_id
 from chaingraph_store.ledger import Ledger
-from fixtures.children import complete_and_spawn
-from fixtures.ledger import row_of, wait_for
-from fixtures.new_executions import create
+from fixtures.ledger.ledger import row_of, wait_for
+from fixtures.ledger.new_executions import create
+from fixtures.trees.children import complete_and_spawn
 from fixtures.waiting import eventually
 
 pytestmark = pytest.mark.integration

@@ -18,7 +18,7 @@ from chaingraph_operator.status import execution_status
 from chaingraph_store.children import BARRED, ChildRow, ChildSummary
 from chaingraph_store.executions import ExecutionRow
 from chaingraph_store.ids import child_execution_id
-from fixtures.execution_cases import ID, META, NOW, TERMINAL, UNSEEN, row_of, spec_of
+from fixtures.cluster.execution_cases import ID, META, NOW, TERMINAL, UNSEEN, row_of, spec_of
 
 CHILDREN = [ChildRow(child_execution_id(ID, n), f"nightly-{n}", "Running", shown=n % 2 == 0) for n in range(150)]
 

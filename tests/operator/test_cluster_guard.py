@@ -14,11 +14,11 @@ from chaingraph_store import cluster as clusters
 from chaingraph_store.cluster import ClusterIdentity
 from chaingraph_store.ids import execution_id
 from chaingraph_store.ledger import Ledger
-from fixtures.cluster import ControlPlane, Kubectl
-from fixtures.cluster_view import Cluster
-from fixtures.ledger import row_of
-from fixtures.new_executions import create
-from fixtures.processes import RunOperator
+from fixtures.cluster.control_plane import ControlPlane, Kubectl
+from fixtures.cluster.view import Cluster
+from fixtures.ledger.ledger import row_of
+from fixtures.ledger.new_executions import create
+from fixtures.processes.programs import RunOperator
 from fixtures.waiting import eventually
 
 ELSEWHERE = ClusterIdentity("99999999-0000-4000-8000-000000000000", "sha256:elsewhere")

@@ -10,12 +10,12 @@ import pytest
 from chaingraph_store.ids import ExecutionId, execution_id
 from chaingraph_store.ledger import Ledger
 from chaingraph_store.runs import End
-from fixtures.cluster import ControlPlane
-from fixtures.cluster_view import Cluster
-from fixtures.ledger_moves import messages
-from fixtures.processes import RunOperator
+from fixtures.cluster.control_plane import ControlPlane
+from fixtures.cluster.view import Cluster
+from fixtures.ledger.moves import messages
+from fixtures.ledger.worker_by_hand import StartWorker
+from fixtures.processes.programs import RunOperator
 from fixtures.waiting import eventually
-from fixtures.worker_by_hand import StartWorker
 
 pytestmark = pytest.mark.integration
 

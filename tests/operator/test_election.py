@@ -20,8 +20,8 @@ from chaingraph_operator.errors import NoLeaseNamespace
 from chaingraph_operator.leadership import lease_namespace
 from chaingraph_operator.settings import Settings
 from chaingraph_process.cluster_access import ClusterAccess
-from fixtures.cluster import ControlPlane, Kubectl
-from fixtures.cut_off import Way
+from fixtures.cluster.control_plane import ControlPlane, Kubectl
+from fixtures.processes.cut_off import Way
 
 # Its watchdog ends the process by an exception here, which is no fault of its thread.
 pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")

@@ -11,12 +11,12 @@ from chaingraph_store import executions, recovery
 from chaingraph_store.ids import execution_id
 from chaingraph_store.ledger import Ledger
 from chaingraph_store.runs import End
-from fixtures.cluster import ControlPlane
-from fixtures.cluster_view import Cluster
-from fixtures.new_executions import APP
-from fixtures.processes import RunOperator
+from fixtures.cluster.control_plane import ControlPlane
+from fixtures.cluster.view import Cluster
+from fixtures.ledger.new_executions import APP
+from fixtures.ledger.worker_by_hand import StartWorker
+from fixtures.processes.programs import RunOperator
 from fixtures.waiting import eventually
-from fixtures.worker_by_hand import StartWorker
 
 pytestmark = pytest.mark.integration
 

@@ -17,12 +17,12 @@ from chaingraph_store import events, stopping
 from chaingraph_store.executions import ExecutionRow
 from chaingraph_store.ids import ExecutionId
 from chaingraph_store.ledger import Ledger
-from fixtures.children import complete, complete_and_spawn
-from fixtures.cut_off import DistantLedger
-from fixtures.execution_cases import row_of as row_by_hand
-from fixtures.ledger import row_of, wait_for
-from fixtures.new_executions import create
-from fixtures.processes import RunOperator
+from fixtures.cluster.execution_cases import row_of as row_by_hand
+from fixtures.ledger.ledger import row_of, wait_for
+from fixtures.ledger.new_executions import create
+from fixtures.processes.cut_off import DistantLedger
+from fixtures.processes.programs import RunOperator
+from fixtures.trees.children import complete, complete_and_spawn
 from fixtures.waiting import eventually
 
 PARENT = ExecutionId("EX-parent")

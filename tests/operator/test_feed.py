@@ -13,9 +13,9 @@ from chaingraph_store import executions
 from chaingraph_store.executions import ExecutionRow
 from chaingraph_store.ids import ExecutionId
 from chaingraph_store.ledger import CHANGES, Connection, Ledger
-from fixtures.new_executions import create
+from fixtures.ledger.new_executions import create
+from fixtures.ledger.worker_by_hand import Worker
 from fixtures.waiting import eventually
-from fixtures.worker_by_hand import Worker
 
 pytestmark = pytest.mark.integration
 

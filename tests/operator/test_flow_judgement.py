@@ -22,7 +22,7 @@ from chaingraph_operator.flow_judgement import (
 )
 from chaingraph_operator.retention import expiry
 from chaingraph_operator.workforce import merged
-from fixtures.execution_cases import FLOW, LACKING, NOW, RIGHT, WRONG
+from fixtures.cluster.execution_cases import FLOW, LACKING, NOW, RIGHT, WRONG
 
 
 def show(judgement: FlowJudgement, previous: dict[str, Any] | None = None) -> dict[str, Any]:

@@ -24,13 +24,13 @@ from chaingraph_operator.work_queue import WorkQueue
 from chaingraph_store import flow_names
 from chaingraph_store.flow_names import Content, FlowName, Named
 from chaingraph_store.ledger import Connection, Ledger
-from fixtures.cluster_view import Cluster
-from fixtures.cut_off import DistantLedger
-from fixtures.execution_cases import FLOW as NEEDS_INPUT
-from fixtures.ledger import row_of
-from fixtures.processes import RunOperator
+from fixtures.cluster.execution_cases import FLOW as NEEDS_INPUT
+from fixtures.cluster.view import Cluster
+from fixtures.ledger.ledger import row_of
+from fixtures.ledger.worker_by_hand import StartWorker
+from fixtures.processes.cut_off import DistantLedger
+from fixtures.processes.programs import RunOperator
 from fixtures.waiting import eventually
-from fixtures.worker_by_hand import StartWorker
 
 TEXT = {"nodes": [{"id": "a", "type": "Text"}]}
 LONGER = {"nodes": [{"id": "a", "type": "Text"}, {"id": "b", "type": "Text"}]}

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from fixtures.cluster_view import Cluster
-from fixtures.processes import RunOperator
-from fixtures.worker_by_hand import StartWorker
+from fixtures.cluster.view import Cluster
+from fixtures.ledger.worker_by_hand import StartWorker
+from fixtures.processes.programs import RunOperator
 
 pytestmark = pytest.mark.integration
 

@@ -12,7 +12,7 @@ from chaingraph_operator.keys import Key
 from chaingraph_operator.work_queue import WorkQueue
 from chaingraph_store.executions import ExecutionRow
 from chaingraph_store.ids import child_execution_id
-from fixtures.execution_cases import ID, UID, row_of
+from fixtures.cluster.execution_cases import ID, UID, row_of
 
 KEY = Key("team", "nightly", UID)
 

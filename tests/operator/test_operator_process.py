@@ -9,11 +9,11 @@ import pytest
 from psycopg import sql
 from psycopg.conninfo import conninfo_to_dict
 
-from fixtures.cluster_view import Cluster
-from fixtures.database import PostgresServer, migrate
-from fixtures.processes import RunOperator, run_to_end
+from fixtures.cluster.view import Cluster
+from fixtures.ledger.database import PostgresServer, migrate
+from fixtures.ledger.worker_by_hand import StartWorker
+from fixtures.processes.programs import RunOperator, run_to_end
 from fixtures.waiting import eventually
-from fixtures.worker_by_hand import StartWorker
 
 pytestmark = pytest.mark.integration
 

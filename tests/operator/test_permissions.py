@@ -8,12 +8,12 @@ from pathlib import Path
 import pytest
 
 from chaingraph_store.ledger import Ledger
-from fixtures import operators_day
-from fixtures.cluster import ControlPlane
-from fixtures.cluster_view import Cluster
-from fixtures.processes import RunOperator
-from fixtures.service_account import kubeconfig_of_service_account
-from fixtures.worker_by_hand import StartWorker
+from fixtures.cluster import operator_rights as operators_day
+from fixtures.cluster.control_plane import ControlPlane
+from fixtures.cluster.service_account import kubeconfig_of_service_account
+from fixtures.cluster.view import Cluster
+from fixtures.ledger.worker_by_hand import StartWorker
+from fixtures.processes.programs import RunOperator
 
 pytestmark = pytest.mark.integration
 

@@ -38,7 +38,7 @@ from chaingraph_operator.plan import (
 from chaingraph_operator.status import execution_status
 from chaingraph_store.control import Wanted
 from chaingraph_store.executions import ExecutionRow
-from fixtures.execution_cases import (
+from fixtures.cluster.execution_cases import (
     FLOW,
     ID,
     INPUTS,

@@ -25,7 +25,7 @@ from chaingraph_operator.plan import (
     unconfirmed,
 )
 from chaingraph_store.ids import child_execution_id, execution_id
-from fixtures.execution_cases import ID, META, RIGHT, TERMINAL, UNSEEN, row_of, spec_of, statuses
+from fixtures.cluster.execution_cases import ID, META, RIGHT, TERMINAL, UNSEEN, row_of, spec_of, statuses
 
 PARENT = execution_id("parent")
 CHILD = child_execution_id(PARENT, 4)

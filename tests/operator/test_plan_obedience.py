@@ -13,7 +13,7 @@ from chaingraph_crds.execution_status import ExecutionPhase
 from chaingraph_operator.plan import FlowView, Heed, Meta, Nothing, RefuseRetry, Steer, plan
 from chaingraph_store.executions import ExecutionRow
 from chaingraph_store.tokens import Kind
-from fixtures.execution_cases import ID, META, UNSEEN, flows, row_of, rows, spec_of, specs
+from fixtures.cluster.execution_cases import ID, META, UNSEEN, flows, row_of, rows, spec_of, specs
 
 USED = ["step:s0", "resume:g0", "retry:r0"]
 TOKENS = {Kind.STEP: "s0", Kind.RESUME: "g0", Kind.RETRY: "r0"}

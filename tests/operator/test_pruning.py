@@ -12,13 +12,13 @@ from chaingraph_operator.settings import Settings
 from chaingraph_store import executions
 from chaingraph_store.ids import ExecutionId, execution_id
 from chaingraph_store.ledger import Ledger
-from fixtures import old_executions
-from fixtures.cluster_view import Cluster
-from fixtures.old_executions import left
-from fixtures.processes import RunOperator
-from fixtures.pruners import prune, pruner
+from fixtures.cluster.view import Cluster
+from fixtures.ledger import old_executions
+from fixtures.ledger.old_executions import left
+from fixtures.ledger.pruners import prune, pruner
+from fixtures.ledger.worker_by_hand import StartWorker
+from fixtures.processes.programs import RunOperator
 from fixtures.waiting import eventually
-from fixtures.worker_by_hand import StartWorker
 
 INLINE = {"flow": {"nodes": [{"id": "a", "type": "Text"}]}}
 

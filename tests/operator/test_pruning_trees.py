@@ -9,8 +9,8 @@ import pytest
 from chaingraph_operator import pruning
 from chaingraph_store.ids import ExecutionId
 from chaingraph_store.ledger import Ledger
-from fixtures.old_executions import child_of, ended, left
-from fixtures.pruners import prune, pruner
+from fixtures.ledger.old_executions import child_of, ended, left
+from fixtures.ledger.pruners import prune, pruner
 
 pytestmark = pytest.mark.integration
 

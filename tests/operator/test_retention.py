@@ -11,7 +11,7 @@ from chaingraph_crds.execution_status import ExecutionStatus
 from chaingraph_operator.retention import expiry
 from chaingraph_operator.status import execution_status
 from chaingraph_store.executions import ExecutionRow
-from fixtures.execution_cases import META, NOW, UNSEEN, row_of, spec_of
+from fixtures.cluster.execution_cases import META, NOW, UNSEEN, row_of, spec_of
 
 TTL = {"ttlSecondsAfterFinished": 60}
 SEEN = NOW + timedelta(hours=2)

@@ -12,14 +12,14 @@ from chaingraph_store import control
 from chaingraph_store.control import Steered
 from chaingraph_store.ids import ExecutionId, execution_id
 from chaingraph_store.ledger import Ledger
-from fixtures.cluster_view import Cluster
-from fixtures.cut_off import Way
-from fixtures.ledger import row_of, wait_for
-from fixtures.ledger_moves import PLAIN, messages
-from fixtures.new_executions import APP
-from fixtures.processes import RunOperator
+from fixtures.cluster.view import Cluster
+from fixtures.ledger.ledger import row_of, wait_for
+from fixtures.ledger.moves import PLAIN, messages
+from fixtures.ledger.new_executions import APP
+from fixtures.ledger.worker_by_hand import StartWorker
+from fixtures.processes.cut_off import Way
+from fixtures.processes.programs import RunOperator
 from fixtures.waiting import eventually
-from fixtures.worker_by_hand import StartWorker
 
 pytestmark = pytest.mark.integration
 

@@ -16,7 +16,19 @@ from chaingraph_crds.execution_status import ExecutionStatus
 from chaingraph_operator.plan import Meta, Refuse, StopUnmade, Verdict, Wait
 from chaingraph_operator.status import MAX_OUTPUT_BYTES, execution_status
 from chaingraph_store.executions import ExecutionRow
-from fixtures.execution_cases import ID, META, NOW, TERMINAL, UNSEEN, metas, row_of, rows, spec_of, specs, statuses
+from fixtures.cluster.execution_cases import (
+    ID,
+    META,
+    NOW,
+    TERMINAL,
+    UNSEEN,
+    metas,
+    row_of,
+    rows,
+    spec_of,
+    specs,
+    statuses,
+)
 
 verdicts: st.SearchStrategy[Verdict | None] = st.sampled_from(
     [

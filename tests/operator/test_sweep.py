@@ -8,12 +8,12 @@ from chaingraph_store import children
 from chaingraph_store.executions import ExecutionRow
 from chaingraph_store.ids import ExecutionId
 from chaingraph_store.ledger import Ledger
-from fixtures.children import complete, complete_and_spawn
-from fixtures.cluster_view import Cluster
-from fixtures.ledger import row_of, wait_for
-from fixtures.processes import Process, RunOperator
+from fixtures.cluster.view import Cluster
+from fixtures.ledger.ledger import row_of, wait_for
+from fixtures.ledger.worker_by_hand import StartWorker
+from fixtures.processes.programs import Process, RunOperator
+from fixtures.trees.children import complete, complete_and_spawn
 from fixtures.waiting import eventually
-from fixtures.worker_by_hand import StartWorker
 
 pytestmark = pytest.mark.integration
 

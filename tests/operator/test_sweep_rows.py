@@ -15,9 +15,9 @@ from chaingraph_store import children, executions, stopping
 from chaingraph_store.executions import Tended
 from chaingraph_store.ids import ExecutionId
 from chaingraph_store.ledger import Ledger
-from fixtures.children import complete, complete_and_spawn
-from fixtures.ledger import row_of
-from fixtures.new_executions import create
+from fixtures.ledger.ledger import row_of
+from fixtures.ledger.new_executions import create
+from fixtures.trees.children import complete, complete_and_spawn
 
 
 def tended_by_hand(number: int, parent: ExecutionId | None) -> Tended:

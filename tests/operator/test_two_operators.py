@@ -13,13 +13,13 @@ import pytest
 
 from chaingraph_operator.election import LEADERSHIP_LOST_EXIT
 from chaingraph_store.ledger import Ledger
-from fixtures.cluster import ControlPlane
-from fixtures.cluster_view import Cluster
-from fixtures.cut_off import Way
-from fixtures.processes import Process, RunOperator
-from fixtures.service_account import kubeconfig_of_service_account
+from fixtures.cluster.control_plane import ControlPlane
+from fixtures.cluster.service_account import kubeconfig_of_service_account
+from fixtures.cluster.view import Cluster
+from fixtures.ledger.worker_by_hand import StartWorker
+from fixtures.processes.cut_off import Way
+from fixtures.processes.programs import Process, RunOperator
 from fixtures.waiting import eventually
-from fixtures.worker_by_hand import StartWorker
 
 pytestmark = [pytest.mark.integration, pytest.mark.crash]
 TIMES = {

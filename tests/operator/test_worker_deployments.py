@@ -20,8 +20,8 @@ from chaingraph_process.cluster_errors import ApiError, Conflict, NotFound, Unav
 from chaingraph_store import leases
 from chaingraph_store.ledger import Ledger
 from chaingraph_store.pinning import Build
-from fixtures.new_executions import APP
-from fixtures.new_leases import take_lease
+from fixtures.ledger.new_executions import APP
+from fixtures.ledger.new_leases import take_lease
 from fixtures.waiting import eventually
 
 pytestmark = pytest.mark.integration

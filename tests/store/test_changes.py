@@ -6,7 +6,7 @@ import pytest
 
 from chaingraph_store import changes, creation, stopping
 from chaingraph_store.ledger import Ledger
-from fixtures.new_executions import APP, create, new_execution
+from fixtures.ledger.new_executions import APP, create, new_execution
 
 pytestmark = pytest.mark.integration
 

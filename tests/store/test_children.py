@@ -14,10 +14,10 @@ from chaingraph_store.children import Unshown
 from chaingraph_store.ids import ExecutionId, child_execution_id, long_child_name
 from chaingraph_store.ledger import CHANGES, Ledger
 from chaingraph_store.spawning import Offspring
-from fixtures.children import complete, complete_and_spawn, items
-from fixtures.ledger import row_of
-from fixtures.ledger_moves import stop
-from fixtures.new_executions import create
+from fixtures.ledger.ledger import row_of
+from fixtures.ledger.moves import stop
+from fixtures.ledger.new_executions import create
+from fixtures.trees.children import complete, complete_and_spawn, items
 
 pytestmark = pytest.mark.integration
 

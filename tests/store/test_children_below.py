@@ -7,7 +7,7 @@ import pytest
 from chaingraph_store import children
 from chaingraph_store.ids import ExecutionId, child_execution_id
 from chaingraph_store.ledger import Ledger
-from fixtures.new_executions import create
+from fixtures.ledger.new_executions import create
 
 pytestmark = pytest.mark.integration
 

@@ -9,8 +9,8 @@ from chaingraph_store.control import Steered
 from chaingraph_store.errors import OwnershipLost
 from chaingraph_store.ids import ExecutionId
 from chaingraph_store.ledger import Ledger
-from fixtures.ledger import row_of
-from fixtures.ledger_moves import (
+from fixtures.ledger.ledger import row_of
+from fixtures.ledger.moves import (
     claimed,
     flush,
     log_of,
@@ -23,7 +23,7 @@ from fixtures.ledger_moves import (
     stop,
     workflows,
 )
-from fixtures.new_executions import APP, create
+from fixtures.ledger.new_executions import APP, create
 
 pytestmark = pytest.mark.integration
 NODES = {"nodes": [{"id": "a", "type": "Text"}, {"id": "b", "type": "Text"}]}

@@ -18,11 +18,11 @@ from chaingraph_store.control import Stale, Steered
 from chaingraph_store.errors import OwnershipLost
 from chaingraph_store.executions import ExecutionRow
 from chaingraph_store.ids import WorkflowId, hold_workflow_id
-from fixtures import ledger_moves as moves
-from fixtures.ledger import row_of
-from fixtures.ledger_machine import LedgerMachine, run_machine
-from fixtures.ledger_model import ENDED, FIELDS, Engine, Model, edited
-from fixtures.new_executions import APP, create, dequeue
+from fixtures.ledger import moves
+from fixtures.ledger.ledger import row_of
+from fixtures.ledger.machine import LedgerMachine, run_machine
+from fixtures.ledger.model import ENDED, FIELDS, Engine, Model, edited
+from fixtures.ledger.new_executions import APP, create, dequeue
 
 pytestmark = pytest.mark.integration
 EDITS = st.sets(st.sampled_from(FIELDS), max_size=2)

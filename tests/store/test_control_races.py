@@ -10,8 +10,8 @@ import pytest
 from chaingraph_store.control import Steered
 from chaingraph_store.ids import WorkflowId
 from chaingraph_store.ledger import Ledger
-from fixtures.ledger import row_of
-from fixtures.ledger_moves import (
+from fixtures.ledger.ledger import row_of
+from fixtures.ledger.moves import (
     PLAIN,
     claim,
     claimed,
@@ -26,7 +26,7 @@ from fixtures.ledger_moves import (
     steer,
     workflows,
 )
-from fixtures.new_executions import create, dequeue
+from fixtures.ledger.new_executions import create, dequeue
 
 pytestmark = pytest.mark.integration
 

@@ -9,7 +9,7 @@ import pytest
 from chaingraph_store import creation, events, executions
 from chaingraph_store.errors import ConflictingExecution
 from chaingraph_store.ledger import Connection, Ledger
-from fixtures.new_executions import APP, create, new_execution
+from fixtures.ledger.new_executions import APP, create, new_execution
 
 pytestmark = pytest.mark.integration
 

@@ -10,7 +10,7 @@ from chaingraph_store import event_log
 from chaingraph_store.event_log import LogPage
 from chaingraph_store.ids import ExecutionId, execution_id
 from chaingraph_store.ledger import Ledger
-from fixtures.written_log import Written, WrittenLog
+from fixtures.ledger.written_log import Written, WrittenLog
 
 pytestmark = pytest.mark.integration
 

@@ -14,11 +14,11 @@ from chaingraph_store import families
 from chaingraph_store.errors import OwnershipLost
 from chaingraph_store.ids import ExecutionId, child_execution_id
 from chaingraph_store.ledger import Ledger
-from fixtures.children import complete, complete_and_spawn, items, spawn
-from fixtures.forest import fail, forest, in_line, lock, settle, settle_all, stop_tree, together
-from fixtures.ledger import row_of
-from fixtures.ledger_moves import retry
-from fixtures.new_executions import create
+from fixtures.ledger.ledger import row_of
+from fixtures.ledger.moves import retry
+from fixtures.ledger.new_executions import create
+from fixtures.trees.children import complete, complete_and_spawn, items, spawn
+from fixtures.trees.forest import fail, forest, in_line, lock, settle, settle_all, stop_tree, together
 
 pytestmark = pytest.mark.integration
 

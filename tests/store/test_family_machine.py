@@ -16,11 +16,11 @@ from hypothesis.stateful import initialize, invariant, precondition, rule
 
 from chaingraph_store import families, spawning
 from chaingraph_store.ids import ExecutionId, child_execution_id
-from fixtures.children import complete, items
-from fixtures.forest import ENDED, fail, forest, settle, settle_all, stop_tree
-from fixtures.ledger_machine import LedgerMachine, run_machine
-from fixtures.ledger_moves import hand_back, retry
-from fixtures.new_executions import APP, create
+from fixtures.ledger.machine import LedgerMachine, run_machine
+from fixtures.ledger.moves import hand_back, retry
+from fixtures.ledger.new_executions import APP, create
+from fixtures.trees.children import complete, items
+from fixtures.trees.forest import ENDED, fail, forest, settle, settle_all, stop_tree
 
 pytestmark = pytest.mark.integration
 TREES = st.lists(st.tuples(st.integers(1, 3), st.integers(0, 2)), min_size=1, max_size=4)

@@ -7,10 +7,10 @@ import pytest
 from chaingraph_store import dispatch, families, spawning, stopping
 from chaingraph_store.ids import ExecutionId
 from chaingraph_store.ledger import Ledger
-from fixtures.children import complete
-from fixtures.forest import stop_tree
-from fixtures.new_executions import APP, create
-from fixtures.plans import EXECUTIONS, WORKFLOWS, analyze, reads
+from fixtures.ledger.new_executions import APP, create
+from fixtures.ledger.plans import EXECUTIONS, WORKFLOWS, analyze, reads
+from fixtures.trees.children import complete
+from fixtures.trees.forest import stop_tree
 
 pytestmark = pytest.mark.integration
 WIDE = 20_000

@@ -6,12 +6,12 @@ import pytest
 
 from chaingraph_store import families, recovery
 from chaingraph_store.ledger import Ledger
-from fixtures import ledger_moves as moves
-from fixtures.children import complete, complete_and_spawn, items, spawn
-from fixtures.forest import forest, settle_all, spawn_batch, stop_tree, together
-from fixtures.ledger import row_of
-from fixtures.ledger_moves import claimed, workflows
-from fixtures.new_executions import APP, create
+from fixtures.ledger import moves
+from fixtures.ledger.ledger import row_of
+from fixtures.ledger.moves import claimed, workflows
+from fixtures.ledger.new_executions import APP, create
+from fixtures.trees.children import complete, complete_and_spawn, items, spawn
+from fixtures.trees.forest import forest, settle_all, spawn_batch, stop_tree, together
 
 pytestmark = pytest.mark.integration
 

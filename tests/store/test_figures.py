@@ -10,9 +10,9 @@ import pytest
 from chaingraph_store import figures, leases
 from chaingraph_store.ledger import Ledger
 from chaingraph_store.pinning import Build
-from fixtures.children import complete, complete_and_spawn
-from fixtures.new_executions import APP, create, dequeue
-from fixtures.new_leases import new_lease
+from fixtures.ledger.new_executions import APP, create, dequeue
+from fixtures.ledger.new_leases import new_lease
+from fixtures.trees.children import complete, complete_and_spawn
 
 pytestmark = pytest.mark.integration
 ENDED = 75_000

@@ -8,7 +8,7 @@ import psycopg
 import pytest
 
 from chaingraph_store.ledger import Ledger
-from fixtures.new_executions import create
+from fixtures.ledger.new_executions import create
 
 pytestmark = pytest.mark.integration
 

@@ -10,7 +10,7 @@ from contextlib import asynccontextmanager
 import pytest
 
 from chaingraph_store.ledger import CONTROL, Ledger
-from fixtures.proxy import MakeProxy
+from fixtures.processes.proxy import MakeProxy
 from fixtures.waiting import eventually
 
 pytestmark = pytest.mark.integration

@@ -7,9 +7,9 @@ import pytest
 from chaingraph_store import details
 from chaingraph_store.ids import ExecutionId
 from chaingraph_store.ledger import Ledger
-from fixtures.children import complete_and_spawn
-from fixtures.ledger import row_of
-from fixtures.new_executions import create
+from fixtures.ledger.ledger import row_of
+from fixtures.ledger.new_executions import create
+from fixtures.trees.children import complete_and_spawn
 
 pytestmark = pytest.mark.integration
 

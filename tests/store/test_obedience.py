@@ -14,9 +14,9 @@ from chaingraph_store.ids import ExecutionId
 from chaingraph_store.ledger import Ledger
 from chaingraph_store.obedience import Stale
 from chaingraph_store.tokens import Kind
-from fixtures.ledger import row_of
-from fixtures.ledger_moves import PLAIN, claimed, flush, messages, paused_and_parked, retry, steer, stop, workflows
-from fixtures.new_executions import APP, create
+from fixtures.ledger.ledger import row_of
+from fixtures.ledger.moves import PLAIN, claimed, flush, messages, paused_and_parked, retry, steer, stop, workflows
+from fixtures.ledger.new_executions import APP, create
 
 pytestmark = pytest.mark.integration
 

@@ -12,10 +12,10 @@ from chaingraph_store.executions import ExecutionRow
 from chaingraph_store.ids import ExecutionId
 from chaingraph_store.ledger import Ledger
 from chaingraph_store.pinning import Build, PinnedElsewhere, Strength, pin_queue
-from fixtures.ledger import row_of
-from fixtures.ledger_moves import PLAIN, flush, park, steer, stop
-from fixtures.new_executions import APP, create, dequeue
-from fixtures.new_leases import take_lease
+from fixtures.ledger.ledger import row_of
+from fixtures.ledger.moves import PLAIN, flush, park, steer, stop
+from fixtures.ledger.new_executions import APP, create, dequeue
+from fixtures.ledger.new_leases import take_lease
 
 pytestmark = pytest.mark.integration
 OLD, NEW = Build("default", "1"), Build("default", "2")

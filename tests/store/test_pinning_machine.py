@@ -13,9 +13,9 @@ from chaingraph_store.executions import ExecutionRow
 from chaingraph_store.ids import ExecutionId, WorkflowId
 from chaingraph_store.ledger import Ledger
 from chaingraph_store.pinning import NO_BUILD, Build, PinnedElsewhere, pin_queue
-from fixtures.ledger import row_of
-from fixtures.new_executions import APP, create, dequeue
-from fixtures.new_leases import take_lease
+from fixtures.ledger.ledger import row_of
+from fixtures.ledger.new_executions import APP, create, dequeue
+from fixtures.ledger.new_leases import take_lease
 
 pytestmark = pytest.mark.integration
 BUILDS = [Build("a", "1"), Build("a", "2"), Build("b", "2")]

@@ -8,9 +8,9 @@ from chaingraph_store import leases, pinning, runs
 from chaingraph_store.ids import ExecutionId
 from chaingraph_store.ledger import Ledger
 from chaingraph_store.pinning import Build
-from fixtures.new_executions import APP, create, dequeue
-from fixtures.new_leases import new_lease
-from fixtures.plans import EXECUTIONS, WORKFLOWS, analyze, reads
+from fixtures.ledger.new_executions import APP, create, dequeue
+from fixtures.ledger.new_leases import new_lease
+from fixtures.ledger.plans import EXECUTIONS, WORKFLOWS, analyze, reads
 
 pytestmark = pytest.mark.integration
 MANY = 20_000

@@ -9,10 +9,10 @@ import pytest
 from chaingraph_store.ids import ExecutionId
 from chaingraph_store.ledger import Ledger
 from chaingraph_store.runs import End
-from fixtures.children import complete_and_spawn
-from fixtures.ledger import row_of
-from fixtures.ledger_moves import claimed, flush, retry
-from fixtures.new_executions import create
+from fixtures.ledger.ledger import row_of
+from fixtures.ledger.moves import claimed, flush, retry
+from fixtures.ledger.new_executions import create
+from fixtures.trees.children import complete_and_spawn
 
 pytestmark = pytest.mark.integration
 FAILED = End("Failed", error_node="a", error_reason="Boom", error_message="boom")

@@ -11,9 +11,9 @@ import pytest
 from chaingraph_store import leases, pruning
 from chaingraph_store.ids import ExecutionId, hold_workflow_id, workflow_id
 from chaingraph_store.ledger import Ledger
-from fixtures.new_executions import create, new_execution
-from fixtures.new_leases import take_lease
-from fixtures.old_executions import DAY, child_of, ended, left, moment, roots
+from fixtures.ledger.new_executions import create, new_execution
+from fixtures.ledger.new_leases import take_lease
+from fixtures.ledger.old_executions import DAY, child_of, ended, left, moment, roots
 
 pytestmark = pytest.mark.integration
 DBOS_TABLES = (

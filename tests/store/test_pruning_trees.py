@@ -10,9 +10,9 @@ from chaingraph_store import families, pruning
 from chaingraph_store.ids import ExecutionId, child_execution_id
 from chaingraph_store.ledger import Ledger
 from chaingraph_store.pruning import Place
-from fixtures.children import complete, complete_and_spawn
-from fixtures.new_executions import create
-from fixtures.old_executions import DAY, child_of, ended, moment, roots
+from fixtures.ledger.new_executions import create
+from fixtures.ledger.old_executions import DAY, child_of, ended, moment, roots
+from fixtures.trees.children import complete, complete_and_spawn
 
 pytestmark = pytest.mark.integration
 

@@ -11,11 +11,11 @@ from chaingraph_store import events, executions, leases, recovery, runs, stoppin
 from chaingraph_store.errors import OwnershipLost
 from chaingraph_store.ids import ExecutionId, WorkflowId, hold_workflow_id
 from chaingraph_store.ledger import Ledger
-from fixtures import ledger_moves as moves
-from fixtures.ledger import row_of
-from fixtures.ledger_moves import claimed, flush, log_of, steer, take_from_queue, workflows
-from fixtures.new_executions import APP, create, dequeue
-from fixtures.new_leases import take_lease
+from fixtures.ledger import moves
+from fixtures.ledger.ledger import row_of
+from fixtures.ledger.moves import claimed, flush, log_of, steer, take_from_queue, workflows
+from fixtures.ledger.new_executions import APP, create, dequeue
+from fixtures.ledger.new_leases import take_lease
 
 pytestmark = pytest.mark.integration
 NOTHING = runs.Progress(total=1, completed=0, failed=0, skipped=0, running=0, current_nodes=[])

@@ -13,8 +13,8 @@ from chaingraph_store.control import Steered
 from chaingraph_store.errors import OwnershipLost
 from chaingraph_store.ids import ExecutionId, WorkflowId
 from chaingraph_store.ledger import Ledger
-from fixtures.ledger import row_of
-from fixtures.ledger_moves import (
+from fixtures.ledger.ledger import row_of
+from fixtures.ledger.moves import (
     claim,
     claimed,
     flush,
@@ -26,7 +26,7 @@ from fixtures.ledger_moves import (
     stop,
     workflows,
 )
-from fixtures.new_executions import APP, create
+from fixtures.ledger.new_executions import APP, create
 
 pytestmark = pytest.mark.integration
 FAILED = runs.End("Failed", error_node="b", error_reason="NodeFailed", error_message="broken")

@@ -9,10 +9,10 @@ from chaingraph_store.flow_names import Content, Named
 from chaingraph_store.ids import ExecutionId
 from chaingraph_store.ledger import Ledger
 from chaingraph_store.spawning import Offspring
-from fixtures.children import complete, complete_and_spawn
-from fixtures.ledger import row_of
-from fixtures.ledger_moves import claimed, flush, log_of, retry, stop, workflows
-from fixtures.new_executions import create
+from fixtures.ledger.ledger import row_of
+from fixtures.ledger.moves import claimed, flush, log_of, retry, stop, workflows
+from fixtures.ledger.new_executions import create
+from fixtures.trees.children import complete, complete_and_spawn
 
 pytestmark = pytest.mark.integration
 FLOW = {"nodes": [{"id": "a", "type": "Text"}, {"id": "b", "type": "Text"}]}

@@ -11,8 +11,8 @@ from chaingraph_store import control, creation, events, executions, runs, stoppi
 from chaingraph_store.errors import OwnershipLost
 from chaingraph_store.ids import ExecutionId, WorkflowId, workflow_id
 from chaingraph_store.ledger import Ledger
-from fixtures.ledger_moves import PLAIN, steer, take_from_queue
-from fixtures.new_executions import APP, create
+from fixtures.ledger.moves import PLAIN, steer, take_from_queue
+from fixtures.ledger.new_executions import APP, create
 
 pytestmark = pytest.mark.integration
 ONE_RUNNING = runs.Progress(total=3, completed=1, failed=0, skipped=0, running=1, current_nodes=["b"])

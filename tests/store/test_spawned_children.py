@@ -12,11 +12,11 @@ from chaingraph_store.flow_names import Content, Named
 from chaingraph_store.ids import child_execution_id, child_name
 from chaingraph_store.ledger import Ledger
 from chaingraph_store.spawning import MAX_EVENT_DATA, Offspring, inherited
-from fixtures.children import complete, complete_and_spawn
-from fixtures.forest import forest, settle_all, spawn_batch
-from fixtures.ledger import row_of
-from fixtures.ledger_moves import workflows
-from fixtures.new_executions import APP, create
+from fixtures.ledger.ledger import row_of
+from fixtures.ledger.moves import workflows
+from fixtures.ledger.new_executions import APP, create
+from fixtures.trees.children import complete, complete_and_spawn
+from fixtures.trees.forest import forest, settle_all, spawn_batch
 
 pytestmark = pytest.mark.integration
 

@@ -10,11 +10,11 @@ import pytest
 from chaingraph_store import runs, spawning
 from chaingraph_store.ids import ExecutionId, child_execution_id
 from chaingraph_store.ledger import Ledger
-from fixtures.children import complete, complete_and_spawn, items, spawn
-from fixtures.forest import forest, in_line, lock, settle_all, spawn_batch, stop_tree, together
-from fixtures.ledger import row_of
-from fixtures.ledger_moves import workflows
-from fixtures.new_executions import APP, create
+from fixtures.ledger.ledger import row_of
+from fixtures.ledger.moves import workflows
+from fixtures.ledger.new_executions import APP, create
+from fixtures.trees.children import complete, complete_and_spawn, items, spawn
+from fixtures.trees.forest import forest, in_line, lock, settle_all, spawn_batch, stop_tree, together
 
 pytestmark = pytest.mark.integration
 

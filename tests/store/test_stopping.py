@@ -13,10 +13,8 @@ from chaingraph_store.creation import NewExecution
 from chaingraph_store.errors import OwnershipLost
 from chaingraph_store.ids import ExecutionId
 from chaingraph_store.ledger import Ledger
-from fixtures.children import complete, complete_and_spawn, items, spawn
-from fixtures.forest import active, forest, in_line, lock, settle_all, spawn_batch, stop_tree, together
-from fixtures.ledger import row_of
-from fixtures.ledger_moves import (
+from fixtures.ledger.ledger import row_of
+from fixtures.ledger.moves import (
     claimed,
     hand_back,
     log_of,
@@ -27,7 +25,9 @@ from fixtures.ledger_moves import (
     take_from_queue,
     workflows,
 )
-from fixtures.new_executions import APP, create
+from fixtures.ledger.new_executions import APP, create
+from fixtures.trees.children import complete, complete_and_spawn, items, spawn
+from fixtures.trees.forest import active, forest, in_line, lock, settle_all, spawn_batch, stop_tree, together
 
 pytestmark = pytest.mark.integration
 NOTHING = runs.Progress(total=1, completed=0, failed=0, skipped=0, running=0, current_nodes=[])

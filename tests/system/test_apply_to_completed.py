@@ -9,8 +9,8 @@ import pytest
 from chaingraph_store import events
 from chaingraph_store.ids import ExecutionId
 from chaingraph_store.ledger import Ledger
-from fixtures.processes import RunOperator, RunWorker
-from fixtures.user import SUM, User, chain, execution, flow
+from fixtures.cluster.user import SUM, User, chain, execution, flow
+from fixtures.processes.programs import RunOperator, RunWorker
 
 pytestmark = pytest.mark.integration
 

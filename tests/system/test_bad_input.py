@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from fixtures.processes import RunOperator, RunWorker
-from fixtures.user import SUM, User, execution, flow
+from fixtures.cluster.user import SUM, User, execution, flow
+from fixtures.processes.programs import RunOperator, RunWorker
 
 pytestmark = pytest.mark.integration
 

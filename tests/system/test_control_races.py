@@ -22,9 +22,9 @@ import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 
 from chaingraph_store.ledger import Ledger
-from fixtures.background import BackgroundLoop
-from fixtures.cluster import ControlPlane
-from fixtures.processes import RunOperator, RunWorker
+from fixtures.cluster.control_plane import ControlPlane
+from fixtures.processes.background import BackgroundLoop
+from fixtures.processes.programs import RunOperator, RunWorker
 from fixtures.races.arena import Arena, Broken
 from fixtures.races.effects import EffectServer
 from fixtures.races.pool import Pool

@@ -17,9 +17,9 @@ import pytest
 from chaingraph_store import events
 from chaingraph_store.ids import ExecutionId
 from chaingraph_store.ledger import Ledger
-from fixtures.processes import Process, RunOperator, RunWorker
-from fixtures.proxy import MakeProxy
-from fixtures.user import SUM, User, chain, execution
+from fixtures.cluster.user import SUM, User, chain, execution
+from fixtures.processes.programs import Process, RunOperator, RunWorker
+from fixtures.processes.proxy import MakeProxy
 
 pytestmark = [pytest.mark.integration, pytest.mark.crash]
 

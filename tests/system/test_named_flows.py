@@ -10,9 +10,9 @@ import pytest
 from chaingraph_store.executions import ExecutionRow
 from chaingraph_store.ids import child_execution_id, execution_id
 from chaingraph_store.ledger import Ledger
-from fixtures.ledger import row_of, wait_for
-from fixtures.processes import RunOperator, RunWorker
-from fixtures.user import User, execution, flow
+from fixtures.cluster.user import User, execution, flow
+from fixtures.ledger.ledger import row_of, wait_for
+from fixtures.processes.programs import RunOperator, RunWorker
 
 pytestmark = pytest.mark.integration
 

@@ -11,7 +11,7 @@ import pytest
 from chaingraph_store.events import EventRow
 from chaingraph_store.executions import ExecutionRow
 from chaingraph_store.ids import ExecutionId, WorkflowId
-from fixtures.execution_cases import row_of
+from fixtures.cluster.execution_cases import row_of
 from fixtures.races.effects import Call
 from fixtures.races.flows import Planned, PlannedFlow
 from fixtures.races.rules import broken

@@ -11,9 +11,9 @@ from urllib.parse import urlsplit
 import pytest
 from psycopg import sql
 
-from fixtures.database import PostgresServer
-from fixtures.processes import RunOperator, RunWorker
-from fixtures.user import User, chain, execution
+from fixtures.cluster.user import User, chain, execution
+from fixtures.ledger.database import PostgresServer
+from fixtures.processes.programs import RunOperator, RunWorker
 
 pytestmark = [pytest.mark.integration, pytest.mark.crash]
 

@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
-from fixtures.families import CHAIN, FAN_OUT
-from fixtures.processes import RunOperator, RunWorker
-from fixtures.user import User, execution, flow
+from fixtures.cluster.user import User, execution, flow
+from fixtures.processes.programs import RunOperator, RunWorker
+from fixtures.trees.families import CHAIN, FAN_OUT
 
 pytestmark = pytest.mark.integration
 

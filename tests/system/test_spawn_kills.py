@@ -19,11 +19,11 @@ from chaingraph_store.executions import ExecutionRow
 from chaingraph_store.ids import ExecutionId
 from chaingraph_store.ledger import Ledger
 from chaingraph_store.spawning import BATCH
-from fixtures.families import FAN_OUT
-from fixtures.fleet import Fleet
-from fixtures.ledger import row_of, wait_for
-from fixtures.tree_checks import active, assert_each_ran_once, assert_spawned_once, bound_children, live_workflows
-from fixtures.user import User, execution
+from fixtures.cluster.user import User, execution
+from fixtures.ledger.ledger import row_of, wait_for
+from fixtures.processes.fleet import Fleet
+from fixtures.trees.checks import active, assert_each_ran_once, assert_spawned_once, bound_children, live_workflows
+from fixtures.trees.families import FAN_OUT
 from fixtures.waiting import eventually
 
 pytestmark = [pytest.mark.integration, pytest.mark.crash]

@@ -9,12 +9,12 @@ import pytest
 
 from chaingraph_store.ids import ExecutionId, child_execution_id
 from chaingraph_store.ledger import Ledger
-from fixtures.families import CHAIN
-from fixtures.generations import levels
-from fixtures.ledger import row_of, wait_for
-from fixtures.processes import RunOperator, RunWorker
-from fixtures.tree_checks import active, live_workflows
-from fixtures.user import SUM, User, execution
+from fixtures.cluster.user import SUM, User, execution
+from fixtures.ledger.ledger import row_of, wait_for
+from fixtures.processes.programs import RunOperator, RunWorker
+from fixtures.trees.checks import active, live_workflows
+from fixtures.trees.families import CHAIN
+from fixtures.trees.generations import levels
 from fixtures.waiting import eventually
 
 pytestmark = pytest.mark.integration

@@ -19,13 +19,13 @@ from chaingraph_store import leases
 from chaingraph_store.ids import ExecutionId
 from chaingraph_store.leases import WorkerRow
 from chaingraph_store.ledger import Ledger
-from fixtures.chains import steps
-from fixtures.cluster import ControlPlane
-from fixtures.cluster_view import Cluster
-from fixtures.ledger import ended, row_of, wait_for
-from fixtures.processes import Process, RunOperator, RunWorker, WorkerProcess
-from fixtures.releases import RELEASE, Release
-from fixtures.service_account import RULES, kubeconfig_of_service_account
+from fixtures.chart.worker_deployments import RELEASE, Release
+from fixtures.cluster.control_plane import ControlPlane
+from fixtures.cluster.service_account import RULES, kubeconfig_of_service_account
+from fixtures.cluster.view import Cluster
+from fixtures.flows.chains import steps
+from fixtures.ledger.ledger import ended, row_of, wait_for
+from fixtures.processes.programs import Process, RunOperator, RunWorker, WorkerProcess
 from fixtures.waiting import eventually
 
 pytestmark = pytest.mark.integration

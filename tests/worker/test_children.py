@@ -9,10 +9,10 @@ import pytest
 from chaingraph_store import recovery
 from chaingraph_store.ids import ExecutionId, child_execution_id
 from chaingraph_store.ledger import Ledger
-from fixtures.families import CHAIN, FAN_OUT, family_of
-from fixtures.ledger import row_of, wait_for
-from fixtures.new_executions import APP, create_of
-from fixtures.processes import RunWorker
+from fixtures.ledger.ledger import row_of, wait_for
+from fixtures.ledger.new_executions import APP, create_of
+from fixtures.processes.programs import RunWorker
+from fixtures.trees.families import CHAIN, FAN_OUT, family_of
 
 pytestmark = pytest.mark.integration
 

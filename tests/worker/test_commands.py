@@ -12,12 +12,12 @@ from chaingraph_flow import events as flow_events
 from chaingraph_store.executions import ExecutionRow
 from chaingraph_store.ids import ExecutionId
 from chaingraph_store.ledger import Ledger
-from fixtures.chains import assert_each_node_ran_once, events_of, running, steps
-from fixtures.ledger import ended, wait_for
-from fixtures.ledger_moves import pauses_alternate, retry, stop, workflows
-from fixtures.new_executions import create_of
-from fixtures.processes import RunWorker
-from fixtures.steering import Spec
+from fixtures.flows.chains import assert_each_node_ran_once, events_of, running, steps
+from fixtures.ledger.ledger import ended, wait_for
+from fixtures.ledger.moves import pauses_alternate, retry, stop, workflows
+from fixtures.ledger.new_executions import create_of
+from fixtures.ledger.spec_edits import Spec
+from fixtures.processes.programs import RunWorker
 from fixtures.waiting import eventually
 
 pytestmark = pytest.mark.integration

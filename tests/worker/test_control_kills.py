@@ -10,12 +10,12 @@ import pytest
 
 from chaingraph_store.ids import ExecutionId
 from chaingraph_store.ledger import Ledger
-from fixtures.chains import assert_each_node_completed_once, events_of, handing_back, steps
-from fixtures.ledger import ended, row_of
-from fixtures.ledger_moves import pauses_alternate, workflows
-from fixtures.new_executions import create_of
-from fixtures.processes import RunWorker, WorkerProcess
-from fixtures.steering import Spec
+from fixtures.flows.chains import assert_each_node_completed_once, events_of, handing_back, steps
+from fixtures.ledger.ledger import ended, row_of
+from fixtures.ledger.moves import pauses_alternate, workflows
+from fixtures.ledger.new_executions import create_of
+from fixtures.ledger.spec_edits import Spec
+from fixtures.processes.programs import RunWorker, WorkerProcess
 from fixtures.waiting import eventually
 
 pytestmark = [pytest.mark.integration, pytest.mark.crash]

@@ -12,11 +12,11 @@ import pytest
 from chaingraph_store import leases, recovery, stopping
 from chaingraph_store.control import Steered
 from chaingraph_store.ledger import Ledger
-from fixtures.chains import SLEEP, assert_each_node_completed_once, events_of, hand_back_lost, running, steps
-from fixtures.ledger import ended, row_of, wait_for
-from fixtures.ledger_moves import steer
-from fixtures.new_executions import APP, create_of
-from fixtures.processes import RunWorker
+from fixtures.flows.chains import SLEEP, assert_each_node_completed_once, events_of, hand_back_lost, running, steps
+from fixtures.ledger.ledger import ended, row_of, wait_for
+from fixtures.ledger.moves import steer
+from fixtures.ledger.new_executions import APP, create_of
+from fixtures.processes.programs import RunWorker
 
 pytestmark = [pytest.mark.integration, pytest.mark.crash]
 

@@ -11,12 +11,12 @@ from chaingraph_store.ids import ExecutionId
 from chaingraph_store.ledger import Ledger
 from chaingraph_worker.attempt import NOT_OURS, PARKED, run_attempt
 from chaingraph_worker.inbox import Inbox
-from fixtures.attempts_here import receive, surroundings_of, take
-from fixtures.chains import SLEEP, running, steps
-from fixtures.ledger import row_of, wait_for
-from fixtures.ledger_moves import stop
-from fixtures.new_executions import create_of
-from fixtures.steering import Spec
+from fixtures.flows.chains import SLEEP, running, steps
+from fixtures.ledger.ledger import row_of, wait_for
+from fixtures.ledger.moves import stop
+from fixtures.ledger.new_executions import create_of
+from fixtures.ledger.spec_edits import Spec
+from fixtures.processes.attempts import receive, surroundings_of, take
 
 pytestmark = pytest.mark.integration
 

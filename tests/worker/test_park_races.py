@@ -9,12 +9,12 @@ import pytest
 from chaingraph_store.ledger import Ledger
 from chaingraph_worker.attempt import PARKED, run_attempt
 from chaingraph_worker.inbox import Inbox
-from fixtures.attempts_here import WORKER, hand_in, surroundings_of, take
-from fixtures.chains import assert_each_node_ran_once, events_of, steps
-from fixtures.ledger import row_of, wait_for
-from fixtures.ledger_moves import claimed, pauses_alternate
-from fixtures.new_executions import create_of
-from fixtures.steering import Spec
+from fixtures.flows.chains import assert_each_node_ran_once, events_of, steps
+from fixtures.ledger.ledger import row_of, wait_for
+from fixtures.ledger.moves import claimed, pauses_alternate
+from fixtures.ledger.new_executions import create_of
+from fixtures.ledger.spec_edits import Spec
+from fixtures.processes.attempts import WORKER, hand_in, surroundings_of, take
 from fixtures.waiting import eventually
 
 pytestmark = pytest.mark.integration

@@ -8,7 +8,7 @@ import pytest
 
 from chaingraph_store.ids import ExecutionId
 from chaingraph_store.ledger import Ledger
-from fixtures.chains import (
+from fixtures.flows.chains import (
     SLEEP,
     assert_each_node_ran_once,
     events_of,
@@ -16,11 +16,11 @@ from fixtures.chains import (
     running,
     steps,
 )
-from fixtures.ledger import ended, row_of, wait_for
-from fixtures.ledger_moves import pauses_alternate, workflows
-from fixtures.new_executions import create_of
-from fixtures.processes import RunWorker
-from fixtures.steering import Spec
+from fixtures.ledger.ledger import ended, row_of, wait_for
+from fixtures.ledger.moves import pauses_alternate, workflows
+from fixtures.ledger.new_executions import create_of
+from fixtures.ledger.spec_edits import Spec
+from fixtures.processes.programs import RunWorker
 from fixtures.waiting import eventually
 
 pytestmark = pytest.mark.integration

@@ -9,8 +9,8 @@ from pydantic import ValidationError
 
 from chaingraph_process.settings import explain, without_passwords
 from chaingraph_worker.settings import WorkerSettings
-from fixtures.database import migrate
-from fixtures.processes import RunWorker, run_to_end
+from fixtures.ledger.database import migrate
+from fixtures.processes.programs import RunWorker, run_to_end
 
 URL = "postgresql://somebody@127.0.0.1:1/none"
 

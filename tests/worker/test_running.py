@@ -11,8 +11,8 @@ from chaingraph_store.ledger import CONTROL, Ledger
 from chaingraph_store.runs import Claim
 from chaingraph_worker import running as running_module
 from chaingraph_worker.running import RunningAttempt, RunningAttempts
-from fixtures.new_executions import APP, create
-from fixtures.worker_by_hand import StartWorker
+from fixtures.ledger.new_executions import APP, create
+from fixtures.ledger.worker_by_hand import StartWorker
 
 
 def _attempt(claim: Claim, interrupted: list[int]) -> RunningAttempt:

@@ -8,9 +8,9 @@ import pytest
 
 from chaingraph_store import events
 from chaingraph_store.ledger import Ledger
-from fixtures.ledger import ended
-from fixtures.new_executions import create_of
-from fixtures.processes import RunWorker
+from fixtures.ledger.ledger import ended
+from fixtures.ledger.new_executions import create_of
+from fixtures.processes.programs import RunWorker
 
 pytestmark = pytest.mark.integration
 

@@ -14,10 +14,10 @@ from chaingraph_store import pinning, recovery
 from chaingraph_store.ids import ExecutionId
 from chaingraph_store.ledger import Ledger
 from chaingraph_store.pinning import Build
-from fixtures.chains import assert_each_node_completed_once, events_of, steps
-from fixtures.ledger import row_of
-from fixtures.new_executions import APP, create_of
-from fixtures.processes import RunWorker, WorkerProcess
+from fixtures.flows.chains import assert_each_node_completed_once, events_of, steps
+from fixtures.ledger.ledger import row_of
+from fixtures.ledger.new_executions import APP, create_of
+from fixtures.processes.programs import RunWorker, WorkerProcess
 from fixtures.waiting import eventually
 
 pytestmark = [pytest.mark.integration, pytest.mark.crash]

@@ -12,10 +12,10 @@ from chaingraph_store.ids import ExecutionId
 from chaingraph_store.leases import WorkerRow
 from chaingraph_store.ledger import Ledger
 from chaingraph_store.pinning import Build
-from fixtures.chains import assert_each_node_completed_once, events_of, handing_back, running, steps
-from fixtures.ledger import ended, row_of, wait_for
-from fixtures.new_executions import create_of
-from fixtures.processes import RunWorker, WorkerProcess
+from fixtures.flows.chains import assert_each_node_completed_once, events_of, handing_back, running, steps
+from fixtures.ledger.ledger import ended, row_of, wait_for
+from fixtures.ledger.new_executions import create_of
+from fixtures.processes.programs import RunWorker, WorkerProcess
 from fixtures.waiting import eventually
 
 pytestmark = [pytest.mark.integration, pytest.mark.crash]

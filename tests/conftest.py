@@ -38,6 +38,7 @@ pytest_plugins = [
     "fixtures.processes.cut_off",
     "fixtures.ledger.database",
     "fixtures.processes.fleet",
+    "fixtures.processes.forked",
     "fixtures.processes.gateway",
     "fixtures.ledger.ledger",
     "fixtures.plugin.plugin",

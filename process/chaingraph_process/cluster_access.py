@@ -88,15 +88,15 @@ async def load() -> ClusterAccess:
 async def _configuration() -> Any:
     configuration = Configuration()
     in_pod = bool(os.environ.get(_SERVICE_ACCOUNT)) and not os.environ.get("KUBECONFIG")
+    # The client reads the variable when it is imported, and takes an empty one for a path.
+    kubeconfig = os.environ.get("KUBECONFIG") or str(Path.home() / ".kube" / "config")
     try:
         if in_pod:
             _load_in_cluster(client_configuration=configuration)
         else:
-            await _load_kubeconfig(client_configuration=configuration)
+            await _load_kubeconfig(config_file=kubeconfig, client_configuration=configuration)
     except (config.ConfigException, OSError, ValueError) as error:
-        looked = (
-            "the Pod's service account" if in_pod else os.environ.get("KUBECONFIG") or str(Path.home() / ".kube/config")
-        )
+        looked = "the Pod's service account" if in_pod else kubeconfig
         raise NoCluster(
             f"no Kubernetes configuration at {looked}: {error}; set KUBECONFIG to a kubeconfig file with a current "
             "context, or run in a Pod with a service account"

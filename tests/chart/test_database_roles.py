@@ -14,8 +14,9 @@ from fixtures.cluster.control_plane import ControlPlane, Kubectl
 from fixtures.docs.pages import blocks
 from fixtures.ledger.database import PostgresServer, migrate
 from fixtures.paths import ROOT
+from fixtures.processes.forked import RunProgram
 from fixtures.processes.gateway import LOG_READER, READER, People, RunGateway
-from fixtures.processes.programs import RunOperator, RunWorker, run_to_end
+from fixtures.processes.programs import RunOperator, RunWorker
 from fixtures.processes.system import System
 
 pytestmark = pytest.mark.integration
@@ -119,9 +120,9 @@ def test_no_role_may_do_more(migrated: dict[str, str], role: str, statement: str
         connection.execute(statement.encode())
 
 
-def test_the_migration_waits_for_a_server_and_says_when_there_is_none() -> None:
+def test_the_migration_waits_for_a_server_and_says_when_there_is_none(run_program: RunProgram) -> None:
     nobody = {"DATABASE_URL_EXECUTIONS": "postgresql://a@127.0.0.1:1/x", "CHAINGRAPH_MIGRATE_WAIT_SECONDS": "2"}
-    done = run_to_end("-m", "chaingraph_worker.migrate", **nobody)
+    done = run_program("chaingraph_worker.migrate", **nobody)
     assert done.returncode == 1
     assert done.stderr.count("waiting for PostgreSQL") >= 1
     assert "PostgreSQL at DATABASE_URL_EXECUTIONS does not answer" in done.stderr
@@ -129,8 +130,8 @@ def test_the_migration_waits_for_a_server_and_says_when_there_is_none() -> None:
 
 
 @pytest.mark.parametrize("value", ["soon", "-1", "nan"])
-def test_a_wrong_time_to_wait_is_refused(value: str) -> None:
+def test_a_wrong_time_to_wait_is_refused(run_program: RunProgram, value: str) -> None:
     settings = {"DATABASE_URL_EXECUTIONS": "postgresql:///x", "CHAINGRAPH_MIGRATE_WAIT_SECONDS": value}
-    done = run_to_end("-m", "chaingraph_worker.migrate", **settings)
+    done = run_program("chaingraph_worker.migrate", **settings)
     assert done.returncode == 1
     assert f"CHAINGRAPH_MIGRATE_WAIT_SECONDS is {value!r}; give a number of seconds from 0 to 86400" in done.stderr

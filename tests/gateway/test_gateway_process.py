@@ -13,8 +13,8 @@ import pytest
 from chaingraph_cli.cluster.certificates import Authority
 from chaingraph_gateway.main import read_only
 from fixtures.ledger.database import migrate
+from fixtures.processes.forked import RunProgram
 from fixtures.processes.gateway import People, RunGateway
-from fixtures.processes.programs import run_to_end
 from fixtures.waiting import eventually
 
 pytestmark = pytest.mark.integration
@@ -73,9 +73,9 @@ def test_its_sessions_cannot_write(database_url: str) -> None:
     ],
 )
 def test_a_wrong_setting_is_named_with_what_would_be_right(
-    gateway_certificate: Mapping[str, Path], variable: str, value: str, hint: str
+    run_program: RunProgram, gateway_certificate: Mapping[str, Path], variable: str, value: str, hint: str
 ) -> None:
-    done = _start(gateway_certificate, **{variable: value})
+    done = _start(run_program, gateway_certificate, **{variable: value})
     assert done.returncode == 2
     said = json.loads(done.stderr)["message"]
     assert said.startswith(variable)
@@ -83,18 +83,22 @@ def test_a_wrong_setting_is_named_with_what_would_be_right(
     assert hint in said
 
 
-def test_a_key_of_another_certificate_is_refused(gateway_certificate: Mapping[str, Path], tmp_path: Path) -> None:
+def test_a_key_of_another_certificate_is_refused(
+    run_program: RunProgram, gateway_certificate: Mapping[str, Path], tmp_path: Path
+) -> None:
     Authority("other").server("gateway", ["127.0.0.1"]).write(tmp_path / "crt", tmp_path / "key")
-    done = _start(gateway_certificate, CHAINGRAPH_TLS_KEY=str(tmp_path / "key"))
+    done = _start(run_program, gateway_certificate, CHAINGRAPH_TLS_KEY=str(tmp_path / "key"))
     assert done.returncode == 1
     assert "give a certificate and its own key" in done.stderr
     assert "Traceback" not in done.stderr
 
 
-def _start(certificate: Mapping[str, Path], **environment: str) -> subprocess.CompletedProcess[str]:
+def _start(
+    run_program: RunProgram, certificate: Mapping[str, Path], **environment: str
+) -> subprocess.CompletedProcess[str]:
     settings = {
         "DATABASE_URL_EXECUTIONS": "postgresql://127.0.0.1:1/database",
         "CHAINGRAPH_TLS_CERTIFICATE": str(certificate["certificate"]),
         "CHAINGRAPH_TLS_KEY": str(certificate["key"]),
     }
-    return run_to_end("-m", "chaingraph_gateway.main", **settings | environment)
+    return run_program("chaingraph_gateway.main", **settings | environment)

@@ -13,6 +13,7 @@ from chaingraph_worker.application import name_execution
 from fixtures.cluster.control_plane import ControlPlane
 from fixtures.cluster.view import Cluster
 from fixtures.ledger.database import PostgresServer
+from fixtures.processes.forked import RunProgram
 from fixtures.processes.gateway import Person, RunGateway
 from fixtures.processes.programs import Process, RunOperator, RunWorker, run_to_end
 from fixtures.waiting import eventually
@@ -96,9 +97,11 @@ def test_whoever_speaks_speaks_json() -> None:
         ("operator", {"OTEL_EXPORTER_OTLP_ENDPOINT": "http://x", "OTEL_EXPORTER_OTLP_PROTOCOL": "grpc"}, "'grpc'"),
     ],
 )
-def test_what_keeps_it_from_starting_is_json(module: str, environment: dict[str, str], fault: str) -> None:
+def test_what_keeps_it_from_starting_is_json(
+    run_program: RunProgram, module: str, environment: dict[str, str], fault: str
+) -> None:
     settings = {"DATABASE_URL_EXECUTIONS": "postgresql://host/database", **environment}
-    done = run_to_end("-m", f"chaingraph_{module}.main", **settings)
+    done = run_program(f"chaingraph_{module}.main", **settings)
     assert done.returncode in (1, 2), done.stderr
     assert done.stdout == ""
     lines = objects(done.stderr)
@@ -119,17 +122,17 @@ def test_lines_of_dbos_about_a_workflow_say_which_execution_it_is() -> None:
     assert not hasattr(record, "execution_id")
 
 
-def test_unknown_arguments_are_told_as_json() -> None:
+def test_unknown_arguments_are_told_as_json(run_program: RunProgram) -> None:
     for module in ("worker", "operator"):
-        [line] = objects(run_to_end("-m", f"chaingraph_{module}.main", "--help-me").stderr)
+        [line] = objects(run_program(f"chaingraph_{module}.main", "--help-me").stderr)
         assert "unknown arguments" in line["message"]
 
 
 @pytest.mark.integration
-def test_the_migration_speaks_json(empty_database_url: str) -> None:
-    first = run_to_end("-m", "chaingraph_worker.main", "migrate", DATABASE_URL_EXECUTIONS=empty_database_url)
-    again = run_to_end("-m", "chaingraph_worker.main", "migrate", DATABASE_URL_EXECUTIONS=empty_database_url)
-    wrong = run_to_end("-m", "chaingraph_worker.main", "migrate", DATABASE_URL_EXECUTIONS="mysql://x")
+def test_the_migration_speaks_json(run_program: RunProgram, empty_database_url: str) -> None:
+    first = run_program("chaingraph_worker.main", "migrate", DATABASE_URL_EXECUTIONS=empty_database_url)
+    again = run_program("chaingraph_worker.main", "migrate", DATABASE_URL_EXECUTIONS=empty_database_url)
+    wrong = run_program("chaingraph_worker.main", "migrate", DATABASE_URL_EXECUTIONS="mysql://x")
     assert (first.returncode, again.returncode, wrong.returncode) == (0, 0, 1)
     assert "0001.ledger" in objects(first.stdout + first.stderr)[-1]["applied"]
     assert objects(again.stdout + again.stderr)[-1]["applied"] == []

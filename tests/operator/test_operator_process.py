@@ -12,7 +12,8 @@ from psycopg.conninfo import conninfo_to_dict
 from fixtures.cluster.view import Cluster
 from fixtures.ledger.database import PostgresServer, migrate
 from fixtures.ledger.worker_by_hand import StartWorker
-from fixtures.processes.programs import RunOperator, run_to_end
+from fixtures.processes.forked import RunProgram
+from fixtures.processes.programs import RunOperator
 from fixtures.waiting import eventually
 
 pytestmark = pytest.mark.integration
@@ -102,9 +103,11 @@ async def test_it_waits_for_the_migration_and_says_so(run_operator: RunOperator,
         ("CHAINGRAPH_WORKER_NAMESPACE", "Shops", "it is no name of a namespace"),
     ],
 )
-def test_a_wrong_setting_is_named_with_what_would_be_right(variable: str, value: str, hint: str) -> None:
+def test_a_wrong_setting_is_named_with_what_would_be_right(
+    run_program: RunProgram, variable: str, value: str, hint: str
+) -> None:
     environment = {"DATABASE_URL_EXECUTIONS": "postgresql://host/database", variable: value}
-    done = run_to_end("-m", "chaingraph_operator.main", **environment)
+    done = run_program("chaingraph_operator.main", **environment)
     assert done.returncode == 2
     said = json.loads(done.stderr)["message"]
     assert said.startswith(variable)

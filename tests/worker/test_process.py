@@ -10,7 +10,8 @@ from pydantic import ValidationError
 from chaingraph_process.settings import explain, without_passwords
 from chaingraph_worker.settings import WorkerSettings
 from fixtures.ledger.database import migrate
-from fixtures.processes.programs import RunWorker, run_to_end
+from fixtures.processes.forked import RunProgram
+from fixtures.processes.programs import RunWorker
 
 URL = "postgresql://somebody@127.0.0.1:1/none"
 
@@ -79,22 +80,24 @@ def test_a_connection_string_is_shown_without_its_password(text: str) -> None:
     assert without_passwords(hint) == hint
 
 
-def test_without_a_database_it_says_which_variable_to_set(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_a_database_it_says_which_variable_to_set(
+    run_program: RunProgram, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.delenv("DATABASE_URL_EXECUTIONS", raising=False)
-    done = run_to_end("-m", "chaingraph_worker.main")
+    done = run_program("chaingraph_worker.main")
     assert done.returncode == 2
     assert json.loads(done.stderr)["message"].startswith("DATABASE_URL_EXECUTIONS is not set")
     assert "postgresql://user:password@host:5432/name" in done.stderr
 
 
-def test_a_connection_string_of_another_database_is_refused() -> None:
-    done = run_to_end("-m", "chaingraph_worker.main", DATABASE_URL_EXECUTIONS="mysql://host/db")
+def test_a_connection_string_of_another_database_is_refused(run_program: RunProgram) -> None:
+    done = run_program("chaingraph_worker.main", DATABASE_URL_EXECUTIONS="mysql://host/db")
     assert done.returncode == 2
     assert "not a PostgreSQL connection string" in done.stderr
 
 
-def test_unknown_arguments_are_refused() -> None:
-    done = run_to_end("-m", "chaingraph_worker.main", "migrat", DATABASE_URL_EXECUTIONS=URL)
+def test_unknown_arguments_are_refused(run_program: RunProgram) -> None:
+    done = run_program("chaingraph_worker.main", "migrat", DATABASE_URL_EXECUTIONS=URL)
     assert done.returncode == 2
     assert "`migrate`" in done.stderr
 

@@ -18,17 +18,17 @@ def rendered(helm: Helm, kind: str, **rule: Any) -> dict[str, Any]:
     return helm.template(TRIAL | {"monitoring": monitoring}).one(kind, name)
 
 
-def test_the_rule_has_the_alerts_of_the_file(helm: Helm) -> None:
+def test_prometheus_rule_matches_source_file(helm: Helm) -> None:
     spec = rendered(helm, "PrometheusRule")["spec"]
     assert spec == yaml.safe_load(ALERTS.read_text(encoding="utf-8"))
 
 
 @pytest.mark.parametrize("base", ["https://git.example.com/runbooks", "https://git.example.com/runbooks/"])
-def test_runbooks_are_where_they_are_served(helm: Helm, base: str) -> None:
+def test_alert_rules_link_runbooks_at_configured_url(helm: Helm, base: str) -> None:
     spec = rendered(helm, "PrometheusRule", runbookUrl=base)["spec"]
     found = [rule["annotations"]["runbook_url"] for group in spec["groups"] for rule in group["rules"]]
     assert found == [f"https://git.example.com/runbooks/{rule['alert']}.md" for rule in rules()]
 
 
-def test_the_dashboard_is_the_file(helm: Helm) -> None:
+def test_dashboard_config_map_matches_source_file(helm: Helm) -> None:
     assert json.loads(rendered(helm, "ConfigMap")["data"]["chaingraph.json"]) == dashboard()

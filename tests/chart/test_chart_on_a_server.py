@@ -52,7 +52,7 @@ def restricted(kubectl: Kubectl, namespace: str) -> str:
 
 @pytest.mark.parametrize("values", COMBINATIONS.values(), ids=COMBINATIONS)
 @pytest.mark.usefixtures("crds", "foreign_kinds")
-def test_the_server_takes_every_object_as_it_stands(
+def test_api_server_accepts_every_chart_object(
     helm: Helm, values: dict[str, Any], kubectl: Kubectl, namespace: str
 ) -> None:
     # What is listed there has to exist; the release's namespace stands for them, and for that of `helm template`.
@@ -73,7 +73,7 @@ def test_the_server_takes_every_object_as_it_stands(
 
 
 @pytest.mark.parametrize("values", COMBINATIONS.values(), ids=COMBINATIONS)
-def test_every_pod_is_admitted_where_only_restricted_ones_are(
+def test_chart_pods_pass_restricted_pod_security(
     helm: Helm, values: dict[str, Any], control_plane: ControlPlane, restricted: str
 ) -> None:
     with control_plane.client() as client:
@@ -88,9 +88,7 @@ def test_every_pod_is_admitted_where_only_restricted_ones_are(
             assert "warning" not in taken.headers, f"{name}: {taken.headers['warning']}"
 
 
-def test_the_check_of_pods_sees_what_is_not_restricted(
-    helm: Helm, control_plane: ControlPlane, restricted: str
-) -> None:
+def test_pod_security_check_rejects_unrestricted_pod(helm: Helm, control_plane: ControlPlane, restricted: str) -> None:
     """The test above could not fail if the namespace let everything in."""
     [(_, template)] = [
         each
@@ -119,7 +117,7 @@ def renamed(text: str, namespaces: dict[str, str]) -> str:
     return text
 
 
-def test_people_have_the_rights_of_their_role(
+def test_user_cluster_roles_grant_expected_rights(
     helm: Helm, kubectl: Kubectl, crds: None, namespace: str, control_plane: ControlPlane
 ) -> None:
     """With Kubernetes' own aggregation, which is a controller that does not run here: its rules are joined by hand."""

@@ -29,7 +29,7 @@ def any_helm(request: pytest.FixtureRequest, helm: Helm) -> Helm:
     return Helm(Path(other), helm.folder)
 
 
-def test_an_older_version_of_the_workers_is_kept_and_rolled_back_to(
+def test_upgrade_keeps_old_workers_and_rollback_restores_them(
     any_helm: Helm, control_plane: ControlPlane, kubectl: Kubectl, namespace: str
 ) -> None:
     release = Release(any_helm.on(control_plane.kubeconfig), namespace, kubectl)
@@ -57,7 +57,7 @@ def test_an_older_version_of_the_workers_is_kept_and_rolled_back_to(
     assert release.versions()["0.1.0"]["metadata"]["uid"] != first["metadata"]["uid"]
 
 
-def test_a_pool_that_is_taken_away_has_no_current_version(release: Release) -> None:
+def test_removed_pool_has_no_current_version(release: Release) -> None:
     release.install(with_values(APART, {"workers": {"gpu": {"queues": ["gpu"]}}}))
     assert release.current() == {"default": "0.1.0", "gpu": "0.1.0"}
     release.upgrade({"workers": {"default": {}}})
@@ -66,7 +66,7 @@ def test_a_pool_that_is_taken_away_has_no_current_version(release: Release) -> N
     assert len(found) == 1, "its workers end what they have begun"
 
 
-def test_a_change_that_keeps_the_version_changes_the_deployment(release: Release) -> None:
+def test_upgrade_with_same_version_updates_deployment_in_place(release: Release) -> None:
     release.install()
     before = release.versions()["0.1.0"]
     release.upgrade({"workerDefaults": {"replicas": 5, "resources": {"limits": {"memory": "2Gi"}}}})
@@ -76,7 +76,7 @@ def test_a_change_that_keeps_the_version_changes_the_deployment(release: Release
     assert after["spec"]["template"]["spec"]["containers"][0]["resources"]["limits"]["memory"] == "2Gi"
 
 
-def test_what_was_made_by_chance_stays_over_upgrades(release: Release) -> None:
+def test_upgrade_keeps_generated_secrets(release: Release) -> None:
     release.install()
     database, certificate = release.secret("cg-chaingraph-postgresql"), release.secret("cg-chaingraph-gateway-tls")
     assert len(database["password"]) == 32
@@ -86,14 +86,14 @@ def test_what_was_made_by_chance_stays_over_upgrades(release: Release) -> None:
     assert release.secret("cg-chaingraph-gateway-tls") == certificate
 
 
-def test_a_new_address_of_the_gateway_makes_a_new_certificate(release: Release) -> None:
+def test_gateway_url_change_renews_certificate(release: Release) -> None:
     release.install()
     before = release.secret("cg-chaingraph-gateway-tls")
     release.upgrade({"gateway": {"url": "https://chaingraph.example.com"}})
     assert release.secret("cg-chaingraph-gateway-tls")["tls.crt"] != before["tls.crt"]
 
 
-def test_the_migration_of_an_upgrade_is_a_hook_also_with_the_bundled_database(release: Release) -> None:
+def test_upgrade_migration_is_a_hook_with_bundled_database(release: Release) -> None:
     release.install()
     jobs = release.get("jobs")["items"]
     assert [each["metadata"]["labels"]["app.kubernetes.io/component"] for each in jobs] == ["migration"]
@@ -104,7 +104,7 @@ def test_the_migration_of_an_upgrade_is_a_hook_also_with_the_bundled_database(re
     assert "chaingraph:0.2.0" in hooks
 
 
-def test_another_connection_string_replaces_the_pods(release: Release, kubectl: Kubectl) -> None:
+def test_connection_string_change_replaces_pods(release: Release, kubectl: Kubectl) -> None:
     def store(url: str) -> None:
         manifest = {
             "apiVersion": "v1",
@@ -131,7 +131,7 @@ def test_another_connection_string_replaces_the_pods(release: Release, kubectl: 
 
 
 @pytest.mark.usefixtures("crds")
-def test_uninstalling_keeps_what_people_have_and_installing_again_finds_it(release: Release, kubectl: Kubectl) -> None:
+def test_uninstall_keeps_user_data_for_reinstall(release: Release, kubectl: Kubectl) -> None:
     with_crds = with_values(APART, {"crds": {"enabled": True}})
     # The tests' cluster has them already, from elsewhere.
     release.install(with_crds, "--take-ownership", "--force-conflicts")

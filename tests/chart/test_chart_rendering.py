@@ -20,7 +20,7 @@ _LABEL = re.compile(r"([A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?)?")
 
 
 @pytest.mark.parametrize("values", COMBINATIONS.values(), ids=COMBINATIONS)
-def test_lint_finds_nothing(helm: Helm, values: dict[str, Any]) -> None:
+def test_chart_passes_strict_lint(helm: Helm, values: dict[str, Any]) -> None:
     helm("lint", "--strict", str(CHART), helm.values(values))
 
 
@@ -42,7 +42,7 @@ def test_names_and_labels_are_short_enough_and_unique(helm: Helm, values: dict[s
 
 
 @pytest.mark.parametrize("values", COMBINATIONS.values(), ids=COMBINATIONS)
-def test_no_environment_variable_stands_twice(helm: Helm, values: dict[str, Any]) -> None:
+def test_environment_variables_are_unique_per_container(helm: Helm, values: dict[str, Any]) -> None:
     for name, template in helm.template(values).pod_templates():
         for container in template["spec"]["containers"]:
             names = [each["name"] for each in container.get("env", [])]
@@ -50,7 +50,7 @@ def test_no_environment_variable_stands_twice(helm: Helm, values: dict[str, Any]
 
 
 @pytest.mark.parametrize("values", COMBINATIONS.values(), ids=COMBINATIONS)
-def test_only_who_talks_to_the_api_server_has_a_token(helm: Helm, values: dict[str, Any]) -> None:
+def test_service_account_token_mounts_only_for_api_clients(helm: Helm, values: dict[str, Any]) -> None:
     with_token = {"operator", "gateway", "removal", "test"}
     for name, template in helm.template(values).pod_templates():
         component = template["spec"]["containers"][0]["name"]
@@ -58,7 +58,7 @@ def test_only_who_talks_to_the_api_server_has_a_token(helm: Helm, values: dict[s
         assert template["spec"]["serviceAccountName"] != "default", name
 
 
-def test_what_people_add_takes_the_place_of_what_the_chart_says(helm: Helm) -> None:
+def test_extra_env_overrides_chart_variables(helm: Helm) -> None:
     secret = {"valueFrom": {"secretKeyRef": {"name": "vault", "key": "dsn"}}}
     extra = {"LOG_LEVEL": "debug", "DATABASE_URL_EXECUTIONS": secret, "RETRIES": 3}
     rendered = helm.template(with_values(TRIAL, {"workerDefaults": {"extraEnv": extra}}))
@@ -70,7 +70,7 @@ def test_what_people_add_takes_the_place_of_what_the_chart_says(helm: Helm) -> N
     assert found["DATABASE_URL_EXECUTIONS"]["valueFrom"] == secret["valueFrom"]
 
 
-def test_numbers_are_written_without_exponents(helm: Helm) -> None:
+def test_numeric_values_render_without_exponents(helm: Helm) -> None:
     rendered = helm.template(
         with_values(TRIAL, {"workerDefaults": {"maxTree": 100_000_000, "queuePollSeconds": 0.001}})
     )
@@ -80,7 +80,7 @@ def test_numbers_are_written_without_exponents(helm: Helm) -> None:
     assert settings["CHAINGRAPH_QUEUE_POLL_SECONDS"] == "0.001"
 
 
-def test_each_pool_is_a_deployment_of_its_version(helm: Helm) -> None:
+def test_worker_pool_renders_deployment_of_its_version(helm: Helm) -> None:
     rendered = helm.template(COMBINATIONS["everything"])
     pools = rendered.one("ConfigMap", "a-name-that-has-its-forty-characters-yes-worker-pools")["data"]
     assert pools == {
@@ -116,12 +116,12 @@ def test_each_pool_is_a_deployment_of_its_version(helm: Helm) -> None:
         ({"workerDefaults": {"version": "blue"}, "workers": {"default": {"version": "green"}}}, "green"),
     ],
 )
-def test_the_version_is_that_of_the_image_unless_it_is_said(helm: Helm, values: dict[str, Any], version: str) -> None:
+def test_worker_version_defaults_to_image_version(helm: Helm, values: dict[str, Any], version: str) -> None:
     [worker] = workers(helm.template(with_values(TRIAL, values)))
     assert worker["metadata"]["labels"]["chaingraph.dev/worker-version"] == version
 
 
-def test_images_are_named_as_they_are_said(helm: Helm) -> None:
+def test_image_references_follow_values(helm: Helm) -> None:
     images = {"image": {"registry": "registry.example.com", "digest": "sha256:" + "c" * 64}}
     pools = {"workers": {"own": {"queues": ["own"], "image": {"repository": "team/worker", "tag": "3"}}}}
     found = {}
@@ -133,7 +133,7 @@ def test_images_are_named_as_they_are_said(helm: Helm) -> None:
     assert found["postgresql"] == "postgres:17", "it comes from elsewhere"
 
 
-def test_names_that_look_like_numbers_stay_texts(helm: Helm) -> None:
+def test_numeric_looking_names_stay_strings(helm: Helm) -> None:
     pools = {"1e3": {"queues": ["on"], "version": "007"}, "null": {"queues": ["q"], "extraEnv": {"NO": "off"}}}
     values = with_values(TRIAL, {"workers": pools, "namespaces": ["1e3", "007"], "commonLabels": {"cost": "12"}})
     done = helm("template", "7", str(CHART), "--namespace=007", OF, helm.values(values))
@@ -160,7 +160,7 @@ def test_names_that_look_like_numbers_stay_texts(helm: Helm) -> None:
     assert settings["CHAINGRAPH_NAMESPACES"] == "1e3,007"
 
 
-def test_versions_that_look_alike_have_deployments_of_their_own(helm: Helm) -> None:
+def test_similar_versions_get_distinct_deployment_names(helm: Helm) -> None:
     names = set()
     for version in ("1.0", "1_0", "1-0", "1.0.0-an-exceptionally-long-version-of-a-worker-image-a", "A", "a"):
         [worker] = workers(helm.template(with_values(TRIAL, {"workerDefaults": {"version": version}})))
@@ -168,12 +168,12 @@ def test_versions_that_look_alike_have_deployments_of_their_own(helm: Helm) -> N
     assert len(names) == 6
 
 
-def test_a_drain_ends_before_the_kubelet_kills(helm: Helm) -> None:
+def test_worker_grace_period_exceeds_drain_time(helm: Helm) -> None:
     [worker] = workers(helm.template(with_values(TRIAL, {"workerDefaults": {"drainSeconds": 90.5}})))
     assert worker["spec"]["template"]["spec"]["terminationGracePeriodSeconds"] == 121
 
 
-def test_a_pool_that_is_scaled_has_no_number_of_workers_of_its_own(helm: Helm) -> None:
+def test_autoscaled_pool_has_no_replica_count(helm: Helm) -> None:
     rendered = helm.template(COMBINATIONS["everything"])
     by_pool = {each["metadata"]["labels"]["chaingraph.dev/pool"]: each for each in workers(rendered)}
     assert "replicas" not in by_pool["default"]["spec"]
@@ -189,13 +189,13 @@ def test_a_pool_that_is_scaled_has_no_number_of_workers_of_its_own(helm: Helm) -
     assert trigger["threshold"] == "1"
 
 
-def test_the_migration_comes_before_everything_where_the_database_is_there_already(helm: Helm) -> None:
+def test_migration_is_pre_install_hook_with_existing_database(helm: Helm) -> None:
     [job] = [each for each in helm.template(OWN_DATABASE).of("Job") if "migration" in each["metadata"]["name"]]
     assert job["metadata"]["annotations"]["helm.sh/hook"] == "pre-install,pre-upgrade"
     assert "rollback" not in json.dumps(job["metadata"]), "an old migration has nothing to do in a newer database"
 
 
-def test_the_migration_waits_where_the_database_comes_with_the_release(helm: Helm) -> None:
+def test_migration_is_plain_job_with_bundled_database(helm: Helm) -> None:
     [job] = [each for each in helm.template(TRIAL).of("Job") if "migration" in each["metadata"]["name"]]
     assert "annotations" not in job["metadata"]
     [again] = [
@@ -206,7 +206,7 @@ def test_the_migration_waits_where_the_database_comes_with_the_release(helm: Hel
     assert job["metadata"]["name"] != again["metadata"]["name"], "a Job cannot be changed"
 
 
-def test_each_role_of_the_database_goes_to_who_needs_it(helm: Helm) -> None:
+def test_processes_get_their_own_database_role(helm: Helm) -> None:
     found = {}
     for _, template in helm.template(COMBINATIONS["own database, three roles"]).pod_templates():
         container = template["spec"]["containers"][0]
@@ -222,14 +222,14 @@ def test_each_role_of_the_database_goes_to_who_needs_it(helm: Helm) -> None:
     }
 
 
-def test_definitions_are_kept_unless_it_is_said_otherwise(helm: Helm) -> None:
+def test_crd_keep_policy_follows_values(helm: Helm) -> None:
     for keep in (True, False):
         for each in helm.template(with_values(TRIAL, {"crds": {"keep": keep}})).of("CustomResourceDefinition"):
             kept = each["metadata"].get("annotations", {}).get("helm.sh/resource-policy") == "keep"
             assert kept is keep, each["metadata"]["name"]
 
 
-def test_definitions_are_those_of_the_crds_folder(helm: Helm) -> None:
+def test_chart_crds_match_crds_folder(helm: Helm) -> None:
     rendered = helm.template(with_values(TRIAL, {"crds": {"keep": False}}))
     expected: list[Manifest] = []
     for path in sorted((CHART.parents[1] / "crds").glob("*.yaml")):
@@ -239,7 +239,7 @@ def test_definitions_are_those_of_the_crds_folder(helm: Helm) -> None:
         assert each in rendered, each["metadata"]["name"]
 
 
-def test_listed_namespaces_need_no_rights_in_others(helm: Helm) -> None:
+def test_listed_namespaces_limit_operator_rights(helm: Helm) -> None:
     rendered = helm.template(with_values(OWN_DATABASE, {"namespaces": ["team-a", "team-b"]}))
     operator = "app.kubernetes.io/component"
     wide = [each for each in rendered.of("ClusterRole") if each["metadata"]["labels"][operator] == "operator"]
@@ -264,7 +264,7 @@ def test_listed_namespaces_need_no_rights_in_others(helm: Helm) -> None:
         ({"namespaces": ["there", "everywhere"], "test": {"namespace": "everywhere"}}, "everywhere"),
     ],
 )
-def test_the_test_runs_where_somebody_serves(helm: Helm, values: dict[str, Any], namespace: str) -> None:
+def test_helm_test_pod_uses_a_served_namespace(helm: Helm, values: dict[str, Any], namespace: str) -> None:
     rendered = helm.template(with_values(OWN_DATABASE, values))
     [pod] = rendered.of("Pod")
     assert environment({"spec": pod["spec"]})["TEST_NAMESPACE"] == namespace
@@ -280,7 +280,7 @@ def test_the_test_runs_where_somebody_serves(helm: Helm, values: dict[str, Any],
         ({"ingress": {"enabled": True, "host": "cg.example.com"}}, "https://cg.example.com", "cg.example.com"),
     ],
 )
-def test_people_are_told_an_address_that_the_certificate_is_for(
+def test_discovery_address_matches_gateway_certificate(
     helm: Helm, values: dict[str, Any], address: str, name: str
 ) -> None:
     rendered = helm.template(with_values(TRIAL, {"gateway": values}))
@@ -292,7 +292,7 @@ def test_people_are_told_an_address_that_the_certificate_is_for(
     assert name in certificate["metadata"]["annotations"]["chaingraph.dev/tls-names"].split(",")
 
 
-def test_traces_are_off_unless_somebody_takes_them(helm: Helm) -> None:
+def test_tracing_is_off_without_otlp_endpoint(helm: Helm) -> None:
     for _, template in helm.template(TRIAL).pod_templates():
         assert not [each for each in environment(template) if each.startswith("OTEL")]
     for name, template in helm.template(COMBINATIONS["everything"]).pod_templates():
@@ -303,7 +303,7 @@ def test_traces_are_off_unless_somebody_takes_them(helm: Helm) -> None:
             assert settings["OTEL_RESOURCE_ATTRIBUTES"] == "deployment.environment=a%20b"
 
 
-def test_a_platform_may_choose_the_users(helm: Helm) -> None:
+def test_pod_security_context_can_omit_user_ids(helm: Helm) -> None:
     nobody = {"runAsUser": None, "runAsGroup": None, "fsGroup": None}
     for name, template in helm.template(
         with_values(TRIAL, {"podSecurityContext": nobody, "postgresql": {"uid": None}})
@@ -314,7 +314,7 @@ def test_a_platform_may_choose_the_users(helm: Helm) -> None:
         assert context["seccompProfile"] == {"type": "RuntimeDefault"}
 
 
-def test_a_pool_may_have_an_account_and_a_runtime_of_its_own(helm: Helm) -> None:
+def test_pool_overrides_service_account_and_runtime_class(helm: Helm) -> None:
     own = {"serviceAccountName": "reads-models", "runtimeClassName": "gvisor", "queues": ["other"]}
     found = {
         each["metadata"]["labels"]["chaingraph.dev/pool"]: each["spec"]["template"]["spec"]
@@ -325,7 +325,7 @@ def test_a_pool_may_have_an_account_and_a_runtime_of_its_own(helm: Helm) -> None
     assert (found["other"]["serviceAccountName"], found["other"]["runtimeClassName"]) == ("reads-models", "gvisor")
 
 
-def test_a_package_of_the_chart_makes_the_same(helm: Helm, tmp_path: Path) -> None:
+def test_packaged_chart_renders_the_same_objects(helm: Helm, tmp_path: Path) -> None:
     values = with_values(OWN_DATABASE, {"gateway": {"enabled": False}, "monitoring": MONITORED})
     helm("package", str(CHART), f"--destination={tmp_path}")
     [package] = tmp_path.glob("chaingraph-*.tgz")
@@ -333,7 +333,7 @@ def test_a_package_of_the_chart_makes_the_same(helm: Helm, tmp_path: Path) -> No
     assert [each for each in yaml.safe_load_all(done.stdout) if each] == helm.template(values)
 
 
-def test_a_parent_chart_may_have_it_twice(helm: Helm, tmp_path: Path) -> None:
+def test_parent_chart_can_include_chart_twice(helm: Helm, tmp_path: Path) -> None:
     parent = tmp_path / "parent"
     (parent / "charts").mkdir(parents=True)
     chart: dict[str, Any] = {"apiVersion": "v2", "name": "parent", "version": "1.0.0"}
@@ -356,7 +356,7 @@ def test_a_parent_chart_may_have_it_twice(helm: Helm, tmp_path: Path) -> None:
     assert sorted(instances) == ["cg-one", "cg-two"], "an operator removes what it takes for its own"
 
 
-def test_with_restricted_egress_every_pod_has_a_policy_and_dns(helm: Helm) -> None:
+def test_egress_policies_cover_every_pod_with_needed_ports(helm: Helm) -> None:
     rendered = helm.template(
         with_values(TRIAL, {"networkPolicy": {"egress": {"enabled": True}, "workerEgress": {"enabled": True}}})
     )
@@ -386,7 +386,7 @@ def test_with_restricted_egress_every_pod_has_a_policy_and_dns(helm: Helm) -> No
     }
 
 
-def test_workers_leave_before_the_database_does(helm: Helm) -> None:
+def test_pre_delete_hook_waits_for_worker_drain(helm: Helm) -> None:
     rendered = helm.template(with_values(TRIAL, {"workerDefaults": {"drainSeconds": 300}}))
     [job] = [each for each in rendered.of("Job") if "remove-workers" in each["metadata"]["name"]]
     assert job["metadata"]["annotations"]["helm.sh/hook"] == "pre-delete"
@@ -400,7 +400,7 @@ def test_workers_leave_before_the_database_does(helm: Helm) -> None:
     assert grace < int(settings["CHAINGRAPH_REMOVE_WAIT_SECONDS"]) < job["spec"]["activeDeadlineSeconds"]
 
 
-def test_only_the_release_reaches_its_database(helm: Helm) -> None:
+def test_database_policy_admits_only_its_release(helm: Helm) -> None:
     policy = helm.template(TRIAL).one("NetworkPolicy", "cg-chaingraph-postgresql")
     [rule] = policy["spec"]["ingress"]
     [peer] = rule["from"]

@@ -27,7 +27,7 @@ pytestmark = pytest.mark.integration
 
 
 @pytest.mark.parametrize("everywhere", [True, False], ids=["cluster-wide", "listed namespaces"])
-async def test_the_operator_gets_along_with_its_rights(
+async def test_operator_works_with_chart_rights(
     helm: Helm,
     cluster: Cluster,
     control_plane: ControlPlane,
@@ -59,7 +59,7 @@ async def test_the_operator_gets_along_with_its_rights(
 
 
 @pytest.mark.parametrize("everywhere", [True, False], ids=["cluster-wide", "listed namespaces"])
-async def test_the_operator_may_do_nothing_else(
+async def test_operator_has_no_other_rights(
     helm: Helm, cluster: Cluster, control_plane: ControlPlane, tmp_path: Path, everywhere: bool
 ) -> None:
     rendered = rendered_in(helm, cluster.namespace, {} if everywhere else {"namespaces": [cluster.namespace]})
@@ -88,7 +88,7 @@ async def test_the_operator_may_do_nothing_else(
         assert not may(verb, what, "-n", cluster.namespace), (verb, what)
 
 
-async def test_the_gateway_gets_along_with_its_rights_and_its_certificate(
+async def test_gateway_works_with_chart_rights_and_certificate(
     helm: Helm,
     cluster: Cluster,
     control_plane: ControlPlane,
@@ -119,7 +119,7 @@ async def test_the_gateway_gets_along_with_its_rights_and_its_certificate(
     assert (await gateway.ask(path, certified)).status_code == 403, "it knows the cluster's client CA"
 
 
-def test_workers_migration_and_database_have_no_rights_at_all(helm: Helm) -> None:
+def test_worker_migration_and_database_have_no_rights(helm: Helm) -> None:
     rendered = helm.template({"postgresql": {"enabled": True}})
     accounts = {each["metadata"]["name"].removeprefix("cg-chaingraph-") for each in rendered.of("ServiceAccount")}
     bound = {
@@ -132,14 +132,14 @@ def test_workers_migration_and_database_have_no_rights_at_all(helm: Helm) -> Non
     assert accounts - bound == {"worker", "migration", "postgresql"}
 
 
-def test_helm_test_passes_where_all_is_well(system: System, tmp_path: Path, helm: Helm) -> None:
+def test_helm_test_passes_on_working_system(system: System, tmp_path: Path, helm: Helm) -> None:
     done = first_execution(system, helm, timeout=60)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "Completed after" in done.stdout
     assert system.kubectl("get", "cgf,cgx", "-o", "name").stdout == "", "it leaves nothing behind"
 
 
-def test_helm_test_fails_and_says_why_where_nobody_serves(
+def test_helm_test_fails_with_reason_without_operator(
     control_plane: ControlPlane, crds: None, namespace: str, kubectl: Any, helm: Helm
 ) -> None:
     done = first_execution(System(namespace, control_plane.kubeconfig, kubectl), helm, timeout=2)

@@ -43,7 +43,7 @@ def scaled(helm: Helm, kind: str, **scaling: Any) -> Any:
     ],
     ids=["nothing has run yet", "all wait", "some wait and some run"],
 )
-def test_keda_asks_for_what_waits_and_runs(
+def test_keda_query_sums_waiting_and_running(
     helm: Helm, promtool: Promtool, tmp_path: Path, series: dict[str, int], expected: int
 ) -> None:
     [trigger] = scaled(helm, "KEDA")["triggers"]
@@ -66,7 +66,7 @@ def test_keda_asks_for_what_waits_and_runs(
 
 
 @pytest.mark.parametrize("kind", ["KEDA", "HPA"])
-def test_scaling_goes_by_metrics_that_there_are(helm: Helm, kind: str) -> None:
+def test_autoscalers_use_documented_metrics(helm: Helm, kind: str) -> None:
     names = set(re.findall(r"chaingraph_\w+", json.dumps(scaled(helm, kind))))
     assert names == {"chaingraph_queue_waiting", "chaingraph_queue_running"}
     for name in names:

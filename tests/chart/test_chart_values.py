@@ -102,27 +102,27 @@ UNFIT: list[tuple[dict[str, Any], str]] = [
 
 
 @pytest.mark.parametrize(("values", "message"), WRONG, ids=[message for _, message in WRONG])
-def test_a_wrong_value_is_refused_by_its_name(helm: Helm, values: dict[str, Any], message: str) -> None:
+def test_schema_rejects_wrong_value_by_path(helm: Helm, values: dict[str, Any], message: str) -> None:
     assert message in helm.refused(with_values(TRIAL, values))
 
 
 @pytest.mark.parametrize(("values", "message"), UNFIT, ids=[message for _, message in UNFIT])
-def test_values_that_do_not_fit_together_are_refused(helm: Helm, values: dict[str, Any], message: str) -> None:
+def test_chart_rejects_conflicting_values(helm: Helm, values: dict[str, Any], message: str) -> None:
     assert message in helm.refused(with_values(TRIAL, values))
 
 
-def test_all_that_does_not_fit_is_told_at_once(helm: Helm) -> None:
+def test_chart_reports_conflicting_values_together(helm: Helm) -> None:
     together = [UNFIT[2], UNFIT[3], UNFIT[5], UNFIT[10]]
     told = helm.refused(with_values(TRIAL, *(values for values, _ in together)))
     for _, message in together:
         assert message in told
 
 
-def test_values_of_a_parent_chart_do_no_harm(helm: Helm) -> None:
+def test_chart_accepts_global_values_of_parent(helm: Helm) -> None:
     assert helm.template(with_values(TRIAL, {"global": {"anything": {"at": ["all"]}}}))
 
 
-def test_every_value_has_a_comment_and_a_place_in_the_schema() -> None:
+def test_chart_values_have_comment_and_schema_entry() -> None:
     commented = {each.path for each in documented((CHART / "values.yaml").read_text(encoding="utf-8"))}
     for path in leaves(VALUES):
         assert any(path[:length] in commented for length in range(1, len(path) + 1)), ".".join(path)
@@ -138,7 +138,7 @@ def test_every_value_has_a_comment_and_a_place_in_the_schema() -> None:
                 break
 
 
-def test_every_map_of_the_schema_is_closed_or_free_by_intention() -> None:
+def test_schema_objects_are_closed_unless_listed() -> None:
     free = []
     for path, place in places(SCHEMA):
         if place.get("type") == "object" and "additionalProperties" not in place:
@@ -162,7 +162,7 @@ def test_every_map_of_the_schema_is_closed_or_free_by_intention() -> None:
     }
 
 
-def test_the_chart_has_the_version_of_the_project() -> None:
+def test_chart_app_version_matches_project() -> None:
     chart = yaml.safe_load((CHART / "Chart.yaml").read_text(encoding="utf-8"))
     project = tomllib.loads((CHART.parents[1] / "pyproject.toml").read_text(encoding="utf-8"))
     assert chart["appVersion"] == project["project"]["version"]
@@ -212,7 +212,7 @@ SETTINGS = [
 
 
 @pytest.mark.parametrize(("component", "variable", "name"), SETTINGS, ids=[f"{c}-{v}" for c, v, _ in SETTINGS])
-def test_every_setting_has_a_value_with_the_same_default_and_bounds(component: str, variable: str, name: str) -> None:
+def test_chart_values_match_setting_defaults_and_bounds(component: str, variable: str, name: str) -> None:
     path = ELSEWHERE.get(variable) or (component, camel(variable))
     value: Any = VALUES
     place = SCHEMA
@@ -234,7 +234,7 @@ def test_every_setting_has_a_value_with_the_same_default_and_bounds(component: s
                 assert place.get(keyword) == taken, (variable, keyword)
 
 
-def test_every_setting_arrives_in_its_process(helm: Helm) -> None:
+def test_process_settings_reach_their_containers(helm: Helm) -> None:
     """What no default says, the program says by itself: only these are left out."""
     rendered = helm.template(TRIAL)
     for component, model in COMPONENTS.items():

@@ -70,7 +70,7 @@ class Fleet:
         await eventually(look, within=60, what=lambda: f"{versions} instead of {set(self.release.versions())}")
 
 
-async def test_the_operator_removes_what_the_chart_has_left(
+async def test_operator_removes_worker_deployments_kept_by_chart(
     release: Release,
     cluster: Cluster,
     control_plane: ControlPlane,
@@ -96,7 +96,7 @@ async def test_the_operator_removes_what_the_chart_has_left(
     assert "forbidden" not in fleet.operator.log.lower()
 
 
-def test_the_hook_of_the_uninstall_removes_all_workers_with_the_operators_rights(
+def test_uninstall_hook_removes_workers_with_operator_rights(
     release: Release, cluster: Cluster, control_plane: ControlPlane, tmp_path: Path
 ) -> None:
     release.install(with_values(APART, {"workers": {"other": {"queues": ["other"]}}}))

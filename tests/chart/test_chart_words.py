@@ -36,20 +36,20 @@ def values_in_pages() -> list[tuple[str, dict[str, Any]]]:
 
 
 @pytest.mark.parametrize("where", [where for where, _ in values_in_pages()])
-def test_the_values_of_a_page_are_taken(helm: Helm, where: str) -> None:
+def test_chart_accepts_values_from_docs_pages(helm: Helm, where: str) -> None:
     values = dict(values_in_pages())[where]
     database = {} if "database" in values or "postgresql" in values else OWN_DATABASE
     assert helm.template(with_values(database, values))
 
 
-def test_the_pages_have_values() -> None:
+def test_docs_pages_contain_chart_values() -> None:
     assert {"install-with-helm.md", "build-a-worker-image.md"} <= {
         Path(where.rpartition(":")[0]).name for where, _ in values_in_pages()
     }
 
 
 @pytest.mark.integration
-def test_the_first_flow_of_the_notes_runs(helm: Helm, system: System) -> None:
+def test_notes_first_flow_runs(helm: Helm, system: System) -> None:
     told = notes(helm, TRIAL)
     [manifest] = re.findall(r"<<EOF\n(.*?)\n  EOF\n", told, re.DOTALL)
     system.kubectl("apply", "-f", "-", input=manifest)
@@ -77,9 +77,9 @@ def test_the_first_flow_of_the_notes_runs(helm: Helm, system: System) -> None:
         (OWN_DATABASE, "helm test -n here cg"),
     ],
 )
-def test_the_notes_warn_and_say_what_there_is(helm: Helm, values: dict[str, Any], told: str) -> None:
+def test_notes_show_warnings_namespaces_and_helm_test(helm: Helm, values: dict[str, Any], told: str) -> None:
     assert told in notes(helm, values)
 
 
-def test_the_notes_do_not_warn_without_reason(helm: Helm) -> None:
+def test_notes_omit_warnings_without_cause(helm: Helm) -> None:
     assert "WARNING" not in notes(helm, OWN_DATABASE)

@@ -66,7 +66,7 @@ def migrated(roles: dict[str, str]) -> dict[str, str]:
     return roles
 
 
-async def test_each_process_gets_along_with_its_role(
+async def test_processes_work_with_their_database_role(
     crds: None,
     migrated: dict[str, str],
     run_worker: RunWorker,
@@ -112,7 +112,7 @@ async def test_each_process_gets_along_with_its_role(
         ("chaingraph_owner", "CREATE ROLE mine"),
     ],
 )
-def test_no_role_may_do_more(migrated: dict[str, str], role: str, statement: str) -> None:
+def test_database_roles_have_no_other_rights(migrated: dict[str, str], role: str, statement: str) -> None:
     with (
         psycopg.connect(migrated[role], autocommit=True) as connection,
         pytest.raises(psycopg.errors.InsufficientPrivilege),
@@ -120,7 +120,7 @@ def test_no_role_may_do_more(migrated: dict[str, str], role: str, statement: str
         connection.execute(statement.encode())
 
 
-def test_the_migration_waits_for_a_server_and_says_when_there_is_none(run_program: RunProgram) -> None:
+def test_migration_waits_for_server_then_reports_failure(run_program: RunProgram) -> None:
     nobody = {"DATABASE_URL_EXECUTIONS": "postgresql://a@127.0.0.1:1/x", "CHAINGRAPH_MIGRATE_WAIT_SECONDS": "2"}
     done = run_program("chaingraph_worker.migrate", **nobody)
     assert done.returncode == 1
@@ -130,7 +130,7 @@ def test_the_migration_waits_for_a_server_and_says_when_there_is_none(run_progra
 
 
 @pytest.mark.parametrize("value", ["soon", "-1", "nan"])
-def test_a_wrong_time_to_wait_is_refused(run_program: RunProgram, value: str) -> None:
+def test_migration_rejects_wrong_wait_time(run_program: RunProgram, value: str) -> None:
     settings = {"DATABASE_URL_EXECUTIONS": "postgresql:///x", "CHAINGRAPH_MIGRATE_WAIT_SECONDS": value}
     done = run_program("chaingraph_worker.migrate", **settings)
     assert done.returncode == 1

@@ -43,11 +43,11 @@ def test_a_file_that_cannot_be_executed_is_no_program(tmp_path: Path) -> None:
         ({}, Path.home() / ".cache/chaingraph/bin"),
     ],
 )
-def test_the_cache_folder(environment: dict[str, str], expected: Path) -> None:
+def test_cache_folder_follows_the_environment(environment: dict[str, str], expected: Path) -> None:
     assert binaries.cache_folder(environment) == expected
 
 
-def test_without_go_and_programs_it_says_what_to_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_ensure_without_go_explains_the_installation(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
     monkeypatch.setenv("CHAINGRAPH_CACHE", str(tmp_path))
     monkeypatch.delenv("KUBEBUILDER_ASSETS", raising=False)
@@ -70,7 +70,7 @@ printf '#!/bin/sh\\n' > "$2"; chmod +x "$2"
 """
 
 
-def test_what_is_missing_is_built_once_and_progress_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_missing_program_is_built_once_with_progress(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     go = _program(tmp_path / "path", "go", _GO)
     monkeypatch.setenv("PATH", f"{go.parent}{os.pathsep}/bin")
     monkeypatch.setenv("CHAINGRAPH_CACHE", str(tmp_path / "cache"))
@@ -83,7 +83,7 @@ def test_what_is_missing_is_built_once_and_progress_is_told(tmp_path: Path, monk
     assert binaries.ensure(["etcd"]) == found
 
 
-def test_a_failed_build_shows_its_last_lines_and_leaves_no_program(tmp_path: Path) -> None:
+def test_failed_build_shows_its_log_and_leaves_no_program(tmp_path: Path) -> None:
     go = _program(tmp_path, "go", '#!/bin/sh\necho errors\necho "api.go:7:2: undefined: Pod" >&2\nexit 1\n')
     with pytest.raises(BuildFailed) as raised:
         build.build(["etcd"], into=tmp_path / "bin", go=go, on_progress=lambda progress: None)
@@ -112,5 +112,5 @@ def test_the_pinned_version_and_the_programs_are_in_the_module() -> None:
         ("", False),
     ],
 )
-def test_import_paths_are_told_from_messages(line: str, expected: bool) -> None:
+def test_import_paths_are_distinguished_from_messages(line: str, expected: bool) -> None:
     assert build.is_import_path(line) is expected

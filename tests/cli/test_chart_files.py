@@ -35,7 +35,7 @@ def test_comments_belong_to_the_key_below_them() -> None:
     ]
 
 
-def test_braces_of_a_description_are_not_taken_for_a_template(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_braces_in_a_description_are_escaped(monkeypatch: pytest.MonkeyPatch) -> None:
     plain = manifests.crd_yaml(names.FLOW_KIND)
     monkeypatch.setattr(
         manifests, "crd_yaml", lambda kind: plain.replace("A Flow is", "With {{ name }} in it, a Flow is")
@@ -46,7 +46,7 @@ def test_braces_of_a_description_are_not_taken_for_a_template(monkeypatch: pytes
     assert template.endswith("{{- end }}\n")
 
 
-def test_a_definition_of_another_shape_is_not_taken(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_definition_of_another_shape_is_rejected(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(manifests, "crd_yaml", lambda kind: "kind: CustomResourceDefinition\n")
     with pytest.raises(ValueError, match="has not one line `metadata:` at its margin"):
         chart_crds.crd_template(names.FLOW_KIND)

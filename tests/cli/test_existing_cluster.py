@@ -33,7 +33,7 @@ CONFIG: dict[str, Any] = {
 HERE = Path("/home/me/.kube/config")
 
 
-def test_the_current_context_with_its_files_made_absolute() -> None:
+def test_isolated_context_has_absolute_file_paths() -> None:
     name, content = existing.isolate([(HERE, CONFIG)], None)
     assert (name, content["current-context"]) == ("dev", "dev")
     assert content["clusters"] == [
@@ -55,7 +55,7 @@ def test_only_a_command_with_a_slash_is_relative_to_the_file(context: str, comma
     assert content["users"][0]["user"]["exec"]["command"] == command
 
 
-def test_of_several_files_the_first_wins() -> None:
+def test_first_of_several_kubeconfigs_wins() -> None:
     other = {**CONFIG, "current-context": "prod", "clusters": [{"name": "dev-cluster", "cluster": {"server": "no"}}]}
     name, content = existing.isolate([(HERE, CONFIG), (Path("/etc/kube/config"), other)], None)
     assert name == "dev"
@@ -66,14 +66,14 @@ def test_of_several_files_the_first_wins() -> None:
     ("context", "said"),
     [("staging", "no context named 'staging'"), ("torn", "no cluster named 'gone'")],
 )
-def test_what_is_missing_is_named_with_what_there_is(context: str, said: str) -> None:
+def test_missing_context_or_cluster_is_named_with_known_ones(context: str, said: str) -> None:
     with pytest.raises(ClusterUnreachable) as raised:
         existing.isolate([(HERE, CONFIG)], context)
     assert said in raised.value.message
     assert "It has: dev" in raised.value.hint
 
 
-def test_the_copy_is_for_its_owner_only(tmp_path: Path) -> None:
+def test_copied_kubeconfig_is_private_to_its_owner(tmp_path: Path) -> None:
     source = tmp_path / "config"
     source.write_text(yaml.safe_dump(CONFIG))
     assert existing.copy_context(source, "prod", to=tmp_path / "copy") == "prod"
@@ -81,7 +81,7 @@ def test_the_copy_is_for_its_owner_only(tmp_path: Path) -> None:
     assert yaml.safe_load((tmp_path / "copy").read_text())["current-context"] == "prod"
 
 
-def test_the_list_of_the_environment_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_kubeconfig_variable_accepts_a_list(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "config").write_text(yaml.safe_dump(CONFIG))
     monkeypatch.setenv("KUBECONFIG", f"{tmp_path}/missing:{tmp_path}/config")
     assert existing.copy_context(None, None, to=tmp_path / "copy") == "dev"

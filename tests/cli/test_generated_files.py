@@ -44,5 +44,5 @@ def test_the_check_ends_with_an_error_that_names_the_remedy(
     generated.main(["--check"])
 
 
-def test_the_repository_has_what_the_code_makes() -> None:
+def test_repository_matches_the_generated_files() -> None:
     assert differences(Path(generated.__file__).parents[2], generated.FILES) == ""

@@ -61,14 +61,14 @@ def test_end_asks_first(sleeper: ProcessIdentity) -> None:
     assert not sleeper.alive()
 
 
-def test_end_kills_what_does_not_listen() -> None:
+def test_end_kills_a_process_that_ignores_sigterm() -> None:
     deaf = _orphan("import signal; signal.signal(signal.SIGTERM, signal.SIG_IGN)\ntime.sleep(60)")
     time.sleep(0.3)
     assert end([deaf], seconds=0.3) == (deaf,)
     assert not deaf.alive()
 
 
-def test_ps_tells_the_start_too(sleeper: ProcessIdentity) -> None:
+def test_ps_reports_the_process_start(sleeper: ProcessIdentity) -> None:
     started = birth_by_ps(sleeper.pid)
     assert started is not None
     assert time.strptime(started, "%a %b %d %H:%M:%S %Y").tm_year >= 2025

@@ -44,7 +44,7 @@ def parent(*conditions: Any, observed: int = 2, spec: dict[str, Any] | None = No
         (parent(ILL), "completed; 3 executions below it: 2 completed, 1 failed"),
     ],
 )
-def test_where_a_parent_stands(shown: Execution, words: str) -> None:
+def test_standing_of_a_parent_includes_its_tree(shown: Execution, words: str) -> None:
     assert standing(shown) == words
 
 
@@ -63,7 +63,7 @@ def test_where_a_parent_stands(shown: Execution, words: str) -> None:
         (parent(ILL, observed=1, spec={"retry": {"token": "t"}}), None),
     ],
 )
-def test_the_end_of_a_tree(shown: Execution, outcome: tuple[str, int] | None) -> None:
+def test_tree_outcome_is_reached_when_the_tree_ends(shown: Execution, outcome: tuple[str, int] | None) -> None:
     found = outcomes.reached("tree")(shown)
     assert (None if found is None else (found.text, found.code)) == outcome
 
@@ -78,12 +78,12 @@ def test_the_end_of_a_tree(shown: Execution, outcome: tuple[str, int] | None) ->
         (parent(phase="Stopped", children=None), 0),
     ],
 )
-def test_when_a_tree_is_stopped(shown: Execution, code: int | None) -> None:
+def test_stop_outcome_waits_for_the_tree(shown: Execution, code: int | None) -> None:
     found = outcomes.stopped(shown)
     assert (None if found is None else found.code) == code
 
 
-def test_what_can_be_done_with_a_parent() -> None:
+def test_next_steps_of_a_parent_depend_on_its_tree() -> None:
     assert [words for words, _ in next_steps(parent(OPEN))] == [("tree", "one", "--watch"), ("stop", "one")]
     assert [words for words, _ in next_steps(parent(OPEN, spec={"children": {"onStop": "Continue"}}))] == [
         ("tree", "one", "--watch")
@@ -94,7 +94,7 @@ def test_what_can_be_done_with_a_parent() -> None:
     assert "onStop: Continue" in refused.why
 
 
-def test_a_parent_in_full() -> None:
+def test_details_of_a_parent_show_children_and_tree() -> None:
     shown = details(
         parent(OPEN, parentRef={"name": "zero", "executionID": "EX0"}), typed=lambda *words: " ".join(words)
     )
@@ -125,7 +125,7 @@ def test_events_of_children_name_the_child_first() -> None:
 
 
 @pytest.mark.integration
-def test_waiting_for_a_tree_says_how_far_it_is_and_how_it_ended(plugin: Plugin) -> None:
+def test_wait_for_a_tree_shows_progress_and_outcome(plugin: Plugin) -> None:
     plugin.create("one", status={"phase": "Completed", "children": CHILDREN, "conditions": [OPEN]})
     plugin.create("two", status={"phase": "Completed", "children": CHILDREN, "conditions": [WELL]})
 
@@ -151,7 +151,7 @@ def test_waiting_for_a_tree_says_how_far_it_is_and_how_it_ended(plugin: Plugin) 
 
 
 @pytest.mark.integration
-def test_on_a_terminal_the_progress_of_a_tree_is_one_line_that_goes_away(plugin: Plugin) -> None:
+def test_tree_progress_on_a_terminal_is_one_transient_line(plugin: Plugin) -> None:
     plugin.create("one", status={"phase": "Completed", "children": CHILDREN, "conditions": [OPEN]})
     command = ("kubectl-chaingraph", "wait", "one", "--for", "tree", "-n", plugin.namespace)
     with in_terminal(*command, environment=plugin.environment) as terminal:
@@ -164,7 +164,7 @@ def test_on_a_terminal_the_progress_of_a_tree_is_one_line_that_goes_away(plugin:
 
 
 @pytest.mark.integration
-def test_a_completed_execution_is_stopped_as_long_as_its_tree_is_open(plugin: Plugin) -> None:
+def test_stop_accepts_a_completed_execution_with_an_open_tree(plugin: Plugin) -> None:
     plugin.create("one", status={"phase": "Completed", "children": CHILDREN, "conditions": [OPEN]})
     plugin.create("done", status={"phase": "Completed", "children": CHILDREN, "conditions": [ILL]})
 
@@ -186,7 +186,7 @@ def test_a_completed_execution_is_stopped_as_long_as_its_tree_is_open(plugin: Pl
 
 
 @pytest.mark.integration
-async def test_a_child_without_a_resource_is_looked_at_by_its_name_and_by_its_id(
+async def test_child_without_a_resource_is_shown_by_name_and_by_id(
     gateway: GatewayProcess, plugin: Plugin, written: Written
 ) -> None:
     root = await written.execution("orders")
@@ -211,7 +211,7 @@ async def test_a_child_without_a_resource_is_looked_at_by_its_name_and_by_its_id
 
 
 @pytest.mark.integration
-async def test_edits_of_what_has_no_resource_say_so_and_what_can_be_done(
+async def test_edit_without_a_resource_is_refused_with_alternatives(
     gateway: GatewayProcess, plugin: Plugin, written: Written
 ) -> None:
     root = await written.execution("orders")
@@ -248,7 +248,7 @@ async def test_edits_of_what_has_no_resource_say_so_and_what_can_be_done(
 
 
 @pytest.mark.integration
-def test_without_a_gateway_a_name_that_is_not_there_is_just_that(plugin: Plugin) -> None:
+def test_missing_name_without_a_gateway_is_reported_missing(plugin: Plugin) -> None:
     done = plugin("stop", "orders-0")
     assert done.returncode == 4
     assert "There is no execution 'orders-0' in this namespace." in done.stderr

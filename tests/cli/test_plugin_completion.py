@@ -32,7 +32,7 @@ def offered(*words: str) -> list[str]:
     return [line.partition("\t")[0] for line in lines]
 
 
-def test_commands_options_and_choices() -> None:
+def test_completion_offers_commands_options_and_choices() -> None:
     assert offered("re") == ["resume", "retry"]
     assert offered("tre") == ["tree"]
     assert offered("roots", "--phase", "F") == ["Failed"]
@@ -60,12 +60,12 @@ def test_commands_options_and_choices() -> None:
     assert offered("nonsense", "") == []
 
 
-def test_files_are_left_to_the_shell() -> None:
+def test_completion_leaves_files_to_the_shell() -> None:
     assert answer(CHAINGRAPH, ["create", "-f", ""]) == ":0"
     assert answer(CHAINGRAPH, ["up", "--state", ""]) == ":16"
 
 
-def test_the_lists_of_words_are_those_of_the_engine_and_the_api() -> None:
+def test_completion_words_match_the_engine_and_the_api() -> None:
     assert set(event_lines.TYPES) == EVENT_TYPES
     assert set(event_lines.LOG_TYPES) < EVENT_TYPES
     assert list(PHASES) == list(ExecutionPhase)
@@ -79,7 +79,7 @@ def by_kubectl(plugin: Plugin, *words: str) -> list[str]:
 
 
 @pytest.mark.integration
-def test_kubectl_offers_what_each_verb_can_be_used_on(plugin: Plugin) -> None:
+def test_kubectl_completion_offers_only_suitable_names(plugin: Plugin) -> None:
     item = {"apiVersion": names.API_VERSION, "kind": "Flow", "metadata": {"name": "nightly"}, "spec": FLOW}
     plugin.kubectl("create", "-f", "-", input=json.dumps(item))
     plugin.create("runs", flowRef={"name": "nightly"}, status={"phase": "Running"})
@@ -110,14 +110,14 @@ def test_kubectl_offers_what_each_verb_can_be_used_on(plugin: Plugin) -> None:
 
 
 @pytest.mark.integration
-def test_without_a_cluster_nothing_is_offered_and_nothing_said(plugin: Plugin) -> None:
+def test_completion_without_a_cluster_is_silent(plugin: Plugin) -> None:
     done = plugin.run("kubectl_complete-chaingraph", "pause", "", environment={"KUBECONFIG": "/nowhere"})
     assert (done.returncode, done.stdout, done.stderr) == (0, ":4\n", "")
 
 
 @pytest.mark.integration
 @pytest.mark.skipif(shutil.which("bash") is None, reason="there is no bash")
-def test_in_bash(plugin: Plugin) -> None:
+def test_completion_works_in_bash(plugin: Plugin) -> None:
     plugin.create("runs", status={"phase": "Running"})
     script = """
 source <(chaingraph completion bash)
@@ -133,7 +133,7 @@ try "chaingraph events runs --type node:f"
 
 @pytest.mark.integration
 @pytest.mark.skipif(shutil.which("fish") is None, reason="there is no fish")
-def test_in_fish(plugin: Plugin) -> None:
+def test_completion_works_in_fish(plugin: Plugin) -> None:
     plugin.create("runs", status={"phase": "Running"})
     script = """
 chaingraph completion fish | source

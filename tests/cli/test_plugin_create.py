@@ -16,7 +16,7 @@ from fixtures.plugin.plugin import FLOW, Plugin
 
 
 @pytest.mark.integration
-def test_an_execution_of_a_flow_has_its_name_on_stdout(plugin: Plugin) -> None:
+def test_create_prints_the_name_of_the_execution(plugin: Plugin) -> None:
     item = {"apiVersion": names.API_VERSION, "kind": "Flow", "metadata": {"name": "nightly"}, "spec": FLOW}
     plugin.kubectl("create", "-f", "-", input=json.dumps(item))
     done = plugin("create", "--flow", "nightly", "--input", "n=3", "--input", "who=Ada", "--label", "team=data")
@@ -31,7 +31,7 @@ def test_an_execution_of_a_flow_has_its_name_on_stdout(plugin: Plugin) -> None:
 
 
 @pytest.mark.integration
-def test_a_flow_that_is_not_there_yet_is_warned_of(plugin: Plugin) -> None:
+def test_create_warns_about_a_missing_flow(plugin: Plugin) -> None:
     item = {"apiVersion": names.API_VERSION, "kind": "Flow", "metadata": {"name": "nightly"}, "spec": FLOW}
     plugin.kubectl("create", "-f", "-", input=json.dumps(item))
     done = plugin("create", "--flow", "nigthly", "--name", "one", "-o", "name")
@@ -42,7 +42,7 @@ def test_a_flow_that_is_not_there_yet_is_warned_of(plugin: Plugin) -> None:
 
 
 @pytest.mark.integration
-def test_from_stdin_paused_with_breakpoints(plugin: Plugin) -> None:
+def test_create_reads_stdin_with_pause_and_breakpoints(plugin: Plugin) -> None:
     arguments = ("create", "-f", "-", "--name", "trial", "--paused", "--breakpoint", "load", "--event", "go")
     done = plugin(*arguments, input=yaml.safe_dump(FLOW))
     assert (done.returncode, done.stdout) == (0, "trial\n")
@@ -52,7 +52,7 @@ def test_from_stdin_paused_with_breakpoints(plugin: Plugin) -> None:
 
 
 @pytest.mark.integration
-def test_what_the_api_server_refuses_is_said_in_its_words(plugin: Plugin) -> None:
+def test_create_passes_on_the_api_servers_refusal(plugin: Plugin) -> None:
     done = plugin("create", "--flow", "nightly", "--name", "Not A Name")
     assert done.returncode == 2
     assert "Not A Name" in done.stderr
@@ -62,7 +62,7 @@ def test_what_the_api_server_refuses_is_said_in_its_words(plugin: Plugin) -> Non
 
 
 @pytest.mark.integration
-def test_a_name_that_is_taken(plugin: Plugin) -> None:
+def test_create_rejects_a_name_in_use(plugin: Plugin) -> None:
     plugin.create("one")
     done = plugin("create", "--flow", "nightly", "--name", "one")
     assert done.returncode == 1
@@ -77,7 +77,7 @@ def test_a_dry_run_prints_the_manifest_and_creates_nothing(plugin: Plugin) -> No
 
 
 @pytest.mark.integration
-def test_wait_says_how_it_ended(plugin: Plugin) -> None:
+def test_create_wait_reports_the_outcome(plugin: Plugin) -> None:
     def end() -> None:
         plugin.kubectl("wait", "--for=create", "cgx/one", "--timeout=30s")
         plugin.show("one", phase="Failed", error={"node": "load", "message": "no space left"})
@@ -95,7 +95,7 @@ def of(tmp_path: Any, *documents: dict[str, Any]) -> manifest.Manifest:
     return manifest.of_file(str(file))
 
 
-def test_files_with_a_flow_a_bare_flow_or_an_execution(tmp_path: Any) -> None:
+def test_manifest_accepts_a_flow_a_bare_flow_or_an_execution(tmp_path: Any) -> None:
     bare = of(tmp_path, FLOW)
     assert bare["metadata"] == {"generateName": "my-flow-"}
     assert bare["spec"] == {"flow": FLOW}
@@ -119,12 +119,12 @@ def test_files_with_a_flow_a_bare_flow_or_an_execution(tmp_path: Any) -> None:
         ([{"edges": []}], "there are no `nodes` in it"),
     ],
 )
-def test_other_files(tmp_path: Any, documents: list[dict[str, Any]], words: str) -> None:
+def test_manifest_rejects_other_documents(tmp_path: Any, documents: list[dict[str, Any]], words: str) -> None:
     with pytest.raises(Usage, match=words):
         of(tmp_path, *documents)
 
 
-def test_files_that_cannot_be_read(tmp_path: Any) -> None:
+def test_manifest_rejects_unreadable_files(tmp_path: Any) -> None:
     with pytest.raises(Usage, match="cannot be read: No such file"):
         manifest.of_file(str(tmp_path / "none"))
     (tmp_path / "bad.yaml").write_text("a: [", encoding="utf-8")
@@ -132,7 +132,7 @@ def test_files_that_cannot_be_read(tmp_path: Any) -> None:
         manifest.of_file(str(tmp_path / "bad.yaml"))
 
 
-def test_inputs_from_a_file_and_over_them_those_of_the_command_line(tmp_path: Any) -> None:
+def test_command_line_inputs_override_those_of_the_file(tmp_path: Any) -> None:
     file = tmp_path / "inputs.yaml"
     file.write_text("a: 1\nb: text\n", encoding="utf-8")
     given = manifest.inputs(["b=true", 'digits="3"', "empty=", "pair=x=y", "list=[1, 2]"], str(file))
@@ -144,7 +144,7 @@ def test_inputs_from_a_file_and_over_them_those_of_the_command_line(tmp_path: An
         manifest.inputs([], str(file))
 
 
-def test_events_with_and_without_a_payload() -> None:
+def test_event_option_takes_an_optional_payload() -> None:
     assert manifest.event("go") == {"name": "go"}
     assert manifest.event("go=null") == {"name": "go", "payload": None}
     assert manifest.event('go={"id": 7}') == {"name": "go", "payload": {"id": 7}}

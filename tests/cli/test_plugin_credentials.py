@@ -57,7 +57,7 @@ def credential(version: str = "v1", **status: str) -> str:
     )
 
 
-def test_a_token_and_a_file_with_one_that_goes_before(tmp_path: Path) -> None:
+def test_token_file_wins_over_token(tmp_path: Path) -> None:
     assert given({"token": "abc"}).token == "abc"
     file = tmp_path / "token"
     file.write_text("def\n", encoding="utf-8")
@@ -66,7 +66,7 @@ def test_a_token_and_a_file_with_one_that_goes_before(tmp_path: Path) -> None:
         given({"tokenFile": str(tmp_path / "none")})
 
 
-def test_a_client_certificate() -> None:
+def test_client_certificate_is_read_from_the_kubeconfig() -> None:
     data = {f"client-{name}-data": base64.b64encode(name.encode()).decode() for name in ("certificate", "key")}
     assert given(data) == Credentials(certificate="certificate", key="key", user="ada")
     with pytest.raises(Usage, match="client-key-data of the user 'ada'"):
@@ -99,7 +99,9 @@ def test_an_exec_plugin_may_give_a_certificate(tmp_path: Path) -> None:
         ("", {"command": "/nowhere/get-token", "installHint": "brew install it"}, "cannot be run: No such file"),
     ],
 )
-def test_exec_plugins_that_give_nothing(tmp_path: Path, prints: str, fields: dict[str, Any], words: str) -> None:
+def test_exec_plugin_without_a_credential_is_reported(
+    tmp_path: Path, prints: str, fields: dict[str, Any], words: str
+) -> None:
     with pytest.raises(Unreachable, match=words) as fault:
         given(plugin(tmp_path, prints, **fields))
     assert fault.value.hint == "brew install it" or "installHint" not in fields
@@ -114,12 +116,12 @@ def test_exec_plugins_that_give_nothing(tmp_path: Path, prints: str, fields: dic
         ({"exec": {"apiVersion": "v2", "command": "x"}}, "the apiVersion 'v2'"),
     ],
 )
-def test_users_that_the_gateway_cannot_know(user: dict[str, Any], words: str) -> None:
+def test_unsupported_user_is_rejected(user: dict[str, Any], words: str) -> None:
     with pytest.raises(CliError, match=words):
         given(user)
 
 
-def test_a_file_is_read_again_for_every_connection(tmp_path: Path) -> None:
+def test_token_file_is_read_again_for_every_connection(tmp_path: Path) -> None:
     file = tmp_path / "token"
     file.write_text("first", encoding="utf-8")
     login = Login(lambda: given({"tokenFile": str(file)}))
@@ -139,9 +141,7 @@ def test_a_file_is_read_again_for_every_connection(tmp_path: Path) -> None:
         ({"expirationTimestamp": "2020-01-01T00:00:00Z"}, 3),
     ],
 )
-def test_an_exec_plugin_is_run_again_when_what_it_gave_has_expired(
-    tmp_path: Path, until: dict[str, str], runs: int
-) -> None:
+def test_exec_plugin_is_run_again_when_its_token_expires(tmp_path: Path, until: dict[str, str], runs: int) -> None:
     user = plugin(tmp_path, credential(token="a", **until))
     count = 0
 
@@ -160,12 +160,12 @@ def test_an_exec_plugin_is_run_again_when_what_it_gave_has_expired(
     assert login.credentials().token == "b"
 
 
-def test_a_time_of_expiry_that_is_none(tmp_path: Path) -> None:
+def test_invalid_expiry_time_is_rejected(tmp_path: Path) -> None:
     with pytest.raises(Unreachable, match="printed no ExecCredential"):
         given(plugin(tmp_path, credential(token="a", expirationTimestamp="soon")))
 
 
-def test_no_context_and_no_namespace() -> None:
+def test_context_is_required_and_namespace_has_a_default() -> None:
     with pytest.raises(Usage, match="no current context"):
         context_of({})
     assert context_of({"contexts": [{"name": "c", "context": {"user": "ada"}}]}).namespace == "default"

@@ -31,7 +31,7 @@ def test_pause_sets_one_field_and_its_author_is_on_record(plugin: Plugin) -> Non
     assert [each["fieldsV1"] for each in ours] == [{"f:spec": {"f:paused": {}}}]
 
 
-def test_the_same_verbs_as_chaingraph_and_through_kubectl(plugin: Plugin) -> None:
+def test_verbs_work_through_chaingraph_and_kubectl(plugin: Plugin) -> None:
     plugin.create("one", status=RUNNING)
     assert plugin("pause", "one", program="chaingraph").returncode == 0
     plugin.show("one", **PAUSED)
@@ -40,7 +40,7 @@ def test_the_same_verbs_as_chaingraph_and_through_kubectl(plugin: Plugin) -> Non
     assert plugin.spec("one")["paused"] is False
 
 
-def test_start_resume_and_step_ask_with_the_fields_of_the_api(plugin: Plugin) -> None:
+def test_start_resume_and_step_set_the_api_fields(plugin: Plugin) -> None:
     plugin.create("held", paused=True, status={"phase": "Created"})
     plugin.create("paused", paused=True, status=PAUSED)
     plugin.create("at-breakpoint", status=PAUSED)
@@ -55,7 +55,7 @@ def test_start_resume_and_step_ask_with_the_fields_of_the_api(plugin: Plugin) ->
     assert plugin.spec("paused")["resume"] == plugin.spec("at-breakpoint")["resume"]
 
 
-def test_stop_with_its_reason_and_retry_takes_both_back(plugin: Plugin) -> None:
+def test_stop_sets_its_reason_and_retry_clears_both(plugin: Plugin) -> None:
     plugin.create("one", paused=True, status=PAUSED)
     assert plugin("stop", "one", "--reason", "wrong input").returncode == 0
     spec = plugin.spec("one")
@@ -68,7 +68,7 @@ def test_stop_with_its_reason_and_retry_takes_both_back(plugin: Plugin) -> None:
     assert (spec["stop"], spec["paused"], "stopReason" in spec) == (False, False, False)
 
 
-def test_what_makes_no_sense_is_refused_before_the_edit_with_what_would(plugin: Plugin) -> None:
+def test_impossible_edit_is_refused_with_an_alternative(plugin: Plugin) -> None:
     plugin.create("failed", status=FAILED)
     before = plugin.get("failed")["metadata"]["resourceVersion"]
     done = plugin("pause", "failed")
@@ -92,7 +92,7 @@ def test_several_names_each_have_their_answer(plugin: Plugin) -> None:
     assert plugin.spec("runs")["paused"] is True
 
 
-def test_a_selection_leaves_alone_what_the_verb_does_not_fit(plugin: Plugin) -> None:
+def test_selection_skips_executions_unfit_for_the_verb(plugin: Plugin) -> None:
     plugin.create("mine", labels={"team": "data"}, status=RUNNING)
     plugin.create("mine-ended", labels={"team": "data"}, status=FAILED)
     plugin.create("other", status=RUNNING)
@@ -117,13 +117,13 @@ def test_a_selection_leaves_alone_what_the_verb_does_not_fit(plugin: Plugin) -> 
         (("wait", "a", "--timeout", "soon"), "'soon' is no length of time, as 30s, 5m or 1h30m"),
     ],
 )
-def test_arguments_that_make_no_sense(plugin: Plugin, arguments: tuple[str, ...], words: str) -> None:
+def test_invalid_arguments_are_rejected(plugin: Plugin, arguments: tuple[str, ...], words: str) -> None:
     done = plugin(*arguments)
     assert done.returncode == 2
     assert words in done.stderr
 
 
-def test_an_edit_judged_on_what_is_no_longer_so_is_judged_again(plugin: Plugin) -> None:
+def test_edit_is_checked_again_when_the_state_has_changed(plugin: Plugin) -> None:
     """A kubectl that lets the execution end between the read and the edit: nothing is changed, and it says why."""
     plugin.create("one", status={"phase": "Pending"})
     program = plugin.run("which", "kubectl").stdout.strip()
@@ -145,7 +145,7 @@ exec {program} "$@"
     assert plugin.spec("one")["paused"] is False
 
 
-def test_breakpoints(plugin: Plugin) -> None:
+def test_breakpoints_are_added_listed_removed_and_cleared(plugin: Plugin) -> None:
     plugin.create("one", status=RUNNING)
     done = plugin("breakpoints", "add", "one", "load", "trnsform")
     assert done.returncode == 0
@@ -183,7 +183,7 @@ def test_the_rights_are_those_of_kubectl(plugin: Plugin, kubectl: Kubectl) -> No
     assert plugin.spec("one")["paused"] is False
 
 
-def test_a_cluster_that_does_not_answer(plugin: Plugin) -> None:
+def test_unreachable_cluster_is_reported(plugin: Plugin) -> None:
     done = plugin("get", environment={"KUBECONFIG": "/nowhere", "HOME": "/nowhere"})
     assert done.returncode == 6, done.stderr
     assert done.stderr.splitlines() == [
@@ -192,7 +192,7 @@ def test_a_cluster_that_does_not_answer(plugin: Plugin) -> None:
     ]
 
 
-def test_tokens_tell_their_time_and_are_taken_by_the_api() -> None:
+def test_new_tokens_carry_their_time_and_satisfy_the_api() -> None:
     made = {new_token() for _ in range(100)}
     assert len(made) == 100
     assert all(re.fullmatch(r"\d{8}T\d{6}\.\d{3}Z-[0-9a-f]{6}", each) for each in made)

@@ -101,7 +101,7 @@ async def kept_busy(gateway: GatewayProcess, log: WrittenLog, *following: asynci
     return last
 
 
-async def test_every_event_once_over_many_ends(
+async def test_follow_prints_each_event_once_across_many_ends(
     brief: GatewayProcess, follower: Follower, plugin: Plugin, written: Written
 ) -> None:
     log = await written.execution()
@@ -122,7 +122,7 @@ async def test_every_event_once_over_many_ends(
     assert [int(line.split()[0]) for line in events] == list(range(-1, last + 2))
 
 
-async def test_who_has_lost_the_right_is_told_so(
+async def test_follow_reports_a_lost_right(
     brief: GatewayProcess, follower: Follower, written: Written, people: People
 ) -> None:
     await written.execution()
@@ -136,7 +136,7 @@ async def test_who_has_lost_the_right_is_told_so(
     assert "reader may not get executions/log" in done.stderr
 
 
-async def test_whose_token_is_no_longer_accepted_is_told_so(
+async def test_follow_reports_a_rejected_token(
     brief: GatewayProcess, follower: Follower, plugin: Plugin, written: Written, people: People
 ) -> None:
     await written.execution()
@@ -152,7 +152,7 @@ async def test_whose_token_is_no_longer_accepted_is_told_so(
     assert "the API server does not accept the token; it may have expired" in done.stderr
 
 
-async def test_an_exec_plugin_is_asked_for_a_new_token(
+async def test_follow_asks_the_exec_plugin_for_a_new_token(
     brief: GatewayProcess, follower: Follower, plugin: Plugin, written: Written, people: People
 ) -> None:
     log = await written.execution()
@@ -178,7 +178,7 @@ async def test_an_exec_plugin_is_asked_for_a_new_token(
     assert [phase for phase, _ in groupby(phases)] == ["Running", "Completed"]
 
 
-async def test_another_execution_of_the_name_is_not_followed(
+async def test_follow_ignores_another_execution_of_the_name(
     brief: GatewayProcess, follower: Follower, written: Written
 ) -> None:
     log = await written.execution()
@@ -194,7 +194,7 @@ async def test_another_execution_of_the_name_is_not_followed(
     assert "node:failed" not in done.stdout
 
 
-async def test_an_execution_that_is_removed_meanwhile(
+async def test_follow_reports_the_removal_of_its_execution(
     brief: GatewayProcess, follower: Follower, written: Written
 ) -> None:
     log = await written.execution()

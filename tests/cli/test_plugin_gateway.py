@@ -42,7 +42,7 @@ def certificate(person: Person) -> dict[str, str]:
     }
 
 
-async def test_events_in_order_from_an_index_and_by_type(
+async def test_events_are_ordered_and_filtered_by_index_and_type(
     gateway: GatewayProcess, plugin: Plugin, written: Written
 ) -> None:
     log = await written.execution()
@@ -63,7 +63,7 @@ async def test_events_in_order_from_an_index_and_by_type(
     assert "did you mean node:failed?" in wrong.stderr
 
 
-async def test_followed_to_the_end_over_a_broken_connection(
+async def test_follow_reaches_the_end_over_broken_connections(
     gateway: GatewayProcess, plugin: Plugin, written: Written, make_proxy: MakeProxy
 ) -> None:
     proxy = make_proxy(gateway.url)
@@ -84,9 +84,7 @@ async def test_followed_to_the_end_over_a_broken_connection(
     assert [json.loads(line)["index"] for line in done.stdout.splitlines()] == list(range(-1, 14))
 
 
-async def test_logs_are_what_nodes_said_and_what_failed(
-    gateway: GatewayProcess, plugin: Plugin, written: Written
-) -> None:
+async def test_logs_show_node_output_and_failures(gateway: GatewayProcess, plugin: Plugin, written: Written) -> None:
     log = await written.execution()
     async with log.ledger.transaction() as connection:
         for index, (type_, data) in enumerate(
@@ -118,7 +116,9 @@ async def test_logs_are_what_nodes_said_and_what_failed(
     assert silent.stderr == "Node 'nobody' has logged nothing, and nothing failed there.\n"
 
 
-async def test_the_tree(gateway: GatewayProcess, plugin: Plugin, written: Written) -> None:
+async def test_tree_is_drawn_and_listed_as_json_and_names(
+    gateway: GatewayProcess, plugin: Plugin, written: Written
+) -> None:
     root = await written.execution("root")
     first = await written.execution("first", parent=root)
     await written.execution("second", parent=root)
@@ -132,7 +132,7 @@ async def test_the_tree(gateway: GatewayProcess, plugin: Plugin, written: Writte
     assert plugin("tree", "root", "-o", "name").stdout.splitlines()[:3] == ["root", "first", "second"]
 
 
-async def test_tokens_certificates_and_exec_plugins_are_taken(
+async def test_tokens_certificates_and_exec_plugins_are_accepted(
     gateway: GatewayProcess, plugin: Plugin, written: Written, people: People, control_plane: ControlPlane
 ) -> None:
     log = await written.execution()
@@ -155,7 +155,7 @@ async def test_tokens_certificates_and_exec_plugins_are_taken(
         assert "flow:completed" in done.stdout
 
 
-async def test_who_may_not_is_told_what_is_missing(
+async def test_forbidden_user_sees_the_missing_right(
     gateway: GatewayProcess, plugin: Plugin, written: Written, people: People, control_plane: ControlPlane
 ) -> None:
     await written.execution()
@@ -165,7 +165,7 @@ async def test_who_may_not_is_told_what_is_missing(
     assert "executions/log" in done.stderr
 
 
-def test_names_that_are_not_there(gateway: GatewayProcess, plugin: Plugin) -> None:
+def test_missing_name_is_reported_with_a_suggestion(gateway: GatewayProcess, plugin: Plugin) -> None:
     plugin.create("nightly")
     done = plugin("logs", "nigthly")
     assert done.returncode == 4
@@ -175,7 +175,7 @@ def test_names_that_are_not_there(gateway: GatewayProcess, plugin: Plugin) -> No
     assert "nightly has no events yet: the operator has not taken it up yet." in done.stderr
 
 
-def test_nobody_says_where_the_gateway_is(plugin: Plugin) -> None:
+def test_missing_gateway_address_is_explained(plugin: Plugin) -> None:
     done = plugin("events", "nightly")
     assert done.returncode == 6
     assert "ConfigMap chaingraph in kube-public is not there." in done.stderr
@@ -190,13 +190,13 @@ def test_nobody_says_where_the_gateway_is(plugin: Plugin) -> None:
         ("gateway:8443", 2, "is no address of a gateway"),
     ],
 )
-def test_gateways_that_cannot_be_asked(plugin: Plugin, url: str, code: int, words: str) -> None:
+def test_unusable_gateway_is_reported(plugin: Plugin, url: str, code: int, words: str) -> None:
     done = plugin("events", "nightly", environment={"CHAINGRAPH_GATEWAY": url})
     assert done.returncode == code
     assert words in done.stderr
 
 
-def test_a_gateway_that_accepts_and_says_nothing() -> None:
+def test_silent_gateway_times_out() -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:
         url = f"https://127.0.0.1:{silent.getsockname()[1]}"
         asked = gateway_client.Gateway(url, "", Login(lambda: Credentials(token="t")), "default", 0.2)
@@ -204,7 +204,7 @@ def test_a_gateway_that_accepts_and_says_nothing() -> None:
             asked.get("/")
 
 
-def test_a_gateway_that_is_not_the_one_expected(run_gateway: RunGateway, plugin: Plugin) -> None:
+def test_gateway_with_unexpected_certificate_is_rejected(run_gateway: RunGateway, plugin: Plugin) -> None:
     started = run_gateway()
     done = plugin("events", "nightly", "--gateway", started.url)
     assert done.returncode == 6

@@ -36,7 +36,7 @@ ITEM = {
 }
 
 
-def test_the_table() -> None:
+def test_table_shows_progress_age_and_worker() -> None:
     new = Execution({"metadata": {"name": "new", "creationTimestamp": "2026-11-24T02:59:55Z"}})
     assert rows_of([Execution(ITEM), new], now=NOW).splitlines() == [
         "NAME      PHASE     PROGRESS   CURRENT    AGE    DURATION   WORKER",
@@ -66,12 +66,12 @@ def test_the_table() -> None:
         (864000, "10d"),
     ],
 )
-def test_lengths_of_time(seconds: float, shown: str) -> None:
+def test_span_formats_durations(seconds: float, shown: str) -> None:
     assert tables.span(timedelta(seconds=seconds)) == shown
 
 
 @pytest.mark.parametrize(("text", "seconds"), [("30s", 30), ("1h30m", 5400), ("5", 5), ("0", 0), ("250ms", 0.25)])
-def test_lengths_of_time_as_people_write_them(text: str, seconds: float) -> None:
+def test_duration_parses_common_notations(text: str, seconds: float) -> None:
     assert duration(text) == seconds
 
 
@@ -88,7 +88,7 @@ def test_the_next_steps_are_allowed(phase: str) -> None:
         assert verb not in GUARDS or GUARDS[verb](execution) is None
 
 
-def test_what_never_ran_has_no_logs_to_look_at() -> None:
+def test_unstarted_execution_suggests_no_logs() -> None:
     refused = Execution({"metadata": {"name": "one"}, "spec": {}, "status": {"phase": "Failed"}})
     assert [words for words, _ in next_steps(refused)] == [("retry", "one")]
 
@@ -104,13 +104,13 @@ def test_what_never_ran_has_no_logs_to_look_at() -> None:
         ({"phase": "Failed", "error": {"message": "broke"}}, "Failed\n"),
     ],
 )
-def test_the_phase_says_where_it_stands_in_no_word_twice(status: dict[str, Any], line: str) -> None:
+def test_phase_line_repeats_no_word(status: dict[str, Any], line: str) -> None:
     shown = details(Execution({"metadata": {"name": "one"}, "status": status}), typed=lambda *words: " ".join(words))
     assert f"Phase:        {line}" in shown
 
 
 @pytest.mark.integration
-def test_one_in_full_and_all_in_a_table(plugin: Plugin) -> None:
+def test_get_shows_one_in_full_and_all_in_a_table(plugin: Plugin) -> None:
     condition = {"type": "Succeeded", "status": "False", "reason": "NodeFailed", "message": "node 'load': disk full"}
     plugin.create(
         "one",
@@ -141,7 +141,7 @@ def test_one_in_full_and_all_in_a_table(plugin: Plugin) -> None:
 
 
 @pytest.mark.integration
-def test_the_forms_for_programs_are_kubectls(plugin: Plugin) -> None:
+def test_output_formats_are_those_of_kubectl(plugin: Plugin) -> None:
     plugin.create("one")
     assert json.loads(plugin("get", "-o", "json").stdout)["items"][0]["metadata"]["name"] == "one"
     assert yaml.safe_load(plugin("get", "one", "-o", "yaml").stdout)["metadata"]["name"] == "one"
@@ -152,7 +152,7 @@ def test_the_forms_for_programs_are_kubectls(plugin: Plugin) -> None:
 
 
 @pytest.mark.integration
-def test_a_reader_that_has_enough_is_no_fault(plugin: Plugin) -> None:
+def test_closed_output_pipe_is_no_error(plugin: Plugin) -> None:
     plugin.create("one")
     reads, writes = os.pipe()
     os.close(reads)
@@ -163,7 +163,7 @@ def test_a_reader_that_has_enough_is_no_fault(plugin: Plugin) -> None:
 
 
 @pytest.mark.integration
-def test_waiting_for_what_happens_to_several(plugin: Plugin) -> None:
+def test_wait_reports_the_outcome_of_each_execution(plugin: Plugin) -> None:
     plugin.create("one", labels={"batch": "7"}, status={"phase": "Running"})
     plugin.create("two", labels={"batch": "7"}, status={"phase": "Completed"})
 
@@ -183,7 +183,7 @@ def test_waiting_for_what_happens_to_several(plugin: Plugin) -> None:
 
 
 @pytest.mark.integration
-def test_a_wait_that_takes_too_long_says_where_it_stands(plugin: Plugin) -> None:
+def test_timed_out_wait_shows_the_current_state(plugin: Plugin) -> None:
     plugin.create("one", status={"phase": "Running", "currentNodes": ["load"]})
     done = plugin("wait", "one", "--timeout", "200ms")
     assert done.returncode == 124
@@ -191,7 +191,7 @@ def test_a_wait_that_takes_too_long_says_where_it_stands(plugin: Plugin) -> None
 
 
 @pytest.mark.integration
-def test_what_is_waited_for_is_deleted(plugin: Plugin) -> None:
+def test_wait_fails_when_the_execution_is_deleted(plugin: Plugin) -> None:
     plugin.create("one", status={"phase": "Running"})
     deleting = plugin.meanwhile(lambda: (plugin.kubectl("delete", "cgx", "one"), None)[1])
     done = plugin("wait", "one", "--timeout", "60s")
@@ -200,7 +200,7 @@ def test_what_is_waited_for_is_deleted(plugin: Plugin) -> None:
 
 
 @pytest.mark.integration
-def test_the_wait_of_a_verb_ends_when_the_operator_has_carried_it_out(plugin: Plugin) -> None:
+def test_verb_wait_ends_once_the_operator_has_acted(plugin: Plugin) -> None:
     plugin.create("one", status={"phase": "Running", "currentNodes": ["extract"], "nodes": {"total": 3, "running": 1}})
 
     def operator() -> None:
@@ -217,7 +217,7 @@ def test_the_wait_of_a_verb_ends_when_the_operator_has_carried_it_out(plugin: Pl
 
 
 @pytest.mark.integration
-def test_a_retry_that_is_refused(plugin: Plugin) -> None:
+def test_refused_retry_is_reported_by_its_wait(plugin: Plugin) -> None:
     plugin.create("one", status={"phase": "Failed"})
 
     def operator() -> None:
@@ -232,7 +232,7 @@ def test_a_retry_that_is_refused(plugin: Plugin) -> None:
     assert done.returncode == 3
 
 
-def test_an_api_server_that_does_not_select_by_phase_is_explained() -> None:
+def test_api_server_without_phase_selection_is_explained() -> None:
     fault = fault_of(
         'Error from server (BadRequest): Unable to find "chaingraph.dev/v1alpha1, Resource=executions" that match '
         'label selector "", field selector "status.phase=Running": field label not supported: status.phase\n'

@@ -69,12 +69,12 @@ ALLOWED = {
 
 
 @pytest.mark.parametrize("verb", ALLOWED)
-def test_a_verb_is_allowed_where_it_makes_sense_and_nowhere_else(verb: str) -> None:
+def test_guard_allows_a_verb_only_in_suitable_states(verb: str) -> None:
     assert {name for name, state in STATES.items() if guards.GUARDS[verb](state) is None} == ALLOWED[verb]
 
 
 @pytest.mark.parametrize("verb", ALLOWED)
-def test_what_is_suggested_instead_is_allowed(verb: str) -> None:
+def test_guard_suggests_only_allowed_verbs(verb: str) -> None:
     for name, state in STATES.items():
         refusal = guards.GUARDS[verb](state)
         if refusal is not None and refusal.instead:
@@ -84,7 +84,7 @@ def test_what_is_suggested_instead_is_allowed(verb: str) -> None:
 
 
 @pytest.mark.parametrize("verb", ALLOWED)
-def test_the_state_in_which_a_verb_is_tried_unread_is_enough_for_its_guard(verb: str) -> None:
+def test_likely_state_of_a_verb_satisfies_its_guard(verb: str) -> None:
     likely = guards.LIKELY[verb]
     matching = [
         state

@@ -19,7 +19,7 @@ def outcomes(rows: list[Any]) -> list[tuple[str, str]]:
     return [(row["node"], row["outcome"]) for row in rows]
 
 
-def test_what_is_current_stands_below_what_has_ended() -> None:
+def test_current_nodes_follow_ended_ones() -> None:
     rows = with_current([ended("a"), ended("b", "skipped")], execution("c", running=1))
     assert outcomes(rows) == [("a", "completed"), ("b", "skipped"), ("c", "running")]
 

@@ -63,11 +63,11 @@ def execution(*, observed: int = 2, spec: dict[str, Any] | None = None, **status
         (execution(phase="Stopped"), "stopped"),
     ],
 )
-def test_where_an_execution_stands(shown: Execution, words: str) -> None:
+def test_standing_describes_each_state(shown: Execution, words: str) -> None:
     assert standing(shown) == words
 
 
-def test_nothing_counts_before_the_operator_has_seen_the_edit() -> None:
+def test_outcome_waits_until_the_operator_has_seen_the_edit() -> None:
     assert outcomes.paused(execution(observed=1, phase="Paused")) is None
     assert outcomes.paused(execution(phase="Paused")) is not None
     assert outcomes.resumed("t")(execution(observed=1, phase="Running", lastResume="t")) is None
@@ -82,7 +82,7 @@ def test_a_pause_waits_for_the_nodes_in_flight() -> None:
     assert (missed.text, missed.code) == ("ended before it could pause: completed", 3)
 
 
-def test_tokens_are_told_apart() -> None:
+def test_outcome_requires_its_own_token() -> None:
     assert outcomes.stepped("t")(execution(phase="Paused", lastStep="s")) is None
     assert outcomes.stepped("t")(execution(phase="Running", lastStep="t")) is None
     assert outcomes.stepped("t")(execution(phase="Paused", lastStep="t", nodes={"running": 1})) is None
@@ -93,7 +93,7 @@ def test_tokens_are_told_apart() -> None:
     assert outcomes.retried("t")(execution(phase="Pending", lastRetry="t")) is not None
 
 
-def test_a_retry_is_told_with_its_attempt_or_as_another_judgement_of_what_never_ran() -> None:
+def test_retry_outcome_names_its_attempt_or_new_judgement() -> None:
     taken = outcomes.retried("t")(execution(phase="Failed", lastRetry="t", attempt=2, error={"message": "broke"}))
     assert taken is not None
     assert taken.text == "retried: attempt 2 failed: broke"
@@ -102,7 +102,7 @@ def test_a_retry_is_told_with_its_attempt_or_as_another_judgement_of_what_never_
     assert again.text == "judged anew: failed: no input 'b'"
 
 
-def test_the_end_of_an_attempt_whose_retry_is_on_its_way_is_no_end() -> None:
+def test_end_with_a_pending_retry_does_not_count() -> None:
     asked = {"retry": {"token": "t"}}
     assert outcomes.ended(execution(observed=1, phase="Failed", spec=asked)) is None
     assert outcomes.ended(execution(observed=1, phase="Failed", spec=asked, lastRetry="t")) is not None
@@ -122,7 +122,7 @@ def test_the_end_of_an_attempt_whose_retry_is_on_its_way_is_no_end() -> None:
         ("finished", "Running", None),
     ],
 )
-def test_what_is_waited_for(wanted: str, phase: str, code: int | None) -> None:
+def test_reached_outcome_depends_on_the_wanted_phase(wanted: str, phase: str, code: int | None) -> None:
     outcome = outcomes.reached(wanted)(execution(phase=phase))
     assert (outcome.code if outcome else None) == code
 
@@ -135,10 +135,10 @@ def test_what_is_waited_for(wanted: str, phase: str, code: int | None) -> None:
         execution(phase="Paused", spec={"step": "t2"}),
     ],
 )
-def test_the_pause_that_a_resume_or_a_step_is_about_to_end_is_not_waited_for(leaving: Execution) -> None:
+def test_wait_for_a_pause_ignores_one_about_to_end(leaving: Execution) -> None:
     assert outcomes.reached("paused")(leaving) is None
 
 
-def test_a_pause_after_what_was_asked_for_is_waited_for() -> None:
+def test_wait_for_a_pause_accepts_one_after_the_command() -> None:
     again = execution(phase="Paused", spec={"resume": "t", "step": "s"}, lastResume="t", lastStep="s")
     assert outcomes.reached("paused")(again) is not None

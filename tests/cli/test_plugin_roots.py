@@ -14,7 +14,7 @@ from fixtures.processes.gateway import GatewayProcess
 pytestmark = pytest.mark.integration
 
 
-async def test_roots_with_all_that_is_below_them_in_pages(
+async def test_roots_are_paged_and_count_executions_below(
     gateway: GatewayProcess, plugin: Plugin, written: Written
 ) -> None:
     made = [await written.execution(f"orders-{number}", flow="orders") for number in range(3)]
@@ -48,7 +48,7 @@ async def test_roots_with_all_that_is_below_them_in_pages(
     assert [plugin.namespace, "orders-1"] in [line.split()[:2] for line in everywhere]
 
 
-def test_none_at_all_and_what_cannot_be_asked_for(gateway: GatewayProcess, plugin: Plugin) -> None:
+def test_roots_handle_no_results_and_invalid_options(gateway: GatewayProcess, plugin: Plugin) -> None:
     assert plugin("roots").stdout == "No executions found in this namespace.\n"
     for arguments, words in (
         (("--limit", "101"), "'101' is no size of a page: give a whole number from 1 to 100"),

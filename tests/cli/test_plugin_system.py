@@ -39,7 +39,7 @@ def said(plugin: Plugin, *arguments: str, input: str | None = None) -> str:
     return done.stdout.splitlines()[-1]
 
 
-def test_from_breakpoint_to_breakpoint_in_steps_to_the_end(plugin: Plugin, system: System) -> None:
+def test_execution_is_stepped_from_breakpoint_to_breakpoint(plugin: Plugin, system: System) -> None:
     said(plugin, "create", "-f", "-", "--name", "one", "--breakpoint", "b", input=CHAIN)
     name = "execution.chaingraph.dev/one"
     paused = said(plugin, "wait", "one", "--for", "paused", "--timeout", "60s")
@@ -54,7 +54,7 @@ def test_from_breakpoint_to_breakpoint_in_steps_to_the_end(plugin: Plugin, syste
     assert plugin("resume", "one").returncode == 3
 
 
-def test_created_paused_then_started_paused_and_stopped(plugin: Plugin, system: System) -> None:
+def test_execution_is_created_paused_started_and_stopped(plugin: Plugin, system: System) -> None:
     name = "execution.chaingraph.dev/one"
     first = said(plugin, "create", "-f", "-", "--name", "one", "--paused", "--wait", "--timeout", "60s", input=SLOW)
     assert first == f"{name} created and not started"
@@ -71,7 +71,7 @@ def test_created_paused_then_started_paused_and_stopped(plugin: Plugin, system: 
     assert "1         Stopped" in plugin("get", "one").stdout
 
 
-def test_followed_from_its_creation(plugin: Plugin, system: System, run_gateway: RunGateway) -> None:
+def test_create_follow_prints_events_to_the_end(plugin: Plugin, system: System, run_gateway: RunGateway) -> None:
     gateway = run_gateway()
     where = ("--gateway", gateway.url, "--gateway-ca", str(gateway.ca))
     done = plugin("create", "-f", "-", "--name", "one", "--follow", *where, input=CHAIN)
@@ -85,9 +85,7 @@ def test_followed_from_its_creation(plugin: Plugin, system: System, run_gateway:
     assert plugin("tree", "one", "--no-headers", *where).stdout.split()[:2] == ["one", "Completed"]
 
 
-def test_a_failure_is_followed_into_the_exit_code_and_the_logs(
-    plugin: Plugin, system: System, run_gateway: RunGateway
-) -> None:
+def test_failure_shows_in_the_exit_code_and_the_logs(plugin: Plugin, system: System, run_gateway: RunGateway) -> None:
     gateway = run_gateway()
     where = ("--gateway", gateway.url, "--gateway-ca", str(gateway.ca))
     broken = yaml.safe_dump({"nodes": [{"id": "typed", "type": "ToNumber", "inputs": {"text": "abc"}}]})
@@ -105,7 +103,7 @@ def cells(plugin: Plugin, *arguments: str) -> list[list[str]]:
     return [[cell.strip() for cell in line.split("   ") if cell.strip()] for line in done.stdout.splitlines()]
 
 
-def test_a_tree_from_its_creation_to_its_end(plugin: Plugin, system: System, gateway: GatewayProcess) -> None:
+def test_tree_is_shown_from_its_creation_to_its_end(plugin: Plugin, system: System, gateway: GatewayProcess) -> None:
     arguments = ("create", "-f", "-", "--name", "orders", "--input", "items=[1, 2, 3]", "--wait", "tree")
     last = said(plugin, *arguments, "--timeout", "120s", input=ORDERS)
     assert last == "execution.chaingraph.dev/orders completed; all 3 executions below it completed"
@@ -129,7 +127,7 @@ def test_a_tree_from_its_creation_to_its_end(plugin: Plugin, system: System, gat
     assert plugin("stop", "orders").returncode == 3
 
 
-def test_what_is_below_a_completed_execution_is_stopped_in_the_ledger_alone(
+def test_stop_reaches_children_that_only_the_ledger_has(
     plugin: Plugin, system: System, gateway: GatewayProcess
 ) -> None:
     manifest = {

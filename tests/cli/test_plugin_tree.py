@@ -48,7 +48,7 @@ def family_tree() -> list[Row]:
     return [root, first, second, third, deep]
 
 
-def test_what_is_drawn() -> None:
+def test_tree_is_drawn_with_phases_and_counts() -> None:
     assert drawn(family_tree()).splitlines() == [
         "NAME          PHASE       DURATION   NODE      CHILDREN",
         "a             Completed   1.5s       <none>    3: 1 pending, 1 completed, 1 failed",
@@ -74,11 +74,11 @@ def test_what_is_drawn() -> None:
         ({"total": 5, "pending": 0, "completed": 3, "stopped": 1}, "5: 3 completed, 1 stopped, 1 never made"),
     ],
 )
-def test_counts_in_few_words(counts: dict[str, int], text: str) -> None:
+def test_child_counts_are_shown_in_few_words(counts: dict[str, int], text: str) -> None:
     assert family.counted(counts) == text
 
 
-def test_where_not_all_of_it_fits_what_is_active_comes_first_then_what_failed() -> None:
+def test_partial_tree_prefers_active_then_failed_executions() -> None:
     root = row("a")
     rows = [root, *(row(f"a-{number}", root) for number in range(50))]
     rows[30] = row("a-29", root, phase="Failed")
@@ -88,7 +88,7 @@ def test_where_not_all_of_it_fits_what_is_active_comes_first_then_what_failed() 
     assert names == ["a", "a-0", "a-1", "a-29", "a-39", "a-39-0"]
 
 
-def test_what_does_not_fit_with_all_that_it_is_below_hangs_on_the_nearest() -> None:
+def test_row_with_omitted_ancestors_hangs_on_the_nearest() -> None:
     chain = [row("c")]
     for number in range(100):
         chain.append(row(f"c{number}", chain[-1], phase="Running" if number == 99 else "Completed"))
@@ -99,7 +99,7 @@ def test_what_does_not_fit_with_all_that_it_is_below_hangs_on_the_nearest() -> N
 
 
 @pytest.mark.parametrize("seed", range(20))
-def test_what_is_chosen_fits_hangs_together_and_keeps_its_order(seed: int) -> None:
+def test_partial_tree_fits_is_connected_and_keeps_its_order(seed: int) -> None:
     choice = random.Random(seed)
     rows = [row("r")]
     for number in range(choice.randint(0, 200)):
@@ -131,9 +131,7 @@ async def planted(written: Written) -> tuple[WrittenLog, list[WrittenLog]]:
 
 
 @pytest.mark.integration
-async def test_the_tree_with_what_runs_and_what_failed(
-    gateway: GatewayProcess, plugin: Plugin, written: Written
-) -> None:
+async def test_tree_shows_running_and_failed_nodes(gateway: GatewayProcess, plugin: Plugin, written: Written) -> None:
     root, children = await planted(written)
     await children[1].complete(children=1)
     deep = await written.execution("orders-1-0", parent=children[1], shown=False)
@@ -160,7 +158,7 @@ async def test_the_tree_with_what_runs_and_what_failed(
 
 
 @pytest.mark.integration
-async def test_a_watch_in_a_pipe_prints_a_line_for_each_change_and_ends_with_the_tree(
+async def test_piped_watch_prints_each_change_and_ends_with_the_tree(
     gateway: GatewayProcess, plugin: Plugin, written: Written
 ) -> None:
     root, children = await planted(written)
@@ -189,7 +187,7 @@ async def test_a_watch_in_a_pipe_prints_a_line_for_each_change_and_ends_with_the
 
 
 @pytest.mark.integration
-async def test_a_watch_for_programs_and_the_exit_code_of_what_is_too_deep_to_be_shown(
+async def test_json_watch_exit_code_includes_undisplayed_depths(
     gateway: GatewayProcess, plugin: Plugin, written: Written
 ) -> None:
     root = await written.execution("orders")
@@ -212,7 +210,7 @@ async def test_a_watch_for_programs_and_the_exit_code_of_what_is_too_deep_to_be_
 
 
 @pytest.mark.integration
-async def test_a_watch_goes_on_over_a_gateway_that_is_away(
+async def test_watch_resumes_after_a_gateway_outage(
     gateway: GatewayProcess, plugin: Plugin, written: Written, make_proxy: MakeProxy
 ) -> None:
     proxy = make_proxy(gateway.url)
@@ -233,7 +231,7 @@ async def test_a_watch_goes_on_over_a_gateway_that_is_away(
 
 
 @pytest.mark.integration
-async def test_a_terminal_shows_the_tree_in_place_as_much_as_fits(
+async def test_terminal_watch_redraws_the_tree_in_place_to_fit(
     gateway: GatewayProcess, plugin: Plugin, written: Written
 ) -> None:
     root = await written.execution("orders")

@@ -68,7 +68,7 @@ def gated(gate: Gate, plugin: Plugin, make_proxy: MakeProxy, readable: str) -> P
     return plugin
 
 
-def test_an_end_before_the_watch_begins(gate: Gate, gated: Plugin) -> None:
+def test_wait_sees_an_end_before_its_watch_begins(gate: Gate, gated: Plugin) -> None:
     gated.create("one", status={"phase": "Running"})
 
     def end() -> None:
@@ -83,7 +83,7 @@ def test_an_end_before_the_watch_begins(gate: Gate, gated: Plugin) -> None:
     assert done.returncode == 0
 
 
-def test_a_deletion_before_the_watch_begins(gate: Gate, gated: Plugin) -> None:
+def test_wait_sees_a_deletion_before_its_watch_begins(gate: Gate, gated: Plugin) -> None:
     gated.create("one", status={"phase": "Running"})
 
     def delete() -> None:
@@ -100,7 +100,7 @@ def test_a_deletion_before_the_watch_begins(gate: Gate, gated: Plugin) -> None:
 
 @pytest.mark.parametrize("others", [(), ("two", "three")], ids=["alone", "among others"])
 @pytest.mark.parametrize("again", [False, True], ids=["gone", "another of its name"])
-def test_a_deletion_that_no_watch_tells_of(
+def test_wait_finds_a_deletion_missed_by_its_watch(
     again: bool, others: tuple[str, ...], plugin: Plugin, control_plane: ControlPlane, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(waiting, "_REREAD_SECONDS", 0.5)
@@ -116,7 +116,7 @@ def test_a_deletion_that_no_watch_tells_of(
         waiting.await_outcomes(kubectl, before, outcomes.ended, timeout=30)
 
 
-def test_one_that_ended_may_be_deleted_while_others_are_waited_for(gate: Gate, gated: Plugin) -> None:
+def test_wait_allows_deletion_of_an_ended_execution(gate: Gate, gated: Plugin) -> None:
     for name in ("one", "two"):
         gated.create(name, status={"phase": "Running"})
 

@@ -16,12 +16,12 @@ def test_every_name_gets_a_port_of_its_own_that_is_free() -> None:
     assert all(ports.is_free(port) for port in assigned.values())
 
 
-def test_remembered_ports_are_taken_again() -> None:
+def test_remembered_ports_are_reused() -> None:
     before = ports.assign(NAMES, {})
     assert ports.assign(NAMES, before) == before
 
 
-def test_a_remembered_port_that_is_taken_is_replaced_and_the_others_stay() -> None:
+def test_occupied_remembered_port_is_replaced_alone() -> None:
     before = ports.assign(["a", "b"], {})
     with socket.socket() as other:
         other.bind((ports.LOOPBACK, before["a"]))

@@ -35,13 +35,13 @@ def test_our_own_user_keeps_the_data_in_the_state_folder(base: Path) -> None:
     assert postgres.data_folder(base, None) == base / "postgres"
 
 
-def test_a_stranger_that_can_get_there_as_well(base: Path) -> None:
+def test_other_account_uses_a_reachable_state_folder(base: Path) -> None:
     folder = _open_folder(base)
     assert postgres.traversable(folder, STRANGER)
     assert postgres.data_folder(folder, STRANGER) == folder / "postgres"
 
 
-def test_behind_a_closed_parent_it_lies_elsewhere_always_at_the_same_place(base: Path) -> None:
+def test_unreachable_state_folder_gets_a_stable_other_place(base: Path) -> None:
     folder = _open_folder(base)
     (base / "home").chmod(0o700)
     assert not postgres.traversable(folder, STRANGER)
@@ -51,7 +51,7 @@ def test_behind_a_closed_parent_it_lies_elsewhere_always_at_the_same_place(base:
     assert postgres.data_folder(folder.with_name("other"), STRANGER) != elsewhere
 
 
-def test_owner_and_group_bits_are_those_that_count(base: Path) -> None:
+def test_traversable_checks_owner_and_group_bits(base: Path) -> None:
     folder = _open_folder(base)
     info = folder.stat()
     (base / "home").chmod(0o710)
@@ -61,16 +61,14 @@ def test_owner_and_group_bits_are_those_that_count(base: Path) -> None:
     (base / "home").chmod(0o755)
 
 
-def test_a_folder_that_is_to_be_made_is_judged_by_its_parents(base: Path) -> None:
+def test_future_folder_is_judged_by_its_parents(base: Path) -> None:
     folder = _open_folder(base) / "not" / "yet"
     assert postgres.traversable(folder, STRANGER)
 
 
 @pytest.mark.integration
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root runs PostgreSQL as another user")
-def test_programs_that_the_account_cannot_reach_are_copied_and_work(
-    base: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_unreachable_programs_are_copied_and_work(base: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(postgres, "_SHARED", base / "shared")
     monkeypatch.setattr(postgres, "traversable", lambda folder, account: folder.is_relative_to(base))
     layout = postgres.plan(base / "state", port=1, logs=base, durable=False)

@@ -48,20 +48,20 @@ def _report(name: str, pid: int | None = None, *, tier: Tier = Tier.PARTS) -> Re
     return Report(spec, Condition.RUNNING, since=5.0, identity=identity, restarts=2, last_exit="exit code 1")
 
 
-def test_what_is_saved_is_loaded(folder: StateFolder) -> None:
+def test_saved_state_is_loaded_unchanged(folder: StateFolder) -> None:
     state = State(settings=Settings(workers=3, context="kind"), phase=Phase.RUNNING, ports={"etcd": 1234})
     state = record(state, _report("etcd", tier=Tier.STORAGE))
     folder.save(state)
     assert folder.load() == state
 
 
-def test_nobody_else_may_read_it(folder: StateFolder) -> None:
+def test_state_file_is_private_to_its_owner(folder: StateFolder) -> None:
     folder.save(State(settings=Settings(database_url="postgresql://u:secret@h/d")))
     assert stat.S_IMODE(folder.file.stat().st_mode) == 0o600
     assert (folder.path / ".gitignore").read_text() == "*\n"
 
 
-def test_no_file_is_no_state(folder: StateFolder) -> None:
+def test_missing_state_file_loads_as_none(folder: StateFolder) -> None:
     assert folder.load() is None
     assert StateFolder.at(folder.path / "elsewhere").load() is None
 
@@ -83,14 +83,14 @@ def test_a_damaged_file_is_named_with_the_field(folder: StateFolder, text: str, 
     assert named in raised.value.message
 
 
-def test_a_second_supervisor_is_kept_out_until_the_first_is_gone(folder: StateFolder) -> None:
+def test_second_supervisor_is_rejected_until_the_first_ends(folder: StateFolder) -> None:
     with folder.locked(), pytest.raises(AlreadyRunning), folder.locked():
         pass
     with folder.locked():
         pass
 
 
-def test_the_lock_goes_with_a_supervisor_that_is_killed(folder: StateFolder) -> None:
+def test_killed_supervisor_releases_its_lock(folder: StateFolder) -> None:
     code = f"""
 import time
 from pathlib import Path

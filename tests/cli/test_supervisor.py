@@ -163,7 +163,7 @@ def test_an_exit_is_described(code: int, said: str) -> None:
     assert describe_exit(code) == said
 
 
-def test_the_tail_of_a_log(tmp_path: Path) -> None:
+def test_tail_shows_the_last_lines_and_shortens_long_ones(tmp_path: Path) -> None:
     log = tmp_path / "log"
     assert tail(log) == ""
     log.write_text("".join(f"line {number}\n" for number in range(10_000)))

@@ -99,7 +99,7 @@ def _runs_again(record: ProcessRecord) -> bool:
     return record.restarts == 1 and record.condition == Condition.RUNNING
 
 
-def test_detached_and_then_in_the_foreground_with_the_same_data(local: Local) -> None:
+def test_up_keeps_its_data_from_detached_to_foreground(local: Local) -> None:
     assert local.run("status", check=False).returncode == 1
 
     said = local.run("up", "--detach", "--workers", "1").stdout
@@ -152,7 +152,7 @@ def test_detached_and_then_in_the_foreground_with_the_same_data(local: Local) ->
 
 
 @pytest.mark.crash
-def test_what_dies_is_started_again_and_a_dead_supervisor_leaves_nothing_in_the_way(local: Local) -> None:
+def test_up_restarts_processes_and_survives_supervisor_death(local: Local) -> None:
     local.run("up", "--detach", "--workers", "1")
     victims = {name: local.remembered(name) for name in ("worker-1", "operator")}
     for victim in victims.values():
@@ -173,7 +173,7 @@ def test_what_dies_is_started_again_and_a_dead_supervisor_leaves_nothing_in_the_
     assert all(_gone(pid) for pid in _pids(crashed))
 
 
-def test_against_an_existing_cluster_only_the_api_is_installed_there(
+def test_up_on_an_existing_cluster_installs_only_the_api(
     local: Local, control_plane: ControlPlane, kubectl: Kubectl, namespace: str, database_url: str
 ) -> None:
     # The session's API server holds what other tests left: this operator is for our namespace alone.
@@ -194,7 +194,9 @@ def _workloads(kubectl: Kubectl) -> set[str]:
     return set(kubectl("get", "deployments,pods", "-A", "--no-headers", "-o", columns).stdout.splitlines())
 
 
-def test_a_cluster_that_does_not_answer_is_named(local: Local, control_plane: ControlPlane, tmp_path: Path) -> None:
+def test_up_on_an_unreachable_cluster_fails_with_an_error(
+    local: Local, control_plane: ControlPlane, tmp_path: Path
+) -> None:
     away = tmp_path / "away"
     away.write_text(control_plane.kubeconfig.read_text().replace(control_plane.url, "https://127.0.0.1:1"))
     failed = local.run(

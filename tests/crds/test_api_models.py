@@ -24,7 +24,7 @@ from fixtures.cluster.crd_specs import BY_REFERENCE, CHILD, EVERY_EXECUTION_FIEL
         ("paused", "paused"),
     ],
 )
-def test_field_names_are_spelled_as_kubernetes_spells_them(python: str, kubernetes: str) -> None:
+def test_api_name_follows_kubernetes_spelling(python: str, kubernetes: str) -> None:
     assert api_name(python) == kubernetes
 
 
@@ -40,24 +40,22 @@ def test_field_names_are_spelled_as_kubernetes_spells_them(python: str, kubernet
         (ExecutionSpec, EVERY_EXECUTION_FIELD),
     ],
 )
-def test_a_manifest_comes_back_as_it_was_read(
-    model: type[FlowSpec] | type[ExecutionSpec], spec: dict[str, object]
-) -> None:
+def test_spec_manifest_round_trips(model: type[FlowSpec] | type[ExecutionSpec], spec: dict[str, object]) -> None:
     assert model.model_validate(spec).manifest() == spec
 
 
 @pytest.mark.parametrize(("model", "spec"), [(FlowSpec, EVERY_FLOW_FIELD), (ExecutionSpec, EVERY_EXECUTION_FIELD)])
-def test_the_examples_of_these_tests_use_every_field(model: type[BaseModel], spec: dict[str, object]) -> None:
+def test_example_specs_use_every_field(model: type[BaseModel], spec: dict[str, object]) -> None:
     names = {field.alias for field in model.model_fields.values()}
     assert set(spec) == names - {"flowRef"}
 
 
-def test_nulls_within_free_values_are_kept() -> None:
+def test_manifest_keeps_nulls_in_free_values() -> None:
     node = NodeSpec.model_validate({"id": "a", "type": "T", "inputs": {"x": None, "y": [{"z": None}]}})
     assert node.manifest()["inputs"] == {"x": None, "y": [{"z": None}]}
 
 
-def test_defaults_of_an_execution() -> None:
+def test_execution_spec_fills_in_defaults() -> None:
     assert ExecutionSpec.model_validate(BY_REFERENCE).complete() == {
         "flowRef": {"name": "greeting"},
         "inputs": {},
@@ -79,25 +77,25 @@ def test_defaults_of_an_execution() -> None:
     }
 
 
-def test_python_names_work_too_and_parts_are_immutable() -> None:
+def test_models_accept_python_names_and_are_frozen() -> None:
     edge = EdgeSpec(from_="a.value", to="b.value")
     assert edge.manifest() == {"from": "a.value", "to": "b.value"}
     with pytest.raises(ValidationError, match="frozen"):
         setattr(edge, "to", "c.value")  # noqa: B010 - as an assignment, mypy refuses it before pydantic can
 
 
-def test_a_spec_refuses_what_it_does_not_know_and_a_status_ignores_it() -> None:
+def test_spec_rejects_and_status_ignores_unknown_fields() -> None:
     with pytest.raises(ValidationError, match="newer"):
         ExecutionSpec.model_validate(BY_REFERENCE | {"newer": 1})
     assert ExecutionStatus.of({"newer": 1}) == ExecutionStatus()
 
 
-def test_an_object_without_a_status_has_not_been_observed() -> None:
+def test_missing_status_reads_as_unobserved() -> None:
     assert ExecutionStatus.of(None).observed_generation == -1
     assert FlowStatus.of(None).observed_generation == -1
 
 
-def test_a_status_patch_is_plain_json() -> None:
+def test_status_patch_is_plain_json() -> None:
     moment = datetime.datetime(2026, 11, 23, 4, 5, 6, 789_999, datetime.timezone(datetime.timedelta(hours=1)))
     status = ExecutionStatus(
         observed_generation=2,
@@ -135,15 +133,15 @@ def test_a_status_patch_is_plain_json() -> None:
     assert ExecutionStatus.of(patch).manifest() == patch
 
 
-def test_a_time_without_a_zone_is_refused() -> None:
+def test_status_rejects_time_without_zone() -> None:
     with pytest.raises(ValidationError, match="timezone"):
         ExecutionStatus.of({"startTime": "2026-11-23T03:05:06"})
 
 
-def test_three_phases_are_the_end() -> None:
+def test_execution_has_three_final_phases() -> None:
     assert {phase for phase in ExecutionPhase if phase.finished} == {"Completed", "Failed", "Stopped"}
 
 
-def test_every_phase_and_condition_has_its_meaning() -> None:
+def test_phases_and_conditions_have_meanings() -> None:
     assert set(PHASE_MEANINGS) == set(ExecutionPhase)
     assert set(CONDITION_MEANINGS) == set(ConditionType)

@@ -10,7 +10,7 @@ from fixtures.cluster.crd_schemas import parts
 
 
 @pytest.mark.parametrize("kind", names.KINDS)
-def test_every_field_has_a_row_in_the_section_of_its_object(kind: str) -> None:
+def test_reference_page_lists_every_field(kind: str) -> None:
     page = markdown()
     for path, _ in parts(kind):
         parent, _, name = path.rpartition(".")
@@ -32,11 +32,11 @@ def test_every_field_has_a_row_in_the_section_of_its_object(kind: str) -> None:
         "| `Stopped` | Ended by `spec.stop`. |",
     ],
 )
-def test_words(words: str) -> None:
+def test_reference_page_contains_expected_text(words: str) -> None:
     assert words in markdown()
 
 
-def test_tables_are_whole() -> None:
+def test_reference_tables_have_complete_rows() -> None:
     """Every row of a table has as many cells as its head."""
     width = 0
     for line in markdown().splitlines():

@@ -14,33 +14,33 @@ FOLDER = Path(__file__).parents[2] / "crds"
 
 
 @pytest.mark.parametrize("kind", names.KINDS)
-def test_the_committed_file_is_what_the_models_say(kind: str) -> None:
+def test_committed_crd_matches_models(kind: str) -> None:
     assert (FOLDER / crd_filename(kind)).read_text(encoding="utf-8") == crd_yaml(kind), "run `make generate`"
 
 
-def test_the_committed_policy_is_what_the_models_say() -> None:
+def test_committed_policy_matches_models() -> None:
     assert (FOLDER / POLICY_FILENAME).read_text(encoding="utf-8") == policy_yaml(), "run `make generate`"
 
 
-def test_the_text_is_the_manifest() -> None:
+def test_yaml_text_matches_manifests() -> None:
     assert [yaml.safe_load(crd_yaml(kind)) for kind in names.KINDS] == crd_manifests()
     assert list(yaml.safe_load_all(policy_yaml())) == policy_manifests()
 
 
-def test_there_is_no_third_file() -> None:
+def test_crds_folder_has_only_generated_files() -> None:
     written = {crd_filename(kind) for kind in names.KINDS} | {POLICY_FILENAME}
     assert {path.name for path in FOLDER.glob("*.yaml")} == written
 
 
 @pytest.mark.parametrize("kind", names.KINDS)
-def test_every_field_is_described_in_a_sentence(kind: str) -> None:
+def test_fields_have_sentence_descriptions(kind: str) -> None:
     for path, schema in parts(kind):
         if not path.endswith("[]"):
             assert schema["description"][-1] in ".)", path
 
 
 @pytest.mark.parametrize("kind", names.KINDS)
-def test_every_list_text_and_free_map_of_a_spec_is_bounded(kind: str) -> None:
+def test_lists_strings_and_spec_maps_are_bounded(kind: str) -> None:
     """Otherwise the estimated cost of the CEL rules that compare them is without bound."""
     for path, schema in parts(kind):
         match schema.get("type"):
@@ -54,11 +54,11 @@ def test_every_list_text_and_free_map_of_a_spec_is_bounded(kind: str) -> None:
 
 
 @pytest.mark.parametrize("kind", names.KINDS)
-def test_an_object_that_nobody_has_seen_does_not_read_as_finished(kind: str) -> None:
+def test_status_default_is_unobserved(kind: str) -> None:
     assert root_schema(kind)["properties"]["status"]["default"] == {"observedGeneration": -1}
 
 
-def test_names_columns_and_selectors() -> None:
+def test_crds_define_names_columns_and_selectors() -> None:
     flow, execution = (manifest["spec"] for manifest in crd_manifests())
     assert flow["names"]["shortNames"] == ["cgf"]
     assert execution["names"]["shortNames"] == ["cgx"]
@@ -94,7 +94,7 @@ def test_names_columns_and_selectors() -> None:
 
 
 @pytest.mark.parametrize("kind", names.KINDS)
-def test_columns_and_selectors_name_fields_that_exist(kind: str) -> None:
+def test_columns_and_selectors_name_existing_fields(kind: str) -> None:
     version = crd_manifest(kind)["spec"]["versions"][0]
     known = {f".{path}" for path, _ in parts(kind)} | {".metadata.creationTimestamp"}
     paths = [column["jsonPath"] for column in version["additionalPrinterColumns"]]
@@ -104,7 +104,7 @@ def test_columns_and_selectors_name_fields_that_exist(kind: str) -> None:
         assert (f"{start}[].{rest.partition(')].')[2]}" if rest else start) in known, path
 
 
-def test_the_fields_that_cannot_change() -> None:
+def test_execution_crd_lists_immutable_fields() -> None:
     rules = [
         rule["fieldPath"]
         for _, schema in parts(names.EXECUTION_KIND)
@@ -123,7 +123,7 @@ def test_the_fields_that_cannot_change() -> None:
     ]
 
 
-def test_the_policy_covers_exactly_what_cel_in_a_crd_compares_in_part_only() -> None:
+def test_policy_compares_inputs_and_integration() -> None:
     [policy, binding] = policy_manifests()
     assert [item["expression"] for item in policy["spec"]["validations"]] == [
         "object.spec.?inputs == oldObject.spec.?inputs",

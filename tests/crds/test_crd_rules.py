@@ -48,36 +48,34 @@ def assert_refused(answer: httpx.Response, field: str, *words: str) -> None:
 
 
 @pytest.mark.parametrize("bad", BAD_FLOWS, ids=str)
-def test_what_the_models_refuse_of_a_flow_the_api_server_refuses_at_the_same_place(objects: Objects, bad: Bad) -> None:
+def test_api_server_rejects_bad_flow_where_models_do(objects: Objects, bad: Bad) -> None:
     answer = objects.create(FLOW_KIND, bad.spec)
     assert answer.status_code in (400, 422), answer.text
     assert bad.path in answer.json()["message"]
 
 
 @pytest.mark.parametrize("bad", BAD_EXECUTIONS, ids=str)
-def test_what_the_models_refuse_of_an_execution_the_api_server_refuses_at_the_same_place(
-    objects: Objects, bad: Bad
-) -> None:
+def test_api_server_rejects_bad_execution_where_models_do(objects: Objects, bad: Bad) -> None:
     answer = objects.create(EXECUTION_KIND, bad.spec)
     assert answer.status_code in (400, 422), answer.text
     assert bad.path in answer.json()["message"]
 
 
 @pytest.mark.parametrize("spec", [FLOW, EVERY_FLOW_FIELD])
-def test_a_good_flow_is_stored_as_the_models_read_it(objects: Objects, spec: dict[str, Any]) -> None:
+def test_api_server_and_models_agree_on_stored_flow(objects: Objects, spec: dict[str, Any]) -> None:
     stored = objects.created(FLOW_KIND, spec)
     assert FlowSpec.model_validate(stored["spec"]) == FlowSpec.model_validate(spec)
     assert stored["status"] == {"observedGeneration": -1}
 
 
 @pytest.mark.parametrize("spec", [BY_REFERENCE, INLINE, CHILD, CHILD | BY_REFERENCE, EVERY_EXECUTION_FIELD])
-def test_a_good_execution_is_stored_as_the_models_read_it(objects: Objects, spec: dict[str, Any]) -> None:
+def test_api_server_and_models_agree_on_stored_execution(objects: Objects, spec: dict[str, Any]) -> None:
     stored = objects.created(EXECUTION_KIND, spec)
     assert ExecutionSpec.model_validate(stored["spec"]) == ExecutionSpec.model_validate(spec)
     assert stored["status"] == {"observedGeneration": -1}
 
 
-def test_the_api_server_fills_in_the_defaults_of_the_models(objects: Objects) -> None:
+def test_api_server_fills_in_model_defaults(objects: Objects) -> None:
     stored = objects.created(EXECUTION_KIND, BY_REFERENCE)["spec"]
     complete = ExecutionSpec.model_validate(BY_REFERENCE).complete()
     empty = [name for name, value in complete.items() if value in ([], {})]
@@ -119,7 +117,7 @@ def test_the_api_server_fills_in_the_defaults_of_the_models(objects: Objects) ->
     ],
     ids=lambda value: value["path"] if "op" in value else "",
 )
-def test_what_is_immutable_cannot_change(objects: Objects, spec: dict[str, Any], change: dict[str, Any]) -> None:
+def test_immutable_fields_reject_changes(objects: Objects, spec: dict[str, Any], change: dict[str, Any]) -> None:
     item = objects.created(EXECUTION_KIND, spec)
     steps = change["path"].split("/")[2:]
     field = "spec.children.resources" if steps[0] == "children" else f"spec.{steps[0]}"
@@ -127,7 +125,7 @@ def test_what_is_immutable_cannot_change(objects: Objects, spec: dict[str, Any],
 
 
 @pytest.mark.parametrize("field", ["inputs", "integration"])
-def test_the_policy_refuses_another_key_in_the_place_of_one(objects: Objects, field: str) -> None:
+def test_policy_rejects_renamed_key(objects: Objects, field: str) -> None:
     """CEL in the CRD does not see this change: as many keys, and no key in common that differs."""
     item = objects.created(EXECUTION_KIND, BY_REFERENCE | {field: {"a": 1}})
 
@@ -161,54 +159,54 @@ def test_the_policy_refuses_another_key_in_the_place_of_one(objects: Objects, fi
     ],
     ids=lambda change: change["path"],
 )
-def test_what_is_not_immutable_can_change(objects: Objects, change: dict[str, Any]) -> None:
+def test_mutable_fields_accept_changes(objects: Objects, change: dict[str, Any]) -> None:
     item = objects.created(EXECUTION_KIND, INLINE | {"inputs": {"a": None}, "integration": {"b": {"c": [None]}}})
     answer = objects.patch(item, change)
     assert answer.status_code == 200, answer.text
 
 
 class TestStop:
-    def test_it_cannot_be_taken_back(self, objects: Objects) -> None:
+    def test_stop_cannot_be_undone(self, objects: Objects) -> None:
         item = objects.created(EXECUTION_KIND, BY_REFERENCE | {"stop": True})
         assert_refused(objects.patch(item, replace("/spec/stop", False)), "spec.stop", "one-way")
         assert_refused(objects.patch(item, remove("/spec/stop")), "spec.stop", "one-way")
 
-    def test_it_cannot_be_taken_back_with_the_token_of_the_last_retry(self, objects: Objects) -> None:
+    def test_stop_cannot_be_undone_with_last_retry_token(self, objects: Objects) -> None:
         item = objects.created(EXECUTION_KIND, BY_REFERENCE | {"stop": True, "retry": {"token": "1"}})
         assert_refused(objects.patch(item, replace("/spec/stop", False)), "spec.stop", "new retry.token")
 
     @pytest.mark.parametrize("before", [{}, {"retry": {"token": "1"}}])
-    def test_it_ends_with_a_new_retry(self, objects: Objects, before: dict[str, Any]) -> None:
+    def test_stop_ends_with_new_retry_token(self, objects: Objects, before: dict[str, Any]) -> None:
         item = objects.created(EXECUTION_KIND, BY_REFERENCE | {"stop": True} | before)
         answer = objects.merge(item, {"spec": {"stop": False, "retry": {"token": "2"}}})
         assert answer.status_code == 200, answer.text
 
-    def test_a_reason_goes_with_it_and_may_change(self, objects: Objects) -> None:
+    def test_stop_reason_requires_stop_and_can_change(self, objects: Objects) -> None:
         item = objects.created(EXECUTION_KIND, BY_REFERENCE)
         assert_refused(objects.patch(item, add("/spec/stopReason", "why")), "spec.stopReason", "stop: true only")
         for reason in ("why", "because"):
             answer = objects.merge(item, {"spec": {"stop": True, "stopReason": reason}})
             assert answer.status_code == 200, answer.text
 
-    def test_a_stopped_one_may_be_paused_and_resumed(self, objects: Objects) -> None:
+    def test_stopped_execution_accepts_pause_and_resume(self, objects: Objects) -> None:
         item = objects.created(EXECUTION_KIND, BY_REFERENCE | {"stop": True})
         for paused in (True, False):
             assert objects.patch(item, replace("/spec/paused", paused)).status_code == 200
 
 
 class TestRetry:
-    def test_a_new_token_may_come_with_another_start(self, objects: Objects) -> None:
+    def test_retry_start_changes_with_new_token(self, objects: Objects) -> None:
         item = objects.created(EXECUTION_KIND, BY_REFERENCE | {"retry": {"token": "1"}})
         answer = objects.merge(item, {"spec": {"retry": {"token": "2", "from": "Start"}}})
         assert answer.status_code == 200, answer.text
 
-    def test_the_same_token_may_not(self, objects: Objects) -> None:
+    def test_retry_start_rejects_change_with_same_token(self, objects: Objects) -> None:
         item = objects.created(EXECUTION_KIND, BY_REFERENCE | {"retry": {"token": "1"}})
         answer = objects.merge(item, {"spec": {"retry": {"from": "Start"}}})
         assert_refused(answer, "spec.retry.from", "new token")
 
     @pytest.mark.parametrize("before", [{}, {"retry": {"token": "1"}}])
-    def test_a_stop_wins_over_a_new_one(self, objects: Objects, before: dict[str, Any]) -> None:
+    def test_stop_wins_over_new_retry(self, objects: Objects, before: dict[str, Any]) -> None:
         item = objects.created(EXECUTION_KIND, BY_REFERENCE | {"stop": True} | before)
         answer = objects.merge(item, {"spec": {"retry": {"token": "2"}}})
         assert_refused(answer, "spec.retry", "set stop: false together with the new retry.token")
@@ -216,14 +214,14 @@ class TestRetry:
         answer = objects.merge(running, {"spec": {"stop": True, "retry": {"token": "2"}}})
         assert_refused(answer, "spec.retry", "a stop wins over a retry")
 
-    def test_an_old_one_does_not_stand_in_the_way_of_a_stop(self, objects: Objects) -> None:
+    def test_old_retry_does_not_block_stop(self, objects: Objects) -> None:
         item = objects.created(EXECUTION_KIND, BY_REFERENCE | {"retry": {"token": "1"}})
         assert objects.patch(item, replace("/spec/stop", True)).status_code == 200
 
 
 @pytest.mark.parametrize("field", ["step", "resume", "retry"])
 @pytest.mark.parametrize("stop", [False, True])
-def test_a_token_may_be_removed(objects: Objects, field: str, stop: bool) -> None:
+def test_tokens_can_be_removed(objects: Objects, field: str, stop: bool) -> None:
     """A manifest that never had it, or has it no longer, stays applicable. It asks for nothing."""
     token: Any = {"token": "1"} if field == "retry" else "1"
     item = objects.created(EXECUTION_KIND, BY_REFERENCE | {field: token, "stop": stop})
@@ -231,29 +229,29 @@ def test_a_token_may_be_removed(objects: Objects, field: str, stop: bool) -> Non
     assert answer.status_code == 200, answer.text
 
 
-def test_a_breakpoint_stands_once_in_the_list(objects: Objects) -> None:
+def test_breakpoints_reject_duplicates(objects: Objects) -> None:
     answer = objects.create(EXECUTION_KIND, BY_REFERENCE | {"options": {"breakpoints": ["a", "b", "a"]}})
     assert_refused(answer, "spec.options.breakpoints[2]", "Duplicate value")
 
 
 class TestExactlyOneFlow:
-    def test_neither_and_both_are_refused_with_what_to_do(self, objects: Objects) -> None:
+    def test_execution_requires_exactly_one_flow(self, objects: Objects) -> None:
         neither: dict[str, Any] = {}
         for spec in (neither, BY_REFERENCE | INLINE):
             assert_refused(objects.create(EXECUTION_KIND, spec), "spec", "exactly one of flowRef and flow")
 
-    def test_of_a_child_both_are_refused_too(self, objects: Objects) -> None:
+    def test_child_rejects_both_flows(self, objects: Objects) -> None:
         answer = objects.create(EXECUTION_KIND, CHILD | BY_REFERENCE | INLINE)
         assert_refused(answer, "spec", "cannot both be set", "runs the graph of its parent")
 
-    def test_what_is_no_child_cannot_do_without(self, objects: Objects) -> None:
+    def test_root_execution_cannot_become_child_without_flow(self, objects: Objects) -> None:
         """Not even in the same edit that makes it one."""
         item = objects.created(EXECUTION_KIND, BY_REFERENCE)
         answer = objects.patch(item, remove("/spec/flowRef"), add("/spec/spawnedBy", SPAWNED_BY))
         assert_refused(answer, "spec.flowRef", "immutable")
         assert_refused(answer, "spec.spawnedBy", "immutable")
 
-    def test_one_cannot_be_exchanged_for_the_other(self, objects: Objects) -> None:
+    def test_flow_ref_cannot_be_replaced_by_flow(self, objects: Objects) -> None:
         item = objects.created(EXECUTION_KIND, BY_REFERENCE)
         answer = objects.patch(item, remove("/spec/flowRef"), add("/spec/flow", FLOW))
         assert_refused(answer, "spec.flowRef", "immutable")
@@ -268,22 +266,22 @@ class TestExactlyOneFlow:
         ("outputs", [{"name": "o", "from": "a.b"}, {"name": "o", "from": "a.c"}], '{"name":"o"}'),
     ],
 )
-def test_two_items_of_one_name_are_refused(objects: Objects, field: str, items: list[Any], key: str) -> None:
+def test_flow_rejects_duplicate_names(objects: Objects, field: str, items: list[Any], key: str) -> None:
     assert_refused(objects.create(FLOW_KIND, FLOW | {field: items}), f"spec.{field}[1]", key)
 
 
-def test_the_node_id_inputs_is_reserved(objects: Objects) -> None:
+def test_node_id_inputs_is_reserved(objects: Objects) -> None:
     answer = objects.create(FLOW_KIND, {"nodes": [{"id": "inputs", "type": "T"}]})
     assert_refused(answer, "spec.nodes[0].id", "reserved")
 
 
-def test_a_flow_may_be_edited(objects: Objects) -> None:
+def test_flow_accepts_edits(objects: Objects) -> None:
     item = objects.created(FLOW_KIND, EVERY_FLOW_FIELD)
     answer = objects.patch(item, replace("/spec", FLOW))
     assert answer.status_code == 200, answer.text
 
 
-def test_a_flow_of_the_largest_size_is_taken_and_compared(objects: Objects) -> None:
+def test_largest_flow_is_accepted_and_compared(objects: Objects) -> None:
     """Every list full: neither the schema nor the budget of the CEL rules stands in the way."""
     flow = {
         "nodes": [{"id": f"n{i}", "type": "Text", "inputs": {"value": "x" * 50}} for i in range(500)],
@@ -351,7 +349,7 @@ FULL_STATUS: dict[str, Any] = {
 
 
 class TestStatus:
-    def test_every_field_is_stored_and_read_back(self, objects: Objects) -> None:
+    def test_status_stores_every_field(self, objects: Objects) -> None:
         assert set(FULL_STATUS) == {field.alias for field in ExecutionStatus.model_fields.values()}
         item = objects.created(EXECUTION_KIND, BY_REFERENCE)
         patch = ExecutionStatus.of(FULL_STATUS).manifest()
@@ -359,7 +357,7 @@ class TestStatus:
         assert answer.status_code == 200, answer.text
         assert answer.json()["status"] == FULL_STATUS
 
-    def test_a_status_in_a_manifest_is_not_taken_over(self, objects: Objects) -> None:
+    def test_status_in_manifest_is_ignored(self, objects: Objects) -> None:
         item = objects.created(EXECUTION_KIND, BY_REFERENCE)
         answer = objects.merge(item, {"status": {"phase": "Completed"}})
         assert answer.json()["status"] == {"observedGeneration": -1}
@@ -376,7 +374,7 @@ class TestStatus:
             ("startTime", "yesterday"),
         ],
     )
-    def test_what_does_not_belong_there_is_refused(self, objects: Objects, field: str, value: object) -> None:
+    def test_status_rejects_invalid_values(self, objects: Objects, field: str, value: object) -> None:
         item = objects.created(EXECUTION_KIND, BY_REFERENCE)
         answer = objects.merge(item, {"status": {field: value}}, part="/status")
         assert answer.status_code == 422, answer.text

@@ -42,7 +42,7 @@ def table(text: str) -> list[list[str]]:
     return [line.split() for line in text.splitlines()]
 
 
-def test_the_same_manifest_twice_changes_nothing(kubectl: Kubectl, crds: None, namespace: str) -> None:
+def test_kubectl_apply_twice_changes_nothing(kubectl: Kubectl, crds: None, namespace: str) -> None:
     text = manifest(EXECUTION_KIND, "twice", INLINE)
     assert "created" in kubectl("apply", "-n", namespace, "-f", "-", input=text).stdout
     assert "unchanged" in kubectl("apply", "-n", namespace, "-f", "-", input=text).stdout
@@ -57,7 +57,7 @@ def test_the_same_manifest_twice_changes_nothing(kubectl: Kubectl, crds: None, n
         (BY_REFERENCE | {"priority": -1}, "spec.priority"),
     ],
 )
-def test_apply_says_what_is_wrong_and_where(
+def test_kubectl_apply_reports_fault_and_field(
     kubectl: Kubectl, crds: None, namespace: str, spec: dict[str, Any], words: str
 ) -> None:
     done = kubectl("apply", "-n", namespace, "-f", "-", input=manifest(EXECUTION_KIND, "wrong", spec), check=False)
@@ -65,14 +65,14 @@ def test_apply_says_what_is_wrong_and_where(
     assert words in done.stderr
 
 
-def test_malformed_yaml_is_refused_with_its_line(kubectl: Kubectl, crds: None, namespace: str) -> None:
+def test_kubectl_apply_rejects_malformed_yaml_with_line(kubectl: Kubectl, crds: None, namespace: str) -> None:
     text = manifest(EXECUTION_KIND, "malformed", BY_REFERENCE) + "  flow: [\n"
     done = kubectl("apply", "-n", namespace, "-f", "-", input=text, check=False)
     assert done.returncode != 0
     assert "line" in done.stderr
 
 
-def test_columns_of_executions(kubectl: Kubectl, objects: Objects) -> None:
+def test_kubectl_get_shows_execution_columns(kubectl: Kubectl, objects: Objects) -> None:
     item = objects.created(EXECUTION_KIND, BY_REFERENCE | CHILD)
     report(
         objects,
@@ -92,7 +92,7 @@ def test_columns_of_executions(kubectl: Kubectl, objects: Objects) -> None:
     assert row[5:10] == ["2", '["fetch"]', "worker-1", "orders", "3-of-9"]
 
 
-def test_columns_of_flows_and_the_category(kubectl: Kubectl, objects: Objects) -> None:
+def test_kubectl_get_shows_flow_columns_and_category(kubectl: Kubectl, objects: Objects) -> None:
     flow = objects.created(FLOW_KIND, FLOW)
     objects.created(EXECUTION_KIND, BY_REFERENCE)
     report(objects, flow, revision="0123abcd", nodes=1, conditions=[condition("Ready", "True", "Valid")])
@@ -110,7 +110,7 @@ def test_columns_of_flows_and_the_category(kubectl: Kubectl, objects: Objects) -
     "selector",
     ["status.phase=Running", "spec.flowRef.name=greeting", "spec.queue=nightly", "status.rootExecutionID=EX1"],
 )
-def test_field_selectors(kubectl: Kubectl, objects: Objects, selector: str) -> None:
+def test_kubectl_get_supports_field_selectors(kubectl: Kubectl, objects: Objects, selector: str) -> None:
     wanted = objects.created(EXECUTION_KIND, BY_REFERENCE | {"queue": "nightly"})
     report(objects, wanted, phase="Running", rootExecutionID="EX1")
     other = objects.created(EXECUTION_KIND, INLINE)
@@ -119,7 +119,7 @@ def test_field_selectors(kubectl: Kubectl, objects: Objects, selector: str) -> N
     assert found.split("/")[1].strip() == wanted["metadata"]["name"]
 
 
-def test_wait_for_succeeded(kubectl: Kubectl, objects: Objects) -> None:
+def test_kubectl_wait_ends_on_succeeded(kubectl: Kubectl, objects: Objects) -> None:
     item = objects.created(EXECUTION_KIND, BY_REFERENCE)
     wait = ("wait", "--for=condition=Succeeded", f"cgx/{item['metadata']['name']}", "-n", objects.namespace)
     assert kubectl(*wait, "--timeout=0s", check=False).returncode != 0
@@ -137,7 +137,7 @@ def test_wait_for_succeeded(kubectl: Kubectl, objects: Objects) -> None:
         ("flow.spec.nodes", ["timeoutSeconds", "Longest run of one attempt", "-required-"]),
     ],
 )
-def test_explain(kubectl: Kubectl, crds: None, path: str, words: list[str]) -> None:
+def test_kubectl_explain_describes_fields(kubectl: Kubectl, crds: None, path: str, words: list[str]) -> None:
     text = " ".join(kubectl("explain", path).stdout.split())
     for word in words:
         assert word in text

@@ -18,18 +18,18 @@ def faults(model: type[FlowSpec] | type[ExecutionSpec], spec: object) -> list[st
 
 
 @pytest.mark.parametrize("bad", BAD_FLOWS, ids=str)
-def test_a_bad_flow_has_one_fault_at_its_path(bad: Bad) -> None:
+def test_bad_flow_has_one_fault_at_its_path(bad: Bad) -> None:
     [fault] = faults(FlowSpec, bad.spec)
     assert fault.startswith(f"{bad.path}: ")
 
 
 @pytest.mark.parametrize("bad", BAD_EXECUTIONS, ids=str)
-def test_a_bad_execution_has_one_fault_at_its_path(bad: Bad) -> None:
+def test_bad_execution_has_one_fault_at_its_path(bad: Bad) -> None:
     [fault] = faults(ExecutionSpec, bad.spec)
     assert fault.startswith(f"{bad.path}: ")
 
 
-def test_every_fault_is_named_at_once() -> None:
+def test_faults_are_reported_together() -> None:
     spec: dict[str, Any] = {
         "nodes": [
             {"id": "a b", "type": "T", "timeoutSeconds": 0, "retry": {"maxAttempts": 99}},
@@ -82,16 +82,16 @@ def test_every_fault_is_named_at_once() -> None:
         (FlowSpec, None, "spec: must be an object, is null"),
     ],
 )
-def test_words(model: type[FlowSpec] | type[ExecutionSpec], spec: object, expected: str) -> None:
+def test_fault_has_expected_wording(model: type[FlowSpec] | type[ExecutionSpec], spec: object, expected: str) -> None:
     assert faults(model, spec) == [expected]
 
 
-def test_a_long_value_is_shortened() -> None:
+def test_fault_shortens_long_value() -> None:
     [fault] = faults(FlowSpec, {"nodes": [{"id": "a", "type": "T", "timeoutSeconds": "9" * 5000}]})
     assert len(fault) < 200
 
 
-def test_the_root_can_be_another_place() -> None:
+def test_faults_accept_another_root_path() -> None:
     with pytest.raises(ValidationError) as caught:
         FlowSpec.model_validate({"nodes": []})
     assert faults_of(caught.value, root="spec.flow") == ["spec.flow.nodes: has 0 items, fewer than 1"]

@@ -60,11 +60,11 @@ def field_schema(annotation: Any, **field: Any) -> dict[str, Any]:
         (list[str], {"max_length": 3}, {"type": "array", "maxItems": 3, "items": {"type": "string"}}),
     ],
 )
-def test_types(annotation: Any, field: dict[str, Any], expected: dict[str, Any]) -> None:
+def test_schema_maps_python_types(annotation: Any, field: dict[str, Any], expected: dict[str, Any]) -> None:
     assert field_schema(annotation, **field) == expected
 
 
-def test_an_optional_model_is_written_in_place_with_the_fields_own_description() -> None:
+def test_optional_model_is_inlined_with_field_description() -> None:
     schema = field_schema(Inner | None, default=None)
     assert schema == {
         "type": "object",
@@ -72,7 +72,7 @@ def test_an_optional_model_is_written_in_place_with_the_fields_own_description()
     }
 
 
-def test_a_list_of_models_carries_its_keys() -> None:
+def test_schema_of_model_list_carries_its_keys() -> None:
     schema = field_schema(list[Inner], max_length=2, json_schema_extra=kubernetes(list_keys=["size"]))
     assert schema["x-kubernetes-list-type"] == "map"
     assert schema["x-kubernetes-list-map-keys"] == ["size"]
@@ -80,12 +80,12 @@ def test_a_list_of_models_carries_its_keys() -> None:
 
 
 @pytest.mark.parametrize("annotation", [int | str, list[int | str], Annotated[int, Field(multiple_of=3)] | bool])
-def test_a_union_is_refused_with_its_path(annotation: Any) -> None:
+def test_schema_rejects_union_with_path(annotation: Any) -> None:
     with pytest.raises(NotStructural, match=r"status\.it.*union"):
         field_schema(annotation)
 
 
-def test_what_has_no_counterpart_is_refused() -> None:
+def test_schema_rejects_type_without_counterpart() -> None:
     with pytest.raises(NotStructural, match=r"status\.it: prefixItems"):
         field_schema(tuple[int, str])
 
@@ -101,14 +101,14 @@ class Spec(ApiModel):
     inner: Inner = Field(default_factory=Inner, description="Parts.", json_schema_extra=kubernetes(default={}))
 
 
-def test_defaults_bounds_and_immutability_are_told_at_the_end_of_the_description() -> None:
+def test_description_ends_with_default_bounds_and_immutability() -> None:
     properties = structural_schema(Spec, "spec")["properties"]
     assert properties["count"]["description"] == "How many. Immutable. Default: 3. From 0 to 5."
     assert properties["on"]["description"] == "Whether. Default: false."
     assert properties["text"]["description"] == "Words. Immutable."
 
 
-def test_defaults_are_filled_in_unless_they_are_empty_or_the_operator_writes_the_part() -> None:
+def test_schema_omits_empty_defaults_and_status_defaults() -> None:
     properties = structural_schema(Spec, "spec")["properties"]
     assert (properties["count"]["default"], properties["on"]["default"]) == (3, False)
     assert properties["inner"]["default"] == {}
@@ -117,7 +117,7 @@ def test_defaults_are_filled_in_unless_they_are_empty_or_the_operator_writes_the
     assert not any("default" in field for field in told.values())
 
 
-def test_immutability_becomes_rules_on_the_parent_after_its_own() -> None:
+def test_immutable_fields_add_rules_after_parent_rules() -> None:
     rules = structural_schema(Spec, "spec")["x-kubernetes-validations"]
     assert [item["rule"] for item in rules] == [
         "self.count > 0",
@@ -128,7 +128,7 @@ def test_immutability_becomes_rules_on_the_parent_after_its_own() -> None:
     assert immutable_fields(Spec) == ["count", "text"]
 
 
-def test_a_field_without_a_description_is_refused() -> None:
+def test_schema_rejects_field_without_description() -> None:
     class Silent(ApiModel):
         """Says nothing."""
 

@@ -20,11 +20,11 @@ def defined() -> set[str]:
 
 
 @pytest.mark.parametrize("name", _NAMED)
-def test_the_evidence_exists(name: str, defined: set[str]) -> None:
+def test_evidence_names_existing_tests(name: str, defined: set[str]) -> None:
     assert name in defined
 
 
-def test_every_criterion_has_a_verdict_and_evidence() -> None:
+def test_criteria_have_verdict_and_evidence() -> None:
     rows = [line.strip("| ").split(" | ") for line in _PAGE.splitlines() if line.startswith("| ")]
     criteria = [row for row in rows if row[0] not in ("level", "criterion", "I", "II", "III", "IV", "V")]
     assert len(criteria) > 40

@@ -27,7 +27,7 @@ _WITH_COMMANDS = [page for page in PAGES if any(block.is_shell and block.note !=
 @pytest.mark.integration
 @pytest.mark.timeout(900)
 @pytest.mark.parametrize("page", _WITH_COMMANDS, ids=_named)
-def test_commands_of_a_page(
+def test_page_commands_print_expected_output(
     page: Path, open_shell: OpenShell, start_system: StartSystem, control_plane: ControlPlane
 ) -> None:
     found = list(blocks(page))
@@ -57,7 +57,7 @@ def _run(shell: Shell, page: Path, command: Command) -> None:
         assert matches(command.prints, printed), f"{where}\nprints:\n{printed}\n\nand the page shows:\n{command.prints}"
 
 
-def test_what_is_not_run_says_why() -> None:
+def test_skipped_commands_give_a_reason() -> None:
     unrun = {
         f"{_named(page)}: {block.commands[0].text}": block.value
         for page in PAGES
@@ -96,14 +96,14 @@ def test_what_is_not_run_says_why() -> None:
 
 
 @pytest.mark.parametrize("page", [*PAGES, *(ROOT / "examples").rglob("*.md")], ids=_named)
-def test_links_lead_somewhere(page: Path) -> None:
+def test_page_links_resolve(page: Path) -> None:
     for target in _LINK.findall(page.read_text(encoding="utf-8")):
         if "://" not in target:
             assert (page.parent / target).exists(), f"{_named(page)} links to {target}"
 
 
 @pytest.mark.parametrize("page", PAGES, ids=_named)
-def test_every_page_is_in_the_index(page: Path) -> None:
+def test_docs_index_links_every_page(page: Path) -> None:
     index = ROOT / "docs" / "README.md"
     if page in (ROOT / "README.md", index):
         return

@@ -41,7 +41,7 @@ $ false
 """
 
 
-def test_blocks_and_commands(tmp_path: Path) -> None:
+def test_blocks_parses_notes_and_commands(tmp_path: Path) -> None:
     page = tmp_path / "page.md"
     page.write_text(PAGE, encoding="utf-8")
     file, console, unrun, failing = blocks(page)
@@ -68,7 +68,7 @@ def test_blocks_and_commands(tmp_path: Path) -> None:
         ("worker-1   4711 40001 healthy  5s   0", "worker-1    612  33711  healthy  1m2s   0"),
     ],
 )
-def test_what_matches(expected: str, printed: str) -> None:
+def test_matches_accepts_varying_output(expected: str, printed: str) -> None:
     assert matches(expected, printed)
 
 
@@ -86,5 +86,5 @@ def test_what_matches(expected: str, printed: str) -> None:
         ("worker-1   4711 40001 healthy  5s   0", "worker-1   4711 40001 healthy  5s   1"),
     ],
 )
-def test_what_does_not(expected: str, printed: str) -> None:
+def test_matches_rejects_different_output(expected: str, printed: str) -> None:
     assert not matches(expected, printed)

@@ -19,7 +19,7 @@ def _inside(image: str, *command: str, check: bool = True) -> str:
     return done.stdout + ("" if check else done.stderr)
 
 
-def test_programs_start_as_a_nobody_on_a_file_system_that_cannot_be_written(images: Images) -> None:
+def test_programs_start_unprivileged_on_a_read_only_system(images: Images) -> None:
     assert _inside(images.first, "id", "-u").strip() == "65532"
     for program in ("chaingraph", "kubectl-chaingraph"):
         assert "control executions" in _inside(images.first, program, "--help")
@@ -27,7 +27,7 @@ def test_programs_start_as_a_nobody_on_a_file_system_that_cannot_be_written(imag
         assert "DATABASE_URL_EXECUTIONS is not set" in _inside(images.first, program, check=False)
 
 
-def test_bill_of_materials_has_what_is_locked_and_nothing_else(images: Images) -> None:
+def test_bill_of_materials_matches_the_locked_packages(images: Images) -> None:
     bill = json.loads(_inside(images.first, "cat", "/opt/chaingraph/sbom.cdx.json"))
     assert bill["bomFormat"] == "CycloneDX"
     assert bill["metadata"]["component"]["name"] == "chaingraph"
@@ -41,7 +41,7 @@ def _canonical(name: str) -> str:
     return name.lower().replace("_", "-").replace(".", "-")
 
 
-def test_labels_say_what_it_is(images: Images) -> None:
+def test_image_labels_name_version_revision_and_licence(images: Images) -> None:
     labels = json.loads(run("docker", "image", "inspect", "--format", "{{json .Config.Labels}}", images.first).stdout)
     revision = run("git", "-C", str(ROOT), "rev-parse", "HEAD", check=False).stdout.strip()
     assert labels["org.opencontainers.image.version"] == "0.1.0"
@@ -49,7 +49,7 @@ def test_labels_say_what_it_is(images: Images) -> None:
     assert labels["org.opencontainers.image.licenses"] == "Apache-2.0"
 
 
-def test_it_is_small(images: Images, surroundings: Surroundings) -> None:
+def test_image_is_small(images: Images, surroundings: Surroundings) -> None:
     added = size_of(images.first) - size_of(surroundings.base_image)
     assert added < _LARGEST_BYTES, f"our layers have {added / 1e6:.0f} MB"
 

@@ -18,7 +18,9 @@ _FIRST_COMPLETED_SECONDS = 300
 """Five minutes, as the documentation promises."""
 
 
-def test_install_to_first_completed_execution(cluster: Cluster, work: Work, request: pytest.FixtureRequest) -> None:
+def test_install_reaches_a_completed_execution_in_time(
+    cluster: Cluster, work: Work, request: pytest.FixtureRequest
+) -> None:
     began = time.monotonic()
     release: Release = request.getfixturevalue("release")
     installed = time.monotonic() - began
@@ -45,15 +47,15 @@ def test_pods_keep_to_the_restricted_standard(release: Release, cluster: Cluster
             ]
 
 
-def test_helm_test(release: Release) -> None:
+def test_helm_test_succeeds(release: Release) -> None:
     assert "Succeeded" in release.test()
 
 
-def test_all_examples(release: Release, work: Work) -> None:
+def test_all_examples_pass_their_checks(release: Release, work: Work) -> None:
     check_all(work.kubectl, list(examples.load(_EXAMPLES)), DATA_URL)
 
 
-def test_commands_of_the_image(release: Release, work: Work) -> None:
+def test_image_commands_find_cluster_and_gateway(release: Release, work: Work) -> None:
     """They find cluster, credentials and gateway from inside of a Pod."""
     assert "Completed" in work.chaingraph("get", "hello")
     assert "greet" in work.chaingraph("nodes", "hello")

@@ -91,7 +91,7 @@ def test_frozen_worker_that_wakes_up_changes_nothing_more(release: Release, work
     work.ran_once("frozen")
 
 
-def test_drained_node(release: Release, work: Work, cluster: Cluster) -> None:
+def test_drained_node_hands_its_work_to_other_workers(release: Release, work: Work, cluster: Cluster) -> None:
     """kubectl drain evicts workers one after the other, as the PodDisruptionBudget wants it, and operators too."""
     workers = _two_workers(release)
     for name in ("drained-a", "drained-b", "drained-c", "drained-d"):

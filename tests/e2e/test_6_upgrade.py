@@ -39,7 +39,7 @@ def _changes_over(release: Release, work: Work, cluster: Cluster, *, old: str, n
     _only(release, new)
 
 
-def test_upgrade_and_rollback_with_running_work(release: Release, work: Work, cluster: Cluster) -> None:
+def test_upgrade_and_rollback_keep_running_work(release: Release, work: Work, cluster: Cluster) -> None:
     _only(release, FIRST)
     work.start("upgraded", nodes=2, seconds=0.1, gate=True)
     work.runs("upgraded", finished=2)
@@ -54,7 +54,7 @@ def test_upgrade_and_rollback_with_running_work(release: Release, work: Work, cl
     _changes_over(release, work, cluster, old=SECOND, new=FIRST, name="rolled-back")
 
 
-def test_worker_of_an_old_version_is_deleted_while_it_works(release: Release, work: Work, cluster: Cluster) -> None:
+def test_deleted_worker_of_an_old_version_is_replaced(release: Release, work: Work, cluster: Cluster) -> None:
     """Its Deployment, which is kept for that, brings another of its version, and that one goes on."""
     work.start("old-deleted", nodes=2, seconds=0.1, gate=True)
     pod = work.runs("old-deleted", finished=2)

@@ -8,7 +8,7 @@ from e2e.release import NAME, NAMESPACE, Release
 from e2e.work import Work
 
 
-def test_uninstall_keeps_work_and_reinstall_goes_on_with_it(release: Release, work: Work, cluster: Cluster) -> None:
+def test_uninstall_keeps_work_and_reinstall_resumes_it(release: Release, work: Work, cluster: Cluster) -> None:
     work.start("ended", nodes=1, seconds=0.1)
     work.completes("ended", within=60)
     work.start("survivor", nodes=3, seconds=0.5, gate=True)

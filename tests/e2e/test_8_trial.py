@@ -10,7 +10,7 @@ from e2e.kind import Cluster
 from e2e.release import Release
 
 
-def test_trial_with_the_bundled_database(release: Release, cluster: Cluster, images: Images) -> None:
+def test_trial_runs_on_the_bundled_database(release: Release, cluster: Cluster, images: Images) -> None:
     release.uninstall()
     # A new database knows nothing of them, and would say so.
     cluster.kubectl("delete", "executions", "--all", "--all-namespaces", "--timeout=60s")

@@ -28,7 +28,7 @@ def _nothing_runs(state: Path) -> bool:
 
 @pytest.mark.integration
 @pytest.mark.timeout(400)
-def test_in_a_pipe(tmp_path: Path) -> None:
+def test_demo_completes_in_a_pipe(tmp_path: Path) -> None:
     """Run from another folder, as an editable install allows: the examples of the checkout are found."""
     state = tmp_path / "state"
     done = subprocess.run([*DEMO, "--state", str(state)], cwd=tmp_path, capture_output=True, text=True, timeout=350)
@@ -44,7 +44,7 @@ def test_in_a_pipe(tmp_path: Path) -> None:
 
 @pytest.mark.integration
 @pytest.mark.timeout(400)
-def test_on_a_terminal_with_an_example_that_does_not_end_as_it_says(tmp_path: Path) -> None:
+def test_demo_on_terminal_reports_unexpected_phase(tmp_path: Path) -> None:
     folder = tmp_path / "examples"
     (folder / "data").mkdir(parents=True)
     for name in ("01-hello.yaml", "07-failure.yaml"):
@@ -84,7 +84,7 @@ def _on_a_terminal(argv: list[str]) -> tuple[int, str]:
 @pytest.mark.integration
 @pytest.mark.timeout(400)
 @pytest.mark.parametrize("when", ["Starting a cluster", "Applying"])
-def test_interrupted(when: str, tmp_path: Path) -> None:
+def test_demo_cleans_up_on_interrupt(when: str, tmp_path: Path) -> None:
     state = tmp_path / "state"
     log = tmp_path / "output"
     with log.open("wb") as output:
@@ -110,7 +110,7 @@ def test_interrupted(when: str, tmp_path: Path) -> None:
     assert _nothing_runs(state)
 
 
-def test_without_examples(tmp_path: Path) -> None:
+def test_demo_reports_missing_examples_folder(tmp_path: Path) -> None:
     done = subprocess.run([*DEMO, "--examples", str(tmp_path / "nowhere")], capture_output=True, text=True, timeout=60)
     assert done.returncode == 1
     assert done.stderr.splitlines() == [
@@ -133,7 +133,7 @@ def test_without_examples(tmp_path: Path) -> None:
         ),
     ],
 )
-def test_an_example_that_cannot_be_applied(text: str, message: str, tmp_path: Path) -> None:
+def test_demo_reports_invalid_example(text: str, message: str, tmp_path: Path) -> None:
     (tmp_path / "wrong.yaml").write_text(text, encoding="utf-8")
     done = subprocess.run([*DEMO, "--examples", str(tmp_path)], capture_output=True, text=True, timeout=60)
     assert done.returncode == 1

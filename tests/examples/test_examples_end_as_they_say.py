@@ -22,12 +22,12 @@ def data_url() -> Iterator[str]:
 
 
 @pytest.mark.integration
-def test_all_examples(system: System, data_url: str) -> None:
+def test_examples_reach_expected_phase_and_outputs(system: System, data_url: str) -> None:
     check_all(system.kubectl, list(examples.load(EXAMPLES)), data_url)
 
 
 @pytest.mark.integration
-def test_the_weather_report_of_a_year_without_records(system: System, data_url: str) -> None:
+def test_weather_report_fails_for_year_without_records(system: System, data_url: str) -> None:
     (flow, run) = [each for each in examples.load(EXAMPLES) if each.name in ("weather-report", "weather-2015")]
     run.manifest["spec"]["inputs"]["year"] = "1999"
     applied(system.kubectl, [flow, run], data_url)
@@ -40,13 +40,13 @@ def test_the_weather_report_of_a_year_without_records(system: System, data_url: 
     }
 
 
-def test_examples_that_fetch_name_the_port_at_which_the_data_is_served() -> None:
+def test_fetching_examples_use_the_data_url() -> None:
     fetching = [each for each in examples.load(EXAMPLES) if "source" in each.manifest["spec"].get("inputs", {})]
     sources = [each.manifest["spec"]["inputs"]["source"] for each in fetching if each.expected is not None]
     assert sources == [DATA_URL] * 3
 
 
-def test_the_data_names_its_source_and_licence() -> None:
+def test_example_data_names_source_and_licence() -> None:
     text = (EXAMPLES / "data" / "README.md").read_text(encoding="utf-8")
     for file in (EXAMPLES / "data").glob("*.csv"):
         assert file.name in text

@@ -113,7 +113,7 @@ def _short(event: FlowEvent) -> str:
 # -- pause and resume -----------------------------------------------------------------------------------------
 
 
-async def test_a_pause_holds_what_comes_next_and_a_resume_goes_on() -> None:
+async def test_pause_holds_next_node_and_resume_continues() -> None:
     run = Session(CHAIN)
     await run.go(0.5)
     run.engine.pause("spec.paused was set")
@@ -134,7 +134,7 @@ async def test_a_pause_holds_what_comes_next_and_a_resume_goes_on() -> None:
     ]  # fmt: skip
 
 
-async def test_commands_may_be_repeated() -> None:
+async def test_repeated_commands_have_no_effect() -> None:
     run = Session(CHAIN)
     await run.go(0.5)
     run.engine.resume()
@@ -150,7 +150,7 @@ async def test_commands_may_be_repeated() -> None:
 
 
 @pytest.mark.parametrize("spec", [SIDE_BY_SIDE, EFFECTS])
-async def test_a_pause_in_the_moment_of_the_start_starts_nothing(spec: str) -> None:
+async def test_pause_at_start_starts_nothing(spec: str) -> None:
     run = Session(spec)
     await run.go(0)  # the nodes have their tasks, which have not had a turn
     run.engine.pause("at once")
@@ -164,7 +164,7 @@ async def test_a_pause_in_the_moment_of_the_start_starts_nothing(spec: str) -> N
     assert all(each.attempts == 1 for each in run.recorder.records)
 
 
-async def test_nodes_that_wait_for_the_journal_do_not_begin_in_a_pause() -> None:
+async def test_pause_holds_nodes_waiting_for_journal() -> None:
     Effect.ran = []
     recorder = Held()
     run = Session(EFFECTS, recorder=recorder)
@@ -179,7 +179,7 @@ async def test_nodes_that_wait_for_the_journal_do_not_begin_in_a_pause() -> None
     assert sorted(Effect.ran) == ["a", "b", "c"]
 
 
-async def test_a_pause_that_is_over_before_the_journal_is_durable_costs_nothing() -> None:
+async def test_pause_over_before_durable_journal_has_no_effect() -> None:
     Effect.ran = []
     recorder = Held()
     run = Session(EFFECTS, recorder=recorder)
@@ -191,7 +191,7 @@ async def test_a_pause_that_is_over_before_the_journal_is_durable_costs_nothing(
     assert Effect.ran == ["a", "b", "c"]
 
 
-async def test_nodes_that_wait_for_a_slot_are_held() -> None:
+async def test_pause_holds_nodes_waiting_for_slot() -> None:
     run = Session(SIDE_BY_SIDE, options=EngineOptions(max_concurrency=1))
     await run.go(0.5)
     run.engine.pause("asked")
@@ -204,7 +204,7 @@ async def test_nodes_that_wait_for_a_slot_are_held() -> None:
     assert run.told()[-5:] == ["started b", "completed b", "started c", "completed c", "completed"]
 
 
-async def test_a_node_that_waits_for_its_next_try_comes_to_the_gate() -> None:
+async def test_pause_holds_retry_and_step_runs_one_try() -> None:
     run = Session("nodes: [{id: a, type: Flaky, retry: {maxAttempts: 3, backoffSeconds: 10}}]")
     await run.go(1)
     run.engine.pause("asked")
@@ -223,7 +223,7 @@ async def test_a_node_that_waits_for_its_next_try_comes_to_the_gate() -> None:
     assert run.started == ["a"]
 
 
-async def test_a_pause_before_the_run_begins_is_announced_with_its_beginning() -> None:
+async def test_pause_before_start_is_announced_at_start() -> None:
     run = Session(SIDE_BY_SIDE)
     run.engine.pause("early")
     assert run.recorder.events == []
@@ -235,7 +235,7 @@ async def test_a_pause_before_the_run_begins_is_announced_with_its_beginning() -
     assert (await run.end()).outcome is FlowOutcome.COMPLETED
 
 
-async def test_a_pause_that_is_over_before_the_run_begins_is_not_announced() -> None:
+async def test_pause_over_before_start_is_not_announced() -> None:
     run = Session(SIDE_BY_SIDE)
     run.engine.pause("early")
     run.engine.resume()
@@ -243,7 +243,7 @@ async def test_a_pause_that_is_over_before_the_run_begins_is_not_announced() -> 
     assert not {"paused", "resumed"} & set(run.told())
 
 
-async def test_everything_may_end_while_it_is_paused() -> None:
+async def test_paused_run_completes_if_nothing_is_held() -> None:
     run = Session(SIDE_BY_SIDE)
     await run.go(0.5)
     run.engine.pause("asked")
@@ -265,7 +265,7 @@ async def test_commands_after_the_end_change_nothing() -> None:
 # -- step -----------------------------------------------------------------------------------------------------
 
 
-async def test_a_step_runs_what_is_held_and_stays_paused() -> None:
+async def test_step_runs_held_nodes_and_stays_paused() -> None:
     run = Session(CHAIN)
     run.engine.pause("asked")
     await run.go(1)
@@ -286,7 +286,7 @@ async def test_a_step_runs_what_is_held_and_stays_paused() -> None:
     ]  # fmt: skip
 
 
-async def test_a_step_runs_all_that_is_held_as_slots_become_free() -> None:
+async def test_step_runs_held_nodes_as_slots_free_up() -> None:
     run = Session(SIDE_BY_SIDE, options=EngineOptions(max_concurrency=2))
     run.engine.pause("asked")
     await run.go(1)
@@ -300,7 +300,7 @@ async def test_a_step_runs_all_that_is_held_as_slots_become_free() -> None:
     assert (await run.end()).outcome is FlowOutcome.COMPLETED
 
 
-async def test_steps_with_nothing_held_are_owed_to_what_comes_next() -> None:
+async def test_step_with_nothing_held_applies_to_next_node() -> None:
     run = Session(CHAIN)
     await run.go(0.5)
     run.engine.pause("asked")
@@ -310,7 +310,7 @@ async def test_steps_with_nothing_held_are_owed_to_what_comes_next() -> None:
     assert run.held() == ("c",)
 
 
-async def test_two_steps_at_once_are_two_steps() -> None:
+async def test_two_steps_at_once_run_two_nodes() -> None:
     run = Session(CHAIN)
     run.engine.pause("asked")
     await run.go(1)
@@ -321,7 +321,7 @@ async def test_two_steps_at_once_are_two_steps() -> None:
     assert run.held() == ("c",)
 
 
-async def test_a_step_right_after_a_pause_counts_what_was_about_to_begin_as_waiting() -> None:
+async def test_step_right_after_pause_runs_starting_nodes() -> None:
     run = Session(EFFECTS)
     await run.go(0)
     run.engine.pause("asked")
@@ -331,7 +331,7 @@ async def test_a_step_right_after_a_pause_counts_what_was_about_to_begin_as_wait
 
 
 @pytest.mark.parametrize("turns", range(6))
-async def test_a_step_finds_all_that_is_being_turned_back(turns: int) -> None:
+async def test_step_includes_nodes_returning_to_the_gate(turns: int) -> None:
     recorder = Held()
     run = Session(EFFECTS, recorder=recorder)
     await run.go(1)
@@ -344,7 +344,7 @@ async def test_a_step_finds_all_that_is_being_turned_back(turns: int) -> None:
     assert sorted(run.started) == ["a", "b", "c"]
 
 
-async def test_a_step_of_what_is_not_paused_is_none() -> None:
+async def test_step_without_pause_has_no_effect() -> None:
     run = Session(CHAIN)
     await run.go(0.5)
     run.engine.step()
@@ -353,7 +353,7 @@ async def test_a_step_of_what_is_not_paused_is_none() -> None:
     assert run.started == ["a"]
 
 
-async def test_a_resume_takes_back_the_steps_that_are_owed() -> None:
+async def test_resume_cancels_owed_steps() -> None:
     run = Session(CHAIN)
     await run.go(0.5)
     run.engine.pause("asked")
@@ -364,7 +364,7 @@ async def test_a_resume_takes_back_the_steps_that_are_owed() -> None:
     assert run.started == ["a"]
 
 
-async def test_what_a_step_has_let_go_and_has_no_slot_is_held_by_the_next_pause() -> None:
+async def test_pause_holds_stepped_nodes_without_slot() -> None:
     run = Session(SIDE_BY_SIDE, options=EngineOptions(max_concurrency=1))
     run.engine.pause("asked")
     await run.go(1)

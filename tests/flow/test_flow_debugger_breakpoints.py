@@ -58,7 +58,7 @@ class Session:
         return result
 
 
-async def test_a_breakpoint_is_hit_then_pauses_and_a_resume_goes_past_it() -> None:
+async def test_breakpoint_pauses_run_until_resume() -> None:
     run = Session(CHAIN, "b")
     await asyncio.sleep(1)
     assert (run.held(), run.engine.quiet, run.engine.pause_reason) == (("b",), True, "breakpoint at 'b'")
@@ -71,7 +71,7 @@ async def test_a_breakpoint_is_hit_then_pauses_and_a_resume_goes_past_it() -> No
     ]  # fmt: skip
 
 
-async def test_a_step_goes_past_a_breakpoint_to_the_next_node() -> None:
+async def test_step_passes_breakpoint_to_next_node() -> None:
     run = Session(CHAIN, "a", "b")
     await asyncio.sleep(1)
     run.engine.step()
@@ -82,7 +82,7 @@ async def test_a_step_goes_past_a_breakpoint_to_the_next_node() -> None:
     await run.end()
 
 
-async def test_several_are_hit_at_once_and_pause_once() -> None:
+async def test_simultaneous_breakpoints_pause_once() -> None:
     run = Session(SIDE_BY_SIDE, "b", "c", "d")
     await asyncio.sleep(1)
     # `a` had its task already, and is held all the same: nothing begins in a pause.
@@ -94,7 +94,7 @@ async def test_several_are_hit_at_once_and_pause_once() -> None:
     assert (run.told().count("paused"), run.told().count("resumed")) == (1, 1)
 
 
-async def test_nodes_that_wait_for_a_slot_meet_their_breakpoints_when_another_pauses() -> None:
+async def test_waiting_nodes_hit_breakpoints_when_another_pauses() -> None:
     run = Session(SIDE_BY_SIDE, "a", "d", options=EngineOptions(max_concurrency=1))
     await asyncio.sleep(1)
     assert run.hits() == ["a", "d"]
@@ -104,7 +104,7 @@ async def test_nodes_that_wait_for_a_slot_meet_their_breakpoints_when_another_pa
     assert run.hits() == ["a", "d"]
 
 
-async def test_a_node_that_is_skipped_hits_nothing() -> None:
+async def test_breakpoint_on_skipped_node_is_not_hit() -> None:
     run = Session(
         """
         nodes:
@@ -121,7 +121,7 @@ async def test_a_node_that_is_skipped_hits_nothing() -> None:
     assert run.hits() == []
 
 
-async def test_a_breakpoint_is_hit_once_a_node_whatever_its_tries() -> None:
+async def test_breakpoint_is_hit_once_across_retries() -> None:
     run = Session("nodes: [{id: a, type: Twice, retry: {maxAttempts: 2, backoffSeconds: 10}}]", "a")
     await asyncio.sleep(1)
     run.engine.resume()
@@ -132,7 +132,7 @@ async def test_a_breakpoint_is_hit_once_a_node_whatever_its_tries() -> None:
     assert run.hits() == ["a"]
 
 
-async def test_a_breakpoint_set_between_two_tries_is_not_hit() -> None:
+async def test_breakpoint_set_between_retries_is_not_hit() -> None:
     run = Session("nodes: [{id: a, type: Twice, retry: {maxAttempts: 2, backoffSeconds: 10}}]")
     await asyncio.sleep(1)
     run.engine.set_breakpoints(["a"])
@@ -140,7 +140,7 @@ async def test_a_breakpoint_set_between_two_tries_is_not_hit() -> None:
     assert run.hits() == []
 
 
-async def test_taking_the_breakpoint_away_does_not_resume() -> None:
+async def test_breakpoint_removal_does_not_resume() -> None:
     run = Session(CHAIN, "b")
     await asyncio.sleep(1)
     run.engine.set_breakpoints([])
@@ -150,7 +150,7 @@ async def test_taking_the_breakpoint_away_does_not_resume() -> None:
     await run.end()
 
 
-async def test_breakpoints_may_be_set_while_it_runs_and_before_what_is_about_to_begin() -> None:
+async def test_breakpoint_set_during_run_stops_starting_node() -> None:
     run = Session(SIDE_BY_SIDE)
     await asyncio.sleep(0)
     run.engine.set_breakpoints(["c"])
@@ -163,7 +163,7 @@ async def test_breakpoints_may_be_set_while_it_runs_and_before_what_is_about_to_
     assert run.hits() == ["c"]
 
 
-async def test_a_node_that_is_held_does_not_hit_a_breakpoint_set_then() -> None:
+async def test_breakpoint_set_on_held_node_is_not_hit() -> None:
     run = Session(CHAIN)
     run.engine.pause("asked")
     await asyncio.sleep(1)
@@ -173,7 +173,7 @@ async def test_a_node_that_is_held_does_not_hit_a_breakpoint_set_then() -> None:
     assert run.hits() == []
 
 
-async def test_a_breakpoint_in_a_pause_is_hit_without_another_pause() -> None:
+async def test_breakpoint_hit_in_pause_adds_no_pause() -> None:
     run = Session(CHAIN, "b")
     run.engine.pause("asked")
     await asyncio.sleep(1)
@@ -185,7 +185,7 @@ async def test_a_breakpoint_in_a_pause_is_hit_without_another_pause() -> None:
     await run.end()
 
 
-async def test_an_owed_step_goes_past_a_breakpoint_that_is_hit_all_the_same() -> None:
+async def test_owed_step_passes_breakpoint_after_hit() -> None:
     run = Session(CHAIN, "b")
     run.engine.pause("asked")
     await asyncio.sleep(1)
@@ -198,7 +198,7 @@ async def test_an_owed_step_goes_past_a_breakpoint_that_is_hit_all_the_same() ->
     await run.end()
 
 
-async def test_a_stop_ends_what_is_held_at_a_breakpoint() -> None:
+async def test_stop_ends_run_held_at_breakpoint() -> None:
     run = Session(CHAIN, "b")
     await asyncio.sleep(1)
     run.engine.stop("enough")

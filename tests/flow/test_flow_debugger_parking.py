@@ -91,7 +91,7 @@ def now() -> float:
 # -- parking --------------------------------------------------------------------------------------------------
 
 
-async def test_a_parked_run_goes_on_in_another_engine_to_the_same_end() -> None:
+async def test_parked_run_resumes_in_another_engine() -> None:
     first = Session(CHAIN)
     await asyncio.sleep(0.5)
     first.engine.pause("asked")
@@ -118,7 +118,7 @@ async def test_a_parked_run_goes_on_in_another_engine_to_the_same_end() -> None:
     assert first.recorder.named("flow:completed")[0]["executionTime"] == pytest.approx(1500, abs=50)
 
 
-async def test_a_run_is_parked_only_when_it_is_paused_and_nothing_goes_on() -> None:
+async def test_run_parks_only_when_paused_and_idle() -> None:
     run = Session("nodes: [{id: a, type: Never, retry: {maxAttempts: 2, backoffSeconds: 10}}, {id: b, type: Text}]")
     assert not run.engine.park(), "it has not begun"
     await asyncio.sleep(1)
@@ -130,7 +130,7 @@ async def test_a_run_is_parked_only_when_it_is_paused_and_nothing_goes_on() -> N
     assert (await run.end()).outcome is FlowOutcome.PARKED
 
 
-async def test_a_successor_meets_no_breakpoint_that_its_predecessor_was_held_at() -> None:
+async def test_successor_does_not_hit_breakpoint_again() -> None:
     first = Session(CHAIN, control=ControlState(breakpoints=["b", "c"]))
     await asyncio.sleep(5)
     assert first.engine.park()
@@ -145,7 +145,7 @@ async def test_a_successor_meets_no_breakpoint_that_its_predecessor_was_held_at(
     assert [each["nodeId"] for each in first.recorder.named("debug:breakpoint-hit")] == ["b", "c"]
 
 
-async def test_a_successor_may_begin_resumed_past_the_breakpoint() -> None:
+async def test_successor_starts_resumed_past_breakpoint() -> None:
     first = Session(CHAIN, control=ControlState(breakpoints=["b"]))
     await asyncio.sleep(5)
     first.engine.park()
@@ -157,7 +157,7 @@ async def test_a_successor_may_begin_resumed_past_the_breakpoint() -> None:
     assert second.told().count("resumed") == 0, "who resumed what was parked has said so"
 
 
-async def test_a_successor_carries_out_the_steps_that_are_owed() -> None:
+async def test_successor_carries_out_owed_steps() -> None:
     first = Session(CHAIN)
     await asyncio.sleep(0.5)
     first.engine.pause("asked")
@@ -172,7 +172,7 @@ async def test_a_successor_carries_out_the_steps_that_are_owed() -> None:
     await second.end()
 
 
-async def test_a_first_run_that_begins_paused_says_so_when_nobody_has() -> None:
+async def test_run_started_paused_announces_the_pause() -> None:
     run = Session(CHAIN, control=ControlState(paused=True, pause_reason="asked", steps=1, announced=False))
     await asyncio.sleep(5)
     assert run.told() == ["started", "paused", "started a", "completed a"]
@@ -181,7 +181,7 @@ async def test_a_first_run_that_begins_paused_says_so_when_nobody_has() -> None:
     assert (await run.end()).outcome is FlowOutcome.COMPLETED
 
 
-async def test_a_journal_that_has_failed_ends_a_paused_run() -> None:
+async def test_failed_journal_ends_paused_run() -> None:
     text = "nodes: [{id: bad, type: Fail, inputs: {message: x}}, {id: b, type: Sleep, inputs: {milliseconds: 60000}}]"
     first = Session(text)
     await asyncio.sleep(1)
@@ -193,7 +193,7 @@ async def test_a_journal_that_has_failed_ends_a_paused_run() -> None:
     assert (await second.end()).outcome is FlowOutcome.FAILED
 
 
-async def test_whoever_runs_it_hears_of_every_change() -> None:
+async def test_on_control_reports_every_change() -> None:
     run = Session(CHAIN)
     await asyncio.sleep(0.5)
     assert run.seen == []
@@ -211,7 +211,7 @@ async def test_whoever_runs_it_hears_of_every_change() -> None:
 # -- time -----------------------------------------------------------------------------------------------------
 
 
-async def test_the_flows_time_stands_still_in_a_pause_and_that_of_nodes_goes_on() -> None:
+async def test_flow_time_stops_during_pause() -> None:
     begun = now()
     spec = "nodes: [{id: a, type: Sleep, timeoutSeconds: 600, inputs: {milliseconds: 3600000}}]"
     run = Session(spec, options=EngineOptions(flow_timeout_seconds=10))
@@ -228,7 +228,7 @@ async def test_the_flows_time_stands_still_in_a_pause_and_that_of_nodes_goes_on(
     assert run.engine.ran_ms == pytest.approx(10_000, abs=50)
 
 
-async def test_a_node_may_time_out_in_a_pause() -> None:
+async def test_node_times_out_during_pause() -> None:
     begun = now()
     spec = "nodes: [{id: a, type: Sleep, timeoutSeconds: 5, inputs: {milliseconds: 3600000}}, {id: b, type: Text}]"
     run = Session(spec, options=EngineOptions(flow_timeout_seconds=3))
@@ -240,7 +240,7 @@ async def test_a_node_may_time_out_in_a_pause() -> None:
     assert now() - begun == pytest.approx(5, abs=0.1)
 
 
-async def test_the_flows_time_is_that_of_all_engines_of_an_attempt() -> None:
+async def test_flow_timeout_counts_all_engines_of_an_attempt() -> None:
     begun = now()
     run = Session(LONG, ran_ms=7000, options=EngineOptions(flow_timeout_seconds=10))
     result = await run.end()
@@ -250,13 +250,13 @@ async def test_the_flows_time_is_that_of_all_engines_of_an_attempt() -> None:
     assert run.recorder.named("flow:failed")[0]["executionTime"] == pytest.approx(10_000, abs=50)
 
 
-async def test_a_flow_without_time_left_begins_nothing() -> None:
+async def test_flow_without_time_left_starts_nothing() -> None:
     run = Session(LONG, ran_ms=10_000, resumed=True, options=EngineOptions(flow_timeout_seconds=10))
     assert (await run.end()).outcome is FlowOutcome.FAILED
     assert run.told() == ["failed"]
 
 
-async def test_a_run_that_begins_paused_uses_no_time_until_it_is_resumed() -> None:
+async def test_run_started_paused_uses_no_flow_time() -> None:
     run = Session(CHAIN, control=ControlState(paused=True), options=EngineOptions(flow_timeout_seconds=3))
     await asyncio.sleep(100)
     assert run.engine.ran_ms == 0
@@ -267,7 +267,7 @@ async def test_a_run_that_begins_paused_uses_no_time_until_it_is_resumed() -> No
 # -- beginning and ends -----------------------------------------------------------------------------------
 
 
-async def test_an_unhandled_failure_ends_a_paused_flow_with_nodes_held() -> None:
+async def test_stepped_node_failure_ends_paused_flow() -> None:
     run = Session(
         """
         nodes:
@@ -289,7 +289,7 @@ async def test_an_unhandled_failure_ends_a_paused_flow_with_nodes_held() -> None
     assert (result.outcome, result.error.node) == (FlowOutcome.FAILED, "bad")
 
 
-async def test_a_failure_in_flight_ends_a_paused_flow_and_what_is_held_never_runs() -> None:
+async def test_running_node_failure_ends_paused_flow() -> None:
     run = Session(
         """
         nodes:
@@ -307,7 +307,7 @@ async def test_a_failure_in_flight_ends_a_paused_flow_and_what_is_held_never_run
     assert [each["nodeId"] for each in run.recorder.named("node:started")] == ["slow", "short"]
 
 
-async def test_what_the_recorder_raises_at_a_command_ends_the_run() -> None:
+async def test_recorder_error_at_command_ends_run() -> None:
     class Full(MemoryRecorder):
         def publish(self, event: FlowEvent) -> None:
             if event.type == "flow:paused":
@@ -321,7 +321,7 @@ async def test_what_the_recorder_raises_at_a_command_ends_the_run() -> None:
 
 
 @pytest.mark.parametrize("attempt", [1, 3])
-async def test_flow_started_tells_the_attempt(attempt: int) -> None:
+async def test_flow_started_event_has_attempt(attempt: int) -> None:
     recorder = MemoryRecorder()
     graph = Graph.build(flow("nodes: [{id: a, type: Text}]"), REGISTRY.catalogue)
     await Engine(graph, REGISTRY, context=RunContext("EX", attempt=attempt), recorder=recorder).run()
@@ -365,7 +365,7 @@ FLOW_TIMEOUT = EngineOptions(flow_timeout_seconds=5)
         (LONG, EngineOptions(), [pause, cancel], None),
     ],
 )
-async def test_no_end_leaves_a_task_or_a_timer_behind(
+async def test_engine_leaves_no_task_or_timer_behind(
     spec: str, options: EngineOptions, acts: list[Callable[[Session], None]], end: FlowOutcome | FailureReason | None
 ) -> None:
     before = asyncio.all_tasks()

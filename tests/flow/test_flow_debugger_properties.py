@@ -215,7 +215,7 @@ def alternate(events: Sequence[FlowEvent]) -> bool:
 
 @settings(max_examples=400, deadline=None)
 @given(graphs(), st.integers(1, 4), st.data())
-def test_whatever_is_commanded_the_run_ends_as_if_nobody_had(spec: FlowSpec, limit: int, data: st.DataObject) -> None:
+def test_commands_do_not_change_the_outcome(spec: FlowSpec, limit: int, data: st.DataObject) -> None:
     script = data.draw(commands(spec))
     plain, _ = undisturbed(spec)
     breakpoints = data.draw(st.lists(st.sampled_from([node.id for node in spec.nodes]), max_size=3))
@@ -244,9 +244,7 @@ def test_whatever_is_commanded_the_run_ends_as_if_nobody_had(spec: FlowSpec, lim
 
 @settings(max_examples=200, deadline=None)
 @given(graphs(), st.integers(1, 4), st.data())
-def test_a_stop_ends_it_at_any_moment_and_the_journal_leads_to_the_same_end(
-    spec: FlowSpec, limit: int, data: st.DataObject
-) -> None:
+def test_stop_after_commands_leaves_resumable_journal(spec: FlowSpec, limit: int, data: st.DataObject) -> None:
     plain, _ = undisturbed(spec)
     result, life = live(spec, limit, data.draw(commands(spec)), stop=True)
     assert result.outcome in (FlowOutcome.STOPPED, plain.outcome)
@@ -265,9 +263,7 @@ def test_a_stop_ends_it_at_any_moment_and_the_journal_leads_to_the_same_end(
 
 @settings(max_examples=300, deadline=None)
 @given(graphs(), st.integers(1, 4), st.lists(st.tuples(st.integers(0, 5), st.integers(1, 8)), max_size=6))
-def test_a_pause_stops_everything_that_has_not_begun_and_nothing_else(
-    spec: FlowSpec, limit: int, pauses: list[tuple[int, int]]
-) -> None:
+def test_pause_holds_only_unstarted_nodes(spec: FlowSpec, limit: int, pauses: list[tuple[int, int]]) -> None:
     recorder = MemoryRecorder()
     life = Life(spec, limit, recorder, observe(recorder))
 
@@ -296,7 +292,7 @@ def test_a_pause_stops_everything_that_has_not_begun_and_nothing_else(
 
 @settings(max_examples=300, deadline=None)
 @given(graphs(), st.integers(1, 4))
-def test_steps_alone_lead_to_the_end_a_layer_at_a_time(spec: FlowSpec, limit: int) -> None:
+def test_steps_complete_run_layer_by_layer(spec: FlowSpec, limit: int) -> None:
     """Each step runs exactly what was held, and what follows from it is held then."""
     recorder = MemoryRecorder()
     life = Life(spec, limit, recorder, observe(recorder))
@@ -335,9 +331,7 @@ def _never_began(recorder: MemoryRecorder) -> set[str]:
 
 @settings(max_examples=300, deadline=None)
 @given(graphs(), st.integers(1, 4), st.data())
-def test_a_breakpoint_is_hit_exactly_once_before_its_node_starts(
-    spec: FlowSpec, limit: int, data: st.DataObject
-) -> None:
+def test_breakpoint_is_hit_once_before_node_starts(spec: FlowSpec, limit: int, data: st.DataObject) -> None:
     ids = [node.id for node in spec.nodes]
     wanted = data.draw(st.sets(st.sampled_from(ids)))
     script = [Command(each.turns, each.kind) for each in data.draw(commands(spec)) if each.kind != "breakpoints"]

@@ -10,14 +10,14 @@ def paused(**state: object) -> Debugger:
     return Debugger(ControlState(paused=True, pause_reason="asked", **state))  # type: ignore[arg-type]
 
 
-def test_without_a_pause_or_a_breakpoint_nothing_is_stopped() -> None:
+def test_debugger_admits_nodes_without_pause_or_breakpoint() -> None:
     debugger = Debugger(ControlState())
     assert (debugger.paused, debugger.reason, debugger.held) == (False, "", ())
     assert not debugger.stops("a")
     assert debugger.admits("a")
 
 
-def test_a_pause_stops_every_node_and_its_first_reason_stays() -> None:
+def test_pause_stops_nodes_and_keeps_first_reason() -> None:
     debugger = Debugger(ControlState())
     assert debugger.pause("first")
     assert not debugger.pause("second")
@@ -29,7 +29,7 @@ def test_a_pause_stops_every_node_and_its_first_reason_stays() -> None:
     assert debugger.admits("a")
 
 
-def test_a_breakpoint_is_met_once() -> None:
+def test_breakpoint_stops_node_once() -> None:
     debugger = Debugger(ControlState(breakpoints=["a", "unknown"]))
     assert debugger.stops("a")
     assert debugger.hold("a")
@@ -40,7 +40,7 @@ def test_a_breakpoint_is_met_once() -> None:
     assert not debugger.stops("b")
 
 
-def test_a_breakpoint_before_a_node_that_has_passed_it_does_not_stop_it() -> None:
+def test_breakpoint_ignores_passed_node() -> None:
     debugger = Debugger(ControlState(breakpoints=["a"], passed=["a"]))
     assert debugger.admits("a")
     debugger.set_breakpoints(["b"])
@@ -48,7 +48,7 @@ def test_a_breakpoint_before_a_node_that_has_passed_it_does_not_stop_it() -> Non
     assert debugger.admits("b")
 
 
-def test_a_breakpoint_set_on_a_node_that_is_held_does_not_stop_it_again() -> None:
+def test_breakpoint_set_on_held_node_has_no_effect() -> None:
     debugger = paused()
     debugger.hold("a")
     debugger.set_breakpoints(["a"])
@@ -56,13 +56,13 @@ def test_a_breakpoint_set_on_a_node_that_is_held_does_not_stop_it_again() -> Non
     assert debugger.admits("a")
 
 
-def test_breakpoints_replace_each_other() -> None:
+def test_set_breakpoints_replaces_earlier_ones() -> None:
     debugger = Debugger(ControlState(breakpoints=["a"]))
     debugger.set_breakpoints(["b"])
     assert (debugger.stops("a"), debugger.stops("b")) == (False, True)
 
 
-def test_a_step_lets_go_what_is_held_and_no_more() -> None:
+def test_step_releases_only_held_nodes() -> None:
     debugger = paused()
     debugger.hold("a")
     debugger.hold("b")
@@ -75,7 +75,7 @@ def test_a_step_lets_go_what_is_held_and_no_more() -> None:
     assert debugger.pay() == ()
 
 
-def test_a_step_lets_go_what_is_on_its_way_too() -> None:
+def test_step_releases_nodes_on_the_way() -> None:
     debugger = paused(breakpoints=["a"])
     assert debugger.step(on_the_way=["a", "b"]) == ()
     assert debugger.admits("a")
@@ -86,7 +86,7 @@ def test_a_step_lets_go_what_is_on_its_way_too() -> None:
     assert debugger.pay() == ("d",)
 
 
-def test_a_step_with_nothing_to_let_go_is_owed_to_what_comes_next() -> None:
+def test_step_with_nothing_held_is_owed_to_next_nodes() -> None:
     debugger = paused()
     debugger.step()
     debugger.step()
@@ -100,7 +100,7 @@ def test_a_step_with_nothing_to_let_go_is_owed_to_what_comes_next() -> None:
     assert debugger.pay() == ()
 
 
-def test_a_resume_ends_what_was_owed_and_let_go() -> None:
+def test_resume_cancels_owed_steps_and_releases() -> None:
     debugger = paused(steps=2)
     debugger.hold("a")
     assert debugger.step() == ("a",)
@@ -111,7 +111,7 @@ def test_a_resume_ends_what_was_owed_and_let_go() -> None:
     assert debugger.pay() == ()
 
 
-def test_a_step_without_a_pause_is_none() -> None:
+def test_step_without_pause_has_no_effect() -> None:
     debugger = Debugger(ControlState(steps=1, pause_reason="left from an earlier pause"))
     assert debugger.reason == ""
     debugger.step()
@@ -120,7 +120,7 @@ def test_a_step_without_a_pause_is_none() -> None:
     assert debugger.pay() == ()
 
 
-def test_a_step_is_owed_until_what_it_let_go_has_begun() -> None:
+def test_step_stays_owed_until_released_nodes_start() -> None:
     debugger = paused()
     debugger.hold("a")
     debugger.hold("b")
@@ -137,7 +137,7 @@ def test_a_step_is_owed_until_what_it_let_go_has_begun() -> None:
     assert debugger.steps_owed == 0
 
 
-def test_a_resume_owes_nothing() -> None:
+def test_resume_clears_steps_owed() -> None:
     debugger = paused(steps=2)
     debugger.hold("a")
     debugger.step()

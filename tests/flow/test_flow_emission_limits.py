@@ -116,14 +116,14 @@ TELL = "nodes: [{id: tell, type: EventEmitter, inputs: {eventName: placed}}]"
 
 
 @pytest.mark.parametrize(("depth", "limit"), [(0, 1), (99, 100), (1, 2)])
-async def test_above_the_depth_limit_there_are_children(depth: int, limit: int) -> None:
+async def test_depth_below_limit_allows_children(depth: int, limit: int) -> None:
     result, _ = await run_at_depth(TELL, depth, limit)
     assert result.outcome is FlowOutcome.COMPLETED
     assert [each.name for each in result.emissions] == ["placed"]
 
 
 @pytest.mark.parametrize(("depth", "limit"), [(100, 100), (101, 100), (0, 0)])
-async def test_at_the_depth_limit_a_node_that_emits_fails(depth: int, limit: int) -> None:
+async def test_depth_limit_fails_emitting_node(depth: int, limit: int) -> None:
     result, _ = await run_at_depth(TELL, depth, limit)
     assert result.outcome is FlowOutcome.FAILED
     assert result.emissions == ()
@@ -135,7 +135,7 @@ async def test_at_the_depth_limit_a_node_that_emits_fails(depth: int, limit: int
     )
 
 
-async def test_at_the_depth_limit_what_emits_nothing_goes_on_and_an_error_port_handles_the_rest() -> None:
+async def test_depth_limit_spares_silent_node_and_can_be_handled() -> None:
     result, recorder = await run_at_depth(
         """
         nodes:
@@ -154,7 +154,7 @@ async def test_at_the_depth_limit_what_emits_nothing_goes_on_and_an_error_port_h
 
 
 @pytest.mark.parametrize("then", ["", "hide", "fail", "skip"])
-async def test_whatever_a_node_makes_of_the_refusal_it_fails_with_it(then: str) -> None:
+async def test_depth_limit_fails_node_despite_its_own_handling(then: str) -> None:
     text = f"nodes: [{{id: it, type: Emits, inputs: {{events: 1, then: {then!r}}}}}]"
     result, recorder = await run_at_depth(text, 100, 100)
     assert result.outcome is FlowOutcome.FAILED
@@ -162,7 +162,7 @@ async def test_whatever_a_node_makes_of_the_refusal_it_fails_with_it(then: str) 
 
 
 @pytest.mark.parametrize("type_", ["EmitsInGroup", "EmitsInThread, inputs: {events: 1}"])
-async def test_a_refusal_is_told_as_such_from_a_task_and_from_a_thread(type_: str) -> None:
+async def test_depth_limit_is_reported_from_task_and_thread(type_: str) -> None:
     result, _ = await run_at_depth(f"nodes: [{{id: it, type: {type_}}}]", 7, 7)
     assert result.error is not None
     assert result.error.reason is FailureReason.DEPTH_LIMIT
@@ -171,13 +171,13 @@ async def test_a_refusal_is_told_as_such_from_a_task_and_from_a_thread(type_: st
 # -- children ------------------------------------------------------------------------------------------------
 
 
-async def test_an_execution_may_have_as_many_children_as_the_limit_says() -> None:
+async def test_child_limit_is_inclusive() -> None:
     run_ = await run("nodes: [{id: a, type: Emits, inputs: {events: 3}}, {id: b, type: Emits, inputs: {events: 2}}]", 5)
     assert run_.result.outcome is FlowOutcome.COMPLETED
     assert len(run_.result.emissions) == 5
 
 
-async def test_the_node_whose_events_do_not_fit_any_more_fails_and_its_events_do_not_count() -> None:
+async def test_child_limit_fails_node_and_discards_its_events() -> None:
     run_ = await run(
         """
         nodes:
@@ -204,7 +204,7 @@ async def test_the_node_whose_events_do_not_fit_any_more_fails_and_its_events_do
     assert (failed["nodeId"], failed["reason"]) == ("tooMany", "TooManyChildren")
 
 
-async def test_events_that_do_not_fit_fail_the_flow_when_nobody_handles_it() -> None:
+async def test_unhandled_child_limit_failure_fails_flow() -> None:
     run_ = await run("nodes: [{id: a, type: EmitEach, inputs: {eventName: e, items: [1, 2, 3]}}]", 2)
     assert run_.result.outcome is FlowOutcome.FAILED
     assert run_.result.error is not None
@@ -213,7 +213,7 @@ async def test_events_that_do_not_fit_fail_the_flow_when_nobody_handles_it() -> 
 
 
 @pytest.mark.parametrize("type_", ["Emits", "EmitsInThread"])
-async def test_a_node_is_stopped_at_the_first_event_beyond_the_limit(type_: str) -> None:
+async def test_node_stops_at_first_event_beyond_limit(type_: str) -> None:
     run_ = await run(f"nodes: [{{id: a, type: {type_}, inputs: {{events: 1.0e+9}}}}]", 4)
     assert run_.result.error is not None
     assert run_.result.error.reason is FailureReason.TOO_MANY_CHILDREN
@@ -222,20 +222,20 @@ async def test_a_node_is_stopped_at_the_first_event_beyond_the_limit(type_: str)
     )
 
 
-async def test_a_limit_of_none_lets_a_flow_run_that_emits_nothing() -> None:
+async def test_zero_child_limit_allows_flow_without_events() -> None:
     text = "nodes: [{id: a, type: Emits, inputs: {events: %d}}]"
     assert (await run(text % 0, 0)).result.outcome is FlowOutcome.COMPLETED
     assert (await run(text % 1, 0)).result.outcome is FlowOutcome.FAILED
 
 
-def test_a_limit_below_none_is_refused() -> None:
+def test_engine_options_reject_negative_limits() -> None:
     with pytest.raises(ValueError, match="max_children must be at least 0, which is none, is -1"):
         EngineOptions(max_children=-1)
     with pytest.raises(ValueError, match="max_depth must be at least 0, which is none, is -2"):
         EngineOptions(max_depth=-2)
 
 
-async def test_only_events_of_nodes_that_completed_count() -> None:
+async def test_child_limit_counts_only_completed_nodes() -> None:
     run_ = await run(
         """
         nodes:
@@ -256,7 +256,7 @@ async def test_only_events_of_nodes_that_completed_count() -> None:
 RETRY = "retry: {maxAttempts: 5, backoffSeconds: 0}"
 
 
-async def test_a_node_beyond_a_limit_is_not_tried_again() -> None:
+async def test_node_beyond_limit_is_not_retried() -> None:
     run_ = await run(f"nodes: [{{id: a, type: Emits, inputs: {{events: 3}}, {RETRY}}}]", 2)
     assert Emits.tried == ["a"]
     assert run_.recorder.of("a").attempts == 1
@@ -266,7 +266,7 @@ async def test_a_node_beyond_a_limit_is_not_tried_again() -> None:
     assert recorder.named("node:debug-log-string") == []
 
 
-async def test_a_node_that_fails_otherwise_is_tried_again_and_its_tries_do_not_add_up() -> None:
+async def test_child_limit_counts_each_try_separately() -> None:
     run_ = await run(f"nodes: [{{id: a, type: Emits, inputs: {{events: 2, then: fail}}, {RETRY}}}]", 2)
     assert Emits.tried == ["a"] * 5
     assert run_.recorder.of("a").reason == "NodeFailed"
@@ -283,7 +283,7 @@ THREE = """
 """
 
 
-async def test_the_events_of_the_journal_count() -> None:
+async def test_child_limit_counts_journal_events() -> None:
     first = await run(THREE, 4)
     assert first.result.outcome is FlowOutcome.COMPLETED
     for upto in range(4):
@@ -298,7 +298,7 @@ async def test_the_events_of_the_journal_count() -> None:
             assert len(again.result.emissions) == 4
 
 
-async def test_a_retry_with_a_higher_limit_goes_on_where_the_limit_was() -> None:
+async def test_retry_with_higher_limit_resumes_at_the_limit() -> None:
     first = await run(THREE, 3)
     graph = Graph.build(flow(THREE), REGISTRY.catalogue)
     journal = without_unhandled_failures(graph, first.recorder.records, None)
@@ -343,9 +343,7 @@ def weighed(spec: FlowSpec, records: Sequence[NodeRecord], limit: int, begun: in
 
 @settings(max_examples=300, deadline=None)
 @given(emitting_flows(), st.integers(0, 12), st.integers(1, 8), st.data())
-def test_however_many_nodes_end_at_once_the_limit_holds_and_no_other_node_fails(
-    spec: FlowSpec, limit: int, concurrency: int, data: st.DataObject
-) -> None:
+def test_child_limit_holds_under_concurrency(spec: FlowSpec, limit: int, concurrency: int, data: st.DataObject) -> None:
     first = asyncio.run(run(spec, limit, concurrency=concurrency))
     records = first.recorder.records
     weighed(spec, records, limit)
@@ -360,7 +358,7 @@ def test_however_many_nodes_end_at_once_the_limit_holds_and_no_other_node_fails(
 
 
 @pytest.mark.parametrize("refusal", [None, "the tree is full"])
-async def test_who_may_not_spawn_fails_once_everything_has_completed(refusal: str | None) -> None:
+async def test_may_spawn_is_asked_once_and_refusal_fails_flow(refusal: str | None) -> None:
     asked: list[int] = []
 
     async def may_spawn(count: int) -> str | None:
@@ -389,7 +387,7 @@ async def test_who_may_not_spawn_fails_once_everything_has_completed(refusal: st
         ]
 
 
-async def test_who_emits_nothing_or_fails_is_not_asked() -> None:
+async def test_may_spawn_is_not_called_without_events_or_on_failure() -> None:
     async def may_spawn(count: int) -> str | None:
         raise AssertionError(count)
 

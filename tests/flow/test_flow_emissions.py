@@ -36,7 +36,7 @@ def context() -> NodeContext:
 # -- what an emission carries --------------------------------------------------------------------------------
 
 
-async def test_an_emission_goes_to_the_flow_that_is_named_or_to_its_own() -> None:
+async def test_emission_targets_named_flow_or_own_flow() -> None:
     run = await run_flow("""
         nodes:
         - {id: own, type: EventEmitter, inputs: {eventName: placed}}
@@ -62,7 +62,7 @@ async def test_an_emission_goes_to_the_flow_that_is_named_or_to_its_own() -> Non
     "type_", ["{type: EventEmitter, inputs: {eventName: e, ", "{type: EmitEach, inputs: {items: [], eventName: e, "]
 )
 @pytest.mark.parametrize("name", BAD_NAMES)
-def test_a_flow_that_can_be_none_is_a_fault_of_the_flow(type_: str, name: str) -> None:
+def test_validation_rejects_invalid_flow_name(type_: str, name: str) -> None:
     with pytest.raises(InvalidFlow, match=FORM) as caught:
         engine(f"nodes: [{type_.replace('{', '{id: tell, ', 1)} flow: {json.dumps(name)}}}}}]")
     (fault,) = caught.value.faults
@@ -71,7 +71,7 @@ def test_a_flow_that_can_be_none_is_a_fault_of_the_flow(type_: str, name: str) -
 
 
 @pytest.mark.parametrize("type_", ["EventEmitter", "EmitEach"])
-async def test_a_flow_that_can_be_none_fails_the_node_when_an_edge_brings_it(type_: str) -> None:
+async def test_invalid_flow_name_from_edge_fails_node(type_: str) -> None:
     items = ", items: [1]" if type_ == "EmitEach" else ""
     run = await run_flow(f"""
         nodes:
@@ -89,7 +89,7 @@ async def test_a_flow_that_can_be_none_fails_the_node_when_an_edge_brings_it(typ
 
 
 @pytest.mark.parametrize("name", [*BAD_NAMES, "a" * (MAX_RESOURCE_NAME + 1), None, 5])
-def test_a_node_cannot_emit_to_a_flow_that_can_be_none(name: Any) -> None:
+def test_emit_rejects_invalid_flow_name(name: Any) -> None:
     emitting = context()
     for _ in range(2):  # what was emitted before, to a good flow, makes no difference
         with pytest.raises(NodeFailed, match="cannot emit the event 'e': flow: must"):
@@ -98,7 +98,7 @@ def test_a_node_cannot_emit_to_a_flow_that_can_be_none(name: Any) -> None:
     assert emitting.emissions == (Emission("e", None, "good"),) * 2
 
 
-def test_the_name_of_an_event_is_one_that_an_execution_can_have() -> None:
+def test_emit_rejects_invalid_event_name() -> None:
     emitting = context()
     emitting.emit("x" * MAX_EVENT_NAME)
     for name, message in (
@@ -126,14 +126,14 @@ def record(node_id: str, emissions: tuple[Emission, ...]) -> NodeRecord:
 
 
 @given(EMISSIONS)
-def test_emissions_read_back_from_the_journal(emissions: tuple[Emission, ...]) -> None:
+def test_emissions_round_trip_through_journal(emissions: tuple[Emission, ...]) -> None:
     kept = record("n", emissions)
     written = json.loads(json.dumps(kept.to_json()))
     assert NodeRecord.from_json(written) == kept
     assert all(("flow" in each) == bool(of.flow) for each, of in zip(written["emissions"], emissions, strict=True))
 
 
-def test_a_record_of_an_earlier_version_has_emissions_to_its_own_flow() -> None:
+def test_old_node_record_reads_emissions_to_own_flow() -> None:
     old = record("n", (Emission("e", 1),)).to_json() | {"emissions": [{"name": "e", "payload": 1}, {"name": "f"}]}
     assert NodeRecord.from_json(old).emissions == (Emission("e", 1, ""), Emission("f", None, ""))
 
@@ -142,9 +142,7 @@ def test_a_record_of_an_earlier_version_has_emissions_to_its_own_flow() -> None:
 
 
 @given(st.dictionaries(st.sampled_from("abcdefgh"), EMISSIONS), st.data())
-def test_the_order_is_that_of_the_spec_whatever_the_journals(
-    emitted: dict[str, tuple[Emission, ...]], data: st.DataObject
-) -> None:
+def test_emission_order_follows_spec_not_journal(emitted: dict[str, tuple[Emission, ...]], data: st.DataObject) -> None:
     spec = data.draw(st.permutations("abcdefgh"))
     journal = [record(id_, emissions) for id_, emissions in data.draw(st.permutations(list(emitted.items())))]
     found = emissions_in_order(spec, iter(journal))
@@ -157,7 +155,7 @@ def test_the_order_is_that_of_the_spec_whatever_the_journals(
     assert found == emissions_in_order(spec, [NodeRecord.from_json(each.to_json()) for each in reversed(journal)])
 
 
-async def test_the_order_of_a_run_is_that_of_its_journal_in_any_order() -> None:
+async def test_run_and_resume_emit_in_spec_order() -> None:
     text = """
         nodes:
         - {id: wait, type: Sleep, inputs: {milliseconds: 5}}

@@ -69,7 +69,7 @@ OWN = [Flaky, InThread, Forgets, Mutates]
 REGISTRY = BUILT_IN.merge(Registry(OWN))
 
 
-async def test_values_flow_along_edges_and_places_inside_them() -> None:
+async def test_edges_carry_values_and_nested_paths() -> None:
     run = await run_flow("""
         nodes:
         - {id: order, type: Object, inputs: {value: {lines: [{price: 3}, {price: 4}], customer: {name: Ann}}}}
@@ -85,7 +85,7 @@ async def test_values_flow_along_edges_and_places_inside_them() -> None:
     assert run.result.outputs == {"out": {"value": {"kept": 1, "total": 12, "names": ["Ann"]}}}
 
 
-async def test_a_branch_runs_one_side_and_a_join_brings_them_together() -> None:
+async def test_branch_runs_one_side_and_join_merges() -> None:
     text = """
         inputs: [{name: n, type: number}]
         nodes:
@@ -115,7 +115,7 @@ async def test_a_branch_runs_one_side_and_a_join_brings_them_together() -> None:
     assert small.result.progress.skipped == 2
 
 
-async def test_a_handled_failure_takes_the_other_way() -> None:
+async def test_handled_failure_follows_error_edge() -> None:
     run = await run_flow("""
         nodes:
         - {id: divide, type: Math, inputs: {a: 1, b: 0, operation: divide}}
@@ -130,7 +130,7 @@ async def test_a_handled_failure_takes_the_other_way() -> None:
     assert run.result.outputs == {"say": {"value": "1 divide 0: division by zero"}}
 
 
-async def test_error_ports_of_a_node_that_completed_are_refused() -> None:
+async def test_error_port_of_completed_node_skips_target() -> None:
     run = await run_flow("""
         nodes: [{id: a, type: Text, inputs: {value: x}}, {id: rescue, type: Text}, {id: next, type: Text}]
         edges:
@@ -140,7 +140,7 @@ async def test_error_ports_of_a_node_that_completed_are_refused() -> None:
     assert run.recorder.outcomes() == {"a": "completed", "rescue": "skipped", "next": "completed"}
 
 
-async def test_an_unhandled_failure_halts_the_flow_and_those_in_flight_finish() -> None:
+async def test_unhandled_failure_lets_running_nodes_finish() -> None:
     run = await run_flow("""
         nodes:
         - {id: slow, type: Sleep, inputs: {milliseconds: 30}}
@@ -159,7 +159,7 @@ async def test_an_unhandled_failure_halts_the_flow_and_those_in_flight_finish() 
     assert run.recorder.named("flow:failed")[0]["nodeId"] == "bad"
 
 
-async def test_a_declared_output_of_an_error_port_handles_the_failure() -> None:
+async def test_flow_output_of_error_port_handles_failure() -> None:
     run = await run_flow("""
         nodes: [{id: bad, type: Fail, inputs: {message: no way}}]
         outputs: [{name: why, from: bad.__errorMessage}, {name: failed, from: bad.__error}]
@@ -169,12 +169,12 @@ async def test_a_declared_output_of_an_error_port_handles_the_failure() -> None:
 
 
 @pytest.mark.parametrize("execute", [True, False])
-async def test_execute_given_as_a_value(execute: bool) -> None:
+async def test_execute_value_decides_if_node_runs(execute: bool) -> None:
     run = await run_flow(f"nodes: [{{id: a, type: Text, inputs: {{__execute: {str(execute).lower()}}}}}]")
     assert run.recorder.outcomes() == {"a": "completed" if execute else "skipped"}
 
 
-async def test_null_fails_a_required_port_and_leaves_another_its_default() -> None:
+async def test_null_fails_required_port() -> None:
     run = await run_flow("""
         nodes:
         - {id: none, type: First, inputs: {items: [[]]}}
@@ -193,7 +193,7 @@ async def test_null_fails_a_required_port_and_leaves_another_its_default() -> No
     assert run.recorder.of("need").reason == "InvalidInput"
 
 
-async def test_a_value_of_another_type_than_promised_fails_with_its_place() -> None:
+async def test_output_of_wrong_type_fails_with_its_path() -> None:
     run = await run_flow("""
         nodes:
         - id: read
@@ -219,7 +219,7 @@ async def test_a_value_of_another_type_than_promised_fails_with_its_place() -> N
         ("numbers", "the output numbers[1]: must be a number"),
     ],
 )
-async def test_outputs_that_are_no_json_fail_the_node(what: str, message: str) -> None:
+async def test_invalid_output_value_fails_node(what: str, message: str) -> None:
     values = {
         "nan": float("nan"), "set": {1}, "key": {1: 2}, "big": 2**70, "surrogate": "\ud800", "numbers": 1,
     }  # fmt: skip
@@ -244,13 +244,13 @@ async def test_outputs_that_are_no_json_fail_the_node(what: str, message: str) -
     assert run.result.error.reason is FailureReason.INVALID_OUTPUT
 
 
-async def test_an_output_that_was_not_set_fails_the_node() -> None:
+async def test_unset_output_fails_node() -> None:
     run = await run_flow("nodes: [{id: it, type: Forgets}]", registry=REGISTRY)
     assert run.result.error is not None
     assert "without a value for its output 'result'" in run.result.error.message
 
 
-async def test_a_target_gets_a_copy() -> None:
+async def test_edge_target_gets_a_copy() -> None:
     run = await run_flow(
         """
         nodes: [{id: list, type: Array, inputs: {value: [{x: 1}]}}, {id: a, type: Mutates}, {id: b, type: Mutates}]
@@ -262,13 +262,13 @@ async def test_a_target_gets_a_copy() -> None:
     assert run.recorder.of("b").outputs == {"result": [{"x": "changed"}, "changed"]}
 
 
-async def test_a_static_value_is_not_changed_by_a_run() -> None:
+async def test_run_does_not_change_static_values() -> None:
     made = engine("nodes: [{id: a, type: Mutates, inputs: {items: [{x: 1}]}}]", registry=REGISTRY)
     await made.run()
     assert made._graph.nodes["a"].inputs[0].value == [{"x": 1}]
 
 
-async def test_retry_until_it_works_with_only_the_last_try_counting() -> None:
+async def test_retry_keeps_emissions_of_last_try_only() -> None:
     Flaky.tries.clear()
     recorder = MemoryRecorder()
     run = await run_flow(
@@ -287,7 +287,7 @@ async def test_retry_until_it_works_with_only_the_last_try_counting() -> None:
     ]
 
 
-async def test_retries_come_to_an_end() -> None:
+async def test_retries_stop_at_max_attempts() -> None:
     Flaky.tries.clear()
     run = await run_flow(
         "nodes: [{id: it, type: Flaky, retry: {maxAttempts: 2, backoffSeconds: 0}}]", registry=REGISTRY
@@ -297,14 +297,14 @@ async def test_retries_come_to_an_end() -> None:
     assert run.result.emissions == ()
 
 
-async def test_a_node_in_a_thread() -> None:
+async def test_threaded_node_completes_and_logs() -> None:
     run = await run_flow("nodes: [{id: it, type: InThread}]", registry=REGISTRY)
     assert run.result.outputs == {"it": {"result": "done"}}
     types = [each.type for each in run.recorder.events]
     assert types.index("node:started") < types.index("node:debug-log-string") < types.index("node:completed")
 
 
-async def test_events_tell_the_whole_story_in_order() -> None:
+async def test_engine_publishes_events_in_order() -> None:
     run = await run_flow("""
         nodes: [{id: a, type: Text, inputs: {value: x}}, {id: b, type: DebugLog}]
         edges: [{from: a.value, to: b.message}]
@@ -316,20 +316,20 @@ async def test_events_tell_the_whole_story_in_order() -> None:
     assert run.recorder.named("edge:transfer-completed")[0]["from"] == "a.value"
 
 
-async def test_debug_events() -> None:
+async def test_debug_option_reports_status_changes() -> None:
     run = await run_flow("nodes: [{id: a, type: Text}]", options=EngineOptions(debug=True))
     told = [(each["oldStatus"], each["newStatus"]) for each in run.recorder.named("node:status-changed")]
     assert told == [("idle", "ready"), ("ready", "executing"), ("executing", "completed")]
 
 
-def test_a_registry_without_the_class_is_refused() -> None:
+def test_engine_rejects_registry_without_node_class() -> None:
     spec = flow("nodes: [{id: a, type: Text}]")
     graph = Graph.build(spec, BUILT_IN.catalogue)
     with pytest.raises(UnknownNodeType, match="install the package"):
         Engine(graph, Registry(), context=RunContext("EX"), recorder=MemoryRecorder())
 
 
-async def test_a_long_chain_costs_tens_of_microseconds_a_node() -> None:
+async def test_engine_runs_long_chain_within_cpu_budget() -> None:
     from chaingraph_crds.flow import EdgeSpec, FlowSpec, NodeSpec
 
     count = 1000

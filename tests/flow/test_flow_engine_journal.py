@@ -15,7 +15,7 @@ from chaingraph_flow import (
 from fixtures.flows.runs import BUILT_IN, engine, flow, run_flow
 
 
-async def test_a_resumed_run_says_nothing_of_what_the_journal_has() -> None:
+async def test_resumed_run_does_not_repeat_journal_events() -> None:
     text = """
         nodes: [{id: a, type: Text, inputs: {value: x}}, {id: b, type: Text}]
         edges: [{from: a.value, to: b.value}]
@@ -29,7 +29,7 @@ async def test_a_resumed_run_says_nothing_of_what_the_journal_has() -> None:
     assert again.recorder.outcomes() == {"b": "completed"}
 
 
-async def test_a_journal_of_another_flow_is_refused() -> None:
+async def test_engine_rejects_journal_of_another_flow() -> None:
     record = NodeRecord("other", Outcome.COMPLETED, 0, 0)
     with pytest.raises(JournalMismatch, match="'other'"):
         engine("nodes: [{id: a, type: Text}]", journal=[record])
@@ -38,7 +38,7 @@ async def test_a_journal_of_another_flow_is_refused() -> None:
         engine("nodes: [{id: a, type: Text}]", journal=[known, known])
 
 
-async def test_retrying_a_failed_execution_runs_what_failed_and_what_was_not_reached() -> None:
+async def test_retry_runs_failed_and_unreached_nodes() -> None:
     text = """
         inputs: [{name: b, type: number}]
         nodes:
@@ -65,7 +65,7 @@ async def test_retrying_a_failed_execution_runs_what_failed_and_what_was_not_rea
     assert not {"a", "handled"} & set(second.recorder.outcomes())
 
 
-async def test_a_journal_with_an_unhandled_failure_fails_again_at_once() -> None:
+async def test_journal_with_unhandled_failure_fails_at_once() -> None:
     text = "nodes: [{id: bad, type: Fail, inputs: {message: x}}, {id: b, type: Sleep}]"
     journal = [NodeRecord("bad", Outcome.FAILED, 0, 0, error="x", reason="NodeFailed")]
     run = await run_flow(text, journal=journal)
@@ -73,7 +73,7 @@ async def test_a_journal_with_an_unhandled_failure_fails_again_at_once() -> None
     assert run.recorder.records == []
 
 
-def test_records_read_back_from_json() -> None:
+def test_node_record_round_trips_through_json() -> None:
     from chaingraph_flow import Emission
 
     record = NodeRecord(

@@ -32,7 +32,7 @@ def run(spec: FlowSpec, limit: int = 50, journal: Sequence[NodeRecord] = ()) -> 
 
 @THOROUGH
 @given(graphs(), st.integers(1, 4))
-def test_every_node_ends_as_the_rules_say(spec: FlowSpec, limit: int) -> None:
+def test_engine_matches_reference_rules(spec: FlowSpec, limit: int) -> None:
     done, seen = run(spec, limit)
     found = expected(spec)
     ids = [each.node_id for each in done.recorder.records]
@@ -60,9 +60,7 @@ def test_every_node_ends_as_the_rules_say(spec: FlowSpec, limit: int) -> None:
 
 @THOROUGH
 @given(graphs(), st.integers(1, 4))
-def test_nothing_starts_before_its_sources_have_ended_nor_effects_before_they_are_durable(
-    spec: FlowSpec, limit: int
-) -> None:
+def test_nodes_start_after_sources_and_effects_when_durable(spec: FlowSpec, limit: int) -> None:
     _, seen = run(spec, limit)
     sources = sources_of(spec)
     types = {node.id: node.type for node in spec.nodes}
@@ -74,7 +72,7 @@ def test_nothing_starts_before_its_sources_have_ended_nor_effects_before_they_ar
 
 @THOROUGH
 @given(graphs(), st.integers(1, 4), st.data())
-def test_any_prefix_of_the_journal_leads_to_the_same_end(spec: FlowSpec, limit: int, data: st.DataObject) -> None:
+def test_journal_prefix_leads_to_the_same_outcome(spec: FlowSpec, limit: int, data: st.DataObject) -> None:
     first, _ = run(spec, limit)
     journal = first.recorder.records[: data.draw(st.integers(0, len(first.recorder.records)))]
     second, seen = run(spec, data.draw(st.integers(1, 4)), journal)
@@ -93,7 +91,7 @@ def test_any_prefix_of_the_journal_leads_to_the_same_end(spec: FlowSpec, limit: 
 
 @settings(max_examples=150, deadline=None)
 @given(graphs(), st.integers(0, 8))
-def test_a_stop_at_any_moment_leaves_no_task_and_a_journal_to_go_on_with(spec: FlowSpec, turns: int) -> None:
+def test_stop_at_any_moment_leaves_resumable_journal(spec: FlowSpec, turns: int) -> None:
     recorder = MemoryRecorder()
     observe(recorder)
 

@@ -56,7 +56,7 @@ class CancelsItself(Node):
 REGISTRY = BUILT_IN.merge(Registry([Stubborn, Immovable, InThread, CancelsItself]))
 
 
-async def test_a_thread_that_a_timeout_left_behind_is_heard_no_more() -> None:
+async def test_engine_ignores_result_of_timed_out_thread() -> None:
     options = EngineOptions(node_timeout_seconds=0.05)
     run = await run_flow(
         "nodes: [{id: it, type: InThread, inputs: {seconds: 0.3}}]", registry=REGISTRY, options=options
@@ -66,13 +66,13 @@ async def test_a_thread_that_a_timeout_left_behind_is_heard_no_more() -> None:
     assert run.recorder.of("it").outputs == {}
 
 
-async def test_a_node_that_cancels_itself_has_failed() -> None:
+async def test_self_cancelling_node_fails() -> None:
     run = await run_flow("nodes: [{id: it, type: CancelsItself}]", registry=REGISTRY)
     assert run.result.error is not None
     assert run.result.error.message == "the node cancelled itself"
 
 
-async def test_stop_cancels_nodes_in_flight_within_its_time() -> None:
+async def test_stop_cancels_running_nodes_promptly() -> None:
     recorder = MemoryRecorder()
     made = engine(
         "nodes: [{id: a, type: Sleep, inputs: {milliseconds: 60000}}, {id: b, type: Text}]", recorder=recorder
@@ -91,7 +91,7 @@ async def test_stop_cancels_nodes_in_flight_within_its_time() -> None:
     assert asyncio.all_tasks() == {asyncio.current_task()}
 
 
-async def test_stop_before_the_start_runs_nothing() -> None:
+async def test_stop_before_start_runs_nothing() -> None:
     recorder = MemoryRecorder()
     made = engine("nodes: [{id: a, type: Text}]", recorder=recorder)
     made.stop("never")
@@ -99,7 +99,7 @@ async def test_stop_before_the_start_runs_nothing() -> None:
     assert (result.outcome, recorder.records) == (FlowOutcome.STOPPED, [])
 
 
-async def test_cancelling_the_run_waits_for_the_nodes() -> None:
+async def test_run_cancellation_waits_for_nodes() -> None:
     task = asyncio.create_task(engine("nodes: [{id: a, type: Stubborn}]", registry=REGISTRY).run())
     await asyncio.sleep(0.02)
     task.cancel()
@@ -108,7 +108,7 @@ async def test_cancelling_the_run_waits_for_the_nodes() -> None:
     assert asyncio.all_tasks() == {asyncio.current_task()}
 
 
-async def test_what_is_cancelled_with_the_run_has_not_failed_and_nothing_follows_it() -> None:
+async def test_run_cancellation_fails_and_starts_no_node() -> None:
     recorder = MemoryRecorder()
     text = "nodes: [{id: a, type: Stubborn}, {id: b, type: Sleep, inputs: {milliseconds: 60000}}, {id: c, type: Text}]"
     options = EngineOptions(max_concurrency=2)
@@ -121,7 +121,7 @@ async def test_what_is_cancelled_with_the_run_has_not_failed_and_nothing_follows
     assert sorted(each["nodeId"] for each in recorder.named("node:started")) == ["a", "b"]
 
 
-async def test_a_node_that_refuses_to_be_cancelled_does_not_hold_up_a_stop() -> None:
+async def test_stop_does_not_wait_for_uncancellable_node() -> None:
     Immovable.released = asyncio.Event()
     made = engine(
         "nodes: [{id: a, type: Immovable}]", registry=REGISTRY, options=EngineOptions(cancel_grace_seconds=0.05)
@@ -135,7 +135,7 @@ async def test_a_node_that_refuses_to_be_cancelled_does_not_hold_up_a_stop() -> 
     await asyncio.sleep(0.01)
 
 
-async def test_what_the_recorder_raises_ends_the_run() -> None:
+async def test_recorder_error_at_settled_ends_run() -> None:
     class Lost(MemoryRecorder):
         async def settled(self) -> None:
             raise PermissionError("the epoch has moved on")
@@ -147,7 +147,7 @@ async def test_what_the_recorder_raises_ends_the_run() -> None:
     assert asyncio.all_tasks() == {asyncio.current_task()}
 
 
-async def test_what_the_recorder_raises_at_a_record_ends_the_run() -> None:
+async def test_recorder_error_at_record_ends_run() -> None:
     class Full(MemoryRecorder):
         def record(self, record: NodeRecord) -> None:
             raise OverflowError("no room")
@@ -156,7 +156,7 @@ async def test_what_the_recorder_raises_at_a_record_ends_the_run() -> None:
         await engine("nodes: [{id: a, type: Text}]", recorder=Full()).run()
 
 
-async def test_nothing_starts_after_a_failure_that_came_while_it_waited_for_the_journal() -> None:
+async def test_failure_prevents_start_of_node_waiting_for_journal() -> None:
     class Slow(MemoryRecorder):
         async def settled(self) -> None:
             await asyncio.sleep(0.02)

@@ -54,7 +54,7 @@ def now() -> float:
     return asyncio.get_running_loop().time()
 
 
-async def test_a_node_has_its_own_timeout_and_says_so() -> None:
+async def test_node_timeout_ends_node_with_reason() -> None:
     begun = now()
     run = await run_flow("nodes: [{id: a, type: Wait, timeoutSeconds: 5, inputs: {seconds: 1000}}]", registry=REGISTRY)
     assert now() - begun == pytest.approx(5, abs=0.1)
@@ -64,7 +64,7 @@ async def test_a_node_has_its_own_timeout_and_says_so() -> None:
     assert Wait.now == 0
 
 
-async def test_the_options_timeout_holds_for_nodes_without_their_own() -> None:
+async def test_default_node_timeout_applies_without_own_timeout() -> None:
     begun = now()
     run = await run_flow(
         "nodes: [{id: a, type: Wait, inputs: {seconds: 1000}}]",
@@ -75,7 +75,7 @@ async def test_the_options_timeout_holds_for_nodes_without_their_own() -> None:
     assert run.result.outcome is FlowOutcome.FAILED
 
 
-async def test_a_timeout_can_be_handled() -> None:
+async def test_node_timeout_can_be_handled() -> None:
     run = await run_flow(
         """
         nodes:
@@ -88,7 +88,7 @@ async def test_a_timeout_can_be_handled() -> None:
     assert run.result.outputs == {"b": {"value": "did not end within 5 s"}}
 
 
-async def test_the_flow_timeout_cancels_what_runs() -> None:
+async def test_flow_timeout_cancels_running_nodes() -> None:
     begun = now()
     run = await run_flow(
         """
@@ -115,7 +115,7 @@ async def test_retries_back_off_exponentially_up_to_their_limit() -> None:
     assert now() - begun == pytest.approx(2 + 4 + 8 + 10 + 10, abs=0.1)
 
 
-async def test_a_node_that_waits_for_its_next_try_holds_no_slot() -> None:
+async def test_node_waiting_for_retry_holds_no_slot() -> None:
     begun = now()
     run = await run_flow(
         """
@@ -132,7 +132,7 @@ async def test_a_node_that_waits_for_its_next_try_holds_no_slot() -> None:
     assert now() - begun == pytest.approx(100, abs=0.1)
 
 
-async def test_an_unhandled_failure_elsewhere_ends_the_wait_for_a_next_try() -> None:
+async def test_unhandled_failure_ends_retry_wait_of_other_node() -> None:
     begun = now()
     run = await run_flow(
         """
@@ -150,7 +150,7 @@ async def test_an_unhandled_failure_elsewhere_ends_the_wait_for_a_next_try() -> 
 
 
 @pytest.mark.parametrize(("limit", "seconds"), [(1, 12), (5, 3), (50, 1)])
-async def test_the_concurrency_limit_holds_and_is_used(limit: int, seconds: float) -> None:
+async def test_concurrency_limit_holds_and_is_used(limit: int, seconds: float) -> None:
     Wait.most = 0
     begun = now()
     nodes = ", ".join(f"{{id: n{index}, type: Wait}}" for index in range(12))

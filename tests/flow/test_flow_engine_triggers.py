@@ -38,7 +38,7 @@ BINDING = """
         (["placed", "paid"], {"shared", "only", "placed", "onPlaced", "both", "paid"}),
     ],
 )
-async def test_a_trigger_decides_which_nodes_run(events: list[str] | None, active: set[str]) -> None:
+async def test_trigger_activates_only_its_nodes(events: list[str] | None, active: set[str]) -> None:
     trigger = None if events is None else [ExternalEvent(name, {"of": name}) for name in events]
     run = await run_flow(BINDING, trigger=trigger)
     assert set(run.recorder.outcomes()) == active
@@ -50,14 +50,14 @@ async def test_a_trigger_decides_which_nodes_run(events: list[str] | None, activ
         assert run.recorder.of("both").outputs["result"] == {"of": "placed"}
 
 
-async def test_a_trigger_that_nobody_listens_to_is_a_failure() -> None:
+async def test_trigger_without_listener_fails() -> None:
     run = await run_flow(BINDING, trigger=[ExternalEvent("paied")])
     assert run.result.error is not None
     assert run.result.error.reason is FailureReason.NO_LISTENER
     assert "did you mean 'paid'?" in run.result.error.message
 
 
-async def test_emissions_are_in_the_order_of_the_nodes() -> None:
+async def test_emissions_follow_node_order() -> None:
     run = await run_flow("""
         nodes:
         - {id: wait, type: Sleep, inputs: {milliseconds: 5}}

@@ -67,7 +67,7 @@ def run_of(cls: type[Node], *, timeout: float = 5) -> tuple[FlowResult, MemoryRe
 
 @pytest.mark.parametrize("error", RAISED, ids=lambda error: type(error).__name__)
 @pytest.mark.parametrize("threaded", [False, True], ids=["async", "thread"])
-def test_whatever_a_node_raises_is_its_failure(error: BaseException, threaded: bool) -> None:
+def test_node_exception_of_any_type_fails_that_node(error: BaseException, threaded: bool) -> None:
     class Odd(Node):
         """Raises."""
 
@@ -92,7 +92,7 @@ def test_whatever_a_node_raises_is_its_failure(error: BaseException, threaded: b
     result.error.message.encode()
 
 
-def test_what_a_node_logs_can_be_written() -> None:
+def test_node_log_escapes_unstorable_characters() -> None:
     class Odd(Node):
         """Logs an undecodable name."""
 
@@ -104,7 +104,7 @@ def test_what_a_node_logs_can_be_written() -> None:
     assert [event.data["log"] for event in recorder.events if "log" in event.data] == ["caf\\udce9\\x00"]
 
 
-def test_a_node_that_cannot_be_made_fails_by_its_name() -> None:
+def test_node_constructor_error_fails_that_node() -> None:
     class Odd(Node):
         """Has a constructor that fails."""
 
@@ -119,7 +119,7 @@ def test_a_node_that_cannot_be_made_fails_by_its_name() -> None:
     assert (result.error.node, result.outcome) == ("odd", FlowOutcome.FAILED)
 
 
-def test_a_run_that_is_a_generator_is_refused_when_the_class_is_made() -> None:
+def test_node_class_rejects_generator_run() -> None:
     with pytest.raises(InvalidNodeClass, match="yield"):
 
         class Odd(Node):
@@ -129,7 +129,7 @@ def test_a_run_that_is_a_generator_is_refused_when_the_class_is_made() -> None:
                 yield 1
 
 
-def test_a_threads_time_begins_when_a_thread_takes_it(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_threaded_node_timeout_starts_with_its_thread(monkeypatch: pytest.MonkeyPatch) -> None:
     from concurrent.futures import ThreadPoolExecutor
 
     from chaingraph_flow.engine import threads

@@ -12,7 +12,7 @@ DAYS = [
 ]
 
 
-async def test_summarize_by_month() -> None:
+async def test_summarize_by_prefix_groups_by_month() -> None:
     outputs = await outputs_of("Summarize", items=DAYS, by="date", prefix=7, field="rain", operation="sum")
     assert outputs == {
         "rows": [
@@ -23,11 +23,11 @@ async def test_summarize_by_month() -> None:
     }
 
 
-async def test_group_by_year() -> None:
+async def test_group_by_prefix_groups_by_year() -> None:
     outputs = await outputs_of("GroupBy", items=DAYS[:3], by="date", prefix=4)
     assert outputs == {"groups": [{"key": "2015", "count": 3, "items": DAYS[:3]}]}
 
 
-async def test_a_prefix_is_for_texts() -> None:
+async def test_prefix_rejects_non_text_property() -> None:
     message = await failure_of("Summarize", items=DAYS, by="rain", prefix=1)
     assert "`prefix` is for texts, and the property 'rain' of an element is a number" in message

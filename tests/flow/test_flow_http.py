@@ -92,7 +92,7 @@ async def _closed_client() -> AsyncIterator[None]:
     await close_client()
 
 
-async def test_a_get_with_query_and_headers(server: Server) -> None:
+async def test_http_get_sends_query_and_headers(server: Server) -> None:
     found = await outputs_of(
         "HTTP", baseUri=f"{server.url}/v1/", path="/cities", query={"limit": 3, "q": "a b"}, headers={"X-Key": "k"}
     )
@@ -105,7 +105,7 @@ async def test_a_get_with_query_and_headers(server: Server) -> None:
     assert "idempotency-key" not in request["headers"]
 
 
-async def test_a_post_carries_json_and_an_idempotency_key(server: Server) -> None:
+async def test_http_post_sends_json_and_idempotency_key(server: Server) -> None:
     await outputs_of("HTTP", baseUri=server.url, method="POST", body={"a": 1})
     await outputs_of("HTTP", baseUri=server.url, method="PUT", body="plain", headers={"Idempotency-Key": "mine"})
     first, second = server.requests
@@ -114,17 +114,17 @@ async def test_a_post_carries_json_and_an_idempotency_key(server: Server) -> Non
     assert (second["body"], second["headers"]["idempotency-key"]) == ("plain", "mine")
 
 
-async def test_text_in_its_own_encoding(server: Server) -> None:
+async def test_http_decodes_text_in_its_charset(server: Server) -> None:
     found = await outputs_of("HTTP", baseUri=server.url, path="text", responseType="text")
     assert found["response"] == "größe"
 
 
-async def test_an_empty_response_is_null(server: Server) -> None:
+async def test_http_empty_response_is_null(server: Server) -> None:
     found = await outputs_of("HTTP", baseUri=server.url, path="empty")
     assert (found["statusCode"], found["response"]) == (204, None)
 
 
-async def test_a_status_other_than_2xx(server: Server) -> None:
+async def test_http_status_other_than_2xx_fails_unless_allowed(server: Server) -> None:
     assert await failure_of("HTTP", baseUri=server.url, path="missing") == f"GET {server.url}/missing: status 404"
     found = await outputs_of("HTTP", baseUri=server.url, path="missing", failOnStatus=False)
     assert (found["statusCode"], found["response"]) == (404, None)
@@ -151,13 +151,13 @@ async def test_a_status_other_than_2xx(server: Server) -> None:
         ({"baseUri": "http://127.0.0.1:1"}, "ConnectError"),
     ],
 )
-async def test_how_it_fails(server: Server, inputs: dict[str, Any], message: str) -> None:
+async def test_http_failure_names_the_cause(server: Server, inputs: dict[str, Any], message: str) -> None:
     said = await failure_of("HTTP", **({"baseUri": server.url} | inputs))
     assert message in said
     assert "hunter2" not in said
 
 
-async def test_secrets_are_in_no_message_and_no_log(server: Server, caplog: pytest.LogCaptureFixture) -> None:
+async def test_http_hides_secrets_in_messages_and_logs(server: Server, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO)
     message = await failure_of(
         "HTTP",
@@ -172,7 +172,7 @@ async def test_secrets_are_in_no_message_and_no_log(server: Server, caplog: pyte
     assert "hunter2" not in caplog.text
 
 
-async def test_the_nodes_retry_tries_again(server: Server) -> None:
+async def test_http_node_retries_after_503(server: Server) -> None:
     run = await run_flow(f"""
         nodes:
         - {{id: it, type: HTTP, inputs: {{baseUri: "{server.url}", path: flaky}}, retry: {{backoffSeconds: 0.01}}}}

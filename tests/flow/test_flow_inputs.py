@@ -19,7 +19,7 @@ DECLARED = flow("""
 """).inputs
 
 
-def test_defaults_fill_in_and_what_is_not_given_is_null() -> None:
+def test_bind_inputs_fills_in_defaults_and_nulls() -> None:
     bound, faults = bind_inputs(DECLARED, {"city": "Bern"})
     assert (bound, faults) == ({"city": "Bern", "least": 5, "tags": ["a"], "note": None}, [])
     bound["tags"].append("changed")
@@ -42,17 +42,17 @@ def test_defaults_fill_in_and_what_is_not_given_is_null() -> None:
         ),
     ],
 )  # fmt: skip
-def test_every_fault_of_the_given_inputs_is_named(given: dict[str, Any], faults: list[tuple[str, str]]) -> None:
+def test_bind_inputs_reports_every_fault(given: dict[str, Any], faults: list[tuple[str, str]]) -> None:
     _, found = bind_inputs(DECLARED, given)
     assert [(str(each.code), each.path) for each in found] == faults
 
 
-def test_an_unknown_input_is_told_its_likely_name() -> None:
+def test_bind_inputs_suggests_name_for_unknown_input() -> None:
     _, (fault, _) = bind_inputs(DECLARED, {"citi": "Bern"})
     assert "did you mean 'city'?" in fault.message
 
 
-def test_a_revision_depends_on_the_content_alone() -> None:
+def test_revision_depends_only_on_content() -> None:
     one = flow("nodes: [{id: a, type: Text, inputs: {value: x, other: 1}}]")
     same = flow('{"edges": [], "nodes": [{"inputs": {"other": 1, "value": "x"}, "type": "Text", "id": "a"}]}')
     other = flow("nodes: [{id: a, type: Text, inputs: {value: y, other: 1}}]")

@@ -49,14 +49,14 @@ class Shout(Node):
         self.words = [*self.words, self.result]
 
 
-async def test_a_node_of_ten_lines_runs() -> None:
+async def test_custom_node_runs() -> None:
     run = await run_flow(
         "nodes: [{id: it, type: acme.Shout, inputs: {text: hi, howOften: 2, words: [a]}}]", registry=Registry([Shout])
     )
     assert run.result.outputs == {"it": {"words": ["a", "HIHI"], "result": "HIHI"}}
 
 
-def test_what_a_class_declares_is_its_node_type() -> None:
+def test_node_class_declaration_defines_node_type() -> None:
     described = Shout.node_type
     assert (described.type, described.description, described.pure) == ("acme.Shout", "Says a text louder.", False)
     assert [port.key for port in described.inputs] == ["text", "howOften", "words"]
@@ -64,7 +64,7 @@ def test_what_a_class_declares_is_its_node_type() -> None:
     assert described.inputs[1].default == 1
 
 
-def test_a_subclass_has_the_ports_of_its_base() -> None:
+def test_node_subclass_inherits_ports() -> None:
     class Louder(Shout):
         """Louder."""
 
@@ -74,7 +74,7 @@ def test_a_subclass_has_the_ports_of_its_base() -> None:
     assert [port.key for port in Louder.node_type.inputs] == ["text", "howOften", "words", "mark"]
 
 
-async def test_the_context_tells_where_the_node_is() -> None:
+async def test_node_context_has_identity_and_truncates_log() -> None:
     told: list[object] = []
 
     class Tell(Node):
@@ -100,12 +100,12 @@ async def test_the_context_tells_where_the_node_is() -> None:
     assert log["log"].endswith("(4464 characters more)")
 
 
-def test_a_root_execution_is_its_own_root() -> None:
+def test_root_execution_is_its_own_root() -> None:
     context = NodeContext(RunContext("EX1"), "n", node_attempt=1, given=frozenset(), event=None, log=print)
     assert context.root_execution_id == "EX1"
 
 
-def test_an_emission_keeps_what_it_was_given() -> None:
+def test_emission_copies_its_payload() -> None:
     context = NodeContext(RunContext("EX1"), "n", node_attempt=1, given=frozenset(), event=None, log=print)
     payload = {"a": [1]}
     context.emit("e", payload)
@@ -135,12 +135,12 @@ def _declare(**attributes: object) -> None:
         ({"type": Input(String())}, "call the port type_"),
     ],
 )
-def test_a_wrong_declaration_is_refused_when_it_is_made(attributes: dict[str, object], message: str) -> None:
+def test_node_class_rejects_wrong_declaration(attributes: dict[str, object], message: str) -> None:
     with pytest.raises(InvalidNodeClass, match=message.replace("(", r"\(")):
         _declare(**attributes)
 
 
-def test_two_classes_of_one_type_are_refused() -> None:
+def test_registry_rejects_two_classes_of_one_type() -> None:
     class Other(Node):
         """Another one."""
 
@@ -156,7 +156,7 @@ def test_two_classes_of_one_type_are_refused() -> None:
     assert len(Registry([Shout, Shout])) == 1
 
 
-def test_what_an_entry_point_may_offer() -> None:
+def test_entry_point_accepts_class_list_or_module() -> None:
     assert node_classes(Shout, "it") == [Shout]
     assert node_classes([Shout], "it") == [Shout]
     module = types.ModuleType("acme")
@@ -166,11 +166,11 @@ def test_what_an_entry_point_may_offer() -> None:
         node_classes(12, "it")
 
 
-def test_the_installed_package_offers_its_nodes() -> None:
+def test_registry_discovers_built_in_nodes() -> None:
     assert {"HTTP", "Text", "Number", "Branch", "Template", "EventListener"} <= set(BUILT_IN)
 
 
-def test_a_catalogue_goes_through_json_and_validates_the_same() -> None:
+def test_catalogue_round_trips_through_json() -> None:
     catalogue = BUILT_IN.catalogue
     again = Catalogue.from_json(catalogue.to_json())
     assert dict(again) == dict(catalogue)
@@ -180,7 +180,7 @@ def test_a_catalogue_goes_through_json_and_validates_the_same() -> None:
     assert validate(wrong, again) == validate(wrong, catalogue) != []
 
 
-def test_the_reference_has_every_node_and_each_example_is_right() -> None:
+def test_node_reference_has_valid_example_for_every_node() -> None:
     from chaingraph_flow.examples import EXAMPLES
 
     page = markdown()
@@ -192,7 +192,7 @@ def test_the_reference_has_every_node_and_each_example_is_right() -> None:
         assert validate(spec, BUILT_IN.catalogue) == [], type_
 
 
-def test_every_port_of_the_built_in_nodes_is_described() -> None:
+def test_built_in_nodes_describe_every_port() -> None:
     for node in BUILT_IN.catalogue.values():
         assert node.description.endswith("."), node.type
         described = {port.key: port.description for port in node.inputs}
@@ -200,7 +200,7 @@ def test_every_port_of_the_built_in_nodes_is_described() -> None:
         assert all(described.values()), f"{node.type}: {described}"
 
 
-def test_object_outputs_by_key() -> None:
+def test_outputs_by_key_pass_validation() -> None:
     class Split(Node):
         """Splits."""
 

@@ -128,7 +128,9 @@ ROWS = [
         ("CSVRead", {"text": '\ufeffa,b\r\n1,"x, y"\r\n\r\n2\r\n'}, {"rows": [{"a": "1", "b": "x, y"}], "count": 1}),
     ],
 )
-async def test_what_nodes_do(type_: str, inputs: dict[str, Any], outputs: dict[str, Any]) -> None:
+async def test_built_in_node_returns_expected_outputs(
+    type_: str, inputs: dict[str, Any], outputs: dict[str, Any]
+) -> None:
     if type_ == "CSVRead":
         inputs = inputs | {"text": inputs["text"].replace("2\r\n", "")}
     assert await outputs_of(type_, **inputs) == outputs
@@ -184,11 +186,11 @@ async def test_what_nodes_do(type_: str, inputs: dict[str, Any], outputs: dict[s
         ("CSVRead", {"text": "b\n1", "schema": "any"}, "must describe a row"),
     ],
 )
-async def test_how_nodes_fail(type_: str, inputs: dict[str, Any], message: str) -> None:
+async def test_built_in_node_failure_names_the_cause(type_: str, inputs: dict[str, Any], message: str) -> None:
     assert message in await failure_of(type_, **inputs)
 
 
-async def test_csv_columns_by_their_schema() -> None:
+async def test_csv_read_converts_columns_by_schema() -> None:
     schema = {"type": "object", "properties": {
         "name": "string", "n": "number or null", "ok": "boolean", "later": "string or null"}}  # fmt: skip
     found = await outputs_of(
@@ -199,7 +201,7 @@ async def test_csv_columns_by_their_schema() -> None:
     ]  # fmt: skip
 
 
-async def test_random_and_time() -> None:
+async def test_random_and_server_time_return_valid_values() -> None:
     die = await outputs_of("Random", minimum=1, maximum=6, integer=True)
     assert die["result"] in range(1, 7)
     half = await outputs_of("Random")
@@ -210,12 +212,12 @@ async def test_random_and_time() -> None:
 
 
 @given(st.integers(-(10**30), 10**30) | st.floats(allow_nan=False, allow_infinity=False))
-def test_numbers_read_back(value: float) -> None:
+def test_to_number_reads_back_numbers(value: float) -> None:
     assert to_number(str(value)) == value
 
 
 @given(st.lists(st.floats(-1e6, 1e6), min_size=1))
-def test_reductions_agree_with_each_other(values: list[float]) -> None:
+def test_reduce_operations_agree(values: list[float]) -> None:
     reduced = {name: reduce_values(list(values), name) for name in ("sum", "min", "max", "mean", "count")}
     assert reduced["count"] == len(values)
     least, mean, most = reduced["min"], reduced["mean"], reduced["max"]
@@ -225,7 +227,7 @@ def test_reductions_agree_with_each_other(values: list[float]) -> None:
     assert least - 1e-6 <= mean <= most + 1e-6
 
 
-def test_keys_of_groups_tell_values_apart() -> None:
+def test_group_key_distinguishes_values() -> None:
     different = [None, True, False, 1, 0, "1", "", [], [1], {}, {"a": 1}, [None], "None"]
     assert len({group_key(each) for each in different}) == len(different)
     assert group_key({"a": 1, "b": [2]}) == group_key({"b": [2.0], "a": 1})

@@ -40,7 +40,7 @@ QUAKES = """
 """
 
 
-async def test_branch_emit_and_handle() -> None:
+async def test_quakes_flow_branches_emits_and_handles_event() -> None:
     strong = await run_flow(QUAKES, inputs={"csv": "place,mag,depth,more\nTokyo,6.5,10,x\nRome,,3,y\n"})
     assert strong.result.outputs == {"text": "Strong: Tokyo"}
     (emission,) = strong.result.emissions
@@ -54,7 +54,7 @@ async def test_branch_emit_and_handle() -> None:
     assert broken.result.error.message.startswith("line 2: depth is missing")
 
 
-async def test_summary_of_rows_that_a_service_would_send() -> None:
+async def test_summary_flow_aggregates_service_rows() -> None:
     run = await run_flow("""
         inputs: [{name: body, type: string}, {name: least, type: number, default: 100000}]
         nodes:
@@ -112,7 +112,7 @@ async def test_summary_of_rows_that_a_service_would_send() -> None:
     assert len(run.result.emissions) == 3
 
 
-async def test_triage_with_a_rate_by_tier_and_a_fallback_when_a_service_is_away() -> None:
+async def test_triage_flow_applies_rate_and_falls_back() -> None:
     run = await run_flow("""
         nodes:
         - id: order

@@ -36,7 +36,7 @@ ROWS = [{"k": "b", "v": 2.25}, {"k": "a", "v": 1}]
         ("line\n", "line\n"),
     ],
 )
-def test_what_templates_write(template: str, text: str) -> None:
+def test_template_renders_expected_text(template: str, text: str) -> None:
     assert rendered(template, {"name": "Ann", "rows": ROWS}) == text
 
 
@@ -61,7 +61,7 @@ def test_what_templates_write(template: str, text: str) -> None:
         "{{ rows.__len__() }}",
     ],
 )
-def test_no_way_out_of_the_sandbox(template: str) -> None:
+def test_template_sandbox_blocks_escapes(template: str) -> None:
     values = {"name": "Ann", "rows": [{"k": 1}]}
     with pytest.raises(NodeFailed):
         rendered(template, values)
@@ -93,7 +93,7 @@ def test_no_way_out_of_the_sandbox(template: str) -> None:
         "{% for i in range(500000) %}aaaa{% endfor %}",
     ],
 )
-def test_no_template_takes_the_workers_time_or_memory(template: str) -> None:
+def test_template_limits_time_and_memory(template: str) -> None:
     begun = time.perf_counter()
     with pytest.raises(NodeFailed):
         rendered(template, {"rows": ["abc" * 10] * 1500})
@@ -112,17 +112,17 @@ def test_no_template_takes_the_workers_time_or_memory(template: str) -> None:
         ("x" * (LONGEST_TEMPLATE + 1), "are the most"),
     ],
 )
-def test_what_is_wrong_is_said(template: str, message: str) -> None:
+def test_template_failure_names_the_cause(template: str, message: str) -> None:
     with pytest.raises(NodeFailed, match=message.replace("(", r"\(")):
         rendered(template, {"rows": ROWS})
 
 
-async def test_as_a_node() -> None:
+async def test_template_node_renders_and_fails() -> None:
     assert await outputs_of("Template", template="{{ a }}", values={"a": 1}) == {"result": "1"}
     assert "'b' is undefined" in await failure_of("Template", template="{{ b }}")
 
 
-def test_a_long_result_is_taken_up_to_its_limit() -> None:
+def test_template_accepts_result_up_to_limit() -> None:
     text = "x" * 1024
     assert len(rendered("{% for i in range(1000) %}{{ t }}{% endfor %}", {"t": text})) < LONGEST_RESULT
     with pytest.raises(NodeFailed, match=str(LONGEST_RESULT)):

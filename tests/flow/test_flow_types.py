@@ -70,7 +70,7 @@ def parsed(value: object) -> AnyPortType:
         (String(), Enum(options=("a",)), "needs a string, gets an enum"),
     ],
 )
-def test_connection_rules(target: AnyPortType, source: AnyPortType, reason: str | None) -> None:
+def test_accepts_follows_connection_rules(target: AnyPortType, source: AnyPortType, reason: str | None) -> None:
     found = accepts(target, source)
     assert (found is None) == (reason is None), found
     assert reason is None or reason in (found or "")
@@ -97,13 +97,13 @@ def test_connection_rules(target: AnyPortType, source: AnyPortType, reason: str 
         (Object(properties={"a": Number()}), {}, "must be a number, is missing or null"),
     ],
 )
-def test_values_that_do_not_fit(type_: AnyPortType, value: Value, message: str) -> None:
+def test_check_value_rejects_unfit_values(type_: AnyPortType, value: Value, message: str) -> None:
     (fault,) = check_value(type_, value, "port")
     assert message in fault.message
     assert fault.path.startswith("port")
 
 
-def test_a_fault_names_the_place_inside_the_value() -> None:
+def test_value_fault_names_the_nested_path() -> None:
     type_ = parsed(
         {"type": "array", "items": {"type": "object", "properties": {"name": "string", "full name": "number or null"}}}
     )
@@ -111,11 +111,11 @@ def test_a_fault_names_the_place_inside_the_value() -> None:
     assert [fault.path for fault in faults] == ["rows[1].name", 'rows[1]["full name"]']
 
 
-def test_a_value_with_many_faults_is_described_by_its_first_ones() -> None:
+def test_check_value_reports_only_first_faults() -> None:
     assert len(check_value(Array(items=String()), list(range(1000)), "rows")) == 20
 
 
-def test_a_pattern_that_would_backtrack_for_ever_takes_no_time() -> None:
+def test_string_pattern_does_not_backtrack() -> None:
     type_ = String(pattern="^(a+)+$")
     assert check_value(type_, "a" * 5000 + "b", "text")
 
@@ -136,18 +136,18 @@ def test_a_pattern_that_would_backtrack_for_ever_takes_no_time() -> None:
         ({"type": "enum", "options": ["a", "a"]}, "schema", "options must differ"),
     ],
 )
-def test_a_wrong_schema_is_refused_with_its_place(schema: Value, path: str, message: str) -> None:
+def test_parse_type_rejects_wrong_schema_with_path(schema: Value, path: str, message: str) -> None:
     faults = parse_type(schema, "schema")
     assert isinstance(faults, list)
     assert (faults[0].path, message in faults[0].message) == (path, True), faults
 
 
-def test_short_names_in_schemas() -> None:
+def test_parse_type_accepts_short_names() -> None:
     assert parsed("number or null") == Number(nullable=True)
     assert parsed({"type": "array", "items": "string"}) == Array(items=String())
 
 
-def test_places_inside_types() -> None:
+def test_child_returns_nested_type() -> None:
     rows = Array(items=Object(properties={"name": String()}))
     item = child(rows, 0)
     assert item is not None
@@ -160,30 +160,30 @@ def test_places_inside_types() -> None:
 
 
 @given(TYPES)
-def test_the_json_form_reads_back(type_: AnyPortType) -> None:
+def test_type_json_form_round_trips(type_: AnyPortType) -> None:
     assert parsed(json.loads(json.dumps(type_.to_json()))) == type_
 
 
 @given(JSON)
-def test_every_value_fits_its_inferred_type(value: Value) -> None:
+def test_inferred_type_fits_its_value(value: Value) -> None:
     assert check_value(infer(value), value, "value") == []
 
 
 @given(st.lists(JSON, min_size=1, max_size=4))
-def test_every_value_fits_the_union_of_types(values: list[Value]) -> None:
+def test_union_type_fits_every_value(values: list[Value]) -> None:
     joined = union([infer(value) for value in values])
     assert all(value is None or check_value(joined, value, "value") == [] for value in values)
 
 
 @given(TYPES)
-def test_a_type_accepts_itself_and_any_accepts_it(type_: AnyPortType) -> None:
+def test_port_type_is_accepted_by_itself_and_any(type_: AnyPortType) -> None:
     assert accepts(Any(), type_) is None
     holds_bare_any = '"any"' in json.dumps(type_.to_json())
     assert accepts(type_, type_) is None or holds_bare_any
 
 
 @given(TYPES, JSON)
-def test_what_is_accepted_at_validation_fits_at_run_time(target: AnyPortType, value: Value) -> None:
+def test_accepted_type_fits_at_run_time(target: AnyPortType, value: Value) -> None:
     """The types without constraints promise this: an accepted edge never fails on its value's type."""
     unconstrained = "integer" not in json.dumps(target.to_json())
     if value is not None and unconstrained and accepts(target, infer(value)) is None:
@@ -201,6 +201,6 @@ def test_what_is_accepted_at_validation_fits_at_run_time(target: AnyPortType, va
         ("UUID", "a UUID"),
     ],
 )
-def test_names_have_the_article_that_is_spoken(name: str, words: str) -> None:
+def test_article_follows_pronunciation(name: str, words: str) -> None:
     assert article(name) == words
     assert kind(object()) == "an object, which is no JSON value"

@@ -31,14 +31,14 @@ def listener(name: str) -> dict[str, Any]:
     return {"id": f"on-{name}", "type": "EventListener", "inputs": {"eventName": name}}
 
 
-def test_a_slip_of_the_name_is_named() -> None:
+def test_unheard_suggests_similar_event_name() -> None:
     assert warned({"id": "text", "type": "Text"}, emitter(), listener("orders")) == [
         "spec.nodes[1].inputs.eventName: no node of this flow listens to 'order', so each child that it makes fails; "
         "did you mean 'orders'?"
     ]
 
 
-def test_without_any_listener_nothing_is_suggested() -> None:
+def test_unheard_suggests_nothing_without_listener() -> None:
     nodes = [emitter(), {"id": "all", "type": "EmitEach", "inputs": {"eventName": "row", "items": [1]}}]
     assert warned(*nodes) == [
         "spec.nodes[0].inputs.eventName: no node of this flow listens to 'order', so each child that it makes fails",
@@ -56,19 +56,19 @@ def test_without_any_listener_nothing_is_suggested() -> None:
     ],
     ids=["heard", "for another flow", "never run", "nothing emitted"],
 )
-def test_what_is_heard_or_not_for_this_flow_is_not_warned_of(nodes: list[dict[str, Any]]) -> None:
+def test_unheard_ignores_heard_or_irrelevant_events(nodes: list[dict[str, Any]]) -> None:
     assert warned(*nodes) == []
 
 
 @pytest.mark.parametrize(("port", "inputs"), [("eventName", {}), ("flow", {"eventName": "order"})])
-def test_what_only_the_run_decides_is_not_warned_of(port: str, inputs: dict[str, Any]) -> None:
+def test_unheard_ignores_names_known_only_at_run_time(port: str, inputs: dict[str, Any]) -> None:
     name = {"id": "name", "type": "Text", "inputs": {"value": "x"}}
     tell = {"id": "tell", "type": "EventEmitter", "inputs": inputs}
     assert warned(name, tell, edges=[{"from": "name.value", "to": f"tell.{port}"}]) == []
 
 
 @pytest.mark.parametrize("example", EXAMPLES, ids=lambda path: path.stem)
-def test_no_example_has_one(example: Path) -> None:
+def test_unheard_reports_nothing_for_examples(example: Path) -> None:
     for document in yaml.safe_load_all(example.read_text(encoding="utf-8")):
         spec = document["spec"].get("flow") if document["kind"] == "Execution" else document["spec"]
         if spec is not None and document["kind"] in ("Execution", "Flow"):

@@ -31,7 +31,7 @@ def messages_of(text: str) -> list[str]:
     return [each.message for each in validate(flow(text), CATALOGUE)]
 
 
-def test_a_flow_that_is_wrong_in_many_ways_has_all_of_them_named_in_order() -> None:
+def test_validation_reports_every_fault_in_order() -> None:
     assert faults_of("""
         inputs: [{name: n, type: number, default: x}, {name: n}]
         nodes:
@@ -81,7 +81,7 @@ def test_a_flow_that_is_wrong_in_many_ways_has_all_of_them_named_in_order() -> N
     ]  # fmt: skip
 
 
-def test_names_that_are_nearly_right_are_suggested() -> None:
+def test_validation_suggests_similar_names() -> None:
     messages = messages_of("""
         nodes:
         - {id: fetch, type: HTPP, inputs: {baseUri: "http://x"}}
@@ -93,7 +93,7 @@ def test_names_that_are_nearly_right_are_suggested() -> None:
         assert any(f"did you mean {hint}?" in each for each in messages), hint
 
 
-def test_a_misspelt_type_is_one_fault_and_not_one_for_each_edge() -> None:
+def test_validation_reports_misspelt_type_once() -> None:
     assert faults_of("""
         nodes: [{id: a, type: Txt}, {id: b, type: Text}, {id: c, type: Math, inputs: {b: 1}}]
         edges: [{from: a.value, to: b.value}, {from: a.other, to: c.a}]
@@ -120,7 +120,7 @@ def test_a_misspelt_type_is_one_fault_and_not_one_for_each_edge() -> None:
         ("{from: tpl.template, to: text.value}", ["UnknownPort"]),
     ],
 )
-def test_one_edge(edge: str, codes: list[str]) -> None:
+def test_validation_checks_edge_ports_and_types(edge: str, codes: list[str]) -> None:
     required = "" if "pluck.items" in edge else ", items: [{name: b}]"
     found = faults_of(f"""
         nodes:
@@ -134,7 +134,7 @@ def test_one_edge(edge: str, codes: list[str]) -> None:
     assert sorted(code for code, _ in found) == sorted(codes), found
 
 
-def test_types_go_through_transforms() -> None:
+def test_validation_infers_types_through_transforms() -> None:
     base = """
         nodes:
         - id: read
@@ -171,7 +171,7 @@ def test_types_go_through_transforms() -> None:
     assert faults_of(bad) == [("TypeMismatch", "spec.edges[6].to")]
 
 
-def test_an_object_that_edges_put_together_must_be_whole() -> None:
+def test_validation_rejects_incomplete_object_from_edges() -> None:
     class Place(Node):
         """Needs a whole place."""
 
@@ -206,7 +206,7 @@ def test_an_object_that_edges_put_together_must_be_whole() -> None:
         ("tpl.values.a[0]", "tpl.values.a[0]", True),
     ],
 )
-def test_two_edges_into_one_place(first: str, second: str, taken: bool) -> None:
+def test_validation_rejects_overlapping_edges(first: str, second: str, taken: bool) -> None:
     found = faults_of(f"""
         nodes: [{{id: o, type: Object}}, {{id: tpl, type: Template, inputs: {{template: x}}}}]
         edges: [{{from: o.value, to: "{first}"}}, {{from: o.value, to: "{second}"}}]
@@ -214,13 +214,13 @@ def test_two_edges_into_one_place(first: str, second: str, taken: bool) -> None:
     assert found == ([("PortTaken", "spec.edges[1].to")] if taken else [])
 
 
-def test_a_value_and_an_edge_for_one_port() -> None:
+def test_port_takes_value_and_edge_only_if_tolerant() -> None:
     text = "nodes: [{{id: a, type: Text}}, {{id: b, type: {0}}}]\nedges: [{{from: a.value, to: b.{1}}}]"
     assert faults_of(text.format("Text, inputs: {value: x}", "value")) == [("PortTaken", "spec.edges[0].to")]
     assert faults_of(text.format("Join, inputs: {a: x}", "a")) == []
 
 
-def test_a_misspelt_port_within_a_cycle_is_named_too() -> None:
+def test_validation_reports_misspelt_port_within_cycle() -> None:
     assert faults_of("""
         nodes: [{id: a, type: Not}, {id: b, type: Not}]
         edges: [{from: a.resul, to: b.value}, {from: b.resul, to: a.value}]
@@ -229,7 +229,7 @@ def test_a_misspelt_port_within_a_cycle_is_named_too() -> None:
     ]  # fmt: skip
 
 
-def test_every_cycle_is_named_with_its_way() -> None:
+def test_validation_names_every_cycle_with_path() -> None:
     messages = messages_of("""
         nodes: [{id: a, type: Not}, {id: b, type: Not}, {id: c, type: And}, {id: d, type: Not}]
         edges:
@@ -244,14 +244,14 @@ def test_every_cycle_is_named_with_its_way() -> None:
     ]  # fmt: skip
 
 
-def test_building_a_wrong_flow_raises_all_its_faults() -> None:
+def test_graph_build_raises_all_faults() -> None:
     with pytest.raises(InvalidFlow) as raised:
         Graph.build(flow("nodes: [{id: a, type: Nope}, {id: b, type: Math}]"), CATALOGUE)
     assert len(raised.value.faults) == 3
     assert "spec.nodes[1].inputs.a" in str(raised.value)
 
 
-def test_a_schema_that_does_not_describe_the_output() -> None:
+def test_validation_rejects_schema_unfit_for_output() -> None:
     found = validate(flow("nodes: [{id: a, type: Array, inputs: {value: [], schema: string}}]"), CATALOGUE)
     assert [(each.code, each.path) for each in found] == [(FaultCode.INVALID_VALUE, "spec.nodes[0].inputs.schema")]
     found = validate(
@@ -278,5 +278,5 @@ def test_a_schema_that_does_not_describe_the_output() -> None:
         ("a.b c", None),
     ],
 )
-def test_ends_of_edges(text: str, end: Endpoint | None) -> None:
+def test_parse_endpoint_accepts_only_valid_paths(text: str, end: Endpoint | None) -> None:
     assert parse_endpoint(text) == end

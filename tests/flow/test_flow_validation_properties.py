@@ -141,13 +141,13 @@ MUTATIONS: list[Mutation] = [
 
 @settings(max_examples=150, deadline=None)
 @given(valid_flows())
-def test_a_right_flow_has_no_faults(spec: dict[str, Any]) -> None:
+def test_valid_flow_has_no_faults(spec: dict[str, Any]) -> None:
     assert validate(FlowSpec.model_validate(spec), CATALOGUE) == []
 
 
 @settings(max_examples=200, deadline=None)
 @given(valid_flows(), st.lists(st.sampled_from(MUTATIONS), min_size=1, max_size=7, unique=True))
-def test_every_fault_put_in_is_found_and_no_other(spec: dict[str, Any], mutations: list[Mutation]) -> None:
+def test_validation_finds_exactly_the_injected_faults(spec: dict[str, Any], mutations: list[Mutation]) -> None:
     wrong = copy.deepcopy(spec)
     wanted = [mutation(wrong) for mutation in mutations]
     found = [(str(each.code), each.path) for each in validate(FlowSpec.model_validate(wrong), CATALOGUE)]
@@ -156,7 +156,7 @@ def test_every_fault_put_in_is_found_and_no_other(spec: dict[str, Any], mutation
 
 @settings(max_examples=100, deadline=None)
 @given(valid_flows(), st.data())
-def test_misspelling_one_type_of_a_right_flow_is_one_fault(spec: dict[str, Any], data: st.DataObject) -> None:
+def test_misspelt_type_of_valid_flow_is_one_fault(spec: dict[str, Any], data: st.DataObject) -> None:
     wrong = copy.deepcopy(spec)
     index = data.draw(st.integers(0, len(wrong["nodes"]) - 1))
     wrong["nodes"][index]["type"] += "x"
@@ -166,7 +166,7 @@ def test_misspelling_one_type_of_a_right_flow_is_one_fault(spec: dict[str, Any],
 
 @settings(max_examples=100, deadline=None)
 @given(valid_flows())
-def test_the_order_of_faults_does_not_change(spec: dict[str, Any]) -> None:
+def test_fault_order_is_stable(spec: dict[str, Any]) -> None:
     wrong = copy.deepcopy(spec)
     for mutation in MUTATIONS:
         mutation(wrong)

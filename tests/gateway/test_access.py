@@ -24,7 +24,7 @@ async def status(gateway: GatewayProcess, path: str, person: Person | None) -> i
     return (await gateway.ask(f"{path}?follow=false" if path.endswith("/events") else path, person)).status_code
 
 
-async def test_tokens_of_service_accounts(run_gateway: RunGateway, people: People, written: Written) -> None:
+async def test_service_account_tokens_follow_rbac(run_gateway: RunGateway, people: People, written: Written) -> None:
     gateway = run_gateway()
     log = await written.execution()
     reader, viewer = people.service_account("reader", LOG_READER), people.service_account("viewer", READER)
@@ -67,7 +67,7 @@ async def test_a_refusal_names_the_rule_that_is_missing(
     await eventually(allowed, what="the right that was given")
 
 
-async def test_nobody_finds_out_which_executions_there_are(
+async def test_refusals_do_not_reveal_existing_executions(
     run_gateway: RunGateway, people: People, written: Written
 ) -> None:
     gateway = run_gateway()
@@ -86,7 +86,9 @@ async def test_nobody_finds_out_which_executions_there_are(
     assert await status(gateway, f"/namespaces/{people.namespace}/executions/never/events", person) == 404
 
 
-async def test_client_certificates_of_the_cluster(run_gateway: RunGateway, people: People, written: Written) -> None:
+async def test_client_certificates_follow_rbac_by_name_and_group(
+    run_gateway: RunGateway, people: People, written: Written
+) -> None:
     gateway = run_gateway()
     log = await written.execution()
     path = f"/executions/{log.id}/events"
@@ -112,7 +114,9 @@ async def test_client_certificates_of_the_cluster(run_gateway: RunGateway, peopl
         ("Bearer " + "x" * 20_000, "no token is longer"),
     ],
 )
-async def test_without_a_name_nobody_gets_in(run_gateway: RunGateway, header: str | bytes | None, said: str) -> None:
+async def test_unauthenticated_requests_are_rejected(
+    run_gateway: RunGateway, header: str | bytes | None, said: str
+) -> None:
     gateway = run_gateway()
     headers = {} if header is None else {"Authorization": header}
     for path in ("/executions", f"/executions/{UNKNOWN}/events"):

@@ -20,7 +20,7 @@ from fixtures.waiting import eventually
 pytestmark = pytest.mark.integration
 
 
-async def test_it_waits_for_the_migration_and_says_so(run_gateway: RunGateway, empty_database_url: str) -> None:
+async def test_gateway_waits_for_the_migration_and_says_so(run_gateway: RunGateway, empty_database_url: str) -> None:
     gateway = run_gateway(ready=False, DATABASE_URL_EXECUTIONS=empty_database_url)
 
     async def says_so() -> bool:
@@ -33,7 +33,7 @@ async def test_it_waits_for_the_migration_and_says_so(run_gateway: RunGateway, e
     assert gateway.terminate() == 0
 
 
-async def test_a_new_certificate_is_taken_without_a_restart(
+async def test_new_certificate_is_loaded_without_a_restart(
     run_gateway: RunGateway, people: People, tmp_path: Path
 ) -> None:
     certificate, key = tmp_path / "tls.crt", tmp_path / "tls.key"
@@ -52,7 +52,7 @@ async def test_a_new_certificate_is_taken_without_a_restart(
     assert (await gateway.ask("/executions", people.certified("jane"))).status_code == 403
 
 
-def test_its_sessions_cannot_write(database_url: str) -> None:
+def test_gateway_sessions_cannot_write(database_url: str) -> None:
     with psycopg.connect(read_only(database_url), autocommit=True) as connection:
         connection.execute("LISTEN chaingraph_changes")
         with pytest.raises(psycopg.errors.ReadOnlySqlTransaction):
@@ -72,7 +72,7 @@ def test_its_sessions_cannot_write(database_url: str) -> None:
         ("LOG_LEVEL", "loud", "debug, info, warning or error"),
     ],
 )
-def test_a_wrong_setting_is_named_with_what_would_be_right(
+def test_invalid_setting_is_named_with_a_hint(
     run_program: RunProgram, gateway_certificate: Mapping[str, Path], variable: str, value: str, hint: str
 ) -> None:
     done = _start(run_program, gateway_certificate, **{variable: value})

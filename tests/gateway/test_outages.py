@@ -52,7 +52,7 @@ async def test_a_stream_outlasts_an_outage_of_postgresql(
     assert rest[-1].event == "end"
 
 
-async def test_the_api_server_away(
+async def test_api_server_outage_rejects_only_new_users(
     run_gateway: RunGateway,
     people: People,
     written: Written,
@@ -78,7 +78,7 @@ async def test_the_api_server_away(
         assert (await gateway.ask(path, headers=token)).status_code == 403
 
 
-async def test_many_streams_come_back_over_a_restart_of_postgresql_connections(
+async def test_many_streams_survive_postgresql_connection_loss(
     run_gateway: RunGateway,
     people: People,
     written: Written,

@@ -18,7 +18,7 @@ from chaingraph_store.ids import execution_id as derived
 from chaingraph_store.tree import Place, RootPlace
 
 
-def test_by_default_everything_and_then_what_comes() -> None:
+def test_subscription_defaults_to_all_events_and_following() -> None:
     assert parameters.subscription({}, None) == Subscription(-1, resumed=False, types=None, follow=True)
 
 
@@ -45,7 +45,9 @@ def test_last_event_id_wins_over_from_index() -> None:
         ({}, "1.5", "Last-Event-ID", "1.5", "a whole number"),
     ],
 )
-def test_what_is_wrong_is_named(query: dict[str, str], header: str | None, field: str, value: str, said: str) -> None:
+def test_wrong_parameter_is_named_with_its_value(
+    query: dict[str, str], header: str | None, field: str, value: str, said: str
+) -> None:
     with pytest.raises(BadRequest) as refused:
         parameters.subscription(query, header)
     assert (refused.value.fields["field"], refused.value.fields["value"]) == (field, value)
@@ -53,7 +55,7 @@ def test_what_is_wrong_is_named(query: dict[str, str], header: str | None, field
 
 
 @pytest.mark.parametrize("text", ["0", "1001", "-1", "ten", "1e2", "", "٣", "9" * 5000, "0000010000000"])
-def test_a_page_has_a_size(text: str) -> None:
+def test_page_size_is_bounded(text: str) -> None:
     assert parameters.page_size({}) == 100
     assert parameters.page_size({"limit": "100"}, most=parameters.MAX_ROOTS) == 100
     with pytest.raises(BadRequest, match="from 1 to 1000"):
@@ -63,7 +65,7 @@ def test_a_page_has_a_size(text: str) -> None:
 
 
 @pytest.mark.parametrize("text", ["", "-1", "all", "1.5", "٣", "9" * 5000])
-def test_a_depth_counts_levels(text: str) -> None:
+def test_depth_is_a_number_of_levels(text: str) -> None:
     assert parameters.levels({}) is None
     assert [parameters.levels({"depth": each}) for each in ("0", "2")] == [0, 2]
     with pytest.raises(BadRequest, match="a whole number from 0 on"):
@@ -108,14 +110,14 @@ _CURSORS = [
 
 
 @pytest.mark.parametrize("text", _CURSORS)
-def test_no_other_text_is_a_cursor(text: str) -> None:
+def test_cursor_rejects_other_text(text: str) -> None:
     with pytest.raises(BadRequest, match="`cursor` of the page before"):
         parameters.place({"cursor": text})
     with pytest.raises(BadRequest, match="`cursor` of the page before"):
         parameters.root_place({"cursor": text})
 
 
-def test_a_cursor_of_another_path_is_none() -> None:
+def test_cursor_of_another_path_is_rejected() -> None:
     with pytest.raises(BadRequest, match="no cursor of this path"):
         parameters.place({"cursor": parameters.cursor(RootPlace(datetime.now(UTC), ExecutionId("a")))})
     with pytest.raises(BadRequest, match="no cursor of this path"):
@@ -123,21 +125,21 @@ def test_a_cursor_of_another_path_is_none() -> None:
 
 
 @pytest.mark.parametrize("text", ["", "EX", "ex" + "A" * 24, "EX" + "A" * 25, "EX" + "1" * 24, "EX\x00" + "A" * 23])
-def test_what_is_no_id(text: str) -> None:
+def test_execution_id_rejects_other_text(text: str) -> None:
     assert execution_id(derived("0093f2dd-1335-4b0a-9657-fd0bf9629e9e"))
     with pytest.raises(BadRequest, match=r"status\.executionID"):
         execution_id(text)
 
 
 @pytest.mark.parametrize("text", ["", "Team", "a" * 64, "team-", "a\x00", "a/b", "a\n"])
-def test_what_is_no_namespace(text: str) -> None:
+def test_namespace_rejects_invalid_text(text: str) -> None:
     assert namespace("team-1") == "team-1"
     with pytest.raises(BadRequest, match="lower-case"):
         namespace(text)
 
 
 @pytest.mark.parametrize("text", ["", "A", "a" * 254, ".a", "a\n"])
-def test_what_is_no_name(text: str) -> None:
+def test_name_rejects_invalid_text(text: str) -> None:
     assert name("name", "nightly.2") == "nightly.2"
     with pytest.raises(BadRequest, match="lower-case"):
         name("name", text)

@@ -12,7 +12,9 @@ from fixtures.processes.gateway import GatewayProcess, People, RunGateway
 pytestmark = pytest.mark.integration
 
 
-async def test_details_and_journal(run_gateway: RunGateway, people: People, written: Written) -> None:
+async def test_details_and_journal_show_one_execution(
+    run_gateway: RunGateway, people: People, written: Written
+) -> None:
     gateway = run_gateway()
     log = await written.execution()
     await written.execution("child", parent=log)
@@ -63,9 +65,7 @@ async def test_details_and_journal(run_gateway: RunGateway, people: People, writ
     assert [each["outputs"] for each in whole["nodes"]] == [{"token": "t"}, {}]
 
 
-async def test_of_several_executions_of_a_name_the_newest_answers(
-    run_gateway: RunGateway, people: People, written: Written
-) -> None:
+async def test_name_refers_to_its_newest_execution(run_gateway: RunGateway, people: People, written: Written) -> None:
     gateway = run_gateway()
     await written.execution()
     newest = await written.execution()
@@ -86,7 +86,7 @@ async def pages(gateway: GatewayProcess, people: People, log: WrittenLog, limit:
         params["cursor"] = page["cursor"]
 
 
-async def test_a_tree_in_pages_level_by_level(run_gateway: RunGateway, people: People, written: Written) -> None:
+async def test_tree_is_paged_level_by_level(run_gateway: RunGateway, people: People, written: Written) -> None:
     gateway = run_gateway()
     root = await written.execution("root")
     children = [await written.execution(f"child-{number}", parent=root) for number in range(3)]
@@ -113,7 +113,9 @@ async def test_a_tree_in_pages_level_by_level(run_gateway: RunGateway, people: P
     assert [each["name"] for each in await pages(gateway, people, root, 1, depth=0)] == ["root"]
 
 
-async def test_what_a_tree_says_of_each(run_gateway: RunGateway, people: People, written: Written) -> None:
+async def test_tree_shows_phase_counts_and_error_of_each(
+    run_gateway: RunGateway, people: People, written: Written
+) -> None:
     gateway = run_gateway()
     root = await written.execution("root")
     await root.complete(children=5)
@@ -135,7 +137,7 @@ async def test_what_a_tree_says_of_each(run_gateway: RunGateway, people: People,
     assert [each["name"] for each in await pages(gateway, people, root, 100, phase="Running")] == ["root-2"]
 
 
-async def test_roots_newest_first(run_gateway: RunGateway, people: People, written: Written) -> None:
+async def test_roots_are_listed_newest_first(run_gateway: RunGateway, people: People, written: Written) -> None:
     gateway = run_gateway()
     made = [await written.execution(f"run-{number}", flow=f"flow-{number % 2}") for number in range(5)]
     await written.execution("child", parent=made[0])
@@ -156,7 +158,7 @@ async def test_roots_newest_first(run_gateway: RunGateway, people: People, writt
     assert await ids(namespace=people.namespace, phase="Failed,Stopped") == ([made[2].id], None)
 
 
-async def test_roots_with_all_that_is_below_them(run_gateway: RunGateway, people: People, written: Written) -> None:
+async def test_roots_count_all_executions_below_them(run_gateway: RunGateway, people: People, written: Written) -> None:
     gateway = run_gateway()
     root = await written.execution("root")
     child = await written.execution("root-0", parent=root)
@@ -186,7 +188,7 @@ async def test_a_child_names_its_parent(run_gateway: RunGateway, people: People,
     assert details["children"] == {"total": 0}
 
 
-async def test_what_there_is_not(run_gateway: RunGateway, people: People) -> None:
+async def test_unknown_paths_and_bad_parameters_are_rejected(run_gateway: RunGateway, people: People) -> None:
     gateway = run_gateway()
     nowhere = await gateway.ask("/flows", people.admin)
     assert (nowhere.status_code, nowhere.json()["reason"]) == (404, "NotFound")

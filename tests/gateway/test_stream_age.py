@@ -23,7 +23,9 @@ LIVELY = {"CHAINGRAPH_HEARTBEAT_SECONDS": "0.2"}
 AGED = "chaingraph_gateway_streams_aged_total"
 
 
-async def test_each_event_comes_once_over_many_ends(run_gateway: RunGateway, people: People, written: Written) -> None:
+async def test_each_event_arrives_once_across_many_stream_ends(
+    run_gateway: RunGateway, people: People, written: Written
+) -> None:
     gateway = run_gateway(CHAINGRAPH_STREAM_SECONDS=SHORT)
     log = await written.execution()
     path = f"/executions/{log.id}/events"
@@ -47,7 +49,7 @@ async def test_each_event_comes_once_over_many_ends(run_gateway: RunGateway, peo
     assert all(found == expected for found in await asyncio.gather(*followers))
 
 
-async def test_a_quiet_stream_ends_with_the_place_to_go_on_from(
+async def test_quiet_stream_ends_with_a_resume_position(
     run_gateway: RunGateway, people: People, written: Written
 ) -> None:
     gateway = run_gateway(CHAINGRAPH_STREAM_SECONDS=SHORT)
@@ -69,9 +71,7 @@ async def test_a_quiet_stream_ends_with_the_place_to_go_on_from(
     assert [each.id for each in await gateway.all(path, people.admin, after=1)] == ["2", "3", "3"]
 
 
-async def test_a_right_that_is_taken_away_ends_the_following(
-    run_gateway: RunGateway, people: People, written: Written
-) -> None:
+async def test_revoked_right_ends_the_stream(run_gateway: RunGateway, people: People, written: Written) -> None:
     gateway = run_gateway(CHAINGRAPH_STREAM_SECONDS=SHORT)
     log = await written.execution()
     path = f"/executions/{log.id}/events"
@@ -94,9 +94,7 @@ async def test_a_right_that_is_taken_away_ends_the_following(
     await eventually(refused, what="the refusal of one who has come back")
 
 
-async def test_a_token_that_is_no_longer_accepted_ends_the_following(
-    run_gateway: RunGateway, people: People, written: Written
-) -> None:
+async def test_invalidated_token_ends_the_stream(run_gateway: RunGateway, people: People, written: Written) -> None:
     # One to begin with and one to come back to, which has not heard of the token before.
     first, second = run_gateway(CHAINGRAPH_STREAM_SECONDS=SHORT), run_gateway()
     log = await written.execution()
@@ -116,7 +114,7 @@ async def test_a_token_that_is_no_longer_accepted_ends_the_following(
     assert "it may have expired" in refused.json()["message"]
 
 
-async def test_nobody_is_sent_away_while_postgresql_is_away(
+async def test_streams_stay_open_while_postgresql_is_away(
     run_gateway: RunGateway, people: People, written: Written, make_proxy: MakeProxy, database_url: str
 ) -> None:
     proxy = make_proxy(database_url)
@@ -138,7 +136,7 @@ async def test_nobody_is_sent_away_while_postgresql_is_away(
     assert [each.id for each in await gateway.all(path, people.admin, after=-1)] == ["0", "1", "1"]
 
 
-async def test_nobody_is_sent_away_while_the_api_server_is_away(
+async def test_streams_stay_open_while_the_api_server_is_away(
     run_gateway: RunGateway, people: People, written: Written, way: Way
 ) -> None:
     proxy, kubeconfig = way
@@ -160,7 +158,7 @@ async def test_nobody_is_sent_away_while_the_api_server_is_away(
     assert [each.id for each in await gateway.all(path, people.admin, after=-1)] == ["0", "1", "1"]
 
 
-async def test_a_long_replay_is_broken_off_so_that_nobody_takes_a_part_for_all(
+async def test_aged_replay_is_aborted_so_it_cannot_look_complete(
     run_gateway: RunGateway, people: People, written: Written
 ) -> None:
     gateway = run_gateway(CHAINGRAPH_STREAM_SECONDS=SHORT)

@@ -18,7 +18,7 @@ from fixtures.waiting import eventually
 pytestmark = pytest.mark.integration
 
 
-async def test_replay_then_live_then_the_end(run_gateway: RunGateway, people: People, written: Written) -> None:
+async def test_stream_replays_then_follows_then_ends(run_gateway: RunGateway, people: People, written: Written) -> None:
     gateway = run_gateway()
     reader = people.service_account("reader", LOG_READER)
     log = await written.execution()
@@ -44,7 +44,7 @@ async def test_replay_then_live_then_the_end(run_gateway: RunGateway, people: Pe
     assert rest[-1].data == {"phase": "Completed", "attempt": 1, "nextIndex": 23}
 
 
-async def test_a_subscriber_goes_on_over_a_killed_gateway(
+async def test_subscriber_resumes_after_a_gateway_kill(
     run_gateway: RunGateway, people: People, written: Written
 ) -> None:
     first = run_gateway()
@@ -76,7 +76,7 @@ async def test_a_subscriber_goes_on_over_a_killed_gateway(
     assert seen[-1].event == "end"
 
 
-async def test_a_gateway_that_is_told_to_end_ends_streams_after_a_whole_event(
+async def test_terminated_gateway_ends_streams_after_a_whole_event(
     run_gateway: RunGateway, people: People, written: Written
 ) -> None:
     gateway = run_gateway()
@@ -103,7 +103,9 @@ async def test_types_are_filtered_in_replay_and_live(run_gateway: RunGateway, pe
         assert [(each.id, each.event) async for each in stream] == [("3003", "flow:completed"), ("3003", "end")]
 
 
-async def test_from_an_index_and_without_following(run_gateway: RunGateway, people: People, written: Written) -> None:
+async def test_stream_supports_from_index_and_no_follow(
+    run_gateway: RunGateway, people: People, written: Written
+) -> None:
     gateway = run_gateway()
     log = await written.execution()
     path = f"/executions/{log.id}/events"
@@ -119,7 +121,7 @@ async def test_from_an_index_and_without_following(run_gateway: RunGateway, peop
         assert (await anext(stream)).id == "4"
 
 
-async def test_an_execution_that_has_ended_and_one_that_is_retried(
+async def test_stream_ends_with_the_execution_and_resumes_on_retry(
     run_gateway: RunGateway, people: People, written: Written
 ) -> None:
     gateway = run_gateway()
@@ -142,7 +144,7 @@ async def test_an_execution_that_has_ended_and_one_that_is_retried(
     assert rest[-1].data == {"phase": "Completed", "attempt": 2, "nextIndex": 4}
 
 
-async def test_the_log_of_a_parent_goes_on_until_its_tree_has_ended(
+async def test_parents_stream_continues_until_its_tree_has_ended(
     run_gateway: RunGateway, people: People, written: Written
 ) -> None:
     gateway = run_gateway()
@@ -172,7 +174,7 @@ async def test_the_log_of_a_parent_goes_on_until_its_tree_has_ended(
     assert (nothing.status_code, nothing.content) == (204, b"")
 
 
-async def test_a_child_that_is_retried_opens_the_log_of_its_parent_again(
+async def test_retried_child_reopens_its_parents_stream(
     run_gateway: RunGateway, people: People, written: Written
 ) -> None:
     gateway = run_gateway()
@@ -205,9 +207,7 @@ async def test_heartbeats_fill_every_silence(run_gateway: RunGateway, people: Pe
     assert [each.event for each in following if each.event] == ["flow:started"]
 
 
-async def test_a_lost_notification_delays_and_loses_nothing(
-    run_gateway: RunGateway, people: People, written: Written
-) -> None:
+async def test_lost_notification_loses_no_event(run_gateway: RunGateway, people: People, written: Written) -> None:
     gateway = run_gateway(CHAINGRAPH_HEARTBEAT_SECONDS="0.2")
     log = await written.execution()
     async with gateway.follow(f"/executions/{log.id}/events", people.admin) as stream:
@@ -219,7 +219,7 @@ async def test_a_lost_notification_delays_and_loses_nothing(
                 break
 
 
-async def test_those_who_follow_one_execution_share_its_reads(
+async def test_followers_of_one_execution_share_its_reads(
     run_gateway: RunGateway, people: People, written: Written
 ) -> None:
     gateway = run_gateway()
@@ -244,7 +244,7 @@ async def test_those_who_follow_one_execution_share_its_reads(
     assert gateway.metric("chaingraph_gateway_events_sent_total") == 20 * 1002
 
 
-async def test_a_slow_subscriber_loses_nothing_and_holds_nobody_up(
+async def test_slow_subscriber_loses_nothing_and_delays_no_other(
     run_gateway: RunGateway, people: People, written: Written
 ) -> None:
     gateway = run_gateway()
@@ -272,7 +272,7 @@ async def test_a_slow_subscriber_loses_nothing_and_holds_nobody_up(
     assert gateway.metric('chaingraph_gateway_log_reads_total{by="subscriber"}') > 10
 
 
-async def test_no_more_streams_than_are_allowed(run_gateway: RunGateway, people: People, written: Written) -> None:
+async def test_stream_limit_rejects_further_streams(run_gateway: RunGateway, people: People, written: Written) -> None:
     gateway = run_gateway(CHAINGRAPH_MAX_STREAMS="1")
     log = await written.execution()
     path = f"/executions/{log.id}/events"

@@ -37,14 +37,14 @@ _HEALTH: Final = [(kind, test) for kind in names.KINDS for test in _tests(f"{kin
 
 
 @pytest.mark.parametrize(("kind", "test"), _HEALTH, ids=[f"{kind}-{test['inputPath']}" for kind, test in _HEALTH])
-def test_health(kind: str, test: dict[str, Any], evaluators: Evaluators) -> None:
+def test_recorded_state_has_expected_health(kind: str, test: dict[str, Any], evaluators: Evaluators) -> None:
     found = recorded(_FOLDER / kind / test["inputPath"])
     health = evaluators.health(found)
     assert health == test["healthStatus"]
     assert evaluators.kstatus(found) == _AS_KSTATUS[health["status"]]
 
 
-def test_every_recorded_state_has_its_test() -> None:
+def test_recorded_states_have_health_and_action_tests() -> None:
     assert sorted(_FOLDER / kind / test["inputPath"] for kind, test in _HEALTH) == _STATES
     discovered = [
         (_ACTIONS / test["inputPath"]).resolve() for test in _tests(f"{_ACTIONS}/action_test.yaml", "discoveryTests")
@@ -52,13 +52,13 @@ def test_every_recorded_state_has_its_test() -> None:
     assert sorted(discovered) == [each for each in _STATES if each.parent.parent.name == names.EXECUTION_KIND]
 
 
-def test_every_phase_is_recorded() -> None:
+def test_recorded_states_cover_every_phase() -> None:
     phases = {recorded(each)["status"].get("phase") for each in _STATES} - {None}
     assert phases == set(ExecutionPhase)
 
 
 @pytest.mark.parametrize("state", _STATES, ids=lambda path: f"{path.parent.parent.name}-{path.stem}")
-def test_recorded_states_are_what_the_api_knows(state: Any) -> None:
+def test_recorded_states_match_api_models(state: Any) -> None:
     found = recorded(state)
     if found["kind"] == names.FLOW_KIND:
         FlowSpec.model_validate(found["spec"])
@@ -71,14 +71,14 @@ def test_recorded_states_are_what_the_api_knows(state: Any) -> None:
 @pytest.mark.parametrize(
     "test", _tests(f"{_ACTIONS}/action_test.yaml", "discoveryTests"), ids=lambda test: test["inputPath"]
 )
-def test_buttons(test: dict[str, Any], evaluators: Evaluators) -> None:
+def test_argocd_buttons_match_state(test: dict[str, Any], evaluators: Evaluators) -> None:
     assert evaluators.ask("argo-actions", object=recorded(_ACTIONS / test["inputPath"])) == test["result"]
 
 
 @pytest.mark.parametrize(
     "test", _tests(f"{_ACTIONS}/action_test.yaml", "actionTests"), ids=lambda test: test["expectedOutputPath"]
 )
-def test_actions(test: dict[str, Any], evaluators: Evaluators) -> None:
+def test_argocd_action_writes_expected_object(test: dict[str, Any], evaluators: Evaluators) -> None:
     found = recorded(_ACTIONS / test["inputPath"])
     assert test["action"] in evaluators.buttons(found)
     written = evaluators.press(test["action"], found)
@@ -86,13 +86,13 @@ def test_actions(test: dict[str, Any], evaluators: Evaluators) -> None:
     assert told == recorded(_ACTIONS / test["expectedOutputPath"])
 
 
-def test_every_action_is_tested_and_offered() -> None:
+def test_argocd_actions_are_tested_and_offered() -> None:
     there = {each.parent.name for each in _ACTIONS.glob("*/action.lua")}
     assert {test["action"] for test in _tests(f"{_ACTIONS}/action_test.yaml", "actionTests")} == there
     for test in _tests(f"{_ACTIONS}/action_test.yaml", "discoveryTests"):
         assert {each["name"] for each in test["result"]} == there
 
 
-def test_the_values_of_argo_cds_chart_are_the_config_map() -> None:
+def test_argocd_chart_values_match_config_map() -> None:
     config_map = yaml.safe_load(argocd.config_map_yaml())
     assert yaml.safe_load(argocd.values_yaml()) == {"configs": {"cm": config_map["data"]}}

@@ -72,7 +72,7 @@ def uid(user: User, name: str) -> str:
 
 
 @pytest.mark.parametrize("server_side", [False, True], ids=["client-side", "server-side"])
-def test_a_run_is_in_sync_from_its_start_to_its_end(app: App, user: User, server_side: bool) -> None:
+def test_argocd_keeps_finished_run_in_sync(app: App, user: User, server_side: bool) -> None:
     manifests = [flow("sum", **SUM), execution("sum", flowRef={"name": "sum"}, inputs={"a": 40})]
     assert all(app.out_of_sync(each) for each in manifests)
     app.sync(*manifests, serverSide=server_side)
@@ -84,7 +84,7 @@ def test_a_run_is_in_sync_from_its_start_to_its_end(app: App, user: User, server
     assert user.status("sum")["attempt"] == 1
 
 
-def test_waves_wait_for_the_end_of_a_run_and_stop_at_its_failure(app: App, user: User) -> None:
+def test_argocd_waves_wait_for_run_and_stop_at_failure(app: App, user: User) -> None:
     good = annotated(execution("migration", flow=chain(2, 400)), sync_wave="0")
     after = annotated({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "app"}}, sync_wave="1")
     told = app.sync(good, after)
@@ -101,7 +101,7 @@ def test_waves_wait_for_the_end_of_a_run_and_stop_at_its_failure(app: App, user:
     assert "not found" in user.kubectl("get", "configmap", "never", check=False).stderr
 
 
-def test_a_hook_runs_at_each_sync(app: App, user: User) -> None:
+def test_argocd_hook_runs_at_each_sync(app: App, user: User) -> None:
     manifest = annotated(execution("", flow=chain(1, 300)), hook="PreSync", hook_delete_policy="BeforeHookCreation")
     manifest["metadata"] = {"generateName": "check-", "annotations": manifest["metadata"]["annotations"]}
     config = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "app"}, "data": {"version": "1"}}
@@ -117,7 +117,7 @@ def test_a_hook_runs_at_each_sync(app: App, user: User) -> None:
     assert {bool(each["metadata"]["name"].startswith("check-")) for each in runs} == {True}
 
 
-def test_children_stand_below_their_parent_and_are_not_pruned(app: App, user: User) -> None:
+def test_argocd_nests_children_and_does_not_prune_them(app: App, user: User) -> None:
     parent = execution("several", flow=_SEVERAL)
     app.sync(parent)
     user.wait("several", "TreeSucceeded")
@@ -135,9 +135,7 @@ def test_children_stand_below_their_parent_and_are_not_pruned(app: App, user: Us
 
 
 @pytest.mark.parametrize("server_side", [False, True], ids=["client-side", "server-side"])
-def test_a_persons_pause_is_left_alone_unless_the_manifest_speaks_of_it(
-    app: App, user: User, server_side: bool
-) -> None:
+def test_argocd_sync_reverts_pause_only_if_in_manifest(app: App, user: User, server_side: bool) -> None:
     silent = execution("silent", flow=chain(2, 60_000))
     outspoken = execution("outspoken", flow=chain(2, 60_000), paused=False)
     app.sync(silent, outspoken, serverSide=server_side)
@@ -152,7 +150,7 @@ def test_a_persons_pause_is_left_alone_unless_the_manifest_speaks_of_it(
     user.wait("silent", "Paused")
 
 
-def test_what_is_immutable_fails_the_sync_and_replace_makes_another_run(app: App, user: User) -> None:
+def test_argocd_sync_rejects_immutable_change_unless_replaced(app: App, user: User) -> None:
     manifest = execution("sum", flow={"nodes": [{"id": "a", "type": "Text", "inputs": {"value": "one"}}]})
     app.sync(manifest)
     user.wait("sum")
@@ -169,7 +167,7 @@ def test_what_is_immutable_fails_the_sync_and_replace_makes_another_run(app: App
     assert uid(user, "sum") != ran
 
 
-def test_what_expired_is_missing_and_a_sync_runs_it_again(app: App, user: User) -> None:
+def test_argocd_sync_reruns_expired_execution(app: App, user: User) -> None:
     manifest = execution("once", flow=chain(1, 10), ttlSecondsAfterFinished=5)
     app.sync(manifest)
     ran = uid(user, "once")
@@ -179,7 +177,7 @@ def test_what_expired_is_missing_and_a_sync_runs_it_again(app: App, user: User) 
     assert uid(user, "once") != ran
 
 
-def test_a_retry_in_git_is_one_attempt_however_often_it_is_synced(app: App, user: User) -> None:
+def test_argocd_repeated_sync_retries_once(app: App, user: User) -> None:
     divide = {"nodes": [{"id": "divide", "type": "Math", "inputs": {"a": 40, "b": 0, "operation": "divide"}}]}
     app.sync(execution("again", flow=divide))
     user.until("again", lambda status: status.get("phase") == "Failed")

@@ -32,7 +32,7 @@ def _tracked(manifest: dict[str, Any], namespace: str) -> dict[str, Any]:
 
 @pytest.mark.parametrize("values", _VALUES.values(), ids=_VALUES)
 @pytest.mark.parametrize("way", ["--server-side=true", "--server-side=false"])
-def test_no_object_is_out_of_sync_once_it_is_applied(
+def test_applied_chart_objects_are_in_sync(
     helm: Helm, kubectl: Kubectl, namespace: str, evaluators: Evaluators, crds: None, values: dict[str, Any], way: str
 ) -> None:
     differing = []

@@ -31,7 +31,7 @@ def _kustomized(folder: str) -> list[dict[str, Any]]:
 
 
 @pytest.mark.parametrize("folder", _OVERLAYS)
-def test_an_execution_of_an_overlay_runs_the_flow_of_the_overlay(folder: str) -> None:
+def test_overlay_execution_references_overlay_flow(folder: str) -> None:
     found = {each["kind"]: each for each in _kustomized(folder)}
     assert found["Execution"]["spec"]["flowRef"]["name"] == found["Flow"]["metadata"]["name"]
     assert found["Execution"]["spec"]["inputs"]["quotas"]
@@ -41,7 +41,7 @@ def test_an_execution_of_an_overlay_runs_the_flow_of_the_overlay(folder: str) ->
 
 
 @pytest.mark.parametrize("path", _OF_TOOLS, ids=lambda path: f"{path.parent.name}/{path.name}")
-def test_objects_of_argo_cd_and_flux_have_fields_that_they_know(path: Path, evaluators: Evaluators) -> None:
+def test_argocd_and_flux_objects_have_known_fields(path: Path, evaluators: Evaluators) -> None:
     for each in yaml.safe_load_all(path.read_text(encoding="utf-8")):
         assert evaluators.ask("strict", object=each)
         wrong = each | {"spec": each["spec"] | {"intervall": "10m"}}
@@ -49,7 +49,7 @@ def test_objects_of_argo_cd_and_flux_have_fields_that_they_know(path: Path, eval
             evaluators.ask("strict", object=wrong)
 
 
-def test_paths_that_they_name_are_there() -> None:
+def test_example_paths_exist() -> None:
     for path in _OF_TOOLS:
         for each in yaml.safe_load_all(path.read_text(encoding="utf-8")):
             for named in _paths(each):
@@ -75,7 +75,7 @@ def _paths(value: Any) -> list[str]:
     return [value.removeprefix("./").removeprefix("$config/")] if isinstance(value, str) else []
 
 
-def test_the_chart_takes_the_values(helm: Helm) -> None:
+def test_chart_accepts_example_values(helm: Helm) -> None:
     values = yaml.safe_load((_FOLDER / "platform" / "values.yaml").read_text(encoding="utf-8"))
     rendered = helm.template(values)
     assert rendered.of("Deployment")
@@ -96,7 +96,7 @@ def _apply_and_wait(system: System, target: Path, *seconds: str) -> subprocess.C
 
 
 @pytest.mark.integration
-def test_the_pipeline_ends_as_its_runs_do(system: System, tmp_path: Path) -> None:
+def test_pipeline_exit_code_follows_run_outcome(system: System, tmp_path: Path) -> None:
     done = _apply_and_wait(system, _FOLDER / "overlays" / "production")
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout.splitlines()[-1] == 'check-quotas-7: {"processors":144}'

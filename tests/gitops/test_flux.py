@@ -48,7 +48,7 @@ def kustomization(user: User, live_evaluators: Evaluators, start_system: StartSy
     return Kustomization(user, live_evaluators)
 
 
-def test_a_run_is_applied_once_waited_for_and_never_drifts(kustomization: Kustomization, user: User) -> None:
+def test_flux_applies_run_once_without_drift(kustomization: Kustomization, user: User) -> None:
     manifests = (flow("sum", **SUM), execution("sum", flow=chain(3, 300)))
     assert kustomization.apply(*manifests) == {"sum": "created"}
     while not user.has_succeeded("sum"):
@@ -57,9 +57,7 @@ def test_a_run_is_applied_once_waited_for_and_never_drifts(kustomization: Kustom
     assert user.get("cgx", "sum")["metadata"]["generation"] == 1
 
 
-def test_waiting_ends_when_the_run_completed_and_at_once_when_it_failed(
-    kustomization: Kustomization, user: User
-) -> None:
+def test_flux_wait_ends_on_completion_or_failure(kustomization: Kustomization, user: User) -> None:
     good, bad = execution("good", flow=chain(2, 500)), execution("bad", flow=_DIVIDE)
     kustomization.apply(good)
     kustomization.wait(good)
@@ -84,7 +82,7 @@ def _patch(user: User, name: str, spec: str, *, manager: str = "kubectl-patch") 
 
 
 @pytest.mark.parametrize("manager", ["kubectl-patch", FIELD_MANAGER])
-def test_it_undoes_what_kubectl_did_and_keeps_what_our_plugin_did(
+def test_flux_reverts_kubectl_edits_but_keeps_plugin_edits(
     kustomization: Kustomization, user: User, manager: str
 ) -> None:
     manifest = execution("slow", flow=chain(2, 60_000))
@@ -100,7 +98,7 @@ def test_it_undoes_what_kubectl_did_and_keeps_what_our_plugin_did(
         user.wait("slow", "Paused=false")
 
 
-def test_a_stop_by_kubectl_stands_in_its_way_unless_it_merges(kustomization: Kustomization, user: User) -> None:
+def test_flux_apply_fails_on_kubectl_stop_unless_merging(kustomization: Kustomization, user: User) -> None:
     strict, merged = execution("strict", flow=chain(2, 60_000)), execution("merged", flow=chain(2, 60_000))
     merged["metadata"]["annotations"] = _MERGE
     kustomization.apply(strict, merged)
@@ -112,7 +110,7 @@ def test_a_stop_by_kubectl_stands_in_its_way_unless_it_merges(kustomization: Kus
         kustomization.apply(strict)
 
 
-def test_it_takes_back_what_its_manifest_speaks_of(kustomization: Kustomization, user: User) -> None:
+def test_flux_reverts_fields_set_in_manifest(kustomization: Kustomization, user: User) -> None:
     manifest = execution("slow", flow=chain(2, 60_000), paused=False)
     manifest["metadata"]["annotations"] = _MERGE
     kustomization.apply(manifest)
@@ -123,14 +121,14 @@ def test_it_takes_back_what_its_manifest_speaks_of(kustomization: Kustomization,
     user.wait("slow", "Paused=false")
 
 
-def test_what_expired_is_run_again_by_the_next_reconciliation(kustomization: Kustomization, user: User) -> None:
+def test_flux_reruns_expired_execution(kustomization: Kustomization, user: User) -> None:
     manifest = execution("once", flow=chain(1, 10), ttlSecondsAfterFinished=1)
     kustomization.apply(manifest)
     user.kubectl("wait", "--for=delete", "cgx/once", "--timeout=60s")
     assert kustomization.apply(manifest) == {"once": "created"}
 
 
-def test_a_run_marked_as_if_not_present_is_not_touched_again(kustomization: Kustomization, user: User) -> None:
+def test_flux_skips_run_marked_if_not_present(kustomization: Kustomization, user: User) -> None:
     first = execution("once", flow=chain(1, 10))
     kustomization.apply(first)
     other = execution("once", flow=chain(2, 10))

@@ -56,7 +56,7 @@ def test_argo_cd_and_kstatus_agree(
         assert (health, kstatus) == ("Degraded", "Failed")
 
 
-def test_one_that_the_operator_has_not_seen_is_in_progress(evaluators: Evaluators) -> None:
+def test_unobserved_execution_is_in_progress(evaluators: Evaluators) -> None:
     unseen = _object({"observedGeneration": -1}, generation=1)
     assert evaluators.health(unseen)["status"] == "Progressing"
     assert evaluators.kstatus(unseen) == "InProgress"

@@ -118,7 +118,9 @@ def argo(user: User, versions: Versions, evaluators: Evaluators) -> Argo:
     return Argo(user, versions, evaluators)
 
 
-def test_runs_that_are_left_alone(user: User, argo: Argo, run_operator: RunOperator, run_worker: RunWorker) -> None:
+def test_health_follows_undisturbed_runs(
+    user: User, argo: Argo, run_operator: RunOperator, run_worker: RunWorker
+) -> None:
     divide = {"id": "divide", "type": "Math", "inputs": {"a": 40, "b": 0, "operation": "divide"}}
     user.apply(
         execution("before-its-flow", flowRef={"name": "sum"}, inputs={"a": 40}),
@@ -143,7 +145,7 @@ def test_runs_that_are_left_alone(user: User, argo: Argo, run_operator: RunOpera
     assert worker.process.poll() is None
 
 
-def test_runs_that_are_steered_by_buttons(
+def test_health_follows_runs_steered_by_buttons(
     user: User, argo: Argo, run_operator: RunOperator, run_worker: RunWorker
 ) -> None:
     run_operator()
@@ -184,7 +186,9 @@ def test_runs_that_are_steered_by_buttons(
 
 
 @pytest.mark.crash
-def test_a_run_whose_worker_is_killed(user: User, argo: Argo, run_operator: RunOperator, run_worker: RunWorker) -> None:
+def test_health_stays_progressing_after_worker_kill(
+    user: User, argo: Argo, run_operator: RunOperator, run_worker: RunWorker
+) -> None:
     run_operator()
     worker = run_worker().wait_ready()
     user.apply(execution("orphan", flow=chain(4, 1500)))

@@ -30,9 +30,7 @@ def chart(folder: Path, *manifests: dict[str, Any]) -> str:
     return str(folder)
 
 
-def test_it_waits_for_the_end_and_says_why_a_run_failed_or_what_it_waits_for(
-    helm: Helm, system: System, tmp_path: Path
-) -> None:
+def test_helm_wait_ends_with_run_and_reports_reason(helm: Helm, system: System, tmp_path: Path) -> None:
     here = helm.on(system.kubeconfig)
     install = ("upgrade", "--install", "nightly", "--namespace", system.namespace, "--wait", "--timeout=60s")
     here(*install, chart(tmp_path / "chart", execution("good", flow=chain(2, 1000))))
@@ -47,7 +45,7 @@ def test_it_waits_for_the_end_and_says_why_a_run_failed_or_what_it_waits_for(
     assert "created and not started: spec.paused is true" in late.stderr, late.stderr
 
 
-def test_what_expired_is_run_again_by_the_next_upgrade(helm: Helm, system: System, tmp_path: Path) -> None:
+def test_helm_upgrade_reruns_expired_execution(helm: Helm, system: System, tmp_path: Path) -> None:
     here = helm.on(system.kubeconfig)
     upgrade = ("upgrade", "--install", "nightly", "--namespace", system.namespace)
     folder = chart(tmp_path / "chart", execution("once", flow=chain(1, 10), ttlSecondsAfterFinished=5))
@@ -57,7 +55,7 @@ def test_what_expired_is_run_again_by_the_next_upgrade(helm: Helm, system: Syste
     system.kubectl("get", "cgx", "once")
 
 
-def test_a_persons_pause_outlasts_an_upgrade(helm: Helm, system: System, tmp_path: Path) -> None:
+def test_helm_upgrade_keeps_manual_pause(helm: Helm, system: System, tmp_path: Path) -> None:
     here = helm.on(system.kubeconfig)
     upgrade = ("upgrade", "--install", "nightly", "--namespace", system.namespace)
     folder = chart(tmp_path / "chart", execution("slow", flow=chain(2, 60_000)))

@@ -106,7 +106,7 @@ _FAN: Final[dict[str, Any]] = {
 }
 
 
-def test_recorded_states_are_reached(user: User, run_operator: RunOperator, run_worker: RunWorker) -> None:
+def test_recorded_states_match_real_runs(user: User, run_operator: RunOperator, run_worker: RunWorker) -> None:
     states = States(user)
     operator, worker = _beginnings(user, states, run_operator, run_worker)
     _waits_and_ends(user, states)

@@ -17,12 +17,12 @@ from fixtures.paths import ROOT
 RULES = rules()
 
 
-def test_the_rules_are_valid(promtool: Promtool) -> None:
+def test_alert_rules_are_valid(promtool: Promtool) -> None:
     done = promtool("check", "rules", "--lint=all", "--lint-fatal", ALERTS)
     assert done.returncode == 0, done.stdout + done.stderr
 
 
-def test_every_alert_has_a_case() -> None:
+def test_alerts_have_test_cases() -> None:
     assert {each.alert for each in CASES} == {each["alert"] for each in RULES}
 
 
@@ -52,21 +52,21 @@ def run_cases(promtool: Promtool, folder: Path, tests: list[dict[str, Any]]) -> 
     return done.returncode == 0, done.stdout + done.stderr
 
 
-def test_alerts_fire_when_they_should_and_not_otherwise(promtool: Promtool, tmp_path: Path) -> None:
+def test_alerts_fire_only_on_their_condition(promtool: Promtool, tmp_path: Path) -> None:
     tests = [_unit_test(case, case.fires, fires=True) for case in CASES]
     tests += [_unit_test(case, case.quiet, fires=False) for case in CASES if case.quiet]
     passed, said = run_cases(promtool, tmp_path, tests)
     assert passed, said
 
 
-def test_a_case_that_is_wrong_is_noticed(promtool: Promtool, tmp_path: Path) -> None:
+def test_alert_check_detects_wrong_case(promtool: Promtool, tmp_path: Path) -> None:
     case = CASES[1]
     passed, said = run_cases(promtool, tmp_path, [_unit_test(case, case.quiet, fires=True)])
     assert not passed
     assert "ChainGraphNoLeader" in said
 
 
-def test_what_an_alert_says_is_whole(promtool: Promtool, tmp_path: Path) -> None:
+def test_alert_annotations_render_labels_and_values(promtool: Promtool, tmp_path: Path) -> None:
     series = {
         'chaingraph_queue_waiting{namespace="cg",queue="mail"}': "3x60",
         'chaingraph_queue_oldest_seconds{namespace="cg",queue="mail"}': "3900x60",
@@ -89,7 +89,7 @@ def test_what_an_alert_says_is_whole(promtool: Promtool, tmp_path: Path) -> None
 
 
 @pytest.mark.parametrize("rule", RULES, ids=lambda rule: str(rule["alert"]))
-def test_an_alert_says_what_it_means_and_what_to_do(rule: dict[str, Any]) -> None:
+def test_alert_has_annotations_and_runbook(rule: dict[str, Any]) -> None:
     assert re.fullmatch(r"ChainGraph[A-Z]\w+", rule["alert"])
     assert rule["labels"]["severity"] in ("critical", "warning")
     told = rule["annotations"]
@@ -103,6 +103,6 @@ def test_an_alert_says_what_it_means_and_what_to_do(rule: dict[str, Any]) -> Non
     assert f"*{rule['labels']['severity']}*" in text
 
 
-def test_no_page_is_of_an_alert_that_there_is_not() -> None:
+def test_runbook_pages_match_alerts() -> None:
     pages = {each.stem for each in (ROOT / "docs" / "runbooks").glob("*.md")}
     assert pages == {each["alert"] for each in RULES}

@@ -23,7 +23,7 @@ def plain(expression: str) -> str:
     return filled
 
 
-def test_every_expression_is_promql(promtool: Promtool, tmp_path: Path) -> None:
+def test_dashboard_expressions_are_valid_promql(promtool: Promtool, tmp_path: Path) -> None:
     queries = [target["expr"] for panel in PANELS for target in panel["targets"]]
     assert len(queries) > 40
     rules = [{"record": f"dashboard:query:{number}", "expr": plain(each)} for number, each in enumerate(queries)]
@@ -33,7 +33,7 @@ def test_every_expression_is_promql(promtool: Promtool, tmp_path: Path) -> None:
     assert done.returncode == 0, done.stdout + done.stderr
 
 
-def test_panels_lie_side_by_side() -> None:
+def test_dashboard_panels_do_not_overlap() -> None:
     places = [each["gridPos"] for each in DASHBOARD["panels"]]
     for place in places:
         assert place["x"] in range(25 - place["w"])
@@ -43,7 +43,7 @@ def test_panels_lie_side_by_side() -> None:
         assert beside or above, (one, other)
 
 
-def test_everything_is_there_that_grafana_asks_for() -> None:
+def test_dashboard_has_fields_required_by_grafana() -> None:
     assert {"uid", "title", "schemaVersion", "panels", "templating", "time"} <= DASHBOARD.keys()
     assert max(Counter(each["id"] for each in DASHBOARD["panels"]).values()) == 1
     for panel in PANELS:
@@ -55,11 +55,11 @@ def test_everything_is_there_that_grafana_asks_for() -> None:
 
 
 @pytest.mark.parametrize("panel", PANELS, ids=lambda panel: str(panel["title"]))
-def test_every_query_is_of_the_chosen_installation(panel: dict[str, list[dict[str, str]]]) -> None:
+def test_dashboard_queries_filter_by_namespace(panel: dict[str, list[dict[str, str]]]) -> None:
     for target in panel["targets"]:
         assert names(target["expr"])
         assert target["expr"].count("chaingraph_") == target["expr"].count('namespace=~"$namespace"')
 
 
-def test_alerts_and_dashboard_show_most_of_what_is_measured() -> None:
+def test_alerts_and_dashboard_cover_most_metrics() -> None:
     assert len(set().union(*(names(each) for _, each in expressions()))) > 35

@@ -66,7 +66,7 @@ raise RuntimeError("nobody has caught this\\nof two lines")
 """
 
 
-def test_whoever_speaks_speaks_json() -> None:
+def test_logs_are_json_from_every_source() -> None:
     done = run_to_end("-W", "default", "-c", SPEAKERS)
     assert done.returncode == 1
     assert done.stdout == ""
@@ -97,7 +97,7 @@ def test_whoever_speaks_speaks_json() -> None:
         ("operator", {"OTEL_EXPORTER_OTLP_ENDPOINT": "http://x", "OTEL_EXPORTER_OTLP_PROTOCOL": "grpc"}, "'grpc'"),
     ],
 )
-def test_what_keeps_it_from_starting_is_json(
+def test_startup_failure_is_logged_as_json(
     run_program: RunProgram, module: str, environment: dict[str, str], fault: str
 ) -> None:
     settings = {"DATABASE_URL_EXECUTIONS": "postgresql://host/database", **environment}
@@ -111,7 +111,7 @@ def test_what_keeps_it_from_starting_is_json(
     assert "exception" not in lines[-1], "a wrong setting is no fault of the code"
 
 
-def test_lines_of_dbos_about_a_workflow_say_which_execution_it_is() -> None:
+def test_dbos_log_lines_name_their_execution() -> None:
     execution = execution_id("0d5c2b8e-3f0e-4d0a-8a39-6f6f3b9f7a10")
     for workflow in (execution, f"{execution}-2", f"{execution}-hold"):
         record = logging.LogRecord("dbos", logging.WARNING, "", 0, "workflow %s is odd", (workflow,), None)
@@ -122,14 +122,14 @@ def test_lines_of_dbos_about_a_workflow_say_which_execution_it_is() -> None:
     assert not hasattr(record, "execution_id")
 
 
-def test_unknown_arguments_are_told_as_json(run_program: RunProgram) -> None:
+def test_unknown_arguments_are_logged_as_json(run_program: RunProgram) -> None:
     for module in ("worker", "operator"):
         [line] = objects(run_program(f"chaingraph_{module}.main", "--help-me").stderr)
         assert "unknown arguments" in line["message"]
 
 
 @pytest.mark.integration
-def test_the_migration_speaks_json(run_program: RunProgram, empty_database_url: str) -> None:
+def test_migration_logs_json(run_program: RunProgram, empty_database_url: str) -> None:
     first = run_program("chaingraph_worker.main", "migrate", DATABASE_URL_EXECUTIONS=empty_database_url)
     again = run_program("chaingraph_worker.main", "migrate", DATABASE_URL_EXECUTIONS=empty_database_url)
     wrong = run_program("chaingraph_worker.main", "migrate", DATABASE_URL_EXECUTIONS="mysql://x")
@@ -140,7 +140,7 @@ def test_the_migration_speaks_json(run_program: RunProgram, empty_database_url: 
 
 
 @pytest.mark.integration
-async def test_lines_of_processes_that_run_and_lose_postgresql(
+async def test_process_logs_stay_json_after_postgresql_loss(
     cluster: Cluster,
     run_operator: RunOperator,
     run_worker: RunWorker,

@@ -67,7 +67,7 @@ async def ask(gateway: GatewayProcess, execution: str, control_plane: ControlPla
     assert (await gateway.ask("/nothing", admin)).status_code == 404
 
 
-async def test_metrics_of_the_processes(said: Said, promtool: Promtool) -> None:
+async def test_process_metrics_match_reference_and_queries(said: Said, promtool: Promtool) -> None:
     everything = {"operator": said.operator, "worker": said.worker, "gateway": said.gateway}
     described = {
         "operator": metrics_reference.of_operator(),
@@ -96,12 +96,12 @@ async def test_metrics_of_the_processes(said: Said, promtool: Promtool) -> None:
     assert "_created" not in "".join(everything.values())
 
 
-def test_the_linter_finds_what_is_wrong(promtool: Promtool) -> None:
+def test_metrics_linter_detects_faults(promtool: Promtool) -> None:
     text = "# HELP chaingraph_some_milliseconds Something.\n# TYPE chaingraph_some_milliseconds counter\n"
     checked = promtool("check", "metrics", "--lint=all", input=text + "chaingraph_some_milliseconds 1\n")
     assert "chaingraph_some_milliseconds" in checked.stdout + checked.stderr
 
 
-def test_the_page_of_metrics_is_what_the_code_says() -> None:
+def test_metrics_page_matches_code() -> None:
     page = Path(ROOT / "docs" / "reference" / "metrics.md").read_text(encoding="utf-8")
     assert page == metrics_reference.markdown()

@@ -27,7 +27,7 @@ def commands(page: Path) -> list[str]:
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.stem))
-def test_what_a_page_names_exists(page: Path) -> None:
+def test_runbook_names_existing_metrics_and_settings(page: Path) -> None:
     text = page.read_text(encoding="utf-8")
     known = names((_REFERENCE / "metrics.md").read_text(encoding="utf-8"))
     named = names(text)
@@ -38,7 +38,7 @@ def test_what_a_page_names_exists(page: Path) -> None:
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.stem))
-def test_its_commands_can_be_typed(page: Path) -> None:
+def test_runbook_commands_use_existing_options(page: Path) -> None:
     for command in commands(page):
         words = command.split(" | ")[0].split()
         assert words[0] in ("kubectl", "psql"), command

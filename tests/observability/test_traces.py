@@ -40,7 +40,7 @@ def named(spans: list[Received], name: str) -> Received:
     return found
 
 
-async def test_an_execution_is_one_trace_from_its_creation_to_its_nodes(
+async def test_execution_is_one_trace_from_creation_to_nodes(
     cluster: Cluster, collector: Collector, run_operator: RunOperator, run_worker: RunWorker
 ) -> None:
     operator = run_operator(**collector.environment)
@@ -92,7 +92,7 @@ async def test_an_execution_is_one_trace_from_its_creation_to_its_nodes(
     assert operator.terminate() == 0
 
 
-async def test_a_child_links_to_what_made_it(
+async def test_child_trace_links_to_spawn_span(
     cluster: Cluster, collector: Collector, run_operator: RunOperator, run_worker: RunWorker
 ) -> None:
     run_operator(**collector.environment)
@@ -118,7 +118,7 @@ async def test_a_child_links_to_what_made_it(
         assert own.attributes["chaingraph.execution.parent_id"] == parent
 
 
-async def test_after_the_loss_of_a_worker_it_is_the_same_trace(
+async def test_trace_continues_after_worker_loss(
     cluster: Cluster, collector: Collector, run_operator: RunOperator, run_worker: RunWorker
 ) -> None:
     run_operator(**collector.environment, CHAINGRAPH_RECOVERY_SECONDS="0.5")
@@ -138,7 +138,7 @@ async def test_after_the_loss_of_a_worker_it_is_the_same_trace(
     assert named(spans, "node long").parent == attempt.id
 
 
-async def test_a_collector_that_is_away_holds_nothing_up(
+async def test_unreachable_collector_does_not_block_processes(
     cluster: Cluster, collector: Collector, run_operator: RunOperator, run_worker: RunWorker
 ) -> None:
     gone = collector.environment | {"OTEL_EXPORTER_OTLP_ENDPOINT": "http://127.0.0.1:9", "OTEL_BSP_MAX_QUEUE_SIZE": "8"}

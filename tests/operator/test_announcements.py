@@ -62,7 +62,7 @@ def test_a_short_execution_is_announced_once() -> None:
     assert story.show(row_of("Completed")) == [("Normal", "Completed")]
 
 
-def test_what_people_should_know_is_announced_when_it_begins() -> None:
+def test_announcements_cover_waits_losses_and_ends() -> None:
     story = Story()
     assert story.show(None, Wait("FlowNotFound", "none")) == [("Warning", "FlowNotFound")]
     assert story.show(row_of("Pending")) == []
@@ -74,7 +74,7 @@ def test_what_people_should_know_is_announced_when_it_begins() -> None:
     assert Story().show(None, StopUnmade("m")) == [("Normal", "Stopped")]
 
 
-def test_a_pause_and_its_end_are_told_once_each() -> None:
+def test_pause_and_resume_are_announced_once_each() -> None:
     story = Story()
     story.show(row_of("Running"))
     assert story.show(row_of("Running", **BY_SPEC), paused=True) == []
@@ -90,7 +90,7 @@ def test_a_pause_and_its_end_are_told_once_each() -> None:
     assert len(set(story.names)) == len(story.names)
 
 
-def test_a_hold_before_the_start_is_not_told() -> None:
+def test_hold_before_start_is_not_announced() -> None:
     story = Story()
     assert story.show(row_of("Created", wants_pause=True), paused=True) == []
     assert story.show(row_of("Created")) == []
@@ -102,7 +102,7 @@ def test_a_hold_before_the_start_is_not_told() -> None:
         assert stepped.show(row_of(phase, step_seqs=owed, **BY_SPEC), paused=True, step="1") == []
 
 
-def test_steps_are_not_told_wherever_they_go_through() -> None:
+def test_steps_are_never_announced() -> None:
     story = Story()
     story.show(row_of("Running"))
     story.show(row_of("Paused", parked=True, **BY_SPEC), paused=True)
@@ -115,7 +115,7 @@ def test_steps_are_not_told_wherever_they_go_through() -> None:
         assert story.show(row_of("Paused", nodes_completed=number, **BY_SPEC), **step) == []
 
 
-def test_each_breakpoint_is_told_with_its_node() -> None:
+def test_each_breakpoint_is_announced_with_its_node() -> None:
     story = Story()
     story.show(row_of("Running"))
     assert story.show(row_of("Paused", **BREAKPOINT)) == [("Normal", "BreakpointHit")]
@@ -130,7 +130,7 @@ def test_each_breakpoint_is_told_with_its_node() -> None:
     assert len(set(story.names)) == 3
 
 
-def test_a_retry_and_its_end_are_told_also_when_nobody_looked_in_between() -> None:
+def test_retry_and_its_end_are_announced_even_if_seen_late() -> None:
     story = Story()
     assert story.show(row_of("Failed")) == [("Warning", "Failed")]
     second = {"attempt": 2, "retry_token": "1", "attempts": [ended(1, "Failed")]}
@@ -149,14 +149,14 @@ def ended(attempt: int, retried_from: str) -> dict[str, Any]:
     return {"attempt": attempt, "phase": "Failed", "retriedFrom": retried_from}
 
 
-def test_a_retry_that_begins_paused_is_told_as_one_thing() -> None:
+def test_retry_that_begins_paused_gets_one_announcement() -> None:
     story = Story()
     story.show(row_of("Failed"))
     again = row_of("Paused", attempt=2, parked=True, retry_token="1", attempts=[ended(1, "Failed")], **BY_SPEC)
     assert story.show(again, retry={"token": "1"}, paused=True) == [("Normal", "RetryStarted")]
 
 
-def test_a_refused_retry_is_told_once_for_each_token() -> None:
+def test_refused_retry_is_announced_once_per_token() -> None:
     story = Story()
     story.show(row_of("Running"))
     for token in ("1", "2"):
@@ -166,7 +166,7 @@ def test_a_refused_retry_is_told_once_for_each_token() -> None:
     assert len(set(story.names)) == 2
 
 
-def test_what_never_ran_is_told_again_when_it_is_refused_again() -> None:
+def test_unstarted_execution_announces_each_new_refusal() -> None:
     story = Story()
     assert story.show(None, Refuse("InvalidInputs", "m")) == [("Warning", "InvalidInputs")]
     assert story.show(None, Refuse("InvalidInputs", "m"), retry={"token": "1"}) == [("Warning", "InvalidInputs")]
@@ -175,7 +175,7 @@ def test_what_never_ran_is_told_again_when_it_is_refused_again() -> None:
     assert len(set(story.names)) == 3
 
 
-def test_a_parent_tells_of_its_own_end_and_of_its_tree() -> None:
+def test_parent_announces_its_own_end_and_its_trees_end() -> None:
     story = Story()
     active, over = (row_of("Completed", children_total=3, children_spawned=3, children_open=n) for n in (3, 0))
     assert story.show(active) == [("Normal", "Completed")]
@@ -194,7 +194,7 @@ def test_a_parent_tells_of_its_own_end_and_of_its_tree() -> None:
     assert stopped.show(over, below={"Stopped": 3}) == [("Normal", "TreeStopped")]
 
 
-def test_of_children_failures_alone_are_told() -> None:
+def test_child_announces_only_failures_and_refusals() -> None:
     """A tree of thousands would not be read, and each Event costs as much as a status."""
     child: dict[str, Any] = {"parent_id": PARENT, "depth": 1}
     for fields in ({"phase": "Completed"}, {"phase": "Stopped"}, {"phase": "Paused"} | BREAKPOINT):
@@ -215,7 +215,7 @@ def test_of_children_failures_alone_are_told() -> None:
     assert failed.show(refused, retry={"token": "2"}) == [("Warning", "RetryRefused")]
 
 
-def test_several_faults_are_told_by_the_first_of_them() -> None:
+def test_announcement_names_first_fault_and_counts_the_rest() -> None:
     story = Story()
     message = "the inputs have 7 faults\nspec.inputs.city: is required\nspec.inputs.days: odd\n... and 5 more"
     story.show(None, Refuse("InvalidInputs", message))
@@ -229,7 +229,7 @@ def test_several_faults_are_told_by_the_first_of_them() -> None:
     assert failed.told[0].message == "node 'a': Traceback\n  line 3"
 
 
-def test_the_faults_of_a_flow_are_told_by_the_first_of_them() -> None:
+def test_flow_announcement_names_first_fault_and_counts_rest() -> None:
     def ready(status: str, reason: str, message: str) -> dict[str, Any]:
         told = Condition(type="Ready", status=status, reason=reason, message=message, last_transition_time=NOW)
         return {"conditions": [told.manifest()]}

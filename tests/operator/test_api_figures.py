@@ -27,7 +27,7 @@ KEY = Key("team", "nightly", "uid-1")
         ("PUT", "/apis/coordination.k8s.io/v1/namespaces/ours/leases/operator", ("update", "leases")),
     ],
 )
-def test_a_path_is_told_without_names(method: str, path: str, expected: tuple[str, str]) -> None:
+def test_request_path_maps_to_verb_and_resource(method: str, path: str, expected: tuple[str, str]) -> None:
     assert verb_and_resource(method, path) == expected
 
 
@@ -49,7 +49,7 @@ def test_a_path_is_told_without_names(method: str, path: str, expected: tuple[st
         (0, "unavailable"),
     ],
 )
-def test_a_status_is_told_as_what_it_means(status: int, result: str) -> None:
+def test_http_status_maps_to_a_result(status: int, result: str) -> None:
     assert result_of(status) == result
 
 

@@ -18,7 +18,7 @@ def lines(metrics: Metrics, *prefixes: str) -> list[str]:
     return [line for line in generate_latest(metrics.registry).decode().splitlines() if line.startswith(prefixes)]
 
 
-async def test_queues_are_told_with_those_who_serve_them(ledger: Ledger, start_worker: StartWorker) -> None:
+async def test_queue_metrics_include_its_workers(ledger: Ledger, start_worker: StartWorker) -> None:
     metrics = Metrics()
     backlog = Backlog(ledger, application_name=APP, metrics=metrics)
     await start_worker()
@@ -35,7 +35,7 @@ async def test_queues_are_told_with_those_who_serve_them(ledger: Ledger, start_w
     assert served[0].startswith('chaingraph_queue_workers{pool="",queue="chaingraph-executions",state="serving"')
 
 
-async def test_a_queue_that_has_become_empty_says_so(ledger: Ledger) -> None:
+async def test_emptied_queue_reports_zero_waiting(ledger: Ledger) -> None:
     metrics = Metrics()
     backlog = Backlog(ledger, application_name=APP, metrics=metrics)
     await create(ledger, queue="reports")
@@ -50,11 +50,11 @@ async def test_a_queue_that_has_become_empty_says_so(ledger: Ledger) -> None:
 
 
 @pytest.mark.parametrize(("took", "pause"), [(0.01, 5), (0.1, 5), (0.2, 10), (3, 20)])
-def test_a_reading_that_takes_long_comes_less_often(ledger: Ledger, took: float, pause: float) -> None:
+def test_slow_backlog_reading_runs_less_often(ledger: Ledger, took: float, pause: float) -> None:
     assert Backlog(ledger, application_name=APP, metrics=Metrics()).pause(took) == pytest.approx(pause)
 
 
-async def test_what_was_not_read_for_a_while_is_not_told(ledger: Ledger) -> None:
+async def test_outdated_backlog_reading_is_not_exported(ledger: Ledger) -> None:
     metrics = Metrics()
     backlog = Backlog(ledger, application_name=APP, metrics=metrics, told=0)
     assert lines(metrics, "chaingraph_queue_", "chaingraph_children_") == []

@@ -30,7 +30,7 @@ DONE = {"phase": "Completed", "observedGeneration": 1}
 KEY = key_of(body(1))
 
 
-def test_what_is_new_or_changed_is_news_and_an_echo_is_not() -> None:
+def test_cache_reports_changes_and_ignores_echoes() -> None:
     cache = ObjectCache()
     assert cache.observe(body(10)) is Seen.CHANGE
     assert cache.observe(body(10)) is Seen.NOTHING
@@ -42,7 +42,7 @@ def test_what_is_new_or_changed_is_news_and_an_echo_is_not() -> None:
     assert cache.observe(body(15, generation=2, status=DONE, deletionTimestamp="now")) is Seen.CHANGE
 
 
-def test_a_spec_that_changed_meanwhile_is_seen_in_the_answer_to_our_own_patch() -> None:
+def test_own_patch_answer_reveals_a_concurrent_spec_change() -> None:
     cache = ObjectCache()
     cache.observe(body(10))
     assert cache.observe(body(12, generation=2, status=RUNNING), own_write=True) is Seen.CHANGE
@@ -57,7 +57,7 @@ def test_an_older_version_changes_nothing() -> None:
     assert (cached.generation, cached.phase) == (2, "Running")
 
 
-def test_what_was_let_go_is_taken_in_again_whole() -> None:
+def test_shrunk_object_is_cached_whole_when_seen_again() -> None:
     cache = ObjectCache()
     cache.observe(body(10, status=DONE))
     cache.shrink(KEY)
@@ -81,7 +81,7 @@ def test_an_edit_makes_a_finished_execution_unfinished() -> None:
 
 
 @pytest.mark.parametrize(("tree", "finished"), [(None, True), ("Unknown", False), ("True", True), ("False", True)])
-def test_it_is_finished_when_everything_below_it_has_ended(tree: str | None, finished: bool) -> None:
+def test_execution_is_finished_once_its_tree_has_ended(tree: str | None, finished: bool) -> None:
     """Statuses of before there were children say nothing of it."""
     conditions = [{"type": "Succeeded", "status": "True"}, {"type": "Paused", "status": "Unknown"}]
     if tree is not None:
@@ -93,7 +93,7 @@ def test_it_is_finished_when_everything_below_it_has_ended(tree: str | None, fin
     assert cached.finished is finished
 
 
-def test_what_is_gone_stays_until_it_is_dropped_and_does_not_come_back() -> None:
+def test_gone_object_stays_until_dropped_and_never_returns() -> None:
     cache = ObjectCache()
     assert not cache.mark_gone(KEY)
     cache.observe(body(10, status=RUNNING))

@@ -50,7 +50,7 @@ def spec_of(child: Portrait) -> dict[str, Any]:
     return dict(manifest(child)["spec"])
 
 
-def test_it_shows_what_the_child_was_given_and_whom_it_belongs_to() -> None:
+def test_manifest_shows_the_childs_spec_and_its_owner() -> None:
     assert manifest(CHILD) == {
         "apiVersion": "chaingraph.dev/v1alpha1",
         "kind": "Execution",
@@ -93,17 +93,17 @@ def test_it_shows_what_the_child_was_given_and_whom_it_belongs_to() -> None:
     }
 
 
-def test_a_child_of_an_inline_flow_names_none() -> None:
+def test_child_of_an_inline_flow_names_no_flow() -> None:
     spec = spec_of(replace(CHILD, flow_name="", inputs={}, integration={}, breakpoints=[]))
     assert not {"flowRef", "flow", "inputs", "integration"} & spec.keys()
     assert "breakpoints" not in spec["options"], "those of the parent's beginning are not its own"
 
 
-def test_the_parents_expiry_is_not_its_own() -> None:
+def test_child_does_not_inherit_the_parents_expiry() -> None:
     assert "ttlSecondsAfterFinished" not in spec_of(CHILD)
 
 
-def test_a_long_payload_is_left_out_and_said_so() -> None:
+def test_long_payload_is_omitted_with_an_annotation() -> None:
     limit, more = "x" * (MAX_SHOWN - 2), "x" * (MAX_SHOWN - 1)
     shown = manifest(replace(CHILD, events=[{"name": "item", "payload": limit}]))
     assert shown["spec"]["events"] == [{"name": "item", "payload": limit}]
@@ -113,7 +113,7 @@ def test_a_long_payload_is_left_out_and_said_so() -> None:
     assert shown["metadata"]["annotations"] == {"chaingraph.dev/payload-left-out": f"{MAX_SHOWN + 1} bytes"}
 
 
-def test_long_inputs_are_left_out_one_by_one_and_said_so() -> None:
+def test_long_inputs_are_omitted_singly_with_an_annotation() -> None:
     long = {f"long-{number:02}": "x" * MAX_SHOWN for number in range(22)}
     shown = manifest(replace(CHILD, inputs={"city": "Bern"} | dict(list(long.items())[:2])))
     assert shown["spec"]["inputs"] == {"city": "Bern"}
@@ -129,9 +129,7 @@ def test_long_inputs_are_left_out_one_by_one_and_said_so() -> None:
     payload=json_values | long_values,
     flow=st.sampled_from(["", "report"]),
 )
-def test_it_is_always_a_readable_spec_of_bounded_size_and_nothing_is_lost_unsaid(
-    inputs: dict[str, Any], payload: Any, flow: str
-) -> None:
+def test_manifest_is_valid_bounded_and_annotates_omissions(inputs: dict[str, Any], payload: Any, flow: str) -> None:
     made = manifest(replace(CHILD, inputs=inputs, events=[{"name": "item", "payload": payload}], flow_name=flow))
     spec = ExecutionSpec.model_validate(made["spec"])
     assert spec.spawned_by is not None

@@ -96,7 +96,7 @@ async def spawned_unseen(run_operator: RunOperator, family: Family, count: int) 
     return family
 
 
-async def test_each_child_gets_a_resource_of_its_own_that_shows_what_it_was_given(
+async def test_each_child_gets_its_own_resource_with_its_spec(
     cluster: Cluster, run_operator: RunOperator, start_family: StartFamily
 ) -> None:
     run_operator()
@@ -153,7 +153,7 @@ async def test_each_child_gets_a_resource_of_its_own_that_shows_what_it_was_give
     await exactly(cluster, "nightly", "nightly-0", "nightly-1")
 
 
-async def test_the_parent_shows_how_its_children_stand_until_the_whole_tree_has_ended(
+async def test_parent_shows_child_counts_until_its_tree_has_ended(
     cluster: Cluster, ledger: Ledger, run_operator: RunOperator, start_family: StartFamily
 ) -> None:
     run_operator()
@@ -197,7 +197,7 @@ def figures(operator: Process) -> dict[str, float]:
     return {name + labels: float(value) for name, labels, value in found}
 
 
-async def test_a_parent_whose_children_do_nothing_is_left_alone(
+async def test_parent_with_idle_children_is_not_reconciled(
     cluster: Cluster, run_operator: RunOperator, start_family: StartFamily
 ) -> None:
     operator = run_operator()
@@ -213,7 +213,7 @@ async def test_a_parent_whose_children_do_nothing_is_left_alone(
     await eventually(quiet, what="three seconds in which nothing is reconciled or written")
 
 
-async def test_no_child_has_two_resources_when_the_operator_dies_before_it_has_bound_one(
+async def test_operator_crash_before_binding_makes_no_second_resource(
     cluster: Cluster, ledger: Ledger, run_operator: RunOperator, start_family: StartFamily
 ) -> None:
     family = await spawned_unseen(run_operator, start_family(), 3)
@@ -230,7 +230,7 @@ async def test_no_child_has_two_resources_when_the_operator_dies_before_it_has_b
     await cluster.condition("Execution", "nightly-1", "Succeeded", status="True")
 
 
-async def test_a_child_whose_name_is_taken_by_a_stranger_gets_another_one(
+async def test_child_whose_name_is_in_use_gets_another_name(
     cluster: Cluster, run_operator: RunOperator, start_family: StartFamily
 ) -> None:
     run_operator()
@@ -245,7 +245,7 @@ async def test_a_child_whose_name_is_taken_by_a_stranger_gets_another_one(
     await exactly(cluster, "nightly", "nightly-0", name)
 
 
-async def test_children_of_a_parent_that_was_made_again_wait_for_those_of_the_former_one_to_be_collected(
+async def test_recreated_parents_children_wait_for_old_ones_to_go(
     cluster: Cluster, ledger: Ledger, run_operator: RunOperator, start_family: StartFamily
 ) -> None:
     first = run_operator()
@@ -264,7 +264,7 @@ async def test_children_of_a_parent_that_was_made_again_wait_for_those_of_the_fo
     assert cluster.get("Execution", "nightly-0")["spec"]["spawnedBy"]["executionID"] == new[0]
 
 
-async def test_children_that_are_to_have_no_resources_get_none_and_are_counted(
+async def test_children_without_resources_are_still_counted(
     cluster: Cluster, ledger: Ledger, run_operator: RunOperator, start_family: StartFamily
 ) -> None:
     run_operator()
@@ -282,7 +282,7 @@ async def test_children_that_are_to_have_no_resources_get_none_and_are_counted(
     assert [(await row_of(ledger, each)).uid for each in unseen] == [None] * 3
 
 
-async def test_deleting_a_childs_resource_stops_that_child_and_what_is_below_it_and_it_is_not_made_again(
+async def test_deleting_a_childs_resource_stops_its_subtree_for_good(
     cluster: Cluster, ledger: Ledger, run_operator: RunOperator, start_family: StartFamily
 ) -> None:
     run_operator()
@@ -302,7 +302,7 @@ async def test_deleting_a_childs_resource_stops_that_child_and_what_is_below_it_
     assert names_there(cluster) == ["nightly", "nightly-2"]
 
 
-async def test_stopping_a_child_by_its_resource_stops_that_child_alone_and_a_retry_runs_it_again(
+async def test_stopping_a_child_spares_siblings_and_retry_reruns_it(
     cluster: Cluster, ledger: Ledger, run_operator: RunOperator, start_family: StartFamily
 ) -> None:
     run_operator()
@@ -327,7 +327,7 @@ async def test_stopping_a_child_by_its_resource_stops_that_child_alone_and_a_ret
 
 
 @pytest.mark.parametrize("on_stop", ["Stop", "Continue"])
-async def test_stopping_a_parent_that_has_completed_stops_its_children_unless_they_are_to_go_on(
+async def test_stop_of_a_completed_parent_follows_children_on_stop(
     cluster: Cluster, ledger: Ledger, run_operator: RunOperator, start_family: StartFamily, on_stop: str
 ) -> None:
     run_operator()
@@ -351,7 +351,7 @@ async def test_stopping_a_parent_that_has_completed_stops_its_children_unless_th
     assert cluster.status("Execution", "nightly")["phase"] == "Completed"
 
 
-async def test_deleting_the_parent_collects_its_tree_and_stops_all_of_it(
+async def test_deleting_the_parent_collects_and_stops_its_tree(
     cluster: Cluster, ledger: Ledger, run_operator: RunOperator, start_family: StartFamily
 ) -> None:
     run_operator(CHAINGRAPH_CHILD_RESOURCES_PER_SECOND="5")
@@ -369,7 +369,7 @@ async def test_deleting_the_parent_collects_its_tree_and_stops_all_of_it(
     assert names_there(cluster) == []
 
 
-async def test_what_was_spawned_for_a_parent_that_was_deleted_unseen_gets_no_resource(
+async def test_children_of_a_parent_deleted_unseen_get_no_resource(
     cluster: Cluster, ledger: Ledger, run_operator: RunOperator, start_family: StartFamily
 ) -> None:
     family = await spawned_unseen(run_operator, start_family(), 3)
@@ -382,7 +382,7 @@ async def test_what_was_spawned_for_a_parent_that_was_deleted_unseen_gets_no_res
     assert names_there(cluster) == []
 
 
-async def test_resources_are_made_at_the_rate_that_is_set(
+async def test_child_resources_are_created_at_the_configured_rate(
     cluster: Cluster, control_plane: ControlPlane, run_operator: RunOperator, start_family: StartFamily
 ) -> None:
     family = await spawned_unseen(run_operator, start_family(), 40)
@@ -401,7 +401,7 @@ async def test_resources_are_made_at_the_rate_that_is_set(
     assert 'chaingraph_operator_child_resources_total{result="created"} 40.0' in operator.get("/metrics").text
 
 
-async def test_what_says_it_is_a_child_and_is_none_never_runs(
+async def test_resource_that_falsely_claims_a_child_never_runs(
     cluster: Cluster, ledger: Ledger, run_operator: RunOperator, start_family: StartFamily
 ) -> None:
     run_operator()
@@ -428,7 +428,7 @@ async def test_what_says_it_is_a_child_and_is_none_never_runs(
     assert (await row_of(ledger, child)).phase == "Pending", "nothing of it was stopped with its pretenders"
 
 
-async def test_where_no_resources_may_be_made_children_run_and_the_parent_says_so(
+async def test_children_run_without_create_rights_and_parent_warns(
     cluster: Cluster,
     control_plane: ControlPlane,
     run_operator: RunOperator,

@@ -167,9 +167,7 @@ async def bound(ledger: Ledger, *children: ExecutionId, within: float = 30) -> N
         assert row.uid is not None
 
 
-async def test_an_api_server_that_asks_for_time_gets_it_and_then_every_child_its_resource(
-    ledger: Ledger, start_maker: StartMaker
-) -> None:
+async def test_maker_waits_for_retry_after_then_makes_every_resource(ledger: Ledger, start_maker: StartMaker) -> None:
     maker = await start_maker(
         lambda number, _: refusal(429, "too many requests", **{"Retry-After": "3"}) if number < 4 else None
     )
@@ -183,7 +181,7 @@ async def test_an_api_server_that_asks_for_time_gets_it_and_then_every_child_its
     assert maker.announced == []
 
 
-async def test_an_api_server_that_is_away_is_tried_less_and_less_often(ledger: Ledger, start_maker: StartMaker) -> None:
+async def test_maker_backs_off_while_the_api_server_is_away(ledger: Ledger, start_maker: StartMaker) -> None:
     maker = await start_maker(lambda number, _: refusal(503, "away") if number < 3 else None)
     [child] = await family(ledger, maker, 1)
     await bound(ledger, child)
@@ -193,9 +191,7 @@ async def test_an_api_server_that_is_away_is_tried_less_and_less_often(ledger: L
     assert times[3] - times[2] >= 3.9
 
 
-async def test_a_child_that_is_refused_for_what_it_is_holds_up_no_other(
-    ledger: Ledger, start_maker: StartMaker
-) -> None:
+async def test_one_refused_child_does_not_delay_the_others(ledger: Ledger, start_maker: StartMaker) -> None:
     def answer(_: int, body: dict[str, Any]) -> web.Response | None:
         return refusal(422, "wrong") if body["metadata"]["name"] == "nightly-1" else None
 
@@ -208,9 +204,7 @@ async def test_a_child_that_is_refused_for_what_it_is_holds_up_no_other(
     assert [name for _, name in maker.server.posts].count("nightly-1") == 1
 
 
-async def test_where_nothing_may_be_made_it_is_tried_a_few_times_and_then_not_for_a_while(
-    ledger: Ledger, start_maker: StartMaker
-) -> None:
+async def test_maker_pauses_after_a_few_forbidden_attempts(ledger: Ledger, start_maker: StartMaker) -> None:
     maker = await start_maker(lambda _, __: refusal(403, "exceeded quota"))
     await family(ledger, maker, 50)
 
@@ -223,18 +217,14 @@ async def test_where_nothing_may_be_made_it_is_tried_a_few_times_and_then_not_fo
     assert set(maker.announced) == {("nightly", "ChildResourceRefused")}
 
 
-async def test_statuses_go_first_but_children_get_their_resources_all_the_same(
-    ledger: Ledger, start_maker: StartMaker
-) -> None:
+async def test_maker_yields_to_status_writes_but_is_never_starved(ledger: Ledger, start_maker: StartMaker) -> None:
     maker = await start_maker(busy=lambda: True)
     started = time.monotonic()
     await bound(ledger, *await family(ledger, maker, 5))
     assert time.monotonic() - started >= 2, "four at once, each of which waits a second"
 
 
-async def test_a_resource_that_nobody_needs_any_more_when_it_is_made_is_removed_again(
-    ledger: Ledger, start_maker: StartMaker
-) -> None:
+async def test_maker_deletes_a_resource_bound_elsewhere_meanwhile(ledger: Ledger, start_maker: StartMaker) -> None:
     maker = await start_maker()
     parent = await create(ledger)
 
@@ -256,9 +246,7 @@ async def test_a_resource_that_nobody_needs_any_more_when_it_is_made_is_removed_
     assert (await row_of(ledger, child)).uid == "another"
 
 
-async def test_below_a_parent_whose_resource_is_another_by_now_nothing_is_made(
-    ledger: Ledger, start_maker: StartMaker
-) -> None:
+async def test_maker_creates_nothing_below_a_replaced_parent(ledger: Ledger, start_maker: StartMaker) -> None:
     maker = await start_maker()
     parent = await create(ledger)
     maker.server.has("nightly", "another-uid")

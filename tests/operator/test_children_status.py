@@ -64,7 +64,7 @@ def test_children_are_counted_and_the_first_are_named() -> None:
     ExecutionStatus.model_validate(status)
 
 
-def test_children_that_were_not_made_yet_are_pending_and_those_barred_are_in_no_phase() -> None:
+def test_unspawned_children_are_pending_and_barred_have_no_phase() -> None:
     status = shown(parent(1000, children_spawned=200, children_open=1000), {"Pending": 150, "Running": 50})
     assert (status["children"]["total"], status["children"]["pending"]) == (1000, 950)
     barred = parent(1000, children_spawned=200, children_barred=800, children_open=3, tree_stopped=True)
@@ -75,12 +75,12 @@ def test_children_that_were_not_made_yet_are_pending_and_those_barred_are_in_no_
     )
 
 
-def test_children_made_between_two_readings_are_not_counted_twice() -> None:
+def test_children_spawned_between_reads_are_counted_once() -> None:
     status = shown(parent(10, children_spawned=2, children_open=10), {"Running": 6})
     assert (status["children"]["pending"], status["children"]["running"]) == (4, 6)
 
 
-def test_children_that_were_not_read_this_time_stay_as_they_were() -> None:
+def test_unread_children_keep_their_last_counts() -> None:
     before = shown(parent(3), {"Running": 3})
     again = shown(parent(3, children_open=2), previous=before)
     assert again["children"] == before["children"]
@@ -100,7 +100,7 @@ def test_the_status_of_a_wide_tree_is_small() -> None:
 
 
 @pytest.mark.parametrize("phase", TERMINAL)
-def test_without_children_the_tree_is_the_execution(phase: str) -> None:
+def test_childless_tree_condition_equals_the_execution(phase: str) -> None:
     status = shown(row_of(phase))
     found = {each["type"]: each for each in status["conditions"]}
     for field in ("status", "reason"):
@@ -109,7 +109,7 @@ def test_without_children_the_tree_is_the_execution(phase: str) -> None:
 
 
 @pytest.mark.parametrize("phase", [each for each in ExecutionPhase if not each.finished])
-def test_what_is_active_has_no_tree_yet(phase: str) -> None:
+def test_active_execution_has_no_tree_condition(phase: str) -> None:
     assert "TreeSucceeded" not in [each["type"] for each in shown(row_of(phase))["conditions"]]
 
 
@@ -129,7 +129,7 @@ def test_what_is_active_has_no_tree_yet(phase: str) -> None:
         ),
     ],
 )
-def test_while_something_is_active_it_says_what(row: ExecutionRow, counts: dict[str, int], message: str) -> None:
+def test_tree_condition_counts_active_children(row: ExecutionRow, counts: dict[str, int], message: str) -> None:
     status = shown(row, counts)
     assert status["phase"] == "Completed"
     assert tree(status) == ("Unknown", "ChildrenActive", message)
@@ -187,7 +187,7 @@ def test_while_something_is_active_it_says_what(row: ExecutionRow, counts: dict[
         ),
     ],
 )
-def test_when_all_has_ended_it_says_how(
+def test_ended_tree_condition_says_how_it_ended(
     row: ExecutionRow, below: dict[str, int], expected: tuple[str, str, str]
 ) -> None:
     status = shown(replace(row, children_open=0), {"Completed": row.children_spawned}, below)
@@ -196,7 +196,7 @@ def test_when_all_has_ended_it_says_how(
     assert (found["Succeeded"], found["Ready"]) == ("True", "True"), "its own end is its own"
 
 
-def test_it_is_open_again_when_a_child_is_retried_and_its_time_is_that_of_the_last_end() -> None:
+def test_tree_condition_reopens_on_retry_and_dates_the_last_end() -> None:
     later = [NOW + timedelta(seconds=10 * step) for step in range(4)]
     rows = [parent(1), parent(1, children_open=0), parent(1), parent(1, children_open=0)]
     belows: list[dict[str, int] | None] = [None, {"Failed": 1}, None, {"Completed": 1}]
@@ -221,7 +221,7 @@ counts = st.dictionaries(st.sampled_from([str(each) for each in ExecutionPhase])
     still_open=st.integers(0, 3),
     stopped=st.booleans(),
 )
-def test_it_is_true_only_when_everything_completed_and_final_only_when_all_has_ended(
+def test_tree_is_final_only_when_ended_true_only_if_completed(
     found: dict[str, int] | None,
     below: dict[str, int] | None,
     unmade: int,
@@ -261,7 +261,7 @@ def test_a_child_names_its_parent() -> None:
     assert "name" not in shown(row)["parentRef"]
 
 
-def test_a_child_whose_flow_could_not_be_found_has_no_revision() -> None:
+def test_child_of_a_missing_flow_has_no_revision() -> None:
     row = row_of("Failed", flow_revision=None, error_reason="FlowNotFound", started_at=None, nodes_total=0)
     status = shown(row)
     assert "flowRevision" not in status

@@ -58,7 +58,7 @@ async def test_the_first_operator_records_its_cluster(
 
 
 @pytest.mark.integration
-async def test_an_operator_from_elsewhere_stops_nothing_and_says_why_until_it_is_told_to_take_over(
+async def test_foreign_operator_refuses_until_it_adopts_the_ledger(
     cluster: Cluster, run_operator: RunOperator, ledger: Ledger, uid: str
 ) -> None:
     await record(ledger, ELSEWHERE)
@@ -85,7 +85,7 @@ async def test_an_operator_from_elsewhere_stops_nothing_and_says_why_until_it_is
 
 
 @pytest.mark.integration
-async def test_an_operator_whose_ledger_was_taken_over_ends_and_writes_nothing_more(
+async def test_operator_exits_when_its_ledger_is_taken_over(
     cluster: Cluster, run_operator: RunOperator, ledger: Ledger, uid: str
 ) -> None:
     operator = run_operator(CHAINGRAPH_SWEEP_SECONDS="1")
@@ -109,7 +109,7 @@ def access(**fields: str) -> ClusterAccess:
 
 
 @pytest.mark.integration
-def test_certificates_are_known_again_in_another_order_and_form(control_plane: ControlPlane, tmp_path: Path) -> None:
+def test_authority_ignores_certificate_order_and_format(control_plane: ControlPlane, tmp_path: Path) -> None:
     ours = control_plane.ca.read_text(encoding="utf-8")
     begin = "-----BEGIN CERTIFICATE-----"
     foreign = begin + Path(certifi.where()).read_text(encoding="utf-8").split(begin)[1]

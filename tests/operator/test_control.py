@@ -48,7 +48,7 @@ async def status_with(cluster: Cluster, name: str, **fields: Any) -> dict[str, A
     return await eventually(look, what=f"status of {name} with {fields}")
 
 
-async def test_a_debugging_session_is_steered_shown_and_told(
+async def test_debugging_session_is_steered_shown_and_announced(
     cluster: Cluster, run_operator: RunOperator, start_worker: StartWorker, ledger: Ledger, control_plane: ControlPlane
 ) -> None:
     worker = await start_worker()
@@ -95,7 +95,7 @@ async def test_a_debugging_session_is_steered_shown_and_told(
     assert len(events) == 5
 
 
-async def test_the_tokens_of_a_manifest_ask_for_nothing(
+async def test_tokens_in_a_new_manifest_trigger_nothing(
     cluster: Cluster, run_operator: RunOperator, start_worker: StartWorker, ledger: Ledger
 ) -> None:
     worker = await start_worker()
@@ -115,7 +115,7 @@ async def test_the_tokens_of_a_manifest_ask_for_nothing(
     assert await cluster.events_of("tokens", count=1) == [("Warning", "Failed")]
 
 
-async def test_a_forced_sync_that_puts_tokens_back_asks_for_nothing(
+async def test_forced_sync_of_old_tokens_triggers_nothing(
     cluster: Cluster, run_operator: RunOperator, start_worker: StartWorker, ledger: Ledger
 ) -> None:
     """A tool has its manifest's tokens in the place of those that a person has used since."""
@@ -157,7 +157,7 @@ async def test_a_forced_sync_that_puts_tokens_back_asks_for_nothing(
     assert not told & {"StepIgnored", "ResumeIgnored", "RetryRefused"}
 
 
-async def test_what_is_asked_in_vain_is_told(
+async def test_ineffective_commands_cause_warnings(
     cluster: Cluster, run_operator: RunOperator, start_worker: StartWorker, ledger: Ledger
 ) -> None:
     worker = await start_worker()
@@ -182,7 +182,7 @@ async def test_what_is_asked_in_vain_is_told(
     assert "spec.step '1' was ignored, because the execution is not paused" in described
 
 
-async def test_created_paused_and_stepped_begins_in_single_steps(
+async def test_held_execution_starts_in_single_steps(
     cluster: Cluster, run_operator: RunOperator, start_worker: StartWorker, ledger: Ledger
 ) -> None:
     await start_worker()
@@ -199,7 +199,7 @@ async def test_created_paused_and_stepped_begins_in_single_steps(
     assert (row.paused, row.step_token, row.steps_owed) == (True, "1", 1)
 
 
-async def test_what_is_parked_is_resumed_stepped_and_stopped(
+async def test_parked_execution_resumes_and_then_stops(
     cluster: Cluster, run_operator: RunOperator, start_worker: StartWorker
 ) -> None:
     worker = await start_worker()
@@ -256,7 +256,7 @@ async def test_a_failed_execution_is_retried_and_its_history_shown(
     assert told == ["Completed", "Failed", "RetryStarted", "RetryStarted", "Stopped"]
 
 
-async def test_a_retry_that_makes_no_sense_is_refused_once_and_used_up(
+async def test_impossible_retry_is_refused_once_and_used_up(
     cluster: Cluster, run_operator: RunOperator, start_worker: StartWorker, control_plane: ControlPlane
 ) -> None:
     worker = await start_worker()
@@ -287,7 +287,7 @@ async def test_a_retry_that_makes_no_sense_is_refused_once_and_used_up(
     assert cluster.status("Execution", "early")["phase"] == "Completed"
 
 
-async def test_what_ended_before_it_was_made_is_judged_anew_for_a_retry(
+async def test_unmade_execution_is_judged_again_on_retry(
     cluster: Cluster, run_operator: RunOperator, start_worker: StartWorker
 ) -> None:
     worker = await start_worker()

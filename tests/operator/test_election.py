@@ -33,7 +33,7 @@ def lease(version: str = "1", holder: str | None = "other", duration: int = 15) 
     return {"metadata": {"resourceVersion": version}, "spec": spec}
 
 
-def test_time_counts_from_the_last_change_that_was_seen_and_not_by_the_holders_clock() -> None:
+def test_lease_age_counts_from_its_last_seen_change() -> None:
     first = look(None, lease("1"), now=100)
     assert first == Seen("1", "other", 15.0, 100)
     assert look(first, lease("1"), now=110) is first
@@ -50,9 +50,7 @@ def test_time_counts_from_the_last_change_that_was_seen_and_not_by_the_holders_c
         ("me", 0, Move.TAKE),
     ],
 )
-def test_a_lease_is_taken_when_it_is_free_or_was_not_renewed_for_its_duration(
-    holder: str | None, age: float, move: Move
-) -> None:
+def test_lease_is_taken_when_free_or_not_renewed_in_time(holder: str | None, age: float, move: Move) -> None:
     seen = look(None, lease(holder=holder), now=100)
     assert judge(seen, identity="me", now=100 + age) is move
 
@@ -75,7 +73,7 @@ def settings(**changes: Any) -> Settings:
     return Settings(**({"database_url": "postgresql:///x", "pod_name": "op"} | changes))
 
 
-def test_the_leases_namespace_is_as_set_else_that_of_the_pod(tmp_path: Path) -> None:
+def test_lease_namespace_is_the_configured_or_the_pods(tmp_path: Path) -> None:
     pod = tmp_path / "namespace"
     with pytest.raises(NoLeaseNamespace, match="CHAINGRAPH_LEASE_NAMESPACE is empty"):
         lease_namespace(settings(), of_pod=pod)
@@ -91,7 +89,7 @@ def test_the_leases_namespace_is_as_set_else_that_of_the_pod(tmp_path: Path) -> 
         ({"lease_retry_seconds": 6}, "CHAINGRAPH_LEASE_RETRY_SECONDS is 6, more than half"),
     ],
 )
-def test_times_that_would_let_two_lead_are_refused(wrong: dict[str, Any], said: str) -> None:
+def test_settings_reject_lease_times_that_let_two_lead(wrong: dict[str, Any], said: str) -> None:
     with pytest.raises(ValueError, match=said):
         settings(**wrong)
 
@@ -151,7 +149,7 @@ def spec_of(kubectl: Kubectl, namespace: str) -> dict[str, Any]:
 
 
 @pytest.mark.integration
-async def test_one_leads_and_the_other_takes_over_at_once_when_it_is_released(
+async def test_standby_takes_over_at_once_when_the_lease_is_released(
     candidate: Candidate, kubectl: Kubectl, namespace: str
 ) -> None:
     first, second = candidate("one"), candidate("two")
@@ -170,7 +168,7 @@ async def test_one_leads_and_the_other_takes_over_at_once_when_it_is_released(
 
 
 @pytest.mark.integration
-async def test_a_lease_that_nobody_renews_is_taken_after_its_duration(candidate: Candidate) -> None:
+async def test_unrenewed_lease_is_taken_after_its_duration(candidate: Candidate) -> None:
     first, second = candidate("one"), candidate("two")
     await first.acquire(lambda _: None)
     began = asyncio.get_running_loop().time()
@@ -182,7 +180,7 @@ async def test_a_lease_that_nobody_renews_is_taken_after_its_duration(candidate:
 
 
 @pytest.mark.integration
-async def test_of_many_that_come_at_once_one_leads(candidate: Candidate) -> None:
+async def test_only_one_of_many_simultaneous_candidates_leads(candidate: Candidate) -> None:
     candidates = [candidate(f"c{number}") for number in range(8)]
     tasks = [asyncio.create_task(each.acquire(lambda _: None)) for each in candidates]
     await asyncio.sleep(QUICK.duration / 2)
@@ -193,7 +191,7 @@ async def test_of_many_that_come_at_once_one_leads(candidate: Candidate) -> None
 
 
 @pytest.mark.integration
-async def test_a_leader_survives_that_its_lease_is_deleted_or_labelled_by_a_person(
+async def test_leader_survives_deletion_or_labelling_of_its_lease(
     candidate: Candidate, kubectl: Kubectl, namespace: str
 ) -> None:
     leader = candidate("one")
@@ -208,7 +206,7 @@ async def test_a_leader_survives_that_its_lease_is_deleted_or_labelled_by_a_pers
 
 
 @pytest.mark.integration
-async def test_a_leader_that_cannot_renew_ends_before_its_lease_does(namespace: str, way: Way) -> None:
+async def test_leader_unable_to_renew_exits_before_lease_expiry(namespace: str, way: Way) -> None:
     proxy, kubeconfig = way
     reasons: list[str] = []
     gone = asyncio.Event()

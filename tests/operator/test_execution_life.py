@@ -24,7 +24,7 @@ FLOW = {"nodes": [{"id": "a", "type": "Text", "inputs": {"value": "hello"}}]}
 INLINE = {"flow": FLOW}
 
 
-async def test_an_execution_of_a_missing_flow_waits_says_so_and_runs_when_it_comes(
+async def test_execution_waits_for_a_missing_flow_and_is_then_queued(
     cluster: Cluster, run_operator: RunOperator, start_worker: StartWorker
 ) -> None:
     await start_worker()
@@ -43,7 +43,7 @@ async def test_an_execution_of_a_missing_flow_waits_says_so_and_runs_when_it_com
     await cluster.condition("Execution", "early", "Succeeded", reason="Queued")
 
 
-async def test_an_execution_of_an_invalid_flow_waits_until_it_is_mended(
+async def test_execution_of_an_invalid_flow_waits_for_its_fix(
     cluster: Cluster, run_operator: RunOperator, start_worker: StartWorker
 ) -> None:
     await start_worker()
@@ -61,7 +61,7 @@ async def test_an_execution_of_an_invalid_flow_waits_until_it_is_mended(
     assert "Stalled" not in types
 
 
-async def test_a_node_type_that_no_worker_has_is_waited_for(
+async def test_execution_waits_for_workers_with_its_node_types(
     cluster: Cluster, run_operator: RunOperator, start_worker: StartWorker, ledger: Ledger
 ) -> None:
     run_operator()
@@ -76,7 +76,7 @@ async def test_a_node_type_that_no_worker_has_is_waited_for(
         assert await executions.by_id(connection, execution_id(other)) is None
 
 
-async def test_no_worker_serves_the_queue(
+async def test_execution_waits_until_a_worker_serves_its_queue(
     cluster: Cluster, run_operator: RunOperator, start_worker: StartWorker
 ) -> None:
     await start_worker()
@@ -88,7 +88,7 @@ async def test_no_worker_serves_the_queue(
     await cluster.condition("Execution", "gpu", "Succeeded", reason="Queued")
 
 
-async def test_the_same_manifest_twice_and_a_killed_operator_make_one_execution(
+async def test_repeated_apply_and_operator_kill_make_one_execution(
     cluster: Cluster, run_operator: RunOperator, start_worker: StartWorker, ledger: Ledger
 ) -> None:
     worker = await start_worker()
@@ -108,7 +108,7 @@ async def test_the_same_manifest_twice_and_a_killed_operator_make_one_execution(
         assert await cursor.fetchone() == (1, 1, 1)
 
 
-async def test_what_ended_while_the_operator_was_away_is_shown_at_its_start(
+async def test_operator_start_shows_an_end_it_missed(
     cluster: Cluster, run_operator: RunOperator, start_worker: StartWorker
 ) -> None:
     worker = await start_worker()
@@ -175,7 +175,7 @@ async def test_deleting_a_running_execution_stops_it(
     assert row.error_message == "the resource was deleted"
 
 
-async def test_a_resource_made_again_under_its_name_is_another_execution(
+async def test_recreated_resource_is_another_execution(
     cluster: Cluster, run_operator: RunOperator, start_worker: StartWorker
 ) -> None:
     worker = await start_worker()
@@ -191,7 +191,7 @@ async def test_a_resource_made_again_under_its_name_is_another_execution(
     assert cluster.status("Execution", "again")["executionID"] == execution_id(second)
 
 
-async def test_the_sweep_finds_what_was_deleted_while_the_operator_was_away(
+async def test_sweep_finds_deletions_missed_while_operator_was_away(
     cluster: Cluster, run_operator: RunOperator, start_worker: StartWorker
 ) -> None:
     worker = await start_worker()
@@ -226,7 +226,7 @@ async def test_stop_stops_and_stays_stopped(
     await cluster.condition("Execution", "unmade", "Succeeded", status="False", reason="Stopped")
 
 
-async def test_paused_from_the_start_is_held_until_it_is_not(
+async def test_execution_created_paused_is_held_until_unpaused(
     cluster: Cluster, run_operator: RunOperator, start_worker: StartWorker, ledger: Ledger
 ) -> None:
     await start_worker()
@@ -245,7 +245,7 @@ async def test_paused_from_the_start_is_held_until_it_is_not(
     await eventually(signalled, what="START_SIGNAL")
 
 
-async def test_wrong_inputs_and_wrong_inline_flows_are_refused_with_every_fault(
+async def test_invalid_inputs_and_inline_flows_list_every_fault(
     cluster: Cluster, run_operator: RunOperator, start_worker: StartWorker
 ) -> None:
     await start_worker()

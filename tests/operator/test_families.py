@@ -83,7 +83,7 @@ def closed(row: ExecutionRow) -> bool:
 
 
 @pytest.mark.integration
-async def test_children_that_end_together_are_told_of_together(ledger: Ledger) -> None:
+async def test_children_ending_together_are_reported_together(ledger: Ledger) -> None:
     office = Office(ledger, delay=1)
     parent = (await create(ledger)).id
     async with office.open():
@@ -105,7 +105,7 @@ async def test_children_that_end_together_are_told_of_together(ledger: Ledger) -
 
 
 @pytest.mark.integration
-async def test_the_end_of_a_tree_is_told_up_to_its_root(ledger: Ledger) -> None:
+async def test_tree_end_is_reported_up_to_its_root(ledger: Ledger) -> None:
     office = Office(ledger, delay=0.05)
     root = (await create(ledger)).id
     async with office.open():
@@ -122,7 +122,7 @@ async def test_the_end_of_a_tree_is_told_up_to_its_root(ledger: Ledger) -> None:
 
 
 @pytest.mark.integration
-async def test_what_is_owed_from_before_is_found_without_any_news(ledger: Ledger) -> None:
+async def test_search_finds_owed_reports_without_notifications(ledger: Ledger) -> None:
     root = (await create(ledger)).id
     children = await complete_and_spawn(ledger, root, 2)
     grandchildren = await complete_and_spawn(ledger, children[0], 3)
@@ -140,7 +140,7 @@ async def test_what_is_owed_from_before_is_found_without_any_news(ledger: Ledger
 
 @pytest.mark.integration
 @pytest.mark.parametrize("code", ["40P01", "40001", "P0001"])
-async def test_what_the_database_rolls_back_is_repeated(ledger: Ledger, code: str) -> None:
+async def test_rolled_back_report_is_retried(ledger: Ledger, code: str) -> None:
     parent = (await create(ledger)).id
     (child,) = await complete_and_spawn(ledger, parent, 1)
     async with ledger.connection() as connection:
@@ -166,7 +166,7 @@ async def test_what_the_database_rolls_back_is_repeated(ledger: Ledger, code: st
 
 
 @pytest.mark.integration
-async def test_what_ends_while_postgresql_cannot_be_reached_is_told_afterwards(
+async def test_child_ends_in_a_postgresql_outage_are_reported_later(
     ledger: Ledger, distant_ledger: DistantLedger
 ) -> None:
     proxy, cut_off = distant_ledger
@@ -190,9 +190,7 @@ async def test_what_ends_while_postgresql_cannot_be_reached_is_told_afterwards(
 
 
 @pytest.mark.integration
-async def test_an_operator_tells_what_a_dead_worker_has_left_and_what_ends_while_it_runs(
-    ledger: Ledger, run_operator: RunOperator
-) -> None:
+async def test_operator_reports_old_and_new_child_ends_to_parents(ledger: Ledger, run_operator: RunOperator) -> None:
     """In a namespace that it does not serve: this is a matter of the ledger alone."""
     before = (await create(ledger)).id
     for child in await complete_and_spawn(ledger, before, 2):

@@ -62,9 +62,7 @@ class LingeringLedger(Ledger):
             await asyncio.sleep(0.5)
 
 
-async def test_a_change_while_the_one_before_is_being_delivered_is_not_missed(
-    ledger: Ledger, database_url: str
-) -> None:
+async def test_feed_catches_a_change_made_during_a_delivery(ledger: Ledger, database_url: str) -> None:
     lingering = LingeringLedger(database_url, application_name="lingering", pool_size=2)
     await lingering.open()
     follower = Follower(lingering)
@@ -83,7 +81,7 @@ async def test_a_change_while_the_one_before_is_being_delivered_is_not_missed(
     await lingering.close()
 
 
-async def test_what_nobody_was_told_of_is_found_in_the_sequence(ledger: Ledger) -> None:
+async def test_feed_finds_unnotified_changes_in_the_sequence(ledger: Ledger) -> None:
     follower = Follower(ledger)
     made = [(await create(ledger)).id for _ in range(3)]
     async with follower.following(listening=False):
@@ -95,9 +93,7 @@ async def test_what_nobody_was_told_of_is_found_in_the_sequence(ledger: Ledger) 
     assert follower.deliveries == 3
 
 
-async def test_a_flood_of_notifications_does_not_keep_the_sequence_from_being_read(
-    ledger: Ledger, database_url: str
-) -> None:
+async def test_notification_flood_does_not_block_sequence_reads(ledger: Ledger, database_url: str) -> None:
     lingering = LingeringLedger(database_url, application_name="lingering", pool_size=2)
     await lingering.open()
     follower = Follower(lingering)

@@ -49,7 +49,7 @@ def test_each_judgement_has_its_conditions(judgement: FlowJudgement, expected: d
     assert show(judgement, status) == status
 
 
-def test_many_faults_are_listed_as_far_as_they_fit_and_the_rest_is_counted() -> None:
+def test_fault_list_is_cut_to_fit_and_counts_the_rest() -> None:
     faults = tuple(
         Fault(f"spec.edges[{number}].to", FaultCode.UNKNOWN_PORT, "there is no such port") for number in range(2000)
     )
@@ -64,7 +64,7 @@ def test_one_endless_fault_is_cut() -> None:
     assert len(fault_lines(["x" * 100_000], longest=50)) == 50
 
 
-def test_a_flow_is_announced_when_it_becomes_wrong_and_when_it_is_mended() -> None:
+def test_flow_is_announced_when_it_breaks_and_when_it_is_fixed() -> None:
     def said(before: dict[str, Any], after: dict[str, Any]) -> list[tuple[str, str]]:
         return [(each.type, each.reason) for each in announcements.of_flow(before, after)]
 
@@ -76,7 +76,7 @@ def test_a_flow_is_announced_when_it_becomes_wrong_and_when_it_is_mended() -> No
     assert said(show(Unjudged(FLOW, "r")), right) == []
 
 
-def test_a_flow_with_a_warning_is_right_and_says_what_to_look_at() -> None:
+def test_flow_with_a_warning_is_valid_and_shows_the_warning() -> None:
     spec = FlowSpec.model_validate({"nodes": [{"id": "a", "type": "EventEmitter", "inputs": {"eventName": "order"}}]})
     judged = judge(spec, Registry.discover().catalogue)
     assert isinstance(judged, Judged)
@@ -103,7 +103,7 @@ def test_catalogues_of_several_workers_are_one() -> None:
     assert (sorted(catalogue), faults) == (["Number", "Text"], [])
 
 
-def test_two_versions_of_a_node_type_are_told_and_the_first_holds() -> None:
+def test_conflicting_node_types_are_reported_and_the_first_wins() -> None:
     text = Registry.discover().catalogue["Text"].model_dump(mode="json", by_alias=True)
     catalogue, faults = merged([{"Text": text}, {"Text": {**text, "description": "other"}}])
     assert catalogue is not None
@@ -111,7 +111,7 @@ def test_two_versions_of_a_node_type_are_told_and_the_first_holds() -> None:
     assert faults == ["workers of two versions have different node types called 'Text'"]
 
 
-def test_a_catalogue_of_a_newer_worker_is_left_out_and_told() -> None:
+def test_newer_workers_catalogue_is_skipped_and_reported() -> None:
     catalogue, faults = merged([{"Text": {"type": "Text", "novelty": 1}}])
     assert (len(catalogue or ()), len(faults)) == (0, 1)
     assert merged([]) == (None, [])

@@ -72,7 +72,7 @@ FAULTS = (
         ),
     ],
 )
-def test_what_cannot_be_run_has_one_line_instead(judgement: Any, problem: str) -> None:
+def test_unrunnable_flow_has_a_one_line_problem(judgement: Any, problem: str) -> None:
     assert named(judgement) == (Named(None, problem=problem), None)
 
 
@@ -138,7 +138,7 @@ async def put(ledger: Ledger, flow: FlowName, value: Named) -> None:
 
 
 @pytest.mark.integration
-async def test_a_flow_that_changes_or_goes_is_told_of_and_what_stays_the_same_is_not(database_url: str) -> None:
+async def test_flow_names_publish_changes_and_deletions_only(database_url: str) -> None:
     ledger = CountingLedger(database_url, application_name="tests", pool_size=3)
     await ledger.open()
     other = Ledger(database_url, application_name="beside", pool_size=1)
@@ -171,7 +171,7 @@ async def test_a_flow_that_changes_or_goes_is_told_of_and_what_stays_the_same_is
 
 
 @pytest.mark.integration
-async def test_other_node_types_make_another_flow_of_it(ledger: Ledger) -> None:
+async def test_changed_catalogue_republishes_the_flow(ledger: Ledger) -> None:
     keeper = Keeper(ledger)
     async with keeper.at_work():
         keeper.see(TEXT)
@@ -187,7 +187,7 @@ async def test_other_node_types_make_another_flow_of_it(ledger: Ledger) -> None:
 
 
 @pytest.mark.integration
-async def test_what_happens_while_postgresql_is_away_is_told_when_it_is_back(
+async def test_flow_changes_in_a_postgresql_outage_are_published_later(
     ledger: Ledger, distant_ledger: DistantLedger
 ) -> None:
     proxy, cut_off = distant_ledger
@@ -212,7 +212,7 @@ async def test_what_happens_while_postgresql_is_away_is_told_when_it_is_back(
 
 
 @pytest.mark.integration
-async def test_one_that_the_database_refuses_holds_up_no_other(ledger: Ledger) -> None:
+async def test_refused_flow_name_does_not_delay_the_others(ledger: Ledger) -> None:
     async with ledger.connection() as connection:
         await connection.execute(
             "CREATE FUNCTION no() RETURNS trigger LANGUAGE plpgsql AS"
@@ -232,7 +232,7 @@ async def test_one_that_the_database_refuses_holds_up_no_other(ledger: Ledger) -
 
 
 @pytest.mark.integration
-async def test_a_comparison_mends_what_differs_and_leaves_what_may_only_be_late(ledger: Ledger) -> None:
+async def test_comparison_fixes_differences_but_spares_late_flows(ledger: Ledger) -> None:
     kept, gone, late, mine = [("team", name) for name in ("kept", "gone", "late", "mine")]
     elsewhere = ("other", "gone")
     keeper = Keeper(ledger)
@@ -253,7 +253,7 @@ async def test_a_comparison_mends_what_differs_and_leaves_what_may_only_be_late(
 
 
 @pytest.mark.integration
-async def test_names_follow_the_flows_of_the_namespace_also_when_no_operator_looks(
+async def test_flow_names_follow_flows_across_operator_downtime(
     cluster: Cluster, run_operator: RunOperator, start_worker: StartWorker, ledger: Ledger
 ) -> None:
     kept, gone, lacks = [(cluster.namespace, name) for name in ("kept", "gone", "lacks")]

@@ -55,7 +55,7 @@ async def test_a_flow_wrong_in_five_ways_lists_five_faults(
     assert [each["type"] for each in status["conditions"]] == ["Ready"]
 
 
-async def test_an_event_that_nobody_hears_is_warned_of(
+async def test_unheard_event_causes_a_warning(
     cluster: Cluster, run_operator: RunOperator, start_worker: StartWorker
 ) -> None:
     await start_worker()

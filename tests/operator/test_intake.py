@@ -56,7 +56,7 @@ def child(number: int, phase: str = "Running") -> ExecutionRow:
     return row_of(phase, id=child_execution_id(ID, number), uid=None, parent_id=ID, change_seq=100 + number)
 
 
-async def test_a_thousand_children_wake_their_parent_once_and_the_last_of_them_too(watched: Watched) -> None:
+async def test_parent_wakes_once_for_many_children_and_for_the_last(watched: Watched) -> None:
     watched.intake.changed(parent())
     assert await watched.awaken() == [KEY], "its own end is shown at once"
     watched.intake.follow_family(parent(), KEY)
@@ -73,7 +73,7 @@ async def test_a_thousand_children_wake_their_parent_once_and_the_last_of_them_t
     assert await watched.awaken() == [KEY], "nobody is the last to be left unseen"
 
 
-async def test_a_child_that_changes_while_its_parent_is_looked_at_wakes_it_again(watched: Watched) -> None:
+async def test_child_change_during_a_parents_turn_wakes_it_again(watched: Watched) -> None:
     watched.intake.follow_family(parent(), KEY)
     watched.queue.add(KEY)
     key = await watched.queue.get()
@@ -83,7 +83,7 @@ async def test_a_child_that_changes_while_its_parent_is_looked_at_wakes_it_again
     assert await watched.awaken() == [KEY]
 
 
-async def test_counts_alone_wake_a_parent_seldom_and_the_end_of_its_tree_at_once(watched: Watched) -> None:
+async def test_counts_wake_a_parent_seldom_and_its_trees_end_at_once(watched: Watched) -> None:
     watched.intake.follow_family(parent(), KEY)
     for still_open in range(999, 0, -1):
         watched.intake.changed(parent(children_open=still_open, change_seq=2000 - still_open))
@@ -93,7 +93,7 @@ async def test_counts_alone_wake_a_parent_seldom_and_the_end_of_its_tree_at_once
     assert await watched.awaken() == [KEY]
 
 
-async def test_a_parent_whose_tree_has_ended_is_not_woken_by_children_any_more(watched: Watched) -> None:
+async def test_ended_or_forgotten_family_does_not_wake_its_parent(watched: Watched) -> None:
     watched.intake.follow_family(parent(), KEY)
     watched.intake.follow_family(parent(children_open=0), KEY)
     watched.intake.changed(child(1))

@@ -18,22 +18,22 @@ objects = st.dictionaries(st.sampled_from("abc"), values, max_size=3).map(storab
 
 
 @given(before=objects, after=objects)
-def test_the_difference_makes_the_one_into_the_other(before: dict[str, Any], after: dict[str, Any]) -> None:
+def test_difference_applied_yields_the_target(before: dict[str, Any], after: dict[str, Any]) -> None:
     result = apply(before, difference(before, after))
     assert result == after
     assert repr(sorted(result)) == repr(sorted(after))
 
 
 @given(value=objects)
-def test_there_is_no_difference_to_itself(value: dict[str, Any]) -> None:
+def test_difference_to_itself_is_empty(value: dict[str, Any]) -> None:
     assert difference(value, value) == {}
 
 
-def test_true_is_not_one() -> None:
+def test_difference_distinguishes_true_from_one() -> None:
     assert difference({"a": 1, "b": [0]}, {"a": True, "b": [False]}) == {"a": True, "b": [False]}
 
 
-def test_what_is_gone_is_removed_and_nested_objects_are_merged() -> None:
+def test_difference_nulls_removed_keys_and_merges_nested_ones() -> None:
     before = {"error": {"node": "a", "message": "m"}, "nodes": {"total": 3, "running": 1}, "worker": "w"}
     after = {"error": {"message": "m"}, "nodes": {"total": 3, "running": 0}}
     assert difference(before, after) == {"error": {"node": None}, "nodes": {"running": 0}, "worker": None}

@@ -21,7 +21,7 @@ pytestmark = pytest.mark.integration
 INLINE = {"flow": {"nodes": [{"id": "a", "type": "Text"}]}}
 
 
-async def test_sigterm_ends_it_quickly_and_with_zero(cluster: Cluster, run_operator: RunOperator) -> None:
+async def test_sigterm_ends_the_operator_quickly_with_exit_zero(cluster: Cluster, run_operator: RunOperator) -> None:
     operator = run_operator()
     assert operator.get("/healthz").status_code == 200
     began = time.monotonic()
@@ -29,7 +29,7 @@ async def test_sigterm_ends_it_quickly_and_with_zero(cluster: Cluster, run_opera
     assert time.monotonic() - began < 3
 
 
-async def test_what_is_not_shown_yet_is_shown_before_the_end(
+async def test_operator_writes_pending_statuses_before_it_exits(
     cluster: Cluster, run_operator: RunOperator, start_worker: StartWorker
 ) -> None:
     await start_worker()
@@ -40,7 +40,7 @@ async def test_what_is_not_shown_yet_is_shown_before_the_end(
     await cluster.condition("Execution", "waits", "Succeeded", reason="Queued", within=2)
 
 
-async def test_figures_are_served(cluster: Cluster, run_operator: RunOperator, start_worker: StartWorker) -> None:
+async def test_operator_serves_metrics(cluster: Cluster, run_operator: RunOperator, start_worker: StartWorker) -> None:
     await start_worker()
     operator = run_operator()
     cluster.apply("Execution", "counted", INLINE)
@@ -52,7 +52,7 @@ async def test_figures_are_served(cluster: Cluster, run_operator: RunOperator, s
     assert "chaingraph_operator_ledger_up{" in "".join(figures)
 
 
-async def test_postgresql_away_is_waited_for_and_nothing_is_lost(
+async def test_operator_waits_out_a_postgresql_outage_without_loss(
     cluster: Cluster,
     run_operator: RunOperator,
     start_worker: StartWorker,
@@ -79,7 +79,7 @@ async def test_postgresql_away_is_waited_for_and_nothing_is_lost(
     assert operator.process.poll() is None
 
 
-async def test_it_waits_for_the_migration_and_says_so(run_operator: RunOperator, empty_database_url: str) -> None:
+async def test_operator_waits_for_the_migration_and_says_so(run_operator: RunOperator, empty_database_url: str) -> None:
     operator = run_operator(ready=False, DATABASE_URL_EXECUTIONS=empty_database_url)
 
     async def says_so() -> bool:
@@ -103,9 +103,7 @@ async def test_it_waits_for_the_migration_and_says_so(run_operator: RunOperator,
         ("CHAINGRAPH_WORKER_NAMESPACE", "Shops", "it is no name of a namespace"),
     ],
 )
-def test_a_wrong_setting_is_named_with_what_would_be_right(
-    run_program: RunProgram, variable: str, value: str, hint: str
-) -> None:
+def test_invalid_setting_is_named_with_a_hint(run_program: RunProgram, variable: str, value: str, hint: str) -> None:
     environment = {"DATABASE_URL_EXECUTIONS": "postgresql://host/database", variable: value}
     done = run_program("chaingraph_operator.main", **environment)
     assert done.returncode == 2

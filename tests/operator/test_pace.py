@@ -15,7 +15,7 @@ from chaingraph_operator.pace import Pace
     per_second=st.floats(0.5, 500),
     pauses=st.lists(st.floats(0, 2), min_size=1, max_size=100),
 )
-def test_turns_keep_the_rate_whenever_they_are_asked_for(per_second: float, pauses: list[float]) -> None:
+def test_pace_never_exceeds_its_rate(per_second: float, pauses: list[float]) -> None:
     now = 1000.0
     pace = Pace(per_second, clock=lambda: now)
     turns = []
@@ -30,14 +30,14 @@ def test_turns_keep_the_rate_whenever_they_are_asked_for(per_second: float, paus
 
 
 @given(per_second=st.floats(0.5, 500), count=st.integers(1, 200))
-def test_who_asks_without_a_pause_gets_the_whole_rate(per_second: float, count: int) -> None:
+def test_pace_grants_the_whole_rate_to_steady_requests(per_second: float, count: int) -> None:
     pace = Pace(per_second, clock=lambda: 1000.0)
     waits = [pace.book() for _ in range(count)]
     assert waits[0] == 0
     assert waits[-1] <= (count - 1) / per_second + 1e-6
 
 
-async def test_many_that_ask_at_once_wait_for_their_turns() -> None:
+async def test_pace_makes_concurrent_requests_wait_their_turns() -> None:
     pace = Pace(200)
     started = time.monotonic()
     await asyncio.gather(*(pace.turn() for _ in range(61)))

@@ -25,7 +25,7 @@ def shown(
     return status, {each["type"]: each for each in status["conditions"]}
 
 
-def test_held_before_its_start() -> None:
+def test_held_execution_shows_the_fields_that_start_it() -> None:
     status, found = shown(row_of("Created", wants_pause=True), paused=True)
     assert (status["phase"], found["Paused"]["status"], found["Paused"]["reason"]) == ("Created", "True", "Held")
     for field in ("spec.paused", "spec.step", "spec.startTimeoutSeconds"):
@@ -37,7 +37,7 @@ def test_held_before_its_start() -> None:
     assert found["Succeeded"]["reason"] == "Starting"
 
 
-def test_paused_by_the_spec() -> None:
+def test_pause_by_spec_shows_nodes_and_how_to_resume() -> None:
     row = row_of("Paused", nodes_running=0, current_nodes=["a", "b", "c", "d", "e"], **BY_SPEC)
     status, found = shown(row, paused=True)
     assert (status["phase"], found["Paused"]["reason"]) == ("Paused", "Paused")
@@ -50,12 +50,12 @@ def test_paused_by_the_spec() -> None:
     assert status["currentNodes"] == ["a", "b", "c", "d", "e"]
 
 
-def test_nodes_in_flight_of_a_pause_are_counted() -> None:
+def test_pause_counts_nodes_in_flight() -> None:
     _, found = shown(row_of("Paused", nodes_running=2, current_nodes=["a", "b"], **BY_SPEC), paused=True)
     assert "; 2 nodes in flight run to their ends; " in found["Paused"]["message"]
 
 
-def test_at_a_breakpoint() -> None:
+def test_breakpoint_pause_shows_nodes_and_how_to_resume() -> None:
     _, found = shown(row_of("Paused", nodes_running=0, **BREAKPOINT), options={"breakpoints": ["a"]})
     assert found["Paused"]["reason"] == "Breakpoint"
     assert found["Paused"]["message"] == (
@@ -70,19 +70,19 @@ def test_at_a_breakpoint() -> None:
     assert found["Paused"]["message"].startswith("since the breakpoint 'a'; held before 'b'; ")
 
 
-def test_parked() -> None:
+def test_parked_pause_says_no_worker_is_kept() -> None:
     _, found = shown(row_of("Paused", parked=True, worker="", nodes_running=0, **BREAKPOINT))
     assert found["Paused"]["message"].endswith("; it is parked: no worker is kept, and what has ended is not run again")
 
 
-def test_commands_on_their_way() -> None:
+def test_pending_commands_show_as_pausing_and_resuming() -> None:
     status, found = shown(row_of("Running", control_seq=1, **BY_SPEC), paused=True)
     assert (status["phase"], found["Paused"]["status"], found["Paused"]["reason"]) == ("Running", "False", "Pausing")
     status, found = shown(row_of("Paused", control_seq=2, applied_seq=1))
     assert (status["phase"], found["Paused"]["status"], found["Paused"]["reason"]) == ("Paused", "True", "Resuming")
 
 
-def test_a_step_of_what_is_parked_stays_a_pause_until_it_is_done() -> None:
+def test_step_of_a_parked_execution_stays_paused_until_done() -> None:
     parked, _ = shown(row_of("Paused", parked=True, nodes_running=0, **BREAKPOINT))
     owed = {"step_seqs": [1], "control_seq": 1, "step_token": "s1", "run": 2} | BREAKPOINT
     queued, found = shown(row_of("Pending", **owed), parked, step="s1")
@@ -111,7 +111,7 @@ def test_tokens_are_echoed_when_they_are_carried_out() -> None:
     assert (status["lastStep"], status["lastResume"], status["lastRetry"]) == ("s", "g", "r")
 
 
-def test_earlier_attempts_are_shown_the_last_ten() -> None:
+def test_status_shows_the_last_ten_attempts() -> None:
     history = [
         {
             "attempt": number,
@@ -155,7 +155,7 @@ def test_a_refused_retry_is_shown_while_the_spec_has_its_token(refusal: str, rea
     assert "RetryRefused" not in shown(row_of("Running", retry_token="r1"), retry={"token": "r1"})[1]
 
 
-def test_a_retry_of_what_still_waits_is_refused_in_the_status_alone() -> None:
+def test_waiting_execution_refuses_a_retry_in_status_only() -> None:
     verdict = Wait("FlowNotFound", "none")
     first = execution_status(META, spec_of(retry={"token": "r1"}), None, verdict, UNSEEN, now=NOW)
     assert "RetryRefused" not in {each["type"] for each in first["conditions"]}
@@ -168,7 +168,7 @@ def test_a_retry_of_what_still_waits_is_refused_in_the_status_alone() -> None:
     assert (refused["reason"], second["lastRetry"]) == (Refusal.STILL_RUNNING, "r2")
 
 
-def test_a_retry_of_what_ended_without_a_row_is_refused_in_the_status_alone() -> None:
+def test_rowless_execution_refuses_a_retry_in_status_only() -> None:
     ended = execution_status(META, spec_of(), None, Refuse("TooLarge", "m"), UNSEEN, now=NOW)
     spec = spec_of(retry={"token": "r1"}, stop=True)
     impossible = RetryImpossible("r1", Refusal.STOP_IS_SET, "set spec.stop to false")
@@ -181,7 +181,7 @@ def test_a_retry_of_what_ended_without_a_row_is_refused_in_the_status_alone() ->
     assert again == refused
 
 
-def test_what_is_judged_anew_ends_anew() -> None:
+def test_rejudged_execution_gets_a_new_completion_time() -> None:
     ended = execution_status(META, spec_of(), None, Refuse("TooLarge", "m"), UNSEEN, now=NOW)
     later = NOW + timedelta(hours=1)
     spec = spec_of(retry={"token": "r1"})
@@ -191,7 +191,7 @@ def test_what_is_judged_anew_ends_anew() -> None:
 
 
 @pytest.mark.parametrize("phase", [*ExecutionPhase])
-def test_what_is_not_paused_says_so(phase: str) -> None:
+def test_unpaused_execution_shows_not_paused(phase: str) -> None:
     if phase != ExecutionPhase.PAUSED:
         status, found = shown(row_of(phase))
         assert (status["executionID"], found["Paused"]["status"], found["Paused"]["reason"]) == (

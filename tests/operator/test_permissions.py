@@ -39,7 +39,7 @@ async def test_the_documented_permissions_are_enough(
     )
 
 
-async def test_the_permission_on_kube_system_tells_the_operator_which_cluster_it_serves(
+async def test_kube_system_permission_identifies_the_cluster(
     cluster: Cluster, control_plane: ControlPlane, run_operator: RunOperator, ledger: Ledger, tmp_path: Path
 ) -> None:
     kubeconfig = kubeconfig_of_service_account(cluster, control_plane, tmp_path)

@@ -157,7 +157,7 @@ def test_a_plan_that_was_carried_out_leaves_nothing_to_do(
 
 
 @given(spec=specs, meta=metas, status=statuses, row=rows, flow=flows)
-def test_a_stop_wins_over_everything_that_has_not_ended(
+def test_stop_wins_over_all_other_settings(
     spec: ExecutionSpec, meta: Meta, status: ExecutionStatus, row: ExecutionRow | None, flow: FlowView
 ) -> None:
     stopping = spec.model_copy(update={"stop": True})
@@ -166,7 +166,7 @@ def test_a_stop_wins_over_everything_that_has_not_ended(
 
 
 @given(spec=specs, meta=metas, status=statuses, phase=st.sampled_from(TERMINAL), flow=flows)
-def test_what_has_ended_stays_so_without_a_new_retry(
+def test_ended_execution_stays_ended_without_a_new_retry(
     spec: ExecutionSpec, meta: Meta, status: ExecutionStatus, phase: str, flow: FlowView
 ) -> None:
     token = spec.retry.token if spec.retry is not None else ""
@@ -181,7 +181,7 @@ def test_what_has_ended_stays_so_without_a_new_retry(
 
 
 @given(spec=specs, status=statuses, row=rows, flow=flows)
-def test_a_resource_that_is_being_deleted_is_stopped_and_never_made(
+def test_resource_in_deletion_is_stopped_and_never_created(
     spec: ExecutionSpec, status: ExecutionStatus, row: ExecutionRow | None, flow: FlowView
 ) -> None:
     decision = plan(spec, replace(META, deleting=True), status, row, flow)
@@ -192,14 +192,14 @@ def test_a_resource_that_is_being_deleted_is_stopped_and_never_made(
 
 
 @given(spec=specs, status=statuses, flow=flows)
-def test_what_the_ledger_has_lost_is_not_run_a_second_time(
+def test_execution_lost_from_the_ledger_is_not_run_again(
     spec: ExecutionSpec, status: ExecutionStatus, flow: FlowView
 ) -> None:
     known = status.model_copy(update={"execution_id": ID})
     assert not isinstance(plan(spec, META, known, None, flow), Create)
 
 
-def test_everything_is_resolved_at_creation() -> None:
+def test_creation_resolves_the_whole_spec() -> None:
     spec = spec_of(
         step="s",
         resume="g",
@@ -241,17 +241,17 @@ def steady(phase: str, **fields: Any) -> ExecutionRow:
         ({"children": {"onStop": "Continue"}}, Wanted(False, "", "", (), "Continue")),
     ],
 )
-def test_what_is_asked_of_an_active_execution_is_steered(phase: str, wish: dict[str, Any], expected: Wanted) -> None:
+def test_active_execution_is_steered_by_spec_changes(phase: str, wish: dict[str, Any], expected: Wanted) -> None:
     assert plan(spec_of(**wish), META, UNSEEN, steady(phase), None) == Steer(ID, expected, 1)
 
 
-def test_a_pause_that_is_over_is_steered() -> None:
+def test_end_of_a_pause_is_steered() -> None:
     row = steady("Paused", wants_pause=True, paused=True, parked=True)
     assert plan(spec_of(), META, UNSEEN, row, None) == Steer(ID, Wanted(False, "", "", (), "Stop"), 1)
 
 
 @pytest.mark.parametrize("phase", [*ExecutionPhase])
-def test_removing_tokens_and_reordering_breakpoints_asks_for_nothing(phase: str) -> None:
+def test_token_removal_and_breakpoint_reordering_do_nothing(phase: str) -> None:
     row = steady(phase, breakpoints=["a", "b"])
     for tokens in ({}, {"step": "s1", "resume": "g1", "retry": {"token": "r1"}}):
         spec = spec_of(**tokens, options={"breakpoints": ["b", "a"]})
@@ -259,7 +259,7 @@ def test_removing_tokens_and_reordering_breakpoints_asks_for_nothing(phase: str)
 
 
 @pytest.mark.parametrize(("on_stop", "children"), [("Stop", True), ("Continue", False)])
-def test_a_stop_takes_the_children_along_unless_they_are_to_go_on(on_stop: str, children: bool) -> None:
+def test_stop_includes_children_unless_on_stop_is_continue(on_stop: str, children: bool) -> None:
     spec = spec_of(stop=True, stopReason="wrong data", children={"onStop": on_stop})
     assert plan(spec, META, UNSEEN, steady("Paused"), None) == Stop(ID, "wrong data", children, 1)
     deleted = replace(META, deleting=True)
@@ -268,7 +268,7 @@ def test_a_stop_takes_the_children_along_unless_they_are_to_go_on(on_stop: str, 
 
 @pytest.mark.parametrize("phase", ["Failed", "Stopped"])
 @pytest.mark.parametrize("from_", ["Failed", "Start"])
-def test_a_new_token_retries_what_failed_or_was_stopped(phase: str, from_: str) -> None:
+def test_new_token_retries_a_failed_or_stopped_execution(phase: str, from_: str) -> None:
     spec = spec_of(
         retry={"token": "r2", "from": from_},
         paused=True,
@@ -296,9 +296,7 @@ def test_a_new_token_retries_what_failed_or_was_stopped(phase: str, from_: str) 
         ("Stopped", True, Refusal.STOP_IS_SET, "set spec.stop to false"),
     ],
 )
-def test_a_retry_that_makes_no_sense_is_refused_with_its_reason(
-    phase: str, stop: bool, reason: Refusal, words: str
-) -> None:
+def test_impossible_retry_is_refused_with_its_reason(phase: str, stop: bool, reason: Refusal, words: str) -> None:
     decision = plan(spec_of(retry={"token": "r2"}, stop=stop), META, UNSEEN, steady(phase), None)
     assert isinstance(decision, RefuseRetry)
     assert (decision.id, decision.token, decision.reason) == (ID, "r2", reason)
@@ -313,7 +311,7 @@ def test_a_pause_comes_before_the_refusal_of_a_retry() -> None:
 
 
 @pytest.mark.parametrize("phase", ["Failed", "Stopped"])
-def test_what_ended_without_a_row_is_judged_anew_for_a_retry(phase: str) -> None:
+def test_rowless_execution_is_judged_again_on_retry(phase: str) -> None:
     ended = ExecutionStatus(phase=ExecutionPhase(phase), last_retry="r1")
     spec = spec_of(retry={"token": "r2"})
     made = plan(spec, META, ended, None, RIGHT)
@@ -326,7 +324,7 @@ def test_what_ended_without_a_row_is_judged_anew_for_a_retry(phase: str) -> None
     assert stopped.reason == Refusal.STOP_IS_SET
 
 
-def test_what_the_ledger_has_lost_is_not_retried() -> None:
+def test_execution_lost_from_the_ledger_is_not_retried() -> None:
     ended = ExecutionStatus(phase=ExecutionPhase.FAILED, execution_id=ID)
     decision = plan(spec_of(retry={"token": "r2"}), META, ended, None, RIGHT)
     assert isinstance(decision, RetryImpossible)
@@ -343,19 +341,19 @@ def test_what_the_ledger_has_lost_is_not_retried() -> None:
         (Unreadable(("spec: odd",)), "FlowInvalid", True),
     ],
 )
-def test_it_waits_for_its_flow_and_says_why(flow: FlowView, reason: str, stalled: bool) -> None:
+def test_execution_waits_for_its_flow_and_says_why(flow: FlowView, reason: str, stalled: bool) -> None:
     decision = plan(spec_of(), META, UNSEEN, None, flow)
     assert isinstance(decision, Wait)
     assert (decision.reason, decision.stalled) == (reason, stalled)
 
 
-def test_a_missing_flow_is_named_with_those_like_it() -> None:
+def test_missing_flow_is_named_with_similar_flows() -> None:
     decision = plan(spec_of(), META, UNSEEN, None, Missing("report", ("reports", "resort")))
     assert isinstance(decision, Wait)
     assert "no Flow 'report' in namespace 'team'; there is 'reports' and 'resort'" in decision.message
 
 
-def test_an_inline_flow_with_faults_is_refused_because_it_can_never_be_mended() -> None:
+def test_faulty_inline_flow_is_refused() -> None:
     spec = ExecutionSpec.model_validate({"flow": {"nodes": [{"id": "a", "type": "Text"}]}})
     decision = plan(spec, META, UNSEEN, None, WRONG)
     assert isinstance(decision, Refuse)

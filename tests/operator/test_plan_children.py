@@ -42,19 +42,19 @@ def parent(*, total: int = 3, still_open: int = 2, **fields: Any) -> Any:
     return row_of("Completed", children_total=total, children_spawned=total, children_open=still_open, **fields)
 
 
-def test_a_stop_of_what_has_completed_stops_its_tree_once() -> None:
+def test_stop_of_a_completed_parent_stops_its_tree_once() -> None:
     spec = spec_of(stop=True, stopReason="enough")
     assert plan(spec, META, UNSEEN, parent(), None) == Stop(ID, "enough", generation=META.generation)
     assert plan(spec, META, UNSEEN, parent(tree_stopped=True), None) == Nothing()
 
 
-def test_a_stop_of_a_tree_that_has_ended_is_recorded_for_what_is_retried_later() -> None:
+def test_stop_of_an_ended_tree_is_recorded_for_later_retries() -> None:
     spec = spec_of(stop=True)
     assert isinstance(plan(spec, META, UNSEEN, parent(still_open=0), None), Stop)
     assert plan(spec, META, UNSEEN, parent(still_open=0, tree_stopped=True), None) == Nothing()
 
 
-def test_children_go_on_where_the_spec_says_so_and_where_there_are_none_nothing_is_stopped() -> None:
+def test_stop_does_nothing_with_on_stop_continue_or_no_children() -> None:
     lenient = spec_of(stop=True, children={"onStop": "Continue"})
     assert plan(lenient, META, UNSEEN, parent(), None) == Nothing()
     assert plan(spec_of(stop=True), META, UNSEEN, row_of("Completed"), None) == Nothing()
@@ -66,7 +66,7 @@ def test_a_stop_of_the_tree_comes_before_a_retry_is_refused() -> None:
     assert isinstance(plan(spec, META, UNSEEN, parent(tree_stopped=True), None), RefuseRetry)
 
 
-def test_a_deletion_stops_the_tree_whatever_the_spec_says_of_children() -> None:
+def test_deletion_stops_the_tree_even_with_on_stop_continue() -> None:
     lenient = spec_of(children={"onStop": "Continue"})
     assert plan(lenient, DELETING, UNSEEN, parent(), None) == Stop(ID, DELETED, deleted=True)
     assert plan(lenient, DELETING, UNSEEN, parent(still_open=0), None) == Nothing()
@@ -74,7 +74,7 @@ def test_a_deletion_stops_the_tree_whatever_the_spec_says_of_children() -> None:
 
 
 @given(status=statuses, stop=st.booleans(), paused=st.booleans(), flow=st.sampled_from(["", "report"]))
-def test_what_says_it_stands_for_a_child_is_adopted_and_never_made(
+def test_claimed_child_is_adopted_and_never_created(
     status: ExecutionStatus, stop: bool, paused: bool, flow: str
 ) -> None:
     spec = child_spec(stop=stop, paused=paused, **({"flowRef": {"name": flow}} if flow else {}))
@@ -87,7 +87,7 @@ def test_what_says_it_stands_for_a_child_is_adopted_and_never_made(
         assert (verdict.reason, verdict.stalled) == ("NotAChild", True)
 
 
-def test_a_child_that_the_ledger_has_lost_is_told_as_any_other_is() -> None:
+def test_child_lost_from_the_ledger_is_reported_like_any_other() -> None:
     known = ExecutionStatus(execution_id=CHILD)
     lost = unconfirmed(child_spec(), known)
     assert isinstance(lost, Wait)
@@ -106,14 +106,14 @@ def test_a_child_with_a_row_is_treated_as_any_other(phase: str) -> None:
     assert stopped == Nothing() if phase in TERMINAL else isinstance(stopped, Stop)
 
 
-def test_whether_children_are_shown_is_resolved_at_creation() -> None:
+def test_creation_resolves_whether_children_are_shown() -> None:
     for resources in ("Create", "None"):
         made = plan(spec_of(children={"resources": resources}), META, UNSEEN, None, RIGHT)
         assert isinstance(made, Create)
         assert made.new.resources == resources
 
 
-def test_an_edit_of_on_stop_is_heeded_also_after_the_end() -> None:
+def test_edit_of_on_stop_takes_effect_after_the_end() -> None:
     """What is above may be stopped long after this one has spawned its children."""
     lenient = spec_of(children={"onStop": "Continue"})
     decided = plan(lenient, replace(META, generation=2), UNSEEN, parent(obeyed_generation=1), None)

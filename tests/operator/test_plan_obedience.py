@@ -25,7 +25,7 @@ def at(generation: int) -> Meta:
 
 
 @pytest.mark.parametrize("phase", [*ExecutionPhase])
-def test_tokens_that_are_put_back_ask_for_nothing_and_stay_known(phase: str) -> None:
+def test_reused_tokens_trigger_nothing_and_stay_known(phase: str) -> None:
     row = row_of(phase, used_tokens=USED, obeyed_generation=4)
     assert plan(spec_of(**PUT_BACK), at(4), UNSEEN, row, None) == Nothing()
     assert plan(spec_of(**PUT_BACK), at(5), UNSEEN, row, None) == Heed(ID, 5, 4, TOKENS)
@@ -38,20 +38,20 @@ def test_a_token_of_another_kind_is_a_new_one() -> None:
 
 
 @pytest.mark.parametrize("phase", [*ExecutionPhase])
-def test_an_edit_that_asks_for_nothing_is_heeded_once(phase: str) -> None:
+def test_edit_without_effect_is_recorded_once(phase: str) -> None:
     row = row_of(phase, obeyed_generation=2)
     assert plan(spec_of(), at(3), UNSEEN, row, None) == Heed(ID, 3, 2, dict.fromkeys(Kind, ""))
     assert plan(spec_of(), at(3), UNSEEN, replace(row, obeyed_generation=3), None) == Nothing()
 
 
-def test_the_generation_of_the_creation_needs_no_heed() -> None:
+def test_creation_generation_needs_no_record() -> None:
     """Rows that were there before generations were kept, and children, have none."""
     assert plan(spec_of(), at(1), UNSEEN, row_of("Running"), None) == Nothing()
     assert isinstance(plan(spec_of(), at(2), UNSEEN, row_of("Running"), None), Heed)
 
 
 @given(spec=specs, row=rows, flow=flows)
-def test_a_spec_that_is_older_than_what_was_obeyed_is_read_anew_first(
+def test_spec_older_than_the_ledgers_is_read_again_first(
     spec: ExecutionSpec, row: ExecutionRow | None, flow: FlowView
 ) -> None:
     if row is not None:

@@ -27,7 +27,7 @@ INLINE = {"flow": {"nodes": [{"id": "a", "type": "Text"}]}}
     ("value", "kept"),
     [(None, timedelta(days=30)), ("", None), ("0", None), ("0.5", timedelta(hours=12)), ("365", timedelta(days=365))],
 )
-def test_the_setting_is_in_days_and_nothing_or_zero_is_for_ever(
+def test_retention_is_in_days_and_zero_or_empty_disables_it(
     value: str | None, kept: timedelta | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("DATABASE_URL_EXECUTIONS", "postgresql://host/database")
@@ -49,7 +49,7 @@ async def ended(ledger: Ledger, uid: str, **options: Any) -> ExecutionId:
 
 
 @pytest.mark.integration
-async def test_what_has_a_resource_is_recent_or_elsewhere_stays(ledger: Ledger) -> None:
+async def test_pruning_keeps_live_recent_and_foreign_executions(ledger: Ledger) -> None:
     kept = {await ended(ledger, "lives"), await ended(ledger, "recent", days=3)}
     kept.add(await ended(ledger, "elsewhere", namespace="other"))
     gone = await ended(ledger, "gone")
@@ -59,7 +59,7 @@ async def test_what_has_a_resource_is_recent_or_elsewhere_stays(ledger: Ledger) 
 
 
 @pytest.mark.integration
-async def test_many_that_have_resources_do_not_hide_those_behind_them(
+async def test_live_executions_do_not_hide_prunable_ones_behind_them(
     ledger: Ledger, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(pruning, "_EXAMINED", 3)
@@ -78,13 +78,13 @@ async def test_many_that_have_resources_do_not_hide_those_behind_them(
 
 
 @pytest.mark.integration
-async def test_nothing_is_ever_removed_where_the_setting_says_so(ledger: Ledger) -> None:
+async def test_pruning_has_no_cutoff_when_disabled(ledger: Ledger) -> None:
     await ended(ledger, "gone")
     assert await pruner(ledger, keep=None).cutoff() is None
 
 
 @pytest.mark.integration
-async def test_a_refusal_of_the_database_is_left_for_the_next_time(ledger: Ledger) -> None:
+async def test_refused_removal_is_retried_next_time(ledger: Ledger) -> None:
     gone = await ended(ledger, "gone")
     async with ledger.connection() as connection:
         await connection.execute(
@@ -102,7 +102,7 @@ async def test_a_refusal_of_the_database_is_left_for_the_next_time(ledger: Ledge
 
 
 @pytest.mark.integration
-async def test_what_nobody_uses_goes_with_the_last_one_who_did(ledger: Ledger) -> None:
+async def test_unused_flow_revision_goes_with_its_last_execution(ledger: Ledger) -> None:
     await ended(ledger, "gone")
     await prune(pruner(ledger))
     async with ledger.connection() as connection:
@@ -111,7 +111,7 @@ async def test_what_nobody_uses_goes_with_the_last_one_who_did(ledger: Ledger) -
 
 
 @pytest.mark.integration
-async def test_an_operator_forgets_what_was_deleted_and_keeps_what_is_there(
+async def test_operator_prunes_deleted_executions_and_keeps_others(
     cluster: Cluster, run_operator: RunOperator, start_worker: StartWorker, ledger: Ledger
 ) -> None:
     await start_worker()

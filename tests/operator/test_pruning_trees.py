@@ -123,7 +123,7 @@ async def test_a_large_tree_goes_in_small_transactions(
     assert max(counts) <= 20
 
 
-async def test_a_removal_that_is_interrupted_goes_on_next_time_and_others_get_their_turn(
+async def test_interrupted_removal_resumes_and_others_get_their_turn(
     ledger: Ledger, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(pruning, "_BATCH", 2)
@@ -143,7 +143,7 @@ async def test_a_removal_that_is_interrupted_goes_on_next_time_and_others_get_th
     assert await left(ledger, [late]) == set()
 
 
-async def test_a_part_that_is_locked_keeps_what_is_above_it_and_is_no_endless_task(
+async def test_locked_part_keeps_its_ancestors_and_pruning_ends(
     ledger: Ledger, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(pruning, "_CHILDREN", 3)

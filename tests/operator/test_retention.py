@@ -24,17 +24,17 @@ def shown(row: ExecutionRow, *, now: datetime = SEEN, before: dict[str, Any] | N
 
 
 @pytest.mark.parametrize("phase", ["Completed", "Failed", "Stopped"])
-def test_what_has_no_children_expires_after_its_end_whenever_that_was_seen(phase: str) -> None:
+def test_childless_execution_expires_after_its_own_end(phase: str) -> None:
     assert expiry(TTL, shown(row_of(phase))) == NOW + timedelta(seconds=60)
 
 
-def test_it_never_does_without_a_time_or_while_it_is_active() -> None:
+def test_execution_without_a_ttl_or_active_never_expires() -> None:
     assert expiry({}, shown(row_of("Completed"))) is None
     assert expiry(TTL, shown(row_of("Running"))) is None
     assert expiry(TTL, {}) is None
 
 
-def test_what_has_children_expires_after_the_last_end_below_it() -> None:
+def test_parent_expires_after_the_last_end_below_it() -> None:
     family = {"total": 3, "completed": 3}
     active = shown(row_of("Completed", children_total=3, children_spawned=3, children_open=1))
     assert expiry(TTL, active) is None
@@ -47,6 +47,6 @@ def test_what_has_children_expires_after_the_last_end_below_it() -> None:
     assert expiry(TTL, status | late) == SEEN + timedelta(minutes=6, milliseconds=700)
 
 
-def test_a_status_of_before_there_were_children_counts_from_its_end() -> None:
+def test_status_without_tree_fields_expires_after_its_end() -> None:
     status = {"phase": "Completed", "completionTime": "2026-05-04T12:00:00.250Z"}
     assert expiry(TTL, status) == datetime(2026, 5, 4, 12, 1, 0, 250_000, tzinfo=UTC)

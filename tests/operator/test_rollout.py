@@ -40,13 +40,13 @@ def removed(rollout: Rollout) -> list[Build]:
     return [each.build for each in rollout.remove]
 
 
-def test_a_version_is_retired_once_the_one_that_takes_its_place_serves() -> None:
+def test_old_version_is_retired_once_its_successor_serves() -> None:
     rollout = decided("2")
     assert rollout.states == {OLD: State.RETIRED, NEW: State.CURRENT}
     assert (rollout.retire, rollout.serve, removed(rollout)) == ([OLD], [], [])
 
 
-def test_it_goes_on_as_before_until_then() -> None:
+def test_old_version_is_kept_until_its_successor_serves() -> None:
     for rollout in (
         decided("2", available=False),
         decided("2", new=Strength(0, 0, 0)),
@@ -58,13 +58,13 @@ def test_it_goes_on_as_before_until_then() -> None:
         assert OLD not in removed(rollout)
 
 
-def test_what_is_retired_stays_so_while_the_current_one_is_away_and_is_not_removed_then() -> None:
+def test_retired_version_is_kept_while_the_current_one_is_away() -> None:
     rollout = decided("2", old=Strength(2, 0, 2), available=False)
     assert rollout.states[OLD] is State.RETIRED
     assert (rollout.retire, rollout.serve, removed(rollout)) == ([], [], [])
 
 
-def test_it_is_removed_when_its_workers_take_nothing_and_have_nothing() -> None:
+def test_retired_version_is_removed_once_idle() -> None:
     drained = Strength(2, 0, 2)
     assert removed(decided("2", old=drained)) == [OLD]
     assert removed(decided("2", old=Strength(0, 0, 0))) == [OLD], "nobody is left of it"
@@ -75,14 +75,14 @@ def test_it_is_removed_when_its_workers_take_nothing_and_have_nothing() -> None:
     assert removed(decided("2", old=drained, going=True)) == [], "it goes already"
 
 
-def test_a_rollback_takes_the_former_version_back_before_it_retires_the_other() -> None:
+def test_rollback_restores_the_old_version_before_retiring_new() -> None:
     rollout = decided("1", old=Strength(2, 0, 2))
     assert rollout.states == {OLD: State.CURRENT, NEW: State.SUPERSEDED}
     assert (rollout.serve, rollout.retire, removed(rollout)) == ([OLD], [], [])
     assert decided("1", old=Strength(2, 2, 0)).retire == [NEW]
 
 
-def test_a_pool_that_is_not_asked_for_any_more_is_retired_and_removed() -> None:
+def test_unrequested_pool_is_retired_and_removed() -> None:
     assert decided(None).retire == [OLD, NEW]
     rollout = decided(None, old=Strength(2, 0, 2), new=Strength(1, 0, 1), loads={NEW: Load(1, 0)})
     assert removed(rollout) == [OLD]
@@ -188,7 +188,7 @@ def after(changes: list[tuple[str, object, object]]) -> World:
 
 @settings(max_examples=300, deadline=None)
 @given(st.lists(CHANGES, max_size=25))
-def test_whatever_happens_work_is_not_left_alone_and_in_the_end_only_what_is_asked_for_is_left(
+def test_rollout_strands_no_work_and_leaves_only_requested_pools(
     changes: list[tuple[str, object, object]],
 ) -> None:
     world = after(changes)

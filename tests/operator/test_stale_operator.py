@@ -30,7 +30,7 @@ def patch(cluster: Cluster, name: str, **spec: Any) -> None:
     cluster.kubectl("patch", "cgx", name, "--type=merge", "-p", json.dumps({"spec": spec}))
 
 
-async def test_who_is_cut_off_from_the_api_server_repeats_no_step(
+async def test_operator_cut_off_from_the_api_server_repeats_no_step(
     cluster: Cluster,
     run_operator: RunOperator,
     start_worker: StartWorker,
@@ -63,7 +63,7 @@ async def test_who_is_cut_off_from_the_api_server_repeats_no_step(
     assert await steps_sent(ledger, execution) == ["0", "1", "2"]
 
 
-async def test_who_froze_after_its_last_look_carries_out_nothing_of_an_old_spec(
+async def test_operator_frozen_after_its_read_drops_the_stale_spec(
     cluster: Cluster, run_operator: RunOperator, start_worker: StartWorker, ledger: Ledger
 ) -> None:
     worker = await start_worker()
@@ -90,7 +90,7 @@ async def test_who_froze_after_its_last_look_carries_out_nothing_of_an_old_spec(
     assert await steps_sent(ledger, execution) == ["new"]
 
 
-async def test_edits_count_again_after_the_api_server_was_restored(
+async def test_edits_take_effect_after_an_api_server_restore(
     cluster: Cluster, run_operator: RunOperator, start_worker: StartWorker, ledger: Ledger
 ) -> None:
     """Its objects have earlier generations then than those that were obeyed."""

@@ -46,7 +46,7 @@ def by_type(status: dict[str, Any]) -> dict[str, dict[str, Any]]:
 
 
 @given(spec=specs, meta=metas, row=rows, verdict=verdicts, previous=statuses, served=st.none() | st.booleans())
-def test_the_rules_of_kstatus_hold(
+def test_status_follows_the_kstatus_rules(
     spec: ExecutionSpec,
     meta: Meta,
     row: ExecutionRow | None,
@@ -80,7 +80,7 @@ def test_the_rules_of_kstatus_hold(
 
 
 @given(spec=specs, row=rows, verdict=verdicts)
-def test_what_is_shown_again_later_is_the_same(
+def test_status_is_unchanged_when_computed_again_later(
     spec: ExecutionSpec, row: ExecutionRow | None, verdict: Verdict | None
 ) -> None:
     first = execution_status(META, spec, row, verdict, UNSEEN, now=NOW)
@@ -88,7 +88,7 @@ def test_what_is_shown_again_later_is_the_same(
     assert execution_status(META, spec, row, verdict, ExecutionStatus.of(first), now=later) == first
 
 
-def test_a_transition_has_its_time_and_a_new_reason_alone_has_none() -> None:
+def test_transition_time_changes_with_status_not_with_reason() -> None:
     later = NOW + timedelta(seconds=3)
     queued = execution_status(META, spec_of(), row_of("Pending"), None, UNSEEN, now=NOW)
     running = execution_status(META, spec_of(), row_of("Running"), None, ExecutionStatus.of(queued), now=later)
@@ -97,7 +97,7 @@ def test_a_transition_has_its_time_and_a_new_reason_alone_has_none() -> None:
     assert times == ["2026-05-04T12:00:00Z", "2026-05-04T12:00:00Z", "2026-05-04T12:00:03Z"]
 
 
-def test_a_completed_execution_shows_what_it_made() -> None:
+def test_completed_execution_shows_its_outputs_and_counts() -> None:
     row = row_of("Completed", nodes_completed=2, nodes_skipped=1, finished_at=NOW + timedelta(seconds=1.5))
     status = execution_status(META, spec_of(), row, None, UNSEEN, now=NOW)
     assert status["phase"] == "Completed"
@@ -125,7 +125,7 @@ def test_the_status_of_a_huge_graph_with_a_huge_fault_is_small() -> None:
     ExecutionStatus.model_validate(status)
 
 
-def test_waiting_for_a_worker_says_which_queue() -> None:
+def test_unserved_queue_is_named_in_the_status() -> None:
     queued = execution_status(META, spec_of(), row_of("Pending"), None, UNSEEN, now=NOW, queue_served=True)
     assert by_type(queued)["Succeeded"]["reason"] == "Queued"
     none = execution_status(META, spec_of(), row_of("Pending", queue="gpu"), None, UNSEEN, now=NOW, queue_served=False)
@@ -133,7 +133,7 @@ def test_waiting_for_a_worker_says_which_queue() -> None:
     assert "'gpu'" in by_type(none)["Succeeded"]["message"]
 
 
-def test_an_end_without_a_row_stays_and_speaks_of_the_new_generation() -> None:
+def test_rowless_end_stays_and_reports_the_new_generation() -> None:
     refused = execution_status(META, spec_of(), None, Refuse("TooLarge", "m"), UNSEEN, now=NOW)
     assert by_type(refused)["TreeSucceeded"]["status"] == "False"
     later = execution_status(

@@ -76,7 +76,7 @@ def garden(cluster: Cluster, ledger: Ledger, run_operator: RunOperator) -> Garde
     return Garden(cluster, ledger, run_operator)
 
 
-async def test_what_runs_below_an_ended_execution_ends_with_its_resource(
+async def test_sweep_stops_the_tree_of_a_deleted_ended_execution(
     garden: Garden, ledger: Ledger, start_worker: StartWorker
 ) -> None:
     await start_worker()
@@ -94,7 +94,7 @@ async def test_what_runs_below_an_ended_execution_ends_with_its_resource(
     assert (await row_of(ledger, kept)).children_open == 1
 
 
-async def test_what_was_not_spawned_when_the_resource_went_never_is(
+async def test_sweep_bars_unspawned_children_of_a_deleted_resource(
     garden: Garden, ledger: Ledger, start_worker: StartWorker
 ) -> None:
     await start_worker()
@@ -108,7 +108,7 @@ async def test_what_was_not_spawned_when_the_resource_went_never_is(
     assert (await row_of(ledger, kept)).children_barred == 0
 
 
-async def test_a_child_that_is_deleted_unseen_takes_along_what_is_below_it_and_nothing_else(
+async def test_sweep_stops_only_the_subtree_of_a_deleted_child(
     garden: Garden, ledger: Ledger, start_worker: StartWorker
 ) -> None:
     await start_worker()
@@ -125,7 +125,7 @@ async def test_a_child_that_is_deleted_unseen_takes_along_what_is_below_it_and_n
     assert [(await row_of(ledger, each)).resources for each in below_first] == ["None", "None"]
 
 
-async def test_an_execution_is_stopped_once_and_counted_once(
+async def test_sweep_stops_and_counts_an_execution_once(
     garden: Garden, ledger: Ledger, start_worker: StartWorker
 ) -> None:
     await start_worker()

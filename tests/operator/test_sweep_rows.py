@@ -35,7 +35,7 @@ def forests(draw: st.DrawFn) -> list[Tended]:
 
 
 @given(forests(), st.sets(st.sampled_from([f"uid-{number}" for number in range(12)])))
-def test_whoever_is_gone_is_stopped_once_by_itself_or_by_one_above_it(tended: list[Tended], alive: set[str]) -> None:
+def test_gone_execution_is_stopped_once_itself_or_by_an_ancestor(tended: list[Tended], alive: set[str]) -> None:
     by_id = {each.id: each for each in tended}
 
     def upwards(each: Tended) -> Iterator[Tended]:
@@ -69,7 +69,7 @@ async def show(ledger: Ledger, *shown: ExecutionId) -> None:
 
 
 @pytest.mark.integration
-async def test_what_is_above_something_active_is_found_with_it(ledger: Ledger) -> None:
+async def test_sweep_finds_active_executions_with_their_ancestors(ledger: Ledger) -> None:
     root = (await create(ledger)).id
     left, right = await complete_and_spawn(ledger, root, 2)
     (below,) = await complete_and_spawn(ledger, left, 1)
@@ -86,7 +86,7 @@ async def test_what_is_above_something_active_is_found_with_it(ledger: Ledger) -
 
 
 @pytest.mark.integration
-async def test_what_has_still_to_spawn_is_found_with_what_is_above_it(ledger: Ledger) -> None:
+async def test_sweep_finds_unspawned_work_with_its_ancestors(ledger: Ledger) -> None:
     root = (await create(ledger)).id
     (child,) = await complete_and_spawn(ledger, root, 1)
     await show(ledger, child)
@@ -99,7 +99,7 @@ async def test_what_has_still_to_spawn_is_found_with_what_is_above_it(ledger: Le
 
 
 @pytest.mark.integration
-async def test_only_namespaces_that_are_served_are_looked_at(ledger: Ledger) -> None:
+async def test_sweep_reads_only_served_namespaces(ledger: Ledger) -> None:
     made = [(await create(ledger, namespace=namespace)).id for namespace in ("team", "other")]
     await complete(ledger, made[0], children=1)
     assert sorted(await names_of(ledger, made)) == [0, 1]
@@ -115,7 +115,7 @@ def nodes(plan: Any) -> Iterator[dict[str, Any]]:
 
 
 @pytest.mark.integration
-async def test_a_few_that_are_active_are_found_by_index_among_many_that_have_ended(ledger: Ledger) -> None:
+async def test_sweep_finds_few_active_among_many_ended_by_index(ledger: Ledger) -> None:
     """10,000 ended roots, and a tree of 10,000 of which three at the bottom are active and one has still to spawn."""
     revision = (await create(ledger)).flow_revision
     insert = (

@@ -70,7 +70,7 @@ async def epochs(ledger: Ledger) -> list[tuple[str, int]]:
         return [(row[0], row[1]) for row in await cursor.fetchall()]
 
 
-async def test_one_serves_the_other_is_ready_and_takes_over_at_once_when_the_first_is_told_to_end(
+async def test_standby_takes_over_at_once_when_the_leader_terminates(
     cluster: Cluster, elected: RunOperator, ledger: Ledger
 ) -> None:
     first, second = elected(), elected()
@@ -90,16 +90,14 @@ async def test_one_serves_the_other_is_ready_and_takes_over_at_once_when_the_fir
     assert epoch == 2
 
 
-async def test_a_killed_leader_is_replaced_when_its_lease_has_run_out(cluster: Cluster, elected: RunOperator) -> None:
+async def test_killed_leader_is_replaced_after_lease_expiry(cluster: Cluster, elected: RunOperator) -> None:
     first, second = elected(), elected()
     first.kill()
     await becomes_leader(second, within=30)
     await cluster.row(cluster.apply("Execution", "one", {"flow": FLOW}))
 
 
-async def test_a_leader_that_wakes_up_from_a_freeze_exits_and_has_written_nothing(
-    cluster: Cluster, elected: RunOperator, ledger: Ledger
-) -> None:
+async def test_leader_waking_from_a_freeze_exits(cluster: Cluster, elected: RunOperator, ledger: Ledger) -> None:
     first, second = elected(), elected()
     first.freeze()
     await becomes_leader(second, within=30)
@@ -110,7 +108,7 @@ async def test_a_leader_that_wakes_up_from_a_freeze_exits_and_has_written_nothin
     assert leads(second)
 
 
-async def test_a_leader_whose_clock_stood_still_is_fenced_by_the_ledger(
+async def test_leader_with_a_stopped_clock_is_fenced_by_the_ledger(
     cluster: Cluster, elected: RunOperator, ledger: Ledger
 ) -> None:
     """As after the pause of a virtual machine: it believes that it has renewed its Lease just now."""
@@ -125,7 +123,7 @@ async def test_a_leader_whose_clock_stood_still_is_fenced_by_the_ledger(
         assert await cursor.fetchone() == (0,)
 
 
-async def test_a_leader_that_is_cut_off_from_the_api_server_ends_and_another_one_serves(
+async def test_leader_cut_off_from_the_api_exits_and_is_replaced(
     cluster: Cluster, elected: RunOperator, way: Way
 ) -> None:
     proxy, kubeconfig = way
@@ -138,7 +136,7 @@ async def test_a_leader_that_is_cut_off_from_the_api_server_ends_and_another_one
     await cluster.row(cluster.apply("Execution", "one", {"flow": FLOW}))
 
 
-async def test_a_candidate_without_rights_says_what_to_allow(
+async def test_candidate_without_rights_names_the_missing_ones(
     cluster: Cluster, elected: RunOperator, control_plane: ControlPlane, tmp_path: Path
 ) -> None:
     kubeconfig = kubeconfig_of_service_account(cluster, control_plane, tmp_path)

@@ -23,7 +23,7 @@ async def test_a_key_waits_once() -> None:
     assert queue.depth == 0
 
 
-async def test_a_key_that_is_added_while_it_is_worked_on_comes_again_afterwards() -> None:
+async def test_key_added_during_its_work_comes_again_afterwards() -> None:
     queue: WorkQueue[str] = WorkQueue()
     queue.add("a")
     key = await queue.get()
@@ -39,7 +39,7 @@ async def test_a_key_that_is_added_while_it_is_worked_on_comes_again_afterwards(
 
 
 @pytest.mark.looptime
-async def test_of_several_times_the_earliest_holds() -> None:
+async def test_earliest_of_several_delays_wins() -> None:
     queue: WorkQueue[str] = WorkQueue()
     loop = asyncio.get_running_loop()
     queue.add_after("a", 10)
@@ -96,7 +96,7 @@ async def test_a_worker_that_gives_up_waiting_loses_no_key() -> None:
     assert await asyncio.wait_for(second, 1) == "a"
 
 
-async def test_idle_is_waited_for() -> None:
+async def test_wait_idle_waits_for_the_last_key() -> None:
     queue: WorkQueue[str] = WorkQueue()
     await queue.wait_idle()
     queue.add("a")
@@ -113,9 +113,7 @@ async def test_idle_is_waited_for() -> None:
     moves=st.lists(st.tuples(st.integers(0, 4), st.sampled_from(["add", "later", "yield"])), max_size=80),
     workers=st.integers(1, 4),
 )
-def test_whatever_is_asked_no_key_has_two_workers_and_none_is_forgotten(
-    moves: list[tuple[int, str]], workers: int
-) -> None:
+def test_queue_gives_a_key_one_worker_and_forgets_none(moves: list[tuple[int, str]], workers: int) -> None:
     asyncio.run(_under_random_use(moves, workers))
 
 

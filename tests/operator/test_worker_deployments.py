@@ -114,7 +114,7 @@ async def hear(ledger: Ledger, version: str) -> None:
         await leases.renew(connection, f"w{version}", seconds=600, serving=False)
 
 
-async def test_nothing_is_done_where_nothing_says_what_is_current(ledger: Ledger, part: Part) -> None:
+async def test_rollout_does_nothing_without_pools_or_deployments(ledger: Ledger, part: Part) -> None:
     await worker(ledger, "1")
     part.server.deployments, part.server.pools = [deployment("1")], None
     assert await part.part.look() is None
@@ -123,7 +123,7 @@ async def test_nothing_is_done_where_nothing_says_what_is_current(ledger: Ledger
     assert 'version="1"' not in part.told
 
 
-async def test_retire_drain_and_remove(ledger: Ledger, part: Part) -> None:
+async def test_old_version_is_retired_drained_and_removed(ledger: Ledger, part: Part) -> None:
     await worker(ledger, "1")
     await worker(ledger, "2")
     part.server.deployments = [deployment("1"), deployment("2"), deployment("x", labels={"app": "else"})]
@@ -149,9 +149,7 @@ async def test_retire_drain_and_remove(ledger: Ledger, part: Part) -> None:
 
 
 @pytest.mark.parametrize("new", [deployment("2", available="False"), deployment("2", generation=2), {}])
-async def test_a_new_version_that_is_not_available_replaces_nobody(
-    ledger: Ledger, part: Part, new: dict[str, Any]
-) -> None:
+async def test_unavailable_version_replaces_no_other(ledger: Ledger, part: Part, new: dict[str, Any]) -> None:
     await worker(ledger, "1")
     await worker(ledger, "2")
     part.server.deployments = [deployment("1"), *([new] if new else [])]
@@ -162,7 +160,7 @@ async def test_a_new_version_that_is_not_available_replaces_nobody(
     assert (rollout.retire, rollout.remove, part.said) == ([], [], [])
 
 
-async def test_no_pools_at_all_retire_all_that_there_were(ledger: Ledger, part: Part) -> None:
+async def test_empty_pool_list_retires_all_until_it_is_restored(ledger: Ledger, part: Part) -> None:
     await worker(ledger, "1")
     part.server.deployments = [deployment("1")]
     await part.part.look()
@@ -173,7 +171,7 @@ async def test_no_pools_at_all_retire_all_that_there_were(ledger: Ledger, part: 
 
 
 @pytest.mark.parametrize("fault", [ApiError(403, "forbidden"), Unavailable(0, "no connection")])
-async def test_what_the_api_server_refuses_is_said_once_and_tried_again(
+async def test_api_server_refusal_is_logged_once_and_retried(
     ledger: Ledger, part: Part, fault: ApiError, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(worker_deployments, "_LOOK_SECONDS", 0.01)

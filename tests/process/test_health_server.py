@@ -26,7 +26,7 @@ def has_ipv6() -> bool:
 @pytest.mark.parametrize(
     "host", ["127.0.0.1", pytest.param("::1", marks=pytest.mark.skipif(not has_ipv6(), reason="no IPv6 here"))]
 )
-async def test_it_answers_at_its_address(host: str) -> None:
+async def test_health_server_answers_at_its_address(host: str) -> None:
     made = server(host, 0)
     port = await made.start()
     try:
@@ -38,7 +38,7 @@ async def test_it_answers_at_its_address(host: str) -> None:
         await made.stop()
 
 
-async def test_a_port_that_is_taken_is_named() -> None:
+async def test_health_server_names_port_in_use() -> None:
     with socket.create_server(("127.0.0.1", 0)) as other:
         port = other.getsockname()[1]
         made = server("127.0.0.1", port)
@@ -47,7 +47,7 @@ async def test_a_port_that_is_taken_is_named() -> None:
         await made.stop()
 
 
-async def test_an_address_of_another_machine_is_named() -> None:
+async def test_health_server_names_foreign_address() -> None:
     made = server("192.0.2.1", 0)
     with pytest.raises(CannotServe, match=r"CHAINGRAPH_HEALTH_HOST 192\.0\.2\.1: .* an address of this machine"):
         await made.start()

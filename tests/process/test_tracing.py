@@ -28,18 +28,18 @@ ENDPOINT = {"OTEL_EXPORTER_OTLP_ENDPOINT": "http://collector:4318"}
         ({"OTEL_SERVICE_NAME": "x"}, False),
     ],
 )
-def test_they_are_on_when_there_is_somewhere_to_send_them(environment: dict[str, str], expected: bool) -> None:
+def test_tracing_follows_otel_environment(environment: dict[str, str], expected: bool) -> None:
     assert wanted(environment) is expected
 
 
-def test_off_there_is_no_tracer(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_tracer_is_absent_without_endpoint(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("OTEL_EXPORTER_OTLP_ENDPOINT", raising=False)
     tracing.begin(service="s", instance="i", version="1")
     assert tracing.active() is None
 
 
 @given(st.text(min_size=1), st.text(min_size=1))
-def test_ids_are_those_of_w3c_and_differ_where_keys_do(one: str, other: str) -> None:
+def test_trace_ids_are_valid_and_unique_per_key(one: str, other: str) -> None:
     for found, digits in ((trace_id(one), 32), (span_id(one), 16)):
         assert len(found) == digits
         assert int(found, 16) > 0
@@ -47,17 +47,17 @@ def test_ids_are_those_of_w3c_and_differ_where_keys_do(one: str, other: str) -> 
     assert (span_id(one) == span_id(other)) == (one == other)
 
 
-def test_a_trace_id_is_what_the_docs_say() -> None:
+def test_trace_id_matches_documented_hash() -> None:
     assert trace_id("EX1") == hashlib.sha256(b"trace EX1").hexdigest()[:32]
 
 
-def test_a_protocol_that_it_does_not_speak_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_tracer_names_unsupported_protocol(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OTEL_EXPORTER_OTLP_PROTOCOL", "grpc")
     with pytest.raises(TracingUnavailable, match=r"OTEL_EXPORTER_OTLP_PROTOCOL is 'grpc': only http/protobuf"):
         Tracer(service="s", instance="i", version="1")
 
 
-def test_libraries_that_are_missing_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_tracer_names_missing_libraries(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "chaingraph_process.tracing_sdk", None)
     with pytest.raises(TracingUnavailable, match=r"install chaingraph\[tracing\]"):
         Tracer(service="s", instance="i", version="1")

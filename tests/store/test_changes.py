@@ -11,7 +11,7 @@ from fixtures.ledger.new_executions import APP, create, new_execution
 pytestmark = pytest.mark.integration
 
 
-async def test_changes_come_in_order_and_only_the_newest_of_each(ledger: Ledger) -> None:
+async def test_changes_since_lists_each_execution_once_in_order(ledger: Ledger) -> None:
     first, second = await create(ledger), await create(ledger)
     async with ledger.transaction() as connection:
         await stopping.stop(connection, first.id, reason="enough")
@@ -23,7 +23,7 @@ async def test_changes_come_in_order_and_only_the_newest_of_each(ledger: Ledger)
         assert await changes.since(connection, newest) == []
 
 
-async def test_a_late_commit_is_seen_by_looking_behind(ledger: Ledger) -> None:
+async def test_look_behind_finds_late_commit(ledger: Ledger) -> None:
     late = new_execution(flow_revision="of-its-own")
     async with ledger.transaction() as slow:
         await creation.create(slow, late, application_name=APP)

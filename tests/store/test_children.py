@@ -40,7 +40,7 @@ async def shown(ledger: Ledger, *executions: ExecutionId) -> None:
         assert await adopt(ledger, each, str(uuid.uuid4()))
 
 
-async def test_children_without_a_resource_are_found_the_oldest_first_below_owners_that_have_one(
+async def test_unshown_search_lists_oldest_first_below_bound_owners(
     ledger: Ledger,
 ) -> None:
     old, young = await create(ledger), await create(ledger, namespace="other")
@@ -56,7 +56,7 @@ async def test_children_without_a_resource_are_found_the_oldest_first_below_owne
     assert [each.id for each in await unshown(ledger, limit=1)] == [first[1]]
 
 
-async def test_what_rests_and_what_is_not_served_is_left_out(ledger: Ledger) -> None:
+async def test_unshown_search_skips_resting_and_unserved(ledger: Ledger) -> None:
     one, other = await create(ledger), await create(ledger, namespace="other")
     ours = await complete_and_spawn(ledger, one.id, 2)
     theirs = await complete_and_spawn(ledger, other.id, 1)
@@ -70,7 +70,7 @@ async def test_what_rests_and_what_is_not_served_is_left_out(ledger: Ledger) -> 
         assert await children.unshown_count(connection, namespaces=["other"]) == 1
 
 
-async def test_children_that_are_to_have_none_get_none(ledger: Ledger) -> None:
+async def test_unshown_search_skips_trees_without_resources(ledger: Ledger) -> None:
     parent = await create(ledger, resources="None")
     [child] = await complete_and_spawn(ledger, parent.id, 1)
     grandchildren = await complete_and_spawn(ledger, child, 2)
@@ -103,7 +103,7 @@ async def test_a_resource_is_bound_once_and_to_its_own_child(ledger: Ledger) -> 
         assert await children.portrait(connection, one) is None, "it has one"
 
 
-async def test_two_that_bind_at_once_bind_one(ledger: Ledger) -> None:
+async def test_concurrent_binds_bind_one_resource(ledger: Ledger) -> None:
     parent = await create(ledger)
     [child] = await complete_and_spawn(ledger, parent.id, 1)
     bound = await asyncio.gather(*(adopt(ledger, child, f"uid-{number}") for number in range(4)))
@@ -111,7 +111,7 @@ async def test_two_that_bind_at_once_bind_one(ledger: Ledger) -> None:
     assert (await row_of(ledger, child)).uid == f"uid-{bound.index(True)}"
 
 
-async def test_a_portrait_has_what_the_child_was_given(ledger: Ledger) -> None:
+async def test_portrait_contains_the_child_spec(ledger: Ledger) -> None:
     parent = await create(
         ledger,
         integration={"archai": {"messageID": "m", "chatID": "c"}, "ticket": 7},
@@ -139,7 +139,7 @@ async def test_a_portrait_has_what_the_child_was_given(ledger: Ledger) -> None:
     assert (found.queue, found.priority, found.start_timeout_s) == ("gpu", 7, 9)
 
 
-async def test_a_child_whose_name_is_taken_gets_another_one_while_it_has_no_resource(ledger: Ledger) -> None:
+async def test_rename_applies_only_before_resource_is_bound(ledger: Ledger) -> None:
     parent = await create(ledger)
     [child] = await complete_and_spawn(ledger, parent.id, 1)
     name = long_child_name("nightly", child)
@@ -153,7 +153,7 @@ async def test_a_child_whose_name_is_taken_gets_another_one_while_it_has_no_reso
     assert (await row_of(ledger, child)).name == name
 
 
-async def test_below_an_owner_that_is_gone_nothing_is_shown_any_more(ledger: Ledger) -> None:
+async def test_hide_covers_unbound_descendants_of_deleted_owner(ledger: Ledger) -> None:
     gone, stays = await create(ledger), await create(ledger)
     first, second = await complete_and_spawn(ledger, gone.id, 2)
     await shown(ledger, first)
@@ -169,7 +169,7 @@ async def test_below_an_owner_that_is_gone_nothing_is_shown_any_more(ledger: Led
     assert (await row_of(ledger, first)).resources == "Create", "it has one"
 
 
-async def test_hiding_and_stopping_in_one_tree_at_once_do_not_deadlock(ledger: Ledger) -> None:
+async def test_hide_and_stop_in_one_tree_do_not_deadlock(ledger: Ledger) -> None:
     async def hide(execution: ExecutionId) -> None:
         async with ledger.transaction() as connection:
             await children.hide(connection, execution)
@@ -188,7 +188,7 @@ async def test_hiding_and_stopping_in_one_tree_at_once_do_not_deadlock(ledger: L
             assert (row.phase, row.resources) == ("Stopped", "None")
 
 
-async def test_how_the_children_stand(ledger: Ledger) -> None:
+async def test_summary_counts_children_by_phase(ledger: Ledger) -> None:
     parent = await create(ledger)
     given = await complete_and_spawn(ledger, parent.id, 5)
     await complete(ledger, given[0])
@@ -219,7 +219,7 @@ async def plan_of(ledger: Ledger, query: str, parameters: dict[str, Any]) -> str
     return json.dumps(row[0])
 
 
-async def test_the_search_reads_the_children_without_a_resource_and_no_others(ledger: Ledger) -> None:
+async def test_unshown_search_uses_index_without_table_scan(ledger: Ledger) -> None:
     parent = await create(ledger)
     await complete_and_spawn(ledger, parent.id, items(200))
     async with ledger.connection() as connection:

@@ -33,7 +33,7 @@ async def below(ledger: Ledger, execution: ExecutionId) -> dict[str, int]:
         return await children.below(connection, execution)
 
 
-async def test_every_generation_is_counted_and_nothing_beside_it(ledger: Ledger) -> None:
+async def test_below_counts_descendants_and_excludes_other_trees(ledger: Ledger) -> None:
     root = (await create(ledger)).id
     assert await below(ledger, root) == {}
     first = await put_below(ledger, root, 0, "Completed")
@@ -46,7 +46,7 @@ async def test_every_generation_is_counted_and_nothing_beside_it(ledger: Ledger)
     assert await below(ledger, first) == {"Completed": 1, "Running": 1}
 
 
-async def test_children_that_were_barred_anywhere_below_are_counted_beside_the_phases(ledger: Ledger) -> None:
+async def test_below_counts_barred_descendants_separately(ledger: Ledger) -> None:
     root = (await create(ledger)).id
     first = await put_below(ledger, root, 0, "Completed", barred=3)
     await put_below(ledger, first, 0, "Completed", barred=4)

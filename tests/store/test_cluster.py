@@ -34,14 +34,12 @@ async def recognise(ledger: Ledger, seen: ClusterIdentity, *, adopt: str = "") -
         (ClusterIdentity("", OURS.authority), ClusterIdentity(OURS.uid, ""), Verdict.UNCLEAR),
     ],
 )
-def test_uids_decide_and_certificates_where_a_uid_is_missing(
-    recorded: ClusterIdentity, seen: ClusterIdentity, verdict: Verdict
-) -> None:
+def test_compare_uses_uid_then_certificate(recorded: ClusterIdentity, seen: ClusterIdentity, verdict: Verdict) -> None:
     assert compare(recorded, seen) is verdict
 
 
 @pytest.mark.integration
-async def test_the_first_cluster_is_recorded_and_another_one_refused_with_both_named(ledger: Ledger) -> None:
+async def test_recognise_records_first_cluster_and_rejects_others(ledger: Ledger) -> None:
     assert await recognise(ledger, OURS) == OURS
     assert await recognise(ledger, OURS) == OURS
     with pytest.raises(ForeignLedger) as refused:
@@ -52,7 +50,7 @@ async def test_the_first_cluster_is_recorded_and_another_one_refused_with_both_n
 
 
 @pytest.mark.integration
-async def test_of_two_clusters_that_come_at_once_one_is_refused(ledger: Ledger) -> None:
+async def test_recognise_rejects_one_of_two_concurrent_clusters(ledger: Ledger) -> None:
     answers = await asyncio.gather(
         *(recognise(ledger, each) for each in (OURS, THEIRS, OURS, THEIRS)), return_exceptions=True
     )
@@ -62,7 +60,7 @@ async def test_of_two_clusters_that_come_at_once_one_is_refused(ledger: Ledger) 
 
 
 @pytest.mark.integration
-async def test_what_could_not_be_read_before_is_added_and_renewed_certificates_are_taken_in(ledger: Ledger) -> None:
+async def test_recognise_adds_missing_uid_and_renewed_certificate(ledger: Ledger) -> None:
     assert await recognise(ledger, ClusterIdentity("", "sha256:first")) == ClusterIdentity("", "sha256:first")
     assert await recognise(ledger, ClusterIdentity("u", "sha256:first")) == ClusterIdentity("u", "sha256:first")
     assert await recognise(ledger, ClusterIdentity("u", "sha256:second")) == ClusterIdentity("u", "sha256:second")
@@ -72,7 +70,7 @@ async def test_what_could_not_be_read_before_is_added_and_renewed_certificates_a
 
 
 @pytest.mark.integration
-async def test_a_ledger_is_adopted_by_naming_the_cluster_it_belonged_to(ledger: Ledger) -> None:
+async def test_adoption_requires_uid_of_previous_cluster(ledger: Ledger) -> None:
     await recognise(ledger, OURS)
     with pytest.raises(ForeignLedger):
         await recognise(ledger, THEIRS, adopt="33333333-cccc")

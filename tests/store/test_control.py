@@ -37,7 +37,7 @@ async def release(ledger: Ledger, execution: ExecutionId) -> bool:
 # -- held ------------------------------------------------------------------------------------------------------
 
 
-async def test_held_a_resume_sends_the_start_signal_once(ledger: Ledger) -> None:
+async def test_resume_of_held_execution_sends_start_signal_once(ledger: Ledger) -> None:
     new = await create(ledger, held=True)
     assert await steer(ledger, new.id) == Steered(("START",))
     assert await steer(ledger, new.id) == Steered()
@@ -46,7 +46,7 @@ async def test_held_a_resume_sends_the_start_signal_once(ledger: Ledger) -> None
     assert await place(ledger, new.id) == ("Pending", False, False, 0)
 
 
-async def test_held_a_resume_token_alone_starts_nothing(ledger: Ledger) -> None:
+async def test_resume_token_alone_does_not_start_held_execution(ledger: Ledger) -> None:
     new = await create(ledger, held=True)
     assert await steer(ledger, new.id, paused=True, resume="1") == Steered((), ("RESUME",))
     assert await messages(ledger) == []
@@ -54,7 +54,7 @@ async def test_held_a_resume_token_alone_starts_nothing(ledger: Ledger) -> None:
     assert (row.phase, row.resume_token) == ("Created", "1"), "the token is used up"
 
 
-async def test_held_a_step_starts_it_in_single_steps(ledger: Ledger) -> None:
+async def test_step_starts_held_execution_in_single_steps(ledger: Ledger) -> None:
     new = await create(ledger, held=True)
     assert await steer(ledger, new.id, paused=True, step="1") == Steered(("STEP",))
     assert await steer(ledger, new.id, paused=True, step="2") == Steered(("STEP",))
@@ -66,7 +66,7 @@ async def test_held_a_step_starts_it_in_single_steps(ledger: Ledger) -> None:
     assert await log_of(ledger, new.id) == ["flow:paused"], "the engine has nothing to announce"
 
 
-async def test_held_what_is_paused_again_before_its_release_is_parked_by_it(ledger: Ledger) -> None:
+async def test_release_parks_held_execution_paused_again(ledger: Ledger) -> None:
     new = await create(ledger, held=True)
     assert await steer(ledger, new.id) == Steered(("START",))
     assert await steer(ledger, new.id, paused=True) == Steered(("PAUSE",))
@@ -80,7 +80,7 @@ async def test_held_what_is_paused_again_before_its_release_is_parked_by_it(ledg
 # -- queued ----------------------------------------------------------------------------------------------------
 
 
-async def test_queued_a_pause_parks_and_a_resume_enqueues_the_next_run(ledger: Ledger) -> None:
+async def test_pause_parks_queued_run_and_resume_enqueues_next(ledger: Ledger) -> None:
     new = await create(ledger)
     assert await steer(ledger, new.id, paused=True) == Steered(("PAUSE",))
     assert await steer(ledger, new.id, paused=True) == Steered()
@@ -94,7 +94,7 @@ async def test_queued_a_pause_parks_and_a_resume_enqueues_the_next_run(ledger: L
     assert await messages(ledger) == []
 
 
-async def test_queued_without_a_pause_steps_and_resumes_are_ignored_and_used_up(ledger: Ledger) -> None:
+async def test_step_and_resume_are_ignored_and_used_up_when_queued(ledger: Ledger) -> None:
     new = await create(ledger)
     assert await steer(ledger, new.id, step="1", resume="1") == Steered((), ("RESUME", "STEP"))
     row = await row_of(ledger, new.id)
@@ -103,7 +103,7 @@ async def test_queued_without_a_pause_steps_and_resumes_are_ignored_and_used_up(
     assert await steer(ledger, new.id) == Steered(), "a token that is taken away asks for nothing"
 
 
-async def test_queued_with_a_step_owed_a_resume_is_announced_by_the_ledger(ledger: Ledger) -> None:
+async def test_ledger_announces_resume_of_queued_run_with_owed_step(ledger: Ledger) -> None:
     new = await create(ledger)
     await paused_and_parked(ledger, new.id)
     assert await steer(ledger, new.id, step="1") == Steered(("STEP",))
@@ -114,7 +114,7 @@ async def test_queued_with_a_step_owed_a_resume_is_announced_by_the_ledger(ledge
     assert (await claimed(ledger, new.id)).paused is False
 
 
-async def test_queued_pause_and_step_in_one_edit_begin_in_single_steps(ledger: Ledger) -> None:
+async def test_pause_with_step_single_steps_queued_execution(ledger: Ledger) -> None:
     new = await create(ledger)
     assert await steer(ledger, new.id, paused=True, step="1") == Steered(("PAUSE", "STEP"))
     assert await workflows(ledger) == {new.id: "CANCELLED", f"{new.id}-2": "ENQUEUED"}
@@ -125,7 +125,7 @@ async def test_queued_pause_and_step_in_one_edit_begin_in_single_steps(ledger: L
 # -- active ----------------------------------------------------------------------------------------------------
 
 
-async def test_active_commands_go_out_numbered_as_one_message_an_edit(ledger: Ledger) -> None:
+async def test_edit_sends_numbered_commands_in_one_message(ledger: Ledger) -> None:
     new = await create(ledger, flow_spec=NODES, flow_revision="two nodes")
     taken = await claimed(ledger, new.id)
     async with ledger.connection() as ear:
@@ -156,7 +156,7 @@ async def test_active_commands_go_out_numbered_as_one_message_an_edit(ledger: Le
         assert await runs.not_ours(connection, [taken]) == {new.id: runs.Moved(None, 3)}
 
 
-async def test_active_resume_by_both_ways_at_once_is_one_command(ledger: Ledger) -> None:
+async def test_resume_by_token_and_spec_sends_one_command(ledger: Ledger) -> None:
     new = await create(ledger)
     taken = await claimed(ledger, new.id)
     await steer(ledger, new.id, paused=True)
@@ -165,7 +165,7 @@ async def test_active_resume_by_both_ways_at_once_is_one_command(ledger: Ledger)
     assert [message["commands"] for _, _, message in await messages(ledger)][1] == [{"seq": 2, "kind": "RESUME"}]
 
 
-async def test_active_a_resume_token_does_not_overrule_spec_paused(ledger: Ledger) -> None:
+async def test_resume_token_does_not_override_spec_paused(ledger: Ledger) -> None:
     new = await create(ledger)
     await claimed(ledger, new.id)
     await steer(ledger, new.id, paused=True)
@@ -173,7 +173,7 @@ async def test_active_a_resume_token_does_not_overrule_spec_paused(ledger: Ledge
     assert (await row_of(ledger, new.id)).paused
 
 
-async def test_active_a_breakpoint_hit_can_be_resumed_by_token_and_stepped(ledger: Ledger) -> None:
+async def test_breakpoint_hit_accepts_step_and_resume_token(ledger: Ledger) -> None:
     new = await create(ledger, breakpoints=("a",))
     taken = await claimed(ledger, new.id)
     assert taken.breakpoints == ["a"]
@@ -188,7 +188,7 @@ async def test_active_a_breakpoint_hit_can_be_resumed_by_token_and_stepped(ledge
     assert await place(ledger, new.id) == ("Running", False, False, 0)
 
 
-async def test_active_a_flush_from_before_a_command_does_not_undo_it(ledger: Ledger) -> None:
+async def test_flush_older_than_command_does_not_undo_it(ledger: Ledger) -> None:
     new = await create(ledger)
     taken = await claimed(ledger, new.id)
     await steer(ledger, new.id, paused=True)
@@ -201,7 +201,7 @@ async def test_active_a_flush_from_before_a_command_does_not_undo_it(ledger: Led
     assert (await row_of(ledger, new.id)).pause_reason == ""
 
 
-async def test_active_a_hit_is_known_also_while_other_commands_are_on_their_way(ledger: Ledger) -> None:
+async def test_breakpoint_hit_registers_with_commands_in_flight(ledger: Ledger) -> None:
     new = await create(ledger, breakpoints=("a",))
     taken = await claimed(ledger, new.id)
     await steer(ledger, new.id, breakpoints=("a", "b"))
@@ -209,7 +209,7 @@ async def test_active_a_hit_is_known_also_while_other_commands_are_on_their_way(
     assert await steer(ledger, new.id, breakpoints=("a", "b"), resume="1") == Steered(("RESUME",), (), ())
 
 
-async def test_active_steps_are_owed_until_the_engine_has_made_them(ledger: Ledger) -> None:
+async def test_steps_stay_owed_until_engine_makes_them(ledger: Ledger) -> None:
     new = await create(ledger)
     taken = await claimed(ledger, new.id)
     for step in ("", "1", "2", "3"):
@@ -224,7 +224,7 @@ async def test_active_steps_are_owed_until_the_engine_has_made_them(ledger: Ledg
 # -- parked ----------------------------------------------------------------------------------------------------
 
 
-async def test_parked_the_next_run_knows_where_the_last_one_was(ledger: Ledger) -> None:
+async def test_next_run_of_parked_execution_gets_held_nodes(ledger: Ledger) -> None:
     new = await create(ledger, breakpoints=("a",))
     await paused_and_parked(ledger, new.id, held=("a", "b"))
     row = await row_of(ledger, new.id)
@@ -235,7 +235,7 @@ async def test_parked_the_next_run_knows_where_the_last_one_was(ledger: Ledger) 
     assert await log_of(ledger, new.id) == ["flow:started", "flow:paused", "flow:resumed"]
 
 
-async def test_parked_a_step_runs_without_a_resume_in_the_log(ledger: Ledger) -> None:
+async def test_step_of_parked_execution_logs_no_resume(ledger: Ledger) -> None:
     new = await create(ledger)
     await paused_and_parked(ledger, new.id)
     assert await steer(ledger, new.id, step="1") == Steered(("STEP",))
@@ -246,7 +246,7 @@ async def test_parked_a_step_runs_without_a_resume_in_the_log(ledger: Ledger) ->
     assert await log_of(ledger, new.id) == ["flow:started", "flow:paused", "node:completed"]
 
 
-async def test_parked_by_a_breakpoint_a_pause_is_only_noted(ledger: Ledger) -> None:
+async def test_pause_at_parked_breakpoint_only_sets_wants_pause(ledger: Ledger) -> None:
     new = await create(ledger)
     await paused_and_parked(ledger, new.id)
     assert await steer(ledger, new.id, paused=True) == Steered(("PAUSE",))
@@ -256,7 +256,7 @@ async def test_parked_by_a_breakpoint_a_pause_is_only_noted(ledger: Ledger) -> N
     assert await place(ledger, new.id) == ("Pending", False, False, 0)
 
 
-async def test_a_park_is_refused_once_a_command_has_come(ledger: Ledger) -> None:
+async def test_park_requires_pause_and_all_commands_applied(ledger: Ledger) -> None:
     new = await create(ledger)
     taken = await claimed(ledger, new.id)
     assert not await park(ledger, taken), "it is not paused"
@@ -278,14 +278,14 @@ async def test_a_park_is_refused_once_a_command_has_come(ledger: Ledger) -> None
 # -- all of them -----------------------------------------------------------------------------------------------
 
 
-async def test_what_has_ended_or_never_was_takes_no_commands(ledger: Ledger) -> None:
+async def test_steer_ignores_ended_and_unknown_executions(ledger: Ledger) -> None:
     new = await create(ledger)
     assert await stop(ledger, new.id)
     assert await steer(ledger, new.id, paused=True) is None
     assert await steer(ledger, ExecutionId("EXNOTHING"), paused=True) is None
 
 
-async def test_the_tokens_of_the_creation_ask_for_nothing(ledger: Ledger) -> None:
+async def test_creation_tokens_trigger_no_command(ledger: Ledger) -> None:
     new = await create(ledger, step="s", resume="r", retry="t", breakpoints=("a",), on_stop="Continue")
     wanted = {"step": "s", "resume": "r", "breakpoints": ("a",), "on_stop": "Continue"}
     assert await steer(ledger, new.id, **wanted) == Steered()
@@ -302,7 +302,7 @@ async def test_a_steer_without_a_difference_writes_nothing(ledger: Ledger) -> No
     assert await row_of(ledger, new.id) == before
 
 
-async def test_unknown_breakpoints_are_told_also_of_a_flow_with_nul_characters(ledger: Ledger) -> None:
+async def test_steer_reports_unknown_breakpoints_of_flow_with_nul(ledger: Ledger) -> None:
     """The API server takes them, and PostgreSQL cannot look into such JSON: no command would get through."""
     flow = {"nodes": [{"id": "a", "type": "Text", "inputs": {"text": "x\0y"}}]}
     new = await create(ledger, flow_revision="nul", flow_spec=flow)

@@ -363,5 +363,5 @@ class Machine(LedgerMachine):
         assert "late" not in log
 
 
-def test_the_ledger_is_as_the_model_says_after_any_sequence(database_url: str) -> None:
+def test_ledger_matches_model_after_any_command_sequence(database_url: str) -> None:
     run_machine(Machine, database_url, examples=25)

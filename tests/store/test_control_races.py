@@ -102,7 +102,7 @@ async def test_a_command_that_waited_for_a_park_enqueues_the_next_run(ledger: Le
     assert await messages(ledger) == [], "nobody has it who could be told"
 
 
-async def test_a_flush_and_a_command_at_once_lose_neither(ledger: Ledger) -> None:
+async def test_flush_and_command_at_once_are_both_kept(ledger: Ledger) -> None:
     new = await create(ledger)
     taken = await claimed(ledger, new.id)
     for n in range(20):
@@ -117,7 +117,7 @@ async def test_a_flush_and_a_command_at_once_lose_neither(ledger: Ledger) -> Non
     assert (await row_of(ledger, new.id)).control_seq == 20
 
 
-async def test_pauses_of_a_lost_worker_and_of_a_command_at_once(ledger: Ledger) -> None:
+async def test_pause_and_hand_back_at_once_park_execution(ledger: Ledger) -> None:
     for n in range(10):
         new = await create(ledger)
         await claimed(ledger, new.id, f"worker-{n}")
@@ -128,7 +128,7 @@ async def test_pauses_of_a_lost_worker_and_of_a_command_at_once(ledger: Ledger) 
         assert pauses_alternate(await log_of(ledger, new.id))
 
 
-async def test_a_command_is_carried_out_once_by_any_number_of_operators(ledger: Ledger) -> None:
+async def test_command_applies_once_with_several_operators(ledger: Ledger) -> None:
     new = await create(ledger)
     await paused_and_parked(ledger, new.id)
     wanted = {"paused": True, "step": "1", "breakpoints": ("a",)}
@@ -139,7 +139,7 @@ async def test_a_command_is_carried_out_once_by_any_number_of_operators(ledger: 
     assert (await row_of(ledger, new.id)).run == 2
 
 
-async def test_the_row_of_a_parked_execution_is_all_there_is(ledger: Ledger) -> None:
+async def test_parked_execution_resumes_from_its_row_alone(ledger: Ledger) -> None:
     """Its workflow may have ended, be forgotten by DBOS or be put back by mistake: it stays as it is."""
     new = await create(ledger)
     await paused_and_parked(ledger, new.id)

@@ -21,7 +21,7 @@ async def workflows(connection: Connection) -> list[tuple[str, str, str, str]]:
     return [(row[0], row[1], row[2], row[3]) for row in await cursor.fetchall()]
 
 
-async def test_row_announcement_and_enqueue_come_together(ledger: Ledger) -> None:
+async def test_creation_writes_row_event_and_workflow_together(ledger: Ledger) -> None:
     new = await create(ledger, priority=7)
     async with ledger.connection() as connection:
         row = await executions.by_id(connection, new.id)
@@ -36,7 +36,7 @@ async def test_row_announcement_and_enqueue_come_together(ledger: Ledger) -> Non
     assert dispatch == (993, APP), "DBOS takes the lowest number first"
 
 
-async def test_a_repetition_changes_nothing(ledger: Ledger) -> None:
+async def test_creation_repeat_changes_nothing(ledger: Ledger) -> None:
     new = await create(ledger)
     for _ in range(3):
         async with ledger.transaction() as connection:
@@ -46,7 +46,7 @@ async def test_a_repetition_changes_nothing(ledger: Ledger) -> None:
         assert len(await events.read(connection, new.id)) == 1
 
 
-async def test_a_crash_inside_leaves_nothing(ledger: Ledger) -> None:
+async def test_creation_crash_leaves_nothing(ledger: Ledger) -> None:
     new = new_execution()
 
     async def crash_after_the_last_statement() -> None:
@@ -62,7 +62,7 @@ async def test_a_crash_inside_leaves_nothing(ledger: Ledger) -> None:
         assert await events.read(connection, new.id) == []
 
 
-async def test_an_id_of_another_resource_is_refused(ledger: Ledger) -> None:
+async def test_creation_rejects_id_of_another_resource(ledger: Ledger) -> None:
     new = await create(ledger)
     with pytest.raises(ConflictingExecution, match=new.uid):
         async with ledger.transaction() as connection:

@@ -55,13 +55,13 @@ async def through(
             return found, pages
 
 
-async def test_an_execution_that_is_not_there_has_no_page(ledger: Ledger) -> None:
+async def test_page_is_none_for_unknown_execution(ledger: Ledger) -> None:
     assert await page(ledger, execution_id("never made")) is None
     async with ledger.connection() as connection:
         assert await event_log.standing(connection, execution_id("never made")) is None
 
 
-async def test_a_page_says_where_the_execution_stands(ledger: Ledger, written: Written) -> None:
+async def test_page_reports_phase_and_next_index(ledger: Ledger, written: Written) -> None:
     log = await written.execution()
     first = await page(ledger, log.id)
     assert first is not None

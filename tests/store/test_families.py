@@ -55,7 +55,7 @@ def faults(answers: list[Any]) -> list[BaseException]:
 # -- settling ----------------------------------------------------------------------------------------------------------
 
 
-async def test_a_parent_is_told_of_every_end_once(ledger: Ledger) -> None:
+async def test_settle_logs_each_child_end_once(ledger: Ledger) -> None:
     root = (await create(ledger)).id
     children = await complete_and_spawn(ledger, root, 5)
     assert await settle(ledger, root) is None
@@ -102,7 +102,7 @@ async def test_a_parent_is_told_of_every_end_once(ledger: Ledger) -> None:
     }
 
 
-async def test_many_ends_are_told_in_one_call_however_many(ledger: Ledger) -> None:
+async def test_settle_logs_many_ends_in_one_call(ledger: Ledger) -> None:
     root = (await create(ledger)).id
     await complete(ledger, root, children=1201)
     await spawn(ledger, root, items(1201))
@@ -126,7 +126,7 @@ async def test_many_ends_are_told_in_one_call_however_many(ledger: Ledger) -> No
     found.check_settled()
 
 
-async def test_an_error_is_told_in_short(ledger: Ledger) -> None:
+async def test_settle_truncates_child_error(ledger: Ledger) -> None:
     root = (await create(ledger)).id
     (child,) = await complete_and_spawn(ledger, root, 1)
     await stop_tree(ledger, child, reason="é\x00\ud800" * 2000)
@@ -135,7 +135,7 @@ async def test_an_error_is_told_in_short(ledger: Ledger) -> None:
     assert len(found.logs[root][-1][2]["error"]) == 1024
 
 
-async def test_an_execution_without_children_and_one_that_is_not_there_are_owed_nothing(ledger: Ledger) -> None:
+async def test_settle_ignores_childless_and_unknown_executions(ledger: Ledger) -> None:
     root = (await create(ledger)).id
     await complete(ledger, root)
     assert await settle(ledger, root) is None
@@ -146,7 +146,7 @@ async def test_an_execution_without_children_and_one_that_is_not_there_are_owed_
 # -- trees -------------------------------------------------------------------------------------------------------------
 
 
-async def test_a_childs_end_is_told_at_once_and_counted_when_all_below_it_has_ended(ledger: Ledger) -> None:
+async def test_settle_logs_end_at_once_but_counts_only_ended_trees(ledger: Ledger) -> None:
     root, middle, leaf = await line(ledger, 2)
     assert await settle(ledger, root) is None
     assert await told(ledger, root) == [("child:completed", 0)]
@@ -163,7 +163,7 @@ async def test_a_childs_end_is_told_at_once_and_counted_when_all_below_it_has_en
     (await forest(ledger)).check_settled()
 
 
-async def test_the_end_of_a_tree_climbs_as_far_as_trees_have_ended(ledger: Ledger) -> None:
+async def test_settle_upwards_climbs_as_far_as_trees_have_ended(ledger: Ledger) -> None:
     path = await line(ledger, 6)
     (beside,) = (await complete_and_spawn(ledger, path[-1], 2))[1:]
     await complete(ledger, child_execution_id(path[-1], 0))
@@ -178,7 +178,7 @@ async def test_the_end_of_a_tree_climbs_as_far_as_trees_have_ended(ledger: Ledge
     found.check_settled()
 
 
-async def test_a_tree_that_ends_by_a_stop_is_told_upwards_by_what_is_owed(ledger: Ledger) -> None:
+async def test_stopped_tree_leaves_parent_owed_until_settle(ledger: Ledger) -> None:
     root, middle = await line(ledger, 1)
     await complete(ledger, middle, children=3)
     await settle_all(ledger)
@@ -193,7 +193,7 @@ async def test_a_tree_that_ends_by_a_stop_is_told_upwards_by_what_is_owed(ledger
 # -- by several at once ------------------------------------------------------------------------------------------------
 
 
-async def test_a_child_that_is_locked_comes_with_the_next_turn(ledger: Ledger) -> None:
+async def test_settle_skips_locked_child_until_next_turn(ledger: Ledger) -> None:
     root = (await create(ledger)).id
     first, second = await complete_and_spawn(ledger, root, 2)
     for each in (first, second):
@@ -208,7 +208,7 @@ async def test_a_child_that_is_locked_comes_with_the_next_turn(ledger: Ledger) -
     assert await still_open(ledger, root) == [0]
 
 
-async def test_several_that_settle_at_once_tell_once_and_one_of_them_climbs(ledger: Ledger) -> None:
+async def test_concurrent_settles_log_once_and_one_returns_parent(ledger: Ledger) -> None:
     root, middle = await line(ledger, 1)
     children = await complete_and_spawn(ledger, middle, 30)
     for child in children:
@@ -225,7 +225,7 @@ async def test_several_that_settle_at_once_tell_once_and_one_of_them_climbs(ledg
     found.check_settled()
 
 
-async def test_one_that_waited_for_a_retry_does_not_tell_of_what_runs_again(ledger: Ledger) -> None:
+async def test_settle_waiting_for_retry_skips_retried_child(ledger: Ledger) -> None:
     root = (await create(ledger)).id
     (child,) = await complete_and_spawn(ledger, root, 1)
     await fail(ledger, child)
@@ -244,7 +244,7 @@ async def test_one_that_waited_for_a_retry_does_not_tell_of_what_runs_again(ledg
 # -- retries -----------------------------------------------------------------------------------------------------------
 
 
-async def test_a_retry_opens_the_trees_above_it_and_its_next_end_is_told_as_well(ledger: Ledger) -> None:
+async def test_retry_reopens_ancestors_and_logs_next_end(ledger: Ledger) -> None:
     path = await line(ledger, 3)
     await fail(ledger, path[-1])
     await families.settle_upwards(ledger, path[-2])
@@ -265,7 +265,7 @@ async def test_a_retry_opens_the_trees_above_it_and_its_next_end_is_told_as_well
     assert found.logs[path[-2]][-1][2]["attempt"] == 2
 
 
-async def test_a_retry_before_anybody_was_told_opens_nothing(ledger: Ledger) -> None:
+async def test_retry_before_settle_opens_nothing(ledger: Ledger) -> None:
     root, middle, leaf = await line(ledger, 2)
     await fail(ledger, leaf)
     assert await retry(ledger, leaf, "again") is True
@@ -278,7 +278,7 @@ async def test_a_retry_before_anybody_was_told_opens_nothing(ledger: Ledger) -> 
     (await forest(ledger)).check_settled()
 
 
-async def test_a_retry_between_the_end_of_a_tree_and_its_parents_knowledge_opens_as_far_as_was_known(
+async def test_retry_between_settles_opens_only_settled_parents(
     ledger: Ledger,
 ) -> None:
     root, middle, leaf = await line(ledger, 2)
@@ -313,7 +313,7 @@ async def test_a_retried_child_may_have_children_of_its_own(ledger: Ledger) -> N
     assert await still_open(ledger, root) == [0]
 
 
-async def test_a_retry_and_a_stop_that_found_the_child_still_running_do_not_wait_for_each_other(ledger: Ledger) -> None:
+async def test_retry_and_waiting_stop_in_one_tree_do_not_deadlock(ledger: Ledger) -> None:
     while True:
         root = (await create(ledger)).id
         later = [each for each in sorted(await complete_and_spawn(ledger, root, 6)) if each > root]
@@ -350,9 +350,7 @@ async def end(ledger: Ledger, execution: ExecutionId, how: int) -> None:
 
 
 @pytest.mark.parametrize("seed", range(4))
-async def test_ends_spawns_settles_retries_and_stops_at_once_neither_deadlock_nor_miscount(
-    ledger: Ledger, seed: int
-) -> None:
+async def test_concurrent_tree_changes_neither_deadlock_nor_miscount(ledger: Ledger, seed: int) -> None:
     dice = random.Random(seed)
     root = (await create(ledger)).id
     middle = await complete_and_spawn(ledger, root, 5)

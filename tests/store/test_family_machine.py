@@ -272,5 +272,5 @@ class Machine(LedgerMachine):
             assert member.parent == (node.parent.id if node.parent else None)
 
 
-def test_counts_logs_and_workflows_are_right_after_any_sequence(database_url: str) -> None:
+def test_tree_invariants_hold_after_any_sequence(database_url: str) -> None:
     run_machine(Machine, database_url, examples=40)

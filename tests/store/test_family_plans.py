@@ -78,9 +78,7 @@ async def roots(ledger: Ledger) -> tuple[ExecutionId, ExecutionId]:
     return wide, deep
 
 
-async def test_telling_a_parent_reads_what_it_was_not_told(
-    ledger: Ledger, roots: tuple[ExecutionId, ExecutionId]
-) -> None:
+async def test_settle_reads_only_uncounted_children(ledger: Ledger, roots: tuple[ExecutionId, ExecutionId]) -> None:
     wide, _ = roots
     uncounted = ("executions", "executions_uncounted")
     parameters = {"id": wide, "limit": families.MOST_AT_ONCE, "channel": "x"}
@@ -97,15 +95,13 @@ async def _index_entries(ledger: Ledger, index: str) -> int:
     return int(row[0])
 
 
-async def test_what_is_left_to_spawn_is_found_by_key(ledger: Ledger, roots: tuple[ExecutionId, ExecutionId]) -> None:
+async def test_spawning_finds_parent_by_key(ledger: Ledger, roots: tuple[ExecutionId, ExecutionId]) -> None:
     found = await reads(ledger, spawning._PARENT, (roots[0],))
     assert found <= {EXECUTIONS, ("executions", "executions_spawning")}
     assert found
 
 
-async def test_stranded_executions_are_looked_for_among_those_that_wait(
-    ledger: Ledger, roots: tuple[ExecutionId, ExecutionId]
-) -> None:
+async def test_revive_reads_active_and_spawning_indexes(ledger: Ledger, roots: tuple[ExecutionId, ExecutionId]) -> None:
     parameters = {"app": APP, "hold_queue": "held", "settled_ms": 5000}
     assert await reads(ledger, dispatch._REVIVE, parameters) == {
         EXECUTIONS,
@@ -116,7 +112,7 @@ async def test_stranded_executions_are_looked_for_among_those_that_wait(
 
 
 @pytest.mark.parametrize("deleted", [False, True])
-async def test_a_stop_goes_from_parents_to_children(
+async def test_stop_reads_tree_by_parent_index(
     ledger: Ledger, roots: tuple[ExecutionId, ExecutionId], deleted: bool
 ) -> None:
     for root in roots:
@@ -143,7 +139,7 @@ async def test_a_stop_goes_from_parents_to_children(
         assert await cursor.fetchone() == (1, DEEP)
 
 
-async def test_a_tree_of_five_thousand_is_stopped_in_one_go(ledger: Ledger) -> None:
+async def test_stop_ends_tree_of_five_thousand_in_one_call(ledger: Ledger) -> None:
     beside = await wide_tree(ledger, 100, ended=50)
     root = await wide_tree(ledger, 5000, ended=500)
     await analyze(ledger)

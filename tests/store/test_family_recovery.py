@@ -27,7 +27,7 @@ async def ended_long_ago(ledger: Ledger, *, seconds: int) -> None:
         await connection.execute("UPDATE dbos.workflow_status SET updated_at = updated_at - %s * 1000", (seconds,))
 
 
-async def test_who_was_lost_while_it_spawned_is_followed_by_somebody_who_goes_on(ledger: Ledger) -> None:
+async def test_hand_back_requeues_execution_lost_while_spawning(ledger: Ledger) -> None:
     new, spawned, barred = await create(ledger), await create(ledger), await create(ledger)
     for each in (new, spawned, barred):
         await complete(ledger, each.id, children=300, worker="dead")
@@ -49,7 +49,7 @@ async def test_who_was_lost_while_it_spawned_is_followed_by_somebody_who_goes_on
 
 
 @pytest.mark.parametrize("outcome", ["SUCCESS", "ERROR", "MAX_RECOVERY_ATTEMPTS_EXCEEDED"])
-async def test_a_workflow_that_ended_before_the_last_child_was_made_is_put_back(ledger: Ledger, outcome: str) -> None:
+async def test_revive_requeues_workflow_with_children_to_spawn(ledger: Ledger, outcome: str) -> None:
     left, done, barred = await create(ledger), await create(ledger), await create(ledger)
     for each in (left, done, barred):
         await complete(ledger, each.id, children=1)
@@ -88,7 +88,7 @@ async def test_a_workflow_that_ended_before_the_last_child_was_made_is_put_back(
     assert (await workflows(ledger))[left.id] == "SUCCESS"
 
 
-async def test_a_child_that_is_given_up_is_told_of_as_any_that_failed(ledger: Ledger) -> None:
+async def test_given_up_child_is_settled_as_failed(ledger: Ledger) -> None:
     root = (await create(ledger)).id
     (child,) = await complete_and_spawn(ledger, root, 1)
     await moves.claimed(ledger, child, "dead")

@@ -29,7 +29,7 @@ async def family_of(ledger: Ledger) -> figures.FamilyFigures:
         return await figures.families(connection)
 
 
-async def test_queues_are_counted_by_what_waits_and_what_runs(ledger: Ledger) -> None:
+async def test_queue_figures_count_waiting_and_running(ledger: Ledger) -> None:
     assert await queues_of(ledger) == {}
     for queue in ("reports", "reports", "mail"):
         await create(ledger, queue=queue)
@@ -45,7 +45,7 @@ async def test_queues_are_counted_by_what_waits_and_what_runs(ledger: Ledger) ->
     assert 90 <= found["reports"].oldest_seconds < 150
 
 
-async def test_what_is_to_come_and_what_only_runs_is_not_behind(ledger: Ledger) -> None:
+async def test_queue_age_ignores_future_and_running_work(ledger: Ledger) -> None:
     waits = await create(ledger, queue="later")
     runs = await create(ledger, queue="busy")
     async with ledger.connection() as connection:
@@ -57,13 +57,13 @@ async def test_what_is_to_come_and_what_only_runs_is_not_behind(ledger: Ledger) 
     assert {name: each.oldest_seconds for name, each in found.items()} == {"later": 0, "busy": 0}
 
 
-async def test_another_installation_of_the_same_database_is_not_counted(ledger: Ledger) -> None:
+async def test_queue_figures_exclude_other_applications(ledger: Ledger) -> None:
     await create(ledger)
     async with ledger.connection() as connection:
         assert await figures.queues(connection, application_name="another") == []
 
 
-async def test_workers_are_counted_by_queue_and_version_while_they_live(ledger: Ledger) -> None:
+async def test_worker_figures_count_live_ones_by_queue_and_version(ledger: Ledger) -> None:
     async with ledger.transaction() as connection:
         for each in (
             new_lease("a", queues=["reports"]),
@@ -86,7 +86,7 @@ async def test_workers_are_counted_by_queue_and_version_while_they_live(ledger: 
     }
 
 
-async def test_what_is_left_to_do_about_children_has_an_age(ledger: Ledger) -> None:
+async def test_family_figures_report_age_of_pending_work(ledger: Ledger) -> None:
     assert await family_of(ledger) == figures.FamilyFigures(0, 0, 0)
     unspawned = (await create(ledger)).id
     await complete(ledger, unspawned, children=2)
@@ -118,7 +118,7 @@ async def plan_of(ledger: Ledger, query: str, parameters: dict[str, Any]) -> tup
     return str(plan), plan["Shared Hit Blocks"] + plan["Shared Read Blocks"]
 
 
-async def test_in_a_large_ledger_only_what_is_in_flight_is_read(ledger: Ledger) -> None:
+async def test_figures_read_only_in_flight_rows(ledger: Ledger) -> None:
     await create(ledger)
     async with ledger.connection() as connection:
         await connection.execute(

@@ -33,7 +33,7 @@ async def one(connection: Connection, query: str, *values: object) -> Any:
     return await cursor.fetchone()
 
 
-async def test_a_name_comes_changes_and_goes(ledger: Ledger) -> None:
+async def test_flow_name_is_published_changed_and_forgotten(ledger: Ledger) -> None:
     assert await publish(ledger, REPORT, "r1")
     assert await names(ledger) == {REPORT: Named("r1", 1)}
     async with ledger.connection() as connection:
@@ -52,7 +52,7 @@ async def test_a_name_comes_changes_and_goes(ledger: Ledger) -> None:
     assert await names(ledger) == {}
 
 
-async def test_what_is_the_same_is_not_written_again(ledger: Ledger) -> None:
+async def test_publish_skips_unchanged_flow(ledger: Ledger) -> None:
     assert await publish(ledger, REPORT, "r1")
     async with ledger.connection() as connection:
         before = await one(connection, "SELECT updated_at, xmin::text FROM chaingraph.flows")
@@ -71,7 +71,7 @@ async def test_names_are_read_by_namespace(ledger: Ledger) -> None:
         assert await flow_names.published(connection, namespaces=[]) == {}
 
 
-async def test_a_revision_that_a_name_stands_for_is_kept_without_an_execution(ledger: Ledger) -> None:
+async def test_named_revision_is_kept_without_an_execution(ledger: Ledger) -> None:
     await publish(ledger, REPORT, "r1")
     await publish(ledger, ("team", "twin"), "r1")
     await publish(ledger, ("team", "other"), "r2")
@@ -87,7 +87,7 @@ async def test_a_revision_that_a_name_stands_for_is_kept_without_an_execution(le
     assert await pruning.remove_unused_revisions(ledger, limit=10) == 1
 
 
-async def test_a_name_that_comes_while_its_revision_is_removed_has_it_in_the_end(ledger: Ledger) -> None:
+async def test_publish_with_retries_survives_revision_removal(ledger: Ledger) -> None:
     """Publications and removals race; one that lost is repeated, as the operator does."""
 
     async def come() -> None:
@@ -116,7 +116,7 @@ async def test_a_name_that_comes_while_its_revision_is_removed_has_it_in_the_end
             await flow_names.forget(connection, REPORT)
 
 
-async def test_a_removal_that_comes_first_fails_the_publication_cleanly(ledger: Ledger) -> None:
+async def test_publish_fails_cleanly_after_revision_removal(ledger: Ledger) -> None:
     await publish(ledger, REPORT, "r1")
     async with ledger.connection() as connection:
         await flow_names.forget(connection, REPORT)

@@ -14,7 +14,7 @@ UIDS = st.uuids().map(str)
 
 
 @given(UIDS)
-def test_an_id_has_the_form_of_the_design(uid: str) -> None:
+def test_execution_id_matches_its_format(uid: str) -> None:
     assert re.fullmatch(r"EX[A-Z2-7]{24}", execution_id(uid))
 
 
@@ -32,12 +32,12 @@ def test_different_origins_have_different_ids(uids: list[str], emission: int) ->
     assert len(set(every)) == len(every)
 
 
-def test_runs_after_the_first_have_a_suffix() -> None:
+def test_workflow_id_has_suffix_after_first_run() -> None:
     execution = ExecutionId("EXABC")
     assert [workflow_id(execution, run) for run in (1, 2, 3)] == ["EXABC", "EXABC-2", "EXABC-3"]
     assert hold_workflow_id(execution) == "EXABC-hold"
 
 
-def test_runs_count_from_one() -> None:
+def test_workflow_id_rejects_run_zero() -> None:
     with pytest.raises(ValueError, match="runs count from 1"):
         workflow_id(ExecutionId("EXABC"), 0)

@@ -14,9 +14,7 @@ pytestmark = pytest.mark.integration
 
 
 @pytest.mark.parametrize("turns", range(12))
-async def test_who_is_told_to_end_while_a_connection_is_handed_over_ends_and_loses_none(
-    database_url: str, turns: int
-) -> None:
+async def test_cancel_during_connection_handover_loses_no_connection(database_url: str, turns: int) -> None:
     """As when a part of a process fails, gives its connection back, and all other parts are cancelled."""
     ledger = Ledger(database_url, application_name="tests", pool_size=1)
     await ledger.open()
@@ -42,7 +40,7 @@ async def test_who_is_told_to_end_while_a_connection_is_handed_over_ends_and_los
         await ledger.close()
 
 
-async def test_a_transaction_whose_process_is_frozen_gives_its_locks_back(database_url: str, ledger: Ledger) -> None:
+async def test_transaction_of_frozen_process_releases_its_locks(database_url: str, ledger: Ledger) -> None:
     """As when its machine is gone: the server does not hear of it for hours."""
     execution = (await create(ledger)).id
     frozen = Ledger(database_url, application_name="frozen", pool_size=1, idle_seconds=0.5)
@@ -65,7 +63,7 @@ async def test_a_transaction_whose_process_is_frozen_gives_its_locks_back(databa
         await frozen.close()
 
 
-async def test_a_transaction_that_goes_on_may_take_its_time(database_url: str) -> None:
+async def test_idle_limit_ignores_slow_statements(database_url: str) -> None:
     """The limit is for each wait between two statements, not for what the server works on."""
     ledger = Ledger(database_url, application_name="slow", pool_size=1, idle_seconds=0.5)
     await ledger.open()

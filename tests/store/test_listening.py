@@ -58,7 +58,7 @@ async def notify(ledger: Ledger, payload: str) -> None:
         await connection.execute("SELECT pg_notify(%s, %s)", (CONTROL, payload))
 
 
-async def test_it_hears_over_many_probes_and_keeps_its_connection(ledger: Ledger, database_url: str) -> None:
+async def test_listener_keeps_its_connection_over_many_probes(ledger: Ledger, database_url: str) -> None:
     async with listening(database_url) as ear:
         for n in range(10):
             await asyncio.sleep(0.1)
@@ -68,7 +68,7 @@ async def test_it_hears_over_many_probes_and_keeps_its_connection(ledger: Ledger
         assert ear.connections == 1
 
 
-async def test_a_connection_that_breaks_is_replaced(ledger: Ledger, database_url: str, make_proxy: MakeProxy) -> None:
+async def test_listener_replaces_broken_connection(ledger: Ledger, database_url: str, make_proxy: MakeProxy) -> None:
     proxy = make_proxy(database_url)
     async with listening(proxy.url) as ear:
         proxy.cut()
@@ -78,7 +78,7 @@ async def test_a_connection_that_breaks_is_replaced(ledger: Ledger, database_url
         await ear.hears("after")
 
 
-async def test_a_connection_whose_server_says_nothing_is_replaced(
+async def test_listener_replaces_connection_of_silent_server(
     ledger: Ledger, database_url: str, make_proxy: MakeProxy
 ) -> None:
     """As behind a balancer that forgot the connection: it is open, and nothing arrives at the other end."""

@@ -20,14 +20,14 @@ async def named(ledger: Ledger, name: str) -> ExecutionId | None:
     return None if found is None else found.id
 
 
-async def test_the_newest_of_those_that_a_resource_had_this_name(ledger: Ledger) -> None:
+async def test_named_returns_newest_resource_with_the_name(ledger: Ledger) -> None:
     assert await named(ledger, "nightly") is None
     await create(ledger, name="nightly")
     newest = await create(ledger, name="nightly")
     assert await named(ledger, "nightly") == newest.id
 
 
-async def test_a_resource_comes_before_a_child_that_only_the_ledger_knows(ledger: Ledger) -> None:
+async def test_named_prefers_resource_over_ledger_only_child(ledger: Ledger) -> None:
     root = await create(ledger, name="nightly", resources="None")
     parents_name = (await row_of(ledger, root.id)).name
     resource = await create(ledger, name=f"{parents_name}-0")
@@ -36,7 +36,7 @@ async def test_a_resource_comes_before_a_child_that_only_the_ledger_knows(ledger
     assert await named(ledger, f"{parents_name}-0") == resource.id
 
 
-async def test_a_child_whose_resource_is_still_to_be_made_counts_as_the_newest(ledger: Ledger) -> None:
+async def test_named_counts_child_awaiting_its_resource_as_newest(ledger: Ledger) -> None:
     root = await create(ledger, name="nightly")
     await create(ledger, name="nightly-0")
     (child,) = await complete_and_spawn(ledger, root.id, 1)

@@ -51,7 +51,7 @@ async def without_a_list(ledger: Ledger, execution: ExecutionId) -> None:
 # -- tokens ----------------------------------------------------------------------------------------------------
 
 
-async def test_a_resume_token_that_is_put_back_does_not_leave_the_next_breakpoint(ledger: Ledger) -> None:
+async def test_reused_resume_token_keeps_next_breakpoint_paused(ledger: Ledger) -> None:
     new = await create(ledger, resume="r0", breakpoints=("a",))
     await paused_and_parked(ledger, new.id)
     spec = replace(PLAIN, breakpoints=("a",))
@@ -64,7 +64,7 @@ async def test_a_resume_token_that_is_put_back_does_not_leave_the_next_breakpoin
     assert await steer(ledger, new.id, replace(spec, resume="r2"), 4) == Steered(("RESUME",))
 
 
-async def test_a_step_token_that_is_put_back_steps_once(ledger: Ledger) -> None:
+async def test_reused_step_token_steps_once(ledger: Ledger) -> None:
     new = await create(ledger)
     await claimed(ledger, new.id)
     spec = replace(PLAIN, paused=True)
@@ -76,7 +76,7 @@ async def test_a_step_token_that_is_put_back_steps_once(ledger: Ledger) -> None:
     assert (row.step_token, row.step_seqs, row.obeyed_generation) == ("3", [2, 3, 4], 7)
 
 
-async def test_a_token_that_was_ignored_is_used_too(ledger: Ledger) -> None:
+async def test_ignored_token_is_used_up(ledger: Ledger) -> None:
     new = await create(ledger)
     await claimed(ledger, new.id)
     assert await steer(ledger, new.id, PLAIN, 2, step="early") == Steered((), ("STEP",))
@@ -84,7 +84,7 @@ async def test_a_token_that_was_ignored_is_used_too(ledger: Ledger) -> None:
     assert await steer(ledger, new.id, PLAIN, 4, paused=True, step="early") == Steered()
 
 
-async def test_a_retry_token_that_is_put_back_begins_no_attempt(ledger: Ledger) -> None:
+async def test_reused_retry_token_starts_no_attempt(ledger: Ledger) -> None:
     new = await create(ledger, retry="r0")
     assert "it was Pending" in str(await retry(ledger, new.id, "refused", generation=2))
     await stop(ledger, new.id)
@@ -98,7 +98,7 @@ async def test_a_retry_token_that_is_put_back_begins_no_attempt(ledger: Ledger) 
     assert row.used_tokens == ["retry:r0", "retry:refused", "retry:r1"]
 
 
-async def test_tokens_that_come_with_a_retry_are_used_by_it(ledger: Ledger) -> None:
+async def test_retry_uses_up_tokens_set_with_it(ledger: Ledger) -> None:
     new = await create(ledger, step="s0")
     await steer(ledger, new.id, PLAIN, 2, paused=True, step="s1")
     await stop(ledger, new.id)
@@ -110,7 +110,7 @@ async def test_tokens_that_come_with_a_retry_are_used_by_it(ledger: Ledger) -> N
     assert await steer(ledger, new.id, PLAIN, 5, paused=True, step="s2") == Steered(("STEP",))
 
 
-async def test_a_row_from_before_the_list_knows_its_last_tokens(ledger: Ledger) -> None:
+async def test_old_row_without_token_list_knows_its_last_tokens(ledger: Ledger) -> None:
     new = await create(ledger, step="s", resume="r", retry="t", held=True)
     await without_a_list(ledger, new.id)
     spec = replace(PLAIN, paused=True, step="s", resume="r")
@@ -129,7 +129,7 @@ async def test_a_row_from_before_the_list_knows_its_last_tokens(ledger: Ledger) 
 # -- generations -----------------------------------------------------------------------------------------------
 
 
-async def test_a_spec_that_is_older_than_what_was_obeyed_does_nothing(ledger: Ledger) -> None:
+async def test_stale_spec_changes_nothing(ledger: Ledger) -> None:
     new = await create(ledger, generation=3)
     assert (await row_of(ledger, new.id)).obeyed_generation == 3
     assert await steer(ledger, new.id, PLAIN, 5, breakpoints=("a",)) == Steered(("BREAKPOINTS",))
@@ -143,7 +143,7 @@ async def test_a_spec_that_is_older_than_what_was_obeyed_does_nothing(ledger: Le
     assert await steer(ledger, new.id, PLAIN, 5, breakpoints=("a",)) == Steered(), "another operator's, not an older"
 
 
-async def test_every_command_is_remembered(ledger: Ledger) -> None:
+async def test_each_command_records_its_generation(ledger: Ledger) -> None:
     new = await create(ledger)
     assert await refuse(ledger, new.id, "early", 2) is True
     assert await steer(ledger, new.id, PLAIN, 2, paused=True) == Steered(("PAUSE",))
@@ -157,7 +157,7 @@ async def test_every_command_is_remembered(ledger: Ledger) -> None:
     assert (await row_of(ledger, new.id)).attempt == 2
 
 
-async def test_a_spec_that_asks_for_nothing_is_obeyed_as_well(ledger: Ledger) -> None:
+async def test_spec_without_commands_records_its_generation(ledger: Ledger) -> None:
     """A step that was taken back before anybody had seen it is not made by who comes late."""
     new = await create(ledger)
     await paused_and_parked(ledger, new.id)
@@ -168,7 +168,7 @@ async def test_a_spec_that_asks_for_nothing_is_obeyed_as_well(ledger: Ledger) ->
     assert await heed(ledger, ExecutionId("EXNOTHING"), 3, seen=1) is None
 
 
-async def test_who_heeds_a_spec_keeps_its_tokens_known(ledger: Ledger) -> None:
+async def test_spec_without_commands_keeps_its_tokens_known(ledger: Ledger) -> None:
     new = await create(ledger, step="s0", resume="r0", retry="t0")
     await steer(ledger, new.id, PLAIN, 2, paused=True, step="s1")
     tokens = {Kind.STEP: "s0", Kind.RESUME: "", Kind.RETRY: "new"}
@@ -178,7 +178,7 @@ async def test_who_heeds_a_spec_keeps_its_tokens_known(ledger: Ledger) -> None:
     assert (row.step_token, row.retry_token) == ("s1", "t0"), "a token that asks for something is not used up by it"
 
 
-async def test_on_stop_is_heeded_with_the_rest(ledger: Ledger) -> None:
+async def test_spec_without_commands_updates_on_stop(ledger: Ledger) -> None:
     new = await create(ledger)
     async with ledger.transaction() as connection:
         await obedience.heed(connection, new.id, 2, seen=1, tokens={}, on_stop="Continue")
@@ -188,7 +188,7 @@ async def test_on_stop_is_heeded_with_the_rest(ledger: Ledger) -> None:
     assert (await row_of(ledger, new.id)).on_stop == "Continue", "nothing was said of it"
 
 
-async def test_a_generation_goes_back_where_nobody_has_obeyed_a_later_one_meanwhile(ledger: Ledger) -> None:
+async def test_generation_reset_requires_current_seen_generation(ledger: Ledger) -> None:
     """The API server's data were restored: a person's edits count again."""
     new = await create(ledger, generation=9)
     assert await heed(ledger, new.id, 4, seen=8) == Stale(9)
@@ -201,7 +201,7 @@ async def stop_by_spec(ledger: Ledger, execution: ExecutionId, generation: int) 
         return await stopping.stop(connection, execution, reason="enough", generation=generation)
 
 
-async def test_a_stop_that_comes_late_does_not_end_the_attempt_that_a_retry_began(ledger: Ledger) -> None:
+async def test_late_stop_does_not_end_retried_attempt(ledger: Ledger) -> None:
     new = await create(ledger)
     assert await stop_by_spec(ledger, new.id, 2)
     assert (await row_of(ledger, new.id)).obeyed_generation == 2

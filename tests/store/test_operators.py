@@ -39,7 +39,7 @@ async def adopt(ledger: Ledger, by: ClusterIdentity, of: ClusterIdentity) -> Non
         await cluster.recognise(connection, by, adopt=of.uid)
 
 
-async def test_each_leader_has_a_greater_epoch_and_fences_the_one_before(ledger: Ledger) -> None:
+async def test_new_leader_gets_greater_epoch_and_fences_previous(ledger: Ledger) -> None:
     first = await lead(ledger, "pod-1")
     await hold(ledger, first)
     second = await lead(ledger, "pod-2")
@@ -50,14 +50,14 @@ async def test_each_leader_has_a_greater_epoch_and_fences_the_one_before(ledger:
     await hold(ledger, second)
 
 
-async def test_leaders_by_other_leases_are_let_alone(ledger: Ledger) -> None:
+async def test_leader_does_not_fence_leaders_of_other_leases(ledger: Ledger) -> None:
     ours = await lead(ledger, "pod-1")
     theirs = await lead(ledger, "pod-2", lease="other/chaingraph-operator")
     await hold(ledger, ours)
     await hold(ledger, theirs)
 
 
-async def test_an_adoption_fences_operators_that_are_not_elected_too(ledger: Ledger) -> None:
+async def test_adoption_fences_unelected_operators(ledger: Ledger) -> None:
     fence = Fence()
     await hold(ledger, fence)
     async with ledger.transaction() as connection:
@@ -71,7 +71,7 @@ async def test_an_adoption_fences_operators_that_are_not_elected_too(ledger: Led
         await hold(ledger, fence)
 
 
-async def test_a_database_that_was_restored_has_no_leader_until_the_next_election(ledger: Ledger) -> None:
+async def test_fence_rejects_leader_after_database_restore(ledger: Ledger) -> None:
     fence = await lead(ledger, "pod-1")
     async with ledger.connection() as connection:
         await connection.execute("DELETE FROM chaingraph.operators")
@@ -80,9 +80,7 @@ async def test_a_database_that_was_restored_has_no_leader_until_the_next_electio
 
 
 @pytest.mark.parametrize("by", ["election", "adoption"])
-async def test_who_takes_the_place_waits_for_what_is_under_way_and_nothing_comes_after_it(
-    ledger: Ledger, by: str
-) -> None:
+async def test_takeover_waits_for_open_writes_and_blocks_later_ones(ledger: Ledger, by: str) -> None:
     fence = await lead(ledger, "pod-1")
     async with ledger.transaction() as under_way:
         await fence.hold(under_way)
@@ -113,7 +111,7 @@ async def waits_for_the_lock(ledger: Ledger) -> bool:
     return row is not None and row[0] > 0
 
 
-async def test_who_is_guarded_writes_in_guarded_transactions_alone(database_url: str, ledger: Ledger) -> None:
+async def test_guarded_ledger_writes_only_in_transactions(database_url: str, ledger: Ledger) -> None:
     await lead(ledger, "pod-1")
     asked: list[Connection] = []
 

@@ -101,7 +101,7 @@ async def sent(ledger: Ledger, execution: ExecutionId) -> ExecutionRow:
     return await row_of(ledger, execution)
 
 
-async def test_what_was_never_begun_is_anybodys(ledger: Ledger) -> None:
+async def test_unstarted_execution_runs_on_any_version(ledger: Ledger) -> None:
     await worker(ledger, "old", OLD)
     await worker(ledger, "new", NEW)
     new = await create(ledger)
@@ -110,7 +110,7 @@ async def test_what_was_never_begun_is_anybodys(ledger: Ledger) -> None:
     assert (row.worker_pool, row.worker_version) == ("default", "2")
 
 
-async def test_a_lost_worker_s_run_is_sent_to_another_one_of_its_version(ledger: Ledger) -> None:
+async def test_lost_run_moves_to_worker_of_same_version(ledger: Ledger) -> None:
     await three_workers(ledger)
     execution = await begun(ledger, "old", OLD, priority=7)
     place = (await workflow(ledger, await row_of(ledger, execution)))[3]
@@ -125,7 +125,7 @@ async def test_a_lost_worker_s_run_is_sent_to_another_one_of_its_version(ledger:
     assert claim.run == 2
 
 
-async def test_a_run_is_sent_once_however_often_it_is_said(ledger: Ledger) -> None:
+async def test_run_is_sent_on_only_once(ledger: Ledger) -> None:
     execution = await lost_by_one_of_three(ledger)
     with pytest.raises(PinnedElsewhere):
         await take(ledger, execution, "new", NEW)
@@ -143,7 +143,7 @@ async def test_a_run_is_sent_once_however_often_it_is_said(ledger: Ledger) -> No
     assert (await row_of(ledger, execution)).run == 2
 
 
-async def test_who_dies_before_it_has_sent_a_run_loses_nothing(ledger: Ledger) -> None:
+async def test_sender_lost_before_sending_loses_no_run(ledger: Ledger) -> None:
     execution = await lost_by_one_of_three(ledger)
     with pytest.raises(PinnedElsewhere):
         await take(ledger, execution, "new", NEW)
@@ -154,7 +154,7 @@ async def test_who_dies_before_it_has_sent_a_run_loses_nothing(ledger: Ledger) -
     assert await take(ledger, execution, "old-too", OLD) is not None
 
 
-async def test_who_dies_after_it_has_sent_a_run_leaves_a_workflow_that_does_nothing(ledger: Ledger) -> None:
+async def test_sender_lost_after_sending_leaves_cancelled_workflow(ledger: Ledger) -> None:
     execution = await lost_by_one_of_three(ledger)
     row = await sent(ledger, execution)
     await lost(ledger, "new")
@@ -167,7 +167,7 @@ async def test_who_dies_after_it_has_sent_a_run_leaves_a_workflow_that_does_noth
 
 
 @pytest.mark.parametrize("gone", ["lost", "draining", "expired", "never there", "of another queue", "of another pool"])
-async def test_without_a_worker_of_its_version_it_is_anybodys(ledger: Ledger, gone: str) -> None:
+async def test_run_is_unpinned_without_workers_of_its_version(ledger: Ledger, gone: str) -> None:
     await worker(ledger, "new", NEW)
     await worker(ledger, "old", OLD)
     match gone:
@@ -189,7 +189,7 @@ async def test_without_a_worker_of_its_version_it_is_anybodys(ledger: Ledger, go
     assert (await row_of(ledger, execution)).worker_version == "2"
 
 
-async def test_what_waits_for_a_version_is_brought_back_when_it_dies_out(ledger: Ledger) -> None:
+async def test_release_requeues_runs_of_a_version_without_workers(ledger: Ledger) -> None:
     execution = await lost_by_one_of_three(ledger, priority=7)
     place = (await workflow(ledger, await sent(ledger, execution)))[3]
     await lost(ledger, "old-too")
@@ -201,7 +201,7 @@ async def test_what_waits_for_a_version_is_brought_back_when_it_dies_out(ledger:
     assert await take(ledger, execution, "new", NEW) is not None
 
 
-async def test_a_worker_lost_with_what_was_sent_to_it_gives_it_back_to_all(ledger: Ledger) -> None:
+async def test_lost_worker_returns_sent_run_to_main_queue(ledger: Ledger) -> None:
     execution = await lost_by_one_of_three(ledger)
     await sent(ledger, execution)
     claim = await take(ledger, execution, "old-too", OLD)
@@ -215,7 +215,7 @@ async def test_a_worker_lost_with_what_was_sent_to_it_gives_it_back_to_all(ledge
             await runs.flush(connection, claim, journal=[], log=[], progress=RUNNING)
 
 
-async def test_a_run_that_waits_for_its_version_is_paused_resumed_and_stopped_as_any(ledger: Ledger) -> None:
+async def test_pinned_run_can_be_paused_resumed_and_stopped(ledger: Ledger) -> None:
     execution = await lost_by_one_of_three(ledger)
     await sent(ledger, execution)
     await steer(ledger, execution, PLAIN, 2, paused=True)
@@ -235,7 +235,7 @@ async def test_a_run_that_waits_for_its_version_is_paused_resumed_and_stopped_as
     assert OLD not in (await builds(ledger)).loads
 
 
-async def test_a_parked_execution_goes_on_elsewhere_when_its_version_is_gone(ledger: Ledger) -> None:
+async def test_parked_execution_resumes_elsewhere_without_its_version(ledger: Ledger) -> None:
     await worker(ledger, "old", OLD)
     await worker(ledger, "new", NEW)
     new = await create(ledger, breakpoints=("a",))
@@ -264,7 +264,7 @@ async def test_a_retry_is_not_pinned(ledger: Ledger) -> None:
     assert await take(ledger, new.id, "new", NEW) is not None
 
 
-async def test_the_builds_that_work_is_pinned_to(ledger: Ledger) -> None:
+async def test_builds_report_workers_and_pinned_loads(ledger: Ledger) -> None:
     await three_workers(ledger)
     lasting = await begun(ledger, "old-too", OLD)
     execution = await begun(ledger, "old", OLD)
@@ -288,7 +288,7 @@ async def test_the_builds_that_work_is_pinned_to(ledger: Ledger) -> None:
     assert found.loads == {NEW: pinning.Load(4, 0)}, "with the workflow that has sent one on, until DBOS ends it"
 
 
-async def test_a_worker_hears_that_it_is_retired_and_says_when_it_takes_nothing_more(ledger: Ledger) -> None:
+async def test_lease_renewal_reports_retirement_and_serving_state(ledger: Ledger) -> None:
     await worker(ledger, "old", OLD)
     await worker(ledger, "new", NEW)
     async with ledger.connection() as connection:
@@ -311,7 +311,7 @@ async def test_a_worker_hears_that_it_is_retired_and_says_when_it_takes_nothing_
         assert (await builds(ledger)).workers[OLD] == Strength(1, 1, 0)
 
 
-async def test_who_starts_later_is_retired_as_its_version_is(ledger: Ledger) -> None:
+async def test_later_worker_inherits_retirement_of_its_version(ledger: Ledger) -> None:
     await worker(ledger, "old", OLD)
     async with ledger.connection() as connection:
         await pinning.set_retired(connection, OLD, retired=True)
@@ -324,7 +324,7 @@ async def test_who_starts_later_is_retired_as_its_version_is(ledger: Ledger) -> 
     assert (await builds(ledger)).workers[OLD].retired == 0
 
 
-async def test_queues_of_versions_are_forgotten_with_their_last_worker(ledger: Ledger) -> None:
+async def test_pin_queue_is_forgotten_with_its_last_worker(ledger: Ledger) -> None:
     await worker(ledger, "old", OLD)
     async with ledger.connection() as connection:
         for name in (QUEUE, pin_queue(QUEUE, OLD), pin_queue(QUEUE, NEW)):

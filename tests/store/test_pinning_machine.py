@@ -217,7 +217,7 @@ class Model:
 
 
 @pytest.mark.parametrize("seed", range(4))
-async def test_work_stays_with_its_build_while_one_of_it_lives_and_is_never_lost(ledger: Ledger, seed: int) -> None:
+async def test_work_stays_on_its_living_build_and_is_never_lost(ledger: Ledger, seed: int) -> None:
     model = Model(ledger, random.Random(seed))
     for _ in range(STEPS):
         await model.step()

@@ -54,7 +54,7 @@ async def test_a_claim_reads_by_key(ledger: Ledger, execution: ExecutionId) -> N
     assert {table for table, _ in found} == {"executions", "workflow_status"}
 
 
-async def test_what_is_left_alone_is_looked_for_among_what_is_pinned(ledger: Ledger, execution: ExecutionId) -> None:
+async def test_release_and_builds_read_pinned_index(ledger: Ledger, execution: ExecutionId) -> None:
     assert await reads(ledger, pinning._RELEASE, ()) == {PINNED, WORKFLOWS}
     found = await reads(ledger, pinning._BUILDS, {"app": APP, "run": "run_execution"})
     assert PINNED in found

@@ -59,7 +59,7 @@ async def test_children_of_a_tree_are_taken_in_their_order(ledger: Ledger) -> No
 
 
 @pytest.mark.parametrize("slow", [0, 3600])
-async def test_who_comes_while_a_tree_waits_has_a_turn_soon(ledger: Ledger, slow: int) -> None:
+async def test_newcomer_gets_early_turn_while_tree_waits(ledger: Ledger, slow: int) -> None:
     """Also when its children take so long that their places have long been past."""
     await wide(ledger, 250)
     await take(ledger, 5)
@@ -68,7 +68,7 @@ async def test_who_comes_while_a_tree_waits_has_a_turn_soon(ledger: Ledger, slow
     assert turn_of(newcomer, await take(ledger, 5)) <= 2
 
 
-async def test_newcomers_keep_their_order_and_let_the_tree_have_turns(ledger: Ledger) -> None:
+async def test_newcomers_keep_order_and_share_turns_with_tree(ledger: Ledger) -> None:
     children = await wide(ledger, 250)
     await waits(ledger, 3600)
     newcomers = [(await create(ledger)).id for _ in range(100)]
@@ -77,7 +77,7 @@ async def test_newcomers_keep_their_order_and_let_the_tree_have_turns(ledger: Le
     assert 10 <= sum(each in children for each in taken[: taken.index(newcomers[-1])]) <= 20
 
 
-async def test_nothing_starves_while_newcomers_come_without_end(ledger: Ledger) -> None:
+async def test_tree_does_not_starve_under_endless_newcomers(ledger: Ledger) -> None:
     children = await wide(ledger, 20)
     await waits(ledger, 3600)
     taken: list[str] = []
@@ -98,14 +98,14 @@ async def test_two_trees_take_turns(ledger: Ledger) -> None:
     assert 2 <= sum(each in second for each in taken[:8]) <= 6
 
 
-async def test_among_newcomers_alone_it_is_first_come_first_served(ledger: Ledger) -> None:
+async def test_queue_without_trees_is_first_come_first_served(ledger: Ledger) -> None:
     before = [(await create(ledger)).id for _ in range(30)]
     await waits(ledger, 3600)
     after = [(await create(ledger)).id for _ in range(30)]
     assert await take(ledger, 60) == before + after
 
 
-async def test_an_empty_queue_gives_the_place_of_now(ledger: Ledger) -> None:
+async def test_empty_queue_assigns_current_time_as_place(ledger: Ledger) -> None:
     new = (await create(ledger)).id
     async with ledger.connection() as connection:
         cursor = await connection.execute(
@@ -117,7 +117,7 @@ async def test_an_empty_queue_gives_the_place_of_now(ledger: Ledger) -> None:
     assert 0 <= row[0] < 10_000
 
 
-async def test_a_retry_has_a_turn_soon_too(ledger: Ledger) -> None:
+async def test_retry_gets_an_early_turn(ledger: Ledger) -> None:
     failed = (await create(ledger)).id
     await flush(ledger, await claimed(ledger, failed), end=FAILED)
     await wide(ledger, 250)
@@ -127,7 +127,7 @@ async def test_a_retry_has_a_turn_soon_too(ledger: Ledger) -> None:
     assert turn_of(again, await take(ledger, 5)) <= 2
 
 
-async def test_other_queues_and_priorities_are_others_worlds(ledger: Ledger) -> None:
+async def test_places_are_separate_per_queue_and_priority(ledger: Ledger) -> None:
     await wide(ledger, 50)
     await waits(ledger, 3600)
     low = (await create(ledger, priority=-1)).id

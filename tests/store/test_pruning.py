@@ -67,7 +67,7 @@ async def dbos_rows(ledger: Ledger) -> dict[str, set[str]]:
     return found
 
 
-async def test_an_execution_goes_with_everything_that_is_kept_of_it_and_nothing_else_goes(ledger: Ledger) -> None:
+async def test_removal_deletes_all_data_of_only_that_execution(ledger: Ledger) -> None:
     old = await ended(ledger, runs=3)
     other = await ended(ledger)
     await keep_everything_of(ledger, old, runs=3)
@@ -84,7 +84,7 @@ async def test_an_execution_goes_with_everything_that_is_kept_of_it_and_nothing_
             assert await cursor.fetchall() == [(other,)]
 
 
-async def test_every_table_of_dbos_that_names_a_workflow_is_known_here(ledger: Ledger) -> None:
+async def test_all_dbos_tables_with_workflow_ids_are_known(ledger: Ledger) -> None:
     async with ledger.connection() as connection:
         cursor = await connection.execute(
             "SELECT table_name, column_name FROM information_schema.columns"
@@ -93,7 +93,7 @@ async def test_every_table_of_dbos_that_names_a_workflow_is_known_here(ledger: L
         assert set(await cursor.fetchall()) == set(DBOS_TABLES), "a new version of DBOS: see pruning._WORKFLOWS"
 
 
-async def test_what_runs_ended_lately_or_is_of_another_namespace_is_not_found(ledger: Ledger) -> None:
+async def test_ended_roots_skip_running_recent_and_foreign(ledger: Ledger) -> None:
     oldest, old = await ended(ledger, days=90), await ended(ledger, days=31)
     await ended(ledger, days=29)
     await create(ledger)
@@ -107,7 +107,7 @@ async def test_what_runs_ended_lately_or_is_of_another_namespace_is_not_found(le
     assert await roots(ledger, before=before, namespaces=[]) == []
 
 
-async def test_pages_go_on_behind_the_last_one_also_among_equal_ends(ledger: Ledger) -> None:
+async def test_pages_continue_correctly_among_equal_end_times(ledger: Ledger) -> None:
     made = {await ended(ledger) for _ in range(7)}
     async with ledger.connection() as connection:
         await connection.execute("UPDATE chaingraph.executions SET finished_at = now() - interval '40 days'")
@@ -116,7 +116,7 @@ async def test_pages_go_on_behind_the_last_one_also_among_equal_ends(ledger: Led
     assert set(found) == made
 
 
-async def test_who_has_children_stays_until_they_are_gone(ledger: Ledger) -> None:
+async def test_removal_keeps_parent_until_children_are_gone(ledger: Ledger) -> None:
     root = await ended(ledger)
     child = await child_of(ledger, root)
     before = await moment(ledger, 30 * DAY)
@@ -125,7 +125,7 @@ async def test_who_has_children_stays_until_they_are_gone(ledger: Ledger) -> Non
     assert await pruning.remove(ledger, [root], before=before) == 1
 
 
-async def test_what_started_again_or_is_locked_is_left_alone(ledger: Ledger) -> None:
+async def test_removal_skips_restarted_and_locked_executions(ledger: Ledger) -> None:
     again, locked, free = await ended(ledger), await ended(ledger), await ended(ledger)
     before = await moment(ledger, 30 * DAY)
     async with ledger.transaction() as holder:
@@ -142,7 +142,7 @@ async def test_what_started_again_or_is_locked_is_left_alone(ledger: Ledger) -> 
         assert await cursor.fetchone() == (2,), "its log is still whole"
 
 
-async def test_two_that_remove_the_same_do_not_wait_for_each_other(ledger: Ledger) -> None:
+async def test_concurrent_removals_do_not_block_each_other(ledger: Ledger) -> None:
     made = [await ended(ledger) for _ in range(30)]
     before = await moment(ledger, 30 * DAY)
     counts = await asyncio.gather(*(pruning.remove(ledger, made, before=before) for _ in range(4)))
@@ -164,7 +164,7 @@ async def test_a_long_log_is_removed(ledger: Ledger) -> None:
         assert await cursor.fetchone() == (0,)
 
 
-async def test_a_revision_goes_with_the_last_execution_that_has_it(ledger: Ledger) -> None:
+async def test_revision_is_removed_after_its_last_execution(ledger: Ledger) -> None:
     first, second = await ended(ledger, flow_revision="shared"), await ended(ledger, flow_revision="shared")
     alone = await ended(ledger, flow_revision="alone")
     before = await moment(ledger, 30 * DAY)
@@ -175,7 +175,7 @@ async def test_a_revision_goes_with_the_last_execution_that_has_it(ledger: Ledge
     assert await pruning.remove_unused_revisions(ledger, limit=10) == 1
 
 
-async def test_a_revision_that_is_used_again_meanwhile_is_there_at_the_end(ledger: Ledger) -> None:
+async def test_creation_with_retries_survives_revision_removal(ledger: Ledger) -> None:
     """Creations and removals race; a creation that lost is repeated, as the operator does."""
 
     async def create_again() -> int:
@@ -203,7 +203,7 @@ async def test_a_revision_that_is_used_again_meanwhile_is_there_at_the_end(ledge
             assert await cursor.fetchall() == [(1,)]
 
 
-async def test_a_catalogue_goes_when_no_worker_is_remembered_that_had_it(ledger: Ledger) -> None:
+async def test_catalogue_is_removed_with_its_last_known_worker(ledger: Ledger) -> None:
     await take_lease(ledger, "one", nodes="c1")
     await take_lease(ledger, "two", nodes="c2")
     assert await pruning.remove_unused_catalogues(ledger, limit=10) == 0
@@ -214,7 +214,7 @@ async def test_a_catalogue_goes_when_no_worker_is_remembered_that_had_it(ledger:
         assert await leases.catalogues_in_force(connection) == [{"name": "c2"}]
 
 
-async def test_a_worker_that_starts_never_loses_its_catalogue_to_a_removal(ledger: Ledger) -> None:
+async def test_starting_worker_keeps_catalogue_during_removal(ledger: Ledger) -> None:
     async def remove() -> None:
         for _ in range(20):
             await pruning.remove_unused_catalogues(ledger, limit=10)
@@ -227,7 +227,7 @@ async def test_a_worker_that_starts_never_loses_its_catalogue_to_a_removal(ledge
             assert await leases.catalogues_in_force(connection) == [{"name": "c1"}]
 
 
-async def test_old_executions_are_found_by_index_among_many(ledger: Ledger) -> None:
+async def test_ended_roots_search_uses_index_without_sort(ledger: Ledger) -> None:
     """With the statistics of a large ledger whose resources are mostly kept, a page is read without sorting it all."""
     new = new_execution()
     async with ledger.transaction() as connection:

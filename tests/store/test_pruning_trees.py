@@ -17,7 +17,7 @@ from fixtures.trees.children import complete, complete_and_spawn
 pytestmark = pytest.mark.integration
 
 
-async def test_a_tree_that_is_open_is_not_found_until_it_has_ended(ledger: Ledger) -> None:
+async def test_ended_roots_exclude_open_trees(ledger: Ledger) -> None:
     root = await ended(ledger)
     child = await child_of(ledger, root)
     before = await moment(ledger, 30 * DAY)
@@ -43,7 +43,7 @@ async def due(ledger: Ledger, root: ExecutionId, *, before: datetime, namespaces
         return await pruning.tree_due(connection, root, before=before, namespaces=namespaces)
 
 
-async def test_a_tree_is_due_when_the_last_of_it_ended_long_ago(ledger: Ledger) -> None:
+async def test_tree_is_due_when_its_last_execution_ended_long_ago(ledger: Ledger) -> None:
     root = await ended(ledger)
     child = await child_of(ledger, root)
     before = await moment(ledger, 30 * DAY)
@@ -59,7 +59,7 @@ async def test_a_tree_is_due_when_the_last_of_it_ended_long_ago(ledger: Ledger) 
     assert not await due(ledger, root, before=await moment(ledger))
 
 
-async def test_a_tree_says_whether_it_shows_one_of_many_resources(ledger: Ledger) -> None:
+async def test_shows_any_matches_resources_within_the_tree(ledger: Ledger) -> None:
     root = await ended(ledger)
     child = await child_of(ledger, root)
     await child_of(ledger, child, uid="c-1")
@@ -71,7 +71,7 @@ async def test_a_tree_says_whether_it_shows_one_of_many_resources(ledger: Ledger
     assert await pruning.shows_any(ledger, other, {"c-0", "c-2"})
 
 
-async def test_the_parents_of_a_tree_come_lowest_first_by_pages_and_so_do_children(ledger: Ledger) -> None:
+async def test_tree_pages_list_deepest_parents_and_children_first(ledger: Ledger) -> None:
     root = await ended(ledger)
     first, second, leaf = [await child_of(ledger, root) for _ in range(3)]
     below = [await child_of(ledger, each) for each in (first, second, first)]
@@ -88,7 +88,7 @@ async def test_the_parents_of_a_tree_come_lowest_first_by_pages_and_so_do_childr
         assert len(await pruning.children_of(connection, [root, first], limit=3)) == 3
 
 
-async def test_what_is_known_of_a_tree_as_a_whole_goes_with_its_root(ledger: Ledger) -> None:
+async def test_tree_row_is_removed_with_its_root(ledger: Ledger) -> None:
     root = (await create(ledger)).id
     for child in await complete_and_spawn(ledger, root, 2):
         await complete(ledger, child)

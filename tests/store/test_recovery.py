@@ -32,7 +32,7 @@ async def hand_back(ledger: Ledger, **options: Any) -> list[recovery.HandedBack]
         )
 
 
-async def test_an_expired_lease_can_be_renewed_until_the_work_was_handed_back(ledger: Ledger) -> None:
+async def test_expired_lease_can_be_renewed_until_hand_back(ledger: Ledger) -> None:
     await take_lease(ledger, "worker-1", seconds=0.05)
     new = await create(ledger)
     await take_from_queue(ledger, new.id, "worker-1")
@@ -45,7 +45,7 @@ async def test_an_expired_lease_can_be_renewed_until_the_work_was_handed_back(le
         assert not await leases.renew(connection, "worker-1", seconds=60)
 
 
-async def test_a_renewed_lease_holds_and_a_released_one_does_not(ledger: Ledger) -> None:
+async def test_lease_can_be_renewed_until_released(ledger: Ledger) -> None:
     await take_lease(ledger, "worker-1")
     async with ledger.connection() as connection:
         assert await leases.renew(connection, "worker-1", seconds=60)
@@ -53,7 +53,7 @@ async def test_a_renewed_lease_holds_and_a_released_one_does_not(ledger: Ledger)
         assert not await leases.renew(connection, "worker-1", seconds=60)
 
 
-async def test_work_of_the_living_is_left_alone_and_that_of_the_lost_goes_back(ledger: Ledger) -> None:
+async def test_hand_back_takes_only_work_of_lost_workers(ledger: Ledger) -> None:
     await take_lease(ledger, "alive")
     await take_lease(ledger, "dead", seconds=0.05)
     kept, lost, orphan = await create(ledger), await create(ledger), await create(ledger)
@@ -88,7 +88,7 @@ async def test_a_drain_does_not_count_as_a_recovery(ledger: Ledger) -> None:
     assert (back.recoveries, back.given_up) == (0, False)
 
 
-async def test_what_loses_its_worker_too_often_is_given_up(ledger: Ledger) -> None:
+async def test_execution_fails_after_too_many_recoveries(ledger: Ledger) -> None:
     new = await create(ledger)
     for loss in range(1, 4):
         await take_from_queue(ledger, new.id, f"victim-{loss}")
@@ -105,7 +105,7 @@ async def test_what_loses_its_worker_too_often_is_given_up(ledger: Ledger) -> No
     assert log[-1].type == "flow:failed"
 
 
-async def test_catalogues_of_the_living_are_in_force(ledger: Ledger) -> None:
+async def test_catalogues_of_live_workers_are_in_force(ledger: Ledger) -> None:
     await take_lease(ledger, "old", seconds=0.05, nodes="old")
     await asyncio.sleep(0.1)
     async with ledger.connection() as connection:
@@ -117,7 +117,7 @@ async def test_catalogues_of_the_living_are_in_force(ledger: Ledger) -> None:
         assert await leases.served_queues(connection) == {"chaingraph-executions"}
 
 
-async def test_the_dead_are_forgotten_but_for_the_last(ledger: Ledger) -> None:
+async def test_dead_workers_are_forgotten_except_the_last(ledger: Ledger) -> None:
     for name in ("first", "second", "third"):
         await take_lease(ledger, name, seconds=0.01)
     await asyncio.sleep(0.05)
@@ -127,7 +127,7 @@ async def test_the_dead_are_forgotten_but_for_the_last(ledger: Ledger) -> None:
         assert [worker.executor_id for worker in await leases.all_workers(connection)] == ["third"]
 
 
-async def test_progress_between_two_losses_begins_the_count_anew(ledger: Ledger) -> None:
+async def test_progress_between_losses_resets_recovery_count(ledger: Ledger) -> None:
     new = await create(ledger)
     counts = []
     for loss, done in enumerate((0, 0, 1, 1, 2)):
@@ -173,7 +173,7 @@ async def test_a_claim_that_waited_for_a_hand_back_is_refused(ledger: Ledger) ->
     assert await waiting is None
 
 
-async def test_an_execution_whose_workflow_ended_without_it_is_put_back(ledger: Ledger) -> None:
+async def test_revive_requeues_execution_with_ended_workflow(ledger: Ledger) -> None:
     new = await create(ledger)
     await take_from_queue(ledger, new.id, "w")
     async with ledger.connection() as connection:
@@ -195,7 +195,7 @@ async def test_an_execution_whose_workflow_ended_without_it_is_put_back(ledger: 
     assert not again.started_before, "it was lost before it could say so"
 
 
-async def test_what_is_paused_is_parked_when_its_worker_is_lost(ledger: Ledger) -> None:
+async def test_hand_back_parks_paused_execution(ledger: Ledger) -> None:
     new = await create(ledger)
     taken = await claimed(ledger, new.id, "dead")
     await flush(ledger, taken, "flow:started", "flow:paused", paused=True, reason="at 'b'", current=["b"])
@@ -209,7 +209,7 @@ async def test_what_is_paused_is_parked_when_its_worker_is_lost(ledger: Ledger) 
         await flush(ledger, taken, "late")
 
 
-async def test_a_pause_that_the_lost_worker_has_not_obeyed_is_announced_by_the_hand_back(ledger: Ledger) -> None:
+async def test_hand_back_announces_unapplied_pause(ledger: Ledger) -> None:
     new = await create(ledger)
     await claimed(ledger, new.id, "dead")
     await steer(ledger, new.id, paused=True)
@@ -220,7 +220,7 @@ async def test_a_pause_that_the_lost_worker_has_not_obeyed_is_announced_by_the_h
     assert [(event.type, event.data) for event in log] == [("flow:paused", {"reason": "spec.paused was set"})]
 
 
-async def test_a_resume_that_the_lost_worker_has_not_obeyed_is_announced_by_the_hand_back(ledger: Ledger) -> None:
+async def test_hand_back_announces_unapplied_resume(ledger: Ledger) -> None:
     new = await create(ledger, breakpoints=["b"])
     taken = await claimed(ledger, new.id, "dead")
     await flush(ledger, taken, "flow:paused", paused=True, reason="breakpoint at 'b'", current=["b"])
@@ -232,7 +232,7 @@ async def test_a_resume_that_the_lost_worker_has_not_obeyed_is_announced_by_the_
     assert (again.paused, again.run, again.held_nodes) == (False, 1, ["b"]), "it is past that breakpoint"
 
 
-async def test_a_step_that_the_lost_worker_owed_is_made_by_the_next(ledger: Ledger) -> None:
+async def test_next_worker_makes_step_owed_by_lost_worker(ledger: Ledger) -> None:
     new = await create(ledger)
     taken = await claimed(ledger, new.id, "dead")
     await steer(ledger, new.id, paused=True, step="1")
@@ -246,7 +246,7 @@ async def test_a_step_that_the_lost_worker_owed_is_made_by_the_next(ledger: Ledg
     assert await log_of(ledger, new.id) == ["flow:paused"]
 
 
-async def test_a_worker_that_is_lost_after_it_parked_leaves_nothing_in_the_queue(ledger: Ledger) -> None:
+async def test_hand_back_does_not_requeue_parked_execution(ledger: Ledger) -> None:
     new = await create(ledger)
     taken = await claimed(ledger, new.id, "dead")
     await flush(ledger, taken, "flow:paused", paused=True)
@@ -257,7 +257,7 @@ async def test_a_worker_that_is_lost_after_it_parked_leaves_nothing_in_the_queue
     assert await workflows(ledger) == {new.id: "CANCELLED", f"{new.id}-2": "ENQUEUED"}
 
 
-async def test_what_was_dequeued_and_not_claimed_goes_back_into_the_queue(ledger: Ledger) -> None:
+async def test_hand_back_requeues_unclaimed_workflows(ledger: Ledger) -> None:
     new, held = await create(ledger), await create(ledger, held=True)
     async with ledger.connection() as connection:
         assert await dequeue(connection, new.id, "dead")
@@ -279,7 +279,7 @@ async def test_a_paused_execution_that_kills_its_workers_is_given_up(ledger: Led
     assert await workflows(ledger) == {new.id: "CANCELLED"}
 
 
-async def test_the_workflow_of_a_parked_execution_ends_without_it(ledger: Ledger) -> None:
+async def test_revive_ignores_ended_workflow_of_parked_execution(ledger: Ledger) -> None:
     new = await create(ledger)
     await moves.paused_and_parked(ledger, new.id)
     await long_ended(ledger)
@@ -288,7 +288,7 @@ async def test_the_workflow_of_a_parked_execution_ends_without_it(ledger: Ledger
     assert await workflows(ledger) == {new.id: "SUCCESS"}
 
 
-async def test_a_later_run_that_is_stranded_is_put_back_or_parked(ledger: Ledger) -> None:
+async def test_stranded_later_run_is_requeued_or_parked(ledger: Ledger) -> None:
     running, paused = await create(ledger), await create(ledger)
     for new in (running, paused):
         await moves.paused_and_parked(ledger, new.id)

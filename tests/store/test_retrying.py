@@ -44,7 +44,7 @@ def _milliseconds(moment: datetime | None) -> str:
     return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.") + f"{moment.microsecond // 1000:03}Z"
 
 
-async def test_from_the_failed_nodes_the_journal_goes_on_in_a_new_attempt(ledger: Ledger) -> None:
+async def test_retry_from_failed_nodes_continues_the_journal(ledger: Ledger) -> None:
     new = await create(ledger)
     zombie = await fail(ledger, new.id)
     ended = _milliseconds((await row_of(ledger, new.id)).finished_at)
@@ -80,7 +80,7 @@ async def test_from_the_failed_nodes_the_journal_goes_on_in_a_new_attempt(ledger
     assert [attempt for attempt, _ in again.journal] == [2, 2]
 
 
-async def test_from_the_start_the_journal_is_empty(ledger: Ledger) -> None:
+async def test_retry_from_start_empties_the_journal(ledger: Ledger) -> None:
     new = await create(ledger)
     await fail(ledger, new.id)
     assert await retry(ledger, new.id, "again", from_start=True) is True
@@ -89,7 +89,7 @@ async def test_from_the_start_the_journal_is_empty(ledger: Ledger) -> None:
     assert (await row_of(ledger, new.id)).attempts[0]["retriedFrom"] == "Start"
 
 
-async def test_a_token_begins_one_attempt(ledger: Ledger) -> None:
+async def test_retry_token_starts_one_attempt(ledger: Ledger) -> None:
     new = await create(ledger)
     await fail(ledger, new.id)
     results = await asyncio.gather(*(retry(ledger, new.id, "again") for _ in range(4)))
@@ -97,7 +97,7 @@ async def test_a_token_begins_one_attempt(ledger: Ledger) -> None:
     assert (await row_of(ledger, new.id)).attempt == 2
 
 
-async def test_what_runs_or_has_completed_is_refused_and_the_token_used_up(ledger: Ledger) -> None:
+async def test_retry_refusal_of_active_or_completed_uses_up_token(ledger: Ledger) -> None:
     new = await create(ledger)
     refused = await retry(ledger, new.id, "1")
     assert refused == "it was Pending: stop it first, or wait for its end"
@@ -114,7 +114,7 @@ async def test_what_runs_or_has_completed_is_refused_and_the_token_used_up(ledge
     assert "no such execution" in str(await retry(ledger, ExecutionId("EXNOTHING"), "1"))
 
 
-async def test_a_refusal_can_be_repeated(ledger: Ledger) -> None:
+async def test_retry_refusal_can_be_repeated(ledger: Ledger) -> None:
     new = await create(ledger)
     for first in (True, False):
         async with ledger.connection() as connection:
@@ -144,7 +144,7 @@ async def test_a_retry_can_begin_paused(ledger: Ledger) -> None:
     ]
 
 
-async def test_what_never_started_goes_into_the_queue(ledger: Ledger) -> None:
+async def test_retry_enqueues_execution_that_never_started(ledger: Ledger) -> None:
     new = await create(ledger, held=True)
     async with ledger.transaction() as connection:
         assert await stopping.fail_unstarted(connection, new.id, reason="StartTimeout", message="no START_SIGNAL")
@@ -157,7 +157,7 @@ async def test_what_never_started_goes_into_the_queue(ledger: Ledger) -> None:
     assert (await claimed(ledger, new.id)).run == 2
 
 
-async def test_the_history_keeps_the_newest_attempts_and_cuts_their_messages(ledger: Ledger) -> None:
+async def test_attempt_history_keeps_newest_and_truncates_messages(ledger: Ledger) -> None:
     new = await create(ledger)
     for n in range(12):
         taken = await claimed(ledger, new.id)
@@ -169,7 +169,7 @@ async def test_the_history_keeps_the_newest_attempts_and_cuts_their_messages(led
     assert {len(earlier["message"]) for earlier in row.attempts} == {1024}
 
 
-async def test_the_workflow_of_an_earlier_attempt_is_not_put_back(ledger: Ledger) -> None:
+async def test_hand_back_does_not_requeue_earlier_attempt(ledger: Ledger) -> None:
     """Its worker died after it had written the end, before its workflow could return."""
     new = await create(ledger)
     await fail(ledger, new.id, "dead")
@@ -178,7 +178,7 @@ async def test_the_workflow_of_an_earlier_attempt_is_not_put_back(ledger: Ledger
     assert await workflows(ledger) == {new.id: "CANCELLED", f"{new.id}-2": "ENQUEUED"}
 
 
-async def test_a_retry_and_a_stop_at_once(ledger: Ledger) -> None:
+async def test_retry_and_stop_at_once_apply_one_after_the_other(ledger: Ledger) -> None:
     for n in range(10):
         new = await create(ledger)
         await fail(ledger, new.id, f"worker-{n}")

@@ -29,7 +29,7 @@ async def opened(ledger: Ledger, *executions: ExecutionId) -> list[int]:
     return [(await row_of(ledger, each)).children_open for each in executions]
 
 
-async def test_a_retry_opens_the_trees_up_to_the_root_until_it_has_ended(ledger: Ledger) -> None:
+async def test_retry_reopens_ancestors_until_the_child_ends(ledger: Ledger) -> None:
     root = (await create(ledger)).id
     (middle,) = await complete_and_spawn(ledger, root, 1)
     (first, second) = await complete_and_spawn(ledger, middle, 2, worker="worker-2")
@@ -52,7 +52,7 @@ async def test_a_retry_opens_the_trees_up_to_the_root_until_it_has_ended(ledger:
     assert ends[2:] == ["child:completed", "child:failed"]
 
 
-async def test_a_child_whose_flow_was_missing_runs_once_there_is_one(ledger: Ledger) -> None:
+async def test_retry_runs_child_once_its_missing_flow_exists(ledger: Ledger) -> None:
     parent = (await create(ledger)).id
     (child,) = await complete_and_spawn(ledger, parent, [Offspring("order", 1, flow="shipping")])
     assert (await row_of(ledger, child)).error_reason == "FlowNotFound"

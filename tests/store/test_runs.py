@@ -32,7 +32,7 @@ async def claim_again(ledger: Ledger, execution: ExecutionId, worker: str) -> ru
         )
 
 
-async def test_a_claim_brings_all_that_a_run_needs(ledger: Ledger) -> None:
+async def test_claim_returns_all_data_a_run_needs(ledger: Ledger) -> None:
     new = await create(ledger)
     claim = await take_from_queue(ledger, new.id)
     assert claim.flow_spec == new.flow_spec
@@ -45,7 +45,7 @@ async def test_a_claim_brings_all_that_a_run_needs(ledger: Ledger) -> None:
     assert row.started_at == claim.started_at
 
 
-async def test_a_first_claim_says_how_long_the_execution_has_waited_for_it(ledger: Ledger) -> None:
+async def test_first_claim_reports_waiting_time(ledger: Ledger) -> None:
     new = await create(ledger)
     async with ledger.connection() as connection:
         await connection.execute("UPDATE chaingraph.executions SET created_at = created_at - interval '90 s'")
@@ -57,7 +57,7 @@ async def test_a_first_claim_says_how_long_the_execution_has_waited_for_it(ledge
     assert again.waited_seconds is None, "a claim whose answer was lost, or one after a recovery"
 
 
-async def test_what_a_person_has_let_wait_has_not_waited_for_a_worker(ledger: Ledger) -> None:
+async def test_claim_of_held_execution_reports_no_waiting_time(ledger: Ledger) -> None:
     held = await create(ledger, held=True)
     await steer(ledger, held.id, PLAIN, 2)
     async with ledger.transaction() as connection:
@@ -65,7 +65,7 @@ async def test_what_a_person_has_let_wait_has_not_waited_for_a_worker(ledger: Le
     assert (await take_from_queue(ledger, held.id)).waited_seconds is None
 
 
-async def test_only_the_executor_that_dbos_chose_can_claim(ledger: Ledger) -> None:
+async def test_claim_requires_executor_chosen_by_dbos(ledger: Ledger) -> None:
     new = await create(ledger)
     assert await claim_again(ledger, new.id, "worker-1") is None, "still queued"
     await take_from_queue(ledger, new.id, "worker-1")
@@ -115,7 +115,7 @@ async def test_a_new_owner_fences_the_old_one(ledger: Ledger) -> None:
         assert await runs.flush(connection, owner, journal=[], log=log("x"), progress=ONE_RUNNING) == 0
 
 
-async def test_the_end_is_written_with_the_rest_and_is_final(ledger: Ledger) -> None:
+async def test_final_flush_writes_end_and_rejects_later_flushes(ledger: Ledger) -> None:
     new = await create(ledger)
     claim = await take_from_queue(ledger, new.id)
     done = runs.Progress(total=1, completed=1, failed=0, skipped=0, running=0, current_nodes=[])
@@ -138,7 +138,7 @@ async def test_the_end_is_written_with_the_rest_and_is_final(ledger: Ledger) -> 
 
 
 @pytest.mark.parametrize("seed", range(5))
-async def test_indices_are_dense_whoever_writes_and_however_they_interleave(ledger: Ledger, seed: int) -> None:
+async def test_event_indices_stay_dense_across_concurrent_owners(ledger: Ledger, seed: int) -> None:
     """Owners take over from each other at random while all of them go on writing."""
     chance = random.Random(seed)
     new = await create(ledger)

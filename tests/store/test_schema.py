@@ -12,7 +12,7 @@ from chaingraph_store.ledger import Ledger, checked_dsn
 
 
 @pytest.mark.integration
-async def test_an_empty_database_is_refused_with_what_to_do(empty_database_url: str) -> None:
+async def test_schema_check_rejects_empty_database_with_hint(empty_database_url: str) -> None:
     ledger = Ledger(empty_database_url, application_name="tests")
     await ledger.open()
     try:
@@ -42,7 +42,7 @@ def test_a_migration_can_be_repeated_also_after_a_killed_one(empty_database_url:
         ("nonsense", "not a PostgreSQL connection string"),
     ],
 )
-def test_a_wrong_connection_string_names_the_variable_and_a_right_one(dsn: str, said: str) -> None:
+def test_invalid_dsn_error_names_variable_and_valid_form(dsn: str, said: str) -> None:
     with pytest.raises(SettingsRefused, match=said) as refused:
         checked_dsn(dsn)
     assert "DATABASE_URL_EXECUTIONS" in str(refused.value)
@@ -57,7 +57,7 @@ def test_a_wrong_connection_string_names_the_variable_and_a_right_one(dsn: str, 
         "postgresql:///name?host=/tmp&port=5433",
     ],
 )
-def test_a_url_says_what_the_connection_string_said(dsn: str) -> None:
+def test_url_keeps_all_connection_string_fields(dsn: str) -> None:
     fields = conninfo_to_dict(dsn)
     assert conninfo_to_dict(schema.url(fields, scheme="postgresql")) == {
         key: str(value) for key, value in fields.items()

@@ -38,7 +38,7 @@ async def columns(ledger: Ledger, execution: str, *names: str) -> tuple[Any, ...
 # -- what a child is made of -------------------------------------------------------------------------------------------
 
 
-async def test_a_child_inherits_what_its_parent_has(ledger: Ledger) -> None:
+async def test_child_inherits_settings_of_its_parent(ledger: Ledger) -> None:
     root = await create(
         ledger,
         inputs={"city": "Łódź", "n": 2**70},
@@ -116,16 +116,14 @@ async def test_a_child_inherits_what_its_parent_has(ledger: Ledger) -> None:
         ({"archai": None, "x": {"archai": {"messageID": 1}}}, {"archai": None, "x": {"archai": {"messageID": 1}}}),
     ],
 )
-def test_the_message_that_asked_for_the_parent_did_not_ask_for_the_child(
-    integration: dict[str, Any], expected: dict[str, Any]
-) -> None:
+def test_inherited_integration_drops_parent_message_id(integration: dict[str, Any], expected: dict[str, Any]) -> None:
     before = json.dumps(integration)
     assert inherited(integration) == expected
     assert json.dumps(integration) == before, "the parent's own is left as it is"
 
 
 @pytest.mark.parametrize("name", ["n", "a" * 61, "a" * 62, "a" * 63, "x." * 126 + "y", f"{'b' * 39}-.-cc{'d' * 30}"])
-async def test_names_of_children_fit_a_label_and_are_told_apart(ledger: Ledger, name: str) -> None:
+async def test_child_names_fit_a_label_and_are_unique(ledger: Ledger, name: str) -> None:
     root = await create(ledger, name=name)
     children = await complete_and_spawn(ledger, root.id, 12)
     named = [(await row_of(ledger, child)).name for child in children]
@@ -134,7 +132,7 @@ async def test_names_of_children_fit_a_label_and_are_told_apart(ledger: Ledger, 
     assert all(len(each) <= 63 and each[0].isalnum() and each[-1].isalnum() for each in named)
 
 
-async def test_a_name_that_somebody_has_hinders_nothing(ledger: Ledger) -> None:
+async def test_spawn_allows_child_name_already_in_use(ledger: Ledger) -> None:
     root = await create(ledger)
     await create(ledger, name="nightly-0")
     (child,) = await complete_and_spawn(ledger, root.id, 1)
@@ -167,7 +165,7 @@ PAYLOADS: dict[str, Any] = {
 
 
 @pytest.mark.parametrize("payload", PAYLOADS.values(), ids=PAYLOADS.keys())
-async def test_any_payload_reaches_the_child_as_it_was(ledger: Ledger, payload: Any) -> None:
+async def test_payload_reaches_child_unchanged(ledger: Ledger, payload: Any) -> None:
     root = (await create(ledger)).id
     (child,) = await complete_and_spawn(ledger, root, [Offspring("it's\x00\ud800", payload)])
     (made_of,) = await columns(ledger, child, "events")
@@ -204,7 +202,7 @@ async def test_the_parents_log_shows_payloads_up_to_a_limit(ledger: Ledger, leng
 # -- flows by name -----------------------------------------------------------------------------------------------------
 
 
-async def test_a_named_flow_is_taken_as_it_stands_then(ledger: Ledger) -> None:
+async def test_spawn_uses_current_revision_of_named_flow(ledger: Ledger) -> None:
     root = await create(ledger, breakpoints=["a"])
     async with ledger.connection() as connection:
         other = Content({"nodes": [{"id": n} for n in "abc"]}, {"n": "\x00"})
@@ -258,7 +256,7 @@ async def test_a_named_flow_is_taken_as_it_stands_then(ledger: Ledger) -> None:
     assert [each["reason"] for each in failed] == ["FlowNotFound"] * 4
 
 
-async def test_a_flow_that_changes_between_two_batches_changes_for_the_rest_alone(ledger: Ledger) -> None:
+async def test_flow_change_between_batches_affects_later_batch_only(ledger: Ledger) -> None:
     root = (await create(ledger)).id
     await complete(ledger, root, children=201)
     emitted = [Offspring("e", n, "other") for n in range(201)]

@@ -27,7 +27,7 @@ async def parent_of(ledger: Ledger, execution: ExecutionId) -> spawning.Parent |
 # -- batches -----------------------------------------------------------------------------------------------------------
 
 
-async def test_nothing_is_left_to_spawn_before_the_end_and_after_the_last_child(ledger: Ledger) -> None:
+async def test_parent_is_found_only_while_it_has_children_to_spawn(ledger: Ledger) -> None:
     root = (await create(ledger)).id
     assert await parent_of(ledger, root) is None, "it runs"
     await complete(ledger, root, children=450)
@@ -56,7 +56,7 @@ async def test_a_batch_that_is_repeated_makes_nothing(ledger: Ledger) -> None:
     (await forest(ledger)).check()
 
 
-async def test_two_that_spawn_at_once_make_every_child_once(ledger: Ledger) -> None:
+async def test_concurrent_spawns_make_each_child_once(ledger: Ledger) -> None:
     root = (await create(ledger)).id
     await complete(ledger, root, children=500)
     assert not [
@@ -67,7 +67,7 @@ async def test_two_that_spawn_at_once_make_every_child_once(ledger: Ledger) -> N
     assert (row.children_spawned, row.children_open) == (500, 500)
 
 
-async def test_one_that_waited_for_another_batch_makes_nothing(ledger: Ledger) -> None:
+async def test_batch_waiting_for_another_one_makes_nothing(ledger: Ledger) -> None:
     root = (await create(ledger)).id
     await complete(ledger, root, children=3)
     async with ledger.transaction() as connection:
@@ -80,7 +80,7 @@ async def test_one_that_waited_for_another_batch_makes_nothing(ledger: Ledger) -
 
 
 @pytest.mark.parametrize("made", [1, 3, 4])
-async def test_who_is_wrong_about_what_is_made_makes_nothing(ledger: Ledger, made: int) -> None:
+async def test_spawn_with_wrong_child_count_makes_nothing(ledger: Ledger, made: int) -> None:
     root = (await create(ledger)).id
     await complete(ledger, root, children=4)
     found = await parent_of(ledger, root)
@@ -90,7 +90,7 @@ async def test_who_is_wrong_about_what_is_made_makes_nothing(ledger: Ledger, mad
     assert (await row_of(ledger, root)).children_spawned == 0
 
 
-async def test_more_than_was_counted_is_not_made(ledger: Ledger) -> None:
+async def test_spawn_rejects_more_children_than_counted(ledger: Ledger) -> None:
     """The counts are checked by the database itself, whatever the caller has in its journal."""
     root = (await create(ledger)).id
     await complete(ledger, root, children=2)
@@ -100,7 +100,7 @@ async def test_more_than_was_counted_is_not_made(ledger: Ledger) -> None:
     (await forest(ledger)).check()
 
 
-async def test_what_is_not_completed_spawns_nothing(ledger: Ledger) -> None:
+async def test_stopped_execution_spawns_nothing(ledger: Ledger) -> None:
     root = (await create(ledger)).id
     await complete(ledger, root, children=2)
     found = await parent_of(ledger, root)
@@ -111,7 +111,7 @@ async def test_what_is_not_completed_spawns_nothing(ledger: Ledger) -> None:
     assert (await forest(ledger)).children == {}
 
 
-async def test_a_row_that_is_there_already_is_met_again(ledger: Ledger) -> None:
+async def test_spawn_keeps_existing_child_rows(ledger: Ledger) -> None:
     """A parent's row from a backup knows less than its children's: ids are derived, so nothing is made twice."""
     root = (await create(ledger)).id
     children = await complete_and_spawn(ledger, root, 3)
@@ -130,7 +130,7 @@ async def test_a_row_that_is_there_already_is_met_again(ledger: Ledger) -> None:
     (await forest(ledger)).check()
 
 
-async def test_the_parents_log_goes_on_densely_beside_what_is_told_of_ends(ledger: Ledger) -> None:
+async def test_parent_log_stays_dense_while_children_end(ledger: Ledger) -> None:
     root = (await create(ledger)).id
     await complete(ledger, root, children=400)
     await spawn_batch(ledger, root, 400)
@@ -165,7 +165,7 @@ async def test_a_stop_between_two_batches_bars_the_rest(ledger: Ledger, deleted:
     assert {each.phase for each in found_now.children[root]} == {"Stopped"}
 
 
-async def test_stops_and_spawns_at_once_leave_nothing_active_and_nothing_half_made(ledger: Ledger) -> None:
+async def test_stop_and_spawn_at_once_leave_nothing_active(ledger: Ledger) -> None:
     for number in range(12):
         root = (await create(ledger)).id
         middle = await complete_and_spawn(ledger, root, 3)
@@ -198,7 +198,7 @@ async def queue(ledger: Ledger) -> list[str]:
         return [row[0] for row in await cursor.fetchall()]
 
 
-async def test_children_stand_in_the_order_of_their_emissions_behind_new_executions(ledger: Ledger) -> None:
+async def test_children_queue_in_emission_order_behind_new_executions(ledger: Ledger) -> None:
     root = (await create(ledger, name="wide")).id
     await complete(ledger, root, children=250)
     await spawn_batch(ledger, root, 250, spacing_ms=60_000)
@@ -219,14 +219,14 @@ async def test_small_trees_interleave_with_large_ones(ledger: Ledger) -> None:
     assert order[8:] == [f"wide-{position}" for position in range(4, 250)]
 
 
-async def test_grandchildren_stand_behind_what_the_tree_has_in_the_queue(ledger: Ledger) -> None:
+async def test_grandchildren_queue_behind_their_tree(ledger: Ledger) -> None:
     root = (await create(ledger, name="r")).id
     children = await complete_and_spawn(ledger, root, 5)
     await complete_and_spawn(ledger, children[0], 2)
     assert await queue(ledger) == ["r-1", "r-2", "r-3", "r-4", "r-0-0", "r-0-1"]
 
 
-async def test_the_places_of_a_tree_never_go_back_and_follow_the_clock(ledger: Ledger) -> None:
+async def test_tree_places_never_go_back_and_follow_the_clock(ledger: Ledger) -> None:
     root = (await create(ledger)).id
     await complete(ledger, root, children=600)
     for spacing in (1000, 0, 100):
@@ -250,7 +250,7 @@ async def test_the_places_of_a_tree_never_go_back_and_follow_the_clock(ledger: L
     assert places[0] <= tree[2] < places[-1]
 
 
-async def test_a_tree_counts_what_it_will_have(ledger: Ledger) -> None:
+async def test_tree_size_includes_children_not_yet_spawned(ledger: Ledger) -> None:
     root = (await create(ledger)).id
 
     async def size() -> int:
@@ -265,7 +265,7 @@ async def test_a_tree_counts_what_it_will_have(ledger: Ledger) -> None:
     assert await size() == 34
 
 
-async def test_the_journal_is_all_there_for_who_goes_on_after_a_crash(ledger: Ledger) -> None:
+async def test_spawning_reads_complete_journal_after_crash(ledger: Ledger) -> None:
     root = (await create(ledger)).id
     await complete(ledger, root, children=1)
     async with ledger.connection() as connection:

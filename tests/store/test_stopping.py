@@ -33,7 +33,7 @@ pytestmark = pytest.mark.integration
 NOTHING = runs.Progress(total=1, completed=0, failed=0, skipped=0, running=0, current_nodes=[])
 
 
-async def test_a_queued_execution_never_runs(ledger: Ledger) -> None:
+async def test_stop_cancels_queued_execution(ledger: Ledger) -> None:
     new = await create(ledger)
     assert await stop(ledger, new.id)
     async with ledger.connection() as connection:
@@ -45,7 +45,7 @@ async def test_a_queued_execution_never_runs(ledger: Ledger) -> None:
     assert [(event.index, event.type, event.data) for event in log[1:]] == [(0, "flow:cancelled", {"reason": "enough"})]
 
 
-async def test_a_held_execution_cannot_be_released_any_more(ledger: Ledger) -> None:
+async def test_stopped_held_execution_cannot_be_released(ledger: Ledger) -> None:
     new = await create(ledger, held=True)
     assert await stop(ledger, new.id)
     async with ledger.transaction() as connection:
@@ -53,7 +53,7 @@ async def test_a_held_execution_cannot_be_released_any_more(ledger: Ledger) -> N
         assert not await creation.release(connection, new.id, application_name=APP)
 
 
-async def test_a_running_execution_is_fenced_and_its_worker_told(ledger: Ledger) -> None:
+async def test_stop_fences_running_execution_and_notifies_worker(ledger: Ledger) -> None:
     new = await create(ledger)
     claim = await take_from_queue(ledger, new.id)
     async with ledger.connection() as ear:
@@ -69,7 +69,7 @@ async def test_a_running_execution_is_fenced_and_its_worker_told(ledger: Ledger)
         assert row.phase == "Stopped", "a stop is not overtaken by a completion"
 
 
-async def test_what_has_ended_stays_as_it_is(ledger: Ledger) -> None:
+async def test_stop_ignores_ended_execution(ledger: Ledger) -> None:
     new = await create(ledger)
     assert await stop(ledger, new.id)
     assert not await stop(ledger, new.id)
@@ -77,7 +77,7 @@ async def test_what_has_ended_stays_as_it_is(ledger: Ledger) -> None:
         assert len(await events.read(connection, new.id)) == 2
 
 
-async def test_stopping_what_never_was_is_no_error(ledger: Ledger) -> None:
+async def test_stop_ignores_unknown_execution(ledger: Ledger) -> None:
     assert not await stop(ledger, ExecutionId("EXNOTHING"))
 
 
@@ -105,7 +105,7 @@ async def phases(ledger: Ledger, *each: NewExecution) -> list[str]:
     return [(await row_of(ledger, one.id)).phase for one in each]
 
 
-async def test_a_parked_execution_ends_and_keeps_nothing_of_its_pause(ledger: Ledger) -> None:
+async def test_stop_of_parked_execution_clears_its_pause(ledger: Ledger) -> None:
     new = await create(ledger)
     await paused_and_parked(ledger, new.id)
     assert await stop(ledger, new.id)
@@ -114,7 +114,7 @@ async def test_a_parked_execution_ends_and_keeps_nothing_of_its_pause(ledger: Le
     assert await log_of(ledger, new.id) == ["flow:started", "flow:paused", "flow:cancelled"]
 
 
-async def test_a_step_of_a_parked_execution_is_overtaken_by_a_stop(ledger: Ledger) -> None:
+async def test_stop_overtakes_step_of_parked_execution(ledger: Ledger) -> None:
     new = await create(ledger)
     await paused_and_parked(ledger, new.id)
     assert await steer(ledger, new.id, step="1")
@@ -122,7 +122,7 @@ async def test_a_step_of_a_parked_execution_is_overtaken_by_a_stop(ledger: Ledge
     assert (await workflows(ledger))[f"{new.id}-2"] == "CANCELLED"
 
 
-async def test_a_stop_goes_down_the_tree_as_far_as_each_parent_says(ledger: Ledger) -> None:
+async def test_stop_descends_as_far_as_on_stop_allows(ledger: Ledger) -> None:
     root = await create(ledger)
     ended = await child_of(ledger, root)
     below_ended = await child_of(ledger, ended)
@@ -148,14 +148,14 @@ async def test_a_stop_goes_down_the_tree_as_far_as_each_parent_says(ledger: Ledg
     assert {each for each, state in states.items() if state == "ENQUEUED"} == {spared.id, beside.id}
 
 
-async def test_children_go_on_when_the_stop_says_so(ledger: Ledger) -> None:
+async def test_stop_can_let_children_continue(ledger: Ledger) -> None:
     root = await create(ledger)
     child = await child_of(ledger, root)
     assert await stop(ledger, root.id, children=False)
     assert await phases(ledger, root, child) == ["Stopped", "Pending"]
 
 
-async def test_what_was_spared_below_is_stopped_by_a_later_stop(ledger: Ledger) -> None:
+async def test_later_stop_ends_spared_children(ledger: Ledger) -> None:
     root = await create(ledger)
     child = await child_of(ledger, root)
     assert await stop(ledger, root.id, children=False)
@@ -164,7 +164,7 @@ async def test_what_was_spared_below_is_stopped_by_a_later_stop(ledger: Ledger) 
     assert not await stop(ledger, root.id)
 
 
-async def test_stops_within_one_tree_and_a_hand_back_at_once_do_not_deadlock(ledger: Ledger) -> None:
+async def test_stops_and_hand_back_in_one_tree_do_not_deadlock(ledger: Ledger) -> None:
     spawners = set()
     for number in range(6):
         root = (await create(ledger)).id
@@ -191,7 +191,7 @@ async def test_stops_within_one_tree_and_a_hand_back_at_once_do_not_deadlock(led
 
 @pytest.mark.parametrize("ends_meanwhile", [False, True])
 @pytest.mark.parametrize("deleted", [False, True])
-async def test_children_that_are_spawned_while_a_stop_waits_are_stopped(
+async def test_waiting_stop_ends_children_spawned_meanwhile(
     ledger: Ledger, deleted: bool, ends_meanwhile: bool
 ) -> None:
     """The stop has found their parent active or with nothing made, and gets its lock after they were made."""
@@ -216,9 +216,7 @@ async def test_children_that_are_spawned_while_a_stop_waits_are_stopped(
 
 
 @pytest.mark.parametrize("ends_meanwhile", [False, True])
-async def test_children_that_are_not_made_yet_when_a_stop_gets_the_lock_never_are(
-    ledger: Ledger, ends_meanwhile: bool
-) -> None:
+async def test_waiting_stop_bars_children_not_yet_spawned(ledger: Ledger, ends_meanwhile: bool) -> None:
     root = (await create(ledger)).id
     first, *_, parent = sorted(await complete_and_spawn(ledger, root, 5))
     if not ends_meanwhile:
@@ -242,7 +240,7 @@ async def test_children_that_are_not_made_yet_when_a_stop_gets_the_lock_never_ar
     (await forest(ledger)).check_settled()
 
 
-async def test_a_stop_of_what_has_completed_is_recorded_with_its_generation_and_repeats_as_nothing(
+async def test_stop_of_completed_root_records_generation_once(
     ledger: Ledger,
 ) -> None:
     root = (await create(ledger)).id
@@ -262,7 +260,7 @@ async def test_a_stop_of_what_has_completed_is_recorded_with_its_generation_and_
     (await forest(ledger)).check_settled()
 
 
-async def test_a_deletion_of_a_tree_that_has_ended_hides_what_is_not_shown_and_stops_nothing(ledger: Ledger) -> None:
+async def test_delete_of_ended_tree_hides_children_and_stops_nothing(ledger: Ledger) -> None:
     root = (await create(ledger)).id
     middle, other = await complete_and_spawn(ledger, root, 2)
     (leaf,) = await complete_and_spawn(ledger, middle, 1)
@@ -280,7 +278,7 @@ async def test_a_deletion_of_a_tree_that_has_ended_hides_what_is_not_shown_and_s
     assert not await stop_tree(ledger, root, deleted=True)
 
 
-async def test_a_deletion_and_a_child_that_cannot_be_shown_at_once_do_not_deadlock(ledger: Ledger) -> None:
+async def test_delete_and_hide_at_once_do_not_deadlock(ledger: Ledger) -> None:
     """The deletion stops and hides; a creation of a child's resource that finds the parent gone hides as well."""
     for _ in range(8):
         root = (await create(ledger)).id

@@ -31,7 +31,7 @@ class Row:
 
 
 @given(st.lists(st.tuples(KINDS, FEW)))
-def test_a_token_asks_the_first_time_and_never_again(edits: list[tuple[Kind, str]]) -> None:
+def test_token_takes_effect_only_once(edits: list[tuple[Kind, str]]) -> None:
     row, seen = Row(), set()
     for kind, token in edits:
         assert row.takes(kind, token) == (bool(token) and (kind, token) not in seen)
@@ -39,7 +39,7 @@ def test_a_token_asks_the_first_time_and_never_again(edits: list[tuple[Kind, str
 
 
 @given(st.lists(st.tuples(KINDS, MANY), max_size=150))
-def test_the_newest_of_each_kind_are_kept(edits: list[tuple[Kind, str]]) -> None:
+def test_token_list_keeps_newest_of_each_kind(edits: list[tuple[Kind, str]]) -> None:
     row = Row()
     newest: dict[Kind, list[str]] = {kind: [] for kind in Kind}
     for kind, token in edits:
@@ -51,7 +51,7 @@ def test_the_newest_of_each_kind_are_kept(edits: list[tuple[Kind, str]]) -> None
         assert row.used == again, "what is the newest already changes nothing"
 
 
-def test_what_stands_in_a_manifest_is_known_however_many_others_are_used() -> None:
+def test_manifest_token_stays_known_after_many_others() -> None:
     """A tool puts its token back after each of a person's."""
     row = Row()
     assert row.takes(Kind.STEP, "manifest")
@@ -61,7 +61,7 @@ def test_what_stands_in_a_manifest_is_known_however_many_others_are_used() -> No
 
 
 @pytest.mark.parametrize("kind", [*Kind])
-def test_rows_from_before_the_list_know_their_last_token(kind: Kind) -> None:
+def test_old_row_without_token_list_knows_its_last_token(kind: Kind) -> None:
     assert not asks(kind, "old", used=[], last="old")
     assert with_token(kind, "old", used=[], last="old") == (f"{kind}:old",)
     used = with_token(kind, "new", used=[], last="old")
@@ -69,7 +69,7 @@ def test_rows_from_before_the_list_know_their_last_token(kind: Kind) -> None:
     assert not asks(kind, "old", used=used, last="new")
 
 
-def test_a_token_of_one_kind_is_none_of_another() -> None:
+def test_token_of_one_kind_does_not_match_another() -> None:
     used = with_token(Kind.STEP, "1", used=[], last="")
     assert asks(Kind.RESUME, "1", used=used, last="")
     # A token may have a colon, so an entry must not be taken for one of a kind that its token names.

@@ -115,7 +115,7 @@ def in_order(head: Node) -> list[Node]:
 
 @settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
-async def test_every_execution_of_a_tree_comes_once_in_pages_of_any_size(ledger: Ledger, data: st.DataObject) -> None:
+async def test_tree_pages_list_every_execution_once_in_order(ledger: Ledger, data: st.DataObject) -> None:
     root = planted(data.draw(st.integers(0, 2**30)), most=120)
     head = data.draw(st.sampled_from(root.below()))
     limit = data.draw(st.sampled_from((1, 2, 3, 7, 50, 1000)))
@@ -136,7 +136,7 @@ async def test_every_execution_of_a_tree_comes_once_in_pages_of_any_size(ledger:
         assert (row.children_unmade, row.children_barred) == (node.unmade, node.barred)
 
 
-async def test_what_is_spawned_between_two_pages_loses_nothing_that_was_there(ledger: Ledger) -> None:
+async def test_tree_pages_lose_nothing_to_spawns_between_them(ledger: Ledger) -> None:
     root = planted(24, most=100)
     await write(ledger, root)
     before = {each.id for each in root.below()}
@@ -164,7 +164,7 @@ async def test_what_is_spawned_between_two_pages_loses_nothing_that_was_there(le
     assert len(seen) == len(set(seen))
 
 
-async def test_roots_with_what_is_below_them_in_pages(ledger: Ledger) -> None:
+async def test_root_pages_include_descendant_counts(ledger: Ledger) -> None:
     roots = [planted(seed, most=40) for seed in range(7)]
     for each in roots:
         await write(ledger, each)
@@ -189,6 +189,6 @@ async def test_roots_with_what_is_below_them_in_pages(ledger: Ledger) -> None:
         assert row.below_total == len(below) - 1 + unmade + barred
 
 
-async def test_there_is_no_tree_of_what_does_not_exist(ledger: Ledger) -> None:
+async def test_tree_of_unknown_execution_is_empty(ledger: Ledger) -> None:
     async with ledger.connection() as connection:
         assert await tree.below(connection, execution_id("never made")) == []

@@ -55,7 +55,7 @@ async def test_a_manifest_applied_twice_runs_once(
     assert user.status("sum-1")["attempt"] == 1
 
 
-def test_an_execution_of_a_missing_flow_waits_says_so_and_runs_when_it_comes(
+def test_execution_waits_for_a_missing_flow_and_then_runs(
     user: User, run_operator: RunOperator, run_worker: RunWorker
 ) -> None:
     run_worker().wait_ready()
@@ -70,7 +70,7 @@ def test_an_execution_of_a_missing_flow_waits_says_so_and_runs_when_it_comes(
     user.wait("early")
 
 
-def test_the_operator_writes_three_times_at_most_whatever_the_graphs_size(
+def test_operator_writes_three_times_at_most_for_any_graph(
     user: User, run_operator: RunOperator, run_worker: RunWorker
 ) -> None:
     run_worker().wait_ready()
@@ -90,7 +90,7 @@ def test_the_operator_writes_three_times_at_most_whatever_the_graphs_size(
         assert "create events 201" in writes
 
 
-def test_a_flow_edited_later_does_not_change_what_runs(
+def test_flow_edit_does_not_change_a_running_execution(
     user: User, run_operator: RunOperator, run_worker: RunWorker
 ) -> None:
     run_worker().wait_ready()
@@ -120,7 +120,7 @@ async def test_a_deleted_execution_is_stopped(
     assert "no longer this worker's" in worker.log, "the node in flight was interrupted"
 
 
-async def test_a_deletion_that_the_watch_missed_is_seen_by_the_sweep(
+async def test_sweep_sees_a_deletion_missed_by_the_watch(
     user: User, run_operator: RunOperator, run_worker: RunWorker, ledger: Ledger
 ) -> None:
     run_worker().wait_ready()

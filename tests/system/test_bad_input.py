@@ -59,7 +59,7 @@ EXECUTIONS: dict[str, tuple[dict[str, Any], str]] = {
 }
 
 
-def test_each_fault_is_said_with_its_path_where_its_author_looks(
+def test_each_fault_is_shown_with_its_path_to_its_author(
     user: User, run_operator: RunOperator, run_worker: RunWorker
 ) -> None:
     run_worker().wait_ready()
@@ -95,7 +95,7 @@ def test_each_fault_is_said_with_its_path_where_its_author_looks(
         (flow("x", nodes=[]), "spec.nodes"),
     ],
 )
-def test_the_api_server_refuses_what_it_can_tell(user: User, manifest: dict[str, Any], said: str) -> None:
+def test_api_server_rejects_schema_violations(user: User, manifest: dict[str, Any], said: str) -> None:
     refused = user.kubectl("apply", "-f", "-", input=json.dumps(manifest), check=False)
     assert refused.returncode != 0
     assert said in refused.stderr

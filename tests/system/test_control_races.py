@@ -102,7 +102,7 @@ def arena(
 
 
 @pytest.mark.timeout(_HUNT_SECONDS + 600)
-def test_whatever_is_done_to_an_execution_spec_and_ledger_agree_in_the_end(
+def test_spec_and_ledger_agree_after_random_control_and_kills(
     arena: tuple[Callable[[Batch], None], Counter[str]],
 ) -> None:
     play_batch, tally = arena

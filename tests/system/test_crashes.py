@@ -74,7 +74,7 @@ class Assassin:
 
 
 @pytest.mark.timeout(600)
-async def test_an_operator_killed_between_any_two_of_its_steps_makes_one_run(
+async def test_operator_killed_between_any_two_steps_makes_one_run(
     user: User,
     run_operator: RunOperator,
     run_worker: RunWorker,
@@ -110,7 +110,7 @@ async def test_an_operator_killed_between_any_two_of_its_steps_makes_one_run(
     assert message > 8, "the operator was killed at too few places to mean anything"
 
 
-async def test_a_worker_killed_in_the_middle_is_replaced_and_nothing_done_is_done_again(
+async def test_worker_replacement_repeats_no_completed_node(
     user: User, run_operator: RunOperator, run_worker: RunWorker, ledger: Ledger
 ) -> None:
     first = run_worker().wait_ready()
@@ -131,7 +131,7 @@ async def test_a_worker_killed_in_the_middle_is_replaced_and_nothing_done_is_don
     assert took < 20, "lease, hand-back and a worker's start together"
 
 
-async def test_everything_goes_on_when_postgresql_is_back(
+async def test_executions_resume_when_postgresql_is_back(
     user: User,
     run_operator: RunOperator,
     run_worker: RunWorker,
@@ -160,7 +160,7 @@ async def test_everything_goes_on_when_postgresql_is_back(
     await assert_one_run(ledger, user.status("meanwhile")["executionID"], nodes=["add"])
 
 
-async def test_executions_go_on_while_the_operator_is_away(
+async def test_executions_continue_while_the_operator_is_away(
     user: User, run_operator: RunOperator, run_worker: RunWorker, ledger: Ledger
 ) -> None:
     run_worker().wait_ready()

@@ -45,7 +45,7 @@ async def paid(user: User, ledger: Ledger, name: str) -> tuple[ExecutionRow, Exe
     return parent, await row_of(ledger, child_execution_id(parent.id, 0))
 
 
-async def test_a_child_runs_the_flow_that_the_name_stands_for_when_it_is_spawned(
+async def test_child_runs_the_current_version_of_the_named_flow(
     user: User, run_operator: RunOperator, run_worker: RunWorker, ledger: Ledger
 ) -> None:
     run_worker().wait_ready()

@@ -51,7 +51,7 @@ def _reason(status: dict[str, Any], type_: str) -> str:
     return next((str(each["reason"]) for each in status.get("conditions", ()) if each["type"] == type_), "")
 
 
-async def test_a_restored_database_goes_on_where_it_was(
+async def test_restored_database_resumes_from_the_backup(
     user: User, backups: Backups, run_operator: RunOperator, run_worker: RunWorker
 ) -> None:
     worker = run_worker().wait_ready()

@@ -38,7 +38,7 @@ def tree_of(body: dict[str, Any]) -> str:
     return next((str(each["status"]) for each in conditions if each["type"] == "TreeSucceeded"), "")
 
 
-def test_each_of_many_children_is_shown_with_what_it_made_and_all_go_with_their_parent(
+def test_each_child_is_shown_and_all_go_with_their_parent(
     user: User, run_operator: RunOperator, run_worker: RunWorker
 ) -> None:
     run_worker().wait_ready()

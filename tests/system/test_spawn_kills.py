@@ -139,7 +139,7 @@ def _all_spawned(row: ExecutionRow) -> bool:
 
 
 @pytest.mark.timeout(120 + 120 * ROUNDS)
-async def test_each_child_is_spawned_once_whatever_is_killed(user: User, fleet: Fleet, ledger: Ledger) -> None:
+async def test_each_child_is_spawned_once_despite_kills(user: User, fleet: Fleet, ledger: Ledger) -> None:
     for seed in range(FIRST, FIRST + ROUNDS):
         current = Round(user, ledger, fleet, seed)
         try:

@@ -59,7 +59,7 @@ async def made(ledger: Ledger, root: ExecutionId) -> tuple[int, int]:
 
 
 @pytest.mark.timeout(400)
-async def test_a_hundred_generations_complete_and_the_next_one_may_not_emit(
+async def test_hundred_generations_complete_and_the_next_one_fails(
     user: User, run_operator: RunOperator, run_worker: RunWorker, ledger: Ledger
 ) -> None:
     start(run_operator, run_worker)
@@ -81,7 +81,7 @@ async def test_a_hundred_generations_complete_and_the_next_one_may_not_emit(
 
 
 @pytest.mark.timeout(400)
-async def test_two_thousand_waiting_children_keep_nobody_waiting(
+async def test_wide_tree_does_not_delay_other_executions(
     user: User, run_operator: RunOperator, run_worker: RunWorker, ledger: Ledger
 ) -> None:
     """Neither somebody else's execution nor the whole of a small tree."""
@@ -132,7 +132,7 @@ async def assert_nothing_goes_on(ledger: Ledger, root: ExecutionId) -> Counter[t
     return ended
 
 
-async def test_a_tree_is_stopped_half_way(
+async def test_tree_stopped_half_way_starts_nothing_more(
     user: User, run_operator: RunOperator, run_worker: RunWorker, ledger: Ledger
 ) -> None:
     start(run_operator, run_worker)
@@ -144,7 +144,7 @@ async def test_a_tree_is_stopped_half_way(
     assert user.status("tree")["phase"] == "Completed"
 
 
-async def test_a_tree_is_deleted_half_way(
+async def test_tree_deleted_half_way_starts_nothing_more(
     user: User, run_operator: RunOperator, run_worker: RunWorker, ledger: Ledger
 ) -> None:
     start(run_operator, run_worker)

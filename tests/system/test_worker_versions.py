@@ -73,7 +73,7 @@ async def rows(ledger: Ledger) -> dict[str, WorkerRow]:
         return {each.executor_id: each for each in await leases.all_workers(connection)}
 
 
-async def test_an_upgrade_retires_drains_and_removes_the_former_version(
+async def test_upgrade_retires_drains_and_removes_the_old_version(
     cluster: Cluster,
     release: Release,
     control_plane: ControlPlane,
@@ -142,7 +142,7 @@ async def test_a_rollback_takes_the_former_version_back(
     assert (row.worker_version, row.recoveries) == ("1", 1)
 
 
-async def test_a_pool_that_is_no_longer_asked_for_is_drained_and_removed(
+async def test_unrequested_pool_is_drained_and_removed(
     cluster: Cluster, release: Release, run_operator: RunOperator, run_worker: RunWorker, ledger: Ledger
 ) -> None:
     release.ask_for(default="1", gpu="1")
@@ -156,7 +156,7 @@ async def test_a_pool_that_is_no_longer_asked_for_is_drained_and_removed(
     await release.left("default/1")
 
 
-async def test_a_deployment_that_was_touched_since_it_was_looked_at_is_not_deleted(
+async def test_deployment_changed_since_its_read_is_not_deleted(
     cluster: Cluster, release: Release, control_plane: ControlPlane
 ) -> None:
     release.ask_for(default="1")
@@ -191,7 +191,7 @@ def remove_workers(control_plane: ControlPlane, **environment: str) -> subproces
     )
 
 
-def test_before_an_uninstall_all_workers_of_the_release_are_removed(
+def test_remove_workers_removes_all_workers_of_the_release(
     cluster: Cluster, release: Release, control_plane: ControlPlane
 ) -> None:
     release.ask_for(default="1", gpu="1")
@@ -210,7 +210,7 @@ def test_before_an_uninstall_all_workers_of_the_release_are_removed(
     assert release.deployments() == {"mine/1"}, "of other releases it takes nothing"
 
 
-def test_it_has_to_be_told_whose_workers_are_to_be_removed(control_plane: ControlPlane) -> None:
+def test_remove_workers_requires_namespace_and_release(control_plane: ControlPlane) -> None:
     done = remove_workers(control_plane)
     assert done.returncode == 2
     assert "CHAINGRAPH_WORKER_NAMESPACE is not set" in done.stderr

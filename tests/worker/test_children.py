@@ -54,7 +54,7 @@ async def test_each_event_becomes_a_child_that_starts_at_its_listener(ledger: Le
         assert await cursor.fetchall() == [('{"archai":{"agentID":"A"},"external":{"k":1}}', '{"maxConcurrency":7}', 3)]
 
 
-async def test_a_thousand_children(ledger: Ledger, run_worker: RunWorker) -> None:
+async def test_worker_spawns_a_thousand_children(ledger: Ledger, run_worker: RunWorker) -> None:
     parent = await create_of(ledger, FAN_OUT, inputs={"items": list(range(1000))})
     run_worker()
     await wait_for(ledger, parent, lambda row: row.ended and row.children_spawned == 1000, within=60)
@@ -63,7 +63,7 @@ async def test_a_thousand_children(ledger: Ledger, run_worker: RunWorker) -> Non
     assert [each["eventData"] for each in family.logged("child:spawned")] == list(range(1000))
 
 
-async def test_a_chain_ends_at_the_limit_with_a_clear_failure(ledger: Ledger, run_worker: RunWorker) -> None:
+async def test_chain_fails_clearly_at_depth_limit(ledger: Ledger, run_worker: RunWorker) -> None:
     parent = await create_of(ledger, CHAIN)
     run_worker(CHAINGRAPH_MAX_DEPTH="5")
     await tree_ended(ledger, parent)
@@ -77,7 +77,7 @@ async def test_a_chain_ends_at_the_limit_with_a_clear_failure(ledger: Ledger, ru
     assert row.children_total == 0
 
 
-async def test_a_tree_that_would_get_too_large_fails_and_spawns_nothing(ledger: Ledger, run_worker: RunWorker) -> None:
+async def test_tree_limit_fails_execution_and_spawns_nothing(ledger: Ledger, run_worker: RunWorker) -> None:
     parent = await create_of(ledger, FAN_OUT, inputs={"items": list(range(10))})
     run_worker(CHAINGRAPH_MAX_TREE="10")
     row = await wait_for(ledger, parent, lambda row: row.ended)
@@ -89,7 +89,7 @@ async def test_a_tree_that_would_get_too_large_fails_and_spawns_nothing(ledger: 
     assert "flow:completed" not in [kind for _, kind, _ in family.log]
 
 
-async def test_children_of_a_flow_that_is_not_there_fail_and_say_so(ledger: Ledger, run_worker: RunWorker) -> None:
+async def test_child_of_missing_flow_fails_with_reason(ledger: Ledger, run_worker: RunWorker) -> None:
     flow = {
         "nodes": [
             {"id": "tell", "type": "EventEmitter", "inputs": {"eventName": "x", "payload": 1, "flow": "elsewhere"}}
@@ -108,7 +108,7 @@ async def test_children_of_a_flow_that_is_not_there_fail_and_say_so(ledger: Ledg
 
 
 @pytest.mark.parametrize("after", [0.0, 0.1, 0.25, 0.5])
-async def test_a_worker_that_dies_while_it_spawns_loses_and_doubles_nothing(
+async def test_worker_death_while_spawning_loses_or_repeats_no_child(
     ledger: Ledger, run_worker: RunWorker, after: float
 ) -> None:
     parent = await create_of(ledger, FAN_OUT, inputs={"items": list(range(1000))})

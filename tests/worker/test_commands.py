@@ -39,7 +39,7 @@ async def types_of(ledger: Ledger, execution: ExecutionId) -> list[str]:
 
 
 @pytest.mark.parametrize("debug", [False, True])
-async def test_pause_step_and_resume(ledger: Ledger, run_worker: RunWorker, debug: bool) -> None:
+async def test_paused_execution_steps_and_resumes(ledger: Ledger, run_worker: RunWorker, debug: bool) -> None:
     worker = run_worker(**NEVER).wait_ready()
     execution = await create_of(ledger, steps(5, 200), options={"debug": debug})
     spec = Spec(ledger, execution)
@@ -88,7 +88,7 @@ async def test_breakpoints_stop_before_their_nodes(ledger: Ledger, run_worker: R
     assert hits == ["s1", "s3"]
 
 
-async def test_a_burst_of_commands_is_obeyed_in_order(ledger: Ledger, run_worker: RunWorker) -> None:
+async def test_command_burst_is_applied_in_order(ledger: Ledger, run_worker: RunWorker) -> None:
     run_worker(**NEVER).wait_ready()
     execution = await create_of(ledger, steps(300, 200))
     spec = Spec(ledger, execution)
@@ -109,7 +109,7 @@ async def test_a_burst_of_commands_is_obeyed_in_order(ledger: Ledger, run_worker
     await wait_for(ledger, execution, lambda row: row.nodes_completed > 5)
 
 
-async def test_a_pause_of_what_is_queued_parks_it_without_a_worker(ledger: Ledger, run_worker: RunWorker) -> None:
+async def test_pause_parks_queued_execution_without_a_worker(ledger: Ledger, run_worker: RunWorker) -> None:
     execution = await create_of(ledger, steps(2, 1))
     spec = Spec(ledger, execution)
     await spec.pause()
@@ -126,7 +126,7 @@ async def test_a_pause_of_what_is_queued_parks_it_without_a_worker(ledger: Ledge
     assert [event.type for event in log][1:3] == ["flow:paused", "flow:started"]
 
 
-async def test_created_paused_and_then_stepped_it_runs_node_by_node(ledger: Ledger, run_worker: RunWorker) -> None:
+async def test_execution_created_paused_steps_node_by_node(ledger: Ledger, run_worker: RunWorker) -> None:
     run_worker(**NEVER).wait_ready()
     execution = await create_of(ledger, steps(3, 1), held=True)
     spec = Spec(ledger, execution)
@@ -157,7 +157,7 @@ async def test_a_command_whose_notification_is_lost_is_found(ledger: Ledger, run
 
 
 @pytest.mark.parametrize("place", ["paused", "parked", "queued"])
-async def test_a_stop_wins_over_a_pause(ledger: Ledger, run_worker: RunWorker, place: str) -> None:
+async def test_stop_wins_over_pause(ledger: Ledger, run_worker: RunWorker, place: str) -> None:
     execution = await create_of(ledger, steps(3, 200))
     spec = Spec(ledger, execution)
     if place == "queued":
@@ -184,7 +184,7 @@ async def test_a_stop_wins_over_a_pause(ledger: Ledger, run_worker: RunWorker, p
     assert "PENDING" not in (await workflows(ledger, execution)).values()
 
 
-async def test_the_flows_timeout_counts_no_pause(ledger: Ledger, run_worker: RunWorker) -> None:
+async def test_flow_timeout_excludes_pauses(ledger: Ledger, run_worker: RunWorker) -> None:
     run_worker(CHAINGRAPH_PARK_SECONDS="0.5").wait_ready()
     execution = await create_of(ledger, steps(4, 500), options={"flowTimeoutSeconds": 4})
     spec = Spec(ledger, execution)
@@ -198,7 +198,7 @@ async def test_the_flows_timeout_counts_no_pause(ledger: Ledger, run_worker: Run
     assert (row.phase, row.error_reason) == ("Completed", "")
 
 
-async def test_the_flows_timeout_counts_what_ran_before_a_pause(ledger: Ledger, run_worker: RunWorker) -> None:
+async def test_flow_timeout_includes_time_before_a_pause(ledger: Ledger, run_worker: RunWorker) -> None:
     run_worker(CHAINGRAPH_PARK_SECONDS="0").wait_ready()
     execution = await create_of(ledger, steps(100, 200), options={"flowTimeoutSeconds": 2})
     spec = Spec(ledger, execution)
@@ -228,7 +228,7 @@ ONCE_BAD = {
 
 
 @pytest.mark.parametrize("from_start", [False, True])
-async def test_a_retry_runs_what_failed_or_everything(ledger: Ledger, run_worker: RunWorker, from_start: bool) -> None:
+async def test_retry_runs_failed_nodes_or_all_nodes(ledger: Ledger, run_worker: RunWorker, from_start: bool) -> None:
     run_worker().wait_ready()
     execution = await create_of(ledger, ONCE_BAD)
     row = await ended(ledger, execution)
@@ -244,9 +244,7 @@ async def test_a_retry_runs_what_failed_or_everything(ledger: Ledger, run_worker
     assert (await workflows(ledger, execution)).keys() == {execution, f"{execution}-2"}
 
 
-async def test_a_stopped_execution_goes_on_with_a_retry_that_begins_paused(
-    ledger: Ledger, run_worker: RunWorker
-) -> None:
+async def test_paused_retry_continues_stopped_execution(ledger: Ledger, run_worker: RunWorker) -> None:
     run_worker(**NEVER).wait_ready()
     execution = await create_of(ledger, steps(4, 200))
     await wait_for(ledger, execution, lambda row: running(row) and row.nodes_completed == 2)

@@ -93,7 +93,7 @@ async def assert_nothing_is_wrong(ledger: Ledger, execution: ExecutionId) -> Non
 
 @pytest.mark.timeout(600)
 @pytest.mark.parametrize("seed", [1])
-async def test_commands_and_kills_at_random(ledger: Ledger, run_worker: RunWorker, seed: int) -> None:
+async def test_executions_survive_random_commands_and_kills(ledger: Ledger, run_worker: RunWorker, seed: int) -> None:
     chance = random.Random(seed)
     specs = [Spec(ledger, await create_of(ledger, steps(NODES, 100))) for _ in range(EXECUTIONS)]
     over = asyncio.Event()

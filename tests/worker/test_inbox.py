@@ -31,7 +31,7 @@ def deliveries(draw: st.DrawFn) -> tuple[int, int, list[list[int] | None]]:
 
 
 @given(deliveries())
-def test_every_command_is_carried_out_once_in_order(case: tuple[int, int, list[list[int] | None]]) -> None:
+def test_inbox_delivers_each_command_once_in_order(case: tuple[int, int, list[list[int] | None]]) -> None:
     applied, last, sent = case
     inbox, seen = Inbox(), list[int]()
     inbox.open(applied, lambda command: seen.append(command["seq"]))
@@ -41,7 +41,7 @@ def test_every_command_is_carried_out_once_in_order(case: tuple[int, int, list[l
     assert inbox.applied == last
 
 
-async def test_it_calls_for_a_message_only_when_hinted_at_one_it_lacks() -> None:
+async def test_inbox_requests_only_hinted_missing_messages() -> None:
     inbox = Inbox()
     inbox.open(3, lambda _: None)
     called = asyncio.create_task(inbox.called())
@@ -63,7 +63,7 @@ async def test_it_calls_for_a_message_only_when_hinted_at_one_it_lacks() -> None
     assert not await inbox.called()
 
 
-async def test_a_hint_that_comes_while_nothing_is_received_is_not_forgotten() -> None:
+async def test_inbox_keeps_hint_arriving_during_empty_receive() -> None:
     inbox = Inbox()
     inbox.open(3, lambda _: None)
     inbox.hint(4)

@@ -40,7 +40,7 @@ async def test_a_stop_interrupts_the_node_in_flight_at_once(ledger: Ledger, run_
     assert (await ended(ledger, following)).phase == "Completed", "the worker goes on"
 
 
-async def test_a_killed_workers_execution_goes_on_elsewhere_where_it_was(ledger: Ledger, run_worker: RunWorker) -> None:
+async def test_execution_of_killed_worker_resumes_elsewhere(ledger: Ledger, run_worker: RunWorker) -> None:
     first = run_worker()
     execution = await create_of(ledger, steps(8, 150))
     await wait_for(ledger, execution, lambda row: row.nodes_completed >= 3)
@@ -128,9 +128,7 @@ async def test_a_held_execution_survives_its_worker(ledger: Ledger, run_worker: 
     assert (await ended(ledger, execution)).phase == "Completed"
 
 
-async def test_a_signal_that_never_comes_ends_it_with_the_references_reason(
-    ledger: Ledger, run_worker: RunWorker
-) -> None:
+async def test_missing_start_signal_fails_with_start_timeout(ledger: Ledger, run_worker: RunWorker) -> None:
     run_worker()
     execution = await create_of(ledger, steps(1, 1), held=True, start_timeout_seconds=1)
     row = await ended(ledger, execution)

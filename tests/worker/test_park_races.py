@@ -20,9 +20,7 @@ from fixtures.waiting import eventually
 pytestmark = pytest.mark.integration
 
 
-async def test_a_step_that_comes_while_a_park_waits_for_its_connection_is_made(
-    ledger: Ledger, database_url: str
-) -> None:
+async def test_step_arriving_during_park_runs_its_node(ledger: Ledger, database_url: str) -> None:
     """The step's node would be interrupted in flight, and the step forgotten."""
     alone = Ledger(database_url, application_name="tests", pool_size=1)
     await alone.open()
@@ -49,7 +47,7 @@ async def test_a_step_that_comes_while_a_park_waits_for_its_connection_is_made(
         await alone.close()
 
 
-async def test_a_pause_after_a_claim_whose_answer_was_lost_is_told_and_parked(ledger: Ledger) -> None:
+async def test_pause_after_lost_claim_answer_is_logged_and_parks(ledger: Ledger) -> None:
     """The message of the command is older than the second claim, which has the pause, and nobody has told of it yet."""
     async with surroundings_of(ledger, park_seconds=0) as surroundings:
         execution = await create_of(ledger, steps(2, 1))
@@ -64,7 +62,7 @@ async def test_a_pause_after_a_claim_whose_answer_was_lost_is_told_and_parked(le
         assert pauses_alternate(types)
 
 
-async def test_a_resume_after_a_claim_whose_answer_was_lost_is_told(ledger: Ledger) -> None:
+async def test_resume_after_lost_claim_answer_is_logged(ledger: Ledger) -> None:
     async with surroundings_of(ledger, park_seconds=0) as surroundings:
         execution = await create_of(ledger, steps(2, 1))
         spec = Spec(ledger, execution)

@@ -31,9 +31,7 @@ async def parked(ledger: Ledger, execution: ExecutionId, *, within: float = 30) 
     assert (row.phase, row.worker, row.nodes_running) == ("Paused", "", 0)
 
 
-async def test_a_parked_execution_frees_its_slot_and_goes_on_without_running_anything_twice(
-    ledger: Ledger, run_worker: RunWorker
-) -> None:
+async def test_parked_execution_frees_slot_and_resumes_without_reruns(ledger: Ledger, run_worker: RunWorker) -> None:
     first = run_worker(
         CHAINGRAPH_PARK_SECONDS="0.2", DBOS_WORKER_CONCURRENCY="1", DBOS_QUEUE_CONCURRENCY="1"
     ).wait_ready()
@@ -60,7 +58,7 @@ async def test_a_parked_execution_frees_its_slot_and_goes_on_without_running_any
     assert set(await workflows(ledger, execution)) == {execution, f"{execution}-2", f"{execution}-3"}
 
 
-async def test_a_breakpoint_is_parked_too_and_is_not_hit_again(ledger: Ledger, run_worker: RunWorker) -> None:
+async def test_parked_breakpoint_is_not_hit_again(ledger: Ledger, run_worker: RunWorker) -> None:
     run_worker(CHAINGRAPH_PARK_SECONDS="0").wait_ready()
     execution = await create_of(ledger, steps(3, 1), breakpoints=["s0", "s2"])
     for node in ("s0", "s2"):
@@ -73,9 +71,7 @@ async def test_a_breakpoint_is_parked_too_and_is_not_hit_again(ledger: Ledger, r
     assert [event.data["nodeId"] for event in log if event.type == "debug:breakpoint-hit"] == ["s0", "s2"]
 
 
-async def test_two_hundred_parked_executions_leave_the_others_their_slots(
-    ledger: Ledger, run_worker: RunWorker
-) -> None:
+async def test_parked_executions_leave_slots_to_others(ledger: Ledger, run_worker: RunWorker) -> None:
     run_worker(CHAINGRAPH_PARK_SECONDS="0.1", DBOS_WORKER_CONCURRENCY="5").wait_ready()
     paused = [await create_of(ledger, steps(2, 1), breakpoints=["s1"]) for _ in range(200)]
     for execution in paused:
@@ -91,7 +87,7 @@ async def test_two_hundred_parked_executions_leave_the_others_their_slots(
         assert_each_node_ran_once(await events_of(ledger, execution), 2)
 
 
-async def test_a_drain_parks_what_is_paused_at_once(ledger: Ledger, run_worker: RunWorker) -> None:
+async def test_drain_parks_paused_executions_at_once(ledger: Ledger, run_worker: RunWorker) -> None:
     worker = run_worker(CHAINGRAPH_PARK_SECONDS="3600", CHAINGRAPH_DRAIN_SECONDS="3600").wait_ready()
     execution = await create_of(ledger, steps(3, 1), breakpoints=["s1"])
     catching = await create_of(ledger, steps(3, 2000))
@@ -108,7 +104,7 @@ async def test_a_drain_parks_what_is_paused_at_once(ledger: Ledger, run_worker: 
 
 
 @pytest.mark.crash
-async def test_a_worker_killed_while_paused_leaves_it_parked(ledger: Ledger, run_worker: RunWorker) -> None:
+async def test_killed_worker_leaves_paused_execution_parked(ledger: Ledger, run_worker: RunWorker) -> None:
     first = run_worker(CHAINGRAPH_PARK_SECONDS="3600").wait_ready()
     execution = await create_of(ledger, steps(4, 200))
     spec = Spec(ledger, execution)
@@ -128,9 +124,7 @@ async def test_a_worker_killed_while_paused_leaves_it_parked(ledger: Ledger, run
 
 
 @pytest.mark.crash
-async def test_a_worker_killed_with_a_node_in_flight_leaves_the_pause_to_the_next(
-    ledger: Ledger, run_worker: RunWorker
-) -> None:
+async def test_pause_survives_worker_killed_with_node_in_flight(ledger: Ledger, run_worker: RunWorker) -> None:
     first = run_worker(CHAINGRAPH_PARK_SECONDS="0").wait_ready()
     execution = await create_of(ledger, SLEEP)
     spec = Spec(ledger, execution)
@@ -156,9 +150,7 @@ async def test_a_worker_killed_with_a_node_in_flight_leaves_the_pause_to_the_nex
 
 
 @pytest.mark.crash
-async def test_commands_that_were_sent_and_not_obeyed_are_in_the_row_for_the_next_worker(
-    ledger: Ledger, run_worker: RunWorker
-) -> None:
+async def test_unapplied_commands_pass_to_the_next_worker(ledger: Ledger, run_worker: RunWorker) -> None:
     first = run_worker(CHAINGRAPH_PARK_SECONDS="3600").wait_ready()
     execution = await create_of(ledger, steps(5, 200))
     spec = Spec(ledger, execution)

@@ -57,7 +57,7 @@ def test_a_wrong_setting_names_its_variable_and_its_value(environment: dict[str,
 
 @pytest.mark.parametrize("url", [URL.replace("somebody", "somebody:s3c@ret"), "host=h password='s3c@ret' user=me"])
 @pytest.mark.parametrize("wrong", [{"DBOS_WORKER_CONCURRENCY": "700"}, {"CHAINGRAPH_LEASE_SECONDS": "0"}])
-def test_what_is_wrong_is_said_without_the_password(url: str, wrong: dict[str, str]) -> None:
+def test_settings_error_omits_the_password(url: str, wrong: dict[str, str]) -> None:
     said = refused(DATABASE_URL_EXECUTIONS=url, **wrong)
     assert "s3c" not in said
     assert "ret" not in said.replace("CHAINGRAPH", "")
@@ -80,9 +80,7 @@ def test_a_connection_string_is_shown_without_its_password(text: str) -> None:
     assert without_passwords(hint) == hint
 
 
-def test_without_a_database_it_says_which_variable_to_set(
-    run_program: RunProgram, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_missing_database_error_names_the_variable(run_program: RunProgram, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("DATABASE_URL_EXECUTIONS", raising=False)
     done = run_program("chaingraph_worker.main")
     assert done.returncode == 2
@@ -103,7 +101,7 @@ def test_unknown_arguments_are_refused(run_program: RunProgram) -> None:
 
 
 @pytest.mark.integration
-def test_it_waits_for_the_migration_and_says_so(empty_database_url: str, run_worker: RunWorker) -> None:
+def test_worker_waits_for_migration_and_reports_it(empty_database_url: str, run_worker: RunWorker) -> None:
     worker = run_worker(DATABASE_URL_EXECUTIONS=empty_database_url)
     answer = worker.get("/readyz")
     for _ in range(100):

@@ -19,9 +19,7 @@ def _attempt(claim: Claim, interrupted: list[int]) -> RunningAttempt:
     return RunningAttempt(claim, lambda _: interrupted.append(claim.run), lambda _: None, lambda: None)
 
 
-async def test_a_later_run_interrupts_one_that_has_not_heard_of_its_stop(
-    ledger: Ledger, start_worker: StartWorker
-) -> None:
+async def test_later_run_interrupts_earlier_run_not_yet_stopped(ledger: Ledger, start_worker: StartWorker) -> None:
     """Stopped and retried at once, it may be back here before anybody has looked at the row."""
     worker = await start_worker()
     new = await create(ledger)
@@ -39,7 +37,7 @@ async def test_a_later_run_interrupts_one_that_has_not_heard_of_its_stop(
     assert len(running) == 1, "the later one"
 
 
-async def test_rows_are_looked_at_also_while_others_are_heard_of_all_the_time(
+async def test_listener_polls_rows_despite_constant_notifications(
     ledger: Ledger, start_worker: StartWorker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The notification of a command may have come just before its attempt was known here."""
@@ -64,7 +62,7 @@ async def test_rows_are_looked_at_also_while_others_are_heard_of_all_the_time(
     await asyncio.wait([listening])
 
 
-async def test_what_is_said_between_a_claim_and_its_run_is_heard(
+async def test_notification_between_claim_and_run_is_not_lost(
     ledger: Ledger, start_worker: StartWorker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(running_module, "_LOOK_SECONDS", 60.0)

@@ -58,7 +58,7 @@ async def test_an_execution_completes_with_its_outputs(ledger: Ledger, run_worke
     assert await dbos_record(ledger) == [("SUCCESS", "portable_json", 1)], "one durable step, in JSON"
 
 
-async def test_a_failed_node_that_nothing_handles_fails_the_execution(ledger: Ledger, run_worker: RunWorker) -> None:
+async def test_unhandled_node_failure_fails_the_execution(ledger: Ledger, run_worker: RunWorker) -> None:
     run_worker()
     row = await ended(ledger, await create_of(ledger, DIVIDE_BY_ZERO))
     assert (row.phase, row.error_node, row.error_reason) == ("Failed", "divide", "NodeFailed")
@@ -66,14 +66,14 @@ async def test_a_failed_node_that_nothing_handles_fails_the_execution(ledger: Le
     assert (row.nodes_failed, row.nodes_completed) == (1, 0)
 
 
-async def test_a_flow_that_this_worker_cannot_run_fails_with_its_faults(ledger: Ledger, run_worker: RunWorker) -> None:
+async def test_flow_with_unknown_node_type_fails_as_invalid(ledger: Ledger, run_worker: RunWorker) -> None:
     run_worker()
     row = await ended(ledger, await create_of(ledger, {"nodes": [{"id": "x", "type": "acme.Nothing"}]}))
     assert (row.phase, row.error_reason) == ("Failed", "FlowInvalid")
     assert "acme.Nothing" in row.error_message
 
 
-async def test_a_flow_timeout_ends_it_with_its_reason(ledger: Ledger, run_worker: RunWorker) -> None:
+async def test_flow_timeout_fails_execution_with_reason(ledger: Ledger, run_worker: RunWorker) -> None:
     run_worker()
     sleeper = {"nodes": [{"id": "wait", "type": "Sleep", "inputs": {"milliseconds": 60_000}}]}
     row = await ended(ledger, await create_of(ledger, sleeper, options={"flowTimeoutSeconds": 1}))
@@ -88,9 +88,7 @@ async def test_many_executions_share_a_worker_and_all_end(ledger: Ledger, run_wo
         assert (row.phase, row.outputs) == ("Completed", {"total": number + 2})
 
 
-async def test_a_newer_version_that_came_and_went_does_not_stop_the_older_one(
-    ledger: Ledger, run_worker: RunWorker
-) -> None:
+async def test_killed_newer_version_does_not_stop_the_older_one(ledger: Ledger, run_worker: RunWorker) -> None:
     older = run_worker(CHAINGRAPH_WORKER_VERSION="1.0").wait_ready()
     newer = run_worker(CHAINGRAPH_WORKER_VERSION="2.0").wait_ready()
     newer.kill()
@@ -98,7 +96,7 @@ async def test_a_newer_version_that_came_and_went_does_not_stop_the_older_one(
     assert (row.phase, row.worker) == ("Completed", older.executor_id)
 
 
-async def test_a_container_that_restarts_in_its_pod_is_another_executor(ledger: Ledger, run_worker: RunWorker) -> None:
+async def test_restarted_container_gets_a_new_executor_id(ledger: Ledger, run_worker: RunWorker) -> None:
     first = run_worker(CHAINGRAPH_EXECUTOR_ID="0b1c-pod-uid-0001").wait_ready()
     first.kill()
     second = run_worker(CHAINGRAPH_EXECUTOR_ID="0b1c-pod-uid-0001").wait_ready()

@@ -79,7 +79,7 @@ class Crew:
 
 
 @pytest.mark.parametrize("seed", [6])
-async def test_every_execution_completes_whatever_becomes_of_its_versions(
+async def test_executions_complete_despite_version_kills_and_changes(
     ledger: Ledger, run_worker: RunWorker, seed: int
 ) -> None:
     chance = random.Random(seed)

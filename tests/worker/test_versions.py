@@ -65,7 +65,7 @@ async def all_ended(ledger: Ledger, executions: list[ExecutionId], version: str)
 
 
 @pytest.mark.parametrize("end", ["kill", "terminate"])
-async def test_work_stays_with_its_version_while_one_of_it_lives(
+async def test_work_stays_with_its_version_while_a_worker_lives(
     ledger: Ledger, run_worker: RunWorker, end: str
 ) -> None:
     first = run_worker(CHAINGRAPH_LEASE_SECONDS="5", **OF_OLD, CHAINGRAPH_DRAIN_SECONDS="0").wait_ready()
@@ -92,7 +92,7 @@ async def test_work_stays_with_its_version_while_one_of_it_lives(
     await eventually(nothing_left, what="the end of the workflows, also of those who sent runs on")
 
 
-async def test_work_goes_on_elsewhere_when_its_version_dies_out(ledger: Ledger, run_worker: RunWorker) -> None:
+async def test_work_moves_to_another_version_when_its_own_is_gone(ledger: Ledger, run_worker: RunWorker) -> None:
     first = run_worker(CHAINGRAPH_LEASE_SECONDS="5", **OF_OLD).wait_ready()
     other = run_worker(**LASTING, **OF_NEW).wait_ready()
     # It looks so seldom that what is sent to its queue waits there until it is killed.
@@ -115,7 +115,7 @@ async def test_work_goes_on_elsewhere_when_its_version_dies_out(ledger: Ledger, 
     assert {row.recoveries for row in rows} == {1}
 
 
-async def test_a_retired_worker_ends_what_it_has_and_takes_nothing_new(ledger: Ledger, run_worker: RunWorker) -> None:
+async def test_retired_worker_finishes_its_work_but_takes_no_new(ledger: Ledger, run_worker: RunWorker) -> None:
     old = run_worker(**LASTING, **OF_OLD).wait_ready()
     executions = await begin(ledger, 2)
     await set_retired(ledger, old)
@@ -130,7 +130,7 @@ async def test_a_retired_worker_ends_what_it_has_and_takes_nothing_new(ledger: L
     assert (await ended(ledger, held)).error_reason == "StartTimeout"
 
 
-async def test_a_version_that_is_taken_back_serves_again(ledger: Ledger, run_worker: RunWorker) -> None:
+async def test_reinstated_version_serves_again(ledger: Ledger, run_worker: RunWorker) -> None:
     old, new = run_worker(**LASTING, **OF_OLD).wait_ready(), run_worker(**LASTING, **OF_NEW).wait_ready()
     async with ledger.connection() as connection:
         await pinning.set_retired(connection, OLD, retired=True)
@@ -147,7 +147,7 @@ async def test_a_version_that_is_taken_back_serves_again(ledger: Ledger, run_wor
     assert {row.worker for row in rows} <= {old.executor_id, late.executor_id}
 
 
-async def test_one_version_alone_sends_nothing_on(ledger: Ledger, run_worker: RunWorker) -> None:
+async def test_lone_version_does_not_send_runs_on(ledger: Ledger, run_worker: RunWorker) -> None:
     first = run_worker(CHAINGRAPH_LEASE_SECONDS="5").wait_ready()
     executions = await begin(ledger, 3)
     second = run_worker(**LASTING).wait_ready()

@@ -35,6 +35,7 @@ pytest_plugins = [
     "fixtures.cluster.control_plane",
     "fixtures.cluster.view",
     "fixtures.cluster.objects",
+    "fixtures.cluster.rest",
     "fixtures.processes.cut_off",
     "fixtures.ledger.database",
     "fixtures.processes.fleet",

@@ -6,6 +6,12 @@ PACKAGES := crds flow process store worker operator gateway cli
 SOURCES := $(foreach p,$(PACKAGES),$(p)/chaingraph_$(p))
 PYTHON ?= python3
 
+# Tests wait more than they compute: twice as many processes as there are cores, each with an API server and a PostgreSQL
+# of its own. The order is random; the first lines of the output say how to repeat it.
+PROCESSES ?= $(shell expr 2 \* $$(nproc 2>/dev/null || sysctl -n hw.ncpu))
+PARALLEL := --numprocesses $(PROCESSES) --dist worksteal
+SOAK_SECONDS ?= 3600
+
 # The image. Name BASE_IMAGE by digest for a build that anybody can repeat.
 VERSION := $(shell sed -n 's/^version = "\(.*\)"/\1/p' pyproject.toml)
 IMAGE ?= chaingraph:$(VERSION)
@@ -14,10 +20,10 @@ REVISION = $(shell git rev-parse HEAD 2>/dev/null)$(shell git diff --quiet HEAD 
 COMMITTED = $(shell git log -1 --format=%ct 2>/dev/null || echo 0)
 SOURCE ?= $(shell git config --get remote.origin.url)
 
-.PHONY: setup demo test lint fmt generate lock bench image e2e clean help
+.PHONY: setup demo test test-fast soak lint fmt generate lock bench image e2e clean help
 
 help: ## this list
-	@grep -E '^[a-z0-9]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-9s %s\n", $$1, $$2}'
+	@grep -E '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-9s %s\n", $$1, $$2}'
 
 setup: $(STAMP) ## .venv with everything; .venv/bin/chaingraph then works
 
@@ -32,7 +38,13 @@ demo: setup ## a cluster on this machine, a flow on real input, its result on sc
 	$(BIN)/chaingraph demo $(DEMO_FLAGS)
 
 test: setup ## unit, property, integration and crash tests: real API server, real PostgreSQL
-	$(BIN)/pytest $(PYTEST_FLAGS)
+	$(BIN)/pytest $(PARALLEL) $(PYTEST_FLAGS)
+
+test-fast: setup ## unit and property tests alone, in under three minutes
+	$(BIN)/pytest $(PARALLEL) -m 'not integration' $(PYTEST_FLAGS)
+
+soak: setup ## the random tests for SOAK_SECONDS (3600), each round with a new seed
+	$(BIN)/python tests/soak.py --seconds $(SOAK_SECONDS)
 
 lint: setup ## format, lint, types, layers, generated files
 	$(BIN)/ruff format --check .

@@ -26,6 +26,9 @@ distant_ledger        the ledger of the test's database by way of such a proxy
 What tests share is in `tests/fixtures`, one module a topic, imported as `fixtures.topic`: this folder is on the path.
 """
 
+import os
+from typing import Final
+
 import pytest
 
 pytest.register_assert_rewrite("fixtures")
@@ -51,13 +54,34 @@ pytest_plugins = [
     "fixtures.ledger.written_log",
 ]
 
-_BUILT = {"helm", "promtool_program", "evaluators_program"}
+_BUILT: Final = {"helm", "promtool_program", "evaluators_program"}
+"""Fixtures of programs that the first test of a machine has to build."""
+_INTEGRATION: Final = {"control_plane", "postgres_server", "fork_servers", *_BUILT}
+"""Fixtures that start servers or programs. A test that uses one of them is marked `integration`."""
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """The first test that needs one of these programs may have to build it."""
-    from fixtures.chart.go_programs import BUILD_SECONDS
+    from fixtures.chart.go_programs import BUILD_SECONDS  # after the registration above
 
     for item in items:
-        if _BUILT & set(getattr(item, "fixturenames", ())):
+        used = set(getattr(item, "fixturenames", ()))
+        if used & _BUILT:
             item.add_marker(pytest.mark.timeout(BUILD_SECONDS + 300))
+        if used & _INTEGRATION:
+            item.add_marker("integration")
+    items[:] = _long_ones_first(items, processes=int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1")))
+
+
+def _long_ones_first(items: list[pytest.Item], *, processes: int) -> list[pytest.Item]:
+    """Deals the tests marked `long` out to the beginnings of the processes' shares, so that none runs alone at the end.
+
+    Each process of xdist begins with an equal share of the list, in order (`--dist=worksteal`).
+    """
+    long = [each for each in items if each.get_closest_marker("long")]
+    short = [each for each in items if not each.get_closest_marker("long")]
+    share = len(short) // processes
+    ordered: list[pytest.Item] = []
+    for number in range(processes):
+        end = None if number == processes - 1 else (number + 1) * share
+        ordered += [*long[number::processes], *short[number * share : end]]
+    return ordered

@@ -15,6 +15,7 @@ from chaingraph_cli.plugin.tree import drawn
 from chaingraph_cli.plugin.tree_rows import Row
 from chaingraph_cli.plugin.tree_watch import most_telling
 from chaingraph_store.ids import ExecutionId, child_execution_id, child_name, execution_id
+from fixtures import soak
 from fixtures.ledger.written_log import Written, WrittenLog
 from fixtures.plugin.plugin import Plugin
 from fixtures.processes.gateway import GatewayProcess
@@ -98,7 +99,8 @@ def test_row_with_omitted_ancestors_hangs_on_the_nearest() -> None:
     assert len(lines) == 4
 
 
-@pytest.mark.parametrize("seed", range(20))
+@pytest.mark.soak
+@pytest.mark.parametrize("seed", soak.seeds(*range(20)))
 def test_partial_tree_fits_is_connected_and_keeps_its_order(seed: int) -> None:
     choice = random.Random(seed)
     rows = [row("r")]

@@ -9,6 +9,7 @@ from pydantic import ValidationError
 
 from chaingraph_crds.execution import ExecutionSpec
 from chaingraph_crds.names import EXECUTION_KIND
+from fixtures import soak
 from fixtures.cluster.objects import Objects
 
 pytestmark = pytest.mark.integration
@@ -115,7 +116,8 @@ def accepted_by_the_models(spec: dict[str, Any]) -> bool:
 
 
 @given(spec=SPECS)
-@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@pytest.mark.soak
+@settings(max_examples=soak.examples(300), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_models_and_api_server_agree(objects: Objects, spec: dict[str, Any]) -> None:
     answer = objects.create(EXECUTION_KIND, spec, dry_run=True)
     assert answer.status_code in (201, 400, 422), answer.text

@@ -12,6 +12,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+import pytest
 from hypothesis import event, given, settings
 from hypothesis import strategies as st
 
@@ -27,6 +28,7 @@ from chaingraph_flow import (
     NodeRecord,
     RunContext,
 )
+from fixtures import soak
 from fixtures.flows.graphs import REGISTRY, Observed, expected, graphs, observe, unhandled
 from fixtures.flows.runs import MemoryRecorder
 
@@ -213,7 +215,8 @@ def alternate(events: Sequence[FlowEvent]) -> bool:
     return told == ["flow:paused" if index % 2 == 0 else "flow:resumed" for index in range(len(told))]
 
 
-@settings(max_examples=400, deadline=None)
+@pytest.mark.soak
+@settings(max_examples=soak.examples(400), deadline=None)
 @given(graphs(), st.integers(1, 4), st.data())
 def test_commands_do_not_change_the_outcome(spec: FlowSpec, limit: int, data: st.DataObject) -> None:
     script = data.draw(commands(spec))
@@ -242,7 +245,8 @@ def test_commands_do_not_change_the_outcome(spec: FlowSpec, limit: int, data: st
     event(f"{types.count('debug:breakpoint-hit')} hits")
 
 
-@settings(max_examples=200, deadline=None)
+@pytest.mark.soak
+@settings(max_examples=soak.examples(200), deadline=None)
 @given(graphs(), st.integers(1, 4), st.data())
 def test_stop_after_commands_leaves_resumable_journal(spec: FlowSpec, limit: int, data: st.DataObject) -> None:
     plain, _ = undisturbed(spec)
@@ -261,7 +265,8 @@ def test_stop_after_commands_leaves_resumable_journal(spec: FlowSpec, limit: int
     assert not {each.node_id for each in journal} & set(rest.seen.started)
 
 
-@settings(max_examples=300, deadline=None)
+@pytest.mark.soak
+@settings(max_examples=soak.examples(300), deadline=None)
 @given(graphs(), st.integers(1, 4), st.lists(st.tuples(st.integers(0, 5), st.integers(1, 8)), max_size=6))
 def test_pause_holds_only_unstarted_nodes(spec: FlowSpec, limit: int, pauses: list[tuple[int, int]]) -> None:
     recorder = MemoryRecorder()
@@ -290,7 +295,8 @@ def test_pause_holds_only_unstarted_nodes(spec: FlowSpec, limit: int, pauses: li
     asyncio.run(whole())
 
 
-@settings(max_examples=300, deadline=None)
+@pytest.mark.soak
+@settings(max_examples=soak.examples(300), deadline=None)
 @given(graphs(), st.integers(1, 4))
 def test_steps_complete_run_layer_by_layer(spec: FlowSpec, limit: int) -> None:
     """Each step runs exactly what was held, and what follows from it is held then."""
@@ -329,7 +335,8 @@ def _never_began(recorder: MemoryRecorder) -> set[str]:
     return {each.node_id for each in recorder.records if each.reason == "InvalidInput"}
 
 
-@settings(max_examples=300, deadline=None)
+@pytest.mark.soak
+@settings(max_examples=soak.examples(300), deadline=None)
 @given(graphs(), st.integers(1, 4), st.data())
 def test_breakpoint_is_hit_once_before_node_starts(spec: FlowSpec, limit: int, data: st.DataObject) -> None:
     ids = [node.id for node in spec.nodes]

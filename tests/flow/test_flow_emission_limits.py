@@ -34,6 +34,7 @@ from chaingraph_flow import (
     String,
     without_unhandled_failures,
 )
+from fixtures import soak
 from fixtures.flows.runs import BUILT_IN, MemoryRecorder, Run, flow, run_flow
 
 
@@ -341,7 +342,8 @@ def weighed(spec: FlowSpec, records: Sequence[NodeRecord], limit: int, begun: in
             assert (each.outcome, each.reason, each.emissions) == (Outcome.FAILED, "TooManyChildren", ()), each
 
 
-@settings(max_examples=300, deadline=None)
+@pytest.mark.soak
+@settings(max_examples=soak.examples(300), deadline=None)
 @given(emitting_flows(), st.integers(0, 12), st.integers(1, 8), st.data())
 def test_child_limit_holds_under_concurrency(spec: FlowSpec, limit: int, concurrency: int, data: st.DataObject) -> None:
     first = asyncio.run(run(spec, limit, concurrency=concurrency))

@@ -5,15 +5,18 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from chaingraph_crds.flow import FlowSpec
 from chaingraph_flow import EngineOptions, FlowOutcome, NodeRecord
+from fixtures import soak
 from fixtures.flows.graphs import REGISTRY, Observed, expected, graphs, observe, sources_of, unhandled
 from fixtures.flows.runs import MemoryRecorder, Run, engine
 
-THOROUGH = settings(max_examples=300, deadline=None)
+pytestmark = pytest.mark.soak
+THOROUGH = settings(max_examples=soak.examples(300), deadline=None)
 
 
 def run(spec: FlowSpec, limit: int = 50, journal: Sequence[NodeRecord] = ()) -> tuple[Run, Observed]:
@@ -89,7 +92,7 @@ def test_journal_prefix_leads_to_the_same_outcome(spec: FlowSpec, limit: int, da
         assert second.result.error.node in unhandled(spec, expected(spec))
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=soak.examples(150), deadline=None)
 @given(graphs(), st.integers(0, 8))
 def test_stop_at_any_moment_leaves_resumable_journal(spec: FlowSpec, turns: int) -> None:
     recorder = MemoryRecorder()

@@ -6,6 +6,7 @@ import copy
 from collections.abc import Callable
 from typing import Any
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -13,6 +14,7 @@ from chaingraph_crds.flow import FlowSpec
 from chaingraph_flow import (
     validate,
 )
+from fixtures import soak
 from fixtures.flows.runs import BUILT_IN
 
 CATALOGUE = BUILT_IN.catalogue
@@ -139,13 +141,15 @@ MUTATIONS: list[Mutation] = [
 ]  # fmt: skip
 
 
-@settings(max_examples=150, deadline=None)
+@pytest.mark.soak
+@settings(max_examples=soak.examples(150), deadline=None)
 @given(valid_flows())
 def test_valid_flow_has_no_faults(spec: dict[str, Any]) -> None:
     assert validate(FlowSpec.model_validate(spec), CATALOGUE) == []
 
 
-@settings(max_examples=200, deadline=None)
+@pytest.mark.soak
+@settings(max_examples=soak.examples(200), deadline=None)
 @given(valid_flows(), st.lists(st.sampled_from(MUTATIONS), min_size=1, max_size=7, unique=True))
 def test_validation_finds_exactly_the_injected_faults(spec: dict[str, Any], mutations: list[Mutation]) -> None:
     wrong = copy.deepcopy(spec)
@@ -154,7 +158,8 @@ def test_validation_finds_exactly_the_injected_faults(spec: dict[str, Any], muta
     assert sorted(found) == sorted(wanted)
 
 
-@settings(max_examples=100, deadline=None)
+@pytest.mark.soak
+@settings(max_examples=soak.examples(100), deadline=None)
 @given(valid_flows(), st.data())
 def test_misspelt_type_of_valid_flow_is_one_fault(spec: dict[str, Any], data: st.DataObject) -> None:
     wrong = copy.deepcopy(spec)
@@ -164,7 +169,8 @@ def test_misspelt_type_of_valid_flow_is_one_fault(spec: dict[str, Any], data: st
     assert [each.path for each in found] == [f"spec.nodes[{index}].type"]
 
 
-@settings(max_examples=100, deadline=None)
+@pytest.mark.soak
+@settings(max_examples=soak.examples(100), deadline=None)
 @given(valid_flows())
 def test_fault_order_is_stable(spec: dict[str, Any]) -> None:
     wrong = copy.deepcopy(spec)

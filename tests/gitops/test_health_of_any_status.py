@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -13,6 +14,7 @@ from chaingraph_crds.execution_status import ExecutionStatus
 from chaingraph_operator.plan import Meta, Verdict, Wait
 from chaingraph_operator.status import execution_status
 from chaingraph_store.executions import ExecutionRow
+from fixtures import soak
 from fixtures.chart.evaluators import Evaluators
 from fixtures.cluster.execution_cases import NOW, metas, rows, spec_of, specs, statuses
 
@@ -31,7 +33,8 @@ def _object(status: dict[str, Any], *, generation: int) -> dict[str, Any]:
     }
 
 
-@settings(max_examples=300, deadline=None)
+@pytest.mark.soak
+@settings(max_examples=soak.examples(300), deadline=None)
 @given(spec=specs, meta=metas, row=rows, verdict=_VERDICTS, previous=statuses, behind=st.integers(0, 1))
 def test_argo_cd_and_kstatus_agree(
     evaluators: Evaluators,

@@ -159,8 +159,7 @@ async def test_parent_shows_child_counts_until_its_tree_has_ended(
     run_operator()
     family = start_family()
     one, two = await family.spawn(2)
-    active = await cluster.condition("Execution", "nightly", "TreeSucceeded", status="Unknown")
-    assert active["reason"] == "ChildrenActive"
+    await cluster.condition("Execution", "nightly", "TreeSucceeded", status="Unknown", reason="ChildrenActive")
     assert cluster.status("Execution", "nightly")["phase"] == "Completed"
     await family.end(one)
 

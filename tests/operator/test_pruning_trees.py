@@ -9,13 +9,15 @@ import pytest
 from chaingraph_operator import pruning
 from chaingraph_store.ids import ExecutionId
 from chaingraph_store.ledger import Ledger
+from fixtures import soak
 from fixtures.ledger.old_executions import child_of, ended, left
 from fixtures.ledger.pruners import prune, pruner
 
 pytestmark = pytest.mark.integration
 
 
-@pytest.mark.parametrize("seed", range(6))
+@pytest.mark.soak
+@pytest.mark.parametrize("seed", soak.seeds(*range(6)))
 async def test_a_tree_goes_as_a_whole_or_stays_as_a_whole(ledger: Ledger, seed: int) -> None:
     """Some of them have resources that are there, or gone, and some ended lately."""
     chance = random.Random(seed)

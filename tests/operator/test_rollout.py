@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from chaingraph_operator.rollout import Deployment, Rollout, State, decide
 from chaingraph_store.pinning import Build, Builds, Load, Strength
+from fixtures import soak
 
 OLD, NEW = Build("p", "1"), Build("p", "2")
 SERVING = Strength(2, 2, 0)
@@ -186,7 +188,8 @@ def after(changes: list[tuple[str, object, object]]) -> World:
     return world
 
 
-@settings(max_examples=300, deadline=None)
+@pytest.mark.soak
+@settings(max_examples=soak.examples(300), deadline=None)
 @given(st.lists(CHANGES, max_size=25))
 def test_rollout_strands_no_work_and_leaves_only_requested_pools(
     changes: list[tuple[str, object, object]],

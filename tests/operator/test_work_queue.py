@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from chaingraph_operator.work_queue import WorkQueue
+from fixtures import soak
 from fixtures.waiting import eventually
 
 
@@ -108,7 +109,7 @@ async def test_wait_idle_waits_for_the_last_key() -> None:
     await asyncio.wait_for(waiter, 1)
 
 
-@settings(deadline=None, max_examples=60)
+@settings(deadline=None, max_examples=soak.examples(60))
 @given(
     moves=st.lists(st.tuples(st.integers(0, 4), st.sampled_from(["add", "later", "yield"])), max_size=80),
     workers=st.integers(1, 4),

@@ -363,5 +363,6 @@ class Machine(LedgerMachine):
         assert "late" not in log
 
 
+@pytest.mark.soak
 def test_ledger_matches_model_after_any_command_sequence(database_url: str) -> None:
     run_machine(Machine, database_url, examples=25)

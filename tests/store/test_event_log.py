@@ -10,6 +10,7 @@ from chaingraph_store import event_log
 from chaingraph_store.event_log import LogPage
 from chaingraph_store.ids import ExecutionId, execution_id
 from chaingraph_store.ledger import Ledger
+from fixtures import soak
 from fixtures.ledger.written_log import Written, WrittenLog
 
 pytestmark = pytest.mark.integration
@@ -87,7 +88,8 @@ async def test_a_page_ends_after_the_event_that_fills_it(ledger: Ledger, written
     assert await through(ledger, log, types=None, limit=1000, max_bytes=1) == ([*range(-1, 5)], 6)
 
 
-@settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@pytest.mark.soak
+@settings(max_examples=soak.examples(30), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     written_types=st.lists(st.sampled_from(TYPES), max_size=25),
     wanted=st.none() | st.sets(st.sampled_from(TYPES), min_size=1),

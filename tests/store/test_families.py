@@ -14,6 +14,7 @@ from chaingraph_store import families
 from chaingraph_store.errors import OwnershipLost
 from chaingraph_store.ids import ExecutionId, child_execution_id
 from chaingraph_store.ledger import Ledger
+from fixtures import soak
 from fixtures.ledger.ledger import row_of
 from fixtures.ledger.moves import retry
 from fixtures.ledger.new_executions import create
@@ -349,7 +350,8 @@ async def end(ledger: Ledger, execution: ExecutionId, how: int) -> None:
     await spawn(ledger, execution, items(3))
 
 
-@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.soak
+@pytest.mark.parametrize("seed", soak.seeds(*range(4)))
 async def test_concurrent_tree_changes_neither_deadlock_nor_miscount(ledger: Ledger, seed: int) -> None:
     dice = random.Random(seed)
     root = (await create(ledger)).id

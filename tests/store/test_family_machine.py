@@ -272,5 +272,6 @@ class Machine(LedgerMachine):
             assert member.parent == (node.parent.id if node.parent else None)
 
 
+@pytest.mark.soak
 def test_tree_invariants_hold_after_any_sequence(database_url: str) -> None:
     run_machine(Machine, database_url, examples=40)

@@ -13,6 +13,7 @@ from chaingraph_store.executions import ExecutionRow
 from chaingraph_store.ids import ExecutionId, WorkflowId
 from chaingraph_store.ledger import Ledger
 from chaingraph_store.pinning import NO_BUILD, Build, PinnedElsewhere, pin_queue
+from fixtures import soak
 from fixtures.ledger.ledger import row_of
 from fixtures.ledger.new_executions import APP, create, dequeue
 from fixtures.ledger.new_leases import take_lease
@@ -216,7 +217,8 @@ class Model:
                 assert (await self.workflow(row.workflow_id))[1] == QUEUE, "nobody of its build lives"
 
 
-@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.soak
+@pytest.mark.parametrize("seed", soak.seeds(*range(4)))
 async def test_work_stays_on_its_living_build_and_is_never_lost(ledger: Ledger, seed: int) -> None:
     model = Model(ledger, random.Random(seed))
     for _ in range(STEPS):

@@ -11,6 +11,7 @@ from chaingraph_store import control, creation, events, executions, runs, stoppi
 from chaingraph_store.errors import OwnershipLost
 from chaingraph_store.ids import ExecutionId, WorkflowId, workflow_id
 from chaingraph_store.ledger import Ledger
+from fixtures import soak
 from fixtures.ledger.moves import PLAIN, steer, take_from_queue
 from fixtures.ledger.new_executions import APP, create
 
@@ -137,7 +138,8 @@ async def test_final_flush_writes_end_and_rejects_later_flushes(ledger: Ledger) 
     assert await claim_again(ledger, new.id, "worker-1") is None
 
 
-@pytest.mark.parametrize("seed", range(5))
+@pytest.mark.soak
+@pytest.mark.parametrize("seed", soak.seeds(*range(5)))
 async def test_event_indices_stay_dense_across_concurrent_owners(ledger: Ledger, seed: int) -> None:
     """Owners take over from each other at random while all of them go on writing."""
     chance = random.Random(seed)

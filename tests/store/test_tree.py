@@ -15,6 +15,7 @@ from chaingraph_store import tree
 from chaingraph_store.ids import ExecutionId, child_execution_id, execution_id
 from chaingraph_store.ledger import Ledger
 from chaingraph_store.tree import Place, RootPlace, TreeRow
+from fixtures import soak
 
 pytestmark = pytest.mark.integration
 
@@ -113,7 +114,8 @@ def in_order(head: Node) -> list[Node]:
     return sorted(head.below(), key=key)
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@pytest.mark.soak
+@settings(max_examples=soak.examples(40), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
 async def test_tree_pages_list_every_execution_once_in_order(ledger: Ledger, data: st.DataObject) -> None:
     root = planted(data.draw(st.integers(0, 2**30)), most=120)

@@ -1,6 +1,6 @@
 """A wide parent spawns while its worker and the operator are killed and frozen: each child once, whatever happens.
 
-CHAINGRAPH_SPAWN_ROUNDS says how many rounds there are, CHAINGRAPH_SPAWN_SEED which ones. Rounds end in turn: the parent
+Rounds end in turn: the parent
 is deleted once everything is spawned, it is deleted while it spawns, all its children run to their end. In every other
 round the children have resources.
 """
@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
 import random
 from typing import Any
 
@@ -19,6 +18,7 @@ from chaingraph_store.executions import ExecutionRow
 from chaingraph_store.ids import ExecutionId
 from chaingraph_store.ledger import Ledger
 from chaingraph_store.spawning import BATCH
+from fixtures import soak
 from fixtures.cluster.user import User, execution
 from fixtures.ledger.ledger import row_of, wait_for
 from fixtures.processes.fleet import Fleet
@@ -28,8 +28,6 @@ from fixtures.waiting import eventually
 
 pytestmark = [pytest.mark.integration, pytest.mark.crash]
 
-ROUNDS = int(os.environ.get("CHAINGRAPH_SPAWN_ROUNDS", "3"))
-FIRST = int(os.environ.get("CHAINGRAPH_SPAWN_SEED", "0"))
 WIDE = 1000
 TO_THE_END = 250
 """Children of the rounds in which all of them run: two batches."""
@@ -138,9 +136,10 @@ def _all_spawned(row: ExecutionRow) -> bool:
     return row.children_spawned + row.children_barred == row.children_total
 
 
-@pytest.mark.timeout(120 + 120 * ROUNDS)
+@pytest.mark.soak
+@pytest.mark.timeout(soak.examples(480))
 async def test_each_child_is_spawned_once_despite_kills(user: User, fleet: Fleet, ledger: Ledger) -> None:
-    for seed in range(FIRST, FIRST + ROUNDS):
+    for seed in (s + n for s in soak.seeds(0) for n in range(soak.examples(3))):
         current = Round(user, ledger, fleet, seed)
         try:
             await current.run()

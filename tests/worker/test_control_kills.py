@@ -10,6 +10,7 @@ import pytest
 
 from chaingraph_store.ids import ExecutionId
 from chaingraph_store.ledger import Ledger
+from fixtures import soak
 from fixtures.flows.chains import assert_each_node_completed_once, events_of, handing_back, steps
 from fixtures.ledger.ledger import ended, row_of
 from fixtures.ledger.moves import pauses_alternate, workflows
@@ -92,7 +93,8 @@ async def assert_nothing_is_wrong(ledger: Ledger, execution: ExecutionId) -> Non
 
 
 @pytest.mark.timeout(600)
-@pytest.mark.parametrize("seed", [1])
+@pytest.mark.soak
+@pytest.mark.parametrize("seed", soak.seeds(1))
 async def test_executions_survive_random_commands_and_kills(ledger: Ledger, run_worker: RunWorker, seed: int) -> None:
     chance = random.Random(seed)
     specs = [Spec(ledger, await create_of(ledger, steps(NODES, 100))) for _ in range(EXECUTIONS)]

@@ -14,6 +14,7 @@ from chaingraph_store import pinning, recovery
 from chaingraph_store.ids import ExecutionId
 from chaingraph_store.ledger import Ledger
 from chaingraph_store.pinning import Build
+from fixtures import soak
 from fixtures.flows.chains import assert_each_node_completed_once, events_of, steps
 from fixtures.ledger.ledger import row_of
 from fixtures.ledger.new_executions import APP, create_of
@@ -78,7 +79,8 @@ class Crew:
         return f"{what} {sorted(struck)}"
 
 
-@pytest.mark.parametrize("seed", [6])
+@pytest.mark.soak
+@pytest.mark.parametrize("seed", soak.seeds(6))
 async def test_executions_complete_despite_version_kills_and_changes(
     ledger: Ledger, run_worker: RunWorker, seed: int
 ) -> None:

@@ -104,7 +104,7 @@ def adopt(name: str) -> None:
 
 
 def _of_kopf(_logger: WrappedLogger, _method: str, line: EventDict) -> EventDict:
-    """kopf's lines about an object name it in a field of their own: namespace and name are where they always are."""
+    """kopf's lines, and others that concern an object, have it in `k8s_ref`: make the usual fields of it."""
     if isinstance(reference := line.pop("k8s_ref", None), Mapping):
         line.setdefault("kind", reference.get("kind"))
         line.setdefault("namespace", reference.get("namespace"))

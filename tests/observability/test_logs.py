@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from chaingraph_store.ids import execution_id
-from chaingraph_worker.application import name_execution
+from chaingraph_worker.log_names import name_execution, remember
 from fixtures.cluster.control_plane import ControlPlane
 from fixtures.cluster.view import Cluster
 from fixtures.ledger.database import PostgresServer
@@ -120,6 +120,16 @@ def test_dbos_log_lines_name_their_execution() -> None:
     record = logging.LogRecord("dbos", logging.WARNING, "", 0, "EXTRAORDINARY", None, None)
     assert name_execution(record)
     assert not hasattr(record, "execution_id")
+
+
+def test_dbos_log_lines_name_the_object_of_a_known_execution() -> None:
+    execution = execution_id("5e0d9c5a-95d1-4c5e-a6d3-2e1e7ba2d3c1")
+    remember(execution, "shop", "nightly")
+    record = logging.LogRecord("dbos", logging.WARNING, "", 0, "connection failed", None, None)
+    record.operationUUID = f"{execution}-2"
+    assert name_execution(record)
+    assert getattr(record, "execution_id", None) == execution
+    assert getattr(record, "k8s_ref", None) == {"kind": "Execution", "namespace": "shop", "name": "nightly"}
 
 
 def test_unknown_arguments_are_logged_as_json(run_program: RunProgram) -> None:

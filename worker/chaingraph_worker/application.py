@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import re
 from typing import Final
 
 from dbos import DBOS, DBOSConfig, DBOSPortableJSONSerializer
@@ -14,7 +13,7 @@ from chaingraph_process import logs
 from chaingraph_store.dispatch import HOLD_QUEUE
 from chaingraph_store.ledger import IDLE_SECONDS
 from chaingraph_store.pinning import pin_queue
-from chaingraph_worker import metrics
+from chaingraph_worker import log_names, metrics
 from chaingraph_worker.listening import Listening
 from chaingraph_worker.migrate import sqlalchemy_url
 from chaingraph_worker.settings import WorkerSettings
@@ -31,7 +30,6 @@ _EXPECTED: Final = (
     dbos_errors.DBOSWorkflowConflictIDError,
 )
 _HOLD_POLL_SECONDS = 0.25
-_EXECUTION: Final = re.compile(r"\bEX[A-Z2-7]{24}\b")
 
 
 def configure(settings: WorkerSettings) -> None:
@@ -53,7 +51,7 @@ def configure(settings: WorkerSettings) -> None:
     logs.adopt("dbos")
     logging.getLogger("dbos").addFilter(_is_news)
     logging.getLogger("dbos").addFilter(metrics.count_faults_of_dbos)
-    logging.getLogger("dbos").addFilter(name_execution)
+    logging.getLogger("dbos").addFilter(log_names.name_execution)
     DBOS.listen_queues([])
 
 
@@ -71,13 +69,6 @@ def _is_news(record: logging.LogRecord) -> bool:
         if isinstance(error, _EXPECTED):
             return False
         error = error.__context__
-    return True
-
-
-def name_execution(record: logging.LogRecord) -> bool:
-    """A filter that gives DBOS's lines the field `execution_id`: it logs in threads of its own, and knows workflows."""
-    if (found := _EXECUTION.search(record.getMessage())) is not None:
-        record.execution_id = found[0]
     return True
 
 

@@ -24,7 +24,7 @@ from chaingraph_store.executions import TERMINAL_PHASES
 from chaingraph_store.ids import ExecutionId, WorkflowId, workflow_id
 from chaingraph_store.ledger import Ledger, plain
 from chaingraph_store.pinning import Build, PinnedElsewhere
-from chaingraph_worker import metrics, outage
+from chaingraph_worker import log_names, metrics, outage
 from chaingraph_worker.control import Control
 from chaingraph_worker.engine import Limits, engine_of
 from chaingraph_worker.flusher import Flusher
@@ -79,6 +79,7 @@ async def run_attempt(surroundings: Surroundings, execution: ExecutionId, *, run
         # Its former worker may have been lost between the end and the last child.
         await surroundings.spawner.spawn(execution)
         return NOT_OURS
+    log_names.remember(execution, claim.namespace, claim.name)
     with bound_contextvars(
         execution_id=execution, namespace=claim.namespace, name=claim.name, attempt=claim.attempt, run=run
     ):

@@ -1,0 +1,36 @@
+"""Names the execution in log lines of DBOS, which knows workflow ids and logs in threads of its own."""
+
+from __future__ import annotations
+
+import logging
+import re
+from collections import OrderedDict
+from typing import Final
+
+from chaingraph_crds.names import EXECUTION_KIND
+from chaingraph_store.ids import ExecutionId
+
+_EXECUTION: Final = re.compile(r"\bEX[A-Z2-7]{24}\b")
+_REMEMBERED: Final = 10_000
+_names: Final[OrderedDict[str, tuple[str, str]]] = OrderedDict()
+
+
+def remember(execution: ExecutionId, namespace: str, name: str) -> None:
+    """Keep the namespace and name of an execution that this process runs; the oldest of 10,000 is forgotten."""
+    _names[execution] = namespace, name
+    _names.move_to_end(execution)
+    if len(_names) > _REMEMBERED:
+        _names.popitem(last=False)
+
+
+def name_execution(record: logging.LogRecord) -> bool:
+    """Give a line the fields `execution_id`, `namespace` and `name`, as far as they are known. A logging filter."""
+    # DBOS names the workflow in the message, or in a field of the line.
+    said = f"{record.getMessage()} {getattr(record, 'operationUUID', '')}"
+    if (found := _EXECUTION.search(said)) is not None:
+        record.execution_id = found[0]
+        if found[0] in _names:
+            namespace, name = _names[found[0]]
+            # As kopf names an object; a record's own `name` is its logger's.
+            record.k8s_ref = {"kind": EXECUTION_KIND, "namespace": namespace, "name": name}
+    return True

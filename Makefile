@@ -38,6 +38,7 @@ demo: setup ## a cluster on this machine, a flow on real input, its result on sc
 	$(BIN)/chaingraph demo $(DEMO_FLAGS)
 
 test: setup ## unit, property, integration and crash tests: real API server, real PostgreSQL
+	PYTHONPATH=tests $(BIN)/python tests/build_programs.py
 	$(BIN)/pytest $(PARALLEL) $(PYTEST_FLAGS)
 
 test-fast: setup ## unit and property tests alone, in under three minutes
@@ -70,7 +71,7 @@ image: ## the image, as IMAGE=... from BASE_IMAGE=...; needs Docker with BuildKi
 	  --build-arg SOURCE=$(SOURCE) .
 
 e2e: setup ## real Pods: image, kind cluster, chart, and what can happen to them; see tests/e2e
-	$(BIN)/pytest tests/e2e --capture=no --timeout=900 --exitfirst $(E2E_FLAGS)
+	$(BIN)/pytest tests/e2e -p no:randomly --capture=no --timeout=900 --exitfirst $(E2E_FLAGS)
 
 bench: setup ## make bench NAME=...: writes bench/results/NAME.json
 	@test -n "$(NAME)" || { echo 'make bench: say which, as in: make bench NAME=throughput'; ls bench/*.py 2>/dev/null; exit 2; }

@@ -70,6 +70,7 @@ class Fleet:
         await eventually(look, within=60, what=lambda: f"{versions} instead of {set(self.release.versions())}")
 
 
+@pytest.mark.long
 async def test_operator_removes_worker_deployments_kept_by_chart(
     release: Release,
     cluster: Cluster,

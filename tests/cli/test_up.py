@@ -20,7 +20,7 @@ from chaingraph_cli.cluster.spec import Condition
 from chaingraph_cli.cluster.state import ProcessRecord, StateFolder
 from fixtures.cluster.control_plane import ControlPlane, Kubectl
 
-pytestmark = [pytest.mark.integration, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.integration, pytest.mark.timeout(600), pytest.mark.long]
 
 COMMAND = Path(sys.executable).with_name("chaingraph")
 CONTROL_PLANE = {"etcd", "kube-apiserver", "kube-controller-manager"}

@@ -24,6 +24,7 @@ def _named(page: Path) -> str:
 _WITH_COMMANDS = [page for page in PAGES if any(block.is_shell and block.note != "not run" for block in blocks(page))]
 
 
+@pytest.mark.long
 @pytest.mark.integration
 @pytest.mark.timeout(900)
 @pytest.mark.parametrize("page", _WITH_COMMANDS, ids=_named)

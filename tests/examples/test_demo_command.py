@@ -26,6 +26,7 @@ def _nothing_runs(state: Path) -> bool:
     return remembered is None or (not supervised(remembered) and not leftovers(remembered))
 
 
+@pytest.mark.long
 @pytest.mark.integration
 @pytest.mark.timeout(400)
 def test_demo_completes_in_a_pipe(tmp_path: Path) -> None:
@@ -42,6 +43,7 @@ def test_demo_completes_in_a_pipe(tmp_path: Path) -> None:
     assert _nothing_runs(state)
 
 
+@pytest.mark.long
 @pytest.mark.integration
 @pytest.mark.timeout(400)
 def test_demo_on_terminal_reports_unexpected_phase(tmp_path: Path) -> None:
@@ -81,6 +83,7 @@ def _on_a_terminal(argv: list[str]) -> tuple[int, str]:
     return code, ESCAPE.sub("", shown.decode(errors="replace"))
 
 
+@pytest.mark.long
 @pytest.mark.integration
 @pytest.mark.timeout(400)
 @pytest.mark.parametrize("when", ["Starting a cluster", "Applying"])

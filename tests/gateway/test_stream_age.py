@@ -136,6 +136,7 @@ async def test_streams_stay_open_while_postgresql_is_away(
     assert [each.id for each in await gateway.all(path, people.admin, after=-1)] == ["0", "1", "1"]
 
 
+@pytest.mark.long
 async def test_streams_stay_open_while_the_api_server_is_away(
     run_gateway: RunGateway, people: People, written: Written, way: Way
 ) -> None:

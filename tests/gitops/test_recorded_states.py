@@ -106,6 +106,7 @@ _FAN: Final[dict[str, Any]] = {
 }
 
 
+@pytest.mark.long
 def test_recorded_states_match_real_runs(user: User, run_operator: RunOperator, run_worker: RunWorker) -> None:
     states = States(user)
     operator, worker = _beginnings(user, states, run_operator, run_worker)

@@ -167,6 +167,7 @@ async def bound(ledger: Ledger, *children: ExecutionId, within: float = 30) -> N
         assert row.uid is not None
 
 
+@pytest.mark.long
 async def test_maker_waits_for_retry_after_then_makes_every_resource(ledger: Ledger, start_maker: StartMaker) -> None:
     maker = await start_maker(
         lambda number, _: refusal(429, "too many requests", **{"Retry-After": "3"}) if number < 4 else None

@@ -22,6 +22,7 @@ CLUSTER_RULES = [
 ]
 
 
+@pytest.mark.long
 async def test_the_documented_permissions_are_enough(
     cluster: Cluster,
     control_plane: ControlPlane,

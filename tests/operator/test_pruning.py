@@ -137,4 +137,8 @@ async def test_operator_prunes_deleted_executions_and_keeps_others(
 
     await eventually(removed, what="removal")
     assert await left(ledger, [kept, elsewhere]) == {kept, elsewhere}
-    assert "chaingraph_operator_pruned_total 1.0" in operator.get("/metrics").text.splitlines()
+
+    async def counted() -> bool:
+        return "chaingraph_operator_pruned_total 1.0" in operator.get("/metrics").text.splitlines()
+
+    await eventually(counted, what="the count of what was removed")

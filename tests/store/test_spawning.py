@@ -10,6 +10,7 @@ import pytest
 from chaingraph_store import runs, spawning
 from chaingraph_store.ids import ExecutionId, child_execution_id
 from chaingraph_store.ledger import Ledger
+from fixtures import soak
 from fixtures.ledger.ledger import row_of
 from fixtures.ledger.moves import workflows
 from fixtures.ledger.new_executions import APP, create
@@ -165,15 +166,17 @@ async def test_a_stop_between_two_batches_bars_the_rest(ledger: Ledger, deleted:
     assert {each.phase for each in found_now.children[root]} == {"Stopped"}
 
 
+@pytest.mark.long
+@pytest.mark.soak
 async def test_stop_and_spawn_at_once_leave_nothing_active(ledger: Ledger) -> None:
-    for number in range(12):
+    for number in range(soak.examples(6)):
         root = (await create(ledger)).id
         middle = await complete_and_spawn(ledger, root, 3)
         for each in middle:
             await complete(ledger, each, children=250)
 
         async def later(number: int = number, root: ExecutionId = root) -> None:
-            await asyncio.sleep(number * 0.02)
+            await asyncio.sleep(number % 12 * 0.04)
             await stop_tree(ledger, root, deleted=number % 2 == 0)
 
         answers = await together(later(), *(spawn(ledger, each, items(250)) for each in middle), settle_all(ledger))

@@ -29,7 +29,7 @@ from fixtures.races.pool import Pool
 from fixtures.races.scripts import Batch, batches
 from fixtures.races.watch import Watch
 
-pytestmark = [pytest.mark.integration, pytest.mark.crash]
+pytestmark = [pytest.mark.integration, pytest.mark.crash, pytest.mark.long]
 
 _BATCHES: Final = soak.examples(4)
 _SIZE: Final = 16

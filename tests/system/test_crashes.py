@@ -73,6 +73,7 @@ class Assassin:
                 self.struck.set()
 
 
+@pytest.mark.long
 @pytest.mark.timeout(600)
 async def test_operator_killed_between_any_two_steps_makes_one_run(
     user: User,

@@ -26,7 +26,7 @@ from fixtures.trees.checks import active, assert_each_ran_once, assert_spawned_o
 from fixtures.trees.families import FAN_OUT
 from fixtures.waiting import eventually
 
-pytestmark = [pytest.mark.integration, pytest.mark.crash]
+pytestmark = [pytest.mark.integration, pytest.mark.crash, pytest.mark.long]
 
 WIDE = 1000
 TO_THE_END = 250

@@ -19,7 +19,7 @@ from fixtures.ledger.spec_edits import Spec
 from fixtures.processes.programs import RunWorker, WorkerProcess
 from fixtures.waiting import eventually
 
-pytestmark = [pytest.mark.integration, pytest.mark.crash]
+pytestmark = [pytest.mark.integration, pytest.mark.crash, pytest.mark.long]
 
 NODES = 10
 EXECUTIONS = 8

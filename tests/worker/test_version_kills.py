@@ -21,7 +21,7 @@ from fixtures.ledger.new_executions import APP, create_of
 from fixtures.processes.programs import RunWorker, WorkerProcess
 from fixtures.waiting import eventually
 
-pytestmark = [pytest.mark.integration, pytest.mark.crash]
+pytestmark = [pytest.mark.integration, pytest.mark.crash, pytest.mark.long]
 BUILDS = (Build("default", "1"), Build("default", "2"))
 NODES = 8
 EXECUTIONS = 10

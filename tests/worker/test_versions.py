@@ -18,7 +18,7 @@ from fixtures.ledger.new_executions import create_of
 from fixtures.processes.programs import RunWorker, WorkerProcess
 from fixtures.waiting import eventually
 
-pytestmark = [pytest.mark.integration, pytest.mark.crash]
+pytestmark = [pytest.mark.integration, pytest.mark.crash, pytest.mark.long]
 OLD = Build("default", "1")
 OF_OLD, OF_NEW = {"CHAINGRAPH_WORKER_VERSION": "1"}, {"CHAINGRAPH_WORKER_VERSION": "2"}
 LASTING = {"CHAINGRAPH_LEASE_SECONDS": "30"}

@@ -124,5 +124,6 @@ async def test_worker_death_while_spawning_loses_or_repeats_no_child(
     await wait_for(ledger, parent, lambda row: row.children_spawned == 1000, within=60)
     family = await family_of(ledger, parent)
     assert (len(family.rows), family.workflows) == (1000, 1000), f"{before} were there when the worker died"
-    assert [each["position"] for each in family.logged("child:spawned")] == list(range(1000))
+    spawned = family.logged("child:spawned")
+    assert [(each["position"], each["eventData"]) for each in spawned] == [(n, n) for n in range(1000)]
     assert [index for index, _, _ in family.log] == list(range(-1, len(family.log) - 1)), "dense"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 
 import pytest
 
@@ -242,6 +243,21 @@ async def test_retry_runs_failed_nodes_or_all_nodes(ledger: Ledger, run_worker: 
     begun = [event.data["nodeId"] for event in log if event.type == "node:started"]
     assert begun == ["before", "fragile", *(["before"] if from_start else []), "fragile"]
     assert (await workflows(ledger, execution)).keys() == {execution, f"{execution}-2"}
+
+
+def ended_in(attempt: int, row: ExecutionRow) -> bool:
+    return row.attempt == attempt and row.ended
+
+
+async def test_second_retry_keeps_the_first_attempts_journal(ledger: Ledger, run_worker: RunWorker) -> None:
+    run_worker().wait_ready()
+    execution = await create_of(ledger, ONCE_BAD)
+    for attempt in (1, 2, 3):
+        if attempt > 1:
+            assert await retry(ledger, execution, f"again-{attempt}") is True
+        await wait_for(ledger, execution, partial(ended_in, attempt))
+    begun = [event.data["nodeId"] for event in await events_of(ledger, execution) if event.type == "node:started"]
+    assert begun == ["before", "fragile", "fragile", "fragile"]
 
 
 async def test_paused_retry_continues_stopped_execution(ledger: Ledger, run_worker: RunWorker) -> None:

@@ -180,6 +180,8 @@ def test_wait_reports_the_outcome_of_each_execution(plugin: Plugin) -> None:
         "execution.chaingraph.dev/two completed",
     ]
     assert done.returncode == 1
+    # The one that completed comes last now, and does not hide the other one.
+    assert plugin("wait", "one", "two", "--for", "completed").returncode == 1
 
 
 @pytest.mark.integration

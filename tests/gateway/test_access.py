@@ -45,6 +45,16 @@ async def test_service_account_tokens_follow_rbac(run_gateway: RunGateway, peopl
     assert gateway.metric('chaingraph_gateway_reviews_total{resource="tokenreviews",result="answered"}') == 3
 
 
+async def test_tree_requires_the_right_to_list(run_gateway: RunGateway, people: People, written: Written) -> None:
+    gateway = run_gateway()
+    log = await written.execution()
+    getter = people.service_account("getter", {**READER, "verbs": ["get"]})
+    assert await status(gateway, f"/executions/{log.id}", getter) == 200
+    refused = await gateway.ask(f"/executions/{log.id}/tree", getter)
+    assert refused.status_code == 403
+    assert refused.json()["rule"]["verbs"] == ["list"]
+
+
 async def test_a_refusal_names_the_rule_that_is_missing(
     run_gateway: RunGateway, people: People, written: Written
 ) -> None:

@@ -83,7 +83,7 @@ def test_node_exception_of_any_type_fails_that_node(error: BaseException, thread
 
     began = time.monotonic()
     result, recorder = run_of(Odd)
-    assert time.monotonic() - began < 4
+    assert time.monotonic() - began < 15, "long before the flow's own time limit"
     assert result.outcome is FlowOutcome.FAILED
     assert result.error is not None
     assert result.error.node == "odd"

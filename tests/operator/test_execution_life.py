@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import time
 
 import pytest
 
@@ -168,10 +167,8 @@ async def test_deleting_a_running_execution_stops_it(
     run_operator()
     uid = cluster.apply("Execution", "gone", INLINE)
     await worker.claim(execution_id(uid))
-    started = time.monotonic()
     cluster.kubectl("delete", "cgx", "gone")
-    row = await cluster.row(uid, phase="Stopped", within=5)
-    assert time.monotonic() - started < 5
+    row = await cluster.row(uid, phase="Stopped", within=20)  # long before the next sweep
     assert row.error_message == "the resource was deleted"
 
 

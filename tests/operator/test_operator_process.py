@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import time
 
 import pytest
 from psycopg import sql
@@ -24,9 +23,8 @@ INLINE = {"flow": {"nodes": [{"id": "a", "type": "Text"}]}}
 async def test_sigterm_ends_the_operator_quickly_with_exit_zero(cluster: Cluster, run_operator: RunOperator) -> None:
     operator = run_operator()
     assert operator.get("/healthz").status_code == 200
-    began = time.monotonic()
     assert operator.terminate() == 0
-    assert time.monotonic() - began < 3
+    assert "some parts do not end in time" not in operator.log
 
 
 async def test_operator_writes_pending_statuses_before_it_exits(

@@ -1,15 +1,17 @@
 """Fixtures of the whole test suite; all are lazy, so that unit tests start no process.
 
-control_plane         a kube-apiserver (etcd, controller manager) for the session: .kubeconfig .url .token .audit_log
+control_plane         a kube-apiserver (etcd, controller manager) of the process: .kubeconfig .url .token .audit_log
 kubectl               callable(*args, input=None, check=True) -> CompletedProcess, with that kubeconfig
-crds                  both kinds, served by that API server
+rest                  the same objects by REST calls, for setup and for looking again and again
+crds                  both kinds are served by that API server
 namespace             name of a fresh namespace
 objects               a REST client of that namespace's Flows and Executions
-postgres_server       a PostgreSQL server for the session: .url(database)
+postgres_server       a PostgreSQL server of the process: .url(database)
 database_url          a fresh database with the project's schema
 empty_database_url    a fresh database with nothing in it
 ledger                the ledger of `database_url`, open
-run_worker, run_operator   a worker, an operator as processes of their own
+start_program, run_program   one of our programs, forked from a process that has imported it
+run_worker, run_operator     a worker, an operator of the test's database and namespace
 written               rows and events of executions, written by hand
 run_gateway, people   a gateway as a process of its own; people with rights who ask it
 gateway               one that is found as in a cluster
@@ -23,7 +25,7 @@ make_proxy            a TCP proxy to a URL, that a test can cut
 way                   one to the API server, and the kubeconfig that leads by it
 distant_ledger        the ledger of the test's database by way of such a proxy
 
-What tests share is in `tests/fixtures`, one module a topic, imported as `fixtures.topic`: this folder is on the path.
+They lie in `tests/fixtures`, a folder a subject: this folder is on the path. How tests run: tests/README.md.
 """
 
 import os
@@ -34,24 +36,24 @@ import pytest
 pytest.register_assert_rewrite("fixtures")
 
 pytest_plugins = [
-    "fixtures.processes.background",
     "fixtures.cluster.control_plane",
-    "fixtures.cluster.view",
     "fixtures.cluster.objects",
     "fixtures.cluster.rest",
-    "fixtures.processes.cut_off",
+    "fixtures.cluster.user",
+    "fixtures.cluster.view",
     "fixtures.ledger.database",
+    "fixtures.ledger.ledger",
+    "fixtures.ledger.worker_by_hand",
+    "fixtures.ledger.written_log",
+    "fixtures.plugin.plugin",
+    "fixtures.processes.background",
+    "fixtures.processes.cut_off",
     "fixtures.processes.fleet",
     "fixtures.processes.forked",
     "fixtures.processes.gateway",
-    "fixtures.ledger.ledger",
-    "fixtures.plugin.plugin",
     "fixtures.processes.programs",
     "fixtures.processes.proxy",
     "fixtures.processes.system",
-    "fixtures.cluster.user",
-    "fixtures.ledger.worker_by_hand",
-    "fixtures.ledger.written_log",
 ]
 
 _BUILT: Final = {"helm", "promtool_program", "evaluators_program"}

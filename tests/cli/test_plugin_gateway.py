@@ -116,22 +116,6 @@ async def test_logs_show_node_output_and_failures(gateway: GatewayProcess, plugi
     assert silent.stderr == "Node 'nobody' has logged nothing, and nothing failed there.\n"
 
 
-async def test_tree_is_drawn_and_listed_as_json_and_names(
-    gateway: GatewayProcess, plugin: Plugin, written: Written
-) -> None:
-    root = await written.execution("root")
-    first = await written.execution("first", parent=root)
-    await written.execution("second", parent=root)
-    await written.execution("", parent=first)
-    lines = [line.split()[:3] for line in plugin("tree", "root", "--no-headers").stdout.splitlines()]
-    assert [line[:2] for line in lines[:2]] == [["root", "Running"], ["├─", "first"]]
-    assert lines[2][:2] == ["│", "└─"]
-    assert lines[3][:2] == ["└─", "second"]
-    shown = json.loads(plugin("tree", "root", "-o", "json").stdout)
-    assert [each["name"] for each in shown["executions"]] == ["root", "first", "second", ""]
-    assert plugin("tree", "root", "-o", "name").stdout.splitlines()[:3] == ["root", "first", "second"]
-
-
 async def test_tokens_certificates_and_exec_plugins_are_accepted(
     gateway: GatewayProcess, plugin: Plugin, written: Written, people: People, control_plane: ControlPlane
 ) -> None:

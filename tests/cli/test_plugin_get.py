@@ -185,23 +185,6 @@ def test_wait_reports_the_outcome_of_each_execution(plugin: Plugin) -> None:
 
 
 @pytest.mark.integration
-def test_timed_out_wait_shows_the_current_state(plugin: Plugin) -> None:
-    plugin.create("one", status={"phase": "Running", "currentNodes": ["load"]})
-    done = plugin("wait", "one", "--timeout", "200ms")
-    assert done.returncode == 124
-    assert "Not within 0.2 s: one is running 'load'." in done.stderr
-
-
-@pytest.mark.integration
-def test_wait_fails_when_the_execution_is_deleted(plugin: Plugin) -> None:
-    plugin.create("one", status={"phase": "Running"})
-    deleting = plugin.meanwhile(lambda: (plugin.kubectl("delete", "cgx", "one"), None)[1])
-    done = plugin("wait", "one", "--timeout", "60s")
-    deleting.join()
-    assert done.returncode == 4
-
-
-@pytest.mark.integration
 def test_verb_wait_ends_once_the_operator_has_acted(plugin: Plugin) -> None:
     plugin.create("one", status={"phase": "Running", "currentNodes": ["extract"], "nodes": {"total": 3, "running": 1}})
 

@@ -71,20 +71,6 @@ def test_execution_is_created_paused_started_and_stopped(plugin: Plugin, system:
     assert "1         Stopped" in plugin("get", "one").stdout
 
 
-def test_create_follow_prints_events_to_the_end(plugin: Plugin, system: System, run_gateway: RunGateway) -> None:
-    gateway = run_gateway()
-    where = ("--gateway", gateway.url, "--gateway-ca", str(gateway.ca))
-    done = plugin("create", "-f", "-", "--name", "one", "--follow", *where, input=CHAIN)
-    assert done.returncode == 0, done.stderr
-    name, *lines = done.stdout.splitlines()
-    assert name == "one"
-    assert lines[0].split()[0] == "-1"
-    assert lines[-1].split()[2] == "flow:completed"
-    events = [json.loads(line) for line in plugin("events", "one", "-o", "json", *where).stdout.splitlines()]
-    assert [each["index"] for each in events] == list(range(-1, len(lines) - 1))
-    assert plugin("tree", "one", "--no-headers", *where).stdout.split()[:2] == ["one", "Completed"]
-
-
 def test_failure_shows_in_the_exit_code_and_the_logs(plugin: Plugin, system: System, run_gateway: RunGateway) -> None:
     gateway = run_gateway()
     where = ("--gateway", gateway.url, "--gateway-ca", str(gateway.ca))

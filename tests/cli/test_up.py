@@ -99,7 +99,8 @@ def _runs_again(record: ProcessRecord) -> bool:
     return record.restarts == 1 and record.condition == Condition.RUNNING
 
 
-def test_up_keeps_its_data_from_detached_to_foreground(local: Local) -> None:
+@pytest.mark.crash
+def test_up_survives_crashes_and_keeps_its_data(local: Local) -> None:
     assert local.run("status", check=False).returncode == 1
 
     said = local.run("up", "--detach", "--workers", "1").stdout
@@ -123,37 +124,6 @@ def test_up_keeps_its_data_from_detached_to_foreground(local: Local) -> None:
     assert other.returncode == 1
     assert "with other settings" in other.stderr
 
-    local.run("down")
-    assert all(_gone(pid) for pid in _pids(first))
-    stopped = local.run("status", check=False)
-    assert stopped.returncode == 1
-    assert "Stopped" in stopped.stdout
-
-    with subprocess.Popen(
-        [str(COMMAND), "up", "--workers", "1", "--state", str(local.folder)], stdout=subprocess.PIPE, text=True
-    ) as foreground:
-        assert foreground.stdout is not None
-        shown = ""
-        while "ChainGraph is up" not in shown:
-            line = foreground.stdout.readline()
-            assert line, shown
-            shown += line
-        second = local.status()
-        kept = json.loads(local.kubectl("get", "execution", "hello", "-o", "json"))
-        foreground.send_signal(signal.SIGINT)
-        rest = foreground.stdout.read()
-    ports = [{each["name"]: each["port"] for each in status["processes"]} for status in (first, second)]
-    assert ports[0] == ports[1]
-    assert kept["status"]["outputs"] == {"said": "hello"}
-    assert foreground.returncode == 0
-    assert "Everything has ended" in rest
-    assert all(_gone(pid) for pid in _pids(second))
-    assert local.status()["phase"] == "Stopped"
-
-
-@pytest.mark.crash
-def test_up_restarts_processes_and_survives_supervisor_death(local: Local) -> None:
-    local.run("up", "--detach", "--workers", "1")
     victims = {name: local.remembered(name) for name in ("worker-1", "operator")}
     for victim in victims.values():
         assert victim.identity is not None
@@ -167,10 +137,31 @@ def test_up_restarts_processes_and_survives_supervisor_death(local: Local) -> No
     crashed = local.status()
     os.kill(crashed["supervisorPid"], signal.SIGKILL)
     assert local.status()["phase"] == "Crashed"
-    local.run("up", "--detach", "--workers", "1")
-    assert local.status()["healthy"]
-    assert not set(_pids(local.status())) & set(_pids(crashed))
+    with subprocess.Popen(
+        [str(COMMAND), "up", "--workers", "1", "--state", str(local.folder)], stdout=subprocess.PIPE, text=True
+    ) as foreground:
+        assert foreground.stdout is not None
+        shown = ""
+        while "ChainGraph is up" not in shown:
+            line = foreground.stdout.readline()
+            assert line, shown
+            shown += line
+        second = local.status()
+        kept = json.loads(local.kubectl("get", "execution", "hello", "-o", "json"))
+        foreground.send_signal(signal.SIGINT)
+        rest = foreground.stdout.read()
+    assert second["healthy"]
+    assert not set(_pids(second)) & set(_pids(crashed))
     assert all(_gone(pid) for pid in _pids(crashed))
+    ports = [{each["name"]: each["port"] for each in status["processes"]} for status in (first, second)]
+    assert ports[0] == ports[1]
+    assert kept["status"]["outputs"] == {"said": "hello"}
+    assert foreground.returncode == 0
+    assert "Everything has ended" in rest
+    assert all(_gone(pid) for pid in _pids(second))
+    stopped = local.run("status", check=False)
+    assert stopped.returncode == 1
+    assert "Stopped" in stopped.stdout
 
 
 def test_up_on_an_existing_cluster_installs_only_the_api(

@@ -14,7 +14,9 @@ from pathlib import Path
 
 import pytest
 
+from chaingraph_cli import examples
 from chaingraph_cli.cluster.state import StateFolder, leftovers, supervised
+from chaingraph_cli.errors import ExamplesInvalid
 
 ROOT = Path(__file__).parents[2]
 DEMO = [str(Path(sys.executable).parent / "chaingraph"), "demo"]
@@ -136,9 +138,9 @@ def test_demo_reports_missing_examples_folder(tmp_path: Path) -> None:
         ),
     ],
 )
-def test_demo_reports_invalid_example(text: str, message: str, tmp_path: Path) -> None:
+def test_invalid_example_is_rejected_with_its_file(text: str, message: str, tmp_path: Path) -> None:
     (tmp_path / "wrong.yaml").write_text(text, encoding="utf-8")
-    done = subprocess.run([*DEMO, "--examples", str(tmp_path)], capture_output=True, text=True, timeout=60)
-    assert done.returncode == 1
-    assert f"{tmp_path / 'wrong.yaml'}" in done.stderr
-    assert message in done.stderr
+    with pytest.raises(ExamplesInvalid) as refused:
+        examples.load(tmp_path)
+    assert f"{tmp_path / 'wrong.yaml'}" in str(refused.value)
+    assert message in str(refused.value)

@@ -71,29 +71,6 @@ async def test_quiet_stream_ends_with_a_resume_position(
     assert [each.id for each in await gateway.all(path, people.admin, after=1)] == ["2", "3", "3"]
 
 
-async def test_revoked_right_ends_the_stream(run_gateway: RunGateway, people: People, written: Written) -> None:
-    gateway = run_gateway(CHAINGRAPH_STREAM_SECONDS=SHORT)
-    log = await written.execution()
-    path = f"/executions/{log.id}/events"
-    reader = people.service_account("reader", LOG_READER)
-    async with gateway.follow(path, reader) as stream:
-        assert [(await anext(stream)).event for _ in range(2)] == ["", "execution:created"]
-        people.kubectl("-n", people.namespace, "delete", "rolebinding", "reader")
-        assert [each.event async for each in stream if each.event] == []
-
-    async def refused() -> bool:
-        async with (
-            gateway.client(reader) as client,
-            client.stream("GET", path, headers={"Last-Event-ID": "-1"}) as answer,
-        ):
-            # What was allowed is remembered for a moment, so it may be served once more.
-            await answer.aread()
-            assert answer.status_code in (200, 403)
-            return answer.status_code == 403 and "executions/log" in answer.json()["message"]
-
-    await eventually(refused, what="the refusal of one who has come back")
-
-
 async def test_invalidated_token_ends_the_stream(run_gateway: RunGateway, people: People, written: Written) -> None:
     # One to begin with and one to come back to, which has not heard of the token before.
     first, second = run_gateway(CHAINGRAPH_STREAM_SECONDS=SHORT), run_gateway()

@@ -35,18 +35,33 @@ def _tracked(manifest: dict[str, Any], namespace: str) -> dict[str, Any]:
 def test_applied_chart_objects_are_in_sync(
     helm: Helm, kubectl: Kubectl, namespace: str, evaluators: Evaluators, crds: None, values: dict[str, Any], way: str
 ) -> None:
-    differing = []
-    for manifest in helm.template(values, f"--namespace={namespace}"):
-        if manifest["metadata"].get("annotations", {}).get("helm.sh/hook"):
-            continue  # Argo CD does not compare hooks.
-        # Client-side, large definitions do not fit into the annotation: hence ServerSideApply in the examples.
-        if manifest["kind"] == "CustomResourceDefinition" and way == "--server-side=false":
-            continue
-        where = manifest["metadata"].get("namespace", "")
-        tracked = _tracked(manifest, where)
-        force = ["--force-conflicts"] if way == "--server-side=true" else []
-        options = (way, *force, "--dry-run=server", "--output=json")
-        live = json.loads(kubectl("apply", *options, "-f", "-", input=json.dumps(tracked)).stdout)
-        if evaluators.ask("argo-diff", app="chaingraph", namespace=where, object=manifest, live=live):
-            differing.append(f"{manifest['kind']} {manifest['metadata']['name']}")
+    compared = [each for each in helm.template(values, f"--namespace={namespace}") if _is_compared(each, way)]
+    tracked = [_tracked(each, each["metadata"].get("namespace", "")) for each in compared]
+    force = ["--force-conflicts"] if way == "--server-side=true" else []
+    options = (way, *force, "--dry-run=server", "--output=json")
+    listed = json.dumps({"apiVersion": "v1", "kind": "List", "items": tracked})
+    applied = json.loads(kubectl("apply", *options, "-f", "-", input=listed).stdout)["items"]
+    assert [_name(each) for each in applied] == [_name(each) for each in compared]
+    differing = [
+        _name(manifest)
+        for manifest, live in zip(compared, applied, strict=True)
+        if evaluators.ask(
+            "argo-diff",
+            app="chaingraph",
+            namespace=manifest["metadata"].get("namespace", ""),
+            object=manifest,
+            live=live,
+        )
+    ]
     assert differing == []
+
+
+def _is_compared(manifest: dict[str, Any], way: str) -> bool:
+    if manifest["metadata"].get("annotations", {}).get("helm.sh/hook"):
+        return False  # Argo CD does not compare hooks.
+    # Client-side, large definitions do not fit into the annotation: hence ServerSideApply in the examples.
+    return not (manifest["kind"] == "CustomResourceDefinition" and way == "--server-side=false")
+
+
+def _name(manifest: dict[str, Any]) -> str:
+    return f"{manifest['kind']} {manifest['metadata']['name']}"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 
 import pytest
 
@@ -12,7 +11,6 @@ from fixtures.cluster.control_plane import ControlPlane
 from fixtures.cluster.view import Cluster
 from fixtures.monitoring.expressions import expressions, names, series_of
 from fixtures.monitoring.promtool import Promtool
-from fixtures.paths import ROOT
 from fixtures.processes.gateway import GatewayProcess, Person, RunGateway
 from fixtures.processes.programs import Process, RunOperator, RunWorker
 from fixtures.waiting import eventually
@@ -100,8 +98,3 @@ def test_metrics_linter_detects_faults(promtool: Promtool) -> None:
     text = "# HELP chaingraph_some_milliseconds Something.\n# TYPE chaingraph_some_milliseconds counter\n"
     checked = promtool("check", "metrics", "--lint=all", input=text + "chaingraph_some_milliseconds 1\n")
     assert "chaingraph_some_milliseconds" in checked.stdout + checked.stderr
-
-
-def test_metrics_page_matches_code() -> None:
-    page = Path(ROOT / "docs" / "reference" / "metrics.md").read_text(encoding="utf-8")
-    assert page == metrics_reference.markdown()

@@ -83,25 +83,3 @@ def test_each_fault_is_shown_with_its_path_to_its_author(
         assert len(succeeded["message"]) < 4096, "the value itself is not repeated"
     user.apply(execution("good", flowRef={"name": "sum"}, inputs={"a": 1}))
     user.wait("good")
-
-
-@pytest.mark.parametrize(
-    ("manifest", "said"),
-    [
-        (execution("x", flowRef={"name": "sum"}, inptus={}), 'unknown field "spec.inptus"'),
-        (execution("x"), "spec: Invalid value"),
-        (execution("x", flowRef={"name": "sum"}, flow=SUM), "exactly one of flowRef and flow"),
-        (execution("x", flowRef={"name": "sum"}, options={"maxConcurrency": 0}), "spec.options.maxConcurrency"),
-        (flow("x", nodes=[]), "spec.nodes"),
-    ],
-)
-def test_api_server_rejects_schema_violations(user: User, manifest: dict[str, Any], said: str) -> None:
-    refused = user.kubectl("apply", "-f", "-", input=json.dumps(manifest), check=False)
-    assert refused.returncode != 0
-    assert said in refused.stderr
-
-
-def test_malformed_yaml_is_refused_by_kubectl_with_its_line(user: User) -> None:
-    refused = user.kubectl("apply", "-f", "-", input="kind: Execution\nspec: {flowRef: {name: sum}\n", check=False)
-    assert refused.returncode != 0
-    assert "line 2" in refused.stderr or "line 3" in refused.stderr

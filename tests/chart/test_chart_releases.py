@@ -66,31 +66,23 @@ def test_removed_pool_has_no_current_version(release: Release) -> None:
     assert len(found) == 1, "its workers end what they have begun"
 
 
-def test_upgrade_with_same_version_updates_deployment_in_place(release: Release) -> None:
+def test_upgrade_keeps_secrets_and_updates_workers_in_place(release: Release) -> None:
     release.install()
     before = release.versions()["0.1.0"]
+    database, certificate = release.secret("cg-chaingraph-postgresql"), release.secret("cg-chaingraph-gateway-tls")
+    assert len(database["password"]) == 32
+    assert f":{database['password']}@" in database["url"]
+
     release.upgrade({"workerDefaults": {"replicas": 5, "resources": {"limits": {"memory": "2Gi"}}}})
     [after] = release.versions().values()
     assert after["metadata"]["uid"] == before["metadata"]["uid"]
     assert after["spec"]["replicas"] == 5
     assert after["spec"]["template"]["spec"]["containers"][0]["resources"]["limits"]["memory"] == "2Gi"
-
-
-def test_upgrade_keeps_generated_secrets(release: Release) -> None:
-    release.install()
-    database, certificate = release.secret("cg-chaingraph-postgresql"), release.secret("cg-chaingraph-gateway-tls")
-    assert len(database["password"]) == 32
-    assert f":{database['password']}@" in database["url"]
-    release.upgrade({"operator": {"replicas": 1}})
     assert release.secret("cg-chaingraph-postgresql") == database
     assert release.secret("cg-chaingraph-gateway-tls") == certificate
 
-
-def test_gateway_url_change_renews_certificate(release: Release) -> None:
-    release.install()
-    before = release.secret("cg-chaingraph-gateway-tls")
     release.upgrade({"gateway": {"url": "https://chaingraph.example.com"}})
-    assert release.secret("cg-chaingraph-gateway-tls")["tls.crt"] != before["tls.crt"]
+    assert release.secret("cg-chaingraph-gateway-tls")["tls.crt"] != certificate["tls.crt"]
 
 
 def test_upgrade_migration_is_a_hook_with_bundled_database(release: Release) -> None:

@@ -86,10 +86,12 @@ def refusal(status: int, message: str, **headers: str) -> web.Response:
 
 
 class Maker:
-    """A maker that runs, and what it said to people."""
+    """A maker, and what it said to people."""
 
     def __init__(self, server: Server) -> None:
         self.server = server
+        self.begin: Callable[[], None] = lambda: None
+        """It looks when it begins, and then every five seconds: so it begins once there is something to find."""
         self.announced: list[tuple[str, str]] = []
         self.metrics = Metrics()
 
@@ -130,13 +132,15 @@ async def running(ledger: Ledger, server: Server, busy: Callable[[], bool]) -> A
         busy=busy,
         metrics=maker.metrics,
     )
-    task = asyncio.create_task(made.run())
+    running: list[asyncio.Task[None]] = []
+    maker.begin = lambda: running.append(asyncio.create_task(made.run()))
     try:
         yield maker
     finally:
-        task.cancel()
-        with suppress(asyncio.CancelledError):
-            await task
+        for task in running:
+            task.cancel()
+            with suppress(asyncio.CancelledError):
+                await task
         await api.close()
         await runner.cleanup()
 
@@ -158,7 +162,9 @@ async def start_maker(ledger: Ledger) -> AsyncIterator[StartMaker]:
 async def family(ledger: Ledger, maker: Maker, count: int, *, name: str = "nightly") -> list[ExecutionId]:
     parent = await create(ledger, name=name)
     maker.server.has(name, parent.uid)
-    return await complete_and_spawn(ledger, parent.id, count)
+    spawned = await complete_and_spawn(ledger, parent.id, count)
+    maker.begin()
+    return spawned
 
 
 async def bound(ledger: Ledger, *children: ExecutionId, within: float = 30) -> None:
@@ -239,6 +245,7 @@ async def test_maker_deletes_a_resource_bound_elsewhere_meanwhile(ledger: Ledger
     child = child_execution_id(parent.id, 0)
     maker.server.has("nightly", parent.uid)
     await complete_and_spawn(ledger, parent.id, 1)
+    maker.begin()
 
     async def removed() -> bool:
         return maker.server.deleted == ["nightly-0"]
@@ -251,6 +258,8 @@ async def test_maker_creates_nothing_below_a_replaced_parent(ledger: Ledger, sta
     maker = await start_maker()
     parent = await create(ledger)
     maker.server.has("nightly", "another-uid")
-    for each in await complete_and_spawn(ledger, parent.id, 3):
+    spawned = await complete_and_spawn(ledger, parent.id, 3)
+    maker.begin()
+    for each in spawned:
         await wait_for(ledger, each, lambda row: row.resources == "None")
     assert maker.server.posts == []

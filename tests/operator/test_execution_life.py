@@ -6,13 +6,12 @@ import asyncio
 
 import pytest
 
-from chaingraph_store import executions, recovery
+from chaingraph_store import executions
 from chaingraph_store.ids import execution_id
 from chaingraph_store.ledger import Ledger
 from chaingraph_store.runs import End
 from fixtures.cluster.control_plane import ControlPlane
 from fixtures.cluster.view import Cluster
-from fixtures.ledger.new_executions import APP
 from fixtures.ledger.worker_by_hand import StartWorker
 from fixtures.processes.programs import RunOperator
 from fixtures.waiting import eventually
@@ -286,19 +285,6 @@ async def test_a_lost_worker_is_shown_and_its_work_handed_back(
     await other.run(execution_id(uid))
     await cluster.condition("Execution", "orphan", "Succeeded", status="True")
     await cluster.condition("Execution", "orphan", "WorkerLost", status="False")
-
-
-async def test_an_execution_that_kills_its_workers_fails(
-    cluster: Cluster, run_operator: RunOperator, start_worker: StartWorker, ledger: Ledger
-) -> None:
-    worker = await start_worker()
-    run_operator()
-    uid = cluster.apply("Execution", "poison", INLINE)
-    for _ in range(recovery.MAX_RECOVERIES):
-        await worker.claim(execution_id(uid))
-        async with ledger.transaction() as connection:
-            await recovery.hand_back(connection, application_name=APP, executors=[worker.executor_id])
-    await cluster.condition("Execution", "poison", "Succeeded", status="False", reason="TooManyRecoveries")
 
 
 async def test_finished_executions_expire(

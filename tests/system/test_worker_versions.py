@@ -142,20 +142,6 @@ async def test_a_rollback_takes_the_former_version_back(
     assert (row.worker_version, row.recoveries) == ("1", 1)
 
 
-async def test_unrequested_pool_is_drained_and_removed(
-    cluster: Cluster, release: Release, run_operator: RunOperator, run_worker: RunWorker, ledger: Ledger
-) -> None:
-    release.ask_for(default="1", gpu="1")
-    others = run_worker(**LASTING, **release.worker_settings("1", "gpu"), CHAINGRAPH_QUEUES="gpu").wait_ready()
-    run_operator(**release.operator_settings)
-    await begin(cluster, ledger, "begun", queue="gpu")
-    release.ask_for(default="1")
-    await told(ledger, others, retired=True)
-    assert release.deployments() == {"default/1", "gpu/1"}
-    cluster.kubectl("delete", "cgx", "begun")
-    await release.left("default/1")
-
-
 async def test_deployment_changed_since_its_read_is_not_deleted(
     cluster: Cluster, release: Release, control_plane: ControlPlane
 ) -> None:

@@ -228,36 +228,25 @@ ONCE_BAD = {
 }
 
 
-@pytest.mark.parametrize("from_start", [False, True])
-async def test_retry_runs_failed_nodes_or_all_nodes(ledger: Ledger, run_worker: RunWorker, from_start: bool) -> None:
-    run_worker().wait_ready()
-    execution = await create_of(ledger, ONCE_BAD)
-    row = await ended(ledger, execution)
-    assert (row.phase, row.error_node, row.error_reason) == ("Failed", "fragile", "NodeTimeout")
-    assert await retry(ledger, execution, "again", from_start=from_start) is True
-    row = await wait_for(ledger, execution, lambda row: row.attempt == 2 and row.ended)
-    assert (row.phase, row.error_node, row.nodes_completed, row.nodes_failed) == ("Failed", "fragile", 1, 1)
-    log = await events_of(ledger, execution)
-    assert [event.index for event in log] == list(range(-1, len(log) - 1))
-    assert [event.data["attempt"] for event in log if event.type == "flow:started"] == [1, 2]
-    begun = [event.data["nodeId"] for event in log if event.type == "node:started"]
-    assert begun == ["before", "fragile", *(["before"] if from_start else []), "fragile"]
-    assert (await workflows(ledger, execution)).keys() == {execution, f"{execution}-2"}
-
-
 def ended_in(attempt: int, row: ExecutionRow) -> bool:
     return row.attempt == attempt and row.ended
 
 
-async def test_second_retry_keeps_the_first_attempts_journal(ledger: Ledger, run_worker: RunWorker) -> None:
+async def test_retries_run_failed_nodes_and_from_start_all_nodes(ledger: Ledger, run_worker: RunWorker) -> None:
     run_worker().wait_ready()
     execution = await create_of(ledger, ONCE_BAD)
-    for attempt in (1, 2, 3):
+    for attempt in (1, 2, 3, 4):
         if attempt > 1:
-            assert await retry(ledger, execution, f"again-{attempt}") is True
-        await wait_for(ledger, execution, partial(ended_in, attempt))
-    begun = [event.data["nodeId"] for event in await events_of(ledger, execution) if event.type == "node:started"]
-    assert begun == ["before", "fragile", "fragile", "fragile"]
+            assert await retry(ledger, execution, f"again-{attempt}", from_start=attempt == 4) is True
+        row = await wait_for(ledger, execution, partial(ended_in, attempt))
+        assert (row.phase, row.error_node, row.error_reason) == ("Failed", "fragile", "NodeTimeout")
+        assert (row.nodes_completed, row.nodes_failed) == (1, 1)
+    log = await events_of(ledger, execution)
+    assert [event.index for event in log] == list(range(-1, len(log) - 1))
+    assert [event.data["attempt"] for event in log if event.type == "flow:started"] == [1, 2, 3, 4]
+    begun = [event.data["nodeId"] for event in log if event.type == "node:started"]
+    assert begun == ["before", "fragile", "fragile", "fragile", "before", "fragile"], "the first journal counts for all"
+    assert (await workflows(ledger, execution)).keys() == {execution, *(f"{execution}-{run}" for run in (2, 3, 4))}
 
 
 async def test_paused_retry_continues_stopped_execution(ledger: Ledger, run_worker: RunWorker) -> None:

@@ -73,13 +73,6 @@ async def test_flow_with_unknown_node_type_fails_as_invalid(ledger: Ledger, run_
     assert "acme.Nothing" in row.error_message
 
 
-async def test_flow_timeout_fails_execution_with_reason(ledger: Ledger, run_worker: RunWorker) -> None:
-    run_worker()
-    sleeper = {"nodes": [{"id": "wait", "type": "Sleep", "inputs": {"milliseconds": 60_000}}]}
-    row = await ended(ledger, await create_of(ledger, sleeper, options={"flowTimeoutSeconds": 1}))
-    assert (row.phase, row.error_reason) == ("Failed", "FlowTimeout")
-
-
 async def test_many_executions_share_a_worker_and_all_end(ledger: Ledger, run_worker: RunWorker) -> None:
     made = [await create_of(ledger, SUM, inputs={"a": number}) for number in range(60)]
     run_worker()
@@ -94,12 +87,3 @@ async def test_killed_newer_version_does_not_stop_the_older_one(ledger: Ledger, 
     newer.kill()
     row = await ended(ledger, await create_of(ledger, SUM, inputs={"a": 1}))
     assert (row.phase, row.worker) == ("Completed", older.executor_id)
-
-
-async def test_restarted_container_gets_a_new_executor_id(ledger: Ledger, run_worker: RunWorker) -> None:
-    first = run_worker(CHAINGRAPH_EXECUTOR_ID="0b1c-pod-uid-0001").wait_ready()
-    first.kill()
-    second = run_worker(CHAINGRAPH_EXECUTOR_ID="0b1c-pod-uid-0001").wait_ready()
-    assert first.executor_id != second.executor_id
-    row = await ended(ledger, await create_of(ledger, SUM, inputs={"a": 1}))
-    assert row.worker == second.executor_id

@@ -145,13 +145,3 @@ async def test_reinstated_version_serves_again(ledger: Ledger, run_worker: RunWo
     later = [await create_of(ledger, steps(1, 1)) for _ in range(8)]
     rows = [await ended(ledger, each) for each in later]
     assert {row.worker for row in rows} <= {old.executor_id, late.executor_id}
-
-
-async def test_lone_version_does_not_send_runs_on(ledger: Ledger, run_worker: RunWorker) -> None:
-    first = run_worker(CHAINGRAPH_LEASE_SECONDS="5").wait_ready()
-    executions = await begin(ledger, 3)
-    second = run_worker(**LASTING).wait_ready()
-    async with handing_back(ledger):
-        first.kill()
-        rows = [await ended(ledger, each, within=60) for each in executions]
-    assert {(row.phase, row.run, row.worker) for row in rows} == {("Completed", 1, second.executor_id)}

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 import yaml
 
+from chaingraph_cli.discovery import NAME, NAMESPACE
 from chaingraph_cli.errors import Unreachable
 from chaingraph_cli.plugin import gateway_client
 from chaingraph_cli.plugin.credentials import Credentials, Login
@@ -160,6 +161,8 @@ def test_missing_name_is_reported_with_a_suggestion(gateway: GatewayProcess, plu
 
 
 def test_missing_gateway_address_is_explained(plugin: Plugin) -> None:
+    # `chaingraph up` leaves the address that it published in an existing cluster, as the tests' one is for some of them.
+    plugin.run("kubectl", "-n", NAMESPACE, "delete", "configmap", NAME, "--ignore-not-found")
     done = plugin("events", "nightly")
     assert done.returncode == 6
     assert "ConfigMap chaingraph in kube-public is not there." in done.stderr

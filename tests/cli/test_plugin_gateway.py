@@ -161,7 +161,7 @@ def test_missing_name_is_reported_with_a_suggestion(gateway: GatewayProcess, plu
 
 
 def test_missing_gateway_address_is_explained(plugin: Plugin) -> None:
-    # `chaingraph up` leaves the address that it published in an existing cluster, as the tests' one is for some of them.
+    # `chaingraph up` on an existing cluster publishes an address there, and other tests do that to this one.
     plugin.run("kubectl", "-n", NAMESPACE, "delete", "configmap", NAME, "--ignore-not-found")
     done = plugin("events", "nightly")
     assert done.returncode == 6

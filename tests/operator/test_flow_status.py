@@ -106,4 +106,5 @@ async def test_an_execution_keeps_the_revision_that_it_started_with(
     claimed = await worker.claim(row.id)
     assert len(claimed.flow_spec["nodes"]) == len(NODES)
     assert row.flow_revision == before != second.flow_revision
+    await cluster.condition("Execution", "first", "Succeeded", reason="Running")
     assert cluster.status("Execution", "first")["flowRevision"] == before

@@ -55,8 +55,7 @@ async def test_execution_of_an_invalid_flow_waits_for_its_fix(
     await cluster.condition("Execution", "waits", "Stalled", status="True")
     cluster.apply("Flow", "wrong", FLOW)
     await cluster.row(uid)
-    queued = await cluster.condition("Execution", "waits", "Reconciling", status="True")
-    assert queued["reason"] == "Queued"
+    await cluster.condition("Execution", "waits", "Reconciling", status="True", reason="Queued")
     types = [each["type"] for each in cluster.status("Execution", "waits")["conditions"]]
     assert "Stalled" not in types
 

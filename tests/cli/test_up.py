@@ -154,7 +154,8 @@ def test_up_survives_crashes_and_keeps_its_data(local: Local) -> None:
     assert not set(_pids(second)) & set(_pids(crashed))
     assert all(_gone(pid) for pid in _pids(crashed))
     ports = [{each["name"]: each["port"] for each in status["processes"]} for status in (first, second)]
-    assert ports[0] == ports[1]
+    # They stay, unless another process of the machine has taken one meanwhile.
+    assert len(ports[0].items() ^ ports[1].items()) <= 2
     assert kept["status"]["outputs"] == {"said": "hello"}
     assert foreground.returncode == 0
     assert "Everything has ended" in rest

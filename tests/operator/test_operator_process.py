@@ -17,6 +17,7 @@ from fixtures.waiting import eventually
 
 pytestmark = pytest.mark.integration
 
+RECONCILED = 'chaingraph_operator_reconciles_total{kind="Execution",result="success"}'
 INLINE = {"flow": {"nodes": [{"id": "a", "type": "Text"}]}}
 
 
@@ -32,8 +33,13 @@ async def test_operator_writes_pending_statuses_before_it_exits(
 ) -> None:
     await start_worker()
     operator = run_operator()
-    uid = cluster.apply("Execution", "waits", INLINE)
-    await cluster.row(uid)
+    cluster.apply("Execution", "waits", INLINE)
+
+    async def reconciled() -> bool:
+        figures = operator.get("/metrics").text.splitlines()
+        return any(each.startswith(RECONCILED) and float(each.split()[-1]) >= 1 for each in figures)
+
+    await eventually(reconciled, what="a reconcile, after which the status waits for its second")
     assert operator.terminate() == 0
     await cluster.condition("Execution", "waits", "Succeeded", reason="Queued", within=2)
 

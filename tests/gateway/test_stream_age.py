@@ -64,8 +64,8 @@ async def test_quiet_stream_ends_with_a_resume_position(
         # One who waits for what is far away keeps to what it was asking for.
         answer = await client.get(path, params={"fromIndex": "4"})
         assert answer.text.split("\n\n")[1:] == [": ask again, your rights are looked at anew", ""]
-    assert gateway.metric(AGED) == 2
-    assert gateway.metric("chaingraph_gateway_streams") == 0
+    gateway.wait_figure(f"{AGED} 2.0")
+    gateway.wait_figure("chaingraph_gateway_streams 0.0")
     await log.append("node:completed")
     await log.complete()
     assert [each.id for each in await gateway.all(path, people.admin, after=1)] == ["2", "3", "3"]
@@ -108,7 +108,7 @@ async def test_streams_stay_open_while_postgresql_is_away(
         rest = [each async for each in stream if each.comment != "heartbeat"]
     # It was too old already when there was something new.
     assert [each.id for each in rest] == ["-1"]
-    assert gateway.metric(AGED) == 1
+    gateway.wait_figure(f"{AGED} 1.0")
     await log.complete()
     assert [each.id for each in await gateway.all(path, people.admin, after=-1)] == ["0", "1", "1"]
 
@@ -160,6 +160,6 @@ async def test_aged_replay_is_aborted_so_it_cannot_look_complete(
     whole = [int(each) for each in re.findall(rb"id: (-?\d+)\nevent: [^\n]+\ndata: [^\n]+\n\n", received)]
     assert whole == list(range(-1, whole[-1] + 1))
     assert whole[-1] < 19_999
-    assert gateway.metric(AGED) == 1
+    gateway.wait_figure(f"{AGED} 1.0")
     rest = await gateway.all(path, people.admin, after=whole[-1], follow="false")
     assert [int(each.id) for each in rest] == list(range(whole[-1] + 1, 20_000))

@@ -397,7 +397,7 @@ async def test_child_resources_are_created_at_the_configured_rate(
     ]
     assert len(made) == 40, "each once"
     assert (max(made) - min(made)).total_seconds() >= 39 / 10 * 0.9
-    assert 'chaingraph_operator_child_resources_total{result="created"} 40.0' in operator.get("/metrics").text
+    operator.wait_figure('chaingraph_operator_child_resources_total{result="created"} 40.0')
 
 
 async def test_resource_that_falsely_claims_a_child_never_runs(

@@ -201,6 +201,5 @@ async def test_operator_reports_old_and_new_child_ends_to_parents(ledger: Ledger
     for child in await complete_and_spawn(ledger, later, 2):
         await complete(ledger, child)
     await wait_for(ledger, later, closed)
-    figures = operator.get("/metrics").text
-    assert 'chaingraph_operator_queue_depth{queue="families"} 0.0' in figures
-    assert "chaingraph_operator_families_total 0.0" not in figures
+    operator.wait_figure('chaingraph_operator_queue_depth{queue="families"} 0.0')
+    assert "chaingraph_operator_families_total 0.0" not in operator.get("/metrics").text

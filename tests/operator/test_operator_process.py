@@ -49,11 +49,11 @@ async def test_operator_serves_metrics(cluster: Cluster, run_operator: RunOperat
     operator = run_operator()
     cluster.apply("Execution", "counted", INLINE)
     await cluster.condition("Execution", "counted", "Succeeded", reason="Queued")
-    figures = operator.get("/metrics").text.splitlines()
-    written = 'chaingraph_operator_api_requests_total{resource="executions/status",result="success",verb="patch"} 1.0'
-    assert written in figures
-    assert 'chaingraph_operator_executions{phase="Pending"} 1.0' in figures
-    assert "chaingraph_operator_ledger_up{" in "".join(figures)
+    operator.wait_figure(
+        'chaingraph_operator_api_requests_total{resource="executions/status",result="success",verb="patch"} 1.0'
+    )
+    operator.wait_figure('chaingraph_operator_executions{phase="Pending"} 1.0')
+    assert "chaingraph_operator_ledger_up{" in operator.get("/metrics").text
 
 
 async def test_operator_waits_out_a_postgresql_outage_without_loss(

@@ -64,7 +64,7 @@ async def test_paused_execution_steps_and_resumes(ledger: Ledger, run_worker: Ru
     told = [(event.type, event.data) for event in log if event.type in ("flow:paused", "flow:resumed")]
     assert told == [("flow:paused", {"reason": "spec.paused was set"}), ("flow:resumed", {})]
     assert any(event.type == flow_events.NODE_STATUS_CHANGED for event in log) == debug
-    assert 'chaingraph_worker_commands_total{kind="STEP"} 1.0' in worker.get("/metrics").text
+    worker.wait_figure('chaingraph_worker_commands_total{kind="STEP"} 1.0')
 
 
 async def test_breakpoints_stop_before_their_nodes(ledger: Ledger, run_worker: RunWorker) -> None:

@@ -6,9 +6,9 @@ PACKAGES := crds flow process store worker operator gateway cli
 SOURCES := $(foreach p,$(PACKAGES),$(p)/chaingraph_$(p))
 PYTHON ?= python3
 
-# Tests wait more than they compute: twice as many processes as there are cores, each with an API server and a PostgreSQL
-# of its own. The order is random; the first lines of the output say how to repeat it.
-PROCESSES ?= $(shell expr 2 \* $$(nproc 2>/dev/null || sysctl -n hw.ncpu))
+# One process more than there are cores, since tests wait now and then; each has an API server and a PostgreSQL of its own.
+# The order is random; the first lines of the output say how to repeat it.
+PROCESSES ?= $(shell expr 1 + $$(nproc 2>/dev/null || sysctl -n hw.ncpu))
 PARALLEL := --numprocesses $(PROCESSES) --dist worksteal
 SOAK_SECONDS ?= 3600
 

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import logging
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
 
 from chaingraph_store.ids import execution_id
+from chaingraph_worker import application
 from chaingraph_worker.log_names import name_execution, remember
 from fixtures.cluster.control_plane import ControlPlane
 from fixtures.cluster.view import Cluster
@@ -120,6 +122,17 @@ def test_dbos_log_lines_name_their_execution() -> None:
     record = logging.LogRecord("dbos", logging.WARNING, "", 0, "EXTRAORDINARY", None, None)
     assert name_execution(record)
     assert not hasattr(record, "execution_id")
+
+
+def test_dbos_errors_of_an_ending_process_are_not_logged() -> None:
+    pool = ThreadPoolExecutor()
+    pool.shutdown()
+    with pytest.raises(RuntimeError) as late:
+        pool.submit(print)
+    for error, logged in ((late.value, False), (RuntimeError("something else"), True)):
+        exc_info = (type(error), error, None)
+        record = logging.LogRecord("dbos", logging.ERROR, "", 0, "Exception in workflow", None, exc_info)
+        assert application.is_news(record) is logged
 
 
 def test_dbos_log_lines_name_the_object_of_a_known_execution() -> None:

@@ -29,6 +29,8 @@ _EXPECTED: Final = (
     dbos_errors.DBOSWorkflowCancelledError,
     dbos_errors.DBOSWorkflowConflictIDError,
 )
+_SHUT_DOWN: Final = "cannot schedule new futures after shutdown"
+"""What DBOS's threads answer once the process ends: the work has been handed back before."""
 _HOLD_POLL_SECONDS = 0.25
 
 
@@ -49,7 +51,7 @@ def configure(settings: WorkerSettings) -> None:
     }
     _made.append(DBOS(config=config))
     logs.adopt("dbos")
-    logging.getLogger("dbos").addFilter(_is_news)
+    logging.getLogger("dbos").addFilter(is_news)
     logging.getLogger("dbos").addFilter(metrics.count_faults_of_dbos)
     logging.getLogger("dbos").addFilter(log_names.name_execution)
     DBOS.listen_queues([])
@@ -59,14 +61,14 @@ def _instance() -> DBOS:
     return _made[-1]
 
 
-def _is_news(record: logging.LogRecord) -> bool:
+def is_news(record: logging.LogRecord) -> bool:
     """Drops DBOS's stack trace of a workflow that was cancelled or handed back: `attempt` says that in one line.
 
     While the process ends, DBOS raises another error as it handles that one.
     """
     error = record.exc_info[1] if record.exc_info else None
     while error is not None:
-        if isinstance(error, _EXPECTED):
+        if isinstance(error, _EXPECTED) or (isinstance(error, RuntimeError) and str(error) == _SHUT_DOWN):
             return False
         error = error.__context__
     return True

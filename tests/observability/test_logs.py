@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import threading
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -124,15 +125,22 @@ def test_dbos_log_lines_name_their_execution() -> None:
     assert not hasattr(record, "execution_id")
 
 
-def test_dbos_errors_of_an_ending_process_are_not_logged() -> None:
+def test_dbos_errors_of_an_ending_process_are_not_logged(monkeypatch: pytest.MonkeyPatch) -> None:
+    ending = threading.Event()
+    monkeypatch.setattr(application, "_ending", ending)
     pool = ThreadPoolExecutor()
     pool.shutdown()
     with pytest.raises(RuntimeError) as late:
         pool.submit(print)
-    for error, logged in ((late.value, False), (RuntimeError("something else"), True)):
+
+    def is_logged(error: BaseException) -> bool:
         exc_info = (type(error), error, None)
-        record = logging.LogRecord("dbos", logging.ERROR, "", 0, "Exception in workflow", None, exc_info)
-        assert application.is_news(record) is logged
+        return application.is_news(logging.LogRecord("dbos", logging.ERROR, "", 0, "failed", None, exc_info))
+
+    assert is_logged(late.value), "a process that goes on has lost its threads"
+    ending.set()
+    assert not is_logged(late.value)
+    assert is_logged(RuntimeError("something else"))
 
 
 def test_dbos_log_lines_name_the_object_of_a_known_execution() -> None:

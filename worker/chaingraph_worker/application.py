@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import threading
 from typing import Final
 
 from dbos import DBOS, DBOSConfig, DBOSPortableJSONSerializer
@@ -30,7 +31,8 @@ _EXPECTED: Final = (
     dbos_errors.DBOSWorkflowConflictIDError,
 )
 _SHUT_DOWN: Final = "cannot schedule new futures after shutdown"
-"""What DBOS's threads answer once the process ends: the work has been handed back before."""
+"""What DBOS's threads answer once `end` was called: the work has been handed back before. Until then it is an error."""
+_ending: Final = threading.Event()
 _HOLD_POLL_SECONDS = 0.25
 
 
@@ -68,7 +70,7 @@ def is_news(record: logging.LogRecord) -> bool:
     """
     error = record.exc_info[1] if record.exc_info else None
     while error is not None:
-        if isinstance(error, _EXPECTED) or (isinstance(error, RuntimeError) and str(error) == _SHUT_DOWN):
+        if isinstance(error, _EXPECTED) or (_ending.is_set() and str(error) == _SHUT_DOWN):
             return False
         error = error.__context__
     return True
@@ -133,4 +135,5 @@ async def end() -> None:
 
     Its own wait for running workflows would wait for every hold as well.
     """
+    _ending.set()
     await asyncio.to_thread(DBOS.destroy, workflow_completion_timeout_sec=0)

@@ -29,8 +29,8 @@ def name_execution(record: logging.LogRecord) -> bool:
     said = f"{record.getMessage()} {getattr(record, 'operationUUID', '')}"
     if (found := _EXECUTION.search(said)) is not None:
         record.execution_id = found[0]
-        if found[0] in _names:
-            namespace, name = _names[found[0]]
+        if (known := _names.get(found[0])) is not None:  # read once: the event loop forgets names meanwhile
+            namespace, name = known
             # As kopf names an object; a record's own `name` is its logger's.
             record.k8s_ref = {"kind": EXECUTION_KIND, "namespace": namespace, "name": name}
     return True

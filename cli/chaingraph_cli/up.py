@@ -17,6 +17,7 @@ from chaingraph_cli import output
 from chaingraph_cli.cluster import binaries, control_plane, detached
 from chaingraph_cli.cluster import run as cluster_run
 from chaingraph_cli.cluster.build import Progress as BuildProgress
+from chaingraph_cli.cluster.parts import egress_allowed
 from chaingraph_cli.cluster.spec import Condition, Report
 from chaingraph_cli.cluster.state import Phase, Settings, State, StateFolder, supervised
 from chaingraph_cli.errors import AlreadyRunning
@@ -155,6 +156,7 @@ def _say_up(console: Console, folder: StateFolder, settings: Settings, seconds: 
     kubectl = _KUBECTL if found is None or shutil.which(_KUBECTL) else str(found)
     state = "" if folder.path == Path.cwd() / ".chaingraph" else f" --state {folder.path}"
     workers = "1 worker" if settings.workers == 1 else f"{settings.workers} workers"
+    allowed = escape(egress_allowed() or "public addresses alone")
     lines = [
         f"[bold green]ChainGraph is up[/] after {seconds:.1f} s: operator and {workers}. Next:",
         "",
@@ -162,6 +164,7 @@ def _say_up(console: Console, folder: StateFolder, settings: Settings, seconds: 
         f"  {kubectl} apply -f examples/",
         f"  {kubectl} get executions --watch",
         "",
+        f"Flows may call HTTP services on {allowed} (CHAINGRAPH_EGRESS_ALLOW), and no other private address.",
         f"Health: chaingraph status{state}   Logs: {escape(str(folder.logs))}",
         f"End it: chaingraph down{state}" if detached_ else "End it: Ctrl-C",
     ]

@@ -5,6 +5,7 @@ The names here are what other parts use. Node authors take `Node`, the ports and
 
 from .catalogue import Catalogue, InputPort, NodeType, OutputPort
 from .context import Emission, ExternalEvent, NodeContext, RunContext, Trigger
+from .egress import Egress
 from .engine import (
     ControlState,
     Engine,
@@ -22,11 +23,13 @@ from .engine import (
 )
 from .errors import (
     DuplicateNodeType,
+    EgressDenied,
     EmissionRefused,
     FlowError,
     InvalidFlow,
     InvalidNodeClass,
     JournalMismatch,
+    LimitExceeded,
     NodeFailed,
     NodeSkipped,
     NotJson,
@@ -36,6 +39,7 @@ from .events import FlowEvent
 from .faults import Fault, FaultCode
 from .graph import Graph
 from .inputs import bind_inputs
+from .limits import Limits
 from .node import Input, Node, Output, Outputs, Passthrough
 from .registry import Registry
 from .revision import revision
@@ -49,6 +53,8 @@ __all__ = [
     "Catalogue",
     "ControlState",
     "DuplicateNodeType",
+    "Egress",
+    "EgressDenied",
     "Emission",
     "EmissionRefused",
     "Engine",
@@ -68,6 +74,8 @@ __all__ = [
     "InvalidFlow",
     "InvalidNodeClass",
     "JournalMismatch",
+    "LimitExceeded",
+    "Limits",
     "Node",
     "NodeContext",
     "NodeError",

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Self
+from typing import Any, Protocol, Self, TypeVar
 
 from chaingraph_crds.forms import OPTIONAL_RESOURCE_NAME
 from chaingraph_crds.limits import MAX_EVENT_NAME, MAX_RESOURCE_NAME
 
-from .errors import EmissionRefused, NodeFailed, TooDeep, TooManyChildren
-from .json_values import copied, plain_text, require_json
+from .egress import Egress
+from .errors import EmissionRefused, LimitExceeded, NodeFailed, TooDeep, TooManyChildren
+from .json_values import copied, plain_text, require_json, size_of
+from .limits import Limits, setting
 from .types import String, check_value
 
+LOG_OVERHEAD = 100
+"""Bytes that a log message costs beside its text: it is an event, and a row."""
 LONGEST_LOG = 65_536
 """Characters of one log message; the rest is cut off and said to be."""
 MAX_CHILDREN = 10_000
@@ -71,12 +75,61 @@ class RunContext:
     integration: Mapping[str, Any] = field(default_factory=dict)
 
 
+class Closable(Protocol):
+    """Something that is open for the nodes of a run, such as connections."""
+
+    def aclose(self) -> Awaitable[None]:
+        """Close it."""
+
+
+C = TypeVar("C", bound=Closable)
+
+
+class RunResources:
+    """What the nodes of one run share, and no other run does: limits, the egress policy, and what is kept open."""
+
+    def __init__(self, limits: Limits | None = None, egress: Egress | None = None) -> None:
+        self.limits = limits or Limits()
+        self.egress = egress or Egress()
+        self._log_bytes = 0
+        self._open: dict[object, Closable] = {}
+        self._closed = False
+
+    def opened(self, key: type[C], make: Callable[[], C]) -> C:
+        """The run's own one of this class, made when it is asked for first, closed with the run."""
+        found = self._open.get(key)
+        if self._closed:
+            raise NodeFailed("the run has ended")
+        if found is None:
+            found = self._open[key] = make()
+        assert isinstance(found, key)
+        return found
+
+    def log_room(self, message: str) -> str | None:
+        """The message when there is room for it, a notice in place of the first that there is none for, then None."""
+        limit = self.limits.log_bytes
+        if self._log_bytes > limit:
+            return None
+        self._log_bytes += len(message) + LOG_OVERHEAD
+        if self._log_bytes > limit:
+            return (
+                f"further log messages are dropped: the execution has logged {limit:,} bytes ({setting('log_bytes')})"
+            )
+        return message
+
+    async def close(self) -> None:
+        """Close what the nodes have left open."""
+        self._closed = True
+        while self._open:
+            await self._open.popitem()[1].aclose()
+
+
 class NodeContext:
     """What a node may ask and tell while it runs. Usable from a thread too."""
 
     __slots__ = (
-        "_emissions", "_log", "_max_children", "_max_depth", "_run",
-        "event", "given", "node_attempt", "node_id", "refused",
+        "_emissions", "_emitted_bytes", "_log", "_max_children", "_max_depth", "_run",
+        "event", "given", "node_attempt", "node_id", "refused", "resources",
     )  # fmt: skip
 
     def __init__(
@@ -90,12 +143,16 @@ class NodeContext:
         log: Callable[[str], None],
         max_children: int = MAX_CHILDREN,
         max_depth: int = MAX_DEPTH,
+        resources: RunResources | None = None,
     ) -> None:
         self._run = run
+        self.resources = resources or RunResources()
+        """What the nodes of this run share."""
         self._log = log
         self._max_children = max_children
         self._max_depth = max_depth
         self._emissions: list[Emission] = []
+        self._emitted_bytes = 0
         self.node_id = node_id
         self.node_attempt = node_attempt
         """Which try of this node it is, from 1 (see the node's `retry`)."""
@@ -103,7 +160,7 @@ class NodeContext:
         """The inputs that have a value from the flow or from an edge, as against their default."""
         self.event = event
         """For a listener: the event that triggered it."""
-        self.refused: EmissionRefused | None = None
+        self.refused: EmissionRefused | LimitExceeded | None = None
         """Why an event that this try of the node emitted can spawn nothing: the try fails with it."""
 
     @property
@@ -152,16 +209,28 @@ class NodeContext:
         return f"{self._run.execution_id}:{self.node_id}:{self._run.attempt}"
 
     @property
+    def limits(self) -> Limits:
+        """The limits of values and work."""
+        return self.resources.limits
+
+    @property
+    def emitted_bytes(self) -> int:
+        """The size of the payloads that this try has emitted."""
+        return self._emitted_bytes
+
+    @property
     def emissions(self) -> tuple[Emission, ...]:
         """What this try of the node has emitted."""
         return tuple(self._emissions)
 
     def log(self, message: str) -> None:
-        """Write to the execution's event stream."""
+        """Write to the execution's event stream, which takes so many bytes of it (`Limits.log_bytes`)."""
         message = plain_text(message)
         if len(message) > LONGEST_LOG:
             message = f"{message[:LONGEST_LOG]}... ({len(message) - LONGEST_LOG} characters more)"
-        self._log(message)
+        room = self.resources.log_room(message)
+        if room is not None:
+            self._log(room)
 
     def emit(self, name: str, payload: Any = None, *, flow: str = "") -> None:
         """Emit an event: once the flow has completed, a child execution starts at the nodes that listen to it.
@@ -173,6 +242,7 @@ class NodeContext:
             NodeFailed: The event's name or the flow's can be none.
             EmissionRefused: The execution is too deep in its tree, or the node has emitted more than the execution
                 may have children. The node fails with it, even if it goes on.
+            LimitExceeded: The payload is too large, or all of the node's are. The node fails with it likewise.
             NotJson: The name or the payload is no JSON value.
         """
         last = self._emissions[-1] if self._emissions else None
@@ -182,10 +252,21 @@ class NodeContext:
             self.refused = TooDeep(name, self._run.depth, self._max_depth)
         elif len(self._emissions) >= self._max_children:
             self.refused = TooManyChildren(len(self._emissions) + 1, 0, self._max_children)
+        else:
+            self.refused = self._too_large(payload)
         if self.refused is not None:
             raise self.refused
         require_json(payload, ("payload",))
         self._emissions.append(Emission(name, copied(payload), flow))
+
+    def _too_large(self, payload: Any) -> LimitExceeded | None:
+        size = size_of(payload, self.limits.value_bytes)
+        if size > self.limits.value_bytes:
+            return self.limits.exceeded("value_bytes", "the payload of an event")
+        self._emitted_bytes += size
+        if self._emitted_bytes > self.limits.node_bytes:
+            return self.limits.exceeded("node_bytes", "the node's events together", self._emitted_bytes)
+        return None
 
 
 def _require_names(event: str, flow: str) -> None:

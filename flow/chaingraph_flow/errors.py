@@ -68,5 +68,16 @@ class TooManyChildren(EmissionRefused):
         )
 
 
+class LimitExceeded(NodeFailed):
+    """A value or a piece of work is beyond a limit of the installation, which another try would meet again.
+
+    The message names the limit, the size and the setting. Make the value smaller, or have the setting raised.
+    """
+
+
+class EgressDenied(NodeFailed):
+    """The address that a node wants to reach is closed to flows. The installation's administrator can allow it."""
+
+
 class NodeSkipped(FlowError):
     """Raised by a node that finds it has nothing to do: it ends skipped, its outputs are refused."""

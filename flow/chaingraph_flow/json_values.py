@@ -6,11 +6,15 @@ engine (a node's outputs are checked once when it ends, and copied for each targ
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 from math import isfinite
 from typing import Any, Union
 
+import orjson
+
 from .errors import NotJson
+from .limits import Limits
 
 Path = tuple[Union[str, int, "Path"], ...]
 """A place as linked pairs `(parent, step)`, cheap to extend; `(root,)` at the top. Rendered for a fault only."""
@@ -73,6 +77,100 @@ def render(path: Path | str, steps: Iterable[Segment] = ()) -> str:
     return root
 
 
+UNLIMITED = 2**62
+"""For the size of what was read from JSON, which shares nothing."""
+CONTAINER_BYTES = 32
+"""What a list or an object counts beside its JSON: an empty one is 2 bytes there, and 60 or more in memory."""
+SCALAR_BYTES = 8
+_SMALL = 1 << 26
+QUOTED = 20
+"""Characters of a value that a message may quote: enough to find it, too few for a token."""
+
+
+def size_of(value: object, limit: int) -> int:
+    """The size of a value: the bytes of its JSON, and what its lists and objects cost beyond that.
+
+    A part that is referred to twice counts twice, as it does where the value is written or copied. The walk stops as
+    soon as it has passed `limit`, and returns what it has by then: it costs at most O(limit), whatever is shared, and
+    ends for a value that holds itself.
+    """
+    size = 0
+    stack: list[object] = [value]
+    while stack and size <= limit:
+        each = stack.pop()
+        cls = type(each)
+        if cls is str:
+            size += _text_bytes(each, limit)
+        elif cls is dict:
+            assert isinstance(each, dict)
+            size += CONTAINER_BYTES + 2 + 4 * len(each)
+            if size > limit:
+                break
+            for name in each:
+                size += _text_bytes(name, limit)
+            stack.extend(each.values())
+        elif cls is list:
+            assert isinstance(each, list)
+            size += CONTAINER_BYTES + 2 + len(each)
+            if size > limit:
+                break
+            stack.extend(each)
+        elif cls is float or (cls is int and not -_SMALL < each < _SMALL):  # type: ignore[operator]  # an int here
+            size += 2 * SCALAR_BYTES
+        else:
+            size += SCALAR_BYTES
+    return size
+
+
+def _text_bytes(text: object, limit: int) -> int:
+    if not isinstance(text, str):
+        return SCALAR_BYTES
+    if len(text) > limit:
+        return len(text)
+    try:
+        return len(orjson.dumps(text))
+    except (TypeError, orjson.JSONEncodeError):
+        return 3 * len(text) + 2  # half a surrogate pair: refused when the value is checked
+
+
+_STRINGS = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*(?:"|\\?\Z)', re.DOTALL)
+"""The strings of a JSON text, an unfinished last one too, so that the search is linear whatever the text."""
+
+
+def parsed(text: bytes | str, limits: Limits, what: str) -> Any:
+    """The value of a JSON text.
+
+    A text of 16 MB that opens five million lists would cost 400 MB as a value: what stands between its strings is
+    counted before it is read.
+
+    Raises:
+        LimitExceeded: The text, or what it would be as a value, is too large.
+        orjson.JSONDecodeError: It is not JSON.
+    """
+    if len(text) > limits.read_bytes:
+        raise limits.exceeded("read_bytes", what, len(text))
+    data = text if isinstance(text, bytes) else text.encode("utf-8", "surrogatepass")
+    if len(data) + _structure_size(data) > limits.value_bytes:
+        between = _STRINGS.sub(b"", data)
+        size = len(data) - len(between) + max(len(between), _structure_size(between))
+        if size > limits.value_bytes:
+            raise limits.exceeded("value_bytes", f"{what}, as a value,", size)
+    return orjson.loads(data)
+
+
+def _structure_size(data: bytes) -> int:
+    """The size of the lists and objects that a JSON text opens, and of their elements, as if all were small."""
+    containers = data.count(b"[") + data.count(b"{")
+    return (CONTAINER_BYTES + 2) * containers + (SCALAR_BYTES + 1) * (data.count(b",") + containers)
+
+
+def quoted(text: str) -> str:
+    """A text as messages may show it: itself when it is short, else its length. It may be somebody's token."""
+    if len(text) > QUOTED:
+        return f"a string of {len(text)} characters"
+    return orjson.dumps(plain_text(text)).decode()
+
+
 def copied(value: Any) -> Any:
     """A deep copy of a JSON value (not checked: it was when its node ended)."""
     if type(value) is dict:
@@ -109,7 +207,7 @@ def require_json(value: object, path: Path, depth: int = 0) -> None:
         assert isinstance(value, dict)
         for name, inner in value.items():
             if type(name) is not str:
-                raise NotJson(f"{render(path)}: has the key {name!r}; the keys of a JSON object are strings")
+                raise NotJson(f"{render(path)}: has a key that is {kind(name)}; the keys of a JSON object are strings")
             require_json(name, path)
             require_json(inner, (path, name), depth + 1)
     else:

@@ -80,7 +80,12 @@ def _values(tag: str, changes: Sequence[str]) -> list[str]:
     values = {
         "image": {"repository": REPOSITORY, "tag": tag},
         "database": {"existingSecret": {"name": DATABASE_SECRET}},
-        "workerDefaults": {"drainSeconds": DRAIN_SECONDS, "resources": {"requests": {"cpu": "50m"}}},
+        "workerDefaults": {
+            "drainSeconds": DRAIN_SECONDS,
+            "resources": {"requests": {"cpu": "50m"}},
+            # The flows of the tests fetch from a Service of the same cluster.
+            "egressAllow": ["10.0.0.0/8"],
+        },
     }
     given = [f"--set-json={key}={json.dumps(value)}" for key, value in values.items()]
     return [*given, *(f"--set={each}" for each in changes)]

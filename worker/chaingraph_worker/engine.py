@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
+import chaingraph_flow
 from chaingraph_crds.execution import ExecutionOptions
 from chaingraph_crds.flow import FlowSpec
 from chaingraph_flow import (
     ControlState,
+    Egress,
     Engine,
     EngineOptions,
     ExternalEvent,
@@ -26,10 +28,12 @@ from chaingraph_store.runs import Claim
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """What an execution may spawn: how deep in its tree, and how many."""
+    """What an execution may spawn: how deep in its tree, and how many; and what its values may cost and reach."""
 
     max_depth: int
     max_children: int
+    values: chaingraph_flow.Limits = field(default_factory=chaingraph_flow.Limits)
+    egress: Egress = field(default_factory=Egress)
 
 
 def engine_of(
@@ -59,6 +63,8 @@ def engine_of(
             debug=options.debug,
             max_depth=limits.max_depth,
             max_children=limits.max_children,
+            limits=limits.values,
+            egress=limits.egress,
         ),
         context=RunContext(
             execution_id=claim.execution_id,

@@ -20,7 +20,6 @@ import structlog
 from pydantic import ValidationError
 
 from chaingraph_flow import Registry
-from chaingraph_flow.nodes.http import close_client
 from chaingraph_process import logs, tracing
 from chaingraph_process.http import CannotServe, HealthServer
 from chaingraph_process.pool_figures import PoolFigures
@@ -132,7 +131,6 @@ class Worker:
             if await self._connect():
                 await self._serve()
         finally:
-            await close_client()
             await self._health.stop()
             await self._ledger.close()
 
@@ -148,7 +146,12 @@ class Worker:
             flush_seconds=settings.flush_seconds,
             park_seconds=settings.park_seconds,
             spawner=self._spawner,
-            limits=Limits(max_depth=settings.max_depth, max_children=settings.max_children),
+            limits=Limits(
+                max_depth=settings.max_depth,
+                max_children=settings.max_children,
+                values=settings.flow_limits,
+                egress=settings.egress,
+            ),
         )
         workflows.register(surroundings, application_name=settings.application_name)
         application.configure(settings)

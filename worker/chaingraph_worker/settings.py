@@ -16,14 +16,14 @@ from typing import Annotated
 from pydantic import Field, model_validator
 from pydantic_settings import NoDecode, SettingsConfigDict
 
-from chaingraph_process.environment import ServingSettings
 from chaingraph_store.dispatch import RUN_QUEUE
 from chaingraph_store.pinning import Build
+from chaingraph_worker.flow_settings import FlowSettings
 
 Queues = Annotated[str, NoDecode]
 
 
-class WorkerSettings(ServingSettings):
+class WorkerSettings(FlowSettings):
     """Each field is the variable of its alias. Durations are in seconds."""
 
     model_config = SettingsConfigDict(frozen=True, extra="ignore")

@@ -21,6 +21,8 @@ _HEALTH_PORT_VARIABLE = "CHAINGRAPH_HEALTH_PORT"
 _DRAIN_VARIABLE = "CHAINGRAPH_DRAIN_SECONDS"
 # A person at Ctrl-C waits; what is cut short goes on from its journal at the next `up`.
 _DRAIN_SECONDS = "3"
+_EGRESS_VARIABLE = "CHAINGRAPH_EGRESS_ALLOW"
+_LOOPBACK_NETWORKS = "127.0.0.0/8,::1/128"
 _STOP_SECONDS = 30.0
 # -P: a file called types.py in the person's folder must not become part of the worker.
 _PYTHON = (sys.executable, "-P", "-m")
@@ -41,7 +43,9 @@ class Parts:
     def worker(self, name: str, port: int) -> ProcessSpec:
         """A worker; every start of it is a new executor, with an id of its own making."""
         drain = os.environ.get(_DRAIN_VARIABLE, _DRAIN_SECONDS)
-        return self._spec(name, "chaingraph_worker.main", port, {_DRAIN_VARIABLE: drain})
+        return self._spec(
+            name, "chaingraph_worker.main", port, {_DRAIN_VARIABLE: drain, _EGRESS_VARIABLE: egress_allowed()}
+        )
 
     def gateway(self, port: int, health_port: int, files: GatewayFiles) -> ProcessSpec:
         """The gateway; people reach it at the port."""
@@ -93,6 +97,14 @@ class Parts:
                 f"The database could not be migrated (exit code {code}):\n{tail(log_path)}",
                 f"The whole log: {log_path}",
             )
+
+
+def egress_allowed() -> str:
+    """The networks that flows may reach beside public ones: those of this machine, unless the person says otherwise.
+
+    The examples fetch files that are served here.
+    """
+    return os.environ.get(_EGRESS_VARIABLE, _LOOPBACK_NETWORKS)
 
 
 def worker_names(count: int) -> list[str]:

@@ -9,9 +9,19 @@ from functools import partial
 from typing import Any
 
 from ..context import Emission, NodeContext
-from ..errors import EmissionRefused, NodeFailed, NodeSkipped, NotJson, TooDeep
+from ..errors import (
+    EgressDenied,
+    EmissionRefused,
+    LimitExceeded,
+    NodeFailed,
+    NodeSkipped,
+    NotJson,
+    TooDeep,
+    TooManyChildren,
+)
 from ..graph import GraphNode
-from ..json_values import plain_text, require_json
+from ..json_values import plain_text, require_json, size_of
+from ..limits import Limits
 from ..node import Node, Output, Outputs, Passthrough
 from ..types import check_value
 from .records import Outcome
@@ -32,6 +42,8 @@ class Ending:
     """Of a failure or a skip."""
     reason: str = ""
     emissions: tuple[Emission, ...] = ()
+    size: int = 0
+    """Of the outputs and of what the emissions carry (see `json_values.size_of`)."""
 
 
 async def run_attempt(
@@ -46,10 +58,22 @@ async def run_attempt(
     return ending if context.refused is None else refused(context.refused)
 
 
-def refused(error: EmissionRefused) -> Ending:
-    """The end of a try whose emissions are beyond a limit."""
-    too_deep = isinstance(error, TooDeep)
-    return _failed(FailureReason.DEPTH_LIMIT if too_deep else FailureReason.TOO_MANY_CHILDREN, str(error))
+def refused(error: EmissionRefused | LimitExceeded) -> Ending:
+    """The end of a try whose outputs or emissions are beyond a limit."""
+    return _failed(reason_of(error), str(error))
+
+
+def reason_of(error: NodeFailed) -> FailureReason:
+    """Of which kind a failure is that a node has raised."""
+    return next((reason for cls, reason in _REASONS if isinstance(error, cls)), FailureReason.NODE_FAILED)
+
+
+_REASONS: tuple[tuple[type[NodeFailed], FailureReason], ...] = (
+    (TooDeep, FailureReason.DEPTH_LIMIT),
+    (TooManyChildren, FailureReason.TOO_MANY_CHILDREN),
+    (LimitExceeded, FailureReason.LIMIT_EXCEEDED),
+    (EgressDenied, FailureReason.EGRESS_DENIED),
+)
 
 
 async def _ending(
@@ -75,7 +99,9 @@ async def _ending(
                 running = instance.run(context)
                 assert running is not None
                 await running
-        return Ending(Outcome.COMPLETED, taken_outputs(cls, node, attributes), emissions=context.emissions)
+        outputs, size = taken_outputs(cls, node, attributes, context.limits)
+        size += context.emitted_bytes
+        return Ending(Outcome.COMPLETED, outputs, emissions=context.emissions, size=size)
     except asyncio.CancelledError:
         raise
     except NodeSkipped as skipped:
@@ -87,7 +113,7 @@ async def _ending(
     except _InvalidOutput as error:
         return _failed(FailureReason.INVALID_OUTPUT, str(error))
     except NodeFailed as error:
-        return _failed(FailureReason.NODE_FAILED, str(error))
+        return _failed(reason_of(error), str(error))
     except BaseException as error:  # noqa: BLE001 - a node is foreign code: whatever it raises, SystemExit too, is its failure
         return _failed(FailureReason.NODE_FAILED, _described(error))
 
@@ -102,8 +128,14 @@ class _InvalidOutput(NodeFailed):
     """The node ended, and what it set as an output is wrong."""
 
 
-def taken_outputs(cls: type[Node], node: GraphNode, attributes: dict[str, Any]) -> dict[str, Any]:
-    """The outputs that a node has set, checked. Raises _InvalidOutput, naming the output."""
+def taken_outputs(
+    cls: type[Node], node: GraphNode, attributes: dict[str, Any], limits: Limits
+) -> tuple[dict[str, Any], int]:
+    """The outputs that a node has set, checked, and their size.
+
+    Measured before anything else: what is too large is neither checked nor written. Raises _InvalidOutput or
+    LimitExceeded, naming the output.
+    """
     outputs: dict[str, Any] = {}
     for name, port in cls.ports.items():
         if isinstance(port, Output | Passthrough):
@@ -114,6 +146,7 @@ def taken_outputs(cls: type[Node], node: GraphNode, attributes: dict[str, Any]) 
             if extra:
                 raise _InvalidOutput(f"the node set the output {extra[0]!r}, which it has not")
             outputs.update({key: found.get(key) for key in _dynamic_keys(cls, node)})
+    size = _measured(outputs, limits)
     for key, value in outputs.items():
         if value is None:
             if key not in node.optional_outputs:
@@ -125,7 +158,19 @@ def taken_outputs(cls: type[Node], node: GraphNode, attributes: dict[str, Any]) 
             raise _InvalidOutput(str(error)) from None
         for fault in check_value(node.outputs[key], value, key):
             raise _InvalidOutput(f"the output {fault}")
-    return outputs
+    return outputs, size
+
+
+def _measured(outputs: dict[str, Any], limits: Limits) -> int:
+    total = 0
+    for key, value in outputs.items():
+        size = size_of(value, limits.value_bytes)
+        if size > limits.value_bytes:
+            raise limits.exceeded("value_bytes", f"the output {key!r}")
+        total += size
+        if total > limits.node_bytes:
+            raise limits.exceeded("node_bytes", "the node's outputs together", total)
+    return total
 
 
 def _dynamic_keys(cls: type[Node], node: GraphNode) -> list[str]:

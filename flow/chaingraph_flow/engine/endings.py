@@ -13,11 +13,21 @@ from chaingraph_crds.flow import NodeRetry
 from ..context import Emission, Trigger
 from ..errors import TooManyChildren
 from ..faults import suggestion
+from ..limits import Limits
 from .attempt import Ending, refused
+from .options import EngineOptions
 from .records import Outcome
 from .result import FailureReason, NodeError
+from .state import RunState
 
-LIMITS = frozenset((FailureReason.DEPTH_LIMIT, FailureReason.TOO_MANY_CHILDREN))
+LIMITS = frozenset(
+    (
+        FailureReason.DEPTH_LIMIT,
+        FailureReason.TOO_MANY_CHILDREN,
+        FailureReason.LIMIT_EXCEEDED,
+        FailureReason.EGRESS_DENIED,
+    )
+)
 """Failures that another try would meet again, so that none follows."""
 
 
@@ -34,6 +44,26 @@ def within_limit(ending: Ending, emitted: int, limit: int) -> Ending:
     if not own or emitted + own <= limit:
         return ending
     return refused(TooManyChildren(own, emitted, limit))
+
+
+def within_limits(ending: Ending, state: RunState, options: EngineOptions) -> Ending:
+    """The ending as it counts, after those of all nodes that have ended before."""
+    ending = within_limit(ending, state.emitted, options.max_children)
+    return within_journal(ending, state.journal_bytes, options.limits)
+
+
+def within_journal(ending: Ending, journaled: int, limits: Limits) -> Ending:
+    """The ending as it counts: a failure, without outputs, when the execution's journal would be too large with it.
+
+    Args:
+        ending: How the try ended.
+        journaled: The size of the outputs and payloads of the nodes that have ended before.
+        limits: How large it may be.
+    """
+    total = journaled + ending.size
+    if not ending.size or total <= limits.journal_bytes:
+        return ending
+    return refused(limits.exceeded("journal_bytes", "with this node's outputs the execution's journal", total))
 
 
 MaySpawn = Callable[[int], Awaitable[str | None]]

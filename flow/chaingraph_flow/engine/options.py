@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from ..context import MAX_CHILDREN, MAX_DEPTH
+from ..egress import Egress
+from ..limits import Limits
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +29,10 @@ class EngineOptions:
     """Emissions of the execution, over all its nodes and engines. A node whose emissions do not fit any more fails."""
     max_depth: int = MAX_DEPTH
     """How far from the root of its tree a child may be. In an execution that is so far a node that emits fails."""
+    limits: Limits = field(default_factory=Limits)
+    """How large values may be, and what nodes may spend on them."""
+    egress: Egress = field(default_factory=Egress)
+    """Which addresses the nodes may reach: public ones alone, unless the administrator allows others."""
 
     def __post_init__(self) -> None:
         for name in ("max_concurrency", "node_timeout_seconds", "flow_timeout_seconds"):

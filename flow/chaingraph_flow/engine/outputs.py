@@ -8,17 +8,35 @@ from typing import Any
 from ..catalogue import ERROR_PORTS
 from ..context import Emission
 from ..graph import Graph
-from ..json_values import copied, read
+from ..json_values import copied, read, size_of
+from ..limits import Limits
 from .records import NodeRecord, Outcome
+from .result import FailureReason, NodeError
 from .state import output_value
 
 
-def flow_outputs(graph: Graph, ended: Mapping[str, NodeRecord]) -> dict[str, Any]:
+def flow_outputs(
+    graph: Graph, ended: Mapping[str, NodeRecord], limits: Limits
+) -> tuple[dict[str, Any], NodeError | None]:
     """The flow's outputs by name; one whose node did not end that way is left out.
 
     A flow that declares none has the outputs of its last nodes, those from which no edge leads on, as
     `{node: {port: value}}`.
+
+    Returns:
+        The outputs; or none, and the failure, when together they are too large: one value may be the output under
+        many names.
     """
+    shared = _shared_outputs(graph, ended)
+    size = size_of(shared, limits.node_bytes)
+    if size > limits.node_bytes:
+        message = str(limits.exceeded("node_bytes", "the flow's outputs together"))
+        return {}, NodeError("", message, FailureReason.LIMIT_EXCEEDED)
+    return {name: copied(value) for name, value in shared.items()}, None
+
+
+def _shared_outputs(graph: Graph, ended: Mapping[str, NodeRecord]) -> dict[str, Any]:
+    """The flow's outputs, whose parts are shared with the records."""
     if graph.spec.outputs:
         outputs: dict[str, Any] = {}
         for each in graph.outputs:
@@ -27,10 +45,10 @@ def flow_outputs(graph: Graph, ended: Mapping[str, NodeRecord]) -> dict[str, Any
                 continue
             there, value = output_value(record, each.source_port)
             if there:
-                outputs[each.name] = copied(read(value, each.source_segments))
+                outputs[each.name] = read(value, each.source_segments)
         return outputs
     return {
-        id_: copied(dict(ended[id_].outputs))
+        id_: dict(ended[id_].outputs)
         for id_, node in graph.nodes.items()
         if id_ in ended
         and ended[id_].outcome is Outcome.COMPLETED

@@ -14,6 +14,7 @@ from typing import Any, Self
 from ..catalogue import ERROR_PORTS
 from ..context import Emission, Trigger
 from ..graph import Graph
+from ..json_values import UNLIMITED, size_of
 from .binding import active_nodes
 
 
@@ -39,6 +40,14 @@ class NodeRecord:
     """Why it was skipped, or of which kind the failure is (NodeFailed, NodeTimeout, InvalidInput, ...)."""
     attempts: int = 0
     emissions: tuple[Emission, ...] = ()
+    size: int = field(default=0, compare=False)
+    """Of outputs and payloads, where it is known; it is not part of the JSON form (see `measured_size`)."""
+
+    def measured_size(self) -> int:
+        """The size of outputs and payloads: as it was measured when the node ended, or of a journal's entry now."""
+        return self.size or sum(
+            size_of(value, UNLIMITED) for value in (*self.outputs.values(), *(each.payload for each in self.emissions))
+        )
 
     def to_json(self) -> dict[str, Any]:
         """The JSON form."""

@@ -31,6 +31,8 @@ class FailureReason(StrEnum):
     DEPTH_LIMIT = "DepthLimit"
     TOO_MANY_CHILDREN = "TooManyChildren"
     TREE_LIMIT = "TreeLimit"
+    LIMIT_EXCEEDED = "LimitExceeded"
+    EGRESS_DENIED = "EgressDenied"
 
     @classmethod
     def of(cls, told: str) -> FailureReason:

@@ -19,7 +19,7 @@ from .announcer import Announcer, wall_clock
 from .attempt import Ending
 from .binding import active_nodes
 from .debugger import ControlState
-from .endings import MaySpawn, next_try, no_listener, refused_family, within_limit
+from .endings import MaySpawn, next_try, no_listener, refused_family, within_limits
 from .gate import Gate
 from .options import EngineOptions
 from .outputs import flow_emissions, flow_outputs
@@ -245,7 +245,7 @@ class Engine:
                 await asyncio.sleep(0)
         finally:
             self._closed = True
-            self._tries.close()
+            await self._tries.close()
 
     def _result(self, milliseconds: int) -> FlowResult:
         progress = self.progress
@@ -255,10 +255,10 @@ class Engine:
             return FlowResult(FlowOutcome.STOPPED, progress, reason=self._stop_reason, emissions=emissions)
         if self._parked:
             return FlowResult(FlowOutcome.PARKED, progress, emissions=emissions)
-        outputs = flow_outputs(self._graph, self._state.ended)
-        if self._error is not None:
-            self._announce.flow_failed(self._error, milliseconds)
-            return FlowResult(FlowOutcome.FAILED, progress, outputs, self._error, emissions=emissions)
+        outputs, too_large = flow_outputs(self._graph, self._state.ended, self._options.limits)
+        if (error := self._error or too_large) is not None:
+            self._announce.flow_failed(error, milliseconds)
+            return FlowResult(FlowOutcome.FAILED, progress, outputs, error, emissions=emissions)
         self._announce.flow_completed(milliseconds)
         return FlowResult(FlowOutcome.COMPLETED, progress, outputs, emissions=emissions)
 
@@ -348,7 +348,7 @@ class Engine:
         if ending is None:
             self._turned_back(id_)
             return
-        ending = within_limit(ending, self._state.emitted, self._options.max_children)
+        ending = within_limits(ending, self._state, self._options)
         if self._try_again(id_, ending):
             self._proceed(())
             return

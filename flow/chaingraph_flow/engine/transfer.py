@@ -2,24 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
 from ..catalogue import EXECUTE
 from ..graph import GraphNode
-from ..json_values import copied, written
+from ..json_values import SCALAR_BYTES, Segment, copied, size_of, written
+from ..limits import Limits
 from ..types import Any as AnyType
 from ..types import check_value
 from ..wiring import Connection, InputSlot
+from .result import FailureReason
 from .state import RunState
 
 
 class Untransferable(Exception):
     """A value arrived that the port cannot take; the node fails with this message."""
 
-    def __init__(self, connection: Connection, message: str) -> None:
+    def __init__(
+        self, connection: Connection, message: str, reason: FailureReason = FailureReason.INVALID_INPUT
+    ) -> None:
         self.connection = connection
+        self.reason = reason
         super().__init__(message)
 
 
@@ -35,17 +40,49 @@ Watch = Callable[[Connection, str | None], None]
 """Told of each edge: with None when its value has arrived, else with why not."""
 
 
-def fill_inputs(node: GraphNode, state: RunState, watch: Watch) -> FilledInputs:
-    """The inputs of a node that runs now. Raises Untransferable when a value does not fit.
+class _Room:
+    """What the edges of one node may still bring. Measured before anything is copied."""
+
+    def __init__(self, limits: Limits) -> None:
+        self._limits = limits
+        self._node = 0
+        self._slot = 0
+
+    def next_slot(self) -> None:
+        self._slot = 0
+
+    def take(self, connection: Connection, value: Any) -> None:
+        """Take the room of a value. Raises Untransferable, naming the limit."""
+        limits = self._limits
+        size = size_of(value, limits.value_bytes) + _padding(connection.target_segments)
+        self._slot += size
+        self._node += size
+        if self._slot > limits.value_bytes:
+            error = limits.exceeded("value_bytes", f"the input {connection.target_port!r}", self._slot)
+        elif self._node > limits.node_bytes:
+            error = limits.exceeded("node_bytes", "the node's inputs together", self._node)
+        else:
+            return
+        raise Untransferable(connection, str(error), FailureReason.LIMIT_EXCEEDED)
+
+
+def _padding(segments: Iterable[Segment]) -> int:
+    """What an edge into `[9999]` makes of an empty list."""
+    return sum(each * SCALAR_BYTES for each in segments if isinstance(each, int))
+
+
+def fill_inputs(node: GraphNode, state: RunState, watch: Watch, limits: Limits) -> FilledInputs:
+    """The inputs of a node that runs now. Raises Untransferable when a value does not fit, or is too large.
 
     A refused edge into a tolerant port leaves the port as it was; null into a port that is not required does too,
     unless the port is of type `any`, which null belongs to.
     """
     values: dict[str, Any] = {}
     given: list[str] = []
+    room = _Room(limits)
     for slot in node.inputs:
         if slot.connections:
-            filled, value = _filled(slot, state, watch)
+            filled, value = _filled(slot, state, watch, room)
             values[slot.key] = value
             if filled or slot.given:
                 given.append(slot.key)
@@ -59,8 +96,9 @@ def fill_inputs(node: GraphNode, state: RunState, watch: Watch) -> FilledInputs:
     return FilledInputs(values, frozenset(given))
 
 
-def _filled(slot: InputSlot, state: RunState, watch: Watch) -> tuple[bool, Any]:
+def _filled(slot: InputSlot, state: RunState, watch: Watch, room: _Room) -> tuple[bool, Any]:
     value = copied(slot.value)
+    room.next_slot()
     filled = False
     last = slot.connections[-1]
     for connection in slot.connections:
@@ -77,6 +115,11 @@ def _filled(slot: InputSlot, state: RunState, watch: Watch) -> tuple[bool, Any]:
             if not isinstance(slot.type, AnyType):
                 watch(connection, None)
                 continue
+        try:
+            room.take(connection, delivered)
+        except Untransferable as error:
+            watch(connection, str(error))
+            raise
         value = written(value, connection.target_segments, copied(delivered))
         filled, last = True, connection
     if filled:

@@ -13,7 +13,7 @@ from collections.abc import Callable, Coroutine, Mapping
 from functools import partial
 from typing import Any
 
-from ..context import ExternalEvent, NodeContext, RunContext, Trigger
+from ..context import ExternalEvent, NodeContext, RunContext, RunResources, Trigger
 from ..graph import GraphNode
 from ..node import Node
 from ..wiring import Connection
@@ -23,7 +23,6 @@ from .gate import Gate
 from .options import EngineOptions
 from .recorder import Recorder
 from .records import NodeRecord, Outcome
-from .result import FailureReason
 from .state import RunState
 from .transfer import Untransferable, fill_inputs
 
@@ -52,6 +51,7 @@ class Tries:
         self._context = context
         self._trigger = trigger
         self._options = options
+        self._resources = RunResources(options.limits, options.egress)
         self._clock = clock
         self._started_at: dict[str, int] = {}
         self._going: dict[str, int] = {}
@@ -65,9 +65,10 @@ class Tries:
         self._thread = threading.get_ident()
         self._loop = asyncio.get_running_loop()
 
-    def close(self) -> None:
-        """The run is over: whoever still runs is not heard any more."""
+    async def close(self) -> None:
+        """The run is over: whoever still runs is not heard any more, and nothing stays open."""
         self._going.clear()
+        await self._resources.close()
 
     def start(self, node: GraphNode, wanted: Callable[[], bool]) -> Coroutine[Any, Any, Ending | None]:
         """One try of a node, for a task.
@@ -104,6 +105,7 @@ class Tries:
             reason=ending.message if ending.outcome is Outcome.SKIPPED else ending.reason,
             attempts=self.count[id_],
             emissions=ending.emissions,
+            size=ending.size,
         )
 
     async def _try(self, node: GraphNode, tries: int) -> Ending:
@@ -111,9 +113,14 @@ class Tries:
         watched: list[tuple[Connection, str | None]] = []
         begun = time.perf_counter()
         try:
-            filled = fill_inputs(node, self._state, lambda connection, refused: watched.append((connection, refused)))
+            filled = fill_inputs(
+                node,
+                self._state,
+                lambda connection, refused: watched.append((connection, refused)),
+                self._options.limits,
+            )
         except Untransferable as error:
-            return Ending(Outcome.FAILED, {}, str(error), str(FailureReason.INVALID_INPUT))
+            return Ending(Outcome.FAILED, {}, str(error), str(error.reason))
         finally:
             if tries == 1:
                 self._tell_transfers(watched, round((time.perf_counter() - begun) * 1000, 3))
@@ -129,6 +136,7 @@ class Tries:
             log=partial(self._log, node.id, tries),
             max_children=self._options.max_children,
             max_depth=self._options.max_depth,
+            resources=self._resources,
         )
         seconds = node.spec.timeout_seconds or self._options.node_timeout_seconds
         return await run_attempt(self._classes[node.id], node, filled.values, context, seconds)

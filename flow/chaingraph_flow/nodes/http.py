@@ -1,16 +1,17 @@
 """HTTP requests.
 
-One client a process and event loop keeps connections warm. Nothing of headers, query or body is ever logged or put
-into an error: that is where people keep their secrets.
+Nothing of path, headers, query or body is ever logged or put into an error: that is where people keep their secrets.
 """
 
 from __future__ import annotations
 
 import asyncio
-import logging
+import base64
+import codecs
+import re
 from typing import Any
-from weakref import WeakKeyDictionary
 
+import httpcore
 import httpx
 import orjson
 
@@ -18,43 +19,26 @@ from .. import types as t
 from ..context import NodeContext
 from ..derive import FirstOf, Fixed, Given, When
 from ..errors import NodeFailed
+from ..http_client import Answer, Call, Connections
+from ..json_values import parsed
 from ..node import Input, Node, Output
 
 LARGEST_RESPONSE = 4 * 1024 * 1024
-"""Bytes of a response, as unpacked."""
-MOST_REDIRECTS = 5
+"""Bytes of a response, as it comes and as unpacked, where the flow says nothing."""
 SAFE_METHODS = frozenset(("GET", "HEAD", "OPTIONS"))
+BODY_METHODS = frozenset(("POST", "PUT", "PATCH"))
 KEPT_FROM_OUTPUT = frozenset(("set-cookie", "www-authenticate", "proxy-authenticate"))
-
-# httpx writes each URL with its query at INFO, and a query often holds a key.
-logging.getLogger("httpx").setLevel(logging.WARNING)
-
-_clients: WeakKeyDictionary[asyncio.AbstractEventLoop, httpx.AsyncClient] = WeakKeyDictionary()
-
-
-def shared_client() -> httpx.AsyncClient:
-    """The client of the running event loop."""
-    loop = asyncio.get_running_loop()
-    client = _clients.get(loop)
-    if client is None or client.is_closed:
-        client = _clients[loop] = httpx.AsyncClient(
-            follow_redirects=True,
-            max_redirects=MOST_REDIRECTS,
-            limits=httpx.Limits(max_connections=100, max_keepalive_connections=20),
-            headers={"User-Agent": "chaingraph"},
-        )
-    return client
-
-
-async def close_client() -> None:
-    """Close the running event loop's client, if there is one: before the loop ends."""
-    client = _clients.pop(asyncio.get_running_loop(), None)
-    if client is not None:
-        await client.aclose()
+NO_CHARSETS = frozenset(("idna", "punycode", "undefined", "unicode_escape", "raw_unicode_escape"))
+"""Codecs of Python that no HTTP response is written in, and some of which take quadratic time."""
 
 
 class HTTP(Node):
-    """Makes an HTTP request. What is not GET, HEAD or OPTIONS carries an Idempotency-Key."""
+    """Makes an HTTP request. What is not GET, HEAD or OPTIONS carries an Idempotency-Key.
+
+    Private, loopback and link-local addresses are closed to flows unless the administrator allows them
+    (`CHAINGRAPH_EGRESS_ALLOW`). There are no cookies. A redirect to another origin gets no header and no body of the
+    flow. Proxies of the worker's environment are not used.
+    """
 
     base_uri = Input(t.String(min_length=1), required=True, description="As https://api.example.com/v1.")
     path = Input(t.String(), description="Added to baseUri, with one slash between.")
@@ -63,7 +47,11 @@ class HTTP(Node):
         default="GET",
         description="The method.",
     )
-    headers = Input(t.Object(), description="Headers; edges may lead to headers.name.")
+    headers = Input(
+        t.Object(),
+        description="Headers; edges may lead to headers.name. Null leaves one out. Host, Content-Length, "
+        "Transfer-Encoding, Connection and the like are the node's own.",
+    )
     query = Input(t.Object(), description="Parameters of the query; edges may lead to query.name.")
     body = Input(t.Any(), description="A text is sent as it is, anything else as JSON; null sends none.")
     response_type = Input(
@@ -74,7 +62,8 @@ class HTTP(Node):
     max_bytes = Input(
         t.Number(integer=True, minimum=1, maximum=64 * 1024 * 1024),
         default=LARGEST_RESPONSE,
-        description="The largest response that is taken.",
+        description="The largest response that is taken, as it comes and as unpacked; "
+        "`CHAINGRAPH_MAX_READ_BYTES` is the most.",
     )
     fail_on_status = Input(t.Boolean(), default=True, description="Whether a status other than 2xx fails the node.")
     status_code = Output(t.Number(integer=True), description="The status.")
@@ -93,27 +82,44 @@ class HTTP(Node):
 
     async def run(self, context: NodeContext) -> None:
         """Ask, and take the answer."""
-        url = self._url()
-        shown = f"{self.method} {_without_secrets(url)}"
+        call = self._call(context)
+        resources = context.resources
+        connections = resources.opened(Connections, lambda: Connections(resources.limits, resources.egress))
         try:
             async with asyncio.timeout(self.timeout):
-                status, headers, content, encoding = await self._exchange(url, context, shown)
+                answer = await connections.exchange(call)
         except TimeoutError:
-            raise NodeFailed(f"{shown}: no answer within {self.timeout:g} s") from None
-        except httpx.TooManyRedirects:
-            raise NodeFailed(f"{shown}: more than {MOST_REDIRECTS} redirects") from None
-        except httpx.LocalProtocolError:
-            # httpx quotes the header in its message, and that may be the one with the secret
-            raise NodeFailed(f"{shown}: a header is not of the form that HTTP allows") from None
-        except httpx.NetworkError as error:
-            raise NodeFailed(f"{shown}: {type(error).__name__}: {error}") from None
-        except httpx.HTTPError as error:
-            raise NodeFailed(f"{shown}: {type(error).__name__}") from None
-        self.status_code = status
-        self.response_headers = headers
-        if self.fail_on_status and not 200 <= status < 300:
-            raise NodeFailed(f"{shown}: status {status}")
-        self._take(content, encoding, shown, fine=200 <= status < 300)
+            raise NodeFailed(f"{call.shown}: no answer within {self.timeout:g} s") from None
+        except httpcore.LocalProtocolError:
+            # its message quotes the header, and that may be the one with the secret
+            raise NodeFailed(f"{call.shown}: a header is not of the form that HTTP allows") from None
+        except httpcore.ConnectError as error:
+            raise NodeFailed(f"{call.shown}: ConnectError: {error}") from None
+        except (httpcore.NetworkError, httpcore.ProtocolError, httpcore.TimeoutException) as error:
+            raise NodeFailed(f"{call.shown}: {type(error).__name__}") from None
+        self.status_code = answer.status
+        self.response_headers = {name: value for name, value in answer.headers.items() if name not in KEPT_FROM_OUTPUT}
+        fine = 200 <= answer.status < 300
+        if self.fail_on_status and not fine:
+            raise NodeFailed(f"{call.shown}: status {answer.status}")
+        self._take(answer, call.shown, context, fine=fine)
+
+    def _call(self, context: NodeContext) -> Call:
+        url = self._url()
+        headers = {name: _header(value) for name, value in self.headers.items() if _parameter(name, value) is not None}
+        content = b"" if self.method in BODY_METHODS else None
+        if isinstance(self.body, str):
+            content = self.body.encode()
+        elif self.body is not None:
+            content = orjson.dumps(self.body)
+            headers = {"Content-Type": "application/json"} | headers
+        if self.method not in SAFE_METHODS:
+            headers = {"Idempotency-Key": context.idempotency_key} | headers
+        if url.userinfo and not any(name.lower() == "authorization" for name in headers):
+            user = f"{url.username}:{url.password}".encode()
+            headers["Authorization"] = f"Basic {base64.b64encode(user).decode()}"
+        url = url.copy_with(userinfo=b"", fragment=None)
+        return Call(self.method, url, tuple(headers.items()), content, int(self.max_bytes))
 
     def _url(self) -> httpx.URL:
         text = self.base_uri
@@ -123,50 +129,37 @@ class HTTP(Node):
             url = httpx.URL(text)
             if self.query:
                 url = url.copy_merge_params({name: _parameter(name, each) for name, each in self.query.items()})
-        except httpx.InvalidURL as error:
-            raise NodeFailed(f"baseUri and path are no URL: {error}") from None
+        except (httpx.InvalidURL, ValueError):
+            raise NodeFailed("baseUri and path are no URL: write it as https://api.example.com/v1") from None
         if url.scheme not in ("http", "https") or not url.host:
             raise NodeFailed("baseUri must begin with http:// or https:// and name a host")
         return url
 
-    async def _exchange(
-        self, url: httpx.URL, context: NodeContext, shown: str
-    ) -> tuple[int, dict[str, Any], bytes, str]:
-        headers = {name: str(_parameter(name, value)) for name, value in self.headers.items()}
-        content: bytes | None = None
-        if isinstance(self.body, str):
-            content = self.body.encode()
-        elif self.body is not None:
-            content = orjson.dumps(self.body)
-            headers = {"Content-Type": "application/json"} | headers
-        if self.method not in SAFE_METHODS:
-            headers = {"Idempotency-Key": context.idempotency_key} | headers
-        try:
-            request = shared_client().stream(self.method, url, headers=headers, content=content, timeout=None)
-        except (UnicodeEncodeError, ValueError):
-            raise NodeFailed(f"{shown}: a header is not of the form that HTTP allows") from None
-        async with request as response:
-            received = bytearray()
-            async for chunk in response.aiter_bytes():
-                received += chunk
-                if len(received) > self.max_bytes:
-                    raise NodeFailed(f"{shown}: the response is larger than {int(self.max_bytes)} bytes")
-            kept = {name: value for name, value in response.headers.items() if name not in KEPT_FROM_OUTPUT}
-            return response.status_code, kept, bytes(received), response.charset_encoding or "utf-8"
-
-    def _take(self, content: bytes, encoding: str, shown: str, *, fine: bool) -> None:
+    def _take(self, answer: Answer, shown: str, context: NodeContext, *, fine: bool) -> None:
         """Set the response. That of another status than 2xx need not be what was asked for: it is null if not."""
         if self.response_type == "text":
+            encoding = _charset(answer.headers.get("content-type", ""))
             try:
-                self.response = content.decode(encoding)
-            except (UnicodeDecodeError, LookupError):
-                raise NodeFailed(f"{shown}: the response is no text in {encoding}") from None
-        elif content and (fine or self.schema is None):
+                if codecs.lookup(encoding).name.replace("-", "_") in NO_CHARSETS:
+                    raise LookupError
+                self.response = answer.content.decode(encoding)
+            except (UnicodeError, LookupError, ValueError):
+                raise NodeFailed(f"{shown}: the response is no text in the charset that it names") from None
+        elif answer.content and (fine or self.schema is None):
             try:
-                self.response = orjson.loads(content)
+                self.response = parsed(answer.content, context.limits, f"{shown}: the response")
             except orjson.JSONDecodeError:
                 if fine:
                     raise NodeFailed(f"{shown}: the response is not JSON") from None
+
+
+def _charset(content_type: str) -> str:
+    found = re.search(r"charset\s*=\s*[\"']?([\w.:+-]{1,40})", content_type, re.ASCII | re.IGNORECASE)
+    return found[1] if found else "utf-8"
+
+
+def _header(value: Any) -> str:
+    return str(value).lower() if isinstance(value, bool) else str(value)
 
 
 def _parameter(name: str, value: Any) -> str | int | float | bool | None:
@@ -175,8 +168,3 @@ def _parameter(name: str, value: Any) -> str | int | float | bool | None:
     if isinstance(value, str | int | float | bool) or value is None:
         return value
     raise NodeFailed(f"{name!r} must be a text, a number or a boolean")
-
-
-def _without_secrets(url: httpx.URL) -> str:
-    port = "" if url.port is None else f":{url.port}"
-    return f"{url.scheme}://{url.host}{port}{url.path}"

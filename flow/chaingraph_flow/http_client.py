@@ -1,0 +1,283 @@
+"""HTTP for the nodes of one run: checked addresses, own redirects, bounded responses, and nothing kept between runs.
+
+httpcore does the protocol. What browsers and httpx add to it is left out or done here, because each of it can carry
+something from one origin or tenant to another: there is no cookie jar, no proxy of the environment, and no header and
+no body of the flow goes to another origin than the one that the flow names.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import socket
+import zlib
+from collections.abc import AsyncIterable, Iterable
+from dataclasses import dataclass, replace
+from functools import cache
+from ipaddress import ip_address
+from ssl import SSLContext
+from typing import Final
+
+import httpcore
+import httpx
+
+from .egress import Egress
+from .errors import NodeFailed
+from .json_values import quoted
+from .limits import Limits, setting
+
+# At DEBUG httpcore writes the headers of each response, cookies included.
+logging.getLogger("httpcore").setLevel(logging.WARNING)
+
+REDIRECTS: Final = frozenset((301, 302, 303, 307, 308))
+OWN_HEADERS: Final = (("User-Agent", "chaingraph"), ("Accept", "*/*"), ("Accept-Encoding", "gzip, deflate"))
+FRAMING: Final = frozenset(
+    (
+        *("host", "content-length", "transfer-encoding", "connection", "keep-alive", "proxy-connection", "te"),
+        *("trailer", "upgrade", "expect", "http2-settings"),
+    )
+)
+"""Headers that say where a message begins and ends, or whose connection it is: one of a flow could smuggle a second
+request past whatever stands between."""
+_GZIP: Final = frozenset(("gzip", "x-gzip"))
+_PATIENCE: Final = 3.0
+"""Seconds for a connection to one address of a host while there are others."""
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One request. `headers` are the flow's and the node's; what every request has is added."""
+
+    method: str
+    url: httpx.URL
+    headers: tuple[tuple[str, str], ...]
+    content: bytes | None
+    max_bytes: int
+    """The largest response, as it comes and as unpacked, that the node takes."""
+
+    @property
+    def shown(self) -> str:
+        """As messages name it: method and origin. Paths and queries hold tokens, so they are not shown."""
+        rest = "" if self.url.raw_path in (b"", b"/") else "/..."
+        return f"{self.method} {origin(self.url)}{rest}"
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """A response, unpacked."""
+
+    status: int
+    headers: httpx.Headers
+    content: bytes
+
+
+class Connections:
+    """The connections of one run, to be closed at its end."""
+
+    def __init__(self, limits: Limits, egress: Egress) -> None:
+        self._limits = limits
+        self._pool = httpcore.AsyncConnectionPool(
+            ssl_context=_tls(),
+            max_connections=limits.http_connections,
+            max_keepalive_connections=limits.http_connections,
+            keepalive_expiry=5,
+            network_backend=_CheckedAddresses(egress),
+        )
+
+    async def aclose(self) -> None:
+        """Close them all, also those in use."""
+        await self._pool.aclose()
+
+    async def exchange(self, call: Call) -> Answer:
+        """The answer to a request, after its redirects.
+
+        Raises:
+            EgressDenied: The address of a hop is closed to flows.
+            LimitExceeded: The response is larger than any may be.
+            NodeFailed: It is larger than this node takes, cannot be unpacked, or is redirected in vain.
+            httpcore errors: There was no answer.
+        """
+        for _ in range(self._limits.http_redirects + 1):
+            answer = await self._once(call)
+            if isinstance(answer, Answer):
+                return answer
+            call = redirected(call, *answer)
+        most = self._limits.http_redirects
+        raise NodeFailed(f"{call.shown}: more than {most} redirects ({setting('http_redirects')})")
+
+    async def _once(self, call: Call) -> Answer | tuple[int, str]:
+        """The answer, or the status and location of a redirect."""
+        async with self._pool.stream(
+            call.method.encode(),
+            httpcore.URL(
+                scheme=call.url.raw_scheme, host=call.url.raw_host, port=call.url.port, target=call.url.raw_path
+            ),
+            headers=_encoded(call),
+            content=call.content,
+        ) as response:
+            headers = httpx.Headers(response.headers)
+            location = headers.get("location")
+            if response.status in REDIRECTS and location is not None:
+                return response.status, location
+            content = await self._received(response.aiter_stream(), headers, call)
+            return Answer(response.status, headers, content)
+
+    async def _received(self, chunks: AsyncIterable[bytes], headers: httpx.Headers, call: Call) -> bytes:
+        limit = min(call.max_bytes, self._limits.read_bytes)
+        announced = headers.get("content-length", "")
+        if call.method != "HEAD" and announced.isdecimal() and len(announced) < 20 and int(announced) > limit:
+            raise self._too_large(call, int(announced))
+        unpacker = _unpacker(headers, call)
+        received = bytearray()
+        raw = 0
+        async for chunk in chunks:
+            raw += len(chunk)
+            received += chunk if unpacker is None else unpacker.unpacked(chunk, limit + 1 - len(received))
+            if max(raw, len(received)) > limit:
+                raise self._too_large(call)
+        if unpacker is not None and raw and not unpacker.ended:
+            raise NodeFailed(f"{call.shown}: the response ends before its compressed data does")
+        return bytes(received)
+
+    def _too_large(self, call: Call, announced: int | None = None) -> NodeFailed:
+        if call.max_bytes <= self._limits.read_bytes:
+            return NodeFailed(f"{call.shown}: the response is larger than {call.max_bytes} bytes (maxBytes)")
+        return self._limits.exceeded("read_bytes", f"{call.shown}: the response", announced)
+
+
+def origin(url: httpx.URL) -> str:
+    """`https://api.example.com:8443`."""
+    return f"{url.scheme}://{url.netloc.decode('ascii')}"
+
+
+def redirected(call: Call, status: int, location: str) -> Call:
+    """The request that follows a redirect. Raises NodeFailed when none may.
+
+    As browsers do it, 303 makes a GET of anything, and 301 and 302 make one of a POST. Within the origin headers and
+    body go along; to another one nothing of the flow does, and a request whose body would have to is not made.
+    """
+    try:
+        url = call.url.join(location).copy_with(userinfo=b"", fragment=None)
+    except (httpx.InvalidURL, ValueError):
+        raise NodeFailed(f"{call.shown}: is redirected to what is no URL") from None
+    if url.scheme not in ("http", "https") or not url.host:
+        raise NodeFailed(f"{call.shown}: is redirected to what is no http or https URL")
+    if (status == 303 and call.method != "HEAD") or (status in (301, 302) and call.method == "POST"):
+        kept = tuple(each for each in call.headers if not each[0].lower().startswith("content-"))
+        call = replace(call, method="GET", content=None, headers=kept)
+    if _same_origin(call.url, url):
+        return replace(call, url=url)
+    if call.content:
+        raise NodeFailed(
+            f"{call.shown}: is redirected to {origin(url)}, and a body is not sent to another origin. "
+            "Set baseUri to the address that answers"
+        )
+    return replace(call, url=url, headers=())
+
+
+def _same_origin(a: httpx.URL, b: httpx.URL) -> bool:
+    return (a.scheme, a.raw_host, _port(a)) == (b.scheme, b.raw_host, _port(b))
+
+
+def _port(url: httpx.URL) -> int:
+    return url.port or (443 if url.scheme == "https" else 80)
+
+
+def _encoded(call: Call) -> list[tuple[bytes, bytes]]:
+    """All headers, the flow's before those that every request has. Raises NodeFailed, without their values."""
+    for name, _ in call.headers:
+        if name.strip().lower() in FRAMING:
+            raise NodeFailed(f"the header {name.strip()} is set by the node itself: remove it from headers")
+    given = {name.lower() for name, _ in call.headers}
+    own = [each for each in OWN_HEADERS if each[0].lower() not in given]
+    try:
+        every = [(name.encode("ascii"), value.encode("ascii")) for name, value in (*call.headers, *own)]
+    except UnicodeEncodeError:
+        raise NodeFailed(f"{call.shown}: a header is not of the form that HTTP allows") from None
+    return [(b"Host", call.url.netloc), *every]
+
+
+class _Unpacker:
+    """Unpacks gzip or deflate as it comes, never more than it is asked for."""
+
+    def __init__(self, *, gzip: bool) -> None:
+        self._gzip = gzip
+        self._inflate = zlib.decompressobj(16 + zlib.MAX_WBITS if gzip else zlib.MAX_WBITS)
+        self._first = True
+        self.ended = False
+
+    def unpacked(self, chunk: bytes, most: int) -> bytes:
+        """What the chunk unpacks to, up to `most` bytes. Raises zlib.error."""
+        made = bytearray()
+        while chunk and len(made) < most:
+            if self.ended:  # gzip files may stand one after the other
+                self.__init__(gzip=self._gzip)  # type: ignore[misc]  # begins again
+            try:
+                made += self._inflate.decompress(chunk, most - len(made))
+            except zlib.error:
+                if self._gzip or not self._first:
+                    raise
+                self._inflate = zlib.decompressobj(-zlib.MAX_WBITS)  # some servers leave zlib's frame out
+                made += self._inflate.decompress(chunk, most - len(made))
+            self._first = False
+            self.ended = self._inflate.eof
+            chunk = self._inflate.unused_data if self.ended else self._inflate.unconsumed_tail
+        return bytes(made)
+
+
+def _unpacker(headers: httpx.Headers, call: Call) -> _Unpacker | None:
+    codings = [each.strip().lower() for each in headers.get_list("content-encoding", split_commas=True)]
+    codings = [each for each in codings if each not in ("", "identity")]
+    if not codings:
+        return None
+    if len(codings) > 1:
+        raise NodeFailed(f"{call.shown}: the response has {len(codings)} content codings; one is taken at most")
+    if codings[0] not in _GZIP and codings[0] != "deflate":
+        raise NodeFailed(f"{call.shown}: the content coding {quoted(codings[0])} is not known; gzip and deflate are")
+    return _Unpacker(gzip=codings[0] in _GZIP)
+
+
+class _CheckedAddresses(httpcore.AsyncNetworkBackend):
+    """Connects to exactly those addresses that the policy has admitted: nothing is resolved after the check."""
+
+    def __init__(self, egress: Egress) -> None:
+        self._egress = egress
+        self._network = httpcore.AnyIOBackend()
+
+    async def connect_tcp(
+        self,
+        host: str,
+        port: int,
+        timeout: float | None = None,
+        local_address: str | None = None,
+        socket_options: Iterable[httpcore.SOCKET_OPTION] | None = None,
+    ) -> httpcore.AsyncNetworkStream:
+        """Resolve, check, connect. Raises EgressDenied when no address of the host may be reached."""
+        addresses = self._egress.admitted(host, await resolved(host, port))
+        for place, address in enumerate(addresses, start=1):
+            patience = timeout if place == len(addresses) else _PATIENCE
+            try:
+                return await self._network.connect_tcp(address, port, patience, local_address, socket_options)
+            except (httpcore.ConnectError, httpcore.ConnectTimeout):
+                if place == len(addresses):
+                    raise
+        raise httpcore.ConnectError("the host has no address")
+
+
+async def resolved(host: str, port: int) -> list[str]:
+    """The addresses of a host, in the resolver's order. Raises httpcore.ConnectError when there is none."""
+    try:
+        return [str(ip_address(host))]
+    except ValueError:
+        pass
+    try:
+        found = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    except (OSError, UnicodeError):
+        raise httpcore.ConnectError("the host's name cannot be resolved") from None
+    return list(dict.fromkeys(str(address[0]) for *_, address in found))
+
+
+@cache
+def _tls() -> SSLContext:
+    # Costs 10 ms and more, and keeps nothing of a connection: Python resumes a session only when it is told to.
+    return httpx.create_ssl_context()

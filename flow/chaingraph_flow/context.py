@@ -112,9 +112,7 @@ class RunResources:
             return None
         self._log_bytes += len(message) + LOG_OVERHEAD
         if self._log_bytes > limit:
-            return (
-                f"further log messages are dropped: the execution has logged {limit:,} bytes ({setting('log_bytes')})"
-            )
+            return f"further log messages are dropped: the execution has logged {limit} bytes ({setting('log_bytes')})"
         return message
 
     async def close(self) -> None:

@@ -31,6 +31,8 @@ class Limits:
     """Log messages of an execution in one run. Further ones are dropped, with one notice."""
     read_bytes: int = 16 * MIB
     """A response, as it comes and as unpacked; a text to be read as JSON or CSV."""
+    template_text_bytes: int = 64 * 1024
+    """A template itself: some seconds to parse."""
     template_steps: int = 1_000_000
     """Work of one rendering. A step is a turn, a call, an element that is looked at, or 16 characters."""
     template_bytes: int = 32 * MIB
@@ -57,8 +59,9 @@ class Limits:
             unit: What is counted.
         """
         limit: int = getattr(self, name)
-        size = f"more than {limit:,}" if measured is None or measured <= limit else f"{measured:,}"
-        return LimitExceeded(f"{what} has {size} {unit}; at most {limit:,} are allowed ({setting(name)})")
+        if measured is None or measured <= limit:
+            return LimitExceeded(f"{what} has more than {limit} {unit}, which are the most ({setting(name)})")
+        return LimitExceeded(f"{what} has {measured} {unit}; {limit} are the most ({setting(name)})")
 
 
 def setting(name: str) -> str:

@@ -55,6 +55,13 @@ class FlowSettings(ServingSettings):
         validation_alias="CHAINGRAPH_MAX_READ_BYTES",
         description="bytes of an HTTP response, as it comes and as unpacked, and of a text that is read as JSON or CSV",
     )
+    max_template_text_bytes: int = Field(
+        _DEFAULT.template_text_bytes,
+        ge=1024,
+        le=1024**2,
+        validation_alias="CHAINGRAPH_MAX_TEMPLATE_TEXT_BYTES",
+        description="the template itself, in characters",
+    )
     max_template_steps: int = Field(
         _DEFAULT.template_steps,
         ge=100,

@@ -61,6 +61,7 @@ CHAINGRAPH_MAX_NODE_BYTES: {{ include "chaingraph.scalar" .maxNodeBytes | quote 
 CHAINGRAPH_MAX_JOURNAL_BYTES: {{ include "chaingraph.scalar" .maxJournalBytes | quote }}
 CHAINGRAPH_MAX_LOG_BYTES: {{ include "chaingraph.scalar" .maxLogBytes | quote }}
 CHAINGRAPH_MAX_READ_BYTES: {{ include "chaingraph.scalar" .maxReadBytes | quote }}
+CHAINGRAPH_MAX_TEMPLATE_TEXT_BYTES: {{ include "chaingraph.scalar" .maxTemplateTextBytes | quote }}
 CHAINGRAPH_MAX_TEMPLATE_STEPS: {{ include "chaingraph.scalar" .maxTemplateSteps | quote }}
 CHAINGRAPH_MAX_TEMPLATE_BYTES: {{ include "chaingraph.scalar" .maxTemplateBytes | quote }}
 CHAINGRAPH_MAX_TEMPLATE_OUTPUT_BYTES: {{ include "chaingraph.scalar" .maxTemplateOutputBytes | quote }}

@@ -1,0 +1,309 @@
+"""The values of templates: JSON's, and a few things that can be called or asked but never printed.
+
+An object's keys come before everything else: `data.items` is the property when there is one.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from ..json_values import kind
+from .budget import ELEMENT_BYTES, LIST_BYTES, PROPERTY_BYTES, Budget, TemplateError
+
+LARGEST_NUMBER: Final = 2**64
+_HIGHEST_POWER: Final = 64
+
+
+@dataclass(frozen=True, slots=True)
+class Undefined:
+    """A name or place that there is not. Only `default` and the tests of it take one."""
+
+    message: str
+
+
+@dataclass(slots=True)
+class Namespace:
+    """Variables that a loop may change: `{% set ns = namespace(n=0) %}`."""
+
+    values: dict[str, Any] = field(default_factory=dict)
+
+
+class Computed:
+    """Something whose attributes are made when they are asked for: `loop`."""
+
+    call: Callable[..., Any] | None = None
+
+    def get(self, name: str) -> Any:
+        """The attribute of this name, or an Undefined."""
+        raise NotImplementedError
+
+
+class Group(list[Any]):
+    """What `groupby` makes: `[grouper, list]`, also by these names."""
+
+
+@dataclass(frozen=True, slots=True)
+class Function:
+    """Something that can be called: a method of a value, a macro, `range`."""
+
+    name: str
+    call: Callable[..., Any]
+
+
+def defined(value: Any) -> Any:
+    """The value. Raises TemplateError, saying what is missing, when there is none."""
+    if isinstance(value, Undefined):
+        raise TemplateError(value.message)
+    return value
+
+
+def text_of(value: Any, budget: Budget) -> str:
+    """A value as it is printed: a text as it is, anything else as JSON."""
+    if isinstance(value, str):
+        return value
+    defined(value)
+    if isinstance(value, bool) or value is None:
+        return json.dumps(value)
+    if isinstance(value, int | float):
+        return json.dumps(_finite(value))
+    if not isinstance(value, list | dict):
+        raise _unprintable(value)
+    budget.look_at(value)
+    text = json.dumps(value, ensure_ascii=False, allow_nan=False, default=_refuse)
+    budget.text_room(len(text))
+    return text
+
+
+def json_of(value: Any, budget: Budget, *, indent: bool = False, sort_keys: bool = False) -> str:
+    """A value as JSON without blanks, or on several lines."""
+    defined(value)
+    budget.look_at(value)
+    if not indent:
+        text = json.dumps(
+            value, ensure_ascii=False, allow_nan=False, default=_refuse, separators=(",", ":"), sort_keys=sort_keys
+        )
+        budget.text_room(len(text))
+        return text
+    parts = []
+    for part in json.JSONEncoder(ensure_ascii=False, allow_nan=False, default=_refuse, indent=2).iterencode(value):
+        budget.text_room(len(part))  # the blanks of a deep value may be many times its size
+        parts.append(part)
+    return "".join(parts)
+
+
+def _refuse(value: Any) -> None:
+    defined(value)
+    raise _unprintable(value)
+
+
+def _unprintable(value: Any) -> TemplateError:
+    if isinstance(value, Function):
+        return TemplateError(f"{value.name} must be called: write {value.name}()")
+    return TemplateError(f"{named(value)} cannot be printed")
+
+
+def named(value: Any) -> str:
+    """How messages name the kind of a value."""
+    if value is None or isinstance(value, bool | int | float | str | list | dict):
+        return kind(value)
+    return "a function" if isinstance(value, Function) else "a namespace or loop"
+
+
+def elements(value: Any, budget: Budget) -> list[Any]:
+    """What a loop goes through: the elements of a list, the keys of an object, the characters of a text."""
+    defined(value)
+    if isinstance(value, list):
+        budget.step()
+        return value
+    if isinstance(value, dict):
+        budget.list_room(len(value))
+        return list(value)
+    if isinstance(value, str):
+        budget.texts_room(len(value), len(value))
+        return list(value)
+    raise TemplateError(f"{named(value)} cannot be looped over")
+
+
+def attribute(value: Any, name: str, methods: Callable[[Any, str], Function | None]) -> Any:
+    """`value.name`: the property of an object, else one of the methods of values."""
+    defined(value)
+    if isinstance(value, dict) and name in value:
+        return value[name]
+    if isinstance(value, Namespace):
+        return value.values.get(name, Undefined(f"the namespace has no attribute {name!r}"))
+    if isinstance(value, Computed):
+        return value.get(name)
+    if isinstance(value, Group) and name in ("grouper", "list"):
+        return value[0 if name == "grouper" else 1]
+    method = methods(value, name)
+    return method if method is not None else Undefined(f"{named(value)} has no attribute {name!r}")
+
+
+def element(value: Any, key: Any) -> Any:
+    """`value[key]`."""
+    defined(value)
+    defined(key)
+    if isinstance(value, dict) and isinstance(key, str):
+        return value[key] if key in value else Undefined(f"the object has no attribute {key!r}")
+    if isinstance(value, list | str) and isinstance(key, int) and not isinstance(key, bool):
+        inside = -len(value) <= key < len(value)
+        return value[key] if inside else Undefined(f"{named(value)} of {len(value)} has no element {key}")
+    return Undefined(f"{named(value)} has no element that is named by {named(key)}")
+
+
+def sliced(value: Any, bounds: tuple[Any, Any, Any], budget: Budget) -> Any:
+    """`value[start:stop:step]`."""
+    defined(value)
+    for each in bounds:
+        if each is not None and (not isinstance(each, int) or isinstance(each, bool)):
+            raise TemplateError(f"the bounds of a slice are whole numbers, not {named(each)}")
+    if bounds[2] == 0:
+        raise TemplateError("the step of a slice cannot be 0")
+    if isinstance(value, str):
+        budget.text_room(len(range(*slice(*bounds).indices(len(value)))))
+        return value[slice(*bounds)]
+    if isinstance(value, list):
+        budget.list_room(len(range(*slice(*bounds).indices(len(value)))))
+        return list(value[slice(*bounds)])
+    raise TemplateError(f"{named(value)} cannot be sliced")
+
+
+def truth(value: Any) -> bool:
+    """Whether a condition holds: not for false, null, 0, and what is empty."""
+    defined(value)
+    return bool(value)
+
+
+def equal(left: Any, right: Any, budget: Budget) -> bool:
+    """Equality of JSON values: true is not 1, 1 is 1.0."""
+    pairs = [(defined(left), defined(right))]
+    while pairs:
+        a, b = pairs.pop()
+        budget.step()
+        if isinstance(a, bool) or isinstance(b, bool):
+            if a is not b:
+                return False
+        elif isinstance(a, list) and isinstance(b, list):
+            if len(a) != len(b):
+                return False
+            budget.step(len(a))
+            pairs.extend(zip(a, b, strict=True))
+        elif isinstance(a, dict) and isinstance(b, dict):
+            if len(a) != len(b):
+                return False
+            budget.step(len(a))
+            if a.keys() != b.keys():
+                return False
+            pairs.extend((a[name], b[name]) for name in a)
+        elif isinstance(a, str) and isinstance(b, str):
+            budget.scan(a)
+            if a != b:
+                return False
+        elif isinstance(a, list | dict) or isinstance(b, list | dict) or a != b:
+            return False
+    return True
+
+
+def contains(container: Any, item: Any, budget: Budget) -> bool:
+    """`item in container`."""
+    defined(item)
+    if isinstance(container, str):
+        if not isinstance(item, str):
+            raise TemplateError(f"TypeError: a text holds texts, not {named(item)}")
+        budget.scan(container, item)
+        return item in container
+    if isinstance(container, dict):
+        return isinstance(item, str) and item in container
+    if isinstance(defined(container), list):
+        return any(equal(each, item, budget) for each in container)
+    raise TemplateError(f"TypeError: {named(container)} holds nothing to look for")
+
+
+def ordered(left: Any, right: Any, budget: Budget) -> tuple[Any, Any]:
+    """Both, when they have an order: numbers or texts. Raises TemplateError."""
+    for cls in (int | float, str):
+        if isinstance(defined(left), cls) and isinstance(defined(right), cls):
+            budget.scan(left, right)
+            return left, right
+    raise TemplateError(f"TypeError: {named(left)} and {named(right)} have no order: compare numbers or texts")
+
+
+def calculated(operator: str, left: Any, right: Any, budget: Budget) -> Any:
+    """The result of `+ - * / // % **`."""
+    defined(left)
+    defined(right)
+    budget.step()
+    if isinstance(left, int | float) and isinstance(right, int | float):
+        return _number(operator, left, right)
+    if operator == "+" and isinstance(left, str) and isinstance(right, str):
+        budget.text_room(len(left) + len(right))
+        return left + right
+    if operator == "+" and isinstance(left, list) and isinstance(right, list):
+        budget.list_room(len(left) + len(right))
+        return list(left) + list(right)
+    more = ", two texts or two lists" if operator == "+" else ""
+    raise TemplateError(f"TypeError: {operator} takes two numbers{more}, not {named(left)} and {named(right)}")
+
+
+def _number(operator: str, left: float, right: float) -> Any:
+    if max(abs(left), abs(right)) > LARGEST_NUMBER and isinstance(left, int) and isinstance(right, int):
+        raise TemplateError("calculates with a number of more than 64 bits")
+    if operator == "**" and abs(right) > _HIGHEST_POWER:
+        raise TemplateError(f"** takes an exponent up to {_HIGHEST_POWER}")
+    try:
+        result = _OPERATIONS[operator](left, right)
+    except ZeroDivisionError:
+        raise TemplateError("division by zero") from None
+    except OverflowError:
+        raise TemplateError("the number is too large") from None
+    return _finite(result)
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, int) and abs(value) > LARGEST_NUMBER:
+        raise TemplateError("calculates with a number of more than 64 bits")
+    if isinstance(value, complex) or not math.isfinite(value):
+        raise TemplateError("calculates a number that is not finite")
+    return value
+
+
+_OPERATIONS: Final[dict[str, Callable[[Any, Any], Any]]] = {
+    "+": lambda a, b: a + b,
+    "-": lambda a, b: a - b,
+    "*": lambda a, b: a * b,
+    "/": lambda a, b: a / b,
+    "//": lambda a, b: a // b,
+    "%": lambda a, b: a % b,
+    "**": lambda a, b: a**b,
+}
+
+
+def new_list(items: list[Any], budget: Budget) -> list[Any]:
+    """A list that the template makes."""
+    budget.list_room(len(items))
+    return items
+
+
+def new_object(pairs: Iterator[tuple[Any, Any]], budget: Budget) -> dict[str, Any]:
+    """An object that the template makes. Its keys are texts."""
+    made: dict[str, Any] = {}
+    budget.room(LIST_BYTES)
+    for key, value in pairs:
+        if not isinstance(defined(key), str):
+            raise TemplateError(f"the keys of an object are texts, not {named(key)}")
+        budget.room(PROPERTY_BYTES)
+        made[key] = value
+    return made
+
+
+def pairs_of(value: Any, budget: Budget) -> list[Any]:
+    """`[[key, value], ...]` of an object."""
+    if not isinstance(defined(value), dict):
+        raise TemplateError(f"{named(value)} has no items: give an object")
+    budget.list_room(len(value))
+    budget.room(len(value) * (LIST_BYTES + 2 * ELEMENT_BYTES))
+    return [[key, each] for key, each in value.items()]

@@ -122,6 +122,28 @@ def size_of(value: object, limit: int) -> int:
     return size
 
 
+def indented_size(value: object, limit: int) -> int:
+    """The bytes of a value's JSON on several lines, whose blanks may be many times the value. Stops past `limit`."""
+    size = 0
+    level: list[object] = [value]
+    depth = 0
+    while level and size <= limit:
+        size += (2 * depth + 2) * len(level)
+        inner: list[object] = []
+        for each in level:
+            if isinstance(each, dict):
+                size += sum(_text_bytes(name, limit) + 2 for name in each)
+                inner.extend(each.values())
+            elif isinstance(each, list):
+                inner.extend(each)
+            else:
+                size += size_of(each, limit)
+            if size + len(inner) > limit:
+                return limit + 1
+        level, depth = inner, depth + 1
+    return size
+
+
 def _text_bytes(text: object, limit: int) -> int:
     if not isinstance(text, str):
         return SCALAR_BYTES
@@ -133,7 +155,7 @@ def _text_bytes(text: object, limit: int) -> int:
         return 3 * len(text) + 2  # half a surrogate pair: refused when the value is checked
 
 
-_STRINGS = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*(?:"|\\?\Z)', re.DOTALL)
+_STRINGS = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+(?:"|\\?\Z)', re.DOTALL)
 """The strings of a JSON text, an unfinished last one too, so that the search is linear whatever the text."""
 
 
@@ -168,7 +190,7 @@ def quoted(text: str) -> str:
     """A text as messages may show it: itself when it is short, else its length. It may be somebody's token."""
     if len(text) > QUOTED:
         return f"a string of {len(text)} characters"
-    return orjson.dumps(plain_text(text)).decode()
+    return repr(plain_text(text))
 
 
 def copied(value: Any) -> Any:

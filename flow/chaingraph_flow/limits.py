@@ -49,19 +49,22 @@ class Limits:
             if getattr(self, each.name) < (0 if each.name == "http_redirects" else 1):
                 raise ValueError(f"{each.name} must be at least 1, is {getattr(self, each.name)}")
 
-    def exceeded(self, name: str, what: str, measured: int | None = None, *, unit: str = "bytes") -> LimitExceeded:
+    def exceeded(
+        self, name: str, what: str, measured: int | None = None, *, does: str = "has", unit: str = "bytes"
+    ) -> LimitExceeded:
         """The failure of a value or piece of work beyond the limit of this name.
 
         Args:
             name: A field of this class.
             what: The subject of the sentence: `the output 'rows'`.
             measured: How much it is; None when measuring stopped at the limit.
+            does: The verb of the sentence.
             unit: What is counted.
         """
         limit: int = getattr(self, name)
         if measured is None or measured <= limit:
-            return LimitExceeded(f"{what} has more than {limit} {unit}, which are the most ({setting(name)})")
-        return LimitExceeded(f"{what} has {measured} {unit}; {limit} are the most ({setting(name)})")
+            return LimitExceeded(f"{what} {does} more than {limit} {unit}, which are the most ({setting(name)})")
+        return LimitExceeded(f"{what} {does} {measured} {unit}; {limit} are the most ({setting(name)})")
 
 
 def setting(name: str) -> str:

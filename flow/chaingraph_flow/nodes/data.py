@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import csv
-import io
+import re
+from collections.abc import Iterator
 from typing import Any
 
 import orjson
@@ -12,10 +13,15 @@ from .. import types as t
 from ..context import NodeContext
 from ..derive import Given, ListOf
 from ..errors import NodeFailed
+from ..json_values import CONTAINER_BYTES, SCALAR_BYTES, indented_size, parsed, quoted
+from ..limits import Limits
 from ..node import Input, Node, Output
 
 SCHEMA = "The type of the result, as {type: object, properties: {name: string, age: number or null}}."
 MOST_COLUMNS = 1000
+_LINE = re.compile(r"[^\r\n]*(?:\r\n|\r|\n)|[^\r\n]+")
+# A field is as long as the text lets it be: 128 kB is Python's default, and one for the whole process.
+csv.field_size_limit(2**31 - 1)
 
 
 class JSONRead(Node):
@@ -29,7 +35,7 @@ class JSONRead(Node):
     async def run(self, context: NodeContext) -> None:
         """Read."""
         try:
-            self.value = orjson.loads(self.text)
+            self.value = parsed(self.text.removeprefix("\ufeff"), context.limits, "the text")
         except orjson.JSONDecodeError as error:
             raise NodeFailed(f"is not JSON: {error}") from None
 
@@ -44,6 +50,8 @@ class JSONWrite(Node):
 
     async def run(self, context: NodeContext) -> None:
         """Write."""
+        if self.indent and indented_size(self.value, context.limits.value_bytes) > context.limits.value_bytes:
+            raise context.limits.exceeded("value_bytes", "the text with its indents")
         self.text = orjson.dumps(self.value, option=orjson.OPT_INDENT_2 if self.indent else 0).decode()
 
 
@@ -77,21 +85,22 @@ class CSVRead(Node):
 
     def run(self, context: NodeContext) -> None:
         """Read: in a thread, since a large text takes its time."""
-        reader = csv.reader(io.StringIO(self.text.removeprefix("\ufeff"), newline=""), delimiter=self.delimiter)
-        try:
-            lines = [line for line in reader if line]
-        except csv.Error as error:
-            raise NodeFailed(f"line {reader.line_num}: is not CSV: {error}") from None
-        if not lines:
+        lines = _lines(self.text, self.delimiter, context.limits)
+        first = next(lines, None)
+        if first is None:
             raise NodeFailed("is empty: the first line must name the columns")
-        header = [name.strip() for name in lines[0]]
+        header = [name.strip() for name in first[1]]
         if len(header) > MOST_COLUMNS:
             raise NodeFailed(f"has {len(header)} columns; {MOST_COLUMNS} are the most")
         if len(set(header)) != len(header):
             raise NodeFailed(f"names a column twice: {', '.join(header)[:200]}")
         columns = self._columns(header)
-        self.rows = [_row(number, header, line, columns) for number, line in enumerate(lines[1:], start=2)]
-        self.count = len(self.rows)
+        room = _RowRoom(columns, context.limits)
+        rows: list[Any] = []
+        for number, line in lines:
+            room.take(number, line)
+            rows.append(_row(number, header, line, columns))
+        self.rows, self.count = rows, len(rows)
 
     def _columns(self, header: list[str]) -> dict[str, t.AnyPortType]:
         if self.schema is None:
@@ -103,6 +112,37 @@ class CSVRead(Node):
         if missing:
             raise NodeFailed(f"has no column {missing[0]!r}; there is {', '.join(map(repr, header))[:500]}")
         return schema.properties
+
+
+def _lines(text: str, delimiter: str, limits: Limits) -> Iterator[tuple[int, list[str]]]:
+    """The fields of each line that has any, with the number of the line that it begins in."""
+    if len(text) > limits.read_bytes:
+        raise limits.exceeded("read_bytes", "the text", len(text))
+    found = (match[0] for match in _LINE.finditer(text, 1 if text.startswith("\ufeff") else 0))
+    reader = csv.reader(found, delimiter=delimiter)
+    number = 1
+    try:
+        for line in reader:
+            if line:
+                yield number, line
+            number = reader.line_num + 1
+    except csv.Error as error:
+        raise NodeFailed(f"line {reader.line_num}: is not CSV: {error}") from None
+
+
+class _RowRoom:
+    """What the rows may still be: a short line of many columns is a large object, for its names."""
+
+    def __init__(self, columns: dict[str, t.AnyPortType], limits: Limits) -> None:
+        self._limits = limits
+        self._left = limits.value_bytes
+        self._row = CONTAINER_BYTES + 3 + sum(len(name) + 4 + SCALAR_BYTES for name in columns)
+
+    def take(self, number: int, line: list[str]) -> None:
+        """Take the room of a row. Raises LimitExceeded, naming the line."""
+        self._left -= self._row + max(0, sum(map(len, line)) - SCALAR_BYTES * len(line))
+        if self._left < 0:
+            raise self._limits.exceeded("value_bytes", f"line {number}: with it the list of rows")
 
 
 def _row(number: int, header: list[str], line: list[str], columns: dict[str, t.AnyPortType]) -> dict[str, Any]:
@@ -120,11 +160,11 @@ def _field(number: int, name: str, text: str | None, type_: t.AnyPortType) -> An
     if isinstance(type_, t.Number):
         value = to_number(text)
         if value is None:
-            raise NodeFailed(f"line {number}: {name} must be a number, is {text[:60]!r}")
+            raise NodeFailed(f"line {number}: {name} must be a number, is {quoted(text)}")
         return value
     if isinstance(type_, t.Boolean):
         if text.lower() not in ("true", "false"):
-            raise NodeFailed(f"line {number}: {name} must be true or false, is {text[:60]!r}")
+            raise NodeFailed(f"line {number}: {name} must be true or false, is {quoted(text)}")
         return text.lower() == "true"
     return text
 
@@ -169,5 +209,5 @@ class ToNumber(Node):
         """Convert."""
         value = to_number(self.text)
         if value is None:
-            raise NodeFailed(f"{self.text[:60]!r} is no number")
+            raise NodeFailed(f"{quoted(self.text)} is no number")
         self.value = value

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from itertools import islice
 from typing import Any
 
 from .. import types as t
@@ -14,6 +15,8 @@ from ..json_values import kind
 from ..node import Input, Node, Output
 from .comparison import OPERATORS, compare, require_one_kind, sort_key
 
+LONGEST_NAME = 64
+"""Characters of a property's name that a message shows, and looks for others like it."""
 COUNT = Fixed(type=t.Number(integer=True))
 TOTAL = Fixed(type=t.Number(nullable=True))
 OPERATIONS = t.Enum(options=("sum", "min", "max", "mean", "count"))
@@ -294,9 +297,14 @@ def require_field(items: list[Any], field: str) -> None:
     """Raise NodeFailed unless all items are objects and one has the property: a misspelt name is not all nulls."""
     for place, item in enumerate(items):
         if not isinstance(item, dict):
-            raise NodeFailed(f"items[{place}] is {kind(item)}: to look at {field!r}, all must be objects")
+            raise NodeFailed(
+                f"items[{place}] is {kind(item)}: to look at {field[:LONGEST_NAME]!r}, all must be objects"
+            )
     if items and not any(field in item for item in items):
-        raise NodeFailed(f"no element has a property {field!r}{suggestion(field, items[0])}")
+        # The nearest of many or long names would take minutes to find.
+        names = [name for name in islice(items[0], 50) if len(name) <= LONGEST_NAME]
+        hint = suggestion(field, names) if len(field) <= LONGEST_NAME else ""
+        raise NodeFailed(f"no element has a property {field[:LONGEST_NAME]!r}{hint}")
 
 
 def reduce_values(values: list[Any], operation: str) -> float | None:

@@ -33,7 +33,7 @@ class Budget:
         """Work of so many steps."""
         self._steps -= count
         if self._steps < 0:
-            raise self._limits.exceeded("template_steps", "the template's work", unit="steps")
+            raise self._limits.exceeded("template_steps", "the template", does="takes", unit="steps")
 
     def look_at(self, value: object) -> None:
         """Work that goes through all of a value, such as to print or compare it."""
@@ -50,12 +50,12 @@ class Budget:
         """Memory of a value that is about to be made."""
         self._bytes -= size
         if self._bytes < 0:
-            raise self._limits.exceeded("template_bytes", "what the template makes")
+            raise self._limits.exceeded("template_bytes", "the template", does="makes values of")
 
     def text_room(self, length: int) -> None:
         """A text of this length is about to be made: no longer than what a template may write."""
         if length > self._limits.template_output_bytes:
-            raise self._limits.exceeded("template_output_bytes", "a text that the template makes", length)
+            raise self._limits.exceeded("template_output_bytes", "the template", length, does="makes a text of")
         self.step(length // CHARACTERS_A_STEP)
         self.room(length + TEXT_BYTES)
 
@@ -74,4 +74,4 @@ class Budget:
         self.step(len(text) // CHARACTERS_A_STEP + 1)
         self._output -= len(text) if text.isascii() else len(text.encode("utf-8", "surrogatepass"))
         if self._output < 0:
-            raise self._limits.exceeded("template_output_bytes", "the template's result")
+            raise self._limits.exceeded("template_output_bytes", "the template", does="writes")

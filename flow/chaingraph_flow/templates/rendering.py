@@ -127,6 +127,7 @@ class _Rendering(Expressions):
 
         loop = _Loop(items, depth, again if node.recursive else None, self.budget)
         for index, item in enumerate(items):
+            self.budget.step()
             loop.index = index
             inner = Scope(scope, {"loop": loop})
             self._assign(node.target, item, inner)

@@ -197,7 +197,7 @@ def _encoded(call: Call) -> list[tuple[bytes, bytes]]:
     return [(b"Host", call.url.netloc), *every]
 
 
-class _Unpacker:
+class Unpacker:
     """Unpacks gzip or deflate as it comes, never more than it is asked for."""
 
     def __init__(self, *, gzip: bool) -> None:
@@ -225,7 +225,7 @@ class _Unpacker:
         return bytes(made)
 
 
-def _unpacker(headers: httpx.Headers, call: Call) -> _Unpacker | None:
+def _unpacker(headers: httpx.Headers, call: Call) -> Unpacker | None:
     codings = [each.strip().lower() for each in headers.get_list("content-encoding", split_commas=True)]
     codings = [each for each in codings if each not in ("", "identity")]
     if not codings:
@@ -234,7 +234,7 @@ def _unpacker(headers: httpx.Headers, call: Call) -> _Unpacker | None:
         raise NodeFailed(f"{call.shown}: the response has {len(codings)} content codings; one is taken at most")
     if codings[0] not in _GZIP and codings[0] != "deflate":
         raise NodeFailed(f"{call.shown}: the content coding {quoted(codings[0])} is not known; gzip and deflate are")
-    return _Unpacker(gzip=codings[0] in _GZIP)
+    return Unpacker(gzip=codings[0] in _GZIP)
 
 
 class _CheckedAddresses(httpcore.AsyncNetworkBackend):

@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from chaingraph_crds.flow import FlowSpec
+from chaingraph_flow import Any as AnyType
 from chaingraph_flow import (
     EngineOptions,
     FailureReason,
@@ -25,7 +26,6 @@ from chaingraph_flow import (
     Output,
     Registry,
 )
-from chaingraph_flow import Any as AnyType
 from chaingraph_flow.json_values import indented_size, parsed, size_of
 from fixtures.flows.runs import MemoryRecorder, Run, run_flow
 

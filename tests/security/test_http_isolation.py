@@ -141,9 +141,7 @@ async def test_redirects_are_limited_by_name(server: RawServer) -> None:
     assert len(server.requests) == 6
 
 
-@pytest.mark.parametrize(
-    "to", ["file:///etc/passwd", "ftp://x/", "gopher://x", "http://[::1", "javascript:x"]
-)
+@pytest.mark.parametrize("to", ["file:///etc/passwd", "ftp://x/", "gopher://x", "http://[::1", "javascript:x"])
 async def test_redirect_to_another_scheme_is_refused(server: RawServer, to: str) -> None:
     server.answers["/a"] = redirect(to, 302)
     assert "is redirected to" in await failure_of("HTTP", baseUri=f"{server.url}/a")

@@ -147,6 +147,8 @@ def element(value: Any, key: Any) -> Any:
     """`value[key]`."""
     defined(value)
     defined(key)
+    if isinstance(value, Group) and key in ("grouper", "list"):
+        return value[0 if key == "grouper" else 1]
     if isinstance(value, dict) and isinstance(key, str):
         return value[key] if key in value else Undefined(f"the object has no attribute {key!r}")
     if isinstance(value, list | str) and isinstance(key, int) and not isinstance(key, bool):

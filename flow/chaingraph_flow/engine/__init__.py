@@ -12,6 +12,7 @@ from .recorder import Recorder
 from .records import NodeRecord, Outcome, without_unhandled_failures
 from .result import FailureReason, FlowOutcome, FlowResult, NodeError, Progress
 from .scheduler import Engine
+from .supervision import KilledTry, Supervisor
 
 __all__ = [
     "ControlState",
@@ -20,11 +21,13 @@ __all__ = [
     "FailureReason",
     "FlowOutcome",
     "FlowResult",
+    "KilledTry",
     "NodeError",
     "NodeRecord",
     "Outcome",
     "Progress",
     "Recorder",
+    "Supervisor",
     "emissions_in_order",
     "without_unhandled_failures",
 ]

@@ -28,6 +28,7 @@ from .records import NodeRecord, Outcome, handles_failure
 from .result import FailureReason, FlowOutcome, FlowResult, NodeError, Progress
 from .running_time import RunningTime
 from .state import RunState
+from .supervision import KilledTry, Supervisor
 from .tries import Tries
 
 
@@ -50,6 +51,8 @@ class Engine:
         ran_ms: int = 0,
         on_control: Callable[[], None] | None = None,
         may_spawn: MaySpawn | None = None,
+        supervisor: Supervisor | None = None,
+        killed: Iterable[KilledTry] = (),
         clock: Callable[[], int] = wall_clock,
     ) -> None:
         """Prepare a run.
@@ -68,6 +71,8 @@ class Engine:
             ran_ms: For how many milliseconds earlier engines of this attempt have run, without pauses.
             on_control: Called on the event loop when `paused`, `quiet` or `held` has changed while the run goes on.
             may_spawn: Asked once everything has completed and something was emitted; what it says fails the flow.
+            supervisor: Told which node runs; ends the process of one that cannot be ended otherwise.
+            killed: Tries of this attempt that ended with their process, the last one of each node.
             clock: Milliseconds since 1970, for records and events.
 
         Raises:
@@ -98,7 +103,10 @@ class Engine:
             trigger=trigger,
             options=self._options,
             clock=clock,
+            supervisor=supervisor,
         )
+        self._supervisor = supervisor
+        self._killed = {each.node_id: each for each in killed}
         self._on_control = on_control or (lambda: None)
         self._may_spawn = may_spawn
         self._control_seen: tuple[bool, bool, tuple[str, ...]] = (False, False, ())
@@ -122,6 +130,11 @@ class Engine:
             running=len(self._running) + len(self._waiting),
             current_nodes=(*self._running, *self._waiting, *self._gate.seen),
         )
+
+    @property
+    def tries(self) -> dict[str, tuple[int, int]]:
+        """The nodes that run, with the number of their try and the time of their first one in ms since 1970."""
+        return {id_: tried for id_ in self._running if (tried := self._tries.of(id_)) is not None}
 
     # -- the debugger: to be called on the engine's event loop; nothing happens once the run is over ------------
 
@@ -278,7 +291,11 @@ class Engine:
             reason = self._state.skip_reason(id_)
             if reason is None:
                 self._announce.status(id_, "idle", "ready")
-                self._gate.put(id_)
+                killed = self._killed.pop(id_, None)
+                if killed is None:
+                    self._gate.put(id_)
+                else:
+                    undecided.extend(self._ended_try(id_, self._tries.restore(killed)))
             else:
                 undecided.extend(self._skip(id_, reason))
         if self._error is None:
@@ -332,11 +349,16 @@ class Engine:
         if self._closed:
             return
         del self._running[id_]
+        if self._supervisor is not None:
+            self._supervisor.enter(id_)  # its outputs are written now
         try:
             self._take_ending(id_, task)
         except BaseException as error:  # noqa: BLE001 - raised into run(): a callback's own exception would go unheard
             self._crash = error
             self._over.set()
+        finally:
+            if self._supervisor is not None:
+                self._supervisor.leave()
 
     def _take_ending(self, id_: str, task: asyncio.Task[Ending | None]) -> None:
         if task.cancelled():
@@ -348,15 +370,16 @@ class Engine:
         if ending is None:
             self._turned_back(id_)
             return
-        ending = within_limit(ending, self._state.emitted, self._options.max_children)
-        if self._try_again(id_, ending):
-            self._proceed(())
-            return
-        record = self._tries.record(id_, ending)
-        self._announce.status(id_, "executing", str(ending.outcome))
-        decidable = self._end(record)
+        decidable = self._ended_try(id_, within_limit(ending, self._state.emitted, self._options.max_children))
         if not self._over.is_set():
             self._proceed(decidable)
+
+    def _ended_try(self, id_: str, ending: Ending) -> list[str]:
+        """Have the node tried again, or keep its end; returns what can be decided now."""
+        if self._try_again(id_, ending):
+            return []
+        self._announce.status(id_, "executing", str(ending.outcome))
+        return self._end(self._tries.record(id_, ending))
 
     def _turned_back(self, id_: str) -> None:
         """A node did not begin: the flow failed or paused first."""

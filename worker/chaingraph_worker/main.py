@@ -35,7 +35,7 @@ from chaingraph_worker.runner.assignment import Limits
 from chaingraph_worker.running import RunningAttempts
 from chaingraph_worker.settings import WorkerSettings
 from chaingraph_worker.spawner import Spawner
-from chaingraph_worker.supervision.pool import Pool, fork
+from chaingraph_worker.supervision.pool import Pool, fork, warn_of_memory
 
 _CONNECT_SECONDS: Final = 5.0
 _HAND_BACK_SECONDS: Final = 5.0
@@ -165,6 +165,7 @@ class Worker:
         ]
         await application.launch(settings)
         application.serve(settings, retired=self._retired)
+        warn_of_memory(settings.runners, settings.worker_concurrency)
         self._state = "ready"
         _log.info(
             "ready",

@@ -151,7 +151,7 @@ class WorkerSettings(ServingSettings):
         description="how long running executions may go on after SIGTERM before they are handed back",
     )
     runner_memory_mb: int = Field(
-        512,
+        256,
         ge=32,
         le=1_048_576,
         validation_alias="CHAINGRAPH_RUNNER_MEMORY_MB",

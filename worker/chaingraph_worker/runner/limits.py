@@ -19,6 +19,8 @@ NICENESS: Final = 2
 _PR_SET_PDEATHSIG: Final = 1
 _OOM_SCORE: Final = "800"
 """Where memory runs out all the same, the kernel ends a runner before anything else of the container."""
+_NO_LIMIT: Final = 2**60
+"""What the first version of control groups says for no limit is larger."""
 _LINUX: Final = sys.platform == "linux"
 
 
@@ -64,6 +66,15 @@ def data_bytes(pid: int) -> int | None:
 def resident_bytes(pid: int) -> int | None:
     """The memory of its own that a process occupies, in bytes; None where the system does not say."""
     return _status(pid, "RssAnon:")
+
+
+def container_bytes() -> int | None:
+    """The memory limit of this process's container, in bytes; None when there is none, or none that can be read."""
+    for path in ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes"):
+        with suppress(OSError, ValueError):
+            limit = int(Path(path).read_text())
+            return limit if limit < _NO_LIMIT else None
+    return None
 
 
 def _status(pid: int, field: str) -> int | None:

@@ -23,8 +23,10 @@ from chaingraph_worker.supervision.killed import Bounds, Cause
 from chaingraph_worker.supervision.runner import Runner
 
 _WATCH_SECONDS: Final = 0.25
-_GROWN: Final = 2
+_KEPT: Final = 4
 """A runner without an execution that keeps more than this part of its memory limit is replaced."""
+_OWN_BYTES: Final = 300 * 2**20
+"""What a worker takes for itself, and what all its runners share."""
 _log = structlog.get_logger(__name__)
 
 
@@ -47,6 +49,19 @@ class PoolSettings:
             silence_seconds=self.bounds.silence_seconds,
             lease_seconds=self.lease_seconds,
             log_level=self.log_level,
+        )
+
+
+def warn_of_memory(settings: PoolSettings, concurrency: int) -> None:
+    """Say so when the container has less memory than its runners may take."""
+    have = limits.container_bytes()
+    need = concurrency * settings.of_runner.memory_bytes + _OWN_BYTES
+    if have is not None and have < need:
+        _log.warning(
+            "the container's memory limit is below what its runners may take together: a flow may end the whole worker",
+            limit_mb=have // 2**20,
+            needed_mb=need // 2**20,
+            remedy="raise the limit, or lower CHAINGRAPH_RUNNER_MEMORY_MB or DBOS_WORKER_CONCURRENCY",
         )
 
 
@@ -143,8 +158,7 @@ class Pool:
             self._idle.append(runner)
 
     def _has_grown(self, runner: Runner) -> bool:
-        resident = limits.resident_bytes(runner.pid)
-        return resident is not None and resident > self._settings.of_runner.memory_bytes // _GROWN
+        return runner.own_bytes() > self._settings.of_runner.memory_bytes // _KEPT
 
     async def _watch(self) -> None:
         due = time.monotonic()
@@ -161,6 +175,6 @@ class Pool:
         if runner.silent_seconds >= self._settings.bounds.silence_seconds:
             runner.kill(Cause.SILENT)
             return
-        resident = limits.resident_bytes(runner.pid)
-        if resident is not None and resident > 2 * self._settings.of_runner.memory_bytes:
+        # The kernel refuses allocations beyond the limit; pages that were shared at the fork come on top.
+        if runner.own_bytes() > self._settings.of_runner.memory_bytes:
             runner.kill(Cause.MEMORY)

@@ -14,6 +14,7 @@ import structlog
 
 from chaingraph_worker.runner.board import Board
 from chaingraph_worker.runner.frames import Decoder, FrameRefused, encode
+from chaingraph_worker.runner.limits import resident_bytes
 from chaingraph_worker.supervision.killed import Bounds, Cause, Ended, explain
 
 _EXIT_SECONDS: Final = 5.0
@@ -63,6 +64,7 @@ class Runner(asyncio.Protocol):
             theirs.close()
             os.close(self._board_file)
         ours.setblocking(False)
+        self._shared = resident_bytes(self.pid) or 0
         self._transport, _ = await asyncio.get_running_loop().create_connection(lambda: self, sock=ours)
 
     # -- for whoever has it ----------------------------------------------------------------------------------
@@ -110,6 +112,10 @@ class Runner(asyncio.Protocol):
         beats = self.board.beats
         self.silent_seconds = 0.0 if beats != self._beats else self.silent_seconds + seconds
         self._beats = beats
+
+    def own_bytes(self) -> int:
+        """The memory that it has taken since it was made; 0 where the system does not say."""
+        return (resident_bytes(self.pid) or 0) - self._shared
 
     def exited(self, code: int) -> None:
         """Its process has ended so."""

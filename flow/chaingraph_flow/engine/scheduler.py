@@ -1,4 +1,4 @@
-"""The engine: one dispatcher that starts what is ready, and the only place of the engine with tasks.
+"""The scheduler: one dispatcher that starts what is ready, and the only place of the engine with tasks.
 
 There is no polling and no task but one for each node that runs. What decides is `RunState`; a node's end is taken in
 the callback of its task, which starts what has become ready, so a chain costs one turn of the event loop a node.
@@ -32,8 +32,8 @@ from .supervision import KilledTry, Supervisor
 from .tries import Tries
 
 
-class Engine:
-    """One run of a graph. Make a new one for every attempt; `run` may be called once."""
+class Scheduler:
+    """One run of a graph; see `Engine`."""
 
     def __init__(
         self,
@@ -136,68 +136,11 @@ class Engine:
         """The nodes that run, with the number of their try and the time of their first one in ms since 1970."""
         return {id_: tried for id_ in self._running if (tried := self._tries.of(id_)) is not None}
 
-    # -- the debugger: to be called on the engine's event loop; nothing happens once the run is over ------------
-
-    @property
-    def paused(self) -> bool:
-        """Whether it is paused, by a command or a breakpoint. Nodes in flight may still run: see `quiet`."""
-        return self._gate.paused
-
-    @property
-    def pause_reason(self) -> str:
-        """Why it is paused; '' when it is not."""
-        return self._gate.pause_reason
-
-    @property
-    def held(self) -> tuple[str, ...]:
-        """The nodes that the debugger holds, in the order in which they came."""
-        return self._gate.held
-
     @property
     def quiet(self) -> bool:
         """Whether it is paused and nothing runs or waits for another try. What a step has let go runs."""
         going = self._running or self._waiting
         return self._gate.paused and self._begun and not going and not self._over.is_set()
-
-    @property
-    def steps_owed(self) -> int:
-        """Steps that it was asked for and has not made: nodes that they let go have not come, or not begun."""
-        return self._gate.steps_owed
-
-    @property
-    def ran_ms(self) -> int:
-        """For how many milliseconds this attempt has run, without its pauses. The flow's timeout counts these."""
-        return self._time.milliseconds
-
-    def pause(self, reason: str) -> None:
-        """Let no node begin. Nodes in flight run on to their end. A pause of what is paused changes nothing."""
-        self._command(partial(self._gate.pause, reason))
-
-    def resume(self) -> None:
-        """Go on with all that is held, past the breakpoints that hold it."""
-        self._command(self._gate.resume)
-
-    def step(self) -> None:
-        """Let what waits now begin, or what comes next when nothing waits, and stay paused. Ignored when not paused."""
-        self._command(lambda: self._gate.step(self._tries.starting))
-
-    def set_breakpoints(self, ids: Iterable[str]) -> None:
-        """Pause before these nodes and no others. Each is hit once, before its first try; unknown ids never.
-
-        To take away the breakpoint that holds a node does not resume the run.
-        """
-        self._command(partial(self._gate.set_breakpoints, ids))
-
-    def park(self) -> bool:
-        """End `run` with Parked, and announce nothing. Returns False, and changes nothing, unless it is `quiet`.
-
-        Another engine goes on with the journal, `ran_ms`, and `held` as `ControlState.passed`; tries are counted anew.
-        """
-        if not self.quiet:
-            return False
-        self._parked = True
-        self._over.set()
-        return True
 
     def stop(self, reason: str) -> None:
         """Cancel what runs; `run` returns Stopped. To be called on the engine's event loop; the first call counts."""
@@ -324,7 +267,7 @@ class Engine:
             self._over.set()
 
     def _tell_control(self) -> None:
-        seen = (self.paused, self.quiet, self.held)
+        seen = (self._gate.paused, self.quiet, self._gate.held)
         if seen != self._control_seen:
             self._control_seen = seen
             self._on_control()

@@ -10,7 +10,8 @@
             self.result = self.text.upper()
 
 Inside `run` a port reads and writes as a plain attribute of its Python type. `async def run` runs on the event loop
-and must not block it; a plain `def run` runs in a thread, which a timeout can only abandon, not end. A new instance
+and must not block it; a plain `def run` runs in a thread. A timeout raises an exception in that thread; where that does
+not end it, the worker ends the process in which the execution runs. A new instance
 is made for every try, so nothing is left over from an earlier one.
 
 The class's declarations become its `NodeType` (see catalogue.py) when the class is made; nothing else of it is known

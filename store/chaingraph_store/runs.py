@@ -7,34 +7,36 @@ with their dense indices, and the row change together or not at all.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Final
-
-from psycopg.types.json import Json
+from typing import Final
 
 from chaingraph_store.errors import OwnershipLost
 from chaingraph_store.events import PAUSE_TYPES, PAUSED, STARTED
 from chaingraph_store.ids import ExecutionId, WorkflowId
-from chaingraph_store.ledger import CHANGES, Connection, dumps, plain
+from chaingraph_store.ledger import CHANGES, Connection, plain
 from chaingraph_store.pinning import NO_BUILD, Build, PinnedElsewhere, has_worker
+from chaingraph_store.raw_json import RawJson, unparsed
 
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """An attempt that this worker owns: what to run, and the epoch that fences its writes."""
+    """An attempt that this worker owns: what to run, and the epoch that fences its writes.
+
+    What the execution's author chose is JSON as bytes: the worker hands it on, and never reads it.
+    """
 
     execution_id: ExecutionId
     epoch: int
     namespace: str
     name: str
     attempt: int
-    flow_spec: dict[str, Any]
-    inputs: dict[str, Any]
-    events: list[dict[str, Any]]
-    integration: dict[str, Any]
-    options: dict[str, Any]
+    flow_spec: bytes
+    inputs: bytes
+    events: bytes
+    integration: bytes
+    options: bytes
     root_id: ExecutionId
     parent_id: ExecutionId | None
     depth: int
@@ -58,8 +60,11 @@ class Claim:
     queue: str
     waited_seconds: float | None
     """From its creation to this, its first claim. None for later ones, what was created paused, and children."""
-    journal: list[tuple[int, dict[str, Any]]]
-    """The nodes that have ended: the attempt that each belongs to, and the engine's record of it."""
+    nodes_ended: int
+    """How many nodes had ended when the former run of this attempt was left."""
+    journal: bytes
+    """The nodes that have ended, as `[[attempt, record], …]`: the attempt that each belongs to, and the engine's
+    record of it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,16 +73,16 @@ class JournalEntry:
 
     node_id: str
     outcome: str
-    record: Mapping[str, Any]
+    record: bytes
 
 
 @dataclass(frozen=True, slots=True)
 class LogEntry:
-    """An event that has no index yet. `timestamp` in milliseconds since the epoch."""
+    """An event that has no index yet. `timestamp` in milliseconds since the epoch; `data` is JSON."""
 
     type: str
     timestamp: int
-    data: Mapping[str, Any]
+    data: bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +102,7 @@ class End:
     """How an attempt ended. `phase`: Completed, Failed or Stopped. `children`: how many it has to spawn now."""
 
     phase: str
-    outputs: Mapping[str, Any] | None = None
+    outputs: bytes | None = None
     error_node: str = ""
     error_reason: str = ""
     error_message: str = ""
@@ -156,6 +161,7 @@ SELECT run.id, run.owner_epoch, run.namespace, run.name, run.attempt,
        run.control_seq, cardinality(run.step_seqs), run.ran_ms, run.current_nodes, run.next_event_index, run.queue,
        CASE WHEN run.started_at = now() AND run.attempt = 1 AND run.depth = 0 AND run.obeyed_generation <= 1
             THEN extract(epoch FROM now() - run.created_at)::float8 END,
+       run.nodes_completed + run.nodes_failed + run.nodes_skipped,
        (SELECT coalesce(json_agg(json_build_array(j.attempt, j.record)), '[]')
         FROM chaingraph.journal j WHERE j.execution_id = run.id),
        CASE WHEN run.id IS NOT NULL THEN pg_notify(%(channel)s, run.id) END FROM given LEFT JOIN run USING (id)
@@ -167,7 +173,7 @@ WITH run AS (
   SET nodes_total = %(total)s, nodes_completed = %(completed)s, nodes_failed = %(failed)s,
       nodes_skipped = %(skipped)s, nodes_running = %(running)s, current_nodes = %(current)s,
       next_event_index = next_event_index + %(events)s,
-      phase = %(phase)s, outputs = coalesce(%(outputs)s::json, outputs),
+      phase = %(phase)s, outputs = coalesce(%(outputs)b::json, outputs),
       error_node = coalesce(%(error_node)s, error_node),
       error_reason = coalesce(%(error_reason)s, error_reason),
       error_message = coalesce(%(error_message)s, error_message),
@@ -188,14 +194,14 @@ WITH run AS (
   RETURNING id, root_id, attempt, next_event_index - %(events)s AS base
 ), journaled AS (
   INSERT INTO chaingraph.journal (execution_id, node_id, attempt, outcome, record)
-  SELECT run.id, entry.node_id, run.attempt, entry.outcome, entry.record::json
-  FROM run, unnest(%(nodes)s::text[], %(outcomes)s::text[], %(records)s::text[]) AS entry (node_id, outcome, record)
+  SELECT run.id, entry.node_id, run.attempt, entry.outcome, entry.record
+  FROM run, unnest(%(nodes)s::text[], %(outcomes)s::text[], %(records)b::json[]) AS entry (node_id, outcome, record)
   ON CONFLICT (execution_id, node_id)
   DO UPDATE SET attempt = excluded.attempt, outcome = excluded.outcome, record = excluded.record
 ), published AS (
   INSERT INTO chaingraph.events (execution_id, index, type, at, data)
-  SELECT run.id, run.base + entry.position - 1, entry.type, to_timestamp(entry.at / 1000.0), entry.data::json
-  FROM run, unnest(%(types)s::text[], %(times)s::bigint[], %(datas)s::text[])
+  SELECT run.id, run.base + entry.position - 1, entry.type, to_timestamp(entry.at / 1000.0), entry.data
+  FROM run, unnest(%(types)s::text[], %(times)s::bigint[], %(datas)b::json[])
        WITH ORDINALITY AS entry (type, at, data, position)
 )
 """
@@ -224,7 +230,8 @@ async def claim(
     Raises:
         PinnedElsewhere: it is pinned to another build, which has live workers: `pinning.send` it to them.
     """
-    cursor = await connection.execute(
+    cursor = unparsed(connection)
+    await cursor.execute(
         _CLAIM,
         {"id": execution, "workflow": workflow, "worker": worker, "channel": CHANGES}
         | {"pool": build.pool, "version": build.version},
@@ -234,8 +241,8 @@ async def claim(
         return None
     if row[0] is None:
         raise PinnedElsewhere(execution)
-    *fields, journal, _ = row
-    return Claim(*(*fields, [(of_attempt, record) for of_attempt, record in journal]))
+    *fields, _ = row
+    return Claim(*fields)
 
 
 async def flush(
@@ -289,16 +296,16 @@ async def flush(
             "applied": state.applied_seq,
             "steps_owed": state.steps_owed,
             "ran_ms": state.ran_ms,
-            "outputs": Json(end.outputs) if end and end.outputs is not None else None,
+            "outputs": RawJson(end.outputs) if end and end.outputs is not None else None,
             "error_node": end.error_node if end else None,
             "error_reason": end.error_reason if end else None,
             "error_message": plain(end.error_message) if end else None,
             "nodes": [entry.node_id for entry in journal],
             "outcomes": [entry.outcome for entry in journal],
-            "records": [_json(entry.record) for entry in journal],
+            "records": [RawJson(entry.record) for entry in journal],
             "types": [entry.type for entry in log],
             "times": [entry.timestamp for entry in log],
-            "datas": [_json(entry.data) for entry in log],
+            "datas": [RawJson(entry.data) for entry in log],
         },
     )
     row = await cursor.fetchone()
@@ -327,10 +334,6 @@ def _as_claimed(claimed: Claim) -> EngineControl:
         ran_ms=claimed.ran_ms,
         steps_owed=claimed.steps_owed,
     )
-
-
-def _json(value: Mapping[str, Any]) -> str:
-    return dumps(value).decode()
 
 
 _PARK: Final = """

@@ -8,15 +8,14 @@ nothing twice, and the ids are derived, so that even a row that was restored fro
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final
-
-from psycopg.types.json import Json
 
 from chaingraph_store import dispatch, places
 from chaingraph_store.ids import ExecutionId, child_execution_id, child_name
 from chaingraph_store.ledger import CHANGES, Connection, Ledger, dumps, plain
+from chaingraph_store.raw_json import RawJson, unparsed
 
 BATCH: Final = 200
 """Children that are made in one transaction: a fifth of a second."""
@@ -26,10 +25,13 @@ MAX_EVENT_DATA: Final = 4096
 
 @dataclass(frozen=True, slots=True)
 class Offspring:
-    """An event that was emitted. `flow` names a Flow of the parent's namespace; '' stands for the parent's own."""
+    """An event that was emitted. `payload` is JSON.
+
+    `flow` names a Flow of the parent's namespace; '' stands for the parent's own.
+    """
 
     name: str
-    payload: Any
+    payload: bytes
     flow: str = ""
 
 
@@ -40,10 +42,8 @@ class Parent:
     id: ExecutionId
     name: str
     root_id: ExecutionId
-    integration: dict[str, Any]
     total: int
     made: int
-    flow_spec: dict[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,8 +55,7 @@ class Batch:
 
 
 _PARENT: Final = """
-SELECT e.id, e.name, e.root_id, e.integration, e.children_total, e.children_spawned, f.spec
-FROM chaingraph.executions e JOIN chaingraph.flow_revisions f ON f.revision = e.flow_revision
+SELECT e.id, e.name, e.root_id, e.children_total, e.children_spawned FROM chaingraph.executions e
 WHERE e.id = %s AND e.children_unmade > 0
 """
 
@@ -68,10 +67,29 @@ async def parent(connection: Connection, execution: ExecutionId) -> Parent | Non
     return None if row is None else Parent(*row)
 
 
-async def records(connection: Connection, execution: ExecutionId) -> list[dict[str, Any]]:
-    """The engine's records of the nodes that have ended, in no order."""
-    cursor = await connection.execute("SELECT record FROM chaingraph.journal WHERE execution_id = %s", (execution,))
-    return [row[0] for row in await cursor.fetchall()]
+@dataclass(frozen=True, slots=True)
+class Journal:
+    """What an execution has emitted is in here, as JSON: `records` of nodes in no order, `[record, …]`."""
+
+    namespace: str
+    flow_spec: bytes
+    integration: bytes
+    records: bytes
+
+
+async def journal(connection: Connection, execution: ExecutionId) -> Journal:
+    """The journal of an execution, unread: PostgreSQL's own functions refuse a NUL in any text of it."""
+    cursor = unparsed(connection)
+    await cursor.execute(
+        "SELECT e.namespace, f.spec, e.integration, (SELECT coalesce(json_agg(j.record), '[]')"
+        " FROM chaingraph.journal j WHERE j.execution_id = e.id)"
+        " FROM chaingraph.executions e JOIN chaingraph.flow_revisions f ON f.revision = e.flow_revision"
+        " WHERE e.id = %s",
+        (execution,),
+    )
+    row = await cursor.fetchone()
+    assert row is not None, "its children were asked for just now, and rows stay for days"
+    return Journal(*row)
 
 
 async def tree_size(connection: Connection, root: ExecutionId) -> int:
@@ -93,7 +111,7 @@ WITH parent AS (
   WHERE id = %(parent)s AND phase = 'Completed' AND children_spawned = %(first)s AND children_barred = 0
   FOR NO KEY UPDATE
 ), entry AS (
-  SELECT * FROM unnest(%(ids)s::text[], %(names)s::text[], %(events)s::text[], %(flows)s::text[], %(logged)s::text[])
+  SELECT * FROM unnest(%(ids)s::text[], %(names)s::text[], %(events)b::json[], %(flows)s::text[], %(logged)b::json[])
          WITH ORDINALITY AS entry (id, name, events, flow, logged, number)
 ), found AS (
   SELECT entry.id, entry.name, entry.events, entry.flow, entry.number, f.revision, f.nodes, f.inputs,
@@ -109,7 +127,7 @@ WITH parent AS (
     breakpoints, on_stop, resources, finished_at, error_reason, error_message, next_event_index)
   SELECT c.id, p.namespace, c.name, CASE WHEN c.flow = '' THEN p.flow_name ELSE c.flow END,
     CASE WHEN c.flow = '' THEN p.flow_revision ELSE c.revision END,
-    CASE WHEN c.flow = '' THEN p.inputs ELSE coalesce(c.inputs, '{{}}') END, c.events::json, %(integration)s,
+    CASE WHEN c.flow = '' THEN p.inputs ELSE coalesce(c.inputs, '{{}}') END, c.events, %(integration)b::json,
     p.options, p.queue, p.priority, p.start_timeout_s, p.id, p.root_id, p.depth + 1, %(first)s + c.number - 1,
     CASE WHEN c.unknown THEN 'Failed' ELSE 'Pending' END, c.id,
     CASE WHEN c.flow = '' THEN %(nodes)s ELSE coalesce(c.nodes, 0) END,
@@ -133,7 +151,7 @@ WITH parent AS (
   FROM made WHERE phase = 'Failed'
 ), logged AS (
   INSERT INTO chaingraph.events (execution_id, index, type, at, data)
-  SELECT parent.id, parent.next_event_index + entry.number - 1, 'child:spawned', now(), entry.logged::json
+  SELECT parent.id, parent.next_event_index + entry.number - 1, 'child:spawned', now(), entry.logged
   FROM parent CROSS JOIN entry
 ), counted AS (
   UPDATE chaingraph.executions e
@@ -150,12 +168,21 @@ FROM counted
 
 
 async def spawn(
-    ledger: Ledger, parent: Parent, emitted: Sequence[Offspring], *, spacing_ms: int, application_name: str
+    ledger: Ledger,
+    parent: Parent,
+    emitted: Sequence[Offspring],
+    *,
+    nodes: int,
+    integration: bytes,
+    spacing_ms: int,
+    application_name: str,
 ) -> Batch | None:
     """Makes the children of the next emissions, at most `BATCH` of them.
 
     Args:
         emitted: those from number `parent.made` on.
+        nodes: how many nodes the parent's flow has.
+        integration: the integration context of the children, as JSON.
         spacing_ms: how far apart the children of a tree stand in the queue: see docs/decisions/0006.
 
     Returns:
@@ -178,8 +205,8 @@ async def spawn(
                 "events": [each.events for each in batch],
                 "flows": [each.flow for each in batch],
                 "logged": [each.logged for each in batch],
-                "integration": Json(inherited(parent.integration)),
-                "nodes": len(parent.flow_spec["nodes"]),
+                "integration": RawJson(integration),
+                "nodes": nodes,
                 "channel": CHANGES,
             }
             | dispatch.child_parameters(application_name=application_name),
@@ -210,14 +237,13 @@ class _Child:
     id: ExecutionId
     name: str
     flow: str
-    events: str
-    logged: str
+    events: RawJson
+    logged: RawJson
 
     @classmethod
     def of(cls, parent: Parent, position: int, emitted: Offspring) -> _Child:
         id_ = child_execution_id(parent.id, position)
         name = child_name(parent.name, position, id_)
-        payload = dumps(emitted.payload)
         said: dict[str, Any] = {
             "parentExecutionId": parent.id,
             "childExecutionId": id_,
@@ -226,21 +252,11 @@ class _Child:
             "position": position,
             "eventName": emitted.name,
         }
-        if len(payload) <= MAX_EVENT_DATA:
-            said["eventData"] = emitted.payload
-        else:
-            said["eventDataBytes"] = len(payload)
-        event = {"name": emitted.name, "payload": emitted.payload}
-        return cls(id_, name, plain(emitted.flow), dumps([event]).decode(), dumps(said).decode())
-
-
-def inherited(integration: Mapping[str, Any]) -> dict[str, Any]:
-    """The integration context of a child: its parent's without the chat message that asked for the parent.
-
-    Source: spec/original-system.md, "Integration context".
-    """
-    found = dict(integration)
-    archai = found.get("archai")
-    if isinstance(archai, Mapping):
-        found["archai"] = {key: value for key, value in archai.items() if key != "messageID"}
-    return found
+        shown = len(emitted.payload) <= MAX_EVENT_DATA
+        if not shown:
+            said["eventDataBytes"] = len(emitted.payload)
+        logged = dumps(said)
+        if shown:
+            logged = logged[:-1] + b',"eventData":' + emitted.payload + b"}"
+        event = b'[{"name":' + dumps(emitted.name) + b',"payload":' + emitted.payload + b"}]"
+        return cls(id_, name, plain(emitted.flow), RawJson(event), RawJson(logged))

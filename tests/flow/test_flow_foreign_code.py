@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from typing import NoReturn
@@ -130,19 +131,46 @@ def test_node_class_rejects_generator_run() -> None:
 
 
 def test_threaded_node_timeout_starts_with_its_thread(monkeypatch: pytest.MonkeyPatch) -> None:
-    from concurrent.futures import ThreadPoolExecutor
-
     from chaingraph_flow.engine import threads
 
-    class Quick(Node):
-        """Does nothing, in a thread."""
+    class Slow(Node):
+        """Sleeps in a thread."""
 
         def run(self, context: NodeContext) -> None:
-            pass
+            time.sleep(0.4)
 
-    pool = ThreadPoolExecutor(1)
-    monkeypatch.setattr(threads, "_pool", lambda: pool)
-    pool.submit(time.sleep, 1.0)
-    result, _ = run_of(Quick, timeout=0.3)
-    assert result.outcome is FlowOutcome.COMPLETED, "it waited a second for its thread, and then took no time"
-    pool.shutdown()
+    monkeypatch.setattr(threads, "MOST_THREADS", 1)
+    registry = Registry([Slow])
+    spec = FlowSpec.model_validate({"nodes": [{"id": id_, "type": "Slow"} for id_ in ("first", "second")]})
+    engine = Engine(
+        Graph.build(spec, registry.catalogue),
+        registry,
+        context=RunContext("EX"),
+        recorder=MemoryRecorder(),
+        options=EngineOptions(node_timeout_seconds=0.7),
+    )
+    result = asyncio.run(engine.run())
+    assert result.outcome is FlowOutcome.COMPLETED, "the second waited for its thread, and had all its time then"
+
+
+def test_thread_of_timed_out_node_ends() -> None:
+    turns: list[int] = []
+
+    class Loops(Node):
+        """Runs Python code for ever, in a thread."""
+
+        def run(self, context: NodeContext) -> None:
+            while True:
+                turns.append(1)
+                time.sleep(0.01)
+
+    result, _ = run_of(Loops, timeout=0.05)
+    assert result.error is not None
+    assert result.error.reason == "NodeTimeout"
+    for _ in range(500):
+        if not any(thread.name == "node" for thread in threading.enumerate()):
+            break
+        time.sleep(0.01)
+    seen = len(turns)
+    time.sleep(0.05)
+    assert len(turns) == seen

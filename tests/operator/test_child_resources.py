@@ -23,7 +23,7 @@ from fixtures.cluster.view import Cluster
 from fixtures.ledger.ledger import row_of, wait_for
 from fixtures.ledger.worker_by_hand import StartWorker, Worker
 from fixtures.processes.programs import Process, RunOperator
-from fixtures.trees.children import complete, complete_and_spawn
+from fixtures.trees.children import complete, complete_and_spawn, emission
 from fixtures.waiting import eventually
 
 pytestmark = pytest.mark.integration
@@ -111,7 +111,7 @@ async def test_each_child_gets_its_own_resource_with_its_spec(
         priority=7,
         ttlSecondsAfterFinished=3600,
     )
-    spawned = await family.spawn([Offspring("item", {"id": 1, "none": None}), Offspring("item", long)])
+    spawned = await family.spawn([emission("item", {"id": 1, "none": None}), emission("item", long)])
     [first, _] = await family.bound(*spawned)
     shown = cluster.get("Execution", "nightly-0")
     assert shown["metadata"]["uid"] == first

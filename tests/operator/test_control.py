@@ -84,7 +84,7 @@ async def test_debugging_session_is_steered_shown_and_announced(
     assert (await commands(ledger, execution, count=5))[-1] == "RESUME"
     await worker.resume(claimed, done=2)
     await status_with(cluster, "session", lastResume="now", phase="Running")
-    await worker.progress(claimed, done=3, total=3, end=End("Completed", {}))
+    await worker.progress(claimed, done=3, total=3, end=End("Completed", b"{}"))
     await cluster.condition("Execution", "session", "Succeeded", status="True")
     told = await cluster.events_of("session", count=5)
     assert sorted(reason for _, reason in told) == ["BreakpointHit", "Completed", "Paused", "Resumed", "Resumed"]
@@ -237,7 +237,7 @@ async def test_a_failed_execution_is_retried_and_its_history_shown(
     assert "completionTime" not in status
     assert "error" not in status
     second = await worker.claim(execution_id(uid))
-    assert (second.attempt, second.options["maxConcurrency"]) == (2, 3)
+    assert (second.attempt, json.loads(second.options)["maxConcurrency"]) == (2, 3)
     await worker.progress(second, done=2, total=2)
     patch(cluster, "again", stop=True)
     await cluster.condition("Execution", "again", "Succeeded", status="False", reason="Stopped")

@@ -143,7 +143,7 @@ async def test_a_short_execution_costs_three_writes(
         await cluster.condition("Execution", name, "Succeeded", reason="Running")
         for done in range(0, nodes, 10):
             await worker.progress(claimed, done=done, total=nodes)
-        await worker.progress(claimed, done=nodes, total=nodes, end=End("Completed", {}))
+        await worker.progress(claimed, done=nodes, total=nodes, end=End("Completed", b"{}"))
         await cluster.condition("Execution", name, "Succeeded", status="True")
         took = time.monotonic() - applied
         await cluster.events_of(name, count=1)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 
 from fixtures.cluster.view import Cluster
@@ -104,7 +106,7 @@ async def test_an_execution_keeps_the_revision_that_it_started_with(
     second = await cluster.row(cluster.apply("Execution", "second", {"flowRef": {"name": "edited"}}))
     row = await cluster.row(uid)
     claimed = await worker.claim(row.id)
-    assert len(claimed.flow_spec["nodes"]) == len(NODES)
+    assert len(json.loads(claimed.flow_spec)["nodes"]) == len(NODES)
     assert row.flow_revision == before != second.flow_revision
     await cluster.condition("Execution", "first", "Succeeded", reason="Running")
     assert cluster.status("Execution", "first")["flowRevision"] == before

@@ -13,11 +13,10 @@ from chaingraph_store import children, stopping
 from chaingraph_store.children import Unshown
 from chaingraph_store.ids import ExecutionId, child_execution_id, long_child_name
 from chaingraph_store.ledger import CHANGES, Ledger
-from chaingraph_store.spawning import Offspring
 from fixtures.ledger.ledger import row_of
 from fixtures.ledger.moves import stop
 from fixtures.ledger.new_executions import create
-from fixtures.trees.children import complete, complete_and_spawn, items
+from fixtures.trees.children import complete, complete_and_spawn, emission, items
 
 pytestmark = pytest.mark.integration
 
@@ -121,7 +120,7 @@ async def test_portrait_contains_the_child_spec(ledger: Ledger) -> None:
         queue="gpu",
         start_timeout_seconds=9,
     )
-    _, child = await complete_and_spawn(ledger, parent.id, [Offspring("x", None), Offspring("order", {"id": 1})])
+    _, child = await complete_and_spawn(ledger, parent.id, [emission("x", None), emission("order", {"id": 1})])
     async with ledger.connection() as connection:
         found = await children.portrait(connection, child)
     assert found is not None

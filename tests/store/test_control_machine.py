@@ -6,6 +6,7 @@ says so, and loses what it has not flushed with its worker.
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from typing import Any
 
@@ -181,7 +182,7 @@ class Machine(LedgerMachine):
         taken = self.do(moves.claimed(self.ledger, self.new.id, self.worker))
         assert (taken.paused, taken.steps_owed, taken.run) == (self.model.paused, self.model.owed, self.model.run)
         assert taken.attempt == self.model.attempt
-        assert {record["node"] for _, record in taken.journal} == self.model.journal
+        assert {record["node"] for _, record in json.loads(taken.journal)} == self.model.journal
         self.engine = Engine(taken, taken.paused, taken.control_seq, taken.steps_owed)
         self.model.place, self.model.engine_phase = "active", "Running"
 

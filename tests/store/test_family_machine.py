@@ -18,8 +18,8 @@ from chaingraph_store import families, spawning
 from chaingraph_store.ids import ExecutionId, child_execution_id
 from fixtures.ledger.machine import LedgerMachine, run_machine
 from fixtures.ledger.moves import hand_back, retry
-from fixtures.ledger.new_executions import APP, create
-from fixtures.trees.children import complete, items
+from fixtures.ledger.new_executions import create
+from fixtures.trees.children import complete, items, make_batch
 from fixtures.trees.forest import ENDED, fail, forest, settle, settle_all, stop_tree
 
 pytestmark = pytest.mark.integration
@@ -161,7 +161,7 @@ class Machine(LedgerMachine):
 
         async def batch(parent: spawning.Parent) -> spawning.Batch | None:
             following = items(node.emitted)[parent.made :][:count]
-            return await spawning.spawn(self.ledger, parent, following, spacing_ms=100, application_name=APP)
+            return await make_batch(self.ledger, parent, following)
 
         async def batches() -> list[spawning.Batch | None]:
             parent = await self.left_to_spawn(node)
@@ -189,7 +189,7 @@ class Machine(LedgerMachine):
         node, parent = data.draw(st.sampled_from(self.spawners))
         if parent.made == len(node.children) and not node.barred:
             return
-        late = spawning.spawn(self.ledger, parent, items(1), spacing_ms=100, application_name=APP)
+        late = make_batch(self.ledger, parent, items(1))
         assert self.do(late) is None
 
     @precondition(lambda self: any(each.unmade for each in self.root.below()))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from dataclasses import replace
 from datetime import UTC, datetime
 
@@ -70,14 +71,14 @@ async def test_retry_from_failed_nodes_continues_the_journal(ledger: Ledger) -> 
         "retriedFrom": "Failed",
     }
     taken = await claimed(ledger, new.id)
-    assert taken.journal == [(1, {"node": "a"})]
+    assert json.loads(taken.journal) == [[1, {"node": "a"}]]
     assert (taken.attempt, taken.run, taken.started_before, taken.ran_ms) == (2, 2, False, 0)
-    assert taken.options == {"maxConcurrency": 7}, "the options of the spec as it is now"
+    assert json.loads(taken.options) == {"maxConcurrency": 7}, "the options of the spec as it is now"
     with pytest.raises(OwnershipLost):
         await flush(ledger, zombie, "late")
     await flush(ledger, taken, "flow:started", journal=["a", "b"])
     again = await claimed(ledger, new.id)
-    assert [attempt for attempt, _ in again.journal] == [2, 2]
+    assert [attempt for attempt, _ in json.loads(again.journal)] == [2, 2]
 
 
 async def test_retry_from_start_empties_the_journal(ledger: Ledger) -> None:
@@ -85,7 +86,7 @@ async def test_retry_from_start_empties_the_journal(ledger: Ledger) -> None:
     await fail(ledger, new.id)
     assert await retry(ledger, new.id, "again", from_start=True) is True
     assert (await row_of(ledger, new.id)).nodes_completed == 0
-    assert (await claimed(ledger, new.id)).journal == []
+    assert (await claimed(ledger, new.id)).journal == b"[]"
     assert (await row_of(ledger, new.id)).attempts[0]["retriedFrom"] == "Start"
 
 

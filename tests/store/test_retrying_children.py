@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 
 from chaingraph_store import families, flow_names, runs
 from chaingraph_store.flow_names import Content, Named
 from chaingraph_store.ids import ExecutionId
 from chaingraph_store.ledger import Ledger
-from chaingraph_store.spawning import Offspring
 from fixtures.ledger.ledger import row_of
 from fixtures.ledger.moves import claimed, flush, log_of, retry, stop, workflows
 from fixtures.ledger.new_executions import create
-from fixtures.trees.children import complete, complete_and_spawn
+from fixtures.trees.children import complete, complete_and_spawn, emission
 
 pytestmark = pytest.mark.integration
 FLOW = {"nodes": [{"id": "a", "type": "Text"}, {"id": "b", "type": "Text"}]}
@@ -54,7 +55,7 @@ async def test_retry_reopens_ancestors_until_the_child_ends(ledger: Ledger) -> N
 
 async def test_retry_runs_child_once_its_missing_flow_exists(ledger: Ledger) -> None:
     parent = (await create(ledger)).id
-    (child,) = await complete_and_spawn(ledger, parent, [Offspring("order", 1, flow="shipping")])
+    (child,) = await complete_and_spawn(ledger, parent, [emission("order", 1, flow="shipping")])
     assert (await row_of(ledger, child)).error_reason == "FlowNotFound"
     refused = await retry(ledger, child, "early")
     assert str(refused).startswith("FlowNotFound: the Flow 'shipping' in namespace 'team' cannot be run: there is none")
@@ -71,4 +72,4 @@ async def test_retry_runs_child_once_its_missing_flow_exists(ledger: Ledger) -> 
     assert (row.flow_revision, row.nodes_total, row.retry_refusal) == ("right", 2, "")
     assert (await workflows(ledger, child))[f"{child}-2"] == "ENQUEUED"
     taken = await claimed(ledger, child)
-    assert (taken.flow_spec, taken.inputs) == (FLOW, {"speed": "slow"})
+    assert (json.loads(taken.flow_spec), json.loads(taken.inputs)) == (FLOW, {"speed": "slow"})

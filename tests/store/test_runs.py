@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import random
 
 import pytest
@@ -10,7 +11,7 @@ import pytest
 from chaingraph_store import control, creation, events, executions, runs, stopping
 from chaingraph_store.errors import OwnershipLost
 from chaingraph_store.ids import ExecutionId, WorkflowId, workflow_id
-from chaingraph_store.ledger import Ledger
+from chaingraph_store.ledger import Ledger, dumps
 from fixtures import soak
 from fixtures.ledger.moves import PLAIN, steer, take_from_queue
 from fixtures.ledger.new_executions import APP, create
@@ -20,7 +21,7 @@ ONE_RUNNING = runs.Progress(total=3, completed=1, failed=0, skipped=0, running=1
 
 
 def log(*types: str) -> list[runs.LogEntry]:
-    return [runs.LogEntry(each, 1_700_000_000_000, {"n": each}) for each in types]
+    return [runs.LogEntry(each, 1_700_000_000_000, dumps({"n": each})) for each in types]
 
 
 async def claim_again(ledger: Ledger, execution: ExecutionId, worker: str) -> runs.Claim | None:
@@ -36,9 +37,9 @@ async def claim_again(ledger: Ledger, execution: ExecutionId, worker: str) -> ru
 async def test_claim_returns_all_data_a_run_needs(ledger: Ledger) -> None:
     new = await create(ledger)
     claim = await take_from_queue(ledger, new.id)
-    assert claim.flow_spec == new.flow_spec
-    assert claim.inputs == {"city": "Seattle"}
-    assert (claim.epoch, claim.journal, claim.started_before) == (1, [], False)
+    assert json.loads(claim.flow_spec) == new.flow_spec
+    assert json.loads(claim.inputs) == {"city": "Seattle"}
+    assert (claim.epoch, claim.journal, claim.started_before) == (1, b"[]", False)
     async with ledger.connection() as connection:
         row = await executions.by_id(connection, new.id)
     assert row is not None
@@ -76,7 +77,7 @@ async def test_claim_requires_executor_chosen_by_dbos(ledger: Ledger) -> None:
 async def test_a_flush_writes_journal_events_and_row_together(ledger: Ledger) -> None:
     new = await create(ledger)
     claim = await take_from_queue(ledger, new.id)
-    entry = runs.JournalEntry("a", "completed", {"outputs": {"text": "nul \u0000 and é"}})
+    entry = runs.JournalEntry("a", "completed", dumps({"outputs": {"text": "nul \u0000 and é"}}))
     async with ledger.connection() as connection:
         first = await runs.flush(
             connection, claim, journal=[entry], log=log("flow:started", "node:completed"), progress=ONE_RUNNING
@@ -93,7 +94,7 @@ async def test_a_flush_writes_journal_events_and_row_together(ledger: Ledger) ->
     ]
     again = await claim_again(ledger, new.id, "worker-1")
     assert again is not None
-    assert again.journal == [(1, entry.record)]
+    assert json.loads(again.journal) == [[1, json.loads(entry.record)]]
     assert again.started_before
 
 
@@ -107,7 +108,7 @@ async def test_a_new_owner_fences_the_old_one(ledger: Ledger) -> None:
             await runs.flush(
                 connection,
                 zombie,
-                journal=[runs.JournalEntry("a", "completed", {})],
+                journal=[runs.JournalEntry("a", "completed", b"{}")],
                 log=log("node:completed"),
                 progress=ONE_RUNNING,
             )
@@ -127,7 +128,7 @@ async def test_final_flush_writes_end_and_rejects_later_flushes(ledger: Ledger) 
             journal=[],
             log=log("flow:completed"),
             progress=done,
-            end=runs.End("Completed", outputs={"total": 3}),
+            end=runs.End("Completed", outputs=b'{"total": 3}'),
         )
         row = await executions.by_id(connection, new.id)
         assert row is not None
@@ -214,7 +215,7 @@ async def test_a_flush_whose_answer_was_lost_is_not_written_twice(ledger: Ledger
             written = await runs.flush(
                 connection,
                 claim,
-                journal=[runs.JournalEntry("a", "completed", {"nodeId": "a"})],
+                journal=[runs.JournalEntry("a", "completed", dumps({"nodeId": "a"}))],
                 log=log("flow:started", "node:started"),
                 progress=ONE_RUNNING,
                 first=claim.next_event_index,

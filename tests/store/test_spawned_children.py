@@ -11,11 +11,12 @@ from chaingraph_store import events, flow_names, spawning
 from chaingraph_store.flow_names import Content, Named
 from chaingraph_store.ids import child_execution_id, child_name
 from chaingraph_store.ledger import Ledger
-from chaingraph_store.spawning import MAX_EVENT_DATA, Offspring, inherited
+from chaingraph_store.spawning import MAX_EVENT_DATA
+from chaingraph_worker.runner.children import inherited
 from fixtures.ledger.ledger import row_of
 from fixtures.ledger.moves import workflows
 from fixtures.ledger.new_executions import APP, create
-from fixtures.trees.children import complete, complete_and_spawn
+from fixtures.trees.children import complete, complete_and_spawn, emission
 from fixtures.trees.forest import forest, settle_all, spawn_batch
 
 pytestmark = pytest.mark.integration
@@ -55,7 +56,7 @@ async def test_child_inherits_settings_of_its_parent(ledger: Ledger) -> None:
         resume="r",
         retry="t",
     )
-    (child,) = await complete_and_spawn(ledger, root.id, [Offspring("hello", {"a": [1, None]})])
+    (child,) = await complete_and_spawn(ledger, root.id, [emission("hello", {"a": [1, None]})])
     row = await row_of(ledger, child)
     assert (row.parent_id, row.root_id, row.depth, row.uid) == (root.id, root.id, 1, None)
     assert (row.flow_name, row.flow_revision, row.phase, row.attempt) == (
@@ -167,7 +168,7 @@ PAYLOADS: dict[str, Any] = {
 @pytest.mark.parametrize("payload", PAYLOADS.values(), ids=PAYLOADS.keys())
 async def test_payload_reaches_child_unchanged(ledger: Ledger, payload: Any) -> None:
     root = (await create(ledger)).id
-    (child,) = await complete_and_spawn(ledger, root, [Offspring("it's\x00\ud800", payload)])
+    (child,) = await complete_and_spawn(ledger, root, [emission("it's\x00\ud800", payload)])
     (made_of,) = await columns(ledger, child, "events")
     assert json.loads(made_of) == [{"name": "it's\x00\ud800", "payload": payload}]
     async with ledger.connection() as connection:
@@ -190,7 +191,7 @@ async def test_payload_reaches_child_unchanged(ledger: Ledger, payload: Any) -> 
 @pytest.mark.parametrize(("length", "shown"), [(MAX_EVENT_DATA - 2, True), (MAX_EVENT_DATA - 1, False)])
 async def test_the_parents_log_shows_payloads_up_to_a_limit(ledger: Ledger, length: int, shown: bool) -> None:
     root = (await create(ledger)).id
-    await complete_and_spawn(ledger, root, [Offspring("e", "x" * length)])
+    await complete_and_spawn(ledger, root, [emission("e", "x" * length)])
     async with ledger.connection() as connection:
         log = await events.read(connection, root, from_index=0)
     data = log[-1].data
@@ -213,7 +214,7 @@ async def test_spawn_uses_current_revision_of_named_flow(ledger: Ledger) -> None
         problem = "it needs the input x, and a child is given none"
         await flow_names.publish(connection, ("team", "broken"), Named(None, 0, problem), None)
     emitted = [
-        Offspring("e", n, flow)
+        emission("e", n, flow)
         for n, flow in enumerate(("other", "", "strange", "broken", "no\x00\ud800'such", "report"))
     ]
     await complete(ledger, root.id, children=len(emitted))
@@ -259,7 +260,7 @@ async def test_spawn_uses_current_revision_of_named_flow(ledger: Ledger) -> None
 async def test_flow_change_between_batches_affects_later_batch_only(ledger: Ledger) -> None:
     root = (await create(ledger)).id
     await complete(ledger, root, children=201)
-    emitted = [Offspring("e", n, "other") for n in range(201)]
+    emitted = [emission("e", n, "other") for n in range(201)]
     async with ledger.connection() as connection:
         await flow_names.publish(connection, ("team", "other"), Named("1" * 16, 1), Content({"nodes": []}, {}))
     await spawn_batch(ledger, root, emitted)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from itertools import pairwise
 
 import pytest
@@ -13,8 +14,8 @@ from chaingraph_store.ledger import Ledger
 from fixtures import soak
 from fixtures.ledger.ledger import row_of
 from fixtures.ledger.moves import workflows
-from fixtures.ledger.new_executions import APP, create
-from fixtures.trees.children import complete, complete_and_spawn, items, spawn
+from fixtures.ledger.new_executions import create
+from fixtures.trees.children import complete, complete_and_spawn, items, make_batch, spawn
 from fixtures.trees.forest import forest, in_line, lock, settle_all, spawn_batch, stop_tree, together
 
 pytestmark = pytest.mark.integration
@@ -51,7 +52,7 @@ async def test_a_batch_that_is_repeated_makes_nothing(ledger: Ledger) -> None:
     assert found is not None
     for count in (2, 2, 5):
         # The first is made; the others come from somebody who saw the same, as after a crash before the answer.
-        await spawning.spawn(ledger, found, items(5)[:count], spacing_ms=100, application_name=APP)
+        await make_batch(ledger, found, items(5)[:count])
     assert (await row_of(ledger, root)).children_spawned == 2
     assert len(await spawn(ledger, root, items(5))) == 5
     (await forest(ledger)).check()
@@ -86,8 +87,8 @@ async def test_spawn_with_wrong_child_count_makes_nothing(ledger: Ledger, made: 
     await complete(ledger, root, children=4)
     found = await parent_of(ledger, root)
     assert found is not None
-    wrong = spawning.Parent(root, found.name, root, {}, 4, made, found.flow_spec)
-    assert await spawning.spawn(ledger, wrong, items(1), spacing_ms=100, application_name=APP) is None
+    wrong = spawning.Parent(root, found.name, root, 4, made)
+    assert await make_batch(ledger, wrong, items(1)) is None
     assert (await row_of(ledger, root)).children_spawned == 0
 
 
@@ -108,7 +109,7 @@ async def test_stopped_execution_spawns_nothing(ledger: Ledger) -> None:
     assert found is not None
     async with ledger.connection() as connection:
         await connection.execute("UPDATE chaingraph.executions SET phase = 'Stopped' WHERE id = %s", (root,))
-    assert await spawning.spawn(ledger, found, items(2), spacing_ms=100, application_name=APP) is None
+    assert await make_batch(ledger, found, items(2)) is None
     assert (await forest(ledger)).children == {}
 
 
@@ -156,8 +157,8 @@ async def test_a_stop_between_two_batches_bars_the_rest(ledger: Ledger, deleted:
     assert found is not None
     await spawn_batch(ledger, root, 300)
     assert await stop_tree(ledger, root, deleted=deleted)
-    late = spawning.Parent(root, found.name, root, {}, 300, 200, found.flow_spec)
-    assert await spawning.spawn(ledger, late, items(300)[200:], spacing_ms=100, application_name=APP) is None
+    late = spawning.Parent(root, found.name, root, 300, 200)
+    assert await make_batch(ledger, late, items(300)[200:]) is None
     row = await row_of(ledger, root)
     assert (row.children_spawned, row.children_barred, row.children_open) == (200, 100, 200)
     await settle_all(ledger)
@@ -277,6 +278,6 @@ async def test_spawning_reads_complete_journal_after_crash(ledger: Ledger) -> No
             " VALUES (%s, 'a', 1, 'completed', '{\"a\": \"\\u0000\"}'), (%s, 'b', 1, 'skipped', '{}')",
             (root, root),
         )
-        records = await spawning.records(connection, root)
-    assert sorted(map(str, records)) == [str({"a": "\x00"}), "{}"]
+        records = (await spawning.journal(connection, root)).records
+    assert sorted(map(str, json.loads(records))) == [str({"a": "\x00"}), "{}"]
     assert runs.End("Completed").children == 0

@@ -7,6 +7,7 @@ import json
 import pytest
 from pydantic import ValidationError
 
+import chaingraph_flow
 from chaingraph_process.settings import explain, without_passwords
 from chaingraph_worker.settings import WorkerSettings
 from fixtures.ledger.database import migrate
@@ -115,3 +116,13 @@ def test_worker_waits_for_migration_and_reports_it(empty_database_url: str, run_
     assert worker.get("/healthz").status_code == 200
     migrate(empty_database_url)
     worker.wait_ready()
+
+
+def test_flow_limits_of_the_settings_are_those_of_the_engine() -> None:
+    assert chaingraph_flow.Limits(**settings().value_limits) == chaingraph_flow.Limits()
+    assert settings(CHAINGRAPH_MAX_VALUE_BYTES="4096").value_limits["value_bytes"] == 4096
+
+
+@pytest.mark.parametrize("variable", ["CHAINGRAPH_EGRESS_ALLOW", "CHAINGRAPH_EGRESS_DENY"])
+def test_malformed_egress_network_is_refused_at_the_start(variable: str) -> None:
+    assert "'10.0.0.0/99' is not a network" in refused(**{variable: "10.0.0.0/8, 10.0.0.0/99"})

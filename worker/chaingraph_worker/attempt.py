@@ -8,16 +8,15 @@ then on.
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass
 from functools import partial
-from typing import Any, Final
+from typing import Final
 
+import orjson
 import psycopg
 import structlog
 from structlog.contextvars import bound_contextvars
 
-from chaingraph_flow import Emission, Engine, FlowError, FlowEvent, FlowOutcome, FlowResult, Progress, Registry, events
 from chaingraph_store import pinning, runs
 from chaingraph_store.errors import OwnershipLost
 from chaingraph_store.executions import TERMINAL_PHASES
@@ -26,17 +25,25 @@ from chaingraph_store.ledger import Ledger, plain
 from chaingraph_store.pinning import Build, PinnedElsewhere
 from chaingraph_worker import log_names, metrics, outage
 from chaingraph_worker.control import Control
-from chaingraph_worker.engine import Limits, engine_of
 from chaingraph_worker.flusher import Flusher
 from chaingraph_worker.inbox import Inbox
 from chaingraph_worker.observer import Observer
+from chaingraph_worker.runner.assignment import Assignment, Limits
+from chaingraph_worker.runner.endings import INTERNAL_ERROR, INVALID, NODE_KILLED
 from chaingraph_worker.running import RunningAttempt, RunningAttempts
 from chaingraph_worker.spawner import Spawner
+from chaingraph_worker.supervision import killed
+from chaingraph_worker.supervision.children import Children
+from chaingraph_worker.supervision.engine import EngineEnd, Happened, RemoteEngine, RunnerLost
+from chaingraph_worker.supervision.pool import Pool
 
-PARKED: Final = str(FlowOutcome.PARKED)
+COMPLETED: Final = "Completed"
+PARKED: Final = "Parked"
 """What a run ends with that is paused: another run goes on with the attempt."""
 MOVED: Final = "Moved"
 """What a run ends with that is another version's: its next run waits in the queue of that version."""
+RUNNER_LOST: Final = "RunnerLost"
+"""How a run ends whose runner was killed or crashed: it is claimed again, and goes on in another runner."""
 NOT_OURS: Final = "NotOurs"
 """What a run ends with when there was nothing to run, or somebody else has taken it. DBOS refuses to record it
 for a workflow that was handed back or cancelled, so it ends nothing that goes on elsewhere."""
@@ -49,7 +56,7 @@ class Surroundings:
     """What every attempt of this process shares."""
 
     ledger: Ledger
-    registry: Registry
+    pool: Pool
     running: RunningAttempts
     application_name: str
     executor_id: str
@@ -70,27 +77,39 @@ async def run_attempt(surroundings: Surroundings, execution: ExecutionId, *, run
     Returns:
         The phase it ended in, `PARKED`, `MOVED`, or `NOT_OURS`.
     """
-    try:
-        claim = await _claim(surroundings, execution, workflow_id(execution, run))
-    except PinnedElsewhere:
-        return await _send_to_its_version(surroundings, execution, workflow_id(execution, run))
-    if claim is None:
-        _log.info("nothing to run", execution_id=execution, run=run)
-        # Its former worker may have been lost between the end and the last child.
-        await surroundings.spawner.spawn(execution)
-        return NOT_OURS
-    log_names.remember(execution, claim.namespace, claim.name)
+    lost = killed.Record()
+    while True:
+        try:
+            claim = await _claim(surroundings, execution, workflow_id(execution, run))
+        except PinnedElsewhere:
+            return await _send_to_its_version(surroundings, execution, workflow_id(execution, run))
+        if claim is None:
+            _log.info("nothing to run", execution_id=execution, run=run)
+            # Its former worker may have been lost between the end and the last child.
+            await surroundings.spawner.spawn(execution)
+            return NOT_OURS
+        outcome = await _run_claim(surroundings, claim, inbox, lost)
+        if outcome != RUNNER_LOST:
+            return outcome
+
+
+async def _run_claim(surroundings: Surroundings, claim: runs.Claim, inbox: Inbox, lost: killed.Record) -> str:
+    log_names.remember(claim.execution_id, claim.namespace, claim.name)
     with bound_contextvars(
-        execution_id=execution, namespace=claim.namespace, name=claim.name, attempt=claim.attempt, run=run
+        execution_id=claim.execution_id,
+        namespace=claim.namespace,
+        name=claim.name,
+        attempt=claim.attempt,
+        run=claim.run,
     ):
         observer = Observer(claim)
-        run_now = _Run(surroundings, claim, inbox, observer)
+        run_now = _Run(surroundings, claim, inbox, observer, lost)
         outcome = await run_now.to_end()
         observer.ended(outcome, reason=run_now.end.error_reason, error=run_now.end.error_message)
         if outcome in TERMINAL_PHASES and claim.parent_id is not None:
             surroundings.spawner.ended(claim.parent_id)
-        if outcome == FlowOutcome.COMPLETED and run_now.emitted:
-            await surroundings.spawner.spawn(execution, run_now.emitted, epoch=claim.epoch)
+        if outcome == COMPLETED and run_now.children is not None:
+            await surroundings.spawner.spawn(claim.execution_id, run_now.children, epoch=claim.epoch)
         return outcome
 
 
@@ -124,17 +143,24 @@ async def _send_to_its_version(surroundings: Surroundings, execution: ExecutionI
 class _Run:
     """The engine of one claim, its flusher and its control, and what ends them."""
 
-    def __init__(self, surroundings: Surroundings, claim: runs.Claim, inbox: Inbox, observer: Observer) -> None:
+    def __init__(
+        self,
+        surroundings: Surroundings,
+        claim: runs.Claim,
+        inbox: Inbox,
+        observer: Observer,
+        lost: killed.Record,
+    ) -> None:
         self._surroundings = surroundings
         self._claim = claim
         self._inbox = inbox
-        self._engine: Engine | None = None
+        self._lost = lost
         self._interrupted = ""
         self._refusal: Exception | None = None
         self.end = runs.End("")
         """How it has ended, once that is written."""
-        self.emitted: Sequence[Emission] = ()
-        """What it has spawned when it has completed."""
+        self.children: Children | None = None
+        """What it spawns when it has completed."""
         self._flusher = Flusher(
             surroundings.ledger,
             claim,
@@ -143,6 +169,7 @@ class _Run:
             control=lambda: self._control.state(),
             refused=self._refused,
             ended=observer.node_ended,
+            congested=self._congested,
         )
         self._control = Control(
             surroundings.ledger,
@@ -152,13 +179,23 @@ class _Run:
             park_seconds=surroundings.park_seconds,
             interrupt=self.interrupt,
         )
+        self._engine = RemoteEngine(
+            _assignment(claim, surroundings.limits, lost),
+            self._flusher,
+            on_control=self._control.changed,
+            may_spawn=partial(surroundings.spawner.refusal, claim.root_id),
+        )
 
     async def to_end(self) -> str:
         entry = RunningAttempt(self._claim, self.interrupt, self._inbox.hint, self._control.park_at_once)
         self._surroundings.running.add(entry)
+        self._control.steer(self._engine)
         self._flusher.start()
         try:
-            end = await self._run_engine()
+            try:
+                end = await self._run_engine()
+            except RunnerLost as lost:
+                return await self._lose(lost)
             await self._control.close()
             return PARKED if end is None else await self._write_end(end)
         except OwnershipLost:
@@ -173,30 +210,15 @@ class _Run:
     def interrupt(self, reason: str) -> None:
         """Ends the engine and cancels the nodes in flight. The row was moved on by who asks for it."""
         self._interrupted = reason
-        if self._engine is not None:
-            self._engine.stop(reason)
+        self._engine.stop(reason)
 
     async def _run_engine(self) -> runs.End | None:
         """How it ended; None when it was parked."""
         claim = self._claim
-        _log.info("running", resumed=claim.started_before, journaled=len(claim.journal), paused=claim.paused)
+        _log.info("running", resumed=claim.started_before, journaled=claim.nodes_ended, paused=claim.paused)
         try:
-            self._engine = engine_of(
-                claim,
-                self._surroundings.registry,
-                limits=self._surroundings.limits,
-                recorder=self._flusher,
-                on_control=self._control.changed,
-                may_spawn=partial(self._surroundings.spawner.refusal, claim.root_id),
-            )
-        except FlowError as error:
-            return self._failed_outside("FlowInvalid", str(error))
-        self._control.steer(self._engine)
-        if self._interrupted:
-            self._engine.stop(self._interrupted)
-        try:
-            return self._ended(await self._engine.run())
-        except OwnershipLost:
+            return self._ended(await self._engine.run(self._surroundings.pool))
+        except (OwnershipLost, RunnerLost):
             raise
         except psycopg.DataError as error:
             return self._refused_data(error)
@@ -204,12 +226,48 @@ class _Run:
             _log.exception("the engine failed")
             return self._failed_outside("InternalError", f"{type(error).__name__}: {error}")
 
-    def _ended(self, result: FlowResult) -> runs.End | None:
-        end = _end(result)
-        if end is None or result.outcome is not FlowOutcome.COMPLETED:
-            return end
-        self.emitted = result.emissions
-        return replace(end, children=len(result.emissions))
+    def _ended(self, end: EngineEnd) -> runs.End | None:
+        if end.outcome == PARKED:
+            return None
+        if end.outcome == INVALID:
+            return self._failed_outside("FlowInvalid", end.error_message)
+        if end.outcome == INTERNAL_ERROR:
+            return self._failed_outside("InternalError", end.error_message)
+        self.children = end.children
+        return runs.End(
+            end.outcome,
+            outputs=end.outputs,
+            error_node=end.error_node,
+            error_reason=end.error_reason,
+            error_message=end.error_message,
+            children=0 if end.children is None else len(end.children.emitted),
+        )
+
+    async def _lose(self, lost: RunnerLost) -> str:
+        """Keeps what the runner has said, and what it has cost the nodes that are to blame."""
+        refusal: str | None = None
+        if not (self._interrupted or self._refusal):
+            metrics.RUNNERS_LOST.labels(lost.ended.cause).inc()
+            state = self._engine.state
+            _log.warning("lost its runner", cause=lost.ended.cause, reason=lost.ended.message, nodes=lost.suspects)
+            refusal = self._lost.add(
+                lost.ended,
+                lost.suspects,
+                state.tries,
+                stuck=lost.stuck,
+                progressed=state.ended > self._engine.ended_before,
+                now_ms=time.time_ns() // 1_000_000,
+            )
+        await self._control.close()
+        if refusal is not None:
+            return await self._write_end(self._failed_outside(NODE_KILLED, refusal))
+        if self._interrupted or self._refusal:
+            return await self._write_end(runs.End("Stopped"))
+        # The next claim reads what is written here.
+        self._engine.count_time()
+        self._flusher.hurry()
+        await self._flusher.settled()
+        return RUNNER_LOST
 
     async def _write_end(self, end: runs.End) -> str:
         if isinstance(self._refusal, OwnershipLost):
@@ -239,31 +297,49 @@ class _Run:
 
     def _failed_outside(self, reason: str, message: str) -> runs.End:
         """An end that the engine has not announced."""
-        self._flusher.publish(
-            FlowEvent(events.FLOW_FAILED, time.time_ns() // 1_000_000, {"error": plain(message), "reason": reason})
-        )
+        data = orjson.dumps({"error": plain(message), "reason": reason})
+        self._flusher.take([], [Happened("flow:failed", time.time_ns() // 1_000_000, data)])
         return runs.End("Failed", error_reason=reason, error_message=message)
 
-    def _progress(self) -> Progress:
-        if self._engine is None:
-            return Progress(total=0, completed=0, failed=0, skipped=0, running=0, current_nodes=())
-        return self._engine.progress
+    def _progress(self) -> runs.Progress:
+        now = self._engine.state
+        return runs.Progress(now.total, now.completed, now.failed, now.skipped, now.running, now.current_nodes)
 
     def _refused(self, error: Exception) -> None:
         self._refusal = error
         self.interrupt(str(error))
 
+    def _congested(self, congested: bool) -> None:
+        if congested:
+            self._engine.hold_back()
+        else:
+            self._engine.go_on()
 
-def _end(result: FlowResult) -> runs.End | None:
-    if result.outcome is FlowOutcome.PARKED:
-        return None
-    outputs: Mapping[str, Any] | None = result.outputs or None
-    if result.error is None:
-        return runs.End(result.outcome, outputs=outputs)
-    return runs.End(
-        result.outcome,
-        outputs=outputs,
-        error_node=result.error.node,
-        error_reason=result.error.reason,
-        error_message=result.error.message,
+
+def _assignment(claim: runs.Claim, limits: Limits, lost: killed.Record) -> Assignment:
+    return Assignment(
+        execution_id=claim.execution_id,
+        namespace=claim.namespace,
+        name=claim.name,
+        attempt=claim.attempt,
+        root_id=claim.root_id,
+        parent_id=claim.parent_id,
+        depth=claim.depth,
+        started_before=claim.started_before,
+        paused=claim.paused,
+        pause_reason=claim.pause_reason,
+        pause_logged=claim.pause_logged,
+        breakpoints=claim.breakpoints,
+        held_nodes=claim.held_nodes,
+        steps_owed=claim.steps_owed,
+        ran_ms=claim.ran_ms,
+        control_seq=claim.control_seq,
+        killed=[asdict(each) for each in lost.killed],
+        limits=asdict(limits),
+        flow_spec=claim.flow_spec,
+        inputs=claim.inputs,
+        events=claim.events,
+        integration=claim.integration,
+        options=claim.options,
+        journal=claim.journal,
     )

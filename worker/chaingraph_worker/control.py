@@ -11,16 +11,17 @@ from typing import Final
 
 import structlog
 
-from chaingraph_flow import Engine
 from chaingraph_store import runs
 from chaingraph_store.errors import OwnershipLost
 from chaingraph_store.ledger import Ledger
 from chaingraph_worker import metrics, outage
 from chaingraph_worker.flusher import Flusher
 from chaingraph_worker.inbox import Command, Inbox
+from chaingraph_worker.supervision.engine import RemoteEngine
 
 _REFUSED_PARK_SECONDS: Final = 0.5
 """A park is refused while a command is on its way; after this it is tried again."""
+_KINDS: Final = frozenset(("PAUSE", "RESUME", "STEP", "BREAKPOINTS"))
 _log = structlog.get_logger(__name__)
 
 
@@ -44,30 +45,31 @@ class Control:
         self._flusher = flusher
         self._park_seconds = park_seconds
         self._interrupt = interrupt
-        self._engine: Engine | None = None
+        self._engine: RemoteEngine | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._parking: asyncio.Task[None] | None = None
         self._closed = False
         inbox.open(claim.control_seq, self._carry_out)
 
-    def steer(self, engine: Engine) -> None:
+    def steer(self, engine: RemoteEngine) -> None:
         """Commands go to this engine."""
         self._engine = engine
 
     def state(self) -> runs.EngineControl | None:
         """What is to be in the row now; None as long as there is no engine."""
-        if self._engine is None:
+        if self._engine is None or not self._engine.begun:
             return None
+        now = self._engine.state
         return runs.EngineControl(
-            paused=self._engine.paused,
-            pause_reason=self._engine.pause_reason,
-            applied_seq=self._inbox.applied,
-            ran_ms=self._engine.ran_ms,
-            steps_owed=self._engine.steps_owed,
+            paused=now.paused,
+            pause_reason=now.pause_reason,
+            applied_seq=now.applied,
+            ran_ms=now.ran_ms,
+            steps_owed=now.steps_owed,
         )
 
     def changed(self) -> None:
-        """The engine's `on_control`: it pauses or goes on, or holds other nodes than before."""
+        """The engine pauses or goes on, holds other nodes than before, or has carried a command out."""
         self._flusher.hurry()
         self._time_parking()
 
@@ -86,22 +88,13 @@ class Control:
     def _carry_out(self, command: Command) -> None:
         engine = self._engine
         if engine is None:
-            return  # The flow is invalid: the attempt ends without one.
+            return  # The attempt has not begun: its claim has the command.
         kind = command["kind"]
-        match kind:
-            case "PAUSE":
-                engine.pause(command["reason"])
-            case "RESUME":
-                engine.resume()
-            case "STEP":
-                engine.step()
-            case "BREAKPOINTS":
-                engine.set_breakpoints(command["breakpoints"])
-            case _:
-                _log.warning("a command of an unknown kind is left out", kind=kind, seq=command["seq"])
+        if kind not in _KINDS:
+            _log.warning("a command of an unknown kind is left out", kind=kind, seq=command["seq"])
+        engine.command(command)
         metrics.COMMANDS.labels(kind).inc()
         _log.info("command", execution_id=self._claim.execution_id, kind=kind, seq=command["seq"])
-        self._flusher.hurry()
 
     def _time_parking(self, seconds: float | None = None) -> None:
         self._stop_timer()
@@ -114,17 +107,19 @@ class Control:
             self._timer.cancel()
             self._timer = None
 
-    def _begin_parking(self, engine: Engine) -> None:
+    def _begin_parking(self, engine: RemoteEngine) -> None:
         if self._parking is None or self._parking.done():
             self._parking = asyncio.create_task(self._park(engine), name=f"park {self._claim.execution_id}")
 
-    async def _park(self, engine: Engine) -> None:
+    async def _park(self, engine: RemoteEngine) -> None:
         async def once() -> bool:
             async with self._ledger.connection() as connection:
-                # Asked at the last moment: the commands that it says it has taken may have let nodes go meanwhile.
-                if self._closed or not engine.quiet:
+                # Asked at the last moment: a command may be on its way to the runner, and let nodes go there.
+                if self._closed or not engine.quiet or engine.state.applied != self._inbox.applied:
                     return False
-                return await runs.park(connection, self._claim, applied_seq=self._inbox.applied, held_nodes=engine.held)
+                return await runs.park(
+                    connection, self._claim, applied_seq=engine.state.applied, held_nodes=list(engine.state.held)
+                )
 
         try:
             # Nothing may be handed in between this and the park. Only a command could make the engine do so, and one
@@ -140,6 +135,5 @@ class Control:
         if not parked:
             self._time_parking(_REFUSED_PARK_SECONDS)
             return
-        _log.info("parked", reason=engine.pause_reason, held=list(engine.held))
-        if not engine.park():
-            self._interrupt("it is parked")
+        _log.info("parked", reason=engine.state.pause_reason, held=list(engine.state.held))
+        engine.park()

@@ -2,23 +2,26 @@
 
 from __future__ import annotations
 
-from dataclasses import fields
+from ipaddress import ip_network
+from typing import Final
 
 from pydantic import Field, field_validator
 
-from chaingraph_flow import Egress, Limits
-from chaingraph_flow.egress import parse_networks
 from chaingraph_process.environment import ServingSettings
 
-_DEFAULT = Limits()
-_GIB = 1024**3
+_MIB: Final = 1024**2
+_GIB: Final = 1024**3
+_PREFIX: Final = "max_"
 
 
 class FlowSettings(ServingSettings):
-    """Each limit is a field of `Limits` behind `max_`, where it says what it counts and why."""
+    """Each limit is a field of `chaingraph_flow.Limits` behind `max_`: that says what it counts and why.
+
+    The worker itself reads no value of a flow, so it does not import them; a test holds that the defaults agree.
+    """
 
     max_value_bytes: int = Field(
-        _DEFAULT.value_bytes,
+        16 * _MIB,
         ge=1024,
         le=_GIB,
         validation_alias="CHAINGRAPH_MAX_VALUE_BYTES",
@@ -26,7 +29,7 @@ class FlowSettings(ServingSettings):
         "list and object in it. A node that goes beyond fails with `LimitExceeded`, as with all limits here",
     )
     max_node_bytes: int = Field(
-        _DEFAULT.node_bytes,
+        32 * _MIB,
         ge=1024,
         le=_GIB,
         validation_alias="CHAINGRAPH_MAX_NODE_BYTES",
@@ -34,14 +37,14 @@ class FlowSettings(ServingSettings):
         "of a flow's outputs",
     )
     max_journal_bytes: int = Field(
-        _DEFAULT.journal_bytes,
+        64 * _MIB,
         ge=1024,
         le=_GIB,
         validation_alias="CHAINGRAPH_MAX_JOURNAL_BYTES",
         description="the size of everything that the nodes of an execution put out. The node that passes it fails",
     )
     max_log_bytes: int = Field(
-        _DEFAULT.log_bytes,
+        4 * _MIB,
         ge=1024,
         le=_GIB,
         validation_alias="CHAINGRAPH_MAX_LOG_BYTES",
@@ -49,21 +52,21 @@ class FlowSettings(ServingSettings):
         "another worker; further ones are dropped with one notice",
     )
     max_read_bytes: int = Field(
-        _DEFAULT.read_bytes,
+        16 * _MIB,
         ge=1024,
         le=_GIB,
         validation_alias="CHAINGRAPH_MAX_READ_BYTES",
         description="bytes of an HTTP response, as it comes and as unpacked, and of a text that is read as JSON or CSV",
     )
     max_template_text_bytes: int = Field(
-        _DEFAULT.template_text_bytes,
+        64 * 1024,
         ge=1024,
         le=1024**2,
         validation_alias="CHAINGRAPH_MAX_TEMPLATE_TEXT_BYTES",
         description="the template itself, in characters",
     )
     max_template_steps: int = Field(
-        _DEFAULT.template_steps,
+        1_000_000,
         ge=100,
         le=1_000_000_000,
         validation_alias="CHAINGRAPH_MAX_TEMPLATE_STEPS",
@@ -71,28 +74,28 @@ class FlowSettings(ServingSettings):
         "of a text are a step each",
     )
     max_template_bytes: int = Field(
-        _DEFAULT.template_bytes,
+        32 * _MIB,
         ge=1024,
         le=_GIB,
         validation_alias="CHAINGRAPH_MAX_TEMPLATE_BYTES",
         description="the size of all values that one Template makes while it writes",
     )
     max_template_output_bytes: int = Field(
-        _DEFAULT.template_output_bytes,
+        _MIB,
         ge=1024,
         le=_GIB,
         validation_alias="CHAINGRAPH_MAX_TEMPLATE_OUTPUT_BYTES",
         description="the text that a Template writes",
     )
     max_http_connections: int = Field(
-        _DEFAULT.http_connections,
+        10,
         ge=1,
         le=1000,
         validation_alias="CHAINGRAPH_MAX_HTTP_CONNECTIONS",
         description="HTTP connections that one execution has open at once; further requests wait for one",
     )
     max_http_redirects: int = Field(
-        _DEFAULT.http_redirects,
+        5,
         ge=0,
         le=20,
         validation_alias="CHAINGRAPH_MAX_HTTP_REDIRECTS",
@@ -115,15 +118,18 @@ class FlowSettings(ServingSettings):
     @field_validator("egress_allow", "egress_deny")
     @classmethod
     def _networks(cls, value: str) -> str:
-        parse_networks(value)
+        for entry in filter(None, (each.strip() for each in value.split(","))):
+            try:
+                ip_network(entry)
+            except ValueError:
+                raise ValueError(f"{entry!r} is not a network: write it as 10.0.0.0/8, fd00::/8 or 192.0.2.7") from None
         return value
 
     @property
-    def flow_limits(self) -> Limits:
-        """The limits that engines run with."""
-        return Limits(**{each.name: getattr(self, f"max_{each.name}") for each in fields(Limits)})
-
-    @property
-    def egress(self) -> Egress:
-        """The addresses that nodes may reach."""
-        return Egress.of(self.egress_allow, self.egress_deny)
+    def value_limits(self) -> dict[str, int]:
+        """The limits by their names in `chaingraph_flow.Limits`."""
+        return {
+            name.removeprefix(_PREFIX): getattr(self, name)
+            for name in FlowSettings.model_fields
+            if name.startswith(_PREFIX)
+        }

@@ -1,7 +1,8 @@
-"""The one writer of a running attempt: what the engine hands in, in a few transactions. Made by `attempt`.
+"""The one writer of a running attempt: what the engine reports, in a few transactions. Made by `attempt`.
 
-The engine never waits for it, but at `settled`: a node with effects starts only after everything before it is in the
-journal. Every write is fenced; the first refused one ends the flusher, and the engine with it.
+The engine waits for it at `settled`: a node with effects starts only after everything before it is in the journal. An
+engine that reports more than can be written is held back, and what it has to say stays in the memory of its runner.
+Every write is fenced; the first refused one ends the flusher, and the engine with it.
 """
 
 from __future__ import annotations
@@ -9,25 +10,33 @@ from __future__ import annotations
 import asyncio
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Final
 
 import structlog
 
-from chaingraph_flow import FlowEvent, NodeRecord
-from chaingraph_flow import Progress as EngineProgress
 from chaingraph_store import runs
 from chaingraph_store.errors import OwnershipLost
 from chaingraph_store.ledger import Ledger
 from chaingraph_worker import metrics, outage
+from chaingraph_worker.supervision.engine import Happened, NodeEnd
 
 _TOGETHER_SECONDS: Final = 0.001
 """The end of one node and the beginning of the next are written together."""
+_MOST_PENDING: Final = 8 * 1024 * 1024
+"""Bytes that wait to be written; the engine is held back as long as there are more."""
 _log = structlog.get_logger(__name__)
 
 
 class Flusher:
-    """The engine's Recorder. `refused` is called once, when a write was refused for good; `ended` with every node."""
+    """The engine's Recorder.
+
+    Args:
+        refused: called once, when a write was refused for good.
+        ended: called with every node that has ended.
+        congested: called with True when too much waits to be written, and with False when it is written.
+    """
 
     def __init__(
         self,
@@ -35,10 +44,11 @@ class Flusher:
         claim: runs.Claim,
         *,
         interval: float,
-        progress: Callable[[], EngineProgress],
+        progress: Callable[[], runs.Progress],
         control: Callable[[], runs.EngineControl | None],
         refused: Callable[[Exception], None],
-        ended: Callable[[NodeRecord], None],
+        ended: Callable[[NodeEnd], None],
+        congested: Callable[[bool], None],
     ) -> None:
         self._ledger = ledger
         self._claim = claim
@@ -47,6 +57,9 @@ class Flusher:
         self._control = control
         self._refused = refused
         self._ended = ended
+        self._congested = congested
+        self._pending = 0
+        self._held_back = False
         self._journal: list[runs.JournalEntry] = []
         self._log: list[runs.LogEntry] = []
         self._next_index = claim.next_event_index
@@ -63,15 +76,17 @@ class Flusher:
     def start(self) -> None:
         self._task = asyncio.create_task(self._keep_flushing(), name=f"flush {self._claim.execution_id}")
 
-    def record(self, record: NodeRecord) -> None:
-        self._journal.append(runs.JournalEntry(record.node_id, record.outcome, record.to_json()))
-        self._ended(record)
-        self._handed_in += 1
-        self._wake.set()
-
-    def publish(self, event: FlowEvent) -> None:
-        self._log.append(runs.LogEntry(event.type, event.timestamp, event.data))
-        self._handed_in += 1
+    def take(self, ends: Sequence[NodeEnd], log: Sequence[Happened]) -> None:
+        """Nodes have ended and events have happened, in one turn of the engine."""
+        for end in ends:
+            self._journal.append(runs.JournalEntry(end.node_id, end.outcome, end.record))
+            self._ended(end)
+        self._log.extend(runs.LogEntry(each.type, each.timestamp, each.data) for each in log)
+        self._pending += sum(len(end.record) for end in ends) + sum(len(each.data) for each in log)
+        self._handed_in += len(ends) + len(log)
+        if self._pending > _MOST_PENDING and not self._held_back:
+            self._held_back = True
+            self._congested(True)
         self._wake.set()
 
     def hurry(self) -> None:
@@ -152,16 +167,11 @@ class Flusher:
         self._hurry.clear()
         journal, self._journal = self._journal, []
         log, self._log = self._log, []
+        self._pending = 0
         target = self._handed_in
-        now, control = self._progress(), self._control()
-        progress = runs.Progress(
-            now.total,
-            now.completed,
-            now.failed,
-            now.skipped,
-            0 if end else now.running,
-            () if end else now.current_nodes,
-        )
+        progress, control = self._progress(), self._control()
+        if end is not None:
+            progress = replace(progress, running=0, current_nodes=())
         started = time.perf_counter()
         while True:
             try:
@@ -188,6 +198,9 @@ class Flusher:
         self._flushed_at = time.perf_counter()
         self._next_index += len(log)
         self._written = target
+        if self._held_back and self._pending <= _MOST_PENDING:
+            self._held_back = False
+            self._congested(False)
         async with self._advanced:
             self._advanced.notify_all()
 

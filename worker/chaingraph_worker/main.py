@@ -19,7 +19,6 @@ import psycopg_pool
 import structlog
 from pydantic import ValidationError
 
-from chaingraph_flow import Registry
 from chaingraph_process import logs, tracing
 from chaingraph_process.http import CannotServe, HealthServer
 from chaingraph_process.pool_figures import PoolFigures
@@ -30,12 +29,13 @@ from chaingraph_store.errors import SchemaOutdated, StoreError
 from chaingraph_store.ledger import Ledger
 from chaingraph_worker import application, metrics, migrate, outage, workflows
 from chaingraph_worker.attempt import Surroundings
-from chaingraph_worker.engine import Limits
 from chaingraph_worker.errors import StartRefused
 from chaingraph_worker.lease import Lease
+from chaingraph_worker.runner.assignment import Limits
 from chaingraph_worker.running import RunningAttempts
 from chaingraph_worker.settings import WorkerSettings
 from chaingraph_worker.spawner import Spawner
+from chaingraph_worker.supervision.pool import Pool, fork, warn_of_memory
 
 _CONNECT_SECONDS: Final = 5.0
 _HAND_BACK_SECONDS: Final = 5.0
@@ -59,9 +59,11 @@ def main() -> None:
     except ValidationError as error:
         refuse(error, WorkerSettings, component="worker")
     logs.configure(settings.log_level, component="worker")
+    # Before anything starts a thread, which a fork would not survive.
+    runners = fork(settings.runners)
     try:
         tracing.begin(service="chaingraph-worker", instance=settings.executor_id, version=settings.application_version)
-        asyncio.run(_run_and_exit(Worker(settings)))
+        asyncio.run(_run_and_exit(Worker(settings, runners)))
     except (StartRefused, StoreError, TracingUnavailable) as error:
         _log.critical("cannot start", reason=str(error))
         sys.exit(2)
@@ -82,7 +84,8 @@ async def _run_and_exit(worker: Worker) -> NoReturn:
 class Worker:
     """The process's parts, from start to drain."""
 
-    def __init__(self, settings: WorkerSettings) -> None:
+    def __init__(self, settings: WorkerSettings, runners: socket.socket) -> None:
+        """`runners`: the connection to the process that makes runners."""
         self._settings = settings
         # Attempts hold a connection only for the moment of a statement, so a few serve many.
         self._ledger = Ledger(
@@ -91,10 +94,11 @@ class Worker:
             pool_size=4 + min(8, settings.worker_concurrency),
         )
         metrics.REGISTRY_OF_WORKER.register(PoolFigures("chaingraph_worker", self._ledger.pool_stats))
-        self._registry = Registry.discover()
+        self._pool = Pool(settings.runners, runners)
         self._running = RunningAttempts(self._ledger)
         self._spawner = Spawner(
             self._ledger,
+            self._pool,
             application_name=settings.application_name,
             spacing_ms=settings.child_spacing_ms,
             max_tree=settings.max_tree,
@@ -128,9 +132,11 @@ class Worker:
             loop.add_signal_handler(number, self._stopping.set)
         await self._start_health()
         try:
+            await self._pool.open()
             if await self._connect():
                 await self._serve()
         finally:
+            self._pool.close()
             await self._health.stop()
             await self._ledger.close()
 
@@ -138,7 +144,7 @@ class Worker:
         settings = self._settings
         surroundings = Surroundings(
             ledger=self._ledger,
-            registry=self._registry,
+            pool=self._pool,
             running=self._running,
             application_name=settings.application_name,
             executor_id=settings.executor_id,
@@ -149,8 +155,9 @@ class Worker:
             limits=Limits(
                 max_depth=settings.max_depth,
                 max_children=settings.max_children,
-                values=settings.flow_limits,
-                egress=settings.egress,
+                values=settings.value_limits,
+                egress_allow=settings.egress_allow,
+                egress_deny=settings.egress_deny,
             ),
         )
         workflows.register(surroundings, application_name=settings.application_name)
@@ -158,11 +165,13 @@ class Worker:
         await self._take_lease()
         background = [
             asyncio.create_task(self._lease.keep(), name="lease"),
+            asyncio.create_task(self._pool.keep(), name="runners"),
             asyncio.create_task(self._running.listen(), name="listen"),
             asyncio.create_task(self._spawner.tell(), name="tell parents"),
         ]
         await application.launch(settings)
         application.serve(settings, retired=self._retired)
+        warn_of_memory(settings.runners, settings.worker_concurrency)
         self._state = "ready"
         _log.info(
             "ready",
@@ -171,7 +180,7 @@ class Worker:
             version=settings.application_version,
             retired=self._retired,
             queues=settings.queue_names,
-            node_types=len(self._registry.catalogue),
+            node_types=len(self._pool.catalogue.catalogue),
         )
         stopping = asyncio.create_task(self._stopping.wait(), name="stopping")
         done, _ = await asyncio.wait({stopping, *background}, return_when=asyncio.FIRST_COMPLETED)
@@ -258,7 +267,7 @@ class Worker:
 
     async def _take_lease(self) -> None:
         settings = self._settings
-        catalogue = self._registry.catalogue
+        nodes = self._pool.catalogue
         async with self._ledger.transaction() as connection:
             self._retired = await leases.take(
                 connection,
@@ -271,8 +280,8 @@ class Worker:
                     pod=settings.pod_name,
                     queues=settings.queue_names,
                     concurrency=settings.worker_concurrency,
-                    catalogue_hash=catalogue.hash,
-                    catalogue=catalogue.to_json(),
+                    catalogue_hash=nodes.catalogue_hash,
+                    catalogue=nodes.catalogue,
                     seconds=settings.lease_seconds,
                 ),
             )

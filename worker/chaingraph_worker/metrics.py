@@ -16,7 +16,8 @@ REGISTRY_OF_WORKER: Final = REGISTRY
 INFO = Gauge("chaingraph_worker_info", "1; the labels say what this worker is", ["executor", "pool", "version"])
 ATTEMPTS = Counter(
     "chaingraph_worker_attempts_total",
-    "Runs of executions that this worker ended, by queue and outcome: Completed, Failed, Stopped, Parked, NotOurs",
+    "Runs of executions that this worker ended, by queue and outcome: Completed, Failed, Stopped, Parked, NotOurs, "
+    "RunnerLost",
     ["queue", "outcome"],
 )
 ATTEMPT_SECONDS = Histogram(
@@ -33,6 +34,12 @@ START_SECONDS = Histogram(
     buckets=(0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 1800),
 )
 RUNNING = Gauge("chaingraph_worker_attempts_running", "Attempts that run in this worker now")
+RUNNERS = Gauge("chaingraph_worker_runners", "Runner processes of this worker now, with and without an execution")
+RUNNERS_LOST = Counter(
+    "chaingraph_worker_runners_lost_total",
+    "Runners that ended before their engine, by cause: silent, memory, cpu, stuck, crash, message, lost",
+    ["cause"],
+)
 NODES = Counter(
     "chaingraph_worker_nodes_total",
     "Nodes that ended in this worker, by type and outcome: completed, failed, skipped",

@@ -8,20 +8,20 @@ from typing import Final
 
 from prometheus_client import Counter, Histogram
 
-from chaingraph_flow import NodeRecord, Outcome
 from chaingraph_process import tracing
 from chaingraph_process.tracing import Role, Span, SpanId, Tracer
 from chaingraph_store import trace_keys as keys
 from chaingraph_store.ids import ExecutionId
 from chaingraph_store.runs import Claim
 from chaingraph_worker import metrics
+from chaingraph_worker.supervision.engine import NodeEnd
 
 _MS: Final = 1_000_000
 """Nanoseconds."""
 
 
 @cache
-def _count_of(node_type: str, outcome: Outcome) -> Counter:
+def _count_of(node_type: str, outcome: str) -> Counter:
     # To find it by its labels takes longer than to count.
     return metrics.NODES.labels(node_type, outcome)
 
@@ -36,20 +36,18 @@ class Observer:
 
     def __init__(self, claim: Claim) -> None:
         self._claim = claim
-        self._types: dict[str, str] = {node["id"]: node["type"] for node in claim.flow_spec["nodes"]}
         self._began = time.monotonic()
         if claim.waited_seconds is not None:
             metrics.START_SECONDS.labels(claim.queue).observe(claim.waited_seconds)
         self._spans = _Spans(claim, tracer) if (tracer := tracing.active()) is not None else None
 
-    def node_ended(self, record: NodeRecord) -> None:
-        """A node has ended, or will not run. Called for each, between two turns of the engine: it must cost little."""
-        node_type = self._types[record.node_id]
-        _count_of(node_type, record.outcome).inc()
-        if record.attempts:
-            _seconds_of(node_type).observe((record.finished_at - record.started_at) / 1000)
+    def node_ended(self, end: NodeEnd) -> None:
+        """A node has ended, or will not run. Called for each: it must cost little."""
+        _count_of(end.node_type, end.outcome).inc()
+        if end.tries:
+            _seconds_of(end.node_type).observe((end.finished_at - end.started_at) / 1000)
         if self._spans is not None:
-            self._spans.node_ended(record, node_type)
+            self._spans.node_ended(end)
 
     def ended(self, outcome: str, *, reason: str = "", error: str = "") -> None:
         """The run has ended so; with reason and error when it has failed."""
@@ -69,29 +67,29 @@ class _Spans:
         self._key = keys.attempt(claim.execution_id, claim.epoch)
         self._began = time.time_ns()
 
-    def node_ended(self, record: NodeRecord, node_type: str) -> None:
-        if record.outcome is Outcome.SKIPPED:
+    def node_ended(self, end: NodeEnd) -> None:
+        if end.outcome == "skipped":
             return
         claim = self._claim
-        failed = record.outcome is Outcome.FAILED
+        failed = end.outcome == "failed"
         attributes: dict[str, str | int | float | bool] = {
             keys.EXECUTION_ID: claim.execution_id,
-            keys.NODE_ID: record.node_id,
-            keys.NODE_TYPE: node_type,
-            keys.NODE_TRIES: record.attempts,
-            keys.OUTCOME: str(record.outcome),
+            keys.NODE_ID: end.node_id,
+            keys.NODE_TYPE: end.node_type,
+            keys.NODE_TRIES: end.tries,
+            keys.OUTCOME: end.outcome,
         }
         if failed:
-            attributes[keys.ERROR_TYPE] = record.reason
+            attributes[keys.ERROR_TYPE] = end.reason
         self._tracer.record(
             Span(
-                name=f"node {record.node_id}",
-                id=SpanId(claim.execution_id, keys.node(claim.execution_id, claim.epoch, record.node_id)),
+                name=f"node {end.node_id}",
+                id=SpanId(claim.execution_id, keys.node(claim.execution_id, claim.epoch, end.node_id)),
                 parent=self._key,
-                began=record.started_at * _MS,
-                ended=record.finished_at * _MS,
+                began=end.started_at * _MS,
+                ended=end.finished_at * _MS,
                 attributes=attributes,
-                error=record.error if failed else "",
+                error=end.error if failed else "",
             )
         )
 

@@ -19,6 +19,8 @@ from pydantic_settings import NoDecode, SettingsConfigDict
 from chaingraph_store.dispatch import RUN_QUEUE
 from chaingraph_store.pinning import Build
 from chaingraph_worker.flow_settings import FlowSettings
+from chaingraph_worker.supervision.killed import Bounds
+from chaingraph_worker.supervision.pool import PoolSettings
 
 Queues = Annotated[str, NoDecode]
 
@@ -148,6 +150,36 @@ class WorkerSettings(FlowSettings):
         validation_alias="CHAINGRAPH_DRAIN_SECONDS",
         description="how long running executions may go on after SIGTERM before they are handed back",
     )
+    runner_memory_mb: int = Field(
+        256,
+        ge=32,
+        le=1_048_576,
+        validation_alias="CHAINGRAPH_RUNNER_MEMORY_MB",
+        description="memory of a runner, the process that runs one execution at a time, in MB beyond what every runner "
+        "shares. A node that needs more fails with NodeKilled",
+    )
+    runner_cpu_seconds: int = Field(
+        3600,
+        ge=1,
+        validation_alias="CHAINGRAPH_RUNNER_CPU_SECONDS",
+        description="processor time of one run of an execution, in seconds. The node that runs then fails with "
+        "NodeKilled",
+    )
+    runner_silence_seconds: float = Field(
+        5.0,
+        ge=0.5,
+        le=3600,
+        validation_alias="CHAINGRAPH_RUNNER_SILENCE_SECONDS",
+        description="how long a node may keep its runner from answering. Then the runner is killed, and the node fails "
+        "with NodeKilled",
+    )
+    runners_idle: int = Field(
+        8,
+        ge=0,
+        le=1000,
+        validation_alias="CHAINGRAPH_RUNNERS_IDLE",
+        description="how many runners without an execution are kept, at most",
+    )
     threads: int = Field(
         16, ge=2, le=256, validation_alias="CHAINGRAPH_THREADS", description="the threads that DBOS may use"
     )
@@ -156,6 +188,16 @@ class WorkerSettings(FlowSettings):
     def executor_id(self) -> str:
         """The id of this process, for all time: a container that restarts in its Pod is another executor."""
         return f"{self.worker_name}-{uuid.uuid4().hex[:8]}"
+
+    @property
+    def runners(self) -> PoolSettings:
+        return PoolSettings(
+            bounds=Bounds(self.runner_memory_mb, self.runner_cpu_seconds, self.runner_silence_seconds),
+            lease_seconds=self.lease_seconds,
+            log_level=self.log_level,
+            idle=self.runners_idle,
+            largest_message=self.runner_memory_mb * 1024 * 1024,
+        )
 
     @property
     def build(self) -> Build:

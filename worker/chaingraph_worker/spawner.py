@@ -7,18 +7,18 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Sequence
 from typing import Final
 
 import psycopg
 import structlog
 
-from chaingraph_flow import Emission, NodeRecord, emissions_in_order
 from chaingraph_store import families, spawning
 from chaingraph_store.ids import ExecutionId
-from chaingraph_store.ledger import Connection, Ledger
+from chaingraph_store.ledger import Ledger
 from chaingraph_worker import metrics, observer, outage
 from chaingraph_worker.errors import JournalIncomplete
+from chaingraph_worker.supervision.children import Children, journaled
+from chaingraph_worker.supervision.pool import Pool
 
 _TOGETHER_SECONDS: Final = 0.05
 """Children that end within it are told of in one transaction."""
@@ -33,8 +33,9 @@ class Spawner:
         max_tree: executions of one tree, at most.
     """
 
-    def __init__(self, ledger: Ledger, *, application_name: str, spacing_ms: int, max_tree: int) -> None:
+    def __init__(self, ledger: Ledger, pool: Pool, *, application_name: str, spacing_ms: int, max_tree: int) -> None:
         self._ledger = ledger
+        self._pool = pool
         self._application_name = application_name
         self._spacing_ms = spacing_ms
         self._max_tree = max_tree
@@ -62,12 +63,12 @@ class Spawner:
         )
 
     async def spawn(
-        self, execution: ExecutionId, emitted: Sequence[Emission] | None = None, *, epoch: int | None = None
+        self, execution: ExecutionId, children: Children | None = None, *, epoch: int | None = None
     ) -> None:
         """Makes what is left to be made of an execution's children, if anything is.
 
         Args:
-            emitted: all that it emitted, in order; None where it has to be read from the journal.
+            children: what they need; None where it has to be read from the journal.
             epoch: of the run that emitted it, if that is the caller's own.
 
         Raises:
@@ -77,20 +78,33 @@ class Spawner:
         began, made = time.time_ns(), 0
 
         async def once() -> bool:
-            nonlocal emitted, made
+            nonlocal children, made
             async with self._ledger.connection() as connection:
                 parent = await spawning.parent(connection, execution)
                 if parent is None:
                     return True
-                if emitted is None:
-                    emitted = await self._journaled(connection, parent)
-            following = emitted[parent.made : parent.made + spawning.BATCH]
-            if not following:
-                raise JournalIncomplete(execution, emitted=len(emitted), total=parent.total)
-            left = [spawning.Offspring(each.name, each.payload, each.flow) for each in following]
+                journal = None if children else await spawning.journal(connection, execution)
+            if journal is not None:
+                children = await journaled(
+                    self._pool,
+                    journal.namespace,
+                    flow_spec=journal.flow_spec,
+                    integration=journal.integration,
+                    journal=journal.records,
+                )
+            assert children is not None
+            left = children.emitted[parent.made : parent.made + spawning.BATCH]
+            if not left:
+                raise JournalIncomplete(execution, emitted=len(children.emitted), total=parent.total)
             try:
                 batch = await spawning.spawn(
-                    self._ledger, parent, left, spacing_ms=self._spacing_ms, application_name=self._application_name
+                    self._ledger,
+                    parent,
+                    left,
+                    nodes=children.nodes,
+                    integration=children.integration,
+                    spacing_ms=self._spacing_ms,
+                    application_name=self._application_name,
                 )
             except psycopg.errors.ForeignKeyViolation:
                 # The revision of a Flow that was named is being replaced and removed at this very moment.
@@ -108,11 +122,6 @@ class Spawner:
 
         while not await outage.persist(once, what=f"children of {execution}"):
             pass
-
-    @staticmethod
-    async def _journaled(connection: Connection, parent: spawning.Parent) -> tuple[Emission, ...]:
-        records = [NodeRecord.from_json(each) for each in await spawning.records(connection, parent.id)]
-        return emissions_in_order([node["id"] for node in parent.flow_spec["nodes"]], records)
 
     def ended(self, parent: ExecutionId) -> None:
         """A child of this execution has ended: it is told soon."""

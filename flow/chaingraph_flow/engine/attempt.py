@@ -26,6 +26,7 @@ from ..node import Node, Output, Outputs, Passthrough
 from ..types import check_value
 from .records import Outcome
 from .result import FailureReason
+from .supervision import Supervisor
 from .threads import in_thread
 
 LONGEST_ERROR = 4096
@@ -46,15 +47,31 @@ class Ending:
     """Of the outputs and of what the emissions carry (see `json_values.size_of`)."""
 
 
+@dataclass(frozen=True, slots=True)
+class Watch:
+    """How a try is watched: by whom, and what is said of it when it outlives its time."""
+
+    supervisor: Supervisor
+    tries: int
+    started_at: int
+    grace_seconds: float
+    """How long a node whose time is over may take to end before its process is ended."""
+
+
 async def run_attempt(
-    cls: type[Node], node: GraphNode, values: dict[str, Any], context: NodeContext, seconds: float
+    cls: type[Node],
+    node: GraphNode,
+    values: dict[str, Any],
+    context: NodeContext,
+    seconds: float,
+    watch: Watch | None = None,
 ) -> Ending:
     """Run a node once. Only CancelledError passes through: everything else is a way to end.
 
     An emission that was refused is the node's failure, whatever the node has made of the exception: else an event
     would be lost without a word.
     """
-    ending = await _ending(cls, node, values, context, seconds)
+    ending = await _ending(cls, node, values, context, seconds, watch)
     return ending if context.refused is None else refused(context.refused)
 
 
@@ -77,25 +94,32 @@ _REASONS: tuple[tuple[type[NodeFailed], FailureReason], ...] = (
 
 
 async def _ending(
-    cls: type[Node], node: GraphNode, values: dict[str, Any], context: NodeContext, seconds: float
+    cls: type[Node],
+    node: GraphNode,
+    values: dict[str, Any],
+    context: NodeContext,
+    seconds: float,
+    watch: Watch | None,
 ) -> Ending:
     """How the node's code ended.
 
-    A plain `def run` goes to a thread, and its time begins when a thread takes it. A thread cannot be ended from
-    outside: after a timeout or a cancellation it runs on until it returns, and what it returns is dropped.
+    A plain `def run` goes to a thread, and its time begins when a thread takes it. Code that goes on after a timeout
+    or a cancellation cannot be ended from inside: with a supervisor its process is, else it is left behind and what
+    it returns is dropped.
     """
-    deadline = asyncio.timeout(None)
+    deadline = _Deadline(node.id, seconds, watch)
     try:
         instance = cls()
         attributes = instance.__dict__
         for name, port in cls.ports.items():
             if port.key in values:
                 attributes[name] = values[port.key]
-        async with deadline:
+        async with deadline.timeout:
             if cls.runs_in_thread:
-                await in_thread(partial(cls.run, instance, context), started=partial(_begin, deadline, seconds))
+                work = partial(_in_thread, cls, instance, context, watch)
+                await in_thread(work, started=deadline.begin, patient=watch is not None)
             else:
-                _begin(deadline, seconds)
+                deadline.begin()
                 running = instance.run(context)
                 assert running is not None
                 await running
@@ -107,21 +131,67 @@ async def _ending(
     except NodeSkipped as skipped:
         return Ending(Outcome.SKIPPED, {}, plain_text(str(skipped)))
     except TimeoutError as error:
-        if not deadline.expired():
+        if not deadline.timeout.expired():
             return _failed(FailureReason.NODE_FAILED, _described(error))
-        return _failed(FailureReason.NODE_TIMEOUT, f"did not end within {seconds:g} s")
+        return _failed(FailureReason.NODE_TIMEOUT, _timed_out(seconds))
+    except MemoryError as error:
+        if watch is not None:
+            watch.supervisor.exhausted(node.id)
+        return _failed(FailureReason.NODE_FAILED, _described(error))
     except _InvalidOutput as error:
         return _failed(FailureReason.INVALID_OUTPUT, str(error))
     except NodeFailed as error:
         return _failed(reason_of(error), str(error))
     except BaseException as error:  # noqa: BLE001 - a node is foreign code: whatever it raises, SystemExit too, is its failure
         return _failed(FailureReason.NODE_FAILED, _described(error))
+    finally:
+        deadline.over()
 
 
-def _begin(deadline: asyncio.Timeout, seconds: float) -> None:
-    """The node's time begins. A thread may say so when nobody waits for the node any more."""
-    with suppress(RuntimeError):
-        deadline.reschedule(asyncio.get_running_loop().time() + seconds)
+def _in_thread(cls: type[Node], instance: Node, context: NodeContext, watch: Watch | None) -> None:
+    if watch is None:
+        cls.run(instance, context)
+        return
+    number = watch.supervisor.enter_thread(context.node_id)
+    try:
+        cls.run(instance, context)
+    finally:
+        watch.supervisor.leave_thread(number)
+
+
+class _Deadline:
+    """The time of one try, and what becomes of code that does not end with it."""
+
+    def __init__(self, node_id: str, seconds: float, watch: Watch | None) -> None:
+        self.timeout = asyncio.timeout(None)
+        self._node_id = node_id
+        self._seconds = seconds
+        self._watch = watch
+        self._timer: asyncio.TimerHandle | None = None
+        self._over = False
+
+    def begin(self) -> None:
+        """The node's time begins. A thread may say so when nobody waits for the node any more."""
+        if self._over:
+            return
+        loop = asyncio.get_running_loop()
+        with suppress(RuntimeError):
+            self.timeout.reschedule(loop.time() + self._seconds)
+        if self._watch is not None:
+            self._timer = loop.call_later(self._seconds + self._watch.grace_seconds, self._stuck, self._watch)
+
+    def over(self) -> None:
+        """The try has ended."""
+        self._over = True
+        if self._timer is not None:
+            self._timer.cancel()
+
+    def _stuck(self, watch: Watch) -> None:
+        watch.supervisor.stuck(self._node_id, watch.tries, watch.started_at, _timed_out(self._seconds))
+
+
+def _timed_out(seconds: float) -> str:
+    return f"did not end within {seconds:g} s"
 
 
 class _InvalidOutput(NodeFailed):

@@ -25,6 +25,8 @@ class EngineOptions:
     """Also publish node:status-changed and edge:transfer-started."""
     cancel_grace_seconds: float = 5
     """How long nodes that were cancelled may take to clean up before they are left behind."""
+    stuck_grace_seconds: float = 2
+    """How long a node whose time is over may go on before a supervisor ends its process."""
     max_children: int = MAX_CHILDREN
     """Emissions of the execution, over all its nodes and engines. A node whose emissions do not fit any more fails."""
     max_depth: int = MAX_DEPTH

@@ -24,6 +24,7 @@ class FailureReason(StrEnum):
 
     NODE_FAILED = "NodeFailed"
     NODE_TIMEOUT = "NodeTimeout"
+    NODE_KILLED = "NodeKilled"
     INVALID_INPUT = "InvalidInput"
     INVALID_OUTPUT = "InvalidOutput"
     FLOW_TIMEOUT = "FlowTimeout"

@@ -1,4 +1,4 @@
-"""The engine: one dispatcher that starts what is ready, and the only place of the engine with tasks.
+"""The scheduler: one dispatcher that starts what is ready, and the only place of the engine with tasks.
 
 There is no polling and no task but one for each node that runs. What decides is `RunState`; a node's end is taken in
 the callback of its task, which starts what has become ready, so a chain costs one turn of the event loop a node.
@@ -28,11 +28,12 @@ from .records import NodeRecord, Outcome, handles_failure
 from .result import FailureReason, FlowOutcome, FlowResult, NodeError, Progress
 from .running_time import RunningTime
 from .state import RunState
+from .supervision import KilledTry, Supervisor
 from .tries import Tries
 
 
-class Engine:
-    """One run of a graph. Make a new one for every attempt; `run` may be called once."""
+class Scheduler:
+    """One run of a graph; see `Engine`."""
 
     def __init__(
         self,
@@ -50,6 +51,8 @@ class Engine:
         ran_ms: int = 0,
         on_control: Callable[[], None] | None = None,
         may_spawn: MaySpawn | None = None,
+        supervisor: Supervisor | None = None,
+        killed: Iterable[KilledTry] = (),
         clock: Callable[[], int] = wall_clock,
     ) -> None:
         """Prepare a run.
@@ -68,6 +71,8 @@ class Engine:
             ran_ms: For how many milliseconds earlier engines of this attempt have run, without pauses.
             on_control: Called on the event loop when `paused`, `quiet` or `held` has changed while the run goes on.
             may_spawn: Asked once everything has completed and something was emitted; what it says fails the flow.
+            supervisor: Told which node runs; ends the process of one that cannot be ended otherwise.
+            killed: Tries of this attempt that ended with their process, the last one of each node.
             clock: Milliseconds since 1970, for records and events.
 
         Raises:
@@ -98,7 +103,10 @@ class Engine:
             trigger=trigger,
             options=self._options,
             clock=clock,
+            supervisor=supervisor,
         )
+        self._supervisor = supervisor
+        self._killed = {each.node_id: each for each in killed}
         self._on_control = on_control or (lambda: None)
         self._may_spawn = may_spawn
         self._control_seen: tuple[bool, bool, tuple[str, ...]] = (False, False, ())
@@ -123,68 +131,16 @@ class Engine:
             current_nodes=(*self._running, *self._waiting, *self._gate.seen),
         )
 
-    # -- the debugger: to be called on the engine's event loop; nothing happens once the run is over ------------
-
     @property
-    def paused(self) -> bool:
-        """Whether it is paused, by a command or a breakpoint. Nodes in flight may still run: see `quiet`."""
-        return self._gate.paused
-
-    @property
-    def pause_reason(self) -> str:
-        """Why it is paused; '' when it is not."""
-        return self._gate.pause_reason
-
-    @property
-    def held(self) -> tuple[str, ...]:
-        """The nodes that the debugger holds, in the order in which they came."""
-        return self._gate.held
+    def tries(self) -> dict[str, tuple[int, int]]:
+        """The nodes that run, with the number of their try and the time of their first one in ms since 1970."""
+        return {id_: tried for id_ in self._running if (tried := self._tries.of(id_)) is not None}
 
     @property
     def quiet(self) -> bool:
         """Whether it is paused and nothing runs or waits for another try. What a step has let go runs."""
         going = self._running or self._waiting
         return self._gate.paused and self._begun and not going and not self._over.is_set()
-
-    @property
-    def steps_owed(self) -> int:
-        """Steps that it was asked for and has not made: nodes that they let go have not come, or not begun."""
-        return self._gate.steps_owed
-
-    @property
-    def ran_ms(self) -> int:
-        """For how many milliseconds this attempt has run, without its pauses. The flow's timeout counts these."""
-        return self._time.milliseconds
-
-    def pause(self, reason: str) -> None:
-        """Let no node begin. Nodes in flight run on to their end. A pause of what is paused changes nothing."""
-        self._command(partial(self._gate.pause, reason))
-
-    def resume(self) -> None:
-        """Go on with all that is held, past the breakpoints that hold it."""
-        self._command(self._gate.resume)
-
-    def step(self) -> None:
-        """Let what waits now begin, or what comes next when nothing waits, and stay paused. Ignored when not paused."""
-        self._command(lambda: self._gate.step(self._tries.starting))
-
-    def set_breakpoints(self, ids: Iterable[str]) -> None:
-        """Pause before these nodes and no others. Each is hit once, before its first try; unknown ids never.
-
-        To take away the breakpoint that holds a node does not resume the run.
-        """
-        self._command(partial(self._gate.set_breakpoints, ids))
-
-    def park(self) -> bool:
-        """End `run` with Parked, and announce nothing. Returns False, and changes nothing, unless it is `quiet`.
-
-        Another engine goes on with the journal, `ran_ms`, and `held` as `ControlState.passed`; tries are counted anew.
-        """
-        if not self.quiet:
-            return False
-        self._parked = True
-        self._over.set()
-        return True
 
     def stop(self, reason: str) -> None:
         """Cancel what runs; `run` returns Stopped. To be called on the engine's event loop; the first call counts."""
@@ -278,7 +234,11 @@ class Engine:
             reason = self._state.skip_reason(id_)
             if reason is None:
                 self._announce.status(id_, "idle", "ready")
-                self._gate.put(id_)
+                killed = self._killed.pop(id_, None)
+                if killed is None:
+                    self._gate.put(id_)
+                else:
+                    undecided.extend(self._ended_try(id_, self._tries.restore(killed)))
             else:
                 undecided.extend(self._skip(id_, reason))
         if self._error is None:
@@ -307,7 +267,7 @@ class Engine:
             self._over.set()
 
     def _tell_control(self) -> None:
-        seen = (self.paused, self.quiet, self.held)
+        seen = (self._gate.paused, self.quiet, self._gate.held)
         if seen != self._control_seen:
             self._control_seen = seen
             self._on_control()
@@ -332,11 +292,16 @@ class Engine:
         if self._closed:
             return
         del self._running[id_]
+        if self._supervisor is not None:
+            self._supervisor.enter(id_)  # its outputs are written now
         try:
             self._take_ending(id_, task)
         except BaseException as error:  # noqa: BLE001 - raised into run(): a callback's own exception would go unheard
             self._crash = error
             self._over.set()
+        finally:
+            if self._supervisor is not None:
+                self._supervisor.leave()
 
     def _take_ending(self, id_: str, task: asyncio.Task[Ending | None]) -> None:
         if task.cancelled():
@@ -348,15 +313,16 @@ class Engine:
         if ending is None:
             self._turned_back(id_)
             return
-        ending = within_limits(ending, self._state, self._options)
-        if self._try_again(id_, ending):
-            self._proceed(())
-            return
-        record = self._tries.record(id_, ending)
-        self._announce.status(id_, "executing", str(ending.outcome))
-        decidable = self._end(record)
+        decidable = self._ended_try(id_, within_limits(ending, self._state, self._options))
         if not self._over.is_set():
             self._proceed(decidable)
+
+    def _ended_try(self, id_: str, ending: Ending) -> list[str]:
+        """Have the node tried again, or keep its end; returns what can be decided now."""
+        if self._try_again(id_, ending):
+            return []
+        self._announce.status(id_, "executing", str(ending.outcome))
+        return self._end(self._tries.record(id_, ending))
 
     def _turned_back(self, id_: str) -> None:
         """A node did not begin: the flow failed or paused first."""

@@ -1,45 +1,108 @@
 """The threads of nodes with a plain `def run`. Used by `attempt`.
 
-They have a pool of their own: the event loop's default one belongs to whoever embeds the engine. DBOS bounds it and
-needs it for its own statements, so a few slow nodes there would hold up every other execution of the process.
+Each try has a thread of its own. A pool would be shared with threads that a timeout could not end, and the event
+loop's default one belongs to whoever embeds the engine.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextvars
+import ctypes
 import os
+import threading
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from functools import cache
+from typing import Final
+from weakref import WeakKeyDictionary
+
+MOST_THREADS: Final = min(64, 8 * (os.cpu_count() or 1))
+"""Threads of nodes that run at once in this process; further nodes wait for one."""
+_slots: WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Semaphore] = WeakKeyDictionary()
 
 
-@cache
-def _pool() -> ThreadPoolExecutor:
-    return ThreadPoolExecutor(max_workers=min(64, 8 * (os.cpu_count() or 1)), thread_name_prefix="node")
+class _Ended(BaseException):
+    """Raised inside a node's thread when its time is over or its run was cancelled."""
 
 
-async def in_thread(work: Callable[[], object], *, started: Callable[[], None]) -> None:
-    """Run it in a thread, with the caller's context variables. A cancellation leaves the thread running.
+class _Work:
+    """One call in one thread."""
+
+    def __init__(self, work: Callable[[], object]) -> None:
+        self._work = work
+        self._lock = threading.Lock()
+        self._over = False
+        self._thread_id = 0
+
+    def run(self) -> BaseException | None:
+        """Do it; returns what it raised."""
+        self._thread_id = threading.get_ident()
+        try:
+            try:
+                self._work()
+            finally:
+                with self._lock:
+                    self._over = True
+        except BaseException as error:  # noqa: BLE001 - handed to the event loop, which raises it
+            return error
+        return None
+
+    def end(self) -> None:
+        """Raise `_Ended` in the thread. It takes effect between two steps of Python code, never inside a call of C."""
+        with self._lock:
+            if not self._over and self._thread_id:
+                ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(self._thread_id), ctypes.py_object(_Ended))
+
+
+async def in_thread(work: Callable[[], object], *, started: Callable[[], None], patient: bool = False) -> None:
+    """Run it in a thread, with the caller's context variables.
+
+    A cancellation raises an exception in the thread, which ends pure Python code.
 
     Args:
         work: What it returns is dropped; what it raises is raised here, StopIteration and SystemExit too, which a
             future cannot carry.
         started: Called on the event loop once a thread has taken it. It may have waited for one.
+        patient: After a cancellation, return only when the thread has ended: the caller ends the process otherwise.
     """
     loop = asyncio.get_running_loop()
+    slots = _slots.setdefault(loop, asyncio.Semaphore(MOST_THREADS))
+    ended: asyncio.Future[BaseException | None] = loop.create_future()
     context = contextvars.copy_context()
+    each = _Work(lambda: context.run(work))
 
-    def guarded() -> BaseException | None:
+    def finish(error: BaseException | None) -> None:
+        slots.release()
+        ended.set_result(error)
+
+    def body() -> None:
+        error: BaseException | None = None
         with suppress(RuntimeError):  # the loop has ended meanwhile: nobody waits for this node any more
             loop.call_soon_threadsafe(started)
-        try:
-            context.run(work)
-        except BaseException as error:  # noqa: BLE001 - handed to the event loop, which raises it
-            return error
-        return None
+        with suppress(_Ended):  # one that comes late must not keep the end from being told
+            error = each.run()
+        with suppress(RuntimeError):
+            loop.call_soon_threadsafe(finish, error)
 
-    error = await loop.run_in_executor(_pool(), guarded)
+    await slots.acquire()
+    try:
+        threading.Thread(target=body, name="node", daemon=True).start()
+    except BaseException:
+        slots.release()
+        raise
+    try:
+        error = await asyncio.shield(ended)
+    except asyncio.CancelledError:
+        each.end()
+        if patient:
+            await _outlast(ended)
+        raise
     if error is not None:
         raise error
+
+
+async def _outlast(ended: asyncio.Future[BaseException | None]) -> None:
+    """Wait for a thread that was told to end, whoever cancels the wait."""
+    while not ended.done():
+        with suppress(asyncio.CancelledError):
+            await asyncio.wait([ended])

@@ -9,7 +9,7 @@ import asyncio
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Callable, Coroutine, Generator, Mapping
 from functools import partial
 from typing import Any
 
@@ -18,12 +18,13 @@ from ..graph import GraphNode
 from ..node import Node
 from ..wiring import Connection
 from .announcer import Announcer
-from .attempt import Ending, run_attempt
+from .attempt import Ending, Watch, run_attempt
 from .gate import Gate
 from .options import EngineOptions
 from .recorder import Recorder
 from .records import NodeRecord, Outcome
 from .state import RunState
+from .supervision import KilledTry, Supervisor
 from .transfer import Untransferable, fill_inputs
 
 
@@ -42,7 +43,9 @@ class Tries:
         trigger: Trigger | None,
         options: EngineOptions,
         clock: Callable[[], int],
+        supervisor: Supervisor | None = None,
     ) -> None:
+        self._supervisor = supervisor
         self._classes = classes
         self._state = state
         self._gate = gate
@@ -77,7 +80,14 @@ class Tries:
         gate is asked once more, because a pause may come while the node waits for its task or for the journal.
         """
         self.starting.add(node.id)
-        return self._run(node, wanted)
+        running = self._run(node, wanted)
+        return running if self._supervisor is None else _Watched(running, node.id, self._supervisor)
+
+    def restore(self, killed: KilledTry) -> Ending:
+        """Take a try that ended with its process; returns how it ended."""
+        self.count[killed.node_id] = killed.tries
+        self._started_at[killed.node_id] = killed.started_at
+        return Ending(Outcome.FAILED, {}, killed.message, killed.reason)
 
     async def _run(self, node: GraphNode, wanted: Callable[[], bool]) -> Ending | None:
         id_ = node.id
@@ -92,6 +102,11 @@ class Tries:
             return await self._try(node, tries)
         finally:
             self._going.pop(id_, None)
+
+    def of(self, id_: str) -> tuple[int, int] | None:
+        """The number of a node's last try, and when its first one began; None when it has had none."""
+        started_at = self._started_at.get(id_)
+        return None if started_at is None else (self.count[id_], started_at)
 
     def record(self, id_: str, ending: Ending) -> NodeRecord:
         """What is to be kept of a node whose last try ended so."""
@@ -139,7 +154,11 @@ class Tries:
             resources=self._resources,
         )
         seconds = node.spec.timeout_seconds or self._options.node_timeout_seconds
-        return await run_attempt(self._classes[node.id], node, filled.values, context, seconds)
+        watch = None
+        if self._supervisor is not None:
+            started_at = self._started_at[node.id]
+            watch = Watch(self._supervisor, tries, started_at, self._options.stuck_grace_seconds)
+        return await run_attempt(self._classes[node.id], node, filled.values, context, seconds, watch)
 
     def _tell_transfers(self, watched: list[tuple[Connection, str | None]], milliseconds: float) -> None:
         for connection, refused in watched:
@@ -155,3 +174,34 @@ class Tries:
         elif self._going.get(id_) == tries:
             # else: a thread that a timeout left behind, which nobody listens to any more
             self._announce.log(id_, message)
+
+
+class _Watched(Coroutine[Any, Any, Ending | None]):
+    """A try that says when its code is on the event loop."""
+
+    __slots__ = ("_node_id", "_running", "_supervisor")
+
+    def __init__(self, running: Coroutine[Any, Any, Ending | None], node_id: str, supervisor: Supervisor) -> None:
+        self._running = running
+        self._node_id = node_id
+        self._supervisor = supervisor
+
+    def send(self, value: Any) -> Any:
+        self._supervisor.enter(self._node_id)
+        try:
+            return self._running.send(value)
+        finally:
+            self._supervisor.leave()
+
+    def throw(self, *error: Any) -> Any:
+        self._supervisor.enter(self._node_id)
+        try:
+            return self._running.throw(*error)
+        finally:
+            self._supervisor.leave()
+
+    def close(self) -> None:
+        self._running.close()
+
+    def __await__(self) -> Generator[Any, Any, Ending | None]:
+        return self._running.__await__()

@@ -1,0 +1,140 @@
+"""Code of a node that ends, freezes or fills its process: it alone is charged, and its execution goes on."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from chaingraph_store.ids import ExecutionId
+from chaingraph_store.ledger import Ledger
+from chaingraph_worker.attempt import Surroundings, run_attempt
+from chaingraph_worker.inbox import Inbox
+from fixtures.flows import hostile
+from fixtures.flows.chains import events_of
+from fixtures.ledger.ledger import row_of
+from fixtures.ledger.new_executions import create_of
+from fixtures.processes.attempts import surroundings_of, take
+
+pytestmark = pytest.mark.integration
+
+
+@pytest.fixture
+async def surroundings(ledger: Ledger, tmp_path: Path) -> AsyncIterator[Surroundings]:
+    """Runners with small limits, in which the hostile nodes are installed."""
+    nodes = hostile.install(tmp_path / "nodes")
+    async with surroundings_of(ledger, memory_mb=96, cpu_seconds=2, silence_seconds=1.5, nodes=nodes) as made:
+        yield made
+
+
+async def run(ledger: Ledger, surroundings: Surroundings, flow: dict[str, Any]) -> ExecutionId:
+    """Runs an execution of a flow to its end."""
+    execution = await create_of(ledger, flow)
+    await take(ledger, execution)
+    await run_attempt(surroundings, execution, run=1, inbox=Inbox())
+    return execution
+
+
+def flow_of(type_: str, **fields: Any) -> dict[str, Any]:
+    return {
+        "nodes": [{"id": "evil", "type": type_, **fields}, {"id": "good", "type": "Text", "inputs": {"value": "x"}}]
+    }
+
+
+@pytest.mark.parametrize(
+    ("type_", "words"),
+    [
+        ("Segfault", "crashed its runner with SIGSEGV"),
+        ("SegfaultInThread", "crashed its runner with SIGSEGV"),
+        ("Exit", "ended its runner with exit code 3"),
+        ("KillItself", "SIGKILL"),
+        ("Spin", "did not let the runner answer for 1.5 s"),
+        ("HoldInterpreter", "did not let the runner answer for 1.5 s"),
+        ("Fill", "took more than 96 MB of memory (CHAINGRAPH_RUNNER_MEMORY_MB)"),
+        ("FillInThread", "took more than 96 MB of memory (CHAINGRAPH_RUNNER_MEMORY_MB)"),
+        ("Burn", "took more than 2 s of processor time (CHAINGRAPH_RUNNER_CPU_SECONDS)"),
+    ],
+)
+async def test_hostile_node_alone_fails_as_killed(
+    ledger: Ledger, surroundings: Surroundings, type_: str, words: str
+) -> None:
+    execution = await run(ledger, surroundings, flow_of(type_))
+    row = await row_of(ledger, execution)
+    assert (row.phase, row.error_node, row.error_reason) == ("Failed", "evil", "NodeKilled")
+    assert words in row.error_message
+    assert row.nodes_failed == 1
+    log = await events_of(ledger, execution)
+    assert [event.index for event in log] == list(range(-1, len(log) - 1))
+    assert [event.type for event in log].count("flow:started") == 1
+    assert [event.data["reason"] for event in log if event.type == "node:failed"] == ["NodeKilled"]
+    after = await run(ledger, surroundings, flow_of("Text", inputs={"value": "y"}))
+    assert (await row_of(ledger, after)).phase == "Completed", "the worker goes on"
+
+
+@pytest.mark.parametrize("type_", ["Immortal", "ImmortalThread"])
+async def test_node_that_ignores_its_timeout_is_ended(ledger: Ledger, surroundings: Surroundings, type_: str) -> None:
+    execution = await run(ledger, surroundings, flow_of(type_, timeoutSeconds=1))
+    row = await row_of(ledger, execution)
+    assert (row.phase, row.error_node, row.error_reason) == ("Failed", "evil", "NodeTimeout")
+    assert row.error_message == "did not end within 1 s"
+
+
+async def test_killed_node_gets_its_retries(ledger: Ledger, surroundings: Surroundings) -> None:
+    retry = {"maxAttempts": 3, "backoffSeconds": 0.01}
+    flow = flow_of("Fragile", retry=retry, inputs={"succeedsAt": 3}) | {
+        "outputs": [{"name": "n", "from": "evil.result"}]
+    }
+    execution = await run(ledger, surroundings, flow)
+    row = await row_of(ledger, execution)
+    assert (row.phase, row.outputs) == ("Completed", {"n": 3})
+    told = [event.data["log"] for event in await events_of(ledger, execution) if event.type == "node:debug-log-string"]
+    assert [each.split(" failed: ")[0] for each in told] == ["try 1 of 3", "try 2 of 3"]
+
+
+async def test_killed_node_can_be_handled_by_the_flow(ledger: Ledger, surroundings: Surroundings) -> None:
+    flow = {
+        "outputs": [{"name": "why", "from": "evil.__errorMessage"}],
+        "nodes": [{"id": "evil", "type": "Exit"}],
+    }
+    row = await row_of(ledger, await run(ledger, surroundings, flow))
+    assert (row.phase, row.outputs) == ("Completed", {"why": "ended its runner with exit code 3"})
+
+
+async def test_kill_repeats_no_node_that_has_ended(ledger: Ledger, surroundings: Surroundings, tmp_path: Path) -> None:
+    written = tmp_path / "effects"
+    nodes = [{"id": f"e{n}", "type": "Effect", "inputs": {"path": str(written)}} for n in range(5)]
+    evil = {"id": "evil", "type": "Fragile", "retry": {"maxAttempts": 3, "backoffSeconds": 0.01}}
+    edges = [{"from": f"e{n}.__success", "to": f"e{n + 1}.__execute"} for n in range(4)]
+    edges.append({"from": "e2.__success", "to": "evil.__execute"})
+    row = await row_of(ledger, await run(ledger, surroundings, {"nodes": [*nodes, evil], "edges": edges}))
+    assert row.phase == "Completed"
+    lines = written.read_text().split()
+    assert sorted(set(lines)) == ["e0", "e1", "e2", "e3", "e4"]
+    assert [lines.count(f"e{n}") for n in range(3)] == [1, 1, 1], "they had ended before the kill"
+
+
+async def test_hostile_neighbour_changes_nothing(ledger: Ledger, surroundings: Surroundings, tmp_path: Path) -> None:
+    written = tmp_path / "effects"
+    honest = {"nodes": [{"id": "slow", "type": "Effect", "inputs": {"path": str(written), "seconds": 3}}]}
+    attacks = ["Segfault", "Spin", "Fill", "Exit", "HoldInterpreter"]
+    results = await asyncio.gather(
+        run(ledger, surroundings, honest), *(run(ledger, surroundings, flow_of(each)) for each in attacks)
+    )
+    row = await row_of(ledger, results[0])
+    assert (row.phase, row.recoveries, row.attempt, row.run) == ("Completed", 0, 1, 1)
+    assert written.read_text() == "slow\n", "it was not repeated"
+    assert {(await row_of(ledger, each)).error_reason for each in results[1:]} == {"NodeKilled"}
+
+
+async def test_threads_do_not_outlive_their_execution(ledger: Ledger, surroundings: Surroundings) -> None:
+    flow = flow_of("ImmortalThread") | {"edges": []}
+    flow["nodes"].append({"id": "fails", "type": "Exit"})
+    flow["nodes"].append({"id": "boom", "type": "Math", "inputs": {"operation": "divide", "a": 1, "b": 0}})
+    execution = await run(ledger, surroundings, flow)
+    assert (await row_of(ledger, execution)).phase == "Failed"
+    journal = json.dumps((await row_of(ledger, execution)).error_node)
+    assert journal in ('"boom"', '"fails"')

@@ -1,0 +1,65 @@
+"""What an engine is told of its execution, on its way from the worker to the runner."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any, Final, Self
+
+_BLOBS: Final = ("flow_spec", "inputs", "events", "integration", "options", "journal")
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What an execution may spawn: how deep in its tree, and how many; what its values cost; what it may reach."""
+
+    max_depth: int
+    max_children: int
+    values: Mapping[str, int] = field(default_factory=dict)
+    """Fields of `chaingraph_flow.Limits`; those that are left out have their defaults."""
+    egress_allow: str = ""
+    egress_deny: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Assignment:
+    """An execution for a runner. What its author chose is JSON as bytes, which only the runner reads."""
+
+    execution_id: str
+    namespace: str
+    name: str
+    attempt: int
+    root_id: str
+    parent_id: str | None
+    depth: int
+    started_before: bool
+    paused: bool
+    pause_reason: str
+    pause_logged: bool
+    breakpoints: Sequence[str]
+    held_nodes: Sequence[str]
+    steps_owed: int
+    ran_ms: int
+    control_seq: int
+    killed: Sequence[Mapping[str, Any]]
+    """Tries that ended with their process: the fields of `KilledTry`."""
+    limits: Mapping[str, Any]
+    flow_spec: bytes
+    inputs: bytes
+    events: bytes
+    integration: bytes
+    options: bytes
+    journal: bytes
+    """`[[attempt, record], …]`."""
+
+    def to_frame(self) -> tuple[dict[str, Any], list[bytes]]:
+        """The message that carries it."""
+        fields = asdict(self)
+        blobs = [fields.pop(name) for name in _BLOBS]
+        return {"run": fields}, blobs
+
+    @classmethod
+    def of_frame(cls, header: Mapping[str, Any], blobs: Sequence[bytes]) -> Self:
+        """What a message carries."""
+        fields: dict[str, Any] = {**header["run"], **dict(zip(_BLOBS, blobs, strict=True))}
+        return cls(**fields)

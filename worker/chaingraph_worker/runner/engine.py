@@ -1,0 +1,104 @@
+"""The engine of an assignment: it goes on where the journal ends."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import orjson
+
+import chaingraph_flow
+from chaingraph_crds.execution import ExecutionOptions
+from chaingraph_crds.flow import FlowSpec
+from chaingraph_flow import (
+    ControlState,
+    Egress,
+    Engine,
+    EngineOptions,
+    ExternalEvent,
+    Graph,
+    KilledTry,
+    NodeRecord,
+    Recorder,
+    Registry,
+    RunContext,
+    Supervisor,
+    Trigger,
+    without_unhandled_failures,
+)
+from chaingraph_worker.runner.assignment import Assignment, Limits
+
+
+def engine_of(
+    assignment: Assignment,
+    registry: Registry,
+    *,
+    recorder: Recorder,
+    on_control: Callable[[], None],
+    may_spawn: Callable[[int], Awaitable[str | None]],
+    supervisor: Supervisor,
+) -> tuple[Engine, Graph]:
+    """An engine that goes on where the journal ends, with the debugger as it was left; and its graph.
+
+    Raises:
+        FlowError: the flow cannot be run here: it is invalid, or this worker lacks one of its nodes.
+    """
+    graph = Graph.build(FlowSpec.model_validate(orjson.loads(assignment.flow_spec)), registry.catalogue)
+    options = ExecutionOptions.model_validate(orjson.loads(assignment.options))
+    limits = Limits(**assignment.limits)
+    trigger = _trigger(orjson.loads(assignment.events))
+    engine = Engine(
+        graph,
+        registry,
+        options=EngineOptions(
+            max_concurrency=options.max_concurrency,
+            node_timeout_seconds=options.node_timeout_seconds,
+            flow_timeout_seconds=options.flow_timeout_seconds,
+            debug=options.debug,
+            max_depth=limits.max_depth,
+            max_children=limits.max_children,
+            limits=chaingraph_flow.Limits(**limits.values),
+            egress=Egress.of(limits.egress_allow, limits.egress_deny),
+        ),
+        context=RunContext(
+            execution_id=assignment.execution_id,
+            namespace=assignment.namespace,
+            name=assignment.name,
+            attempt=assignment.attempt,
+            root_execution_id=assignment.root_id,
+            parent_execution_id=assignment.parent_id or "",
+            depth=assignment.depth,
+            integration=orjson.loads(assignment.integration),
+        ),
+        inputs=orjson.loads(assignment.inputs),
+        trigger=trigger,
+        journal=_journal(assignment, graph, trigger),
+        recorder=recorder,
+        resumed=assignment.started_before,
+        control=ControlState(
+            paused=assignment.paused,
+            pause_reason=assignment.pause_reason,
+            breakpoints=assignment.breakpoints,
+            passed=assignment.held_nodes,
+            steps=assignment.steps_owed,
+            announced=assignment.pause_logged,
+        ),
+        ran_ms=assignment.ran_ms,
+        on_control=on_control,
+        may_spawn=may_spawn,
+        supervisor=supervisor,
+        killed=[KilledTry(**each) for each in assignment.killed],
+    )
+    return engine, graph
+
+
+def _journal(assignment: Assignment, graph: Graph, trigger: Trigger | None) -> list[NodeRecord]:
+    """What need not run again. A failure that ended an earlier attempt does, and one of this attempt ends this one."""
+    journal = [(attempt, NodeRecord.from_json(record)) for attempt, record in orjson.loads(assignment.journal)]
+    earlier = [record for attempt, record in journal if attempt != assignment.attempt]
+    own = [record for attempt, record in journal if attempt == assignment.attempt]
+    return [*without_unhandled_failures(graph, earlier, trigger), *own]
+
+
+def _trigger(events: list[dict[str, Any]]) -> Trigger | None:
+    return tuple(ExternalEvent(event["name"], event.get("payload")) for event in events) or None

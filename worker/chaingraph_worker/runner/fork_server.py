@@ -1,0 +1,144 @@
+"""A process that makes runners by forking itself. It has no threads and never runs code of a flow.
+
+To fork takes a few milliseconds, because everything is imported already, and memory is shared until it is written to.
+The worker itself cannot fork: it has threads. So it forks this process first of all.
+
+The worker asks with one byte and two file descriptors, the runner's connection and its board. The answers are lines of
+JSON: what nodes are installed, once; `forked` with a process id; `exited` with a process id and its status.
+"""
+
+from __future__ import annotations
+
+import gc
+import os
+import selectors
+import signal
+import socket
+import sys
+from contextlib import suppress
+from typing import Any, Final, NoReturn
+
+import orjson
+
+from chaingraph_worker.runner import limits
+from chaingraph_worker.runner.board import Board
+from chaingraph_worker.runner.settings import RunnerSettings
+
+_SECRETS: Final = ("DATABASE_URL", "PGPASSWORD")
+"""Beginnings of names of variables that a node has no business with."""
+
+
+def start(settings: RunnerSettings) -> socket.socket:
+    """Fork the server from the calling process, which must not have threads yet. Returns the worker's end."""
+    ours, theirs = socket.socketpair()
+    if os.fork() == 0:
+        ours.close()
+        serve(theirs, settings)
+    theirs.close()
+    return ours
+
+
+def serve(control: socket.socket, settings: RunnerSettings) -> NoReturn:
+    """Be the server, in a process that has one thread. Never returns."""
+    code = 1
+    with suppress(BaseException):  # its end is seen by the worker, and nothing of the worker may run here
+        code = _Server(control, settings).run()
+    os._exit(code)
+
+
+class _Server:
+    def __init__(self, control: socket.socket, settings: RunnerSettings) -> None:
+        self._control = control
+        self._settings = settings
+        self._children: set[int] = set()
+
+    def run(self) -> int:
+        """Serve until the worker's end of the connection is closed. Returns an exit code."""
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, signal.SIG_IGN)
+        limits.die_with_parent()
+        for name in [each for each in os.environ if each.startswith(_SECRETS)]:
+            del os.environ[name]
+        # Here and not above: the worker imports this module, and no code of nodes.
+        from chaingraph_flow import Registry
+        from chaingraph_worker.runner import process
+
+        self._run = process.run
+        try:
+            self._registry = Registry.discover()
+        except Exception as error:  # noqa: BLE001 - foreign code: whatever its import raises, the worker says it
+            self._say({"failed": f"{type(error).__name__}: {error}"})
+            return 2
+        catalogue = self._registry.catalogue
+        self._say({"catalogue": catalogue.to_json(), "hash": catalogue.hash})
+        gc.collect()
+        gc.freeze()
+        woken, wake = socket.socketpair()
+        for each in (woken, wake):
+            each.setblocking(False)
+        self._woken, self._wake = woken, wake
+        signal.signal(signal.SIGCHLD, lambda *_: None)
+        signal.set_wakeup_fd(wake.fileno(), warn_on_full_buffer=False)
+        return self._loop()
+
+    def _loop(self) -> int:
+        with selectors.DefaultSelector() as selector:
+            self._selector = selector
+            selector.register(self._control, selectors.EVENT_READ)
+            selector.register(self._woken, selectors.EVENT_READ)
+            while True:
+                ready = {key.fileobj for key, _ in selector.select()}
+                if self._woken in ready:
+                    with suppress(BlockingIOError):
+                        self._woken.recv(4096)
+                    self._reap()
+                if self._control in ready and not self._answer():
+                    self._kill_all()
+                    return 0
+
+    def _answer(self) -> bool:
+        """Take one request; False when there will be none."""
+        asked, descriptors, _, _ = socket.recv_fds(self._control, 1, 2)
+        if not asked:
+            return False
+        connection, board = descriptors
+        pid = os.fork()
+        if pid == 0:
+            self._become_runner(connection, board)
+        os.close(connection)
+        os.close(board)
+        self._children.add(pid)
+        self._say({"forked": pid})
+        return True
+
+    def _become_runner(self, connection: int, board: int) -> NoReturn:
+        try:
+            signal.set_wakeup_fd(-1)
+            signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+            self._selector.close()
+            for each in (self._control, self._woken, self._wake):
+                each.close()
+            page = Board(board)
+            os.close(board)
+            self._run(socket.socket(fileno=connection), page, self._registry, self._settings)
+        finally:
+            os._exit(1)
+
+    def _reap(self) -> None:
+        for pid in list(self._children):
+            ended, status = os.waitpid(pid, os.WNOHANG)
+            if ended:
+                self._children.discard(pid)
+                self._say({"exited": pid, "status": os.waitstatus_to_exitcode(status)})
+
+    def _kill_all(self) -> None:
+        """The worker has ended: whatever its runners do would be done twice."""
+        for pid in self._children:
+            os.kill(pid, signal.SIGKILL)
+
+    def _say(self, answer: dict[str, Any]) -> None:
+        self._control.sendall(orjson.dumps(answer) + b"\n")
+
+
+if __name__ == "__main__":
+    serve(socket.socket(fileno=int(sys.argv[1])), RunnerSettings(**orjson.loads(sys.argv[2])))

@@ -1,0 +1,85 @@
+"""Limits of a runner, set with the kernel: memory, CPU time, and a life that ends with its worker's.
+
+Linux holds all of them. macOS holds the CPU time and the alarm alone.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import resource
+import signal
+import sys
+from contextlib import suppress
+from pathlib import Path
+from typing import Final
+
+NICENESS: Final = 2
+"""How far a runner stands back behind its worker, which has leases to keep."""
+_PR_SET_PDEATHSIG: Final = 1
+_OOM_SCORE: Final = "800"
+"""Where memory runs out all the same, the kernel ends a runner before anything else of the container."""
+_NO_LIMIT: Final = 2**60
+"""What the first version of control groups says for no limit is larger."""
+_LINUX: Final = sys.platform == "linux"
+
+
+def die_with_parent() -> None:
+    """Have the kernel end this process as soon as its parent has ended."""
+    if _LINUX:
+        ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+
+
+def stand_back() -> None:
+    """Take processor time and memory after the worker."""
+    with suppress(OSError):
+        os.nice(NICENESS)
+    with suppress(OSError):
+        Path("/proc/self/oom_score_adj").write_text(_OOM_SCORE)
+
+
+def limit_memory(bytes_: int) -> None:
+    """Allow as many bytes of memory of its own beyond what the process has now. Allocations beyond it fail."""
+    used = data_bytes(os.getpid())
+    if used is not None:
+        resource.setrlimit(resource.RLIMIT_DATA, (used + bytes_, used + bytes_))
+
+
+def limit_cpu(seconds: int) -> None:
+    """Allow as many seconds of processor time from now on; SIGXCPU ends the process then."""
+    usage = resource.getrusage(resource.RUSAGE_SELF)
+    _, hard = resource.getrlimit(resource.RLIMIT_CPU)
+    soft = int(usage.ru_utime + usage.ru_stime) + seconds + 1
+    resource.setrlimit(resource.RLIMIT_CPU, (soft if hard == resource.RLIM_INFINITY else min(soft, hard), hard))
+
+
+def die_in(seconds: float) -> None:
+    """Have the kernel end this process with SIGALRM in so many seconds, unless called again; 0 for never."""
+    signal.setitimer(signal.ITIMER_REAL, seconds)
+
+
+def data_bytes(pid: int) -> int | None:
+    """The writable memory that a process has for itself, in bytes; None where the system does not say."""
+    return _status(pid, "VmData:")
+
+
+def resident_bytes(pid: int) -> int | None:
+    """The memory of its own that a process occupies, in bytes; None where the system does not say."""
+    return _status(pid, "RssAnon:")
+
+
+def container_bytes() -> int | None:
+    """The memory limit of this process's container, in bytes; None when there is none, or none that can be read."""
+    for path in ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes"):
+        with suppress(OSError, ValueError):
+            limit = int(Path(path).read_text())
+            return limit if limit < _NO_LIMIT else None
+    return None
+
+
+def _status(pid: int, field: str) -> int | None:
+    with suppress(OSError, ValueError, IndexError):
+        for line in Path(f"/proc/{pid}/status").read_text().splitlines():
+            if line.startswith(field):
+                return int(line.split()[1]) * 1024
+    return None

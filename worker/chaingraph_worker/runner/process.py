@@ -1,0 +1,177 @@
+"""A runner from its fork to its end: its limits, its connection to the worker, its heartbeat, one session at a time."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import os
+import signal
+import socket
+import threading
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from typing import Any, Final, NoReturn
+
+import structlog
+from structlog.contextvars import bind_contextvars, clear_contextvars
+
+from chaingraph_flow import Registry
+from chaingraph_process import logs
+from chaingraph_worker.runner import limits
+from chaingraph_worker.runner.assignment import Assignment
+from chaingraph_worker.runner.board import Board
+from chaingraph_worker.runner.children import journaled_children
+from chaingraph_worker.runner.endings import MEMORY_EXIT, STUCK_EXIT, WORKER_LOST_EXIT
+from chaingraph_worker.runner.frames import Decoder, encode
+from chaingraph_worker.runner.session import Session
+from chaingraph_worker.runner.settings import RunnerSettings
+
+BEAT_SECONDS: Final = 0.1
+_DEAD_MAN_FACTOR: Final = 3
+"""The kernel's alarm comes later than the worker's own judgement: it is for a runner whose worker judges no more."""
+_STACK_BYTES: Final = 1024 * 1024
+_OWN_TASKS: Final = 2
+"""The process's own, and the session's."""
+_LARGEST_MESSAGE: Final = 2**32 - 1
+
+_log = structlog.get_logger(__name__)
+
+
+def run(connection: socket.socket, board: Board, registry: Registry, settings: RunnerSettings) -> NoReturn:
+    """Be a runner, in a process that was just forked and has one thread. Never returns."""
+    try:
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, signal.SIG_IGN)  # sent to a process group; the worker says when its runners end
+        signal.signal(signal.SIGALRM, signal.SIG_DFL)
+        limits.die_with_parent()
+        limits.stand_back()
+        limits.limit_memory(settings.memory_bytes)
+        threading.stack_size(_STACK_BYTES)
+        logs.configure(settings.log_level, component="runner")
+        asyncio.run(_Runner(board, registry, settings).serve(connection))
+    except MemoryError:
+        os._exit(MEMORY_EXIT)
+    except BaseException:  # noqa: BLE001 - nothing of the process that it was forked from may run
+        _log.exception("the runner failed")
+        os._exit(1)
+    os._exit(0)
+
+
+class _Runner(asyncio.Protocol):
+    """The process's one connection and its sessions. Implements the engine's Supervisor."""
+
+    def __init__(self, board: Board, registry: Registry, settings: RunnerSettings) -> None:
+        self._board = board
+        self._registry = registry
+        self._settings = settings
+        self._decoder = Decoder(_LARGEST_MESSAGE)
+        self._session: Session | None = None
+        self._task: asyncio.Task[None] | None = None
+        self._exit_code = 0
+        self.enter, self.leave = board.enter, board.leave
+        self.enter_thread, self.leave_thread = board.enter_thread, board.leave_thread
+
+    async def serve(self, connection: socket.socket) -> None:
+        """Run what the worker sends, until the connection ends."""
+        self._loop = asyncio.get_running_loop()
+        self._beat: asyncio.TimerHandle | None = None
+        self._end = asyncio.Event()
+        self._transport, _ = await self._loop.create_connection(lambda: self, sock=connection)
+        await self._end.wait()
+
+    # -- the connection --------------------------------------------------------------------------------------
+
+    def data_received(self, data: bytes) -> None:
+        for header, blobs in self._decoder.feed(data):
+            if "run" in header:
+                self._begin(Assignment.of_frame(header, blobs))
+            elif "journal" in header:
+                self._read(*blobs)
+            elif self._session is not None:
+                self._session.take(header)
+
+    def connection_lost(self, error: Exception | None) -> None:
+        """The worker has let go of this process or has ended: whatever still runs ends here."""
+        os._exit(self._exit_code)
+
+    def _send(self, header: Mapping[str, Any], blobs: Sequence[bytes]) -> None:
+        if not self._transport.is_closing():
+            self._transport.write(encode(header, blobs))
+
+    # -- sessions --------------------------------------------------------------------------------------------
+
+    def _begin(self, assignment: Assignment) -> None:
+        self._board.clear()
+        limits.limit_cpu(self._settings.cpu_seconds)
+        self._worker_beats, self._heard = -1, self._loop.time()
+        self._keep_beating()
+        self._session = Session(assignment, self._registry, self, self._send)
+        clear_contextvars()
+        bind_contextvars(execution_id=assignment.execution_id, namespace=assignment.namespace, name=assignment.name)
+        self._task = self._loop.create_task(self._run(self._session), name=f"run {assignment.execution_id}")
+
+    def _read(self, flow_spec: bytes, integration: bytes, journal: bytes) -> None:
+        """Read what an execution has emitted from its journal."""
+        self._board.clear()
+        self._board.beat()
+        fields, blobs = journaled_children(flow_spec, integration, journal)
+        self._send({"children": fields}, blobs)
+        self._send({"idle": True}, ())
+
+    async def _run(self, session: Session) -> None:
+        try:
+            await session.run()
+        except MemoryError:
+            self._exit_for_memory()
+        self._session = None
+        if self._left_behind():
+            # Nothing of this execution may go on. The transport writes what was reported, and then ends the process.
+            self._transport.close()
+            return
+        self._stop_beating()
+        self._send({"idle": True}, ())
+        gc.collect(0)
+
+    def _left_behind(self) -> bool:
+        """Whether a node of the session that has ended still runs, as a thread or as a task."""
+        threads = any(thread.name == "node" for thread in threading.enumerate())
+        return threads or len(asyncio.all_tasks()) > _OWN_TASKS
+
+    # -- the heartbeat ---------------------------------------------------------------------------------------
+
+    def _keep_beating(self) -> None:
+        self._board.beat()
+        limits.die_in(self._settings.silence_seconds * _DEAD_MAN_FACTOR)
+        now, beats = self._loop.time(), self._board.worker_beats
+        if beats != self._worker_beats:
+            self._worker_beats, self._heard = beats, now
+        elif now - self._heard > self._settings.lease_seconds:
+            _log.critical("the worker has not been heard of for the length of its lease; the runner ends")
+            os._exit(WORKER_LOST_EXIT)
+        self._beat = self._loop.call_later(BEAT_SECONDS, self._keep_beating)
+
+    def _stop_beating(self) -> None:
+        limits.die_in(0)
+        if self._beat is not None:
+            self._beat.cancel()
+
+    # -- the engine's Supervisor -----------------------------------------------------------------------------
+
+    def exhausted(self, node_id: str) -> NoReturn:
+        """A node has met the memory limit."""
+        self._board.blame(node_id)
+        with suppress(BaseException):  # there may be no memory to say it with
+            if self._session is not None:
+                self._session.flush()
+        self._exit_for_memory()
+
+    def _exit_for_memory(self) -> NoReturn:
+        # Whoever allocates next may fail as well, in any state: nothing of this process is used again.
+        os._exit(MEMORY_EXIT)
+
+    def stuck(self, node_id: str, tries: int, started_at: int, message: str) -> None:
+        """A node's time is over and it goes on."""
+        if self._session is not None:
+            self._session.stuck(node_id, tries, started_at, message)
+            self._exit_code = STUCK_EXIT
+            self._transport.close()

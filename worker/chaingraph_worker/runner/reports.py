@@ -1,0 +1,129 @@
+"""What a runner tells its worker: records and events as bytes, and with them how far the engine is.
+
+All that happens in one turn of the event loop goes in one message. Only the end of a node with effects goes at once:
+whatever comes next in this process, it must not be repeated.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import orjson
+
+from chaingraph_flow import Engine, FlowEvent, Graph, NodeRecord
+
+Send = Callable[[Mapping[str, Any], Sequence[bytes]], None]
+
+
+def to_bytes(value: Any) -> bytes:
+    """The value as JSON; also integers of more than 64 bits, which orjson refuses."""
+    try:
+        return orjson.dumps(value)
+    except TypeError:
+        return json.dumps(value, separators=(",", ":")).encode()
+
+
+class Reports:
+    """The engine's Recorder in a runner. To be used on the event loop."""
+
+    def __init__(self, send: Send, applied: int) -> None:
+        """`applied`: the number of the last command that the engine has begun with."""
+        self.applied = applied
+        self._send = send
+        self._loop = asyncio.get_running_loop()
+        self._engine: Engine | None = None
+        self._graph: Graph | None = None
+        self._records: list[list[Any]] = []
+        self._events: list[list[Any]] = []
+        self._record_blobs: list[bytes] = []
+        self._event_blobs: list[bytes] = []
+        self._scheduled = False
+        self._sent = 0
+        self._durable = 0
+        self._settling: list[tuple[int, asyncio.Future[None]]] = []
+
+    def of(self, engine: Engine, graph: Graph) -> None:
+        """Reports are about this engine."""
+        self._engine, self._graph = engine, graph
+
+    # -- the engine's Recorder -------------------------------------------------------------------------------
+
+    def record(self, record: NodeRecord) -> None:
+        """A node has ended."""
+        assert self._graph is not None, "an engine is made before it runs"
+        type_ = self._graph.nodes[record.node_id].type
+        blob = to_bytes(record.to_json())
+        self._record_blobs.append(blob)
+        self._records.append(
+            [
+                *(record.node_id, type_.type, record.outcome, record.started_at, record.finished_at),
+                *(record.attempts, record.reason if record.error else "", record.error),
+            ]
+        )
+        if type_.pure:
+            self.soon()
+        else:
+            self.flush()
+
+    def publish(self, event: FlowEvent) -> None:
+        """Something has happened."""
+        self._event_blobs.append(to_bytes(event.data))
+        self._events.append([event.type, event.timestamp])
+        self.soon()
+
+    async def settled(self) -> None:
+        """Wait until the worker says that all of it is durable."""
+        if self._records or self._events:
+            self.flush()
+        if self._durable >= self._sent:
+            return
+        waiting = self._loop.create_future()
+        self._settling.append((self._sent, waiting))
+        self._send({"settle": self._sent}, ())
+        await waiting
+
+    # -- the session's side ----------------------------------------------------------------------------------
+
+    def durable(self, number: int) -> None:
+        """The worker has written every message up to this number."""
+        self._durable = max(self._durable, number)
+        for until, waiting in self._settling:
+            if until <= self._durable and not waiting.done():
+                waiting.set_result(None)
+        self._settling = [each for each in self._settling if not each[1].done()]
+
+    def soon(self) -> None:
+        """Report at the end of this turn of the event loop."""
+        if not self._scheduled:
+            self._scheduled = True
+            self._loop.call_soon(self._flush_scheduled)
+
+    def _flush_scheduled(self) -> None:
+        if self._scheduled:
+            self.flush()
+
+    def flush(self, more: Mapping[str, Any] | None = None, blobs: Sequence[bytes] = ()) -> None:
+        """Report now, with further fields and blobs if there are any."""
+        self._scheduled = False
+        self._sent += 1
+        header = {"number": self._sent, "records": self._records, "events": self._events, **self._state()}
+        content = [*self._record_blobs, *self._event_blobs, *blobs]
+        self._records, self._events, self._record_blobs, self._event_blobs = [], [], [], []
+        self._send({**header, **(more or {})}, content)
+
+    def _state(self) -> dict[str, Any]:
+        engine = self._engine
+        if engine is None:
+            return {}
+        now = engine.progress
+        return {
+            "progress": [now.total, now.completed, now.failed, now.skipped, now.running, now.current_nodes],
+            "control": [engine.paused, engine.pause_reason, engine.quiet, engine.held],
+            "owed": engine.steps_owed,
+            "ran": engine.ran_ms,
+            "applied": self.applied,
+            "tries": engine.tries,
+        }

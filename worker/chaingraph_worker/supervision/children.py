@@ -1,0 +1,65 @@
+"""What an execution's children need, as its runner has put it together, or another runner out of its journal."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Self
+
+from chaingraph_store.spawning import Offspring
+from chaingraph_worker.supervision.killed import Ended
+from chaingraph_worker.supervision.pool import Pool
+
+
+@dataclass(frozen=True, slots=True)
+class Children:
+    """All that was emitted, in order; how many nodes the flow has; the integration context of the children, as JSON."""
+
+    emitted: tuple[Offspring, ...]
+    nodes: int
+    integration: bytes
+
+    @classmethod
+    def of_message(cls, fields: Mapping[str, Any], blobs: Sequence[bytes]) -> Self:
+        """What a runner's message carries."""
+        integration, *payloads = blobs
+        named = zip(fields["emitted"], payloads, strict=True)
+        return cls(
+            tuple(Offspring(name, payload, flow) for (name, flow), payload in named), fields["nodes"], integration
+        )
+
+
+class ChildrenUnread(Exception):
+    """A runner has ended while it read a journal."""
+
+
+class _Reading:
+    """The listener of a runner that reads a journal."""
+
+    def __init__(self) -> None:
+        self.read: asyncio.Future[Children] = asyncio.get_running_loop().create_future()
+
+    def report(self, header: Mapping[str, Any], blobs: Sequence[bytes]) -> None:
+        if not self.read.done():
+            self.read.set_result(Children.of_message(header["children"], blobs))
+
+    def ended(self, ended: Ended) -> None:
+        if not self.read.done():
+            self.read.set_exception(ChildrenUnread(ended.message))
+
+
+async def journaled(pool: Pool, namespace: str, *, flow_spec: bytes, integration: bytes, journal: bytes) -> Children:
+    """The children of an execution whose worker was lost before it had made them.
+
+    Raises:
+        ChildrenUnread: the runner has ended.
+    """
+    runner = await pool.take(namespace)
+    reading = _Reading()
+    runner.begin(reading, namespace, {"journal": True}, [flow_spec, integration, journal])
+    try:
+        return await reading.read
+    except BaseException:
+        runner.kill(None)
+        raise

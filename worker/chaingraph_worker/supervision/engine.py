@@ -1,0 +1,301 @@
+"""An engine in a runner, as the worker sees it: what it has said last of itself, and commands to it.
+
+Records and events go on to the flusher as bytes, in the message that brought them; what the engine says of its pauses
+and its progress comes with them and belongs to the same moment.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final, Protocol
+
+import structlog
+
+from chaingraph_worker.runner.assignment import Assignment
+from chaingraph_worker.runner.endings import NODE_TIMEOUT
+from chaingraph_worker.supervision.children import Children
+from chaingraph_worker.supervision.killed import Ended, KilledTry
+from chaingraph_worker.supervision.pool import Pool
+from chaingraph_worker.supervision.runner import Runner
+
+_STOP_SECONDS: Final = 6.0
+"""How long nodes may clean up once their engine was told to stop: a little longer than the engine gives them."""
+_log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class NodeEnd:
+    """A node that has ended. `record` is the engine's own, as JSON."""
+
+    node_id: str
+    node_type: str
+    outcome: str
+    started_at: int
+    finished_at: int
+    tries: int
+    reason: str
+    error: str
+    record: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Happened:
+    """An event. `timestamp` in milliseconds since 1970; `data` is JSON."""
+
+    type: str
+    timestamp: int
+    data: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class EngineEnd:
+    """How an engine has ended. `outcome`: Completed, Failed, Stopped, Parked, Invalid or InternalError."""
+
+    outcome: str
+    outputs: bytes | None = None
+    error_node: str = ""
+    error_reason: str = ""
+    error_message: str = ""
+    children: Children | None = None
+
+
+@dataclass(slots=True)
+class State:
+    """What the engine has said last of itself."""
+
+    total: int = 0
+    completed: int = 0
+    failed: int = 0
+    skipped: int = 0
+    running: int = 0
+    current_nodes: Sequence[str] = ()
+    paused: bool = False
+    pause_reason: str = ""
+    quiet: bool = False
+    held: Sequence[str] = ()
+    steps_owed: int = 0
+    ran_ms: int = 0
+    applied: int = 0
+    """Number of the last command that it has carried out."""
+    tries: Mapping[str, tuple[int, int]] = field(default_factory=dict)
+    at: float = field(default_factory=time.monotonic)
+
+    @property
+    def ended(self) -> int:
+        """How many nodes have ended."""
+        return self.completed + self.failed + self.skipped
+
+
+class Recorder(Protocol):
+    """Where it leaves what has happened."""
+
+    def take(self, ends: Sequence[NodeEnd], log: Sequence[Happened]) -> None:
+        """Nodes have ended and events have happened, in one turn of the engine."""
+
+    async def settled(self) -> None:
+        """Return when all of it is durable. Raises when it cannot be."""
+
+
+class RunnerLost(Exception):
+    """The runner has ended before its engine has."""
+
+    def __init__(self, ended: Ended, suspects: tuple[str, ...], stuck: KilledTry | None) -> None:
+        super().__init__(ended.message)
+        self.ended = ended
+        self.suspects = suspects
+        self.stuck = stuck
+
+
+class RemoteEngine:
+    """One engine. `run` may be called once; commands may come before it."""
+
+    def __init__(
+        self,
+        assignment: Assignment,
+        recorder: Recorder,
+        *,
+        on_control: Callable[[], None],
+        may_spawn: Callable[[int], Awaitable[str | None]],
+    ) -> None:
+        """`on_control` is called when the engine pauses or goes on, holds other nodes, or has taken a command."""
+        self._assignment = assignment
+        self._recorder = recorder
+        self._on_control = on_control
+        self._may_spawn = may_spawn
+        self.state = State(
+            paused=assignment.paused,
+            pause_reason=assignment.pause_reason,
+            steps_owed=assignment.steps_owed,
+            ran_ms=assignment.ran_ms,
+            applied=assignment.control_seq,
+        )
+        self.ended_before = 0
+        """How many nodes had ended when it began."""
+        self._begun = False
+        self._runner: Runner | None = None
+        self._waiting: list[dict[str, Any]] = []
+        self._end: asyncio.Future[EngineEnd] = asyncio.get_running_loop().create_future()
+        self._stuck: KilledTry | None = None
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._kill_timer: asyncio.TimerHandle | None = None
+
+    @property
+    def begun(self) -> bool:
+        """Whether it has said anything yet."""
+        return self._begun
+
+    @property
+    def quiet(self) -> bool:
+        """Whether it is paused and nothing runs in it. Only a command changes that."""
+        return self.state.quiet and not self._end.done()
+
+    def count_time(self) -> None:
+        """Its runner has ended: the time since its last word has passed all the same."""
+        if self._begun and not self.state.paused:
+            self.state.ran_ms += round((time.monotonic() - self.state.at) * 1000)
+
+    # -- commands --------------------------------------------------------------------------------------------
+
+    def command(self, command: Mapping[str, Any]) -> None:
+        """Have a command carried out."""
+        self._send({"command": dict(command)})
+
+    def park(self) -> None:
+        """End with Parked, because the row says so."""
+        self._send({"park": True})
+
+    def stop(self, reason: str) -> None:
+        """Cancel what runs and end with Stopped; a runner that does not is killed."""
+        self._send({"stop": reason})
+        if self._kill_timer is None:
+            self._kill_timer = asyncio.get_running_loop().call_later(_STOP_SECONDS, self._kill)
+
+    def hold_back(self) -> None:
+        """Take nothing more for now: it says more than can be written."""
+        if self._runner is not None:
+            self._runner.hold_back()
+
+    def go_on(self) -> None:
+        """Take more again."""
+        if self._runner is not None:
+            self._runner.go_on()
+
+    # -- its life --------------------------------------------------------------------------------------------
+
+    async def run(self, pool: Pool) -> EngineEnd:
+        """Run it to its end.
+
+        Raises:
+            RunnerLost: its runner has ended before.
+            Exception: what the recorder raised: what happened cannot be made durable.
+        """
+        runner = await pool.take(self._assignment.namespace)
+        header, blobs = self._assignment.to_frame()
+        runner.begin(self, self._assignment.namespace, header, blobs)
+        self._runner = runner
+        for message in self._waiting:
+            runner.send(message)
+        try:
+            return await self._end
+        except BaseException:
+            # Nobody waits for it any more: what runs there must not go on.
+            self._kill()
+            raise
+        finally:
+            if self._kill_timer is not None:
+                self._kill_timer.cancel()
+            runner.go_on()
+            for task in self._tasks:
+                task.cancel()
+
+    def _kill(self) -> None:
+        if self._runner is not None and not (self._end.done() and self._end.exception() is None):
+            self._runner.kill(None)
+
+    def _send(self, message: dict[str, Any]) -> None:
+        if self._runner is None:
+            self._waiting.append(message)
+        else:
+            self._runner.send(message)
+
+    # -- the runner's Listener -------------------------------------------------------------------------------
+
+    def report(self, header: Mapping[str, Any], blobs: Sequence[bytes]) -> None:
+        """Take what the runner says."""
+        if self._end.done():
+            return
+        if "settle" in header:
+            self._spawn_task(self._settle(header["settle"]))
+            return
+        records, events = header["records"], header["events"]
+        ends = [NodeEnd(*[*fields, blob]) for fields, blob in zip(records, blobs, strict=False)]
+        rest = blobs[len(records) :]
+        log = [Happened(*[*fields, blob]) for fields, blob in zip(events, rest, strict=False)]
+        changed = "control" in header and self._take_state(header)
+        if ends or log:
+            self._recorder.take(ends, log)
+        if "stuck" in header:
+            id_, tries, since, message = header["stuck"]
+            self._stuck = KilledTry(id_, tries, since, NODE_TIMEOUT, message)
+        if "spawn" in header:
+            self._spawn_task(self._answer(header["spawn"]))
+        if "ended" in header:
+            self._end.set_result(_end_of(header, rest[len(events) :]))
+        elif changed:
+            self._on_control()
+
+    def ended(self, ended: Ended) -> None:
+        """The runner has ended."""
+        if not self._end.done():
+            assert self._runner is not None
+            self._end.set_exception(RunnerLost(ended, self._runner.board.suspects(), self._stuck))
+
+    def _take_state(self, header: Mapping[str, Any]) -> bool:
+        before, first = self.state, not self._begun
+        self._begun = True
+        total, completed, failed, skipped, running, current = header["progress"]
+        paused, reason, quiet, held = header["control"]
+        self.state = now = State(
+            *(total, completed, failed, skipped, running, current),
+            *(paused, reason, quiet, held),
+            steps_owed=header["owed"],
+            ran_ms=header["ran"],
+            applied=header["applied"],
+            tries={id_: (tries, since) for id_, (tries, since) in header["tries"].items()},
+        )
+        if first:
+            self.ended_before = now.ended
+        seen = (before.paused, before.quiet, before.held, before.applied)
+        return (first and paused) or (not first and seen != (now.paused, now.quiet, now.held, now.applied))
+
+    async def _settle(self, number: int) -> None:
+        try:
+            await self._recorder.settled()
+        except Exception as error:  # noqa: BLE001 - raised into run()
+            if not self._end.done():
+                self._end.set_exception(error)
+            return
+        self._send({"durable": number})
+
+    async def _answer(self, count: int) -> None:
+        try:
+            self._send({"answer": await self._may_spawn(count)})
+        except Exception as error:  # noqa: BLE001 - raised into run()
+            if not self._end.done():
+                self._end.set_exception(error)
+
+    def _spawn_task(self, work: Any) -> None:
+        task = asyncio.get_running_loop().create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+
+def _end_of(header: Mapping[str, Any], blobs: Sequence[bytes]) -> EngineEnd:
+    node, reason, message = header.get("error") or ("", "", header.get("message", ""))
+    outputs = blobs[0] if header.get("outputs") else None
+    rest = blobs[1:] if outputs is not None else blobs
+    children = Children.of_message(header["children"], rest) if "children" in header else None
+    return EngineEnd(header["ended"], outputs, node, reason, message, children)

@@ -1,0 +1,83 @@
+"""The connection to the process that makes runners. Used by `pool`."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from typing import Any, Final
+
+import orjson
+
+from chaingraph_worker.errors import StartRefused
+
+_LONGEST_LINE: Final = 256 * 1024 * 1024
+"""Bytes of an answer: the catalogue of the installed nodes is one."""
+
+
+class ForkServerLost(Exception):
+    """The process that makes runners has ended: this worker can run nothing more."""
+
+
+class ForkServer:
+    """Asks for runners, and hears of their ends.
+
+    Args:
+        control: the connection that `runner.fork_server.start` has returned.
+        exited: called with a process id and its exit code, negative for a signal.
+    """
+
+    def __init__(self, control: socket.socket, *, exited: Callable[[int, int], None]) -> None:
+        self._control = control
+        self._exited = exited
+        self._forked: asyncio.Queue[int] = asyncio.Queue()
+        self._asking = asyncio.Lock()
+        self.catalogue: Mapping[str, Any] = {}
+        self.catalogue_hash = ""
+
+    async def open(self) -> None:
+        """Wait until it serves: it imports the installed nodes first.
+
+        Raises:
+            StartRefused: they cannot be imported.
+        """
+        self._control.setblocking(False)
+        self._reader, self._writer = await asyncio.open_connection(sock=self._control, limit=_LONGEST_LINE)
+        said = await self._line()
+        if said is None or "failed" in said:
+            reason = "it ended" if said is None else said["failed"]
+            raise StartRefused(f"the installed nodes cannot be loaded: {reason}")
+        self.catalogue, self.catalogue_hash = said["catalogue"], said["hash"]
+
+    async def listen(self) -> None:
+        """Hear what it says, for ever.
+
+        Raises:
+            ForkServerLost: it has ended.
+        """
+        while (said := await self._line()) is not None:
+            if "forked" in said:
+                self._forked.put_nowait(said["forked"])
+            else:
+                self._exited(said["exited"], said["status"])
+        raise ForkServerLost("the process that makes runners has ended; this worker starts again")
+
+    async def fork(self, connection: socket.socket, board: int) -> int:
+        """Make a runner with these two; returns its process id. Both stay the caller's."""
+        async with self._asking:
+            socket.send_fds(self._control, [b"f"], [connection.fileno(), board])
+            return await self._forked.get()
+
+    def close(self) -> None:
+        """Let it end, and every runner with it."""
+        with suppress(AttributeError):
+            self._writer.close()
+
+    async def _line(self) -> dict[str, Any] | None:
+        with suppress(ConnectionError, ValueError):
+            if line := await self._reader.readline():
+                said = orjson.loads(line)
+                assert isinstance(said, dict)
+                return said
+        return None

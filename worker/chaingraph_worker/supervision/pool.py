@@ -1,0 +1,180 @@
+"""All runners of this worker. Made by main; asked by `attempt` for one runner for each run.
+
+A runner has one execution at a time. So a runner that is ended takes nothing with it but the execution that is why,
+and no value of one execution is ever in the memory of a process together with those of another.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import time
+from collections import deque
+from dataclasses import dataclass
+from typing import Final
+
+import structlog
+
+from chaingraph_worker import metrics
+from chaingraph_worker.runner import fork_server, limits
+from chaingraph_worker.runner.settings import RunnerSettings
+from chaingraph_worker.supervision.fork_server import ForkServer
+from chaingraph_worker.supervision.killed import Bounds, Cause
+from chaingraph_worker.supervision.runner import Runner
+
+_WATCH_SECONDS: Final = 0.25
+_KEPT: Final = 4
+"""A runner without an execution that keeps more than this part of its memory limit is replaced."""
+_OWN_BYTES: Final = 300 * 2**20
+"""What a worker takes for itself, and what all its runners share."""
+_log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class PoolSettings:
+    """How runners are bounded, and how many stay without an execution."""
+
+    bounds: Bounds
+    lease_seconds: float
+    log_level: str
+    idle: int
+    largest_message: int
+
+    @property
+    def of_runner(self) -> RunnerSettings:
+        """What each runner is told."""
+        return RunnerSettings(
+            memory_bytes=self.bounds.memory_mb * 1024 * 1024,
+            cpu_seconds=self.bounds.cpu_seconds,
+            silence_seconds=self.bounds.silence_seconds,
+            lease_seconds=self.lease_seconds,
+            log_level=self.log_level,
+        )
+
+
+def warn_of_memory(settings: PoolSettings, concurrency: int) -> None:
+    """Say so when the container has less memory than its runners may take."""
+    have = limits.container_bytes()
+    need = concurrency * settings.of_runner.memory_bytes + _OWN_BYTES
+    if have is not None and have < need:
+        _log.warning(
+            "the container's memory limit is below what its runners may take together: a flow may end the whole worker",
+            limit_mb=have // 2**20,
+            needed_mb=need // 2**20,
+            remedy="raise the limit, or lower CHAINGRAPH_RUNNER_MEMORY_MB or DBOS_WORKER_CONCURRENCY",
+        )
+
+
+def fork(settings: PoolSettings) -> socket.socket:
+    """Fork the process that makes runners. To be called before this process has threads."""
+    return fork_server.start(settings.of_runner)
+
+
+class Pool:
+    """Runners, made when they are needed and kept for the next execution."""
+
+    def __init__(self, settings: PoolSettings, control: socket.socket) -> None:
+        self._settings = settings
+        self._server = ForkServer(control, exited=self._exited)
+        self._runners: dict[int, Runner] = {}
+        self._idle: deque[Runner] = deque()
+        self._early: dict[int, int] = {}
+        self._closing = False
+
+    @property
+    def catalogue(self) -> ForkServer:
+        """What nodes are installed: `catalogue` and `catalogue_hash` of this."""
+        return self._server
+
+    async def open(self) -> None:
+        """Wait until runners can be made.
+
+        Raises:
+            StartRefused: the installed nodes cannot be loaded.
+        """
+        await self._server.open()
+
+    async def keep(self) -> None:
+        """Watch the runners, for ever.
+
+        Raises:
+            ForkServerLost: no more runners can be made.
+        """
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self._server.listen())
+            tasks.create_task(self._warm())
+            tasks.create_task(self._watch())
+
+    def close(self) -> None:
+        """End every runner, and the process that makes them."""
+        self._closing = True
+        self._server.close()
+
+    async def take(self, namespace: str) -> Runner:
+        """A runner without an execution: the one that had the namespace's last, if there is one."""
+        runner = next((each for each in self._idle if each.namespace == namespace and each.alive), None)
+        if runner is not None:
+            self._idle.remove(runner)
+            return runner
+        while self._idle:
+            runner = self._idle.popleft()
+            if runner.alive:
+                return runner
+        return await self._new()
+
+    def give_back(self, runner: Runner) -> None:
+        """It was taken and is not needed."""
+        self._gone(runner)
+
+    async def _new(self) -> Runner:
+        runner = Runner(self._settings.bounds, largest_message=self._settings.largest_message, gone=self._gone)
+        await runner.start(self._server.fork)
+        self._runners[runner.pid] = runner
+        if runner.pid in self._early:
+            runner.exited(self._early.pop(runner.pid))
+        metrics.RUNNERS.set(len(self._runners))
+        return runner
+
+    async def _warm(self) -> None:
+        """One runner is ready before the first execution comes."""
+        if not self._runners:
+            self._gone(await self._new())
+
+    def _exited(self, pid: int, code: int) -> None:
+        runner = self._runners.get(pid)
+        if runner is None:
+            self._early[pid] = code
+        else:
+            runner.exited(code)
+
+    def _gone(self, runner: Runner) -> None:
+        """A runner has no execution any more."""
+        if not runner.alive:
+            self._runners.pop(runner.pid, None)
+            metrics.RUNNERS.set(len(self._runners))
+        elif self._closing or len(self._idle) >= self._settings.idle or self._has_grown(runner):
+            runner.close()
+        else:
+            self._idle.append(runner)
+
+    def _has_grown(self, runner: Runner) -> bool:
+        return runner.own_bytes() > self._settings.of_runner.memory_bytes // _KEPT
+
+    async def _watch(self) -> None:
+        due = time.monotonic()
+        while True:
+            # Seconds in which this worker itself was held up are nobody's silence: each look counts for one interval.
+            due = max(due + _WATCH_SECONDS, time.monotonic())
+            await asyncio.sleep(due - time.monotonic())
+            for runner in list(self._runners.values()):
+                if runner.busy and runner.alive:
+                    self._judge(runner)
+
+    def _judge(self, runner: Runner) -> None:
+        runner.watch(_WATCH_SECONDS)
+        if runner.silent_seconds >= self._settings.bounds.silence_seconds:
+            runner.kill(Cause.SILENT)
+            return
+        # The kernel refuses allocations beyond the limit; pages that were shared at the fork come on top.
+        if runner.own_bytes() > self._settings.of_runner.memory_bytes:
+            runner.kill(Cause.MEMORY)

@@ -1,0 +1,166 @@
+"""One runner, as the worker sees it: its process, its connection, its board, and how it ended."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import socket
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from typing import Any, Final, Protocol
+
+import structlog
+
+from chaingraph_worker.runner.board import Board
+from chaingraph_worker.runner.frames import Decoder, FrameRefused, encode
+from chaingraph_worker.runner.limits import resident_bytes
+from chaingraph_worker.supervision.killed import Bounds, Cause, Ended, explain
+
+_EXIT_SECONDS: Final = 5.0
+"""How long to wait for a process's exit code once its connection has ended; then it is killed."""
+_SEND_BUFFER: Final = 1024 * 1024
+_log = structlog.get_logger(__name__)
+
+
+class Listener(Protocol):
+    """Whoever has the runner."""
+
+    def report(self, header: Mapping[str, Any], blobs: Sequence[bytes]) -> None:
+        """The runner has said something."""
+
+    def ended(self, ended: Ended) -> None:
+        """The runner has ended before its engine has."""
+
+
+class Runner(asyncio.Protocol):
+    """A runner that is alive, or has just ended."""
+
+    def __init__(self, bounds: Bounds, *, largest_message: int, gone: Callable[[Runner], None]) -> None:
+        """`gone` is called once, when it can run nothing more."""
+        self.pid = 0
+        self.board, self._board_file = Board.new()
+        self.namespace = ""
+        """The namespace whose execution it had last."""
+        self._bounds = bounds
+        self._decoder = Decoder(largest_message)
+        self._gone = gone
+        self._listener: Listener | None = None
+        self._told: Cause | None = None
+        self._exit_code: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+        self._tasks: set[asyncio.Task[None]] = set()
+        self.alive = True
+        self._beats = -1
+        self.silent_seconds = 0.0
+
+    async def start(self, fork: Callable[[socket.socket, int], Any]) -> None:
+        """Make the process. `fork` takes its end of the connection and its board."""
+        ours, theirs = socket.socketpair()
+        try:
+            for each in (ours, theirs):
+                each.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _SEND_BUFFER)
+            self.pid = await fork(theirs, self._board_file)
+        finally:
+            theirs.close()
+            os.close(self._board_file)
+        ours.setblocking(False)
+        self._shared = resident_bytes(self.pid) or 0
+        self._transport, _ = await asyncio.get_running_loop().create_connection(lambda: self, sock=ours)
+
+    # -- for whoever has it ----------------------------------------------------------------------------------
+
+    def begin(self, listener: Listener, namespace: str, header: Mapping[str, Any], blobs: Sequence[bytes]) -> None:
+        """Give it an execution."""
+        self._listener = listener
+        self.namespace = namespace
+        self._beats, self.silent_seconds = -1, 0.0
+        self.board.beat_of_worker()
+        self.send(header, blobs)
+
+    def send(self, header: Mapping[str, Any], blobs: Sequence[bytes] = ()) -> None:
+        """Say something to it. Nothing happens when it has ended."""
+        if not self._transport.is_closing():
+            self._transport.write(encode(header, blobs))
+
+    def hold_back(self) -> None:
+        """Read no more of it for now: what it says stays in its own memory."""
+        with suppress(RuntimeError):
+            self._transport.pause_reading()
+
+    def go_on(self) -> None:
+        """Read again."""
+        with suppress(RuntimeError):
+            self._transport.resume_reading()
+
+    def kill(self, cause: Cause | None) -> None:
+        """End it at once; None when nobody is to blame."""
+        if self.alive and self._told is None:
+            self._told = cause or Cause.LOST
+            with suppress(ProcessLookupError):
+                os.kill(self.pid, signal.SIGKILL)
+
+    # -- for the pool ----------------------------------------------------------------------------------------
+
+    @property
+    def busy(self) -> bool:
+        """Whether it has an execution, or has not said yet that it is free again."""
+        return self._listener is not None
+
+    def watch(self, seconds: float) -> None:
+        """Look whether it beats; called every so many seconds, as far as this worker itself was on time."""
+        self.board.beat_of_worker()
+        beats = self.board.beats
+        self.silent_seconds = 0.0 if beats != self._beats else self.silent_seconds + seconds
+        self._beats = beats
+
+    def own_bytes(self) -> int:
+        """The memory that it has taken since it was made; 0 where the system does not say."""
+        return (resident_bytes(self.pid) or 0) - self._shared
+
+    def exited(self, code: int) -> None:
+        """Its process has ended so."""
+        if not self._exit_code.done():
+            self._exit_code.set_result(code)
+
+    def close(self) -> None:
+        """Let go of it: it ends by itself."""
+        self._transport.close()
+
+    # -- the connection --------------------------------------------------------------------------------------
+
+    def data_received(self, data: bytes) -> None:
+        try:
+            for header, blobs in self._decoder.feed(data):
+                if self._listener is not None:
+                    if "idle" in header:
+                        self._listener = None
+                        self._gone(self)
+                    else:
+                        self._listener.report(header, blobs)
+        except (FrameRefused, KeyError, TypeError, ValueError, IndexError) as error:
+            _log.exception("a runner sent what is no message; it is ended", error=str(error), pid=self.pid)
+            self.kill(Cause.MESSAGE)
+
+    def connection_lost(self, error: Exception | None) -> None:
+        self.alive = False
+        task = asyncio.get_running_loop().create_task(self._bury(), name=f"end of runner {self.pid}")
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _bury(self) -> None:
+        code: int | None = None
+        for _ in range(2):
+            try:
+                async with asyncio.timeout(_EXIT_SECONDS):
+                    code = await asyncio.shield(self._exit_code)
+                break
+            except TimeoutError:
+                with suppress(ProcessLookupError):
+                    os.kill(self.pid, signal.SIGKILL)
+        listener, self._listener = self._listener, None
+        if listener is not None:
+            told = None if self._told is Cause.LOST else self._told
+            ended = explain(None if self._told is Cause.LOST else code, told, self._bounds)
+            listener.ended(ended)
+        self._gone(self)
+        self.board.close()

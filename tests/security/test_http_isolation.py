@@ -160,6 +160,7 @@ async def test_redirect_to_another_scheme_is_refused(server: RawServer, to: str)
         ("deflate", zlib.compress(b'{"n":1}')[2:-4]),
         ("identity", b'{"n":1}'),
     ],
+    ids=["gzip", "x-gzip", "two-members", "deflate", "raw-deflate", "identity"],
 )
 async def test_one_content_coding_is_taken(server: RawServer, coding: str, content: bytes) -> None:
     server.answers["/"] = answer(content, f"Content-Encoding: {coding}")

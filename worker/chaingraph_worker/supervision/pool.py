@@ -86,6 +86,11 @@ class Pool:
         """What nodes are installed: `catalogue` and `catalogue_hash` of this."""
         return self._server
 
+    @property
+    def process_ids(self) -> list[int]:
+        """Of the runners that are alive."""
+        return list(self._runners)
+
     async def open(self) -> None:
         """Wait until runners can be made.
 

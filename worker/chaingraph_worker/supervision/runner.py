@@ -131,12 +131,12 @@ class Runner(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         try:
             for header, blobs in self._decoder.feed(data):
-                if self._listener is not None:
-                    if "idle" in header:
-                        self._listener = None
-                        self._gone(self)
-                    else:
-                        self._listener.report(header, blobs)
+                if self._listener is None:
+                    continue
+                self._listener.report(header, blobs)
+                if "idle" in header:
+                    self._listener = None
+                    self._gone(self)
         except (FrameRefused, KeyError, TypeError, ValueError, IndexError) as error:
             _log.exception("a runner sent what is no message; it is ended", error=str(error), pid=self.pid)
             self.kill(Cause.MESSAGE)

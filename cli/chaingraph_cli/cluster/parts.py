@@ -8,7 +8,7 @@ import sys
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from chaingraph_cli.cluster import gateway, ports
+from chaingraph_cli.cluster import gateway, ports, private
 from chaingraph_cli.cluster.gateway import GatewayFiles
 from chaingraph_cli.cluster.probes import HttpProbe
 from chaingraph_cli.cluster.spec import ProcessSpec, Tier
@@ -18,6 +18,11 @@ from chaingraph_cli.errors import DatabaseUnusable
 OPERATOR = "operator"
 _DATABASE_VARIABLE = "DATABASE_URL_EXECUTIONS"
 _HEALTH_PORT_VARIABLE = "CHAINGRAPH_HEALTH_PORT"
+_HEALTH_HOST_VARIABLE = "CHAINGRAPH_HEALTH_HOST"
+_EGRESS_VARIABLE = "CHAINGRAPH_EGRESS_ALLOW"
+# The data of the examples is served on this machine. What of the cluster listens there asks who calls, but for health and
+# metrics.
+_EGRESS = "127.0.0.0/8,::1/128"
 _DRAIN_VARIABLE = "CHAINGRAPH_DRAIN_SECONDS"
 # A person at Ctrl-C waits; what is cut short goes on from its journal at the next `up`.
 _DRAIN_SECONDS = "3"
@@ -41,7 +46,8 @@ class Parts:
     def worker(self, name: str, port: int) -> ProcessSpec:
         """A worker; every start of it is a new executor, with an id of its own making."""
         drain = os.environ.get(_DRAIN_VARIABLE, _DRAIN_SECONDS)
-        return self._spec(name, "chaingraph_worker.main", port, {_DRAIN_VARIABLE: drain})
+        egress = os.environ.get(_EGRESS_VARIABLE, _EGRESS)
+        return self._spec(name, "chaingraph_worker.main", port, {_DRAIN_VARIABLE: drain, _EGRESS_VARIABLE: egress})
 
     def gateway(self, port: int, health_port: int, files: GatewayFiles) -> ProcessSpec:
         """The gateway; people reach it at the port."""
@@ -63,7 +69,12 @@ class Parts:
             tier=Tier.PARTS,
             port=port,
             stop_seconds=_STOP_SECONDS,
-            env={_DATABASE_VARIABLE: self.database_url, _HEALTH_PORT_VARIABLE: str(port), **env},
+            env={
+                _DATABASE_VARIABLE: self.database_url,
+                _HEALTH_HOST_VARIABLE: ports.LOOPBACK,
+                _HEALTH_PORT_VARIABLE: str(port),
+                **env,
+            },
         )
 
     async def migrate(self) -> None:
@@ -73,7 +84,8 @@ class Parts:
             DatabaseUnusable: the database cannot be reached, or a migration failed.
         """
         log_path = self.logs / "migrate.log"
-        with log_path.open("wb") as log:
+        log_path.unlink(missing_ok=True)
+        with private.append_to(log_path) as log:
             process = await asyncio.create_subprocess_exec(
                 *_PYTHON,
                 "chaingraph_worker.migrate",

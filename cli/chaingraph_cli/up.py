@@ -165,7 +165,6 @@ def _say_up(console: Console, folder: StateFolder, settings: Settings, seconds: 
         f"  {kubectl} get executions --watch",
         "",
         f"Health: chaingraph status{state}   Logs: {escape(str(folder.logs))}",
-        "Flows may call servers of this machine here. CHAINGRAPH_EGRESS_ALLOW=, before the command, forbids it.",
         f"End it: chaingraph down{state}" if detached_ else "End it: Ctrl-C",
     ]
     for line in lines:

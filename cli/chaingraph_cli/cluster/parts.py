@@ -19,10 +19,6 @@ OPERATOR = "operator"
 _DATABASE_VARIABLE = "DATABASE_URL_EXECUTIONS"
 _HEALTH_PORT_VARIABLE = "CHAINGRAPH_HEALTH_PORT"
 _HEALTH_HOST_VARIABLE = "CHAINGRAPH_HEALTH_HOST"
-_EGRESS_VARIABLE = "CHAINGRAPH_EGRESS_ALLOW"
-# The data of the examples is served on this machine. What of the cluster listens there asks who calls, but for health and
-# metrics.
-_EGRESS = "127.0.0.0/8,::1/128"
 _DRAIN_VARIABLE = "CHAINGRAPH_DRAIN_SECONDS"
 # A person at Ctrl-C waits; what is cut short goes on from its journal at the next `up`.
 _DRAIN_SECONDS = "3"
@@ -46,8 +42,7 @@ class Parts:
     def worker(self, name: str, port: int) -> ProcessSpec:
         """A worker; every start of it is a new executor, with an id of its own making."""
         drain = os.environ.get(_DRAIN_VARIABLE, _DRAIN_SECONDS)
-        egress = os.environ.get(_EGRESS_VARIABLE, _EGRESS)
-        return self._spec(name, "chaingraph_worker.main", port, {_DRAIN_VARIABLE: drain, _EGRESS_VARIABLE: egress})
+        return self._spec(name, "chaingraph_worker.main", port, {_DRAIN_VARIABLE: drain})
 
     def gateway(self, port: int, health_port: int, files: GatewayFiles) -> ProcessSpec:
         """The gateway; people reach it at the port."""

@@ -204,4 +204,6 @@ def first_execution(system: System, helm: Helm, *, timeout: int) -> subprocess.C
 def rendered_in(helm: Helm, namespace: str, values: dict[str, Any]) -> Rendered:
     """The chart in a namespace, with a name of its own for what is cluster-wide."""
     text = json.dumps(helm.template(with_values(OWN_DATABASE, values)))
-    return Rendered(json.loads(text.replace('"here"', f'"{namespace}"').replace("here-cg", f"{namespace}-cg")))
+    for here, there in {'"here"': f'"{namespace}"', "here-cg": f"{namespace}-cg", ":here:": f":{namespace}:"}.items():
+        text = text.replace(here, there)
+    return Rendered(json.loads(text))

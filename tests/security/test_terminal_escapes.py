@@ -35,6 +35,9 @@ from chaingraph_cli.plugin.event_stream import Event
 from chaingraph_cli.plugin.execution import PHASES, Execution, standing
 from chaingraph_cli.plugin.progress import Progress
 from fixtures.paths import ROOT
+from fixtures.plugin.plugin import Plugin
+from fixtures.processes.gateway import GatewayProcess
+from fixtures.processes.system import System
 
 SCRIPTS: Final = Path(sys.executable).parent
 ATTACKS: Final = (
@@ -379,3 +382,61 @@ def test_raw_streams_are_used_for_our_own_codes_only() -> None:
         if any(word in path.read_text() for word in ("raw(sys.", "sys.__std", "stdout.buffer", "Console("))
     }
     assert users == {"terminal", "output", "styled", "progress", "tree_watch", "create"}
+
+
+ESCAPES: Final = """
+apiVersion: chaingraph.dev/v1alpha1
+kind: Execution
+metadata: {name: t22}
+spec:
+  flow:
+    outputs: [{name: out, from: say.message}]
+    nodes:
+      - id: say
+        type: DebugLog
+        inputs: {message: "\\e[2J\\e[3J\\e[1;1H\\e[m spoofed \\u009b2J \\u202e\\e[1;0m. Done\\rXX\\a"}
+---
+apiVersion: chaingraph.dev/v1alpha1
+kind: Execution
+metadata: {name: t22-fail}
+spec:
+  flow:
+    nodes:
+      - id: f
+        type: Fail
+        inputs: {message: "\\e[2J\\e[1;1Hspoofed\\e]0;title\\a\\nexecution.chaingraph.dev/t22 completed"}
+---
+apiVersion: chaingraph.dev/v1alpha1
+kind: Execution
+metadata: {name: t22-stop}
+spec:
+  paused: true
+  flow: {nodes: [{id: a, type: Text, inputs: {value: x}}]}
+"""
+"""22-escape.yaml of the report, with C1, a mark of direction and a forged line added."""
+
+
+@pytest.mark.integration
+def test_escapes_of_a_real_run_reach_no_terminal(plugin: Plugin, system: System, gateway: GatewayProcess) -> None:
+    plugin.kubectl("apply", "-f", "-", input=ESCAPES)
+    waits = plugin("wait", "t22", "t22-fail", "--timeout", "60s")
+    assert waits.returncode == 0, waits.stderr
+    assert len(waits.stdout.splitlines()) == 2, "a message makes no line of its own"
+    stopped = plugin("stop", "t22-stop", "--reason", "\x1b[2J\x9b1mspoofed\u202e\r", "--wait")
+    assert stopped.returncode == 0, stopped.stderr
+    printed = {"wait": waits, "stop": stopped}
+    for name in ("t22", "t22-fail", "t22-stop"):
+        for verb in ("get", "nodes", "events", "logs", "tree"):
+            printed[f"{verb} {name}"] = plugin(verb, name)
+    for form in ("table", "wide"):
+        printed[f"get -o {form}"] = plugin("get", "-o", form)
+    for what, done in printed.items():
+        assert done.returncode == 0, f"{what}: {done.stderr}"
+        assert harmless(done.stdout + done.stderr), what
+    for what in ("wait", "stop", "get t22", "nodes t22", "logs t22", "events t22-fail", "get t22-fail"):
+        assert "\\u001b[2J" in printed[what].stdout, what
+    outputs = json.loads(plugin("get", "t22", "-o", "json").stdout)["status"]["outputs"]
+    message = "\x1b[2J\x1b[3J\x1b[1;1H\x1b[m spoofed \x9b2J \u202e\x1b[1;0m. Done\rXX\x07"
+    assert outputs == {"out": message}
+    events = [json.loads(line) for line in plugin("events", "t22", "-o", "json").stdout.splitlines()]
+    assert message in [each["data"].get("log") for each in events]

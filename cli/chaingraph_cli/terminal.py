@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import re
 import sys
+import unicodedata
 from collections.abc import Iterable
 from typing import Any, Final, TextIO, cast
 
@@ -42,6 +43,29 @@ def printable(text: str) -> str:
 def one_line(text: str) -> str:
     """The same with tabs and newlines escaped as well: for a cell, and for what may not begin a line of its own."""
     return _CONTROLS_AND_BREAKS.sub(_escaped, text)
+
+
+def width(text: str) -> int:
+    """How many columns of a terminal the text takes: none for an accent, two for a Chinese character."""
+    return len(text) if text.isascii() else sum(map(_columns, text))
+
+
+def fit(text: str, columns: int) -> str:
+    """As much of the text as so many columns hold."""
+    if text.isascii():
+        return text[:columns]
+    used = 0
+    for position, char in enumerate(text):
+        used += _columns(char)
+        if used > columns:
+            return text[:position]
+    return text
+
+
+def _columns(char: str) -> int:
+    if unicodedata.category(char) in ("Mn", "Me", "Cf"):
+        return 0
+    return 2 if unicodedata.east_asian_width(char) in ("W", "F") else 1
 
 
 def _escaped(found: re.Match[str]) -> str:

@@ -221,11 +221,23 @@ def test_texts_begin_no_line_of_their_own(text: str, phase: str) -> None:
         assert not line.startswith("execution.chaingraph.dev")
 
 
+@given(hostile, st.integers(0, 30))
+def test_fitted_text_is_never_wider(text: str, columns: int) -> None:
+    shown = terminal.fit(terminal.one_line(text), columns)
+    assert terminal.width(shown) <= columns
+    assert terminal.one_line(text).startswith(shown)
+
+
+@pytest.mark.parametrize(("text", "columns"), [("abc", 3), ("世界", 4), ("e\u0301", 1), ("ｆｕｌｌ", 8), ("\u202e", 6)])
+def test_width_counts_columns_of_the_terminal(text: str, columns: int) -> None:
+    assert terminal.width(terminal.one_line(text)) == columns
+
+
 @given(st.lists(st.lists(hostile, min_size=2, max_size=2), min_size=1, max_size=4))
 def test_columns_stay_aligned_around_any_cell(rows: list[list[str]]) -> None:
     lines = tables.table(("NAME", "|"), [[cell, "|"] for cell, _ in rows]).split("\n")
     assert len(lines) == len(rows) + 1
-    assert len({line.rindex("|") for line in lines}) == 1
+    assert len({terminal.width(line) for line in lines}) == 1
 
 
 @given(hostile, hostile)

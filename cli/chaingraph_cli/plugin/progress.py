@@ -10,7 +10,7 @@ import sys
 import time
 from typing import Final
 
-from chaingraph_cli.terminal import one_line, raw
+from chaingraph_cli.terminal import fit, one_line, raw
 
 _ELSEWHERE_SECONDS: Final = 10.0
 """In a pipeline's log a line is there to stay."""
@@ -30,8 +30,8 @@ class Progress:
         if text == self._said:
             return
         if self._terminal:
-            width = shutil.get_terminal_size().columns - 1
-            print(f"\r{text[:width]}\x1b[K", end="", file=raw(sys.stderr), flush=True)
+            columns = shutil.get_terminal_size().columns - 1
+            print(f"\r{fit(text, columns)}\x1b[K", end="", file=raw(sys.stderr), flush=True)
         elif time.monotonic() - self._at < _ELSEWHERE_SECONDS:
             return
         else:

@@ -19,7 +19,7 @@ from chaingraph_cli.plugin import tables, tree_rows
 from chaingraph_cli.plugin.execution import COMPLETED, FAILED, PENDING, PHASES, STOPPED
 from chaingraph_cli.plugin.gateway_client import Gateway, Unauthenticated
 from chaingraph_cli.plugin.tree_rows import Row
-from chaingraph_cli.terminal import printable, raw
+from chaingraph_cli.terminal import fit, printable, raw
 
 _LEAST_SECONDS: Final = 1.0
 _MOST_SECONDS: Final = 30.0
@@ -150,7 +150,7 @@ class _Screen:
         # The cursor stands below the last line.
         lines = self.lines(rows, max(size.lines - 1, _LEAST_LINES))
         up = f"\x1b[{min(self._shown, size.lines - 1)}F" if self._shown else ""
-        body = "".join(f"{printable(line)[: size.columns]}\x1b[K\n" for line in lines)
+        body = "".join(f"{fit(printable(line), size.columns)}\x1b[K\n" for line in lines)
         screen = raw(sys.stdout)
         screen.write(f"{up}{body}\x1b[J")
         screen.flush()

@@ -5,6 +5,7 @@ kubectl               callable(*args, input=None, check=True) -> CompletedProces
 rest                  the same objects by REST calls, for setup and for looking again and again
 crds                  both kinds are served by that API server
 namespace             name of a fresh namespace
+local, local_cluster   `chaingraph up` in a state folder of its own
 objects               a REST client of that namespace's Flows and Executions
 postgres_server       a PostgreSQL server of the process: .url(database)
 database_url          a fresh database with the project's schema
@@ -37,6 +38,7 @@ pytest.register_assert_rewrite("fixtures")
 
 pytest_plugins = [
     "fixtures.cluster.control_plane",
+    "fixtures.cluster.local",
     "fixtures.cluster.objects",
     "fixtures.cluster.rest",
     "fixtures.cluster.user",
@@ -58,7 +60,7 @@ pytest_plugins = [
 
 _BUILT: Final = {"helm", "promtool_program", "evaluators_program"}
 """Fixtures of programs that the first test of a machine has to build."""
-_INTEGRATION: Final = {"control_plane", "postgres_server", "fork_servers", *_BUILT}
+_INTEGRATION: Final = {"control_plane", "local", "local_cluster", "postgres_server", "fork_servers", *_BUILT}
 """Fixtures that start servers or programs. A test that uses one of them is marked `integration`."""
 
 

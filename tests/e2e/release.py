@@ -17,6 +17,7 @@ DATABASE_SECRET: Final = "chaingraph-database"
 DRAIN_SECONDS: Final = 3
 """Short, so that a worker that is told to end hands its work back while it runs."""
 _WAIT: Final = "--timeout=300s"
+_TEAM: Final = {"kubernetes.io/metadata.name": "team-weather"}
 
 
 class Release:
@@ -80,7 +81,12 @@ def _values(tag: str, changes: Sequence[str]) -> list[str]:
     values = {
         "image": {"repository": REPOSITORY, "tag": tag},
         "database": {"existingSecret": {"name": DATABASE_SECRET}},
-        "workerDefaults": {"drainSeconds": DRAIN_SECONDS, "resources": {"requests": {"cpu": "50m"}}},
+        "workerDefaults": {
+            "drainSeconds": DRAIN_SECONDS,
+            "resources": {"requests": {"cpu": "50m"}},
+            # Flows call the server of the tests.
+            "extraEgress": [{"to": [{"namespaceSelector": {"matchLabels": _TEAM}}]}],
+        },
     }
     given = [f"--set-json={key}={json.dumps(value)}" for key, value in values.items()]
     return [*given, *(f"--set={each}" for each in changes)]

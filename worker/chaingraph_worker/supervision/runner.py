@@ -50,6 +50,7 @@ class Runner(asyncio.Protocol):
         self._exit_code: asyncio.Future[int] = asyncio.get_running_loop().create_future()
         self._tasks: set[asyncio.Task[None]] = set()
         self.alive = True
+        self.measured_at = 0.0
         self._beats = -1
         self.silent_seconds = 0.0
 

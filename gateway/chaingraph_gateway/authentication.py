@@ -112,6 +112,8 @@ class Authenticator:
         key = hashlib.sha256(token.encode()).digest()
         if not self._callers.kept(key):
             self._admit(key, address)
+            # Counted here and not when it is asked: all who come at once would be let in.
+            self._asking[address] += 1
         found = await self._callers.get(key, lambda: self._review(token, key, address))
         if found is None:
             raise Unauthenticated(f"the API server does not accept the token; it may have expired: {self._how()}")
@@ -146,13 +148,12 @@ class Authenticator:
         if not audiences and not self._rules.accept_api_tokens:
             audiences = list(self._rules.audiences)
         spec = {"token": token} | ({"audiences": audiences} if audiences else {})
-        self._asking[address] += 1
         try:
             async with self._reviews:
                 status = await self._cluster.review("authentication.k8s.io", "tokenreviews", spec)
         finally:
             self._asking[address] -= 1
-            if not self._asking[address]:
+            if self._asking[address] <= 0:
                 del self._asking[address]
         found = of_review(status, audiences)
         if found is None:

@@ -62,13 +62,11 @@ class BadRequest(Problem):
         super().__init__(f"{field}: {shown!r} {message}", field=field, value=shown)
 
 
-class UnknownParameter(Problem):
+class UnknownParameter(BadRequest):
     """A parameter that no path has. Its value is not repeated: people put tokens there."""
 
-    status = HTTPStatus.BAD_REQUEST
-
     def __init__(self, name: str, message: str) -> None:
-        super().__init__(f"{name[:_LONGEST_QUOTED]}: {message}", field=name[:_LONGEST_QUOTED])
+        Problem.__init__(self, f"{name[:_LONGEST_QUOTED]}: {message}", field=name[:_LONGEST_QUOTED])
 
     def document(self) -> dict[str, Any]:
         return super().document() | {"reason": "BadRequest"}

@@ -33,7 +33,7 @@ class Limits:
     max_connections_per_address: int = 200
     max_streams: int = 1000
     max_streams_per_caller: int = 100
-    max_requests_per_caller: int = 10
+    max_requests_per_caller: int = 30
     failed_tokens_per_minute: int = 60
 
 
@@ -45,16 +45,20 @@ def share_of(caller: Caller) -> str:
 
 
 class Connections:
-    """Connections that are open, by address."""
+    """Connections that are open, by address.
+
+    Attributes:
+        total: of all addresses.
+    """
 
     def __init__(self, limits: Limits) -> None:
         self._limits = limits
         self._open: Counter[str] = Counter()
-        self._total = 0
+        self.total = 0
 
     def refusal(self, address: str, *, proxy: bool) -> str | None:
         """The setting that another connection of this address would break, None when it may be had."""
-        if self._total >= self._limits.max_connections:
+        if self.total >= self._limits.max_connections:
             return "CHAINGRAPH_MAX_CONNECTIONS"
         most = self._limits.max_connections_per_address
         if not proxy and self._open[address] >= most + max(1, most // _MORE):
@@ -63,10 +67,10 @@ class Connections:
 
     def opened(self, address: str) -> None:
         self._open[address] += 1
-        self._total += 1
+        self.total += 1
 
     def closed(self, address: str) -> None:
-        self._total -= 1
+        self.total -= 1
         _less(self._open, address)
 
     def check(self, address: str) -> None:

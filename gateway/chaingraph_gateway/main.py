@@ -143,7 +143,6 @@ def _server(
             reader,
             metrics,
             heartbeat_seconds=settings.heartbeat_seconds,
-            shares=shares,
             reauthorize_seconds=settings.reauthorize_seconds,
             stall_seconds=settings.stall_seconds,
             stream_seconds=settings.stream_seconds,

@@ -56,7 +56,7 @@ class Reader:
             async with asyncio.timeout(_ANSWER_SECONDS), self._ledger.connection() as connection:
                 yield connection
         except _SLOW as error:
-            raise LedgerAway("PostgreSQL has not answered in time; try again later") from error
+            raise LedgerAway("PostgreSQL cannot be used: it has not answered in time; try again later") from error
         except _UNAVAILABLE as error:
             self._failed(error)
             raise LedgerAway(f"PostgreSQL cannot be used: {_text(error)}; try again later") from error

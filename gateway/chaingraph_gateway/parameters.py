@@ -24,6 +24,7 @@ MAX_PAGE: Final = 1000
 MAX_ROOTS: Final = 100
 """Each costs a count of its whole tree."""
 _SECRETIVE: Final = re.compile(r"(?i)token|auth|bearer|secret|password|jwt|key")
+_NO_TEXT: Final = re.compile("[\x00\ud800-\udfff]")
 _DEFAULT_PAGE: Final = 100
 _LARGEST_INDEX: Final = 2**53 - 1
 """What a program in JavaScript can still count."""
@@ -212,8 +213,8 @@ def _content(text: str, length: int) -> list[Any]:
 
 
 def plain(value: object) -> bool:
-    """Whether it is text that an id may be; PostgreSQL has no text with a NUL."""
-    return isinstance(value, str) and "\x00" not in value and value.isprintable()
+    """Whether it is text that PostgreSQL can have: it has no NUL, and UTF-8 no halves of surrogate pairs."""
+    return isinstance(value, str) and not _NO_TEXT.search(value)
 
 
 def _small(value: object) -> bool:

@@ -105,11 +105,9 @@ class GatewayServer:
         """GET /executions/{id}/events"""
         caller = await self._access.caller(request)
         wanted = parameters.subscription(request.query, request.headers.get("Last-Event-ID"))
-        with self._fairness.shares.request(caller):
+        with self._fairness.shares.stream(caller):
             found = await self._access.execution(request, caller, LOG)
-        return await self._streams.serve(
-            request, caller, found.id, wanted, lambda: self._access.again(request, found, LOG)
-        )
+            return await self._streams.serve(request, found.id, wanted, lambda: self._access.again(request, found, LOG))
 
     def _page(self, handler: PageHandler) -> Handler:
         """A handler of an answer that ends, for one who is known and has not too many of them open."""

@@ -67,7 +67,7 @@ class Settings(ServingSettings):
         "namespace count as one caller",
     )
     max_requests_per_caller: int = Field(
-        default=10,
+        default=30,
         ge=1,
         validation_alias="CHAINGRAPH_MAX_REQUESTS_PER_CALLER",
         description="requests of one caller that are answered at the same time, streams not counted, 1 or more; "

@@ -10,9 +10,7 @@ from typing import Final
 from aiohttp import web
 
 from chaingraph_gateway import sse
-from chaingraph_gateway.authentication import Caller
 from chaingraph_gateway.errors import Away, BadRequest, Busy, Problem, TooMany
-from chaingraph_gateway.limits import Shares
 from chaingraph_gateway.metrics import Metrics
 from chaingraph_gateway.outages import Reader
 from chaingraph_gateway.parameters import Subscription
@@ -40,7 +38,6 @@ class Streams:
 
     Args:
         heartbeat_seconds: the silence after which a stream gets a comment.
-        shares: how many streams there may be.
         reauthorize_seconds: how often it is asked anew whether a stream's reader may read.
         stall_seconds: how long a reader may take nothing.
         stream_seconds: how long a stream lives at least, at most twice as long; then its subscriber has to ask again,
@@ -56,7 +53,6 @@ class Streams:
         metrics: Metrics,
         *,
         heartbeat_seconds: float,
-        shares: Shares,
         reauthorize_seconds: float,
         stall_seconds: float,
         stream_seconds: float,
@@ -67,7 +63,6 @@ class Streams:
         self._reader = reader
         self._metrics = metrics
         self._heartbeat_seconds = heartbeat_seconds
-        self._shares = shares
         self._reauthorize_seconds = reauthorize_seconds
         self._stall_seconds = stall_seconds
         self._stream_seconds = stream_seconds
@@ -82,7 +77,7 @@ class Streams:
         await asyncio.gather(*(end(each) for each in self._open))
 
     async def serve(
-        self, request: web.Request, caller: Caller, execution: ExecutionId, wanted: Subscription, judge: Judge
+        self, request: web.Request, execution: ExecutionId, wanted: Subscription, judge: Judge
     ) -> web.StreamResponse:
         """Answers with the stream; with 204 when a subscriber comes back for more and there will be nothing.
 
@@ -92,17 +87,12 @@ class Streams:
         Raises:
             BadRequest: the subscriber comes back from an event that does not exist.
             NotFound: the execution has gone just now.
-            TooMany, Busy: no further stream is served.
+            Busy: the gateway is being ended.
             LedgerAway: PostgreSQL does not answer.
         """
         if self._closing:
             raise Busy("this gateway is being ended; ask again")
-        with self._shares.stream(caller):
-            return await self._serve(request, execution, wanted, judge)
 
-    async def _serve(
-        self, request: web.Request, execution: ExecutionId, wanted: Subscription, judge: Judge
-    ) -> web.StreamResponse:
         async def read(index: int) -> LogPage | None:
             return await self._page(execution, index, wanted)
 

@@ -105,7 +105,7 @@ async def page(
     from_index: int,
     types: Sequence[str] | None = None,
     limit: int = 1000,
-    max_bytes: int = 250_000,
+    max_bytes: int = 500_000,
     inline_bytes: int = 65_536,
 ) -> LogPage | None:
     """The events from an index on, inclusive, of these types or of all; None when there is no such execution.

@@ -15,6 +15,7 @@ import pytest
 
 from chaingraph_cli.cluster.certificates import Authority
 from chaingraph_gateway.tls import ServingTls
+from fixtures.processes.served_gateway import ServeGateway
 
 _TRUSTED, _FORMER = Authority("trusted"), Authority("former")
 _SERVER = Authority("gateway")
@@ -141,3 +142,22 @@ def test_new_serving_certificate_keeps_trust(served: Served, tmp_path: Path) -> 
         assert _said(connection) == "jane trusted"
         served.tls.trust("")
         assert _said(connection) == "jane not trusted"
+
+
+async def test_changed_client_ca_ends_open_connections(serve_gateway: ServeGateway, tmp_path: Path) -> None:
+    gateway = await serve_gateway()
+    gateway.tls.trust(_FORMER.certificate)
+    files = tmp_path / "client.crt", tmp_path / "client.key"
+    _FORMER.client("jane", ()).write(*files)
+    gateway.context.load_cert_chain(*files)
+    reader, writer = await gateway.connect()
+    request = b"GET /executions HTTP/1.1\r\nHost: a\r\n\r\n"
+    writer.write(request)
+    # Jane is known and may see it; what is away here is PostgreSQL.
+    assert (await reader.readuntil(b"}\n")).startswith(b"HTTP/1.1 503 ")
+    assert gateway.reviews.asked[-1][1]["user"] == "jane"
+    gateway.tls.trust(_TRUSTED.certificate)
+    writer.write(request)
+    answer = await reader.read()
+    assert answer.startswith(b"HTTP/1.1 401 ")
+    assert b"connect again" in answer

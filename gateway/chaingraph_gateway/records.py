@@ -18,8 +18,7 @@ from chaingraph_store.details import JournalRow
 _STRING: Final = re.compile(rb'"(?:[^"\\]++|\\.)*+"', re.DOTALL)
 _BRACKETS: Final = re.compile(rb'"(?:[^"\\]++|\\.)*+"|[\[\]{}]', re.DOTALL)
 _PLAIN: Final = re.compile(rb"[^\s,}]++")
-_BETWEEN: Final = re.compile(rb"[\s,:{]*+")
-_BETWEEN_VALUE: Final = re.compile(rb"[\s:]*+")
+_NAME: Final = re.compile(rb'[\s,{]*+"((?:[^"\\]++|\\.)*+)"\s*+:\s*+', re.DOTALL)
 _QUOTE: Final = ord('"')
 _OPENING: Final = b"{["
 _LAST_MILLISECOND: Final = 253_402_300_800_000
@@ -33,16 +32,16 @@ _TAIL: Final = re.compile(
 
 
 def members(text: bytes) -> dict[str, bytes]:
-    """The members of a JSON object, each value as its text. The text is JSON: PostgreSQL has checked it."""
+    """The members of a JSON object, each value as its text; none of what is no object.
+
+    The text is JSON: PostgreSQL has checked it.
+    """
     found: dict[str, bytes] = {}
-    position = _end_of(_BETWEEN, text, 0)
-    while position < len(text) and text[position] == _QUOTE:
-        after = _end_of(_STRING, text, position)
-        name = text[position + 1 : after - 1].decode()
-        start = _end_of(_BETWEEN_VALUE, text, after)
-        position = _value_end(text, start)
-        found[name] = text[start:position]
-        position = _end_of(_BETWEEN, text, position)
+    name = _NAME.match(text) if text.lstrip()[:1] == b"{" else None
+    while name is not None and name.end() < len(text):
+        end = _value_end(text, name.end())
+        found[name[1].decode("utf-8", "replace")] = text[name.end() : end]
+        name = _NAME.match(text, end)
     return found
 
 

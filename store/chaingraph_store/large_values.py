@@ -64,6 +64,8 @@ async def piece(
     cursor = await connection.execute(
         _PIECE.format(_WHERE[kind]),
         {"id": execution, "key": key, "from": offset + 1, "length": length},
+        # Bytes come as text twice as long otherwise.
+        binary=True,
     )
     row = await cursor.fetchone()
     return None if row is None else Piece(*row)

@@ -130,7 +130,7 @@ class Settings(ServingSettings):
         description="bytes of records after which a page of a journal ends, from 10000 to 16000000",
     )
     inline_bytes: int = Field(
-        default=65_536,
+        default=32_768,
         ge=1024,
         le=1_000_000,
         validation_alias="CHAINGRAPH_INLINE_BYTES",

@@ -106,7 +106,7 @@ async def page(
     types: Sequence[str] | None = None,
     limit: int = 1000,
     max_bytes: int = 500_000,
-    inline_bytes: int = 65_536,
+    inline_bytes: int = 32_768,
 ) -> LogPage | None:
     """The events from an index on, inclusive, of these types or of all; None when there is no such execution.
 

@@ -117,7 +117,7 @@ async def test_memory_is_bounded_with_a_large_journal(
     head = b'{"executionID":"%s","node":"huge","attempt":1,"record":' % log.id.encode()
     assert whole.content == head + huge.encode() + b"}\n"
     grown = _peak(gateway) - before
-    print(f'grown by {grown} bytes')
+    print(f"grown by {grown} bytes")
     assert grown < 40 * _MEGABYTE
 
 

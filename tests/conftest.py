@@ -16,6 +16,7 @@ run_worker, run_operator     a worker, an operator of the test's database and na
 written               rows and events of executions, written by hand
 run_gateway, people   a gateway as a process of its own; people with rights who ask it
 gateway               one that is found as in a cluster
+serve_gateway         its server in the test's own event loop, without PostgreSQL, with an API server that is a function
 start_worker          a worker's moves in the ledger, made by hand
 cluster, user         the namespace as a user sees it: beside the ledger's rows; from kubectl alone
 system                a namespace that an operator and a worker serve: .namespace .kubeconfig .kubectl
@@ -55,6 +56,7 @@ pytest_plugins = [
     "fixtures.processes.gateway",
     "fixtures.processes.programs",
     "fixtures.processes.proxy",
+    "fixtures.processes.served_gateway",
     "fixtures.processes.system",
 ]
 

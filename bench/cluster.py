@@ -8,7 +8,7 @@ import os
 import ssl
 import sys
 import tempfile
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +21,13 @@ from chaingraph_cli.cluster import postgres
 from chaingraph_cli.cluster.state import StateFolder
 
 EXECUTIONS = "/apis/chaingraph.dev/v1alpha1/namespaces/default/executions"
+
+
+def executions_of(namespace: str) -> str:
+    """The path of a namespace's executions."""
+    return f"/apis/chaingraph.dev/v1alpha1/namespaces/{namespace}/executions"
+
+
 FLOWS = "/apis/chaingraph.dev/v1alpha1/namespaces/default/flows"
 
 STEPS: dict[str, Any] = {
@@ -52,14 +59,16 @@ class BenchCluster:
         manifest = {"apiVersion": "chaingraph.dev/v1alpha1", "kind": "Flow", "metadata": {"name": name}, "spec": spec}
         (await self.api.post(FLOWS, json=manifest)).raise_for_status()
 
-    async def create_execution(self, name: str, spec: dict[str, Any]) -> dict[str, Any]:
+    async def create_execution(
+        self, name: str, spec: Mapping[str, Any], *, namespace: str = "default"
+    ) -> dict[str, Any]:
         manifest = {
             "apiVersion": "chaingraph.dev/v1alpha1",
             "kind": "Execution",
             "metadata": {"name": name},
             "spec": spec,
         }
-        answer = await self.api.post(EXECUTIONS, json=manifest)
+        answer = await self.api.post(executions_of(namespace), json=manifest)
         answer.raise_for_status()
         created: dict[str, Any] = answer.json()
         return created

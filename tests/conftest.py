@@ -5,6 +5,7 @@ kubectl               callable(*args, input=None, check=True) -> CompletedProces
 rest                  the same objects by REST calls, for setup and for looking again and again
 crds                  both kinds are served by that API server
 namespace             name of a fresh namespace
+local, local_cluster   `chaingraph up` in a state folder of its own
 objects               a REST client of that namespace's Flows and Executions
 postgres_server       a PostgreSQL server of the process: .url(database)
 database_url          a fresh database with the project's schema
@@ -15,6 +16,7 @@ run_worker, run_operator     a worker, an operator of the test's database and na
 written               rows and events of executions, written by hand
 run_gateway, people   a gateway as a process of its own; people with rights who ask it
 gateway               one that is found as in a cluster
+serve_gateway         its server in the test's own event loop, without PostgreSQL, with an API server that is a function
 start_worker          a worker's moves in the ledger, made by hand
 cluster, user         the namespace as a user sees it: beside the ledger's rows; from kubectl alone
 system                a namespace that an operator and a worker serve: .namespace .kubeconfig .kubectl
@@ -37,6 +39,7 @@ pytest.register_assert_rewrite("fixtures")
 
 pytest_plugins = [
     "fixtures.cluster.control_plane",
+    "fixtures.cluster.local",
     "fixtures.cluster.objects",
     "fixtures.cluster.rest",
     "fixtures.cluster.user",
@@ -53,12 +56,13 @@ pytest_plugins = [
     "fixtures.processes.gateway",
     "fixtures.processes.programs",
     "fixtures.processes.proxy",
+    "fixtures.processes.served_gateway",
     "fixtures.processes.system",
 ]
 
 _BUILT: Final = {"helm", "promtool_program", "evaluators_program"}
 """Fixtures of programs that the first test of a machine has to build."""
-_INTEGRATION: Final = {"control_plane", "postgres_server", "fork_servers", *_BUILT}
+_INTEGRATION: Final = {"control_plane", "local", "local_cluster", "postgres_server", "fork_servers", *_BUILT}
 """Fixtures that start servers or programs. A test that uses one of them is marked `integration`."""
 
 

@@ -84,7 +84,7 @@ def _cluster(console: Console, state: Path | None, *, keep: bool) -> Iterator[_C
     folder = StateFolder.at(Path(temporary) if temporary else state or DEFAULT_STATE)
     before = folder.load()
     if before is not None and supervised(before):
-        console.print(f"Using the cluster that runs from {folder.path}.", markup=False)
+        console.print(f"Using the cluster that runs from {folder.path}.")
         yield _Cluster(folder, stays=True)
         return
     kept, delete = False, temporary is not None
@@ -163,10 +163,10 @@ def _until_settled(console: Console, resources: Resources, running: Sequence[Exa
 def _print_verdict(console: Console, rows: Sequence[Row]) -> bool:
     wrong = [row for row in rows if not row.as_expected]
     if not wrong:
-        console.print(f"[bold green]Every execution ({len(rows)}) came to what its example says.[/]")
+        console.print(f"[bold green]Every execution ({len(rows)}) came to what its example says.[/]", markup=True)
     for row in wrong:
-        console.print(f"[bold red]{row.name} is {row.phase}, and should be {row.example.expected}.[/]")
-        console.print(f"  {row.message}", markup=False)
+        console.print(f"[bold red]{row.name} is {row.phase}, and should be {row.example.expected}.[/]", markup=True)
+        console.print(f"  {row.message}")
     return not wrong
 
 
@@ -202,7 +202,7 @@ def _print_next(console: Console, cluster: _Cluster, namespace: str, rows: Seque
             "",
         ]
     for line in lines:
-        console.print(line, markup=False)
+        console.print(line)
 
 
 def _looks(rows: Sequence[Row]) -> list[str]:

@@ -15,6 +15,7 @@ from rich.table import Table
 from rich.text import Text
 
 from chaingraph_cli.examples import Example
+from chaingraph_cli.terminal import one_line
 from chaingraph_crds.execution import ExecutionPhase
 
 _STYLES = {
@@ -106,7 +107,7 @@ def watching(console: Console) -> Iterator[Watching]:
             if row.settled and row.name not in told:
                 told.add(row.name)
                 below = f"; {row.tree}" if row.tree else ""
-                console.print(f"{row.name:<20} {row.phase:<10} {row.message}{below}", markup=False)
+                console.print(f"{row.name:<20} {row.phase:<10} {row.message}{below}")
 
     yield tell
 
@@ -116,7 +117,7 @@ def _table(rows: Sequence[Row]) -> Table:
     for column in ("EXECUTION", "PHASE", "NODES DONE", "CHILDREN DONE", "NOW", "TIME"):
         table.add_column(column, justify="right" if column == "TIME" else "left")
     for row in rows:
-        now = ", ".join(row.status.get("currentNodes") or ())
+        now = one_line(", ".join(row.status.get("currentNodes") or ()))
         table.add_row(
             row.name, Text(row.phase, _STYLES.get(row.phase, "dim")), row.nodes, row.children, now, row.seconds
         )
@@ -132,11 +133,11 @@ def print_results(console: Console, rows: Sequence[Row]) -> None:
         if error:
             meant = ", which is meant" if row.as_expected else ""
             where = f"node {error['node']}: " if error.get("node") else ""
-            console.print(f"  {row.phase}{meant}: {where}{error.get('message', '')}", markup=False)
+            console.print(f"  {row.phase}{meant}: {where}{error.get('message', '')}")
         if row.phase is ExecutionPhase.PAUSED:
-            console.print(f"  {row.phase}{', which is meant' if row.as_expected else ''}: {row.message}", markup=False)
+            console.print(f"  {row.phase}{', which is meant' if row.as_expected else ''}: {row.message}")
         if row.tree:
-            console.print(f"  children: {row.tree}", markup=False)
+            console.print(f"  children: {row.tree}")
         for name, value in (row.status.get("outputs") or {}).items():
             _print_output(console, name, value)
 
@@ -145,8 +146,8 @@ def _print_output(console: Console, name: str, value: object) -> None:
     text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
     lines = text.rstrip("\n").splitlines() or [""]
     if len(lines) == 1:
-        console.print(f"  {name}: {lines[0]}", markup=False)
+        console.print(f"  {name}: {lines[0]}")
         return
-    console.print(f"  {name}:", markup=False)
+    console.print(f"  {name}:")
     for line in lines:
-        console.print(f"    {line}".rstrip(), markup=False)
+        console.print(f"    {line}".rstrip())

@@ -5,8 +5,6 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
-from rich.markup import escape
-
 from chaingraph_cli import output
 from chaingraph_cli.cluster import detached
 from chaingraph_cli.cluster.state import Phase, State, StateFolder, end_leftovers, supervised
@@ -29,14 +27,10 @@ def run(state: Path, *, delete: bool) -> None:
     folder = StateFolder.at(state)
     remembered = folder.load()
     if remembered is None:
-        console.print(f"There is no cluster in {escape(str(folder.path))}.")
+        console.print(f"There is no cluster in {folder.path}.")
         return
     ended = stop(folder, remembered)
-    console.print(
-        f"Ended {ended} processes of {escape(str(folder.path))}."
-        if ended
-        else f"Nothing was running from {escape(str(folder.path))}."
-    )
+    console.print(f"Ended {ended} processes of {folder.path}." if ended else f"Nothing was running from {folder.path}.")
     if delete:
         for path in (*remembered.outside, folder.path):
             shutil.rmtree(path, ignore_errors=path != folder.path)

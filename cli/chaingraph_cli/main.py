@@ -8,6 +8,7 @@ from __future__ import annotations
 import sys
 from typing import Final
 
+from chaingraph_cli import terminal
 from chaingraph_cli.commands import KUBECTL_PLUGIN, Entry, Program, run
 
 _VERBS: Final = {
@@ -54,6 +55,7 @@ PLUGIN: Final = Program(KUBECTL_PLUGIN, "Control and watch executions of ChainGr
 
 def main() -> None:
     """`chaingraph`."""
+    terminal.guard()
     if sys.argv[1:2] == [_COMPLETE]:
         _answer(CHAINGRAPH, sys.argv[2:])
         return
@@ -62,11 +64,13 @@ def main() -> None:
 
 def plugin() -> None:
     """`kubectl-chaingraph`, which kubectl runs for `kubectl chaingraph`."""
+    terminal.guard()
     sys.exit(run(PLUGIN, sys.argv[1:]))
 
 
 def complete() -> None:
     """`kubectl_complete-chaingraph`, which kubectl asks when Tab is pressed after `kubectl chaingraph`."""
+    terminal.guard()
     _answer(PLUGIN, sys.argv[1:])
 
 

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Mapping
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
+
+from chaingraph_cli import terminal
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -31,10 +34,15 @@ def dump(content: Mapping[str, Any], form: OutputFormat) -> str:
 
 
 def console(*, stderr: bool = False) -> Console:
-    """Where a command writes for people: styled on a terminal, plain in a pipe, where no line is broken up."""
-    from rich.console import Console
+    """Where a command writes for people: styled on a terminal, plain in a pipe, where no line is broken up.
 
-    made = Console(stderr=stderr, highlight=False, soft_wrap=True)
+    Its texts are made printable, and what looks like rich's markup in them is text too: markup of ours is printed with
+    `markup=True`.
+    """
+    from chaingraph_cli.styled import PrintableConsole
+
+    stream = terminal.raw(sys.stderr if stderr else sys.stdout)
+    made = PrintableConsole(file=stream, highlight=False, markup=False, emoji=False, soft_wrap=True)
     if not made.is_terminal:
         made.width = _PIPE_COLUMNS
     return made

@@ -31,8 +31,9 @@ _SETTINGS_INTRODUCTION = f"""\
 
 Worker, operator and gateway read their settings from environment variables, once, when they start. One that is missing
 or wrong ends the process with exit code 2, and with the variable's name, its value and what would be right.
-`chaingraph up` sets `DATABASE_URL_EXECUTIONS` and `CHAINGRAPH_HEALTH_PORT` itself and hands the rest of its own
-environment on. Its workers have `CHAINGRAPH_EGRESS_ALLOW=127.0.0.0/8,::1/128`, unless your environment says otherwise.
+`chaingraph up` sets `DATABASE_URL_EXECUTIONS`, `CHAINGRAPH_HEALTH_HOST` and `CHAINGRAPH_HEALTH_PORT` itself and hands
+the rest of its own environment on. Its workers have `CHAINGRAPH_EGRESS_ALLOW=127.0.0.0/8,::1/128`, unless your
+environment says otherwise.
 """
 
 _OPERATOR_NOTE = """

@@ -17,6 +17,7 @@ from chaingraph_cli.cluster.spec import Condition
 from chaingraph_cli.cluster.state import Phase, ProcessRecord, State, StateFolder, age, supervised
 from chaingraph_cli.errors import NotRunning
 from chaingraph_cli.output import OutputFormat, console, dump
+from chaingraph_cli.terminal import one_line
 
 
 @dataclass(frozen=True)
@@ -82,13 +83,13 @@ def _print_table(out: Console, folder: StateFolder, phase: str, message: str, he
             record.name,
             str(record.identity.pid) if record.identity else "-",
             str(record.port),
-            Text("healthy", "green") if each.healthy else Text(each.reason, "red"),
+            Text("healthy", "green") if each.healthy else Text(one_line(each.reason), "red"),
             age(record.since),
             str(record.restarts),
         )
-    out.print(f"Cluster of {folder.path}: {phase}", markup=False)
+    out.print(f"Cluster of {folder.path}: {phase}")
     if message:
-        out.print(message, markup=False)
+        out.print(message)
     if health:
         out.print(table)
 

@@ -56,11 +56,13 @@ def run(state: Path, settings: Settings, *, detach: bool) -> None:
             folder,
             settings,
             programs,
-            on_report=lambda report: console.print(_line(report)),
+            on_report=lambda report: console.print(_line(report), markup=True),
             on_ready=lambda state: _say_up(console, folder, settings, time.monotonic() - began, detached_=False),
         )
     )
-    console.print("Everything has ended. Its data is kept: the next [bold]chaingraph up[/] goes on with it.")
+    console.print(
+        "Everything has ended. Its data is kept: the next [bold]chaingraph up[/] goes on with it.", markup=True
+    )
 
 
 def programs_for(settings: Settings, console: Console) -> dict[str, Path]:
@@ -147,14 +149,14 @@ def _say_running(console: Console, folder: StateFolder, before: State, wanted: S
         )
     what = "is coming up" if before.phase == Phase.STARTING else "is running already"
     pid = before.supervisor.pid if before.supervisor else "-"
-    console.print(f"The cluster of {escape(str(folder.path))} {what} (supervisor pid {pid}).")
-    console.print(f"\n  export KUBECONFIG={escape(str(folder.kubeconfig))}")
+    console.print(f"The cluster of {folder.path} {what} (supervisor pid {pid}).")
+    console.print(f"\n  export KUBECONFIG={folder.kubeconfig}")
 
 
 def _say_up(console: Console, folder: StateFolder, settings: Settings, seconds: float, *, detached_: bool) -> None:
     found = binaries.find(_KUBECTL)
     kubectl = _KUBECTL if found is None or shutil.which(_KUBECTL) else str(found)
-    state = "" if folder.path == Path.cwd() / ".chaingraph" else f" --state {folder.path}"
+    state = "" if folder.path == Path.cwd() / ".chaingraph" else f" --state {escape(str(folder.path))}"
     workers = "1 worker" if settings.workers == 1 else f"{settings.workers} workers"
     allowed = escape(egress_allowed() or "public addresses alone")
     lines = [
@@ -169,4 +171,4 @@ def _say_up(console: Console, folder: StateFolder, settings: Settings, seconds: 
         f"End it: chaingraph down{state}" if detached_ else "End it: Ctrl-C",
     ]
     for line in lines:
-        console.print(line)
+        console.print(line, markup=True)

@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import re
 import shlex
+import ssl
+from collections.abc import Callable
 from typing import Final
 
 from aiohttp import web
@@ -16,7 +18,7 @@ from aiohttp import web
 from chaingraph_crds import names
 from chaingraph_gateway.authentication import Authenticator, Caller
 from chaingraph_gateway.authorization import Authorizer, Right
-from chaingraph_gateway.errors import BadRequest, Forbidden, NotFound
+from chaingraph_gateway.errors import BadRequest, Forbidden, NotFound, Unauthenticated
 from chaingraph_gateway.outages import Reader
 from chaingraph_store import details
 from chaingraph_store.details import Address
@@ -24,42 +26,75 @@ from chaingraph_store.ids import ExecutionId
 
 LOG: Final = "log"
 """Subresource of what an execution has done and had in its hands: its events, its journal."""
+ADDRESS: Final = web.RequestKey("address", str)
+"""Where a request comes from; see `addresses`."""
 _ID: Final = re.compile(r"EX[A-Z2-7]{24}")
 _NAMESPACE: Final = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
 _NAME: Final = re.compile(r"(?=.{1,253}$)[a-z0-9]([-.a-z0-9]*[a-z0-9])?")
 
 
 class Access:
-    """Who asks, and what they may see."""
+    """Who asks, and what they may see.
 
-    def __init__(self, authenticator: Authenticator, authorizer: Authorizer, reader: Reader) -> None:
+    Args:
+        trusts: whether a connection's client certificate was verified by the client CA of now.
+    """
+
+    def __init__(
+        self,
+        authenticator: Authenticator,
+        authorizer: Authorizer,
+        reader: Reader,
+        *,
+        trusts: Callable[[ssl.SSLObject | None], bool],
+    ) -> None:
         self._authenticator = authenticator
         self._authorizer = authorizer
         self._reader = reader
+        self._trusts = trusts
 
     async def caller(self, request: web.Request) -> Caller:
         """Who asks.
 
         Raises:
-            Unauthenticated, Away: see `Authenticator.caller`.
+            Unauthenticated, TooMany, Away: see `Authenticator.caller`.
         """
         certificate = request.get_extra_info("peercert")
-        return await self._authenticator.caller(request.headers.get("Authorization"), certificate)
+        if certificate and not self._trusts(request.get_extra_info("ssl_object")):
+            raise Unauthenticated(
+                "the cluster's client CA has changed since this connection was made; connect again, so that the client "
+                "certificate is verified anew"
+            )
+        headers = request.headers.getall("Authorization", [])
+        if len(headers) > 1:
+            raise Unauthenticated("Authorization: the header is there twice; send it once")
+        return await self._authenticator.caller(headers[0] if headers else None, certificate, request[ADDRESS])
 
-    async def execution(self, request: web.Request, subresource: str = "") -> Address:
+    async def again(self, request: web.Request, found: Address, subresource: str) -> None:
+        """Whether who asked may still see what was found, asked anew: for answers that last.
+
+        Raises:
+            Unauthenticated, Forbidden, NotFound: no longer.
+            Away: nobody can say.
+        """
+        await self.demand(await self.caller(request), Right("get", subresource, found.namespace, found.name))
+        async with self._reader.connection() as connection:
+            if await details.address(connection, found.id) is None:
+                raise NotFound(f"execution {found.id} is no longer in the ledger")
+
+    async def execution(self, request: web.Request, caller: Caller, subresource: str = "") -> Address:
         """The execution of the request's path.
 
         Args:
+            caller: who asks.
             subresource: `log` where that right is needed, '' where `get executions` is enough.
 
         Raises:
-            Unauthenticated: nobody known asks.
             Forbidden: the caller may not see it, or must not know whether it exists.
             NotFound: there is none.
             BadRequest: the path names no id, no namespace or no name.
             Away: PostgreSQL or the API server does not answer.
         """
-        caller = await self.caller(request)
         if "id" in request.match_info:
             return await self._by_id(caller, execution_id(request.match_info["id"]), subresource)
         where = namespace(request.match_info["namespace"])

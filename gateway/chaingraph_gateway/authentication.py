@@ -5,21 +5,31 @@ As at the API server, a certificate goes before a token. Called for every reques
 
 from __future__ import annotations
 
+import asyncio
+import base64
+import binascii
 import hashlib
 import ssl
 import time
-from collections.abc import Mapping
+from collections import Counter, OrderedDict
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, Protocol
+
+import orjson
 
 from chaingraph_gateway.cache import Cache
 from chaingraph_gateway.cluster import Cluster
-from chaingraph_gateway.errors import Unauthenticated
+from chaingraph_gateway.errors import Busy, TooMany, Unauthenticated
 
-_ACCEPTED_SECONDS: Final = 60.0
 _REFUSED_SECONDS: Final = 5.0
 _TOKENS: Final = 10_000
+_SCHEMES: Final = ("basic", "digest", "negotiate", "ntlm", "bearer", "token", "hoba", "mutual")
+"""What may be named of a header that is wrong: anything else in it may be a token."""
 _LONGEST_TOKEN: Final = 16_384
+_WAITING: Final = 8
+_WAITING_OF_ADDRESS: Final = 2
+"""Tokens that are asked about or wait for it, in turns of `max_reviews`."""
 AUTHENTICATED: Final = "system:authenticated"
 _HOW: Final = (
     "send `Authorization: Bearer TOKEN` with a token of the cluster (`kubectl create token SERVICEACCOUNT` makes one), "
@@ -40,39 +50,155 @@ class Caller:
     extra: tuple[tuple[str, tuple[str, ...]], ...] = ()
 
 
+class Attempts(Protocol):
+    """Counts tokens of an address that were wrong."""
+
+    def check(self, address: str) -> None:
+        """Raises:
+        TooMany: there were too many.
+        """
+
+    def failed(self, address: str) -> None:
+        """Another one was wrong."""
+
+
+@dataclass(frozen=True)
+class TokenRules:
+    """Which tokens are taken, as in the settings of the same names.
+
+    Attributes:
+        audiences: those a token may be bound to, to be of use here alone.
+        accept_api_tokens: also tokens for the API server, such as those in most kubeconfigs.
+        remember_seconds: how long an accepted token is remembered.
+        max_reviews: of tokens that are asked about at the same time; others wait.
+    """
+
+    audiences: tuple[str, ...] = ()
+    accept_api_tokens: bool = True
+    remember_seconds: float = 10.0
+    max_reviews: int = 8
+
+
 class Authenticator:
-    """Says who asks. Tokens are remembered by their hash, for a minute at most."""
+    """Says who asks. Tokens are remembered by their hash."""
 
-    def __init__(self, cluster: Cluster) -> None:
+    def __init__(self, cluster: Cluster, rules: TokenRules, attempts: Attempts) -> None:
         self._cluster = cluster
+        self._rules = rules
+        self._attempts = attempts
+        refused_seconds = min(_REFUSED_SECONDS, rules.remember_seconds)
         self._callers: Cache[bytes, Caller | None] = Cache(
-            _TOKENS, lambda caller: _REFUSED_SECONDS if caller is None else _ACCEPTED_SECONDS
+            _TOKENS, lambda caller: refused_seconds if caller is None else rules.remember_seconds
         )
+        self._accepted: OrderedDict[bytes, None] = OrderedDict()
+        self._asking: Counter[str] = Counter()
+        self._reviews = asyncio.Semaphore(rules.max_reviews)
 
-    async def caller(self, authorization: str | None, certificate: PeerCertificate | None) -> Caller:
+    async def caller(self, authorization: str | None, certificate: PeerCertificate | None, address: str) -> Caller:
         """Who asks, by the header `Authorization` and the certificate of the connection.
+
+        Args:
+            address: where the request comes from.
 
         Raises:
             Unauthenticated: nobody, or somebody unknown.
+            TooMany, Busy: too many tokens from there were wrong, or too many are being asked about.
             Away: the API server does not answer.
         """
         by_certificate = of_certificate(certificate) if certificate else None
         if by_certificate is not None:
             return by_certificate
         token = _token(authorization)
-        found = await self._callers.get(hashlib.sha256(token.encode()).digest(), lambda: self._review(token))
+        key = hashlib.sha256(token.encode()).digest()
+        if not self._callers.kept(key):
+            self._admit(key, address)
+            # Counted here and not when it is asked: all who come at once would be let in.
+            self._asking[address] += 1
+        found = await self._callers.get(key, lambda: self._review(token, key, address))
         if found is None:
-            raise Unauthenticated(f"the API server does not accept the token; it may have expired: {_HOW}")
+            raise Unauthenticated(f"the API server does not accept the token; it may have expired: {self._how()}")
         return found
 
-    async def _review(self, token: str) -> Caller | None:
-        status = await self._cluster.review("authentication.k8s.io", "tokenreviews", {"token": token})
-        return of_review(status)
+    def _admit(self, key: bytes, address: str) -> None:
+        """A token that was right once is asked about again in any case: a flood of others must not lock it out."""
+        if key in self._accepted:
+            return
+        self._attempts.check(address)
+        most = self._rules.max_reviews
+        waiting, of_address = most * _WAITING, most * _WAITING_OF_ADDRESS
+        if self._asking[address] >= of_address:
+            raise TooMany(
+                f"the API server is being asked about {of_address} tokens from {address}, which is the limit "
+                f"(twice CHAINGRAPH_MAX_TOKEN_REVIEWS={most}); try again",
+                retry_seconds=1,
+                limit=of_address,
+                setting="CHAINGRAPH_MAX_TOKEN_REVIEWS",
+            )
+        if self._asking.total() >= waiting:
+            raise Busy(
+                f"the API server is being asked about {waiting} tokens, which is the limit "
+                f"(eight times CHAINGRAPH_MAX_TOKEN_REVIEWS={most}); try again",
+                limit=waiting,
+                setting="CHAINGRAPH_MAX_TOKEN_REVIEWS",
+            )
+
+    async def _review(self, token: str, key: bytes, address: str) -> Caller | None:
+        claimed = claimed_audiences(token)
+        audiences = [each for each in self._rules.audiences if each in claimed]
+        if not audiences and not self._rules.accept_api_tokens:
+            audiences = list(self._rules.audiences)
+        spec = {"token": token} | ({"audiences": audiences} if audiences else {})
+        try:
+            async with self._reviews:
+                status = await self._cluster.review("authentication.k8s.io", "tokenreviews", spec)
+        finally:
+            self._asking[address] -= 1
+            if self._asking[address] <= 0:
+                del self._asking[address]
+        found = of_review(status, audiences)
+        if found is None:
+            self._attempts.failed(address)
+            self._accepted.pop(key, None)
+        else:
+            self._accepted[key] = None
+            self._accepted.move_to_end(key)
+            while len(self._accepted) > _TOKENS:
+                self._accepted.popitem(last=False)
+        return found
+
+    def _how(self) -> str:
+        if self._rules.accept_api_tokens:
+            return _HOW
+        audiences = " or ".join(self._rules.audiences)
+        return (
+            f"this gateway takes tokens for the audience {audiences} alone; "
+            f"`kubectl create token SERVICEACCOUNT --audience={self._rules.audiences[0]}` makes one"
+        )
 
 
-def of_review(status: Mapping[str, Any]) -> Caller | None:
-    """Whom the status of a TokenReview names, None when it was not accepted."""
+def claimed_audiences(token: str) -> frozenset[str]:
+    """The audiences that a token claims to be for. Nothing is verified here: it says what to ask the API server."""
+    parts = token.split(".")
+    if len(parts) != 3:
+        return frozenset()
+    try:
+        claims = orjson.loads(base64.urlsafe_b64decode(parts[1] + "=" * (-len(parts[1]) % 4)))
+    except (binascii.Error, ValueError):
+        return frozenset()
+    found = claims.get("aud") if isinstance(claims, dict) else None
+    return frozenset(each for each in (found if isinstance(found, list) else [found]) if isinstance(each, str))
+
+
+def of_review(status: Mapping[str, Any], audiences: Sequence[str] = ()) -> Caller | None:
+    """Whom the status of a TokenReview names, None when it was not accepted.
+
+    Args:
+        audiences: those that were asked for. An API server that knows of none answers without them: then the token is
+            for the API server itself.
+    """
     if not status.get("authenticated"):
+        return None
+    if audiences and not set(audiences) & set(status.get("audiences") or ()):
         return None
     user = status.get("user") or {}
     extra = {str(key): tuple(values or ()) for key, values in (user.get("extra") or {}).items()}
@@ -101,13 +227,16 @@ def of_certificate(certificate: PeerCertificate) -> Caller | None:
 
 
 def _token(authorization: str | None) -> str:
+    """The token of a header. No part of a header that is wrong is repeated, unless it is known to be no secret."""
     if not authorization:
         raise Unauthenticated(f"the request says not who asks: {_HOW}")
     scheme, _, token = authorization.partition(" ")
-    if scheme.lower() != "bearer" or not token.strip():
-        raise Unauthenticated(f"Authorization: the scheme {scheme!r} without a token or of another kind: {_HOW}")
-    if not token.isascii():
-        raise Unauthenticated(f"Authorization: tokens have ASCII characters alone: {_HOW}")
+    token = token.strip()
+    if scheme.lower() != "bearer" or not token:
+        named = f"the scheme {scheme!r}" if scheme.lower() in _SCHEMES else "an unknown scheme"
+        raise Unauthenticated(f"Authorization: {named} without a token or of another kind: {_HOW}")
+    if not (token.isascii() and token.isprintable()) or " " in token:
+        raise Unauthenticated(f"Authorization: tokens have printable ASCII characters alone, and no blanks: {_HOW}")
     if len(token) > _LONGEST_TOKEN:
         raise Unauthenticated(f"Authorization: no token is longer than {_LONGEST_TOKEN} characters: {_HOW}")
-    return token.strip()
+    return token

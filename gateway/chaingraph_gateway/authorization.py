@@ -10,7 +10,6 @@ from chaingraph_gateway.authentication import Caller
 from chaingraph_gateway.cache import Cache
 from chaingraph_gateway.cluster import Cluster
 
-_ALLOWED_SECONDS: Final = 10.0
 _DENIED_SECONDS: Final = 2.0
 _DECISIONS: Final = 50_000
 
@@ -34,12 +33,17 @@ class Right:
 
 
 class Authorizer:
-    """Asks the API server by SubjectAccessReview; what it allows is remembered for ten seconds, what not for two."""
+    """Asks the API server by SubjectAccessReview, and remembers its answers: refusals for two seconds at most.
 
-    def __init__(self, cluster: Cluster) -> None:
+    Args:
+        remember_seconds: how long a right is remembered.
+    """
+
+    def __init__(self, cluster: Cluster, *, remember_seconds: float) -> None:
         self._cluster = cluster
+        denied_seconds = min(_DENIED_SECONDS, remember_seconds)
         self._decisions: Cache[tuple[Caller, Right], bool] = Cache(
-            _DECISIONS, lambda allowed: _ALLOWED_SECONDS if allowed else _DENIED_SECONDS
+            _DECISIONS, lambda allowed: remember_seconds if allowed else denied_seconds
         )
 
     async def allows(self, caller: Caller, right: Right) -> bool:

@@ -26,6 +26,11 @@ class Cache(Generic[K, V]):
         self._kept: OrderedDict[K, tuple[float, V]] = OrderedDict()
         self._asking: dict[K, asyncio.Task[V]] = {}
 
+    def kept(self, key: K) -> bool:
+        """Whether the answer is kept, or being asked for."""
+        kept = self._kept.get(key)
+        return key in self._asking or (kept is not None and kept[0] > time.monotonic())
+
     async def get(self, key: K, ask: Callable[[], Awaitable[V]]) -> V:
         """The answer that is kept, or a new one. What `ask` raises is raised to all who wait, and not kept."""
         kept = self._kept.get(key)
@@ -35,6 +40,8 @@ class Cache(Generic[K, V]):
         asking = self._asking.get(key)
         if asking is None:
             asking = asyncio.create_task(self._ask(key, ask), name="review")
+            # Seen here, because those who waited for it may all have gone away.
+            asking.add_done_callback(lambda ended: ended.cancelled() or ended.exception())
             self._asking[key] = asking
         # One who goes away must not take the answer from the others.
         return await asyncio.shield(asking)

@@ -50,8 +50,10 @@ class Cluster:
             answer = await self._ask(group, resource, spec)
         except (ApiError, NoCluster, OSError) as error:
             self._metrics.reviews.labels(resource, "error").inc()
-            _log.warning("a review failed", resource=resource, error=str(error))
-            raise Away(f"{self._why(error, group, resource)}; try again later") from error
+            # The API server, or a proxy before it, may quote what it was sent.
+            text = without(str(spec.get("token") or ""), str(error))
+            _log.warning("a review failed", resource=resource, error=text)
+            raise Away(f"{self._why(error, text, group, resource)}; try again later") from None
         self._metrics.reviews.labels(resource, "answered").inc()
         return dict(answer.get("status") or {})
 
@@ -64,13 +66,13 @@ class Cluster:
                 raise
         return await self._api.request("POST", f"/apis/{group}/v1/{resource}", body={"spec": spec})
 
-    def _why(self, error: Exception, group: str, resource: str) -> str:
+    def _why(self, error: Exception, text: str, group: str, resource: str) -> str:
         if isinstance(error, ApiError) and error.status == 403:
             return (
                 f"the gateway's own service account may not create {resource}.{group}: bind the ClusterRole "
                 "system:auth-delegator to it"
             )
-        return f"the API server {self._server} does not answer, so nobody's rights can be checked: {error}"
+        return f"the API server {self._server} does not answer, so nobody's rights can be checked: {text}"
 
     async def client_ca(self) -> str:
         """The certificates (PEM) that client certificates of this cluster are verified by; '' when it has none.
@@ -81,3 +83,8 @@ class Cluster:
         """
         found = await self._api.request("GET", _CLIENT_CA)
         return str((found.get("data") or {}).get("client-ca-file", ""))
+
+
+def without(secret: str, text: str) -> str:
+    """The text without the secret that may stand in it."""
+    return text.replace(secret, "***") if secret else text

@@ -6,8 +6,10 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
+import orjson
+
 from chaingraph_gateway.parameters import cursor
-from chaingraph_store.details import Details, JournalRow
+from chaingraph_store.details import Details
 from chaingraph_store.ids import ExecutionId
 from chaingraph_store.tree import Place, RootPlace, RootRow, TreeRow
 
@@ -15,6 +17,7 @@ from chaingraph_store.tree import Place, RootPlace, RootRow, TreeRow
 def details(row: Details) -> dict[str, Any]:
     """One execution, without its inputs."""
     error = {"node": row.error_node, "reason": row.error_reason, "message": row.error_message}
+    omitted = row.outputs is None and row.outputs_bytes is not None
     return {
         "executionID": row.id,
         "uid": row.uid,
@@ -45,7 +48,8 @@ def details(row: Details) -> dict[str, Any]:
             "skipped": row.nodes_skipped,
             "running": row.nodes_running,
         },
-        "outputs": row.outputs,
+        # Sent as it stands in the ledger.
+        "outputs": None if row.outputs is None else orjson.Fragment(row.outputs),
         "error": error if any(error.values()) else None,
         "worker": row.worker,
         "workerVersion": row.worker_version,
@@ -56,51 +60,28 @@ def details(row: Details) -> dict[str, Any]:
         "durationSeconds": row.seconds,
         "nextEventIndex": row.next_event_index,
         "children": _children(row),
+        **({"outputsBytes": row.outputs_bytes} if omitted else {}),
     }
 
 
-def journal(rows: Sequence[JournalRow]) -> dict[str, Any]:
-    """How nodes ended."""
-    return {"nodes": [_record(each) for each in rows]}
-
-
-def _record(row: JournalRow) -> dict[str, Any]:
-    record: dict[str, Any] = {
-        "node": row.node_id,
-        "attempt": row.attempt,
-        "outcome": row.outcome,
-        "startTime": time(_moment(row.started_at)),
-        "completionTime": time(_moment(row.finished_at)),
-        "durationSeconds": (row.finished_at - row.started_at) / 1000,
-        "tries": row.tries,
-        "reason": row.reason,
-        "error": row.error,
-    }
-    if row.outputs is not None:
-        record["outputs"] = row.outputs
-        record["emissions"] = row.emissions
-    return record
-
-
-def tree(rows: Sequence[TreeRow], limit: int, *, head: ExecutionId) -> dict[str, Any]:
-    """Some executions of a tree, and the cursor of those that follow; null when these are the last.
+def following(rows: Sequence[TreeRow], limit: int, *, head: ExecutionId) -> str | None:
+    """The cursor of the executions of a tree that follow a page; None when it is the last.
 
     Args:
         head: the execution whose tree it is.
     """
-    shown = rows[:limit]
-    following = cursor(Place.of(shown[-1], head=head)) if len(rows) > limit else None
-    return {"executions": [_short(each) for each in shown], "cursor": following}
+    return cursor(Place.of(rows[limit - 1], head=head)) if len(rows) > limit else None
 
 
 def roots(rows: Sequence[RootRow], limit: int) -> dict[str, Any]:
     """Some roots, each with what is below it, and the cursor of those that follow; null when these are the last."""
     shown = rows[:limit]
-    following = cursor(RootPlace.of(shown[-1])) if len(rows) > limit else None
-    return {"executions": [_short(each) | {"below": _below(each)} for each in shown], "cursor": following}
+    after = cursor(RootPlace.of(shown[-1])) if len(rows) > limit else None
+    return {"executions": [short(each) | {"below": _below(each)} for each in shown], "cursor": after}
 
 
-def _short(row: TreeRow) -> dict[str, Any]:
+def short(row: TreeRow) -> dict[str, Any]:
+    """One of many executions."""
     error = {"node": row.error_node, "reason": row.error_reason, "message": row.error_message}
     return {
         "executionID": row.id,
@@ -147,7 +128,3 @@ def time(value: datetime | None) -> str | None:
     if value is None:
         return None
     return value.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
-
-
-def _moment(milliseconds: int) -> datetime:
-    return datetime.fromtimestamp(milliseconds / 1000, UTC)

@@ -5,7 +5,9 @@ Problem                the request cannot be answered; `status` is the HTTP stat
 ├── Unauthenticated    401: nobody is named, or the token is not accepted
 ├── Forbidden          403: the caller lacks a right; names the RBAC rule
 ├── NotFound           404: there is no such thing, said only to those who may know
-├── TooMany            503: this gateway serves as many streams as it may
+├── TooMany            429: the caller, or its address, has as much as it may have; `setting` names the limit
+├── TooLarge           413: a request with a body
+├── Busy               503: this gateway serves as much as it may; `setting` names the limit
 └── Away               503: PostgreSQL or the API server does not answer; try again
 """
 
@@ -13,7 +15,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from http import HTTPStatus
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Final
+
+_LONGEST_QUOTED: Final = 64
+_BEGINNING: Final = 16
 
 
 class GatewayError(Exception):
@@ -37,7 +42,7 @@ class Problem(GatewayError):
     """
 
     status: ClassVar[HTTPStatus] = HTTPStatus.INTERNAL_SERVER_ERROR
-    headers: ClassVar[Mapping[str, str]] = {}
+    headers: Mapping[str, str] = {}
 
     def __init__(self, message: str, **fields: Any) -> None:
         super().__init__(message)
@@ -53,12 +58,23 @@ class BadRequest(Problem):
     status = HTTPStatus.BAD_REQUEST
 
     def __init__(self, field: str, value: str, message: str) -> None:
-        super().__init__(f"{field}: {value!r} {message}", field=field, value=value)
+        shown = value if len(value) <= _LONGEST_QUOTED else f"{value[:_BEGINNING]}… ({len(value)} characters)"
+        super().__init__(f"{field}: {shown!r} {message}", field=field, value=shown)
+
+
+class UnknownParameter(BadRequest):
+    """A parameter that no path has. Its value is not repeated: people put tokens there."""
+
+    def __init__(self, name: str, message: str) -> None:
+        Problem.__init__(self, f"{name[:_LONGEST_QUOTED]}: {message}", field=name[:_LONGEST_QUOTED])
+
+    def document(self) -> dict[str, Any]:
+        return super().document() | {"reason": "BadRequest"}
 
 
 class Unauthenticated(Problem):
     status = HTTPStatus.UNAUTHORIZED
-    headers: ClassVar[Mapping[str, str]] = {"WWW-Authenticate": 'Bearer realm="kubernetes"'}
+    headers: Mapping[str, str] = {"WWW-Authenticate": 'Bearer realm="kubernetes"'}
 
 
 class Forbidden(Problem):
@@ -70,10 +86,28 @@ class NotFound(Problem):
 
 
 class TooMany(Problem):
+    """A limit of one caller or one address.
+
+    Args:
+        retry_seconds: when to try again.
+    """
+
+    status = HTTPStatus.TOO_MANY_REQUESTS
+
+    def __init__(self, message: str, *, retry_seconds: int = 5, **fields: Any) -> None:
+        super().__init__(message, **fields)
+        self.headers = {"Retry-After": str(retry_seconds)}
+
+
+class TooLarge(Problem):
+    status = HTTPStatus.REQUEST_ENTITY_TOO_LARGE
+
+
+class Busy(Problem):
     status = HTTPStatus.SERVICE_UNAVAILABLE
-    headers: ClassVar[Mapping[str, str]] = {"Retry-After": "5"}
+    headers: Mapping[str, str] = {"Retry-After": "5"}
 
 
 class Away(Problem):
     status = HTTPStatus.SERVICE_UNAVAILABLE
-    headers: ClassVar[Mapping[str, str]] = {"Retry-After": "1"}
+    headers: Mapping[str, str] = {"Retry-After": "1"}

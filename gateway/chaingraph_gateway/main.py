@@ -16,19 +16,23 @@ from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from pydantic import ValidationError
 
 from chaingraph_gateway.access import Access
-from chaingraph_gateway.authentication import Authenticator
+from chaingraph_gateway.addresses import networks
+from chaingraph_gateway.authentication import Authenticator, TokenRules
 from chaingraph_gateway.authorization import Authorizer
 from chaingraph_gateway.client_ca import ClientCa
 from chaingraph_gateway.cluster import Cluster
+from chaingraph_gateway.connections import Patience, enough_files
 from chaingraph_gateway.errors import GatewayError, PartEnded
+from chaingraph_gateway.limits import Connections, FailedTokens, Limits, Shares
 from chaingraph_gateway.metrics import Metrics
 from chaingraph_gateway.outages import Reader
 from chaingraph_gateway.reads import Reads
-from chaingraph_gateway.server import GatewayServer
+from chaingraph_gateway.server import Fairness, GatewayServer, Handlers
 from chaingraph_gateway.settings import Settings
 from chaingraph_gateway.streams import Streams
 from chaingraph_gateway.tail import Tails
 from chaingraph_gateway.tls import ServingTls
+from chaingraph_gateway.values import Values
 from chaingraph_process import logs
 from chaingraph_process.cluster_access import load
 from chaingraph_process.cluster_errors import ClusterError
@@ -81,18 +85,10 @@ async def _run(settings: Settings) -> None:
     metrics.registry.register(PoolFigures("chaingraph_gateway", ledger.pool_stats))
     reader = Reader(ledger, metrics)
     client_ca = ClientCa(cluster, tls)
-    tails = Tails(ledger, reader, metrics, reread_seconds=settings.heartbeat_seconds)
-    streams = Streams(
-        tails,
-        reader,
-        metrics,
-        heartbeat_seconds=settings.heartbeat_seconds,
-        max_streams=settings.max_streams,
-        stream_seconds=settings.stream_seconds,
-        replays=max(1, settings.pool_size // 2),
+    tails = Tails(
+        ledger, reader, metrics, reread_seconds=settings.heartbeat_seconds, inline_bytes=settings.inline_bytes
     )
-    allowed = Access(Authenticator(cluster), Authorizer(cluster), reader)
-    server = GatewayServer(allowed, Reads(allowed, reader), streams, metrics)
+    server = _server(settings, cluster, tls, reader, tails, metrics)
     health = HealthServer(
         settings.health_port,
         host=settings.health_host,
@@ -110,6 +106,56 @@ async def _run(settings: Settings) -> None:
         await health.stop()
         await cluster.close()
         await ledger.close()
+
+
+def _server(
+    settings: Settings, cluster: Cluster, tls: ServingTls, reader: Reader, tails: Tails, metrics: Metrics
+) -> GatewayServer:
+    limits = Limits(
+        max_connections=settings.max_connections,
+        max_connections_per_address=settings.max_connections_per_address,
+        max_streams=settings.max_streams,
+        max_streams_per_caller=settings.max_streams_per_caller,
+        max_requests_per_caller=settings.max_requests_per_caller,
+        failed_tokens_per_minute=settings.failed_tokens_per_minute,
+    )
+    rules = TokenRules(
+        audiences=settings.audiences,
+        accept_api_tokens=settings.accept_api_tokens,
+        remember_seconds=settings.token_cache_seconds,
+        max_reviews=settings.max_token_reviews,
+    )
+    allowed = Access(
+        Authenticator(cluster, rules, FailedTokens(limits)),
+        Authorizer(cluster, remember_seconds=settings.token_cache_seconds),
+        reader,
+        trusts=tls.trusts,
+    )
+    shares = Shares(limits)
+    # Of the connections to PostgreSQL, half are for replays, and a few always for whoever follows and for looking up.
+    pages = max(1, settings.pool_size // 4)
+    handlers = Handlers(
+        allowed,
+        Reads(allowed, reader, pages=pages, page_bytes=settings.page_bytes, inline_bytes=settings.inline_bytes),
+        Values(allowed, reader, pages=1, max_values=settings.max_large_reads, stall_seconds=settings.stall_seconds),
+        Streams(
+            tails,
+            reader,
+            metrics,
+            heartbeat_seconds=settings.heartbeat_seconds,
+            reauthorize_seconds=settings.reauthorize_seconds,
+            stall_seconds=settings.stall_seconds,
+            stream_seconds=settings.stream_seconds,
+            replays=max(1, settings.pool_size // 2),
+            inline_bytes=settings.inline_bytes,
+        ),
+    )
+    patience = Patience(settings.head_seconds, settings.idle_seconds, settings.max_head_bytes)
+    fairness = Fairness(
+        Connections(limits), shares, networks(settings.trusted_proxies), patience, settings.stall_seconds
+    )
+    enough_files(settings.max_connections)
+    return GatewayServer(handlers, fairness, metrics)
 
 
 async def _until_told(end: asyncio.Event, reader: Reader, tails: Tails, client_ca: ClientCa, tls: ServingTls) -> None:

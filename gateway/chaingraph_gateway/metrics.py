@@ -51,4 +51,15 @@ class Metrics:
             ["resource", "result"],
             registry=registry,
         )
+        self.refused = Counter(
+            "chaingraph_gateway_refused",
+            "Connections and requests refused by a limit, by the setting that it comes from.",
+            ["setting"],
+            registry=registry,
+        )
+        self.streams_refused = Counter(
+            "chaingraph_gateway_streams_refused",
+            "Streams of events ended because their reader lost the right to read, or is no longer known.",
+            registry=registry,
+        )
         self.ledger_up = Gauge("chaingraph_gateway_ledger_up", "1 while PostgreSQL answers.", registry=registry)

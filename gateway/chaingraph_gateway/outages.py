@@ -10,6 +10,7 @@ from typing import Final
 
 import psycopg
 import structlog
+from psycopg_pool import PoolTimeout
 
 from chaingraph_gateway.errors import Away
 from chaingraph_gateway.metrics import Metrics
@@ -19,6 +20,8 @@ from chaingraph_store.ledger import Connection, Ledger
 
 _log = structlog.get_logger(__name__)
 _UNAVAILABLE: Final = (psycopg.OperationalError, psycopg.InterfaceError, TimeoutError)
+_SLOW: Final = (TimeoutError, psycopg.errors.QueryCanceled, PoolTimeout)
+"""Of one who asks much, or of many who ask: the probe finds out whether PostgreSQL is away."""
 _ANSWER_SECONDS: Final = 15.0
 _PROBE_SECONDS: Final = 1.0
 
@@ -52,6 +55,8 @@ class Reader:
         try:
             async with asyncio.timeout(_ANSWER_SECONDS), self._ledger.connection() as connection:
                 yield connection
+        except _SLOW as error:
+            raise LedgerAway("PostgreSQL cannot be used: it has not answered in time; try again later") from error
         except _UNAVAILABLE as error:
             self._failed(error)
             raise LedgerAway(f"PostgreSQL cannot be used: {_text(error)}; try again later") from error

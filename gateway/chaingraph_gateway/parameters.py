@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import re
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -14,7 +15,7 @@ import orjson
 from chaingraph_crds.execution_status import ExecutionPhase
 from chaingraph_flow.events import EVENT_TYPES
 from chaingraph_flow.faults import suggestion
-from chaingraph_gateway.errors import BadRequest
+from chaingraph_gateway.errors import BadRequest, UnknownParameter
 from chaingraph_store.events import ANNOUNCEMENT_INDEX
 from chaingraph_store.ids import ExecutionId
 from chaingraph_store.tree import Place, RootPlace
@@ -22,6 +23,8 @@ from chaingraph_store.tree import Place, RootPlace
 MAX_PAGE: Final = 1000
 MAX_ROOTS: Final = 100
 """Each costs a count of its whole tree."""
+_SECRETIVE: Final = re.compile(r"(?i)token|auth|bearer|secret|password|jwt|key")
+_NO_TEXT: Final = re.compile("[\x00\ud800-\udfff]")
 _DEFAULT_PAGE: Final = 100
 _LARGEST_INDEX: Final = 2**53 - 1
 """What a program in JavaScript can still count."""
@@ -52,11 +55,17 @@ def known(query: Mapping[str, str], names: Collection[str]) -> None:
     """Refuses every parameter but these.
 
     Raises:
-        BadRequest: there is another one.
+        UnknownParameter: there is another one.
     """
-    for name, value in query.items():
-        if name not in names:
-            raise BadRequest(name, value, f"belongs to no parameter of this path{suggestion(name, names)}")
+    for name in query:
+        if name in names:
+            continue
+        if _SECRETIVE.search(name):
+            raise UnknownParameter(
+                name,
+                "tokens are not taken from an address, which is written to logs; send `Authorization: Bearer TOKEN`",
+            )
+        raise UnknownParameter(name, f"belongs to no parameter of this path{suggestion(name[:64], names)}")
 
 
 def subscription(query: Mapping[str, str], last_event_id: str | None) -> Subscription:
@@ -169,7 +178,7 @@ def place(query: Mapping[str, str]) -> Place | None:
     if text is None:
         return None
     depth, parent, position = _content(text, 3)
-    if not (_small(depth) and _small(position) and _plain(parent)):
+    if not (_small(depth) and _small(position) and plain(parent)):
         raise _no_cursor(text)
     return Place(depth, parent, position)
 
@@ -188,7 +197,7 @@ def root_place(query: Mapping[str, str]) -> RootPlace | None:
         moment = datetime.fromisoformat(created_at)
     except (ValueError, TypeError) as error:
         raise _no_cursor(text) from error
-    if moment.tzinfo is None or not _plain(execution):
+    if moment.tzinfo is None or not plain(execution):
         raise _no_cursor(text)
     return RootPlace(moment, ExecutionId(execution))
 
@@ -203,9 +212,9 @@ def _content(text: str, length: int) -> list[Any]:
     return content
 
 
-def _plain(value: object) -> bool:
-    """PostgreSQL has no text with a NUL."""
-    return isinstance(value, str) and "\x00" not in value
+def plain(value: object) -> bool:
+    """Whether it is text that PostgreSQL can have: it has no NUL, and UTF-8 no halves of surrogate pairs."""
+    return isinstance(value, str) and not _NO_TEXT.search(value)
 
 
 def _small(value: object) -> bool:
@@ -214,15 +223,43 @@ def _small(value: object) -> bool:
 
 def _no_cursor(text: str) -> BadRequest:
     return BadRequest(
-        "cursor", text, "is no cursor of this path; give the `cursor` of the page before, or leave it out for the first"
+        "cursor",
+        f"{len(text)} characters",
+        "are no cursor of this path; give the `cursor` of the page before, or leave it out for the first",
     )
 
 
-def cursor(after: Place | RootPlace) -> str:
+def node_place(query: Mapping[str, str]) -> str:
+    """After which node the parameter `cursor` says to go on in a journal; '' for the first page.
+
+    Raises:
+        BadRequest: it is none of ours.
+    """
+    text = query.get("cursor")
+    if text is None:
+        return ""
+    (node,) = _content(text, 1)
+    if not plain(node):
+        raise _no_cursor(text)
+    return str(node)
+
+
+def event_index(text: str) -> int:
+    """An event's index in a path.
+
+    Raises:
+        BadRequest: it is none.
+    """
+    return _index("index", text, "that of an event")
+
+
+def cursor(after: Place | RootPlace | str) -> str:
     """The text of a cursor, for the parameter `cursor` of the next page."""
     match after:
         case Place():
             content = orjson.dumps([after.depth, after.parent, after.position])
         case RootPlace():
             content = orjson.dumps([after.created_at.isoformat(), after.id])
+        case str():
+            content = orjson.dumps([after])
     return base64.urlsafe_b64encode(content).decode()

@@ -2,56 +2,86 @@
 
 from __future__ import annotations
 
+import asyncio
 import ssl
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
 from typing import Final
 
 from aiohttp import web
 
 from chaingraph_gateway import parameters
-from chaingraph_gateway.access import LOG, Access
-from chaingraph_gateway.errors import Problem
+from chaingraph_gateway.access import ADDRESS, LOG, Access
+from chaingraph_gateway.addresses import Network, address_of, is_proxy
+from chaingraph_gateway.authentication import Caller
+from chaingraph_gateway.connections import Gate, Listener, Patience, Site, listening
+from chaingraph_gateway.errors import Problem, TooLarge, TooMany, Unauthenticated
+from chaingraph_gateway.limits import Connections, Shares
 from chaingraph_gateway.metrics import Metrics
 from chaingraph_gateway.reads import Reads, answer
 from chaingraph_gateway.streams import Streams
+from chaingraph_gateway.values import Values
 
 _SHUTDOWN_SECONDS: Final = 3.0
-_LONGEST_HEADER: Final = 32_768
-"""Tokens of people in many groups are long."""
 _BEGAN: Final = web.RequestKey("began", float)
 """When a request came, by `time.perf_counter`."""
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+PageHandler = Callable[[web.Request, Caller], Awaitable[web.StreamResponse]]
+
+
+@dataclass(frozen=True)
+class Handlers:
+    """What answers requests."""
+
+    allowed: Access
+    reads: Reads
+    values: Values
+    streams: Streams
+
+
+@dataclass(frozen=True)
+class Fairness:
+    """What keeps one address or one caller from taking everything.
+
+    Attributes:
+        trusted: proxies whose `X-Forwarded-For` is believed.
+        stall_seconds: how long a reader may take for a page.
+    """
+
+    connections: Connections
+    shares: Shares
+    trusted: Sequence[Network]
+    patience: Patience
+    stall_seconds: float
 
 
 class GatewayServer:
     """Serves until `stop`."""
 
-    def __init__(self, allowed: Access, reads: Reads, streams: Streams, metrics: Metrics) -> None:
-        self._access = allowed
-        self._reads = reads
-        self._streams = streams
+    def __init__(self, handlers: Handlers, fairness: Fairness, metrics: Metrics) -> None:
+        self._access = handlers.allowed
+        self._streams = handlers.streams
+        self._fairness = fairness
         self._metrics = metrics
         application = web.Application(middlewares=[self._answer])
         application.on_response_prepare.append(self._time)
-        self._add_routes(application.router)
+        self._add_routes(application.router, handlers.reads, handlers.values)
         self._runner = web.AppRunner(
-            application,
-            access_log=None,
-            shutdown_timeout=_SHUTDOWN_SECONDS,
-            handler_cancellation=True,
-            max_line_size=_LONGEST_HEADER,
-            max_field_size=_LONGEST_HEADER,
+            application, access_log=None, shutdown_timeout=_SHUTDOWN_SECONDS, handler_cancellation=True
         )
 
-    def _add_routes(self, router: web.UrlDispatcher) -> None:
-        router.add_get("/executions", self._reads.roots, allow_head=False)
+    def _add_routes(self, router: web.UrlDispatcher, reads: Reads, values: Values) -> None:
+        router.add_get("/executions", self._page(reads.roots), allow_head=False)
         for path in ("/executions/{id}", "/namespaces/{namespace}/executions/{name}"):
-            router.add_get(path, self._reads.details, allow_head=False)
+            router.add_get(path, self._page(reads.details), allow_head=False)
             router.add_get(f"{path}/events", self._events, allow_head=False)
-            router.add_get(f"{path}/journal", self._reads.journal, allow_head=False)
-            router.add_get(f"{path}/tree", self._reads.tree, allow_head=False)
+            router.add_get(f"{path}/events/{{index}}", self._page(values.event), allow_head=False)
+            router.add_get(f"{path}/journal", self._page(reads.journal), allow_head=False)
+            router.add_get(f"{path}/nodes/{{node}}", self._page(values.node), allow_head=False)
+            router.add_get(f"{path}/outputs", self._page(values.outputs), allow_head=False)
+            router.add_get(f"{path}/tree", self._page(reads.tree), allow_head=False)
 
     async def start(self, host: str, port: int, context: ssl.SSLContext) -> int:
         """Listens, and returns the port: the one asked for, or a free one for 0.
@@ -60,9 +90,10 @@ class GatewayServer:
             OSError: host or port cannot be had.
         """
         await self._runner.setup()
-        site = web.TCPSite(self._runner, host, port, ssl_context=context)
-        await site.start()
-        address: tuple[str, int] = self._runner.addresses[0]
+        gate = Gate(self._fairness.connections, self._fairness.trusted, self._metrics)
+        listener = Listener(listening(host, port), gate.admit)
+        await Site(self._runner, listener, context, self._fairness.patience).start()
+        address: tuple[str, int] = listener.getsockname()
         return address[1]
 
     async def stop(self) -> None:
@@ -72,14 +103,43 @@ class GatewayServer:
 
     async def _events(self, request: web.Request) -> web.StreamResponse:
         """GET /executions/{id}/events"""
+        caller = await self._access.caller(request)
         wanted = parameters.subscription(request.query, request.headers.get("Last-Event-ID"))
-        found = await self._access.execution(request, LOG)
-        return await self._streams.serve(request, found.id, wanted, lambda: self._access.execution(request, LOG))
+        with self._fairness.shares.stream(caller):
+            found = await self._access.execution(request, caller, LOG)
+            return await self._streams.serve(request, found.id, wanted, lambda: self._access.again(request, found, LOG))
+
+    def _page(self, handler: PageHandler) -> Handler:
+        """A handler of an answer that ends, for one who is known and has not too many of them open."""
+
+        async def page(request: web.Request) -> web.StreamResponse:
+            caller = await self._access.caller(request)
+            with self._fairness.shares.request(caller):
+                response = await handler(request, caller)
+                await self._deliver(request, response)
+            return response
+
+        return page
+
+    async def _deliver(self, request: web.Request, response: web.StreamResponse) -> None:
+        """Sends an answer to one who takes it, and hangs up on one who does not."""
+        async with asyncio.timeout(self._fairness.stall_seconds):
+            await response.prepare(request)
+            await response.write_eof()
 
     @web.middleware
     async def _answer(self, request: web.Request, handler: Handler) -> web.StreamResponse:
         request[_BEGAN] = time.perf_counter()
-        response = await self._handled(request, handler)
+        forwarded = request.headers.getall("X-Forwarded-For", [])
+        peer = request.transport.get_extra_info("peername") if request.transport is not None else None
+        request[ADDRESS] = address = address_of(peer, forwarded, self._fairness.trusted)
+        try:
+            response = await self._handled(request, handler, address)
+        except (ConnectionError, TimeoutError):
+            # The answer has begun: nothing else can be said in it.
+            if request.transport is not None:
+                request.transport.abort()
+            raise ConnectionResetError("the reader of an answer is gone, or has taken nothing for too long") from None
         self._metrics.requests.labels(_route(request), str(response.status)).inc()
         return response
 
@@ -89,16 +149,25 @@ class GatewayServer:
         if began is not None:
             self._metrics.request_seconds.labels(_route(request)).observe(time.perf_counter() - began)
 
-    async def _handled(self, request: web.Request, handler: Handler) -> web.StreamResponse:
+    async def _handled(self, request: web.Request, handler: Handler, address: str) -> web.StreamResponse:
         try:
-            return await handler(request)
+            if not is_proxy(request.get_extra_info("peername"), self._fairness.trusted):
+                self._fairness.connections.check(address)
+            if request.can_read_body:
+                raise TooLarge("requests to the gateway have no body; leave it out")
+            with self._fairness.shares.of_address(address):
+                return await handler(request)
         except Problem as problem:
+            if setting := problem.fields.get("setting"):
+                self._metrics.refused.labels(setting).inc()
             response = answer(problem.document(), status=problem.status)
             response.headers.update(problem.headers)
+            if isinstance(problem, (Unauthenticated, TooMany, TooLarge)):
+                response.force_close()
         except web.HTTPException as refused:
             reason = refused.reason.replace(" ", "")
             response = answer(
-                {"status": refused.status, "reason": reason, "message": _explain(request, refused)},
+                {"status": refused.status, "reason": reason, "message": _explain(refused)},
                 status=refused.status,
             )
             if isinstance(refused, web.HTTPMethodNotAllowed):
@@ -111,10 +180,11 @@ def _route(request: web.Request) -> str:
     return resource.canonical if resource is not None else "none"
 
 
-def _explain(request: web.Request, refused: web.HTTPException) -> str:
+def _explain(refused: web.HTTPException) -> str:
+    """Without the path: whatever stands there is nothing we know."""
     if isinstance(refused, web.HTTPMethodNotAllowed):
-        return f"{request.method}: the gateway only reads; change executions with kubectl, and send GET here"
+        return "the gateway only reads; change executions with kubectl, and send GET here"
     return (
-        f"{request.path}: there is no such path; there are /executions, /executions/ID and "
-        "/namespaces/NAMESPACE/executions/NAME, and below those two /events, /journal and /tree"
+        "there is no such path; there are /executions, /executions/ID and /namespaces/NAMESPACE/executions/NAME, and "
+        "below those two /events, /events/INDEX, /journal, /nodes/NODE, /outputs and /tree"
     )

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 from pydantic_settings import SettingsConfigDict
 
+from chaingraph_gateway.addresses import networks
 from chaingraph_process.environment import ServingSettings
 from chaingraph_store.errors import SettingsRefused
 from chaingraph_store.ledger import checked_dsn
@@ -55,15 +56,143 @@ class Settings(ServingSettings):
         default=1000,
         ge=1,
         validation_alias="CHAINGRAPH_MAX_STREAMS",
-        description="streams of events that are open at the same time, 1 or more; further requests get 503",
+        description="streams of events that are open at the same time, 1 or more; further requests get 503. One of ten "
+        "is kept for callers who have none",
+    )
+    max_streams_per_caller: int = Field(
+        default=100,
+        ge=1,
+        validation_alias="CHAINGRAPH_MAX_STREAMS_PER_CALLER",
+        description="streams of events of one caller, 1 or more; further requests get 429. The service accounts of a "
+        "namespace count as one caller",
+    )
+    max_requests_per_caller: int = Field(
+        default=30,
+        ge=1,
+        validation_alias="CHAINGRAPH_MAX_REQUESTS_PER_CALLER",
+        description="requests of one caller that are answered at the same time, streams not counted, 1 or more; "
+        "further ones get 429",
+    )
+    max_connections: int = Field(
+        default=2000,
+        ge=1,
+        validation_alias="CHAINGRAPH_MAX_CONNECTIONS",
+        description="connections that are open at the same time, 1 or more; further ones are closed at once",
+    )
+    max_connections_per_address: int = Field(
+        default=200,
+        ge=1,
+        validation_alias="CHAINGRAPH_MAX_CONNECTIONS_PER_ADDRESS",
+        description="connections of one client address (a /64 network of IPv6), 1 or more; on further ones requests "
+        "get 429, and a quarter more are closed at once. Of a trusted proxy's clients, their requests count",
+    )
+    trusted_proxies: str = Field(
+        default="",
+        validation_alias="CHAINGRAPH_TRUSTED_PROXIES",
+        description="addresses or networks of the proxies before the gateway, separated by commas, such as 10.0.0.0/8; "
+        "their X-Forwarded-For says whose request it is. Empty: nobody's is read",
+    )
+    head_seconds: float = Field(
+        default=10,
+        gt=0,
+        le=300,
+        validation_alias="CHAINGRAPH_HEAD_SECONDS",
+        description="seconds within which a TLS handshake ends, and a request's head has come; more than 0, at most "
+        "300",
+    )
+    idle_seconds: float = Field(
+        default=75,
+        gt=0,
+        le=3600,
+        validation_alias="CHAINGRAPH_IDLE_SECONDS",
+        description="seconds after which a connection that waits for its next request is closed; more than 0, at most "
+        "3600, and longer than a proxy before the gateway keeps idle connections",
+    )
+    stall_seconds: float = Field(
+        default=60,
+        ge=1,
+        le=3600,
+        validation_alias="CHAINGRAPH_STALL_SECONDS",
+        description="seconds after which a reader is hung up on that takes nothing; from 1 to 3600",
+    )
+    max_head_bytes: int = Field(
+        default=65_536,
+        ge=4096,
+        le=1_048_576,
+        validation_alias="CHAINGRAPH_MAX_HEAD_BYTES",
+        description="bytes of a request's head, from 4096 to 1048576; tokens of people in many groups are long",
+    )
+    page_bytes: int = Field(
+        default=1_000_000,
+        ge=10_000,
+        le=16_000_000,
+        validation_alias="CHAINGRAPH_PAGE_BYTES",
+        description="bytes of records after which a page of a journal ends, from 10000 to 16000000",
+    )
+    inline_bytes: int = Field(
+        default=32_768,
+        ge=1024,
+        le=1_000_000,
+        validation_alias="CHAINGRAPH_INLINE_BYTES",
+        description="bytes of a node's record, of an event and of an execution's outputs, from 1024 to 1000000; larger "
+        "ones are left out of pages and streams, and asked for by themselves",
+    )
+    max_large_reads: int = Field(
+        default=16,
+        ge=1,
+        le=1000,
+        validation_alias="CHAINGRAPH_MAX_LARGE_READS",
+        description="values that are sent by themselves at the same time, from 1 to 1000; each takes 8 MB. A quarter "
+        "of them for one caller",
+    )
+    token_audiences: str = Field(
+        default="chaingraph-gateway",
+        validation_alias="CHAINGRAPH_TOKEN_AUDIENCES",
+        description="audiences, separated by commas, that a token may be bound to; such a token is of no use at the "
+        "API server",
+    )
+    accept_api_tokens: bool = Field(
+        default=True,
+        validation_alias="CHAINGRAPH_ACCEPT_API_TOKENS",
+        description="whether tokens for the API server are taken as well, as kubeconfigs have them; true or false",
+    )
+    token_cache_seconds: float = Field(
+        default=10,
+        gt=0,
+        le=300,
+        validation_alias="CHAINGRAPH_TOKEN_CACHE_SECONDS",
+        description="seconds for which an accepted token and a right are remembered; more than 0, at most 300",
+    )
+    max_token_reviews: int = Field(
+        default=8,
+        ge=1,
+        le=100,
+        validation_alias="CHAINGRAPH_MAX_TOKEN_REVIEWS",
+        description="tokens that the API server is asked about at the same time, from 1 to 100; eight times as many "
+        "wait, two times as many of one address",
+    )
+    failed_tokens_per_minute: int = Field(
+        default=60,
+        ge=1,
+        validation_alias="CHAINGRAPH_FAILED_TOKENS_PER_MINUTE",
+        description="tokens from one address that the API server may refuse within a minute, 1 or more; then new "
+        "tokens from there get 429",
+    )
+    reauthorize_seconds: float = Field(
+        default=60,
+        gt=0,
+        le=3600,
+        validation_alias="CHAINGRAPH_REAUTHORIZE_SECONDS",
+        description="seconds within which it is asked again whether the reader of an open stream may read; more than "
+        "0, at most 3600",
     )
     stream_seconds: float = Field(
         default=1800,
         ge=1,
         allow_inf_nan=False,
         validation_alias="CHAINGRAPH_STREAM_SECONDS",
-        description="seconds after which a stream of events is ended, so that its subscriber comes back and is asked "
-        "for its rights again; each stream gets once to twice as many, by chance; 1 or more",
+        description="seconds after which a stream of events is ended, so that its subscriber comes back; each stream "
+        "gets once to twice as many, by chance; 1 or more",
     )
     pool_size: int = Field(
         default=8,
@@ -80,6 +209,28 @@ class Settings(ServingSettings):
             return checked_dsn(value)
         except SettingsRefused as error:
             raise ValueError(str(error).partition(": ")[2]) from error
+
+    @field_validator("trusted_proxies")
+    @classmethod
+    def _usable_networks(cls, value: str) -> str:
+        try:
+            networks(value)
+        except ValueError as error:
+            raise ValueError(f"{error}; give addresses or networks, separated by commas") from error
+        return value
+
+    @model_validator(mode="after")
+    def _some_token_is_taken(self) -> Settings:
+        if not self.accept_api_tokens and not self.audiences:
+            raise ValueError(
+                "CHAINGRAPH_TOKEN_AUDIENCES is empty and CHAINGRAPH_ACCEPT_API_TOKENS false: no token would be taken; "
+                "name an audience, or accept tokens for the API server"
+            )
+        return self
+
+    @property
+    def audiences(self) -> tuple[str, ...]:
+        return tuple(each.strip() for each in self.token_audiences.split(",") if each.strip())
 
     @field_validator("certificate", "key")
     @classmethod

@@ -17,6 +17,7 @@ from typing import Final
 import orjson
 from aiohttp import web
 
+from chaingraph_gateway.errors import Problem
 from chaingraph_store.event_log import LoggedEvent, Standing
 
 HEADERS: Final = {
@@ -28,7 +29,6 @@ HEADERS: Final = {
 END: Final = "end"
 _HEARTBEAT: Final = b": heartbeat\n\n"
 _RETRY_MILLISECONDS: Final = (1000, 3000)
-_STALL_SECONDS: Final = 300.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +43,8 @@ class Frame:
 def frame(event: LoggedEvent) -> Frame:
     """An event of the log in the form of the stream."""
     # JSON has line breaks between its tokens at most, and one would end the line of the stream.
-    data = event.data.replace("\n", " ").replace("\r", " ")
+    kept = event.data.replace("\n", " ").replace("\r", " ") if event.data is not None else None
+    data = kept or f'null,"dataBytes":{event.size}'
     content = (
         f'id: {event.index}\nevent: {event.type}\ndata: {{"index":{event.index},"type":"{event.type}",'
         f'"timestamp":"{event.timestamp}","data":{data}}}\n\n'
@@ -64,11 +65,17 @@ def pause(reached: int | None) -> bytes:
     return f": ask again, your rights are looked at anew\n{place}\n".encode()
 
 
+def refused(problem: Problem) -> bytes:
+    """The last words of a stream whose reader may read no longer: a comment, for whoever asks again is told why."""
+    return f": {int(problem.status)} {type(problem).__name__}: {' '.join(problem.message.split())}\n\n".encode()
+
+
 class Writer:
     """Sends to one subscriber, who may be slow: whoever sends waits until the connection takes more."""
 
-    def __init__(self, response: web.StreamResponse, *, heartbeat_seconds: float) -> None:
+    def __init__(self, response: web.StreamResponse, *, heartbeat_seconds: float, stall_seconds: float) -> None:
         self._response = response
+        self._stall_seconds = stall_seconds
         self._heartbeat_seconds = heartbeat_seconds
         self._one_at_a_time = asyncio.Lock()
         self._last = asyncio.get_running_loop().time()
@@ -78,16 +85,16 @@ class Writer:
 
         Raises:
             ConnectionError: the subscriber is gone.
-            TimeoutError: for five minutes it has taken nothing.
+            TimeoutError: it has taken nothing for too long.
         """
         async with self._one_at_a_time:
-            async with asyncio.timeout(_STALL_SECONDS):
+            async with asyncio.timeout(self._stall_seconds):
                 await self._response.write(content)
             self._last = asyncio.get_running_loop().time()
 
     async def close(self) -> None:
         """Ends the stream; errors as `send`."""
-        async with self._one_at_a_time, asyncio.timeout(_STALL_SECONDS):
+        async with self._one_at_a_time, asyncio.timeout(self._stall_seconds):
             await self._response.write_eof()
 
     async def open(self) -> None:

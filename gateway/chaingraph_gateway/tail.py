@@ -29,6 +29,8 @@ _log = structlog.get_logger(__name__)
 _KEPT_EVENTS: Final = 4000
 _KEPT_BYTES: Final = 4_000_000
 _TAKEN_AT_ONCE: Final = 500
+_TAKEN_BYTES: Final = 250_000
+"""Each subscriber has so much in hand besides what is kept for all, one event at least."""
 _RETRY_SECONDS: Final = 0.5
 
 
@@ -41,9 +43,12 @@ class Tail:
         news: set when there is something new; another one takes its place then.
     """
 
-    def __init__(self, execution: ExecutionId, reader: Reader, metrics: Metrics, *, reread_seconds: float) -> None:
+    def __init__(
+        self, execution: ExecutionId, reader: Reader, metrics: Metrics, *, reread_seconds: float, inline_bytes: int
+    ) -> None:
         self._execution = execution
         self._reread_seconds = reread_seconds
+        self._inline_bytes = inline_bytes
         self._reader = reader
         self._reads = metrics.reads.labels("tail")
         self._frames: list[Frame] = []
@@ -68,7 +73,14 @@ class Tail:
         if self.standing is None or index < self._first:
             return None
         start = bisect_left(self._frames, index, key=lambda frame: frame.index)
-        return self._frames[start : start + _TAKEN_AT_ONCE]
+        taken: list[Frame] = []
+        size = 0
+        for frame in self._frames[start : start + _TAKEN_AT_ONCE]:
+            if size >= _TAKEN_BYTES:
+                break
+            taken.append(frame)
+            size += len(frame.content)
+        return taken
 
     async def run(self) -> None:
         """Reads what is new, for ever: when told to, and from time to time, because a notification may be lost."""
@@ -92,7 +104,9 @@ class Tail:
         complete = False
         while not complete:
             async with self._reader.connection() as connection:
-                page = await event_log.page(connection, self._execution, from_index=self.following)
+                page = await event_log.page(
+                    connection, self._execution, from_index=self.following, inline_bytes=self._inline_bytes
+                )
             self._reads.inc()
             if page is None:
                 self._vanish()
@@ -143,9 +157,13 @@ class Tails:
 
     Args:
         reread_seconds: how long a lost notification may go unnoticed.
+        inline_bytes: events that are larger are left out.
     """
 
-    def __init__(self, ledger: Ledger, reader: Reader, metrics: Metrics, *, reread_seconds: float) -> None:
+    def __init__(
+        self, ledger: Ledger, reader: Reader, metrics: Metrics, *, reread_seconds: float, inline_bytes: int
+    ) -> None:
+        self._inline_bytes = inline_bytes
         self._reread_seconds = reread_seconds
         self._ledger = ledger
         self._reader = reader
@@ -171,7 +189,13 @@ class Tails:
         """The tail of an execution, shared with all others who follow it; kept up to date until the last one leaves."""
         followed = self._followed.get(execution)
         if followed is None:
-            tail = Tail(execution, self._reader, self._metrics, reread_seconds=self._reread_seconds)
+            tail = Tail(
+                execution,
+                self._reader,
+                self._metrics,
+                reread_seconds=self._reread_seconds,
+                inline_bytes=self._inline_bytes,
+            )
             followed = (tail, asyncio.create_task(tail.run(), name=f"tail of {execution}"), 0)
         tail, task, users = followed
         self._followed[execution] = (tail, task, users + 1)

@@ -2,6 +2,9 @@
 
 A context cannot forget a certificate it trusts. So every handshake is given the context that is current, by the
 callback for the server's name, which is called also when the client sends none.
+
+A resumed session brings back a client certificate without verifying it. TLS 1.2 resumes sessions by their id, which
+Python cannot turn off. So the gateway speaks TLS 1.3 alone, and issues no tickets: every handshake is a full one.
 """
 
 from __future__ import annotations
@@ -17,6 +20,12 @@ from chaingraph_gateway.errors import CertificateUnusable
 
 _log = structlog.get_logger(__name__)
 _LOOK_SECONDS: Final = 5.0
+
+
+class _Context(ssl.SSLContext):
+    """A context that tells the client CA it was built with."""
+
+    client_ca: str = ""
 
 
 class ServingTls:
@@ -55,6 +64,14 @@ class ServingTls:
             self._client_ca = before
             raise
 
+    def trusts(self, connection: ssl.SSLObject | None) -> bool:
+        """Whether the client CA is still the one that the connection's client certificate was verified by.
+
+        Any change of the CA certificates counts: the client connects again, and its certificate is verified anew.
+        """
+        context = None if connection is None else connection.context
+        return isinstance(context, _Context) and context.client_ca == self._client_ca
+
     async def watch(self) -> None:
         """Takes a new serving certificate when its files change, for ever."""
         while True:
@@ -78,7 +95,9 @@ class ServingTls:
             return ()
 
     def _build(self) -> ssl.SSLContext:
-        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context = _Context(ssl.PROTOCOL_TLS_SERVER)
+        context.client_ca = self._client_ca
+        context.minimum_version = ssl.TLSVersion.TLSv1_3
         context.set_alpn_protocols(["http/1.1"])
         # A resumed session would bring back a client certificate without verifying it.
         context.num_tickets = 0

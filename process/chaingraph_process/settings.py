@@ -20,7 +20,8 @@ SETTINGS_EXIT: int = 2
 """Exit code of a process that was started with what cannot be right."""
 _IN_URL: Final = re.compile(r"(://[^:/@\s]*:)(?!password@)[^\s]*@")
 """All up to the last @: a password may have one. That of the hint, `user:password@host`, stays."""
-_IN_STRING: Final = re.compile(r"(\bpassword\s*=\s*)('(?:[^'\\]|\\.)*'|[^\s'\"]+)")
+_IN_STRING: Final = re.compile(r"(\b(?:ssl)?password\s*=\s*)('(?:[^'\\]|\\.)*(?:'|$)|\S+)", re.DOTALL)
+"""A quote that is never closed is what may be wrong with the string: then all after it."""
 _log = structlog.get_logger(__name__)
 
 
@@ -46,7 +47,10 @@ def explain(error: ValidationError, model: type[BaseSettings]) -> str:
             lines.append(fault["msg"].removeprefix("Value error, "))
             continue
         field = str(fault["loc"][0])
-        given = "is not set" if fault["type"] == "missing" else f"is {fault.get('input')!r}"
+        value = fault.get("input")
+        # Before it is written as a literal, which escapes the quotes that end a password.
+        shown = without_passwords(value) if isinstance(value, str) else value
+        given = "is not set" if fault["type"] == "missing" else f"is {shown!r}"
         lines.append(without_passwords(f"{variable_of(model, field)} {given}: {fault['msg']}{_hint(model, field)}"))
     return "\n".join(lines)
 

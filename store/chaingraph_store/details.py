@@ -1,6 +1,6 @@
-"""One execution for people who look at it: its address, its row without its inputs, its journal.
+"""One execution for people who look at it: its address, its row without its inputs, its journal in pages.
 
-Read by the gateway.
+Read by the gateway. Values are text, as PostgreSQL has them, and those that are large are left out: see `large_values`.
 """
 
 from __future__ import annotations
@@ -33,6 +33,8 @@ class Details:
         flow_revision: None for a child whose flow could not be found.
         parent_name: the name of its parent; None where it has none.
         position: which of its parent's children it is, from 0; None where it has no parent.
+        outputs: in JSON; None where there are none, and where they are larger than was asked for.
+        outputs_bytes: their size; None where there are none.
         seconds: from its start to its end or until now; None before its start.
         children: how many of the children that were made are in each phase.
         children_unmade: those that are still to be made.
@@ -69,7 +71,8 @@ class Details:
     nodes_skipped: int
     nodes_running: int
     current_nodes: list[str]
-    outputs: dict[str, Any] | None
+    outputs: str | None
+    outputs_bytes: int | None
     error_node: str
     error_reason: str
     error_message: str
@@ -87,21 +90,35 @@ class Details:
 
 @dataclass(frozen=True, slots=True)
 class JournalRow:
-    """How a node ended. Times in milliseconds since 1970; `outputs` and `emissions` None where not asked for."""
+    """How a node ended.
+
+    Attributes:
+        size: of the record, in bytes.
+        record: the engine's own, in JSON; None where it is larger than was asked for.
+        head, tail: its first and its last characters.
+    """
 
     node_id: str
     attempt: int
     outcome: str
-    started_at: int
-    finished_at: int
-    error: str
-    reason: str
-    tries: int
-    outputs: dict[str, Any] | None
-    emissions: list[dict[str, Any]] | None
+    size: int
+    record: str | None
+    head: str
+    tail: str
+
+
+@dataclass(frozen=True, slots=True)
+class JournalPage:
+    """Nodes in the order of their ids, and whether others follow."""
+
+    rows: Sequence[JournalRow]
+    more: bool
 
 
 _COMPUTED: Final = {
+    "outputs": "(SELECT CASE WHEN octet_length(whole.text) <= %(inline)s THEN whole.text END"
+    " FROM (SELECT e.outputs::text AS text OFFSET 0) whole) AS outputs",
+    "outputs_bytes": "octet_length(e.outputs::text) AS outputs_bytes",
     "parent_name": "(SELECT p.name FROM chaingraph.executions p WHERE p.id = e.parent_id) AS parent_name",
     "seconds": "extract(epoch FROM coalesce(finished_at, now()) - started_at)::float8 AS seconds",
     "children": "(SELECT coalesce(json_object_agg(phase, number), '{}') FROM (SELECT c.phase, count(*) AS number"
@@ -133,32 +150,68 @@ async def newest_named(connection: Connection, namespace: str, name: str) -> Add
     return None if row is None else Address(*row)
 
 
-async def of_execution(connection: Connection, execution: ExecutionId) -> Details | None:
-    """Everything about an execution but its inputs; None when there is none of that id."""
+async def of_execution(connection: Connection, execution: ExecutionId, *, inline_bytes: int) -> Details | None:
+    """Everything about an execution but its inputs; None when there is none of that id.
+
+    Args:
+        inline_bytes: larger outputs are left out.
+    """
     async with connection.cursor(row_factory=class_row(Details)) as cursor:
-        await cursor.execute(f"SELECT {_COLUMNS} FROM chaingraph.executions e WHERE id = %s", (execution,))  # noqa: S608 our own column names
+        await cursor.execute(
+            f"SELECT {_COLUMNS} FROM chaingraph.executions e WHERE id = %(id)s",  # noqa: S608 our own column names
+            {"id": execution, "inline": inline_bytes},
+        )
         return await cursor.fetchone()
 
 
-async def journal(connection: Connection, execution: ExecutionId, *, outputs: bool) -> Sequence[JournalRow]:
-    """How the nodes ended that have ended, in the order in which they did."""
-    # PostgreSQL cannot look into a record whose strings hold \u0000, neither by -> nor as jsonb. So it comes whole.
+# What is stored is summed up before anything is unpacked, and what is sent after that: so neither PostgreSQL nor who
+# asks has more than a page in hand, however large the records are. A page has one row at least.
+_JOURNAL: Final = """
+SELECT node_id, attempt, outcome, size, record, head, tail, candidates FROM (
+  SELECT read.*, coalesce(sum(octet_length(read.record)) OVER (
+    ORDER BY read.node_id ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING), 0) AS sent_before
+  FROM (
+    SELECT found.node_id, found.attempt, found.outcome, found.candidates, octet_length(whole.text) AS size,
+           CASE WHEN octet_length(whole.text) <= %(inline)s THEN whole.text END AS record,
+           left(whole.text, 500) AS head, right(whole.text, 5000) AS tail
+    FROM (
+      SELECT j.*, count(*) OVER () AS candidates, coalesce(sum(pg_column_size(j.record)) OVER (
+        ORDER BY j.node_id ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING), 0) AS stored_before
+      FROM (
+        SELECT * FROM chaingraph.journal WHERE execution_id = %(id)s AND node_id > %(after)s
+        ORDER BY node_id LIMIT %(limit)s
+      ) j
+    ) found CROSS JOIN LATERAL (SELECT found.record::text AS text OFFSET 0) whole
+    WHERE found.stored_before < %(stored)s
+  ) read
+) page WHERE sent_before < %(bytes)s ORDER BY node_id
+"""
+_STORED_BYTES: Final = 8_000_000
+"""What PostgreSQL unpacks for one page; text of 90 times the size at most."""
+
+
+async def journal(
+    connection: Connection, execution: ExecutionId, *, after: str, limit: int, inline_bytes: int, page_bytes: int
+) -> JournalPage:
+    """How the nodes ended that have ended, in the order of their ids.
+
+    Args:
+        after: the last node of the page before; '' for the first.
+        limit: nodes at most.
+        inline_bytes: larger records are left out.
+        page_bytes: no record follows once those before it hold so many bytes.
+    """
     cursor = await connection.execute(
-        "SELECT node_id, attempt, outcome, record FROM chaingraph.journal WHERE execution_id = %s", (execution,)
+        _JOURNAL,
+        {
+            "id": execution,
+            "after": after,
+            "limit": limit + 1,
+            "inline": inline_bytes,
+            "bytes": page_bytes,
+            "stored": _STORED_BYTES,
+        },
     )
-    rows = [
-        JournalRow(
-            node_id=node,
-            attempt=attempt,
-            outcome=outcome,
-            started_at=record["startedAt"],
-            finished_at=record["finishedAt"],
-            error=record.get("error") or "",
-            reason=record.get("reason") or "",
-            tries=record.get("attempts") or 0,
-            outputs=record.get("outputs") or {} if outputs else None,
-            emissions=record.get("emissions") or [] if outputs else None,
-        )
-        async for node, attempt, outcome, record in cursor
-    ]
-    return sorted(rows, key=lambda row: (row.finished_at, row.node_id))
+    found = await cursor.fetchall()
+    shown = found[:limit]
+    return JournalPage([JournalRow(*row[:-1]) for row in shown], bool(shown) and len(shown) < shown[0][-1])

@@ -18,12 +18,18 @@ from chaingraph_store.ledger import Connection
 
 @dataclass(frozen=True, slots=True)
 class LoggedEvent:
-    """One event; `timestamp` in RFC 3339 with milliseconds and `data` in JSON, both as text."""
+    """One event; `timestamp` in RFC 3339 with milliseconds and `data` in JSON, both as text.
+
+    Attributes:
+        size: of the data, in bytes.
+        data: None where it is larger than was asked for; see `large_values`.
+    """
 
     index: int
     type: str
     timestamp: str
-    data: str
+    size: int
+    data: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,22 +66,33 @@ class LogPage:
         return self.following >= self.standing.next_index
 
 
-# What precedes an event is summed up, not what it weighs itself: a page has one event at least.
+# What is stored is summed up before anything is unpacked, and what is sent after that: so neither PostgreSQL nor who
+# asks has more than a page in hand, however large the events are. What precedes an event is summed up, not what it
+# weighs itself: a page has one event at least.
 _PAGE: Final = """
-SELECT e.phase, e.attempt, e.next_event_index, e.children_open, page.index, page.type, page.timestamp, page.data
+SELECT e.phase, e.attempt, e.next_event_index, e.children_open,
+       page.index, page.type, page.timestamp, page.size, page.data, page.candidates
 FROM chaingraph.executions e
 LEFT JOIN LATERAL (
-  SELECT found.index, found.type, found.timestamp, found.data,
-         coalesce(sum(octet_length(found.data)) OVER (
-           ORDER BY found.index ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING), 0) AS before
+  SELECT read.*, coalesce(sum(octet_length(read.data)) OVER (
+           ORDER BY read.index ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING), 0) AS sent_before
   FROM (
-    SELECT v.index, v.type, to_char(v.at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"') AS timestamp,
-           v.data::text AS data
-    FROM chaingraph.events v
-    WHERE v.execution_id = e.id AND v.index >= %(from)s AND (%(types)s::text[] IS NULL OR v.type = ANY(%(types)s))
-    ORDER BY v.index LIMIT %(limit)s
-  ) found
-) page ON page.before < %(bytes)s
+    SELECT found.index, found.type, found.candidates,
+           to_char(found.at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"') AS timestamp,
+           octet_length(whole.text) AS size,
+           CASE WHEN octet_length(whole.text) <= %(inline)s THEN whole.text END AS data
+    FROM (
+      SELECT v.*, count(*) OVER () AS candidates, coalesce(sum(pg_column_size(v.data)) OVER (
+               ORDER BY v.index ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING), 0) AS stored_before
+      FROM (
+        SELECT * FROM chaingraph.events v
+        WHERE v.execution_id = e.id AND v.index >= %(from)s AND (%(types)s::text[] IS NULL OR v.type = ANY(%(types)s))
+        ORDER BY v.index LIMIT %(limit)s
+      ) v
+    ) found CROSS JOIN LATERAL (SELECT found.data::text AS text OFFSET 0) whole
+    WHERE found.stored_before < %(bytes)s
+  ) read
+) page ON page.sent_before < %(bytes)s
 WHERE e.id = %(id)s
 ORDER BY page.index
 """
@@ -88,13 +105,15 @@ async def page(
     from_index: int,
     types: Sequence[str] | None = None,
     limit: int = 1000,
-    max_bytes: int = 1_000_000,
+    max_bytes: int = 500_000,
+    inline_bytes: int = 32_768,
 ) -> LogPage | None:
     """The events from an index on, inclusive, of these types or of all; None when there is no such execution.
 
     Args:
         limit: events at most.
         max_bytes: no event follows once those before it hold so many bytes of data.
+        inline_bytes: larger data is left out.
     """
     cursor = await connection.execute(
         _PAGE,
@@ -104,19 +123,18 @@ async def page(
             "types": None if types is None else list(types),
             "limit": limit,
             "bytes": max_bytes,
+            "inline": inline_bytes,
         },
     )
     rows = await cursor.fetchall()
     if not rows:
         return None
     standing = Standing(*rows[0][:4])
-    events = [LoggedEvent(*row[4:]) for row in rows if row[4] is not None]
-    return LogPage(events, _following(events, from_index, standing, limit, max_bytes), standing)
-
-
-def _following(events: Sequence[LoggedEvent], from_index: int, standing: Standing, limit: int, max_bytes: int) -> int:
-    full = len(events) == limit or sum(len(each.data.encode()) for each in events) >= max_bytes
-    return events[-1].index + 1 if full else max(from_index, standing.next_index)
+    events = [LoggedEvent(*row[4:9]) for row in rows if row[4] is not None]
+    # All that was found is here, and there was less than was asked for: whatever comes next is not written yet.
+    complete = not events or (len(events) == rows[0][9] and len(events) < limit)
+    following = max(from_index, standing.next_index) if complete else events[-1].index + 1
+    return LogPage(events, following, standing)
 
 
 async def standing(connection: Connection, execution: ExecutionId) -> Standing | None:

@@ -6,6 +6,7 @@ the children of one parent after the other, and executions with children are few
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -96,6 +97,8 @@ class RootPlace:
     def of(cls, row: TreeRow) -> RootPlace:
         return cls(row.created_at, row.id)
 
+
+_AT_ONCE: Final = 50
 
 _Row = TypeVar("_Row", bound=TreeRow)
 
@@ -256,4 +259,9 @@ async def _rows(
 ) -> Sequence[_Row]:
     async with connection.cursor(row_factory=class_row(form)) as cursor:
         await cursor.execute(query, parameters)
-        return await cursor.fetchall()
+        rows: list[_Row] = []
+        while some := await cursor.fetchmany(_AT_ONCE):
+            rows += some
+            # A page of a thousand takes 50 ms to be read into objects.
+            await asyncio.sleep(0)
+        return rows

@@ -372,13 +372,13 @@ def test_egress_policies_cover_every_pod_with_needed_ports(helm: Helm) -> None:
     reached = {}
     for component, spec in policies.items():
         assert "Egress" in spec["policyTypes"], component
-        ports = {each["port"] for rule in spec.get("egress", []) for each in rule["ports"]}
+        ports = {each.get("port", "internet") for rule in spec.get("egress", []) for each in rule["ports"]}
         reached[component] = ports
     everybody = {53}
     assert reached == {
         "operator": everybody | {443, 6443, 5432},
         "gateway": everybody | {443, 6443, 5432},
-        "worker": everybody | {5432},
+        "worker": everybody | {5432, "internet"},
         "migration": everybody | {5432},
         "removal": everybody | {443, 6443},
         "test": everybody | {443, 6443},

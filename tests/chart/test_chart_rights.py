@@ -22,6 +22,7 @@ from fixtures.ledger.worker_by_hand import StartWorker
 from fixtures.processes.gateway import READER, People, RunGateway
 from fixtures.processes.programs import RunOperator
 from fixtures.processes.system import System
+from fixtures.waiting import eventually
 
 pytestmark = pytest.mark.integration
 
@@ -86,6 +87,41 @@ async def test_operator_has_no_other_rights(
         ("get", "namespaces/default"),
     ]:
         assert not may(verb, what, "-n", cluster.namespace), (verb, what)
+
+
+async def test_operator_deletes_worker_deployments_only(
+    helm: Helm, cluster: Cluster, control_plane: ControlPlane, tmp_path: Path
+) -> None:
+    """Its Role lets it delete all of the namespace; the admission policy narrows that down."""
+    rendered = rendered_in(helm, cluster.namespace, {})
+    kubeconfig_with_rights(cluster, control_plane, tmp_path, rendered, "cg-chaingraph-operator")
+    for kind in ("ValidatingAdmissionPolicy", "ValidatingAdmissionPolicyBinding"):
+        [policy] = [each for each in rendered.of(kind) if each["metadata"]["name"].endswith("-operator-deletes")]
+        cluster.kubectl("apply", "-f", "-", input=json.dumps(policy))
+    who = f"--as=system:serviceaccount:{cluster.namespace}:cg-chaingraph-operator"
+    worker = {"app.kubernetes.io/instance": "cg", "app.kubernetes.io/component": "worker"}
+    others: dict[str, dict[str, str]] = {
+        "plain": {},
+        "gateway": worker | {"app.kubernetes.io/component": "gateway"},
+        "other-release": worker | {"app.kubernetes.io/instance": "other"},
+        "half": {"app.kubernetes.io/component": "worker"},
+    }
+    for name, labels in {"worker": worker, **others}.items():
+        cluster.kubectl("create", "deployment", name, "--image=none", "--replicas=0")
+        cluster.kubectl("label", "--overwrite", "deployment", name, "x=y", *(f"{k}={v}" for k, v in labels.items()))
+
+    def refusal(name: str, *options: str) -> str:
+        done = cluster.kubectl("delete", "deployment", name, "--wait=false", *options, check=False)
+        return done.stderr if done.returncode else ""
+
+    async def refused() -> bool:
+        return refusal("plain", who, "--dry-run=server") != ""
+
+    await eventually(refused, what="the policy, of which the API server takes a moment to know")
+    for name in others:
+        assert "ValidatingAdmissionPolicy" in refusal(name, who), name
+    assert refusal("worker", who) == ""
+    assert refusal("plain") == "", "others are not asked"
 
 
 async def test_gateway_works_with_chart_rights_and_certificate(
@@ -168,4 +204,6 @@ def first_execution(system: System, helm: Helm, *, timeout: int) -> subprocess.C
 def rendered_in(helm: Helm, namespace: str, values: dict[str, Any]) -> Rendered:
     """The chart in a namespace, with a name of its own for what is cluster-wide."""
     text = json.dumps(helm.template(with_values(OWN_DATABASE, values)))
-    return Rendered(json.loads(text.replace('"here"', f'"{namespace}"').replace("here-cg", f"{namespace}-cg")))
+    for here, there in {'"here"': f'"{namespace}"', "here-cg": f"{namespace}-cg", ":here:": f":{namespace}:"}.items():
+        text = text.replace(here, there)
+    return Rendered(json.loads(text))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from chaingraph_cli.plugin.nodes import listed, with_current
+from chaingraph_cli.plugin.nodes import in_order, listed, whole, with_current
 
 
 def ended(node: str, outcome: str = "completed", **fields: Any) -> dict[str, Any]:
@@ -55,3 +55,23 @@ def test_long_values_are_cut_unless_the_table_is_wide() -> None:
     rows = [ended("a", outputs={"text": "x" * 500}, startTime="2026-11-24T00:00:00.000Z")]
     assert listed(rows, headers=False).endswith("…")
     assert "x" * 500 in listed(rows, wide=True)
+
+
+def test_nodes_stand_in_the_order_of_their_ends() -> None:
+    rows = [ended("a", completionTime="3"), ended("b", completionTime="1"), ended("c", completionTime="1")]
+    assert [row["node"] for row in in_order(rows)] == ["b", "c", "a"]
+
+
+def test_large_outputs_are_told_by_size_and_fetched_for_json() -> None:
+    row = ended("a", bytes=5_000_000, omitted=True)
+    assert "(5,000,000 bytes: -o json has them)" in listed([row])
+
+    class Gateway:
+        def get(self, path: str) -> dict[str, Any]:
+            assert path == "/executions/EX1/nodes/a"
+            return {"record": {"outputs": {"x": 1}, "attempts": 2, "error": "", "reason": "", "emissions": []}}
+
+    gateway: Any = Gateway()
+    found = whole(gateway, "EX1", row)
+    assert (found["outputs"], found["tries"], "omitted" in found) == ({"x": 1}, 2, False)
+    assert whole(gateway, "EX1", ended("b")) == ended("b")

@@ -6,23 +6,19 @@ import json
 import os
 import signal
 import subprocess
-import sys
 import time
-from collections.abc import Iterator
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from chaingraph_cli.cluster import binaries
 from chaingraph_cli.cluster.spec import Condition
-from chaingraph_cli.cluster.state import ProcessRecord, StateFolder
+from chaingraph_cli.cluster.state import ProcessRecord
 from fixtures.cluster.control_plane import ControlPlane, Kubectl
+from fixtures.cluster.local import COMMAND, Local
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(600), pytest.mark.long]
 
-COMMAND = Path(sys.executable).with_name("chaingraph")
 CONTROL_PLANE = {"etcd", "kube-apiserver", "kube-controller-manager"}
 EXECUTION = """
 apiVersion: chaingraph.dev/v1alpha1
@@ -33,58 +29,6 @@ spec:
     nodes: [{id: text, type: Text, inputs: {value: hello}}]
     outputs: [{name: said, from: text.value}]
 """
-
-
-@dataclass
-class Local:
-    """A state folder, and the commands on it."""
-
-    folder: Path
-    environment: dict[str, str] = field(default_factory=lambda: dict(os.environ))
-
-    def run(self, *args: str, check: bool = True) -> subprocess.CompletedProcess[str]:
-        done = subprocess.run(
-            [str(COMMAND), *args, "--state", str(self.folder)],
-            env=self.environment,
-            capture_output=True,
-            text=True,
-            timeout=300,
-            check=False,
-        )
-        if check and done.returncode != 0:
-            pytest.fail(f"chaingraph {' '.join(args)}: exit code {done.returncode}\n{done.stdout}{done.stderr}")
-        return done
-
-    def status(self) -> dict[str, Any]:
-        shown: dict[str, Any] = json.loads(self.run("status", "-o", "json", check=False).stdout)
-        return shown
-
-    def remembered(self, name: str) -> ProcessRecord:
-        """A process as the state file has it: cheaper to ask again and again than `status`."""
-        state = StateFolder.at(self.folder).load()
-        assert state is not None
-        return next(each for each in state.processes if each.name == name)
-
-    def kubectl(self, *args: str, input: str | None = None) -> str:
-        program = binaries.ensure(["kubectl"])["kubectl"]
-        done = subprocess.run(
-            [str(program), f"--kubeconfig={self.folder / 'kubeconfig'}", *args],
-            input=input,
-            capture_output=True,
-            text=True,
-            timeout=120,
-            check=False,
-        )
-        assert done.returncode == 0, done.stderr
-        return done.stdout
-
-
-@pytest.fixture
-def local(tmp_path: Path) -> Iterator[Local]:
-    local = Local(tmp_path / "state")
-    yield local
-    local.run("down", "--delete")
-    assert not local.folder.exists()
 
 
 def _pids(status: dict[str, Any]) -> list[int]:

@@ -17,6 +17,7 @@ DATABASE_SECRET: Final = "chaingraph-database"
 DRAIN_SECONDS: Final = 3
 """Short, so that a worker that is told to end hands its work back while it runs."""
 _WAIT: Final = "--timeout=300s"
+_TEAM: Final = {"kubernetes.io/metadata.name": "team-weather"}
 
 
 class Release:
@@ -85,6 +86,8 @@ def _values(tag: str, changes: Sequence[str]) -> list[str]:
             "resources": {"requests": {"cpu": "50m"}},
             # The flows of the tests fetch from a Service of the same cluster.
             "egressAllow": ["10.0.0.0/8"],
+            # Flows call the server of the tests.
+            "extraEgress": [{"to": [{"namespaceSelector": {"matchLabels": _TEAM}}]}],
         },
     }
     given = [f"--set-json={key}={json.dumps(value)}" for key, value in values.items()]

@@ -1,6 +1,6 @@
 """Certificates for processes of this machine: an authority, and what it signs for servers and people.
 
-Used by `up` for the gateway. The authority's key is never written: every start makes a new one.
+Used by `up` for etcd and the gateway. The authority's key is never written: every start makes a new one.
 """
 
 from __future__ import annotations

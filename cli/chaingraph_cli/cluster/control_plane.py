@@ -1,8 +1,9 @@
 """etcd, kube-apiserver and kube-controller-manager as this project needs them: an API server with garbage
 collection and namespaces, no nodes and no Pods. Started by `up` and by the tests.
 
-Everything listens on 127.0.0.1. RBAC is on; the person is `admin` in `system:masters` by a static token. The
-server's certificate and key are its own, made at its first start into `pki/`: the certificate file holds the whole
+Everything listens on 127.0.0.1. etcd takes no call without a client certificate, and the API server alone has one: who
+reads or writes etcd has the whole cluster. RBAC is on; the person is `admin` in `system:masters` by a static token. The
+API server's certificate and key are its own, made at its first start into `pki/`: the certificate file holds the whole
 chain, so it is what clients verify against, and its key also signs service account tokens.
 """
 
@@ -17,6 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from chaingraph_cli.cluster import kubeconfig, ports
+from chaingraph_cli.cluster.certificates import Authority
 from chaingraph_cli.cluster.probes import HttpProbe
 from chaingraph_cli.cluster.spec import ProcessSpec, Tier
 from chaingraph_cli.cluster.supervisor import Supervisor
@@ -40,6 +42,35 @@ rules:
     verbs: [create, update, patch, delete, deletecollection]
   - level: None
 """
+
+
+@dataclass(frozen=True)
+class EtcdFiles:
+    """Certificates of etcd and of the API server as its client, by an authority that signs nothing else."""
+
+    folder: Path
+
+    @property
+    def ca(self) -> Path:
+        return self.folder / "ca.crt"
+
+    @property
+    def server(self) -> tuple[Path, Path]:
+        """Certificate and key."""
+        return self.folder / "server.crt", self.folder / "server.key"
+
+    @property
+    def client(self) -> tuple[Path, Path]:
+        """Certificate and key."""
+        return self.folder / "client.crt", self.folder / "client.key"
+
+    def make(self) -> None:
+        """Make all anew, by a new authority whose key nobody keeps."""
+        self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        authority = Authority("etcd of chaingraph up")
+        authority.server("etcd", [ports.LOOPBACK]).write(*self.server)
+        authority.client("kube-apiserver").write(*self.client)
+        kubeconfig.write_private(self.ca, authority.certificate)
 
 
 @dataclass(frozen=True)
@@ -77,6 +108,10 @@ class ControlPlaneLayout:
         return self.pki / "apiserver.key"
 
     @property
+    def etcd_files(self) -> EtcdFiles:
+        return EtcdFiles(self.pki / "etcd")
+
+    @property
     def audit_log(self) -> Path:
         return self.logs / "audit.log"
 
@@ -102,11 +137,12 @@ class ControlPlaneLayout:
         return self.folder / "audit-policy.yaml"
 
     def prepare(self) -> None:
-        """Make folders, tokens and policy where they are missing. Idempotent; call it before any start."""
+        """Make what is missing of folders, tokens and policy, and new certificates of etcd; call it before a start."""
         self.pki.mkdir(parents=True, exist_ok=True, mode=0o700)
         # etcd refuses a data folder that others can read.
         (self.folder / "etcd").mkdir(exist_ok=True, mode=0o700)
         self.logs.mkdir(parents=True, exist_ok=True)
+        self.etcd_files.make()
         if not self._tokens.exists():
             lines = [
                 f'{secrets.token_urlsafe(32)},admin,admin,"system:masters"\n',
@@ -114,7 +150,7 @@ class ControlPlaneLayout:
             ]
             kubeconfig.write_private(self._tokens, "".join(lines))
         if self.audit:
-            self._audit_policy.write_text(_AUDIT_POLICY, encoding="ascii")
+            kubeconfig.write_private(self._audit_policy, _AUDIT_POLICY)
         if self.certificate.exists() and time.time() - self.certificate.stat().st_mtime > _CERTIFICATE_SECONDS:
             with contextlib.suppress(FileNotFoundError):
                 shutil.rmtree(self.pki / "controller-manager")
@@ -139,8 +175,9 @@ class ControlPlaneLayout:
 
     def etcd(self) -> ProcessSpec:
         """etcd with its data in `etcd/`."""
-        client = f"http://{ports.LOOPBACK}:{self.ports['etcd']}"
-        peer = f"http://{ports.LOOPBACK}:{self.ports['etcd-peer']}"
+        files = self.etcd_files
+        client = f"https://{ports.LOOPBACK}:{self.ports['etcd']}"
+        peer = f"https://{ports.LOOPBACK}:{self.ports['etcd-peer']}"
         arguments = [
             "--name=chaingraph",
             f"--data-dir={self.folder / 'etcd'}",
@@ -149,18 +186,37 @@ class ControlPlaneLayout:
             f"--listen-peer-urls={peer}",
             f"--initial-advertise-peer-urls={peer}",
             f"--initial-cluster=chaingraph={peer}",
+            *(
+                argument
+                for side in ("", "peer-")
+                for argument in (
+                    f"--{side}client-cert-auth",
+                    f"--{side}trusted-ca-file={files.ca}",
+                    f"--{side}cert-file={files.server[0]}",
+                    f"--{side}key-file={files.server[1]}",
+                )
+            ),
+            "--tls-min-version=TLS1.3",
+            # JSON over HTTP, which nobody here speaks.
+            "--enable-grpc-gateway=false",
             "--log-level=warn",
             # One laptop's history: without compaction every write ever made would stay on disk.
             "--auto-compaction-retention=1h",
         ]
         if not self.durable:
             arguments.append("--unsafe-no-fsync")
-        return self._spec("etcd", arguments, HttpProbe(url=f"{client}/health"), Tier.STORAGE)
+        certificate, key = files.client
+        probe = HttpProbe(url=f"{client}/health", ca=files.ca, certificate=certificate, key=key)
+        return self._spec("etcd", arguments, probe, Tier.STORAGE)
 
     def apiserver(self) -> ProcessSpec:
         """kube-apiserver; etcd must be ready."""
+        etcd_certificate, etcd_key = self.etcd_files.client
         arguments = [
-            f"--etcd-servers=http://{ports.LOOPBACK}:{self.ports['etcd']}",
+            f"--etcd-servers=https://{ports.LOOPBACK}:{self.ports['etcd']}",
+            f"--etcd-cafile={self.etcd_files.ca}",
+            f"--etcd-certfile={etcd_certificate}",
+            f"--etcd-keyfile={etcd_key}",
             f"--secure-port={self.ports['kube-apiserver']}",
             f"--bind-address={ports.LOOPBACK}",
             f"--cert-dir={self.pki}",

@@ -13,7 +13,7 @@ import sys
 import time
 from pathlib import Path
 
-from chaingraph_cli.cluster import binaries, control_plane, run
+from chaingraph_cli.cluster import binaries, control_plane, private, run
 from chaingraph_cli.cluster.identity import ProcessIdentity
 from chaingraph_cli.cluster.state import Phase, Settings, State, StateFolder
 from chaingraph_cli.cluster.supervisor import tail
@@ -32,7 +32,7 @@ def start(folder: StateFolder, settings: Settings) -> State:
     before = folder.load() or State()
     folder.save(before.model_copy(update={"settings": settings, "phase": Phase.STARTING, "message": ""}))
     log = folder.logs / "supervisor.log"
-    with log.open("ab") as output:
+    with private.append_to(log) as output:
         process = subprocess.Popen(
             [sys.executable, "-P", "-m", "chaingraph_cli.cluster.detached", str(folder.path)],
             stdin=subprocess.DEVNULL,

@@ -11,6 +11,7 @@ from pathlib import Path
 from chaingraph_cli import discovery
 from chaingraph_cli.cluster import applying, ports
 from chaingraph_cli.cluster.certificates import Authority
+from chaingraph_cli.cluster.kubeconfig import write_private
 
 NAME = "gateway"
 HEALTH = "gateway-health"
@@ -40,7 +41,7 @@ class GatewayFiles:
         self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         authority = Authority("chaingraph up")
         authority.server("chaingraph-gateway", [ports.LOOPBACK, "localhost"]).write(self.certificate, self.key)
-        self.ca.write_text(authority.certificate, encoding="ascii")
+        write_private(self.ca, authority.certificate)
 
 
 def publish(kubeconfig: Path, port: int, files: GatewayFiles) -> None:

@@ -8,7 +8,7 @@ import sys
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from chaingraph_cli.cluster import gateway, ports
+from chaingraph_cli.cluster import gateway, ports, private
 from chaingraph_cli.cluster.gateway import GatewayFiles
 from chaingraph_cli.cluster.probes import HttpProbe
 from chaingraph_cli.cluster.spec import ProcessSpec, Tier
@@ -18,6 +18,7 @@ from chaingraph_cli.errors import DatabaseUnusable
 OPERATOR = "operator"
 _DATABASE_VARIABLE = "DATABASE_URL_EXECUTIONS"
 _HEALTH_PORT_VARIABLE = "CHAINGRAPH_HEALTH_PORT"
+_HEALTH_HOST_VARIABLE = "CHAINGRAPH_HEALTH_HOST"
 _DRAIN_VARIABLE = "CHAINGRAPH_DRAIN_SECONDS"
 # A person at Ctrl-C waits; what is cut short goes on from its journal at the next `up`.
 _DRAIN_SECONDS = "3"
@@ -67,7 +68,12 @@ class Parts:
             tier=Tier.PARTS,
             port=port,
             stop_seconds=_STOP_SECONDS,
-            env={_DATABASE_VARIABLE: self.database_url, _HEALTH_PORT_VARIABLE: str(port), **env},
+            env={
+                _DATABASE_VARIABLE: self.database_url,
+                _HEALTH_HOST_VARIABLE: ports.LOOPBACK,
+                _HEALTH_PORT_VARIABLE: str(port),
+                **env,
+            },
         )
 
     async def migrate(self) -> None:
@@ -77,7 +83,8 @@ class Parts:
             DatabaseUnusable: the database cannot be reached, or a migration failed.
         """
         log_path = self.logs / "migrate.log"
-        with log_path.open("wb") as log:
+        log_path.unlink(missing_ok=True)
+        with private.append_to(log_path) as log:
             process = await asyncio.create_subprocess_exec(
                 *_PYTHON,
                 "chaingraph_worker.migrate",

@@ -93,9 +93,12 @@ def plan(folder: Path, *, port: int, logs: Path, durable: bool = True) -> Postgr
         StartFailed: the wheel is not installed, or root finds no other user to run PostgreSQL as.
     """
     account = run_as()
+    data = data_folder(folder, account)
+    if account is not None:
+        _move_out(folder / "postgres", data, account)
     return PostgresLayout(
         programs=_programs(account) / "bin",
-        data=data_folder(folder, account),
+        data=data,
         account=account,
         password=_password(folder / _SECRET_FILE),
         port=port,
@@ -132,6 +135,25 @@ def data_folder(folder: Path, account: Account | None) -> Path:
     return _SHARED / hashlib.sha256(str(folder.resolve()).encode()).hexdigest()[:12]
 
 
+def _move_out(inside: Path, data: Path, account: Account) -> None:
+    """Take data along that an earlier version kept in the state folder, where the account cannot get to any more."""
+    if data == inside or data.exists() or not (inside / "PG_VERSION").exists():
+        return
+    _make_shared()
+    shutil.move(inside, data)
+    for each in (data, *data.rglob("*")):
+        os.chown(each, account.uid, account.gid, follow_symlinks=False)
+
+
+def _make_shared() -> None:
+    """Make the folder of what lies elsewhere, through which other users may pass."""
+    try:
+        _SHARED.mkdir(parents=True)
+    except FileExistsError:
+        return
+    _SHARED.chmod(0o755)
+
+
 def traversable(folder: Path, account: Account) -> bool:
     """Whether the account may pass through this folder and all above it, by their permission bits.
 
@@ -161,6 +183,8 @@ def initialise(layout: PostgresLayout) -> None:
     """
     if (layout.data / "PG_VERSION").exists():
         return
+    if layout.data.parent == _SHARED:
+        _make_shared()
     layout.data.mkdir(parents=True, exist_ok=True, mode=0o700)
     password_file = layout.data.with_name(f"{layout.data.name}.pwfile")
     kubeconfig.write_private(password_file, layout.password)
@@ -242,7 +266,7 @@ def _copy_for_all(package: Path, copy: Path) -> None:
     The wheel keeps shared libraries in a folder beside the package, and the programs find them by their place
     relative to themselves: the copy has both at the same places.
     """
-    copy.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
+    _make_shared()
     fresh = copy.with_name(f".{copy.name}.{os.getpid()}")
     for folder in (package, package.with_name(f"{package.name}.libs")):
         if folder.exists():

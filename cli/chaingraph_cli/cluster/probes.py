@@ -23,6 +23,7 @@ class HttpProbe(BaseModel):
         url: http or https.
         ca: PEM file the server's certificate must be signed by; None for plain http. It may not exist yet while
             the server is starting: that counts as not healthy.
+        certificate, key: PEM files of the client certificate that the server wants; None where it wants none.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -30,6 +31,8 @@ class HttpProbe(BaseModel):
     kind: Literal["http"] = "http"
     url: str
     ca: Path | None = None
+    certificate: Path | None = None
+    key: Path | None = None
 
 
 class PostgresProbe(BaseModel):
@@ -64,8 +67,7 @@ async def until_healthy(probe: HttpProbe | PostgresProbe) -> None:
 async def _check_http(probe: HttpProbe) -> str | None:
     try:
         # trust_env=False: a proxy set for the person's shell has no business on loopback.
-        verify = ssl.create_default_context(cafile=str(probe.ca)) if probe.ca else False
-        async with httpx.AsyncClient(verify=verify, trust_env=False) as client:
+        async with httpx.AsyncClient(verify=_tls(probe), trust_env=False) as client:
             response = await client.get(probe.url)
     except httpx.ConnectError:
         return "does not answer"
@@ -75,6 +77,15 @@ async def _check_http(probe: HttpProbe) -> str | None:
         return None
     first_line = response.text.strip().partition("\n")[0][:120]
     return f"HTTP {response.status_code} {first_line}".strip()
+
+
+def _tls(probe: HttpProbe) -> ssl.SSLContext | bool:
+    if probe.ca is None:
+        return False
+    context = ssl.create_default_context(cafile=str(probe.ca))
+    if probe.certificate is not None:
+        context.load_cert_chain(probe.certificate, probe.key)
+    return context
 
 
 async def _check_postgres(probe: PostgresProbe) -> str | None:

@@ -11,7 +11,7 @@ import signal
 from collections.abc import Callable, Coroutine
 from pathlib import Path
 
-from chaingraph_cli.cluster import control_plane, crds, existing, gateway, kubeconfig, parts, ports, postgres
+from chaingraph_cli.cluster import control_plane, crds, existing, gateway, kubeconfig, parts, ports, postgres, private
 from chaingraph_cli.cluster.gateway import GatewayFiles
 from chaingraph_cli.cluster.identity import ProcessIdentity
 from chaingraph_cli.cluster.spec import Report
@@ -51,6 +51,7 @@ async def run(
         AlreadyRunning: another supervisor has the folder.
         CliError: it did not come up; everything that was started has been ended.
     """
+    os.umask(private.UMASK)
     with folder.locked():
         book = _Book(folder, settings)
 

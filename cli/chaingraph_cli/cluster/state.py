@@ -18,6 +18,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from chaingraph_cli.cluster import private
 from chaingraph_cli.cluster.identity import ProcessIdentity, end
 from chaingraph_cli.cluster.kubeconfig import write_private
 from chaingraph_cli.cluster.probes import Probe
@@ -148,9 +149,14 @@ class StateFolder:
         return self.path / "logs"
 
     def create(self) -> None:
-        """Make the folder if it is missing, with a .gitignore: what is in it is secret and of this machine."""
-        self.logs.mkdir(parents=True, exist_ok=True)
-        (self.path / ".gitignore").write_text("*\n", encoding="ascii")
+        """Make the folder if it is missing, with a .gitignore: what is in it is secret and of this machine.
+
+        Raises:
+            StateInvalid: the folder is not the user's own.
+        """
+        for folder in (self.path, self.logs):
+            private.make_folder(folder)
+        write_private(self.path / ".gitignore", "*\n")
 
     def load(self) -> State | None:
         """The remembered state; None when there is none here.
@@ -178,7 +184,7 @@ class StateFolder:
     @contextmanager
     def locked(self) -> Iterator[None]:
         """Be the supervisor of this folder until the block ends. Raises AlreadyRunning if there is one."""
-        with self._lock.open("a", encoding="ascii") as lock:
+        with private.append_to(self._lock) as lock:
             try:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError as held:

@@ -16,6 +16,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
+from chaingraph_cli.cluster import private
 from chaingraph_cli.cluster.identity import ProcessIdentity
 from chaingraph_cli.cluster.probes import until_healthy
 from chaingraph_cli.cluster.spec import Condition, ProcessSpec, Report, Tier
@@ -88,7 +89,7 @@ class Supervisor:
     async def _spawn(self, spec: ProcessSpec, restarts: int) -> asyncio.subprocess.Process:
         spec.log.parent.mkdir(parents=True, exist_ok=True)
         account = spec.account
-        with spec.log.open("ab") as log:
+        with private.append_to(spec.log) as log:
             process = await asyncio.create_subprocess_exec(
                 *spec.argv,
                 stdin=asyncio.subprocess.DEVNULL,
@@ -97,6 +98,7 @@ class Supervisor:
                 env={**os.environ, **spec.env},
                 # A terminal's Ctrl-C goes to its whole process group; the order of stopping is ours to keep.
                 start_new_session=True,
+                umask=private.UMASK,
                 preexec_fn=_die_with_parent(spec.stop_signal),
                 user=account.uid if account else None,
                 group=account.gid if account else None,

@@ -12,6 +12,7 @@ from chaingraph_cli.plugin.execution import Execution
 from chaingraph_cli.plugin.gateway_options import add_gateway
 from chaingraph_cli.plugin.kubectl import FIELD_MANAGER, FLOWS, Kubectl, fault_of, finish, nothing_there
 from chaingraph_cli.plugin.waiting import add_timeout, await_outcomes
+from chaingraph_cli.terminal import raw
 
 
 def _arguments(parser: argparse.ArgumentParser) -> None:
@@ -89,7 +90,8 @@ def _run(chosen: argparse.Namespace) -> int:
     form = chosen.output if chosen.output and not (chosen.wait or chosen.follow) else "json"
     done = kubectl.run(*arguments, "-o", form, input_=manifest.text(made)).ok()
     if form != "json" or chosen.output == "json":
-        print(done.out, end="", flush=True)
+        # kubectl's own YAML: an escape would be another text there. JSON stays the same JSON.
+        print(done.out, end="", flush=True, file=raw(sys.stdout) if form == "yaml" else sys.stdout)
         execution = None
     else:
         execution = Execution(done.json())

@@ -10,6 +10,7 @@ from typing import Any, Final
 from chaingraph_cli.plugin import family, guards, tables
 from chaingraph_cli.plugin.execution import FAILED, PAUSED, RUNNING, STOPPED, Execution, standing
 from chaingraph_cli.plugin.listing import duration, parent
+from chaingraph_cli.terminal import one_line
 
 Typed = Callable[..., str]
 """Writes a command of ours as a person types it: `kubectl.typed`."""
@@ -32,7 +33,11 @@ def details(execution: Execution, typed: Typed, now: datetime | None = None, *, 
 
 
 def _field(label: str, value: object) -> list[str]:
-    return [f"{label + ':':<{_LABEL_WIDTH}}{value}"] if value not in ("", None) else []
+    """A line; a value of several is indented, so that none of them looks like a field of its own."""
+    if value in ("", None):
+        return []
+    first, *others = str(value).split("\n")
+    return [f"{label + ':':<{_LABEL_WIDTH}}{first}", *(" " * _LABEL_WIDTH + each for each in others)]
 
 
 def _summary(execution: Execution, now: datetime) -> list[str]:
@@ -86,13 +91,13 @@ def _results(execution: Execution) -> list[str]:
     outputs = execution.status.get("outputs") or {}
     if outputs:
         lines.append("Outputs:")
-        lines += [f"  {name}:{_value(value)}" for name, value in outputs.items()]
+        lines += [f"  {one_line(name)}:{_value(value)}" for name, value in outputs.items()]
     return lines
 
 
 def _value(value: Any) -> str:
     text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
-    return f" {text}" if "\n" not in text else "\n" + "\n".join(f"    {line}" for line in text.splitlines())
+    return f" {text}" if "\n" not in text else "\n" + "\n".join(f"    {line}" for line in text.split("\n"))
 
 
 def _children(execution: Execution) -> list[str]:
@@ -113,7 +118,7 @@ def _conditions(execution: Execution, now: datetime) -> list[str]:
     if not rows:
         return []
     shown = tables.table(("TYPE", "STATUS", "REASON", "SINCE", "MESSAGE"), rows)
-    return ["Conditions:", *(f"  {line}".removesuffix(f"   {tables.NONE}") for line in shown.splitlines())]
+    return ["Conditions:", *(f"  {line}".removesuffix(f"   {tables.NONE}") for line in shown.split("\n"))]
 
 
 def _attempts(execution: Execution) -> list[str]:
@@ -131,7 +136,7 @@ def _attempts(execution: Execution) -> list[str]:
         for each in attempts
     ]
     shown = tables.table(("ATTEMPT", "PHASE", "NODE", "ENDED", "MESSAGE"), rows)
-    return ["Earlier attempts:", *(f"  {line}" for line in shown.splitlines())]
+    return ["Earlier attempts:", *(f"  {line}" for line in shown.split("\n"))]
 
 
 def _next(execution: Execution, typed: Typed, shown: bool) -> list[str]:

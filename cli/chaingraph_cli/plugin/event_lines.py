@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from chaingraph_cli.plugin.event_stream import Event
+from chaingraph_cli.terminal import one_line
 
 # As `chaingraph_flow.events`, whose package takes longer to import than all of a verb may; a test compares them.
 TYPES: Final = (
@@ -45,7 +46,7 @@ _OF_FAMILY: Final = ("childExecutionId", "parentExecutionId", "rootExecutionId")
 
 def event_line(event: Event) -> str:
     """One event: index, time of day, type and what it is about."""
-    return f"{event.index:>5}  {_clock(event)}  {event.type:<24} {_about(event.data)}".rstrip()
+    return one_line(f"{event.index:>5}  {_clock(event)}  {event.type:<24} {_about(event.data)}".rstrip())
 
 
 def _clock(event: Event) -> str:
@@ -70,8 +71,7 @@ def _about(data: Mapping[str, Any]) -> str:
 def _short(name: str, value: object) -> str:
     if name.endswith("Time") and isinstance(value, int | float):
         return f"{value:g}ms"
-    text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
-    return text.replace("\n", "\\n")
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
 
 
 def log_lines(event: Event) -> list[str]:
@@ -95,4 +95,5 @@ def log_lines(event: Event) -> list[str]:
         case _:
             return []
     node = str(data.get("nodeId") or "-")
-    return [f"{event.timestamp}  {node}  {line}" for line in text.splitlines() or [""]]
+    # At newlines alone: what else some programs take for the end of a line is escaped, and its rest stays behind it.
+    return [one_line(f"{event.timestamp}  {node}  {line}") for line in text.removesuffix("\n").split("\n")]

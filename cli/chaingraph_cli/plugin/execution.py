@@ -6,6 +6,7 @@ import re
 from dataclasses import dataclass
 from typing import Any, Final
 
+from chaingraph_cli.terminal import one_line
 from chaingraph_crds import names
 
 # As `chaingraph_crds.execution_status.ExecutionPhase`, whose import takes longer than all of a verb may.
@@ -153,7 +154,11 @@ def quoted(nodes: list[str], most: int = 3) -> str:
 
 
 def standing(execution: Execution) -> str:
-    """Where it is, in a few words after its name."""
+    """Where it is, in a few words after its name, on one line."""
+    return one_line(_standing(execution))
+
+
+def _standing(execution: Execution) -> str:
     now = quoted(execution.current_nodes)
     match execution.phase:
         case phase if phase == PAUSED:

@@ -21,6 +21,7 @@ from urllib.parse import quote, urlencode, urlsplit
 
 from chaingraph_cli import discovery
 from chaingraph_cli.errors import CliError, Forbidden, NotFound, Unreachable, Usage
+from chaingraph_cli.plugin import bound_tokens
 from chaingraph_cli.plugin.credentials import Credentials, Login, context_of, credentials_of
 from chaingraph_cli.plugin.event_stream import End, Event, blocks
 from chaingraph_cli.plugin.execution import is_id
@@ -91,8 +92,9 @@ class Gateway:
         context = context_of(_config(finish(config)))
         told = finish(found) if found else None
         url, ca = _place(given, given_ca, told)
-        login = Login(lambda: credentials_of(context))
-        return cls(url.rstrip("/"), ca, login, kubectl.namespace or context.namespace)
+        namespace = kubectl.namespace or context.namespace
+        login = Login(bound_tokens.reader(kubectl, namespace) or (lambda: credentials_of(context)))
+        return cls(url.rstrip("/"), ca, login, namespace)
 
     def path_of(self, name: str, what: str = "") -> str:
         """The path of an execution's page, by its name in the namespace, or by its id."""
@@ -333,7 +335,7 @@ def _problem(response: http.client.HTTPResponse) -> CliError:
             return Forbidden(message, "Ask for a Role that allows it; what you may do: kubectl auth can-i --list")
         case 404:
             return NotFound(message)
-        case 502 | 503 | 504:
+        case 429 | 502 | 503 | 504:
             return Unreachable(message)
         case _:
             return CliError(message)

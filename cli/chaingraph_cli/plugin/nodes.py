@@ -1,4 +1,8 @@
-"""`nodes`: how an execution's nodes ended and what they put out, and which ones run or are held."""
+"""`nodes`: how an execution's nodes ended and what they put out, and which ones run or are held.
+
+The gateway leaves large outputs out of its pages. A table says how large they are; JSON and YAML have them whole, asked
+for node by node.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +11,7 @@ import json
 from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from typing import Any, Final
+from urllib.parse import quote
 
 from chaingraph_cli.commands import Command
 from chaingraph_cli.errors import NotFound
@@ -21,6 +26,7 @@ Row = Mapping[str, Any]
 
 _COLUMNS: Final = ("NODE", "OUTCOME", "DURATION", "OUTPUTS")
 _WIDE: Final = ("ATTEMPT", "TRIES", "STARTED", "ENDED")
+_PAGE: Final = "1000"
 _LONGEST: Final = 100
 """Characters of a node's outputs in a table that is not wide."""
 
@@ -37,10 +43,13 @@ def _run(chosen: argparse.Namespace) -> int:
     name = bare(chosen.name)
     try:
         execution = gateway.get(gateway.path_of(name))
-        journal = gateway.get(gateway.path_of(name, "journal"), outputs="true")
+        pages = gateway.pages(gateway.path_of(name, "journal"), outputs="true", limit=_PAGE)
+        ended = in_order([row for page in pages for row in page["nodes"]])
+        if chosen.output in ("json", "yaml"):
+            ended = [whole(gateway, str(execution["executionID"]), row) for row in ended]
     except NotFound as absent:
         raise not_known(kubectl, name, absent) from absent
-    rows = with_current(journal["nodes"], execution)
+    rows = with_current(ended, execution)
     match chosen.output:
         case "json" | "yaml":
             from chaingraph_cli.output import OutputFormat, dump
@@ -51,6 +60,21 @@ def _run(chosen: argparse.Namespace) -> int:
         case _:
             print(listed(rows, wide=chosen.output == "wide", headers=not chosen.no_headers))
     return 0
+
+
+def in_order(rows: Sequence[Row]) -> list[Row]:
+    """The nodes in the order in which they ended; the gateway has them by their ids."""
+    return sorted(rows, key=lambda row: (str(row.get("completionTime") or ""), str(row["node"])))
+
+
+def whole(gateway: Gateway, execution: str, row: Row) -> Row:
+    """A node with its outputs, which are fetched where the page has left them out."""
+    if not row.get("omitted"):
+        return row
+    record = gateway.get(f"/executions/{quote(execution)}/nodes/{quote(str(row['node']), safe='')}")["record"]
+    shown = {name: value for name, value in row.items() if name not in ("bytes", "omitted")}
+    fields = {"tries": "attempts", "reason": "reason", "error": "error", "outputs": "outputs", "emissions": "emissions"}
+    return shown | {name: record.get(field) for name, field in fields.items()}
 
 
 def with_current(ended: Sequence[Row], execution: Row) -> list[Row]:
@@ -92,6 +116,8 @@ def _cells(row: Row, *, wide: bool) -> list[str]:
 
 def _said(row: Row) -> str:
     """What a node put out, port by port; of one that did not complete, why."""
+    if row.get("omitted"):
+        return f"({int(row['bytes']):,} bytes: -o json has them)"
     if row.get("outcome") != "completed":
         return str(row.get("error") or row.get("reason") or "").partition("\n")[0]
     return "  ".join(f"{port}={_short(value)}" for port, value in dict(row.get("outputs") or {}).items())

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 from chaingraph_cli.errors import NotAllowed
 from chaingraph_cli.plugin.execution import COMPLETED, CREATED, PAUSED, STOPPED, Execution, standing
+from chaingraph_cli.terminal import one_line
 
 
 @dataclass(frozen=True)
@@ -79,7 +80,7 @@ def retried(token: str) -> Judge:
     def judge(execution: Execution) -> Outcome | None:
         refused = execution.condition("RetryRefused")
         if refused.get("status") == "True" and execution.observed:
-            return Outcome(f"not retried: {refused.get('message', '')}", NotAllowed.exit_code)
+            return Outcome(f"not retried: {one_line(str(refused.get('message', '')))}", NotAllowed.exit_code)
         if execution.status.get("lastRetry") != token:
             return None
         if not execution.made:
@@ -129,7 +130,7 @@ def tree_ended(execution: Execution) -> Outcome | None:
         return None
     if tree["status"] != "True":
         return Outcome(standing(execution), 1)
-    below = str(tree.get("message", "")) if execution.status.get("children") else ""
+    below = one_line(str(tree.get("message", ""))) if execution.status.get("children") else ""
     return Outcome(f"completed; {below}" if below else "completed")
 
 

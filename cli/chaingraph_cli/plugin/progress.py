@@ -10,6 +10,8 @@ import sys
 import time
 from typing import Final
 
+from chaingraph_cli.terminal import fit, one_line, raw
+
 _ELSEWHERE_SECONDS: Final = 10.0
 """In a pipeline's log a line is there to stay."""
 
@@ -24,11 +26,12 @@ class Progress:
 
     def say(self, text: str) -> None:
         """Says it, unless it was said already."""
+        text = one_line(text)
         if text == self._said:
             return
         if self._terminal:
-            width = shutil.get_terminal_size().columns - 1
-            print(f"\r{text[:width]}\x1b[K", end="", file=sys.stderr, flush=True)
+            columns = shutil.get_terminal_size().columns - 1
+            print(f"\r{fit(text, columns)}\x1b[K", end="", file=raw(sys.stderr), flush=True)
         elif time.monotonic() - self._at < _ELSEWHERE_SECONDS:
             return
         else:
@@ -38,5 +41,5 @@ class Progress:
     def clear(self) -> None:
         """Takes the line away, on a terminal."""
         if self._terminal and self._said:
-            print("\r\x1b[K", end="", file=sys.stderr, flush=True)
+            print("\r\x1b[K", end="", file=raw(sys.stderr), flush=True)
             self._said = ""

@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
+from chaingraph_cli.terminal import one_line, width
+
 NONE: Final = "<none>"
 _GAP: Final = "   "
 
@@ -22,12 +24,13 @@ def table(columns: Sequence[str], rows: Sequence[Sequence[str]], *, headers: boo
 
 def widths(lines: Sequence[Sequence[str]], least: Sequence[int]) -> list[int]:
     """How wide the columns have to be for these lines, and at least."""
-    return [max([each, *(len(line[index]) for line in lines)]) for index, each in enumerate(least)]
+    return [max([each, *(width(one_line(line[index])) for line in lines)]) for index, each in enumerate(least)]
 
 
 def joined(line: Sequence[str], columns_widths: Sequence[int]) -> str:
-    """One line of a table."""
-    return _GAP.join(cell.ljust(width) for cell, width in zip(line, columns_widths, strict=True)).rstrip()
+    """One line of a table, whatever is in its cells."""
+    cells = zip(map(one_line, line), columns_widths, strict=True)
+    return _GAP.join(cell + " " * (columns - width(cell)) for cell, columns in cells).rstrip()
 
 
 def since(moment: str, now: datetime | None = None) -> str:

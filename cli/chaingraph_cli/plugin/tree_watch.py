@@ -19,6 +19,7 @@ from chaingraph_cli.plugin import tables, tree_rows
 from chaingraph_cli.plugin.execution import COMPLETED, FAILED, PENDING, PHASES, STOPPED
 from chaingraph_cli.plugin.gateway_client import Gateway, Unauthenticated
 from chaingraph_cli.plugin.tree_rows import Row
+from chaingraph_cli.terminal import fit, printable, raw
 
 _LEAST_SECONDS: Final = 1.0
 _MOST_SECONDS: Final = 30.0
@@ -149,9 +150,10 @@ class _Screen:
         # The cursor stands below the last line.
         lines = self.lines(rows, max(size.lines - 1, _LEAST_LINES))
         up = f"\x1b[{min(self._shown, size.lines - 1)}F" if self._shown else ""
-        body = "".join(f"{line[: size.columns]}\x1b[K\n" for line in lines)
-        sys.stdout.write(f"{up}{body}\x1b[J")
-        sys.stdout.flush()
+        body = "".join(f"{fit(printable(line), size.columns)}\x1b[K\n" for line in lines)
+        screen = raw(sys.stdout)
+        screen.write(f"{up}{body}\x1b[J")
+        screen.flush()
         self._shown = len(lines)
 
     def lines(self, rows: Sequence[Row], room: int) -> list[str]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from typing import Any, Final, Self
 
 _BLOBS: Final = ("flow_spec", "inputs", "events", "integration", "options", "journal")
@@ -54,7 +54,7 @@ class Assignment:
 
     def to_frame(self) -> tuple[dict[str, Any], list[bytes]]:
         """The message that carries it."""
-        fields = asdict(self)
+        fields = {name: getattr(self, name) for name in self.__slots__}
         blobs = [fields.pop(name) for name in _BLOBS]
         return {"run": fields}, blobs
 

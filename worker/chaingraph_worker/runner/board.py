@@ -85,6 +85,11 @@ class Board:
             with self._lock:
                 self._threads.append(number)
 
+    @property
+    def threads(self) -> int:
+        """How many threads run code of nodes."""
+        return _MOST_THREADS - len(self._threads)
+
     def blame(self, node_id: str) -> None:
         """This node is why the process ends."""
         name = _written(node_id)

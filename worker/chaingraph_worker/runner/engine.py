@@ -36,7 +36,7 @@ def engine_of(
     recorder: Recorder,
     on_control: Callable[[], None],
     may_spawn: Callable[[int], Awaitable[str | None]],
-    supervisor: Supervisor,
+    supervisor: Supervisor | None,
 ) -> tuple[Engine, Graph]:
     """An engine that goes on where the journal ends, with the debugger as it was left; and its graph.
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import gc
 import os
 import signal
 import socket
@@ -30,8 +29,6 @@ BEAT_SECONDS: Final = 0.1
 _DEAD_MAN_FACTOR: Final = 3
 """The kernel's alarm comes later than the worker's own judgement: it is for a runner whose worker judges no more."""
 _STACK_BYTES: Final = 1024 * 1024
-_OWN_TASKS: Final = 2
-"""The process's own, and the session's."""
 _LARGEST_MESSAGE: Final = 2**32 - 1
 
 _log = structlog.get_logger(__name__)
@@ -66,7 +63,8 @@ class _Runner(asyncio.Protocol):
         self._settings = settings
         self._decoder = Decoder(_LARGEST_MESSAGE)
         self._session: Session | None = None
-        self._task: asyncio.Task[None] | None = None
+        self._tasks: set[asyncio.Task[Any]] = set()
+        self._idle = False
         self._exit_code = 0
         self.enter, self.leave = board.enter, board.leave
         self.enter_thread, self.leave_thread = board.enter_thread, board.leave_thread
@@ -74,6 +72,7 @@ class _Runner(asyncio.Protocol):
     async def serve(self, connection: socket.socket) -> None:
         """Run what the worker sends, until the connection ends."""
         self._loop = asyncio.get_running_loop()
+        self._tasks.update(asyncio.all_tasks())
         self._beat: asyncio.TimerHandle | None = None
         self._end = asyncio.Event()
         self._transport, _ = await self._loop.create_connection(lambda: self, sock=connection)
@@ -95,6 +94,9 @@ class _Runner(asyncio.Protocol):
         os._exit(self._exit_code)
 
     def _send(self, header: Mapping[str, Any], blobs: Sequence[bytes]) -> None:
+        if "ended" in header and not self._left_behind():
+            self._idle = True
+            header = {**header, "idle": True}
         if not self._transport.is_closing():
             self._transport.write(encode(header, blobs))
 
@@ -102,40 +104,40 @@ class _Runner(asyncio.Protocol):
 
     def _begin(self, assignment: Assignment) -> None:
         self._board.clear()
+        self._idle = False
         limits.limit_cpu(self._settings.cpu_seconds)
         self._worker_beats, self._heard = -1, self._loop.time()
         self._keep_beating()
         self._session = Session(assignment, self._registry, self, self._send)
         clear_contextvars()
         bind_contextvars(execution_id=assignment.execution_id, namespace=assignment.namespace, name=assignment.name)
-        self._task = self._loop.create_task(self._run(self._session), name=f"run {assignment.execution_id}")
+        task = self._loop.create_task(self._run(self._session), name=f"run {assignment.execution_id}")
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
 
     def _read(self, flow_spec: bytes, integration: bytes, journal: bytes) -> None:
         """Read what an execution has emitted from its journal."""
         self._board.clear()
         self._board.beat()
         fields, blobs = journaled_children(flow_spec, integration, journal)
-        self._send({"children": fields}, blobs)
-        self._send({"idle": True}, ())
+        self._send({"children": fields, "idle": True}, blobs)
 
     async def _run(self, session: Session) -> None:
         try:
             await session.run()
         except MemoryError:
             self._exit_for_memory()
-        self._session = None
-        if self._left_behind():
+        if not self._idle:
             # Nothing of this execution may go on. The transport writes what was reported, and then ends the process.
             self._transport.close()
             return
+        # The next execution may come from here on.
+        self._session = None
         self._stop_beating()
-        self._send({"idle": True}, ())
-        gc.collect(0)
 
     def _left_behind(self) -> bool:
-        """Whether a node of the session that has ended still runs, as a thread or as a task."""
-        threads = any(thread.name == "node" for thread in threading.enumerate())
-        return threads or len(asyncio.all_tasks()) > _OWN_TASKS
+        """Whether a node of the session that ends still runs, as a thread or as a task."""
+        return self._board.threads > 0 or bool(asyncio.all_tasks() - self._tasks)
 
     # -- the heartbeat ---------------------------------------------------------------------------------------
 

@@ -1,7 +1,7 @@
 """What a runner tells its worker: records and events as bytes, and with them how far the engine is.
 
-All that happens in one turn of the event loop goes in one message. Only the end of a node with effects goes at once:
-whatever comes next in this process, it must not be repeated.
+All that happens within a millisecond goes in one message. Only the end of a node with effects goes at once: whatever
+comes next in this process, it must not be repeated.
 """
 
 from __future__ import annotations
@@ -9,12 +9,13 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, Final
 
 import orjson
 
 from chaingraph_flow import Engine, FlowEvent, Graph, NodeRecord
 
+_TOGETHER_SECONDS: Final = 0.001
 Send = Callable[[Mapping[str, Any], Sequence[bytes]], None]
 
 
@@ -40,7 +41,7 @@ class Reports:
         self._events: list[list[Any]] = []
         self._record_blobs: list[bytes] = []
         self._event_blobs: list[bytes] = []
-        self._scheduled = False
+        self._timer: asyncio.TimerHandle | None = None
         self._sent = 0
         self._durable = 0
         self._settling: list[tuple[int, asyncio.Future[None]]] = []
@@ -96,18 +97,15 @@ class Reports:
         self._settling = [each for each in self._settling if not each[1].done()]
 
     def soon(self) -> None:
-        """Report at the end of this turn of the event loop."""
-        if not self._scheduled:
-            self._scheduled = True
-            self._loop.call_soon(self._flush_scheduled)
-
-    def _flush_scheduled(self) -> None:
-        if self._scheduled:
-            self.flush()
+        """Report within a millisecond."""
+        if self._timer is None:
+            self._timer = self._loop.call_later(_TOGETHER_SECONDS, self.flush)
 
     def flush(self, more: Mapping[str, Any] | None = None, blobs: Sequence[bytes] = ()) -> None:
         """Report now, with further fields and blobs if there are any."""
-        self._scheduled = False
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
         self._sent += 1
         header = {"number": self._sent, "records": self._records, "events": self._events, **self._state()}
         content = [*self._record_blobs, *self._event_blobs, *blobs]

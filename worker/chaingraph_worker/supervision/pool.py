@@ -25,6 +25,8 @@ from chaingraph_worker.supervision.runner import Runner
 _WATCH_SECONDS: Final = 0.25
 _KEPT: Final = 4
 """A runner without an execution that keeps more than this part of its memory limit is replaced."""
+_MEASURE_SECONDS: Final = 1.0
+"""How often a runner that becomes free is measured: to ask the system costs more than a short execution."""
 _OWN_BYTES: Final = 300 * 2**20
 """What a worker takes for itself, and what all its runners share."""
 _log = structlog.get_logger(__name__)
@@ -85,6 +87,11 @@ class Pool:
     def catalogue(self) -> ForkServer:
         """What nodes are installed: `catalogue` and `catalogue_hash` of this."""
         return self._server
+
+    @property
+    def process_ids(self) -> list[int]:
+        """Of the runners that are alive."""
+        return list(self._runners)
 
     async def open(self) -> None:
         """Wait until runners can be made.
@@ -158,6 +165,10 @@ class Pool:
             self._idle.append(runner)
 
     def _has_grown(self, runner: Runner) -> bool:
+        now = time.monotonic()
+        if now - runner.measured_at < _MEASURE_SECONDS:
+            return False
+        runner.measured_at = now
         return runner.own_bytes() > self._settings.of_runner.memory_bytes // _KEPT
 
     async def _watch(self) -> None:

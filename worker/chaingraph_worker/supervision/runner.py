@@ -50,6 +50,7 @@ class Runner(asyncio.Protocol):
         self._exit_code: asyncio.Future[int] = asyncio.get_running_loop().create_future()
         self._tasks: set[asyncio.Task[None]] = set()
         self.alive = True
+        self.measured_at = 0.0
         self._beats = -1
         self.silent_seconds = 0.0
 
@@ -131,12 +132,12 @@ class Runner(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         try:
             for header, blobs in self._decoder.feed(data):
-                if self._listener is not None:
-                    if "idle" in header:
-                        self._listener = None
-                        self._gone(self)
-                    else:
-                        self._listener.report(header, blobs)
+                if self._listener is None:
+                    continue
+                self._listener.report(header, blobs)
+                if "idle" in header:
+                    self._listener = None
+                    self._gone(self)
         except (FrameRefused, KeyError, TypeError, ValueError, IndexError) as error:
             _log.exception("a runner sent what is no message; it is ended", error=str(error), pid=self.pid)
             self.kill(Cause.MESSAGE)

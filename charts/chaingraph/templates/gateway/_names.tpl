@@ -50,6 +50,24 @@ CHAINGRAPH_TLS_CERTIFICATE: /etc/chaingraph/tls/tls.crt
 CHAINGRAPH_TLS_KEY: /etc/chaingraph/tls/tls.key
 CHAINGRAPH_HEARTBEAT_SECONDS: {{ include "chaingraph.scalar" .heartbeatSeconds | quote }}
 CHAINGRAPH_MAX_STREAMS: {{ include "chaingraph.scalar" .maxStreams | quote }}
+CHAINGRAPH_MAX_STREAMS_PER_CALLER: {{ include "chaingraph.scalar" .maxStreamsPerCaller | quote }}
+CHAINGRAPH_MAX_REQUESTS_PER_CALLER: {{ include "chaingraph.scalar" .maxRequestsPerCaller | quote }}
+CHAINGRAPH_MAX_CONNECTIONS: {{ include "chaingraph.scalar" .maxConnections | quote }}
+CHAINGRAPH_MAX_CONNECTIONS_PER_ADDRESS: {{ include "chaingraph.scalar" .maxConnectionsPerAddress | quote }}
+CHAINGRAPH_TRUSTED_PROXIES: {{ .trustedProxies | quote }}
+CHAINGRAPH_HEAD_SECONDS: {{ include "chaingraph.scalar" .headSeconds | quote }}
+CHAINGRAPH_IDLE_SECONDS: {{ include "chaingraph.scalar" .idleSeconds | quote }}
+CHAINGRAPH_STALL_SECONDS: {{ include "chaingraph.scalar" .stallSeconds | quote }}
+CHAINGRAPH_MAX_HEAD_BYTES: {{ include "chaingraph.scalar" .maxHeadBytes | quote }}
+CHAINGRAPH_PAGE_BYTES: {{ include "chaingraph.scalar" .pageBytes | quote }}
+CHAINGRAPH_INLINE_BYTES: {{ include "chaingraph.scalar" .inlineBytes | quote }}
+CHAINGRAPH_MAX_LARGE_READS: {{ include "chaingraph.scalar" .maxLargeReads | quote }}
+CHAINGRAPH_TOKEN_AUDIENCES: {{ .tokenAudiences | quote }}
+CHAINGRAPH_ACCEPT_API_TOKENS: {{ .acceptApiTokens | quote }}
+CHAINGRAPH_TOKEN_CACHE_SECONDS: {{ include "chaingraph.scalar" .tokenCacheSeconds | quote }}
+CHAINGRAPH_MAX_TOKEN_REVIEWS: {{ include "chaingraph.scalar" .maxTokenReviews | quote }}
+CHAINGRAPH_FAILED_TOKENS_PER_MINUTE: {{ include "chaingraph.scalar" .failedTokensPerMinute | quote }}
+CHAINGRAPH_REAUTHORIZE_SECONDS: {{ include "chaingraph.scalar" .reauthorizeSeconds | quote }}
 CHAINGRAPH_STREAM_SECONDS: {{ include "chaingraph.scalar" .streamSeconds | quote }}
 CHAINGRAPH_GATEWAY_CONNECTIONS: {{ include "chaingraph.scalar" .connections | quote }}
 CHAINGRAPH_HEALTH_PORT: {{ include "chaingraph.scalar" .healthPort | quote }}

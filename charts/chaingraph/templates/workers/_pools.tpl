@@ -89,3 +89,29 @@ worker bounds at 5, 6 and 5 seconds, and PostgreSQL may be slow.
 {{- $grace := .terminationGracePeriodSeconds -}}
 {{- kindIs "invalid" $grace | ternary (add (ceil .drainSeconds) 30) (int64 (default 0 $grace)) -}}
 {{- end -}}
+
+{{/*
+What flows may reach beside DNS and PostgreSQL, as rules of a NetworkPolicy: the public internet, the collector of traces at its
+port, and what people add.
+*/}}
+{{- define "chaingraph.workers.egress" -}}
+{{- $egress := .Values.networkPolicy.workerEgress -}}
+{{- $rules := list -}}
+{{- if $egress.internet -}}
+{{- $ports := list -}}
+{{- range $egress.internetPorts }}{{ $ports = append $ports (dict "port" (int .) "protocol" "TCP") }}{{ end -}}
+{{- $four := list -}}
+{{- $six := list -}}
+{{- range concat $egress.notPublic $egress.blocked -}}
+{{- if contains ":" . }}{{ $six = append $six . }}{{ else }}{{ $four = append $four . }}{{ end -}}
+{{- end -}}
+{{- $to := list (dict "ipBlock" (dict "cidr" "0.0.0.0/0" "except" (uniq $four))) (dict "ipBlock" (dict "cidr" "::/0" "except" (uniq $six))) -}}
+{{- $rules = append $rules (dict "ports" ($ports | default (list (dict "protocol" "TCP"))) "to" $to) -}}
+{{- end -}}
+{{- with .Values.telemetry.otlp.endpoint -}}
+{{- $url := urlParse . -}}
+{{- $port := regexFind "[0-9]+$" (regexFind ":[0-9]+$" $url.host) | default (eq $url.scheme "https" | ternary "443" "80") -}}
+{{- $rules = append $rules (dict "ports" (list (dict "port" (int $port) "protocol" "TCP"))) -}}
+{{- end -}}
+{{- toYaml (concat $rules $egress.extra) -}}
+{{- end -}}

@@ -52,7 +52,7 @@ CHAINGRAPH_PIN_QUEUE_POLL_SECONDS: {{ include "chaingraph.scalar" .pinQueuePollS
 CHAINGRAPH_LEASE_SECONDS: {{ include "chaingraph.scalar" .leaseSeconds | quote }}
 CHAINGRAPH_FLUSH_SECONDS: {{ include "chaingraph.scalar" .flushSeconds | quote }}
 CHAINGRAPH_PARK_SECONDS: {{ include "chaingraph.scalar" .parkSeconds | quote }}
-CHAINGRAPH_RUNNER_MEMORY_MB: {{ include "chaingraph.scalar" .runnerMemoryMB | quote }}
+CHAINGRAPH_RUNNER_MEMORY_MB: {{ include "chaingraph.scalar" .runnerMemoryMb | quote }}
 CHAINGRAPH_RUNNER_CPU_SECONDS: {{ include "chaingraph.scalar" .runnerCpuSeconds | quote }}
 CHAINGRAPH_RUNNER_SILENCE_SECONDS: {{ include "chaingraph.scalar" .runnerSilenceSeconds | quote }}
 CHAINGRAPH_RUNNERS_IDLE: {{ include "chaingraph.scalar" .runnersIdle | quote }}

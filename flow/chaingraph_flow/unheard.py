@@ -23,7 +23,8 @@ def unheard(spec: FlowSpec, catalogue: Catalogue) -> list[Fault]:
     """A warning for each emitter of events that nothing in the flow listens to, in the order of its nodes."""
     heard = set(_heard(spec, catalogue))
     fed = {edge.to.partition("[")[0] for edge in spec.edges}
-    suggest, found = Suggestions(), []
+    suggest = Suggestions()
+    found: list[Fault] = []
     for index, node in enumerate(spec.nodes):
         name = _emitted(node, fed)
         if name is not None and name not in heard and len(found) < MOST_FAULTS:

@@ -16,7 +16,7 @@ from typing import Any, Final, Literal
 from chaingraph_operator.children_status import ALL_COMPLETED, SOME_FAILED, TREE_STOPPED
 from chaingraph_operator.flow_judgement import WITH_WARNINGS
 
-_SILENT: Final = frozenset({"Queued", "Held", "Starting", "Running"})
+_SILENT: Final = frozenset({"Queued", "Held", "Starting", "Running", "CheckingFlow"})
 """Reasons of a wait that is nothing to warn of."""
 _ENDS: Final = {"Completed": "Completed", "Failed": "Failed", "Stopped": "Stopped"}
 _PAUSES: Final = {"Paused": "Paused", "Breakpoint": "BreakpointHit"}

@@ -245,7 +245,7 @@ class ExecutionReconciler:
             unknown = [each for each in new.breakpoints if each not in nodes]
             self._commands.warn_of_breakpoints(cached.key, unknown, nodes)
             if spec.flow is not None:
-                self._commands.warn_of_flow(cached.key, self._flows.warnings_of_inline(spec.flow))
+                self._commands.warn_of_flow(cached.key, self._flows.warnings_of_inline(cached.key, spec.flow))
             traces.created(new, began=began, applied_by=cached.traceparent)
         return created
 
@@ -273,16 +273,17 @@ class ExecutionReconciler:
         return None if found is None or found.partial else found
 
     def _plan(self, spec: ExecutionSpec, meta: Meta, status: ExecutionStatus, row: ExecutionRow | None) -> Plan:
+        key = Key(meta.namespace, meta.name, meta.uid)
         # Checking an inline flow takes a while when it is large, so it is not done for what runs.
         needed = row is None and spec.spawned_by is None
-        return plan(spec, meta, status, row, self._view(spec, meta.namespace) if needed else None)
+        return plan(spec, meta, status, row, self._view(spec, key) if needed else None)
 
-    def _view(self, spec: ExecutionSpec, namespace: str) -> FlowView:
+    def _view(self, spec: ExecutionSpec, key: Key) -> FlowView:
         if spec.flow_ref is None:
             assert spec.flow is not None, "the model takes exactly one of flowRef and flow"
-            return self._flows.judge_inline(spec.flow)
+            return self._flows.judge_inline(key, spec.flow)
         name = spec.flow_ref.name
-        return self._flows.judgement(namespace, name) or Missing(name, self._flows.similar(namespace, name))
+        return self._flows.judgement(key.namespace, name) or Missing(name, self._flows.similar(key.namespace, name))
 
     async def _unreadable(
         self,

@@ -20,6 +20,8 @@ _LONGEST_LIST: Final = 8192
 """Characters of faults in a condition's message. What is over is counted: a status must stay small."""
 
 WITH_WARNINGS: Final = "ValidWithWarnings"
+CHECKING: Final = "the flow is being checked"
+TOO_COMPLEX: Final = "TooComplex"
 WAITING_FOR_WORKERS: Final = (
     "no worker has published the node types that it has, so the flow cannot be checked; "
     "it is checked as soon as the first worker starts"
@@ -60,7 +62,24 @@ class Unreadable:
     faults: tuple[str, ...]
 
 
-FlowJudgement = Judged | Unjudged | Unreadable
+@dataclass(frozen=True, slots=True)
+class Checking:
+    """A flow that is being checked at this moment."""
+
+    spec: FlowSpec
+    revision: str
+
+
+@dataclass(frozen=True, slots=True)
+class TooComplex:
+    """A flow whose check went beyond its budget. `why` names the limit and its setting."""
+
+    spec: FlowSpec
+    revision: str
+    why: str
+
+
+FlowJudgement = Judged | Unjudged | Unreadable | Checking | TooComplex
 
 
 def judge(spec: FlowSpec, catalogue: Catalogue | None) -> Judged | Unjudged:
@@ -113,6 +132,16 @@ def _claims(judgement: FlowJudgement) -> list[Claim]:
             return [
                 Claim(ConditionType.READY, "Unknown", "WaitingForWorkers", WAITING_FOR_WORKERS),
                 Claim(ConditionType.RECONCILING, "True", "WaitingForWorkers", "waits for a worker"),
+            ]
+        case Checking():
+            return [
+                Claim(ConditionType.READY, "Unknown", "Checking", CHECKING),
+                Claim(ConditionType.RECONCILING, "True", "Checking", CHECKING),
+            ]
+        case TooComplex(_, _, why):
+            return [
+                Claim(ConditionType.READY, "False", TOO_COMPLEX, why),
+                Claim(ConditionType.STALLED, "True", TOO_COMPLEX, "waits for a change of the flow: see Ready"),
             ]
         case Judged(spec, revision_, ()):
             message = f"{counted(len(spec.nodes), 'node')}, revision {revision_}"

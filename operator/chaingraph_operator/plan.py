@@ -38,7 +38,18 @@ from chaingraph_operator.decisions import (
     Verdict,
     Wait,
 )
-from chaingraph_operator.flow_judgement import WAITING_FOR_WORKERS, Judged, Unjudged, Unreadable, counted, fault_lines
+from chaingraph_operator.flow_judgement import (
+    CHECKING,
+    TOO_COMPLEX,
+    WAITING_FOR_WORKERS,
+    Checking,
+    Judged,
+    TooComplex,
+    Unjudged,
+    Unreadable,
+    counted,
+    fault_lines,
+)
 from chaingraph_store import ids, retrying
 from chaingraph_store.control import Wanted
 from chaingraph_store.creation import NewExecution
@@ -260,6 +271,12 @@ def _creation(spec: ExecutionSpec, meta: Meta, flow: FlowView) -> Plan:
             return Wait("FlowInvalid", f"the operator cannot read the flow\n{fault_lines(faults)}", stalled=True)
         case Unjudged():
             return Wait("WaitingForWorkers", WAITING_FOR_WORKERS)
+        case Checking():
+            return Wait("CheckingFlow", CHECKING)
+        case TooComplex(_, _, why) if spec.flow_ref is not None:
+            return Wait("FlowInvalid", f"{spec.flow_ref.name!r}: {why}", stalled=True)
+        case TooComplex(_, _, why):
+            return Refuse(TOO_COMPLEX, why, (why,))
         case Judged() if flow.valid:
             return _resolved(spec, meta, flow)
         case Judged():

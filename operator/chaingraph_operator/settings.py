@@ -96,6 +96,23 @@ class Settings(ServingSettings):
         description="seconds between two searches for workers whose lease has run out, from 0.1 to 60",
     )
 
+    flow_check_cpu_seconds: float = Field(
+        default=2,
+        ge=0.1,
+        le=60,
+        validation_alias="CHAINGRAPH_FLOW_CHECK_CPU_SECONDS",
+        description="CPU seconds that the check of one flow may take, from 0.1 to 60; beyond, the Flow is TooComplex",
+    )
+    flow_check_memory_mb: int = Field(
+        default=160,
+        ge=96,
+        le=4096,
+        validation_alias="CHAINGRAPH_FLOW_CHECK_MEMORY_MB",
+        description=(
+            "megabytes that the check of one flow may take, from 96 to 4096; beyond, the Flow is TooComplex. Two "
+            "checks may run at the same time, beside the operator"
+        ),
+    )
     leader_election: bool = Field(
         default=False,
         validation_alias="CHAINGRAPH_LEADER_ELECTION",

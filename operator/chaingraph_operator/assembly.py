@@ -183,7 +183,11 @@ class Operator:
             metrics=metrics,
         )
         self.started = asyncio.Event()
-        self.watch = Watch(access, namespaces=settings.namespaces)
+        self.watch = Watch(
+            access,
+            namespaces=settings.namespaces,
+            unreadable=lambda kind: metrics.unreadable.labels(kind).inc(),
+        )
         self.watch.register(names.FLOW_PLURAL, self._flows)
         self.watch.register(names.EXECUTION_PLURAL, self._intake)
         for phase in ExecutionPhase:

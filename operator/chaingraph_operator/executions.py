@@ -21,7 +21,7 @@ from chaingraph_operator import descendants, traces
 from chaingraph_operator.api import KubernetesApi
 from chaingraph_operator.cache import Cached
 from chaingraph_operator.commands import Commands
-from chaingraph_operator.flow_judgement import Judged, fault_lines
+from chaingraph_operator.flow_judgement import Judged, fault_lines, unreadable_reason
 from chaingraph_operator.flows import Flows
 from chaingraph_operator.intake import ExecutionIntake
 from chaingraph_operator.keys import Key
@@ -35,6 +35,7 @@ from chaingraph_operator.plan import (
     Meta,
     Missing,
     Plan,
+    Refuse,
     RefuseRetry,
     Retry,
     Verdict,
@@ -151,6 +152,9 @@ class ExecutionReconciler:
         if row is None or row.change_seq < cached.change_seq:
             row = await self._row(meta.uid)
         status = ExecutionStatus.of(cached.status_object())
+        if cached.unreadable:
+            await self._refuse_unreadable(cached, meta, status, row)
+            return
         try:
             spec = ExecutionSpec.model_validate(cached.spec_object())
         except ValidationError as error:
@@ -300,6 +304,18 @@ class ExecutionReconciler:
         message = f"this version of the operator cannot read the spec; update it\n{fault_lines(faults)}"
         anything = ExecutionSpec.model_construct()
         await self._show(cached, meta, anything, None, Wait("Unreadable", message, stalled=True), status)
+
+    async def _refuse_unreadable(
+        self, cached: Cached, meta: Meta, status: ExecutionStatus, row: ExecutionRow | None
+    ) -> None:
+        """What it brings cannot be read, and cannot be changed: it ends Failed, unless it runs already."""
+        if row is not None or meta.deleting:
+            _log.warning("cannot read the spec of an execution that runs", why=cached.unreadable)
+            return
+        why = cached.unreadable
+        finished = status.phase is not None and status.phase.finished
+        verdict = None if finished else Refuse(unreadable_reason(why), why, (why,))
+        await self._show(cached, meta, ExecutionSpec.model_construct(), None, verdict, status)
 
     async def _show(
         self,

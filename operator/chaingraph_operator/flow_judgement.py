@@ -15,6 +15,7 @@ from chaingraph_flow.revision import revision
 from chaingraph_flow.unheard import unheard
 from chaingraph_flow.validation import validate
 from chaingraph_operator.conditions import Claim, conditions
+from chaingraph_process.objects import TOO_DEEP
 
 _LONGEST_LIST: Final = 8192
 """Characters of faults in a condition's message. What is over is counted: a status must stay small."""
@@ -57,9 +58,10 @@ class Unjudged:
 
 @dataclass(frozen=True, slots=True)
 class Unreadable:
-    """A flow whose spec this version cannot read: the CRD is newer than the operator."""
+    """A flow whose spec this version cannot read: the CRD is newer than the operator, or it is nested too deep."""
 
     faults: tuple[str, ...]
+    reason: str = "Unreadable"
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,6 +106,11 @@ def fault_lines(faults: Sequence[object], *, longest: int = _LONGEST_LIST) -> st
     return "\n".join(lines)
 
 
+def unreadable_reason(why: str) -> str:
+    """The reason of the conditions of an object that could not be read."""
+    return "TooDeep" if why == TOO_DEEP else "Malformed"
+
+
 def counted(number: int, noun: str) -> str:
     return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
@@ -122,6 +129,11 @@ def flow_status(judgement: FlowJudgement, *, generation: int, previous: FlowStat
 
 def _claims(judgement: FlowJudgement) -> list[Claim]:
     match judgement:
+        case Unreadable(faults, reason) if reason != "Unreadable":
+            return [
+                Claim(ConditionType.READY, "False", reason, fault_lines(faults)),
+                Claim(ConditionType.STALLED, "True", reason, "waits for a change of the flow: see Ready"),
+            ]
         case Unreadable(faults):
             message = "this version of the operator cannot read the spec; update it\n" + fault_lines(faults)
             return [

@@ -31,10 +31,12 @@ from chaingraph_operator.flow_judgement import (
     Unjudged,
     Unreadable,
     flow_status,
+    unreadable_reason,
 )
 from chaingraph_operator.keys import Key
 from chaingraph_operator.status_writer import StatusWriter
 from chaingraph_operator.work_queue import WorkQueue
+from chaingraph_process.objects import UNREADABLE
 from chaingraph_store.flow_names import FlowName
 
 
@@ -72,7 +74,8 @@ class Flows:
             return
         key = key_of(body)
         name = (key.namespace, key.name)
-        spec = _readable(body.get("spec") or {})
+        why = str(body.get(UNREADABLE) or "")
+        spec = Unreadable((why,), unreadable_reason(why)) if why else _readable(body.get("spec") or {})
         known = self._known.get(name)
         if known is None or known.key != key or known.spec != spec:
             self._known[name] = _Known(key, spec)

@@ -15,7 +15,9 @@ import orjson
 from chaingraph_crds.execution import ExecutionSpec
 from chaingraph_crds.execution_status import ExecutionStatus
 from chaingraph_flow.faults import Fault, FaultCode
+from chaingraph_flow.flow_limits import TOO_DEEP, deeper_than
 from chaingraph_flow.inputs import bind_inputs
+from chaingraph_flow.json_values import DEEPEST
 from chaingraph_flow.revision import content
 from chaingraph_operator.decisions import (
     Adopt,
@@ -314,6 +316,9 @@ def _refusal(reason: str, summary: str, faults: Sequence[str]) -> Refuse:
 
 def _resolved(spec: ExecutionSpec, meta: Meta, flow: Judged) -> Plan:
     events = [{"name": event.name, "payload": event.payload} for event in spec.events]
+    deep = _too_deep({"inputs": spec.inputs, "integration": spec.integration}, events)
+    if deep is not None:
+        return deep
     oversized = _oversized({"inputs": spec.inputs, "events": events, "integration": spec.integration})
     if oversized is not None:
         return oversized
@@ -348,6 +353,13 @@ def _resolved(spec: ExecutionSpec, meta: Meta, flow: Judged) -> Plan:
             generation=meta.generation,
         )
     )
+
+
+def _too_deep(parts: Mapping[str, Mapping[str, Any]], events: Sequence[Mapping[str, Any]]) -> Refuse | None:
+    places = [(f"spec.{part}.{name}", value) for part, given in parts.items() for name, value in given.items()]
+    places += [(f"spec.events[{index}].payload", event["payload"]) for index, event in enumerate(events)]
+    faults = [f"{place}: {TOO_DEEP}" for place, value in places if deeper_than(value, DEEPEST)]
+    return _refusal("TooDeep", f"{counted(len(faults), 'value')} too deep", faults) if faults else None
 
 
 def _oversized(parts: dict[str, Any]) -> Refuse | None:

@@ -149,6 +149,15 @@ class Settings(ServingSettings):
         validation_alias="CHAINGRAPH_LEASE_RETRY_SECONDS",
         description="seconds between two renewals, or two looks of one who waits; less than half the former",
     )
+    loop_deadline_seconds: float = Field(
+        default=60,
+        ge=1,
+        validation_alias="CHAINGRAPH_LOOP_DEADLINE_SECONDS",
+        description=(
+            "seconds without a turn of its event loop after which a leader ends, 1 or more: its Lease is renewed by a "
+            "thread of its own, which a busy loop does not hold up"
+        ),
+    )
     pod_name: str = Field(
         default_factory=socket.gethostname,
         validation_alias="CHAINGRAPH_POD_NAME",

@@ -146,7 +146,9 @@ class Operator:
         )
         self._feed = Feed(ledger, self._row_changed)
         metrics.registry.register(PoolFigures("chaingraph_operator", ledger.pool_stats))
-        self._backlog = Backlog(ledger, application_name=settings.application_name, metrics=metrics)
+        self._backlog = Backlog(
+            ledger, application_name=settings.application_name, metrics=metrics, queues=settings.metric_queues
+        )
         self._recovery = Recovery(
             ledger,
             application_name=settings.application_name,

@@ -176,6 +176,14 @@ class Settings(ServingSettings):
         validation_alias="CHAINGRAPH_RELEASE",
         description="whose they are, as in their label app.kubernetes.io/instance",
     )
+    metric_queues: Annotated[tuple[str, ...], NoDecode] = Field(
+        default=(),
+        validation_alias="CHAINGRAPH_METRIC_QUEUES",
+        description=(
+            "queues, separated by commas, that have metrics of their own whether a worker serves them or not, as those "
+            "of pools that are scaled to none; queues that no worker has served are added up as (other)"
+        ),
+    )
     worker_pools: str = Field(
         default="chaingraph-worker-pools",
         min_length=1,
@@ -211,6 +219,13 @@ class Settings(ServingSettings):
         if wrong:
             raise ValueError(f"{wrong[0]!r} is no name of a namespace; write them as team-a,team-b")
         return names
+
+    @field_validator("metric_queues", mode="before")
+    @classmethod
+    def _split_queues(cls, value: object) -> object:
+        if not isinstance(value, str):
+            return value
+        return tuple(name.strip() for name in value.split(",") if name.strip())
 
     @field_validator("worker_namespace")
     @classmethod

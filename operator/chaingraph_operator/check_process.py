@@ -41,8 +41,9 @@ class Exceeded(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Checked:
-    """What a check found."""
+    """What a check found, and the revision of the flow's content."""
 
+    revision: str
     faults: tuple[Fault, ...] = ()
     warnings: tuple[Fault, ...] = ()
 
@@ -100,7 +101,10 @@ class CheckServer:
         if control is not None:
             asyncio.get_running_loop().remove_reader(control)
             control.close()
-        for exited in self._exits.values():
+        for pid, exited in self._exits.items():
+            # The server, which still lives, has not told its exit: the id is that of no other process.
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
             if not exited.done():
                 exited.set_result(0)
         self._exits.clear()
@@ -226,4 +230,4 @@ def _read(answer: dict[str, Any]) -> Checked:
     def faults(name: str) -> tuple[Fault, ...]:
         return tuple(Fault(path, FaultCode(code), text) for path, code, text in answer[name])
 
-    return Checked(faults("faults"), faults("warnings"))
+    return Checked(answer["revision"], faults("faults"), faults("warnings"))

@@ -27,6 +27,7 @@ import orjson
 from chaingraph_crds.flow import FlowSpec
 from chaingraph_flow.catalogue import Catalogue
 from chaingraph_flow.faults import Fault
+from chaingraph_flow.revision import revision
 from chaingraph_flow.unheard import unheard
 from chaingraph_flow.validation import validate
 
@@ -121,7 +122,11 @@ def _checked(spec: Any, catalogue: Catalogue) -> dict[str, Any]:
     flow = FlowSpec.model_validate(spec)
     faults = validate(flow, catalogue)
     warnings = [] if faults else unheard(flow, catalogue)
-    return {"faults": [_parts(each) for each in faults], "warnings": [_parts(each) for each in warnings]}
+    return {
+        "revision": revision(flow),
+        "faults": [_parts(each) for each in faults],
+        "warnings": [_parts(each) for each in warnings],
+    }
 
 
 def _parts(fault: Fault) -> tuple[str, str, str]:

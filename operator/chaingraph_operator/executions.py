@@ -6,10 +6,12 @@ often.
 
 from __future__ import annotations
 
+import asyncio
 import time
 from datetime import UTC, datetime
 from typing import Final
 
+import orjson
 import structlog
 from pydantic import ValidationError
 
@@ -58,6 +60,8 @@ from chaingraph_store.ledger import Ledger
 _log = structlog.get_logger(__name__)
 _LOOK_AGAIN_SECONDS: Final = 1.0
 """After a creation, when the feed should long have brought its first change."""
+_LARGE: Final = 64 * 1024
+"""Bytes of a spec, at a kilobyte a node of its Flow, from which it is not planned in the event loop."""
 _MOST_COMMANDS: Final = 5
 """In one turn: one of each kind is the most that a spec can ask for at once. What is over comes with the next turn."""
 
@@ -160,11 +164,11 @@ class ExecutionReconciler:
         except ValidationError as error:
             await self._unreadable(cached, meta, status, row, faults_of(error))
             return
-        decision = self._plan(spec, meta, status, row)
+        decision = await self._plan(spec, cached, meta, status, row)
         if isinstance(decision, RefuseRetry):
             # A row that the feed brought may be older than what the person has seen: it may have ended since.
             row = await self._row(meta.uid)
-            decision = self._plan(spec, meta, status, row)
+            decision = await self._plan(spec, cached, meta, status, row)
         confirmed = False
         for _ in range(_MOST_COMMANDS):
             if isinstance(decision, Create):
@@ -184,7 +188,7 @@ class ExecutionReconciler:
             else:
                 break
             row = await self._row(meta.uid)
-            decision = self._plan(spec, meta, status, row)
+            decision = await self._plan(spec, cached, meta, status, row)
         else:
             self._queue.add(cached.key)
         verdict = decision if isinstance(decision, Verdict) else None
@@ -249,7 +253,8 @@ class ExecutionReconciler:
             unknown = [each for each in new.breakpoints if each not in nodes]
             self._commands.warn_of_breakpoints(cached.key, unknown, nodes)
             if spec.flow is not None:
-                self._commands.warn_of_flow(cached.key, self._flows.warnings_of_inline(cached.key, spec.flow))
+                judged = self._view(spec, cached)
+                self._commands.warn_of_flow(cached.key, judged.warnings if isinstance(judged, Judged) else ())
             traces.created(new, began=began, applied_by=cached.traceparent)
         return created
 
@@ -276,16 +281,24 @@ class ExecutionReconciler:
         found = self._cache.get(cached.key)
         return None if found is None or found.partial else found
 
-    def _plan(self, spec: ExecutionSpec, meta: Meta, status: ExecutionStatus, row: ExecutionRow | None) -> Plan:
-        key = Key(meta.namespace, meta.name, meta.uid)
+    async def _plan(
+        self, spec: ExecutionSpec, cached: Cached, meta: Meta, status: ExecutionStatus, row: ExecutionRow | None
+    ) -> Plan:
         # Checking an inline flow takes a while when it is large, so it is not done for what runs.
         needed = row is None and spec.spawned_by is None
-        return plan(spec, meta, status, row, self._view(spec, key) if needed else None)
+        view = self._view(spec, cached) if needed else None
+        if isinstance(view, Judged) and view.valid and max(len(cached.spec), 1024 * len(view.spec.nodes)) > _LARGE:
+            # Inputs are read, copied and measured, the flow is written out: tens of milliseconds, which go to a thread.
+            # Of what has to wait nothing may be missed meanwhile, and it takes no time.
+            return await asyncio.to_thread(plan, spec, meta, status, row, view)
+        return plan(spec, meta, status, row, view)
 
-    def _view(self, spec: ExecutionSpec, key: Key) -> FlowView:
+    def _view(self, spec: ExecutionSpec, cached: Cached) -> FlowView:
+        key = cached.key
         if spec.flow_ref is None:
             assert spec.flow is not None, "the model takes exactly one of flowRef and flow"
-            return self._flows.judge_inline(key, spec.flow)
+            text = orjson.dumps(cached.spec_object()["flow"], option=orjson.OPT_SORT_KEYS)
+            return self._flows.judge_inline(key, text, spec.flow)
         name = spec.flow_ref.name
         return self._flows.judgement(key.namespace, name) or Missing(name, self._flows.similar(key.namespace, name))
 

@@ -20,6 +20,7 @@ import structlog
 
 from chaingraph_crds.flow import FlowSpec
 from chaingraph_flow.catalogue import Catalogue
+from chaingraph_flow.revision import revision
 from chaingraph_flow.unheard import unheard
 from chaingraph_flow.validation import validate
 from chaingraph_operator.check_process import Checked, Checker, CheckServer, CheckServerLost, Exceeded
@@ -128,11 +129,12 @@ class FlowChecks:
         self._types = orjson.dumps(catalogue.to_json())
         self._hash = catalogue.hash
 
-    def find(self, namespace: str, spec: FlowSpec, text: bytes, done: Done) -> Result | None:
+    def find(self, namespace: str, text: bytes, spec: FlowSpec, done: Done) -> Result | None:
         """What a check of a flow has found; None while it is being checked.
 
         Args:
-            text: the flow as JSON, as the ledger keeps it.
+            text: the flow as JSON, with sorted keys and without spaces.
+            spec: the same flow.
             done: called when it was checked, unless it is known at once.
         """
         assert self._catalogue is not None, "without node types nothing is checked"
@@ -144,7 +146,7 @@ class FlowChecks:
         if len(text) <= SMALL and b'"pattern"' not in text:
             faults = tuple(validate(spec, self._catalogue))
             warnings = () if faults else tuple(unheard(spec, self._catalogue))
-            return self._remember(content, Checked(faults, warnings))
+            return self._remember(content, Checked(revision(spec), faults, warnings))
         job = self._jobs.get(content)
         if job is None:
             job = self._jobs[content] = _Job(content, namespace, text, self._types)

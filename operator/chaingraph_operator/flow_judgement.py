@@ -69,7 +69,6 @@ class Checking:
     """A flow that is being checked at this moment."""
 
     spec: FlowSpec
-    revision: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +76,6 @@ class TooComplex:
     """A flow whose check went beyond its budget. `why` names the limit and its setting."""
 
     spec: FlowSpec
-    revision: str
     why: str
 
 
@@ -120,7 +118,7 @@ def flow_status(judgement: FlowJudgement, *, generation: int, previous: FlowStat
     spec = None if isinstance(judgement, Unreadable) else judgement.spec
     status = FlowStatus(
         observed_generation=generation,
-        revision=None if isinstance(judgement, Unreadable) else judgement.revision,
+        revision=judgement.revision if isinstance(judgement, Judged | Unjudged) else None,
         nodes=None if spec is None else len(spec.nodes),
         conditions=conditions(_claims(judgement), previous=previous.conditions, generation=generation, now=now),
     )
@@ -150,7 +148,7 @@ def _claims(judgement: FlowJudgement) -> list[Claim]:
                 Claim(ConditionType.READY, "Unknown", "Checking", CHECKING),
                 Claim(ConditionType.RECONCILING, "True", "Checking", CHECKING),
             ]
-        case TooComplex(_, _, why):
+        case TooComplex(_, why):
             return [
                 Claim(ConditionType.READY, "False", TOO_COMPLEX, why),
                 Claim(ConditionType.STALLED, "True", TOO_COMPLEX, "waits for a change of the flow: see Ready"),

@@ -48,7 +48,7 @@ def named(judgement: FlowJudgement) -> tuple[Named, Content | None]:
             return Named(None, problem=WAITING_FOR_WORKERS), None
         case Checking():
             return Named(None, problem=CHECKING), None
-        case TooComplex(_, _, why):
+        case TooComplex(_, why):
             return _problem("", [why]), None
         case Judged(spec, revision, ()):
             inputs, missing = bind_inputs(spec.inputs, {})

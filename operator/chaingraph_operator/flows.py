@@ -7,19 +7,18 @@ Flow's own status.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-import orjson
 from pydantic import ValidationError
 
 from chaingraph_crds.faults import faults_of
 from chaingraph_crds.flow import FlowSpec, FlowStatus
 from chaingraph_flow.catalogue import Catalogue
-from chaingraph_flow.faults import Fault, similar
-from chaingraph_flow.revision import content, revision
+from chaingraph_flow.faults import similar
+from chaingraph_flow.revision import revision
 from chaingraph_operator.cache import ObjectCache, Seen, key_of
 from chaingraph_operator.check_process import Exceeded
 from chaingraph_operator.flow_checks import FlowChecks
@@ -122,7 +121,7 @@ class Flows:
             known.judgement = (
                 known.spec
                 if isinstance(known.spec, Unreadable)
-                else self._judge(known.spec, namespace, lambda: self._checked((namespace, name)))
+                else self._judge(self._text(known), known.spec, namespace, lambda: self._checked((namespace, name)))
             )
         return known.judgement
 
@@ -130,26 +129,28 @@ class Flows:
         """Whether a Flow is being checked at this moment."""
         return isinstance(self.judgement(namespace, name), Checking)
 
-    def judge_inline(self, key: Key, spec: FlowSpec) -> FlowJudgement:
-        """The judgement of a flow that stands in an Execution itself, which is woken when it has been checked."""
-        return self._judge(spec, key.namespace, lambda: self._wake([key]))
+    def judge_inline(self, key: Key, text: bytes, spec: FlowSpec) -> FlowJudgement:
+        """The judgement of a flow that stands in an Execution itself, which is woken when it has been checked.
 
-    def warnings_of_inline(self, key: Key, spec: FlowSpec) -> Sequence[Fault]:
-        """What to look at in a flow that stands in an Execution itself, and was found to be right."""
-        judgement = self._judge(spec, key.namespace, lambda: None)
-        return judgement.warnings if isinstance(judgement, Judged) else ()
+        Args:
+            text: the flow as JSON, with sorted keys.
+        """
+        return self._judge(text, spec, key.namespace, lambda: self._wake([key]))
 
-    def _judge(self, spec: FlowSpec, namespace: str, done: Callable[[], None]) -> FlowJudgement:
-        named = revision(spec)
+    def _text(self, known: _Known) -> bytes:
+        cached = self.cache.get(known.key)
+        assert cached is not None, "it was cached when it was seen, and is known no longer than that"
+        return cached.spec
+
+    def _judge(self, text: bytes, spec: FlowSpec, namespace: str, done: Callable[[], None]) -> FlowJudgement:
         if self._catalogue is None:
-            return Unjudged(spec, named)
-        text = orjson.dumps(content(spec), option=orjson.OPT_SORT_KEYS)
-        found = self._checks.find(namespace, spec, text, done)
+            return Unjudged(spec, revision(spec))
+        found = self._checks.find(namespace, text, spec, done)
         if found is None:
-            return Checking(spec, named)
+            return Checking(spec)
         if isinstance(found, Exceeded):
-            return TooComplex(spec, named, self._checks.budget.exceeded(found))
-        return Judged(spec, named, found.faults, found.warnings)
+            return TooComplex(spec, self._checks.budget.exceeded(found))
+        return Judged(spec, found.revision, found.faults, found.warnings)
 
     def _checked(self, name: FlowName) -> None:
         """A check of this Flow has ended."""

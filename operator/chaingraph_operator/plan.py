@@ -275,9 +275,9 @@ def _creation(spec: ExecutionSpec, meta: Meta, flow: FlowView) -> Plan:
             return Wait("WaitingForWorkers", WAITING_FOR_WORKERS)
         case Checking():
             return Wait("CheckingFlow", CHECKING)
-        case TooComplex(_, _, why) if spec.flow_ref is not None:
+        case TooComplex(_, why) if spec.flow_ref is not None:
             return Wait("FlowInvalid", f"{spec.flow_ref.name!r}: {why}", stalled=True)
-        case TooComplex(_, _, why):
+        case TooComplex(_, why):
             return Refuse(TOO_COMPLEX, why, (why,))
         case Judged() if flow.valid:
             return _resolved(spec, meta, flow)

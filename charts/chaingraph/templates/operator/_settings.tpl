@@ -14,8 +14,9 @@ CHAINGRAPH_LEASE_RENEW_SECONDS: {{ include "chaingraph.scalar" .leaderElection.r
 CHAINGRAPH_LEASE_RETRY_SECONDS: {{ include "chaingraph.scalar" .leaderElection.retrySeconds | quote }}
 CHAINGRAPH_WORKER_NAMESPACE: {{ $.Release.Namespace | quote }}
 CHAINGRAPH_METRIC_QUEUES: {{ include "chaingraph.operator.queues" $ | quote }}
-CHAINGRAPH_FLOW_CHECK_CPU_SECONDS: {{ include "chaingraph.scalar" .flowCheck.cpuSeconds | quote }}
-CHAINGRAPH_FLOW_CHECK_MEMORY_MB: {{ include "chaingraph.scalar" .flowCheck.memoryMegabytes | quote }}
+CHAINGRAPH_FLOW_CHECK_CPU_SECONDS: {{ include "chaingraph.scalar" .flowCheckCpuSeconds | quote }}
+CHAINGRAPH_FLOW_CHECK_MEMORY_MB: {{ include "chaingraph.scalar" .flowCheckMemoryMb | quote }}
+CHAINGRAPH_LOOP_DEADLINE_SECONDS: {{ include "chaingraph.scalar" .loopDeadlineSeconds | quote }}
 CHAINGRAPH_WORKER_POOLS: {{ include "chaingraph.workers.pools" $ | quote }}
 CHAINGRAPH_RELEASE: {{ include "chaingraph.instance" $ | quote }}
 CHAINGRAPH_RECONCILE_WORKERS: {{ include "chaingraph.scalar" .reconcileWorkers | quote }}

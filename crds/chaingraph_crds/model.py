@@ -56,17 +56,18 @@ class StatusModel(BaseModel):
 
     @classmethod
     def of(cls, status: Mapping[str, Any] | None) -> Self:
-        """The status of an object as read from the API; an object without one has the defaults.
+        """The status of an object as read from the API; an object without one has the defaults."""
+        return cls.model_validate(dict(status or {}))
 
-        A field that does not fit counts as absent: whoever may write a status may write anything, and the next status
-        that is written puts it right.
-        """
+    @classmethod
+    def fitting(cls, status: Mapping[str, Any] | None) -> Self:
+        """As `of`, of a status that anybody may have written: a field that does not fit counts as absent."""
         given = dict(status or {})
         try:
-            return cls.model_validate(given)
+            return cls.of(given)
         except ValidationError as error:
             wrong = {each["loc"][0] if each["loc"] else "" for each in error.errors(include_input=False)}
-            return cls.model_validate({name: value for name, value in given.items() if name not in wrong})
+            return cls.of({name: value for name, value in given.items() if name not in wrong})
 
 
 def _utc_text(moment: datetime.datetime) -> str:

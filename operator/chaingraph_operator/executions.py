@@ -155,7 +155,7 @@ class ExecutionReconciler:
         meta = Meta(cached.key.uid, cached.key.namespace, cached.key.name, cached.generation, cached.deleting)
         if row is None or row.change_seq < cached.change_seq:
             row = await self._row(meta.uid)
-        status = ExecutionStatus.of(cached.status_object())
+        status = ExecutionStatus.fitting(cached.status_object())
         if cached.unreadable:
             await self._refuse_unreadable(cached, meta, status, row)
             return

@@ -202,7 +202,7 @@ class FlowReconciler:
             return
         if isinstance(judgement, Checking) and cached.status_object().get("observedGeneration") == cached.generation:
             return  # what was said of it stands until it has been checked
-        previous = FlowStatus.of(cached.status_object())
+        previous = FlowStatus.fitting(cached.status_object())
         status = flow_status(judgement, generation=cached.generation, previous=previous, now=datetime.now(UTC))
         self._writer.submit(key, status, urgent=not isinstance(judgement, Checking))
 

@@ -33,7 +33,7 @@ def expiry(spec: Mapping[str, Any], status: Mapping[str, Any]) -> datetime | Non
 
 def _ended(status: Mapping[str, Any]) -> datetime | None:
     """When it had ended, and everything below it; None while something is active."""
-    known = ExecutionStatus.of(status)
+    known = ExecutionStatus.fitting(status)
     at = known.completion_time
     tree = next((each for each in known.conditions if each.type == ConditionType.TREE_SUCCEEDED), None)
     if at is None or (tree is not None and tree.status == "Unknown"):

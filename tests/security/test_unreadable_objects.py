@@ -121,8 +121,8 @@ STATUSES = st.dictionaries(
 
 @given(STATUSES, STATUSES)
 def test_status_that_does_not_fit_counts_field_by_field(before: dict[str, Any], after: dict[str, Any]) -> None:
-    ExecutionStatus.of(before)
-    FlowStatus.of(before)
+    ExecutionStatus.fitting(before)
+    FlowStatus.fitting(before)
     expiry({"ttlSecondsAfterFinished": 1}, before)
     announcements.of_flow(
         before,
@@ -137,7 +137,9 @@ def test_status_that_does_not_fit_counts_field_by_field(before: dict[str, Any], 
 
 
 def test_fitting_fields_of_a_status_are_kept() -> None:
-    found = ExecutionStatus.of({"phase": "Nonsense", "executionID": "EX" + "A" * 24, "conditions": {"type": "Ready"}})
+    found = ExecutionStatus.fitting(
+        {"phase": "Nonsense", "executionID": "EX" + "A" * 24, "conditions": {"type": "Ready"}}
+    )
     assert (found.phase, found.execution_id, found.conditions) == (None, "EX" + "A" * 24, [])
 
 

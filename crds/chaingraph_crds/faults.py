@@ -13,6 +13,8 @@ from chaingraph_crds.forms import FORMS
 
 _LONGEST_SHOWN = 80
 """Characters of an offending value that a message repeats; the path says where the rest is."""
+_MOST_DESCRIBED = 50
+"""Errors that are described. The others are counted."""
 
 
 def faults_of(error: ValidationError, root: str = "spec") -> list[str]:
@@ -22,20 +24,25 @@ def faults_of(error: ValidationError, root: str = "spec") -> list[str]:
         error: As raised by `FlowSpec.model_validate` and `ExecutionSpec.model_validate`.
         root: Where the validated part stands in the object.
     """
-    return [
+    found = error.errors(include_url=False)
+    described = [
         f"{_path(root, item['loc'])}: {_sentence(item['type'], item.get('ctx', {}), item['input'], item['msg'])}"
-        for item in error.errors(include_url=False)
+        for item in found[:_MOST_DESCRIBED]
     ]
+    more = len(found) - len(described)
+    return [*described, f"{root}: {_count(more, 'more error')} not described: fix these first"] if more else described
 
 
 def _path(root: str, location: Sequence[str | int]) -> str:
     path = root
     for step in location:
-        path += f"[{step}]" if isinstance(step, int) else f".{step}"
+        path += f"[{step}]" if isinstance(step, int) else f".{step[:_LONGEST_SHOWN]}"
     return path
 
 
 def _shown(value: Any) -> str:
+    if isinstance(value, str):
+        value = value[: _LONGEST_SHOWN + 1]
     try:
         text = json.dumps(value, ensure_ascii=False)
     except (TypeError, ValueError):

@@ -9,7 +9,7 @@ import datetime
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, Final, Literal, Self
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict, PlainSerializer
+from pydantic import AwareDatetime, BaseModel, ConfigDict, PlainSerializer, ValidationError
 from pydantic.alias_generators import to_camel
 
 IMMUTABLE: Final = "x-chaingraph-immutable"
@@ -58,6 +58,16 @@ class StatusModel(BaseModel):
     def of(cls, status: Mapping[str, Any] | None) -> Self:
         """The status of an object as read from the API; an object without one has the defaults."""
         return cls.model_validate(dict(status or {}))
+
+    @classmethod
+    def fitting(cls, status: Mapping[str, Any] | None) -> Self:
+        """As `of`, of a status that anybody may have written: a field that does not fit counts as absent."""
+        given = dict(status or {})
+        try:
+            return cls.of(given)
+        except ValidationError as error:
+            wrong = {each["loc"][0] if each["loc"] else "" for each in error.errors(include_input=False)}
+            return cls.of({name: value for name, value in given.items() if name not in wrong})
 
 
 def _utc_text(moment: datetime.datetime) -> str:

@@ -13,6 +13,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, model_serializer
 
 from .inference import infer, union
+from .json_values import DEEPEST
 from .types import BARE, AnyPortType, Array, Object, PortType, child, parse_type
 from .types import Any as AnyType
 
@@ -191,9 +192,9 @@ def resolve(rule: AnyRule, actual: Mapping[str, AnyPortType], values: Mapping[st
         case FieldOf():
             return _field(actual.get(rule.input), values.get(rule.name))
         case ListOf():
-            return Array(items=resolve(rule.of, actual, values))
+            return Array(items=_within(resolve(rule.of, actual, values)))
         case Record():
-            fields = {name: resolve(each, actual, values) or BARE for name, each in rule.fields.items()}
+            fields = {name: _within(resolve(each, actual, values)) or BARE for name, each in rule.fields.items()}
             return Object(properties=fields)
         case Fixed():
             return rule.type
@@ -208,6 +209,11 @@ def resolve(rule: AnyRule, actual: Mapping[str, AnyPortType], values: Mapping[st
         case FirstOf():
             found = (resolve(each, actual, values) for each in rule.rules)
             return next((each for each in found if each is not None), None)
+
+
+def _within(type_: AnyPortType | None) -> AnyPortType | None:
+    """A type to put inside another one. No value is nested deeper than DEEPEST, so nothing is said of what is below."""
+    return None if type_ is None or type_.depth >= DEEPEST else type_
 
 
 def unwrapped(type_: AnyPortType) -> AnyPortType:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from .types import BARE, Any, AnyPortType, Array, Boolean, Enum, Number, Object, String
+from .types import Any, AnyPortType, Array, Boolean, Enum, Number, Object, String
 
 
 class _Null(Any):
@@ -28,10 +28,7 @@ def infer(value: object) -> AnyPortType:
 
 def union(types: Sequence[AnyPortType]) -> AnyPortType:
     """The narrowest type that every one of `types` goes into (arrays and objects by their parts)."""
-    result = types[0]
-    for each in types[1:]:
-        result = _join(result, each)
-    return result
+    return _Union().of(types)
 
 
 def may_be_null(type_: AnyPortType) -> AnyPortType:
@@ -39,39 +36,60 @@ def may_be_null(type_: AnyPortType) -> AnyPortType:
     return type_ if type_.nullable else type_.model_copy(update={"nullable": True})
 
 
-def _join(left: AnyPortType, right: AnyPortType) -> AnyPortType:
-    if left == right:
-        return left
-    null = left.nullable or right.nullable
-    joined: AnyPortType
-    if isinstance(left, _Null):
-        return may_be_null(right)
-    if isinstance(right, _Null):
-        return may_be_null(left)
-    if isinstance(left, Array) and isinstance(right, Array):
-        items = None if left.items is None or right.items is None else _join(left.items, right.items)
-        joined = Array(items=items, nullable=null)
-    elif isinstance(left, Object) and isinstance(right, Object):
-        joined = Object(properties=_join_properties(left, right), nullable=null)
-    elif isinstance(left, Enum) and isinstance(right, Enum):
-        joined = Enum(options=tuple(dict.fromkeys(left.options + right.options)), nullable=null)
-    elif isinstance(left, String) and isinstance(right, String):
-        joined = String(nullable=null)
-    elif isinstance(left, Number) and isinstance(right, Number):
-        joined = Number(integer=left.integer and right.integer, nullable=null)
-    elif left.type == right.type:
-        joined = may_be_null(left) if null else left
-    else:
-        joined = Any(nullable=null)
-    return joined
+class _Union:
+    """One search for what several types have in common.
 
+    All of them are taken together, not one after the other: an array of thousands of differing objects is read once.
+    The same parts are joined once, however often the types share them.
+    """
 
-def _join_properties(left: Object, right: Object) -> dict[str, AnyPortType] | None:
-    if left.properties is None or right.properties is None:
-        return None
-    names = dict.fromkeys([*left.properties, *right.properties])
-    joined: dict[str, AnyPortType] = {}
-    for name in names:
-        one, other = left.properties.get(name), right.properties.get(name)
-        joined[name] = _join(one, other) if one and other else may_be_null(one or other or BARE)
-    return joined
+    def __init__(self) -> None:
+        self._known: dict[tuple[bytes, ...], AnyPortType] = {}
+
+    def of(self, types: Sequence[AnyPortType]) -> AnyPortType:
+        distinct = list({each.fingerprint: each for each in types}.values()) if len(types) > 1 else list(types)
+        if len(distinct) == 1:
+            return distinct[0]
+        key = tuple(each.fingerprint for each in distinct)
+        if key not in self._known:
+            self._known[key] = self._joined(distinct)
+        return self._known[key]
+
+    def _joined(self, types: list[AnyPortType]) -> AnyPortType:
+        null = any(each.nullable for each in types)
+        some = [each for each in types if not isinstance(each, _Null)]
+        first = some[0]
+        joined: AnyPortType
+        if len(some) == 1:
+            joined = first
+        elif any(each.type != first.type for each in some):
+            joined = Any()
+        elif isinstance(first, Array):
+            items = [each.items for each in some if isinstance(each, Array)]
+            known = [each for each in items if each is not None]
+            joined = Array(items=self.of(known) if len(known) == len(items) else None)
+        elif isinstance(first, Object):
+            joined = Object(properties=self._properties([each for each in some if isinstance(each, Object)]))
+        elif isinstance(first, Enum):
+            options = [option for each in some if isinstance(each, Enum) for option in each.options]
+            joined = Enum(options=tuple(dict.fromkeys(options)))
+        elif isinstance(first, String):
+            joined = String()
+        elif isinstance(first, Number):
+            joined = Number(integer=all(isinstance(each, Number) and each.integer for each in some))
+        else:
+            joined = first
+        return may_be_null(joined) if null else joined
+
+    def _properties(self, types: list[Object]) -> dict[str, AnyPortType] | None:
+        found: dict[str, list[AnyPortType]] = {}
+        for each in types:
+            if each.properties is None:
+                return None
+            for name, inner in each.properties.items():
+                found.setdefault(name, []).append(inner)
+        joined: dict[str, AnyPortType] = {}
+        for name, inners in found.items():
+            inner = self.of(inners)
+            joined[name] = inner if len(inners) == len(types) else may_be_null(inner)
+        return joined

@@ -7,8 +7,9 @@ from typing import Any
 
 from chaingraph_crds.flow import FlowInput
 
-from .faults import Fault, FaultCode, suggestion
-from .json_values import copied, render
+from .faults import Fault, FaultCode, Suggestions
+from .flow_limits import TOO_DEEP, deeper_than
+from .json_values import DEEPEST, copied, render
 from .types import Any as AnyType
 from .types import AnyPortType, Array, Boolean, Number, Object, String, check_value
 
@@ -41,9 +42,10 @@ def bind_inputs(declared: Sequence[FlowInput], given: Mapping[str, Any]) -> tupl
     bound: dict[str, Any] = {}
     faults: list[Fault] = []
     known = {each.name: each for each in declared}
+    suggest = Suggestions()
     for name in given:
         if name not in known:
-            message = f"the flow declares no input {name!r}{suggestion(name, known)}"
+            message = f"the flow declares no input {name!r}{suggest(name, known)}"
             faults.append(Fault(render("spec.inputs", [name]), FaultCode.UNKNOWN_INPUT, message))
     for name, each in known.items():
         value = given.get(name)
@@ -53,6 +55,9 @@ def bind_inputs(declared: Sequence[FlowInput], given: Mapping[str, Any]) -> tupl
             if value is None and each.required:
                 message = f"the flow requires the input {name!r}, of type {each.type}"
                 faults.append(Fault(path, FaultCode.MISSING_INPUT, message))
+        elif deeper_than(value, DEEPEST):
+            faults.append(Fault(path, FaultCode.TOO_DEEP, TOO_DEEP))
+            continue
         else:
             faults += check_value(declared_type(each), value, path)
         bound[name] = copied(value)

@@ -18,7 +18,7 @@ def cycles_and_order(
     """The cycles, each as the edges along it, and an order in which sources come before targets.
 
     Each cycle is broken at its last edge of the spec to find the next one, so one edge that closes several is named
-    once. With cycles, the order leaves those edges out.
+    once. With cycles, the order leaves those edges out. After MOST_CYCLES, all that are left are broken in one walk.
     """
     edges: dict[tuple[str, str], Connection] = {}
     for each in connections:
@@ -37,8 +37,33 @@ def cycles_and_order(
             cycle = [edges[pair] for pair in pairwise(walk)]
             last = max(range(len(cycle)), key=lambda position: cycle[position].index)
             cycle = cycle[last + 1 :] + cycle[: last + 1]
-            if len(cycles) < MOST_CYCLES:
-                cycles.append(cycle)
+            cycles.append(cycle)
             del edges[(cycle[-1].source or "", cycle[-1].target)]
+            if len(cycles) == MOST_CYCLES:
+                _break_cycles(nodes, edges)
         else:
             return cycles, order
+
+
+def _break_cycles(nodes: Sequence[str], edges: dict[tuple[str, str], Connection]) -> None:
+    """Removes each edge that leads back to where a walk along the edges has come from."""
+    after: dict[str, list[str]] = {node: [] for node in nodes}
+    for source, target in edges:
+        after[source].append(target)
+    left: set[str] = set()
+    for start in nodes:
+        if start in left:
+            continue
+        way, on_way = [(start, iter(after[start]))], {start}
+        while way:
+            node, targets = way[-1]
+            target = next(targets, "")
+            if not target:
+                way.pop()
+                on_way.discard(node)
+                left.add(node)
+            elif target in on_way:
+                del edges[(node, target)]
+            elif target not in left:
+                way.append((target, iter(after[target])))
+                on_way.add(target)

@@ -14,8 +14,8 @@ from chaingraph_crds.flow import NodeSpec
 
 from .catalogue import EXECUTE, EXECUTE_PORT, InputPort, NodeType, OutputPort
 from .derive import narrowed, resolve, schema_inputs_of, unwrapped
-from .faults import Fault, FaultCode, suggestion
-from .json_values import Segment, article, copied, render
+from .faults import Fault, FaultCode, Suggestions
+from .json_values import DEEPEST, Segment, article, copied, render
 from .types import BARE, AnyPortType, Array, Object, accepts, check_value, child, parse_type
 from .types import Any as AnyType
 from .wiring import Connection, InputSlot
@@ -29,6 +29,7 @@ class NodePorts:
     """A node's ports as this flow uses them."""
 
     type: NodeType
+    suggest: Suggestions
     slots: tuple[InputSlot, ...] = ()
     incoming: tuple[Connection, ...] = ()
     outputs: dict[str, AnyPortType] = field(default_factory=dict)
@@ -40,7 +41,7 @@ class NodePorts:
     edge_faults: list[tuple[int, Fault]] = field(default_factory=list)
 
 
-def type_at(type_: AnyPortType, segments: Sequence[Segment]) -> AnyPortType | str:
+def type_at(type_: AnyPortType, segments: Sequence[Segment], suggest: Suggestions) -> AnyPortType | str:
     """The type of a place inside a value of `type_`, or why there is none."""
     here: AnyPortType = type_
     for depth, segment in enumerate(segments):
@@ -51,15 +52,17 @@ def type_at(type_: AnyPortType, segments: Sequence[Segment]) -> AnyPortType | st
             shown = unwrapped(here)
             hint = ""
             if isinstance(shown, Object) and shown.properties and isinstance(segment, str):
-                hint = suggestion(segment, shown.properties)
+                hint = suggest(segment, shown.properties)
             return f"{where} is {article(shown.label())} and has no {place}{hint}"
         here = inner
     return here
 
 
-def resolve_node(path: str, node: NodeSpec, node_type: NodeType, sources: Sequence[Source]) -> NodePorts:
+def resolve_node(
+    path: str, node: NodeSpec, node_type: NodeType, sources: Sequence[Source], suggest: Suggestions
+) -> NodePorts:
     """What a node's ports are in this flow, and what is wrong about it."""
-    ports = NodePorts(node_type, incoming=tuple(connection for connection, _ in sources))
+    ports = NodePorts(node_type, incoming=tuple(connection for connection, _ in sources), suggest=suggest)
     _unknown_inputs(ports, path, node, node_type)
     by_port: dict[str, list[Source]] = {}
     for each in sources:
@@ -87,7 +90,7 @@ def _unknown_inputs(ports: NodePorts, path: str, node: NodeSpec, node_type: Node
     known = [port.key for port in node_type.inputs]
     for key in node.inputs:
         if key not in known and key != EXECUTE:
-            message = f"{article(node_type.type)} has no input {key!r}{suggestion(key, known)}"
+            message = f"{article(node_type.type)} has no input {key!r}{ports.suggest(key, known)}"
             ports.node_faults.append(Fault(render(path, ["inputs", key]), FaultCode.UNKNOWN_PORT, message))
 
 
@@ -147,7 +150,7 @@ def _connected(
         if source is None or isinstance(source, str):
             sound = False
             continue
-        target = type_at(port.type, connection.target_segments)
+        target = type_at(port.type, connection.target_segments, ports.suggest)
         if isinstance(target, str):
             ports.edge_faults.append((connection.index, Fault(_to(connection), FaultCode.UNKNOWN_PORT, target)))
             sound = False
@@ -163,10 +166,8 @@ def _connected(
         return None
     if not parts[0][0].target_segments:
         return parts[0][1]
-    whole: AnyPortType = start or BARE
-    for connection, source in parts:
-        whole = _with_part(whole, connection.target_segments, source)
-    return _assembled(ports, place, port, whole)
+    written = [(connection.target_segments, source) for connection, source in parts]
+    return _assembled(ports, place, port, _with_parts(start or BARE, written))
 
 
 def _assembled(ports: NodePorts, place: str, port: InputPort, whole: AnyPortType) -> AnyPortType:
@@ -177,6 +178,32 @@ def _assembled(ports: NodePorts, place: str, port: InputPort, whole: AnyPortType
     return whole
 
 
+def _with_parts(whole: AnyPortType, parts: Sequence[tuple[Sequence[Segment], AnyPortType]]) -> AnyPortType:
+    """The type of a value after all parts were written: as part by part, and each object is made once."""
+    heads = {segments[0] for segments, _ in parts if segments}
+    if len(parts) == 1 or not all(segments for segments, _ in parts):
+        grouped = False
+    else:
+        grouped = len(heads) == 1 or all(isinstance(head, str) for head in heads)
+    if not grouped:
+        for segments, part in parts:
+            whole = _with_part(whole, segments, part)
+        return whole
+    groups: dict[Segment, list[tuple[Sequence[Segment], AnyPortType]]] = {}
+    for segments, part in parts:
+        groups.setdefault(segments[0], []).append((segments[1:], part))
+    if any(isinstance(head, int) for head in groups):
+        items = whole.items if isinstance(whole, Array) else None
+        [group] = groups.values()
+        inner = _with_parts(items or BARE, group)
+        return Array(items=inner if _shallow(inner) and (items is None or items == inner) else BARE)
+    properties = dict(whole.properties or {}) if isinstance(whole, Object) else {}
+    for head, group in groups.items():
+        inner = _with_parts(properties.get(str(head), BARE), group)
+        properties[str(head)] = inner if _shallow(inner) else BARE
+    return Object(properties=properties)
+
+
 def _with_part(whole: AnyPortType, segments: Sequence[Segment], part: AnyPortType) -> AnyPortType:
     """The type of a value after `written(value, segments, ...)`."""
     if not segments:
@@ -185,10 +212,16 @@ def _with_part(whole: AnyPortType, segments: Sequence[Segment], part: AnyPortTyp
     if isinstance(head, int):
         items = whole.items if isinstance(whole, Array) else None
         inner = _with_part(items or BARE, rest, part)
-        return Array(items=inner if items is None or items == inner else BARE)
+        return Array(items=inner if _shallow(inner) and (items is None or items == inner) else BARE)
     properties = dict(whole.properties or {}) if isinstance(whole, Object) else {}
-    properties[head] = _with_part(properties.get(head, BARE), rest, part)
+    inner = _with_part(properties.get(head, BARE), rest, part)
+    properties[head] = inner if _shallow(inner) else BARE
     return Object(properties=properties)
+
+
+def _shallow(type_: AnyPortType) -> bool:
+    """Whether another type may hold it. No value is nested deeper than DEEPEST."""
+    return type_.depth < DEEPEST
 
 
 def _to(connection: Connection) -> str:

@@ -12,241 +12,48 @@ Room is left for streams and secrets: they are further members of the union.
 
 from __future__ import annotations
 
-import typing
-from functools import lru_cache
-from typing import Annotated, Literal, Self
+from typing import Final
 
-from pydantic import (
-    AfterValidator,
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
-    Field,
-    TypeAdapter,
-    ValidationError,
-    model_serializer,
-    model_validator,
+from pydantic import TypeAdapter, ValidationError
+
+from .faults import Fault, FaultCode, shortened
+from .json_values import article, render
+from .port_types import (
+    BARE,
+    LONGEST_NAME,
+    MOST_FAULTS,
+    Any,
+    AnyPortType,
+    Array,
+    Boolean,
+    Enum,
+    Number,
+    Object,
+    PortType,
+    String,
+    listed,
 )
-from pydantic.alias_generators import to_camel
-from pydantic_core import SchemaError, SchemaValidator, core_schema
 
-from chaingraph_crds.forms import FORMS
-
-from .faults import Fault, FaultCode
-from .json_values import Path, article, kind, render
-
-MOST_FAULTS = 20
-"""A value with more faults than this is described by its first ones."""
-
-Faults = list[Fault]
-
-
-class _Type(BaseModel):
-    model_config = ConfigDict(
-        frozen=True, extra="forbid", alias_generator=to_camel, populate_by_name=True, protected_namespaces=()
-    )
-
-    nullable: bool = Field(default=False, description="Inside an array or object: null is allowed here.")
-
-    @model_serializer
-    def _without_defaults(self) -> dict[str, typing.Any]:
-        given = {name: getattr(self, name) for name in type(self).model_fields}
-        fields = type(self).model_fields
-        return {
-            to_camel(name): value for name, value in given.items() if name == "type" or value != fields[name].default
-        }
-
-    def to_json(self) -> dict[str, typing.Any]:
-        """The JSON form, without what is default."""
-        return self.model_dump(mode="json")
-
-    def label(self) -> str:
-        """How messages name this type."""
-        return str(self.__dict__["type"])
-
-
-@lru_cache(maxsize=1024)
-def _matcher(pattern: str) -> SchemaValidator:
-    # pydantic-core's regular expressions run in linear time, so a pattern in a flow cannot stall the loop.
-    return SchemaValidator(core_schema.str_schema(pattern=pattern))
-
-
-def _compilable(pattern: str | None) -> str | None:
-    if pattern is not None:
-        try:
-            _matcher(pattern)
-        except SchemaError as error:
-            raise ValueError(f"is not a regular expression: {str(error).splitlines()[-1].strip()}") from None
-    return pattern
-
-
-class String(_Type):
-    """Text."""
-
-    type: Literal["string"] = "string"
-    min_length: int | None = Field(default=None, ge=0)
-    max_length: int | None = Field(default=None, ge=0)
-    pattern: Annotated[str | None, AfterValidator(_compilable)] = None
-
-    def empty(self) -> str:
-        """The value of an input that was given none."""
-        return ""
-
-    def check(self, value: object, path: Path, faults: Faults) -> None:
-        """Append what is wrong with `value`."""
-        if not isinstance(value, str):
-            _wrong(faults, path, f"must be a string, is {kind(value)}")
-        elif self.min_length is not None and len(value) < self.min_length:
-            _wrong(faults, path, f"must have at least {self.min_length} characters, has {len(value)}")
-        elif self.max_length is not None and len(value) > self.max_length:
-            _wrong(faults, path, f"must have at most {self.max_length} characters, has {len(value)}")
-        elif self.pattern is not None and not _matcher(self.pattern).isinstance_python(value):
-            form = FORMS.get(self.pattern)
-            right = f"be {form}" if form else f"match {self.pattern!r}"
-            _wrong(faults, path, f"must {right}, is {_short(value)}")
-
-
-class Number(_Type):
-    """A finite number; with `integer`, one without a fraction."""
-
-    type: Literal["number"] = "number"
-    minimum: float | None = None
-    maximum: float | None = None
-    integer: bool = False
-
-    def empty(self) -> float:
-        """The value of an input that was given none."""
-        return 0
-
-    def check(self, value: object, path: Path, faults: Faults) -> None:
-        """Append what is wrong with `value`."""
-        if isinstance(value, bool) or not isinstance(value, int | float):
-            _wrong(faults, path, f"must be a number, is {kind(value)}")
-        elif value != value or value in (float("inf"), float("-inf")):
-            _wrong(faults, path, f"must be a finite number, is {value}")
-        elif self.integer and value != int(value):
-            _wrong(faults, path, f"must be a whole number, is {value}")
-        elif self.minimum is not None and value < self.minimum:
-            _wrong(faults, path, f"must be at least {self.minimum:g}, is {value}")
-        elif self.maximum is not None and value > self.maximum:
-            _wrong(faults, path, f"must be at most {self.maximum:g}, is {value}")
-
-
-class Boolean(_Type):
-    """True or false."""
-
-    type: Literal["boolean"] = "boolean"
-
-    def empty(self) -> bool:
-        """The value of an input that was given none."""
-        return False
-
-    def check(self, value: object, path: Path, faults: Faults) -> None:
-        """Append what is wrong with `value`."""
-        if not isinstance(value, bool):
-            _wrong(faults, path, f"must be true or false, is {kind(value)}")
-
-
-class Array(_Type):
-    """A list; without `items`, of anything."""
-
-    type: Literal["array"] = "array"
-    items: PortType | None = None
-
-    def empty(self) -> list[typing.Any]:
-        """The value of an input that was given none."""
-        return []
-
-    def check(self, value: object, path: Path, faults: Faults) -> None:
-        """Append what is wrong with `value`."""
-        if not isinstance(value, list):
-            _wrong(faults, path, f"must be an array, is {kind(value)}")
-        elif self.items is not None:
-            for index, item in enumerate(value):
-                _check_inner(self.items, item, (path, index), faults)
-
-    def label(self) -> str:
-        """How messages name this type."""
-        return "array" if self.items is None else f"array of {self.items.label()}"
-
-
-class Object(_Type):
-    """A mapping of names to values; without `properties`, any names; with them, extra names are allowed."""
-
-    type: Literal["object"] = "object"
-    properties: dict[str, PortType] | None = None
-
-    def empty(self) -> dict[str, typing.Any]:
-        """The value of an input that was given none."""
-        return {}
-
-    def check(self, value: object, path: Path, faults: Faults) -> None:
-        """Append what is wrong with `value`. A missing property counts as null."""
-        if not isinstance(value, dict):
-            _wrong(faults, path, f"must be an object, is {kind(value)}")
-        elif self.properties is not None:
-            for name, inner in self.properties.items():
-                _check_inner(inner, value.get(name), (path, name), faults)
-
-
-class Enum(_Type):
-    """One of a few texts."""
-
-    type: Literal["enum"] = "enum"
-    options: tuple[str, ...] = Field(min_length=1)
-
-    @model_validator(mode="after")
-    def _distinct(self) -> Self:
-        if len(set(self.options)) != len(self.options):
-            raise ValueError("options must differ")
-        return self
-
-    def empty(self) -> str:
-        """The value of an input that was given none: the first option."""
-        return self.options[0]
-
-    def check(self, value: object, path: Path, faults: Faults) -> None:
-        """Append what is wrong with `value`."""
-        if value not in self.options:
-            _wrong(faults, path, f"must be one of {', '.join(self.options)}; is {_short(value)}")
-
-
-class Any(_Type):
-    """Any JSON value, null included; with `underlying`, what it has adopted."""
-
-    type: Literal["any"] = "any"
-    underlying: PortType | None = None
-
-    def empty(self) -> typing.Any:
-        """The value of an input that was given none."""
-        return None
-
-    def check(self, value: object, path: Path, faults: Faults) -> None:
-        """Append what is wrong with `value`."""
-        if self.underlying is not None:
-            self.underlying.check(value, path, faults)
-
-
-def _expand(value: object) -> object:
-    if isinstance(value, str):
-        name = value.removesuffix(" or null")
-        return {"type": name, "nullable": True} if name != value else {"type": name}
-    return value
-
-
-PortType = Annotated[
-    String | Number | Boolean | Array | Object | Enum | Any, Field(discriminator="type"), BeforeValidator(_expand)
+__all__ = [
+    "BARE",
+    "MOST_FAULTS",
+    "Any",
+    "AnyPortType",
+    "Array",
+    "Boolean",
+    "Enum",
+    "Number",
+    "Object",
+    "PortType",
+    "String",
+    "accepts",
+    "check_value",
+    "child",
+    "parse_type",
 ]
-AnyPortType = String | Number | Boolean | Array | Object | Enum | Any
-"""The same union for annotations of plain code."""
 
-Array.model_rebuild()
-Object.model_rebuild()
-Any.model_rebuild()
-_ADAPTER: TypeAdapter[AnyPortType] = TypeAdapter(PortType)
-
-BARE = Any()
-"""A port type about which nothing is known."""
+_ADAPTER: Final[TypeAdapter[AnyPortType]] = TypeAdapter(PortType)
+_LONGEST_REASON: Final = 500
 
 
 def parse_type(value: object, path: str) -> AnyPortType | list[Fault]:
@@ -287,64 +94,63 @@ def check_value(type_: AnyPortType, value: object, path: str) -> list[Fault]:
     return faults
 
 
-def _check_inner(type_: AnyPortType, value: object, path: Path, faults: Faults) -> None:
-    if value is not None:
-        type_.check(value, path, faults)
-    elif not type_.nullable and not isinstance(type_, Any):
-        _wrong(faults, path, f"must be {article(type_.label())}, is missing or null")
-
-
-def _wrong(faults: Faults, path: Path, message: str) -> None:
-    if len(faults) < MOST_FAULTS:
-        faults.append(Fault(render(path), FaultCode.INVALID_VALUE, message))
-
-
-def _short(value: object) -> str:
-    text = repr(value)
-    return text if len(text) <= 60 else text[:57] + "..."
-
-
 def accepts(target: AnyPortType, source: AnyPortType) -> str | None:
     """Why a value of `source` may not go into `target`, or None when it may."""
-    if isinstance(target, Any):
-        return None if target.underlying is None else accepts(target.underlying, source)
-    if isinstance(source, Any):
-        if source.underlying is not None:
-            return accepts(target, source.underlying)
-        return (
-            f"needs {article(target.label())}, and the source could be anything: give the source a `schema`, "
-            "or put a Cast node between"
-        )
-    if isinstance(target, Array) and isinstance(source, Array):
-        return None if target.items is None else _accepts_inner(target.items, source.items or BARE, "its items")
-    if isinstance(target, Object) and isinstance(source, Object):
-        return _accepts_properties(target, source)
-    if isinstance(target, Enum) and isinstance(source, Enum):
-        extra = [option for option in source.options if option not in target.options]
-        return f"knows no option {', '.join(map(repr, extra))}" if extra else None
-    if target.type != source.type:
-        return f"needs {article(target.label())}, gets {article(source.label())}"
-    return None
+    return _Fit().reason(target, source)
 
 
-def _accepts_properties(target: Object, source: Object) -> str | None:
-    for name, inner in (target.properties or {}).items():
-        given = BARE if source.properties is None else source.properties.get(name)
-        if given is None:
-            if inner.nullable or isinstance(inner, Any):
-                continue
-            return f"needs the property {name!r}, which the source has not"
-        reason = _accepts_inner(inner, given, f"property {name!r}")
-        if reason is not None:
-            return reason
-    return None
+class _Fit:
+    """One comparison of two types. Each pair of their parts is compared once, however often they share it."""
 
+    def __init__(self) -> None:
+        self._known: dict[tuple[bytes, bytes], str | None] = {}
 
-def _accepts_inner(target: AnyPortType, source: AnyPortType, what: str) -> str | None:
-    if source.nullable and not target.nullable and not isinstance(target, Any):
-        return f"{what}: may be null at the source and must not be"
-    reason = accepts(target, source)
-    return None if reason is None else f"{what}: {reason}"
+    def reason(self, target: AnyPortType, source: AnyPortType) -> str | None:
+        if target is source:
+            return None
+        if isinstance(target, Any):
+            return None if target.underlying is None else self.reason(target.underlying, source)
+        if isinstance(source, Any):
+            if source.underlying is not None:
+                return self.reason(target, source.underlying)
+            return (
+                f"needs {article(target.label())}, and the source could be anything: give the source a `schema`, "
+                "or put a Cast node between"
+            )
+        if isinstance(target, Array | Object) and type(target) is type(source):
+            pair = (target.fingerprint, source.fingerprint)
+            if pair not in self._known:
+                self._known[pair] = None if pair[0] == pair[1] else self._of_parts(target, source)
+            return self._known[pair]
+        if isinstance(target, Enum) and isinstance(source, Enum):
+            extra = [option for option in source.options if option not in target.known]
+            return f"knows no option {listed([repr(each) for each in extra])}" if extra else None
+        if target.type != source.type:
+            return f"needs {article(target.label())}, gets {article(source.label())}"
+        return None
+
+    def _of_parts(self, target: AnyPortType, source: AnyPortType) -> str | None:
+        if isinstance(target, Array) and isinstance(source, Array):
+            return None if target.items is None else self._inner(target.items, source.items or BARE, "its items")
+        assert isinstance(target, Object)
+        assert isinstance(source, Object)
+        for name, inner in (target.properties or {}).items():
+            shown = repr(shortened(name, LONGEST_NAME))
+            given = BARE if source.properties is None else source.properties.get(name)
+            if given is None:
+                if inner.nullable or isinstance(inner, Any):
+                    continue
+                return f"needs the property {shown}, which the source has not"
+            reason = self._inner(inner, given, f"property {shown}")
+            if reason is not None:
+                return reason
+        return None
+
+    def _inner(self, target: AnyPortType, source: AnyPortType, what: str) -> str | None:
+        if source.nullable and not target.nullable and not isinstance(target, Any):
+            return f"{what}: may be null at the source and must not be"
+        reason = self.reason(target, source)
+        return None if reason is None else shortened(f"{what}: {reason}", _LONGEST_REASON)
 
 
 def child(type_: AnyPortType, segment: str | int) -> AnyPortType | None:

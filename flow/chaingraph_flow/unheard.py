@@ -12,7 +12,7 @@ from typing import Final
 from chaingraph_crds.flow import FlowSpec, NodeSpec
 
 from .catalogue import EXECUTE, Catalogue
-from .faults import Fault, FaultCode, suggestion
+from .faults import MOST_FAULTS, Fault, FaultCode, Suggestions
 
 _EMITTERS: Final = frozenset(("EventEmitter", "EmitEach"))
 _NAME: Final = "eventName"
@@ -23,12 +23,13 @@ def unheard(spec: FlowSpec, catalogue: Catalogue) -> list[Fault]:
     """A warning for each emitter of events that nothing in the flow listens to, in the order of its nodes."""
     heard = set(_heard(spec, catalogue))
     fed = {edge.to.partition("[")[0] for edge in spec.edges}
-    found = []
+    suggest = Suggestions()
+    found: list[Fault] = []
     for index, node in enumerate(spec.nodes):
         name = _emitted(node, fed)
-        if name is not None and name not in heard:
+        if name is not None and name not in heard and len(found) < MOST_FAULTS:
             message = (
-                f"no node of this flow listens to {name!r}, so each child that it makes fails{suggestion(name, heard)}"
+                f"no node of this flow listens to {name!r}, so each child that it makes fails{suggest(name, heard)}"
             )
             found.append(Fault(f"spec.nodes[{index}].inputs.{_NAME}", FaultCode.UNHEARD_EVENT, message))
     return found

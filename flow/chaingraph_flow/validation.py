@@ -13,7 +13,8 @@ from chaingraph_crds.flow import INPUTS_NODE_ID, FlowInput, FlowSpec, NodeSpec
 
 from .catalogue import EXECUTE, SYSTEM_OUTPUTS, Catalogue, NodeType
 from .endpoint import Endpoint, parse_endpoint
-from .faults import Fault, FaultCode, suggestion
+from .faults import MOST_FAULTS, Fault, FaultCode, Suggestions
+from .flow_limits import TOO_DEEP, LimitCheck
 from .inputs import declared_type, default_faults
 from .json_values import article
 from .order import cycles_and_order
@@ -48,6 +49,12 @@ class Analysis:
     spec: FlowSpec
     catalogue: Catalogue
     found: list[tuple[int, int, Fault]] = field(default_factory=list)
+    more: int = 0
+    codes_of_more: set[FaultCode] = field(default_factory=set)
+    suggest: Suggestions = field(default_factory=Suggestions)
+    limits: LimitCheck = field(default_factory=LimitCheck)
+    refused: set[str] = field(default_factory=set)
+    """Nodes whose inputs are beyond a limit, so that they are not looked at any closer."""
     nodes: dict[str, tuple[int, NodeSpec, NodeType | None]] = field(default_factory=dict)
     flow_inputs: dict[str, FlowInput] = field(default_factory=dict)
     connections: list[Connection] = field(default_factory=list)
@@ -57,8 +64,12 @@ class Analysis:
     outputs: list[GraphOutput] = field(default_factory=list)
 
     def faults(self) -> list[Fault]:
-        """The faults in the order of the spec's fields."""
-        return [fault for _, _, fault in sorted(self.found, key=lambda each: each[:2])]
+        """The faults in the order of the spec's fields. What is over MOST_FAULTS is counted by the last of them."""
+        found = [fault for _, _, fault in sorted(self.found, key=lambda each: each[:2])]
+        if self.more:
+            code = FaultCode.TOO_MANY_FAULTS if len(self.codes_of_more) > 1 else next(iter(self.codes_of_more))
+            found.append(Fault("spec", code, f"{self.more} more errors are not described: fix these first"))
+        return found
 
     # -- the passes ------------------------------------------------------------------------------------------
 
@@ -71,8 +82,11 @@ class Analysis:
                 self._fault(0, index, f"{path}.name", FaultCode.DUPLICATE_INPUT, message)
                 continue
             self.flow_inputs[declared.name] = declared
+            if self.limits.too_deep(declared.default):
+                self._fault(0, index, f"{path}.default", FaultCode.TOO_DEEP, TOO_DEEP)
+                continue
             for fault in default_faults(declared, f"{path}.default"):
-                self.found.append((0, index, fault))
+                self._add(0, index, fault)
 
     def check_nodes(self) -> None:
         """Ids and types of the nodes."""
@@ -86,14 +100,17 @@ class Analysis:
                 self._fault(1, index, f"{path}.id", FaultCode.DUPLICATE_NODE_ID, message)
             node_type = self.catalogue.get(node.type)
             if node_type is None:
-                message = f"no node type {node.type!r} is installed{suggestion(node.type, self.catalogue)}"
+                message = f"no node type {node.type!r} is installed{self.suggest(node.type, self.catalogue)}"
                 self._fault(1, index, f"{path}.type", FaultCode.UNKNOWN_NODE_TYPE, message)
             if node.id != INPUTS_NODE_ID:
                 self.nodes.setdefault(node.id, (index, node, node_type))
+            for fault in self.limits.node_faults(path, node, node_type):
+                self.refused.add(node.id)
+                self._add(1, index, fault)
 
     def check_edges(self) -> None:
         """Form, nodes and target ports of the edges, and that no port has two of them."""
-        taken: dict[tuple[str, str], list[Connection]] = {}
+        taken: dict[tuple[str, str], _Taken] = {}
         for index, edge in enumerate(self.spec.edges):
             path = f"spec.edges[{index}]"
             source = self._end(index, f"{path}.from", edge.from_)
@@ -116,8 +133,7 @@ class Analysis:
                 from_=edge.from_,
                 to=edge.to,
             )
-            others = taken.setdefault((target.node, target.port), [])
-            clash = next((each for each in others if _overlap(each, connection)), None)
+            clash = taken.setdefault((target.node, target.port), _Taken()).take(connection)
             if clash is not None:
                 message = (
                     f"spec.edges[{clash.index}] already leads to {clash.to}: a port takes one edge; "
@@ -125,7 +141,6 @@ class Analysis:
                 )
                 self._fault(2, index, f"{path}.to", FaultCode.PORT_TAKEN, message)
                 continue
-            others.append(connection)
             self.connections.append(connection)
 
     def check_order(self) -> None:
@@ -145,13 +160,15 @@ class Analysis:
             incoming.setdefault(connection.target, []).append(connection)
         for id_ in self.order:
             index, node, node_type = self.nodes[id_]
-            if node_type is None:
+            if node_type is None or id_ in self.refused:
                 continue
             sources = [(each, self._source_type(each)) for each in incoming.get(id_, [])]
-            ports = resolve_node(f"spec.nodes[{index}]", node, node_type, sources)
+            ports = resolve_node(f"spec.nodes[{index}]", node, node_type, sources, self.suggest)
             self.resolved[id_] = ports
-            self.found += [(1, index, fault) for fault in ports.node_faults]
-            self.found += [(2, each, fault) for each, fault in ports.edge_faults]
+            for fault in ports.node_faults:
+                self._add(1, index, fault)
+            for each, fault in ports.edge_faults:
+                self._add(2, each, fault)
 
     def check_outputs(self) -> None:
         """Names and sources of the flow's outputs."""
@@ -177,7 +194,14 @@ class Analysis:
     # -- what the passes share -------------------------------------------------------------------------------
 
     def _fault(self, section: int, index: int, path: str, code: FaultCode, message: str) -> None:
-        self.found.append((section, index, Fault(path, code, message)))
+        self._add(section, index, Fault(path, code, message))
+
+    def _add(self, section: int, index: int, fault: Fault) -> None:
+        if len(self.found) < MOST_FAULTS:
+            self.found.append((section, index, fault))
+        else:
+            self.more += 1
+            self.codes_of_more.add(fault.code)
 
     def _end(self, index: int, path: str, text: str, section: int = 2) -> Endpoint | None:
         end = parse_endpoint(text)
@@ -189,7 +213,7 @@ class Analysis:
     def _known_node(self, index: int, path: str, end: Endpoint, section: int = 2) -> bool:
         if end.node in self.nodes:
             return True
-        message = f"there is no node {end.node!r}{suggestion(end.node, self.nodes)}"
+        message = f"there is no node {end.node!r}{self.suggest(end.node, self.nodes)}"
         self._fault(section, index, path, FaultCode.UNKNOWN_NODE, message)
         return False
 
@@ -198,7 +222,7 @@ class Analysis:
             return self._known_node(index, path, end)
         if end.port in self.flow_inputs:
             return True
-        message = f"the flow declares no input {end.port!r}{suggestion(end.port, self.flow_inputs)}"
+        message = f"the flow declares no input {end.port!r}{self.suggest(end.port, self.flow_inputs)}"
         self._fault(2, index, path, FaultCode.UNKNOWN_INPUT, message)
         return False
 
@@ -213,7 +237,7 @@ class Analysis:
         port = node_type.input(end.port) if node_type else None
         if node_type is not None and port is None:
             known = [each.key for each in node_type.inputs if not each.static] + [EXECUTE]
-            message = f"{article(node_type.type)} has no input {end.port!r}{suggestion(end.port, known)}"
+            message = f"{article(node_type.type)} has no input {end.port!r}{self.suggest(end.port, known)}"
             if any(each.key == end.port for each in node_type.outputs):
                 message += " (it is an output: an edge ends at an input)"
             self._fault(2, index, path, FaultCode.UNKNOWN_PORT, message)
@@ -229,7 +253,7 @@ class Analysis:
         if connection.source is not None:
             return self._output_type(connection.source, connection.source_port, connection.source_segments)
         declared = self.flow_inputs.get(connection.source_port)
-        return None if declared is None else type_at(declared_type(declared), connection.source_segments)
+        return None if declared is None else type_at(declared_type(declared), connection.source_segments, self.suggest)
 
     def _output_type(self, node: str, port: str, segments: tuple[str | int, ...]) -> AnyPortType | str | None:
         node_type = self.nodes[node][2]
@@ -245,14 +269,27 @@ class Analysis:
             if port in known or any(each.keys_of is not None for each in node_type.outputs):
                 return None
         if port not in known:
-            hint = suggestion(port, [each for each in known if each not in SYSTEM_TYPES])
+            hint = self.suggest(port, [each for each in known if each not in SYSTEM_TYPES])
             if node_type.input(port) is not None:
                 hint = f" (it is an input: an edge begins at an output){hint}"
             return f"{article(node_type.type)} has no output {port!r}{hint}"
-        return type_at(known[port], segments)
+        return type_at(known[port], segments, self.suggest)
 
 
-def _overlap(one: Connection, other: Connection) -> bool:
-    """Whether two edges into one port write the same place, or one of them a place inside the other's."""
-    shorter = min(len(one.target_segments), len(other.target_segments))
-    return one.target_segments[:shorter] == other.target_segments[:shorter]
+class _Taken:
+    """The places of one port that edges write. Two of them overlap when one lies inside the other, or is it."""
+
+    def __init__(self) -> None:
+        self._at: dict[tuple[str | int, ...], Connection] = {}
+        self._inside: dict[tuple[str | int, ...], Connection] = {}
+
+    def take(self, connection: Connection) -> Connection | None:
+        """The edge that overlaps with this one; takes its place if there is none."""
+        place = connection.target_segments
+        outer = [place[:length] for length in range(len(place) + 1)]
+        clash = self._inside.get(place) or next((self._at[each] for each in outer if each in self._at), None)
+        if clash is None:
+            self._at[place] = connection
+            for each in outer:
+                self._inside.setdefault(each, connection)
+        return clash

@@ -16,7 +16,7 @@ from typing import Any, Final, Literal
 from chaingraph_operator.children_status import ALL_COMPLETED, SOME_FAILED, TREE_STOPPED
 from chaingraph_operator.flow_judgement import WITH_WARNINGS
 
-_SILENT: Final = frozenset({"Queued", "Held", "Starting", "Running"})
+_SILENT: Final = frozenset({"Queued", "Held", "Starting", "Running", "CheckingFlow"})
 """Reasons of a wait that is nothing to warn of."""
 _ENDS: Final = {"Completed": "Completed", "Failed": "Failed", "Stopped": "Stopped"}
 _PAUSES: Final = {"Paused": "Paused", "Breakpoint": "BreakpointHit"}
@@ -127,7 +127,8 @@ def _retry(before: Status, after: Status) -> Iterator[Announcement]:
 
 
 def _attempt(status: Status) -> int:
-    return int(status.get("attempt", 0))
+    attempt = status.get("attempt", 0)
+    return attempt if isinstance(attempt, int) else 0
 
 
 def _run(status: Status) -> tuple[int, str]:
@@ -137,8 +138,8 @@ def _run(status: Status) -> tuple[int, str]:
 
 def _paused_by(condition: Condition) -> str:
     """The reason of a pause that nobody has ended; '' for none."""
-    held = condition.get("status") == "True" and condition["reason"] != "Resuming"
-    return str(condition["reason"]) if held else ""
+    reason = str(condition.get("reason", ""))
+    return reason if condition.get("status") == "True" and reason != "Resuming" else ""
 
 
 def _node(condition: Condition) -> str:
@@ -190,4 +191,7 @@ def _first_fault(message: str) -> str:
 
 
 def _condition(status: Status, type_: str) -> Condition:
-    return next((each for each in status.get("conditions", ()) if each["type"] == type_), {})
+    # What somebody else has written into a status may have any form.
+    found = status.get("conditions")
+    known = (each for each in (found if isinstance(found, list) else ()) if isinstance(each, dict))
+    return next((each for each in known if each.get("type") == type_), {})

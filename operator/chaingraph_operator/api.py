@@ -13,10 +13,11 @@ from chaingraph_crds import names
 from chaingraph_operator.keys import Key
 from chaingraph_process.cluster_access import ClusterAccess
 from chaingraph_process.cluster_api import Answered, ClusterApi, Object
+from chaingraph_process.objects import sound
 
 _METADATA_ONLY: Final = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1"
 _SYSTEM_NAMESPACE: Final = "kube-system"
-_PAGE: Final = 1000
+_PAGE: Final = 500
 
 
 def collection_path(plural: str, namespace: str | None) -> str:
@@ -59,15 +60,16 @@ class KubernetesApi:
             ApiError: see `cluster_errors`.
         """
         self._may_write()
-        return await self._api.request(
+        answer = await self._api.request(
             "PATCH",
             f"{object_path(plural, key)}/status",
             body={"metadata": {"uid": key.uid}, "status": patch},
             content_type="application/merge-patch+json",
         )
+        return sound(answer)
 
     async def get(self, plural: str, key: Key) -> Object:
-        return await self._api.request("GET", object_path(plural, key))
+        return sound(await self._api.request("GET", object_path(plural, key)))
 
     async def create(self, plural: str, namespace: str, body: Mapping[str, Any]) -> Object:
         """Creates an object and returns it as it was stored.
@@ -148,6 +150,8 @@ class KubernetesApi:
     async def list_keys(self, plural: str, namespace: str | None) -> AsyncIterator[Key]:
         """Every object's key, from one consistent snapshot, in pages, without spec or status.
 
+        An object without a UID comes with an empty one: it is there, and that is all that can be said of it.
+
         Raises:
             Gone: the snapshot expired between two pages; what came so far is not the whole.
             ApiError: see `cluster_errors`.
@@ -158,10 +162,20 @@ class KubernetesApi:
                 "GET", collection_path(plural, namespace), params=params, accept=_METADATA_ONLY
             )
             # Go writes an empty list as null.
-            for item in page["items"] or ():
-                metadata = item["metadata"]
-                yield Key(metadata["namespace"], metadata["name"], metadata["uid"])
+            for item in page.get("items") or ():
+                key = _key(item)
+                if key is not None:
+                    yield key
             following = page["metadata"].get("continue")
             if not following:
                 return
             params = {"limit": str(_PAGE), "continue": following}
+
+
+def _key(item: Any) -> Key | None:
+    metadata = item.get("metadata") if isinstance(item, dict) else None
+    found = metadata if isinstance(metadata, dict) else {}
+    namespace, name, uid = (found.get(field) for field in ("namespace", "name", "uid"))
+    if not isinstance(namespace, str) or not isinstance(name, str) or not name:
+        return None
+    return Key(namespace, name, uid if isinstance(uid, str) else "")

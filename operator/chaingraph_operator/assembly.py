@@ -23,6 +23,7 @@ from chaingraph_operator.errors import PartEnded
 from chaingraph_operator.executions import ExecutionReconciler
 from chaingraph_operator.families import Families
 from chaingraph_operator.feed import Feed
+from chaingraph_operator.flow_checks import Budget, FlowChecks
 from chaingraph_operator.flow_names import FlowNames
 from chaingraph_operator.flows import FlowReconciler, Flows
 from chaingraph_operator.intake import ExecutionIntake
@@ -80,7 +81,10 @@ class Operator:
         self._events = EventPoster(self._api, instance=settings.pod_name, metrics=metrics)
         self._api.observe(ApiFigures(metrics.registry).answered)
         self._intake = ExecutionIntake(queue)
-        self._flows = Flows(flow_queue, wake=self._intake.wake)
+        self._checks = FlowChecks(
+            Budget(settings.flow_check_cpu_seconds, settings.flow_check_memory_mb), metrics=metrics
+        )
+        self._flows = Flows(flow_queue, wake=self._intake.wake, checks=self._checks)
         self._workforce = Workforce(ledger, catalogue_changed=self._flows.use, queues_changed=self._intake.wake_waiting)
         self._flow_writer = StatusWriter(
             names.FLOW_PLURAL,
@@ -142,7 +146,9 @@ class Operator:
         )
         self._feed = Feed(ledger, self._row_changed)
         metrics.registry.register(PoolFigures("chaingraph_operator", ledger.pool_stats))
-        self._backlog = Backlog(ledger, application_name=settings.application_name, metrics=metrics)
+        self._backlog = Backlog(
+            ledger, application_name=settings.application_name, metrics=metrics, queues=settings.metric_queues
+        )
         self._recovery = Recovery(
             ledger,
             application_name=settings.application_name,
@@ -179,7 +185,11 @@ class Operator:
             metrics=metrics,
         )
         self.started = asyncio.Event()
-        self.watch = Watch(access, namespaces=settings.namespaces)
+        self.watch = Watch(
+            access,
+            namespaces=settings.namespaces,
+            unreadable=lambda kind: metrics.unreadable.labels(kind).inc(),
+        )
         self.watch.register(names.FLOW_PLURAL, self._flows)
         self.watch.register(names.EXECUTION_PLURAL, self._intake)
         for phase in ExecutionPhase:
@@ -205,6 +215,7 @@ class Operator:
             "flow status writer": self._flow_writer.run,
             "event poster": self._events.run,
             "ledger probe": self._health.probe,
+            "flow checks": self._checks.run,
             "resync": self._resync,
             "feed listener": lambda: persist("feed listener", self._feed.listen),
             "feed": lambda: persist("feed", self._feed.follow),

@@ -19,6 +19,7 @@ import orjson
 from chaingraph_crds import names
 from chaingraph_crds.conditions import ConditionType
 from chaingraph_operator.keys import Key
+from chaingraph_process.objects import UNREADABLE
 
 _TERMINAL = frozenset({"Completed", "Failed", "Stopped"})
 
@@ -41,6 +42,7 @@ class Cached:
         gone: it was deleted, and what that asks for has not been done yet.
         finished: its status says that it has ended, with everything below it, and speaks of this generation.
         change_seq: of the newest row of the ledger that a status was made from; 0 when there was none.
+        unreadable: why its spec, which is empty then, cannot be read.
         traceparent: the annotation of that name: what applied it, as W3C Trace Context writes it; empty without one.
     """
 
@@ -56,6 +58,7 @@ class Cached:
     gone: bool = False
     change_seq: int = 0
     traceparent: str = ""
+    unreadable: str = ""
 
     def spec_object(self) -> dict[str, Any]:
         found: dict[str, Any] = orjson.loads(self.spec)
@@ -158,8 +161,9 @@ def key_of(body: Mapping[str, Any]) -> Key:
 def _parse(body: Mapping[str, Any]) -> Cached:
     metadata = body["metadata"]
     status = body.get("status") or {}
-    generation = int(metadata.get("generation", 0))
+    generation = _generation(metadata.get("generation", 0))
     phase = str(status.get("phase") or "")
+    annotations = metadata.get("annotations") or {}
     return Cached(
         key=key_of(body),
         resource_version=str(metadata.get("resourceVersion", "")),
@@ -169,16 +173,23 @@ def _parse(body: Mapping[str, Any]) -> Cached:
         status=_text(status),
         phase=phase,
         finished=phase in _TERMINAL and status.get("observedGeneration") == generation and not _has_active_tree(status),
-        traceparent=str((metadata.get("annotations") or {}).get(names.TRACEPARENT, "")),
+        traceparent=str(annotations.get(names.TRACEPARENT, "")),
+        unreadable=str(body.get(UNREADABLE) or ""),
     )
 
 
 def _has_active_tree(status: Mapping[str, Any]) -> bool:
     """Whether something below it is still active. Statuses of before there were children say nothing of it."""
+    conditions = status.get("conditions")
     return any(
-        each["type"] == ConditionType.TREE_SUCCEEDED and each["status"] == "Unknown"
-        for each in status.get("conditions", ())
+        each.get("type") == ConditionType.TREE_SUCCEEDED and each.get("status") == "Unknown"
+        for each in (conditions if isinstance(conditions, list) else ())
+        if isinstance(each, dict)
     )
+
+
+def _generation(value: object) -> int:
+    return value if isinstance(value, int) else 0
 
 
 def _text(value: Mapping[str, Any]) -> bytes:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
-from chaingraph_operator.flow_judgement import Judged, Unjudged, Unreadable
+from chaingraph_operator.flow_judgement import Checking, Judged, TooComplex, Unjudged, Unreadable
 from chaingraph_store import retrying
 from chaingraph_store.control import Wanted
 from chaingraph_store.creation import NewExecution
@@ -33,7 +33,7 @@ class Missing:
     similar: tuple[str, ...] = ()
 
 
-FlowView = Missing | Judged | Unjudged | Unreadable
+FlowView = Missing | Judged | Unjudged | Unreadable | Checking | TooComplex
 
 
 @dataclass(frozen=True, slots=True)

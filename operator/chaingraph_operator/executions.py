@@ -6,10 +6,12 @@ often.
 
 from __future__ import annotations
 
+import asyncio
 import time
 from datetime import UTC, datetime
 from typing import Final
 
+import orjson
 import structlog
 from pydantic import ValidationError
 
@@ -21,7 +23,7 @@ from chaingraph_operator import descendants, traces
 from chaingraph_operator.api import KubernetesApi
 from chaingraph_operator.cache import Cached
 from chaingraph_operator.commands import Commands
-from chaingraph_operator.flow_judgement import Judged, fault_lines
+from chaingraph_operator.flow_judgement import Judged, fault_lines, unreadable_reason
 from chaingraph_operator.flows import Flows
 from chaingraph_operator.intake import ExecutionIntake
 from chaingraph_operator.keys import Key
@@ -35,6 +37,7 @@ from chaingraph_operator.plan import (
     Meta,
     Missing,
     Plan,
+    Refuse,
     RefuseRetry,
     Retry,
     Verdict,
@@ -57,6 +60,8 @@ from chaingraph_store.ledger import Ledger
 _log = structlog.get_logger(__name__)
 _LOOK_AGAIN_SECONDS: Final = 1.0
 """After a creation, when the feed should long have brought its first change."""
+_LARGE: Final = 64 * 1024
+"""Bytes of a spec, at a kilobyte a node of its Flow, from which it is not planned in the event loop."""
 _MOST_COMMANDS: Final = 5
 """In one turn: one of each kind is the most that a spec can ask for at once. What is over comes with the next turn."""
 
@@ -150,17 +155,20 @@ class ExecutionReconciler:
         meta = Meta(cached.key.uid, cached.key.namespace, cached.key.name, cached.generation, cached.deleting)
         if row is None or row.change_seq < cached.change_seq:
             row = await self._row(meta.uid)
-        status = ExecutionStatus.of(cached.status_object())
+        status = ExecutionStatus.fitting(cached.status_object())
+        if cached.unreadable:
+            await self._refuse_unreadable(cached, meta, status, row)
+            return
         try:
             spec = ExecutionSpec.model_validate(cached.spec_object())
         except ValidationError as error:
             await self._unreadable(cached, meta, status, row, faults_of(error))
             return
-        decision = self._plan(spec, meta, status, row)
+        decision = await self._plan(spec, cached, meta, status, row)
         if isinstance(decision, RefuseRetry):
             # A row that the feed brought may be older than what the person has seen: it may have ended since.
             row = await self._row(meta.uid)
-            decision = self._plan(spec, meta, status, row)
+            decision = await self._plan(spec, cached, meta, status, row)
         confirmed = False
         for _ in range(_MOST_COMMANDS):
             if isinstance(decision, Create):
@@ -180,7 +188,7 @@ class ExecutionReconciler:
             else:
                 break
             row = await self._row(meta.uid)
-            decision = self._plan(spec, meta, status, row)
+            decision = await self._plan(spec, cached, meta, status, row)
         else:
             self._queue.add(cached.key)
         verdict = decision if isinstance(decision, Verdict) else None
@@ -245,7 +253,8 @@ class ExecutionReconciler:
             unknown = [each for each in new.breakpoints if each not in nodes]
             self._commands.warn_of_breakpoints(cached.key, unknown, nodes)
             if spec.flow is not None:
-                self._commands.warn_of_flow(cached.key, self._flows.warnings_of_inline(spec.flow))
+                judged = self._view(spec, cached)
+                self._commands.warn_of_flow(cached.key, judged.warnings if isinstance(judged, Judged) else ())
             traces.created(new, began=began, applied_by=cached.traceparent)
         return created
 
@@ -272,17 +281,26 @@ class ExecutionReconciler:
         found = self._cache.get(cached.key)
         return None if found is None or found.partial else found
 
-    def _plan(self, spec: ExecutionSpec, meta: Meta, status: ExecutionStatus, row: ExecutionRow | None) -> Plan:
+    async def _plan(
+        self, spec: ExecutionSpec, cached: Cached, meta: Meta, status: ExecutionStatus, row: ExecutionRow | None
+    ) -> Plan:
         # Checking an inline flow takes a while when it is large, so it is not done for what runs.
         needed = row is None and spec.spawned_by is None
-        return plan(spec, meta, status, row, self._view(spec, meta.namespace) if needed else None)
+        view = self._view(spec, cached) if needed else None
+        if isinstance(view, Judged) and view.valid and max(len(cached.spec), 1024 * len(view.spec.nodes)) > _LARGE:
+            # Inputs are read, copied and measured, the flow is written out: tens of milliseconds, which go to a thread.
+            # Of what has to wait nothing may be missed meanwhile, and it takes no time.
+            return await asyncio.to_thread(plan, spec, meta, status, row, view)
+        return plan(spec, meta, status, row, view)
 
-    def _view(self, spec: ExecutionSpec, namespace: str) -> FlowView:
+    def _view(self, spec: ExecutionSpec, cached: Cached) -> FlowView:
+        key = cached.key
         if spec.flow_ref is None:
             assert spec.flow is not None, "the model takes exactly one of flowRef and flow"
-            return self._flows.judge_inline(spec.flow)
+            text = orjson.dumps(cached.spec_object()["flow"], option=orjson.OPT_SORT_KEYS)
+            return self._flows.judge_inline(key, text, spec.flow)
         name = spec.flow_ref.name
-        return self._flows.judgement(namespace, name) or Missing(name, self._flows.similar(namespace, name))
+        return self._flows.judgement(key.namespace, name) or Missing(name, self._flows.similar(key.namespace, name))
 
     async def _unreadable(
         self,
@@ -299,6 +317,18 @@ class ExecutionReconciler:
         message = f"this version of the operator cannot read the spec; update it\n{fault_lines(faults)}"
         anything = ExecutionSpec.model_construct()
         await self._show(cached, meta, anything, None, Wait("Unreadable", message, stalled=True), status)
+
+    async def _refuse_unreadable(
+        self, cached: Cached, meta: Meta, status: ExecutionStatus, row: ExecutionRow | None
+    ) -> None:
+        """What it brings cannot be read, and cannot be changed: it ends Failed, unless it runs already."""
+        if row is not None or meta.deleting:
+            _log.warning("cannot read the spec of an execution that runs", why=cached.unreadable)
+            return
+        why = cached.unreadable
+        finished = status.phase is not None and status.phase.finished
+        verdict = None if finished else Refuse(unreadable_reason(why), why, (why,))
+        await self._show(cached, meta, ExecutionSpec.model_construct(), None, verdict, status)
 
     async def _show(
         self,

@@ -15,11 +15,14 @@ from chaingraph_flow.revision import revision
 from chaingraph_flow.unheard import unheard
 from chaingraph_flow.validation import validate
 from chaingraph_operator.conditions import Claim, conditions
+from chaingraph_process.objects import TOO_DEEP
 
 _LONGEST_LIST: Final = 8192
 """Characters of faults in a condition's message. What is over is counted: a status must stay small."""
 
 WITH_WARNINGS: Final = "ValidWithWarnings"
+CHECKING: Final = "the flow is being checked"
+TOO_COMPLEX: Final = "TooComplex"
 WAITING_FOR_WORKERS: Final = (
     "no worker has published the node types that it has, so the flow cannot be checked; "
     "it is checked as soon as the first worker starts"
@@ -55,12 +58,28 @@ class Unjudged:
 
 @dataclass(frozen=True, slots=True)
 class Unreadable:
-    """A flow whose spec this version cannot read: the CRD is newer than the operator."""
+    """A flow whose spec this version cannot read: the CRD is newer than the operator, or it is nested too deep."""
 
     faults: tuple[str, ...]
+    reason: str = "Unreadable"
 
 
-FlowJudgement = Judged | Unjudged | Unreadable
+@dataclass(frozen=True, slots=True)
+class Checking:
+    """A flow that is being checked at this moment."""
+
+    spec: FlowSpec
+
+
+@dataclass(frozen=True, slots=True)
+class TooComplex:
+    """A flow whose check went beyond its budget. `why` names the limit and its setting."""
+
+    spec: FlowSpec
+    why: str
+
+
+FlowJudgement = Judged | Unjudged | Unreadable | Checking | TooComplex
 
 
 def judge(spec: FlowSpec, catalogue: Catalogue | None) -> Judged | Unjudged:
@@ -85,6 +104,11 @@ def fault_lines(faults: Sequence[object], *, longest: int = _LONGEST_LIST) -> st
     return "\n".join(lines)
 
 
+def unreadable_reason(why: str) -> str:
+    """The reason of the conditions of an object that could not be read."""
+    return "TooDeep" if why == TOO_DEEP else "Malformed"
+
+
 def counted(number: int, noun: str) -> str:
     return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
@@ -94,7 +118,7 @@ def flow_status(judgement: FlowJudgement, *, generation: int, previous: FlowStat
     spec = None if isinstance(judgement, Unreadable) else judgement.spec
     status = FlowStatus(
         observed_generation=generation,
-        revision=None if isinstance(judgement, Unreadable) else judgement.revision,
+        revision=judgement.revision if isinstance(judgement, Judged | Unjudged) else None,
         nodes=None if spec is None else len(spec.nodes),
         conditions=conditions(_claims(judgement), previous=previous.conditions, generation=generation, now=now),
     )
@@ -103,6 +127,11 @@ def flow_status(judgement: FlowJudgement, *, generation: int, previous: FlowStat
 
 def _claims(judgement: FlowJudgement) -> list[Claim]:
     match judgement:
+        case Unreadable(faults, reason) if reason != "Unreadable":
+            return [
+                Claim(ConditionType.READY, "False", reason, fault_lines(faults)),
+                Claim(ConditionType.STALLED, "True", reason, "waits for a change of the flow: see Ready"),
+            ]
         case Unreadable(faults):
             message = "this version of the operator cannot read the spec; update it\n" + fault_lines(faults)
             return [
@@ -113,6 +142,16 @@ def _claims(judgement: FlowJudgement) -> list[Claim]:
             return [
                 Claim(ConditionType.READY, "Unknown", "WaitingForWorkers", WAITING_FOR_WORKERS),
                 Claim(ConditionType.RECONCILING, "True", "WaitingForWorkers", "waits for a worker"),
+            ]
+        case Checking():
+            return [
+                Claim(ConditionType.READY, "Unknown", "Checking", CHECKING),
+                Claim(ConditionType.RECONCILING, "True", "Checking", CHECKING),
+            ]
+        case TooComplex(_, why):
+            return [
+                Claim(ConditionType.READY, "False", TOO_COMPLEX, why),
+                Claim(ConditionType.STALLED, "True", TOO_COMPLEX, "waits for a change of the flow: see Ready"),
             ]
         case Judged(spec, revision_, ()):
             message = f"{counted(len(spec.nodes), 'node')}, revision {revision_}"

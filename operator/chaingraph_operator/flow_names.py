@@ -16,7 +16,16 @@ import structlog
 
 from chaingraph_flow.inputs import bind_inputs
 from chaingraph_flow.revision import content
-from chaingraph_operator.flow_judgement import WAITING_FOR_WORKERS, FlowJudgement, Judged, Unjudged, Unreadable
+from chaingraph_operator.flow_judgement import (
+    CHECKING,
+    WAITING_FOR_WORKERS,
+    Checking,
+    FlowJudgement,
+    Judged,
+    TooComplex,
+    Unjudged,
+    Unreadable,
+)
 from chaingraph_operator.flows import Flows
 from chaingraph_operator.metrics import Metrics
 from chaingraph_operator.outages import COLLISIONS, UNAVAILABLE
@@ -37,6 +46,10 @@ def named(judgement: FlowJudgement) -> tuple[Named, Content | None]:
             return _problem("this version of the operator cannot read it", faults), None
         case Unjudged():
             return Named(None, problem=WAITING_FOR_WORKERS), None
+        case Checking():
+            return Named(None, problem=CHECKING), None
+        case TooComplex(_, why):
+            return _problem("", [why]), None
         case Judged(spec, revision, ()):
             inputs, missing = bind_inputs(spec.inputs, {})
             if missing:
@@ -115,6 +128,8 @@ class FlowNames:
             alive: the names of all Flows there are in the served namespaces.
         """
         for flow in self._known(published):
+            if self._flows.is_checking(*flow):
+                continue  # told when it has been checked
             found = self._wanted(flow)
             # One that lives and is not known here yet is on its way to us: until then the last word on it stands.
             if found is None and flow in alive:
@@ -133,6 +148,8 @@ class FlowNames:
         return None if judgement is None else named(judgement)
 
     async def _keep(self, flow: FlowName) -> None:
+        if self._flows.is_checking(*flow):
+            return
         found = self._wanted(flow)
         wanted = None if found is None else found[0]
         if flow not in self._doubted and wanted == self._written.get(flow):

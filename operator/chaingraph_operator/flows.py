@@ -7,7 +7,6 @@ Flow's own status.
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -18,13 +17,25 @@ from pydantic import ValidationError
 from chaingraph_crds.faults import faults_of
 from chaingraph_crds.flow import FlowSpec, FlowStatus
 from chaingraph_flow.catalogue import Catalogue
-from chaingraph_flow.faults import Fault
-from chaingraph_flow.unheard import unheard
+from chaingraph_flow.faults import similar
+from chaingraph_flow.revision import revision
 from chaingraph_operator.cache import ObjectCache, Seen, key_of
-from chaingraph_operator.flow_judgement import FlowJudgement, Unreadable, flow_status, judge
+from chaingraph_operator.check_process import Exceeded
+from chaingraph_operator.flow_checks import FlowChecks
+from chaingraph_operator.flow_judgement import (
+    Checking,
+    FlowJudgement,
+    Judged,
+    TooComplex,
+    Unjudged,
+    Unreadable,
+    flow_status,
+    unreadable_reason,
+)
 from chaingraph_operator.keys import Key
 from chaingraph_operator.status_writer import StatusWriter
 from chaingraph_operator.work_queue import WorkQueue
+from chaingraph_process.objects import UNREADABLE
 from chaingraph_store.flow_names import FlowName
 
 
@@ -38,9 +49,16 @@ class _Known:
 
 
 class Flows:
-    """The index. Takes in what the watch sees of Flows."""
+    """The index. Takes in what the watch sees of Flows.
 
-    def __init__(self, queue: WorkQueue[Key], *, wake: Callable[[Iterable[Key]], None]) -> None:
+    Args:
+        checks: what checks them.
+    """
+
+    def __init__(
+        self, queue: WorkQueue[Key], *, wake: Callable[[Iterable[Key]], None], checks: FlowChecks | None = None
+    ) -> None:
+        self._checks = checks or FlowChecks()
         self._queue = queue
         self._wake = wake
         self._catalogue: Catalogue | None = None
@@ -55,7 +73,8 @@ class Flows:
             return
         key = key_of(body)
         name = (key.namespace, key.name)
-        spec = _readable(body.get("spec") or {})
+        why = str(body.get(UNREADABLE) or "")
+        spec = Unreadable((why,), unreadable_reason(why)) if why else _readable(body.get("spec") or {})
         known = self._known.get(name)
         if known is None or known.key != key or known.spec != spec:
             self._known[name] = _Known(key, spec)
@@ -78,6 +97,8 @@ class Flows:
     def use(self, catalogue: Catalogue | None) -> None:
         """Other node types are in force: every Flow is judged anew, and who waits is woken."""
         self._catalogue = catalogue
+        if catalogue is not None:
+            self._checks.use(catalogue)
         for known in self._known.values():
             known.judgement = None
             self._queue.add(known.key)
@@ -97,21 +118,51 @@ class Flows:
         if known is None:
             return None
         if known.judgement is None:
-            known.judgement = known.spec if isinstance(known.spec, Unreadable) else judge(known.spec, self._catalogue)
+            known.judgement = (
+                known.spec
+                if isinstance(known.spec, Unreadable)
+                else self._judge(self._text(known), known.spec, namespace, lambda: self._checked((namespace, name)))
+            )
         return known.judgement
 
-    def judge_inline(self, spec: FlowSpec) -> FlowJudgement:
-        """The judgement of a flow that stands in an Execution itself."""
-        return judge(spec, self._catalogue)
+    def is_checking(self, namespace: str, name: str) -> bool:
+        """Whether a Flow is being checked at this moment."""
+        return isinstance(self.judgement(namespace, name), Checking)
 
-    def warnings_of_inline(self, spec: FlowSpec) -> list[Fault]:
-        """What to look at in a flow that stands in an Execution itself, and was found to be right."""
-        return unheard(spec, self._catalogue) if self._catalogue is not None else []
+    def judge_inline(self, key: Key, text: bytes, spec: FlowSpec) -> FlowJudgement:
+        """The judgement of a flow that stands in an Execution itself, which is woken when it has been checked.
+
+        Args:
+            text: the flow as JSON, with sorted keys.
+        """
+        return self._judge(text, spec, key.namespace, lambda: self._wake([key]))
+
+    def _text(self, known: _Known) -> bytes:
+        cached = self.cache.get(known.key)
+        assert cached is not None, "it was cached when it was seen, and is known no longer than that"
+        return cached.spec
+
+    def _judge(self, text: bytes, spec: FlowSpec, namespace: str, done: Callable[[], None]) -> FlowJudgement:
+        if self._catalogue is None:
+            return Unjudged(spec, revision(spec))
+        found = self._checks.find(namespace, text, spec, done)
+        if found is None:
+            return Checking(spec)
+        if isinstance(found, Exceeded):
+            return TooComplex(spec, self._checks.budget.exceeded(found))
+        return Judged(spec, found.revision, found.faults, found.warnings)
+
+    def _checked(self, name: FlowName) -> None:
+        """A check of this Flow has ended."""
+        known = self._known.get(name)
+        if known is not None:
+            known.judgement = None
+            self._queue.add(known.key)
+        self._wake(self._waiting.pop(name, ()))
 
     def similar(self, namespace: str, name: str) -> tuple[str, ...]:
         """Names of Flows of the namespace that resemble this one, the nearest first."""
-        there = [known for of, known in self._known if of == namespace]
-        return tuple(difflib.get_close_matches(name, there, n=3, cutoff=0.5))
+        return tuple(similar(name, (known for of, known in self._known if of == namespace), most=3, cutoff=0.5))
 
     def wait_for(self, key: Key, namespace: str, name: str) -> None:
         """The execution wants to be woken when this Flow comes, changes or goes."""
@@ -149,9 +200,11 @@ class FlowReconciler:
             return
         if cached.deleting or judgement is None:
             return
-        previous = FlowStatus.of(cached.status_object())
+        if isinstance(judgement, Checking) and cached.status_object().get("observedGeneration") == cached.generation:
+            return  # what was said of it stands until it has been checked
+        previous = FlowStatus.fitting(cached.status_object())
         status = flow_status(judgement, generation=cached.generation, previous=previous, now=datetime.now(UTC))
-        self._writer.submit(key, status, urgent=True)
+        self._writer.submit(key, status, urgent=not isinstance(judgement, Checking))
 
 
 def _readable(spec: Mapping[str, Any]) -> FlowSpec | Unreadable:

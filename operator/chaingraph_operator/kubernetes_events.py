@@ -84,6 +84,9 @@ class EventPoster:
             posting = await self._backlog.get()
             try:
                 await self._post(posting)
+            except Exception:  # noqa: BLE001 - whatever one Event holds, the others are posted
+                self._metrics.events_dropped.inc()
+                _log.exception("an Event cannot be posted", namespace=posting.namespace)
             finally:
                 self._backlog.task_done()
 

@@ -11,6 +11,7 @@ from typing import Final
 import structlog
 
 from chaingraph_operator.election import Election, Times, exit_hard
+from chaingraph_operator.election_thread import ElectionThread
 from chaingraph_operator.errors import NoLeaseNamespace
 from chaingraph_operator.settings import Settings
 from chaingraph_process.cluster_access import ClusterAccess
@@ -51,22 +52,27 @@ class Leadership:
         NoLeaseNamespace: there is to be an election, and it is not known where.
     """
 
-    def __init__(self, settings: Settings, *, access: ClusterAccess, ledger: Ledger) -> None:
+    def __init__(self, settings: Settings, *, ledger: Ledger) -> None:
         self.fence = Fence()
         self._ledger = ledger
-        self._election: Election | None = None
+        self._election: ElectionThread | None = None
+        self._identity = f"{settings.pod_name}_{uuid.uuid4().hex[:8]}"
+        self._lease = ""
         if settings.leader_election:
-            self._election = Election(
-                access,
-                namespace=lease_namespace(settings),
-                name=settings.lease_name,
-                identity=f"{settings.pod_name}_{uuid.uuid4().hex[:8]}",
-                times=Times(
-                    duration=settings.lease_duration_seconds,
-                    deadline=settings.lease_deadline_seconds,
-                    retry=settings.lease_retry_seconds,
-                ),
+            namespace = lease_namespace(settings)
+            self._lease = f"{namespace}/{settings.lease_name}"
+            times = Times(
+                duration=settings.lease_duration_seconds,
+                deadline=settings.lease_deadline_seconds,
+                retry=settings.lease_retry_seconds,
             )
+
+            def election(access: ClusterAccess) -> Election:
+                return Election(
+                    access, namespace=namespace, name=settings.lease_name, identity=self._identity, times=times
+                )
+
+            self._election = ElectionThread(election, hung=settings.loop_deadline_seconds)
         self._leads = False
         ledger.guard(self._guard)
 
@@ -98,7 +104,7 @@ class Leadership:
         if self._election is None or self.fence.tenure is not None:
             return
         async with self._ledger.transaction() as connection:
-            tenure = await operators.take(connection, self._election.lease, self._election.identity)
+            tenure = await operators.take(connection, self._lease, self._identity)
         self.fence.tenure = tenure
         _log.info("a new epoch", lease=tenure.lease, epoch=tenure.epoch)
 
@@ -113,7 +119,6 @@ class Leadership:
         """Leaves the place to the next one. Nothing may be written after."""
         self._leads = False
         if self._election is not None:
-            await self._election.release()
             await self._election.close()
 
     async def _guard(self, connection: Connection) -> None:

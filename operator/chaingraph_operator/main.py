@@ -97,7 +97,7 @@ async def _run(settings: Settings) -> None:
         pool_size=settings.reconcile_workers + _POOL_EXTRA,
     )
     health = LedgerHealth(ledger, metrics)
-    leadership = Leadership(settings, access=access, ledger=ledger)
+    leadership = Leadership(settings, ledger=ledger)
     metrics.leader(lambda: float(leadership.leads))
     operator = Operator(
         settings,

@@ -96,6 +96,18 @@ class Metrics:
         self.expired = Counter(
             "chaingraph_operator_expired", "Executions deleted after their ttlSecondsAfterFinished.", registry=registry
         )
+        self.flow_checks = Counter(
+            "chaingraph_operator_flow_checks",
+            "Checks of flows, by result: valid, invalid, too complex.",
+            ["result"],
+            registry=registry,
+        )
+        self.unreadable = Counter(
+            "chaingraph_operator_unreadable",
+            "Objects that were seen and could not be read, by kind: flows, executions.",
+            ["kind"],
+            registry=registry,
+        )
         self.events_dropped = Counter(
             "chaingraph_operator_events_dropped", "Kubernetes Events that could not be posted.", registry=registry
         )

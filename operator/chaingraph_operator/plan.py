@@ -15,7 +15,9 @@ import orjson
 from chaingraph_crds.execution import ExecutionSpec
 from chaingraph_crds.execution_status import ExecutionStatus
 from chaingraph_flow.faults import Fault, FaultCode
+from chaingraph_flow.flow_limits import TOO_DEEP, deeper_than
 from chaingraph_flow.inputs import bind_inputs
+from chaingraph_flow.json_values import DEEPEST
 from chaingraph_flow.revision import content
 from chaingraph_operator.decisions import (
     Adopt,
@@ -38,7 +40,18 @@ from chaingraph_operator.decisions import (
     Verdict,
     Wait,
 )
-from chaingraph_operator.flow_judgement import WAITING_FOR_WORKERS, Judged, Unjudged, Unreadable, counted, fault_lines
+from chaingraph_operator.flow_judgement import (
+    CHECKING,
+    TOO_COMPLEX,
+    WAITING_FOR_WORKERS,
+    Checking,
+    Judged,
+    TooComplex,
+    Unjudged,
+    Unreadable,
+    counted,
+    fault_lines,
+)
 from chaingraph_store import ids, retrying
 from chaingraph_store.control import Wanted
 from chaingraph_store.creation import NewExecution
@@ -260,6 +273,12 @@ def _creation(spec: ExecutionSpec, meta: Meta, flow: FlowView) -> Plan:
             return Wait("FlowInvalid", f"the operator cannot read the flow\n{fault_lines(faults)}", stalled=True)
         case Unjudged():
             return Wait("WaitingForWorkers", WAITING_FOR_WORKERS)
+        case Checking():
+            return Wait("CheckingFlow", CHECKING)
+        case TooComplex(_, why) if spec.flow_ref is not None:
+            return Wait("FlowInvalid", f"{spec.flow_ref.name!r}: {why}", stalled=True)
+        case TooComplex(_, why):
+            return Refuse(TOO_COMPLEX, why, (why,))
         case Judged() if flow.valid:
             return _resolved(spec, meta, flow)
         case Judged():
@@ -297,6 +316,9 @@ def _refusal(reason: str, summary: str, faults: Sequence[str]) -> Refuse:
 
 def _resolved(spec: ExecutionSpec, meta: Meta, flow: Judged) -> Plan:
     events = [{"name": event.name, "payload": event.payload} for event in spec.events]
+    deep = _too_deep({"inputs": spec.inputs, "integration": spec.integration}, events)
+    if deep is not None:
+        return deep
     oversized = _oversized({"inputs": spec.inputs, "events": events, "integration": spec.integration})
     if oversized is not None:
         return oversized
@@ -331,6 +353,13 @@ def _resolved(spec: ExecutionSpec, meta: Meta, flow: Judged) -> Plan:
             generation=meta.generation,
         )
     )
+
+
+def _too_deep(parts: Mapping[str, Mapping[str, Any]], events: Sequence[Mapping[str, Any]]) -> Refuse | None:
+    places = [(f"spec.{part}.{name}", value) for part, given in parts.items() for name, value in given.items()]
+    places += [(f"spec.events[{index}].payload", event["payload"]) for index, event in enumerate(events)]
+    faults = [f"{place}: {TOO_DEEP}" for place, value in places if deeper_than(value, DEEPEST)]
+    return _refusal("TooDeep", f"{counted(len(faults), 'value')} too deep", faults) if faults else None
 
 
 def _oversized(parts: dict[str, Any]) -> Refuse | None:

@@ -14,6 +14,7 @@ import structlog
 
 from chaingraph_crds import names
 from chaingraph_crds.conditions import ConditionType
+from chaingraph_crds.execution_status import ExecutionStatus
 from chaingraph_operator.api import KubernetesApi
 from chaingraph_operator.keys import Key
 from chaingraph_operator.metrics import Metrics
@@ -32,14 +33,14 @@ def expiry(spec: Mapping[str, Any], status: Mapping[str, Any]) -> datetime | Non
 
 def _ended(status: Mapping[str, Any]) -> datetime | None:
     """When it had ended, and everything below it; None while something is active."""
-    completed = status.get("completionTime")
-    tree = next((each for each in status.get("conditions", ()) if each["type"] == ConditionType.TREE_SUCCEEDED), None)
-    if completed is None or (tree is not None and tree["status"] == "Unknown"):
+    known = ExecutionStatus.fitting(status)
+    at = known.completion_time
+    tree = next((each for each in known.conditions if each.type == ConditionType.TREE_SUCCEEDED), None)
+    if at is None or (tree is not None and tree.status == "Unknown"):
         return None
-    at = datetime.fromisoformat(completed)
-    if tree is None or not (status.get("children") or {}).get("total"):
+    if tree is None or known.children is None or not known.children.total:
         return at  # Without children, the condition only tells when the operator saw the end.
-    return max(at, datetime.fromisoformat(tree["lastTransitionTime"]))
+    return max(at, tree.last_transition_time)
 
 
 class Retention:

@@ -96,6 +96,23 @@ class Settings(ServingSettings):
         description="seconds between two searches for workers whose lease has run out, from 0.1 to 60",
     )
 
+    flow_check_cpu_seconds: float = Field(
+        default=2,
+        ge=0.1,
+        le=60,
+        validation_alias="CHAINGRAPH_FLOW_CHECK_CPU_SECONDS",
+        description="CPU seconds that the check of one flow may take, from 0.1 to 60; beyond, the Flow is TooComplex",
+    )
+    flow_check_memory_mb: int = Field(
+        default=160,
+        ge=96,
+        le=4096,
+        validation_alias="CHAINGRAPH_FLOW_CHECK_MEMORY_MB",
+        description=(
+            "megabytes that the check of one flow may take, from 96 to 4096; beyond, the Flow is TooComplex. Two "
+            "checks may run at the same time, beside the operator"
+        ),
+    )
     leader_election: bool = Field(
         default=False,
         validation_alias="CHAINGRAPH_LEADER_ELECTION",
@@ -132,6 +149,15 @@ class Settings(ServingSettings):
         validation_alias="CHAINGRAPH_LEASE_RETRY_SECONDS",
         description="seconds between two renewals, or two looks of one who waits; less than half the former",
     )
+    loop_deadline_seconds: float = Field(
+        default=60,
+        ge=1,
+        validation_alias="CHAINGRAPH_LOOP_DEADLINE_SECONDS",
+        description=(
+            "seconds without a turn of its event loop after which a leader ends, 1 or more: its Lease is renewed by a "
+            "thread of its own, which a busy loop does not hold up"
+        ),
+    )
     pod_name: str = Field(
         default_factory=socket.gethostname,
         validation_alias="CHAINGRAPH_POD_NAME",
@@ -149,6 +175,14 @@ class Settings(ServingSettings):
         default="",
         validation_alias="CHAINGRAPH_RELEASE",
         description="whose they are, as in their label app.kubernetes.io/instance",
+    )
+    metric_queues: Annotated[tuple[str, ...], NoDecode] = Field(
+        default=(),
+        validation_alias="CHAINGRAPH_METRIC_QUEUES",
+        description=(
+            "queues, separated by commas, that have metrics of their own whether a worker serves them or not, as those "
+            "of pools that are scaled to none; queues that no worker has served are added up as (other)"
+        ),
     )
     worker_pools: str = Field(
         default="chaingraph-worker-pools",
@@ -185,6 +219,13 @@ class Settings(ServingSettings):
         if wrong:
             raise ValueError(f"{wrong[0]!r} is no name of a namespace; write them as team-a,team-b")
         return names
+
+    @field_validator("metric_queues", mode="before")
+    @classmethod
+    def _split_queues(cls, value: object) -> object:
+        if not isinstance(value, str):
+            return value
+        return tuple(name.strip() for name in value.split(",") if name.strip())
 
     @field_validator("worker_namespace")
     @classmethod

@@ -123,6 +123,9 @@ class StatusWriter:
             self._in_flight.add(key)
             try:
                 await self._write(key)
+            except Exception as error:  # noqa: BLE001 - whatever one status holds, the others are written
+                delay = self._queue.retry(key)
+                _log.exception("a status cannot be written", object=str(key), error=str(error), retry_seconds=delay)
             finally:
                 self._in_flight.discard(key)
                 self._queue.done(key)

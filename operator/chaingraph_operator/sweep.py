@@ -111,10 +111,14 @@ class Sweep:
         known = [cached.key for cached in self._intake.cache if not cached.gone]
         async with self._ledger.connection() as connection:
             tended = await executions.tended(connection, namespaces=self._namespaces or None)
-        alive = {key.uid async for key in self._listed(names.EXECUTION_PLURAL)}
+        listed = [key async for key in self._listed(names.EXECUTION_PLURAL)]
+        alive = {key.uid for key in listed}
+        # What has no UID is there all the same: nothing of that name is taken to be gone.
+        unsure = {(key.namespace, key.name) for key in listed if not key.uid}
         for key in known:
-            if key.uid not in alive:
+            if key.uid not in alive and (key.namespace, key.name) not in unsure:
                 self._intake.vanished(key)
+        tended = [each for each in tended if (each.namespace, each.name) not in unsure]
         await self._sweep_flows()
         stopped = [each.id for each in topmost_gone(tended, alive) if await self._stop(each)]
         if before is not None:
@@ -141,7 +145,7 @@ class Sweep:
         listed = [key async for key in self._listed(names.FLOW_PLURAL)]
         alive = {key.uid for key in listed}
         for key in known:
-            if key.uid not in alive:
+            if key.uid not in alive and Key(key.namespace, key.name, "") not in listed:
                 self._flows.vanished(key)
         await self._flow_names.compare(published, {(key.namespace, key.name) for key in listed})
 

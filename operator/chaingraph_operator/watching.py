@@ -16,6 +16,7 @@ import kopf
 from chaingraph_crds import names
 from chaingraph_operator import handlers
 from chaingraph_operator.handlers import Observer
+from chaingraph_operator.reading import Inbox, responses
 from chaingraph_process.cluster_access import ClusterAccess
 
 _CONNECTIONS: Final = 32
@@ -104,18 +105,28 @@ def settings() -> kopf.OperatorSettings:
 
 
 class Watch:
-    """Lists and watches both kinds."""
+    """Lists and watches both kinds.
 
-    def __init__(self, access: ClusterAccess, *, namespaces: tuple[str, ...]) -> None:
+    Args:
+        unreadable: told of each object that cannot be read, by kind.
+    """
+
+    def __init__(
+        self, access: ClusterAccess, *, namespaces: tuple[str, ...], unreadable: Callable[[str], None]
+    ) -> None:
         self._access = access
         self._namespaces = namespaces
+        self._unreadable = unreadable
+        self._inbox = Inbox(lost=unreadable)
+        self._plurals: set[str] = set()
         self._registry = kopf.OperatorRegistry()
         self._stop = asyncio.Event()
         self.started = asyncio.Event()
         self._login()
 
     def register(self, plural: str, observer: Observer) -> None:
-        handlers.register(self._registry, plural, observer)
+        self._plurals.add(plural)
+        handlers.register(self._registry, plural, observer, inbox=self._inbox, unreadable=self._unreadable)
 
     def stop(self) -> None:
         """Lets `run` return."""
@@ -149,7 +160,11 @@ class Watch:
         async def login(**_: Any) -> kopf.AiohttpSession:
             # kopf calls this at its start, and again when the API server no longer takes the credentials.
             await access.renew()
-            session = access.session(connections=_CONNECTIONS, headers=await access.headers())
+            session = access.session(
+                connections=_CONNECTIONS,
+                headers=await access.headers(),
+                responses=responses(self._inbox, frozenset(self._plurals)),
+            )
             return kopf.AiohttpSession(server=access.server, aiohttp_session=session)
 
         kopf.on.login(registry=self._registry, id="login")(login)

@@ -6,6 +6,7 @@ calls decides whether to repeat it.
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Callable, Mapping
 from typing import Any, Final
@@ -15,8 +16,11 @@ import orjson
 
 from chaingraph_process.cluster_access import ClusterAccess
 from chaingraph_process.cluster_errors import Unavailable, of_status
+from chaingraph_process.objects import read_any
 
 _TIMEOUT: Final = aiohttp.ClientTimeout(total=30, sock_connect=5)
+
+_LARGE: Final = 256 * 1024
 
 Object = dict[str, Any]
 Answered = Callable[[str, str, int, float], None]
@@ -90,8 +94,11 @@ class ClusterApi:
         if response.status >= 400:
             asked = _seconds(response.headers.get("Retry-After", ""))
             raise of_status(response.status, f"{method} {path}: {_message(answer)}", retry_after=asked)
-        found: Object = orjson.loads(answer)
-        return found
+        try:
+            # A list of metadata can be a megabyte an object: nothing else waits while it is read.
+            return await asyncio.to_thread(read_any, answer) if len(answer) > _LARGE else read_any(answer)
+        except ValueError as error:
+            raise Unavailable(0, f"{method} {path}: the answer is no JSON object: {error}") from error
 
     async def _renew(self) -> None:
         """The credentials are no longer taken: the next request goes out with new ones, over a new session."""

@@ -180,6 +180,7 @@ KNOWN_BY_THE_CHART = {
     "CHAINGRAPH_WORKER_NAMESPACE": "the release's namespace",
     "CHAINGRAPH_WORKER_POOLS": "the ConfigMap of the release",
     "CHAINGRAPH_RELEASE": "the release",
+    "CHAINGRAPH_METRIC_QUEUES": "the queues of all pools",
 }
 # Values whose names are not those of their settings, or that are not the component's own.
 ELSEWHERE = {

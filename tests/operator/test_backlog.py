@@ -20,7 +20,7 @@ def lines(metrics: Metrics, *prefixes: str) -> list[str]:
 
 async def test_queue_metrics_include_its_workers(ledger: Ledger, start_worker: StartWorker) -> None:
     metrics = Metrics()
-    backlog = Backlog(ledger, application_name=APP, metrics=metrics)
+    backlog = Backlog(ledger, application_name=APP, metrics=metrics, queues=["reports"])
     await start_worker()
     await create(ledger, queue="reports")
     running = await create(ledger, queue="reports")
@@ -37,7 +37,7 @@ async def test_queue_metrics_include_its_workers(ledger: Ledger, start_worker: S
 
 async def test_emptied_queue_reports_zero_waiting(ledger: Ledger) -> None:
     metrics = Metrics()
-    backlog = Backlog(ledger, application_name=APP, metrics=metrics)
+    backlog = Backlog(ledger, application_name=APP, metrics=metrics, queues=["reports"])
     await create(ledger, queue="reports")
     await backlog.read()
     async with ledger.connection() as connection:
@@ -46,6 +46,30 @@ async def test_emptied_queue_reports_zero_waiting(ledger: Ledger) -> None:
     assert lines(metrics, "chaingraph_queue_waiting{", "chaingraph_queue_oldest_seconds{") == [
         'chaingraph_queue_waiting{queue="reports"} 0.0',
         'chaingraph_queue_oldest_seconds{queue="reports"} 0.0',
+    ]
+
+
+async def test_unserved_queues_share_one_series(ledger: Ledger, start_worker: StartWorker) -> None:
+    metrics = Metrics()
+    backlog = Backlog(ledger, application_name=APP, metrics=metrics)
+    await start_worker(queues=("served",))
+    for number in range(20):
+        await create(ledger, queue=f"made-up-{number}")
+    await create(ledger, queue="served")
+    await backlog.read()
+    assert lines(metrics, "chaingraph_queue_waiting{", "chaingraph_queue_slots{") == [
+        'chaingraph_queue_waiting{queue="(other)"} 20.0',
+        'chaingraph_queue_waiting{queue="served"} 1.0',
+        'chaingraph_queue_slots{queue="(other)"} 0.0',
+        'chaingraph_queue_slots{queue="served"} 5.0',
+    ]
+    async with ledger.connection() as connection:
+        await connection.execute("DELETE FROM chaingraph.workers")
+        await connection.execute("UPDATE dbos.workflow_status SET status = 'SUCCESS'")
+    await backlog.read()
+    assert lines(metrics, "chaingraph_queue_waiting{") == [
+        'chaingraph_queue_waiting{queue="(other)"} 0.0',
+        'chaingraph_queue_waiting{queue="served"} 0.0',
     ]
 
 

@@ -23,6 +23,7 @@ _ID: Final = re.compile(r"EX[A-Z2-7]{24}")
 _UNMADE: Final = {
     "FlowNotFound": "waiting for its Flow",
     "FlowInvalid": "waiting for its Flow to be mended",
+    "CheckingFlow": "waiting for its Flow to be checked",
     "WaitingForWorkers": "waiting for a worker to check its Flow",
     "UnknownNodeType": "waiting for a worker with its node types",
 }

@@ -13,6 +13,10 @@ CHAINGRAPH_LEASE_DURATION_SECONDS: {{ include "chaingraph.scalar" .leaderElectio
 CHAINGRAPH_LEASE_RENEW_SECONDS: {{ include "chaingraph.scalar" .leaderElection.renewSeconds | quote }}
 CHAINGRAPH_LEASE_RETRY_SECONDS: {{ include "chaingraph.scalar" .leaderElection.retrySeconds | quote }}
 CHAINGRAPH_WORKER_NAMESPACE: {{ $.Release.Namespace | quote }}
+CHAINGRAPH_METRIC_QUEUES: {{ include "chaingraph.operator.queues" $ | quote }}
+CHAINGRAPH_FLOW_CHECK_CPU_SECONDS: {{ include "chaingraph.scalar" .flowCheckCpuSeconds | quote }}
+CHAINGRAPH_FLOW_CHECK_MEMORY_MB: {{ include "chaingraph.scalar" .flowCheckMemoryMb | quote }}
+CHAINGRAPH_LOOP_DEADLINE_SECONDS: {{ include "chaingraph.scalar" .loopDeadlineSeconds | quote }}
 CHAINGRAPH_WORKER_POOLS: {{ include "chaingraph.workers.pools" $ | quote }}
 CHAINGRAPH_RELEASE: {{ include "chaingraph.instance" $ | quote }}
 CHAINGRAPH_RECONCILE_WORKERS: {{ include "chaingraph.scalar" .reconcileWorkers | quote }}
@@ -24,6 +28,15 @@ CHAINGRAPH_LEDGER_RETENTION_DAYS: {{ include "chaingraph.scalar" .ledgerRetentio
 CHAINGRAPH_RECOVERY_SECONDS: {{ include "chaingraph.scalar" .recoverySeconds | quote }}
 CHAINGRAPH_ADOPT_CLUSTER: {{ .adoptCluster | quote }}
 {{- end -}}
+{{- end -}}
+
+{{/* The queues of all pools, also of those that are scaled to none. */}}
+{{- define "chaingraph.operator.queues" -}}
+{{- $queues := list -}}
+{{- range $name, $pool := include "chaingraph.pools" . | fromYaml -}}
+{{- $queues = concat $queues $pool.queues -}}
+{{- end -}}
+{{- join "," (uniq $queues | sortAlpha) -}}
 {{- end -}}
 
 {{- define "chaingraph.operator.lease" -}}

@@ -1,0 +1,244 @@
+"""The regular expressions of schemas: their cost is estimated before they are compiled, and few are kept.
+
+pydantic-core's expressions match in linear time, but the factor is the length of the expanded pattern: `\\w{180}` is
+180 tables of all letters of Unicode, 13 MB and 0.1 s to compile, and `[01]{20000}` makes each character of a text cost
+20,000 steps. Both happen inside Rust, where no other thread runs. So both are bounded by what the text of the pattern
+says, which errs upwards.
+"""
+
+from __future__ import annotations
+
+import re
+import threading
+from collections import OrderedDict
+from dataclasses import dataclass
+from typing import Final
+
+from pydantic_core import SchemaError, SchemaValidator, core_schema
+
+LONGEST_PATTERN: Final = 1000
+"""Characters of a pattern."""
+LARGEST_PATTERN: Final = 60_000
+"""Compiled size of a pattern, in units of about 100 bytes: 6 MB, and about 50 ms to compile."""
+MOST_PATTERNS: Final = 50
+"""Patterns in all schemas of a flow."""
+LARGEST_PATTERNS: Final = 200_000
+"""Compiled size of all patterns of a flow, in the same units."""
+MOST_STEPS: Final = 200_000_000
+"""Length of a text times positions of a pattern: about half a second."""
+_KEPT_PATTERNS: Final = 64
+_KEPT_SIZE: Final = 300_000
+
+_WORD: Final = 750
+_UNICODE: Final = 500
+_DIGIT: Final = 80
+_ANY: Final = 20
+_ESCAPES: Final = {
+    **dict.fromkeys("wW", _WORD),
+    **dict.fromkeys("bB", _WORD // 10),
+    **dict.fromkeys("dD", _DIGIT),
+    **dict.fromkeys("pP", _UNICODE),
+    **dict.fromkeys("sS", _ANY),
+    **dict.fromkeys("xuU", 4),
+}
+_CASES: Final = 3
+"""Times that a letter grows when its case does not matter."""
+_FLAGS: Final = re.compile(r"\(\?([a-zA-Z]*)(?:-([a-zA-Z]*))?[:)]")
+_NUMBERS: Final = re.compile(r"\d+")
+
+
+class PatternRefused(ValueError):
+    """The pattern is no regular expression, or one that costs too much. The message goes on after "the pattern"."""
+
+
+@dataclass(frozen=True, slots=True)
+class Cost:
+    """What a pattern costs, estimated from above. `size`: compiled; `positions`: steps for each character of a text."""
+
+    size: int
+    positions: int
+
+    def __add__(self, other: Cost) -> Cost:
+        return Cost(self.size + other.size, self.positions + other.positions)
+
+    def times(self, number: int) -> Cost:
+        return Cost(self.size * number, self.positions * number)
+
+
+_NOTHING: Final = Cost(1, 0)
+
+
+def cost(pattern: str) -> Cost:
+    """What a pattern costs when it is compiled and matched.
+
+    Raises:
+        PatternRefused: it is too long, or in a form whose cost cannot be told from its text.
+    """
+    if len(pattern) > LONGEST_PATTERN:
+        raise PatternRefused(f"has {len(pattern)} characters, more than {LONGEST_PATTERN}")
+    found = _Reader(pattern).read()
+    if found.size > LARGEST_PATTERN:
+        raise PatternRefused(
+            f"is too large: its repetitions make about {found.size // 10} kB of it, more than {LARGEST_PATTERN // 10}. "
+            "Use minLength and maxLength for lengths, and [a-zA-Z0-9_] for \\w"
+        )
+    return found
+
+
+class _Reader:
+    """Reads a pattern once, from left to right. What it does not know counts as the most that it can be."""
+
+    def __init__(self, pattern: str) -> None:
+        self._pattern = pattern
+        self._at = 0
+        self._factor = 1
+
+    def read(self) -> Cost:
+        sums = [_NOTHING]
+        """What has been read of each group that is open, the whole pattern first."""
+        last = _NOTHING
+        while self._at < len(self._pattern):
+            character = self._pattern[self._at]
+            if character == "(":
+                if self._open():
+                    sums.append(_NOTHING)
+                last = _NOTHING
+            elif character == "{":
+                times = self._repetition()
+                sums[-1] += last.times(times - 1)
+                last = last.times(times)
+            elif character in "*+?":
+                self._at += 1
+                sums[-1] += _NOTHING
+            elif character == ")" and len(sums) > 1:
+                self._at += 1
+                last = sums.pop()
+                sums[-1] += last
+            else:
+                last = self._atom(character)
+                sums[-1] += last
+        total = _NOTHING
+        for each in sums:
+            total += each
+        return total
+
+    def _open(self) -> bool:
+        """Whether a group begins here; else it is one of flags alone."""
+        flags = _FLAGS.match(self._pattern, self._at)
+        if flags is None:
+            self._at += 1
+            return True
+        if "x" in flags[1]:
+            raise PatternRefused("has the flag x (free spacing): write it without spaces and comments")
+        if "i" in flags[1]:
+            self._factor = _CASES
+        self._at = flags.end()
+        return flags[0].endswith(":")
+
+    def _repetition(self) -> int:
+        """How often the last atom is repeated, at most."""
+        end = self._pattern.find("}", self._at)
+        inner = self._pattern[self._at + 1 : end if end >= 0 else None]
+        self._at = len(self._pattern) if end < 0 else end + 1
+        numbers = [int(each) for each in _NUMBERS.findall(inner)]
+        return max([1, *numbers]) + inner.rstrip().endswith(",")
+
+    def _atom(self, character: str) -> Cost:
+        if character == "\\":
+            return self._escape()
+        if character == "[":
+            return self._class()
+        self._at += 1
+        if character == ".":
+            return Cost(_ANY, 4)
+        if character.isascii():
+            return Cost(2 * self._factor, 1)
+        return Cost(8 * self._factor, 4)
+
+    def _escape(self) -> Cost:
+        following = self._pattern[self._at + 1 : self._at + 2]
+        self._at += 2
+        if following in ("p", "P", "x", "u", "U") and self._pattern[self._at : self._at + 1] == "{":
+            end = self._pattern.find("}", self._at)
+            self._at = len(self._pattern) if end < 0 else end + 1
+        size = _ESCAPES.get(following, _UNICODE if following.isalnum() else 2)
+        return Cost(size * self._factor, 1 if size <= 2 else 4)
+
+    def _class(self) -> Cost:
+        """A class in brackets, which may hold others."""
+        depth, size = 0, 2
+        start = self._at
+        while self._at < len(self._pattern):
+            character = self._pattern[self._at]
+            if character == "\\":
+                size += self._escape().size
+                continue
+            self._at += 1
+            if character == "[":
+                depth += 1
+                if self._pattern[self._at : self._at + 1] == "^":
+                    self._at += 1
+                    size += _ANY
+                # A bracket that closes at once is a character of the class.
+                if self._pattern[self._at : self._at + 1] == "]":
+                    self._at += 1
+            elif character == "]":
+                depth -= 1
+                if depth == 0:
+                    break
+            elif not character.isascii():
+                size += 40
+        ascii_only = self._pattern[start : self._at].isascii()
+        return Cost(size * self._factor, 1 if size <= 2 and ascii_only else 4)
+
+
+class Matchers:
+    """Compiled patterns, the most recently used ones: bounded in number and in size."""
+
+    def __init__(self, *, most: int = _KEPT_PATTERNS, size: int = _KEPT_SIZE) -> None:
+        self._most = most
+        self._largest = size
+        self._kept: OrderedDict[str, tuple[SchemaValidator, Cost]] = OrderedDict()
+        self._size = 0
+        self._lock = threading.Lock()
+
+    @property
+    def size(self) -> int:
+        """Of all that is kept, in the units of `Cost.size`."""
+        return self._size
+
+    def __len__(self) -> int:
+        return len(self._kept)
+
+    def get(self, pattern: str) -> tuple[SchemaValidator, Cost]:
+        """The compiled pattern and its cost.
+
+        Raises:
+            PatternRefused: it is no regular expression, or costs too much.
+        """
+        with self._lock:
+            found = self._kept.get(pattern)
+            if found is not None:
+                self._kept.move_to_end(pattern)
+                return found
+        made = _compiled(pattern)
+        with self._lock:
+            if pattern not in self._kept:
+                self._kept[pattern] = made
+                self._size += made[1].size
+            while len(self._kept) > self._most or (self._size > self._largest and len(self._kept) > 1):
+                _, (_, dropped) = self._kept.popitem(last=False)
+                self._size -= dropped.size
+        return made
+
+
+def _compiled(pattern: str) -> tuple[SchemaValidator, Cost]:
+    found = cost(pattern)
+    try:
+        return SchemaValidator(core_schema.str_schema(pattern=pattern)), found
+    except SchemaError as error:
+        raise PatternRefused(f"is not a regular expression: {str(error).splitlines()[-1].strip()}") from None
+
+
+MATCHERS: Final = Matchers()
+"""Those of this process."""

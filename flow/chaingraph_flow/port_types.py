@@ -1,0 +1,340 @@
+"""The classes of port types, each with its JSON form and its check of values. Read by everybody through `types`."""
+
+from __future__ import annotations
+
+import hashlib
+import typing
+from collections.abc import Iterable, Mapping, Sequence
+from functools import cached_property
+from typing import Annotated, Final, Literal, Self
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    model_serializer,
+    model_validator,
+)
+from pydantic.alias_generators import to_camel
+
+from chaingraph_crds.forms import FORMS
+
+from .faults import Fault, FaultCode, shortened
+from .json_values import Path, article, kind, render
+from .patterns import MATCHERS, MOST_STEPS, PatternRefused
+
+MOST_FAULTS = 20
+"""A value with more faults than this is described by its first ones."""
+_LONGEST_LABEL: Final = 80
+LONGEST_NAME: Final = 80
+_MOST_OPTIONS: Final = 20
+"""Options of an enum that a message names."""
+
+Faults = list[Fault]
+
+
+class _Type(BaseModel):
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", alias_generator=to_camel, populate_by_name=True, protected_namespaces=()
+    )
+
+    nullable: bool = Field(default=False, description="Inside an array or object: null is allowed here.")
+
+    @model_serializer
+    def _without_defaults(self) -> dict[str, typing.Any]:
+        given = {name: getattr(self, name) for name in type(self).model_fields}
+        fields = type(self).model_fields
+        return {
+            to_camel(name): value for name, value in given.items() if name == "type" or value != fields[name].default
+        }
+
+    def model_copy(self, *, update: Mapping[str, typing.Any] | None = None, deep: bool = False) -> Self:
+        copied = super().model_copy(update=update, deep=deep)
+        for name in ("fingerprint", "depth", "required", "known"):
+            copied.__dict__.pop(name, None)
+        return copied
+
+    @cached_property
+    def fingerprint(self) -> bytes:
+        """The same for equal types. Types share parts: comparing them part by part would take exponential time."""
+        fields = [(name, _fingerprint(getattr(self, name))) for name in type(self).model_fields]
+        return hashlib.sha256(repr((type(self).__name__, fields)).encode("utf-8", "backslashreplace")).digest()
+
+    @cached_property
+    def depth(self) -> int:
+        """Levels of types inside one another, this one included."""
+        return 1 + max((each.depth for each in self.parts()), default=0)
+
+    def parts(self) -> Iterable[AnyPortType]:
+        """The types directly inside this one."""
+        return ()
+
+    def __eq__(self, other: object) -> bool:
+        if self is other:
+            return True
+        return type(self) is type(other) and self.fingerprint == other.fingerprint
+
+    def __hash__(self) -> int:
+        return hash(self.fingerprint)
+
+    def to_json(self) -> dict[str, typing.Any]:
+        """The JSON form, without what is default."""
+        return self.model_dump(mode="json")
+
+    def label(self) -> str:
+        """How messages name this type."""
+        return str(self.__dict__["type"])
+
+
+def _fingerprint(value: object) -> object:
+    if isinstance(value, _Type):
+        return value.fingerprint
+    if isinstance(value, dict):
+        return sorted((name, each.fingerprint) for name, each in value.items())
+    return value
+
+
+def _compilable(pattern: str | None) -> str | None:
+    if pattern is not None:
+        try:
+            MATCHERS.get(pattern)
+        except PatternRefused as refused:
+            raise ValueError(str(refused)) from None
+    return pattern
+
+
+class String(_Type):
+    """Text."""
+
+    type: Literal["string"] = "string"
+    min_length: int | None = Field(default=None, ge=0)
+    max_length: int | None = Field(default=None, ge=0)
+    pattern: Annotated[str | None, AfterValidator(_compilable)] = None
+
+    def empty(self) -> str:
+        """The value of an input that was given none."""
+        return ""
+
+    def check(self, value: object, path: Path, faults: Faults) -> None:
+        """Append what is wrong with `value`."""
+        if not isinstance(value, str):
+            _wrong(faults, path, f"must be a string, is {kind(value)}")
+        elif self.min_length is not None and len(value) < self.min_length:
+            _wrong(faults, path, f"must have at least {self.min_length} characters, has {len(value)}")
+        elif self.max_length is not None and len(value) > self.max_length:
+            _wrong(faults, path, f"must have at most {self.max_length} characters, has {len(value)}")
+        elif self.pattern is not None:
+            self._match(self.pattern, value, path, faults)
+
+    def _match(self, pattern: str, value: str, path: Path, faults: Faults) -> None:
+        matcher, cost = MATCHERS.get(pattern)
+        if len(value) * cost.positions > MOST_STEPS:
+            longest = MOST_STEPS // cost.positions
+            _wrong(faults, path, f"has {len(value)} characters; its pattern can be checked on {longest} at most")
+        elif not matcher.isinstance_python(value):
+            form = FORMS.get(pattern)
+            right = f"be {form}" if form else f"match {shortened(pattern, 200)!r}"
+            _wrong(faults, path, f"must {right}, is {_short(value)}")
+
+
+class Number(_Type):
+    """A finite number; with `integer`, one without a fraction."""
+
+    type: Literal["number"] = "number"
+    minimum: float | None = None
+    maximum: float | None = None
+    integer: bool = False
+
+    def empty(self) -> float:
+        """The value of an input that was given none."""
+        return 0
+
+    def check(self, value: object, path: Path, faults: Faults) -> None:
+        """Append what is wrong with `value`."""
+        if isinstance(value, bool) or not isinstance(value, int | float):
+            _wrong(faults, path, f"must be a number, is {kind(value)}")
+        elif value != value or value in (float("inf"), float("-inf")):
+            _wrong(faults, path, f"must be a finite number, is {value}")
+        elif self.integer and value != int(value):
+            _wrong(faults, path, f"must be a whole number, is {value}")
+        elif self.minimum is not None and value < self.minimum:
+            _wrong(faults, path, f"must be at least {self.minimum:g}, is {value}")
+        elif self.maximum is not None and value > self.maximum:
+            _wrong(faults, path, f"must be at most {self.maximum:g}, is {value}")
+
+
+class Boolean(_Type):
+    """True or false."""
+
+    type: Literal["boolean"] = "boolean"
+
+    def empty(self) -> bool:
+        """The value of an input that was given none."""
+        return False
+
+    def check(self, value: object, path: Path, faults: Faults) -> None:
+        """Append what is wrong with `value`."""
+        if not isinstance(value, bool):
+            _wrong(faults, path, f"must be true or false, is {kind(value)}")
+
+
+class Array(_Type):
+    """A list; without `items`, of anything."""
+
+    type: Literal["array"] = "array"
+    items: PortType | None = None
+
+    def empty(self) -> list[typing.Any]:
+        """The value of an input that was given none."""
+        return []
+
+    def check(self, value: object, path: Path, faults: Faults) -> None:
+        """Append what is wrong with `value`."""
+        if not isinstance(value, list):
+            _wrong(faults, path, f"must be an array, is {kind(value)}")
+        elif self.items is not None:
+            for index, item in enumerate(value):
+                if len(faults) >= MOST_FAULTS:
+                    return
+                _check_inner(self.items, item, (path, index), faults)
+
+    def parts(self) -> Iterable[AnyPortType]:
+        """Its items."""
+        return () if self.items is None else (self.items,)
+
+    def label(self) -> str:
+        """How messages name this type."""
+        return "array" if self.items is None else shortened(f"array of {self.items.label()}", _LONGEST_LABEL)
+
+
+class Object(_Type):
+    """A mapping of names to values; without `properties`, any names; with them, extra names are allowed."""
+
+    type: Literal["object"] = "object"
+    properties: dict[str, PortType] | None = None
+
+    def empty(self) -> dict[str, typing.Any]:
+        """The value of an input that was given none."""
+        return {}
+
+    def check(self, value: object, path: Path, faults: Faults) -> None:
+        """Append what is wrong with `value`. A missing property counts as null."""
+        if not isinstance(value, dict):
+            _wrong(faults, path, f"must be an object, is {kind(value)}")
+        elif self.properties is not None:
+            for name in self._concerned(value):
+                if len(faults) >= MOST_FAULTS:
+                    return
+                _check_inner(self.properties[name], value.get(name), (path, name), faults)
+
+    @cached_property
+    def required(self) -> tuple[str, ...]:
+        """The properties that must be there."""
+        found = (self.properties or {}).items()
+        return tuple(name for name, inner in found if not inner.nullable and not isinstance(inner, Any))
+
+    def _concerned(self, value: Mapping[str, typing.Any]) -> Iterable[str]:
+        """The properties to look at: of an object with few values, not the many that it may go without."""
+        properties = self.properties or {}
+        if len(properties) <= 2 * len(value) + 32:
+            return properties
+        return dict.fromkeys([*self.required, *(name for name in value if name in properties)])
+
+    def parts(self) -> Iterable[AnyPortType]:
+        """Its properties."""
+        return (self.properties or {}).values()
+
+
+class Enum(_Type):
+    """One of a few texts."""
+
+    type: Literal["enum"] = "enum"
+    options: tuple[str, ...] = Field(min_length=1)
+
+    @model_validator(mode="after")
+    def _distinct(self) -> Self:
+        if len(set(self.options)) != len(self.options):
+            raise ValueError("options must differ")
+        return self
+
+    def empty(self) -> str:
+        """The value of an input that was given none: the first option."""
+        return self.options[0]
+
+    def check(self, value: object, path: Path, faults: Faults) -> None:
+        """Append what is wrong with `value`."""
+        if not isinstance(value, str) or value not in self.known:
+            _wrong(faults, path, f"must be one of {listed(self.options)}; is {_short(value)}")
+
+    @cached_property
+    def known(self) -> frozenset[str]:
+        """The options, for looking one up."""
+        return frozenset(self.options)
+
+
+class Any(_Type):
+    """Any JSON value, null included; with `underlying`, what it has adopted."""
+
+    type: Literal["any"] = "any"
+    underlying: PortType | None = None
+
+    def empty(self) -> typing.Any:
+        """The value of an input that was given none."""
+        return None
+
+    def check(self, value: object, path: Path, faults: Faults) -> None:
+        """Append what is wrong with `value`."""
+        if self.underlying is not None:
+            self.underlying.check(value, path, faults)
+
+    def parts(self) -> Iterable[AnyPortType]:
+        """What it has adopted."""
+        return () if self.underlying is None else (self.underlying,)
+
+
+def _expand(value: object) -> object:
+    if isinstance(value, str):
+        name = value.removesuffix(" or null")
+        return {"type": name, "nullable": True} if name != value else {"type": name}
+    return value
+
+
+PortType = Annotated[
+    String | Number | Boolean | Array | Object | Enum | Any, Field(discriminator="type"), BeforeValidator(_expand)
+]
+AnyPortType = String | Number | Boolean | Array | Object | Enum | Any
+"""The same union for annotations of plain code."""
+
+Array.model_rebuild()
+Object.model_rebuild()
+Any.model_rebuild()
+BARE = Any()
+"""A port type about which nothing is known."""
+
+
+def _check_inner(type_: AnyPortType, value: object, path: Path, faults: Faults) -> None:
+    if value is not None:
+        type_.check(value, path, faults)
+    elif not type_.nullable and not isinstance(type_, Any):
+        _wrong(faults, path, f"must be {article(type_.label())}, is missing or null")
+
+
+def _wrong(faults: Faults, path: Path, message: str) -> None:
+    if len(faults) < MOST_FAULTS:
+        faults.append(Fault(render(path), FaultCode.INVALID_VALUE, message))
+
+
+def _short(value: object) -> str:
+    if isinstance(value, list | dict):
+        return kind(value)
+    text = repr(value[:61] if isinstance(value, str) else value)
+    return text if len(text) <= 60 else text[:57] + "..."
+
+
+def listed(options: Sequence[str]) -> str:
+    """The first options, and how many more there are."""
+    more = len(options) - _MOST_OPTIONS
+    shown = ", ".join(shortened(each, LONGEST_NAME) for each in options[:_MOST_OPTIONS])
+    return f"{shown} and {more} more" if more > 0 else shown

@@ -81,7 +81,9 @@ async def tree_size(connection: Connection, root: ExecutionId) -> int:
     return int(row[0]) if row is not None else 1
 
 
-_QUEUE_TIME: Final = places.queue_time(queue="e.queue", priority=f"{dispatch.TOP_PRIORITY} - e.priority")
+_QUEUE_TIME: Final = places.queue_time(
+    queue="e.queue", priority=f"{dispatch.TOP_PRIORITY} - e.priority", namespace="e.namespace"
+)
 _ADVANCE: Final = f"""
 UPDATE chaingraph.trees t SET clock_ms = greatest(t.clock_ms, {_QUEUE_TIME}) + %(taken)s::bigint
 FROM chaingraph.executions e WHERE e.id = %(parent)s AND t.root_id = e.root_id

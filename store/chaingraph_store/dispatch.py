@@ -12,6 +12,7 @@ from typing import Any, Final
 
 from psycopg.types.json import Json
 
+from chaingraph_crds import names
 from chaingraph_store import places
 from chaingraph_store.ids import ExecutionId, WorkflowId, hold_workflow_id, workflow_id
 from chaingraph_store.ledger import CONTROL, Connection
@@ -22,7 +23,7 @@ HOLD_WORKFLOW: Final = "hold_execution"
 """DBOS name of the small workflow that waits for START_SIGNAL."""
 RUN_QUEUE: Final = "chaingraph-executions"
 """The queue an execution runs on when its spec names none."""
-HOLD_QUEUE: Final = "chaingraph-held"
+HOLD_QUEUE: Final = names.HELD_QUEUE
 """The queue without limits on which executions wait for their START_SIGNAL, so that waiting holds no run slot."""
 START_TOPIC: Final = "START_SIGNAL"
 COMMAND_TOPIC: Final = "COMMAND"

@@ -48,7 +48,7 @@ CROSS JOIN LATERAL (SELECT created_at FROM dbos.workflow_status
                     WHERE workflow_uuid = root.workflow_id AND status = 'ENQUEUED' AND priority = %(workflow_priority)s
                     OFFSET 0) w
 WHERE root.queue = %(workflow_queue)s)"""
-"""The place of the namespace's last new execution that waits, of those that no other has spawned; null when none does."""
+"""The place of the namespace's last root that waits; null when none does."""
 
 
 # What costs more is only asked for where the queue is behind.

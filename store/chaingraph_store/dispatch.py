@@ -191,6 +191,7 @@ WITH waiting AS MATERIALIZED (
 )
 UPDATE dbos.workflow_status w
 SET status = 'ENQUEUED', owner_xid = NULL, started_at_epoch_ms = NULL, completed_at = NULL, application_version = NULL,
+    recovery_attempts = 0,
     updated_at = (extract(epoch FROM now()) * 1000)::bigint,
     queue_name = CASE WHEN ended.phase = 'Created' THEN %(hold_queue)s ELSE ended.queue END
 FROM ended WHERE w.workflow_uuid = ended.workflow_uuid

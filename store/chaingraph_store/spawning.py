@@ -14,7 +14,7 @@ from typing import Any, Final
 
 from psycopg.types.json import Json
 
-from chaingraph_store import dispatch, places
+from chaingraph_store import dispatch, places, policies
 from chaingraph_store.ids import ExecutionId, child_execution_id, child_name
 from chaingraph_store.ledger import CHANGES, Connection, Ledger, dumps, plain
 
@@ -48,10 +48,14 @@ class Parent:
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """What one transaction has made. `unstarted`: children that failed at once, because their flow is not known."""
+    """What one transaction has made. `unstarted`: children that failed at once, because their flow is not known.
+
+    `barred`: the quota of the namespace had no room for the whole batch.
+    """
 
     made: int
     unstarted: int
+    barred: bool = False
 
 
 _PARENT: Final = """
@@ -164,6 +168,12 @@ async def spawn(
         None when nothing was made: somebody else has been faster, or a stop or a deletion came in between. Ask again
         with `parent`.
     """
+    wanted = min(len(emitted), BATCH)
+    async with ledger.connection() as connection:
+        room = await policies.room_for_children(connection, parent.id, wanted)
+    if not room:
+        return Batch(0, 0, barred=True)
+    emitted = emitted[:room]
     batch = [_Child.of(parent, parent.made + number, each) for number, each in enumerate(emitted[:BATCH])]
     async with ledger.connection() as connection:
         # On its own: nobody else's end is to wait for the tree's row until the children are made.
@@ -190,7 +200,7 @@ async def spawn(
         if row is None:
             return None
         await places.give(connection, [(each.id, place + number * spacing_ms) for number, each in enumerate(batch)])
-    return Batch(len(batch), int(row[0]))
+    return Batch(len(batch), int(row[0]), barred=room < wanted)
 
 
 async def _advance(connection: Connection, parent: ExecutionId, taken: int) -> int:

@@ -274,8 +274,8 @@ class ExecutionSpec(ApiModel):
     )
     queue: str = Field(
         default=DEFAULT_QUEUE,
-        description="Queue that the execution waits in for a worker. The administrator says which queues a namespace may "
-        f"use. `{names.HELD_QUEUE}` is reserved.",
+        description="Queue that the execution waits in for a worker. The administrator says which queues a namespace "
+        f"may use. `{names.HELD_QUEUE}` is reserved.",
         min_length=1,
         max_length=limits.MAX_IDENTIFIER,
         pattern=forms.QUEUE,

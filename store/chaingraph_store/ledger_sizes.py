@@ -1,8 +1,8 @@
 """The table `ledger_sizes`: how many bytes executions take in the ledger, of namespaces that have a limit.
 
 Measured by the operator, some time after an execution has changed: what it is created with and ends with, its journal
-and its events, as PostgreSQL stores them, which compresses what is long. Indexes, DBOS's rows and flow revisions are not
-counted.
+and its events, as PostgreSQL stores them, which compresses what is long. Indexes, DBOS's rows and flow revisions do not
+count.
 """
 
 from __future__ import annotations

@@ -85,8 +85,8 @@ def _policy(row: dict[str, Any]) -> Policy:
 def of_namespace(column: LiteralString, namespace: LiteralString) -> LiteralString:
     """The column of the policy that holds for a namespace: its own, else that of the defaults. An expression of SQL."""
     return (
-        f"(SELECT policy.{column} FROM chaingraph.namespace_policies policy WHERE policy.namespace IN ({namespace}, '')"
-        " ORDER BY policy.namespace DESC LIMIT 1)"
+        f"(SELECT policy.{column} FROM chaingraph.namespace_policies policy"  # noqa: S608 - put together of constants
+        f" WHERE policy.namespace IN ({namespace}, '') ORDER BY policy.namespace DESC LIMIT 1)"
     )
 
 

@@ -13,7 +13,13 @@ from fixtures.ledger.new_executions import create
 
 pytestmark = pytest.mark.integration
 FULL = Policy(
-    queues=("a", "b"), max_running=1, max_waiting=2, max_priority=3, weight=4, max_ledger_bytes=5, egress=("10.0.0.0/8",)
+    queues=("a", "b"),
+    max_running=1,
+    max_waiting=2,
+    max_priority=3,
+    weight=4,
+    max_ledger_bytes=5,
+    egress=("10.0.0.0/8",),
 )
 
 

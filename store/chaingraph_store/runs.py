@@ -19,6 +19,7 @@ from chaingraph_store.events import PAUSE_TYPES, PAUSED, STARTED
 from chaingraph_store.ids import ExecutionId, WorkflowId
 from chaingraph_store.ledger import CHANGES, Connection, dumps, plain
 from chaingraph_store.pinning import NO_BUILD, Build, PinnedElsewhere, has_worker
+from chaingraph_store.policies import of_namespace
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +59,8 @@ class Claim:
     queue: str
     waited_seconds: float | None
     """From its creation to this, its first claim. None for later ones, what was created paused, and children."""
+    egress: list[str]
+    """Of its namespace's policy: CIDRs that its HTTP nodes may reach beside public addresses."""
     journal: list[tuple[int, dict[str, Any]]]
     """The nodes that have ended: the attempt that each belongs to, and the engine's record of it."""
 
@@ -156,6 +159,7 @@ SELECT run.id, run.owner_epoch, run.namespace, run.name, run.attempt,
        run.control_seq, cardinality(run.step_seqs), run.ran_ms, run.current_nodes, run.next_event_index, run.queue,
        CASE WHEN run.started_at = now() AND run.attempt = 1 AND run.depth = 0 AND run.obeyed_generation <= 1
             THEN extract(epoch FROM now() - run.created_at)::float8 END,
+       coalesce({of_namespace("egress", "run.namespace")}, '{{}}'),
        (SELECT coalesce(json_agg(json_build_array(j.attempt, j.record)), '[]')
         FROM chaingraph.journal j WHERE j.execution_id = run.id),
        CASE WHEN run.id IS NOT NULL THEN pg_notify(%(channel)s, run.id) END FROM given LEFT JOIN run USING (id)
@@ -295,10 +299,10 @@ async def flush(
             "error_message": plain(end.error_message) if end else None,
             "nodes": [entry.node_id for entry in journal],
             "outcomes": [entry.outcome for entry in journal],
-            "records": [_json(entry.record) for entry in journal],
+            "records": [dumps(entry.record).decode() for entry in journal],
             "types": [entry.type for entry in log],
             "times": [entry.timestamp for entry in log],
-            "datas": [_json(entry.data) for entry in log],
+            "datas": [dumps(entry.data).decode() for entry in log],
         },
     )
     row = await cursor.fetchone()
@@ -327,10 +331,6 @@ def _as_claimed(claimed: Claim) -> EngineControl:
         ran_ms=claimed.ran_ms,
         steps_owed=claimed.steps_owed,
     )
-
-
-def _json(value: Mapping[str, Any]) -> str:
-    return dumps(value).decode()
 
 
 _PARK: Final = """

@@ -35,6 +35,11 @@ CREATE TABLE chaingraph.ledger_sizes (
 COMMENT ON COLUMN chaingraph.ledger_sizes.change_seq IS 'of the execution when it was measured';
 CREATE INDEX ledger_sizes_namespace ON chaingraph.ledger_sizes (namespace) INCLUDE (bytes);
 
+-- Children that are to have a resource and have none yet: namespaces take turns.
+DROP INDEX chaingraph.executions_unshown;
+CREATE INDEX executions_unshown ON chaingraph.executions (namespace, created_at, id)
+    WHERE parent_id IS NOT NULL AND uid IS NULL AND resources = 'Create';
+
 -- The namespace is DBOS's partition key. Its queues stay unpartitioned: only `take` reads the key. A new database has
 -- nothing to bring along.
 DO $$

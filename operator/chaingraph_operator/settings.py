@@ -6,7 +6,7 @@ import re
 import socket
 from collections.abc import Callable
 from datetime import timedelta
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import Field, field_validator, model_validator
 from pydantic_settings import NoDecode, SettingsConfigDict
@@ -19,6 +19,7 @@ from chaingraph_store.ledger import checked_dsn
 from chaingraph_store.policies import Policy
 
 _Parse = Callable[[str], object]
+Unlimited = Literal["unlimited"]
 _NAMESPACE = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
 
 
@@ -101,19 +102,19 @@ class Settings(ServingSettings):
         description="seconds between two searches for workers whose lease has run out, from 0.1 to 60",
     )
 
-    namespace_queues: Annotated[tuple[str, ...] | None, NoDecode] = Field(
-        default=None,
+    namespace_queues: Annotated[tuple[str, ...], NoDecode] = Field(
+        default=(tenancy.EVERY_QUEUE,),
         validation_alias="CHAINGRAPH_NAMESPACE_QUEUES",
         description="the queues that a namespace may use whose annotation chaingraph.dev/queues says nothing, "
         "separated by commas; * for all",
     )
-    namespace_max_running: Annotated[int | None, NoDecode] = Field(
-        default=None,
+    namespace_max_running: Annotated[int | Unlimited, NoDecode] = Field(
+        default=tenancy.UNLIMITED,
         validation_alias="CHAINGRAPH_NAMESPACE_MAX_RUNNING",
         description="how many executions of a namespace run at once, over all queues, unless its annotation "
         "chaingraph.dev/max-running says so; unlimited for any number",
     )
-    namespace_max_waiting: Annotated[int | None, NoDecode] = Field(
+    namespace_max_waiting: Annotated[int | Unlimited, NoDecode] = Field(
         default=20_000,
         validation_alias="CHAINGRAPH_NAMESPACE_MAX_WAITING",
         description="how many executions of a namespace wait in the ledger, unless its annotation "
@@ -127,8 +128,8 @@ class Settings(ServingSettings):
         description="the highest spec.priority in a namespace, unless its annotation chaingraph.dev/max-priority says "
         "so; a priority counts within its namespace only",
     )
-    namespace_max_ledger_bytes: Annotated[int | None, NoDecode] = Field(
-        default=None,
+    namespace_max_ledger_bytes: Annotated[int | Unlimited, NoDecode] = Field(
+        default=tenancy.UNLIMITED,
         validation_alias="CHAINGRAPH_NAMESPACE_MAX_LEDGER_BYTES",
         description="how many bytes executions of a namespace take in the ledger, such as 10Gi, before new ones wait, "
         "unless its annotation chaingraph.dev/max-ledger-bytes says so; unlimited for any number",
@@ -243,17 +244,20 @@ class Settings(ServingSettings):
     @field_validator("namespace_queues", mode="before")
     @classmethod
     def _queues(cls, value: object) -> object:
-        return _parsed(tenancy.parse_queues, value)
+        parsed = _parsed(tenancy.parse_queues, value)
+        return (tenancy.EVERY_QUEUE,) if parsed is None else parsed
 
     @field_validator("namespace_max_running", "namespace_max_waiting", mode="before")
     @classmethod
     def _count(cls, value: object) -> object:
-        return _parsed(tenancy.parse_count, value)
+        parsed = _parsed(tenancy.parse_count, value)
+        return tenancy.UNLIMITED if parsed is None else parsed
 
     @field_validator("namespace_max_ledger_bytes", mode="before")
     @classmethod
     def _bytes(cls, value: object) -> object:
-        return _parsed(tenancy.parse_bytes, value)
+        parsed = _parsed(tenancy.parse_bytes, value)
+        return tenancy.UNLIMITED if parsed is None else parsed
 
     @field_validator("worker_namespace")
     @classmethod
@@ -286,11 +290,11 @@ class Settings(ServingSettings):
     def namespace_defaults(self) -> Policy:
         """What a namespace may use that says nothing."""
         return Policy(
-            queues=self.namespace_queues,
-            max_running=self.namespace_max_running,
-            max_waiting=self.namespace_max_waiting,
+            queues=None if tenancy.EVERY_QUEUE in self.namespace_queues else self.namespace_queues,
+            max_running=_limit(self.namespace_max_running),
+            max_waiting=_limit(self.namespace_max_waiting),
             max_priority=self.namespace_max_priority,
-            max_ledger_bytes=self.namespace_max_ledger_bytes,
+            max_ledger_bytes=_limit(self.namespace_max_ledger_bytes),
         )
 
     @property
@@ -306,3 +310,7 @@ def _parsed(parse: _Parse, value: object) -> object:
         return parse(value.strip())
     except ValueError as error:
         raise ValueError(f"it is not {error}") from None
+
+
+def _limit(value: int | Unlimited) -> int | None:
+    return None if value == tenancy.UNLIMITED else value

@@ -78,3 +78,12 @@ async def test_measuring_goes_on_where_it_was_cut(ledger: Ledger) -> None:
     for _ in range(5):
         await create(ledger)
     assert [await measure(ledger, limit=2) for _ in range(4)] == [2, 2, 1, 0]
+
+
+async def test_claim_says_where_its_namespace_may_reach(ledger: Ledger) -> None:
+    assert (await claimed(ledger, (await create(ledger)).id)).egress == []
+    async with ledger.connection() as connection:
+        await policies.save(connection, policies.DEFAULTS, Policy())
+        await policies.save(connection, "team", FULL)
+    assert (await claimed(ledger, (await create(ledger)).id)).egress == ["10.0.0.0/8"]
+    assert (await claimed(ledger, (await create(ledger, namespace="other")).id)).egress == []

@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import ConfigDict, Field, ValidationInfo, field_validator, model_validator
 from pydantic_core import PydanticCustomError
 
-from chaingraph_crds import forms, limits
+from chaingraph_crds import forms, limits, names
 from chaingraph_crds.execution_status import ExecutionPhase, ExecutionStatus
 from chaingraph_crds.flow import FlowSpec, Identifier
 from chaingraph_crds.model import ApiModel, kubernetes, rule, validations
@@ -182,6 +182,11 @@ class ExecutionSpec(ApiModel):
                 "a stop wins over a retry: set stop: false together with the new retry.token",
                 field=".retry",
             ),
+            rule(
+                f"self.queue != '{names.HELD_QUEUE}'",
+                f"the queue {names.HELD_QUEUE} is reserved: name the queue of a worker pool, such as {DEFAULT_QUEUE}",
+                field=".queue",
+            ),
         )
     )
 
@@ -269,7 +274,8 @@ class ExecutionSpec(ApiModel):
     )
     queue: str = Field(
         default=DEFAULT_QUEUE,
-        description="Queue that the execution waits in for a worker.",
+        description="Queue that the execution waits in for a worker. The administrator says which queues a namespace "
+        f"may use. `{names.HELD_QUEUE}` is reserved.",
         min_length=1,
         max_length=limits.MAX_IDENTIFIER,
         pattern=forms.QUEUE,
@@ -279,7 +285,8 @@ class ExecutionSpec(ApiModel):
         default=0,
         ge=0,
         le=1000,
-        description="Executions of a higher priority leave the queue first. Read at creation.",
+        description="Executions of a higher priority leave the queue first, among those of the same namespace. Read at "
+        "creation.",
     )
     ttl_seconds_after_finished: int | None = Field(
         default=None,
@@ -293,6 +300,17 @@ class ExecutionSpec(ApiModel):
         description="How child executions are shown and stopped.",
         json_schema_extra=kubernetes(default=ChildrenSpec().complete()),
     )
+
+    @field_validator("queue")
+    @classmethod
+    def _not_reserved(cls, value: str) -> str:
+        if names.reserved_queue(value):
+            raise PydanticCustomError(
+                "reserved_queue",
+                "the queue {queue} is reserved: name the queue of a worker pool, such as {example}",
+                {"queue": value, "example": DEFAULT_QUEUE},
+            )
+        return value
 
     @field_validator("stop_reason")
     @classmethod

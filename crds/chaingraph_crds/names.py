@@ -37,3 +37,24 @@ PAYLOAD_LEFT_OUT_ANNOTATION: Final = f"{GROUP}/payload-left-out"
 """On the resource of a child whose event carries more than the resource shows: how much, as `20000 bytes`."""
 INPUTS_LEFT_OUT_ANNOTATION: Final = f"{GROUP}/inputs-left-out"
 """On the resource of a child: the inputs that are too long to be shown, each as `name: 20000 bytes`."""
+
+HELD_QUEUE: Final = "chaingraph-held"
+"""The queue on which executions wait for their start signal. It has no limits, so nothing else may use it."""
+RESERVED_QUEUES: Final = frozenset({HELD_QUEUE})
+"""Names of queues that the product uses itself. It makes others too, which the form of a queue's name rules out: those
+of one version of the workers, with an `@`, and DBOS's own, which begin with `_`."""
+
+# Annotations of a Namespace, by which the administrator says what it may use. Nobody with the roles edit or admin can
+# change a Namespace.
+QUEUES_ANNOTATION: Final = f"{GROUP}/queues"
+MAX_RUNNING_ANNOTATION: Final = f"{GROUP}/max-running"
+MAX_WAITING_ANNOTATION: Final = f"{GROUP}/max-waiting"
+MAX_PRIORITY_ANNOTATION: Final = f"{GROUP}/max-priority"
+WEIGHT_ANNOTATION: Final = f"{GROUP}/weight"
+MAX_LEDGER_BYTES_ANNOTATION: Final = f"{GROUP}/max-ledger-bytes"
+EGRESS_ANNOTATION: Final = f"{GROUP}/egress"
+
+
+def reserved_queue(name: str) -> bool:
+    """Whether users and workers cannot name this queue, because the product uses it, or may use it one day."""
+    return name in RESERVED_QUEUES or "@" in name or name.startswith("_")

@@ -16,8 +16,8 @@ from typing import Any, Final, Literal
 from chaingraph_operator.children_status import ALL_COMPLETED, SOME_FAILED, TREE_STOPPED
 from chaingraph_operator.flow_judgement import WITH_WARNINGS
 
-_SILENT: Final = frozenset({"Queued", "Held", "Starting", "Running", "CheckingFlow"})
-"""Reasons of a wait that is nothing to warn of."""
+_SILENT: Final = frozenset({"Queued", "Held", "Starting", "Running", "CheckingFlow", "QuotaExceeded"})
+"""Reasons of a wait that is nothing to warn of, or that thousands have at once."""
 _ENDS: Final = {"Completed": "Completed", "Failed": "Failed", "Stopped": "Stopped"}
 _PAUSES: Final = {"Paused": "Paused", "Breakpoint": "BreakpointHit"}
 """Reasons of the condition `Paused` that are told, and those of their Events. A hold before the start is not."""

@@ -142,6 +142,15 @@ class KubernetesApi:
         namespace = await self._api.request("GET", f"/api/v1/namespaces/{_SYSTEM_NAMESPACE}")
         return str(namespace["metadata"]["uid"])
 
+    async def namespace(self, name: str) -> Object:
+        """A Namespace.
+
+        Raises:
+            NotFound: there is none.
+            ApiError: with status 403 where the operator may not read it; see `cluster_errors`.
+        """
+        return await self._api.request("GET", f"/api/v1/namespaces/{name}")
+
     async def served_kinds(self) -> set[str]:
         """The plurals that the API server serves in our group and version; none where the group is not installed."""
         found = await self._api.request("GET", f"/apis/{names.API_VERSION}")

@@ -11,7 +11,9 @@ import structlog
 
 from chaingraph_crds import names
 from chaingraph_crds.execution_status import ExecutionPhase
-from chaingraph_operator import announcements
+from chaingraph_operator import announcements, namespaces
+from chaingraph_operator.accounting import Accounting
+from chaingraph_operator.admission import Admission
 from chaingraph_operator.api import KubernetesApi
 from chaingraph_operator.api_figures import ApiFigures
 from chaingraph_operator.backlog import Backlog
@@ -30,6 +32,7 @@ from chaingraph_operator.intake import ExecutionIntake
 from chaingraph_operator.keys import Key
 from chaingraph_operator.kubernetes_events import EventPoster
 from chaingraph_operator.metrics import Metrics
+from chaingraph_operator.namespaces import Namespaces
 from chaingraph_operator.outages import LedgerHealth
 from chaingraph_operator.pruning import Pruning
 from chaingraph_operator.recovery import Recovery
@@ -107,6 +110,17 @@ class Operator:
         )
         self._flow_names = FlowNames(self._flows, ledger, namespaces=settings.namespaces, metrics=metrics)
         flow_reconciler = FlowReconciler(self._flows, self._flow_writer, judged=self._flow_names.changed)
+        self._namespaces = Namespaces(
+            self._api,
+            ledger,
+            defaults=settings.namespace_defaults,
+            seconds=settings.namespace_seconds,
+            announce=partial(self._events.post, namespaces.KIND, api_version="v1"),
+            changed=lambda name: self._admission.changed(name),
+        )
+        metrics.invalid_policies(lambda: self._namespaces.invalid)
+        self._admission = Admission(ledger, self._namespaces, wake=self._intake.wake)
+        self._accounting = Accounting(ledger, self._namespaces, seconds=settings.accounting_seconds)
         reconciler = ExecutionReconciler(
             intake=self._intake,
             queue=queue,
@@ -121,6 +135,7 @@ class Operator:
                 application_name=settings.application_name,
                 announce=partial(self._events.post, names.EXECUTION_KIND),
             ),
+            admission=self._admission,
             application_name=settings.application_name,
         )
         self._controllers = [
@@ -228,6 +243,9 @@ class Operator:
             "recovery": lambda: persist("recovery", self._recovery.run),
             "sweep": lambda: persist("sweep", self._sweep.run),
             "backlog": lambda: persist("backlog", self._backlog.run),
+            "namespaces": lambda: persist("namespaces", self._namespaces.run),
+            "admission": lambda: persist("admission", self._admission.run),
+            "accounting": lambda: persist("accounting", self._accounting.run),
         }
         versions = self._worker_deployments
         if versions is not None:

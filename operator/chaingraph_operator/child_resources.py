@@ -125,6 +125,7 @@ class ChildResources:
         self._fault: Unavailable | None = None
         self._faults = 0
         self._pending = 0
+        self._served = ""
         self._counted = float("-inf")
         metrics.queue_depth("child resources", lambda: self._pending)
 
@@ -162,20 +163,23 @@ class ChildResources:
         return float(max(asked, min(_LONGEST_REST, 0.5 * 2.0 ** min(self._faults, 10))))
 
     async def _page(self) -> list[Unshown]:
-        """The oldest children without a resource, but for what is left alone."""
+        """Children without a resource, of each namespace in turn its oldest, but for what is left alone."""
         now = asyncio.get_running_loop().time()
         async with self._ledger.connection() as connection:
             if now - self._counted > _LOOK_SECONDS:
                 self._pending = await children.unshown_count(connection, namespaces=self._namespaces)
                 self._counted = now
-            return await children.unshown(
+            page = await children.unshown_in_turn(
                 connection,
                 namespaces=self._namespaces,
                 limit=_PAGE,
+                after=self._served,
                 children=self._children.active(),
                 parents=self._parents.active(),
                 resting=self._resting.active(),
             )
+        self._served = max((each.namespace for each in page if each.namespace > self._served), default="")
+        return page
 
     async def _make_page(self, page: list[Unshown]) -> None:
         left = list(reversed(page))

@@ -20,6 +20,7 @@ from chaingraph_crds.execution import ExecutionSpec
 from chaingraph_crds.execution_status import ExecutionStatus
 from chaingraph_crds.faults import faults_of
 from chaingraph_operator import descendants, traces
+from chaingraph_operator.admission import QUOTA_EXCEEDED, Admission
 from chaingraph_operator.api import KubernetesApi
 from chaingraph_operator.cache import Cached
 from chaingraph_operator.commands import Commands
@@ -81,6 +82,7 @@ class ExecutionReconciler:
         retention: Retention,
         workforce: Workforce,
         commands: Commands,
+        admission: Admission,
         application_name: str,
     ) -> None:
         self._intake = intake
@@ -93,6 +95,7 @@ class ExecutionReconciler:
         self._retention = retention
         self._workforce = workforce
         self._commands = commands
+        self._admission = admission
         self._application_name = application_name
 
     async def reconcile(self, key: Key) -> None:
@@ -122,6 +125,7 @@ class ExecutionReconciler:
         self._flows.forget(key)
         self._writer.forget(key)
         self._retention.forget(key)
+        self._admission.forget(key)
 
     async def _delete(self, execution: ExecutionId) -> None:
         async with self._ledger.transaction() as connection:
@@ -172,6 +176,10 @@ class ExecutionReconciler:
         confirmed = False
         for _ in range(_MOST_COMMANDS):
             if isinstance(decision, Create):
+                refused = await self._admission.refusal(cached.key, decision.new)
+                if refused is not None:
+                    decision = refused
+                    break
                 if await self._create(decision.new, cached, spec):
                     self._queue.add_after(cached.key, _LOOK_AGAIN_SECONDS)
                     return
@@ -192,8 +200,10 @@ class ExecutionReconciler:
         else:
             self._queue.add(cached.key)
         verdict = decision if isinstance(decision, Verdict) else None
+        if not isinstance(verdict, Wait) or verdict.reason != QUOTA_EXCEEDED:
+            self._admission.forget(cached.key)
         if isinstance(verdict, Wait):
-            self._wait(cached.key, spec)
+            self._wait(cached.key, spec, verdict.reason)
         await self._show(cached, meta, spec, row, verdict, status)
         if cached.finished:
             # A row that came while its end was being settled: the time set then may have been dropped for this turn.
@@ -224,8 +234,8 @@ class ExecutionReconciler:
             self._retention.forget(key)
         await self._commands.carry_out(command, key, nodes=self._nodes(spec, key.namespace, row))
 
-    def _wait(self, key: Key, spec: ExecutionSpec) -> None:
-        if spec.spawned_by is not None:
+    def _wait(self, key: Key, spec: ExecutionSpec, reason: str) -> None:
+        if spec.spawned_by is not None or reason == QUOTA_EXCEEDED:
             return
         if spec.flow_ref is not None:
             self._flows.wait_for(key, key.namespace, spec.flow_ref.name)
@@ -311,6 +321,7 @@ class ExecutionReconciler:
         faults: list[str],
     ) -> None:
         """The CRD is newer than this operator: what runs goes on, what is new waits for a newer operator."""
+        self._admission.forget(cached.key)
         _log.error("cannot read the spec: update the operator", faults=faults)
         if row is not None or (status.phase is not None and status.phase.finished):
             return

@@ -120,6 +120,16 @@ class Metrics:
         """Adds the gauge that says whether PostgreSQL answers."""
         self._gauges.add("chaingraph_operator_ledger_up", "1 while PostgreSQL answers.", "database", "executions", read)
 
+    def invalid_policies(self, read: Sample) -> None:
+        """Adds the gauge of Namespaces whose annotations are wrong."""
+        self._gauges.add(
+            "chaingraph_operator_invalid_policies",
+            "Namespaces with executions whose annotations are wrong, so that defaults hold instead.",
+            "",
+            "",
+            read,
+        )
+
     def leader(self, read: Sample) -> None:
         """Adds the gauge that says whether this operator leads."""
         self._gauges.add(

@@ -4,16 +4,22 @@ from __future__ import annotations
 
 import re
 import socket
+from collections.abc import Callable
 from datetime import timedelta
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import Field, field_validator, model_validator
 from pydantic_settings import NoDecode, SettingsConfigDict
 
+from chaingraph_operator import tenancy
 from chaingraph_process.environment import ServingSettings
+from chaingraph_store.dispatch import TOP_PRIORITY
 from chaingraph_store.errors import SettingsRefused
 from chaingraph_store.ledger import checked_dsn
+from chaingraph_store.policies import Policy
 
+_Parse = Callable[[str], object]
+Unlimited = Literal["unlimited"]
 _NAMESPACE = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
 
 
@@ -113,6 +119,55 @@ class Settings(ServingSettings):
             "checks may run at the same time, beside the operator"
         ),
     )
+    namespace_queues: Annotated[tuple[str, ...], NoDecode] = Field(
+        default=(tenancy.EVERY_QUEUE,),
+        validation_alias="CHAINGRAPH_NAMESPACE_QUEUES",
+        description="the queues that a namespace may use whose annotation chaingraph.dev/queues says nothing, "
+        "separated by commas; * for all",
+    )
+    namespace_max_running: Annotated[int | Unlimited, NoDecode] = Field(
+        default=tenancy.UNLIMITED,
+        validation_alias="CHAINGRAPH_NAMESPACE_MAX_RUNNING",
+        description="how many executions of a namespace run at once, over all queues, unless its annotation "
+        "chaingraph.dev/max-running says so; unlimited for any number",
+    )
+    namespace_max_waiting: Annotated[int | Unlimited, NoDecode] = Field(
+        default=20_000,
+        validation_alias="CHAINGRAPH_NAMESPACE_MAX_WAITING",
+        description="how many executions of a namespace wait in the ledger, unless its annotation "
+        "chaingraph.dev/max-waiting says so; further ones are created later; unlimited for any number",
+    )
+    namespace_max_priority: int = Field(
+        default=TOP_PRIORITY,
+        ge=0,
+        le=TOP_PRIORITY,
+        validation_alias="CHAINGRAPH_NAMESPACE_MAX_PRIORITY",
+        description="the highest spec.priority in a namespace, unless its annotation chaingraph.dev/max-priority says "
+        "so; a priority counts within its namespace only",
+    )
+    namespace_max_ledger_bytes: Annotated[int | Unlimited, NoDecode] = Field(
+        default=tenancy.UNLIMITED,
+        validation_alias="CHAINGRAPH_NAMESPACE_MAX_LEDGER_BYTES",
+        description="how many bytes executions of a namespace take in the ledger, such as 10Gi, before new ones wait, "
+        "unless its annotation chaingraph.dev/max-ledger-bytes says so; unlimited for any number",
+    )
+    namespace_seconds: float = Field(
+        default=10,
+        ge=0,
+        le=3600,
+        validation_alias="CHAINGRAPH_NAMESPACE_SECONDS",
+        description="seconds after which the annotations of a Namespace are read again, from 0 to 3600; with more than "
+        "50 namespaces those with nothing new to create later",
+    )
+    accounting_seconds: float = Field(
+        default=30,
+        ge=1,
+        le=3600,
+        validation_alias="CHAINGRAPH_ACCOUNTING_SECONDS",
+        description="seconds between two measurements of what executions take in the ledger, of namespaces with a "
+        "limit; from 1 to 3600",
+    )
+
     leader_election: bool = Field(
         default=False,
         validation_alias="CHAINGRAPH_LEADER_ELECTION",
@@ -227,6 +282,24 @@ class Settings(ServingSettings):
             return value
         return tuple(name.strip() for name in value.split(",") if name.strip())
 
+    @field_validator("namespace_queues", mode="before")
+    @classmethod
+    def _queues(cls, value: object) -> object:
+        parsed = _parsed(tenancy.parse_queues, value)
+        return (tenancy.EVERY_QUEUE,) if parsed is None else parsed
+
+    @field_validator("namespace_max_running", "namespace_max_waiting", mode="before")
+    @classmethod
+    def _count(cls, value: object) -> object:
+        parsed = _parsed(tenancy.parse_count, value)
+        return tenancy.UNLIMITED if parsed is None else parsed
+
+    @field_validator("namespace_max_ledger_bytes", mode="before")
+    @classmethod
+    def _bytes(cls, value: object) -> object:
+        parsed = _parsed(tenancy.parse_bytes, value)
+        return tenancy.UNLIMITED if parsed is None else parsed
+
     @field_validator("worker_namespace")
     @classmethod
     def _a_namespace(cls, value: str) -> str:
@@ -255,6 +328,30 @@ class Settings(ServingSettings):
         return self
 
     @property
+    def namespace_defaults(self) -> Policy:
+        """What a namespace may use that says nothing."""
+        return Policy(
+            queues=None if tenancy.EVERY_QUEUE in self.namespace_queues else self.namespace_queues,
+            max_running=_limit(self.namespace_max_running),
+            max_waiting=_limit(self.namespace_max_waiting),
+            max_priority=self.namespace_max_priority,
+            max_ledger_bytes=_limit(self.namespace_max_ledger_bytes),
+        )
+
+    @property
     def ledger_retention(self) -> timedelta | None:
         """How long an ended execution without a resource is kept; None for ever."""
         return timedelta(days=self.ledger_retention_days) if self.ledger_retention_days else None
+
+
+def _parsed(parse: _Parse, value: object) -> object:
+    if not isinstance(value, str):
+        return value
+    try:
+        return parse(value.strip())
+    except ValueError as error:
+        raise ValueError(f"it is not {error}") from None
+
+
+def _limit(value: int | Unlimited) -> int | None:
+    return None if value == tenancy.UNLIMITED else value

@@ -5,8 +5,10 @@ Read and written by the operator. Children are made by `spawning`; what becomes 
 
 from __future__ import annotations
 
+import bisect
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import zip_longest
 from typing import Any, Final
 
 from psycopg.rows import class_row
@@ -85,6 +87,8 @@ WITH RECURSIVE below AS (
 )
 SELECT phase, count(*), sum(children_barred)::bigint FROM below GROUP BY phase
 """
+MOST_NAMESPACES: Final = 20
+"""Namespaces that one look for children without a resource takes from; the next look goes on behind them."""
 BARRED: Final = "Barred"
 """Stands beside the phases, in what `below` counts, for children that a stop kept from being made."""
 _ADOPT: Final = """
@@ -102,6 +106,19 @@ WHERE c.parent_id IS NOT NULL AND c.uid IS NULL AND c.resources = 'Create' AND p
   AND c.id <> ALL(%(children)s) AND c.parent_id <> ALL(%(parents)s) AND c.namespace <> ALL(%(resting)s)
 ORDER BY c.created_at, c.id LIMIT %(limit)s
 """
+UNSHOWN_NAMESPACES: Final = """
+WITH RECURSIVE tenant AS (
+  (SELECT namespace FROM chaingraph.executions
+   WHERE parent_id IS NOT NULL AND uid IS NULL AND resources = 'Create' ORDER BY namespace LIMIT 1)
+  UNION ALL
+  SELECT (SELECT e.namespace FROM chaingraph.executions e
+          WHERE e.parent_id IS NOT NULL AND e.uid IS NULL AND e.resources = 'Create' AND e.namespace > tenant.namespace
+          ORDER BY e.namespace LIMIT 1)
+  FROM tenant WHERE tenant.namespace IS NOT NULL
+)
+SELECT namespace FROM tenant WHERE namespace IS NOT NULL AND (%(all)s OR namespace = ANY(%(namespaces)s))
+"""
+"""One step of the index for each namespace, however many children it has."""
 UNSHOWN_COUNT: Final = """
 SELECT count(*) FROM chaingraph.executions
 WHERE parent_id IS NOT NULL AND uid IS NULL AND resources = 'Create'
@@ -197,6 +214,35 @@ async def unshown(
     async with connection.cursor(row_factory=class_row(Unshown)) as cursor:
         await cursor.execute(UNSHOWN, parameters)
         return await cursor.fetchall()
+
+
+async def unshown_in_turn(
+    connection: Connection,
+    *,
+    namespaces: Sequence[str] | None,
+    limit: int,
+    after: str = "",
+    children: Sequence[ExecutionId] = (),
+    parents: Sequence[ExecutionId] = (),
+    resting: Sequence[str] = (),
+) -> list[Unshown]:
+    """As `unshown`, one of each namespace after the other, so that a wide tree delays nobody else's children.
+
+    Args:
+        limit: about how many.
+        after: the namespace that comes after this one in the alphabet is the first.
+    """
+    cursor = await connection.execute(UNSHOWN_NAMESPACES, _served(namespaces))
+    found = [str(row[0]) for row in await cursor.fetchall() if row[0] not in resting]
+    first = bisect.bisect_right(found, after)
+    turn = [*found[first:], *found[:first]][:MOST_NAMESPACES]
+    lines = [
+        await unshown(
+            connection, namespaces=[each], limit=max(1, limit // len(turn)), children=children, parents=parents
+        )
+        for each in turn
+    ]
+    return [each for row in zip_longest(*lines) for each in row if each is not None]
 
 
 async def unshown_count(connection: Connection, *, namespaces: Sequence[str] | None) -> int:

@@ -91,7 +91,12 @@ async def create(connection: Connection, new: NewExecution, *, application_name:
         )
     else:
         enqueue = dispatch.run_parameters(
-            new.id, run=1, queue=new.queue, priority=new.priority, application_name=application_name
+            new.id,
+            run=1,
+            queue=new.queue,
+            priority=new.priority,
+            application_name=application_name,
+            namespace=new.namespace,
         )
     cursor = await connection.execute(_CREATE, _row(new) | enqueue | {"channel": CHANGES})
     row = await cursor.fetchone()

@@ -12,6 +12,7 @@ from typing import Any, Final
 
 from psycopg.types.json import Json
 
+from chaingraph_crds import names
 from chaingraph_store import places
 from chaingraph_store.ids import ExecutionId, WorkflowId, hold_workflow_id, workflow_id
 from chaingraph_store.ledger import CONTROL, Connection
@@ -22,7 +23,7 @@ HOLD_WORKFLOW: Final = "hold_execution"
 """DBOS name of the small workflow that waits for START_SIGNAL."""
 RUN_QUEUE: Final = "chaingraph-executions"
 """The queue an execution runs on when its spec names none."""
-HOLD_QUEUE: Final = "chaingraph-held"
+HOLD_QUEUE: Final = names.HELD_QUEUE
 """The queue without limits on which executions wait for their START_SIGNAL, so that waiting holds no run slot."""
 START_TOPIC: Final = "START_SIGNAL"
 COMMAND_TOPIC: Final = "COMMAND"
@@ -31,22 +32,25 @@ TOP_PRIORITY: Final = 1000
 """The highest `spec.priority`. DBOS takes the lowest number first, people the highest."""
 
 
-ENQUEUE: Final = (
+_ENQUEUE: Final = (
     "dbos.enqueue_workflow(workflow_name => %(workflow_name)s, queue_name => %(workflow_queue)s,"
     " positional_args => %(workflow_arguments)s::json[], workflow_id => %(workflow_id)s,"
-    " priority => %(workflow_priority)s, application_name => %(application_name)s)"
+    " priority => %(workflow_priority)s, application_name => %(application_name)s, queue_partition_key => "
 )
+ENQUEUE: Final = _ENQUEUE + "%(workflow_namespace)s)"
 """The call that enqueues a workflow, for use inside a statement, with the parameters that the functions below make.
 
 Repeating it attaches to the workflow that is there. No version is given: any worker of the latest version may take
-it, and the claim pins it.
+it, and the claim pins it. The namespace is what `fair_share` divides a queue by.
 """
+_OWN_NAMESPACE: Final = "(SELECT namespace FROM chaingraph.executions WHERE id = %(execution)s)"
 
 
 ENQUEUE_CHILD: Final = (
     "dbos.enqueue_workflow(workflow_name => %(child_workflow)s, queue_name => made.queue,"
     " positional_args => ARRAY[to_json(made.id), to_json(1)], workflow_id => made.id,"
-    " priority => %(top_priority)s - made.priority, application_name => %(application_name)s)"
+    " priority => %(top_priority)s - made.priority, application_name => %(application_name)s,"
+    " queue_partition_key => made.namespace)"
 )
 """`ENQUEUE` of the first run of every row of `made`, with the parameters of `child_parameters`."""
 
@@ -57,10 +61,11 @@ def child_parameters(*, application_name: str) -> dict[str, Any]:
 
 
 def run_parameters(
-    execution: ExecutionId, *, run: int, queue: str, priority: int, application_name: str
+    execution: ExecutionId, *, run: int, queue: str, priority: int, application_name: str, namespace: str | None = None
 ) -> dict[str, Any]:
     """`ENQUEUE` of a run."""
     return {
+        "workflow_namespace": namespace,
         "workflow_name": RUN_WORKFLOW,
         "workflow_queue": queue,
         "workflow_arguments": [Json(execution), Json(run)],
@@ -75,8 +80,9 @@ async def enqueue_run(
 ) -> None:
     """Enqueues a run whose execution's row was written by this transaction."""
     cursor = await connection.execute(
-        f"SELECT {ENQUEUE}, {places.TURN}",
-        run_parameters(execution, run=run, queue=queue, priority=priority, application_name=application_name),
+        f"SELECT {_ENQUEUE}{_OWN_NAMESPACE}), {places.TURN}",
+        run_parameters(execution, run=run, queue=queue, priority=priority, application_name=application_name)
+        | {"execution": execution},
     )
     row = await cursor.fetchone()
     assert row is not None, "a SELECT without FROM has one row"
@@ -85,8 +91,9 @@ async def enqueue_run(
 
 
 def hold_parameters(execution: ExecutionId, *, timeout_seconds: int, application_name: str) -> dict[str, Any]:
-    """`ENQUEUE` of the wait for START_SIGNAL."""
+    """`ENQUEUE` of the wait for START_SIGNAL. It is nobody's share of a queue."""
     return {
+        "workflow_namespace": None,
         "workflow_name": HOLD_WORKFLOW,
         "workflow_queue": HOLD_QUEUE,
         "workflow_arguments": [Json(execution), Json(timeout_seconds)],
@@ -184,6 +191,7 @@ WITH waiting AS MATERIALIZED (
 )
 UPDATE dbos.workflow_status w
 SET status = 'ENQUEUED', owner_xid = NULL, started_at_epoch_ms = NULL, completed_at = NULL, application_version = NULL,
+    recovery_attempts = 0,
     updated_at = (extract(epoch FROM now()) * 1000)::bigint,
     queue_name = CASE WHEN ended.phase = 'Created' THEN %(hold_queue)s ELSE ended.queue END
 FROM ended WHERE w.workflow_uuid = ended.workflow_uuid

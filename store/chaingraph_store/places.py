@@ -1,6 +1,7 @@
-"""Places in the queue: who is taken next. Used by whatever enqueues.
+"""Places in the queue: which run of a namespace is taken next. Used by whatever enqueues.
 
-DBOS takes what has the same priority in the order of `created_at`, so that is where a place is written. Places are
+`fair_share` says which namespace comes next. Its runs of the same priority are taken in the order of `created_at`, so
+that is where a place is written. Places are
 virtual time, in milliseconds since 1970: a new execution stands at now, the children of a tree one after the other
 behind now. Where a queue is slower than places are given, as when a wide tree's children take long, now is far behind
 much of what waits. Whoever comes then joins at the time that the queue has come to. See docs/decisions/0006.
@@ -27,37 +28,54 @@ _NOW: Final = "(extract(epoch FROM clock_timestamp()) * 1000)::bigint"
 _NEXT: Final = """(
 SELECT CASE WHEN w.priority = {priority} THEN w.created_at END
 FROM (SELECT priority, created_at FROM dbos.workflow_status
-      WHERE queue_name = {queue} AND status = 'ENQUEUED' AND priority >= {priority}
+      WHERE queue_name = {queue} AND status = 'ENQUEUED' AND queue_partition_key = {namespace}
+        AND priority >= {priority}
       ORDER BY priority, created_at LIMIT 1) w)"""
-"""The place of the run that is taken next, of those with this priority; null when none waits."""
-_OWN_NEXT: Final = _NEXT.format(queue="%(workflow_queue)s", priority="%(workflow_priority)s")
+"""The place of the namespace's run that is taken next, of those with this priority; null when none waits."""
+
+
+def _own_next(namespace: LiteralString) -> LiteralString:
+    return _NEXT.format(queue="%(workflow_queue)s", priority="%(workflow_priority)s", namespace=namespace)
+
+
 # They stand in the order in which they came, so the newest one says it. Some of the newest came for other queues. Each
 # is looked up by its key: OFFSET 0 keeps the planner from beginning at the other end.
 _LAST_ROOT: Final = """(
 SELECT max(w.created_at)
 FROM (SELECT workflow_id, queue FROM chaingraph.executions
-      WHERE parent_id IS NULL ORDER BY created_at DESC, id DESC LIMIT 20) root
+      WHERE parent_id IS NULL AND namespace = %(workflow_namespace)s ORDER BY created_at DESC, id DESC LIMIT 20) root
 CROSS JOIN LATERAL (SELECT created_at FROM dbos.workflow_status
                     WHERE workflow_uuid = root.workflow_id AND status = 'ENQUEUED' AND priority = %(workflow_priority)s
                     OFFSET 0) w
 WHERE root.queue = %(workflow_queue)s)"""
-"""The place of the last new execution that waits, of those that no other has spawned; null when none does."""
+"""The place of the namespace's last root that waits; null when none does."""
+
+
 # What costs more is only asked for where the queue is behind.
-_IF_BEHIND: Final = f"""(
+def _if_behind(*, namespace: LiteralString, place: LiteralString) -> LiteralString:
+    return f"""(
 SELECT place FROM (
-  SELECT CASE WHEN next + {_TURN_MS + _WORTH_MS} < {_NOW} THEN {{place}} END AS place
-  FROM (SELECT {_OWN_NEXT} AS next OFFSET 0) queue OFFSET 0) turn
+  SELECT CASE WHEN next + {_TURN_MS + _WORTH_MS} < {_NOW} THEN {place} END AS place
+  FROM (SELECT {_own_next(namespace)} AS next OFFSET 0) queue OFFSET 0) turn
 WHERE place + {_WORTH_MS} < {_NOW})"""  # noqa: S608 - put together of constants alone
 
-TURN: Final = _IF_BEHIND.format(place=f"next + {_TURN_MS}")
+
+TURN: Final = _if_behind(
+    namespace="(SELECT namespace FROM chaingraph.executions WHERE id = %(execution)s)", place=f"next + {_TURN_MS}"
+)
 """Where a run stands that is enqueued once more, with `dispatch.run_parameters`; null where now will do."""
-NEWCOMERS_TURN: Final = _IF_BEHIND.format(place=f"greatest(next + {_TURN_MS}, {_LAST_ROOT} + {_APART_MS})")
+NEWCOMERS_TURN: Final = _if_behind(
+    namespace="%(workflow_namespace)s", place=f"greatest(next + {_TURN_MS}, {_LAST_ROOT} + {_APART_MS})"
+)
 """The same for a new execution, which stands behind those that came before it."""
 
 
-def queue_time(*, queue: LiteralString, priority: LiteralString) -> LiteralString:
-    """The time that a queue has come to: now, or the place that is taken next if that is past. An expression of SQL."""
-    return f"least({_NOW}, {_NEXT.format(queue=queue, priority=priority)})"
+def queue_time(*, queue: LiteralString, priority: LiteralString, namespace: LiteralString) -> LiteralString:
+    """The time that a namespace has come to in a queue: now, or the place that is taken next if that is past.
+
+    An expression of SQL.
+    """
+    return f"least({_NOW}, {_NEXT.format(queue=queue, priority=priority, namespace=namespace)})"
 
 
 async def give(connection: Connection, places: Sequence[tuple[WorkflowId | ExecutionId, int]]) -> None:

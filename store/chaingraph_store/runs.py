@@ -1,4 +1,4 @@
-"""A running attempt in the ledger: claim, flush, park, end. Called by the worker.
+"""A running attempt in the ledger: claim, flush, end. Called by the worker.
 
 Every write is fenced: it names the owner epoch that the claim took, and finds no row once another worker, a stop or
 a hand-back has moved it on. A flush is one statement, so one round trip and one transaction: the journal, the events
@@ -17,6 +17,7 @@ from chaingraph_store.events import PAUSE_TYPES, PAUSED, STARTED
 from chaingraph_store.ids import ExecutionId, WorkflowId
 from chaingraph_store.ledger import CHANGES, Connection, plain
 from chaingraph_store.pinning import NO_BUILD, Build, PinnedElsewhere, has_worker
+from chaingraph_store.policies import of_namespace
 from chaingraph_store.raw_json import RawJson, unparsed
 
 
@@ -62,6 +63,8 @@ class Claim:
     """From its creation to this, its first claim. None for later ones, what was created paused, and children."""
     nodes_ended: int
     """How many nodes had ended when the former run of this attempt was left."""
+    egress: list[str]
+    """Of its namespace's policy: CIDRs that its HTTP nodes may reach beside public addresses."""
     journal: bytes
     """The nodes that have ended, as `[[attempt, record], …]`: the attempt that each belongs to, and the engine's
     record of it."""
@@ -162,6 +165,7 @@ SELECT run.id, run.owner_epoch, run.namespace, run.name, run.attempt,
        CASE WHEN run.started_at = now() AND run.attempt = 1 AND run.depth = 0 AND run.obeyed_generation <= 1
             THEN extract(epoch FROM now() - run.created_at)::float8 END,
        run.nodes_completed + run.nodes_failed + run.nodes_skipped,
+       coalesce({of_namespace("egress", "run.namespace")}, '{{}}'),
        (SELECT coalesce(json_agg(json_build_array(j.attempt, j.record)), '[]')
         FROM chaingraph.journal j WHERE j.execution_id = run.id),
        CASE WHEN run.id IS NOT NULL THEN pg_notify(%(channel)s, run.id) END FROM given LEFT JOIN run USING (id)
@@ -334,54 +338,6 @@ def _as_claimed(claimed: Claim) -> EngineControl:
         ran_ms=claimed.ran_ms,
         steps_owed=claimed.steps_owed,
     )
-
-
-_PARK: Final = """
-WITH mine AS (
-  SELECT id FROM chaingraph.executions
-  WHERE id = %(id)s AND owner_epoch = %(epoch)s AND phase IN ('Running', 'Paused') AND NOT parked
-  FOR UPDATE
-), parked AS (
-  UPDATE chaingraph.executions e
-  SET phase = 'Paused', parked = true, owner_epoch = owner_epoch + 1, worker = '', nodes_running = 0,
-      current_nodes = %(held)s, applied_seq = %(applied)s, step_seqs = '{}',
-      change_seq = nextval('chaingraph.change_seq')
-  FROM mine WHERE e.id = mine.id AND e.paused AND e.pause_logged AND e.control_seq = %(applied)s
-  RETURNING e.id
-)
-SELECT mine.id, EXISTS (SELECT FROM parked), (SELECT pg_notify(%(channel)s, id) FROM parked) FROM mine
-"""
-
-
-async def park(connection: Connection, claimed: Claim, *, applied_seq: int, held_nodes: Sequence[str]) -> bool:
-    """Gives the run up because it is paused: no worker has it until a resume or a step enqueues the next run.
-
-    Everything up to the pause has been flushed before. The run's workflow ends by itself.
-
-    Args:
-        applied_seq: number of the last command that the engine has taken.
-        held_nodes: the nodes that it holds back.
-
-    Returns:
-        False when it is not to be parked: a command came that the engine has not taken, or no pause was flushed.
-
-    Raises:
-        OwnershipLost: the attempt is no longer this worker's.
-    """
-    cursor = await connection.execute(
-        _PARK,
-        {
-            "id": claimed.execution_id,
-            "epoch": claimed.epoch,
-            "applied": applied_seq,
-            "held": list(held_nodes),
-            "channel": CHANGES,
-        },
-    )
-    row = await cursor.fetchone()
-    if row is None:
-        raise OwnershipLost(claimed.execution_id, claimed.epoch)
-    return bool(row[1])
 
 
 async def not_ours(connection: Connection, claims: Sequence[Claim]) -> dict[ExecutionId, Moved]:

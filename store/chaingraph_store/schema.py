@@ -16,7 +16,7 @@ from yoyo.migrations import MigrationList
 from chaingraph_store.errors import SchemaOutdated
 from chaingraph_store.ledger import Connection, checked_dsn
 
-_NEWEST: Final = "0007.worker-versions"
+_NEWEST: Final = "0009.tenancy"
 _ADVISORY_LOCK: Final = 0x_C4A1_46A9
 """Session lock around a migration. yoyo's own lock is a row that outlives a killed process; this one does not."""
 

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from chaingraph_store import dispatch, places
+from chaingraph_store import dispatch, places, policies
 from chaingraph_store.ids import ExecutionId, child_execution_id, child_name
 from chaingraph_store.ledger import CHANGES, Connection, Ledger, dumps, plain
 from chaingraph_store.raw_json import RawJson, unparsed
@@ -48,10 +48,14 @@ class Parent:
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """What one transaction has made. `unstarted`: children that failed at once, because their flow is not known."""
+    """What one transaction has made. `unstarted`: children that failed at once, because their flow is not known.
+
+    `barred`: the quota of the namespace had no room for the whole batch.
+    """
 
     made: int
     unstarted: int
+    barred: bool = False
 
 
 _PARENT: Final = """
@@ -99,7 +103,9 @@ async def tree_size(connection: Connection, root: ExecutionId) -> int:
     return int(row[0]) if row is not None else 1
 
 
-_QUEUE_TIME: Final = places.queue_time(queue="e.queue", priority=f"{dispatch.TOP_PRIORITY} - e.priority")
+_QUEUE_TIME: Final = places.queue_time(
+    queue="e.queue", priority=f"{dispatch.TOP_PRIORITY} - e.priority", namespace="e.namespace"
+)
 _ADVANCE: Final = f"""
 UPDATE chaingraph.trees t SET clock_ms = greatest(t.clock_ms, {_QUEUE_TIME}) + %(taken)s::bigint
 FROM chaingraph.executions e WHERE e.id = %(parent)s AND t.root_id = e.root_id
@@ -189,6 +195,12 @@ async def spawn(
         None when nothing was made: somebody else has been faster, or a stop or a deletion came in between. Ask again
         with `parent`.
     """
+    wanted = min(len(emitted), BATCH)
+    async with ledger.connection() as connection:
+        room = await policies.room_for_children(connection, parent.id, wanted)
+    if not room:
+        return Batch(0, 0, barred=True)
+    emitted = emitted[:room]
     batch = [_Child.of(parent, parent.made + number, each) for number, each in enumerate(emitted[:BATCH])]
     async with ledger.connection() as connection:
         # On its own: nobody else's end is to wait for the tree's row until the children are made.
@@ -215,7 +227,7 @@ async def spawn(
         if row is None:
             return None
         await places.give(connection, [(each.id, place + number * spacing_ms) for number, each in enumerate(batch)])
-    return Batch(len(batch), int(row[0]))
+    return Batch(len(batch), int(row[0]), barred=room < wanted)
 
 
 async def _advance(connection: Connection, parent: ExecutionId, taken: int) -> int:

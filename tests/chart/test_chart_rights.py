@@ -84,9 +84,12 @@ async def test_operator_has_no_other_rights(
         ("patch", "deployments.apps"),
         ("delete", "leases.coordination.k8s.io"),
         ("list", "namespaces"),
-        ("get", "namespaces/default"),
+        ("watch", "namespaces"),
+        ("patch", "namespaces"),
     ]:
         assert not may(verb, what, "-n", cluster.namespace), (verb, what)
+    assert may("get", f"namespaces/{cluster.namespace}", "-n", cluster.namespace)
+    assert may("get", "namespaces/default", "-n", "default") is everywhere
 
 
 async def test_operator_deletes_worker_deployments_only(

@@ -69,6 +69,25 @@ async def test_unshown_search_skips_resting_and_unserved(ledger: Ledger) -> None
         assert await children.unshown_count(connection, namespaces=["other"]) == 1
 
 
+async def test_namespaces_take_turns_in_the_unshown_search(ledger: Ledger) -> None:
+    loud = await complete_and_spawn(ledger, (await create(ledger, namespace="loud")).id, 120)
+    quiet = await complete_and_spawn(ledger, (await create(ledger, namespace="quiet")).id, 2)
+    last = await complete_and_spawn(ledger, (await create(ledger, namespace="x")).id, 1)
+    oldest = sorted(loud)
+
+    async def in_turn(**options: Any) -> list[ExecutionId]:
+        async with ledger.connection() as connection:
+            found = await children.unshown_in_turn(connection, **{"namespaces": None, "limit": 9} | options)
+        return [each.id for each in found]
+
+    two = sorted(quiet)
+    assert await in_turn() == [oldest[0], two[0], last[0], oldest[1], two[1], oldest[2]]
+    assert (await in_turn(after="loud"))[:3] == [two[0], last[0], oldest[0]]
+    assert (await in_turn(after="x"))[:1] == [oldest[0]]
+    assert await in_turn(resting=["loud"], limit=3) == [two[0], last[0]]
+    assert await in_turn(namespaces=["x"], children=last) == []
+
+
 async def test_unshown_search_skips_trees_without_resources(ledger: Ledger) -> None:
     parent = await create(ledger, resources="None")
     [child] = await complete_and_spawn(ledger, parent.id, 1)
@@ -232,7 +251,13 @@ async def test_unshown_search_uses_index_without_table_scan(ledger: Ledger) -> N
         await connection.execute("ANALYZE chaingraph.executions")
     served = {"all": True, "namespaces": []}
     resting = {"children": [], "parents": [], "resting": [], "limit": 100}
-    for query, parameters in ((children.UNSHOWN, served | resting), (children.UNSHOWN_COUNT, served)):
+    of_one = served | resting | {"all": False, "namespaces": ["team"]}
+    for query, parameters in (
+        (children.UNSHOWN, served | resting),
+        (children.UNSHOWN, of_one),
+        (children.UNSHOWN_COUNT, served),
+        (children.UNSHOWN_NAMESPACES, served),
+    ):
         explained = await plan_of(ledger, query, parameters)
         assert '"executions_unshown"' in explained, explained
         assert "Seq Scan" not in explained, explained

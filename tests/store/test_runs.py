@@ -8,7 +8,7 @@ import random
 
 import pytest
 
-from chaingraph_store import control, creation, events, executions, runs, stopping
+from chaingraph_store import control, creation, events, executions, parking, runs, stopping
 from chaingraph_store.errors import OwnershipLost
 from chaingraph_store.ids import ExecutionId, WorkflowId, workflow_id
 from chaingraph_store.ledger import Ledger, dumps
@@ -194,7 +194,7 @@ async def test_the_hot_path_reads_no_whole_table(ledger: Ledger) -> None:
         assert claimed_again is not None
         await connection.execute("SELECT id FROM chaingraph.executions WHERE change_seq > 20000 ORDER BY change_seq")
         await runs.not_ours(connection, [claim])
-        await runs.park(connection, claimed_again, applied_seq=0, held_nodes=[])
+        await parking.park(connection, claimed_again, applied_seq=0, held_nodes=[])
         wanted = control.Wanted(True, "", "", (), "Stop")
         await control.steer(connection, new.id, wanted, generation=2, application_name=APP)
         await stopping.stop(connection, new.id, reason="enough")

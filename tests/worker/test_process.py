@@ -48,6 +48,8 @@ def test_two_processes_never_share_an_executor_id() -> None:
         ({"DBOS_WORKER_CONCURRENCY": "7", "DBOS_QUEUE_CONCURRENCY": "5"}, "above DBOS_QUEUE_CONCURRENCY 5"),
         ({"CHAINGRAPH_QUEUES": " , "}, "CHAINGRAPH_QUEUES is ' , '"),
         ({"CHAINGRAPH_QUEUES": "slow@default/1"}, "CHAINGRAPH_QUEUES is 'slow@default/1'"),
+        ({"CHAINGRAPH_QUEUES": "fast,chaingraph-held"}, "the queue chaingraph-held is reserved"),
+        ({"CHAINGRAPH_QUEUES": "_dbos_internal_queue"}, "the queue _dbos_internal_queue is reserved"),
         ({"CHAINGRAPH_POOL": "GPU"}, "CHAINGRAPH_POOL is 'GPU'"),
         ({"CHAINGRAPH_WORKER_VERSION": "1@2"}, "CHAINGRAPH_WORKER_VERSION is '1@2'"),
         ({"LOG_LEVEL": "loud"}, "LOG_LEVEL is 'loud'"),

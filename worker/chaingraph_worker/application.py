@@ -89,14 +89,14 @@ async def launch(settings: WorkerSettings) -> None:
     queues = {
         queue: await DBOS.register_queue_async(
             queue,
-            worker_concurrency=settings.worker_concurrency,
-            global_concurrency=settings.queue_concurrency,
+            worker_concurrency=settings.worker_concurrency + settings.guest_slots,
+            global_concurrency=settings.queue_concurrency + settings.guest_slots,
             polling_interval_sec=poll_seconds,
         )
         for queue, poll_seconds in polls.items()
     }
     queues[HOLD_QUEUE] = await DBOS.register_queue_async(HOLD_QUEUE, polling_interval_sec=_HOLD_POLL_SECONDS)
-    _listening.append(Listening(_instance(), queues))
+    _listening.append(Listening(_instance(), queues, guests=settings.guest_slots))
 
 
 def _own_queues(settings: WorkerSettings) -> list[str]:

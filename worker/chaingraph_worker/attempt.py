@@ -8,7 +8,7 @@ then on.
 from __future__ import annotations
 
 import time
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from typing import Final
 
@@ -335,7 +335,7 @@ def _assignment(claim: runs.Claim, limits: Limits, lost: killed.Record) -> Assig
         ran_ms=claim.ran_ms,
         control_seq=claim.control_seq,
         killed=[asdict(each) for each in lost.killed],
-        limits=asdict(limits),
+        limits=asdict(replace(limits, egress_allow=",".join(filter(None, (limits.egress_allow, *claim.egress))))),
         flow_spec=claim.flow_spec,
         inputs=claim.inputs,
         events=claim.events,

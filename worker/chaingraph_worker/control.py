@@ -117,7 +117,7 @@ class Control:
                 # Asked at the last moment: a command may be on its way to the runner, and let nodes go there.
                 if self._closed or not engine.quiet or engine.state.applied != self._inbox.applied:
                     return False
-                return await runs.park(
+                return await parking.park(
                     connection, self._claim, applied_seq=engine.state.applied, held_nodes=list(engine.state.held)
                 )
 

@@ -2,7 +2,8 @@
 
 DBOS reads at its launch which queues a process listens to, and all of them end together. A worker whose version is
 retired has to leave the queues that all versions share and stay with its own. So the threads are ours, and what they
-run is DBOS's: one thread a queue, as it would start them itself.
+run is DBOS's: one thread a queue, as it would start them itself. What a thread is given from its queue is decided by
+the ledger, fairly between namespaces: see `fair_share`.
 """
 
 from __future__ import annotations
@@ -10,9 +11,14 @@ from __future__ import annotations
 import threading
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 from dbos import DBOS
 from dbos._queue import Queue, queue_worker_thread
+from dbos._sys_db import SystemDatabase
+
+from chaingraph_store.dispatch import HOLD_QUEUE
+from chaingraph_store.fair_share import TAKE, take_parameters
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,9 +33,11 @@ class Listening:
     Args:
         dbos: launched.
         queues: all that this worker may ever take from, by name.
+        guests: of the slots that DBOS counts for a queue, those for namespaces with nothing running in it.
     """
 
-    def __init__(self, dbos: DBOS, queues: Mapping[str, Queue]) -> None:
+    def __init__(self, dbos: DBOS, queues: Mapping[str, Queue], *, guests: int = 0) -> None:
+        take_fairly(dbos._sys_db, guests=guests)
         self._dbos = dbos
         self._queues = queues
         self._listeners: dict[str, _Listener] = {}
@@ -66,3 +74,45 @@ class Listening:
         )
         thread.start()
         return _Listener(thread, end)
+
+
+def take_fairly(database: SystemDatabase, *, guests: int) -> None:
+    """Has DBOS ask the ledger which runs come next, instead of choosing by priority and age alone."""
+    of_dbos = database.start_queued_workflows
+
+    def start_queued_workflows(
+        queue: Queue,
+        executor_id: str,
+        app_version: str,
+        queue_partition_key: str | None,
+        local_running_count: int = 0,
+        *arguments: Any,
+        owner_xid: str | None = None,
+        **options: Any,
+    ) -> tuple[list[str], Any]:
+        if queue.name == HOLD_QUEUE or queue._worker_concurrency is None or database.app_name is None:
+            return of_dbos(
+                queue,
+                executor_id,
+                app_version,
+                queue_partition_key,
+                local_running_count,
+                *arguments,
+                owner_xid=owner_xid,
+                **options,
+            )
+        parameters = take_parameters(
+            queue=queue.name,
+            executor=executor_id,
+            application_name=database.app_name,
+            version=app_version,
+            owner=owner_xid or "",
+            free=queue._worker_concurrency - local_running_count,
+            guests=guests,
+            limit=None if queue._concurrency is None else queue._concurrency - guests,
+        )
+        # One statement and nothing around it: a worker that freezes here keeps no lock.
+        with database.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+            return [str(row[0]) for row in connection.exec_driver_sql(TAKE, parameters)], None
+
+    database.start_queued_workflows = start_queued_workflows  # type: ignore[method-assign]

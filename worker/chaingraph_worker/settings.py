@@ -16,6 +16,7 @@ from typing import Annotated
 from pydantic import Field, model_validator
 from pydantic_settings import NoDecode, SettingsConfigDict
 
+from chaingraph_crds.names import reserved_queue
 from chaingraph_store.dispatch import RUN_QUEUE
 from chaingraph_store.pinning import Build
 from chaingraph_worker.flow_settings import FlowSettings
@@ -81,6 +82,15 @@ class WorkerSettings(FlowSettings):
         validation_alias="DBOS_WORKER_CONCURRENCY",
         description="executions of a queue that run at once in one worker. DBOS keeps it with the queue: the worker "
         "that starts last sets it for all that serve the queue",
+    )
+    guest_slots: int = Field(
+        3,
+        ge=0,
+        le=1000,
+        validation_alias="CHAINGRAPH_GUEST_SLOTS",
+        description="executions of a queue that one worker runs beyond DBOS_WORKER_CONCURRENCY and "
+        "DBOS_QUEUE_CONCURRENCY, each of a namespace with nothing else running in the queue: so that nobody waits for "
+        "the long executions of others; the same for all workers of a queue",
     )
     queue_poll_seconds: float = Field(
         0.05, gt=0, le=60, validation_alias="CHAINGRAPH_QUEUE_POLL_SECONDS", description="how often a queue is asked"
@@ -220,5 +230,11 @@ class WorkerSettings(FlowSettings):
             raise ValueError(
                 f"CHAINGRAPH_QUEUES is {self.queues!r}: name queues without '@', such as {RUN_QUEUE}; a worker takes "
                 "from the queue of its own version by itself"
+            )
+        reserved = [name for name in self.queue_names if reserved_queue(name)]
+        if reserved:
+            raise ValueError(
+                f"CHAINGRAPH_QUEUES is {self.queues!r}: the queue {reserved[0]} is reserved, and every worker takes "
+                f"from it by itself; name the queues of your pools, such as {RUN_QUEUE}"
             )
         return self

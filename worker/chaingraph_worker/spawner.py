@@ -118,6 +118,15 @@ class Spawner:
                 if batch.unstarted:
                     self.ended(execution)
                 _log.info("spawned", execution_id=execution, children=parent.made + batch.made, of=parent.total)
+                if batch.barred:
+                    # The run ends and frees its slot. `dispatch.revive_ended` brings it back, until all are made.
+                    _log.info(
+                        "QuotaExceeded: the namespace has no room for more children; they are made later",
+                        execution_id=execution,
+                        children=parent.made + batch.made,
+                        of=parent.total,
+                    )
+                    return True
             return False
 
         while not await outage.persist(once, what=f"children of {execution}"):

@@ -12,6 +12,10 @@
 - apiGroups: [""]
   resources: [events]
   verbs: [create]
+{{- /* What a namespace may use. In a Role, that is the Role's own namespace alone. */}}
+- apiGroups: [""]
+  resources: [namespaces]
+  verbs: [get]
 {{- end -}}
 
 {{/* In the release's own namespace: election, and the versions of workers. */}}

@@ -26,6 +26,13 @@ CHAINGRAPH_RESYNC_SECONDS: {{ include "chaingraph.scalar" .resyncSeconds | quote
 CHAINGRAPH_SWEEP_SECONDS: {{ include "chaingraph.scalar" .sweepSeconds | quote }}
 CHAINGRAPH_LEDGER_RETENTION_DAYS: {{ include "chaingraph.scalar" .ledgerRetentionDays | quote }}
 CHAINGRAPH_RECOVERY_SECONDS: {{ include "chaingraph.scalar" .recoverySeconds | quote }}
+CHAINGRAPH_NAMESPACE_QUEUES: {{ join "," .namespaceQueues | quote }}
+CHAINGRAPH_NAMESPACE_MAX_RUNNING: {{ include "chaingraph.scalar" .namespaceMaxRunning | quote }}
+CHAINGRAPH_NAMESPACE_MAX_WAITING: {{ include "chaingraph.scalar" .namespaceMaxWaiting | quote }}
+CHAINGRAPH_NAMESPACE_MAX_PRIORITY: {{ include "chaingraph.scalar" .namespaceMaxPriority | quote }}
+CHAINGRAPH_NAMESPACE_MAX_LEDGER_BYTES: {{ include "chaingraph.scalar" .namespaceMaxLedgerBytes | quote }}
+CHAINGRAPH_NAMESPACE_SECONDS: {{ include "chaingraph.scalar" .namespaceSeconds | quote }}
+CHAINGRAPH_ACCOUNTING_SECONDS: {{ include "chaingraph.scalar" .accountingSeconds | quote }}
 CHAINGRAPH_ADOPT_CLUSTER: {{ .adoptCluster | quote }}
 {{- end -}}
 {{- end -}}

@@ -47,6 +47,7 @@ CHAINGRAPH_QUEUES: {{ join "," .queues | quote }}
 DBOS_APPLICATION_NAME: {{ $.root.Values.applicationName | quote }}
 DBOS_QUEUE_CONCURRENCY: {{ include "chaingraph.scalar" .queueConcurrency | quote }}
 DBOS_WORKER_CONCURRENCY: {{ include "chaingraph.scalar" .concurrency | quote }}
+CHAINGRAPH_GUEST_SLOTS: {{ include "chaingraph.scalar" .guestSlots | quote }}
 CHAINGRAPH_QUEUE_POLL_SECONDS: {{ include "chaingraph.scalar" .queuePollSeconds | quote }}
 CHAINGRAPH_PIN_QUEUE_POLL_SECONDS: {{ include "chaingraph.scalar" .pinQueuePollSeconds | quote }}
 CHAINGRAPH_LEASE_SECONDS: {{ include "chaingraph.scalar" .leaseSeconds | quote }}

@@ -11,7 +11,7 @@ from typing import Final
 
 import structlog
 
-from chaingraph_store import runs
+from chaingraph_store import parking, runs
 from chaingraph_store.errors import OwnershipLost
 from chaingraph_store.ledger import Ledger
 from chaingraph_worker import metrics, outage

@@ -31,7 +31,6 @@ from chaingraph_operator.kubernetes_events import EventPoster
 from chaingraph_operator.metrics import Metrics
 from chaingraph_operator.outages import LedgerHealth
 from chaingraph_operator.pruning import Pruning
-from chaingraph_operator.recovery import Recovery
 from chaingraph_operator.retention import Retention
 from chaingraph_operator.settings import Settings
 from chaingraph_operator.status_writer import Status, StatusWriter
@@ -143,12 +142,6 @@ class Operator:
         self._feed = Feed(ledger, self._row_changed)
         metrics.registry.register(PoolFigures("chaingraph_operator", ledger.pool_stats))
         self._backlog = Backlog(ledger, application_name=settings.application_name, metrics=metrics)
-        self._recovery = Recovery(
-            ledger,
-            application_name=settings.application_name,
-            interval=settings.recovery_seconds,
-            metrics=metrics,
-        )
         self._worker_deployments: WorkerDeployments | None = None
         if settings.worker_namespace:
             self._worker_deployments = WorkerDeployments(
@@ -214,7 +207,6 @@ class Operator:
             "families search": lambda: persist("families search", self._families.search),
             "families": lambda: persist("families", self._families.settle),
             "child resources": lambda: persist("child resources", self._child_resources.run),
-            "recovery": lambda: persist("recovery", self._recovery.run),
             "sweep": lambda: persist("sweep", self._sweep.run),
             "backlog": lambda: persist("backlog", self._backlog.run),
         }

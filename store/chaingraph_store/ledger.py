@@ -7,7 +7,7 @@ import json
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
-from typing import Any, Final, LiteralString
+from typing import Any, Final, LiteralString, TypeVar
 
 import orjson
 import psycopg
@@ -20,6 +20,7 @@ from chaingraph_store.errors import SettingsRefused
 
 Connection = AsyncConnection[tuple[Any, ...]]
 Guard = Callable[[Connection], Awaitable[None]]
+T = TypeVar("T")
 
 CHANGES = "chaingraph_changes"
 """NOTIFY channel: an execution's row changed. Payload: its id."""
@@ -233,18 +234,27 @@ def _unless_said(dsn: str, parameters: Mapping[str, int]) -> dict[str, Any]:
     return {name: value for name, value in parameters.items() if name not in said}
 
 
+async def answer_within(connection: Connection, statement: Awaitable[T], *, seconds: float) -> T:
+    """The statement's answer. A connection whose server does not answer in time is closed.
+
+    Raises:
+        psycopg.OperationalError: the connection is lost, or there was no answer in time.
+    """
+    asked = asyncio.ensure_future(statement)
+    try:
+        await asyncio.wait({asked}, timeout=seconds)
+    finally:
+        if not asked.done():
+            # Not cancelled: psycopg would ask the server to end the statement, and wait for its word.
+            asked.add_done_callback(lambda ended: ended.cancelled() or ended.exception())
+            await connection.close()
+    return await asked
+
+
 async def _probe(connection: Connection, *, within: float) -> None:
     """Asks the server for a word: a connection that nothing is sent on can be dead at the other end for hours.
 
     Raises:
         psycopg.OperationalError: the connection is lost, or no answer came within `within` seconds.
     """
-    asked = asyncio.ensure_future(connection.execute("SELECT 1"))
-    try:
-        await asyncio.wait({asked}, timeout=within)
-    finally:
-        if not asked.done():
-            # Not cancelled: psycopg would ask the server to end the statement, and wait for its word.
-            asked.add_done_callback(lambda ended: ended.cancelled() or ended.exception())
-            await connection.close()
-    await asked
+    await answer_within(connection, connection.execute("SELECT 1"), seconds=within)

@@ -50,6 +50,8 @@ DBOS_WORKER_CONCURRENCY: {{ include "chaingraph.scalar" .concurrency | quote }}
 CHAINGRAPH_QUEUE_POLL_SECONDS: {{ include "chaingraph.scalar" .queuePollSeconds | quote }}
 CHAINGRAPH_PIN_QUEUE_POLL_SECONDS: {{ include "chaingraph.scalar" .pinQueuePollSeconds | quote }}
 CHAINGRAPH_LEASE_SECONDS: {{ include "chaingraph.scalar" .leaseSeconds | quote }}
+CHAINGRAPH_RECOVERY_SECONDS: {{ include "chaingraph.scalar" .recoverySeconds | quote }}
+CHAINGRAPH_STALL_SECONDS: {{ include "chaingraph.scalar" .stallSeconds | quote }}
 CHAINGRAPH_FLUSH_SECONDS: {{ include "chaingraph.scalar" .flushSeconds | quote }}
 CHAINGRAPH_PARK_SECONDS: {{ include "chaingraph.scalar" .parkSeconds | quote }}
 CHAINGRAPH_MAX_DEPTH: {{ include "chaingraph.scalar" .maxDepth | quote }}

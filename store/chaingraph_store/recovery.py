@@ -94,9 +94,7 @@ async def lost_executors(connection: Connection, *, application_name: str) -> li
     return sorted(row[0] for row in await cursor.fetchall())
 
 
-async def recover(
-    ledger: Ledger, *, application_name: str, max_recoveries: int = MAX_RECOVERIES
-) -> list[HandedBack]:
+async def recover(ledger: Ledger, *, application_name: str, max_recoveries: int = MAX_RECOVERIES) -> list[HandedBack]:
     """Hands back the work of all lost workers, unless another process is doing it.
 
     A worker that renews its lease meanwhile is not lost.

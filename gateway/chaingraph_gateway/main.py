@@ -91,7 +91,7 @@ async def _run(settings: Settings) -> None:
         stream_seconds=settings.stream_seconds,
         replays=max(1, settings.pool_size // 2),
     )
-    allowed = Access(Authenticator(cluster), Authorizer(cluster), reader)
+    allowed = Access(Authenticator(cluster), Authorizer(cluster), reader, cluster)
     server = GatewayServer(allowed, Reads(allowed, reader), streams, metrics)
     health = HealthServer(
         settings.health_port,

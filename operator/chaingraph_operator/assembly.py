@@ -29,6 +29,7 @@ from chaingraph_operator.intake import ExecutionIntake
 from chaingraph_operator.keys import Key
 from chaingraph_operator.kubernetes_events import EventPoster
 from chaingraph_operator.metrics import Metrics
+from chaingraph_operator.namespaces import Namespaces
 from chaingraph_operator.outages import LedgerHealth
 from chaingraph_operator.pruning import Pruning
 from chaingraph_operator.retention import Retention
@@ -109,7 +110,8 @@ class Operator:
             ledger=ledger,
             api=self._api,
             writer=self._writer,
-            retention=Retention(self._api, queue, metrics),
+            retention=Retention(self._api, queue, metrics, now=ledger.now),
+            namespaces=Namespaces(self._api),
             workforce=self._workforce,
             commands=Commands(
                 ledger,

@@ -49,6 +49,8 @@ class NewExecution:
     """The tokens that the spec has from the start: they ask for nothing."""
     generation: int = 1
     """That of the resource, as it was when this was read from it."""
+    namespace_uid: str = ""
+    """UID of the resource's namespace; '' where the operator may not read it."""
 
 
 _CREATE: Final = f"""
@@ -59,11 +61,11 @@ WITH revised AS (
   INSERT INTO chaingraph.executions (id, uid, namespace, name, flow_name, flow_revision, inputs, events,
     integration, options, queue, priority, start_timeout_s, root_id, phase, workflow_id, nodes_total,
     wants_pause, breakpoints, on_stop, resources, step_token, resume_token, retry_token, used_tokens,
-    obeyed_generation)
+    obeyed_generation, namespace_uid)
   SELECT %(id)s, %(uid)s, %(namespace)s, %(name)s, %(flow_name)s, %(flow_revision)s, %(inputs)s, %(events)s,
     %(integration)s, %(options)s, %(queue)s, %(priority)s, %(start_timeout)s, %(id)s, %(phase)s, %(first_run)s,
     %(nodes_total)s, %(held)s, %(breakpoints)s, %(on_stop)s, %(resources)s, %(step)s, %(resume)s, %(retry)s, %(used)s,
-    %(generation)s
+    %(generation)s, %(namespace_uid)s
   WHERE NOT {flow_revisions.IS_ANOTHER}
   ON CONFLICT DO NOTHING RETURNING id
 ), announced AS (
@@ -134,6 +136,7 @@ def _row(new: NewExecution) -> dict[str, Any]:
         "retry": new.retry,
         "used": _used(new),
         "generation": new.generation,
+        "namespace_uid": new.namespace_uid,
         "announcement": Json(_announcement(new)),
     }
 

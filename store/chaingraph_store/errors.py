@@ -43,7 +43,7 @@ class ConflictingExecution(StoreError):
 
 
 class ConflictingRevision(StoreError):
-    """The ledger has another content under a flow's revision. Nothing was created, so that nobody runs another's flow."""
+    """The ledger has another content under a flow's revision. Nothing was created: nobody runs another's flow."""
 
 
 class ForeignLedger(StoreError):

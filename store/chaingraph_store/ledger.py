@@ -5,8 +5,10 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
+from datetime import datetime, timedelta
 from typing import Any, Final, LiteralString, TypeVar
 
 import orjson
@@ -28,6 +30,8 @@ CONTROL = "chaingraph_control"
 """NOTIFY channel: a running attempt must look at its row at once. Payload: the execution's id."""
 CATALOGUES = "chaingraph_catalogues"
 """NOTIFY channel: a worker published a node catalogue. Payload: its hash."""
+_CLOCK_SECONDS: Final = 60.0
+"""How long the database's clock is counted on from one reading."""
 IDLE_SECONDS: Final = 10.0
 """How long a transaction may wait for its own process, ours or DBOS's."""
 
@@ -112,6 +116,7 @@ class Ledger:
         self._application_name = application_name
         self._pool_size = pool_size
         self._guard: Guard | None = None
+        self._clock: tuple[datetime, float] | None = None
         self._pool = self._new_pool()
 
     def guard(self, guard: Guard) -> None:
@@ -164,6 +169,20 @@ class Ledger:
 
     async def close(self) -> None:
         await self._pool.close()
+
+    async def now(self) -> datetime:
+        """The time by the database's clock, which sets all times in the ledger. This machine's may differ.
+
+        It is read anew now and then, and counted on from there.
+        """
+        read = self._clock
+        if read is None or time.monotonic() - read[1] > _CLOCK_SECONDS:
+            async with self.connection() as connection:
+                cursor = await connection.execute("SELECT clock_timestamp()")
+                row = await cursor.fetchone()
+            assert row is not None, "a SELECT without FROM has one row"
+            read = self._clock = (row[0], time.monotonic())
+        return read[0] + timedelta(seconds=time.monotonic() - read[1])
 
     def pool_stats(self) -> Mapping[str, int]:
         """What `psycopg_pool` counts: connections, who waits for one, and for how long. See its `get_stats`."""

@@ -106,7 +106,7 @@ ABANDONED: Final = f"""
 EXISTS (SELECT FROM chaingraph.executions e JOIN dbos.workflow_status w ON w.workflow_uuid = e.workflow_id
         WHERE e.phase = 'Pending' AND e.worker_version <> '' AND w.status = 'ENQUEUED' AND w.queue_name <> e.queue
           AND NOT {has_worker("e")})
-"""  # noqa: S608 - put together of constants alone
+"""
 """Whether `release` has something to do. An expression of SQL."""
 # MATERIALIZED: the planner takes the pinned for many, and would read all workflows for them.
 _RELEASE: Final = f"""

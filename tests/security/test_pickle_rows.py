@@ -138,7 +138,8 @@ def _smuggle(url: str, mark: Path) -> None:
     with psycopg.connect(url, autocommit=True) as connection:
         connection.execute(
             "INSERT INTO dbos.workflow_status (workflow_uuid, status, name, application_name, queue_name, priority,"
-            " serialization, created_at) VALUES ('evil', 'ENQUEUED', %s, %s, 'chaingraph-executions', 0, 'py_pickle', 1)",
+            " serialization, created_at)"
+            " VALUES ('evil', 'ENQUEUED', %s, %s, 'chaingraph-executions', 0, 'py_pickle', 1)",
             (RUN_WORKFLOW, APP),
         )
         connection.execute("INSERT INTO dbos.workflow_input (workflow_uuid, inputs) VALUES ('evil', %s)", (bomb(mark),))
@@ -149,7 +150,7 @@ async def test_processes_wait_while_a_guard_is_missing(ledger: Ledger, database_
     async with ledger.connection() as connection:
         await schema.check(connection)
         _disarm_guards(database_url)
-        with pytest.raises(SchemaOutdated, match="dbos.notifications lacks the constraint chaingraph_json_only"):
+        with pytest.raises(SchemaOutdated, match="notifications lacks the constraint chaingraph_json_only"):
             await schema.check(connection)
 
 

@@ -173,7 +173,7 @@ async def test_look_is_cheap_beside_many_holds(ledger: Ledger) -> None:
         assert seen.lost == ()
         cursor = await connection.execute(
             f"EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) {recovery._LOOK}",
-            {"app": APP},  # noqa: S608
+            {"app": APP},
         )
         row = await cursor.fetchone()
     assert row is not None

@@ -38,7 +38,7 @@ _HOLD_POLL_SECONDS = 0.25
 
 
 def refuse_pickles() -> None:
-    """Keeps DBOS from decoding pickles, which run code. It would, for a row that says it is one, whatever is configured.
+    """Keeps DBOS from decoding pickles, which run code. It would for a row that says so, whatever is configured.
 
     The database refuses such rows as well: see `chaingraph_store.dbos_guards`.
     """
@@ -100,8 +100,8 @@ async def launch(settings: WorkerSettings) -> None:
     Nothing is taken from them until `serve`, which needs the lease.
     """
     await asyncio.to_thread(DBOS.launch)
-    # DBOS adopts the loop that runs in the launching thread, where there is none. So it adopts ours now, before anything
-    # can be submitted to another.
+    # DBOS adopts the loop that runs in the launching thread, where there is none. So it adopts ours now, before
+    # anything can be submitted to another.
     _instance()._background_event_loop.set_main_loop()
     await DBOS.set_latest_application_version_async(JOURNAL_FORMAT)
     polls = dict.fromkeys(settings.queue_names, settings.queue_poll_seconds)

@@ -160,7 +160,7 @@ class Lease:
 
     def _watch(self) -> None:
         """Ends the process when the lease is over, or its event loop stands still, from a thread of its own."""
-        while not self._over:
+        while True:
             time.sleep(_WATCH_SECONDS)
             now = time.monotonic()
             age, still = now - self._renewed, now - self._beaten

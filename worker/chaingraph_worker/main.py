@@ -161,7 +161,7 @@ class Worker:
         )
         workflows.register(surroundings, application_name=settings.application_name)
         application.configure(settings)
-        # The launch takes dozens of round trips, longer than a lease at a distance, and no work: the lease comes after it.
+        # The launch takes dozens of round trips, at a distance longer than a lease, and no work. The lease comes after.
         await application.launch(settings)
         await self._take_lease()
         background = [

@@ -47,7 +47,7 @@ class Recovery:
     async def run(self) -> None:
         """Looks for ever."""
         while True:
-            await asyncio.sleep(self._interval * random.uniform(1 - _SPREAD, 1 + _SPREAD))  # noqa: S311 - no secret
+            await asyncio.sleep(self._interval * random.uniform(1 - _SPREAD, 1 + _SPREAD))
             try:
                 await self.recover()
             except outage.PASSING as error:

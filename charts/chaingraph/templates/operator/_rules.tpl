@@ -12,6 +12,9 @@
 - apiGroups: [""]
   resources: [events]
   verbs: [create]
+- apiGroups: [""]
+  resources: [namespaces]
+  verbs: [get]
 {{- end -}}
 
 {{/* In the release's own namespace: election, and the versions of workers. */}}

@@ -98,7 +98,7 @@ COMMAND = Command(
         "Erases executions from the database, with everything below them: rows, journals, events, DBOS's rows and "
         "flows that nothing else uses. What runs is stopped. The table chaingraph.erasures records who erased what "
         f"and why. {_VARIABLE} has the connection string of a role that may delete, such as the operator's. Delete "
-        "the resources first: the operator does not run an execution again whose row is gone, and its condition says so."
+        "the resources first: the operator runs no execution again whose row is gone, and its condition says so."
     ),
     arguments=_arguments,
     run=_run,

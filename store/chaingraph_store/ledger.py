@@ -58,14 +58,20 @@ def checked_dsn(dsn: str, *, variable: str = "DATABASE_URL_EXECUTIONS") -> str:
         fields = conninfo_to_dict(dsn)
     except psycopg.ProgrammingError as error:
         raise SettingsRefused(
-            f"{variable}: not a PostgreSQL connection string ({str(error).strip()}); "
-            "write it as postgresql://user:password@host:5432/database"
-        ) from error
+            f"{variable}: not a PostgreSQL connection string ({_without_content(str(error))}); "
+            "write it as postgresql://user:password@host:5432/database, with %25 for a % in the password, and likewise "
+            "%40 for @, %2F for / and %3A for :"
+        ) from None
     if not dsn.strip() or not (fields.get("dbname") or fields.get("service")):
         raise SettingsRefused(
             f"{variable}: names no database; write it as postgresql://user:password@host:5432/database"
         )
     return dsn
+
+
+def _without_content(fault: str) -> str:
+    """What libpq says of a connection string, up to where it quotes it: that may be the password, or a part of it."""
+    return fault.partition('"')[0].strip().rstrip(":")
 
 
 def dumps(value: Any) -> bytes:

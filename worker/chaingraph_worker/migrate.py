@@ -17,7 +17,7 @@ from dbos import DBOS
 from psycopg import conninfo
 
 from chaingraph_process import logs
-from chaingraph_store import dbos_guards, schema
+from chaingraph_store import dbos_guards, roles, schema
 from chaingraph_store.errors import SettingsRefused, StoreError
 from chaingraph_store.ledger import checked_dsn
 
@@ -39,6 +39,7 @@ def migrate(dsn: str) -> list[str]:
     DBOS.migrate(sqlalchemy_url(checked_dsn(dsn)))
     applied = schema.migrate(dsn)
     dbos_guards.apply(dsn)
+    roles.grant(dsn)
     return applied
 
 

@@ -100,7 +100,7 @@ class WorkerSettings(ServingSettings):
         "another one takes its work; it exits itself by then",
     )
     recovery_seconds: float = Field(
-        1.0,
+        0.5,
         ge=0.1,
         le=60,
         validation_alias="CHAINGRAPH_RECOVERY_SECONDS",

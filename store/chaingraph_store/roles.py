@@ -77,7 +77,7 @@ def _grant(connection: psycopg.Connection[Any], role: str) -> None:
     who = sql.Identifier(role)
 
     def run(statement: str, *names: sql.Composable) -> None:
-        connection.execute(sql.SQL(statement).format(*names, who))  # type: ignore[arg-type]
+        connection.execute(sql.SQL(statement).format(*names, who))
 
     run("GRANT USAGE ON SCHEMA chaingraph TO {}")
     run("GRANT SELECT ON public._yoyo_migration TO {}")

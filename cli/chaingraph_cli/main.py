@@ -38,7 +38,9 @@ _LOCAL: Final = {
     "status": Entry("chaingraph_cli.local:STATUS", "The health of every process of the local cluster."),
     "demo": Entry("chaingraph_cli.local:DEMO", "The examples on a cluster of their own."),
 }
-
+_DATABASE: Final = {
+    "erase": Entry("chaingraph_cli.erase:COMMAND", "Erase executions from the database, and record that."),
+}
 _COMPLETION: Final = {
     "completion": Entry("chaingraph_cli.plugin.completion:COMMAND", "A script for the shell's Tab key."),
 }
@@ -48,7 +50,7 @@ _COMPLETE: Final = "__complete"
 CHAINGRAPH: Final = Program(
     "chaingraph",
     "Durable flow graphs as Kubernetes resources.",
-    {**_VERBS, "a cluster on this machine": _LOCAL, "your shell": _COMPLETION},
+    {**_VERBS, "a cluster on this machine": _LOCAL, "the database": _DATABASE, "your shell": _COMPLETION},
 )
 PLUGIN: Final = Program(KUBECTL_PLUGIN, "Control and watch executions of ChainGraph.", _VERBS)
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+import json
+from collections.abc import Mapping
 from typing import Any
 
 import orjson
@@ -15,10 +17,19 @@ def content(spec: FlowSpec) -> dict[str, Any]:
     return spec.model_dump(mode="json", by_alias=True, exclude_defaults=True)
 
 
+def canonical(content: Mapping[str, Any]) -> bytes:
+    """The one spelling of a content: keys sorted, no spaces."""
+    try:
+        return orjson.dumps(content, option=orjson.OPT_SORT_KEYS)
+    except TypeError:
+        # Integers of more than 64 bits, and halves of surrogate pairs.
+        return json.dumps(content, sort_keys=True, separators=(",", ":")).encode()
+
+
 def revision(spec: FlowSpec) -> str:
-    """16 hex characters of the SHA-256 of the flow's canonical JSON.
+    """The SHA-256 of the flow's canonical JSON, in hex, whole: a shorter one can be forged.
 
     Keys are sorted and what equals its default is left out, so neither the spelling of the YAML nor a field that a
     later version of the API adds changes it.
     """
-    return hashlib.sha256(orjson.dumps(content(spec), option=orjson.OPT_SORT_KEYS)).hexdigest()[:16]
+    return hashlib.sha256(canonical(content(spec))).hexdigest()

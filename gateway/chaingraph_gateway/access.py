@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 import shlex
 import ssl
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Final
 
 from aiohttp import web
@@ -18,11 +18,13 @@ from aiohttp import web
 from chaingraph_crds import names
 from chaingraph_gateway.authentication import Authenticator, Caller
 from chaingraph_gateway.authorization import Authorizer, Right
+from chaingraph_gateway.cluster import Cluster
 from chaingraph_gateway.errors import BadRequest, Forbidden, NotFound, Unauthenticated
 from chaingraph_gateway.outages import Reader
 from chaingraph_store import details
 from chaingraph_store.details import Address
 from chaingraph_store.ids import ExecutionId
+from chaingraph_store.visibility import NamespaceIdentity
 
 LOG: Final = "log"
 """Subresource of what an execution has done and had in its hands: its events, its journal."""
@@ -45,9 +47,11 @@ class Access:
         authenticator: Authenticator,
         authorizer: Authorizer,
         reader: Reader,
+        cluster: Cluster,
         *,
         trusts: Callable[[ssl.SSLObject | None], bool],
     ) -> None:
+        self._cluster = cluster
         self._authenticator = authenticator
         self._authorizer = authorizer
         self._reader = reader
@@ -102,8 +106,10 @@ class Access:
 
     async def _by_name(self, caller: Caller, where: str, called: str, subresource: str) -> Address:
         await self.demand(caller, Right("get", subresource, where, called))
-        async with self._reader.connection() as connection:
-            found = await details.newest_named(connection, where, called)
+        found = None
+        if (current := await self._cluster.namespace(where)) is not None:
+            async with self._reader.connection() as connection:
+                found = await details.newest_named(connection, where, called, of=current)
         if found is None:
             raise NotFound(
                 f"the ledger has no execution {called!r} in the namespace {where!r}; one that was applied just now "
@@ -116,6 +122,8 @@ class Access:
     async def _by_id(self, caller: Caller, execution: ExecutionId, subresource: str) -> Address:
         async with self._reader.connection() as connection:
             found = await details.address(connection, execution)
+        if found is not None and not await self._is_shown(found):
+            found = None
         right = Right("get", subresource, found.namespace, found.name) if found else Right("get", subresource)
         if not await self._authorizer.allows(caller, right):
             raise Forbidden(
@@ -127,6 +135,22 @@ class Access:
         if found is None:
             raise NotFound(f"the ledger has no execution {execution}", id=execution)
         return found
+
+    async def _is_shown(self, found: Address) -> bool:
+        current = await self._cluster.namespace(found.namespace)
+        if current is None:
+            return False
+        async with self._reader.connection() as connection:
+            return await details.is_shown(connection, found.id, current)
+
+    async def namespaces(self, names_: Iterable[str]) -> dict[str, NamespaceIdentity]:
+        """The namespaces that have these names now; without those that do not exist.
+
+        Raises:
+            Away: the API server does not answer.
+        """
+        found = {each: await self._cluster.namespace(each) for each in set(names_)}
+        return {each: current for each, current in found.items() if current is not None}
 
     async def demand(self, caller: Caller, right: Right) -> None:
         """Goes on only with the right.

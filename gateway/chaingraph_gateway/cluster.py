@@ -1,31 +1,39 @@
-"""What the gateway asks the API server: reviews of tokens and of rights, and the ConfigMap with the client CA.
+"""What the gateway asks the API server: reviews of tokens and rights, namespaces, the client CA.
 
 Its service account needs, in a ClusterRole:
 
     authentication.k8s.io   tokenreviews            create
     authorization.k8s.io    subjectaccessreviews    create
+    "" (core)               namespaces              get
 
-(the ClusterRole `system:auth-delegator` has just these), and the Role `extension-apiserver-authentication-reader` in
+(the ClusterRole `system:auth-delegator` has the first two), and the Role `extension-apiserver-authentication-reader` in
 the namespace kube-system.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import datetime
 from typing import Any, Final
 
 import aiohttp
 import structlog
 
+from chaingraph_gateway.cache import Cache
 from chaingraph_gateway.errors import Away
 from chaingraph_gateway.metrics import Metrics
 from chaingraph_process.cluster_access import ClusterAccess
 from chaingraph_process.cluster_api import ClusterApi
 from chaingraph_process.cluster_errors import ApiError, NoCluster, Unavailable
+from chaingraph_process.cluster_errors import NotFound as ApiNotFound
+from chaingraph_store.visibility import NamespaceIdentity
 
 _log = structlog.get_logger(__name__)
 _TIMEOUT: Final = aiohttp.ClientTimeout(total=10, sock_connect=3)
 _CONNECTIONS: Final = 16
+_NAMESPACES: Final = 10_000
+_NAMESPACE_SECONDS: Final = 2.0
+"""How long a namespace is taken for the one that it was: a deleted one cannot be created again and filled faster."""
 _CLIENT_CA: Final = "/api/v1/namespaces/kube-system/configmaps/extension-apiserver-authentication"
 
 
@@ -36,6 +44,7 @@ class Cluster:
         self._server = access.server
         self._metrics = metrics
         self._api = ClusterApi(access, connections=_CONNECTIONS, user_agent="chaingraph-gateway", timeout=_TIMEOUT)
+        self._namespaces: Cache[str, NamespaceIdentity | None] = Cache(_NAMESPACES, lambda _: _NAMESPACE_SECONDS)
 
     async def close(self) -> None:
         await self._api.close()
@@ -73,6 +82,32 @@ class Cluster:
                 "system:auth-delegator to it"
             )
         return f"the API server {self._server} does not answer, so nobody's rights can be checked: {text}"
+
+    async def namespace(self, name: str) -> NamespaceIdentity | None:
+        """The namespace of this name; None where there is none, or it is being deleted.
+
+        Raises:
+            Away: the API server does not answer, or does not let the gateway read it.
+        """
+        return await self._namespaces.get(name, lambda: self._read_namespace(name))
+
+    async def _read_namespace(self, name: str) -> NamespaceIdentity | None:
+        try:
+            found = await self._api.request("GET", f"/api/v1/namespaces/{name}")
+        except ApiNotFound:
+            return None
+        except (ApiError, NoCluster, OSError) as error:
+            _log.warning("a namespace could not be read", namespace=name, error=str(error))
+            if isinstance(error, ApiError) and error.status == 403:
+                raise Away(
+                    "the gateway's own service account may not get namespaces: give it a ClusterRole with that right; "
+                    "without it nobody can tell whose executions they are"
+                ) from error
+            raise Away(f"the API server {self._server} does not answer: {error}; try again later") from error
+        metadata = found["metadata"]
+        if metadata.get("deletionTimestamp"):
+            return None
+        return NamespaceIdentity(metadata["uid"], datetime.fromisoformat(metadata["creationTimestamp"]))
 
     async def client_ca(self) -> str:
         """The certificates (PEM) that client certificates of this cluster are verified by; '' when it has none.

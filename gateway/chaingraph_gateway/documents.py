@@ -12,6 +12,7 @@ from chaingraph_gateway.parameters import cursor
 from chaingraph_store.details import Details
 from chaingraph_store.ids import ExecutionId
 from chaingraph_store.tree import Place, RootPlace, RootRow, TreeRow
+from chaingraph_store.visibility import NamespaceIdentity
 
 
 def details(row: Details) -> dict[str, Any]:
@@ -73,10 +74,19 @@ def following(rows: Sequence[TreeRow], limit: int, *, head: ExecutionId) -> str 
     return cursor(Place.of(rows[limit - 1], head=head)) if len(rows) > limit else None
 
 
-def roots(rows: Sequence[RootRow], limit: int) -> dict[str, Any]:
-    """Some roots, each with what is below it, and the cursor of those that follow; null when these are the last."""
-    shown = rows[:limit]
-    after = cursor(RootPlace.of(shown[-1])) if len(rows) > limit else None
+def roots(rows: Sequence[RootRow], limit: int, *, current: Mapping[str, NamespaceIdentity]) -> dict[str, Any]:
+    """Some roots, each with what is below it, and the cursor of those that follow; null when these are the last.
+
+    Args:
+        current: the namespaces that exist now. Roots of former ones are left out, so a page may be short.
+    """
+    page = rows[:limit]
+    after = cursor(RootPlace.of(page[-1])) if len(rows) > limit else None
+    shown = [
+        row
+        for row in page
+        if row.namespace in current and current[row.namespace].owns(row.namespace_uid, row.created_at)
+    ]
     return {"executions": [short(each) | {"below": _below(each)} for each in shown], "cursor": after}
 
 

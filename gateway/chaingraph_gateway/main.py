@@ -129,6 +129,7 @@ def _server(
         Authenticator(cluster, rules, FailedTokens(limits)),
         Authorizer(cluster, remember_seconds=settings.token_cache_seconds),
         reader,
+        cluster,
         trusts=tls.trusts,
     )
     shares = Shares(limits)

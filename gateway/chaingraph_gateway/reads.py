@@ -108,11 +108,15 @@ class Reads:
         namespace = access.namespace(query["namespace"]) if "namespace" in query else None
         flow = access.name("flow", query["flow"]) if "flow" in query else None
         await self._access.demand(caller, Right("list", "", namespace or ""))
+        of = (await self._access.namespaces([namespace])).get(namespace) if namespace is not None else None
+        if namespace is not None and of is None:
+            return answer(documents.roots((), limit, current={}))
         async with self._connection() as connection:
             rows = await tree.roots(
-                connection, namespace=namespace, flow=flow, phases=phases, after=after, limit=limit + 1
+                connection, namespace=namespace, of=of, flow=flow, phases=phases, after=after, limit=limit + 1
             )
-        return answer(documents.roots(rows, limit))
+        current = await self._access.namespaces(row.namespace for row in rows)
+        return answer(documents.roots(rows, limit, current=current))
 
 
 async def _in_turns(rows: Iterable[Row], *, every: int = _ROWS_AT_ONCE) -> AsyncIterator[Row]:

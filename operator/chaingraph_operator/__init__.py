@@ -18,6 +18,6 @@ Decisions are pure, effects are at the edge:
     merge_patch, status_writer        as few status patches as possible
     announcements, kubernetes_events  which transitions are worth a Kubernetes Event; the poster
     feed, workforce                   what changed in the ledger; which workers, queues and node types there are
-    recovery, sweep, retention        lost workers, lost deletions, expired executions
+    sweep, retention                  lost deletions, expired executions
     main                              wiring; every part is crash-only
 """

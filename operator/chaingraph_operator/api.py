@@ -139,8 +139,16 @@ class KubernetesApi:
         Raises:
             ApiError: with status 403 where the operator may not read it.
         """
-        namespace = await self._api.request("GET", f"/api/v1/namespaces/{_SYSTEM_NAMESPACE}")
-        return str(namespace["metadata"]["uid"])
+        return await self.namespace_uid(_SYSTEM_NAMESPACE)
+
+    async def namespace_uid(self, name: str) -> str:
+        """The UID of a namespace.
+
+        Raises:
+            NotFound: there is none.
+            ApiError: with status 403 where the operator may not read it.
+        """
+        return str((await self._api.request("GET", f"/api/v1/namespaces/{name}"))["metadata"]["uid"])
 
     async def namespace(self, name: str) -> Object:
         """A Namespace.

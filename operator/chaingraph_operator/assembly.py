@@ -35,7 +35,6 @@ from chaingraph_operator.metrics import Metrics
 from chaingraph_operator.namespaces import Namespaces
 from chaingraph_operator.outages import LedgerHealth
 from chaingraph_operator.pruning import Pruning
-from chaingraph_operator.recovery import Recovery
 from chaingraph_operator.retention import Retention
 from chaingraph_operator.settings import Settings
 from chaingraph_operator.status_writer import Status, StatusWriter
@@ -128,7 +127,8 @@ class Operator:
             ledger=ledger,
             api=self._api,
             writer=self._writer,
-            retention=Retention(self._api, queue, metrics),
+            retention=Retention(self._api, queue, metrics, now=ledger.now),
+            namespaces=self._namespaces,
             workforce=self._workforce,
             commands=Commands(
                 ledger,
@@ -163,12 +163,6 @@ class Operator:
         metrics.registry.register(PoolFigures("chaingraph_operator", ledger.pool_stats))
         self._backlog = Backlog(
             ledger, application_name=settings.application_name, metrics=metrics, queues=settings.metric_queues
-        )
-        self._recovery = Recovery(
-            ledger,
-            application_name=settings.application_name,
-            interval=settings.recovery_seconds,
-            metrics=metrics,
         )
         self._worker_deployments: WorkerDeployments | None = None
         if settings.worker_namespace:
@@ -240,7 +234,6 @@ class Operator:
             "families search": lambda: persist("families search", self._families.search),
             "families": lambda: persist("families", self._families.settle),
             "child resources": lambda: persist("child resources", self._child_resources.run),
-            "recovery": lambda: persist("recovery", self._recovery.run),
             "sweep": lambda: persist("sweep", self._sweep.run),
             "backlog": lambda: persist("backlog", self._backlog.run),
             "namespaces": lambda: persist("namespaces", self._namespaces.run),

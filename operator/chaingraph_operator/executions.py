@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Final
 
@@ -28,6 +29,7 @@ from chaingraph_operator.flow_judgement import Judged, fault_lines, unreadable_r
 from chaingraph_operator.flows import Flows
 from chaingraph_operator.intake import ExecutionIntake
 from chaingraph_operator.keys import Key
+from chaingraph_operator.namespaces import Namespaces
 from chaingraph_operator.plan import (
     DELETED,
     Adopt,
@@ -52,7 +54,7 @@ from chaingraph_operator.status_writer import StatusWriter
 from chaingraph_operator.work_queue import WorkQueue
 from chaingraph_operator.workforce import Workforce
 from chaingraph_process.cluster_errors import NotFound
-from chaingraph_store import children, creation, executions, stopping
+from chaingraph_store import children, creation, executions, stopping, visibility
 from chaingraph_store.creation import NewExecution
 from chaingraph_store.executions import TERMINAL_PHASES, ExecutionRow
 from chaingraph_store.ids import ExecutionId
@@ -80,6 +82,7 @@ class ExecutionReconciler:
         api: KubernetesApi,
         writer: StatusWriter,
         retention: Retention,
+        namespaces: Namespaces,
         workforce: Workforce,
         commands: Commands,
         admission: Admission,
@@ -93,6 +96,7 @@ class ExecutionReconciler:
         self._api = api
         self._writer = writer
         self._retention = retention
+        self._namespaces = namespaces
         self._workforce = workforce
         self._commands = commands
         self._admission = admission
@@ -121,6 +125,9 @@ class ExecutionReconciler:
             self._intake.forget_family(row.id)
             if not row.ended or row.children_total:
                 await self._delete(row.id)
+            if not self._retention.has_expired(key):
+                await self._hide(row)
+        self._namespaces.forget(key.namespace)
         self._cache.drop(key)
         self._flows.forget(key)
         self._writer.forget(key)
@@ -132,6 +139,15 @@ class ExecutionReconciler:
             stopped = await stopping.stop(connection, execution, reason=DELETED, deleted=True)
         if stopped:
             _log.info("stopped, with what is below it: the resource was deleted", execution_id=execution)
+
+    async def _hide(self, row: ExecutionRow) -> None:
+        """Somebody deleted the resource: nobody is shown the execution any more. What has expired stays readable."""
+        async with self._ledger.transaction() as connection:
+            parent = None if row.parent_id is None else await executions.by_id(connection, row.parent_id)
+            above = None if parent is None or parent.uid is None else self._cache.key_of(parent.uid)
+            # A parent that is being deleted at this moment counts as there, unless it has expired.
+            exists = above is not None and not self._retention.has_expired(above)
+            await visibility.hide(connection, row.id, parent_exists=exists)
 
     async def _adopt_late(self, cached: Cached) -> bool:
         """Binds a child's resource that was deleted before it could be bound: else another one would be made."""
@@ -255,6 +271,7 @@ class ExecutionReconciler:
 
     async def _create(self, new: NewExecution, cached: Cached, spec: ExecutionSpec) -> bool:
         began = time.time_ns()
+        new = replace(new, namespace_uid=await self._namespaces.uid(new.namespace))
         async with self._ledger.transaction() as connection:
             created = await creation.create(connection, new, application_name=self._application_name)
         if created:

@@ -13,7 +13,7 @@ What its service account may do (a ClusterRole, or a Role in each of CHAINGRAPH_
     chaingraph.dev      executions                     create       (for children)
     chaingraph.dev      executions                     delete       (ttlSecondsAfterFinished)
     "" (core)           events                         create
-    "" (core)           namespaces                     get          (what each may use; see `namespaces`)
+    "" (core)           namespaces                     get          (what each may use, and whose rows are whose)
     "" (core)           namespaces (kube-system)       get          (which cluster this is; see `cluster_guard`)
     apps                deployments                    list delete  (CHAINGRAPH_WORKER_NAMESPACE; `worker_deployments`)
     "" (core)           configmaps                     get          (there, CHAINGRAPH_WORKER_POOLS)

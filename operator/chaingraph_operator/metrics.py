@@ -65,15 +65,6 @@ class Metrics:
             buckets=(0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 30),
             registry=registry,
         )
-        self.recoveries = Counter(
-            "chaingraph_operator_recoveries",
-            "Executions whose worker was lost, by what became of them.",
-            ["result"],
-            registry=registry,
-        )
-        for result in ("handed back", "given up"):
-            # From the start: Prometheus sees no increase in a series that begins with 1.
-            self.recoveries.labels(result)
         self.swept = Counter(
             "chaingraph_operator_swept", "Executions stopped because their resource was found gone.", registry=registry
         )

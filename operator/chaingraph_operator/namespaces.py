@@ -106,6 +106,22 @@ class Namespaces:
                     raise
                 return self._known[name]
 
+    async def uid(self, name: str) -> str:
+        """The UID of the namespace; '' where the operator may not read it, or it is gone.
+
+        Raises:
+            ClusterError: the API server does not answer.
+        """
+        return (await self.get(name)).uid
+
+    def forget(self, name: str) -> None:
+        """Something in the namespace was deleted, so the namespace itself may have been: read it again before use.
+
+        A namespace goes only after everything in it. The watch shows the deletion of what we have read the UID for
+        before it shows anything of a later namespace of that name, so what is kept is never a former one's.
+        """
+        self._known.pop(name, None)
+
     async def run(self) -> None:
         """Reads again what is known, for ever, the oldest first."""
         await self._load()

@@ -6,8 +6,8 @@ nothing. The ledger keeps the execution.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from datetime import UTC, datetime, timedelta
+from collections.abc import Awaitable, Callable, Mapping
+from datetime import datetime, timedelta
 from typing import Any
 
 import structlog
@@ -44,13 +44,22 @@ def _ended(status: Mapping[str, Any]) -> datetime | None:
 
 
 class Retention:
-    """The executions that will expire."""
+    """The executions that will expire.
 
-    def __init__(self, api: KubernetesApi, queue: WorkQueue[Key], metrics: Metrics) -> None:
+    Args:
+        now: the time by the clock that has set the times of ends: the database's. The operator's own may be wrong, and
+            would delete too early.
+    """
+
+    def __init__(
+        self, api: KubernetesApi, queue: WorkQueue[Key], metrics: Metrics, *, now: Callable[[], Awaitable[datetime]]
+    ) -> None:
         self._api = api
+        self._now = now
         self._queue = queue
         self._metrics = metrics
         self._expires: dict[Key, datetime] = {}
+        self._expired: set[Key] = set()
 
     def consider(self, key: Key, spec: Mapping[str, Any], status: Mapping[str, Any]) -> None:
         """Notes when a finished execution expires."""
@@ -62,6 +71,11 @@ class Retention:
 
     def forget(self, key: Key) -> None:
         self._expires.pop(key, None)
+        self._expired.discard(key)
+
+    def has_expired(self, key: Key) -> bool:
+        """Whether the execution was deleted here, because its time had come."""
+        return key in self._expired
 
     async def apply(self, key: Key) -> None:
         """Deletes the execution if its time has come, else has the queue bring it again then.
@@ -72,10 +86,11 @@ class Retention:
         at = self._expires.get(key)
         if at is None:
             return
-        remaining = (at - datetime.now(UTC)).total_seconds()
+        remaining = (at - await self._now()).total_seconds()
         if remaining > 0:
             self._queue.add_after(key, remaining)
             return
+        self._expired.add(key)
         try:
             await self._api.delete(names.EXECUTION_PLURAL, key)
         except (NotFound, Conflict):

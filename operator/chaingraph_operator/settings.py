@@ -94,13 +94,6 @@ class Settings(ServingSettings):
             "cluster takes its place; of no effect afterwards"
         ),
     )
-    recovery_seconds: float = Field(
-        default=1,
-        ge=0.1,
-        le=60,
-        validation_alias="CHAINGRAPH_RECOVERY_SECONDS",
-        description="seconds between two searches for workers whose lease has run out, from 0.1 to 60",
-    )
 
     flow_check_cpu_seconds: float = Field(
         default=2,

@@ -277,11 +277,16 @@ def _worker_lost(row: ExecutionRow | None) -> Claim:
     if row is not None and row.lost_worker and not row.ended:
         message = (
             f"the worker {row.lost_worker!r} is gone; the execution waits for another one"
-            + (f"; it has lost {row.recoveries} without ending a node in between" if row.recoveries > 1 else "")
+            + (f"; it has lost {row.losses} without ending a node in between" if row.losses > 1 else "")
+            + (f", in {row.losses - row.recoveries} of them others ran beside it" if _in_company(row) else "")
             + ". Nodes that had ended are not run again"
         )
         return Claim(ConditionType.WORKER_LOST, "True", "WorkerGone", message)
     return Claim(ConditionType.WORKER_LOST, "False", "NotLost")
+
+
+def _in_company(row: ExecutionRow) -> bool:
+    return row.losses > 1 and row.losses > row.recoveries
 
 
 def _claims(

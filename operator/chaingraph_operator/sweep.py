@@ -29,7 +29,7 @@ from chaingraph_operator.metrics import Metrics
 from chaingraph_operator.plan import DELETED
 from chaingraph_operator.pruning import Pruning
 from chaingraph_process.cluster_errors import ApiError
-from chaingraph_store import executions, stopping
+from chaingraph_store import executions, stopping, visibility
 from chaingraph_store.executions import Tended
 from chaingraph_store.ids import ExecutionId
 from chaingraph_store.ledger import Ledger
@@ -127,6 +127,7 @@ class Sweep:
 
     async def _stop(self, gone: Tended) -> bool:
         async with self._ledger.transaction() as connection:
+            await visibility.hide(connection, gone.id)
             if not await stopping.stop(connection, gone.id, reason=DELETED, deleted=True):
                 return False
         self._metrics.swept.inc()

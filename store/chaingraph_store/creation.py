@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from psycopg.types.json import Json
 
-from chaingraph_store import dispatch, events, places
+from chaingraph_store import dispatch, events, flow_revisions, places
 from chaingraph_store.errors import ConflictingExecution
 from chaingraph_store.ids import ExecutionId, workflow_id
 from chaingraph_store.ledger import CHANGES, Connection
@@ -49,21 +49,24 @@ class NewExecution:
     """The tokens that the spec has from the start: they ask for nothing."""
     generation: int = 1
     """That of the resource, as it was when this was read from it."""
+    namespace_uid: str = ""
+    """UID of the resource's namespace; '' where the operator may not read it."""
 
 
 _CREATE: Final = f"""
 WITH revised AS (
-  INSERT INTO chaingraph.flow_revisions (revision, spec) VALUES (%(flow_revision)s, %(flow_spec)s)
+  INSERT INTO chaingraph.flow_revisions (revision, spec) VALUES (%(flow_revision)s, %(flow_spec)s::text::json)
   ON CONFLICT (revision) DO NOTHING
 ), made AS (
   INSERT INTO chaingraph.executions (id, uid, namespace, name, flow_name, flow_revision, inputs, events,
     integration, options, queue, priority, start_timeout_s, root_id, phase, workflow_id, nodes_total,
     wants_pause, breakpoints, on_stop, resources, step_token, resume_token, retry_token, used_tokens,
-    obeyed_generation)
-  VALUES (%(id)s, %(uid)s, %(namespace)s, %(name)s, %(flow_name)s, %(flow_revision)s, %(inputs)s, %(events)s,
+    obeyed_generation, namespace_uid)
+  SELECT %(id)s, %(uid)s, %(namespace)s, %(name)s, %(flow_name)s, %(flow_revision)s, %(inputs)s, %(events)s,
     %(integration)s, %(options)s, %(queue)s, %(priority)s, %(start_timeout)s, %(id)s, %(phase)s, %(first_run)s,
     %(nodes_total)s, %(held)s, %(breakpoints)s, %(on_stop)s, %(resources)s, %(step)s, %(resume)s, %(retry)s, %(used)s,
-    %(generation)s)
+    %(generation)s, %(namespace_uid)s
+  WHERE NOT {flow_revisions.IS_ANOTHER}
   ON CONFLICT DO NOTHING RETURNING id
 ), announced AS (
   INSERT INTO chaingraph.events (execution_id, index, type, at, data)
@@ -84,6 +87,7 @@ async def create(connection: Connection, new: NewExecution, *, application_name:
 
     Raises:
         ConflictingExecution: the id belongs to another resource, which derived ids rule out.
+        ConflictingRevision: the ledger has another flow under this revision.
     """
     if new.held:
         enqueue = dispatch.hold_parameters(
@@ -101,6 +105,7 @@ async def create(connection: Connection, new: NewExecution, *, application_name:
     cursor = await connection.execute(_CREATE, _row(new) | enqueue | {"channel": CHANGES})
     row = await cursor.fetchone()
     if row is None:
+        await flow_revisions.check(connection, new.flow_revision, new.flow_spec)
         await _check_same(connection, new)
         return False
     if row[2] is not None:
@@ -116,7 +121,7 @@ def _row(new: NewExecution) -> dict[str, Any]:
         "name": new.name,
         "flow_name": new.flow_name,
         "flow_revision": new.flow_revision,
-        "flow_spec": Json(new.flow_spec),
+        "flow_spec": flow_revisions.text(new.flow_spec),
         "inputs": Json(new.inputs),
         "events": Json(new.events),
         "integration": Json(new.integration),
@@ -136,6 +141,7 @@ def _row(new: NewExecution) -> dict[str, Any]:
         "retry": new.retry,
         "used": _used(new),
         "generation": new.generation,
+        "namespace_uid": new.namespace_uid,
         "announcement": Json(_announcement(new)),
     }
 

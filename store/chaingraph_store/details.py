@@ -12,8 +12,17 @@ from typing import Any, Final
 
 from psycopg.rows import class_row
 
+from chaingraph_store import visibility
 from chaingraph_store.ids import ExecutionId
 from chaingraph_store.ledger import Connection
+from chaingraph_store.visibility import NamespaceIdentity
+
+_SHOWN: Final = f"SELECT 1 FROM chaingraph.executions e WHERE e.id = %(id)s AND {visibility.shown('e')}"  # noqa: S608
+_NEWEST_NAMED: Final = f"""
+SELECT e.id, e.namespace, e.name FROM chaingraph.executions e
+WHERE e.namespace = %(namespace)s AND e.name = %(name)s AND {visibility.shown("e")}
+ORDER BY e.parent_id IS NOT NULL AND e.uid IS NULL AND e.resources = 'None', e.created_at DESC, e.id DESC LIMIT 1
+"""  # noqa: S608 our own constants
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,6 +136,12 @@ _COMPUTED: Final = {
 _COLUMNS: Final = ", ".join(_COMPUTED.get(name, name) for name in Details.__dataclass_fields__)
 
 
+async def is_shown(connection: Connection, execution: ExecutionId, namespace: NamespaceIdentity) -> bool:
+    """Whether the execution belongs to the namespace that exists now, and was not deleted."""
+    cursor = await connection.execute(_SHOWN, {"id": execution, **visibility.parameters(namespace)})
+    return await cursor.fetchone() is not None
+
+
 async def address(connection: Connection, execution: ExecutionId) -> Address | None:
     """Namespace and name of an execution; None when there is none of that id."""
     cursor = await connection.execute(
@@ -136,15 +151,18 @@ async def address(connection: Connection, execution: ExecutionId) -> Address | N
     return None if row is None else Address(*row)
 
 
-async def newest_named(connection: Connection, namespace: str, name: str) -> Address | None:
+async def newest_named(
+    connection: Connection, namespace: str, name: str, *, of: NamespaceIdentity | None = None
+) -> Address | None:
     """The execution of that name, the newest one where there were several; None when there never was one.
 
     Children without resources of their own come last: their names are made up, and the name may be a resource's.
+
+    Args:
+        of: the namespace that has the name now; None finds those of former ones too.
     """
     cursor = await connection.execute(
-        "SELECT id, namespace, name FROM chaingraph.executions WHERE namespace = %s AND name = %s"
-        " ORDER BY parent_id IS NOT NULL AND uid IS NULL AND resources = 'None', created_at DESC, id DESC LIMIT 1",
-        (namespace, name),
+        _NEWEST_NAMED, {"namespace": namespace, "name": name, **visibility.parameters(of)}
     )
     row = await cursor.fetchone()
     return None if row is None else Address(*row)

@@ -242,13 +242,3 @@ async def pending_runs(connection: Connection, *, executor: str) -> int:
     )
     row = await cursor.fetchone()
     return row[0] if row else 0
-
-
-async def pending_executors(connection: Connection, *, application_name: str) -> set[str]:
-    """The executors that have work claimed, dead or alive."""
-    cursor = await connection.execute(
-        "SELECT DISTINCT executor_id FROM dbos.workflow_status"
-        " WHERE status = 'PENDING' AND application_name = %s AND executor_id IS NOT NULL",
-        (application_name,),
-    )
-    return {row[0] for row in await cursor.fetchall()}

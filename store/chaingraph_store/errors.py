@@ -5,6 +5,7 @@ StoreError
 ├── SchemaOutdated        the database is not migrated: run `chaingraph-worker migrate`
 ├── OwnershipLost         somebody else owns the attempt: stop working on it, write nothing more
 ├── ConflictingExecution  an id is taken by an execution with another content
+├── ConflictingRevision   a revision of a flow is taken by another content
 ├── ForeignLedger         the database belongs to another cluster: serve nothing from it
 └── Superseded            another operator has taken this one's place: exit at once
 """
@@ -39,6 +40,10 @@ class OwnershipLost(StoreError):
 
 class ConflictingExecution(StoreError):
     """An execution id is taken by a row with another content, which deterministic ids rule out."""
+
+
+class ConflictingRevision(StoreError):
+    """The ledger has another content under a flow's revision. Nothing was created: nobody runs another's flow."""
 
 
 class ForeignLedger(StoreError):

@@ -81,6 +81,8 @@ class ExecutionRow:
     worker_pool: str = ""
     worker_version: str = ""
     """Of the worker that claimed the attempt last; '' where none has: see `pinning`."""
+    losses: int = 0
+    """Workers lost since a node has ended, whoever ran beside it. `recoveries` counts those it was alone in."""
 
     @property
     def ended(self) -> bool:

@@ -12,6 +12,7 @@ from typing import Any, Final
 
 from psycopg.types.json import Json
 
+from chaingraph_store import flow_revisions
 from chaingraph_store.ledger import Connection, plain
 
 FlowName = tuple[str, str]
@@ -35,19 +36,20 @@ class Content:
     inputs: Mapping[str, Any]
 
 
-_PUBLISH: Final = """
+_PUBLISH: Final = f"""
 WITH revised AS (
-  INSERT INTO chaingraph.flow_revisions (revision, spec) SELECT %(revision)s, %(spec)s::json
-  WHERE %(revision)s::text IS NOT NULL
+  INSERT INTO chaingraph.flow_revisions (revision, spec) SELECT %(flow_revision)s, %(flow_spec)s::text::json
+  WHERE %(flow_revision)s::text IS NOT NULL
   ON CONFLICT (revision) DO NOTHING
 )
 INSERT INTO chaingraph.flows AS f (namespace, name, revision, nodes, inputs, problem)
-VALUES (%(namespace)s, %(name)s, %(revision)s, %(nodes)s, %(inputs)s, %(problem)s)
+SELECT %(namespace)s, %(name)s, %(flow_revision)s, %(nodes)s, %(inputs)s, %(problem)s
+WHERE NOT {flow_revisions.IS_ANOTHER}
 ON CONFLICT (namespace, name) DO UPDATE
 SET revision = excluded.revision, nodes = excluded.nodes, inputs = excluded.inputs, problem = excluded.problem,
     updated_at = now()
 WHERE (f.revision, f.nodes, f.problem) IS DISTINCT FROM (excluded.revision, excluded.nodes, excluded.problem)
-"""
+"""  # noqa: S608 - put together of constants alone
 
 
 async def publish(connection: Connection, flow: FlowName, named: Named, content: Content | None) -> bool:
@@ -62,6 +64,7 @@ async def publish(connection: Connection, flow: FlowName, named: Named, content:
     Raises:
         psycopg.errors.ForeignKeyViolation: nobody has used the revision, and it is removed at this very moment. To be
             repeated.
+        ConflictingRevision: the ledger has another flow under the revision.
     """
     namespace, name = flow
     cursor = await connection.execute(
@@ -69,13 +72,15 @@ async def publish(connection: Connection, flow: FlowName, named: Named, content:
         {
             "namespace": namespace,
             "name": name,
-            "revision": named.revision,
-            "spec": Json(content.spec if content is not None else {}),
+            "flow_revision": named.revision,
+            "flow_spec": flow_revisions.text(content.spec if content is not None else {}),
             "nodes": named.nodes,
             "inputs": Json(content.inputs if content is not None else {}),
             "problem": plain(named.problem),
         },
     )
+    if cursor.rowcount == 0 and named.revision is not None and content is not None:
+        await flow_revisions.check(connection, named.revision, content.spec)
     return cursor.rowcount == 1
 
 

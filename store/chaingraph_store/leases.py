@@ -1,6 +1,6 @@
 """The tables `workers` and `catalogues`: who runs executions, until when it may, and which nodes it has.
 
-A worker publishes its catalogue, takes a lease and renews it; the operator reads which leases have run out, by the
+A worker publishes its catalogue, takes a lease and renews it; other workers read which leases have expired, by the
 database's clock alone. A hand-back revokes the lease: it cannot be renewed, and the worker has to exit.
 """
 
@@ -57,7 +57,7 @@ _TAKE: Final = """
 INSERT INTO chaingraph.workers (executor_id, application_name, pool, application_version, host, pod, queues,
   concurrency, catalogue_hash, expires_at, retired, serving)
 SELECT %(executor)s, %(app)s, %(pool)s, %(version)s, %(host)s, %(pod)s, %(queues)s, %(concurrency)s, %(hash)s,
-       now() + make_interval(secs => %(seconds)s), build.retired, NOT build.retired
+       clock_timestamp() + make_interval(secs => %(seconds)s), build.retired, NOT build.retired
 FROM (SELECT coalesce((SELECT retired FROM chaingraph.workers
                        WHERE pool = %(pool)s AND application_version = %(version)s
                        ORDER BY started_at DESC LIMIT 1), false) AS retired) build
@@ -155,6 +155,23 @@ async def revoke(connection: Connection, executor_ids: Sequence[str]) -> None:
         " WHERE executor_id = ANY(%s)",
         (list(executor_ids),),
     )
+
+
+async def revoke_expired(connection: Connection, executor_ids: Sequence[str]) -> list[str]:
+    """Ends the leases of those executors whose lease has expired.
+
+    Returns:
+        The executors whose work may be handed back: they have no lease that is good, and cannot renew it any more.
+    """
+    await connection.execute(
+        "UPDATE chaingraph.workers SET revoked = true WHERE executor_id = ANY(%s) AND expires_at <= clock_timestamp()",
+        (list(executor_ids),),
+    )
+    cursor = await connection.execute(
+        "SELECT executor_id FROM chaingraph.workers WHERE executor_id = ANY(%s) AND NOT revoked",
+        (list(executor_ids),),
+    )
+    return sorted(set(executor_ids) - {row[0] for row in await cursor.fetchall()})
 
 
 async def all_workers(connection: Connection) -> list[WorkerRow]:

@@ -5,9 +5,11 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
-from typing import Any, Final, LiteralString
+from datetime import datetime, timedelta
+from typing import Any, Final, LiteralString, TypeVar
 
 import orjson
 import psycopg
@@ -20,6 +22,7 @@ from chaingraph_store.errors import SettingsRefused
 
 Connection = AsyncConnection[tuple[Any, ...]]
 Guard = Callable[[Connection], Awaitable[None]]
+T = TypeVar("T")
 
 CHANGES = "chaingraph_changes"
 """NOTIFY channel: an execution's row changed. Payload: its id."""
@@ -27,6 +30,8 @@ CONTROL = "chaingraph_control"
 """NOTIFY channel: a running attempt must look at its row at once. Payload: the execution's id."""
 CATALOGUES = "chaingraph_catalogues"
 """NOTIFY channel: a worker published a node catalogue. Payload: its hash."""
+_CLOCK_SECONDS: Final = 60.0
+"""How long the database's clock is counted on from one reading."""
 IDLE_SECONDS: Final = 10.0
 """How long a transaction may wait for its own process, ours or DBOS's."""
 
@@ -53,14 +58,20 @@ def checked_dsn(dsn: str, *, variable: str = "DATABASE_URL_EXECUTIONS") -> str:
         fields = conninfo_to_dict(dsn)
     except psycopg.ProgrammingError as error:
         raise SettingsRefused(
-            f"{variable}: not a PostgreSQL connection string ({str(error).strip()}); "
-            "write it as postgresql://user:password@host:5432/database"
-        ) from error
+            f"{variable}: not a PostgreSQL connection string ({_without_content(str(error))}); "
+            "write it as postgresql://user:password@host:5432/database, with %25 for a % in the password, and likewise "
+            "%40 for @, %2F for / and %3A for :"
+        ) from None
     if not dsn.strip() or not (fields.get("dbname") or fields.get("service")):
         raise SettingsRefused(
             f"{variable}: names no database; write it as postgresql://user:password@host:5432/database"
         )
     return dsn
+
+
+def _without_content(fault: str) -> str:
+    """What libpq says of a connection string, up to where it quotes it: that may be the password, or a part of it."""
+    return fault.partition('"')[0].strip().rstrip(":")
 
 
 def dumps(value: Any) -> bytes:
@@ -111,6 +122,7 @@ class Ledger:
         self._application_name = application_name
         self._pool_size = pool_size
         self._guard: Guard | None = None
+        self._clock: tuple[datetime, float] | None = None
         self._pool = self._new_pool()
 
     def guard(self, guard: Guard) -> None:
@@ -163,6 +175,20 @@ class Ledger:
 
     async def close(self) -> None:
         await self._pool.close()
+
+    async def now(self) -> datetime:
+        """The time by the database's clock, which sets all times in the ledger. This machine's may differ.
+
+        It is read anew now and then, and counted on from there.
+        """
+        read = self._clock
+        if read is None or time.monotonic() - read[1] > _CLOCK_SECONDS:
+            async with self.connection() as connection:
+                cursor = await connection.execute("SELECT clock_timestamp()")
+                row = await cursor.fetchone()
+            assert row is not None, "a SELECT without FROM has one row"
+            read = self._clock = (row[0], time.monotonic())
+        return read[0] + timedelta(seconds=time.monotonic() - read[1])
 
     def pool_stats(self) -> Mapping[str, int]:
         """What `psycopg_pool` counts: connections, who waits for one, and for how long. See its `get_stats`."""
@@ -233,18 +259,27 @@ def _unless_said(dsn: str, parameters: Mapping[str, int]) -> dict[str, Any]:
     return {name: value for name, value in parameters.items() if name not in said}
 
 
+async def answer_within(connection: Connection, statement: Awaitable[T], *, seconds: float) -> T:
+    """The statement's answer. A connection whose server does not answer in time is closed.
+
+    Raises:
+        psycopg.OperationalError: the connection is lost, or there was no answer in time.
+    """
+    asked = asyncio.ensure_future(statement)
+    try:
+        await asyncio.wait({asked}, timeout=seconds)
+    finally:
+        if not asked.done():
+            # Not cancelled: psycopg would ask the server to end the statement, and wait for its word.
+            asked.add_done_callback(lambda ended: ended.cancelled() or ended.exception())
+            await connection.close()
+    return await asked
+
+
 async def _probe(connection: Connection, *, within: float) -> None:
     """Asks the server for a word: a connection that nothing is sent on can be dead at the other end for hours.
 
     Raises:
         psycopg.OperationalError: the connection is lost, or no answer came within `within` seconds.
     """
-    asked = asyncio.ensure_future(connection.execute("SELECT 1"))
-    try:
-        await asyncio.wait({asked}, timeout=within)
-    finally:
-        if not asked.done():
-            # Not cancelled: psycopg would ask the server to end the statement, and wait for its word.
-            asked.add_done_callback(lambda ended: ended.cancelled() or ended.exception())
-            await connection.close()
-    await asked
+    await answer_within(connection, connection.execute("SELECT 1"), seconds=within)

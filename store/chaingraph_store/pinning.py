@@ -2,7 +2,7 @@
 
 A claim writes the worker's pool and version into the row. What is handed back goes to the queue that all share; a
 worker of another version that finds it there sends it to the queue of its own version, which every worker of that
-version listens to. The operator brings back what waits for a version that has no worker any more.
+version listens to. Workers bring back what waits for a version that has no worker any more.
 """
 
 from __future__ import annotations
@@ -102,6 +102,12 @@ async def send(
     return build
 
 
+ABANDONED: Final = f"""
+EXISTS (SELECT FROM chaingraph.executions e JOIN dbos.workflow_status w ON w.workflow_uuid = e.workflow_id
+        WHERE e.phase = 'Pending' AND e.worker_version <> '' AND w.status = 'ENQUEUED' AND w.queue_name <> e.queue
+          AND NOT {has_worker("e")})
+"""
+"""Whether `release` has something to do. An expression of SQL."""
 # MATERIALIZED: the planner takes the pinned for many, and would read all workflows for them.
 _RELEASE: Final = f"""
 WITH left_alone AS MATERIALIZED (

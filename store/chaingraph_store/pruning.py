@@ -156,7 +156,7 @@ WHERE e.id = ANY(%(ids)s) AND e.phase IN ('Completed', 'Failed', 'Stopped') AND 
 FOR UPDATE OF e SKIP LOCKED
 """
 # DBOS 3.4 has no foreign keys on the first three; the rest (notifications, events, streams) goes with the status.
-_WORKFLOWS: Final = """
+REMOVE_WORKFLOWS: Final = """
 WITH inputs AS (DELETE FROM dbos.workflow_input WHERE workflow_uuid = ANY(%(workflows)s)),
 outputs AS (DELETE FROM dbos.workflow_output WHERE workflow_uuid = ANY(%(workflows)s)),
 steps AS (DELETE FROM dbos.operation_outputs WHERE workflow_uuid = ANY(%(workflows)s))
@@ -180,8 +180,8 @@ async def remove(ledger: Ledger, executions: Sequence[ExecutionId], *, before: d
         cursor = await connection.execute(_LOCK, {"ids": list(executions), "before": before})
         locked = [(ExecutionId(row[0]), int(row[1])) for row in await cursor.fetchall()]
         if locked:
-            workflows = [each for execution, run in locked for each in _workflows(execution, run)]
-            await connection.execute(_WORKFLOWS, {"workflows": workflows})
+            workflows = [each for execution, run in locked for each in workflows_of(execution, run)]
+            await connection.execute(REMOVE_WORKFLOWS, {"workflows": workflows})
             await connection.execute(
                 "DELETE FROM chaingraph.executions WHERE id = ANY(%s)", ([execution for execution, _ in locked],)
             )
@@ -199,7 +199,7 @@ async def _trim_logs(ledger: Ledger, executions: Sequence[ExecutionId], before: 
         trimmed = cursor.rowcount
 
 
-def _workflows(execution: ExecutionId, run: int) -> list[WorkflowId]:
+def workflows_of(execution: ExecutionId, run: int) -> list[WorkflowId]:
     """Every workflow that an execution whose last run has this number can have had."""
     return [hold_workflow_id(execution), *(workflow_id(execution, number) for number in range(1, run + 1))]
 

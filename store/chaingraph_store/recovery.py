@@ -1,7 +1,8 @@
 """Hand-back: the work of lost workers goes back into its queue, in one transaction.
 
-Called by the operator for workers whose lease has run out, and by a worker that drains, for itself. The new owner
-epoch fences the former worker in the same transaction, so that a zombie can write nothing from this moment on.
+Every worker looks for others whose lease has expired, and a worker that drains hands back its own work. The ledger
+decides by its own clock. The new owner epoch fences the former worker in the same transaction, so that a zombie can
+write nothing from this moment on, and it does not matter how many look.
 """
 
 from __future__ import annotations
@@ -10,14 +11,17 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from chaingraph_store import dispatch, events, leases
+from chaingraph_store import dispatch, events, leases, pinning, upkeep
 from chaingraph_store.ids import ExecutionId, WorkflowId
-from chaingraph_store.ledger import CHANGES, Connection
+from chaingraph_store.ledger import CHANGES, Connection, Ledger
 
 MAX_RECOVERIES: Final = 5
-"""An execution that lost this many workers without ending a node in between is taken to kill them, and fails."""
-RESTART_GRACE_SECONDS: Final = 10
-"""After a start of PostgreSQL nobody is lost for as long: no worker could renew its lease while it was away."""
+"""An execution that lost this many workers, running alone in each and ending no node in between, fails."""
+STRANDED_SECONDS: Final = 15.0
+"""Time between two searches for executions whose workflow has ended without them. That takes a fault of ours or of
+DBOS, and the search reads everything that waits, which may be a hundred thousand children."""
+_ADVISORY_LOCK: Final = 0x_C4A1_46AB
+"""Held by the one that hands back. Others leave the work to it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,32 +33,101 @@ class HandedBack:
     name: str
     worker: str
     recoveries: int
+    """Losses that count against it: of workers in which it ran alone."""
     given_up: bool
     parked: bool = False
+    losses: int = 0
+    """Workers lost since a node has ended, whoever ran beside it."""
+
+    @property
+    def loses_repeatedly(self) -> bool:
+        """Whether it keeps losing workers in company, so that no loss counts and it does not end by itself."""
+        return not self.given_up and self.losses >= MAX_RECOVERIES
 
 
-async def lost_executors(
-    connection: Connection, *, application_name: str, restart_grace: float = RESTART_GRACE_SECONDS
-) -> list[str]:
+@dataclass(frozen=True, slots=True)
+class Look:
+    """What there is to recover, read at one moment. `clock`: the database's, in seconds."""
+
+    lost: tuple[str, ...]
+    stranded_due: bool
+    pins_abandoned: bool
+    clock: float
+
+
+# A loose index scan (chaingraph_pending): a probe for each executor with work, however much work it has.
+_LOST: Final = """
+WITH RECURSIVE executor AS (
+  (SELECT executor_id AS id FROM dbos.workflow_status
+   WHERE status = 'PENDING' AND application_name = %(app)s AND executor_id IS NOT NULL
+   ORDER BY executor_id LIMIT 1)
+  UNION ALL
+  SELECT (SELECT w.executor_id FROM dbos.workflow_status w
+          WHERE w.status = 'PENDING' AND w.application_name = %(app)s AND w.executor_id > executor.id
+          ORDER BY w.executor_id LIMIT 1)
+  FROM executor WHERE executor.id IS NOT NULL
+)
+SELECT executor.id FROM executor
+WHERE executor.id IS NOT NULL
+  AND NOT EXISTS (SELECT FROM chaingraph.workers o WHERE o.executor_id = executor.id AND o.expires_at > now())
+"""
+_LOOK: Final = f"""
+SELECT ARRAY({_LOST}), {upkeep.is_due("stranded")}, {pinning.ABANDONED}, extract(epoch FROM now())::float8
+"""  # noqa: S608 - put together of constants alone
+
+
+async def look(connection: Connection, *, application_name: str) -> Look:
+    """Looks for work to hand back: one statement that reads a few index entries when there is none."""
+    cursor = await connection.execute(_LOOK, {"app": application_name})
+    row = await cursor.fetchone()
+    assert row is not None, "a SELECT without FROM has one row"
+    return Look(tuple(row[0]), bool(row[1]), bool(row[2]), row[3])
+
+
+async def lost_executors(connection: Connection, *, application_name: str) -> list[str]:
     """The executors that have claimed work and hold no lease that is still good.
 
-    Args:
-        restart_grace: seconds after a start of PostgreSQL in which nobody is.
+    An outage of PostgreSQL costs a live worker nothing here: by its own clock its lease ends no later than by the
+    database's, and a worker whose lease has ended exits.
     """
-    cursor = await connection.execute(
-        "SELECT now() < pg_postmaster_start_time() + make_interval(secs => %s)", (restart_grace,)
-    )
+    cursor = await connection.execute(_LOST, {"app": application_name})
+    return sorted(row[0] for row in await cursor.fetchall())
+
+
+async def recover(ledger: Ledger, *, application_name: str, max_recoveries: int = MAX_RECOVERIES) -> list[HandedBack]:
+    """Hands back the work of all lost workers, unless another process is doing it.
+
+    A worker that renews its lease meanwhile is not lost.
+
+    Returns:
+        What was handed back or given up.
+    """
+    async with ledger.transaction() as connection:
+        if not await _is_first(connection):
+            return []
+        lost = await lost_executors(connection, application_name=application_name)
+        # Executions first, as everywhere: then leases, then workflows.
+        await connection.execute(_LOCK, {"app": application_name, "executors": lost})
+        lost = await leases.revoke_expired(connection, lost)
+        if not lost:
+            return []
+        return await hand_back(
+            connection, application_name=application_name, executors=lost, max_recoveries=max_recoveries
+        )
+
+
+async def revive(ledger: Ledger, *, application_name: str) -> list[HandedBack]:
+    """Calls `revive_stranded`, unless another process has done so in the last `STRANDED_SECONDS`."""
+    async with ledger.transaction() as connection:
+        if not await upkeep.begin(connection, "stranded", every_seconds=STRANDED_SECONDS):
+            return []
+        return await revive_stranded(connection, application_name=application_name)
+
+
+async def _is_first(connection: Connection) -> bool:
+    cursor = await connection.execute("SELECT pg_try_advisory_xact_lock(%s)", (_ADVISORY_LOCK,))
     row = await cursor.fetchone()
-    if row is None or row[0]:
-        return []
-    pending = await dispatch.pending_executors(connection, application_name=application_name)
-    if not pending:
-        return []
-    cursor = await connection.execute(
-        "SELECT executor_id FROM chaingraph.workers WHERE executor_id = ANY(%s) AND expires_at > now()",
-        (list(pending),),
-    )
-    return sorted(pending - {row[0] for row in await cursor.fetchall()})
+    return row is not None and bool(row[0])
 
 
 _LOCK: Final = """
@@ -78,7 +151,8 @@ async def hand_back(
     What is paused and owes no step is parked instead: it would take a slot only to wait in it.
 
     Args:
-        counts: whether it counts as a recovery. A worker that drains loses nothing, so it does not.
+        counts: whether the workers were lost. A worker that drains loses nothing. A loss counts as a recovery for an
+            execution that ran alone in the worker. Among several nobody can tell who did it, so it counts for none.
         max_recoveries: executions that reach this many end Failed instead.
     """
     # Executions before workflows, as everywhere: a stop or a claim that runs meanwhile waits for us, or we for it.
@@ -87,7 +161,8 @@ async def hand_back(
     returned = await dispatch.hand_back(connection, application_name=application_name, executors=executors)
     if not returned:
         return []
-    return await _move_on(connection, [workflow for workflow, _ in returned], counts, max_recoveries)
+    charges = _ALONE if counts else _NOBODY
+    return await _move_on(connection, [workflow for workflow, _ in returned], charges, max_recoveries)
 
 
 async def revive_stranded(
@@ -99,23 +174,34 @@ async def revive_stranded(
     is over. It counts as a recovery, so one that strands again and again ends Failed.
     """
     revived = await dispatch.revive_ended(connection, application_name=application_name)
-    return await _move_on(connection, revived, True, max_recoveries, pending=True) if revived else []
+    return await _move_on(connection, revived, _EACH, max_recoveries, pending=True) if revived else []
 
+
+_NOBODY: Final = "nobody"
+_ALONE: Final = "alone"
+_EACH: Final = "each"
+"""Whom a loss counts for: no execution, those that ran alone in their worker, or each."""
 
 _MOVE_ON: Final = f"""
-WITH before AS (
+WITH held AS (
   SELECT id, worker, current_nodes, paused AND step_seqs = '{{}}' AS parks, paused <> pause_logged AS untold
   FROM chaingraph.executions
   WHERE workflow_id = ANY(%(workflows)s) AND phase IN ('Pending', 'Running', 'Paused') AND NOT parked
     AND (phase <> 'Pending' OR %(pending)s)
   ORDER BY id FOR NO KEY UPDATE
+), before AS (
+  SELECT held.*, (%(charges)s = 'each' OR %(charges)s = 'alone' AND count(*) OVER (PARTITION BY worker) = 1)::int
+         AS charged
+  FROM held
 ), moved AS (
   UPDATE chaingraph.executions e
   SET phase = CASE WHEN before.parks THEN 'Paused' ELSE 'Pending' END, parked = before.parks,
       owner_epoch = owner_epoch + 1, worker = '',
-      lost_worker = CASE WHEN %(counted)s > 0 AND NOT before.parks THEN before.worker ELSE '' END,
-      recoveries = CASE WHEN e.nodes_completed + e.nodes_failed + e.nodes_skipped > e.recovered_nodes
-                        THEN %(counted)s ELSE recoveries + %(counted)s END,
+      lost_worker = CASE WHEN %(lost)s > 0 AND NOT before.parks THEN before.worker ELSE '' END,
+      recoveries = before.charged + CASE WHEN e.nodes_completed + e.nodes_failed + e.nodes_skipped > e.recovered_nodes
+                                         THEN 0 ELSE recoveries END,
+      losses = %(lost)s + CASE WHEN e.nodes_completed + e.nodes_failed + e.nodes_skipped > e.recovered_nodes
+                               THEN 0 ELSE losses END,
       recovered_nodes = e.nodes_completed + e.nodes_failed + e.nodes_skipped, nodes_running = 0,
       -- These have passed their breakpoints, or are held at them: the next run is told so.
       current_nodes = CASE WHEN e.paused OR e.pause_logged OR e.breakpoints <> '{{}}' THEN e.current_nodes
@@ -123,24 +209,26 @@ WITH before AS (
       pause_logged = e.paused, next_event_index = next_event_index + before.untold::int,
       change_seq = nextval('chaingraph.change_seq')
   FROM before WHERE e.id = before.id
-  RETURNING e.*, before.worker AS former_worker, before.current_nodes AS last_nodes, before.untold
+  RETURNING e.*, before.worker AS former_worker, before.current_nodes AS last_nodes, before.untold, before.charged
 ), logged AS (
   INSERT INTO chaingraph.events (execution_id, index, type, at, data)
   SELECT id, next_event_index - 1, CASE WHEN paused THEN '{events.PAUSED}' ELSE '{events.RESUMED}' END, now(),
          CASE WHEN paused THEN json_build_object('reason', pause_reason) ELSE '{{}}' END
   FROM moved WHERE untold
 )
-SELECT id, namespace, name, former_worker, recoveries, parked, workflow_id, last_nodes, pg_notify(%(changes)s, id)
+SELECT id, namespace, name, former_worker, recoveries, parked, workflow_id, last_nodes, losses, charged,
+       pg_notify(%(changes)s, id)
 FROM moved ORDER BY id
 """  # noqa: S608 - put together of constants alone
 
 
 async def _move_on(
-    connection: Connection, workflows: Sequence[WorkflowId], counts: bool, max_recoveries: int, *, pending: bool = False
+    connection: Connection, workflows: Sequence[WorkflowId], charges: str, max_recoveries: int, *, pending: bool = False
 ) -> list[HandedBack]:
     cursor = await connection.execute(
         _MOVE_ON,
-        {"counted": int(counts), "workflows": list(workflows), "changes": CHANGES, "pending": pending},
+        {"charges": charges, "lost": int(charges != _NOBODY), "workflows": list(workflows)}
+        | {"changes": CHANGES, "pending": pending},
     )
     results = []
     for row in await cursor.fetchall():
@@ -151,7 +239,8 @@ async def _move_on(
             worker=row[3],
             recoveries=row[4],
             parked=row[5],
-            given_up=counts and row[4] >= max_recoveries,
+            given_up=row[9] > 0 and row[4] >= max_recoveries,
+            losses=row[8],
         )
         if back.given_up:
             await _give_up(connection, back, WorkflowId(row[6]), row[7])
@@ -163,8 +252,8 @@ async def _move_on(
 async def _give_up(connection: Connection, lost: HandedBack, workflow: WorkflowId, last_nodes: Sequence[str]) -> None:
     seen = f"; when it was lost last, these nodes ran: {', '.join(last_nodes)}" if last_nodes else ""
     message = (
-        f"lost its worker {lost.recoveries} times, last {lost.worker or 'before it could start'}: it, or another "
-        f"execution beside it, probably exhausts the worker's memory or crashes it{seen}"
+        f"lost its worker {lost.recoveries} times while it ran there alone, last "
+        f"{lost.worker or 'before it could start'}: it probably exhausts the worker's memory or crashes it{seen}"
     )
     cursor = await connection.execute(
         "UPDATE chaingraph.executions SET phase = 'Failed', finished_at = now(), error_reason = 'TooManyRecoveries',"

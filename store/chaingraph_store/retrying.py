@@ -80,7 +80,7 @@ WITH begun AS (
   UPDATE chaingraph.executions
   SET phase = CASE WHEN %(paused)s THEN 'Paused' ELSE 'Pending' END, parked = %(paused)s, attempt = attempt + 1,
       run = %(run)s, workflow_id = %(workflow)s, owner_epoch = owner_epoch + 1, worker = '', lost_worker = '',
-      worker_pool = '', worker_version = '', recoveries = 0,
+      worker_pool = '', worker_version = '', recoveries = 0, losses = 0,
       nodes_completed = CASE WHEN %(from_start)s THEN 0 ELSE nodes_completed END, nodes_failed = 0,
       recovered_nodes = CASE WHEN %(from_start)s THEN 0 ELSE nodes_completed END,
       nodes_skipped = 0, nodes_running = 0, current_nodes = '{{}}', outputs = NULL, error_node = '', error_reason = '',

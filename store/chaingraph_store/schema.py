@@ -13,6 +13,7 @@ from yoyo import get_backend, read_migrations
 from yoyo.backends.base import DatabaseBackend
 from yoyo.migrations import MigrationList
 
+from chaingraph_store import dbos_guards
 from chaingraph_store.errors import SchemaOutdated
 from chaingraph_store.ledger import Connection, checked_dsn
 
@@ -59,6 +60,7 @@ async def check(connection: Connection) -> None:
     if row and row[0]:
         cursor = await connection.execute("SELECT 1 FROM public._yoyo_migration WHERE migration_id = %s", (_NEWEST,))
         if await cursor.fetchone():
+            await dbos_guards.check(connection)
             return
     raise SchemaOutdated(
         f"the database has not the schema of this release (migration {_NEWEST}): "

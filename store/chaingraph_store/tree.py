@@ -14,8 +14,10 @@ from typing import Any, Final, LiteralString, TypeVar
 
 from psycopg.rows import class_row
 
+from chaingraph_store import visibility
 from chaingraph_store.ids import ExecutionId
 from chaingraph_store.ledger import Connection
+from chaingraph_store.visibility import NamespaceIdentity
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +58,7 @@ class TreeRow:
     children_barred: int
     children_open: int
     children: dict[str, int] | None
+    namespace_uid: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +107,8 @@ _Row = TypeVar("_Row", bound=TreeRow)
 
 _COLUMNS: Final = """
 SELECT e.id, e.uid, e.namespace, e.name, e.flow_name, e.parent_id, e.root_id, e.depth, e.position, e.phase, e.attempt,
-       e.current_nodes[:10] AS current_nodes, e.error_node, e.error_reason, left(e.error_message, 200) AS error_message,
+       e.namespace_uid, e.current_nodes[:10] AS current_nodes,
+       e.error_node, e.error_reason, left(e.error_message, 200) AS error_message,
        e.created_at, e.started_at, e.finished_at,
        extract(epoch FROM coalesce(e.finished_at, now()) - e.started_at)::float8 AS seconds,
        e.children_total, e.children_unmade, e.children_barred, e.children_open,
@@ -138,7 +142,8 @@ _PAGE: Final = (
     WHERE (depth, id) >= (%(depth)s, %(parent)s) AND depth < %(deepest)s ORDER BY depth, id
   ) p CROSS JOIN LATERAL (
     SELECT c.id, c.position FROM chaingraph.executions c
-    WHERE c.parent_id = p.id AND c.position > CASE WHEN p.id = %(parent)s THEN %(position)s ELSE -1 END
+    WHERE c.parent_id = p.id AND c.deleted_at IS NULL
+      AND c.position > CASE WHEN p.id = %(parent)s THEN %(position)s ELSE -1 END
       AND c.namespace || '' = %(namespace)s AND (%(phases)s::text[] IS NULL OR c.phase = ANY(%(phases)s))
     ORDER BY c.position LIMIT %(limit)s
   ) shown
@@ -218,6 +223,7 @@ async def roots(
     connection: Connection,
     *,
     namespace: str | None = None,
+    of: NamespaceIdentity | None = None,
     flow: str | None = None,
     phases: Sequence[str] | None = None,
     after: RootPlace | None = None,
@@ -227,15 +233,19 @@ async def roots(
 
     Args:
         namespace: only those there; None for all.
+        of: the namespace that has that name now; None lists those of former ones too.
         flow: only those of the flow of this name; None for all.
         phases: only those that are in one of these themselves; None for all.
     """
     # Only the conditions that there are, so that each combination gets the plan that fits it.
-    conditions: list[LiteralString] = ["r.parent_id IS NULL"]
+    conditions: list[LiteralString] = ["r.parent_id IS NULL", "r.deleted_at IS NULL"]
     parameters: dict[str, Any] = {"limit": limit}
     if namespace is not None:
         conditions.append("r.namespace = %(namespace)s")
         parameters["namespace"] = namespace
+    if of is not None:
+        conditions.append(visibility.OWNED)
+        parameters |= visibility.parameters(of)
     if flow is not None:
         conditions.append("r.flow_name = %(flow)s")
         parameters["flow"] = flow

@@ -156,6 +156,9 @@ async def test_the_documented_permissions_are_enough(
     assert "extension-apiserver-authentication-reader" in gateway.log
     account = f"--serviceaccount={people.namespace}:gateway"
     people.kubectl("create", "clusterrolebinding", people.namespace, "--clusterrole=system:auth-delegator", account)
+    role = f"{people.namespace}-namespaces"
+    people.kubectl("create", "clusterrole", role, "--verb=get", "--resource=namespaces")
+    people.kubectl("create", "clusterrolebinding", role, f"--clusterrole={role}", account)
     people.kubectl(
         *("-n", "kube-system", "create", "rolebinding", people.namespace),
         *("--role=extension-apiserver-authentication-reader", account),

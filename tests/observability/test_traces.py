@@ -121,13 +121,13 @@ async def test_child_trace_links_to_spawn_span(
 async def test_trace_continues_after_worker_loss(
     cluster: Cluster, collector: Collector, run_operator: RunOperator, run_worker: RunWorker
 ) -> None:
-    run_operator(**collector.environment, CHAINGRAPH_RECOVERY_SECONDS="0.5")
+    run_operator(**collector.environment)
     first = run_worker(**collector.environment)
     nodes = [{"id": "one", "type": "Text"}, {"id": "long", "type": "Sleep", "inputs": {"milliseconds": 4000}}]
     execution = execution_id(cluster.apply("Execution", "moved", {"flow": {"nodes": nodes}}))
     await collector.spans(lambda found: any(each.name == "node one" for each in found))
     first.kill()
-    second = run_worker(**collector.environment)
+    second = run_worker(**collector.environment, CHAINGRAPH_RECOVERY_SECONDS="0.5")
     await cluster.condition("Execution", "moved", "Succeeded", status="True", within=60)
     spans = await collector.spans(lambda found: any(each.name == "execution.attempt" for each in found))
     assert {each.trace for each in spans} == {trace_id(execution)}

@@ -166,7 +166,7 @@ class Model:
         for execution, known in self.executions.items():
             row = await row_of(self.ledger, execution)
             status, queue, priority, place = await self.workflow(row.workflow_id)
-            assert (row.recoveries, row.run) == (known.losses, 1 + known.sent)
+            assert (row.losses, row.run) == (known.losses, 1 + known.sent)
             assert Build(row.worker_pool, row.worker_version) == known.build
             if known.ended:
                 assert row.phase == "Completed"

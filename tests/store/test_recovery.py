@@ -23,7 +23,7 @@ NOTHING = runs.Progress(total=1, completed=0, failed=0, skipped=0, running=0, cu
 
 async def hand_back(ledger: Ledger, **options: Any) -> list[recovery.HandedBack]:
     async with ledger.transaction() as connection:
-        lost = await recovery.lost_executors(connection, application_name=APP, restart_grace=0)
+        lost = await recovery.lost_executors(connection, application_name=APP)
         return await recovery.hand_back(
             connection,
             application_name=APP,

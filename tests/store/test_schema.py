@@ -62,3 +62,25 @@ def test_url_keeps_all_connection_string_fields(dsn: str) -> None:
     assert conninfo_to_dict(schema.url(fields, scheme="postgresql")) == {
         key: str(value) for key, value in fields.items()
     }
+
+
+@pytest.mark.parametrize(
+    "dsn",
+    [
+        "postgresql://u:s3c%zzret@h:1/x",
+        "postgresql://u:s3c%@h:1/x",
+        "postgresql://u:s3c%00ret@h:1/x",
+        "postgresql://u:s3c ret@h:1/x",
+        "host=h user=u password=s3c ret dbname=x",
+        'host=h user=u password=a"s3c ret dbname=x',
+        "host=h user=u dbname=x password='s3c ret",
+    ],
+)
+def test_invalid_dsn_error_omits_the_password(dsn: str) -> None:
+    with pytest.raises(SettingsRefused) as refused:
+        checked_dsn(dsn)
+    said = str(refused.value)
+    assert "s3c" not in said
+    assert "ret" not in said.replace("secret", "")
+    assert refused.value.__cause__ is None
+    assert refused.value.__suppress_context__

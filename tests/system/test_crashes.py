@@ -90,7 +90,6 @@ async def test_operator_killed_between_any_two_steps_makes_one_run(
     # Sweeps and resyncs far apart, so that the messages are those of the execution's life.
     through = {
         "DATABASE_URL_EXECUTIONS": proxy.url,
-        "CHAINGRAPH_RECOVERY_SECONDS": "60",
         "CHAINGRAPH_SWEEP_SECONDS": "600",
     }
     operator = run_operator(**through)

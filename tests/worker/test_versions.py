@@ -81,7 +81,7 @@ async def test_work_stays_with_its_version_while_a_worker_lives(
             assert first.terminate() == 0
         rows = await all_ended(ledger, executions, "1")
     assert {row.worker for row in rows} == {second.executor_id}
-    assert {row.recoveries for row in rows} == {1 if end == "kill" else 0}, "to be sent on is no recovery"
+    assert {row.losses for row in rows} == {1 if end == "kill" else 0}, "to be sent on is no recovery"
     assert other.log.count("is another version's") == 4
 
     async def nothing_left() -> bool:
@@ -112,7 +112,7 @@ async def test_work_moves_to_another_version_when_its_own_is_gone(ledger: Ledger
         last.kill()
         rows = await all_ended(ledger, executions, "2")
     assert {row.worker for row in rows} == {other.executor_id}
-    assert {row.recoveries for row in rows} == {1}
+    assert {row.losses for row in rows} == {1}
 
 
 async def test_retired_worker_finishes_its_work_but_takes_no_new(ledger: Ledger, run_worker: RunWorker) -> None:

@@ -5,9 +5,9 @@ from __future__ import annotations
 import asyncio
 import logging
 import threading
-from typing import Final
+from typing import Any, Final, NoReturn
 
-from dbos import DBOS, DBOSConfig, DBOSPortableJSONSerializer
+from dbos import DBOS, DBOSConfig, DBOSPortableJSONSerializer, _serialization
 from dbos import error as dbos_errors
 
 from chaingraph_process import logs
@@ -15,6 +15,7 @@ from chaingraph_store.dispatch import HOLD_QUEUE
 from chaingraph_store.ledger import IDLE_SECONDS
 from chaingraph_store.pinning import pin_queue
 from chaingraph_worker import log_names, metrics
+from chaingraph_worker.errors import UnsafeValue
 from chaingraph_worker.listening import Listening
 from chaingraph_worker.migrate import sqlalchemy_url
 from chaingraph_worker.settings import WorkerSettings
@@ -36,8 +37,25 @@ _ending: Final = threading.Event()
 _HOLD_POLL_SECONDS = 0.25
 
 
+def refuse_pickles() -> None:
+    """Keeps DBOS from decoding pickles, which run code. It would for a row that says so, whatever is configured.
+
+    The database refuses such rows as well: see `chaingraph_store.dbos_guards`.
+    """
+
+    def refuse(*_: Any, **__: Any) -> NoReturn:
+        raise UnsafeValue(
+            "a row of DBOS's tables is a Python pickle, which runs code when it is read. It was not read. Nothing of "
+            "ChainGraph writes pickles: find out who can write to this database, and run `chaingraph-worker migrate`"
+        )
+
+    # Every module of DBOS calls the one instance of this class. Writing stays: DBOS records the refusal with the row.
+    setattr(_serialization.DefaultSerializer, "deserialize", refuse)  # noqa: B010 - a method replaced on purpose
+
+
 def configure(settings: WorkerSettings) -> None:
     """Makes the DBOS instance of this process. JSON throughout: a pickled row would run code on whoever reads it."""
+    refuse_pickles()
     config: DBOSConfig = {
         "name": settings.application_name,
         "system_database_url": sqlalchemy_url(settings.database_url),
@@ -77,12 +95,14 @@ def is_news(record: logging.LogRecord) -> bool:
 
 
 async def launch(settings: WorkerSettings) -> None:
-    """Launches DBOS on the running loop and registers its queues. The lease must have been taken before.
+    """Launches DBOS for the running loop and registers its queues: dozens of round trips.
 
-    Nothing is taken from them until `serve`.
+    Nothing is taken from them until `serve`, which needs the lease.
     """
-    # DBOS adopts the loop that runs in the launching thread, so the launch itself has to happen on it.
-    DBOS.launch()
+    await asyncio.to_thread(DBOS.launch)
+    # DBOS adopts the loop that runs in the launching thread, where there is none. So it adopts ours now, before
+    # anything can be submitted to another.
+    _instance()._background_event_loop.set_main_loop()
     await DBOS.set_latest_application_version_async(JOURNAL_FORMAT)
     polls = dict.fromkeys(settings.queue_names, settings.queue_poll_seconds)
     polls |= dict.fromkeys(_own_queues(settings), settings.pin_queue_poll_seconds)

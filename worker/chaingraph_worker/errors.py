@@ -2,7 +2,8 @@
 
 WorkerError
 ├── JournalIncomplete   children cannot be made, because their events are gone
-└── StartRefused        the worker cannot start: the message says what to change
+├── StartRefused        the worker cannot start: the message says what to change
+└── UnsafeValue         a value of DBOS's tables would run code, so it was not read
 """
 
 
@@ -12,6 +13,10 @@ class WorkerError(Exception):
 
 class StartRefused(WorkerError):
     """The worker cannot start. The message names what to change; the process exits with code 2."""
+
+
+class UnsafeValue(WorkerError):
+    """A value is a Python pickle, which runs code when it is read. It was not read."""
 
 
 class JournalIncomplete(WorkerError):

@@ -2,6 +2,10 @@
 
 Exiting hard is the point: a worker that lost its lease may have lost its work to another one, and whatever it still
 does would be done twice. The journal's fence keeps its writes out; only its exit keeps its effects out.
+
+Renewals run in a thread with an event loop and a connection of their own, so that nothing that keeps the process's
+event loop or its pool busy costs the lease. A loop that does not turn any more would then go unnoticed, so the same
+watchdog that looks at the lease looks at the loop as well.
 """
 
 from __future__ import annotations
@@ -17,14 +21,19 @@ import psycopg
 import structlog
 
 from chaingraph_store import leases
-from chaingraph_store.ledger import Connection
+from chaingraph_store.ledger import Connection, answer_within
 from chaingraph_worker import metrics
 
 LEASE_LOST_EXIT: Final = 70
 """Exit code of a worker without a lease (EX_SOFTWARE)."""
 _RENEWALS_A_LEASE: Final = 6
+_CONNECT_SHARE: Final = 0.5
+"""Part of a lease that a connection may take: five to seven round trips with TLS."""
+_ANSWER_SHARE: Final = 1 / 3
+"""Part of a lease that the answer to a renewal may take: one round trip, behind whoever holds the row."""
 _RETRY_SECONDS: Final = 0.2
 _WATCH_SECONDS: Final = 0.2
+_BEAT_SECONDS: Final = 0.5
 
 _log = structlog.get_logger(__name__)
 
@@ -36,13 +45,12 @@ def exit_hard(reason: str) -> NoReturn:
 
 
 class Lease:
-    """Renews until cancelled.
-
-    Renewals have a connection of their own, so that neither a busy pool nor its pauses cost the lease.
+    """Renews, in a thread, from `start` on.
 
     Args:
-        serving: whether the worker may still take what is not pinned to its build.
-        retired: called with each renewal: whether it is to take nothing else.
+        stall_seconds: how long the process's event loop may stand still.
+        serving: whether the worker may still take what is not pinned to its build. Called in the thread.
+        retired: called with each renewal: whether it is to take nothing else. On the loop that called `start`.
         lost: called once, and must not return, when the lease is gone.
     """
 
@@ -52,6 +60,7 @@ class Lease:
         executor_id: str,
         *,
         seconds: float,
+        stall_seconds: float,
         serving: Callable[[], bool],
         retired: Callable[[bool], None],
         lost: Callable[[str], NoReturn] = exit_hard,
@@ -59,20 +68,29 @@ class Lease:
         self._dsn = dsn
         self._executor_id = executor_id
         self._seconds = seconds
+        self._stall_seconds = stall_seconds
         self._serving = serving
         self._retired = retired
         self._lost = lost
         self._renewed = time.monotonic()
+        self._beaten = time.monotonic()
         self._connection: Connection | None = None
         self._given_up = False
         self._over = False
 
-    def taken(self) -> None:
-        """Starts the clock, and the watchdog: the lease was taken just now."""
-        self._renewed = time.monotonic()
+    def start(self, asked: float) -> None:
+        """Starts the clock, the renewals and the watchdog. To be called on the process's event loop.
+
+        Args:
+            asked: when the lease was asked for, by the monotonic clock. It was taken since.
+        """
+        self._renewed = asked
+        self._beaten = time.monotonic()
         metrics.LEASE_RENEWED.set_to_current_time()
         metrics.LEASE_SECONDS.set(self._seconds)
         metrics.LEASE_AGE.set_function(lambda: time.monotonic() - self._renewed)
+        loop = asyncio.get_running_loop()
+        threading.Thread(target=self._run, args=(loop,), name="lease", daemon=True).start()
         threading.Thread(target=self._watch, name="lease watchdog", daemon=True).start()
 
     def overdue(self) -> str | None:
@@ -88,46 +106,70 @@ class Lease:
         """Nothing runs here any more that the lease would be needed for: the watchdog lets go."""
         self._over = True
 
-    async def keep(self) -> None:
-        """Renews the lease, a few times within its length, for ever."""
-        interval = self._seconds / _RENEWALS_A_LEASE
+    async def beat(self) -> None:
+        """Shows the watchdog that the event loop turns, for ever."""
         while True:
+            self._beaten = time.monotonic()
+            await asyncio.sleep(_BEAT_SECONDS)
+
+    def _run(self, loop: asyncio.AbstractEventLoop) -> None:
+        try:
+            asyncio.run(self._keep(loop))
+        except Exception as error:  # noqa: BLE001 - whatever it is, nobody renews the lease any more
+            self._lost(f"renewing it failed: {error!r}")
+
+    async def _keep(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Renews the lease, a few times within its length, until it is given up."""
+        interval = self._seconds / _RENEWALS_A_LEASE
+        while not self._over:
             asked = time.monotonic()
             try:
-                async with asyncio.timeout(interval):
-                    renewed = await self._renew()
+                renewed = await self._renew()
             except (psycopg.Error, OSError, TimeoutError) as error:
                 metrics.LEASE_RENEWALS.labels("failed").inc()
                 _log.warning("could not renew the lease, trying again", error=str(error) or type(error).__name__)
-                await self._disconnect()
+                self._disconnect()
                 await asyncio.sleep(min(_RETRY_SECONDS, interval))
                 continue
-            if renewed is None and self._given_up:
+            if renewed is None and (self._given_up or self._over):
                 return
             if renewed is None:
-                self._lost("it was revoked: the operator has handed this worker's work to another one")
+                self._lost("it was revoked: this worker's work has been handed to another one")
             # From the moment of asking: the database may have counted from any moment since.
             self._renewed = asked
             metrics.LEASE_RENEWALS.labels("renewed").inc()
             metrics.LEASE_RENEWED.set_to_current_time()
-            self._retired(renewed.retired)
+            if not loop.is_closed():
+                loop.call_soon_threadsafe(self._retired, renewed.retired)
             await asyncio.sleep(max(0.0, asked + interval - time.monotonic()))
 
     async def _renew(self) -> leases.Renewal | None:
         if self._connection is None:
-            self._connection = await psycopg.AsyncConnection.connect(self._dsn, autocommit=True)
-        return await leases.renew(self._connection, self._executor_id, seconds=self._seconds, serving=self._serving())
+            async with asyncio.timeout(self._seconds * _CONNECT_SHARE):
+                self._connection = await psycopg.AsyncConnection.connect(
+                    self._dsn, autocommit=True, application_name=f"chaingraph-worker {self._executor_id} lease"[:63]
+                )
+        renewal = leases.renew(self._connection, self._executor_id, seconds=self._seconds, serving=self._serving())
+        return await answer_within(self._connection, renewal, seconds=self._seconds * _ANSWER_SHARE)
 
-    async def _disconnect(self) -> None:
+    def _disconnect(self) -> None:
         """Closes a connection that may be dead; a polite end could wait for it for ever."""
         connection, self._connection = self._connection, None
         if connection is not None:
             connection.pgconn.finish()
 
     def _watch(self) -> None:
-        """Ends the process when the lease is over, from a thread: the event loop may be what hangs."""
-        while not self._over:
+        """Ends the process when the lease is over, or its event loop stands still, from a thread of its own."""
+        while True:
             time.sleep(_WATCH_SECONDS)
-            age = time.monotonic() - self._renewed
-            if age > self._seconds and not self._over:
+            now = time.monotonic()
+            age, still = now - self._renewed, now - self._beaten
+            if self._over:
+                return
+            if age > self._seconds:
                 self._lost(f"it could not be renewed for {age:.1f} s")
+            if still > self._stall_seconds:
+                self._lost(
+                    f"the event loop has stood still for {still:.1f} s, more than CHAINGRAPH_STALL_SECONDS "
+                    f"({self._stall_seconds:g})"
+                )

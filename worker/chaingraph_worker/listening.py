@@ -48,18 +48,22 @@ class Listening:
         """Listens to these queues and no others from now on. To be repeated: a thread that died is started again."""
         if self._ended:
             return
+        self._leaving = [(name, thread) for name, thread in self._leaving if thread.is_alive()]
         for name in [each for each in self._listeners if each not in names]:
-            left = self._listeners.pop(name)
-            left.end.set()
-            self._leaving.append((name, left.thread))
+            # In this order: `takes_from` finds it in one of the two at any moment.
+            self._leaving.append((name, self._listeners[name].thread))
+            self._listeners.pop(name).end.set()
         for name in names:
             if name not in self._listeners or not self._listeners[name].thread.is_alive():
                 self._listeners[name] = self._start(name)
 
     def takes_from(self, names: Collection[str]) -> bool:
-        """Whether anything may still be taken from one of these: a thread that was told to leave takes its time."""
-        self._leaving = [(name, thread) for name, thread in self._leaving if thread.is_alive()]
-        return any(name in names for name in (*self._listeners, *(name for name, _ in self._leaving)))
+        """Whether anything may still be taken from one of these: a thread that was told to leave takes its time.
+
+        May be called in any thread.
+        """
+        leaving = [name for name, thread in tuple(self._leaving) if thread.is_alive()]
+        return any(name in names for name in (*tuple(self._listeners), *leaving))
 
     def end(self) -> None:
         """Takes nothing more from any queue. It is not taken up again."""

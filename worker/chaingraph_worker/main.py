@@ -13,6 +13,7 @@ import os
 import signal
 import socket
 import sys
+import time
 from typing import Final, NoReturn
 
 import psycopg_pool
@@ -31,6 +32,7 @@ from chaingraph_worker import application, metrics, migrate, outage, workflows
 from chaingraph_worker.attempt import Surroundings
 from chaingraph_worker.errors import StartRefused
 from chaingraph_worker.lease import Lease
+from chaingraph_worker.recovery import Recovery
 from chaingraph_worker.runner.assignment import Limits
 from chaingraph_worker.running import RunningAttempts
 from chaingraph_worker.settings import WorkerSettings
@@ -107,8 +109,15 @@ class Worker:
             settings.database_url,
             settings.executor_id,
             seconds=settings.lease_seconds,
+            stall_seconds=settings.stall_seconds,
             serving=lambda: application.serving(settings),
             retired=self._told,
+        )
+        self._recovery = Recovery(
+            self._ledger,
+            application_name=settings.application_name,
+            interval=settings.recovery_seconds,
+            patience=settings.lease_seconds / 2,
         )
         self._retired = False
         self._state = "starting"
@@ -162,14 +171,16 @@ class Worker:
         )
         workflows.register(surroundings, application_name=settings.application_name)
         application.configure(settings)
+        # The launch takes dozens of round trips, at a distance longer than a lease, and no work. The lease comes after.
+        await application.launch(settings)
         await self._take_lease()
         background = [
-            asyncio.create_task(self._lease.keep(), name="lease"),
             asyncio.create_task(self._pool.keep(), name="runners"),
+            asyncio.create_task(self._lease.beat(), name="beat"),
+            asyncio.create_task(self._recovery.run(), name="recovery"),
             asyncio.create_task(self._running.listen(), name="listen"),
             asyncio.create_task(self._spawner.tell(), name="tell parents"),
         ]
-        await application.launch(settings)
         application.serve(settings, retired=self._retired)
         warn_of_memory(settings.runners, settings.worker_concurrency)
         self._state = "ready"
@@ -269,6 +280,7 @@ class Worker:
         settings = self._settings
         nodes = self._pool.catalogue
         async with self._ledger.transaction() as connection:
+            asked = time.monotonic()
             self._retired = await leases.take(
                 connection,
                 leases.NewLease(
@@ -285,7 +297,7 @@ class Worker:
                     seconds=settings.lease_seconds,
                 ),
             )
-        self._lease.taken()
+        self._lease.start(asked)
         metrics.INFO.labels(settings.executor_id, settings.pool, settings.application_version).set(1)
 
     def _told(self, retired: bool) -> None:

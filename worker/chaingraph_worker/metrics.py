@@ -66,6 +66,15 @@ CHILDREN = Counter("chaingraph_worker_children_total", "Children that this worke
 OWNERSHIP_LOST = Counter(
     "chaingraph_worker_ownership_lost_total", "Attempts that were stopped or handed to another worker while they ran"
 )
+RECOVERIES = Counter(
+    "chaingraph_worker_recoveries_total",
+    "Executions whose worker was lost, as this worker found, by what became of them: handed back, given up, or lost "
+    "repeatedly: handed back once more, after several losses that count for nobody because others ran beside it",
+    ["result"],
+)
+for _result in ("handed back", "given up", "lost repeatedly"):
+    # From the start: Prometheus sees no increase in a series that begins with 1.
+    RECOVERIES.labels(_result)
 LEASE_RENEWED = Gauge("chaingraph_worker_lease_renewed_timestamp_seconds", "When the lease was last renewed")
 LEASE_AGE = Gauge(
     "chaingraph_worker_lease_age_seconds", "How long ago the lease was renewed, as of the moment of this reading"

@@ -17,7 +17,7 @@ from dbos import DBOS
 from psycopg import conninfo
 
 from chaingraph_process import logs
-from chaingraph_store import schema
+from chaingraph_store import dbos_guards, roles, schema
 from chaingraph_store.errors import SettingsRefused, StoreError
 from chaingraph_store.ledger import checked_dsn
 
@@ -37,7 +37,10 @@ def migrate(dsn: str) -> list[str]:
         SettingsRefused: the connection string is unusable.
     """
     DBOS.migrate(sqlalchemy_url(checked_dsn(dsn)))
-    return schema.migrate(dsn)
+    applied = schema.migrate(dsn)
+    dbos_guards.apply(dsn)
+    roles.grant(dsn)
+    return applied
 
 
 def sqlalchemy_url(dsn: str) -> str:

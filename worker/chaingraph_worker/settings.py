@@ -108,7 +108,24 @@ class WorkerSettings(FlowSettings):
         ge=1,
         le=600,
         validation_alias="CHAINGRAPH_LEASE_SECONDS",
-        description="how long this worker is taken to be alive without a sign of it",
+        description="lease duration: a worker that has not renewed its lease for this long is considered dead, and "
+        "another one takes its work; it exits itself by then",
+    )
+    recovery_seconds: float = Field(
+        0.5,
+        ge=0.1,
+        le=60,
+        validation_alias="CHAINGRAPH_RECOVERY_SECONDS",
+        description="time between two searches for workers whose lease has expired, to hand back their work; every "
+        "worker searches",
+    )
+    stall_seconds: float = Field(
+        15.0,
+        ge=2,
+        le=3600,
+        validation_alias="CHAINGRAPH_STALL_SECONDS",
+        description="how long the worker's event loop may stand still before the process exits with code 70, so that "
+        "another worker takes its work",
     )
     flush_seconds: float = Field(
         0.005,

@@ -1,5 +1,5 @@
 -- Tenancy: what each namespace may use, in the administrator's words, and fair shares of the queues between namespaces.
--- depends: 0007.worker-versions
+-- depends: 0008.ledger-guards
 
 CREATE TABLE chaingraph.namespace_policies (
     namespace        text PRIMARY KEY,

@@ -12,7 +12,7 @@
 - apiGroups: [""]
   resources: [events]
   verbs: [create]
-{{- /* What a namespace may use. In a Role, that is the Role's own namespace alone. */}}
+{{- /* What a namespace may use, and whose executions are whose. In a Role, that is the Role's own namespace alone. */}}
 - apiGroups: [""]
   resources: [namespaces]
   verbs: [get]

@@ -25,7 +25,6 @@ CHAINGRAPH_CHILD_RESOURCES_PER_SECOND: {{ include "chaingraph.scalar" .childReso
 CHAINGRAPH_RESYNC_SECONDS: {{ include "chaingraph.scalar" .resyncSeconds | quote }}
 CHAINGRAPH_SWEEP_SECONDS: {{ include "chaingraph.scalar" .sweepSeconds | quote }}
 CHAINGRAPH_LEDGER_RETENTION_DAYS: {{ include "chaingraph.scalar" .ledgerRetentionDays | quote }}
-CHAINGRAPH_RECOVERY_SECONDS: {{ include "chaingraph.scalar" .recoverySeconds | quote }}
 CHAINGRAPH_NAMESPACE_QUEUES: {{ join "," .namespaceQueues | quote }}
 CHAINGRAPH_NAMESPACE_MAX_RUNNING: {{ include "chaingraph.scalar" .namespaceMaxRunning | quote }}
 CHAINGRAPH_NAMESPACE_MAX_WAITING: {{ include "chaingraph.scalar" .namespaceMaxWaiting | quote }}

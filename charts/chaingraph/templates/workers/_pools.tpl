@@ -51,6 +51,8 @@ CHAINGRAPH_GUEST_SLOTS: {{ include "chaingraph.scalar" .guestSlots | quote }}
 CHAINGRAPH_QUEUE_POLL_SECONDS: {{ include "chaingraph.scalar" .queuePollSeconds | quote }}
 CHAINGRAPH_PIN_QUEUE_POLL_SECONDS: {{ include "chaingraph.scalar" .pinQueuePollSeconds | quote }}
 CHAINGRAPH_LEASE_SECONDS: {{ include "chaingraph.scalar" .leaseSeconds | quote }}
+CHAINGRAPH_RECOVERY_SECONDS: {{ include "chaingraph.scalar" .recoverySeconds | quote }}
+CHAINGRAPH_STALL_SECONDS: {{ include "chaingraph.scalar" .stallSeconds | quote }}
 CHAINGRAPH_FLUSH_SECONDS: {{ include "chaingraph.scalar" .flushSeconds | quote }}
 CHAINGRAPH_PARK_SECONDS: {{ include "chaingraph.scalar" .parkSeconds | quote }}
 CHAINGRAPH_RUNNER_MEMORY_MB: {{ include "chaingraph.scalar" .runnerMemoryMb | quote }}

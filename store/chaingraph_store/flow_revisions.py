@@ -1,0 +1,42 @@
+"""The table `flow_revisions`: the content of each revision that an execution or a name uses.
+
+Content is kept in one spelling, so that equal contents are equal texts. A revision whose content is another than the
+given one is never used in its place: the ledger was changed by somebody else, or two contents have one hash.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+from chaingraph_flow.revision import canonical
+from chaingraph_store.errors import ConflictingRevision
+from chaingraph_store.ledger import Connection
+
+IS_ANOTHER: Final = (
+    "EXISTS (SELECT FROM chaingraph.flow_revisions known"
+    " WHERE known.revision = %(flow_revision)s AND known.spec::text <> %(flow_spec)s::text)"
+)
+"""Whether the revision is there with another content. An expression of SQL."""
+
+
+def text(spec: Mapping[str, Any]) -> str:
+    """The content as the table keeps it."""
+    return canonical(spec).decode()
+
+
+async def check(connection: Connection, revision: str, spec: Mapping[str, Any]) -> None:
+    """Checks that a revision, if it is there, has this content.
+
+    Raises:
+        ConflictingRevision: it has another one.
+    """
+    cursor = await connection.execute(
+        "SELECT 1 FROM chaingraph.flow_revisions WHERE revision = %s AND spec::text <> %s", (revision, text(spec))
+    )
+    if await cursor.fetchone():
+        raise ConflictingRevision(
+            f"the ledger has another flow under the revision {revision}: it was changed in the table "
+            "chaingraph.flow_revisions, or forged. Nothing was created. Find out who can write to this database; "
+            "remove the executions of that revision and its row, then create the Execution again"
+        )

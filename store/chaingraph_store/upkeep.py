@@ -1,0 +1,28 @@
+"""The table `upkeep`: tasks that one process does for all, each once in a while, however many processes there are."""
+
+from __future__ import annotations
+
+from typing import Final, LiteralString
+
+from chaingraph_store.ledger import Connection
+
+_BEGIN: Final = """
+UPDATE chaingraph.upkeep SET due_at = now() + make_interval(secs => %(every)s)
+WHERE task = (SELECT task FROM chaingraph.upkeep WHERE task = %(task)s AND due_at <= now() FOR UPDATE SKIP LOCKED)
+RETURNING task
+"""
+
+
+def is_due(task: LiteralString) -> LiteralString:
+    """Whether it is time for a task. An expression of SQL."""
+    return f"EXISTS (SELECT FROM chaingraph.upkeep WHERE task = '{task}' AND due_at <= now())"
+
+
+async def begin(connection: Connection, task: str, *, every_seconds: float) -> bool:
+    """Takes a task that is due, inside the caller's transaction, which does it.
+
+    Returns:
+        False when it is not due, or another process is doing it.
+    """
+    cursor = await connection.execute(_BEGIN, {"task": task, "every": every_seconds})
+    return await cursor.fetchone() is not None

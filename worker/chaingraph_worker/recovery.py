@@ -1,0 +1,121 @@
+"""Hands back the work of workers whose lease has expired. Every worker does; no operator is needed. Run by main.
+
+A look costs one statement that reads a few index entries. Looks of several workers are spread by chance, and one of
+them at a time hands back. What waits for workers of its own version is brought back to all when none of them lives.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import time
+from typing import Final
+
+import structlog
+
+from chaingraph_store import leases, pinning, recovery, upkeep
+from chaingraph_store.ledger import Ledger
+from chaingraph_store.recovery import HandedBack
+from chaingraph_worker import metrics, outage
+
+_SPREAD: Final = 0.25
+"""How far a pause between two looks may be off, as a part of it."""
+_CLOCK_JUMP_SECONDS: Final = 2.0
+"""A database clock that is ahead by more than this of ours was set, or belongs to another server."""
+_FORGET_AFTER: Final = 86_400.0
+"""Seconds after which a dead worker is forgotten: a day, in which people may want to know what it was."""
+_FORGET_EVERY: Final = 3600.0
+_log = structlog.get_logger(__name__)
+
+
+class Recovery:
+    """Looks for lost workers.
+
+    Args:
+        interval: seconds between two looks.
+        patience: seconds without hand-backs after a jump of the database's clock, in which live workers renew.
+    """
+
+    def __init__(self, ledger: Ledger, *, application_name: str, interval: float, patience: float) -> None:
+        self._ledger = ledger
+        self._application_name = application_name
+        self._interval = interval
+        self._patience = patience
+        self._clock: tuple[float, float] | None = None
+        self._patient_until = float("-inf")
+
+    async def run(self) -> None:
+        """Looks for ever."""
+        while True:
+            await asyncio.sleep(self._interval * random.uniform(1 - _SPREAD, 1 + _SPREAD))
+            try:
+                await self.recover()
+            except outage.PASSING as error:
+                _log.warning("could not look for lost workers, trying again", error=str(error))
+
+    async def recover(self) -> list[HandedBack]:
+        """Looks once.
+
+        Returns:
+            What was handed back or given up.
+        """
+        async with self._ledger.connection() as connection:
+            seen = await recovery.look(connection, application_name=self._application_name)
+        steady = self._clock_is_steady(seen.clock)
+        handed: list[HandedBack] = []
+        if seen.lost and steady:
+            handed += await recovery.recover(self._ledger, application_name=self._application_name)
+        if seen.stranded_due:
+            handed += await recovery.revive(self._ledger, application_name=self._application_name)
+            await self._forget_dead()
+        for each in handed:
+            _report(each)
+        if seen.pins_abandoned:
+            await self._release()
+        return handed
+
+    def _clock_is_steady(self, clock: float) -> bool:
+        """Whether leases can be judged by the database's clock.
+
+        After a suspend, a correction or a fail-over it may have jumped, and every lease of a live worker would look
+        expired. They all renew in a moment.
+        """
+        now = time.monotonic()
+        before, self._clock = self._clock, (clock, now)
+        if before is not None and (clock - before[0]) - (now - before[1]) > _CLOCK_JUMP_SECONDS:
+            self._patient_until = now + self._patience
+            _log.warning("the database's clock has jumped: hand-backs wait for renewals", seconds=self._patience)
+        return now >= self._patient_until
+
+    async def _release(self) -> None:
+        async with self._ledger.transaction() as connection:
+            released = await pinning.release(connection)
+        if released:
+            _log.info("no worker of their version lives any more: any other may take them", workflows=released)
+
+    async def _forget_dead(self) -> None:
+        async with self._ledger.transaction() as connection:
+            if not await upkeep.begin(connection, "forget", every_seconds=_FORGET_EVERY):
+                return
+            count = await leases.forget_dead(connection, after_seconds=_FORGET_AFTER)
+            await pinning.forget_queues(connection)
+        if count:
+            _log.info("forgot workers that died long ago", count=count)
+
+
+def _report(back: HandedBack) -> None:
+    result = "given up" if back.given_up else "lost repeatedly" if back.loses_repeatedly else "handed back"
+    metrics.RECOVERIES.labels(result).inc()
+    _log.warning(
+        {
+            "given up": "gave up: it lost its worker too often",
+            "lost repeatedly": "handed back again: it keeps losing workers, and others ran beside it each time",
+            "handed back": "handed back: its worker or its workflow was lost",
+        }[result],
+        execution_id=back.execution_id,
+        namespace=back.namespace,
+        name=back.name,
+        worker=back.worker,
+        recoveries=back.recoveries,
+        losses=back.losses,
+    )

@@ -22,7 +22,7 @@ from pydantic.alias_generators import to_camel
 from chaingraph_crds.forms import FORMS
 
 from .faults import Fault, FaultCode, shortened
-from .json_values import Path, article, kind, render
+from .json_values import Path, article, kind, quoted, render
 from .patterns import MATCHERS, MOST_STEPS, PatternRefused
 
 MOST_FAULTS = 20
@@ -135,8 +135,10 @@ class String(_Type):
             _wrong(faults, path, f"has {len(value)} characters; its pattern can be checked on {longest} at most")
         elif not matcher.isinstance_python(value):
             form = FORMS.get(pattern)
+            # A form of ours is that of a name. What else a pattern describes may be a token or a password.
+            is_ = _short(value) if form else f"a string of {len(value)} characters that does not"
             right = f"be {form}" if form else f"match {shortened(pattern, 200)!r}"
-            _wrong(faults, path, f"must {right}, is {_short(value)}")
+            _wrong(faults, path, f"must {right}, is {is_}")
 
 
 class Number(_Type):
@@ -329,8 +331,7 @@ def _wrong(faults: Faults, path: Path, message: str) -> None:
 def _short(value: object) -> str:
     if isinstance(value, list | dict):
         return kind(value)
-    text = repr(value[:61] if isinstance(value, str) else value)
-    return text if len(text) <= 60 else text[:57] + "..."
+    return quoted(value) if isinstance(value, str) else repr(value)
 
 
 def listed(options: Sequence[str]) -> str:

@@ -13,7 +13,7 @@ from pydantic_settings import NoDecode, SettingsConfigDict
 
 from chaingraph_operator import tenancy
 from chaingraph_process.environment import ServingSettings
-from chaingraph_store.dispatch import TOP_PRIORITY
+from chaingraph_store.dispatch import RUN_QUEUE, TOP_PRIORITY
 from chaingraph_store.errors import SettingsRefused
 from chaingraph_store.ledger import checked_dsn
 from chaingraph_store.policies import Policy
@@ -113,7 +113,7 @@ class Settings(ServingSettings):
         ),
     )
     namespace_queues: Annotated[tuple[str, ...], NoDecode] = Field(
-        default=(tenancy.EVERY_QUEUE,),
+        default=(RUN_QUEUE,),
         validation_alias="CHAINGRAPH_NAMESPACE_QUEUES",
         description="the queues that a namespace may use whose annotation chaingraph.dev/queues says nothing, "
         "separated by commas; * for all",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from chaingraph_store import creation, runs
+from chaingraph_store import releasing, runs
 from chaingraph_store.control import Steered
 from chaingraph_store.errors import OwnershipLost
 from chaingraph_store.ids import ExecutionId
@@ -31,7 +31,7 @@ NODES = {"nodes": [{"id": "a", "type": "Text"}, {"id": "b", "type": "Text"}]}
 
 async def release(ledger: Ledger, execution: ExecutionId) -> bool:
     async with ledger.transaction() as connection:
-        return await creation.release(connection, execution, application_name=APP)
+        return await releasing.release(connection, execution, application_name=APP)
 
 
 # -- held ------------------------------------------------------------------------------------------------------

@@ -14,7 +14,7 @@ import pytest
 from hypothesis import strategies as st
 from hypothesis.stateful import initialize, invariant, precondition, rule
 
-from chaingraph_store import creation, runs
+from chaingraph_store import releasing, runs
 from chaingraph_store.control import Stale, Steered
 from chaingraph_store.errors import OwnershipLost
 from chaingraph_store.executions import ExecutionRow
@@ -149,7 +149,7 @@ class Machine(LedgerMachine):
     def release(self) -> None:
         async def released() -> bool:
             async with self.ledger.transaction() as connection:
-                done = await creation.release(connection, self.new.id, application_name=APP)
+                done = await releasing.release(connection, self.new.id, application_name=APP)
             async with self.ledger.connection() as connection:
                 await connection.execute(
                     "UPDATE dbos.workflow_status SET status = 'SUCCESS' WHERE workflow_uuid = %s",

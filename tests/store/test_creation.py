@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from chaingraph_store import creation, events, executions
+from chaingraph_store import creation, events, executions, releasing
 from chaingraph_store.errors import ConflictingExecution
 from chaingraph_store.ledger import Connection, Ledger
 from fixtures.ledger.new_executions import APP, create, new_execution
@@ -81,9 +81,9 @@ async def test_a_held_execution_waits_on_the_queue_without_limits(ledger: Ledger
 async def test_the_release_enqueues_the_run_once(ledger: Ledger) -> None:
     new = await create(ledger, held=True)
     async with ledger.transaction() as connection:
-        assert await creation.release(connection, new.id, application_name=APP)
+        assert await releasing.release(connection, new.id, application_name=APP)
     async with ledger.transaction() as connection:
-        assert not await creation.release(connection, new.id, application_name=APP)
+        assert not await releasing.release(connection, new.id, application_name=APP)
     async with ledger.connection() as connection:
         row = await executions.by_id(connection, new.id)
         names = [name for _, name, _, _ in await workflows(connection)]

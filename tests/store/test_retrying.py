@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from chaingraph_store import creation, retrying, runs, stopping
+from chaingraph_store import releasing, retrying, runs, stopping
 from chaingraph_store.control import Steered
 from chaingraph_store.errors import OwnershipLost
 from chaingraph_store.ids import ExecutionId, WorkflowId
@@ -154,7 +154,7 @@ async def test_retry_enqueues_execution_that_never_started(ledger: Ledger) -> No
     assert (row.phase, row.workflow_id) == ("Pending", f"{new.id}-2")
     assert (row.attempts[0]["reason"], row.attempts[0]["startTime"]) == ("StartTimeout", None)
     async with ledger.transaction() as connection:
-        assert not await creation.release(connection, new.id, application_name=APP), "a late START_SIGNAL"
+        assert not await releasing.release(connection, new.id, application_name=APP), "a late START_SIGNAL"
     assert (await claimed(ledger, new.id)).run == 2
 
 

@@ -8,7 +8,7 @@ import random
 
 import pytest
 
-from chaingraph_store import control, creation, events, executions, parking, runs, stopping
+from chaingraph_store import control, events, executions, parking, releasing, runs, stopping
 from chaingraph_store.errors import OwnershipLost
 from chaingraph_store.ids import ExecutionId, WorkflowId, workflow_id
 from chaingraph_store.ledger import Ledger, dumps
@@ -63,7 +63,7 @@ async def test_claim_of_held_execution_reports_no_waiting_time(ledger: Ledger) -
     held = await create(ledger, held=True)
     await steer(ledger, held.id, PLAIN, 2)
     async with ledger.transaction() as connection:
-        assert await creation.release(connection, held.id, application_name=APP)
+        assert await releasing.release(connection, held.id, application_name=APP)
     assert (await take_from_queue(ledger, held.id)).waited_seconds is None
 
 

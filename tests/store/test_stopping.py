@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from chaingraph_store import creation, events, executions, runs, stopping
+from chaingraph_store import events, executions, releasing, runs, stopping
 from chaingraph_store.children import hide as hide_below
 from chaingraph_store.children import unshown_count
 from chaingraph_store.creation import NewExecution
@@ -50,7 +50,7 @@ async def test_stopped_held_execution_cannot_be_released(ledger: Ledger) -> None
     assert await stop(ledger, new.id)
     async with ledger.transaction() as connection:
         assert await workflows(ledger) == {f"{new.id}-hold": "CANCELLED"}
-        assert not await creation.release(connection, new.id, application_name=APP)
+        assert not await releasing.release(connection, new.id, application_name=APP)
 
 
 async def test_stop_fences_running_execution_and_notifies_worker(ledger: Ledger) -> None:

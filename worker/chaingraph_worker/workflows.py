@@ -17,7 +17,7 @@ from typing import Final
 import structlog
 from dbos import DBOS
 
-from chaingraph_store import creation, stopping
+from chaingraph_store import releasing, stopping
 from chaingraph_store.dispatch import COMMAND_TOPIC, HOLD_WORKFLOW, RUN_WORKFLOW, START_TOPIC
 from chaingraph_store.ids import ExecutionId
 from chaingraph_worker import outage
@@ -59,7 +59,7 @@ def register(surroundings: Surroundings, *, application_name: str) -> None:
     async def release(execution: str) -> bool:
         async def once() -> bool:
             async with surroundings.ledger.transaction() as connection:
-                return await creation.release(connection, ExecutionId(execution), application_name=application_name)
+                return await releasing.release(connection, ExecutionId(execution), application_name=application_name)
 
         return await outage.persist(once, what="release")
 

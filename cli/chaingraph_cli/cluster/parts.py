@@ -22,6 +22,7 @@ _HEALTH_HOST_VARIABLE = "CHAINGRAPH_HEALTH_HOST"
 _DRAIN_VARIABLE = "CHAINGRAPH_DRAIN_SECONDS"
 # A person at Ctrl-C waits; what is cut short goes on from its journal at the next `up`.
 _DRAIN_SECONDS = "3"
+_QUEUES_VARIABLE = "CHAINGRAPH_NAMESPACE_QUEUES"
 _EGRESS_VARIABLE = "CHAINGRAPH_EGRESS_ALLOW"
 _LOOPBACK_NETWORKS = "127.0.0.0/8,::1/128"
 _STOP_SECONDS = 30.0
@@ -39,7 +40,12 @@ class Parts:
 
     def operator(self, port: int) -> ProcessSpec:
         """The operator; its health endpoint listens on the port."""
-        return self._spec(OPERATOR, "chaingraph_operator.main", port, {"KUBECONFIG": str(self.kubeconfig)})
+        environment = {
+            "KUBECONFIG": str(self.kubeconfig),
+            # One person has this cluster: no team's pool is to be kept from another.
+            _QUEUES_VARIABLE: os.environ.get(_QUEUES_VARIABLE, "*"),
+        }
+        return self._spec(OPERATOR, "chaingraph_operator.main", port, environment)
 
     def worker(self, name: str, port: int) -> ProcessSpec:
         """A worker; every start of it is a new executor, with an id of its own making."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from chaingraph_store import dispatch
+from chaingraph_store import dispatch, events
 from chaingraph_store.ids import ExecutionId
 from chaingraph_store.ledger import CHANGES, Connection
 

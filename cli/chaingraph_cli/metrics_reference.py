@@ -59,6 +59,7 @@ def of_operator() -> list[Described]:
     metrics.ledger_up(float)
     metrics.leader(float)
     metrics.executions("", float)
+    metrics.invalid_policies(float)
     ApiFigures(metrics.registry)
     Backlog(Ledger("postgresql://host/name", application_name=""), application_name="", metrics=metrics)
     VersionFigures(metrics.registry)

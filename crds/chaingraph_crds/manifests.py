@@ -73,7 +73,7 @@ FLOW: Final = Kind(
         Column("Ready", ".status.conditions[?(@.type=='Ready')].status", description="Whether it may be run."),
         Column("Reason", ".status.conditions[?(@.type=='Ready')].reason", description="Why it is ready, or not."),
         Column("Nodes", ".status.nodes", "integer", description="Number of nodes."),
-        Column("Revision", ".status.revision", description="Hash of its content."),
+        Column("Revision", ".status.revision", priority=1, description="Hash of its content."),
         Column(
             "Message",
             ".status.conditions[?(@.type=='Ready')].message",

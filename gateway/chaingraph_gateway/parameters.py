@@ -224,8 +224,8 @@ def _small(value: object) -> bool:
 def _no_cursor(text: str) -> BadRequest:
     return BadRequest(
         "cursor",
-        f"{len(text)} characters",
-        "are no cursor of this path; give the `cursor` of the page before, or leave it out for the first",
+        f"a text of {len(text)} characters",
+        "is no cursor of this path; give the `cursor` of the page before, or leave it out for the first",
     )
 
 

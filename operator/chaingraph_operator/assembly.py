@@ -31,6 +31,7 @@ from chaingraph_operator.flows import FlowReconciler, Flows
 from chaingraph_operator.intake import ExecutionIntake
 from chaingraph_operator.keys import Key
 from chaingraph_operator.kubernetes_events import EventPoster
+from chaingraph_operator.lost_workers import LostWorkers
 from chaingraph_operator.metrics import Metrics
 from chaingraph_operator.namespaces import Namespaces
 from chaingraph_operator.outages import LedgerHealth
@@ -164,6 +165,7 @@ class Operator:
         self._backlog = Backlog(
             ledger, application_name=settings.application_name, metrics=metrics, queues=settings.metric_queues
         )
+        self._lost_workers = LostWorkers(ledger, application_name=settings.application_name)
         self._worker_deployments: WorkerDeployments | None = None
         if settings.worker_namespace:
             self._worker_deployments = WorkerDeployments(
@@ -234,6 +236,7 @@ class Operator:
             "families search": lambda: persist("families search", self._families.search),
             "families": lambda: persist("families", self._families.settle),
             "child resources": lambda: persist("child resources", self._child_resources.run),
+            "lost workers": lambda: persist("lost workers", self._lost_workers.run),
             "sweep": lambda: persist("sweep", self._sweep.run),
             "backlog": lambda: persist("backlog", self._backlog.run),
             "namespaces": lambda: persist("namespaces", self._namespaces.run),

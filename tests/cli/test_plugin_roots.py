@@ -53,7 +53,7 @@ def test_roots_handle_no_results_and_invalid_options(gateway: GatewayProcess, pl
     for arguments, words in (
         (("--limit", "101"), "'101' is no size of a page: give a whole number from 1 to 100"),
         (("--phase", "done"), "'done' is no phase: Pending, Created, "),
-        (("--cursor", "x"), "The gateway says: cursor: 'x' is no cursor of this path"),
+        (("--cursor", "x"), "The gateway says: cursor: 'a text of 1 characters' is no cursor of this path"),
     ):
         done = plugin("roots", *arguments)
         assert done.returncode == 2

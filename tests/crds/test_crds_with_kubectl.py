@@ -97,8 +97,8 @@ def test_kubectl_get_shows_flow_columns_and_category(kubectl: Kubectl, objects: 
     objects.created(EXECUTION_KIND, BY_REFERENCE)
     report(objects, flow, revision="0123abcd", nodes=1, conditions=[condition("Ready", "True", "Valid")])
     [head, row] = table(kubectl("get", "cgf", "-n", objects.namespace).stdout)
-    assert head == ["NAME", "READY", "REASON", "NODES", "REVISION", "AGE"]
-    assert row[1:5] == ["True", "Valid", "1", "0123abcd"]
+    assert head == ["NAME", "READY", "REASON", "NODES", "AGE"]
+    assert row[1:4] == ["True", "Valid", "1"]
     listed = kubectl("get", names.CATEGORY, "-n", objects.namespace, "-o", "name").stdout.splitlines()
     assert [line.split("/")[0] for line in listed] == [
         names.EXECUTION_CRD.replace("executions", "execution"),

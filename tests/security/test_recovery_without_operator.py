@@ -10,9 +10,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from chaingraph_store import events, leases, recovery
+from chaingraph_store.clock import SteadyClock
 from chaingraph_store.ledger import Ledger
 from chaingraph_worker.lease import Lease
-from chaingraph_worker.recovery import Recovery
 from fixtures.flows.chains import running, steps
 from fixtures.ledger.ledger import ended, row_of, wait_for
 from fixtures.ledger.moves import flush, take_from_queue
@@ -181,9 +181,9 @@ async def test_look_is_cheap_beside_many_holds(ledger: Ledger) -> None:
     assert plan["Shared Hit Blocks"] + plan["Shared Read Blocks"] < 200, plan
 
 
-async def test_clock_jump_of_the_database_loses_nobody(ledger: Ledger) -> None:
-    looks = Recovery(ledger, application_name=APP, interval=1, patience=600)
-    assert looks._clock_is_steady(1000.0)
-    assert looks._clock_is_steady(1000.5)
-    assert not looks._clock_is_steady(5000.0), "leases of live workers look expired, and they all renew in a moment"
-    assert not looks._clock_is_steady(5000.1)
+def test_clock_jump_of_the_database_loses_nobody() -> None:
+    clock = SteadyClock(patience=600)
+    assert clock.judge(1000.0)
+    assert clock.judge(1000.5)
+    assert not clock.judge(5000.0), "leases of live workers look expired, and they all renew in a moment"
+    assert not clock.judge(5000.1)

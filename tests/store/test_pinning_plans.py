@@ -16,6 +16,7 @@ pytestmark = pytest.mark.integration
 MANY = 20_000
 PINNED = ("executions", "executions_pinned")
 IN_FLIGHT = {("workflow_status", f"idx_workflow_status_{name}") for name in ("pending", "in_flight_v2")}
+IN_FLIGHT |= {("workflow_status", "chaingraph_pending")}
 
 
 @pytest.fixture

@@ -8,20 +8,18 @@ from __future__ import annotations
 
 import asyncio
 import random
-import time
 from typing import Final
 
 import structlog
 
 from chaingraph_store import leases, pinning, recovery, upkeep
+from chaingraph_store.clock import SteadyClock
 from chaingraph_store.ledger import Ledger
 from chaingraph_store.recovery import HandedBack
 from chaingraph_worker import metrics, outage
 
 _SPREAD: Final = 0.25
 """How far a pause between two looks may be off, as a part of it."""
-_CLOCK_JUMP_SECONDS: Final = 2.0
-"""A database clock that is ahead by more than this of ours was set, or belongs to another server."""
 _FORGET_AFTER: Final = 86_400.0
 """Seconds after which a dead worker is forgotten: a day, in which people may want to know what it was."""
 _FORGET_EVERY: Final = 3600.0
@@ -40,9 +38,7 @@ class Recovery:
         self._ledger = ledger
         self._application_name = application_name
         self._interval = interval
-        self._patience = patience
-        self._clock: tuple[float, float] | None = None
-        self._patient_until = float("-inf")
+        self._clock = SteadyClock(patience=patience)
 
     async def run(self) -> None:
         """Looks for ever."""
@@ -61,7 +57,7 @@ class Recovery:
         """
         async with self._ledger.connection() as connection:
             seen = await recovery.look(connection, application_name=self._application_name)
-        steady = self._clock_is_steady(seen.clock)
+        steady = self._clock.judge(seen.clock)
         handed: list[HandedBack] = []
         if seen.lost and steady:
             handed += await recovery.recover(self._ledger, application_name=self._application_name)
@@ -73,19 +69,6 @@ class Recovery:
         if seen.pins_abandoned:
             await self._release()
         return handed
-
-    def _clock_is_steady(self, clock: float) -> bool:
-        """Whether leases can be judged by the database's clock.
-
-        After a suspend, a correction or a fail-over it may have jumped, and every lease of a live worker would look
-        expired. They all renew in a moment.
-        """
-        now = time.monotonic()
-        before, self._clock = self._clock, (clock, now)
-        if before is not None and (clock - before[0]) - (now - before[1]) > _CLOCK_JUMP_SECONDS:
-            self._patient_until = now + self._patience
-            _log.warning("the database's clock has jumped: hand-backs wait for renewals", seconds=self._patience)
-        return now >= self._patient_until
 
     async def _release(self) -> None:
         async with self._ledger.transaction() as connection:

@@ -148,7 +148,7 @@ class _Runner(asyncio.Protocol):
         if beats != self._worker_beats:
             self._worker_beats, self._heard = beats, now
         elif now - self._heard > self._settings.lease_seconds:
-            _log.critical("the worker has not been heard of for the length of its lease; the runner ends")
+            _log.warning("the worker has not been heard of for the length of its lease; the runner ends")
             os._exit(WORKER_LOST_EXIT)
         self._beat = self._loop.call_later(BEAT_SECONDS, self._keep_beating)
 

@@ -1,0 +1,36 @@
+"""Whether leases can be judged by the database's clock. Used by whoever hands back the work of lost workers."""
+
+from __future__ import annotations
+
+import logging
+import time
+from typing import Final
+
+_JUMP_SECONDS: Final = 2.0
+"""A database clock that is ahead by more than this of ours was set, or belongs to another server."""
+_log = logging.getLogger(__name__)
+
+
+class SteadyClock:
+    """Compares the database's clock with this process's.
+
+    After a suspend, a correction or a fail-over it may have jumped, and every lease of a live worker would look
+    expired. They all renew in a moment.
+
+    Args:
+        patience: seconds after a jump in which leases are not judged.
+    """
+
+    def __init__(self, *, patience: float) -> None:
+        self._patience = patience
+        self._before: tuple[float, float] | None = None
+        self._patient_until = float("-inf")
+
+    def judge(self, clock: float) -> bool:
+        """Take a reading of the database's clock, in seconds; returns whether leases can be judged by it."""
+        now = time.monotonic()
+        before, self._before = self._before, (clock, now)
+        if before is not None and (clock - before[0]) - (now - before[1]) > _JUMP_SECONDS:
+            self._patient_until = now + self._patience
+            _log.warning("the database's clock has jumped: hand-backs wait %s s for renewals", self._patience)
+        return now >= self._patient_until

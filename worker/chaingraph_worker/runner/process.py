@@ -66,7 +66,7 @@ class _Runner(asyncio.Protocol):
         self._tasks: set[asyncio.Task[Any]] = set()
         self._idle = False
         self._exit_code = 0
-        self.enter, self.leave = board.enter, board.leave
+        self.enter = board.enter
         self.enter_thread, self.leave_thread = board.enter_thread, board.leave_thread
 
     async def serve(self, connection: socket.socket) -> None:
@@ -158,6 +158,12 @@ class _Runner(asyncio.Protocol):
             self._beat.cancel()
 
     # -- the engine's Supervisor -----------------------------------------------------------------------------
+
+    def leave(self) -> None:
+        """No code of a node runs on the event loop, and the engine has taken what it did."""
+        self._board.leave()
+        if self._session is not None:
+            self._session.turn()
 
     def exhausted(self, node_id: str) -> NoReturn:
         """A node has met the memory limit."""

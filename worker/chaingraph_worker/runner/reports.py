@@ -1,7 +1,8 @@
 """What a runner tells its worker: records and events as bytes, and with them how far the engine is.
 
-All that happens within a millisecond goes in one message. Only the end of a node with effects goes at once: whatever
-comes next in this process, it must not be repeated.
+All that happens within a millisecond goes in one message. Only the end of a node with effects goes as soon as the engine
+has taken it: whatever comes next in this process, it must not be repeated. Never in between: what the engine says of
+itself would not fit what it has recorded.
 """
 
 from __future__ import annotations
@@ -42,6 +43,8 @@ class Reports:
         self._record_blobs: list[bytes] = []
         self._event_blobs: list[bytes] = []
         self._timer: asyncio.TimerHandle | None = None
+        self.urgent = False
+        """A node with effects has ended since the last report."""
         self._sent = 0
         self._durable = 0
         self._settling: list[tuple[int, asyncio.Future[None]]] = []
@@ -64,10 +67,8 @@ class Reports:
                 *(record.attempts, record.reason if record.error else "", record.error),
             ]
         )
-        if type_.pure:
-            self.soon()
-        else:
-            self.flush()
+        self.urgent = self.urgent or not type_.pure
+        self.soon()
 
     def publish(self, event: FlowEvent) -> None:
         """Something has happened."""
@@ -106,6 +107,7 @@ class Reports:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
+        self.urgent = False
         self._sent += 1
         header = {"number": self._sent, "records": self._records, "events": self._events, **self._state()}
         content = [*self._record_blobs, *self._event_blobs, *blobs]

@@ -119,6 +119,11 @@ class Session:
         """Report all there is."""
         self._reports.flush()
 
+    def turn(self) -> None:
+        """The engine has taken what has happened: report what must not be lost."""
+        if self._reports.urgent:
+            self._reports.flush()
+
     async def _ask(self, count: int) -> str | None:
         answer: asyncio.Future[str | None] = asyncio.get_running_loop().create_future()
         self._answers.append(answer)

@@ -1,8 +1,8 @@
 """What a runner tells its worker: records and events as bytes, and with them how far the engine is.
 
-All that happens within a millisecond goes in one message. Only the end of a node with effects goes as soon as the engine
-has taken it: whatever comes next in this process, it must not be repeated. Never in between: what the engine says of
-itself would not fit what it has recorded.
+All that happens within a millisecond goes in one message. Only the end of a node with effects goes as soon as the
+engine has taken it: whatever comes next in this process, it must not be repeated. Never in between: what the engine
+says of itself would not fit what it has recorded.
 """
 
 from __future__ import annotations

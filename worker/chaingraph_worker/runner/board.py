@@ -9,6 +9,7 @@ from __future__ import annotations
 import mmap
 import os
 import struct
+import sys
 import tempfile
 import threading
 from typing import Final, Self
@@ -40,9 +41,9 @@ class Board:
     @classmethod
     def new(cls) -> tuple[Self, int]:
         """An empty one, and the descriptor of its file, which has no name and which the caller closes."""
-        with tempfile.TemporaryFile() as file:
-            file.truncate(_SIZE)
-            return cls(file.fileno()), os.dup(file.fileno())
+        descriptor = _nameless_file()
+        os.truncate(descriptor, _SIZE)
+        return cls(descriptor), descriptor
 
     def close(self) -> None:
         """Unmap it."""
@@ -130,6 +131,14 @@ class Board:
     def _read(self, at: int) -> str:
         length = min(self._memory[at], _SLOT - 1)
         return self._memory[at + 1 : at + 1 + length].decode(errors="replace")
+
+
+def _nameless_file() -> int:
+    if sys.platform == "linux":
+        return os.memfd_create("chaingraph-board")  # a container's file system may be read-only
+    descriptor, path = tempfile.mkstemp()
+    os.unlink(path)
+    return descriptor
 
 
 def _written(node_id: str) -> bytes:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import mmap
 import os
 import struct
-import sys
 import tempfile
 import threading
 from typing import Final, Self
@@ -134,11 +133,10 @@ class Board:
 
 
 def _nameless_file() -> int:
-    if sys.platform == "linux":
+    if hasattr(os, "memfd_create"):
         return os.memfd_create("chaingraph-board")  # a container's file system may be read-only
-    descriptor, path = tempfile.mkstemp()
-    os.unlink(path)
-    return descriptor
+    with tempfile.TemporaryFile() as file:
+        return os.dup(file.fileno())
 
 
 def _written(node_id: str) -> bytes:

@@ -3,22 +3,23 @@
 from __future__ import annotations
 
 import asyncio
-import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from chaingraph_store import stopping
 from chaingraph_store.ids import ExecutionId
 from chaingraph_store.ledger import Ledger
-from chaingraph_worker.attempt import Surroundings, run_attempt
+from chaingraph_worker.attempt import NOT_OURS, Surroundings, run_attempt
 from chaingraph_worker.inbox import Inbox
 from fixtures.flows import hostile
 from fixtures.flows.chains import events_of
-from fixtures.ledger.ledger import row_of
+from fixtures.ledger.ledger import row_of, wait_for
 from fixtures.ledger.new_executions import create_of
 from fixtures.processes.attempts import surroundings_of, take
+from fixtures.waiting import eventually
 
 pytestmark = pytest.mark.integration
 
@@ -130,11 +131,30 @@ async def test_hostile_neighbour_changes_nothing(ledger: Ledger, surroundings: S
     assert {(await row_of(ledger, each)).error_reason for each in results[1:]} == {"NodeKilled"}
 
 
-async def test_threads_do_not_outlive_their_execution(ledger: Ledger, surroundings: Surroundings) -> None:
-    flow = flow_of("ImmortalThread") | {"edges": []}
-    flow["nodes"].append({"id": "fails", "type": "Exit"})
+async def test_threads_do_not_outlive_a_failed_execution(ledger: Ledger, surroundings: Surroundings) -> None:
+    flow = flow_of("ImmortalThread")
     flow["nodes"].append({"id": "boom", "type": "Math", "inputs": {"operation": "divide", "a": 1, "b": 0}})
     execution = await run(ledger, surroundings, flow)
-    assert (await row_of(ledger, execution)).phase == "Failed"
-    journal = json.dumps((await row_of(ledger, execution)).error_node)
-    assert journal in ('"boom"', '"fails"')
+    assert (await row_of(ledger, execution)).error_node == "boom"
+    await eventually(gone(surroundings), what="the end of the runner")
+
+
+async def test_threads_do_not_outlive_a_stopped_execution(ledger: Ledger, surroundings: Surroundings) -> None:
+    execution = await create_of(ledger, flow_of("ImmortalThread"))
+    await take(ledger, execution)
+    running = asyncio.create_task(run_attempt(surroundings, execution, run=1, inbox=Inbox()))
+    await wait_for(ledger, execution, lambda row: row.current_nodes == ["evil"])
+    async with ledger.transaction() as connection:
+        assert await stopping.stop(connection, execution, reason="enough")
+    assert await running == NOT_OURS
+    await eventually(gone(surroundings), what="the end of the runner")
+
+
+def gone(surroundings: Surroundings) -> Callable[[], Awaitable[bool]]:
+    """Whether no runner has a thread beside its first one: runners that have are over or end."""
+
+    async def look() -> bool:
+        tasks = (Path(f"/proc/{pid}/task") for pid in surroundings.pool.process_ids)
+        return all(len(list(each.iterdir())) == 1 for each in tasks if each.exists())
+
+    return look

@@ -34,6 +34,7 @@ from chaingraph_worker.running import RunningAttempt, RunningAttempts
 from chaingraph_worker.spawner import Spawner
 from chaingraph_worker.supervision import killed
 from chaingraph_worker.supervision.children import Children
+from chaingraph_worker.supervision.connections import ConnectionShares
 from chaingraph_worker.supervision.engine import EngineEnd, Happened, RemoteEngine, RunnerLost
 from chaingraph_worker.supervision.pool import Pool
 
@@ -65,6 +66,7 @@ class Surroundings:
     park_seconds: float
     spawner: Spawner
     limits: Limits
+    connections: ConnectionShares
 
 
 async def run_attempt(surroundings: Surroundings, execution: ExecutionId, *, run: int, inbox: Inbox) -> str:
@@ -103,8 +105,9 @@ async def _run_claim(surroundings: Surroundings, claim: runs.Claim, inbox: Inbox
         run=claim.run,
     ):
         observer = Observer(claim)
-        run_now = _Run(surroundings, claim, inbox, observer, lost)
-        outcome = await run_now.to_end()
+        with surroundings.connections.grant(claim.namespace) as connections:
+            run_now = _Run(surroundings, claim, inbox, observer, lost, connections=connections)
+            outcome = await run_now.to_end()
         observer.ended(outcome, reason=run_now.end.error_reason, error=run_now.end.error_message)
         if outcome in TERMINAL_PHASES and claim.parent_id is not None:
             surroundings.spawner.ended(claim.parent_id)
@@ -150,7 +153,10 @@ class _Run:
         inbox: Inbox,
         observer: Observer,
         lost: killed.Record,
+        *,
+        connections: int,
     ) -> None:
+        """`connections`: HTTP connections that it may have open at once."""
         self._surroundings = surroundings
         self._claim = claim
         self._inbox = inbox
@@ -180,7 +186,7 @@ class _Run:
             interrupt=self.interrupt,
         )
         self._engine = RemoteEngine(
-            _assignment(claim, surroundings.limits, lost),
+            _assignment(claim, _limits_of(claim, surroundings.limits, connections), lost),
             self._flusher,
             on_control=self._control.changed,
             may_spawn=partial(surroundings.spawner.refusal, claim.root_id),
@@ -316,6 +322,15 @@ class _Run:
             self._engine.go_on()
 
 
+def _limits_of(claim: runs.Claim, limits: Limits, connections: int) -> Limits:
+    """The worker's limits, with what the execution's namespace may reach and its share of the connections."""
+    return replace(
+        limits,
+        values={**limits.values, "http_connections": connections},
+        egress_allow=",".join(filter(None, (limits.egress_allow, *claim.egress))),
+    )
+
+
 def _assignment(claim: runs.Claim, limits: Limits, lost: killed.Record) -> Assignment:
     return Assignment(
         execution_id=claim.execution_id,
@@ -335,7 +350,7 @@ def _assignment(claim: runs.Claim, limits: Limits, lost: killed.Record) -> Assig
         ran_ms=claim.ran_ms,
         control_seq=claim.control_seq,
         killed=[asdict(each) for each in lost.killed],
-        limits=asdict(replace(limits, egress_allow=",".join(filter(None, (limits.egress_allow, *claim.egress))))),
+        limits=asdict(limits),
         flow_spec=claim.flow_spec,
         inputs=claim.inputs,
         events=claim.events,

@@ -94,6 +94,14 @@ class FlowSettings(ServingSettings):
         validation_alias="CHAINGRAPH_MAX_HTTP_CONNECTIONS",
         description="HTTP connections that one execution has open at once; further requests wait for one",
     )
+    namespace_http_connections: int = Field(
+        50,
+        ge=1,
+        le=10_000,
+        validation_alias="CHAINGRAPH_NAMESPACE_HTTP_CONNECTIONS",
+        description="HTTP connections that the executions of one namespace have open at once in one worker; each of "
+        "them may have one",
+    )
     max_http_redirects: int = Field(
         5,
         ge=0,

@@ -37,6 +37,7 @@ from chaingraph_worker.runner.assignment import Limits
 from chaingraph_worker.running import RunningAttempts
 from chaingraph_worker.settings import WorkerSettings
 from chaingraph_worker.spawner import Spawner
+from chaingraph_worker.supervision.connections import ConnectionShares
 from chaingraph_worker.supervision.pool import Pool, fork, warn_of_memory
 
 _CONNECT_SECONDS: Final = 5.0
@@ -167,6 +168,9 @@ class Worker:
                 values=settings.value_limits,
                 egress_allow=settings.egress_allow,
                 egress_deny=settings.egress_deny,
+            ),
+            connections=ConnectionShares(
+                per_execution=settings.max_http_connections, per_namespace=settings.namespace_http_connections
             ),
         )
         workflows.register(surroundings, application_name=settings.application_name)

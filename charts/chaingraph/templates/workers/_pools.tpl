@@ -73,6 +73,7 @@ CHAINGRAPH_MAX_TEMPLATE_STEPS: {{ include "chaingraph.scalar" .maxTemplateSteps 
 CHAINGRAPH_MAX_TEMPLATE_BYTES: {{ include "chaingraph.scalar" .maxTemplateBytes | quote }}
 CHAINGRAPH_MAX_TEMPLATE_OUTPUT_BYTES: {{ include "chaingraph.scalar" .maxTemplateOutputBytes | quote }}
 CHAINGRAPH_MAX_HTTP_CONNECTIONS: {{ include "chaingraph.scalar" .maxHttpConnections | quote }}
+CHAINGRAPH_NAMESPACE_HTTP_CONNECTIONS: {{ include "chaingraph.scalar" .namespaceHttpConnections | quote }}
 CHAINGRAPH_MAX_HTTP_REDIRECTS: {{ include "chaingraph.scalar" .maxHttpRedirects | quote }}
 CHAINGRAPH_EGRESS_ALLOW: {{ join "," .egressAllow | quote }}
 CHAINGRAPH_EGRESS_DENY: {{ join "," .egressDeny | quote }}

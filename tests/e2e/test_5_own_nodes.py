@@ -16,7 +16,8 @@ from fixtures.docs.pages import blocks
 def test_the_documented_flow_runs_in_its_own_pool(release: Release, work: Work, cluster: Cluster) -> None:
     files = {each.value: each.text for each in blocks(DERIVED_PAGE) if each.note == "file"}
     pool = f"workers.acme.image.repository={DERIVED_REPOSITORY}", f"workers.acme.image.tag={DERIVED_TAG}"
-    release.upgrade(*pool, "workers.acme.queues={acme}", "workers.acme.replicas=1", tag=FIRST)
+    allowed = "operator.namespaceQueues={chaingraph-executions,acme}"
+    release.upgrade(*pool, "workers.acme.queues={acme}", "workers.acme.replicas=1", allowed, tag=FIRST)
     work.kubectl("apply", "-f", "-", input=files["dew.yaml"])
     assert yaml.safe_load(files["dew.yaml"])["spec"]["queue"] == "acme"
     status = work.completes("dew", within=60)

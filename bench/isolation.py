@@ -99,7 +99,8 @@ async def kills_to_neighbour(cluster: BenchCluster, count: int) -> Figure:
         for line in map(orjson.loads, log.read_bytes().splitlines())
         if line.get("message") == "lost its runner"
     ]
-    waits = [1000 * (min(after) - kill) for kill in kills if (after := [end for end in ends if end > kill])]
+    # Those of the attacks before came when the neighbour did not run yet.
+    waits = [1000 * (min(end for end in ends if end > kill) - kill) for kill in kills if ends[0] < kill < ends[-1]]
     return Figure.of("kill_to_neighbour", "ms", waits)
 
 

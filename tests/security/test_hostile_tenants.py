@@ -7,7 +7,6 @@ import os
 import random
 from collections import Counter
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -15,42 +14,13 @@ from chaingraph_store.executions import TERMINAL_PHASES
 from chaingraph_store.ledger import Ledger
 from fixtures.flows import hostile
 from fixtures.flows.chains import events_of
+from fixtures.flows.hostile_flows import attack, honest
 from fixtures.ledger.ledger import wait_for
 from fixtures.ledger.new_executions import create_of
 from fixtures.processes.programs import RunWorker
 from fixtures.soak import examples, seeds
 
 pytestmark = [pytest.mark.integration, pytest.mark.crash, pytest.mark.soak]
-ATTACKS = (
-    *("Segfault", "SegfaultInThread", "Exit", "KillItself", "Spin", "HoldInterpreter", "Immortal", "ImmortalThread"),
-    *("Fill", "FillInThread", "Burn"),
-)
-
-
-def attack(random_: random.Random) -> dict[str, Any]:
-    """One to three hostile nodes beside or after each other, some with another try."""
-    nodes: list[dict[str, Any]] = []
-    edges = []
-    for number in range(random_.randint(1, 3)):
-        node: dict[str, Any] = {"id": f"n{number}", "type": random_.choice(ATTACKS), "timeoutSeconds": 1}
-        if random_.random() < 0.3:
-            node["retry"] = {"maxAttempts": 2, "backoffSeconds": 0.05}
-        if number and random_.random() < 0.5:
-            edges.append({"from": f"n{number - 1}.__error", "to": f"n{number}.__execute"})
-        nodes.append(node)
-    return {"nodes": nodes, "edges": edges}
-
-
-def honest(random_: random.Random, effects: Path) -> dict[str, Any]:
-    """Some nodes with effects in a row, which take a moment each."""
-    count = random_.randint(1, 4)
-    inputs = {"path": str(effects)}
-    nodes = [
-        {"id": f"n{number}", "type": "Effect", "inputs": inputs | {"seconds": random_.choice((0, 0, 0.2))}}
-        for number in range(count)
-    ]
-    edges = [{"from": f"n{number}.__success", "to": f"n{number + 1}.__execute"} for number in range(count - 1)]
-    return {"nodes": nodes, "edges": edges}
 
 
 @pytest.mark.long

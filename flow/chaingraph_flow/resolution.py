@@ -13,7 +13,7 @@ from typing import Any
 from chaingraph_crds.flow import NodeSpec
 
 from .catalogue import EXECUTE, EXECUTE_PORT, InputPort, NodeType, OutputPort
-from .derive import narrowed, resolve, schema_inputs_of, unwrapped
+from .derive import inputs_of, narrowed, resolve, schema_inputs_of, unwrapped
 from .faults import Fault, FaultCode, Suggestions
 from .json_values import DEEPEST, Segment, article, copied, render
 from .types import BARE, AnyPortType, Array, Object, accepts, check_value, child, parse_type
@@ -37,8 +37,25 @@ class NodePorts:
     listens_to: str | None = None
     outputs_unknown: bool = False
     """The keys of a dynamic output are wrong, so nothing can be said about edges from here."""
+    unsound: set[str] = field(default_factory=set)
+    """The inputs that an edge leads to about whose source nothing can be said, or that refuse it."""
+    unknown: set[str] = field(default_factory=set)
+    """The outputs whose type follows from such inputs: it may be another one than it seems."""
     node_faults: list[Fault] = field(default_factory=list)
     edge_faults: list[tuple[int, Fault]] = field(default_factory=list)
+
+
+def vague(type_: AnyPortType) -> bool:
+    """Whether a type says of some part of its values that they could be anything."""
+    match type_:
+        case AnyType():
+            return type_.underlying is None or vague(type_.underlying)
+        case Array():
+            return type_.items is None or vague(type_.items)
+        case Object():
+            return type_.properties is None or any(map(vague, type_.properties.values()))
+        case _:
+            return False
 
 
 def type_at(type_: AnyPortType, segments: Sequence[Segment], suggest: Suggestions) -> AnyPortType | str:
@@ -162,6 +179,8 @@ def _connected(
             sound = False
             continue
         parts.append((connection, unwrapped(source)))
+    if not sound:
+        ports.unsound.add(port.key)
     if not sound or not parts:
         return None
     if not parts[0][0].target_segments:
@@ -237,6 +256,8 @@ def _output(
     type_ = output.type
     if output.typed_by is not None:
         _given_type_faults(ports, path, output, values)
+        if ports.unsound & inputs_of(output.typed_by):
+            ports.unknown.add(output.key)
         derived = resolve(output.typed_by, actual, values)
         if derived is not None and accepts(type_, derived) is None:
             type_ = derived

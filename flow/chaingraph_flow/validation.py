@@ -18,7 +18,7 @@ from .flow_limits import TOO_DEEP, LimitCheck
 from .inputs import declared_type, default_faults
 from .json_values import article
 from .order import cycles_and_order
-from .resolution import NodePorts, resolve_node, type_at
+from .resolution import NodePorts, resolve_node, type_at, vague
 from .types import AnyPortType
 from .wiring import Connection, GraphOutput
 
@@ -273,7 +273,11 @@ class Analysis:
             if node_type.input(port) is not None:
                 hint = f" (it is an input: an edge begins at an output){hint}"
             return f"{article(node_type.type)} has no output {port!r}{hint}"
-        return type_at(known[port], segments, self.suggest)
+        found = type_at(known[port], segments, self.suggest)
+        if resolved is not None and port in resolved.unknown and not isinstance(found, str) and vague(found):
+            # It would be better known if what leads there were right, which has a fault of its own.
+            return None
+        return found
 
 
 class _Taken:

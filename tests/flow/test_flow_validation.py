@@ -280,3 +280,17 @@ def test_validation_rejects_schema_unfit_for_output() -> None:
 )
 def test_parse_endpoint_accepts_only_valid_paths(text: str, end: Endpoint | None) -> None:
     assert parse_endpoint(text) == end
+
+
+def test_unknown_type_upstream_of_derived_types_is_one_fault() -> None:
+    assert faults_of("""
+        inputs: [{name: s, type: string}]
+        nodes:
+        - {id: read, type: JSONRaed, inputs: {schema: {type: array, items: {type: object, properties: {k: string}}}}}
+        - {id: sort, type: Sort, inputs: {field: k}}
+        - {id: tell, type: Template}
+        edges:
+        - {from: inputs.s, to: read.text}
+        - {from: read.value, to: sort.items}
+        - {from: "sort.result[0].k", to: tell.template}
+    """) == [("UnknownNodeType", "spec.nodes[0].type")]

@@ -34,8 +34,13 @@ import os
 from typing import Final
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 pytest.register_assert_rewrite("fixtures")
+
+# How long an example takes says how busy the machine is; timings belong into `bench/`.
+settings.register_profile("untimed", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("untimed")
 
 pytest_plugins = [
     "fixtures.cluster.control_plane",

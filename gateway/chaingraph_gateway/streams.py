@@ -10,7 +10,7 @@ from typing import Final
 from aiohttp import web
 
 from chaingraph_gateway import sse
-from chaingraph_gateway.errors import Away, BadRequest, Busy, Problem, TooMany
+from chaingraph_gateway.errors import Away, BadRequest, Busy, NotFound, Problem, TooMany
 from chaingraph_gateway.metrics import Metrics
 from chaingraph_gateway.outages import Reader
 from chaingraph_gateway.parameters import Subscription
@@ -157,6 +157,10 @@ class Streams:
                 if not follow:
                     raise ConnectionAbortedError("a proper end would pass for the end of what there is now")
                 await writer.send(sse.pause(subscriber.reached))
+            elif follow:
+                # The events ended before the execution did: it was removed, and that was seen here first.
+                await self._refuse(writer, NotFound("the execution is no longer in the ledger"), follow=follow)
+                return
             await writer.close()
         finally:
             for task in (sending, watching, beat):

@@ -57,7 +57,13 @@ class _Union:
 
     def _joined(self, types: list[AnyPortType]) -> AnyPortType:
         null = any(each.nullable for each in types)
-        some = [each for each in types if not isinstance(each, _Null)]
+        # Two that differ in being null alone are one type.
+        certain = [
+            each.model_copy(update={"nullable": False}) if each.nullable else each
+            for each in types
+            if not isinstance(each, _Null)
+        ]
+        some = list({each.fingerprint: each for each in certain}.values())
         first = some[0]
         joined: AnyPortType
         if len(some) == 1:

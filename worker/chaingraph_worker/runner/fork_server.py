@@ -1,6 +1,6 @@
 """A process that makes runners by forking itself. It has no threads and never runs code of a flow.
 
-To fork takes a few milliseconds, because everything is imported already, and memory is shared until it is written to.
+A fork is cheap, because everything is imported already, and memory is shared until it is written to.
 The worker itself cannot fork: it has threads. So it forks this process first of all.
 
 The worker asks with one byte and two file descriptors, the runner's connection and its board. The answers are lines of

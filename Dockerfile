@@ -34,6 +34,7 @@ COPY worker/chaingraph_worker worker/chaingraph_worker
 COPY operator/chaingraph_operator operator/chaingraph_operator
 COPY gateway/chaingraph_gateway gateway/chaingraph_gateway
 COPY cli/chaingraph_cli cli/chaingraph_cli
+COPY examples/01-hello.yaml examples/01-hello.yaml
 RUN python3 -m pip --python /tools/bin/python wheel --quiet --no-deps --no-build-isolation --wheel-dir dist . \
  && python3 -m pip --python /opt/chaingraph/bin/python install --quiet --no-deps --no-compile dist/*.whl
 RUN set -eu; \

@@ -7,15 +7,15 @@ libraries made for the purpose take 80 to 120 ms to import.
 from __future__ import annotations
 
 import argparse
-import difflib
 import importlib
 import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, NoReturn
 
-from chaingraph_cli.errors import CliError, Usage
+from chaingraph_cli.errors import CLOSED_PIPE, CliError, Usage
+from chaingraph_crds.suggestions import similar
 
 OPTION_WITH_VALUE: Final = ("-n", "--namespace", "--context", "--kubeconfig")
 """The options that may stand before the command's name, as after it."""
@@ -115,6 +115,8 @@ def _epilog(program: Program, command: Command) -> str | None:
 def run(program: Program, arguments: Sequence[str]) -> int:
     """Do what the arguments ask for; returns the exit code. A `CliError` is told on stderr."""
     name, others = split(arguments)
+    if not name and "--version" in others:
+        return run(program, ["version", *(each for each in others if each != "--version")])
     if not name:
         if [each for each in others if each not in ("-h", "--help")]:
             print(f"Error: say which command, as in: {program.name} get\n{program.name} --help", file=sys.stderr)
@@ -129,16 +131,50 @@ def run(program: Program, arguments: Sequence[str]) -> int:
         return Usage.exit_code
     command = entry.load()
     try:
-        return command.run(parser_of(program, name, command).parse_intermixed_args(others))
+        parser = parser_of(program, name, command)
+        return command.run(parser.parse_intermixed_args(_with_bare_values(parser, others)))
     except CliError as fault:
         tell(fault)
         return fault.exit_code
     except KeyboardInterrupt:
         return 130
+
+
+def end(work: Callable[[], int]) -> NoReturn:
+    """Do a program's work and end the process with its exit code.
+
+    When nobody reads on, as after `| head`, it ends without a word, with the code that shells give it.
+    """
+    code: int | str | None
+    try:
+        try:
+            code = work()
+        except SystemExit as ended:
+            code = ended.code
+        sys.stdout.flush()
+        sys.stderr.flush()
     except BrokenPipeError:
-        # Whoever read this has seen enough, as `head` does. What is still in the buffer must not raise it again.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 141
+        # What is still in the buffers must not raise it again.
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        for stream in (sys.stdout, sys.stderr):
+            os.dup2(nowhere, stream.fileno())
+        code = CLOSED_PIPE
+    sys.exit(code)
+
+
+def _with_bare_values(parser: argparse.ArgumentParser, words: Sequence[str]) -> list[str]:
+    """The words, where an option whose value may be left out takes the next word only if that is one of its values."""
+    optional = {
+        option: action
+        for action in parser._actions
+        if action.nargs == "?" and action.choices is not None
+        for option in action.option_strings
+    }
+    following = [*words[1:], ""]
+    return [
+        f"{word}={optional[word].const}" if word in optional and after not in (optional[word].choices or ()) else word
+        for word, after in zip(words, following, strict=False)
+    ]
 
 
 def tell(fault: CliError) -> None:
@@ -150,7 +186,7 @@ def tell(fault: CliError) -> None:
 
 
 def _near(name: str, program: Program) -> str:
-    near = difflib.get_close_matches(name, program.entries, n=1)
+    near = similar(name, program.entries)
     return f" Did you mean {near[0]!r}?" if near else f" They are: {', '.join(program.entries)}"
 
 

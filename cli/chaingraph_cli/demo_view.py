@@ -67,7 +67,8 @@ class Row:
     @property
     def nodes(self) -> str:
         counts = self.status.get("nodes") or {}
-        return f"{counts.get('completed', 0)} of {counts['total']}" if counts.get("total") else "-"
+        done = sum(int(counts.get(each, 0)) for each in ("completed", "failed", "skipped"))
+        return f"{done} of {counts['total']}" if counts.get("total") else "-"
 
     @property
     def seconds(self) -> str:

@@ -11,16 +11,20 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final
 
+CLOSED_PIPE: Final = 141
+"""As shells tell of a process that SIGPIPE has ended."""
 EXIT_CODES: Final[Mapping[int, str]] = {
     0: "it did what it says",
     1: "the execution that was waited for failed or was stopped; or a fault that has no code of its own",
     2: "arguments that it does not know, or that the API server refuses",
     3: "not allowed in the state that the execution is in; nothing was changed",
-    4: "there is no such execution, flow or other resource",
+    4: "there is no such execution, flow or other resource; or it has not started, and nothing of it can be read yet "
+    "(`logs -f`, `events -f`, `wait` and `create --follow` wait for the start instead)",
     5: "the permissions of the kubeconfig's user do not suffice",
     6: "the API server or the gateway cannot be reached, or does not know the user",
     124: "the time of `--timeout` was over",
     130: "interrupted by Ctrl-C",
+    CLOSED_PIPE: "nobody read on, as after `| head`",
 }
 
 

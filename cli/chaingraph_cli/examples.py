@@ -15,12 +15,14 @@ from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any, Final
 
-import yaml
-
 from chaingraph_cli.errors import ExamplesInvalid
 from chaingraph_crds import names
 from chaingraph_crds.execution import ExecutionPhase
+from chaingraph_crds.yaml.nodes import YamlError
+from chaingraph_crds.yaml.reading import read
 
+_CHECKOUT: Final = Path(__file__).parents[2] / "examples"
+_FIRST: Final = "01-hello.yaml"
 EXPECTED_PHASE: Final = f"{names.GROUP}/expected-phase"
 DATA_PORT: Final = 8765
 """The port at which the examples, as they are written, expect their data."""
@@ -76,13 +78,24 @@ def find(given: Path | None) -> Path:
         if not given.is_dir():
             raise ExamplesInvalid(f"{given} is no folder.", "Name the folder of the examples: --examples DIR")
         return given
-    for folder in (Path.cwd() / "examples", Path(__file__).parents[2] / "examples"):
+    for folder in (Path.cwd() / "examples", _CHECKOUT):
         if any(folder.glob("*.yaml")):
             return folder
     raise ExamplesInvalid(
         "The examples are part of the checkout, not of the installed package, and there are none here.",
         "Run this in a checkout, or say where they are: --examples DIR",
     )
+
+
+def first_example() -> Path:
+    """The first example, as a path that works where the command was started.
+
+    It is a file of the checkout; an installed package has one of its own.
+    """
+    for folder in (Path("examples"), _CHECKOUT):
+        if (folder / _FIRST).is_file():
+            return folder / _FIRST
+    return Path(__file__).with_name(_FIRST)
 
 
 def load(folder: Path) -> tuple[Example, ...]:
@@ -99,8 +112,8 @@ def load(folder: Path) -> tuple[Example, ...]:
 
 def _read(file: Path) -> list[Example]:
     try:
-        documents = [each for each in yaml.safe_load_all(file.read_text(encoding="utf-8")) if each is not None]
-    except (OSError, yaml.YAMLError) as fault:
+        documents = read(file.read_text(encoding="utf-8")).documents
+    except (OSError, UnicodeDecodeError, YamlError) as fault:
         raise ExamplesInvalid(f"{file} cannot be read: {fault}") from fault
     for each in documents:
         problem = _problem(each)

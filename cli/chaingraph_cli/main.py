@@ -9,7 +9,7 @@ import sys
 from typing import Final
 
 from chaingraph_cli import terminal
-from chaingraph_cli.commands import KUBECTL_PLUGIN, Entry, Program, run
+from chaingraph_cli.commands import KUBECTL_PLUGIN, Entry, Program, end, run
 
 _VERBS: Final = {
     "control executions": {
@@ -25,11 +25,13 @@ _VERBS: Final = {
     "look at executions": {
         "get": Entry("chaingraph_cli.plugin.get:COMMAND", "List executions, or show one in full."),
         "nodes": Entry("chaingraph_cli.plugin.nodes:COMMAND", "What the nodes put out so far, and which are held."),
+        "outputs": Entry("chaingraph_cli.plugin.outputs:COMMAND", "The outputs of an execution, also large ones."),
         "roots": Entry("chaingraph_cli.plugin.roots:COMMAND", "List root executions, with the counts of all below."),
         "tree": Entry("chaingraph_cli.plugin.tree:COMMAND", "An execution with all that it has spawned."),
         "events": Entry("chaingraph_cli.plugin.events:COMMAND", "What happened, from any point on, and live."),
         "logs": Entry("chaingraph_cli.plugin.logs:COMMAND", "What the nodes logged, and why they failed."),
         "wait": Entry("chaingraph_cli.plugin.wait:COMMAND", "Wait until executions end, or pause."),
+        "version": Entry("chaingraph_cli.plugin.version:COMMAND", "The versions of this program and of the cluster."),
     },
 }
 _LOCAL: Final = {
@@ -59,27 +61,27 @@ def main() -> None:
     """`chaingraph`."""
     terminal.guard()
     if sys.argv[1:2] == [_COMPLETE]:
-        _answer(CHAINGRAPH, sys.argv[2:])
-        return
-    sys.exit(run(CHAINGRAPH, sys.argv[1:]))
+        end(lambda: _answer(CHAINGRAPH, sys.argv[2:]))
+    end(lambda: run(CHAINGRAPH, sys.argv[1:]))
 
 
 def plugin() -> None:
     """`kubectl-chaingraph`, which kubectl runs for `kubectl chaingraph`."""
     terminal.guard()
-    sys.exit(run(PLUGIN, sys.argv[1:]))
+    end(lambda: run(PLUGIN, sys.argv[1:]))
 
 
 def complete() -> None:
     """`kubectl_complete-chaingraph`, which kubectl asks when Tab is pressed after `kubectl chaingraph`."""
     terminal.guard()
-    _answer(PLUGIN, sys.argv[1:])
+    end(lambda: _answer(PLUGIN, sys.argv[1:]))
 
 
-def _answer(program: Program, words: list[str]) -> None:
+def _answer(program: Program, words: list[str]) -> int:
     from chaingraph_cli.plugin.completion import answer
 
     print(answer(program, words))
+    return 0
 
 
 if __name__ == "__main__":

@@ -27,9 +27,9 @@ class OutputFormat(StrEnum):
 def dump(content: Mapping[str, Any], form: OutputFormat) -> str:
     """The content as JSON or YAML text (not a table, which each command makes itself)."""
     if form is OutputFormat.YAML:
-        import yaml
+        from chaingraph_crds.yaml.writing import written
 
-        return yaml.safe_dump(dict(content), sort_keys=False).rstrip("\n")
+        return written(dict(content)).rstrip("\n")
     return json.dumps(content, indent=2)
 
 

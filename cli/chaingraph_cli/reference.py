@@ -80,6 +80,10 @@ _MIGRATION = """\
 |---|---|---|
 | `DATABASE_URL_EXECUTIONS` | **required** | the database, by a role that owns its schemas or may make them |
 | `CHAINGRAPH_MIGRATE_WAIT_SECONDS` | `0` | seconds until PostgreSQL has to answer, from 0 to 86400 |
+| `CHAINGRAPH_POOL_ROLES` |  | database roles of pools with the queues that each may serve, as JSON: \
+`{"billing": {"role": "chaingraph_worker_billing", "queues": ["billing"]}}`. \
+A role that is left out loses its rights; unset: nothing changes |
+| `DBOS_APPLICATION_NAME` | `chaingraph-executor` | DBOS's application, as the workers have it |
 """
 
 _COMMANDS_INTRODUCTION = f"""\

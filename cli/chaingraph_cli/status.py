@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from chaingraph_cli.cluster.probes import check
+from chaingraph_cli.cluster.probes import check, notes
 from chaingraph_cli.cluster.spec import Condition
 from chaingraph_cli.cluster.state import Phase, ProcessRecord, State, StateFolder, age, supervised
 from chaingraph_cli.errors import NotRunning
@@ -47,7 +47,10 @@ def run(state: Path, output: OutputFormat) -> bool:
     phase = remembered.phase if alive or remembered.phase in (Phase.STOPPED, Phase.FAILED) else "Crashed"
     healthy = alive and remembered.phase == Phase.RUNNING and all(each.healthy for each in health)
     if output is OutputFormat.TABLE:
-        _print_table(console(), folder, phase, remembered.message, health)
+        message = remembered.message if phase == Phase.FAILED else ""
+        _print_table(console(), folder, phase, message, health)
+        for note in asyncio.run(_notes(health)):
+            console().print(one_line(note))
     else:
         print(dump(_content(folder, phase, remembered, health, healthy=healthy), output))
     return healthy
@@ -60,6 +63,13 @@ async def ask(state: State) -> list[ProcessHealth]:
         return ProcessHealth(record, fate(record) or await check(record.probe) or "")
 
     return list(await asyncio.gather(*(one(record) for record in state.processes)))
+
+
+async def _notes(health: list[ProcessHealth]) -> list[str]:
+    """What healthy processes do without."""
+    found = await asyncio.gather(*(notes(each.record.probe) for each in health if each.healthy))
+    names = [each.record.name for each in health if each.healthy]
+    return [f"{name} {note}" for name, lines in zip(names, found, strict=True) for note in lines]
 
 
 def fate(record: ProcessRecord) -> str:

@@ -16,6 +16,10 @@ class PrintableConsole(Console):
     Cells of tables are made `one_line` where they are filled: the layout has to know how wide they are.
     """
 
+    def on_broken_pipe(self) -> None:
+        """Leave it to `commands.end`, called while the error is handled: rich would end with code 1."""
+        raise
+
     def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterator[Segment]:
         for segment in super().render(renderable, options):
             # A control segment is rich's own, as the ones that move the cursor.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import shlex
 import shutil
 import time
 from collections.abc import Iterator
@@ -21,6 +22,7 @@ from chaingraph_cli.cluster.parts import egress_allowed
 from chaingraph_cli.cluster.spec import Condition, Report
 from chaingraph_cli.cluster.state import Phase, Settings, State, StateFolder, supervised
 from chaingraph_cli.errors import AlreadyRunning
+from chaingraph_cli.examples import first_example
 
 _KUBECTL = "kubectl"
 _PLAIN_PROGRESS_SECONDS = 15.0
@@ -48,8 +50,9 @@ def run(state: Path, settings: Settings, *, detach: bool) -> None:
     began = time.monotonic()
     if detach:
         with console.status("Starting the cluster ..."):
-            detached.start(folder, settings)
-        _say_up(console, folder, settings, time.monotonic() - began, detached_=True)
+            after = detached.start(folder, settings)
+        took = time.monotonic() - began
+        _say_up(console, folder, settings, took, detached_=True, message=after.message)
         return
     asyncio.run(
         cluster_run.run(
@@ -57,7 +60,9 @@ def run(state: Path, settings: Settings, *, detach: bool) -> None:
             settings,
             programs,
             on_report=lambda report: console.print(_line(report), markup=True),
-            on_ready=lambda state: _say_up(console, folder, settings, time.monotonic() - began, detached_=False),
+            on_ready=lambda state: _say_up(
+                console, folder, settings, time.monotonic() - began, detached_=False, message=state.message
+            ),
         )
     )
     console.print(
@@ -153,7 +158,9 @@ def _say_running(console: Console, folder: StateFolder, before: State, wanted: S
     console.print(f"\n  export KUBECONFIG={folder.kubeconfig}")
 
 
-def _say_up(console: Console, folder: StateFolder, settings: Settings, seconds: float, *, detached_: bool) -> None:
+def _say_up(
+    console: Console, folder: StateFolder, settings: Settings, seconds: float, *, detached_: bool, message: str
+) -> None:
     found = binaries.find(_KUBECTL)
     kubectl = _KUBECTL if found is None or shutil.which(_KUBECTL) else str(found)
     state = "" if folder.path == Path.cwd() / ".chaingraph" else f" --state {escape(str(folder.path))}"
@@ -163,7 +170,7 @@ def _say_up(console: Console, folder: StateFolder, settings: Settings, seconds: 
         f"[bold green]ChainGraph is up[/] after {seconds:.1f} s: operator and {workers}. Next:",
         "",
         f"  export KUBECONFIG={escape(str(folder.kubeconfig))}",
-        f"  {kubectl} apply -f examples/",
+        f"  {kubectl} apply -f {escape(shlex.quote(str(first_example())))}",
         f"  {kubectl} get executions --watch",
         "",
         f"Flows may call HTTP services on {allowed} (CHAINGRAPH_EGRESS_ALLOW), and no other private address.",
@@ -172,3 +179,5 @@ def _say_up(console: Console, folder: StateFolder, settings: Settings, seconds: 
     ]
     for line in lines:
         console.print(line, markup=True)
+    if message:
+        console.print(f"\n[bold red]Warning:[/] {escape(message)}", markup=True)

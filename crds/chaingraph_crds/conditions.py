@@ -26,6 +26,7 @@ class ConditionType(StrEnum):
     PAUSED = "Paused"
     WORKER_LOST = "WorkerLost"
     RETRY_REFUSED = "RetryRefused"
+    SPEC_IGNORED = "SpecIgnored"
     TREE_SUCCEEDED = "TreeSucceeded"
 
 
@@ -41,6 +42,10 @@ CONDITION_MEANINGS: Final[Mapping[ConditionType, str]] = {
     ConditionType.WORKER_LOST: "True from the end of a worker's lease until another worker goes on.",
     ConditionType.RETRY_REFUSED: "True when the last `spec.retry.token` was refused; the message says why. Absent "
     "otherwise.",
+    ConditionType.SPEC_IGNORED: "True while a part of the spec has no effect, one line for each, with its path: "
+    "`UnknownBreakpoint`, `PriorityTooHigh`, `AlreadyStarted`, `NextAttempt` (it waits for the next attempt), and "
+    "`Unreadable`, `TooDeep` or `Malformed` when the operator cannot read the spec: then no edit has an effect. Absent "
+    "otherwise, and when the execution has ended and its spec can be read: a retry takes the whole spec.",
     ConditionType.TREE_SUCCEEDED: "Of an execution that has ended: whether it and everything below it completed. "
     "Unknown (`ChildrenActive`) until the last execution below it has ended, then True (`AllCompleted`) or False: "
     "`TreeStopped` when a stop of it ended something below, or kept it from being made, else `SomeFailed`. "

@@ -103,7 +103,7 @@ class RetrySpec(ApiModel):
 
 
 class ExecutionOptions(ApiModel):
-    """How the engine runs the graph. `breakpoints` take effect at once, the others when an attempt begins."""
+    """How the engine runs the graph. `breakpoints` take effect at once, the others when an attempt begins to run."""
 
     max_concurrency: int = Field(
         default=50, ge=1, le=limits.MAX_NODES, description="Nodes that run at the same time, at most."
@@ -128,8 +128,8 @@ class ExecutionOptions(ApiModel):
         default_factory=list,
         max_length=limits.MAX_BREAKPOINTS,
         description="Ids of nodes before which the execution pauses: each such node once an attempt. May be edited at "
-        "any time; taking away the one that it is held at does not let it go on, `spec.resume` does. An id that the "
-        "flow does not have is warned of and ignored.",
+        "any time; taking away the one that it is held at does not resume it, `spec.resume` does. An id that the flow "
+        "does not have is an error at creation. In an edit, and of a child, it is ignored: condition `SpecIgnored`.",
         json_schema_extra=kubernetes(list_type="set"),
     )
 
@@ -210,7 +210,8 @@ class ExecutionSpec(ApiModel):
     inputs: dict[str, Any] = Field(
         default_factory=dict,
         max_length=limits.MAX_FLOW_INPUTS,
-        description="Values of the flow's inputs, by name.",
+        description="Values of the flow's inputs, by name. Null counts as not given; `kubectl apply` drops members of "
+        "objects that are null, `kubectl apply --server-side` keeps them.",
         json_schema_extra=kubernetes(immutable=True),
     )
     events: list[ExternalEvent] = Field(
@@ -252,25 +253,25 @@ class ExecutionSpec(ApiModel):
     stop_reason: str | None = Field(
         default=None,
         max_length=limits.MAX_STOP_REASON,
-        description="Why it is stopped, for people; only with `stop: true`.",
+        description="Why it is stopped, for people; only with `stop: true`, and read with it.",
     )
     retry: RetrySpec | None = Field(
         default=None,
         description="Runs an execution again that failed or was stopped. With `paused: true` the new attempt begins "
-        "paused. Removing it asks for nothing.",
+        "paused: one that has never started waits for its start again. Removing it asks for nothing.",
     )
     options: ExecutionOptions = Field(
         default_factory=ExecutionOptions,
         description="How the engine runs the graph: concurrency, timeouts, breakpoints. An edit of `breakpoints` takes "
-        "effect at once, any other with the next attempt.",
+        "effect at once, any other until the attempt begins to run, and then with the next one.",
         json_schema_extra=kubernetes(default={}),
     )
     start_timeout_seconds: int = Field(
         default=300,
         ge=1,
         le=limits.MAX_TIMEOUT_SECONDS,
-        description="Longest wait, in seconds, for the start of an Execution that was created paused. Then it fails. "
-        "Read at creation.",
+        description="Longest wait, in seconds, for the start of an Execution that was created paused, or was retried "
+        "paused before it had ever started. Then it fails. May be edited until the start.",
     )
     queue: str = Field(
         default=DEFAULT_QUEUE,
@@ -285,8 +286,8 @@ class ExecutionSpec(ApiModel):
         default=0,
         ge=0,
         le=1000,
-        description="Executions of a higher priority leave the queue first, among those of the same namespace. Read at "
-        "creation.",
+        description="Executions of a higher priority leave the queue first, among those of the same namespace. An "
+        "edit counts each time it is in the queue.",
     )
     ttl_seconds_after_finished: int | None = Field(
         default=None,

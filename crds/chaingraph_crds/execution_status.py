@@ -46,6 +46,7 @@ class NodeCounts(StatusModel):
     """Progress in nodes."""
 
     total: int = Field(default=0, ge=0, description="Nodes of the graph.")
+    done: int = Field(default=0, ge=0, description="Nodes that have ended: completed, failed or skipped.")
     completed: int = Field(default=0, ge=0, description="Nodes that completed.")
     failed: int = Field(default=0, ge=0, description="Nodes that failed.")
     skipped: int = Field(default=0, ge=0, description="Nodes that were skipped.")
@@ -93,6 +94,13 @@ class AttemptRecord(StatusModel):
         max_length=limits.MAX_REASON,
         description="The `spec.retry.from` of the retry that followed it.",
     )
+
+
+class OmittedOutput(StatusModel):
+    """An output that is too large for `outputs`."""
+
+    name: str = Field(max_length=limits.MAX_IDENTIFIER, description="Its name.")
+    bytes: int = Field(ge=0, description="Its length as JSON.")
 
 
 class ParentRef(StatusModel):
@@ -161,7 +169,7 @@ class ExecutionStatus(StatusModel):
         description="`Succeeded` is Unknown while the execution is active, then True or False; `TreeSucceeded` speaks "
         "of everything below it as well. "
         "`Ready`, `Reconciling` and `Stalled` are for kstatus (Flux, Helm, Argo CD); "
-        "`Paused`, `WorkerLost` and `RetryRefused` say what their names say.",
+        "`Paused`, `WorkerLost`, `RetryRefused` and `SpecIgnored` say what their names say.",
         json_schema_extra=kubernetes(list_keys=["type"]),
     )
     nodes: NodeCounts | None = Field(default=None, description="Progress, in nodes.")
@@ -174,7 +182,15 @@ class ExecutionStatus(StatusModel):
     )
     outputs: dict[str, Any] | None = Field(
         default=None,
-        description="Results by name, when completed. Large ones are left in the database.",
+        description="Results by name, when completed: as many as there is room for, the smallest first. "
+        "`omittedOutputs` names the others.",
+    )
+    omitted_outputs: list[OmittedOutput] = Field(
+        default_factory=list,
+        max_length=limits.MAX_FLOW_OUTPUTS,
+        description="The outputs that are too large for `outputs`, or have a number that Kubernetes would round. "
+        "`kubectl chaingraph outputs NAME --output OUTPUT` prints one.",
+        json_schema_extra=kubernetes(list_keys=["name"]),
     )
     error: ExecutionError | None = Field(default=None, description="Why it failed, when it failed.")
     parent_ref: ParentRef | None = Field(default=None, description="The execution that spawned this one.")

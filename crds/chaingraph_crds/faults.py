@@ -10,6 +10,7 @@ from typing import Any, Final
 from pydantic import ValidationError
 
 from chaingraph_crds.forms import FORMS
+from chaingraph_crds.yaml.scalars import asked_for
 
 _LONGEST_SHOWN = 80
 """Characters of an offending value that a message repeats; the path says where the rest is."""
@@ -27,10 +28,15 @@ def faults_of(error: ValidationError, root: str = "spec") -> list[str]:
     found = error.errors(include_url=False)
     described = [
         f"{_path(root, item['loc'])}: {_sentence(item['type'], item.get('ctx', {}), item['input'], item['msg'])}"
+        f"{_hint(item['type'], item['loc'])}"
         for item in found[:_MOST_DESCRIBED]
     ]
     more = len(found) - len(described)
     return [*described, f"{root}: {_count(more, 'more error')} not described: fix these first"] if more else described
+
+
+def _hint(kind: str, location: Sequence[str | int]) -> str:
+    return asked_for(str(location[-1])) if kind == "extra_forbidden" and location else ""
 
 
 def _path(root: str, location: Sequence[str | int]) -> str:

@@ -78,7 +78,7 @@ FLOW: Final = Kind(
             "Message",
             ".status.conditions[?(@.type=='Ready')].message",
             priority=1,
-            description="The faults, if any.",
+            description="The first fault, if any.",
         ),
         _AGE,
     ),
@@ -96,7 +96,12 @@ EXECUTION: Final = Kind(
     columns=(
         Column("Phase", ".status.phase", description="The state in one word."),
         Column("Flow", ".spec.flowRef.name", description="The Flow it runs; empty for a graph of its own."),
-        Column("Done", ".status.nodes.completed", "integer", description="Nodes that completed."),
+        Column(
+            "Done",
+            ".status.nodes.done",
+            "integer",
+            description="Nodes that have ended: completed, failed or skipped.",
+        ),
         Column("Total", ".status.nodes.total", "integer", description="Nodes of the graph."),
         Column("Attempt", ".status.attempt", "integer", priority=1, description="Attempt that runs, or ran last."),
         Column("Current", ".status.currentNodes", priority=1, description="Nodes that run now, or are held back."),

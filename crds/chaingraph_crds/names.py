@@ -25,6 +25,8 @@ EXECUTION_CRD: Final = f"{EXECUTION_PLURAL}.{GROUP}"
 
 KINDS: Final = (FLOW_KIND, EXECUTION_KIND)
 
+CONFLICTING_REVISION: Final = "ConflictingRevision"
+"""Reason of the conditions of an object whose flow's revision has another content in the database."""
 TRACEPARENT: Final = f"{GROUP}/traceparent"
 """Annotation of an Execution: what applied it, as W3C Trace Context writes it. Its trace gets a link to that."""
 EXECUTION_ID_LABEL: Final = f"{GROUP}/execution-id"

@@ -8,8 +8,8 @@ from typing import Any, Final
 
 from chaingraph_crds import names
 from chaingraph_crds.conditions import CONDITION_MEANINGS, Condition
+from chaingraph_crds.edits import EDITS
 from chaingraph_crds.execution_status import PHASE_MEANINGS
-from chaingraph_crds.forms import FORMS
 from chaingraph_crds.manifests import EXECUTION, FLOW, Kind
 from chaingraph_crds.structural import PRESERVE, VALIDATIONS, Schema, structural_schema
 
@@ -35,6 +35,10 @@ def markdown() -> str:
         _INTRODUCTION,
         *_kind(FLOW),
         *_kind(EXECUTION),
+        "## Edits of an Execution's `spec`\n",
+        "What an edit does once the execution is in the database. While it waits for its Flow, for its quota or for "
+        "the first worker, it is not, and any edit takes effect.\n",
+        _table(("Field", "An edit"), [(f"`{path}`", text) for path, text in EDITS.items()]),
         "## Phases of an Execution\n",
         "For people and columns; programs read the conditions.\n",
         _table(("Phase", "Meaning"), [(f"`{phase}`", text) for phase, text in PHASE_MEANINGS.items()]),
@@ -128,8 +132,9 @@ def _demands(field: Schema) -> Iterator[str]:
     if "enum" in field:
         yield _choices(field)
     texts = field.get("items", field)
-    if texts.get("pattern") in FORMS:
-        yield f"Form: {FORMS[texts['pattern']]}."
+    for each in texts.get(VALIDATIONS, ()):
+        if "messageExpression" in each:
+            yield f"Form: {each['message'].removeprefix('must be ')}."
     if "maxLength" in texts:
         yield f"At most {texts['maxLength']} characters."
     if "maxItems" in field:

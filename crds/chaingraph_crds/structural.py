@@ -11,12 +11,16 @@ from typing import Any, Final
 
 from pydantic import BaseModel
 
+from chaingraph_crds.forms import FORMS
 from chaingraph_crds.model import IMMUTABLE, SCHEMA_DEFAULT, rule
 
 Schema = dict[str, Any]
 
 PRESERVE: Final = "x-kubernetes-preserve-unknown-fields"
 VALIDATIONS: Final = "x-kubernetes-validations"
+_ITEM: Final = "[]"
+"""In a path: inside a list. `kubectl apply` compares lists of custom resources as wholes, so a default that the API
+server filled in there would make each apply of the same file a change: `configured` where nothing is."""
 
 _KEPT: Final = frozenset(
     {
@@ -96,12 +100,15 @@ class _Converter:
         schema: Schema = {key: value for key, value in node.items() if key in _KEPT}
         schema |= _bounds(node)
         default = _default(node)
-        if default is not None and self._people_write:
+        if default is not None and self._people_write and _ITEM not in path:
             schema["default"] = default
+        form = FORMS.get(schema.get("pattern", ""))
+        if form is not None and self._people_write:
+            schema[VALIDATIONS] = [*schema.get(VALIDATIONS, ()), _form_rule(schema.pop("pattern"), form)]
         if "const" in node:
             schema["enum"] = [node["const"]]
         if schema.get("type") == "array":
-            schema["items"] = self.convert(node.get("items", {}), f"{path}[]")
+            schema["items"] = self.convert(node.get("items", {}), f"{path}{_ITEM}")
         elif schema.get("type") == "object":
             schema |= self._object(node, path)
         elif "type" not in schema and "x-kubernetes-int-or-string" not in schema:
@@ -134,7 +141,8 @@ class _Converter:
             properties[name] = self.convert(child, child_path)
             fixed = bool(child.get(IMMUTABLE))
             if self._people_write:
-                properties[name]["description"] += _note(properties[name], immutable=fixed)
+                default = _default(self._resolved(child, child_path))
+                properties[name]["description"] += _note(properties[name], default, immutable=fixed)
             if fixed:
                 immutable.append(_immutable_rule(name, always_set="default" in properties[name]))
         built: Schema = {"properties": properties}
@@ -185,16 +193,25 @@ def _default(node: Mapping[str, Any]) -> Any:
     return None if default in ("", [], {}) else default
 
 
-def _note(schema: Schema, *, immutable: bool) -> str:
+def _note(schema: Schema, default: Any, *, immutable: bool) -> str:
     """What a field's description ends with: ` Immutable. Default: 600. 1 to 604800.`, or nothing."""
     parts = [" Immutable."] if immutable else []
-    default = schema.get("default")
     if default is not None and not isinstance(default, dict):
         parts.append(f" Default: {str(default).lower() if isinstance(default, bool) else default}.")
     low, high = schema.get("minimum"), schema.get("maximum")
     if low is not None and high is not None:
         parts.append(f" From {low:g} to {high}.")
     return "".join(parts)
+
+
+def _form_rule(pattern: str, form: str) -> dict[str, str]:
+    """Demands the form of a text. With `pattern`, the API server would show people the regular expression alone."""
+    return {
+        "rule": f"self.matches(r'{pattern}')",
+        "message": f"must be {form}",
+        "messageExpression": f'"\'" + self + "\' is not {form}"',
+        "reason": "FieldValueInvalid",
+    }
 
 
 def _immutable_rule(name: str, *, always_set: bool) -> dict[str, str]:

@@ -2,21 +2,12 @@
 
 from typing import Any, Final
 
-import yaml
+from chaingraph_crds.yaml.writing import written
 
 HEADER: Final = "# Generated from the models in crds/chaingraph_crds by `make generate`. Do not edit.\n"
 
 
 def yaml_text(*objects: dict[str, Any]) -> str:
     """The objects as YAML documents in their own order of keys, below the header that says what writes them."""
-    documents = (
-        yaml.dump(item, Dumper=_PlainDumper, sort_keys=False, allow_unicode=True, width=100) for item in objects
-    )
+    documents = (written(item, allow_unicode=True, width=100) for item in objects)
     return HEADER + "---\n".join(documents)
-
-
-class _PlainDumper(yaml.SafeDumper):
-    """Writes values that stand in several places in full: anchors make a manifest hard to read and to diff."""
-
-    def ignore_aliases(self, data: Any) -> bool:
-        return True

@@ -41,6 +41,9 @@ class InputPort(_Data):
     default: Any = Field(default=None, description="Value when neither given nor connected.")
     tolerant: bool = Field(default=False, description="A refused transfer leaves the default; the node still runs.")
     static: bool = Field(default=False, description="Given in the flow alone: no edge may end here.")
+    template_values: str | None = Field(
+        default=None, description="The text is a template, whose names are the properties of this input."
+    )
     passthrough: bool = Field(default=False, description="Also an output of the same key.")
 
 

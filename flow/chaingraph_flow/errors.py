@@ -23,6 +23,10 @@ class InvalidNodeClass(FlowError):
     """A Node class is declared wrongly (a reserved port name, an unknown input named by an output, ...)."""
 
 
+class BrokenPlugins(FlowError):
+    """Installed packages offer nodes that cannot be loaded. Fix or remove them; the message names file and line."""
+
+
 class DuplicateNodeType(FlowError):
     """Two node classes or catalogues define one type differently. Rename one, or remove one package."""
 
@@ -41,6 +45,10 @@ class NotJson(FlowError):
 
 class NodeFailed(FlowError):
     """Raised by a node that cannot do its work; the message is shown to the user as it stands."""
+
+
+class UnreadableText(NodeFailed):
+    """A text or its bytes are not what they should be: of no known charset, not JSON, a number that cannot be kept."""
 
 
 class EmissionRefused(NodeFailed):

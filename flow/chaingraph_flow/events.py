@@ -5,6 +5,9 @@ What they carry (`engine/announcer.py` makes them): flow:started `nodes` and `at
 nor begins one. debug:breakpoint-hit `nodeId`, once a node and before it starts; flow:paused follows, unless the run is
 paused already. A flow may end, fail or be cancelled without flow:resumed. The `executionTime` of flow:completed and
 flow:failed is that of the attempt in milliseconds, without pauses; that of a node is from its first try to its end.
+edge:transfer-failed has `skipped: true` where the source delivers nothing, which is no failure of the edge: it was
+skipped, or failed, or did not fail. worker:lost and worker:drained are written by the ledger: `worker`, `attempt`,
+`nodes` that ran there, and what follows (`next`: queued, paused or failed).
 """
 
 from __future__ import annotations
@@ -32,6 +35,8 @@ CHILD_SPAWNED: Final = "child:spawned"
 CHILD_COMPLETED: Final = "child:completed"
 CHILD_FAILED: Final = "child:failed"
 BREAKPOINT_HIT: Final = "debug:breakpoint-hit"
+WORKER_LOST: Final = "worker:lost"
+WORKER_DRAINED: Final = "worker:drained"
 
 EVENT_TYPES: Final = frozenset(
     (
@@ -55,6 +60,8 @@ EVENT_TYPES: Final = frozenset(
         CHILD_COMPLETED,
         CHILD_FAILED,
         BREAKPOINT_HIT,
+        WORKER_LOST,
+        WORKER_DRAINED,
     )
 )
 

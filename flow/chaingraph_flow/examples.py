@@ -35,28 +35,28 @@ EXAMPLES: Final[dict[str, str]] = {
     "Slice": "{id: page, type: Slice, inputs: {items: [a, b, c], start: 1, count: 2}}",
     "Concat": "{id: all, type: Concat, inputs: {a: [1, 2], b: [3]}}",
     "Pluck": "{id: names, type: Pluck, inputs: {items: [{name: Bern}, {name: Basel}], field: name}}",
-    "Filter": '{id: large, type: Filter, inputs: {items: [{n: 1}, {n: 9}], field: n, operator: ">", value: 5}}',
-    "Sort": "{id: sorted, type: Sort, inputs: {items: [{n: 1}, {n: 9}], field: n, descending: true}}",
+    "Filter": '{id: large, type: Filter, inputs: {items: [{kg: 1}, {kg: 9}], field: kg, operator: ">", value: 5}}',
+    "Sort": "{id: sorted, type: Sort, inputs: {items: [{size: 1}, {size: 9}], field: size, descending: true}}",
     "Unique": "{id: distinct, type: Unique, inputs: {items: [a, b, a]}}",
-    "Reduce": "{id: total, type: Reduce, inputs: {items: [{n: 1}, {n: 9}], field: n, operation: sum}}",
+    "Reduce": "{id: total, type: Reduce, inputs: {items: [{size: 1}, {size: 9}], field: size, operation: sum}}",
     "GroupBy": "{id: byCountry, type: GroupBy, inputs: {items: [{name: Bern, country: CH}], by: country}}",
     "Summarize": (
         "{id: perCountry, type: Summarize, "
-        "inputs: {items: [{country: CH, n: 2}, {country: CH, n: 3}], by: country, field: n, operation: sum}}"
+        "inputs: {items: [{country: CH, size: 2}, {country: CH, size: 3}], by: country, field: size, operation: sum}}"
     ),
     "Keys": "{id: names, type: Keys, inputs: {object: {a: 1, b: 2}}}",
     "Values": "{id: numbers, type: Values, inputs: {object: {a: 1, b: 2}}}",
-    "Merge": "{id: both, type: Merge, inputs: {a: {x: 1}, b: {y: 2}}}",
+    "Merge": "{id: both, type: Merge, inputs: {a: {left: 1}, b: {right: 2}}}",
     "JSONRead": (
-        '{id: parse, type: JSONRead, inputs: {text: "{\\"n\\": 1}", schema: {type: object, properties: {n: number}}}}'
+        '{id: parse, type: JSONRead, inputs: {text: "{\\"kg\\": 1}", schema: {type: object, properties: {kg: number}}}}'
     ),
-    "JSONWrite": "{id: write, type: JSONWrite, inputs: {value: {n: 1}, indent: true}}",
+    "JSONWrite": "{id: write, type: JSONWrite, inputs: {value: {size: 1}, indent: true}}",
     "Cast": "{id: asNumber, type: Cast, inputs: {value: 12, schema: number}}",
     "CSVRead": (
-        '{id: read, type: CSVRead, inputs: {text: "name,n\\nBern,1", '
-        "schema: {type: object, properties: {name: string, n: number or null}}}}"
+        '{id: read, type: CSVRead, inputs: {text: "name,size\\nBern,1", '
+        "schema: {type: object, properties: {name: string, size: number or null}}}}"
     ),
-    "ToText": "{id: shown, type: ToText, inputs: {value: {n: 1}}}",
+    "ToText": "{id: shown, type: ToText, inputs: {value: {size: 1}}}",
     "ToNumber": '{id: parsed, type: ToNumber, inputs: {text: "12.5"}}',
     "HTTP": """\
 {id: fetch, type: HTTP, timeoutSeconds: 60, retry: {maxAttempts: 5, backoffSeconds: 2},

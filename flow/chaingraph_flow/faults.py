@@ -6,11 +6,12 @@ fault at once. The operator puts them into the `Ready` condition, the CLI prints
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
+
+from chaingraph_crds.suggestions import almost, similar, suggestion
 
 MOST_FAULTS: Final = 100
 """Faults of one flow that are described; the others are counted."""
@@ -19,14 +20,15 @@ LONGEST_MESSAGE: Final = 1024
 """Characters of a fault's path and message. Names in a flow can be long, and a fault repeats several of them."""
 MOST_SUGGESTIONS: Final = 5
 """Faults of one flow for which a similar name is searched: the search reads every name for each of them."""
-_MOST_CANDIDATES: Final = 500
-_LONGEST_CANDIDATE: Final = 128
+
+__all__ = ["Fault", "FaultCode", "Suggestions", "almost", "shortened", "similar", "suggestion"]
 
 
 class FaultCode(StrEnum):
     """The kinds of fault, stable enough for programs to react to."""
 
     UNKNOWN_NODE_TYPE = "UnknownNodeType"
+    MISSPELLED_NODE_TYPE = "MisspelledNodeType"
     DUPLICATE_NODE_ID = "DuplicateNodeId"
     UNKNOWN_NODE = "UnknownNode"
     UNKNOWN_PORT = "UnknownPort"
@@ -42,6 +44,7 @@ class FaultCode(StrEnum):
     DUPLICATE_OUTPUT = "DuplicateOutput"
     DUPLICATE_INPUT = "DuplicateInput"
     UNHEARD_EVENT = "UnheardEvent"
+    INVALID_TEMPLATE = "InvalidTemplate"
     TOO_DEEP = "TooDeep"
     TOO_MANY_FAULTS = "TooManyFaults"
 
@@ -70,36 +73,6 @@ def shortened(text: str, limit: int) -> str:
     return f"{text[:head]}…{text[len(text) - (limit - 1 - head) :]}"
 
 
-def similar(name: str, known: Iterable[str], *, most: int = 1, cutoff: float = 0.6) -> list[str]:
-    """Known names that resemble this one, the nearest first. Bounded: 500 names of 128 characters are compared."""
-    if len(name) > _LONGEST_CANDIDATE:
-        return []
-    # Two texts whose lengths differ more than this cannot reach the cutoff.
-    shortest, longest = len(name) * cutoff / (2 - cutoff), len(name) * (2 - cutoff) / cutoff
-    longest = min(longest, _LONGEST_CANDIDATE)
-    candidates = [each for each in known if shortest <= len(each) <= longest]
-    if len(candidates) > _MOST_CANDIDATES:
-        candidates.sort(key=lambda each: _common(name, each), reverse=True)
-        candidates = candidates[:_MOST_CANDIDATES]
-    return difflib.get_close_matches(name, candidates, n=most, cutoff=cutoff)
-
-
-def _common(one: str, other: str) -> int:
-    """Characters at the same place: cheap, and high for most slips."""
-    return sum(left == right for left, right in zip(one, other, strict=False))
-
-
-def suggestion(name: str, known: Iterable[str]) -> str:
-    """`; did you mean 'response'?` for the nearest known name, else the known names if they are few, else ''."""
-    names = list(known)
-    near = similar(name, names)
-    if near:
-        return f"; did you mean {near[0]!r}?"
-    if 0 < len(names) <= 12:
-        return f"; there is {', '.join(repr(each) for each in sorted(names))}"
-    return ""
-
-
 class Suggestions:
     """`suggestion` for the first few faults of a flow, and nothing for the others."""
 
@@ -111,3 +84,14 @@ class Suggestions:
             return ""
         self._left -= 1
         return suggestion(name, known)
+
+    def almost(self, name: str, known: Iterable[str]) -> tuple[bool, str]:
+        """Whether the name is a slip of a known one (see `suggestions.almost`), and the suggestion."""
+        if self._left <= 0:
+            return False, ""
+        names = list(known)
+        meant = almost(name, names)
+        if meant is None:
+            return False, self(name, names)
+        self._left -= 1
+        return True, f"; did you mean {meant!r}?"

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator
 from typing import Any, Final
 
 from chaingraph_crds.flow import NodeSpec
+from chaingraph_crds.numbers import numbers_in, rounded_by_kubernetes
 
 from .catalogue import NodeType
 from .derive import schema_inputs_of
@@ -36,6 +37,15 @@ def _inside(value: object) -> Iterable[Any]:
     if isinstance(value, dict):
         return value.values()
     return value if isinstance(value, list) else ()
+
+
+def rounded_numbers(value: object, path: str) -> list[Fault]:
+    """The first number of a value from Kubernetes' API that may be another one than was written."""
+    for steps, number in numbers_in(value):
+        why = rounded_by_kubernetes(number)
+        if why is not None:
+            return [Fault(render(path, steps), FaultCode.INVALID_VALUE, why)]
+    return []
 
 
 def patterns_in(schema: object) -> Iterator[str]:
@@ -66,6 +76,7 @@ class LimitCheck:
             if self.too_deep(value):
                 yield Fault(render(path, ["inputs", key]), FaultCode.TOO_DEEP, TOO_DEEP)
                 return
+        yield from rounded_numbers(node.inputs, render(path, ["inputs"]))
         for key in _schema_inputs(node_type):
             found = self._pattern_fault(node.inputs.get(key))
             if found:

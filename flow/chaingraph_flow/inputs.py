@@ -8,7 +8,7 @@ from typing import Any
 from chaingraph_crds.flow import FlowInput
 
 from .faults import Fault, FaultCode, Suggestions
-from .flow_limits import TOO_DEEP, deeper_than
+from .flow_limits import TOO_DEEP, deeper_than, rounded_numbers
 from .json_values import DEEPEST, copied, render
 from .types import Any as AnyType
 from .types import AnyPortType, Array, Boolean, Number, Object, String, check_value
@@ -30,7 +30,9 @@ def declared_type(declared: FlowInput) -> AnyPortType:
 
 def default_faults(declared: FlowInput, path: str) -> list[Fault]:
     """What is wrong with the default of a flow input."""
-    return [] if declared.default is None else check_value(declared_type(declared), declared.default, path)
+    if declared.default is None:
+        return []
+    return [*rounded_numbers(declared.default, path), *check_value(declared_type(declared), declared.default, path)]
 
 
 def bind_inputs(declared: Sequence[FlowInput], given: Mapping[str, Any]) -> tuple[dict[str, Any], list[Fault]]:

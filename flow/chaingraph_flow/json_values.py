@@ -6,15 +6,15 @@ engine (a node's outputs are checked once when it ends, and copied for each targ
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Sequence
 from math import isfinite
 from typing import Any, Union
 
 import orjson
 
+from chaingraph_crds.numbers import LARGEST_INTEGER, SMALLEST_INTEGER
+
 from .errors import NotJson
-from .limits import Limits
 
 Path = tuple[Union[str, int, "Path"], ...]
 """A place as linked pairs `(parent, step)`, cheap to extend; `(root,)` at the top. Rendered for a fault only."""
@@ -25,8 +25,6 @@ Segment = str | int
 DEEPEST = 100
 """Levels of nesting a value may have: well within what JSON writers and recursive code take."""
 
-LARGEST_INTEGER = 2**64 - 1
-SMALLEST_INTEGER = -(2**63)
 _SPELT_WITH_A_VOWEL = "AEFHILMNORSX"
 """Letters whose names begin with a vowel: abbreviations are spelt."""
 
@@ -155,37 +153,6 @@ def _text_bytes(text: object, limit: int) -> int:
         return 3 * len(text) + 2  # half a surrogate pair: refused when the value is checked
 
 
-_STRINGS = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+(?:"|\\?\Z)', re.DOTALL)
-"""The strings of a JSON text, an unfinished last one too, so that the search is linear whatever the text."""
-
-
-def parsed(text: bytes | str, limits: Limits, what: str) -> Any:
-    """The value of a JSON text.
-
-    A text of 16 MB that opens five million lists would cost 400 MB as a value: what stands between its strings is
-    counted before it is read.
-
-    Raises:
-        LimitExceeded: The text, or what it would be as a value, is too large.
-        orjson.JSONDecodeError: It is not JSON.
-    """
-    if len(text) > limits.read_bytes:
-        raise limits.exceeded("read_bytes", what, len(text))
-    data = text if isinstance(text, bytes) else text.encode("utf-8", "surrogatepass")
-    if len(data) + _structure_size(data) > limits.value_bytes:
-        between = _STRINGS.sub(b"", data)
-        size = len(data) - len(between) + max(len(between), _structure_size(between))
-        if size > limits.value_bytes:
-            raise limits.exceeded("value_bytes", f"{what}, as a value,", size)
-    return orjson.loads(data)
-
-
-def _structure_size(data: bytes) -> int:
-    """The size of the lists and objects that a JSON text opens, and of their elements, as if all were small."""
-    containers = data.count(b"[") + data.count(b"{")
-    return (CONTAINER_BYTES + 2) * containers + (SCALAR_BYTES + 1) * (data.count(b",") + containers)
-
-
 def quoted(text: str) -> str:
     """A text as messages may show it: itself when it is short, else its length. It may be somebody's token."""
     if len(text) > QUOTED:
@@ -214,7 +181,7 @@ def require_json(value: object, path: Path, depth: int = 0) -> None:
     elif cls is int:
         assert isinstance(value, int)
         if not SMALLEST_INTEGER <= value <= LARGEST_INTEGER:
-            raise NotJson(f"{render(path)}: is a whole number of more than 64 bits; make it a float or a string")
+            raise NotJson(f"{render(path)}: is a whole number of more than 64 bits; make it a string")
     elif cls is float:
         assert isinstance(value, float)
         if not isfinite(value):
@@ -243,20 +210,28 @@ def _require_unicode(value: str, path: Path) -> None:
         raise NotJson(f"{render(path)}: holds half of a surrogate pair at character {error.start}") from None
 
 
-def read(value: Any, segments: Sequence[Segment]) -> Any:
-    """The value at a place inside `value`; null when there is no such place."""
-    for segment in segments:
-        if isinstance(segment, int):
-            value = value[segment] if isinstance(value, list) and segment < len(value) else None
+def obstacle(root: Any, segments: Sequence[Segment]) -> str | None:
+    """Why nothing can be written at a place inside `root`, or None when it can: `.rows is a string`."""
+    here = root
+    for depth, segment in enumerate(segments):
+        if here is None:
+            return None
+        if not isinstance(here, list if isinstance(segment, int) else dict):
+            step = f"[{segment}]" if isinstance(segment, int) else repr(segment)
+            return f"{render('', segments[:depth]) or 'the value'} is {kind(here)}, in which there is no place {step}"
+        if isinstance(here, list):
+            assert isinstance(segment, int)
+            here = here[segment] if segment < len(here) else None
         else:
-            value = value.get(segment) if isinstance(value, dict) else None
-    return value
+            here = here.get(segment)
+    return None
 
 
 def written(root: Any, segments: Sequence[Segment], value: Any) -> Any:
     """`root` with `value` at a place inside it; containers on the way are made where there are none.
 
-    Changes the containers of `root` in place and returns the (perhaps new) root.
+    To be called when there is no `obstacle`. Changes the containers of `root` in place and returns the root, which may
+    be a new one.
     """
     if not segments:
         return value

@@ -30,7 +30,7 @@ from .catalogue import InputPort, NodeType, OutputPort
 from .context import NodeContext
 from .derive import AnyRule, Given, SameAs, inputs_of, static_inputs_of
 from .errors import InvalidNodeClass
-from .types import AnyPortType, Object, check_value
+from .types import AnyPortType, Object, String, check_value
 
 T = TypeVar("T")
 T_co = TypeVar("T_co", covariant=True)
@@ -90,13 +90,16 @@ class Input(Port[T]):
         description: str = "",
         tolerant: bool = False,
         static: bool = False,
+        template_values: str | None = None,
         key: str | None = None,
     ) -> None:
+        """With `template_values`, a fixed text is checked with the flow as a template over that object input."""
         super().__init__(type, description=description, key=key)
         self.required = required
         self.default: T = type.empty() if default is None else default
         self.tolerant = tolerant
         self.static = static
+        self.template_values = template_values
 
     def descriptor(self) -> InputPort:
         """The port as data."""
@@ -108,6 +111,7 @@ class Input(Port[T]):
             default=None if self.required else self.default,
             tolerant=self.tolerant,
             static=self.static,
+            template_values=self.template_values,
             passthrough=self.passthrough,
         )
 
@@ -265,6 +269,10 @@ def _problems(described: NodeType) -> list[str]:
     for port in described.inputs:
         if not port.required and port.default is not None:
             found += [str(fault) for fault in check_value(port.type, port.default, f"default of {port.key}")]
+        if port.template_values is not None:
+            values = inputs.get(port.template_values)
+            if not isinstance(port.type, String) or values is None or not isinstance(values.type, Object):
+                found.append(f"{port.key!r}: template_values is for a string, and names the object input of its values")
     if described.listens_to is not None:
         found += _not_static(inputs, {described.listens_to}, "listens_to")
     for output in described.outputs:

@@ -12,6 +12,7 @@ import re
 import threading
 from collections import OrderedDict
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Final
 
 from pydantic_core import SchemaError, SchemaValidator, core_schema
@@ -45,6 +46,9 @@ _CASES: Final = 3
 """Times that a letter grows when its case does not matter."""
 _FLAGS: Final = re.compile(r"\(\?([a-zA-Z]*)(?:-([a-zA-Z]*))?[:)]")
 _NUMBERS: Final = re.compile(r"\d+")
+_NUMBERED: Final = re.compile(r" *(\d+): ")
+_INDENT: Final = 4
+"""Spaces before a pattern of one line in a message of the regex library."""
 
 
 class PatternRefused(ValueError):
@@ -237,7 +241,19 @@ def _compiled(pattern: str) -> tuple[SchemaValidator, Cost]:
     try:
         return SchemaValidator(core_schema.str_schema(pattern=pattern)), found
     except SchemaError as error:
-        raise PatternRefused(f"is not a regular expression: {str(error).splitlines()[-1].strip()}") from None
+        raise PatternRefused(f"is not a regular expression: {_reason(str(error))}") from None
+
+
+def _reason(message: str) -> str:
+    """`column 4: unclosed group`, out of a drawing of several lines."""
+    lines = message.splitlines()
+    reason = lines[-1].strip().removeprefix("error: ")
+    for before, marks in pairwise(lines):
+        if marks.strip() and not marks.strip(" ^"):
+            numbered = _NUMBERED.match(before)
+            line = f"line {numbered[1]}, " if numbered else ""
+            return f"{line}column {marks.index('^') - (len(numbered[0]) if numbered else _INDENT) + 1}: {reason}"
+    return reason
 
 
 MATCHERS: Final = Matchers()

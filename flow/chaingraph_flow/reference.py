@@ -32,11 +32,14 @@ INTRODUCTION = """\
 
 A port takes its value from the node's `inputs` or from one edge. **static** ports take it from `inputs` alone, since
 their value decides which ports or types the node has. A **tolerant** port keeps its default when nothing comes from
-its source; any other port skips the node then. Where an output's type follows from the inputs, the table says how.
+its source, or the path there leads to no value; any other port skips the node then. Where an output's type follows from
+the inputs, the table says how.
 
 A `schema` is a type: one of `string`, `number`, `boolean`, `array`, `object`, `enum`, `any`, alone or with details,
 as in `{type: array, items: {type: object, properties: {name: string, age: number or null}}}`.
-Inside arrays and objects, `or null` after a name allows null.
+Inside arrays and objects, `or null` after a name allows null. `kubectl apply` drops null members of objects from a
+node's `inputs` before they arrive:
+[Nulls in what you apply](../how-to/pass-data-between-nodes.md#nulls-in-what-you-apply).
 
 A **pure** node has no effects outside of its outputs. Before any other node starts, everything that ended before it
 is durable, so a crash never repeats what its effects were based on.

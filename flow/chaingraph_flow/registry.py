@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from importlib.metadata import entry_points
-from types import ModuleType
 
 from .catalogue import Catalogue
-from .errors import DuplicateNodeType, InvalidNodeClass, UnknownNodeType
+from .errors import BrokenPlugins, DuplicateNodeType, UnknownNodeType
 from .faults import suggestion
 from .node import Node
+from .plugins import ENTRY_POINTS, defined_twice, load_plugins, node_classes
 
-ENTRY_POINTS = "chaingraph.nodes"
-"""The group of entry points under which a package offers nodes: a module, a Node class or a list of them."""
+__all__ = ["ENTRY_POINTS", "Registry", "node_classes"]
 
 
 class Registry(Mapping[str, type[Node]]):
@@ -24,10 +22,7 @@ class Registry(Mapping[str, type[Node]]):
         for cls in classes:
             known = self._classes.setdefault(cls.node_type.type, cls)
             if known is not cls:
-                raise DuplicateNodeType(
-                    f"the node type {cls.node_type.type!r} is defined by {_where(known)} and by {_where(cls)}: "
-                    "give one of them another `type`"
-                )
+                raise DuplicateNodeType(defined_twice(known, cls))
         self.catalogue = Catalogue(cls.node_type for cls in self._classes.values())
 
     def __getitem__(self, type_: str) -> type[Node]:
@@ -57,29 +52,9 @@ class Registry(Mapping[str, type[Node]]):
         """Everything that installed packages offer under the entry points `chaingraph.nodes`.
 
         Raises:
-            InvalidNodeClass: An entry point is neither a module, a Node class nor a list of Node classes.
-            DuplicateNodeType: Two packages define one type.
+            BrokenPlugins: A package cannot be loaded. `plugins.load_plugins` loads the others.
         """
-        found: list[type[Node]] = []
-        for each in sorted(entry_points(group=ENTRY_POINTS), key=lambda point: (point.name, point.value)):
-            found += node_classes(each.load(), f"the entry point {each.name} = {each.value}")
-        return cls(found)
-
-
-def node_classes(offered: object, what: str) -> list[type[Node]]:
-    """The node classes that a module, a class or a list of classes offers."""
-    if isinstance(offered, ModuleType):
-        return [each for each in vars(offered).values() if _runnable(each)]
-    if isinstance(offered, type) and _runnable(offered):
-        return [offered]
-    if isinstance(offered, list | tuple) and all(map(_runnable, offered)):
-        return list(offered)
-    raise InvalidNodeClass(f"{what} must be a module, a Node class or a list of Node classes, is {offered!r}")
-
-
-def _runnable(each: object) -> bool:
-    return isinstance(each, type) and issubclass(each, Node) and each.run is not Node.run
-
-
-def _where(cls: type[Node]) -> str:
-    return f"{cls.__module__}.{cls.__qualname__}"
+        found = load_plugins()
+        if found.broken:
+            raise BrokenPlugins("; ".join(map(str, found.broken)))
+        return cls(found.classes)

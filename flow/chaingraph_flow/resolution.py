@@ -7,15 +7,17 @@ comes in are known.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from chaingraph_crds.flow import NodeSpec
+from chaingraph_crds.yaml.scalars import asked_for
 
 from .catalogue import EXECUTE, EXECUTE_PORT, InputPort, NodeType, OutputPort
 from .derive import inputs_of, narrowed, resolve, schema_inputs_of, unwrapped
 from .faults import Fault, FaultCode, Suggestions
 from .json_values import DEEPEST, Segment, article, copied, render
+from .literals import Literals
 from .types import BARE, AnyPortType, Array, Object, accepts, check_value, child, parse_type
 from .types import Any as AnyType
 from .wiring import Connection, InputSlot
@@ -76,7 +78,7 @@ def type_at(type_: AnyPortType, segments: Sequence[Segment], suggest: Suggestion
 
 
 def resolve_node(
-    path: str, node: NodeSpec, node_type: NodeType, sources: Sequence[Source], suggest: Suggestions
+    path: str, node: NodeSpec, node_type: NodeType, sources: Sequence[Source], literals: Literals, suggest: Suggestions
 ) -> NodePorts:
     """What a node's ports are in this flow, and what is wrong about it."""
     ports = NodePorts(node_type, incoming=tuple(connection for connection, _ in sources), suggest=suggest)
@@ -96,11 +98,26 @@ def resolve_node(
         if found is not None:
             actual[port.key] = found
     ports.slots = tuple(slots)
+    _template_faults(ports, f"{path}.inputs", node, by_port, literals)
     for output in node_type.outputs:
         _output(ports, f"{path}.inputs", output, actual, values)
     if node_type.listens_to is not None:
         ports.listens_to = str(values.get(node_type.listens_to) or "")
     return ports
+
+
+def _template_faults(
+    ports: NodePorts, path: str, node: NodeSpec, by_port: dict[str, list[Source]], literals: Literals
+) -> None:
+    for port in ports.type.inputs:
+        text = node.inputs.get(port.key)
+        values = None if port.template_values is None else ports.type.input(port.template_values)
+        if isinstance(text, str) and values is not None:
+            parts = [connection.target_segments for connection, _ in by_port.get(values.key, [])]
+            given = node.inputs.get(values.key)
+            ports.node_faults += literals.template_faults(
+                node.id, render(path, [port.key]), text, values=given, parts=parts, port=values
+            )
 
 
 def _unknown_inputs(ports: NodePorts, path: str, node: NodeSpec, node_type: NodeType) -> None:
@@ -111,6 +128,14 @@ def _unknown_inputs(ports: NodePorts, path: str, node: NodeSpec, node_type: Node
             ports.node_faults.append(Fault(render(path, ["inputs", key]), FaultCode.UNKNOWN_PORT, message))
 
 
+def _literal_faults(type_: AnyPortType, value: Any, place: str) -> list[Fault]:
+    """What is wrong with a value as it is written in the flow."""
+    faults = check_value(type_, value, place)
+    if isinstance(value, bool) and not isinstance(type_, Array | Object):
+        return [replace(each, message=each.message + asked_for(str(value).lower())) for each in faults]
+    return faults
+
+
 def _input(
     ports: NodePorts, path: str, node: NodeSpec, port: InputPort, edges: list[Source]
 ) -> tuple[InputSlot, AnyPortType | None]:
@@ -119,7 +144,7 @@ def _input(
     given = value is not None
     place = render(path, [port.key])
     if given:
-        ports.node_faults += check_value(port.type, value, place) if not _in_parts(edges) else []
+        ports.node_faults += _literal_faults(port.type, value, place) if not _in_parts(edges) else []
     if given and not port.tolerant:
         whole = next((connection for connection, _ in edges if not connection.target_segments), None)
         if whole is not None:

@@ -12,12 +12,16 @@ Room is left for streams and secrets: they are further members of the union.
 
 from __future__ import annotations
 
+import typing
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Final
 
-from pydantic import TypeAdapter, ValidationError
+from pydantic import BaseModel, TypeAdapter, ValidationError
+from pydantic_core import ErrorDetails
 
-from .faults import Fault, FaultCode, shortened
-from .json_values import article, render
+from .faults import Fault, FaultCode, shortened, suggestion
+from .json_values import Segment, article, kind, render
 from .port_types import (
     BARE,
     LONGEST_NAME,
@@ -42,6 +46,7 @@ __all__ = [
     "Array",
     "Boolean",
     "Enum",
+    "Nowhere",
     "Number",
     "Object",
     "PortType",
@@ -49,11 +54,37 @@ __all__ = [
     "accepts",
     "check_value",
     "child",
+    "found_at",
     "parse_type",
 ]
 
 _ADAPTER: Final[TypeAdapter[AnyPortType]] = TypeAdapter(PortType)
 _LONGEST_REASON: Final = 500
+_MOST_NAMES: Final = 50
+"""Properties of an object among which a similar name is looked for."""
+_CLASSES: Final[dict[str, type[BaseModel]]] = {
+    "string": String,
+    "number": Number,
+    "boolean": Boolean,
+    "array": Array,
+    "object": Object,
+    "enum": Enum,
+    "any": Any,
+}
+_OTHER_WORDS: Final = {
+    "integer": ": write {type: number, integer: true}",
+    "int": ": write {type: number, integer: true}",
+    "float": ": write number",
+    "double": ": write number",
+    "bool": ": write boolean",
+    "text": ": write string",
+    "str": ": write string",
+    "list": ": write array",
+    "dict": ": write object",
+    "map": ": write object",
+    "null": ": write `or null` after another type, as in `string or null`",
+}
+"""What other languages call the types."""
 
 
 def parse_type(value: object, path: str) -> AnyPortType | list[Fault]:
@@ -62,18 +93,17 @@ def parse_type(value: object, path: str) -> AnyPortType | list[Fault]:
         return _ADAPTER.validate_python(value)
     except ValidationError as error:
         return [
-            Fault(_schema_path(path, each["loc"]), FaultCode.INVALID_VALUE, _schema_message(each["msg"]))
+            Fault(_schema_path(path, each["loc"]), FaultCode.INVALID_VALUE, _schema_message(each))
             for each in error.errors(include_url=False, include_input=False)[:MOST_FAULTS]
         ]
 
 
 def _schema_path(path: str, location: tuple[int | str, ...]) -> str:
     # pydantic puts the discriminator's value between the steps: array.items.object.properties.name
-    tags = {"string", "number", "boolean", "array", "object", "enum", "any"}
     steps: list[int | str] = []
     expect_tag = True
     for step in location:
-        if expect_tag and step in tags:
+        if expect_tag and step in _CLASSES:
             expect_tag = False
             continue
         steps.append(step)
@@ -81,10 +111,20 @@ def _schema_path(path: str, location: tuple[int | str, ...]) -> str:
     return render(path, steps)
 
 
-def _schema_message(message: str) -> str:
-    if "tag" in message or "valid dictionary" in message:
-        return "must be a port type: string, number, boolean, array, object, enum or any, as a name or as {type: ...}"
-    return message.removeprefix("Value error, ")
+def _schema_message(error: ErrorDetails) -> str:
+    match error["type"]:
+        case "union_tag_invalid":
+            name = str(error["ctx"]["tag"])
+            hint = _OTHER_WORDS.get(name) or suggestion(name, _CLASSES)
+            return f"there is no port type {shortened(name, LONGEST_NAME)!r}{hint}"
+        case "union_tag_not_found" | "model_attributes_type" | "model_type":
+            return f"must be a port type: {', '.join(_CLASSES)}, as a name or as {{type: ...}}"
+        case "extra_forbidden":
+            type_ = next((str(step) for step in reversed(error["loc"][:-1]) if step in _CLASSES), "")
+            known = [field.alias or name for name, field in _CLASSES[type_].model_fields.items()] if type_ else []
+            return f"is no property of the type {type_}{suggestion(str(error['loc'][-1]), known)}"
+        case _:
+            return error["msg"].removeprefix("Value error, ")
 
 
 def check_value(type_: AnyPortType, value: object, path: str) -> list[Fault]:
@@ -162,3 +202,55 @@ def child(type_: AnyPortType, segment: str | int) -> AnyPortType | None:
     if isinstance(type_, Object) and isinstance(segment, str):
         return BARE if type_.properties is None else type_.properties.get(segment)
     return None
+
+
+@dataclass(frozen=True, slots=True)
+class Nowhere:
+    """There is no value at a path. The reason says what there is: `list.value has 2 elements`."""
+
+    reason: str
+
+
+def found_at(type_: AnyPortType, value: typing.Any, segments: Sequence[Segment], root: str) -> typing.Any | Nowhere:
+    """The value at a place inside `value`.
+
+    A property that is missing is null when the type declares it and lets it be null, as it is where values are checked.
+
+    Args:
+        type_: That of the value.
+        value: What to look into.
+        segments: The way.
+        root: How messages name the value.
+    """
+    here: AnyPortType = type_
+    for depth, segment in enumerate(segments):
+        inner = child(here, segment) or BARE
+        if isinstance(segment, int):
+            there = isinstance(value, list) and segment < len(value)
+        else:
+            there = isinstance(value, dict) and segment in value
+            if not there and isinstance(value, dict) and _may_be_missing(here, segment):
+                value, here = None, inner
+                continue
+        if not there:
+            return Nowhere(f"{render(root, segments[:depth])} {_instead(value, segment)}")
+        value, here = value[segment], inner
+    return value
+
+
+def _may_be_missing(type_: AnyPortType, name: str) -> bool:
+    while isinstance(type_, Any) and type_.underlying is not None:
+        type_ = type_.underlying
+    inner = type_.properties.get(name) if isinstance(type_, Object) and type_.properties else None
+    return inner is not None and (inner.nullable or isinstance(inner, Any))
+
+
+def _instead(value: object, segment: Segment) -> str:
+    """What there is where a step of a path leads to nothing."""
+    if isinstance(segment, int) and isinstance(value, list):
+        return f"has {len(value)} element{'' if len(value) == 1 else 's'}"
+    if isinstance(segment, str) and isinstance(value, Mapping):
+        names = [name for name in list(value)[:_MOST_NAMES] if len(name) <= LONGEST_NAME]
+        hint = suggestion(segment, names) if len(segment) <= LONGEST_NAME else ""
+        return f"has no property {shortened(segment, LONGEST_NAME)!r}{hint}"
+    return f"is {kind(value)}"

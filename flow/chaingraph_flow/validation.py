@@ -17,6 +17,7 @@ from .faults import MOST_FAULTS, Fault, FaultCode, Suggestions
 from .flow_limits import TOO_DEEP, LimitCheck
 from .inputs import declared_type, default_faults
 from .json_values import article
+from .literals import Literals
 from .order import cycles_and_order
 from .resolution import NodePorts, resolve_node, type_at, vague
 from .types import AnyPortType
@@ -52,6 +53,7 @@ class Analysis:
     more: int = 0
     codes_of_more: set[FaultCode] = field(default_factory=set)
     suggest: Suggestions = field(default_factory=Suggestions)
+    unknown_types: dict[str, tuple[FaultCode, str]] = field(default_factory=dict)
     limits: LimitCheck = field(default_factory=LimitCheck)
     refused: set[str] = field(default_factory=set)
     """Nodes whose inputs are beyond a limit, so that they are not looked at any closer."""
@@ -61,7 +63,11 @@ class Analysis:
     order: list[str] = field(default_factory=list)
     cyclic: set[str] = field(default_factory=set)
     resolved: dict[str, NodePorts] = field(default_factory=dict)
+    literals: Literals = field(init=False)
     outputs: list[GraphOutput] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.literals = Literals(self.suggest)
 
     def faults(self) -> list[Fault]:
         """The faults in the order of the spec's fields. What is over MOST_FAULTS is counted by the last of them."""
@@ -100,8 +106,8 @@ class Analysis:
                 self._fault(1, index, f"{path}.id", FaultCode.DUPLICATE_NODE_ID, message)
             node_type = self.catalogue.get(node.type)
             if node_type is None:
-                message = f"no node type {node.type!r} is installed{self.suggest(node.type, self.catalogue)}"
-                self._fault(1, index, f"{path}.type", FaultCode.UNKNOWN_NODE_TYPE, message)
+                code, message = self._unknown_type(node.type)
+                self._fault(1, index, f"{path}.type", code, message)
             if node.id != INPUTS_NODE_ID:
                 self.nodes.setdefault(node.id, (index, node, node_type))
             for fault in self.limits.node_faults(path, node, node_type):
@@ -118,6 +124,7 @@ class Analysis:
             if source is not None and not self._known_source(index, f"{path}.from", source):
                 source = None
             if target is None or not self._known_target(index, f"{path}.to", target):
+                self.literals.unsure.add(edge.to.partition(".")[0])
                 continue
             node_type = self.nodes[target.node][2]
             port = node_type.input(target.port) if node_type else None
@@ -163,7 +170,7 @@ class Analysis:
             if node_type is None or id_ in self.refused:
                 continue
             sources = [(each, self._source_type(each)) for each in incoming.get(id_, [])]
-            ports = resolve_node(f"spec.nodes[{index}]", node, node_type, sources, self.suggest)
+            ports = resolve_node(f"spec.nodes[{index}]", node, node_type, sources, self.literals, self.suggest)
             self.resolved[id_] = ports
             for fault in ports.node_faults:
                 self._add(1, index, fault)
@@ -190,6 +197,14 @@ class Analysis:
                 if isinstance(found, str):
                     self._fault(3, index, f"{path}.from", FaultCode.UNKNOWN_PORT, found)
                 self.outputs.append(GraphOutput(output.name, end.node, end.port, end.segments))
+
+    def _unknown_type(self, name: str) -> tuple[FaultCode, str]:
+        """What to say of a type that nobody has: once found for all nodes of that type."""
+        if name not in self.unknown_types:
+            meant, hint = self.suggest.almost(name, self.catalogue)
+            code = FaultCode.MISSPELLED_NODE_TYPE if meant else FaultCode.UNKNOWN_NODE_TYPE
+            self.unknown_types[name] = (code, f"no node type {name!r} is installed{hint}")
+        return self.unknown_types[name]
 
     # -- what the passes share -------------------------------------------------------------------------------
 

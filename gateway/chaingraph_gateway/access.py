@@ -16,6 +16,7 @@ from typing import Final
 from aiohttp import web
 
 from chaingraph_crds import names
+from chaingraph_gateway import documents
 from chaingraph_gateway.authentication import Authenticator, Caller
 from chaingraph_gateway.authorization import Authorizer, Right
 from chaingraph_gateway.cluster import Cluster
@@ -106,16 +107,20 @@ class Access:
 
     async def _by_name(self, caller: Caller, where: str, called: str, subresource: str) -> Address:
         await self.demand(caller, Right("get", subresource, where, called))
-        found = None
+        found = deleted = None
         if (current := await self._cluster.namespace(where)) is not None:
             async with self._reader.connection() as connection:
                 found = await details.newest_named(connection, where, called, of=current)
+                if found is None:
+                    deleted = await details.deleted_named(connection, where, called, of=current)
         if found is None:
+            former = f"; the one of this name was deleted at {documents.time(deleted)}" if deleted else ""
             raise NotFound(
-                f"the ledger has no execution {called!r} in the namespace {where!r}; one that was applied just now "
-                "appears when the operator has seen it: look at its conditions",
+                f"the ledger has no execution {called!r} in the namespace {where!r}{former}; one that was applied just "
+                "now appears when the operator has seen it: look at its conditions",
                 namespace=where,
                 name=called,
+                deletedTime=documents.time(deleted),
             )
         return found
 

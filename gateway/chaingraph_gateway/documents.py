@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Final
 
 import orjson
 
@@ -14,11 +14,13 @@ from chaingraph_store.ids import ExecutionId
 from chaingraph_store.tree import Place, RootPlace, RootRow, TreeRow
 from chaingraph_store.visibility import NamespaceIdentity
 
+_LAST_MILLISECOND: Final = 253_402_300_800_000
+"""The year 10000, which no date has."""
+
 
 def details(row: Details) -> dict[str, Any]:
     """One execution, without its inputs."""
     error = {"node": row.error_node, "reason": row.error_reason, "message": row.error_message}
-    omitted = row.outputs is None and row.outputs_bytes is not None
     return {
         "executionID": row.id,
         "uid": row.uid,
@@ -42,8 +44,10 @@ def details(row: Details) -> dict[str, Any]:
         "parked": row.parked,
         "breakpoints": row.breakpoints,
         "currentNodes": row.current_nodes,
+        "runningNodes": _running(row.running_nodes),
         "nodes": {
             "total": row.nodes_total,
+            "done": row.nodes_completed + row.nodes_failed + row.nodes_skipped,
             "completed": row.nodes_completed,
             "failed": row.nodes_failed,
             "skipped": row.nodes_skipped,
@@ -61,8 +65,13 @@ def details(row: Details) -> dict[str, Any]:
         "durationSeconds": row.seconds,
         "nextEventIndex": row.next_event_index,
         "children": _children(row),
-        **({"outputsBytes": row.outputs_bytes} if omitted else {}),
+        **(_large_outputs(row) if row.omitted_outputs else {}),
     }
+
+
+def _large_outputs(row: Details) -> dict[str, Any]:
+    omitted = [{"name": name, "bytes": size} for name, size in row.omitted_outputs.items()]
+    return {"omittedOutputs": omitted, "outputsBytes": row.outputs_bytes}
 
 
 def following(rows: Sequence[TreeRow], limit: int, *, head: ExecutionId) -> str | None:
@@ -106,6 +115,7 @@ def short(row: TreeRow) -> dict[str, Any]:
         "phase": row.phase,
         "attempt": row.attempt,
         "currentNodes": row.current_nodes,
+        "runningNodes": _running(row.running_nodes),
         "error": error if any(error.values()) else None,
         "createdTime": time(row.created_at),
         "startTime": time(row.started_at),
@@ -131,6 +141,27 @@ def _counts(total: int, unmade: int, barred: int, made: Mapping[str, int]) -> di
     """
     counts = {**made, "Pending": made.get("Pending", 0) + unmade, "Barred": barred}
     return {"total": total, **{phase: number for phase, number in counts.items() if number}}
+
+
+def _running(nodes: Sequence[Mapping[str, Any]] | None) -> list[dict[str, Any]]:
+    """How nodes stand that run, or ran when the execution was ended; without a time that no calendar has."""
+    return [
+        {
+            "node": each["node"],
+            "try": each["tries"],
+            "maxTries": each["max_tries"],
+            "startTime": moment(each["since"]),
+            "nextTryTime": moment(each["next_at"]),
+        }
+        for each in nodes or ()
+    ]
+
+
+def moment(milliseconds: int | None) -> str | None:
+    """The same of milliseconds since 1970; None beyond the calendar."""
+    if milliseconds is None or not 0 <= milliseconds < _LAST_MILLISECOND:
+        return None
+    return time(datetime.fromtimestamp(milliseconds / 1000, UTC))
 
 
 def time(value: datetime | None) -> str | None:

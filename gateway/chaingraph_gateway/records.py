@@ -7,12 +7,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from datetime import UTC, datetime
 from typing import Final
 
 import orjson
 
-from chaingraph_gateway.documents import time
+from chaingraph_gateway.documents import moment
 from chaingraph_store.details import JournalRow
 
 _STRING: Final = re.compile(rb'"(?:[^"\\]++|\\.)*+"', re.DOTALL)
@@ -21,8 +20,6 @@ _PLAIN: Final = re.compile(rb"[^\s,}]++")
 _NAME: Final = re.compile(rb'[\s,{]*+"((?:[^"\\]++|\\.)*+)"\s*+:\s*+', re.DOTALL)
 _QUOTE: Final = ord('"')
 _OPENING: Final = b"{["
-_LAST_MILLISECOND: Final = 253_402_300_800_000
-"""The year 10000, which no date has."""
 # Before the outputs stand the node's id and its outcome, which have no quotes in them.
 _BEGAN: Final = re.compile(r'"startedAt":\s*(\d+)')
 _ENDED: Final = re.compile(r'"finishedAt":\s*(\d+)')
@@ -95,8 +92,8 @@ def _head(row: JournalRow, began: int | None, ended: int | None) -> dict[str, by
         "node": orjson.dumps(row.node_id),
         "attempt": str(row.attempt).encode(),
         "outcome": orjson.dumps(row.outcome),
-        "startTime": orjson.dumps(_moment(began)),
-        "completionTime": orjson.dumps(_moment(ended)),
+        "startTime": orjson.dumps(moment(began)),
+        "completionTime": orjson.dumps(moment(ended)),
         "durationSeconds": orjson.dumps(seconds),
     }
 
@@ -108,9 +105,3 @@ def joined(content: Mapping[str, bytes]) -> bytes:
 
 def _number(text: bytes | None) -> int | None:
     return int(text) if text is not None and text.isdigit() and len(text) <= 15 else None
-
-
-def _moment(milliseconds: int | None) -> str | None:
-    if milliseconds is None or milliseconds >= _LAST_MILLISECOND:
-        return None
-    return time(datetime.fromtimestamp(milliseconds / 1000, UTC))

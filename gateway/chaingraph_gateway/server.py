@@ -81,6 +81,7 @@ class GatewayServer:
             router.add_get(f"{path}/journal", self._page(reads.journal), allow_head=False)
             router.add_get(f"{path}/nodes/{{node}}", self._page(values.node), allow_head=False)
             router.add_get(f"{path}/outputs", self._page(values.outputs), allow_head=False)
+            router.add_get(f"{path}/outputs/{{output}}", self._page(values.output), allow_head=False)
             router.add_get(f"{path}/tree", self._page(reads.tree), allow_head=False)
 
     async def start(self, host: str, port: int, context: ssl.SSLContext) -> int:
@@ -186,5 +187,5 @@ def _explain(refused: web.HTTPException) -> str:
         return "the gateway only reads; change executions with kubectl, and send GET here"
     return (
         "there is no such path; there are /executions, /executions/ID and /namespaces/NAMESPACE/executions/NAME, and "
-        "below those two /events, /events/INDEX, /journal, /nodes/NODE, /outputs and /tree"
+        "below those two /events, /events/INDEX, /journal, /nodes/NODE, /outputs, /outputs/OUTPUT and /tree"
     )

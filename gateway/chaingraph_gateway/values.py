@@ -74,6 +74,16 @@ class Values:
             request, caller, "outputs", found.id, None, {"executionID": orjson.dumps(found.id)}, "outputs"
         )
 
+    async def output(self, request: web.Request, caller: Caller) -> web.StreamResponse:
+        """GET /executions/{id}/outputs/{output}"""
+        parameters.known(request.query, ())
+        output = request.match_info["output"]
+        found = await self._access.execution(request, caller)
+        if not parameters.plain(output):
+            raise NotFound(f"execution {found.id} has no output of that name")
+        head = {"executionID": orjson.dumps(found.id), "output": orjson.dumps(output)}
+        return await self._send(request, caller, "output", found.id, output, head, "value")
+
     async def _send(
         self,
         request: web.Request,

@@ -14,6 +14,7 @@ import structlog
 
 from chaingraph_crds import names
 from chaingraph_operator.decisions import Refuse, Wait
+from chaingraph_operator.ignored import Reason
 from chaingraph_operator.keys import Key
 from chaingraph_operator.namespaces import Namespace, Namespaces
 from chaingraph_process.cluster_errors import ClusterError
@@ -137,13 +138,18 @@ def _never(namespace: Namespace, new: NewExecution) -> Refuse | None:
             f"spec.queue: namespace {namespace.name!r} may not use the queue {new.queue!r}. Allowed: {allowed}. A "
             f"cluster administrator can allow it in the annotation {names.QUEUES_ANNOTATION} of the Namespace",
         )
-    if policy.max_priority is not None and new.priority > policy.max_priority:
-        return _refuse(
-            "PriorityTooHigh",
-            f"spec.priority: {new.priority} is above {policy.max_priority}, the highest of namespace "
-            f"{namespace.name!r} ({names.MAX_PRIORITY_ANNOTATION})",
-        )
-    return None
+    problem = priority_problem(policy, new.priority, namespace.name)
+    return None if problem is None else _refuse(Reason.PRIORITY_TOO_HIGH, problem)
+
+
+def priority_problem(policy: Policy, priority: int, namespace: str) -> str | None:
+    """Why executions of a namespace may not have this priority; None when they may."""
+    if policy.max_priority is None or priority <= policy.max_priority:
+        return None
+    return (
+        f"spec.priority: {priority} is above {policy.max_priority}, the highest of namespace {namespace!r} "
+        f"({names.MAX_PRIORITY_ANNOTATION})"
+    )
 
 
 def _refuse(reason: str, message: str) -> Refuse:

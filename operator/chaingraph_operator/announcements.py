@@ -8,7 +8,6 @@ There may be thousands of children in a tree: of them, failures alone are told. 
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final, Literal
@@ -27,7 +26,6 @@ _TREES: Final[Mapping[str, tuple[Literal["Normal", "Warning"], str]]] = {
     TREE_STOPPED: ("Normal", "TreeStopped"),
 }
 """How a tree ended, by the reason of the condition `TreeSucceeded`."""
-_LEFT_OUT: Final = re.compile(r"\.\.\. and (\d+) more")
 
 Status = Mapping[str, Any]
 Condition = Mapping[str, Any]
@@ -56,6 +54,7 @@ def of_execution(before: Status, after: Status) -> list[Announcement]:
         *_standing(before, after),
         *_tree(before, after),
         *_worker_lost(before, after),
+        *_spec_ignored(before, after),
     ]
 
 
@@ -73,12 +72,12 @@ def _standing(before: Status, after: Status) -> Iterator[Announcement]:
         yield Announcement(
             "Warning" if phase == "Failed" else "Normal",
             succeeded["reason"] if refused else _ENDS[phase],
-            _first_fault(succeeded["message"]) if refused else succeeded["message"],
+            _first_line(succeeded["message"]) if refused else succeeded["message"],
             "/".join([succeeded["lastTransitionTime"], *map(str, _run(after))]),
         )
     elif phase == "Pending" and _is_new_trouble(before, succeeded):
         since = str(succeeded["observedGeneration"])
-        yield Announcement("Warning", succeeded["reason"], _first_fault(succeeded["message"]), since)
+        yield Announcement("Warning", succeeded["reason"], _first_line(succeeded["message"]), since)
 
 
 def _tree(before: Status, after: Status) -> Iterator[Announcement]:
@@ -95,6 +94,18 @@ def _worker_lost(before: Status, after: Status) -> Iterator[Announcement]:
     lost = _condition(after, "WorkerLost")
     if lost.get("status") == "True" and _condition(before, "WorkerLost").get("status") != "True":
         yield Announcement("Warning", "WorkerLost", lost["message"], lost["lastTransitionTime"])
+
+
+def _spec_ignored(before: Status, after: Status) -> Iterator[Announcement]:
+    """A part of the spec that has no effect. What only waits for the next attempt is nothing to warn of."""
+    now, known = _condition(after, "SpecIgnored"), _condition(before, "SpecIgnored")
+    if now and now["reason"] != "NextAttempt" and now["message"] != known.get("message"):
+        yield Announcement("Warning", now["reason"], _with_count(now["message"]), now["message"])
+
+
+def _with_count(message: str) -> str:
+    first, *others = message.split("\n")
+    return f"{first}; and {len(others)} more" if others else first
 
 
 def _pause(before: Status, after: Status) -> Iterator[Announcement]:
@@ -169,25 +180,18 @@ def of_flow(before: Status, after: Status) -> list[Announcement]:
     if not ready or (ready["status"], ready["reason"]) == (known.get("status"), known.get("reason")):
         return []
     if ready["status"] == "False":
-        message = _first_fault(ready["message"])
+        message = _first_line(ready["message"])
         return [Announcement("Warning", ready["reason"], message, ready["lastTransitionTime"])]
     if ready["reason"] == WITH_WARNINGS:
-        return [Announcement("Warning", WITH_WARNINGS, _first_fault(ready["message"]), ready["lastTransitionTime"])]
+        return [Announcement("Warning", WITH_WARNINGS, _first_line(ready["message"]), ready["lastTransitionTime"])]
     if ready["status"] == "True" and (known.get("status") == "False" or known.get("reason") == WITH_WARNINGS):
         return [Announcement("Normal", ready["reason"], ready["message"], ready["lastTransitionTime"])]
     return []
 
 
-def _first_fault(message: str) -> str:
-    """A message whose lines after the first are faults, in one line: `kubectl get events` shows no more than that."""
-    headline, *faults = message.split("\n")
-    if not faults:
-        return headline
-    more = len(faults) - 1
-    left_out = _LEFT_OUT.fullmatch(faults[-1])
-    if left_out:
-        more += int(left_out[1]) - 1
-    return f"{faults[0]}{f', and {more} more' if more else ''} ({headline})"
+def _first_line(message: str) -> str:
+    """With its first fault: `kubectl get events` shows no more than one line."""
+    return message.partition("\n")[0]
 
 
 def _condition(status: Status, type_: str) -> Condition:

@@ -40,12 +40,14 @@ from chaingraph_operator.retention import Retention
 from chaingraph_operator.settings import Settings
 from chaingraph_operator.status_writer import Status, StatusWriter
 from chaingraph_operator.sweep import Sweep
+from chaingraph_operator.unseen_deletions import UnseenDeletions
 from chaingraph_operator.watching import Watch
 from chaingraph_operator.work_queue import WorkQueue
 from chaingraph_operator.worker_deployments import WorkerDeployments
 from chaingraph_operator.workforce import Workforce
 from chaingraph_process.cluster_access import ClusterAccess
 from chaingraph_process.pool_figures import PoolFigures
+from chaingraph_store import visibility
 from chaingraph_store.executions import ExecutionRow
 from chaingraph_store.ledger import Ledger
 from chaingraph_store.operators import Fence
@@ -128,7 +130,9 @@ class Operator:
             ledger=ledger,
             api=self._api,
             writer=self._writer,
-            retention=Retention(self._api, queue, metrics, now=ledger.now),
+            retention=Retention(
+                self._api, queue, metrics, now=ledger.now, note=partial(visibility.note_expired, ledger)
+            ),
             namespaces=self._namespaces,
             workforce=self._workforce,
             commands=Commands(
@@ -191,6 +195,7 @@ class Operator:
             pruning=Pruning(
                 ledger=ledger, namespaces=settings.namespaces, keep=settings.ledger_retention, metrics=metrics
             ),
+            unseen=UnseenDeletions(ledger, namespaces=settings.namespaces, metrics=metrics),
             namespaces=settings.namespaces,
             interval=settings.sweep_seconds,
             metrics=metrics,

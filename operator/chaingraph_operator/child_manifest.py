@@ -1,7 +1,8 @@
 """The resource that stands for a child, as a manifest. Pure; used by `child_resources`.
 
 Its spec shows what the child was given: the flow, the event that it began with, and what it inherited. The ledger has
-all of it, so what is large is left out here, and an annotation says how much that was.
+all of it, so what is large, or has a number that the API would round, is left out here; an annotation says how much
+that was.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from typing import Any, Final
 import orjson
 
 from chaingraph_crds import names
+from chaingraph_crds.numbers import numbers_in, refused_by_kubernetes
 from chaingraph_store.children import Portrait
 
 MAX_SHOWN: Final = 8 * 1024
@@ -87,9 +89,9 @@ def _options(child: Portrait) -> Manifest:
 def _inputs(inputs: Mapping[str, Any]) -> tuple[Manifest, str]:
     """The inputs that are shown, and what is said of those that are not."""
     sizes = {name: len(orjson.dumps(value)) for name, value in inputs.items()}
-    long = [f"{name}: {size} bytes" for name, size in sizes.items() if size > MAX_SHOWN]
+    long = [f"{name}: {size} bytes" for name, size in sizes.items() if not _shown(inputs[name], size)]
     more = [f"and {len(long) - _MAX_NAMED} more"] if len(long) > _MAX_NAMED else []
-    shown = {name: value for name, value in inputs.items() if sizes[name] <= MAX_SHOWN}
+    shown = {name: value for name, value in inputs.items() if _shown(value, sizes[name])}
     return shown, ", ".join(long[:_MAX_NAMED] + more)
 
 
@@ -100,7 +102,12 @@ def _events(events: list[Manifest]) -> tuple[list[Manifest], str]:
     for event in events:
         payload = event.get("payload")
         size = len(orjson.dumps(payload))
-        left_out += size if size > MAX_SHOWN else 0
-        visible = payload is not None and size <= MAX_SHOWN
-        shown.append({"name": event["name"]} | ({"payload": payload} if visible else {}))
+        visible = _shown(payload, size)
+        left_out += 0 if visible else size
+        shown.append({"name": event["name"]} | ({"payload": payload} if visible and payload is not None else {}))
     return shown, f"{left_out} bytes" if left_out else ""
+
+
+def _shown(value: Any, size: int) -> bool:
+    """Whether a value is small enough to be shown, and has no number that Kubernetes' API would round."""
+    return size <= MAX_SHOWN and not any(refused_by_kubernetes(number) for _, number in numbers_in(value))

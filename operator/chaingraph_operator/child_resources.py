@@ -25,8 +25,9 @@ from chaingraph_operator.metrics import Metrics
 from chaingraph_operator.outages import COLLISIONS, UNAVAILABLE
 from chaingraph_operator.pace import Pace
 from chaingraph_process.cluster_errors import ApiError, ClusterError, Conflict, NotFound, Unavailable
-from chaingraph_store import children, ids
-from chaingraph_store.children import Portrait, Unshown
+from chaingraph_store import child_turns, children, ids
+from chaingraph_store.child_turns import Turn, Unshown
+from chaingraph_store.children import Portrait
 from chaingraph_store.executions import ExecutionRow
 from chaingraph_store.ids import ExecutionId
 from chaingraph_store.ledger import Ledger
@@ -125,7 +126,7 @@ class ChildResources:
         self._fault: Unavailable | None = None
         self._faults = 0
         self._pending = 0
-        self._served = ""
+        self._turn = Turn()
         self._counted = float("-inf")
         metrics.queue_depth("child resources", lambda: self._pending)
 
@@ -163,22 +164,21 @@ class ChildResources:
         return float(max(asked, min(_LONGEST_REST, 0.5 * 2.0 ** min(self._faults, 10))))
 
     async def _page(self) -> list[Unshown]:
-        """Children without a resource, of each namespace in turn its oldest, but for what is left alone."""
+        """Children without a resource, of each namespace and root in turn, but for what is left alone."""
         now = asyncio.get_running_loop().time()
         async with self._ledger.connection() as connection:
             if now - self._counted > _LOOK_SECONDS:
-                self._pending = await children.unshown_count(connection, namespaces=self._namespaces)
+                self._pending = await child_turns.count(connection, namespaces=self._namespaces)
                 self._counted = now
-            page = await children.unshown_in_turn(
+            page, self._turn = await child_turns.page(
                 connection,
                 namespaces=self._namespaces,
                 limit=_PAGE,
-                after=self._served,
+                last=self._turn,
                 children=self._children.active(),
                 parents=self._parents.active(),
                 resting=self._resting.active(),
             )
-        self._served = max((each.namespace for each in page if each.namespace > self._served), default="")
         return page
 
     async def _make_page(self, page: list[Unshown]) -> None:

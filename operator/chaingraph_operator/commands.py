@@ -6,11 +6,11 @@ keeps it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Sequence
 
 import structlog
 
-from chaingraph_flow.faults import Fault, suggestion
+from chaingraph_flow.faults import Fault
 from chaingraph_operator.announcements import Announcement
 from chaingraph_operator.keys import Key
 from chaingraph_operator.plan import Command, Heed, RefuseRetry, Retry, Steer, Stop, inline_lines
@@ -34,25 +34,21 @@ class Commands:
         self._application_name = application_name
         self._announce = announce
 
-    async def carry_out(self, command: Command, key: Key, *, nodes: Collection[str]) -> None:
-        """Does it. A repetition changes nothing, nor does a command of a spec when a later one was obeyed.
-
-        Args:
-            nodes: ids of the flow's nodes where they are known, to suggest one for a breakpoint that is none of them.
-        """
+    async def carry_out(self, command: Command, key: Key) -> None:
+        """Carry it out. A repetition changes nothing, nor does a command of an older spec than the last one."""
         match command:
             case Steer():
-                await self._steer(command, key, nodes)
+                await self._steer(command, key)
             case Stop():
                 await self._stop(command)
             case Retry():
-                await self._retry(command, key, nodes)
+                await self._retry(command)
             case RefuseRetry():
                 await self._refuse_retry(command)
             case Heed():
                 await self._heed(command)
 
-    async def _steer(self, command: Steer, key: Key, nodes: Collection[str]) -> None:
+    async def _steer(self, command: Steer, key: Key) -> None:
         execution, wanted, generation = command.id, command.wanted, command.generation
         async with self._ledger.transaction() as connection:
             steered = await control.steer(
@@ -66,7 +62,6 @@ class Commands:
         _log.info("steered", execution_id=execution, commands=steered.commands, ignored=steered.ignored)
         for each in steered.ignored:
             self._announce(key, _ignored(each, wanted))
-        self.warn_of_breakpoints(key, steered.unknown_breakpoints, nodes)
 
     async def _stop(self, command: Stop) -> None:
         async with self._ledger.transaction() as connection:
@@ -81,7 +76,7 @@ class Commands:
         if stopped:
             _log.info("stopped", execution_id=command.id, reason=command.reason, children=command.children)
 
-    async def _retry(self, command: Retry, key: Key, nodes: Collection[str]) -> None:
+    async def _retry(self, command: Retry) -> None:
         execution, asked, generation = command.id, command.asked, command.generation
         async with self._ledger.transaction() as connection:
             begun = await retrying.retry(
@@ -91,8 +86,6 @@ class Commands:
             _forgotten(execution, generation, begun)
             return
         _log.info("retried", execution_id=execution, token=asked.token, from_start=asked.from_start, begun=begun)
-        if begun is True and nodes:
-            self.warn_of_breakpoints(key, [each for each in asked.breakpoints if each not in nodes], nodes)
 
     async def _refuse_retry(self, command: RefuseRetry) -> None:
         execution, token, generation = command.id, command.token, command.generation
@@ -120,22 +113,6 @@ class Commands:
                 generation=generation,
                 obeyed=seen,
             )
-
-    def warn_of_breakpoints(self, key: Key, unknown: Sequence[str], nodes: Collection[str]) -> None:
-        """Tells of breakpoints that name no node of the flow. They are never hit, and harm nothing."""
-        if not unknown:
-            return
-        hints = [f"the flow has no node {each!r}{suggestion(each, nodes)}" for each in unknown[:3]]
-        more = f"; and {len(unknown) - 3} more" if len(unknown) > 3 else ""
-        self._announce(
-            key,
-            Announcement(
-                "Warning",
-                "UnknownBreakpoint",
-                f"spec.options.breakpoints: {'; '.join(hints)}{more}. The execution does not stop there",
-                ",".join(sorted(unknown)),
-            ),
-        )
 
     def warn_of_flow(self, key: Key, warnings: Sequence[Fault]) -> None:
         """Tells of what is most likely not meant in the flow that stands in an Execution itself."""

@@ -8,25 +8,26 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Final
 
 import orjson
 import structlog
-from pydantic import ValidationError
 
 from chaingraph_crds import names
 from chaingraph_crds.execution import ExecutionSpec
 from chaingraph_crds.execution_status import ExecutionStatus
-from chaingraph_crds.faults import faults_of
 from chaingraph_operator import descendants, traces
-from chaingraph_operator.admission import QUOTA_EXCEEDED, Admission
+from chaingraph_operator.admission import QUOTA_EXCEEDED, Admission, priority_problem
 from chaingraph_operator.api import KubernetesApi
 from chaingraph_operator.cache import Cached
 from chaingraph_operator.commands import Commands
-from chaingraph_operator.flow_judgement import Judged, fault_lines, unreadable_reason
+from chaingraph_operator.flow_judgement import Judged
+from chaingraph_operator.flow_nodes import FlowNodes
 from chaingraph_operator.flows import Flows
+from chaingraph_operator.ignored import Ignored, Reason, of_active
 from chaingraph_operator.intake import ExecutionIntake
 from chaingraph_operator.keys import Key
 from chaingraph_operator.namespaces import Namespaces
@@ -40,7 +41,6 @@ from chaingraph_operator.plan import (
     Meta,
     Missing,
     Plan,
-    Refuse,
     RefuseRetry,
     Retry,
     Verdict,
@@ -51,11 +51,13 @@ from chaingraph_operator.plan import (
 from chaingraph_operator.retention import Retention
 from chaingraph_operator.status import execution_status
 from chaingraph_operator.status_writer import StatusWriter
+from chaingraph_operator.unread import Unread, read
 from chaingraph_operator.work_queue import WorkQueue
 from chaingraph_operator.workforce import Workforce
 from chaingraph_process.cluster_errors import NotFound
 from chaingraph_store import children, creation, executions, stopping, visibility
 from chaingraph_store.creation import NewExecution
+from chaingraph_store.errors import ConflictingRevision
 from chaingraph_store.executions import TERMINAL_PHASES, ExecutionRow
 from chaingraph_store.ids import ExecutionId
 from chaingraph_store.ledger import Ledger
@@ -63,6 +65,8 @@ from chaingraph_store.ledger import Ledger
 _log = structlog.get_logger(__name__)
 _LOOK_AGAIN_SECONDS: Final = 1.0
 """After a creation, when the feed should long have brought its first change."""
+_CONFLICT_SECONDS: Final = 60.0
+"""After a revision of the ledger was found to have another content."""
 _LARGE: Final = 64 * 1024
 """Bytes of a spec, at a kilobyte a node of its Flow, from which it is not planned in the event loop."""
 _MOST_COMMANDS: Final = 5
@@ -101,6 +105,7 @@ class ExecutionReconciler:
         self._commands = commands
         self._admission = admission
         self._application_name = application_name
+        self._flow_nodes = FlowNodes(ledger)
 
     async def reconcile(self, key: Key) -> None:
         """Brings one execution a step further. Raises whatever keeps it from that; the controller tries again."""
@@ -176,14 +181,11 @@ class ExecutionReconciler:
         if row is None or row.change_seq < cached.change_seq:
             row = await self._row(meta.uid)
         status = ExecutionStatus.fitting(cached.status_object())
-        if cached.unreadable:
-            await self._refuse_unreadable(cached, meta, status, row)
+        spec = read(cached)
+        if isinstance(spec, Unread):
+            await self._unreadable(cached, meta, status, row, spec)
             return
-        try:
-            spec = ExecutionSpec.model_validate(cached.spec_object())
-        except ValidationError as error:
-            await self._unreadable(cached, meta, status, row, faults_of(error))
-            return
+        spec, too_high = await self._allowed(spec, row)
         decision = await self._plan(spec, cached, meta, status, row)
         if isinstance(decision, RefuseRetry):
             # A row that the feed brought may be older than what the person has seen: it may have ended since.
@@ -196,7 +198,14 @@ class ExecutionReconciler:
                 if refused is not None:
                     decision = refused
                     break
-                if await self._create(decision.new, cached, spec):
+                try:
+                    created = await self._create(decision.new, cached, spec)
+                except ConflictingRevision as conflict:
+                    _log.error("not created", error=str(conflict))
+                    decision = Wait(names.CONFLICTING_REVISION, str(conflict), stalled=True)
+                    self._queue.add_after(cached.key, _CONFLICT_SECONDS)
+                    break
+                if created:
                     self._queue.add_after(cached.key, _LOOK_AGAIN_SECONDS)
                     return
                 # It was there already: another operator, or one that is cut off from us, was faster.
@@ -208,7 +217,7 @@ class ExecutionReconciler:
                 if (isinstance(decision, Heed) or not confirmed) and not await self._is_current(cached):
                     return
                 confirmed = True
-                await self._command(decision, cached.key, spec, row)
+                await self._command(decision, cached.key)
             else:
                 break
             row = await self._row(meta.uid)
@@ -220,7 +229,8 @@ class ExecutionReconciler:
             self._admission.forget(cached.key)
         if isinstance(verdict, Wait):
             self._wait(cached.key, spec, verdict.reason)
-        await self._show(cached, meta, spec, row, verdict, status)
+        ignored = [*too_high, *(await self._ignored(spec, row) if row is not None else ())]
+        await self._show(cached, meta, spec, row, verdict, status, ignored=ignored)
         if cached.finished:
             # A row that came while its end was being settled: the time set then may have been dropped for this turn.
             self._retention.consider(cached.key, cached.spec_object(), cached.status_object())
@@ -244,11 +254,27 @@ class ExecutionReconciler:
         self._intake.observed(body)
         return False
 
-    async def _command(self, command: Command, key: Key, spec: ExecutionSpec, row: ExecutionRow | None) -> None:
+    async def _command(self, command: Command, key: Key) -> None:
         if isinstance(command, Retry):
             # It is not to be deleted for having ended before.
             self._retention.forget(key)
-        await self._commands.carry_out(command, key, nodes=self._nodes(spec, key.namespace, row))
+        await self._commands.carry_out(command, key)
+
+    async def _allowed(self, spec: ExecutionSpec, row: ExecutionRow | None) -> tuple[ExecutionSpec, list[Ignored]]:
+        """The spec without an edit of the priority that its namespace may not make, and what is said of that."""
+        if row is None or spec.priority == row.priority:
+            return spec, []
+        policy = (await self._namespaces.get(row.namespace)).policy
+        problem = priority_problem(policy, spec.priority, row.namespace)
+        if problem is None:
+            return spec, []
+        message = f"{problem}. It keeps the priority {row.priority}"
+        return spec.model_copy(update={"priority": row.priority}), [Ignored(Reason.PRIORITY_TOO_HIGH, message)]
+
+    async def _ignored(self, spec: ExecutionSpec, row: ExecutionRow) -> list[Ignored]:
+        asks = spec.options.breakpoints and not row.ended and row.flow_revision is not None
+        nodes = await self._flow_nodes.of(row.flow_revision) if asks and row.flow_revision else frozenset[str]()
+        return of_active(spec, row, nodes or spec.options.breakpoints)
 
     def _wait(self, key: Key, spec: ExecutionSpec, reason: str) -> None:
         if spec.spawned_by is not None or reason == QUOTA_EXCEEDED:
@@ -258,17 +284,6 @@ class ExecutionReconciler:
         else:
             self._flows.wait_for_types(key)
 
-    def _nodes(self, spec: ExecutionSpec, namespace: str, row: ExecutionRow | None) -> list[str]:
-        """The ids of the flow's nodes, as far as they are at hand; none where the Flow has changed since."""
-        if not spec.options.breakpoints:
-            return []
-        flow = spec.flow
-        if spec.flow_ref is not None:
-            found = self._flows.judgement(namespace, spec.flow_ref.name)
-            known = isinstance(found, Judged) and (row is None or found.revision == row.flow_revision)
-            flow = found.spec if isinstance(found, Judged) and known else None
-        return [node.id for node in flow.nodes] if flow is not None else []
-
     async def _create(self, new: NewExecution, cached: Cached, spec: ExecutionSpec) -> bool:
         began = time.time_ns()
         new = replace(new, namespace_uid=await self._namespaces.uid(new.namespace))
@@ -276,9 +291,6 @@ class ExecutionReconciler:
             created = await creation.create(connection, new, application_name=self._application_name)
         if created:
             _log.info("created", execution_id=new.id, flow=new.flow_name, revision=new.flow_revision, held=new.held)
-            nodes = [node["id"] for node in new.flow_spec["nodes"]]
-            unknown = [each for each in new.breakpoints if each not in nodes]
-            self._commands.warn_of_breakpoints(cached.key, unknown, nodes)
             if spec.flow is not None:
                 judged = self._view(spec, cached)
                 self._commands.warn_of_flow(cached.key, judged.warnings if isinstance(judged, Judged) else ())
@@ -330,33 +342,15 @@ class ExecutionReconciler:
         return self._flows.judgement(key.namespace, name) or Missing(name, self._flows.similar(key.namespace, name))
 
     async def _unreadable(
-        self,
-        cached: Cached,
-        meta: Meta,
-        status: ExecutionStatus,
-        row: ExecutionRow | None,
-        faults: list[str],
+        self, cached: Cached, meta: Meta, status: ExecutionStatus, row: ExecutionRow | None, fault: Unread
     ) -> None:
-        """The CRD is newer than this operator: what runs goes on, what is new waits for a newer operator."""
+        """Ignore its spec. A running execution continues, and says so; a new one waits, or is refused."""
         self._admission.forget(cached.key)
-        _log.error("cannot read the spec: update the operator", faults=faults)
-        if row is not None or (status.phase is not None and status.phase.finished):
-            return
-        message = f"this version of the operator cannot read the spec; update it\n{fault_lines(faults)}"
-        anything = ExecutionSpec.model_construct()
-        await self._show(cached, meta, anything, None, Wait("Unreadable", message, stalled=True), status)
-
-    async def _refuse_unreadable(
-        self, cached: Cached, meta: Meta, status: ExecutionStatus, row: ExecutionRow | None
-    ) -> None:
-        """What it brings cannot be read, and cannot be changed: it ends Failed, unless it runs already."""
-        if row is not None or meta.deleting:
-            _log.warning("cannot read the spec of an execution that runs", why=cached.unreadable)
-            return
-        why = cached.unreadable
+        _log.error("cannot read the spec of an execution", reason=fault.reason, why=fault.why)
+        nothing = ExecutionSpec.model_construct(paused=row is not None and row.wants_pause)
         finished = status.phase is not None and status.phase.finished
-        verdict = None if finished else Refuse(unreadable_reason(why), why, (why,))
-        await self._show(cached, meta, ExecutionSpec.model_construct(), None, verdict, status)
+        verdict = None if row is not None or finished else fault.verdict
+        await self._show(cached, meta, nothing, row, verdict, status, ignored=[fault.ignored])
 
     async def _show(
         self,
@@ -366,6 +360,8 @@ class ExecutionReconciler:
         row: ExecutionRow | None,
         verdict: Verdict | None,
         previous: ExecutionStatus,
+        *,
+        ignored: Sequence[Ignored] = (),
     ) -> None:
         if cached.deleting and row is None:
             return
@@ -384,6 +380,8 @@ class ExecutionReconciler:
             queue_served=self._workforce.serves(row.queue) if row is not None else None,
             children=family.children,
             below=family.below,
+            parent_name=previous.parent_ref.name if spec.spawned_by is None and previous.parent_ref else None,
+            ignored=ignored if row is not None else (),
         )
         phase = shown.get("phase")
         # That a retry has begun is shown at once, that something waits only when it still does after a while.

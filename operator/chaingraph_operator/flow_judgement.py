@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
 
+from chaingraph_crds import names
 from chaingraph_crds.conditions import ConditionType
 from chaingraph_crds.flow import FlowSpec, FlowStatus
 from chaingraph_flow.catalogue import Catalogue
@@ -20,6 +21,7 @@ from chaingraph_process.objects import TOO_DEEP
 _LONGEST_LIST: Final = 8192
 """Characters of faults in a condition's message. What is over is counted: a status must stay small."""
 
+_TYPE_FAULTS: Final = (FaultCode.UNKNOWN_NODE_TYPE, FaultCode.MISSPELLED_NODE_TYPE)
 WITH_WARNINGS: Final = "ValidWithWarnings"
 CHECKING: Final = "the flow is being checked"
 TOO_COMPLEX: Final = "TooComplex"
@@ -45,7 +47,12 @@ class Judged:
     @property
     def lacks_types_only(self) -> bool:
         """Whether all that is wrong is that no worker has a type of its nodes: a new worker may mend that."""
-        return bool(self.faults) and all(fault.code is FaultCode.UNKNOWN_NODE_TYPE for fault in self.faults)
+        return bool(self.faults) and all(fault.code in _TYPE_FAULTS for fault in self.faults)
+
+    @property
+    def misspells_types(self) -> bool:
+        """Whether a type is almost one that a worker has: more likely a slip than a type that is still to come."""
+        return any(fault.code is FaultCode.MISSPELLED_NODE_TYPE for fault in self.faults)
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,16 +120,34 @@ def counted(number: int, noun: str) -> str:
     return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 
-def flow_status(judgement: FlowJudgement, *, generation: int, previous: FlowStatus, now: datetime) -> dict[str, Any]:
-    """The Flow's status, as JSON."""
+def flow_status(
+    judgement: FlowJudgement, *, generation: int, previous: FlowStatus, now: datetime, conflict: str = ""
+) -> dict[str, Any]:
+    """The Flow's status, as JSON.
+
+    Args:
+        conflict: why the ledger does not take its revision; '' when it does.
+    """
     spec = None if isinstance(judgement, Unreadable) else judgement.spec
     status = FlowStatus(
         observed_generation=generation,
         revision=judgement.revision if isinstance(judgement, Judged | Unjudged) else None,
         nodes=None if spec is None else len(spec.nodes),
-        conditions=conditions(_claims(judgement), previous=previous.conditions, generation=generation, now=now),
+        conditions=conditions(
+            _conflicting(conflict) if conflict else _claims(judgement),
+            previous=previous.conditions,
+            generation=generation,
+            now=now,
+        ),
     )
     return status.manifest()
+
+
+def _conflicting(why: str) -> list[Claim]:
+    return [
+        Claim(ConditionType.READY, "False", names.CONFLICTING_REVISION, why),
+        Claim(ConditionType.STALLED, "True", names.CONFLICTING_REVISION, "the database was changed: see Ready"),
+    ]
 
 
 def _claims(judgement: FlowJudgement) -> list[Claim]:
@@ -133,7 +158,7 @@ def _claims(judgement: FlowJudgement) -> list[Claim]:
                 Claim(ConditionType.STALLED, "True", reason, "waits for a change of the flow: see Ready"),
             ]
         case Unreadable(faults):
-            message = "this version of the operator cannot read the spec; update it\n" + fault_lines(faults)
+            message = "this version of the operator cannot read the spec; update it: " + fault_lines(faults)
             return [
                 Claim(ConditionType.READY, "False", "Unreadable", message),
                 Claim(ConditionType.STALLED, "True", "Unreadable", "waits for an operator that can read the spec"),
@@ -157,11 +182,22 @@ def _claims(judgement: FlowJudgement) -> list[Claim]:
             message = f"{counted(len(spec.nodes), 'node')}, revision {revision_}"
             if not judgement.warnings:
                 return [Claim(ConditionType.READY, "True", "Valid", message)]
-            message = f"{message}, {counted(len(judgement.warnings), 'warning')}\n{fault_lines(judgement.warnings)}"
+            message = f"{message}, {counted(len(judgement.warnings), 'warning')}: {fault_lines(judgement.warnings)}"
             return [Claim(ConditionType.READY, "True", WITH_WARNINGS, message)]
+        case Judged(_, _, faults) if judgement.misspells_types and judgement.lacks_types_only:
+            message = f"{len(faults)} faults: {fault_lines(faults)}" if len(faults) > 1 else str(faults[0])
+            return [
+                Claim(ConditionType.READY, "False", FaultCode.UNKNOWN_NODE_TYPE, message),
+                Claim(
+                    ConditionType.STALLED,
+                    "True",
+                    FaultCode.UNKNOWN_NODE_TYPE,
+                    "fix the name of the node type, or start a worker that has this type",
+                ),
+            ]
         case Judged(_, _, faults) if judgement.lacks_types_only:
             message = (
-                f"{counted(len(faults), 'fault')}; the flow becomes ready when a worker with these node types starts\n"
+                f"{counted(len(faults), 'fault')}; the flow becomes ready when a worker with these node types starts: "
                 f"{fault_lines(faults)}"
             )
             return [
@@ -175,8 +211,8 @@ def _claims(judgement: FlowJudgement) -> list[Claim]:
             ]
         case Judged(_, _, faults):
             lines = fault_lines(faults)
-            # Columns show the first line: a single fault stands in it.
-            message = lines if len(faults) == 1 else f"{len(faults)} faults\n{lines}"
+            # Columns show the first line: the first fault stands in it.
+            message = lines if len(faults) == 1 else f"{len(faults)} faults: {lines}"
             return [
                 Claim(ConditionType.READY, "False", "Invalid", message),
                 Claim(ConditionType.STALLED, "True", "Invalid", "waits for a change of the flow: see Ready"),

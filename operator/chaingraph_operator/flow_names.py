@@ -14,10 +14,13 @@ from typing import Final
 import psycopg
 import structlog
 
+from chaingraph_crds import names
+from chaingraph_flow.faults import FaultCode
 from chaingraph_flow.inputs import bind_inputs
 from chaingraph_flow.revision import content
 from chaingraph_operator.flow_judgement import (
     CHECKING,
+    TOO_COMPLEX,
     WAITING_FOR_WORKERS,
     Checking,
     FlowJudgement,
@@ -31,6 +34,7 @@ from chaingraph_operator.metrics import Metrics
 from chaingraph_operator.outages import COLLISIONS, UNAVAILABLE
 from chaingraph_operator.work_queue import WorkQueue
 from chaingraph_store import flow_names
+from chaingraph_store.errors import ConflictingRevision
 from chaingraph_store.flow_names import Content, FlowName, Named
 from chaingraph_store.ledger import Ledger
 
@@ -43,28 +47,30 @@ def named(judgement: FlowJudgement) -> tuple[Named, Content | None]:
     """What the name of a Flow of this judgement stands for. Pure."""
     match judgement:
         case Unreadable(faults):
-            return _problem("this version of the operator cannot read it", faults), None
+            return _problem("FlowInvalid", "this version of the operator cannot read it", faults), None
         case Unjudged():
-            return Named(None, problem=WAITING_FOR_WORKERS), None
+            return Named(None, problem=WAITING_FOR_WORKERS, reason="WaitingForWorkers"), None
         case Checking():
-            return Named(None, problem=CHECKING), None
+            return Named(None, problem=CHECKING, reason="CheckingFlow"), None
         case TooComplex(_, why):
-            return _problem("", [why]), None
+            return _problem(TOO_COMPLEX, "", [why]), None
         case Judged(spec, revision, ()):
             inputs, missing = bind_inputs(spec.inputs, {})
             if missing:
-                return _problem("an event brings no inputs", [fault.message for fault in missing]), None
+                messages = [fault.message for fault in missing]
+                return _problem("InvalidInputs", "an event brings no inputs", messages), None
             return Named(revision, len(spec.nodes)), Content(content(spec), inputs)
         case Judged(_, _, faults):
-            return _problem("", faults), None
+            reason = FaultCode.UNKNOWN_NODE_TYPE if judgement.lacks_types_only else "FlowInvalid"
+            return _problem(reason, "", faults), None
 
 
-def _problem(summary: str, faults: Sequence[object]) -> Named:
+def _problem(reason: str, summary: str, faults: Sequence[object]) -> Named:
     """One line: the first fault, and how many more there are."""
     first = next(iter(str(faults[0]).splitlines()), "") if faults else ""
     more = f" (and {len(faults) - 1} more)" if len(faults) > 1 else ""
     line = ": ".join(each for each in (summary, first) if each)
-    return Named(None, problem=line[:_LONGEST_PROBLEM] + more)
+    return Named(None, problem=line[:_LONGEST_PROBLEM] + more, reason=reason)
 
 
 class FlowNames:
@@ -155,13 +161,29 @@ class FlowNames:
         if flow not in self._doubted and wanted == self._written.get(flow):
             return
         self._doubted.discard(flow)
-        async with self._ledger.transaction() as connection:
-            if found is None:
-                await flow_names.forget(connection, flow)
-            else:
-                await flow_names.publish(connection, flow, *found)
+        wanted = await self._write(flow, found)
         if wanted is None:
             self._written.pop(flow, None)
         else:
             self._written[flow] = wanted
         _log.debug("told the ledger of a Flow", namespace=flow[0], name=flow[1], problem=wanted and wanted.problem)
+
+    async def _write(self, flow: FlowName, found: tuple[Named, Content | None] | None) -> Named | None:
+        """Writes it; returns what the ledger says now."""
+        named, content = found or (None, None)
+        try:
+            async with self._ledger.transaction() as connection:
+                if named is None:
+                    await flow_names.forget(connection, flow)
+                else:
+                    await flow_names.publish(connection, flow, named, content)
+        except ConflictingRevision as error:
+            conflict = str(error)
+            _log.error("a Flow cannot be run", namespace=flow[0], name=flow[1], error=conflict)
+            refused = _problem(names.CONFLICTING_REVISION, "", [conflict])
+            async with self._ledger.transaction() as connection:
+                await flow_names.publish(connection, flow, refused, None)
+            self._flows.note_conflict(flow, (named and named.revision) or "", conflict)
+            return refused
+        self._flows.note_conflict(flow, "", "")
+        return named

@@ -65,6 +65,7 @@ class Flows:
         self._known: dict[FlowName, _Known] = {}
         self._waiting: dict[FlowName, set[Key]] = {}
         self._waiting_for_types: set[Key] = set()
+        self._conflicts: dict[FlowName, tuple[str, str]] = {}
         self.cache = ObjectCache()
 
     def observed(self, body: Mapping[str, Any]) -> None:
@@ -92,6 +93,7 @@ class Flows:
         known = self._known.get((key.namespace, key.name))
         if known is not None and known.key == key:
             del self._known[(key.namespace, key.name)]
+            self._conflicts.pop((key.namespace, key.name), None)
             self._wake(self._waiting.pop((key.namespace, key.name), ()))
 
     def use(self, catalogue: Catalogue | None) -> None:
@@ -136,6 +138,24 @@ class Flows:
             text: the flow as JSON, with sorted keys.
         """
         return self._judge(text, spec, key.namespace, lambda: self._wake([key]))
+
+    def note_conflict(self, name: FlowName, revision: str, problem: str) -> None:
+        """The ledger has another content under this revision of a Flow; '' that it has not."""
+        found = (revision, problem) if problem else None
+        if self._conflicts.get(name) == found:
+            return
+        if found is None:
+            self._conflicts.pop(name, None)
+        else:
+            self._conflicts[name] = found
+        known = self._known.get(name)
+        if known is not None:
+            self._queue.add(known.key)
+
+    def conflict(self, name: FlowName, judgement: FlowJudgement) -> str:
+        """What was noted of this revision; '' for nothing."""
+        revision, problem = self._conflicts.get(name, ("", ""))
+        return problem if isinstance(judgement, Judged) and judgement.revision == revision else ""
 
     def _text(self, known: _Known) -> bytes:
         cached = self.cache.get(known.key)
@@ -203,7 +223,13 @@ class FlowReconciler:
         if isinstance(judgement, Checking) and cached.status_object().get("observedGeneration") == cached.generation:
             return  # what was said of it stands until it has been checked
         previous = FlowStatus.fitting(cached.status_object())
-        status = flow_status(judgement, generation=cached.generation, previous=previous, now=datetime.now(UTC))
+        status = flow_status(
+            judgement,
+            generation=cached.generation,
+            previous=previous,
+            now=datetime.now(UTC),
+            conflict=self._flows.conflict((key.namespace, key.name), judgement),
+        )
         self._writer.submit(key, status, urgent=not isinstance(judgement, Checking))
 
 

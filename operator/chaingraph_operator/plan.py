@@ -15,7 +15,7 @@ import orjson
 from chaingraph_crds.execution import ExecutionSpec
 from chaingraph_crds.execution_status import ExecutionStatus
 from chaingraph_flow.faults import Fault, FaultCode
-from chaingraph_flow.flow_limits import TOO_DEEP, deeper_than
+from chaingraph_flow.flow_limits import TOO_DEEP, deeper_than, rounded_numbers
 from chaingraph_flow.inputs import bind_inputs
 from chaingraph_flow.json_values import DEEPEST
 from chaingraph_flow.revision import content
@@ -52,6 +52,7 @@ from chaingraph_operator.flow_judgement import (
     counted,
     fault_lines,
 )
+from chaingraph_operator.ignored import Reason, changed_options, unknown_breakpoints
 from chaingraph_store import ids, retrying
 from chaingraph_store.control import Wanted
 from chaingraph_store.creation import NewExecution
@@ -115,7 +116,7 @@ def plan(
         impossible = _no_retry_unmade(spec, status)
         if impossible is not None:
             return impossible
-        # It never ran, and what kept it from that may have been mended.
+        # It never ran, and what kept it from that may have been fixed.
     elif spec.stop:
         return StopUnmade(spec.stop_reason or DEFAULT_STOP_REASON)
     elif status.execution_id is not None:
@@ -191,7 +192,7 @@ def _active(spec: ExecutionSpec, meta: Meta, row: ExecutionRow) -> Command | Non
     if spec.stop:
         return _stop(spec, meta, row)
     wanted = _wanted(spec)
-    if _differs(wanted, row):
+    if _differs(wanted, spec, row):
         return Steer(row.id, wanted, meta.generation)
     if not _asks_for_retry(spec, row):
         return None
@@ -229,6 +230,8 @@ def _ended(spec: ExecutionSpec, meta: Meta, row: ExecutionRow) -> Command | None
         breakpoints=tuple(spec.options.breakpoints),
         step=spec.step or "",
         resume=spec.resume or "",
+        priority=spec.priority,
+        start_timeout_seconds=spec.start_timeout_seconds,
     )
     return Retry(row.id, asked, meta.generation)
 
@@ -248,17 +251,27 @@ def _wanted(spec: ExecutionSpec) -> Wanted:
         resume=spec.resume or "",
         breakpoints=tuple(spec.options.breakpoints),
         on_stop=spec.children.on_stop,
+        priority=spec.priority,
+        start_timeout_seconds=spec.start_timeout_seconds,
+        options=spec.options.complete(),
     )
 
 
-def _differs(wanted: Wanted, row: ExecutionRow) -> bool:
+def _differs(wanted: Wanted, spec: ExecutionSpec, row: ExecutionRow) -> bool:
     """Whether anything is asked for. A token that was removed, or was used before, asks for nothing."""
-    settings = (wanted.paused, wanted.on_stop, set(wanted.breakpoints))
+    settings = (wanted.paused, wanted.on_stop, set(wanted.breakpoints), wanted.priority)
     return (
-        settings != (row.wants_pause, row.on_stop, set(row.breakpoints))
+        settings != (row.wants_pause, row.on_stop, set(row.breakpoints), row.priority)
+        or (row.started_at is None and _begins_differently(spec, row))
         or asks(Kind.STEP, wanted.step, used=row.used_tokens, last=row.step_token)
         or asks(Kind.RESUME, wanted.resume, used=row.used_tokens, last=row.resume_token)
     )
+
+
+def _begins_differently(spec: ExecutionSpec, row: ExecutionRow) -> bool:
+    """Whether what an attempt reads at its beginning has changed."""
+    changed = changed_options(spec.options, row.options)
+    return spec.start_timeout_seconds != row.start_timeout_s or bool(changed)
 
 
 def _creation(spec: ExecutionSpec, meta: Meta, flow: FlowView) -> Plan:
@@ -288,16 +301,18 @@ def _creation(spec: ExecutionSpec, meta: Meta, flow: FlowView) -> Plan:
 def _faulty(spec: ExecutionSpec, flow: Judged) -> Plan:
     lines = fault_lines(flow.faults, longest=2048)
     if flow.lacks_types_only:
+        remedy = "Fix the name, or start" if flow.misspells_types else "The execution starts when there is"
         return Wait(
             FaultCode.UNKNOWN_NODE_TYPE,
-            f"no worker has {counted(len(flow.faults), 'node type')} of the flow. The execution starts when one "
-            f"with them comes\n{lines}",
+            f"no worker has {counted(len(flow.faults), 'node type')} of the flow. {remedy} a worker with "
+            f"{'it' if len(flow.faults) == 1 else 'them'}: {lines}",
+            stalled=flow.misspells_types,
         )
     if spec.flow_ref is not None:
         return Wait(
             "FlowInvalid",
             f"the Flow {spec.flow_ref.name!r} has {counted(len(flow.faults), 'fault')}. The execution starts when "
-            f"{'it is' if len(flow.faults) == 1 else 'they are'} mended\n{lines}",
+            f"{'it is' if len(flow.faults) == 1 else 'they are'} fixed: {lines}",
             stalled=True,
         )
     return _refusal("InvalidFlow", f"the flow has {counted(len(flow.faults), 'fault')}", inline_lines(flow.faults))
@@ -309,9 +324,9 @@ def inline_lines(faults: Sequence[Fault]) -> list[str]:
 
 
 def _refusal(reason: str, summary: str, faults: Sequence[str]) -> Refuse:
-    # Columns show the first line: a single fault stands in it.
+    # Columns and Events show the first line: the first fault stands in it.
     lines = fault_lines(faults, longest=3000)
-    return Refuse(reason, lines if len(faults) == 1 else f"{summary}\n{lines}", tuple(faults))
+    return Refuse(reason, lines if len(faults) == 1 else f"{summary}: {lines}", tuple(faults))
 
 
 def _resolved(spec: ExecutionSpec, meta: Meta, flow: Judged) -> Plan:
@@ -323,9 +338,14 @@ def _resolved(spec: ExecutionSpec, meta: Meta, flow: Judged) -> Plan:
     if oversized is not None:
         return oversized
     inputs, faults = bind_inputs(flow.spec.inputs, spec.inputs)
-    if faults:
-        found = counted(len(faults), "fault")
-        return _refusal("InvalidInputs", f"the inputs have {found}", [str(fault) for fault in faults])
+    faults += rounded_numbers(spec.inputs, "spec.inputs")
+    for index, event in enumerate(events):
+        faults += rounded_numbers(event["payload"], f"spec.events[{index}].payload")
+    unknown = unknown_breakpoints(spec.options.breakpoints, [node.id for node in flow.spec.nodes])
+    if faults or unknown:
+        reason, what = ("InvalidInputs", "inputs have") if faults else (Reason.UNKNOWN_BREAKPOINT, "breakpoints have")
+        found = [*map(str, faults), *unknown]
+        return _refusal(reason, f"the {what} {counted(len(found), 'fault')}", found)
     return Create(
         NewExecution(
             id=ids.execution_id(meta.uid),

@@ -47,15 +47,23 @@ class Retention:
     """The executions that will expire.
 
     Args:
+        note: called with the UID before a resource is deleted, so that its execution stays readable.
         now: the time by the clock that has set the times of ends: the database's. The operator's own may be wrong, and
             would delete too early.
     """
 
     def __init__(
-        self, api: KubernetesApi, queue: WorkQueue[Key], metrics: Metrics, *, now: Callable[[], Awaitable[datetime]]
+        self,
+        api: KubernetesApi,
+        queue: WorkQueue[Key],
+        metrics: Metrics,
+        *,
+        now: Callable[[], Awaitable[datetime]],
+        note: Callable[[str], Awaitable[None]],
     ) -> None:
         self._api = api
         self._now = now
+        self._note = note
         self._queue = queue
         self._metrics = metrics
         self._expires: dict[Key, datetime] = {}
@@ -91,6 +99,7 @@ class Retention:
             self._queue.add_after(key, remaining)
             return
         self._expired.add(key)
+        await self._note(key.uid)
         try:
             await self._api.delete(names.EXECUTION_PLURAL, key)
         except (NotFound, Conflict):

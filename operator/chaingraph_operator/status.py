@@ -6,7 +6,7 @@ status stays small whatever the graph: counts, a bounded list of running nodes, 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
@@ -22,18 +22,23 @@ from chaingraph_crds.execution_status import (
     ExecutionPhase,
     ExecutionStatus,
     NodeCounts,
+    OmittedOutput,
     ParentRef,
 )
+from chaingraph_crds.numbers import numbers_in, refused_by_kubernetes
+from chaingraph_flow.json_values import render
 from chaingraph_operator import children_status, pauses
 from chaingraph_operator.conditions import Claim, conditions, shortened
 from chaingraph_operator.flow_judgement import counted
+from chaingraph_operator.ignored import Ignored, claim
 from chaingraph_operator.plan import Meta, Refuse, RetryImpossible, StopUnmade, Verdict, Wait, retry_token
 from chaingraph_operator.retry_refusals import retry_refused
+from chaingraph_store import running_nodes
 from chaingraph_store.children import ChildSummary
 from chaingraph_store.executions import ExecutionRow
 
-MAX_OUTPUT_BYTES: Final = 16 * 1024
-"""Outputs up to this length, as JSON, are shown in the status."""
+_NAMED: Final = 3
+"""Nodes and outputs that a message names."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +63,7 @@ def execution_status(
     children: ChildSummary | None = None,
     below: Mapping[str, int] | None = None,
     parent_name: str | None = None,
+    ignored: Sequence[Ignored] = (),
 ) -> dict[str, Any]:
     """The status to show, as JSON.
 
@@ -71,6 +77,7 @@ def execution_status(
         below: as `children.below` of the store counts what is below a row with children that has ended, and whose
             `children_open` is 0; not needed before.
         parent_name: of the parent's resource; if absent, the one in the spec.
+        ignored: what of the spec has no effect on the row.
     """
     refused = retry_refused(spec, row, verdict, previous)
     if row is not None:
@@ -83,7 +90,7 @@ def execution_status(
         paused = pauses.paused(spec, None, previous)
         state = _state_of_verdict(verdict)
         body = _from_verdict(spec, state, verdict, previous, now)
-    claims = [*_claims(state, row, body, below), paused, _worker_lost(row), *refused]
+    claims = [*_claims(state, row, body, below), paused, _worker_lost(row), *refused, *claim(ignored)]
     return _written(
         body,
         meta,
@@ -120,13 +127,15 @@ def _from_row(row: ExecutionRow, previous: ExecutionStatus) -> ExecutionStatus:
         flow_revision=row.flow_revision,
         nodes=NodeCounts(
             total=row.nodes_total,
+            done=row.nodes_completed + row.nodes_failed + row.nodes_skipped,
             completed=row.nodes_completed,
             failed=row.nodes_failed,
             skipped=row.nodes_skipped,
             running=row.nodes_running,
         ),
         current_nodes=row.current_nodes[: limits.MAX_CURRENT_NODES],
-        outputs=row.outputs if row.outputs and not _outputs_left_out(row) else None,
+        outputs=_shown_outputs(row),
+        omitted_outputs=[OmittedOutput(name=name, bytes=size) for name, size in _omitted_outputs(row).items()],
         error=ExecutionError(
             node=row.error_node or None,
             message=shortened(row.error_message, limits.MAX_ERROR_MESSAGE),
@@ -217,7 +226,9 @@ def _state_of_row(
         case ExecutionPhase.COMPLETED:
             return _State(phase, "Completed", _summary(row) + _note(row))
         case ExecutionPhase.STOPPED:
-            return _State(phase, "Stopped", (row.error_message or "stopped") + _note(row))
+            interrupted = running_nodes.told(running_nodes.read(row.running_nodes), _NAMED)
+            running = f"; running then: {interrupted}" if interrupted else ""
+            return _State(phase, "Stopped", (row.error_message or "stopped") + running + _note(row))
         case ExecutionPhase.FAILED:
             where = f"node {row.error_node!r}: " if row.error_node else ""
             reason = shortened(row.error_reason, limits.MAX_REASON) or "Failed"
@@ -234,7 +245,9 @@ def _pending(row: ExecutionRow, queue_served: bool | None) -> tuple[str, str]:
 
 def _progress(row: ExecutionRow) -> str:
     done = row.nodes_completed + row.nodes_failed + row.nodes_skipped
-    return f"{done} of {counted(row.nodes_total, 'node')} done, {row.nodes_running} running"
+    text = f"{done} of {counted(row.nodes_total, 'node')} done, {row.nodes_running} running"
+    again = [each for each in running_nodes.read(row.running_nodes) if each.retries]
+    return f"{text}; {running_nodes.told(again, _NAMED)}" if again and row.nodes_running else text
 
 
 def _paused_where(row: ExecutionRow, paused: Claim) -> str:
@@ -256,21 +269,45 @@ def _summary(row: ExecutionRow) -> str:
     return text
 
 
-def _outputs_left_out(row: ExecutionRow) -> int:
-    """The length of outputs that are too long for the status; 0 when they are not."""
-    size = len(orjson.dumps(row.outputs)) if row.outputs else 0
-    return size if size > MAX_OUTPUT_BYTES else 0
+def _shown_outputs(row: ExecutionRow) -> dict[str, Any] | None:
+    """The outputs, without those that Kubernetes would change."""
+    rounded = _rounded_outputs(row)
+    return {name: value for name, value in (row.outputs or {}).items() if name not in rounded} or None
+
+
+def _omitted_outputs(row: ExecutionRow) -> dict[str, int]:
+    """The outputs that are not shown, with their sizes in bytes of JSON."""
+    rounded = {name: len(orjson.dumps((row.outputs or {})[name])) for name in _rounded_outputs(row)}
+    return row.omitted_outputs | rounded
+
+
+def _rounded_outputs(row: ExecutionRow) -> dict[str, str]:
+    """The outputs with a number that Kubernetes' API cannot hold: the path of the first one, and why not."""
+    found: dict[str, str] = {}
+    for steps, number in numbers_in(row.outputs or {}):
+        why = refused_by_kubernetes(number)
+        if why is not None:
+            found.setdefault(str(steps[0]), f"{render('', steps)} {why}")
+    return found
 
 
 def _note(row: ExecutionRow) -> str:
     """What a person has to know beside how it ended."""
-    size = _outputs_left_out(row)
-    if not size:
+    large, rounded = row.omitted_outputs, _rounded_outputs(row)
+    if not large and not rounded:
         return ""
-    return (
-        f"; its outputs, {size} bytes, are too large to be shown here (at most {MAX_OUTPUT_BYTES}) and are left "
-        f"in the ledger under {row.id}"
-    )
+    told = []
+    if large:
+        told.append(f"{_outputs_are(large)} too large to be shown here")
+    if rounded:
+        told.append(f"{_outputs_are(rounded)} not shown here, because {next(iter(rounded.values()))}")
+    command = f"kubectl chaingraph outputs {row.name} -n {row.namespace} --output {next(iter(large or rounded))}"
+    return f"; {'; '.join(told)}: {command}"
+
+
+def _outputs_are(names: Collection[str]) -> str:
+    some = ", ".join(names if len(names) <= _NAMED else [*list(names)[:_NAMED], "…"])
+    return f"the output {some} is" if len(names) == 1 else f"{len(names)} outputs ({some}) are"
 
 
 def _worker_lost(row: ExecutionRow | None) -> Claim:

@@ -1,4 +1,4 @@
-"""Stops executions whose resource is gone and whose deletion the watch has missed.
+"""Stops executions whose resource is gone and whose deletion the watch has missed; hides those that have ended.
 
 There is no finalizer, so a deletion while the operator was away, or one that fell into a gap of the watch (after a 410
 the relist says nothing of what vanished), is found here: the rows of which something is left to do are read first,
@@ -28,6 +28,7 @@ from chaingraph_operator.keys import Key
 from chaingraph_operator.metrics import Metrics
 from chaingraph_operator.plan import DELETED
 from chaingraph_operator.pruning import Pruning
+from chaingraph_operator.unseen_deletions import UnseenDeletions
 from chaingraph_process.cluster_errors import ApiError
 from chaingraph_store import executions, stopping, visibility
 from chaingraph_store.executions import Tended
@@ -72,6 +73,7 @@ class Sweep:
         flow_names: FlowNames,
         guard: ClusterGuard,
         pruning: Pruning,
+        unseen: UnseenDeletions,
         namespaces: Sequence[str],
         interval: float,
         metrics: Metrics,
@@ -83,6 +85,7 @@ class Sweep:
         self._flow_names = flow_names
         self._guard = guard
         self._pruning = pruning
+        self._unseen = unseen
         self._namespaces = tuple(namespaces)
         self._interval = interval
         self._metrics = metrics
@@ -107,6 +110,7 @@ class Sweep:
             ForeignLedger: the ledger is another cluster's, whose resources nobody here can see.
         """
         await self._guard.check()
+        seen = await self._unseen.mark()
         before = await self._pruning.cutoff()
         known = [cached.key for cached in self._intake.cache if not cached.gone]
         async with self._ledger.connection() as connection:
@@ -121,6 +125,7 @@ class Sweep:
         tended = [each for each in tended if (each.namespace, each.name) not in unsure]
         await self._sweep_flows()
         stopped = [each.id for each in topmost_gone(tended, alive) if await self._stop(each)]
+        await self._unseen.hide(alive, unsure, seen=seen)
         if before is not None:
             await self._pruning.prune(alive, before=before)
         return stopped

@@ -5,7 +5,7 @@ Started by the mains of operator, workers and gateway, on their own event loop: 
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 
 from aiohttp import web
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, disable_created_metrics, generate_latest
@@ -26,14 +26,26 @@ class CannotServe(OSError):
 
 
 class HealthServer:
-    """Serves until `stop`. `live` failing means: restart me; `ready` failing: send me nothing yet."""
+    """Serves until `stop`. `live` failing means: restart me; `ready` failing: send me nothing yet.
 
-    def __init__(self, port: int, *, host: str, ready: Check, live: Check, registry: CollectorRegistry) -> None:
+    `notes` are lines that follow an `ok` of `ready`: what the process does without.
+    """
+
+    def __init__(
+        self,
+        port: int,
+        *,
+        host: str,
+        ready: Check,
+        live: Check,
+        registry: CollectorRegistry,
+        notes: Callable[[], Sequence[str]] = tuple,
+    ) -> None:
         # They double the series of every counter, for what nobody here asks.
         disable_created_metrics()  # type: ignore[no-untyped-call]
         application = web.Application()
-        application.router.add_get("/healthz", _answer(live))
-        application.router.add_get("/readyz", _answer(ready))
+        application.router.add_get("/healthz", _answer(live, tuple))
+        application.router.add_get("/readyz", _answer(ready, notes))
         application.router.add_get("/metrics", _metrics(registry))
         self._runner = web.AppRunner(application, access_log=None, shutdown_timeout=1.0)
         self._host = host
@@ -58,10 +70,11 @@ class HealthServer:
         await self._runner.cleanup()
 
 
-def _answer(check: Check) -> Handler:
+def _answer(check: Check, notes: Callable[[], Sequence[str]]) -> Handler:
     async def handler(_request: web.Request) -> web.Response:
         fault = check()
-        return web.Response(text=f"{fault}\n" if fault else "ok\n", status=503 if fault else 200)
+        lines = [fault] if fault else ["ok", *notes()]
+        return web.Response(text="".join(f"{line}\n" for line in lines), status=503 if fault else 200)
 
     return handler
 

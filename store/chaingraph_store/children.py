@@ -5,10 +5,8 @@ Read and written by the operator. Children are made by `spawning`; what becomes 
 
 from __future__ import annotations
 
-import bisect
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import zip_longest
 from typing import Any, Final
 
 from psycopg.rows import class_row
@@ -36,18 +34,6 @@ class ChildSummary:
 
     counts: Mapping[str, int] = field(default_factory=dict)
     first: Sequence[ChildRow] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class Unshown:
-    """A child that is to have a resource and has none yet, and the resource that will own it: its parent's."""
-
-    id: ExecutionId
-    namespace: str
-    name: str
-    parent_id: ExecutionId
-    parent_uid: str
-    parent_name: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,8 +73,6 @@ WITH RECURSIVE below AS (
 )
 SELECT phase, count(*), sum(children_barred)::bigint FROM below GROUP BY phase
 """
-MOST_NAMESPACES: Final = 20
-"""Namespaces that one look for children without a resource takes from; the next look goes on behind them."""
 BARRED: Final = "Barred"
 """Stands beside the phases, in what `below` counts, for children that a stop kept from being made."""
 _ADOPT: Final = """
@@ -96,33 +80,6 @@ UPDATE chaingraph.executions SET uid = %(uid)s, change_seq = nextval('chaingraph
 WHERE id = %(id)s AND parent_id = %(parent)s AND namespace = %(namespace)s AND name = %(name)s
   AND (uid IS NULL OR uid = %(uid)s)
 RETURNING pg_notify(%(changes)s, id)
-"""
-# A parent is older than its children, so owners are found before those that need them.
-UNSHOWN: Final = """
-SELECT c.id, c.namespace, c.name, c.parent_id, p.uid AS parent_uid, p.name AS parent_name
-FROM chaingraph.executions c JOIN chaingraph.executions p ON p.id = c.parent_id
-WHERE c.parent_id IS NOT NULL AND c.uid IS NULL AND c.resources = 'Create' AND p.uid IS NOT NULL
-  AND (%(all)s OR c.namespace = ANY(%(namespaces)s))
-  AND c.id <> ALL(%(children)s) AND c.parent_id <> ALL(%(parents)s) AND c.namespace <> ALL(%(resting)s)
-ORDER BY c.created_at, c.id LIMIT %(limit)s
-"""
-UNSHOWN_NAMESPACES: Final = """
-WITH RECURSIVE tenant AS (
-  (SELECT namespace FROM chaingraph.executions
-   WHERE parent_id IS NOT NULL AND uid IS NULL AND resources = 'Create' ORDER BY namespace LIMIT 1)
-  UNION ALL
-  SELECT (SELECT e.namespace FROM chaingraph.executions e
-          WHERE e.parent_id IS NOT NULL AND e.uid IS NULL AND e.resources = 'Create' AND e.namespace > tenant.namespace
-          ORDER BY e.namespace LIMIT 1)
-  FROM tenant WHERE tenant.namespace IS NOT NULL
-)
-SELECT namespace FROM tenant WHERE namespace IS NOT NULL AND (%(all)s OR namespace = ANY(%(namespaces)s))
-"""
-"""One step of the index for each namespace, however many children it has."""
-UNSHOWN_COUNT: Final = """
-SELECT count(*) FROM chaingraph.executions
-WHERE parent_id IS NOT NULL AND uid IS NULL AND resources = 'Create'
-  AND (%(all)s OR namespace = ANY(%(namespaces)s))
 """
 _PORTRAIT: Final = """
 SELECT c.id, c.namespace, c.name, c.parent_id, p.uid AS parent_uid, p.name AS parent_name, c.root_id, c.position,
@@ -184,76 +141,6 @@ async def adopt(
     parameters: dict[str, Any] = {"id": child, "parent": parent, "uid": uid, "namespace": namespace, "name": name}
     cursor = await connection.execute(_ADOPT, parameters | {"changes": CHANGES})
     return await cursor.fetchone() is not None
-
-
-async def unshown(
-    connection: Connection,
-    *,
-    namespaces: Sequence[str] | None,
-    limit: int,
-    children: Sequence[ExecutionId] = (),
-    parents: Sequence[ExecutionId] = (),
-    resting: Sequence[str] = (),
-) -> list[Unshown]:
-    """The children that are to have a resource and have none yet, the oldest first.
-
-    Those whose parent has none itself are left out: a resource has its owner from the beginning.
-
-    Args:
-        namespaces: those that are served; None for all.
-        children: leave these out,
-        parents: the children of these,
-        resting: and what is in these namespaces.
-    """
-    parameters = _served(namespaces) | {
-        "children": list(children),
-        "parents": list(parents),
-        "resting": list(resting),
-        "limit": limit,
-    }
-    async with connection.cursor(row_factory=class_row(Unshown)) as cursor:
-        await cursor.execute(UNSHOWN, parameters)
-        return await cursor.fetchall()
-
-
-async def unshown_in_turn(
-    connection: Connection,
-    *,
-    namespaces: Sequence[str] | None,
-    limit: int,
-    after: str = "",
-    children: Sequence[ExecutionId] = (),
-    parents: Sequence[ExecutionId] = (),
-    resting: Sequence[str] = (),
-) -> list[Unshown]:
-    """As `unshown`, one of each namespace after the other, so that a wide tree delays nobody else's children.
-
-    Args:
-        limit: about how many.
-        after: the namespace that comes after this one in the alphabet is the first.
-    """
-    cursor = await connection.execute(UNSHOWN_NAMESPACES, _served(namespaces))
-    found = [str(row[0]) for row in await cursor.fetchall() if row[0] not in resting]
-    first = bisect.bisect_right(found, after)
-    turn = [*found[first:], *found[:first]][:MOST_NAMESPACES]
-    lines = [
-        await unshown(
-            connection, namespaces=[each], limit=max(1, limit // len(turn)), children=children, parents=parents
-        )
-        for each in turn
-    ]
-    return [each for row in zip_longest(*lines) for each in row if each is not None]
-
-
-async def unshown_count(connection: Connection, *, namespaces: Sequence[str] | None) -> int:
-    """How many children are to have a resource and have none yet, also of parents that have none."""
-    cursor = await connection.execute(UNSHOWN_COUNT, _served(namespaces))
-    row = await cursor.fetchone()
-    return int(row[0]) if row else 0
-
-
-def _served(namespaces: Sequence[str] | None) -> dict[str, Any]:
-    return {"all": namespaces is None, "namespaces": list(namespaces or ())}
 
 
 async def portrait(connection: Connection, child: ExecutionId) -> Portrait | None:

@@ -25,18 +25,17 @@ class Steered:
     """What came of it. All empty when the row was as wanted already."""
 
     commands: tuple[str, ...] = ()
-    """Carried out: PAUSE, RESUME, STEP, BREAKPOINTS, START."""
+    """Carried out: PAUSE, RESUME, STEP, BREAKPOINTS, START, PRIORITY, START_TIMEOUT, OPTIONS."""
     ignored: tuple[str, ...] = ()
     """STEP of what is not paused; RESUME by token of what is not paused, or is to be paused by `spec.paused`."""
-    unknown_breakpoints: tuple[str, ...] = ()
-    """New breakpoints that name no node of the flow."""
 
 
 _COLUMNS: Final = tuple(field.name for field in fields(Controls))
 _LISTS: Final = ("breakpoints", "step_seqs", "used_tokens")
+_WRITTEN: Final = tuple(column for column in _COLUMNS if column != "started_at")
 
 _LOCK: Final = f"""
-SELECT {", ".join(_COLUMNS)}, workflow_id, queue, priority FROM chaingraph.executions
+SELECT {", ".join(_COLUMNS)}, workflow_id, queue, attempt FROM chaingraph.executions
 WHERE id = %(id)s AND phase NOT IN ('Completed', 'Failed', 'Stopped')
 FOR UPDATE
 """  # noqa: S608 - put together of constants alone
@@ -44,7 +43,7 @@ FOR UPDATE
 _WRITE: Final = f"""
 WITH steered AS (
   UPDATE chaingraph.executions
-  SET {", ".join(f"{column} = %({column})s" for column in _COLUMNS)},
+  SET {", ".join(f"{column} = %({column})s" for column in _WRITTEN)},
       workflow_id = %(workflow)s, owner_epoch = owner_epoch + %(fences)s::int,
       lost_worker = CASE WHEN %(parked)s THEN '' ELSE lost_worker END,
       next_event_index = next_event_index + (%(event)s::text IS NOT NULL)::int,
@@ -84,7 +83,7 @@ async def steer(
     if todo.controls == before and not todo.start:
         return Steered()
     await _write(connection, execution, before, todo)
-    former, queue, priority = row[-3:]
+    former, queue, attempt = row[-3:]
     if todo.cancel:
         await dispatch.cancel(connection, [WorkflowId(former)])
     if todo.enqueue:
@@ -93,20 +92,18 @@ async def steer(
             execution,
             run=todo.controls.run,
             queue=queue,
-            priority=priority,
+            priority=todo.controls.priority,
             application_name=application_name,
         )
+    elif todo.requeue:
+        await dispatch.change_priority(connection, WorkflowId(former), todo.controls.priority)
     if todo.start:
-        await dispatch.send_start_signal(connection, execution)
+        await dispatch.send_start_signal(connection, execution, attempt=attempt)
+    elif todo.sooner:
+        await dispatch.send_look(connection, execution, attempt=attempt, generation=generation)
     if todo.messages:
         await dispatch.send_commands(connection, execution, WorkflowId(former), todo.messages)
-    return Steered(
-        tuple(todo.carried_out),
-        tuple(todo.ignored),
-        await _unknown(connection, execution, todo.controls.breakpoints)
-        if "BREAKPOINTS" in todo.carried_out and todo.controls.breakpoints
-        else (),
-    )
+    return Steered(tuple(todo.carried_out), tuple(todo.ignored))
 
 
 def _controls(row: tuple[Any, ...]) -> Controls:
@@ -127,18 +124,7 @@ async def _write(connection: Connection, execution: ExecutionId, before: Control
             "data": Json(data),
             "changes": CHANGES,
         }
-        | {column: getattr(after, column) for column in _COLUMNS}
-        | {name: list(getattr(after, name)) for name in _LISTS},
+        | {column: getattr(after, column) for column in _WRITTEN}
+        | {name: list(getattr(after, name)) for name in _LISTS}
+        | {"options": Json(after.options)},
     )
-
-
-async def _unknown(connection: Connection, execution: ExecutionId, breakpoints: tuple[str, ...]) -> tuple[str, ...]:
-    # PostgreSQL cannot look into JSON whose strings hold \u0000, as a node's settings may. So the flow comes whole.
-    cursor = await connection.execute(
-        "SELECT f.spec FROM chaingraph.executions e JOIN chaingraph.flow_revisions f ON f.revision = e.flow_revision"
-        " WHERE e.id = %s",
-        (execution,),
-    )
-    row = await cursor.fetchone()
-    nodes = {node["id"] for node in row[0]["nodes"]} if row is not None else set()
-    return tuple(each for each in breakpoints if each not in nodes)

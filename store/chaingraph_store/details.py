@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from psycopg.rows import class_row
 
-from chaingraph_store import visibility
+from chaingraph_store import outputs, visibility
 from chaingraph_store.ids import ExecutionId
 from chaingraph_store.ledger import Connection
 from chaingraph_store.visibility import NamespaceIdentity
@@ -22,6 +22,11 @@ _NEWEST_NAMED: Final = f"""
 SELECT e.id, e.namespace, e.name FROM chaingraph.executions e
 WHERE e.namespace = %(namespace)s AND e.name = %(name)s AND {visibility.shown("e")}
 ORDER BY e.parent_id IS NOT NULL AND e.uid IS NULL AND e.resources = 'None', e.created_at DESC, e.id DESC LIMIT 1
+"""  # noqa: S608 our own constants
+_DELETED_NAMED: Final = f"""
+SELECT max(e.deleted_at) FROM chaingraph.executions e
+WHERE e.namespace = %(namespace)s AND e.name = %(name)s AND e.deleted_at IS NOT NULL
+  AND EXISTS (SELECT FROM chaingraph.executions r WHERE r.id = e.root_id AND {visibility.OWNED})
 """  # noqa: S608 our own constants
 
 
@@ -42,7 +47,10 @@ class Details:
         flow_revision: None for a child whose flow could not be found.
         parent_name: the name of its parent; None where it has none.
         position: which of its parent's children it is, from 0; None where it has no parent.
-        outputs: in JSON; None where there are none, and where they are larger than was asked for.
+        running_nodes: how the first of the nodes stand that run, as `running_nodes.RunningNode`; once the execution has
+            ended, those that were interrupted.
+        outputs: in JSON, as many as there is room for, the smallest first; None where there are none at all.
+        omitted_outputs: the others, with their sizes.
         outputs_bytes: their size; None where there are none.
         seconds: from its start to its end or until now; None before its start.
         children: how many of the children that were made are in each phase.
@@ -80,7 +88,9 @@ class Details:
     nodes_skipped: int
     nodes_running: int
     current_nodes: list[str]
+    running_nodes: list[dict[str, Any]]
     outputs: str | None
+    omitted_outputs: dict[str, int]
     outputs_bytes: int | None
     error_node: str
     error_reason: str
@@ -125,8 +135,8 @@ class JournalPage:
 
 
 _COMPUTED: Final = {
-    "outputs": "(SELECT CASE WHEN octet_length(whole.text) <= %(inline)s THEN whole.text END"
-    " FROM (SELECT e.outputs::text AS text OFFSET 0) whole) AS outputs",
+    "outputs": f"({outputs.shown('e.outputs', '%(inline)s')})::text AS outputs",
+    "omitted_outputs": f"{outputs.omitted('e.outputs', '%(inline)s')} AS omitted_outputs",
     "outputs_bytes": "octet_length(e.outputs::text) AS outputs_bytes",
     "parent_name": "(SELECT p.name FROM chaingraph.executions p WHERE p.id = e.parent_id) AS parent_name",
     "seconds": "extract(epoch FROM coalesce(finished_at, now()) - started_at)::float8 AS seconds",
@@ -168,11 +178,20 @@ async def newest_named(
     return None if row is None else Address(*row)
 
 
+async def deleted_named(connection: Connection, namespace: str, name: str, *, of: NamespaceIdentity) -> datetime | None:
+    """When the execution of that name, whose resource somebody has deleted, was found deleted; None without one."""
+    cursor = await connection.execute(
+        _DELETED_NAMED, {"namespace": namespace, "name": name, **visibility.parameters(of)}
+    )
+    row = await cursor.fetchone()
+    return None if row is None else row[0]
+
+
 async def of_execution(connection: Connection, execution: ExecutionId, *, inline_bytes: int) -> Details | None:
     """Everything about an execution but its inputs; None when there is none of that id.
 
     Args:
-        inline_bytes: larger outputs are left out.
+        inline_bytes: how large the outputs may be together.
     """
     async with connection.cursor(row_factory=class_row(Details)) as cursor:
         await cursor.execute(

@@ -26,6 +26,8 @@ RUN_QUEUE: Final = "chaingraph-executions"
 HOLD_QUEUE: Final = names.HELD_QUEUE
 """The queue without limits on which executions wait for their START_SIGNAL, so that waiting holds no run slot."""
 START_TOPIC: Final = "START_SIGNAL"
+LOOK: Final = "LOOK"
+"""Message of that topic which starts nothing: the start timeout has changed."""
 COMMAND_TOPIC: Final = "COMMAND"
 """Topic of the messages that carry commands to a running workflow: `{"commands": [{"seq", "kind", ...}]}`."""
 TOP_PRIORITY: Final = 1000
@@ -90,22 +92,53 @@ async def enqueue_run(
         await places.give(connection, [(workflow_id(execution, run), row[1])])
 
 
-def hold_parameters(execution: ExecutionId, *, timeout_seconds: int, application_name: str) -> dict[str, Any]:
+def hold_parameters(
+    execution: ExecutionId, *, timeout_seconds: int, application_name: str, attempt: int = 1
+) -> dict[str, Any]:
     """`ENQUEUE` of the wait for START_SIGNAL. It is nobody's share of a queue."""
+    arguments = [Json(execution), Json(timeout_seconds)]
     return {
         "workflow_namespace": None,
         "workflow_name": HOLD_WORKFLOW,
         "workflow_queue": HOLD_QUEUE,
-        "workflow_arguments": [Json(execution), Json(timeout_seconds)],
-        "workflow_id": hold_workflow_id(execution),
+        # Workers of the former release do not know the attempt, and have first ones alone.
+        "workflow_arguments": arguments if attempt == 1 else [*arguments, Json(attempt)],
+        "workflow_id": hold_workflow_id(execution, attempt),
         "workflow_priority": 0,
         "application_name": application_name,
     }
 
 
-async def send_start_signal(connection: Connection, execution: ExecutionId) -> None:
+async def enqueue_hold(
+    connection: Connection, execution: ExecutionId, *, attempt: int, timeout_seconds: int, application_name: str
+) -> None:
+    """Enqueues the wait for the START_SIGNAL of an attempt."""
+    await connection.execute(
+        f"SELECT {ENQUEUE}",
+        hold_parameters(execution, timeout_seconds=timeout_seconds, application_name=application_name, attempt=attempt),
+    )
+
+
+async def change_priority(connection: Connection, workflow: WorkflowId, priority: int) -> None:
+    """Moves a run in its queue; of one that a worker has, what counts when it comes back into the queue."""
+    await connection.execute(
+        "UPDATE dbos.workflow_status SET priority = %s WHERE workflow_uuid = %s AND status IN ('ENQUEUED', 'PENDING')",
+        (TOP_PRIORITY - priority, workflow),
+    )
+
+
+async def send_look(connection: Connection, execution: ExecutionId, *, attempt: int, generation: int) -> None:
+    """Has the execution's hold look at its start timeout again. The generation makes a repetition harmless."""
+    hold = hold_workflow_id(execution, attempt)
+    await connection.execute(
+        "SELECT dbos.send_message(%s, %s::json, %s, %s)",
+        (hold, Json(LOOK), START_TOPIC, f"{hold}/{LOOK}/{generation}"),
+    )
+
+
+async def send_start_signal(connection: Connection, execution: ExecutionId, *, attempt: int = 1) -> None:
     """Sends START_SIGNAL to the execution's hold. Its idempotency key makes a repetition harmless."""
-    hold = hold_workflow_id(execution)
+    hold = hold_workflow_id(execution, attempt)
     await connection.execute(
         "SELECT dbos.send_message(%s, %s::json, %s, %s)",
         (hold, Json("START"), START_TOPIC, f"{hold}/{START_TOPIC}"),
@@ -165,10 +198,12 @@ async def hand_back(
     return [(WorkflowId(row[0]), row[1]) for row in await cursor.fetchall()]
 
 
+_HOLD_ID: Final = "{row}id || '-hold' || CASE WHEN {row}attempt = 1 THEN '' ELSE '-' || {row}attempt END"
+"""`hold_workflow_id` in SQL."""
 # The arrays keep the planner, which takes the stranded for many, from reading every workflow there ever was.
-_REVIVE: Final = """
+_REVIVE: Final = f"""
 WITH waiting AS MATERIALIZED (
-  SELECT id, CASE WHEN phase = 'Created' THEN id || '-hold' ELSE workflow_id END AS workflow
+  SELECT id, CASE WHEN phase = 'Created' THEN {_HOLD_ID.format(row="")} ELSE workflow_id END AS workflow
   FROM chaingraph.executions WHERE phase NOT IN ('Completed', 'Failed', 'Stopped') AND NOT parked
   UNION ALL
   SELECT id, workflow_id FROM chaingraph.executions WHERE children_unmade > 0
@@ -179,7 +214,7 @@ WITH waiting AS MATERIALIZED (
 ), ended AS (
   SELECT w.workflow_uuid, e.queue, e.phase FROM chaingraph.executions e
   JOIN dbos.workflow_status w
-    ON w.workflow_uuid = CASE WHEN e.phase = 'Created' THEN e.id || '-hold' ELSE e.workflow_id END
+    ON w.workflow_uuid = CASE WHEN e.phase = 'Created' THEN {_HOLD_ID.format(row="e.")} ELSE e.workflow_id END
   WHERE e.id = ANY(ARRAY(SELECT id FROM stranded)) AND w.workflow_uuid = ANY(ARRAY(SELECT workflow FROM stranded))
     AND (e.phase NOT IN ('Completed', 'Failed', 'Stopped') AND NOT e.parked OR e.children_unmade > 0)
     AND w.status IN ('ERROR', 'SUCCESS', 'MAX_RECOVERY_ATTEMPTS_EXCEEDED')
@@ -196,7 +231,7 @@ SET status = 'ENQUEUED', owner_xid = NULL, started_at_epoch_ms = NULL, completed
     queue_name = CASE WHEN ended.phase = 'Created' THEN %(hold_queue)s ELSE ended.queue END
 FROM ended WHERE w.workflow_uuid = ended.workflow_uuid
 RETURNING w.workflow_uuid
-"""
+"""  # noqa: S608 - put together of constants alone
 _SETTLED_MS: Final = 5000
 """How long ago a workflow must have ended before it can be said that it did not end its execution."""
 

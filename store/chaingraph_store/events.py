@@ -21,6 +21,8 @@ ANNOUNCEMENT_INDEX: Final = -1
 STARTED: Final = "flow:started"
 PAUSED: Final = "flow:paused"
 RESUMED: Final = "flow:resumed"
+WORKER_LOST: Final = "worker:lost"
+WORKER_DRAINED: Final = "worker:drained"
 PAUSE_TYPES: Final = frozenset({PAUSED, RESUMED})
 """They take turns in the log of an attempt. Who moves a row that no engine has writes the one that is due."""
 

@@ -9,6 +9,7 @@ from typing import Any, Final
 
 from psycopg.rows import class_row
 
+from chaingraph_store import outputs
 from chaingraph_store.ids import ExecutionId, WorkflowId
 from chaingraph_store.ledger import Connection
 
@@ -43,6 +44,7 @@ class ExecutionRow:
     nodes_running: int
     current_nodes: list[str]
     outputs: dict[str, Any] | None
+    """Those that a status has room for, the smallest first, in the order of the flow."""
     error_node: str
     error_reason: str
     error_message: str
@@ -81,6 +83,14 @@ class ExecutionRow:
     worker_pool: str = ""
     worker_version: str = ""
     """Of the worker that claimed the attempt last; '' where none has: see `pinning`."""
+    priority: int = 0
+    start_timeout_s: int = 300
+    options: dict[str, Any] = field(default_factory=dict)
+    """Those of the attempt."""
+    running_nodes: list[dict[str, Any]] = field(default_factory=list)
+    """How the first nodes stand that run: see `running_nodes`. Once it has ended, those that were interrupted."""
+    omitted_outputs: dict[str, int] = field(default_factory=dict)
+    """The other outputs, with their sizes in bytes of JSON."""
     losses: int = 0
     """Workers lost since a node has ended, whoever ran beside it. `recoveries` counts those it was alone in."""
 
@@ -99,7 +109,13 @@ class ExecutionRow:
         return len(self.step_seqs)
 
 
-_COLUMNS: Final = ", ".join(ExecutionRow.__dataclass_fields__)
+_ROOM: Final = "16384"
+"""Bytes of outputs, as JSON, that are read with a row: what a status has room for. Others may be of any size."""
+_COMPUTED: Final = {
+    "outputs": f"{outputs.shown('outputs', _ROOM)} AS outputs",
+    "omitted_outputs": f"{outputs.omitted('outputs', _ROOM)} AS omitted_outputs",
+}
+_COLUMNS: Final = ", ".join(_COMPUTED.get(name, name) for name in ExecutionRow.__dataclass_fields__)
 
 
 async def by_id(connection: Connection, execution: ExecutionId) -> ExecutionRow | None:

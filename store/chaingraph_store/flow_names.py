@@ -21,11 +21,15 @@ FlowName = tuple[str, str]
 
 @dataclass(frozen=True, slots=True)
 class Named:
-    """What a name stands for: a revision and how many nodes it has, or the problem that keeps it from being run."""
+    """What a name stands for: a revision and how many nodes it has, or the problem that keeps it from being run.
+
+    `reason`: the problem in one word, which becomes the reason of the children that cannot be made.
+    """
 
     revision: str | None
     nodes: int = 0
     problem: str = ""
+    reason: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,13 +46,14 @@ WITH revised AS (
   WHERE %(flow_revision)s::text IS NOT NULL
   ON CONFLICT (revision) DO NOTHING
 )
-INSERT INTO chaingraph.flows AS f (namespace, name, revision, nodes, inputs, problem)
-SELECT %(namespace)s, %(name)s, %(flow_revision)s, %(nodes)s, %(inputs)s, %(problem)s
+INSERT INTO chaingraph.flows AS f (namespace, name, revision, nodes, inputs, problem, reason)
+SELECT %(namespace)s, %(name)s, %(flow_revision)s, %(nodes)s, %(inputs)s, %(problem)s, %(reason)s
 WHERE NOT {flow_revisions.IS_ANOTHER}
 ON CONFLICT (namespace, name) DO UPDATE
 SET revision = excluded.revision, nodes = excluded.nodes, inputs = excluded.inputs, problem = excluded.problem,
-    updated_at = now()
-WHERE (f.revision, f.nodes, f.problem) IS DISTINCT FROM (excluded.revision, excluded.nodes, excluded.problem)
+    reason = excluded.reason, updated_at = now()
+WHERE (f.revision, f.nodes, f.problem, f.reason)
+      IS DISTINCT FROM (excluded.revision, excluded.nodes, excluded.problem, excluded.reason)
 """  # noqa: S608 - put together of constants alone
 
 
@@ -77,6 +82,7 @@ async def publish(connection: Connection, flow: FlowName, named: Named, content:
             "nodes": named.nodes,
             "inputs": Json(content.inputs if content is not None else {}),
             "problem": plain(named.problem),
+            "reason": named.reason,
         },
     )
     if cursor.rowcount == 0 and named.revision is not None and content is not None:
@@ -97,8 +103,8 @@ async def forget(connection: Connection, flow: FlowName) -> bool:
 async def published(connection: Connection, *, namespaces: Sequence[str] | None) -> dict[FlowName, Named]:
     """What every name stands for. `namespaces` None means all."""
     cursor = await connection.execute(
-        "SELECT namespace, name, revision, nodes, problem FROM chaingraph.flows"
+        "SELECT namespace, name, revision, nodes, problem, reason FROM chaingraph.flows"
         " WHERE %(all)s OR namespace = ANY(%(namespaces)s)",
         {"all": namespaces is None, "namespaces": list(namespaces or ())},
     )
-    return {(row[0], row[1]): Named(row[2], row[3], row[4]) for row in await cursor.fetchall()}
+    return {(row[0], row[1]): Named(row[2], row[3], row[4], row[5]) for row in await cursor.fetchall()}

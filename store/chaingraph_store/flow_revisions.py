@@ -25,6 +25,14 @@ def text(spec: Mapping[str, Any]) -> str:
     return canonical(spec).decode()
 
 
+async def node_ids(connection: Connection, revision: str) -> frozenset[str] | None:
+    """The ids of a flow's nodes; None when there is no such revision."""
+    # PostgreSQL cannot look into JSON whose strings hold \\u0000, as a node's settings may. So the flow comes whole.
+    cursor = await connection.execute("SELECT spec FROM chaingraph.flow_revisions WHERE revision = %s", (revision,))
+    row = await cursor.fetchone()
+    return None if row is None else frozenset(node["id"] for node in row[0]["nodes"])
+
+
 async def check(connection: Connection, revision: str, spec: Mapping[str, Any]) -> None:
     """Checks that a revision, if it is there, has this content.
 

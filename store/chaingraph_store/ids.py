@@ -6,16 +6,13 @@ emission that made it. So every create, enqueue and spawn can be repeated withou
 
 from __future__ import annotations
 
-import base64
-import hashlib
 from typing import NewType
+
+from chaingraph_crds import ids
 
 ExecutionId = NewType("ExecutionId", str)
 WorkflowId = NewType("WorkflowId", str)
 
-_PREFIX = "EX"
-_DIGITS = 24
-"""Base32 digits after the prefix: 120 bits."""
 _LONGEST_NAME = 63
 _KEPT_OF_NAME = 40
 _DIGITS_IN_NAME = 10
@@ -23,12 +20,12 @@ _DIGITS_IN_NAME = 10
 
 def execution_id(uid: str) -> ExecutionId:
     """The id of the execution that the resource with this UID stands for."""
-    return _derive(f"resource/{uid.lower()}")
+    return ExecutionId(ids.execution_id(uid))
 
 
 def child_execution_id(parent: ExecutionId, emission: int) -> ExecutionId:
     """The id of the child that the parent's emission number `emission` (from 0) makes."""
-    return _derive(f"child/{parent}/{emission}")
+    return ExecutionId(ids.derived(f"child/{parent}/{emission}"))
 
 
 def child_name(parent_name: str, position: int, child: ExecutionId) -> str:
@@ -60,11 +57,6 @@ def workflow_id(execution: ExecutionId, run: int) -> WorkflowId:
     return WorkflowId(execution if run == 1 else f"{execution}-{run}")
 
 
-def hold_workflow_id(execution: ExecutionId) -> WorkflowId:
-    """The DBOS workflow that waits for an execution's START_SIGNAL."""
-    return WorkflowId(f"{execution}-hold")
-
-
-def _derive(seed: str) -> ExecutionId:
-    digest = hashlib.sha256(f"chaingraph.dev/{seed}".encode()).digest()
-    return ExecutionId(_PREFIX + base64.b32encode(digest).decode("ascii")[:_DIGITS])
+def hold_workflow_id(execution: ExecutionId, attempt: int = 1) -> WorkflowId:
+    """The DBOS workflow that waits for the START_SIGNAL of an attempt."""
+    return WorkflowId(f"{execution}-hold" if attempt == 1 else f"{execution}-hold-{attempt}")

@@ -12,8 +12,8 @@ from typing import Final, Literal, LiteralString
 from chaingraph_store.ids import ExecutionId
 from chaingraph_store.ledger import Connection
 
-Kind = Literal["node", "event", "outputs"]
-"""A node's record in the journal, the data of an event, an execution's outputs."""
+Kind = Literal["node", "event", "outputs", "output"]
+"""A node's record in the journal, the data of an event, an execution's outputs together, or one of them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +39,8 @@ _WHERE: Final[dict[Kind, LiteralString]] = {
     " WHERE execution_id = %(id)s AND index = %(key)s",
     "outputs": "SELECT outputs AS value, md5(outputs::text) AS version, attempt FROM chaingraph.executions"
     " WHERE id = %(id)s AND outputs IS NOT NULL",
+    "output": "SELECT outputs -> %(key)s::text AS value, md5(outputs::text) AS version, attempt"
+    " FROM chaingraph.executions WHERE id = %(id)s AND outputs -> %(key)s::text IS NOT NULL",
 }
 # In one place each, so that it is read and made text once: OFFSET 0 keeps the planner from writing it out twice.
 _PIECE: Final = """
@@ -59,7 +61,7 @@ async def piece(
     """The bytes from an offset on; None when there is no such value.
 
     Args:
-        key: the node's id, or the event's index.
+        key: the node's id, the event's index, or the output's name.
     """
     cursor = await connection.execute(
         _PIECE.format(_WHERE[kind]),

@@ -90,15 +90,10 @@ def of_namespace(column: LiteralString, namespace: LiteralString) -> LiteralStri
     )
 
 
-WAITS: Final = "(e.phase IN ('Pending', 'Created') OR e.parked)"
-"""Whether the row `e` of an execution that has not ended waits. A condition of SQL."""
-_USAGE: Final = f"""
-SELECT (SELECT count(*) FROM (
-          SELECT FROM chaingraph.executions e
-          WHERE e.namespace = %(namespace)s AND e.phase NOT IN ('Completed', 'Failed', 'Stopped') AND {WAITS}
-          LIMIT %(enough)s) waiting),
+_USAGE: Final = """
+SELECT chaingraph.waiting_executions(%(namespace)s, %(enough)s),
        (SELECT coalesce(sum(bytes), 0)::bigint FROM chaingraph.ledger_sizes WHERE namespace = %(namespace)s)
-"""  # noqa: S608 - put together of constants alone
+"""
 
 
 async def usage(connection: Connection, namespace: str, *, enough: int) -> Usage:

@@ -201,7 +201,8 @@ async def _trim_logs(ledger: Ledger, executions: Sequence[ExecutionId], before: 
 
 def workflows_of(execution: ExecutionId, run: int) -> list[WorkflowId]:
     """Every workflow that an execution whose last run has this number can have had."""
-    return [hold_workflow_id(execution), *(workflow_id(execution, number) for number in range(1, run + 1))]
+    # Each attempt begins with a run of its own, so there are no more attempts than runs.
+    return [of(execution, number) for of in (hold_workflow_id, workflow_id) for number in range(1, run + 1)]
 
 
 # Two statements: the second one's snapshot shows what was committed before the first one got the lock.

@@ -55,21 +55,8 @@ class Look:
     clock: float
 
 
-# A loose index scan (chaingraph_pending): a probe for each executor with work, however much work it has.
 _LOST: Final = """
-WITH RECURSIVE executor AS (
-  (SELECT executor_id AS id FROM dbos.workflow_status
-   WHERE status = 'PENDING' AND application_name = %(app)s AND executor_id IS NOT NULL
-   ORDER BY executor_id LIMIT 1)
-  UNION ALL
-  SELECT (SELECT w.executor_id FROM dbos.workflow_status w
-          WHERE w.status = 'PENDING' AND w.application_name = %(app)s AND w.executor_id > executor.id
-          ORDER BY w.executor_id LIMIT 1)
-  FROM executor WHERE executor.id IS NOT NULL
-)
-SELECT executor.id FROM executor
-WHERE executor.id IS NOT NULL
-  AND NOT EXISTS (SELECT FROM chaingraph.workers o WHERE o.executor_id = executor.id AND o.expires_at > now())
+SELECT lost.executor_id FROM chaingraph.lost_executors(%(app)s) AS lost (executor_id)
 """
 _LOOK: Final = f"""
 SELECT ARRAY({_LOST}), {upkeep.is_due("stranded")}, {pinning.ABANDONED}, extract(epoch FROM now())::float8
@@ -206,10 +193,20 @@ WITH held AS (
       -- These have passed their breakpoints, or are held at them: the next run is told so.
       current_nodes = CASE WHEN e.paused OR e.pause_logged OR e.breakpoints <> '{{}}' THEN e.current_nodes
                            ELSE '{{}}' END,
-      pause_logged = e.paused, next_event_index = next_event_index + before.untold::int,
+      running_nodes = '[]',
+      pause_logged = e.paused, next_event_index = next_event_index + 1 + before.untold::int,
       change_seq = nextval('chaingraph.change_seq')
   FROM before WHERE e.id = before.id
   RETURNING e.*, before.worker AS former_worker, before.current_nodes AS last_nodes, before.untold, before.charged
+), left_behind AS (
+  INSERT INTO chaingraph.events (execution_id, index, type, at, data)
+  SELECT id, next_event_index - 1 - untold::int,
+         CASE WHEN %(lost)s > 0 THEN '{events.WORKER_LOST}' ELSE '{events.WORKER_DRAINED}' END, now(),
+         json_build_object(
+           'worker', former_worker, 'attempt', attempt, 'nodes', last_nodes[:10], 'losses', losses,
+           'next', CASE WHEN charged > 0 AND recoveries >= %(most)s THEN 'failed' WHEN parked THEN 'paused'
+                        ELSE 'queued' END)
+  FROM moved
 ), logged AS (
   INSERT INTO chaingraph.events (execution_id, index, type, at, data)
   SELECT id, next_event_index - 1, CASE WHEN paused THEN '{events.PAUSED}' ELSE '{events.RESUMED}' END, now(),
@@ -228,7 +225,7 @@ async def _move_on(
     cursor = await connection.execute(
         _MOVE_ON,
         {"charges": charges, "lost": int(charges != _NOBODY), "workflows": list(workflows)}
-        | {"changes": CHANGES, "pending": pending},
+        | {"changes": CHANGES, "pending": pending, "most": max_recoveries},
     )
     results = []
     for row in await cursor.fetchall():

@@ -11,7 +11,7 @@ from chaingraph_store.ledger import CHANGES, Connection
 _RELEASE: Final = f"""
 WITH held AS (
   SELECT id, paused AND step_seqs = '{{}}' AS parks FROM chaingraph.executions
-  WHERE id = %(id)s AND phase = 'Created' FOR UPDATE
+  WHERE id = %(id)s AND phase = 'Created' AND attempt = %(attempt)s FOR UPDATE
 ), released AS (
   UPDATE chaingraph.executions e
   SET phase = CASE WHEN held.parks THEN 'Paused' ELSE 'Pending' END, parked = held.parks, pause_logged = e.paused,
@@ -27,15 +27,15 @@ SELECT parked, run, queue, priority, pg_notify(%(channel)s, id) FROM released
 """  # noqa: S608 - put together of constants alone
 
 
-async def release(connection: Connection, execution: ExecutionId, *, application_name: str) -> bool:
+async def release(connection: Connection, execution: ExecutionId, *, application_name: str, attempt: int = 1) -> bool:
     """Enqueues the run of a held execution: its START_SIGNAL has come. Called by the hold's workflow.
 
     One that was paused again meanwhile is parked instead, unless it owes a step.
 
     Returns:
-        Whether it was still held; False when it was released before, or stopped.
+        Whether this attempt was still held; False when it was released before, or stopped.
     """
-    cursor = await connection.execute(_RELEASE, {"id": execution, "channel": CHANGES})
+    cursor = await connection.execute(_RELEASE, {"id": execution, "attempt": attempt, "channel": CHANGES})
     row = await cursor.fetchone()
     if row is None:
         return False

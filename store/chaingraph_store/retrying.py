@@ -30,7 +30,10 @@ MAX_MESSAGE: Final = 1024
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Retry:
-    """What the spec says of the next attempt. `step` and `resume` are its tokens, which ask for nothing then."""
+    """What the spec says of the next attempt. `step` and `resume` are its tokens, which ask for nothing then.
+
+    None leaves `priority` and `start_timeout_seconds` as they were.
+    """
 
     token: str
     from_start: bool
@@ -39,6 +42,8 @@ class Retry:
     breakpoints: Sequence[str] = ()
     step: str = ""
     resume: str = ""
+    priority: int | None = None
+    start_timeout_seconds: int | None = None
 
 
 def refusal(phase: str) -> str | None:
@@ -64,6 +69,7 @@ class _Former:
     finished_at: datetime | None
     queue: str
     priority: int
+    start_timeout_s: int
     attempts: list[dict[str, Any]]
     parent_id: str | None
     flow_revision: str | None
@@ -73,31 +79,37 @@ class _Former:
     used_tokens: list[str]
     obeyed_generation: int
 
+    @property
+    def never_started(self) -> bool:
+        return self.started_at is None and not any(each.get("startTime") for each in self.attempts)
+
 
 _LOCK: Final = f"SELECT {', '.join(_Former.__dataclass_fields__)} FROM chaingraph.executions WHERE id = %s FOR UPDATE"  # noqa: S608 our own column names
 _BEGIN: Final = f"""
 WITH begun AS (
   UPDATE chaingraph.executions
-  SET phase = CASE WHEN %(paused)s THEN 'Paused' ELSE 'Pending' END, parked = %(paused)s, attempt = attempt + 1,
+  SET phase = %(phase)s, parked = %(parks)s, attempt = attempt + 1, priority = %(priority)s,
+      start_timeout_s = %(start_timeout)s, held_at = CASE WHEN %(held)s THEN now() END, expired_at = NULL,
       run = %(run)s, workflow_id = %(workflow)s, owner_epoch = owner_epoch + 1, worker = '', lost_worker = '',
       worker_pool = '', worker_version = '', recoveries = 0, losses = 0,
       nodes_completed = CASE WHEN %(from_start)s THEN 0 ELSE nodes_completed END, nodes_failed = 0,
       recovered_nodes = CASE WHEN %(from_start)s THEN 0 ELSE nodes_completed END,
-      nodes_skipped = 0, nodes_running = 0, current_nodes = '{{}}', outputs = NULL, error_node = '', error_reason = '',
-      error_message = '', started_at = NULL, start_logged = false, finished_at = NULL, ran_ms = 0,
+      nodes_skipped = 0, nodes_running = 0, current_nodes = '{{}}', running_nodes = '[]', outputs = NULL,
+      error_node = '', error_reason = '', error_message = '',
+      started_at = NULL, start_logged = false, finished_at = NULL, ran_ms = 0,
       options = %(options)s,
-      breakpoints = %(breakpoints)s, wants_pause = %(paused)s, paused = %(paused)s,
-      pause_reason = CASE WHEN %(paused)s THEN %(pause_reason)s ELSE '' END, pause_logged = %(paused)s,
+      breakpoints = %(breakpoints)s, wants_pause = %(paused)s, paused = %(parks)s,
+      pause_reason = CASE WHEN %(parks)s THEN %(pause_reason)s ELSE '' END, pause_logged = %(parks)s,
       step_token = %(step)s, resume_token = %(resume)s, retry_token = %(token)s, used_tokens = %(used)s,
       obeyed_generation = %(generation)s, retry_refusal = '',
       control_seq = control_seq + 1, applied_seq = control_seq + 1, pause_seq = control_seq + 1,
-      step_seqs = '{{}}', attempts = %(attempts)s, next_event_index = next_event_index + %(paused)s::int,
+      step_seqs = '{{}}', attempts = %(attempts)s, next_event_index = next_event_index + %(parks)s::int,
       change_seq = nextval('chaingraph.change_seq')
   WHERE id = %(id)s
   RETURNING id, next_event_index - 1 AS index, pause_reason
 ), logged AS (
   INSERT INTO chaingraph.events (execution_id, index, type, at, data)
-  SELECT id, index, '{events.PAUSED}', now(), json_build_object('reason', pause_reason) FROM begun WHERE %(paused)s
+  SELECT id, index, '{events.PAUSED}', now(), json_build_object('reason', pause_reason) FROM begun WHERE %(parks)s
 ), forgotten AS (
   DELETE FROM chaingraph.journal WHERE execution_id = %(id)s AND %(from_start)s
 )
@@ -108,7 +120,9 @@ SELECT pg_notify(%(changes)s, id) FROM begun
 async def retry(
     connection: Connection, execution: ExecutionId, asked: Retry, *, generation: int, application_name: str
 ) -> bool | str | Stale:
-    """Begins the next attempt, inside the caller's transaction: enqueued, or parked when it is to begin paused.
+    """Begins the next attempt, inside the caller's transaction: enqueued, or when it is to begin paused, parked.
+
+    What has never started is held again when it is to begin paused, with a new start timeout.
 
     Args:
         generation: that of the spec. It is recorded as obeyed.
@@ -131,6 +145,10 @@ async def retry(
         await _refuse(connection, execution, former, asked.token, reason, generation)
         return reason
     run = former.run + 1
+    held = asked.paused and former.never_started
+    parks = asked.paused and not held
+    priority = former.priority if asked.priority is None else asked.priority
+    start_timeout = former.start_timeout_s if asked.start_timeout_seconds is None else asked.start_timeout_seconds
     step, resume, used = _tokens(former, asked)
     await connection.execute(
         _BEGIN,
@@ -140,7 +158,12 @@ async def retry(
             "workflow": workflow_id(execution, run),
             "options": Json(asked.options),
             "breakpoints": list(asked.breakpoints),
+            "phase": "Created" if held else "Paused" if parks else "Pending",
+            "held": held,
+            "parks": parks,
             "paused": asked.paused,
+            "priority": priority,
+            "start_timeout": start_timeout,
             "pause_reason": PAUSE_REASON,
             "step": step,
             "resume": resume,
@@ -154,13 +177,21 @@ async def retry(
     )
     if former.parent_id is not None:
         await families.reopen(connection, execution)
-    if not asked.paused:
+    if held:
+        await dispatch.enqueue_hold(
+            connection,
+            execution,
+            attempt=former.attempt + 1,
+            timeout_seconds=start_timeout,
+            application_name=application_name,
+        )
+    elif not parks:
         await dispatch.enqueue_run(
             connection,
             execution,
             run=run,
             queue=former.queue,
-            priority=former.priority,
+            priority=priority,
             application_name=application_name,
         )
     return True
@@ -187,14 +218,15 @@ async def refuse_retry(
 
 _PIN: Final = """
 WITH named AS (
-  SELECT e.id, e.flow_name, e.namespace, f.revision, f.nodes, f.inputs, coalesce(f.problem, 'there is none') AS problem
+  SELECT e.id, e.flow_name, e.namespace, f.revision, f.nodes, f.inputs, coalesce(f.problem, 'there is none') AS problem,
+         CASE WHEN f.name IS NULL THEN 'FlowNotFound' ELSE coalesce(nullif(f.reason, ''), 'FlowInvalid') END AS reason
   FROM chaingraph.executions e LEFT JOIN chaingraph.flows f ON f.namespace = e.namespace AND f.name = e.flow_name
   WHERE e.id = %s
 ), pinned AS (
   UPDATE chaingraph.executions e SET flow_revision = named.revision, nodes_total = named.nodes, inputs = named.inputs
   FROM named WHERE e.id = named.id AND named.revision IS NOT NULL
 )
-SELECT revision IS NOT NULL, flow_name, namespace, problem FROM named
+SELECT revision IS NOT NULL, flow_name, namespace, problem, reason FROM named
 """
 
 
@@ -203,11 +235,11 @@ async def _find_flow(connection: Connection, execution: ExecutionId) -> str | No
     cursor = await connection.execute(_PIN, (execution,))
     row = await cursor.fetchone()
     assert row is not None, "it is locked by us"
-    found, name, namespace, problem = row
+    found, name, namespace, problem, reason = row
     if found:
         return None
     return (
-        f"FlowNotFound: the Flow {name!r} in namespace {namespace!r} cannot be run: {problem}. Create or mend it, and "
+        f"{reason}: the Flow {name!r} in namespace {namespace!r} cannot be run: {problem}. Create or fix it, and "
         "set another spec.retry.token then"
     )
 

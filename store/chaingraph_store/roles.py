@@ -3,8 +3,9 @@
 Whoever sets the database up makes the roles, by these names; logins may be members of them. A role that is missing is
 left out, and other roles get their rights as before, by default privileges.
 
-DBOS needs all its tables in every worker, so a worker can change any workflow; what it cannot do is change a flow that
-others run, the record of erasures, which cluster this is, or the schema.
+DBOS needs all its tables in every worker, so a worker of the role for all workers can change any workflow; what it
+cannot do is change a flow that others run, the record of erasures, which cluster this is, or the schema. A role of a
+pool is kept to the pool's queues as well: see `pool_roles`.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from chaingraph_store.ledger import checked_dsn
 OPERATOR: Final = "chaingraph_operator"
 WORKER: Final = "chaingraph_worker"
 GATEWAY: Final = "chaingraph_gateway"
+KINDS: Final = (OPERATOR, WORKER, GATEWAY)
 _ALL: Final = "SELECT, INSERT, UPDATE, DELETE"
 _TABLES: Final = (
     "flow_revisions",
@@ -38,9 +40,10 @@ _TABLES: Final = (
     "namespace_policies",
     "queue_shares",
     "ledger_sizes",
+    "pool_roles",
 )
 _RIGHTS: Final[Mapping[str, Mapping[str, str]]] = {
-    OPERATOR: dict.fromkeys(_TABLES, _ALL) | {"erasures": "SELECT, INSERT"},
+    OPERATOR: dict.fromkeys(_TABLES, _ALL) | {"erasures": "SELECT, INSERT", "pool_roles": "SELECT"},
     WORKER: {
         "flow_revisions": "SELECT",
         "flows": "SELECT",
@@ -54,6 +57,7 @@ _RIGHTS: Final[Mapping[str, Mapping[str, str]]] = {
         "namespace_policies": "SELECT",
         "queue_shares": "SELECT, INSERT, UPDATE",
         "ledger_sizes": "SELECT",
+        "pool_roles": "SELECT",
     },
     GATEWAY: dict.fromkeys(("executions", "journal", "events", "trees"), "SELECT"),
 }

@@ -8,9 +8,11 @@ with their dense indices, and the row change together or not at all.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import Final
+
+from psycopg.types.json import Json
 
 from chaingraph_store.errors import OwnershipLost
 from chaingraph_store.events import PAUSE_TYPES, PAUSED, STARTED
@@ -19,6 +21,7 @@ from chaingraph_store.ledger import CHANGES, Connection, plain
 from chaingraph_store.pinning import NO_BUILD, Build, PinnedElsewhere, has_worker
 from chaingraph_store.policies import of_namespace
 from chaingraph_store.raw_json import RawJson, unparsed
+from chaingraph_store.running_nodes import RunningNode
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +93,11 @@ class LogEntry:
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """The node counts and the names of the nodes that run now."""
+    """The node counts and the names of the nodes that run now.
+
+    Attributes:
+        running_nodes: how the first of them stand. They stay in the row when the attempt ends: what it interrupted.
+    """
 
     total: int
     completed: int
@@ -98,6 +105,7 @@ class Progress:
     skipped: int
     running: int
     current_nodes: Sequence[str]
+    running_nodes: Sequence[RunningNode] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,6 +184,7 @@ WITH run AS (
   UPDATE chaingraph.executions
   SET nodes_total = %(total)s, nodes_completed = %(completed)s, nodes_failed = %(failed)s,
       nodes_skipped = %(skipped)s, nodes_running = %(running)s, current_nodes = %(current)s,
+      running_nodes = %(running_nodes)s,
       next_event_index = next_event_index + %(events)s,
       phase = %(phase)s, outputs = coalesce(%(outputs)b::json, outputs),
       error_node = coalesce(%(error_node)s, error_node),
@@ -289,6 +298,7 @@ async def flush(
             "skipped": progress.skipped,
             "running": progress.running,
             "current": list(progress.current_nodes),
+            "running_nodes": Json([asdict(each) for each in progress.running_nodes]),
             "events": len(log),
             "phase": end.phase if end else "Paused" if state.paused else "Running",
             "ends": end is not None,

@@ -17,7 +17,7 @@ from chaingraph_store import dbos_guards
 from chaingraph_store.errors import SchemaOutdated
 from chaingraph_store.ledger import Connection, checked_dsn
 
-_NEWEST: Final = "0009.tenancy"
+_NEWEST: Final = "0013.flow-problems"
 _ADVISORY_LOCK: Final = 0x_C4A1_46A9
 """Session lock around a migration. yoyo's own lock is a row that outlives a killed process; this one does not."""
 

@@ -124,7 +124,8 @@ WITH parent AS (
          entry.flow <> '' AND f.revision IS NULL AS unknown,
          CASE WHEN f.name IS NULL THEN 'there is no Flow %%s in namespace %%s, which %%s names in an event'
               ELSE 'the Flow %%s in namespace %%s, which %%s names in an event, cannot be run: ' END AS refusal,
-         coalesce(f.problem, '') AS problem
+         coalesce(f.problem, '') AS problem,
+         CASE WHEN f.name IS NULL THEN 'FlowNotFound' ELSE coalesce(nullif(f.reason, ''), 'FlowInvalid') END AS reason
   FROM parent CROSS JOIN entry
   LEFT JOIN chaingraph.flows f ON f.namespace = parent.namespace AND f.name = entry.flow
 ), made AS (
@@ -138,7 +139,7 @@ WITH parent AS (
     CASE WHEN c.unknown THEN 'Failed' ELSE 'Pending' END, c.id,
     CASE WHEN c.flow = '' THEN %(nodes)s ELSE coalesce(c.nodes, 0) END,
     CASE WHEN c.flow = '' THEN p.breakpoints ELSE '{{}}' END, p.on_stop, p.resources,
-    CASE WHEN c.unknown THEN now() END, CASE WHEN c.unknown THEN 'FlowNotFound' ELSE '' END,
+    CASE WHEN c.unknown THEN now() END, CASE WHEN c.unknown THEN c.reason ELSE '' END,
     CASE WHEN c.unknown THEN format(c.refusal, quote_literal(c.flow), quote_literal(p.namespace),
                                     quote_literal(p.name)) || c.problem ELSE '' END,
     c.unknown::int

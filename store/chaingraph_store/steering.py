@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from datetime import datetime
 from enum import StrEnum
 from typing import Any, Final
 
@@ -19,13 +20,16 @@ PAUSE_REASON: Final = "spec.paused was set"
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """What the spec says now. The tokens are '' where there is none."""
+    """What the spec says now. The tokens are '' where there is none; None leaves a setting as it is."""
 
     paused: bool
     step: str
     resume: str
     breakpoints: tuple[str, ...]
     on_stop: str
+    priority: int | None = None
+    start_timeout_seconds: int | None = None
+    options: Mapping[str, Any] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,6 +53,11 @@ class Controls:
     control_seq: int
     pause_seq: int
     step_seqs: tuple[int, ...]
+    priority: int
+    start_timeout_s: int
+    options: Mapping[str, Any]
+    started_at: datetime | None
+    """When the attempt began to run: read, never written here."""
 
     @property
     def place(self) -> Place:
@@ -82,6 +91,10 @@ class Turn:
     """The run that was queued is to be cancelled."""
     enqueue: bool = False
     """The run of `controls.run` is to be enqueued."""
+    requeue: bool = False
+    """The run that was enqueued has another priority now."""
+    sooner: bool = False
+    """The start timeout is over earlier than its wait knows."""
 
     def change(self, **columns: Any) -> None:
         self.controls = replace(self.controls, **columns)
@@ -109,6 +122,7 @@ class Turn:
 def turn(controls: Controls, wanted: Wanted) -> Turn:
     """What is to be done so that the row is as the spec wants it."""
     result = Turn(controls)
+    _change_settings(result, wanted)
     if wanted.on_stop != controls.on_stop:
         result.change(on_stop=wanted.on_stop)
     if set(wanted.breakpoints) != set(controls.breakpoints):
@@ -128,6 +142,25 @@ def turn(controls: Controls, wanted: Wanted) -> Turn:
         result.change(step_token=wanted.step)
         _step(result)
     return result
+
+
+def _change_settings(turn: Turn, wanted: Wanted) -> None:
+    """The priority counts each time it is in the queue; the others are read when the attempt begins to run."""
+    before = turn.controls
+    if wanted.priority is not None and wanted.priority != before.priority:
+        turn.change(priority=wanted.priority)
+        turn.requeue = True
+        turn.carried_out.append("PRIORITY")
+    if before.started_at is not None:
+        return
+    seconds = wanted.start_timeout_seconds
+    if seconds is not None and seconds != before.start_timeout_s:
+        turn.change(start_timeout_s=seconds)
+        turn.sooner = before.place is Place.HELD and seconds < before.start_timeout_s
+        turn.carried_out.append("START_TIMEOUT")
+    if wanted.options is not None and wanted.options != before.options:
+        turn.change(options=wanted.options)
+        turn.carried_out.append("OPTIONS")
 
 
 def _uses(turn: Turn, kind: Kind, token: str, *, last: str) -> bool:

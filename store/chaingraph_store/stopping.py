@@ -8,10 +8,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, Final
 
-from chaingraph_store import dispatch, events
+from chaingraph_store import dispatch
 from chaingraph_store.ids import ExecutionId, WorkflowId, hold_workflow_id
 from chaingraph_store.ledger import CHANGES, CONTROL, Connection, plain
 
+START_TIMEOUT: Final = "StartTimeout"
 # OFFSET 0 and the array keep the planner, which takes every tree for a large part of the ledger, from reading all of
 # it, once for each generation.
 _HOLD: Final = """
@@ -60,7 +61,7 @@ WITH held AS MATERIALIZED (
       resources = held.resources, obeyed_generation = held.obeyed,
       next_event_index = next_event_index + 1, change_seq = nextval('chaingraph.change_seq')
   FROM held WHERE e.id = held.id AND held.active
-  RETURNING e.id, e.workflow_id, e.next_event_index - 1 AS index, e.error_message
+  RETURNING e.id, e.workflow_id, e.attempt, e.next_event_index - 1 AS index, e.error_message
 ), logged AS (
   INSERT INTO chaingraph.events (execution_id, index, type, at, data)
   SELECT id, index, 'flow:cancelled', now(), json_build_object('reason', error_message) FROM stopped
@@ -75,9 +76,9 @@ WITH held AS MATERIALIZED (
   UPDATE chaingraph.executions e SET resources = held.resources
   FROM held WHERE e.id = held.id AND NOT held.active AND NOT held.bars AND e.resources <> held.resources
 )
-SELECT id, workflow_id, pg_notify(%(changes)s, id), pg_notify(%(control)s, id) FROM stopped
+SELECT id, workflow_id, attempt, pg_notify(%(changes)s, id), pg_notify(%(control)s, id) FROM stopped
 UNION ALL
-SELECT id, NULL, pg_notify(%(changes)s, id), NULL FROM barred
+SELECT id, NULL, 0, pg_notify(%(changes)s, id), NULL FROM barred
 """
 
 
@@ -127,13 +128,14 @@ async def stop(
             _STOP, parameters | {"found": [row[0] for row in found], "deeper": [row[1] for row in found]}
         )
         moved = await cursor.fetchall()
-        runs = [(ExecutionId(row[0]), WorkflowId(row[1])) for row in moved if row[1] is not None]
-        if runs:
-            await dispatch.cancel(connection, [run for _, run in runs] + [hold_workflow_id(id_) for id_, _ in runs])
+        ended = [(ExecutionId(row[0]), WorkflowId(row[1]), row[2]) for row in moved if row[1] is not None]
+        if ended:
+            holds = [hold_workflow_id(id_, attempt) for id_, _, attempt in ended]
+            await dispatch.cancel(connection, [run for _, run, _ in ended] + holds)
         anything = anything or bool(moved)
         # What was active had no children. Below anything else some may have been spawned until we had its lock; the
         # next turn sees them.
-        if [id_ for id_, _ in runs] == [execution] and len(found) == 1:
+        if [id_ for id_, *_ in ended] == [execution] and len(found) == 1:
             return anything
 
 
@@ -141,22 +143,40 @@ def _stale(execution: ExecutionId, generation: int | None, found: Sequence[tuple
     return generation is not None and any(id_ == execution and obeyed > generation for id_, _, obeyed in found)
 
 
-async def fail_unstarted(connection: Connection, execution: ExecutionId, *, reason: str, message: str) -> bool:
-    """Ends a held execution as Failed: its START_SIGNAL never came. Called by the hold's workflow.
+_FAIL_UNSTARTED: Final = f"""
+WITH held AS (
+  SELECT id, start_timeout_s, extract(epoch FROM coalesce(held_at, created_at) + make_interval(secs => start_timeout_s)
+                                                 - clock_timestamp())::float8 AS seconds_left
+  FROM chaingraph.executions WHERE id = %(id)s AND phase = 'Created' AND attempt = %(attempt)s
+  FOR UPDATE
+), failed AS (
+  UPDATE chaingraph.executions e
+  SET phase = 'Failed', owner_epoch = owner_epoch + 1, finished_at = now(), error_reason = '{START_TIMEOUT}',
+      error_message = format(%(message)s, held.start_timeout_s), paused = false, pause_reason = '', step_seqs = '{{}}',
+      next_event_index = next_event_index + 1, change_seq = nextval('chaingraph.change_seq')
+  FROM held WHERE e.id = held.id AND held.seconds_left <= 0
+  RETURNING e.id, e.next_event_index - 1 AS index, e.error_message
+), logged AS (
+  INSERT INTO chaingraph.events (execution_id, index, type, at, data)
+  SELECT id, index, 'flow:failed', now(), json_build_object('error', error_message, 'reason', '{START_TIMEOUT}')
+  FROM failed
+)
+SELECT greatest(held.seconds_left, 0), pg_notify(%(changes)s, failed.id) FROM held LEFT JOIN failed USING (id)
+"""  # noqa: S608 - put together of constants alone
+_NOT_STARTED: Final = (
+    "not started within %s s (spec.startTimeoutSeconds). Set spec.paused to false before that, or raise "
+    "spec.startTimeoutSeconds while it waits. A retry with spec.paused: true waits for the start again"
+)
+
+
+async def fail_unstarted(connection: Connection, execution: ExecutionId, *, attempt: int = 1) -> float:
+    """Ends a held attempt as Failed if its start timeout is over. Called by the hold's workflow.
 
     Returns:
-        Whether it was ended now; False when it had started or ended before.
+        Seconds until it is over; 0 when it was ended now, had started, or had ended before.
     """
     cursor = await connection.execute(
-        "UPDATE chaingraph.executions SET phase = 'Failed', owner_epoch = owner_epoch + 1, finished_at = now(),"
-        " error_reason = %(reason)s, error_message = %(message)s, paused = false, pause_reason = '', step_seqs = '{}',"
-        " next_event_index = next_event_index + 1,"
-        " change_seq = nextval('chaingraph.change_seq')"
-        " WHERE id = %(id)s AND phase = 'Created' RETURNING next_event_index - 1, pg_notify(%(changes)s, id)",
-        {"id": execution, "reason": reason, "message": message, "changes": CHANGES},
+        _FAIL_UNSTARTED, {"id": execution, "attempt": attempt, "message": _NOT_STARTED, "changes": CHANGES}
     )
     row = await cursor.fetchone()
-    if row is None:
-        return False
-    await events.append_at(connection, execution, row[0], "flow:failed", {"error": message, "reason": reason})
-    return True
+    return 0.0 if row is None else float(row[0])

@@ -27,6 +27,7 @@ class TreeRow:
     Attributes:
         position: which of its parent's children it is, from 0; None where it has no parent.
         current_nodes: what runs or is held, the first ten of them.
+        running_nodes: how the first three of those stand that run, as `running_nodes.RunningNode`.
         error_message: its first 200 characters.
         seconds: from its start to its end or until now; None before its start.
         children: how many of the children that were made are in each phase; None where there are none.
@@ -46,6 +47,7 @@ class TreeRow:
     phase: str
     attempt: int
     current_nodes: list[str]
+    running_nodes: list[dict[str, Any]] | None
     error_node: str
     error_reason: str
     error_message: str
@@ -108,6 +110,9 @@ _Row = TypeVar("_Row", bound=TreeRow)
 _COLUMNS: Final = """
 SELECT e.id, e.uid, e.namespace, e.name, e.flow_name, e.parent_id, e.root_id, e.depth, e.position, e.phase, e.attempt,
        e.namespace_uid, e.current_nodes[:10] AS current_nodes,
+       CASE WHEN e.nodes_running > 0 THEN (
+         SELECT json_agg(first.value) FROM (SELECT value FROM json_array_elements(e.running_nodes) LIMIT 3) first
+       ) END AS running_nodes,
        e.error_node, e.error_reason, left(e.error_message, 200) AS error_message,
        e.created_at, e.started_at, e.finished_at,
        extract(epoch FROM coalesce(e.finished_at, now()) - e.started_at)::float8 AS seconds,

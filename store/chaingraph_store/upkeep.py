@@ -6,16 +6,25 @@ from typing import Final, LiteralString
 
 from chaingraph_store.ledger import Connection
 
-_BEGIN: Final = """
+TASKS: Final = ("stranded", "forget")
+_OWN: Final = "|| coalesce('/' || nullif(chaingraph.pool_role(), ''), '')"
+"""Follows the name of a task: workers whose role is kept to a pool do it for their pool, apart from all others."""
+_BEGIN: Final = f"""
 UPDATE chaingraph.upkeep SET due_at = now() + make_interval(secs => %(every)s)
-WHERE task = (SELECT task FROM chaingraph.upkeep WHERE task = %(task)s AND due_at <= now() FOR UPDATE SKIP LOCKED)
+WHERE task = (SELECT task FROM chaingraph.upkeep WHERE task = %(task)s::text {_OWN} AND due_at <= now()
+              FOR UPDATE SKIP LOCKED)
 RETURNING task
-"""
+"""  # noqa: S608 - put together of constants alone
+
+
+def own_task(task: str, role: str) -> str:
+    """The name under which the workers of a pool's role do a task."""
+    return f"{task}/{role}"
 
 
 def is_due(task: LiteralString) -> LiteralString:
     """Whether it is time for a task. An expression of SQL."""
-    return f"EXISTS (SELECT FROM chaingraph.upkeep WHERE task = '{task}' AND due_at <= now())"
+    return f"EXISTS (SELECT FROM chaingraph.upkeep WHERE task = '{task}' {_OWN} AND due_at <= now())"
 
 
 async def begin(connection: Connection, task: str, *, every_seconds: float) -> bool:

@@ -7,13 +7,13 @@ recorded are shown if they are younger than the namespace.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final, LiteralString
 
 from chaingraph_store.ids import ExecutionId
-from chaingraph_store.ledger import Connection
+from chaingraph_store.ledger import Connection, Ledger
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,3 +83,67 @@ async def hide(connection: Connection, execution: ExecutionId, *, parent_exists:
     """
     cursor = await connection.execute(_HIDE, {"id": execution, "parent_exists": parent_exists})
     return cursor.rowcount
+
+
+async def note_expired(ledger: Ledger, uid: str) -> None:
+    """Says that a resource is about to be deleted because it has expired: its execution stays readable."""
+    async with ledger.transaction() as connection:
+        await connection.execute("UPDATE chaingraph.executions SET expired_at = now() WHERE uid = %s", (uid,))
+
+
+@dataclass(frozen=True, slots=True)
+class Gone:
+    """An ended execution whose resource is gone, nobody has seen how, and what the ledger knows of its parent."""
+
+    id: ExecutionId
+    namespace: str
+    name: str
+    is_root: bool
+    parent_uid: str | None
+    parent_hidden: bool
+    parent_expired: bool
+
+
+STANDING: Final = """
+SELECT id, uid FROM chaingraph.executions
+WHERE uid IS NOT NULL AND deleted_at IS NULL AND expired_at IS NULL AND phase IN ('Completed', 'Failed', 'Stopped')
+  AND id > %(after)s AND change_seq <= %(seen)s
+ORDER BY id LIMIT %(limit)s
+"""
+_GONE: Final = """
+SELECT e.id, e.namespace, e.name, e.parent_id IS NULL, p.uid, coalesce(p.deleted_at IS NOT NULL, false),
+       coalesce(p.expired_at IS NOT NULL, false)
+FROM chaingraph.executions e LEFT JOIN chaingraph.executions p ON p.id = e.parent_id
+WHERE e.id = ANY(%(ids)s) AND (%(all)s OR e.namespace = ANY(%(namespaces)s))
+ORDER BY e.depth, e.id
+"""
+
+
+async def mark(connection: Connection) -> int:
+    """The number of the last change. Rows up to it had their resource before this was asked."""
+    cursor = await connection.execute("SELECT last_value FROM chaingraph.change_seq")
+    row = await cursor.fetchone()
+    assert row is not None, "a sequence has one row"
+    return int(row[0])
+
+
+async def standing(connection: Connection, *, seen: int, after: str, limit: int) -> list[tuple[ExecutionId, str]]:
+    """Ended executions whose resource exists as far as the ledger knows, with its UID, by id from one on.
+
+    Args:
+        seen: leave out what has changed after this `mark`.
+    """
+    cursor = await connection.execute(STANDING, {"seen": seen, "after": after, "limit": limit})
+    return [(ExecutionId(row[0]), str(row[1])) for row in await cursor.fetchall()]
+
+
+async def gone(connection: Connection, ids: Sequence[ExecutionId], *, namespaces: Sequence[str] | None) -> list[Gone]:
+    """What is known of executions whose resource is gone, parents first. `namespaces` None means all."""
+    given = {"ids": list(ids), "all": namespaces is None, "namespaces": list(namespaces or ())}
+    cursor = await connection.execute(_GONE, given)
+    return [Gone(ExecutionId(row[0]), *row[1:]) for row in await cursor.fetchall()]
+
+
+async def expire(connection: Connection, ids: Sequence[ExecutionId]) -> None:
+    """Their resources went with that of a parent that has expired: they stay readable."""
+    await connection.execute("UPDATE chaingraph.executions SET expired_at = now() WHERE id = ANY(%s)", (list(ids),))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -222,6 +223,22 @@ def test_processes_get_their_own_database_role(helm: Helm) -> None:
     }
 
 
+def test_pools_get_their_own_database_role(helm: Helm) -> None:
+    found, said = {}, {}
+    for _, template in helm.template(COMBINATIONS["own database, roles of pools"]).pod_templates():
+        settings = {each["name"]: each for each in template["spec"]["containers"][0].get("env", [])}
+        if "CHAINGRAPH_POOL" in settings:
+            secret = settings["DATABASE_URL_EXECUTIONS"]["valueFrom"]["secretKeyRef"]
+            found[settings["CHAINGRAPH_POOL"]["value"]] = (secret["name"], secret["key"])
+        if "CHAINGRAPH_POOL_ROLES" in settings:
+            said = json.loads(settings["CHAINGRAPH_POOL_ROLES"]["value"])
+    assert found == {"default": ("database", "url"), "billing": ("billing", "uri")}
+    assert said == {
+        "billing": {"role": "billing", "queues": ["billing"]},
+        "gone": {"role": "gone", "queues": ["old"]},
+    }, "also of a pool that is not enabled: its workers may have something to end"
+
+
 def test_crd_keep_policy_follows_values(helm: Helm) -> None:
     for keep in (True, False):
         for each in helm.template(with_values(TRIAL, {"crds": {"keep": keep}})).of("CustomResourceDefinition"):
@@ -287,6 +304,7 @@ def test_discovery_address_matches_gateway_certificate(
     told = rendered.one("ConfigMap", "chaingraph")
     assert told["metadata"]["namespace"] == "kube-public"
     assert told["data"]["gateway"] == address
+    assert told["data"]["version"] == metadata.version("chaingraph")
     assert told["data"]["ca.crt"].startswith("-----BEGIN CERTIFICATE-----")
     certificate = rendered.one("Secret", "cg-chaingraph-gateway-tls")
     assert name in certificate["metadata"]["annotations"]["chaingraph.dev/tls-names"].split(",")

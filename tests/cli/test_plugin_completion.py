@@ -39,7 +39,11 @@ def test_completion_offers_commands_options_and_choices() -> None:
     assert {"--depth", "--watch"} <= set(offered("tree", "orders", "--"))
     assert {"--flow", "--limit", "--cursor", "--all-namespaces"} <= set(offered("roots", "--"))
     assert offered("wait", "a", "--for", "t") == ["tree"]
-    assert offered("create", "--flow", "a", "--wait", "") == ["end", "tree"]
+    assert offered("create", "--flow", "a", "--wait", "") == ["accepted", "end", "tree"]
+    assert {"--from-execution", "--allow-missing"} <= set(offered("create", "--"))
+    assert {"--flow", "--since", "--watch", "--all"} <= set(offered("get", "--"))
+    assert offered("breakpoints", "--wait", "") == ["accepted", "end", "tree", "list", "add", "remove", "clear"]
+    assert offered("breakpoints", "--wait", "end", "") == ["list", "add", "remove", "clear"]
     assert "retry\tRun executions again that failed or were stopped." in answer(CHAINGRAPH, ["re"]).splitlines()
     assert offered("stop", "--") == [
         "--selector",

@@ -65,7 +65,11 @@ def test_stop_sets_its_reason_and_retry_clears_both(plugin: Plugin) -> None:
     assert done.returncode == 0, done.stderr
     spec = plugin.spec("one")
     assert spec["retry"]["from"] == "Start"
-    assert (spec["stop"], spec["paused"], "stopReason" in spec) == (False, False, False)
+    assert (spec["stop"], spec["paused"], "stopReason" in spec) == (False, True, False), "it was paused and stays so"
+    for flag, paused in (("--no-paused", False), ("--paused", True)):
+        plugin.show("one", phase="Failed")
+        assert plugin("retry", "one", flag).returncode == 0
+        assert plugin.spec("one")["paused"] is paused
 
 
 def test_impossible_edit_is_refused_with_an_alternative(plugin: Plugin) -> None:

@@ -82,6 +82,14 @@ def indices(done: Done) -> list[int]:
     return [int(line.split()[0]) for line in done.stdout.splitlines()]
 
 
+async def resource(plugin: Plugin, written: Written, name: str = "nightly", **status: Any) -> WrittenLog:
+    """An execution that runs, with its resource."""
+    plugin.create(name)
+    log = await written.execution(name, uid=plugin.get(name)["metadata"]["uid"])
+    plugin.show(name, **{"phase": "Running", "executionID": log.id} | status)
+    return log
+
+
 async def until(gateway: GatewayProcess, figure: str, least: float) -> None:
     async def reached() -> bool:
         return gateway.metric(figure) >= least
@@ -104,11 +112,17 @@ async def kept_busy(gateway: GatewayProcess, log: WrittenLog, *following: asynci
 async def test_follow_prints_each_event_once_across_many_ends(
     brief: GatewayProcess, follower: Follower, plugin: Plugin, written: Written
 ) -> None:
-    log = await written.execution()
-    everything = follower("events", "nightly", "--follow")
-    some = follower("events", "nightly", "--follow", "--type", "flow:completed")
     flow = json.dumps({"nodes": FLOW["nodes"]})
     created = follower("create", "-f", "-", "--name", "nightly", "--follow", input=flow)
+
+    async def there() -> str:
+        found = plugin.kubectl("get", "cgx", "nightly", "-o", "jsonpath={.metadata.uid}", check=False)
+        return found.stdout if found.returncode == 0 else ""
+
+    log = await written.execution(uid=await eventually(there, what="the resource"))
+    plugin.show("nightly", phase="Running", executionID=log.id)
+    everything = follower("events", "nightly", "--follow")
+    some = follower("events", "nightly", "--follow", "--type", "flow:completed")
     await until(brief, STREAMS, 3)
     last = await kept_busy(brief, log, everything, some, created, ends=9)
     await log.complete()
@@ -155,7 +169,7 @@ async def test_follow_reports_a_rejected_token(
 async def test_follow_asks_the_exec_plugin_for_a_new_token(
     brief: GatewayProcess, follower: Follower, plugin: Plugin, written: Written, people: People
 ) -> None:
-    log = await written.execution()
+    log = await resource(plugin, written)
     token = people.service_account("reader", LOG_READER, READER).token
     issuers = {what: Issuer(plugin.folder / what, token) for what in ("events", "tree")}
     follower.become(issuers["events"].user, "events")
@@ -179,9 +193,9 @@ async def test_follow_asks_the_exec_plugin_for_a_new_token(
 
 
 async def test_follow_ignores_another_execution_of_the_name(
-    brief: GatewayProcess, follower: Follower, written: Written
+    brief: GatewayProcess, follower: Follower, plugin: Plugin, written: Written
 ) -> None:
-    log = await written.execution()
+    log = await resource(plugin, written)
     following = follower("events", "nightly", "--follow")
     await until(brief, AGED, 1)
     other = await written.execution()

@@ -6,17 +6,19 @@ import json
 import os
 import subprocess
 from datetime import UTC, datetime, timedelta
+from importlib import metadata
 from typing import Any
 
 import pytest
 import yaml
 
+from chaingraph_cli import discovery
 from chaingraph_cli.plugin import tables
 from chaingraph_cli.plugin.details import details, next_steps
 from chaingraph_cli.plugin.execution import Execution
 from chaingraph_cli.plugin.guards import GUARDS
 from chaingraph_cli.plugin.kubectl import fault_of
-from chaingraph_cli.plugin.listing import rows_of
+from chaingraph_cli.plugin.listing import newest_first, rows_of
 from chaingraph_cli.plugin.waiting import duration
 from fixtures.plugin.plugin import SCRIPTS, Plugin
 
@@ -39,13 +41,13 @@ ITEM = {
 def test_table_shows_progress_age_and_worker() -> None:
     new = Execution({"metadata": {"name": "new", "creationTimestamp": "2026-11-24T02:59:55Z"}})
     assert rows_of([Execution(ITEM), new], now=NOW).splitlines() == [
-        "NAME      PHASE     PROGRESS   CURRENT    AGE    DURATION   WORKER",
-        "nightly   Running   4/9        a,b,c,+1   60m    90s        worker-1",
-        "new       Pending   <none>     <none>     5.0s   <none>     <none>",
+        "NAME      PHASE     FLOW     DONE     CURRENT    AGE    DURATION   MESSAGE",
+        "nightly   Running   etl      4/9      a,b,c,+1   60m    90s        <none>",
+        "new       Pending   <none>   <none>   <none>     5.0s   <none>     <none>",
     ]
     wide = rows_of([Execution(ITEM)], wide=True, namespaces=True, headers=False, now=NOW)
     assert wide == (
-        "prod   nightly   Running   4/9   a,b,c,+1   60m   90s   worker-1   etl   2   <none>   <none>   EX1   <none>"
+        "prod   nightly   Running   etl   4/9   a,b,c,+1   60m   90s   worker-1   2   <none>   <none>   EX1   <none>"
     )
 
 
@@ -130,14 +132,93 @@ def test_get_shows_one_in_full_and_all_in_a_table(plugin: Plugin) -> None:
     assert "1         Failed   extract   <none>   no route" in shown
     assert f"kubectl chaingraph retry one -n {plugin.namespace}" in shown
     assert "Outputs:\n  text:\n    a\n    b\n  total: 3\n" in plugin("get", "two").stdout
-    assert [line.split()[:3] for line in plugin("get").stdout.splitlines()] == [
-        ["NAME", "PHASE", "PROGRESS"],
-        ["one", "Failed", "3/3"],
-        ["two", "Completed", "<none>"],
-    ]
+    rows = [line.split() for line in plugin("get").stdout.splitlines()]
+    assert rows[0] == ["NAME", "PHASE", "FLOW", "DONE", "CURRENT", "AGE", "DURATION", "MESSAGE"]
+    assert {tuple(row[:4]) for row in rows[1:]} == {
+        ("one", "Failed", "<none>", "3/3"),
+        ("two", "Completed", "<none>", "<none>"),
+    }
     assert plugin("get", "--phase", "completed", "--no-headers").stdout.split()[0] == "two"
     assert f"{plugin.namespace}   two " in plugin("get", "-A").stdout
     assert plugin("get", "two", "-o", "table").stdout.startswith("NAME")
+
+
+def test_the_newest_come_first() -> None:
+    def made(name: str, second: int) -> Execution:
+        stamp = f"2026-11-24T02:00:0{second}Z"
+        return Execution({"metadata": {"name": name, "namespace": "x", "creationTimestamp": stamp}})
+
+    found = newest_first([made("c", 1), made("b", 1), made("a", 0), made("d", 5)])
+    assert [each.name for each in found] == ["d", "b", "c", "a"]
+
+
+@pytest.mark.integration
+def test_get_lists_roots_and_chooses_by_flow_and_age(plugin: Plugin) -> None:
+    plugin.create("root", flowRef={"name": "etl"})
+    plugin.create("other")
+    spawned = {
+        "executionID": "EX" + "A" * 24,
+        "parentExecutionID": "EX" + "B" * 24,
+        "parentName": "root",
+        "position": 0,
+    }
+    plugin.create(
+        "child", labels={"chaingraph.dev/parent-id": "EX" + "B" * 24}, spawnedBy=spawned, flowRef={"name": "etl"}
+    )
+
+    def listed(*arguments: str) -> set[str]:
+        done = plugin("get", "-o", "name", *arguments)
+        assert done.returncode == 0, done.stderr
+        return {each.rpartition("/")[2] for each in done.stdout.split()}
+
+    assert listed() == {"root", "other"}
+    assert listed("--all") == {"root", "other", "child"}
+    assert listed("--flow", "etl") == {"root"}
+    assert listed("--flow", "etl", "--all", "--since", "1h") == {"root", "child"}
+    assert listed("--since", "0.001s") == set()
+    assert plugin("get", "--flow", "none").stdout == (
+        "No executions found in this namespace. Children are listed with --all.\n"
+    )
+    for form, load in (("json", json.loads), ("yaml", yaml.safe_load)):
+        found = load(plugin("get", "--flow", "etl", "-o", form).stdout)
+        assert [each["metadata"]["name"] for each in found["items"]] == ["root"]
+    assert plugin("get", "root", "--all").returncode == 2
+
+
+@pytest.mark.integration
+def test_get_watch_prints_a_row_for_each_change(plugin: Plugin) -> None:
+    plugin.create("one", status={"phase": "Running"})
+    program = [str(SCRIPTS / "kubectl-chaingraph"), "get", "--watch", "-n", plugin.namespace]
+    with subprocess.Popen(program, stdout=subprocess.PIPE, env=plugin.environment, text=True) as watching:
+        assert watching.stdout is not None
+        try:
+            assert watching.stdout.readline().split()[:2] == ["NAME", "PHASE"]
+            assert watching.stdout.readline().split()[:2] == ["one", "Running"]
+            plugin.show("one", phase="Completed")
+            assert watching.stdout.readline().split()[:2] == ["one", "Completed"]
+            plugin.create("two")
+            assert watching.stdout.readline().split()[:2] == ["two", "Pending"]
+            plugin.kubectl("delete", "cgx", "one")
+            assert watching.stdout.readline().split()[:2] == ["one", "(gone)"]
+        finally:
+            watching.kill()
+
+
+@pytest.mark.integration
+def test_version_tells_client_and_cluster(plugin: Plugin) -> None:
+    client = metadata.version("chaingraph")
+    manifest = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": discovery.NAME}}
+    plugin.run("kubectl", "-n", discovery.NAMESPACE, "delete", "configmap", discovery.NAME, "--ignore-not-found")
+    assert plugin("--version").stdout == f"client: {client}\n"
+    told = json.dumps(manifest | {"data": {discovery.VERSION: "9.8.7"}})
+    plugin.run("kubectl", "-n", discovery.NAMESPACE, "apply", "-f", "-", input=told)
+    try:
+        assert plugin("version").stdout == f"client: {client}\ncluster: 9.8.7\n"
+        assert json.loads(plugin("version", "-o", "json").stdout) == {"client": client, "cluster": "9.8.7"}
+    finally:
+        plugin.run("kubectl", "-n", discovery.NAMESPACE, "delete", "configmap", discovery.NAME)
+    away = plugin.run("chaingraph", "--version", environment={"KUBECONFIG": os.devnull})
+    assert (away.returncode, away.stdout, away.stderr) == (0, f"client: {client}\n", "")
 
 
 @pytest.mark.integration

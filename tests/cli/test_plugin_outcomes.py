@@ -37,7 +37,7 @@ def execution(*, observed: int = 2, spec: dict[str, Any] | None = None, **status
         (execution(phase="Pending"), "waiting for a worker"),
         (Execution({"metadata": {"name": "one"}}), "waiting for the operator"),
         (unmade("FlowNotFound"), "waiting for its Flow"),
-        (unmade("FlowInvalid"), "waiting for its Flow to be mended"),
+        (unmade("FlowInvalid"), "waiting for its Flow to be fixed"),
         (unmade("WaitingForWorkers"), "waiting for a worker to check its Flow"),
         (unmade("UnknownNodeType"), "waiting for a worker with its node types"),
         (execution(phase="Created", spec={"paused": True}), "created and not started"),

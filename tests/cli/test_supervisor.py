@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import signal
 import subprocess
@@ -14,9 +15,10 @@ import pytest
 
 from chaingraph_cli.cluster import ports
 from chaingraph_cli.cluster.identity import ProcessIdentity
+from chaingraph_cli.cluster.last_lines import size, tail
 from chaingraph_cli.cluster.probes import HttpProbe, check
 from chaingraph_cli.cluster.spec import Condition, ProcessSpec, Report, Tier
-from chaingraph_cli.cluster.supervisor import Supervisor, backoff, describe_exit, tail
+from chaingraph_cli.cluster.supervisor import Supervisor, backoff, describe_exit
 from chaingraph_cli.errors import StartFailed
 
 _SERVER = """
@@ -99,6 +101,30 @@ async def test_a_process_that_dies_at_once_shows_its_last_lines(supervisor: Supe
     assert supervisor.report("broken").last_exit == "exit code 3"
 
 
+async def test_last_lines_are_those_of_this_run(supervisor: Supervisor, make_spec: MakeSpec) -> None:
+    spec = make_spec("broken", "import sys; sys.exit('the second')")
+    spec.log.write_text("the first\n")
+    with pytest.raises(StartFailed) as raised:
+        await supervisor.start(spec)
+    assert "the second" in raised.value.message
+    assert "the first" not in raised.value.message
+
+
+async def test_a_process_that_others_do_without_is_tried_again(
+    supervisor: Supervisor, make_spec: MakeSpec, tmp_path: Path
+) -> None:
+    fixed = tmp_path / "fixed"
+    spec = make_spec("worker", f"import pathlib\nif not pathlib.Path({str(fixed)!r}).exists(): 1 / 0\n{_SERVER}")
+    fault = await supervisor.start_or_retry(spec)
+    assert fault is not None
+    assert "worker did not start: exit code 1" in fault.message
+    assert "ZeroDivisionError" in fault.message
+    assert supervisor.report("worker").condition == Condition.BACKING_OFF
+    fixed.touch()
+    assert await _eventually(lambda: supervisor.report("worker").condition == Condition.RUNNING)
+    assert await check(spec.probe) is None
+
+
 async def test_a_process_that_is_never_ready_is_ended(supervisor: Supervisor, make_spec: MakeSpec) -> None:
     with pytest.raises(StartFailed, match="not ready in time"):
         await supervisor.start(make_spec("sick", status=503, ready_seconds=1.0))
@@ -167,6 +193,27 @@ def test_tail_shows_the_last_lines_and_shortens_long_ones(tmp_path: Path) -> Non
     log = tmp_path / "log"
     assert tail(log) == ""
     log.write_text("".join(f"line {number}\n" for number in range(10_000)))
-    assert tail(log, 2) == "line 9998\nline 9999"
+    assert tail(log, lines=2) == "line 9998\nline 9999"
     log.write_text("a" * 1000 + "b" * 1000)
     assert tail(log) == "a" * 200 + " [...] " + "b" * 200
+
+
+def test_tail_shows_a_traceback_whole_and_json_as_text(tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    code = (
+        "def deep(n):\n  try: deep(n - 1) if n else 1 / 0\n  except Exception as e: raise ValueError(n) from e\ndeep(4)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    log.write_text("before\n" + done.stderr)
+    assert tail(log) == f"before\n{done.stderr.rstrip()}"
+    line = {
+        "message": "cannot start",
+        "level": "critical",
+        "reason": "it is broken",
+        "exception": done.stderr,
+        "time": "t",
+    }
+    begin = size(log)
+    with log.open("a") as file:
+        file.write(json.dumps(line) + "\n")
+    assert tail(log, begin) == f"critical: cannot start reason=it is broken\n{done.stderr.rstrip()}"

@@ -45,6 +45,12 @@ def test_lists_strings_and_spec_maps_are_bounded(kind: str) -> None:
 
 
 @pytest.mark.parametrize("kind", names.KINDS)
+def test_no_text_of_a_spec_has_a_pattern_alone(kind: str) -> None:
+    """The API server would show its regular expression and nothing else."""
+    assert [path for path, schema in parts(kind) if path.startswith("spec") and "pattern" in schema] == []
+
+
+@pytest.mark.parametrize("kind", names.KINDS)
 def test_status_default_is_unobserved(kind: str) -> None:
     assert root_schema(kind)["properties"]["status"]["default"] == {"observedGeneration": -1}
 

@@ -54,6 +54,23 @@ def test_api_server_rejects_bad_flow_where_models_do(objects: Objects, bad: Bad)
     assert bad.path in answer.json()["message"]
 
 
+@pytest.mark.parametrize(
+    ("path", "value", "right"),
+    [
+        ("/spec/nodes/0/id", "a b", "'a b' is not a letter or '_', then letters, digits, '_' and '-'"),
+        ("/spec/nodes/0/type", "9", "'9' is not a letter, then letters, digits, '_', '.' and '-'"),
+        ("/spec/edges", [{"from": "ab.", "to": "a.v"}], "'ab.' is not an endpoint: 'node.port', or 'node.port.path'"),
+        ("/spec/outputs", [{"name": "a\nb", "from": "a.v"}], "must be a letter or '_', then letters"),
+    ],
+)
+def test_wrong_form_of_a_text_is_told_in_words(objects: Objects, path: str, value: Any, right: str) -> None:
+    answer = objects.patch(objects.created(FLOW_KIND, FLOW), add(path, value))
+    assert answer.status_code == 422
+    message = answer.json()["message"]
+    assert right in message
+    assert "should match" not in message
+
+
 @pytest.mark.parametrize("bad", BAD_EXECUTIONS, ids=str)
 def test_api_server_rejects_bad_execution_where_models_do(objects: Objects, bad: Bad) -> None:
     answer = objects.create(EXECUTION_KIND, bad.spec)
@@ -308,9 +325,10 @@ FULL_STATUS: dict[str, Any] = {
             "observedGeneration": 1,
         }
     ],
-    "nodes": {"total": 9, "completed": 3, "failed": 1, "skipped": 2, "running": 0},
+    "nodes": {"total": 9, "done": 6, "completed": 3, "failed": 1, "skipped": 2, "running": 0},
     "currentNodes": ["fetch"],
     "outputs": {"text": "hello", "deep": {"list": [1]}},
+    "omittedOutputs": [{"name": "rows", "bytes": 60000000}],
     "error": {"node": "fetch", "message": "404", "reason": "NodeFailed"},
     "parentRef": {"name": "parent", "executionID": "EX1"},
     "rootExecutionID": "EX1",

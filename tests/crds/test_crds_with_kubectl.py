@@ -9,7 +9,7 @@ import yaml
 
 from chaingraph_crds import names
 from chaingraph_crds.names import EXECUTION_KIND, FLOW_KIND
-from fixtures.cluster.crd_specs import BY_REFERENCE, CHILD, FLOW, INLINE
+from fixtures.cluster.crd_specs import BY_REFERENCE, CHILD, EVERY_EXECUTION_FIELD, EVERY_FLOW_FIELD, FLOW, INLINE
 from fixtures.cluster.objects import Objects
 
 pytestmark = pytest.mark.integration
@@ -42,8 +42,29 @@ def table(text: str) -> list[list[str]]:
     return [line.split() for line in text.splitlines()]
 
 
-def test_kubectl_apply_twice_changes_nothing(kubectl: Kubectl, crds: None, namespace: str) -> None:
-    text = manifest(EXECUTION_KIND, "twice", INLINE)
+SPARSE: dict[str, Any] = {
+    "inputs": [{"name": "city"}],
+    "nodes": [{"id": "a", "type": "Text", "retry": {}, "inputs": {"value": "x"}}, {"id": "b", "type": "Text"}],
+    "edges": [{"from": "a.value", "to": "b.value"}],
+    "outputs": [{"name": "o", "from": "b.value"}],
+}
+"""With whatever has a default left out."""
+
+
+@pytest.mark.parametrize(
+    ("kind", "spec"),
+    [
+        (EXECUTION_KIND, INLINE),
+        (EXECUTION_KIND, {"flow": SPARSE, "events": [{"name": "e"}], "retry": {"token": "r"}, "children": {}}),
+        (EXECUTION_KIND, EVERY_EXECUTION_FIELD),
+        (FLOW_KIND, SPARSE),
+        (FLOW_KIND, EVERY_FLOW_FIELD),
+    ],
+)
+def test_kubectl_apply_twice_changes_nothing(
+    kubectl: Kubectl, crds: None, namespace: str, kind: str, spec: dict[str, Any]
+) -> None:
+    text = manifest(kind, "twice", spec)
     assert "created" in kubectl("apply", "-n", namespace, "-f", "-", input=text).stdout
     assert "unchanged" in kubectl("apply", "-n", namespace, "-f", "-", input=text).stdout
 
@@ -79,7 +100,7 @@ def test_kubectl_get_shows_execution_columns(kubectl: Kubectl, objects: Objects)
         item,
         phase="Running",
         attempt=2,
-        nodes={"total": 9, "completed": 3},
+        nodes={"total": 9, "done": 3, "completed": 1, "failed": 1, "skipped": 1},
         worker="worker-1",
         currentNodes=["fetch"],
         conditions=[condition("Succeeded", "Unknown", "Running", "3-of-9")],

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 
 import pytest
 
@@ -17,7 +18,8 @@ from chaingraph_flow import (
     Number,
     Registry,
 )
-from fixtures.flows.runs import BUILT_IN, run_flow
+from chaingraph_flow.engine.result import RunningNode
+from fixtures.flows.runs import BUILT_IN, engine, run_flow
 
 pytestmark = pytest.mark.looptime
 
@@ -157,3 +159,77 @@ async def test_concurrency_limit_holds_and_is_used(limit: int, seconds: float) -
     await run_flow(f"nodes: [{nodes}]", registry=REGISTRY, options=EngineOptions(max_concurrency=limit))
     assert Wait.most == min(limit, 12)
     assert now() - begun == pytest.approx(seconds, abs=0.1)
+
+
+async def test_flow_timeout_names_what_ran_and_what_waited_for_its_next_try() -> None:
+    made = engine(
+        """
+        nodes:
+          - {id: quick, type: Text, inputs: {value: x}}
+          - {id: slow, type: Wait, inputs: {seconds: 1000}}
+          - {id: flaky, type: Never, retry: {maxAttempts: 5, backoffSeconds: 40, maxBackoffSeconds: 40}}
+        """,
+        registry=REGISTRY,
+        options=EngineOptions(flow_timeout_seconds=60),
+    )
+    seen: list[tuple[RunningNode, ...]] = []
+    asyncio.get_running_loop().call_later(1, lambda: seen.append(made.running_nodes))
+    result = await made.run()
+    assert result.error is not None
+    assert result.error.reason is FailureReason.FLOW_TIMEOUT
+    slow, flaky = seen[0]
+    assert (slow.node_id, slow.tries, slow.max_tries, slow.next_at) == ("slow", 1, 1, None)
+    assert (flaky.node_id, flaky.tries, flaky.max_tries) == ("flaky", 1, 5)
+    assert flaky.next_at is not None
+    assert 39_000 < flaky.next_at - flaky.since < 45_000
+    text = (
+        r"the flow did not end within 60 s; running then: 'slow' since \d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ \(try 1 of 1\), "
+    )
+    text += r"'flaky', which waits to be tried again at \S+Z \(try 2 of 5 failed\)"
+    assert re.fullmatch(text, result.error.message)
+    assert [each.node_id for each in made.running_nodes] == ["slow", "flaky"], "kept: what the end has interrupted"
+
+
+async def test_a_stop_keeps_what_it_interrupts_and_a_completed_run_keeps_nothing() -> None:
+    made = engine("nodes: [{id: slow, type: Wait, inputs: {seconds: 1000}}]", registry=REGISTRY)
+    asyncio.get_running_loop().call_later(1, made.stop, "enough")
+    assert (await made.run()).outcome is FlowOutcome.STOPPED
+    assert [each.node_id for each in made.running_nodes] == ["slow"]
+    run = engine("nodes: [{id: a, type: Wait}]", registry=REGISTRY)
+    assert (await run.run()).outcome is FlowOutcome.COMPLETED
+    assert run.running_nodes == ()
+
+
+async def test_edges_without_a_value_are_skipped_and_have_not_failed() -> None:
+    run = await run_flow(
+        """
+        nodes:
+          - {id: gate, type: Boolean, inputs: {value: false}}
+          - {id: b, type: Text, inputs: {value: x}}
+          - {id: c, type: Length}
+          - {id: either, type: Join, inputs: {d: nothing}}
+          - {id: wrong, type: Wait}
+        edges:
+          - {from: gate.value, to: b.__execute}
+          - {from: b.value, to: c.value}
+          - {from: b.value, to: either.a}
+          - {from: either.__error, to: wrong.__execute}
+        """,
+        registry=REGISTRY,
+    )
+    told = run.recorder.named("edge:transfer-failed")
+    assert {(each["to"], each["skipped"]) for each in told} == {
+        ("c.value", True),
+        ("either.a", True),
+        ("wrong.__execute", True),
+    }
+    failing = await run_flow(
+        """
+        nodes:
+          - {id: name, type: Text, inputs: {value: Not One}}
+          - {id: tell, type: EventEmitter, inputs: {eventName: e}}
+        edges: [{from: name.value, to: tell.flow}]
+        """,
+        registry=REGISTRY,
+    )
+    assert [each.get("skipped") for each in failing.recorder.named("edge:transfer-failed")] == [None]

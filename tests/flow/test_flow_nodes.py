@@ -8,9 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from chaingraph_flow.nodes.data import to_number
+from chaingraph_crds.flow import FlowSpec
 from chaingraph_flow.nodes.transforms import group_key, reduce_values
-from fixtures.flows.runs import failure_of, outputs_of
+from chaingraph_flow.validation import validate
+from fixtures.flows.runs import BUILT_IN, failure_of, outputs_of
 
 ROWS = [
     {"name": "Bern", "country": "CH", "n": 134},
@@ -183,11 +184,23 @@ async def test_built_in_node_returns_expected_outputs(
             "line 2: a is missing",
         ),
         ("CSVRead", {"text": "b\n1", "schema": {"type": "object", "properties": {"a": "number"}}}, "has no column 'a'"),
-        ("CSVRead", {"text": "b\n1", "schema": "any"}, "must describe a row"),
     ],
 )
 async def test_built_in_node_failure_names_the_cause(type_: str, inputs: dict[str, Any], message: str) -> None:
     assert message in await failure_of(type_, **inputs)
+
+
+async def test_csv_read_takes_any_row_for_a_bare_object() -> None:
+    found = await outputs_of("CSVRead", text="a,b\n1,2", schema="object")
+    assert found["rows"] == [{"a": "1", "b": "2"}]
+
+
+def test_the_schema_of_csv_rows_is_checked_with_the_flow() -> None:
+    for schema in ("string", "any", {"type": "array", "items": "object"}):
+        node = {"id": "c", "type": "CSVRead", "inputs": {"text": "a", "schema": schema}}
+        [fault] = validate(FlowSpec.model_validate({"nodes": [node]}), BUILT_IN.catalogue)
+        assert fault.path == "spec.nodes[0].inputs.schema"
+        assert "does not describe the output 'rows', which its items: needs an object" in fault.message
 
 
 async def test_csv_read_converts_columns_by_schema() -> None:
@@ -209,11 +222,6 @@ async def test_random_and_server_time_return_valid_values() -> None:
     now = await outputs_of("ServerTime")
     assert now["iso"].endswith("Z")
     assert now["milliseconds"] > 1_700_000_000_000
-
-
-@given(st.integers(-(10**30), 10**30) | st.floats(allow_nan=False, allow_infinity=False))
-def test_to_number_reads_back_numbers(value: float) -> None:
-    assert to_number(str(value)) == value
 
 
 @given(st.lists(st.floats(-1e6, 1e6), min_size=1))

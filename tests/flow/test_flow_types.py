@@ -123,16 +123,18 @@ def test_string_pattern_does_not_backtrack() -> None:
 @pytest.mark.parametrize(
     ("schema", "path", "message"),
     [
-        ("strin", "schema", "must be a port type"),
+        ("strin", "schema", "there is no port type 'strin'; did you mean 'string'?"),
+        ("integer", "schema", "write {type: number, integer: true}"),
         (12, "schema", "must be a port type"),
-        ({"type": "string", "pattern": "("}, "schema.pattern", "is not a regular expression"),
-        ({"type": "array", "items": "nope"}, "schema.items", "must be a port type"),
+        ({"type": "string", "pattern": "é("}, "schema.pattern", "not a regular expression: column 2: unclosed group"),
+        ({"type": "string", "pattern": "a\nb["}, "schema.pattern", "line 2, column 2: unclosed character class"),
+        ({"type": "array", "items": "nope"}, "schema.items", "there is no port type 'nope'; there is 'any', 'array'"),
         (
             {"type": "object", "properties": {"string": {"type": "x"}}},
             "schema.properties.string",
-            "must be a port type",
+            "there is no port type 'x'",
         ),
-        ({"type": "object", "propertys": {}}, "schema.propertys", "Extra inputs"),
+        ({"type": "object", "propertys": {}}, "schema.propertys", "the type object; did you mean 'properties'?"),
         ({"type": "enum", "options": ["a", "a"]}, "schema", "options must differ"),
     ],
 )

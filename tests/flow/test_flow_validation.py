@@ -58,7 +58,7 @@ def test_validation_reports_every_fault_in_order() -> None:
     """) == [
         ("InvalidValue", "spec.inputs[0].default"),
         ("DuplicateInput", "spec.inputs[1].name"),
-        ("UnknownNodeType", "spec.nodes[0].type"),
+        ("MisspelledNodeType", "spec.nodes[0].type"),
         ("UnknownPort", "spec.nodes[1].inputs.operaton"),
         ("InvalidValue", "spec.nodes[1].inputs.b"),
         ("DuplicateNodeId", "spec.nodes[2].id"),
@@ -98,7 +98,7 @@ def test_validation_reports_misspelt_type_once() -> None:
         nodes: [{id: a, type: Txt}, {id: b, type: Text}, {id: c, type: Math, inputs: {b: 1}}]
         edges: [{from: a.value, to: b.value}, {from: a.other, to: c.a}]
         outputs: [{name: o, from: a.what}]
-    """) == [("UnknownNodeType", "spec.nodes[0].type")]
+    """) == [("MisspelledNodeType", "spec.nodes[0].type")]
 
 
 @pytest.mark.parametrize(
@@ -293,4 +293,4 @@ def test_unknown_type_upstream_of_derived_types_is_one_fault() -> None:
         - {from: inputs.s, to: read.text}
         - {from: read.value, to: sort.items}
         - {from: "sort.result[0].k", to: tell.template}
-    """) == [("UnknownNodeType", "spec.nodes[0].type")]
+    """) == [("MisspelledNodeType", "spec.nodes[0].type")]

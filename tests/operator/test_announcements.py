@@ -217,12 +217,12 @@ def test_child_announces_only_failures_and_refusals() -> None:
 
 def test_announcement_names_first_fault_and_counts_the_rest() -> None:
     story = Story()
-    message = "the inputs have 7 faults\nspec.inputs.city: is required\nspec.inputs.days: odd\n... and 5 more"
+    message = "the inputs have 7 faults: spec.inputs.city: is required\nspec.inputs.days: odd\n... and 5 more"
     story.show(None, Refuse("InvalidInputs", message))
-    assert story.told[0].message == "spec.inputs.city: is required, and 6 more (the inputs have 7 faults)"
+    assert story.told[0].message == "the inputs have 7 faults: spec.inputs.city: is required"
     waits = Story()
-    waits.show(None, Wait("FlowInvalid", "the Flow 'x' has 1 fault\nspec.nodes[0].id: twice", stalled=True))
-    assert waits.told[0].message == "spec.nodes[0].id: twice (the Flow 'x' has 1 fault)"
+    waits.show(None, Wait("FlowInvalid", "the Flow 'x' has 1 fault: spec.nodes[0].id: twice", stalled=True))
+    assert waits.told[0].message == "the Flow 'x' has 1 fault: spec.nodes[0].id: twice"
     # The lines of a node's own fault are its own.
     failed = Story()
     failed.show(row_of("Failed", error_node="a", error_message="Traceback\n  line 3"))
@@ -234,7 +234,7 @@ def test_flow_announcement_names_first_fault_and_counts_rest() -> None:
         told = Condition(type="Ready", status=status, reason=reason, message=message, last_transition_time=NOW)
         return {"conditions": [told.manifest()]}
 
-    [told] = announcements.of_flow({}, ready("False", "Invalid", "2 faults\nspec.a: odd\nspec.b: odd"))
-    assert told.message == "spec.a: odd, and 1 more (2 faults)"
+    [told] = announcements.of_flow({}, ready("False", "Invalid", "2 faults: spec.a: odd\nspec.b: odd"))
+    assert told.message == "2 faults: spec.a: odd"
     [told] = announcements.of_flow({}, ready("False", "Invalid", "spec.a: odd"))
     assert told.message == "spec.a: odd"

@@ -113,6 +113,17 @@ def test_long_payload_is_omitted_with_an_annotation() -> None:
     assert shown["metadata"]["annotations"] == {"chaingraph.dev/payload-left-out": f"{MAX_SHOWN + 1} bytes"}
 
 
+def test_values_that_kubernetes_would_round_are_omitted_with_an_annotation() -> None:
+    shown = manifest(
+        replace(CHILD, inputs={"n": 2**63, "m": 2**63 - 1}, events=[{"name": "i", "payload": [2**64 - 1]}])
+    )
+    assert (shown["spec"]["inputs"], shown["spec"]["events"]) == ({"m": 2**63 - 1}, [{"name": "i"}])
+    assert shown["metadata"]["annotations"].keys() == {
+        "chaingraph.dev/payload-left-out",
+        "chaingraph.dev/inputs-left-out",
+    }
+
+
 def test_long_inputs_are_omitted_singly_with_an_annotation() -> None:
     long = {f"long-{number:02}": "x" * MAX_SHOWN for number in range(22)}
     shown = manifest(replace(CHILD, inputs={"city": "Bern"} | dict(list(long.items())[:2])))

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from chaingraph_operator.child_manifest import manifest
-from chaingraph_store import children, families
+from chaingraph_store import child_turns, children, families
 from chaingraph_store.ids import ExecutionId, execution_id, long_child_name
 from chaingraph_store.ledger import Ledger
 from chaingraph_store.spawning import Offspring
@@ -363,7 +363,7 @@ async def test_deleting_the_parent_collects_and_stops_its_tree(
         await wait_for(ledger, each, lambda row: row.phase == "Stopped")
     await exactly(cluster)
     async with ledger.connection() as connection:
-        assert await children.unshown_count(connection, namespaces=None) == 0
+        assert await child_turns.count(connection, namespaces=None) == 0
     await asyncio.sleep(1)
     assert names_there(cluster) == []
 

@@ -22,7 +22,7 @@ from chaingraph_operator.flow_judgement import (
 )
 from chaingraph_operator.retention import expiry
 from chaingraph_operator.workforce import merged
-from fixtures.cluster.execution_cases import FLOW, LACKING, NOW, RIGHT, WRONG
+from fixtures.cluster.execution_cases import FLOW, LACKING, MISSPELLED, NOW, RIGHT, WRONG
 
 
 def show(judgement: FlowJudgement, previous: dict[str, Any] | None = None) -> dict[str, Any]:
@@ -35,6 +35,7 @@ def show(judgement: FlowJudgement, previous: dict[str, Any] | None = None) -> di
         (RIGHT, {"Ready": ("True", "Valid")}),
         (WRONG, {"Ready": ("False", "Invalid"), "Stalled": ("True", "Invalid")}),
         (LACKING, {"Ready": ("False", "UnknownNodeType"), "Reconciling": ("True", "UnknownNodeType")}),
+        (MISSPELLED, {"Ready": ("False", "UnknownNodeType"), "Stalled": ("True", "UnknownNodeType")}),
         (
             Unjudged(FLOW, "r"),
             {"Ready": ("Unknown", "WaitingForWorkers"), "Reconciling": ("True", "WaitingForWorkers")},
@@ -55,8 +56,8 @@ def test_fault_list_is_cut_to_fit_and_counts_the_rest() -> None:
     )
     message = show(Judged(FLOW, "r", faults))["conditions"][0]["message"]
     lines = message.splitlines()
-    assert lines[0] == "2000 faults"
-    assert lines[-1] == f"... and {2000 - (len(lines) - 2)} more"
+    assert lines[0] == "2000 faults: spec.edges[0].to: there is no such port"
+    assert lines[-1] == f"... and {2000 - (len(lines) - 1)} more"
     assert len(message) < 9000
 
 
@@ -84,12 +85,11 @@ def test_flow_with_a_warning_is_valid_and_shows_the_warning() -> None:
     status = show(judged)
     [ready] = status["conditions"]
     assert (ready["status"], ready["reason"]) == ("True", "ValidWithWarnings")
-    first, warning = ready["message"].splitlines()
-    assert first == f"1 node, revision {judged.revision}, 1 warning"
-    assert warning.startswith("spec.nodes[0].inputs.eventName: no node of this flow listens to 'order'")
+    where = "spec.nodes[0].inputs.eventName: no node of this flow listens to 'order'"
+    assert ready["message"].startswith(f"1 node, revision {judged.revision}, 1 warning: {where}")
     for before in ({}, show(RIGHT), show(WRONG)):
         [told] = announcements.of_flow(before, status)
-        assert (told.type, told.reason, told.message) == ("Warning", "ValidWithWarnings", f"{warning} ({first})")
+        assert (told.type, told.reason, told.message) == ("Warning", "ValidWithWarnings", ready["message"])
     assert announcements.of_flow(status, status) == []
     [mended] = announcements.of_flow(status, show(RIGHT))
     assert (mended.type, mended.reason) == ("Normal", "Valid")

@@ -56,24 +56,38 @@ FAULTS = (
 
 
 @pytest.mark.parametrize(
-    ("judgement", "problem"),
+    ("judgement", "reason", "problem"),
     [
-        (Judged(FlowSpec.model_validate(TEXT), "r", FAULTS[:1]), "spec.nodes[0].type: there is no 'Tex'"),
-        (Judged(FlowSpec.model_validate(TEXT), "r", FAULTS), "spec.nodes[0].type: there is no 'Tex' (and 2 more)"),
+        (
+            Judged(FlowSpec.model_validate(TEXT), "r", FAULTS[:1]),
+            "UnknownNodeType",
+            "spec.nodes[0].type: there is no 'Tex'",
+        ),
+        (
+            Judged(FlowSpec.model_validate(TEXT), "r", FAULTS),
+            "FlowInvalid",
+            "spec.nodes[0].type: there is no 'Tex' (and 2 more)",
+        ),
         (
             Judged(NEEDS_INPUT, "r", ()),
+            "InvalidInputs",
             "an event brings no inputs: the flow requires the input 'city', of type string",
         ),
-        (Unreadable(("spec.odd: unknown",)), "this version of the operator cannot read it: spec.odd: unknown"),
+        (
+            Unreadable(("spec.odd: unknown",)),
+            "FlowInvalid",
+            "this version of the operator cannot read it: spec.odd: unknown",
+        ),
         (
             Unjudged(NEEDS_INPUT, "r"),
+            "WaitingForWorkers",
             "no worker has published the node types that it has, so the flow cannot be checked; "
             "it is checked as soon as the first worker starts",
         ),
     ],
 )
-def test_unrunnable_flow_has_a_one_line_problem(judgement: Any, problem: str) -> None:
-    assert named(judgement) == (Named(None, problem=problem), None)
+def test_unrunnable_flow_has_a_one_line_problem(judgement: Any, reason: str, problem: str) -> None:
+    assert named(judgement) == (Named(None, problem=problem, reason=reason), None)
 
 
 class CountingLedger(Ledger):

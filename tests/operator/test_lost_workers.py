@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from chaingraph_operator import lost_workers
 from chaingraph_operator.lost_workers import LostWorkers
 from chaingraph_store import leases
 from chaingraph_store.ids import ExecutionId
@@ -41,3 +42,15 @@ async def test_operator_leaves_lost_work_to_live_workers(ledger: Ledger) -> None
         await leases.take(connection, new_lease("worker-2"))
     assert await LostWorkers(ledger, application_name=APP).recover() == []
     assert (await row_of(ledger, execution)).phase == "Running"
+
+
+async def test_operator_hands_back_what_live_workers_may_not(ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Their database role is that of another pool."""
+    execution = await lost_execution(ledger)
+    async with ledger.transaction() as connection:
+        await leases.take(connection, new_lease("worker-2"))
+    operator = LostWorkers(ledger, application_name=APP)
+    assert await operator.recover() == []
+    monkeypatch.setattr(lost_workers, "_LEFT_SECONDS", 0.0)
+    (back,) = await operator.recover()
+    assert (back.execution_id, back.losses) == (execution, 1)

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from chaingraph_crds.execution import ExecutionSpec
+from chaingraph_crds.execution import ExecutionOptions, ExecutionSpec
 from chaingraph_crds.execution_status import ExecutionPhase, ExecutionStatus
 from chaingraph_crds.flow import FlowSpec
 from chaingraph_operator.flow_judgement import Unjudged, Unreadable
@@ -44,6 +44,7 @@ from fixtures.cluster.execution_cases import (
     INPUTS,
     LACKING,
     META,
+    MISSPELLED,
     NOW,
     RIGHT,
     TERMINAL,
@@ -72,6 +73,10 @@ def carried_out(decision: Plan, row: ExecutionRow | None) -> ExecutionRow | None
                 step_token=new.step,
                 resume_token=new.resume,
                 retry_token=new.retry,
+                priority=new.priority,
+                options=dict(new.options),
+                start_timeout_s=new.start_timeout_seconds,
+                started_at=None,
                 used_tokens=used([], new.step, new.resume, new.retry),
                 obeyed_generation=new.generation,
             )
@@ -85,6 +90,8 @@ def carried_out(decision: Plan, row: ExecutionRow | None) -> ExecutionRow | None
                 paused=wanted.paused,
                 breakpoints=list(wanted.breakpoints),
                 on_stop=wanted.on_stop,
+                priority=row.priority if wanted.priority is None else wanted.priority,
+                **begins(row, wanted),
                 used_tokens=used(known(row), wanted.step, wanted.resume),
                 obeyed_generation=generation,
             )
@@ -103,6 +110,9 @@ def carried_out(decision: Plan, row: ExecutionRow | None) -> ExecutionRow | None
                 parked=asked.paused,
                 breakpoints=list(asked.breakpoints),
                 retry_token=asked.token,
+                priority=asked.priority,
+                options=dict(asked.options),
+                start_timeout_s=asked.start_timeout_seconds,
                 used_tokens=used(known(row), asked.step, asked.resume, asked.token),
                 obeyed_generation=generation,
             )
@@ -120,6 +130,20 @@ def carried_out(decision: Plan, row: ExecutionRow | None) -> ExecutionRow | None
             return replace(row, obeyed_generation=generation)
         case _:
             return row
+
+
+def begins(row: ExecutionRow, wanted: Wanted) -> dict[str, Any]:
+    """What an attempt reads when it begins: it can be changed until then."""
+    if row.started_at is not None or wanted.options is None:
+        return {}
+    return {"options": dict(wanted.options), "start_timeout_s": wanted.start_timeout_seconds}
+
+
+def wanted_of(*fields: Any) -> Wanted:
+    """These, and the defaults of the settings; the options with the breakpoints."""
+    paused, step, resume, breakpoints, on_stop = fields
+    options = ExecutionOptions(breakpoints=list(breakpoints)).complete()
+    return Wanted(paused, step, resume, breakpoints, on_stop, 0, 300, options)
 
 
 def used(before: list[str], step: str = "", resume: str = "", retry: str = "") -> list[str]:
@@ -234,11 +258,11 @@ def steady(phase: str, **fields: Any) -> ExecutionRow:
 @pytest.mark.parametrize(
     ("wish", "expected"),
     [
-        ({"paused": True}, Wanted(True, "", "", (), "Stop")),
-        ({"step": "s2"}, Wanted(False, "s2", "", (), "Stop")),
-        ({"resume": "g2", "step": "s1"}, Wanted(False, "s1", "g2", (), "Stop")),
-        ({"options": {"breakpoints": ["b", "a"]}}, Wanted(False, "", "", ("b", "a"), "Stop")),
-        ({"children": {"onStop": "Continue"}}, Wanted(False, "", "", (), "Continue")),
+        ({"paused": True}, wanted_of(True, "", "", (), "Stop")),
+        ({"step": "s2"}, wanted_of(False, "s2", "", (), "Stop")),
+        ({"resume": "g2", "step": "s1"}, wanted_of(False, "s1", "g2", (), "Stop")),
+        ({"options": {"breakpoints": ["b", "a"]}}, wanted_of(False, "", "", ("b", "a"), "Stop")),
+        ({"children": {"onStop": "Continue"}}, wanted_of(False, "", "", (), "Continue")),
     ],
 )
 def test_active_execution_is_steered_by_spec_changes(phase: str, wish: dict[str, Any], expected: Wanted) -> None:
@@ -247,7 +271,7 @@ def test_active_execution_is_steered_by_spec_changes(phase: str, wish: dict[str,
 
 def test_end_of_a_pause_is_steered() -> None:
     row = steady("Paused", wants_pause=True, paused=True, parked=True)
-    assert plan(spec_of(), META, UNSEEN, row, None) == Steer(ID, Wanted(False, "", "", (), "Stop"), 1)
+    assert plan(spec_of(), META, UNSEEN, row, None) == Steer(ID, wanted_of(False, "", "", (), "Stop"), 1)
 
 
 @pytest.mark.parametrize("phase", [*ExecutionPhase])
@@ -338,6 +362,7 @@ def test_execution_lost_from_the_ledger_is_not_retried() -> None:
         (Unjudged(FLOW, "r"), "WaitingForWorkers", False),
         (WRONG, "FlowInvalid", True),
         (LACKING, "UnknownNodeType", False),
+        (MISSPELLED, "UnknownNodeType", True),
         (Unreadable(("spec: odd",)), "FlowInvalid", True),
     ],
 )
@@ -365,6 +390,24 @@ def test_oversized_inputs_are_refused_with_their_path() -> None:
     assert isinstance(decision, Refuse)
     assert decision.reason == "TooLarge"
     assert f"spec.inputs: {MAX_INPUT_BYTES + 11} bytes" in decision.message
+
+
+def test_numbers_that_kubernetes_rounded_are_refused_with_their_path() -> None:
+    rounded = float(2**64 - 1)
+    spec = ExecutionSpec.model_validate(
+        {
+            "flowRef": {"name": "f"},
+            "inputs": {"city": "Ulm"},
+            "events": [{"name": "e", "payload": {"ids": [1e21, rounded]}}],
+        }
+    )
+    decision = plan(spec, META, UNSEEN, None, RIGHT)
+    assert isinstance(decision, Refuse)
+    assert decision.reason == "InvalidInputs"
+    assert "spec.events[0].payload.ids[1]: is 1.8446744073709552e+19, which Kubernetes may have" in decision.message
+    decision = plan(spec_of(inputs={"city": [9223372036854775808]}), META, UNSEEN, None, RIGHT)
+    assert isinstance(decision, Refuse)
+    assert decision.faults[-1].startswith("spec.inputs.city[0]: is 9223372036854775808, which Kubernetes may have")
 
 
 def test_every_wrong_input_is_named() -> None:

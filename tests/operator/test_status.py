@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import orjson
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from chaingraph_crds.execution import ExecutionSpec
 from chaingraph_crds.execution_status import ExecutionStatus
 from chaingraph_operator.plan import Meta, Refuse, StopUnmade, Verdict, Wait
-from chaingraph_operator.status import MAX_OUTPUT_BYTES, execution_status
+from chaingraph_operator.status import execution_status
 from chaingraph_store.executions import ExecutionRow
 from fixtures.cluster.execution_cases import (
     ID,
@@ -103,17 +102,50 @@ def test_completed_execution_shows_its_outputs_and_counts() -> None:
     assert status["phase"] == "Completed"
     assert status["executionID"] == ID
     assert status["outputs"] == {"x": 1}
-    assert status["nodes"] == {"total": 3, "completed": 2, "failed": 0, "skipped": 1, "running": 0}
+    assert status["nodes"] == {"total": 3, "done": 3, "completed": 2, "failed": 0, "skipped": 1, "running": 0}
     assert by_type(status)["Succeeded"]["message"] == "2 nodes completed, 1 skipped in 1.50 s"
     assert "error" not in status
 
 
-@pytest.mark.parametrize("length", [100, MAX_OUTPUT_BYTES, 10 * MAX_OUTPUT_BYTES])
-def test_outputs_are_shown_while_they_are_small(length: int) -> None:
-    row = row_of("Completed", outputs={"text": "x" * length})
+def test_outputs_that_kubernetes_would_round_are_left_out_by_name() -> None:
+    outputs = {"id": {"rows": [1, 2**64 - 1]}, "small": 2**63 - 1, "half": 0.5, "far": -(2**63), "huge": 1e300}
+    status = execution_status(META, spec_of(), row_of("Completed", outputs=outputs), None, UNSEEN, now=NOW)
+    assert status["outputs"] == {name: value for name, value in outputs.items() if name != "id"}
+    message = by_type(status)["Succeeded"]["message"]
+    assert (
+        "the output id is not shown here, because id.rows[1] is 18446744073709551615, and Kubernetes rounds" in message
+    )
+    assert message.endswith(f": kubectl chaingraph outputs {META.name} -n {META.namespace} --output id")
+    alone = execution_status(META, spec_of(), row_of("Completed", outputs={"n": 2**63}), None, UNSEEN, now=NOW)
+    assert ("outputs" not in alone, alone["omittedOutputs"]) == (True, [{"name": "n", "bytes": 19}])
+
+
+def test_a_large_output_is_named_with_the_command_that_prints_it() -> None:
+    row = row_of("Completed", outputs={"x": 1}, omitted_outputs={"rows": 60_000_000})
     status = execution_status(META, spec_of(), row, None, UNSEEN, now=NOW)
-    assert ("outputs" in status) == (length < MAX_OUTPUT_BYTES)
-    assert ("too large" in by_type(status)["Succeeded"]["message"]) == (length >= MAX_OUTPUT_BYTES)
+    assert (status["outputs"], status["omittedOutputs"]) == ({"x": 1}, [{"name": "rows", "bytes": 60_000_000}])
+    message = by_type(status)["Succeeded"]["message"]
+    assert message.endswith(
+        "; the output rows is too large to be shown here: kubectl chaingraph outputs nightly -n team --output rows"
+    )
+    many = replace(row, outputs={}, omitted_outputs={f"o{number}": 20_000 for number in range(5)})
+    status = execution_status(META, spec_of(), many, None, UNSEEN, now=NOW)
+    assert "outputs" not in status
+    assert "5 outputs (o0, o1, o2, …) are too large" in by_type(status)["Succeeded"]["message"]
+
+
+def test_what_ran_when_it_was_stopped_and_what_is_tried_again_is_named() -> None:
+    began, again = (int(datetime(2026, 1, 2, 3, 4, second, tzinfo=UTC).timestamp() * 1000) for second in (5, 35))
+    running = {"node": "a", "tries": 1, "max_tries": 1, "since": began, "next_at": None}
+    waiting = {"node": "b", "tries": 2, "max_tries": 3, "since": began, "next_at": again}
+    told = "'b', which waits to be tried again at 2026-01-02T03:04:35Z (try 2 of 3 failed)"
+    row = row_of("Stopped", error_message="enough", running_nodes=[running, waiting])
+    status = execution_status(META, spec_of(), row, None, UNSEEN, now=NOW)
+    stopped = by_type(status)["Succeeded"]["message"]
+    assert stopped == f"enough; running then: 'a' since 2026-01-02T03:04:05Z (try 1 of 1), {told}"
+    row = row_of("Running", nodes_running=2, running_nodes=[running, waiting])
+    status = execution_status(META, spec_of(), row, None, UNSEEN, now=NOW)
+    assert by_type(status)["Succeeded"]["message"] == f"1 of 3 nodes done, 2 running; {told}"
 
 
 def test_the_status_of_a_huge_graph_with_a_huge_fault_is_small() -> None:

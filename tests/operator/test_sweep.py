@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from chaingraph_store import children
+from chaingraph_store import children, visibility
 from chaingraph_store.executions import ExecutionRow
 from chaingraph_store.ids import ExecutionId
 from chaingraph_store.ledger import Ledger
@@ -141,3 +141,28 @@ async def test_sweep_stops_and_counts_an_execution_once(
     lines = [line for line in operator.lines() if "deleted unseen" in line.get("message", "")]
     assert sorted(line["name"] for line in lines) == ["gone", "mark"]
     assert (await row_of(ledger, kept)).phase == "Pending"
+
+
+async def test_sweep_hides_what_ended_and_was_deleted_unseen_but_not_what_expired(
+    garden: Garden, ledger: Ledger, start_worker: StartWorker
+) -> None:
+    await start_worker()
+    gone, expired, kept = await garden.roots("gone", "expired", "kept")
+    for each in (gone, expired, kept):
+        await complete(ledger, each)
+    uid = (await row_of(ledger, expired)).uid
+    assert uid is not None
+    await visibility.note_expired(ledger, uid)
+    garden.delete("gone", "expired")
+    await garden.operator_that_has_swept()
+
+    async def hidden() -> set[str]:
+        async with ledger.connection() as connection:
+            cursor = await connection.execute("SELECT id FROM chaingraph.executions WHERE deleted_at IS NOT NULL")
+            return {row[0] for row in await cursor.fetchall()}
+
+    async def gone_is_hidden() -> bool:
+        return gone in await hidden()
+
+    await eventually(gone_is_hidden, what="the end of the sweep")
+    assert not {expired, kept} & await hidden()

@@ -159,11 +159,21 @@ async def test_large_events_and_outputs_are_fetched_alone(
     event = (await gateway.ask(f"{path}/events/0", people.admin)).json()
     assert (event["index"], event["data"]) == (0, {"text": "y" * 2 * _MEGABYTE})
     shown = (await gateway.ask(path, people.admin)).json()
-    assert shown["outputs"] is None
+    assert (shown["outputs"], shown["omittedOutputs"]) == ({}, [{"name": "text", "bytes": 3 * _MEGABYTE + 2}])
     assert shown["outputsBytes"] > 3 * _MEGABYTE
     outputs = (await gateway.ask(f"{path}/outputs", people.admin)).json()
     assert outputs["outputs"] == {"text": "z" * 3 * _MEGABYTE}
-    for nothing in ("nodes/none", "nodes/%00", "nodes/%ED%A0%80", "events/99"):
+    one = (await gateway.ask(f"{path}/outputs/text", people.admin)).json()
+    assert one == {"executionID": log.id, "output": "text", "attempt": 1, "value": "z" * 3 * _MEGABYTE}
+    for nothing in (
+        "outputs/none",
+        "outputs/%00",
+        "outputs/%ED%A0%80",
+        "nodes/none",
+        "nodes/%00",
+        "nodes/%ED%A0%80",
+        "events/99",
+    ):
         assert (await gateway.ask(f"{path}/{nothing}", people.admin)).status_code == 404, nothing
     assert (await gateway.ask(f"{path}/events/first", people.admin)).status_code == 400
 

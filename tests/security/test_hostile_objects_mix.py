@@ -5,6 +5,9 @@ from __future__ import annotations
 import os
 import random
 import string
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -13,14 +16,15 @@ import orjson
 import pytest
 
 from chaingraph_crds import names
-from fixtures.cluster.control_plane import ControlPlane
+from chaingraph_store.ledger import Ledger
+from fixtures.cluster.control_plane import ControlPlane, Kubectl
 from fixtures.cluster.rest import Rest
 from fixtures.cluster.view import Cluster
 from fixtures.flows import hostile
 from fixtures.flows.hostile_flows import attack, honest
-from fixtures.processes.gateway import Person, RunGateway
+from fixtures.processes.gateway import GatewayProcess, Person, RunGateway
 from fixtures.processes.programs import Process, RunOperator, RunWorker
-from fixtures.soak import examples, seeds
+from fixtures.soak import SOAK_SECONDS, seeds
 from fixtures.waiting import eventually
 
 pytestmark = [pytest.mark.integration, pytest.mark.crash, pytest.mark.soak]
@@ -77,57 +81,98 @@ def memory(process: Process) -> int:
     return 1024 * next(int(line.split()[1]) for line in status.splitlines() if line.startswith("VmHWM:"))
 
 
+@dataclass(frozen=True)
+class Installation:
+    """One installation, and the namespaces of its three tenants. The first one is honest as well."""
+
+    tenants: Sequence[Cluster]
+    rest: Rest
+    gateway: GatewayProcess
+    person: Person
+    processes: Mapping[str, Process]
+    folder: Path
+
+    async def play(self, random_: random.Random, round_: int, count: int) -> None:
+        """Have hostile and honest objects made, wait for the ends of all, and remove them."""
+        made: list[tuple[Cluster, str]] = []
+        good: list[tuple[Cluster, str, Path, int]] = []
+        for number in range(round_ * count, (round_ + 1) * count):
+            tenant = self.tenants[number % 2]
+            for kind in random_.sample((stale_edges, shared_types, patterns), 2):
+                self.create(tenant, "Flow", f"flow-{number}-{kind.__name__.replace('_', '-')}", kind(random_))
+            self.rest.create_text(tenant.namespace, "Flow", manifest("Flow", f"deep-{number}", deep(random_)))
+            self.create(tenant, "Execution", f"evil-{number}", {"flow": attack(random_)})
+            effects = self.folder / f"effects-{number}"
+            flow = honest(random_, effects)
+            neighbour = random_.choice(self.tenants)
+            neighbour.apply("Execution", f"good-{number}", {"flow": flow})
+            good.append((neighbour, f"good-{number}", effects, len(flow["nodes"])))
+            made.append((tenant, f"evil-{number}"))
+        for neighbour, name, effects, nodes in good:
+            await neighbour.condition("Execution", name, "Succeeded", status="True", within=300)
+            assert len(effects.read_text().split()) == nodes, "each node had its effect once"
+            assert neighbour.status("Execution", name).get("attempt", 1) == 1
+        for tenant, name in made:
+            ended = await eventually(partial(end_of, tenant, name), within=300, what=f"the end of {name}")
+            answer = await self.gateway.ask(f"/executions/{ended['executionID']}", self.person)
+            assert answer.status_code == 200, answer.text
+        self.check()
+        for tenant in self.tenants:
+            self.rest.remove_all(tenant.namespace, "execution")
+            self.rest.remove_all(tenant.namespace, "flow")
+
+    def create(self, tenant: Cluster, kind: str, name: str, spec: dict[str, Any]) -> None:
+        self.rest.create_text(tenant.namespace, kind, manifest(kind, name, orjson.dumps(spec).decode()))
+
+    def check(self) -> None:
+        """All processes are the ones that were started, and have kept what the chart gives them."""
+        for process in self.processes.values():
+            assert process.process.poll() is None, process.log[-2000:]
+        assert memory(self.processes["operator"]) < OPERATOR_MEMORY
+        assert memory(self.processes["gateway"]) < GATEWAY_MEMORY
+
+    def megabytes(self) -> str:
+        """The most memory that each process has had."""
+        return ", ".join(f"{name} {memory(process) // 2**20} MB" for name, process in self.processes.items())
+
+
 @pytest.mark.long
-@pytest.mark.timeout(900)
+@pytest.mark.timeout(900 + SOAK_SECONDS)
 @pytest.mark.parametrize("seed", seeds(7))
 async def test_hostile_objects_cost_honest_executions_nothing(
     cluster: Cluster,
     rest: Rest,
+    kubectl: Kubectl,
     control_plane: ControlPlane,
+    ledger: Ledger,
     run_operator: RunOperator,
     run_gateway: RunGateway,
     run_worker: RunWorker,
     tmp_path: Path,
     seed: int,
 ) -> None:
-    random_ = random.Random(seed)
-    operator, gateway = run_operator(), run_gateway()
+    tenants = [cluster]
+    for team in ("b", "c"):
+        cluster.kubectl("create", "namespace", f"{cluster.namespace}-{team}")
+        tenants.append(Cluster(kubectl, rest, f"{cluster.namespace}-{team}", ledger))
+    operator = run_operator(CHAINGRAPH_NAMESPACES=",".join(tenant.namespace for tenant in tenants))
+    gateway = run_gateway()
     path = hostile.install(tmp_path / "nodes")
     settings = {"CHAINGRAPH_RUNNER_MEMORY_MB": "64", "CHAINGRAPH_RUNNER_SILENCE_SECONDS": "1"}
     workers = [run_worker(PYTHONPATH=os.fspath(path), CHAINGRAPH_LEASE_SECONDS="6", **settings) for _ in range(2)]
-    made: list[str] = []
-    good: list[tuple[str, Path, int]] = []
-    for number in range(examples(10)):
-        for kind in random_.sample((stale_edges, shared_types, patterns), 2):
-            create(rest, cluster.namespace, "Flow", f"flow-{number}-{kind.__name__.replace('_', '-')}", kind(random_))
-        rest.create_text(cluster.namespace, "Flow", manifest("Flow", f"deep-{number}", deep(random_)))
-        create(rest, cluster.namespace, "Execution", f"evil-{number}", {"flow": attack(random_)})
-        effects = tmp_path / f"effects-{number}"
-        flow = honest(random_, effects)
-        cluster.apply("Execution", f"good-{number}", {"flow": flow})
-        good.append((f"good-{number}", effects, len(flow["nodes"])))
-        made.append(f"evil-{number}")
-    for name, effects, count in good:
-        await cluster.condition("Execution", name, "Succeeded", status="True", within=300)
-        assert len(effects.read_text().split()) == count, "each node had its effect once"
-        assert cluster.status("Execution", name).get("attempt", 1) == 1
-    for name in made:
-        ended = await eventually(partial(end_of, cluster, name), within=300, what=f"the end of {name}")
-        answer = await gateway.ask(f"/executions/{ended['executionID']}", Person(control_plane.token))
-        assert answer.status_code == 200, answer.text
-    for process in (operator, gateway, *workers):
-        assert process.process.poll() is None, process.log[-2000:]
-    assert memory(operator) < OPERATOR_MEMORY
-    assert memory(gateway) < GATEWAY_MEMORY
+    processes = {"operator": operator, "gateway": gateway, "worker 1": workers[0], "worker 2": workers[1]}
+    installation = Installation(tenants, rest, gateway, Person(control_plane.token), processes, tmp_path)
+    random_, count, rounds, began = random.Random(seed), 10, 0, time.monotonic()
+    while rounds == 0 or time.monotonic() - began < SOAK_SECONDS:
+        await installation.play(random_, rounds, count)
+        rounds += 1
+        seconds = time.monotonic() - began
+        print(f"{seconds:.0f} s: {rounds * count} honest executions completed; {installation.megabytes()}", flush=True)
 
 
 async def end_of(cluster: Cluster, name: str) -> dict[str, Any] | None:
     status = cluster.status("Execution", name)
     return status if status.get("phase") in ("Completed", "Failed") else None
-
-
-def create(rest: Rest, namespace: str, kind: str, name: str, spec: dict[str, Any]) -> None:
-    rest.create_text(namespace, kind, manifest(kind, name, orjson.dumps(spec).decode()))
 
 
 def manifest(kind: str, name: str, spec: str) -> str:

@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
+import orjson
 import pytest
 
 from chaingraph_store import stopping
@@ -14,6 +15,7 @@ from chaingraph_store.ids import ExecutionId
 from chaingraph_store.ledger import Ledger
 from chaingraph_worker.attempt import NOT_OURS, Surroundings, run_attempt
 from chaingraph_worker.inbox import Inbox
+from chaingraph_worker.supervision.children import ChildrenUnread, journaled
 from fixtures.flows import hostile
 from fixtures.flows.chains import events_of
 from fixtures.ledger.ledger import row_of, wait_for
@@ -52,6 +54,8 @@ def flow_of(type_: str, **fields: Any) -> dict[str, Any]:
         ("Segfault", "crashed its runner with SIGSEGV"),
         ("SegfaultInThread", "crashed its runner with SIGSEGV"),
         ("Exit", "ended its runner with exit code 3"),
+        ("ExitQuietly", "ended its runner with exit code 0"),
+        ("CloseEverything", "ended its runner"),
         ("KillItself", "SIGKILL"),
         ("Spin", "did not let the runner answer for 1.5 s"),
         ("HoldInterpreter", "did not let the runner answer for 1.5 s"),
@@ -148,6 +152,22 @@ async def test_threads_do_not_outlive_a_stopped_execution(ledger: Ledger, surrou
         assert await stopping.stop(connection, execution, reason="enough")
     assert await running == NOT_OURS
     await eventually(gone(surroundings), what="the end of the runner")
+
+
+async def test_long_journal_is_read_while_the_runner_beats(ledger: Ledger) -> None:
+    ids = [f"n{number}" for number in range(100_000)]
+    record = {"outcome": "completed", "startedAt": 1, "finishedAt": 2}
+    journal = orjson.dumps([{"nodeId": id_, **record} for id_ in ids])
+    spec = orjson.dumps({"nodes": [{"id": id_} for id_ in ids]})
+    async with surroundings_of(ledger, memory_mb=2048) as made:
+        runner = await made.pool.take("team-a")
+        made.pool.give_back(runner)
+        before = runner.board.beats
+        children = await journaled(made.pool, "team-a", flow_spec=spec, integration=b"{}", journal=journal)
+        assert (children.nodes, children.emitted) == (len(ids), ())
+        assert runner.board.beats > before + 2, "a worker ends runners that are silent"
+        with pytest.raises(ChildrenUnread, match="exit code 1"):
+            await journaled(made.pool, "team-a", flow_spec=b"[", integration=b"{}", journal=journal)
 
 
 def gone(surroundings: Surroundings) -> Callable[[], Awaitable[bool]]:

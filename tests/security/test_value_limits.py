@@ -26,7 +26,9 @@ from chaingraph_flow import (
     Output,
     Registry,
 )
-from chaingraph_flow.json_values import indented_size, parsed, size_of
+from chaingraph_flow.errors import UnreadableText
+from chaingraph_flow.json_values import indented_size, size_of
+from chaingraph_flow.reading import parsed
 from fixtures.flows.runs import MemoryRecorder, Run, run_flow
 
 JSON_VALUES = st.recursive(
@@ -245,7 +247,7 @@ def test_parsed_json_within_the_limit_is_not_far_beyond_it(value: Any, limit: in
 
 @given(st.text(alphabet='"\\[{,x', max_size=200))
 def test_json_of_odd_quotes_is_counted_without_error(text: str) -> None:
-    with suppress(LimitExceeded, orjson.JSONDecodeError):
+    with suppress(LimitExceeded, UnreadableText):
         parsed(text, Limits(value_bytes=10), "the text")
 
 

@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from chaingraph_store import children, stopping
-from chaingraph_store.children import Unshown
+from chaingraph_store import child_turns, children, stopping
+from chaingraph_store.child_turns import Turn, Unshown
 from chaingraph_store.ids import ExecutionId, child_execution_id, long_child_name
 from chaingraph_store.ledger import CHANGES, Ledger
 from fixtures.ledger.ledger import row_of
@@ -23,7 +23,8 @@ pytestmark = pytest.mark.integration
 
 async def unshown(ledger: Ledger, **options: Any) -> list[Unshown]:
     async with ledger.connection() as connection:
-        return await children.unshown(connection, **{"namespaces": None, "limit": 100} | options)
+        found, _ = await child_turns.page(connection, **{"namespaces": None, "limit": 100} | options)
+        return found
 
 
 async def adopt(ledger: Ledger, child: ExecutionId, uid: str, **changes: Any) -> bool:
@@ -39,19 +40,16 @@ async def shown(ledger: Ledger, *executions: ExecutionId) -> None:
         assert await adopt(ledger, each, str(uuid.uuid4()))
 
 
-async def test_unshown_search_lists_oldest_first_below_bound_owners(
-    ledger: Ledger,
-) -> None:
-    old, young = await create(ledger), await create(ledger, namespace="other")
-    first = await complete_and_spawn(ledger, old.id, 2)
-    second = await complete_and_spawn(ledger, young.id, 1)
+async def test_unshown_search_lists_oldest_first_below_bound_owners(ledger: Ledger) -> None:
+    root = await create(ledger)
+    first = await complete_and_spawn(ledger, root.id, 2)
     grandchildren = await complete_and_spawn(ledger, first[0], 2)
     found = await unshown(ledger)
-    assert [each.id for each in found] == [*sorted(first), *second], "not those whose parent has none itself"
-    owner = await row_of(ledger, old.id)
-    assert (found[0].parent_id, found[0].parent_uid, found[0].parent_name) == (old.id, owner.uid, "nightly")
+    assert [each.id for each in found] == sorted(first), "not those whose parent has none itself"
+    owner = await row_of(ledger, root.id)
+    assert (found[0].parent_id, found[0].parent_uid, found[0].parent_name) == (root.id, owner.uid, "nightly")
     await shown(ledger, first[0])
-    assert [each.id for each in await unshown(ledger)] == [first[1], *second, *sorted(grandchildren)]
+    assert [each.id for each in await unshown(ledger)] == [first[1], *sorted(grandchildren)]
     assert [each.id for each in await unshown(ledger, limit=1)] == [first[1]]
 
 
@@ -63,10 +61,10 @@ async def test_unshown_search_skips_resting_and_unserved(ledger: Ledger) -> None
     assert [each.id for each in await unshown(ledger, namespaces=[])] == []
     assert [each.id for each in await unshown(ledger, resting=["team"])] == theirs
     assert [each.id for each in await unshown(ledger, parents=[other.id])] == sorted(ours)
-    assert [each.id for each in await unshown(ledger, children=[ours[1]])] == [ours[0], *theirs]
+    assert [each.id for each in await unshown(ledger, children=[ours[1]], namespaces=["team"])] == [ours[0]]
     async with ledger.connection() as connection:
-        assert await children.unshown_count(connection, namespaces=None) == 3
-        assert await children.unshown_count(connection, namespaces=["other"]) == 1
+        assert await child_turns.count(connection, namespaces=None) == 3
+        assert await child_turns.count(connection, namespaces=["other"]) == 1
 
 
 async def test_namespaces_take_turns_in_the_unshown_search(ledger: Ledger) -> None:
@@ -75,10 +73,8 @@ async def test_namespaces_take_turns_in_the_unshown_search(ledger: Ledger) -> No
     last = await complete_and_spawn(ledger, (await create(ledger, namespace="x")).id, 1)
     oldest = sorted(loud)
 
-    async def in_turn(**options: Any) -> list[ExecutionId]:
-        async with ledger.connection() as connection:
-            found = await children.unshown_in_turn(connection, **{"namespaces": None, "limit": 9} | options)
-        return [each.id for each in found]
+    async def in_turn(after: str = "", **options: Any) -> list[ExecutionId]:
+        return [each.id for each in await unshown(ledger, **{"limit": 9, "last": Turn(after)} | options)]
 
     two = sorted(quiet)
     assert await in_turn() == [oldest[0], two[0], last[0], oldest[1], two[1], oldest[2]]
@@ -88,13 +84,43 @@ async def test_namespaces_take_turns_in_the_unshown_search(ledger: Ledger) -> No
     assert await in_turn(namespaces=["x"], children=last) == []
 
 
+async def test_roots_of_a_namespace_take_turns_in_the_unshown_search(ledger: Ledger) -> None:
+    """Pages until nothing is left: no root waits for another one's many, and everything is found once."""
+    wide = (await create(ledger)).id
+    roots = {wide: set(await complete_and_spawn(ledger, wide, 300))}
+    for _ in range(12):
+        root = (await create(ledger)).id
+        roots[root] = set(await complete_and_spawn(ledger, root, 3))
+    resting = (await create(ledger)).id
+    await complete_and_spawn(ledger, resting, 3)
+    turn, pages, found = Turn(), 0, dict.fromkeys(roots, 0)
+    seen: set[ExecutionId] = set()
+    small_done = 0
+    while True:
+        async with ledger.connection() as connection:
+            page, turn = await child_turns.page(
+                connection, namespaces=None, limit=5, last=turn, children=sorted(seen), parents=[resting]
+            )
+        if not page:
+            break
+        pages += 1
+        for each in page:
+            assert each.id not in seen
+            seen.add(each.id)
+            found[each.parent_id] += 1
+        if not small_done and all(count == len(roots[root]) for root, count in found.items() if root != wide):
+            small_done = pages
+    assert {root: len(children_) for root, children_ in roots.items()} == found
+    assert small_done <= 12, "13 roots, 5 children a page: three for each, whatever the wide one has"
+
+
 async def test_unshown_search_skips_trees_without_resources(ledger: Ledger) -> None:
     parent = await create(ledger, resources="None")
     [child] = await complete_and_spawn(ledger, parent.id, 1)
     grandchildren = await complete_and_spawn(ledger, child, 2)
     assert await unshown(ledger) == []
     async with ledger.connection() as connection:
-        assert await children.unshown_count(connection, namespaces=None) == 0
+        assert await child_turns.count(connection, namespaces=None) == 0
         assert await children.portrait(connection, child) is None
     assert [(await row_of(ledger, each)).resources for each in grandchildren] == ["None", "None"]
 
@@ -250,13 +276,13 @@ async def test_unshown_search_uses_index_without_table_scan(ledger: Ledger) -> N
         )
         await connection.execute("ANALYZE chaingraph.executions")
     served = {"all": True, "namespaces": []}
-    resting = {"children": [], "parents": [], "resting": [], "limit": 100}
-    of_one = served | resting | {"all": False, "namespaces": ["team"]}
+    of_one = {"namespace": "team", "after": "", "most": 5, "roots": [parent.id], "each": 100}
+    without: dict[str, Any] = {"children": [], "parents": []}
     for query, parameters in (
-        (children.UNSHOWN, served | resting),
-        (children.UNSHOWN, of_one),
-        (children.UNSHOWN_COUNT, served),
-        (children.UNSHOWN_NAMESPACES, served),
+        (child_turns.ROOTS, of_one),
+        (child_turns.CHILDREN, of_one | without),
+        (child_turns.COUNT, served),
+        (child_turns.NAMESPACES, served),
     ):
         explained = await plan_of(ledger, query, parameters)
         assert '"executions_unshown"' in explained, explained

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from chaingraph_store import releasing, runs
+from chaingraph_store import flow_revisions, releasing, runs
 from chaingraph_store.control import Steered
 from chaingraph_store.errors import OwnershipLost
 from chaingraph_store.ids import ExecutionId
@@ -132,7 +132,7 @@ async def test_edit_sends_numbered_commands_in_one_message(ledger: Ledger) -> No
         await ear.execute("LISTEN chaingraph_control")
         steered = await steer(ledger, new.id, paused=True, step="now", breakpoints=("b", "c"))
         told = [notice.payload async for notice in ear.notifies(timeout=5, stop_after=1)]
-    assert steered == Steered(("BREAKPOINTS", "PAUSE", "STEP"), (), ("c",))
+    assert steered == Steered(("BREAKPOINTS", "PAUSE", "STEP"))
     assert told == [new.id]
     assert await messages(ledger) == [
         (
@@ -206,7 +206,7 @@ async def test_breakpoint_hit_registers_with_commands_in_flight(ledger: Ledger) 
     taken = await claimed(ledger, new.id)
     await steer(ledger, new.id, breakpoints=("a", "b"))
     await flush(ledger, taken, "flow:paused", applied=0, paused=True, reason="breakpoint at 'a'")
-    assert await steer(ledger, new.id, breakpoints=("a", "b"), resume="1") == Steered(("RESUME",), (), ())
+    assert await steer(ledger, new.id, breakpoints=("a", "b"), resume="1") == Steered(("RESUME",))
 
 
 async def test_steps_stay_owed_until_engine_makes_them(ledger: Ledger) -> None:
@@ -302,9 +302,11 @@ async def test_a_steer_without_a_difference_writes_nothing(ledger: Ledger) -> No
     assert await row_of(ledger, new.id) == before
 
 
-async def test_steer_reports_unknown_breakpoints_of_flow_with_nul(ledger: Ledger) -> None:
+async def test_nodes_of_a_flow_with_nul_are_read(ledger: Ledger) -> None:
     """The API server takes them, and PostgreSQL cannot look into such JSON: no command would get through."""
     flow = {"nodes": [{"id": "a", "type": "Text", "inputs": {"text": "x\0y"}}]}
     new = await create(ledger, flow_revision="nul", flow_spec=flow)
-    steered = await steer(ledger, new.id, paused=True, breakpoints=("a", "z"))
-    assert steered == Steered(("BREAKPOINTS", "PAUSE"), unknown_breakpoints=("z",))
+    assert await steer(ledger, new.id, paused=True, breakpoints=("a", "z")) == Steered(("BREAKPOINTS", "PAUSE"))
+    async with ledger.connection() as connection:
+        assert await flow_revisions.node_ids(connection, "nul") == frozenset("a")
+        assert await flow_revisions.node_ids(connection, "none") is None

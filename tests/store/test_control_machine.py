@@ -137,23 +137,28 @@ class Machine(LedgerMachine):
         former.obeyed += 1
         assert former.retries.take(token)
         asked: dict[str, Any] = {"paused": paused, "from_start": from_start, "generation": former.obeyed}
+        asked |= {"start_timeout_seconds": self.spec.start_timeout_seconds}
         answer = self.do(moves.retry(self.ledger, self.new.id, token, **asked))
         if former.place not in ("Failed", "Stopped"):
             assert isinstance(answer, str)
             return
         assert answer is True
+        # A retry takes the whole spec: what was edited too late for the former attempt counts now.
+        former.start_timeout = self.spec.start_timeout_seconds or former.start_timeout
         self.model = former.next_attempt(paused=paused, from_start=from_start)
         # The breakpoints of the fixture's retry are none.
-        self.spec = replace(self.spec, paused=paused, breakpoints=())
+        self.spec = replace(self.spec, paused=paused, breakpoints=(), options=self.model.options)
 
     def release(self) -> None:
         async def released() -> bool:
             async with self.ledger.transaction() as connection:
-                done = await releasing.release(connection, self.new.id, application_name=APP)
+                done = await releasing.release(
+                    connection, self.new.id, application_name=APP, attempt=self.model.attempt
+                )
             async with self.ledger.connection() as connection:
                 await connection.execute(
                     "UPDATE dbos.workflow_status SET status = 'SUCCESS' WHERE workflow_uuid = %s",
-                    (hold_workflow_id(self.new.id),),
+                    (hold_workflow_id(self.new.id, self.model.attempt),),
                 )
             return done
 
@@ -185,6 +190,8 @@ class Machine(LedgerMachine):
         assert {record["node"] for _, record in json.loads(taken.journal)} == self.model.journal
         self.engine = Engine(taken, taken.paused, taken.control_seq, taken.steps_owed)
         self.model.place, self.model.engine_phase = "active", "Running"
+        self.model.begun = self.model.ever_begun = True
+        assert json.loads(taken.options) == self.model.options
 
     def dequeue_and_lose(self) -> None:
         """The worker dies between the queue and its claim."""
@@ -347,13 +354,17 @@ class Machine(LedgerMachine):
         assert (row.step_token, row.resume_token, row.retry_token) == model.last_tokens
         assert sorted(row.used_tokens) == sorted(model.known_tokens)
         assert row.obeyed_generation == model.obeyed
+        settings = (model.priority, model.options, model.start_timeout)
+        assert (row.priority, row.options, row.start_timeout_s) == settings
 
     def one_workflow_lives_where_there_is_something_to_run(self, workflows: dict[str, str]) -> None:
         live = {workflow for workflow, state in workflows.items() if state in ("ENQUEUED", "PENDING")}
         current = WorkflowId(self.new.id if self.model.run == 1 else f"{self.new.id}-{self.model.run}")
         place = self.model.place
-        expected = {hold_workflow_id(self.new.id)} if place == "held" else {current}
+        expected = {hold_workflow_id(self.new.id, self.model.attempt)} if place == "held" else {current}
         assert live == (expected if place in ("held", "queued", "active") else set())
+        if place in ("queued", "active"):
+            assert self.do(moves.priority_in_queue(self.ledger, current)) == self.model.priority
 
     def the_pauses_in_the_log_take_turns(self, log: list[str]) -> None:
         assert moves.pauses_alternate(log), log

@@ -86,6 +86,7 @@ async def test_a_drain_does_not_count_as_a_recovery(ledger: Ledger) -> None:
     await take_from_queue(ledger, new.id, "draining")
     (back,) = await hand_back(ledger, counts=False)
     assert (back.recoveries, back.given_up) == (0, False)
+    assert (await log_of(ledger, new.id))[-1] == "worker:drained"
 
 
 async def test_execution_fails_after_too_many_recoveries(ledger: Ledger) -> None:
@@ -103,6 +104,13 @@ async def test_execution_fails_after_too_many_recoveries(ledger: Ledger) -> None
     assert (row.phase, row.error_reason) == ("Failed", "TooManyRecoveries")
     assert "victim-3" in row.error_message
     assert log[-1].type == "flow:failed"
+    lost = [event.data for event in log if event.type == "worker:lost"]
+    assert [(each["worker"], each["attempt"], each["next"]) for each in lost] == [
+        ("victim-1", 1, "queued"),
+        ("victim-2", 1, "queued"),
+        ("victim-3", 1, "failed"),
+    ]
+    assert [event.index for event in log] == list(range(-1, len(log) - 1)), "no gap, and none twice"
 
 
 async def test_catalogues_of_live_workers_are_in_force(ledger: Ledger) -> None:
@@ -204,7 +212,7 @@ async def test_hand_back_parks_paused_execution(ledger: Ledger) -> None:
     row = await row_of(ledger, new.id)
     assert (row.phase, row.parked, row.worker, row.lost_worker, row.current_nodes) == ("Paused", True, "", "", ["b"])
     assert await workflows(ledger) == {new.id: "CANCELLED"}
-    assert await log_of(ledger, new.id) == ["flow:started", "flow:paused"]
+    assert await log_of(ledger, new.id) == ["flow:started", "flow:paused", "worker:lost"]
     with pytest.raises(OwnershipLost):
         await flush(ledger, taken, "late")
 
@@ -217,7 +225,8 @@ async def test_hand_back_announces_unapplied_pause(ledger: Ledger) -> None:
     assert back.parked
     async with ledger.connection() as connection:
         log = await events.read(connection, new.id, from_index=0)
-    assert [(event.type, event.data) for event in log] == [("flow:paused", {"reason": "spec.paused was set"})]
+    assert [event.type for event in log] == ["worker:lost", "flow:paused"]
+    assert log[-1].data == {"reason": "spec.paused was set"}
 
 
 async def test_hand_back_announces_unapplied_resume(ledger: Ledger) -> None:
@@ -227,7 +236,7 @@ async def test_hand_back_announces_unapplied_resume(ledger: Ledger) -> None:
     await steer(ledger, new.id, breakpoints=("b",), resume="1")
     (back,) = await moves.hand_back(ledger, "dead")
     assert not back.parked
-    assert await log_of(ledger, new.id) == ["flow:paused", "flow:resumed"]
+    assert await log_of(ledger, new.id) == ["flow:paused", "worker:lost", "flow:resumed"]
     again = await claimed(ledger, new.id)
     assert (again.paused, again.run, again.held_nodes) == (False, 1, ["b"]), "it is past that breakpoint"
 
@@ -243,7 +252,7 @@ async def test_next_worker_makes_step_owed_by_lost_worker(ledger: Ledger) -> Non
     assert (again.paused, again.steps_owed, again.held_nodes) == (True, 1, ["b"])
     await flush(ledger, again, paused=True)
     assert (await moves.hand_back(ledger, "worker-1"))[0].parked, "the step was made"
-    assert await log_of(ledger, new.id) == ["flow:paused"]
+    assert await log_of(ledger, new.id) == ["flow:paused", "worker:lost", "worker:lost"]
 
 
 async def test_hand_back_does_not_requeue_parked_execution(ledger: Ledger) -> None:

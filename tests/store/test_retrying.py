@@ -21,7 +21,9 @@ from fixtures.ledger.moves import (
     flush,
     hand_back,
     log_of,
+    messages,
     paused_and_parked,
+    priority_in_queue,
     retry,
     steer,
     stop,
@@ -145,17 +147,63 @@ async def test_a_retry_can_begin_paused(ledger: Ledger) -> None:
     ]
 
 
-async def test_retry_enqueues_execution_that_never_started(ledger: Ledger) -> None:
-    new = await create(ledger, held=True)
+async def unstarted(ledger: Ledger, execution: ExecutionId, *, attempt: int = 1) -> float:
     async with ledger.transaction() as connection:
-        assert await stopping.fail_unstarted(connection, new.id, reason="StartTimeout", message="no START_SIGNAL")
+        return await stopping.fail_unstarted(connection, execution, attempt=attempt)
+
+
+async def released(ledger: Ledger, execution: ExecutionId, *, attempt: int = 1) -> bool:
+    async with ledger.transaction() as connection:
+        return await releasing.release(connection, execution, application_name=APP, attempt=attempt)
+
+
+async def test_retry_enqueues_execution_that_never_started(ledger: Ledger) -> None:
+    new = await create(ledger, held=True, start_timeout_seconds=0)
+    assert await unstarted(ledger, new.id) == 0
     assert await retry(ledger, new.id, "again") is True
     row = await row_of(ledger, new.id)
     assert (row.phase, row.workflow_id) == ("Pending", f"{new.id}-2")
     assert (row.attempts[0]["reason"], row.attempts[0]["startTime"]) == ("StartTimeout", None)
-    async with ledger.transaction() as connection:
-        assert not await releasing.release(connection, new.id, application_name=APP), "a late START_SIGNAL"
+    assert not await released(ledger, new.id), "a late START_SIGNAL"
     assert (await claimed(ledger, new.id)).run == 2
+
+
+@pytest.mark.parametrize("how", ["start timeout", "stop", "stop in the queue"])
+async def test_retry_keeps_start_gate_of_what_never_started(ledger: Ledger, how: str) -> None:
+    new = await create(ledger, held=how != "stop in the queue", start_timeout_seconds=0)
+    if how == "start timeout":
+        assert await unstarted(ledger, new.id) == 0
+    else:
+        assert await stop(ledger, new.id)
+    assert await retry(ledger, new.id, "again", paused=True, start_timeout_seconds=60, priority=4) is True
+    row = await row_of(ledger, new.id)
+    assert (row.phase, row.wants_pause, row.paused, row.parked) == ("Created", True, False, False)
+    live = {workflow for workflow, state in (await workflows(ledger, new.id)).items() if state == "ENQUEUED"}
+    assert live - {f"{new.id}-hold"} == {f"{new.id}-hold-2"}
+    assert 50 < await unstarted(ledger, new.id, attempt=2) <= 60, "it is counted from the retry"
+    assert await unstarted(ledger, new.id) == 0, "the wait of the former attempt ends nothing"
+    assert not await released(ledger, new.id), "nor does it start anything"
+    assert (await row_of(ledger, new.id)).phase == "Created"
+    assert await steer(ledger, new.id, priority=4, start_timeout_seconds=60) == Steered(("START",))
+    assert await released(ledger, new.id, attempt=2)
+    assert (await workflows(ledger, new.id))[f"{new.id}-2"] == "ENQUEUED"
+    assert await priority_in_queue(ledger, f"{new.id}-2") == 4
+    assert "flow:paused" not in await log_of(ledger, new.id)
+
+
+async def test_start_timeout_of_a_held_execution_can_be_changed(ledger: Ledger) -> None:
+    new = await create(ledger, held=True, start_timeout_seconds=0)
+    longer = await steer(ledger, new.id, paused=True, start_timeout_seconds=100)
+    assert longer == Steered(("START_TIMEOUT",))
+    assert 90 < await unstarted(ledger, new.id) <= 100
+    assert await messages(ledger, new.id) == [], "its wait finds it by itself"
+    assert await steer(ledger, new.id, paused=True, start_timeout_seconds=0) == Steered(("START_TIMEOUT",))
+    assert await messages(ledger, new.id) == [(f"{new.id}-hold", "START_SIGNAL", "LOOK")]
+    assert await unstarted(ledger, new.id) == 0
+    row = await row_of(ledger, new.id)
+    assert (row.phase, row.error_reason) == ("Failed", "StartTimeout")
+    assert "not started within 0 s (spec.startTimeoutSeconds)" in row.error_message
+    assert (await log_of(ledger, new.id))[-1] == "flow:failed"
 
 
 async def test_attempt_history_keeps_newest_and_truncates_messages(ledger: Ledger) -> None:

@@ -61,8 +61,10 @@ async def test_retry_runs_child_once_its_missing_flow_exists(ledger: Ledger) -> 
     assert str(refused).startswith("FlowNotFound: the Flow 'shipping' in namespace 'team' cannot be run: there is none")
     assert (await row_of(ledger, child)).phase == "Failed"
     async with ledger.connection() as connection:
-        await flow_names.publish(connection, ("team", "shipping"), Named(None, problem="it has a fault"), None)
-    assert "cannot be run: it has a fault" in str(await retry(ledger, child, "faulty"))
+        await flow_names.publish(
+            connection, ("team", "shipping"), Named(None, problem="it has a fault", reason="FlowInvalid"), None
+        )
+    assert str(await retry(ledger, child, "faulty")).startswith("FlowInvalid: the Flow 'shipping' in namespace")
     async with ledger.connection() as connection:
         named = Named("right", nodes=2)
         await flow_names.publish(connection, ("team", "shipping"), named, Content(FLOW, {"speed": "slow"}))

@@ -212,7 +212,7 @@ async def test_spawn_uses_current_revision_of_named_flow(ledger: Ledger) -> None
             connection, ("elsewhere", "strange"), Named("beefbeefbeefbeef", 1), Content({"nodes": [{"id": "a"}]}, {})
         )
         problem = "it needs the input x, and a child is given none"
-        await flow_names.publish(connection, ("team", "broken"), Named(None, 0, problem), None)
+        await flow_names.publish(connection, ("team", "broken"), Named(None, 0, problem, "InvalidInputs"), None)
     emitted = [
         emission("e", n, flow)
         for n, flow in enumerate(("other", "", "strange", "broken", "no\x00\ud800'such", "report"))
@@ -237,7 +237,7 @@ async def test_spawn_uses_current_revision_of_named_flow(ledger: Ledger) -> None
         "there is no Flow E'no\\\\x00\\\\ud800''such' in namespace 'team', which 'nightly' names in an event",
         "there is no Flow 'report' in namespace 'team', which 'nightly' names in an event",
     ]
-    assert {row.error_reason for row in rows[2:]} == {"FlowNotFound"}
+    assert [row.error_reason for row in rows[2:]] == ["FlowNotFound", "InvalidInputs", "FlowNotFound", "FlowNotFound"]
     assert [(row.breakpoints, row.nodes_total) for row in rows[:4]] == [([], 3), (["a"], 1), ([], 0), ([], 0)]
     assert [json.loads((await columns(ledger, child, "inputs"))[0]) for child in children[:3]] == [
         {"n": "\x00"},
@@ -247,14 +247,14 @@ async def test_spawn_uses_current_revision_of_named_flow(ledger: Ledger) -> None
     async with ledger.connection() as connection:
         log = await events.read(connection, children[3])
     assert [(each.index, each.type) for each in log] == [(-1, "execution:created"), (0, "flow:failed")]
-    assert log[1].data == {"error": rows[3].error_message, "reason": "FlowNotFound"}
+    assert log[1].data == {"error": rows[3].error_message, "reason": "InvalidInputs"}
     assert set(await workflows(ledger)) == {root.id, *children[:2]}
     await settle_all(ledger)
     found = await forest(ledger)
     found.check()
     assert (await row_of(ledger, root.id)).children_open == 2
     failed = [data for _, kind, data in found.logs[root.id] if kind == "child:failed"]
-    assert [each["reason"] for each in failed] == ["FlowNotFound"] * 4
+    assert [each["reason"] for each in failed] == ["FlowNotFound", "InvalidInputs", "FlowNotFound", "FlowNotFound"]
 
 
 async def test_flow_change_between_batches_affects_later_batch_only(ledger: Ledger) -> None:

@@ -6,9 +6,8 @@ import asyncio
 
 import pytest
 
-from chaingraph_store import events, executions, releasing, runs, stopping
+from chaingraph_store import child_turns, events, executions, releasing, runs, stopping
 from chaingraph_store.children import hide as hide_below
-from chaingraph_store.children import unshown_count
 from chaingraph_store.creation import NewExecution
 from chaingraph_store.errors import OwnershipLost
 from chaingraph_store.ids import ExecutionId
@@ -296,7 +295,7 @@ async def test_delete_and_hide_at_once_do_not_deadlock(ledger: Ledger) -> None:
             if isinstance(error, BaseException)
         ]
         async with ledger.connection() as connection:
-            assert await unshown_count(connection, namespaces=None) == 0
+            assert await child_turns.count(connection, namespaces=None) == 0
         assert await active(ledger) == set(), below
 
 

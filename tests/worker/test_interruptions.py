@@ -14,7 +14,7 @@ from chaingraph_store.control import Steered
 from chaingraph_store.ledger import Ledger
 from fixtures.flows.chains import SLEEP, assert_each_node_completed_once, events_of, hand_back_lost, running, steps
 from fixtures.ledger.ledger import ended, row_of, wait_for
-from fixtures.ledger.moves import steer
+from fixtures.ledger.moves import retry, steer
 from fixtures.ledger.new_executions import APP, create_of
 from fixtures.processes.programs import RunWorker
 
@@ -126,5 +126,40 @@ async def test_missing_start_signal_fails_with_start_timeout(ledger: Ledger, run
     execution = await create_of(ledger, steps(1, 1), held=True, start_timeout_seconds=1)
     row = await ended(ledger, execution)
     assert (row.phase, row.error_reason) == ("Failed", "StartTimeout")
-    assert "START_SIGNAL" in row.error_message
+    assert row.error_message.startswith("not started within 1 s (spec.startTimeoutSeconds)")
     assert [event.type for event in await events_of(ledger, execution)] == ["execution:created", "flow:failed"]
+
+
+async def test_edited_start_timeout_counts_while_it_waits(ledger: Ledger, run_worker: RunWorker) -> None:
+    run_worker().wait_ready()
+    longer, shorter, started = [
+        await create_of(ledger, steps(1, 1), held=True, start_timeout_seconds=seconds) for seconds in (2, 300, 2)
+    ]
+    for execution, seconds in ((longer, 5), (shorter, 1), (started, 300)):
+        steered = await steer(ledger, execution, paused=True, start_timeout_seconds=seconds)
+        assert steered == Steered(("START_TIMEOUT",))
+    begun = time.monotonic()
+    row = await ended(ledger, shorter)
+    assert (row.phase, row.error_reason) == ("Failed", "StartTimeout")
+    assert "within 1 s" in row.error_message
+    row = await ended(ledger, longer)
+    assert "within 5 s" in row.error_message
+    assert time.monotonic() - begun > 3
+    assert (await row_of(ledger, started)).phase == "Created", "its first timeout is over"
+    assert await steer(ledger, started, start_timeout_seconds=300) == Steered(("START",))
+    assert (await ended(ledger, started)).phase == "Completed"
+
+
+async def test_retry_waits_at_the_start_gate_again(ledger: Ledger, run_worker: RunWorker) -> None:
+    run_worker().wait_ready()
+    once, again = [await create_of(ledger, steps(1, 1), held=True, start_timeout_seconds=1) for _ in range(2)]
+    for execution in (once, again):
+        assert (await ended(ledger, execution)).error_reason == "StartTimeout"
+        seconds = 300 if execution == once else 1
+        assert await retry(ledger, execution, "1", paused=True, start_timeout_seconds=seconds, options={}) is True
+    row = await ended(ledger, again)
+    assert (row.attempt, row.error_reason) == (2, "StartTimeout"), "with a timeout of its own"
+    assert (await row_of(ledger, once)).phase == "Created"
+    assert await steer(ledger, once, options={}) == Steered(("START",))
+    row = await ended(ledger, once)
+    assert (row.phase, row.attempt) == ("Completed", 2)

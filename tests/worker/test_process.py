@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import pytest
 from pydantic import ValidationError
@@ -10,6 +11,7 @@ from pydantic import ValidationError
 import chaingraph_flow
 from chaingraph_process.settings import explain, without_passwords
 from chaingraph_worker.settings import WorkerSettings
+from fixtures.flows.plugins import install
 from fixtures.ledger.database import migrate
 from fixtures.processes.forked import RunProgram
 from fixtures.processes.programs import RunWorker
@@ -128,3 +130,26 @@ def test_flow_limits_of_the_settings_are_those_of_the_engine() -> None:
 @pytest.mark.parametrize("variable", ["CHAINGRAPH_EGRESS_ALLOW", "CHAINGRAPH_EGRESS_DENY"])
 def test_malformed_egress_network_is_refused_at_the_start(variable: str) -> None:
     assert "'10.0.0.0/99' is not a network" in refused(**{variable: "10.0.0.0/8, 10.0.0.0/99"})
+
+
+@pytest.mark.integration
+def test_a_worker_with_a_broken_package_says_so_and_may_run_without_it(run_worker: RunWorker, tmp_path: Path) -> None:
+    nodes = tmp_path / "nodes"
+    install(nodes, "fine_one")
+    install(nodes, "broken_one", "import json\nimport not_there\n")
+    said = (
+        f"the entry point 'broken_one = broken_one' of broken_one 1.0 cannot be loaded: {nodes}/broken_one.py, line 2: "
+        "it imports the module 'not_there', which is not installed"
+    )
+    refused = run_worker(PYTHONPATH=str(nodes))
+    without = run_worker(PYTHONPATH=str(nodes), CHAINGRAPH_SERVE_WITHOUT_BROKEN_NODES="true")
+    assert refused.process.wait(60) == 2
+    assert refused.lines()[-1] | {"message": "cannot start", "reason": said} == refused.lines()[-1]
+    without.wait_ready()
+    assert without.get("/readyz").text == f"ok\nserves without nodes: {said}\n"
+    for worker in (refused, without):
+        [line] = [each for each in worker.lines() if each["message"] == said]
+        assert line["exception"].startswith("Traceback (most recent call last):")
+        assert "import not_there" in line["exception"]
+    [ready] = [each for each in without.lines() if each["message"] == "ready"]
+    assert ready["node_types"] == len(chaingraph_flow.Registry.discover().catalogue) + 1

@@ -17,13 +17,9 @@ from chaingraph_store.pinning import pin_queue
 from chaingraph_worker import log_names, metrics
 from chaingraph_worker.errors import UnsafeValue
 from chaingraph_worker.listening import Listening
-from chaingraph_worker.migrate import sqlalchemy_url
+from chaingraph_worker.migrate import JOURNAL_FORMAT, sqlalchemy_url
 from chaingraph_worker.settings import WorkerSettings
 
-JOURNAL_FORMAT: Final = "chaingraph-journal-1"
-"""What DBOS takes for the application's version. It gives work that is pinned to none to the latest version alone, so a
-version of ours there would stop all older workers during a rollout, and all workers after a rollback. What carries an
-attempt from worker to worker is the journal: this names its format. Which version runs what is ours: see `pinning`."""
 _made: Final[list[DBOS]] = []
 _listening: Final[list[Listening]] = []
 _EXPECTED: Final = (
@@ -94,16 +90,21 @@ def is_news(record: logging.LogRecord) -> bool:
     return True
 
 
-async def launch(settings: WorkerSettings) -> None:
+async def launch(settings: WorkerSettings, *, shared_rows: bool = True) -> None:
     """Launches DBOS for the running loop and registers its queues: dozens of round trips.
 
     Nothing is taken from them until `serve`, which needs the lease.
+
+    Args:
+        shared_rows: whether the database role may write the rows of DBOS that all workers share. Where it may not, the
+            migration has written them.
     """
     await asyncio.to_thread(DBOS.launch)
     # DBOS adopts the loop that runs in the launching thread, where there is none. So it adopts ours now, before
     # anything can be submitted to another.
     _instance()._background_event_loop.set_main_loop()
-    await DBOS.set_latest_application_version_async(JOURNAL_FORMAT)
+    if shared_rows:
+        await DBOS.set_latest_application_version_async(JOURNAL_FORMAT)
     polls = dict.fromkeys(settings.queue_names, settings.queue_poll_seconds)
     polls |= dict.fromkeys(_own_queues(settings), settings.pin_queue_poll_seconds)
     queues = {
@@ -115,7 +116,12 @@ async def launch(settings: WorkerSettings) -> None:
         )
         for queue, poll_seconds in polls.items()
     }
-    queues[HOLD_QUEUE] = await DBOS.register_queue_async(HOLD_QUEUE, polling_interval_sec=_HOLD_POLL_SECONDS)
+    if shared_rows:
+        queues[HOLD_QUEUE] = await DBOS.register_queue_async(HOLD_QUEUE, polling_interval_sec=_HOLD_POLL_SECONDS)
+    else:
+        held = await DBOS.retrieve_queue_async(HOLD_QUEUE)
+        assert held is not None, "the migration made it together with the role"
+        queues[HOLD_QUEUE] = held
     _listening.append(Listening(_instance(), queues, guests=settings.guest_slots))
 
 

@@ -259,6 +259,7 @@ class _Run:
             refusal = self._lost.add(
                 lost.ended,
                 lost.suspects,
+                lost.last,
                 state.tries,
                 stuck=lost.stuck,
                 progressed=state.ended > self._engine.ended_before,
@@ -309,7 +310,15 @@ class _Run:
 
     def _progress(self) -> runs.Progress:
         now = self._engine.state
-        return runs.Progress(now.total, now.completed, now.failed, now.skipped, now.running, now.current_nodes)
+        return runs.Progress(
+            now.total,
+            now.completed,
+            now.failed,
+            now.skipped,
+            now.running,
+            now.current_nodes,
+            now.running_nodes,
+        )
 
     def _refused(self, error: Exception) -> None:
         self._refusal = error

@@ -1,6 +1,7 @@
 """The exceptions of the worker.
 
 WorkerError
+├── ForeignExecution    a workflow's arguments name another execution than its own, so nothing was done
 ├── JournalIncomplete   children cannot be made, because their events are gone
 ├── StartRefused        the worker cannot start: the message says what to change
 └── UnsafeValue         a value of DBOS's tables would run code, so it was not read
@@ -13,6 +14,16 @@ class WorkerError(Exception):
 
 class StartRefused(WorkerError):
     """The worker cannot start. The message names what to change; the process exits with code 2."""
+
+
+class ForeignExecution(WorkerError):
+    """A row of DBOS's tables has a workflow act on another execution than its own. Nothing was done."""
+
+    def __init__(self, workflow: str, execution: str) -> None:
+        super().__init__(
+            f"the workflow {workflow} names the execution {execution!r}, which it does not belong to. It was not run. "
+            "Nothing of ChainGraph writes such rows: find out who can write to this database"
+        )
 
 
 class UnsafeValue(WorkerError):

@@ -27,7 +27,8 @@ from chaingraph_process.settings import cannot_start, refuse
 from chaingraph_process.tracing import TracingUnavailable
 from chaingraph_store import dispatch, leases, recovery, schema
 from chaingraph_store.errors import SchemaOutdated, StoreError
-from chaingraph_store.ledger import Ledger
+from chaingraph_store.ledger import Connection, Ledger
+from chaingraph_store.pool_roles import own
 from chaingraph_worker import application, metrics, migrate, outage, workflows
 from chaingraph_worker.attempt import Surroundings
 from chaingraph_worker.errors import StartRefused
@@ -121,6 +122,7 @@ class Worker:
             patience=settings.lease_seconds / 2,
         )
         self._retired = False
+        self._kept_to_pool = False
         self._state = "starting"
         self._stopping = asyncio.Event()
         self._health = HealthServer(
@@ -128,6 +130,7 @@ class Worker:
             host=settings.health_host,
             ready=self._not_ready,
             live=self._lease.overdue,
+            notes=lambda: self._pool.notes,
             registry=metrics.REGISTRY_OF_WORKER,
         )
 
@@ -176,7 +179,7 @@ class Worker:
         workflows.register(surroundings, application_name=settings.application_name)
         application.configure(settings)
         # The launch takes dozens of round trips, at a distance longer than a lease, and no work. The lease comes after.
-        await application.launch(settings)
+        await application.launch(settings, shared_rows=not self._kept_to_pool)
         await self._take_lease()
         background = [
             asyncio.create_task(self._pool.keep(), name="runners"),
@@ -270,6 +273,7 @@ class Worker:
                 await self._ledger.open(timeout=_CONNECT_SECONDS)
                 async with self._ledger.connection() as connection:
                     await schema.check(connection)
+                    await self._check_role(connection)
                 return True
             except psycopg_pool.PoolTimeout:
                 self._state = "waiting for PostgreSQL"
@@ -280,9 +284,26 @@ class Worker:
                 await asyncio.sleep(_CONNECT_SECONDS)
         return False
 
+    async def _check_role(self, connection: Connection) -> None:
+        """Looks whether the database role may do what the settings say.
+
+        Raises:
+            StartRefused: it may not.
+        """
+        role = await own.read(connection)
+        if role is None:
+            return
+        refusal = own.refusal(role, pool=self._settings.pool, queues=self._settings.queue_names)
+        if refusal:
+            raise StartRefused(refusal)
+        self._kept_to_pool = True
+        _log.info("the database role is kept to its pool", role=role.role, queues=role.queues)
+
     async def _take_lease(self) -> None:
         settings = self._settings
         nodes = self._pool.catalogue
+        # A role of a pool publishes under the pool's name, so that it cannot publish for others.
+        catalogue = f"{settings.pool}/{nodes.catalogue_hash}" if self._kept_to_pool else nodes.catalogue_hash
         async with self._ledger.transaction() as connection:
             asked = time.monotonic()
             self._retired = await leases.take(
@@ -296,7 +317,7 @@ class Worker:
                     pod=settings.pod_name,
                     queues=settings.queue_names,
                     concurrency=settings.worker_concurrency,
-                    catalogue_hash=nodes.catalogue_hash,
+                    catalogue_hash=catalogue,
                     catalogue=nodes.catalogue,
                     seconds=settings.lease_seconds,
                 ),

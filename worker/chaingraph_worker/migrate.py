@@ -20,26 +20,39 @@ from chaingraph_process import logs
 from chaingraph_store import dbos_guards, roles, schema
 from chaingraph_store.errors import SettingsRefused, StoreError
 from chaingraph_store.ledger import checked_dsn
+from chaingraph_store.pool_roles import applying
+from chaingraph_store.pool_roles.setting import VARIABLE
 
+JOURNAL_FORMAT: Final = "chaingraph-journal-1"
+"""What DBOS takes for the application's version. It gives work that is pinned to none to the latest version alone, so a
+version of ours there would stop all older workers during a rollout, and all workers after a rollback. What carries an
+attempt from worker to worker is the journal: this names its format. Which version runs what is ours: see `pinning`."""
+APPLICATION: Final = "chaingraph-executor"
+"""DBOS's application, where DBOS_APPLICATION_NAME names no other."""
 _WAIT: Final = "CHAINGRAPH_MIGRATE_WAIT_SECONDS"
 _CONNECT_SECONDS: Final = 5
 _PAUSE_SECONDS: Final = 1.0
 _log = structlog.get_logger(__name__)
 
 
-def migrate(dsn: str) -> list[str]:
-    """Applies the missing migrations of both schemas.
+def migrate(dsn: str, *, pool_roles: str | None = None, application_name: str = APPLICATION) -> list[str]:
+    """Applies the missing migrations of both schemas, and what each role may do.
+
+    Args:
+        pool_roles: CHAINGRAPH_POOL_ROLES; None leaves the roles of pools as they are.
+        application_name: DBOS's application, which the workers use.
 
     Returns:
         The ids of our own migrations that were applied now.
 
     Raises:
-        SettingsRefused: the connection string is unusable.
+        SettingsRefused: the connection string is unusable, or the roles of pools are.
     """
     DBOS.migrate(sqlalchemy_url(checked_dsn(dsn)))
     applied = schema.migrate(dsn)
     dbos_guards.apply(dsn)
     roles.grant(dsn)
+    applying.apply(dsn, pool_roles, kinds=roles.KINDS, version=JOURNAL_FORMAT, application_name=application_name)
     return applied
 
 
@@ -79,7 +92,11 @@ def main() -> None:
     logs.adopt("dbos")
     try:
         wait_for_server(dsn, _wait_seconds())
-        applied = migrate(dsn)
+        applied = migrate(
+            dsn,
+            pool_roles=os.environ.get(VARIABLE, "").strip() or None,
+            application_name=os.environ.get("DBOS_APPLICATION_NAME") or APPLICATION,
+        )
     except StoreError as error:
         _log.critical("cannot migrate", error=str(error))
         sys.exit(1)

@@ -207,6 +207,12 @@ class WorkerSettings(FlowSettings):
         validation_alias="CHAINGRAPH_RUNNERS_IDLE",
         description="how many runners without an execution are kept, at most",
     )
+    serve_without_broken_nodes: bool = Field(
+        False,
+        validation_alias="CHAINGRAPH_SERVE_WITHOUT_BROKEN_NODES",
+        description="whether to run without the packages whose nodes cannot be loaded, and say so at `/readyz`. By "
+        "default the worker exits with code 2, so that the rollout of a broken image stops while earlier workers run",
+    )
     threads: int = Field(
         16, ge=2, le=256, validation_alias="CHAINGRAPH_THREADS", description="the threads that DBOS may use"
     )
@@ -224,6 +230,7 @@ class WorkerSettings(FlowSettings):
             log_level=self.log_level,
             idle=self.runners_idle,
             largest_message=self.runner_memory_mb * 1024 * 1024,
+            serve_without_broken_nodes=self.serve_without_broken_nodes,
         )
 
     @property

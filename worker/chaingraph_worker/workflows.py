@@ -18,15 +18,30 @@ import structlog
 from dbos import DBOS
 
 from chaingraph_store import releasing, stopping
-from chaingraph_store.dispatch import COMMAND_TOPIC, HOLD_WORKFLOW, RUN_WORKFLOW, START_TOPIC
+from chaingraph_store.dispatch import COMMAND_TOPIC, HOLD_WORKFLOW, LOOK, RUN_WORKFLOW, START_TOPIC
 from chaingraph_store.ids import ExecutionId
 from chaingraph_worker import outage
 from chaingraph_worker.attempt import Surroundings, run_attempt
+from chaingraph_worker.errors import ForeignExecution
 from chaingraph_worker.inbox import Inbox
 
 _AT_ONCE: Final = 0.0
 """How long to wait for a message, in seconds: who hints at one has seen that it is there."""
 _log = structlog.get_logger(__name__)
+
+
+def _check_own(execution: str) -> None:
+    """A workflow acts on no execution but its own, whatever its arguments say.
+
+    All workers take holds from one queue. So the workers of a pool, whose database role can write holds of its own
+    executions alone, could have another worker act on any execution.
+
+    Raises:
+        ForeignExecution: the arguments name another execution.
+    """
+    workflow = DBOS.workflow_id or ""
+    if workflow != execution and not workflow.startswith(f"{execution}-"):
+        raise ForeignExecution(workflow, execution)
 
 
 def register(surroundings: Surroundings, *, application_name: str) -> None:
@@ -39,6 +54,7 @@ def register(surroundings: Surroundings, *, application_name: str) -> None:
     # Recoveries are counted and limited by the hand-back, which knows a lost worker from a drained one.
     @DBOS.workflow(name=RUN_WORKFLOW, max_recovery_attempts=None)
     async def run_execution(execution: str, run: int) -> str:
+        _check_own(execution)
         inbox = Inbox()
         # The call draws the step's function id, the first one. Receives have all others, however many there will be,
         # so a recovered workflow meets the same kind of operation at each id whatever the clock does.
@@ -56,35 +72,36 @@ def register(surroundings: Surroundings, *, application_name: str) -> None:
         return outcome
 
     @DBOS.step(name="release")
-    async def release(execution: str) -> bool:
+    async def release(execution: str, attempt: int) -> bool:
         async def once() -> bool:
             async with surroundings.ledger.transaction() as connection:
-                return await releasing.release(connection, ExecutionId(execution), application_name=application_name)
+                return await releasing.release(
+                    connection, ExecutionId(execution), application_name=application_name, attempt=attempt
+                )
 
         return await outage.persist(once, what="release")
 
     @DBOS.step(name="fail_unstarted")
-    async def fail_unstarted(execution: str, timeout_seconds: int) -> bool:
-        async def once() -> bool:
+    async def fail_unstarted(execution: str, attempt: int) -> float:
+        async def once() -> float:
             async with surroundings.ledger.transaction() as connection:
-                return await stopping.fail_unstarted(
-                    connection,
-                    ExecutionId(execution),
-                    reason="StartTimeout",
-                    message=f"Execution start timeout: no START_SIGNAL within {timeout_seconds} s; "
-                    "set spec.paused to false in time, or raise spec.startTimeoutSeconds",
-                )
+                return await stopping.fail_unstarted(connection, ExecutionId(execution), attempt=attempt)
 
         return await outage.persist(once, what="start timeout")
 
+    # `timeout_seconds` is that of the creation or the retry: the row has the one in force.
     @DBOS.workflow(name=HOLD_WORKFLOW, max_recovery_attempts=None)
-    async def hold_execution(execution: str, timeout_seconds: int) -> str:
-        signal = await DBOS.recv_async(START_TOPIC, timeout_seconds)
-        if signal is None:
-            await fail_unstarted(execution, timeout_seconds)
-            return "StartTimeout"
-        await release(execution)
-        return "Started"
+    async def hold_execution(execution: str, timeout_seconds: float, attempt: int = 1) -> str:
+        _check_own(execution)
+        seconds_left = timeout_seconds
+        while True:
+            signal = await DBOS.recv_async(START_TOPIC, seconds_left)
+            if signal not in (None, LOOK):
+                await release(execution, attempt)
+                return "Started"
+            seconds_left = await fail_unstarted(execution, attempt)
+            if not seconds_left:
+                return stopping.START_TIMEOUT
 
 
 async def _receive_commands(inbox: Inbox) -> None:

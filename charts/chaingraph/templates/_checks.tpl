@@ -65,6 +65,12 @@ right; all are told at once. Included by `checks.yaml`.
 {{- if not (regexMatch "^[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?$" $pool.version) -}}
 {{- $faults = append $faults (printf "%s.version, from the image's tag, is %q: it has to be fit for a label; set %s.version" $where $pool.version $where) -}}
 {{- end -}}
+{{- if and $pool.database.role (or $values.postgresql.enabled (not $pool.database.name)) -}}
+{{- $faults = append $faults (printf "%s.database.role is %q and %s: set %s.database.name to a Secret whose connection string logs in as that role, in a database of your own" $where $pool.database.role ($values.postgresql.enabled | ternary "postgresql.enabled is true" (printf "%s.database.name is empty" $where)) $where) -}}
+{{- end -}}
+{{- if and $pool.database.name (not $pool.database.role) -}}
+{{- $faults = append $faults (printf "%s.database.name is %q and %s.database.role is empty: name the role that this connection string logs in as, so that the migration keeps it to the queues of the pool; for one connection string of all workers set database.worker.name" $where $pool.database.name $where) -}}
+{{- end -}}
 {{- $deployment := include "chaingraph.pool.deployment" (dict "root" $ "pool" $name "version" $pool.version) -}}
 {{- with get $deployments $deployment -}}
 {{- $faults = append $faults (printf "%s in version %q and workers.%s would both be the Deployment %s: give one of them another name or version" $where $pool.version . $deployment) -}}

@@ -15,8 +15,8 @@ from pathlib import Path
 
 from chaingraph_cli.cluster import binaries, control_plane, private, run
 from chaingraph_cli.cluster.identity import ProcessIdentity
+from chaingraph_cli.cluster.last_lines import size, tail
 from chaingraph_cli.cluster.state import Phase, Settings, State, StateFolder
-from chaingraph_cli.cluster.supervisor import tail
 from chaingraph_cli.errors import CliError, StartFailed
 
 _POLL_SECONDS = 0.1
@@ -32,6 +32,7 @@ def start(folder: StateFolder, settings: Settings) -> State:
     before = folder.load() or State()
     folder.save(before.model_copy(update={"settings": settings, "phase": Phase.STARTING, "message": ""}))
     log = folder.logs / "supervisor.log"
+    begin = size(log)
     with private.append_to(log) as output:
         process = subprocess.Popen(
             [sys.executable, "-P", "-m", "chaingraph_cli.cluster.detached", str(folder.path)],
@@ -42,7 +43,7 @@ def start(folder: StateFolder, settings: Settings) -> State:
             cwd="/",
         )
     try:
-        return _await_up(folder, process, log)
+        return _await_up(folder, process, log, begin)
     except BaseException:
         identity = ProcessIdentity.of(process.pid)
         if identity is not None:
@@ -50,14 +51,14 @@ def start(folder: StateFolder, settings: Settings) -> State:
         raise
 
 
-def _await_up(folder: StateFolder, process: subprocess.Popen[bytes], log: Path) -> State:
+def _await_up(folder: StateFolder, process: subprocess.Popen[bytes], log: Path, begin: int) -> State:
     while True:
         ended = process.poll() is not None
         state = folder.load() or State()
         if ended and state.phase == Phase.FAILED:
             raise StartFailed(state.message)
         if ended:
-            raise StartFailed(f"The supervisor ended while starting:\n{tail(log)}", f"The whole log: {log}")
+            raise StartFailed(f"The supervisor ended while starting:\n{tail(log, begin)}", f"The whole log: {log}")
         if state.phase == Phase.RUNNING and state.supervisor is not None and state.supervisor.pid == process.pid:
             return state
         time.sleep(_POLL_SECONDS)

@@ -11,10 +11,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from chaingraph_cli.cluster.kubeconfig import write_private
 from chaingraph_cli.errors import ClusterUnreachable
+from chaingraph_crds.yaml.nodes import YamlError
+from chaingraph_crds.yaml.reading import read
+from chaingraph_crds.yaml.writing import written
 
 # The fields that name files, relative to the kubeconfig they stand in (client-go's ResolveLocalPaths).
 _CLUSTER_FILES = ("certificate-authority",)
@@ -35,7 +36,7 @@ def copy_context(kubeconfig: Path | None, context: str | None, *, to: Path) -> s
     files = [kubeconfig] if kubeconfig else _default_files()
     loaded = [(path.expanduser().resolve(), _load(path.expanduser())) for path in files]
     name, content = isolate(loaded, context)
-    write_private(to, yaml.safe_dump(content, sort_keys=False))
+    write_private(to, written(content))
     return name
 
 
@@ -92,11 +93,11 @@ def _default_files() -> list[Path]:
 
 def _load(path: Path) -> dict[str, Any]:
     try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+        documents = read(path.read_text(encoding="utf-8")).documents
     except OSError as fault:
         raise ClusterUnreachable(f"{path}: {fault.strerror}.", "Name another: --kubeconfig FILE") from fault
-    except yaml.YAMLError as fault:
+    except (UnicodeDecodeError, YamlError) as fault:
         raise ClusterUnreachable(f"{path} is not YAML: {fault}") from fault
-    if not isinstance(content, dict):
+    if len(documents) != 1 or not isinstance(documents[0], dict):
         raise ClusterUnreachable(f"{path} is not a kubeconfig.")
-    return content
+    return documents[0]

@@ -6,6 +6,7 @@ Used by `run` at every start.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from importlib import metadata
 from pathlib import Path
 
 from chaingraph_cli import discovery
@@ -50,6 +51,8 @@ def publish(kubeconfig: Path, port: int, files: GatewayFiles) -> None:
     Raises:
         ClusterUnreachable: the server cannot be reached or refuses us.
     """
-    manifests = discovery.manifests(f"https://{ports.LOOPBACK}:{port}", files.ca.read_text(encoding="ascii"))
+    manifests = discovery.manifests(
+        f"https://{ports.LOOPBACK}:{port}", files.ca.read_text(encoding="ascii"), metadata.version("chaingraph")
+    )
     with applying.connected(kubeconfig) as connection:
         applying.apply(connection, manifests)

@@ -6,7 +6,7 @@ import base64
 import os
 from pathlib import Path
 
-import yaml
+from chaingraph_crds.yaml.writing import written
 
 CONTEXT = "chaingraph"
 
@@ -37,7 +37,7 @@ def write(path: Path, *, server: str, ca: Path, token: str, user: str) -> None:
         "contexts": [{"name": CONTEXT, "context": {"cluster": CONTEXT, "user": user, "namespace": "default"}}],
         "current-context": CONTEXT,
     }
-    write_private(path, yaml.safe_dump(content, sort_keys=False))
+    write_private(path, written(content))
 
 
 def write_private(path: Path, text: str) -> None:

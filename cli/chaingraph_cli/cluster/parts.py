@@ -10,9 +10,9 @@ from pathlib import Path
 
 from chaingraph_cli.cluster import gateway, ports, private
 from chaingraph_cli.cluster.gateway import GatewayFiles
+from chaingraph_cli.cluster.last_lines import tail
 from chaingraph_cli.cluster.probes import HttpProbe
 from chaingraph_cli.cluster.spec import ProcessSpec, Tier
-from chaingraph_cli.cluster.supervisor import tail
 from chaingraph_cli.errors import DatabaseUnusable
 
 OPERATOR = "operator"
@@ -24,6 +24,7 @@ _DRAIN_VARIABLE = "CHAINGRAPH_DRAIN_SECONDS"
 _DRAIN_SECONDS = "3"
 _QUEUES_VARIABLE = "CHAINGRAPH_NAMESPACE_QUEUES"
 _EGRESS_VARIABLE = "CHAINGRAPH_EGRESS_ALLOW"
+_WITHOUT_BROKEN_VARIABLE = "CHAINGRAPH_SERVE_WITHOUT_BROKEN_NODES"
 _LOOPBACK_NETWORKS = "127.0.0.0/8,::1/128"
 _STOP_SECONDS = 30.0
 # -P: a file called types.py in the person's folder must not become part of the worker.
@@ -49,10 +50,13 @@ class Parts:
 
     def worker(self, name: str, port: int) -> ProcessSpec:
         """A worker; every start of it is a new executor, with an id of its own making."""
-        drain = os.environ.get(_DRAIN_VARIABLE, _DRAIN_SECONDS)
-        return self._spec(
-            name, "chaingraph_worker.main", port, {_DRAIN_VARIABLE: drain, _EGRESS_VARIABLE: egress_allowed()}
-        )
+        environment = {
+            _DRAIN_VARIABLE: os.environ.get(_DRAIN_VARIABLE, _DRAIN_SECONDS),
+            _EGRESS_VARIABLE: egress_allowed(),
+            # No rollout is to be stopped here: who is writing a node can go on with all the others.
+            _WITHOUT_BROKEN_VARIABLE: os.environ.get(_WITHOUT_BROKEN_VARIABLE, "true"),
+        }
+        return self._spec(name, "chaingraph_worker.main", port, environment)
 
     def gateway(self, port: int, health_port: int, files: GatewayFiles) -> ProcessSpec:
         """The gateway; people reach it at the port."""

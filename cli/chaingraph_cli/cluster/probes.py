@@ -56,6 +56,18 @@ async def check(probe: HttpProbe | PostgresProbe) -> str | None:
         return f"no answer in {_TIMEOUT_SECONDS:g} s"
 
 
+async def notes(probe: HttpProbe | PostgresProbe) -> list[str]:
+    """What a healthy process says that it does without, a line for each; nothing of one that is not healthy."""
+    if not isinstance(probe, HttpProbe):
+        return []
+    try:
+        async with asyncio.timeout(_TIMEOUT_SECONDS), _client(probe) as client:
+            response = await client.get(probe.url)
+    except (TimeoutError, httpx.HTTPError, OSError):
+        return []
+    return response.text.splitlines()[1:] if response.status_code == httpx.codes.OK else []
+
+
 async def until_healthy(probe: HttpProbe | PostgresProbe) -> None:
     """Return once the probe is healthy; the caller bounds the time."""
     pause = _FIRST_PAUSE_SECONDS
@@ -66,8 +78,7 @@ async def until_healthy(probe: HttpProbe | PostgresProbe) -> None:
 
 async def _check_http(probe: HttpProbe) -> str | None:
     try:
-        # trust_env=False: a proxy set for the person's shell has no business on loopback.
-        async with httpx.AsyncClient(verify=_tls(probe), trust_env=False) as client:
+        async with _client(probe) as client:
             response = await client.get(probe.url)
     except httpx.ConnectError:
         return "does not answer"
@@ -77,6 +88,11 @@ async def _check_http(probe: HttpProbe) -> str | None:
         return None
     first_line = response.text.strip().partition("\n")[0][:120]
     return f"HTTP {response.status_code} {first_line}".strip()
+
+
+def _client(probe: HttpProbe) -> httpx.AsyncClient:
+    # trust_env=False: a proxy set for the person's shell has no business on loopback.
+    return httpx.AsyncClient(verify=_tls(probe), trust_env=False)
 
 
 def _tls(probe: HttpProbe) -> ssl.SSLContext | bool:

@@ -14,7 +14,8 @@ from pathlib import Path
 from chaingraph_cli.cluster import control_plane, crds, existing, gateway, kubeconfig, parts, ports, postgres, private
 from chaingraph_cli.cluster.gateway import GatewayFiles
 from chaingraph_cli.cluster.identity import ProcessIdentity
-from chaingraph_cli.cluster.spec import Report
+from chaingraph_cli.cluster.probes import notes
+from chaingraph_cli.cluster.spec import ProcessSpec, Report
 from chaingraph_cli.cluster.state import (
     Identity,
     Phase,
@@ -67,7 +68,7 @@ async def run(
         try:
             await _until(stopping, _bring_up(folder, settings, binaries, supervisor, book))
             if not stopping.is_set():
-                book.phase(Phase.RUNNING)
+                book.phase(Phase.RUNNING, book.state.message)
                 on_ready(book.state)
                 await stopping.wait()
             book.phase(Phase.STOPPING)
@@ -102,9 +103,21 @@ async def _bring_up(
     await _all(cluster, _prepare_database(layout, ours, supervisor), asyncio.to_thread(files.make))
     specs = [ours.gateway(assigned[gateway.NAME], assigned[gateway.HEALTH], files)]
     specs += [ours.operator(assigned[parts.OPERATOR])]
-    specs += [ours.worker(name, assigned[name]) for name in names[1:]]
     publish = asyncio.to_thread(gateway.publish, folder.kubeconfig, assigned[gateway.NAME], files)
-    await _all(publish, *(supervisor.start(spec) for spec in specs))
+    workers = [ours.worker(name, assigned[name]) for name in names[1:]]
+    await _all(publish, _start_workers(workers, supervisor, book), *(supervisor.start(spec) for spec in specs))
+
+
+async def _start_workers(specs: list[ProcessSpec], supervisor: Supervisor, book: _Book) -> None:
+    """Start the workers. The cluster does without one that does not start, and the book says why."""
+    failures = await asyncio.gather(*(supervisor.start_or_retry(spec) for spec in specs))
+    lines = [f"{fault.message}\n{fault.hint} It is started again." for fault in failures if fault is not None]
+    said: dict[str, list[str]] = {}
+    for spec, fault in zip(specs, failures, strict=True):
+        for note in () if fault is not None else await notes(spec.probe):
+            said.setdefault(note, []).append(spec.name)
+    lines += [f"{', '.join(names)} {note}" for note, names in said.items()]
+    book.remember_message("\n".join(lines))
 
 
 async def _start_control_plane(
@@ -180,6 +193,10 @@ class _Book:
     def phase(self, phase: Phase, message: str = "") -> None:
         self.state = self.state.model_copy(update={"phase": phase, "message": message})
         self._save()
+
+    def remember_message(self, message: str) -> None:
+        """What the person at the terminal should know of a cluster that has come up."""
+        self.state = self.state.model_copy(update={"message": message})
 
     def remember_ports(self, assigned: dict[str, int]) -> None:
         self.state = self.state.model_copy(update={"ports": {**self.state.ports, **assigned}})

@@ -14,10 +14,10 @@ import sys
 import time
 from collections.abc import Callable
 from dataclasses import replace
-from pathlib import Path
 
 from chaingraph_cli.cluster import private
 from chaingraph_cli.cluster.identity import ProcessIdentity
+from chaingraph_cli.cluster.last_lines import size, tail
 from chaingraph_cli.cluster.probes import until_healthy
 from chaingraph_cli.cluster.spec import Condition, ProcessSpec, Report, Tier
 from chaingraph_cli.errors import StartFailed
@@ -25,8 +25,6 @@ from chaingraph_cli.errors import StartFailed
 _FIRST_BACKOFF_SECONDS = 0.5
 _LONGEST_BACKOFF_SECONDS = 30.0
 _STEADY_SECONDS = 60.0
-_LOG_LINES_SHOWN = 10
-_LINE_CHARACTERS_SHOWN = 400
 _PR_SET_PDEATHSIG = 1  # prctl(2)
 # Bound before any fork: between fork and exec nothing may be imported or looked up.
 _prctl = ctypes.CDLL(None, use_errno=True).prctl if sys.platform == "linux" else None
@@ -55,6 +53,7 @@ class Supervisor:
         Raises:
             StartFailed: it ended, or was not healthy within `spec.ready_seconds`. It has been ended by then.
         """
+        begin = size(spec.log)
         process = await self._spawn(spec, restarts=0)
         exited = asyncio.create_task(process.wait())
         healthy = asyncio.create_task(until_healthy(spec.probe))
@@ -63,13 +62,27 @@ class Supervisor:
             if exited.done() or not healthy.done():
                 fate = describe_exit(exited.result()) if exited.done() else "was not ready in time"
                 await self._end(spec, fate)
-                raise StartFailed(_failure(spec, fate), f"The whole log: {spec.log}")
+                raise StartFailed(_failure(spec, fate, begin), f"The whole log: {spec.log}")
             await healthy
         finally:
             exited.cancel()
             healthy.cancel()
         self._update(spec, Condition.RUNNING)
         self._keepers[spec.name] = asyncio.create_task(self._keep(spec, process), name=f"keep {spec.name}")
+
+    async def start_or_retry(self, spec: ProcessSpec) -> StartFailed | None:
+        """Start a process that the others can do without. One that does not start is tried again, ever more rarely.
+
+        Returns:
+            Why it did not start.
+        """
+        try:
+            await self.start(spec)
+        except StartFailed as fault:
+            self._update(spec, Condition.BACKING_OFF)
+            self._keepers[spec.name] = asyncio.create_task(self._revive(spec), name=f"revive {spec.name}")
+            return fault
+        return None
 
     async def stop(self, name: str) -> None:
         """End one process for good; nothing if it is not running."""
@@ -128,6 +141,13 @@ class Supervisor:
             process = await self._spawn(spec, restarts=self._reports[spec.name].restarts + 1)
             await self._until_healthy_or_gone(spec, process)
 
+    async def _revive(self, spec: ProcessSpec) -> None:
+        """Start a process that has not started yet, and keep it running from then on."""
+        await asyncio.sleep(backoff(1))
+        process = await self._spawn(spec, restarts=self._reports[spec.name].restarts + 1)
+        await self._until_healthy_or_gone(spec, process)
+        await self._keep(spec, process)
+
     async def _until_healthy_or_gone(self, spec: ProcessSpec, process: asyncio.subprocess.Process) -> None:
         exited = asyncio.create_task(process.wait())
         healthy = asyncio.create_task(until_healthy(spec.probe))
@@ -182,27 +202,8 @@ def describe_exit(code: int) -> str:
         return f"killed by signal {-code}"
 
 
-def tail(log: Path, lines: int = _LOG_LINES_SHOWN) -> str:
-    """The last lines of a log, empty when there is none; long lines without their middle.
-
-    Reads its last 64 KiB at most. A traceback in a JSON line has what happened at its end.
-    """
-    try:
-        with log.open("rb") as file:
-            file.seek(max(0, log.stat().st_size - 65_536))
-            text = file.read().decode("utf-8", "replace")
-    except OSError:
-        return ""
-    half = _LINE_CHARACTERS_SHOWN // 2
-    shown = (
-        line if len(line) <= _LINE_CHARACTERS_SHOWN else f"{line[:half]} [...] {line[-half:]}"
-        for line in text.splitlines()[-lines:]
-    )
-    return "\n".join(shown)
-
-
-def _failure(spec: ProcessSpec, fate: str) -> str:
-    shown = tail(spec.log)
+def _failure(spec: ProcessSpec, fate: str, begin: int) -> str:
+    shown = tail(spec.log, begin)
     return f"{spec.name} did not start: {fate}." + (f" Its last lines:\n{shown}" if shown else "")
 
 

@@ -57,8 +57,15 @@ def _found(program: Program, typed: list[str], prefix: str) -> tuple[Candidates,
         return [(f"{option}={word}", meaning) for word, meaning in found], directive
     if prefix.startswith("-"):
         return line.options(), _NO_FILES
-    action = line.pending() or line.positional()
-    return _values(line, action, prefix) if action else (line.options(), _NO_FILES)
+    pending, positional = line.pending(), line.positional()
+    action = pending or positional
+    if action is None:
+        return line.options(), _NO_FILES
+    found, directive = _values(line, action, prefix)
+    if pending is not None and pending.nargs == "?" and positional is not None:
+        more, directive = _values(line, positional, prefix)
+        found = [*found, *more]
+    return found, directive
 
 
 class _Line:
@@ -90,12 +97,13 @@ class _Line:
         """The words that belong to no option."""
         found = []
         values = 0
-        for word in self._words:
+        for word, after in zip(self._words, [*self._words[1:], ""], strict=False):
             action = self.option(word) if word.startswith("-") else None
             if values:
                 values -= 1
             elif action is not None:
-                values = 0 if action.nargs == 0 else 1
+                bare = action.nargs == 0 or (action.nargs == "?" and after not in (action.choices or ()))
+                values = 0 if bare else 1
             elif not word.startswith("-"):
                 found.append(word)
         return found

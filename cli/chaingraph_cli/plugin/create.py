@@ -1,17 +1,22 @@
-"""`create`: a new Execution, of a Flow by name, of a file with a flow, or of an Execution's manifest."""
+"""`create`: a new Execution, of a Flow by name, of a file, or of what an earlier execution ran."""
 
 from __future__ import annotations
 
 import argparse
+import json
 import sys
+from collections.abc import Callable
 
 from chaingraph_cli.commands import Command
-from chaingraph_cli.errors import NotFound, Usage
-from chaingraph_cli.plugin import manifest, outcomes
+from chaingraph_cli.errors import Usage
+from chaingraph_cli.plugin import outcomes
+from chaingraph_cli.plugin.creating import inputs, manifest, source
+from chaingraph_cli.plugin.details import Typed, outputs
 from chaingraph_cli.plugin.execution import Execution
 from chaingraph_cli.plugin.gateway_options import add_gateway
-from chaingraph_cli.plugin.kubectl import FIELD_MANAGER, FLOWS, Kubectl, fault_of, finish, nothing_there
-from chaingraph_cli.plugin.waiting import add_timeout, await_outcomes
+from chaingraph_cli.plugin.kubectl import FIELD_MANAGER, Kubectl
+from chaingraph_cli.plugin.outcomes import Judge, Outcome
+from chaingraph_cli.plugin.waiting import ACCEPTED, END, TREE, add_timeout, add_wait, await_outcomes
 from chaingraph_cli.terminal import raw
 
 
@@ -19,6 +24,12 @@ def _arguments(parser: argparse.ArgumentParser) -> None:
     what = parser.add_argument_group("what to run, one of these")
     what.add_argument("--flow", metavar="FLOW", help="A Flow of the namespace.")
     what.add_argument("-f", "--filename", metavar="FILE", help="YAML or JSON of a flow or an Execution; - is stdin.")
+    what.add_argument(
+        "--from-execution",
+        metavar="NAME",
+        help="What this execution ran: the same flow, inputs, events and options. A Flow is run as it is now.",
+    )
+    parser.add_argument("--allow-missing", action="store_true", help="Create it even if its Flow is not there yet.")
     parser.add_argument("--name", metavar="TEXT", help="Its name; by default made from the flow's, with a suffix.")
     parser.add_argument(
         "--input",
@@ -26,7 +37,8 @@ def _arguments(parser: argparse.ArgumentParser) -> None:
         dest="inputs",
         action="append",
         default=[],
-        help="An input; VALUE is JSON, or else a text as it is: n=3, who=Ada, digits='\"3\"'. Repeatable.",
+        help="An input, of the type that the flow declares: n=3, who=Ada, items='[1, 2]'. For an input of any type "
+        "VALUE is JSON, or else a text as it is: digits='\"3\"'. Repeatable.",
     )
     parser.add_argument("--inputs-file", metavar="FILE", help="YAML or JSON with inputs by name; --input goes before.")
     parser.add_argument(
@@ -35,7 +47,7 @@ def _arguments(parser: argparse.ArgumentParser) -> None:
         dest="events",
         action="append",
         default=[],
-        help="An event to start from, with its payload as --input has values; VALUE may be left out. Repeatable.",
+        help="An event to start from; its payload is JSON, or else a text, and may be left out. Repeatable.",
     )
     parser.add_argument("--label", metavar="KEY=VALUE", dest="labels", action="append", default=[], help="Repeatable.")
     parser.add_argument("--paused", action="store_true", help="Create it without starting it.")
@@ -48,13 +60,7 @@ def _arguments(parser: argparse.ArgumentParser) -> None:
         help="A node before which it stops. Repeatable.",
     )
     after = parser.add_mutually_exclusive_group()
-    after.add_argument(
-        "--wait",
-        nargs="?",
-        choices=("end", "tree"),
-        const="end",
-        help="Wait for its end; exit code 1 unless it completes. --wait tree: for the end of everything below it too.",
-    )
+    add_wait(after, bare=END)
     after.add_argument(
         "--follow",
         action="store_true",
@@ -63,72 +69,98 @@ def _arguments(parser: argparse.ArgumentParser) -> None:
     add_timeout(parser, default=0, what="--wait waits")
     parser.add_argument("--dry-run", choices=("client", "server"), help="Create nothing, as kubectl's.")
     add_gateway(parser)
-    parser.add_argument("-o", "--output", choices=("name", "json", "yaml"), help="How to print what was created.")
+    parser.add_argument(
+        "-o", "--output", choices=("name", "json", "yaml"), help="How to print it; with --wait as it is at the end."
+    )
 
 
 def _run(chosen: argparse.Namespace) -> int:
-    if bool(chosen.flow) == bool(chosen.filename):
-        raise Usage("Say what to run, one of: --flow FLOW, -f FILE.")
     if chosen.dry_run and (chosen.wait or chosen.follow):
         raise Usage("--dry-run creates nothing to wait for: leave --wait and --follow out.")
-    made = manifest.made(
-        manifest.Wishes(
-            name=chosen.name,
-            inputs=manifest.inputs(chosen.inputs, chosen.inputs_file),
-            events=[manifest.event(each) for each in chosen.events],
-            labels=dict(manifest.pair(each, "--label") for each in chosen.labels),
-            paused=chosen.paused,
-            breakpoints=chosen.breakpoints,
-        ),
-        manifest.of_flow(chosen.flow) if chosen.flow else manifest.of_file(chosen.filename),
-    )
+    if chosen.follow and chosen.output in ("json", "yaml"):
+        raise Usage(f"--follow prints events: leave -o {chosen.output} out, or use --wait instead.")
     kubectl = Kubectl.of(chosen)
-    asked = kubectl.start("get", FLOWS, chosen.flow, "-o", "name") if chosen.flow else None
+    made = _made(chosen, source.of(chosen, kubectl))
     arguments = ["create", "-f", "-", f"--field-manager={FIELD_MANAGER}"]
     if chosen.dry_run:
         arguments.append(f"--dry-run={chosen.dry_run}")
     form = chosen.output if chosen.output and not (chosen.wait or chosen.follow) else "json"
     done = kubectl.run(*arguments, "-o", form, input_=manifest.text(made)).ok()
-    if form != "json" or chosen.output == "json":
+    if form != "json" or (chosen.output == "json" and not chosen.wait):
         # kubectl's own YAML: an escape would be another text there. JSON stays the same JSON.
         print(done.out, end="", flush=True, file=raw(sys.stdout) if form == "yaml" else sys.stdout)
-        execution = None
-    else:
-        execution = Execution(done.json())
-        print(execution.full_name if chosen.output == "name" else execution.name, flush=True)
-    if asked is not None:
-        said = finish(asked)
-        if said.code != 0 and isinstance(fault_of(said.complaint), NotFound):
-            _warn(kubectl, chosen.flow)
-    if execution is None:
         return 0
+    execution = Execution(done.json())
+    if chosen.output not in ("json", "yaml"):
+        print(execution.full_name if chosen.output == "name" else execution.name, flush=True)
     if chosen.follow:
         from chaingraph_cli.plugin import follow
 
         return follow.to_its_end(chosen, kubectl, execution)
     if chosen.wait:
-        tree = chosen.wait == "tree"
-        judge = outcomes.held_or_ended if chosen.paused else outcomes.tree_ended if tree else outcomes.ended
-        return await_outcomes(kubectl, [execution], judge, timeout=chosen.timeout, progress=tree)
+        return await_outcomes(
+            kubectl,
+            [execution],
+            _judge(chosen),
+            timeout=chosen.timeout,
+            progress=chosen.wait == TREE,
+            told=_told(chosen.output, kubectl.typed),
+        )
     return 0
 
 
-def _warn(kubectl: Kubectl, flow: str) -> None:
-    fault = nothing_there(kubectl, flow, FLOWS)
-    sys.stdout.flush()
-    print(f"Warning: there is no Flow {flow!r} yet, and the execution waits for it. {fault.hint}", file=sys.stderr)
+def _made(chosen: argparse.Namespace, run: source.Source) -> manifest.Manifest:
+    of_file = manifest.inputs_of(chosen.inputs_file) if chosen.inputs_file else {}
+    return manifest.made(
+        manifest.Wishes(
+            name=chosen.name,
+            inputs={**of_file, **inputs.typed(chosen.inputs, run.flow, flow_name=run.flow_name)},
+            events=[manifest.event(each) for each in chosen.events],
+            labels=dict(inputs.pair(each, "--label") for each in chosen.labels),
+            paused=chosen.paused,
+            breakpoints=chosen.breakpoints,
+        ),
+        run.manifest,
+    )
+
+
+def _judge(chosen: argparse.Namespace) -> Judge:
+    if chosen.wait == ACCEPTED:
+        return outcomes.accepted
+    if chosen.paused:
+        return outcomes.held_or_ended
+    return outcomes.tree_ended if chosen.wait == TREE else outcomes.ended
+
+
+def _told(form: str | None, typed: Typed) -> Callable[[Execution, Outcome], None]:
+    """Prints the outcome with the outputs, or the object as it is then."""
+
+    def told(execution: Execution, outcome: Outcome) -> None:
+        if form == "json":
+            print(json.dumps(execution.item, indent=4, ensure_ascii=False), flush=True)
+        elif form == "yaml":
+            from chaingraph_crds.yaml.writing import written
+
+            print(written(execution.item), end="", flush=True, file=raw(sys.stdout))
+        elif form != "name":
+            print("\n".join([f"{execution.full_name} {outcome.text}", *outputs(execution, typed)]), flush=True)
+
+    return told
 
 
 COMMAND = Command(
     """\
-Create an execution and print its name. It runs a Flow of the namespace, or the flow of a file, which is then its own;
-a file with an Execution is created as it is, with what the options change.""",
+Create an execution and print its name. It runs a Flow of the namespace, or the flow of a file, which is then its own,
+or what an earlier execution ran; a file with an Execution is created as it is, with what the options change. With
+--wait it prints the outputs at the end.""",
     _arguments,
     _run,
     examples="""
 kubectl chaingraph create --flow nightly
 kubectl chaingraph create --flow hello --input who=Ada --wait
+kubectl chaingraph create --flow hello --input who=Ada --wait -o json
 kubectl chaingraph create --flow orders --wait tree
+kubectl chaingraph create --from-execution nightly-7xk2p --input day=2026-11-30
 kubectl chaingraph create -f flow.yaml --name trial --paused --breakpoint transform
 kubectl chaingraph create --flow orders --event 'order={"id": 7}' --follow
 kubectl chaingraph create --flow nightly --dry-run client -o yaml

@@ -25,7 +25,7 @@ def details(execution: Execution, typed: Typed, now: datetime | None = None, *, 
         shown: whether there is a resource of it; otherwise the ledger alone has it.
     """
     moment = now or datetime.now(UTC)
-    lines = [*_summary(execution, moment), *_nodes(execution), *_results(execution), *_children(execution)]
+    lines = [*_summary(execution, moment), *_nodes(execution), *_results(execution, typed), *_children(execution)]
     if not shown:
         lines += _field("Resource", "none: it can be looked at, and not be edited")
     lines += [*_conditions(execution, moment), *_attempts(execution), *_next(execution, typed, shown)]
@@ -82,17 +82,23 @@ def _nodes(execution: Execution) -> list[str]:
     ]
 
 
-def _results(execution: Execution) -> list[str]:
+def _results(execution: Execution, typed: Typed) -> list[str]:
     lines: list[str] = []
     if execution.phase in (FAILED, STOPPED):
         error = execution.status.get("error") or {}
         reason = f" ({error['reason']})" if error.get("reason") else ""
         lines += _field("Error" if execution.phase == FAILED else "Reason", f"{execution.fault}{reason}")
-    outputs = execution.status.get("outputs") or {}
-    if outputs:
-        lines.append("Outputs:")
-        lines += [f"  {one_line(name)}:{_value(value)}" for name, value in outputs.items()]
-    return lines
+    return lines + outputs(execution, typed)
+
+
+def outputs(execution: Execution, typed: Typed) -> list[str]:
+    """The outputs that the status has, one below the other, and the command that prints each of the others."""
+    shown, omitted = execution.status.get("outputs") or {}, execution.status.get("omittedOutputs") or ()
+    lines = [f"  {one_line(name)}:{_value(value)}" for name, value in shown.items()]
+    for each in omitted:
+        print_it = typed("outputs", execution.name, "--output", str(each["name"]))
+        lines.append(one_line(f"  {each['name']}: ({int(each['bytes']):,} bytes: {print_it})"))
+    return ["Outputs:", *lines] if lines else []
 
 
 def _value(value: Any) -> str:
@@ -160,7 +166,7 @@ def next_steps(execution: Execution) -> list[tuple[tuple[str, ...], str]]:
     if execution.phase == RUNNING:
         return [(("events", name, "-f"), "to watch it"), (("pause", name), "to have it wait before its next nodes")]
     if execution.phase in (FAILED, STOPPED) and not execution.made:
-        return [(("retry", name), "to have it judged anew, once what kept it from running is mended")]
+        return [(("retry", name), "to have it judged anew, once what kept it from running is fixed")]
     if execution.phase in (FAILED, STOPPED):
         return [
             (("logs", name), "for what its nodes said"),

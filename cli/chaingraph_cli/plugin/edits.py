@@ -19,13 +19,14 @@ from typing import Any, Final
 
 from chaingraph_cli.commands import tell
 from chaingraph_cli.errors import CliError, NotAllowed, NotFound
+from chaingraph_cli.plugin import outcomes, waiting
 from chaingraph_cli.plugin.execution import Execution
 from chaingraph_cli.plugin.guards import Refusal
 from chaingraph_cli.plugin.kubectl import EXECUTIONS, FIELD_MANAGER, Done, Kubectl, fault_of, finish, nothing_there
 from chaingraph_cli.plugin.outcomes import Judge
 from chaingraph_cli.plugin.targets import Targets, add_targets, read, start_reading, targets_of, told, what_was_read
 from chaingraph_cli.plugin.unshown import no_resource
-from chaingraph_cli.plugin.waiting import add_timeout, await_outcomes
+from chaingraph_cli.plugin.waiting import add_timeout, await_outcomes, told_in_a_line
 
 _TOGETHER: Final = 8
 """kubectl processes at the same time."""
@@ -75,7 +76,7 @@ def add_edit(parser: argparse.ArgumentParser) -> None:
 
 
 def add_wait(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--wait", action="store_true", help="Wait until it is carried out, and say what happened.")
+    waiting.add_wait(parser, bare=waiting.ACCEPTED)
     add_timeout(parser, default=60, what="--wait waits")
 
 
@@ -101,7 +102,25 @@ def carry_out(chosen: argparse.Namespace, edit: Edit) -> int:
 
 def _after(chosen: argparse.Namespace, kubectl: Kubectl, edited: Execution, edit: Edit) -> int:
     print(f"{edited.full_name} {edit.words(edited)}", flush=True)
-    return await_outcomes(kubectl, [edited], edit.carried_out, timeout=chosen.timeout) if chosen.wait else 0
+    return _awaited(kubectl, [edited], edit, chosen.wait, chosen.timeout)
+
+
+def _awaited(kubectl: Kubectl, edited: Sequence[Execution], edit: Edit, wait: str | None, timeout: float) -> int:
+    """Waits as `--wait` says; the exit code."""
+    if not wait:
+        return 0
+    told = told_in_a_line if wait == waiting.ACCEPTED else _told_unless_accepted
+    code = await_outcomes(kubectl, edited, edit.carried_out, timeout=timeout, told=told)
+    if code or wait == waiting.ACCEPTED:
+        return code
+    judge = outcomes.tree_ended if wait == waiting.TREE else outcomes.ended
+    return await_outcomes(kubectl, edited, judge, timeout=timeout, progress=wait == waiting.TREE)
+
+
+def _told_unless_accepted(execution: Execution, outcome: outcomes.Outcome) -> None:
+    """Where the end is waited for, it is told instead."""
+    if outcome.code:
+        told_in_a_line(execution, outcome)
 
 
 def _guessed(kubectl: Kubectl, targets: Targets, edit: Edit) -> subprocess.Popen[str] | None:
@@ -117,14 +136,14 @@ def apply(
     found: Sequence[Execution],
     edit: Edit,
     *,
-    wait: bool,
+    wait: str | None,
     timeout: float,
     selected: bool = False,
 ) -> int:
     """Edit executions that were read; the exit code is that of the first that went wrong.
 
     Args:
-        wait: until the edits have been carried out, for `timeout` seconds at most; 0 is no limit.
+        wait: as `--wait` has it, each time for `timeout` seconds at most; 0 is no limit.
         selected: nobody has named them one by one, so those that the verb does not fit are left alone.
 
     Raises:
@@ -149,9 +168,7 @@ def apply(
         raise CliError(
             f"{', '.join(each.name for each in stale)}: changed all the time while it was to be edited.", "Try again."
         )
-    if wait and edited:
-        return max(code, await_outcomes(kubectl, edited, edit.carried_out, timeout=timeout))
-    return code
+    return max(code, _awaited(kubectl, edited, edit, wait, timeout)) if edited else code
 
 
 def _refused(kubectl: Kubectl, execution: Execution, edit: Edit, *, quiet: bool) -> bool:

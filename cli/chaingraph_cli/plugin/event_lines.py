@@ -31,14 +31,18 @@ TYPES: Final = (
     "child:completed",
     "child:failed",
     "debug:breakpoint-hit",
+    "worker:lost",
+    "worker:drained",
 )
 LOG_TYPES: Final = (
     "node:debug-log-string",
     "node:failed",
+    "node:skipped",
     "edge:transfer-failed",
     "flow:failed",
     "flow:cancelled",
     "child:failed",
+    "worker:lost",
 )
 """What `logs` shows."""
 _OF_FAMILY: Final = ("childExecutionId", "parentExecutionId", "rootExecutionId")
@@ -74,6 +78,15 @@ def _short(name: str, value: object) -> str:
     return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
 
 
+def _lost(data: Mapping[str, Any]) -> str:
+    """A worker is gone, and what follows."""
+    then = {"failed": "the flow fails", "paused": "it stays paused"}.get(str(data.get("next")), "it is queued again")
+    named = data.get("nodes")
+    nodes = ", ".join(map(str, named)) if isinstance(named, list) else ""
+    running = f" while it ran {nodes}" if nodes else ""
+    return f"the worker {data.get('worker')} was lost in attempt {data.get('attempt')}{running}: {then}"
+
+
 def log_lines(event: Event) -> list[str]:
     """What a node said, or why something failed: each line with its time and its node."""
     data = event.data
@@ -83,6 +96,11 @@ def log_lines(event: Event) -> list[str]:
         case "node:failed":
             tries = f" ({data['attempts']} attempts)" if int(data.get("attempts") or 1) > 1 else ""
             text = f"FAILED{tries}: {data.get('error', '')}"
+        case "node:skipped":
+            text = f"skipped: {data.get('reason', '')}"
+        case "edge:transfer-failed" if data.get("skipped"):
+            # Its source has delivered nothing, which is no failure; a node that is skipped for it says why.
+            return []
         case "edge:transfer-failed":
             text = f"FAILED: {data.get('from')} -> {data.get('to')}: {data.get('error', '')}"
         case "flow:failed":
@@ -90,6 +108,8 @@ def log_lines(event: Event) -> list[str]:
         case "child:failed":
             ended = "was stopped" if data.get("phase") == "Stopped" else "FAILED"
             text = f"the child {data.get('name')} {ended}: {data.get('error', '')}"
+        case "worker:lost":
+            text = _lost(data)
         case "flow:cancelled":
             text = f"the flow was stopped: {data.get('reason', '')}"
         case _:

@@ -56,9 +56,9 @@ def _run(chosen: argparse.Namespace) -> int:
 COMMAND = Command(
     """\
 The events of an execution: index, time, type, node and details. Indices have no gaps and are never given twice, so a
-reader that knows the last one it saw misses nothing: --from. With --follow it goes on until the execution has ended and
-so has everything below it, also over broken connections: what it spawned, and how its children ended, comes after its
-own end.""",
+reader that knows the last one it saw misses nothing: --from. With --follow it continues until the execution and
+everything below it have ended, also over broken connections: what it spawned, and how its children ended, comes after
+its own end. Before its start, stderr says what it waits for.""",
     _arguments,
     _run,
     examples="""

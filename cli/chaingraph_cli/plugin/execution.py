@@ -22,10 +22,11 @@ FINISHED: Final = (COMPLETED, FAILED, STOPPED)
 _ID: Final = re.compile(r"EX[A-Z2-7]{24}")
 _UNMADE: Final = {
     "FlowNotFound": "waiting for its Flow",
-    "FlowInvalid": "waiting for its Flow to be mended",
+    "FlowInvalid": "waiting for its Flow to be fixed",
     "CheckingFlow": "waiting for its Flow to be checked",
     "WaitingForWorkers": "waiting for a worker to check its Flow",
     "UnknownNodeType": "waiting for a worker with its node types",
+    "ConflictingRevision": "waiting for its Flow to be restored in the database",
 }
 """What an execution that the ledger does not have yet waits for, by the reason of its condition `Succeeded`."""
 
@@ -95,6 +96,11 @@ class Execution:
         return self.wants_pause and not self.status.get("phase")
 
     @property
+    def waits(self) -> bool:
+        """Whether it has neither started nor ended: for its Flow, a quota, a worker, or somebody who starts it."""
+        return self.phase in (PENDING, CREATED)
+
+    @property
     def made(self) -> bool:
         """Whether the ledger has it. Before that it waits, as for its Flow, or has ended without having been there."""
         return bool(self.status.get("executionID"))
@@ -118,12 +124,12 @@ class Execution:
         return [str(each) for each in self.status.get("currentNodes") or ()]
 
     def count(self, what: str) -> int:
-        """One of `status.nodes`: total, completed, failed, skipped, running."""
+        """One of `status.nodes`: total, done, completed, failed, skipped, running."""
         return int((self.status.get("nodes") or {}).get(what, 0))
 
     @property
     def done(self) -> int:
-        """Nodes that have ended, however."""
+        """Nodes that have ended: completed, failed or skipped, as in `status.nodes.done`."""
         return self.count("completed") + self.count("failed") + self.count("skipped")
 
     def condition(self, type_: str) -> dict[str, Any]:
@@ -152,6 +158,14 @@ def quoted(nodes: list[str], most: int = 3) -> str:
     """Node ids for a sentence: 'a', 'b' and 4 more."""
     shown = ", ".join(f"'{each}'" for each in nodes[:most])
     return shown if len(nodes) <= most else f"{shown} and {len(nodes) - most} more"
+
+
+def waits_for(execution: Execution) -> str:
+    """What an execution that has not started waits for, in the operator's words; '' when it does not wait."""
+    if not execution.waits:
+        return ""
+    said = str(execution.condition("Succeeded").get("message", "")).partition("\n")[0]
+    return one_line(said) if said else standing(execution)
 
 
 def standing(execution: Execution) -> str:

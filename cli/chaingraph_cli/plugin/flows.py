@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import difflib
 import json
 import subprocess
 from typing import Any
 
 from chaingraph_cli.plugin.execution import Execution
 from chaingraph_cli.plugin.kubectl import FLOWS, Kubectl, finish
+from chaingraph_crds.suggestions import similar
 
 
 def ids(flow: dict[str, Any]) -> list[str]:
@@ -38,6 +38,6 @@ def unknown(nodes: list[str], known: list[str]) -> list[str]:
     said = []
     for each in nodes:
         if each not in known:
-            near = difflib.get_close_matches(each, known, n=1)
+            near = similar(each, known)
             said.append(f"the flow has no node {each!r}" + (f"; did you mean {near[0]!r}?" if near else ""))
     return said

@@ -29,6 +29,7 @@ from chaingraph_cli.plugin.gateway_options import CA_VARIABLE, VARIABLE
 from chaingraph_cli.plugin.kubectl import Done, Kubectl, fault_of, finish
 
 _LOOPBACK: Final = ("127.0.0.1", "::1", "localhost")
+_PIECE_BYTES: Final = 1 << 18
 _CONNECT_SECONDS: Final = 10.0
 _BRIEF_SECONDS: Final = 2.0
 _SILENCE_SECONDS: Final = 60.0
@@ -42,6 +43,18 @@ _EXECUTION: Final = "ChainGraph-Execution"
 
 class Unauthenticated(Unreachable):
     """The gateway does not know the user: the token has expired, or never was one of this cluster."""
+
+
+class Unknown(NotFound):
+    """The gateway does not know it, or does not show it.
+
+    Args:
+        deleted: when the execution of that name was deleted; '' where there was none.
+    """
+
+    def __init__(self, message: str, deleted: str) -> None:
+        super().__init__(message)
+        self.deleted = deleted
 
 
 class Removed(NotFound):
@@ -110,6 +123,29 @@ class Gateway:
         with self._asked(path, parameters, {}) as response, self._reported():
             content: dict[str, Any] = json.loads(response.read())
         return content
+
+    @contextlib.contextmanager
+    def value(self, path: str) -> Iterator[Iterator[bytes]]:
+        """A page of any size in pieces, with only one of them in memory.
+
+        Raises:
+            CliError: the gateway does not answer, refuses, or ends before the page does.
+        """
+        with self._asked(path, {}, {}) as response:
+            yield self._pieces(response)
+
+    def _pieces(self, response: http.client.HTTPResponse) -> Iterator[bytes]:
+        while True:
+            with self._reported():
+                piece = response.read(_PIECE_BYTES)
+            if not piece:
+                break
+            yield piece
+        if response.length:
+            raise Unreachable(
+                f"The gateway {self.url} ended before the value did: it was written anew, or the connection broke.",
+                "What was printed is not whole. Try again.",
+            )
 
     def pages(self, path: str, **parameters: str) -> Iterator[dict[str, Any]]:
         """The pages of a list, one after the other over one connection, by the `cursor` of each.
@@ -322,9 +358,10 @@ def _away(url: str, fault: Exception) -> CliError:
 def _problem(response: http.client.HTTPResponse) -> CliError:
     """A refusal, in the gateway's words."""
     try:
-        message = str(json.loads(response.read())["message"])
+        document = json.loads(response.read())
+        message = str(document["message"])
     except (ValueError, KeyError, TypeError, OSError):
-        message = f"HTTP {response.status} {response.reason}"
+        document, message = {}, f"HTTP {response.status} {response.reason}"
     message = f"The gateway says: {message}"
     match response.status:
         case 400:
@@ -334,7 +371,7 @@ def _problem(response: http.client.HTTPResponse) -> CliError:
         case 403:
             return Forbidden(message, "Ask for a Role that allows it; what you may do: kubectl auth can-i --list")
         case 404:
-            return NotFound(message)
+            return Unknown(message, str(document.get("deletedTime") or ""))
         case 429 | 502 | 503 | 504:
             return Unreachable(message)
         case _:

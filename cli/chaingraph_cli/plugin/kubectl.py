@@ -19,6 +19,7 @@ from typing import Any, Final
 from chaingraph_cli.commands import typed
 from chaingraph_cli.errors import CliError, Forbidden, NotFound, Unreachable, Usage
 from chaingraph_crds import names
+from chaingraph_crds.suggestions import similar
 
 EXECUTIONS: Final = f"{names.EXECUTION_PLURAL}.{names.VERSION}.{names.GROUP}"
 FLOWS: Final = f"{names.FLOW_PLURAL}.{names.VERSION}.{names.GROUP}"
@@ -169,12 +170,10 @@ def sentence(message: str) -> str:
 
 def nothing_there(kubectl: Kubectl, name: str, kind: str = EXECUTIONS) -> NotFound:
     """The error for a name that there is not, with the names that are nearly it."""
-    import difflib
-
     listed = kubectl.run("get", kind, "-o", "jsonpath={.items[*].metadata.name}")
     existing = listed.out.split() if listed.code == 0 else []
     what = kind.partition(".")[0].removesuffix("s")
-    near = difflib.get_close_matches(name, existing, n=3)
+    near = similar(name, existing, most=3)
     hint = f"Did you mean {' or '.join(map(repr, near))}?" if near else ""
     if not hint:
         look = kubectl.typed("get") if kind == EXECUTIONS else f"kubectl get {what}s"

@@ -11,8 +11,10 @@ from chaingraph_cli.plugin import family, tables
 from chaingraph_cli.plugin.execution import PHASES, Execution
 
 OUTPUTS: Final = ("table", "wide", "json", "yaml", "name")
-_COLUMNS: Final = ("NAME", "PHASE", "PROGRESS", "CURRENT", "AGE", "DURATION", "WORKER")
-_WIDE: Final = ("FLOW", "ATTEMPT", "CHILDREN", "PARENT", "ID", "MESSAGE")
+_COLUMNS: Final = ("NAME", "PHASE", "FLOW", "DONE", "CURRENT", "AGE", "DURATION")
+_WIDE: Final = ("WORKER", "ATTEMPT", "CHILDREN", "PARENT", "ID")
+_LAST: Final = ("MESSAGE",)
+_MAX_MESSAGE: Final = 80
 _MAX_CURRENT: Final = 3
 
 
@@ -49,35 +51,47 @@ def rows_of(
         namespaces: with a column of namespaces.
     """
     moment = now or datetime.now(UTC)
-    columns = (("NAMESPACE",) if namespaces else ()) + _COLUMNS + (_WIDE if wide else ())
-    lines = [
-        ([each.namespace] if namespaces else []) + _cells(each, moment) + (_wide_cells(each) if wide else [])
-        for each in executions
-    ]
-    return tables.table(columns, lines, headers=headers)
+    lines = [cells_of(each, moment, wide=wide, namespaces=namespaces) for each in executions]
+    return tables.table(columns_of(wide=wide, namespaces=namespaces), lines, headers=headers)
 
 
-def _cells(execution: Execution, now: datetime) -> list[str]:
+def newest_first(executions: Sequence[Execution]) -> list[Execution]:
+    """By the time of their creation, then by name."""
+    by_name = sorted(executions, key=lambda each: (each.namespace, each.name))
+    return sorted(by_name, key=lambda each: each.created, reverse=True)
+
+
+def columns_of(*, wide: bool, namespaces: bool) -> list[str]:
+    """The header."""
+    return [*(("NAMESPACE",) if namespaces else ()), *_COLUMNS, *(_WIDE if wide else ()), *_LAST]
+
+
+def cells_of(execution: Execution, now: datetime, *, wide: bool, namespaces: bool) -> list[str]:
+    """The cells of one."""
+    message = str(execution.condition("Succeeded").get("message", "")).partition("\n")[0]
+    if not wide and len(message) > _MAX_MESSAGE:
+        message = f"{message[: _MAX_MESSAGE - 1]}…"
     return [
+        *([execution.namespace] if namespaces else []),
         execution.name,
         execution.phase,
+        execution.flow,
         f"{execution.done}/{execution.count('total')}" if execution.count("total") else "",
         _current(execution),
         tables.since(execution.created, now),
         duration(execution, now),
-        str(execution.status.get("worker", "")),
+        *(_wide_cells(execution) if wide else []),
+        message,
     ]
 
 
 def _wide_cells(execution: Execution) -> list[str]:
-    message = str(execution.condition("Succeeded").get("message", "")).partition("\n")[0]
     return [
-        execution.flow,
+        str(execution.status.get("worker", "")),
         str(execution.status.get("attempt", "")),
         family.counted(execution.status.get("children") or {}),
         parent(execution),
         str(execution.status.get("executionID", "")),
-        message,
     ]
 
 

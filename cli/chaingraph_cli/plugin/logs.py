@@ -38,7 +38,8 @@ def _run(chosen: argparse.Namespace) -> int:
 COMMAND = Command(
     """\
 What the nodes of an execution logged, and what failed, its children included: a line each, with its time and its node.
-With --follow it goes on until the execution has ended and so has everything below it.""",
+Skipped nodes are listed with the reason. With --follow it continues until the execution and everything below it have
+ended; before its start, stderr says what it waits for.""",
     _arguments,
     _run,
     examples="""

@@ -1,4 +1,4 @@
-"""`nodes`: how an execution's nodes ended and what they put out, and which ones run or are held.
+"""`nodes`: how an execution's nodes ended and what they put out, and which ones run, are retried or are held.
 
 The gateway leaves large outputs out of its pages. A table says how large they are; JSON and YAML have them whole, asked
 for node by node.
@@ -9,18 +9,15 @@ from __future__ import annotations
 import argparse
 import json
 from collections.abc import Mapping, Sequence
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 from urllib.parse import quote
 
 from chaingraph_cli.commands import Command
 from chaingraph_cli.errors import NotFound
-from chaingraph_cli.plugin import listing, tables
-from chaingraph_cli.plugin.follow import not_known
+from chaingraph_cli.plugin import listing, lookup, running_nodes, tables
 from chaingraph_cli.plugin.gateway_client import Gateway
 from chaingraph_cli.plugin.gateway_options import add_gateway
-from chaingraph_cli.plugin.kubectl import Kubectl
-from chaingraph_cli.plugin.targets import bare
 
 Row = Mapping[str, Any]
 
@@ -38,17 +35,16 @@ def _arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _run(chosen: argparse.Namespace) -> int:
-    kubectl = Kubectl.of(chosen)
-    gateway = Gateway.of(chosen, kubectl)
-    name = bare(chosen.name)
+    found = lookup.find(chosen)
+    gateway = found.gateway
     try:
-        execution = gateway.get(gateway.path_of(name))
-        pages = gateway.pages(gateway.path_of(name, "journal"), outputs="true", limit=_PAGE)
+        execution = gateway.get(found.path)
+        pages = gateway.pages(found.at("journal"), outputs="true", limit=_PAGE)
         ended = in_order([row for page in pages for row in page["nodes"]])
         if chosen.output in ("json", "yaml"):
             ended = [whole(gateway, str(execution["executionID"]), row) for row in ended]
     except NotFound as absent:
-        raise not_known(kubectl, name, absent) from absent
+        raise found.not_known(absent) from absent
     rows = with_current(ended, execution)
     match chosen.output:
         case "json" | "yaml":
@@ -78,19 +74,32 @@ def whole(gateway: Gateway, execution: str, row: Row) -> Row:
 
 
 def with_current(ended: Sequence[Row], execution: Row) -> list[Row]:
-    """The nodes that have ended, in the order in which they did, and then those that run or are held.
+    """The nodes that have ended, in the order in which they did, and then those that run, wait or are held.
+
+    Of an execution that has ended, those that its end has interrupted.
 
     Args:
         ended: the journal, as the gateway has it.
         execution: its details, as the gateway has them.
     """
     # A node that fails is run again by a retry: until it has ended anew, its old record is not how it stands.
+    details = {str(each["node"]): each for each in execution.get("runningNodes") or ()}
+    if execution.get("completionTime"):
+        known = {str(each["node"]) for each in ended if each.get("attempt") == execution.get("attempt")}
+        interrupted = {node: each for node, each in details.items() if node not in known}
+        return [
+            *(each for each in ended if each["node"] not in interrupted),
+            *(running_nodes.interrupted(each, execution) for each in interrupted.values()),
+        ]
     current = list(execution["currentNodes"])
     held = execution["paused"] and execution["nodes"]["running"] == 0
     standing = "held" if held else "running or held" if execution["paused"] else "running"
     return [
         *(each for each in ended if each["node"] not in current),
-        *({"node": node, "outcome": standing} for node in current),
+        *(
+            running_nodes.row(details[node]) if node in details else {"node": node, "outcome": standing}
+            for node in current
+        ),
     ]
 
 
@@ -102,6 +111,8 @@ def listed(rows: Sequence[Row], *, wide: bool = False, headers: bool = True) -> 
 
 def _cells(row: Row, *, wide: bool) -> list[str]:
     seconds = row.get("durationSeconds")
+    if seconds is None and row.get("outcome") == running_nodes.RUNNING and row.get("startTime"):
+        seconds = (datetime.now(UTC) - tables.read_time(str(row["startTime"]))).total_seconds()
     said = _said(row)
     cells = [
         str(row["node"]),
@@ -118,6 +129,8 @@ def _said(row: Row) -> str:
     """What a node put out, port by port; of one that did not complete, why."""
     if row.get("omitted"):
         return f"({int(row['bytes']):,} bytes: -o json has them)"
+    if row.get("outcome") in running_nodes.OUTCOMES:
+        return running_nodes.said(row)
     if row.get("outcome") != "completed":
         return str(row.get("error") or row.get("reason") or "").partition("\n")[0]
     return "  ".join(f"{port}={_short(value)}" for port, value in dict(row.get("outputs") or {}).items())
@@ -128,7 +141,9 @@ def _short(value: object) -> str:
 
 
 COMMAND = Command(
-    "How the nodes of an execution ended and what they put out, and which ones run or are held.",
+    """\
+How the nodes of an execution ended and what they put out; which ones run, since when and in which try; which ones wait
+to be retried, and when; and which ones are held. After a timeout or a stop: which ones that has interrupted.""",
     _arguments,
     _run,
     examples="""

@@ -147,6 +147,13 @@ def _carried_out(execution: Execution) -> bool:
     return execution.observed and done
 
 
+def accepted(execution: Execution) -> Outcome | None:
+    """For what was created: the operator has brought it to the ledger, or has refused it; then exit code 1."""
+    if execution.made:
+        return Outcome(f"accepted; {standing(execution)}")
+    return ended(execution)
+
+
 def held_or_ended(execution: Execution) -> Outcome | None:
     """For what is created paused: once the operator has it."""
     if execution.held and execution.phase == CREATED:

@@ -22,14 +22,21 @@ def _arguments(parser: argparse.ArgumentParser) -> None:
         default="failed",
         help="failed (default): what completed is kept and the rest is run; start: every node is run again.",
     )
-    parser.add_argument("--paused", action="store_true", help="The attempt stands before its first node: for `step`.")
+    parser.add_argument(
+        "--paused",
+        action=argparse.BooleanOptionalAction,
+        help="Begin paused, before the first node, for `step`; or not. By default spec.paused stays as it is: one that "
+        "was created paused and has never started waits for its start again.",
+    )
 
 
 def _run(chosen: argparse.Namespace) -> int:
     token = new_token()
 
     def operations(execution: Execution) -> list[Operation]:
-        made = [replace("stop", False), replace("paused", chosen.paused)]
+        made = [replace("stop", False)]
+        if chosen.paused is not None:
+            made.append(replace("paused", chosen.paused))
         if "stopReason" in execution.spec:
             made.append(remove("stopReason"))
         return [*made, replace("retry", {"token": token, "from": _FROM[chosen.from_]})]
@@ -41,13 +48,14 @@ def _run(chosen: argparse.Namespace) -> int:
 
 COMMAND = Command(
     """\
-Run executions again that failed or were stopped: sets spec.retry to a new token, and spec.stop and spec.paused to
-false. Nodes that completed are kept, unless --from start. With --wait it waits until the attempt has been taken up;
-to wait for its end: kubectl chaingraph wait NAME --for finished.""",
+Run executions again that failed or were stopped: sets spec.retry to a new token, and spec.stop to false. Nodes that
+completed are kept, unless --from start. spec.paused stays as it is, unless --paused or --no-paused. With --wait it
+waits until the attempt has been taken up, with --wait=end until it has ended.""",
     _arguments,
     _run,
     examples="""
 kubectl chaingraph retry nightly
+kubectl chaingraph retry nightly --wait=end
 kubectl chaingraph retry nightly --from start --paused
 kubectl chaingraph retry -l batch=7
 """,

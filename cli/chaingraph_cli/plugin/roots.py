@@ -110,9 +110,9 @@ def _cells(row: Row, *, wide: bool) -> list[str]:
 COMMAND = Command(
     """\
 The executions that no other has made, the newest first, each with the counts of everything below it. What they have
-spawned is not listed, however much it is: `tree` shows that. (`get` lists resources, as kubectl does: children among
-them, in the order of their names, all at once. So this is a verb of its own, about what the ledger knows.) Where there
-are more than --limit, stderr says how to get the next page.""",
+spawned is not listed, however much it is: `tree` shows that. `get` lists the same resources from the API server, all at
+once and without those counts; this asks the ledger, page by page. An execution that was deleted is in neither. Where
+there are more than --limit, stderr says how to get the next page.""",
     _arguments,
     _run,
     examples="""

@@ -7,12 +7,8 @@ from collections.abc import Sequence
 
 from chaingraph_cli.commands import Command
 from chaingraph_cli.errors import NotFound
-from chaingraph_cli.plugin import listing, tables, tree_rows
-from chaingraph_cli.plugin.follow import not_known
-from chaingraph_cli.plugin.gateway_client import Gateway
+from chaingraph_cli.plugin import listing, lookup, tables, tree_rows
 from chaingraph_cli.plugin.gateway_options import add_gateway
-from chaingraph_cli.plugin.kubectl import Kubectl
-from chaingraph_cli.plugin.targets import bare
 from chaingraph_cli.plugin.tree_rows import Row
 
 
@@ -33,17 +29,15 @@ def _depth(text: str) -> int:
 
 
 def _run(chosen: argparse.Namespace) -> int:
-    kubectl = Kubectl.of(chosen)
-    gateway = Gateway.of(chosen, kubectl)
-    name = bare(chosen.name)
+    found = lookup.find(chosen)
     try:
-        rows = tree_rows.read(gateway, gateway.path_of(name, "tree"), chosen.depth)
+        rows = tree_rows.read(found.gateway, found.at("tree"), chosen.depth)
     except NotFound as absent:
-        raise not_known(kubectl, name, absent) from absent
+        raise found.not_known(absent) from absent
     if chosen.watch:
         from chaingraph_cli.plugin import tree_watch
 
-        return tree_watch.watch(chosen, gateway, rows)
+        return tree_watch.watch(chosen, found.gateway, rows)
     match chosen.output:
         case "json" | "yaml":
             from chaingraph_cli.output import OutputFormat, dump

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, Final
 
-from chaingraph_cli.plugin import family, tables
+from chaingraph_cli.plugin import family, running_nodes, tables
 from chaingraph_cli.plugin.execution import COMPLETED, FAILED, FINISHED, STOPPED
 from chaingraph_cli.plugin.gateway_client import Gateway
 
@@ -95,7 +95,9 @@ def _node(row: Row, error: Mapping[str, Any]) -> str:
     """What runs or is held; of what failed, the node, or the reason where it is no node's fault."""
     if row["phase"] == FAILED:
         return str(error.get("node") or f"({error.get('reason') or 'unknown'})")
-    nodes = [] if row["phase"] in (COMPLETED, STOPPED) else [str(each) for each in row["currentNodes"]]
+    details = {str(each["node"]): each for each in row.get("runningNodes") or ()}
+    current = [] if row["phase"] in (COMPLETED, STOPPED) else [str(each) for each in row["currentNodes"]]
+    nodes = [running_nodes.short(details[each]) if each in details else each for each in current[: _MAX_NODES + 1]]
     return ",".join([*nodes[:_MAX_NODES], *(["…"] if len(nodes) > _MAX_NODES else [])])
 
 

@@ -27,15 +27,14 @@ def of_ledger(kubectl: Kubectl, name: str) -> Document:
         CliError: the gateway cannot be asked, or refuses.
     """
     gateway = _gateway(kubectl)
-    return _whole(gateway, gateway.get(gateway.path_of(name)))
+    return gateway.get(gateway.path_of(name))
 
 
 def child_of_ledger(kubectl: Kubectl, name: str) -> Document | None:
     """The child of this name that has no resource; None where there is none, or the gateway cannot say."""
     try:
         gateway = _gateway(kubectl)
-        child = _child(gateway, name)
-        return None if child is None else _whole(gateway, child)
+        return _child(gateway, name)
     except CliError:
         return None
 
@@ -52,13 +51,6 @@ def no_resource(kubectl: Kubectl, name: str) -> CliError:
             return NotFound(f"{name} is the id of an execution, and a name is needed. {fault.message}", fault.hint)
         child = None
     return nothing_there(kubectl, name) if child is None else _without(kubectl, gateway, child)
-
-
-def _whole(gateway: Gateway, found: Document) -> Document:
-    """With its outputs, which the gateway leaves out where they are large."""
-    if "outputsBytes" not in found:
-        return found
-    return dict(found) | {"outputs": gateway.get(gateway.path_of(str(found["executionID"]), "outputs"))["outputs"]}
 
 
 def _gateway(kubectl: Kubectl) -> Gateway:
@@ -130,6 +122,7 @@ def as_execution(found: Document) -> Execution:
                     )
                     if found[name] is not None
                 },
+                "omittedOutputs": found.get("omittedOutputs") or [],
                 "parentRef": parent,
                 "children": {name.lower(): number for name, number in found["children"].items()},
             },

@@ -40,7 +40,8 @@ def _run(chosen: argparse.Namespace) -> int:
 COMMAND = Command(
     """\
 Wait until executions have ended, or are paused. Exit code 0 when each came to what was waited for, 1 when one ended
-otherwise, 124 when the time was over. With --for tree it is 0 when each has completed and so has everything below it;
+otherwise, 124 when the time was over. What has not started is waited for as well: its Flow, a worker or a quota may be
+missing, and stderr says which. With --for tree it is 0 when each has completed and so has everything below it;
 meanwhile stderr says how far they are.""",
     _arguments,
     _run,

@@ -88,8 +88,12 @@ class Announcer:
         if self._debug:
             self._send(events.EDGE_TRANSFER_STARTED, _edge(connection))
 
+    def not_delivered(self, connection: Connection, why: str) -> None:
+        """An edge delivers nothing, because of how its source has ended. That is no failure of the edge."""
+        self._send(events.EDGE_TRANSFER_FAILED, _edge(connection) | {"error": why, "skipped": True})
+
     def transferred(self, connection: Connection, refused: str | None, milliseconds: float) -> None:
-        """An edge has delivered, or why it has not. The time is that of filling the target's inputs."""
+        """An edge has delivered, or why it could not. The time is that of filling the target's inputs."""
         if refused is None:
             data = _edge(connection)
             data["transferTime"] = milliseconds

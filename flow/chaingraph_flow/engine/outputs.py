@@ -8,8 +8,10 @@ from typing import Any
 from ..catalogue import ERROR_PORTS
 from ..context import Emission
 from ..graph import Graph
-from ..json_values import copied, read, size_of
+from ..json_values import copied, render, size_of
 from ..limits import Limits
+from ..types import BARE, Nowhere, found_at
+from ..wiring import GraphOutput
 from .records import NodeRecord, Outcome
 from .result import FailureReason, NodeError
 from .state import output_value
@@ -18,7 +20,8 @@ from .state import output_value
 def flow_outputs(
     graph: Graph, ended: Mapping[str, NodeRecord], limits: Limits
 ) -> tuple[dict[str, Any], NodeError | None]:
-    """The flow's outputs by name; one whose node did not end that way is left out.
+    """The flow's outputs by name; one whose node did not end that way, or whose path leads to no
+    value, is left out.
 
     A flow that declares none has the outputs of its last nodes, those from which no edge leads on, as
     `{node: {port: value}}`.
@@ -40,12 +43,9 @@ def _shared_outputs(graph: Graph, ended: Mapping[str, NodeRecord]) -> dict[str, 
     if graph.spec.outputs:
         outputs: dict[str, Any] = {}
         for each in graph.outputs:
-            record = ended.get(each.source)
-            if record is None:
-                continue
-            there, value = output_value(record, each.source_port)
-            if there:
-                outputs[each.name] = read(value, each.source_segments)
+            there, value = _output(graph, each, ended)
+            if there and not isinstance(value, Nowhere):
+                outputs[each.name] = value
         return outputs
     return {
         id_: dict(ended[id_].outputs)
@@ -55,6 +55,27 @@ def _shared_outputs(graph: Graph, ended: Mapping[str, NodeRecord]) -> dict[str, 
         and ended[id_].outputs
         and all(each.source_port in ERROR_PORTS for each in node.outgoing)
     }
+
+
+def outputs_to_nowhere(graph: Graph, ended: Mapping[str, NodeRecord]) -> list[tuple[str, str]]:
+    """The outputs that are left out because their path leads to no value: the node, and what to say."""
+    found = []
+    for each in graph.outputs:
+        _, value = _output(graph, each, ended)
+        if isinstance(value, Nowhere):
+            path = render(f"{each.source}.{each.source_port}", each.source_segments)
+            found.append((each.source, f"the output {each.name!r} is left out: nothing is at {path}: {value.reason}"))
+    return found
+
+
+def _output(graph: Graph, output: GraphOutput, ended: Mapping[str, NodeRecord]) -> tuple[bool, Any | Nowhere]:
+    """Whether the source of an output has ended so that there is one, and its value."""
+    record = ended.get(output.source)
+    there, value = (False, None) if record is None else output_value(record, output.source_port)
+    if there and output.source_segments:
+        type_ = graph.nodes[output.source].outputs.get(output.source_port, BARE)
+        value = found_at(type_, value, output.source_segments, f"{output.source}.{output.source_port}")
+    return there, value
 
 
 def flow_emissions(graph: Graph, ended: Mapping[str, NodeRecord]) -> tuple[Emission, ...]:

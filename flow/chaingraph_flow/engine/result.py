@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
+
+from chaingraph_crds.standing import node_standing
 
 from ..context import Emission
 
@@ -48,6 +51,33 @@ class NodeError:
     node: str
     message: str
     reason: FailureReason
+
+
+@dataclass(frozen=True, slots=True)
+class RunningNode:
+    """A node that runs, or waits for its next try. Times are milliseconds since 1970.
+
+    Attributes:
+        tries: the number of its try, or of the one that has failed last while it waits.
+        max_tries: how many its `retry` allows.
+        since: when that try began.
+        next_at: when the next try begins, while it waits for that.
+    """
+
+    node_id: str
+    tries: int
+    max_tries: int
+    since: int
+    next_at: int | None = None
+
+
+def running_then(nodes: Sequence[RunningNode], most: int = 5) -> str:
+    """What ran when a flow was ended, as the end of a message; '' when nothing did."""
+    if not nodes:
+        return ""
+    more = f" and {len(nodes) - most} more" if len(nodes) > most else ""
+    told = (node_standing(each.node_id, each.tries, each.max_tries, each.since, each.next_at) for each in nodes[:most])
+    return f"; running then: {', '.join(told)}{more}"
 
 
 @dataclass(frozen=True, slots=True)

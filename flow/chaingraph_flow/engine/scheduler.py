@@ -22,10 +22,10 @@ from .debugger import ControlState
 from .endings import MaySpawn, next_try, no_listener, refused_family, within_limits
 from .gate import Gate
 from .options import EngineOptions
-from .outputs import flow_emissions, flow_outputs
+from .outputs import flow_emissions, flow_outputs, outputs_to_nowhere
 from .recorder import Recorder
 from .records import NodeRecord, Outcome, handles_failure
-from .result import FailureReason, FlowOutcome, FlowResult, NodeError, Progress
+from .result import FailureReason, FlowOutcome, FlowResult, NodeError, Progress, RunningNode, running_then
 from .running_time import RunningTime
 from .state import RunState
 from .supervision import KilledTry, Supervisor
@@ -103,6 +103,7 @@ class Scheduler:
             trigger=trigger,
             options=self._options,
             clock=clock,
+            tried_again=lambda: self._on_control(),
             supervisor=supervisor,
         )
         self._supervisor = supervisor
@@ -112,6 +113,8 @@ class Scheduler:
         self._control_seen: tuple[bool, bool, tuple[str, ...]] = (False, False, ())
         self._running: dict[str, asyncio.Task[Ending | None]] = {}
         self._waiting: dict[str, asyncio.TimerHandle] = {}
+        self._next_at: dict[str, int] = {}
+        self._interrupted: tuple[RunningNode, ...] | None = None
         self._error: NodeError | None = None
         self._stop_reason: str | None = None
         self._crash: BaseException | None = None
@@ -135,6 +138,16 @@ class Scheduler:
     def tries(self) -> dict[str, tuple[int, int]]:
         """The nodes that run, with the number of their try and the time of their first one in ms since 1970."""
         return {id_: tried for id_ in self._running if (tried := self._tries.of(id_)) is not None}
+
+    @property
+    def running_nodes(self) -> tuple[RunningNode, ...]:
+        """The nodes that run or wait for another try; once the run is over, those that it has interrupted."""
+        if self._interrupted is not None:
+            return self._interrupted
+        nodes = self._graph.nodes
+        running = [self._tries.running(nodes[id_]) for id_ in self._running]
+        waiting = [self._tries.running(nodes[id_], next_at=self._next_at[id_]) for id_ in self._waiting]
+        return tuple(each for each in (*running, *waiting) if each is not None)
 
     @property
     def quiet(self) -> bool:
@@ -163,6 +176,7 @@ class Scheduler:
             await self._over.wait()
         finally:
             self._over.set()  # also when the caller was cancelled: what is cancelled now has not failed
+            self._interrupted = self.running_nodes
             self._time.stand()
             await self._close()
         if self._crash is not None:
@@ -215,12 +229,15 @@ class Scheduler:
         if (error := self._error or too_large) is not None:
             self._announce.flow_failed(error, milliseconds)
             return FlowResult(FlowOutcome.FAILED, progress, outputs, error, emissions=emissions)
+        for node_id, told in outputs_to_nowhere(self._graph, self._state.ended):
+            self._announce.log(node_id, told)
         self._announce.flow_completed(milliseconds)
         return FlowResult(FlowOutcome.COMPLETED, progress, outputs, emissions=emissions)
 
     def _flow_timeout(self) -> None:
         if not self._over.is_set():
-            message = f"the flow did not end within {self._options.flow_timeout_seconds:g} s"
+            limit = f"the flow did not end within {self._options.flow_timeout_seconds:g} s"
+            message = limit + running_then(self.running_nodes)
             self._error = self._error or NodeError("", message, FailureReason.FLOW_TIMEOUT)
             self._over.set()
 
@@ -276,7 +293,7 @@ class Scheduler:
         now = self._clock()
         for connection in self._graph.nodes[id_].incoming:
             if (refused := self._state.refusal(connection)) is not None:
-                self._announce.transferred(connection, refused, 0)
+                self._announce.not_delivered(connection, refused)
         self._announce.status(id_, "idle", "skipped")
         return self._end(NodeRecord(id_, Outcome.SKIPPED, now, now, reason=reason))
 
@@ -358,6 +375,7 @@ class Scheduler:
             return False
         wait, told = next_
         self._announce.log(id_, told)
+        self._next_at[id_] = self._clock() + round(wait * 1000)
         self._waiting[id_] = self._loop.call_later(wait, self._wake, id_)
         return True
 

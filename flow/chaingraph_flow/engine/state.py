@@ -3,8 +3,9 @@
 No I/O, no clock, no tasks: the scheduler feeds it ends of nodes and asks it for decisions.
 
 Every edge is delivered or refused once its source has ended. Completed: all but the error ports deliver. Failed: the
-error ports alone deliver. Skipped: nothing does. When all edges of a node have settled it is decided: it runs, or it
-is skipped because something was refused into a port that does not tolerate it, or because `__execute` is not true.
+error ports alone deliver. Skipped: nothing does. An edge whose path leads to no value delivers nothing either. When
+all edges of a node have settled it is decided: it runs, or it is skipped because something was refused into a port
+that does not tolerate it, or because `__execute` is not true.
 """
 
 from __future__ import annotations
@@ -12,11 +13,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from chaingraph_crds.flow import INPUTS_NODE_ID
+
 from ..catalogue import ERROR, ERROR_MESSAGE, ERROR_PORTS, EXECUTE, SUCCESS
 from ..errors import JournalMismatch
 from ..faults import suggestion
 from ..graph import Graph
-from ..json_values import read
+from ..types import BARE, AnyPortType, Nowhere, found_at
 from ..wiring import Connection
 from .records import NodeRecord, Outcome
 
@@ -74,6 +77,13 @@ class RunState:
 
     def refusal(self, connection: Connection) -> str | None:
         """Why an edge whose source has ended delivers nothing, or None when it delivers."""
+        refused = self._refused_by_source(connection)
+        if refused is None and connection.source_segments:
+            found = self._found(connection)
+            return found.reason if isinstance(found, Nowhere) else None
+        return refused
+
+    def _refused_by_source(self, connection: Connection) -> str | None:
         if connection.source is None:
             return None
         source = self.ended[connection.source]
@@ -85,13 +95,20 @@ class RunState:
         return f"{connection.source} did not fail" if wanted in ERROR_PORTS else None
 
     def value(self, connection: Connection) -> Any:
-        """What an edge delivers: shared with the source, to be copied by who changes it."""
+        """What an edge that is not refused delivers: shared with the source, to be copied by who changes it."""
+        found = self._found(connection)
+        assert not isinstance(found, Nowhere), "such an edge is refused"
+        return found
+
+    def _found(self, connection: Connection) -> Any | Nowhere:
+        port, segments = connection.source_port, connection.source_segments
+        type_: AnyPortType = BARE
         if connection.source is None:
-            value = self._inputs.get(connection.source_port)
+            value = self._inputs.get(port)
         else:
-            source = self.ended[connection.source]
-            value = _port_value(source, connection.source_port)
-        return read(value, connection.source_segments) if connection.source_segments else value
+            value = _port_value(self.ended[connection.source], port)
+            type_ = self._graph.nodes[connection.source].outputs.get(port, BARE)
+        return found_at(type_, value, segments, f"{connection.source or INPUTS_NODE_ID}.{port}") if segments else value
 
     def skip_reason(self, id_: str) -> str | None:
         """Why a node all of whose edges have settled does not run; None when it does."""

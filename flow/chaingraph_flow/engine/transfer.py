@@ -8,7 +8,7 @@ from typing import Any
 
 from ..catalogue import EXECUTE
 from ..graph import GraphNode
-from ..json_values import SCALAR_BYTES, Segment, copied, size_of, written
+from ..json_values import SCALAR_BYTES, Segment, copied, obstacle, size_of, written
 from ..limits import Limits
 from ..types import Any as AnyType
 from ..types import check_value
@@ -120,6 +120,10 @@ def _filled(slot: InputSlot, state: RunState, watch: Watch, room: _Room) -> tupl
         except Untransferable as error:
             watch(connection, str(error))
             raise
+        if (blocked := obstacle(value, connection.target_segments)) is not None:
+            message = f"{connection.from_} cannot be put at {connection.to}: {blocked}"
+            watch(connection, message)
+            raise Untransferable(connection, message)
         value = written(value, connection.target_segments, copied(delivered))
         filled, last = True, connection
     if filled:

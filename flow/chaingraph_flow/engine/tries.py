@@ -23,6 +23,7 @@ from .gate import Gate
 from .options import EngineOptions
 from .recorder import Recorder
 from .records import NodeRecord, Outcome
+from .result import RunningNode
 from .state import RunState
 from .supervision import KilledTry, Supervisor
 from .transfer import Untransferable, fill_inputs
@@ -43,8 +44,11 @@ class Tries:
         trigger: Trigger | None,
         options: EngineOptions,
         clock: Callable[[], int],
+        tried_again: Callable[[], None],
         supervisor: Supervisor | None = None,
     ) -> None:
+        """`tried_again` is called when another try than the first begins, which no event tells of."""
+        self._tried_again = tried_again
         self._supervisor = supervisor
         self._classes = classes
         self._state = state
@@ -57,6 +61,7 @@ class Tries:
         self._resources = RunResources(options.limits, options.egress)
         self._clock = clock
         self._started_at: dict[str, int] = {}
+        self._try_at: dict[str, int] = {}
         self._going: dict[str, int] = {}
         self.count: Counter[str] = Counter()
         """How many tries each node has begun."""
@@ -108,6 +113,14 @@ class Tries:
         started_at = self._started_at.get(id_)
         return None if started_at is None else (self.count[id_], started_at)
 
+    def running(self, node: GraphNode, *, next_at: int | None = None) -> RunningNode | None:
+        """How a node that runs, or waits for its next try, stands; None when it has not begun."""
+        since = self._try_at.get(node.id)
+        if since is None or (node.id in self.starting and next_at is None):
+            return None
+        retry = node.spec.retry
+        return RunningNode(node.id, self.count[node.id], retry.max_attempts if retry else 1, since, next_at)
+
     def record(self, id_: str, ending: Ending) -> NodeRecord:
         """What is to be kept of a node whose last try ended so."""
         return NodeRecord(
@@ -124,7 +137,10 @@ class Tries:
         )
 
     async def _try(self, node: GraphNode, tries: int) -> Ending:
-        self._started_at.setdefault(node.id, self._clock())
+        self._try_at[node.id] = now = self._clock()
+        self._started_at.setdefault(node.id, now)
+        if tries > 1:
+            self._tried_again()
         watched: list[tuple[Connection, str | None]] = []
         begun = time.perf_counter()
         try:
@@ -163,7 +179,10 @@ class Tries:
     def _tell_transfers(self, watched: list[tuple[Connection, str | None]], milliseconds: float) -> None:
         for connection, refused in watched:
             self._announce.transfer_started(connection)
-            self._announce.transferred(connection, refused, milliseconds)
+            if (why := self._state.refusal(connection)) is not None:
+                self._announce.not_delivered(connection, why)
+            else:
+                self._announce.transferred(connection, refused, milliseconds)
 
     def _event_for(self, node: GraphNode) -> ExternalEvent | None:
         return next((each for each in self._trigger or () if each.name == node.listens_to), None)

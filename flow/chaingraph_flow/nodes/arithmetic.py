@@ -5,6 +5,14 @@ from __future__ import annotations
 import math
 import random
 
+from chaingraph_crds.numbers import (
+    LARGEST_INTEGER,
+    SMALLEST_INTEGER,
+    Inexact,
+    divided,
+    require_same_precision,
+)
+
 from .. import types as t
 from ..context import NodeContext
 from ..errors import NodeFailed
@@ -15,7 +23,12 @@ LARGEST_EXPONENT = 1024
 
 
 class Math(Node):
-    """Calculates with two numbers. What is no finite number fails."""
+    """Calculates with two numbers. What is no finite number fails.
+
+    Whole numbers stay exact up to 64 bits, also those whose division has no remainder; beyond, the node fails. As soon
+    as a number with a fraction takes part the result is a double, with 15 to 17 digits: a whole number that has more
+    fails then.
+    """
 
     category = "math"
     pure = True
@@ -37,6 +50,8 @@ def calculated(a: float, operation: str, b: float) -> float:
     """The result of one of Math's operations. Raises NodeFailed when there is no finite one."""
     shown = f"{a} {operation} {b}"
     try:
+        if operation not in ("minimum", "maximum"):
+            require_same_precision(a, b)
         match operation:
             case "add":
                 result = a + b
@@ -45,7 +60,7 @@ def calculated(a: float, operation: str, b: float) -> float:
             case "multiply":
                 result = a * b
             case "divide":
-                result = a / b
+                result = divided(a, b)
             case "modulo":
                 result = a % b
             case "power":
@@ -60,8 +75,12 @@ def calculated(a: float, operation: str, b: float) -> float:
         raise NodeFailed(f"{shown}: division by zero") from None
     except OverflowError:
         raise NodeFailed(f"{shown}: the result is too large") from None
+    except Inexact as error:
+        raise NodeFailed(f"{shown}: one of them {error}") from None
     if isinstance(result, complex) or not _is_finite(result):
         raise NodeFailed(f"{shown}: the result is no finite number")
+    if isinstance(result, int) and not SMALLEST_INTEGER <= result <= LARGEST_INTEGER:
+        raise NodeFailed(f"{shown}: the result is a whole number of more than 64 bits")
     if isinstance(result, float) and result.is_integer() and abs(result) < 2**53:
         return int(result)
     return result

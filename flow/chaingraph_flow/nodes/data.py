@@ -9,16 +9,21 @@ from typing import Any
 
 import orjson
 
+from chaingraph_crds.numbers import Inexact, exact_number
+
 from .. import types as t
 from ..context import NodeContext
 from ..derive import Given, ListOf
 from ..errors import NodeFailed
-from ..json_values import CONTAINER_BYTES, SCALAR_BYTES, indented_size, parsed, quoted
+from ..json_values import CONTAINER_BYTES, SCALAR_BYTES, indented_size, quoted
 from ..limits import Limits
 from ..node import Input, Node, Output
+from ..reading import NUMBERS, NUMBERS_HELP, parsed
 
 SCHEMA = "The type of the result, as {type: object, properties: {name: string, age: number or null}}."
 MOST_COLUMNS = 1000
+_CSV_ERRORS = {"unexpected end of data": "a quote is opened and not closed"}
+_NO_DELIMITERS = frozenset('"\r\n')
 _LINE = re.compile(r"[^\r\n]*(?:\r\n|\r|\n)|[^\r\n]+")
 # A field is as long as the text lets it be: 128 kB is Python's default, and one for the whole process.
 csv.field_size_limit(2**31 - 1)
@@ -30,14 +35,12 @@ class JSONRead(Node):
     pure = True
     text = Input(t.String(), required=True, description="The JSON text.")
     schema = Input(t.Any(), static=True, description=SCHEMA)
+    numbers = Input(t.Enum(options=NUMBERS), default="exact", description=NUMBERS_HELP)
     value = Output(t.Any(), typed_by=Given(input="schema"), description="What it says.")
 
     async def run(self, context: NodeContext) -> None:
         """Read."""
-        try:
-            self.value = parsed(self.text.removeprefix("\ufeff"), context.limits, "the text")
-        except orjson.JSONDecodeError as error:
-            raise NodeFailed(f"is not JSON: {error}") from None
+        self.value = parsed(self.text.removeprefix("\ufeff"), context.limits, "the text", self.numbers)
 
 
 class JSONWrite(Node):
@@ -73,18 +76,24 @@ class CSVRead(Node):
 
     pure = True
     text = Input(t.String(), required=True, description="The CSV text; its first line names the columns.")
-    delimiter = Input(t.String(min_length=1, max_length=1), default=",", description="What separates the columns.")
+    delimiter = Input(
+        t.String(min_length=1, max_length=1), default=",", description='What separates the columns; "\\t" for a tab.'
+    )
     schema = Input(
         t.Any(),
         static=True,
         description="The type of a row, as {type: object, properties: {name: string, population: number or null}}; "
         "columns it does not name are left out, and an empty field is null where that is allowed.",
     )
-    rows = Output(t.Array(), typed_by=ListOf(of=Given(input="schema")), description="A list of objects.")
+    rows = Output(
+        t.Array(items=t.Object()), typed_by=ListOf(of=Given(input="schema")), description="A list of objects."
+    )
     count = Output(t.Number(integer=True), description="How many rows.")
 
     def run(self, context: NodeContext) -> None:
         """Read: in a thread, since a large text takes its time."""
+        if self.delimiter in _NO_DELIMITERS:
+            raise NodeFailed(f"delimiter: {self.delimiter!r} cannot separate columns; write one as ',', ';' or a tab")
         lines = _lines(self.text, self.delimiter, context.limits)
         first = next(lines, None)
         if first is None:
@@ -103,11 +112,10 @@ class CSVRead(Node):
         self.rows, self.count = rows, len(rows)
 
     def _columns(self, header: list[str]) -> dict[str, t.AnyPortType]:
-        if self.schema is None:
+        schema = t.Object() if self.schema is None else t.parse_type(self.schema, "schema")
+        assert isinstance(schema, t.Object), "the flow's check refuses anything else"
+        if schema.properties is None:
             return {name: t.String() for name in header}
-        schema = t.parse_type(self.schema, "schema")
-        if not isinstance(schema, t.Object) or schema.properties is None:
-            raise NodeFailed("the schema must describe a row: {type: object, properties: {...}}")
         missing = [name for name, each in schema.properties.items() if name not in header and not each.nullable]
         if missing:
             raise NodeFailed(f"has no column {missing[0]!r}; there is {', '.join(map(repr, header))[:500]}")
@@ -119,7 +127,8 @@ def _lines(text: str, delimiter: str, limits: Limits) -> Iterator[tuple[int, lis
     if len(text) > limits.read_bytes:
         raise limits.exceeded("read_bytes", "the text", len(text))
     found = (match[0] for match in _LINE.finditer(text, 1 if text.startswith("\ufeff") else 0))
-    reader = csv.reader(found, delimiter=delimiter)
+    # Strict: a quote that is never closed would take all other lines into one field.
+    reader = csv.reader(found, delimiter=delimiter, strict=True)
     number = 1
     try:
         for line in reader:
@@ -127,7 +136,7 @@ def _lines(text: str, delimiter: str, limits: Limits) -> Iterator[tuple[int, lis
                 yield number, line
             number = reader.line_num + 1
     except csv.Error as error:
-        raise NodeFailed(f"line {reader.line_num}: is not CSV: {error}") from None
+        raise NodeFailed(f"line {number}: is not CSV: {_CSV_ERRORS.get(str(error), error)}") from None
 
 
 class _RowRoom:
@@ -158,10 +167,12 @@ def _field(number: int, name: str, text: str | None, type_: t.AnyPortType) -> An
             return None
         raise NodeFailed(f"line {number}: {name} is missing; write `or null` after its type if it may be")
     if isinstance(type_, t.Number):
-        value = to_number(text)
-        if value is None:
-            raise NodeFailed(f"line {number}: {name} must be a number, is {quoted(text)}")
-        return value
+        try:
+            return to_number(text)
+        except Inexact as error:
+            raise NodeFailed(f"line {number}: {name} {error}. Give the column the type string") from None
+        except ValueError:
+            raise NodeFailed(f"line {number}: {name} must be a number, is {quoted(text)}") from None
     if isinstance(type_, t.Boolean):
         if text.lower() not in ("true", "false"):
             raise NodeFailed(f"line {number}: {name} must be true or false, is {quoted(text)}")
@@ -169,21 +180,18 @@ def _field(number: int, name: str, text: str | None, type_: t.AnyPortType) -> An
     return text
 
 
-def to_number(text: str) -> int | float | None:
-    """The finite number that a text shows, or None."""
+def to_number(text: str) -> int | float:
+    """The number that a text shows.
+
+    Raises:
+        Inexact: It has more digits than can be kept.
+        ValueError: It is no number.
+    """
     # Python's own would take '1_000' and digits of every script, which no other reader of the data does
     plain = text.strip()
-    if not plain.isascii() or "_" in plain or len(plain) > 100:
-        return None
-    try:
-        return int(plain)
-    except ValueError:
-        pass
-    try:
-        value = float(plain)
-    except ValueError:
-        return None
-    return value if value - value == 0 else None
+    if not plain.isascii() or "_" in plain:
+        raise ValueError("is no number")
+    return exact_number(plain)
 
 
 class ToText(Node):
@@ -207,7 +215,9 @@ class ToNumber(Node):
 
     async def run(self, context: NodeContext) -> None:
         """Convert."""
-        value = to_number(self.text)
-        if value is None:
-            raise NodeFailed(f"{quoted(self.text)} is no number")
-        self.value = value
+        try:
+            self.value = to_number(self.text)
+        except Inexact as error:
+            raise NodeFailed(f"text {error}") from None
+        except ValueError:
+            raise NodeFailed(f"{quoted(self.text)} is no number") from None

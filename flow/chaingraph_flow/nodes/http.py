@@ -6,30 +6,23 @@ Nothing of path, headers, query or body is ever logged or put into an error: tha
 from __future__ import annotations
 
 import asyncio
-import base64
-import codecs
-import re
-from typing import Any
 
 import httpcore
-import httpx
-import orjson
 
 from .. import types as t
 from ..context import NodeContext
 from ..derive import FirstOf, Fixed, Given, When
-from ..errors import NodeFailed
+from ..errors import NodeFailed, UnreadableText
 from ..http_client import Answer, Call, Connections
-from ..json_values import parsed
 from ..node import Input, Node, Output
+from ..reading import NUMBERS, NUMBERS_HELP, parsed, text_of_body
+from .http_request import Fields, authorized, body_of, url_of
 
 LARGEST_RESPONSE = 4 * 1024 * 1024
 """Bytes of a response, as it comes and as unpacked, where the flow says nothing."""
 SAFE_METHODS = frozenset(("GET", "HEAD", "OPTIONS"))
 BODY_METHODS = frozenset(("POST", "PUT", "PATCH"))
 KEPT_FROM_OUTPUT = frozenset(("set-cookie", "www-authenticate", "proxy-authenticate"))
-NO_CHARSETS = frozenset(("idna", "punycode", "undefined", "unicode_escape", "raw_unicode_escape"))
-"""Codecs of Python that no HTTP response is written in, and some of which take quadratic time."""
 
 
 class HTTP(Node):
@@ -41,7 +34,9 @@ class HTTP(Node):
     """
 
     base_uri = Input(t.String(min_length=1), required=True, description="As https://api.example.com/v1.")
-    path = Input(t.String(), description="Added to baseUri, with one slash between.")
+    path = Input(
+        t.String(), description="Added to the path of baseUri, with one slash between; it may have a query of its own."
+    )
     method = Input(
         t.Enum(options=("GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS")),
         default="GET",
@@ -49,15 +44,27 @@ class HTTP(Node):
     )
     headers = Input(
         t.Object(),
-        description="Headers; edges may lead to headers.name. Null leaves one out. Host, Content-Length, "
-        "Transfer-Encoding, Connection and the like are the node's own.",
+        description="Headers; edges may lead to headers.name. Null leaves one out, true is `true`. Host, "
+        "Content-Length, Transfer-Encoding, Connection and the like are the node's own.",
     )
-    query = Input(t.Object(), description="Parameters of the query; edges may lead to query.name.")
-    body = Input(t.Any(), description="A text is sent as it is, anything else as JSON; null sends none.")
+    query = Input(
+        t.Object(),
+        description="Parameters of the query; edges may lead to query.name. Null leaves one out, true is `true`. They "
+        "replace those of the same name in path, and these those in baseUri.",
+    )
+    body = Input(
+        t.Any(),
+        description="A text is sent as it is, anything else as JSON, an object as a form where the header Content-Type "
+        "is application/x-www-form-urlencoded; null sends none. In the charset of Content-Type, else UTF-8.",
+    )
     response_type = Input(
-        t.Enum(options=("json", "text")), default="json", static=True, description="How to read the response."
+        t.Enum(options=("json", "text")),
+        default="json",
+        static=True,
+        description="How to read the response, in the charset of its byte order mark or its Content-Type, else UTF-8.",
     )
     schema = Input(t.Any(), static=True, description="The type of a JSON response, so that typed ports can take it.")
+    numbers = Input(t.Enum(options=NUMBERS), default="exact", description=NUMBERS_HELP)
     timeout = Input(t.Number(minimum=0.001, maximum=3600), default=30, description="Seconds for the whole request.")
     max_bytes = Input(
         t.Number(integer=True, minimum=1, maximum=64 * 1024 * 1024),
@@ -105,66 +112,24 @@ class HTTP(Node):
         self._take(answer, call.shown, context, fine=fine)
 
     def _call(self, context: NodeContext) -> Call:
-        url = self._url()
-        headers = {name: _header(value) for name, value in self.headers.items() if _parameter(name, value) is not None}
-        content = b"" if self.method in BODY_METHODS else None
-        if isinstance(self.body, str):
-            content = self.body.encode()
-        elif self.body is not None:
-            content = orjson.dumps(self.body)
-            headers = {"Content-Type": "application/json"} | headers
+        fields = Fields(self.headers)
+        url = authorized(url_of(self.base_uri, self.path, self.query), fields)
         if self.method not in SAFE_METHODS:
-            headers = {"Idempotency-Key": context.idempotency_key} | headers
-        if url.userinfo and not any(name.lower() == "authorization" for name in headers):
-            user = f"{url.username}:{url.password}".encode()
-            headers["Authorization"] = f"Basic {base64.b64encode(user).decode()}"
-        url = url.copy_with(userinfo=b"", fragment=None)
-        return Call(self.method, url, tuple(headers.items()), content, int(self.max_bytes))
-
-    def _url(self) -> httpx.URL:
-        text = self.base_uri
-        if self.path:
-            text = f"{text.rstrip('/')}/{self.path.lstrip('/')}"
-        try:
-            url = httpx.URL(text)
-            if self.query:
-                url = url.copy_merge_params({name: _parameter(name, each) for name, each in self.query.items()})
-        except (httpx.InvalidURL, ValueError):
-            raise NodeFailed("baseUri and path are no URL: write it as https://api.example.com/v1") from None
-        if url.scheme not in ("http", "https") or not url.host:
-            raise NodeFailed("baseUri must begin with http:// or https:// and name a host")
-        return url
+            fields.default("Idempotency-Key", context.idempotency_key)
+        content = body_of(self.body, fields)
+        if content is None and self.method in BODY_METHODS:
+            content = b""
+        return Call(self.method, url, fields.all(), content, int(self.max_bytes))
 
     def _take(self, answer: Answer, shown: str, context: NodeContext, *, fine: bool) -> None:
         """Set the response. That of another status than 2xx need not be what was asked for: it is null if not."""
-        if self.response_type == "text":
-            encoding = _charset(answer.headers.get("content-type", ""))
-            try:
-                if codecs.lookup(encoding).name.replace("-", "_") in NO_CHARSETS:
-                    raise LookupError
-                self.response = answer.content.decode(encoding)
-            except (UnicodeError, LookupError, ValueError):
-                raise NodeFailed(f"{shown}: the response is no text in the charset that it names") from None
-        elif answer.content and (fine or self.schema is None):
-            try:
-                self.response = parsed(answer.content, context.limits, f"{shown}: the response")
-            except orjson.JSONDecodeError:
-                if fine:
-                    raise NodeFailed(f"{shown}: the response is not JSON") from None
-
-
-def _charset(content_type: str) -> str:
-    found = re.search(r"charset\s*=\s*[\"']?([\w.:+-]{1,40})", content_type, re.ASCII | re.IGNORECASE)
-    return found[1] if found else "utf-8"
-
-
-def _header(value: Any) -> str:
-    return str(value).lower() if isinstance(value, bool) else str(value)
-
-
-def _parameter(name: str, value: Any) -> str | int | float | bool | None:
-    if isinstance(value, list | dict):
-        raise NodeFailed(f"{name!r} must be a text, a number or a boolean")
-    if isinstance(value, str | int | float | bool) or value is None:
-        return value
-    raise NodeFailed(f"{name!r} must be a text, a number or a boolean")
+        of_json = self.response_type == "json"
+        if of_json and not (answer.content and (fine or self.schema is None)):
+            return
+        what = f"{shown}: the response"
+        try:
+            text = text_of_body(answer.content, answer.headers.get("content-type", ""), what, of_json=of_json)
+            self.response = parsed(text, context.limits, what, self.numbers) if of_json else text
+        except UnreadableText:
+            if fine:
+                raise

@@ -23,7 +23,12 @@ class Template(Node):
     """
 
     pure = True
-    template = Input(t.String(), required=True, description="The template. What it names must be among the values.")
+    template = Input(
+        t.String(),
+        required=True,
+        template_values="values",
+        description="The template. What it names must be among the values.",
+    )
     values = Input(t.Object(), description="The values by name; edges may lead to values.name.")
     result = Output(t.String(), description="The text.")
 

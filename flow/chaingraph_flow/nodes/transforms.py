@@ -6,6 +6,14 @@ import math
 from itertools import islice
 from typing import Any
 
+from chaingraph_crds.numbers import (
+    LARGEST_INTEGER,
+    SMALLEST_INTEGER,
+    Inexact,
+    divided,
+    require_same_precision,
+)
+
 from .. import types as t
 from ..context import NodeContext
 from ..derive import FieldOf, Fixed, ItemOf, ListOf, MergeOf, Record, SameAs, UnionOf
@@ -321,8 +329,12 @@ def reduce_values(values: list[Any], operation: str) -> float | None:
         result = _reduced(present, operation)
     except OverflowError:
         raise NodeFailed(f"the {operation} is too large") from None
+    except Inexact as error:
+        raise NodeFailed(f"the {operation}: one of the numbers {error}") from None
     if not math.isfinite(result):
         raise NodeFailed(f"the {operation} is no finite number")
+    if isinstance(result, int) and not SMALLEST_INTEGER <= result <= LARGEST_INTEGER:
+        raise NodeFailed(f"the {operation} is a whole number of more than 64 bits")
     return result
 
 
@@ -332,8 +344,9 @@ def _reduced(numbers: list[float], operation: str) -> float:
     if operation == "max":
         return max(numbers)
     # fsum keeps 0.1 + 0.2 from depending on the order; whole numbers stay whole
+    require_same_precision(*numbers)
     total = sum(numbers) if all(isinstance(each, int) for each in numbers) else math.fsum(numbers)
-    return total if operation == "sum" else total / len(numbers)
+    return total if operation == "sum" else divided(total, len(numbers))
 
 
 def grouped(items: list[dict[str, Any]], by: str, *, prefix: int = 0) -> list[tuple[Any, list[dict[str, Any]]]]:

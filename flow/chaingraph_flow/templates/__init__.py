@@ -4,6 +4,30 @@ A flow's author is not the worker's owner. So a template is not compiled to Pyth
 and methods, and whatever it does is paid for before it is done: see `budget`.
 """
 
+from __future__ import annotations
+
+from .checking import Suggest, faults_of
+from .names import COMING, Given, Known, missing_names
+from .parsing import NESTED, Malformed, TemplateFault, parsed
 from .rendering import rendered
 
-__all__ = ["rendered"]
+__all__ = ["COMING", "Given", "Known", "TemplateFault", "check", "rendered"]
+
+
+def check(source: str, given: Given, *, others: bool, suggest: Suggest) -> list[TemplateFault]:
+    """What is wrong with a template before it is rendered, in the order of its text.
+
+    Args:
+        source: The template.
+        given: What is known of its values, by name.
+        others: Whether values of other names may come as well.
+        suggest: Finds a similar name.
+    """
+    try:
+        template = parsed(source)
+        found = [*faults_of(template, suggest), *missing_names(template, given, others=others, suggest=suggest)]
+    except Malformed as error:
+        return [error.fault]
+    except RecursionError:
+        return [NESTED]
+    return sorted(set(found), key=lambda each: (each.line, each.column))

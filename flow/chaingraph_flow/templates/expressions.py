@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from inspect import signature
 from typing import Any, Final
 
 from jinja2 import nodes as syntax
 
+from ..faults import shortened
 from .budget import Budget, TemplateError
 from .conditions import TESTS, compared
 from .filters import FILTERS
@@ -74,7 +76,7 @@ class Expressions:
     def value(self, node: syntax.Node, scope: Scope) -> Any:
         """The value of an expression."""
         self.budget.step()
-        evaluate = _EVALUATIONS.get(type(node))
+        evaluate = EXPRESSIONS.get(type(node))
         if evaluate is None:
             raise TemplateError(f"{type(node).__name__.lower()} is not available in templates")
         return evaluate(self, node, scope)
@@ -97,7 +99,7 @@ class Expressions:
         return new_object(pairs, self.budget)
 
     def _attribute(self, node: syntax.Getattr, scope: Scope) -> Any:
-        return attribute(self.value(node.node, scope), node.attr, self._method)
+        return _at_path(node, attribute(self.value(node.node, scope), node.attr, self._method))
 
     def _method(self, value: Any, name: str) -> Function | None:
         return method_of(value, name, self.budget)
@@ -105,7 +107,7 @@ class Expressions:
     def _element(self, node: syntax.Getitem, scope: Scope) -> Any:
         value = self.value(node.node, scope)
         if not isinstance(node.arg, syntax.Slice):
-            return element(value, self.value(node.arg, scope))
+            return _at_path(node, element(value, self.value(node.arg, scope)))
         bounds = [
             None if each is None else defined(self.value(each, scope))
             for each in (node.arg.start, node.arg.stop, node.arg.step)
@@ -164,7 +166,7 @@ class Expressions:
         call = function.call if isinstance(function, Function | Computed) else None
         if call is None:
             raise TemplateError(f"TypeError: {named(function)} cannot be called")
-        return call(*arguments, **options)
+        return _applied(function.name if isinstance(function, Function) else "loop", call, arguments, options)
 
     def _arguments(
         self, node: syntax.Call | syntax.Filter | syntax.Test, scope: Scope
@@ -182,12 +184,12 @@ class Expressions:
     def filtered(self, name: str, value: Any, arguments: list[Any], options: Mapping[str, Any]) -> Any:
         """What a filter makes of a value."""
         self.budget.step()
-        if name in _ELEMENTWISE:
+        if name in ELEMENTWISE:
             return self._each(name, value, arguments, options)
         found = FILTERS.get(name)
         if found is None:
-            raise TemplateError(f"No filter named {name!r}")
-        return found(self.budget, value, *arguments, **options)
+            raise TemplateError(f"there is no filter {name!r}")
+        return _applied(name, found, [self.budget, value, *arguments], options)
 
     def _test(self, node: syntax.Test, scope: Scope) -> Any:
         arguments, options = self._arguments(node, scope)
@@ -197,8 +199,8 @@ class Expressions:
         self.budget.step()
         found = TESTS.get(name) if isinstance(name, str) else None
         if found is None:
-            raise TemplateError(f"No test named {name!r}")
-        return found(self.budget, value, *arguments, **options)
+            raise TemplateError(f"there is no test {name!r}")
+        return bool(_applied(str(name), found, [self.budget, value, *arguments], options))
 
     def _each(self, name: str, value: Any, arguments: list[Any], options: Mapping[str, Any]) -> Any:
         """map, select, reject, selectattr, rejectattr."""
@@ -242,8 +244,42 @@ class Expressions:
         return Namespace(dict(values))
 
 
-_ELEMENTWISE: Final = frozenset(("map", "select", "reject", "selectattr", "rejectattr"))
-_EVALUATIONS: Final[dict[type[syntax.Node], Callable[[Any, Any, Scope], Any]]] = {
+def _applied(name: str, call: Callable[..., Any], arguments: Sequence[Any], options: Mapping[str, Any]) -> Any:
+    """What a function makes of these arguments. Raises TemplateError when it does not take them."""
+    try:
+        return call(*arguments, **options)
+    except TypeError:
+        try:
+            signature(call).bind(*arguments, **options)
+        except TypeError as error:
+            raise TemplateError(f"TypeError: {name}: {error}") from None
+        raise
+
+
+def _at_path(node: syntax.Getattr | syntax.Getitem, found: Any) -> Any:
+    """What was found; when that is nothing, with the path in its message."""
+    if isinstance(found, Undefined) and (path := _path(node)):
+        return Undefined(f"{path} is undefined: {found.message}")
+    return found
+
+
+def _path(node: syntax.Node) -> str:
+    """`rows[7].name` as it stands in the template; empty for other expressions."""
+    steps: list[str] = []
+    while isinstance(node, syntax.Getattr | syntax.Getitem):
+        if isinstance(node, syntax.Getattr):
+            steps.append(f".{node.attr}")
+        elif isinstance(node.arg, syntax.Const):
+            steps.append(f"[{node.arg.value!r}]")
+        else:
+            steps.append("[...]")
+        node = node.node
+    return shortened(node.name + "".join(reversed(steps)), _LONGEST_PATH) if isinstance(node, syntax.Name) else ""
+
+
+_LONGEST_PATH: Final = 200
+ELEMENTWISE: Final = frozenset(("map", "select", "reject", "selectattr", "rejectattr"))
+EXPRESSIONS: Final[dict[type[syntax.Node], Callable[[Any, Any, Scope], Any]]] = {
     syntax.Name: Expressions._name,
     syntax.Const: Expressions._const,
     syntax.TemplateData: lambda self, node, scope: node.data,

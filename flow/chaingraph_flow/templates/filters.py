@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Callable
+from decimal import Decimal
 from typing import Any, Final
 from urllib.parse import quote
 
@@ -98,6 +99,8 @@ def _to_float(budget: Budget, value: Any, default: Any = 0.0) -> Any:
         number = float(value)
     except (TypeError, ValueError, OverflowError):
         return default
+    if isinstance(value, int) and number != value:
+        raise TemplateError(f"float: the number is {value}, which has more digits than a number with a fraction keeps")
     return number if math.isfinite(number) else default
 
 
@@ -109,22 +112,27 @@ def _to_int(budget: Budget, value: Any, default: Any = 0, base: int = 10) -> Any
     except (TypeError, ValueError, OverflowError):
         pass
     number = _to_float(budget, value, None)
-    return default if number is None else int(number)
+    if number is None:
+        return default
+    return int(Decimal(value) if isinstance(value, str) and "_" not in value else number)
 
 
 def _round(budget: Budget, value: Any, precision: int = 0, method: str = "common") -> float:
     number, digits = _number(value), _whole(precision, "the precision", 300)
     if method == "common":
-        return round(float(number), digits)
+        return round(number, digits)
     if method not in ("ceil", "floor"):
         raise TemplateError("the method of round is common, ceil or floor")
+    if isinstance(number, int) and digits >= 0:
+        return number
     scale = 10.0**digits
     return float((math.ceil if method == "ceil" else math.floor)(number * scale) / scale)
 
 
 def _numeral(budget: Budget, value: Any, digits: Any = 0) -> str:
     """1234567.891 | numeral(1) is 1,234,567.9."""
-    return f"{_number(value):,.{min(max(_whole(digits, 'the digits'), 0), 20)}f}"
+    number, places = _number(value), min(max(_whole(digits, "the digits"), 0), 20)
+    return f"{Decimal(number):,.{places}f}"
 
 
 def _string(budget: Budget, value: Any) -> str:

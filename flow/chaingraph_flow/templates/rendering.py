@@ -6,20 +6,20 @@ from collections.abc import Callable, Iterable
 from functools import lru_cache
 from typing import Any, Final
 
-import jinja2
 from jinja2 import nodes as syntax
 
 from ..errors import NodeFailed
 from ..limits import Limits
 from .budget import Budget, TemplateError
+from .checking import faults_of
 from .expressions import Expressions, Scope
+from .parsing import NESTED, Malformed, Parsed, TemplateFault, parsed
 from .values import Computed, Function, Namespace, Undefined, defined, elements, equal, new_list, text_of, truth
 
 _DEEPEST: Final = 50
 """Calls of macros and recursive loops inside each other."""
 _KEPT: Final = 4096
 """Templates up to so many characters are kept as they were parsed."""
-_PARSER: Final = jinja2.Environment(keep_trailing_newline=True, cache_size=0)
 
 
 def rendered(source: str, values: dict[str, Any], limits: Limits | None = None) -> str:
@@ -32,17 +32,17 @@ def rendered(source: str, values: dict[str, Any], limits: Limits | None = None) 
     limits = limits or Limits()
     if len(source) > limits.template_text_bytes:
         raise limits.exceeded("template_text_bytes", "the template", len(source))
-    rendering: _Rendering | None = None
+    template = _checked(source) if len(source) <= _KEPT else _checked.__wrapped__(source)
+    if isinstance(template, TemplateFault):
+        where = f"line {template.line}, column {template.column} of the template"
+        raise NodeFailed(f"{where}: {template.message}")
+    rendering = _Rendering(Budget(limits))
     try:
-        tree = _parsed(source) if len(source) <= _KEPT else _PARSER.parse(source)
-        rendering = _Rendering(Budget(limits))
-        return rendering.result(tree, values)
-    except jinja2.TemplateSyntaxError as error:
-        raise NodeFailed(f"line {error.lineno} of the template: {error.message}") from None
+        return rendering.result(template.tree, values)
     except RecursionError:
         raise NodeFailed("the template is nested too deeply, or calls itself too deeply") from None
     except (TemplateError, TypeError, ValueError, ArithmeticError) as error:
-        where = "the template" if rendering is None else f"line {rendering.line} of the template"
+        where = f"line {template.line(rendering.offset)} of the template"
         raise NodeFailed(f"{where}: {error if isinstance(error, TemplateError) else _said(error)}") from None
 
 
@@ -52,8 +52,15 @@ def _said(error: Exception) -> str:
 
 
 @lru_cache(maxsize=256)
-def _parsed(source: str) -> syntax.Template:
-    return _PARSER.parse(source)
+def _checked(source: str) -> Parsed | TemplateFault:
+    """The template, or what is wrong with it whatever its values are."""
+    try:
+        template = parsed(source)
+        return next(faults_of(template), template)
+    except Malformed as error:
+        return error.fault
+    except RecursionError:
+        return NESTED
 
 
 class _Rendering(Expressions):
@@ -61,7 +68,7 @@ class _Rendering(Expressions):
 
     def __init__(self, budget: Budget) -> None:
         super().__init__(budget)
-        self.line = 1
+        self.offset = 0
         self._parts: list[str] = []
         self._captures = 0
 
@@ -74,7 +81,7 @@ class _Rendering(Expressions):
     def _run(self, body: Iterable[syntax.Node], scope: Scope) -> None:
         for node in body:
             self.budget.step()
-            self.line = node.lineno
+            self.offset = node.lineno
             carry_out = _STATEMENTS.get(type(node))
             if carry_out is None:
                 raise TemplateError(f"{{% {type(node).__name__.lower()} %}} is not available in templates")
@@ -104,7 +111,7 @@ class _Rendering(Expressions):
 
     def _output(self, node: syntax.Output, scope: Scope) -> None:
         for each in node.nodes:
-            self.line = each.lineno
+            self.offset = each.lineno
             self._write(text_of(self.value(each, scope), self.budget))
 
     def _if(self, node: syntax.If, scope: Scope) -> None:
@@ -194,7 +201,7 @@ class _Rendering(Expressions):
             names = [each.name for each in node.args]
             if len(arguments) > len(names):
                 raise TemplateError(f"TypeError: {name} takes {len(names)} arguments, not {len(arguments)}")
-            inner = Scope(scope, {"caller": options.pop("caller", None)})
+            inner = Scope(scope, {"caller": options.pop("caller", Undefined(f"{name} is not called by a call block"))})
             given = dict(zip(names, arguments, strict=False)) | options
             if unknown := sorted(given.keys() - set(names)):
                 raise TemplateError(f"TypeError: {name} has no argument {unknown[0]!r}")

@@ -9,12 +9,18 @@ import json
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import Any, Final
 
+from chaingraph_crds.numbers import Inexact, divided, require_same_precision
+
+from ..faults import shortened, suggestion
 from ..json_values import kind
 from .budget import ELEMENT_BYTES, LIST_BYTES, PROPERTY_BYTES, Budget, TemplateError
 
 LARGEST_NUMBER: Final = 2**64
+LONGEST_NAME: Final = 64
+_MOST_NAMES: Final = 50
 _HIGHEST_POWER: Final = 64
 
 
@@ -140,7 +146,7 @@ def attribute(value: Any, name: str, methods: Callable[[Any, str], Function | No
     if isinstance(value, Group) and name in ("grouper", "list"):
         return value[0 if name == "grouper" else 1]
     method = methods(value, name)
-    return method if method is not None else Undefined(f"{named(value)} has no attribute {name!r}")
+    return method if method is not None else Undefined(missing(value, name))
 
 
 def element(value: Any, key: Any) -> Any:
@@ -150,11 +156,24 @@ def element(value: Any, key: Any) -> Any:
     if isinstance(value, Group) and key in ("grouper", "list"):
         return value[0 if key == "grouper" else 1]
     if isinstance(value, dict) and isinstance(key, str):
-        return value[key] if key in value else Undefined(f"the object has no attribute {key!r}")
+        return value[key] if key in value else Undefined(missing(value, key))
     if isinstance(value, list | str) and isinstance(key, int) and not isinstance(key, bool):
-        inside = -len(value) <= key < len(value)
-        return value[key] if inside else Undefined(f"{named(value)} of {len(value)} has no element {key}")
-    return Undefined(f"{named(value)} has no element that is named by {named(key)}")
+        return value[key] if -len(value) <= key < len(value) else Undefined(missing(value, key))
+    return Undefined(missing(value, key))
+
+
+def missing(value: Any, key: Any) -> str:
+    """What there is where a name or an index leads to nothing. Names are shortened, and few are looked at."""
+    if isinstance(value, list | str) and isinstance(key, int) and not isinstance(key, bool):
+        parts = "element" if isinstance(value, list) else "character"
+        return f"{named(value)} of {len(value)} {parts}{'' if len(value) == 1 else 's'} has no element {key}"
+    if not isinstance(key, str):
+        return f"{named(value)} has no element that is named by {named(key)}"
+    if not isinstance(value, dict):
+        return f"{named(value)} has no attribute {shortened(key, LONGEST_NAME)!r}"
+    near = [name for name in islice(value, _MOST_NAMES) if len(name) <= LONGEST_NAME]
+    hint = suggestion(key, near) if len(key) <= LONGEST_NAME else ""
+    return f"{named(value)} has no attribute {shortened(key, LONGEST_NAME)!r}{hint}"
 
 
 def sliced(value: Any, bounds: tuple[Any, Any, Any], budget: Budget) -> Any:
@@ -257,11 +276,14 @@ def _number(operator: str, left: float, right: float) -> Any:
     if operator == "**" and abs(right) > _HIGHEST_POWER:
         raise TemplateError(f"** takes an exponent up to {_HIGHEST_POWER}")
     try:
+        require_same_precision(left, right)
         result = _OPERATIONS[operator](left, right)
     except ZeroDivisionError:
         raise TemplateError("division by zero") from None
     except OverflowError:
         raise TemplateError("the number is too large") from None
+    except Inexact as error:
+        raise TemplateError(f"{operator}: one of the numbers {error}") from None
     return _finite(result)
 
 
@@ -277,7 +299,7 @@ _OPERATIONS: Final[dict[str, Callable[[Any, Any], Any]]] = {
     "+": lambda a, b: a + b,
     "-": lambda a, b: a - b,
     "*": lambda a, b: a * b,
-    "/": lambda a, b: a / b,
+    "/": divided,
     "//": lambda a, b: a // b,
     "%": lambda a, b: a % b,
     "**": lambda a, b: a**b,

@@ -16,6 +16,8 @@ from typing import Final, Self
 _COUNTER: Final = struct.Struct("=Q")
 _RUNNER_BEATS: Final = 0
 _WORKER_BEATS: Final = 8
+_ON_LOOP: Final = 16
+"""Whether the code of the node in the slot `_LOOP` is on the event loop now; else it was the last that was."""
 _SLOT: Final = 64
 """Bytes of a slot: the length of a node's id, and the id."""
 _CULPRIT: Final = _SLOT
@@ -24,6 +26,7 @@ _THREADS: Final = 3 * _SLOT
 _MOST_THREADS: Final = 64
 _SIZE: Final = _THREADS + _MOST_THREADS * _SLOT
 _EMPTY: Final = b"\0"
+_FULL: Final = b"\1"
 
 
 class Board:
@@ -66,10 +69,11 @@ class Board:
         if name is None:
             name = self._names[node_id] = _written(node_id)
         self._memory[_LOOP : _LOOP + len(name)] = name
+        self._memory[_ON_LOOP : _ON_LOOP + 1] = _FULL
 
     def leave(self) -> None:
         """No node's code is on the event loop."""
-        self._memory[_LOOP : _LOOP + 1] = _EMPTY
+        self._memory[_ON_LOOP : _ON_LOOP + 1] = _EMPTY
 
     def enter_thread(self, node_id: str) -> int:
         """The node's code is in a thread. Returns the number of its slot; -1 when there is none left."""
@@ -98,7 +102,7 @@ class Board:
     def clear(self) -> None:
         """Another execution begins."""
         self._names.clear()
-        self._memory[_CULPRIT:_SIZE] = bytes(_SIZE - _CULPRIT)
+        self._memory[_ON_LOOP:_SIZE] = bytes(_SIZE - _ON_LOOP)
 
     def _write(self, number: int, name: bytes) -> None:
         if number >= 0:
@@ -121,11 +125,17 @@ class Board:
 
         Code on the event loop keeps everything else from it, so it comes before code in threads.
         """
-        for at in (_CULPRIT, _LOOP):
-            if name := self._read(at):
-                return (name,)
+        if name := self._read(_CULPRIT):
+            return (name,)
+        if self._memory[_ON_LOOP] and (name := self.last):
+            return (name,)
         slots = (self._read(_THREADS + number * _SLOT) for number in range(_MOST_THREADS))
         return tuple(dict.fromkeys(name for name in slots if name))
+
+    @property
+    def last(self) -> str:
+        """The node whose code was on the event loop last; empty when none was."""
+        return self._read(_LOOP)
 
     def _read(self, at: int) -> str:
         length = min(self._memory[at], _SLOT - 1)

@@ -61,16 +61,15 @@ class _Server:
             del os.environ[name]
         # Here and not above: the worker imports this module, and no code of nodes.
         from chaingraph_flow import Registry
+        from chaingraph_flow.plugins import load_plugins
         from chaingraph_worker.runner import process
 
         self._run = process.run
-        try:
-            self._registry = Registry.discover()
-        except Exception as error:  # noqa: BLE001 - foreign code: whatever its import raises, the worker says it
-            self._say({"failed": f"{type(error).__name__}: {error}"})
-            return 2
+        plugins = load_plugins()
+        self._registry = Registry(plugins.classes)
         catalogue = self._registry.catalogue
-        self._say({"catalogue": catalogue.to_json(), "hash": catalogue.hash})
+        broken = [{"said": str(each), "traceback": each.traceback} for each in plugins.broken]
+        self._say({"catalogue": catalogue.to_json(), "hash": catalogue.hash, "broken": broken})
         gc.collect()
         gc.freeze()
         woken, wake = socket.socketpair()

@@ -7,7 +7,8 @@ import os
 import signal
 import socket
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Coroutine, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from typing import Any, Final, NoReturn
 
@@ -85,7 +86,8 @@ class _Runner(asyncio.Protocol):
             if "run" in header:
                 self._begin(Assignment.of_frame(header, blobs))
             elif "journal" in header:
-                self._read(*blobs)
+                self._begin_to_beat()
+                self._start(self._read(*blobs), name="read a journal")
             elif self._session is not None:
                 self._session.take(header)
 
@@ -103,24 +105,37 @@ class _Runner(asyncio.Protocol):
     # -- sessions --------------------------------------------------------------------------------------------
 
     def _begin(self, assignment: Assignment) -> None:
+        self._begin_to_beat()
+        self._session = Session(assignment, self._registry, self, self._send)
+        clear_contextvars()
+        bind_contextvars(execution_id=assignment.execution_id, namespace=assignment.namespace, name=assignment.name)
+        self._start(self._run(self._session), name=f"run {assignment.execution_id}")
+
+    def _begin_to_beat(self) -> None:
         self._board.clear()
         self._idle = False
         limits.limit_cpu(self._settings.cpu_seconds)
         self._worker_beats, self._heard = -1, self._loop.time()
         self._keep_beating()
-        self._session = Session(assignment, self._registry, self, self._send)
-        clear_contextvars()
-        bind_contextvars(execution_id=assignment.execution_id, namespace=assignment.namespace, name=assignment.name)
-        task = self._loop.create_task(self._run(self._session), name=f"run {assignment.execution_id}")
+
+    def _start(self, work: Coroutine[Any, Any, None], *, name: str) -> None:
+        task = self._loop.create_task(work, name=name)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
-    def _read(self, flow_spec: bytes, integration: bytes, journal: bytes) -> None:
-        """Read what an execution has emitted from its journal."""
-        self._board.clear()
-        self._board.beat()
-        fields, blobs = journaled_children(flow_spec, integration, journal)
+    async def _read(self, flow_spec: bytes, integration: bytes, journal: bytes) -> None:
+        """Read what an execution has emitted from its journal: in a thread, because a long one takes seconds."""
+        try:
+            with ThreadPoolExecutor(1) as thread:
+                read = self._loop.run_in_executor(thread, journaled_children, flow_spec, integration, journal)
+                fields, blobs = await read
+        except MemoryError:
+            self._exit_for_memory()
+        except Exception:  # noqa: BLE001 - the worker is told by the exit code
+            _log.exception("the journal cannot be read")
+            os._exit(1)
         self._send({"children": fields, "idle": True}, blobs)
+        self._stop_beating()
 
     async def _run(self, session: Session) -> None:
         try:

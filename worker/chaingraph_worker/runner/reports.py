@@ -15,6 +15,7 @@ from typing import Any, Final
 import orjson
 
 from chaingraph_flow import Engine, FlowEvent, Graph, NodeRecord
+from chaingraph_worker.runner.assignment import MAX_RUNNING_NODES
 
 _TOGETHER_SECONDS: Final = 0.001
 Send = Callable[[Mapping[str, Any], Sequence[bytes]], None]
@@ -126,4 +127,8 @@ class Reports:
             "ran": engine.ran_ms,
             "applied": self.applied,
             "tries": engine.tries,
+            "running": [
+                [each.node_id, each.tries, each.max_tries, each.since, each.next_at]
+                for each in engine.running_nodes[:MAX_RUNNING_NODES]
+            ],
         }

@@ -14,7 +14,9 @@ from typing import Any, Final, Protocol
 
 import structlog
 
-from chaingraph_worker.runner.assignment import Assignment
+from chaingraph_store.running_nodes import RunningNode
+from chaingraph_worker.runner.assignment import MAX_RUNNING_NODES, Assignment
+from chaingraph_worker.runner.board import Board
 from chaingraph_worker.runner.endings import NODE_TIMEOUT
 from chaingraph_worker.supervision.children import Children
 from chaingraph_worker.supervision.killed import Ended, KilledTry
@@ -81,6 +83,7 @@ class State:
     applied: int = 0
     """Number of the last command that it has carried out."""
     tries: Mapping[str, tuple[int, int]] = field(default_factory=dict)
+    running_nodes: Sequence[RunningNode] = ()
     at: float = field(default_factory=time.monotonic)
 
     @property
@@ -93,7 +96,7 @@ class Recorder(Protocol):
     """Where it leaves what has happened."""
 
     def take(self, ends: Sequence[NodeEnd], log: Sequence[Happened]) -> None:
-        """Nodes have ended and events have happened, in one turn of the engine."""
+        """Nodes have ended and events have happened, in one turn of the engine; or none, and its state has changed."""
 
     async def settled(self) -> None:
         """Return when all of it is durable. Raises when it cannot be."""
@@ -102,10 +105,11 @@ class Recorder(Protocol):
 class RunnerLost(Exception):
     """The runner has ended before its engine has."""
 
-    def __init__(self, ended: Ended, suspects: tuple[str, ...], stuck: KilledTry | None) -> None:
+    def __init__(self, ended: Ended, board: Board, stuck: KilledTry | None) -> None:
         super().__init__(ended.message)
         self.ended = ended
-        self.suspects = suspects
+        self.suspects = board.suspects()
+        self.last = board.last
         self.stuck = stuck
 
 
@@ -234,8 +238,10 @@ class RemoteEngine:
         ends = [NodeEnd(*[*fields, blob]) for fields, blob in zip(records, blobs, strict=False)]
         rest = blobs[len(records) :]
         log = [Happened(*[*fields, blob]) for fields, blob in zip(events, rest, strict=False)]
+        running_before = self.state.running_nodes
         changed = "control" in header and self._take_state(header)
-        if ends or log:
+        # No event tells that another try than the first has begun.
+        if ends or log or self.state.running_nodes != running_before:
             self._recorder.take(ends, log)
         if "stuck" in header:
             id_, tries, since, message = header["stuck"]
@@ -251,7 +257,7 @@ class RemoteEngine:
         """The runner has ended."""
         if not self._end.done():
             assert self._runner is not None
-            self._end.set_exception(RunnerLost(ended, self._runner.board.suspects(), self._stuck))
+            self._end.set_exception(RunnerLost(ended, self._runner.board, self._stuck))
 
     def _take_state(self, header: Mapping[str, Any]) -> bool:
         before, first = self.state, not self._begun
@@ -265,6 +271,7 @@ class RemoteEngine:
             ran_ms=header["ran"],
             applied=header["applied"],
             tries={id_: (tries, since) for id_, (tries, since) in header["tries"].items()},
+            running_nodes=tuple(_running(*each) for each in header["running"][:MAX_RUNNING_NODES]),
         )
         if first:
             self.ended_before = now.ended
@@ -291,6 +298,10 @@ class RemoteEngine:
         task = asyncio.get_running_loop().create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+
+
+def _running(node: str, tries: int, max_tries: int, since: int, next_at: int | None) -> RunningNode:
+    return RunningNode(str(node), int(tries), int(max_tries), int(since), None if next_at is None else int(next_at))
 
 
 def _end_of(header: Mapping[str, Any], blobs: Sequence[bytes]) -> EngineEnd:

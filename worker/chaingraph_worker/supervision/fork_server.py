@@ -9,9 +9,11 @@ from contextlib import suppress
 from typing import Any, Final
 
 import orjson
+import structlog
 
 from chaingraph_worker.errors import StartRefused
 
+_log = structlog.get_logger(__name__)
 _LONGEST_LINE: Final = 256 * 1024 * 1024
 """Bytes of an answer: the catalogue of the installed nodes is one."""
 
@@ -35,20 +37,24 @@ class ForkServer:
         self._asking = asyncio.Lock()
         self.catalogue: Mapping[str, Any] = {}
         self.catalogue_hash = ""
+        self.broken: tuple[str, ...] = ()
+        """The installed packages whose nodes cannot be loaded, a sentence for each."""
 
     async def open(self) -> None:
         """Wait until it serves: it imports the installed nodes first.
 
         Raises:
-            StartRefused: they cannot be imported.
+            StartRefused: it ended.
         """
         self._control.setblocking(False)
         self._reader, self._writer = await asyncio.open_connection(sock=self._control, limit=_LONGEST_LINE)
         said = await self._line()
-        if said is None or "failed" in said:
-            reason = "it ended" if said is None else said["failed"]
-            raise StartRefused(f"the installed nodes cannot be loaded: {reason}")
+        if said is None:
+            raise StartRefused("the installed nodes cannot be loaded: the process that imports them has ended")
         self.catalogue, self.catalogue_hash = said["catalogue"], said["hash"]
+        self.broken = tuple(each["said"] for each in said["broken"])
+        for each in said["broken"]:
+            _log.error(each["said"], exception=each["traceback"])
 
     async def listen(self) -> None:
         """Hear what it says, for ever.

@@ -67,7 +67,7 @@ def explain(code: int | None, told: Cause | None, bounds: Bounds) -> Ended:
         return Ended(
             Cause.CPU, f"took more than {bounds.cpu_seconds} s of processor time (CHAINGRAPH_RUNNER_CPU_SECONDS)"
         )
-    if code is None or code in (-signal.SIGALRM, WORKER_LOST_EXIT, 0):
+    if code is None or code in (-signal.SIGALRM, WORKER_LOST_EXIT):
         # The worker itself was held up: it would have seen a silence before the alarm came.
         return Ended(Cause.LOST, "its runner ended", charged=False)
     if code == -signal.SIGKILL:
@@ -107,6 +107,7 @@ class Record:
         self,
         ended: Ended,
         suspects: Sequence[str],
+        last: str,
         tries: Mapping[str, tuple[int, int]],
         *,
         stuck: KilledTry | None,
@@ -117,6 +118,8 @@ class Record:
 
         Args:
             suspects: the nodes whose code ran at its end.
+            last: the node whose code was on the event loop last; empty when none was. It is taken to be guilty when
+                there is nothing better: it alone is run anew, and pays with a try.
             tries: of the nodes that ran, as far as it had reported: the number of the try and the first one's time.
             stuck: the node that it said would not end.
             progressed: a node has ended since the last such end.
@@ -127,6 +130,8 @@ class Record:
         guilty = [each for each in suspects if each]
         if not guilty and len(tries) == 1:
             guilty = list(tries)
+        elif not guilty and last:
+            guilty = [last]
         if ended.charged and guilty:
             for id_ in guilty:
                 former = self._killed.get(id_)

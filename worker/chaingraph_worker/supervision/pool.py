@@ -16,6 +16,7 @@ from typing import Final
 import structlog
 
 from chaingraph_worker import metrics
+from chaingraph_worker.errors import StartRefused
 from chaingraph_worker.runner import fork_server, limits
 from chaingraph_worker.runner.settings import RunnerSettings
 from chaingraph_worker.supervision.fork_server import ForkServer
@@ -41,6 +42,7 @@ class PoolSettings:
     log_level: str
     idle: int
     largest_message: int
+    serve_without_broken_nodes: bool = False
 
     @property
     def of_runner(self) -> RunnerSettings:
@@ -89,6 +91,11 @@ class Pool:
         return self._server
 
     @property
+    def notes(self) -> tuple[str, ...]:
+        """What this worker does without."""
+        return tuple(f"serves without nodes: {each}" for each in self._server.broken)
+
+    @property
     def process_ids(self) -> list[int]:
         """Of the runners that are alive."""
         return list(self._runners)
@@ -100,6 +107,9 @@ class Pool:
             StartRefused: the installed nodes cannot be loaded.
         """
         await self._server.open()
+        broken = self._server.broken
+        if broken and not self._settings.serve_without_broken_nodes:
+            raise StartRefused("; ".join(broken))
 
     async def keep(self) -> None:
         """Watch the runners, for ever.

@@ -23,7 +23,11 @@ template:
     "root" . "component" "migration" "of" .Values.migration
     "selector" (include "chaingraph.selector" (dict "root" . "component" "migration"))
     "command" (list "chaingraph-worker" "migrate")
-    "settings" (dict "CHAINGRAPH_MIGRATE_WAIT_SECONDS" .Values.migration.waitSeconds)
+    "settings" (dict
+      "CHAINGRAPH_MIGRATE_WAIT_SECONDS" .Values.migration.waitSeconds
+      "CHAINGRAPH_POOL_ROLES" (include "chaingraph.poolRoles" .)
+      "DBOS_APPLICATION_NAME" .Values.applicationName
+    )
     "database" .Values.database.migration
     "account" (include "chaingraph.migration.account" .) "token" false
     "restartPolicy" "Never"

@@ -16,6 +16,19 @@ image: what makes the code another one makes the version another one.
 {{- toYaml $pools -}}
 {{- end -}}
 
+{{/*
+`CHAINGRAPH_POOL_ROLES`: the database role and the queues of each pool that has a role of its own. Also of a pool that is
+not enabled: its workers may still have something to end.
+*/}}
+{{- define "chaingraph.poolRoles" -}}
+{{- $roles := dict -}}
+{{- range $name, $given := .Values.workers -}}
+{{- $pool := mergeOverwrite (deepCopy $.Values.workerDefaults) (deepCopy ($given | default dict)) -}}
+{{- with $pool.database.role }}{{ $_ := set $roles $name (dict "role" . "queues" $pool.queues) }}{{ end -}}
+{{- end -}}
+{{- toJson $roles -}}
+{{- end -}}
+
 {{/* Name of the ConfigMap that says which version of each pool is the current one. */}}
 {{- define "chaingraph.workers.pools" -}}
 {{ include "chaingraph.fullname" . }}-worker-pools
@@ -53,6 +66,7 @@ CHAINGRAPH_PIN_QUEUE_POLL_SECONDS: {{ include "chaingraph.scalar" .pinQueuePollS
 CHAINGRAPH_LEASE_SECONDS: {{ include "chaingraph.scalar" .leaseSeconds | quote }}
 CHAINGRAPH_RECOVERY_SECONDS: {{ include "chaingraph.scalar" .recoverySeconds | quote }}
 CHAINGRAPH_STALL_SECONDS: {{ include "chaingraph.scalar" .stallSeconds | quote }}
+CHAINGRAPH_SERVE_WITHOUT_BROKEN_NODES: {{ .serveWithoutBrokenNodes | quote }}
 CHAINGRAPH_FLUSH_SECONDS: {{ include "chaingraph.scalar" .flushSeconds | quote }}
 CHAINGRAPH_PARK_SECONDS: {{ include "chaingraph.scalar" .parkSeconds | quote }}
 CHAINGRAPH_RUNNER_MEMORY_MB: {{ include "chaingraph.scalar" .runnerMemoryMb | quote }}

@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import json
-import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
 from chaingraph_cli.errors import Usage
+from chaingraph_cli.plugin.creating.files import documents
+from chaingraph_cli.plugin.creating.inputs import AS_TEXT, any_value
 from chaingraph_crds import names
+from chaingraph_crds.numbers import numbers_in, refused_by_kubernetes
 
 _MAX_PREFIX: Final = 40
 """Of a generated name: what is added has its place within the 63 characters of a label's value."""
+
+_CONTROLS: Final = ("paused", "step", "resume", "stop", "stopReason", "retry")
+"""What was done with an execution is not repeated by one that runs the same again."""
 
 Manifest = dict[str, Any]
 
@@ -35,19 +40,36 @@ def of_flow(name: str) -> Manifest:
     return _execution(name, {"flowRef": {"name": name}})
 
 
+def again(item: Mapping[str, Any]) -> Manifest:
+    """An Execution that runs what another one ran, with its inputs, events and options.
+
+    Raises:
+        Usage: it is a child, and its resource does not tell all that it ran with.
+    """
+    name, spec = str(item["metadata"]["name"]), item.get("spec") or {}
+    if "spawnedBy" in spec:
+        parent = spec["spawnedBy"].get("parentName")
+        raise Usage(
+            f"{name} was made by an event of {parent or 'another execution'}, and runs as a part of it.",
+            f"Run that one again: create --from-execution {parent}" if parent else "",
+        )
+    kept = {each: found for each, found in spec.items() if each not in _CONTROLS}
+    return _execution(str(item["metadata"].get("generateName") or name).removesuffix("-"), kept)
+
+
 def of_file(file: str) -> Manifest:
     """An Execution of what a file has: an Execution, a Flow, or the spec of a flow alone.
 
     Raises:
         Usage: the file cannot be read, or has something else.
     """
-    documents = [each for each in _documents(file) if each is not None]
-    if len(documents) != 1 or not isinstance(documents[0], dict):
+    found = documents(file)
+    if len(found) != 1 or not isinstance(found[0], dict):
         raise Usage(
-            f"{file} has {len(documents)} documents, and `create` takes a file with one flow or one Execution.",
+            f"{file} has {len(found)} documents, and `create` takes a file with one flow or one Execution.",
             f"To apply all that is in it: kubectl apply -f {file}",
         )
-    content = documents[0]
+    content = found[0]
     kind = content.get("kind")
     if kind == names.EXECUTION_KIND:
         return content
@@ -85,44 +107,29 @@ def made(wishes: Wishes, manifest: Manifest) -> Manifest:
 
 
 def text(manifest: Manifest) -> str:
-    """As JSON for `kubectl create -f -`."""
+    """As JSON for `kubectl create -f -`.
+
+    Raises:
+        Usage: a number cannot be kept in Kubernetes' API as it is.
+    """
+    for steps, number in numbers_in(manifest):
+        why = refused_by_kubernetes(number)
+        if why is not None:
+            place = "".join(f"[{step}]" if isinstance(step, int) else f".{step}" for step in steps).lstrip(".")
+            raise Usage(f"{place} {why}.", AS_TEXT)
     return json.dumps(manifest, default=str)
 
 
-def pair(argument: str, option: str) -> tuple[str, str]:
-    """KEY and VALUE of KEY=VALUE.
+def inputs_of(file: str) -> dict[str, Any]:
+    """The inputs of a file.
 
     Raises:
-        Usage: there is no `=`, or nothing before it.
+        Usage: the file has something else than inputs by name.
     """
-    key, equals, value = argument.partition("=")
-    if not equals or not key:
-        raise Usage(f"{option} {argument}: is not of the form KEY=VALUE.")
-    return key, value
-
-
-def value(written: str) -> Any:
-    """The JSON value that was written, or the text itself when it is no JSON."""
-    try:
-        return json.loads(written)
-    except ValueError:
-        return written
-
-
-def inputs(pairs: Sequence[str], file: str | None) -> dict[str, Any]:
-    """The inputs of a file, and over them those of the command line.
-
-    Raises:
-        Usage: the file has something else than inputs by name, or an argument is none.
-    """
-    content: Any = {}
-    if file:
-        documents = _documents(file)
-        content = documents[0] if len(documents) == 1 else None
-        if not isinstance(content, dict):
-            raise Usage(f"{file}: inputs are a mapping from their names to their values, and this is none.")
-    written = dict(pair(each, "--input") for each in pairs)
-    return {**content, **{name: value(each) for name, each in written.items()}}
+    found = documents(file)
+    if len(found) != 1 or not isinstance(found[0], dict):
+        raise Usage(f"{file}: inputs are a mapping from their names to their values, and this is none.")
+    return found[0]
 
 
 def event(argument: str) -> dict[str, Any]:
@@ -130,7 +137,7 @@ def event(argument: str) -> dict[str, Any]:
     name, equals, payload = argument.partition("=")
     if not name:
         raise Usage(f"--event {argument}: is not of the form NAME=PAYLOAD.")
-    return {"name": name, "payload": value(payload)} if equals else {"name": name}
+    return {"name": name, "payload": any_value(payload, f"--event {name}")} if equals else {"name": name}
 
 
 def _execution(prefix: str, spec: dict[str, Any]) -> Manifest:
@@ -146,20 +153,3 @@ def _stem(file: str) -> str:
     """A name made of a file's: small letters, digits and dashes."""
     stem = "flow" if file == "-" else Path(file).name.partition(".")[0]
     return "".join(each if each.isalnum() and each.isascii() else "-" for each in stem.lower()).strip("-") or "flow"
-
-
-def _documents(file: str) -> list[Any]:
-    """What the documents of a YAML or JSON file hold.
-
-    Raises:
-        Usage: it cannot be read.
-    """
-    import yaml
-
-    try:
-        written = sys.stdin.read() if file == "-" else Path(file).read_text(encoding="utf-8")
-        return list(yaml.load_all(written, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader)))
-    except OSError as fault:
-        raise Usage(f"{file} cannot be read: {fault.strerror}.") from fault
-    except (yaml.YAMLError, UnicodeDecodeError) as fault:
-        raise Usage(f"{file} is neither YAML nor JSON: {fault}") from fault

@@ -1,0 +1,37 @@
+"""YAML and JSON files of the command line, read as kubectl reads them."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any, Final
+
+from chaingraph_cli.errors import Usage
+
+_MOST_WARNINGS: Final = 5
+
+
+def documents(file: str) -> list[Any]:
+    """What the documents of a file hold; - is stdin. What may surprise its author is said on stderr.
+
+    Raises:
+        Usage: it cannot be read.
+    """
+    # PyYAML takes longer to import than most verbs may.
+    from chaingraph_crds.yaml.nodes import YamlError
+    from chaingraph_crds.yaml.reading import read
+
+    try:
+        reading = read(sys.stdin.read() if file == "-" else Path(file).read_text(encoding="utf-8"))
+    except OSError as fault:
+        raise Usage(f"{file} cannot be read: {fault.strerror}.") from fault
+    except UnicodeDecodeError as fault:
+        raise Usage(f"{file} is not text in UTF-8: {fault}.") from fault
+    except YamlError as fault:
+        raise Usage(f"{file} is neither YAML nor JSON: {fault}.") from fault
+    warnings = list(dict.fromkeys(reading.warnings))
+    for each in warnings[:_MOST_WARNINGS]:
+        print(f"Warning: {'stdin' if file == '-' else file}, {each}", file=sys.stderr)
+    if len(warnings) > _MOST_WARNINGS:
+        print(f"Warning: and {len(warnings) - _MOST_WARNINGS} more of this kind", file=sys.stderr)
+    return reading.documents

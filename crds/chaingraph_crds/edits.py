@@ -1,0 +1,59 @@
+"""When an edit of an Execution's spec takes effect, for each field. For the reference; a test holds it complete."""
+
+from collections.abc import Mapping
+from enum import StrEnum
+from typing import Final
+
+
+class Edit(StrEnum):
+    """What an edit of a field does, as the reference says it."""
+
+    REFUSED = "Refused by the API server."
+    AT_ONCE = "Takes effect at once."
+    TOKEN = "A token: a new one takes effect at once, one that was used before never again."
+    QUEUE = (
+        "Takes effect each time the execution is in its queue: at once while it waits there, otherwise when it comes "
+        "back into it, as with a retry, a resume or the loss of its worker. One above the highest priority of the "
+        "namespace is ignored: condition `SpecIgnored`."
+    )
+    BEGINNING = (
+        "Takes effect at once until the attempt begins to run; after that with the next attempt, and `SpecIgnored` "
+        "says so."
+    )
+    START = (
+        "Takes effect at once while the execution waits for its start, also for a time that is shorter. Once the "
+        "attempt has begun to run it has no effect, and `SpecIgnored` says so."
+    )
+    WITH_STOP = "Read with the edit that sets `stop`. A later one changes nothing."
+    WITH_TOKEN = "Refused by the API server, except together with a new `retry.token`."
+    STOP = "Takes effect at once. Taking it back is refused, except together with a new `retry.token`."
+    END = "Takes effect at once, also after the end."
+
+
+EDITS: Final[Mapping[str, Edit]] = {
+    "flowRef": Edit.REFUSED,
+    "flow": Edit.REFUSED,
+    "spawnedBy": Edit.REFUSED,
+    "inputs": Edit.REFUSED,
+    "events": Edit.REFUSED,
+    "integration": Edit.REFUSED,
+    "queue": Edit.REFUSED,
+    "paused": Edit.AT_ONCE,
+    "step": Edit.TOKEN,
+    "resume": Edit.TOKEN,
+    "stop": Edit.STOP,
+    "stopReason": Edit.WITH_STOP,
+    "retry.token": Edit.TOKEN,
+    "retry.from": Edit.WITH_TOKEN,
+    "options.maxConcurrency": Edit.BEGINNING,
+    "options.nodeTimeoutSeconds": Edit.BEGINNING,
+    "options.flowTimeoutSeconds": Edit.BEGINNING,
+    "options.debug": Edit.BEGINNING,
+    "options.breakpoints": Edit.AT_ONCE,
+    "startTimeoutSeconds": Edit.START,
+    "priority": Edit.QUEUE,
+    "ttlSecondsAfterFinished": Edit.END,
+    "children.resources": Edit.REFUSED,
+    "children.onStop": Edit.END,
+}
+"""By the path below `spec`. While there is no execution yet, as when it waits for its Flow, any edit takes effect."""

@@ -1,0 +1,22 @@
+"""How the id of an execution follows from the UID of its resource. Pure; used by the ledger and by the CLI."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from typing import Final
+
+_PREFIX: Final = "EX"
+_DIGITS: Final = 24
+"""Base32 digits after the prefix: 120 bits."""
+
+
+def execution_id(uid: str) -> str:
+    """The id of the execution that the resource with this UID stands for."""
+    return derived(f"resource/{uid.lower()}")
+
+
+def derived(seed: str) -> str:
+    """An id that is always the same for a seed."""
+    digest = hashlib.sha256(f"chaingraph.dev/{seed}".encode()).digest()
+    return _PREFIX + base64.b32encode(digest).decode("ascii")[:_DIGITS]

@@ -1,0 +1,100 @@
+"""Names that resemble a misspelled one: the one rule for "did you mean" in every program.
+
+Upper and lower case make no difference, nor do `-`, `_`, `.` and spaces between words: `json_read` is `JSONRead`.
+"""
+
+import difflib
+from collections.abc import Iterable
+from typing import Final
+
+from chaingraph_crds.yaml.scalars import asked_for
+
+_SEPARATORS: Final = str.maketrans("", "", "-_. ")
+_MOST_CANDIDATES: Final = 500
+_LONGEST_NAME: Final = 128
+_ALMOST: Final = 0.75
+"""Resemblance of a slip: one letter of four, or two letters that changed places."""
+_FEW: Final = 12
+"""So many names are listed when none of them resembles the given one."""
+
+
+def similar(name: str, known: Iterable[str], *, most: int = 1, cutoff: float = 0.6) -> list[str]:
+    """Known names that resemble this one, the nearest first: `Shout` is `acme.Shout` without its prefix.
+
+    Bounded: 500 names of 128 characters are compared.
+    """
+    if len(name) > _LONGEST_NAME:
+        return []
+    plain = plainly(name)
+    # Two texts whose lengths differ more than this cannot reach the cutoff.
+    shortest, longest = len(plain) * cutoff / (2 - cutoff), len(plain) * (2 - cutoff) / cutoff
+    by_plain: dict[str, list[str]] = {}
+    prefixed: list[str] = []
+    for each in known:
+        if "." in each and plainly(each.rpartition(".")[2]) == plain:
+            prefixed.append(each)
+            continue
+        if len(each) <= _LONGEST_NAME and shortest <= len(other := plainly(each)) <= longest:
+            by_plain.setdefault(other, []).append(each)
+    candidates = list(by_plain)
+    if len(candidates) > _MOST_CANDIDATES:
+        candidates.sort(key=lambda each: _common(plain, each), reverse=True)
+        candidates = candidates[:_MOST_CANDIDATES]
+    near = difflib.get_close_matches(plain, candidates, n=most, cutoff=cutoff)
+    return [*prefixed, *(each for found in near for each in by_plain[found])][:most]
+
+
+def almost(name: str, known: Iterable[str]) -> str | None:
+    """The known name that this one is a slip of, or None.
+
+    Stricter than `similar`: a prefix that both share counts for nothing (`acme.Stop` is not almost `acme.Shout`), and
+    names that differ in digits alone are versions of each other.
+    """
+    for each in similar(name, known, most=3, cutoff=_ALMOST):
+        if plainly(each.rpartition(".")[2]) == plainly(name):
+            return each
+        ours, theirs = _own_parts(name, each)
+        if _without_digits(ours) == _without_digits(theirs) and ours != theirs:
+            continue
+        if difflib.SequenceMatcher(None, ours, theirs).ratio() >= _ALMOST:
+            return each
+    return None
+
+
+def suggestion(name: str, known: Iterable[str]) -> str:
+    """`; did you mean 'response'?` for the nearest known name, else the known names if they are few, else ''.
+
+    A name `true` or `false` is what YAML makes of `y`, `on`, `n` and others.
+    """
+    words = asked_for(name)
+    if words:
+        return words
+    names = list(known)
+    near = similar(name, names)
+    if near:
+        return f"; did you mean {near[0]!r}?"
+    if 0 < len(names) <= _FEW:
+        return f"; there is {', '.join(repr(each) for each in sorted(names))}"
+    return ""
+
+
+def plainly(name: str) -> str:
+    """A name without what people mix up: case, and what separates words."""
+    return name.translate(_SEPARATORS).casefold() or name
+
+
+def _own_parts(name: str, other: str) -> tuple[str, str]:
+    """Both names without the prefix (up to the last dot) that they share, plainly."""
+    (prefix, _, last), (other_prefix, _, other_last) = name.rpartition("."), other.rpartition(".")
+    if plainly(prefix) == plainly(other_prefix):
+        return plainly(last), plainly(other_last)
+    return plainly(name), plainly(other)
+
+
+def _without_digits(name: str) -> str:
+    return "".join(each for each in name if not each.isdigit())
+
+
+def _common(one: str, other: str) -> int:
+    """Characters at the same place: cheap, and high for most slips."""
+    return sum(left == right for left, right in zip(one, other, strict=False))

@@ -1,0 +1,129 @@
+"""The request of an HTTP node: its URL, headers and body out of the node's inputs. Messages show no value of them."""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections.abc import Iterable, Mapping
+from typing import Any, Final
+from urllib.parse import unquote_plus, urlencode
+
+import httpx
+import orjson
+
+from ..errors import NodeFailed
+from ..reading import encoded
+
+FORM: Final = "application/x-www-form-urlencoded"
+_FORM_OF_URL: Final = "write it as https://api.example.com/v1"
+
+
+def url_of(base: str, path: str, query: Mapping[str, Any]) -> httpx.URL:
+    """The URL of baseUri, path and query.
+
+    The path is added to that of the base, with one slash between. Parameters of `query` replace those of the same name
+    in the path's own query, and these replace those of the base's. All others stay as they are written. There is no
+    fragment.
+
+    Raises:
+        NodeFailed: It is no http or https URL, or a parameter is a list or an object.
+    """
+    before, base_query = _parts(base)
+    added, path_query = _parts(path)
+    if added:
+        before = f"{before.rstrip('/')}/{added.lstrip('/')}"
+    given = [(name, text) for name, value in query.items() if (text := parameter("query", name, value)) is not None]
+    pairs = _without(base_query, _names(path_query)) + path_query
+    pairs = _without(pairs, {name for name, _ in given})
+    if given:
+        pairs.append(urlencode(given))
+    try:
+        url = httpx.URL(f"{before}?{'&'.join(pairs)}" if pairs else before)
+    except (httpx.InvalidURL, ValueError):
+        raise NodeFailed(f"baseUri and path are no URL: {_FORM_OF_URL}") from None
+    if url.scheme not in ("http", "https") or not url.host:
+        raise NodeFailed("baseUri must begin with http:// or https:// and name a host")
+    return url
+
+
+def _parts(text: str) -> tuple[str, list[str]]:
+    """What stands before the query, and the parameters of the query, without the fragment."""
+    before, _, query = text.partition("#")[0].partition("?")
+    return before, [each for each in query.split("&") if each]
+
+
+def _without(pairs: list[str], names: Iterable[str]) -> list[str]:
+    names = set(names)
+    return [each for each in pairs if _name(each) not in names]
+
+
+def _names(pairs: list[str]) -> set[str]:
+    return {_name(each) for each in pairs}
+
+
+def _name(pair: str) -> str:
+    return unquote_plus(pair.partition("=")[0])
+
+
+def parameter(port: str, name: str, value: Any) -> str | None:
+    """A value as URLs, headers and forms have it: texts as they are, else as JSON; None for null, which is left out."""
+    if isinstance(value, list | dict):
+        raise NodeFailed(f"{port}: {name!r} must be a text, a number or a boolean")
+    if value is None or isinstance(value, str):
+        return value
+    return json.dumps(value)
+
+
+class Fields:
+    """Header fields by name, whatever the case of its letters."""
+
+    def __init__(self, given: Mapping[str, Any]) -> None:
+        self._found: dict[str, tuple[str, str]] = {}
+        for name, value in given.items():
+            text = parameter("headers", name, value)
+            if text is not None:
+                self._found[name.lower()] = (name, text)
+
+    def default(self, name: str, value: str) -> None:
+        """Add a field, before the others, unless it is there."""
+        if name.lower() not in self._found:
+            self._found = {name.lower(): (name, value)} | self._found
+
+    def get(self, name: str) -> str:
+        """The value of a field; empty when it is not there."""
+        return self._found.get(name.lower(), ("", ""))[1]
+
+    def all(self) -> tuple[tuple[str, str], ...]:
+        """Names and values in order."""
+        return tuple(self._found.values())
+
+
+def body_of(body: Any, fields: Fields) -> bytes | None:
+    """The bytes of a body, in the form and charset that the Content-Type names; None for null.
+
+    A text is sent as it is. An object is sent as a form where the Content-Type says so. Anything else is JSON.
+    """
+    if body is None:
+        return None
+    if not isinstance(body, str):
+        fields.default("Content-Type", "application/json")
+    content_type = fields.get("Content-Type")
+    if isinstance(body, str):
+        text = body
+    elif content_type.partition(";")[0].strip().lower() == FORM:
+        if not isinstance(body, dict):
+            raise NodeFailed(f"the body of {FORM} must be an object or a text")
+        texts = [(name, parameter("body", name, value)) for name, value in body.items()]
+        text = urlencode([(name, each) for name, each in texts if each is not None])
+    else:
+        text = orjson.dumps(body).decode()
+    return encoded(text, content_type, "the body")
+
+
+def authorized(url: httpx.URL, fields: Fields) -> httpx.URL:
+    """The URL without user and password, which become a header unless there is one."""
+    if url.userinfo:
+        user = f"{url.username}:{url.password}".encode()
+        if not fields.get("Authorization"):
+            fields.default("Authorization", f"Basic {base64.b64encode(user).decode()}")
+    return url.copy_with(userinfo=b"", fragment=None)

@@ -1,0 +1,87 @@
+"""Texts of bytes and bytes of texts, in the charset that a byte order mark or a Content-Type names."""
+
+from __future__ import annotations
+
+import codecs
+import json
+import re
+from typing import Final
+
+from ..errors import UnreadableText
+from ..json_values import quoted
+
+_NAMED: Final = re.compile(r"(?:^|[;,])\s*charset\s*=\s*(?:\"([^\"]*)\"|'([^']*)'|([^;,\s]*))", re.IGNORECASE)
+_NO_CHARSETS: Final = frozenset(("idna", "punycode", "undefined", "unicode_escape", "raw_unicode_escape", "utf_7"))
+"""Codecs of Python that no text is exchanged in, and some of which take quadratic time."""
+_SUPERSETS: Final = {"gb2312": "gb18030", "gbk": "gb18030", "euc_kr": "cp949", "shift_jis": "cp932"}
+"""Texts that name the first are often written in the second."""
+_MARKS: Final = (
+    (codecs.BOM_UTF8, "utf-8"),
+    (codecs.BOM_UTF32_LE, "utf-32-le"),
+    (codecs.BOM_UTF32_BE, "utf-32-be"),
+    (codecs.BOM_UTF16_LE, "utf-16-le"),
+    (codecs.BOM_UTF16_BE, "utf-16-be"),
+)
+"""UTF-32 first: its mark in little-endian order begins as that of UTF-16."""
+
+
+def text_of_body(content: bytes, content_type: str, what: str, *, of_json: bool) -> str:
+    """The text of a body, without its byte order mark.
+
+    A mark decides, then the charset of the Content-Type. Without both it is UTF-8; JSON may also be UTF-16 or UTF-32,
+    which its first bytes show.
+
+    Raises:
+        UnreadableText: The charset is not known, or the bytes are none of its.
+    """
+    for mark, charset in _MARKS:
+        if content.startswith(mark):
+            return _decoded(content[len(mark) :], charset, what)
+    named = charset_named(content_type)
+    if named:
+        return _decoded(content, _known(named, what), what)
+    return _decoded(content, json.detect_encoding(content) if of_json else "utf-8", what)
+
+
+def encoded(text: str, content_type: str, what: str) -> bytes:
+    """A text in the charset that a Content-Type names, else in UTF-8.
+
+    Raises:
+        UnreadableText: The charset is not known, or has not all characters of the text.
+    """
+    charset = charset_named(content_type) or "utf-8"
+    try:
+        return text.encode(_known(charset, what))
+    except UnicodeEncodeError as error:
+        raise UnreadableText(
+            f"{what}: the charset {quoted(charset)} has no character {text[error.start]!a}; use utf-8"
+        ) from None
+
+
+def charset_named(content_type: str) -> str:
+    """The charset of a Content-Type; empty when it names none."""
+    found = _NAMED.search(content_type)
+    return (found[1] or found[2] or found[3] or "").strip() if found else ""
+
+
+def _known(name: str, what: str) -> str:
+    """Python's name of a charset."""
+    try:
+        found = codecs.lookup(name).name.replace("-", "_") if name.isascii() and len(name) <= 40 else ""
+        b"a".decode(found or "undefined", "replace")  # the lookup also finds base64 and the like
+    except (LookupError, UnicodeError, ValueError):
+        found = ""
+    if not found or found in _NO_CHARSETS:
+        raise UnreadableText(f"{what}: the charset {quoted(name)} is not known; utf-8 is, and most others are")
+    return found
+
+
+def _decoded(content: bytes, charset: str, what: str) -> str:
+    try:
+        return content.decode(charset)
+    except UnicodeDecodeError as error:
+        if charset in _SUPERSETS:
+            return _decoded(content, _SUPERSETS[charset], what)
+        raise UnreadableText(
+            f"{what} is no text in {charset}: its byte {error.start} is none of that charset"
+        ) from None

@@ -1,0 +1,166 @@
+"""Which children get their resources next: namespaces take turns, and in a namespace the roots of its trees.
+
+So a root with a thousand children delays nobody else's by more than its share of a page. Within a tree the oldest child
+comes first: a parent is older than its children, so owners are found before those that need them. Read by the operator.
+"""
+
+from __future__ import annotations
+
+import bisect
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import zip_longest
+from typing import Any, Final
+
+from psycopg.rows import class_row
+
+from chaingraph_store.ids import ExecutionId
+from chaingraph_store.ledger import Connection
+
+
+@dataclass(frozen=True, slots=True)
+class Unshown:
+    """A child that is to have a resource and has none yet, and the resource that will own it: its parent's."""
+
+    id: ExecutionId
+    namespace: str
+    name: str
+    parent_id: ExecutionId
+    parent_uid: str
+    parent_name: str
+
+
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """Who was served last: the next page begins behind this namespace, and in each namespace behind this root."""
+
+    namespace: str = ""
+    roots: Mapping[str, str] = field(default_factory=dict)
+
+
+MOST_NAMESPACES: Final = 20
+"""Namespaces that one page takes from."""
+_UNSHOWN: Final = "parent_id IS NOT NULL AND uid IS NULL AND resources = 'Create'"
+NAMESPACES: Final = f"""
+WITH RECURSIVE tenant AS (
+  (SELECT namespace FROM chaingraph.executions WHERE {_UNSHOWN} ORDER BY namespace LIMIT 1)
+  UNION ALL
+  SELECT (SELECT e.namespace FROM chaingraph.executions e
+          WHERE {_UNSHOWN} AND e.namespace > tenant.namespace ORDER BY e.namespace LIMIT 1)
+  FROM tenant WHERE tenant.namespace IS NOT NULL
+)
+SELECT namespace FROM tenant WHERE namespace IS NOT NULL AND (%(all)s OR namespace = ANY(%(namespaces)s))
+"""  # noqa: S608 - put together of constants alone
+"""One step of the index for each namespace, however many children it has."""
+ROOTS: Final = f"""
+WITH RECURSIVE tree AS (
+  (SELECT root_id, 1 AS number FROM chaingraph.executions
+   WHERE {_UNSHOWN} AND namespace = %(namespace)s AND root_id > %(after)s ORDER BY root_id LIMIT 1)
+  UNION ALL
+  SELECT (SELECT e.root_id FROM chaingraph.executions e
+          WHERE {_UNSHOWN} AND e.namespace = %(namespace)s AND e.root_id > tree.root_id ORDER BY e.root_id LIMIT 1),
+         tree.number + 1
+  FROM tree WHERE tree.root_id IS NOT NULL AND tree.number < %(most)s
+)
+SELECT root_id FROM tree WHERE root_id IS NOT NULL
+"""  # noqa: S608 - put together of constants alone
+"""One step of the index for each root."""
+CHILDREN: Final = """
+SELECT child.id, child.namespace, child.name, child.parent_id, child.parent_uid, child.parent_name
+FROM unnest(%(roots)s::text[]) WITH ORDINALITY AS root (id, turn)
+CROSS JOIN LATERAL (
+  SELECT oldest.*, row_number() OVER (ORDER BY oldest.created_at, oldest.id) AS number
+  FROM (SELECT c.id, c.namespace, c.name, c.parent_id, c.created_at, p.uid AS parent_uid, p.name AS parent_name
+        FROM chaingraph.executions c JOIN chaingraph.executions p ON p.id = c.parent_id
+        WHERE c.parent_id IS NOT NULL AND c.uid IS NULL AND c.resources = 'Create' AND p.uid IS NOT NULL
+          AND c.namespace = %(namespace)s AND c.root_id = root.id
+          AND c.id <> ALL(%(children)s) AND c.parent_id <> ALL(%(parents)s)
+        ORDER BY c.created_at, c.id LIMIT %(each)s) oldest) child
+ORDER BY child.number, root.turn
+"""
+COUNT: Final = f"""
+SELECT count(*) FROM chaingraph.executions
+WHERE {_UNSHOWN} AND (%(all)s OR namespace = ANY(%(namespaces)s))
+"""  # noqa: S608 - put together of constants alone
+
+
+async def page(
+    connection: Connection,
+    *,
+    namespaces: Sequence[str] | None,
+    limit: int,
+    last: Turn | None = None,
+    children: Sequence[ExecutionId] = (),
+    parents: Sequence[ExecutionId] = (),
+    resting: Sequence[str] = (),
+) -> tuple[list[Unshown], Turn]:
+    """About `limit` children that are to have a resource and have none yet, and whose turn comes after them.
+
+    Those whose parent has none itself are left out: a resource has its owner from the beginning.
+
+    Args:
+        namespaces: those that are served; None for all.
+        last: the turn that the page before came to.
+        children: leave these out,
+        parents: the children of these,
+        resting: and what is in these namespaces.
+
+    Returns:
+        No children only when there are none, wherever it began.
+    """
+    last = last or Turn()
+    cursor = await connection.execute(NAMESPACES, _served(namespaces))
+    found = [str(row[0]) for row in await cursor.fetchall() if row[0] not in resting]
+    first = bisect.bisect_right(found, last.namespace)
+    roots = {name: root for name, root in last.roots.items() if name in found}
+    without = {"children": list(children), "parents": list(parents)}
+    order = [*found[first:], *found[:first]]
+    for begin in range(0, len(order), MOST_NAMESPACES):
+        turn = order[begin : begin + MOST_NAMESPACES]
+        lines = []
+        for name in turn:
+            line, roots[name] = await _of_namespace(
+                connection, name, max(1, limit // len(turn)), roots.get(name, ""), without
+            )
+            lines.append(line)
+        if any(lines):
+            children_found = [each for row in zip_longest(*lines) for each in row if each is not None]
+            return children_found, Turn(turn[-1] if len(found) > MOST_NAMESPACES else turn[0], roots)
+    return [], Turn(last.namespace, roots)
+
+
+async def _of_namespace(
+    connection: Connection, namespace: str, limit: int, after: str, without: Mapping[str, Any]
+) -> tuple[list[Unshown], str]:
+    """Children of the roots behind one, each root's in turn, and the root that comes before those of the next page."""
+    started, wrapped = after, not after
+    while True:
+        given = {"namespace": namespace, "after": after, "most": limit}
+        cursor = await connection.execute(ROOTS, given)
+        roots = [str(row[0]) for row in await cursor.fetchall()]
+        found = await _of_roots(connection, namespace, roots, limit, without) if roots else []
+        more = len(roots) == limit
+        after = roots[-1] if more else ""
+        if found or (wrapped and (not more or after >= started > "")):
+            return found, after
+        wrapped = wrapped or not more
+
+
+async def _of_roots(
+    connection: Connection, namespace: str, roots: Sequence[str], limit: int, without: Mapping[str, Any]
+) -> list[Unshown]:
+    given = {"namespace": namespace, "roots": list(roots), "each": -(-limit // len(roots))} | dict(without)
+    async with connection.cursor(row_factory=class_row(Unshown)) as cursor:
+        await cursor.execute(CHILDREN, given)
+        return (await cursor.fetchall())[:limit]
+
+
+async def count(connection: Connection, *, namespaces: Sequence[str] | None) -> int:
+    """How many children are to have a resource and have none yet, also of parents that have none."""
+    cursor = await connection.execute(COUNT, _served(namespaces))
+    row = await cursor.fetchone()
+    return int(row[0]) if row else 0
+
+
+def _served(namespaces: Sequence[str] | None) -> dict[str, Any]:
+    return {"all": namespaces is None, "namespaces": list(namespaces or ())}

@@ -1,0 +1,1 @@
+ALTER TABLE chaingraph.executions DROP COLUMN running_nodes;

@@ -1,0 +1,1 @@
+ALTER TABLE chaingraph.flows DROP COLUMN reason;

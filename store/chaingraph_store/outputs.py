@@ -1,0 +1,31 @@
+"""The outputs of an execution, as many as there is room for: the smallest first, in the order of the flow. SQL."""
+
+from __future__ import annotations
+
+from typing import LiteralString
+
+
+def shown(column: LiteralString, room: LiteralString) -> LiteralString:
+    """Those that fit into so many bytes, as json; NULL where there are none at all. An expression of SQL."""
+    return (
+        f"CASE WHEN octet_length({column}::text) <= {room} THEN {column} WHEN {column} IS NOT NULL THEN"
+        f" (SELECT coalesce(json_object_agg(key, value ORDER BY position) FILTER (WHERE fits), '{{}}')"
+        f" {_measured(column, room)}) END"
+    )
+
+
+def omitted(column: LiteralString, room: LiteralString) -> LiteralString:
+    """The others, as a json object of their names and sizes in bytes. An expression of SQL."""
+    return (
+        f"CASE WHEN {column} IS NULL OR octet_length({column}::text) <= {room} THEN '{{}}'"
+        f" ELSE (SELECT coalesce(json_object_agg(key, octet_length(value::text) ORDER BY position)"
+        f" FILTER (WHERE NOT fits), '{{}}') {_measured(column, room)}) END"
+    )
+
+
+def _measured(column: LiteralString, room: LiteralString) -> LiteralString:
+    # 6: quotes, colon and comma around a name and its value.
+    return f"""FROM (
+      SELECT each.*, sum(octet_length(each.key) + octet_length(each.value::text) + 6) OVER (
+        ORDER BY octet_length(each.value::text), each.position) <= {room} AS fits
+      FROM json_each({column}) WITH ORDINALITY AS each (key, value, position)) measured"""  # noqa: S608 our own columns

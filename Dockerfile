@@ -28,7 +28,7 @@ RUN --mount=type=cache,target=/root/.cache/pip \
 COPY pyproject.toml README.md LICENSE ./
 COPY crds/chaingraph_crds crds/chaingraph_crds
 COPY flow/chaingraph_flow flow/chaingraph_flow
-COPY process/chaingraph_process process/chaingraph_process
+COPY runtime/chaingraph_runtime runtime/chaingraph_runtime
 COPY store/chaingraph_store store/chaingraph_store
 COPY worker/chaingraph_worker worker/chaingraph_worker
 COPY operator/chaingraph_operator operator/chaingraph_operator

@@ -2,7 +2,7 @@
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
-PACKAGES := crds flow process store worker operator gateway cli
+PACKAGES := crds flow runtime store worker operator gateway cli
 SOURCES := $(foreach p,$(PACKAGES),$(p)/chaingraph_$(p))
 PYTHON ?= python3
 
@@ -52,14 +52,14 @@ lint: setup ## format, lint, types, layers, generated files
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	PYTHONSAFEPATH=1 $(BIN)/lint-imports
-	$(BIN)/python -m chaingraph_cli.generated --check
+	$(BIN)/python -m tools.generated --check
 
 fmt: setup ## format and fix what can be fixed
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
 generate: setup ## write every generated file again: CRD YAML, reference docs
-	$(BIN)/python -m chaingraph_cli.generated
+	$(BIN)/python -m tools.generated
 
 lock: setup ## resolve the dependencies again, with hashes
 	cd requirements && ./lock

@@ -26,7 +26,8 @@ import psycopg
 from bench.cluster import EXECUTIONS, STEPS, BenchCluster, bench_cluster
 from bench.results import Figure, arguments, report
 from bench.start import first_nodes
-from chaingraph_store import ids, spawning
+from chaingraph_store import ids
+from chaingraph_store.children import spawning
 
 EMITTING: dict[str, Any] = {
     "inputs": [{"name": "items", "type": "array", "default": []}],

@@ -17,7 +17,7 @@ from typing import Any
 import httpx
 import yaml
 
-from chaingraph_cli.cluster import postgres
+from chaingraph_cli.cluster.programs import postgres
 from chaingraph_cli.cluster.state import StateFolder
 
 EXECUTIONS = "/apis/chaingraph.dev/v1alpha1/namespaces/default/executions"

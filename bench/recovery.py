@@ -23,12 +23,13 @@ from typing import Any
 import psycopg
 
 from bench.results import Figure, arguments, report
-from chaingraph_cli.cluster import ports, postgres
+from chaingraph_cli.cluster import ports
+from chaingraph_cli.cluster.programs import postgres
 from chaingraph_cli.cluster.supervisor import Supervisor
 from chaingraph_crds.flow import FlowSpec
 from chaingraph_flow.revision import content, revision
-from chaingraph_store import creation
-from chaingraph_store.creation import NewExecution
+from chaingraph_store.commands import creation
+from chaingraph_store.commands.creation import NewExecution
 from chaingraph_store.ids import execution_id
 from chaingraph_store.ledger import Ledger
 from chaingraph_worker.migrate import migrate

@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable
 from typing import Final
 
-from chaingraph_cli.cluster import binaries, build, control_plane
+from chaingraph_cli.cluster.programs import binaries, build, control_plane
 from fixtures.chart import evaluators, helm
 from fixtures.monitoring import promtool
 

@@ -1,4 +1,4 @@
-"""What a command of the terminal is, and how its arguments are read. Used by the entry points and all commands.
+"""What a command of the terminal is, and how its arguments are read.
 
 The standard library's argparse, one parser for the command that was asked for: it is there in 10 ms, where the
 libraries made for the purpose take 80 to 120 ms to import.

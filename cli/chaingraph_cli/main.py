@@ -8,43 +8,43 @@ from __future__ import annotations
 import sys
 from typing import Final
 
-from chaingraph_cli import terminal
 from chaingraph_cli.commands import KUBECTL_PLUGIN, Entry, Program, end, run
+from chaingraph_cli.terminal import escapes
 
 _VERBS: Final = {
     "control executions": {
-        "create": Entry("chaingraph_cli.plugin.create:COMMAND", "Create an execution, of a Flow or of a file."),
-        "start": Entry("chaingraph_cli.plugin.start:COMMAND", "Start executions that were created paused."),
-        "pause": Entry("chaingraph_cli.plugin.pause:COMMAND", "Pause executions before their next nodes."),
-        "resume": Entry("chaingraph_cli.plugin.resume:COMMAND", "Let paused executions go on."),
-        "step": Entry("chaingraph_cli.plugin.step:COMMAND", "Run the waiting nodes once, and stay paused."),
-        "stop": Entry("chaingraph_cli.plugin.stop:COMMAND", "End executions now."),
-        "retry": Entry("chaingraph_cli.plugin.retry:COMMAND", "Run executions again that failed or were stopped."),
-        "breakpoints": Entry("chaingraph_cli.plugin.breakpoints:COMMAND", "List, add or remove breakpoints."),
+        "create": Entry("chaingraph_cli.verbs.create:COMMAND", "Create an execution, of a Flow or of a file."),
+        "start": Entry("chaingraph_cli.verbs.start:COMMAND", "Start executions that were created paused."),
+        "pause": Entry("chaingraph_cli.verbs.pause:COMMAND", "Pause executions before their next nodes."),
+        "resume": Entry("chaingraph_cli.verbs.resume:COMMAND", "Let paused executions go on."),
+        "step": Entry("chaingraph_cli.verbs.step:COMMAND", "Run the waiting nodes once, and stay paused."),
+        "stop": Entry("chaingraph_cli.verbs.stop:COMMAND", "End executions now."),
+        "retry": Entry("chaingraph_cli.verbs.retry:COMMAND", "Run executions again that failed or were stopped."),
+        "breakpoints": Entry("chaingraph_cli.verbs.breakpoints:COMMAND", "List, add or remove breakpoints."),
     },
     "look at executions": {
-        "get": Entry("chaingraph_cli.plugin.get:COMMAND", "List executions, or show one in full."),
-        "nodes": Entry("chaingraph_cli.plugin.nodes:COMMAND", "What the nodes put out so far, and which are held."),
-        "outputs": Entry("chaingraph_cli.plugin.outputs:COMMAND", "The outputs of an execution, also large ones."),
-        "roots": Entry("chaingraph_cli.plugin.roots:COMMAND", "List root executions, with the counts of all below."),
-        "tree": Entry("chaingraph_cli.plugin.tree:COMMAND", "An execution with all that it has spawned."),
-        "events": Entry("chaingraph_cli.plugin.events:COMMAND", "What happened, from any point on, and live."),
-        "logs": Entry("chaingraph_cli.plugin.logs:COMMAND", "What the nodes logged, and why they failed."),
-        "wait": Entry("chaingraph_cli.plugin.wait:COMMAND", "Wait until executions end, or pause."),
-        "version": Entry("chaingraph_cli.plugin.version:COMMAND", "The versions of this program and of the cluster."),
+        "get": Entry("chaingraph_cli.verbs.get:COMMAND", "List executions, or show one in full."),
+        "nodes": Entry("chaingraph_cli.verbs.nodes:COMMAND", "What the nodes put out so far, and which are held."),
+        "outputs": Entry("chaingraph_cli.verbs.outputs:COMMAND", "The outputs of an execution, also large ones."),
+        "roots": Entry("chaingraph_cli.verbs.roots:COMMAND", "List root executions, with the counts of all below."),
+        "tree": Entry("chaingraph_cli.verbs.tree:COMMAND", "An execution with all that it has spawned."),
+        "events": Entry("chaingraph_cli.verbs.events:COMMAND", "What happened, from any point on, and live."),
+        "logs": Entry("chaingraph_cli.verbs.logs:COMMAND", "What the nodes logged, and why they failed."),
+        "wait": Entry("chaingraph_cli.verbs.wait:COMMAND", "Wait until executions end, or pause."),
+        "version": Entry("chaingraph_cli.verbs.version:COMMAND", "The versions of this program and of the cluster."),
     },
 }
 _LOCAL: Final = {
-    "up": Entry("chaingraph_cli.local:UP", "Start a cluster: API server, PostgreSQL, operator, workers."),
-    "down": Entry("chaingraph_cli.local:DOWN", "End what `up` started."),
-    "status": Entry("chaingraph_cli.local:STATUS", "The health of every process of the local cluster."),
-    "demo": Entry("chaingraph_cli.local:DEMO", "The examples on a cluster of their own."),
+    "up": Entry("chaingraph_cli.local.arguments:UP", "Start a cluster: API server, PostgreSQL, operator, workers."),
+    "down": Entry("chaingraph_cli.local.arguments:DOWN", "End what `up` started."),
+    "status": Entry("chaingraph_cli.local.arguments:STATUS", "The health of every process of the local cluster."),
+    "demo": Entry("chaingraph_cli.local.arguments:DEMO", "The examples on a cluster of their own."),
 }
 _DATABASE: Final = {
-    "erase": Entry("chaingraph_cli.erase:COMMAND", "Erase executions from the database, and record that."),
+    "erase": Entry("chaingraph_cli.local.erase:COMMAND", "Erase executions from the database, and record that."),
 }
 _COMPLETION: Final = {
-    "completion": Entry("chaingraph_cli.plugin.completion:COMMAND", "A script for the shell's Tab key."),
+    "completion": Entry("chaingraph_cli.verbs.completion:COMMAND", "A script for the shell's Tab key."),
 }
 _COMPLETE: Final = "__complete"
 """What the scripts of `completion` call."""
@@ -59,7 +59,7 @@ PLUGIN: Final = Program(KUBECTL_PLUGIN, "Control and watch executions of ChainGr
 
 def main() -> None:
     """`chaingraph`."""
-    terminal.guard()
+    escapes.guard()
     if sys.argv[1:2] == [_COMPLETE]:
         end(lambda: _answer(CHAINGRAPH, sys.argv[2:]))
     end(lambda: run(CHAINGRAPH, sys.argv[1:]))
@@ -67,18 +67,18 @@ def main() -> None:
 
 def plugin() -> None:
     """`kubectl-chaingraph`, which kubectl runs for `kubectl chaingraph`."""
-    terminal.guard()
+    escapes.guard()
     end(lambda: run(PLUGIN, sys.argv[1:]))
 
 
 def complete() -> None:
     """`kubectl_complete-chaingraph`, which kubectl asks when Tab is pressed after `kubectl chaingraph`."""
-    terminal.guard()
+    escapes.guard()
     end(lambda: _answer(PLUGIN, sys.argv[1:]))
 
 
 def _answer(program: Program, words: list[str]) -> int:
-    from chaingraph_cli.plugin.completion import answer
+    from chaingraph_cli.verbs.completion import answer
 
     print(answer(program, words))
     return 0

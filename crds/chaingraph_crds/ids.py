@@ -1,4 +1,4 @@
-"""How the id of an execution follows from the UID of its resource. Pure; used by the ledger and by the CLI."""
+"""How the id of an execution follows from the UID of its resource. Pure."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The classes of port types, each with its JSON form and its check of values. Read by everybody through `types`."""
+"""The classes of port types, each with its JSON form and its check of values."""
 
 from __future__ import annotations
 

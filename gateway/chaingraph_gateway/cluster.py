@@ -22,11 +22,11 @@ import structlog
 from chaingraph_gateway.cache import Cache
 from chaingraph_gateway.errors import Away
 from chaingraph_gateway.metrics import Metrics
-from chaingraph_process.cluster_access import ClusterAccess
-from chaingraph_process.cluster_api import ClusterApi
-from chaingraph_process.cluster_errors import ApiError, NoCluster, Unavailable
-from chaingraph_process.cluster_errors import NotFound as ApiNotFound
-from chaingraph_store.visibility import NamespaceIdentity
+from chaingraph_runtime.cluster_access import ClusterAccess
+from chaingraph_runtime.cluster_api import ClusterApi
+from chaingraph_runtime.cluster_errors import ApiError, NoCluster, Unavailable
+from chaingraph_runtime.cluster_errors import NotFound as ApiNotFound
+from chaingraph_store.reads.visibility import NamespaceIdentity
 
 _log = structlog.get_logger(__name__)
 _TIMEOUT: Final = aiohttp.ClientTimeout(total=10, sock_connect=3)

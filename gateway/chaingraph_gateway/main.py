@@ -15,30 +15,30 @@ import structlog
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from pydantic import ValidationError
 
-from chaingraph_gateway.access import Access
-from chaingraph_gateway.addresses import networks
-from chaingraph_gateway.authentication import Authenticator, TokenRules
-from chaingraph_gateway.authorization import Authorizer
-from chaingraph_gateway.client_ca import ClientCa
+from chaingraph_gateway.access.addresses import networks
+from chaingraph_gateway.access.authentication import Authenticator, TokenRules
+from chaingraph_gateway.access.authorization import Authorizer
 from chaingraph_gateway.cluster import Cluster
-from chaingraph_gateway.connections import Patience, enough_files
+from chaingraph_gateway.connections.client_ca import ClientCa
+from chaingraph_gateway.connections.connections import Patience, enough_files
+from chaingraph_gateway.connections.limits import Connections, FailedTokens, Limits, Shares
+from chaingraph_gateway.connections.tls import ServingTls
 from chaingraph_gateway.errors import GatewayError, PartEnded
-from chaingraph_gateway.limits import Connections, FailedTokens, Limits, Shares
 from chaingraph_gateway.metrics import Metrics
 from chaingraph_gateway.outages import Reader
-from chaingraph_gateway.reads import Reads
+from chaingraph_gateway.reads.access import Access
+from chaingraph_gateway.reads.handlers import Reads
+from chaingraph_gateway.reads.values import Values
 from chaingraph_gateway.server import Fairness, GatewayServer, Handlers
 from chaingraph_gateway.settings import Settings
-from chaingraph_gateway.streams import Streams
-from chaingraph_gateway.tail import Tails
-from chaingraph_gateway.tls import ServingTls
-from chaingraph_gateway.values import Values
-from chaingraph_process import logs
-from chaingraph_process.cluster_access import load
-from chaingraph_process.cluster_errors import ClusterError
-from chaingraph_process.http import HealthServer
-from chaingraph_process.pool_figures import PoolFigures
-from chaingraph_process.settings import refuse
+from chaingraph_gateway.streams.handlers import Streams
+from chaingraph_gateway.streams.tail import Tails
+from chaingraph_runtime import logs
+from chaingraph_runtime.cluster_access import load
+from chaingraph_runtime.cluster_errors import ClusterError
+from chaingraph_runtime.http import HealthServer
+from chaingraph_runtime.pool_figures import PoolFigures
+from chaingraph_runtime.settings import refuse
 from chaingraph_store.ledger import Ledger
 
 _log = structlog.get_logger("chaingraph_gateway.main")

@@ -1,4 +1,4 @@
-"""The HTTPS server: routes, errors as JSON, what is counted. Started by `main`."""
+"""The HTTPS server: routes, errors as JSON, what is counted."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ from typing import Final
 
 from aiohttp import web
 
-from chaingraph_gateway import parameters
-from chaingraph_gateway.access import ADDRESS, LOG, Access
-from chaingraph_gateway.addresses import Network, address_of, is_proxy
-from chaingraph_gateway.authentication import Caller
-from chaingraph_gateway.connections import Gate, Listener, Patience, Site, listening
+from chaingraph_gateway.access.addresses import Network, address_of, is_proxy
+from chaingraph_gateway.access.authentication import Caller
+from chaingraph_gateway.connections.connections import Gate, Listener, Patience, Site, listening
+from chaingraph_gateway.connections.limits import Connections, Shares
 from chaingraph_gateway.errors import Problem, TooLarge, TooMany, Unauthenticated
-from chaingraph_gateway.limits import Connections, Shares
 from chaingraph_gateway.metrics import Metrics
-from chaingraph_gateway.reads import Reads, answer
-from chaingraph_gateway.streams import Streams
-from chaingraph_gateway.values import Values
+from chaingraph_gateway.reads import parameters
+from chaingraph_gateway.reads.access import ADDRESS, LOG, Access
+from chaingraph_gateway.reads.handlers import Reads, answer
+from chaingraph_gateway.reads.values import Values
+from chaingraph_gateway.streams.handlers import Streams
 
 _SHUTDOWN_SECONDS: Final = 3.0
 _BEGAN: Final = web.RequestKey("began", float)

@@ -1,4 +1,4 @@
-"""The gateway's settings, from environment variables. Read once by `main`."""
+"""The gateway's settings, from environment variables."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from pathlib import Path
 from pydantic import Field, field_validator, model_validator
 from pydantic_settings import SettingsConfigDict
 
-from chaingraph_gateway.addresses import networks
-from chaingraph_process.environment import ServingSettings
+from chaingraph_gateway.access.addresses import networks
+from chaingraph_runtime.environment import ServingSettings
 from chaingraph_store.errors import SettingsRefused
 from chaingraph_store.ledger import checked_dsn
 

@@ -1,4 +1,4 @@
-"""The parts of one operator and how they are joined. Built by `main`."""
+"""The parts of one operator and how they are joined."""
 
 from __future__ import annotations
 
@@ -11,46 +11,47 @@ import structlog
 
 from chaingraph_crds import names
 from chaingraph_crds.execution_status import ExecutionPhase
-from chaingraph_operator import announcements, namespaces
-from chaingraph_operator.accounting import Accounting
-from chaingraph_operator.admission import Admission
-from chaingraph_operator.api import KubernetesApi
-from chaingraph_operator.api_figures import ApiFigures
-from chaingraph_operator.backlog import Backlog
-from chaingraph_operator.child_resources import IN_FLIGHT, ChildResources
-from chaingraph_operator.cluster_guard import ClusterGuard
-from chaingraph_operator.commands import Commands
-from chaingraph_operator.controller import Controller
+from chaingraph_operator.decide import status_events
 from chaingraph_operator.errors import PartEnded
-from chaingraph_operator.executions import ExecutionReconciler
-from chaingraph_operator.families import Families
-from chaingraph_operator.feed import Feed
-from chaingraph_operator.flow_checks import Budget, FlowChecks
-from chaingraph_operator.flow_names import FlowNames
-from chaingraph_operator.flows import FlowReconciler, Flows
-from chaingraph_operator.intake import ExecutionIntake
-from chaingraph_operator.keys import Key
-from chaingraph_operator.kubernetes_events import EventPoster
-from chaingraph_operator.lost_workers import LostWorkers
+from chaingraph_operator.kube.api import KubernetesApi
+from chaingraph_operator.kube.api_metrics import ApiFigures
+from chaingraph_operator.kube.controller import Controller
+from chaingraph_operator.kube.event_recorder import EventRecorder
+from chaingraph_operator.kube.keys import Key
+from chaingraph_operator.kube.status_writer import Status, StatusWriter
+from chaingraph_operator.kube.watching import Watch
+from chaingraph_operator.kube.work_queue import WorkQueue
+from chaingraph_operator.leader.cluster_guard import ClusterGuard
+from chaingraph_operator.loops.changes import Feed
+from chaingraph_operator.loops.child_completion import Families
+from chaingraph_operator.loops.pruning import Pruning
+from chaingraph_operator.loops.queue_metrics import Backlog
+from chaingraph_operator.loops.recovery import LostWorkers
+from chaingraph_operator.loops.sweep import Sweep
+from chaingraph_operator.loops.unseen_deletions import UnseenDeletions
+from chaingraph_operator.loops.worker_deployments import WorkerDeployments
 from chaingraph_operator.metrics import Metrics
-from chaingraph_operator.namespaces import Namespaces
 from chaingraph_operator.outages import LedgerHealth
-from chaingraph_operator.pruning import Pruning
-from chaingraph_operator.retention import Retention
+from chaingraph_operator.reconcile.child_resources import IN_FLIGHT, ChildResources
+from chaingraph_operator.reconcile.commands import Commands
+from chaingraph_operator.reconcile.executions import ExecutionReconciler
+from chaingraph_operator.reconcile.flow_names import FlowNames
+from chaingraph_operator.reconcile.flows import FlowReconciler, Flows
+from chaingraph_operator.reconcile.triggers import ExecutionIntake
+from chaingraph_operator.reconcile.ttl import Retention
+from chaingraph_operator.reconcile.worker_registry import Workforce
 from chaingraph_operator.settings import Settings
-from chaingraph_operator.status_writer import Status, StatusWriter
-from chaingraph_operator.sweep import Sweep
-from chaingraph_operator.unseen_deletions import UnseenDeletions
-from chaingraph_operator.watching import Watch
-from chaingraph_operator.work_queue import WorkQueue
-from chaingraph_operator.worker_deployments import WorkerDeployments
-from chaingraph_operator.workforce import Workforce
-from chaingraph_process.cluster_access import ClusterAccess
-from chaingraph_process.pool_figures import PoolFigures
-from chaingraph_store import visibility
+from chaingraph_operator.tenancy import namespaces
+from chaingraph_operator.tenancy.accounting import Accounting
+from chaingraph_operator.tenancy.admission import Admission
+from chaingraph_operator.tenancy.namespaces import Namespaces
+from chaingraph_operator.validation.checks import Budget, FlowChecks
+from chaingraph_runtime.cluster_access import ClusterAccess
+from chaingraph_runtime.pool_figures import PoolFigures
 from chaingraph_store.executions import ExecutionRow
 from chaingraph_store.ledger import Ledger
-from chaingraph_store.operators import Fence
+from chaingraph_store.reads import visibility
+from chaingraph_store.upkeep.operators import Fence
 
 _log = structlog.get_logger(__name__)
 _FLOW_WORKERS = 2
@@ -83,7 +84,7 @@ class Operator:
         flow_queue: WorkQueue[Key] = WorkQueue(max_delay=_LONGEST_RETRY)
         queue: WorkQueue[Key] = WorkQueue(max_delay=_LONGEST_RETRY)
         self._api = KubernetesApi(access, connections=settings.status_writers + _EXTRA_CONNECTIONS, may_write=may_write)
-        self._events = EventPoster(self._api, instance=settings.pod_name, metrics=metrics)
+        self._events = EventRecorder(self._api, instance=settings.pod_name, metrics=metrics)
         self._api.observe(ApiFigures(metrics.registry).answered)
         self._intake = ExecutionIntake(queue)
         self._checks = FlowChecks(
@@ -281,7 +282,7 @@ class Operator:
         self._child_resources.changed(row)
 
     def _execution_written(self, key: Key, before: Status, after: Status) -> None:
-        for announcement in announcements.of_execution(before, after):
+        for announcement in status_events.of_execution(before, after):
             self._events.post(names.EXECUTION_KIND, key, announcement)
         self._observe_lag(before, after)
         if "completionTime" in after and "completionTime" not in before:
@@ -298,7 +299,7 @@ class Operator:
                 self._metrics.status_lag.observe(max(0.0, (datetime.now(UTC) - happened).total_seconds()))
 
     def _flow_written(self, key: Key, before: Status, after: Status) -> None:
-        for announcement in announcements.of_flow(before, after):
+        for announcement in status_events.of_flow(before, after):
             self._events.post(names.FLOW_KIND, key, announcement)
 
 

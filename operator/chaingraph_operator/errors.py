@@ -1,4 +1,4 @@
-"""The exceptions of the operator. Those of the way to the API server are `chaingraph_process.cluster_errors`.
+"""The exceptions of the operator. Those of the way to the API server are `chaingraph_runtime.cluster_errors`.
 
 OperatorError
 ├── PartEnded          a part that runs for ever has ended: the process exits and is started again

@@ -34,19 +34,20 @@ import structlog
 from pydantic import ValidationError
 
 from chaingraph_crds import names
-from chaingraph_operator import removal, watching
+from chaingraph_operator import removal
 from chaingraph_operator.assembly import Operator
 from chaingraph_operator.errors import ClusterUnknown, NoLeaseNamespace, OperatorError, PartEnded
-from chaingraph_operator.leadership import Leadership
+from chaingraph_operator.kube import watching
+from chaingraph_operator.leader.leadership import Leadership
 from chaingraph_operator.metrics import Metrics
 from chaingraph_operator.outages import UNAVAILABLE, LedgerHealth
 from chaingraph_operator.settings import Settings
-from chaingraph_process import logs, tracing
-from chaingraph_process.cluster_access import load
-from chaingraph_process.cluster_errors import ApiError, ClusterError, NotFound
-from chaingraph_process.http import HealthServer
-from chaingraph_process.settings import cannot_start, refuse
-from chaingraph_process.tracing import TracingUnavailable
+from chaingraph_runtime import logs, tracing
+from chaingraph_runtime.cluster_access import load
+from chaingraph_runtime.cluster_errors import ApiError, ClusterError, NotFound
+from chaingraph_runtime.http import HealthServer
+from chaingraph_runtime.settings import cannot_start, refuse
+from chaingraph_runtime.tracing import TracingUnavailable
 from chaingraph_store import schema
 from chaingraph_store.errors import ForeignLedger, SchemaOutdated
 from chaingraph_store.ledger import Ledger

@@ -1,4 +1,4 @@
-"""PostgreSQL away: wait for it, go on, and let everybody know. Used around every part that follows the ledger.
+"""PostgreSQL away: wait for it, go on, and let everybody know.
 
 Nothing is lost meanwhile: what has to be done follows from the resources and the ledger, and is found again.
 """

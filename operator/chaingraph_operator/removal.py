@@ -18,13 +18,13 @@ import structlog
 from pydantic import Field, ValidationError
 from pydantic_settings import SettingsConfigDict
 
-from chaingraph_operator.api import KubernetesApi
-from chaingraph_operator.worker_deployments import worker_selector
-from chaingraph_process import logs
-from chaingraph_process.cluster_access import load
-from chaingraph_process.cluster_errors import ClusterError, NotFound, Unavailable
-from chaingraph_process.environment import LoggingSettings
-from chaingraph_process.settings import refuse
+from chaingraph_operator.kube.api import KubernetesApi
+from chaingraph_operator.loops.worker_deployments import worker_selector
+from chaingraph_runtime import logs
+from chaingraph_runtime.cluster_access import load
+from chaingraph_runtime.cluster_errors import ClusterError, NotFound, Unavailable
+from chaingraph_runtime.environment import LoggingSettings
+from chaingraph_runtime.settings import refuse
 
 COMMAND: Final = "remove-workers"
 _LOOK_SECONDS: Final = 1.0

@@ -1,4 +1,4 @@
-"""The operator's settings, from environment variables. Read once by `main`."""
+"""The operator's settings, from environment variables."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from typing import Annotated, Literal
 from pydantic import Field, field_validator, model_validator
 from pydantic_settings import NoDecode, SettingsConfigDict
 
-from chaingraph_operator import tenancy
-from chaingraph_process.environment import ServingSettings
-from chaingraph_store.dispatch import RUN_QUEUE, TOP_PRIORITY
+from chaingraph_operator.decide import allowance
+from chaingraph_runtime.environment import ServingSettings
 from chaingraph_store.errors import SettingsRefused
 from chaingraph_store.ledger import checked_dsn
-from chaingraph_store.policies import Policy
+from chaingraph_store.queue.dispatch import RUN_QUEUE, TOP_PRIORITY
+from chaingraph_store.tenancy.policies import Policy
 
 _Parse = Callable[[str], object]
 Unlimited = Literal["unlimited"]
@@ -119,7 +119,7 @@ class Settings(ServingSettings):
         "separated by commas; * for all",
     )
     namespace_max_running: Annotated[int | Unlimited, NoDecode] = Field(
-        default=tenancy.UNLIMITED,
+        default=allowance.UNLIMITED,
         validation_alias="CHAINGRAPH_NAMESPACE_MAX_RUNNING",
         description="how many executions of a namespace run at once, over all queues, unless its annotation "
         "chaingraph.dev/max-running says so; unlimited for any number",
@@ -139,7 +139,7 @@ class Settings(ServingSettings):
         "so; a priority counts within its namespace only",
     )
     namespace_max_ledger_bytes: Annotated[int | Unlimited, NoDecode] = Field(
-        default=tenancy.UNLIMITED,
+        default=allowance.UNLIMITED,
         validation_alias="CHAINGRAPH_NAMESPACE_MAX_LEDGER_BYTES",
         description="how many bytes executions of a namespace take in the ledger, such as 10Gi, before new ones wait, "
         "unless its annotation chaingraph.dev/max-ledger-bytes says so; unlimited for any number",
@@ -278,20 +278,20 @@ class Settings(ServingSettings):
     @field_validator("namespace_queues", mode="before")
     @classmethod
     def _queues(cls, value: object) -> object:
-        parsed = _parsed(tenancy.parse_queues, value)
-        return (tenancy.EVERY_QUEUE,) if parsed is None else parsed
+        parsed = _parsed(allowance.parse_queues, value)
+        return (allowance.EVERY_QUEUE,) if parsed is None else parsed
 
     @field_validator("namespace_max_running", "namespace_max_waiting", mode="before")
     @classmethod
     def _count(cls, value: object) -> object:
-        parsed = _parsed(tenancy.parse_count, value)
-        return tenancy.UNLIMITED if parsed is None else parsed
+        parsed = _parsed(allowance.parse_count, value)
+        return allowance.UNLIMITED if parsed is None else parsed
 
     @field_validator("namespace_max_ledger_bytes", mode="before")
     @classmethod
     def _bytes(cls, value: object) -> object:
-        parsed = _parsed(tenancy.parse_bytes, value)
-        return tenancy.UNLIMITED if parsed is None else parsed
+        parsed = _parsed(allowance.parse_bytes, value)
+        return allowance.UNLIMITED if parsed is None else parsed
 
     @field_validator("worker_namespace")
     @classmethod
@@ -324,7 +324,7 @@ class Settings(ServingSettings):
     def namespace_defaults(self) -> Policy:
         """What a namespace may use that says nothing."""
         return Policy(
-            queues=None if tenancy.EVERY_QUEUE in self.namespace_queues else self.namespace_queues,
+            queues=None if allowance.EVERY_QUEUE in self.namespace_queues else self.namespace_queues,
             max_running=_limit(self.namespace_max_running),
             max_waiting=_limit(self.namespace_max_waiting),
             max_priority=self.namespace_max_priority,
@@ -347,4 +347,4 @@ def _parsed(parse: _Parse, value: object) -> object:
 
 
 def _limit(value: int | Unlimited) -> int | None:
-    return None if value == tenancy.UNLIMITED else value
+    return None if value == allowance.UNLIMITED else value

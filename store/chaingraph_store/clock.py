@@ -1,4 +1,4 @@
-"""Whether leases can be judged by the database's clock. Used by whoever hands back the work of lost workers."""
+"""Whether leases can be judged by the database's clock."""
 
 from __future__ import annotations
 

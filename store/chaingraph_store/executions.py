@@ -1,4 +1,4 @@
-"""The table `executions`: one row an execution. Read by the operator for the status of resources, and by the CLI."""
+"""The table `executions`: one row an execution."""
 
 from __future__ import annotations
 

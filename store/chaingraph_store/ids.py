@@ -1,4 +1,4 @@
-"""Ids of executions and of their DBOS workflows. Pure; called by the operator and the worker.
+"""Ids of executions and of their DBOS workflows. Pure.
 
 An execution's id is derived from the UID of its resource, a child's from its parent's id and the position of the
 emission that made it. So every create, enqueue and spawn can be repeated without a second run.

@@ -1,4 +1,4 @@
-"""The connection pool of a process and the notifications it listens to. Opened by the mains of worker and operator."""
+"""The connection pool of a process and the notifications it listens to."""
 
 from __future__ import annotations
 

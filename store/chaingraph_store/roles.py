@@ -1,4 +1,4 @@
-"""Rights of the database roles, one for each kind of process. Granted by `chaingraph-worker migrate`.
+"""Rights of the database roles, one for each kind of process.
 
 Whoever sets the database up makes the roles, by these names; logins may be members of them. A role that is missing is
 left out, and other roles get their rights as before, by default privileges.

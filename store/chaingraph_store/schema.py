@@ -1,4 +1,4 @@
-"""Migrations of the ledger's schema, with yoyo. Called by `chaingraph-worker migrate`; checked at every start."""
+"""Migrations of the ledger's schema, with yoyo."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from yoyo import get_backend, read_migrations
 from yoyo.backends.base import DatabaseBackend
 from yoyo.migrations import MigrationList
 
-from chaingraph_store import dbos_guards
 from chaingraph_store.errors import SchemaOutdated
 from chaingraph_store.ledger import Connection, checked_dsn
+from chaingraph_store.queue import dbos_guards
 
 _NEWEST: Final = "0013.flow-problems"
 _ADVISORY_LOCK: Final = 0x_C4A1_46A9

@@ -11,11 +11,11 @@ import pytest
 import yaml
 from annotated_types import Ge, Gt, Le
 from pydantic_settings import BaseSettings
+from tools.chart_values import documented
 
-from chaingraph_cli.chart_values import documented
 from chaingraph_gateway.settings import Settings as GatewaySettings
 from chaingraph_operator.settings import Settings as OperatorSettings
-from chaingraph_process.settings import variable_of
+from chaingraph_runtime.settings import variable_of
 from chaingraph_worker.settings import WorkerSettings
 from fixtures.chart.helm import CHART, TRIAL, Helm, environment, with_values
 from fixtures.chart.values import OWN_DATABASE

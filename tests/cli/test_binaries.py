@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from chaingraph_cli.cluster import binaries, build
+from chaingraph_cli.cluster.programs import binaries, build
 from chaingraph_cli.errors import BinariesMissing, BuildFailed
 
 
@@ -96,7 +96,7 @@ def test_failed_build_shows_its_log_and_leaves_no_program(tmp_path: Path) -> Non
 
 def test_the_pinned_version_and_the_programs_are_in_the_module() -> None:
     assert build.kubernetes_version().startswith("v1.")
-    module = (Path(build.__file__).parent.parent / "controlplane" / "go.mod").read_text()
+    module = (Path(build.__file__).parent / "controlplane" / "go.mod").read_text()
     assert all(f"\t{package}\n" in module for package in build.PACKAGES.values())
 
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import pytest
+from tools import chart_crds
+from tools.chart_values import Value, documented
 
-from chaingraph_cli import chart_crds
-from chaingraph_cli.chart_values import Value, documented
 from chaingraph_crds import manifests, names
 
 VALUES = """\

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import yaml
 
-from chaingraph_cli.cluster import existing
+from chaingraph_cli.cluster.access import existing
 from chaingraph_cli.errors import ClusterUnreachable
 
 CONFIG: dict[str, Any] = {

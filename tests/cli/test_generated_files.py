@@ -5,9 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-
-from chaingraph_cli import generated
-from chaingraph_cli.generated import GeneratedFile, differences, write
+from tools import generated
+from tools.generated import GeneratedFile, differences, write
 
 FILES = (GeneratedFile("docs/a.md", lambda: "one\ntwo\n"), GeneratedFile("b.yaml", lambda: "b: 1\n"))
 
@@ -45,4 +44,4 @@ def test_the_check_ends_with_an_error_that_names_the_remedy(
 
 
 def test_repository_matches_the_generated_files() -> None:
-    assert differences(Path(generated.__file__).parents[2], generated.FILES) == ""
+    assert differences(Path(generated.__file__).parents[1], generated.FILES) == ""

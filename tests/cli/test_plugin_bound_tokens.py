@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from chaingraph_cli.errors import Forbidden, Usage
-from chaingraph_cli.plugin import bound_tokens
-from chaingraph_cli.plugin.credentials import Login
+from chaingraph_cli.gateway import bound_tokens
+from chaingraph_cli.gateway.credentials import Login
 
 
 class FakeKubectl:

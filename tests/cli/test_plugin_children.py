@@ -7,11 +7,11 @@ from typing import Any
 
 import pytest
 
-from chaingraph_cli.plugin import guards, outcomes
-from chaingraph_cli.plugin.details import details, next_steps
-from chaingraph_cli.plugin.event_lines import event_line, log_lines
-from chaingraph_cli.plugin.event_stream import Event
-from chaingraph_cli.plugin.execution import Execution, standing
+from chaingraph_cli.execution import Execution, standing
+from chaingraph_cli.executions import guards, outcomes
+from chaingraph_cli.gateway.event_stream import Event
+from chaingraph_cli.render.details import details, next_steps
+from chaingraph_cli.render.event_lines import event_line, log_lines
 from fixtures.ledger.written_log import Written
 from fixtures.plugin.plugin import Plugin
 from fixtures.processes.gateway import GatewayProcess

@@ -7,10 +7,10 @@ import shutil
 
 import pytest
 
+from chaingraph_cli.execution import PHASES
 from chaingraph_cli.main import CHAINGRAPH
-from chaingraph_cli.plugin import event_lines
-from chaingraph_cli.plugin.completion import answer
-from chaingraph_cli.plugin.execution import PHASES
+from chaingraph_cli.render import event_lines
+from chaingraph_cli.verbs.completion import answer
 from chaingraph_crds import names
 from chaingraph_crds.execution import ExecutionPhase
 from chaingraph_flow.events import EVENT_TYPES

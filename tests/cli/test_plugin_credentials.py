@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from chaingraph_cli.errors import CliError, Unreachable, Usage
-from chaingraph_cli.plugin.credentials import Credentials, Login, context_of, credentials_of
+from chaingraph_cli.gateway.credentials import Credentials, Login, context_of, credentials_of
 
 CLUSTER = {"server": "https://127.0.0.1:6443", "certificate-authority-data": "Q0E="}
 

@@ -8,7 +8,7 @@ import re
 import pytest
 import yaml
 
-from chaingraph_cli.plugin.tokens import new_token
+from chaingraph_cli.executions.tokens import new_token
 from chaingraph_crds.execution import ExecutionSpec
 from fixtures.cluster.control_plane import Kubectl
 from fixtures.plugin.plugin import Plugin

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 
-from chaingraph_cli.plugin.event_stream import Block, End, Event, blocks
+from chaingraph_cli.gateway.event_stream import Block, End, Event, blocks
 
 STARTED = '{"index":0,"type":"flow:started","timestamp":"2026-11-26T08:00:00Z"}'
 

@@ -14,8 +14,8 @@ import yaml
 
 from chaingraph_cli.discovery import NAME, NAMESPACE
 from chaingraph_cli.errors import Unreachable
-from chaingraph_cli.plugin import gateway_client
-from chaingraph_cli.plugin.credentials import Credentials, Login
+from chaingraph_cli.gateway import client
+from chaingraph_cli.gateway.credentials import Credentials, Login
 from fixtures.cluster.control_plane import ControlPlane
 from fixtures.ledger.written_log import Written
 from fixtures.plugin.plugin import Plugin
@@ -186,7 +186,7 @@ def test_unusable_gateway_is_reported(plugin: Plugin, url: str, code: int, words
 def test_silent_gateway_times_out() -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:
         url = f"https://127.0.0.1:{silent.getsockname()[1]}"
-        asked = gateway_client.Gateway(url, "", Login(lambda: Credentials(token="t")), "default", 0.2)
+        asked = client.Gateway(url, "", Login(lambda: Credentials(token="t")), "default", 0.2)
         with pytest.raises(Unreachable, match=f"The gateway {url} does not answer: it took too long."):
             asked.get("/")
 

@@ -13,13 +13,13 @@ import pytest
 import yaml
 
 from chaingraph_cli import discovery
-from chaingraph_cli.plugin import tables
-from chaingraph_cli.plugin.details import details, next_steps
-from chaingraph_cli.plugin.execution import Execution
-from chaingraph_cli.plugin.guards import GUARDS
-from chaingraph_cli.plugin.kubectl import fault_of
-from chaingraph_cli.plugin.listing import newest_first, rows_of
-from chaingraph_cli.plugin.waiting import duration
+from chaingraph_cli.execution import Execution
+from chaingraph_cli.executions.guards import GUARDS
+from chaingraph_cli.executions.waiting import duration
+from chaingraph_cli.kubectl import fault_of
+from chaingraph_cli.render.details import details, next_steps
+from chaingraph_cli.render.listing import newest_first, rows_of
+from chaingraph_cli.terminal import tables
 from fixtures.plugin.plugin import SCRIPTS, Plugin
 
 NOW = datetime(2026, 11, 24, 3, 0, 0, tzinfo=UTC)

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from chaingraph_cli.plugin import guards
-from chaingraph_cli.plugin.execution import Execution
+from chaingraph_cli.execution import Execution
+from chaingraph_cli.executions import guards
 from chaingraph_crds.execution import ExecutionPhase
 
 

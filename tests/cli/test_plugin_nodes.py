@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from chaingraph_cli.plugin.nodes import in_order, listed, whole, with_current
+from chaingraph_cli.verbs.nodes import in_order, listed, whole, with_current
 
 
 def ended(node: str, outcome: str = "completed", **fields: Any) -> dict[str, Any]:

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from chaingraph_cli.plugin import outcomes
-from chaingraph_cli.plugin.execution import Execution, standing
+from chaingraph_cli.execution import Execution, standing
+from chaingraph_cli.executions import outcomes
 
 PAUSED = {"type": "Paused", "status": "True", "reason": "Paused", "message": ""}
 

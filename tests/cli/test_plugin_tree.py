@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 import yaml
 
-from chaingraph_cli.plugin import family
-from chaingraph_cli.plugin.tree import drawn
-from chaingraph_cli.plugin.tree_rows import Row
-from chaingraph_cli.plugin.tree_watch import most_telling
+from chaingraph_cli.render import child_text
+from chaingraph_cli.render.tree_rows import Row
+from chaingraph_cli.render.tree_watch import most_telling
+from chaingraph_cli.verbs.tree import drawn
 from chaingraph_store.ids import ExecutionId, child_execution_id, child_name, execution_id
 from fixtures import soak
 from fixtures.ledger.written_log import Written, WrittenLog
@@ -76,7 +76,7 @@ def test_tree_is_drawn_with_phases_and_counts() -> None:
     ],
 )
 def test_child_counts_are_shown_in_few_words(counts: dict[str, int], text: str) -> None:
-    assert family.counted(counts) == text
+    assert child_text.counted(counts) == text
 
 
 def test_partial_tree_prefers_active_then_failed_executions() -> None:

@@ -14,13 +14,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from chaingraph_cli import examples
-from chaingraph_cli.examples import first_example
-from chaingraph_cli.plugin import output_text, running_nodes
-from chaingraph_cli.plugin.event_lines import LOG_TYPES, event_line, log_lines
-from chaingraph_cli.plugin.event_stream import Event
-from chaingraph_cli.plugin.execution import Execution, waits_for
-from chaingraph_cli.plugin.nodes import listed, with_current
+from chaingraph_cli.execution import Execution, waits_for
+from chaingraph_cli.gateway.event_stream import Event
+from chaingraph_cli.local import examples
+from chaingraph_cli.local.examples import first_example
+from chaingraph_cli.render import output_text, running_nodes
+from chaingraph_cli.render.event_lines import LOG_TYPES, event_line, log_lines
+from chaingraph_cli.verbs.nodes import listed, with_current
 from fixtures.paths import ROOT
 
 NOW = datetime(2026, 11, 30, 22, 15, 31, tzinfo=UTC)
@@ -102,7 +102,7 @@ def test_up_names_an_example_that_is_there_wherever_it_is_called(
     monkeypatch.setattr(examples, "_CHECKOUT", tmp_path)
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
     brought = project["tool"]["hatch"]["build"]["targets"]["wheel"]["force-include"]
-    module = Path(examples.__file__).parent.name
+    module = Path(examples.__file__).parent.relative_to(ROOT / "cli")
     assert brought == {"examples/01-hello.yaml": f"{module}/{first_example().name}"}
     assert first_example().parent == Path(examples.__file__).parent
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from chaingraph_cli.cluster import postgres
+from chaingraph_cli.cluster.programs import postgres
 from chaingraph_cli.cluster.spec import Account
 
 STRANGER = Account("stranger", 54_321, 54_321)

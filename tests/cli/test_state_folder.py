@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from chaingraph_cli.cluster.identity import ProcessIdentity
-from chaingraph_cli.cluster.probes import HttpProbe, PostgresProbe
+from chaingraph_cli.cluster.programs.probes import HttpProbe, PostgresProbe
 from chaingraph_cli.cluster.spec import Condition, ProcessSpec, Report, Tier
 from chaingraph_cli.cluster.state import (
     Identity,

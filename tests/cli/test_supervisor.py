@@ -16,7 +16,7 @@ import pytest
 from chaingraph_cli.cluster import ports
 from chaingraph_cli.cluster.identity import ProcessIdentity
 from chaingraph_cli.cluster.last_lines import size, tail
-from chaingraph_cli.cluster.probes import HttpProbe, check
+from chaingraph_cli.cluster.programs.probes import HttpProbe, check
 from chaingraph_cli.cluster.spec import Condition, ProcessSpec, Report, Tier
 from chaingraph_cli.cluster.supervisor import Supervisor, backoff, describe_exit
 from chaingraph_cli.errors import StartFailed
@@ -159,7 +159,7 @@ def test_processes_end_with_a_supervisor_that_is_killed(tmp_path: Path, make_spe
     code = f"""
 import asyncio, sys
 from pathlib import Path
-from chaingraph_cli.cluster.probes import HttpProbe
+from chaingraph_cli.cluster.programs.probes import HttpProbe
 from chaingraph_cli.cluster.spec import ProcessSpec, Tier
 from chaingraph_cli.cluster.supervisor import Supervisor
 async def main():

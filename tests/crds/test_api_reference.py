@@ -3,9 +3,9 @@
 import re
 
 import pytest
+from tools.api_reference import markdown
 
 from chaingraph_crds import names
-from chaingraph_crds.reference import markdown
 from fixtures.cluster.crd_schemas import parts
 
 

@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from chaingraph_cli import examples
+from chaingraph_cli.local import examples
 from e2e.commands import ROOT, say
 from e2e.kind import Cluster
 from e2e.release import NAMESPACE, Release

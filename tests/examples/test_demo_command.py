@@ -14,9 +14,9 @@ from pathlib import Path
 
 import pytest
 
-from chaingraph_cli import examples
 from chaingraph_cli.cluster.state import StateFolder, leftovers, supervised
 from chaingraph_cli.errors import ExamplesInvalid
+from chaingraph_cli.local import examples
 
 ROOT = Path(__file__).parents[2]
 DEMO = [str(Path(sys.executable).parent / "chaingraph"), "demo"]

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from chaingraph_cli import examples
-from chaingraph_cli.examples import DATA_URL
+from chaingraph_cli.local import examples
+from chaingraph_cli.local.examples import DATA_URL
 from fixtures.flows.example_ends import applied, check_all, settled
 from fixtures.processes.system import System
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from chaingraph_cli.cluster.certificates import Authority
+from chaingraph_cli.cluster.access.certificates import Authority
 from chaingraph_store.ids import execution_id
 from fixtures.ledger.written_log import Written
 from fixtures.processes.gateway import LOG_READER, READER, GatewayProcess, People, Person, RunGateway

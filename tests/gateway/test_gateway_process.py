@@ -10,7 +10,7 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from chaingraph_cli.cluster.certificates import Authority
+from chaingraph_cli.cluster.access.certificates import Authority
 from chaingraph_gateway.main import read_only
 from fixtures.ledger.database import migrate
 from fixtures.processes.forked import RunProgram

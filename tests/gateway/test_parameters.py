@@ -9,13 +9,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from chaingraph_gateway import parameters
-from chaingraph_gateway.access import execution_id, name, namespace
 from chaingraph_gateway.errors import BadRequest
-from chaingraph_gateway.parameters import Subscription
+from chaingraph_gateway.reads import parameters
+from chaingraph_gateway.reads.access import execution_id, name, namespace
+from chaingraph_gateway.reads.parameters import Subscription
 from chaingraph_store.ids import ExecutionId
 from chaingraph_store.ids import execution_id as derived
-from chaingraph_store.tree import Place, RootPlace
+from chaingraph_store.reads.tree import Place, RootPlace
 
 
 def test_subscription_defaults_to_all_events_and_following() -> None:

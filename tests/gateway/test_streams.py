@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 import httpx
 import pytest
 
-from chaingraph_store import families
+from chaingraph_store.children import completion
 from fixtures.ledger.written_log import Written
 from fixtures.processes.gateway import LOG_READER, Message, People, RunGateway
 from fixtures.waiting import eventually
@@ -187,7 +187,7 @@ async def test_retried_child_reopens_its_parents_stream(
     ended = await gateway.all(path, people.admin)
     assert [each.event for each in ended] == ["execution:created", "flow:completed", "child:failed", "end"]
     async with child.ledger.transaction() as connection:
-        await families.reopen(connection, child.id)
+        await completion.reopen(connection, child.id)
     async with gateway.follow(path, people.admin, after=1) as stream:
         await anext(stream)
         await child.append("flow:completed", phase="Completed", attempt=2)

@@ -8,8 +8,8 @@ from typing import Any, Final
 
 import pytest
 import yaml
+from tools import argocd
 
-from chaingraph_cli import argocd
 from chaingraph_crds import names
 from chaingraph_crds.execution import ExecutionPhase, ExecutionSpec, ExecutionStatus
 from chaingraph_crds.flow import FlowSpec, FlowStatus

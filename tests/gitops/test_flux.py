@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from chaingraph_cli.plugin.kubectl import FIELD_MANAGER
+from chaingraph_cli.kubectl import FIELD_MANAGER
 from fixtures.chart.evaluators import Evaluators
 from fixtures.cluster.user import SUM, User, chain, execution, flow
 from fixtures.processes.system import StartSystem

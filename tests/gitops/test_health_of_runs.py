@@ -13,7 +13,7 @@ from typing import Any, Final
 import httpx
 import pytest
 
-from chaingraph_operator.merge_patch import difference
+from chaingraph_operator.kube.merge_patch import difference
 from fixtures.chart.evaluators import Evaluators
 from fixtures.cluster.control_plane import ControlPlane
 from fixtures.cluster.user import SUM, User, chain, execution, flow

@@ -14,8 +14,8 @@ from typing import Any, Final
 
 import pytest
 import yaml
+from tools import argocd
 
-from chaingraph_cli import argocd
 from chaingraph_crds import names
 from fixtures.chart.evaluators import recorded
 from fixtures.cluster.user import SUM, User, chain, execution, flow

@@ -37,7 +37,7 @@ def objects(text: str) -> list[dict[str, Any]]:
 
 SPEAKERS = """
 import asyncio, gc, logging, threading, warnings
-from chaingraph_process import logs
+from chaingraph_runtime import logs
 
 logs.configure("info", component="speaker")
 about = {"kind": "Flow", "namespace": "team", "name": "x"}

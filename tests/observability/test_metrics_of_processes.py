@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import pytest
+from tools import metrics_reference
 
-from chaingraph_cli import metrics_reference
 from fixtures.cluster.control_plane import ControlPlane
 from fixtures.cluster.view import Cluster
 from fixtures.monitoring.expressions import expressions, names, series_of

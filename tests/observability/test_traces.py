@@ -7,7 +7,7 @@ from itertools import pairwise
 
 import pytest
 
-from chaingraph_process.tracing import span_id, trace_id
+from chaingraph_runtime.tracing import span_id, trace_id
 from chaingraph_store import trace_keys as keys
 from chaingraph_store.ids import child_execution_id, execution_id
 from fixtures.cluster.view import Cluster

@@ -8,10 +8,10 @@ from typing import Any
 
 from chaingraph_crds.conditions import Condition
 from chaingraph_crds.execution_status import ExecutionStatus
-from chaingraph_operator import announcements
-from chaingraph_operator.announcements import Announcement
-from chaingraph_operator.plan import Refusal, Refuse, RetryImpossible, StopUnmade, Verdict, Wait
-from chaingraph_operator.status import execution_status
+from chaingraph_operator.decide import status_events
+from chaingraph_operator.decide.plan import Refusal, Refuse, RetryImpossible, StopUnmade, Verdict, Wait
+from chaingraph_operator.decide.status import execution_status
+from chaingraph_operator.kube.events import KubernetesEvent
 from chaingraph_store.executions import ExecutionRow
 from chaingraph_store.ids import child_execution_id
 from fixtures.cluster.execution_cases import ID, META, NOW, UNSEEN, row_of, spec_of
@@ -27,7 +27,7 @@ class Story:
     def __init__(self) -> None:
         self.now: datetime = NOW
         self.status: dict[str, Any] = {}
-        self.told: list[Announcement] = []
+        self.told: list[KubernetesEvent] = []
 
     def show(
         self,
@@ -38,14 +38,14 @@ class Story:
         **spec: Any,
     ) -> list[tuple[str, str]]:
         """Shows it twice, a second later each time, as a resync would; returns type and reason of the Events."""
-        told: list[Announcement] = []
+        told: list[KubernetesEvent] = []
         for _ in range(2):
             before = self.status
             previous = ExecutionStatus.of(before) if before else UNSEEN
             self.status = execution_status(
                 META, spec_of(**spec), row, verdict, previous, now=self.now, queue_served=True, below=below
             )
-            told += announcements.of_execution(before, self.status)
+            told += status_events.of_execution(before, self.status)
             self.now += timedelta(seconds=1)
         self.told += told
         return [(each.type, each.reason) for each in told]
@@ -234,7 +234,7 @@ def test_flow_announcement_names_first_fault_and_counts_rest() -> None:
         told = Condition(type="Ready", status=status, reason=reason, message=message, last_transition_time=NOW)
         return {"conditions": [told.manifest()]}
 
-    [told] = announcements.of_flow({}, ready("False", "Invalid", "2 faults: spec.a: odd\nspec.b: odd"))
+    [told] = status_events.of_flow({}, ready("False", "Invalid", "2 faults: spec.a: odd\nspec.b: odd"))
     assert told.message == "2 faults: spec.a: odd"
-    [told] = announcements.of_flow({}, ready("False", "Invalid", "spec.a: odd"))
+    [told] = status_events.of_flow({}, ready("False", "Invalid", "spec.a: odd"))
     assert told.message == "spec.a: odd"

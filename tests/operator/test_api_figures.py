@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 from prometheus_client import CollectorRegistry
 
-from chaingraph_operator.api import collection_path, object_path
-from chaingraph_operator.api_figures import ApiFigures, result_of, verb_and_resource
-from chaingraph_operator.keys import Key
+from chaingraph_operator.kube.api import collection_path, object_path
+from chaingraph_operator.kube.api_metrics import ApiFigures, result_of, verb_and_resource
+from chaingraph_operator.kube.keys import Key
 
 KEY = Key("team", "nightly", "uid-1")
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from prometheus_client import generate_latest
 
-from chaingraph_operator.backlog import Backlog
+from chaingraph_operator.loops.queue_metrics import Backlog
 from chaingraph_operator.metrics import Metrics
 from chaingraph_store.ledger import Ledger
 from fixtures.ledger.new_executions import APP, create, dequeue

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from chaingraph_operator.cache import ObjectCache, Seen, key_of
+from chaingraph_operator.kube.cache import ObjectCache, Seen, key_of
 
 
 def body(version: int, *, generation: int = 1, status: dict[str, Any] | None = None, **metadata: Any) -> dict[str, Any]:

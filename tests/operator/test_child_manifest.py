@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from chaingraph_crds.execution import ExecutionSpec
-from chaingraph_operator.child_manifest import MAX_SHOWN, manifest
-from chaingraph_store.children import Portrait
+from chaingraph_operator.decide.child_manifest import MAX_SHOWN, manifest
+from chaingraph_store.children.child_rows import Portrait
 from chaingraph_store.ids import child_execution_id, execution_id
 
 PARENT = execution_id("0b8e3f0c-0000-4000-8000-000000000001")

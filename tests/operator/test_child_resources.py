@@ -12,11 +12,11 @@ from typing import Any
 
 import pytest
 
-from chaingraph_operator.child_manifest import manifest
-from chaingraph_store import child_turns, children, families
+from chaingraph_operator.decide.child_manifest import manifest
+from chaingraph_store.children import child_rows, completion, turns
+from chaingraph_store.children.spawning import Offspring
 from chaingraph_store.ids import ExecutionId, execution_id, long_child_name
 from chaingraph_store.ledger import Ledger
-from chaingraph_store.spawning import Offspring
 from fixtures.cluster.control_plane import ControlPlane
 from fixtures.cluster.service_account import RULES, kubeconfig_of_service_account
 from fixtures.cluster.view import Cluster
@@ -53,7 +53,7 @@ class Family:
         """Runs children to their ends, and has their parent told."""
         for each in executions:
             await complete(self.ledger, each, worker=self.worker.executor_id)
-        await families.settle_upwards(self.ledger, self.id)
+        await completion.settle_upwards(self.ledger, self.id)
 
     async def bound(self, *executions: ExecutionId, within: float = 30) -> list[str]:
         """The UIDs of the children's resources, once each has one."""
@@ -170,11 +170,11 @@ async def test_parent_shows_child_counts_until_its_tree_has_ended(
     await eventually(counted, what="a child that has completed and one that waits")
     await family.bound(one, two)
     grandchildren = await complete_and_spawn(ledger, two, 1, worker=family.worker.executor_id)
-    await families.settle_upwards(ledger, family.id)
+    await completion.settle_upwards(ledger, family.id)
     assert (await row_of(ledger, family.id)).children_open == 1
     await cluster.condition("Execution", "nightly-1", "TreeSucceeded", status="Unknown")
     await complete(ledger, grandchildren[0], worker=family.worker.executor_id)
-    await families.settle_upwards(ledger, two)
+    await completion.settle_upwards(ledger, two)
     for name in ("nightly-1-0", "nightly-1", "nightly"):
         ended = await cluster.condition("Execution", name, "TreeSucceeded", status="True")
         assert ended["reason"] == ("AllCompleted" if name != "nightly-1-0" else "Completed")
@@ -218,7 +218,7 @@ async def test_operator_crash_before_binding_makes_no_second_resource(
     family = await spawned_unseen(run_operator, start_family(), 3)
     spawned = family.children
     async with ledger.connection() as connection:
-        made = await children.portrait(connection, spawned[1])
+        made = await child_rows.portrait(connection, spawned[1])
     assert made is not None
     cluster.kubectl("create", "-f", "-", input=json.dumps(manifest(made)))
     uid = cluster.get("Execution", "nightly-1")["metadata"]["uid"]
@@ -363,7 +363,7 @@ async def test_deleting_the_parent_collects_and_stops_its_tree(
         await wait_for(ledger, each, lambda row: row.phase == "Stopped")
     await exactly(cluster)
     async with ledger.connection() as connection:
-        assert await child_turns.count(connection, namespaces=None) == 0
+        assert await turns.count(connection, namespaces=None) == 0
     await asyncio.sleep(1)
     assert names_there(cluster) == []
 

@@ -17,15 +17,15 @@ import pytest
 from aiohttp import web
 from kubernetes.aio.client import Configuration
 
-from chaingraph_operator.announcements import Announcement
-from chaingraph_operator.api import KubernetesApi
-from chaingraph_operator.child_resources import ChildResources
-from chaingraph_operator.intake import ExecutionIntake
-from chaingraph_operator.keys import Key
+from chaingraph_operator.kube.api import KubernetesApi
+from chaingraph_operator.kube.events import KubernetesEvent
+from chaingraph_operator.kube.keys import Key
+from chaingraph_operator.kube.work_queue import WorkQueue
 from chaingraph_operator.metrics import Metrics
-from chaingraph_operator.work_queue import WorkQueue
-from chaingraph_process.cluster_access import ClusterAccess
-from chaingraph_store import children
+from chaingraph_operator.reconcile.child_resources import ChildResources
+from chaingraph_operator.reconcile.triggers import ExecutionIntake
+from chaingraph_runtime.cluster_access import ClusterAccess
+from chaingraph_store.children import child_rows
 from chaingraph_store.ids import ExecutionId, child_execution_id
 from chaingraph_store.ledger import Ledger
 from fixtures.ledger.ledger import row_of, wait_for
@@ -95,7 +95,7 @@ class Maker:
         self.announced: list[tuple[str, str]] = []
         self.metrics = Metrics()
 
-    def announce(self, key: Key, announcement: Announcement) -> None:
+    def announce(self, key: Key, announcement: KubernetesEvent) -> None:
         self.announced.append((key.name, announcement.reason))
 
     def count(self, result: str) -> float:
@@ -237,7 +237,7 @@ async def test_maker_deletes_a_resource_bound_elsewhere_meanwhile(ledger: Ledger
 
     async def bind_another() -> None:
         async with ledger.connection() as connection:
-            assert await children.adopt(
+            assert await child_rows.adopt(
                 connection, child, parent=parent.id, uid="another", namespace="team", name="nightly-0"
             )
 

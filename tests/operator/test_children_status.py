@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 from chaingraph_crds import limits
 from chaingraph_crds.execution import SpawnedBy
 from chaingraph_crds.execution_status import ExecutionPhase, ExecutionStatus
-from chaingraph_operator.status import execution_status
-from chaingraph_store.children import BARRED, ChildRow, ChildSummary
+from chaingraph_operator.decide.status import execution_status
+from chaingraph_store.children.child_rows import BARRED, ChildRow, ChildSummary
 from chaingraph_store.executions import ExecutionRow
 from chaingraph_store.ids import child_execution_id
 from fixtures.cluster.execution_cases import ID, META, NOW, TERMINAL, UNSEEN, row_of, spec_of

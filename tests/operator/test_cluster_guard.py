@@ -8,12 +8,12 @@ import certifi
 import pytest
 from kubernetes.aio.client import Configuration
 
-from chaingraph_operator.election import LEADERSHIP_LOST_EXIT
-from chaingraph_process.cluster_access import ClusterAccess
-from chaingraph_store import cluster as clusters
-from chaingraph_store.cluster import ClusterIdentity
+from chaingraph_operator.leader.election import LEADERSHIP_LOST_EXIT
+from chaingraph_runtime.cluster_access import ClusterAccess
 from chaingraph_store.ids import execution_id
 from chaingraph_store.ledger import Ledger
+from chaingraph_store.upkeep import cluster as clusters
+from chaingraph_store.upkeep.cluster import ClusterIdentity
 from fixtures.cluster.control_plane import ControlPlane, Kubectl
 from fixtures.cluster.view import Cluster
 from fixtures.ledger.ledger import row_of

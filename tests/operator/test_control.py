@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
+from chaingraph_store.attempts.runs import End
 from chaingraph_store.ids import ExecutionId, execution_id
 from chaingraph_store.ledger import Ledger
-from chaingraph_store.runs import End
 from fixtures.cluster.control_plane import ControlPlane
 from fixtures.cluster.view import Cluster
 from fixtures.ledger.moves import messages

@@ -15,11 +15,11 @@ from hypothesis import strategies as st
 from kubernetes.aio import config as untyped_config
 from kubernetes.aio.client import Configuration
 
-from chaingraph_operator.election import Election, Move, Seen, Times, judge, look
 from chaingraph_operator.errors import NoLeaseNamespace
-from chaingraph_operator.leadership import lease_namespace
+from chaingraph_operator.leader.election import Election, Move, Seen, Times, judge, look
+from chaingraph_operator.leader.leadership import lease_namespace
 from chaingraph_operator.settings import Settings
-from chaingraph_process.cluster_access import ClusterAccess
+from chaingraph_runtime.cluster_access import ClusterAccess
 from fixtures.cluster.control_plane import ControlPlane, Kubectl
 from fixtures.processes.cut_off import Way
 

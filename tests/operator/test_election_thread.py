@@ -10,10 +10,10 @@ from typing import Any, NoReturn, cast
 
 import pytest
 
-from chaingraph_operator.election import Election
-from chaingraph_operator.election_thread import ElectionThread
-from chaingraph_process.cluster_access import ClusterAccess
-from chaingraph_process.cluster_errors import NoCluster
+from chaingraph_operator.leader.election import Election
+from chaingraph_operator.leader.election_thread import ElectionThread
+from chaingraph_runtime.cluster_access import ClusterAccess
+from chaingraph_runtime.cluster_errors import NoCluster
 
 RETRY = 0.02
 

@@ -7,11 +7,11 @@ import time
 
 import pytest
 
-from chaingraph_operator.status_writer import INTERVAL
+from chaingraph_operator.kube.status_writer import INTERVAL
 from chaingraph_store import executions
+from chaingraph_store.attempts.runs import End
 from chaingraph_store.ids import execution_id
 from chaingraph_store.ledger import Ledger
-from chaingraph_store.runs import End
 from fixtures.cluster.control_plane import ControlPlane
 from fixtures.cluster.view import Cluster
 from fixtures.ledger.worker_by_hand import StartWorker

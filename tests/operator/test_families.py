@@ -9,11 +9,12 @@ from typing import Any
 
 import pytest
 
-from chaingraph_operator.families import Families, is_owed
-from chaingraph_operator.feed import Feed
+from chaingraph_operator.loops.changes import Feed
+from chaingraph_operator.loops.child_completion import Families, is_owed
 from chaingraph_operator.metrics import Metrics
 from chaingraph_operator.outages import LedgerHealth
-from chaingraph_store import events, stopping
+from chaingraph_store import events
+from chaingraph_store.commands import stopping
 from chaingraph_store.executions import ExecutionRow
 from chaingraph_store.ids import ExecutionId
 from chaingraph_store.ledger import Ledger

@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager
 
 import pytest
 
-from chaingraph_operator.feed import Feed
+from chaingraph_operator.loops.changes import Feed
 from chaingraph_store import executions
 from chaingraph_store.executions import ExecutionRow
 from chaingraph_store.ids import ExecutionId

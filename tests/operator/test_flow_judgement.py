@@ -10,8 +10,8 @@ import pytest
 from chaingraph_crds.flow import FlowSpec, FlowStatus
 from chaingraph_flow.faults import Fault, FaultCode
 from chaingraph_flow.registry import Registry
-from chaingraph_operator import announcements
-from chaingraph_operator.flow_judgement import (
+from chaingraph_operator.decide import status_events
+from chaingraph_operator.decide.flow_status import (
     FlowJudgement,
     Judged,
     Unjudged,
@@ -20,8 +20,8 @@ from chaingraph_operator.flow_judgement import (
     flow_status,
     judge,
 )
-from chaingraph_operator.retention import expiry
-from chaingraph_operator.workforce import merged
+from chaingraph_operator.reconcile.ttl import expiry
+from chaingraph_operator.reconcile.worker_registry import merged
 from fixtures.cluster.execution_cases import FLOW, LACKING, MISSPELLED, NOW, RIGHT, WRONG
 
 
@@ -67,7 +67,7 @@ def test_one_endless_fault_is_cut() -> None:
 
 def test_flow_is_announced_when_it_breaks_and_when_it_is_fixed() -> None:
     def said(before: dict[str, Any], after: dict[str, Any]) -> list[tuple[str, str]]:
-        return [(each.type, each.reason) for each in announcements.of_flow(before, after)]
+        return [(each.type, each.reason) for each in status_events.of_flow(before, after)]
 
     right, wrong = show(RIGHT), show(WRONG)
     assert said({}, right) == []
@@ -88,10 +88,10 @@ def test_flow_with_a_warning_is_valid_and_shows_the_warning() -> None:
     where = "spec.nodes[0].inputs.eventName: no node of this flow listens to 'order'"
     assert ready["message"].startswith(f"1 node, revision {judged.revision}, 1 warning: {where}")
     for before in ({}, show(RIGHT), show(WRONG)):
-        [told] = announcements.of_flow(before, status)
+        [told] = status_events.of_flow(before, status)
         assert (told.type, told.reason, told.message) == ("Warning", "ValidWithWarnings", ready["message"])
-    assert announcements.of_flow(status, status) == []
-    [mended] = announcements.of_flow(status, show(RIGHT))
+    assert status_events.of_flow(status, status) == []
+    [mended] = status_events.of_flow(status, show(RIGHT))
     assert (mended.type, mended.reason) == ("Normal", "Valid")
 
 

@@ -14,15 +14,15 @@ from chaingraph_flow.catalogue import Catalogue
 from chaingraph_flow.faults import Fault, FaultCode
 from chaingraph_flow.registry import Registry
 from chaingraph_flow.revision import content, revision
-from chaingraph_operator.flow_judgement import Judged, Unjudged, Unreadable
-from chaingraph_operator.flow_names import FlowNames, named
-from chaingraph_operator.flows import Flows
-from chaingraph_operator.keys import Key
+from chaingraph_operator.decide.flow_status import Judged, Unjudged, Unreadable
+from chaingraph_operator.kube.keys import Key
+from chaingraph_operator.kube.work_queue import WorkQueue
 from chaingraph_operator.metrics import Metrics
 from chaingraph_operator.outages import LedgerHealth
-from chaingraph_operator.work_queue import WorkQueue
-from chaingraph_store import flow_names
-from chaingraph_store.flow_names import Content, FlowName, Named
+from chaingraph_operator.reconcile.flow_names import FlowNames, named
+from chaingraph_operator.reconcile.flows import Flows
+from chaingraph_store.flows import flow_names
+from chaingraph_store.flows.flow_names import Content, FlowName, Named
 from chaingraph_store.ledger import Connection, Ledger
 from fixtures.cluster.execution_cases import FLOW as NEEDS_INPUT
 from fixtures.cluster.view import Cluster

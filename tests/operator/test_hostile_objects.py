@@ -8,7 +8,7 @@ import orjson
 import pytest
 
 from chaingraph_crds import names
-from chaingraph_process import objects
+from chaingraph_runtime import objects
 from fixtures.cluster.rest import Rest
 from fixtures.cluster.view import Cluster
 from fixtures.ledger.worker_by_hand import StartWorker

@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from chaingraph_operator.intake import ExecutionIntake
-from chaingraph_operator.keys import Key
-from chaingraph_operator.work_queue import WorkQueue
+from chaingraph_operator.kube.keys import Key
+from chaingraph_operator.kube.work_queue import WorkQueue
+from chaingraph_operator.reconcile.triggers import ExecutionIntake
 from chaingraph_store.executions import ExecutionRow
 from chaingraph_store.ids import child_execution_id
 from fixtures.cluster.execution_cases import ID, UID, row_of

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from chaingraph_operator import lost_workers
-from chaingraph_operator.lost_workers import LostWorkers
-from chaingraph_store import leases
+from chaingraph_operator.loops import recovery
+from chaingraph_operator.loops.recovery import LostWorkers
 from chaingraph_store.ids import ExecutionId
 from chaingraph_store.ledger import Ledger
+from chaingraph_store.queue import leases
 from fixtures.ledger.ledger import row_of
 from fixtures.ledger.moves import take_from_queue
 from fixtures.ledger.new_executions import APP, create
@@ -51,6 +51,6 @@ async def test_operator_hands_back_what_live_workers_may_not(ledger: Ledger, mon
         await leases.take(connection, new_lease("worker-2"))
     operator = LostWorkers(ledger, application_name=APP)
     assert await operator.recover() == []
-    monkeypatch.setattr(lost_workers, "_LEFT_SECONDS", 0.0)
+    monkeypatch.setattr(recovery, "_LEFT_SECONDS", 0.0)
     (back,) = await operator.recover()
     assert (back.execution_id, back.losses) == (execution, 1)

@@ -7,7 +7,7 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from chaingraph_operator.merge_patch import apply, difference, storable
+from chaingraph_operator.kube.merge_patch import apply, difference, storable
 
 values = st.recursive(
     st.none() | st.booleans() | st.integers(-3, 3) | st.floats(0, 2) | st.text("ab", max_size=2),

@@ -8,7 +8,7 @@ import time
 from hypothesis import given
 from hypothesis import strategies as st
 
-from chaingraph_operator.pace import Pace
+from chaingraph_operator.kube.rate_limiter import Pace
 
 
 @given(

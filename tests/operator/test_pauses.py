@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from chaingraph_crds.execution_status import ExecutionPhase, ExecutionStatus
-from chaingraph_operator.plan import Refusal, Refuse, RetryImpossible, Wait
-from chaingraph_operator.status import execution_status
+from chaingraph_operator.decide.plan import Refusal, Refuse, RetryImpossible, Wait
+from chaingraph_operator.decide.status import execution_status
 from chaingraph_store.executions import ExecutionRow
 from fixtures.cluster.execution_cases import ID, META, NOW, UNSEEN, row_of, spec_of
 

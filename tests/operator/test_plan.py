@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from chaingraph_crds.execution import ExecutionOptions, ExecutionSpec
 from chaingraph_crds.execution_status import ExecutionPhase, ExecutionStatus
 from chaingraph_crds.flow import FlowSpec
-from chaingraph_operator.flow_judgement import Unjudged, Unreadable
-from chaingraph_operator.plan import (
+from chaingraph_operator.decide.flow_status import Unjudged, Unreadable
+from chaingraph_operator.decide.plan import (
     DELETED,
     MAX_INPUT_BYTES,
     Command,
@@ -35,8 +35,8 @@ from chaingraph_operator.plan import (
     Wait,
     plan,
 )
-from chaingraph_operator.status import execution_status
-from chaingraph_store.control import Wanted
+from chaingraph_operator.decide.status import execution_status
+from chaingraph_store.commands.control import Wanted
 from chaingraph_store.executions import ExecutionRow
 from fixtures.cluster.execution_cases import (
     FLOW,

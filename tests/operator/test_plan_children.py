@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from chaingraph_crds.execution import ExecutionSpec
 from chaingraph_crds.execution_status import ExecutionPhase, ExecutionStatus
-from chaingraph_operator.plan import (
+from chaingraph_operator.decide.plan import (
     DELETED,
     Adopt,
     Create,

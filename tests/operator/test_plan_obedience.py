@@ -10,9 +10,9 @@ from hypothesis import given
 
 from chaingraph_crds.execution import ExecutionSpec
 from chaingraph_crds.execution_status import ExecutionPhase
-from chaingraph_operator.plan import FlowView, Heed, Meta, Nothing, RefuseRetry, Steer, plan
+from chaingraph_operator.decide.plan import FlowView, Heed, Meta, Nothing, RefuseRetry, Steer, plan
+from chaingraph_store.commands.tokens import Kind
 from chaingraph_store.executions import ExecutionRow
-from chaingraph_store.tokens import Kind
 from fixtures.cluster.execution_cases import ID, META, UNSEEN, flows, row_of, rows, spec_of, specs
 
 USED = ["step:s0", "resume:g0", "retry:r0"]

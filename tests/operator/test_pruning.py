@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from chaingraph_operator import pruning
+from chaingraph_operator.loops import pruning
 from chaingraph_operator.settings import Settings
 from chaingraph_store import executions
 from chaingraph_store.ids import ExecutionId, execution_id

@@ -6,7 +6,7 @@ import random
 
 import pytest
 
-from chaingraph_operator import pruning
+from chaingraph_operator.loops import pruning
 from chaingraph_store.ids import ExecutionId
 from chaingraph_store.ledger import Ledger
 from fixtures import soak

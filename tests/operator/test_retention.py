@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from chaingraph_crds.execution_status import ExecutionStatus
-from chaingraph_operator.retention import expiry
-from chaingraph_operator.status import execution_status
+from chaingraph_operator.decide.status import execution_status
+from chaingraph_operator.reconcile.ttl import expiry
 from chaingraph_store.executions import ExecutionRow
 from fixtures.cluster.execution_cases import META, NOW, UNSEEN, row_of, spec_of
 

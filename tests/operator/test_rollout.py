@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from chaingraph_operator.rollout import Deployment, Rollout, State, decide
-from chaingraph_store.pinning import Build, Builds, Load, Strength
+from chaingraph_operator.decide.rollout import Deployment, Rollout, State, decide
+from chaingraph_store.queue.pinning import Build, Builds, Load, Strength
 from fixtures import soak
 
 OLD, NEW = Build("p", "1"), Build("p", "2")

@@ -10,9 +10,9 @@ import pytest
 from chaingraph_crds.edits import EDITS, Edit
 from chaingraph_crds.execution import ExecutionOptions, ExecutionSpec
 from chaingraph_crds.structural import immutable_fields, structural_schema
-from chaingraph_operator.decisions import Command, Nothing, Plan, Retry, Steer
-from chaingraph_operator.ignored import Reason, claim, of_active
-from chaingraph_operator.plan import plan
+from chaingraph_operator.decide.actions import Command, Nothing, Plan, Retry, Steer
+from chaingraph_operator.decide.ignored import Reason, claim, of_active
+from chaingraph_operator.decide.plan import plan
 from chaingraph_store.executions import ExecutionRow
 from fixtures.cluster.execution_cases import META, NOW, UNSEEN, row_of, spec_of
 

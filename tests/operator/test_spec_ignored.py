@@ -9,9 +9,9 @@ import pytest
 
 from chaingraph_crds.flow import FlowSpec
 from chaingraph_flow.revision import canonical, content, revision
+from chaingraph_store.attempts.runs import End
 from chaingraph_store.ids import execution_id
 from chaingraph_store.ledger import Ledger
-from chaingraph_store.runs import End
 from fixtures.cluster.view import Cluster
 from fixtures.ledger.moves import priority_in_queue
 from fixtures.ledger.worker_by_hand import StartWorker

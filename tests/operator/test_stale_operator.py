@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from chaingraph_store import control
-from chaingraph_store.control import Steered
+from chaingraph_store.commands import control
+from chaingraph_store.commands.control import Steered
 from chaingraph_store.ids import ExecutionId, execution_id
 from chaingraph_store.ledger import Ledger
 from fixtures.cluster.view import Cluster

@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 
 from chaingraph_crds.execution import ExecutionSpec
 from chaingraph_crds.execution_status import ExecutionStatus
-from chaingraph_operator.plan import Meta, Refuse, StopUnmade, Verdict, Wait
-from chaingraph_operator.status import execution_status
+from chaingraph_operator.decide.plan import Meta, Refuse, StopUnmade, Verdict, Wait
+from chaingraph_operator.decide.status import execution_status
 from chaingraph_store.executions import ExecutionRow
 from fixtures.cluster.execution_cases import (
     ID,

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from chaingraph_store import children, visibility
+from chaingraph_store.children import child_rows
 from chaingraph_store.executions import ExecutionRow
 from chaingraph_store.ids import ExecutionId
 from chaingraph_store.ledger import Ledger
+from chaingraph_store.reads import visibility
 from fixtures.cluster.view import Cluster
 from fixtures.ledger.ledger import row_of, wait_for
 from fixtures.ledger.worker_by_hand import StartWorker
@@ -45,7 +46,7 @@ class Garden:
         spawned_by = {"executionID": child, "parentExecutionID": row.parent_id, "position": row.position}
         uid = self.cluster.apply("Execution", row.name, {"spawnedBy": spawned_by})
         async with self.ledger.connection() as connection:
-            assert await children.adopt(
+            assert await child_rows.adopt(
                 connection, child, parent=row.parent_id, uid=uid, namespace=row.namespace, name=row.name
             )
         return row.name

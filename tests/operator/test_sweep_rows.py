@@ -10,8 +10,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from chaingraph_operator.sweep import topmost_gone
-from chaingraph_store import children, executions, stopping
+from chaingraph_operator.loops.sweep import topmost_gone
+from chaingraph_store import executions
+from chaingraph_store.children import child_rows
+from chaingraph_store.commands import stopping
 from chaingraph_store.executions import Tended
 from chaingraph_store.ids import ExecutionId
 from chaingraph_store.ledger import Ledger
@@ -63,7 +65,7 @@ async def show(ledger: Ledger, *shown: ExecutionId) -> None:
         row = await row_of(ledger, each)
         assert row.parent_id is not None
         async with ledger.connection() as connection:
-            assert await children.adopt(
+            assert await child_rows.adopt(
                 connection, each, parent=row.parent_id, uid=str(uuid.uuid4()), namespace=row.namespace, name=row.name
             )
 

@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from chaingraph_crds import names
-from chaingraph_operator import tenancy
-from chaingraph_store.policies import Policy
+from chaingraph_operator.decide import allowance
+from chaingraph_store.tenancy.policies import Policy
 
 DEFAULTS = Policy(queues=("chaingraph-executions",), max_running=7, max_waiting=9, max_priority=5)
 
@@ -35,7 +35,7 @@ DEFAULTS = Policy(queues=("chaingraph-executions",), max_running=7, max_waiting=
     ],
 )
 def test_annotation_sets_its_field(name: str, text: str, column: str, value: object) -> None:
-    policy, problems = tenancy.read({f"chaingraph.dev/{name}": text}, DEFAULTS)
+    policy, problems = allowance.read({f"chaingraph.dev/{name}": text}, DEFAULTS)
     assert problems == ()
     changed = {each.name for each in fields(Policy) if getattr(policy, each.name) != getattr(DEFAULTS, each.name)}
     assert getattr(policy, column) == value
@@ -67,7 +67,7 @@ def test_annotation_sets_its_field(name: str, text: str, column: str, value: obj
     ],
 )
 def test_wrong_annotation_is_named_and_the_default_holds(name: str, text: str, right: str) -> None:
-    policy, [problem] = tenancy.read({f"chaingraph.dev/{name}": text}, DEFAULTS)
+    policy, [problem] = allowance.read({f"chaingraph.dev/{name}": text}, DEFAULTS)
     assert policy == DEFAULTS
     assert problem.startswith(f"chaingraph.dev/{name}: ")
     assert right in problem
@@ -76,7 +76,7 @@ def test_wrong_annotation_is_named_and_the_default_holds(name: str, text: str, r
 
 def test_annotations_of_others_are_left_alone() -> None:
     others = {"kubectl.kubernetes.io/last-applied-configuration": "{}", "example.com/chaingraph.dev": "x"}
-    assert tenancy.read(others, DEFAULTS) == (DEFAULTS, ())
+    assert allowance.read(others, DEFAULTS) == (DEFAULTS, ())
 
 
 _NAMES = st.sampled_from(
@@ -96,7 +96,7 @@ _TEXTS = st.text("0159afx:./,*@_KMGTi -\u0661\u00b2\x1b\n\u202e\ud800", max_size
 
 @given(st.dictionaries(_NAMES, _TEXTS, max_size=8))
 def test_no_text_breaks_a_policy(annotations: dict[str, str]) -> None:
-    policy, problems = tenancy.read(annotations, DEFAULTS)
+    policy, problems = allowance.read(annotations, DEFAULTS)
     assert not any(names.reserved_queue(each) for each in policy.queues or ())
     assert policy.weight >= 1
     assert all(count is None or 0 <= count < 2**31 for count in (policy.max_running, policy.max_waiting))

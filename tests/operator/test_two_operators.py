@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from chaingraph_operator.election import LEADERSHIP_LOST_EXIT
+from chaingraph_operator.leader.election import LEADERSHIP_LOST_EXIT
 from chaingraph_store.ledger import Ledger
 from fixtures.cluster.control_plane import ControlPlane
 from fixtures.cluster.service_account import kubeconfig_of_service_account

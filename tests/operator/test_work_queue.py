@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from chaingraph_operator.work_queue import WorkQueue
+from chaingraph_operator.kube.work_queue import WorkQueue
 from fixtures import soak
 from fixtures.waiting import eventually
 

@@ -9,17 +9,17 @@ import pytest
 import structlog
 from prometheus_client import generate_latest
 
-from chaingraph_operator import worker_deployments
-from chaingraph_operator.announcements import Announcement
-from chaingraph_operator.api import KubernetesApi
-from chaingraph_operator.keys import Key
+from chaingraph_operator.decide.rollout import State
+from chaingraph_operator.kube.api import KubernetesApi
+from chaingraph_operator.kube.events import KubernetesEvent
+from chaingraph_operator.kube.keys import Key
+from chaingraph_operator.loops import worker_deployments
+from chaingraph_operator.loops.worker_deployments import WorkerDeployments
 from chaingraph_operator.metrics import Metrics
-from chaingraph_operator.rollout import State
-from chaingraph_operator.worker_deployments import WorkerDeployments
-from chaingraph_process.cluster_errors import ApiError, Conflict, NotFound, Unavailable
-from chaingraph_store import leases
+from chaingraph_runtime.cluster_errors import ApiError, Conflict, NotFound, Unavailable
 from chaingraph_store.ledger import Ledger
-from chaingraph_store.pinning import Build
+from chaingraph_store.queue import leases
+from chaingraph_store.queue.pinning import Build
 from fixtures.ledger.new_executions import APP
 from fixtures.ledger.new_leases import take_lease
 from fixtures.waiting import eventually
@@ -91,7 +91,7 @@ class Part:
             metrics=self.metrics,
         )
 
-    def _announce(self, key: Key, announcement: Announcement) -> None:
+    def _announce(self, key: Key, announcement: KubernetesEvent) -> None:
         self.said.append((key.name, announcement.reason))
 
     @property

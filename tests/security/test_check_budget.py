@@ -12,8 +12,8 @@ import pytest
 
 from chaingraph_crds.flow import FlowSpec
 from chaingraph_flow.registry import Registry
-from chaingraph_operator.check_process import Checked, Checker, CheckServer, CheckServerLost, Exceeded
-from chaingraph_operator.flow_checks import SMALL, Budget, FlowChecks, Result
+from chaingraph_operator.validation.checks import SMALL, Budget, FlowChecks, Result
+from chaingraph_operator.validation.process import Checked, Checker, CheckServer, CheckServerLost, Exceeded
 
 CATALOGUE = Registry.discover().catalogue
 TYPES = orjson.dumps(CATALOGUE.to_json())

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from chaingraph_store import erasing
-from chaingraph_store.erasing import Erasure
 from chaingraph_store.errors import OwnershipLost
 from chaingraph_store.ledger import Ledger
+from chaingraph_store.upkeep import erasing
+from chaingraph_store.upkeep.erasing import Erasure
 from fixtures.ledger.moves import flush, take_from_queue
 from fixtures.ledger.new_executions import create
 from fixtures.ledger.worker_by_hand import StartWorker

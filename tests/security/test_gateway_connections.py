@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
-from chaingraph_gateway.addresses import UNKNOWN, address_of, networks
-from chaingraph_gateway.connections import Patience
-from chaingraph_gateway.limits import Connections, Limits
+from chaingraph_gateway.access.addresses import UNKNOWN, address_of, networks
+from chaingraph_gateway.connections.connections import Patience
+from chaingraph_gateway.connections.limits import Connections, Limits
 from fixtures.processes.served_gateway import ServedGateway, ServeGateway
 from fixtures.waiting import eventually
 

@@ -11,10 +11,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from chaingraph_gateway import records
-from chaingraph_store import details, event_log
-from chaingraph_store.details import JournalRow
+from chaingraph_gateway.reads import records
 from chaingraph_store.ledger import Ledger
+from chaingraph_store.reads import details, event_log
+from chaingraph_store.reads.details import JournalRow
 from fixtures.ledger.written_log import Written, WrittenLog
 from fixtures.processes.gateway import GatewayProcess, People, RunGateway
 

@@ -11,10 +11,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from chaingraph_gateway.authentication import Authenticator, TokenRules
+from chaingraph_gateway.access.authentication import Authenticator, TokenRules
 from chaingraph_gateway.cluster import without
+from chaingraph_gateway.connections.limits import FailedTokens, Limits
 from chaingraph_gateway.errors import Unauthenticated
-from chaingraph_gateway.limits import FailedTokens, Limits
 from fixtures.processes.gateway import GatewayProcess, RunGateway
 from fixtures.processes.served_gateway import Reviews
 

@@ -13,8 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from chaingraph_cli.cluster.certificates import Authority
-from chaingraph_gateway.tls import ServingTls
+from chaingraph_cli.cluster.access.certificates import Authority
+from chaingraph_gateway.connections.tls import ServingTls
 from fixtures.processes.served_gateway import ServeGateway
 
 _TRUSTED, _FORMER = Authority("trusted"), Authority("former")

@@ -13,8 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from chaingraph_gateway import streams as gateway_streams
-from chaingraph_gateway.authentication import (
+from chaingraph_gateway.access.authentication import (
     Authenticator,
     Caller,
     TokenRules,
@@ -22,9 +21,10 @@ from chaingraph_gateway.authentication import (
     of_certificate,
     of_review,
 )
+from chaingraph_gateway.connections.limits import FailedTokens, Limits, Shares, share_of
 from chaingraph_gateway.errors import Away, Busy, Forbidden, Problem, TooMany, Unauthenticated
-from chaingraph_gateway.limits import FailedTokens, Limits, Shares, share_of
-from chaingraph_gateway.streams import Guard
+from chaingraph_gateway.streams import handlers as gateway_streams
+from chaingraph_gateway.streams.handlers import Guard
 from fixtures.processes.served_gateway import Reviews, ServeGateway
 from fixtures.waiting import eventually
 

@@ -17,9 +17,10 @@ import psycopg
 import pytest
 from psycopg.conninfo import make_conninfo
 
-from chaingraph_cli.cluster import postgres, private
-from chaingraph_cli.cluster.control_plane import ControlPlaneLayout, EtcdFiles
-from chaingraph_cli.cluster.probes import HttpProbe, PostgresProbe, check
+from chaingraph_cli.cluster import private
+from chaingraph_cli.cluster.programs import postgres
+from chaingraph_cli.cluster.programs.control_plane import ControlPlaneLayout, EtcdFiles
+from chaingraph_cli.cluster.programs.probes import HttpProbe, PostgresProbe, check
 from chaingraph_cli.cluster.spec import Account
 from chaingraph_cli.cluster.state import StateFolder
 from chaingraph_cli.errors import StateInvalid
@@ -245,7 +246,7 @@ def test_processes_start_with_a_private_umask(tmp_path: Path) -> None:
     """What the supervisor passes on: also where the shell's own lets everybody read."""
     code = (
         "import asyncio, os, pathlib, sys\n"
-        "from chaingraph_cli.cluster.probes import HttpProbe\n"
+        "from chaingraph_cli.cluster.programs.probes import HttpProbe\n"
         "from chaingraph_cli.cluster.spec import ProcessSpec, Tier\n"
         "from chaingraph_cli.cluster.supervisor import Supervisor\n"
         "os.umask(0)\n"

@@ -12,10 +12,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from chaingraph_store import details, tree, visibility
 from chaingraph_store.ids import execution_id
 from chaingraph_store.ledger import Ledger
-from chaingraph_store.visibility import NamespaceIdentity
+from chaingraph_store.reads import details, tree, visibility
+from chaingraph_store.reads.visibility import NamespaceIdentity
 from fixtures.cluster.control_plane import Kubectl
 from fixtures.cluster.view import Cluster
 from fixtures.ledger.ledger import row_of

@@ -16,10 +16,11 @@ from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 from psycopg import sql
 
-from chaingraph_store import dbos_guards, schema
-from chaingraph_store.dispatch import RUN_WORKFLOW
+from chaingraph_store import schema
 from chaingraph_store.errors import SchemaOutdated
 from chaingraph_store.ledger import Ledger
+from chaingraph_store.queue import dbos_guards
+from chaingraph_store.queue.dispatch import RUN_WORKFLOW
 from chaingraph_worker import application
 from chaingraph_worker.errors import UnsafeValue
 from fixtures.ledger.database import migrate

@@ -7,11 +7,13 @@ from typing import Any, Final
 
 import pytest
 
-from chaingraph_store import families, leases, recovery, runs, spawning
-from chaingraph_store.fair_share import TAKE, take_parameters
+from chaingraph_store.attempts import runs
+from chaingraph_store.children import completion, spawning
 from chaingraph_store.ids import ExecutionId, workflow_id
 from chaingraph_store.ledger import Connection, Ledger
-from chaingraph_store.pinning import Build
+from chaingraph_store.queue import leases, recovery
+from chaingraph_store.queue.fair_share import TAKE, take_parameters
+from chaingraph_store.queue.pinning import Build
 from fixtures.ledger.moves import flush, take_from_queue
 from fixtures.ledger.new_executions import APP, create, dequeue
 from fixtures.ledger.new_leases import new_lease
@@ -99,7 +101,7 @@ async def test_hot_statements_of_a_pool_read_a_handful_of_rows(ledger: Ledger, c
         "look": lambda connection: recovery.look(connection, application_name=APP),
         "renew": lambda connection: leases.renew(connection, "a1", seconds=60),
         "parent": lambda connection: spawning.parent(connection, parent),
-        "settle": lambda connection: families.settle(connection, parent),
+        "settle": lambda connection: completion.settle(connection, parent),
     }
     spent = {name: await _reads(alpha, statement) for name, statement in statements.items()}
     found = await _spawned(alpha, parent)

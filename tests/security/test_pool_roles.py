@@ -10,14 +10,16 @@ import psycopg
 import pytest
 from psycopg import sql
 
-from chaingraph_store import leases, runs, spawning
-from chaingraph_store import policies as namespace_policies
-from chaingraph_store.fair_share import TAKE, take_parameters
+from chaingraph_store.attempts import runs
+from chaingraph_store.children import spawning
 from chaingraph_store.ids import ExecutionId, child_execution_id
 from chaingraph_store.ledger import Ledger
-from chaingraph_store.pinning import Build
 from chaingraph_store.pool_roles import policies
 from chaingraph_store.pool_roles.setting import PoolRole
+from chaingraph_store.queue import leases
+from chaingraph_store.queue.fair_share import TAKE, take_parameters
+from chaingraph_store.queue.pinning import Build
+from chaingraph_store.tenancy import policies as namespace_policies
 from fixtures.ledger.moves import flush, paused_and_parked, steer, take_from_queue
 from fixtures.ledger.new_executions import APP, create
 from fixtures.ledger.new_leases import new_lease

@@ -9,9 +9,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from chaingraph_store import events, leases, recovery
+from chaingraph_store import events
 from chaingraph_store.clock import SteadyClock
 from chaingraph_store.ledger import Ledger
+from chaingraph_store.queue import leases, recovery
 from chaingraph_worker.lease import Lease
 from fixtures.flows.chains import running, steps
 from fixtures.ledger.ledger import ended, row_of, wait_for

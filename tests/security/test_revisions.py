@@ -11,9 +11,11 @@ from hypothesis import strategies as st
 
 from chaingraph_crds.flow import FlowSpec
 from chaingraph_flow.revision import canonical, content, revision
-from chaingraph_store import creation, executions, flow_names
+from chaingraph_store import executions
+from chaingraph_store.commands import creation
 from chaingraph_store.errors import ConflictingRevision
-from chaingraph_store.flow_names import Content, Named
+from chaingraph_store.flows import flow_names
+from chaingraph_store.flows.flow_names import Content, Named
 from chaingraph_store.ledger import Ledger
 from fixtures.ledger.new_executions import APP, create, new_execution
 

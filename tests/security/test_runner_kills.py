@@ -10,11 +10,11 @@ from typing import Any
 import orjson
 import pytest
 
-from chaingraph_store import stopping
+from chaingraph_store.commands import stopping
 from chaingraph_store.ids import ExecutionId
 from chaingraph_store.ledger import Ledger
-from chaingraph_worker.attempt import NOT_OURS, Surroundings, run_attempt
-from chaingraph_worker.inbox import Inbox
+from chaingraph_worker.attempts.attempt import NOT_OURS, Surroundings, run_attempt
+from chaingraph_worker.attempts.inbox import Inbox
 from chaingraph_worker.supervision.children import ChildrenUnread, journaled
 from fixtures.flows import hostile
 from fixtures.flows.chains import events_of

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from pydantic import Field, ValidationError, field_validator
 from pydantic_settings import BaseSettings
 
-from chaingraph_process.settings import explain
+from chaingraph_runtime.settings import explain
 
 MIDDLE = st.text(string.ascii_letters + string.punctuation, max_size=12)
 QUOTED = st.text(string.ascii_letters + string.punctuation + " \t", max_size=12)

@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from chaingraph_store import policies
 from chaingraph_store.ids import execution_id
 from chaingraph_store.ledger import Ledger
+from chaingraph_store.tenancy import policies
 from fixtures.cluster.view import Cluster
 from fixtures.ledger.worker_by_hand import StartWorker
 from fixtures.processes.programs import Process, RunOperator

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from chaingraph_store import recovery
 from chaingraph_store.ids import ExecutionId
 from chaingraph_store.ledger import Ledger
+from chaingraph_store.queue import recovery
 from fixtures.ledger.ledger import ended, row_of
 from fixtures.ledger.new_executions import APP, create, create_of
 from fixtures.ledger.shares import many, register_queues, set_policy, take

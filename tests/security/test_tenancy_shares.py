@@ -9,9 +9,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from chaingraph_store.dispatch import RUN_QUEUE
 from chaingraph_store.ids import ExecutionId
 from chaingraph_store.ledger import Ledger
+from chaingraph_store.queue.dispatch import RUN_QUEUE
 from fixtures.ledger.moves import hand_back
 from fixtures.ledger.new_executions import create
 from fixtures.ledger.shares import end_runs, many, register_queues, set_policy, take

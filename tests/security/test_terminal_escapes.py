@@ -19,21 +19,24 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from rich.console import Console
 
-from chaingraph_cli import demo_view, status, terminal
-from chaingraph_cli.cluster.probes import HttpProbe
+from chaingraph_cli.cluster.programs.probes import HttpProbe
 from chaingraph_cli.cluster.spec import Condition, Tier
 from chaingraph_cli.cluster.state import ProcessRecord, StateFolder
 from chaingraph_cli.commands import tell
 from chaingraph_cli.errors import CliError
-from chaingraph_cli.examples import Example
+from chaingraph_cli.execution import PHASES, Execution, standing
+from chaingraph_cli.executions import outcomes
+from chaingraph_cli.gateway.event_stream import Event
+from chaingraph_cli.local import demo_view, status
+from chaingraph_cli.local.examples import Example
 from chaingraph_cli.main import PLUGIN
-from chaingraph_cli.output import OutputFormat, dump
-from chaingraph_cli.output import console as make_console
-from chaingraph_cli.plugin import details, listing, nodes, outcomes, roots, tables, tree, tree_rows, tree_watch
-from chaingraph_cli.plugin.event_lines import LOG_TYPES, TYPES, event_line, log_lines
-from chaingraph_cli.plugin.event_stream import Event
-from chaingraph_cli.plugin.execution import PHASES, Execution, standing
-from chaingraph_cli.plugin.progress import Progress
+from chaingraph_cli.render import details, listing, tree_rows, tree_watch
+from chaingraph_cli.render.event_lines import LOG_TYPES, TYPES, event_line, log_lines
+from chaingraph_cli.terminal import escapes, tables
+from chaingraph_cli.terminal.output import OutputFormat, dump
+from chaingraph_cli.terminal.output import console as make_console
+from chaingraph_cli.terminal.progress import Progress
+from chaingraph_cli.verbs import nodes, roots, tree
 from fixtures.paths import ROOT
 from fixtures.plugin.plugin import Plugin
 from fixtures.processes.gateway import GatewayProcess
@@ -79,8 +82,8 @@ def test_every_steering_character_is_escaped() -> None:
     for code in range(sys.maxunicode + 1):
         char = chr(code)
         if steers(char):
-            assert harmless(terminal.printable(char)), hex(code)
-            assert json.loads(f'"{terminal.printable(char)}"') == char
+            assert harmless(escapes.printable(char)), hex(code)
+            assert json.loads(f'"{escapes.printable(char)}"') == char
 
 
 @pytest.mark.parametrize(
@@ -88,15 +91,15 @@ def test_every_steering_character_is_escaped() -> None:
     ["Grüße, 世界", "👩\u200d💻 🏳\ufe0f", "می\u200cخواهم", "שלום", "a\tb\nc", "café", "葛\U000e0100"],
 )
 def test_ordinary_text_is_left_alone(text: str) -> None:
-    assert terminal.printable(text) == text
+    assert escapes.printable(text) == text
 
 
 @given(hostile)
 def test_printable_is_harmless_and_stable(text: str) -> None:
-    once = terminal.printable(text)
+    once = escapes.printable(text)
     assert harmless(once)
-    assert terminal.printable(once) == once
-    assert "\n" not in terminal.one_line(text)
+    assert escapes.printable(once) == once
+    assert "\n" not in escapes.one_line(text)
     once.encode("utf-8")
 
 
@@ -104,7 +107,7 @@ def test_printable_is_harmless_and_stable(text: str) -> None:
 def test_json_that_passes_the_guard_is_the_same(value: Any) -> None:
     raw = io.StringIO()
     for text in (json.dumps(value), json.dumps(value, ensure_ascii=False), dump({"v": value}, OutputFormat.JSON)):
-        print(text, file=cast(TextIO, terminal.Guarded(raw)))
+        print(text, file=cast(TextIO, escapes.Guarded(raw)))
     printed = raw.getvalue()
     assert harmless(printed)
     decoder, found, rest = json.JSONDecoder(), [], printed
@@ -118,7 +121,7 @@ def test_json_that_passes_the_guard_is_the_same(value: Any) -> None:
 @given(hostile.filter(lambda text: all(not 0xD800 <= ord(each) < 0xE000 for each in text)))
 def test_yaml_that_passes_the_guard_is_the_same(text: str) -> None:
     raw = io.StringIO()
-    print(dump({"v": text}, OutputFormat.YAML), file=cast(TextIO, terminal.Guarded(raw)))
+    print(dump({"v": text}, OutputFormat.YAML), file=cast(TextIO, escapes.Guarded(raw)))
     assert harmless(raw.getvalue())
     assert yaml.safe_load(raw.getvalue()) == {"v": text}
 
@@ -204,7 +207,7 @@ RENDERERS: Final[dict[str, Callable[[str, str], str]]] = {
 @pytest.mark.parametrize("verb", RENDERERS)
 def test_every_verb_prints_only_harmless_text(verb: str, text: str, phase: str) -> None:
     raw = io.StringIO()
-    print(RENDERERS[verb](text, phase), file=cast(TextIO, terminal.Guarded(raw)))
+    print(RENDERERS[verb](text, phase), file=cast(TextIO, escapes.Guarded(raw)))
     assert harmless(raw.getvalue())
 
 
@@ -223,28 +226,28 @@ def test_texts_begin_no_line_of_their_own(text: str, phase: str) -> None:
 
 @given(hostile, st.integers(0, 30))
 def test_fitted_text_is_never_wider(text: str, columns: int) -> None:
-    shown = terminal.fit(terminal.one_line(text), columns)
-    assert terminal.width(shown) <= columns
-    assert terminal.one_line(text).startswith(shown)
+    shown = escapes.fit(escapes.one_line(text), columns)
+    assert escapes.width(shown) <= columns
+    assert escapes.one_line(text).startswith(shown)
 
 
 @pytest.mark.parametrize(("text", "columns"), [("abc", 3), ("世界", 4), ("e\u0301", 1), ("ｆｕｌｌ", 8), ("\u202e", 6)])
 def test_width_counts_columns_of_the_terminal(text: str, columns: int) -> None:
-    assert terminal.width(terminal.one_line(text)) == columns
+    assert escapes.width(escapes.one_line(text)) == columns
 
 
 @given(st.lists(st.lists(hostile, min_size=2, max_size=2), min_size=1, max_size=4))
 def test_columns_stay_aligned_around_any_cell(rows: list[list[str]]) -> None:
     lines = tables.table(("NAME", "|"), [[cell, "|"] for cell, _ in rows]).split("\n")
     assert len(lines) == len(rows) + 1
-    assert len({terminal.width(line) for line in lines}) == 1
+    assert len({escapes.width(line) for line in lines}) == 1
 
 
 @given(hostile, hostile)
 def test_errors_reach_stderr_harmless(message: str, hint: str) -> None:
     raw = io.StringIO()
     with pytest.MonkeyPatch.context() as patched:
-        patched.setattr(sys, "stderr", terminal.Guarded(raw))
+        patched.setattr(sys, "stderr", escapes.Guarded(raw))
         tell(CliError(message, hint))
     assert harmless(raw.getvalue())
 
@@ -258,7 +261,7 @@ class Screen(io.StringIO):
 def test_progress_keeps_its_own_codes_alone(text: str) -> None:
     screen = Screen()
     with pytest.MonkeyPatch.context() as patched:
-        patched.setattr(sys, "stderr", terminal.Guarded(screen))
+        patched.setattr(sys, "stderr", escapes.Guarded(screen))
         shown = Progress()
         shown.say(text or "x")
         shown.clear()
@@ -275,7 +278,7 @@ def test_watched_tree_keeps_its_own_codes_alone(text: str, phase: str) -> None:
     screen = Screen()
     view = tree_watch._Screen(wide=True, headers=True)
     with pytest.MonkeyPatch.context() as patched:
-        patched.setattr(sys, "stdout", terminal.Guarded(screen))
+        patched.setattr(sys, "stdout", escapes.Guarded(screen))
         view.show([row(text, phase)])
         view.show([row(text, phase)])
     own = screen.getvalue().replace("\x1b[K", "").replace("\x1b[J", "").replace("\x1b[2F", "")
@@ -288,7 +291,7 @@ def test_styled_consoles_print_only_harmless_text(text: str) -> None:
     """`up`, `status` and `demo`: with styles, as on a terminal; those are the console's own and stay."""
     for file in (io.StringIO(), Screen()):
         with pytest.MonkeyPatch.context() as patched:
-            patched.setattr(sys, "stdout", terminal.Guarded(file))
+            patched.setattr(sys, "stdout", escapes.Guarded(file))
             patched.setenv("TERM", "xterm")
             console = make_console()
         console.width = 200
@@ -393,7 +396,7 @@ def test_raw_streams_are_used_for_our_own_codes_only() -> None:
         for path in (ROOT / "cli" / "chaingraph_cli").rglob("*.py")
         if any(word in path.read_text() for word in ("raw(sys.", "sys.__std", "stdout.buffer", "Console("))
     }
-    assert users == {"terminal", "output", "styled", "progress", "tree_watch", "create"}
+    assert users == {"escapes", "output", "styled", "progress", "tree_watch", "create"}
 
 
 ESCAPES: Final = """

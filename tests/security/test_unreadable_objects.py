@@ -14,17 +14,17 @@ from hypothesis import strategies as st
 
 from chaingraph_crds.execution_status import ExecutionStatus
 from chaingraph_crds.flow import FlowStatus
-from chaingraph_operator import announcements
-from chaingraph_operator.api import KubernetesApi
-from chaingraph_operator.cache import ObjectCache
-from chaingraph_operator.intake import ExecutionIntake
-from chaingraph_operator.keys import Key
-from chaingraph_operator.reading import Inbox, responses
-from chaingraph_operator.retention import expiry
-from chaingraph_operator.work_queue import WorkQueue
-from chaingraph_process import objects
-from chaingraph_process.cluster_access import ClusterAccess
-from chaingraph_process.objects import TOO_DEEP, UNREADABLE
+from chaingraph_operator.decide import status_events
+from chaingraph_operator.kube.api import KubernetesApi
+from chaingraph_operator.kube.cache import ObjectCache
+from chaingraph_operator.kube.keys import Key
+from chaingraph_operator.kube.reading import Inbox, responses
+from chaingraph_operator.kube.work_queue import WorkQueue
+from chaingraph_operator.reconcile.triggers import ExecutionIntake
+from chaingraph_operator.reconcile.ttl import expiry
+from chaingraph_runtime import objects
+from chaingraph_runtime.cluster_access import ClusterAccess
+from chaingraph_runtime.objects import TOO_DEEP, UNREADABLE
 
 LISTS, MAPS = (b"[", b"]"), (b'{"a":', b"}")
 
@@ -124,7 +124,7 @@ def test_status_that_does_not_fit_counts_field_by_field(before: dict[str, Any], 
     ExecutionStatus.fitting(before)
     FlowStatus.fitting(before)
     expiry({"ttlSecondsAfterFinished": 1}, before)
-    announcements.of_flow(
+    status_events.of_flow(
         before,
         {
             "conditions": [
@@ -133,7 +133,7 @@ def test_status_that_does_not_fit_counts_field_by_field(before: dict[str, Any], 
         },
     )
     shown = ExecutionStatus(execution_id="EX" + "A" * 24, attempt=1, observed_generation=1).manifest()
-    announcements.of_execution(before, shown)
+    status_events.of_execution(before, shown)
 
 
 def test_fitting_fields_of_a_status_are_kept() -> None:

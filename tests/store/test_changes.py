@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from chaingraph_store import changes, creation, stopping
+from chaingraph_store.commands import creation, stopping
 from chaingraph_store.ledger import Ledger
+from chaingraph_store.reads import changes
 from fixtures.ledger.new_executions import APP, create, new_execution
 
 pytestmark = pytest.mark.integration

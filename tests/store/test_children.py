@@ -9,8 +9,9 @@ from typing import Any
 
 import pytest
 
-from chaingraph_store import child_turns, children, stopping
-from chaingraph_store.child_turns import Turn, Unshown
+from chaingraph_store.children import child_rows, turns
+from chaingraph_store.children.turns import Turn, Unshown
+from chaingraph_store.commands import stopping
 from chaingraph_store.ids import ExecutionId, child_execution_id, long_child_name
 from chaingraph_store.ledger import CHANGES, Ledger
 from fixtures.ledger.ledger import row_of
@@ -23,7 +24,7 @@ pytestmark = pytest.mark.integration
 
 async def unshown(ledger: Ledger, **options: Any) -> list[Unshown]:
     async with ledger.connection() as connection:
-        found, _ = await child_turns.page(connection, **{"namespaces": None, "limit": 100} | options)
+        found, _ = await turns.page(connection, **{"namespaces": None, "limit": 100} | options)
         return found
 
 
@@ -32,7 +33,7 @@ async def adopt(ledger: Ledger, child: ExecutionId, uid: str, **changes: Any) ->
     assert row.parent_id is not None
     given = {"parent": row.parent_id, "namespace": row.namespace, "name": row.name} | changes
     async with ledger.connection() as connection:
-        return await children.adopt(connection, child, uid=uid, **given)
+        return await child_rows.adopt(connection, child, uid=uid, **given)
 
 
 async def shown(ledger: Ledger, *executions: ExecutionId) -> None:
@@ -63,8 +64,8 @@ async def test_unshown_search_skips_resting_and_unserved(ledger: Ledger) -> None
     assert [each.id for each in await unshown(ledger, parents=[other.id])] == sorted(ours)
     assert [each.id for each in await unshown(ledger, children=[ours[1]], namespaces=["team"])] == [ours[0]]
     async with ledger.connection() as connection:
-        assert await child_turns.count(connection, namespaces=None) == 3
-        assert await child_turns.count(connection, namespaces=["other"]) == 1
+        assert await turns.count(connection, namespaces=None) == 3
+        assert await turns.count(connection, namespaces=["other"]) == 1
 
 
 async def test_namespaces_take_turns_in_the_unshown_search(ledger: Ledger) -> None:
@@ -98,7 +99,7 @@ async def test_roots_of_a_namespace_take_turns_in_the_unshown_search(ledger: Led
     small_done = 0
     while True:
         async with ledger.connection() as connection:
-            page, turn = await child_turns.page(
+            page, turn = await turns.page(
                 connection, namespaces=None, limit=5, last=turn, children=sorted(seen), parents=[resting]
             )
         if not page:
@@ -120,8 +121,8 @@ async def test_unshown_search_skips_trees_without_resources(ledger: Ledger) -> N
     grandchildren = await complete_and_spawn(ledger, child, 2)
     assert await unshown(ledger) == []
     async with ledger.connection() as connection:
-        assert await child_turns.count(connection, namespaces=None) == 0
-        assert await children.portrait(connection, child) is None
+        assert await turns.count(connection, namespaces=None) == 0
+        assert await child_rows.portrait(connection, child) is None
     assert [(await row_of(ledger, each)).resources for each in grandchildren] == ["None", "None"]
 
 
@@ -144,7 +145,7 @@ async def test_a_resource_is_bound_once_and_to_its_own_child(ledger: Ledger) -> 
     assert not await adopt(ledger, one, "uid-2")
     assert (await row_of(ledger, two)).uid is None
     async with ledger.connection() as connection:
-        assert await children.portrait(connection, one) is None, "it has one"
+        assert await child_rows.portrait(connection, one) is None, "it has one"
 
 
 async def test_concurrent_binds_bind_one_resource(ledger: Ledger) -> None:
@@ -167,7 +168,7 @@ async def test_portrait_contains_the_child_spec(ledger: Ledger) -> None:
     )
     _, child = await complete_and_spawn(ledger, parent.id, [emission("x", None), emission("order", {"id": 1})])
     async with ledger.connection() as connection:
-        found = await children.portrait(connection, child)
+        found = await child_rows.portrait(connection, child)
     assert found is not None
     assert (found.id, found.parent_id, found.root_id, found.position) == (child, parent.id, parent.id, 1)
     assert (found.namespace, found.name, found.parent_name, found.parent_uid) == (
@@ -188,12 +189,12 @@ async def test_rename_applies_only_before_resource_is_bound(ledger: Ledger) -> N
     [child] = await complete_and_spawn(ledger, parent.id, 1)
     name = long_child_name("nightly", child)
     async with ledger.connection() as connection:
-        assert await children.rename(connection, child, name)
+        assert await child_rows.rename(connection, child, name)
     assert (await row_of(ledger, child)).name == name
     assert not await adopt(ledger, child, "uid-1", name="nightly-0")
     assert await adopt(ledger, child, "uid-1")
     async with ledger.connection() as connection:
-        assert not await children.rename(connection, child, "another")
+        assert not await child_rows.rename(connection, child, "another")
     assert (await row_of(ledger, child)).name == name
 
 
@@ -205,8 +206,8 @@ async def test_hide_covers_unbound_descendants_of_deleted_owner(ledger: Ledger) 
     below_hidden = await complete_and_spawn(ledger, second, 1)
     others = await complete_and_spawn(ledger, stays.id, 1)
     async with ledger.connection() as connection:
-        assert await children.hide(connection, gone.id) == 3
-        assert await children.hide(connection, gone.id) == 0
+        assert await child_rows.hide(connection, gone.id) == 3
+        assert await child_rows.hide(connection, gone.id) == 0
     assert [each.id for each in await unshown(ledger)] == others
     for each in (second, *below, *below_hidden):
         assert (await row_of(ledger, each)).resources == "None"
@@ -216,7 +217,7 @@ async def test_hide_covers_unbound_descendants_of_deleted_owner(ledger: Ledger) 
 async def test_hide_and_stop_in_one_tree_do_not_deadlock(ledger: Ledger) -> None:
     async def hide(execution: ExecutionId) -> None:
         async with ledger.transaction() as connection:
-            await children.hide(connection, execution)
+            await child_rows.hide(connection, execution)
 
     async def delete(execution: ExecutionId) -> None:
         async with ledger.transaction() as connection:
@@ -242,9 +243,9 @@ async def test_summary_counts_children_by_phase(ledger: Ledger) -> None:
     await complete(ledger, grandchildren[0])
     first = [child_execution_id(parent.id, position) for position in (3, 0, 1, 9)]
     async with ledger.connection() as connection:
-        found = await children.summary(connection, parent.id, first)
-        below = await children.below(connection, parent.id)
-        nothing = await children.summary(connection, grandchildren[0], [])
+        found = await child_rows.summary(connection, parent.id, first)
+        below = await child_rows.below(connection, parent.id)
+        nothing = await child_rows.summary(connection, grandchildren[0], [])
     assert found.counts == {"Completed": 2, "Stopped": 1, "Pending": 2}
     assert [(each.name, each.phase, each.shown) for each in found.first] == [
         ("nightly-0", "Completed", False),
@@ -279,10 +280,10 @@ async def test_unshown_search_uses_index_without_table_scan(ledger: Ledger) -> N
     of_one = {"namespace": "team", "after": "", "most": 5, "roots": [parent.id], "each": 100}
     without: dict[str, Any] = {"children": [], "parents": []}
     for query, parameters in (
-        (child_turns.ROOTS, of_one),
-        (child_turns.CHILDREN, of_one | without),
-        (child_turns.COUNT, served),
-        (child_turns.NAMESPACES, served),
+        (turns.ROOTS, of_one),
+        (turns.CHILDREN, of_one | without),
+        (turns.COUNT, served),
+        (turns.NAMESPACES, served),
     ):
         explained = await plan_of(ledger, query, parameters)
         assert '"executions_unshown"' in explained, explained

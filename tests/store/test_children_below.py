@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from chaingraph_store import children
+from chaingraph_store.children import child_rows
 from chaingraph_store.ids import ExecutionId, child_execution_id
 from chaingraph_store.ledger import Ledger
 from fixtures.ledger.new_executions import create
@@ -30,7 +30,7 @@ async def put_below(ledger: Ledger, parent: ExecutionId, position: int, phase: s
 
 async def below(ledger: Ledger, execution: ExecutionId) -> dict[str, int]:
     async with ledger.connection() as connection:
-        return await children.below(connection, execution)
+        return await child_rows.below(connection, execution)
 
 
 async def test_below_counts_descendants_and_excludes_other_trees(ledger: Ledger) -> None:
@@ -50,6 +50,6 @@ async def test_below_counts_barred_descendants_separately(ledger: Ledger) -> Non
     root = (await create(ledger)).id
     first = await put_below(ledger, root, 0, "Completed", barred=3)
     await put_below(ledger, first, 0, "Completed", barred=4)
-    assert await below(ledger, root) == {"Completed": 2, children.BARRED: 7}
+    assert await below(ledger, root) == {"Completed": 2, child_rows.BARRED: 7}
     # Its own are in its row.
-    assert await below(ledger, first) == {"Completed": 1, children.BARRED: 4}
+    assert await below(ledger, first) == {"Completed": 1, child_rows.BARRED: 4}

@@ -6,10 +6,10 @@ import asyncio
 
 import pytest
 
-from chaingraph_store import cluster
-from chaingraph_store.cluster import ClusterIdentity, Verdict, compare
 from chaingraph_store.errors import ForeignLedger
 from chaingraph_store.ledger import Ledger
+from chaingraph_store.upkeep import cluster
+from chaingraph_store.upkeep.cluster import ClusterIdentity, Verdict, compare
 
 OURS = ClusterIdentity("11111111-aaaa", "sha256:ours")
 THEIRS = ClusterIdentity("22222222-bbbb", "sha256:theirs")

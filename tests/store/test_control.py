@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import pytest
 
-from chaingraph_store import flow_revisions, releasing, runs
-from chaingraph_store.control import Steered
+from chaingraph_store.attempts import runs
+from chaingraph_store.commands.control import Steered
 from chaingraph_store.errors import OwnershipLost
+from chaingraph_store.flows import flow_revisions
 from chaingraph_store.ids import ExecutionId
 from chaingraph_store.ledger import Ledger
+from chaingraph_store.queue import releasing
 from fixtures.ledger.ledger import row_of
 from fixtures.ledger.moves import (
     claimed,

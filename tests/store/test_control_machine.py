@@ -14,11 +14,12 @@ import pytest
 from hypothesis import strategies as st
 from hypothesis.stateful import initialize, invariant, precondition, rule
 
-from chaingraph_store import releasing, runs
-from chaingraph_store.control import Stale, Steered
+from chaingraph_store.attempts import runs
+from chaingraph_store.commands.control import Stale, Steered
 from chaingraph_store.errors import OwnershipLost
 from chaingraph_store.executions import ExecutionRow
 from chaingraph_store.ids import WorkflowId, hold_workflow_id
+from chaingraph_store.queue import releasing
 from fixtures.ledger import moves
 from fixtures.ledger.ledger import row_of
 from fixtures.ledger.machine import LedgerMachine, run_machine

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from chaingraph_store.control import Steered
+from chaingraph_store.commands.control import Steered
 from chaingraph_store.ids import WorkflowId
 from chaingraph_store.ledger import Ledger
 from fixtures.ledger.ledger import row_of

@@ -6,9 +6,11 @@ from dataclasses import replace
 
 import pytest
 
-from chaingraph_store import creation, events, executions, releasing
+from chaingraph_store import events, executions
+from chaingraph_store.commands import creation
 from chaingraph_store.errors import ConflictingExecution
 from chaingraph_store.ledger import Connection, Ledger
+from chaingraph_store.queue import releasing
 from fixtures.ledger.new_executions import APP, create, new_execution
 
 pytestmark = pytest.mark.integration

@@ -6,10 +6,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from chaingraph_store import event_log
-from chaingraph_store.event_log import LogPage
 from chaingraph_store.ids import ExecutionId, execution_id
 from chaingraph_store.ledger import Ledger
+from chaingraph_store.reads import event_log
+from chaingraph_store.reads.event_log import LogPage
 from fixtures import soak
 from fixtures.ledger.written_log import Written, WrittenLog
 

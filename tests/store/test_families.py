@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from chaingraph_store import families
+from chaingraph_store.children import completion
 from chaingraph_store.errors import OwnershipLost
 from chaingraph_store.ids import ExecutionId, child_execution_id
 from chaingraph_store.ledger import Ledger
@@ -34,7 +34,7 @@ async def told(ledger: Ledger, parent: ExecutionId) -> list[tuple[str, int]]:
 
 async def owed(ledger: Ledger) -> set[ExecutionId]:
     async with ledger.connection() as connection:
-        return set(await families.owed(connection))
+        return set(await completion.owed(connection))
 
 
 async def still_open(ledger: Ledger, *executions: ExecutionId) -> list[int]:
@@ -168,10 +168,10 @@ async def test_settle_upwards_climbs_as_far_as_trees_have_ended(ledger: Ledger) 
     path = await line(ledger, 6)
     (beside,) = (await complete_and_spawn(ledger, path[-1], 2))[1:]
     await complete(ledger, child_execution_id(path[-1], 0))
-    await families.settle_upwards(ledger, path[-1])
+    await completion.settle_upwards(ledger, path[-1])
     assert await still_open(ledger, *path) == [1] * 7
     await complete(ledger, beside)
-    await families.settle_upwards(ledger, path[-1])
+    await completion.settle_upwards(ledger, path[-1])
     assert await still_open(ledger, *path) == [0] * 2 + [0] * 5
     assert await owed(ledger) == set()
     found = await forest(ledger)
@@ -248,7 +248,7 @@ async def test_settle_waiting_for_retry_skips_retried_child(ledger: Ledger) -> N
 async def test_retry_reopens_ancestors_and_logs_next_end(ledger: Ledger) -> None:
     path = await line(ledger, 3)
     await fail(ledger, path[-1])
-    await families.settle_upwards(ledger, path[-2])
+    await completion.settle_upwards(ledger, path[-2])
     assert await still_open(ledger, *path) == [0, 0, 0, 0]
     assert await retry(ledger, path[-1], "again") is True
     assert await still_open(ledger, *path) == [1, 1, 1, 0]
@@ -256,7 +256,7 @@ async def test_retry_reopens_ancestors_and_logs_next_end(ledger: Ledger) -> None
     assert [(row.told, row.counted) for row in rows] == [(False, False), (True, False), (True, False), (False, False)]
     assert await owed(ledger) == set()
     await complete(ledger, path[-1])
-    await families.settle_upwards(ledger, path[-2])
+    await completion.settle_upwards(ledger, path[-2])
     assert await still_open(ledger, *path) == [0, 0, 0, 0]
     assert await told(ledger, path[-2]) == [("child:failed", 0), ("child:completed", 0)]
     assert await told(ledger, path[0]) == [("child:completed", 0)]
@@ -363,7 +363,7 @@ async def test_concurrent_tree_changes_neither_deadlock_nor_miscount(ledger: Led
     for turn in range(6):
         members = sorted((await forest(ledger)).members.values(), key=lambda each: each.id)
         moves: list[Coroutine[Any, Any, Any]] = [settle(ledger, dice.choice(parents)) for _ in range(4)]
-        moves.append(families.settle_upwards(ledger, dice.choice(middle)))
+        moves.append(completion.settle_upwards(ledger, dice.choice(middle)))
         for member in dice.sample(members, k=8):
             if member.phase == "Pending":
                 moves.append(end(ledger, member.id, dice.randrange(3)))

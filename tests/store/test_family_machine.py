@@ -14,7 +14,7 @@ import pytest
 from hypothesis import strategies as st
 from hypothesis.stateful import initialize, invariant, precondition, rule
 
-from chaingraph_store import families, spawning
+from chaingraph_store.children import completion, spawning
 from chaingraph_store.ids import ExecutionId, child_execution_id
 from fixtures.ledger.machine import LedgerMachine, run_machine
 from fixtures.ledger.moves import hand_back, retry
@@ -243,7 +243,7 @@ class Machine(LedgerMachine):
                 above = self.do(settle(self.ledger, node.id))
                 assert above is None or (node.parent is not None and above == node.parent.id)
             case "upwards":
-                self.do(families.settle_upwards(self.ledger, self.some(data).id))
+                self.do(completion.settle_upwards(self.ledger, self.some(data).id))
             case "all":
                 self.all_that_is_owed_is_settled()
 

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from chaingraph_store import dispatch, families, spawning, stopping
+from chaingraph_store.children import completion, spawning
+from chaingraph_store.commands import stopping
 from chaingraph_store.ids import ExecutionId
 from chaingraph_store.ledger import Ledger
+from chaingraph_store.queue import dispatch
 from fixtures.ledger.new_executions import APP, create
 from fixtures.ledger.plans import EXECUTIONS, WORKFLOWS, analyze, reads
 from fixtures.trees.children import complete
@@ -81,9 +83,9 @@ async def roots(ledger: Ledger) -> tuple[ExecutionId, ExecutionId]:
 async def test_settle_reads_only_uncounted_children(ledger: Ledger, roots: tuple[ExecutionId, ExecutionId]) -> None:
     wide, _ = roots
     uncounted = ("executions", "executions_uncounted")
-    parameters = {"id": wide, "limit": families.MOST_AT_ONCE, "channel": "x"}
-    assert await reads(ledger, families._SETTLE, parameters) == {EXECUTIONS, uncounted}
-    assert await reads(ledger, families._OWED, ()) == {uncounted}
+    parameters = {"id": wide, "limit": completion.MOST_AT_ONCE, "channel": "x"}
+    assert await reads(ledger, completion._SETTLE, parameters) == {EXECUTIONS, uncounted}
+    assert await reads(ledger, completion._OWED, ()) == {uncounted}
     assert await _index_entries(ledger, "executions_uncounted") == 20
 
 
@@ -156,7 +158,7 @@ async def test_stop_ends_tree_of_five_thousand_in_one_call(ledger: Ledger) -> No
             (beside, "Completed", "SUCCESS", 50),
             (beside, "Pending", "ENQUEUED", 50),
         }
-        await families.settle(connection, root)
+        await completion.settle(connection, root)
         cursor = await connection.execute("SELECT children_open FROM chaingraph.executions WHERE id = %s", (root,))
         assert await cursor.fetchone() == (0,)
         cursor = await connection.execute(

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from chaingraph_store import families, recovery
+from chaingraph_store.children import completion
 from chaingraph_store.ledger import Ledger
+from chaingraph_store.queue import recovery
 from fixtures.ledger import moves
 from fixtures.ledger.ledger import row_of
 from fixtures.ledger.moves import claimed, workflows
@@ -111,7 +112,7 @@ async def test_hand_backs_stops_and_settling_at_once_do_not_deadlock(ledger: Led
         answers = await together(
             stop_tree(ledger, root),
             moves.hand_back(ledger, worker, max_recoveries=1),
-            families.settle_upwards(ledger, root),
+            completion.settle_upwards(ledger, root),
             spawn_batch(ledger, children[4], 5),
             settle_all(ledger),
         )

@@ -7,9 +7,10 @@ from typing import Any
 
 import pytest
 
-from chaingraph_store import figures, leases
 from chaingraph_store.ledger import Ledger
-from chaingraph_store.pinning import Build
+from chaingraph_store.queue import leases
+from chaingraph_store.queue.pinning import Build
+from chaingraph_store.reads import statistics
 from fixtures.ledger.new_executions import APP, create, dequeue
 from fixtures.ledger.new_leases import new_lease
 from fixtures.trees.children import complete, complete_and_spawn
@@ -19,14 +20,14 @@ ENDED = 75_000
 WAITING = 5_000
 
 
-async def queues_of(ledger: Ledger) -> dict[str, figures.QueueFigures]:
+async def queues_of(ledger: Ledger) -> dict[str, statistics.QueueFigures]:
     async with ledger.connection() as connection:
-        return {each.queue: each for each in await figures.queues(connection, application_name=APP)}
+        return {each.queue: each for each in await statistics.queues(connection, application_name=APP)}
 
 
-async def family_of(ledger: Ledger) -> figures.FamilyFigures:
+async def family_of(ledger: Ledger) -> statistics.FamilyFigures:
     async with ledger.connection() as connection:
-        return await figures.families(connection)
+        return await statistics.families(connection)
 
 
 async def test_queue_figures_count_waiting_and_running(ledger: Ledger) -> None:
@@ -60,7 +61,7 @@ async def test_queue_age_ignores_future_and_running_work(ledger: Ledger) -> None
 async def test_queue_figures_exclude_other_applications(ledger: Ledger) -> None:
     await create(ledger)
     async with ledger.connection() as connection:
-        assert await figures.queues(connection, application_name="another") == []
+        assert await statistics.queues(connection, application_name="another") == []
 
 
 async def test_worker_figures_count_live_ones_by_queue_and_version(ledger: Ledger) -> None:
@@ -77,7 +78,7 @@ async def test_worker_figures_count_live_ones_by_queue_and_version(ledger: Ledge
         await leases.release(connection, "dead")
         await leases.drain(connection, "c")
         await connection.execute("UPDATE chaingraph.workers SET retired = true WHERE executor_id = 'old'")
-        found = await figures.workers(connection, application_name=APP)
+        found = await statistics.workers(connection, application_name=APP)
     assert {(each.queue, each.pool, each.version, each.state, each.workers, each.slots) for each in found} == {
         ("reports", "", "1", "serving", 2, 8),
         ("mail", "", "1", "serving", 1, 3),
@@ -87,7 +88,7 @@ async def test_worker_figures_count_live_ones_by_queue_and_version(ledger: Ledge
 
 
 async def test_family_figures_report_age_of_pending_work(ledger: Ledger) -> None:
-    assert await family_of(ledger) == figures.FamilyFigures(0, 0, 0)
+    assert await family_of(ledger) == statistics.FamilyFigures(0, 0, 0)
     unspawned = (await create(ledger)).id
     await complete(ledger, unspawned, children=2)
     parent = (await create(ledger)).id
@@ -137,11 +138,11 @@ async def test_figures_read_only_in_flight_rows(ledger: Ledger) -> None:
         )
         for table in ("chaingraph.executions", "dbos.workflow_status"):
             await connection.execute(f"VACUUM ANALYZE {table}".encode())
-    plan, blocks = await plan_of(ledger, figures._QUEUES, {"application": APP, "holds": "chaingraph-held"})
+    plan, blocks = await plan_of(ledger, statistics._QUEUES, {"application": APP, "holds": "chaingraph-held"})
     assert "idx_workflow_status_in_flight_v2" in plan, plan
     assert "Seq Scan" not in plan, plan
     assert blocks < WAITING / 20, blocks
-    plan, blocks = await plan_of(ledger, figures._FAMILIES, {})
+    plan, blocks = await plan_of(ledger, statistics._FAMILIES, {})
     assert "Seq Scan" not in plan, plan
     assert blocks < 20, blocks
     began = time.perf_counter()

@@ -8,9 +8,10 @@ from typing import Any
 import psycopg
 import pytest
 
-from chaingraph_store import flow_names, pruning
-from chaingraph_store.flow_names import Content, FlowName, Named
+from chaingraph_store.flows import flow_names
+from chaingraph_store.flows.flow_names import Content, FlowName, Named
 from chaingraph_store.ledger import Connection, Ledger
+from chaingraph_store.upkeep import pruning
 
 pytestmark = pytest.mark.integration
 REPORT: FlowName = ("team", "report")

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from chaingraph_store import details
 from chaingraph_store.ids import ExecutionId
 from chaingraph_store.ledger import Ledger
+from chaingraph_store.reads import details
 from fixtures.ledger.ledger import row_of
 from fixtures.ledger.new_executions import create
 from fixtures.trees.children import complete_and_spawn

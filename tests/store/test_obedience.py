@@ -8,12 +8,12 @@ from dataclasses import replace
 
 import pytest
 
-from chaingraph_store import control, obedience, retrying, stopping
-from chaingraph_store.control import Steered
+from chaingraph_store.commands import control, observed_generation, retrying, stopping
+from chaingraph_store.commands.control import Steered
+from chaingraph_store.commands.observed_generation import Stale
+from chaingraph_store.commands.tokens import Kind
 from chaingraph_store.ids import ExecutionId
 from chaingraph_store.ledger import Ledger
-from chaingraph_store.obedience import Stale
-from chaingraph_store.tokens import Kind
 from fixtures.ledger.ledger import row_of
 from fixtures.ledger.moves import PLAIN, claimed, flush, messages, paused_and_parked, retry, steer, stop, workflows
 from fixtures.ledger.new_executions import APP, create
@@ -32,7 +32,7 @@ async def heed(
     """`seen` left out: what the row has obeyed."""
     seen = (await row_of(ledger, execution)).obeyed_generation if seen is None else seen
     async with ledger.transaction() as connection:
-        return await obedience.heed(connection, execution, generation, seen=seen, tokens=tokens or {})
+        return await observed_generation.heed(connection, execution, generation, seen=seen, tokens=tokens or {})
 
 
 async def refuse(ledger: Ledger, execution: ExecutionId, token: str, generation: int) -> bool | Stale:
@@ -181,10 +181,10 @@ async def test_spec_without_commands_keeps_its_tokens_known(ledger: Ledger) -> N
 async def test_spec_without_commands_updates_on_stop(ledger: Ledger) -> None:
     new = await create(ledger)
     async with ledger.transaction() as connection:
-        await obedience.heed(connection, new.id, 2, seen=1, tokens={}, on_stop="Continue")
+        await observed_generation.heed(connection, new.id, 2, seen=1, tokens={}, on_stop="Continue")
     assert (await row_of(ledger, new.id)).on_stop == "Continue"
     async with ledger.transaction() as connection:
-        await obedience.heed(connection, new.id, 3, seen=2, tokens={})
+        await observed_generation.heed(connection, new.id, 3, seen=2, tokens={})
     assert (await row_of(ledger, new.id)).on_stop == "Continue", "nothing was said of it"
 
 

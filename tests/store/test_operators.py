@@ -7,11 +7,11 @@ import asyncio
 import psycopg
 import pytest
 
-from chaingraph_store import cluster, operators
-from chaingraph_store.cluster import ClusterIdentity
 from chaingraph_store.errors import Superseded
 from chaingraph_store.ledger import Connection, Ledger
-from chaingraph_store.operators import Fence, Tenure
+from chaingraph_store.upkeep import cluster, operators
+from chaingraph_store.upkeep.cluster import ClusterIdentity
+from chaingraph_store.upkeep.operators import Fence, Tenure
 from fixtures.waiting import eventually
 
 pytestmark = pytest.mark.integration

@@ -6,8 +6,9 @@ import json
 import random
 from typing import Any
 
-from chaingraph_store import details, executions, large_values
+from chaingraph_store import executions
 from chaingraph_store.ledger import Connection, Ledger
+from chaingraph_store.reads import details, large_values
 from fixtures.ledger.new_executions import create
 
 _ROOM = 16 * 1024

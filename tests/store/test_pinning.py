@@ -6,12 +6,14 @@ from typing import Any
 
 import pytest
 
-from chaingraph_store import leases, pinning, recovery, retrying, runs
+from chaingraph_store.attempts import runs
+from chaingraph_store.commands import retrying
 from chaingraph_store.errors import OwnershipLost
 from chaingraph_store.executions import ExecutionRow
 from chaingraph_store.ids import ExecutionId
 from chaingraph_store.ledger import Ledger
-from chaingraph_store.pinning import Build, PinnedElsewhere, Strength, pin_queue
+from chaingraph_store.queue import leases, pinning, recovery
+from chaingraph_store.queue.pinning import Build, PinnedElsewhere, Strength, pin_queue
 from fixtures.ledger.ledger import row_of
 from fixtures.ledger.moves import PLAIN, flush, park, steer, stop
 from fixtures.ledger.new_executions import APP, create, dequeue

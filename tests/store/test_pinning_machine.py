@@ -8,11 +8,12 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from chaingraph_store import leases, pinning, recovery, runs
+from chaingraph_store.attempts import runs
 from chaingraph_store.executions import ExecutionRow
 from chaingraph_store.ids import ExecutionId, WorkflowId
 from chaingraph_store.ledger import Ledger
-from chaingraph_store.pinning import NO_BUILD, Build, PinnedElsewhere, pin_queue
+from chaingraph_store.queue import leases, pinning, recovery
+from chaingraph_store.queue.pinning import NO_BUILD, Build, PinnedElsewhere, pin_queue
 from fixtures import soak
 from fixtures.ledger.ledger import row_of
 from fixtures.ledger.new_executions import APP, create, dequeue

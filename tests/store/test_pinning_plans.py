@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from chaingraph_store import leases, pinning, runs
+from chaingraph_store.attempts import runs
 from chaingraph_store.ids import ExecutionId
 from chaingraph_store.ledger import Ledger
-from chaingraph_store.pinning import Build
+from chaingraph_store.queue import leases, pinning
+from chaingraph_store.queue.pinning import Build
 from fixtures.ledger.new_executions import APP, create, dequeue
 from fixtures.ledger.new_leases import new_lease
 from fixtures.ledger.plans import EXECUTIONS, WORKFLOWS, analyze, reads

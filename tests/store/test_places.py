@@ -6,9 +6,9 @@ from collections.abc import Sequence
 
 import pytest
 
+from chaingraph_store.attempts.runs import End
 from chaingraph_store.ids import ExecutionId
 from chaingraph_store.ledger import Ledger
-from chaingraph_store.runs import End
 from fixtures.ledger.ledger import row_of
 from fixtures.ledger.moves import claimed, flush, retry
 from fixtures.ledger.new_executions import create

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from chaingraph_store import ledger_sizes, policies
+from chaingraph_store.attempts.runs import End
 from chaingraph_store.ledger import Ledger
-from chaingraph_store.policies import Policy, Usage
-from chaingraph_store.runs import End
+from chaingraph_store.tenancy import ledger_sizes, policies
+from chaingraph_store.tenancy.policies import Policy, Usage
 from fixtures.ledger.moves import claimed, flush, paused_and_parked
 from fixtures.ledger.new_executions import create
 

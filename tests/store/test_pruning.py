@@ -8,9 +8,10 @@ import json
 import psycopg
 import pytest
 
-from chaingraph_store import leases, pruning
 from chaingraph_store.ids import ExecutionId, hold_workflow_id, workflow_id
 from chaingraph_store.ledger import Ledger
+from chaingraph_store.queue import leases
+from chaingraph_store.upkeep import pruning
 from fixtures.ledger.new_executions import create, new_execution
 from fixtures.ledger.new_leases import take_lease
 from fixtures.ledger.old_executions import DAY, child_of, ended, left, moment, roots

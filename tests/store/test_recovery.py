@@ -7,10 +7,13 @@ from typing import Any
 
 import pytest
 
-from chaingraph_store import events, executions, leases, recovery, runs, stopping
+from chaingraph_store import events, executions
+from chaingraph_store.attempts import runs
+from chaingraph_store.commands import stopping
 from chaingraph_store.errors import OwnershipLost
 from chaingraph_store.ids import ExecutionId, WorkflowId, hold_workflow_id
 from chaingraph_store.ledger import Ledger
+from chaingraph_store.queue import leases, recovery
 from fixtures.ledger import moves
 from fixtures.ledger.ledger import row_of
 from fixtures.ledger.moves import claimed, flush, log_of, steer, take_from_queue, workflows

@@ -9,11 +9,13 @@ from datetime import UTC, datetime
 
 import pytest
 
-from chaingraph_store import releasing, retrying, runs, stopping
-from chaingraph_store.control import Steered
+from chaingraph_store.attempts import runs
+from chaingraph_store.commands import retrying, stopping
+from chaingraph_store.commands.control import Steered
 from chaingraph_store.errors import OwnershipLost
 from chaingraph_store.ids import ExecutionId, WorkflowId
 from chaingraph_store.ledger import Ledger
+from chaingraph_store.queue import releasing
 from fixtures.ledger.ledger import row_of
 from fixtures.ledger.moves import (
     claim,

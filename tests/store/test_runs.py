@@ -8,10 +8,13 @@ import random
 
 import pytest
 
-from chaingraph_store import control, events, executions, parking, releasing, runs, stopping
+from chaingraph_store import events, executions
+from chaingraph_store.attempts import parking, runs
+from chaingraph_store.commands import control, stopping
 from chaingraph_store.errors import OwnershipLost
 from chaingraph_store.ids import ExecutionId, WorkflowId, workflow_id
 from chaingraph_store.ledger import Ledger, dumps
+from chaingraph_store.queue import releasing
 from fixtures import soak
 from fixtures.ledger.moves import PLAIN, steer, take_from_queue
 from fixtures.ledger.new_executions import APP, create

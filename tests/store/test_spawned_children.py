@@ -7,11 +7,13 @@ from typing import Any
 
 import pytest
 
-from chaingraph_store import events, flow_names, spawning
-from chaingraph_store.flow_names import Content, Named
+from chaingraph_store import events
+from chaingraph_store.children import spawning
+from chaingraph_store.children.spawning import MAX_EVENT_DATA
+from chaingraph_store.flows import flow_names
+from chaingraph_store.flows.flow_names import Content, Named
 from chaingraph_store.ids import child_execution_id, child_name
 from chaingraph_store.ledger import Ledger
-from chaingraph_store.spawning import MAX_EVENT_DATA
 from chaingraph_worker.runner.children import inherited
 from fixtures.ledger.ledger import row_of
 from fixtures.ledger.moves import workflows

@@ -8,7 +8,8 @@ from itertools import pairwise
 
 import pytest
 
-from chaingraph_store import runs, spawning
+from chaingraph_store.attempts import runs
+from chaingraph_store.children import spawning
 from chaingraph_store.ids import ExecutionId, child_execution_id
 from chaingraph_store.ledger import Ledger
 from fixtures import soak

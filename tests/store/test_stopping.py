@@ -6,12 +6,16 @@ import asyncio
 
 import pytest
 
-from chaingraph_store import child_turns, events, executions, releasing, runs, stopping
-from chaingraph_store.children import hide as hide_below
-from chaingraph_store.creation import NewExecution
+from chaingraph_store import events, executions
+from chaingraph_store.attempts import runs
+from chaingraph_store.children import turns
+from chaingraph_store.children.child_rows import hide as hide_below
+from chaingraph_store.commands import stopping
+from chaingraph_store.commands.creation import NewExecution
 from chaingraph_store.errors import OwnershipLost
 from chaingraph_store.ids import ExecutionId
 from chaingraph_store.ledger import Ledger
+from chaingraph_store.queue import releasing
 from fixtures.ledger.ledger import row_of
 from fixtures.ledger.moves import (
     claimed,
@@ -295,7 +299,7 @@ async def test_delete_and_hide_at_once_do_not_deadlock(ledger: Ledger) -> None:
             if isinstance(error, BaseException)
         ]
         async with ledger.connection() as connection:
-            assert await child_turns.count(connection, namespaces=None) == 0
+            assert await turns.count(connection, namespaces=None) == 0
         assert await active(ledger) == set(), below
 
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from chaingraph_store.tokens import KEPT, Kind, asks, with_token
+from chaingraph_store.commands.tokens import KEPT, Kind, asks, with_token
 
 KINDS = st.sampled_from([*Kind])
 FEW = st.sampled_from(["", *(str(n) for n in range(6))])

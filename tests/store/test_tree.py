@@ -11,10 +11,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from chaingraph_store import tree
 from chaingraph_store.ids import ExecutionId, child_execution_id, execution_id
 from chaingraph_store.ledger import Ledger
-from chaingraph_store.tree import Place, RootPlace, TreeRow
+from chaingraph_store.reads import tree
+from chaingraph_store.reads.tree import Place, RootPlace, TreeRow
 from fixtures import soak
 
 pytestmark = pytest.mark.integration

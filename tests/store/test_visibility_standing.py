@@ -8,11 +8,12 @@ from collections.abc import Set
 
 import pytest
 
+from chaingraph_operator.loops.unseen_deletions import UnseenDeletions
 from chaingraph_operator.metrics import Metrics
-from chaingraph_operator.unseen_deletions import UnseenDeletions
-from chaingraph_store import children, visibility
+from chaingraph_store.children import child_rows
 from chaingraph_store.ids import ExecutionId
 from chaingraph_store.ledger import Ledger
+from chaingraph_store.reads import visibility
 from fixtures.ledger.moves import stop
 from fixtures.ledger.new_executions import create
 from fixtures.trees.children import complete, complete_and_spawn
@@ -23,7 +24,7 @@ pytestmark = pytest.mark.integration
 async def with_resource(ledger: Ledger, child: ExecutionId, parent: ExecutionId, name: str) -> str:
     uid = str(uuid.uuid4())
     async with ledger.connection() as connection:
-        assert await children.adopt(connection, child, parent=parent, uid=uid, namespace="team", name=name)
+        assert await child_rows.adopt(connection, child, parent=parent, uid=uid, namespace="team", name=name)
     return uid
 
 
@@ -45,7 +46,7 @@ async def swept(ledger: Ledger, alive: Set[str], *, seen: int | None = None) -> 
 async def test_ended_executions_whose_resource_is_gone_are_hidden(
     ledger: Ledger, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("chaingraph_operator.unseen_deletions._PAGE", 2)
+    monkeypatch.setattr("chaingraph_operator.loops.unseen_deletions._PAGE", 2)
     kept, deleted, active, other = [await create(ledger) for _ in range(4)]
     for each in (kept, deleted, other):
         assert await stop(ledger, each.id)

@@ -14,10 +14,10 @@ from typing import Any
 
 import pytest
 
+from chaingraph_store.children.spawning import BATCH
 from chaingraph_store.executions import ExecutionRow
 from chaingraph_store.ids import ExecutionId
 from chaingraph_store.ledger import Ledger
-from chaingraph_store.spawning import BATCH
 from fixtures import soak
 from fixtures.cluster.user import User, execution
 from fixtures.ledger.ledger import row_of, wait_for

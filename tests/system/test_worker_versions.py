@@ -11,14 +11,14 @@ from pathlib import Path
 import pytest
 from kubernetes.aio.client import Configuration
 
-from chaingraph_operator.api import KubernetesApi
-from chaingraph_operator.worker_deployments import worker_selector
-from chaingraph_process.cluster_access import ClusterAccess
-from chaingraph_process.cluster_errors import Conflict
-from chaingraph_store import leases
+from chaingraph_operator.kube.api import KubernetesApi
+from chaingraph_operator.loops.worker_deployments import worker_selector
+from chaingraph_runtime.cluster_access import ClusterAccess
+from chaingraph_runtime.cluster_errors import Conflict
 from chaingraph_store.ids import ExecutionId
-from chaingraph_store.leases import WorkerRow
 from chaingraph_store.ledger import Ledger
+from chaingraph_store.queue import leases
+from chaingraph_store.queue.leases import WorkerRow
 from fixtures.chart.worker_deployments import RELEASE, Release
 from fixtures.cluster.control_plane import ControlPlane
 from fixtures.cluster.service_account import RULES, kubeconfig_of_service_account

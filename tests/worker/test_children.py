@@ -6,9 +6,9 @@ import asyncio
 
 import pytest
 
-from chaingraph_store import recovery
 from chaingraph_store.ids import ExecutionId, child_execution_id
 from chaingraph_store.ledger import Ledger
+from chaingraph_store.queue import recovery
 from fixtures.ledger.ledger import row_of, wait_for
 from fixtures.ledger.new_executions import APP, create_of
 from fixtures.processes.programs import RunWorker

@@ -8,7 +8,7 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from chaingraph_worker.inbox import Inbox
+from chaingraph_worker.attempts.inbox import Inbox
 
 
 def message(*seqs: int) -> dict[str, Any]:

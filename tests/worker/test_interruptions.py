@@ -9,9 +9,10 @@ import time
 
 import pytest
 
-from chaingraph_store import leases, recovery, stopping
-from chaingraph_store.control import Steered
+from chaingraph_store.commands import stopping
+from chaingraph_store.commands.control import Steered
 from chaingraph_store.ledger import Ledger
+from chaingraph_store.queue import leases, recovery
 from fixtures.flows.chains import SLEEP, assert_each_node_completed_once, events_of, hand_back_lost, running, steps
 from fixtures.ledger.ledger import ended, row_of, wait_for
 from fixtures.ledger.moves import retry, steer

@@ -9,8 +9,8 @@ import pytest
 
 from chaingraph_store.ids import ExecutionId
 from chaingraph_store.ledger import Ledger
-from chaingraph_worker.attempt import NOT_OURS, PARKED, run_attempt
-from chaingraph_worker.inbox import Inbox
+from chaingraph_worker.attempts.attempt import NOT_OURS, PARKED, run_attempt
+from chaingraph_worker.attempts.inbox import Inbox
 from fixtures.flows.chains import SLEEP, running, steps
 from fixtures.ledger.ledger import row_of, wait_for
 from fixtures.ledger.moves import stop

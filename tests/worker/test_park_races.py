@@ -7,8 +7,8 @@ import asyncio
 import pytest
 
 from chaingraph_store.ledger import Ledger
-from chaingraph_worker.attempt import PARKED, run_attempt
-from chaingraph_worker.inbox import Inbox
+from chaingraph_worker.attempts.attempt import PARKED, run_attempt
+from chaingraph_worker.attempts.inbox import Inbox
 from fixtures.flows.chains import assert_each_node_ran_once, events_of, steps
 from fixtures.ledger.ledger import row_of, wait_for
 from fixtures.ledger.moves import claimed, pauses_alternate

@@ -9,7 +9,7 @@ import pytest
 from pydantic import ValidationError
 
 import chaingraph_flow
-from chaingraph_process.settings import explain, without_passwords
+from chaingraph_runtime.settings import explain, without_passwords
 from chaingraph_worker.settings import WorkerSettings
 from fixtures.flows.plugins import install
 from fixtures.ledger.database import migrate

@@ -6,11 +6,11 @@ import asyncio
 
 import pytest
 
-from chaingraph_store import retrying, stopping
+from chaingraph_store.attempts.runs import Claim
+from chaingraph_store.commands import retrying, stopping
 from chaingraph_store.ledger import CONTROL, Ledger
-from chaingraph_store.runs import Claim
-from chaingraph_worker import running as running_module
-from chaingraph_worker.running import RunningAttempt, RunningAttempts
+from chaingraph_worker.attempts import running as running_module
+from chaingraph_worker.attempts.running import RunningAttempt, RunningAttempts
 from fixtures.ledger.new_executions import APP, create
 from fixtures.ledger.worker_by_hand import StartWorker
 

@@ -10,10 +10,10 @@ from collections.abc import Awaitable, Callable
 
 import pytest
 
-from chaingraph_store import pinning, recovery
 from chaingraph_store.ids import ExecutionId
 from chaingraph_store.ledger import Ledger
-from chaingraph_store.pinning import Build
+from chaingraph_store.queue import pinning, recovery
+from chaingraph_store.queue.pinning import Build
 from fixtures import soak
 from fixtures.flows.chains import assert_each_node_completed_once, events_of, steps
 from fixtures.ledger.ledger import row_of

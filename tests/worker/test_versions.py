@@ -6,12 +6,12 @@ import asyncio
 
 import pytest
 
-from chaingraph_store import leases, pinning
 from chaingraph_store.executions import ExecutionRow
 from chaingraph_store.ids import ExecutionId
-from chaingraph_store.leases import WorkerRow
 from chaingraph_store.ledger import Ledger
-from chaingraph_store.pinning import Build
+from chaingraph_store.queue import leases, pinning
+from chaingraph_store.queue.leases import WorkerRow
+from chaingraph_store.queue.pinning import Build
 from fixtures.flows.chains import assert_each_node_completed_once, events_of, handing_back, running, steps
 from fixtures.ledger.ledger import ended, row_of, wait_for
 from fixtures.ledger.new_executions import create_of

@@ -1,4 +1,4 @@
-"""DBOS as this worker runs it: configuration, queues, launch and end. Called by main."""
+"""DBOS as this worker runs it: configuration, queues, launch and end."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from typing import Any, Final, NoReturn
 from dbos import DBOS, DBOSConfig, DBOSPortableJSONSerializer, _serialization
 from dbos import error as dbos_errors
 
-from chaingraph_process import logs
-from chaingraph_store.dispatch import HOLD_QUEUE
+from chaingraph_runtime import logs
 from chaingraph_store.ledger import IDLE_SECONDS
-from chaingraph_store.pinning import pin_queue
+from chaingraph_store.queue.dispatch import HOLD_QUEUE
+from chaingraph_store.queue.pinning import pin_queue
 from chaingraph_worker import log_names, metrics
 from chaingraph_worker.errors import UnsafeValue
 from chaingraph_worker.listening import Listening
@@ -36,7 +36,7 @@ _HOLD_POLL_SECONDS = 0.25
 def refuse_pickles() -> None:
     """Keeps DBOS from decoding pickles, which run code. It would for a row that says so, whatever is configured.
 
-    The database refuses such rows as well: see `chaingraph_store.dbos_guards`.
+    The database refuses such rows as well: see `chaingraph_store.queue.dbos_guards`.
     """
 
     def refuse(*_: Any, **__: Any) -> NoReturn:

@@ -7,7 +7,7 @@ from typing import Final
 
 from pydantic import Field, field_validator
 
-from chaingraph_process.environment import ServingSettings
+from chaingraph_runtime.environment import ServingSettings
 
 _MIB: Final = 1024**2
 _GIB: Final = 1024**3

@@ -1,4 +1,4 @@
-"""This worker's lease: renewed in PostgreSQL, and the process exits when it cannot be. Run by main.
+"""This worker's lease: renewed in PostgreSQL, and the process exits when it cannot be.
 
 Exiting hard is the point: a worker that lost its lease may have lost its work to another one, and whatever it still
 does would be done twice. The journal's fence keeps its writes out; only its exit keeps its effects out.
@@ -20,8 +20,8 @@ from typing import Final, NoReturn
 import psycopg
 import structlog
 
-from chaingraph_store import leases
 from chaingraph_store.ledger import Connection, answer_within
+from chaingraph_store.queue import leases
 from chaingraph_worker import metrics
 
 LEASE_LOST_EXIT: Final = 70

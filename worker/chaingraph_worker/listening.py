@@ -1,4 +1,4 @@
-"""Which of DBOS's queues this worker takes from, while it runs. Called by application.
+"""Which of DBOS's queues this worker takes from, while it runs.
 
 DBOS reads at its launch which queues a process listens to, and all of them end together. A worker whose version is
 retired has to leave the queues that all versions share and stay with its own. So the threads are ours, and what they
@@ -17,8 +17,8 @@ from dbos import DBOS
 from dbos._queue import Queue, queue_worker_thread
 from dbos._sys_db import SystemDatabase
 
-from chaingraph_store.dispatch import HOLD_QUEUE
-from chaingraph_store.fair_share import TAKE, take_parameters
+from chaingraph_store.queue.dispatch import HOLD_QUEUE
+from chaingraph_store.queue.fair_share import TAKE, take_parameters
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,24 +20,25 @@ import psycopg_pool
 import structlog
 from pydantic import ValidationError
 
-from chaingraph_process import logs, tracing
-from chaingraph_process.http import CannotServe, HealthServer
-from chaingraph_process.pool_figures import PoolFigures
-from chaingraph_process.settings import cannot_start, refuse
-from chaingraph_process.tracing import TracingUnavailable
-from chaingraph_store import dispatch, leases, recovery, schema
+from chaingraph_runtime import logs, tracing
+from chaingraph_runtime.http import CannotServe, HealthServer
+from chaingraph_runtime.pool_figures import PoolFigures
+from chaingraph_runtime.settings import cannot_start, refuse
+from chaingraph_runtime.tracing import TracingUnavailable
+from chaingraph_store import schema
 from chaingraph_store.errors import SchemaOutdated, StoreError
 from chaingraph_store.ledger import Connection, Ledger
 from chaingraph_store.pool_roles import own
+from chaingraph_store.queue import dispatch, leases, recovery
 from chaingraph_worker import application, metrics, migrate, outage, workflows
-from chaingraph_worker.attempt import Surroundings
+from chaingraph_worker.attempts.attempt import Surroundings
+from chaingraph_worker.attempts.running import RunningAttempts
+from chaingraph_worker.attempts.spawner import Spawner
 from chaingraph_worker.errors import StartRefused
 from chaingraph_worker.lease import Lease
 from chaingraph_worker.recovery import Recovery
 from chaingraph_worker.runner.assignment import Limits
-from chaingraph_worker.running import RunningAttempts
 from chaingraph_worker.settings import WorkerSettings
-from chaingraph_worker.spawner import Spawner
 from chaingraph_worker.supervision.connections import ConnectionShares
 from chaingraph_worker.supervision.pool import Pool, fork, warn_of_memory
 

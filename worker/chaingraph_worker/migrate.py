@@ -1,4 +1,4 @@
-"""Brings the database to this release: DBOS's schema and ours. Run by `chaingraph-worker migrate`, or as a module.
+"""Brings the database to this release: DBOS's schema and ours.
 
 Workers and the operator never migrate: they run under a role that cannot, and several start at once. In a cluster the
 migration may begin before PostgreSQL: CHAINGRAPH_MIGRATE_WAIT_SECONDS says how long it waits for it, 0 by default.
@@ -16,12 +16,13 @@ import structlog
 from dbos import DBOS
 from psycopg import conninfo
 
-from chaingraph_process import logs
-from chaingraph_store import dbos_guards, roles, schema
+from chaingraph_runtime import logs
+from chaingraph_store import roles, schema
 from chaingraph_store.errors import SettingsRefused, StoreError
 from chaingraph_store.ledger import checked_dsn
 from chaingraph_store.pool_roles import applying
 from chaingraph_store.pool_roles.setting import VARIABLE
+from chaingraph_store.queue import dbos_guards
 
 JOURNAL_FORMAT: Final = "chaingraph-journal-1"
 """What DBOS takes for the application's version. It gives work that is pinned to none to the latest version alone, so a

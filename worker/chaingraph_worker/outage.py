@@ -1,4 +1,4 @@
-"""Faults of PostgreSQL that pass: lost connections, restarts, failovers, deadlocks. Used wherever the worker writes.
+"""Faults of PostgreSQL that pass: lost connections, restarts, failovers, deadlocks.
 
 A durable step that raised would be recorded as failed for ever, so its statements are tried again instead. How long is
 not decided here: a worker that cannot reach PostgreSQL loses its lease, and exits.

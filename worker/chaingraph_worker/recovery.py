@@ -1,4 +1,4 @@
-"""Hands back the work of workers whose lease has expired. Every worker does; no operator is needed. Run by main.
+"""Hands back the work of workers whose lease has expired. Every worker does; no operator is needed.
 
 A look costs one statement that reads a few index entries. Looks of several workers are spread by chance, and one of
 them at a time hands back. What waits for workers of its own version is brought back to all when none of them lives.
@@ -12,10 +12,11 @@ from typing import Final
 
 import structlog
 
-from chaingraph_store import leases, pinning, recovery, upkeep
+from chaingraph_store import periodic
 from chaingraph_store.clock import SteadyClock
 from chaingraph_store.ledger import Ledger
-from chaingraph_store.recovery import HandedBack
+from chaingraph_store.queue import leases, pinning, recovery
+from chaingraph_store.queue.recovery import HandedBack
 from chaingraph_worker import metrics, outage
 
 _SPREAD: Final = 0.25
@@ -78,7 +79,7 @@ class Recovery:
 
     async def _forget_dead(self) -> None:
         async with self._ledger.transaction() as connection:
-            if not await upkeep.begin(connection, "forget", every_seconds=_FORGET_EVERY):
+            if not await periodic.begin(connection, "forget", every_seconds=_FORGET_EVERY):
                 return
             count = await leases.forget_dead(connection, after_seconds=_FORGET_AFTER)
             await pinning.forget_queues(connection)

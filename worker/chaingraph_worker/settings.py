@@ -1,4 +1,4 @@
-"""The worker's environment variables. Read once, by main.
+"""The worker's environment variables.
 
 Variables of the reference system keep their names there: DATABASE_URL_EXECUTIONS, DBOS_APPLICATION_NAME,
 DBOS_QUEUE_CONCURRENCY, DBOS_WORKER_CONCURRENCY. Its ENABLE_DBOS_EXECUTION, DBOS_ADMIN_* and DBOS_CONDUCTOR_* mean
@@ -17,8 +17,8 @@ from pydantic import Field, model_validator
 from pydantic_settings import NoDecode, SettingsConfigDict
 
 from chaingraph_crds.names import reserved_queue
-from chaingraph_store.dispatch import RUN_QUEUE
-from chaingraph_store.pinning import Build
+from chaingraph_store.queue.dispatch import RUN_QUEUE
+from chaingraph_store.queue.pinning import Build
 from chaingraph_worker.flow_settings import FlowSettings
 from chaingraph_worker.supervision.killed import Bounds
 from chaingraph_worker.supervision.pool import PoolSettings

@@ -1,4 +1,4 @@
-"""The two DBOS workflows. Registered by `application`.
+"""The two DBOS workflows.
 
 `run_execution` is a run in three phases. Announce and await the start: the announcement was written with the
 execution's row, and a run is only enqueued once its START_SIGNAL came, with the enqueue itself or to its hold. Run:
@@ -17,13 +17,14 @@ from typing import Final
 import structlog
 from dbos import DBOS
 
-from chaingraph_store import releasing, stopping
-from chaingraph_store.dispatch import COMMAND_TOPIC, HOLD_WORKFLOW, LOOK, RUN_WORKFLOW, START_TOPIC
+from chaingraph_store.commands import stopping
 from chaingraph_store.ids import ExecutionId
+from chaingraph_store.queue import releasing
+from chaingraph_store.queue.dispatch import COMMAND_TOPIC, HOLD_WORKFLOW, LOOK, RUN_WORKFLOW, START_TOPIC
 from chaingraph_worker import outage
-from chaingraph_worker.attempt import Surroundings, run_attempt
+from chaingraph_worker.attempts.attempt import Surroundings, run_attempt
+from chaingraph_worker.attempts.inbox import Inbox
 from chaingraph_worker.errors import ForeignExecution
-from chaingraph_worker.inbox import Inbox
 
 _AT_ONCE: Final = 0.0
 """How long to wait for a message, in seconds: who hints at one has seen that it is there."""

@@ -13,9 +13,10 @@ import sys
 import time
 from pathlib import Path
 
-from chaingraph_cli.cluster import binaries, control_plane, private, run
+from chaingraph_cli.cluster import private, run
 from chaingraph_cli.cluster.identity import ProcessIdentity
 from chaingraph_cli.cluster.last_lines import size, tail
+from chaingraph_cli.cluster.programs import binaries, control_plane
 from chaingraph_cli.cluster.state import Phase, Settings, State, StateFolder
 from chaingraph_cli.errors import CliError, StartFailed
 

@@ -1,4 +1,4 @@
-"""Free TCP ports on loopback, and the same ones again after a restart. Called when the cluster's plan is made."""
+"""Free TCP ports on loopback, and the same ones again after a restart."""
 
 from __future__ import annotations
 

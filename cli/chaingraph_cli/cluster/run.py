@@ -11,10 +11,12 @@ import signal
 from collections.abc import Callable, Coroutine
 from pathlib import Path
 
-from chaingraph_cli.cluster import control_plane, crds, existing, gateway, kubeconfig, parts, ports, postgres, private
-from chaingraph_cli.cluster.gateway import GatewayFiles
+from chaingraph_cli.cluster import ports, private
+from chaingraph_cli.cluster.access import crds, existing, gateway, kubeconfig
+from chaingraph_cli.cluster.access.gateway import GatewayFiles
 from chaingraph_cli.cluster.identity import ProcessIdentity
-from chaingraph_cli.cluster.probes import notes
+from chaingraph_cli.cluster.programs import control_plane, parts, postgres
+from chaingraph_cli.cluster.programs.probes import notes
 from chaingraph_cli.cluster.spec import ProcessSpec, Report
 from chaingraph_cli.cluster.state import (
     Identity,

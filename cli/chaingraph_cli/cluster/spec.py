@@ -12,7 +12,7 @@ from enum import IntEnum, StrEnum
 from pathlib import Path
 
 from chaingraph_cli.cluster.identity import ProcessIdentity
-from chaingraph_cli.cluster.probes import HttpProbe, PostgresProbe
+from chaingraph_cli.cluster.programs.probes import HttpProbe, PostgresProbe
 
 
 class Tier(IntEnum):

@@ -19,9 +19,9 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from chaingraph_cli.cluster import private
+from chaingraph_cli.cluster.access.kubeconfig import write_private
 from chaingraph_cli.cluster.identity import ProcessIdentity, end
-from chaingraph_cli.cluster.kubeconfig import write_private
-from chaingraph_cli.cluster.probes import Probe
+from chaingraph_cli.cluster.programs.probes import Probe
 from chaingraph_cli.cluster.spec import Condition, Report, Tier
 from chaingraph_cli.errors import AlreadyRunning, StateInvalid
 

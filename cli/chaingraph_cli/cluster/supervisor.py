@@ -18,7 +18,7 @@ from dataclasses import replace
 from chaingraph_cli.cluster import private
 from chaingraph_cli.cluster.identity import ProcessIdentity
 from chaingraph_cli.cluster.last_lines import size, tail
-from chaingraph_cli.cluster.probes import until_healthy
+from chaingraph_cli.cluster.programs.probes import until_healthy
 from chaingraph_cli.cluster.spec import Condition, ProcessSpec, Report, Tier
 from chaingraph_cli.errors import StartFailed
 

@@ -1,4 +1,4 @@
-"""How long a flow has run, without its pauses, and the timer of its timeout. Used by the scheduler and its gate."""
+"""How long a flow has run, without its pauses, and the timer of its timeout."""
 
 from __future__ import annotations
 

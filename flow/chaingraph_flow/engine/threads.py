@@ -1,4 +1,4 @@
-"""The threads of nodes with a plain `def run`. Used by `attempt`.
+"""The threads of nodes with a plain `def run`.
 
 Each try has a thread of its own. A pool would be shared with threads that a timeout could not end, and the event
 loop's default one belongs to whoever embeds the engine.

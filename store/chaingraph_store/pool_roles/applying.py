@@ -1,4 +1,4 @@
-"""Brings rights and policies of the pools' roles to what the setting says. Run by `chaingraph-worker migrate`.
+"""Brings rights and policies of the pools' roles to what the setting says.
 
 At no moment a role has a right without the policies that bound it: what is taken away loses its rights first and its
 policies last, what is new gets them the other way round. Each table is changed in a transaction of its own, and only if
@@ -15,13 +15,13 @@ import psycopg
 import structlog
 from psycopg import sql
 
-from chaingraph_store.dispatch import HOLD_QUEUE
 from chaingraph_store.errors import SettingsRefused
 from chaingraph_store.ledger import checked_dsn
+from chaingraph_store.periodic import TASKS, own_task
 from chaingraph_store.pool_roles import policies
 from chaingraph_store.pool_roles.policies import EVERYBODY, PREFIX, RIGHTS, Policy
 from chaingraph_store.pool_roles.setting import VARIABLE, PoolRole, parse
-from chaingraph_store.upkeep import TASKS, own_task
+from chaingraph_store.queue.dispatch import HOLD_QUEUE
 
 _SCHEMAS: Final = ("chaingraph", "dbos")
 _POWERFUL: Final = (

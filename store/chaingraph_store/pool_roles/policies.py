@@ -15,9 +15,9 @@ from typing import Final, Literal
 
 from psycopg import sql
 
-from chaingraph_store.dispatch import HOLD_QUEUE, HOLD_WORKFLOW
+from chaingraph_store.periodic import TASKS, own_task
 from chaingraph_store.pool_roles.setting import PoolRole
-from chaingraph_store.upkeep import TASKS, own_task
+from chaingraph_store.queue.dispatch import HOLD_QUEUE, HOLD_WORKFLOW
 
 PREFIX: Final = "chaingraph pool "
 """Begins the names of our policies. The rest is a hash of the definition: the name says whether it is current."""

@@ -16,7 +16,7 @@ import structlog
 from structlog.contextvars import bind_contextvars, clear_contextvars
 
 from chaingraph_flow import Registry
-from chaingraph_process import logs
+from chaingraph_runtime import logs
 from chaingraph_worker.runner import limits
 from chaingraph_worker.runner.assignment import Assignment
 from chaingraph_worker.runner.board import Board

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Self
 
-from chaingraph_store.spawning import Offspring
+from chaingraph_store.children.spawning import Offspring
 from chaingraph_worker.supervision.killed import Ended
 from chaingraph_worker.supervision.pool import Pool
 

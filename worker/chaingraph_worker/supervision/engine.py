@@ -14,7 +14,7 @@ from typing import Any, Final, Protocol
 
 import structlog
 
-from chaingraph_store.running_nodes import RunningNode
+from chaingraph_store.attempts.running_nodes import RunningNode
 from chaingraph_worker.runner.assignment import MAX_RUNNING_NODES, Assignment
 from chaingraph_worker.runner.board import Board
 from chaingraph_worker.runner.endings import NODE_TIMEOUT

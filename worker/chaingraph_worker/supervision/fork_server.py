@@ -1,4 +1,4 @@
-"""The connection to the process that makes runners. Used by `pool`."""
+"""The connection to the process that makes runners."""
 
 from __future__ import annotations
 

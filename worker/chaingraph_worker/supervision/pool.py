@@ -1,4 +1,4 @@
-"""All runners of this worker. Made by main; asked by `attempt` for one runner for each run.
+"""All runners of this worker.
 
 A runner has one execution at a time. So a runner that is ended takes nothing with it but the execution that is why,
 and no value of one execution is ever in the memory of a process together with those of another.

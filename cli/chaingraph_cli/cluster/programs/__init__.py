@@ -1,0 +1,1 @@
+"""The programs of a local cluster: found or built, started and probed."""

@@ -1,0 +1,130 @@
+"""ChainGraph's own processes as this Python runs them: operator, gateway, workers, and the migration before them."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from chaingraph_cli.cluster import ports, private
+from chaingraph_cli.cluster.access import gateway
+from chaingraph_cli.cluster.access.gateway import GatewayFiles
+from chaingraph_cli.cluster.last_lines import tail
+from chaingraph_cli.cluster.programs.probes import HttpProbe
+from chaingraph_cli.cluster.spec import ProcessSpec, Tier
+from chaingraph_cli.errors import DatabaseUnusable
+
+OPERATOR = "operator"
+_DATABASE_VARIABLE = "DATABASE_URL_EXECUTIONS"
+_HEALTH_PORT_VARIABLE = "CHAINGRAPH_HEALTH_PORT"
+_HEALTH_HOST_VARIABLE = "CHAINGRAPH_HEALTH_HOST"
+_DRAIN_VARIABLE = "CHAINGRAPH_DRAIN_SECONDS"
+# A person at Ctrl-C waits; what is cut short goes on from its journal at the next `up`.
+_DRAIN_SECONDS = "3"
+_QUEUES_VARIABLE = "CHAINGRAPH_NAMESPACE_QUEUES"
+_EGRESS_VARIABLE = "CHAINGRAPH_EGRESS_ALLOW"
+_WITHOUT_BROKEN_VARIABLE = "CHAINGRAPH_SERVE_WITHOUT_BROKEN_NODES"
+_LOOPBACK_NETWORKS = "127.0.0.0/8,::1/128"
+_STOP_SECONDS = 30.0
+# -P: a file called types.py in the person's folder must not become part of the worker.
+_PYTHON = (sys.executable, "-P", "-m")
+
+
+@dataclass(frozen=True)
+class Parts:
+    """What operator, gateway and workers are given: the database, the cluster, a folder for logs."""
+
+    database_url: str
+    kubeconfig: Path
+    logs: Path
+
+    def operator(self, port: int) -> ProcessSpec:
+        """The operator; its health endpoint listens on the port."""
+        environment = {
+            "KUBECONFIG": str(self.kubeconfig),
+            # One person has this cluster: no team's pool is to be kept from another.
+            _QUEUES_VARIABLE: os.environ.get(_QUEUES_VARIABLE, "*"),
+        }
+        return self._spec(OPERATOR, "chaingraph_operator.main", port, environment)
+
+    def worker(self, name: str, port: int) -> ProcessSpec:
+        """A worker; every start of it is a new executor, with an id of its own making."""
+        environment = {
+            _DRAIN_VARIABLE: os.environ.get(_DRAIN_VARIABLE, _DRAIN_SECONDS),
+            _EGRESS_VARIABLE: egress_allowed(),
+            # No rollout is to be stopped here: who is writing a node can go on with all the others.
+            _WITHOUT_BROKEN_VARIABLE: os.environ.get(_WITHOUT_BROKEN_VARIABLE, "true"),
+        }
+        return self._spec(name, "chaingraph_worker.main", port, environment)
+
+    def gateway(self, port: int, health_port: int, files: GatewayFiles) -> ProcessSpec:
+        """The gateway; people reach it at the port."""
+        environment = {
+            "KUBECONFIG": str(self.kubeconfig),
+            "CHAINGRAPH_GATEWAY_HOST": ports.LOOPBACK,
+            "CHAINGRAPH_GATEWAY_PORT": str(port),
+            "CHAINGRAPH_TLS_CERTIFICATE": str(files.certificate),
+            "CHAINGRAPH_TLS_KEY": str(files.key),
+        }
+        return replace(self._spec(gateway.NAME, "chaingraph_gateway.main", health_port, environment), port=port)
+
+    def _spec(self, name: str, module: str, port: int, env: dict[str, str]) -> ProcessSpec:
+        return ProcessSpec(
+            name=name,
+            argv=(*_PYTHON, module),
+            log=self.logs / f"{name}.log",
+            probe=HttpProbe(url=f"http://{ports.LOOPBACK}:{port}/readyz"),
+            tier=Tier.PARTS,
+            port=port,
+            stop_seconds=_STOP_SECONDS,
+            env={
+                _DATABASE_VARIABLE: self.database_url,
+                _HEALTH_HOST_VARIABLE: ports.LOOPBACK,
+                _HEALTH_PORT_VARIABLE: str(port),
+                **env,
+            },
+        )
+
+    async def migrate(self) -> None:
+        """Bring the database's schemas to this version; the output goes to `migrate.log`.
+
+        Raises:
+            DatabaseUnusable: the database cannot be reached, or a migration failed.
+        """
+        log_path = self.logs / "migrate.log"
+        log_path.unlink(missing_ok=True)
+        with private.append_to(log_path) as log:
+            process = await asyncio.create_subprocess_exec(
+                *_PYTHON,
+                "chaingraph_worker.migrate",
+                stdin=asyncio.subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                env={**os.environ, _DATABASE_VARIABLE: self.database_url},
+            )
+            try:
+                code = await process.wait()
+            except asyncio.CancelledError:
+                process.kill()
+                await process.wait()
+                raise
+        if code != 0:
+            raise DatabaseUnusable(
+                f"The database could not be migrated (exit code {code}):\n{tail(log_path)}",
+                f"The whole log: {log_path}",
+            )
+
+
+def egress_allowed() -> str:
+    """The networks that flows may reach beside public ones: those of this machine, unless the person says otherwise.
+
+    The examples fetch files that are served here.
+    """
+    return os.environ.get(_EGRESS_VARIABLE, _LOOPBACK_NETWORKS)
+
+
+def worker_names(count: int) -> list[str]:
+    """`worker-1` and so on."""
+    return [f"worker-{number}" for number in range(1, count + 1)]

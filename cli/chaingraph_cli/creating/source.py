@@ -1,0 +1,76 @@
+"""What `create` runs: a Flow, a file, or what an earlier execution ran; and which inputs that takes."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from dataclasses import dataclass
+from typing import Any
+
+from chaingraph_cli.creating import manifest
+from chaingraph_cli.errors import CliError, Forbidden, NotFound, Usage
+from chaingraph_cli.executions.targets import bare, read_one
+from chaingraph_cli.executions.unshown import no_resource
+from chaingraph_cli.kubectl import FLOWS, Kubectl, nothing_there
+
+
+@dataclass(frozen=True)
+class Source:
+    """What is run.
+
+    Attributes:
+        manifest: of the new Execution, before the options of the command line.
+        flow_name: the Flow that it refers to; empty where it brings its flow.
+        flow: the spec of the flow; None where it cannot be read.
+    """
+
+    manifest: manifest.Manifest
+    flow_name: str
+    flow: dict[str, Any] | None
+
+
+def of(chosen: argparse.Namespace, kubectl: Kubectl) -> Source:
+    """What the command line names.
+
+    Raises:
+        Usage: nothing, or two things at once.
+        NotFound: the Flow or the execution that it names is not there.
+    """
+    if sum(map(bool, (chosen.flow, chosen.filename, chosen.from_execution))) != 1:
+        raise Usage("Say what to run, one of: --flow FLOW, -f FILE, --from-execution NAME.")
+    if chosen.flow:
+        made = manifest.of_flow(chosen.flow)
+    elif chosen.filename:
+        made = manifest.of_file(chosen.filename)
+    else:
+        made = manifest.again(read_one(kubectl, bare(chosen.from_execution), no_resource).item)
+    spec = made.get("spec") or {}
+    name = (spec.get("flowRef") or {}).get("name") if isinstance(spec, dict) else None
+    if not isinstance(name, str):
+        flow = spec.get("flow") if isinstance(spec, dict) else None
+        return Source(made, "", flow if isinstance(flow, dict) else None)
+    return Source(made, name, _flow(chosen, kubectl, name))
+
+
+def _flow(chosen: argparse.Namespace, kubectl: Kubectl, name: str) -> dict[str, Any] | None:
+    """The spec of a Flow of the namespace; None where it may be missing, and where the user may not read it."""
+    try:
+        found = kubectl.run("get", FLOWS, name, "-o", "json").json()
+    except Forbidden:
+        return None
+    except NotFound as absent:
+        fault = nothing_there(kubectl, name, FLOWS)
+        if "Install the CRDs" in absent.hint:
+            raise
+        if chosen.allow_missing or chosen.dry_run == "client":
+            message = f"Warning: Flow {name!r} not found. The execution starts once the Flow is created."
+            print(message, fault.hint, file=sys.stderr)
+            return None
+        raise NotFound(
+            fault.message, f"{fault.hint}\nTo create the execution before its Flow: --allow-missing"
+        ) from absent
+    except CliError:
+        if chosen.dry_run == "client":
+            return None
+        raise
+    return dict(found.get("spec") or {})

@@ -1,0 +1,202 @@
+"""An Execution as the API server shows it: what the verbs ask of it, in one place. Pure."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import Any, Final
+
+from chaingraph_cli.terminal.escapes import one_line
+from chaingraph_crds import names
+
+# As `chaingraph_crds.execution_status.ExecutionPhase`, whose import takes longer than all of a verb may.
+PENDING: Final = "Pending"
+CREATED: Final = "Created"
+RUNNING: Final = "Running"
+PAUSED: Final = "Paused"
+COMPLETED: Final = "Completed"
+FAILED: Final = "Failed"
+STOPPED: Final = "Stopped"
+PHASES: Final = (PENDING, CREATED, RUNNING, PAUSED, COMPLETED, FAILED, STOPPED)
+FINISHED: Final = (COMPLETED, FAILED, STOPPED)
+_ID: Final = re.compile(r"EX[A-Z2-7]{24}")
+_UNMADE: Final = {
+    "FlowNotFound": "waiting for its Flow",
+    "FlowInvalid": "waiting for its Flow to be fixed",
+    "CheckingFlow": "waiting for its Flow to be checked",
+    "WaitingForWorkers": "waiting for a worker to check its Flow",
+    "UnknownNodeType": "waiting for a worker with its node types",
+    "ConflictingRevision": "waiting for its Flow to be restored in the database",
+}
+"""What an execution that the ledger does not have yet waits for, by the reason of its condition `Succeeded`."""
+
+
+@dataclass(frozen=True)
+class Execution:
+    """One Execution; `item` is the object as JSON."""
+
+    item: dict[str, Any]
+
+    @property
+    def name(self) -> str:
+        return str(self.item["metadata"]["name"])
+
+    @property
+    def namespace(self) -> str:
+        return str(self.item["metadata"].get("namespace", ""))
+
+    @property
+    def full_name(self) -> str:
+        """As kubectl's `-o name` has it."""
+        return f"{names.EXECUTION_SINGULAR}.{names.GROUP}/{self.name}"
+
+    @property
+    def generation(self) -> int:
+        return int(self.item["metadata"].get("generation", 0))
+
+    @property
+    def created(self) -> str:
+        return str(self.item["metadata"].get("creationTimestamp", ""))
+
+    @property
+    def spec(self) -> dict[str, Any]:
+        return dict(self.item.get("spec") or {})
+
+    @property
+    def options(self) -> dict[str, Any]:
+        return dict(self.spec.get("options") or {})
+
+    @property
+    def status(self) -> dict[str, Any]:
+        return dict(self.item.get("status") or {})
+
+    @property
+    def phase(self) -> str:
+        """Pending while the operator has not seen it."""
+        return str(self.status.get("phase") or PENDING)
+
+    @property
+    def finished(self) -> bool:
+        return self.phase in FINISHED
+
+    @property
+    def tree_open(self) -> bool:
+        """Whether something below it has not ended, though it has itself."""
+        return self.finished and self.condition("TreeSucceeded").get("status") == "Unknown"
+
+    @property
+    def wants_pause(self) -> bool:
+        return bool(self.spec.get("paused"))
+
+    @property
+    def held(self) -> bool:
+        """Created paused, and not started: also while the operator has not yet seen it. A step starts it too."""
+        if self.phase == CREATED:
+            return self.wants_pause and self.condition("Succeeded").get("reason") != "Starting"
+        return self.wants_pause and not self.status.get("phase")
+
+    @property
+    def waits(self) -> bool:
+        """Whether it has neither started nor ended: for its Flow, a quota, a worker, or somebody who starts it."""
+        return self.phase in (PENDING, CREATED)
+
+    @property
+    def made(self) -> bool:
+        """Whether the ledger has it. Before that it waits, as for its Flow, or has ended without having been there."""
+        return bool(self.status.get("executionID"))
+
+    @property
+    def observed(self) -> bool:
+        """Whether the status speaks of the spec as it is."""
+        return int(self.status.get("observedGeneration", -1)) >= self.generation
+
+    @property
+    def flow(self) -> str:
+        """Name of its Flow; empty when it brings its own graph."""
+        return str((self.spec.get("flowRef") or {}).get("name", ""))
+
+    @property
+    def breakpoints(self) -> list[str]:
+        return [str(each) for each in self.options.get("breakpoints") or ()]
+
+    @property
+    def current_nodes(self) -> list[str]:
+        return [str(each) for each in self.status.get("currentNodes") or ()]
+
+    def count(self, what: str) -> int:
+        """One of `status.nodes`: total, done, completed, failed, skipped, running."""
+        return int((self.status.get("nodes") or {}).get(what, 0))
+
+    @property
+    def done(self) -> int:
+        """Nodes that have ended: completed, failed or skipped, as in `status.nodes.done`."""
+        return self.count("completed") + self.count("failed") + self.count("skipped")
+
+    def condition(self, type_: str) -> dict[str, Any]:
+        """A condition; empty when it is absent."""
+        conditions = self.status.get("conditions") or ()
+        return next((dict(each) for each in conditions if each.get("type") == type_), {})
+
+    def is_true(self, type_: str) -> bool:
+        return self.condition(type_).get("status") == "True"
+
+    @property
+    def fault(self) -> str:
+        """Why it failed or was stopped."""
+        error = self.status.get("error") or {}
+        if error:
+            return (f"node '{error['node']}': " if error.get("node") else "") + str(error.get("message", ""))
+        return str(self.condition("Succeeded").get("message", ""))
+
+
+def is_id(name: str) -> bool:
+    """Whether this is an execution's id, as in `status.executionID`. No resource has such a name."""
+    return _ID.fullmatch(name) is not None
+
+
+def quoted(nodes: list[str], most: int = 3) -> str:
+    """Node ids for a sentence: 'a', 'b' and 4 more."""
+    shown = ", ".join(f"'{each}'" for each in nodes[:most])
+    return shown if len(nodes) <= most else f"{shown} and {len(nodes) - most} more"
+
+
+def waits_for(execution: Execution) -> str:
+    """What an execution that has not started waits for, in the operator's words; '' when it does not wait."""
+    if not execution.waits:
+        return ""
+    said = str(execution.condition("Succeeded").get("message", "")).partition("\n")[0]
+    return one_line(said) if said else standing(execution)
+
+
+def standing(execution: Execution) -> str:
+    """Where it is, in a few words after its name, on one line."""
+    return one_line(_standing(execution))
+
+
+def _standing(execution: Execution) -> str:
+    now = quoted(execution.current_nodes)
+    match execution.phase:
+        case phase if phase == PAUSED:
+            if execution.condition("Paused").get("reason") == "Resuming":
+                return "about to go on"
+            if execution.count("running"):
+                return f"pausing: {execution.count('running')} running to their end, at {now}"
+            # After a step the reason is still the breakpoint that it stopped at first.
+            at = "at a breakpoint " if set(execution.breakpoints) & set(execution.current_nodes) else ""
+            return f"paused {at}before {now}" if now else "paused"
+        case phase if phase == RUNNING:
+            return f"running {now}" if now else "running"
+        case phase if phase == FAILED:
+            return f"failed: {execution.fault}"
+        case phase if phase == STOPPED:
+            return f"stopped: {execution.fault}" if execution.fault else "stopped"
+        case phase if phase == COMPLETED:
+            tree = execution.condition("TreeSucceeded")
+            below = str(tree.get("message", "")) if tree.get("status") != "True" else ""
+            return f"completed; {below}" if below else "completed"
+        case _ if execution.held:
+            return "created and not started"
+        case _ if execution.made:
+            return "waiting for a worker"
+        case _:
+            return _UNMADE.get(str(execution.condition("Succeeded").get("reason", "")), "waiting for the operator")

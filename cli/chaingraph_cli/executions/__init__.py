@@ -1,0 +1,1 @@
+"""Executions on the API server: read, select, edit and wait for them."""

@@ -1,0 +1,1 @@
+"""The gateway's client: discovery, credentials, lookups by name, and event streams."""

@@ -1,0 +1,1 @@
+"""Commands of the cluster on this machine: up, down, status, demo, erase."""

@@ -1,0 +1,128 @@
+"""The commands of the cluster on this machine: their arguments. Their work is in modules of their own.
+
+Those are imported when their command runs, so that help and completion answer at once.
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from chaingraph_cli.commands import Command
+
+_STATE = Path(".chaingraph")
+_STATE_HELP = "Folder of the local cluster's data, logs and kubeconfig."
+_MAX_WORKERS = 64
+
+
+def _workers(text: str) -> int:
+    if not text.isdecimal() or not 1 <= int(text) <= _MAX_WORKERS:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number from 1 to {_MAX_WORKERS}")
+    return int(text)
+
+
+def _add_state(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--state", metavar="DIR", type=Path, default=_STATE, help=_STATE_HELP)
+
+
+def _up_arguments(parser: argparse.ArgumentParser) -> None:
+    _add_state(parser)
+    parser.add_argument(
+        "--workers", metavar="N", type=_workers, default=2, help=f"How many worker processes, 1 to {_MAX_WORKERS}."
+    )
+    parser.add_argument("--detach", action="store_true", help="Return once all is healthy; go on in the background.")
+    parser.add_argument(
+        "--kubeconfig",
+        metavar="FILE",
+        type=Path,
+        help="Run against this existing cluster: installs only the CRDs there.",
+    )
+    parser.add_argument("--context", metavar="CONTEXT", help="Context of the kubeconfig; by default its current one.")
+    parser.add_argument("--database-url", metavar="URL", help="Use this PostgreSQL instead of starting one.")
+
+
+def _up(chosen: argparse.Namespace) -> int:
+    from chaingraph_cli.cluster.state import Settings
+    from chaingraph_cli.local import up
+
+    settings = Settings(
+        workers=chosen.workers,
+        kubeconfig=chosen.kubeconfig.expanduser().resolve() if chosen.kubeconfig else None,
+        context=chosen.context,
+        database_url=chosen.database_url,
+    )
+    up.run(chosen.state, settings, detach=chosen.detach)
+    return 0
+
+
+def _down_arguments(parser: argparse.ArgumentParser) -> None:
+    _add_state(parser)
+    parser.add_argument("--delete", action="store_true", help="Also remove the folder with all its data.")
+
+
+def _down(chosen: argparse.Namespace) -> int:
+    from chaingraph_cli.local import down
+
+    down.run(chosen.state, delete=chosen.delete)
+    return 0
+
+
+def _status_arguments(parser: argparse.ArgumentParser) -> None:
+    _add_state(parser)
+    parser.add_argument(
+        "-o",
+        "--output",
+        metavar="FORM",
+        choices=("table", "json", "yaml"),
+        default="table",
+        help="How to print it: table, json or yaml.",
+    )
+
+
+def _status(chosen: argparse.Namespace) -> int:
+    from chaingraph_cli.local import status
+    from chaingraph_cli.terminal.output import OutputFormat
+
+    return 0 if status.run(chosen.state, OutputFormat(chosen.output)) else 1
+
+
+def _demo_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--keep", action="store_true", help="Leave the cluster running.")
+    parser.add_argument(
+        "--state", metavar="DIR", type=Path, help="State folder; by default .chaingraph with --keep, else a new one."
+    )
+    parser.add_argument(
+        "--examples", metavar="DIR", type=Path, help="Folder of the examples; the checkout's by default."
+    )
+
+
+def _demo(chosen: argparse.Namespace) -> int:
+    from chaingraph_cli.local import demo
+
+    return demo.run(chosen.state, chosen.examples, keep=chosen.keep)
+
+
+UP = Command(
+    "A whole cluster on this machine: API server, PostgreSQL, operator and workers, as local processes.",
+    _up_arguments,
+    _up,
+    of_cluster=False,
+)
+DOWN = Command(
+    "End what `chaingraph up` started. Its data stays for the next `up`, unless --delete.",
+    _down_arguments,
+    _down,
+    of_cluster=False,
+)
+STATUS = Command(
+    "Every process of the local cluster. Exit code 0 only if all are healthy.",
+    _status_arguments,
+    _status,
+    of_cluster=False,
+)
+DEMO = Command(
+    "The examples on a cluster of their own: their executions live, their results. Leaves nothing running.",
+    _demo_arguments,
+    _demo,
+    of_cluster=False,
+)

@@ -1,0 +1,111 @@
+"""`chaingraph erase`: removes executions and all that was kept of them from the database, and records that it did.
+
+For administrators of the database: it takes its connection string, and asks no API server.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import getpass
+import os
+import re
+import socket
+import sys
+from typing import Final
+
+import psycopg
+import psycopg_pool
+
+from chaingraph_cli.commands import Command
+from chaingraph_cli.errors import CliError, Usage
+from chaingraph_store import schema
+from chaingraph_store.errors import StoreError
+from chaingraph_store.ids import ExecutionId
+from chaingraph_store.ledger import Ledger
+from chaingraph_store.upkeep import erasing
+from chaingraph_store.upkeep.erasing import Erasure
+
+_VARIABLE: Final = "DATABASE_URL_EXECUTIONS"
+_ID: Final = re.compile(r"EX[A-Z2-7]{24}")
+_CONNECT_SECONDS: Final = 10.0
+
+
+def _arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("ids", nargs="*", metavar="ID", help="Execution ids, as status.executionID has them.")
+    parser.add_argument(
+        "--all-of", metavar="NAMESPACE", default="", help="Erase every execution of this namespace instead."
+    )
+    parser.add_argument(
+        "--namespace-uid",
+        metavar="UID",
+        default="",
+        help="With --all-of: only those of the namespace with this UID, which may have been deleted since.",
+    )
+    parser.add_argument("--reason", required=True, help="Why, for the record in chaingraph.erasures.")
+    parser.add_argument("--yes", action="store_true", help="Do not ask. Nothing that was erased comes back.")
+
+
+def _run(arguments: argparse.Namespace) -> int:
+    ids, namespace = [ExecutionId(each) for each in arguments.ids], arguments.all_of
+    if bool(ids) == bool(namespace):
+        raise Usage("Give execution ids or --all-of NAMESPACE, one of the two.")
+    if arguments.namespace_uid and not namespace:
+        raise Usage("--namespace-uid goes with --all-of.")
+    for each in ids:
+        if not _ID.fullmatch(each):
+            raise Usage(f"{each!r} is not an execution id: EX and 24 letters and digits, as in status.executionID.")
+    dsn = os.environ.get(_VARIABLE, "")
+    what = f"all executions of the namespace {namespace!r}" if namespace else ", ".join(ids)
+    if not arguments.yes and not _confirmed(what):
+        print("Nothing was erased.")
+        return 1
+    erasure = Erasure(f"{getpass.getuser()}@{socket.gethostname()}", arguments.reason)
+    try:
+        count = asyncio.run(_erase(dsn, ids, namespace, arguments.namespace_uid, erasure))
+    except (psycopg.Error, psycopg_pool.PoolTimeout, StoreError) as error:
+        raise CliError(f"The database at {_VARIABLE} refused: {str(error).strip()}") from error
+    print(f"Erased {count} executions. The record is in chaingraph.erasures.")
+    return 0
+
+
+def _confirmed(what: str) -> bool:
+    if not sys.stdin.isatty():
+        raise Usage("Give --yes: nobody can be asked here.")
+    print(f"Erases {what}, with everything below: rows, journals, events, DBOS's rows. Type 'erase' to go on: ", end="")
+    sys.stdout.flush()
+    return sys.stdin.readline().strip() == "erase"
+
+
+async def _erase(dsn: str, ids: list[ExecutionId], namespace: str, uid: str, erasure: Erasure) -> int:
+    ledger = Ledger(dsn, application_name="chaingraph erase", pool_size=1)
+    try:
+        await ledger.open(timeout=_CONNECT_SECONDS)
+        async with ledger.connection() as connection:
+            await schema.check(connection)
+        if namespace:
+            return await erasing.erase_namespace(ledger, namespace, erasure, uid=uid)
+        erased = await erasing.erase(ledger, ids, erasure)
+    finally:
+        await ledger.close()
+    missing = sorted(set(ids) - set(erased))
+    if missing:
+        print(f"Not in the ledger: {', '.join(missing)}", file=sys.stderr)
+    return len(erased)
+
+
+COMMAND = Command(
+    description=(
+        "Erases executions from the database, with everything below them: rows, journals, events, DBOS's rows and "
+        "flows that nothing else uses. What runs is stopped. The table chaingraph.erasures records who erased what "
+        f"and why. {_VARIABLE} has the connection string of a role that may delete, such as the operator's. Delete "
+        "the resources first: the operator runs no execution again whose row is gone, and its condition says so."
+    ),
+    arguments=_arguments,
+    run=_run,
+    examples="""
+kubectl chaingraph erase EXFZNS7WQAGCWUEUJQKLCW65CS --reason "ticket 4711"
+kubectl chaingraph erase --all-of team-a --namespace-uid 0b6b… --reason "team has left" --yes
+""",
+    of_cluster=False,
+)

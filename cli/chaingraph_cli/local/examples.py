@@ -1,0 +1,168 @@
+"""The examples of a checkout: read from their folder, put into a namespace, their data served.
+
+An example that is meant to end otherwise than Completed, or to wait for a person (Paused), says so by the annotation
+`chaingraph.dev/expected-phase`.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any, Final
+
+from chaingraph_cli.errors import ExamplesInvalid
+from chaingraph_crds import names
+from chaingraph_crds.execution import ExecutionPhase
+from chaingraph_crds.yaml.nodes import YamlError
+from chaingraph_crds.yaml.reading import read
+
+_CHECKOUT: Final = Path(__file__).parents[3] / "examples"
+_FIRST: Final = "01-hello.yaml"
+EXPECTED_PHASE: Final = f"{names.GROUP}/expected-phase"
+DATA_PORT: Final = 8765
+"""The port at which the examples, as they are written, expect their data."""
+SOURCE_INPUT: Final = "source"
+"""The input by which a flow of the examples is told where the data is."""
+_LOOPBACK: Final = "127.0.0.1"
+DATA_URL: Final = f"http://{_LOOPBACK}:{DATA_PORT}"
+
+
+@dataclass(frozen=True)
+class Example:
+    """One resource of the examples.
+
+    Attributes:
+        file: where it is written.
+        manifest: as it is written there.
+    """
+
+    file: Path
+    manifest: dict[str, Any]
+
+    @property
+    def kind(self) -> str:
+        return str(self.manifest["kind"])
+
+    @property
+    def name(self) -> str:
+        return str(self.manifest["metadata"]["name"])
+
+    @property
+    def expected(self) -> ExecutionPhase | None:
+        """How it has to end, or that it has to wait; None for what does not run."""
+        if self.kind != names.EXECUTION_KIND:
+            return None
+        return ExecutionPhase(_annotation(self.manifest) or ExecutionPhase.COMPLETED)
+
+    def fetching_from(self, url: str) -> Example:
+        """The same example with its data served elsewhere than written."""
+        spec = self.manifest.get("spec") or {}
+        if self.kind != names.EXECUTION_KIND or (spec.get("inputs") or {}).get(SOURCE_INPUT) != DATA_URL:
+            return self
+        inputs = {**spec["inputs"], SOURCE_INPUT: url}
+        return replace(self, manifest={**self.manifest, "spec": {**spec, "inputs": inputs}})
+
+
+def find(given: Path | None) -> Path:
+    """The folder of the examples: as given, else that of the checkout, wherever the command was started.
+
+    Raises:
+        ExamplesInvalid: there is none.
+    """
+    if given is not None:
+        if not given.is_dir():
+            raise ExamplesInvalid(f"{given} is no folder.", "Name the folder of the examples: --examples DIR")
+        return given
+    for folder in (Path.cwd() / "examples", _CHECKOUT):
+        if any(folder.glob("*.yaml")):
+            return folder
+    raise ExamplesInvalid(
+        "The examples are part of the checkout, not of the installed package, and there are none here.",
+        "Run this in a checkout, or say where they are: --examples DIR",
+    )
+
+
+def first_example() -> Path:
+    """The first example, as a path that works where the command was started.
+
+    It is a file of the checkout; an installed package has one of its own.
+    """
+    for folder in (Path("examples"), _CHECKOUT):
+        if (folder / _FIRST).is_file():
+            return folder / _FIRST
+    return Path(__file__).with_name(_FIRST)
+
+
+def load(folder: Path) -> tuple[Example, ...]:
+    """Every resource of a folder's YAML files, in the order of `kubectl apply -f FOLDER`.
+
+    Raises:
+        ExamplesInvalid: a file is no YAML, or holds something else than Flows and Executions.
+    """
+    examples = tuple(each for file in sorted(folder.glob("*.yaml")) for each in _read(file))
+    if not examples:
+        raise ExamplesInvalid(f"{folder} has no YAML files.", "Name the folder of the examples: --examples DIR")
+    return examples
+
+
+def _read(file: Path) -> list[Example]:
+    try:
+        documents = read(file.read_text(encoding="utf-8")).documents
+    except (OSError, UnicodeDecodeError, YamlError) as fault:
+        raise ExamplesInvalid(f"{file} cannot be read: {fault}") from fault
+    for each in documents:
+        problem = _problem(each)
+        if problem:
+            raise ExamplesInvalid(f"{file}: {problem}")
+    return [Example(file, each) for each in documents]
+
+
+def _problem(document: Any) -> str:
+    if not isinstance(document, dict) or document.get("apiVersion") != names.API_VERSION:
+        return f"apiVersion must be {names.API_VERSION}"
+    if document.get("kind") not in (names.FLOW_KIND, names.EXECUTION_KIND):
+        return f"kind must be {names.FLOW_KIND} or {names.EXECUTION_KIND}, is {document.get('kind')!r}"
+    if not (document.get("metadata") or {}).get("name"):
+        return "metadata.name is missing"
+    phase = _annotation(document)
+    known = [str(each) for each in ExecutionPhase if each.finished or each is ExecutionPhase.PAUSED]
+    if phase is not None and phase not in known:
+        return f"the annotation {EXPECTED_PHASE} must be one of {', '.join(known)}, is {phase!r}"
+    return ""
+
+
+def _annotation(document: dict[str, Any]) -> str | None:
+    annotations: dict[str, str] = document["metadata"].get("annotations") or {}
+    return annotations.get(EXPECTED_PHASE)
+
+
+class _QuietHandler(SimpleHTTPRequestHandler):
+    def log_message(self, format: str, *args: Any) -> None:
+        """Nothing: requests would come between the lines of the display."""
+
+
+@contextmanager
+def served(folder: Path) -> Iterator[str]:
+    """Serve a folder's files on loopback until the block ends; yields the URL.
+
+    The port is the one that the examples name, so that applying them again by hand changes nothing; a free one when
+    that is taken.
+    """
+    handler = partial(_QuietHandler, directory=str(folder))
+    try:
+        server = ThreadingHTTPServer((_LOOPBACK, DATA_PORT), handler)
+    except OSError:
+        server = ThreadingHTTPServer((_LOOPBACK, 0), handler)
+    thread = threading.Thread(target=server.serve_forever, name="examples data", daemon=True)
+    thread.start()
+    try:
+        yield f"http://{_LOOPBACK}:{server.server_port}"
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()

@@ -1,0 +1,121 @@
+"""The events of an execution by its name: for `events`, `logs` and `create --follow`."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import time
+from collections.abc import Iterator
+from typing import Final
+
+from chaingraph_cli.errors import NotFound
+from chaingraph_cli.execution import COMPLETED, Execution
+from chaingraph_cli.executions import lookup, outcomes
+from chaingraph_cli.executions.lookup import Found
+from chaingraph_cli.executions.targets import read_one
+from chaingraph_cli.executions.versions import same, versions
+from chaingraph_cli.executions.waiting import Standing, await_outcomes, deleted
+from chaingraph_cli.gateway.client import Gateway, Removed
+from chaingraph_cli.gateway.event_stream import End, Event
+from chaingraph_cli.kubectl import Kubectl
+from chaingraph_cli.render.event_lines import event_line
+
+NOT_THERE: Final = "No events yet."
+_BEGIN_SECONDS: Final = 0.2
+_BEGIN_TRIES: Final = 50
+"""The status tells of the ledger's row, which may be there before or after it."""
+
+
+def events_of(
+    chosen: argparse.Namespace, *, types: tuple[str, ...] = (), follow: bool, from_index: int | None = None
+) -> Iterator[Event | End]:
+    """The events of the execution that the command line names.
+
+    Raises:
+        NotFound: there is none of this name; the hint has names that are nearly it.
+        CliError: the gateway cannot be asked, or refuses.
+    """
+    found = lookup.find(chosen)
+    if follow and found.execution is not None:
+        yield from _followed(found, found.execution, types=types, from_index=from_index)
+        return
+    try:
+        yield from found.gateway.events(found.at("events"), from_index=from_index, types=types, follow=follow)
+    except Removed:
+        raise
+    except NotFound as absent:
+        raise found.not_known(absent) from absent
+
+
+def _followed(
+    found: Found, execution: Execution, *, types: tuple[str, ...] = (), from_index: int | None = None
+) -> Iterator[Event | End]:
+    """Its events as they come. While it has not started, stderr says what it waits for.
+
+    Raises:
+        NotFound: it ended without having been in the ledger, or was deleted.
+        CliError: the gateway cannot be asked, or refuses.
+    """
+    path = found.at("events")
+    if execution.waits:
+        with contextlib.suppress(NotFound):
+            for event in found.gateway.events(path, from_index=from_index, types=types, follow=False):
+                if isinstance(event, Event):
+                    from_index = event.index + 1
+                    yield event
+        execution = _started(found, execution)
+    if execution.finished and not execution.made:
+        raise lookup.not_yet(found.kubectl, execution)
+    tries = 0
+    while True:
+        try:
+            yield from found.gateway.events(path, from_index=from_index, types=types)
+        except Removed:
+            raise
+        except NotFound as absent:
+            tries += 1
+            if tries > _BEGIN_TRIES:
+                raise found.not_known(absent) from absent
+            time.sleep(_BEGIN_SECONDS)
+        else:
+            return
+
+
+def _started(found: Found, execution: Execution) -> Execution:
+    """The execution, once it has started or ended."""
+    with contextlib.closing(Standing()) as said:
+        for version in versions(found.kubectl, {execution.name: execution}, None):
+            now = version.execution
+            if not same(execution, now):
+                continue
+            if not now.waits:
+                return now
+            if version.deleted:
+                raise deleted(now)
+            said.tell([now])
+    raise AssertionError("without a deadline the versions do not end")
+
+
+def to_its_end(chosen: argparse.Namespace, kubectl: Kubectl, execution: Execution) -> int:
+    """Prints the events of an execution that was just created, until it has ended, and what is below it.
+
+    The exit code is 0 if the execution itself has completed.
+
+    Raises:
+        CliError: the gateway cannot be asked, or refuses.
+    """
+    found = lookup.of(Gateway.of(chosen, kubectl), kubectl, execution)
+    try:
+        for event in _followed(found, execution):
+            if isinstance(event, End):
+                return 0 if event.phase == COMPLETED else 1
+            print(event_line(event), flush=True)
+    except Removed:
+        raise
+    except NotFound:
+        # It will never be in the ledger: then its status says why.
+        now = read_one(kubectl, execution.name)
+        if lookup.id_of(now) != lookup.id_of(execution) or not now.finished:
+            raise
+    # Cut between the last event and the word that it is the last. The operator tells of the end a moment later.
+    return await_outcomes(kubectl, [read_one(kubectl, execution.name)], outcomes.ended, timeout=0)

@@ -1,0 +1,58 @@
+"""Nodes that run, wait to be retried or were interrupted, as the gateway tells of them. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any, Final
+
+from chaingraph_cli.terminal import tables
+
+Row = Mapping[str, Any]
+
+RUNNING: Final = "running"
+RETRYING: Final = "retrying"
+INTERRUPTED: Final = "interrupted"
+OUTCOMES: Final = (RUNNING, RETRYING, INTERRUPTED)
+
+
+def row(node: Row) -> dict[str, Any]:
+    """A row of `nodes`; `node` is one of the gateway's `runningNodes`."""
+    return {**node, "outcome": RETRYING if node.get("nextTryTime") else RUNNING}
+
+
+def interrupted(node: Row, execution: Row) -> dict[str, Any]:
+    """The same of a node that ran when its execution ended."""
+    began, ended = node.get("startTime"), execution["completionTime"]
+    seconds = (tables.read_time(ended) - tables.read_time(began)).total_seconds() if began else None
+    return {**node, "outcome": INTERRUPTED, "durationSeconds": seconds, "completionTime": ended}
+
+
+def said(node: Row, now: datetime | None = None) -> str:
+    """In which try it is, since when, and when the next one begins."""
+    number = f"try {node.get('try')} of {node.get('maxTries')}"
+    again, began = node.get("nextTryTime"), node.get("startTime")
+    if node["outcome"] == INTERRUPTED:
+        waited = f" failed, to be tried again at {_clock(again)}" if again else ""
+        return f"{number}{waited}, since {_clock(began)}" if not again else number + waited
+    if again:
+        return f"{number} failed, next try at {_clock(again)} (in {_left(again, now)})"
+    return f"{number}, since {_clock(began)}"
+
+
+def short(node: Row, now: datetime | None = None) -> str:
+    """For the cell of a tree: `load 12s`, `load 12s (try 2 of 3)`, `load (try 2 of 3 in 5.0s)`."""
+    tries, most, again = int(node.get("try") or 1), node.get("maxTries"), node.get("nextTryTime")
+    if again:
+        return f"{node['node']} (try {tries + 1} of {most} in {_left(again, now)})"
+    began = node.get("startTime")
+    elapsed = f" {tables.since(str(began), now)}" if began else ""
+    return f"{node['node']}{elapsed}" + (f" (try {tries} of {most})" if tries > 1 else "")
+
+
+def _clock(moment: object) -> str:
+    return str(moment or "").partition(".")[0].removesuffix("Z") + "Z"
+
+
+def _left(moment: str, now: datetime | None) -> str:
+    return tables.span(tables.read_time(moment) - (now or datetime.now(UTC)))

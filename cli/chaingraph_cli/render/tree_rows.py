@@ -1,0 +1,115 @@
+"""The rows of a tree, as the gateway has them: reading them, and their cells."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any, Final
+
+from chaingraph_cli.execution import COMPLETED, FAILED, FINISHED, STOPPED
+from chaingraph_cli.gateway.client import Gateway
+from chaingraph_cli.render import child_text, running_nodes
+from chaingraph_cli.terminal import tables
+
+Row = Mapping[str, Any]
+
+COLUMNS: Final = ("NAME", "PHASE", "DURATION", "NODE", "CHILDREN")
+WIDE: Final = ("FLOW", "ATTEMPT", "ID", "CREATED", "MESSAGE")
+_PAGE: Final = "500"
+_MAX_NODES: Final = 3
+
+
+def read(gateway: Gateway, path: str, depth: int | None = None) -> list[Row]:
+    """All rows, the execution itself first, parents before their children, those of one parent by position.
+
+    Args:
+        path: of the tree.
+        depth: how many levels below the execution; None for all.
+
+    Raises:
+        NotFound: the ledger has no such execution.
+        CliError: the gateway cannot be asked, or refuses.
+    """
+    levels = {"depth": str(depth)} if depth is not None else {}
+    return [row for page in gateway.pages(path, limit=_PAGE, **levels) for row in page["executions"]]
+
+
+def ended(head: Row) -> bool:
+    """Whether an execution has ended, with everything below it."""
+    return head["phase"] in FINISHED and not head["children"].get("open")
+
+
+def all_completed(rows: Sequence[Row]) -> bool:
+    """Whether each has completed, and nothing that was emitted was kept from becoming one."""
+    return all(each["phase"] == COMPLETED and not each["children"].get("Barred") for each in rows)
+
+
+@dataclass(frozen=True)
+class Line:
+    """A row at its place in the drawn tree; `before` are the strokes that lead to its name."""
+
+    row: Row
+    before: str
+
+
+def drawn(rows: Sequence[Row]) -> list[Line]:
+    """The rows from the root down, each followed by what is below it; what hangs on no other is left out."""
+    below: dict[str, list[Row]] = {}
+    for each in rows[1:]:
+        below.setdefault(str(each["parentID"]), []).append(each)
+    lines: list[Line] = []
+    # No recursion: a tree may be deeper than Python's stack.
+    left: list[tuple[Row, str, str]] = [(each, "", "") for each in rows[:1]]
+    while left:
+        row, before, under = left.pop()
+        lines.append(Line(row, before))
+        for position, child in enumerate(reversed(below.get(str(row["executionID"]), []))):
+            last = position == 0
+            left.append((child, under + ("└─ " if last else "├─ "), under + ("   " if last else "│  ")))
+    return lines
+
+
+def cells(row: Row, before: str = "", *, wide: bool = False) -> list[str]:
+    """The cells of one row."""
+    seconds = row.get("durationSeconds")
+    error = row.get("error") or {}
+    shown = [
+        before + named(row),
+        str(row["phase"]),
+        tables.span(timedelta(seconds=seconds)) if seconds is not None else "",
+        _node(row, error),
+        child_text.counted(row["children"]),
+    ]
+    if wide:
+        message = str(error.get("message", "")).partition("\n")[0]
+        shown += [str(row[each] or "") for each in ("flow", "attempt", "executionID", "createdTime")] + [message]
+    return shown
+
+
+def named(row: Row) -> str:
+    """Its name; its id where it has none."""
+    return str(row.get("name") or row["executionID"])
+
+
+def _node(row: Row, error: Mapping[str, Any]) -> str:
+    """What runs or is held; of what failed, the node, or the reason where it is no node's fault."""
+    if row["phase"] == FAILED:
+        return str(error.get("node") or f"({error.get('reason') or 'unknown'})")
+    details = {str(each["node"]): each for each in row.get("runningNodes") or ()}
+    current = [] if row["phase"] in (COMPLETED, STOPPED) else [str(each) for each in row["currentNodes"]]
+    nodes = [running_nodes.short(details[each]) if each in details else each for each in current[: _MAX_NODES + 1]]
+    return ",".join([*nodes[:_MAX_NODES], *(["…"] if len(nodes) > _MAX_NODES else [])])
+
+
+def forms_of(output: str) -> Callable[[Row], str]:
+    """How one row is printed on its own, for -o json, yaml and name."""
+    if output == "name":
+        return named
+    from chaingraph_cli.terminal.output import OutputFormat, dump
+
+    if output == "yaml":
+        return lambda row: f"---\n{dump(row, OutputFormat.YAML)}"
+    import json
+
+    return lambda row: json.dumps(row, ensure_ascii=False)

@@ -1,0 +1,100 @@
+"""`breakpoints`: the nodes before which an execution stops: list, add, remove, clear."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+
+from chaingraph_cli.commands import Command
+from chaingraph_cli.errors import Usage
+from chaingraph_cli.execution import PAUSED, Execution
+from chaingraph_cli.executions import flows, guards, outcomes
+from chaingraph_cli.executions.edits import Edit, add_wait, apply, replace
+from chaingraph_cli.executions.targets import read_one
+from chaingraph_cli.executions.unshown import no_resource
+from chaingraph_cli.kubectl import Kubectl
+from chaingraph_cli.render import listing
+from chaingraph_cli.terminal import tables
+
+ACTIONS = ("list", "add", "remove", "clear")
+
+
+def _arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("action", choices=ACTIONS, help="What to do with them.")
+    parser.add_argument("name", metavar="NAME", help="The execution.")
+    parser.add_argument("nodes", metavar="NODE", nargs="*", help="Ids of nodes, to add or to remove.")
+    add_wait(parser)
+    listing.add_output(parser)
+
+
+def _run(chosen: argparse.Namespace) -> int:
+    if bool(chosen.nodes) != (chosen.action in ("add", "remove")):
+        what = "takes no nodes" if chosen.nodes else "needs nodes, as in: breakpoints add NAME NODE"
+        raise Usage(f"breakpoints {chosen.action} {what}.")
+    kubectl = Kubectl.of(chosen)
+    execution = read_one(kubectl, chosen.name, no_resource)
+    if chosen.action == "list":
+        return _list(chosen, execution)
+    absent = [each for each in chosen.nodes if each not in execution.breakpoints]
+    if chosen.action == "remove" and absent:
+        known = ", ".join(execution.breakpoints) or "none"
+        raise Usage(f"{execution.full_name} has no breakpoint {absent[0]!r}.", f"It has: {known}")
+    wanted = _wanted(chosen, execution.breakpoints)
+    asked = None
+    if chosen.action == "add" and execution.flow:
+        asked = flows.asked(kubectl, execution.flow)
+    said = f"has the breakpoints {', '.join(wanted)}" if wanted else "has no breakpoints"
+    edit = Edit(
+        lambda now: [replace("options/breakpoints", _wanted(chosen, now.breakpoints))],
+        said,
+        outcomes.breakpoints_set,
+        guards.breakpoints,
+    )
+    code = apply(kubectl, [execution], edit, wait=chosen.wait, timeout=chosen.timeout)
+    if chosen.action == "add":
+        known_nodes = flows.answered(asked) if asked else flows.ids(execution.spec.get("flow") or {})
+        for warning in flows.unknown(chosen.nodes, known_nodes) if known_nodes is not None else ():
+            print(f"Warning: {warning}", file=sys.stderr)
+    return code
+
+
+def _wanted(chosen: argparse.Namespace, before: list[str]) -> list[str]:
+    match chosen.action:
+        case "add":
+            return list(dict.fromkeys([*before, *chosen.nodes]))
+        case "remove":
+            return [each for each in before if each not in chosen.nodes]
+        case _:
+            return []
+
+
+def _list(chosen: argparse.Namespace, execution: Execution) -> int:
+    held = execution.current_nodes if execution.phase == PAUSED else []
+    if chosen.output in ("json", "yaml"):
+        from chaingraph_cli.terminal.output import OutputFormat, dump
+
+        items = [{"node": each, "held": each in held} for each in execution.breakpoints]
+        print(dump({"execution": execution.name, "breakpoints": items}, OutputFormat(chosen.output)))
+    elif chosen.output == "name":
+        print("\n".join(execution.breakpoints))
+    elif not execution.breakpoints:
+        print(f"{execution.full_name} has no breakpoints.")
+    else:
+        rows = [[each, "held here" if each in held else ""] for each in execution.breakpoints]
+        print(tables.table(("NODE", "NOW"), rows, headers=not chosen.no_headers))
+    return 0
+
+
+COMMAND = Command(
+    """\
+The nodes before which an execution stops: spec.options.breakpoints. They may be changed at any time; one that is taken
+away does not let go what it holds: `resume` does. Each counts once an attempt.""",
+    _arguments,
+    _run,
+    examples="""
+kubectl chaingraph breakpoints add nightly transform load
+kubectl chaingraph breakpoints list nightly
+kubectl chaingraph breakpoints remove nightly load
+kubectl chaingraph breakpoints clear nightly
+""",
+)

@@ -1,0 +1,312 @@
+"""What the Tab key offers: names of what there is, and only those that a verb makes sense for.
+
+kubectl asks `kubectl_complete-chaingraph` with the words so far, and reads one candidate a line (a tab, then what it
+is) and a last line `:N`, as all programs made with Go's cobra answer. The shells ask `chaingraph __complete`, which
+answers in the same form, by the scripts of `chaingraph completion`.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable, Sequence
+from typing import Final
+
+from chaingraph_cli.commands import Command, Program, actions_of, parser_of, split
+from chaingraph_cli.errors import CliError
+from chaingraph_cli.execution import PHASES, Execution
+from chaingraph_cli.executions import flows, guards
+from chaingraph_cli.kubectl import EXECUTIONS, FLOWS, Kubectl
+from chaingraph_cli.render.event_lines import TYPES
+
+_FILES: Final = 0
+_NO_FILES: Final = 4
+_FOLDERS: Final = 16
+_ROW: Final = (
+    r"{range .items[*]}{.metadata.name}{'\t'}{.status.phase}{'\t'}{.spec.paused}{'\t'}{.spec.children.onStop}{'\t'}"
+    r"{.status.conditions[?(@.type=='TreeSucceeded')].status}{'\n'}{end}"
+).replace("'", '"')
+
+Candidates = list[tuple[str, str]]
+"""Words, each with what it is."""
+
+
+def answer(program: Program, words: Sequence[str]) -> str:
+    """The answer for the words typed after the program's name; the last one is still being typed, and may be empty."""
+    typed, prefix = list(words[:-1]), words[-1] if words else ""
+    try:
+        found, directive = _found(program, typed, prefix)
+    except CliError:
+        # No cluster, no rights: nothing to offer, and a message would land in the middle of the command line.
+        found, directive = [], _NO_FILES
+    lines = [f"{word}\t{meaning}" if meaning else word for word, meaning in found if word.startswith(prefix)]
+    return "\n".join([*lines, f":{directive}"])
+
+
+def _found(program: Program, typed: list[str], prefix: str) -> tuple[Candidates, int]:
+    name, others = split(typed)
+    if not name:
+        return [(each, entry.summary) for each, entry in program.entries.items()], _NO_FILES
+    if name not in program.entries:
+        return [], _NO_FILES
+    command = program.entries[name].load()
+    line = _Line(name, actions_of(parser_of(program, name, command)), others)
+    if prefix.startswith("--") and "=" in prefix:
+        option, _, value = prefix.partition("=")
+        action = line.option(option)
+        found, directive = _values(line, action, value) if action else ([], _NO_FILES)
+        return [(f"{option}={word}", meaning) for word, meaning in found], directive
+    if prefix.startswith("-"):
+        return line.options(), _NO_FILES
+    pending, positional = line.pending(), line.positional()
+    action = pending or positional
+    if action is None:
+        return line.options(), _NO_FILES
+    found, directive = _values(line, action, prefix)
+    if pending is not None and pending.nargs == "?" and positional is not None:
+        more, directive = _values(line, positional, prefix)
+        found = [*found, *more]
+    return found, directive
+
+
+class _Line:
+    """The words of one command, as far as they are typed."""
+
+    def __init__(self, verb: str, actions: Sequence[argparse.Action], words: Sequence[str]) -> None:
+        self.verb = verb
+        self._actions = actions
+        self._words = words
+
+    def option(self, word: str) -> argparse.Action | None:
+        return next((each for each in self._actions if word in each.option_strings), None)
+
+    def options(self) -> Candidates:
+        """Those that are not there yet, or may be repeated; the long form of each."""
+        return [
+            (each.option_strings[-1], (each.help or "").partition(";")[0])
+            for each in self._actions
+            if each.option_strings
+            and (isinstance(each, argparse._AppendAction) or not set(each.option_strings) & set(self._words))
+        ]
+
+    def pending(self) -> argparse.Action | None:
+        """The option whose value comes next."""
+        action = self.option(self._words[-1]) if self._words else None
+        return action if action is not None and action.nargs != 0 else None
+
+    def positionals(self) -> list[str]:
+        """The words that belong to no option."""
+        found = []
+        values = 0
+        for word, after in zip(self._words, [*self._words[1:], ""], strict=False):
+            action = self.option(word) if word.startswith("-") else None
+            if values:
+                values -= 1
+            elif action is not None:
+                bare = action.nargs == 0 or (action.nargs == "?" and after not in (action.choices or ()))
+                values = 0 if bare else 1
+            elif not word.startswith("-"):
+                found.append(word)
+        return found
+
+    def positional(self) -> argparse.Action | None:
+        """The positional argument that the next word is of."""
+        left = len(self.positionals())
+        for each in self._actions:
+            if each.option_strings:
+                continue
+            if each.nargs == "*" or left == 0:
+                return each
+            left -= 1
+        return None
+
+    def value(self, *names: str) -> str | None:
+        """What was given for an option."""
+        for position, word in enumerate(self._words):
+            option, equals, value = word.partition("=")
+            if option in names:
+                return value if equals else next(iter(self._words[position + 1 :]), None)
+        return None
+
+    def kubectl(self) -> Kubectl:
+        """kubectl for the cluster and namespace that the words name.
+
+        Raises:
+            CliError: there is no kubectl.
+        """
+        return Kubectl.of(
+            argparse.Namespace(
+                namespace=self.value("-n", "--namespace"),
+                context=self.value("--context"),
+                kubeconfig=self.value("--kubeconfig"),
+            )
+        )
+
+
+def _values(line: _Line, action: argparse.Action, prefix: str) -> tuple[Candidates, int]:
+    if action.choices is not None:
+        return [(str(each), "") for each in action.choices], _NO_FILES
+    metavar = str(action.metavar)
+    if metavar == "FILE":
+        return [], _FILES
+    if metavar == "DIR":
+        return [], _FOLDERS
+    source = _SOURCES.get(metavar)
+    return (source(line, prefix) if source else []), _NO_FILES
+
+
+def _executions(line: _Line, prefix: str) -> Candidates:
+    listed = line.kubectl().run("get", EXECUTIONS, "-o", f"jsonpath={_ROW}").ok().out
+    guard = guards.GUARDS.get(line.verb)
+    typed = line.positionals()
+    found = []
+    for row in listed.splitlines():
+        name, phase, paused, on_stop, tree = row.split("\t")
+        execution = Execution(
+            {
+                "metadata": {"name": name},
+                "status": {"phase": phase, "conditions": [{"type": "TreeSucceeded", "status": tree}]},
+                "spec": {"paused": paused == "true", "children": {"onStop": on_stop}},
+            }
+        )
+        if name not in typed and (guard is None or guard(execution) is None):
+            found.append((name, execution.phase))
+    return found
+
+
+def _nodes(line: _Line, prefix: str) -> Candidates:
+    kubectl = line.kubectl()
+    flow = line.value("--flow")
+    if flow:
+        return [(each, "") for each in flows.answered(flows.asked(kubectl, flow)) or ()]
+    typed = line.positionals()
+    if line.verb == "breakpoints":
+        action, typed = (typed[0], typed[1:]) if typed else ("", [])
+        if action in ("list", "clear"):
+            return []
+    if not typed:
+        return []
+    execution = Execution(kubectl.run("get", EXECUTIONS, typed[0], "-o", "json").json())
+    if line.verb == "breakpoints" and action == "remove":
+        nodes = execution.breakpoints
+    else:
+        nodes = flows.nodes_of(kubectl, execution) or []
+    return [(each, "") for each in nodes if each not in typed[1:]]
+
+
+def _names(*arguments: str) -> Callable[[_Line, str], Candidates]:
+    def source(line: _Line, prefix: str) -> Candidates:
+        listed = line.kubectl().run(*arguments).ok().out
+        # Contexts have their whole name, slashes included; objects have their kind before it.
+        return [(each if arguments[0] == "config" else each.rpartition("/")[2], "") for each in listed.split()]
+
+    return source
+
+
+def _event_types(line: _Line, prefix: str) -> Candidates:
+    return [(each, "") for each in TYPES]
+
+
+def _phases(line: _Line, prefix: str) -> Candidates:
+    return [(each, "") for each in PHASES]
+
+
+_SOURCES: Final[dict[str, Callable[[_Line, str], Candidates]]] = {
+    "NAME": _executions,
+    "NODE": _nodes,
+    "FLOW": _names("get", FLOWS, "-o", "name"),
+    "NAMESPACE": _names("get", "namespaces", "-o", "name"),
+    "CONTEXT": _names("config", "get-contexts", "-o", "name"),
+    "TYPE": _event_types,
+    "PHASE": _phases,
+}
+
+_BASH: Final = r"""
+# chaingraph: completion for bash. Load it with: source <(chaingraph completion bash)
+_chaingraph() {
+    local line="${COMP_LINE:0:COMP_POINT}" words out directive current candidate
+    # Split by ourselves: bash takes apart what has = or : in it.
+    read -ra words <<< "$line"
+    [[ $line == *[[:space:]] ]] && words+=("")
+    out=$(chaingraph __complete "${words[@]:1}" 2>/dev/null) || return
+    directive=${out##*:}
+    out=${out%:*}
+    current=${words[-1]}
+    COMPREPLY=()
+    while IFS=$'\t' read -r candidate _; do
+        [[ -n $candidate ]] || continue
+        if [[ $current == *[=:]* ]]; then
+            candidate=${candidate#"${current%"${current##*[=:]}"}"}
+        fi
+        COMPREPLY+=("$candidate")
+    done <<< "$out"
+    if ((${#COMPREPLY[@]} == 0)); then
+        ((directive & 16)) && compopt -o dirnames
+        ((directive == 0)) && compopt -o default
+    fi
+}
+complete -F _chaingraph chaingraph
+"""
+_ZSH: Final = r"""
+#compdef chaingraph
+# chaingraph: completion for zsh. Load it with: source <(chaingraph completion zsh)
+_chaingraph() {
+    local out directive line
+    local -a candidates
+    out=$(chaingraph __complete "${(@)words[2,CURRENT]}" 2>/dev/null) || return
+    directive=${out##*:}
+    for line in "${(@f)${out%:*}}"; do
+        [[ -n $line ]] && candidates+=("${${line%%$'\t'*}//:/\\:}${${(M)line:#*$'\t'*}:+:${line#*$'\t'}}")
+    done
+    if (( $#candidates )); then
+        _describe 'chaingraph' candidates
+    elif (( directive & 16 )); then
+        _files -/
+    elif (( directive == 0 )); then
+        _files
+    fi
+}
+compdef _chaingraph chaingraph
+"""
+_FISH: Final = r"""
+# chaingraph: completion for fish. Load it with: chaingraph completion fish | source
+function __chaingraph_complete
+    set -l words (commandline -opc)[2..-1]
+    set -l current (commandline -ct)
+    set -l out (chaingraph __complete $words "$current" 2>/dev/null)
+    set -l directive (string replace : '' -- $out[-1])
+    set -e out[-1]
+    if test (count $out) -gt 0
+        printf '%s\n' $out
+    else if test "$directive" = 16
+        __fish_complete_directories "$current"
+    else if test "$directive" = 0
+        __fish_complete_path "$current"
+    end
+end
+complete -c chaingraph -f -a '(__chaingraph_complete)'
+"""
+_SCRIPTS: Final = {"bash": _BASH, "zsh": _ZSH, "fish": _FISH}
+
+
+def _arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("shell", choices=tuple(_SCRIPTS), help="The shell that the script is for.")
+
+
+def _run(chosen: argparse.Namespace) -> int:
+    print(_SCRIPTS[chosen.shell].strip("\n"))
+    return 0
+
+
+COMMAND = Command(
+    """\
+Print a script that makes the shell complete `chaingraph`: commands, options, and the names of executions, flows and
+nodes of the cluster. For `kubectl chaingraph` nothing is to be set up but kubectl's own completion: kubectl finds
+kubectl_complete-chaingraph beside kubectl-chaingraph.""",
+    _arguments,
+    _run,
+    examples="""
+source <(chaingraph completion bash)
+chaingraph completion fish > ~/.config/fish/completions/chaingraph.fish
+""",
+    of_cluster=False,
+)

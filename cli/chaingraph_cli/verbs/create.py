@@ -1,0 +1,168 @@
+"""`create`: a new Execution, of a Flow by name, of a file, or of what an earlier execution ran."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Callable
+
+from chaingraph_cli.commands import Command
+from chaingraph_cli.creating import inputs, manifest, source
+from chaingraph_cli.errors import Usage
+from chaingraph_cli.execution import Execution
+from chaingraph_cli.executions import outcomes
+from chaingraph_cli.executions.outcomes import Judge, Outcome
+from chaingraph_cli.executions.waiting import ACCEPTED, END, TREE, add_timeout, add_wait, await_outcomes
+from chaingraph_cli.gateway.options import add_gateway
+from chaingraph_cli.kubectl import FIELD_MANAGER, Kubectl
+from chaingraph_cli.render.details import Typed, outputs
+from chaingraph_cli.terminal.escapes import raw
+
+
+def _arguments(parser: argparse.ArgumentParser) -> None:
+    what = parser.add_argument_group("what to run, one of these")
+    what.add_argument("--flow", metavar="FLOW", help="A Flow of the namespace.")
+    what.add_argument("-f", "--filename", metavar="FILE", help="YAML or JSON of a flow or an Execution; - is stdin.")
+    what.add_argument(
+        "--from-execution",
+        metavar="NAME",
+        help="What this execution ran: the same flow, inputs, events and options. A Flow is run as it is now.",
+    )
+    parser.add_argument("--allow-missing", action="store_true", help="Create it even if its Flow is not there yet.")
+    parser.add_argument("--name", metavar="TEXT", help="Its name; by default made from the flow's, with a suffix.")
+    parser.add_argument(
+        "--input",
+        metavar="KEY=VALUE",
+        dest="inputs",
+        action="append",
+        default=[],
+        help="An input, of the type that the flow declares: n=3, who=Ada, items='[1, 2]'. For an input of any type "
+        "VALUE is JSON, or else a text as it is: digits='\"3\"'. Repeatable.",
+    )
+    parser.add_argument("--inputs-file", metavar="FILE", help="YAML or JSON with inputs by name; --input goes before.")
+    parser.add_argument(
+        "--event",
+        metavar="KEY=VALUE",
+        dest="events",
+        action="append",
+        default=[],
+        help="An event to start from; its payload is JSON, or else a text, and may be left out. Repeatable.",
+    )
+    parser.add_argument("--label", metavar="KEY=VALUE", dest="labels", action="append", default=[], help="Repeatable.")
+    parser.add_argument("--paused", action="store_true", help="Create it without starting it.")
+    parser.add_argument(
+        "--breakpoint",
+        metavar="NODE",
+        dest="breakpoints",
+        action="append",
+        default=[],
+        help="A node before which it stops. Repeatable.",
+    )
+    after = parser.add_mutually_exclusive_group()
+    add_wait(after, bare=END)
+    after.add_argument(
+        "--follow",
+        action="store_true",
+        help="Print the events as they come, until it and everything below it has ended; exit code as --wait.",
+    )
+    add_timeout(parser, default=0, what="--wait waits")
+    parser.add_argument("--dry-run", choices=("client", "server"), help="Create nothing, as kubectl's.")
+    add_gateway(parser)
+    parser.add_argument(
+        "-o", "--output", choices=("name", "json", "yaml"), help="How to print it; with --wait as it is at the end."
+    )
+
+
+def _run(chosen: argparse.Namespace) -> int:
+    if chosen.dry_run and (chosen.wait or chosen.follow):
+        raise Usage("--dry-run creates nothing to wait for: leave --wait and --follow out.")
+    if chosen.follow and chosen.output in ("json", "yaml"):
+        raise Usage(f"--follow prints events: leave -o {chosen.output} out, or use --wait instead.")
+    kubectl = Kubectl.of(chosen)
+    made = _made(chosen, source.of(chosen, kubectl))
+    arguments = ["create", "-f", "-", f"--field-manager={FIELD_MANAGER}"]
+    if chosen.dry_run:
+        arguments.append(f"--dry-run={chosen.dry_run}")
+    form = chosen.output if chosen.output and not (chosen.wait or chosen.follow) else "json"
+    done = kubectl.run(*arguments, "-o", form, input_=manifest.text(made)).ok()
+    if form != "json" or (chosen.output == "json" and not chosen.wait):
+        # kubectl's own YAML: an escape would be another text there. JSON stays the same JSON.
+        print(done.out, end="", flush=True, file=raw(sys.stdout) if form == "yaml" else sys.stdout)
+        return 0
+    execution = Execution(done.json())
+    if chosen.output not in ("json", "yaml"):
+        print(execution.full_name if chosen.output == "name" else execution.name, flush=True)
+    if chosen.follow:
+        from chaingraph_cli.render import follow
+
+        return follow.to_its_end(chosen, kubectl, execution)
+    if chosen.wait:
+        return await_outcomes(
+            kubectl,
+            [execution],
+            _judge(chosen),
+            timeout=chosen.timeout,
+            progress=chosen.wait == TREE,
+            told=_told(chosen.output, kubectl.typed),
+        )
+    return 0
+
+
+def _made(chosen: argparse.Namespace, run: source.Source) -> manifest.Manifest:
+    of_file = manifest.inputs_of(chosen.inputs_file) if chosen.inputs_file else {}
+    return manifest.made(
+        manifest.Wishes(
+            name=chosen.name,
+            inputs={**of_file, **inputs.typed(chosen.inputs, run.flow, flow_name=run.flow_name)},
+            events=[manifest.event(each) for each in chosen.events],
+            labels=dict(inputs.pair(each, "--label") for each in chosen.labels),
+            paused=chosen.paused,
+            breakpoints=chosen.breakpoints,
+        ),
+        run.manifest,
+    )
+
+
+def _judge(chosen: argparse.Namespace) -> Judge:
+    if chosen.wait == ACCEPTED:
+        return outcomes.accepted
+    if chosen.paused:
+        return outcomes.held_or_ended
+    return outcomes.tree_ended if chosen.wait == TREE else outcomes.ended
+
+
+def _told(form: str | None, typed: Typed) -> Callable[[Execution, Outcome], None]:
+    """Prints the outcome with the outputs, or the object as it is then."""
+
+    def told(execution: Execution, outcome: Outcome) -> None:
+        if form == "json":
+            print(json.dumps(execution.item, indent=4, ensure_ascii=False), flush=True)
+        elif form == "yaml":
+            from chaingraph_crds.yaml.writing import written
+
+            print(written(execution.item), end="", flush=True, file=raw(sys.stdout))
+        elif form != "name":
+            print("\n".join([f"{execution.full_name} {outcome.text}", *outputs(execution, typed)]), flush=True)
+
+    return told
+
+
+COMMAND = Command(
+    """\
+Create an execution and print its name. It runs a Flow of the namespace, or the flow of a file, which is then its own,
+or what an earlier execution ran; a file with an Execution is created as it is, with what the options change. With
+--wait it prints the outputs at the end.""",
+    _arguments,
+    _run,
+    examples="""
+kubectl chaingraph create --flow nightly
+kubectl chaingraph create --flow hello --input who=Ada --wait
+kubectl chaingraph create --flow hello --input who=Ada --wait -o json
+kubectl chaingraph create --flow orders --wait tree
+kubectl chaingraph create --from-execution nightly-7xk2p --input day=2026-11-30
+kubectl chaingraph create -f flow.yaml --name trial --paused --breakpoint transform
+kubectl chaingraph create --flow orders --event 'order={"id": 7}' --follow
+kubectl chaingraph create --flow nightly --dry-run client -o yaml
+""",
+)

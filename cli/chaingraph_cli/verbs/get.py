@@ -1,0 +1,186 @@
+"""`get`: a table of executions, or one of them in full."""
+
+from __future__ import annotations
+
+import argparse
+from datetime import UTC, datetime, timedelta
+from typing import Any, Final
+
+from chaingraph_cli.commands import Command
+from chaingraph_cli.errors import CliError, NotFound, Usage
+from chaingraph_cli.execution import PHASES, Execution, is_id
+from chaingraph_cli.executions.targets import Targets, bare, read, told
+from chaingraph_cli.executions.unshown import Document, as_execution, child_of_ledger, no_resource, of_ledger
+from chaingraph_cli.executions.waiting import duration
+from chaingraph_cli.kubectl import EXECUTIONS, Kubectl
+from chaingraph_cli.render import listing
+from chaingraph_cli.render.details import details
+from chaingraph_cli.terminal import tables
+from chaingraph_crds import names as kinds
+
+_FORMS: Final = ("json", "yaml", "name")
+
+
+def _arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "names", metavar="NAME", nargs="*", help="One: shown in full. None: the roots of the namespace."
+    )
+    parser.add_argument("-l", "--selector", metavar="LABELS", default="", help="All with these labels, as a=b,c!=d.")
+    parser.add_argument("-A", "--all-namespaces", action="store_true", help="Of every namespace.")
+    parser.add_argument("--all", action="store_true", dest="children", help="Children too, not roots alone.")
+    parser.add_argument("--flow", metavar="FLOW", default="", help="Only those of this Flow.")
+    parser.add_argument(
+        "--phase",
+        metavar="PHASE",
+        type=listing.phase,
+        help=f"Only those in this phase: {', '.join(PHASES)}.",
+    )
+    parser.add_argument(
+        "--since", metavar="TIME", type=duration, help="Only those that were created in this last time, as 30m or 24h."
+    )
+    parser.add_argument("-w", "--watch", action="store_true", help="Print each again when it changes, until Ctrl-C.")
+    listing.add_output(parser)
+
+
+def _run(chosen: argparse.Namespace) -> int:
+    kubectl = Kubectl.of(chosen)
+    names = [bare(each) for each in chosen.names]
+    chooses = (chosen.selector, chosen.phase, chosen.all_namespaces, chosen.children, chosen.flow, chosen.since)
+    if names and any(chooses):
+        raise Usage("Names exclude --selector, --phase, --flow, --since, --all and --all-namespaces.")
+    if chosen.watch:
+        from chaingraph_cli.render.listing_watch import watch
+
+        return watch(chosen, kubectl, names, selection(chosen), lambda each: _chosen(chosen, each))
+    if len(names) == 1:
+        return _one(chosen, kubectl, names[0])
+    if names and chosen.output in _FORMS:
+        return kubectl.print("get", EXECUTIONS, *names, "-o", chosen.output)
+    if names:
+        found, faults = read(kubectl, Targets(tuple(names)), no_resource)
+        if found:
+            print(listing.rows_of(found, wide=chosen.output == "wide", headers=not chosen.no_headers))
+        return told(faults)
+    content = kubectl.run("get", EXECUTIONS, *selection(chosen), "-o", "json").json()
+    found = listing.newest_first([each for each in map(Execution, content["items"]) if _chosen(chosen, each)])
+    if chosen.output in _FORMS:
+        _print_list(found, chosen.output)
+    elif found:
+        print(_table(chosen, found))
+    else:
+        print(_nothing(chosen))
+    return 0
+
+
+def selection(chosen: argparse.Namespace) -> list[str]:
+    """kubectl's options for what the API server chooses by."""
+    labels = [
+        *([chosen.selector] if chosen.selector else []),
+        *([] if chosen.children else [f"!{kinds.PARENT_ID_LABEL}"]),
+    ]
+    fields = {"status.phase": chosen.phase, "spec.flowRef.name": chosen.flow}
+    chosen_fields = [f"{path}={value}" for path, value in fields.items() if value]
+    return [
+        *([f"--selector={','.join(labels)}"] if labels else []),
+        *([f"--field-selector={','.join(chosen_fields)}"] if chosen_fields else []),
+        *(["--all-namespaces"] if chosen.all_namespaces else []),
+    ]
+
+
+def _chosen(chosen: argparse.Namespace, execution: Execution) -> bool:
+    if not (chosen.children or chosen.names) and "spawnedBy" in execution.spec:
+        return False
+    if not chosen.since:
+        return True
+    return tables.read_time(execution.created) >= datetime.now(UTC) - timedelta(seconds=chosen.since)
+
+
+def _table(chosen: argparse.Namespace, found: list[Execution]) -> str:
+    return listing.rows_of(
+        found,
+        wide=chosen.output == "wide",
+        namespaces=chosen.all_namespaces,
+        headers=not chosen.no_headers,
+    )
+
+
+def _nothing(chosen: argparse.Namespace) -> str:
+    where = "" if chosen.all_namespaces else " in this namespace"
+    narrowed = bool(chosen.selector or chosen.phase or chosen.flow or chosen.since)
+    return f"No executions found{where}." + (
+        " Children are listed with --all." if narrowed and not chosen.children else ""
+    )
+
+
+def _print_list(found: list[Execution], form: str) -> None:
+    if form == "name":
+        if found:
+            print("\n".join(each.full_name for each in found))
+        return
+    from chaingraph_cli.terminal.output import OutputFormat, dump
+
+    content: dict[str, Any] = {"apiVersion": "v1", "kind": "List", "items": [each.item for each in found]}
+    print(dump(content, OutputFormat(form)))
+
+
+def _one(chosen: argparse.Namespace, kubectl: Kubectl, name: str) -> int:
+    """One execution: its resource, or what the ledger has of one that is named by its id or has no resource."""
+    if is_id(name):
+        return _print_document(chosen, kubectl, of_ledger(kubectl, name))
+    if chosen.output in _FORMS:
+        try:
+            return kubectl.print("get", EXECUTIONS, name, "-o", chosen.output)
+        except NotFound as absent:
+            return _unshown(chosen, kubectl, name, absent)
+    found, faults = read(kubectl, Targets((name,)))
+    if faults:
+        return _unshown(chosen, kubectl, name, faults[0])
+    _print(chosen, kubectl, found[0], shown=True)
+    return 0
+
+
+def _unshown(chosen: argparse.Namespace, kubectl: Kubectl, name: str, absent: CliError) -> int:
+    document = child_of_ledger(kubectl, name)
+    if document is None:
+        raise absent
+    return _print_document(chosen, kubectl, document)
+
+
+def _print_document(chosen: argparse.Namespace, kubectl: Kubectl, document: Document) -> int:
+    if chosen.output in ("json", "yaml"):
+        from chaingraph_cli.terminal.output import OutputFormat, dump
+
+        print(dump(document, OutputFormat(chosen.output)))
+    elif chosen.output == "name":
+        print(document["name"])
+    else:
+        _print(chosen, kubectl, as_execution(document), shown=document["uid"] is not None)
+    return 0
+
+
+def _print(chosen: argparse.Namespace, kubectl: Kubectl, execution: Execution, *, shown: bool) -> None:
+    if chosen.output:
+        print(listing.rows_of([execution], wide=chosen.output == "wide", headers=not chosen.no_headers))
+    else:
+        print(details(execution, kubectl.typed, shown=shown))
+
+
+COMMAND = Command(
+    """\
+List executions with their progress, or show one in full: conditions, nodes, outputs, error, attempts, children, and
+what can be done next. The list has the roots, the newest first; with --all also what they have spawned. DONE counts the
+nodes that have ended: completed, failed or skipped. One may also be named by its id, and a child that has no resource
+of its own is shown as the gateway has it.""",
+    _arguments,
+    _run,
+    examples="""
+kubectl chaingraph get
+kubectl chaingraph get --flow orders --since 24h --phase Failed
+kubectl chaingraph get --phase Paused -A
+kubectl chaingraph get --watch
+kubectl chaingraph get nightly
+kubectl chaingraph get -l team=data --all -o wide
+kubectl chaingraph get nightly -o yaml
+kubectl chaingraph get EXQ4J7ZK2V3M5N6P7RSTUVWXYZ
+""",
+)

@@ -1,0 +1,124 @@
+"""`roots`: the executions that no other has made, newest first, each with the counts of all that is below it."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from datetime import timedelta
+from typing import Any
+
+from chaingraph_cli.commands import Command
+from chaingraph_cli.execution import PHASES
+from chaingraph_cli.gateway.client import Gateway
+from chaingraph_cli.gateway.options import add_gateway
+from chaingraph_cli.kubectl import Kubectl
+from chaingraph_cli.render import child_text, listing, tree_rows
+from chaingraph_cli.render.tree_rows import Row
+from chaingraph_cli.terminal import tables
+
+_MOST = 100
+_COLUMNS = ("NAME", "PHASE", "FLOW", "AGE", "DURATION", "BELOW")
+_WIDE = ("ATTEMPT", "ID", "MESSAGE")
+
+
+def _arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--flow", metavar="FLOW", help="Only those of this Flow.")
+    parser.add_argument(
+        "--phase",
+        metavar="PHASE",
+        dest="phases",
+        action="append",
+        default=[],
+        type=listing.phase,
+        help=f"Only those that are in this phase themselves: {', '.join(PHASES)}. Repeatable.",
+    )
+    parser.add_argument("-A", "--all-namespaces", action="store_true", help="Of every namespace.")
+    parser.add_argument(
+        "--limit", metavar="N", type=_limit, default=50, help=f"At most so many, from 1 to {_MOST}; by default 50."
+    )
+    parser.add_argument("--cursor", metavar="TEXT", help="Where the page before ended, as that page said.")
+    listing.add_output(parser)
+    add_gateway(parser)
+
+
+def _limit(text: str) -> int:
+    if not (text.isascii() and text.isdigit() and len(text) <= len(str(_MOST)) and 1 <= int(text) <= _MOST):
+        raise argparse.ArgumentTypeError(f"{text!r} is no size of a page: give a whole number from 1 to {_MOST}")
+    return int(text)
+
+
+def _run(chosen: argparse.Namespace) -> int:
+    kubectl = Kubectl.of(chosen)
+    gateway = Gateway.of(chosen, kubectl)
+    asked = {
+        "namespace": "" if chosen.all_namespaces else gateway.namespace,
+        "flow": chosen.flow,
+        "phase": ",".join(chosen.phases),
+        "limit": str(chosen.limit),
+        "cursor": chosen.cursor,
+    }
+    page = gateway.get("/executions", **{name: value for name, value in asked.items() if value})
+    rows: Sequence[Row] = page["executions"]
+    match chosen.output:
+        case "json" | "yaml":
+            from chaingraph_cli.terminal.output import OutputFormat, dump
+
+            print(dump(page, OutputFormat(chosen.output)))
+            return 0
+        case "name":
+            print("\n".join(map(tree_rows.named, rows)))
+        case _ if not rows:
+            print(f"No executions found{'' if chosen.all_namespaces else ' in this namespace'}.")
+        case _:
+            print(_listed(rows, chosen))
+    if page["cursor"]:
+        sys.stdout.flush()
+        print(f"There are more: {kubectl.typed('roots', *_repeated(chosen, page['cursor']))}", file=sys.stderr)
+    return 0
+
+
+def _repeated(chosen: argparse.Namespace, cursor: str) -> list[str]:
+    """The arguments that lead to the next page."""
+    words = [f"--flow={chosen.flow}"] if chosen.flow else []
+    words += [f"--phase={each}" for each in chosen.phases]
+    words += ["-A"] if chosen.all_namespaces else []
+    return [*words, f"--limit={chosen.limit}", f"--cursor={cursor}"]
+
+
+def _listed(rows: Sequence[Row], chosen: argparse.Namespace) -> str:
+    wide, namespaces = chosen.output == "wide", chosen.all_namespaces
+    columns = (("NAMESPACE",) if namespaces else ()) + _COLUMNS + (_WIDE if wide else ())
+    lines = [([str(each["namespace"])] if namespaces else []) + _cells(each, wide=wide) for each in rows]
+    return tables.table(columns, lines, headers=not chosen.no_headers)
+
+
+def _cells(row: Row, *, wide: bool) -> list[str]:
+    seconds = row["durationSeconds"]
+    cells = [
+        tree_rows.named(row),
+        str(row["phase"]),
+        str(row["flow"]),
+        tables.since(str(row["createdTime"])),
+        tables.span(timedelta(seconds=seconds)) if seconds is not None else "",
+        child_text.counted(row["below"]),
+    ]
+    error: dict[str, Any] = row["error"] or {}
+    message = str(error.get("message", "")).partition("\n")[0]
+    return [*cells, str(row["attempt"]), str(row["executionID"]), message] if wide else cells
+
+
+COMMAND = Command(
+    """\
+The executions that no other has made, the newest first, each with the counts of everything below it. What they have
+spawned is not listed, however much it is: `tree` shows that. `get` lists the same resources from the API server, all at
+once and without those counts; this asks the ledger, page by page. An execution that was deleted is in neither. Where
+there are more than --limit, stderr says how to get the next page.""",
+    _arguments,
+    _run,
+    examples="""
+kubectl chaingraph roots --flow orders
+kubectl chaingraph roots --flow orders --phase Failed --limit 10
+kubectl chaingraph roots -A -o wide
+""",
+)

@@ -1,0 +1,54 @@
+"""`version`, and `--version`: of this program, and of what runs in the cluster."""
+
+from __future__ import annotations
+
+import argparse
+from importlib import metadata
+
+from chaingraph_cli import discovery
+from chaingraph_cli.commands import Command
+from chaingraph_cli.errors import CliError
+from chaingraph_cli.kubectl import Kubectl, finish
+
+_SOON = "--request-timeout=3s"
+
+
+def _arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("-o", "--output", choices=("table", "json", "yaml"), help="How to print it.")
+
+
+def _run(chosen: argparse.Namespace) -> int:
+    found = {"client": metadata.version("chaingraph"), "cluster": _of_cluster(chosen)}
+    if chosen.output in ("json", "yaml"):
+        from chaingraph_cli.terminal.output import OutputFormat, dump
+
+        print(dump(found, OutputFormat(chosen.output)))
+        return 0
+    for name, version in found.items():
+        if version:
+            print(f"{name}: {version}")
+    return 0
+
+
+def _of_cluster(chosen: argparse.Namespace) -> str | None:
+    """The release that the cluster runs; None where there is no cluster, or it does not tell."""
+    try:
+        kubectl = Kubectl.of(chosen)
+        arguments = ("get", "configmap", discovery.NAME, "-o", "json", _SOON)
+        found = finish(kubectl.start(*arguments, namespace=discovery.NAMESPACE)).json()
+    except CliError:
+        return None
+    return str((found.get("data") or {}).get(discovery.VERSION) or "") or None
+
+
+COMMAND = Command(
+    """\
+The version of this program, and that of the operator in the cluster, as the installation has written it into the
+ConfigMap chaingraph in kube-public. Without a cluster that answers: of this program alone. The same: --version.""",
+    _arguments,
+    _run,
+    examples="""
+kubectl chaingraph version
+kubectl chaingraph version -o json
+""",
+)

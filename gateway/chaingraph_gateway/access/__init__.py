@@ -1,0 +1,1 @@
+"""Who the caller is, and which executions they may see."""

@@ -1,0 +1,1 @@
+"""Connections to the gateway: TLS, limits, and what one address may take."""

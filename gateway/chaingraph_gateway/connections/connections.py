@@ -1,0 +1,278 @@
+"""Connections to the gateway: counted when they come, ended when they dawdle, never quoted in a log.
+
+aiohttp waits for ever for the rest of a request's head, and logs the line that it could not read, which may hold a
+token. Used by `server`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import resource
+import socket
+import ssl
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+import orjson
+import structlog
+from aiohttp import web
+
+from chaingraph_gateway.access.addresses import Network, address_of, is_proxy
+from chaingraph_gateway.connections.limits import Connections
+from chaingraph_gateway.metrics import Metrics
+
+_log = structlog.get_logger(__name__)
+_BACKLOG: Final = 128
+_OTHER_FILES: Final = 256
+"""Connections to PostgreSQL and the API server, and what Python itself has open."""
+_REPORT_SECONDS: Final = 10.0
+_SHUTDOWN_SECONDS: Final = 5.0
+_HEAD_TOO_LARGE: Final = (431, "Request Header Fields Too Large")
+_HEAD_TOO_SLOW: Final = (408, "Request Timeout")
+_NOT_HTTP: Final = "the request is no valid HTTP/1.1; it is not repeated here, because it may hold a token"
+_FAILED: Final = "the gateway has failed to answer; its log says where"
+
+
+@dataclass(frozen=True)
+class Patience:
+    """How long is waited for whom, in seconds, and for how much.
+
+    Attributes:
+        head_seconds: for a TLS handshake, and for a request's head from its first byte, or from the handshake, on.
+        idle_seconds: for the next request on a connection.
+        head_bytes: of a request's head.
+    """
+
+    head_seconds: float = 10
+    idle_seconds: float = 75
+    head_bytes: int = 65_536
+
+
+class Listener(socket.socket):
+    """A listening socket that counts what it accepts, and closes at once what would be too many."""
+
+    def __init__(self, bound: socket.socket, admit: Callable[[Any], Callable[[], None] | None]) -> None:
+        super().__init__(bound.family, bound.type, bound.proto, fileno=bound.detach())
+        self._admit = admit
+
+    def accept(self) -> tuple[socket.socket, Any]:
+        """The next connection that is admitted.
+
+        Raises:
+            BlockingIOError: there is none.
+        """
+        while True:
+            connection, peer = super().accept()
+            release = self._admit(peer)
+            if release is not None:
+                return _Counted(connection, release), peer
+            connection.close()
+
+
+class _Counted(socket.socket):
+    """A connection that says when it is closed, whoever closes it."""
+
+    def __init__(self, connection: socket.socket, release: Callable[[], None]) -> None:
+        super().__init__(connection.family, connection.type, connection.proto, fileno=connection.detach())
+        self._release: Callable[[], None] | None = release
+
+    def close(self) -> None:
+        super().close()
+        release, self._release = self._release, None
+        if release is not None:
+            release()
+
+
+class Gate:
+    """Lets connections in.
+
+    Args:
+        trusted: proxies, whose own number of connections has no limit but the total one.
+    """
+
+    def __init__(self, connections: Connections, trusted: Sequence[Network], metrics: Metrics) -> None:
+        self._connections = connections
+        self._trusted = trusted
+        self._metrics = metrics
+        self._reported = 0.0
+
+    def admit(self, peer: object) -> Callable[[], None] | None:
+        """What to call when the connection is closed; None when it is refused."""
+        address = address_of(peer)
+        setting = self._connections.refusal(address, proxy=is_proxy(peer, self._trusted))
+        if setting is not None:
+            self._metrics.refused.labels(setting).inc()
+            if time.monotonic() - self._reported > _REPORT_SECONDS:
+                self._reported = time.monotonic()
+                _log.warning("connections are refused", address=address, setting=setting)
+            return None
+        self._connections.opened(address)
+        return lambda: self._connections.closed(address)
+
+
+class Site(web.BaseSite):
+    """The HTTPS server's socket."""
+
+    __slots__ = ("_listener", "_patience")
+
+    def __init__(self, runner: web.BaseRunner, listener: Listener, context: ssl.SSLContext, patience: Patience) -> None:
+        super().__init__(runner, ssl_context=context, backlog=_BACKLOG)
+        self._listener = listener
+        self._patience = patience
+
+    @property
+    def name(self) -> str:
+        return "gateway"
+
+    async def start(self) -> None:
+        await super().start()
+        loop = asyncio.get_running_loop()
+        server = self._runner.server
+        assert server is not None
+        self._server = await loop.create_server(
+            lambda: _Connection(server, self._patience, loop),
+            sock=self._listener,
+            ssl=self._ssl_context,
+            backlog=_BACKLOG,
+            ssl_handshake_timeout=self._patience.head_seconds,
+            ssl_shutdown_timeout=_SHUTDOWN_SECONDS,
+        )
+
+
+class _Connection(web.RequestHandler):
+    """aiohttp's handler of a connection, with a time limit and a size limit for a head, and without its logs."""
+
+    __slots__ = ("_head", "_head_timer", "_patience")
+
+    def __init__(self, server: web.Server, patience: Patience, loop: asyncio.AbstractEventLoop) -> None:
+        super().__init__(
+            server,
+            loop=loop,
+            access_log=None,  # type: ignore[arg-type] # aiohttp's own runner does so
+            keepalive_timeout=patience.idle_seconds,
+            # A body is nothing that anybody here reads: the connection is closed where one was sent.
+            lingering_time=0,
+            max_line_size=patience.head_bytes,
+            max_field_size=patience.head_bytes,
+        )
+        self._patience = patience
+        self._head = 0
+        self._head_timer: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        super().connection_made(transport)
+        self._start_timer()
+
+    def connection_lost(self, exc: BaseException | None) -> None:
+        self._stop_timer()
+        super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        before = self._request_count
+        super().data_received(data)
+        if self._force_close:
+            return
+        if self._request_count != before or self._request_in_progress:
+            self._head = 0
+            self._stop_timer()
+            return
+        self._head += len(data)
+        if self._head > self._patience.head_bytes:
+            self._give_up(
+                _HEAD_TOO_LARGE,
+                f"the request's head is longer than {self._patience.head_bytes} bytes (CHAINGRAPH_MAX_HEAD_BYTES)",
+            )
+        elif self._head_timer is None:
+            self._start_timer()
+
+    def _start_timer(self) -> None:
+        self._head_timer = self._loop.call_later(self._patience.head_seconds, self._too_slow)
+
+    def _stop_timer(self) -> None:
+        if self._head_timer is not None:
+            self._head_timer.cancel()
+            self._head_timer = None
+
+    def _too_slow(self) -> None:
+        self._head_timer = None
+        if self._request_in_progress or self._messages:
+            return
+        self._give_up(
+            _HEAD_TOO_SLOW,
+            f"the request's head has not come within {self._patience.head_seconds:g} s (CHAINGRAPH_HEAD_SECONDS)",
+        )
+
+    def _give_up(self, status: tuple[int, str], message: str) -> None:
+        """Says why, past aiohttp, which knows of no request yet, and closes the connection."""
+        transport = self.transport
+        if transport is not None and self._head:
+            code, phrase = status
+            body = orjson.dumps({"status": code, "reason": phrase.replace(" ", ""), "message": message}) + b"\n"
+            transport.write(
+                f"HTTP/1.1 {code} {phrase}\r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\n"
+                "Connection: close\r\n\r\n".encode()
+                + body
+            )
+        self.force_close()
+
+    def handle_error(
+        self,
+        request: web.BaseRequest,
+        status: int = 500,
+        exc: BaseException | None = None,
+        message: str | None = None,
+    ) -> web.StreamResponse:
+        """What aiohttp could not read, or did not expect. Neither is quoted."""
+        if request.writer.output_size > 0:
+            raise ConnectionError("an answer has begun already")
+        if status >= 500:
+            report("a request has failed", exc)
+        reason = "BadRequest" if status < 500 else "InternalError"
+        said = {"status": status, "reason": reason, "message": _NOT_HTTP if status < 500 else _FAILED}
+        response = web.Response(body=orjson.dumps(said) + b"\n", status=status, content_type="application/json")
+        response.force_close()
+        return response
+
+    def log_exception(self, *_args: Any, **kwargs: Any) -> None:
+        report("a connection has failed", kwargs.get("exc_info"))
+
+    def log_debug(self, *_args: Any, **_kwargs: Any) -> None:
+        """Nothing: what it would say may hold parts of a request."""
+
+
+def report(what: str, error: object) -> None:
+    """Logs an unexpected exception by its kind and its place: its words may quote a request."""
+    places = []
+    trace = error.__traceback__ if isinstance(error, BaseException) else None
+    while trace is not None:
+        places.append(f"{trace.tb_frame.f_code.co_filename}:{trace.tb_lineno}")
+        trace = trace.tb_next
+    _log.error(what, error=type(error).__name__, places=places)
+
+
+def listening(host: str, port: int) -> socket.socket:
+    """A socket that listens.
+
+    Raises:
+        OSError: host or port cannot be had.
+    """
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    return socket.create_server((host, port), family=family, backlog=_BACKLOG)
+
+
+def enough_files(connections: int) -> None:
+    """Lets the process have so many connections: each is an open file."""
+    needed = connections + _OTHER_FILES
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft != resource.RLIM_INFINITY and soft < needed:
+        soft = needed if hard == resource.RLIM_INFINITY else min(hard, needed)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+        if soft < needed:
+            _log.warning(
+                "the process may open fewer files than it may have connections: raise the limit (ulimit -n), or lower "
+                "CHAINGRAPH_MAX_CONNECTIONS",
+                files=soft,
+                setting="CHAINGRAPH_MAX_CONNECTIONS",
+            )

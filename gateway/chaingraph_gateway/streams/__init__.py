@@ -1,0 +1,1 @@
+"""Streams of events: Server-Sent Events from an execution's log."""

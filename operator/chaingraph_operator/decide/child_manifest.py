@@ -1,0 +1,113 @@
+"""The resource that stands for a child, as a manifest. Pure.
+
+Its spec shows what the child was given: the flow, the event that it began with, and what it inherited. The ledger has
+all of it, so what is large, or has a number that the API would round, is left out here; an annotation says how much
+that was.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+import orjson
+
+from chaingraph_crds import names
+from chaingraph_crds.numbers import numbers_in, refused_by_kubernetes
+from chaingraph_store.children.child_rows import Portrait
+
+MAX_SHOWN: Final = 8 * 1024
+"""Bytes, as JSON, of a payload or of the value of an input that the resource shows."""
+_MAX_NAMED: Final = 20
+"""Inputs that an annotation names; the others are counted."""
+
+Manifest = dict[str, Any]
+
+
+def manifest(child: Portrait) -> Manifest:
+    """The Execution to create. Its owner is the parent's resource, so that it goes with that."""
+    inputs, long_inputs = _inputs(child.inputs)
+    events, long_payload = _events(child.events)
+    left_out = {names.INPUTS_LEFT_OUT_ANNOTATION: long_inputs, names.PAYLOAD_LEFT_OUT_ANNOTATION: long_payload}
+    annotations = {name: said for name, said in left_out.items() if said}
+    return {
+        "apiVersion": names.API_VERSION,
+        "kind": names.EXECUTION_KIND,
+        "metadata": {
+            "namespace": child.namespace,
+            "name": child.name,
+            "labels": {
+                names.EXECUTION_ID_LABEL: child.id,
+                names.PARENT_ID_LABEL: child.parent_id,
+                names.ROOT_ID_LABEL: child.root_id,
+            },
+            "ownerReferences": [_owner(child)],
+        }
+        | ({"annotations": annotations} if annotations else {}),
+        "spec": _spec(child, inputs, events),
+    }
+
+
+def _owner(child: Portrait) -> Manifest:
+    return {
+        "apiVersion": names.API_VERSION,
+        "kind": names.EXECUTION_KIND,
+        "name": child.parent_name,
+        "uid": child.parent_uid,
+        "controller": True,
+        # Else whoever creates it needs the right to update the parent's finalizers.
+        "blockOwnerDeletion": False,
+    }
+
+
+def _spec(child: Portrait, inputs: Mapping[str, Any], events: list[Manifest]) -> Manifest:
+    spec: Manifest = {
+        "spawnedBy": {
+            "executionID": child.id,
+            "parentExecutionID": child.parent_id,
+            "parentName": child.parent_name,
+            "position": child.position,
+        },
+        "options": _options(child),
+        "queue": child.queue,
+        "priority": child.priority,
+        "startTimeoutSeconds": child.start_timeout_s,
+        "children": {"resources": child.resources, "onStop": child.on_stop},
+    }
+    if child.flow_name:
+        spec["flowRef"] = {"name": child.flow_name}
+    optional = {"inputs": inputs, "events": events, "integration": child.integration}
+    return spec | {name: value for name, value in optional.items() if value}
+
+
+def _options(child: Portrait) -> Manifest:
+    """The breakpoints are the row's: those among the options are what its parent began with."""
+    options = {name: value for name, value in child.options.items() if name != "breakpoints"}
+    return options | ({"breakpoints": child.breakpoints} if child.breakpoints else {})
+
+
+def _inputs(inputs: Mapping[str, Any]) -> tuple[Manifest, str]:
+    """The inputs that are shown, and what is said of those that are not."""
+    sizes = {name: len(orjson.dumps(value)) for name, value in inputs.items()}
+    long = [f"{name}: {size} bytes" for name, size in sizes.items() if not _shown(inputs[name], size)]
+    more = [f"and {len(long) - _MAX_NAMED} more"] if len(long) > _MAX_NAMED else []
+    shown = {name: value for name, value in inputs.items() if _shown(value, sizes[name])}
+    return shown, ", ".join(long[:_MAX_NAMED] + more)
+
+
+def _events(events: list[Manifest]) -> tuple[list[Manifest], str]:
+    """The events, without the payloads that are not shown, and what is said of those."""
+    shown: list[Manifest] = []
+    left_out = 0
+    for event in events:
+        payload = event.get("payload")
+        size = len(orjson.dumps(payload))
+        visible = _shown(payload, size)
+        left_out += 0 if visible else size
+        shown.append({"name": event["name"]} | ({"payload": payload} if visible and payload is not None else {}))
+    return shown, f"{left_out} bytes" if left_out else ""
+
+
+def _shown(value: Any, size: int) -> bool:
+    """Whether a value is small enough to be shown, and has no number that Kubernetes' API would round."""
+    return size <= MAX_SHOWN and not any(refused_by_kubernetes(number) for _, number in numbers_in(value))

@@ -1,0 +1,115 @@
+"""The condition `SpecIgnored`: which parts of a spec have no effect, and why. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any, Final
+
+from chaingraph_crds.conditions import ConditionType
+from chaingraph_crds.execution import ExecutionOptions, ExecutionSpec
+from chaingraph_flow.faults import Suggestions
+from chaingraph_operator.kube.conditions import Claim
+from chaingraph_store.executions import ExecutionRow
+
+_NODES_NAMED: Final = 20
+_DEFAULTS: Final = ExecutionOptions().complete()
+_LINES: Final = 20
+"""Lines of a message. The others are counted."""
+
+
+class Reason(StrEnum):
+    """Why a part of the spec is ignored; the first of several is the reason of the condition."""
+
+    UNREADABLE = "Unreadable"
+    MALFORMED = "Malformed"
+    TOO_DEEP = "TooDeep"
+    PRIORITY_TOO_HIGH = "PriorityTooHigh"
+    UNKNOWN_BREAKPOINT = "UnknownBreakpoint"
+    ALREADY_STARTED = "AlreadyStarted"
+    NEXT_ATTEMPT = "NextAttempt"
+
+
+@dataclass(frozen=True, slots=True)
+class Ignored:
+    """One part of the spec. `message` begins with its path."""
+
+    reason: Reason
+    message: str
+
+
+def claim(found: Sequence[Ignored]) -> list[Claim]:
+    """The condition; nothing where the whole spec is in force."""
+    if not found:
+        return []
+    order = list(Reason)
+    ordered = sorted(found, key=lambda each: order.index(each.reason))
+    lines = [each.message for each in ordered[:_LINES]]
+    if len(ordered) > _LINES:
+        lines.append(f"... and {len(ordered) - _LINES} more")
+    return [Claim(ConditionType.SPEC_IGNORED, "True", ordered[0].reason, "\n".join(lines))]
+
+
+def of_active(spec: ExecutionSpec, row: ExecutionRow, nodes: Collection[str]) -> list[Ignored]:
+    """What an execution that has not ended ignores of its spec. When it has ended, a retry takes the whole spec.
+
+    Args:
+        nodes: ids of its flow's nodes; not needed where the spec has no breakpoints.
+    """
+    if row.ended:
+        return []
+    found = [
+        Ignored(Reason.UNKNOWN_BREAKPOINT, f"{line}. The execution does not pause there")
+        for line in unknown_breakpoints(spec.options.breakpoints, nodes)
+    ]
+    if row.started_at is None:
+        return found
+    found += [
+        Ignored(
+            Reason.NEXT_ATTEMPT,
+            f"spec.options.{name}: this attempt began with {was}; {now} takes effect with the next attempt",
+        )
+        for name, was, now in changed_options(spec.options, row.options)
+    ]
+    if spec.start_timeout_seconds != row.start_timeout_s:
+        found.append(
+            Ignored(
+                Reason.ALREADY_STARTED,
+                f"spec.startTimeoutSeconds: {spec.start_timeout_seconds} has no effect, the execution has started",
+            )
+        )
+    return found
+
+
+def changed_options(options: ExecutionOptions, known: Mapping[str, Any]) -> list[tuple[str, Any, Any]]:
+    """The options that differ from those of a row, with both values. Breakpoints are kept elsewhere.
+
+    Args:
+        known: as the row has them; one that it does not have is the default.
+    """
+    wanted = {name: value for name, value in options.complete().items() if name != "breakpoints"}
+    known = _DEFAULTS | dict(known)
+    return [(name, known[name], value) for name, value in wanted.items() if known[name] != value]
+
+
+def unknown_breakpoints(breakpoints: Sequence[str], nodes: Collection[str]) -> list[str]:
+    """A line for each breakpoint that is no node of the flow, with its path and the nodes there are."""
+    suggest = Suggestions()
+    known = sorted(nodes)
+    unknown = [(index, each) for index, each in enumerate(breakpoints) if each not in nodes]
+    lines = [
+        f"spec.options.breakpoints[{index}]: the flow has no node {each!r}{_near(suggest(each, known))}"
+        for index, each in unknown
+    ]
+    return [f"{line} (nodes: {_listed(known)})" if number == 0 else line for number, line in enumerate(lines)]
+
+
+def _near(suggestion: str) -> str:
+    """The nearest name alone: all of them follow."""
+    return suggestion if "did you mean" in suggestion else ""
+
+
+def _listed(nodes: Sequence[str]) -> str:
+    named = ", ".join(nodes[:_NODES_NAMED])
+    return named if len(nodes) <= _NODES_NAMED else f"{named} and {len(nodes) - _NODES_NAMED} more"

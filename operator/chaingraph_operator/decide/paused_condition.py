@@ -1,0 +1,120 @@
+"""What the condition `Paused` says: whether it is paused, by what, where, and how to go on. Pure.
+
+The row's `paused` says what the debugger is to do, its phase what the engine has reported. Between the two a command is
+on its way. A step of what is parked goes through the queue and a worker and stays a pause for whoever looks.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+
+from chaingraph_crds.conditions import Condition, ConditionType
+from chaingraph_crds.execution import ExecutionSpec
+from chaingraph_crds.execution_status import ExecutionPhase, ExecutionStatus
+from chaingraph_operator.decide.flow_status import counted
+from chaingraph_operator.kube.conditions import Claim
+from chaingraph_store.executions import ExecutionRow
+
+HELD: Final = "Held"
+PAUSED: Final = "Paused"
+BREAKPOINT: Final = "Breakpoint"
+RESUMING: Final = "Resuming"
+
+_AT_BREAKPOINT: Final = re.compile(r"breakpoint at '(?P<node>.+)'")
+"""The engine's reason of a pause at a breakpoint."""
+_NAMED: Final = 3
+"""Nodes that a message names; the others are counted. `status.currentNodes` has them."""
+
+
+def shown_phase(row: ExecutionRow, previous: ExecutionStatus) -> ExecutionPhase:
+    """The row's phase, but Paused while a paused execution makes a step, also on its way through the queue."""
+    phase = ExecutionPhase(row.phase)
+    queued = phase is ExecutionPhase.PENDING
+    taken = phase is ExecutionPhase.RUNNING and _was_paused(row, previous)
+    return ExecutionPhase.PAUSED if row.paused and (queued or taken) else phase
+
+
+def paused(spec: ExecutionSpec, row: ExecutionRow | None, previous: ExecutionStatus) -> Claim:
+    """The condition."""
+    if row is None or row.ended:
+        return _not_paused()
+    if row.phase == ExecutionPhase.CREATED:
+        return _held(spec, row)
+    if shown_phase(row, previous) is not ExecutionPhase.PAUSED:
+        return _on_its_way(row) if row.paused else _not_paused()
+    if not row.paused:
+        return Claim(ConditionType.PAUSED, "True", RESUMING, "its worker has been told to go on")
+    return _is_paused(spec, row)
+
+
+def _is_paused(spec: ExecutionSpec, row: ExecutionRow) -> Claim:
+    parts = [what_paused(row), *_where(row), _how_to_go_on(spec, row)]
+    if row.parked:
+        parts.append("it is parked: no worker is kept, and what has ended is not run again")
+    reason = PAUSED if breakpoint_of(row) is None else BREAKPOINT
+    return Claim(ConditionType.PAUSED, "True", reason, "; ".join(parts))
+
+
+def what_paused(row: ExecutionRow) -> str:
+    """`by spec.paused`, `at the breakpoint 'a'`, or once steps have led on from there, `since the breakpoint 'a'`."""
+    node = breakpoint_of(row)
+    if node is None:
+        return "by spec.paused"
+    return f"{'at' if node in row.current_nodes else 'since'} the breakpoint {node!r}"
+
+
+def breakpoint_of(row: ExecutionRow) -> str | None:
+    """The node at whose breakpoint the execution has paused; None where it has not, or was paused by a command."""
+    found = _AT_BREAKPOINT.fullmatch(row.pause_reason)
+    return found["node"] if found else None
+
+
+def _not_paused() -> Claim:
+    return Claim(ConditionType.PAUSED, "False", "NotPaused")
+
+
+def _held(spec: ExecutionSpec, row: ExecutionRow) -> Claim:
+    if row.paused and row.steps_owed:
+        return _is_paused(spec, row)
+    if not row.wants_pause or row.paused:
+        return _not_paused()
+    return Claim(
+        ConditionType.PAUSED,
+        "True",
+        HELD,
+        "it has not started: set spec.paused to false to start it, or change spec.step to run its first nodes alone. "
+        "It fails when spec.startTimeoutSeconds are over",
+    )
+
+
+def _on_its_way(row: ExecutionRow) -> Claim:
+    return Claim(
+        ConditionType.PAUSED, "False", "Pausing", f"its worker has been told to pause: {row.pause_reason or 'paused'}"
+    )
+
+
+def _was_paused(row: ExecutionRow, previous: ExecutionStatus) -> bool:
+    """Whether this attempt was shown as paused before a worker took it, who reports that it still is."""
+    before: Condition | None = next((each for each in previous.conditions if each.type == ConditionType.PAUSED), None)
+    known = before is not None and before.status == "True" and before.reason in (PAUSED, BREAKPOINT)
+    return known and previous.attempt == row.attempt
+
+
+def _where(row: ExecutionRow) -> list[str]:
+    if row.steps_owed and row.phase in (ExecutionPhase.CREATED, ExecutionPhase.PENDING):
+        return [f"a step was asked for and waits in the queue {row.queue!r} for a worker"]
+    if row.nodes_running:
+        verb = "runs to its end" if row.nodes_running == 1 else "run to their ends"
+        return [f"{counted(row.nodes_running, 'node')} in flight {verb}"]
+    return [f"held before {_names(row.current_nodes)}"] if row.current_nodes else []
+
+
+def _names(nodes: list[str]) -> str:
+    named = ", ".join(repr(node) for node in nodes[:_NAMED])
+    return named if len(nodes) <= _NAMED else f"{named} and {len(nodes) - _NAMED} more"
+
+
+def _how_to_go_on(spec: ExecutionSpec, row: ExecutionRow) -> str:
+    go_on = "set spec.paused to false" if spec.paused or row.wants_pause else "change spec.resume"
+    return f"{go_on} to go on, or spec.step to run only what is held (kubectl chaingraph resume, or step)"

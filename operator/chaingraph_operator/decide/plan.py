@@ -1,0 +1,398 @@
+"""What to do about an Execution. Pure: called by `executions`, which carries it out.
+
+The ledger's row is the truth about what runs and which tokens were seen, the spec about what is wanted, the status only
+about what ended before there was a row. One decision at a time: each is carried out, and the plan made again from what
+is then there, until there is no command left. So every decision can be repeated.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+import orjson
+
+from chaingraph_crds.execution import ExecutionSpec
+from chaingraph_crds.execution_status import ExecutionStatus
+from chaingraph_flow.faults import Fault, FaultCode
+from chaingraph_flow.flow_limits import TOO_DEEP, deeper_than, rounded_numbers
+from chaingraph_flow.inputs import bind_inputs
+from chaingraph_flow.json_values import DEEPEST
+from chaingraph_flow.revision import content
+from chaingraph_operator.decide.actions import (
+    Adopt,
+    Command,
+    Create,
+    FlowView,
+    Heed,
+    Meta,
+    Missing,
+    Nothing,
+    Plan,
+    Refusal,
+    Refuse,
+    RefuseRetry,
+    Retry,
+    RetryImpossible,
+    Steer,
+    Stop,
+    StopUnmade,
+    Verdict,
+    Wait,
+)
+from chaingraph_operator.decide.flow_status import (
+    CHECKING,
+    TOO_COMPLEX,
+    WAITING_FOR_WORKERS,
+    Checking,
+    Judged,
+    TooComplex,
+    Unjudged,
+    Unreadable,
+    counted,
+    fault_lines,
+)
+from chaingraph_operator.decide.ignored import Reason, changed_options, unknown_breakpoints
+from chaingraph_store import ids
+from chaingraph_store.commands import retrying
+from chaingraph_store.commands.control import Wanted
+from chaingraph_store.commands.creation import NewExecution
+from chaingraph_store.commands.tokens import Kind, asks
+from chaingraph_store.executions import ExecutionRow
+from chaingraph_store.ids import ExecutionId
+
+__all__ = [
+    "DEFAULT_STOP_REASON",
+    "DELETED",
+    "MAX_INPUT_BYTES",
+    "Adopt",
+    "Command",
+    "Create",
+    "FlowView",
+    "Heed",
+    "Meta",
+    "Missing",
+    "Nothing",
+    "Plan",
+    "Refusal",
+    "Refuse",
+    "RefuseRetry",
+    "Retry",
+    "RetryImpossible",
+    "Steer",
+    "Stop",
+    "StopUnmade",
+    "Verdict",
+    "Wait",
+    "plan",
+    "retry_token",
+    "unconfirmed",
+]
+
+MAX_INPUT_BYTES: Final = 1024 * 1024
+"""Longest `inputs`, `events` and `integration` together, as JSON. etcd takes objects of 1.5 MiB: what is near that
+could be created but not get a status any more."""
+
+DELETED: Final = "the resource was deleted"
+DEFAULT_STOP_REASON: Final = "spec.stop was set"
+
+
+def plan(
+    spec: ExecutionSpec, meta: Meta, status: ExecutionStatus, row: ExecutionRow | None, flow: FlowView | None
+) -> Plan:
+    """What to do now.
+
+    Args:
+        status: as last written; it alone knows of an end without a row.
+        row: the ledger's, None when it has none.
+        flow: the Flow that `flowRef` names, or the inline flow; None where there is a row, which has pinned its own.
+    """
+    if row is not None:
+        return _with_row(spec, meta, row)
+    if meta.deleting:
+        return Nothing()
+    if spec.spawned_by is not None:
+        return Adopt(ExecutionId(spec.spawned_by.execution_id), ExecutionId(spec.spawned_by.parent_execution_id))
+    if status.phase is not None and status.phase.finished:
+        impossible = _no_retry_unmade(spec, status)
+        if impossible is not None:
+            return impossible
+        # It never ran, and what kept it from that may have been fixed.
+    elif spec.stop:
+        return StopUnmade(spec.stop_reason or DEFAULT_STOP_REASON)
+    elif status.execution_id is not None:
+        return _LOST
+    assert flow is not None, "without a row, the flow decides"
+    return _creation(spec, meta, flow)
+
+
+_LOST: Final = Wait(
+    "NotInLedger",
+    "this execution was in the ledger and is there no longer: the operator has another database than before, or an "
+    "older state of it was restored. It is not run a second time by itself; give the operator the right database, or "
+    "create another Execution",
+    stalled=True,
+)
+
+
+def unconfirmed(spec: ExecutionSpec, status: ExecutionStatus) -> Verdict | Nothing:
+    """What to say of a resource that says it stands for a child, and the ledger does not confirm it."""
+    assert spec.spawned_by is not None, "only such a resource is asked about"
+    if status.execution_id is None:
+        said = spec.spawned_by
+        return Wait(
+            "NotAChild",
+            f"spec.spawnedBy is set by the operator alone. The ledger has no child {said.execution_id!r} of "
+            f"{said.parent_execution_id!r} that this could stand for, or another Execution stands for it. It never "
+            "runs: delete it, and create an Execution without spec.spawnedBy",
+            stalled=True,
+        )
+    if status.phase is not None and status.phase.finished:
+        return _no_retry_unmade(spec, status) or _LOST
+    return _LOST
+
+
+def retry_token(spec: ExecutionSpec) -> str:
+    """The token of the spec's retry; empty when it has none."""
+    return spec.retry.token if spec.retry is not None else ""
+
+
+def _no_retry_unmade(spec: ExecutionSpec, status: ExecutionStatus) -> Nothing | RetryImpossible | None:
+    """Why what ended without a row stays ended; None when it is to be judged anew."""
+    token = retry_token(spec)
+    if not token or token == status.last_retry:
+        return Nothing()
+    if spec.stop:
+        return RetryImpossible(token, Refusal.STOP_IS_SET, _STOP_WINS)
+    if status.execution_id is not None:
+        return RetryImpossible(
+            token,
+            Refusal.NOT_IN_LEDGER,
+            "the ledger does not have this execution any more, so there is nothing to go on from: create another "
+            "Execution",
+        )
+    return None
+
+
+_STOP_WINS: Final = "spec.stop is true, and a stop wins: set spec.stop to false together with another spec.retry.token"
+
+
+def _with_row(spec: ExecutionSpec, meta: Meta, row: ExecutionRow) -> Plan:
+    if meta.deleting:
+        obeyed = row.tree_ended or (row.ended and row.tree_stopped)
+        return Nothing() if obeyed else Stop(row.id, DELETED, deleted=True)
+    heed = Heed(row.id, meta.generation, row.obeyed_generation, _tokens(spec), spec.children.on_stop)
+    if row.obeyed_generation > meta.generation:
+        return heed
+    command = _ended(spec, meta, row) if row.ended else _active(spec, meta, row)
+    # The first generation is that of the creation, also of rows that do not say so.
+    return command or (heed if meta.generation > max(row.obeyed_generation, 1) else Nothing())
+
+
+def _active(spec: ExecutionSpec, meta: Meta, row: ExecutionRow) -> Command | None:
+    if spec.stop:
+        return _stop(spec, meta, row)
+    wanted = _wanted(spec)
+    if _differs(wanted, spec, row):
+        return Steer(row.id, wanted, meta.generation)
+    if not _asks_for_retry(spec, row):
+        return None
+    return RefuseRetry(
+        row.id,
+        retry_token(spec),
+        Refusal.STILL_RUNNING,
+        f"it was {row.phase}, and only what failed or was stopped is run again: wait for its end, or stop it "
+        "first; then set another spec.retry.token",
+        meta.generation,
+    )
+
+
+def _stop(spec: ExecutionSpec, meta: Meta, row: ExecutionRow) -> Stop:
+    reason = spec.stop_reason or DEFAULT_STOP_REASON
+    return Stop(row.id, reason, children=spec.children.on_stop == "Stop", generation=meta.generation)
+
+
+def _ended(spec: ExecutionSpec, meta: Meta, row: ExecutionRow) -> Command | None:
+    if spec.stop and spec.children.on_stop == "Stop" and row.children_total and not row.tree_stopped:
+        return _stop(spec, meta, row)
+    if spec.retry is None or not _asks_for_retry(spec, row):
+        return None
+    token = spec.retry.token
+    if row.phase == "Completed":
+        message = "it has completed: to run it again, create another Execution"
+        return RefuseRetry(row.id, token, Refusal.ALREADY_COMPLETED, message, meta.generation)
+    if spec.stop:
+        return RefuseRetry(row.id, token, Refusal.STOP_IS_SET, _STOP_WINS, meta.generation)
+    asked = retrying.Retry(
+        token=token,
+        from_start=spec.retry.from_ == "Start",
+        paused=spec.paused,
+        options=spec.options.complete(),
+        breakpoints=tuple(spec.options.breakpoints),
+        step=spec.step or "",
+        resume=spec.resume or "",
+        priority=spec.priority,
+        start_timeout_seconds=spec.start_timeout_seconds,
+    )
+    return Retry(row.id, asked, meta.generation)
+
+
+def _tokens(spec: ExecutionSpec) -> Mapping[Kind, str]:
+    return {Kind.STEP: spec.step or "", Kind.RESUME: spec.resume or "", Kind.RETRY: retry_token(spec)}
+
+
+def _asks_for_retry(spec: ExecutionSpec, row: ExecutionRow) -> bool:
+    return asks(Kind.RETRY, retry_token(spec), used=row.used_tokens, last=row.retry_token)
+
+
+def _wanted(spec: ExecutionSpec) -> Wanted:
+    return Wanted(
+        paused=spec.paused,
+        step=spec.step or "",
+        resume=spec.resume or "",
+        breakpoints=tuple(spec.options.breakpoints),
+        on_stop=spec.children.on_stop,
+        priority=spec.priority,
+        start_timeout_seconds=spec.start_timeout_seconds,
+        options=spec.options.complete(),
+    )
+
+
+def _differs(wanted: Wanted, spec: ExecutionSpec, row: ExecutionRow) -> bool:
+    """Whether anything is asked for. A token that was removed, or was used before, asks for nothing."""
+    settings = (wanted.paused, wanted.on_stop, set(wanted.breakpoints), wanted.priority)
+    return (
+        settings != (row.wants_pause, row.on_stop, set(row.breakpoints), row.priority)
+        or (row.started_at is None and _begins_differently(spec, row))
+        or asks(Kind.STEP, wanted.step, used=row.used_tokens, last=row.step_token)
+        or asks(Kind.RESUME, wanted.resume, used=row.used_tokens, last=row.resume_token)
+    )
+
+
+def _begins_differently(spec: ExecutionSpec, row: ExecutionRow) -> bool:
+    """Whether what an attempt reads at its beginning has changed."""
+    changed = changed_options(spec.options, row.options)
+    return spec.start_timeout_seconds != row.start_timeout_s or bool(changed)
+
+
+def _creation(spec: ExecutionSpec, meta: Meta, flow: FlowView) -> Plan:
+    match flow:
+        case Missing(name, similar):
+            hint = f"; there is {' and '.join(map(repr, similar))}" if similar else ""
+            return Wait(
+                "FlowNotFound",
+                f"there is no Flow {name!r} in namespace {meta.namespace!r}{hint}. The execution starts when it comes",
+            )
+        case Unreadable(faults):
+            return Wait("FlowInvalid", f"the operator cannot read the flow\n{fault_lines(faults)}", stalled=True)
+        case Unjudged():
+            return Wait("WaitingForWorkers", WAITING_FOR_WORKERS)
+        case Checking():
+            return Wait("CheckingFlow", CHECKING)
+        case TooComplex(_, why) if spec.flow_ref is not None:
+            return Wait("FlowInvalid", f"{spec.flow_ref.name!r}: {why}", stalled=True)
+        case TooComplex(_, why):
+            return Refuse(TOO_COMPLEX, why, (why,))
+        case Judged() if flow.valid:
+            return _resolved(spec, meta, flow)
+        case Judged():
+            return _faulty(spec, flow)
+
+
+def _faulty(spec: ExecutionSpec, flow: Judged) -> Plan:
+    lines = fault_lines(flow.faults, longest=2048)
+    if flow.lacks_types_only:
+        remedy = "Fix the name, or start" if flow.misspells_types else "The execution starts when there is"
+        return Wait(
+            FaultCode.UNKNOWN_NODE_TYPE,
+            f"no worker has {counted(len(flow.faults), 'node type')} of the flow. {remedy} a worker with "
+            f"{'it' if len(flow.faults) == 1 else 'them'}: {lines}",
+            stalled=flow.misspells_types,
+        )
+    if spec.flow_ref is not None:
+        return Wait(
+            "FlowInvalid",
+            f"the Flow {spec.flow_ref.name!r} has {counted(len(flow.faults), 'fault')}. The execution starts when "
+            f"{'it is' if len(flow.faults) == 1 else 'they are'} fixed: {lines}",
+            stalled=True,
+        )
+    return _refusal("InvalidFlow", f"the flow has {counted(len(flow.faults), 'fault')}", inline_lines(flow.faults))
+
+
+def inline_lines(faults: Sequence[Fault]) -> list[str]:
+    """The faults with the paths that they have in the Execution: `spec.flow.nodes[0].type`."""
+    return [f"{fault.path.replace('spec.', 'spec.flow.', 1)}: {fault.message}" for fault in faults]
+
+
+def _refusal(reason: str, summary: str, faults: Sequence[str]) -> Refuse:
+    # Columns and Events show the first line: the first fault stands in it.
+    lines = fault_lines(faults, longest=3000)
+    return Refuse(reason, lines if len(faults) == 1 else f"{summary}: {lines}", tuple(faults))
+
+
+def _resolved(spec: ExecutionSpec, meta: Meta, flow: Judged) -> Plan:
+    events = [{"name": event.name, "payload": event.payload} for event in spec.events]
+    deep = _too_deep({"inputs": spec.inputs, "integration": spec.integration}, events)
+    if deep is not None:
+        return deep
+    oversized = _oversized({"inputs": spec.inputs, "events": events, "integration": spec.integration})
+    if oversized is not None:
+        return oversized
+    inputs, faults = bind_inputs(flow.spec.inputs, spec.inputs)
+    faults += rounded_numbers(spec.inputs, "spec.inputs")
+    for index, event in enumerate(events):
+        faults += rounded_numbers(event["payload"], f"spec.events[{index}].payload")
+    unknown = unknown_breakpoints(spec.options.breakpoints, [node.id for node in flow.spec.nodes])
+    if faults or unknown:
+        reason, what = ("InvalidInputs", "inputs have") if faults else (Reason.UNKNOWN_BREAKPOINT, "breakpoints have")
+        found = [*map(str, faults), *unknown]
+        return _refusal(reason, f"the {what} {counted(len(found), 'fault')}", found)
+    return Create(
+        NewExecution(
+            id=ids.execution_id(meta.uid),
+            uid=meta.uid,
+            namespace=meta.namespace,
+            name=meta.name,
+            flow_name=spec.flow_ref.name if spec.flow_ref is not None else "",
+            flow_revision=flow.revision,
+            flow_spec=content(flow.spec),
+            nodes_total=len(flow.spec.nodes),
+            inputs=inputs,
+            events=events,
+            integration=spec.integration,
+            options=spec.options.complete(),
+            queue=spec.queue,
+            priority=spec.priority,
+            start_timeout_seconds=spec.start_timeout_seconds,
+            held=spec.paused,
+            breakpoints=tuple(spec.options.breakpoints),
+            on_stop=spec.children.on_stop,
+            resources=spec.children.resources,
+            step=spec.step or "",
+            resume=spec.resume or "",
+            retry=retry_token(spec),
+            generation=meta.generation,
+        )
+    )
+
+
+def _too_deep(parts: Mapping[str, Mapping[str, Any]], events: Sequence[Mapping[str, Any]]) -> Refuse | None:
+    places = [(f"spec.{part}.{name}", value) for part, given in parts.items() for name, value in given.items()]
+    places += [(f"spec.events[{index}].payload", event["payload"]) for index, event in enumerate(events)]
+    faults = [f"{place}: {TOO_DEEP}" for place, value in places if deeper_than(value, DEEPEST)]
+    return _refusal("TooDeep", f"{counted(len(faults), 'value')} too deep", faults) if faults else None
+
+
+def _oversized(parts: dict[str, Any]) -> Refuse | None:
+    sizes = {f"spec.{name}": len(orjson.dumps(value)) for name, value in parts.items()}
+    if sum(sizes.values()) <= MAX_INPUT_BYTES:
+        return None
+    path = max(sizes, key=lambda name: sizes[name])
+    return _refusal(
+        "TooLarge",
+        "what is given to the execution is too large",
+        [
+            f"{path}: {sizes[path]} bytes as JSON, {sum(sizes.values())} with the rest; at most {MAX_INPUT_BYTES} in "
+            "all. Put large data where the flow can fetch it, and give its address"
+        ],
+    )

@@ -1,0 +1,65 @@
+"""The condition `RetryRefused`, and how a refusal stands in the ledger's row. Pure."""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+
+from chaingraph_crds.conditions import ConditionType
+from chaingraph_crds.execution import ExecutionSpec
+from chaingraph_crds.execution_status import ExecutionStatus
+from chaingraph_operator.decide.plan import Refusal, RefuseRetry, RetryImpossible, Verdict, Wait, retry_token
+from chaingraph_operator.kube.conditions import Claim
+from chaingraph_store.executions import ExecutionRow
+
+_RECORDED: Final = re.compile(r"(?P<reason>[A-Z][A-Za-z]*): (?P<message>.*)", re.DOTALL)
+
+
+def recorded(refused: RefuseRetry) -> str:
+    """The text that the row keeps: the reason, and its message."""
+    return f"{refused.reason}: {refused.message}"
+
+
+def retry_refused(
+    spec: ExecutionSpec, row: ExecutionRow | None, verdict: Verdict | None, previous: ExecutionStatus
+) -> list[Claim]:
+    """The condition, as long as the spec has the token that was refused; else nothing."""
+    token = retry_token(spec)
+    if not token:
+        return []
+    if row is not None:
+        return _of_row(token, row)
+    if isinstance(verdict, RetryImpossible):
+        return [_refused(token, verdict.reason, verdict.message)]
+    if token == previous.last_retry:
+        return _kept(previous)
+    if isinstance(verdict, Wait) and _seen_active(previous):
+        reason = Refusal.STILL_RUNNING if previous.execution_id is None else Refusal.NOT_IN_LEDGER
+        return [_refused(token, reason, "it had not ended: the condition Succeeded says what it waits for")]
+    return []
+
+
+def _of_row(token: str, row: ExecutionRow) -> list[Claim]:
+    if not row.retry_refusal or row.retry_token != token:
+        return []
+    found = _RECORDED.fullmatch(row.retry_refusal)
+    if found is None:
+        return [_refused(token, "Refused", row.retry_refusal)]
+    return [_refused(token, found["reason"], found["message"])]
+
+
+def _refused(token: str, reason: str, message: str) -> Claim:
+    return Claim(ConditionType.RETRY_REFUSED, "True", reason, f"the retry {token!r} was refused: {message}")
+
+
+def _kept(previous: ExecutionStatus) -> list[Claim]:
+    return [
+        Claim(ConditionType.RETRY_REFUSED, each.status, each.reason, each.message)
+        for each in previous.conditions
+        if each.type == ConditionType.RETRY_REFUSED
+    ]
+
+
+def _seen_active(previous: ExecutionStatus) -> bool:
+    """Whether it was shown before as something that has not ended: then a token that is new now came with an edit."""
+    return previous.phase is not None and not previous.phase.finished

@@ -1,0 +1,1 @@
+"""Leader election, and the guard against serving two clusters from one database."""

@@ -1,0 +1,112 @@
+"""Follows the ledger: which executions changed. A notification is a hint, the sequence the truth.
+
+A notification names the execution, and comes after its transaction has committed; so the rows that are named are read,
+many at a time. Notifications are lost with their connection, so on start, on every reconnect and every half minute
+the sequence is read from a little behind the newest number seen, because numbers become visible out of order.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Final
+
+import structlog
+
+from chaingraph_store import executions
+from chaingraph_store.executions import ExecutionRow
+from chaingraph_store.ids import ExecutionId
+from chaingraph_store.ledger import CHANGES, Connection, Ledger
+from chaingraph_store.reads import changes
+
+_log = structlog.get_logger(__name__)
+_REREAD_SECONDS: Final = 30.0
+_BATCH: Final = 200
+
+
+class Feed:
+    """The change feed. `changed` is called with each row that changed, at least once.
+
+    Args:
+        reread_seconds: from one reading of the sequence to the next, however much is notified meanwhile.
+    """
+
+    def __init__(
+        self, ledger: Ledger, changed: Callable[[ExecutionRow], None], *, reread_seconds: float = _REREAD_SECONDS
+    ) -> None:
+        self._ledger = ledger
+        self._changed = changed
+        self._reread_seconds = reread_seconds
+        self._named: dict[ExecutionId, None] = {}
+        self._news = asyncio.Event()
+        self._reread = True
+        self._newest: int | None = None
+        self._delivered: dict[ExecutionId, int] = {}
+
+    async def listen(self) -> None:
+        """Hears of changes, for ever."""
+
+        async def connected() -> None:
+            self._reread = True
+            self._news.set()
+
+        await self._ledger.listen(CHANGES, self._heard, connected=connected)
+
+    async def follow(self) -> None:
+        """Reads what changed and passes it on, for ever. Begun anew after a failure, it begins with the sequence."""
+        loop = asyncio.get_running_loop()
+        due = loop.time()
+        while True:
+            with suppress(TimeoutError):
+                async with asyncio.timeout_at(due):
+                    await self._news.wait()
+            self._news.clear()
+            await self._read_named()
+            # Asked of the clock, because news that are there already leave the timeout no chance to fire.
+            if self._reread or loop.time() >= due:
+                self._reread = False
+                due = loop.time() + self._reread_seconds
+                await self.read_sequence()
+
+    def _heard(self, payload: str) -> None:
+        self._named[ExecutionId(payload)] = None
+        self._news.set()
+
+    async def _read_named(self) -> None:
+        """The rows that notifications have named until now. What is named meanwhile is read in the next turn."""
+        # Taken out before they are read: one that is named again meanwhile has changed since and is read again.
+        # Should the reading fail, the sequence brings them.
+        named = list(self._named)
+        self._named.clear()
+        for start in range(0, len(named), _BATCH):
+            async with self._ledger.connection() as connection:
+                await self._pass_on(connection, named[start : start + _BATCH])
+
+    async def read_sequence(self) -> None:
+        """Every change since a little behind the newest one seen."""
+        async with self._ledger.connection() as connection:
+            if self._newest is None:
+                self._newest = await changes.newest(connection)
+            after = max(0, self._newest - changes.LOOK_BEHIND)
+            while True:
+                found = await changes.since(connection, after)
+                news = [execution for execution, seq in found if self._delivered.get(execution, 0) < seq]
+                for start in range(0, len(news), _BATCH):
+                    await self._pass_on(connection, news[start : start + _BATCH])
+                if not found or found[-1][1] == after:
+                    break
+                after = found[-1][1]
+        self._forget_old()
+
+    async def _pass_on(self, connection: Connection, batch: list[ExecutionId]) -> None:
+        rows = await executions.by_ids(connection, batch)
+        for row in sorted(rows.values(), key=lambda each: each.change_seq):
+            self._delivered[row.id] = row.change_seq
+            self._newest = max(self._newest or 0, row.change_seq)
+            self._changed(row)
+
+    def _forget_old(self) -> None:
+        """What is further back than a reread goes need not be remembered."""
+        oldest = (self._newest or 0) - changes.LOOK_BEHIND
+        self._delivered = {execution: seq for execution, seq in self._delivered.items() if seq > oldest}

@@ -1,0 +1,107 @@
+"""Hides ended executions whose resources were deleted while nobody looked. A part of the sweep.
+
+The watch tells of a deletion once. One that fell into the absence of the operator leaves an execution in the ledger
+that is still shown. A resource that expired leaves one too, and that stays readable: `expired_at` tells the two apart.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence, Set
+from typing import Final
+
+import structlog
+
+from chaingraph_operator.metrics import Metrics
+from chaingraph_store.ids import ExecutionId
+from chaingraph_store.ledger import Ledger
+from chaingraph_store.reads import visibility
+from chaingraph_store.reads.visibility import Gone
+
+_log = structlog.get_logger(__name__)
+_PAGE: Final = 2000
+
+
+def sorted_out(gone: Sequence[Gone], alive: Set[str]) -> tuple[list[Gone], list[ExecutionId]]:
+    """Which of them are to be hidden, and which have expired with their parent. Pure.
+
+    The others wait: their parent is gone too, and what became of that is not known yet.
+
+    Args:
+        gone: parents before their children.
+        alive: the UIDs of all resources.
+    """
+    hide: list[Gone] = []
+    expired: list[ExecutionId] = []
+    for each in gone:
+        if each.parent_expired:
+            expired.append(each.id)
+        elif each.is_root or each.parent_hidden or each.parent_uid in alive:
+            hide.append(each)
+    return hide, expired
+
+
+class UnseenDeletions:
+    """Compares the ended executions of the ledger with the resources.
+
+    Args:
+        namespaces: those that are served; empty for all.
+    """
+
+    def __init__(self, ledger: Ledger, *, namespaces: Sequence[str], metrics: Metrics) -> None:
+        self._ledger = ledger
+        self._namespaces = tuple(namespaces) or None
+        self._metrics = metrics
+
+    async def mark(self) -> int:
+        """To be asked before the resources are listed."""
+        async with self._ledger.connection() as connection:
+            return await visibility.mark(connection)
+
+    async def hide(self, alive: Set[str], unsure: Set[tuple[str, str]], *, seen: int) -> int:
+        """Hides what is gone, page by page; of a tree one generation after the other.
+
+        Args:
+            alive: the UIDs of all resources that were there after `seen`.
+            unsure: namespaces and names of resources without a UID: those are left alone.
+            seen: what `mark` said.
+
+        Returns:
+            How many were found to be deleted or expired.
+        """
+        found = 0
+        while now := await self._pass(alive, unsure, seen):
+            found += now
+        return found
+
+    async def _pass(self, alive: Set[str], unsure: Set[tuple[str, str]], seen: int) -> int:
+        found, after = 0, ""
+        while True:
+            async with self._ledger.connection() as connection:
+                page = await visibility.standing(connection, seen=seen, after=after, limit=_PAGE)
+                missing = [id_ for id_, uid in page if uid not in alive]
+                gone = (
+                    await visibility.gone(connection, missing, namespaces=self._namespaces) if missing else list[Gone]()
+                )
+            found += await self._take_in([each for each in gone if (each.namespace, each.name) not in unsure], alive)
+            if len(page) < _PAGE:
+                return found
+            after = page[-1][0]
+            await asyncio.sleep(0)
+
+    async def _take_in(self, gone: Sequence[Gone], alive: Set[str]) -> int:
+        hide, expired = sorted_out(gone, alive)
+        for each in hide:
+            async with self._ledger.transaction() as connection:
+                await visibility.hide(connection, each.id, parent_exists=not each.parent_hidden)
+            _log.info(
+                "hidden: its resource was deleted unseen",
+                execution_id=each.id,
+                namespace=each.namespace,
+                name=each.name,
+            )
+        if expired:
+            async with self._ledger.transaction() as connection:
+                await visibility.expire(connection, expired)
+        self._metrics.swept.inc(len(hide))
+        return len(hide) + len(expired)

@@ -1,0 +1,1 @@
+"""Reconcilers: make rows match specs, and statuses match rows."""

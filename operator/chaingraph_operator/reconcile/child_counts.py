@@ -1,0 +1,36 @@
+"""What the status of a parent shows of its children and of all that is below them, read from the ledger.
+
+Used by `executions`. Only what has spawned costs a query, and the whole tree is counted only once it has ended.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from chaingraph_crds import limits
+from chaingraph_store.children import child_rows
+from chaingraph_store.children.child_rows import ChildSummary
+from chaingraph_store.executions import ExecutionRow
+from chaingraph_store.ids import child_execution_id
+from chaingraph_store.ledger import Ledger
+
+
+@dataclass(frozen=True, slots=True)
+class Descendants:
+    """How the children stand, and how many executions at any depth are in each phase; None for what was not read."""
+
+    children: ChildSummary | None = None
+    below: Mapping[str, int] | None = None
+
+
+async def read(ledger: Ledger, row: ExecutionRow | None) -> Descendants:
+    """Reads it for a status that is made of this row."""
+    if row is None or not row.children_total:
+        return Descendants()
+    first = [child_execution_id(row.id, each) for each in range(min(row.children_total, limits.MAX_CHILD_REFS))]
+    async with ledger.connection() as connection:
+        return Descendants(
+            children=await child_rows.summary(connection, row.id, first),
+            below=await child_rows.below(connection, row.id) if row.tree_ended else None,
+        )

@@ -1,0 +1,378 @@
+"""Makes the resources that stand for children: at a bounded rate, oldest first, and never in the way of their running.
+
+A child runs whether it has a resource or not. Its row says that it is to have one; the UID that the API server gives is
+bound to the row at once. Whoever dies in between leaves a resource that says whose it is: it is met here under the
+child's name, or brought by the watch, and bound then. Several operators may do this at once.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Hashable, Mapping, Sequence
+from contextlib import suppress
+from enum import Enum, auto
+from typing import Any, Final, Generic, TypeVar
+
+import structlog
+
+from chaingraph_crds import names
+from chaingraph_operator.decide import child_manifest
+from chaingraph_operator.kube.api import KubernetesApi
+from chaingraph_operator.kube.events import KubernetesEvent
+from chaingraph_operator.kube.keys import Key
+from chaingraph_operator.kube.rate_limiter import Pace
+from chaingraph_operator.metrics import Metrics
+from chaingraph_operator.outages import COLLISIONS, UNAVAILABLE
+from chaingraph_operator.reconcile.triggers import ExecutionIntake
+from chaingraph_runtime.cluster_errors import ApiError, ClusterError, Conflict, NotFound, Unavailable
+from chaingraph_store import ids
+from chaingraph_store.children import child_rows, turns
+from chaingraph_store.children.child_rows import Portrait
+from chaingraph_store.children.turns import Turn, Unshown
+from chaingraph_store.executions import ExecutionRow
+from chaingraph_store.ids import ExecutionId
+from chaingraph_store.ledger import Ledger
+
+_log = structlog.get_logger(__name__)
+IN_FLIGHT: Final = 4
+_PAGE: Final = 100
+_LOOK_SECONDS: Final = 5.0
+"""From one look for children without a resource to the next, when no change was heard of."""
+_PAUSE: Final = 0.1
+"""Between two looks, however much changes."""
+_GIVE_WAY_SECONDS: Final = 1.0
+"""The longest that one resource waits for statuses to be written."""
+_GIVE_WAY_STEPS: Final = 50
+_SOON: Final = 3.0
+"""Seconds after which something that is about to change is looked at again."""
+_REFUSED_HERE: Final = 30.0
+"""Seconds for which a namespace is left alone in which no resource may be made: a quota, a missing right."""
+_REFUSED_THIS: Final = 300.0
+"""Seconds for which a child is left alone whose resource is refused for what it is."""
+_MOST_REFUSED: Final = 500
+"""Children that are left alone one by one; then it is their namespace."""
+_LONGEST_REST: Final = 15.0
+
+K = TypeVar("K", bound=Hashable)
+
+
+class _Owner(Enum):
+    """What there is of the resource that is to own a child's."""
+
+    THERE = auto()
+    GOING = auto()
+    GONE = auto()
+
+
+class Rests(Generic[K]):
+    """What is left alone for a while."""
+
+    def __init__(self) -> None:
+        self._until: dict[K, float] = {}
+
+    def __contains__(self, key: K) -> bool:
+        """Whether it is left alone, as `active` last found."""
+        return key in self._until
+
+    def __len__(self) -> int:
+        return len(self._until)
+
+    def add(self, key: K, seconds: float) -> None:
+        self._until[key] = asyncio.get_running_loop().time() + seconds
+
+    def remove(self, key: K) -> None:
+        self._until.pop(key, None)
+
+    def active(self) -> list[K]:
+        """Those whose time is not over. The others are forgotten."""
+        now = asyncio.get_running_loop().time()
+        self._until = {key: until for key, until in self._until.items() if until > now}
+        return list(self._until)
+
+
+class ChildResources:
+    """The maker.
+
+    Args:
+        announce: tells people of a parent, as a Kubernetes Event.
+        namespaces: those that are served; empty for all.
+        per_second: resources that are made a second, at most.
+        busy: whether statuses wait to be written, which comes first.
+    """
+
+    def __init__(
+        self,
+        *,
+        ledger: Ledger,
+        api: KubernetesApi,
+        intake: ExecutionIntake,
+        announce: Callable[[Key, KubernetesEvent], None],
+        namespaces: Sequence[str],
+        per_second: float,
+        busy: Callable[[], bool],
+        metrics: Metrics,
+    ) -> None:
+        self._ledger = ledger
+        self._api = api
+        self._intake = intake
+        self._announce = announce
+        self._namespaces = tuple(namespaces) or None
+        self._pace = Pace(per_second)
+        self._busy = busy
+        self._metrics = metrics
+        self._news = asyncio.Event()
+        self._children: Rests[ExecutionId] = Rests()
+        self._parents: Rests[ExecutionId] = Rests()
+        self._resting: Rests[str] = Rests()
+        self._fault: Unavailable | None = None
+        self._faults = 0
+        self._pending = 0
+        self._turn = Turn()
+        self._counted = float("-inf")
+        metrics.queue_depth("child resources", lambda: self._pending)
+
+    def changed(self, row: ExecutionRow) -> None:
+        """The ledger's row changed: it may have children now, or a resource to own theirs."""
+        if row.children_total and row.resources == "Create":
+            self._news.set()
+
+    async def run(self) -> None:
+        """Makes resources for ever. May be begun anew after a failure.
+
+        Raises:
+            psycopg.OperationalError: PostgreSQL is away.
+        """
+        while True:
+            self._news.clear()
+            await self._make_all()
+            await asyncio.sleep(self._rest() if self._fault is not None else _PAUSE)
+            with suppress(TimeoutError):
+                async with asyncio.timeout(0 if self._fault is not None else _LOOK_SECONDS):
+                    await self._news.wait()
+
+    async def _make_all(self) -> None:
+        """Makes what there is to make, until nothing is left or the API server is away."""
+        self._fault = None
+        while self._fault is None and (page := await self._page()):
+            await self._make_page(page)
+        if self._fault is None:
+            self._faults = 0
+
+    def _rest(self) -> float:
+        """Seconds until the API server is tried again: as long as it asks for, and longer each time."""
+        asked = self._fault.retry_after if self._fault is not None else 0.0
+        self._faults += 1
+        return float(max(asked, min(_LONGEST_REST, 0.5 * 2.0 ** min(self._faults, 10))))
+
+    async def _page(self) -> list[Unshown]:
+        """Children without a resource, of each namespace and root in turn, but for what is left alone."""
+        now = asyncio.get_running_loop().time()
+        async with self._ledger.connection() as connection:
+            if now - self._counted > _LOOK_SECONDS:
+                self._pending = await turns.count(connection, namespaces=self._namespaces)
+                self._counted = now
+            page, self._turn = await turns.page(
+                connection,
+                namespaces=self._namespaces,
+                limit=_PAGE,
+                last=self._turn,
+                children=self._children.active(),
+                parents=self._parents.active(),
+                resting=self._resting.active(),
+            )
+        return page
+
+    async def _make_page(self, page: list[Unshown]) -> None:
+        left = list(reversed(page))
+
+        async def work() -> None:
+            while left and self._fault is None:
+                child = left.pop()
+                # What was found out about one of the page holds for those that come after it.
+                if child.namespace not in self._resting and child.parent_id not in self._parents:
+                    await self._make(child)
+
+        try:
+            async with asyncio.TaskGroup() as group:
+                for number in range(IN_FLIGHT):
+                    group.create_task(work(), name=f"child resources {number}")
+        except* (*UNAVAILABLE, ClusterError) as faults:
+            raise _first(faults) from None
+
+    async def _make(self, child: Unshown) -> None:
+        """Sees to one child. Afterwards it has a resource, will have none, or is left alone for a while."""
+        try:
+            await self._see_to(child)
+        except Unavailable as error:
+            self._count("error")
+            self._fault = error
+            _log.warning("cannot make the resource of a child, trying again", execution_id=child.id, error=str(error))
+        except ApiError as error:
+            self._refused(child, error)
+        except ClusterError:
+            raise
+        except Exception as fault:
+            if isinstance(fault, UNAVAILABLE) and not isinstance(fault, COLLISIONS):
+                raise
+            # Whatever is wrong with one child must not stop the others.
+            self._count("error")
+            self._children.add(child.id, _SOON if isinstance(fault, COLLISIONS) else _REFUSED_THIS)
+            _log.exception("cannot make the resource of a child, trying again later", execution_id=child.id)
+
+    async def _see_to(self, child: Unshown) -> None:
+        match await self._owner(child):
+            case _Owner.GONE:
+                await self._hide(child)
+                return
+            case _Owner.GOING:
+                # What becomes of its children is decided with it.
+                self._parents.add(child.parent_id, _SOON)
+                return
+        await self._give_way()
+        await self._pace.turn()
+        async with self._ledger.connection() as connection:
+            portrait = await child_rows.portrait(connection, child.id)
+        if portrait is None:
+            return
+        try:
+            body = await self._api.create(names.EXECUTION_PLURAL, portrait.namespace, child_manifest.manifest(portrait))
+        except Conflict:
+            await self._taken(portrait)
+        except NotFound:
+            # The namespace, if not the kind. Then the parent's resource is gone as well.
+            self._children.add(child.id, _SOON)
+            if await self._look(_owner_key(child)) is _Owner.GONE:
+                await self._hide(child)
+        else:
+            if not await self._bind(portrait, body, "created"):
+                await self._discard(body)
+
+    async def _owner(self, child: Unshown) -> _Owner:
+        key = _owner_key(child)
+        cached = self._intake.cache.get(key)
+        if cached is None:
+            return await self._look(key)
+        return _Owner.GOING if cached.gone or cached.deleting else _Owner.THERE
+
+    async def _look(self, key: Key) -> _Owner:
+        try:
+            body = await self._api.get(names.EXECUTION_PLURAL, key)
+        except NotFound:
+            return _Owner.GONE
+        if body["metadata"]["uid"] != key.uid:
+            return _Owner.GONE
+        return _Owner.GOING if "deletionTimestamp" in body["metadata"] else _Owner.THERE
+
+    async def _give_way(self) -> None:
+        """Lets statuses be written first, but not for ever."""
+        for _ in range(_GIVE_WAY_STEPS):
+            if not self._busy():
+                return
+            await asyncio.sleep(_GIVE_WAY_SECONDS / _GIVE_WAY_STEPS)
+
+    async def _bind(self, portrait: Portrait, body: Mapping[str, Any], result: str) -> bool:
+        """Binds the resource to the child, and has its status shown.
+
+        Returns:
+            False when another resource stands for the child, or it is in the ledger no longer.
+        """
+        async with self._ledger.transaction() as connection:
+            bound = await child_rows.adopt(
+                connection,
+                portrait.id,
+                parent=portrait.parent_id,
+                uid=body["metadata"]["uid"],
+                namespace=portrait.namespace,
+                name=portrait.name,
+            )
+        if bound:
+            self._pending = max(0, self._pending - 1)
+            self._count(result)
+            self._intake.observed(body)
+        return bound
+
+    async def _discard(self, body: Mapping[str, Any]) -> None:
+        """Nobody needs what we have just made."""
+        metadata = body["metadata"]
+        with suppress(NotFound, Conflict):
+            await self._api.delete(
+                names.EXECUTION_PLURAL, Key(metadata["namespace"], metadata["name"], metadata["uid"])
+            )
+
+    async def _taken(self, portrait: Portrait) -> None:
+        """There is an Execution of the child's name."""
+        self._children.add(portrait.id, _SOON)
+        try:
+            body = await self._api.get(names.EXECUTION_PLURAL, Key(portrait.namespace, portrait.name, ""))
+        except NotFound:
+            return  # Gone again. Or it was the quota's own conflict.
+        if _is_ours(body, portrait):
+            await self._bind(portrait, body, "adopted")
+            return
+        if _goes_soon(body, portrait):
+            return
+        name = ids.long_child_name(portrait.parent_name, portrait.id)
+        if portrait.name == name:
+            raise Conflict(409, f"there is another Execution {name!r}, and one of the name that it was to have")
+        async with self._ledger.transaction() as connection:
+            await child_rows.rename(connection, portrait.id, name)
+        self._children.remove(portrait.id)
+        self._count("renamed")
+        _log.info("a child's name is taken, so it gets another one", execution_id=portrait.id, name=name)
+
+    async def _hide(self, child: Unshown) -> None:
+        """The parent's resource is gone: nothing below it is shown any more. What runs of it is seen to elsewhere."""
+        async with self._ledger.transaction() as connection:
+            hidden = await child_rows.hide(connection, child.parent_id)
+        self._parents.add(child.parent_id, _SOON)
+        self._counted = float("-inf")
+        _log.info("children get no resources: their parent's is gone", execution_id=child.parent_id, children=hidden)
+
+    def _refused(self, child: Unshown, error: ApiError) -> None:
+        if error.status == 403 or len(self._children) >= _MOST_REFUSED:
+            self._resting.add(child.namespace, _REFUSED_HERE)
+        else:
+            self._children.add(child.id, _REFUSED_THIS)
+        self._count("refused")
+        message = f"the API server refuses the resource of the child {child.name!r}, which runs without one: {error}"
+        self._announce(_owner_key(child), KubernetesEvent("Warning", "ChildResourceRefused", message, ""))
+        _log.warning(
+            "the API server refuses the resource of a child, trying again later",
+            execution_id=child.id,
+            namespace=child.namespace,
+            name=child.name,
+            error=str(error),
+        )
+
+    def _count(self, result: str) -> None:
+        self._metrics.child_resources.labels(result).inc()
+
+
+def _owner_key(child: Unshown) -> Key:
+    return Key(child.namespace, child.parent_name, child.parent_uid)
+
+
+def _is_ours(body: Mapping[str, Any], portrait: Portrait) -> bool:
+    """Whether it was made for this very child, by somebody who did not come to bind it."""
+    said = body["spec"].get("spawnedBy") or {}
+    return (said.get("executionID"), said.get("parentExecutionID")) == (portrait.id, portrait.parent_id)
+
+
+def _goes_soon(body: Mapping[str, Any], portrait: Portrait) -> bool:
+    """Whether it belongs to a former Execution of the parent's name, with which it is being collected."""
+    owners = body["metadata"].get("ownerReferences") or ()
+    former = any(
+        each["kind"] == names.EXECUTION_KIND
+        and each["name"] == portrait.parent_name
+        and each["uid"] != portrait.parent_uid
+        for each in owners
+    )
+    return former or "deletionTimestamp" in body["metadata"]
+
+
+def _first(group: BaseExceptionGroup[BaseException]) -> BaseException:
+    """An exception of a group whose members are all of one kind."""
+    error: BaseException = group
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    return error

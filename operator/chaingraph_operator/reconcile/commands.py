@@ -1,0 +1,138 @@
+"""Carries out what the plan says about a row: steering, stops, retries and their refusals, each in one transaction.
+
+Used by `executions`. What a person asked for and did not get is told here, as a Kubernetes Event, because no status
+keeps it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import structlog
+
+from chaingraph_flow.faults import Fault
+from chaingraph_operator.decide.plan import Command, Heed, RefuseRetry, Retry, Steer, Stop, inline_lines
+from chaingraph_operator.decide.retry_refusals import recorded
+from chaingraph_operator.kube.events import KubernetesEvent
+from chaingraph_operator.kube.keys import Key
+from chaingraph_store.commands import control, observed_generation, retrying, stopping
+from chaingraph_store.commands.control import Wanted
+from chaingraph_store.commands.observed_generation import Stale
+from chaingraph_store.ids import ExecutionId
+from chaingraph_store.ledger import Ledger
+
+_log = structlog.get_logger(__name__)
+
+Announce = Callable[[Key, KubernetesEvent], None]
+
+
+class Commands:
+    """The effects of commands."""
+
+    def __init__(self, ledger: Ledger, *, application_name: str, announce: Announce) -> None:
+        self._ledger = ledger
+        self._application_name = application_name
+        self._announce = announce
+
+    async def carry_out(self, command: Command, key: Key) -> None:
+        """Carry it out. A repetition changes nothing, nor does a command of an older spec than the last one."""
+        match command:
+            case Steer():
+                await self._steer(command, key)
+            case Stop():
+                await self._stop(command)
+            case Retry():
+                await self._retry(command)
+            case RefuseRetry():
+                await self._refuse_retry(command)
+            case Heed():
+                await self._heed(command)
+
+    async def _steer(self, command: Steer, key: Key) -> None:
+        execution, wanted, generation = command.id, command.wanted, command.generation
+        async with self._ledger.transaction() as connection:
+            steered = await control.steer(
+                connection, execution, wanted, generation=generation, application_name=self._application_name
+            )
+        if steered is None:
+            return
+        if isinstance(steered, Stale):
+            _forgotten(execution, generation, steered)
+            return
+        _log.info("steered", execution_id=execution, commands=steered.commands, ignored=steered.ignored)
+        for each in steered.ignored:
+            self._announce(key, _ignored(each, wanted))
+
+    async def _stop(self, command: Stop) -> None:
+        async with self._ledger.transaction() as connection:
+            stopped = await stopping.stop(
+                connection,
+                command.id,
+                reason=command.reason,
+                children=command.children,
+                deleted=command.deleted,
+                generation=command.generation,
+            )
+        if stopped:
+            _log.info("stopped", execution_id=command.id, reason=command.reason, children=command.children)
+
+    async def _retry(self, command: Retry) -> None:
+        execution, asked, generation = command.id, command.asked, command.generation
+        async with self._ledger.transaction() as connection:
+            begun = await retrying.retry(
+                connection, execution, asked, generation=generation, application_name=self._application_name
+            )
+        if isinstance(begun, Stale):
+            _forgotten(execution, generation, begun)
+            return
+        _log.info("retried", execution_id=execution, token=asked.token, from_start=asked.from_start, begun=begun)
+
+    async def _refuse_retry(self, command: RefuseRetry) -> None:
+        execution, token, generation = command.id, command.token, command.generation
+        async with self._ledger.transaction() as connection:
+            refused = await retrying.refuse_retry(
+                connection, execution, token, recorded(command), generation=generation
+            )
+        if isinstance(refused, Stale):
+            _forgotten(execution, generation, refused)
+        else:
+            _log.info("refused a retry", execution_id=execution, token=token, reason=command.reason)
+
+    async def _heed(self, command: Heed) -> None:
+        execution, generation, seen = command.id, command.generation, command.seen
+        async with self._ledger.transaction() as connection:
+            stale = await observed_generation.heed(
+                connection, execution, generation, seen=seen, tokens=command.tokens, on_stop=command.on_stop
+            )
+        if stale is not None:
+            _forgotten(execution, generation, stale)
+        elif seen > generation:
+            _log.warning(
+                "the API server has an earlier generation than was obeyed: its data were restored",
+                execution_id=execution,
+                generation=generation,
+                obeyed=seen,
+            )
+
+    def warn_of_flow(self, key: Key, warnings: Sequence[Fault]) -> None:
+        """Tells of what is most likely not meant in the flow that stands in an Execution itself."""
+        if warnings:
+            more = f", and {len(warnings) - 1} more" if len(warnings) > 1 else ""
+            code = warnings[0].code
+            self._announce(key, KubernetesEvent("Warning", code, f"{inline_lines(warnings)[0]}{more}", code))
+
+
+def _forgotten(execution: ExecutionId, generation: int, stale: Stale) -> None:
+    """The next plan finds that the row is ahead, and has the spec read anew."""
+    _log.info("forgot a stale spec", execution_id=execution, generation=generation, obeyed=stale.obeyed)
+
+
+def _ignored(command: str, wanted: Wanted) -> KubernetesEvent:
+    if command == "STEP":
+        message = (
+            f"spec.step {wanted.step!r} was ignored, because the execution is not paused: set spec.paused to true first"
+        )
+        return KubernetesEvent("Warning", "StepIgnored", message, wanted.step)
+    why = "spec.paused is true: set it to false to go on" if wanted.paused else "the execution is not paused"
+    message = f"spec.resume {wanted.resume!r} was ignored, because {why}"
+    return KubernetesEvent("Warning", "ResumeIgnored", message, wanted.resume)

@@ -1,0 +1,189 @@
+"""Tells the ledger which flow a name stands for: of every Flow that is served, at every change of what is known of it.
+
+Executions that emit events to another Flow find it there, without the operator. What was written is remembered, so
+that nothing is written twice; the sweep compares it with the ledger now and then, because a Flow can go while no
+operator looks, and another operator can have written last.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable, Mapping, Sequence, Set
+from typing import Final
+
+import psycopg
+import structlog
+
+from chaingraph_crds import names
+from chaingraph_flow.faults import FaultCode
+from chaingraph_flow.inputs import bind_inputs
+from chaingraph_flow.revision import content
+from chaingraph_operator.decide.flow_status import (
+    CHECKING,
+    TOO_COMPLEX,
+    WAITING_FOR_WORKERS,
+    Checking,
+    FlowJudgement,
+    Judged,
+    TooComplex,
+    Unjudged,
+    Unreadable,
+)
+from chaingraph_operator.kube.work_queue import WorkQueue
+from chaingraph_operator.metrics import Metrics
+from chaingraph_operator.outages import COLLISIONS, UNAVAILABLE
+from chaingraph_operator.reconcile.flows import Flows
+from chaingraph_store.errors import ConflictingRevision
+from chaingraph_store.flows import flow_names
+from chaingraph_store.flows.flow_names import Content, FlowName, Named
+from chaingraph_store.ledger import Ledger
+
+_log = structlog.get_logger(__name__)
+_LONGEST_PROBLEM: Final = 1024
+_LONGEST_RETRY: Final = 15.0
+
+
+def named(judgement: FlowJudgement) -> tuple[Named, Content | None]:
+    """What the name of a Flow of this judgement stands for. Pure."""
+    match judgement:
+        case Unreadable(faults):
+            return _problem("FlowInvalid", "this version of the operator cannot read it", faults), None
+        case Unjudged():
+            return Named(None, problem=WAITING_FOR_WORKERS, reason="WaitingForWorkers"), None
+        case Checking():
+            return Named(None, problem=CHECKING, reason="CheckingFlow"), None
+        case TooComplex(_, why):
+            return _problem(TOO_COMPLEX, "", [why]), None
+        case Judged(spec, revision, ()):
+            inputs, missing = bind_inputs(spec.inputs, {})
+            if missing:
+                messages = [fault.message for fault in missing]
+                return _problem("InvalidInputs", "an event brings no inputs", messages), None
+            return Named(revision, len(spec.nodes)), Content(content(spec), inputs)
+        case Judged(_, _, faults):
+            reason = FaultCode.UNKNOWN_NODE_TYPE if judgement.lacks_types_only else "FlowInvalid"
+            return _problem(reason, "", faults), None
+
+
+def _problem(reason: str, summary: str, faults: Sequence[object]) -> Named:
+    """One line: the first fault, and how many more there are."""
+    first = next(iter(str(faults[0]).splitlines()), "") if faults else ""
+    more = f" (and {len(faults) - 1} more)" if len(faults) > 1 else ""
+    line = ": ".join(each for each in (summary, first) if each)
+    return Named(None, problem=line[:_LONGEST_PROBLEM] + more, reason=reason)
+
+
+class FlowNames:
+    """Keeps the ledger's names of Flows.
+
+    Args:
+        namespaces: those that are served; empty for all. Names in others are somebody else's.
+    """
+
+    def __init__(self, flows: Flows, ledger: Ledger, *, namespaces: Sequence[str], metrics: Metrics) -> None:
+        self._flows = flows
+        self._ledger = ledger
+        self._namespaces = tuple(namespaces) or None
+        self._queue: WorkQueue[FlowName] = WorkQueue(max_delay=_LONGEST_RETRY)
+        self._written: dict[FlowName, Named] = {}
+        self._doubted: set[FlowName] = set()
+        metrics.queue_depth("flow names", lambda: self._queue.depth)
+
+    def changed(self, flow: FlowName) -> None:
+        """Something else may be known of the Flow of this name, or it is gone."""
+        self._queue.add(flow)
+
+    async def run(self) -> None:
+        """Writes for ever. Begun anew after a failure, it asks the ledger what was written.
+
+        Raises:
+            psycopg.OperationalError: PostgreSQL is away. What was to be written is remembered.
+        """
+        self._written = await self.published()
+        while True:
+            flow = await self._queue.get()
+            try:
+                await self._keep(flow)
+            except psycopg.Error as error:
+                delay = self._queue.retry(flow)
+                if isinstance(error, UNAVAILABLE) and not isinstance(error, COLLISIONS):
+                    raise
+                self._doubted.add(flow)
+                _log.warning(
+                    "cannot tell the ledger of a Flow, trying again",
+                    namespace=flow[0],
+                    name=flow[1],
+                    error=str(error).strip(),
+                    retry_seconds=round(delay, 2),
+                )
+            else:
+                self._queue.forget(flow)
+            finally:
+                self._queue.done(flow)
+
+    async def published(self) -> dict[FlowName, Named]:
+        """What the ledger says now of the names in the served namespaces."""
+        async with self._ledger.connection() as connection:
+            return await flow_names.published(connection, namespaces=self._namespaces)
+
+    async def compare(self, published: Mapping[FlowName, Named], alive: Set[FlowName]) -> None:
+        """Has what differs written again.
+
+        Args:
+            published: what the ledger said before the Flows were listed.
+            alive: the names of all Flows there are in the served namespaces.
+        """
+        for flow in self._known(published):
+            if self._flows.is_checking(*flow):
+                continue  # told when it has been checked
+            found = self._wanted(flow)
+            # One that lives and is not known here yet is on its way to us: until then the last word on it stands.
+            if found is None and flow in alive:
+                continue
+            if published.get(flow) != (None if found is None else found[0]):
+                self._doubted.add(flow)
+                self._queue.add(flow)
+            # Whoever has not been judged yet is judged now, which takes a while.
+            await asyncio.sleep(0)
+
+    def _known(self, published: Mapping[FlowName, Named]) -> Iterable[FlowName]:
+        return {*published, *((cached.key.namespace, cached.key.name) for cached in self._flows.cache)}
+
+    def _wanted(self, flow: FlowName) -> tuple[Named, Content | None] | None:
+        judgement = self._flows.judgement(*flow)
+        return None if judgement is None else named(judgement)
+
+    async def _keep(self, flow: FlowName) -> None:
+        if self._flows.is_checking(*flow):
+            return
+        found = self._wanted(flow)
+        wanted = None if found is None else found[0]
+        if flow not in self._doubted and wanted == self._written.get(flow):
+            return
+        self._doubted.discard(flow)
+        wanted = await self._write(flow, found)
+        if wanted is None:
+            self._written.pop(flow, None)
+        else:
+            self._written[flow] = wanted
+        _log.debug("told the ledger of a Flow", namespace=flow[0], name=flow[1], problem=wanted and wanted.problem)
+
+    async def _write(self, flow: FlowName, found: tuple[Named, Content | None] | None) -> Named | None:
+        """Writes it; returns what the ledger says now."""
+        named, content = found or (None, None)
+        try:
+            async with self._ledger.transaction() as connection:
+                if named is None:
+                    await flow_names.forget(connection, flow)
+                else:
+                    await flow_names.publish(connection, flow, named, content)
+        except ConflictingRevision as error:
+            conflict = str(error)
+            _log.error("a Flow cannot be run", namespace=flow[0], name=flow[1], error=conflict)
+            refused = _problem(names.CONFLICTING_REVISION, "", [conflict])
+            async with self._ledger.transaction() as connection:
+                await flow_names.publish(connection, flow, refused, None)
+            self._flows.note_conflict(flow, (named and named.revision) or "", conflict)
+            return refused
+        self._flows.note_conflict(flow, "", "")
+        return named

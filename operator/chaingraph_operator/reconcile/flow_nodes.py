@@ -1,0 +1,31 @@
+"""The node ids of flows, by revision, as the ledger has them."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from typing import Final
+
+from chaingraph_store.flows import flow_revisions
+from chaingraph_store.ledger import Ledger
+
+_REMEMBERED: Final = 256
+
+
+class FlowNodes:
+    """A revision never changes, so what was read is remembered."""
+
+    def __init__(self, ledger: Ledger) -> None:
+        self._ledger = ledger
+        self._known: OrderedDict[str, frozenset[str]] = OrderedDict()
+
+    async def of(self, revision: str) -> frozenset[str]:
+        """The node ids of a revision; none where the ledger does not have it."""
+        if revision not in self._known:
+            async with self._ledger.connection() as connection:
+                found = await flow_revisions.node_ids(connection, revision)
+            if found is None:
+                return frozenset()
+            self._known[revision] = found
+            if len(self._known) > _REMEMBERED:
+                self._known.popitem(last=False)
+        return self._known[revision]

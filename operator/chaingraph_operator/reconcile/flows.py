@@ -1,0 +1,240 @@
+"""Flows: the index of what is known of them, and their reconciler.
+
+Executions ask the index for a judgement and are remembered as waiting while it is not what they need; every change of
+a Flow, and of the node types in force, wakes those that wait for it. The reconciler writes what was found into the
+Flow's own status.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from pydantic import ValidationError
+
+from chaingraph_crds.faults import faults_of
+from chaingraph_crds.flow import FlowSpec, FlowStatus
+from chaingraph_flow.catalogue import Catalogue
+from chaingraph_flow.faults import similar
+from chaingraph_flow.revision import revision
+from chaingraph_operator.decide.flow_status import (
+    Checking,
+    FlowJudgement,
+    Judged,
+    TooComplex,
+    Unjudged,
+    Unreadable,
+    flow_status,
+    unreadable_reason,
+)
+from chaingraph_operator.kube.cache import ObjectCache, Seen, key_of
+from chaingraph_operator.kube.keys import Key
+from chaingraph_operator.kube.status_writer import StatusWriter
+from chaingraph_operator.kube.work_queue import WorkQueue
+from chaingraph_operator.validation.checks import FlowChecks
+from chaingraph_operator.validation.process import Exceeded
+from chaingraph_runtime.objects import UNREADABLE
+from chaingraph_store.flows.flow_names import FlowName
+
+
+@dataclass(slots=True)
+class _Known:
+    """A Flow, and the judgement of it under the node types in force; None when there is none yet."""
+
+    key: Key
+    spec: FlowSpec | Unreadable
+    judgement: FlowJudgement | None = None
+
+
+class Flows:
+    """The index. Takes in what the watch sees of Flows.
+
+    Args:
+        checks: what checks them.
+    """
+
+    def __init__(
+        self, queue: WorkQueue[Key], *, wake: Callable[[Iterable[Key]], None], checks: FlowChecks | None = None
+    ) -> None:
+        self._checks = checks or FlowChecks()
+        self._queue = queue
+        self._wake = wake
+        self._catalogue: Catalogue | None = None
+        self._known: dict[FlowName, _Known] = {}
+        self._waiting: dict[FlowName, set[Key]] = {}
+        self._waiting_for_types: set[Key] = set()
+        self._conflicts: dict[FlowName, tuple[str, str]] = {}
+        self.cache = ObjectCache()
+
+    def observed(self, body: Mapping[str, Any]) -> None:
+        """The watch saw this version of a Flow."""
+        if self.cache.observe(body) is Seen.NOTHING:
+            return
+        key = key_of(body)
+        name = (key.namespace, key.name)
+        why = str(body.get(UNREADABLE) or "")
+        spec = Unreadable((why,), unreadable_reason(why)) if why else _readable(body.get("spec") or {})
+        known = self._known.get(name)
+        if known is None or known.key != key or known.spec != spec:
+            self._known[name] = _Known(key, spec)
+            self._wake(self._waiting.pop(name, ()))
+        self._queue.add(key)
+
+    def deleted(self, body: Mapping[str, Any]) -> None:
+        """The watch saw that a Flow is gone. What runs goes on with the revision it pinned."""
+        self.vanished(key_of(body))
+
+    def vanished(self, key: Key) -> None:
+        """A Flow is gone, as the watch or the sweep found."""
+        self.cache.drop(key)
+        self._queue.add(key)
+        known = self._known.get((key.namespace, key.name))
+        if known is not None and known.key == key:
+            del self._known[(key.namespace, key.name)]
+            self._conflicts.pop((key.namespace, key.name), None)
+            self._wake(self._waiting.pop((key.namespace, key.name), ()))
+
+    def use(self, catalogue: Catalogue | None) -> None:
+        """Other node types are in force: every Flow is judged anew, and who waits is woken."""
+        self._catalogue = catalogue
+        if catalogue is not None:
+            self._checks.use(catalogue)
+        for known in self._known.values():
+            known.judgement = None
+            self._queue.add(known.key)
+        waiting = set().union(self._waiting_for_types, *self._waiting.values())
+        self._waiting.clear()
+        self._waiting_for_types.clear()
+        self._wake(waiting)
+
+    def resync(self) -> None:
+        """Looks at every Flow again."""
+        for known in self._known.values():
+            self._queue.add(known.key)
+
+    def judgement(self, namespace: str, name: str) -> FlowJudgement | None:
+        """What is known of a Flow; None when there is no such Flow."""
+        known = self._known.get((namespace, name))
+        if known is None:
+            return None
+        if known.judgement is None:
+            known.judgement = (
+                known.spec
+                if isinstance(known.spec, Unreadable)
+                else self._judge(self._text(known), known.spec, namespace, lambda: self._checked((namespace, name)))
+            )
+        return known.judgement
+
+    def is_checking(self, namespace: str, name: str) -> bool:
+        """Whether a Flow is being checked at this moment."""
+        return isinstance(self.judgement(namespace, name), Checking)
+
+    def judge_inline(self, key: Key, text: bytes, spec: FlowSpec) -> FlowJudgement:
+        """The judgement of a flow that stands in an Execution itself, which is woken when it has been checked.
+
+        Args:
+            text: the flow as JSON, with sorted keys.
+        """
+        return self._judge(text, spec, key.namespace, lambda: self._wake([key]))
+
+    def note_conflict(self, name: FlowName, revision: str, problem: str) -> None:
+        """The ledger has another content under this revision of a Flow; '' that it has not."""
+        found = (revision, problem) if problem else None
+        if self._conflicts.get(name) == found:
+            return
+        if found is None:
+            self._conflicts.pop(name, None)
+        else:
+            self._conflicts[name] = found
+        known = self._known.get(name)
+        if known is not None:
+            self._queue.add(known.key)
+
+    def conflict(self, name: FlowName, judgement: FlowJudgement) -> str:
+        """What was noted of this revision; '' for nothing."""
+        revision, problem = self._conflicts.get(name, ("", ""))
+        return problem if isinstance(judgement, Judged) and judgement.revision == revision else ""
+
+    def _text(self, known: _Known) -> bytes:
+        cached = self.cache.get(known.key)
+        assert cached is not None, "it was cached when it was seen, and is known no longer than that"
+        return cached.spec
+
+    def _judge(self, text: bytes, spec: FlowSpec, namespace: str, done: Callable[[], None]) -> FlowJudgement:
+        if self._catalogue is None:
+            return Unjudged(spec, revision(spec))
+        found = self._checks.find(namespace, text, spec, done)
+        if found is None:
+            return Checking(spec)
+        if isinstance(found, Exceeded):
+            return TooComplex(spec, self._checks.budget.exceeded(found))
+        return Judged(spec, found.revision, found.faults, found.warnings)
+
+    def _checked(self, name: FlowName) -> None:
+        """A check of this Flow has ended."""
+        known = self._known.get(name)
+        if known is not None:
+            known.judgement = None
+            self._queue.add(known.key)
+        self._wake(self._waiting.pop(name, ()))
+
+    def similar(self, namespace: str, name: str) -> tuple[str, ...]:
+        """Names of Flows of the namespace that resemble this one, the nearest first."""
+        return tuple(similar(name, (known for of, known in self._known if of == namespace), most=3, cutoff=0.5))
+
+    def wait_for(self, key: Key, namespace: str, name: str) -> None:
+        """The execution wants to be woken when this Flow comes, changes or goes."""
+        self._waiting.setdefault((namespace, name), set()).add(key)
+
+    def forget(self, key: Key) -> None:
+        """The execution waits no longer."""
+        self._waiting_for_types.discard(key)
+        for waiting in self._waiting.values():
+            waiting.discard(key)
+
+    def wait_for_types(self, key: Key) -> None:
+        """The execution wants to be woken when other node types are in force."""
+        self._waiting_for_types.add(key)
+
+
+class FlowReconciler:
+    """Writes what was found out about a Flow into its status.
+
+    Args:
+        judged: called with the name of each Flow of which something else may be known, or that is gone.
+    """
+
+    def __init__(self, flows: Flows, writer: StatusWriter, *, judged: Callable[[FlowName], None]) -> None:
+        self._flows = flows
+        self._writer = writer
+        self._judged = judged
+
+    async def reconcile(self, key: Key) -> None:
+        cached = self._flows.cache.get(key)
+        judgement = self._flows.judgement(key.namespace, key.name)
+        self._judged((key.namespace, key.name))
+        if cached is None:
+            self._writer.forget(key)
+            return
+        if cached.deleting or judgement is None:
+            return
+        if isinstance(judgement, Checking) and cached.status_object().get("observedGeneration") == cached.generation:
+            return  # what was said of it stands until it has been checked
+        previous = FlowStatus.fitting(cached.status_object())
+        status = flow_status(
+            judgement,
+            generation=cached.generation,
+            previous=previous,
+            now=datetime.now(UTC),
+            conflict=self._flows.conflict((key.namespace, key.name), judgement),
+        )
+        self._writer.submit(key, status, urgent=not isinstance(judgement, Checking))
+
+
+def _readable(spec: Mapping[str, Any]) -> FlowSpec | Unreadable:
+    try:
+        return FlowSpec.model_validate(spec)
+    except ValidationError as error:
+        return Unreadable(tuple(faults_of(error)))

@@ -1,0 +1,213 @@
+"""The Namespaces that executions are in: their UIDs, and what they may use.
+
+Read when an execution is created, and again and again in turn, at a bounded rate: that takes the right to get a
+Namespace, and neither to list nor to watch them. What was read is written to the ledger before anything is created
+under it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Final, Protocol
+
+import structlog
+
+from chaingraph_operator.decide import allowance
+from chaingraph_operator.kube.events import KubernetesEvent
+from chaingraph_operator.kube.keys import Key
+from chaingraph_runtime.cluster_errors import ApiError, ClusterError, NotFound
+from chaingraph_store.ledger import Ledger
+from chaingraph_store.tenancy import policies
+from chaingraph_store.tenancy.policies import Policy
+
+_log = structlog.get_logger(__name__)
+_FORBIDDEN: Final = 403
+_PER_SECOND: Final = 5
+"""Namespaces that are read again in a second, at most."""
+KIND: Final = "Namespace"
+
+
+@dataclass(frozen=True, slots=True)
+class Namespace:
+    """A Namespace as last read. `uid` is empty where the operator may not read it, or it is gone."""
+
+    name: str
+    uid: str
+    policy: Policy
+    problems: tuple[str, ...] = ()
+    """What is wrong with its annotations."""
+
+
+class NamespaceSource(Protocol):
+    """What reads Namespaces: the operator's API client."""
+
+    async def namespace(self, name: str) -> Mapping[str, Any]: ...
+
+
+class Namespaces:
+    """The cache.
+
+    Args:
+        defaults: what a namespace may use that says nothing.
+        seconds: how old what `get` returns may be.
+        announce: tells people of a Namespace, as a Kubernetes Event.
+        changed: called with the name of a namespace whose policy has changed.
+    """
+
+    def __init__(
+        self,
+        source: NamespaceSource,
+        ledger: Ledger,
+        *,
+        defaults: Policy,
+        seconds: float,
+        announce: Callable[[Key, KubernetesEvent], None],
+        changed: Callable[[str], None] = lambda _: None,
+    ) -> None:
+        self._source = source
+        self._ledger = ledger
+        self._defaults = defaults
+        self._seconds = seconds
+        self._announce = announce
+        self._changed = changed
+        self._known: dict[str, Namespace] = {}
+        self._read_at: dict[str, float] = {}
+        self._saved: dict[str, Policy] | None = None
+        self._locks: dict[str, asyncio.Lock] = {}
+
+    @property
+    def invalid(self) -> int:
+        """How many of the known Namespaces have annotations that are wrong."""
+        return sum(bool(each.problems) for each in self._known.values())
+
+    @property
+    def limited_in_bytes(self) -> list[str] | None:
+        """The namespaces that have a limit of bytes in the ledger; None for all."""
+        if self._defaults.max_ledger_bytes is not None:
+            return None
+        return [name for name, policy in (self._saved or {}).items() if policy.max_ledger_bytes is not None]
+
+    async def get(self, name: str) -> Namespace:
+        """The Namespace, not older than a few seconds while the API server answers.
+
+        Raises:
+            ClusterError: it does not, and the Namespace was never read.
+        """
+        async with self._locks.setdefault(name, asyncio.Lock()):
+            now = asyncio.get_running_loop().time()
+            if name in self._known and now - self._read_at[name] < self._seconds:
+                return self._known[name]
+            try:
+                return await self._read(name)
+            except ClusterError:
+                if name not in self._known:
+                    raise
+                return self._known[name]
+
+    async def uid(self, name: str) -> str:
+        """The UID of the namespace; '' where the operator may not read it, or it is gone.
+
+        Raises:
+            ClusterError: the API server does not answer.
+        """
+        return (await self.get(name)).uid
+
+    def forget(self, name: str) -> None:
+        """Something in the namespace was deleted, so the namespace itself may have been: read it again before use.
+
+        A namespace goes only after everything in it. The watch shows the deletion of what we have read the UID for
+        before it shows anything of a later namespace of that name, so what is kept is never a former one's.
+        """
+        self._known.pop(name, None)
+
+    async def run(self) -> None:
+        """Reads again what is known, for ever, the oldest first."""
+        await self._load()
+        for name in list(self._saved or {}):
+            if name != policies.DEFAULTS:
+                self._read_at.setdefault(name, float("-inf"))
+        while True:
+            await asyncio.sleep(1 / _PER_SECOND)
+            oldest = min(self._read_at, key=lambda name: self._read_at[name], default=None)
+            now = asyncio.get_running_loop().time()
+            if oldest is None or now - self._read_at[oldest] < self._seconds:
+                continue
+            async with self._locks.setdefault(oldest, asyncio.Lock()):
+                try:
+                    await self._read(oldest)
+                except ClusterError as error:
+                    self._read_at[oldest] = now
+                    _log.warning("cannot read a Namespace, trying again", namespace=oldest, error=str(error))
+
+    async def _load(self) -> dict[str, Policy]:
+        """What the ledger has, with the defaults of this operator in it."""
+        if self._saved is None:
+            async with self._ledger.connection() as connection:
+                saved = await policies.all_policies(connection)
+            if saved.get(policies.DEFAULTS) != self._defaults:
+                async with self._ledger.transaction() as connection:
+                    await policies.save(connection, policies.DEFAULTS, self._defaults)
+                saved[policies.DEFAULTS] = self._defaults
+            self._saved = saved
+        return self._saved
+
+    async def _read(self, name: str) -> Namespace:
+        try:
+            body = await self._source.namespace(name)
+        except NotFound:
+            found, there = Namespace(name, "", self._defaults), False
+        except ApiError as error:
+            if error.status != _FORBIDDEN:
+                raise
+            found, there = self._unreadable(name), True
+        else:
+            metadata = body["metadata"]
+            policy, problems = allowance.read(metadata.get("annotations") or {}, self._defaults)
+            found, there = Namespace(name, str(metadata["uid"]), policy, problems), True
+        await self._save(found)
+        before = self._known.get(name)
+        if there:
+            self._known[name] = found
+            self._read_at[name] = asyncio.get_running_loop().time()
+        else:
+            self._known.pop(name, None)
+            self._read_at.pop(name, None)
+        if found.problems and (before is None or found.problems != before.problems):
+            self._report(found)
+        if before is not None and before.policy != found.policy:
+            _log.info("the policy of a namespace has changed", namespace=name)
+            self._changed(name)
+        return found
+
+    def _unreadable(self, name: str) -> Namespace:
+        if name not in self._known:
+            _log.warning(
+                "the operator may not get a Namespace, so the defaults hold for it: allow it to get namespaces",
+                namespace=name,
+            )
+        return Namespace(name, "", self._defaults)
+
+    async def _save(self, found: Namespace) -> None:
+        saved = await self._load()
+        wanted = None if found.policy == self._defaults else found.policy
+        if saved.get(found.name) == wanted:
+            return
+        async with self._ledger.transaction() as connection:
+            if wanted is None:
+                await policies.forget(connection, found.name)
+            else:
+                await policies.save(connection, found.name, wanted)
+        if wanted is None:
+            saved.pop(found.name, None)
+        else:
+            saved[found.name] = wanted
+
+    def _report(self, found: Namespace) -> None:
+        message = "; ".join(found.problems)
+        _log.error("annotations of a Namespace are wrong", namespace=found.name, problems=found.problems)
+        self._announce(
+            Key(found.name, found.name, found.uid),
+            KubernetesEvent("Warning", "NamespacePolicyInvalid", message, message),
+        )

@@ -1,0 +1,1 @@
+"""Validation of Flows in processes with a budget of time and memory."""

@@ -1,0 +1,214 @@
+"""Checks Flows within a budget and remembers what was found, by content.
+
+A small flow is checked here: whatever it says, that takes milliseconds (`SMALL`). Every other one goes to a process of
+its own (`check_process`), one at a time, the namespaces in turn: first with a short budget, so that what is quick waits
+for nothing else than what is quick; what exceeds that is checked again beside, with the whole budget. What exceeds that
+is remembered as well, and not tried again for the same content and node types.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+from collections import OrderedDict, deque
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Final
+
+import orjson
+import structlog
+
+from chaingraph_crds.flow import FlowSpec
+from chaingraph_flow.catalogue import Catalogue
+from chaingraph_flow.revision import revision
+from chaingraph_flow.unheard import unheard
+from chaingraph_flow.validation import validate
+from chaingraph_operator.metrics import Metrics
+from chaingraph_operator.validation.process import Checked, Checker, CheckServer, CheckServerLost, Exceeded
+
+SMALL: Final = 4096
+"""Bytes of a flow that is checked in this process, unless it has patterns. A check is linear in the flow but for
+comparisons of each name with each other one (a hundred at most, here) and of the types of a chain of nodes with each
+other (as many): 15 ms for the worst that was found."""
+SMALL_WITH_TEMPLATES: Final = 1024
+"""The same of a flow with templates: 10 ms to parse the densest."""
+_QUICK_SECONDS: Final = 0.25
+_REMEMBERED: Final = 5000
+_LONGEST_REMEMBERED: Final = 16 * 1024 * 1024
+_RETRY_SECONDS: Final = 2.0
+
+_log = structlog.get_logger(__name__)
+Content = tuple[bytes, str]
+"""The SHA-256 of a flow's JSON, and the hash of the node types."""
+Done = Callable[[], None]
+
+
+def is_small(text: bytes) -> bool:
+    """Whether a flow's JSON is so small that its check takes milliseconds, whatever it says."""
+    if b'"pattern"' in text:
+        return False
+    return len(text) <= (SMALL_WITH_TEMPLATES if b"{{" in text or b"{%" in text else SMALL)
+
+
+@dataclass(frozen=True, slots=True)
+class Budget:
+    """What the check of one flow may take, and the settings that say so."""
+
+    cpu_seconds: float = 2.0
+    memory_megabytes: int = 160
+
+    def exceeded(self, limit: Exceeded) -> str:
+        """What to tell of a flow whose check went beyond it."""
+        said = {
+            Exceeded.CPU: f"takes more than {self.cpu_seconds:g} s of CPU time (CHAINGRAPH_FLOW_CHECK_CPU_SECONDS)",
+            Exceeded.MEMORY: f"takes more than {self.memory_megabytes} MB (CHAINGRAPH_FLOW_CHECK_MEMORY_MB)",
+            Exceeded.TIME: f"did not end within {self.wall_seconds:g} s (CHAINGRAPH_FLOW_CHECK_CPU_SECONDS)",
+            Exceeded.CRASH: "ended the process that checked it",
+        }[limit]
+        return f"checking the flow {said}. Split it into smaller flows, or use fewer types and patterns"
+
+    @property
+    def wall_seconds(self) -> float:
+        """After which a check is ended that the machine gave no CPU time."""
+        return 10 * self.cpu_seconds + 10
+
+
+Result = Checked | Exceeded
+
+
+@dataclass(slots=True)
+class _Job:
+    content: Content
+    namespace: str
+    spec: bytes
+    catalogue: bytes
+    done: list[Done] = field(default_factory=list)
+    lost: int = 0
+    """Checks that ended for no fault of the flow, as it seems: for want of CPU time, or of memory of the machine."""
+
+
+class _Lane:
+    """Jobs that wait, the namespaces in turn."""
+
+    def __init__(self) -> None:
+        self._jobs: OrderedDict[str, deque[_Job]] = OrderedDict()
+        self._some = asyncio.Event()
+
+    def __len__(self) -> int:
+        return sum(map(len, self._jobs.values()))
+
+    def put(self, job: _Job) -> None:
+        self._jobs.setdefault(job.namespace, deque()).append(job)
+        self._some.set()
+
+    async def get(self) -> _Job:
+        while not self._jobs:
+            self._some.clear()
+            await self._some.wait()
+        namespace, jobs = self._jobs.popitem(last=False)
+        job = jobs.popleft()
+        if jobs:
+            self._jobs[namespace] = jobs
+        return job
+
+
+class FlowChecks:
+    """The checks of one operator."""
+
+    def __init__(self, budget: Budget | None = None, *, metrics: Metrics | None = None) -> None:
+        self._budget = budget or Budget()
+        self._metrics = metrics
+        self._catalogue: Catalogue | None = None
+        self._types = b""
+        self._hash = ""
+        self._known: OrderedDict[Content, Result] = OrderedDict()
+        self._size = 0
+        self._jobs: dict[Content, _Job] = {}
+        self._quick, self._slow = _Lane(), _Lane()
+        if metrics is not None:
+            metrics.queue_depth("flow checks", lambda: len(self._jobs))
+
+    @property
+    def budget(self) -> Budget:
+        return self._budget
+
+    def use(self, catalogue: Catalogue) -> None:
+        """Other node types are in force."""
+        self._catalogue = catalogue
+        self._types = orjson.dumps(catalogue.to_json())
+        self._hash = catalogue.hash
+
+    def find(self, namespace: str, text: bytes, spec: FlowSpec, done: Done) -> Result | None:
+        """What a check of a flow has found; None while it is being checked.
+
+        Args:
+            text: the flow as JSON, with sorted keys and without spaces.
+            spec: the same flow.
+            done: called when it was checked, unless it is known at once.
+        """
+        assert self._catalogue is not None, "without node types nothing is checked"
+        content = (hashlib.sha256(text).digest(), self._hash)
+        known = self._known.get(content)
+        if known is not None:
+            self._known.move_to_end(content)
+            return known
+        if is_small(text):
+            faults = tuple(validate(spec, self._catalogue))
+            warnings = () if faults else tuple(unheard(spec, self._catalogue))
+            return self._remember(content, Checked(revision(spec), faults, warnings))
+        job = self._jobs.get(content)
+        if job is None:
+            job = self._jobs[content] = _Job(content, namespace, text, self._types)
+            self._quick.put(job)
+        job.done.append(done)
+        return None
+
+    async def run(self) -> None:
+        """Checks until it is cancelled."""
+        server = CheckServer()
+        try:
+            async with asyncio.TaskGroup() as group:
+                group.create_task(self._work(self._quick, server, _QUICK_SECONDS, self._slow), name="quick flow checks")
+                group.create_task(self._work(self._slow, server, self._budget.cpu_seconds, None), name="flow checks")
+        finally:
+            server.close()
+
+    async def _work(self, lane: _Lane, server: CheckServer, cpu: float, beyond: _Lane | None) -> None:
+        checker = Checker(server, memory=self._budget.memory_megabytes * 1024 * 1024)
+        cpu = min(cpu, self._budget.cpu_seconds)
+        while True:
+            job = await lane.get()
+            try:
+                found = await checker.check(job.spec, job.catalogue, cpu=cpu, wall=10 * cpu + 10)
+            except CheckServerLost as error:
+                _log.error("cannot check flows, trying again", error=str(error))
+                lane.put(job)
+                await asyncio.sleep(_RETRY_SECONDS)
+                continue
+            if beyond is not None and found in (Exceeded.CPU, Exceeded.TIME):
+                beyond.put(job)
+                continue
+            if found in (Exceeded.TIME, Exceeded.CRASH) and not job.lost:
+                job.lost += 1
+                lane.put(job)
+                continue
+            self._jobs.pop(job.content, None)
+            self._remember(job.content, found)
+            for done in job.done:
+                done()
+
+    def _remember(self, content: Content, found: Result) -> Result:
+        self._known[content] = found
+        self._size += _size(found)
+        while len(self._known) > _REMEMBERED or self._size > _LONGEST_REMEMBERED:
+            self._size -= _size(self._known.popitem(last=False)[1])
+        if self._metrics is not None:
+            result = "too complex" if isinstance(found, Exceeded) else "invalid" if found.faults else "valid"
+            self._metrics.flow_checks.labels(result).inc()
+        return found
+
+
+def _size(found: Result) -> int:
+    if isinstance(found, Exceeded):
+        return 100
+    return 100 + sum(len(each.path) + len(each.message) + 100 for each in (*found.faults, *found.warnings))

@@ -1,0 +1,143 @@
+"""JSON logs: one object a line on stderr, from structlog and from the standard library alike.
+
+Called once by each process's main. Fields bound with `structlog.contextvars.bound_contextvars` (execution_id,
+namespace, name) are on every line logged below them, those of dbos and kopf included. Where traces are on, a line with
+an execution_id has the trace_id, too. What Python itself would write to stderr is a line as well: warnings, and
+exceptions that nobody has caught.
+"""
+
+from __future__ import annotations
+
+import logging
+import sys
+import threading
+from collections.abc import Mapping
+from types import TracebackType
+from typing import Any
+
+import orjson
+import structlog
+from structlog.typing import EventDict, Processor, WrappedLogger
+
+from chaingraph_runtime import tracing
+
+_QUIET: Mapping[str, int] = {
+    "aiohttp.access": logging.WARNING,
+    "httpx": logging.WARNING,
+    "httpcore": logging.WARNING,
+    "psycopg.pool": logging.ERROR,
+}
+"""Libraries that log each request of theirs, or that report what we report better ourselves."""
+
+
+_log = structlog.get_logger(__name__)
+
+
+def configure(level: str, *, component: str) -> None:
+    """Sends every log line of the process to stderr as JSON.
+
+    Args:
+        level: debug, info, warning or error, in any case.
+        component: the field of this name on every line: worker, operator.
+
+    Raises:
+        ValueError: there is no such level.
+    """
+    number = logging.getLevelNamesMapping().get(level.upper())
+    if number is None:
+        raise ValueError(f"LOG_LEVEL: no level {level!r}; use debug, info, warning or error")
+
+    def named(_logger: WrappedLogger, _method: str, line: EventDict) -> EventDict:
+        line["component"] = component
+        return line
+
+    shared: list[Processor] = [
+        structlog.contextvars.merge_contextvars,
+        structlog.stdlib.add_log_level,
+        structlog.stdlib.add_logger_name,
+        structlog.stdlib.ExtraAdder(),
+        _of_kopf,
+        structlog.processors.TimeStamper(fmt="iso", utc=True, key="time"),
+        named,
+    ]
+    if tracing.wanted():
+        shared.append(_traced)
+    structlog.configure(
+        processors=[
+            structlog.stdlib.filter_by_level,
+            *shared,
+            structlog.stdlib.PositionalArgumentsFormatter(),
+            structlog.stdlib.ProcessorFormatter.wrap_for_formatter,
+        ],
+        logger_factory=structlog.stdlib.LoggerFactory(),
+        wrapper_class=structlog.stdlib.BoundLogger,
+        cache_logger_on_first_use=True,
+    )
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(
+        structlog.stdlib.ProcessorFormatter(
+            foreign_pre_chain=shared,
+            processors=[
+                structlog.stdlib.ProcessorFormatter.remove_processors_meta,
+                structlog.processors.ExceptionRenderer(),
+                structlog.processors.EventRenamer("message"),
+                structlog.processors.JSONRenderer(serializer=_dumps),
+            ],
+        )
+    )
+    root = logging.getLogger()
+    root.handlers[:] = [handler]
+    root.setLevel(number)
+    for name, floor in _QUIET.items():
+        logging.getLogger(name).setLevel(max(floor, number))
+    logging.captureWarnings(True)
+    sys.excepthook = _uncaught
+    threading.excepthook = _uncaught_in_thread
+    sys.unraisablehook = _unraisable
+
+
+def adopt(name: str) -> None:
+    """Takes a library's own handlers away, so that its lines come once and as JSON."""
+    logger = logging.getLogger(name)
+    logger.handlers.clear()
+    logger.propagate = True
+
+
+def _of_kopf(_logger: WrappedLogger, _method: str, line: EventDict) -> EventDict:
+    """kopf's lines, and others that concern an object, have it in `k8s_ref`: make the usual fields of it."""
+    if isinstance(reference := line.pop("k8s_ref", None), Mapping):
+        line.setdefault("kind", reference.get("kind"))
+        line.setdefault("namespace", reference.get("namespace"))
+        line.setdefault("name", reference.get("name"))
+        for field in ("k8s_skip", "settings"):
+            line.pop(field, None)
+    return line
+
+
+def _traced(_logger: WrappedLogger, _method: str, line: EventDict) -> EventDict:
+    if "execution_id" in line:
+        line["trace_id"] = tracing.trace_id(str(line["execution_id"]))
+    return line
+
+
+def _uncaught(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+    if not issubclass(kind, KeyboardInterrupt):
+        _log.critical("ends with an exception that nobody has caught", exc_info=(kind, error, trace))
+
+
+def _uncaught_in_thread(fault: threading.ExceptHookArgs) -> None:
+    if fault.exc_value is not None and not isinstance(fault.exc_value, SystemExit):
+        thread = fault.thread.name if fault.thread is not None else ""
+        _log.error(
+            "a thread has ended with an exception that nobody has caught", thread=thread, exc_info=fault.exc_value
+        )
+
+
+def _unraisable(fault: sys.UnraisableHookArgs) -> None:
+    _log.error(
+        fault.err_msg or "an exception was ignored", object=repr(fault.object), exc_info=fault.exc_value or False
+    )
+
+
+def _dumps(value: Any, **_options: Any) -> str:
+    return orjson.dumps(value, default=str, option=orjson.OPT_NON_STR_KEYS).decode()

@@ -1,0 +1,368 @@
+"""A running attempt in the ledger: claim, flush, end.
+
+Every write is fenced: it names the owner epoch that the claim took, and finds no row once another worker, a stop or
+a hand-back has moved it on. A flush is one statement, so one round trip and one transaction: the journal, the events
+with their dense indices, and the row change together or not at all.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from datetime import datetime
+from typing import Final
+
+from psycopg.types.json import Json
+
+from chaingraph_store.attempts.running_nodes import RunningNode
+from chaingraph_store.errors import OwnershipLost
+from chaingraph_store.events import PAUSE_TYPES, PAUSED, STARTED
+from chaingraph_store.ids import ExecutionId, WorkflowId
+from chaingraph_store.ledger import CHANGES, Connection, plain
+from chaingraph_store.queue.pinning import NO_BUILD, Build, PinnedElsewhere, has_worker
+from chaingraph_store.raw_json import RawJson, unparsed
+from chaingraph_store.tenancy.policies import of_namespace
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """An attempt that this worker owns: what to run, and the epoch that fences its writes.
+
+    What the execution's author chose is JSON as bytes: the worker hands it on, and never reads it.
+    """
+
+    execution_id: ExecutionId
+    epoch: int
+    namespace: str
+    name: str
+    attempt: int
+    flow_spec: bytes
+    inputs: bytes
+    events: bytes
+    integration: bytes
+    options: bytes
+    root_id: ExecutionId
+    parent_id: ExecutionId | None
+    depth: int
+    started_at: datetime
+    started_before: bool
+    """flow:started is in the log of this attempt: a worker may be lost between its claim and its first flush."""
+    run: int
+    paused: bool
+    """It begins paused."""
+    pause_logged: bool
+    """flow:paused is the last of flow:paused and flow:resumed in the log of this attempt."""
+    pause_reason: str
+    breakpoints: list[str]
+    control_seq: int
+    """Number of the last command that is in this claim; those that follow come as messages."""
+    steps_owed: int
+    ran_ms: int
+    held_nodes: list[str]
+    """The nodes that ran or were held when the former run of this attempt was left."""
+    next_event_index: int
+    queue: str
+    waited_seconds: float | None
+    """From its creation to this, its first claim. None for later ones, what was created paused, and children."""
+    nodes_ended: int
+    """How many nodes had ended when the former run of this attempt was left."""
+    egress: list[str]
+    """Of its namespace's policy: CIDRs that its HTTP nodes may reach beside public addresses."""
+    journal: bytes
+    """The nodes that have ended, as `[[attempt, record], …]`: the attempt that each belongs to, and the engine's
+    record of it."""
+
+
+@dataclass(frozen=True, slots=True)
+class JournalEntry:
+    """A node that has ended. `record` is the engine's own, as JSON."""
+
+    node_id: str
+    outcome: str
+    record: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class LogEntry:
+    """An event that has no index yet. `timestamp` in milliseconds since the epoch; `data` is JSON."""
+
+    type: str
+    timestamp: int
+    data: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """The node counts and the names of the nodes that run now.
+
+    Attributes:
+        running_nodes: how the first of them stand. They stay in the row when the attempt ends: what it interrupted.
+    """
+
+    total: int
+    completed: int
+    failed: int
+    skipped: int
+    running: int
+    current_nodes: Sequence[str]
+    running_nodes: Sequence[RunningNode] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class End:
+    """How an attempt ended. `phase`: Completed, Failed or Stopped. `children`: how many it has to spawn now."""
+
+    phase: str
+    outputs: bytes | None = None
+    error_node: str = ""
+    error_reason: str = ""
+    error_message: str = ""
+    children: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class EngineControl:
+    """What the engine has made of the commands."""
+
+    paused: bool
+    pause_reason: str
+    applied_seq: int
+    """Number of the last command that it has taken."""
+    ran_ms: int
+    """How long the attempt has run, without its pauses."""
+    steps_owed: int = 0
+    """Steps that it has taken and not yet made: they are not lost with its worker."""
+
+
+@dataclass(frozen=True, slots=True)
+class Moved:
+    """What became of an attempt from outside. `phase` is None while it is still its worker's."""
+
+    phase: str | None
+    control_seq: int
+
+
+# A pinned one is refused only while it waits: so a claim whose answer was lost can be taken again.
+_CLAIM: Final = f"""
+WITH before AS (
+  SELECT id, phase, queue, worker_pool, worker_version FROM chaingraph.executions
+  WHERE id = %(id)s AND workflow_id = %(workflow)s AND phase IN ('Pending', 'Running', 'Paused') AND NOT parked
+  FOR UPDATE
+), given AS (
+  -- Locked, so that it is looked at again, and refused, when a hand-back that we waited for has taken it away.
+  SELECT before.id,
+         before.phase = 'Pending' AND before.worker_version <> ''
+         AND (before.worker_pool, before.worker_version) <> (%(pool)s, %(version)s)
+         AND {has_worker("before")} AS elsewhere
+  FROM before JOIN dbos.workflow_status w ON w.workflow_uuid = %(workflow)s
+  WHERE w.status = 'PENDING' AND w.executor_id = %(worker)s
+  FOR SHARE OF w
+), run AS (
+  UPDATE chaingraph.executions e
+  SET phase = 'Running', owner_epoch = owner_epoch + 1, worker = %(worker)s, lost_worker = '',
+      worker_pool = %(pool)s, worker_version = %(version)s,
+      started_at = coalesce(e.started_at, now()), change_seq = nextval('chaingraph.change_seq')
+  FROM given WHERE e.id = given.id AND NOT given.elsewhere
+  RETURNING e.*
+)
+SELECT run.id, run.owner_epoch, run.namespace, run.name, run.attempt,
+       (SELECT spec FROM chaingraph.flow_revisions f WHERE f.revision = run.flow_revision),
+       run.inputs, run.events, run.integration, run.options, run.root_id, run.parent_id, run.depth,
+       run.started_at, run.start_logged, run.run, run.paused, run.pause_logged, run.pause_reason, run.breakpoints,
+       run.control_seq, cardinality(run.step_seqs), run.ran_ms, run.current_nodes, run.next_event_index, run.queue,
+       CASE WHEN run.started_at = now() AND run.attempt = 1 AND run.depth = 0 AND run.obeyed_generation <= 1
+            THEN extract(epoch FROM now() - run.created_at)::float8 END,
+       run.nodes_completed + run.nodes_failed + run.nodes_skipped,
+       coalesce({of_namespace("egress", "run.namespace")}, '{{}}'),
+       (SELECT coalesce(json_agg(json_build_array(j.attempt, j.record)), '[]')
+        FROM chaingraph.journal j WHERE j.execution_id = run.id),
+       CASE WHEN run.id IS NOT NULL THEN pg_notify(%(channel)s, run.id) END FROM given LEFT JOIN run USING (id)
+"""  # noqa: S608 - put together of constants alone
+
+_WRITE: Final = """
+WITH run AS (
+  UPDATE chaingraph.executions
+  SET nodes_total = %(total)s, nodes_completed = %(completed)s, nodes_failed = %(failed)s,
+      nodes_skipped = %(skipped)s, nodes_running = %(running)s, current_nodes = %(current)s,
+      running_nodes = %(running_nodes)s,
+      next_event_index = next_event_index + %(events)s,
+      phase = %(phase)s, outputs = coalesce(%(outputs)b::json, outputs),
+      error_node = coalesce(%(error_node)s, error_node),
+      error_reason = coalesce(%(error_reason)s, error_reason),
+      error_message = coalesce(%(error_message)s, error_message),
+      finished_at = CASE WHEN %(ends)s THEN now() END,
+      paused = CASE WHEN %(ends)s THEN false WHEN pause_seq <= %(applied)s THEN %(paused)s ELSE paused END,
+      pause_reason = CASE WHEN %(ends)s THEN '' WHEN pause_seq <= %(applied)s THEN %(pause_reason)s
+                          ELSE pause_reason END,
+      start_logged = start_logged OR %(start_logged)s,
+      pause_logged = coalesce(%(pause_logged)s, pause_logged), applied_seq = %(applied)s, ran_ms = %(ran_ms)s,
+      -- Kept: the steps that the engine has not seen, and the last of those that it has taken and still owes. The
+      -- bucket of a number in a rising list is how many in it are not greater.
+      step_seqs = CASE WHEN %(ends)s THEN '{}'
+                       ELSE step_seqs[greatest(1, 1 + width_bucket(%(applied)s, step_seqs) - %(steps_owed)s):] END,
+      children_total = %(children)s, children_open = %(children)s,
+      change_seq = nextval('chaingraph.change_seq')
+  WHERE id = %(id)s AND owner_epoch = %(epoch)s AND phase IN ('Running', 'Paused') AND NOT parked
+    AND next_event_index = coalesce(%(first)s, next_event_index)
+  RETURNING id, root_id, attempt, next_event_index - %(events)s AS base
+), journaled AS (
+  INSERT INTO chaingraph.journal (execution_id, node_id, attempt, outcome, record)
+  SELECT run.id, entry.node_id, run.attempt, entry.outcome, entry.record
+  FROM run, unnest(%(nodes)s::text[], %(outcomes)s::text[], %(records)b::json[]) AS entry (node_id, outcome, record)
+  ON CONFLICT (execution_id, node_id)
+  DO UPDATE SET attempt = excluded.attempt, outcome = excluded.outcome, record = excluded.record
+), published AS (
+  INSERT INTO chaingraph.events (execution_id, index, type, at, data)
+  SELECT run.id, run.base + entry.position - 1, entry.type, to_timestamp(entry.at / 1000.0), entry.data
+  FROM run, unnest(%(types)s::text[], %(times)s::bigint[], %(datas)b::json[])
+       WITH ORDINALITY AS entry (type, at, data, position)
+)
+"""
+_ANSWER: Final = "SELECT base, pg_notify(%(channel)s, id) FROM run"
+_GROWN: Final = """, grown AS (
+  INSERT INTO chaingraph.trees (root_id, size) SELECT root_id, 1 + %(children)s FROM run
+  ON CONFLICT (root_id) DO UPDATE SET size = trees.size + %(children)s
+)
+"""
+_FLUSH: Final = _WRITE + _ANSWER
+_END_OF_PARENT: Final = _WRITE + _GROWN + _ANSWER
+"""What most executions never do costs them nothing."""
+
+
+async def claim(
+    connection: Connection, execution: ExecutionId, *, workflow: WorkflowId, worker: str, build: Build = NO_BUILD
+) -> Claim | None:
+    """Takes the run for this worker: phase Running, a new owner epoch, everything needed to run it.
+
+    It is pinned to the worker's build from now on.
+
+    Returns:
+        None when there is nothing to run: the execution has ended or is parked, another run is current, or DBOS has
+        given the workflow to another executor.
+
+    Raises:
+        PinnedElsewhere: it is pinned to another build, which has live workers: `pinning.send` it to them.
+    """
+    cursor = unparsed(connection)
+    await cursor.execute(
+        _CLAIM,
+        {"id": execution, "workflow": workflow, "worker": worker, "channel": CHANGES}
+        | {"pool": build.pool, "version": build.version},
+    )
+    row = await cursor.fetchone()
+    if row is None:
+        return None
+    if row[0] is None:
+        raise PinnedElsewhere(execution)
+    *fields, _ = row
+    return Claim(*fields)
+
+
+async def flush(
+    connection: Connection,
+    claimed: Claim,
+    *,
+    journal: Sequence[JournalEntry],
+    log: Sequence[LogEntry],
+    progress: Progress,
+    control: EngineControl | None = None,
+    end: End | None = None,
+    first: int | None = None,
+) -> int:
+    """Writes what has happened since the last flush and, with `end`, the attempt's end.
+
+    Args:
+        control: taken at the same moment as `log`. None: as it was claimed. What it says of a pause counts
+            unless the row has a later PAUSE or RESUME than the engine has taken.
+        first: the index that the first of these events is to have. With it a flush whose answer was lost can be
+            repeated: what was written then is not written again. While an attempt runs nobody else adds events.
+
+    Returns:
+        The index of the first of these events.
+
+    Raises:
+        OwnershipLost: the attempt is no longer this worker's; nothing was written.
+    """
+    state, pauses = control or _as_claimed(claimed), [entry.type for entry in log if entry.type in PAUSE_TYPES]
+    pause_logged = False if end else pauses[-1] == PAUSED if pauses else None
+    cursor = await connection.execute(
+        _END_OF_PARENT if end and end.children else _FLUSH,
+        {
+            "id": claimed.execution_id,
+            "epoch": claimed.epoch,
+            "first": first,
+            "channel": CHANGES,
+            "total": progress.total,
+            "completed": progress.completed,
+            "failed": progress.failed,
+            "skipped": progress.skipped,
+            "running": progress.running,
+            "current": list(progress.current_nodes),
+            "running_nodes": Json([asdict(each) for each in progress.running_nodes]),
+            "events": len(log),
+            "phase": end.phase if end else "Paused" if state.paused else "Running",
+            "ends": end is not None,
+            "children": end.children if end else 0,
+            "paused": state.paused,
+            "pause_reason": state.pause_reason,
+            "start_logged": any(entry.type == STARTED for entry in log),
+            "pause_logged": pause_logged,
+            "applied": state.applied_seq,
+            "steps_owed": state.steps_owed,
+            "ran_ms": state.ran_ms,
+            "outputs": RawJson(end.outputs) if end and end.outputs is not None else None,
+            "error_node": end.error_node if end else None,
+            "error_reason": end.error_reason if end else None,
+            "error_message": plain(end.error_message) if end else None,
+            "nodes": [entry.node_id for entry in journal],
+            "outcomes": [entry.outcome for entry in journal],
+            "records": [RawJson(entry.record) for entry in journal],
+            "types": [entry.type for entry in log],
+            "times": [entry.timestamp for entry in log],
+            "datas": [RawJson(entry.data) for entry in log],
+        },
+    )
+    row = await cursor.fetchone()
+    if row is None:
+        if first is not None and await _was_written(connection, claimed, next_index=first + len(log), end=end):
+            return first
+        raise OwnershipLost(claimed.execution_id, claimed.epoch)
+    return int(row[0])
+
+
+async def _was_written(connection: Connection, claimed: Claim, *, next_index: int, end: End | None) -> bool:
+    """Whether a flush was written before, by a statement whose answer was lost."""
+    cursor = await connection.execute(
+        "SELECT 1 FROM chaingraph.executions WHERE id = %s AND owner_epoch = %s AND next_event_index = %s"
+        " AND CASE WHEN %s::text IS NULL THEN phase IN ('Running', 'Paused') AND NOT parked ELSE phase = %s END",
+        (claimed.execution_id, claimed.epoch, next_index, end.phase if end else None, end.phase if end else None),
+    )
+    return await cursor.fetchone() is not None
+
+
+def _as_claimed(claimed: Claim) -> EngineControl:
+    return EngineControl(
+        paused=claimed.paused,
+        pause_reason=claimed.pause_reason,
+        applied_seq=claimed.control_seq,
+        ran_ms=claimed.ran_ms,
+        steps_owed=claimed.steps_owed,
+    )
+
+
+async def not_ours(connection: Connection, claims: Sequence[Claim]) -> dict[ExecutionId, Moved]:
+    """Those of these attempts that were moved on or commanded from outside since they were claimed."""
+    cursor = await connection.execute(
+        "SELECT mine.id, coalesce(e.phase, 'deleted'), coalesce(e.control_seq, 0),"
+        "   e.owner_epoch IS DISTINCT FROM mine.epoch OR e.parked OR e.phase NOT IN ('Running', 'Paused')"
+        " FROM unnest(%s::text[], %s::bigint[], %s::bigint[]) AS mine (id, epoch, seq)"
+        " LEFT JOIN chaingraph.executions e ON e.id = mine.id"
+        " WHERE e.owner_epoch IS DISTINCT FROM mine.epoch OR e.parked OR e.phase NOT IN ('Running', 'Paused')"
+        "   OR e.control_seq > mine.seq",
+        (
+            [claim.execution_id for claim in claims],
+            [claim.epoch for claim in claims],
+            [claim.control_seq for claim in claims],
+        ),
+    )
+    return {ExecutionId(row[0]): Moved(row[1] if row[3] else None, row[2]) for row in await cursor.fetchall()}

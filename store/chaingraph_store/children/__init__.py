@@ -1,0 +1,1 @@
+"""Children of executions: spawning, resources, turns and completion."""

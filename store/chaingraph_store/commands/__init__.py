@@ -1,0 +1,1 @@
+"""Commands: creation, pause, resume, step, stop and retry, each in one transaction."""

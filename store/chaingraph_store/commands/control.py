@@ -1,0 +1,130 @@
+"""Commands: the row is made as the spec wants it, and who has the execution is told, in one transaction.
+
+Called by the operator. Commands are numbered in the row, under its lock; a message carries them only while a worker
+has the execution. See docs/decisions/0003, and `steering` for what each command means.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields, replace
+from typing import Any, Final
+
+from psycopg.types.json import Json
+
+from chaingraph_store.commands.observed_generation import Stale
+from chaingraph_store.commands.transitions import Controls, Turn, Wanted, turn
+from chaingraph_store.ids import ExecutionId, WorkflowId, workflow_id
+from chaingraph_store.ledger import CHANGES, Connection
+from chaingraph_store.queue import dispatch
+
+__all__ = ["Stale", "Steered", "Wanted", "steer"]
+
+
+@dataclass(frozen=True, slots=True)
+class Steered:
+    """What came of it. All empty when the row was as wanted already."""
+
+    commands: tuple[str, ...] = ()
+    """Carried out: PAUSE, RESUME, STEP, BREAKPOINTS, START, PRIORITY, START_TIMEOUT, OPTIONS."""
+    ignored: tuple[str, ...] = ()
+    """STEP of what is not paused; RESUME by token of what is not paused, or is to be paused by `spec.paused`."""
+
+
+_COLUMNS: Final = tuple(field.name for field in fields(Controls))
+_LISTS: Final = ("breakpoints", "step_seqs", "used_tokens")
+_WRITTEN: Final = tuple(column for column in _COLUMNS if column != "started_at")
+
+_LOCK: Final = f"""
+SELECT {", ".join(_COLUMNS)}, workflow_id, queue, attempt FROM chaingraph.executions
+WHERE id = %(id)s AND phase NOT IN ('Completed', 'Failed', 'Stopped')
+FOR UPDATE
+"""  # noqa: S608 - put together of constants alone
+
+_WRITE: Final = f"""
+WITH steered AS (
+  UPDATE chaingraph.executions
+  SET {", ".join(f"{column} = %({column})s" for column in _WRITTEN)},
+      workflow_id = %(workflow)s, owner_epoch = owner_epoch + %(fences)s::int,
+      lost_worker = CASE WHEN %(parked)s THEN '' ELSE lost_worker END,
+      next_event_index = next_event_index + (%(event)s::text IS NOT NULL)::int,
+      change_seq = nextval('chaingraph.change_seq')
+  WHERE id = %(id)s
+  RETURNING id, next_event_index - 1 AS index
+), logged AS (
+  INSERT INTO chaingraph.events (execution_id, index, type, at, data)
+  SELECT id, index, %(event)s, now(), %(data)s::json FROM steered WHERE %(event)s::text IS NOT NULL
+)
+SELECT pg_notify(%(changes)s, id) FROM steered
+"""  # noqa: S608 - put together of constants alone
+
+
+async def steer(
+    connection: Connection, execution: ExecutionId, wanted: Wanted, *, generation: int, application_name: str
+) -> Steered | Stale | None:
+    """Carries out everything in which the spec differs from the row, inside the caller's transaction.
+
+    A repetition changes nothing: what was carried out is in the row, and the row is locked.
+
+    Args:
+        generation: that of the spec. It is recorded as obeyed.
+
+    Returns:
+        Stale when a later generation was obeyed: then nothing is done. None when there is no such execution, or it has
+        ended.
+    """
+    cursor = await connection.execute(_LOCK, {"id": execution})
+    row = await cursor.fetchone()
+    if row is None:
+        return None
+    before = _controls(row)
+    if before.obeyed_generation > generation:
+        return Stale(before.obeyed_generation)
+    todo = turn(replace(before, obeyed_generation=generation), wanted)
+    if todo.controls == before and not todo.start:
+        return Steered()
+    await _write(connection, execution, before, todo)
+    former, queue, attempt = row[-3:]
+    if todo.cancel:
+        await dispatch.cancel(connection, [WorkflowId(former)])
+    if todo.enqueue:
+        await dispatch.enqueue_run(
+            connection,
+            execution,
+            run=todo.controls.run,
+            queue=queue,
+            priority=todo.controls.priority,
+            application_name=application_name,
+        )
+    elif todo.requeue:
+        await dispatch.change_priority(connection, WorkflowId(former), todo.controls.priority)
+    if todo.start:
+        await dispatch.send_start_signal(connection, execution, attempt=attempt)
+    elif todo.sooner:
+        await dispatch.send_look(connection, execution, attempt=attempt, generation=generation)
+    if todo.messages:
+        await dispatch.send_commands(connection, execution, WorkflowId(former), todo.messages)
+    return Steered(tuple(todo.carried_out), tuple(todo.ignored))
+
+
+def _controls(row: tuple[Any, ...]) -> Controls:
+    columns = dict(zip(_COLUMNS, row, strict=False))
+    return Controls(**columns | {name: tuple(columns[name]) for name in _LISTS})
+
+
+async def _write(connection: Connection, execution: ExecutionId, before: Controls, todo: Turn) -> None:
+    after = todo.controls
+    event, data = todo.event or (None, {})
+    await connection.execute(
+        _WRITE,
+        {
+            "id": execution,
+            "workflow": workflow_id(execution, after.run),
+            "fences": (after.phase, after.parked, after.run) != (before.phase, before.parked, before.run),
+            "event": event,
+            "data": Json(data),
+            "changes": CHANGES,
+        }
+        | {column: getattr(after, column) for column in _WRITTEN}
+        | {name: list(getattr(after, name)) for name in _LISTS}
+        | {"options": Json(after.options)},
+    )

@@ -1,0 +1,308 @@
+"""Retry: the next attempt of an execution that failed or was stopped, in one transaction.
+
+The journal keeps the nodes that completed, unless the attempt begins from the start. How the earlier attempt ended
+goes into the row's history.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any, Final, Literal
+
+from psycopg.rows import class_row
+from psycopg.types.json import Json
+
+from chaingraph_store import events
+from chaingraph_store.children import completion
+from chaingraph_store.commands.observed_generation import Stale
+from chaingraph_store.commands.tokens import Kind, asks, with_token
+from chaingraph_store.commands.transitions import PAUSE_REASON
+from chaingraph_store.ids import ExecutionId, workflow_id
+from chaingraph_store.ledger import CHANGES, Connection, plain
+from chaingraph_store.queue import dispatch
+
+RETRIABLE_PHASES: Final = frozenset({"Failed", "Stopped"})
+MAX_ATTEMPTS_KEPT: Final = 10
+"""Earlier attempts in a row's history: the newest."""
+MAX_MESSAGE: Final = 1024
+"""Characters of an earlier attempt's error message that are kept."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Retry:
+    """What the spec says of the next attempt. `step` and `resume` are its tokens, which ask for nothing then.
+
+    None leaves `priority` and `start_timeout_seconds` as they were.
+    """
+
+    token: str
+    from_start: bool
+    paused: bool
+    options: Mapping[str, Any]
+    breakpoints: Sequence[str] = ()
+    step: str = ""
+    resume: str = ""
+    priority: int | None = None
+    start_timeout_seconds: int | None = None
+
+
+def refusal(phase: str) -> str | None:
+    """Why an execution of this phase cannot be retried; None when it can be."""
+    if phase in RETRIABLE_PHASES:
+        return None
+    if phase == "Completed":
+        return "it is Completed, and only what failed or was stopped is run again: create another Execution"
+    return f"it was {phase}: stop it first, or wait for its end"
+
+
+@dataclass(frozen=True, slots=True)
+class _Former:
+    """The columns that a retry reads, of the row as it was."""
+
+    phase: str
+    attempt: int
+    run: int
+    error_reason: str
+    error_message: str
+    error_node: str
+    started_at: datetime | None
+    finished_at: datetime | None
+    queue: str
+    priority: int
+    start_timeout_s: int
+    attempts: list[dict[str, Any]]
+    parent_id: str | None
+    flow_revision: str | None
+    step_token: str
+    resume_token: str
+    retry_token: str
+    used_tokens: list[str]
+    obeyed_generation: int
+
+    @property
+    def never_started(self) -> bool:
+        return self.started_at is None and not any(each.get("startTime") for each in self.attempts)
+
+
+_LOCK: Final = f"SELECT {', '.join(_Former.__dataclass_fields__)} FROM chaingraph.executions WHERE id = %s FOR UPDATE"  # noqa: S608 our own column names
+_BEGIN: Final = f"""
+WITH begun AS (
+  UPDATE chaingraph.executions
+  SET phase = %(phase)s, parked = %(parks)s, attempt = attempt + 1, priority = %(priority)s,
+      start_timeout_s = %(start_timeout)s, held_at = CASE WHEN %(held)s THEN now() END, expired_at = NULL,
+      run = %(run)s, workflow_id = %(workflow)s, owner_epoch = owner_epoch + 1, worker = '', lost_worker = '',
+      worker_pool = '', worker_version = '', recoveries = 0, losses = 0,
+      nodes_completed = CASE WHEN %(from_start)s THEN 0 ELSE nodes_completed END, nodes_failed = 0,
+      recovered_nodes = CASE WHEN %(from_start)s THEN 0 ELSE nodes_completed END,
+      nodes_skipped = 0, nodes_running = 0, current_nodes = '{{}}', running_nodes = '[]', outputs = NULL,
+      error_node = '', error_reason = '', error_message = '',
+      started_at = NULL, start_logged = false, finished_at = NULL, ran_ms = 0,
+      options = %(options)s,
+      breakpoints = %(breakpoints)s, wants_pause = %(paused)s, paused = %(parks)s,
+      pause_reason = CASE WHEN %(parks)s THEN %(pause_reason)s ELSE '' END, pause_logged = %(parks)s,
+      step_token = %(step)s, resume_token = %(resume)s, retry_token = %(token)s, used_tokens = %(used)s,
+      obeyed_generation = %(generation)s, retry_refusal = '',
+      control_seq = control_seq + 1, applied_seq = control_seq + 1, pause_seq = control_seq + 1,
+      step_seqs = '{{}}', attempts = %(attempts)s, next_event_index = next_event_index + %(parks)s::int,
+      change_seq = nextval('chaingraph.change_seq')
+  WHERE id = %(id)s
+  RETURNING id, next_event_index - 1 AS index, pause_reason
+), logged AS (
+  INSERT INTO chaingraph.events (execution_id, index, type, at, data)
+  SELECT id, index, '{events.PAUSED}', now(), json_build_object('reason', pause_reason) FROM begun WHERE %(parks)s
+), forgotten AS (
+  DELETE FROM chaingraph.journal WHERE execution_id = %(id)s AND %(from_start)s
+)
+SELECT pg_notify(%(changes)s, id) FROM begun
+"""  # noqa: S608 - put together of constants alone
+
+
+async def retry(
+    connection: Connection, execution: ExecutionId, asked: Retry, *, generation: int, application_name: str
+) -> bool | str | Stale:
+    """Begins the next attempt, inside the caller's transaction: enqueued, or when it is to begin paused, parked.
+
+    What has never started is held again when it is to begin paused, with a new start timeout.
+
+    Args:
+        generation: that of the spec. It is recorded as obeyed.
+
+    Returns:
+        True when it has begun; False when this token was used before; why not, when it is refused: a refused token is
+        recorded as used. Stale when a later generation was obeyed: then nothing is done.
+    """
+    await completion.hold_line(connection, execution)
+    former = await _locked(connection, execution)
+    if former is None:
+        return "the ledger has no such execution: create another Execution"
+    in_vain = _in_vain(former, asked.token, generation)
+    if in_vain is not None:
+        return in_vain
+    reason = refusal(former.phase)
+    if reason is None and former.flow_revision is None:
+        reason = await _find_flow(connection, execution)
+    if reason is not None:
+        await _refuse(connection, execution, former, asked.token, reason, generation)
+        return reason
+    run = former.run + 1
+    held = asked.paused and former.never_started
+    parks = asked.paused and not held
+    priority = former.priority if asked.priority is None else asked.priority
+    start_timeout = former.start_timeout_s if asked.start_timeout_seconds is None else asked.start_timeout_seconds
+    step, resume, used = _tokens(former, asked)
+    await connection.execute(
+        _BEGIN,
+        {
+            "id": execution,
+            "run": run,
+            "workflow": workflow_id(execution, run),
+            "options": Json(asked.options),
+            "breakpoints": list(asked.breakpoints),
+            "phase": "Created" if held else "Paused" if parks else "Pending",
+            "held": held,
+            "parks": parks,
+            "paused": asked.paused,
+            "priority": priority,
+            "start_timeout": start_timeout,
+            "pause_reason": PAUSE_REASON,
+            "step": step,
+            "resume": resume,
+            "token": asked.token,
+            "used": list(used),
+            "generation": generation,
+            "attempts": Json([*former.attempts, _end(former, asked)][-MAX_ATTEMPTS_KEPT:]),
+            "from_start": asked.from_start,
+            "changes": CHANGES,
+        },
+    )
+    if former.parent_id is not None:
+        await completion.reopen(connection, execution)
+    if held:
+        await dispatch.enqueue_hold(
+            connection,
+            execution,
+            attempt=former.attempt + 1,
+            timeout_seconds=start_timeout,
+            application_name=application_name,
+        )
+    elif not parks:
+        await dispatch.enqueue_run(
+            connection,
+            execution,
+            run=run,
+            queue=former.queue,
+            priority=priority,
+            application_name=application_name,
+        )
+    return True
+
+
+async def refuse_retry(
+    connection: Connection, execution: ExecutionId, token: str, reason: str, *, generation: int
+) -> bool | Stale:
+    """Records that the retry of this token was refused, and why. The token is used up.
+
+    Returns:
+        False when the token was used before, or there is no such execution; Stale when a generation later than that of
+        the spec was obeyed: then nothing is done.
+    """
+    former = await _locked(connection, execution)
+    if former is None:
+        return False
+    in_vain = _in_vain(former, token, generation)
+    if in_vain is not None:
+        return in_vain
+    await _refuse(connection, execution, former, token, reason, generation)
+    return True
+
+
+_PIN: Final = """
+WITH named AS (
+  SELECT e.id, e.flow_name, e.namespace, f.revision, f.nodes, f.inputs, coalesce(f.problem, 'there is none') AS problem,
+         CASE WHEN f.name IS NULL THEN 'FlowNotFound' ELSE coalesce(nullif(f.reason, ''), 'FlowInvalid') END AS reason
+  FROM chaingraph.executions e LEFT JOIN chaingraph.flows f ON f.namespace = e.namespace AND f.name = e.flow_name
+  WHERE e.id = %s
+), pinned AS (
+  UPDATE chaingraph.executions e SET flow_revision = named.revision, nodes_total = named.nodes, inputs = named.inputs
+  FROM named WHERE e.id = named.id AND named.revision IS NOT NULL
+)
+SELECT revision IS NOT NULL, flow_name, namespace, problem, reason FROM named
+"""
+
+
+async def _find_flow(connection: Connection, execution: ExecutionId) -> str | None:
+    """Pins the flow of a child that failed because there was none of that name. Why not, when there is still none."""
+    cursor = await connection.execute(_PIN, (execution,))
+    row = await cursor.fetchone()
+    assert row is not None, "it is locked by us"
+    found, name, namespace, problem, reason = row
+    if found:
+        return None
+    return (
+        f"{reason}: the Flow {name!r} in namespace {namespace!r} cannot be run: {problem}. Create or fix it, and "
+        "set another spec.retry.token then"
+    )
+
+
+async def _locked(connection: Connection, execution: ExecutionId) -> _Former | None:
+    async with connection.cursor(row_factory=class_row(_Former)) as cursor:
+        await cursor.execute(_LOCK, (execution,))
+        return await cursor.fetchone()
+
+
+def _in_vain(former: _Former, token: str, generation: int) -> Stale | Literal[False] | None:
+    """Why this asks for nothing: a later generation was obeyed, or the token was used. None when it asks."""
+    if former.obeyed_generation > generation:
+        return Stale(former.obeyed_generation)
+    return None if asks(Kind.RETRY, token, used=former.used_tokens, last=former.retry_token) else False
+
+
+async def _refuse(
+    connection: Connection, execution: ExecutionId, former: _Former, token: str, reason: str, generation: int
+) -> None:
+    used = with_token(Kind.RETRY, token, used=former.used_tokens, last=former.retry_token)
+    await connection.execute(
+        "UPDATE chaingraph.executions SET retry_token = %(token)s, retry_refusal = %(reason)s,"
+        " used_tokens = %(used)s, obeyed_generation = %(generation)s, change_seq = nextval('chaingraph.change_seq')"
+        " WHERE id = %(id)s RETURNING pg_notify(%(changes)s, id)",
+        {
+            "id": execution,
+            "token": token,
+            "reason": plain(reason),
+            "used": list(used),
+            "generation": generation,
+            "changes": CHANGES,
+        },
+    )
+
+
+def _tokens(former: _Former, asked: Retry) -> tuple[str, str, tuple[str, ...]]:
+    """The last step and resume that were dealt with, and all that were used, once this retry has begun."""
+    used = with_token(Kind.RETRY, asked.token, used=former.used_tokens, last=former.retry_token)
+    last = []
+    for kind, token, former_token in (
+        (Kind.STEP, asked.step, former.step_token),
+        (Kind.RESUME, asked.resume, former.resume_token),
+    ):
+        last.append(token if asks(kind, token, used=used, last=former_token) else former_token)
+        used = with_token(kind, token, used=used, last=former_token)
+    return last[0], last[1], used
+
+
+def _end(former: _Former, asked: Retry) -> dict[str, Any]:
+    return {
+        "attempt": former.attempt,
+        "phase": former.phase,
+        "reason": former.error_reason,
+        "message": former.error_message[:MAX_MESSAGE],
+        "node": former.error_node,
+        "startTime": _iso(former.started_at),
+        "completionTime": _iso(former.finished_at),
+        "retriedFrom": "Start" if asked.from_start else "Failed",
+    }
+
+
+def _iso(moment: datetime | None) -> str | None:
+    return None if moment is None else moment.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")

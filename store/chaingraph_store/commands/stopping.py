@@ -1,0 +1,182 @@
+"""STOP: the row turns Stopped, the workflow is cancelled and the engine told, in one transaction, down the tree.
+
+Called by the operator for `spec.stop` and for deleted resources.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Final
+
+from chaingraph_store.ids import ExecutionId, WorkflowId, hold_workflow_id
+from chaingraph_store.ledger import CHANGES, CONTROL, Connection, plain
+from chaingraph_store.queue import dispatch
+
+START_TIMEOUT: Final = "StartTimeout"
+# OFFSET 0 and the array keep the planner, which takes every tree for a large part of the ledger, from reading all of
+# it, once for each generation.
+_HOLD: Final = """
+WITH RECURSIVE tree AS (
+  SELECT e.id, %(children)s::boolean AS deeper,
+         e.phase NOT IN ('Completed', 'Failed', 'Stopped')
+         OR %(children)s AND e.children_total > 0 AND NOT e.tree_stopped
+         OR %(deleted)s AND e.uid IS NULL AND e.resources = 'Create' AS busy,
+         %(children)s AND e.children_spawned > 0 AS goes_on
+  FROM chaingraph.executions e WHERE e.id = %(id)s
+  UNION ALL
+  SELECT child.id, child.deeper,
+         child.phase NOT IN ('Completed', 'Failed', 'Stopped')
+         OR child.deeper AND child.children_open > 0 AND NOT child.tree_stopped
+         OR %(deleted)s AND child.uid IS NULL AND child.resources = 'Create',
+         child.deeper AND child.children_spawned > 0
+  FROM tree CROSS JOIN LATERAL (
+    SELECT *, %(deleted)s OR on_stop = 'Stop' AS deeper FROM chaingraph.executions
+    WHERE parent_id = tree.id OFFSET 0) child
+  WHERE tree.goes_on
+)
+-- In the order of ids, as everywhere, so that two stops in one tree cannot wait for each other. With whatever became of
+-- them while we waited: below one that has ended or spawned meanwhile there is something that we have not found.
+-- NO KEY, also as everywhere: who writes a child twice in a transaction has PostgreSQL look at its foreign keys, and
+-- would wait for us with the child locked.
+SELECT e.id, tree.deeper, e.obeyed_generation FROM chaingraph.executions e JOIN tree USING (id)
+WHERE e.id = ANY(ARRAY(SELECT id FROM tree WHERE busy)) ORDER BY e.id FOR NO KEY UPDATE OF e
+"""
+# A statement of its own: its snapshot shows the rows as they were when the first one got their locks. PostgreSQL holds
+# the checks of a row also against what it would have made of the version in an older snapshot.
+_STOP: Final = """
+WITH held AS MATERIALIZED (
+  SELECT e.id, e.phase NOT IN ('Completed', 'Failed', 'Stopped') AS active,
+         given.deeper AND NOT e.tree_stopped
+         AND (e.children_open > 0 OR e.id = %(id)s AND e.children_total > 0) AS bars,
+         e.children_unmade AS unmade,
+         CASE WHEN %(deleted)s AND e.uid IS NULL THEN 'None' ELSE e.resources END AS resources,
+         greatest(e.obeyed_generation, CASE WHEN e.id = %(id)s THEN %(generation)s ELSE 0 END) AS obeyed
+  FROM unnest(%(found)s::text[], %(deeper)s::boolean[]) AS given (id, deeper) JOIN chaingraph.executions e USING (id)
+), stopped AS (
+  UPDATE chaingraph.executions e
+  SET phase = 'Stopped', owner_epoch = owner_epoch + 1, finished_at = now(), nodes_running = 0, current_nodes = '{}',
+      error_node = '', error_reason = 'Stopped',
+      error_message = CASE WHEN e.id = %(id)s THEN %(reason)s ELSE %(inherited)s END,
+      parked = false, paused = false, pause_reason = '', pause_logged = false, step_seqs = '{}',
+      resources = held.resources, obeyed_generation = held.obeyed,
+      next_event_index = next_event_index + 1, change_seq = nextval('chaingraph.change_seq')
+  FROM held WHERE e.id = held.id AND held.active
+  RETURNING e.id, e.workflow_id, e.attempt, e.next_event_index - 1 AS index, e.error_message
+), logged AS (
+  INSERT INTO chaingraph.events (execution_id, index, type, at, data)
+  SELECT id, index, 'flow:cancelled', now(), json_build_object('reason', error_message) FROM stopped
+), barred AS (
+  UPDATE chaingraph.executions e
+  SET children_barred = e.children_barred + held.unmade, children_open = e.children_open - held.unmade,
+      tree_stopped = true, resources = held.resources, obeyed_generation = held.obeyed,
+      change_seq = nextval('chaingraph.change_seq')
+  FROM held WHERE e.id = held.id AND NOT held.active AND held.bars
+  RETURNING e.id
+), hidden AS (
+  UPDATE chaingraph.executions e SET resources = held.resources
+  FROM held WHERE e.id = held.id AND NOT held.active AND NOT held.bars AND e.resources <> held.resources
+)
+SELECT id, workflow_id, attempt, pg_notify(%(changes)s, id), pg_notify(%(control)s, id) FROM stopped
+UNION ALL
+SELECT id, NULL, 0, pg_notify(%(changes)s, id), NULL FROM barred
+"""
+
+
+async def stop(
+    connection: Connection,
+    execution: ExecutionId,
+    *,
+    reason: str,
+    children: bool = True,
+    deleted: bool = False,
+    generation: int | None = None,
+) -> bool:
+    """Stops an execution and what is active below it, inside the caller's transaction.
+
+    An execution has children only once it has completed. It stays so: what is stopped then is its tree, and what it
+    has not spawned yet never will be.
+
+    The new owner epoch fences the worker's next flush; the notification makes it cancel the nodes in flight at once.
+
+    Args:
+        children: whether its children are stopped too (`spec.children.onStop`). Of theirs, their own rows say.
+        deleted: its resource is gone. Everything below is stopped, whatever it says of it, and what has no resource
+            yet will not get one.
+        generation: that of the resource whose spec asks for it; recorded as obeyed. Nothing is stopped when a later
+            one was obeyed, as that of a retry. None for what no spec takes back.
+
+    Returns:
+        Whether anything was stopped now; False when there was nothing to stop.
+    """
+    parameters = {
+        "id": execution,
+        "children": children or deleted,
+        "deleted": deleted,
+        "reason": plain(reason),
+        "inherited": plain(f"{execution}, which it belongs to, was stopped: {reason}"),
+        "generation": generation or 0,
+        "changes": CHANGES,
+        "control": CONTROL,
+    }
+    anything = False
+    while True:
+        cursor = await connection.execute(_HOLD, parameters)
+        found = await cursor.fetchall()
+        if not found or _stale(execution, generation, found):
+            return anything
+        cursor = await connection.execute(
+            _STOP, parameters | {"found": [row[0] for row in found], "deeper": [row[1] for row in found]}
+        )
+        moved = await cursor.fetchall()
+        ended = [(ExecutionId(row[0]), WorkflowId(row[1]), row[2]) for row in moved if row[1] is not None]
+        if ended:
+            holds = [hold_workflow_id(id_, attempt) for id_, _, attempt in ended]
+            await dispatch.cancel(connection, [run for _, run, _ in ended] + holds)
+        anything = anything or bool(moved)
+        # What was active had no children. Below anything else some may have been spawned until we had its lock; the
+        # next turn sees them.
+        if [id_ for id_, *_ in ended] == [execution] and len(found) == 1:
+            return anything
+
+
+def _stale(execution: ExecutionId, generation: int | None, found: Sequence[tuple[Any, ...]]) -> bool:
+    return generation is not None and any(id_ == execution and obeyed > generation for id_, _, obeyed in found)
+
+
+_FAIL_UNSTARTED: Final = f"""
+WITH held AS (
+  SELECT id, start_timeout_s, extract(epoch FROM coalesce(held_at, created_at) + make_interval(secs => start_timeout_s)
+                                                 - clock_timestamp())::float8 AS seconds_left
+  FROM chaingraph.executions WHERE id = %(id)s AND phase = 'Created' AND attempt = %(attempt)s
+  FOR UPDATE
+), failed AS (
+  UPDATE chaingraph.executions e
+  SET phase = 'Failed', owner_epoch = owner_epoch + 1, finished_at = now(), error_reason = '{START_TIMEOUT}',
+      error_message = format(%(message)s, held.start_timeout_s), paused = false, pause_reason = '', step_seqs = '{{}}',
+      next_event_index = next_event_index + 1, change_seq = nextval('chaingraph.change_seq')
+  FROM held WHERE e.id = held.id AND held.seconds_left <= 0
+  RETURNING e.id, e.next_event_index - 1 AS index, e.error_message
+), logged AS (
+  INSERT INTO chaingraph.events (execution_id, index, type, at, data)
+  SELECT id, index, 'flow:failed', now(), json_build_object('error', error_message, 'reason', '{START_TIMEOUT}')
+  FROM failed
+)
+SELECT greatest(held.seconds_left, 0), pg_notify(%(changes)s, failed.id) FROM held LEFT JOIN failed USING (id)
+"""  # noqa: S608 - put together of constants alone
+_NOT_STARTED: Final = (
+    "not started within %s s (spec.startTimeoutSeconds). Set spec.paused to false before that, or raise "
+    "spec.startTimeoutSeconds while it waits. A retry with spec.paused: true waits for the start again"
+)
+
+
+async def fail_unstarted(connection: Connection, execution: ExecutionId, *, attempt: int = 1) -> float:
+    """Ends a held attempt as Failed if its start timeout is over. Called by the hold's workflow.
+
+    Returns:
+        Seconds until it is over; 0 when it was ended now, had started, or had ended before.
+    """
+    cursor = await connection.execute(
+        _FAIL_UNSTARTED, {"id": execution, "attempt": attempt, "message": _NOT_STARTED, "changes": CHANGES}
+    )
+    row = await cursor.fetchone()
+    return 0.0 if row is None else float(row[0])

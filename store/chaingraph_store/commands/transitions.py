@@ -1,0 +1,227 @@
+"""What a change of the spec means for an execution that has not ended, wherever it is. Pure.
+
+An execution is held (waits for its START_SIGNAL), queued, active (a worker has it) or parked. Only an active one has
+to be told: the others read what is in the row when they are claimed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from enum import StrEnum
+from typing import Any, Final
+
+from chaingraph_store import events
+from chaingraph_store.commands.tokens import Kind, asks, with_token
+
+PAUSE_REASON: Final = "spec.paused was set"
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What the spec says now. The tokens are '' where there is none; None leaves a setting as it is."""
+
+    paused: bool
+    step: str
+    resume: str
+    breakpoints: tuple[str, ...]
+    on_stop: str
+    priority: int | None = None
+    start_timeout_seconds: int | None = None
+    options: Mapping[str, Any] | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Controls:
+    """The columns of an execution's row that commands read and write."""
+
+    phase: str
+    parked: bool
+    run: int
+    wants_pause: bool
+    paused: bool
+    pause_reason: str
+    pause_logged: bool
+    breakpoints: tuple[str, ...]
+    on_stop: str
+    step_token: str
+    """The last one that was dealt with; `used_tokens` has those before, see `tokens`."""
+    resume_token: str
+    used_tokens: tuple[str, ...]
+    obeyed_generation: int
+    control_seq: int
+    pause_seq: int
+    step_seqs: tuple[int, ...]
+    priority: int
+    start_timeout_s: int
+    options: Mapping[str, Any]
+    started_at: datetime | None
+    """When the attempt began to run: read, never written here."""
+
+    @property
+    def place(self) -> Place:
+        if self.phase == "Created":
+            return Place.HELD
+        if self.phase == "Pending":
+            return Place.QUEUED
+        return Place.PARKED if self.parked else Place.ACTIVE
+
+
+class Place(StrEnum):
+    HELD = "held"
+    QUEUED = "queued"
+    ACTIVE = "active"
+    PARKED = "parked"
+
+
+@dataclass(slots=True)
+class Turn:
+    """What is to be done: the row as it will be, and what goes with it in the same transaction."""
+
+    controls: Controls
+    carried_out: list[str] = field(default_factory=list)
+    ignored: list[str] = field(default_factory=list)
+    messages: list[dict[str, Any]] = field(default_factory=list)
+    """For the engine, numbered."""
+    event: tuple[str, Mapping[str, Any]] | None = None
+    start: bool = False
+    """START_SIGNAL is to be sent."""
+    cancel: bool = False
+    """The run that was queued is to be cancelled."""
+    enqueue: bool = False
+    """The run of `controls.run` is to be enqueued."""
+    requeue: bool = False
+    """The run that was enqueued has another priority now."""
+    sooner: bool = False
+    """The start timeout is over earlier than its wait knows."""
+
+    def change(self, **columns: Any) -> None:
+        self.controls = replace(self.controls, **columns)
+
+    def number(self) -> int:
+        self.change(control_seq=self.controls.control_seq + 1)
+        return self.controls.control_seq
+
+    def log(self, *, paused: bool) -> None:
+        """Writes the event that is due, where the log does not say so already."""
+        if self.controls.pause_logged == paused:
+            return
+        assert self.event is None, "a turn pauses or resumes, never both"
+        self.event = (events.PAUSED, {"reason": self.controls.pause_reason}) if paused else (events.RESUMED, {})
+        self.change(pause_logged=paused)
+
+    def send(self, kind: str, **fields: Any) -> int:
+        """Numbers a command and, where a worker has the execution, tells it."""
+        seq = self.number()
+        if self.controls.place is Place.ACTIVE:
+            self.messages.append({"seq": seq, "kind": kind, **fields})
+        return seq
+
+
+def turn(controls: Controls, wanted: Wanted) -> Turn:
+    """What is to be done so that the row is as the spec wants it."""
+    result = Turn(controls)
+    _change_settings(result, wanted)
+    if wanted.on_stop != controls.on_stop:
+        result.change(on_stop=wanted.on_stop)
+    if set(wanted.breakpoints) != set(controls.breakpoints):
+        result.change(breakpoints=wanted.breakpoints)
+        result.send("BREAKPOINTS", breakpoints=list(wanted.breakpoints))
+        result.carried_out.append("BREAKPOINTS")
+    if wanted.paused != controls.wants_pause:
+        result.change(wants_pause=wanted.paused)
+        if wanted.paused:
+            _pause(result)
+        else:
+            _resume(result)
+    if _uses(result, Kind.RESUME, wanted.resume, last=controls.resume_token):
+        result.change(resume_token=wanted.resume)
+        _resume_by_token(result)
+    if _uses(result, Kind.STEP, wanted.step, last=controls.step_token):
+        result.change(step_token=wanted.step)
+        _step(result)
+    return result
+
+
+def _change_settings(turn: Turn, wanted: Wanted) -> None:
+    """The priority counts each time it is in the queue; the others are read when the attempt begins to run."""
+    before = turn.controls
+    if wanted.priority is not None and wanted.priority != before.priority:
+        turn.change(priority=wanted.priority)
+        turn.requeue = True
+        turn.carried_out.append("PRIORITY")
+    if before.started_at is not None:
+        return
+    seconds = wanted.start_timeout_seconds
+    if seconds is not None and seconds != before.start_timeout_s:
+        turn.change(start_timeout_s=seconds)
+        turn.sooner = before.place is Place.HELD and seconds < before.start_timeout_s
+        turn.carried_out.append("START_TIMEOUT")
+    if wanted.options is not None and wanted.options != before.options:
+        turn.change(options=wanted.options)
+        turn.carried_out.append("OPTIONS")
+
+
+def _uses(turn: Turn, kind: Kind, token: str, *, last: str) -> bool:
+    """Whether the token asks for something; it does so once."""
+    used = turn.controls.used_tokens
+    turn.change(used_tokens=with_token(kind, token, used=used, last=last))
+    return asks(kind, token, used=used, last=last)
+
+
+def _pause(turn: Turn) -> None:
+    turn.carried_out.append("PAUSE")
+    if turn.controls.paused:
+        return  # at a breakpoint: there is nothing to do until it resumes
+    turn.change(paused=True, pause_reason=PAUSE_REASON)
+    turn.change(pause_seq=turn.send("PAUSE", reason=PAUSE_REASON))
+    if turn.controls.place is Place.QUEUED:
+        turn.cancel = True
+        turn.log(paused=True)
+        turn.change(phase="Paused", parked=True)
+
+
+def _resume(turn: Turn) -> None:
+    place = turn.controls.place
+    if place is Place.HELD:
+        # One that was stepped, or paused after its start, has its START_SIGNAL already.
+        turn.carried_out.append("RESUME" if turn.controls.paused else "START")
+        turn.start = True
+    else:
+        turn.carried_out.append("RESUME")
+    turn.change(pause_seq=turn.send("RESUME"), paused=False, pause_reason="", step_seqs=())
+    if place in (Place.QUEUED, Place.PARKED):
+        turn.log(paused=False)
+    if place is Place.PARKED:
+        _unpark(turn)
+
+
+def _resume_by_token(turn: Turn) -> None:
+    if "RESUME" in turn.carried_out or "START" in turn.carried_out:
+        return  # asked for in both ways at once
+    if turn.controls.wants_pause or not turn.controls.paused:
+        turn.ignored.append("RESUME")
+    else:
+        _resume(turn)
+
+
+def _step(turn: Turn) -> None:
+    place = turn.controls.place
+    if place is Place.HELD and turn.controls.wants_pause:
+        if not turn.controls.paused:
+            turn.change(paused=True, pause_reason=PAUSE_REASON)
+        turn.start = True
+    elif not turn.controls.paused:
+        turn.ignored.append("STEP")
+        return
+    turn.carried_out.append("STEP")
+    seq = turn.send("STEP", token=turn.controls.step_token)
+    turn.change(step_seqs=(*turn.controls.step_seqs, seq))
+    if place is Place.PARKED:
+        _unpark(turn)
+
+
+def _unpark(turn: Turn) -> None:
+    turn.change(phase="Pending", parked=False, run=turn.controls.run + 1)
+    turn.enqueue = True

@@ -1,0 +1,105 @@
+"""What we add to DBOS's tables: no decoder but JSON, and an index for recovery.
+
+DBOS chooses the decoder of a value by its row, whatever is configured: a row that says `py_pickle` runs code on the
+process that reads it. A CHECK constraint keeps such rows out, in every table that has the column, also in those that a
+later DBOS adds. The worker refuses to decode them as well: see `chaingraph_worker.application`.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+import psycopg
+import structlog
+from psycopg import sql
+
+from chaingraph_store.errors import SchemaOutdated
+from chaingraph_store.ledger import Connection, checked_dsn
+
+JSON: Final = "portable_json"
+"""DBOS's name of its JSON. NULL stands for the serializer of the process, which is the same one in ours."""
+CONSTRAINT: Final = "chaingraph_json_only"
+_PENDING_INDEX: Final = "chaingraph_pending"
+_TABLES: Final = """
+SELECT t.relname, EXISTS (SELECT FROM pg_constraint c WHERE c.conrelid = t.oid AND c.conname = %s AND c.convalidated)
+FROM pg_class t JOIN pg_namespace s ON s.oid = t.relnamespace JOIN pg_attribute a ON a.attrelid = t.oid
+WHERE s.nspname = 'dbos' AND t.relkind IN ('r', 'p') AND a.attname = 'serialization' AND NOT a.attisdropped
+ORDER BY t.relname
+"""
+_ENDED: Final = ("SUCCESS", "ERROR", "CANCELLED", "MAX_RECOVERY_ATTEMPTS_EXCEEDED")
+_log = structlog.get_logger(__name__)
+
+
+def apply(dsn: str) -> None:
+    """Adds the missing constraints and the index. Safe to repeat. Blocks.
+
+    Rows of another serialization are none of ours. They are made harmless before: their workflows are cancelled, and
+    what they hold is called JSON, which it is not, so that nothing decodes it.
+    """
+    with psycopg.connect(checked_dsn(dsn), autocommit=True) as connection:
+        for table, guarded in connection.execute(_TABLES, (CONSTRAINT,)).fetchall():
+            if not guarded:
+                _guard(connection, table)
+        _index(connection)
+
+
+def _guard(connection: psycopg.Connection[Any], table: str) -> None:
+    name = sql.Identifier("dbos", table)
+    with connection.transaction():
+        connection.execute(sql.SQL("LOCK TABLE {} IN SHARE ROW EXCLUSIVE MODE").format(name))
+        if table == "workflow_status":
+            connection.execute(
+                "UPDATE dbos.workflow_status SET status = 'CANCELLED', owner_xid = NULL, queue_name = NULL,"
+                " serialization = %s WHERE serialization <> %s AND status <> ALL(%s)",
+                (JSON, JSON, list(_ENDED)),
+            )
+        disarmed = connection.execute(
+            sql.SQL("UPDATE {} SET serialization = %s WHERE serialization <> %s").format(name), (JSON, JSON)
+        )
+        if disarmed.rowcount:
+            _log.warning(
+                "made rows harmless that were not JSON: nothing of ours writes those, somebody else did",
+                table=f"dbos.{table}",
+                rows=disarmed.rowcount,
+            )
+        connection.execute(
+            sql.SQL("ALTER TABLE {} DROP CONSTRAINT IF EXISTS {}").format(name, sql.Identifier(CONSTRAINT))
+        )
+        connection.execute(
+            sql.SQL("ALTER TABLE {} ADD CONSTRAINT {} CHECK (serialization IS NULL OR serialization = {})").format(
+                name, sql.Identifier(CONSTRAINT), sql.Literal(JSON)
+            )
+        )
+
+
+def _index(connection: psycopg.Connection[Any]) -> None:
+    row = connection.execute(
+        "SELECT i.indisvalid FROM pg_index i WHERE i.indexrelid = to_regclass(%s)", (f"dbos.{_PENDING_INDEX}",)
+    ).fetchone()
+    if row is not None and row[0]:
+        return
+    index = sql.Identifier("dbos", _PENDING_INDEX)
+    # What a killed migration left is invalid.
+    connection.execute(sql.SQL("DROP INDEX CONCURRENTLY IF EXISTS {}").format(index))
+    connection.execute(
+        sql.SQL(
+            "CREATE INDEX CONCURRENTLY {} ON dbos.workflow_status (application_name, executor_id)"
+            " WHERE status = 'PENDING'"
+        ).format(sql.Identifier(_PENDING_INDEX))
+    )
+
+
+async def check(connection: Connection) -> None:
+    """Checks that no table of DBOS can hold anything but JSON.
+
+    Raises:
+        SchemaOutdated: one can.
+    """
+    cursor = await connection.execute(_TABLES, (CONSTRAINT,))
+    open_to_others = [table for table, guarded in await cursor.fetchall() if not guarded]
+    if open_to_others:
+        raise SchemaOutdated(
+            f"the table dbos.{open_to_others[0]} lacks the constraint {CONSTRAINT}, which keeps out values that run "
+            "code when they are read: run `chaingraph-worker migrate` with the same DATABASE_URL_EXECUTIONS, then "
+            "start again"
+        )

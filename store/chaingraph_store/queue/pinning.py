@@ -1,0 +1,217 @@
+"""Work that has begun stays with its version of the workers, as long as one of them lives. See docs/decisions/0009.
+
+A claim writes the worker's pool and version into the row. What is handed back goes to the queue that all share; a
+worker of another version that finds it there sends it to the queue of its own version, which every worker of that
+version listens to. Workers bring back what waits for a version that has no worker any more.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Final, LiteralString
+
+from chaingraph_store.errors import StoreError
+from chaingraph_store.ids import ExecutionId, WorkflowId, workflow_id
+from chaingraph_store.ledger import Connection
+from chaingraph_store.queue import dispatch, order
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Build:
+    """What a worker runs executions with: all workers of a pool and version have the same code and nodes."""
+
+    pool: str
+    version: str
+
+    def __str__(self) -> str:
+        return f"{self.pool}/{self.version}"
+
+
+class PinnedElsewhere(StoreError):
+    """A worker was given an execution that is pinned to another build with live workers: `send` it to them."""
+
+    def __init__(self, execution_id: str) -> None:
+        super().__init__(f"execution {execution_id} is pinned to another version of the workers, and one of them lives")
+
+
+NO_BUILD: Final = Build("", "")
+"""Of an execution that is not pinned, and of a worker that pins nothing."""
+_SEPARATOR: Final = "@"
+"""Between a queue and the build that it is for: the name of a queue has none."""
+
+
+def pin_queue(queue: str, build: Build) -> str:
+    """DBOS's queue of what is to run on this queue's workers, of this build alone."""
+    return f"{queue}{_SEPARATOR}{build}"
+
+
+def has_worker(row: LiteralString) -> LiteralString:
+    """Whether a worker lives that takes what is pinned as this row of `executions` is. A condition of SQL.
+
+    A retired worker does; one that drains takes nothing.
+    """
+    return (
+        "EXISTS (SELECT FROM chaingraph.workers pinned_worker"
+        f" WHERE pinned_worker.pool = {row}.worker_pool AND pinned_worker.application_version = {row}.worker_version"
+        f" AND pinned_worker.expires_at > now() AND NOT pinned_worker.draining AND {row}.queue = ANY"
+        " (pinned_worker.queues))"
+    )
+
+
+_TAKE_BACK: Final = """
+WITH mine AS (
+  SELECT id, run, queue, priority, worker_pool, worker_version FROM chaingraph.executions
+  WHERE id = %(id)s AND workflow_id = %(workflow)s AND phase = 'Pending' AND worker_version <> '' FOR UPDATE
+), given AS (
+  SELECT mine.id, w.created_at FROM mine JOIN dbos.workflow_status w ON w.workflow_uuid = %(workflow)s
+  WHERE w.status = 'PENDING' AND w.executor_id = %(worker)s
+  FOR SHARE OF w
+)
+UPDATE chaingraph.executions e SET run = e.run + 1, workflow_id = e.id || '-' || (e.run + 1)
+FROM mine JOIN given USING (id) WHERE e.id = mine.id
+RETURNING e.run, e.queue, e.priority, e.worker_pool, e.worker_version, given.created_at
+"""
+
+
+async def send(
+    connection: Connection, execution: ExecutionId, *, workflow: WorkflowId, worker: str, application_name: str
+) -> Build | None:
+    """Sends a run that this worker was given to the queue of the build that it is pinned to; in a transaction.
+
+    It goes as the next run, with the place and the priority that it had: the workflow of this one ends by itself,
+    whatever becomes of its worker. It is no recovery.
+
+    Returns:
+        That build; None when the run is no longer this worker's to send.
+    """
+    cursor = await connection.execute(_TAKE_BACK, {"id": execution, "workflow": workflow, "worker": worker})
+    row = await cursor.fetchone()
+    if row is None:
+        return None
+    run, queue, priority, pool, version, place = row
+    build = Build(pool, version)
+    await dispatch.enqueue_run(
+        connection,
+        execution,
+        run=run,
+        queue=pin_queue(queue, build),
+        priority=priority,
+        application_name=application_name,
+    )
+    await order.give(connection, [(workflow_id(execution, run), place)])
+    return build
+
+
+ABANDONED: Final = f"""
+EXISTS (SELECT FROM chaingraph.executions e JOIN dbos.workflow_status w ON w.workflow_uuid = e.workflow_id
+        WHERE e.phase = 'Pending' AND e.worker_version <> '' AND w.status = 'ENQUEUED' AND w.queue_name <> e.queue
+          AND NOT {has_worker("e")})
+"""
+"""Whether `release` has something to do. An expression of SQL."""
+# MATERIALIZED: the planner takes the pinned for many, and would read all workflows for them.
+_RELEASE: Final = f"""
+WITH left_alone AS MATERIALIZED (
+  SELECT e.workflow_id, e.queue FROM chaingraph.executions e
+  WHERE e.phase = 'Pending' AND e.worker_version <> '' AND NOT {has_worker("e")}
+)
+UPDATE dbos.workflow_status w SET queue_name = left_alone.queue, updated_at = (extract(epoch FROM now()) * 1000)::bigint
+FROM left_alone
+WHERE w.workflow_uuid = ANY (ARRAY(SELECT workflow_id FROM left_alone)) AND w.workflow_uuid = left_alone.workflow_id
+  AND w.status = 'ENQUEUED' AND w.queue_name <> left_alone.queue
+RETURNING w.workflow_uuid
+"""  # noqa: S608 - put together of constants alone
+
+
+async def release(connection: Connection) -> list[WorkflowId]:
+    """Brings what waits for a build that has no live worker back to the queue that all share.
+
+    In a transaction of its own: it locks workflows without their executions. Whoever claims it then has it pinned anew.
+
+    Returns:
+        The workflows that were brought back.
+    """
+    cursor = await connection.execute(_RELEASE)
+    return [WorkflowId(row[0]) for row in await cursor.fetchall()]
+
+
+@dataclass(frozen=True, slots=True)
+class Strength:
+    """The live workers of a build that do not drain. `serving`: those that may still take what is not pinned."""
+
+    live: int
+    serving: int
+    retired: int
+
+
+@dataclass(frozen=True, slots=True)
+class Load:
+    """What keeps a build from going. `running`: runs its workers have. `waiting`: executions that wait for them."""
+
+    running: int
+    waiting: int
+
+    @property
+    def total(self) -> int:
+        return self.running + self.waiting
+
+
+@dataclass(frozen=True, slots=True)
+class Builds:
+    """What there is of each build, all read at one moment; a build that is not named has nothing."""
+
+    workers: dict[Build, Strength]
+    loads: dict[Build, Load]
+
+
+# By executor, and not by the row's pin: what was taken from the queue and not claimed yet counts too.
+_BUILDS: Final = """
+SELECT pool, version, sum(live), sum(serving), sum(retired), sum(running), sum(waiting) FROM (
+  SELECT pool, application_version AS version, count(*) AS live, count(*) FILTER (WHERE serving) AS serving,
+         count(*) FILTER (WHERE retired) AS retired, 0 AS running, 0 AS waiting
+  FROM chaingraph.workers WHERE application_name = %(app)s AND expires_at > now() AND NOT draining GROUP BY 1, 2
+  UNION ALL
+  SELECT o.pool, o.application_version, 0, 0, 0, count(*), 0
+  FROM dbos.workflow_status w JOIN chaingraph.workers o ON o.executor_id = w.executor_id
+  WHERE w.status = 'PENDING' AND w.application_name = %(app)s AND w.name = %(run)s GROUP BY 1, 2
+  UNION ALL
+  SELECT worker_pool, worker_version, 0, 0, 0, 0, count(*)
+  FROM chaingraph.executions WHERE phase = 'Pending' AND worker_version <> '' GROUP BY 1, 2
+) each_kind GROUP BY 1, 2
+"""
+
+
+async def builds(connection: Connection, *, application_name: str) -> Builds:
+    """The live workers of each build, and what is pinned to it. A parked execution is pinned to nothing."""
+    cursor = await connection.execute(_BUILDS, {"app": application_name, "run": dispatch.RUN_WORKFLOW})
+    rows: list[tuple[Any, ...]] = await cursor.fetchall()
+    return Builds(
+        {Build(row[0], row[1]): Strength(int(row[2]), int(row[3]), int(row[4])) for row in rows if row[2]},
+        {Build(row[0], row[1]): Load(int(row[5]), int(row[6])) for row in rows if row[5] or row[6]},
+    )
+
+
+async def set_retired(connection: Connection, build: Build, *, retired: bool) -> int:
+    """Tells the workers of a build to take nothing but what is pinned to it, or to serve again.
+
+    They hear of it when they renew their leases. One that starts later does as the last one before it was told.
+
+    Returns:
+        How many were told so who were not before.
+    """
+    cursor = await connection.execute(
+        "UPDATE chaingraph.workers SET retired = %(retired)s"
+        " WHERE pool = %(pool)s AND application_version = %(version)s AND retired <> %(retired)s",
+        {"pool": build.pool, "version": build.version, "retired": retired},
+    )
+    return cursor.rowcount
+
+
+async def forget_queues(connection: Connection) -> int:
+    """Forgets the queues of builds of which no worker is remembered, dead or alive. Nothing waits in them."""
+    cursor = await connection.execute(
+        "DELETE FROM dbos.queues q WHERE strpos(q.name, '@') > 0 AND NOT EXISTS (SELECT FROM chaingraph.workers o"
+        "   WHERE split_part(q.name, '@', 2) = o.pool || '/' || o.application_version)"
+        " AND NOT EXISTS (SELECT FROM dbos.workflow_status w WHERE w.queue_name = q.name"
+        "   AND w.status IN ('ENQUEUED', 'PENDING'))"
+    )
+    return cursor.rowcount

@@ -1,0 +1,282 @@
+"""Executions in their order: the tree below one, level by level, and the roots, newest first.
+
+A tree may have 100,000 executions and is read in pages, each of which costs about what it shows: it is put together of
+the children of one parent after the other, and executions with children are few beside those without.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Final, LiteralString, TypeVar
+
+from psycopg.rows import class_row
+
+from chaingraph_store.ids import ExecutionId
+from chaingraph_store.ledger import Connection
+from chaingraph_store.reads import visibility
+from chaingraph_store.reads.visibility import NamespaceIdentity
+
+
+@dataclass(frozen=True, slots=True)
+class TreeRow:
+    """An execution in short.
+
+    Attributes:
+        position: which of its parent's children it is, from 0; None where it has no parent.
+        current_nodes: what runs or is held, the first ten of them.
+        running_nodes: how the first three of those stand that run, as `running_nodes.RunningNode`.
+        error_message: its first 200 characters.
+        seconds: from its start to its end or until now; None before its start.
+        children: how many of the children that were made are in each phase; None where there are none.
+        children_unmade: those that are still to be made.
+        children_barred: those that never will be.
+    """
+
+    id: ExecutionId
+    uid: str | None
+    namespace: str
+    name: str
+    flow_name: str
+    parent_id: ExecutionId | None
+    root_id: ExecutionId
+    depth: int
+    position: int | None
+    phase: str
+    attempt: int
+    current_nodes: list[str]
+    running_nodes: list[dict[str, Any]] | None
+    error_node: str
+    error_reason: str
+    error_message: str
+    created_at: datetime
+    started_at: datetime | None
+    finished_at: datetime | None
+    seconds: float | None
+    children_total: int
+    children_unmade: int
+    children_barred: int
+    children_open: int
+    children: dict[str, int] | None
+    namespace_uid: str
+
+
+@dataclass(frozen=True, slots=True)
+class RootRow(TreeRow):
+    """An execution that no other has made, and what is below it at any depth, in figures as those of its children."""
+
+    below_total: int
+    below_unmade: int
+    below_barred: int
+    below: dict[str, int] | None
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a page of a tree ended: depth, parent and position of its last row.
+
+    The head of what is read has no place among its parent's children here: '' and -1.
+    """
+
+    depth: int
+    parent: str
+    position: int
+
+    @classmethod
+    def of(cls, row: TreeRow, *, head: ExecutionId) -> Place:
+        if row.id == head or row.parent_id is None or row.position is None:
+            return cls(row.depth, "", -1)
+        return cls(row.depth, row.parent_id, row.position)
+
+
+@dataclass(frozen=True, slots=True)
+class RootPlace:
+    """Where a page of roots ended: the last row's time of creation and its id."""
+
+    created_at: datetime
+    id: ExecutionId
+
+    @classmethod
+    def of(cls, row: TreeRow) -> RootPlace:
+        return cls(row.created_at, row.id)
+
+
+_AT_ONCE: Final = 50
+
+_Row = TypeVar("_Row", bound=TreeRow)
+
+_COLUMNS: Final = """
+SELECT e.id, e.uid, e.namespace, e.name, e.flow_name, e.parent_id, e.root_id, e.depth, e.position, e.phase, e.attempt,
+       e.namespace_uid, e.current_nodes[:10] AS current_nodes,
+       CASE WHEN e.nodes_running > 0 THEN (
+         SELECT json_agg(first.value) FROM (SELECT value FROM json_array_elements(e.running_nodes) LIMIT 3) first
+       ) END AS running_nodes,
+       e.error_node, e.error_reason, left(e.error_message, 200) AS error_message,
+       e.created_at, e.started_at, e.finished_at,
+       extract(epoch FROM coalesce(e.finished_at, now()) - e.started_at)::float8 AS seconds,
+       e.children_total, e.children_unmade, e.children_barred, e.children_open,
+       CASE WHEN e.children_total > 0 THEN (
+         SELECT json_object_agg(made.phase, made.number)
+         FROM (SELECT c.phase, count(*) AS number FROM chaingraph.executions c
+               WHERE c.parent_id = e.id GROUP BY c.phase) made
+       ) END AS children
+"""
+_HEAD: Final = _COLUMNS + "FROM chaingraph.executions e WHERE e.id = %(head)s"
+
+_PARENTS_IN_TREE: Final = """
+WITH parents AS (
+  SELECT p.id, p.depth FROM chaingraph.executions p WHERE p.root_id = %(head)s AND p.children_total > 0
+)"""
+# Here and below, a sum and an empty text keep PostgreSQL from joining every step with an index of very many rows, as it
+# would while it has no figures about the table yet: the one of all that have children, the one of the whole namespace.
+_PARENTS_BELOW: Final = """
+WITH RECURSIVE parents AS (
+  SELECT id, depth FROM chaingraph.executions WHERE id = %(head)s
+  UNION ALL
+  SELECT c.id, c.depth FROM chaingraph.executions c JOIN parents ON c.parent_id = parents.id
+  WHERE c.children_total + 0 > 0 AND c.depth < %(deepest)s
+)"""
+# What is shown of each is read after the page is cut out: it costs a count of children.
+_PAGE: Final = (
+    """, page AS (
+  SELECT shown.id, p.depth, p.id AS parent, shown.position
+  FROM (
+    SELECT id, depth FROM parents
+    WHERE (depth, id) >= (%(depth)s, %(parent)s) AND depth < %(deepest)s ORDER BY depth, id
+  ) p CROSS JOIN LATERAL (
+    SELECT c.id, c.position FROM chaingraph.executions c
+    WHERE c.parent_id = p.id AND c.deleted_at IS NULL
+      AND c.position > CASE WHEN p.id = %(parent)s THEN %(position)s ELSE -1 END
+      AND c.namespace || '' = %(namespace)s AND (%(phases)s::text[] IS NULL OR c.phase = ANY(%(phases)s))
+    ORDER BY c.position LIMIT %(limit)s
+  ) shown
+  ORDER BY p.depth, p.id, shown.position LIMIT %(limit)s
+)
+"""  # noqa: S608 our own constants
+    + _COLUMNS
+    + "FROM page JOIN chaingraph.executions e USING (id) ORDER BY page.depth, page.parent, page.position"
+)
+_DEEPEST: Final = 2**31 - 1
+
+_ROOTS: Final = (
+    _COLUMNS  # noqa: S608 our own constants
+    + """,
+  CASE WHEN e.children_total > 0 THEN (
+    SELECT json_object_agg(made.phase, made.number)
+    FROM (SELECT b.phase, count(*) AS number FROM chaingraph.executions b
+          WHERE b.root_id = e.id AND b.parent_id IS NOT NULL GROUP BY b.phase) made
+  ) END AS below,
+  coalesce(emitted.total, 0) AS below_total, coalesce(emitted.barred, 0) AS below_barred,
+  coalesce(emitted.unmade, 0) AS below_unmade
+FROM page JOIN chaingraph.executions e USING (id)
+LEFT JOIN LATERAL (
+  SELECT sum(p.children_total)::bigint AS total, sum(p.children_unmade)::bigint AS unmade,
+         sum(p.children_barred)::bigint AS barred
+  FROM chaingraph.executions p WHERE p.root_id = e.id AND p.children_total > 0
+) emitted ON true
+ORDER BY e.created_at DESC, e.id DESC
+"""
+)
+
+
+async def below(
+    connection: Connection,
+    execution: ExecutionId,
+    *,
+    levels: int | None = None,
+    phases: Sequence[str] | None = None,
+    after: Place | None = None,
+    limit: int = 100,
+) -> Sequence[TreeRow]:
+    """The execution and its descendants in the same namespace, level by level.
+
+    The children of one parent stand together, in the order of the emissions that made them.
+
+    Args:
+        levels: how many below the execution; None for all.
+        phases: only what is in one of these; None for all.
+    """
+    head = await _head(connection, execution)
+    if head is None:
+        return []
+    first = [head] if after is None and (phases is None or head.phase in phases) else []
+    if len(first) == limit:
+        return first
+    place = after or Place.of(head, head=execution)
+    parameters = {
+        "head": execution,
+        "namespace": head.namespace,
+        "deepest": _DEEPEST if levels is None else head.depth + levels,
+        "phases": None if phases is None else list(phases),
+        "depth": place.depth - 1,
+        "parent": place.parent,
+        "position": place.position,
+        "limit": limit - len(first),
+    }
+    parents = _PARENTS_IN_TREE if head.parent_id is None else _PARENTS_BELOW
+    return [*first, *await _rows(connection, TreeRow, parents + _PAGE, parameters)]
+
+
+async def _head(connection: Connection, execution: ExecutionId) -> TreeRow | None:
+    found = await _rows(connection, TreeRow, _HEAD, {"head": execution})
+    return found[0] if found else None
+
+
+async def roots(
+    connection: Connection,
+    *,
+    namespace: str | None = None,
+    of: NamespaceIdentity | None = None,
+    flow: str | None = None,
+    phases: Sequence[str] | None = None,
+    after: RootPlace | None = None,
+    limit: int = 100,
+) -> Sequence[RootRow]:
+    """The executions that no other has made, newest first, each with what is below it.
+
+    Args:
+        namespace: only those there; None for all.
+        of: the namespace that has that name now; None lists those of former ones too.
+        flow: only those of the flow of this name; None for all.
+        phases: only those that are in one of these themselves; None for all.
+    """
+    # Only the conditions that there are, so that each combination gets the plan that fits it.
+    conditions: list[LiteralString] = ["r.parent_id IS NULL", "r.deleted_at IS NULL"]
+    parameters: dict[str, Any] = {"limit": limit}
+    if namespace is not None:
+        conditions.append("r.namespace = %(namespace)s")
+        parameters["namespace"] = namespace
+    if of is not None:
+        conditions.append(visibility.OWNED)
+        parameters |= visibility.parameters(of)
+    if flow is not None:
+        conditions.append("r.flow_name = %(flow)s")
+        parameters["flow"] = flow
+    if phases is not None:
+        conditions.append("r.phase = ANY(%(phases)s)")
+        parameters["phases"] = list(phases)
+    if after is not None:
+        conditions.append("(r.created_at, r.id) < (%(created_at)s, %(after)s)")
+        parameters |= {"created_at": after.created_at, "after": after.id}
+    page = f"""
+WITH page AS (
+  SELECT r.id FROM chaingraph.executions r WHERE {" AND ".join(conditions)}
+  ORDER BY r.created_at DESC, r.id DESC LIMIT %(limit)s
+)
+"""  # noqa: S608 our own constants
+    return await _rows(connection, RootRow, page + _ROOTS, parameters)
+
+
+async def _rows(
+    connection: Connection, form: type[_Row], query: LiteralString, parameters: Mapping[str, Any]
+) -> Sequence[_Row]:
+    async with connection.cursor(row_factory=class_row(form)) as cursor:
+        await cursor.execute(query, parameters)
+        rows: list[_Row] = []
+        while some := await cursor.fetchmany(_AT_ONCE):
+            rows += some
+            # A page of a thousand takes 50 ms to be read into objects.
+            await asyncio.sleep(0)
+        return rows

@@ -1,0 +1,1 @@
+"""Upkeep: pruning, erasure, the operators and the cluster that the ledger belongs to."""

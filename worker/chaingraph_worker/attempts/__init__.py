@@ -1,0 +1,1 @@
+"""Attempts: claim an execution, run its engine, write its journal and its end."""

@@ -1,0 +1,370 @@
+"""One run of an execution: claim it, run the engine over the journal, write its end.
+
+An attempt takes several runs when it is parked in between. The step may run again after a crash, on any worker: the
+claim takes a new owner epoch, the journal's nodes are not run again, and the first worker's writes are refused from
+then on.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import asdict, dataclass, replace
+from functools import partial
+from typing import Final
+
+import orjson
+import psycopg
+import structlog
+from structlog.contextvars import bound_contextvars
+
+from chaingraph_store.attempts import runs
+from chaingraph_store.errors import OwnershipLost
+from chaingraph_store.executions import TERMINAL_PHASES
+from chaingraph_store.ids import ExecutionId, WorkflowId, workflow_id
+from chaingraph_store.ledger import Ledger, plain
+from chaingraph_store.queue import pinning
+from chaingraph_store.queue.pinning import Build, PinnedElsewhere
+from chaingraph_worker import log_names, metrics, outage
+from chaingraph_worker.attempts.control import Control
+from chaingraph_worker.attempts.flusher import Flusher
+from chaingraph_worker.attempts.inbox import Inbox
+from chaingraph_worker.attempts.observer import Observer
+from chaingraph_worker.attempts.running import RunningAttempt, RunningAttempts
+from chaingraph_worker.attempts.spawner import Spawner
+from chaingraph_worker.runner.assignment import Assignment, Limits
+from chaingraph_worker.runner.endings import INTERNAL_ERROR, INVALID, NODE_KILLED
+from chaingraph_worker.supervision import killed
+from chaingraph_worker.supervision.children import Children
+from chaingraph_worker.supervision.connections import ConnectionShares
+from chaingraph_worker.supervision.engine import EngineEnd, Happened, RemoteEngine, RunnerLost
+from chaingraph_worker.supervision.pool import Pool
+
+COMPLETED: Final = "Completed"
+PARKED: Final = "Parked"
+"""What a run ends with that is paused: another run goes on with the attempt."""
+MOVED: Final = "Moved"
+"""What a run ends with that is another version's: its next run waits in the queue of that version."""
+RUNNER_LOST: Final = "RunnerLost"
+"""How a run ends whose runner was killed or crashed: it is claimed again, and goes on in another runner."""
+NOT_OURS: Final = "NotOurs"
+"""What a run ends with when there was nothing to run, or somebody else has taken it. DBOS refuses to record it
+for a workflow that was handed back or cancelled, so it ends nothing that goes on elsewhere."""
+
+_log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Surroundings:
+    """What every attempt of this process shares."""
+
+    ledger: Ledger
+    pool: Pool
+    running: RunningAttempts
+    application_name: str
+    executor_id: str
+    build: Build
+    flush_seconds: float
+    park_seconds: float
+    spawner: Spawner
+    limits: Limits
+    connections: ConnectionShares
+
+
+async def run_attempt(surroundings: Surroundings, execution: ExecutionId, *, run: int, inbox: Inbox) -> str:
+    """Runs the attempt until it ends or is parked.
+
+    Args:
+        run: The number of the run, which its workflow's id has too.
+        inbox: Brings the commands that come while it runs.
+
+    Returns:
+        The phase it ended in, `PARKED`, `MOVED`, or `NOT_OURS`.
+    """
+    lost = killed.Record()
+    while True:
+        try:
+            claim = await _claim(surroundings, execution, workflow_id(execution, run))
+        except PinnedElsewhere:
+            return await _send_to_its_version(surroundings, execution, workflow_id(execution, run))
+        if claim is None:
+            _log.info("nothing to run", execution_id=execution, run=run)
+            # Its former worker may have been lost between the end and the last child.
+            await surroundings.spawner.spawn(execution)
+            return NOT_OURS
+        outcome = await _run_claim(surroundings, claim, inbox, lost)
+        if outcome != RUNNER_LOST:
+            return outcome
+
+
+async def _run_claim(surroundings: Surroundings, claim: runs.Claim, inbox: Inbox, lost: killed.Record) -> str:
+    log_names.remember(claim.execution_id, claim.namespace, claim.name)
+    with bound_contextvars(
+        execution_id=claim.execution_id,
+        namespace=claim.namespace,
+        name=claim.name,
+        attempt=claim.attempt,
+        run=claim.run,
+    ):
+        observer = Observer(claim)
+        with surroundings.connections.grant(claim.namespace) as connections:
+            run_now = _Run(surroundings, claim, inbox, observer, lost, connections=connections)
+            outcome = await run_now.to_end()
+        observer.ended(outcome, reason=run_now.end.error_reason, error=run_now.end.error_message)
+        if outcome in TERMINAL_PHASES and claim.parent_id is not None:
+            surroundings.spawner.ended(claim.parent_id)
+        if outcome == COMPLETED and run_now.children is not None:
+            await surroundings.spawner.spawn(claim.execution_id, run_now.children, epoch=claim.epoch)
+        return outcome
+
+
+async def _claim(surroundings: Surroundings, execution: ExecutionId, workflow: WorkflowId) -> runs.Claim | None:
+    async def once() -> runs.Claim | None:
+        # A claim whose answer was lost is taken again, under a newer epoch.
+        async with surroundings.ledger.connection() as connection:
+            return await runs.claim(
+                connection, execution, workflow=workflow, worker=surroundings.executor_id, build=surroundings.build
+            )
+
+    return await outage.persist(once, what=f"claim of {execution}")
+
+
+async def _send_to_its_version(surroundings: Surroundings, execution: ExecutionId, workflow: WorkflowId) -> str:
+    async def once() -> Build | None:
+        async with surroundings.ledger.transaction() as connection:
+            return await pinning.send(
+                connection,
+                execution,
+                workflow=workflow,
+                worker=surroundings.executor_id,
+                application_name=surroundings.application_name,
+            )
+
+    build = await outage.persist(once, what=f"return of {execution} to its version")
+    _log.info("is another version's", execution_id=execution, version=None if build is None else str(build))
+    return MOVED
+
+
+class _Run:
+    """The engine of one claim, its flusher and its control, and what ends them."""
+
+    def __init__(
+        self,
+        surroundings: Surroundings,
+        claim: runs.Claim,
+        inbox: Inbox,
+        observer: Observer,
+        lost: killed.Record,
+        *,
+        connections: int,
+    ) -> None:
+        """`connections`: HTTP connections that it may have open at once."""
+        self._surroundings = surroundings
+        self._claim = claim
+        self._inbox = inbox
+        self._lost = lost
+        self._interrupted = ""
+        self._refusal: Exception | None = None
+        self.end = runs.End("")
+        """How it has ended, once that is written."""
+        self.children: Children | None = None
+        """What it spawns when it has completed."""
+        self._flusher = Flusher(
+            surroundings.ledger,
+            claim,
+            interval=surroundings.flush_seconds,
+            progress=self._progress,
+            control=lambda: self._control.state(),
+            refused=self._refused,
+            ended=observer.node_ended,
+            congested=self._congested,
+        )
+        self._control = Control(
+            surroundings.ledger,
+            claim,
+            inbox,
+            self._flusher,
+            park_seconds=surroundings.park_seconds,
+            interrupt=self.interrupt,
+        )
+        self._engine = RemoteEngine(
+            _assignment(claim, _limits_of(claim, surroundings.limits, connections), lost),
+            self._flusher,
+            on_control=self._control.changed,
+            may_spawn=partial(surroundings.spawner.refusal, claim.root_id),
+        )
+
+    async def to_end(self) -> str:
+        entry = RunningAttempt(self._claim, self.interrupt, self._inbox.hint, self._control.park_at_once)
+        self._surroundings.running.add(entry)
+        self._control.steer(self._engine)
+        self._flusher.start()
+        try:
+            try:
+                end = await self._run_engine()
+            except RunnerLost as lost:
+                return await self._lose(lost)
+            await self._control.close()
+            return PARKED if end is None else await self._write_end(end)
+        except OwnershipLost:
+            metrics.OWNERSHIP_LOST.inc()
+            _log.info("the attempt is no longer this worker's", interrupted=self._interrupted or None)
+            return NOT_OURS
+        finally:
+            self._surroundings.running.remove(entry)
+            await self._control.close()
+            await self._flusher.close()
+
+    def interrupt(self, reason: str) -> None:
+        """Ends the engine and cancels the nodes in flight. The row was moved on by who asks for it."""
+        self._interrupted = reason
+        self._engine.stop(reason)
+
+    async def _run_engine(self) -> runs.End | None:
+        """How it ended; None when it was parked."""
+        claim = self._claim
+        _log.info("running", resumed=claim.started_before, journaled=claim.nodes_ended, paused=claim.paused)
+        try:
+            return self._ended(await self._engine.run(self._surroundings.pool))
+        except (OwnershipLost, RunnerLost):
+            raise
+        except psycopg.DataError as error:
+            return self._refused_data(error)
+        except Exception as error:  # noqa: BLE001 - a fault of the engine must not leave the execution running for ever
+            _log.exception("the engine failed")
+            return self._failed_outside("InternalError", f"{type(error).__name__}: {error}")
+
+    def _ended(self, end: EngineEnd) -> runs.End | None:
+        if end.outcome == PARKED:
+            return None
+        if end.outcome == INVALID:
+            return self._failed_outside("FlowInvalid", end.error_message)
+        if end.outcome == INTERNAL_ERROR:
+            return self._failed_outside("InternalError", end.error_message)
+        self.children = end.children
+        return runs.End(
+            end.outcome,
+            outputs=end.outputs,
+            error_node=end.error_node,
+            error_reason=end.error_reason,
+            error_message=end.error_message,
+            children=0 if end.children is None else len(end.children.emitted),
+        )
+
+    async def _lose(self, lost: RunnerLost) -> str:
+        """Keeps what the runner has said, and what it has cost the nodes that are to blame."""
+        refusal: str | None = None
+        if not (self._interrupted or self._refusal):
+            metrics.RUNNERS_LOST.labels(lost.ended.cause).inc()
+            state = self._engine.state
+            _log.warning("lost its runner", cause=lost.ended.cause, reason=lost.ended.message, nodes=lost.suspects)
+            refusal = self._lost.add(
+                lost.ended,
+                lost.suspects,
+                lost.last,
+                state.tries,
+                stuck=lost.stuck,
+                progressed=state.ended > self._engine.ended_before,
+                now_ms=time.time_ns() // 1_000_000,
+            )
+        await self._control.close()
+        if refusal is not None:
+            return await self._write_end(self._failed_outside(NODE_KILLED, refusal))
+        if self._interrupted or self._refusal:
+            return await self._write_end(runs.End("Stopped"))
+        # The next claim reads what is written here.
+        self._engine.count_time()
+        self._flusher.hurry()
+        await self._flusher.settled()
+        return RUNNER_LOST
+
+    async def _write_end(self, end: runs.End) -> str:
+        if isinstance(self._refusal, OwnershipLost):
+            raise self._refusal
+        if self._interrupted and self._refusal is None:
+            # From outside, by whoever has moved the row on or handed it back: the end is not ours to write.
+            raise OwnershipLost(self._claim.execution_id, self._claim.epoch)
+        if self._refusal is not None:
+            end = self._refused_data(self._refusal)
+        try:
+            await self._flusher.finish(end)
+        except OwnershipLost:
+            raise
+        except Exception as error:  # noqa: BLE001 - the end must be written, whatever is wrong with the rest
+            _log.exception("the end could not be written with what came before it")
+            self._flusher.discard()
+            end = self._refused_data(error)
+            await self._flusher.finish(end)
+        self.end = end
+        _log.info("ended", phase=end.phase, reason=end.error_reason or None, error=end.error_message or None)
+        return end.phase
+
+    def _refused_data(self, error: Exception) -> runs.End:
+        return self._failed_outside(
+            "JournalRefused", f"what a node put out could not be written: {plain(str(error)).strip()}"
+        )
+
+    def _failed_outside(self, reason: str, message: str) -> runs.End:
+        """An end that the engine has not announced."""
+        data = orjson.dumps({"error": plain(message), "reason": reason})
+        self._flusher.take([], [Happened("flow:failed", time.time_ns() // 1_000_000, data)])
+        return runs.End("Failed", error_reason=reason, error_message=message)
+
+    def _progress(self) -> runs.Progress:
+        now = self._engine.state
+        return runs.Progress(
+            now.total,
+            now.completed,
+            now.failed,
+            now.skipped,
+            now.running,
+            now.current_nodes,
+            now.running_nodes,
+        )
+
+    def _refused(self, error: Exception) -> None:
+        self._refusal = error
+        self.interrupt(str(error))
+
+    def _congested(self, congested: bool) -> None:
+        if congested:
+            self._engine.hold_back()
+        else:
+            self._engine.go_on()
+
+
+def _limits_of(claim: runs.Claim, limits: Limits, connections: int) -> Limits:
+    """The worker's limits, with what the execution's namespace may reach and its share of the connections."""
+    return replace(
+        limits,
+        values={**limits.values, "http_connections": connections},
+        egress_allow=",".join(filter(None, (limits.egress_allow, *claim.egress))),
+    )
+
+
+def _assignment(claim: runs.Claim, limits: Limits, lost: killed.Record) -> Assignment:
+    return Assignment(
+        execution_id=claim.execution_id,
+        namespace=claim.namespace,
+        name=claim.name,
+        attempt=claim.attempt,
+        root_id=claim.root_id,
+        parent_id=claim.parent_id,
+        depth=claim.depth,
+        started_before=claim.started_before,
+        paused=claim.paused,
+        pause_reason=claim.pause_reason,
+        pause_logged=claim.pause_logged,
+        breakpoints=claim.breakpoints,
+        held_nodes=claim.held_nodes,
+        steps_owed=claim.steps_owed,
+        ran_ms=claim.ran_ms,
+        control_seq=claim.control_seq,
+        killed=[asdict(each) for each in lost.killed],
+        limits=asdict(limits),
+        flow_spec=claim.flow_spec,
+        inputs=claim.inputs,
+        events=claim.events,
+        integration=claim.integration,
+        options=claim.options,
+        journal=claim.journal,
+    )

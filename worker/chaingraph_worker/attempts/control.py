@@ -1,0 +1,139 @@
+"""The control of a running attempt: commands reach its engine, its pauses reach the row, and a long one is parked.
+
+Made by `attempt`. See docs/decisions/0003.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import Final
+
+import structlog
+
+from chaingraph_store.attempts import parking, runs
+from chaingraph_store.errors import OwnershipLost
+from chaingraph_store.ledger import Ledger
+from chaingraph_worker import metrics, outage
+from chaingraph_worker.attempts.flusher import Flusher
+from chaingraph_worker.attempts.inbox import Command, Inbox
+from chaingraph_worker.supervision.engine import RemoteEngine
+
+_REFUSED_PARK_SECONDS: Final = 0.5
+"""A park is refused while a command is on its way; after this it is tried again."""
+_KINDS: Final = frozenset(("PAUSE", "RESUME", "STEP", "BREAKPOINTS"))
+_log = structlog.get_logger(__name__)
+
+
+class Control:
+    """Between the inbox, the engine, the flusher and the row's pause. To be used on the event loop."""
+
+    def __init__(
+        self,
+        ledger: Ledger,
+        claim: runs.Claim,
+        inbox: Inbox,
+        flusher: Flusher,
+        *,
+        park_seconds: float,
+        interrupt: Callable[[str], None],
+    ) -> None:
+        """`park_seconds`: how long a pause may hold its slot; `interrupt` ends an attempt that is not ours any more."""
+        self._ledger = ledger
+        self._claim = claim
+        self._inbox = inbox
+        self._flusher = flusher
+        self._park_seconds = park_seconds
+        self._interrupt = interrupt
+        self._engine: RemoteEngine | None = None
+        self._timer: asyncio.TimerHandle | None = None
+        self._parking: asyncio.Task[None] | None = None
+        self._closed = False
+        inbox.open(claim.control_seq, self._carry_out)
+
+    def steer(self, engine: RemoteEngine) -> None:
+        """Commands go to this engine."""
+        self._engine = engine
+
+    def state(self) -> runs.EngineControl | None:
+        """What is to be in the row now; None as long as there is no engine."""
+        if self._engine is None or not self._engine.begun:
+            return None
+        now = self._engine.state
+        return runs.EngineControl(
+            paused=now.paused,
+            pause_reason=now.pause_reason,
+            applied_seq=now.applied,
+            ran_ms=now.ran_ms,
+            steps_owed=now.steps_owed,
+        )
+
+    def changed(self) -> None:
+        """The engine pauses or goes on, holds other nodes than before, or has carried a command out."""
+        self._flusher.hurry()
+        self._time_parking()
+
+    def park_at_once(self) -> None:
+        """From now on a pause does not keep its slot: the worker shuts down."""
+        self._park_seconds = 0.0
+        self._time_parking()
+
+    async def close(self) -> None:
+        """The engine has ended: parks no more. A statement under way ends first, because it may have committed."""
+        self._closed = True
+        self._stop_timer()
+        if self._parking is not None:
+            await self._parking
+
+    def _carry_out(self, command: Command) -> None:
+        engine = self._engine
+        if engine is None:
+            return  # The attempt has not begun: its claim has the command.
+        kind = command["kind"]
+        if kind not in _KINDS:
+            _log.warning("a command of an unknown kind is left out", kind=kind, seq=command["seq"])
+        engine.command(command)
+        metrics.COMMANDS.labels(kind).inc()
+        _log.info("command", execution_id=self._claim.execution_id, kind=kind, seq=command["seq"])
+
+    def _time_parking(self, seconds: float | None = None) -> None:
+        self._stop_timer()
+        if self._engine is not None and self._engine.quiet and not self._closed:
+            after = self._park_seconds if seconds is None else seconds
+            self._timer = asyncio.get_running_loop().call_later(after, self._begin_parking, self._engine)
+
+    def _stop_timer(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def _begin_parking(self, engine: RemoteEngine) -> None:
+        if self._parking is None or self._parking.done():
+            self._parking = asyncio.create_task(self._park(engine), name=f"park {self._claim.execution_id}")
+
+    async def _park(self, engine: RemoteEngine) -> None:
+        async def once() -> bool:
+            async with self._ledger.connection() as connection:
+                # Asked at the last moment: a command may be on its way to the runner, and let nodes go there.
+                if self._closed or not engine.quiet or engine.state.applied != self._inbox.applied:
+                    return False
+                return await parking.park(
+                    connection, self._claim, applied_seq=engine.state.applied, held_nodes=list(engine.state.held)
+                )
+
+        try:
+            # Nothing may be handed in between this and the park. Only a command could make the engine do so, and one
+            # that we have not taken makes the ledger refuse.
+            await self._flusher.settled()
+            parked = await outage.persist(once, what="park")
+        except OwnershipLost as error:
+            self._interrupt(str(error))
+            return
+        except Exception:  # noqa: BLE001 - it keeps its slot; what cannot be flushed has ended the attempt already
+            _log.exception("could not park")
+            return
+        if not parked:
+            self._time_parking(_REFUSED_PARK_SECONDS)
+            return
+        _log.info("parked", reason=engine.state.pause_reason, held=list(engine.state.held))
+        engine.park()

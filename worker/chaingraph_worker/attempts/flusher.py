@@ -1,0 +1,210 @@
+"""The one writer of a running attempt: what the engine reports, in a few transactions.
+
+The engine waits for it at `settled`: a node with effects starts only after everything before it is in the journal. An
+engine that reports more than can be written is held back, and what it has to say stays in the memory of its runner.
+Every write is fenced; the first refused one ends the flusher, and the engine with it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import Final
+
+import structlog
+
+from chaingraph_store.attempts import runs
+from chaingraph_store.errors import OwnershipLost
+from chaingraph_store.ledger import Ledger
+from chaingraph_worker import metrics, outage
+from chaingraph_worker.supervision.engine import Happened, NodeEnd
+
+_TOGETHER_SECONDS: Final = 0.001
+"""The end of one node and the beginning of the next are written together."""
+_MOST_PENDING: Final = 8 * 1024 * 1024
+"""Bytes that wait to be written; the engine is held back as long as there are more."""
+_log = structlog.get_logger(__name__)
+
+
+class Flusher:
+    """The engine's Recorder.
+
+    Args:
+        refused: called once, when a write was refused for good.
+        ended: called with every node that has ended.
+        congested: called with True when too much waits to be written, and with False when it is written.
+    """
+
+    def __init__(
+        self,
+        ledger: Ledger,
+        claim: runs.Claim,
+        *,
+        interval: float,
+        progress: Callable[[], runs.Progress],
+        control: Callable[[], runs.EngineControl | None],
+        refused: Callable[[Exception], None],
+        ended: Callable[[NodeEnd], None],
+        congested: Callable[[bool], None],
+    ) -> None:
+        self._ledger = ledger
+        self._claim = claim
+        self._interval = interval
+        self._progress = progress
+        self._control = control
+        self._refused = refused
+        self._ended = ended
+        self._congested = congested
+        self._pending = 0
+        self._held_back = False
+        self._journal: list[runs.JournalEntry] = []
+        self._log: list[runs.LogEntry] = []
+        self._next_index = claim.next_event_index
+        self._flushed_at = math.inf
+        self._handed_in = 0
+        self._written = 0
+        self._wake = asyncio.Event()
+        self._hurry = asyncio.Event()
+        self._advanced = asyncio.Condition()
+        self._error: Exception | None = None
+        self._closing = False
+        self._task: asyncio.Task[None] | None = None
+
+    def start(self) -> None:
+        self._task = asyncio.create_task(self._keep_flushing(), name=f"flush {self._claim.execution_id}")
+
+    def take(self, ends: Sequence[NodeEnd], log: Sequence[Happened]) -> None:
+        """Nodes have ended and events have happened, in one turn of the engine."""
+        for end in ends:
+            self._journal.append(runs.JournalEntry(end.node_id, end.outcome, end.record))
+            self._ended(end)
+        self._log.extend(runs.LogEntry(each.type, each.timestamp, each.data) for each in log)
+        self._pending += sum(len(end.record) for end in ends) + sum(len(each.data) for each in log)
+        self._handed_in += len(ends) + len(log)
+        if self._pending > _MOST_PENDING and not self._held_back:
+            self._held_back = True
+            self._congested(True)
+        self._wake.set()
+
+    def hurry(self) -> None:
+        """Writes at once what there is, and in any case what `progress` and `control` say."""
+        self._handed_in += 1
+        self._wake.set()
+        self._hurry.set()
+
+    async def settled(self) -> None:
+        """Waits until everything handed in so far is in PostgreSQL.
+
+        Raises:
+            OwnershipLost: it will never be.
+            Exception: it cannot be written; PostgreSQL refused the data itself, for one.
+        """
+        target = self._handed_in
+        if self._written < target and self._error is None:
+            self._hurry.set()
+            async with self._advanced:
+                await self._advanced.wait_for(lambda: self._written >= target or self._error is not None)
+        if self._error is not None:
+            raise self._error
+
+    async def finish(self, end: runs.End) -> None:
+        """Writes the rest together with the attempt's end, in one transaction.
+
+        Raises:
+            OwnershipLost: the attempt is no longer this worker's.
+            Exception: it cannot be written; PostgreSQL refused the data itself, for one. Nothing of the rest was.
+        """
+        await self.close()
+        if isinstance(self._error, OwnershipLost):
+            raise self._error
+        await self._flush(end)
+
+    async def close(self) -> None:
+        """Lets the flush under way end and starts no other one: a cancelled statement may or may not have committed."""
+        self._closing = True
+        self._wake.set()
+        self._hurry.set()
+        if self._task is not None:
+            await self._task
+            self._task = None
+
+    def discard(self) -> None:
+        """Forgets what PostgreSQL refused, so that `finish` can write the end alone."""
+        self._journal, self._log = [], []
+
+    async def _keep_flushing(self) -> None:
+        while True:
+            await self._wake.wait()
+            await self._pause()
+            if self._closing:
+                return
+            try:
+                await self._flush(None)
+            except Exception as error:  # noqa: BLE001 - whatever it is, the engine must not run on unrecorded
+                await self._fail(error)
+                self._refused(error)
+                return
+
+    async def _pause(self) -> None:
+        """Collects for a moment, unless somebody waits in `settled`.
+
+        A short flow is over within that moment and costs one statement. Later on, after a silence, what happens is
+        written nearly at once: it is what a subscriber waits for.
+        """
+        since_last = time.perf_counter() - self._flushed_at
+        seconds = min(self._interval, max(self._interval - since_last, _TOGETHER_SECONDS))
+        try:
+            async with asyncio.timeout(seconds):
+                await self._hurry.wait()
+        except TimeoutError:
+            pass
+
+    async def _flush(self, end: runs.End | None) -> None:
+        self._wake.clear()
+        self._hurry.clear()
+        journal, self._journal = self._journal, []
+        log, self._log = self._log, []
+        self._pending = 0
+        target = self._handed_in
+        progress, control = self._progress(), self._control()
+        if end is not None:
+            progress = replace(progress, running=0, current_nodes=())
+        started = time.perf_counter()
+        while True:
+            try:
+                async with self._ledger.connection() as connection:
+                    await runs.flush(
+                        connection,
+                        self._claim,
+                        journal=journal,
+                        log=log,
+                        progress=progress,
+                        control=control,
+                        end=end,
+                        # A commit whose answer was lost is not repeated.
+                        first=self._next_index,
+                    )
+                break
+            except outage.PASSING as error:
+                # Nothing is lost by waiting: the lease decides how long this worker may try.
+                metrics.FLUSH_RETRIES.inc()
+                _log.warning("could not write the journal, trying again", error=str(error))
+                await asyncio.sleep(outage.RETRY_SECONDS)
+        metrics.FLUSH_SECONDS.observe(time.perf_counter() - started)
+        metrics.EVENTS.inc(len(log))
+        self._flushed_at = time.perf_counter()
+        self._next_index += len(log)
+        self._written = target
+        if self._held_back and self._pending <= _MOST_PENDING:
+            self._held_back = False
+            self._congested(False)
+        async with self._advanced:
+            self._advanced.notify_all()
+
+    async def _fail(self, error: Exception) -> None:
+        self._error = error
+        async with self._advanced:
+            self._advanced.notify_all()

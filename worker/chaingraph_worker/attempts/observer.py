@@ -1,0 +1,148 @@
+"""What is counted, timed and traced of a run and of its nodes."""
+
+from __future__ import annotations
+
+import time
+from functools import cache
+from typing import Final
+
+from prometheus_client import Counter, Histogram
+
+from chaingraph_runtime import tracing
+from chaingraph_runtime.tracing import Role, Span, SpanId, Tracer
+from chaingraph_store import trace_keys as keys
+from chaingraph_store.attempts.runs import Claim
+from chaingraph_store.ids import ExecutionId
+from chaingraph_worker import metrics
+from chaingraph_worker.supervision.engine import NodeEnd
+
+_MS: Final = 1_000_000
+"""Nanoseconds."""
+
+
+@cache
+def _count_of(node_type: str, outcome: str) -> Counter:
+    # To find it by its labels takes longer than to count.
+    return metrics.NODES.labels(node_type, outcome)
+
+
+@cache
+def _seconds_of(node_type: str) -> Histogram:
+    return metrics.NODE_SECONDS.labels(node_type)
+
+
+class Observer:
+    """Of one run, from its claim on."""
+
+    def __init__(self, claim: Claim) -> None:
+        self._claim = claim
+        self._began = time.monotonic()
+        if claim.waited_seconds is not None:
+            metrics.START_SECONDS.labels(claim.queue).observe(claim.waited_seconds)
+        self._spans = _Spans(claim, tracer) if (tracer := tracing.active()) is not None else None
+
+    def node_ended(self, end: NodeEnd) -> None:
+        """A node has ended, or will not run. Called for each: it must cost little."""
+        _count_of(end.node_type, end.outcome).inc()
+        if end.tries:
+            _seconds_of(end.node_type).observe((end.finished_at - end.started_at) / 1000)
+        if self._spans is not None:
+            self._spans.node_ended(end)
+
+    def ended(self, outcome: str, *, reason: str = "", error: str = "") -> None:
+        """The run has ended so; with reason and error when it has failed."""
+        queue = self._claim.queue
+        metrics.ATTEMPTS.labels(queue, outcome).inc()
+        metrics.ATTEMPT_SECONDS.labels(queue).observe(time.monotonic() - self._began)
+        if self._spans is not None:
+            self._spans.ended(outcome, reason, error)
+
+
+class _Spans:
+    """The spans of a run: one of its own, and one of each node below it."""
+
+    def __init__(self, claim: Claim, tracer: Tracer) -> None:
+        self._claim = claim
+        self._tracer = tracer
+        self._key = keys.attempt(claim.execution_id, claim.epoch)
+        self._began = time.time_ns()
+
+    def node_ended(self, end: NodeEnd) -> None:
+        if end.outcome == "skipped":
+            return
+        claim = self._claim
+        failed = end.outcome == "failed"
+        attributes: dict[str, str | int | float | bool] = {
+            keys.EXECUTION_ID: claim.execution_id,
+            keys.NODE_ID: end.node_id,
+            keys.NODE_TYPE: end.node_type,
+            keys.NODE_TRIES: end.tries,
+            keys.OUTCOME: end.outcome,
+        }
+        if failed:
+            attributes[keys.ERROR_TYPE] = end.reason
+        self._tracer.record(
+            Span(
+                name=f"node {end.node_id}",
+                id=SpanId(claim.execution_id, keys.node(claim.execution_id, claim.epoch, end.node_id)),
+                parent=self._key,
+                began=end.started_at * _MS,
+                ended=end.finished_at * _MS,
+                attributes=attributes,
+                error=end.error if failed else "",
+            )
+        )
+
+    def ended(self, outcome: str, reason: str, error: str) -> None:
+        claim = self._claim
+        attributes: dict[str, str | int | float | bool] = {
+            keys.EXECUTION_ID: claim.execution_id,
+            keys.NAMESPACE: claim.namespace,
+            keys.NAME: claim.name,
+            keys.ROOT_ID: claim.root_id,
+            keys.QUEUE: claim.queue,
+            keys.ATTEMPT_NUMBER: claim.attempt,
+            keys.RUN: claim.run,
+            keys.OUTCOME: outcome,
+        }
+        if claim.parent_id is not None:
+            attributes[keys.PARENT_ID] = claim.parent_id
+        if reason:
+            attributes[keys.ERROR_TYPE] = reason
+        self._tracer.record(
+            Span(
+                name=keys.ATTEMPT,
+                id=SpanId(claim.execution_id, self._key),
+                # Nobody but its parent has made a child, so its trace begins here.
+                parent=keys.create(claim.execution_id) if claim.parent_id is None else None,
+                began=self._began,
+                ended=time.time_ns(),
+                attributes=attributes,
+                links=() if claim.parent_id is None else (SpanId(claim.parent_id, keys.spawn(claim.parent_id)),),
+                error=error,
+                role=Role.CONSUMER,
+            )
+        )
+
+
+def spawned(execution: ExecutionId, *, root: ExecutionId, children: int, began: int, epoch: int | None) -> None:
+    """Traces that children were made, if traces are on.
+
+    Args:
+        began: nanoseconds since 1970.
+        epoch: of the run that emitted them; None where another worker has made them after that one was lost.
+    """
+    tracer = tracing.active()
+    if tracer is None:
+        return
+    tracer.record(
+        Span(
+            name=keys.SPAWN,
+            id=SpanId(execution, keys.spawn(execution)),
+            parent=None if epoch is None else keys.attempt(execution, epoch),
+            began=began,
+            ended=time.time_ns(),
+            attributes={keys.EXECUTION_ID: execution, keys.ROOT_ID: root, keys.CHILDREN: children},
+            role=Role.PRODUCER,
+        )
+    )

@@ -1,0 +1,148 @@
+"""The attempts that run in this process, and the ear for what ends or commands them from outside.
+
+A stop, a deletion or a hand-back is written by the operator into the attempt's row, which fences our writes, and a
+command gets its number there; the notification only makes it take effect at once. So a lost notification costs a
+moment, never correctness: the rows are looked at every few seconds anyway.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Final
+
+import structlog
+
+from chaingraph_store.attempts import runs
+from chaingraph_store.ledger import CONTROL, Ledger
+from chaingraph_worker import metrics, outage
+
+_LOOK_SECONDS: Final = 3.0
+"""How often the rows are looked at without a notification: one that listens to a dead connection hears nothing."""
+_HEARD_EARLY: Final = 256
+"""How many notifications of attempts that do not run here are kept: one may be claimed and not be running yet."""
+_log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class RunningAttempt:
+    claim: runs.Claim
+    interrupt: Callable[[str], None]
+    """Ends the engine, with the reason; nothing more is written."""
+    hint: Callable[[int], None]
+    """The row has commands up to this number."""
+    park_at_once: Callable[[], None]
+    """From now on it gives its slot up as soon as it is paused and nothing runs."""
+
+
+class RunningAttempts:
+    def __init__(self, ledger: Ledger) -> None:
+        self._ledger = ledger
+        self._attempts: dict[str, RunningAttempt] = {}
+        self._idle = asyncio.Event()
+        self._idle.set()
+        self._heard: set[str] = set()
+        self._heard_early: dict[str, None] = {}
+        self._wake = asyncio.Event()
+        self._draining = False
+
+    def __len__(self) -> int:
+        return len(self._attempts)
+
+    def add(self, attempt: RunningAttempt) -> None:
+        former = self._attempts.get(attempt.claim.execution_id)
+        if former is not None:
+            # Stopped and retried, it came back before the former one has heard. Nobody would tell it any more.
+            former.interrupt("a later run of the execution has begun")
+        self._attempts[attempt.claim.execution_id] = attempt
+        if attempt.claim.execution_id in self._heard_early:
+            # Said between its claim and now: else it would be found out at the next look at all rows.
+            del self._heard_early[attempt.claim.execution_id]
+            self._hear(attempt.claim.execution_id)
+        self._idle.clear()
+        metrics.RUNNING.set(len(self._attempts))
+        if self._draining:
+            attempt.park_at_once()
+
+    def remove(self, attempt: RunningAttempt) -> None:
+        if self._attempts.get(attempt.claim.execution_id) is attempt:
+            del self._attempts[attempt.claim.execution_id]
+        metrics.RUNNING.set(len(self._attempts))
+        if not self._attempts:
+            self._idle.set()
+
+    async def idle(self, *, within: float) -> bool:
+        """Waits until nothing runs, `within` seconds at most. Returns whether nothing runs."""
+        try:
+            async with asyncio.timeout(within):
+                await self._idle.wait()
+        except TimeoutError:
+            return False
+        return True
+
+    def drain(self) -> None:
+        """From now on no pause keeps an attempt here."""
+        self._draining = True
+        for attempt in self._attempts.values():
+            attempt.park_at_once()
+
+    def interrupt_all(self, reason: str) -> None:
+        for attempt in list(self._attempts.values()):
+            attempt.interrupt(reason)
+
+    async def listen(self) -> None:
+        """Hears of attempts that were ended or commanded from outside, for ever."""
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self._ledger.listen(CONTROL, self._hear, connected=self._look_at_all))
+            tasks.create_task(self._look_when_heard())
+
+    def _hear(self, execution_id: str) -> None:
+        if execution_id in self._attempts:
+            self._heard.add(execution_id)
+            self._wake.set()
+            return
+        self._heard_early[execution_id] = None
+        if len(self._heard_early) > _HEARD_EARLY:
+            del self._heard_early[next(iter(self._heard_early))]
+
+    async def _look_at_all(self) -> None:
+        """What was said while nobody listened is in the rows."""
+        self._heard.update(self._attempts)
+        self._wake.set()
+
+    async def _look_when_heard(self) -> None:
+        loop = asyncio.get_running_loop()
+        due = loop.time() + _LOOK_SECONDS
+        while True:
+            with suppress(TimeoutError):
+                async with asyncio.timeout_at(due):
+                    await self._wake.wait()
+            # Asked of the clock: what is heard of some attempts must not keep us from looking at the others.
+            if loop.time() >= due:
+                await self._look_at_all()
+                due = loop.time() + _LOOK_SECONDS
+            self._wake.clear()
+            heard, self._heard = self._heard, set()
+            attempts = {id_: attempt for id_ in heard if (attempt := self._attempts.get(id_))}
+            if not attempts:
+                continue
+            try:
+                async with self._ledger.connection() as connection:
+                    news = await runs.not_ours(connection, [attempt.claim for attempt in attempts.values()])
+            except outage.PASSING as error:
+                _log.warning("could not look at the rows of running attempts, trying again", error=str(error))
+                await asyncio.sleep(outage.RETRY_SECONDS)
+                await self._look_at_all()
+                continue
+            for execution_id, moved in news.items():
+                _tell(attempts[execution_id], moved)
+
+
+def _tell(attempt: RunningAttempt, moved: runs.Moved) -> None:
+    if moved.phase is None:
+        attempt.hint(moved.control_seq)
+        return
+    _log.info("interrupted from outside", execution_id=attempt.claim.execution_id, phase=moved.phase)
+    attempt.interrupt(f"the execution is {moved.phase}")

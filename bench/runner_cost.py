@@ -19,7 +19,7 @@ from chaingraph_flow import FlowEvent, NodeRecord, Registry
 from chaingraph_worker.runner.assignment import Assignment
 from chaingraph_worker.runner.engine import engine_of
 from chaingraph_worker.runner.reports import to_bytes
-from chaingraph_worker.supervision.engine import Happened, NodeEnd, RemoteEngine
+from chaingraph_worker.supervision.engine import EngineReport, NodeEnd, RemoteEngine
 from chaingraph_worker.supervision.killed import Bounds
 from chaingraph_worker.supervision.pool import Pool, PoolSettings
 
@@ -40,7 +40,7 @@ class _InProcess:
 class _Remote:
     """The worker's recorder: it gets bytes."""
 
-    def take(self, ends: Sequence[NodeEnd], log: Sequence[Happened]) -> None:
+    def take(self, ends: Sequence[NodeEnd], log: Sequence[EngineReport]) -> None:
         pass
 
     async def settled(self) -> None:

@@ -40,7 +40,7 @@ class _Shown:
     def __init__(self) -> None:
         self._next = 0.0
 
-    def __call__(self, progress: build.Progress) -> None:
+    def __call__(self, progress: build.BuildProgress) -> None:
         if progress.seconds >= self._next:
             self._next = progress.seconds + _PROGRESS_SECONDS
             of = f" of {progress.packages}" if progress.packages else ""

@@ -10,7 +10,7 @@ from chaingraph_crds import names
 from chaingraph_crds.conditions import CONDITION_MEANINGS, Condition
 from chaingraph_crds.edits import EDITS
 from chaingraph_crds.execution_status import PHASE_MEANINGS
-from chaingraph_crds.manifests import EXECUTION, FLOW, Kind
+from chaingraph_crds.manifests import EXECUTION, FLOW, ResourceKind
 from chaingraph_crds.structural import PRESERVE, VALIDATIONS, Schema, structural_schema
 
 _INTRODUCTION: Final = f"""\
@@ -51,7 +51,7 @@ def markdown() -> str:
     return "\n".join(parts)
 
 
-def _kind(kind: Kind) -> Iterator[str]:
+def _kind(kind: ResourceKind) -> Iterator[str]:
     yield f"## {kind.kind}\n"
     yield f"{kind.description}\n"
     yield f"`kubectl get {kind.short}` (or `{kind.plural}`) has these columns, those marked * with `-o wide`:\n"
@@ -67,7 +67,7 @@ def _kind(kind: Kind) -> Iterator[str]:
     yield from _section(kind, "status", structural_schema(kind.status, "status", people_write=False))
 
 
-def _section(kind: Kind, path: str, schema: Schema) -> Iterator[str]:
+def _section(kind: ResourceKind, path: str, schema: Schema) -> Iterator[str]:
     """The table of one object's fields and the rules on it, then the same of the objects within it."""
     yield f"### {kind.kind} `{path}`\n"
     yield f"{schema['description']}\n"
@@ -88,7 +88,7 @@ def _rows(path: str, schema: Schema) -> list[tuple[str, str, str]]:
     ]
 
 
-def _within(kind: Kind, path: str, field: Schema) -> Iterator[str]:
+def _within(kind: ResourceKind, path: str, field: Schema) -> Iterator[str]:
     if path in _ELSEWHERE:
         return
     inner, inner_path = (field["items"], f"{path}[]") if "items" in field else (field, path)

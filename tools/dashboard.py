@@ -239,8 +239,8 @@ ROWS: Final[dict[str, Sequence[Panel]]] = {
             "Age of leases", [(f"max by (pod) (chaingraph_worker_lease_age_seconds{{{_HERE}}})", "{{pod}}")], unit="s"
         ),
         Panel(
-            "Faults of DBOS",
-            [(_rate("chaingraph_worker_dbos_faults_total", "pod, level"), "{{pod}} {{level}}")],
+            "Errors of DBOS",
+            [(_rate("chaingraph_worker_dbos_errors_total", "pod, level"), "{{pod}} {{level}}")],
             unit="ops",
         ),
     ),

@@ -10,11 +10,11 @@ from prometheus_client import CollectorRegistry
 from prometheus_client.registry import Collector
 
 from chaingraph_gateway.metrics import Metrics as GatewayMetrics
-from chaingraph_operator.kube.api_metrics import ApiFigures
-from chaingraph_operator.loops.queue_metrics import Backlog
-from chaingraph_operator.loops.version_metrics import VersionFigures
+from chaingraph_operator.kube.api_metrics import ApiMetrics
+from chaingraph_operator.loops.queue_metrics import QueueMetrics
+from chaingraph_operator.loops.version_metrics import VersionMetrics
 from chaingraph_operator.metrics import Metrics as OperatorMetrics
-from chaingraph_runtime.pool_figures import PoolFigures
+from chaingraph_runtime.pool_figures import PoolMetrics
 from chaingraph_store.ledger import Ledger
 from chaingraph_worker import metrics as worker_metrics
 
@@ -48,7 +48,7 @@ class Described:
 
 def of_worker() -> list[Described]:
     """Every metric of a worker."""
-    pool = PoolFigures("chaingraph_worker", dict)
+    pool = PoolMetrics("chaingraph_worker", dict)
     return described([*_collectors(worker_metrics.REGISTRY_OF_WORKER), pool])
 
 
@@ -60,17 +60,17 @@ def of_operator() -> list[Described]:
     metrics.leader(float)
     metrics.executions("", float)
     metrics.invalid_policies(float)
-    ApiFigures(metrics.registry)
-    Backlog(Ledger("postgresql://host/name", application_name=""), application_name="", metrics=metrics)
-    VersionFigures(metrics.registry)
-    metrics.registry.register(PoolFigures("chaingraph_operator", dict))
+    ApiMetrics(metrics.registry)
+    QueueMetrics(Ledger("postgresql://host/name", application_name=""), application_name="", metrics=metrics)
+    VersionMetrics(metrics.registry)
+    metrics.registry.register(PoolMetrics("chaingraph_operator", dict))
     return described(_collectors(metrics.registry))
 
 
 def of_gateway() -> list[Described]:
     """Every metric of a gateway."""
     metrics = GatewayMetrics()
-    metrics.registry.register(PoolFigures("chaingraph_gateway", dict))
+    metrics.registry.register(PoolMetrics("chaingraph_gateway", dict))
     return described(_collectors(metrics.registry))
 
 

@@ -133,9 +133,9 @@ def run(program: Program, arguments: Sequence[str]) -> int:
     try:
         parser = parser_of(program, name, command)
         return command.run(parser.parse_intermixed_args(_with_bare_values(parser, others)))
-    except CliError as fault:
-        tell(fault)
-        return fault.exit_code
+    except CliError as error:
+        tell(error)
+        return error.exit_code
     except KeyboardInterrupt:
         return 130
 
@@ -177,12 +177,12 @@ def _with_bare_values(parser: argparse.ArgumentParser, words: Sequence[str]) -> 
     ]
 
 
-def tell(fault: CliError) -> None:
+def tell(error: CliError) -> None:
     """The error on stderr."""
     sys.stdout.flush()
-    print(f"Error: {fault.message}", file=sys.stderr)
-    if fault.hint:
-        print(fault.hint, file=sys.stderr)
+    print(f"Error: {error.message}", file=sys.stderr)
+    if error.hint:
+        print(error.hint, file=sys.stderr)
 
 
 def _near(name: str, program: Program) -> str:

@@ -15,7 +15,7 @@ CLOSED_PIPE: Final = 141
 """As shells tell of a process that SIGPIPE has ended."""
 EXIT_CODES: Final[Mapping[int, str]] = {
     0: "it did what it says",
-    1: "the execution that was waited for failed or was stopped; or a fault that has no code of its own",
+    1: "the execution that was waited for failed or was stopped; or an error that has no code of its own",
     2: "arguments that it does not know, or that the API server refuses",
     3: "not allowed in the state that the execution is in; nothing was changed",
     4: "there is no such execution, flow or other resource; or it has not started, and nothing of it can be read yet "

@@ -141,7 +141,7 @@ class Execution:
         return self.condition(type_).get("status") == "True"
 
     @property
-    def fault(self) -> str:
+    def error(self) -> str:
         """Why it failed or was stopped."""
         error = self.status.get("error") or {}
         if error:
@@ -187,9 +187,9 @@ def _standing(execution: Execution) -> str:
         case phase if phase == RUNNING:
             return f"running {now}" if now else "running"
         case phase if phase == FAILED:
-            return f"failed: {execution.fault}"
+            return f"failed: {execution.error}"
         case phase if phase == STOPPED:
-            return f"stopped: {execution.fault}" if execution.fault else "stopped"
+            return f"stopped: {execution.error}" if execution.error else "stopped"
         case phase if phase == COMPLETED:
             tree = execution.condition("TreeSucceeded")
             below = str(tree.get("message", "")) if tree.get("status") != "True" else ""

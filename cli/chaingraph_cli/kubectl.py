@@ -29,7 +29,7 @@ FIELD_MANAGER: Final = "chaingraph-cli"
 
 _SERVER_ERROR: Final = re.compile(r"^Error from server(?: \((?P<reason>\w+)\))?: (?P<message>.*)", re.DOTALL)
 _LOG_LINE: Final = re.compile(r"[IWEF]\d{4} \d\d:\d\d:\d\d\.\d+ ")
-"""What kubectl's libraries log beside its own words: the same fault, several times."""
+"""What kubectl's libraries log beside its own words: the same error, several times."""
 _UNREACHABLE: Final = re.compile(
     r"connection refused|was refused - did you specify|no such host|i/o timeout|TLS handshake|x509:|"
     r"must be logged in to the server|network is unreachable|context deadline exceeded|Unable to connect",
@@ -95,10 +95,10 @@ class Kubectl:
             [self.program, *arguments, *self.options], stderr=subprocess.PIPE, text=True, encoding="utf-8", check=False
         )
         if done.returncode == -signal.SIGPIPE:
-            # Nobody reads on, as with `| head`: no fault, and told as shells tell it.
+            # Nobody reads on, as with `| head`: no error, and told as shells tell it.
             return 128 + signal.SIGPIPE
         if done.returncode != 0:
-            raise fault_of(done.stderr)
+            raise error_of(done.stderr)
         return 0
 
 
@@ -117,7 +117,7 @@ class Done:
             CliError: kubectl ended with an error.
         """
         if self.code != 0:
-            raise fault_of(self.complaint)
+            raise error_of(self.complaint)
         return self
 
     def json(self) -> dict[str, Any]:
@@ -136,7 +136,7 @@ def finish(process: subprocess.Popen[str], input_: str | None = None) -> Done:
     return Done(process.returncode, out, complaint)
 
 
-def fault_of(complaint: str) -> CliError:
+def error_of(complaint: str) -> CliError:
     """What kubectl wrote to stderr, as an error with an exit code and a remedy."""
     text = "\n".join(line for line in complaint.splitlines() if not _LOG_LINE.match(line)).strip()
     found = _SERVER_ERROR.match(text)

@@ -3,7 +3,7 @@
     names, limits, forms     names of the group and kinds; bounds; patterns of texts
     model                    base classes; how a field tells the schema generator what pydantic cannot
     flow, execution          the specs as people write them (execution_status, conditions: what the operator reports)
-    faults                   validation errors in the words and paths of Kubernetes
+    errors                   validation errors in the words and paths of Kubernetes
     suggestions              names that resemble a misspelled one
     structural               pydantic model -> structural OpenAPI schema
     manifests, policies      the CustomResourceDefinitions, and the admission policy beside them

@@ -5,7 +5,7 @@ from enum import StrEnum
 from typing import Final
 
 
-class Edit(StrEnum):
+class EditEffect(StrEnum):
     """What an edit of a field does, as the reference says it."""
 
     REFUSED = "Refused by the API server."
@@ -30,30 +30,30 @@ class Edit(StrEnum):
     END = "Takes effect at once, also after the end."
 
 
-EDITS: Final[Mapping[str, Edit]] = {
-    "flowRef": Edit.REFUSED,
-    "flow": Edit.REFUSED,
-    "spawnedBy": Edit.REFUSED,
-    "inputs": Edit.REFUSED,
-    "events": Edit.REFUSED,
-    "integration": Edit.REFUSED,
-    "queue": Edit.REFUSED,
-    "paused": Edit.AT_ONCE,
-    "step": Edit.TOKEN,
-    "resume": Edit.TOKEN,
-    "stop": Edit.STOP,
-    "stopReason": Edit.WITH_STOP,
-    "retry.token": Edit.TOKEN,
-    "retry.from": Edit.WITH_TOKEN,
-    "options.maxConcurrency": Edit.BEGINNING,
-    "options.nodeTimeoutSeconds": Edit.BEGINNING,
-    "options.flowTimeoutSeconds": Edit.BEGINNING,
-    "options.debug": Edit.BEGINNING,
-    "options.breakpoints": Edit.AT_ONCE,
-    "startTimeoutSeconds": Edit.START,
-    "priority": Edit.QUEUE,
-    "ttlSecondsAfterFinished": Edit.END,
-    "children.resources": Edit.REFUSED,
-    "children.onStop": Edit.END,
+EDITS: Final[Mapping[str, EditEffect]] = {
+    "flowRef": EditEffect.REFUSED,
+    "flow": EditEffect.REFUSED,
+    "spawnedBy": EditEffect.REFUSED,
+    "inputs": EditEffect.REFUSED,
+    "events": EditEffect.REFUSED,
+    "integration": EditEffect.REFUSED,
+    "queue": EditEffect.REFUSED,
+    "paused": EditEffect.AT_ONCE,
+    "step": EditEffect.TOKEN,
+    "resume": EditEffect.TOKEN,
+    "stop": EditEffect.STOP,
+    "stopReason": EditEffect.WITH_STOP,
+    "retry.token": EditEffect.TOKEN,
+    "retry.from": EditEffect.WITH_TOKEN,
+    "options.maxConcurrency": EditEffect.BEGINNING,
+    "options.nodeTimeoutSeconds": EditEffect.BEGINNING,
+    "options.flowTimeoutSeconds": EditEffect.BEGINNING,
+    "options.debug": EditEffect.BEGINNING,
+    "options.breakpoints": EditEffect.AT_ONCE,
+    "startTimeoutSeconds": EditEffect.START,
+    "priority": EditEffect.QUEUE,
+    "ttlSecondsAfterFinished": EditEffect.END,
+    "children.resources": EditEffect.REFUSED,
+    "children.onStop": EditEffect.END,
 }
 """By the path below `spec`. While there is no execution yet, as when it waits for its Flow, any edit takes effect."""

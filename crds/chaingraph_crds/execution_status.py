@@ -34,7 +34,7 @@ PHASE_MEANINGS: Final[Mapping[ExecutionPhase, str]] = {
     ExecutionPhase.RUNNING: "A worker runs the graph.",
     ExecutionPhase.PAUSED: "Holds its nodes back, by `spec.paused` or at a breakpoint. If it lasts, no worker is held.",
     ExecutionPhase.COMPLETED: "Ended well; `status.outputs` has the results.",
-    ExecutionPhase.FAILED: "Ended by a fault, which `status.error` names.",
+    ExecutionPhase.FAILED: "Ended by an error, which `status.error` names.",
     ExecutionPhase.STOPPED: "Ended by `spec.stop`.",
 }
 
@@ -59,13 +59,13 @@ class ExecutionError(StatusModel):
     node: str | None = Field(
         default=None,
         max_length=limits.MAX_IDENTIFIER,
-        description="Id of the node that failed; absent when the fault is none of a node's.",
+        description="Id of the node that failed; absent when the error is none of a node's.",
     )
     message: str = Field(max_length=limits.MAX_ERROR_MESSAGE, description="What went wrong.")
     reason: str | None = Field(
         default=None,
         max_length=limits.MAX_REASON,
-        description="The kind of fault in CamelCase, as NodeFailed, NodeTimeout or FlowTimeout.",
+        description="The kind of error in CamelCase, as NodeFailed, NodeTimeout or FlowTimeout.",
     )
 
 
@@ -83,7 +83,7 @@ class AttemptRecord(StatusModel):
         description="Why, for people; its beginning when it is long.",
     )
     node: NodeId | None = Field(
-        default=None, description="Id of the node that failed; absent when the fault is none of a node's."
+        default=None, description="Id of the node that failed; absent when the error is none of a node's."
     )
     start_time: PreciseTimestamp | None = Field(
         default=None, description="When it began to run; absent when it never did."

@@ -175,6 +175,6 @@ class FlowStatus(StatusModel):
     conditions: list[Condition] = Field(
         default_factory=list,
         max_length=limits.MAX_CONDITIONS,
-        description="`Ready` says whether the Flow may be run, and if not, every fault with its path.",
+        description="`Ready` says whether the Flow may be run, and if not, every error with its path.",
         json_schema_extra=kubernetes(list_keys=["type"]),
     )

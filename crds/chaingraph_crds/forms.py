@@ -1,6 +1,6 @@
 """The forms that texts of the API have: a pattern for the schema, and the same in words for people.
 
-The models use the patterns, `faults` and `reference` the words.
+The models use the patterns, `errors` and `reference` the words.
 """
 
 from collections.abc import Mapping

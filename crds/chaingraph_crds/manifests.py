@@ -41,7 +41,7 @@ class Column:
 
 
 @dataclass(frozen=True)
-class Kind:
+class ResourceKind:
     """What a CustomResourceDefinition says beside the schema of its spec and status."""
 
     kind: str
@@ -61,7 +61,7 @@ class Kind:
 
 _AGE: Final = Column("Age", ".metadata.creationTimestamp", "date", description="Time since its creation.")
 
-FLOW: Final = Kind(
+FLOW: Final = ResourceKind(
     kind=names.FLOW_KIND,
     plural=names.FLOW_PLURAL,
     singular=names.FLOW_SINGULAR,
@@ -78,13 +78,13 @@ FLOW: Final = Kind(
             "Message",
             ".status.conditions[?(@.type=='Ready')].message",
             priority=1,
-            description="The first fault, if any.",
+            description="The first error, if any.",
         ),
         _AGE,
     ),
 )
 
-EXECUTION: Final = Kind(
+EXECUTION: Final = ResourceKind(
     kind=names.EXECUTION_KIND,
     plural=names.EXECUTION_PLURAL,
     singular=names.EXECUTION_SINGULAR,
@@ -150,7 +150,7 @@ def crd_filename(kind: str) -> str:
     return f"{names.GROUP}_{_KINDS[kind].plural}.yaml"
 
 
-def _manifest(kind: Kind) -> Manifest:
+def _manifest(kind: ResourceKind) -> Manifest:
     version: Manifest = {
         "name": names.VERSION,
         "served": True,
@@ -184,7 +184,7 @@ def _manifest(kind: Kind) -> Manifest:
     }
 
 
-def _root_schema(kind: Kind) -> Schema:
+def _root_schema(kind: ResourceKind) -> Schema:
     status = structural_schema(kind.status, "status", people_write=False)
     return {
         "description": kind.description,

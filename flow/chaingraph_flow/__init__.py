@@ -38,7 +38,7 @@ from .errors import (
     UnknownNodeType,
 )
 from .events import FlowEvent
-from .faults import Fault, FaultCode
+from .field_errors import ErrorCode, FieldError
 from .graph import Graph
 from .inputs import bind_inputs
 from .limits import Limits
@@ -62,10 +62,10 @@ __all__ = [
     "Engine",
     "EngineOptions",
     "Enum",
+    "ErrorCode",
     "ExternalEvent",
     "FailureReason",
-    "Fault",
-    "FaultCode",
+    "FieldError",
     "FlowError",
     "FlowEvent",
     "FlowOutcome",

@@ -270,7 +270,7 @@ class NodeContext:
 def _require_names(event: str, flow: str) -> None:
     """Raise NodeFailed or NotJson when an event or a flow cannot be called so."""
     for type_, value, path in ((EVENT_NAME, event, "the event's name"), (FLOW_NAME, flow, "flow")):
-        for fault in check_value(type_, value, path):
+        for error in check_value(type_, value, path):
             shown = repr(event[:MAX_EVENT_NAME]) if isinstance(event, str) else "of that name"
-            raise NodeFailed(f"cannot emit the event {shown}: {fault}" if event else "an event needs a name")
+            raise NodeFailed(f"cannot emit the event {shown}: {error}" if event else "an event needs a name")
     require_json(str.__str__(event), ("the event's name",))  # a member of a team's own StrEnum will do

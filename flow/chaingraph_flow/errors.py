@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from .faults import Fault
+from .field_errors import FieldError
 
 
 class FlowError(Exception):
@@ -12,11 +12,11 @@ class FlowError(Exception):
 
 
 class InvalidFlow(FlowError):
-    """The flow cannot run. Mend every fault in `faults`; the list is complete."""
+    """The flow cannot run. Mend every error in `errors`; the list is complete."""
 
-    def __init__(self, faults: Sequence[Fault]) -> None:
-        self.faults = tuple(faults)
-        super().__init__("; ".join(map(str, self.faults)))
+    def __init__(self, errors: Sequence[FieldError]) -> None:
+        self.errors = tuple(errors)
+        super().__init__("; ".join(map(str, self.errors)))
 
 
 class InvalidNodeClass(FlowError):

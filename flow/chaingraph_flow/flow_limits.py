@@ -14,7 +14,7 @@ from chaingraph_crds.numbers import numbers_in, rounded_by_kubernetes
 
 from .catalogue import NodeType
 from .derive import schema_inputs_of
-from .faults import Fault, FaultCode
+from .field_errors import ErrorCode, FieldError
 from .json_values import DEEPEST, render
 from .patterns import LARGEST_PATTERNS, MOST_PATTERNS, PatternRefused, cost
 
@@ -39,12 +39,12 @@ def _inside(value: object) -> Iterable[Any]:
     return value if isinstance(value, list) else ()
 
 
-def rounded_numbers(value: object, path: str) -> list[Fault]:
+def rounded_numbers(value: object, path: str) -> list[FieldError]:
     """The first number of a value from Kubernetes' API that may be another one than was written."""
     for steps, number in numbers_in(value):
         why = rounded_by_kubernetes(number)
         if why is not None:
-            return [Fault(render(path, steps), FaultCode.INVALID_VALUE, why)]
+            return [FieldError(render(path, steps), ErrorCode.INVALID_VALUE, why)]
     return []
 
 
@@ -70,20 +70,20 @@ class LimitCheck:
         """Whether a value is nested deeper than any may be."""
         return deeper_than(value, DEEPEST)
 
-    def node_faults(self, path: str, node: NodeSpec, node_type: NodeType | None) -> Iterator[Fault]:
+    def node_errors(self, path: str, node: NodeSpec, node_type: NodeType | None) -> Iterator[FieldError]:
         """What in a node's fixed inputs is beyond a limit. With any of it, the node is not to be looked at closer."""
         for key, value in node.inputs.items():
             if self.too_deep(value):
-                yield Fault(render(path, ["inputs", key]), FaultCode.TOO_DEEP, TOO_DEEP)
+                yield FieldError(render(path, ["inputs", key]), ErrorCode.TOO_DEEP, TOO_DEEP)
                 return
         yield from rounded_numbers(node.inputs, render(path, ["inputs"]))
         for key in _schema_inputs(node_type):
-            found = self._pattern_fault(node.inputs.get(key))
+            found = self._pattern_error(node.inputs.get(key))
             if found:
-                yield Fault(render(path, ["inputs", key]), FaultCode.INVALID_VALUE, found)
+                yield FieldError(render(path, ["inputs", key]), ErrorCode.INVALID_VALUE, found)
                 return
 
-    def _pattern_fault(self, schema: object) -> str:
+    def _pattern_error(self, schema: object) -> str:
         for pattern in patterns_in(schema):
             self._patterns += 1
             try:

@@ -51,11 +51,11 @@ class Graph:
 
     @classmethod
     def build(cls, spec: FlowSpec, catalogue: Catalogue) -> Graph:
-        """The graph of a flow. Raises InvalidFlow with every fault when it has any."""
+        """The graph of a flow. Raises InvalidFlow with every error when it has any."""
         analysis = analyse(spec, catalogue)
-        faults = analysis.faults()
-        if faults:
-            raise InvalidFlow(faults)
+        errors = analysis.errors()
+        if errors:
+            raise InvalidFlow(errors)
         nodes = _nodes(analysis)
         return cls(spec, nodes, tuple(analysis.order), tuple(analysis.outputs), _listeners(nodes.values()))
 

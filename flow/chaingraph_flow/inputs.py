@@ -7,7 +7,7 @@ from typing import Any
 
 from chaingraph_crds.flow import FlowInput
 
-from .faults import Fault, FaultCode, Suggestions
+from .field_errors import ErrorCode, FieldError, Suggestions
 from .flow_limits import TOO_DEEP, deeper_than, rounded_numbers
 from .json_values import DEEPEST, copied, render
 from .types import Any as AnyType
@@ -28,27 +28,27 @@ def declared_type(declared: FlowInput) -> AnyPortType:
     return _TYPES[declared.type]
 
 
-def default_faults(declared: FlowInput, path: str) -> list[Fault]:
+def default_faults(declared: FlowInput, path: str) -> list[FieldError]:
     """What is wrong with the default of a flow input."""
     if declared.default is None:
         return []
     return [*rounded_numbers(declared.default, path), *check_value(declared_type(declared), declared.default, path)]
 
 
-def bind_inputs(declared: Sequence[FlowInput], given: Mapping[str, Any]) -> tuple[dict[str, Any], list[Fault]]:
-    """The value of every declared input, and every fault of what was given (paths `spec.inputs.NAME`).
+def bind_inputs(declared: Sequence[FlowInput], given: Mapping[str, Any]) -> tuple[dict[str, Any], list[FieldError]]:
+    """The value of every declared input, and every error of what was given (paths `spec.inputs.NAME`).
 
-    An input that is neither given nor has a default is null; when it is required, that is a fault. Null counts as
+    An input that is neither given nor has a default is null; when it is required, that is an error. Null counts as
     not given.
     """
     bound: dict[str, Any] = {}
-    faults: list[Fault] = []
+    errors: list[FieldError] = []
     known = {each.name: each for each in declared}
     suggest = Suggestions()
     for name in given:
         if name not in known:
             message = f"the flow declares no input {name!r}{suggest(name, known)}"
-            faults.append(Fault(render("spec.inputs", [name]), FaultCode.UNKNOWN_INPUT, message))
+            errors.append(FieldError(render("spec.inputs", [name]), ErrorCode.UNKNOWN_INPUT, message))
     for name, each in known.items():
         value = given.get(name)
         path = render("spec.inputs", [name])
@@ -56,11 +56,11 @@ def bind_inputs(declared: Sequence[FlowInput], given: Mapping[str, Any]) -> tupl
             value = each.default
             if value is None and each.required:
                 message = f"the flow requires the input {name!r}, of type {each.type}"
-                faults.append(Fault(path, FaultCode.MISSING_INPUT, message))
+                errors.append(FieldError(path, ErrorCode.MISSING_INPUT, message))
         elif deeper_than(value, DEEPEST):
-            faults.append(Fault(path, FaultCode.TOO_DEEP, TOO_DEEP))
+            errors.append(FieldError(path, ErrorCode.TOO_DEEP, TOO_DEEP))
             continue
         else:
-            faults += check_value(declared_type(each), value, path)
+            errors += check_value(declared_type(each), value, path)
         bound[name] = copied(value)
-    return bound, faults
+    return bound, errors

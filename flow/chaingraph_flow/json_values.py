@@ -1,6 +1,6 @@
 """JSON values as ports carry them: checking, copying, and places inside them.
 
-Used by the port types (paths of faults), by edges (reading and writing inside objects and arrays) and by the
+Used by the port types (paths of errors), by edges (reading and writing inside objects and arrays) and by the
 engine (a node's outputs are checked once when it ends, and copied for each target that is about to run).
 """
 
@@ -17,7 +17,7 @@ from chaingraph_crds.numbers import LARGEST_INTEGER, SMALLEST_INTEGER
 from .errors import NotJson
 
 Path = tuple[Union[str, int, "Path"], ...]
-"""A place as linked pairs `(parent, step)`, cheap to extend; `(root,)` at the top. Rendered for a fault only."""
+"""A place as linked pairs `(parent, step)`, cheap to extend; `(root,)` at the top. Rendered for an error only."""
 
 Segment = str | int
 """One step into a value: a property's name or an element's index."""

@@ -1,6 +1,6 @@
 """Fixed texts that a node reads as a language of its own, checked with the flow: templates.
 
-What a text says wrong whatever comes at run time is a fault of the flow. Text that an edge brings is checked when the
+What a text says wrong whatever comes at run time is an error of the flow. Text that an edge brings is checked when the
 node runs.
 """
 
@@ -10,12 +10,12 @@ from collections.abc import Sequence
 from typing import Any, Final
 
 from .catalogue import InputPort
-from .faults import Fault, FaultCode, Suggestions
+from .field_errors import ErrorCode, FieldError, Suggestions
 from .json_values import Segment
 from .templates import COMING, Given, Known, check
 
-MOST_FAULTS: Final = 10
-"""Faults of one text that are described; the others are counted."""
+MOST_ERRORS: Final = 10
+"""Errors of one text that are described; the others are counted."""
 CHECKED_CHARACTERS: Final = 64 * 1024
 """Characters of templates that are checked with a flow: 0.7 s for the densest. The others are checked when they run."""
 
@@ -27,11 +27,11 @@ class Literals:
         self._suggest = suggest
         self._left = CHECKED_CHARACTERS
         self.unsure: set[str] = set()
-        """Nodes that a faulty edge may lead to: which names they get is not known."""
+        """Nodes that a invalid edge may lead to: which names they get is not known."""
 
-    def template_faults(
+    def template_errors(
         self, node: str, path: str, text: str, *, values: Any, parts: Sequence[Sequence[Segment]], port: InputPort
-    ) -> list[Fault]:
+    ) -> list[FieldError]:
         """What is wrong with a template.
 
         Args:
@@ -48,12 +48,12 @@ class Literals:
         given = _given(values if isinstance(values, dict) else port.default or {}, parts)
         others = node in self.unsure or () in map(tuple, parts)
         found = check(text, given, others=others, suggest=self._suggest)
-        faults = [Fault(path, FaultCode.INVALID_TEMPLATE, str(each)) for each in found[:MOST_FAULTS]]
-        more = len(found) - len(faults)
+        errors = [FieldError(path, ErrorCode.INVALID_TEMPLATE, str(each)) for each in found[:MOST_ERRORS]]
+        more = len(found) - len(errors)
         if more:
             message = f"{more} more errors of this template are not described: fix these first"
-            faults.append(Fault(path, FaultCode.INVALID_TEMPLATE, message))
-        return faults
+            errors.append(FieldError(path, ErrorCode.INVALID_TEMPLATE, message))
+        return errors
 
 
 def _given(values: dict[str, Any], parts: Sequence[Sequence[Segment]]) -> Given:

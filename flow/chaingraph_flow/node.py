@@ -268,7 +268,7 @@ def _problems(described: NodeType) -> list[str]:
     found += [f"port names that begin with '__' are the engine's: {key!r}" for key in keys if key.startswith("__")]
     for port in described.inputs:
         if not port.required and port.default is not None:
-            found += [str(fault) for fault in check_value(port.type, port.default, f"default of {port.key}")]
+            found += [str(error) for error in check_value(port.type, port.default, f"default of {port.key}")]
         if port.template_values is not None:
             values = inputs.get(port.template_values)
             if not isinstance(port.type, String) or values is None or not isinstance(values.type, Object):

@@ -12,7 +12,7 @@ from typing import Final
 
 from .catalogue import Catalogue
 from .errors import DuplicateNodeType, InvalidNodeClass
-from .faults import shortened, suggestion
+from .field_errors import shortened, suggestion
 from .node import Node
 
 ENTRY_POINTS: Final = "chaingraph.nodes"

@@ -21,18 +21,18 @@ from pydantic.alias_generators import to_camel
 
 from chaingraph_crds.forms import FORMS
 
-from .faults import Fault, FaultCode, shortened
+from .field_errors import ErrorCode, FieldError, shortened
 from .json_values import Path, article, kind, quoted, render
 from .patterns import MATCHERS, MOST_STEPS, PatternRefused
 
-MOST_FAULTS = 20
-"""A value with more faults than this is described by its first ones."""
+MOST_ERRORS = 20
+"""A value with more errors than this is described by its first ones."""
 _LONGEST_LABEL: Final = 80
 LONGEST_NAME: Final = 80
 _MOST_OPTIONS: Final = 20
 """Options of an enum that a message names."""
 
-Faults = list[Fault]
+Errors = list[FieldError]
 
 
 class _Type(BaseModel):
@@ -117,28 +117,28 @@ class String(_Type):
         """The value of an input that was given none."""
         return ""
 
-    def check(self, value: object, path: Path, faults: Faults) -> None:
+    def check(self, value: object, path: Path, errors: Errors) -> None:
         """Append what is wrong with `value`."""
         if not isinstance(value, str):
-            _wrong(faults, path, f"must be a string, is {kind(value)}")
+            _wrong(errors, path, f"must be a string, is {kind(value)}")
         elif self.min_length is not None and len(value) < self.min_length:
-            _wrong(faults, path, f"must have at least {self.min_length} characters, has {len(value)}")
+            _wrong(errors, path, f"must have at least {self.min_length} characters, has {len(value)}")
         elif self.max_length is not None and len(value) > self.max_length:
-            _wrong(faults, path, f"must have at most {self.max_length} characters, has {len(value)}")
+            _wrong(errors, path, f"must have at most {self.max_length} characters, has {len(value)}")
         elif self.pattern is not None:
-            self._match(self.pattern, value, path, faults)
+            self._match(self.pattern, value, path, errors)
 
-    def _match(self, pattern: str, value: str, path: Path, faults: Faults) -> None:
+    def _match(self, pattern: str, value: str, path: Path, errors: Errors) -> None:
         matcher, cost = MATCHERS.get(pattern)
         if len(value) * cost.positions > MOST_STEPS:
             longest = MOST_STEPS // cost.positions
-            _wrong(faults, path, f"has {len(value)} characters; its pattern can be checked on {longest} at most")
+            _wrong(errors, path, f"has {len(value)} characters; its pattern can be checked on {longest} at most")
         elif not matcher.isinstance_python(value):
             form = FORMS.get(pattern)
             # A form of ours is that of a name. What else a pattern describes may be a token or a password.
             is_ = _short(value) if form else f"a string of {len(value)} characters that does not"
             right = f"be {form}" if form else f"match {shortened(pattern, 200)!r}"
-            _wrong(faults, path, f"must {right}, is {is_}")
+            _wrong(errors, path, f"must {right}, is {is_}")
 
 
 class Number(_Type):
@@ -153,18 +153,18 @@ class Number(_Type):
         """The value of an input that was given none."""
         return 0
 
-    def check(self, value: object, path: Path, faults: Faults) -> None:
+    def check(self, value: object, path: Path, errors: Errors) -> None:
         """Append what is wrong with `value`."""
         if isinstance(value, bool) or not isinstance(value, int | float):
-            _wrong(faults, path, f"must be a number, is {kind(value)}")
+            _wrong(errors, path, f"must be a number, is {kind(value)}")
         elif value != value or value in (float("inf"), float("-inf")):
-            _wrong(faults, path, f"must be a finite number, is {value}")
+            _wrong(errors, path, f"must be a finite number, is {value}")
         elif self.integer and value != int(value):
-            _wrong(faults, path, f"must be a whole number, is {value}")
+            _wrong(errors, path, f"must be a whole number, is {value}")
         elif self.minimum is not None and value < self.minimum:
-            _wrong(faults, path, f"must be at least {self.minimum:g}, is {value}")
+            _wrong(errors, path, f"must be at least {self.minimum:g}, is {value}")
         elif self.maximum is not None and value > self.maximum:
-            _wrong(faults, path, f"must be at most {self.maximum:g}, is {value}")
+            _wrong(errors, path, f"must be at most {self.maximum:g}, is {value}")
 
 
 class Boolean(_Type):
@@ -176,10 +176,10 @@ class Boolean(_Type):
         """The value of an input that was given none."""
         return False
 
-    def check(self, value: object, path: Path, faults: Faults) -> None:
+    def check(self, value: object, path: Path, errors: Errors) -> None:
         """Append what is wrong with `value`."""
         if not isinstance(value, bool):
-            _wrong(faults, path, f"must be true or false, is {kind(value)}")
+            _wrong(errors, path, f"must be true or false, is {kind(value)}")
 
 
 class Array(_Type):
@@ -192,15 +192,15 @@ class Array(_Type):
         """The value of an input that was given none."""
         return []
 
-    def check(self, value: object, path: Path, faults: Faults) -> None:
+    def check(self, value: object, path: Path, errors: Errors) -> None:
         """Append what is wrong with `value`."""
         if not isinstance(value, list):
-            _wrong(faults, path, f"must be an array, is {kind(value)}")
+            _wrong(errors, path, f"must be an array, is {kind(value)}")
         elif self.items is not None:
             for index, item in enumerate(value):
-                if len(faults) >= MOST_FAULTS:
+                if len(errors) >= MOST_ERRORS:
                     return
-                _check_inner(self.items, item, (path, index), faults)
+                _check_inner(self.items, item, (path, index), errors)
 
     def parts(self) -> Iterable[AnyPortType]:
         """Its items."""
@@ -221,15 +221,15 @@ class Object(_Type):
         """The value of an input that was given none."""
         return {}
 
-    def check(self, value: object, path: Path, faults: Faults) -> None:
+    def check(self, value: object, path: Path, errors: Errors) -> None:
         """Append what is wrong with `value`. A missing property counts as null."""
         if not isinstance(value, dict):
-            _wrong(faults, path, f"must be an object, is {kind(value)}")
+            _wrong(errors, path, f"must be an object, is {kind(value)}")
         elif self.properties is not None:
             for name in self._concerned(value):
-                if len(faults) >= MOST_FAULTS:
+                if len(errors) >= MOST_ERRORS:
                     return
-                _check_inner(self.properties[name], value.get(name), (path, name), faults)
+                _check_inner(self.properties[name], value.get(name), (path, name), errors)
 
     @cached_property
     def required(self) -> tuple[str, ...]:
@@ -265,10 +265,10 @@ class Enum(_Type):
         """The value of an input that was given none: the first option."""
         return self.options[0]
 
-    def check(self, value: object, path: Path, faults: Faults) -> None:
+    def check(self, value: object, path: Path, errors: Errors) -> None:
         """Append what is wrong with `value`."""
         if not isinstance(value, str) or value not in self.known:
-            _wrong(faults, path, f"must be one of {listed(self.options)}; is {_short(value)}")
+            _wrong(errors, path, f"must be one of {listed(self.options)}; is {_short(value)}")
 
     @cached_property
     def known(self) -> frozenset[str]:
@@ -286,10 +286,10 @@ class Any(_Type):
         """The value of an input that was given none."""
         return None
 
-    def check(self, value: object, path: Path, faults: Faults) -> None:
+    def check(self, value: object, path: Path, errors: Errors) -> None:
         """Append what is wrong with `value`."""
         if self.underlying is not None:
-            self.underlying.check(value, path, faults)
+            self.underlying.check(value, path, errors)
 
     def parts(self) -> Iterable[AnyPortType]:
         """What it has adopted."""
@@ -316,16 +316,16 @@ BARE = Any()
 """A port type about which nothing is known."""
 
 
-def _check_inner(type_: AnyPortType, value: object, path: Path, faults: Faults) -> None:
+def _check_inner(type_: AnyPortType, value: object, path: Path, errors: Errors) -> None:
     if value is not None:
-        type_.check(value, path, faults)
+        type_.check(value, path, errors)
     elif not type_.nullable and not isinstance(type_, Any):
-        _wrong(faults, path, f"must be {article(type_.label())}, is missing or null")
+        _wrong(errors, path, f"must be {article(type_.label())}, is missing or null")
 
 
-def _wrong(faults: Faults, path: Path, message: str) -> None:
-    if len(faults) < MOST_FAULTS:
-        faults.append(Fault(render(path), FaultCode.INVALID_VALUE, message))
+def _wrong(errors: Errors, path: Path, message: str) -> None:
+    if len(errors) < MOST_ERRORS:
+        errors.append(FieldError(render(path), ErrorCode.INVALID_VALUE, message))
 
 
 def _short(value: object) -> str:

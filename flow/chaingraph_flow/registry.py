@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping
 
 from .catalogue import Catalogue
 from .errors import BrokenPlugins, DuplicateNodeType, UnknownNodeType
-from .faults import suggestion
+from .field_errors import suggestion
 from .node import Node
 from .plugins import ENTRY_POINTS, defined_twice, load_plugins, node_classes
 

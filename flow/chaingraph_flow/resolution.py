@@ -15,7 +15,7 @@ from chaingraph_crds.yaml.scalars import asked_for
 
 from .catalogue import EXECUTE, EXECUTE_PORT, InputPort, NodeType, OutputPort
 from .derive import inputs_of, narrowed, resolve, schema_inputs_of, unwrapped
-from .faults import Fault, FaultCode, Suggestions
+from .field_errors import ErrorCode, FieldError, Suggestions
 from .json_values import DEEPEST, Segment, article, copied, render
 from .literals import Literals
 from .types import BARE, AnyPortType, Array, Object, accepts, check_value, child, parse_type
@@ -43,8 +43,8 @@ class NodePorts:
     """The inputs that an edge leads to about whose source nothing can be said, or that refuse it."""
     unknown: set[str] = field(default_factory=set)
     """The outputs whose type follows from such inputs: it may be another one than it seems."""
-    node_faults: list[Fault] = field(default_factory=list)
-    edge_faults: list[tuple[int, Fault]] = field(default_factory=list)
+    node_errors: list[FieldError] = field(default_factory=list)
+    edge_errors: list[tuple[int, FieldError]] = field(default_factory=list)
 
 
 def vague(type_: AnyPortType) -> bool:
@@ -98,7 +98,7 @@ def resolve_node(
         if found is not None:
             actual[port.key] = found
     ports.slots = tuple(slots)
-    _template_faults(ports, f"{path}.inputs", node, by_port, literals)
+    _template_errors(ports, f"{path}.inputs", node, by_port, literals)
     for output in node_type.outputs:
         _output(ports, f"{path}.inputs", output, actual, values)
     if node_type.listens_to is not None:
@@ -106,7 +106,7 @@ def resolve_node(
     return ports
 
 
-def _template_faults(
+def _template_errors(
     ports: NodePorts, path: str, node: NodeSpec, by_port: dict[str, list[Source]], literals: Literals
 ) -> None:
     for port in ports.type.inputs:
@@ -115,7 +115,7 @@ def _template_faults(
         if isinstance(text, str) and values is not None:
             parts = [connection.target_segments for connection, _ in by_port.get(values.key, [])]
             given = node.inputs.get(values.key)
-            ports.node_faults += literals.template_faults(
+            ports.node_errors += literals.template_errors(
                 node.id, render(path, [port.key]), text, values=given, parts=parts, port=values
             )
 
@@ -125,15 +125,15 @@ def _unknown_inputs(ports: NodePorts, path: str, node: NodeSpec, node_type: Node
     for key in node.inputs:
         if key not in known and key != EXECUTE:
             message = f"{article(node_type.type)} has no input {key!r}{ports.suggest(key, known)}"
-            ports.node_faults.append(Fault(render(path, ["inputs", key]), FaultCode.UNKNOWN_PORT, message))
+            ports.node_errors.append(FieldError(render(path, ["inputs", key]), ErrorCode.UNKNOWN_PORT, message))
 
 
-def _literal_faults(type_: AnyPortType, value: Any, place: str) -> list[Fault]:
+def _literal_errors(type_: AnyPortType, value: Any, place: str) -> list[FieldError]:
     """What is wrong with a value as it is written in the flow."""
-    faults = check_value(type_, value, place)
+    errors = check_value(type_, value, place)
     if isinstance(value, bool) and not isinstance(type_, Array | Object):
-        return [replace(each, message=each.message + asked_for(str(value).lower())) for each in faults]
-    return faults
+        return [replace(each, message=each.message + asked_for(str(value).lower())) for each in errors]
+    return errors
 
 
 def _input(
@@ -144,15 +144,15 @@ def _input(
     given = value is not None
     place = render(path, [port.key])
     if given:
-        ports.node_faults += _literal_faults(port.type, value, place) if not _in_parts(edges) else []
+        ports.node_errors += _literal_errors(port.type, value, place) if not _in_parts(edges) else []
     if given and not port.tolerant:
         whole = next((connection for connection, _ in edges if not connection.target_segments), None)
         if whole is not None:
             message = f"{node.id}.{port.key} has a value in the node's `inputs` too: remove the value or the edge"
-            ports.edge_faults.append((whole.index, Fault(_to(whole), FaultCode.PORT_TAKEN, message)))
+            ports.edge_errors.append((whole.index, FieldError(_to(whole), ErrorCode.PORT_TAKEN, message)))
     if port.required and not given and not edges:
         message = f"{port.key!r} is required: give it a value here, or lead an edge to {node.id}.{port.key}"
-        ports.node_faults.append(Fault(place, FaultCode.MISSING_INPUT, message))
+        ports.node_errors.append(FieldError(place, ErrorCode.MISSING_INPUT, message))
     slot = InputSlot(
         key=port.key,
         type=port.type,
@@ -182,25 +182,25 @@ def _start(port: InputPort, value: Any, given: bool) -> AnyPortType | None:
 def _connected(
     ports: NodePorts, place: str, port: InputPort, edges: list[Source], start: AnyPortType | None
 ) -> AnyPortType | None:
-    """The type of what the edges bring; faults where it does not fit."""
+    """The type of what the edges bring; errors where it does not fit."""
     parts: list[tuple[Connection, AnyPortType]] = []
     sound = True
     for connection, source in edges:
         if isinstance(source, str):
-            fault = Fault(f"spec.edges[{connection.index}].from", FaultCode.UNKNOWN_PORT, source)
-            ports.edge_faults.append((connection.index, fault))
+            error = FieldError(f"spec.edges[{connection.index}].from", ErrorCode.UNKNOWN_PORT, source)
+            ports.edge_errors.append((connection.index, error))
         if source is None or isinstance(source, str):
             sound = False
             continue
         target = type_at(port.type, connection.target_segments, ports.suggest)
         if isinstance(target, str):
-            ports.edge_faults.append((connection.index, Fault(_to(connection), FaultCode.UNKNOWN_PORT, target)))
+            ports.edge_errors.append((connection.index, FieldError(_to(connection), ErrorCode.UNKNOWN_PORT, target)))
             sound = False
             continue
         reason = accepts(target, source)
         if reason is not None:
             message = f"{connection.from_} → {connection.to}: {reason}"
-            ports.edge_faults.append((connection.index, Fault(_to(connection), FaultCode.TYPE_MISMATCH, message)))
+            ports.edge_errors.append((connection.index, FieldError(_to(connection), ErrorCode.TYPE_MISMATCH, message)))
             sound = False
             continue
         parts.append((connection, unwrapped(source)))
@@ -218,7 +218,7 @@ def _assembled(ports: NodePorts, place: str, port: InputPort, whole: AnyPortType
     reason = accepts(port.type, whole)
     if reason is not None:
         message = f"what the node's value and its edges make of {port.key!r} does not fit: {reason}"
-        ports.node_faults.append(Fault(place, FaultCode.MISSING_INPUT, message))
+        ports.node_errors.append(FieldError(place, ErrorCode.MISSING_INPUT, message))
     return whole
 
 
@@ -280,7 +280,7 @@ def _output(
         return
     type_ = output.type
     if output.typed_by is not None:
-        _given_type_faults(ports, path, output, values)
+        _given_type_errors(ports, path, output, values)
         if ports.unsound & inputs_of(output.typed_by):
             ports.unknown.add(output.key)
         derived = resolve(output.typed_by, actual, values)
@@ -300,15 +300,15 @@ def _dynamic_outputs(ports: NodePorts, path: str, output: OutputPort, cases: Any
         if key in taken or key.startswith("__") or not key.replace("-", "_").isidentifier():
             place = render(path, [output.keys_of or "", key])
             message = f"{key!r} cannot name an output: use letters, digits, _ and -, and not {', '.join(sorted(taken))}"
-            ports.node_faults.append(Fault(place, FaultCode.INVALID_VALUE, message))
+            ports.node_errors.append(FieldError(place, ErrorCode.INVALID_VALUE, message))
             continue
         ports.outputs[key] = output.type
         if output.optional:
             ports.optional_outputs |= {key}
 
 
-def _given_type_faults(ports: NodePorts, path: str, output: OutputPort, values: dict[str, Any]) -> None:
-    """Faults of the inputs that describe the type of an output."""
+def _given_type_errors(ports: NodePorts, path: str, output: OutputPort, values: dict[str, Any]) -> None:
+    """Errors of the inputs that describe the type of an output."""
     assert output.typed_by is not None
     for name in sorted(schema_inputs_of(output.typed_by)):
         if values.get(name) is None:
@@ -316,10 +316,10 @@ def _given_type_faults(ports: NodePorts, path: str, output: OutputPort, values: 
         place = render(path, [name])
         parsed = parse_type(values[name], place)
         if isinstance(parsed, list):
-            ports.node_faults += [fault for fault in parsed if fault not in ports.node_faults]
+            ports.node_errors += [error for error in parsed if error not in ports.node_errors]
             continue
         derived = resolve(output.typed_by, {}, values)
         reason = None if derived is None else accepts(output.type, derived)
         if reason is not None:
             message = f"does not describe the output {output.key!r}, which {reason}"
-            ports.node_faults.append(Fault(place, FaultCode.INVALID_VALUE, message))
+            ports.node_errors.append(FieldError(place, ErrorCode.INVALID_VALUE, message))

@@ -20,12 +20,12 @@ from typing import Final
 from pydantic import BaseModel, TypeAdapter, ValidationError
 from pydantic_core import ErrorDetails
 
-from .faults import Fault, FaultCode, shortened, suggestion
+from .field_errors import ErrorCode, FieldError, shortened, suggestion
 from .json_values import Segment, article, kind, render
 from .port_types import (
     BARE,
     LONGEST_NAME,
-    MOST_FAULTS,
+    MOST_ERRORS,
     Any,
     AnyPortType,
     Array,
@@ -40,7 +40,7 @@ from .port_types import (
 
 __all__ = [
     "BARE",
-    "MOST_FAULTS",
+    "MOST_ERRORS",
     "Any",
     "AnyPortType",
     "Array",
@@ -87,14 +87,14 @@ _OTHER_WORDS: Final = {
 """What other languages call the types."""
 
 
-def parse_type(value: object, path: str) -> AnyPortType | list[Fault]:
+def parse_type(value: object, path: str) -> AnyPortType | list[FieldError]:
     """The port type that a JSON value or short name describes, or what is wrong with the description."""
     try:
         return _ADAPTER.validate_python(value)
     except ValidationError as error:
         return [
-            Fault(_schema_path(path, each["loc"]), FaultCode.INVALID_VALUE, _schema_message(each))
-            for each in error.errors(include_url=False, include_input=False)[:MOST_FAULTS]
+            FieldError(_schema_path(path, each["loc"]), ErrorCode.INVALID_VALUE, _schema_message(each))
+            for each in error.errors(include_url=False, include_input=False)[:MOST_ERRORS]
         ]
 
 
@@ -127,11 +127,11 @@ def _schema_message(error: ErrorDetails) -> str:
             return error["msg"].removeprefix("Value error, ")
 
 
-def check_value(type_: AnyPortType, value: object, path: str) -> list[Fault]:
-    """Everything that keeps `value` from fitting, with `path` before the place inside it (20 faults at most)."""
-    faults: list[Fault] = []
-    type_.check(value, (path,), faults)
-    return faults
+def check_value(type_: AnyPortType, value: object, path: str) -> list[FieldError]:
+    """Everything that keeps `value` from fitting, with `path` before the place inside it (20 errors at most)."""
+    errors: list[FieldError] = []
+    type_.check(value, (path,), errors)
+    return errors
 
 
 def accepts(target: AnyPortType, source: AnyPortType) -> str | None:

@@ -1,4 +1,4 @@
-"""Emitters whose events no node of their flow listens to. No fault, but most likely a slip: every child would fail.
+"""Emitters whose events no node of their flow listens to. No error, but most likely a slip: every child would fail.
 
 Called by the operator, which warns of them. Only the built-in emitters are looked at, and of those only such as say in
 the flow itself what they emit: what comes along an edge, and what a team's own node emits, is known when it runs.
@@ -12,26 +12,26 @@ from typing import Final
 from chaingraph_crds.flow import FlowSpec, NodeSpec
 
 from .catalogue import EXECUTE, Catalogue
-from .faults import MOST_FAULTS, Fault, FaultCode, Suggestions
+from .field_errors import MOST_ERRORS, ErrorCode, FieldError, Suggestions
 
 _EMITTERS: Final = frozenset(("EventEmitter", "EmitEach"))
 _NAME: Final = "eventName"
 _FLOW: Final = "flow"
 
 
-def unheard(spec: FlowSpec, catalogue: Catalogue) -> list[Fault]:
+def unheard(spec: FlowSpec, catalogue: Catalogue) -> list[FieldError]:
     """A warning for each emitter of events that nothing in the flow listens to, in the order of its nodes."""
     heard = set(_heard(spec, catalogue))
     fed = {edge.to.partition("[")[0] for edge in spec.edges}
     suggest = Suggestions()
-    found: list[Fault] = []
+    found: list[FieldError] = []
     for index, node in enumerate(spec.nodes):
         name = _emitted(node, fed)
-        if name is not None and name not in heard and len(found) < MOST_FAULTS:
+        if name is not None and name not in heard and len(found) < MOST_ERRORS:
             message = (
                 f"no node of this flow listens to {name!r}, so each child that it makes fails{suggest(name, heard)}"
             )
-            found.append(Fault(f"spec.nodes[{index}].inputs.{_NAME}", FaultCode.UNHEARD_EVENT, message))
+            found.append(FieldError(f"spec.nodes[{index}].inputs.{_NAME}", ErrorCode.UNHEARD_EVENT, message))
     return found
 
 

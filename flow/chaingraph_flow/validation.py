@@ -1,8 +1,8 @@
-"""Is a flow right? Every fault at once, each with the path of the field that has to change.
+"""Is a flow right? Every error at once, each with the path of the field that has to change.
 
 Called by the operator (the Flow's `Ready` condition), by the CLI (lint) and, through `Graph.build`, by the worker.
 The passes go from what stands alone to what depends on it, and a pass says nothing about what an earlier one has
-found to be wrong: a flow with one misspelt node type has one fault, not one for each of its edges.
+found to be wrong: a flow with one misspelt node type has one error, not one for each of its edges.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from chaingraph_crds.flow import INPUTS_NODE_ID, FlowInput, FlowSpec, NodeSpec
 
 from .catalogue import EXECUTE, SYSTEM_OUTPUTS, Catalogue, NodeType
 from .endpoint import Endpoint, parse_endpoint
-from .faults import MOST_FAULTS, Fault, FaultCode, Suggestions
+from .field_errors import MOST_ERRORS, ErrorCode, FieldError, Suggestions
 from .flow_limits import TOO_DEEP, LimitCheck
 from .inputs import declared_type, default_faults
 from .json_values import article
@@ -26,13 +26,13 @@ from .wiring import Connection, GraphOutput
 SYSTEM_TYPES: dict[str, AnyPortType] = {port.key: port.type for port in SYSTEM_OUTPUTS}
 
 
-def validate(spec: FlowSpec, catalogue: Catalogue) -> list[Fault]:
-    """Every fault of a flow, in the order of inputs, nodes, edges, outputs. Empty when it is right."""
-    return analyse(spec, catalogue).faults()
+def validate(spec: FlowSpec, catalogue: Catalogue) -> list[FieldError]:
+    """Every error of a flow, in the order of inputs, nodes, edges, outputs. Empty when it is right."""
+    return analyse(spec, catalogue).errors()
 
 
 def analyse(spec: FlowSpec, catalogue: Catalogue) -> Analysis:
-    """What is known about a flow: its faults, and what `Graph.build` makes a graph of when it has none."""
+    """What is known about a flow: its errors, and what `Graph.build` makes a graph of when it has none."""
     analysis = Analysis(spec, catalogue)
     analysis.check_flow_inputs()
     analysis.check_nodes()
@@ -49,11 +49,11 @@ class Analysis:
 
     spec: FlowSpec
     catalogue: Catalogue
-    found: list[tuple[int, int, Fault]] = field(default_factory=list)
+    found: list[tuple[int, int, FieldError]] = field(default_factory=list)
     more: int = 0
-    codes_of_more: set[FaultCode] = field(default_factory=set)
+    codes_of_more: set[ErrorCode] = field(default_factory=set)
     suggest: Suggestions = field(default_factory=Suggestions)
-    unknown_types: dict[str, tuple[FaultCode, str]] = field(default_factory=dict)
+    unknown_types: dict[str, tuple[ErrorCode, str]] = field(default_factory=dict)
     limits: LimitCheck = field(default_factory=LimitCheck)
     refused: set[str] = field(default_factory=set)
     """Nodes whose inputs are beyond a limit, so that they are not looked at any closer."""
@@ -69,12 +69,12 @@ class Analysis:
     def __post_init__(self) -> None:
         self.literals = Literals(self.suggest)
 
-    def faults(self) -> list[Fault]:
-        """The faults in the order of the spec's fields. What is over MOST_FAULTS is counted by the last of them."""
-        found = [fault for _, _, fault in sorted(self.found, key=lambda each: each[:2])]
+    def errors(self) -> list[FieldError]:
+        """The errors in the order of the spec's fields. What is over MOST_ERRORS is counted by the last of them."""
+        found = [error for _, _, error in sorted(self.found, key=lambda each: each[:2])]
         if self.more:
-            code = FaultCode.TOO_MANY_FAULTS if len(self.codes_of_more) > 1 else next(iter(self.codes_of_more))
-            found.append(Fault("spec", code, f"{self.more} more errors are not described: fix these first"))
+            code = ErrorCode.TOO_MANY_ERRORS if len(self.codes_of_more) > 1 else next(iter(self.codes_of_more))
+            found.append(FieldError("spec", code, f"{self.more} more errors are not described: fix these first"))
         return found
 
     # -- the passes ------------------------------------------------------------------------------------------
@@ -85,14 +85,14 @@ class Analysis:
             path = f"spec.inputs[{index}]"
             if declared.name in self.flow_inputs:
                 message = f"another input is called {declared.name!r}: rename one of them"
-                self._fault(0, index, f"{path}.name", FaultCode.DUPLICATE_INPUT, message)
+                self._error(0, index, f"{path}.name", ErrorCode.DUPLICATE_INPUT, message)
                 continue
             self.flow_inputs[declared.name] = declared
             if self.limits.too_deep(declared.default):
-                self._fault(0, index, f"{path}.default", FaultCode.TOO_DEEP, TOO_DEEP)
+                self._error(0, index, f"{path}.default", ErrorCode.TOO_DEEP, TOO_DEEP)
                 continue
-            for fault in default_faults(declared, f"{path}.default"):
-                self._add(0, index, fault)
+            for error in default_faults(declared, f"{path}.default"):
+                self._add(0, index, error)
 
     def check_nodes(self) -> None:
         """Ids and types of the nodes."""
@@ -100,19 +100,19 @@ class Analysis:
             path = f"spec.nodes[{index}]"
             if node.id == INPUTS_NODE_ID:
                 message = f"the id {INPUTS_NODE_ID!r} is reserved for the flow's own inputs: choose another"
-                self._fault(1, index, f"{path}.id", FaultCode.RESERVED_ID, message)
+                self._error(1, index, f"{path}.id", ErrorCode.RESERVED_ID, message)
             elif node.id in self.nodes:
                 message = f"spec.nodes[{self.nodes[node.id][0]}] is called {node.id!r} too: ids must differ"
-                self._fault(1, index, f"{path}.id", FaultCode.DUPLICATE_NODE_ID, message)
+                self._error(1, index, f"{path}.id", ErrorCode.DUPLICATE_NODE_ID, message)
             node_type = self.catalogue.get(node.type)
             if node_type is None:
                 code, message = self._unknown_type(node.type)
-                self._fault(1, index, f"{path}.type", code, message)
+                self._error(1, index, f"{path}.type", code, message)
             if node.id != INPUTS_NODE_ID:
                 self.nodes.setdefault(node.id, (index, node, node_type))
-            for fault in self.limits.node_faults(path, node, node_type):
+            for error in self.limits.node_errors(path, node, node_type):
                 self.refused.add(node.id)
-                self._add(1, index, fault)
+                self._add(1, index, error)
 
     def check_edges(self) -> None:
         """Form, nodes and target ports of the edges, and that no port has two of them."""
@@ -146,7 +146,7 @@ class Analysis:
                     f"spec.edges[{clash.index}] already leads to {clash.to}: a port takes one edge; "
                     "bring alternatives together with a Join node"
                 )
-                self._fault(2, index, f"{path}.to", FaultCode.PORT_TAKEN, message)
+                self._error(2, index, f"{path}.to", ErrorCode.PORT_TAKEN, message)
                 continue
             self.connections.append(connection)
 
@@ -158,7 +158,7 @@ class Analysis:
             last = cycle[-1]
             way = " → ".join([cycle[0].source or "", *(each.target for each in cycle)])
             message = f"closes the cycle {way}: a node cannot wait for itself; remove one of these edges"
-            self._fault(2, last.index, f"spec.edges[{last.index}]", FaultCode.CYCLE, message)
+            self._error(2, last.index, f"spec.edges[{last.index}]", ErrorCode.CYCLE, message)
 
     def check_types(self) -> None:
         """Static values, missing inputs, and that what flows along every edge fits."""
@@ -172,10 +172,10 @@ class Analysis:
             sources = [(each, self._source_type(each)) for each in incoming.get(id_, [])]
             ports = resolve_node(f"spec.nodes[{index}]", node, node_type, sources, self.literals, self.suggest)
             self.resolved[id_] = ports
-            for fault in ports.node_faults:
-                self._add(1, index, fault)
-            for each, fault in ports.edge_faults:
-                self._add(2, each, fault)
+            for error in ports.node_errors:
+                self._add(1, index, error)
+            for each, error in ports.edge_errors:
+                self._add(2, each, error)
 
     def check_outputs(self) -> None:
         """Names and sources of the flow's outputs."""
@@ -184,52 +184,52 @@ class Analysis:
             path = f"spec.outputs[{index}]"
             if output.name in seen:
                 message = f"another output is called {output.name!r}: rename one of them"
-                self._fault(3, index, f"{path}.name", FaultCode.DUPLICATE_OUTPUT, message)
+                self._error(3, index, f"{path}.name", ErrorCode.DUPLICATE_OUTPUT, message)
             seen.add(output.name)
             end = self._end(index, f"{path}.from", output.from_, section=3)
             if end is None:
                 continue
             if end.node == INPUTS_NODE_ID:
                 message = "an output comes from a node, not from an input of the flow"
-                self._fault(3, index, f"{path}.from", FaultCode.UNKNOWN_NODE, message)
+                self._error(3, index, f"{path}.from", ErrorCode.UNKNOWN_NODE, message)
             elif self._known_node(index, f"{path}.from", end, section=3):
                 found = self._output_type(end.node, end.port, end.segments)
                 if isinstance(found, str):
-                    self._fault(3, index, f"{path}.from", FaultCode.UNKNOWN_PORT, found)
+                    self._error(3, index, f"{path}.from", ErrorCode.UNKNOWN_PORT, found)
                 self.outputs.append(GraphOutput(output.name, end.node, end.port, end.segments))
 
-    def _unknown_type(self, name: str) -> tuple[FaultCode, str]:
+    def _unknown_type(self, name: str) -> tuple[ErrorCode, str]:
         """What to say of a type that nobody has: once found for all nodes of that type."""
         if name not in self.unknown_types:
             meant, hint = self.suggest.almost(name, self.catalogue)
-            code = FaultCode.MISSPELLED_NODE_TYPE if meant else FaultCode.UNKNOWN_NODE_TYPE
+            code = ErrorCode.MISSPELLED_NODE_TYPE if meant else ErrorCode.UNKNOWN_NODE_TYPE
             self.unknown_types[name] = (code, f"no node type {name!r} is installed{hint}")
         return self.unknown_types[name]
 
     # -- what the passes share -------------------------------------------------------------------------------
 
-    def _fault(self, section: int, index: int, path: str, code: FaultCode, message: str) -> None:
-        self._add(section, index, Fault(path, code, message))
+    def _error(self, section: int, index: int, path: str, code: ErrorCode, message: str) -> None:
+        self._add(section, index, FieldError(path, code, message))
 
-    def _add(self, section: int, index: int, fault: Fault) -> None:
-        if len(self.found) < MOST_FAULTS:
-            self.found.append((section, index, fault))
+    def _add(self, section: int, index: int, error: FieldError) -> None:
+        if len(self.found) < MOST_ERRORS:
+            self.found.append((section, index, error))
         else:
             self.more += 1
-            self.codes_of_more.add(fault.code)
+            self.codes_of_more.add(error.code)
 
     def _end(self, index: int, path: str, text: str, section: int = 2) -> Endpoint | None:
         end = parse_endpoint(text)
         if end is None:
             message = f"{text!r} is not of the form node.port, node.port.name or node.port[0].name"
-            self._fault(section, index, path, FaultCode.MALFORMED_EDGE, message)
+            self._error(section, index, path, ErrorCode.MALFORMED_EDGE, message)
         return end
 
     def _known_node(self, index: int, path: str, end: Endpoint, section: int = 2) -> bool:
         if end.node in self.nodes:
             return True
         message = f"there is no node {end.node!r}{self.suggest(end.node, self.nodes)}"
-        self._fault(section, index, path, FaultCode.UNKNOWN_NODE, message)
+        self._error(section, index, path, ErrorCode.UNKNOWN_NODE, message)
         return False
 
     def _known_source(self, index: int, path: str, end: Endpoint) -> bool:
@@ -238,13 +238,13 @@ class Analysis:
         if end.port in self.flow_inputs:
             return True
         message = f"the flow declares no input {end.port!r}{self.suggest(end.port, self.flow_inputs)}"
-        self._fault(2, index, path, FaultCode.UNKNOWN_INPUT, message)
+        self._error(2, index, path, ErrorCode.UNKNOWN_INPUT, message)
         return False
 
     def _known_target(self, index: int, path: str, end: Endpoint) -> bool:
         if end.node == INPUTS_NODE_ID:
             message = "an edge cannot end at an input of the flow: swap `from` and `to`"
-            self._fault(2, index, path, FaultCode.UNKNOWN_NODE, message)
+            self._error(2, index, path, ErrorCode.UNKNOWN_NODE, message)
             return False
         if not self._known_node(index, path, end):
             return False
@@ -255,11 +255,11 @@ class Analysis:
             message = f"{article(node_type.type)} has no input {end.port!r}{self.suggest(end.port, known)}"
             if any(each.key == end.port for each in node_type.outputs):
                 message += " (it is an output: an edge ends at an input)"
-            self._fault(2, index, path, FaultCode.UNKNOWN_PORT, message)
+            self._error(2, index, path, ErrorCode.UNKNOWN_PORT, message)
             return False
         if port is not None and port.static:
             message = f"{end.port!r} decides what the node is: give it in the node's `inputs`, no edge can end here"
-            self._fault(2, index, path, FaultCode.STATIC_PORT, message)
+            self._error(2, index, path, ErrorCode.STATIC_PORT, message)
             return False
         return True
 
@@ -290,7 +290,7 @@ class Analysis:
             return f"{article(node_type.type)} has no output {port!r}{hint}"
         found = type_at(known[port], segments, self.suggest)
         if resolved is not None and port in resolved.unknown and not isinstance(found, str) and vague(found):
-            # It would be better known if what leads there were right, which has a fault of its own.
+            # It would be better known if what leads there were right, which has an error of its own.
             return None
         return found
 

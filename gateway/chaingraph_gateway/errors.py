@@ -108,6 +108,6 @@ class Busy(Problem):
     headers: Mapping[str, str] = {"Retry-After": "5"}
 
 
-class Away(Problem):
+class TemporarilyUnavailable(Problem):
     status = HTTPStatus.SERVICE_UNAVAILABLE
     headers: Mapping[str, str] = {"Retry-After": "1"}

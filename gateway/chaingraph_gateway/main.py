@@ -20,15 +20,15 @@ from chaingraph_gateway.access.authentication import Authenticator, TokenRules
 from chaingraph_gateway.access.authorization import Authorizer
 from chaingraph_gateway.cluster import Cluster
 from chaingraph_gateway.connections.client_ca import ClientCa
-from chaingraph_gateway.connections.connections import Patience, enough_files
-from chaingraph_gateway.connections.limits import Connections, FailedTokens, Limits, Shares
+from chaingraph_gateway.connections.connections import ConnectionTimeouts, enough_files
+from chaingraph_gateway.connections.limits import ConnectionCounts, FailedTokens, RequestLimits, Shares
 from chaingraph_gateway.connections.tls import ServingTls
 from chaingraph_gateway.errors import GatewayError, PartEnded
 from chaingraph_gateway.metrics import Metrics
 from chaingraph_gateway.outages import Reader
 from chaingraph_gateway.reads.access import Access
 from chaingraph_gateway.reads.handlers import Reads
-from chaingraph_gateway.reads.values import Values
+from chaingraph_gateway.reads.values import ValueReads
 from chaingraph_gateway.server import Fairness, GatewayServer, Handlers
 from chaingraph_gateway.settings import Settings
 from chaingraph_gateway.streams.handlers import Streams
@@ -37,7 +37,7 @@ from chaingraph_runtime import logs
 from chaingraph_runtime.cluster_access import load
 from chaingraph_runtime.cluster_errors import ClusterError
 from chaingraph_runtime.http import HealthServer
-from chaingraph_runtime.pool_figures import PoolFigures
+from chaingraph_runtime.pool_figures import PoolMetrics
 from chaingraph_runtime.settings import refuse
 from chaingraph_store.ledger import Ledger
 
@@ -82,7 +82,7 @@ async def _run(settings: Settings) -> None:
     ledger = Ledger(
         read_only(settings.database_url), application_name="chaingraph-gateway", pool_size=settings.pool_size
     )
-    metrics.registry.register(PoolFigures("chaingraph_gateway", ledger.pool_stats))
+    metrics.registry.register(PoolMetrics("chaingraph_gateway", ledger.pool_stats))
     reader = Reader(ledger, metrics)
     client_ca = ClientCa(cluster, tls)
     tails = Tails(
@@ -92,7 +92,7 @@ async def _run(settings: Settings) -> None:
     health = HealthServer(
         settings.health_port,
         host=settings.health_host,
-        ready=lambda: reader.fault() or client_ca.fault(),
+        ready=lambda: reader.error() or client_ca.error(),
         live=lambda: None,
         registry=metrics.registry,
     )
@@ -111,7 +111,7 @@ async def _run(settings: Settings) -> None:
 def _server(
     settings: Settings, cluster: Cluster, tls: ServingTls, reader: Reader, tails: Tails, metrics: Metrics
 ) -> GatewayServer:
-    limits = Limits(
+    limits = RequestLimits(
         max_connections=settings.max_connections,
         max_connections_per_address=settings.max_connections_per_address,
         max_streams=settings.max_streams,
@@ -138,7 +138,7 @@ def _server(
     handlers = Handlers(
         allowed,
         Reads(allowed, reader, pages=pages, page_bytes=settings.page_bytes, inline_bytes=settings.inline_bytes),
-        Values(allowed, reader, pages=1, max_values=settings.max_large_reads, stall_seconds=settings.stall_seconds),
+        ValueReads(allowed, reader, pages=1, max_values=settings.max_large_reads, stall_seconds=settings.stall_seconds),
         Streams(
             tails,
             reader,
@@ -151,9 +151,9 @@ def _server(
             inline_bytes=settings.inline_bytes,
         ),
     )
-    patience = Patience(settings.head_seconds, settings.idle_seconds, settings.max_head_bytes)
+    patience = ConnectionTimeouts(settings.head_seconds, settings.idle_seconds, settings.max_head_bytes)
     fairness = Fairness(
-        Connections(limits), shares, networks(settings.trusted_proxies), patience, settings.stall_seconds
+        ConnectionCounts(limits), shares, networks(settings.trusted_proxies), patience, settings.stall_seconds
     )
     enough_files(settings.max_connections)
     return GatewayServer(handlers, fairness, metrics)

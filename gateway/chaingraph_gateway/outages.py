@@ -12,7 +12,7 @@ import psycopg
 import structlog
 from psycopg_pool import PoolTimeout
 
-from chaingraph_gateway.errors import Away
+from chaingraph_gateway.errors import TemporarilyUnavailable
 from chaingraph_gateway.metrics import Metrics
 from chaingraph_store import schema
 from chaingraph_store.errors import SchemaOutdated
@@ -26,7 +26,7 @@ _ANSWER_SECONDS: Final = 15.0
 _PROBE_SECONDS: Final = 1.0
 
 
-class LedgerAway(Away):
+class LedgerAway(TemporarilyUnavailable):
     """PostgreSQL does not answer. What was read so far stands; read on later."""
 
 
@@ -36,12 +36,12 @@ class Reader:
     def __init__(self, ledger: Ledger, metrics: Metrics) -> None:
         self._ledger = ledger
         self._metrics = metrics
-        self._fault: str | None = "PostgreSQL has not been reached yet"
+        self._error: str | None = "PostgreSQL has not been reached yet"
         self._since = time.monotonic()
 
-    def fault(self) -> str | None:
+    def error(self) -> str | None:
         """What is wrong, or None."""
-        return self._fault
+        return self._error
 
     @asynccontextmanager
     async def connection(self) -> AsyncIterator[Connection]:
@@ -50,8 +50,8 @@ class Reader:
         Raises:
             LedgerAway: it does not answer, or not in time.
         """
-        if self._fault is not None:
-            raise LedgerAway(f"{self._fault}; try again later")
+        if self._error is not None:
+            raise LedgerAway(f"{self._error}; try again later")
         try:
             async with asyncio.timeout(_ANSWER_SECONDS), self._ledger.connection() as connection:
                 yield connection
@@ -91,16 +91,16 @@ class Reader:
                 self._answered()
 
     def _answered(self) -> None:
-        if self._fault is not None:
+        if self._error is not None:
             _log.info("PostgreSQL answers", away_seconds=round(time.monotonic() - self._since, 1))
-        self._fault = None
+        self._error = None
         self._metrics.ledger_up.set(1)
 
     def _failed(self, error: Exception) -> None:
-        if self._fault is None:
+        if self._error is None:
             self._since = time.monotonic()
             _log.error("PostgreSQL cannot be used; open streams wait for it", error=_text(error))
-        self._fault = f"PostgreSQL cannot be used: {_text(error)}"
+        self._error = f"PostgreSQL cannot be used: {_text(error)}"
         self._metrics.ledger_up.set(0)
 
 

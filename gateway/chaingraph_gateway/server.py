@@ -13,14 +13,20 @@ from aiohttp import web
 
 from chaingraph_gateway.access.addresses import Network, address_of, is_proxy
 from chaingraph_gateway.access.authentication import Caller
-from chaingraph_gateway.connections.connections import Gate, Listener, Patience, Site, listening
-from chaingraph_gateway.connections.limits import Connections, Shares
+from chaingraph_gateway.connections.connections import (
+    ConnectionGate,
+    ConnectionTimeouts,
+    ListeningSocket,
+    Site,
+    listening,
+)
+from chaingraph_gateway.connections.limits import ConnectionCounts, Shares
 from chaingraph_gateway.errors import Problem, TooLarge, TooMany, Unauthenticated
 from chaingraph_gateway.metrics import Metrics
 from chaingraph_gateway.reads import parameters
 from chaingraph_gateway.reads.access import ADDRESS, LOG, Access
 from chaingraph_gateway.reads.handlers import Reads, answer
-from chaingraph_gateway.reads.values import Values
+from chaingraph_gateway.reads.values import ValueReads
 from chaingraph_gateway.streams.handlers import Streams
 
 _SHUTDOWN_SECONDS: Final = 3.0
@@ -37,7 +43,7 @@ class Handlers:
 
     allowed: Access
     reads: Reads
-    values: Values
+    values: ValueReads
     streams: Streams
 
 
@@ -50,10 +56,10 @@ class Fairness:
         stall_seconds: how long a reader may take for a page.
     """
 
-    connections: Connections
+    connections: ConnectionCounts
     shares: Shares
     trusted: Sequence[Network]
-    patience: Patience
+    patience: ConnectionTimeouts
     stall_seconds: float
 
 
@@ -72,7 +78,7 @@ class GatewayServer:
             application, access_log=None, shutdown_timeout=_SHUTDOWN_SECONDS, handler_cancellation=True
         )
 
-    def _add_routes(self, router: web.UrlDispatcher, reads: Reads, values: Values) -> None:
+    def _add_routes(self, router: web.UrlDispatcher, reads: Reads, values: ValueReads) -> None:
         router.add_get("/executions", self._page(reads.roots), allow_head=False)
         for path in ("/executions/{id}", "/namespaces/{namespace}/executions/{name}"):
             router.add_get(path, self._page(reads.details), allow_head=False)
@@ -91,8 +97,8 @@ class GatewayServer:
             OSError: host or port cannot be had.
         """
         await self._runner.setup()
-        gate = Gate(self._fairness.connections, self._fairness.trusted, self._metrics)
-        listener = Listener(listening(host, port), gate.admit)
+        gate = ConnectionGate(self._fairness.connections, self._fairness.trusted, self._metrics)
+        listener = ListeningSocket(listening(host, port), gate.admit)
         await Site(self._runner, listener, context, self._fairness.patience).start()
         address: tuple[str, int] = listener.getsockname()
         return address[1]

@@ -14,7 +14,7 @@ from chaingraph_crds.execution_status import ExecutionPhase
 from chaingraph_operator.decide import status_events
 from chaingraph_operator.errors import PartEnded
 from chaingraph_operator.kube.api import KubernetesApi
-from chaingraph_operator.kube.api_metrics import ApiFigures
+from chaingraph_operator.kube.api_metrics import ApiMetrics
 from chaingraph_operator.kube.controller import Controller
 from chaingraph_operator.kube.event_recorder import EventRecorder
 from chaingraph_operator.kube.keys import Key
@@ -22,11 +22,11 @@ from chaingraph_operator.kube.status_writer import Status, StatusWriter
 from chaingraph_operator.kube.watching import Watch
 from chaingraph_operator.kube.work_queue import WorkQueue
 from chaingraph_operator.leader.cluster_guard import ClusterGuard
-from chaingraph_operator.loops.changes import Feed
-from chaingraph_operator.loops.child_completion import Families
+from chaingraph_operator.loops.changes import ChangeFeed
+from chaingraph_operator.loops.child_completion import ChildCompletion
 from chaingraph_operator.loops.pruning import Pruning
-from chaingraph_operator.loops.queue_metrics import Backlog
-from chaingraph_operator.loops.recovery import LostWorkers
+from chaingraph_operator.loops.queue_metrics import QueueMetrics
+from chaingraph_operator.loops.recovery import LostWorkerRecovery
 from chaingraph_operator.loops.sweep import Sweep
 from chaingraph_operator.loops.unseen_deletions import UnseenDeletions
 from chaingraph_operator.loops.worker_deployments import WorkerDeployments
@@ -37,17 +37,17 @@ from chaingraph_operator.reconcile.commands import Commands
 from chaingraph_operator.reconcile.executions import ExecutionReconciler
 from chaingraph_operator.reconcile.flow_names import FlowNames
 from chaingraph_operator.reconcile.flows import FlowReconciler, Flows
-from chaingraph_operator.reconcile.triggers import ExecutionIntake
-from chaingraph_operator.reconcile.ttl import Retention
-from chaingraph_operator.reconcile.worker_registry import Workforce
+from chaingraph_operator.reconcile.triggers import ExecutionTriggers
+from chaingraph_operator.reconcile.ttl import TtlExpiry
+from chaingraph_operator.reconcile.worker_registry import WorkerRegistry
 from chaingraph_operator.settings import Settings
 from chaingraph_operator.tenancy import namespaces
 from chaingraph_operator.tenancy.accounting import Accounting
 from chaingraph_operator.tenancy.admission import Admission
 from chaingraph_operator.tenancy.namespaces import Namespaces
-from chaingraph_operator.validation.checks import Budget, FlowChecks
+from chaingraph_operator.validation.checks import FlowChecks, ValidationBudget
 from chaingraph_runtime.cluster_access import ClusterAccess
-from chaingraph_runtime.pool_figures import PoolFigures
+from chaingraph_runtime.pool_figures import PoolMetrics
 from chaingraph_store.executions import ExecutionRow
 from chaingraph_store.ledger import Ledger
 from chaingraph_store.reads import visibility
@@ -85,13 +85,15 @@ class Operator:
         queue: WorkQueue[Key] = WorkQueue(max_delay=_LONGEST_RETRY)
         self._api = KubernetesApi(access, connections=settings.status_writers + _EXTRA_CONNECTIONS, may_write=may_write)
         self._events = EventRecorder(self._api, instance=settings.pod_name, metrics=metrics)
-        self._api.observe(ApiFigures(metrics.registry).answered)
-        self._intake = ExecutionIntake(queue)
+        self._api.observe(ApiMetrics(metrics.registry).answered)
+        self._intake = ExecutionTriggers(queue)
         self._checks = FlowChecks(
-            Budget(settings.flow_check_cpu_seconds, settings.flow_check_memory_mb), metrics=metrics
+            ValidationBudget(settings.flow_check_cpu_seconds, settings.flow_check_memory_mb), metrics=metrics
         )
         self._flows = Flows(flow_queue, wake=self._intake.wake, checks=self._checks)
-        self._workforce = Workforce(ledger, catalogue_changed=self._flows.use, queues_changed=self._intake.wake_waiting)
+        self._workforce = WorkerRegistry(
+            ledger, catalogue_changed=self._flows.use, queues_changed=self._intake.wake_waiting
+        )
         self._flow_writer = StatusWriter(
             names.FLOW_PLURAL,
             self._api,
@@ -112,7 +114,7 @@ class Operator:
             metrics=metrics,
         )
         self._flow_names = FlowNames(self._flows, ledger, namespaces=settings.namespaces, metrics=metrics)
-        flow_reconciler = FlowReconciler(self._flows, self._flow_writer, judged=self._flow_names.changed)
+        flow_reconciler = FlowReconciler(self._flows, self._flow_writer, validated=self._flow_names.changed)
         self._namespaces = Namespaces(
             self._api,
             ledger,
@@ -131,11 +133,11 @@ class Operator:
             ledger=ledger,
             api=self._api,
             writer=self._writer,
-            retention=Retention(
+            retention=TtlExpiry(
                 self._api, queue, metrics, now=ledger.now, note=partial(visibility.note_expired, ledger)
             ),
             namespaces=self._namespaces,
-            workforce=self._workforce,
+            worker_registry=self._workforce,
             commands=Commands(
                 ledger,
                 application_name=settings.application_name,
@@ -154,7 +156,7 @@ class Operator:
                 metrics=metrics,
             ),
         ]
-        self._families = Families(ledger, metrics)
+        self._families = ChildCompletion(ledger, metrics)
         self._child_resources = ChildResources(
             ledger=ledger,
             api=self._api,
@@ -165,12 +167,12 @@ class Operator:
             busy=lambda: self._writer.backlog > settings.status_writers,
             metrics=metrics,
         )
-        self._feed = Feed(ledger, self._row_changed)
-        metrics.registry.register(PoolFigures("chaingraph_operator", ledger.pool_stats))
-        self._backlog = Backlog(
+        self._feed = ChangeFeed(ledger, self._row_changed)
+        metrics.registry.register(PoolMetrics("chaingraph_operator", ledger.pool_stats))
+        self._backlog = QueueMetrics(
             ledger, application_name=settings.application_name, metrics=metrics, queues=settings.metric_queues
         )
-        self._lost_workers = LostWorkers(ledger, application_name=settings.application_name)
+        self._lost_workers = LostWorkerRecovery(ledger, application_name=settings.application_name)
         self._worker_deployments: WorkerDeployments | None = None
         if settings.worker_namespace:
             self._worker_deployments = WorkerDeployments(
@@ -236,8 +238,8 @@ class Operator:
             "resync": self._resync,
             "feed listener": lambda: persist("feed listener", self._feed.listen),
             "feed": lambda: persist("feed", self._feed.follow),
-            "workforce listener": lambda: persist("workforce listener", self._workforce.listen),
-            "workforce": lambda: persist("workforce", self._workforce.follow),
+            "worker_registry listener": lambda: persist("worker_registry listener", self._workforce.listen),
+            "worker_registry": lambda: persist("worker_registry", self._workforce.follow),
             "flow names": lambda: persist("flow names", self._flow_names.run),
             "families search": lambda: persist("families search", self._families.search),
             "families": lambda: persist("families", self._families.settle),

@@ -114,7 +114,7 @@ async def _run(settings: Settings) -> None:
     server = HealthServer(
         settings.health_port,
         host=settings.health_host,
-        ready=lambda: startup.fault() or (health.fault() if leadership.leads else None),
+        ready=lambda: startup.error() or (health.error() if leadership.leads else None),
         live=lambda: None,
         registry=metrics.registry,
     )
@@ -149,7 +149,7 @@ class Startup:
         self._waits_for = f"somebody to settle this: {why}"
         _log.error("nothing is served", error=why)
 
-    def fault(self) -> str | None:
+    def error(self) -> str | None:
         return None if self._waits_for is None else f"starting: waits for {self._waits_for}"
 
 
@@ -192,7 +192,7 @@ async def _serve(
         await health.persist("epoch", leadership.begin)
         startup.waits_for("the API server to say which cluster this is")
         await health.persist("cluster guard", lambda: _own_ledger(operator, startup))
-        await health.persist("workforce", operator.prepare)
+        await health.persist("worker_registry", operator.prepare)
         startup.waits_for("the watch")
         group.create_task(operator.run(), name="parts")
         group.create_task(_ready(operator, startup), name="readiness")
@@ -231,14 +231,14 @@ async def _kinds_served(operator: Operator) -> None:
     while True:
         try:
             missing = wanted - await operator.api.served_kinds()
-            fault = f"{', '.join(sorted(missing))} not installed: apply the CustomResourceDefinitions"
+            problem = f"{', '.join(sorted(missing))} not installed: apply the CustomResourceDefinitions"
         except NotFound:
-            missing, fault = wanted, f"no {names.API_VERSION} at all: apply the CustomResourceDefinitions"
+            missing, problem = wanted, f"no {names.API_VERSION} at all: apply the CustomResourceDefinitions"
         except ApiError as error:
-            missing, fault = wanted, str(error)
+            missing, problem = wanted, str(error)
         if not missing:
             return
-        _log.warning("waiting for the API server to serve Flow and Execution", fault=fault, retry_seconds=delay)
+        _log.warning("waiting for the API server to serve Flow and Execution", error=problem, retry_seconds=delay)
         await asyncio.sleep(delay)
         delay = min(10.0, delay * 2)
 
@@ -252,7 +252,7 @@ async def _own_ledger(operator: Operator, startup: Startup) -> None:
         except (ForeignLedger, ClusterUnknown) as error:
             startup.refused(str(error))
         except ApiError as error:
-            _log.warning("waiting for the API server to say which cluster this is", fault=str(error))
+            _log.warning("waiting for the API server to say which cluster this is", error=str(error))
         else:
             return
         await asyncio.sleep(delay)

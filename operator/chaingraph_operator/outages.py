@@ -19,7 +19,7 @@ from chaingraph_store.ledger import Ledger
 _log = structlog.get_logger(__name__)
 UNAVAILABLE: Final = (psycopg.OperationalError, psycopg.InterfaceError)
 """What psycopg and its pool raise when the server is away, going or refusing connections."""
-COLLISIONS: Final = (psycopg.errors.DeadlockDetected, psycopg.errors.SerializationFailure)
+SERIALIZATION_ERRORS: Final = (psycopg.errors.DeadlockDetected, psycopg.errors.SerializationFailure)
 """What psycopg raises when another transaction was preferred to ours, which is to be repeated. It counts them among the
 errors above, but the server is there."""
 _PROBE_SECONDS: Final = 2.0
@@ -32,27 +32,27 @@ class LedgerHealth:
 
     def __init__(self, ledger: Ledger, metrics: Metrics) -> None:
         self._ledger = ledger
-        self._fault: str | None = "PostgreSQL has not been reached yet"
+        self._error: str | None = "PostgreSQL has not been reached yet"
         self._since = time.monotonic()
-        metrics.ledger_up(lambda: 0.0 if self._fault else 1.0)
+        metrics.ledger_up(lambda: 0.0 if self._error else 1.0)
 
-    def fault(self) -> str | None:
+    def error(self) -> str | None:
         """What is wrong, or None."""
-        return self._fault
+        return self._error
 
     def answered(self) -> None:
         """PostgreSQL has answered somebody."""
-        if self._fault is not None:
+        if self._error is not None:
             _log.info("PostgreSQL answers", away_seconds=round(time.monotonic() - self._since, 1))
-        self._fault = None
+        self._error = None
 
     def failed(self, error: Exception) -> None:
         """PostgreSQL has failed somebody."""
         text = str(error).strip() or type(error).__name__
-        if self._fault is None:
+        if self._error is None:
             self._since = time.monotonic()
             _log.error("PostgreSQL cannot be used; everything waits for it and goes on then", error=text)
-        self._fault = f"PostgreSQL cannot be used: {text}"
+        self._error = f"PostgreSQL cannot be used: {text}"
 
     async def probe(self) -> None:
         """Asks PostgreSQL every two seconds, for ever."""
@@ -74,7 +74,7 @@ class LedgerHealth:
             try:
                 await part()
                 return
-            except COLLISIONS as error:
+            except SERIALIZATION_ERRORS as error:
                 _log.warning("lost against another transaction, beginning anew", part=what, error=str(error).strip())
                 await asyncio.sleep(_COLLISION_DELAY)
             except UNAVAILABLE as error:

@@ -16,7 +16,7 @@ from chaingraph_runtime.environment import ServingSettings
 from chaingraph_store.errors import SettingsRefused
 from chaingraph_store.ledger import checked_dsn
 from chaingraph_store.queue.dispatch import RUN_QUEUE, TOP_PRIORITY
-from chaingraph_store.tenancy.policies import Policy
+from chaingraph_store.tenancy.policies import NamespacePolicy
 
 _Parse = Callable[[str], object]
 Unlimited = Literal["unlimited"]
@@ -321,9 +321,9 @@ class Settings(ServingSettings):
         return self
 
     @property
-    def namespace_defaults(self) -> Policy:
+    def namespace_defaults(self) -> NamespacePolicy:
         """What a namespace may use that says nothing."""
-        return Policy(
+        return NamespacePolicy(
             queues=None if allowance.EVERY_QUEUE in self.namespace_queues else self.namespace_queues,
             max_running=_limit(self.namespace_max_running),
             max_waiting=_limit(self.namespace_max_waiting),

@@ -72,9 +72,9 @@ class HealthServer:
 
 def _answer(check: Check, notes: Callable[[], Sequence[str]]) -> Handler:
     async def handler(_request: web.Request) -> web.Response:
-        fault = check()
-        lines = [fault] if fault else ["ok", *notes()]
-        return web.Response(text="".join(f"{line}\n" for line in lines), status=503 if fault else 200)
+        error = check()
+        lines = [error] if error else ["ok", *notes()]
+        return web.Response(text="".join(f"{line}\n" for line in lines), status=503 if error else 200)
 
     return handler
 

@@ -125,17 +125,17 @@ def _uncaught(kind: type[BaseException], error: BaseException, trace: TracebackT
         _log.critical("ends with an exception that nobody has caught", exc_info=(kind, error, trace))
 
 
-def _uncaught_in_thread(fault: threading.ExceptHookArgs) -> None:
-    if fault.exc_value is not None and not isinstance(fault.exc_value, SystemExit):
-        thread = fault.thread.name if fault.thread is not None else ""
+def _uncaught_in_thread(error: threading.ExceptHookArgs) -> None:
+    if error.exc_value is not None and not isinstance(error.exc_value, SystemExit):
+        thread = error.thread.name if error.thread is not None else ""
         _log.error(
-            "a thread has ended with an exception that nobody has caught", thread=thread, exc_info=fault.exc_value
+            "a thread has ended with an exception that nobody has caught", thread=thread, exc_info=error.exc_value
         )
 
 
-def _unraisable(fault: sys.UnraisableHookArgs) -> None:
+def _unraisable(error: sys.UnraisableHookArgs) -> None:
     _log.error(
-        fault.err_msg or "an exception was ignored", object=repr(fault.object), exc_info=fault.exc_value or False
+        error.err_msg or "an exception was ignored", object=repr(error.object), exc_info=error.exc_value or False
     )
 
 

@@ -13,7 +13,7 @@ Stats = Callable[[], Mapping[str, int]]
 _MILLISECONDS: Final = 1000
 
 
-class PoolFigures:
+class PoolMetrics:
     """A collector. Its metrics are called `<prefix>_pool_...`, as in `chaingraph_worker_pool_connections`."""
 
     def __init__(self, prefix: str, stats: Stats) -> None:

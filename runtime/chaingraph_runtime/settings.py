@@ -1,7 +1,7 @@
 """What keeps a process from starting, as a person reads it: the variable, its value, what would be right.
 
 Called by the mains when their pydantic-settings models refuse the environment. It is logged as all else is, one line a
-fault: whoever collects the logs of Pods gets the reason in the form of every other line.
+error: whoever collects the logs of Pods gets the reason in the form of every other line.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _log = structlog.get_logger(__name__)
 
 
 def refuse(error: ValidationError, model: type[BaseSettings], *, component: str) -> NoReturn:
-    """Logs every fault, and ends the process."""
+    """Logs every error, and ends the process."""
     cannot_start(explain(error, model).splitlines(), component=component)
 
 
@@ -39,19 +39,19 @@ def cannot_start(reasons: list[str], *, component: str) -> NoReturn:
 
 
 def explain(error: ValidationError, model: type[BaseSettings]) -> str:
-    """One line a fault, each beginning with the environment variable's name."""
+    """One line an error, each beginning with the environment variable's name."""
     lines = []
-    for fault in error.errors():
-        if not fault["loc"]:
+    for problem in error.errors():
+        if not problem["loc"]:
             # Of several variables together: it names them itself, and its input is all of them.
-            lines.append(fault["msg"].removeprefix("Value error, "))
+            lines.append(problem["msg"].removeprefix("Value error, "))
             continue
-        field = str(fault["loc"][0])
-        value = fault.get("input")
+        field = str(problem["loc"][0])
+        value = problem.get("input")
         # Before it is written as a literal, which escapes the quotes that end a password.
         shown = without_passwords(value) if isinstance(value, str) else value
-        given = "is not set" if fault["type"] == "missing" else f"is {shown!r}"
-        lines.append(without_passwords(f"{variable_of(model, field)} {given}: {fault['msg']}{_hint(model, field)}"))
+        given = "is not set" if problem["type"] == "missing" else f"is {shown!r}"
+        lines.append(without_passwords(f"{variable_of(model, field)} {given}: {problem['msg']}{_hint(model, field)}"))
     return "\n".join(lines)
 
 
@@ -61,7 +61,7 @@ def without_passwords(text: str) -> str:
 
 
 def variable_of(model: type[BaseSettings], field: str) -> str:
-    """The environment variable of a field. A fault of the whole model has an alias in the field's place already."""
+    """The environment variable of a field. An error of the whole model has an alias in the field's place already."""
     info = model.model_fields.get(field)
     if info is None:
         return field.upper()

@@ -1,4 +1,4 @@
-"""Whether leases can be judged by the database's clock."""
+"""Whether leases can be validated by the database's clock."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class SteadyClock:
     expired. They all renew in a moment.
 
     Args:
-        patience: seconds after a jump in which leases are not judged.
+        patience: seconds after a jump in which leases are not validated.
     """
 
     def __init__(self, *, patience: float) -> None:
@@ -27,7 +27,7 @@ class SteadyClock:
         self._patient_until = float("-inf")
 
     def judge(self, clock: float) -> bool:
-        """Take a reading of the database's clock, in seconds; returns whether leases can be judged by it."""
+        """Take a reading of the database's clock, in seconds; returns whether leases can be validated by it."""
         now = time.monotonic()
         before, self._before = self._before, (clock, now)
         if before is not None and (clock - before[0]) - (now - before[1]) > _JUMP_SECONDS:

@@ -141,7 +141,7 @@ async def by_ids(connection: Connection, executions: Sequence[ExecutionId]) -> d
 
 
 @dataclass(frozen=True, slots=True)
-class Tended:
+class ActiveExecution:
     """An execution that stands for a resource, and of whose tree something is left to do."""
 
     id: ExecutionId
@@ -177,7 +177,7 @@ ORDER BY depth, id
 """
 
 
-async def tended(connection: Connection, *, namespaces: Sequence[str] | None) -> list[Tended]:
+async def tended(connection: Connection, *, namespaces: Sequence[str] | None) -> list[ActiveExecution]:
     """The executions that stand for a resource and are active or have still to spawn, and the ones above such.
 
     The operator's sweep stops those whose resource is gone. Parents come before their children. `namespaces` None
@@ -185,6 +185,6 @@ async def tended(connection: Connection, *, namespaces: Sequence[str] | None) ->
     """
     cursor = await connection.execute(_TENDED, {"all": namespaces is None, "namespaces": list(namespaces or ())})
     return [
-        Tended(ExecutionId(row[0]), None if row[1] is None else ExecutionId(row[1]), *row[2:5])
+        ActiveExecution(ExecutionId(row[0]), None if row[1] is None else ExecutionId(row[1]), *row[2:5])
         for row in await cursor.fetchall()
     ]

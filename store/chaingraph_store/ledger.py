@@ -69,9 +69,9 @@ def checked_dsn(dsn: str, *, variable: str = "DATABASE_URL_EXECUTIONS") -> str:
     return dsn
 
 
-def _without_content(fault: str) -> str:
+def _without_content(error: str) -> str:
     """What libpq says of a connection string, up to where it quotes it: that may be the password, or a part of it."""
-    return fault.partition('"')[0].strip().rstrip(":")
+    return error.partition('"')[0].strip().rstrip(":")
 
 
 def dumps(value: Any) -> bytes:

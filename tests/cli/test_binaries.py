@@ -75,7 +75,7 @@ def test_missing_program_is_built_once_with_progress(tmp_path: Path, monkeypatch
     monkeypatch.setenv("PATH", f"{go.parent}{os.pathsep}/bin")
     monkeypatch.setenv("CHAINGRAPH_CACHE", str(tmp_path / "cache"))
     monkeypatch.delenv("KUBEBUILDER_ASSETS", raising=False)
-    told: list[build.Progress] = []
+    told: list[build.BuildProgress] = []
     found = binaries.ensure(["etcd"], told.append)
     assert found == {"etcd": tmp_path / "cache" / "bin" / "etcd"}
     assert [(each.compiled, each.packages) for each in told] == [(0, 0), (0, 3), (1, 3), (2, 3)]

@@ -139,9 +139,9 @@ def test_manifest_accepts_a_flow_a_bare_flow_or_an_execution(tmp_path: Any) -> N
     assert bare["spec"] == {"flow": FLOW}
     flow = {"apiVersion": names.API_VERSION, "kind": "Flow", "metadata": {"name": "nightly"}, "spec": FLOW}
     assert of(tmp_path, flow)["metadata"] == {"generateName": "nightly-"}
-    execution = manifest.made(manifest.Wishes(name="one"), of(tmp_path, FLOW))
+    execution = manifest.made(manifest.CreateOptions(name="one"), of(tmp_path, FLOW))
     again = manifest.made(
-        manifest.Wishes(inputs={"b": 2}, breakpoints=["load"], labels={"a": "b"}),
+        manifest.CreateOptions(inputs={"b": 2}, breakpoints=["load"], labels={"a": "b"}),
         of(tmp_path, execution | {"spec": {"flow": FLOW, "inputs": {"a": 1, "b": 1}}}),
     )
     assert again["metadata"] == {"name": "one", "labels": {"a": "b"}}
@@ -249,7 +249,9 @@ def test_an_execution_is_repeated_without_what_was_done_with_it() -> None:
 def test_numbers_that_would_change_are_refused_by_name(arguments: list[str], said: str) -> None:
     with pytest.raises(Usage) as caught:
         manifest.text(
-            manifest.made(manifest.Wishes(inputs=inputs.typed(arguments, None, flow_name="")), manifest.of_flow("f"))
+            manifest.made(
+                manifest.CreateOptions(inputs=inputs.typed(arguments, None, flow_name="")), manifest.of_flow("f")
+            )
         )
     assert caught.value.message.startswith(said)
     assert "--input" in caught.value.hint
@@ -258,7 +260,7 @@ def test_numbers_that_would_change_are_refused_by_name(arguments: list[str], sai
 def test_numbers_of_a_file_are_kept_or_refused(tmp_path: Any) -> None:
     file = tmp_path / "inputs.yaml"
     file.write_text("a: 9223372036854775807\nb: 0.1\nc: -9223372036854775808\n", encoding="utf-8")
-    wishes = manifest.Wishes(inputs=manifest.inputs_of(str(file)))
+    wishes = manifest.CreateOptions(inputs=manifest.inputs_of(str(file)))
     assert json.loads(manifest.text(manifest.made(wishes, manifest.of_flow("f"))))["spec"]["inputs"] == {
         "a": 2**63 - 1,
         "b": 0.1,

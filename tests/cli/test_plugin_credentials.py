@@ -102,9 +102,9 @@ def test_an_exec_plugin_may_give_a_certificate(tmp_path: Path) -> None:
 def test_exec_plugin_without_a_credential_is_reported(
     tmp_path: Path, prints: str, fields: dict[str, Any], words: str
 ) -> None:
-    with pytest.raises(Unreachable, match=words) as fault:
+    with pytest.raises(Unreachable, match=words) as error:
         given(plugin(tmp_path, prints, **fields))
-    assert fault.value.hint == "brew install it" or "installHint" not in fields
+    assert error.value.hint == "brew install it" or "installHint" not in fields
 
 
 @pytest.mark.parametrize(

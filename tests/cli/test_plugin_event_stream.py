@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 
-from chaingraph_cli.gateway.event_stream import Block, End, Event, blocks
+from chaingraph_cli.gateway.event_stream import Block, Event, StreamEnd, blocks
 
 STARTED = '{"index":0,"type":"flow:started","timestamp":"2026-11-26T08:00:00Z"}'
 
@@ -25,7 +25,7 @@ def test_comment_shows_life_and_may_carry_a_resume_position() -> None:
 
 
 def test_end_event_carries_the_phase() -> None:
-    assert of('id: 9\nevent: end\ndata: {"phase":"Failed"}\n\n') == [Block("9", End("Failed"), True)]
+    assert of('id: 9\nevent: end\ndata: {"phase":"Failed"}\n\n') == [Block("9", StreamEnd("Failed"), True)]
 
 
 def test_truncated_event_is_ignored() -> None:

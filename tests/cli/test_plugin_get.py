@@ -16,7 +16,7 @@ from chaingraph_cli import discovery
 from chaingraph_cli.execution import Execution
 from chaingraph_cli.executions.guards import GUARDS
 from chaingraph_cli.executions.waiting import duration
-from chaingraph_cli.kubectl import fault_of
+from chaingraph_cli.kubectl import error_of
 from chaingraph_cli.render.details import details, next_steps
 from chaingraph_cli.render.listing import newest_first, rows_of
 from chaingraph_cli.terminal import tables
@@ -299,9 +299,9 @@ def test_refused_retry_is_reported_by_its_wait(plugin: Plugin) -> None:
 
 
 def test_api_server_without_phase_selection_is_explained() -> None:
-    fault = fault_of(
+    error = error_of(
         'Error from server (BadRequest): Unable to find "chaingraph.dev/v1alpha1, Resource=executions" that match '
         'label selector "", field selector "status.phase=Running": field label not supported: status.phase\n'
     )
-    assert fault.message == "The API server does not select by a field of Executions."
-    assert "Kubernetes 1.31" in fault.hint
+    assert error.message == "The API server does not select by a field of Executions."
+    assert "Kubernetes 1.31" in error.hint

@@ -99,7 +99,7 @@ def test_retry_outcome_names_its_attempt_or_new_judgement() -> None:
     assert taken.text == "retried: attempt 2 failed: broke"
     again = outcomes.retried("t")(unmade("InvalidInputs", "Failed", lastRetry="t", error={"message": "no input 'b'"}))
     assert again is not None
-    assert again.text == "judged anew: failed: no input 'b'"
+    assert again.text == "checked again: failed: no input 'b'"
 
 
 def test_end_with_a_pending_retry_does_not_count() -> None:

@@ -12,12 +12,12 @@ import pytest
 
 from chaingraph_cli.cluster.identity import ProcessIdentity
 from chaingraph_cli.cluster.programs.probes import HttpProbe, PostgresProbe
-from chaingraph_cli.cluster.spec import Condition, ProcessSpec, Report, Tier
+from chaingraph_cli.cluster.spec import ProcessCondition, ProcessSpec, Report, Tier
 from chaingraph_cli.cluster.state import (
+    ClusterSettings,
+    ClusterState,
     Identity,
     Phase,
-    Settings,
-    State,
     StateFolder,
     age,
     end_leftovers,
@@ -45,18 +45,18 @@ def _report(name: str, pid: int | None = None, *, tier: Tier = Tier.PARTS) -> Re
         port=1,
     )
     identity = ProcessIdentity.of(pid) if pid else None
-    return Report(spec, Condition.RUNNING, since=5.0, identity=identity, restarts=2, last_exit="exit code 1")
+    return Report(spec, ProcessCondition.RUNNING, since=5.0, identity=identity, restarts=2, last_exit="exit code 1")
 
 
 def test_saved_state_is_loaded_unchanged(folder: StateFolder) -> None:
-    state = State(settings=Settings(workers=3, context="kind"), phase=Phase.RUNNING, ports={"etcd": 1234})
+    state = ClusterState(settings=ClusterSettings(workers=3, context="kind"), phase=Phase.RUNNING, ports={"etcd": 1234})
     state = record(state, _report("etcd", tier=Tier.STORAGE))
     folder.save(state)
     assert folder.load() == state
 
 
 def test_state_file_is_private_to_its_owner(folder: StateFolder) -> None:
-    folder.save(State(settings=Settings(database_url="postgresql://u:secret@h/d")))
+    folder.save(ClusterState(settings=ClusterSettings(database_url="postgresql://u:secret@h/d")))
     assert stat.S_IMODE(folder.file.stat().st_mode) == 0o600
     assert (folder.path / ".gitignore").read_text() == "*\n"
 
@@ -110,7 +110,7 @@ with StateFolder.at(Path({str(folder.path)!r})).locked():
 
 
 def test_a_new_report_replaces_the_old_one_in_its_place() -> None:
-    state = record(record(record(State(), _report("a")), _report("b")), _report("a"))
+    state = record(record(record(ClusterState(), _report("a")), _report("b")), _report("a"))
     assert [each.name for each in state.processes] == ["a", "b"]
     assert (state.processes[0].restarts, state.processes[0].last_exit) == (2, "exit code 1")
 
@@ -118,7 +118,7 @@ def test_a_new_report_replaces_the_old_one_in_its_place() -> None:
 def test_leftovers_are_found_by_identity_and_ended_users_first() -> None:
     sleep = [sys.executable, "-c", "import time; time.sleep(60)"]
     with subprocess.Popen(sleep) as store, subprocess.Popen(sleep) as worker:
-        state = record(State(), _report("store", store.pid, tier=Tier.STORAGE))
+        state = record(ClusterState(), _report("store", store.pid, tier=Tier.STORAGE))
         state = record(state, _report("worker", worker.pid))
         stale = state.processes[1].model_copy(update={"name": "stale", "identity": Identity(pid=worker.pid, birth="-")})
         state = state.model_copy(update={"processes": (*state.processes, stale)})
@@ -129,10 +129,10 @@ def test_leftovers_are_found_by_identity_and_ended_users_first() -> None:
 
 
 def test_supervised_means_that_very_process_lives() -> None:
-    assert not supervised(State())
+    assert not supervised(ClusterState())
     with subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"]) as process:
-        report = record(State(), _report("me", process.pid)).processes[0]
-        state = State(supervisor=report.identity)
+        report = record(ClusterState(), _report("me", process.pid)).processes[0]
+        state = ClusterState(supervisor=report.identity)
         assert supervised(state)
         process.kill()
         process.wait()
@@ -140,9 +140,9 @@ def test_supervised_means_that_very_process_lives() -> None:
 
 
 def test_both_kinds_of_probe_survive_the_file(folder: StateFolder) -> None:
-    web = record(State(), _report("etcd")).processes[0]
+    web = record(ClusterState(), _report("etcd")).processes[0]
     database = web.model_copy(update={"name": "postgres", "probe": PostgresProbe(url="postgresql://h/d")})
-    folder.save(State(processes=(web, database)))
+    folder.save(ClusterState(processes=(web, database)))
     loaded = folder.load()
     assert loaded is not None
     assert [type(each.probe) for each in loaded.processes] == [HttpProbe, PostgresProbe]

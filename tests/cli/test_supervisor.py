@@ -17,7 +17,7 @@ from chaingraph_cli.cluster import ports
 from chaingraph_cli.cluster.identity import ProcessIdentity
 from chaingraph_cli.cluster.last_lines import size, tail
 from chaingraph_cli.cluster.programs.probes import HttpProbe, check
-from chaingraph_cli.cluster.spec import Condition, ProcessSpec, Report, Tier
+from chaingraph_cli.cluster.spec import ProcessCondition, ProcessSpec, Report, Tier
 from chaingraph_cli.cluster.supervisor import Supervisor, backoff, describe_exit
 from chaingraph_cli.errors import StartFailed
 
@@ -88,7 +88,11 @@ async def test_started_means_healthy_and_stopped_means_gone(
     identity = _identity(supervisor, "server")
     await supervisor.stop("server")
     assert not identity.alive()
-    assert [each.condition for each in reports] == [Condition.STARTING, Condition.RUNNING, Condition.STOPPED]
+    assert [each.condition for each in reports] == [
+        ProcessCondition.STARTING,
+        ProcessCondition.RUNNING,
+        ProcessCondition.STOPPED,
+    ]
 
 
 async def test_a_process_that_dies_at_once_shows_its_last_lines(supervisor: Supervisor, make_spec: MakeSpec) -> None:
@@ -115,13 +119,13 @@ async def test_a_process_that_others_do_without_is_tried_again(
 ) -> None:
     fixed = tmp_path / "fixed"
     spec = make_spec("worker", f"import pathlib\nif not pathlib.Path({str(fixed)!r}).exists(): 1 / 0\n{_SERVER}")
-    fault = await supervisor.start_or_retry(spec)
-    assert fault is not None
-    assert "worker did not start: exit code 1" in fault.message
-    assert "ZeroDivisionError" in fault.message
-    assert supervisor.report("worker").condition == Condition.BACKING_OFF
+    error = await supervisor.start_or_retry(spec)
+    assert error is not None
+    assert "worker did not start: exit code 1" in error.message
+    assert "ZeroDivisionError" in error.message
+    assert supervisor.report("worker").condition == ProcessCondition.BACKING_OFF
     fixed.touch()
-    assert await _eventually(lambda: supervisor.report("worker").condition == Condition.RUNNING)
+    assert await _eventually(lambda: supervisor.report("worker").condition == ProcessCondition.RUNNING)
     assert await check(spec.probe) is None
 
 
@@ -137,10 +141,10 @@ async def test_a_killed_process_is_started_again(
     await supervisor.start(make_spec("server"))
     before = _identity(supervisor, "server")
     before.signal(signal.SIGKILL)
-    assert await _eventually(lambda: [each.condition for each in reports].count(Condition.RUNNING) == 2)
+    assert await _eventually(lambda: [each.condition for each in reports].count(ProcessCondition.RUNNING) == 2)
     assert _identity(supervisor, "server") != before
     assert supervisor.report("server").last_exit == "killed by SIGKILL"
-    assert Condition.BACKING_OFF in [each.condition for each in reports]
+    assert ProcessCondition.BACKING_OFF in [each.condition for each in reports]
 
 
 async def test_higher_tiers_are_stopped_before_those_they_use(
@@ -149,7 +153,7 @@ async def test_higher_tiers_are_stopped_before_those_they_use(
     for name, tier in (("worker", Tier.PARTS), ("store", Tier.STORAGE), ("api", Tier.API)):
         await supervisor.start(make_spec(name, tier=tier))
     await supervisor.stop_all()
-    stopped = [each.spec.name for each in reports if each.condition == Condition.STOPPED]
+    stopped = [each.spec.name for each in reports if each.condition == ProcessCondition.STOPPED]
     assert stopped == ["worker", "api", "store"]
 
 

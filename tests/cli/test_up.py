@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from chaingraph_cli.cluster.spec import Condition
+from chaingraph_cli.cluster.spec import ProcessCondition
 from chaingraph_cli.cluster.state import ProcessRecord
 from fixtures.cluster.control_plane import ControlPlane, Kubectl
 from fixtures.cluster.local import COMMAND, Local
@@ -40,7 +40,7 @@ def _gone(pid: int) -> bool:
 
 
 def _runs_again(record: ProcessRecord) -> bool:
-    return record.restarts == 1 and record.condition == Condition.RUNNING
+    return record.restarts == 1 and record.condition == ProcessCondition.RUNNING
 
 
 @pytest.mark.crash

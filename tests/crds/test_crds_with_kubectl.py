@@ -78,7 +78,7 @@ def test_kubectl_apply_twice_changes_nothing(
         (BY_REFERENCE | {"priority": -1}, "spec.priority"),
     ],
 )
-def test_kubectl_apply_reports_fault_and_field(
+def test_kubectl_apply_reports_error_and_field(
     kubectl: Kubectl, crds: None, namespace: str, spec: dict[str, Any], words: str
 ) -> None:
     done = kubectl("apply", "-n", namespace, "-f", "-", input=manifest(EXECUTION_KIND, "wrong", spec), check=False)

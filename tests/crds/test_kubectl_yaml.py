@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from chaingraph_cli.cluster.programs import binaries
-from chaingraph_crds.faults import faults_of
+from chaingraph_crds.field_errors import errors_of
 from chaingraph_crds.flow import FlowSpec
 from chaingraph_crds.yaml.nodes import YamlError
 from chaingraph_crds.yaml.reading import read
@@ -213,7 +213,7 @@ def test_errors_ask_for_words_without_quotes() -> None:
     assert str(bind_inputs([], read("y: 1").documents[0])[1][0]).endswith("did you write y, yes or on without quotes?")
     with pytest.raises(ValidationError) as refused:
         FlowSpec.model_validate(read("nodes: [{id: a, type: Text, off: 1}]").documents[0])
-    assert faults_of(refused.value) == [
+    assert errors_of(refused.value) == [
         "spec.nodes[0].false: is no field of this API version; did you write n, no or off without quotes?"
     ]
 

@@ -34,8 +34,8 @@ _CLUSTERS: list[Cluster] = []
 
 @pytest.fixture(scope="session")
 def surroundings() -> Surroundings:
-    if fault := missing():
-        pytest.exit(f"make e2e cannot begin. {fault}", returncode=2)
+    if error := missing():
+        pytest.exit(f"make e2e cannot begin. {error}", returncode=2)
     return Surroundings.read()
 
 

@@ -33,8 +33,8 @@ def collect(cluster: Cluster, folder: Path) -> None:
                 told = ("-n", namespace, "logs", name, "--all-containers", "--timestamps")
                 _write(cluster, folder / f"{namespace}.{name}.log", *told)
                 _write(cluster, folder / f"{namespace}.{name}.previous.log", *told, "--previous")
-    except CommandFailed as fault:
-        (folder / "fault.txt").write_text(str(fault), encoding="utf-8")
+    except CommandFailed as error:
+        (folder / "error.txt").write_text(str(error), encoding="utf-8")
     say(f"FAILED. Logs, descriptions and events of all Pods: {folder}")
 
 
@@ -47,8 +47,8 @@ def helm_history(cluster: Cluster, folder: Path, namespace: str) -> None:
 def _write(cluster: Cluster, path: Path, *arguments: str) -> None:
     try:
         done = cluster.kubectl(*arguments, check=False, timeout=60)
-    except CommandFailed as fault:
-        path.write_text(str(fault), encoding="utf-8")
+    except CommandFailed as error:
+        path.write_text(str(error), encoding="utf-8")
         return
     if done.stdout or not path.name.endswith(".previous.log"):
         path.write_text(done.stdout + done.stderr, encoding="utf-8")

@@ -65,9 +65,9 @@ async def test_emission_targets_named_flow_or_own_flow() -> None:
 def test_validation_rejects_invalid_flow_name(type_: str, name: str) -> None:
     with pytest.raises(InvalidFlow, match=FORM) as caught:
         engine(f"nodes: [{type_.replace('{', '{id: tell, ', 1)} flow: {json.dumps(name)}}}}}]")
-    (fault,) = caught.value.faults
-    assert fault.path == "spec.nodes[0].inputs.flow"
-    assert fault.message.endswith(f"is {name!r}")
+    (error,) = caught.value.errors
+    assert error.path == "spec.nodes[0].inputs.flow"
+    assert error.message.endswith(f"is {name!r}")
 
 
 @pytest.mark.parametrize("type_", ["EventEmitter", "EmitEach"])

@@ -20,14 +20,14 @@ DECLARED = flow("""
 
 
 def test_bind_inputs_fills_in_defaults_and_nulls() -> None:
-    bound, faults = bind_inputs(DECLARED, {"city": "Bern"})
-    assert (bound, faults) == ({"city": "Bern", "least": 5, "tags": ["a"], "note": None}, [])
+    bound, errors = bind_inputs(DECLARED, {"city": "Bern"})
+    assert (bound, errors) == ({"city": "Bern", "least": 5, "tags": ["a"], "note": None}, [])
     bound["tags"].append("changed")
     assert bind_inputs(DECLARED, {"city": "Bern"})[0]["tags"] == ["a"]
 
 
 @pytest.mark.parametrize(
-    ("given", "faults"),
+    ("given", "errors"),
     [
         ({}, [("MissingInput", "spec.inputs.city")]),
         ({"city": None}, [("MissingInput", "spec.inputs.city")]),
@@ -42,14 +42,14 @@ def test_bind_inputs_fills_in_defaults_and_nulls() -> None:
         ),
     ],
 )  # fmt: skip
-def test_bind_inputs_reports_every_fault(given: dict[str, Any], faults: list[tuple[str, str]]) -> None:
+def test_bind_inputs_reports_every_error(given: dict[str, Any], errors: list[tuple[str, str]]) -> None:
     _, found = bind_inputs(DECLARED, given)
-    assert [(str(each.code), each.path) for each in found] == faults
+    assert [(str(each.code), each.path) for each in found] == errors
 
 
 def test_bind_inputs_suggests_name_for_unknown_input() -> None:
-    _, (fault, _) = bind_inputs(DECLARED, {"citi": "Bern"})
-    assert "did you mean 'city'?" in fault.message
+    _, (error, _) = bind_inputs(DECLARED, {"citi": "Bern"})
+    assert "did you mean 'city'?" in error.message
 
 
 def test_revision_depends_only_on_content() -> None:

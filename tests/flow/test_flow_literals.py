@@ -13,7 +13,7 @@ from chaingraph_crds.flow import FlowSpec
 from chaingraph_flow import InvalidNodeClass, Node, NodeContext
 from chaingraph_flow import types as t
 from chaingraph_flow.errors import NodeFailed
-from chaingraph_flow.faults import Suggestions
+from chaingraph_flow.field_errors import Suggestions
 from chaingraph_flow.node import Input
 from chaingraph_flow.templates import COMING, Given, Known, check, rendered
 from chaingraph_flow.templates.checking import STATEMENTS
@@ -26,7 +26,7 @@ COMES = object()
 VALUES: dict[str, Any] = {"name": "Ann", "user": {"name": "Ann", "tags": ["a"]}, "rows": [1, 2], "late": COMES, "no": 0}
 
 
-def faults_of(template: str, values: dict[str, Any] | None = None) -> list[str]:
+def errors_of(template: str, values: dict[str, Any] | None = None) -> list[str]:
     given: Given = {
         name: COMING if value is COMES else Known(value)
         for name, value in (VALUES if values is None else values).items()
@@ -35,7 +35,7 @@ def faults_of(template: str, values: dict[str, Any] | None = None) -> list[str]:
 
 
 @pytest.mark.parametrize(
-    ("template", "fault"),
+    ("template", "error"),
     [
         ("{{ nmae }}", "line 1, column 4: no value is called 'nmae'; did you mean 'name'?"),
         ("{{ NAME }}", "line 1, column 4: no value is called 'NAME'; did you mean 'name'?"),
@@ -69,9 +69,9 @@ def faults_of(template: str, values: dict[str, Any] | None = None) -> list[str]:
         ("{% set ns.a = 1 %}", "line 1, column 8: no value is called 'ns'"),
     ],
 )  # fmt: skip
-def test_template_fault_has_its_place_and_a_suggestion(template: str, fault: str) -> None:
-    [found] = faults_of(template)
-    assert found.startswith(fault)
+def test_template_error_has_its_place_and_a_suggestion(template: str, error: str) -> None:
+    [found] = errors_of(template)
+    assert found.startswith(error)
 
 
 @pytest.mark.parametrize(
@@ -94,8 +94,8 @@ def test_template_fault_has_its_place_and_a_suggestion(template: str, fault: str
         "{{ rows | map(attribute='a', default=1) | list }}{{ rows | map(late) }}{{ rows | select('odd') | sum }}",
     ],
 )
-def test_what_may_come_at_run_time_is_no_fault(template: str) -> None:
-    assert faults_of(template) == []
+def test_what_may_come_at_run_time_is_no_error(template: str) -> None:
+    assert errors_of(template) == []
 
 
 NAMES = st.sampled_from(["name", "user", "late", "rows", "no", "x", "y", "user.name", "user.x", "late.a", "rows[1]"])
@@ -133,7 +133,7 @@ def templates(draw: st.DrawFn) -> str:
 
 @given(templates(), st.sampled_from(["text", 7, None, {"a": "b"}, [], ""]))
 def test_what_passes_the_check_does_not_fail_for_its_reasons(template: str, late: Any) -> None:
-    if faults_of(template):
+    if errors_of(template):
         return
     failure = ""
     try:
@@ -153,14 +153,14 @@ HARMLESS = st.sampled_from(["{{ name }}", "{% for i in rows %}{{ i }}{% endfor %
 @given(st.lists(HARMLESS, max_size=3), UNGUARDED, st.lists(HARMLESS, max_size=3))
 def test_what_the_check_refuses_fails(before: list[str], wrong: str, after: list[str]) -> None:
     template = "\n".join((*before, wrong, *after))
-    found = faults_of(template)
+    found = errors_of(template)
     assert len(found) == 1
     assert found[0].startswith(f"line {len(before) + 1}, column ")
     with pytest.raises(NodeFailed, match=f"line {len(before) + 1}\\b"):
         rendered(template, {**VALUES, "late": "now"})
 
 
-def flow_faults(*edges: tuple[str, str], template: str = "{{ name }}", values: Any = None) -> list[tuple[str, str]]:
+def flow_errors(*edges: tuple[str, str], template: str = "{{ name }}", values: Any = None) -> list[tuple[str, str]]:
     spec = {
         "inputs": [{"name": "x", "type": "object"}, {"name": "who"}],
         "nodes": [{"id": "t", "type": "Template", "inputs": {"template": template, "values": values}}],
@@ -171,16 +171,16 @@ def flow_faults(*edges: tuple[str, str], template: str = "{{ name }}", values: A
 
 def test_a_flow_is_checked_with_what_its_edges_bring() -> None:
     missing = ("spec.nodes[0].inputs.template", "InvalidTemplate")
-    assert flow_faults() == [missing]
-    assert flow_faults(values={"name": "Ann"}) == []
-    assert flow_faults(("inputs.who", "t.values.name")) == []
-    assert flow_faults(("inputs.who", "t.values.name.first"), template="{{ name.last }}") == []
-    assert flow_faults(("inputs.x", "t.values")) == []
-    assert flow_faults(("inputs.x", "t.values"), template="{{ name | uper }}") == [missing]
-    # an edge with a fault of its own may be the one that was to bring it
-    assert flow_faults(("inputs.who", "t.vlues.name")) == [("spec.edges[0].to", "UnknownPort")]
-    assert flow_faults(template="{{ a }}" * 30, values={"a": 1}) == []
-    assert len(flow_faults(template=" ".join(f"{{{{ n{number} }}}}" for number in range(30)))) == 11
+    assert flow_errors() == [missing]
+    assert flow_errors(values={"name": "Ann"}) == []
+    assert flow_errors(("inputs.who", "t.values.name")) == []
+    assert flow_errors(("inputs.who", "t.values.name.first"), template="{{ name.last }}") == []
+    assert flow_errors(("inputs.x", "t.values")) == []
+    assert flow_errors(("inputs.x", "t.values"), template="{{ name | uper }}") == [missing]
+    # an edge with an error of its own may be the one that was to bring it
+    assert flow_errors(("inputs.who", "t.vlues.name")) == [("spec.edges[0].to", "UnknownPort")]
+    assert flow_errors(template="{{ a }}" * 30, values={"a": 1}) == []
+    assert len(flow_errors(template=" ".join(f"{{{{ n{number} }}}}" for number in range(30)))) == 11
 
 
 def test_a_template_input_names_its_values() -> None:

@@ -198,9 +198,9 @@ async def test_csv_read_takes_any_row_for_a_bare_object() -> None:
 def test_the_schema_of_csv_rows_is_checked_with_the_flow() -> None:
     for schema in ("string", "any", {"type": "array", "items": "object"}):
         node = {"id": "c", "type": "CSVRead", "inputs": {"text": "a", "schema": schema}}
-        [fault] = validate(FlowSpec.model_validate({"nodes": [node]}), BUILT_IN.catalogue)
-        assert fault.path == "spec.nodes[0].inputs.schema"
-        assert "does not describe the output 'rows', which its items: needs an object" in fault.message
+        [error] = validate(FlowSpec.model_validate({"nodes": [node]}), BUILT_IN.catalogue)
+        assert error.path == "spec.nodes[0].inputs.schema"
+        assert "does not describe the output 'rows', which its items: needs an object" in error.message
 
 
 async def test_csv_read_converts_columns_by_schema() -> None:

@@ -98,20 +98,20 @@ def test_accepts_follows_connection_rules(target: AnyPortType, source: AnyPortTy
     ],
 )
 def test_check_value_rejects_unfit_values(type_: AnyPortType, value: Value, message: str) -> None:
-    (fault,) = check_value(type_, value, "port")
-    assert message in fault.message
-    assert fault.path.startswith("port")
+    (error,) = check_value(type_, value, "port")
+    assert message in error.message
+    assert error.path.startswith("port")
 
 
-def test_value_fault_names_the_nested_path() -> None:
+def test_value_error_names_the_nested_path() -> None:
     type_ = parsed(
         {"type": "array", "items": {"type": "object", "properties": {"name": "string", "full name": "number or null"}}}
     )
-    faults = check_value(type_, [{"name": "a"}, {"name": 3, "full name": "x"}], "rows")
-    assert [fault.path for fault in faults] == ["rows[1].name", 'rows[1]["full name"]']
+    errors = check_value(type_, [{"name": "a"}, {"name": 3, "full name": "x"}], "rows")
+    assert [error.path for error in errors] == ["rows[1].name", 'rows[1]["full name"]']
 
 
-def test_check_value_reports_only_first_faults() -> None:
+def test_check_value_reports_only_first_errors() -> None:
     assert len(check_value(Array(items=String()), list(range(1000)), "rows")) == 20
 
 
@@ -139,9 +139,9 @@ def test_string_pattern_does_not_backtrack() -> None:
     ],
 )
 def test_parse_type_rejects_wrong_schema_with_path(schema: Value, path: str, message: str) -> None:
-    faults = parse_type(schema, "schema")
-    assert isinstance(faults, list)
-    assert (faults[0].path, message in faults[0].message) == (path, True), faults
+    errors = parse_type(schema, "schema")
+    assert isinstance(errors, list)
+    assert (errors[0].path, message in errors[0].message) == (path, True), errors
 
 
 def test_parse_type_accepts_short_names() -> None:

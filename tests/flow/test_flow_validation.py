@@ -1,11 +1,11 @@
-"""Validation: every fault at once, each with its path; right flows have none."""
+"""Validation: every error at once, each with its path; right flows have none."""
 
 from __future__ import annotations
 
 import pytest
 
 from chaingraph_flow import (
-    FaultCode,
+    ErrorCode,
     Graph,
     Input,
     InvalidFlow,
@@ -23,7 +23,7 @@ from fixtures.flows.runs import BUILT_IN, flow
 CATALOGUE = BUILT_IN.catalogue
 
 
-def faults_of(text: str) -> list[tuple[str, str]]:
+def errors_of(text: str) -> list[tuple[str, str]]:
     return [(str(each.code), each.path) for each in validate(flow(text), CATALOGUE)]
 
 
@@ -31,8 +31,8 @@ def messages_of(text: str) -> list[str]:
     return [each.message for each in validate(flow(text), CATALOGUE)]
 
 
-def test_validation_reports_every_fault_in_order() -> None:
-    assert faults_of("""
+def test_validation_reports_every_error_in_order() -> None:
+    assert errors_of("""
         inputs: [{name: n, type: number, default: x}, {name: n}]
         nodes:
         - {id: a, type: Numbr}
@@ -94,7 +94,7 @@ def test_validation_suggests_similar_names() -> None:
 
 
 def test_validation_reports_misspelt_type_once() -> None:
-    assert faults_of("""
+    assert errors_of("""
         nodes: [{id: a, type: Txt}, {id: b, type: Text}, {id: c, type: Math, inputs: {b: 1}}]
         edges: [{from: a.value, to: b.value}, {from: a.other, to: c.a}]
         outputs: [{name: o, from: a.what}]
@@ -122,7 +122,7 @@ def test_validation_reports_misspelt_type_once() -> None:
 )
 def test_validation_checks_edge_ports_and_types(edge: str, codes: list[str]) -> None:
     required = "" if "pluck.items" in edge else ", items: [{name: b}]"
-    found = faults_of(f"""
+    found = errors_of(f"""
         nodes:
         - {{id: rows, type: Array, inputs: {{value: [{{name: Bern, n: 1}}]}}}}
         - {{id: open, type: JSONRead, inputs: {{text: "1"}}}}
@@ -163,12 +163,12 @@ def test_validation_infers_types_through_transforms() -> None:
         - {from: "sums.rows[0].value", to: number.value}
     """
     )
-    assert faults_of(good) == []
+    assert errors_of(good) == []
     resolved = Graph.build(flow(good), CATALOGUE).nodes
     assert resolved["names"].outputs["result"].to_json() == {"type": "array", "items": {"type": "string"}}
     assert resolved["first"].outputs["result"].to_json()["properties"]["name"] == {"type": "string"}
     bad = base + '\n        - {from: "names.result[0]", to: number.value}'
-    assert faults_of(bad) == [("TypeMismatch", "spec.edges[6].to")]
+    assert errors_of(bad) == [("TypeMismatch", "spec.edges[6].to")]
 
 
 def test_validation_rejects_incomplete_object_from_edges() -> None:
@@ -188,11 +188,11 @@ def test_validation_rejects_incomplete_object_from_edges() -> None:
     """
     whole = flow(text % ", {from: n.value, to: p.place.y}")
     assert validate(whole, catalogue) == []
-    (fault,) = validate(flow(text % ""), catalogue)
-    assert (fault.code, fault.path) == (FaultCode.MISSING_INPUT, "spec.nodes[1].inputs.place")
-    assert "'y'" in fault.message
-    (fault,) = validate(flow(text % ", {from: n.value, to: p.place.z}"), catalogue)[:1]
-    assert fault.code is FaultCode.MISSING_INPUT or fault.code is FaultCode.UNKNOWN_PORT
+    (error,) = validate(flow(text % ""), catalogue)
+    assert (error.code, error.path) == (ErrorCode.MISSING_INPUT, "spec.nodes[1].inputs.place")
+    assert "'y'" in error.message
+    (error,) = validate(flow(text % ", {from: n.value, to: p.place.z}"), catalogue)[:1]
+    assert error.code is ErrorCode.MISSING_INPUT or error.code is ErrorCode.UNKNOWN_PORT
 
 
 @pytest.mark.parametrize(
@@ -207,7 +207,7 @@ def test_validation_rejects_incomplete_object_from_edges() -> None:
     ],
 )
 def test_validation_rejects_overlapping_edges(first: str, second: str, taken: bool) -> None:
-    found = faults_of(f"""
+    found = errors_of(f"""
         nodes: [{{id: o, type: Object}}, {{id: tpl, type: Template, inputs: {{template: x}}}}]
         edges: [{{from: o.value, to: "{first}"}}, {{from: o.value, to: "{second}"}}]
     """)
@@ -216,12 +216,12 @@ def test_validation_rejects_overlapping_edges(first: str, second: str, taken: bo
 
 def test_port_takes_value_and_edge_only_if_tolerant() -> None:
     text = "nodes: [{{id: a, type: Text}}, {{id: b, type: {0}}}]\nedges: [{{from: a.value, to: b.{1}}}]"
-    assert faults_of(text.format("Text, inputs: {value: x}", "value")) == [("PortTaken", "spec.edges[0].to")]
-    assert faults_of(text.format("Join, inputs: {a: x}", "a")) == []
+    assert errors_of(text.format("Text, inputs: {value: x}", "value")) == [("PortTaken", "spec.edges[0].to")]
+    assert errors_of(text.format("Join, inputs: {a: x}", "a")) == []
 
 
 def test_validation_reports_misspelt_port_within_cycle() -> None:
-    assert faults_of("""
+    assert errors_of("""
         nodes: [{id: a, type: Not}, {id: b, type: Not}]
         edges: [{from: a.resul, to: b.value}, {from: b.resul, to: a.value}]
     """) == [
@@ -244,16 +244,16 @@ def test_validation_names_every_cycle_with_path() -> None:
     ]  # fmt: skip
 
 
-def test_graph_build_raises_all_faults() -> None:
+def test_graph_build_raises_all_errors() -> None:
     with pytest.raises(InvalidFlow) as raised:
         Graph.build(flow("nodes: [{id: a, type: Nope}, {id: b, type: Math}]"), CATALOGUE)
-    assert len(raised.value.faults) == 3
+    assert len(raised.value.errors) == 3
     assert "spec.nodes[1].inputs.a" in str(raised.value)
 
 
 def test_validation_rejects_schema_unfit_for_output() -> None:
     found = validate(flow("nodes: [{id: a, type: Array, inputs: {value: [], schema: string}}]"), CATALOGUE)
-    assert [(each.code, each.path) for each in found] == [(FaultCode.INVALID_VALUE, "spec.nodes[0].inputs.schema")]
+    assert [(each.code, each.path) for each in found] == [(ErrorCode.INVALID_VALUE, "spec.nodes[0].inputs.schema")]
     found = validate(
         flow("nodes: [{id: a, type: JSONRead, inputs: {text: x, schema: {type: array, items: nope}}}]"), CATALOGUE
     )
@@ -282,8 +282,8 @@ def test_parse_endpoint_accepts_only_valid_paths(text: str, end: Endpoint | None
     assert parse_endpoint(text) == end
 
 
-def test_unknown_type_upstream_of_derived_types_is_one_fault() -> None:
-    assert faults_of("""
+def test_unknown_type_upstream_of_derived_types_is_one_error() -> None:
+    assert errors_of("""
         inputs: [{name: s, type: string}]
         nodes:
         - {id: read, type: JSONRaed, inputs: {schema: {type: array, items: {type: object, properties: {k: string}}}}}

@@ -1,4 +1,4 @@
-"""Validation of random flows: right ones have no faults, and every fault that is put in is found."""
+"""Validation of random flows: right ones have no errors, and every error that is put in is found."""
 
 from __future__ import annotations
 
@@ -144,14 +144,14 @@ MUTATIONS: list[Mutation] = [
 @pytest.mark.soak
 @settings(max_examples=soak.examples(150), deadline=None)
 @given(valid_flows())
-def test_valid_flow_has_no_faults(spec: dict[str, Any]) -> None:
+def test_valid_flow_has_no_errors(spec: dict[str, Any]) -> None:
     assert validate(FlowSpec.model_validate(spec), CATALOGUE) == []
 
 
 @pytest.mark.soak
 @settings(max_examples=soak.examples(200), deadline=None)
 @given(valid_flows(), st.lists(st.sampled_from(MUTATIONS), min_size=1, max_size=7, unique=True))
-def test_validation_finds_exactly_the_injected_faults(spec: dict[str, Any], mutations: list[Mutation]) -> None:
+def test_validation_finds_exactly_the_injected_errors(spec: dict[str, Any], mutations: list[Mutation]) -> None:
     wrong = copy.deepcopy(spec)
     wanted = [mutation(wrong) for mutation in mutations]
     found = [(str(each.code), each.path) for each in validate(FlowSpec.model_validate(wrong), CATALOGUE)]
@@ -161,7 +161,7 @@ def test_validation_finds_exactly_the_injected_faults(spec: dict[str, Any], muta
 @pytest.mark.soak
 @settings(max_examples=soak.examples(100), deadline=None)
 @given(valid_flows(), st.data())
-def test_misspelt_type_of_valid_flow_is_one_fault(spec: dict[str, Any], data: st.DataObject) -> None:
+def test_misspelt_type_of_valid_flow_is_one_error(spec: dict[str, Any], data: st.DataObject) -> None:
     wrong = copy.deepcopy(spec)
     index = data.draw(st.integers(0, len(wrong["nodes"]) - 1))
     wrong["nodes"][index]["type"] += "x"
@@ -172,7 +172,7 @@ def test_misspelt_type_of_valid_flow_is_one_fault(spec: dict[str, Any], data: st
 @pytest.mark.soak
 @settings(max_examples=soak.examples(100), deadline=None)
 @given(valid_flows())
-def test_fault_order_is_stable(spec: dict[str, Any]) -> None:
+def test_error_order_is_stable(spec: dict[str, Any]) -> None:
     wrong = copy.deepcopy(spec)
     for mutation in MUTATIONS:
         mutation(wrong)

@@ -15,7 +15,7 @@ from chaingraph_gateway.reads.access import execution_id, name, namespace
 from chaingraph_gateway.reads.parameters import Subscription
 from chaingraph_store.ids import ExecutionId
 from chaingraph_store.ids import execution_id as derived
-from chaingraph_store.reads.tree import Place, RootPlace
+from chaingraph_store.reads.tree import RootCursor, TreeCursor
 
 
 def test_subscription_defaults_to_all_events_and_following() -> None:
@@ -105,13 +105,13 @@ _TEXTS = st.text(st.characters(codec="utf-8", exclude_characters="\x00"), max_si
 
 @given(st.integers(0, 100_000), _TEXTS, st.integers(-1, 100_000))
 def test_a_cursor_leads_back_to_its_place_in_the_tree(depth: int, parent: str, position: int) -> None:
-    place = Place(depth, parent, position)
+    place = TreeCursor(depth, parent, position)
     assert parameters.place({"cursor": parameters.cursor(place)}) == place
 
 
 @given(st.datetimes(timezones=st.just(UTC)), _TEXTS)
 def test_a_cursor_leads_back_to_its_place_among_the_roots(created_at: datetime, text: str) -> None:
-    place = RootPlace(created_at, ExecutionId(text))
+    place = RootCursor(created_at, ExecutionId(text))
     assert parameters.root_place({"cursor": parameters.cursor(place)}) == place
 
 
@@ -137,9 +137,9 @@ def test_cursor_rejects_other_text(text: str) -> None:
 
 def test_cursor_of_another_path_is_rejected() -> None:
     with pytest.raises(BadRequest, match="no cursor of this path"):
-        parameters.place({"cursor": parameters.cursor(RootPlace(datetime.now(UTC), ExecutionId("a")))})
+        parameters.place({"cursor": parameters.cursor(RootCursor(datetime.now(UTC), ExecutionId("a")))})
     with pytest.raises(BadRequest, match="no cursor of this path"):
-        parameters.root_place({"cursor": parameters.cursor(Place(1, "a", 1))})
+        parameters.root_place({"cursor": parameters.cursor(TreeCursor(1, "a", 1))})
 
 
 @pytest.mark.parametrize("text", ["", "EX", "ex" + "A" * 24, "EX" + "A" * 25, "EX" + "1" * 24, "EX\x00" + "A" * 23])

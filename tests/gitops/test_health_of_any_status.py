@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from chaingraph_crds.execution import ExecutionSpec
 from chaingraph_crds.execution_status import ExecutionStatus
-from chaingraph_operator.decide.plan import Meta, Verdict, Wait
+from chaingraph_operator.decide.plan import ObjectMeta, Verdict, Wait
 from chaingraph_operator.decide.status import execution_status
 from chaingraph_store.executions import ExecutionRow
 from fixtures import soak
@@ -39,7 +39,7 @@ def _object(status: dict[str, Any], *, generation: int) -> dict[str, Any]:
 def test_argo_cd_and_kstatus_agree(
     evaluators: Evaluators,
     spec: ExecutionSpec,
-    meta: Meta,
+    meta: ObjectMeta,
     row: ExecutionRow | None,
     verdict: Verdict,
     previous: ExecutionStatus,

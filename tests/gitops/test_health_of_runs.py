@@ -1,4 +1,4 @@
-"""Every version of an Execution that an API server has, in real runs steered by Argo CD's buttons: its health is never
+"""Every version of an Execution that an API server has, in real runs updated by Argo CD's buttons: its health is never
 Healthy before it completed, and changes only when something happened."""
 
 from __future__ import annotations

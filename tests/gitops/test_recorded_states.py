@@ -145,7 +145,7 @@ def _beginnings(
     worker = run_worker().wait_ready()
     states.reach("ok", "completed", _phase("Completed"))
     states.reach("sum", "ready", _is("Ready"), kind="Flow")
-    states.reach("cyclic", "faulty", _is("Stalled"), kind="Flow")
+    states.reach("cyclic", "invalid", _is("Stalled"), kind="Flow")
     states.reach("own", "unknown-node-type", _reason("Ready", "UnknownNodeType"), kind="Flow")
     return operator, worker
 
@@ -153,7 +153,7 @@ def _beginnings(
 def _waits_and_ends(user: User, states: States) -> None:
     user.apply(
         execution("lonely", flowRef={"name": "none"}),
-        execution("faulty", flowRef={"name": "cyclic"}),
+        execution("invalid", flowRef={"name": "cyclic"}),
         execution("held", paused=True, flowRef={"name": "sum"}, inputs={"a": 1}),
         execution("refused", flowRef={"name": "sum"}, inputs={"a": "forty"}),
         execution("other-queue", flowRef={"name": "sum"}, inputs={"a": 1}, queue="nightly"),
@@ -164,7 +164,7 @@ def _waits_and_ends(user: User, states: States) -> None:
     )
     states.reach("slow", "running", _phase("Running"))
     states.reach("lonely", "flow-not-found", _reason("Succeeded", "FlowNotFound"))
-    states.reach("faulty", "flow-invalid", _reason("Succeeded", "FlowInvalid"))
+    states.reach("invalid", "flow-invalid", _reason("Succeeded", "FlowInvalid"))
     states.reach("held", "held", _is("Paused"))
     states.reach("refused", "refused", _phase("Failed"))
     states.reach("other-queue", "no-worker", _reason("Succeeded", "NoWorker"))

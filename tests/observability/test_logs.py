@@ -89,7 +89,7 @@ def test_logs_are_json_from_every_source() -> None:
 
 
 @pytest.mark.parametrize(
-    ("module", "environment", "fault"),
+    ("module", "environment", "error"),
     [
         ("worker", {"DATABASE_URL_EXECUTIONS": ""}, "DATABASE_URL_EXECUTIONS"),
         ("worker", {"DBOS_WORKER_CONCURRENCY": "500"}, "DBOS_WORKER_CONCURRENCY"),
@@ -101,7 +101,7 @@ def test_logs_are_json_from_every_source() -> None:
     ],
 )
 def test_startup_failure_is_logged_as_json(
-    run_program: RunProgram, module: str, environment: dict[str, str], fault: str
+    run_program: RunProgram, module: str, environment: dict[str, str], error: str
 ) -> None:
     settings = {"DATABASE_URL_EXECUTIONS": "postgresql://host/database", **environment}
     done = run_program(f"chaingraph_{module}.main", **settings)
@@ -110,8 +110,8 @@ def test_startup_failure_is_logged_as_json(
     lines = objects(done.stderr)
     assert {line["component"] for line in lines} == {module}
     assert lines[-1]["level"] == "critical"
-    assert fault in done.stderr
-    assert "exception" not in lines[-1], "a wrong setting is no fault of the code"
+    assert error in done.stderr
+    assert "exception" not in lines[-1], "a wrong setting is no error of the code"
 
 
 def test_dbos_log_lines_name_their_execution() -> None:

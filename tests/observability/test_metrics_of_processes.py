@@ -94,7 +94,7 @@ async def test_process_metrics_match_reference_and_queries(said: Said, promtool:
     assert "_created" not in "".join(everything.values())
 
 
-def test_metrics_linter_detects_faults(promtool: Promtool) -> None:
+def test_metrics_linter_detects_errors(promtool: Promtool) -> None:
     text = "# HELP chaingraph_some_milliseconds Something.\n# TYPE chaingraph_some_milliseconds counter\n"
     checked = promtool("check", "metrics", "--lint=all", input=text + "chaingraph_some_milliseconds 1\n")
     assert "chaingraph_some_milliseconds" in checked.stdout + checked.stderr

@@ -9,7 +9,7 @@ from typing import Any
 from chaingraph_crds.conditions import Condition
 from chaingraph_crds.execution_status import ExecutionStatus
 from chaingraph_operator.decide import status_events
-from chaingraph_operator.decide.plan import Refusal, Refuse, RetryImpossible, StopUnmade, Verdict, Wait
+from chaingraph_operator.decide.plan import Refuse, RetryImpossible, RetryRefusal, StopUncreated, Verdict, Wait
 from chaingraph_operator.decide.status import execution_status
 from chaingraph_operator.kube.events import KubernetesEvent
 from chaingraph_store.executions import ExecutionRow
@@ -71,7 +71,7 @@ def test_announcements_cover_waits_losses_and_ends() -> None:
     assert Story().show(row_of("Failed")) == [("Warning", "Failed")]
     assert Story().show(row_of("Stopped")) == [("Normal", "Stopped")]
     assert Story().show(None, Refuse("TooLarge", "m")) == [("Warning", "TooLarge")]
-    assert Story().show(None, StopUnmade("m")) == [("Normal", "Stopped")]
+    assert Story().show(None, StopUncreated("m")) == [("Normal", "Stopped")]
 
 
 def test_pause_and_resume_are_announced_once_each() -> None:
@@ -170,7 +170,7 @@ def test_unstarted_execution_announces_each_new_refusal() -> None:
     story = Story()
     assert story.show(None, Refuse("InvalidInputs", "m")) == [("Warning", "InvalidInputs")]
     assert story.show(None, Refuse("InvalidInputs", "m"), retry={"token": "1"}) == [("Warning", "InvalidInputs")]
-    impossible = RetryImpossible("2", Refusal.STOP_IS_SET, "set spec.stop to false")
+    impossible = RetryImpossible("2", RetryRefusal.STOP_IS_SET, "set spec.stop to false")
     assert story.show(None, impossible, stop=True, retry={"token": "2"}) == [("Warning", "RetryRefused")]
     assert len(set(story.names)) == 3
 
@@ -215,26 +215,26 @@ def test_child_announces_only_failures_and_refusals() -> None:
     assert failed.show(refused, retry={"token": "2"}) == [("Warning", "RetryRefused")]
 
 
-def test_announcement_names_first_fault_and_counts_the_rest() -> None:
+def test_announcement_names_first_error_and_counts_the_rest() -> None:
     story = Story()
-    message = "the inputs have 7 faults: spec.inputs.city: is required\nspec.inputs.days: odd\n... and 5 more"
+    message = "the inputs have 7 errors: spec.inputs.city: is required\nspec.inputs.days: odd\n... and 5 more"
     story.show(None, Refuse("InvalidInputs", message))
-    assert story.told[0].message == "the inputs have 7 faults: spec.inputs.city: is required"
+    assert story.told[0].message == "the inputs have 7 errors: spec.inputs.city: is required"
     waits = Story()
-    waits.show(None, Wait("FlowInvalid", "the Flow 'x' has 1 fault: spec.nodes[0].id: twice", stalled=True))
-    assert waits.told[0].message == "the Flow 'x' has 1 fault: spec.nodes[0].id: twice"
-    # The lines of a node's own fault are its own.
+    waits.show(None, Wait("FlowInvalid", "the Flow 'x' has 1 error: spec.nodes[0].id: twice", stalled=True))
+    assert waits.told[0].message == "the Flow 'x' has 1 error: spec.nodes[0].id: twice"
+    # The lines of a node's own error are its own.
     failed = Story()
     failed.show(row_of("Failed", error_node="a", error_message="Traceback\n  line 3"))
     assert failed.told[0].message == "node 'a': Traceback\n  line 3"
 
 
-def test_flow_announcement_names_first_fault_and_counts_rest() -> None:
+def test_flow_announcement_names_first_error_and_counts_rest() -> None:
     def ready(status: str, reason: str, message: str) -> dict[str, Any]:
         told = Condition(type="Ready", status=status, reason=reason, message=message, last_transition_time=NOW)
         return {"conditions": [told.manifest()]}
 
-    [told] = status_events.of_flow({}, ready("False", "Invalid", "2 faults: spec.a: odd\nspec.b: odd"))
-    assert told.message == "2 faults: spec.a: odd"
+    [told] = status_events.of_flow({}, ready("False", "Invalid", "2 errors: spec.a: odd\nspec.b: odd"))
+    assert told.message == "2 errors: spec.a: odd"
     [told] = status_events.of_flow({}, ready("False", "Invalid", "spec.a: odd"))
     assert told.message == "spec.a: odd"

@@ -6,7 +6,7 @@ import pytest
 from prometheus_client import CollectorRegistry
 
 from chaingraph_operator.kube.api import collection_path, object_path
-from chaingraph_operator.kube.api_metrics import ApiFigures, result_of, verb_and_resource
+from chaingraph_operator.kube.api_metrics import ApiMetrics, result_of, verb_and_resource
 from chaingraph_operator.kube.keys import Key
 
 KEY = Key("team", "nightly", "uid-1")
@@ -55,7 +55,7 @@ def test_http_status_maps_to_a_result(status: int, result: str) -> None:
 
 def test_requests_are_counted_and_timed() -> None:
     registry = CollectorRegistry()
-    api = ApiFigures(registry)
+    api = ApiMetrics(registry)
     api.answered("PATCH", f"{object_path('executions', KEY)}/status", 200, 0.004)
     api.answered("PATCH", f"{object_path('executions', KEY)}/status", 0, 30)
     labels = {"verb": "patch", "resource": "executions/status"}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from prometheus_client import generate_latest
 
-from chaingraph_operator.loops.queue_metrics import Backlog
+from chaingraph_operator.loops.queue_metrics import QueueMetrics
 from chaingraph_operator.metrics import Metrics
 from chaingraph_store.ledger import Ledger
 from fixtures.ledger.new_executions import APP, create, dequeue
@@ -20,7 +20,7 @@ def lines(metrics: Metrics, *prefixes: str) -> list[str]:
 
 async def test_queue_metrics_include_its_workers(ledger: Ledger, start_worker: StartWorker) -> None:
     metrics = Metrics()
-    backlog = Backlog(ledger, application_name=APP, metrics=metrics, queues=["reports"])
+    backlog = QueueMetrics(ledger, application_name=APP, metrics=metrics, queues=["reports"])
     await start_worker()
     await create(ledger, queue="reports")
     running = await create(ledger, queue="reports")
@@ -37,7 +37,7 @@ async def test_queue_metrics_include_its_workers(ledger: Ledger, start_worker: S
 
 async def test_emptied_queue_reports_zero_waiting(ledger: Ledger) -> None:
     metrics = Metrics()
-    backlog = Backlog(ledger, application_name=APP, metrics=metrics, queues=["reports"])
+    backlog = QueueMetrics(ledger, application_name=APP, metrics=metrics, queues=["reports"])
     await create(ledger, queue="reports")
     await backlog.read()
     async with ledger.connection() as connection:
@@ -51,7 +51,7 @@ async def test_emptied_queue_reports_zero_waiting(ledger: Ledger) -> None:
 
 async def test_unserved_queues_share_one_series(ledger: Ledger, start_worker: StartWorker) -> None:
     metrics = Metrics()
-    backlog = Backlog(ledger, application_name=APP, metrics=metrics)
+    backlog = QueueMetrics(ledger, application_name=APP, metrics=metrics)
     await start_worker(queues=("served",))
     for number in range(20):
         await create(ledger, queue=f"made-up-{number}")
@@ -75,12 +75,12 @@ async def test_unserved_queues_share_one_series(ledger: Ledger, start_worker: St
 
 @pytest.mark.parametrize(("took", "pause"), [(0.01, 5), (0.1, 5), (0.2, 10), (3, 20)])
 def test_slow_backlog_reading_runs_less_often(ledger: Ledger, took: float, pause: float) -> None:
-    assert Backlog(ledger, application_name=APP, metrics=Metrics()).pause(took) == pytest.approx(pause)
+    assert QueueMetrics(ledger, application_name=APP, metrics=Metrics()).pause(took) == pytest.approx(pause)
 
 
 async def test_outdated_backlog_reading_is_not_exported(ledger: Ledger) -> None:
     metrics = Metrics()
-    backlog = Backlog(ledger, application_name=APP, metrics=metrics, told=0)
+    backlog = QueueMetrics(ledger, application_name=APP, metrics=metrics, told=0)
     assert lines(metrics, "chaingraph_queue_", "chaingraph_children_") == []
     await create(ledger)
     await backlog.read()

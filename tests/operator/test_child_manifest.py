@@ -11,12 +11,12 @@ from hypothesis import strategies as st
 
 from chaingraph_crds.execution import ExecutionSpec
 from chaingraph_operator.decide.child_manifest import MAX_SHOWN, manifest
-from chaingraph_store.children.child_rows import Portrait
+from chaingraph_store.children.child_rows import ChildResource
 from chaingraph_store.ids import child_execution_id, execution_id
 
 PARENT = execution_id("0b8e3f0c-0000-4000-8000-000000000001")
 ROOT = execution_id("0b8e3f0c-0000-4000-8000-000000000000")
-CHILD = Portrait(
+CHILD = ChildResource(
     id=child_execution_id(PARENT, 3),
     namespace="team",
     name="nightly-3",
@@ -46,7 +46,7 @@ json_values = st.recursive(
 long_values = st.integers(0, 3 * MAX_SHOWN).map(lambda length: "x" * length)
 
 
-def spec_of(child: Portrait) -> dict[str, Any]:
+def spec_of(child: ChildResource) -> dict[str, Any]:
     return dict(manifest(child)["spec"])
 
 

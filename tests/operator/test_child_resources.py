@@ -14,7 +14,7 @@ import pytest
 
 from chaingraph_operator.decide.child_manifest import manifest
 from chaingraph_store.children import child_rows, completion, turns
-from chaingraph_store.children.spawning import Offspring
+from chaingraph_store.children.spawning import EmittedEvent
 from chaingraph_store.ids import ExecutionId, execution_id, long_child_name
 from chaingraph_store.ledger import Ledger
 from fixtures.cluster.control_plane import ControlPlane
@@ -44,7 +44,7 @@ class Family:
         self.id = execution_id(uid)
         self.children: list[ExecutionId] = []
 
-    async def spawn(self, emitted: Sequence[Offspring] | int) -> list[ExecutionId]:
+    async def spawn(self, emitted: Sequence[EmittedEvent] | int) -> list[ExecutionId]:
         await self.cluster.row(self.uid)
         self.children = await complete_and_spawn(self.ledger, self.id, emitted, worker=self.worker.executor_id)
         return self.children

@@ -23,7 +23,7 @@ from chaingraph_operator.kube.keys import Key
 from chaingraph_operator.kube.work_queue import WorkQueue
 from chaingraph_operator.metrics import Metrics
 from chaingraph_operator.reconcile.child_resources import ChildResources
-from chaingraph_operator.reconcile.triggers import ExecutionIntake
+from chaingraph_operator.reconcile.triggers import ExecutionTriggers
 from chaingraph_runtime.cluster_access import ClusterAccess
 from chaingraph_store.children import child_rows
 from chaingraph_store.ids import ExecutionId, child_execution_id
@@ -125,7 +125,7 @@ async def running(ledger: Ledger, server: Server, busy: Callable[[], bool]) -> A
     made = ChildResources(
         ledger=ledger,
         api=api,
-        intake=ExecutionIntake(WorkQueue()),
+        intake=ExecutionTriggers(WorkQueue()),
         announce=maker.announce,
         namespaces=(),
         per_second=1000,

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from chaingraph_store.attempts.runs import End
+from chaingraph_store.attempts.runs import AttemptEnd
 from chaingraph_store.ids import ExecutionId, execution_id
 from chaingraph_store.ledger import Ledger
 from fixtures.cluster.control_plane import ControlPlane
@@ -84,7 +84,7 @@ async def test_debugging_session_is_steered_shown_and_announced(
     assert (await commands(ledger, execution, count=5))[-1] == "RESUME"
     await worker.resume(claimed, done=2)
     await status_with(cluster, "session", lastResume="now", phase="Running")
-    await worker.progress(claimed, done=3, total=3, end=End("Completed", b"{}"))
+    await worker.progress(claimed, done=3, total=3, end=AttemptEnd("Completed", b"{}"))
     await cluster.condition("Execution", "session", "Succeeded", status="True")
     told = await cluster.events_of("session", count=5)
     assert sorted(reason for _, reason in told) == ["BreakpointHit", "Completed", "Paused", "Resumed", "Resumed"]
@@ -109,7 +109,7 @@ async def test_tokens_in_a_new_manifest_trigger_nothing(
     await status_with(cluster, "tokens", observedGeneration=2, lastStep="a", lastResume="b", lastRetry="c")
     patch(cluster, "tokens", **tokens)
     await status_with(cluster, "tokens", observedGeneration=3)
-    await worker.progress(claimed, done=3, total=3, end=End("Failed", None, "fetch", "NodeFailed", "404"))
+    await worker.progress(claimed, done=3, total=3, end=AttemptEnd("Failed", None, "fetch", "NodeFailed", "404"))
     await cluster.condition("Execution", "tokens", "Succeeded", status="False")
     assert await messages(ledger, execution) == []
     assert await cluster.events_of("tokens", count=1) == [("Warning", "Failed")]
@@ -146,7 +146,7 @@ async def test_forced_sync_of_old_tokens_triggers_nothing(
     patch(cluster, "synced", stop=False, retry={"token": "t1"})
     await status_with(cluster, "synced", attempt=2, lastRetry="t1")
     second = await worker.claim(execution)
-    await worker.progress(second, done=1, total=3, end=End("Failed", None, "fetch", "NodeFailed", "404"))
+    await worker.progress(second, done=1, total=3, end=AttemptEnd("Failed", None, "fetch", "NodeFailed", "404"))
     await cluster.condition("Execution", "synced", "Succeeded", status="False", reason="NodeFailed")
     patch(cluster, "synced", **manifest)
     await status_with(cluster, "synced", observedGeneration=8, phase="Failed", attempt=2, lastRetry="t1")
@@ -224,7 +224,7 @@ async def test_a_failed_execution_is_retried_and_its_history_shown(
     run_operator()
     uid = cluster.apply("Execution", "again", {**INLINE, "ttlSecondsAfterFinished": 3600})
     claimed = await worker.claim(execution_id(uid))
-    await worker.progress(claimed, done=1, total=2, end=End("Failed", None, "fetch", "NodeFailed", "404"))
+    await worker.progress(claimed, done=1, total=2, end=AttemptEnd("Failed", None, "fetch", "NodeFailed", "404"))
     await cluster.condition("Execution", "again", "Succeeded", status="False", reason="NodeFailed")
 
     patch(cluster, "again", retry={"token": "1"}, options={"maxConcurrency": 3})
@@ -264,7 +264,7 @@ async def test_impossible_retry_is_refused_once_and_used_up(
     assert refused["message"].startswith("the retry '1' was refused: it was Running")
     assert await cluster.events_of("early", count=1) == [("Warning", "RetryRefused")]
     # It does not begin an attempt later, when the execution happens to fail; not by another operator either.
-    await worker.progress(claimed, done=1, total=2, end=End("Failed", None, "fetch", "NodeFailed", "404"))
+    await worker.progress(claimed, done=1, total=2, end=AttemptEnd("Failed", None, "fetch", "NodeFailed", "404"))
     failed = await cluster.condition("Execution", "early", "Succeeded", status="False")
     first.terminate()
     run_operator()

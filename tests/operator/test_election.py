@@ -16,14 +16,14 @@ from kubernetes.aio import config as untyped_config
 from kubernetes.aio.client import Configuration
 
 from chaingraph_operator.errors import NoLeaseNamespace
-from chaingraph_operator.leader.election import Election, Move, Seen, Times, judge, look
+from chaingraph_operator.leader.election import Election, ElectionMove, ObservedLease, Times, look, next_move
 from chaingraph_operator.leader.leadership import lease_namespace
 from chaingraph_operator.settings import Settings
 from chaingraph_runtime.cluster_access import ClusterAccess
 from fixtures.cluster.control_plane import ControlPlane, Kubectl
 from fixtures.processes.cut_off import Way
 
-# Its watchdog ends the process by an exception here, which is no fault of its thread.
+# Its watchdog ends the process by an exception here, which is no error of its thread.
 pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
 QUICK = Times(duration=2, deadline=1.0, retry=0.1)
 
@@ -35,7 +35,7 @@ def lease(version: str = "1", holder: str | None = "other", duration: int = 15) 
 
 def test_lease_age_counts_from_its_last_seen_change() -> None:
     first = look(None, lease("1"), now=100)
-    assert first == Seen("1", "other", 15.0, 100)
+    assert first == ObservedLease("1", "other", 15.0, 100)
     assert look(first, lease("1"), now=110) is first
     assert look(first, lease("2"), now=110).since == 110
 
@@ -43,20 +43,22 @@ def test_lease_age_counts_from_its_last_seen_change() -> None:
 @pytest.mark.parametrize(
     ("holder", "age", "move"),
     [
-        ("other", 14.9, Move.WAIT),
-        ("other", 15.1, Move.TAKE),
-        ("", 0, Move.TAKE),
-        (None, 0, Move.TAKE),
-        ("me", 0, Move.TAKE),
+        ("other", 14.9, ElectionMove.WAIT),
+        ("other", 15.1, ElectionMove.TAKE),
+        ("", 0, ElectionMove.TAKE),
+        (None, 0, ElectionMove.TAKE),
+        ("me", 0, ElectionMove.TAKE),
     ],
 )
-def test_lease_is_taken_when_free_or_not_renewed_in_time(holder: str | None, age: float, move: Move) -> None:
+def test_lease_is_taken_when_free_or_not_renewed_in_time(holder: str | None, age: float, move: ElectionMove) -> None:
     seen = look(None, lease(holder=holder), now=100)
-    assert judge(seen, identity="me", now=100 + age) is move
+    assert next_move(seen, identity="me", now=100 + age) is move
 
 
 def test_a_lease_without_a_spec_is_free() -> None:
-    assert judge(look(None, {"metadata": {"resourceVersion": "1"}}, now=0), identity="me", now=0) is Move.TAKE
+    assert (
+        next_move(look(None, {"metadata": {"resourceVersion": "1"}}, now=0), identity="me", now=0) is ElectionMove.TAKE
+    )
 
 
 @given(renewals=st.lists(st.floats(0.1, 14.9), max_size=20))
@@ -65,7 +67,7 @@ def test_a_holder_that_renews_in_time_is_never_dispossessed(renewals: list[float
     seen = look(None, lease("0"), now=now)
     for number, pause in enumerate(renewals, start=1):
         now += pause
-        assert judge(seen, identity="me", now=now) is Move.WAIT
+        assert next_move(seen, identity="me", now=now) is ElectionMove.WAIT
         seen = look(seen, lease(str(number)), now=now)
 
 

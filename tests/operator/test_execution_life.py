@@ -9,7 +9,7 @@ import pytest
 
 from chaingraph_operator.kube.status_writer import INTERVAL
 from chaingraph_store import executions
-from chaingraph_store.attempts.runs import End
+from chaingraph_store.attempts.runs import AttemptEnd
 from chaingraph_store.ids import execution_id
 from chaingraph_store.ledger import Ledger
 from fixtures.cluster.control_plane import ControlPlane
@@ -116,7 +116,7 @@ async def test_operator_start_shows_an_end_it_missed(
     claimed = await worker.claim(execution_id(uid))
     await cluster.condition("Execution", "away", "Succeeded", reason="Running")
     first.kill()
-    await worker.progress(claimed, done=1, total=1, end=End("Failed", None, "a", "NodeFailed", "no such city"))
+    await worker.progress(claimed, done=1, total=1, end=AttemptEnd("Failed", None, "a", "NodeFailed", "no such city"))
     run_operator()
     failed = await cluster.condition("Execution", "away", "Succeeded", status="False")
     assert failed["reason"] == "NodeFailed"
@@ -143,7 +143,7 @@ async def test_a_short_execution_costs_three_writes(
         await cluster.condition("Execution", name, "Succeeded", reason="Running")
         for done in range(0, nodes, 10):
             await worker.progress(claimed, done=done, total=nodes)
-        await worker.progress(claimed, done=nodes, total=nodes, end=End("Completed", b"{}"))
+        await worker.progress(claimed, done=nodes, total=nodes, end=AttemptEnd("Completed", b"{}"))
         await cluster.condition("Execution", name, "Succeeded", status="True")
         took = time.monotonic() - applied
         await cluster.events_of(name, count=1)
@@ -262,7 +262,7 @@ async def test_execution_created_paused_is_held_until_unpaused(
     await eventually(signalled, what="START_SIGNAL")
 
 
-async def test_invalid_inputs_and_inline_flows_list_every_fault(
+async def test_invalid_inputs_and_inline_flows_list_every_error(
     cluster: Cluster, run_operator: RunOperator, start_worker: StartWorker
 ) -> None:
     await start_worker()

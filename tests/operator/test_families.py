@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from chaingraph_operator.loops.changes import Feed
-from chaingraph_operator.loops.child_completion import Families, is_owed
+from chaingraph_operator.loops.changes import ChangeFeed
+from chaingraph_operator.loops.child_completion import ChildCompletion, is_owed
 from chaingraph_operator.metrics import Metrics
 from chaingraph_operator.outages import LedgerHealth
 from chaingraph_store import events
@@ -51,9 +51,9 @@ class Office:
 
     def __init__(self, ledger: Ledger, *, delay: float = 0.3, interval: float = 600) -> None:
         self.metrics = Metrics()
-        self.families = Families(ledger, self.metrics, delay=delay, interval=interval)
+        self.families = ChildCompletion(ledger, self.metrics, delay=delay, interval=interval)
         self.health = LedgerHealth(ledger, self.metrics)
-        self.feed = Feed(ledger, self.families.changed)
+        self.feed = ChangeFeed(ledger, self.families.changed)
 
     @property
     def settled(self) -> float:
@@ -159,7 +159,7 @@ async def test_rolled_back_report_is_retried(ledger: Ledger, code: str) -> None:
         await complete(ledger, child)
         await asyncio.sleep(0.7)
         assert not closed(await row_of(ledger, parent))
-        assert office.health.fault() is None, "PostgreSQL is there"
+        assert office.health.error() is None, "PostgreSQL is there"
         async with ledger.connection() as connection:
             await connection.execute("DROP TRIGGER no ON chaingraph.events")
         await wait_for(ledger, parent, closed, within=10)
@@ -182,7 +182,7 @@ async def test_child_ends_in_a_postgresql_outage_are_reported_later(
             await complete(ledger, child)
 
         async def noticed() -> bool:
-            return office.health.fault() is not None
+            return office.health.error() is not None
 
         await eventually(noticed, what="the outage")
         proxy.restore()

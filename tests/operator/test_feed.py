@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager
 
 import pytest
 
-from chaingraph_operator.loops.changes import Feed
+from chaingraph_operator.loops.changes import ChangeFeed
 from chaingraph_store import executions
 from chaingraph_store.executions import ExecutionRow
 from chaingraph_store.ids import ExecutionId
@@ -34,7 +34,7 @@ class Follower:
 
     @asynccontextmanager
     async def following(self, *, listening: bool = True, reread_seconds: float = 30) -> AsyncIterator[None]:
-        feed = Feed(self.ledger, self.changed, reread_seconds=reread_seconds)
+        feed = ChangeFeed(self.ledger, self.changed, reread_seconds=reread_seconds)
         tasks = [asyncio.create_task(feed.follow())]
         if listening:
             tasks.append(asyncio.create_task(feed.listen()))

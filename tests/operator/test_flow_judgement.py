@@ -8,61 +8,62 @@ from typing import Any
 import pytest
 
 from chaingraph_crds.flow import FlowSpec, FlowStatus
-from chaingraph_flow.faults import Fault, FaultCode
+from chaingraph_flow.field_errors import ErrorCode, FieldError
 from chaingraph_flow.registry import Registry
 from chaingraph_operator.decide import status_events
 from chaingraph_operator.decide.flow_status import (
-    FlowJudgement,
-    Judged,
-    Unjudged,
-    Unreadable,
-    fault_lines,
+    FlowValidation,
+    NotValidated,
+    Unparseable,
+    Validated,
+    error_lines,
     flow_status,
-    judge,
+    validate_flow,
 )
 from chaingraph_operator.reconcile.ttl import expiry
 from chaingraph_operator.reconcile.worker_registry import merged
 from fixtures.cluster.execution_cases import FLOW, LACKING, MISSPELLED, NOW, RIGHT, WRONG
 
 
-def show(judgement: FlowJudgement, previous: dict[str, Any] | None = None) -> dict[str, Any]:
-    return flow_status(judgement, generation=3, previous=FlowStatus.of(previous), now=NOW)
+def show(validation: FlowValidation, previous: dict[str, Any] | None = None) -> dict[str, Any]:
+    return flow_status(validation, generation=3, previous=FlowStatus.of(previous), now=NOW)
 
 
 @pytest.mark.parametrize(
-    ("judgement", "expected"),
+    ("validation", "expected"),
     [
         (RIGHT, {"Ready": ("True", "Valid")}),
         (WRONG, {"Ready": ("False", "Invalid"), "Stalled": ("True", "Invalid")}),
         (LACKING, {"Ready": ("False", "UnknownNodeType"), "Reconciling": ("True", "UnknownNodeType")}),
         (MISSPELLED, {"Ready": ("False", "UnknownNodeType"), "Stalled": ("True", "UnknownNodeType")}),
         (
-            Unjudged(FLOW, "r"),
+            NotValidated(FLOW, "r"),
             {"Ready": ("Unknown", "WaitingForWorkers"), "Reconciling": ("True", "WaitingForWorkers")},
         ),
-        (Unreadable(("spec: odd",)), {"Ready": ("False", "Unreadable"), "Stalled": ("True", "Unreadable")}),
+        (Unparseable(("spec: odd",)), {"Ready": ("False", "Unreadable"), "Stalled": ("True", "Unreadable")}),
     ],
 )
-def test_each_judgement_has_its_conditions(judgement: FlowJudgement, expected: dict[str, tuple[str, str]]) -> None:
-    status = show(judgement)
+def test_each_judgement_has_its_conditions(validation: FlowValidation, expected: dict[str, tuple[str, str]]) -> None:
+    status = show(validation)
     assert {each["type"]: (each["status"], each["reason"]) for each in status["conditions"]} == expected
     assert status["observedGeneration"] == 3
-    assert show(judgement, status) == status
+    assert show(validation, status) == status
 
 
-def test_fault_list_is_cut_to_fit_and_counts_the_rest() -> None:
-    faults = tuple(
-        Fault(f"spec.edges[{number}].to", FaultCode.UNKNOWN_PORT, "there is no such port") for number in range(2000)
+def test_error_list_is_cut_to_fit_and_counts_the_rest() -> None:
+    errors = tuple(
+        FieldError(f"spec.edges[{number}].to", ErrorCode.UNKNOWN_PORT, "there is no such port")
+        for number in range(2000)
     )
-    message = show(Judged(FLOW, "r", faults))["conditions"][0]["message"]
+    message = show(Validated(FLOW, "r", errors))["conditions"][0]["message"]
     lines = message.splitlines()
-    assert lines[0] == "2000 faults: spec.edges[0].to: there is no such port"
+    assert lines[0] == "2000 errors: spec.edges[0].to: there is no such port"
     assert lines[-1] == f"... and {2000 - (len(lines) - 1)} more"
     assert len(message) < 9000
 
 
-def test_one_endless_fault_is_cut() -> None:
-    assert len(fault_lines(["x" * 100_000], longest=50)) == 50
+def test_one_endless_error_is_cut() -> None:
+    assert len(error_lines(["x" * 100_000], longest=50)) == 50
 
 
 def test_flow_is_announced_when_it_breaks_and_when_it_is_fixed() -> None:
@@ -74,19 +75,19 @@ def test_flow_is_announced_when_it_breaks_and_when_it_is_fixed() -> None:
     assert said({}, wrong) == [("Warning", "Invalid")]
     assert said(wrong, wrong) == []
     assert said(wrong, right) == [("Normal", "Valid")]
-    assert said(show(Unjudged(FLOW, "r")), right) == []
+    assert said(show(NotValidated(FLOW, "r")), right) == []
 
 
 def test_flow_with_a_warning_is_valid_and_shows_the_warning() -> None:
     spec = FlowSpec.model_validate({"nodes": [{"id": "a", "type": "EventEmitter", "inputs": {"eventName": "order"}}]})
-    judged = judge(spec, Registry.discover().catalogue)
-    assert isinstance(judged, Judged)
-    assert judged.valid
-    status = show(judged)
+    validated = validate_flow(spec, Registry.discover().catalogue)
+    assert isinstance(validated, Validated)
+    assert validated.valid
+    status = show(validated)
     [ready] = status["conditions"]
     assert (ready["status"], ready["reason"]) == ("True", "ValidWithWarnings")
     where = "spec.nodes[0].inputs.eventName: no node of this flow listens to 'order'"
-    assert ready["message"].startswith(f"1 node, revision {judged.revision}, 1 warning: {where}")
+    assert ready["message"].startswith(f"1 node, revision {validated.revision}, 1 warning: {where}")
     for before in ({}, show(RIGHT), show(WRONG)):
         [told] = status_events.of_flow(before, status)
         assert (told.type, told.reason, told.message) == ("Warning", "ValidWithWarnings", ready["message"])
@@ -98,22 +99,22 @@ def test_flow_with_a_warning_is_valid_and_shows_the_warning() -> None:
 def test_catalogues_of_several_workers_are_one() -> None:
     text = {"Text": Registry.discover().catalogue["Text"].model_dump(mode="json", by_alias=True)}
     number = {"Number": Registry.discover().catalogue["Number"].model_dump(mode="json", by_alias=True)}
-    catalogue, faults = merged([text, number, text])
+    catalogue, errors = merged([text, number, text])
     assert catalogue is not None
-    assert (sorted(catalogue), faults) == (["Number", "Text"], [])
+    assert (sorted(catalogue), errors) == (["Number", "Text"], [])
 
 
 def test_conflicting_node_types_are_reported_and_the_first_wins() -> None:
     text = Registry.discover().catalogue["Text"].model_dump(mode="json", by_alias=True)
-    catalogue, faults = merged([{"Text": text}, {"Text": {**text, "description": "other"}}])
+    catalogue, errors = merged([{"Text": text}, {"Text": {**text, "description": "other"}}])
     assert catalogue is not None
     assert catalogue["Text"].description == text["description"]
-    assert faults == ["workers of two versions have different node types called 'Text'"]
+    assert errors == ["workers of two versions have different node types called 'Text'"]
 
 
 def test_newer_workers_catalogue_is_skipped_and_reported() -> None:
-    catalogue, faults = merged([{"Text": {"type": "Text", "novelty": 1}}])
-    assert (len(catalogue or ()), len(faults)) == (0, 1)
+    catalogue, errors = merged([{"Text": {"type": "Text", "novelty": 1}}])
+    assert (len(catalogue or ()), len(errors)) == (0, 1)
     assert merged([]) == (None, [])
 
 

@@ -11,10 +11,10 @@ import pytest
 
 from chaingraph_crds.flow import FlowSpec
 from chaingraph_flow.catalogue import Catalogue
-from chaingraph_flow.faults import Fault, FaultCode
+from chaingraph_flow.field_errors import ErrorCode, FieldError
 from chaingraph_flow.registry import Registry
 from chaingraph_flow.revision import content, revision
-from chaingraph_operator.decide.flow_status import Judged, Unjudged, Unreadable
+from chaingraph_operator.decide.flow_status import NotValidated, Unparseable, Validated
 from chaingraph_operator.kube.keys import Key
 from chaingraph_operator.kube.work_queue import WorkQueue
 from chaingraph_operator.metrics import Metrics
@@ -43,51 +43,51 @@ def right(spec: dict[str, Any]) -> Named:
     return Named(revision(flow), len(flow.nodes))
 
 
-def test_a_flow_without_faults_has_a_revision_with_its_content() -> None:
+def test_a_flow_without_errors_has_a_revision_with_its_content() -> None:
     flow = FlowSpec.model_validate(TEXT | {"inputs": [{"name": "days", "type": "number", "default": 3}]})
-    assert named(Judged(flow, "r1", ())) == (Named("r1", 1), Content(content(flow), {"days": 3}))
+    assert named(Validated(flow, "r1", ())) == (Named("r1", 1), Content(content(flow), {"days": 3}))
 
 
-FAULTS = (
-    Fault("spec.nodes[0].type", FaultCode.UNKNOWN_NODE_TYPE, "there is no 'Tex'\nnor anything like it"),
-    Fault("spec.nodes[1].id", FaultCode.DUPLICATE_NODE_ID, "twice"),
-    Fault("spec.nodes[2].id", FaultCode.DUPLICATE_NODE_ID, "thrice"),
+ERRORS = (
+    FieldError("spec.nodes[0].type", ErrorCode.UNKNOWN_NODE_TYPE, "there is no 'Tex'\nnor anything like it"),
+    FieldError("spec.nodes[1].id", ErrorCode.DUPLICATE_NODE_ID, "twice"),
+    FieldError("spec.nodes[2].id", ErrorCode.DUPLICATE_NODE_ID, "thrice"),
 )
 
 
 @pytest.mark.parametrize(
-    ("judgement", "reason", "problem"),
+    ("validation", "reason", "problem"),
     [
         (
-            Judged(FlowSpec.model_validate(TEXT), "r", FAULTS[:1]),
+            Validated(FlowSpec.model_validate(TEXT), "r", ERRORS[:1]),
             "UnknownNodeType",
             "spec.nodes[0].type: there is no 'Tex'",
         ),
         (
-            Judged(FlowSpec.model_validate(TEXT), "r", FAULTS),
+            Validated(FlowSpec.model_validate(TEXT), "r", ERRORS),
             "FlowInvalid",
             "spec.nodes[0].type: there is no 'Tex' (and 2 more)",
         ),
         (
-            Judged(NEEDS_INPUT, "r", ()),
+            Validated(NEEDS_INPUT, "r", ()),
             "InvalidInputs",
             "an event brings no inputs: the flow requires the input 'city', of type string",
         ),
         (
-            Unreadable(("spec.odd: unknown",)),
+            Unparseable(("spec.odd: unknown",)),
             "FlowInvalid",
             "this version of the operator cannot read it: spec.odd: unknown",
         ),
         (
-            Unjudged(NEEDS_INPUT, "r"),
+            NotValidated(NEEDS_INPUT, "r"),
             "WaitingForWorkers",
             "no worker has published the node types that it has, so the flow cannot be checked; "
             "it is checked as soon as the first worker starts",
         ),
     ],
 )
-def test_unrunnable_flow_has_a_one_line_problem(judgement: Any, reason: str, problem: str) -> None:
-    assert named(judgement) == (Named(None, problem=problem, reason=reason), None)
+def test_unrunnable_flow_has_a_one_line_problem(validation: Any, reason: str, problem: str) -> None:
+    assert named(validation) == (Named(None, problem=problem, reason=reason), None)
 
 
 class CountingLedger(Ledger):
@@ -218,7 +218,7 @@ async def test_flow_changes_in_a_postgresql_outage_are_published_later(
         keeper.see(LONGER, flows[0], version=2)
 
         async def noticed() -> bool:
-            return keeper.health.fault() is not None
+            return keeper.health.error() is not None
 
         await eventually(noticed, what="the outage")
         proxy.restore()

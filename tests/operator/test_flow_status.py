@@ -20,7 +20,7 @@ NODES = [
 ]
 
 
-async def test_a_flow_wrong_in_five_ways_lists_five_faults(
+async def test_a_flow_wrong_in_five_ways_lists_five_errors(
     cluster: Cluster, run_operator: RunOperator, start_worker: StartWorker
 ) -> None:
     await start_worker()
@@ -40,7 +40,7 @@ async def test_a_flow_wrong_in_five_ways_lists_five_faults(
     )
     ready = await cluster.condition("Flow", "wrong", "Ready", status="False", reason="Invalid")
     count, _, lines = ready["message"].partition(": ")
-    assert count == "5 faults"
+    assert count == "5 errors"
     assert sorted(line.split(":")[0] for line in lines.splitlines()) == [
         "spec.edges[0].from",
         "spec.edges[1].to",

@@ -9,7 +9,7 @@ import pytest
 
 from chaingraph_operator.kube.keys import Key
 from chaingraph_operator.kube.work_queue import WorkQueue
-from chaingraph_operator.reconcile.triggers import ExecutionIntake
+from chaingraph_operator.reconcile.triggers import ExecutionTriggers
 from chaingraph_store.executions import ExecutionRow
 from chaingraph_store.ids import child_execution_id
 from fixtures.cluster.execution_cases import ID, UID, row_of
@@ -23,7 +23,7 @@ class Watched:
     def __init__(self) -> None:
         self.now = 1000.0
         self.queue: WorkQueue[Key] = WorkQueue(clock=lambda: self.now)
-        self.intake = ExecutionIntake(self.queue)
+        self.intake = ExecutionTriggers(self.queue)
 
     def sees(self, key: Key) -> None:
         metadata = {"namespace": key.namespace, "name": key.name, "uid": key.uid, "resourceVersion": "1"}
@@ -59,7 +59,7 @@ def child(number: int, phase: str = "Running") -> ExecutionRow:
 async def test_parent_wakes_once_for_many_children_and_for_the_last(watched: Watched) -> None:
     watched.intake.changed(parent())
     assert await watched.awaken() == [KEY], "its own end is shown at once"
-    watched.intake.follow_family(parent(), KEY)
+    watched.intake.follow_children(parent(), KEY)
     for number in range(1000):
         watched.intake.changed(child(number))
         watched.now += 0.001
@@ -74,7 +74,7 @@ async def test_parent_wakes_once_for_many_children_and_for_the_last(watched: Wat
 
 
 async def test_child_change_during_a_parents_turn_wakes_it_again(watched: Watched) -> None:
-    watched.intake.follow_family(parent(), KEY)
+    watched.intake.follow_children(parent(), KEY)
     watched.queue.add(KEY)
     key = await watched.queue.get()
     watched.intake.changed(child(1))
@@ -84,7 +84,7 @@ async def test_child_change_during_a_parents_turn_wakes_it_again(watched: Watche
 
 
 async def test_counts_wake_a_parent_seldom_and_its_trees_end_at_once(watched: Watched) -> None:
-    watched.intake.follow_family(parent(), KEY)
+    watched.intake.follow_children(parent(), KEY)
     for still_open in range(999, 0, -1):
         watched.intake.changed(parent(children_open=still_open, change_seq=2000 - still_open))
     assert await watched.awaken() == []
@@ -94,13 +94,13 @@ async def test_counts_wake_a_parent_seldom_and_its_trees_end_at_once(watched: Wa
 
 
 async def test_ended_or_forgotten_family_does_not_wake_its_parent(watched: Watched) -> None:
-    watched.intake.follow_family(parent(), KEY)
-    watched.intake.follow_family(parent(children_open=0), KEY)
+    watched.intake.follow_children(parent(), KEY)
+    watched.intake.follow_children(parent(children_open=0), KEY)
     watched.intake.changed(child(1))
     watched.now += 10
     assert await watched.awaken() == []
-    watched.intake.follow_family(parent(), KEY)
-    watched.intake.forget_family(ID)
+    watched.intake.follow_children(parent(), KEY)
+    watched.intake.forget_children(ID)
     watched.intake.changed(child(1))
     watched.now += 10
     assert await watched.awaken() == []
@@ -110,7 +110,7 @@ async def test_a_child_with_a_resource_of_its_own_is_woken_at_once(watched: Watc
     key = Key("team", "nightly-1", "uid-of-the-child")
     watched.sees(key)
     assert await watched.awaken() == [key]
-    watched.intake.follow_family(parent(), KEY)
+    watched.intake.follow_children(parent(), KEY)
     watched.intake.changed(replace(child(1), uid=key.uid))
     assert await watched.awaken() == [key]
     watched.now += 2.1

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from chaingraph_operator.loops import recovery
-from chaingraph_operator.loops.recovery import LostWorkers
+from chaingraph_operator.loops.recovery import LostWorkerRecovery
 from chaingraph_store.ids import ExecutionId
 from chaingraph_store.ledger import Ledger
 from chaingraph_store.queue import leases
@@ -30,7 +30,7 @@ async def lost_execution(ledger: Ledger) -> ExecutionId:
 
 async def test_operator_hands_back_when_no_worker_is_left(ledger: Ledger) -> None:
     execution = await lost_execution(ledger)
-    (back,) = await LostWorkers(ledger, application_name=APP).recover()
+    (back,) = await LostWorkerRecovery(ledger, application_name=APP).recover()
     assert (back.execution_id, back.worker) == (execution, "worker-1")
     row = await row_of(ledger, execution)
     assert (row.phase, row.lost_worker) == ("Pending", "worker-1")
@@ -40,7 +40,7 @@ async def test_operator_leaves_lost_work_to_live_workers(ledger: Ledger) -> None
     execution = await lost_execution(ledger)
     async with ledger.transaction() as connection:
         await leases.take(connection, new_lease("worker-2"))
-    assert await LostWorkers(ledger, application_name=APP).recover() == []
+    assert await LostWorkerRecovery(ledger, application_name=APP).recover() == []
     assert (await row_of(ledger, execution)).phase == "Running"
 
 
@@ -49,7 +49,7 @@ async def test_operator_hands_back_what_live_workers_may_not(ledger: Ledger, mon
     execution = await lost_execution(ledger)
     async with ledger.transaction() as connection:
         await leases.take(connection, new_lease("worker-2"))
-    operator = LostWorkers(ledger, application_name=APP)
+    operator = LostWorkerRecovery(ledger, application_name=APP)
     assert await operator.recover() == []
     monkeypatch.setattr(recovery, "_LEFT_SECONDS", 0.0)
     (back,) = await operator.recover()

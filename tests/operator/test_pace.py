@@ -8,7 +8,7 @@ import time
 from hypothesis import given
 from hypothesis import strategies as st
 
-from chaingraph_operator.kube.rate_limiter import Pace
+from chaingraph_operator.kube.rate_limiter import RateLimiter
 
 
 @given(
@@ -17,7 +17,7 @@ from chaingraph_operator.kube.rate_limiter import Pace
 )
 def test_pace_never_exceeds_its_rate(per_second: float, pauses: list[float]) -> None:
     now = 1000.0
-    pace = Pace(per_second, clock=lambda: now)
+    pace = RateLimiter(per_second, clock=lambda: now)
     turns = []
     for pause in pauses:
         now += pause
@@ -31,14 +31,14 @@ def test_pace_never_exceeds_its_rate(per_second: float, pauses: list[float]) -> 
 
 @given(per_second=st.floats(0.5, 500), count=st.integers(1, 200))
 def test_pace_grants_the_whole_rate_to_steady_requests(per_second: float, count: int) -> None:
-    pace = Pace(per_second, clock=lambda: 1000.0)
+    pace = RateLimiter(per_second, clock=lambda: 1000.0)
     waits = [pace.book() for _ in range(count)]
     assert waits[0] == 0
     assert waits[-1] <= (count - 1) / per_second + 1e-6
 
 
 async def test_pace_makes_concurrent_requests_wait_their_turns() -> None:
-    pace = Pace(200)
+    pace = RateLimiter(200)
     started = time.monotonic()
     await asyncio.gather(*(pace.turn() for _ in range(61)))
     assert time.monotonic() - started >= 0.19, "60 turns of 5 ms, of which 19 were saved"

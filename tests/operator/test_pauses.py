@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from chaingraph_crds.execution_status import ExecutionPhase, ExecutionStatus
-from chaingraph_operator.decide.plan import Refusal, Refuse, RetryImpossible, Wait
+from chaingraph_operator.decide.plan import Refuse, RetryImpossible, RetryRefusal, Wait
 from chaingraph_operator.decide.status import execution_status
 from chaingraph_store.executions import ExecutionRow
 from fixtures.cluster.execution_cases import ID, META, NOW, UNSEEN, row_of, spec_of
@@ -165,13 +165,13 @@ def test_waiting_execution_refuses_a_retry_in_status_only() -> None:
     third = execution_status(META, spec, None, verdict, ExecutionStatus.of(second), now=NOW + timedelta(seconds=5))
     assert second == third
     [refused] = [each for each in second["conditions"] if each["type"] == "RetryRefused"]
-    assert (refused["reason"], second["lastRetry"]) == (Refusal.STILL_RUNNING, "r2")
+    assert (refused["reason"], second["lastRetry"]) == (RetryRefusal.STILL_RUNNING, "r2")
 
 
 def test_rowless_execution_refuses_a_retry_in_status_only() -> None:
     ended = execution_status(META, spec_of(), None, Refuse("TooLarge", "m"), UNSEEN, now=NOW)
     spec = spec_of(retry={"token": "r1"}, stop=True)
-    impossible = RetryImpossible("r1", Refusal.STOP_IS_SET, "set spec.stop to false")
+    impossible = RetryImpossible("r1", RetryRefusal.STOP_IS_SET, "set spec.stop to false")
     refused = execution_status(META, spec, None, impossible, ExecutionStatus.of(ended), now=NOW + timedelta(1))
     assert refused["phase"] == "Failed"
     assert refused["completionTime"] == ended["completionTime"]

@@ -12,31 +12,31 @@ from hypothesis import strategies as st
 from chaingraph_crds.execution import ExecutionOptions, ExecutionSpec
 from chaingraph_crds.execution_status import ExecutionPhase, ExecutionStatus
 from chaingraph_crds.flow import FlowSpec
-from chaingraph_operator.decide.flow_status import Unjudged, Unreadable
+from chaingraph_operator.decide.flow_status import NotValidated, Unparseable
 from chaingraph_operator.decide.plan import (
     DELETED,
     MAX_INPUT_BYTES,
     Command,
     Create,
     FlowView,
-    Heed,
-    Meta,
     Missing,
     Nothing,
+    ObjectMeta,
+    ObserveGeneration,
     Plan,
-    Refusal,
     Refuse,
     RefuseRetry,
     Retry,
     RetryImpossible,
-    Steer,
+    RetryRefusal,
     Stop,
+    UpdateControl,
     Verdict,
     Wait,
     plan,
 )
 from chaingraph_operator.decide.status import execution_status
-from chaingraph_store.commands.control import Wanted
+from chaingraph_store.commands.control import DesiredControl
 from chaingraph_store.executions import ExecutionRow
 from fixtures.cluster.execution_cases import (
     FLOW,
@@ -61,7 +61,7 @@ from fixtures.cluster.execution_cases import (
 )
 
 
-def carried_out(decision: Plan, row: ExecutionRow | None) -> ExecutionRow | None:
+def applied(decision: Plan, row: ExecutionRow | None) -> ExecutionRow | None:
     """What the store makes of it."""
     match decision:
         case Create(new):
@@ -80,7 +80,7 @@ def carried_out(decision: Plan, row: ExecutionRow | None) -> ExecutionRow | None
                 used_tokens=used([], new.step, new.resume, new.retry),
                 obeyed_generation=new.generation,
             )
-        case Steer(_, wanted, generation):
+        case UpdateControl(_, wanted, generation):
             assert row is not None
             assert not row.ended
             assert row.obeyed_generation <= generation
@@ -124,7 +124,7 @@ def carried_out(decision: Plan, row: ExecutionRow | None) -> ExecutionRow | None
             return replace(
                 row, retry_token=token, retry_refusal=refused, used_tokens=spent, obeyed_generation=generation
             )
-        case Heed(_, generation, seen):
+        case ObserveGeneration(_, generation, seen):
             assert row is not None
             assert row.obeyed_generation == seen
             return replace(row, obeyed_generation=generation)
@@ -132,18 +132,18 @@ def carried_out(decision: Plan, row: ExecutionRow | None) -> ExecutionRow | None
             return row
 
 
-def begins(row: ExecutionRow, wanted: Wanted) -> dict[str, Any]:
+def begins(row: ExecutionRow, wanted: DesiredControl) -> dict[str, Any]:
     """What an attempt reads when it begins: it can be changed until then."""
     if row.started_at is not None or wanted.options is None:
         return {}
     return {"options": dict(wanted.options), "start_timeout_s": wanted.start_timeout_seconds}
 
 
-def wanted_of(*fields: Any) -> Wanted:
+def wanted_of(*fields: Any) -> DesiredControl:
     """These, and the defaults of the settings; the options with the breakpoints."""
     paused, step, resume, breakpoints, on_stop = fields
     options = ExecutionOptions(breakpoints=list(breakpoints)).complete()
-    return Wanted(paused, step, resume, breakpoints, on_stop, 0, 300, options)
+    return DesiredControl(paused, step, resume, breakpoints, on_stop, 0, 300, options)
 
 
 def used(before: list[str], step: str = "", resume: str = "", retry: str = "") -> list[str]:
@@ -157,20 +157,20 @@ def known(row: ExecutionRow) -> list[str]:
 
 
 def settled(
-    spec: ExecutionSpec, meta: Meta, status: ExecutionStatus, row: ExecutionRow | None, flow: FlowView
+    spec: ExecutionSpec, meta: ObjectMeta, status: ExecutionStatus, row: ExecutionRow | None, flow: FlowView
 ) -> tuple[list[Plan], ExecutionRow | None]:
     """The decisions one after the other, up to the first that is no command, and the row then."""
     decisions: list[Plan] = []
     while not decisions or isinstance(decisions[-1], Command):
         assert len(decisions) < 5, decisions
         decisions.append(plan(spec, meta, status, row, flow))
-        row = carried_out(decisions[-1], row)
+        row = applied(decisions[-1], row)
     return decisions, row
 
 
 @given(spec=specs, meta=metas, status=statuses, row=rows, flow=flows)
 def test_a_plan_that_was_carried_out_leaves_nothing_to_do(
-    spec: ExecutionSpec, meta: Meta, status: ExecutionStatus, row: ExecutionRow | None, flow: FlowView
+    spec: ExecutionSpec, meta: ObjectMeta, status: ExecutionStatus, row: ExecutionRow | None, flow: FlowView
 ) -> None:
     decisions, after = settled(spec, meta, status, row, flow)
     verdict = decisions[-1] if isinstance(decisions[-1], Verdict) else None
@@ -182,7 +182,7 @@ def test_a_plan_that_was_carried_out_leaves_nothing_to_do(
 
 @given(spec=specs, meta=metas, status=statuses, row=rows, flow=flows)
 def test_stop_wins_over_all_other_settings(
-    spec: ExecutionSpec, meta: Meta, status: ExecutionStatus, row: ExecutionRow | None, flow: FlowView
+    spec: ExecutionSpec, meta: ObjectMeta, status: ExecutionStatus, row: ExecutionRow | None, flow: FlowView
 ) -> None:
     stopping = spec.model_copy(update={"stop": True})
     _, after = settled(stopping, meta, status, row, flow)
@@ -191,7 +191,7 @@ def test_stop_wins_over_all_other_settings(
 
 @given(spec=specs, meta=metas, status=statuses, phase=st.sampled_from(TERMINAL), flow=flows)
 def test_ended_execution_stays_ended_without_a_new_retry(
-    spec: ExecutionSpec, meta: Meta, status: ExecutionStatus, phase: str, flow: FlowView
+    spec: ExecutionSpec, meta: ObjectMeta, status: ExecutionStatus, phase: str, flow: FlowView
 ) -> None:
     token = spec.retry.token if spec.retry is not None else ""
     row = row_of(phase, retry_token=token, obeyed_generation=meta.generation)
@@ -265,13 +265,15 @@ def steady(phase: str, **fields: Any) -> ExecutionRow:
         ({"children": {"onStop": "Continue"}}, wanted_of(False, "", "", (), "Continue")),
     ],
 )
-def test_active_execution_is_steered_by_spec_changes(phase: str, wish: dict[str, Any], expected: Wanted) -> None:
-    assert plan(spec_of(**wish), META, UNSEEN, steady(phase), None) == Steer(ID, expected, 1)
+def test_active_execution_is_steered_by_spec_changes(
+    phase: str, wish: dict[str, Any], expected: DesiredControl
+) -> None:
+    assert plan(spec_of(**wish), META, UNSEEN, steady(phase), None) == UpdateControl(ID, expected, 1)
 
 
 def test_end_of_a_pause_is_steered() -> None:
     row = steady("Paused", wants_pause=True, paused=True, parked=True)
-    assert plan(spec_of(), META, UNSEEN, row, None) == Steer(ID, wanted_of(False, "", "", (), "Stop"), 1)
+    assert plan(spec_of(), META, UNSEEN, row, None) == UpdateControl(ID, wanted_of(False, "", "", (), "Stop"), 1)
 
 
 @pytest.mark.parametrize("phase", [*ExecutionPhase])
@@ -310,17 +312,17 @@ def test_new_token_retries_a_failed_or_stopped_execution(phase: str, from_: str)
 @pytest.mark.parametrize(
     ("phase", "stop", "reason", "words"),
     [
-        ("Created", False, Refusal.STILL_RUNNING, "it was Created"),
-        ("Pending", False, Refusal.STILL_RUNNING, "it was Pending"),
-        ("Running", False, Refusal.STILL_RUNNING, "stop it first"),
-        ("Paused", False, Refusal.STILL_RUNNING, "it was Paused"),
-        ("Completed", False, Refusal.ALREADY_COMPLETED, "create another Execution"),
-        ("Completed", True, Refusal.ALREADY_COMPLETED, "create another Execution"),
-        ("Failed", True, Refusal.STOP_IS_SET, "set spec.stop to false"),
-        ("Stopped", True, Refusal.STOP_IS_SET, "set spec.stop to false"),
+        ("Created", False, RetryRefusal.STILL_RUNNING, "it was Created"),
+        ("Pending", False, RetryRefusal.STILL_RUNNING, "it was Pending"),
+        ("Running", False, RetryRefusal.STILL_RUNNING, "stop it first"),
+        ("Paused", False, RetryRefusal.STILL_RUNNING, "it was Paused"),
+        ("Completed", False, RetryRefusal.ALREADY_COMPLETED, "create another Execution"),
+        ("Completed", True, RetryRefusal.ALREADY_COMPLETED, "create another Execution"),
+        ("Failed", True, RetryRefusal.STOP_IS_SET, "set spec.stop to false"),
+        ("Stopped", True, RetryRefusal.STOP_IS_SET, "set spec.stop to false"),
     ],
 )
-def test_impossible_retry_is_refused_with_its_reason(phase: str, stop: bool, reason: Refusal, words: str) -> None:
+def test_impossible_retry_is_refused_with_its_reason(phase: str, stop: bool, reason: RetryRefusal, words: str) -> None:
     decision = plan(spec_of(retry={"token": "r2"}, stop=stop), META, UNSEEN, steady(phase), None)
     assert isinstance(decision, RefuseRetry)
     assert (decision.id, decision.token, decision.reason) == (ID, "r2", reason)
@@ -331,7 +333,7 @@ def test_a_pause_comes_before_the_refusal_of_a_retry() -> None:
     """A command is to be quick, a refusal need not be."""
     spec = spec_of(paused=True, retry={"token": "r2"})
     decisions, _ = settled(spec, META, UNSEEN, steady("Running"), RIGHT)
-    assert [type(each) for each in decisions] == [Steer, RefuseRetry, Nothing]
+    assert [type(each) for each in decisions] == [UpdateControl, RefuseRetry, Nothing]
 
 
 @pytest.mark.parametrize("phase", ["Failed", "Stopped"])
@@ -345,25 +347,25 @@ def test_rowless_execution_is_judged_again_on_retry(phase: str) -> None:
     assert plan(spec_of(retry={"token": "r1"}), META, ended, None, RIGHT) == Nothing()
     stopped = plan(spec_of(retry={"token": "r2"}, stop=True), META, ended, None, RIGHT)
     assert isinstance(stopped, RetryImpossible)
-    assert stopped.reason == Refusal.STOP_IS_SET
+    assert stopped.reason == RetryRefusal.STOP_IS_SET
 
 
 def test_execution_lost_from_the_ledger_is_not_retried() -> None:
     ended = ExecutionStatus(phase=ExecutionPhase.FAILED, execution_id=ID)
     decision = plan(spec_of(retry={"token": "r2"}), META, ended, None, RIGHT)
     assert isinstance(decision, RetryImpossible)
-    assert (decision.token, decision.reason) == ("r2", Refusal.NOT_IN_LEDGER)
+    assert (decision.token, decision.reason) == ("r2", RetryRefusal.NOT_IN_LEDGER)
 
 
 @pytest.mark.parametrize(
     ("flow", "reason", "stalled"),
     [
         (Missing("report"), "FlowNotFound", False),
-        (Unjudged(FLOW, "r"), "WaitingForWorkers", False),
+        (NotValidated(FLOW, "r"), "WaitingForWorkers", False),
         (WRONG, "FlowInvalid", True),
         (LACKING, "UnknownNodeType", False),
         (MISSPELLED, "UnknownNodeType", True),
-        (Unreadable(("spec: odd",)), "FlowInvalid", True),
+        (Unparseable(("spec: odd",)), "FlowInvalid", True),
     ],
 )
 def test_execution_waits_for_its_flow_and_says_why(flow: FlowView, reason: str, stalled: bool) -> None:
@@ -378,11 +380,11 @@ def test_missing_flow_is_named_with_similar_flows() -> None:
     assert "no Flow 'report' in namespace 'team'; there is 'reports' and 'resort'" in decision.message
 
 
-def test_faulty_inline_flow_is_refused() -> None:
+def test_invalid_inline_flow_is_refused() -> None:
     spec = ExecutionSpec.model_validate({"flow": {"nodes": [{"id": "a", "type": "Text"}]}})
     decision = plan(spec, META, UNSEEN, None, WRONG)
     assert isinstance(decision, Refuse)
-    assert decision.faults == ("spec.flow.nodes[0].id: twice",)
+    assert decision.errors == ("spec.flow.nodes[0].id: twice",)
 
 
 def test_oversized_inputs_are_refused_with_their_path() -> None:
@@ -407,11 +409,11 @@ def test_numbers_that_kubernetes_rounded_are_refused_with_their_path() -> None:
     assert "spec.events[0].payload.ids[1]: is 1.8446744073709552e+19, which Kubernetes may have" in decision.message
     decision = plan(spec_of(inputs={"city": [9223372036854775808]}), META, UNSEEN, None, RIGHT)
     assert isinstance(decision, Refuse)
-    assert decision.faults[-1].startswith("spec.inputs.city[0]: is 9223372036854775808, which Kubernetes may have")
+    assert decision.errors[-1].startswith("spec.inputs.city[0]: is 9223372036854775808, which Kubernetes may have")
 
 
 def test_every_wrong_input_is_named() -> None:
     decision = plan(spec_of(inputs={"town": "Ulm"}), META, UNSEEN, None, RIGHT)
     assert isinstance(decision, Refuse)
     assert decision.reason == "InvalidInputs"
-    assert [fault.split(":")[0] for fault in decision.faults] == ["spec.inputs.town", "spec.inputs.city"]
+    assert [error.split(":")[0] for error in decision.errors] == ["spec.inputs.town", "spec.inputs.city"]

@@ -15,8 +15,8 @@ from chaingraph_operator.decide.plan import (
     DELETED,
     Adopt,
     Create,
-    Heed,
     Nothing,
+    ObserveGeneration,
     RefuseRetry,
     RetryImpossible,
     Stop,
@@ -117,5 +117,5 @@ def test_edit_of_on_stop_takes_effect_after_the_end() -> None:
     """What is above may be stopped long after this one has spawned its children."""
     lenient = spec_of(children={"onStop": "Continue"})
     decided = plan(lenient, replace(META, generation=2), UNSEEN, parent(obeyed_generation=1), None)
-    assert isinstance(decided, Heed)
+    assert isinstance(decided, ObserveGeneration)
     assert decided.on_stop == "Continue"

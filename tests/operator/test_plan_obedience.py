@@ -10,17 +10,25 @@ from hypothesis import given
 
 from chaingraph_crds.execution import ExecutionSpec
 from chaingraph_crds.execution_status import ExecutionPhase
-from chaingraph_operator.decide.plan import FlowView, Heed, Meta, Nothing, RefuseRetry, Steer, plan
-from chaingraph_store.commands.tokens import Kind
+from chaingraph_operator.decide.plan import (
+    FlowView,
+    Nothing,
+    ObjectMeta,
+    ObserveGeneration,
+    RefuseRetry,
+    UpdateControl,
+    plan,
+)
+from chaingraph_store.commands.tokens import TokenKind
 from chaingraph_store.executions import ExecutionRow
 from fixtures.cluster.execution_cases import ID, META, UNSEEN, flows, row_of, rows, spec_of, specs
 
 USED = ["step:s0", "resume:g0", "retry:r0"]
-TOKENS = {Kind.STEP: "s0", Kind.RESUME: "g0", Kind.RETRY: "r0"}
+TOKENS = {TokenKind.STEP: "s0", TokenKind.RESUME: "g0", TokenKind.RETRY: "r0"}
 PUT_BACK: dict[str, Any] = {"step": "s0", "resume": "g0", "retry": {"token": "r0"}}
 
 
-def at(generation: int) -> Meta:
+def at(generation: int) -> ObjectMeta:
     return replace(META, generation=generation)
 
 
@@ -28,26 +36,26 @@ def at(generation: int) -> Meta:
 def test_reused_tokens_trigger_nothing_and_stay_known(phase: str) -> None:
     row = row_of(phase, used_tokens=USED, obeyed_generation=4)
     assert plan(spec_of(**PUT_BACK), at(4), UNSEEN, row, None) == Nothing()
-    assert plan(spec_of(**PUT_BACK), at(5), UNSEEN, row, None) == Heed(ID, 5, 4, TOKENS)
+    assert plan(spec_of(**PUT_BACK), at(5), UNSEEN, row, None) == ObserveGeneration(ID, 5, 4, TOKENS)
 
 
 def test_a_token_of_another_kind_is_a_new_one() -> None:
     row = row_of("Paused", used_tokens=USED)
-    assert isinstance(plan(spec_of(step="g0"), META, UNSEEN, row, None), Steer)
+    assert isinstance(plan(spec_of(step="g0"), META, UNSEEN, row, None), UpdateControl)
     assert isinstance(plan(spec_of(retry={"token": "s0"}), META, UNSEEN, row, None), RefuseRetry)
 
 
 @pytest.mark.parametrize("phase", [*ExecutionPhase])
 def test_edit_without_effect_is_recorded_once(phase: str) -> None:
     row = row_of(phase, obeyed_generation=2)
-    assert plan(spec_of(), at(3), UNSEEN, row, None) == Heed(ID, 3, 2, dict.fromkeys(Kind, ""))
+    assert plan(spec_of(), at(3), UNSEEN, row, None) == ObserveGeneration(ID, 3, 2, dict.fromkeys(TokenKind, ""))
     assert plan(spec_of(), at(3), UNSEEN, replace(row, obeyed_generation=3), None) == Nothing()
 
 
 def test_creation_generation_needs_no_record() -> None:
     """Rows that were there before generations were kept, and children, have none."""
     assert plan(spec_of(), at(1), UNSEEN, row_of("Running"), None) == Nothing()
-    assert isinstance(plan(spec_of(), at(2), UNSEEN, row_of("Running"), None), Heed)
+    assert isinstance(plan(spec_of(), at(2), UNSEEN, row_of("Running"), None), ObserveGeneration)
 
 
 @given(spec=specs, row=rows, flow=flows)
@@ -57,5 +65,5 @@ def test_spec_older_than_the_ledgers_is_read_again_first(
     if row is not None:
         ahead = replace(row, obeyed_generation=3)
         decision = plan(spec, at(2), UNSEEN, ahead, flow)
-        assert isinstance(decision, Heed)
+        assert isinstance(decision, ObserveGeneration)
         assert (decision.generation, decision.seen) == (2, 3)

@@ -9,11 +9,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from chaingraph_operator.decide.rollout import Deployment, Rollout, State, decide
-from chaingraph_store.queue.pinning import Build, Builds, Load, Strength
+from chaingraph_store.queue.pinning import Build, Builds, Load, WorkerCapacity
 from fixtures import soak
 
 OLD, NEW = Build("p", "1"), Build("p", "2")
-SERVING = Strength(2, 2, 0)
+SERVING = WorkerCapacity(2, 2, 0)
 
 
 def deployment(build: Build, *, available: bool = True, going: bool = False) -> Deployment:
@@ -25,8 +25,8 @@ def deployment(build: Build, *, available: bool = True, going: bool = False) -> 
 def decided(
     current: str | None,
     *,
-    old: Strength = SERVING,
-    new: Strength = SERVING,
+    old: WorkerCapacity = SERVING,
+    new: WorkerCapacity = SERVING,
     loads: dict[Build, Load] | None = None,
     available: bool = True,
     going: bool = False,
@@ -51,8 +51,8 @@ def test_old_version_is_retired_once_its_successor_serves() -> None:
 def test_old_version_is_kept_until_its_successor_serves() -> None:
     for rollout in (
         decided("2", available=False),
-        decided("2", new=Strength(0, 0, 0)),
-        decided("2", new=Strength(1, 0, 0)),
+        decided("2", new=WorkerCapacity(0, 0, 0)),
+        decided("2", new=WorkerCapacity(1, 0, 0)),
         decided("3"),
     ):
         assert rollout.states[OLD] is State.SUPERSEDED
@@ -61,16 +61,16 @@ def test_old_version_is_kept_until_its_successor_serves() -> None:
 
 
 def test_retired_version_is_kept_while_the_current_one_is_away() -> None:
-    rollout = decided("2", old=Strength(2, 0, 2), available=False)
+    rollout = decided("2", old=WorkerCapacity(2, 0, 2), available=False)
     assert rollout.states[OLD] is State.RETIRED
     assert (rollout.retire, rollout.serve, removed(rollout)) == ([], [], [])
 
 
 def test_retired_version_is_removed_once_idle() -> None:
-    drained = Strength(2, 0, 2)
+    drained = WorkerCapacity(2, 0, 2)
     assert removed(decided("2", old=drained)) == [OLD]
-    assert removed(decided("2", old=Strength(0, 0, 0))) == [OLD], "nobody is left of it"
-    assert removed(decided("2", old=Strength(2, 1, 2))) == [], "one has not heard of it yet"
+    assert removed(decided("2", old=WorkerCapacity(0, 0, 0))) == [OLD], "nobody is left of it"
+    assert removed(decided("2", old=WorkerCapacity(2, 1, 2))) == [], "one has not heard of it yet"
     assert removed(decided("2", old=drained, loads={OLD: Load(1, 0)})) == []
     assert removed(decided("2", old=drained, loads={OLD: Load(0, 1)})) == [], "handed back, and pinned"
     assert removed(decided("2", old=drained, loads={NEW: Load(9, 9)})) == [OLD]
@@ -78,15 +78,15 @@ def test_retired_version_is_removed_once_idle() -> None:
 
 
 def test_rollback_restores_the_old_version_before_retiring_new() -> None:
-    rollout = decided("1", old=Strength(2, 0, 2))
+    rollout = decided("1", old=WorkerCapacity(2, 0, 2))
     assert rollout.states == {OLD: State.CURRENT, NEW: State.SUPERSEDED}
     assert (rollout.serve, rollout.retire, removed(rollout)) == ([OLD], [], [])
-    assert decided("1", old=Strength(2, 2, 0)).retire == [NEW]
+    assert decided("1", old=WorkerCapacity(2, 2, 0)).retire == [NEW]
 
 
 def test_unrequested_pool_is_retired_and_removed() -> None:
     assert decided(None).retire == [OLD, NEW]
-    rollout = decided(None, old=Strength(2, 0, 2), new=Strength(1, 0, 1), loads={NEW: Load(1, 0)})
+    rollout = decided(None, old=WorkerCapacity(2, 0, 2), new=WorkerCapacity(1, 0, 1), loads={NEW: Load(1, 0)})
     assert removed(rollout) == [OLD]
 
 
@@ -105,7 +105,7 @@ class World:
 
     def builds(self) -> Builds:
         workers = {
-            build: Strength(
+            build: WorkerCapacity(
                 count,
                 0 if self.told.get(build) and self.heard.get(build) else count,
                 count if self.told.get(build) else 0,

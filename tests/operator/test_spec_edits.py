@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
-from chaingraph_crds.edits import EDITS, Edit
+from chaingraph_crds.edits import EDITS, EditEffect
 from chaingraph_crds.execution import ExecutionOptions, ExecutionSpec
 from chaingraph_crds.structural import immutable_fields, structural_schema
-from chaingraph_operator.decide.actions import Command, Nothing, Plan, Retry, Steer
+from chaingraph_operator.decide.actions import Command, Nothing, Plan, Retry, UpdateControl
 from chaingraph_operator.decide.ignored import Reason, claim, of_active
 from chaingraph_operator.decide.plan import plan
 from chaingraph_store.executions import ExecutionRow
@@ -42,7 +42,7 @@ BESIDE: Mapping[str, Mapping[str, Any]] = {"stopReason": {"stop": True}, "retry.
 def leaves(schema: Mapping[str, Any], path: str = "") -> Iterator[str]:
     for name, field in schema["properties"].items():
         whole = f"{path}{name}"
-        if "properties" in field and EDITS.get(whole) is not Edit.REFUSED:
+        if "properties" in field and EDITS.get(whole) is not EditEffect.REFUSED:
             yield from leaves(field, f"{whole}.")
         else:
             yield whole
@@ -78,12 +78,12 @@ def decided(path: str, place: str) -> Plan:
 
 def test_every_field_is_classified() -> None:
     assert set(EDITS) == set(leaves(structural_schema(ExecutionSpec, "spec")))
-    immutable = {path for path, edit in EDITS.items() if edit is Edit.REFUSED}
+    immutable = {path for path, edit in EDITS.items() if edit is EditEffect.REFUSED}
     assert {path for path in immutable if "." not in path} == set(immutable_fields(ExecutionSpec))
     assert set(VALUES) == set(EDITS) - immutable
 
 
-@pytest.mark.parametrize("path", [path for path, edit in EDITS.items() if edit is not Edit.REFUSED])
+@pytest.mark.parametrize("path", [path for path, edit in EDITS.items() if edit is not EditEffect.REFUSED])
 def test_edit_of_a_field_does_what_the_reference_says(path: str) -> None:
     kind = EDITS[path]
     held, queued, running = (decided(path, place) for place in ("held", "queued", "running"))
@@ -93,15 +93,15 @@ def test_edit_of_a_field_does_what_the_reference_says(path: str) -> None:
     assert isinstance(held, Command)
     assert isinstance(queued, Command)
     assert type(held) is type(queued)
-    later = kind in (Edit.BEGINNING, Edit.START)
+    later = kind in (EditEffect.BEGINNING, EditEffect.START)
     assert isinstance(running, Nothing if later else Command)
     ignored = claim(of_active(edited(path), row_in("running"), ["a"]))
     assert bool(ignored) == later
     if later:
-        name = Reason.ALREADY_STARTED if kind is Edit.START else Reason.NEXT_ATTEMPT
+        name = Reason.ALREADY_STARTED if kind is EditEffect.START else Reason.NEXT_ATTEMPT
         assert ignored[0].reason == name
         assert ignored[0].message.startswith(f"spec.{path}: ")
-        assert isinstance(held, Steer)
+        assert isinstance(held, UpdateControl)
     assert claim(of_active(edited(path), row_in("queued"), ["a"])) == []
 
 

@@ -9,7 +9,7 @@ import pytest
 
 from chaingraph_crds.flow import FlowSpec
 from chaingraph_flow.revision import canonical, content, revision
-from chaingraph_store.attempts.runs import End
+from chaingraph_store.attempts.runs import AttemptEnd
 from chaingraph_store.ids import execution_id
 from chaingraph_store.ledger import Ledger
 from fixtures.cluster.view import Cluster
@@ -160,7 +160,7 @@ async def test_spec_that_became_unreadable_is_told_of_while_it_runs(
         assert "no edit has an effect" in message
         assert "priority" in message
         assert ("Warning", "Unreadable") in await cluster.events_of("odd", count=1)
-        await worker.progress(claimed, done=2, total=2, end=End("Completed", b"{}"))
+        await worker.progress(claimed, done=2, total=2, end=AttemptEnd("Completed", b"{}"))
         await cluster.condition("Execution", "odd", "Succeeded", status="True")
         assert cluster.status("Execution", "odd")["phase"] == "Completed", "its end is shown all the same"
     finally:

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from chaingraph_store.commands import control
-from chaingraph_store.commands.control import Steered
+from chaingraph_store.commands.control import ControlUpdate
 from chaingraph_store.ids import ExecutionId, execution_id
 from chaingraph_store.ledger import Ledger
 from fixtures.cluster.view import Cluster
@@ -81,8 +81,8 @@ async def test_operator_frozen_after_its_read_drops_the_stale_spec(
         patch(cluster, "session", step="new", options={"breakpoints": ["a"]})
         # What another operator does meanwhile.
         newer = replace(PLAIN, paused=True, step="new", breakpoints=("a",))
-        done = await control.steer(connection, execution, newer, generation=4, application_name=APP)
-        assert done == Steered(("BREAKPOINTS", "STEP"))
+        done = await control.apply(connection, execution, newer, generation=4, application_name=APP)
+        assert done == ControlUpdate(("BREAKPOINTS", "STEP"))
     await wait_for_status(cluster, generation=4)
     assert "forgot a stale spec" in operator.log
     row = await row_of(ledger, execution)

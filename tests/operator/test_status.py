@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from chaingraph_crds.execution import ExecutionSpec
 from chaingraph_crds.execution_status import ExecutionStatus
-from chaingraph_operator.decide.plan import Meta, Refuse, StopUnmade, Verdict, Wait
+from chaingraph_operator.decide.plan import ObjectMeta, Refuse, StopUncreated, Verdict, Wait
 from chaingraph_operator.decide.status import execution_status
 from chaingraph_store.executions import ExecutionRow
 from fixtures.cluster.execution_cases import (
@@ -35,7 +35,7 @@ verdicts: st.SearchStrategy[Verdict | None] = st.sampled_from(
         Wait("FlowNotFound", "none"),
         Wait("FlowInvalid", "wrong", stalled=True),
         Refuse("TooLarge", "too large"),
-        StopUnmade("spec.stop was set"),
+        StopUncreated("spec.stop was set"),
     ]
 )
 
@@ -47,7 +47,7 @@ def by_type(status: dict[str, Any]) -> dict[str, dict[str, Any]]:
 @given(spec=specs, meta=metas, row=rows, verdict=verdicts, previous=statuses, served=st.none() | st.booleans())
 def test_status_follows_the_kstatus_rules(
     spec: ExecutionSpec,
-    meta: Meta,
+    meta: ObjectMeta,
     row: ExecutionRow | None,
     verdict: Verdict | None,
     previous: ExecutionStatus,
@@ -148,7 +148,7 @@ def test_what_ran_when_it_was_stopped_and_what_is_tried_again_is_named() -> None
     assert by_type(status)["Succeeded"]["message"] == f"1 of 3 nodes done, 2 running; {told}"
 
 
-def test_the_status_of_a_huge_graph_with_a_huge_fault_is_small() -> None:
+def test_the_status_of_a_huge_graph_with_a_huge_error_is_small() -> None:
     row = row_of(
         "Failed", error_message="é" * 100_000, current_nodes=[f"node-{i}" for i in range(500)], worker="w" * 1000
     )

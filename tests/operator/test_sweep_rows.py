@@ -14,7 +14,7 @@ from chaingraph_operator.loops.sweep import topmost_gone
 from chaingraph_store import executions
 from chaingraph_store.children import child_rows
 from chaingraph_store.commands import stopping
-from chaingraph_store.executions import Tended
+from chaingraph_store.executions import ActiveExecution
 from chaingraph_store.ids import ExecutionId
 from chaingraph_store.ledger import Ledger
 from fixtures.ledger.ledger import row_of
@@ -22,14 +22,14 @@ from fixtures.ledger.new_executions import create
 from fixtures.trees.children import complete, complete_and_spawn
 
 
-def tended_by_hand(number: int, parent: ExecutionId | None) -> Tended:
-    return Tended(ExecutionId(f"EX{number}"), parent, f"uid-{number}", "team", f"n{number}")
+def tended_by_hand(number: int, parent: ExecutionId | None) -> ActiveExecution:
+    return ActiveExecution(ExecutionId(f"EX{number}"), parent, f"uid-{number}", "team", f"n{number}")
 
 
 @st.composite
-def forests(draw: st.DrawFn) -> list[Tended]:
+def forests(draw: st.DrawFn) -> list[ActiveExecution]:
     """Parents before children; some name a parent that stands for no resource."""
-    made: list[Tended] = []
+    made: list[ActiveExecution] = []
     for number in range(draw(st.integers(0, 12))):
         parent = draw(st.sampled_from([None, ExecutionId("EX-shows-nothing"), *(each.id for each in made)]))
         made.append(tended_by_hand(number, parent))
@@ -37,10 +37,12 @@ def forests(draw: st.DrawFn) -> list[Tended]:
 
 
 @given(forests(), st.sets(st.sampled_from([f"uid-{number}" for number in range(12)])))
-def test_gone_execution_is_stopped_once_itself_or_by_an_ancestor(tended: list[Tended], alive: set[str]) -> None:
+def test_gone_execution_is_stopped_once_itself_or_by_an_ancestor(
+    tended: list[ActiveExecution], alive: set[str]
+) -> None:
     by_id = {each.id: each for each in tended}
 
-    def upwards(each: Tended) -> Iterator[Tended]:
+    def upwards(each: ActiveExecution) -> Iterator[ActiveExecution]:
         above = by_id.get(each.parent_id) if each.parent_id is not None else None
         while above is not None:
             yield above

@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 
 from chaingraph_crds import names
 from chaingraph_operator.decide import allowance
-from chaingraph_store.tenancy.policies import Policy
+from chaingraph_store.tenancy.policies import NamespacePolicy
 
-DEFAULTS = Policy(queues=("chaingraph-executions",), max_running=7, max_waiting=9, max_priority=5)
+DEFAULTS = NamespacePolicy(queues=("chaingraph-executions",), max_running=7, max_waiting=9, max_priority=5)
 
 
 @pytest.mark.parametrize(
@@ -37,7 +37,9 @@ DEFAULTS = Policy(queues=("chaingraph-executions",), max_running=7, max_waiting=
 def test_annotation_sets_its_field(name: str, text: str, column: str, value: object) -> None:
     policy, problems = allowance.read({f"chaingraph.dev/{name}": text}, DEFAULTS)
     assert problems == ()
-    changed = {each.name for each in fields(Policy) if getattr(policy, each.name) != getattr(DEFAULTS, each.name)}
+    changed = {
+        each.name for each in fields(NamespacePolicy) if getattr(policy, each.name) != getattr(DEFAULTS, each.name)
+    }
     assert getattr(policy, column) == value
     assert changed <= {column}
 

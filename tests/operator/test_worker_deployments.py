@@ -33,16 +33,16 @@ class Server(KubernetesApi):
     def __init__(self) -> None:
         self.deployments: list[dict[str, Any]] = []
         self.pools: dict[str, str] | None = {}
-        self.fault: ApiError | None = None
-        self.delete_fault: ApiError | None = None
+        self.error: ApiError | None = None
+        self.delete_error: ApiError | None = None
         self.deleted: list[tuple[str, str, str | None]] = []
         self.lists = 0
 
     async def list_deployments(self, namespace: str, selector: str) -> list[dict[str, Any]]:
         assert (namespace, selector) == ("shops", "app.kubernetes.io/instance=shop,app.kubernetes.io/component=worker")
         self.lists += 1
-        if self.fault:
-            raise self.fault
+        if self.error:
+            raise self.error
         return self.deployments
 
     async def config_map(self, namespace: str, name: str) -> dict[str, Any]:
@@ -54,8 +54,8 @@ class Server(KubernetesApi):
     async def delete_deployment(
         self, namespace: str, name: str, *, uid: str, resource_version: str | None = None, foreground: bool = False
     ) -> None:
-        if self.delete_fault:
-            raise self.delete_fault
+        if self.delete_error:
+            raise self.delete_error
         self.deleted.append((name, uid, resource_version))
 
 
@@ -135,10 +135,10 @@ async def test_old_version_is_retired_drained_and_removed(ledger: Ledger, part: 
     await part.part.look()
     assert part.server.deleted == [], "its worker has not said that it takes nothing more"
     await hear(ledger, "1")
-    part.server.delete_fault = Conflict(409, "it was changed")
+    part.server.delete_error = Conflict(409, "it was changed")
     await part.part.look()
     assert part.said == [("w-1", "Retired")]
-    part.server.delete_fault = None
+    part.server.delete_error = None
     await part.part.look()
     assert part.server.deleted == [("w-1", "uid-1", "71")]
     assert part.said == [("w-1", "Retired"), ("w-1", "Removed")]
@@ -170,14 +170,14 @@ async def test_empty_pool_list_retires_all_until_it_is_restored(ledger: Ledger, 
     assert part.said == [("w-1", "Retired"), ("w-1", "ServesAgain")]
 
 
-@pytest.mark.parametrize("fault", [ApiError(403, "forbidden"), Unavailable(0, "no connection")])
+@pytest.mark.parametrize("error", [ApiError(403, "forbidden"), Unavailable(0, "no connection")])
 async def test_api_server_refusal_is_logged_once_and_retried(
-    ledger: Ledger, part: Part, fault: ApiError, monkeypatch: pytest.MonkeyPatch
+    ledger: Ledger, part: Part, error: ApiError, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(worker_deployments, "_LOOK_SECONDS", 0.01)
     await worker(ledger, "1")
     part.server.deployments, part.server.pools = [deployment("1")], {"default": "1"}
-    part.server.fault = fault
+    part.server.error = error
     with structlog.testing.capture_logs() as logs:
         running = asyncio.create_task(part.part.run())
 
@@ -186,7 +186,7 @@ async def test_api_server_refusal_is_logged_once_and_retried(
 
         await eventually(tried, what="five looks")
         assert [each["log_level"] for each in logs] == ["warning"]
-        part.server.fault = None
+        part.server.error = None
 
         async def seen() -> bool:
             return 'state="current",version="1"} 1.0' in part.told

@@ -12,7 +12,7 @@ import pytest
 
 from chaingraph_crds.flow import FlowSpec
 from chaingraph_flow.registry import Registry
-from chaingraph_operator.validation.checks import SMALL, Budget, FlowChecks, Result
+from chaingraph_operator.validation.checks import SMALL, FlowChecks, Result, ValidationBudget
 from chaingraph_operator.validation.process import Checked, Checker, CheckServer, CheckServerLost, Exceeded
 
 CATALOGUE = Registry.discover().catalogue
@@ -44,7 +44,7 @@ def text(spec: dict[str, Any]) -> bytes:
 
 
 def right(found: Result) -> bool:
-    return isinstance(found, Checked) and not found.faults
+    return isinstance(found, Checked) and not found.errors
 
 
 @pytest.fixture
@@ -94,7 +94,7 @@ async def test_largest_flow_the_api_takes_is_within_the_budget(server: CheckServ
 
 @pytest.fixture
 async def checks() -> AsyncIterator[FlowChecks]:
-    made = FlowChecks(Budget(cpu_seconds=0.5, memory_megabytes=2048))
+    made = FlowChecks(ValidationBudget(cpu_seconds=0.5, memory_megabytes=2048))
     made.use(CATALOGUE)
     running = asyncio.create_task(made.run())
     yield made

@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from chaingraph_crds.flow import FlowSpec
-from chaingraph_flow.faults import LONGEST_MESSAGE, LONGEST_PATH, MOST_FAULTS, FaultCode, similar
+from chaingraph_flow.field_errors import LONGEST_MESSAGE, LONGEST_PATH, MOST_ERRORS, ErrorCode, similar
 from chaingraph_flow.inference import infer, union
 from chaingraph_flow.patterns import LARGEST_PATTERN, Matchers, PatternRefused, cost
 from chaingraph_flow.registry import Registry
@@ -120,33 +120,33 @@ ATTACKS: dict[str, Callable[[], dict[str, Any]]] = {
 def test_costly_flow_is_checked_within_the_budget(attack: str) -> None:
     spec = FlowSpec.model_validate(ATTACKS[attack]())
     began = time.process_time()
-    faults = validate(spec, CATALOGUE)
+    errors = validate(spec, CATALOGUE)
     assert time.process_time() - began < BUDGET
-    assert len(faults) <= MOST_FAULTS + 1
-    assert all(len(each.path) <= LONGEST_PATH and len(each.message) <= LONGEST_MESSAGE for each in faults)
+    assert len(errors) <= MOST_ERRORS + 1
+    assert all(len(each.path) <= LONGEST_PATH and len(each.message) <= LONGEST_MESSAGE for each in errors)
 
 
-def test_faults_beyond_the_limit_are_counted() -> None:
-    faults = validate(FlowSpec.model_validate(stale_edges()), CATALOGUE)
-    assert faults[-1].message == "700 more errors are not described: fix these first"
-    assert {each.code for each in faults} == {FaultCode.UNKNOWN_NODE}
+def test_errors_beyond_the_limit_are_counted() -> None:
+    errors = validate(FlowSpec.model_validate(stale_edges()), CATALOGUE)
+    assert errors[-1].message == "700 more errors are not described: fix these first"
+    assert {each.code for each in errors} == {ErrorCode.UNKNOWN_NODE}
 
 
-def test_similar_name_is_suggested_for_the_first_faults_only() -> None:
+def test_similar_name_is_suggested_for_the_first_errors_only() -> None:
     nodes = [{"id": f"fetch-number-{n}", "type": "Object"} for n in range(30)]
     edges = [{"from": f"fetch-numbr-{n}.value", "to": f"fetch-number-{n}.value"} for n in range(20)]
-    faults = validate(FlowSpec.model_validate({"nodes": nodes, "edges": edges}), CATALOGUE)
-    assert [("did you mean 'fetch-number-" in each.message) for each in faults] == [True] * 5 + [False] * 15
+    errors = validate(FlowSpec.model_validate({"nodes": nodes, "edges": edges}), CATALOGUE)
+    assert [("did you mean 'fetch-number-" in each.message) for each in errors] == [True] * 5 + [False] * 15
 
 
 def test_large_patterns_are_refused_with_their_limit() -> None:
-    faults = {each.path: each for each in validate(FlowSpec.model_validate(many_patterns(1)), CATALOGUE)}
-    fault = faults["spec.nodes[0].inputs.schema.properties.p0.pattern"]
-    assert "is too large: its repetitions make about 13500 kB of it, more than 6000" in fault.message
-    [fault] = validate(FlowSpec.model_validate(many_patterns(51, "a")), CATALOGUE)
-    assert "more than 50 patterns" in fault.message
-    [fault] = validate(FlowSpec.model_validate(many_patterns(20, r"[a-z]{9999}")), CATALOGUE)
-    assert "too large together" in fault.message
+    errors = {each.path: each for each in validate(FlowSpec.model_validate(many_patterns(1)), CATALOGUE)}
+    error = errors["spec.nodes[0].inputs.schema.properties.p0.pattern"]
+    assert "is too large: its repetitions make about 13500 kB of it, more than 6000" in error.message
+    [error] = validate(FlowSpec.model_validate(many_patterns(51, "a")), CATALOGUE)
+    assert "more than 50 patterns" in error.message
+    [error] = validate(FlowSpec.model_validate(many_patterns(20, r"[a-z]{9999}")), CATALOGUE)
+    assert "too large together" in error.message
 
 
 @pytest.mark.parametrize("place", ["default", "input", "schema"])
@@ -161,10 +161,10 @@ def test_deep_values_are_refused_by_their_place(place: str, inside: str) -> None
         spec["inputs"] = [{"name": "i", "default": value}]
     else:
         node["inputs"]["value" if place == "input" else "schema"] = value
-    [fault] = validate(FlowSpec.model_validate(spec), CATALOGUE)
-    assert fault.code is FaultCode.TOO_DEEP
-    assert "nested deeper than 100 levels" in fault.message
-    assert fault.path == {"default": "spec.inputs[0].default"}.get(
+    [error] = validate(FlowSpec.model_validate(spec), CATALOGUE)
+    assert error.code is ErrorCode.TOO_DEEP
+    assert "nested deeper than 100 levels" in error.message
+    assert error.path == {"default": "spec.inputs[0].default"}.get(
         place, f"spec.nodes[0].inputs.{'value' if place == 'input' else 'schema'}"
     )
 
@@ -172,9 +172,9 @@ def test_deep_values_are_refused_by_their_place(place: str, inside: str) -> None
 def test_matching_beyond_a_bounded_amount_of_work_is_refused() -> None:
     slow = String(pattern="[01]*1[01]{20000}x")
     began = time.process_time()
-    [fault] = check_value(slow, "01" * 75_000, "value")
+    [error] = check_value(slow, "01" * 75_000, "value")
     assert time.process_time() - began < BUDGET
-    assert fault.message == "has 150000 characters; its pattern can be checked on 9998 at most"
+    assert error.message == "has 150000 characters; its pattern can be checked on 9998 at most"
 
 
 @given(

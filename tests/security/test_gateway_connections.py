@@ -10,13 +10,13 @@ from typing import Any
 import pytest
 
 from chaingraph_gateway.access.addresses import UNKNOWN, address_of, networks
-from chaingraph_gateway.connections.connections import Patience
-from chaingraph_gateway.connections.limits import Connections, Limits
+from chaingraph_gateway.connections.connections import ConnectionTimeouts
+from chaingraph_gateway.connections.limits import ConnectionCounts, RequestLimits
 from fixtures.processes.served_gateway import ServedGateway, ServeGateway
 from fixtures.waiting import eventually
 
 CUT_OFF = (ConnectionError, ssl.SSLError)
-IMPATIENT = Patience(head_seconds=0.2, idle_seconds=0.2, head_bytes=4096)
+IMPATIENT = ConnectionTimeouts(head_seconds=0.2, idle_seconds=0.2, head_bytes=4096)
 
 
 def said(answer: bytes) -> dict[str, Any]:
@@ -38,7 +38,7 @@ async def test_connection_without_handshake_is_closed(serve_gateway: ServeGatewa
 
 @pytest.mark.parametrize("head", [b"GET /executions HTTP/1.1\r\nHost: a\r\nX-Slow: ", b"GET /"])
 async def test_dribbled_head_times_out(serve_gateway: ServeGateway, head: bytes) -> None:
-    gateway = await serve_gateway(patience=Patience(head_seconds=0.2, idle_seconds=30, head_bytes=4096))
+    gateway = await serve_gateway(patience=ConnectionTimeouts(head_seconds=0.2, idle_seconds=30, head_bytes=4096))
     reader, writer = await gateway.connect()
     answer = asyncio.create_task(reader.read())
     writer.write(head)
@@ -61,7 +61,7 @@ async def test_kept_connection_is_closed_when_idle(serve_gateway: ServeGateway) 
 
 
 async def test_dribbled_second_head_times_out(serve_gateway: ServeGateway) -> None:
-    gateway = await serve_gateway(patience=Patience(head_seconds=0.2, idle_seconds=30, head_bytes=4096))
+    gateway = await serve_gateway(patience=ConnectionTimeouts(head_seconds=0.2, idle_seconds=30, head_bytes=4096))
     reader, writer = await gateway.connect()
     writer.write(b"GET /nowhere HTTP/1.1\r\nHost: a\r\n\r\n")
     await reader.readuntil(b"}\n")
@@ -70,7 +70,7 @@ async def test_dribbled_second_head_times_out(serve_gateway: ServeGateway) -> No
 
 
 async def test_heads_are_limited_in_total(serve_gateway: ServeGateway) -> None:
-    gateway = await serve_gateway(patience=Patience(head_seconds=30, head_bytes=4096))
+    gateway = await serve_gateway(patience=ConnectionTimeouts(head_seconds=30, head_bytes=4096))
     reader, writer = await gateway.connect()
     writer.write(b"GET / HTTP/1.1\r\n" + b"".join(b"X-%d: %s\r\n" % (number, b"y" * 80) for number in range(60)))
     found = await reader.read()
@@ -88,7 +88,7 @@ async def test_request_with_body_is_refused_unread(serve_gateway: ServeGateway, 
 
 
 async def test_address_over_its_limit_is_told_then_cut_off(serve_gateway: ServeGateway) -> None:
-    gateway = await serve_gateway(limits=Limits(max_connections_per_address=4))
+    gateway = await serve_gateway(limits=RequestLimits(max_connections_per_address=4))
     kept = [await gateway.connect() for _ in range(4)]
     status, answer = await gateway.ask("/executions", "Authorization: Bearer user-a")
     assert status == 429
@@ -117,7 +117,7 @@ async def _open(gateway: ServedGateway, number: int) -> None:
 
 
 async def test_connections_in_handshake_count(serve_gateway: ServeGateway) -> None:
-    gateway = await serve_gateway(limits=Limits(max_connections=3))
+    gateway = await serve_gateway(limits=RequestLimits(max_connections=3))
     kept = [await gateway.connect(tls=False) for _ in range(3)]
     await _open(gateway, 3)
     with pytest.raises(CUT_OFF):
@@ -138,7 +138,7 @@ async def test_failed_handshakes_are_given_back(serve_gateway: ServeGateway) -> 
 
 
 async def test_forwarded_address_counts_behind_a_trusted_proxy(serve_gateway: ServeGateway) -> None:
-    limits = Limits(failed_tokens_per_minute=1)
+    limits = RequestLimits(failed_tokens_per_minute=1)
     gateway = await serve_gateway(limits=limits, proxies="127.0.0.0/8")
     bad = "Authorization: Bearer bad-{}"
     assert (await gateway.ask("/executions", bad.format(1), "X-Forwarded-For: 192.0.2.1"))[0] == 401
@@ -149,7 +149,7 @@ async def test_forwarded_address_counts_behind_a_trusted_proxy(serve_gateway: Se
 
 
 async def test_forwarded_address_of_anybody_is_ignored(serve_gateway: ServeGateway) -> None:
-    gateway = await serve_gateway(limits=Limits(failed_tokens_per_minute=1))
+    gateway = await serve_gateway(limits=RequestLimits(failed_tokens_per_minute=1))
     asked = [
         (await gateway.ask("/executions", f"Authorization: Bearer bad-{n}", f"X-Forwarded-For: 192.0.2.{n}"))[0]
         for n in range(3)
@@ -175,7 +175,7 @@ def test_address_of_a_request(peer: object, forwarded: list[str], address: str) 
 
 
 def test_proxies_have_no_limit_but_the_total() -> None:
-    connections = Connections(Limits(max_connections=5, max_connections_per_address=1))
+    connections = ConnectionCounts(RequestLimits(max_connections=5, max_connections_per_address=1))
     for _ in range(4):
         assert connections.refusal("10.0.0.1", proxy=True) is None
         connections.opened("10.0.0.1")

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from chaingraph_gateway.access.authentication import Authenticator, TokenRules
 from chaingraph_gateway.cluster import without
-from chaingraph_gateway.connections.limits import FailedTokens, Limits
+from chaingraph_gateway.connections.limits import FailedTokens, RequestLimits
 from chaingraph_gateway.errors import Unauthenticated
 from fixtures.processes.gateway import GatewayProcess, RunGateway
 from fixtures.processes.served_gateway import Reviews
@@ -116,7 +116,7 @@ def test_refusal_of_a_header_quotes_none_of_it(before: str, between: str, after:
 
     async def ask() -> str:
         reviews.gate.set()
-        who = Authenticator(reviews, TokenRules(), FailedTokens(Limits()))  # type: ignore[arg-type] # it reviews
+        who = Authenticator(reviews, TokenRules(), FailedTokens(RequestLimits()))  # type: ignore[arg-type] # it reviews
         with pytest.raises(Unauthenticated) as refused:
             await who.caller(header, None, "a")
         return str(refused.value.document())

@@ -21,8 +21,8 @@ from chaingraph_gateway.access.authentication import (
     of_certificate,
     of_review,
 )
-from chaingraph_gateway.connections.limits import FailedTokens, Limits, Shares, share_of
-from chaingraph_gateway.errors import Away, Busy, Forbidden, Problem, TooMany, Unauthenticated
+from chaingraph_gateway.connections.limits import FailedTokens, RequestLimits, Shares, share_of
+from chaingraph_gateway.errors import Busy, Forbidden, Problem, TemporarilyUnavailable, TooMany, Unauthenticated
 from chaingraph_gateway.streams import handlers as gateway_streams
 from chaingraph_gateway.streams.handlers import Guard
 from fixtures.processes.served_gateway import Reviews, ServeGateway
@@ -32,7 +32,7 @@ from fixtures.waiting import eventually
 def authenticator(reviews: Reviews, rules: TokenRules | None = None, **limits: int) -> Authenticator:
     reviews.gate.set()
     cluster: Any = reviews
-    return Authenticator(cluster, rules or TokenRules(), FailedTokens(Limits(**limits)))
+    return Authenticator(cluster, rules or TokenRules(), FailedTokens(RequestLimits(**limits)))
 
 
 def jwt(audience: object) -> str:
@@ -152,7 +152,7 @@ def test_service_accounts_of_a_namespace_share_limits() -> None:
     accounts = [Caller(f"system:serviceaccount:team-a:{name}") for name in ("one", "two")]
     assert {share_of(each) for each in accounts} == {"system:serviceaccount:team-a"}
     assert share_of(Caller("ann")) == "ann"
-    shares = Shares(Limits(max_requests_per_caller=1))
+    shares = Shares(RequestLimits(max_requests_per_caller=1))
     with shares.request(accounts[0]), pytest.raises(TooMany), shares.request(accounts[1]):
         pass
     # It is given back.
@@ -167,7 +167,7 @@ def test_service_accounts_of_a_namespace_share_limits() -> None:
 )
 @settings(deadline=None)
 def test_one_caller_never_takes_all_streams(total: int, own: int, asked: list[str]) -> None:
-    shares = Shares(Limits(max_streams=total, max_streams_per_caller=own))
+    shares = Shares(RequestLimits(max_streams=total, max_streams_per_caller=own))
     held: Counter[str] = Counter()
     with ExitStack() as streams:
         for name in asked:
@@ -190,7 +190,7 @@ def test_expired_client_certificate_is_refused() -> None:
 
 
 async def test_guard_ends_with_the_refusal() -> None:
-    answers: list[Exception | None] = [None, Away("away"), None, Forbidden("no longer")]
+    answers: list[Exception | None] = [None, TemporarilyUnavailable("away"), None, Forbidden("no longer")]
 
     async def judge() -> None:
         if (answer := answers.pop(0)) is not None:
@@ -205,7 +205,7 @@ async def test_guard_holds_events_while_nobody_can_say() -> None:
 
     async def judge() -> None:
         if away:
-            raise Away("away")
+            raise TemporarilyUnavailable("away")
 
     guard = Guard(judge, 0.001)
     watching = asyncio.create_task(guard.watch())

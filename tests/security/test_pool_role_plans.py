@@ -76,11 +76,11 @@ async def test_hot_statements_of_a_pool_read_a_handful_of_rows(ledger: Ledger, c
         await leases.take(connection, lease)
     taken = await take_from_queue(alpha, ending, "a1")
     ended = await take_from_queue(alpha, parent, "a1")
-    await flush(alpha, ended, "flow:started", end=runs.End("Completed", outputs=b"{}", children=3))
+    await flush(alpha, ended, "flow:started", end=runs.AttemptEnd("Completed", outputs=b"{}", children=3))
     takes = take_parameters(
         queue=queue_of("alpha"), executor="a1", application_name=APP, version="v", owner="o", free=3
     )
-    progress = runs.Progress(3, 1, 0, 0, 0, ("b",))
+    progress = runs.AttemptProgress(3, 1, 0, 0, 0, ("b",))
     entries = [runs.JournalEntry(f"n{n}", "completed", b"{}") for n in range(5)]
     log = [runs.LogEntry("node:completed", 1, b"{}") for _ in range(5)]
     claimed = runs.claim
@@ -128,7 +128,7 @@ async def _spawned(ledger: Ledger, execution: ExecutionId) -> int:
     async with ledger.connection() as connection:
         parent = await spawning.parent(connection, execution)
     assert parent is not None
-    emitted = [spawning.Offspring("part", b"1")] * parent.total
+    emitted = [spawning.EmittedEvent("part", b"1")] * parent.total
     made = await spawning.spawn(
         ledger, parent, emitted, nodes=1, integration=b"{}", spacing_ms=100, application_name=APP
     )

@@ -94,7 +94,7 @@ async def work_of(ledger: Ledger, owner: psycopg.Connection, pool: str) -> dict[
     found = {name: await new(held=name == "held") for name in ("waiting", "held", "parked", "running", "parent")}
     async with ledger.transaction() as connection:
         await leases.take(connection, new_lease(worker, build=Build(pool, "1"), nodes=f"{pool}/nodes", queues=[queue]))
-        await namespace_policies.save(connection, namespace, namespace_policies.Policy(max_running=100))
+        await namespace_policies.save(connection, namespace, namespace_policies.NamespacePolicy(max_running=100))
         await connection.execute(
             TAKE, take_parameters(queue=queue, executor=worker, application_name=APP, version="", owner="", free=0)
         )
@@ -102,7 +102,7 @@ async def work_of(ledger: Ledger, owner: psycopg.Connection, pool: str) -> dict[
     await flush(ledger, await take_from_queue(ledger, found["running"], worker), "flow:started", journal=["a"])
     await steer(ledger, found["running"], paused=True)
     taken = await take_from_queue(ledger, found["parent"], worker)
-    await flush(ledger, taken, "flow:started", end=runs.End("Completed", outputs=b"{}", children=2))
+    await flush(ledger, taken, "flow:started", end=runs.AttemptEnd("Completed", outputs=b"{}", children=2))
     async with ledger.connection() as connection:
         parent = await spawning.parent(connection, found["parent"])
     assert parent is not None
@@ -132,7 +132,7 @@ async def work_of(ledger: Ledger, owner: psycopg.Connection, pool: str) -> dict[
 
 
 async def spawn(ledger: Ledger, parent: spawning.Parent, number: int) -> spawning.Batch | None:
-    emitted = [spawning.Offspring("part", b'{"is": "secret"}')] * number
+    emitted = [spawning.EmittedEvent("part", b'{"is": "secret"}')] * number
     return await spawning.spawn(
         ledger, parent, emitted, nodes=1, integration=b"{}", spacing_ms=100, application_name=APP
     )

@@ -13,8 +13,8 @@ import pytest
 from chaingraph_store.commands import stopping
 from chaingraph_store.ids import ExecutionId
 from chaingraph_store.ledger import Ledger
-from chaingraph_worker.attempts.attempt import NOT_OURS, Surroundings, run_attempt
-from chaingraph_worker.attempts.inbox import Inbox
+from chaingraph_worker.attempts.attempt import NOT_OURS, RunDependencies, run_attempt
+from chaingraph_worker.attempts.inbox import CommandInbox
 from chaingraph_worker.supervision.children import ChildrenUnread, journaled
 from fixtures.flows import hostile
 from fixtures.flows.chains import events_of
@@ -27,18 +27,18 @@ pytestmark = pytest.mark.integration
 
 
 @pytest.fixture
-async def surroundings(ledger: Ledger, tmp_path: Path) -> AsyncIterator[Surroundings]:
+async def dependencies(ledger: Ledger, tmp_path: Path) -> AsyncIterator[RunDependencies]:
     """Runners with small limits, in which the hostile nodes are installed."""
     nodes = hostile.install(tmp_path / "nodes")
     async with surroundings_of(ledger, memory_mb=96, cpu_seconds=2, silence_seconds=1.5, nodes=nodes) as made:
         yield made
 
 
-async def run(ledger: Ledger, surroundings: Surroundings, flow: dict[str, Any]) -> ExecutionId:
+async def run(ledger: Ledger, dependencies: RunDependencies, flow: dict[str, Any]) -> ExecutionId:
     """Runs an execution of a flow to its end."""
     execution = await create_of(ledger, flow)
     await take(ledger, execution)
-    await run_attempt(surroundings, execution, run=1, inbox=Inbox())
+    await run_attempt(dependencies, execution, run=1, inbox=CommandInbox())
     return execution
 
 
@@ -65,9 +65,9 @@ def flow_of(type_: str, **fields: Any) -> dict[str, Any]:
     ],
 )
 async def test_hostile_node_alone_fails_as_killed(
-    ledger: Ledger, surroundings: Surroundings, type_: str, words: str
+    ledger: Ledger, dependencies: RunDependencies, type_: str, words: str
 ) -> None:
-    execution = await run(ledger, surroundings, flow_of(type_))
+    execution = await run(ledger, dependencies, flow_of(type_))
     row = await row_of(ledger, execution)
     assert (row.phase, row.error_node, row.error_reason) == ("Failed", "evil", "NodeKilled")
     assert words in row.error_message
@@ -76,58 +76,62 @@ async def test_hostile_node_alone_fails_as_killed(
     assert [event.index for event in log] == list(range(-1, len(log) - 1))
     assert [event.type for event in log].count("flow:started") == 1
     assert [event.data["reason"] for event in log if event.type == "node:failed"] == ["NodeKilled"]
-    after = await run(ledger, surroundings, flow_of("Text", inputs={"value": "y"}))
+    after = await run(ledger, dependencies, flow_of("Text", inputs={"value": "y"}))
     assert (await row_of(ledger, after)).phase == "Completed", "the worker goes on"
 
 
 @pytest.mark.parametrize("type_", ["Immortal", "ImmortalThread"])
-async def test_node_that_ignores_its_timeout_is_ended(ledger: Ledger, surroundings: Surroundings, type_: str) -> None:
-    execution = await run(ledger, surroundings, flow_of(type_, timeoutSeconds=1))
+async def test_node_that_ignores_its_timeout_is_ended(
+    ledger: Ledger, dependencies: RunDependencies, type_: str
+) -> None:
+    execution = await run(ledger, dependencies, flow_of(type_, timeoutSeconds=1))
     row = await row_of(ledger, execution)
     assert (row.phase, row.error_node, row.error_reason) == ("Failed", "evil", "NodeTimeout")
     assert row.error_message == "did not end within 1 s"
 
 
-async def test_killed_node_gets_its_retries(ledger: Ledger, surroundings: Surroundings) -> None:
+async def test_killed_node_gets_its_retries(ledger: Ledger, dependencies: RunDependencies) -> None:
     retry = {"maxAttempts": 3, "backoffSeconds": 0.01}
     flow = flow_of("Fragile", retry=retry, inputs={"succeedsAt": 3}) | {
         "outputs": [{"name": "n", "from": "evil.result"}]
     }
-    execution = await run(ledger, surroundings, flow)
+    execution = await run(ledger, dependencies, flow)
     row = await row_of(ledger, execution)
     assert (row.phase, row.outputs) == ("Completed", {"n": 3})
     told = [event.data["log"] for event in await events_of(ledger, execution) if event.type == "node:debug-log-string"]
     assert [each.split(" failed: ")[0] for each in told] == ["try 1 of 3", "try 2 of 3"]
 
 
-async def test_killed_node_can_be_handled_by_the_flow(ledger: Ledger, surroundings: Surroundings) -> None:
+async def test_killed_node_can_be_handled_by_the_flow(ledger: Ledger, dependencies: RunDependencies) -> None:
     flow = {
         "outputs": [{"name": "why", "from": "evil.__errorMessage"}],
         "nodes": [{"id": "evil", "type": "Exit"}],
     }
-    row = await row_of(ledger, await run(ledger, surroundings, flow))
+    row = await row_of(ledger, await run(ledger, dependencies, flow))
     assert (row.phase, row.outputs) == ("Completed", {"why": "ended its runner with exit code 3"})
 
 
-async def test_kill_repeats_no_node_that_has_ended(ledger: Ledger, surroundings: Surroundings, tmp_path: Path) -> None:
+async def test_kill_repeats_no_node_that_has_ended(
+    ledger: Ledger, dependencies: RunDependencies, tmp_path: Path
+) -> None:
     written = tmp_path / "effects"
     nodes = [{"id": f"e{n}", "type": "Effect", "inputs": {"path": str(written)}} for n in range(5)]
     evil = {"id": "evil", "type": "Fragile", "retry": {"maxAttempts": 3, "backoffSeconds": 0.01}}
     edges = [{"from": f"e{n}.__success", "to": f"e{n + 1}.__execute"} for n in range(4)]
     edges.append({"from": "e2.__success", "to": "evil.__execute"})
-    row = await row_of(ledger, await run(ledger, surroundings, {"nodes": [*nodes, evil], "edges": edges}))
+    row = await row_of(ledger, await run(ledger, dependencies, {"nodes": [*nodes, evil], "edges": edges}))
     assert row.phase == "Completed"
     lines = written.read_text().split()
     assert sorted(set(lines)) == ["e0", "e1", "e2", "e3", "e4"]
     assert [lines.count(f"e{n}") for n in range(3)] == [1, 1, 1], "they had ended before the kill"
 
 
-async def test_hostile_neighbour_changes_nothing(ledger: Ledger, surroundings: Surroundings, tmp_path: Path) -> None:
+async def test_hostile_neighbour_changes_nothing(ledger: Ledger, dependencies: RunDependencies, tmp_path: Path) -> None:
     written = tmp_path / "effects"
     honest = {"nodes": [{"id": "slow", "type": "Effect", "inputs": {"path": str(written), "seconds": 3}}]}
     attacks = ["Segfault", "Spin", "Fill", "Exit", "HoldInterpreter"]
     results = await asyncio.gather(
-        run(ledger, surroundings, honest), *(run(ledger, surroundings, flow_of(each)) for each in attacks)
+        run(ledger, dependencies, honest), *(run(ledger, dependencies, flow_of(each)) for each in attacks)
     )
     row = await row_of(ledger, results[0])
     assert (row.phase, row.recoveries, row.attempt, row.run) == ("Completed", 0, 1, 1)
@@ -135,23 +139,23 @@ async def test_hostile_neighbour_changes_nothing(ledger: Ledger, surroundings: S
     assert {(await row_of(ledger, each)).error_reason for each in results[1:]} == {"NodeKilled"}
 
 
-async def test_threads_do_not_outlive_a_failed_execution(ledger: Ledger, surroundings: Surroundings) -> None:
+async def test_threads_do_not_outlive_a_failed_execution(ledger: Ledger, dependencies: RunDependencies) -> None:
     flow = flow_of("ImmortalThread")
     flow["nodes"].append({"id": "boom", "type": "Math", "inputs": {"operation": "divide", "a": 1, "b": 0}})
-    execution = await run(ledger, surroundings, flow)
+    execution = await run(ledger, dependencies, flow)
     assert (await row_of(ledger, execution)).error_node == "boom"
-    await eventually(gone(surroundings), what="the end of the runner")
+    await eventually(gone(dependencies), what="the end of the runner")
 
 
-async def test_threads_do_not_outlive_a_stopped_execution(ledger: Ledger, surroundings: Surroundings) -> None:
+async def test_threads_do_not_outlive_a_stopped_execution(ledger: Ledger, dependencies: RunDependencies) -> None:
     execution = await create_of(ledger, flow_of("ImmortalThread"))
     await take(ledger, execution)
-    running = asyncio.create_task(run_attempt(surroundings, execution, run=1, inbox=Inbox()))
+    running = asyncio.create_task(run_attempt(dependencies, execution, run=1, inbox=CommandInbox()))
     await wait_for(ledger, execution, lambda row: row.current_nodes == ["evil"])
     async with ledger.transaction() as connection:
         assert await stopping.stop(connection, execution, reason="enough")
     assert await running == NOT_OURS
-    await eventually(gone(surroundings), what="the end of the runner")
+    await eventually(gone(dependencies), what="the end of the runner")
 
 
 async def test_long_journal_is_read_while_the_runner_beats(ledger: Ledger) -> None:
@@ -170,11 +174,11 @@ async def test_long_journal_is_read_while_the_runner_beats(ledger: Ledger) -> No
             await journaled(made.pool, "team-a", flow_spec=b"[", integration=b"{}", journal=journal)
 
 
-def gone(surroundings: Surroundings) -> Callable[[], Awaitable[bool]]:
+def gone(dependencies: RunDependencies) -> Callable[[], Awaitable[bool]]:
     """Whether no runner has a thread beside its first one: runners that have are over or end."""
 
     async def look() -> bool:
-        tasks = (Path(f"/proc/{pid}/task") for pid in surroundings.pool.process_ids)
+        tasks = (Path(f"/proc/{pid}/task") for pid in dependencies.pool.process_ids)
         return all(len(list(each.iterdir())) == 1 for each in tasks if each.exists())
 
     return look

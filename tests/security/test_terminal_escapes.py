@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 from rich.console import Console
 
 from chaingraph_cli.cluster.programs.probes import HttpProbe
-from chaingraph_cli.cluster.spec import Condition, Tier
+from chaingraph_cli.cluster.spec import ProcessCondition, Tier
 from chaingraph_cli.cluster.state import ProcessRecord, StateFolder
 from chaingraph_cli.commands import tell
 from chaingraph_cli.errors import CliError
@@ -35,7 +35,7 @@ from chaingraph_cli.render.event_lines import LOG_TYPES, TYPES, event_line, log_
 from chaingraph_cli.terminal import escapes, tables
 from chaingraph_cli.terminal.output import OutputFormat, dump
 from chaingraph_cli.terminal.output import console as make_console
-from chaingraph_cli.terminal.progress import Progress
+from chaingraph_cli.terminal.progress import ProgressLine
 from chaingraph_cli.verbs import nodes, roots, tree
 from fixtures.paths import ROOT
 from fixtures.plugin.plugin import Plugin
@@ -262,7 +262,7 @@ def test_progress_keeps_its_own_codes_alone(text: str) -> None:
     screen = Screen()
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr(sys, "stderr", escapes.Guarded(screen))
-        shown = Progress()
+        shown = ProgressLine()
         shown.say(text or "x")
         shown.clear()
     written = screen.getvalue()
@@ -306,7 +306,7 @@ def test_styled_consoles_print_only_harmless_text(text: str) -> None:
 
 def _show_local(console: Console, text: str) -> None:
     item = execution(text, "Failed").item
-    shown = demo_view.Row(Example(Path("x.yaml"), {"kind": "Execution", **item}), item["status"])
+    shown = demo_view.DemoRow(Example(Path("x.yaml"), {"kind": "Execution", **item}), item["status"])
     console.print(demo_view._table([shown]))
     demo_view.print_results(console, [shown])
     record = ProcessRecord(
@@ -317,7 +317,7 @@ def _show_local(console: Console, text: str) -> None:
         probe=HttpProbe(url="http://127.0.0.1:1/"),
         tier=Tier.PARTS,
         stop_signal=15,
-        condition=Condition.STOPPED,
+        condition=ProcessCondition.STOPPED,
         since=0,
         last_exit=text,
     )

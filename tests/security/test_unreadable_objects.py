@@ -18,9 +18,9 @@ from chaingraph_operator.decide import status_events
 from chaingraph_operator.kube.api import KubernetesApi
 from chaingraph_operator.kube.cache import ObjectCache
 from chaingraph_operator.kube.keys import Key
-from chaingraph_operator.kube.reading import Inbox, responses
+from chaingraph_operator.kube.reading import ObjectInbox, responses
 from chaingraph_operator.kube.work_queue import WorkQueue
-from chaingraph_operator.reconcile.triggers import ExecutionIntake
+from chaingraph_operator.reconcile.triggers import ExecutionTriggers
 from chaingraph_operator.reconcile.ttl import expiry
 from chaingraph_runtime import objects
 from chaingraph_runtime.cluster_access import ClusterAccess
@@ -189,7 +189,7 @@ async def server() -> AsyncIterator[tuple[Server, str]]:
 async def test_kopf_sees_identities_and_the_handler_gets_objects(server: tuple[Server, str]) -> None:
     made, address = server
     lost: list[str] = []
-    inbox = Inbox(lost=lost.append)
+    inbox = ObjectInbox(lost=lost.append)
     kind = responses(inbox, frozenset({"executions"}))
     events = [
         b'{"type":"ADDED","object":%b}' % text("a", b"1"),
@@ -239,7 +239,7 @@ async def test_listing_of_names_survives_odd_objects(server: tuple[Server, str])
 
 def test_unreadable_object_is_reconciled_and_can_go() -> None:
     queue: WorkQueue[Key] = WorkQueue()
-    intake = ExecutionIntake(queue)
+    intake = ExecutionTriggers(queue)
     body = objects.read(text("deep", nested(5000)))
     intake.observed(body)
     cached = intake.cache.get(Key("n", "deep", "u"))

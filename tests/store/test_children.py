@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from chaingraph_store.children import child_rows, turns
-from chaingraph_store.children.turns import Turn, Unshown
+from chaingraph_store.children.turns import PendingChildResource, ResourceTurn
 from chaingraph_store.commands import stopping
 from chaingraph_store.ids import ExecutionId, child_execution_id, long_child_name
 from chaingraph_store.ledger import CHANGES, Ledger
@@ -22,7 +22,7 @@ from fixtures.trees.children import complete, complete_and_spawn, emission, item
 pytestmark = pytest.mark.integration
 
 
-async def unshown(ledger: Ledger, **options: Any) -> list[Unshown]:
+async def unshown(ledger: Ledger, **options: Any) -> list[PendingChildResource]:
     async with ledger.connection() as connection:
         found, _ = await turns.page(connection, **{"namespaces": None, "limit": 100} | options)
         return found
@@ -75,7 +75,7 @@ async def test_namespaces_take_turns_in_the_unshown_search(ledger: Ledger) -> No
     oldest = sorted(loud)
 
     async def in_turn(after: str = "", **options: Any) -> list[ExecutionId]:
-        return [each.id for each in await unshown(ledger, **{"limit": 9, "last": Turn(after)} | options)]
+        return [each.id for each in await unshown(ledger, **{"limit": 9, "last": ResourceTurn(after)} | options)]
 
     two = sorted(quiet)
     assert await in_turn() == [oldest[0], two[0], last[0], oldest[1], two[1], oldest[2]]
@@ -94,7 +94,7 @@ async def test_roots_of_a_namespace_take_turns_in_the_unshown_search(ledger: Led
         roots[root] = set(await complete_and_spawn(ledger, root, 3))
     resting = (await create(ledger)).id
     await complete_and_spawn(ledger, resting, 3)
-    turn, pages, found = Turn(), 0, dict.fromkeys(roots, 0)
+    turn, pages, found = ResourceTurn(), 0, dict.fromkeys(roots, 0)
     seen: set[ExecutionId] = set()
     small_done = 0
     while True:

@@ -9,7 +9,7 @@ import pytest
 from chaingraph_store.errors import ForeignLedger
 from chaingraph_store.ledger import Ledger
 from chaingraph_store.upkeep import cluster
-from chaingraph_store.upkeep.cluster import ClusterIdentity, Verdict, compare
+from chaingraph_store.upkeep.cluster import ClusterIdentity, ClusterMatch, compare
 
 OURS = ClusterIdentity("11111111-aaaa", "sha256:ours")
 THEIRS = ClusterIdentity("22222222-bbbb", "sha256:theirs")
@@ -23,18 +23,20 @@ async def recognise(ledger: Ledger, seen: ClusterIdentity, *, adopt: str = "") -
 @pytest.mark.parametrize(
     ("recorded", "seen", "verdict"),
     [
-        (OURS, OURS, Verdict.SAME),
-        (OURS, ClusterIdentity(OURS.uid, "sha256:renewed"), Verdict.SAME),
-        (OURS, THEIRS, Verdict.OTHER),
-        (OURS, ClusterIdentity(THEIRS.uid, OURS.authority), Verdict.OTHER),
-        (OURS, ClusterIdentity("", OURS.authority), Verdict.SAME),
-        (ClusterIdentity("", OURS.authority), OURS, Verdict.SAME),
-        (OURS, ClusterIdentity("", THEIRS.authority), Verdict.UNCLEAR),
-        (ClusterIdentity(OURS.uid, ""), ClusterIdentity("", OURS.authority), Verdict.UNCLEAR),
-        (ClusterIdentity("", OURS.authority), ClusterIdentity(OURS.uid, ""), Verdict.UNCLEAR),
+        (OURS, OURS, ClusterMatch.SAME),
+        (OURS, ClusterIdentity(OURS.uid, "sha256:renewed"), ClusterMatch.SAME),
+        (OURS, THEIRS, ClusterMatch.OTHER),
+        (OURS, ClusterIdentity(THEIRS.uid, OURS.authority), ClusterMatch.OTHER),
+        (OURS, ClusterIdentity("", OURS.authority), ClusterMatch.SAME),
+        (ClusterIdentity("", OURS.authority), OURS, ClusterMatch.SAME),
+        (OURS, ClusterIdentity("", THEIRS.authority), ClusterMatch.UNCLEAR),
+        (ClusterIdentity(OURS.uid, ""), ClusterIdentity("", OURS.authority), ClusterMatch.UNCLEAR),
+        (ClusterIdentity("", OURS.authority), ClusterIdentity(OURS.uid, ""), ClusterMatch.UNCLEAR),
     ],
 )
-def test_compare_uses_uid_then_certificate(recorded: ClusterIdentity, seen: ClusterIdentity, verdict: Verdict) -> None:
+def test_compare_uses_uid_then_certificate(
+    recorded: ClusterIdentity, seen: ClusterIdentity, verdict: ClusterMatch
+) -> None:
     assert compare(recorded, seen) is verdict
 
 

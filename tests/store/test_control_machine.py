@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import initialize, invariant, precondition, rule
 
 from chaingraph_store.attempts import runs
-from chaingraph_store.commands.control import Stale, Steered
+from chaingraph_store.commands.control import ControlUpdate, Stale
 from chaingraph_store.errors import OwnershipLost
 from chaingraph_store.executions import ExecutionRow
 from chaingraph_store.ids import WorkflowId, hold_workflow_id
@@ -66,20 +66,20 @@ class Machine(LedgerMachine):
             return
         self.told += 1
         before, after = self.spec, edited(self.spec, fields, self.told)
-        steered = self.do(moves.steer(self.ledger, self.new.id, after, self.model.obeyed + 1))
+        updated = self.do(moves.steer(self.ledger, self.new.id, after, self.model.obeyed + 1))
         if self.model.place in ENDED:
-            assert steered is None
+            assert updated is None
             return
         self.spec = after
         self.model.obeyed += 1
-        assert steered == self.model.steer(before, after)
+        assert updated == self.model.steer(before, after)
         if self.model.place == "active":
             self.read_messages()
 
     @rule()
     def another_operator_steers(self) -> None:
         done = self.do(moves.steer(self.ledger, self.new.id, self.spec, self.model.obeyed))
-        assert done == (None if self.model.place in ENDED else Steered())
+        assert done == (None if self.model.place in ENDED else ControlUpdate())
 
     @precondition(lambda self: self.model.obeyed > 1)
     @rule(fields=EDITS, data=st.data())
@@ -251,7 +251,7 @@ class Machine(LedgerMachine):
         model.owed = min(model.owed, engine.owed + kinds.count("STEP"))
         model.engine_phase = "Paused" if engine.paused else "Running"
 
-    def write(self, end: runs.End | None = None) -> None:
+    def write(self, end: runs.AttemptEnd | None = None) -> None:
         engine = self.engine
         assert engine is not None
         self.do(
@@ -289,7 +289,7 @@ class Machine(LedgerMachine):
     def end(self, phase: str, dies: bool) -> None:
         assert self.engine is not None
         self.engine.log.append(f"flow:{phase.lower()}")
-        self.write(runs.End(phase))
+        self.write(runs.AttemptEnd(phase))
         self.leave(phase)
         if dies:
             assert self.do(moves.hand_back(self.ledger, self.worker)) == []

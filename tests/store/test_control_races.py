@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from chaingraph_store.commands.control import Steered
+from chaingraph_store.commands.control import ControlUpdate
 from chaingraph_store.ids import WorkflowId
 from chaingraph_store.ledger import Ledger
 from fixtures.ledger.ledger import row_of
@@ -47,7 +47,7 @@ async def test_a_claim_that_waited_for_a_pause_finds_nothing_to_run(ledger: Ledg
         await waits(pausing)
         claiming = asyncio.create_task(claim(ledger, new.id))
         await waits(claiming)
-    assert await pausing == Steered(("PAUSE",))
+    assert await pausing == ControlUpdate(("PAUSE",))
     assert await claiming is None
     assert await place(ledger, new.id) == ("Paused", True, True, 0)
     assert await workflows(ledger) == {new.id: "CANCELLED"}
@@ -79,7 +79,7 @@ async def test_a_park_that_waited_for_a_command_is_refused(ledger: Ledger, comma
         await waits(commanding)
         parking = asyncio.create_task(park(ledger, taken))
         await waits(parking)
-    assert await commanding == Steered((command.upper(),))
+    assert await commanding == ControlUpdate((command.upper(),))
     assert await parking is False
     assert (await row_of(ledger, new.id)).worker == "worker-1", "the message reaches it"
     assert [to for to, _, _ in await messages(ledger)] == [new.id]
@@ -97,7 +97,7 @@ async def test_a_command_that_waited_for_a_park_enqueues_the_next_run(ledger: Le
         commanding = asyncio.create_task(steer(ledger, new.id, **{command: "1"}))
         await waits(commanding)
     assert await parking is True
-    assert await commanding == Steered((command.upper(),))
+    assert await commanding == ControlUpdate((command.upper(),))
     assert (await row_of(ledger, new.id)).workflow_id == f"{new.id}-2"
     assert await messages(ledger) == [], "nobody has it who could be told"
 
@@ -121,8 +121,8 @@ async def test_pause_and_hand_back_at_once_park_execution(ledger: Ledger) -> Non
     for n in range(10):
         new = await create(ledger)
         await claimed(ledger, new.id, f"worker-{n}")
-        _, steered = await asyncio.gather(hand_back(ledger, f"worker-{n}"), steer(ledger, new.id, paused=True))
-        assert steered == Steered(("PAUSE",))
+        _, updated = await asyncio.gather(hand_back(ledger, f"worker-{n}"), steer(ledger, new.id, paused=True))
+        assert updated == ControlUpdate(("PAUSE",))
         assert await place(ledger, new.id) == ("Paused", True, True, 0)
         assert (await workflows(ledger))[new.id] == "CANCELLED"
         assert pauses_alternate(await log_of(ledger, new.id))
@@ -134,7 +134,7 @@ async def test_command_applies_once_with_several_operators(ledger: Ledger) -> No
     wanted = {"paused": True, "step": "1", "breakpoints": ("a",)}
     results = await asyncio.gather(*(steer(ledger, new.id, PLAIN, **wanted) for _ in range(4)))
     assert sorted(map(repr, results)) == sorted(
-        map(repr, [Steered(("BREAKPOINTS", "PAUSE", "STEP")), *[Steered()] * 3])
+        map(repr, [ControlUpdate(("BREAKPOINTS", "PAUSE", "STEP")), *[ControlUpdate()] * 3])
     )
     assert (await row_of(ledger, new.id)).run == 2
 

@@ -49,7 +49,7 @@ async def line(ledger: Ledger, generations: int) -> list[ExecutionId]:
     return path
 
 
-def faults(answers: list[Any]) -> list[BaseException]:
+def errors(answers: list[Any]) -> list[BaseException]:
     return [each for each in answers if isinstance(each, BaseException)]
 
 
@@ -327,7 +327,7 @@ async def test_retry_and_waiting_stop_in_one_tree_do_not_deadlock(ledger: Ledger
         await fail(ledger, later[-1])
         retrying = asyncio.create_task(retry(ledger, later[-1], "again"))
         await in_line(ledger, 2)
-    assert not faults(await together(stopping, retrying))
+    assert not errors(await together(stopping, retrying))
     await settle_all(ledger)
     found = await forest(ledger, root)
     found.check()
@@ -372,7 +372,7 @@ async def test_concurrent_tree_changes_neither_deadlock_nor_miscount(ledger: Led
         if turn % 2:
             moves.append(stop_tree(ledger, dice.choice([*parents, *leaves]), deleted=dice.random() < 0.3))
         dice.shuffle(moves)
-        assert not faults(await together(*moves))
+        assert not errors(await together(*moves))
         (await forest(ledger)).check()
     await stop_tree(ledger, root)
     await settle_all(ledger)

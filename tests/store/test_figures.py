@@ -20,12 +20,12 @@ ENDED = 75_000
 WAITING = 5_000
 
 
-async def queues_of(ledger: Ledger) -> dict[str, statistics.QueueFigures]:
+async def queues_of(ledger: Ledger) -> dict[str, statistics.QueueStatistics]:
     async with ledger.connection() as connection:
         return {each.queue: each for each in await statistics.queues(connection, application_name=APP)}
 
 
-async def family_of(ledger: Ledger) -> statistics.FamilyFigures:
+async def family_of(ledger: Ledger) -> statistics.ChildStatistics:
     async with ledger.connection() as connection:
         return await statistics.families(connection)
 
@@ -88,7 +88,7 @@ async def test_worker_figures_count_live_ones_by_queue_and_version(ledger: Ledge
 
 
 async def test_family_figures_report_age_of_pending_work(ledger: Ledger) -> None:
-    assert await family_of(ledger) == statistics.FamilyFigures(0, 0, 0)
+    assert await family_of(ledger) == statistics.ChildStatistics(0, 0, 0)
     unspawned = (await create(ledger)).id
     await complete(ledger, unspawned, children=2)
     parent = (await create(ledger)).id

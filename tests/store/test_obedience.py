@@ -9,9 +9,9 @@ from dataclasses import replace
 import pytest
 
 from chaingraph_store.commands import control, observed_generation, retrying, stopping
-from chaingraph_store.commands.control import Steered
+from chaingraph_store.commands.control import ControlUpdate
 from chaingraph_store.commands.observed_generation import Stale
-from chaingraph_store.commands.tokens import Kind
+from chaingraph_store.commands.tokens import TokenKind
 from chaingraph_store.ids import ExecutionId
 from chaingraph_store.ledger import Ledger
 from fixtures.ledger.ledger import row_of
@@ -27,12 +27,12 @@ async def heed(
     generation: int,
     *,
     seen: int | None = None,
-    tokens: Mapping[Kind, str] | None = None,
+    tokens: Mapping[TokenKind, str] | None = None,
 ) -> Stale | None:
     """`seen` left out: what the row has obeyed."""
     seen = (await row_of(ledger, execution)).obeyed_generation if seen is None else seen
     async with ledger.transaction() as connection:
-        return await observed_generation.heed(connection, execution, generation, seen=seen, tokens=tokens or {})
+        return await observed_generation.observe(connection, execution, generation, seen=seen, tokens=tokens or {})
 
 
 async def refuse(ledger: Ledger, execution: ExecutionId, token: str, generation: int) -> bool | Stale:
@@ -55,13 +55,13 @@ async def test_reused_resume_token_keeps_next_breakpoint_paused(ledger: Ledger) 
     new = await create(ledger, resume="r0", breakpoints=("a",))
     await paused_and_parked(ledger, new.id)
     spec = replace(PLAIN, breakpoints=("a",))
-    assert await steer(ledger, new.id, replace(spec, resume="r1"), 2) == Steered(("RESUME",))
+    assert await steer(ledger, new.id, replace(spec, resume="r1"), 2) == ControlUpdate(("RESUME",))
     await paused_and_parked(ledger, new.id)
-    assert await steer(ledger, new.id, replace(spec, resume="r0"), 3) == Steered()
+    assert await steer(ledger, new.id, replace(spec, resume="r0"), 3) == ControlUpdate()
     row = await row_of(ledger, new.id)
     assert (row.phase, row.resume_token, row.used_tokens) == ("Paused", "r1", ["resume:r1", "resume:r0"])
     assert f"{new.id}-3" not in await workflows(ledger)
-    assert await steer(ledger, new.id, replace(spec, resume="r2"), 4) == Steered(("RESUME",))
+    assert await steer(ledger, new.id, replace(spec, resume="r2"), 4) == ControlUpdate(("RESUME",))
 
 
 async def test_reused_step_token_steps_once(ledger: Ledger) -> None:
@@ -79,9 +79,9 @@ async def test_reused_step_token_steps_once(ledger: Ledger) -> None:
 async def test_ignored_token_is_used_up(ledger: Ledger) -> None:
     new = await create(ledger)
     await claimed(ledger, new.id)
-    assert await steer(ledger, new.id, PLAIN, 2, step="early") == Steered((), ("STEP",))
+    assert await steer(ledger, new.id, PLAIN, 2, step="early") == ControlUpdate((), ("STEP",))
     await steer(ledger, new.id, PLAIN, 3, paused=True, step="2")
-    assert await steer(ledger, new.id, PLAIN, 4, paused=True, step="early") == Steered()
+    assert await steer(ledger, new.id, PLAIN, 4, paused=True, step="early") == ControlUpdate()
 
 
 async def test_reused_retry_token_starts_no_attempt(ledger: Ledger) -> None:
@@ -106,19 +106,19 @@ async def test_retry_uses_up_tokens_set_with_it(ledger: Ledger) -> None:
     row = await row_of(ledger, new.id)
     assert (row.step_token, row.resume_token) == ("s1", "g1"), "s0 was put back, g1 is new"
     for step, resume in (("s0", "g1"), ("s1", ""), ("", "g1")):
-        assert await steer(ledger, new.id, PLAIN, 4, paused=True, step=step, resume=resume) == Steered()
-    assert await steer(ledger, new.id, PLAIN, 5, paused=True, step="s2") == Steered(("STEP",))
+        assert await steer(ledger, new.id, PLAIN, 4, paused=True, step=step, resume=resume) == ControlUpdate()
+    assert await steer(ledger, new.id, PLAIN, 5, paused=True, step="s2") == ControlUpdate(("STEP",))
 
 
 async def test_old_row_without_token_list_knows_its_last_tokens(ledger: Ledger) -> None:
     new = await create(ledger, step="s", resume="r", retry="t", held=True)
     await without_a_list(ledger, new.id)
     spec = replace(PLAIN, paused=True, step="s", resume="r")
-    assert await steer(ledger, new.id, spec, 7) == Steered()
+    assert await steer(ledger, new.id, spec, 7) == ControlUpdate()
     await without_a_list(ledger, new.id)
     await steer(ledger, new.id, replace(spec, step="s2", resume="r2"), 8)
     assert (await row_of(ledger, new.id)).used_tokens == ["step:s", "resume:r", "resume:r2", "step:s2"]
-    assert await steer(ledger, new.id, spec, 9) == Steered()
+    assert await steer(ledger, new.id, spec, 9) == ControlUpdate()
     await stop(ledger, new.id)
     assert await retry(ledger, new.id, "t", generation=10) is False
     assert await retry(ledger, new.id, "t2", generation=11) is True
@@ -132,7 +132,7 @@ async def test_old_row_without_token_list_knows_its_last_tokens(ledger: Ledger) 
 async def test_stale_spec_changes_nothing(ledger: Ledger) -> None:
     new = await create(ledger, generation=3)
     assert (await row_of(ledger, new.id)).obeyed_generation == 3
-    assert await steer(ledger, new.id, PLAIN, 5, breakpoints=("a",)) == Steered(("BREAKPOINTS",))
+    assert await steer(ledger, new.id, PLAIN, 5, breakpoints=("a",)) == ControlUpdate(("BREAKPOINTS",))
     before = await row_of(ledger, new.id)
     assert await steer(ledger, new.id, PLAIN, 4, paused=True, step="1") == Stale(5)
     assert await retry(ledger, new.id, "t", generation=4) == Stale(5)
@@ -140,18 +140,20 @@ async def test_stale_spec_changes_nothing(ledger: Ledger) -> None:
     assert await heed(ledger, new.id, 4, seen=3) == Stale(5)
     assert await row_of(ledger, new.id) == before
     assert (await workflows(ledger)) == {new.id: "ENQUEUED"}
-    assert await steer(ledger, new.id, PLAIN, 5, breakpoints=("a",)) == Steered(), "another operator's, not an older"
+    assert await steer(ledger, new.id, PLAIN, 5, breakpoints=("a",)) == ControlUpdate(), (
+        "another operator's, not an older"
+    )
 
 
 async def test_each_command_records_its_generation(ledger: Ledger) -> None:
     new = await create(ledger)
     assert await refuse(ledger, new.id, "early", 2) is True
-    assert await steer(ledger, new.id, PLAIN, 2, paused=True) == Steered(("PAUSE",))
+    assert await steer(ledger, new.id, PLAIN, 2, paused=True) == ControlUpdate(("PAUSE",))
     assert await refuse(ledger, new.id, "early", 1) == Stale(2)
     await stop(ledger, new.id)
     assert await retry(ledger, new.id, "again", generation=3) is True
     assert await steer(ledger, new.id, PLAIN, 2, paused=True) == Stale(3)
-    assert await steer(ledger, new.id, PLAIN, 3) == Steered()
+    assert await steer(ledger, new.id, PLAIN, 3) == ControlUpdate()
     await stop(ledger, new.id)
     assert await retry(ledger, new.id, "late", generation=2) == Stale(3)
     assert (await row_of(ledger, new.id)).attempt == 2
@@ -171,7 +173,7 @@ async def test_spec_without_commands_records_its_generation(ledger: Ledger) -> N
 async def test_spec_without_commands_keeps_its_tokens_known(ledger: Ledger) -> None:
     new = await create(ledger, step="s0", resume="r0", retry="t0")
     await steer(ledger, new.id, PLAIN, 2, paused=True, step="s1")
-    tokens = {Kind.STEP: "s0", Kind.RESUME: "", Kind.RETRY: "new"}
+    tokens = {TokenKind.STEP: "s0", TokenKind.RESUME: "", TokenKind.RETRY: "new"}
     assert await heed(ledger, new.id, 3, tokens=tokens) is None
     row = await row_of(ledger, new.id)
     assert row.used_tokens == ["resume:r0", "retry:t0", "step:s1", "step:s0"]
@@ -181,10 +183,10 @@ async def test_spec_without_commands_keeps_its_tokens_known(ledger: Ledger) -> N
 async def test_spec_without_commands_updates_on_stop(ledger: Ledger) -> None:
     new = await create(ledger)
     async with ledger.transaction() as connection:
-        await observed_generation.heed(connection, new.id, 2, seen=1, tokens={}, on_stop="Continue")
+        await observed_generation.observe(connection, new.id, 2, seen=1, tokens={}, on_stop="Continue")
     assert (await row_of(ledger, new.id)).on_stop == "Continue"
     async with ledger.transaction() as connection:
-        await observed_generation.heed(connection, new.id, 3, seen=2, tokens={})
+        await observed_generation.observe(connection, new.id, 3, seen=2, tokens={})
     assert (await row_of(ledger, new.id)).on_stop == "Continue", "nothing was said of it"
 
 
@@ -193,7 +195,7 @@ async def test_generation_reset_requires_current_seen_generation(ledger: Ledger)
     new = await create(ledger, generation=9)
     assert await heed(ledger, new.id, 4, seen=8) == Stale(9)
     assert await heed(ledger, new.id, 4, seen=9) is None
-    assert await steer(ledger, new.id, PLAIN, 4, paused=True) == Steered(("PAUSE",))
+    assert await steer(ledger, new.id, PLAIN, 4, paused=True) == ControlUpdate(("PAUSE",))
 
 
 async def stop_by_spec(ledger: Ledger, execution: ExecutionId, generation: int) -> bool:
@@ -221,7 +223,7 @@ async def test_a_stop_that_waited_for_a_retry_does_nothing(ledger: Ledger) -> No
         await asyncio.sleep(0.1)
         assert not late.done()
         await stopping.stop(connection, new.id, reason="enough", generation=2)
-        asked = retrying.Retry(token="again", from_start=False, paused=False, options={})
+        asked = retrying.RetryRequest(token="again", from_start=False, paused=False, options={})
         assert await retrying.retry(connection, new.id, asked, generation=3, application_name=APP) is True
     assert await late is False
     row = await row_of(ledger, new.id)
@@ -240,8 +242,8 @@ async def test_an_old_spec_that_waited_for_a_newer_one_does_nothing(ledger: Ledg
         assert not late.done()
         assert not retried.done()
         newer = replace(PLAIN, step="new")
-        steered = await control.steer(connection, new.id, newer, generation=3, application_name=APP)
-        assert steered == Steered(("STEP",))
+        updated = await control.apply(connection, new.id, newer, generation=3, application_name=APP)
+        assert updated == ControlUpdate(("STEP",))
     assert await late == Stale(3)
     assert await retried == Stale(3)
     sent = [each["token"] for _, _, said in await messages(ledger) for each in said["commands"]]

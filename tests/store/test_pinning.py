@@ -13,7 +13,7 @@ from chaingraph_store.executions import ExecutionRow
 from chaingraph_store.ids import ExecutionId
 from chaingraph_store.ledger import Ledger
 from chaingraph_store.queue import leases, pinning, recovery
-from chaingraph_store.queue.pinning import Build, PinnedElsewhere, Strength, pin_queue
+from chaingraph_store.queue.pinning import Build, PinnedElsewhere, WorkerCapacity, pin_queue
 from fixtures.ledger.ledger import row_of
 from fixtures.ledger.moves import PLAIN, flush, park, steer, stop
 from fixtures.ledger.new_executions import APP, create, dequeue
@@ -22,7 +22,7 @@ from fixtures.ledger.new_leases import take_lease
 pytestmark = pytest.mark.integration
 OLD, NEW = Build("default", "1"), Build("default", "2")
 QUEUE = "chaingraph-executions"
-RUNNING = runs.Progress(total=2, completed=1, failed=0, skipped=0, running=1, current_nodes=["b"])
+RUNNING = runs.AttemptProgress(total=2, completed=1, failed=0, skipped=0, running=1, current_nodes=["b"])
 
 
 async def worker(ledger: Ledger, name: str, build: Build, **said: Any) -> str:
@@ -257,11 +257,11 @@ async def test_a_retry_is_not_pinned(ledger: Ledger) -> None:
     claim = await take(ledger, new.id, "old", OLD)
     assert claim is not None
     async with ledger.connection() as connection:
-        end = runs.End("Failed", error_reason="NodeFailed", error_message="it is Monday")
+        end = runs.AttemptEnd("Failed", error_reason="NodeFailed", error_message="it is Monday")
         await runs.flush(connection, claim, journal=[], log=[], progress=RUNNING, end=end)
     assert (await row_of(ledger, new.id)).worker_version == "1", "an ended one says who ran it"
     async with ledger.transaction() as connection:
-        asked = retrying.Retry(token="again", from_start=False, paused=False, options={})
+        asked = retrying.RetryRequest(token="again", from_start=False, paused=False, options={})
         assert await retrying.retry(connection, new.id, asked, generation=2, application_name=APP)
     assert await take(ledger, new.id, "new", NEW) is not None
 
@@ -275,7 +275,7 @@ async def test_builds_report_workers_and_pinned_loads(ledger: Ledger) -> None:
         assert await dequeue(connection, unclaimed.id, "new")
         await pinning.set_retired(connection, OLD, retired=True)
     found = await builds(ledger)
-    assert found.workers == {OLD: Strength(2, 2, 2), NEW: Strength(1, 1, 0)}
+    assert found.workers == {OLD: WorkerCapacity(2, 2, 2), NEW: WorkerCapacity(1, 1, 0)}
     assert found.loads == {OLD: pinning.Load(2, 0), NEW: pinning.Load(1, 0)}
     await lost(ledger, "old")
     assert (await builds(ledger)).loads[OLD] == pinning.Load(1, 1), "handed back, and still waited for"
@@ -286,7 +286,7 @@ async def test_builds_report_workers_and_pinned_loads(ledger: Ledger) -> None:
         assert await release(ledger) <= 1
         assert await take(ledger, each, "new", NEW) is not None
     found = await builds(ledger)
-    assert found.workers == {NEW: Strength(1, 1, 0)}
+    assert found.workers == {NEW: WorkerCapacity(1, 1, 0)}
     assert found.loads == {NEW: pinning.Load(4, 0)}, "with the workflow that has sent one on, until DBOS ends it"
 
 
@@ -301,16 +301,16 @@ async def test_lease_renewal_reports_retirement_and_serving_state(ledger: Ledger
         assert await pinning.set_retired(connection, OLD, retired=True) == 0
         assert await leases.catalogues_in_force(connection) == [{"name": "default/2"}]
         assert await leases.renew(connection, "old", seconds=60, serving=True) == leases.Renewal(retired=True)
-        assert (await builds(ledger)).workers[OLD] == Strength(1, 1, 1)
+        assert (await builds(ledger)).workers[OLD] == WorkerCapacity(1, 1, 1)
         assert await leases.renew(connection, "old", seconds=60, serving=False) == leases.Renewal(retired=True)
-        assert (await builds(ledger)).workers[OLD] == Strength(1, 0, 1)
+        assert (await builds(ledger)).workers[OLD] == WorkerCapacity(1, 0, 1)
         await leases.release(connection, "new")
         assert await leases.served_queues(connection) == set()
         assert await leases.catalogues_in_force(connection) == [{"name": "default/1"}], "none other lives"
         # Back again: before the worker has heard of it, it counts as serving.
         await pinning.set_retired(connection, OLD, retired=False)
         assert await leases.renew(connection, "old", seconds=60, serving=False) == leases.Renewal(retired=False)
-        assert (await builds(ledger)).workers[OLD] == Strength(1, 1, 0)
+        assert (await builds(ledger)).workers[OLD] == WorkerCapacity(1, 1, 0)
 
 
 async def test_later_worker_inherits_retirement_of_its_version(ledger: Ledger) -> None:
@@ -319,7 +319,7 @@ async def test_later_worker_inherits_retirement_of_its_version(ledger: Ledger) -
         await pinning.set_retired(connection, OLD, retired=True)
     await worker(ledger, "later", OLD)
     await worker(ledger, "new", NEW)
-    assert (await builds(ledger)).workers == {OLD: Strength(2, 1, 2), NEW: Strength(1, 1, 0)}
+    assert (await builds(ledger)).workers == {OLD: WorkerCapacity(2, 1, 2), NEW: WorkerCapacity(1, 1, 0)}
     async with ledger.connection() as connection:
         await pinning.set_retired(connection, OLD, retired=False)
     await worker(ledger, "last", OLD)

@@ -23,7 +23,7 @@ pytestmark = pytest.mark.integration
 BUILDS = [Build("a", "1"), Build("a", "2"), Build("b", "2")]
 QUEUE = "chaingraph-executions"
 STEPS = 150
-DONE = runs.Progress(total=1, completed=1, failed=0, skipped=0, running=0, current_nodes=[])
+DONE = runs.AttemptProgress(total=1, completed=1, failed=0, skipped=0, running=0, current_nodes=[])
 
 
 @dataclass
@@ -142,7 +142,9 @@ class Model:
         execution, known = self.chance.choice(running)
         assert known.claim is not None
         async with self.ledger.connection() as connection:
-            await runs.flush(connection, known.claim, journal=[], log=[], progress=DONE, end=runs.End("Completed"))
+            await runs.flush(
+                connection, known.claim, journal=[], log=[], progress=DONE, end=runs.AttemptEnd("Completed")
+            )
             await connection.execute(
                 "UPDATE dbos.workflow_status SET status = 'SUCCESS' WHERE workflow_uuid = %s",
                 ((await row_of(self.ledger, execution)).workflow_id,),
@@ -189,7 +191,7 @@ class Model:
             assert load.waiting == sum(each.claim is None for each in having)
             assert load.running == sum(each.claim is not None for each in having)
             live = sum(each == build for each in self.workers.values())
-            assert found.workers.get(build, pinning.Strength(0, 0, 0)).live == live
+            assert found.workers.get(build, pinning.WorkerCapacity(0, 0, 0)).live == live
 
     async def step(self) -> None:
         names = list(self.workers)

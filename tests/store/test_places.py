@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import pytest
 
-from chaingraph_store.attempts.runs import End
+from chaingraph_store.attempts.runs import AttemptEnd
 from chaingraph_store.ids import ExecutionId
 from chaingraph_store.ledger import Ledger
 from fixtures.ledger.ledger import row_of
@@ -15,7 +15,7 @@ from fixtures.ledger.new_executions import create
 from fixtures.trees.children import complete_and_spawn
 
 pytestmark = pytest.mark.integration
-FAILED = End("Failed", error_node="a", error_reason="Boom", error_message="boom")
+FAILED = AttemptEnd("Failed", error_node="a", error_reason="Boom", error_message="boom")
 
 _TAKE = """
 UPDATE dbos.workflow_status SET status = 'PENDING', executor_id = 'worker-1' WHERE workflow_uuid IN (

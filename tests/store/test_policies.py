@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import pytest
 
-from chaingraph_store.attempts.runs import End
+from chaingraph_store.attempts.runs import AttemptEnd
 from chaingraph_store.ledger import Ledger
 from chaingraph_store.tenancy import ledger_sizes, policies
-from chaingraph_store.tenancy.policies import Policy, Usage
+from chaingraph_store.tenancy.policies import NamespacePolicy, NamespaceUsage
 from fixtures.ledger.moves import claimed, flush, paused_and_parked
 from fixtures.ledger.new_executions import create
 
 pytestmark = pytest.mark.integration
-FULL = Policy(
+FULL = NamespacePolicy(
     queues=("a", "b"),
     max_running=1,
     max_waiting=2,
@@ -23,7 +23,7 @@ FULL = Policy(
 )
 
 
-async def usage(ledger: Ledger, namespace: str = "team", enough: int = 100) -> Usage:
+async def usage(ledger: Ledger, namespace: str = "team", enough: int = 100) -> NamespaceUsage:
     async with ledger.connection() as connection:
         return await policies.usage(connection, namespace, enough=enough)
 
@@ -35,13 +35,13 @@ async def measure(ledger: Ledger, *namespaces: str, limit: int = 100) -> int:
 
 async def test_policies_are_read_as_written(ledger: Ledger) -> None:
     async with ledger.connection() as connection:
-        await policies.save(connection, policies.DEFAULTS, Policy())
-        await policies.save(connection, "team", Policy())
+        await policies.save(connection, policies.DEFAULTS, NamespacePolicy())
+        await policies.save(connection, "team", NamespacePolicy())
         await policies.save(connection, "team", FULL)
-        assert await policies.all_policies(connection) == {"": Policy(), "team": FULL}
+        assert await policies.all_policies(connection) == {"": NamespacePolicy(), "team": FULL}
         await policies.forget(connection, "team")
         await policies.forget(connection, policies.DEFAULTS)
-        assert await policies.all_policies(connection) == {"": Policy()}, "the defaults stay"
+        assert await policies.all_policies(connection) == {"": NamespacePolicy()}, "the defaults stay"
 
 
 async def test_queued_held_and_parked_executions_wait(ledger: Ledger) -> None:
@@ -49,7 +49,7 @@ async def test_queued_held_and_parked_executions_wait(ledger: Ledger) -> None:
     await create(ledger, held=True)
     await paused_and_parked(ledger, (await create(ledger)).id)
     await claimed(ledger, (await create(ledger)).id)
-    await flush(ledger, await claimed(ledger, (await create(ledger)).id), "flow:completed", end=End("Completed"))
+    await flush(ledger, await claimed(ledger, (await create(ledger)).id), "flow:completed", end=AttemptEnd("Completed"))
     await create(ledger, namespace="other")
     assert (await usage(ledger)).waiting == 3
     assert (await usage(ledger, enough=2)).waiting == 2
@@ -83,7 +83,7 @@ async def test_measuring_goes_on_where_it_was_cut(ledger: Ledger) -> None:
 async def test_claim_says_where_its_namespace_may_reach(ledger: Ledger) -> None:
     assert (await claimed(ledger, (await create(ledger)).id)).egress == []
     async with ledger.connection() as connection:
-        await policies.save(connection, policies.DEFAULTS, Policy())
+        await policies.save(connection, policies.DEFAULTS, NamespacePolicy())
         await policies.save(connection, "team", FULL)
     assert (await claimed(ledger, (await create(ledger)).id)).egress == ["10.0.0.0/8"]
     assert (await claimed(ledger, (await create(ledger, namespace="other")).id)).egress == []

@@ -10,7 +10,7 @@ from chaingraph_store.children import completion
 from chaingraph_store.ids import ExecutionId, child_execution_id
 from chaingraph_store.ledger import Ledger
 from chaingraph_store.upkeep import pruning
-from chaingraph_store.upkeep.pruning import Place
+from chaingraph_store.upkeep.pruning import PruneCursor
 from fixtures.ledger.new_executions import create
 from fixtures.ledger.old_executions import DAY, child_of, ended, moment, roots
 from fixtures.trees.children import complete, complete_and_spawn
@@ -78,7 +78,7 @@ async def test_tree_pages_list_deepest_parents_and_children_first(ledger: Ledger
     below = [await child_of(ledger, each) for each in (first, second, first)]
     stranger = await ended(ledger)
     await child_of(ledger, stranger)
-    found: list[Place] = []
+    found: list[PruneCursor] = []
     async with ledger.connection() as connection:
         while page := await pruning.lowest_parents(connection, root, after=found[-1] if found else None, limit=1):
             found += page

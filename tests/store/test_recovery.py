@@ -21,7 +21,7 @@ from fixtures.ledger.new_executions import APP, create, dequeue
 from fixtures.ledger.new_leases import take_lease
 
 pytestmark = pytest.mark.integration
-NOTHING = runs.Progress(total=1, completed=0, failed=0, skipped=0, running=0, current_nodes=[])
+NOTHING = runs.AttemptProgress(total=1, completed=0, failed=0, skipped=0, running=0, current_nodes=[])
 
 
 async def hand_back(ledger: Ledger, **options: Any) -> list[recovery.HandedBack]:
@@ -143,7 +143,7 @@ async def test_progress_between_losses_resets_recovery_count(ledger: Ledger) -> 
     counts = []
     for loss, done in enumerate((0, 0, 1, 1, 2)):
         claim = await take_from_queue(ledger, new.id, f"victim-{loss}")
-        progress = runs.Progress(total=9, completed=done, failed=0, skipped=0, running=0, current_nodes=[])
+        progress = runs.AttemptProgress(total=9, completed=done, failed=0, skipped=0, running=0, current_nodes=[])
         async with ledger.connection() as connection:
             await runs.flush(connection, claim, journal=[], log=[], progress=progress)
         (back,) = await hand_back(ledger)

@@ -11,7 +11,7 @@ import pytest
 
 from chaingraph_store.attempts import runs
 from chaingraph_store.commands import retrying, stopping
-from chaingraph_store.commands.control import Steered
+from chaingraph_store.commands.control import ControlUpdate
 from chaingraph_store.errors import OwnershipLost
 from chaingraph_store.ids import ExecutionId, WorkflowId
 from chaingraph_store.ledger import Ledger
@@ -34,7 +34,7 @@ from fixtures.ledger.moves import (
 from fixtures.ledger.new_executions import APP, create
 
 pytestmark = pytest.mark.integration
-FAILED = runs.End("Failed", error_node="b", error_reason="NodeFailed", error_message="broken")
+FAILED = runs.AttemptEnd("Failed", error_node="b", error_reason="NodeFailed", error_message="broken")
 
 
 async def fail(ledger: Ledger, execution: ExecutionId, worker: str = "worker-1") -> runs.Claim:
@@ -114,7 +114,7 @@ async def test_retry_refusal_of_active_or_completed_uses_up_token(ledger: Ledger
     assert (await row_of(ledger, new.id)).retry_refusal == ""
     taken = await claimed(ledger, new.id)
     assert await retry(ledger, new.id, "3") == "it was Running: stop it first, or wait for its end"
-    await flush(ledger, taken, "flow:completed", end=runs.End("Completed"))
+    await flush(ledger, taken, "flow:completed", end=runs.AttemptEnd("Completed"))
     assert "is Completed" in str(await retry(ledger, new.id, "4"))
     assert "no such execution" in str(await retry(ledger, ExecutionId("EXNOTHING"), "1"))
 
@@ -137,8 +137,8 @@ async def test_a_retry_can_begin_paused(ledger: Ledger) -> None:
     assert (row.phase, row.parked, row.paused, row.wants_pause) == ("Paused", True, True, True)
     assert (row.pause_reason, row.step_token, row.current_nodes) == ("spec.paused was set", "seen", [])
     assert f"{new.id}-2" not in await workflows(ledger)
-    assert await steer(ledger, new.id, paused=True, step="seen") == Steered()
-    assert await steer(ledger, new.id, step="seen") == Steered(("RESUME",))
+    assert await steer(ledger, new.id, paused=True, step="seen") == ControlUpdate()
+    assert await steer(ledger, new.id, step="seen") == ControlUpdate(("RESUME",))
     assert (await row_of(ledger, new.id)).workflow_id == f"{new.id}-3"
     assert await log_of(ledger, new.id) == [
         "flow:started",
@@ -186,7 +186,7 @@ async def test_retry_keeps_start_gate_of_what_never_started(ledger: Ledger, how:
     assert await unstarted(ledger, new.id) == 0, "the wait of the former attempt ends nothing"
     assert not await released(ledger, new.id), "nor does it start anything"
     assert (await row_of(ledger, new.id)).phase == "Created"
-    assert await steer(ledger, new.id, priority=4, start_timeout_seconds=60) == Steered(("START",))
+    assert await steer(ledger, new.id, priority=4, start_timeout_seconds=60) == ControlUpdate(("START",))
     assert await released(ledger, new.id, attempt=2)
     assert (await workflows(ledger, new.id))[f"{new.id}-2"] == "ENQUEUED"
     assert await priority_in_queue(ledger, f"{new.id}-2") == 4
@@ -196,10 +196,10 @@ async def test_retry_keeps_start_gate_of_what_never_started(ledger: Ledger, how:
 async def test_start_timeout_of_a_held_execution_can_be_changed(ledger: Ledger) -> None:
     new = await create(ledger, held=True, start_timeout_seconds=0)
     longer = await steer(ledger, new.id, paused=True, start_timeout_seconds=100)
-    assert longer == Steered(("START_TIMEOUT",))
+    assert longer == ControlUpdate(("START_TIMEOUT",))
     assert 90 < await unstarted(ledger, new.id) <= 100
     assert await messages(ledger, new.id) == [], "its wait finds it by itself"
-    assert await steer(ledger, new.id, paused=True, start_timeout_seconds=0) == Steered(("START_TIMEOUT",))
+    assert await steer(ledger, new.id, paused=True, start_timeout_seconds=0) == ControlUpdate(("START_TIMEOUT",))
     assert await messages(ledger, new.id) == [(f"{new.id}-hold", "START_SIGNAL", "LOOK")]
     assert await unstarted(ledger, new.id) == 0
     row = await row_of(ledger, new.id)

@@ -23,7 +23,7 @@ FLOW = {"nodes": [{"id": "a", "type": "Text"}, {"id": "b", "type": "Text"}]}
 
 async def fail(ledger: Ledger, execution: ExecutionId, worker: str) -> None:
     taken = await claimed(ledger, execution, worker)
-    end = runs.End("Failed", error_node="a", error_reason="NodeFailed", error_message="broken")
+    end = runs.AttemptEnd("Failed", error_node="a", error_reason="NodeFailed", error_message="broken")
     await flush(ledger, taken, "flow:started", "flow:failed", end=end)
 
 
@@ -64,9 +64,9 @@ async def test_retry_runs_child_once_its_missing_flow_exists(ledger: Ledger) -> 
     assert (await row_of(ledger, child)).phase == "Failed"
     async with ledger.connection() as connection:
         await flow_names.publish(
-            connection, ("team", "shipping"), Named(None, problem="it has a fault", reason="FlowInvalid"), None
+            connection, ("team", "shipping"), Named(None, problem="it has an error", reason="FlowInvalid"), None
         )
-    assert str(await retry(ledger, child, "faulty")).startswith("FlowInvalid: the Flow 'shipping' in namespace")
+    assert str(await retry(ledger, child, "invalid")).startswith("FlowInvalid: the Flow 'shipping' in namespace")
     async with ledger.connection() as connection:
         named = Named("right", nodes=2)
         await flow_names.publish(connection, ("team", "shipping"), named, Content(FLOW, {"speed": "slow"}))

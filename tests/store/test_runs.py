@@ -20,7 +20,7 @@ from fixtures.ledger.moves import PLAIN, steer, take_from_queue
 from fixtures.ledger.new_executions import APP, create
 
 pytestmark = pytest.mark.integration
-ONE_RUNNING = runs.Progress(total=3, completed=1, failed=0, skipped=0, running=1, current_nodes=["b"])
+ONE_RUNNING = runs.AttemptProgress(total=3, completed=1, failed=0, skipped=0, running=1, current_nodes=["b"])
 
 
 def log(*types: str) -> list[runs.LogEntry]:
@@ -116,14 +116,14 @@ async def test_a_new_owner_fences_the_old_one(ledger: Ledger) -> None:
                 progress=ONE_RUNNING,
             )
         assert [event.index for event in await events.read(connection, new.id)] == [-1], "nothing was written"
-        assert await runs.not_ours(connection, [zombie, owner]) == {new.id: runs.Moved("Running", 0)}
+        assert await runs.not_ours(connection, [zombie, owner]) == {new.id: runs.AttemptMoved("Running", 0)}
         assert await runs.flush(connection, owner, journal=[], log=log("x"), progress=ONE_RUNNING) == 0
 
 
 async def test_final_flush_writes_end_and_rejects_later_flushes(ledger: Ledger) -> None:
     new = await create(ledger)
     claim = await take_from_queue(ledger, new.id)
-    done = runs.Progress(total=1, completed=1, failed=0, skipped=0, running=0, current_nodes=[])
+    done = runs.AttemptProgress(total=1, completed=1, failed=0, skipped=0, running=0, current_nodes=[])
     async with ledger.connection() as connection:
         await runs.flush(
             connection,
@@ -131,7 +131,7 @@ async def test_final_flush_writes_end_and_rejects_later_flushes(ledger: Ledger) 
             journal=[],
             log=log("flow:completed"),
             progress=done,
-            end=runs.End("Completed", outputs=b'{"total": 3}'),
+            end=runs.AttemptEnd("Completed", outputs=b'{"total": 3}'),
         )
         row = await executions.by_id(connection, new.id)
         assert row is not None
@@ -198,8 +198,8 @@ async def test_the_hot_path_reads_no_whole_table(ledger: Ledger) -> None:
         await connection.execute("SELECT id FROM chaingraph.executions WHERE change_seq > 20000 ORDER BY change_seq")
         await runs.not_ours(connection, [claim])
         await parking.park(connection, claimed_again, applied_seq=0, held_nodes=[])
-        wanted = control.Wanted(True, "", "", (), "Stop")
-        await control.steer(connection, new.id, wanted, generation=2, application_name=APP)
+        wanted = control.DesiredControl(True, "", "", (), "Stop")
+        await control.apply(connection, new.id, wanted, generation=2, application_name=APP)
         await stopping.stop(connection, new.id, reason="enough")
     ours = [plan for plan in plans if "chaingraph.executions" in plan]
     assert len(ours) == 9, "\n".join(each[:160] for each in ours)
@@ -231,7 +231,7 @@ async def test_a_flush_whose_answer_was_lost_is_not_written_twice(ledger: Ledger
                 journal=[],
                 log=log("flow:completed"),
                 progress=ONE_RUNNING,
-                end=runs.End("Completed"),
+                end=runs.AttemptEnd("Completed"),
                 first=claim.next_event_index + 2,
             )
         found = [(each.index, each.type) for each in await events.read(connection, new.id, from_index=0)]

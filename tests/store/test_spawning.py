@@ -281,4 +281,4 @@ async def test_spawning_reads_complete_journal_after_crash(ledger: Ledger) -> No
         )
         records = (await spawning.journal(connection, root)).records
     assert sorted(map(str, json.loads(records))) == [str({"a": "\x00"}), "{}"]
-    assert runs.End("Completed").children == 0
+    assert runs.AttemptEnd("Completed").children == 0

@@ -33,7 +33,7 @@ from fixtures.trees.children import complete, complete_and_spawn, items, spawn
 from fixtures.trees.forest import active, forest, in_line, lock, settle_all, spawn_batch, stop_tree, together
 
 pytestmark = pytest.mark.integration
-NOTHING = runs.Progress(total=1, completed=0, failed=0, skipped=0, running=0, current_nodes=[])
+NOTHING = runs.AttemptProgress(total=1, completed=0, failed=0, skipped=0, running=0, current_nodes=[])
 
 
 async def test_stop_cancels_queued_execution(ledger: Ledger) -> None:
@@ -66,7 +66,7 @@ async def test_stop_fences_running_execution_and_notifies_worker(ledger: Ledger)
     assert told == [new.id]
     async with ledger.connection() as connection:
         with pytest.raises(OwnershipLost):
-            await runs.flush(connection, claim, journal=[], log=[], progress=NOTHING, end=runs.End("Completed"))
+            await runs.flush(connection, claim, journal=[], log=[], progress=NOTHING, end=runs.AttemptEnd("Completed"))
         row = await executions.by_id(connection, new.id)
         assert row is not None
         assert row.phase == "Stopped", "a stop is not overtaken by a completion"

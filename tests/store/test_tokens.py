@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from chaingraph_store.commands.tokens import KEPT, Kind, asks, with_token
+from chaingraph_store.commands.tokens import KEPT, TokenKind, asks, with_token
 
-KINDS = st.sampled_from([*Kind])
+KINDS = st.sampled_from([*TokenKind])
 FEW = st.sampled_from(["", *(str(n) for n in range(6))])
 MANY = st.sampled_from([str(n) for n in range(KEPT + 8)])
 
@@ -20,9 +20,9 @@ class Row:
     """What a row knows, and how it takes a token of the spec."""
 
     used: tuple[str, ...] = ()
-    last: dict[Kind, str] = field(default_factory=lambda: dict.fromkeys(Kind, ""))
+    last: dict[TokenKind, str] = field(default_factory=lambda: dict.fromkeys(TokenKind, ""))
 
-    def takes(self, kind: Kind, token: str) -> bool:
+    def takes(self, kind: TokenKind, token: str) -> bool:
         asked = asks(kind, token, used=self.used, last=self.last[kind])
         self.used = with_token(kind, token, used=self.used, last=self.last[kind])
         if asked:
@@ -31,7 +31,7 @@ class Row:
 
 
 @given(st.lists(st.tuples(KINDS, FEW)))
-def test_token_takes_effect_only_once(edits: list[tuple[Kind, str]]) -> None:
+def test_token_takes_effect_only_once(edits: list[tuple[TokenKind, str]]) -> None:
     row, seen = Row(), set()
     for kind, token in edits:
         assert row.takes(kind, token) == (bool(token) and (kind, token) not in seen)
@@ -39,9 +39,9 @@ def test_token_takes_effect_only_once(edits: list[tuple[Kind, str]]) -> None:
 
 
 @given(st.lists(st.tuples(KINDS, MANY), max_size=150))
-def test_token_list_keeps_newest_of_each_kind(edits: list[tuple[Kind, str]]) -> None:
+def test_token_list_keeps_newest_of_each_kind(edits: list[tuple[TokenKind, str]]) -> None:
     row = Row()
-    newest: dict[Kind, list[str]] = {kind: [] for kind in Kind}
+    newest: dict[TokenKind, list[str]] = {kind: [] for kind in TokenKind}
     for kind, token in edits:
         row.takes(kind, token)
         newest[kind] = [*(each for each in newest[kind] if each != token), token][-KEPT:]
@@ -54,14 +54,14 @@ def test_token_list_keeps_newest_of_each_kind(edits: list[tuple[Kind, str]]) -> 
 def test_manifest_token_stays_known_after_many_others() -> None:
     """A tool puts its token back after each of a person's."""
     row = Row()
-    assert row.takes(Kind.STEP, "manifest")
+    assert row.takes(TokenKind.STEP, "manifest")
     for n in range(10 * KEPT):
-        assert row.takes(Kind.STEP, str(n))
-        assert not row.takes(Kind.STEP, "manifest")
+        assert row.takes(TokenKind.STEP, str(n))
+        assert not row.takes(TokenKind.STEP, "manifest")
 
 
-@pytest.mark.parametrize("kind", [*Kind])
-def test_old_row_without_token_list_knows_its_last_token(kind: Kind) -> None:
+@pytest.mark.parametrize("kind", [*TokenKind])
+def test_old_row_without_token_list_knows_its_last_token(kind: TokenKind) -> None:
     assert not asks(kind, "old", used=[], last="old")
     assert with_token(kind, "old", used=[], last="old") == (f"{kind}:old",)
     used = with_token(kind, "new", used=[], last="old")
@@ -70,8 +70,8 @@ def test_old_row_without_token_list_knows_its_last_token(kind: Kind) -> None:
 
 
 def test_token_of_one_kind_does_not_match_another() -> None:
-    used = with_token(Kind.STEP, "1", used=[], last="")
-    assert asks(Kind.RESUME, "1", used=used, last="")
+    used = with_token(TokenKind.STEP, "1", used=[], last="")
+    assert asks(TokenKind.RESUME, "1", used=used, last="")
     # A token may have a colon, so an entry must not be taken for one of a kind that its token names.
-    used = with_token(Kind.STEP, "retry:1", used=used, last="1")
-    assert asks(Kind.RETRY, "1", used=used, last="")
+    used = with_token(TokenKind.STEP, "retry:1", used=used, last="1")
+    assert asks(TokenKind.RETRY, "1", used=used, last="")

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from chaingraph_store.ids import ExecutionId, child_execution_id, execution_id
 from chaingraph_store.ledger import Ledger
 from chaingraph_store.reads import tree
-from chaingraph_store.reads.tree import Place, RootPlace, TreeRow
+from chaingraph_store.reads.tree import RootCursor, TreeCursor, TreeRow
 from fixtures import soak
 
 pytestmark = pytest.mark.integration
@@ -102,7 +102,7 @@ async def walk(
             found += page
             if len(page) < limit:
                 return found
-            after = Place.of(page[-1], head=head.id)
+            after = TreeCursor.of(page[-1], head=head.id)
 
 
 def in_order(head: Node) -> list[Node]:
@@ -150,7 +150,7 @@ async def test_tree_pages_lose_nothing_to_spawns_between_them(ledger: Ledger) ->
             seen += [each.id for each in page]
             if len(page) < 5:
                 break
-            after = Place.of(page[-1], head=root.id)
+            after = TreeCursor.of(page[-1], head=root.id)
             parent = root.below()[spawned]
             await connection.execute(
                 "WITH parent AS (UPDATE chaingraph.executions SET children_total = children_total + 1,"
@@ -179,7 +179,7 @@ async def test_root_pages_include_descendant_counts(ledger: Ledger) -> None:
             found += page
             if len(page) < 2:
                 break
-            after = RootPlace.of(page[-1])
+            after = RootCursor.of(page[-1])
         assert len(await tree.roots(connection)) == len(roots) + 1
         assert await tree.roots(connection, flow="another") == []
     assert [each.id for each in found] == [each.id for each in reversed(roots)]

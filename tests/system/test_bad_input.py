@@ -59,7 +59,7 @@ EXECUTIONS: dict[str, tuple[dict[str, Any], str]] = {
 }
 
 
-def test_each_fault_is_shown_with_its_path_to_its_author(
+def test_each_error_is_shown_with_its_path_to_its_author(
     user: User, run_operator: RunOperator, run_worker: RunWorker
 ) -> None:
     run_worker().wait_ready()

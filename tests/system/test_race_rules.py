@@ -1,4 +1,4 @@
-"""The rules that the races are judged by: a sound execution breaks none, and each kind of fault breaks one."""
+"""The rules that the races are validated by: a sound execution breaks none, and each kind of error breaks one."""
 
 from __future__ import annotations
 
@@ -89,7 +89,7 @@ def test_pauses_that_steps_explain_break_no_rule() -> None:
 
 
 @pytest.mark.parametrize(
-    ("seen", "fault"),
+    ("seen", "error"),
     [
         (_seen(events=[*_seen().events[:5], *_seen().events[6:]]), "not dense"),
         (_seen(next_index=12), "the row goes on at 12"),
@@ -123,5 +123,5 @@ def test_pauses_that_steps_explain_break_no_rule() -> None:
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )
-def test_each_fault_breaks_a_rule(seen: Seen, fault: str) -> None:
-    assert fault in "\n".join(broken(seen))
+def test_each_error_breaks_a_rule(seen: Seen, error: str) -> None:
+    assert error in "\n".join(broken(seen))

@@ -145,4 +145,4 @@ async def test_each_child_is_spawned_once_despite_kills(user: User, fleet: Fleet
             await current.run()
         finally:
             print(current)
-        assert fleet.faults == []
+        assert fleet.errors == []

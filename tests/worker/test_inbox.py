@@ -8,7 +8,7 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from chaingraph_worker.attempts.inbox import Inbox
+from chaingraph_worker.attempts.inbox import CommandInbox
 
 
 def message(*seqs: int) -> dict[str, Any]:
@@ -33,7 +33,7 @@ def deliveries(draw: st.DrawFn) -> tuple[int, int, list[list[int] | None]]:
 @given(deliveries())
 def test_inbox_delivers_each_command_once_in_order(case: tuple[int, int, list[list[int] | None]]) -> None:
     applied, last, sent = case
-    inbox, seen = Inbox(), list[int]()
+    inbox, seen = CommandInbox(), list[int]()
     inbox.open(applied, lambda command: seen.append(command["seq"]))
     for each in sent:
         inbox.take(None if each is None else message(*each))
@@ -42,7 +42,7 @@ def test_inbox_delivers_each_command_once_in_order(case: tuple[int, int, list[li
 
 
 async def test_inbox_requests_only_hinted_missing_messages() -> None:
-    inbox = Inbox()
+    inbox = CommandInbox()
     inbox.open(3, lambda _: None)
     called = asyncio.create_task(inbox.called())
     inbox.hint(3)
@@ -64,7 +64,7 @@ async def test_inbox_requests_only_hinted_missing_messages() -> None:
 
 
 async def test_inbox_keeps_hint_arriving_during_empty_receive() -> None:
-    inbox = Inbox()
+    inbox = CommandInbox()
     inbox.open(3, lambda _: None)
     inbox.hint(4)
     assert await inbox.called()

@@ -10,7 +10,7 @@ import time
 import pytest
 
 from chaingraph_store.commands import stopping
-from chaingraph_store.commands.control import Steered
+from chaingraph_store.commands.control import ControlUpdate
 from chaingraph_store.ledger import Ledger
 from chaingraph_store.queue import leases, recovery
 from fixtures.flows.chains import SLEEP, assert_each_node_completed_once, events_of, hand_back_lost, running, steps
@@ -104,7 +104,7 @@ async def test_a_held_execution_waits_for_its_signal(ledger: Ledger, run_worker:
     execution = await create_of(ledger, steps(1, 1), held=True)
     await asyncio.sleep(1.5)
     assert (await row_of(ledger, execution)).phase == "Created"
-    assert await steer(ledger, execution) == Steered(("START",))
+    assert await steer(ledger, execution) == ControlUpdate(("START",))
     assert (await ended(ledger, execution)).phase == "Completed"
 
 
@@ -117,7 +117,7 @@ async def test_a_held_execution_survives_its_worker(ledger: Ledger, run_worker: 
     async with ledger.transaction() as connection:
         lost = await recovery.lost_executors(connection, application_name=APP)
         await recovery.hand_back(connection, application_name=APP, executors=lost)
-    assert await steer(ledger, execution) == Steered(("START",))
+    assert await steer(ledger, execution) == ControlUpdate(("START",))
     run_worker()
     assert (await ended(ledger, execution)).phase == "Completed"
 
@@ -137,8 +137,8 @@ async def test_edited_start_timeout_counts_while_it_waits(ledger: Ledger, run_wo
         await create_of(ledger, steps(1, 1), held=True, start_timeout_seconds=seconds) for seconds in (2, 300, 2)
     ]
     for execution, seconds in ((longer, 5), (shorter, 1), (started, 300)):
-        steered = await steer(ledger, execution, paused=True, start_timeout_seconds=seconds)
-        assert steered == Steered(("START_TIMEOUT",))
+        updated = await steer(ledger, execution, paused=True, start_timeout_seconds=seconds)
+        assert updated == ControlUpdate(("START_TIMEOUT",))
     begun = time.monotonic()
     row = await ended(ledger, shorter)
     assert (row.phase, row.error_reason) == ("Failed", "StartTimeout")
@@ -147,7 +147,7 @@ async def test_edited_start_timeout_counts_while_it_waits(ledger: Ledger, run_wo
     assert "within 5 s" in row.error_message
     assert time.monotonic() - begun > 3
     assert (await row_of(ledger, started)).phase == "Created", "its first timeout is over"
-    assert await steer(ledger, started, start_timeout_seconds=300) == Steered(("START",))
+    assert await steer(ledger, started, start_timeout_seconds=300) == ControlUpdate(("START",))
     assert (await ended(ledger, started)).phase == "Completed"
 
 
@@ -161,6 +161,6 @@ async def test_retry_waits_at_the_start_gate_again(ledger: Ledger, run_worker: R
     row = await ended(ledger, again)
     assert (row.attempt, row.error_reason) == (2, "StartTimeout"), "with a timeout of its own"
     assert (await row_of(ledger, once)).phase == "Created"
-    assert await steer(ledger, once, options={}) == Steered(("START",))
+    assert await steer(ledger, once, options={}) == ControlUpdate(("START",))
     row = await ended(ledger, once)
     assert (row.phase, row.attempt) == ("Completed", 2)

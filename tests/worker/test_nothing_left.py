@@ -10,7 +10,7 @@ import pytest
 from chaingraph_store.ids import ExecutionId
 from chaingraph_store.ledger import Ledger
 from chaingraph_worker.attempts.attempt import NOT_OURS, PARKED, run_attempt
-from chaingraph_worker.attempts.inbox import Inbox
+from chaingraph_worker.attempts.inbox import CommandInbox
 from fixtures.flows.chains import SLEEP, running, steps
 from fixtures.ledger.ledger import row_of, wait_for
 from fixtures.ledger.moves import stop
@@ -21,26 +21,26 @@ from fixtures.processes.attempts import receive, surroundings_of, take
 pytestmark = pytest.mark.integration
 
 
-async def is_paused(ledger: Ledger, execution: ExecutionId, inbox: Inbox) -> None:
+async def is_paused(ledger: Ledger, execution: ExecutionId, inbox: CommandInbox) -> None:
     await Spec(ledger, execution).pause()
     await receive(ledger, execution, inbox)
     await wait_for(ledger, execution, lambda row: row.phase == "Paused")
 
 
-async def completes(ledger: Ledger, execution: ExecutionId, inbox: Inbox) -> None:
+async def completes(ledger: Ledger, execution: ExecutionId, inbox: CommandInbox) -> None:
     await wait_for(ledger, execution, lambda row: row.ended)
 
 
-async def is_stopped(ledger: Ledger, execution: ExecutionId, inbox: Inbox) -> None:
+async def is_stopped(ledger: Ledger, execution: ExecutionId, inbox: CommandInbox) -> None:
     assert await stop(ledger, execution)
 
 
-async def is_paused_and_stopped(ledger: Ledger, execution: ExecutionId, inbox: Inbox) -> None:
+async def is_paused_and_stopped(ledger: Ledger, execution: ExecutionId, inbox: CommandInbox) -> None:
     await is_paused(ledger, execution, inbox)
     await is_stopped(ledger, execution, inbox)
 
 
-Happening = Callable[[Ledger, ExecutionId, Inbox], Awaitable[None]]
+Happening = Callable[[Ledger, ExecutionId, CommandInbox], Awaitable[None]]
 
 
 @pytest.mark.parametrize(
@@ -56,15 +56,15 @@ Happening = Callable[[Ledger, ExecutionId, Inbox], Awaitable[None]]
 async def test_an_attempt_that_has_ended_leaves_no_task(
     ledger: Ledger, flow: dict[str, object], happens: Happening, park_seconds: float, outcome: str, phase: str
 ) -> None:
-    async with surroundings_of(ledger, park_seconds=park_seconds) as surroundings:
+    async with surroundings_of(ledger, park_seconds=park_seconds) as dependencies:
         execution = await create_of(ledger, flow)
         await take(ledger, execution)
         before = asyncio.all_tasks()
-        inbox = Inbox()
-        attempt = asyncio.create_task(run_attempt(surroundings, execution, run=1, inbox=inbox))
+        inbox = CommandInbox()
+        attempt = asyncio.create_task(run_attempt(dependencies, execution, run=1, inbox=inbox))
         await wait_for(ledger, execution, running)
         await happens(ledger, execution, inbox)
         assert await attempt == outcome
         assert (await row_of(ledger, execution)).phase == phase
-        assert len(surroundings.running) == 0
+        assert len(dependencies.running) == 0
         assert asyncio.all_tasks() - before == set()

@@ -8,7 +8,7 @@ import pytest
 
 from chaingraph_store.ledger import Ledger
 from chaingraph_worker.attempts.attempt import PARKED, run_attempt
-from chaingraph_worker.attempts.inbox import Inbox
+from chaingraph_worker.attempts.inbox import CommandInbox
 from fixtures.flows.chains import assert_each_node_ran_once, events_of, steps
 from fixtures.ledger.ledger import row_of, wait_for
 from fixtures.ledger.moves import claimed, pauses_alternate
@@ -25,11 +25,11 @@ async def test_step_arriving_during_park_runs_its_node(ledger: Ledger, database_
     alone = Ledger(database_url, application_name="tests", pool_size=1)
     await alone.open()
     try:
-        async with surroundings_of(alone, park_seconds=0.5) as surroundings:
+        async with surroundings_of(alone, park_seconds=0.5) as dependencies:
             execution = await create_of(ledger, steps(3, 300), breakpoints=["s1"])
             await take(ledger, execution)
-            inbox = Inbox()
-            attempt = asyncio.create_task(run_attempt(surroundings, execution, run=1, inbox=inbox))
+            inbox = CommandInbox()
+            attempt = asyncio.create_task(run_attempt(dependencies, execution, run=1, inbox=inbox))
             await wait_for(ledger, execution, lambda row: row.phase == "Paused" and row.current_nodes == ["s1"])
             async with alone.connection():
 
@@ -49,13 +49,13 @@ async def test_step_arriving_during_park_runs_its_node(ledger: Ledger, database_
 
 async def test_pause_after_lost_claim_answer_is_logged_and_parks(ledger: Ledger) -> None:
     """The message of the command is older than the second claim, which has the pause, and nobody has told of it yet."""
-    async with surroundings_of(ledger, park_seconds=0) as surroundings:
+    async with surroundings_of(ledger, park_seconds=0) as dependencies:
         execution = await create_of(ledger, steps(2, 1))
         spec = Spec(ledger, execution)
         await claimed(ledger, execution, WORKER)
         await spec.pause()
         async with asyncio.timeout(30):
-            assert await run_attempt(surroundings, execution, run=1, inbox=Inbox()) == PARKED
+            assert await run_attempt(dependencies, execution, run=1, inbox=CommandInbox()) == PARKED
         await spec.resume()
         types = [event.type for event in await events_of(ledger, execution)]
         assert types[-2:] == ["flow:paused", "flow:resumed"]
@@ -63,14 +63,14 @@ async def test_pause_after_lost_claim_answer_is_logged_and_parks(ledger: Ledger)
 
 
 async def test_resume_after_lost_claim_answer_is_logged(ledger: Ledger) -> None:
-    async with surroundings_of(ledger, park_seconds=0) as surroundings:
+    async with surroundings_of(ledger, park_seconds=0) as dependencies:
         execution = await create_of(ledger, steps(2, 1))
         spec = Spec(ledger, execution)
         await spec.edit(paused=True, step="1")
         await claimed(ledger, execution, WORKER)
         await spec.resume()
         row = await row_of(ledger, execution)
-        assert await run_attempt(surroundings, execution, run=row.run, inbox=Inbox()) == "Completed"
+        assert await run_attempt(dependencies, execution, run=row.run, inbox=CommandInbox()) == "Completed"
         types = [event.type for event in await events_of(ledger, execution)]
         assert types.count("flow:resumed") == 1
         assert pauses_alternate(types)

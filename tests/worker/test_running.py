@@ -29,7 +29,7 @@ async def test_later_run_interrupts_earlier_run_not_yet_stopped(ledger: Ledger, 
     running.add(former)
     async with ledger.transaction() as connection:
         assert await stopping.stop(connection, new.id, reason="by hand")
-        again = retrying.Retry(token="1", from_start=False, paused=False, options={})
+        again = retrying.RetryRequest(token="1", from_start=False, paused=False, options={})
         assert await retrying.retry(connection, new.id, again, generation=2, application_name=APP) is True
     running.add(_attempt(await worker.claim(new.id), interrupted))
     assert interrupted == [1]

@@ -16,12 +16,12 @@ from chaingraph_store.queue.dispatch import HOLD_QUEUE
 from chaingraph_store.queue.pinning import pin_queue
 from chaingraph_worker import log_names, metrics
 from chaingraph_worker.errors import UnsafeValue
-from chaingraph_worker.listening import Listening
+from chaingraph_worker.listening import QueueConsumers
 from chaingraph_worker.migrate import JOURNAL_FORMAT, sqlalchemy_url
 from chaingraph_worker.settings import WorkerSettings
 
 _made: Final[list[DBOS]] = []
-_listening: Final[list[Listening]] = []
+_listening: Final[list[QueueConsumers]] = []
 _EXPECTED: Final = (
     dbos_errors.DBOSAwaitedWorkflowCancelledError,
     dbos_errors.DBOSWorkflowCancelledError,
@@ -68,7 +68,7 @@ def configure(settings: WorkerSettings) -> None:
     _made.append(DBOS(config=config))
     logs.adopt("dbos")
     logging.getLogger("dbos").addFilter(is_news)
-    logging.getLogger("dbos").addFilter(metrics.count_faults_of_dbos)
+    logging.getLogger("dbos").addFilter(metrics.count_errors_of_dbos)
     logging.getLogger("dbos").addFilter(log_names.name_execution)
     DBOS.listen_queues([])
 
@@ -122,7 +122,7 @@ async def launch(settings: WorkerSettings, *, shared_rows: bool = True) -> None:
         held = await DBOS.retrieve_queue_async(HOLD_QUEUE)
         assert held is not None, "the migration made it together with the role"
         queues[HOLD_QUEUE] = held
-    _listening.append(Listening(_instance(), queues, guests=settings.guest_slots))
+    _listening.append(QueueConsumers(_instance(), queues, guests=settings.guest_slots))
 
 
 def _own_queues(settings: WorkerSettings) -> list[str]:

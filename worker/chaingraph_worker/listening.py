@@ -27,7 +27,7 @@ class _Listener:
     end: threading.Event = field(default_factory=threading.Event)
 
 
-class Listening:
+class QueueConsumers:
     """The queues that are listened to.
 
     Args:

@@ -22,7 +22,7 @@ from pydantic import ValidationError
 
 from chaingraph_runtime import logs, tracing
 from chaingraph_runtime.http import CannotServe, HealthServer
-from chaingraph_runtime.pool_figures import PoolFigures
+from chaingraph_runtime.pool_figures import PoolMetrics
 from chaingraph_runtime.settings import cannot_start, refuse
 from chaingraph_runtime.tracing import TracingUnavailable
 from chaingraph_store import schema
@@ -31,13 +31,13 @@ from chaingraph_store.ledger import Connection, Ledger
 from chaingraph_store.pool_roles import own
 from chaingraph_store.queue import dispatch, leases, recovery
 from chaingraph_worker import application, metrics, migrate, outage, workflows
-from chaingraph_worker.attempts.attempt import Surroundings
+from chaingraph_worker.attempts.attempt import RunDependencies
 from chaingraph_worker.attempts.running import RunningAttempts
 from chaingraph_worker.attempts.spawner import Spawner
 from chaingraph_worker.errors import StartRefused
 from chaingraph_worker.lease import Lease
 from chaingraph_worker.recovery import Recovery
-from chaingraph_worker.runner.assignment import Limits
+from chaingraph_worker.runner.assignment import RunnerLimits
 from chaingraph_worker.settings import WorkerSettings
 from chaingraph_worker.supervision.connections import ConnectionShares
 from chaingraph_worker.supervision.pool import Pool, fork, warn_of_memory
@@ -98,7 +98,7 @@ class Worker:
             application_name=f"chaingraph-worker {settings.executor_id}"[:63],
             pool_size=4 + min(8, settings.worker_concurrency),
         )
-        metrics.REGISTRY_OF_WORKER.register(PoolFigures("chaingraph_worker", self._ledger.pool_stats))
+        metrics.REGISTRY_OF_WORKER.register(PoolMetrics("chaingraph_worker", self._ledger.pool_stats))
         self._pool = Pool(settings.runners, runners)
         self._running = RunningAttempts(self._ledger)
         self._spawner = Spawner(
@@ -156,7 +156,7 @@ class Worker:
 
     async def _serve(self) -> None:
         settings = self._settings
-        surroundings = Surroundings(
+        dependencies = RunDependencies(
             ledger=self._ledger,
             pool=self._pool,
             running=self._running,
@@ -166,7 +166,7 @@ class Worker:
             flush_seconds=settings.flush_seconds,
             park_seconds=settings.park_seconds,
             spawner=self._spawner,
-            limits=Limits(
+            limits=RunnerLimits(
                 max_depth=settings.max_depth,
                 max_children=settings.max_children,
                 values=settings.value_limits,
@@ -177,7 +177,7 @@ class Worker:
                 per_execution=settings.max_http_connections, per_namespace=settings.namespace_http_connections
             ),
         )
-        workflows.register(surroundings, application_name=settings.application_name)
+        workflows.register(dependencies, application_name=settings.application_name)
         application.configure(settings)
         # The launch takes dozens of round trips, at a distance longer than a lease, and no work. The lease comes after.
         await application.launch(settings, shared_rows=not self._kept_to_pool)
@@ -215,7 +215,7 @@ class Worker:
         settings = self._settings
         self._state = "draining"
         _log.info("draining", running=len(self._running), seconds=settings.drain_seconds)
-        with contextlib.suppress(TimeoutError, *outage.PASSING):
+        with contextlib.suppress(TimeoutError, *outage.TRANSIENT_ERRORS):
             async with asyncio.timeout(_HAND_BACK_SECONDS), self._ledger.connection() as connection:
                 await leases.drain(connection, settings.executor_id)
         application.stop_dequeuing()
@@ -225,7 +225,7 @@ class Worker:
                 await self._recorded()
             else:
                 # First the hand-back, which fences us, and only then the interruption.
-                await outage.persist(self._hand_back, what="hand-back")
+                await outage.retry_transient(self._hand_back, what="hand-back")
         finally:
             self._running.interrupt_all("the worker shuts down")
         await self._running.idle(within=_INTERRUPT_SECONDS)
@@ -234,7 +234,7 @@ class Worker:
                 await application.end()
         except TimeoutError:
             _log.warning("DBOS did not end in time; the process ends without it")
-        await outage.persist(self._hand_back, what="hand-back")
+        await outage.retry_transient(self._hand_back, what="hand-back")
         async with self._ledger.connection() as connection:
             await leases.release(connection, settings.executor_id)
         self._lease.end()
@@ -242,7 +242,7 @@ class Worker:
 
     async def _recorded(self) -> None:
         """Waits a moment for DBOS to record the ends of workflows whose attempts have ended."""
-        with contextlib.suppress(TimeoutError, *outage.PASSING):
+        with contextlib.suppress(TimeoutError, *outage.TRANSIENT_ERRORS):
             async with asyncio.timeout(_RECORD_SECONDS), self._ledger.connection() as connection:
                 while await dispatch.pending_runs(connection, executor=self._settings.executor_id):  # noqa: ASYNC110
                     await asyncio.sleep(0.02)  # DBOS records in threads of its own

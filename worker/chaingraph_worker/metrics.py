@@ -85,15 +85,15 @@ LEASE_SECONDS = Gauge(
 LEASE_RENEWALS = Counter(
     "chaingraph_worker_lease_renewals_total", "Attempts to renew the lease, by result: renewed, failed", ["result"]
 )
-DBOS_FAULTS = Counter(
-    "chaingraph_worker_dbos_faults_total",
+DBOS_ERRORS = Counter(
+    "chaingraph_worker_dbos_errors_total",
     "Warnings and errors that DBOS logged in this worker, by level: warning, error, critical",
     ["level"],
 )
 
 
-def count_faults_of_dbos(record: logging.LogRecord) -> bool:
+def count_errors_of_dbos(record: logging.LogRecord) -> bool:
     """A filter of log records that counts them and lets all pass."""
     if record.levelno >= logging.WARNING:
-        DBOS_FAULTS.labels(record.levelname.lower()).inc()
+        DBOS_ERRORS.labels(record.levelname.lower()).inc()
     return True

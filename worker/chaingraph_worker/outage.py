@@ -1,4 +1,4 @@
-"""Faults of PostgreSQL that pass: lost connections, restarts, failovers, deadlocks.
+"""Errors of PostgreSQL that pass: lost connections, restarts, failovers, deadlocks.
 
 A durable step that raised would be recorded as failed for ever, so its statements are tried again instead. How long is
 not decided here: a worker that cannot reach PostgreSQL loses its lease, and exits.
@@ -14,7 +14,7 @@ import psycopg
 import psycopg_pool
 import structlog
 
-PASSING: Final = (
+TRANSIENT_ERRORS: Final = (
     psycopg.OperationalError,
     psycopg.InterfaceError,
     psycopg.errors.ReadOnlySqlTransaction,
@@ -26,11 +26,11 @@ T = TypeVar("T")
 _log = structlog.get_logger(__name__)
 
 
-async def persist(statement: Callable[[], Awaitable[T]], *, what: str) -> T:
+async def retry_transient(statement: Callable[[], Awaitable[T]], *, what: str) -> T:
     """Its result, tried until PostgreSQL takes it. The statement must be one that can be repeated."""
     while True:
         try:
             return await statement()
-        except PASSING as error:
+        except TRANSIENT_ERRORS as error:
             _log.warning("PostgreSQL does not take it, trying again", what=what, error=str(error))
             await asyncio.sleep(RETRY_SECONDS)

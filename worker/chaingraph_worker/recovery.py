@@ -47,7 +47,7 @@ class Recovery:
             await asyncio.sleep(self._interval * random.uniform(1 - _SPREAD, 1 + _SPREAD))
             try:
                 await self.recover()
-            except outage.PASSING as error:
+            except outage.TRANSIENT_ERRORS as error:
                 _log.warning("could not look for lost workers, trying again", error=str(error))
 
     async def recover(self) -> list[HandedBack]:

@@ -22,8 +22,8 @@ from chaingraph_store.ids import ExecutionId
 from chaingraph_store.queue import releasing
 from chaingraph_store.queue.dispatch import COMMAND_TOPIC, HOLD_WORKFLOW, LOOK, RUN_WORKFLOW, START_TOPIC
 from chaingraph_worker import outage
-from chaingraph_worker.attempts.attempt import Surroundings, run_attempt
-from chaingraph_worker.attempts.inbox import Inbox
+from chaingraph_worker.attempts.attempt import RunDependencies, run_attempt
+from chaingraph_worker.attempts.inbox import CommandInbox
 from chaingraph_worker.errors import ForeignExecution
 
 _AT_ONCE: Final = 0.0
@@ -45,18 +45,18 @@ def _check_own(execution: str) -> None:
         raise ForeignExecution(workflow, execution)
 
 
-def register(surroundings: Surroundings, *, application_name: str) -> None:
+def register(dependencies: RunDependencies, *, application_name: str) -> None:
     """Registers the workflows and their steps with DBOS. Once a process, before its launch."""
 
     @DBOS.step(name="run_flow")
-    async def run_flow(execution: str, run: int, inbox: Inbox) -> str:
-        return await run_attempt(surroundings, ExecutionId(execution), run=run, inbox=inbox)
+    async def run_flow(execution: str, run: int, inbox: CommandInbox) -> str:
+        return await run_attempt(dependencies, ExecutionId(execution), run=run, inbox=inbox)
 
     # Recoveries are counted and limited by the hand-back, which knows a lost worker from a drained one.
     @DBOS.workflow(name=RUN_WORKFLOW, max_recovery_attempts=None)
     async def run_execution(execution: str, run: int) -> str:
         _check_own(execution)
-        inbox = Inbox()
+        inbox = CommandInbox()
         # The call draws the step's function id, the first one. Receives have all others, however many there will be,
         # so a recovered workflow meets the same kind of operation at each id whatever the clock does.
         step = asyncio.create_task(run_flow(execution, run, inbox), name=f"run {execution}")
@@ -75,20 +75,20 @@ def register(surroundings: Surroundings, *, application_name: str) -> None:
     @DBOS.step(name="release")
     async def release(execution: str, attempt: int) -> bool:
         async def once() -> bool:
-            async with surroundings.ledger.transaction() as connection:
+            async with dependencies.ledger.transaction() as connection:
                 return await releasing.release(
                     connection, ExecutionId(execution), application_name=application_name, attempt=attempt
                 )
 
-        return await outage.persist(once, what="release")
+        return await outage.retry_transient(once, what="release")
 
     @DBOS.step(name="fail_unstarted")
     async def fail_unstarted(execution: str, attempt: int) -> float:
         async def once() -> float:
-            async with surroundings.ledger.transaction() as connection:
+            async with dependencies.ledger.transaction() as connection:
                 return await stopping.fail_unstarted(connection, ExecutionId(execution), attempt=attempt)
 
-        return await outage.persist(once, what="start timeout")
+        return await outage.retry_transient(once, what="start timeout")
 
     # `timeout_seconds` is that of the creation or the retry: the row has the one in force.
     @DBOS.workflow(name=HOLD_WORKFLOW, max_recovery_attempts=None)
@@ -105,7 +105,7 @@ def register(surroundings: Surroundings, *, application_name: str) -> None:
                 return stopping.START_TIMEOUT
 
 
-async def _receive_commands(inbox: Inbox) -> None:
+async def _receive_commands(inbox: CommandInbox) -> None:
     """Hands in what is sent, until the inbox is closed. To be called by a workflow's main coroutine alone."""
     while await inbox.called():
         try:

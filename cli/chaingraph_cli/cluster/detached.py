@@ -17,20 +17,20 @@ from chaingraph_cli.cluster import private, run
 from chaingraph_cli.cluster.identity import ProcessIdentity
 from chaingraph_cli.cluster.last_lines import size, tail
 from chaingraph_cli.cluster.programs import binaries, control_plane
-from chaingraph_cli.cluster.state import Phase, Settings, State, StateFolder
+from chaingraph_cli.cluster.state import ClusterSettings, ClusterState, Phase, StateFolder
 from chaingraph_cli.errors import CliError, StartFailed
 
 _POLL_SECONDS = 0.1
 _STOP_SECONDS = 60.0
 
 
-def start(folder: StateFolder, settings: Settings) -> State:
+def start(folder: StateFolder, settings: ClusterSettings) -> ClusterState:
     """Start the supervisor and wait until the cluster is up; returns its state.
 
     Raises:
         StartFailed: it did not come up; the message is the supervisor's.
     """
-    before = folder.load() or State()
+    before = folder.load() or ClusterState()
     folder.save(before.model_copy(update={"settings": settings, "phase": Phase.STARTING, "message": ""}))
     log = folder.logs / "supervisor.log"
     begin = size(log)
@@ -52,10 +52,10 @@ def start(folder: StateFolder, settings: Settings) -> State:
         raise
 
 
-def _await_up(folder: StateFolder, process: subprocess.Popen[bytes], log: Path, begin: int) -> State:
+def _await_up(folder: StateFolder, process: subprocess.Popen[bytes], log: Path, begin: int) -> ClusterState:
     while True:
         ended = process.poll() is not None
-        state = folder.load() or State()
+        state = folder.load() or ClusterState()
         if ended and state.phase == Phase.FAILED:
             raise StartFailed(state.message)
         if ended:
@@ -77,13 +77,13 @@ def end(process: ProcessIdentity, *, seconds: float) -> bool:
 def main() -> None:
     """Run the cluster of the folder given as the only argument."""
     folder = StateFolder.at(Path(sys.argv[1]))
-    state = folder.load() or State()
+    state = folder.load() or ClusterState()
     settings = state.settings
     try:
         programs = binaries.ensure(control_plane.BINARIES) if settings.own_control_plane else {}
         asyncio.run(run.run(folder, settings, programs, on_report=lambda report: None, on_ready=lambda state: None))
-    except CliError as fault:
-        sys.exit(str(fault))
+    except CliError as error:
+        sys.exit(str(error))
 
 
 if __name__ == "__main__":

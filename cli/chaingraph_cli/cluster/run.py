@@ -19,10 +19,10 @@ from chaingraph_cli.cluster.programs import control_plane, parts, postgres
 from chaingraph_cli.cluster.programs.probes import notes
 from chaingraph_cli.cluster.spec import ProcessSpec, Report
 from chaingraph_cli.cluster.state import (
+    ClusterSettings,
+    ClusterState,
     Identity,
     Phase,
-    Settings,
-    State,
     StateFolder,
     end_leftovers,
     record,
@@ -35,11 +35,11 @@ _ROTATE_BYTES = 10 * 1024 * 1024
 
 async def run(
     folder: StateFolder,
-    settings: Settings,
+    settings: ClusterSettings,
     binaries: dict[str, Path],
     *,
     on_report: Callable[[Report], None],
-    on_ready: Callable[[State], None],
+    on_ready: Callable[[ClusterState], None],
 ) -> None:
     """Run the cluster of a state folder until SIGINT, SIGTERM or SIGHUP; everything has ended when it returns.
 
@@ -74,8 +74,8 @@ async def run(
                 on_ready(book.state)
                 await stopping.wait()
             book.phase(Phase.STOPPING)
-        except CliError as fault:
-            book.phase(Phase.FAILED, str(fault))
+        except CliError as error:
+            book.phase(Phase.FAILED, str(error))
             raise
         finally:
             await supervisor.stop_all()
@@ -83,7 +83,7 @@ async def run(
 
 
 async def _bring_up(
-    folder: StateFolder, settings: Settings, binaries: dict[str, Path], supervisor: Supervisor, book: _Book
+    folder: StateFolder, settings: ClusterSettings, binaries: dict[str, Path], supervisor: Supervisor, book: _Book
 ) -> None:
     names = [parts.OPERATOR, *parts.worker_names(settings.workers)]
     own_ports = [*control_plane.PORTS, "postgres", *gateway.PORTS]
@@ -113,10 +113,10 @@ async def _bring_up(
 async def _start_workers(specs: list[ProcessSpec], supervisor: Supervisor, book: _Book) -> None:
     """Start the workers. The cluster does without one that does not start, and the book says why."""
     failures = await asyncio.gather(*(supervisor.start_or_retry(spec) for spec in specs))
-    lines = [f"{fault.message}\n{fault.hint} It is started again." for fault in failures if fault is not None]
+    lines = [f"{error.message}\n{error.hint} It is started again." for error in failures if error is not None]
     said: dict[str, list[str]] = {}
-    for spec, fault in zip(specs, failures, strict=True):
-        for note in () if fault is not None else await notes(spec.probe):
+    for spec, error in zip(specs, failures, strict=True):
+        for note in () if error is not None else await notes(spec.probe):
             said.setdefault(note, []).append(spec.name)
     lines += [f"{', '.join(names)} {note}" for note, names in said.items()]
     book.remember_message("\n".join(lines))
@@ -133,7 +133,7 @@ async def _start_control_plane(
     await asyncio.to_thread(crds.apply, folder.kubeconfig)
 
 
-async def _use_existing(folder: StateFolder, settings: Settings) -> None:
+async def _use_existing(folder: StateFolder, settings: ClusterSettings) -> None:
     existing.copy_context(settings.kubeconfig, settings.context, to=folder.kubeconfig)
     await asyncio.to_thread(crds.apply, folder.kubeconfig)
 
@@ -174,12 +174,12 @@ async def _until(stopping: asyncio.Event, work: Coroutine[object, object, None])
 class _Book:
     """Keeps the state file in step with what happens."""
 
-    def __init__(self, folder: StateFolder, settings: Settings) -> None:
-        before = folder.load() or State()
+    def __init__(self, folder: StateFolder, settings: ClusterSettings) -> None:
+        before = folder.load() or ClusterState()
         end_leftovers(before)
         _rotate_logs(folder.logs)
         self._folder = folder
-        self.state = State(
+        self.state = ClusterState(
             settings=settings,
             phase=Phase.STARTING,
             supervisor=Identity.of(ProcessIdentity.of(os.getpid())),

@@ -63,7 +63,7 @@ class ProcessSpec:
     ready_seconds: float = 120.0
 
 
-class Condition(StrEnum):
+class ProcessCondition(StrEnum):
     """Where a process of the cluster stands."""
 
     STARTING = "Starting"
@@ -77,7 +77,7 @@ class Report:
     """A process as the supervisor sees it; `since` (seconds since the epoch) is when it took this condition."""
 
     spec: ProcessSpec
-    condition: Condition
+    condition: ProcessCondition
     since: float
     identity: ProcessIdentity | None = None
     restarts: int = 0

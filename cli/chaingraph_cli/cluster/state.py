@@ -22,7 +22,7 @@ from chaingraph_cli.cluster import private
 from chaingraph_cli.cluster.access.kubeconfig import write_private
 from chaingraph_cli.cluster.identity import ProcessIdentity, end
 from chaingraph_cli.cluster.programs.probes import Probe
-from chaingraph_cli.cluster.spec import Condition, Report, Tier
+from chaingraph_cli.cluster.spec import ProcessCondition, Report, Tier
 from chaingraph_cli.errors import AlreadyRunning, StateInvalid
 
 
@@ -40,7 +40,7 @@ class _Model(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
-class Settings(_Model):
+class ClusterSettings(_Model):
     """What the person asked `up` for.
 
     Attributes:
@@ -83,7 +83,7 @@ class ProcessRecord(_Model):
     probe: Probe
     tier: Tier
     stop_signal: int
-    condition: Condition
+    condition: ProcessCondition
     since: float
     restarts: int = 0
     last_exit: str = ""
@@ -105,7 +105,7 @@ class ProcessRecord(_Model):
         )
 
 
-class State(_Model):
+class ClusterState(_Model):
     """All that is remembered of a local cluster between commands and over restarts.
 
     Attributes:
@@ -117,7 +117,7 @@ class State(_Model):
     """
 
     version: Literal[1] = 1
-    settings: Settings = Settings()
+    settings: ClusterSettings = ClusterSettings()
     phase: Phase = Phase.STOPPED
     message: str = ""
     supervisor: Identity | None = None
@@ -158,7 +158,7 @@ class StateFolder:
             private.make_folder(folder)
         write_private(self.path / ".gitignore", "*\n")
 
-    def load(self) -> State | None:
+    def load(self) -> ClusterState | None:
         """The remembered state; None when there is none here.
 
         Raises:
@@ -169,16 +169,16 @@ class StateFolder:
         except (FileNotFoundError, NotADirectoryError):
             return None
         try:
-            return State.model_validate_json(text)
-        except ValidationError as fault:
-            first = fault.errors(include_url=False)[0]
+            return ClusterState.model_validate_json(text)
+        except ValidationError as error:
+            first = error.errors(include_url=False)[0]
             where = ".".join(str(part) for part in first["loc"]) or "the whole file"
             raise StateInvalid(
                 f"{self.file} cannot be read: {where}: {first['msg']}.",
                 "It was written by another version or damaged. End its processes and remove the folder to start anew.",
-            ) from fault
+            ) from error
 
-    def save(self, state: State) -> None:
+    def save(self, state: ClusterState) -> None:
         write_private(self.file, state.model_dump_json(indent=2) + "\n")
 
     @contextmanager
@@ -198,18 +198,18 @@ class StateFolder:
         return self.path / "lock"
 
 
-def supervised(state: State) -> bool:
+def supervised(state: ClusterState) -> bool:
     """Whether the supervisor that wrote this state lives."""
     return state.supervisor is not None and state.supervisor.process().alive()
 
 
-def leftovers(state: State) -> tuple[ProcessRecord, ...]:
+def leftovers(state: ClusterState) -> tuple[ProcessRecord, ...]:
     """Recorded processes that still live, those that use others first."""
     living = [each for each in state.processes if each.identity is not None and each.identity.process().alive()]
     return tuple(sorted(living, key=lambda each: -each.tier))
 
 
-def end_leftovers(state: State, *, seconds: float = 15.0) -> tuple[ProcessRecord, ...]:
+def end_leftovers(state: ClusterState, *, seconds: float = 15.0) -> tuple[ProcessRecord, ...]:
     """End what a supervisor that died left behind, higher tiers first; blocks. Returns what was found."""
     found = leftovers(state)
     for tier in sorted(Tier, reverse=True):
@@ -221,7 +221,7 @@ def end_leftovers(state: State, *, seconds: float = 15.0) -> tuple[ProcessRecord
     return found
 
 
-def record(state: State, report: Report) -> State:
+def record(state: ClusterState, report: Report) -> ClusterState:
     """The state with a process's new report in place of its old one."""
     fresh = ProcessRecord.of(report)
     names = [each.name for each in state.processes]

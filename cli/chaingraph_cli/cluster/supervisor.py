@@ -19,7 +19,7 @@ from chaingraph_cli.cluster import private
 from chaingraph_cli.cluster.identity import ProcessIdentity
 from chaingraph_cli.cluster.last_lines import size, tail
 from chaingraph_cli.cluster.programs.probes import until_healthy
-from chaingraph_cli.cluster.spec import Condition, ProcessSpec, Report, Tier
+from chaingraph_cli.cluster.spec import ProcessCondition, ProcessSpec, Report, Tier
 from chaingraph_cli.errors import StartFailed
 
 _FIRST_BACKOFF_SECONDS = 0.5
@@ -67,7 +67,7 @@ class Supervisor:
         finally:
             exited.cancel()
             healthy.cancel()
-        self._update(spec, Condition.RUNNING)
+        self._update(spec, ProcessCondition.RUNNING)
         self._keepers[spec.name] = asyncio.create_task(self._keep(spec, process), name=f"keep {spec.name}")
 
     async def start_or_retry(self, spec: ProcessSpec) -> StartFailed | None:
@@ -78,10 +78,10 @@ class Supervisor:
         """
         try:
             await self.start(spec)
-        except StartFailed as fault:
-            self._update(spec, Condition.BACKING_OFF)
+        except StartFailed as error:
+            self._update(spec, ProcessCondition.BACKING_OFF)
             self._keepers[spec.name] = asyncio.create_task(self._revive(spec), name=f"revive {spec.name}")
-            return fault
+            return error
         return None
 
     async def stop(self, name: str) -> None:
@@ -120,7 +120,7 @@ class Supervisor:
         self._running[spec.name] = process
         self._reports[spec.name] = Report(
             spec,
-            Condition.STARTING,
+            ProcessCondition.STARTING,
             time.time(),
             ProcessIdentity.of(process.pid),
             restarts,
@@ -136,7 +136,7 @@ class Supervisor:
             began = time.monotonic()
             code = await process.wait()
             failures = 1 if time.monotonic() - began > _STEADY_SECONDS else failures + 1
-            self._update(spec, Condition.BACKING_OFF, last_exit=describe_exit(code))
+            self._update(spec, ProcessCondition.BACKING_OFF, last_exit=describe_exit(code))
             await asyncio.sleep(backoff(failures))
             process = await self._spawn(spec, restarts=self._reports[spec.name].restarts + 1)
             await self._until_healthy_or_gone(spec, process)
@@ -154,7 +154,7 @@ class Supervisor:
         try:
             await asyncio.wait({exited, healthy}, return_when=asyncio.FIRST_COMPLETED)
             if not exited.done():
-                self._update(spec, Condition.RUNNING)
+                self._update(spec, ProcessCondition.RUNNING)
         finally:
             exited.cancel()
             healthy.cancel()
@@ -170,13 +170,13 @@ class Supervisor:
                 with contextlib.suppress(ProcessLookupError):
                     process.kill()
                 await process.wait()
-        self._update(spec, Condition.STOPPED, fate)
+        self._update(spec, ProcessCondition.STOPPED, fate)
 
-    def _update(self, spec: ProcessSpec, condition: Condition, last_exit: str | None = None) -> None:
+    def _update(self, spec: ProcessSpec, condition: ProcessCondition, last_exit: str | None = None) -> None:
         before = self._reports[spec.name]
         if before.condition == condition and last_exit is None:
             return
-        alive = condition in (Condition.STARTING, Condition.RUNNING)
+        alive = condition in (ProcessCondition.STARTING, ProcessCondition.RUNNING)
         self._reports[spec.name] = replace(
             before,
             condition=condition,

@@ -23,12 +23,12 @@ def documents(file: str) -> list[Any]:
 
     try:
         reading = read(sys.stdin.read() if file == "-" else Path(file).read_text(encoding="utf-8"))
-    except OSError as fault:
-        raise Usage(f"{file} cannot be read: {fault.strerror}.") from fault
-    except UnicodeDecodeError as fault:
-        raise Usage(f"{file} is not text in UTF-8: {fault}.") from fault
-    except YamlError as fault:
-        raise Usage(f"{file} is neither YAML nor JSON: {fault}.") from fault
+    except OSError as error:
+        raise Usage(f"{file} cannot be read: {error.strerror}.") from error
+    except UnicodeDecodeError as error:
+        raise Usage(f"{file} is not text in UTF-8: {error}.") from error
+    except YamlError as error:
+        raise Usage(f"{file} is neither YAML nor JSON: {error}.") from error
     warnings = list(dict.fromkeys(reading.warnings))
     for each in warnings[:_MOST_WARNINGS]:
         print(f"Warning: {'stdin' if file == '-' else file}, {each}", file=sys.stderr)

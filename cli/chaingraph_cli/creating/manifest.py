@@ -24,7 +24,7 @@ Manifest = dict[str, Any]
 
 
 @dataclass(frozen=True)
-class Wishes:
+class CreateOptions:
     """What the command line adds to a manifest."""
 
     name: str | None = None
@@ -84,7 +84,7 @@ def of_file(file: str) -> Manifest:
     )
 
 
-def made(wishes: Wishes, manifest: Manifest) -> Manifest:
+def made(wishes: CreateOptions, manifest: Manifest) -> Manifest:
     """The manifest with what was wished for."""
     metadata = dict(manifest.get("metadata") or {})
     if wishes.name:

@@ -59,15 +59,15 @@ def _flow(chosen: argparse.Namespace, kubectl: Kubectl, name: str) -> dict[str, 
     except Forbidden:
         return None
     except NotFound as absent:
-        fault = nothing_there(kubectl, name, FLOWS)
+        error = nothing_there(kubectl, name, FLOWS)
         if "Install the CRDs" in absent.hint:
             raise
         if chosen.allow_missing or chosen.dry_run == "client":
             message = f"Warning: Flow {name!r} not found. The execution starts once the Flow is created."
-            print(message, fault.hint, file=sys.stderr)
+            print(message, error.hint, file=sys.stderr)
             return None
         raise NotFound(
-            fault.message, f"{fault.hint}\nTo create the execution before its Flow: --allow-missing"
+            error.message, f"{error.hint}\nTo create the execution before its Flow: --allow-missing"
         ) from absent
     except CliError:
         if chosen.dry_run == "client":

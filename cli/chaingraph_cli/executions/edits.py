@@ -1,7 +1,7 @@
 """Edits of specs: read, judge, patch, and with `--wait` see it carried out.
 
-A patch carries what its verb was judged on: the generation and the phase. When either has changed meanwhile, the API
-server refuses it, and the verb is judged again on what is there now. So two people, or a person and a GitOps tool,
+A patch carries what its verb was validated on: the generation and the phase. When either has changed meanwhile, the API
+server refuses it, and the verb is validated again on what is there now. So two people, or a person and a GitOps tool,
 never undo one another's edits unseen; and only the fields of the verb are touched, the rest stays whose it is.
 
 One execution is read and, beside that, edited on the condition that it is in the state in which the verb is mostly
@@ -21,12 +21,12 @@ from chaingraph_cli.commands import tell
 from chaingraph_cli.errors import CliError, NotAllowed, NotFound
 from chaingraph_cli.execution import Execution
 from chaingraph_cli.executions import outcomes, waiting
-from chaingraph_cli.executions.guards import Refusal
+from chaingraph_cli.executions.guards import VerbRefusal
 from chaingraph_cli.executions.outcomes import Judge
 from chaingraph_cli.executions.targets import Targets, add_targets, read, start_reading, targets_of, told, what_was_read
 from chaingraph_cli.executions.unshown import no_resource
 from chaingraph_cli.executions.waiting import add_timeout, await_outcomes, told_in_a_line
-from chaingraph_cli.kubectl import EXECUTIONS, FIELD_MANAGER, Done, Kubectl, fault_of, finish, nothing_there
+from chaingraph_cli.kubectl import EXECUTIONS, FIELD_MANAGER, Done, Kubectl, error_of, finish, nothing_there
 
 _TOGETHER: Final = 8
 """kubectl processes at the same time."""
@@ -38,21 +38,21 @@ Operation = dict[str, Any]
 
 
 @dataclass(frozen=True)
-class Edit:
+class SpecEdit:
     """What a verb does to an execution.
 
     Attributes:
         operations: the JSON patch that makes the change, of the execution as it was read.
-        said: words after the name once the API server has taken it; or makes them, of the execution as it was judged.
-        carried_out: tells from the status that it was done.
+        said: words after the name once the API server has taken it; or makes them, of the checked execution.
+        applied: tells from the status that it was done.
         guard: why not, in the state it is in.
         likely: values by JSON pointer; where they hold the guard allows it, whatever else there is. Empty: none.
     """
 
     operations: Callable[[Execution], Sequence[Operation]]
     said: str | Callable[[Execution], str]
-    carried_out: Judge
-    guard: Callable[[Execution], Refusal | None]
+    applied: Judge
+    guard: Callable[[Execution], VerbRefusal | None]
     likely: Mapping[str, object] = field(default_factory=dict)
 
     def words(self, execution: Execution) -> str:
@@ -80,7 +80,7 @@ def add_wait(parser: argparse.ArgumentParser) -> None:
     add_timeout(parser, default=60, what="--wait waits")
 
 
-def carry_out(chosen: argparse.Namespace, edit: Edit) -> int:
+def carry_out(chosen: argparse.Namespace, edit: SpecEdit) -> int:
     """The whole of a verb on the executions that the command line names; returns the exit code."""
     kubectl, targets = Kubectl.of(chosen), targets_of(chosen)
     guess = _guessed(kubectl, targets, edit)
@@ -91,26 +91,26 @@ def carry_out(chosen: argparse.Namespace, edit: Edit) -> int:
             reading.kill()
             finish(reading)
             return _after(chosen, kubectl, Execution(guessed.json()), edit)
-    found, faults = what_was_read(kubectl, finish(reading), no_resource)
+    found, errors = what_was_read(kubectl, finish(reading), no_resource)
     if targets.selected and not found:
         print("No executions found.")
         return 0
-    code = told(faults)
+    code = told(errors)
     applied = apply(kubectl, found, edit, wait=chosen.wait, timeout=chosen.timeout, selected=targets.selected)
     return code or applied
 
 
-def _after(chosen: argparse.Namespace, kubectl: Kubectl, edited: Execution, edit: Edit) -> int:
+def _after(chosen: argparse.Namespace, kubectl: Kubectl, edited: Execution, edit: SpecEdit) -> int:
     print(f"{edited.full_name} {edit.words(edited)}", flush=True)
     return _awaited(kubectl, [edited], edit, chosen.wait, chosen.timeout)
 
 
-def _awaited(kubectl: Kubectl, edited: Sequence[Execution], edit: Edit, wait: str | None, timeout: float) -> int:
+def _awaited(kubectl: Kubectl, edited: Sequence[Execution], edit: SpecEdit, wait: str | None, timeout: float) -> int:
     """Waits as `--wait` says; the exit code."""
     if not wait:
         return 0
     told = told_in_a_line if wait == waiting.ACCEPTED else _told_unless_accepted
-    code = await_outcomes(kubectl, edited, edit.carried_out, timeout=timeout, told=told)
+    code = await_outcomes(kubectl, edited, edit.applied, timeout=timeout, told=told)
     if code or wait == waiting.ACCEPTED:
         return code
     judge = outcomes.tree_ended if wait == waiting.TREE else outcomes.ended
@@ -123,7 +123,7 @@ def _told_unless_accepted(execution: Execution, outcome: outcomes.Outcome) -> No
         told_in_a_line(execution, outcome)
 
 
-def _guessed(kubectl: Kubectl, targets: Targets, edit: Edit) -> subprocess.Popen[str] | None:
+def _guessed(kubectl: Kubectl, targets: Targets, edit: SpecEdit) -> subprocess.Popen[str] | None:
     """The edit of the only execution, on the condition that it is as it is likely to be; None where that is no use."""
     if len(targets.names) != 1 or not edit.likely:
         return None
@@ -134,7 +134,7 @@ def _guessed(kubectl: Kubectl, targets: Targets, edit: Edit) -> subprocess.Popen
 def apply(
     kubectl: Kubectl,
     found: Sequence[Execution],
-    edit: Edit,
+    edit: SpecEdit,
     *,
     wait: str | None,
     timeout: float,
@@ -161,8 +161,8 @@ def apply(
         edited += changed
         if not stale:
             break
-        found, faults = read(kubectl, Targets(tuple(each.name for each in stale)))
-        absent = told(faults)
+        found, errors = read(kubectl, Targets(tuple(each.name for each in stale)))
+        absent = told(errors)
         code = code or absent
     else:
         raise CliError(
@@ -171,7 +171,7 @@ def apply(
     return max(code, _awaited(kubectl, edited, edit, wait, timeout)) if edited else code
 
 
-def _refused(kubectl: Kubectl, execution: Execution, edit: Edit, *, quiet: bool) -> bool:
+def _refused(kubectl: Kubectl, execution: Execution, edit: SpecEdit, *, quiet: bool) -> bool:
     refusal = edit.guard(execution)
     if refusal is None:
         return False
@@ -184,7 +184,7 @@ def _refused(kubectl: Kubectl, execution: Execution, edit: Edit, *, quiet: bool)
 
 
 def _patch(
-    kubectl: Kubectl, executions: Sequence[Execution], edit: Edit
+    kubectl: Kubectl, executions: Sequence[Execution], edit: SpecEdit
 ) -> tuple[list[Execution], list[Execution], list[CliError]]:
     """Patches them, some at a time: those that took it, those that had changed, and what else went wrong."""
     changed: list[Execution] = []
@@ -203,17 +203,17 @@ def _patch(
             elif _CHANGED in done.complaint:
                 stale.append(execution)
             else:
-                failed.append(_fault(kubectl, execution, done))
+                failed.append(_error(kubectl, execution, done))
     return changed, stale, failed
 
 
-def _fault(kubectl: Kubectl, execution: Execution, done: Done) -> CliError:
-    fault = fault_of(done.complaint)
-    return nothing_there(kubectl, execution.name) if isinstance(fault, NotFound) else fault
+def _error(kubectl: Kubectl, execution: Execution, done: Done) -> CliError:
+    error = error_of(done.complaint)
+    return nothing_there(kubectl, execution.name) if isinstance(error, NotFound) else error
 
 
 def _as_judged(execution: Execution) -> list[Operation]:
-    """Tests that it is still what was judged."""
+    """Tests that it is still what was validated."""
     values = {"/metadata/uid": execution.item["metadata"]["uid"], "/metadata/generation": execution.generation}
     return _tests(values | ({"/status/phase": execution.phase} if execution.status.get("phase") else {}))
 

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from chaingraph_cli.errors import CliError, Forbidden, NotFound
 from chaingraph_cli.execution import Execution, is_id, waits_for
 from chaingraph_cli.executions.targets import Targets, bare, start_reading, what_was_read
-from chaingraph_cli.kubectl import Done, Kubectl, fault_of, finish, nothing_there
+from chaingraph_cli.kubectl import Done, Kubectl, error_of, finish, nothing_there
 from chaingraph_crds.ids import execution_id
 
 if TYPE_CHECKING:
@@ -78,7 +78,7 @@ def of(gateway: Gateway, kubectl: Kubectl, execution: Execution) -> Found:
 
 
 def _found(kubectl: Kubectl, gateway: Gateway, name: str, done: Done) -> Found:
-    if done.code != 0 and isinstance(fault_of(done.complaint), Forbidden):
+    if done.code != 0 and isinstance(error_of(done.complaint), Forbidden):
         # Who may read logs alone: the newest of the name that the gateway shows.
         return Found(kubectl, gateway, name, gateway.path_of(name))
     read, missing = what_was_read(kubectl, done, lambda _, each: NotFound(each))
@@ -88,10 +88,10 @@ def _found(kubectl: Kubectl, gateway: Gateway, name: str, done: Done) -> Found:
     try:
         former = gateway.get(gateway.path_of(name))
     except NotFound as absent:
-        fault = nothing_there(kubectl, name)
+        error = nothing_there(kubectl, name)
         when = getattr(absent, "deleted", "")
         deleted = f" The last one of this name was deleted at {when}." if when else ""
-        raise NotFound(fault.message + deleted, fault.hint) from absent
+        raise NotFound(error.message + deleted, error.hint) from absent
     if former["uid"] is not None:
         print(_of_former(former), file=sys.stderr)
     return Found(kubectl, gateway, name, gateway.path_of(str(former["executionID"])))

@@ -84,8 +84,8 @@ def retried(token: str) -> Judge:
         if execution.status.get("lastRetry") != token:
             return None
         if not execution.made:
-            # It has never run, so this is no attempt: it was judged once more.
-            return Outcome(f"judged anew: {standing(execution)}")
+            # It has never run, so this is no attempt: it was checked again.
+            return Outcome(f"checked again: {standing(execution)}")
         return Outcome(f"retried: attempt {execution.status.get('attempt', '')} {standing(execution)}")
 
     return judge

@@ -13,7 +13,7 @@ from typing import Final
 from chaingraph_cli.commands import tell
 from chaingraph_cli.errors import CliError, Usage
 from chaingraph_cli.execution import Execution
-from chaingraph_cli.kubectl import EXECUTIONS, Done, Kubectl, fault_of, finish, nothing_there
+from chaingraph_cli.kubectl import EXECUTIONS, Done, Kubectl, error_of, finish, nothing_there
 from chaingraph_crds import names
 
 _KINDS: Final = (names.EXECUTION_SINGULAR, names.EXECUTION_PLURAL, names.EXECUTION_SHORT)
@@ -98,11 +98,11 @@ def what_was_read(
         else:
             complaints.append(line)
     if done.code != 0 and not missing:
-        raise fault_of("\n".join(complaints))
+        raise error_of("\n".join(complaints))
     content = json.loads(done.out) if done.out.strip() else {"items": []}
     items = content.get("items", [content])
-    faults = [absent(kubectl, name) for name in missing]
-    return [Execution(item) for item in items], faults
+    errors = [absent(kubectl, name) for name in missing]
+    return [Execution(item) for item in items], errors
 
 
 def read_one(kubectl: Kubectl, name: str, absent: Absent = nothing_there) -> Execution:
@@ -111,14 +111,14 @@ def read_one(kubectl: Kubectl, name: str, absent: Absent = nothing_there) -> Exe
     Raises:
         NotFound: there is none of this name; the hint has names that are nearly it.
     """
-    found, faults = read(kubectl, Targets((bare(name),)), absent)
-    for fault in faults:
-        raise fault
+    found, errors = read(kubectl, Targets((bare(name),)), absent)
+    for error in errors:
+        raise error
     return found[0]
 
 
-def told(faults: Sequence[CliError]) -> int:
+def told(errors: Sequence[CliError]) -> int:
     """Prints errors, each with its remedy; the exit code of the first, 0 without one."""
-    for fault in faults:
-        tell(fault)
-    return faults[0].exit_code if faults else 0
+    for error in errors:
+        tell(error)
+    return errors[0].exit_code if errors else 0

@@ -46,9 +46,9 @@ def no_resource(kubectl: Kubectl, name: str) -> CliError:
         if is_id(name):
             return _named_by_id(kubectl, gateway, name)
         child = _child(gateway, name)
-    except CliError as fault:
+    except CliError as error:
         if is_id(name):
-            return NotFound(f"{name} is the id of an execution, and a name is needed. {fault.message}", fault.hint)
+            return NotFound(f"{name} is the id of an execution, and a name is needed. {error.message}", error.hint)
         child = None
     return nothing_there(kubectl, name) if child is None else _without(kubectl, gateway, child)
 

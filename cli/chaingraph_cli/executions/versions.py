@@ -21,7 +21,7 @@ from urllib.parse import urlencode
 
 from chaingraph_cli.errors import CliError, Forbidden, NotFound, Usage
 from chaingraph_cli.execution import Execution
-from chaingraph_cli.kubectl import Kubectl, fault_of
+from chaingraph_cli.kubectl import Kubectl, error_of
 from chaingraph_crds import names
 
 _AGAIN_SECONDS: Final = 0.5
@@ -86,9 +86,9 @@ def versions(kubectl: Kubectl, left: Mapping[str, Execution], deadline: float | 
         if _EXPIRED.search(complaint):
             since = ""
         elif complaint:
-            fault = fault_of(complaint)
-            if isinstance(fault, Forbidden | NotFound | Usage) or time.monotonic() - heard > _PATIENCE_SECONDS:
-                raise fault
+            error = error_of(complaint)
+            if isinstance(error, Forbidden | NotFound | Usage) or time.monotonic() - heard > _PATIENCE_SECONDS:
+                raise error
         if not since and left:
             # What happened since the last version is not known any more.
             found, since = _read_again(kubectl, left)

@@ -15,7 +15,7 @@ from chaingraph_cli.execution import Execution, standing, waits_for
 from chaingraph_cli.executions.outcomes import Judge, Outcome
 from chaingraph_cli.executions.versions import Version, follows, versions
 from chaingraph_cli.kubectl import Kubectl
-from chaingraph_cli.terminal.progress import Progress
+from chaingraph_cli.terminal.progress import ProgressLine
 
 _DURATION: Final = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h)?")
 _SECONDS: Final = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, None: 1.0}
@@ -92,7 +92,7 @@ def await_outcomes(
     deadline = time.monotonic() + timeout if timeout else None
     left = {each.name: each for each in executions}
     code = 0
-    with contextlib.closing(Standing(always=progress)) as shown:
+    with contextlib.closing(WaitProgress(always=progress)) as shown:
         for version in chain(map(Version, executions), versions(kubectl, left, deadline)):
             execution = version.execution
             if execution.name not in left or not follows(left[execution.name], execution):
@@ -113,7 +113,7 @@ def await_outcomes(
     raise TimedOut(f"Not within {timeout:g} s: {where}.", "It may still come to it: wait longer with --timeout.")
 
 
-class Standing:
+class WaitProgress:
     """Says on stderr where those stand that are still waited for: what keeps the first one from its start.
 
     Args:
@@ -121,7 +121,7 @@ class Standing:
     """
 
     def __init__(self, *, always: bool = False) -> None:
-        self._progress = Progress()
+        self._progress = ProgressLine()
         self._always = always
         self._quiet_until = time.monotonic() + _FIRST_READ_SECONDS
 

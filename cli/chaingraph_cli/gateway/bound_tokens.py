@@ -44,8 +44,8 @@ def _of_file(path: Path) -> Credentials:
     """A projected token, which the kubelet writes anew before it expires: so it is read for each request."""
     try:
         token = path.read_text(encoding="ascii").strip()
-    except (OSError, UnicodeDecodeError) as fault:
-        raise Usage(f"The token of {FILE_VARIABLE}={path} cannot be read: {fault}") from fault
+    except (OSError, UnicodeDecodeError) as error:
+        raise Usage(f"The token of {FILE_VARIABLE}={path} cannot be read: {error}") from error
     if not token:
         raise Usage(f"The file of {FILE_VARIABLE}={path} is empty.", "It has a token for the gateway.")
     return Credentials(token, user=FILE_VARIABLE, until=datetime.now(UTC))

@@ -24,9 +24,9 @@ from chaingraph_cli.errors import CliError, Forbidden, NotFound, Unreachable, Us
 from chaingraph_cli.execution import is_id
 from chaingraph_cli.gateway import bound_tokens
 from chaingraph_cli.gateway.credentials import Credentials, Login, context_of, credentials_of
-from chaingraph_cli.gateway.event_stream import End, Event, blocks
+from chaingraph_cli.gateway.event_stream import Event, StreamEnd, blocks
 from chaingraph_cli.gateway.options import CA_VARIABLE, VARIABLE
-from chaingraph_cli.kubectl import Done, Kubectl, fault_of, finish
+from chaingraph_cli.kubectl import Done, Kubectl, error_of, finish
 
 _LOOPBACK: Final = ("127.0.0.1", "::1", "localhost")
 _PIECE_BYTES: Final = 1 << 18
@@ -167,10 +167,10 @@ class Gateway:
 
     def events(
         self, path: str, *, from_index: int | None = None, types: tuple[str, ...] = (), follow: bool = True
-    ) -> Iterator[Event | End]:
+    ) -> Iterator[Event | StreamEnd]:
         """The events of an execution in order, each once, over broken connections and ends of streams.
 
-        Last comes an `End` if it has ended, unless a connection was lost just before; without following, only what
+        Last comes a `StreamEnd` if it has ended, unless a connection was lost just before; without following, only what
         there is. Coming back is by the execution's id, because another one may get its name meanwhile.
 
         Args:
@@ -200,7 +200,7 @@ class Gateway:
                         tries = 0 if block.shows_life else tries
                         if block.content is not None:
                             yield block.content
-                        if isinstance(block.content, End):
+                        if isinstance(block.content, StreamEnd):
                             return
                 if not follow:
                     return
@@ -213,10 +213,10 @@ class Gateway:
                     raise
                 renewed = True
                 continue
-            except (Unreachable, OSError, http.client.HTTPException) as fault:
+            except (Unreachable, OSError, http.client.HTTPException) as error:
                 tries += 1
                 if not begun or tries > _TRIES:
-                    raise _away(self.url, fault) from fault
+                    raise _away(self.url, error) from error
             time.sleep(_AGAIN_SECONDS)
 
     @contextlib.contextmanager
@@ -271,18 +271,18 @@ class Gateway:
 
     @contextlib.contextmanager
     def _reported(self) -> Iterator[None]:
-        """Faults of the connection as errors for people."""
+        """Errors of the connection as errors for people."""
         try:
             yield
-        except (OSError, http.client.HTTPException) as fault:
-            raise _away(self.url, fault) from fault
+        except (OSError, http.client.HTTPException) as error:
+            raise _away(self.url, error) from error
 
     def _tls(self, who: Credentials) -> ssl.SSLContext:
         try:
             # With certificates of its own the system's are neither trusted nor read, which takes 20 ms.
             context = ssl.create_default_context(cadata=self.ca or None)
-        except ssl.SSLError as fault:
-            raise Usage("The gateway's certificates (ca.crt) are no PEM text.") from fault
+        except ssl.SSLError as error:
+            raise Usage("The gateway's certificates (ca.crt) are no PEM text.") from error
         if who.certificate:
             # OpenSSL takes certificates for a client from files alone.
             with tempfile.NamedTemporaryFile("w", suffix=".pem", encoding="ascii") as file:
@@ -290,11 +290,11 @@ class Gateway:
                 file.flush()
                 try:
                     context.load_cert_chain(file.name)
-                except ssl.SSLError as fault:
+                except ssl.SSLError as error:
                     raise Usage(
                         f"The client certificate of the user {who.user!r} and its key do not fit together "
-                        f"or are damaged: {fault.reason}."
-                    ) from fault
+                        f"or are damaged: {error.reason}."
+                    ) from error
         return context
 
 
@@ -311,10 +311,10 @@ def _place(url: str, ca_file: str, told: Done | None) -> tuple[str, str]:
     if told is not None and told.code == 0:
         data = told.json().get("data") or {}
     elif told is not None and not url:
-        fault = fault_of(told.complaint)
-        if isinstance(fault, Unreachable):
-            raise fault
-        missing = "cannot be read" if isinstance(fault, Forbidden) else "is not there"
+        error = error_of(told.complaint)
+        if isinstance(error, Unreachable):
+            raise error
+        missing = "cannot be read" if isinstance(error, Forbidden) else "is not there"
         raise _unknown(f"{where} {missing}")
     address = url or data.get(discovery.GATEWAY, "")
     if not address:
@@ -328,8 +328,8 @@ def _place(url: str, ca_file: str, told: Done | None) -> tuple[str, str]:
         return address, data.get(discovery.CA, "")
     try:
         return address, Path(ca_file).read_text(encoding="ascii")
-    except (OSError, UnicodeDecodeError) as fault:
-        raise Usage(f"The certificates of --gateway-ca {ca_file} cannot be read: {fault}") from fault
+    except (OSError, UnicodeDecodeError) as error:
+        raise Usage(f"The certificates of --gateway-ca {ca_file} cannot be read: {error}") from error
 
 
 def _unknown(why: str) -> CliError:
@@ -339,16 +339,16 @@ def _unknown(why: str) -> CliError:
     )
 
 
-def _away(url: str, fault: Exception) -> CliError:
-    if isinstance(fault, CliError):
-        return fault
-    if isinstance(fault, ssl.SSLCertVerificationError):
+def _away(url: str, error: Exception) -> CliError:
+    if isinstance(error, CliError):
+        return error
+    if isinstance(error, ssl.SSLCertVerificationError):
         return Unreachable(
-            f"The certificate of the gateway {url} is not the one that was expected: {fault.verify_message}.",
+            f"The certificate of the gateway {url} is not the one that was expected: {error.verify_message}.",
             f"Give the certificates that it is to be verified by: --gateway-ca FILE or {CA_VARIABLE}",
         )
-    why = getattr(fault, "strerror", None) or str(fault) or type(fault).__name__
-    if isinstance(fault, TimeoutError):
+    why = getattr(error, "strerror", None) or str(error) or type(error).__name__
+    if isinstance(error, TimeoutError):
         why = "it took too long"
     return Unreachable(
         f"The gateway {url} does not answer: {why}.", f"Is it running? Another address: --gateway URL or {VARIABLE}"

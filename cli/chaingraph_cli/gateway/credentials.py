@@ -144,8 +144,8 @@ def _token(user: Mapping[str, Any]) -> str:
     if file:
         try:
             found = Path(file).read_text(encoding="utf-8").strip()
-        except OSError as fault:
-            raise Usage(f"The kubeconfig's tokenFile {file} cannot be read: {fault.strerror}.") from fault
+        except OSError as error:
+            raise Usage(f"The kubeconfig's tokenFile {file} cannot be read: {error.strerror}.") from error
         if found:
             return found
     return str(user.get("token") or "")
@@ -156,8 +156,8 @@ def _decoded(data: object, field: str, name: str) -> str:
         return ""
     try:
         return base64.b64decode(str(data), validate=True).decode("ascii")
-    except (binascii.Error, UnicodeDecodeError) as fault:
-        raise Usage(f"{field} of the user {name!r} in the kubeconfig is no PEM text in base64.") from fault
+    except (binascii.Error, UnicodeDecodeError) as error:
+        raise Usage(f"{field} of the user {name!r} in the kubeconfig is no PEM text in base64.") from error
 
 
 def _executed(plugin: Mapping[str, Any], context: Context) -> Credentials:
@@ -186,9 +186,9 @@ def _executed(plugin: Mapping[str, Any], context: Context) -> Credentials:
             stdout=subprocess.PIPE,
             check=False,
         )
-    except OSError as fault:
+    except OSError as error:
         hint = str(plugin.get("installHint") or "Install it, or choose another context: --context")
-        raise Unreachable(f"The exec plugin {command[0]!r} cannot be run: {fault.strerror}.", hint) from fault
+        raise Unreachable(f"The exec plugin {command[0]!r} cannot be run: {error.strerror}.", hint) from error
     if done.returncode != 0:
         raise Unreachable(
             f"The exec plugin {command[0]!r} ended with exit code {done.returncode}.", "What it said stands above."
@@ -225,8 +225,8 @@ def _given(output: bytes, version: str, command: str, name: str) -> Credentials:
             name,
             datetime.fromisoformat(expires).astimezone(UTC) if expires else None,
         )
-    except (ValueError, KeyError, TypeError, AttributeError) as fault:
-        raise Unreachable(f"The exec plugin {command!r} printed no ExecCredential with a status.") from fault
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise Unreachable(f"The exec plugin {command!r} printed no ExecCredential with a status.") from error
     if content.get("apiVersion") != version:
         raise Unreachable(
             f"The exec plugin {command!r} answered in {content.get('apiVersion')!r}, and was asked in {version!r}."

@@ -23,7 +23,7 @@ class Event:
 
 
 @dataclass(frozen=True)
-class End:
+class StreamEnd:
     """Nothing more comes: the execution has ended, in this phase."""
 
     phase: str
@@ -40,7 +40,7 @@ class Block:
     """
 
     id: str | None
-    content: Event | End | None
+    content: Event | StreamEnd | None
     shows_life: bool
 
 
@@ -56,10 +56,10 @@ def blocks(lines: BinaryIO) -> Iterator[Block]:
             fields[name] = value.removeprefix(" ")
 
 
-def _content(fields: Mapping[str, str]) -> Event | End | None:
+def _content(fields: Mapping[str, str]) -> Event | StreamEnd | None:
     text = fields.get("data", "")
     if fields.get("event") == _END:
-        return End(str(json.loads(text).get("phase", "")))
+        return StreamEnd(str(json.loads(text).get("phase", "")))
     if not text:
         return None
     content = json.loads(text)

@@ -42,10 +42,10 @@ def _up_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _up(chosen: argparse.Namespace) -> int:
-    from chaingraph_cli.cluster.state import Settings
+    from chaingraph_cli.cluster.state import ClusterSettings
     from chaingraph_cli.local import up
 
-    settings = Settings(
+    settings = ClusterSettings(
         workers=chosen.workers,
         kubeconfig=chosen.kubeconfig.expanduser().resolve() if chosen.kubeconfig else None,
         context=chosen.context,

@@ -18,10 +18,10 @@ from rich.console import Console
 
 from chaingraph_cli.cluster import detached
 from chaingraph_cli.cluster.programs import binaries
-from chaingraph_cli.cluster.state import Settings, StateFolder, supervised
+from chaingraph_cli.cluster.state import ClusterSettings, StateFolder, supervised
 from chaingraph_cli.errors import CliError
 from chaingraph_cli.local import down, examples, up
-from chaingraph_cli.local.demo_view import Row, print_results, watching
+from chaingraph_cli.local.demo_view import DemoRow, print_results, watching
 from chaingraph_cli.local.examples import Example
 from chaingraph_cli.local.resources import Resources, new_namespace
 from chaingraph_cli.terminal.output import console as make_console
@@ -103,7 +103,7 @@ def _cluster(console: Console, state: Path | None, *, keep: bool) -> Iterator[_C
 
 
 def _start(console: Console, folder: StateFolder) -> None:
-    settings = Settings()
+    settings = ClusterSettings()
     up.programs_for(settings, console)
     folder.create()
     console.print(
@@ -137,7 +137,7 @@ def _interrupt(number: int, frame: FrameType | None) -> None:
     raise KeyboardInterrupt
 
 
-def _run_examples(console: Console, resources: Resources, found: Sequence[Example], source: Path) -> Sequence[Row]:
+def _run_examples(console: Console, resources: Resources, found: Sequence[Example], source: Path) -> Sequence[DemoRow]:
     with examples.served(source / "data") as url:
         if url != examples.DATA_URL:
             console.print(f"Port {examples.DATA_PORT} is taken: the data of the examples is served from {url}.")
@@ -147,21 +147,21 @@ def _run_examples(console: Console, resources: Resources, found: Sequence[Exampl
         return _until_settled(console, resources, [each for each in found if each.expected is not None])
 
 
-def _until_settled(console: Console, resources: Resources, running: Sequence[Example]) -> list[Row]:
+def _until_settled(console: Console, resources: Resources, running: Sequence[Example]) -> list[DemoRow]:
     """The executions once all have ended or wait as they should, or when the time is over."""
     deadline = time.monotonic() + _END_SECONDS
     with watching(console) as show:
         while True:
             # A list of a few objects, four times a second: a watch would tell more promptly, and need more care.
             current = resources.executions()
-            rows = [Row(each, current.get(each.name, {}).get("status") or {}) for each in running]
+            rows = [DemoRow(each, current.get(each.name, {}).get("status") or {}) for each in running]
             show(rows)
             if all(row.settled for row in rows) or time.monotonic() > deadline:
                 return rows
             time.sleep(_LOOK_SECONDS)
 
 
-def _print_verdict(console: Console, rows: Sequence[Row]) -> bool:
+def _print_verdict(console: Console, rows: Sequence[DemoRow]) -> bool:
     wrong = [row for row in rows if not row.as_expected]
     if not wrong:
         console.print(f"[bold green]Every execution ({len(rows)}) came to what its example says.[/]", markup=True)
@@ -171,7 +171,7 @@ def _print_verdict(console: Console, rows: Sequence[Row]) -> bool:
     return not wrong
 
 
-def _print_next(console: Console, cluster: _Cluster, namespace: str, rows: Sequence[Row]) -> None:
+def _print_next(console: Console, cluster: _Cluster, namespace: str, rows: Sequence[DemoRow]) -> None:
     """What to type now: against the cluster when it stays, else to have one."""
     command = _command()
     kubectl = _kubectl()
@@ -206,7 +206,7 @@ def _print_next(console: Console, cluster: _Cluster, namespace: str, rows: Seque
         console.print(line)
 
 
-def _looks(rows: Sequence[Row]) -> list[str]:
+def _looks(rows: Sequence[DemoRow]) -> list[str]:
     """What is worth a look among these executions: one that failed, and outputs."""
     failed = next((row.name for row in rows if row.phase is ExecutionPhase.FAILED), None)
     with_outputs = [row for row in rows if row.status.get("outputs")]

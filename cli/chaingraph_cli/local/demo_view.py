@@ -27,7 +27,7 @@ _STYLES = {
 
 
 @dataclass(frozen=True)
-class Row:
+class DemoRow:
     """An execution as it is now; `status` is empty until the operator has seen it."""
 
     example: Example
@@ -91,7 +91,7 @@ class Row:
 class Watching(Protocol):
     """Takes the rows each time that they were looked at."""
 
-    def __call__(self, rows: Sequence[Row]) -> None: ...
+    def __call__(self, rows: Sequence[DemoRow]) -> None: ...
 
 
 @contextmanager
@@ -103,7 +103,7 @@ def watching(console: Console) -> Iterator[Watching]:
         return
     told: set[str] = set()
 
-    def tell(rows: Sequence[Row]) -> None:
+    def tell(rows: Sequence[DemoRow]) -> None:
         for row in rows:
             if row.settled and row.name not in told:
                 told.add(row.name)
@@ -113,7 +113,7 @@ def watching(console: Console) -> Iterator[Watching]:
     yield tell
 
 
-def _table(rows: Sequence[Row]) -> Table:
+def _table(rows: Sequence[DemoRow]) -> Table:
     table = Table(box=None, pad_edge=False, header_style="bold")
     for column in ("EXECUTION", "PHASE", "NODES DONE", "CHILDREN DONE", "NOW", "TIME"):
         table.add_column(column, justify="right" if column == "TIME" else "left")
@@ -125,7 +125,7 @@ def _table(rows: Sequence[Row]) -> Table:
     return table
 
 
-def print_results(console: Console, rows: Sequence[Row]) -> None:
+def print_results(console: Console, rows: Sequence[DemoRow]) -> None:
     """The outputs of each execution, or its error; texts of several lines as they are."""
     for row in rows:
         console.print()

@@ -6,7 +6,7 @@ import shutil
 from pathlib import Path
 
 from chaingraph_cli.cluster import detached
-from chaingraph_cli.cluster.state import Phase, State, StateFolder, end_leftovers, supervised
+from chaingraph_cli.cluster.state import ClusterState, Phase, StateFolder, end_leftovers, supervised
 from chaingraph_cli.errors import CliError
 from chaingraph_cli.terminal import output
 
@@ -37,7 +37,7 @@ def run(state: Path, *, delete: bool) -> None:
         console.print("Its data is removed.")
 
 
-def stop(folder: StateFolder, remembered: State) -> int:
+def stop(folder: StateFolder, remembered: ClusterState) -> int:
     """End a cluster: its supervisor ends the rest; what is left of a supervisor that died is ended directly.
 
     Returns:

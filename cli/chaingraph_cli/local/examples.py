@@ -113,8 +113,8 @@ def load(folder: Path) -> tuple[Example, ...]:
 def _read(file: Path) -> list[Example]:
     try:
         documents = read(file.read_text(encoding="utf-8")).documents
-    except (OSError, UnicodeDecodeError, YamlError) as fault:
-        raise ExamplesInvalid(f"{file} cannot be read: {fault}") from fault
+    except (OSError, UnicodeDecodeError, YamlError) as error:
+        raise ExamplesInvalid(f"{file} cannot be read: {error}") from error
     for each in documents:
         problem = _problem(each)
         if problem:

@@ -82,8 +82,8 @@ def new_namespace(kubeconfig: Path, wanted: str) -> Iterator[Resources]:
             yield Resources(connection, _make_namespace(client.CoreV1Api(connection), wanted))
     except client.ApiException as refused:
         raise ClusterUnreachable(f"The cluster refused: {message_of(refused)}") from refused
-    except (urllib3.exceptions.HTTPError, config.ConfigException) as fault:
-        raise ClusterUnreachable(f"The cluster of {kubeconfig} does not answer: {fault}") from fault
+    except (urllib3.exceptions.HTTPError, config.ConfigException) as error:
+        raise ClusterUnreachable(f"The cluster of {kubeconfig} does not answer: {error}") from error
 
 
 def _make_namespace(api: Any, wanted: str) -> str:

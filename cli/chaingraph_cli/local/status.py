@@ -13,8 +13,8 @@ from rich.table import Table
 from rich.text import Text
 
 from chaingraph_cli.cluster.programs.probes import check, notes
-from chaingraph_cli.cluster.spec import Condition
-from chaingraph_cli.cluster.state import Phase, ProcessRecord, State, StateFolder, age, supervised
+from chaingraph_cli.cluster.spec import ProcessCondition
+from chaingraph_cli.cluster.state import ClusterState, Phase, ProcessRecord, StateFolder, age, supervised
 from chaingraph_cli.errors import NotRunning
 from chaingraph_cli.terminal.escapes import one_line
 from chaingraph_cli.terminal.output import OutputFormat, console, dump
@@ -56,7 +56,7 @@ def run(state: Path, output: OutputFormat) -> bool:
     return healthy
 
 
-async def ask(state: State) -> list[ProcessHealth]:
+async def ask(state: ClusterState) -> list[ProcessHealth]:
     """Probe every process on record at once."""
 
     async def one(record: ProcessRecord) -> ProcessHealth:
@@ -74,13 +74,13 @@ async def _notes(health: list[ProcessHealth]) -> list[str]:
 
 def fate(record: ProcessRecord) -> str:
     """What the record alone says against a process's health; empty when it has to be asked."""
-    if record.condition == Condition.BACKING_OFF:
+    if record.condition == ProcessCondition.BACKING_OFF:
         return f"{record.last_exit}; starts again soon"
-    if record.condition == Condition.STOPPED:
+    if record.condition == ProcessCondition.STOPPED:
         return record.last_exit or "stopped"
     if record.identity is None or not record.identity.process().alive():
         return "ended"
-    return "starting" if record.condition == Condition.STARTING else ""
+    return "starting" if record.condition == ProcessCondition.STARTING else ""
 
 
 def _print_table(out: Console, folder: StateFolder, phase: str, message: str, health: list[ProcessHealth]) -> None:
@@ -105,7 +105,7 @@ def _print_table(out: Console, folder: StateFolder, phase: str, message: str, he
 
 
 def _content(
-    folder: StateFolder, phase: str, state: State, health: list[ProcessHealth], *, healthy: bool
+    folder: StateFolder, phase: str, state: ClusterState, health: list[ProcessHealth], *, healthy: bool
 ) -> dict[str, Any]:
     return {
         "state": str(folder.path),

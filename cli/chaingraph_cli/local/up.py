@@ -17,10 +17,10 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn
 from chaingraph_cli.cluster import detached
 from chaingraph_cli.cluster import run as cluster_run
 from chaingraph_cli.cluster.programs import binaries, control_plane
-from chaingraph_cli.cluster.programs.build import Progress as BuildProgress
+from chaingraph_cli.cluster.programs.build import BuildProgress as BuildProgress
 from chaingraph_cli.cluster.programs.parts import egress_allowed
-from chaingraph_cli.cluster.spec import Condition, Report
-from chaingraph_cli.cluster.state import Phase, Settings, State, StateFolder, supervised
+from chaingraph_cli.cluster.spec import ProcessCondition, Report
+from chaingraph_cli.cluster.state import ClusterSettings, ClusterState, Phase, StateFolder, supervised
 from chaingraph_cli.errors import AlreadyRunning
 from chaingraph_cli.local.examples import first_example
 from chaingraph_cli.terminal import output
@@ -29,7 +29,7 @@ _KUBECTL = "kubectl"
 _PLAIN_PROGRESS_SECONDS = 15.0
 
 
-def run(state: Path, settings: Settings, *, detach: bool) -> None:
+def run(state: Path, settings: ClusterSettings, *, detach: bool) -> None:
     """Run the command.
 
     Args:
@@ -71,7 +71,7 @@ def run(state: Path, settings: Settings, *, detach: bool) -> None:
     )
 
 
-def programs_for(settings: Settings, console: Console) -> dict[str, Path]:
+def programs_for(settings: ClusterSettings, console: Console) -> dict[str, Path]:
     """The programs these settings need, built on the first use of this machine with a progress display.
 
     Raises:
@@ -140,12 +140,12 @@ def _building(console: Console) -> Iterator[_Display]:
 
 
 def _line(report: Report) -> str:
-    style = {Condition.RUNNING: "green", Condition.BACKING_OFF: "red"}.get(report.condition, "dim")
+    style = {ProcessCondition.RUNNING: "green", ProcessCondition.BACKING_OFF: "red"}.get(report.condition, "dim")
     pid = f"pid {report.identity.pid}" if report.identity else report.last_exit
     return f"{time.strftime('%H:%M:%S')} [{style}]{report.condition:<10}[/] {report.spec.name:<24} {escape(pid)}"
 
 
-def _say_running(console: Console, folder: StateFolder, before: State, wanted: Settings) -> None:
+def _say_running(console: Console, folder: StateFolder, before: ClusterState, wanted: ClusterSettings) -> None:
     """Say that it runs; an error when it runs otherwise than wanted now, because nothing is changed."""
     if before.settings != wanted:
         raise AlreadyRunning(
@@ -160,7 +160,7 @@ def _say_running(console: Console, folder: StateFolder, before: State, wanted: S
 
 
 def _say_up(
-    console: Console, folder: StateFolder, settings: Settings, seconds: float, *, detached_: bool, message: str
+    console: Console, folder: StateFolder, settings: ClusterSettings, seconds: float, *, detached_: bool, message: str
 ) -> None:
     found = binaries.find(_KUBECTL)
     kubectl = _KUBECTL if found is None or shutil.which(_KUBECTL) else str(found)

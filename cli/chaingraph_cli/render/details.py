@@ -89,7 +89,7 @@ def _results(execution: Execution, typed: Typed) -> list[str]:
     if execution.phase in (FAILED, STOPPED):
         error = execution.status.get("error") or {}
         reason = f" ({error['reason']})" if error.get("reason") else ""
-        lines += _field("Error" if execution.phase == FAILED else "Reason", f"{execution.fault}{reason}")
+        lines += _field("Error" if execution.phase == FAILED else "Reason", f"{execution.error}{reason}")
     return lines + outputs(execution, typed)
 
 
@@ -168,7 +168,7 @@ def next_steps(execution: Execution) -> list[tuple[tuple[str, ...], str]]:
     if execution.phase == RUNNING:
         return [(("events", name, "-f"), "to watch it"), (("pause", name), "to have it wait before its next nodes")]
     if execution.phase in (FAILED, STOPPED) and not execution.made:
-        return [(("retry", name), "to have it judged anew, once what kept it from running is fixed")]
+        return [(("retry", name), "to check it again, once what kept it from running is fixed")]
     if execution.phase in (FAILED, STOPPED):
         return [
             (("logs", name), "for what its nodes said"),

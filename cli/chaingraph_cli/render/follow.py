@@ -14,9 +14,9 @@ from chaingraph_cli.executions import lookup, outcomes
 from chaingraph_cli.executions.lookup import Found
 from chaingraph_cli.executions.targets import read_one
 from chaingraph_cli.executions.versions import same, versions
-from chaingraph_cli.executions.waiting import Standing, await_outcomes, deleted
+from chaingraph_cli.executions.waiting import WaitProgress, await_outcomes, deleted
 from chaingraph_cli.gateway.client import Gateway, Removed
-from chaingraph_cli.gateway.event_stream import End, Event
+from chaingraph_cli.gateway.event_stream import Event, StreamEnd
 from chaingraph_cli.kubectl import Kubectl
 from chaingraph_cli.render.event_lines import event_line
 
@@ -28,7 +28,7 @@ _BEGIN_TRIES: Final = 50
 
 def events_of(
     chosen: argparse.Namespace, *, types: tuple[str, ...] = (), follow: bool, from_index: int | None = None
-) -> Iterator[Event | End]:
+) -> Iterator[Event | StreamEnd]:
     """The events of the execution that the command line names.
 
     Raises:
@@ -49,7 +49,7 @@ def events_of(
 
 def _followed(
     found: Found, execution: Execution, *, types: tuple[str, ...] = (), from_index: int | None = None
-) -> Iterator[Event | End]:
+) -> Iterator[Event | StreamEnd]:
     """Its events as they come. While it has not started, stderr says what it waits for.
 
     Raises:
@@ -83,7 +83,7 @@ def _followed(
 
 def _started(found: Found, execution: Execution) -> Execution:
     """The execution, once it has started or ended."""
-    with contextlib.closing(Standing()) as said:
+    with contextlib.closing(WaitProgress()) as said:
         for version in versions(found.kubectl, {execution.name: execution}, None):
             now = version.execution
             if not same(execution, now):
@@ -107,7 +107,7 @@ def to_its_end(chosen: argparse.Namespace, kubectl: Kubectl, execution: Executio
     found = lookup.of(Gateway.of(chosen, kubectl), kubectl, execution)
     try:
         for event in _followed(found, execution):
-            if isinstance(event, End):
+            if isinstance(event, StreamEnd):
                 return 0 if event.phase == COMPLETED else 1
             print(event_line(event), flush=True)
     except Removed:

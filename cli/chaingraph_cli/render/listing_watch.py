@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from chaingraph_cli.errors import Usage
 from chaingraph_cli.execution import Execution
-from chaingraph_cli.kubectl import EXECUTIONS, Kubectl, fault_of
+from chaingraph_cli.kubectl import EXECUTIONS, Kubectl, error_of
 from chaingraph_cli.render import listing
 from chaingraph_cli.terminal import tables
 
@@ -62,7 +62,7 @@ def _events(kubectl: Kubectl, arguments: Sequence[str]) -> Iterator[tuple[str, E
             yield str(event["type"]), Execution(event["object"])
         if process.wait() != 0:
             assert process.stderr is not None
-            raise fault_of(process.stderr.read())
+            raise error_of(process.stderr.read())
     finally:
         process.kill()
         process.communicate()

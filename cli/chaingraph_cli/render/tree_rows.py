@@ -93,7 +93,7 @@ def named(row: Row) -> str:
 
 
 def _node(row: Row, error: Mapping[str, Any]) -> str:
-    """What runs or is held; of what failed, the node, or the reason where it is no node's fault."""
+    """What runs or is held; of what failed, the node, or the reason where it is no node's error."""
     if row["phase"] == FAILED:
         return str(error.get("node") or f"({error.get('reason') or 'unknown'})")
     details = {str(each["node"]): each for each in row.get("runningNodes") or ()}

@@ -16,7 +16,7 @@ _ELSEWHERE_SECONDS: Final = 10.0
 """In a pipeline's log a line is there to stay."""
 
 
-class Progress:
+class ProgressLine:
     """What was said last. Clear it before anything else is printed."""
 
     def __init__(self) -> None:

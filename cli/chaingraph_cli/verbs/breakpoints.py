@@ -9,7 +9,7 @@ from chaingraph_cli.commands import Command
 from chaingraph_cli.errors import Usage
 from chaingraph_cli.execution import PAUSED, Execution
 from chaingraph_cli.executions import flows, guards, outcomes
-from chaingraph_cli.executions.edits import Edit, add_wait, apply, replace
+from chaingraph_cli.executions.edits import SpecEdit, add_wait, apply, replace
 from chaingraph_cli.executions.targets import read_one
 from chaingraph_cli.executions.unshown import no_resource
 from chaingraph_cli.kubectl import Kubectl
@@ -44,7 +44,7 @@ def _run(chosen: argparse.Namespace) -> int:
     if chosen.action == "add" and execution.flow:
         asked = flows.asked(kubectl, execution.flow)
     said = f"has the breakpoints {', '.join(wanted)}" if wanted else "has no breakpoints"
-    edit = Edit(
+    edit = SpecEdit(
         lambda now: [replace("options/breakpoints", _wanted(chosen, now.breakpoints))],
         said,
         outcomes.breakpoints_set,

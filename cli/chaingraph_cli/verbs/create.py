@@ -112,7 +112,7 @@ def _run(chosen: argparse.Namespace) -> int:
 def _made(chosen: argparse.Namespace, run: source.Source) -> manifest.Manifest:
     of_file = manifest.inputs_of(chosen.inputs_file) if chosen.inputs_file else {}
     return manifest.made(
-        manifest.Wishes(
+        manifest.CreateOptions(
             name=chosen.name,
             inputs={**of_file, **inputs.typed(chosen.inputs, run.flow, flow_name=run.flow_name)},
             events=[manifest.event(each) for each in chosen.events],

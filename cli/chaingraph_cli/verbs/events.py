@@ -6,7 +6,7 @@ import argparse
 import difflib
 
 from chaingraph_cli.commands import Command
-from chaingraph_cli.gateway.event_stream import End
+from chaingraph_cli.gateway.event_stream import StreamEnd
 from chaingraph_cli.gateway.options import add_gateway
 from chaingraph_cli.render.event_lines import TYPES, event_line
 from chaingraph_cli.render.follow import NOT_THERE, events_of
@@ -44,7 +44,7 @@ def _run(chosen: argparse.Namespace) -> int:
     types = tuple(dict.fromkeys(each for some in chosen.types for each in some))
     count = 0
     for event in events_of(chosen, types=types, follow=chosen.follow, from_index=chosen.from_index):
-        if isinstance(event, End):
+        if isinstance(event, StreamEnd):
             break
         print(event.text if chosen.output == "json" else event_line(event), flush=True)
         count += 1

@@ -57,10 +57,10 @@ def _run(chosen: argparse.Namespace) -> int:
     if names and chosen.output in _FORMS:
         return kubectl.print("get", EXECUTIONS, *names, "-o", chosen.output)
     if names:
-        found, faults = read(kubectl, Targets(tuple(names)), no_resource)
+        found, errors = read(kubectl, Targets(tuple(names)), no_resource)
         if found:
             print(listing.rows_of(found, wide=chosen.output == "wide", headers=not chosen.no_headers))
-        return told(faults)
+        return told(errors)
     content = kubectl.run("get", EXECUTIONS, *selection(chosen), "-o", "json").json()
     found = listing.newest_first([each for each in map(Execution, content["items"]) if _chosen(chosen, each)])
     if chosen.output in _FORMS:
@@ -132,9 +132,9 @@ def _one(chosen: argparse.Namespace, kubectl: Kubectl, name: str) -> int:
             return kubectl.print("get", EXECUTIONS, name, "-o", chosen.output)
         except NotFound as absent:
             return _unshown(chosen, kubectl, name, absent)
-    found, faults = read(kubectl, Targets((name,)))
-    if faults:
-        return _unshown(chosen, kubectl, name, faults[0])
+    found, errors = read(kubectl, Targets((name,)))
+    if errors:
+        return _unshown(chosen, kubectl, name, errors[0])
     _print(chosen, kubectl, found[0], shown=True)
     return 0
 

@@ -6,7 +6,7 @@ import argparse
 import sys
 
 from chaingraph_cli.commands import Command
-from chaingraph_cli.gateway.event_stream import End
+from chaingraph_cli.gateway.event_stream import StreamEnd
 from chaingraph_cli.gateway.options import add_gateway
 from chaingraph_cli.render.event_lines import LOG_TYPES, log_lines
 from chaingraph_cli.render.follow import events_of
@@ -22,7 +22,7 @@ def _arguments(parser: argparse.ArgumentParser) -> None:
 def _run(chosen: argparse.Namespace) -> int:
     count = 0
     for event in events_of(chosen, types=LOG_TYPES, follow=chosen.follow):
-        if isinstance(event, End):
+        if isinstance(event, StreamEnd):
             break
         if chosen.node and event.data.get("nodeId") != chosen.node:
             continue

@@ -6,13 +6,13 @@ import argparse
 
 from chaingraph_cli.commands import Command
 from chaingraph_cli.executions import guards, outcomes
-from chaingraph_cli.executions.edits import Edit, add_edit, carry_out, replace
+from chaingraph_cli.executions.edits import SpecEdit, add_edit, carry_out, replace
 from chaingraph_cli.executions.tokens import new_token
 
 
 def _run(chosen: argparse.Namespace) -> int:
     token = new_token()
-    edit = Edit(
+    edit = SpecEdit(
         lambda execution: [replace("paused", False), replace("resume", token)],
         "is to go on",
         outcomes.resumed(token),

@@ -7,7 +7,7 @@ import argparse
 from chaingraph_cli.commands import Command
 from chaingraph_cli.execution import Execution
 from chaingraph_cli.executions import guards, outcomes
-from chaingraph_cli.executions.edits import Edit, Operation, add_edit, carry_out, remove, replace
+from chaingraph_cli.executions.edits import Operation, SpecEdit, add_edit, carry_out, remove, replace
 from chaingraph_cli.executions.tokens import new_token
 
 _FROM = {"failed": "Failed", "start": "Start"}
@@ -42,7 +42,7 @@ def _run(chosen: argparse.Namespace) -> int:
         return [*made, replace("retry", {"token": token, "from": _FROM[chosen.from_]})]
 
     return carry_out(
-        chosen, Edit(operations, "is to be retried", outcomes.retried(token), guards.retry, guards.LIKELY["retry"])
+        chosen, SpecEdit(operations, "is to be retried", outcomes.retried(token), guards.retry, guards.LIKELY["retry"])
     )
 
 

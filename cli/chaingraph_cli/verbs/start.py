@@ -6,11 +6,11 @@ import argparse
 
 from chaingraph_cli.commands import Command
 from chaingraph_cli.executions import guards, outcomes
-from chaingraph_cli.executions.edits import Edit, add_edit, carry_out, replace
+from chaingraph_cli.executions.edits import SpecEdit, add_edit, carry_out, replace
 
 
 def _run(chosen: argparse.Namespace) -> int:
-    edit = Edit(
+    edit = SpecEdit(
         lambda execution: [replace("paused", False)],
         "is to start",
         outcomes.started,

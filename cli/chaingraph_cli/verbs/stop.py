@@ -7,7 +7,7 @@ import argparse
 from chaingraph_cli.commands import Command
 from chaingraph_cli.execution import Execution
 from chaingraph_cli.executions import guards, outcomes
-from chaingraph_cli.executions.edits import Edit, add_edit, carry_out, replace
+from chaingraph_cli.executions.edits import SpecEdit, add_edit, carry_out, replace
 from chaingraph_cli.render import child_text
 
 
@@ -19,7 +19,7 @@ def _arguments(parser: argparse.ArgumentParser) -> None:
 def _run(chosen: argparse.Namespace) -> int:
     operations = [replace("stop", True)] + ([replace("stopReason", chosen.reason)] if chosen.reason else [])
     return carry_out(
-        chosen, Edit(lambda execution: operations, _said, outcomes.stopped, guards.stop, guards.LIKELY["stop"])
+        chosen, SpecEdit(lambda execution: operations, _said, outcomes.stopped, guards.stop, guards.LIKELY["stop"])
     )
 
 

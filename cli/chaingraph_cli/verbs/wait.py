@@ -27,9 +27,9 @@ def _arguments(parser: argparse.ArgumentParser) -> None:
 
 def _run(chosen: argparse.Namespace) -> int:
     kubectl = Kubectl.of(chosen)
-    found, faults = read(kubectl, targets_of(chosen), no_resource)
-    code = told(faults)
-    if not found and not faults:
+    found, errors = read(kubectl, targets_of(chosen), no_resource)
+    code = told(errors)
+    if not found and not errors:
         raise NotFound("There are no such executions.", f"List them: {kubectl.typed('get')}")
     if not found:
         return code

@@ -41,16 +41,16 @@ def read(text: str) -> Reading:
     """
     reading = Reading()
     text = text.removeprefix("\ufeff").replace("\r\n", "\n")
-    found, rest, fault = _json_objects(text)
-    if fault is not None and len(found) > 1:
-        raise fault
+    found, rest, problem = _json_objects(text)
+    if problem is not None and len(found) > 1:
+        raise problem
     try:
         for first_line, document in _documents(text[rest:], 1 + text.count("\n", 0, rest)):
             root = tree(document, first_line)
             if root is not None:
                 found.append(_Values(reading.warnings).of(root))
     except YamlError as error:
-        raise (fault or error) from None
+        raise (problem or error) from None
     reading.documents = [each for each in found if each is not None]
     return reading
 

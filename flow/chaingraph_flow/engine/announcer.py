@@ -20,7 +20,7 @@ def wall_clock() -> int:
     return time.time_ns() // 1_000_000
 
 
-class Announcer:
+class EventPublisher:
     """Publishes to a recorder, with the time of a clock in milliseconds since 1970."""
 
     def __init__(self, recorder: Recorder, clock: Callable[[], int], *, debug: bool) -> None:

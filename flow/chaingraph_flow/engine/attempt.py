@@ -48,7 +48,7 @@ class Ending:
 
 
 @dataclass(frozen=True, slots=True)
-class Watch:
+class NodeWatch:
     """How a try is watched: by whom, and what is said of it when it outlives its time."""
 
     supervisor: Supervisor
@@ -64,7 +64,7 @@ async def run_attempt(
     values: dict[str, Any],
     context: NodeContext,
     seconds: float,
-    watch: Watch | None = None,
+    watch: NodeWatch | None = None,
 ) -> Ending:
     """Run a node once. Only CancelledError passes through: everything else is a way to end.
 
@@ -99,7 +99,7 @@ async def _ending(
     values: dict[str, Any],
     context: NodeContext,
     seconds: float,
-    watch: Watch | None,
+    watch: NodeWatch | None,
 ) -> Ending:
     """How the node's code ended.
 
@@ -148,7 +148,7 @@ async def _ending(
         deadline.over()
 
 
-def _in_thread(cls: type[Node], instance: Node, context: NodeContext, watch: Watch | None) -> None:
+def _in_thread(cls: type[Node], instance: Node, context: NodeContext, watch: NodeWatch | None) -> None:
     if watch is None:
         cls.run(instance, context)
         return
@@ -162,7 +162,7 @@ def _in_thread(cls: type[Node], instance: Node, context: NodeContext, watch: Wat
 class _Deadline:
     """The time of one try, and what becomes of code that does not end with it."""
 
-    def __init__(self, node_id: str, seconds: float, watch: Watch | None) -> None:
+    def __init__(self, node_id: str, seconds: float, watch: NodeWatch | None) -> None:
         self.timeout = asyncio.timeout(None)
         self._node_id = node_id
         self._seconds = seconds
@@ -186,7 +186,7 @@ class _Deadline:
         if self._timer is not None:
             self._timer.cancel()
 
-    def _stuck(self, watch: Watch) -> None:
+    def _stuck(self, watch: NodeWatch) -> None:
         watch.supervisor.stuck(self._node_id, watch.tries, watch.started_at, _timed_out(self._seconds))
 
 
@@ -226,8 +226,8 @@ def taken_outputs(
             require_json(value, (key,))
         except NotJson as error:
             raise _InvalidOutput(str(error)) from None
-        for fault in check_value(node.outputs[key], value, key):
-            raise _InvalidOutput(f"the output {fault}")
+        for problem in check_value(node.outputs[key], value, key):
+            raise _InvalidOutput(f"the output {problem}")
     return outputs, size
 
 

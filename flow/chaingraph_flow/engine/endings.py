@@ -12,7 +12,7 @@ from chaingraph_crds.flow import NodeRetry
 
 from ..context import Emission, Trigger
 from ..errors import TooManyChildren
-from ..faults import suggestion
+from ..field_errors import suggestion
 from ..limits import Limits
 from .attempt import Ending, refused
 from .options import EngineOptions

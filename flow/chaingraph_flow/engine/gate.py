@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterable
 
-from .announcer import Announcer
+from .announcer import EventPublisher
 from .debugger import ControlState, Debugger
 from .running_time import RunningTime
 
@@ -17,7 +17,7 @@ from .running_time import RunningTime
 class Gate:
     """The nodes that are ready and have not begun."""
 
-    def __init__(self, control: ControlState, announce: Announcer, time: RunningTime) -> None:
+    def __init__(self, control: ControlState, announce: EventPublisher, time: RunningTime) -> None:
         self._debugger = Debugger(control)
         self._announce = announce
         self._time = time

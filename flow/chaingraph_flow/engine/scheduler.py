@@ -15,7 +15,7 @@ from typing import Any
 from ..context import RunContext, Trigger
 from ..graph import Graph
 from ..registry import Registry
-from .announcer import Announcer, wall_clock
+from .announcer import EventPublisher, wall_clock
 from .attempt import Ending
 from .binding import active_nodes
 from .debugger import ControlState
@@ -86,7 +86,7 @@ class Scheduler:
         self._options = options or EngineOptions()
         self._resumed = resumed
         self._clock = clock
-        self._announce = Announcer(recorder, clock, debug=self._options.debug)
+        self._announce = EventPublisher(recorder, clock, debug=self._options.debug)
         active = active_nodes(graph, trigger)
         classes = {id_: registry[graph.nodes[id_].type.type] for id_ in active}
         self._state = RunState(graph, active, inputs or {})
@@ -162,7 +162,7 @@ class Scheduler:
             self._over.set()
 
     async def run(self) -> FlowResult:
-        """Run to the end. A node's faults are in the result.
+        """Run to the end. A node's errors are in the result.
 
         Raises:
             asyncio.CancelledError: The caller was cancelled; nodes in flight have been cancelled and awaited.

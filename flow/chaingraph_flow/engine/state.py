@@ -17,7 +17,7 @@ from chaingraph_crds.flow import INPUTS_NODE_ID
 
 from ..catalogue import ERROR, ERROR_MESSAGE, ERROR_PORTS, EXECUTE, SUCCESS
 from ..errors import JournalMismatch
-from ..faults import suggestion
+from ..field_errors import suggestion
 from ..graph import Graph
 from ..types import BARE, AnyPortType, Nowhere, found_at
 from ..wiring import Connection

@@ -127,8 +127,8 @@ def _filled(slot: InputSlot, state: RunState, watch: Watch, room: _Room) -> tupl
         value = written(value, connection.target_segments, copied(delivered))
         filled, last = True, connection
     if filled:
-        for fault in check_value(slot.type, value, slot.key):
-            message = f"{fault.path} {fault.message} (from {last.from_})"
+        for problem in check_value(slot.type, value, slot.key):
+            message = f"{problem.path} {problem.message} (from {last.from_})"
             watch(last, message)
             raise Untransferable(last, message)
         for connection in slot.connections:

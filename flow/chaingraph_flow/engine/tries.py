@@ -17,8 +17,8 @@ from ..context import ExternalEvent, NodeContext, RunContext, RunResources, Trig
 from ..graph import GraphNode
 from ..node import Node
 from ..wiring import Connection
-from .announcer import Announcer
-from .attempt import Ending, Watch, run_attempt
+from .announcer import EventPublisher
+from .attempt import Ending, NodeWatch, run_attempt
 from .gate import Gate
 from .options import EngineOptions
 from .recorder import Recorder
@@ -38,7 +38,7 @@ class Tries:
         *,
         state: RunState,
         gate: Gate,
-        announce: Announcer,
+        announce: EventPublisher,
         recorder: Recorder,
         context: RunContext,
         trigger: Trigger | None,
@@ -173,7 +173,7 @@ class Tries:
         watch = None
         if self._supervisor is not None:
             started_at = self._started_at[node.id]
-            watch = Watch(self._supervisor, tries, started_at, self._options.stuck_grace_seconds)
+            watch = NodeWatch(self._supervisor, tries, started_at, self._options.stuck_grace_seconds)
         return await run_attempt(self._classes[node.id], node, filled.values, context, seconds, watch)
 
     def _tell_transfers(self, watched: list[tuple[Connection, str | None]], milliseconds: float) -> None:

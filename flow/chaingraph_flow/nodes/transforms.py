@@ -18,7 +18,7 @@ from .. import types as t
 from ..context import NodeContext
 from ..derive import FieldOf, Fixed, ItemOf, ListOf, MergeOf, Record, SameAs, UnionOf
 from ..errors import NodeFailed
-from ..faults import suggestion
+from ..field_errors import suggestion
 from ..json_values import kind
 from ..node import Input, Node, Output
 from .comparison import OPERATORS, compare, require_one_kind, sort_key

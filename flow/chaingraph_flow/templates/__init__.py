@@ -6,15 +6,15 @@ and methods, and whatever it does is paid for before it is done: see `budget`.
 
 from __future__ import annotations
 
-from .checking import Suggest, faults_of
+from .checking import Suggest, errors_of
 from .names import COMING, Given, Known, missing_names
-from .parsing import NESTED, Malformed, TemplateFault, parsed
+from .parsing import NESTED, Malformed, TemplateFieldError, parsed
 from .rendering import rendered
 
-__all__ = ["COMING", "Given", "Known", "TemplateFault", "check", "rendered"]
+__all__ = ["COMING", "Given", "Known", "TemplateFieldError", "check", "rendered"]
 
 
-def check(source: str, given: Given, *, others: bool, suggest: Suggest) -> list[TemplateFault]:
+def check(source: str, given: Given, *, others: bool, suggest: Suggest) -> list[TemplateFieldError]:
     """What is wrong with a template before it is rendered, in the order of its text.
 
     Args:
@@ -25,9 +25,9 @@ def check(source: str, given: Given, *, others: bool, suggest: Suggest) -> list[
     """
     try:
         template = parsed(source)
-        found = [*faults_of(template, suggest), *missing_names(template, given, others=others, suggest=suggest)]
+        found = [*errors_of(template, suggest), *missing_names(template, given, others=others, suggest=suggest)]
     except Malformed as error:
-        return [error.fault]
+        return [error.error]
     except RecursionError:
         return [NESTED]
     return sorted(set(found), key=lambda each: (each.line, each.column))

@@ -10,12 +10,12 @@ from typing import Any, Final
 
 from jinja2 import nodes as syntax
 
-from ..faults import suggestion
+from ..field_errors import suggestion
 from .conditions import TESTS
 from .expressions import ELEMENTWISE, EXPRESSIONS
 from .filters import FILTERS
 from .methods import OBJECT_METHODS, STRING_METHODS
-from .parsing import Parsed, TemplateFault
+from .parsing import Parsed, TemplateFieldError
 
 Suggest = Callable[[str, Iterable[str]], str]
 """`; did you mean 'upper'?` for a misspelled name."""
@@ -32,14 +32,14 @@ _FILTER_NAMES: Final = (*FILTERS, *ELEMENTWISE)
 _WORD: Final = re.compile(r"\w+")
 
 
-def faults_of(parsed: Parsed, suggest: Suggest = suggestion) -> Iterator[TemplateFault]:
+def errors_of(parsed: Parsed, suggest: Suggest = suggestion) -> Iterator[TemplateFieldError]:
     """Unknown statements, filters, tests and methods, and filters and tests with arguments that they do not take."""
     nodes = list(parsed.tree.find_all(syntax.Node))
     any_namespace = any(isinstance(each, syntax.Name) and each.name == "namespace" for each in nodes)
     for node in nodes:
         message = _message(node, parsed, suggest, methods=_METHODS if not any_namespace else None)
         if message:
-            yield parsed.fault(node, message)
+            yield parsed.error(node, message)
 
 
 def _message(node: syntax.Node, parsed: Parsed, suggest: Suggest, *, methods: frozenset[str] | None) -> str:

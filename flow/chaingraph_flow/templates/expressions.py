@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from jinja2 import nodes as syntax
 
-from ..faults import shortened
+from ..field_errors import shortened
 from .budget import Budget, TemplateError
 from .conditions import TESTS, compared
 from .filters import FILTERS

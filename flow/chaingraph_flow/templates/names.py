@@ -15,7 +15,7 @@ from jinja2 import nodes as syntax
 
 from .checking import Suggest
 from .methods import OBJECT_METHODS, STRING_METHODS
-from .parsing import Parsed, TemplateFault
+from .parsing import Parsed, TemplateFieldError
 from .values import Undefined, element, named
 
 _GLOBALS: Final = ("range", "namespace")
@@ -45,8 +45,8 @@ Given = Mapping[str, Known | _Coming]
 """What is known of the values of a template, by name."""
 
 
-def missing_names(parsed: Parsed, given: Given, *, others: bool, suggest: Suggest) -> list[TemplateFault]:
-    """The faults of a template's names, each once.
+def missing_names(parsed: Parsed, given: Given, *, others: bool, suggest: Suggest) -> list[TemplateFieldError]:
+    """The errors of a template's names, each once.
 
     Args:
         parsed: The template.
@@ -54,7 +54,7 @@ def missing_names(parsed: Parsed, given: Given, *, others: bool, suggest: Sugges
         others: Whether values of other names may come as well.
         suggest: Finds a similar name.
     """
-    return list(_Walk(parsed, given, others=others, suggest=suggest).faults())
+    return list(_Walk(parsed, given, others=others, suggest=suggest).errors())
 
 
 class _Scope:
@@ -87,13 +87,13 @@ class _Walk:
         self._given = given
         self._others = others
         self._suggest = suggest
-        self._found: dict[str, TemplateFault] = {}
+        self._found: dict[str, TemplateFieldError] = {}
         self._macros: list[tuple[syntax.Macro, _Scope]] = []
 
-    def faults(self) -> Iterable[TemplateFault]:
+    def errors(self) -> Iterable[TemplateFieldError]:
         scope = _Scope(_Scope(None, dict.fromkeys(_GLOBALS, COMING)), dict(self._given))
         self._run(self._parsed.tree.body, scope)
-        # A macro sees what its surroundings have when it is called, which is later. An unused one is not checked.
+        # A macro sees what its dependencies have when it is called, which is later. An unused one is not checked.
         loaded = {each.name for each in self._parsed.tree.find_all(syntax.Name) if each.ctx == "load"}
         for macro, around in self._macros:
             if macro.name in loaded:
@@ -103,7 +103,7 @@ class _Walk:
     # -- expressions --------------------------------------------------------------------------------------------
 
     def _value(self, node: syntax.Node | None, scope: _Scope) -> Value:
-        """What an expression is. A missing name is no fault yet."""
+        """What an expression is. A missing name is no error yet."""
         if node is None:
             return COMING
         evaluate = _EXPRESSIONS.get(type(node))
@@ -114,12 +114,12 @@ class _Walk:
         return COMING
 
     def _used(self, node: syntax.Node | None, scope: _Scope) -> Known | _Coming:
-        """What an expression is where it is needed: a missing name is a fault."""
+        """What an expression is where it is needed: a missing name is an error."""
         found = self._value(node, scope)
         if not isinstance(found, _Missing):
             return found
         assert node is not None
-        self._found.setdefault(found.message, self._parsed.fault(node, found.message))
+        self._found.setdefault(found.message, self._parsed.error(node, found.message))
         return COMING
 
     def _name(self, node: syntax.Name, scope: _Scope) -> Value:
@@ -218,7 +218,7 @@ class _Walk:
         if isinstance(function, _Missing) and isinstance(node.node, syntax.Name):
             name = node.node.name
             message = f"there is no function {name!r}{self._suggest(name, [*_GLOBALS, *self._macro_names()])}"
-            self._found.setdefault(message, self._parsed.fault(node.node, message))
+            self._found.setdefault(message, self._parsed.error(node.node, message))
         else:
             self._used(node.node, scope)
         for each in (*node.args, *(each.value for each in node.kwargs)):
@@ -235,7 +235,7 @@ class _Walk:
             _STATEMENTS.get(type(node), _Walk._other)(self, node, scope)
 
     def _other(self, node: syntax.Node, scope: _Scope) -> None:
-        """One that is not available, which is a fault of its own."""
+        """One that is not available, which is an error of its own."""
 
     def _output(self, node: syntax.Output, scope: _Scope) -> None:
         for each in node.nodes:
@@ -280,7 +280,7 @@ class _Walk:
             scope.values[each.name] = COMING
         if isinstance(target, syntax.NSRef) and scope.find(target.name) is None and not self._others:
             message = self._unknown(target.name, scope)
-            self._found.setdefault(message, self._parsed.fault(target, message))
+            self._found.setdefault(message, self._parsed.error(target, message))
 
     def _with(self, node: syntax.With, scope: _Scope) -> None:
         inner = _Scope(scope, {})

@@ -17,7 +17,7 @@ _POSITION: Final = re.compile(r" at \d+$")
 
 
 @dataclass(frozen=True, slots=True)
-class TemplateFault:
+class TemplateFieldError:
     """Something that is wrong wherever the template is rendered. Lines and columns are counted from 1."""
 
     line: int
@@ -28,15 +28,15 @@ class TemplateFault:
         return f"line {self.line}, column {self.column}: {self.message}"
 
 
-NESTED: Final = TemplateFault(1, 1, "the template is nested too deeply")
+NESTED: Final = TemplateFieldError(1, 1, "the template is nested too deeply")
 
 
 class Malformed(Exception):
     """The text is no template."""
 
-    def __init__(self, fault: TemplateFault) -> None:
-        super().__init__(str(fault))
-        self.fault = fault
+    def __init__(self, error: TemplateFieldError) -> None:
+        super().__init__(str(error))
+        self.error = error
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,9 +50,9 @@ class Parsed:
         """The line of a place in the text."""
         return self.source.count("\n", 0, offset) + 1
 
-    def fault(self, node: syntax.Node, message: str) -> TemplateFault:
-        """A fault at the place of a node."""
-        return _fault(self.source, node.lineno, message)
+    def error(self, node: syntax.Node, message: str) -> TemplateFieldError:
+        """An error at the place of a node."""
+        return _error(self.source, node.lineno, message)
 
 
 def parsed(source: str) -> Parsed:
@@ -65,16 +65,16 @@ def parsed(source: str) -> Parsed:
     try:
         return Parsed(text, Parser(_ENVIRONMENT, text).parse())
     except jinja2.TemplateSyntaxError as error:
-        raise Malformed(_fault(text, error.lineno, _POSITION.sub("", error.message or "is no template"))) from None
+        raise Malformed(_error(text, error.lineno, _POSITION.sub("", error.message or "is no template"))) from None
     except RecursionError:
         raise Malformed(NESTED) from None
     except ValueError:  # what Python reads no number of
-        raise Malformed(TemplateFault(1, 1, "the template has a number of thousands of digits")) from None
+        raise Malformed(TemplateFieldError(1, 1, "the template has a number of thousands of digits")) from None
 
 
-def _fault(text: str, offset: int, message: str) -> TemplateFault:
+def _error(text: str, offset: int, message: str) -> TemplateFieldError:
     begin = text.rfind("\n", 0, offset) + 1
-    return TemplateFault(text.count("\n", 0, begin) + 1, offset - begin + 1, message)
+    return TemplateFieldError(text.count("\n", 0, begin) + 1, offset - begin + 1, message)
 
 
 class _Lexer(Lexer):

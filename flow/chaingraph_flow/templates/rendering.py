@@ -11,9 +11,9 @@ from jinja2 import nodes as syntax
 from ..errors import NodeFailed
 from ..limits import Limits
 from .budget import Budget, TemplateError
-from .checking import faults_of
+from .checking import errors_of
 from .expressions import Expressions, Scope
-from .parsing import NESTED, Malformed, Parsed, TemplateFault, parsed
+from .parsing import NESTED, Malformed, Parsed, TemplateFieldError, parsed
 from .values import Computed, Function, Namespace, Undefined, defined, elements, equal, new_list, text_of, truth
 
 _DEEPEST: Final = 50
@@ -33,7 +33,7 @@ def rendered(source: str, values: dict[str, Any], limits: Limits | None = None) 
     if len(source) > limits.template_text_bytes:
         raise limits.exceeded("template_text_bytes", "the template", len(source))
     template = _checked(source) if len(source) <= _KEPT else _checked.__wrapped__(source)
-    if isinstance(template, TemplateFault):
+    if isinstance(template, TemplateFieldError):
         where = f"line {template.line}, column {template.column} of the template"
         raise NodeFailed(f"{where}: {template.message}")
     rendering = _Rendering(Budget(limits))
@@ -47,18 +47,18 @@ def rendered(source: str, values: dict[str, Any], limits: Limits | None = None) 
 
 
 def _said(error: Exception) -> str:
-    """A fault of the arguments that Python found."""
+    """An error of the arguments that Python found."""
     return f"{type(error).__name__}: {str(error).replace('_', ' ').strip()}"
 
 
 @lru_cache(maxsize=256)
-def _checked(source: str) -> Parsed | TemplateFault:
+def _checked(source: str) -> Parsed | TemplateFieldError:
     """The template, or what is wrong with it whatever its values are."""
     try:
         template = parsed(source)
-        return next(faults_of(template), template)
+        return next(errors_of(template), template)
     except Malformed as error:
-        return error.fault
+        return error.error
     except RecursionError:
         return NESTED
 

@@ -14,7 +14,7 @@ from typing import Any, Final
 
 from chaingraph_crds.numbers import Inexact, divided, require_same_precision
 
-from ..faults import shortened, suggestion
+from ..field_errors import shortened, suggestion
 from ..json_values import kind
 from .budget import ELEMENT_BYTES, LIST_BYTES, PROPERTY_BYTES, Budget, TemplateError
 

@@ -27,7 +27,7 @@ class ClientCa:
         self._tls = tls
         self._known: str | None = None
 
-    def fault(self) -> str | None:
+    def error(self) -> str | None:
         """What is wrong, or None: nothing may be said of certificates before the cluster was asked once."""
         return None if self._known is not None else "the client CA of the cluster has not been read yet"
 

@@ -20,7 +20,7 @@ import structlog
 from aiohttp import web
 
 from chaingraph_gateway.access.addresses import Network, address_of, is_proxy
-from chaingraph_gateway.connections.limits import Connections
+from chaingraph_gateway.connections.limits import ConnectionCounts
 from chaingraph_gateway.metrics import Metrics
 
 _log = structlog.get_logger(__name__)
@@ -36,7 +36,7 @@ _FAILED: Final = "the gateway has failed to answer; its log says where"
 
 
 @dataclass(frozen=True)
-class Patience:
+class ConnectionTimeouts:
     """How long is waited for whom, in seconds, and for how much.
 
     Attributes:
@@ -50,7 +50,7 @@ class Patience:
     head_bytes: int = 65_536
 
 
-class Listener(socket.socket):
+class ListeningSocket(socket.socket):
     """A listening socket that counts what it accepts, and closes at once what would be too many."""
 
     def __init__(self, bound: socket.socket, admit: Callable[[Any], Callable[[], None] | None]) -> None:
@@ -85,14 +85,14 @@ class _Counted(socket.socket):
             release()
 
 
-class Gate:
+class ConnectionGate:
     """Lets connections in.
 
     Args:
         trusted: proxies, whose own number of connections has no limit but the total one.
     """
 
-    def __init__(self, connections: Connections, trusted: Sequence[Network], metrics: Metrics) -> None:
+    def __init__(self, connections: ConnectionCounts, trusted: Sequence[Network], metrics: Metrics) -> None:
         self._connections = connections
         self._trusted = trusted
         self._metrics = metrics
@@ -117,7 +117,9 @@ class Site(web.BaseSite):
 
     __slots__ = ("_listener", "_patience")
 
-    def __init__(self, runner: web.BaseRunner, listener: Listener, context: ssl.SSLContext, patience: Patience) -> None:
+    def __init__(
+        self, runner: web.BaseRunner, listener: ListeningSocket, context: ssl.SSLContext, patience: ConnectionTimeouts
+    ) -> None:
         super().__init__(runner, ssl_context=context, backlog=_BACKLOG)
         self._listener = listener
         self._patience = patience
@@ -146,7 +148,7 @@ class _Connection(web.RequestHandler):
 
     __slots__ = ("_head", "_head_timer", "_patience")
 
-    def __init__(self, server: web.Server, patience: Patience, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(self, server: web.Server, patience: ConnectionTimeouts, loop: asyncio.AbstractEventLoop) -> None:
         super().__init__(
             server,
             loop=loop,

@@ -26,7 +26,7 @@ _MORE: Final = 4
 
 
 @dataclass(frozen=True)
-class Limits:
+class RequestLimits:
     """The limits, as in the settings of the same names."""
 
     max_connections: int = 2000
@@ -44,14 +44,14 @@ def share_of(caller: Caller) -> str:
     return caller.name
 
 
-class Connections:
+class ConnectionCounts:
     """Connections that are open, by address.
 
     Attributes:
         total: of all addresses.
     """
 
-    def __init__(self, limits: Limits) -> None:
+    def __init__(self, limits: RequestLimits) -> None:
         self._limits = limits
         self._open: Counter[str] = Counter()
         self.total = 0
@@ -90,7 +90,7 @@ class Connections:
 class Shares:
     """Requests that are being answered and streams that are open, by address and by caller."""
 
-    def __init__(self, limits: Limits) -> None:
+    def __init__(self, limits: RequestLimits) -> None:
         self._limits = limits
         self._by_address: Counter[str] = Counter()
         self._requests: Counter[str] = Counter()
@@ -180,7 +180,7 @@ class Shares:
 class FailedTokens:
     """How many tokens of an address the API server may still be asked about in vain: a bucket that fills again."""
 
-    def __init__(self, limits: Limits) -> None:
+    def __init__(self, limits: RequestLimits) -> None:
         self._per_minute = limits.failed_tokens_per_minute
         self._buckets: OrderedDict[str, tuple[float, float]] = OrderedDict()
 

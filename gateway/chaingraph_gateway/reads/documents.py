@@ -11,7 +11,7 @@ import orjson
 from chaingraph_gateway.reads.parameters import cursor
 from chaingraph_store.ids import ExecutionId
 from chaingraph_store.reads.details import Details
-from chaingraph_store.reads.tree import Place, RootPlace, RootRow, TreeRow
+from chaingraph_store.reads.tree import RootCursor, RootRow, TreeCursor, TreeRow
 from chaingraph_store.reads.visibility import NamespaceIdentity
 
 _LAST_MILLISECOND: Final = 253_402_300_800_000
@@ -80,7 +80,7 @@ def following(rows: Sequence[TreeRow], limit: int, *, head: ExecutionId) -> str 
     Args:
         head: the execution whose tree it is.
     """
-    return cursor(Place.of(rows[limit - 1], head=head)) if len(rows) > limit else None
+    return cursor(TreeCursor.of(rows[limit - 1], head=head)) if len(rows) > limit else None
 
 
 def roots(rows: Sequence[RootRow], limit: int, *, current: Mapping[str, NamespaceIdentity]) -> dict[str, Any]:
@@ -90,7 +90,7 @@ def roots(rows: Sequence[RootRow], limit: int, *, current: Mapping[str, Namespac
         current: the namespaces that exist now. Roots of former ones are left out, so a page may be short.
     """
     page = rows[:limit]
-    after = cursor(RootPlace.of(page[-1])) if len(rows) > limit else None
+    after = cursor(RootCursor.of(page[-1])) if len(rows) > limit else None
     shown = [
         row
         for row in page

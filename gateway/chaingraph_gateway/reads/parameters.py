@@ -14,11 +14,11 @@ import orjson
 
 from chaingraph_crds.execution_status import ExecutionPhase
 from chaingraph_flow.events import EVENT_TYPES
-from chaingraph_flow.faults import suggestion
+from chaingraph_flow.field_errors import suggestion
 from chaingraph_gateway.errors import BadRequest, UnknownParameter
 from chaingraph_store.events import ANNOUNCEMENT_INDEX
 from chaingraph_store.ids import ExecutionId
-from chaingraph_store.reads.tree import Place, RootPlace
+from chaingraph_store.reads.tree import RootCursor, TreeCursor
 
 MAX_PAGE: Final = 1000
 MAX_ROOTS: Final = 100
@@ -168,7 +168,7 @@ def _number(text: str) -> int | None:
     return int(text) if text.isascii() and text.isdigit() and len(text) <= _DIGITS else None
 
 
-def place(query: Mapping[str, str]) -> Place | None:
+def place(query: Mapping[str, str]) -> TreeCursor | None:
     """Where the parameter `cursor` says to go on in a tree.
 
     Raises:
@@ -180,10 +180,10 @@ def place(query: Mapping[str, str]) -> Place | None:
     depth, parent, position = _content(text, 3)
     if not (_small(depth) and _small(position) and plain(parent)):
         raise _no_cursor(text)
-    return Place(depth, parent, position)
+    return TreeCursor(depth, parent, position)
 
 
-def root_place(query: Mapping[str, str]) -> RootPlace | None:
+def root_place(query: Mapping[str, str]) -> RootCursor | None:
     """Where the parameter `cursor` says to go on in a list of roots.
 
     Raises:
@@ -199,7 +199,7 @@ def root_place(query: Mapping[str, str]) -> RootPlace | None:
         raise _no_cursor(text) from error
     if moment.tzinfo is None or not plain(execution):
         raise _no_cursor(text)
-    return RootPlace(moment, ExecutionId(execution))
+    return RootCursor(moment, ExecutionId(execution))
 
 
 def _content(text: str, length: int) -> list[Any]:
@@ -253,12 +253,12 @@ def event_index(text: str) -> int:
     return _index("index", text, "that of an event")
 
 
-def cursor(after: Place | RootPlace | str) -> str:
+def cursor(after: TreeCursor | RootCursor | str) -> str:
     """The text of a cursor, for the parameter `cursor` of the next page."""
     match after:
-        case Place():
+        case TreeCursor():
             content = orjson.dumps([after.depth, after.parent, after.position])
-        case RootPlace():
+        case RootCursor():
             content = orjson.dumps([after.created_at.isoformat(), after.id])
         case str():
             content = orjson.dumps([after])

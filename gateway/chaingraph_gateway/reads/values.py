@@ -32,7 +32,7 @@ _SHARE: Final = 4
 """One caller may have a quarter of all that are read."""
 
 
-class Values:
+class ValueReads:
     """The handlers.
 
     Args:

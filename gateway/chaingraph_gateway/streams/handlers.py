@@ -9,7 +9,7 @@ from typing import Final
 
 from aiohttp import web
 
-from chaingraph_gateway.errors import Away, BadRequest, Busy, NotFound, Problem, TooMany
+from chaingraph_gateway.errors import BadRequest, Busy, NotFound, Problem, TemporarilyUnavailable, TooMany
 from chaingraph_gateway.metrics import Metrics
 from chaingraph_gateway.outages import Reader
 from chaingraph_gateway.reads.parameters import Subscription
@@ -20,7 +20,7 @@ from chaingraph_gateway.streams.tail import Tails
 from chaingraph_gateway.streams.tasks import end
 from chaingraph_store.ids import ExecutionId
 from chaingraph_store.reads import event_log
-from chaingraph_store.reads.event_log import LogPage, Standing
+from chaingraph_store.reads.event_log import LogPage, LogPosition
 
 EXECUTION: Final = "ChainGraph-Execution"
 """The header of a stream that says whose events they are: who asked by name can come back by id."""
@@ -152,7 +152,7 @@ class Streams:
                 await writer.send(sse.end(subscriber.end))
             elif subscriber.left_off:
                 if follow:
-                    await judged(judge)
+                    await validated(judge)
                 self._metrics.streams_aged.inc()
                 if not follow:
                     raise ConnectionAbortedError("a proper end would pass for the end of what there is now")
@@ -218,7 +218,7 @@ class Guard:
             await asyncio.sleep(pause)
             try:
                 await self._judge()
-            except (Away, Busy, TooMany):
+            except (TemporarilyUnavailable, Busy, TooMany):
                 if loop.time() - confirmed > _UNKNOWN_TURNS * self._seconds:
                     self.known.clear()
                 pause = min(_RETRY_SECONDS, self._seconds)
@@ -230,7 +230,7 @@ class Guard:
                 pause = self._seconds * random.uniform(0.5, 1)
 
 
-def nothing_more(wanted: Subscription, standing: Standing) -> bool:
+def nothing_more(wanted: Subscription, standing: LogPosition) -> bool:
     """Whether one who comes back has everything of an execution that has ended, with all below it.
 
     Raises:
@@ -246,7 +246,7 @@ def nothing_more(wanted: Subscription, standing: Standing) -> bool:
     return standing.ended and wanted.from_index == standing.next_index
 
 
-async def judged(judge: Judge) -> None:
+async def validated(judge: Judge) -> None:
     """Waits until one who came back would be let in or refused, and not turned away because somebody is away.
 
     Browsers do not ask again then. What is found is remembered for a moment, so nobody is asked once more.
@@ -254,7 +254,7 @@ async def judged(judge: Judge) -> None:
     while True:
         try:
             await judge()
-        except Away:
+        except TemporarilyUnavailable:
             await asyncio.sleep(_RETRY_SECONDS)
         except Problem:
             return

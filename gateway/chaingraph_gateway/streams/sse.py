@@ -18,7 +18,7 @@ import orjson
 from aiohttp import web
 
 from chaingraph_gateway.errors import Problem
-from chaingraph_store.reads.event_log import LoggedEvent, Standing
+from chaingraph_store.reads.event_log import LoggedEvent, LogPosition
 
 HEADERS: Final = {
     "Content-Type": "text/event-stream; charset=utf-8",
@@ -52,7 +52,7 @@ def frame(event: LoggedEvent) -> Frame:
     return Frame(event.index, event.type, content.encode())
 
 
-def end(standing: Standing) -> bytes:
+def end(standing: LogPosition) -> bytes:
     """The last event of a stream: the execution has ended, and all below it."""
     data = {"phase": standing.phase, "attempt": standing.attempt, "nextIndex": standing.next_index}
     # With the last event's id: who asks for more with it is told that there is nothing.

@@ -17,7 +17,7 @@ from chaingraph_gateway.streams import sse
 from chaingraph_gateway.streams.sse import Frame
 from chaingraph_gateway.streams.tail import Tail
 from chaingraph_store.events import ANNOUNCEMENT_INDEX
-from chaingraph_store.reads.event_log import LogPage, Standing
+from chaingraph_store.reads.event_log import LogPage, LogPosition
 
 _RETRY_SECONDS: Final = 0.5
 
@@ -45,10 +45,10 @@ class Subscriber:
         self._until = until
         self.left_off = False
         self._index = wanted.from_index
-        self._standing: Standing | None = None
+        self._standing: LogPosition | None = None
         self._first: LogPage | None = None
 
-    async def begin(self) -> Standing:
+    async def begin(self) -> LogPosition:
         """Reads the first page, so that what is wrong shows before the answer begins.
 
         Raises:
@@ -61,7 +61,7 @@ class Subscriber:
         return self._first.standing
 
     @property
-    def end(self) -> Standing | None:
+    def end(self) -> LogPosition | None:
         """Where the execution stands, once its log has ended and the subscriber has everything of it."""
         standing = self._standing
         return standing if standing is not None and standing.ended and self._index >= standing.next_index else None

@@ -23,7 +23,7 @@ from chaingraph_gateway.streams.tasks import end
 from chaingraph_store.ids import ExecutionId
 from chaingraph_store.ledger import CHANGES, Ledger
 from chaingraph_store.reads import event_log
-from chaingraph_store.reads.event_log import Standing
+from chaingraph_store.reads.event_log import LogPosition
 
 _log = structlog.get_logger(__name__)
 _KEPT_EVENTS: Final = 4000
@@ -55,7 +55,7 @@ class Tail:
         self._bytes = 0
         self._first = 0
         self._hint = asyncio.Event()
-        self.standing: Standing | None = None
+        self.standing: LogPosition | None = None
         self.gone = False
         self.news = asyncio.Event()
 

@@ -6,16 +6,16 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
-from chaingraph_operator.decide.flow_status import Checking, Judged, TooComplex, Unjudged, Unreadable
+from chaingraph_operator.decide.flow_status import Checking, NotValidated, TooComplex, Unparseable, Validated
 from chaingraph_store.commands import retrying
-from chaingraph_store.commands.control import Wanted
+from chaingraph_store.commands.control import DesiredControl
 from chaingraph_store.commands.creation import NewExecution
-from chaingraph_store.commands.tokens import Kind
+from chaingraph_store.commands.tokens import TokenKind
 from chaingraph_store.ids import ExecutionId
 
 
 @dataclass(frozen=True, slots=True)
-class Meta:
+class ObjectMeta:
     """What the plan has to know of the object itself."""
 
     uid: str
@@ -33,7 +33,7 @@ class Missing:
     similar: tuple[str, ...] = ()
 
 
-FlowView = Missing | Judged | Unjudged | Unreadable | Checking | TooComplex
+FlowView = Missing | Validated | NotValidated | Unparseable | Checking | TooComplex
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,14 +52,14 @@ class Adopt:
 
 
 @dataclass(frozen=True, slots=True)
-class Steer:
+class UpdateControl:
     """Make the row as the spec wants it: paused or not, a step, a resume, breakpoints.
 
     As every command, it is for the spec of one generation, and does nothing once a later one was obeyed.
     """
 
     id: ExecutionId
-    wanted: Wanted
+    wanted: DesiredControl
     generation: int
 
 
@@ -83,11 +83,11 @@ class Retry:
     """Begin the next attempt of an execution that failed or was stopped."""
 
     id: ExecutionId
-    asked: retrying.Retry
+    asked: retrying.RetryRequest
     generation: int
 
 
-class Refusal(StrEnum):
+class RetryRefusal(StrEnum):
     """Why a retry is refused: the reason of the condition `RetryRefused`."""
 
     STILL_RUNNING = "StillRunning"
@@ -102,13 +102,13 @@ class RefuseRetry:
 
     id: ExecutionId
     token: str
-    reason: Refusal
+    reason: RetryRefusal
     message: str
     generation: int
 
 
 @dataclass(frozen=True, slots=True)
-class Heed:
+class ObserveGeneration:
     """Record that the spec of this generation asks for nothing, so that no earlier one is carried out any more.
 
     `seen` is the generation that the row had obeyed. A later one means that we are behind, or that the API server's
@@ -118,7 +118,7 @@ class Heed:
     id: ExecutionId
     generation: int
     seen: int
-    tokens: Mapping[Kind, str]
+    tokens: Mapping[TokenKind, str]
     on_stop: str = "Stop"
     """`spec.children.onStop`, which is read when something above is stopped: mostly when this one has long ended."""
 
@@ -128,7 +128,7 @@ class RetryImpossible:
     """As `RefuseRetry`, of what ended without a row: the status alone can keep it."""
 
     token: str
-    reason: Refusal
+    reason: RetryRefusal
     message: str
 
 
@@ -147,11 +147,11 @@ class Refuse:
 
     reason: str
     message: str
-    faults: tuple[str, ...] = ()
+    errors: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
-class StopUnmade:
+class StopUncreated:
     """It was stopped before it was made: it ends Stopped without having been in the ledger."""
 
     reason: str
@@ -162,8 +162,8 @@ class Nothing:
     """All is as it should be."""
 
 
-Verdict = Wait | Refuse | StopUnmade | RetryImpossible
+Verdict = Wait | Refuse | StopUncreated | RetryImpossible
 """What is to be shown of an execution without a row."""
-Command = Steer | Stop | Retry | RefuseRetry | Heed
+Command = UpdateControl | Stop | Retry | RefuseRetry | ObserveGeneration
 """What is to be done with a row. Then the plan is made again."""
 Plan = Create | Adopt | Command | Verdict | Nothing

@@ -13,9 +13,9 @@ from dataclasses import replace
 from typing import Any, Final
 
 from chaingraph_crds import forms, limits, names
-from chaingraph_flow.faults import suggestion
+from chaingraph_flow.field_errors import suggestion
 from chaingraph_store.queue.dispatch import TOP_PRIORITY
-from chaingraph_store.tenancy.policies import Policy
+from chaingraph_store.tenancy.policies import NamespacePolicy
 
 UNLIMITED: Final = "unlimited"
 EVERY_QUEUE: Final = "*"
@@ -32,7 +32,7 @@ _UNITS: Final = {"": 1, "k": 10**3, "M": 10**6, "G": 10**9, "T": 10**12} | {
 _QUANTITY: Final = re.compile(r"([0-9]{1,15})(k|M|G|T|Ki|Mi|Gi|Ti)?")
 
 
-def read(annotations: Mapping[str, str], defaults: Policy) -> tuple[Policy, tuple[str, ...]]:
+def read(annotations: Mapping[str, str], defaults: NamespacePolicy) -> tuple[NamespacePolicy, tuple[str, ...]]:
     """The policy that these annotations ask for, and what is wrong with them, one line each."""
     policy, problems = defaults, list[str]()
     for name, text in sorted(annotations.items()):

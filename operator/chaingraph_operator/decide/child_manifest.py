@@ -14,7 +14,7 @@ import orjson
 
 from chaingraph_crds import names
 from chaingraph_crds.numbers import numbers_in, refused_by_kubernetes
-from chaingraph_store.children.child_rows import Portrait
+from chaingraph_store.children.child_rows import ChildResource
 
 MAX_SHOWN: Final = 8 * 1024
 """Bytes, as JSON, of a payload or of the value of an input that the resource shows."""
@@ -24,7 +24,7 @@ _MAX_NAMED: Final = 20
 Manifest = dict[str, Any]
 
 
-def manifest(child: Portrait) -> Manifest:
+def manifest(child: ChildResource) -> Manifest:
     """The Execution to create. Its owner is the parent's resource, so that it goes with that."""
     inputs, long_inputs = _inputs(child.inputs)
     events, long_payload = _events(child.events)
@@ -48,7 +48,7 @@ def manifest(child: Portrait) -> Manifest:
     }
 
 
-def _owner(child: Portrait) -> Manifest:
+def _owner(child: ChildResource) -> Manifest:
     return {
         "apiVersion": names.API_VERSION,
         "kind": names.EXECUTION_KIND,
@@ -60,7 +60,7 @@ def _owner(child: Portrait) -> Manifest:
     }
 
 
-def _spec(child: Portrait, inputs: Mapping[str, Any], events: list[Manifest]) -> Manifest:
+def _spec(child: ChildResource, inputs: Mapping[str, Any], events: list[Manifest]) -> Manifest:
     spec: Manifest = {
         "spawnedBy": {
             "executionID": child.id,
@@ -80,7 +80,7 @@ def _spec(child: Portrait, inputs: Mapping[str, Any], events: list[Manifest]) ->
     return spec | {name: value for name, value in optional.items() if value}
 
 
-def _options(child: Portrait) -> Manifest:
+def _options(child: ChildResource) -> Manifest:
     """The breakpoints are the row's: those among the options are what its parent began with."""
     options = {name: value for name, value in child.options.items() if name != "breakpoints"}
     return options | ({"breakpoints": child.breakpoints} if child.breakpoints else {})

@@ -13,7 +13,7 @@ from chaingraph_crds import limits
 from chaingraph_crds.conditions import ConditionType
 from chaingraph_crds.execution_status import ChildCounts, ChildRef, ExecutionPhase, ExecutionStatus
 from chaingraph_operator.decide.flow_status import counted
-from chaingraph_operator.kube.conditions import Claim
+from chaingraph_operator.kube.conditions import ConditionValue
 from chaingraph_store.children.child_rows import BARRED, ChildSummary
 from chaingraph_store.executions import ExecutionRow
 
@@ -47,7 +47,7 @@ def _counts(row: ExecutionRow, made: Mapping[str, int]) -> ChildCounts:
     return ChildCounts(total=row.children_total, **by_phase)
 
 
-def tree_succeeded(row: ExecutionRow, children: ChildCounts | None, below: Mapping[str, int] | None) -> Claim:
+def tree_succeeded(row: ExecutionRow, children: ChildCounts | None, below: Mapping[str, int] | None) -> ConditionValue:
     """The condition `TreeSucceeded` of an execution that has completed and has children, or would have.
 
     Args:
@@ -71,8 +71,8 @@ def tree_succeeded(row: ExecutionRow, children: ChildCounts | None, below: Mappi
 _ACTIVE: Final = [each for each in ExecutionPhase if not each.finished]
 
 
-def _claim(status: Any, reason: str, *parts: str) -> Claim:
-    return Claim(ConditionType.TREE_SUCCEEDED, status, reason, "; ".join(parts))
+def _claim(status: Any, reason: str, *parts: str) -> ConditionValue:
+    return ConditionValue(ConditionType.TREE_SUCCEEDED, status, reason, "; ".join(parts))
 
 
 def _standing(row: ExecutionRow, children: ChildCounts | None) -> list[str]:

@@ -9,8 +9,8 @@ from typing import Any, Final
 
 from chaingraph_crds.conditions import ConditionType
 from chaingraph_crds.execution import ExecutionOptions, ExecutionSpec
-from chaingraph_flow.faults import Suggestions
-from chaingraph_operator.kube.conditions import Claim
+from chaingraph_flow.field_errors import Suggestions
+from chaingraph_operator.kube.conditions import ConditionValue
 from chaingraph_store.executions import ExecutionRow
 
 _NODES_NAMED: Final = 20
@@ -39,7 +39,7 @@ class Ignored:
     message: str
 
 
-def claim(found: Sequence[Ignored]) -> list[Claim]:
+def claim(found: Sequence[Ignored]) -> list[ConditionValue]:
     """The condition; nothing where the whole spec is in force."""
     if not found:
         return []
@@ -48,7 +48,7 @@ def claim(found: Sequence[Ignored]) -> list[Claim]:
     lines = [each.message for each in ordered[:_LINES]]
     if len(ordered) > _LINES:
         lines.append(f"... and {len(ordered) - _LINES} more")
-    return [Claim(ConditionType.SPEC_IGNORED, "True", ordered[0].reason, "\n".join(lines))]
+    return [ConditionValue(ConditionType.SPEC_IGNORED, "True", ordered[0].reason, "\n".join(lines))]
 
 
 def of_active(spec: ExecutionSpec, row: ExecutionRow, nodes: Collection[str]) -> list[Ignored]:

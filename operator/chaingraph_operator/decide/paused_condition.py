@@ -13,7 +13,7 @@ from chaingraph_crds.conditions import Condition, ConditionType
 from chaingraph_crds.execution import ExecutionSpec
 from chaingraph_crds.execution_status import ExecutionPhase, ExecutionStatus
 from chaingraph_operator.decide.flow_status import counted
-from chaingraph_operator.kube.conditions import Claim
+from chaingraph_operator.kube.conditions import ConditionValue
 from chaingraph_store.executions import ExecutionRow
 
 HELD: Final = "Held"
@@ -35,7 +35,7 @@ def shown_phase(row: ExecutionRow, previous: ExecutionStatus) -> ExecutionPhase:
     return ExecutionPhase.PAUSED if row.paused and (queued or taken) else phase
 
 
-def paused(spec: ExecutionSpec, row: ExecutionRow | None, previous: ExecutionStatus) -> Claim:
+def paused(spec: ExecutionSpec, row: ExecutionRow | None, previous: ExecutionStatus) -> ConditionValue:
     """The condition."""
     if row is None or row.ended:
         return _not_paused()
@@ -44,16 +44,16 @@ def paused(spec: ExecutionSpec, row: ExecutionRow | None, previous: ExecutionSta
     if shown_phase(row, previous) is not ExecutionPhase.PAUSED:
         return _on_its_way(row) if row.paused else _not_paused()
     if not row.paused:
-        return Claim(ConditionType.PAUSED, "True", RESUMING, "its worker has been told to go on")
+        return ConditionValue(ConditionType.PAUSED, "True", RESUMING, "its worker has been told to go on")
     return _is_paused(spec, row)
 
 
-def _is_paused(spec: ExecutionSpec, row: ExecutionRow) -> Claim:
+def _is_paused(spec: ExecutionSpec, row: ExecutionRow) -> ConditionValue:
     parts = [what_paused(row), *_where(row), _how_to_go_on(spec, row)]
     if row.parked:
         parts.append("it is parked: no worker is kept, and what has ended is not run again")
     reason = PAUSED if breakpoint_of(row) is None else BREAKPOINT
-    return Claim(ConditionType.PAUSED, "True", reason, "; ".join(parts))
+    return ConditionValue(ConditionType.PAUSED, "True", reason, "; ".join(parts))
 
 
 def what_paused(row: ExecutionRow) -> str:
@@ -70,16 +70,16 @@ def breakpoint_of(row: ExecutionRow) -> str | None:
     return found["node"] if found else None
 
 
-def _not_paused() -> Claim:
-    return Claim(ConditionType.PAUSED, "False", "NotPaused")
+def _not_paused() -> ConditionValue:
+    return ConditionValue(ConditionType.PAUSED, "False", "NotPaused")
 
 
-def _held(spec: ExecutionSpec, row: ExecutionRow) -> Claim:
+def _held(spec: ExecutionSpec, row: ExecutionRow) -> ConditionValue:
     if row.paused and row.steps_owed:
         return _is_paused(spec, row)
     if not row.wants_pause or row.paused:
         return _not_paused()
-    return Claim(
+    return ConditionValue(
         ConditionType.PAUSED,
         "True",
         HELD,
@@ -88,8 +88,8 @@ def _held(spec: ExecutionSpec, row: ExecutionRow) -> Claim:
     )
 
 
-def _on_its_way(row: ExecutionRow) -> Claim:
-    return Claim(
+def _on_its_way(row: ExecutionRow) -> ConditionValue:
+    return ConditionValue(
         ConditionType.PAUSED, "False", "Pausing", f"its worker has been told to pause: {row.pause_reason or 'paused'}"
     )
 

@@ -14,7 +14,7 @@ import orjson
 
 from chaingraph_crds.execution import ExecutionSpec
 from chaingraph_crds.execution_status import ExecutionStatus
-from chaingraph_flow.faults import Fault, FaultCode
+from chaingraph_flow.field_errors import ErrorCode, FieldError
 from chaingraph_flow.flow_limits import TOO_DEEP, deeper_than, rounded_numbers
 from chaingraph_flow.inputs import bind_inputs
 from chaingraph_flow.json_values import DEEPEST
@@ -24,19 +24,19 @@ from chaingraph_operator.decide.actions import (
     Command,
     Create,
     FlowView,
-    Heed,
-    Meta,
     Missing,
     Nothing,
+    ObjectMeta,
+    ObserveGeneration,
     Plan,
-    Refusal,
     Refuse,
     RefuseRetry,
     Retry,
     RetryImpossible,
-    Steer,
+    RetryRefusal,
     Stop,
-    StopUnmade,
+    StopUncreated,
+    UpdateControl,
     Verdict,
     Wait,
 )
@@ -45,19 +45,19 @@ from chaingraph_operator.decide.flow_status import (
     TOO_COMPLEX,
     WAITING_FOR_WORKERS,
     Checking,
-    Judged,
+    NotValidated,
     TooComplex,
-    Unjudged,
-    Unreadable,
+    Unparseable,
+    Validated,
     counted,
-    fault_lines,
+    error_lines,
 )
 from chaingraph_operator.decide.ignored import Reason, changed_options, unknown_breakpoints
 from chaingraph_store import ids
 from chaingraph_store.commands import retrying
-from chaingraph_store.commands.control import Wanted
+from chaingraph_store.commands.control import DesiredControl
 from chaingraph_store.commands.creation import NewExecution
-from chaingraph_store.commands.tokens import Kind, asks
+from chaingraph_store.commands.tokens import TokenKind, asks
 from chaingraph_store.executions import ExecutionRow
 from chaingraph_store.ids import ExecutionId
 
@@ -69,19 +69,19 @@ __all__ = [
     "Command",
     "Create",
     "FlowView",
-    "Heed",
-    "Meta",
     "Missing",
     "Nothing",
+    "ObjectMeta",
+    "ObserveGeneration",
     "Plan",
-    "Refusal",
     "Refuse",
     "RefuseRetry",
     "Retry",
     "RetryImpossible",
-    "Steer",
+    "RetryRefusal",
     "Stop",
-    "StopUnmade",
+    "StopUncreated",
+    "UpdateControl",
     "Verdict",
     "Wait",
     "plan",
@@ -98,7 +98,7 @@ DEFAULT_STOP_REASON: Final = "spec.stop was set"
 
 
 def plan(
-    spec: ExecutionSpec, meta: Meta, status: ExecutionStatus, row: ExecutionRow | None, flow: FlowView | None
+    spec: ExecutionSpec, meta: ObjectMeta, status: ExecutionStatus, row: ExecutionRow | None, flow: FlowView | None
 ) -> Plan:
     """What to do now.
 
@@ -119,7 +119,7 @@ def plan(
             return impossible
         # It never ran, and what kept it from that may have been fixed.
     elif spec.stop:
-        return StopUnmade(spec.stop_reason or DEFAULT_STOP_REASON)
+        return StopUncreated(spec.stop_reason or DEFAULT_STOP_REASON)
     elif status.execution_id is not None:
         return _LOST
     assert flow is not None, "without a row, the flow decides"
@@ -158,16 +158,16 @@ def retry_token(spec: ExecutionSpec) -> str:
 
 
 def _no_retry_unmade(spec: ExecutionSpec, status: ExecutionStatus) -> Nothing | RetryImpossible | None:
-    """Why what ended without a row stays ended; None when it is to be judged anew."""
+    """Why what ended without a row stays ended; None when it is to be validated anew."""
     token = retry_token(spec)
     if not token or token == status.last_retry:
         return Nothing()
     if spec.stop:
-        return RetryImpossible(token, Refusal.STOP_IS_SET, _STOP_WINS)
+        return RetryImpossible(token, RetryRefusal.STOP_IS_SET, _STOP_WINS)
     if status.execution_id is not None:
         return RetryImpossible(
             token,
-            Refusal.NOT_IN_LEDGER,
+            RetryRefusal.NOT_IN_LEDGER,
             "the ledger does not have this execution any more, so there is nothing to go on from: create another "
             "Execution",
         )
@@ -177,11 +177,11 @@ def _no_retry_unmade(spec: ExecutionSpec, status: ExecutionStatus) -> Nothing | 
 _STOP_WINS: Final = "spec.stop is true, and a stop wins: set spec.stop to false together with another spec.retry.token"
 
 
-def _with_row(spec: ExecutionSpec, meta: Meta, row: ExecutionRow) -> Plan:
+def _with_row(spec: ExecutionSpec, meta: ObjectMeta, row: ExecutionRow) -> Plan:
     if meta.deleting:
         obeyed = row.tree_ended or (row.ended and row.tree_stopped)
         return Nothing() if obeyed else Stop(row.id, DELETED, deleted=True)
-    heed = Heed(row.id, meta.generation, row.obeyed_generation, _tokens(spec), spec.children.on_stop)
+    heed = ObserveGeneration(row.id, meta.generation, row.obeyed_generation, _tokens(spec), spec.children.on_stop)
     if row.obeyed_generation > meta.generation:
         return heed
     command = _ended(spec, meta, row) if row.ended else _active(spec, meta, row)
@@ -189,30 +189,30 @@ def _with_row(spec: ExecutionSpec, meta: Meta, row: ExecutionRow) -> Plan:
     return command or (heed if meta.generation > max(row.obeyed_generation, 1) else Nothing())
 
 
-def _active(spec: ExecutionSpec, meta: Meta, row: ExecutionRow) -> Command | None:
+def _active(spec: ExecutionSpec, meta: ObjectMeta, row: ExecutionRow) -> Command | None:
     if spec.stop:
         return _stop(spec, meta, row)
     wanted = _wanted(spec)
     if _differs(wanted, spec, row):
-        return Steer(row.id, wanted, meta.generation)
+        return UpdateControl(row.id, wanted, meta.generation)
     if not _asks_for_retry(spec, row):
         return None
     return RefuseRetry(
         row.id,
         retry_token(spec),
-        Refusal.STILL_RUNNING,
+        RetryRefusal.STILL_RUNNING,
         f"it was {row.phase}, and only what failed or was stopped is run again: wait for its end, or stop it "
         "first; then set another spec.retry.token",
         meta.generation,
     )
 
 
-def _stop(spec: ExecutionSpec, meta: Meta, row: ExecutionRow) -> Stop:
+def _stop(spec: ExecutionSpec, meta: ObjectMeta, row: ExecutionRow) -> Stop:
     reason = spec.stop_reason or DEFAULT_STOP_REASON
     return Stop(row.id, reason, children=spec.children.on_stop == "Stop", generation=meta.generation)
 
 
-def _ended(spec: ExecutionSpec, meta: Meta, row: ExecutionRow) -> Command | None:
+def _ended(spec: ExecutionSpec, meta: ObjectMeta, row: ExecutionRow) -> Command | None:
     if spec.stop and spec.children.on_stop == "Stop" and row.children_total and not row.tree_stopped:
         return _stop(spec, meta, row)
     if spec.retry is None or not _asks_for_retry(spec, row):
@@ -220,10 +220,10 @@ def _ended(spec: ExecutionSpec, meta: Meta, row: ExecutionRow) -> Command | None
     token = spec.retry.token
     if row.phase == "Completed":
         message = "it has completed: to run it again, create another Execution"
-        return RefuseRetry(row.id, token, Refusal.ALREADY_COMPLETED, message, meta.generation)
+        return RefuseRetry(row.id, token, RetryRefusal.ALREADY_COMPLETED, message, meta.generation)
     if spec.stop:
-        return RefuseRetry(row.id, token, Refusal.STOP_IS_SET, _STOP_WINS, meta.generation)
-    asked = retrying.Retry(
+        return RefuseRetry(row.id, token, RetryRefusal.STOP_IS_SET, _STOP_WINS, meta.generation)
+    asked = retrying.RetryRequest(
         token=token,
         from_start=spec.retry.from_ == "Start",
         paused=spec.paused,
@@ -237,16 +237,16 @@ def _ended(spec: ExecutionSpec, meta: Meta, row: ExecutionRow) -> Command | None
     return Retry(row.id, asked, meta.generation)
 
 
-def _tokens(spec: ExecutionSpec) -> Mapping[Kind, str]:
-    return {Kind.STEP: spec.step or "", Kind.RESUME: spec.resume or "", Kind.RETRY: retry_token(spec)}
+def _tokens(spec: ExecutionSpec) -> Mapping[TokenKind, str]:
+    return {TokenKind.STEP: spec.step or "", TokenKind.RESUME: spec.resume or "", TokenKind.RETRY: retry_token(spec)}
 
 
 def _asks_for_retry(spec: ExecutionSpec, row: ExecutionRow) -> bool:
-    return asks(Kind.RETRY, retry_token(spec), used=row.used_tokens, last=row.retry_token)
+    return asks(TokenKind.RETRY, retry_token(spec), used=row.used_tokens, last=row.retry_token)
 
 
-def _wanted(spec: ExecutionSpec) -> Wanted:
-    return Wanted(
+def _wanted(spec: ExecutionSpec) -> DesiredControl:
+    return DesiredControl(
         paused=spec.paused,
         step=spec.step or "",
         resume=spec.resume or "",
@@ -258,14 +258,14 @@ def _wanted(spec: ExecutionSpec) -> Wanted:
     )
 
 
-def _differs(wanted: Wanted, spec: ExecutionSpec, row: ExecutionRow) -> bool:
+def _differs(wanted: DesiredControl, spec: ExecutionSpec, row: ExecutionRow) -> bool:
     """Whether anything is asked for. A token that was removed, or was used before, asks for nothing."""
     settings = (wanted.paused, wanted.on_stop, set(wanted.breakpoints), wanted.priority)
     return (
         settings != (row.wants_pause, row.on_stop, set(row.breakpoints), row.priority)
         or (row.started_at is None and _begins_differently(spec, row))
-        or asks(Kind.STEP, wanted.step, used=row.used_tokens, last=row.step_token)
-        or asks(Kind.RESUME, wanted.resume, used=row.used_tokens, last=row.resume_token)
+        or asks(TokenKind.STEP, wanted.step, used=row.used_tokens, last=row.step_token)
+        or asks(TokenKind.RESUME, wanted.resume, used=row.used_tokens, last=row.resume_token)
     )
 
 
@@ -275,7 +275,7 @@ def _begins_differently(spec: ExecutionSpec, row: ExecutionRow) -> bool:
     return spec.start_timeout_seconds != row.start_timeout_s or bool(changed)
 
 
-def _creation(spec: ExecutionSpec, meta: Meta, flow: FlowView) -> Plan:
+def _creation(spec: ExecutionSpec, meta: ObjectMeta, flow: FlowView) -> Plan:
     match flow:
         case Missing(name, similar):
             hint = f"; there is {' and '.join(map(repr, similar))}" if similar else ""
@@ -283,9 +283,9 @@ def _creation(spec: ExecutionSpec, meta: Meta, flow: FlowView) -> Plan:
                 "FlowNotFound",
                 f"there is no Flow {name!r} in namespace {meta.namespace!r}{hint}. The execution starts when it comes",
             )
-        case Unreadable(faults):
-            return Wait("FlowInvalid", f"the operator cannot read the flow\n{fault_lines(faults)}", stalled=True)
-        case Unjudged():
+        case Unparseable(errors):
+            return Wait("FlowInvalid", f"the operator cannot read the flow\n{error_lines(errors)}", stalled=True)
+        case NotValidated():
             return Wait("WaitingForWorkers", WAITING_FOR_WORKERS)
         case Checking():
             return Wait("CheckingFlow", CHECKING)
@@ -293,44 +293,44 @@ def _creation(spec: ExecutionSpec, meta: Meta, flow: FlowView) -> Plan:
             return Wait("FlowInvalid", f"{spec.flow_ref.name!r}: {why}", stalled=True)
         case TooComplex(_, why):
             return Refuse(TOO_COMPLEX, why, (why,))
-        case Judged() if flow.valid:
+        case Validated() if flow.valid:
             return _resolved(spec, meta, flow)
-        case Judged():
-            return _faulty(spec, flow)
+        case Validated():
+            return _invalid(spec, flow)
 
 
-def _faulty(spec: ExecutionSpec, flow: Judged) -> Plan:
-    lines = fault_lines(flow.faults, longest=2048)
+def _invalid(spec: ExecutionSpec, flow: Validated) -> Plan:
+    lines = error_lines(flow.errors, longest=2048)
     if flow.lacks_types_only:
         remedy = "Fix the name, or start" if flow.misspells_types else "The execution starts when there is"
         return Wait(
-            FaultCode.UNKNOWN_NODE_TYPE,
-            f"no worker has {counted(len(flow.faults), 'node type')} of the flow. {remedy} a worker with "
-            f"{'it' if len(flow.faults) == 1 else 'them'}: {lines}",
+            ErrorCode.UNKNOWN_NODE_TYPE,
+            f"no worker has {counted(len(flow.errors), 'node type')} of the flow. {remedy} a worker with "
+            f"{'it' if len(flow.errors) == 1 else 'them'}: {lines}",
             stalled=flow.misspells_types,
         )
     if spec.flow_ref is not None:
         return Wait(
             "FlowInvalid",
-            f"the Flow {spec.flow_ref.name!r} has {counted(len(flow.faults), 'fault')}. The execution starts when "
-            f"{'it is' if len(flow.faults) == 1 else 'they are'} fixed: {lines}",
+            f"the Flow {spec.flow_ref.name!r} has {counted(len(flow.errors), 'error')}. The execution starts when "
+            f"{'it is' if len(flow.errors) == 1 else 'they are'} fixed: {lines}",
             stalled=True,
         )
-    return _refusal("InvalidFlow", f"the flow has {counted(len(flow.faults), 'fault')}", inline_lines(flow.faults))
+    return _refusal("InvalidFlow", f"the flow has {counted(len(flow.errors), 'error')}", inline_lines(flow.errors))
 
 
-def inline_lines(faults: Sequence[Fault]) -> list[str]:
-    """The faults with the paths that they have in the Execution: `spec.flow.nodes[0].type`."""
-    return [f"{fault.path.replace('spec.', 'spec.flow.', 1)}: {fault.message}" for fault in faults]
+def inline_lines(errors: Sequence[FieldError]) -> list[str]:
+    """The errors with the paths that they have in the Execution: `spec.flow.nodes[0].type`."""
+    return [f"{error.path.replace('spec.', 'spec.flow.', 1)}: {error.message}" for error in errors]
 
 
-def _refusal(reason: str, summary: str, faults: Sequence[str]) -> Refuse:
-    # Columns and Events show the first line: the first fault stands in it.
-    lines = fault_lines(faults, longest=3000)
-    return Refuse(reason, lines if len(faults) == 1 else f"{summary}: {lines}", tuple(faults))
+def _refusal(reason: str, summary: str, errors: Sequence[str]) -> Refuse:
+    # Columns and Events show the first line: the first error stands in it.
+    lines = error_lines(errors, longest=3000)
+    return Refuse(reason, lines if len(errors) == 1 else f"{summary}: {lines}", tuple(errors))
 
 
-def _resolved(spec: ExecutionSpec, meta: Meta, flow: Judged) -> Plan:
+def _resolved(spec: ExecutionSpec, meta: ObjectMeta, flow: Validated) -> Plan:
     events = [{"name": event.name, "payload": event.payload} for event in spec.events]
     deep = _too_deep({"inputs": spec.inputs, "integration": spec.integration}, events)
     if deep is not None:
@@ -338,15 +338,15 @@ def _resolved(spec: ExecutionSpec, meta: Meta, flow: Judged) -> Plan:
     oversized = _oversized({"inputs": spec.inputs, "events": events, "integration": spec.integration})
     if oversized is not None:
         return oversized
-    inputs, faults = bind_inputs(flow.spec.inputs, spec.inputs)
-    faults += rounded_numbers(spec.inputs, "spec.inputs")
+    inputs, errors = bind_inputs(flow.spec.inputs, spec.inputs)
+    errors += rounded_numbers(spec.inputs, "spec.inputs")
     for index, event in enumerate(events):
-        faults += rounded_numbers(event["payload"], f"spec.events[{index}].payload")
+        errors += rounded_numbers(event["payload"], f"spec.events[{index}].payload")
     unknown = unknown_breakpoints(spec.options.breakpoints, [node.id for node in flow.spec.nodes])
-    if faults or unknown:
-        reason, what = ("InvalidInputs", "inputs have") if faults else (Reason.UNKNOWN_BREAKPOINT, "breakpoints have")
-        found = [*map(str, faults), *unknown]
-        return _refusal(reason, f"the {what} {counted(len(found), 'fault')}", found)
+    if errors or unknown:
+        reason, what = ("InvalidInputs", "inputs have") if errors else (Reason.UNKNOWN_BREAKPOINT, "breakpoints have")
+        found = [*map(str, errors), *unknown]
+        return _refusal(reason, f"the {what} {counted(len(found), 'error')}", found)
     return Create(
         NewExecution(
             id=ids.execution_id(meta.uid),
@@ -379,8 +379,8 @@ def _resolved(spec: ExecutionSpec, meta: Meta, flow: Judged) -> Plan:
 def _too_deep(parts: Mapping[str, Mapping[str, Any]], events: Sequence[Mapping[str, Any]]) -> Refuse | None:
     places = [(f"spec.{part}.{name}", value) for part, given in parts.items() for name, value in given.items()]
     places += [(f"spec.events[{index}].payload", event["payload"]) for index, event in enumerate(events)]
-    faults = [f"{place}: {TOO_DEEP}" for place, value in places if deeper_than(value, DEEPEST)]
-    return _refusal("TooDeep", f"{counted(len(faults), 'value')} too deep", faults) if faults else None
+    errors = [f"{place}: {TOO_DEEP}" for place, value in places if deeper_than(value, DEEPEST)]
+    return _refusal("TooDeep", f"{counted(len(errors), 'value')} too deep", errors) if errors else None
 
 
 def _oversized(parts: dict[str, Any]) -> Refuse | None:

@@ -8,8 +8,8 @@ from typing import Final
 from chaingraph_crds.conditions import ConditionType
 from chaingraph_crds.execution import ExecutionSpec
 from chaingraph_crds.execution_status import ExecutionStatus
-from chaingraph_operator.decide.plan import Refusal, RefuseRetry, RetryImpossible, Verdict, Wait, retry_token
-from chaingraph_operator.kube.conditions import Claim
+from chaingraph_operator.decide.plan import RefuseRetry, RetryImpossible, RetryRefusal, Verdict, Wait, retry_token
+from chaingraph_operator.kube.conditions import ConditionValue
 from chaingraph_store.executions import ExecutionRow
 
 _RECORDED: Final = re.compile(r"(?P<reason>[A-Z][A-Za-z]*): (?P<message>.*)", re.DOTALL)
@@ -22,7 +22,7 @@ def recorded(refused: RefuseRetry) -> str:
 
 def retry_refused(
     spec: ExecutionSpec, row: ExecutionRow | None, verdict: Verdict | None, previous: ExecutionStatus
-) -> list[Claim]:
+) -> list[ConditionValue]:
     """The condition, as long as the spec has the token that was refused; else nothing."""
     token = retry_token(spec)
     if not token:
@@ -34,12 +34,12 @@ def retry_refused(
     if token == previous.last_retry:
         return _kept(previous)
     if isinstance(verdict, Wait) and _seen_active(previous):
-        reason = Refusal.STILL_RUNNING if previous.execution_id is None else Refusal.NOT_IN_LEDGER
+        reason = RetryRefusal.STILL_RUNNING if previous.execution_id is None else RetryRefusal.NOT_IN_LEDGER
         return [_refused(token, reason, "it had not ended: the condition Succeeded says what it waits for")]
     return []
 
 
-def _of_row(token: str, row: ExecutionRow) -> list[Claim]:
+def _of_row(token: str, row: ExecutionRow) -> list[ConditionValue]:
     if not row.retry_refusal or row.retry_token != token:
         return []
     found = _RECORDED.fullmatch(row.retry_refusal)
@@ -48,13 +48,13 @@ def _of_row(token: str, row: ExecutionRow) -> list[Claim]:
     return [_refused(token, found["reason"], found["message"])]
 
 
-def _refused(token: str, reason: str, message: str) -> Claim:
-    return Claim(ConditionType.RETRY_REFUSED, "True", reason, f"the retry {token!r} was refused: {message}")
+def _refused(token: str, reason: str, message: str) -> ConditionValue:
+    return ConditionValue(ConditionType.RETRY_REFUSED, "True", reason, f"the retry {token!r} was refused: {message}")
 
 
-def _kept(previous: ExecutionStatus) -> list[Claim]:
+def _kept(previous: ExecutionStatus) -> list[ConditionValue]:
     return [
-        Claim(ConditionType.RETRY_REFUSED, each.status, each.reason, each.message)
+        ConditionValue(ConditionType.RETRY_REFUSED, each.status, each.reason, each.message)
         for each in previous.conditions
         if each.type == ConditionType.RETRY_REFUSED
     ]

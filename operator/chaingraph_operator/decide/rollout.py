@@ -10,9 +10,9 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Final
 
-from chaingraph_store.queue.pinning import Build, Builds, Load, Strength
+from chaingraph_store.queue.pinning import Build, Builds, Load, WorkerCapacity
 
-_NOBODY: Final = Strength(0, 0, 0)
+_NOBODY: Final = WorkerCapacity(0, 0, 0)
 _NOTHING: Final = Load(0, 0)
 
 
@@ -88,5 +88,5 @@ def _serves(build: Build, deployments: Sequence[Deployment], builds: Builds) -> 
     )
 
 
-def _is_drained(workers: Strength, load: Load) -> bool:
+def _is_drained(workers: WorkerCapacity, load: Load) -> bool:
     return workers.live == workers.retired and workers.serving == 0 and load.total == 0

@@ -30,9 +30,17 @@ from chaingraph_flow.json_values import render
 from chaingraph_operator.decide import children_status, paused_condition
 from chaingraph_operator.decide.flow_status import counted
 from chaingraph_operator.decide.ignored import Ignored, claim
-from chaingraph_operator.decide.plan import Meta, Refuse, RetryImpossible, StopUnmade, Verdict, Wait, retry_token
+from chaingraph_operator.decide.plan import (
+    ObjectMeta,
+    Refuse,
+    RetryImpossible,
+    StopUncreated,
+    Verdict,
+    Wait,
+    retry_token,
+)
 from chaingraph_operator.decide.retry_refusals import retry_refused
-from chaingraph_operator.kube.conditions import Claim, conditions, shortened
+from chaingraph_operator.kube.conditions import ConditionValue, conditions, shortened
 from chaingraph_store.attempts import running_nodes
 from chaingraph_store.children.child_rows import ChildSummary
 from chaingraph_store.executions import ExecutionRow
@@ -52,7 +60,7 @@ class _State:
 
 
 def execution_status(
-    meta: Meta,
+    meta: ObjectMeta,
     spec: ExecutionSpec,
     row: ExecutionRow | None,
     verdict: Verdict | None,
@@ -100,7 +108,7 @@ def execution_status(
 
 
 def _confirmed(
-    meta: Meta, spec: ExecutionSpec, previous: ExecutionStatus, refused: list[Claim], now: datetime
+    meta: ObjectMeta, spec: ExecutionSpec, previous: ExecutionStatus, refused: list[ConditionValue], now: datetime
 ) -> dict[str, Any]:
     kept = [
         each.model_copy(update={"observed_generation": meta.generation})
@@ -111,7 +119,7 @@ def _confirmed(
     return _written(previous, meta, conditions=[*kept, *added], last_retry=retry_token(spec) or previous.last_retry)
 
 
-def _written(body: ExecutionStatus, meta: Meta, **fields: object) -> dict[str, Any]:
+def _written(body: ExecutionStatus, meta: ObjectMeta, **fields: object) -> dict[str, Any]:
     """The status as JSON, without the lists that are empty."""
     whole = body.model_copy(update={"observed_generation": meta.generation, **fields}).manifest()
     return {name: value for name, value in whole.items() if value != []}
@@ -199,18 +207,18 @@ def _from_verdict(
     )
 
 
-def _state_of_verdict(verdict: Wait | Refuse | StopUnmade) -> _State:
+def _state_of_verdict(verdict: Wait | Refuse | StopUncreated) -> _State:
     match verdict:
         case Wait(reason, message, stalled):
             return _State(ExecutionPhase.PENDING, reason, message, stalled)
         case Refuse(reason, message):
             return _State(ExecutionPhase.FAILED, reason, message)
-        case StopUnmade(reason):
+        case StopUncreated(reason):
             return _State(ExecutionPhase.STOPPED, "Stopped", f"{reason}; it had not started")
 
 
 def _state_of_row(
-    spec: ExecutionSpec, row: ExecutionRow, queue_served: bool | None, phase: ExecutionPhase, paused: Claim
+    spec: ExecutionSpec, row: ExecutionRow, queue_served: bool | None, phase: ExecutionPhase, paused: ConditionValue
 ) -> _State:
     match phase:
         case ExecutionPhase.PENDING:
@@ -250,7 +258,7 @@ def _progress(row: ExecutionRow) -> str:
     return f"{text}; {running_nodes.told(again, _NAMED)}" if again and row.nodes_running else text
 
 
-def _paused_where(row: ExecutionRow, paused: Claim) -> str:
+def _paused_where(row: ExecutionRow, paused: ConditionValue) -> str:
     """For the column `Message`: what paused it, first."""
     if paused.reason == paused_condition.RESUMING:
         return f"goes on; {_progress(row)}"
@@ -310,7 +318,7 @@ def _outputs_are(names: Collection[str]) -> str:
     return f"the output {some} is" if len(names) == 1 else f"{len(names)} outputs ({some}) are"
 
 
-def _worker_lost(row: ExecutionRow | None) -> Claim:
+def _worker_lost(row: ExecutionRow | None) -> ConditionValue:
     if row is not None and row.lost_worker and not row.ended:
         message = (
             f"the worker {row.lost_worker!r} is gone; the execution waits for another one"
@@ -318,8 +326,8 @@ def _worker_lost(row: ExecutionRow | None) -> Claim:
             + (f", in {row.losses - row.recoveries} of them others ran beside it" if _in_company(row) else "")
             + ". Nodes that had ended are not run again"
         )
-        return Claim(ConditionType.WORKER_LOST, "True", "WorkerGone", message)
-    return Claim(ConditionType.WORKER_LOST, "False", "NotLost")
+        return ConditionValue(ConditionType.WORKER_LOST, "True", "WorkerGone", message)
+    return ConditionValue(ConditionType.WORKER_LOST, "False", "NotLost")
 
 
 def _in_company(row: ExecutionRow) -> bool:
@@ -328,22 +336,22 @@ def _in_company(row: ExecutionRow) -> bool:
 
 def _claims(
     state: _State, row: ExecutionRow | None, body: ExecutionStatus, below: Mapping[str, int] | None
-) -> list[Claim]:
+) -> list[ConditionValue]:
     succeeded: ConditionStatus = "Unknown"
     if state.phase.finished:
         succeeded = "True" if state.phase is ExecutionPhase.COMPLETED else "False"
     claims = [
-        Claim(ConditionType.SUCCEEDED, succeeded, state.reason, state.message),
-        Claim(ConditionType.READY, "True" if succeeded == "True" else "False", state.reason),
+        ConditionValue(ConditionType.SUCCEEDED, succeeded, state.reason, state.message),
+        ConditionValue(ConditionType.READY, "True" if succeeded == "True" else "False", state.reason),
     ]
     # kstatus takes its message from these two, and Helm prints it when it gives up waiting.
     why = shortened(state.message.partition("\n")[0], limits.MAX_ATTEMPT_MESSAGE)
     if succeeded == "False" or state.stalled:
-        claims.append(Claim(ConditionType.STALLED, "True", state.reason, why))
+        claims.append(ConditionValue(ConditionType.STALLED, "True", state.reason, why))
     elif succeeded == "Unknown":
-        claims.append(Claim(ConditionType.RECONCILING, "True", state.reason, why))
+        claims.append(ConditionValue(ConditionType.RECONCILING, "True", state.reason, why))
     if succeeded == "True" and row is not None and row.children_total:
         claims.append(children_status.tree_succeeded(row, body.children, below))
     elif succeeded != "Unknown":
-        claims.append(Claim(ConditionType.TREE_SUCCEEDED, succeeded, state.reason))
+        claims.append(ConditionValue(ConditionType.TREE_SUCCEEDED, succeeded, state.reason))
     return claims

@@ -133,7 +133,7 @@ def _attempt(status: Status) -> int:
 
 
 def _run(status: Status) -> tuple[int, str]:
-    """Tells two ends apart: the attempt, or of what never ran, when it was judged."""
+    """Tells two ends apart: the attempt, or of what never ran, when it was validated."""
     return _attempt(status), "" if "executionID" in status else str(status.get("completionTime", ""))
 
 
@@ -180,7 +180,7 @@ def of_flow(before: Status, after: Status) -> list[KubernetesEvent]:
 
 
 def _first_line(message: str) -> str:
-    """With its first fault: `kubectl get events` shows no more than one line."""
+    """With its first error: `kubectl get events` shows no more than one line."""
     return message.partition("\n")[0]
 
 

@@ -7,15 +7,15 @@ from dataclasses import dataclass
 from pydantic import ValidationError
 
 from chaingraph_crds.execution import ExecutionSpec
-from chaingraph_crds.faults import faults_of
+from chaingraph_crds.field_errors import errors_of
 from chaingraph_operator.decide.actions import Refuse, Wait
-from chaingraph_operator.decide.flow_status import fault_lines, unreadable_reason
+from chaingraph_operator.decide.flow_status import error_lines, unreadable_reason
 from chaingraph_operator.decide.ignored import Ignored, Reason
 from chaingraph_operator.kube.cache import Cached
 
 
 @dataclass(frozen=True, slots=True)
-class Unread:
+class UnreadableSpec:
     """Why a spec cannot be read.
 
     Attributes:
@@ -29,18 +29,18 @@ class Unread:
     ignored: Ignored
 
 
-def read(cached: Cached) -> ExecutionSpec | Unread:
+def read(cached: Cached) -> ExecutionSpec | UnreadableSpec:
     """The spec of an object."""
     if cached.unreadable:
         why = cached.unreadable
         reason = Reason(unreadable_reason(why))
-        return Unread(reason, why, Refuse(reason, why, (why,)), _ignored(reason, why))
+        return UnreadableSpec(reason, why, Refuse(reason, why, (why,)), _ignored(reason, why))
     try:
         return ExecutionSpec.model_validate(cached.spec_object())
     except ValidationError as error:
-        why = fault_lines(faults_of(error))
+        why = error_lines(errors_of(error))
         message = f"this version of the operator cannot read the spec; update it: {why}"
-        return Unread(
+        return UnreadableSpec(
             Reason.UNREADABLE,
             why,
             Wait(Reason.UNREADABLE, message, stalled=True),

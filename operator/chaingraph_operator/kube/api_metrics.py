@@ -45,7 +45,7 @@ def result_of(status: int) -> str:
             return "unavailable"
 
 
-class ApiFigures:
+class ApiMetrics:
     """The metrics of one operator's requests."""
 
     def __init__(self, registry: CollectorRegistry) -> None:

@@ -15,7 +15,7 @@ from chaingraph_crds.limits import MAX_CONDITION_MESSAGE
 
 
 @dataclass(frozen=True, slots=True)
-class Claim:
+class ConditionValue:
     """What a condition is to say now; when it began to say so follows from what it said before."""
 
     type: ConditionType
@@ -25,14 +25,14 @@ class Claim:
 
 
 def conditions(
-    claims: Sequence[Claim], *, previous: Sequence[Condition], generation: int, now: datetime
+    claims: Sequence[ConditionValue], *, previous: Sequence[Condition], generation: int, now: datetime
 ) -> list[Condition]:
     """The claims as conditions. `lastTransitionTime` stays while the status stays; unclaimed conditions vanish."""
     before: Mapping[str, Condition] = {condition.type: condition for condition in previous}
     return [_condition(claim, before.get(claim.type), generation, now) for claim in claims]
 
 
-def _condition(claim: Claim, before: Condition | None, generation: int, now: datetime) -> Condition:
+def _condition(claim: ConditionValue, before: Condition | None, generation: int, now: datetime) -> Condition:
     unchanged = before is not None and before.status == claim.status
     return Condition(
         type=claim.type,

@@ -1,6 +1,6 @@
 """The workers of one kind: take a key, reconcile it, and come back to it when that failed.
 
-A fault with one object is logged, counted and retried; it never ends the worker or holds up other objects.
+An error with one object is logged, counted and retried; it never ends the worker or holds up other objects.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ class Controller:
     async def _one(self, key: Key) -> None:
         try:
             await self._reconcile(key)
-        except Exception as fault:  # noqa: BLE001 whatever is wrong with one object must not stop the others
+        except Exception as error:  # noqa: BLE001 whatever is wrong with one object must not stop the others
             self._errors.inc()
             delay = self._queue.retry(key)
             loud = self._queue.failures(key) >= _LOUD_AFTER
@@ -64,7 +64,7 @@ class Controller:
                 "reconciliation failed, trying again",
                 kind=self._kind,
                 retry_seconds=round(delay, 2),
-                error=f"{type(fault).__name__}: {fault}",
+                error=f"{type(error).__name__}: {error}",
                 exc_info=loud,
             )
         else:

@@ -15,14 +15,14 @@ import kopf
 import structlog
 
 from chaingraph_crds import names
-from chaingraph_operator.kube.reading import Inbox
+from chaingraph_operator.kube.reading import ObjectInbox
 from chaingraph_runtime import objects
 from chaingraph_runtime.objects import UNREADABLE, Object
 
 _log = structlog.get_logger(__name__)
 
 
-class Observer(Protocol):
+class ObjectObserver(Protocol):
     """What takes in the objects of one kind."""
 
     def observed(self, body: Mapping[str, Any]) -> None:
@@ -35,9 +35,9 @@ class Observer(Protocol):
 def register(
     registry: kopf.OperatorRegistry,
     plural: str,
-    observer: Observer,
+    observer: ObjectObserver,
     *,
-    inbox: Inbox,
+    inbox: ObjectInbox,
     unreadable: Callable[[str], None],
 ) -> None:
     """Registers the handler of one kind.

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Callable
 
 
-class Pace:
+class RateLimiter:
     """Hands out turns, evenly. What was not used is lost, but for a tenth of a second's worth.
 
     Args:

@@ -27,7 +27,7 @@ _GONE: Final = 410
 _CHANGES: Final = frozenset({"ADDED", "MODIFIED", "DELETED"})
 
 
-class Inbox:
+class ObjectInbox:
     """Objects on their way past kopf.
 
     Args:
@@ -59,7 +59,7 @@ class Inbox:
         return self._objects.pop(shown.get("ticket", 0), None)
 
 
-def responses(inbox: Inbox, plurals: frozenset[str]) -> type[aiohttp.ClientResponse]:
+def responses(inbox: ObjectInbox, plurals: frozenset[str]) -> type[aiohttp.ClientResponse]:
     """The class of responses for kopf's session."""
 
     class Response(aiohttp.ClientResponse):
@@ -88,7 +88,7 @@ def responses(inbox: Inbox, plurals: frozenset[str]) -> type[aiohttp.ClientRespo
     return Response
 
 
-def _page(text: bytes, plural: str, inbox: Inbox) -> Object:
+def _page(text: bytes, plural: str, inbox: ObjectInbox) -> Object:
     head, items = objects.read_list(text)
     shown = [inbox.put(plural, each) for each in items]
     return {**head, "items": [each for each in shown if each is not None]}
@@ -97,7 +97,7 @@ def _page(text: bytes, plural: str, inbox: Inbox) -> Object:
 class _Watch:
     """The lines of a watch, each with what kopf is to see of its object. Stands in for the response's content."""
 
-    def __init__(self, content: aiohttp.StreamReader, plural: str, inbox: Inbox) -> None:
+    def __init__(self, content: aiohttp.StreamReader, plural: str, inbox: ObjectInbox) -> None:
         self._content = content
         self._plural = plural
         self._inbox = inbox

@@ -15,8 +15,8 @@ import kopf
 
 from chaingraph_crds import names
 from chaingraph_operator.kube import handlers
-from chaingraph_operator.kube.handlers import Observer
-from chaingraph_operator.kube.reading import Inbox, responses
+from chaingraph_operator.kube.handlers import ObjectObserver
+from chaingraph_operator.kube.reading import ObjectInbox, responses
 from chaingraph_runtime.cluster_access import ClusterAccess
 
 _CONNECTIONS: Final = 32
@@ -117,14 +117,14 @@ class Watch:
         self._access = access
         self._namespaces = namespaces
         self._unreadable = unreadable
-        self._inbox = Inbox(lost=unreadable)
+        self._inbox = ObjectInbox(lost=unreadable)
         self._plurals: set[str] = set()
         self._registry = kopf.OperatorRegistry()
         self._stop = asyncio.Event()
         self.started = asyncio.Event()
         self._login()
 
-    def register(self, plural: str, observer: Observer) -> None:
+    def register(self, plural: str, observer: ObjectObserver) -> None:
         self._plurals.add(plural)
         handlers.register(self._registry, plural, observer, inbox=self._inbox, unreadable=self._unreadable)
 

@@ -56,7 +56,7 @@ class Times:
 
 
 @dataclass(frozen=True, slots=True)
-class Seen:
+class ObservedLease:
     """The Lease as it was last seen to change. `since`: when, by this process's monotonic clock, in seconds."""
 
     version: str
@@ -65,26 +65,28 @@ class Seen:
     since: float
 
 
-class Move(Enum):
+class ElectionMove(Enum):
     """What to do about the Lease."""
 
     TAKE = auto()
     WAIT = auto()
 
 
-def look(before: Seen | None, lease: Object, *, now: float) -> Seen:
+def look(before: ObservedLease | None, lease: Object, *, now: float) -> ObservedLease:
     """What is known of the Lease after another look at it. Pure."""
     version = str(lease["metadata"]["resourceVersion"])
     if before is not None and before.version == version:
         return before
     spec = lease.get("spec") or {}
-    return Seen(version, str(spec.get("holderIdentity") or ""), float(spec.get("leaseDurationSeconds") or 0), now)
+    return ObservedLease(
+        version, str(spec.get("holderIdentity") or ""), float(spec.get("leaseDurationSeconds") or 0), now
+    )
 
 
-def judge(seen: Seen, *, identity: str, now: float) -> Move:
+def next_move(seen: ObservedLease, *, identity: str, now: float) -> ElectionMove:
     """Whether the Lease may be taken. Pure. Also one's own: a Lease that somebody restored says nothing of now."""
     free = seen.holder in ("", identity)
-    return Move.TAKE if free or now - seen.since > seen.duration else Move.WAIT
+    return ElectionMove.TAKE if free or now - seen.since > seen.duration else ElectionMove.WAIT
 
 
 class Election:
@@ -131,14 +133,16 @@ class Election:
         Args:
             follows: told who leads meanwhile.
         """
-        seen: Seen | None = None
+        seen: ObservedLease | None = None
         following: str | None = None
         while True:
             try:
                 lease = await self._read()
                 if lease is not None:
                     seen = look(seen, lease, now=time.monotonic())
-                if lease is None or (seen and judge(seen, identity=self.identity, now=time.monotonic()) is Move.TAKE):
+                if lease is None or (
+                    seen and next_move(seen, identity=self.identity, now=time.monotonic()) is ElectionMove.TAKE
+                ):
                     await self._take(lease)
                     threading.Thread(target=self._watch, name="leader watchdog", daemon=True).start()
                     _log.info("leads", lease=self.lease, identity=self.identity)

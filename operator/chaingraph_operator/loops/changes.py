@@ -25,7 +25,7 @@ _REREAD_SECONDS: Final = 30.0
 _BATCH: Final = 200
 
 
-class Feed:
+class ChangeFeed:
     """The change feed. `changed` is called with each row that changed, at least once.
 
     Args:

@@ -15,7 +15,7 @@ import structlog
 
 from chaingraph_operator.kube.work_queue import WorkQueue
 from chaingraph_operator.metrics import Metrics
-from chaingraph_operator.outages import COLLISIONS, UNAVAILABLE
+from chaingraph_operator.outages import SERIALIZATION_ERRORS, UNAVAILABLE
 from chaingraph_store.children import completion
 from chaingraph_store.executions import ExecutionRow
 from chaingraph_store.ids import ExecutionId
@@ -30,7 +30,7 @@ def is_owed(row: ExecutionRow) -> bool:
     return row.parent_id is not None and row.ended and not row.counted and (not row.told or row.children_open == 0)
 
 
-class Families:
+class ChildCompletion:
     """Settles what parents are owed.
 
     Args:
@@ -84,7 +84,7 @@ class Families:
                 above = await completion.settle(connection, parent)
         except psycopg.Error as error:
             delay = self._queue.retry(parent)
-            if isinstance(error, UNAVAILABLE) and not isinstance(error, COLLISIONS):
+            if isinstance(error, UNAVAILABLE) and not isinstance(error, SERIALIZATION_ERRORS):
                 raise
             _log.warning(
                 "cannot tell an execution of its children, trying again",

@@ -22,7 +22,7 @@ from chaingraph_operator.metrics import Metrics
 from chaingraph_store.ids import ExecutionId
 from chaingraph_store.ledger import Ledger
 from chaingraph_store.upkeep import pruning
-from chaingraph_store.upkeep.pruning import EndedRoot, Place
+from chaingraph_store.upkeep.pruning import EndedRoot, PruneCursor
 
 T = TypeVar("T")
 _log = structlog.get_logger(__name__)
@@ -75,7 +75,7 @@ class Pruning:
             before: as `cutoff` gave it.
 
         Returns:
-            How many were removed. What a fault of the database prevents is left for the next time.
+            How many were removed. What an error of the database prevents is left for the next time.
         """
         try:
             return await self._prune(alive, before)
@@ -122,7 +122,7 @@ class Pruning:
     async def _remove_tree(self, root: ExecutionId, before: datetime, *, most: int) -> int:
         """The lowest first, so that what is interrupted is still a tree, which the next time finds again."""
         removed = 0
-        place: Place | None = None
+        place: PruneCursor | None = None
         while removed < most:
             async with self._ledger.connection() as connection:
                 parents = await pruning.lowest_parents(connection, root, after=place, limit=_PARENTS)

@@ -29,7 +29,7 @@ OTHER: Final = "(other)"
 """Stands for all queues that no worker serves. No queue can have this name."""
 
 
-class Backlog:
+class QueueMetrics:
     """The figures as they were last read.
 
     Args:
@@ -55,9 +55,9 @@ class Backlog:
         self._read_at = float("-inf")
         self._served: set[str] = set(queues)
         self._others = False
-        self._queues: dict[str, statistics.QueueFigures] = {}
-        self._workers: Sequence[statistics.WorkerFigures] = ()
-        self._families = statistics.FamilyFigures(0, 0, 0)
+        self._queues: dict[str, statistics.QueueStatistics] = {}
+        self._workers: Sequence[statistics.WorkerStatistics] = ()
+        self._families = statistics.ChildStatistics(0, 0, 0)
         metrics.registry.register(self)
 
     async def run(self) -> None:
@@ -125,7 +125,7 @@ class Backlog:
         return waiting, running, oldest
 
     @staticmethod
-    def _of_workers(workers: Iterable[statistics.WorkerFigures], known: Iterable[str]) -> Iterable[Metric]:
+    def _of_workers(workers: Iterable[statistics.WorkerStatistics], known: Iterable[str]) -> Iterable[Metric]:
         alive = GaugeMetricFamily(
             "chaingraph_queue_workers",
             "Workers with a good lease that have a queue, by pool, version and state: serving; retired, which take "
@@ -146,8 +146,8 @@ class Backlog:
         return alive, slots
 
 
-def _together(queues: Sequence[statistics.QueueFigures]) -> statistics.QueueFigures:
-    return statistics.QueueFigures(
+def _together(queues: Sequence[statistics.QueueStatistics]) -> statistics.QueueStatistics:
+    return statistics.QueueStatistics(
         OTHER,
         sum(each.waiting for each in queues),
         sum(each.running for each in queues),

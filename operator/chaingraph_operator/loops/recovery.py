@@ -24,7 +24,7 @@ _LEFT_SECONDS: Final = 5.0
 _log = structlog.get_logger(__name__)
 
 
-class LostWorkers:
+class LostWorkerRecovery:
     """Looks for lost workers that no others look for."""
 
     def __init__(self, ledger: Ledger, *, application_name: str) -> None:

@@ -28,11 +28,11 @@ from chaingraph_operator.loops.unseen_deletions import UnseenDeletions
 from chaingraph_operator.metrics import Metrics
 from chaingraph_operator.reconcile.flow_names import FlowNames
 from chaingraph_operator.reconcile.flows import Flows
-from chaingraph_operator.reconcile.triggers import ExecutionIntake
+from chaingraph_operator.reconcile.triggers import ExecutionTriggers
 from chaingraph_runtime.cluster_errors import ApiError
 from chaingraph_store import executions
 from chaingraph_store.commands import stopping
-from chaingraph_store.executions import Tended
+from chaingraph_store.executions import ActiveExecution
 from chaingraph_store.ids import ExecutionId
 from chaingraph_store.ledger import Ledger
 from chaingraph_store.reads import visibility
@@ -40,7 +40,7 @@ from chaingraph_store.reads import visibility
 _log = structlog.get_logger(__name__)
 
 
-def topmost_gone(tended: Sequence[Tended], alive: Set[str]) -> list[Tended]:
+def topmost_gone(tended: Sequence[ActiveExecution], alive: Set[str]) -> list[ActiveExecution]:
     """Those whose resource is gone, and not that of an execution above them: with that they are stopped anyway. Pure.
 
     Args:
@@ -70,7 +70,7 @@ class Sweep:
         *,
         ledger: Ledger,
         api: KubernetesApi,
-        intake: ExecutionIntake,
+        intake: ExecutionTriggers,
         flows: Flows,
         flow_names: FlowNames,
         guard: ClusterGuard,
@@ -132,7 +132,7 @@ class Sweep:
             await self._pruning.prune(alive, before=before)
         return stopped
 
-    async def _stop(self, gone: Tended) -> bool:
+    async def _stop(self, gone: ActiveExecution) -> bool:
         async with self._ledger.transaction() as connection:
             await visibility.hide(connection, gone.id)
             if not await stopping.stop(connection, gone.id, reason=DELETED, deleted=True):

@@ -16,13 +16,13 @@ from chaingraph_operator.metrics import Metrics
 from chaingraph_store.ids import ExecutionId
 from chaingraph_store.ledger import Ledger
 from chaingraph_store.reads import visibility
-from chaingraph_store.reads.visibility import Gone
+from chaingraph_store.reads.visibility import RemovedExecution
 
 _log = structlog.get_logger(__name__)
 _PAGE: Final = 2000
 
 
-def sorted_out(gone: Sequence[Gone], alive: Set[str]) -> tuple[list[Gone], list[ExecutionId]]:
+def sorted_out(gone: Sequence[RemovedExecution], alive: Set[str]) -> tuple[list[RemovedExecution], list[ExecutionId]]:
     """Which of them are to be hidden, and which have expired with their parent. Pure.
 
     The others wait: their parent is gone too, and what became of that is not known yet.
@@ -31,7 +31,7 @@ def sorted_out(gone: Sequence[Gone], alive: Set[str]) -> tuple[list[Gone], list[
         gone: parents before their children.
         alive: the UIDs of all resources.
     """
-    hide: list[Gone] = []
+    hide: list[RemovedExecution] = []
     expired: list[ExecutionId] = []
     for each in gone:
         if each.parent_expired:
@@ -81,7 +81,9 @@ class UnseenDeletions:
                 page = await visibility.standing(connection, seen=seen, after=after, limit=_PAGE)
                 missing = [id_ for id_, uid in page if uid not in alive]
                 gone = (
-                    await visibility.gone(connection, missing, namespaces=self._namespaces) if missing else list[Gone]()
+                    await visibility.gone(connection, missing, namespaces=self._namespaces)
+                    if missing
+                    else list[RemovedExecution]()
                 )
             found += await self._take_in([each for each in gone if (each.namespace, each.name) not in unsure], alive)
             if len(page) < _PAGE:
@@ -89,7 +91,7 @@ class UnseenDeletions:
             after = page[-1][0]
             await asyncio.sleep(0)
 
-    async def _take_in(self, gone: Sequence[Gone], alive: Set[str]) -> int:
+    async def _take_in(self, gone: Sequence[RemovedExecution], alive: Set[str]) -> int:
         hide, expired = sorted_out(gone, alive)
         for each in hide:
             async with self._ledger.transaction() as connection:

@@ -11,7 +11,7 @@ from chaingraph_operator.decide.rollout import Rollout, State
 from chaingraph_store.queue.pinning import Builds
 
 
-class VersionFigures:
+class VersionMetrics:
     """What was found last."""
 
     def __init__(self, registry: CollectorRegistry) -> None:

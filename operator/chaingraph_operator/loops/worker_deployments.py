@@ -19,7 +19,7 @@ from chaingraph_operator.decide.rollout import Deployment, Rollout, decide
 from chaingraph_operator.kube.api import KubernetesApi
 from chaingraph_operator.kube.events import KubernetesEvent
 from chaingraph_operator.kube.keys import Key
-from chaingraph_operator.loops.version_metrics import VersionFigures
+from chaingraph_operator.loops.version_metrics import VersionMetrics
 from chaingraph_operator.metrics import Metrics
 from chaingraph_runtime.cluster_api import Object
 from chaingraph_runtime.cluster_errors import ApiError, Conflict, NotFound
@@ -70,7 +70,7 @@ class WorkerDeployments:
         self._application_name = application_name
         self._announce = announce
         self._trouble = ""
-        self._figures = VersionFigures(metrics.registry)
+        self._figures = VersionMetrics(metrics.registry)
 
     async def run(self) -> None:
         """Looks for ever. What the API server refuses is told once, and tried again."""

@@ -17,20 +17,20 @@ from chaingraph_store.ledger import Ledger
 
 
 @dataclass(frozen=True, slots=True)
-class Descendants:
+class ChildCounts:
     """How the children stand, and how many executions at any depth are in each phase; None for what was not read."""
 
     children: ChildSummary | None = None
     below: Mapping[str, int] | None = None
 
 
-async def read(ledger: Ledger, row: ExecutionRow | None) -> Descendants:
+async def read(ledger: Ledger, row: ExecutionRow | None) -> ChildCounts:
     """Reads it for a status that is made of this row."""
     if row is None or not row.children_total:
-        return Descendants()
+        return ChildCounts()
     first = [child_execution_id(row.id, each) for each in range(min(row.children_total, limits.MAX_CHILD_REFS))]
     async with ledger.connection() as connection:
-        return Descendants(
+        return ChildCounts(
             children=await child_rows.summary(connection, row.id, first),
             below=await child_rows.below(connection, row.id) if row.tree_ended else None,
         )

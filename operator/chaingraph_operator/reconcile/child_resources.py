@@ -20,15 +20,15 @@ from chaingraph_operator.decide import child_manifest
 from chaingraph_operator.kube.api import KubernetesApi
 from chaingraph_operator.kube.events import KubernetesEvent
 from chaingraph_operator.kube.keys import Key
-from chaingraph_operator.kube.rate_limiter import Pace
+from chaingraph_operator.kube.rate_limiter import RateLimiter
 from chaingraph_operator.metrics import Metrics
-from chaingraph_operator.outages import COLLISIONS, UNAVAILABLE
-from chaingraph_operator.reconcile.triggers import ExecutionIntake
+from chaingraph_operator.outages import SERIALIZATION_ERRORS, UNAVAILABLE
+from chaingraph_operator.reconcile.triggers import ExecutionTriggers
 from chaingraph_runtime.cluster_errors import ApiError, ClusterError, Conflict, NotFound, Unavailable
 from chaingraph_store import ids
 from chaingraph_store.children import child_rows, turns
-from chaingraph_store.children.child_rows import Portrait
-from chaingraph_store.children.turns import Turn, Unshown
+from chaingraph_store.children.child_rows import ChildResource
+from chaingraph_store.children.turns import PendingChildResource, ResourceTurn
 from chaingraph_store.executions import ExecutionRow
 from chaingraph_store.ids import ExecutionId
 from chaingraph_store.ledger import Ledger
@@ -64,7 +64,7 @@ class _Owner(Enum):
     GONE = auto()
 
 
-class Rests(Generic[K]):
+class Cooldown(Generic[K]):
     """What is left alone for a while."""
 
     def __init__(self) -> None:
@@ -105,7 +105,7 @@ class ChildResources:
         *,
         ledger: Ledger,
         api: KubernetesApi,
-        intake: ExecutionIntake,
+        intake: ExecutionTriggers,
         announce: Callable[[Key, KubernetesEvent], None],
         namespaces: Sequence[str],
         per_second: float,
@@ -117,17 +117,17 @@ class ChildResources:
         self._intake = intake
         self._announce = announce
         self._namespaces = tuple(namespaces) or None
-        self._pace = Pace(per_second)
+        self._pace = RateLimiter(per_second)
         self._busy = busy
         self._metrics = metrics
         self._news = asyncio.Event()
-        self._children: Rests[ExecutionId] = Rests()
-        self._parents: Rests[ExecutionId] = Rests()
-        self._resting: Rests[str] = Rests()
-        self._fault: Unavailable | None = None
-        self._faults = 0
+        self._children: Cooldown[ExecutionId] = Cooldown()
+        self._parents: Cooldown[ExecutionId] = Cooldown()
+        self._resting: Cooldown[str] = Cooldown()
+        self._error: Unavailable | None = None
+        self._errors = 0
         self._pending = 0
-        self._turn = Turn()
+        self._turn = ResourceTurn()
         self._counted = float("-inf")
         metrics.queue_depth("child resources", lambda: self._pending)
 
@@ -145,26 +145,26 @@ class ChildResources:
         while True:
             self._news.clear()
             await self._make_all()
-            await asyncio.sleep(self._rest() if self._fault is not None else _PAUSE)
+            await asyncio.sleep(self._rest() if self._error is not None else _PAUSE)
             with suppress(TimeoutError):
-                async with asyncio.timeout(0 if self._fault is not None else _LOOK_SECONDS):
+                async with asyncio.timeout(0 if self._error is not None else _LOOK_SECONDS):
                     await self._news.wait()
 
     async def _make_all(self) -> None:
         """Makes what there is to make, until nothing is left or the API server is away."""
-        self._fault = None
-        while self._fault is None and (page := await self._page()):
+        self._error = None
+        while self._error is None and (page := await self._page()):
             await self._make_page(page)
-        if self._fault is None:
-            self._faults = 0
+        if self._error is None:
+            self._errors = 0
 
     def _rest(self) -> float:
         """Seconds until the API server is tried again: as long as it asks for, and longer each time."""
-        asked = self._fault.retry_after if self._fault is not None else 0.0
-        self._faults += 1
-        return float(max(asked, min(_LONGEST_REST, 0.5 * 2.0 ** min(self._faults, 10))))
+        asked = self._error.retry_after if self._error is not None else 0.0
+        self._errors += 1
+        return float(max(asked, min(_LONGEST_REST, 0.5 * 2.0 ** min(self._errors, 10))))
 
-    async def _page(self) -> list[Unshown]:
+    async def _page(self) -> list[PendingChildResource]:
         """Children without a resource, of each namespace and root in turn, but for what is left alone."""
         now = asyncio.get_running_loop().time()
         async with self._ledger.connection() as connection:
@@ -182,11 +182,11 @@ class ChildResources:
             )
         return page
 
-    async def _make_page(self, page: list[Unshown]) -> None:
+    async def _make_page(self, page: list[PendingChildResource]) -> None:
         left = list(reversed(page))
 
         async def work() -> None:
-            while left and self._fault is None:
+            while left and self._error is None:
                 child = left.pop()
                 # What was found out about one of the page holds for those that come after it.
                 if child.namespace not in self._resting and child.parent_id not in self._parents:
@@ -196,30 +196,30 @@ class ChildResources:
             async with asyncio.TaskGroup() as group:
                 for number in range(IN_FLIGHT):
                     group.create_task(work(), name=f"child resources {number}")
-        except* (*UNAVAILABLE, ClusterError) as faults:
-            raise _first(faults) from None
+        except* (*UNAVAILABLE, ClusterError) as errors:
+            raise _first(errors) from None
 
-    async def _make(self, child: Unshown) -> None:
+    async def _make(self, child: PendingChildResource) -> None:
         """Sees to one child. Afterwards it has a resource, will have none, or is left alone for a while."""
         try:
             await self._see_to(child)
         except Unavailable as error:
             self._count("error")
-            self._fault = error
+            self._error = error
             _log.warning("cannot make the resource of a child, trying again", execution_id=child.id, error=str(error))
         except ApiError as error:
             self._refused(child, error)
         except ClusterError:
             raise
-        except Exception as fault:
-            if isinstance(fault, UNAVAILABLE) and not isinstance(fault, COLLISIONS):
+        except Exception as problem:
+            if isinstance(problem, UNAVAILABLE) and not isinstance(problem, SERIALIZATION_ERRORS):
                 raise
             # Whatever is wrong with one child must not stop the others.
             self._count("error")
-            self._children.add(child.id, _SOON if isinstance(fault, COLLISIONS) else _REFUSED_THIS)
+            self._children.add(child.id, _SOON if isinstance(problem, SERIALIZATION_ERRORS) else _REFUSED_THIS)
             _log.exception("cannot make the resource of a child, trying again later", execution_id=child.id)
 
-    async def _see_to(self, child: Unshown) -> None:
+    async def _see_to(self, child: PendingChildResource) -> None:
         match await self._owner(child):
             case _Owner.GONE:
                 await self._hide(child)
@@ -247,7 +247,7 @@ class ChildResources:
             if not await self._bind(portrait, body, "created"):
                 await self._discard(body)
 
-    async def _owner(self, child: Unshown) -> _Owner:
+    async def _owner(self, child: PendingChildResource) -> _Owner:
         key = _owner_key(child)
         cached = self._intake.cache.get(key)
         if cached is None:
@@ -270,7 +270,7 @@ class ChildResources:
                 return
             await asyncio.sleep(_GIVE_WAY_SECONDS / _GIVE_WAY_STEPS)
 
-    async def _bind(self, portrait: Portrait, body: Mapping[str, Any], result: str) -> bool:
+    async def _bind(self, portrait: ChildResource, body: Mapping[str, Any], result: str) -> bool:
         """Binds the resource to the child, and has its status shown.
 
         Returns:
@@ -299,7 +299,7 @@ class ChildResources:
                 names.EXECUTION_PLURAL, Key(metadata["namespace"], metadata["name"], metadata["uid"])
             )
 
-    async def _taken(self, portrait: Portrait) -> None:
+    async def _taken(self, portrait: ChildResource) -> None:
         """There is an Execution of the child's name."""
         self._children.add(portrait.id, _SOON)
         try:
@@ -320,7 +320,7 @@ class ChildResources:
         self._count("renamed")
         _log.info("a child's name is taken, so it gets another one", execution_id=portrait.id, name=name)
 
-    async def _hide(self, child: Unshown) -> None:
+    async def _hide(self, child: PendingChildResource) -> None:
         """The parent's resource is gone: nothing below it is shown any more. What runs of it is seen to elsewhere."""
         async with self._ledger.transaction() as connection:
             hidden = await child_rows.hide(connection, child.parent_id)
@@ -328,7 +328,7 @@ class ChildResources:
         self._counted = float("-inf")
         _log.info("children get no resources: their parent's is gone", execution_id=child.parent_id, children=hidden)
 
-    def _refused(self, child: Unshown, error: ApiError) -> None:
+    def _refused(self, child: PendingChildResource, error: ApiError) -> None:
         if error.status == 403 or len(self._children) >= _MOST_REFUSED:
             self._resting.add(child.namespace, _REFUSED_HERE)
         else:
@@ -348,17 +348,17 @@ class ChildResources:
         self._metrics.child_resources.labels(result).inc()
 
 
-def _owner_key(child: Unshown) -> Key:
+def _owner_key(child: PendingChildResource) -> Key:
     return Key(child.namespace, child.parent_name, child.parent_uid)
 
 
-def _is_ours(body: Mapping[str, Any], portrait: Portrait) -> bool:
+def _is_ours(body: Mapping[str, Any], portrait: ChildResource) -> bool:
     """Whether it was made for this very child, by somebody who did not come to bind it."""
     said = body["spec"].get("spawnedBy") or {}
     return (said.get("executionID"), said.get("parentExecutionID")) == (portrait.id, portrait.parent_id)
 
 
-def _goes_soon(body: Mapping[str, Any], portrait: Portrait) -> bool:
+def _goes_soon(body: Mapping[str, Any], portrait: ChildResource) -> bool:
     """Whether it belongs to a former Execution of the parent's name, with which it is being collected."""
     owners = body["metadata"].get("ownerReferences") or ()
     former = any(

@@ -10,13 +10,21 @@ from collections.abc import Callable, Sequence
 
 import structlog
 
-from chaingraph_flow.faults import Fault
-from chaingraph_operator.decide.plan import Command, Heed, RefuseRetry, Retry, Steer, Stop, inline_lines
+from chaingraph_flow.field_errors import FieldError
+from chaingraph_operator.decide.plan import (
+    Command,
+    ObserveGeneration,
+    RefuseRetry,
+    Retry,
+    Stop,
+    UpdateControl,
+    inline_lines,
+)
 from chaingraph_operator.decide.retry_refusals import recorded
 from chaingraph_operator.kube.events import KubernetesEvent
 from chaingraph_operator.kube.keys import Key
 from chaingraph_store.commands import control, observed_generation, retrying, stopping
-from chaingraph_store.commands.control import Wanted
+from chaingraph_store.commands.control import DesiredControl
 from chaingraph_store.commands.observed_generation import Stale
 from chaingraph_store.ids import ExecutionId
 from chaingraph_store.ledger import Ledger
@@ -37,7 +45,7 @@ class Commands:
     async def carry_out(self, command: Command, key: Key) -> None:
         """Carry it out. A repetition changes nothing, nor does a command of an older spec than the last one."""
         match command:
-            case Steer():
+            case UpdateControl():
                 await self._steer(command, key)
             case Stop():
                 await self._stop(command)
@@ -45,22 +53,22 @@ class Commands:
                 await self._retry(command)
             case RefuseRetry():
                 await self._refuse_retry(command)
-            case Heed():
+            case ObserveGeneration():
                 await self._heed(command)
 
-    async def _steer(self, command: Steer, key: Key) -> None:
+    async def _steer(self, command: UpdateControl, key: Key) -> None:
         execution, wanted, generation = command.id, command.wanted, command.generation
         async with self._ledger.transaction() as connection:
-            steered = await control.steer(
+            updated = await control.apply(
                 connection, execution, wanted, generation=generation, application_name=self._application_name
             )
-        if steered is None:
+        if updated is None:
             return
-        if isinstance(steered, Stale):
-            _forgotten(execution, generation, steered)
+        if isinstance(updated, Stale):
+            _forgotten(execution, generation, updated)
             return
-        _log.info("steered", execution_id=execution, commands=steered.commands, ignored=steered.ignored)
-        for each in steered.ignored:
+        _log.info("updated", execution_id=execution, commands=updated.commands, ignored=updated.ignored)
+        for each in updated.ignored:
             self._announce(key, _ignored(each, wanted))
 
     async def _stop(self, command: Stop) -> None:
@@ -98,10 +106,10 @@ class Commands:
         else:
             _log.info("refused a retry", execution_id=execution, token=token, reason=command.reason)
 
-    async def _heed(self, command: Heed) -> None:
+    async def _heed(self, command: ObserveGeneration) -> None:
         execution, generation, seen = command.id, command.generation, command.seen
         async with self._ledger.transaction() as connection:
-            stale = await observed_generation.heed(
+            stale = await observed_generation.observe(
                 connection, execution, generation, seen=seen, tokens=command.tokens, on_stop=command.on_stop
             )
         if stale is not None:
@@ -114,7 +122,7 @@ class Commands:
                 obeyed=seen,
             )
 
-    def warn_of_flow(self, key: Key, warnings: Sequence[Fault]) -> None:
+    def warn_of_flow(self, key: Key, warnings: Sequence[FieldError]) -> None:
         """Tells of what is most likely not meant in the flow that stands in an Execution itself."""
         if warnings:
             more = f", and {len(warnings) - 1} more" if len(warnings) > 1 else ""
@@ -127,7 +135,7 @@ def _forgotten(execution: ExecutionId, generation: int, stale: Stale) -> None:
     _log.info("forgot a stale spec", execution_id=execution, generation=generation, obeyed=stale.obeyed)
 
 
-def _ignored(command: str, wanted: Wanted) -> KubernetesEvent:
+def _ignored(command: str, wanted: DesiredControl) -> KubernetesEvent:
     if command == "STEP":
         message = (
             f"spec.step {wanted.step!r} was ignored, because the execution is not paused: set spec.paused to true first"

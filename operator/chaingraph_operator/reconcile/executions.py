@@ -19,7 +19,7 @@ import structlog
 from chaingraph_crds import names
 from chaingraph_crds.execution import ExecutionSpec
 from chaingraph_crds.execution_status import ExecutionStatus
-from chaingraph_operator.decide.flow_status import Judged
+from chaingraph_operator.decide.flow_status import Validated
 from chaingraph_operator.decide.ignored import Ignored, Reason, of_active
 from chaingraph_operator.decide.plan import (
     DELETED,
@@ -27,9 +27,9 @@ from chaingraph_operator.decide.plan import (
     Command,
     Create,
     FlowView,
-    Heed,
-    Meta,
     Missing,
+    ObjectMeta,
+    ObserveGeneration,
     Plan,
     RefuseRetry,
     Retry,
@@ -39,7 +39,7 @@ from chaingraph_operator.decide.plan import (
     unconfirmed,
 )
 from chaingraph_operator.decide.status import execution_status
-from chaingraph_operator.decide.unreadable import Unread, read
+from chaingraph_operator.decide.unreadable import UnreadableSpec, read
 from chaingraph_operator.kube.api import KubernetesApi
 from chaingraph_operator.kube.cache import Cached
 from chaingraph_operator.kube.keys import Key
@@ -49,9 +49,9 @@ from chaingraph_operator.reconcile import child_counts, traces
 from chaingraph_operator.reconcile.commands import Commands
 from chaingraph_operator.reconcile.flow_nodes import FlowNodes
 from chaingraph_operator.reconcile.flows import Flows
-from chaingraph_operator.reconcile.triggers import ExecutionIntake
-from chaingraph_operator.reconcile.ttl import Retention
-from chaingraph_operator.reconcile.worker_registry import Workforce
+from chaingraph_operator.reconcile.triggers import ExecutionTriggers
+from chaingraph_operator.reconcile.ttl import TtlExpiry
+from chaingraph_operator.reconcile.worker_registry import WorkerRegistry
 from chaingraph_operator.tenancy.admission import QUOTA_EXCEEDED, Admission, priority_problem
 from chaingraph_operator.tenancy.namespaces import Namespaces
 from chaingraph_runtime.cluster_errors import NotFound
@@ -82,15 +82,15 @@ class ExecutionReconciler:
     def __init__(
         self,
         *,
-        intake: ExecutionIntake,
+        intake: ExecutionTriggers,
         queue: WorkQueue[Key],
         flows: Flows,
         ledger: Ledger,
         api: KubernetesApi,
         writer: StatusWriter,
-        retention: Retention,
+        retention: TtlExpiry,
         namespaces: Namespaces,
-        workforce: Workforce,
+        worker_registry: WorkerRegistry,
         commands: Commands,
         admission: Admission,
         application_name: str,
@@ -104,7 +104,7 @@ class ExecutionReconciler:
         self._writer = writer
         self._retention = retention
         self._namespaces = namespaces
-        self._workforce = workforce
+        self._workforce = worker_registry
         self._commands = commands
         self._admission = admission
         self._application_name = application_name
@@ -130,7 +130,7 @@ class ExecutionReconciler:
         if row is None and await self._adopt_late(cached):
             row = await self._row(key.uid)
         if row is not None:
-            self._intake.forget_family(row.id)
+            self._intake.forget_children(row.id)
             if not row.ended or row.children_total:
                 await self._delete(row.id)
             if not self._retention.has_expired(key):
@@ -180,12 +180,12 @@ class ExecutionReconciler:
             if whole is None:
                 return
             cached = whole
-        meta = Meta(cached.key.uid, cached.key.namespace, cached.key.name, cached.generation, cached.deleting)
+        meta = ObjectMeta(cached.key.uid, cached.key.namespace, cached.key.name, cached.generation, cached.deleting)
         if row is None or row.change_seq < cached.change_seq:
             row = await self._row(meta.uid)
         status = ExecutionStatus.fitting(cached.status_object())
         spec = read(cached)
-        if isinstance(spec, Unread):
+        if isinstance(spec, UnreadableSpec):
             await self._unreadable(cached, meta, status, row, spec)
             return
         spec, too_high = await self._allowed(spec, row)
@@ -217,7 +217,7 @@ class ExecutionReconciler:
                     decision = unconfirmed(spec, status)
                     break
             elif isinstance(decision, Command):
-                if (isinstance(decision, Heed) or not confirmed) and not await self._is_current(cached):
+                if (isinstance(decision, ObserveGeneration) or not confirmed) and not await self._is_current(cached):
                     return
                 confirmed = True
                 await self._command(decision, cached.key)
@@ -295,8 +295,8 @@ class ExecutionReconciler:
         if created:
             _log.info("created", execution_id=new.id, flow=new.flow_name, revision=new.flow_revision, held=new.held)
             if spec.flow is not None:
-                judged = self._view(spec, cached)
-                self._commands.warn_of_flow(cached.key, judged.warnings if isinstance(judged, Judged) else ())
+                validated = self._view(spec, cached)
+                self._commands.warn_of_flow(cached.key, validated.warnings if isinstance(validated, Validated) else ())
             traces.created(new, began=began, applied_by=cached.traceparent)
         return created
 
@@ -324,12 +324,12 @@ class ExecutionReconciler:
         return None if found is None or found.partial else found
 
     async def _plan(
-        self, spec: ExecutionSpec, cached: Cached, meta: Meta, status: ExecutionStatus, row: ExecutionRow | None
+        self, spec: ExecutionSpec, cached: Cached, meta: ObjectMeta, status: ExecutionStatus, row: ExecutionRow | None
     ) -> Plan:
         # Checking an inline flow takes a while when it is large, so it is not done for what runs.
         needed = row is None and spec.spawned_by is None
         view = self._view(spec, cached) if needed else None
-        if isinstance(view, Judged) and view.valid and max(len(cached.spec), 1024 * len(view.spec.nodes)) > _LARGE:
+        if isinstance(view, Validated) and view.valid and max(len(cached.spec), 1024 * len(view.spec.nodes)) > _LARGE:
             # Inputs are read, copied and measured, the flow is written out: tens of milliseconds, which go to a thread.
             # Of what has to wait nothing may be missed meanwhile, and it takes no time.
             return await asyncio.to_thread(plan, spec, meta, status, row, view)
@@ -340,25 +340,25 @@ class ExecutionReconciler:
         if spec.flow_ref is None:
             assert spec.flow is not None, "the model takes exactly one of flowRef and flow"
             text = orjson.dumps(cached.spec_object()["flow"], option=orjson.OPT_SORT_KEYS)
-            return self._flows.judge_inline(key, text, spec.flow)
+            return self._flows.validate_inline(key, text, spec.flow)
         name = spec.flow_ref.name
-        return self._flows.judgement(key.namespace, name) or Missing(name, self._flows.similar(key.namespace, name))
+        return self._flows.validation(key.namespace, name) or Missing(name, self._flows.similar(key.namespace, name))
 
     async def _unreadable(
-        self, cached: Cached, meta: Meta, status: ExecutionStatus, row: ExecutionRow | None, fault: Unread
+        self, cached: Cached, meta: ObjectMeta, status: ExecutionStatus, row: ExecutionRow | None, error: UnreadableSpec
     ) -> None:
         """Ignore its spec. A running execution continues, and says so; a new one waits, or is refused."""
         self._admission.forget(cached.key)
-        _log.error("cannot read the spec of an execution", reason=fault.reason, why=fault.why)
+        _log.error("cannot read the spec of an execution", reason=error.reason, why=error.why)
         nothing = ExecutionSpec.model_construct(paused=row is not None and row.wants_pause)
         finished = status.phase is not None and status.phase.finished
-        verdict = None if row is not None or finished else fault.verdict
-        await self._show(cached, meta, nothing, row, verdict, status, ignored=[fault.ignored])
+        verdict = None if row is not None or finished else error.verdict
+        await self._show(cached, meta, nothing, row, verdict, status, ignored=[error.ignored])
 
     async def _show(
         self,
         cached: Cached,
-        meta: Meta,
+        meta: ObjectMeta,
         spec: ExecutionSpec,
         row: ExecutionRow | None,
         verdict: Verdict | None,
@@ -370,7 +370,7 @@ class ExecutionReconciler:
             return
         if row is not None:
             # Before the children are read, so that no change of theirs falls in between.
-            self._intake.follow_family(row, cached.key)
+            self._intake.follow_children(row, cached.key)
             self._cache.mark_seq(cached.key, row.change_seq)
         family = await child_counts.read(self._ledger, row)
         shown = execution_status(

@@ -15,7 +15,7 @@ import psycopg
 import structlog
 
 from chaingraph_crds import names
-from chaingraph_flow.faults import FaultCode
+from chaingraph_flow.field_errors import ErrorCode
 from chaingraph_flow.inputs import bind_inputs
 from chaingraph_flow.revision import content
 from chaingraph_operator.decide.flow_status import (
@@ -23,15 +23,15 @@ from chaingraph_operator.decide.flow_status import (
     TOO_COMPLEX,
     WAITING_FOR_WORKERS,
     Checking,
-    FlowJudgement,
-    Judged,
+    FlowValidation,
+    NotValidated,
     TooComplex,
-    Unjudged,
-    Unreadable,
+    Unparseable,
+    Validated,
 )
 from chaingraph_operator.kube.work_queue import WorkQueue
 from chaingraph_operator.metrics import Metrics
-from chaingraph_operator.outages import COLLISIONS, UNAVAILABLE
+from chaingraph_operator.outages import SERIALIZATION_ERRORS, UNAVAILABLE
 from chaingraph_operator.reconcile.flows import Flows
 from chaingraph_store.errors import ConflictingRevision
 from chaingraph_store.flows import flow_names
@@ -43,32 +43,32 @@ _LONGEST_PROBLEM: Final = 1024
 _LONGEST_RETRY: Final = 15.0
 
 
-def named(judgement: FlowJudgement) -> tuple[Named, Content | None]:
-    """What the name of a Flow of this judgement stands for. Pure."""
-    match judgement:
-        case Unreadable(faults):
-            return _problem("FlowInvalid", "this version of the operator cannot read it", faults), None
-        case Unjudged():
+def named(validation: FlowValidation) -> tuple[Named, Content | None]:
+    """What the name of a Flow of this validation stands for. Pure."""
+    match validation:
+        case Unparseable(errors):
+            return _problem("FlowInvalid", "this version of the operator cannot read it", errors), None
+        case NotValidated():
             return Named(None, problem=WAITING_FOR_WORKERS, reason="WaitingForWorkers"), None
         case Checking():
             return Named(None, problem=CHECKING, reason="CheckingFlow"), None
         case TooComplex(_, why):
             return _problem(TOO_COMPLEX, "", [why]), None
-        case Judged(spec, revision, ()):
+        case Validated(spec, revision, ()):
             inputs, missing = bind_inputs(spec.inputs, {})
             if missing:
-                messages = [fault.message for fault in missing]
+                messages = [error.message for error in missing]
                 return _problem("InvalidInputs", "an event brings no inputs", messages), None
             return Named(revision, len(spec.nodes)), Content(content(spec), inputs)
-        case Judged(_, _, faults):
-            reason = FaultCode.UNKNOWN_NODE_TYPE if judgement.lacks_types_only else "FlowInvalid"
-            return _problem(reason, "", faults), None
+        case Validated(_, _, errors):
+            reason = ErrorCode.UNKNOWN_NODE_TYPE if validation.lacks_types_only else "FlowInvalid"
+            return _problem(reason, "", errors), None
 
 
-def _problem(reason: str, summary: str, faults: Sequence[object]) -> Named:
-    """One line: the first fault, and how many more there are."""
-    first = next(iter(str(faults[0]).splitlines()), "") if faults else ""
-    more = f" (and {len(faults) - 1} more)" if len(faults) > 1 else ""
+def _problem(reason: str, summary: str, errors: Sequence[object]) -> Named:
+    """One line: the first error, and how many more there are."""
+    first = next(iter(str(errors[0]).splitlines()), "") if errors else ""
+    more = f" (and {len(errors) - 1} more)" if len(errors) > 1 else ""
     line = ": ".join(each for each in (summary, first) if each)
     return Named(None, problem=line[:_LONGEST_PROBLEM] + more, reason=reason)
 
@@ -106,7 +106,7 @@ class FlowNames:
                 await self._keep(flow)
             except psycopg.Error as error:
                 delay = self._queue.retry(flow)
-                if isinstance(error, UNAVAILABLE) and not isinstance(error, COLLISIONS):
+                if isinstance(error, UNAVAILABLE) and not isinstance(error, SERIALIZATION_ERRORS):
                     raise
                 self._doubted.add(flow)
                 _log.warning(
@@ -143,15 +143,15 @@ class FlowNames:
             if published.get(flow) != (None if found is None else found[0]):
                 self._doubted.add(flow)
                 self._queue.add(flow)
-            # Whoever has not been judged yet is judged now, which takes a while.
+            # Whoever has not been validated yet is validated now, which takes a while.
             await asyncio.sleep(0)
 
     def _known(self, published: Mapping[FlowName, Named]) -> Iterable[FlowName]:
         return {*published, *((cached.key.namespace, cached.key.name) for cached in self._flows.cache)}
 
     def _wanted(self, flow: FlowName) -> tuple[Named, Content | None] | None:
-        judgement = self._flows.judgement(*flow)
-        return None if judgement is None else named(judgement)
+        validation = self._flows.validation(*flow)
+        return None if validation is None else named(validation)
 
     async def _keep(self, flow: FlowName) -> None:
         if self._flows.is_checking(*flow):

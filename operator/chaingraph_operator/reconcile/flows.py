@@ -1,6 +1,6 @@
 """Flows: the index of what is known of them, and their reconciler.
 
-Executions ask the index for a judgement and are remembered as waiting while it is not what they need; every change of
+Executions ask the index for a validation and are remembered as waiting while it is not what they need; every change of
 a Flow, and of the node types in force, wakes those that wait for it. The reconciler writes what was found into the
 Flow's own status.
 """
@@ -14,18 +14,18 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from chaingraph_crds.faults import faults_of
+from chaingraph_crds.field_errors import errors_of
 from chaingraph_crds.flow import FlowSpec, FlowStatus
 from chaingraph_flow.catalogue import Catalogue
-from chaingraph_flow.faults import similar
+from chaingraph_flow.field_errors import similar
 from chaingraph_flow.revision import revision
 from chaingraph_operator.decide.flow_status import (
     Checking,
-    FlowJudgement,
-    Judged,
+    FlowValidation,
+    NotValidated,
     TooComplex,
-    Unjudged,
-    Unreadable,
+    Unparseable,
+    Validated,
     flow_status,
     unreadable_reason,
 )
@@ -41,11 +41,11 @@ from chaingraph_store.flows.flow_names import FlowName
 
 @dataclass(slots=True)
 class _Known:
-    """A Flow, and the judgement of it under the node types in force; None when there is none yet."""
+    """A Flow, and the validation of it under the node types in force; None when there is none yet."""
 
     key: Key
-    spec: FlowSpec | Unreadable
-    judgement: FlowJudgement | None = None
+    spec: FlowSpec | Unparseable
+    validation: FlowValidation | None = None
 
 
 class Flows:
@@ -75,7 +75,7 @@ class Flows:
         key = key_of(body)
         name = (key.namespace, key.name)
         why = str(body.get(UNREADABLE) or "")
-        spec = Unreadable((why,), unreadable_reason(why)) if why else _readable(body.get("spec") or {})
+        spec = Unparseable((why,), unreadable_reason(why)) if why else _readable(body.get("spec") or {})
         known = self._known.get(name)
         if known is None or known.key != key or known.spec != spec:
             self._known[name] = _Known(key, spec)
@@ -97,12 +97,12 @@ class Flows:
             self._wake(self._waiting.pop((key.namespace, key.name), ()))
 
     def use(self, catalogue: Catalogue | None) -> None:
-        """Other node types are in force: every Flow is judged anew, and who waits is woken."""
+        """Other node types are in force: every Flow is validated anew, and who waits is woken."""
         self._catalogue = catalogue
         if catalogue is not None:
             self._checks.use(catalogue)
         for known in self._known.values():
-            known.judgement = None
+            known.validation = None
             self._queue.add(known.key)
         waiting = set().union(self._waiting_for_types, *self._waiting.values())
         self._waiting.clear()
@@ -114,25 +114,25 @@ class Flows:
         for known in self._known.values():
             self._queue.add(known.key)
 
-    def judgement(self, namespace: str, name: str) -> FlowJudgement | None:
+    def validation(self, namespace: str, name: str) -> FlowValidation | None:
         """What is known of a Flow; None when there is no such Flow."""
         known = self._known.get((namespace, name))
         if known is None:
             return None
-        if known.judgement is None:
-            known.judgement = (
+        if known.validation is None:
+            known.validation = (
                 known.spec
-                if isinstance(known.spec, Unreadable)
+                if isinstance(known.spec, Unparseable)
                 else self._judge(self._text(known), known.spec, namespace, lambda: self._checked((namespace, name)))
             )
-        return known.judgement
+        return known.validation
 
     def is_checking(self, namespace: str, name: str) -> bool:
         """Whether a Flow is being checked at this moment."""
-        return isinstance(self.judgement(namespace, name), Checking)
+        return isinstance(self.validation(namespace, name), Checking)
 
-    def judge_inline(self, key: Key, text: bytes, spec: FlowSpec) -> FlowJudgement:
-        """The judgement of a flow that stands in an Execution itself, which is woken when it has been checked.
+    def validate_inline(self, key: Key, text: bytes, spec: FlowSpec) -> FlowValidation:
+        """The validation of a flow that stands in an Execution itself, which is woken when it has been checked.
 
         Args:
             text: the flow as JSON, with sorted keys.
@@ -152,31 +152,31 @@ class Flows:
         if known is not None:
             self._queue.add(known.key)
 
-    def conflict(self, name: FlowName, judgement: FlowJudgement) -> str:
+    def conflict(self, name: FlowName, validation: FlowValidation) -> str:
         """What was noted of this revision; '' for nothing."""
         revision, problem = self._conflicts.get(name, ("", ""))
-        return problem if isinstance(judgement, Judged) and judgement.revision == revision else ""
+        return problem if isinstance(validation, Validated) and validation.revision == revision else ""
 
     def _text(self, known: _Known) -> bytes:
         cached = self.cache.get(known.key)
         assert cached is not None, "it was cached when it was seen, and is known no longer than that"
         return cached.spec
 
-    def _judge(self, text: bytes, spec: FlowSpec, namespace: str, done: Callable[[], None]) -> FlowJudgement:
+    def _judge(self, text: bytes, spec: FlowSpec, namespace: str, done: Callable[[], None]) -> FlowValidation:
         if self._catalogue is None:
-            return Unjudged(spec, revision(spec))
+            return NotValidated(spec, revision(spec))
         found = self._checks.find(namespace, text, spec, done)
         if found is None:
             return Checking(spec)
         if isinstance(found, Exceeded):
             return TooComplex(spec, self._checks.budget.exceeded(found))
-        return Judged(spec, found.revision, found.faults, found.warnings)
+        return Validated(spec, found.revision, found.errors, found.warnings)
 
     def _checked(self, name: FlowName) -> None:
         """A check of this Flow has ended."""
         known = self._known.get(name)
         if known is not None:
-            known.judgement = None
+            known.validation = None
             self._queue.add(known.key)
         self._wake(self._waiting.pop(name, ()))
 
@@ -203,38 +203,38 @@ class FlowReconciler:
     """Writes what was found out about a Flow into its status.
 
     Args:
-        judged: called with the name of each Flow of which something else may be known, or that is gone.
+        validated: called with the name of each Flow of which something else may be known, or that is gone.
     """
 
-    def __init__(self, flows: Flows, writer: StatusWriter, *, judged: Callable[[FlowName], None]) -> None:
+    def __init__(self, flows: Flows, writer: StatusWriter, *, validated: Callable[[FlowName], None]) -> None:
         self._flows = flows
         self._writer = writer
-        self._judged = judged
+        self._judged = validated
 
     async def reconcile(self, key: Key) -> None:
         cached = self._flows.cache.get(key)
-        judgement = self._flows.judgement(key.namespace, key.name)
+        validation = self._flows.validation(key.namespace, key.name)
         self._judged((key.namespace, key.name))
         if cached is None:
             self._writer.forget(key)
             return
-        if cached.deleting or judgement is None:
+        if cached.deleting or validation is None:
             return
-        if isinstance(judgement, Checking) and cached.status_object().get("observedGeneration") == cached.generation:
+        if isinstance(validation, Checking) and cached.status_object().get("observedGeneration") == cached.generation:
             return  # what was said of it stands until it has been checked
         previous = FlowStatus.fitting(cached.status_object())
         status = flow_status(
-            judgement,
+            validation,
             generation=cached.generation,
             previous=previous,
             now=datetime.now(UTC),
-            conflict=self._flows.conflict((key.namespace, key.name), judgement),
+            conflict=self._flows.conflict((key.namespace, key.name), validation),
         )
-        self._writer.submit(key, status, urgent=not isinstance(judgement, Checking))
+        self._writer.submit(key, status, urgent=not isinstance(validation, Checking))
 
 
-def _readable(spec: Mapping[str, Any]) -> FlowSpec | Unreadable:
+def _readable(spec: Mapping[str, Any]) -> FlowSpec | Unparseable:
     try:
         return FlowSpec.model_validate(spec)
     except ValidationError as error:
-        return Unreadable(tuple(faults_of(error)))
+        return Unparseable(tuple(errors_of(error)))

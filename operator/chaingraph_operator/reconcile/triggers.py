@@ -19,7 +19,7 @@ _FAMILY_SECONDS: Final = 2.0
 """From a change of a child to a look at its parent, in which its other children may change as well."""
 
 
-class ExecutionIntake:
+class ExecutionTriggers:
     """Takes in what is heard of executions, and puts their keys into the queue.
 
     Attributes:
@@ -66,14 +66,14 @@ class ExecutionIntake:
         else:
             self._queue.add(key)
 
-    def follow_family(self, row: ExecutionRow, key: Key) -> None:
+    def follow_children(self, row: ExecutionRow, key: Key) -> None:
         """From now on an execution that has ended is woken by its children, until everything below it has ended."""
         if row.ended and not row.tree_ended:
             self._families[row.id] = key
         else:
             self._families.pop(row.id, None)
 
-    def forget_family(self, execution: ExecutionId) -> None:
+    def forget_children(self, execution: ExecutionId) -> None:
         self._families.pop(execution, None)
 
     def wake(self, keys: Iterable[Key]) -> None:

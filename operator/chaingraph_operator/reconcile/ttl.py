@@ -43,7 +43,7 @@ def _ended(status: Mapping[str, Any]) -> datetime | None:
     return max(at, tree.last_transition_time)
 
 
-class Retention:
+class TtlExpiry:
     """The executions that will expire.
 
     Args:

@@ -30,20 +30,20 @@ def merged(published: Sequence[Mapping[str, Any]]) -> tuple[Catalogue | None, li
     if not published:
         return None, []
     types: dict[str, NodeType] = {}
-    faults: list[str] = []
+    errors: list[str] = []
     for each in published:
         try:
             catalogue = Catalogue.from_json(each)
         except ValidationError as error:
-            faults.append(f"a catalogue cannot be read, its workers are newer than the operator: {error}")
+            errors.append(f"a catalogue cannot be read, its workers are newer than the operator: {error}")
             continue
         for name, node_type in catalogue.items():
             if types.setdefault(name, node_type) != node_type:
-                faults.append(f"workers of two versions have different node types called {name!r}")
-    return Catalogue(types.values()), faults
+                errors.append(f"workers of two versions have different node types called {name!r}")
+    return Catalogue(types.values()), errors
 
 
-class Workforce:
+class WorkerRegistry:
     """What the live workers can do.
 
     Args:
@@ -76,9 +76,9 @@ class Workforce:
             queues = await leases.served_queues(connection)
         if published != self._published:
             self._published = published
-            catalogue, faults = merged(published)
-            for fault in faults:
-                _log.warning(fault)
+            catalogue, errors = merged(published)
+            for error in errors:
+                _log.warning(error)
             _log.info("node types in force", types=0 if catalogue is None else len(catalogue))
             self._catalogue_changed(catalogue)
         if queues != self._queues:

@@ -16,12 +16,12 @@ from chaingraph_crds import names
 from chaingraph_operator.decide.actions import Refuse, Wait
 from chaingraph_operator.decide.ignored import Reason
 from chaingraph_operator.kube.keys import Key
-from chaingraph_operator.tenancy.namespaces import Namespace, Namespaces
+from chaingraph_operator.tenancy.namespaces import Namespaces, ObservedNamespace
 from chaingraph_runtime.cluster_errors import ClusterError
 from chaingraph_store.commands.creation import NewExecution
 from chaingraph_store.ledger import Ledger
 from chaingraph_store.tenancy import policies
-from chaingraph_store.tenancy.policies import Policy, Usage
+from chaingraph_store.tenancy.policies import NamespacePolicy, NamespaceUsage
 
 _log = structlog.get_logger(__name__)
 QUOTA_EXCEEDED: Final = "QuotaExceeded"
@@ -42,7 +42,7 @@ class Admission:
         self._wake = wake
         self._waiting: dict[str, dict[Key, None]] = {}
         self._called: set[Key] = set()
-        self._usage: dict[str, tuple[float, Usage]] = {}
+        self._usage: dict[str, tuple[float, NamespaceUsage]] = {}
         self._locks: dict[str, asyncio.Lock] = {}
 
     async def refusal(self, key: Key, new: NewExecution) -> Refuse | Wait | None:
@@ -91,7 +91,7 @@ class Admission:
         self._called.update(called)
         self._wake(called)
 
-    async def _full(self, key: Key, namespace: Namespace) -> Wait | None:
+    async def _full(self, key: Key, namespace: ObservedNamespace) -> Wait | None:
         policy = namespace.policy
         if policy.max_waiting is None and policy.max_ledger_bytes is None:
             return None
@@ -111,10 +111,13 @@ class Admission:
                 f"namespace {namespace.name!r} has {used.waiting} waiting executions, of {policy.max_waiting} allowed "
                 f"({names.MAX_WAITING_ANNOTATION}). This one is queued once others have started or ended",
             )
-        self._usage[namespace.name] = (self._usage[namespace.name][0], Usage(used.waiting + 1, used.ledger_bytes))
+        self._usage[namespace.name] = (
+            self._usage[namespace.name][0],
+            NamespaceUsage(used.waiting + 1, used.ledger_bytes),
+        )
         return None
 
-    async def _used(self, name: str, policy: Policy, *, at_once: bool = False) -> Usage:
+    async def _used(self, name: str, policy: NamespacePolicy, *, at_once: bool = False) -> NamespaceUsage:
         now = asyncio.get_running_loop().time()
         known = self._usage.get(name)
         if known is not None and not at_once and now - known[0] < _LOOK_SECONDS:
@@ -125,11 +128,11 @@ class Admission:
         return used
 
 
-def _bytes_spent(policy: Policy, used: Usage) -> bool:
+def _bytes_spent(policy: NamespacePolicy, used: NamespaceUsage) -> bool:
     return policy.max_ledger_bytes is not None and used.ledger_bytes >= policy.max_ledger_bytes
 
 
-def _never(namespace: Namespace, new: NewExecution) -> Refuse | None:
+def _never(namespace: ObservedNamespace, new: NewExecution) -> Refuse | None:
     policy = namespace.policy
     if names.reserved_queue(new.queue) or (policy.queues is not None and new.queue not in policy.queues):
         allowed = ", ".join((policy.queues or ())[:10]) or "none"
@@ -142,7 +145,7 @@ def _never(namespace: Namespace, new: NewExecution) -> Refuse | None:
     return None if problem is None else _refuse(Reason.PRIORITY_TOO_HIGH, problem)
 
 
-def priority_problem(policy: Policy, priority: int, namespace: str) -> str | None:
+def priority_problem(policy: NamespacePolicy, priority: int, namespace: str) -> str | None:
     """Why executions of a namespace may not have this priority; None when they may."""
     if policy.max_priority is None or priority <= policy.max_priority:
         return None

@@ -20,7 +20,7 @@ from chaingraph_operator.kube.keys import Key
 from chaingraph_runtime.cluster_errors import ApiError, ClusterError, NotFound
 from chaingraph_store.ledger import Ledger
 from chaingraph_store.tenancy import policies
-from chaingraph_store.tenancy.policies import Policy
+from chaingraph_store.tenancy.policies import NamespacePolicy
 
 _log = structlog.get_logger(__name__)
 _FORBIDDEN: Final = 403
@@ -30,12 +30,12 @@ KIND: Final = "Namespace"
 
 
 @dataclass(frozen=True, slots=True)
-class Namespace:
+class ObservedNamespace:
     """A Namespace as last read. `uid` is empty where the operator may not read it, or it is gone."""
 
     name: str
     uid: str
-    policy: Policy
+    policy: NamespacePolicy
     problems: tuple[str, ...] = ()
     """What is wrong with its annotations."""
 
@@ -61,7 +61,7 @@ class Namespaces:
         source: NamespaceSource,
         ledger: Ledger,
         *,
-        defaults: Policy,
+        defaults: NamespacePolicy,
         seconds: float,
         announce: Callable[[Key, KubernetesEvent], None],
         changed: Callable[[str], None] = lambda _: None,
@@ -72,9 +72,9 @@ class Namespaces:
         self._seconds = seconds
         self._announce = announce
         self._changed = changed
-        self._known: dict[str, Namespace] = {}
+        self._known: dict[str, ObservedNamespace] = {}
         self._read_at: dict[str, float] = {}
-        self._saved: dict[str, Policy] | None = None
+        self._saved: dict[str, NamespacePolicy] | None = None
         self._locks: dict[str, asyncio.Lock] = {}
 
     @property
@@ -89,7 +89,7 @@ class Namespaces:
             return None
         return [name for name, policy in (self._saved or {}).items() if policy.max_ledger_bytes is not None]
 
-    async def get(self, name: str) -> Namespace:
+    async def get(self, name: str) -> ObservedNamespace:
         """The Namespace, not older than a few seconds while the API server answers.
 
         Raises:
@@ -141,7 +141,7 @@ class Namespaces:
                     self._read_at[oldest] = now
                     _log.warning("cannot read a Namespace, trying again", namespace=oldest, error=str(error))
 
-    async def _load(self) -> dict[str, Policy]:
+    async def _load(self) -> dict[str, NamespacePolicy]:
         """What the ledger has, with the defaults of this operator in it."""
         if self._saved is None:
             async with self._ledger.connection() as connection:
@@ -153,11 +153,11 @@ class Namespaces:
             self._saved = saved
         return self._saved
 
-    async def _read(self, name: str) -> Namespace:
+    async def _read(self, name: str) -> ObservedNamespace:
         try:
             body = await self._source.namespace(name)
         except NotFound:
-            found, there = Namespace(name, "", self._defaults), False
+            found, there = ObservedNamespace(name, "", self._defaults), False
         except ApiError as error:
             if error.status != _FORBIDDEN:
                 raise
@@ -165,7 +165,7 @@ class Namespaces:
         else:
             metadata = body["metadata"]
             policy, problems = allowance.read(metadata.get("annotations") or {}, self._defaults)
-            found, there = Namespace(name, str(metadata["uid"]), policy, problems), True
+            found, there = ObservedNamespace(name, str(metadata["uid"]), policy, problems), True
         await self._save(found)
         before = self._known.get(name)
         if there:
@@ -181,15 +181,15 @@ class Namespaces:
             self._changed(name)
         return found
 
-    def _unreadable(self, name: str) -> Namespace:
+    def _unreadable(self, name: str) -> ObservedNamespace:
         if name not in self._known:
             _log.warning(
                 "the operator may not get a Namespace, so the defaults hold for it: allow it to get namespaces",
                 namespace=name,
             )
-        return Namespace(name, "", self._defaults)
+        return ObservedNamespace(name, "", self._defaults)
 
-    async def _save(self, found: Namespace) -> None:
+    async def _save(self, found: ObservedNamespace) -> None:
         saved = await self._load()
         wanted = None if found.policy == self._defaults else found.policy
         if saved.get(found.name) == wanted:
@@ -204,7 +204,7 @@ class Namespaces:
         else:
             saved[found.name] = wanted
 
-    def _report(self, found: Namespace) -> None:
+    def _report(self, found: ObservedNamespace) -> None:
         message = "; ".join(found.problems)
         _log.error("annotations of a Namespace are wrong", namespace=found.name, problems=found.problems)
         self._announce(

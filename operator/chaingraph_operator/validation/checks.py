@@ -51,7 +51,7 @@ def is_small(text: bytes) -> bool:
 
 
 @dataclass(frozen=True, slots=True)
-class Budget:
+class ValidationBudget:
     """What the check of one flow may take, and the settings that say so."""
 
     cpu_seconds: float = 2.0
@@ -84,7 +84,7 @@ class _Job:
     catalogue: bytes
     done: list[Done] = field(default_factory=list)
     lost: int = 0
-    """Checks that ended for no fault of the flow, as it seems: for want of CPU time, or of memory of the machine."""
+    """Checks that ended for no error of the flow, as it seems: for want of CPU time, or of memory of the machine."""
 
 
 class _Lane:
@@ -115,8 +115,8 @@ class _Lane:
 class FlowChecks:
     """The checks of one operator."""
 
-    def __init__(self, budget: Budget | None = None, *, metrics: Metrics | None = None) -> None:
-        self._budget = budget or Budget()
+    def __init__(self, budget: ValidationBudget | None = None, *, metrics: Metrics | None = None) -> None:
+        self._budget = budget or ValidationBudget()
         self._metrics = metrics
         self._catalogue: Catalogue | None = None
         self._types = b""
@@ -129,7 +129,7 @@ class FlowChecks:
             metrics.queue_depth("flow checks", lambda: len(self._jobs))
 
     @property
-    def budget(self) -> Budget:
+    def budget(self) -> ValidationBudget:
         return self._budget
 
     def use(self, catalogue: Catalogue) -> None:
@@ -153,9 +153,9 @@ class FlowChecks:
             self._known.move_to_end(content)
             return known
         if is_small(text):
-            faults = tuple(validate(spec, self._catalogue))
-            warnings = () if faults else tuple(unheard(spec, self._catalogue))
-            return self._remember(content, Checked(revision(spec), faults, warnings))
+            errors = tuple(validate(spec, self._catalogue))
+            warnings = () if errors else tuple(unheard(spec, self._catalogue))
+            return self._remember(content, Checked(revision(spec), errors, warnings))
         job = self._jobs.get(content)
         if job is None:
             job = self._jobs[content] = _Job(content, namespace, text, self._types)
@@ -203,7 +203,7 @@ class FlowChecks:
         while len(self._known) > _REMEMBERED or self._size > _LONGEST_REMEMBERED:
             self._size -= _size(self._known.popitem(last=False)[1])
         if self._metrics is not None:
-            result = "too complex" if isinstance(found, Exceeded) else "invalid" if found.faults else "valid"
+            result = "too complex" if isinstance(found, Exceeded) else "invalid" if found.errors else "valid"
             self._metrics.flow_checks.labels(result).inc()
         return found
 
@@ -211,4 +211,4 @@ class FlowChecks:
 def _size(found: Result) -> int:
     if isinstance(found, Exceeded):
         return 100
-    return 100 + sum(len(each.path) + len(each.message) + 100 for each in (*found.faults, *found.warnings))
+    return 100 + sum(len(each.path) + len(each.message) + 100 for each in (*found.errors, *found.warnings))

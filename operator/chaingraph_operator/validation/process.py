@@ -20,7 +20,7 @@ from typing import Any, Final
 import orjson
 import structlog
 
-from chaingraph_flow.faults import Fault, FaultCode
+from chaingraph_flow.field_errors import ErrorCode, FieldError
 from chaingraph_operator.validation.server import FRAME, OUT_OF_MEMORY
 
 _log = structlog.get_logger(__name__)
@@ -44,8 +44,8 @@ class Checked:
     """What a check found, and the revision of the flow's content."""
 
     revision: str
-    faults: tuple[Fault, ...] = ()
-    warnings: tuple[Fault, ...] = ()
+    errors: tuple[FieldError, ...] = ()
+    warnings: tuple[FieldError, ...] = ()
 
 
 class CheckServerLost(Exception):
@@ -227,7 +227,7 @@ async def _send(writer: asyncio.StreamWriter, frame: bytes) -> None:
 
 
 def _read(answer: dict[str, Any]) -> Checked:
-    def faults(name: str) -> tuple[Fault, ...]:
-        return tuple(Fault(path, FaultCode(code), text) for path, code, text in answer[name])
+    def errors(name: str) -> tuple[FieldError, ...]:
+        return tuple(FieldError(path, ErrorCode(code), text) for path, code, text in answer[name])
 
-    return Checked(answer["revision"], faults("faults"), faults("warnings"))
+    return Checked(answer["revision"], errors("errors"), errors("warnings"))

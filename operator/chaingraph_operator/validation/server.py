@@ -26,7 +26,7 @@ import orjson
 
 from chaingraph_crds.flow import FlowSpec
 from chaingraph_flow.catalogue import Catalogue
-from chaingraph_flow.faults import Fault
+from chaingraph_flow.field_errors import FieldError
 from chaingraph_flow.revision import revision
 from chaingraph_flow.unheard import unheard
 from chaingraph_flow.validation import validate
@@ -120,17 +120,17 @@ def _limit(seconds: float) -> None:
 
 def _checked(spec: Any, catalogue: Catalogue) -> dict[str, Any]:
     flow = FlowSpec.model_validate(spec)
-    faults = validate(flow, catalogue)
-    warnings = [] if faults else unheard(flow, catalogue)
+    errors = validate(flow, catalogue)
+    warnings = [] if errors else unheard(flow, catalogue)
     return {
         "revision": revision(flow),
-        "faults": [_parts(each) for each in faults],
+        "errors": [_parts(each) for each in errors],
         "warnings": [_parts(each) for each in warnings],
     }
 
 
-def _parts(fault: Fault) -> tuple[str, str, str]:
-    return fault.path, str(fault.code), fault.message
+def _parts(error: FieldError) -> tuple[str, str, str]:
+    return error.path, str(error.code), error.message
 
 
 if __name__ == "__main__":

@@ -92,7 +92,7 @@ class LogEntry:
 
 
 @dataclass(frozen=True, slots=True)
-class Progress:
+class AttemptProgress:
     """The node counts and the names of the nodes that run now.
 
     Attributes:
@@ -109,7 +109,7 @@ class Progress:
 
 
 @dataclass(frozen=True, slots=True)
-class End:
+class AttemptEnd:
     """How an attempt ended. `phase`: Completed, Failed or Stopped. `children`: how many it has to spawn now."""
 
     phase: str
@@ -135,7 +135,7 @@ class EngineControl:
 
 
 @dataclass(frozen=True, slots=True)
-class Moved:
+class AttemptMoved:
     """What became of an attempt from outside. `phase` is None while it is still its worker's."""
 
     phase: str | None
@@ -264,9 +264,9 @@ async def flush(
     *,
     journal: Sequence[JournalEntry],
     log: Sequence[LogEntry],
-    progress: Progress,
+    progress: AttemptProgress,
     control: EngineControl | None = None,
-    end: End | None = None,
+    end: AttemptEnd | None = None,
     first: int | None = None,
 ) -> int:
     """Writes what has happened since the last flush and, with `end`, the attempt's end.
@@ -330,7 +330,7 @@ async def flush(
     return int(row[0])
 
 
-async def _was_written(connection: Connection, claimed: Claim, *, next_index: int, end: End | None) -> bool:
+async def _was_written(connection: Connection, claimed: Claim, *, next_index: int, end: AttemptEnd | None) -> bool:
     """Whether a flush was written before, by a statement whose answer was lost."""
     cursor = await connection.execute(
         "SELECT 1 FROM chaingraph.executions WHERE id = %s AND owner_epoch = %s AND next_event_index = %s"
@@ -350,7 +350,7 @@ def _as_claimed(claimed: Claim) -> EngineControl:
     )
 
 
-async def not_ours(connection: Connection, claims: Sequence[Claim]) -> dict[ExecutionId, Moved]:
+async def not_ours(connection: Connection, claims: Sequence[Claim]) -> dict[ExecutionId, AttemptMoved]:
     """Those of these attempts that were moved on or commanded from outside since they were claimed."""
     cursor = await connection.execute(
         "SELECT mine.id, coalesce(e.phase, 'deleted'), coalesce(e.control_seq, 0),"
@@ -365,4 +365,4 @@ async def not_ours(connection: Connection, claims: Sequence[Claim]) -> dict[Exec
             [claim.control_seq for claim in claims],
         ),
     )
-    return {ExecutionId(row[0]): Moved(row[1] if row[3] else None, row[2]) for row in await cursor.fetchall()}
+    return {ExecutionId(row[0]): AttemptMoved(row[1] if row[3] else None, row[2]) for row in await cursor.fetchall()}

@@ -37,7 +37,7 @@ class ChildSummary:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Portrait:
+class ChildResource:
     """What the resource of a child shows of it."""
 
     id: ExecutionId
@@ -143,9 +143,9 @@ async def adopt(
     return await cursor.fetchone() is not None
 
 
-async def portrait(connection: Connection, child: ExecutionId) -> Portrait | None:
+async def portrait(connection: Connection, child: ExecutionId) -> ChildResource | None:
     """What the resource of a child is to show; None when it has one by now, or is to have none."""
-    async with connection.cursor(row_factory=class_row(Portrait)) as cursor:
+    async with connection.cursor(row_factory=class_row(ChildResource)) as cursor:
         await cursor.execute(_PORTRAIT, (child,))
         return await cursor.fetchone()
 

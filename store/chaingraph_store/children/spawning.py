@@ -25,7 +25,7 @@ MAX_EVENT_DATA: Final = 4096
 
 
 @dataclass(frozen=True, slots=True)
-class Offspring:
+class EmittedEvent:
     """An event that was emitted. `payload` is JSON.
 
     `flow` names a Flow of the parent's namespace; '' stands for the parent's own.
@@ -178,7 +178,7 @@ FROM counted
 async def spawn(
     ledger: Ledger,
     parent: Parent,
-    emitted: Sequence[Offspring],
+    emitted: Sequence[EmittedEvent],
     *,
     nodes: int,
     integration: bytes,
@@ -255,7 +255,7 @@ class _Child:
     logged: RawJson
 
     @classmethod
-    def of(cls, parent: Parent, position: int, emitted: Offspring) -> _Child:
+    def of(cls, parent: Parent, position: int, emitted: EmittedEvent) -> _Child:
         id_ = child_execution_id(parent.id, position)
         name = child_name(parent.name, position, id_)
         said: dict[str, Any] = {

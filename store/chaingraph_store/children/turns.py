@@ -19,7 +19,7 @@ from chaingraph_store.ledger import Connection
 
 
 @dataclass(frozen=True, slots=True)
-class Unshown:
+class PendingChildResource:
     """A child that is to have a resource and has none yet, and the resource that will own it: its parent's."""
 
     id: ExecutionId
@@ -31,7 +31,7 @@ class Unshown:
 
 
 @dataclass(frozen=True, slots=True)
-class Turn:
+class ResourceTurn:
     """Who was served last: the next page begins behind this namespace, and in each namespace behind this root."""
 
     namespace: str = ""
@@ -89,11 +89,11 @@ async def page(
     *,
     namespaces: Sequence[str] | None,
     limit: int,
-    last: Turn | None = None,
+    last: ResourceTurn | None = None,
     children: Sequence[ExecutionId] = (),
     parents: Sequence[ExecutionId] = (),
     resting: Sequence[str] = (),
-) -> tuple[list[Unshown], Turn]:
+) -> tuple[list[PendingChildResource], ResourceTurn]:
     """About `limit` children that are to have a resource and have none yet, and whose turn comes after them.
 
     Those whose parent has none itself are left out: a resource has its owner from the beginning.
@@ -108,7 +108,7 @@ async def page(
     Returns:
         No children only when there are none, wherever it began.
     """
-    last = last or Turn()
+    last = last or ResourceTurn()
     cursor = await connection.execute(NAMESPACES, _served(namespaces))
     found = [str(row[0]) for row in await cursor.fetchall() if row[0] not in resting]
     first = bisect.bisect_right(found, last.namespace)
@@ -125,13 +125,13 @@ async def page(
             lines.append(line)
         if any(lines):
             children_found = [each for row in zip_longest(*lines) for each in row if each is not None]
-            return children_found, Turn(turn[-1] if len(found) > MOST_NAMESPACES else turn[0], roots)
-    return [], Turn(last.namespace, roots)
+            return children_found, ResourceTurn(turn[-1] if len(found) > MOST_NAMESPACES else turn[0], roots)
+    return [], ResourceTurn(last.namespace, roots)
 
 
 async def _of_namespace(
     connection: Connection, namespace: str, limit: int, after: str, without: Mapping[str, Any]
-) -> tuple[list[Unshown], str]:
+) -> tuple[list[PendingChildResource], str]:
     """Children of the roots behind one, each root's in turn, and the root that comes before those of the next page."""
     started, wrapped = after, not after
     while True:
@@ -148,9 +148,9 @@ async def _of_namespace(
 
 async def _of_roots(
     connection: Connection, namespace: str, roots: Sequence[str], limit: int, without: Mapping[str, Any]
-) -> list[Unshown]:
+) -> list[PendingChildResource]:
     given = {"namespace": namespace, "roots": list(roots), "each": -(-limit // len(roots))} | dict(without)
-    async with connection.cursor(row_factory=class_row(Unshown)) as cursor:
+    async with connection.cursor(row_factory=class_row(PendingChildResource)) as cursor:
         await cursor.execute(CHILDREN, given)
         return (await cursor.fetchall())[:limit]
 

@@ -12,16 +12,16 @@ from typing import Any, Final
 from psycopg.types.json import Json
 
 from chaingraph_store.commands.observed_generation import Stale
-from chaingraph_store.commands.transitions import Controls, Turn, Wanted, turn
+from chaingraph_store.commands.transitions import ControlState, DesiredControl, Transition, transition
 from chaingraph_store.ids import ExecutionId, WorkflowId, workflow_id
 from chaingraph_store.ledger import CHANGES, Connection
 from chaingraph_store.queue import dispatch
 
-__all__ = ["Stale", "Steered", "Wanted", "steer"]
+__all__ = ["ControlUpdate", "DesiredControl", "Stale", "apply"]
 
 
 @dataclass(frozen=True, slots=True)
-class Steered:
+class ControlUpdate:
     """What came of it. All empty when the row was as wanted already."""
 
     commands: tuple[str, ...] = ()
@@ -30,7 +30,7 @@ class Steered:
     """STEP of what is not paused; RESUME by token of what is not paused, or is to be paused by `spec.paused`."""
 
 
-_COLUMNS: Final = tuple(field.name for field in fields(Controls))
+_COLUMNS: Final = tuple(field.name for field in fields(ControlState))
 _LISTS: Final = ("breakpoints", "step_seqs", "used_tokens")
 _WRITTEN: Final = tuple(column for column in _COLUMNS if column != "started_at")
 
@@ -41,7 +41,7 @@ FOR UPDATE
 """  # noqa: S608 - put together of constants alone
 
 _WRITE: Final = f"""
-WITH steered AS (
+WITH updated AS (
   UPDATE chaingraph.executions
   SET {", ".join(f"{column} = %({column})s" for column in _WRITTEN)},
       workflow_id = %(workflow)s, owner_epoch = owner_epoch + %(fences)s::int,
@@ -52,15 +52,15 @@ WITH steered AS (
   RETURNING id, next_event_index - 1 AS index
 ), logged AS (
   INSERT INTO chaingraph.events (execution_id, index, type, at, data)
-  SELECT id, index, %(event)s, now(), %(data)s::json FROM steered WHERE %(event)s::text IS NOT NULL
+  SELECT id, index, %(event)s, now(), %(data)s::json FROM updated WHERE %(event)s::text IS NOT NULL
 )
-SELECT pg_notify(%(changes)s, id) FROM steered
+SELECT pg_notify(%(changes)s, id) FROM updated
 """  # noqa: S608 - put together of constants alone
 
 
-async def steer(
-    connection: Connection, execution: ExecutionId, wanted: Wanted, *, generation: int, application_name: str
-) -> Steered | Stale | None:
+async def apply(
+    connection: Connection, execution: ExecutionId, wanted: DesiredControl, *, generation: int, application_name: str
+) -> ControlUpdate | Stale | None:
     """Carries out everything in which the spec differs from the row, inside the caller's transaction.
 
     A repetition changes nothing: what was carried out is in the row, and the row is locked.
@@ -79,9 +79,9 @@ async def steer(
     before = _controls(row)
     if before.obeyed_generation > generation:
         return Stale(before.obeyed_generation)
-    todo = turn(replace(before, obeyed_generation=generation), wanted)
+    todo = transition(replace(before, obeyed_generation=generation), wanted)
     if todo.controls == before and not todo.start:
-        return Steered()
+        return ControlUpdate()
     await _write(connection, execution, before, todo)
     former, queue, attempt = row[-3:]
     if todo.cancel:
@@ -103,15 +103,15 @@ async def steer(
         await dispatch.send_look(connection, execution, attempt=attempt, generation=generation)
     if todo.messages:
         await dispatch.send_commands(connection, execution, WorkflowId(former), todo.messages)
-    return Steered(tuple(todo.carried_out), tuple(todo.ignored))
+    return ControlUpdate(tuple(todo.applied), tuple(todo.ignored))
 
 
-def _controls(row: tuple[Any, ...]) -> Controls:
+def _controls(row: tuple[Any, ...]) -> ControlState:
     columns = dict(zip(_COLUMNS, row, strict=False))
-    return Controls(**columns | {name: tuple(columns[name]) for name in _LISTS})
+    return ControlState(**columns | {name: tuple(columns[name]) for name in _LISTS})
 
 
-async def _write(connection: Connection, execution: ExecutionId, before: Controls, todo: Turn) -> None:
+async def _write(connection: Connection, execution: ExecutionId, before: ControlState, todo: Transition) -> None:
     after = todo.controls
     event, data = todo.event or (None, {})
     await connection.execute(

@@ -13,7 +13,7 @@ from typing import Any, Final
 from psycopg.types.json import Json
 
 from chaingraph_store import events
-from chaingraph_store.commands.tokens import Kind, with_token
+from chaingraph_store.commands.tokens import TokenKind, with_token
 from chaingraph_store.errors import ConflictingExecution
 from chaingraph_store.flows import flow_revisions
 from chaingraph_store.ids import ExecutionId, workflow_id
@@ -150,7 +150,7 @@ def _row(new: NewExecution) -> dict[str, Any]:
 
 def _used(new: NewExecution) -> list[str]:
     used: tuple[str, ...] = ()
-    for kind, token in ((Kind.STEP, new.step), (Kind.RESUME, new.resume), (Kind.RETRY, new.retry)):
+    for kind, token in ((TokenKind.STEP, new.step), (TokenKind.RESUME, new.resume), (TokenKind.RETRY, new.retry)):
         used = with_token(kind, token, used=used, last="")
     return list(used)
 

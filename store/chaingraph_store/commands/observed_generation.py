@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
-from chaingraph_store.commands.tokens import Kind, asks, with_token
+from chaingraph_store.commands.tokens import TokenKind, asks, with_token
 from chaingraph_store.ids import ExecutionId
 from chaingraph_store.ledger import Connection
 
@@ -33,13 +33,13 @@ WHERE id = %(id)s
 """
 
 
-async def heed(
+async def observe(
     connection: Connection,
     execution: ExecutionId,
     generation: int,
     *,
     seen: int,
-    tokens: Mapping[Kind, str],
+    tokens: Mapping[TokenKind, str],
     on_stop: str | None = None,
 ) -> Stale | None:
     """Records that the spec of this generation asks for nothing, so that an earlier one is not carried out any more.
@@ -62,7 +62,7 @@ async def heed(
     obeyed, used, *last = row
     if obeyed > generation and obeyed != seen:
         return Stale(obeyed)
-    for kind, former in zip((Kind.STEP, Kind.RESUME, Kind.RETRY), last, strict=True):
+    for kind, former in zip((TokenKind.STEP, TokenKind.RESUME, TokenKind.RETRY), last, strict=True):
         token = tokens.get(kind, "")
         if not asks(kind, token, used=used, last=former):
             used = with_token(kind, token, used=used, last=former)

@@ -17,7 +17,7 @@ from psycopg.types.json import Json
 from chaingraph_store import events
 from chaingraph_store.children import completion
 from chaingraph_store.commands.observed_generation import Stale
-from chaingraph_store.commands.tokens import Kind, asks, with_token
+from chaingraph_store.commands.tokens import TokenKind, asks, with_token
 from chaingraph_store.commands.transitions import PAUSE_REASON
 from chaingraph_store.ids import ExecutionId, workflow_id
 from chaingraph_store.ledger import CHANGES, Connection, plain
@@ -31,7 +31,7 @@ MAX_MESSAGE: Final = 1024
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Retry:
+class RetryRequest:
     """What the spec says of the next attempt. `step` and `resume` are its tokens, which ask for nothing then.
 
     None leaves `priority` and `start_timeout_seconds` as they were.
@@ -120,7 +120,7 @@ SELECT pg_notify(%(changes)s, id) FROM begun
 
 
 async def retry(
-    connection: Connection, execution: ExecutionId, asked: Retry, *, generation: int, application_name: str
+    connection: Connection, execution: ExecutionId, asked: RetryRequest, *, generation: int, application_name: str
 ) -> bool | str | Stale:
     """Begins the next attempt, inside the caller's transaction: enqueued, or when it is to begin paused, parked.
 
@@ -256,13 +256,13 @@ def _in_vain(former: _Former, token: str, generation: int) -> Stale | Literal[Fa
     """Why this asks for nothing: a later generation was obeyed, or the token was used. None when it asks."""
     if former.obeyed_generation > generation:
         return Stale(former.obeyed_generation)
-    return None if asks(Kind.RETRY, token, used=former.used_tokens, last=former.retry_token) else False
+    return None if asks(TokenKind.RETRY, token, used=former.used_tokens, last=former.retry_token) else False
 
 
 async def _refuse(
     connection: Connection, execution: ExecutionId, former: _Former, token: str, reason: str, generation: int
 ) -> None:
-    used = with_token(Kind.RETRY, token, used=former.used_tokens, last=former.retry_token)
+    used = with_token(TokenKind.RETRY, token, used=former.used_tokens, last=former.retry_token)
     await connection.execute(
         "UPDATE chaingraph.executions SET retry_token = %(token)s, retry_refusal = %(reason)s,"
         " used_tokens = %(used)s, obeyed_generation = %(generation)s, change_seq = nextval('chaingraph.change_seq')"
@@ -278,20 +278,20 @@ async def _refuse(
     )
 
 
-def _tokens(former: _Former, asked: Retry) -> tuple[str, str, tuple[str, ...]]:
+def _tokens(former: _Former, asked: RetryRequest) -> tuple[str, str, tuple[str, ...]]:
     """The last step and resume that were dealt with, and all that were used, once this retry has begun."""
-    used = with_token(Kind.RETRY, asked.token, used=former.used_tokens, last=former.retry_token)
+    used = with_token(TokenKind.RETRY, asked.token, used=former.used_tokens, last=former.retry_token)
     last = []
     for kind, token, former_token in (
-        (Kind.STEP, asked.step, former.step_token),
-        (Kind.RESUME, asked.resume, former.resume_token),
+        (TokenKind.STEP, asked.step, former.step_token),
+        (TokenKind.RESUME, asked.resume, former.resume_token),
     ):
         last.append(token if asks(kind, token, used=used, last=former_token) else former_token)
         used = with_token(kind, token, used=used, last=former_token)
     return last[0], last[1], used
 
 
-def _end(former: _Former, asked: Retry) -> dict[str, Any]:
+def _end(former: _Former, asked: RetryRequest) -> dict[str, Any]:
     return {
         "attempt": former.attempt,
         "phase": former.phase,

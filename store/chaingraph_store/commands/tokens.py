@@ -15,13 +15,13 @@ KEPT: Final = 32
 """Tokens of a kind that are kept: hundreds of steps do not make an execution forget its retries."""
 
 
-class Kind(StrEnum):
+class TokenKind(StrEnum):
     STEP = "step"
     RESUME = "resume"
     RETRY = "retry"
 
 
-def asks(kind: Kind, token: str, *, used: Collection[str], last: str) -> bool:
+def asks(kind: TokenKind, token: str, *, used: Collection[str], last: str) -> bool:
     """Whether this token of the spec asks for something: there is one, and it was never used.
 
     Args:
@@ -31,7 +31,7 @@ def asks(kind: Kind, token: str, *, used: Collection[str], last: str) -> bool:
     return bool(token) and token != last and _entry(kind, token) not in used
 
 
-def with_token(kind: Kind, token: str, *, used: Sequence[str], last: str) -> tuple[str, ...]:
+def with_token(kind: TokenKind, token: str, *, used: Sequence[str], last: str) -> tuple[str, ...]:
     """The row's list once this token was used, or seen again: it is the newest of its kind then.
 
     So what stands in a manifest is not forgotten, however many others are used between two times that it is put back.
@@ -48,9 +48,9 @@ def with_token(kind: Kind, token: str, *, used: Sequence[str], last: str) -> tup
     return tuple(each for each in kept if each not in too_old)
 
 
-def _of_kind(kind: Kind, entries: Sequence[str]) -> list[str]:
+def _of_kind(kind: TokenKind, entries: Sequence[str]) -> list[str]:
     return [each for each in entries if each.startswith(_entry(kind, ""))]
 
 
-def _entry(kind: Kind, token: str) -> str:
+def _entry(kind: TokenKind, token: str) -> str:
     return f"{kind}:{token}"

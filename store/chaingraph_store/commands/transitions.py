@@ -13,13 +13,13 @@ from enum import StrEnum
 from typing import Any, Final
 
 from chaingraph_store import events
-from chaingraph_store.commands.tokens import Kind, asks, with_token
+from chaingraph_store.commands.tokens import TokenKind, asks, with_token
 
 PAUSE_REASON: Final = "spec.paused was set"
 
 
 @dataclass(frozen=True, slots=True)
-class Wanted:
+class DesiredControl:
     """What the spec says now. The tokens are '' where there is none; None leaves a setting as it is."""
 
     paused: bool
@@ -33,7 +33,7 @@ class Wanted:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Controls:
+class ControlState:
     """The columns of an execution's row that commands read and write."""
 
     phase: str
@@ -60,15 +60,15 @@ class Controls:
     """When the attempt began to run: read, never written here."""
 
     @property
-    def place(self) -> Place:
+    def place(self) -> Location:
         if self.phase == "Created":
-            return Place.HELD
+            return Location.HELD
         if self.phase == "Pending":
-            return Place.QUEUED
-        return Place.PARKED if self.parked else Place.ACTIVE
+            return Location.QUEUED
+        return Location.PARKED if self.parked else Location.ACTIVE
 
 
-class Place(StrEnum):
+class Location(StrEnum):
     HELD = "held"
     QUEUED = "queued"
     ACTIVE = "active"
@@ -76,11 +76,11 @@ class Place(StrEnum):
 
 
 @dataclass(slots=True)
-class Turn:
+class Transition:
     """What is to be done: the row as it will be, and what goes with it in the same transaction."""
 
-    controls: Controls
-    carried_out: list[str] = field(default_factory=list)
+    controls: ControlState
+    applied: list[str] = field(default_factory=list)
     ignored: list[str] = field(default_factory=list)
     messages: list[dict[str, Any]] = field(default_factory=list)
     """For the engine, numbered."""
@@ -114,114 +114,114 @@ class Turn:
     def send(self, kind: str, **fields: Any) -> int:
         """Numbers a command and, where a worker has the execution, tells it."""
         seq = self.number()
-        if self.controls.place is Place.ACTIVE:
+        if self.controls.place is Location.ACTIVE:
             self.messages.append({"seq": seq, "kind": kind, **fields})
         return seq
 
 
-def turn(controls: Controls, wanted: Wanted) -> Turn:
+def transition(controls: ControlState, wanted: DesiredControl) -> Transition:
     """What is to be done so that the row is as the spec wants it."""
-    result = Turn(controls)
+    result = Transition(controls)
     _change_settings(result, wanted)
     if wanted.on_stop != controls.on_stop:
         result.change(on_stop=wanted.on_stop)
     if set(wanted.breakpoints) != set(controls.breakpoints):
         result.change(breakpoints=wanted.breakpoints)
         result.send("BREAKPOINTS", breakpoints=list(wanted.breakpoints))
-        result.carried_out.append("BREAKPOINTS")
+        result.applied.append("BREAKPOINTS")
     if wanted.paused != controls.wants_pause:
         result.change(wants_pause=wanted.paused)
         if wanted.paused:
             _pause(result)
         else:
             _resume(result)
-    if _uses(result, Kind.RESUME, wanted.resume, last=controls.resume_token):
+    if _uses(result, TokenKind.RESUME, wanted.resume, last=controls.resume_token):
         result.change(resume_token=wanted.resume)
         _resume_by_token(result)
-    if _uses(result, Kind.STEP, wanted.step, last=controls.step_token):
+    if _uses(result, TokenKind.STEP, wanted.step, last=controls.step_token):
         result.change(step_token=wanted.step)
         _step(result)
     return result
 
 
-def _change_settings(turn: Turn, wanted: Wanted) -> None:
+def _change_settings(transition: Transition, wanted: DesiredControl) -> None:
     """The priority counts each time it is in the queue; the others are read when the attempt begins to run."""
-    before = turn.controls
+    before = transition.controls
     if wanted.priority is not None and wanted.priority != before.priority:
-        turn.change(priority=wanted.priority)
-        turn.requeue = True
-        turn.carried_out.append("PRIORITY")
+        transition.change(priority=wanted.priority)
+        transition.requeue = True
+        transition.applied.append("PRIORITY")
     if before.started_at is not None:
         return
     seconds = wanted.start_timeout_seconds
     if seconds is not None and seconds != before.start_timeout_s:
-        turn.change(start_timeout_s=seconds)
-        turn.sooner = before.place is Place.HELD and seconds < before.start_timeout_s
-        turn.carried_out.append("START_TIMEOUT")
+        transition.change(start_timeout_s=seconds)
+        transition.sooner = before.place is Location.HELD and seconds < before.start_timeout_s
+        transition.applied.append("START_TIMEOUT")
     if wanted.options is not None and wanted.options != before.options:
-        turn.change(options=wanted.options)
-        turn.carried_out.append("OPTIONS")
+        transition.change(options=wanted.options)
+        transition.applied.append("OPTIONS")
 
 
-def _uses(turn: Turn, kind: Kind, token: str, *, last: str) -> bool:
+def _uses(transition: Transition, kind: TokenKind, token: str, *, last: str) -> bool:
     """Whether the token asks for something; it does so once."""
-    used = turn.controls.used_tokens
-    turn.change(used_tokens=with_token(kind, token, used=used, last=last))
+    used = transition.controls.used_tokens
+    transition.change(used_tokens=with_token(kind, token, used=used, last=last))
     return asks(kind, token, used=used, last=last)
 
 
-def _pause(turn: Turn) -> None:
-    turn.carried_out.append("PAUSE")
-    if turn.controls.paused:
+def _pause(transition: Transition) -> None:
+    transition.applied.append("PAUSE")
+    if transition.controls.paused:
         return  # at a breakpoint: there is nothing to do until it resumes
-    turn.change(paused=True, pause_reason=PAUSE_REASON)
-    turn.change(pause_seq=turn.send("PAUSE", reason=PAUSE_REASON))
-    if turn.controls.place is Place.QUEUED:
-        turn.cancel = True
-        turn.log(paused=True)
-        turn.change(phase="Paused", parked=True)
+    transition.change(paused=True, pause_reason=PAUSE_REASON)
+    transition.change(pause_seq=transition.send("PAUSE", reason=PAUSE_REASON))
+    if transition.controls.place is Location.QUEUED:
+        transition.cancel = True
+        transition.log(paused=True)
+        transition.change(phase="Paused", parked=True)
 
 
-def _resume(turn: Turn) -> None:
-    place = turn.controls.place
-    if place is Place.HELD:
+def _resume(transition: Transition) -> None:
+    place = transition.controls.place
+    if place is Location.HELD:
         # One that was stepped, or paused after its start, has its START_SIGNAL already.
-        turn.carried_out.append("RESUME" if turn.controls.paused else "START")
-        turn.start = True
+        transition.applied.append("RESUME" if transition.controls.paused else "START")
+        transition.start = True
     else:
-        turn.carried_out.append("RESUME")
-    turn.change(pause_seq=turn.send("RESUME"), paused=False, pause_reason="", step_seqs=())
-    if place in (Place.QUEUED, Place.PARKED):
-        turn.log(paused=False)
-    if place is Place.PARKED:
-        _unpark(turn)
+        transition.applied.append("RESUME")
+    transition.change(pause_seq=transition.send("RESUME"), paused=False, pause_reason="", step_seqs=())
+    if place in (Location.QUEUED, Location.PARKED):
+        transition.log(paused=False)
+    if place is Location.PARKED:
+        _unpark(transition)
 
 
-def _resume_by_token(turn: Turn) -> None:
-    if "RESUME" in turn.carried_out or "START" in turn.carried_out:
+def _resume_by_token(transition: Transition) -> None:
+    if "RESUME" in transition.applied or "START" in transition.applied:
         return  # asked for in both ways at once
-    if turn.controls.wants_pause or not turn.controls.paused:
-        turn.ignored.append("RESUME")
+    if transition.controls.wants_pause or not transition.controls.paused:
+        transition.ignored.append("RESUME")
     else:
-        _resume(turn)
+        _resume(transition)
 
 
-def _step(turn: Turn) -> None:
-    place = turn.controls.place
-    if place is Place.HELD and turn.controls.wants_pause:
-        if not turn.controls.paused:
-            turn.change(paused=True, pause_reason=PAUSE_REASON)
-        turn.start = True
-    elif not turn.controls.paused:
-        turn.ignored.append("STEP")
+def _step(transition: Transition) -> None:
+    place = transition.controls.place
+    if place is Location.HELD and transition.controls.wants_pause:
+        if not transition.controls.paused:
+            transition.change(paused=True, pause_reason=PAUSE_REASON)
+        transition.start = True
+    elif not transition.controls.paused:
+        transition.ignored.append("STEP")
         return
-    turn.carried_out.append("STEP")
-    seq = turn.send("STEP", token=turn.controls.step_token)
-    turn.change(step_seqs=(*turn.controls.step_seqs, seq))
-    if place is Place.PARKED:
-        _unpark(turn)
+    transition.applied.append("STEP")
+    seq = transition.send("STEP", token=transition.controls.step_token)
+    transition.change(step_seqs=(*transition.controls.step_seqs, seq))
+    if place is Location.PARKED:
+        _unpark(transition)
 
 
-def _unpark(turn: Turn) -> None:
-    turn.change(phase="Pending", parked=False, run=turn.controls.run + 1)
-    turn.enqueue = True
+def _unpark(transition: Transition) -> None:
+    transition.change(phase="Pending", parked=False, run=transition.controls.run + 1)
+    transition.enqueue = True

@@ -19,7 +19,7 @@ from chaingraph_store.errors import SettingsRefused
 from chaingraph_store.ledger import checked_dsn
 from chaingraph_store.periodic import TASKS, own_task
 from chaingraph_store.pool_roles import policies
-from chaingraph_store.pool_roles.policies import EVERYBODY, PREFIX, RIGHTS, Policy
+from chaingraph_store.pool_roles.policies import EVERYBODY, PREFIX, RIGHTS, RowPolicy
 from chaingraph_store.pool_roles.setting import VARIABLE, PoolRole, parse
 from chaingraph_store.queue.dispatch import HOLD_QUEUE
 
@@ -134,7 +134,7 @@ def _grant(connection: _Connection, role: str) -> None:
             )
 
 
-def _set_policies(connection: _Connection, desired: Sequence[Policy]) -> None:
+def _set_policies(connection: _Connection, desired: Sequence[RowPolicy]) -> None:
     tables = connection.execute(
         "SELECT t.schemaname || '.' || t.tablename, t.rowsecurity, ARRAY(SELECT p.policyname::text FROM pg_policies p"
         "   WHERE p.schemaname = t.schemaname AND p.tablename = t.tablename AND starts_with(p.policyname, %s))"
@@ -148,7 +148,7 @@ def _set_policies(connection: _Connection, desired: Sequence[Policy]) -> None:
             _in_turn(connection, partial(_change, connection, table, its, present))
 
 
-def _change(connection: _Connection, table: str, desired: Sequence[Policy], present: Sequence[str]) -> None:
+def _change(connection: _Connection, table: str, desired: Sequence[RowPolicy], present: Sequence[str]) -> None:
     name = _identifier(table)
     for policy in present:
         connection.execute(sql.SQL("DROP POLICY {} ON {}").format(sql.Identifier(policy), name))

@@ -94,7 +94,7 @@ READ_BY_ALL: Final[Mapping[str, str]] = {
 
 
 @dataclass(frozen=True, slots=True)
-class Policy:
+class RowPolicy:
     """A restrictive policy of one role on one table."""
 
     table: str
@@ -109,13 +109,13 @@ class Policy:
         return PREFIX + hashlib.sha256(said.encode()).hexdigest()[:16]
 
 
-def of(role: PoolRole) -> list[Policy]:
+def of(role: PoolRole) -> list[RowPolicy]:
     """The policies of a role, on all tables where it does not just read."""
     queues, pools = _array(role.queues), _array(role.pools)
-    found: list[Policy] = []
+    found: list[RowPolicy] = []
 
     def restrict(table: str, command: Command, *, using: str = "", check: str = "") -> None:
-        found.append(Policy(table, role.role, command, using, check))
+        found.append(RowPolicy(table, role.role, command, using, check))
 
     def changes(table: str, condition: str) -> None:
         """All may read it."""

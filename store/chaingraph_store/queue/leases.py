@@ -189,7 +189,7 @@ async def catalogues_in_force(connection: Connection) -> list[dict[str, Any]]:
     """The catalogues of the live workers that take new work; of all that live where none does; where none lives, that
     of the one seen last.
 
-    So a Flow stays valid while its workers are being replaced, and is judged by those that will run it.
+    So a Flow stays valid while its workers are being replaced, and is validated by those that will run it.
     """
     cursor = await connection.execute(
         "WITH alive AS (SELECT catalogue_hash, retired FROM chaingraph.workers WHERE expires_at > now()),"

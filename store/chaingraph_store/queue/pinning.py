@@ -135,7 +135,7 @@ async def release(connection: Connection) -> list[WorkflowId]:
 
 
 @dataclass(frozen=True, slots=True)
-class Strength:
+class WorkerCapacity:
     """The live workers of a build that do not drain. `serving`: those that may still take what is not pinned."""
 
     live: int
@@ -159,7 +159,7 @@ class Load:
 class Builds:
     """What there is of each build, all read at one moment; a build that is not named has nothing."""
 
-    workers: dict[Build, Strength]
+    workers: dict[Build, WorkerCapacity]
     loads: dict[Build, Load]
 
 
@@ -185,7 +185,7 @@ async def builds(connection: Connection, *, application_name: str) -> Builds:
     cursor = await connection.execute(_BUILDS, {"app": application_name, "run": dispatch.RUN_WORKFLOW})
     rows: list[tuple[Any, ...]] = await cursor.fetchall()
     return Builds(
-        {Build(row[0], row[1]): Strength(int(row[2]), int(row[3]), int(row[4])) for row in rows if row[2]},
+        {Build(row[0], row[1]): WorkerCapacity(int(row[2]), int(row[3]), int(row[4])) for row in rows if row[2]},
         {Build(row[0], row[1]): Load(int(row[5]), int(row[6])) for row in rows if row[5] or row[6]},
     )
 

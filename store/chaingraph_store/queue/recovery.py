@@ -19,7 +19,7 @@ from chaingraph_store.queue import dispatch, leases, pinning
 MAX_RECOVERIES: Final = 5
 """An execution that lost this many workers, running alone in each and ending no node in between, fails."""
 STRANDED_SECONDS: Final = 15.0
-"""Time between two searches for executions whose workflow has ended without them. That takes a fault of ours or of
+"""Time between two searches for executions whose workflow has ended without them. That takes an error of ours or of
 DBOS, and the search reads everything that waits, which may be a hundred thousand children."""
 _ADVISORY_LOCK: Final = 0x_C4A1_46AB
 """Held by the one that hands back. Others leave the work to it."""
@@ -47,7 +47,7 @@ class HandedBack:
 
 
 @dataclass(frozen=True, slots=True)
-class Look:
+class RecoveryPass:
     """What there is to recover, read at one moment. `clock`: the database's, in seconds."""
 
     lost: tuple[str, ...]
@@ -64,12 +64,12 @@ SELECT ARRAY({_LOST}), {periodic.is_due("stranded")}, {pinning.ABANDONED}, extra
 """  # noqa: S608 - put together of constants alone
 
 
-async def look(connection: Connection, *, application_name: str) -> Look:
+async def look(connection: Connection, *, application_name: str) -> RecoveryPass:
     """Looks for work to hand back: one statement that reads a few index entries when there is none."""
     cursor = await connection.execute(_LOOK, {"app": application_name})
     row = await cursor.fetchone()
     assert row is not None, "a SELECT without FROM has one row"
-    return Look(tuple(row[0]), bool(row[1]), bool(row[2]), row[3])
+    return RecoveryPass(tuple(row[0]), bool(row[1]), bool(row[2]), row[3])
 
 
 async def lost_executors(connection: Connection, *, application_name: str) -> list[str]:
@@ -158,7 +158,7 @@ async def revive_stranded(
 ) -> list[HandedBack]:
     """Puts executions back whose workflow has ended without ending them, inside the caller's transaction.
 
-    That takes a fault of ours or of DBOS: whatever it was, an execution must not wait for ever for a workflow that
+    That takes an error of ours or of DBOS: whatever it was, an execution must not wait for ever for a workflow that
     is over. It counts as a recovery, so one that strands again and again ends Failed.
     """
     revived = await dispatch.revive_ended(connection, application_name=application_name)

@@ -33,7 +33,7 @@ class LoggedEvent:
 
 
 @dataclass(frozen=True, slots=True)
-class Standing:
+class LogPosition:
     """Where an execution stands.
 
     Attributes:
@@ -58,7 +58,7 @@ class LogPage:
 
     events: Sequence[LoggedEvent]
     following: int
-    standing: Standing
+    standing: LogPosition
 
     @property
     def complete(self) -> bool:
@@ -129,7 +129,7 @@ async def page(
     rows = await cursor.fetchall()
     if not rows:
         return None
-    standing = Standing(*rows[0][:4])
+    standing = LogPosition(*rows[0][:4])
     events = [LoggedEvent(*row[4:9]) for row in rows if row[4] is not None]
     # All that was found is here, and there was less than was asked for: whatever comes next is not written yet.
     complete = not events or (len(events) == rows[0][9] and len(events) < limit)
@@ -137,10 +137,10 @@ async def page(
     return LogPage(events, following, standing)
 
 
-async def standing(connection: Connection, execution: ExecutionId) -> Standing | None:
+async def standing(connection: Connection, execution: ExecutionId) -> LogPosition | None:
     """Where an execution stands; None when there is none of that id."""
     cursor = await connection.execute(
         "SELECT phase, attempt, next_event_index, children_open FROM chaingraph.executions WHERE id = %s", (execution,)
     )
     row = await cursor.fetchone()
-    return None if row is None else Standing(*row)
+    return None if row is None else LogPosition(*row)

@@ -15,7 +15,7 @@ from chaingraph_store.queue.dispatch import HOLD_QUEUE
 
 
 @dataclass(frozen=True, slots=True)
-class QueueFigures:
+class QueueStatistics:
     """One queue. `oldest_seconds`: how far it is behind, that is the age of the place that is taken next.
 
     An execution's place is when it was enqueued; children have theirs one after the other from then on, and one that
@@ -29,7 +29,7 @@ class QueueFigures:
 
 
 @dataclass(frozen=True, slots=True)
-class WorkerFigures:
+class WorkerStatistics:
     """The workers of one version of a pool that have a queue. `slots`: executions of the queue that they run at once.
 
     `state`: serving; retired, which take only what their version has begun; draining, which end.
@@ -44,7 +44,7 @@ class WorkerFigures:
 
 
 @dataclass(frozen=True, slots=True)
-class FamilyFigures:
+class ChildStatistics:
     """How long the oldest has waited of what is to be done about children; 0 when nothing waits.
 
     Attributes:
@@ -98,23 +98,23 @@ SELECT coalesce(extract(epoch FROM now() - (
 """
 
 
-async def queues(connection: Connection, *, application_name: str) -> list[QueueFigures]:
+async def queues(connection: Connection, *, application_name: str) -> list[QueueStatistics]:
     """Every queue in which something waits or runs; executions that wait for their START_SIGNAL are in none."""
-    async with connection.cursor(row_factory=class_row(QueueFigures)) as cursor:
+    async with connection.cursor(row_factory=class_row(QueueStatistics)) as cursor:
         await cursor.execute(_QUEUES, {"application": application_name, "holds": HOLD_QUEUE})
         return await cursor.fetchall()
 
 
-async def workers(connection: Connection, *, application_name: str) -> list[WorkerFigures]:
+async def workers(connection: Connection, *, application_name: str) -> list[WorkerStatistics]:
     """The workers with a lease that is good."""
-    async with connection.cursor(row_factory=class_row(WorkerFigures)) as cursor:
+    async with connection.cursor(row_factory=class_row(WorkerStatistics)) as cursor:
         await cursor.execute(_WORKERS, {"application": application_name})
         return await cursor.fetchall()
 
 
-async def families(connection: Connection) -> FamilyFigures:
+async def families(connection: Connection) -> ChildStatistics:
     """What is left to be done about children."""
     cursor = await connection.execute(_FAMILIES)
     row = await cursor.fetchone()
     assert row is not None, "a SELECT without FROM has one row"
-    return FamilyFigures(*row)
+    return ChildStatistics(*row)

@@ -74,7 +74,7 @@ class RootRow(TreeRow):
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class TreeCursor:
     """Where a page of a tree ended: depth, parent and position of its last row.
 
     The head of what is read has no place among its parent's children here: '' and -1.
@@ -85,21 +85,21 @@ class Place:
     position: int
 
     @classmethod
-    def of(cls, row: TreeRow, *, head: ExecutionId) -> Place:
+    def of(cls, row: TreeRow, *, head: ExecutionId) -> TreeCursor:
         if row.id == head or row.parent_id is None or row.position is None:
             return cls(row.depth, "", -1)
         return cls(row.depth, row.parent_id, row.position)
 
 
 @dataclass(frozen=True, slots=True)
-class RootPlace:
+class RootCursor:
     """Where a page of roots ended: the last row's time of creation and its id."""
 
     created_at: datetime
     id: ExecutionId
 
     @classmethod
-    def of(cls, row: TreeRow) -> RootPlace:
+    def of(cls, row: TreeRow) -> RootCursor:
         return cls(row.created_at, row.id)
 
 
@@ -187,7 +187,7 @@ async def below(
     *,
     levels: int | None = None,
     phases: Sequence[str] | None = None,
-    after: Place | None = None,
+    after: TreeCursor | None = None,
     limit: int = 100,
 ) -> Sequence[TreeRow]:
     """The execution and its descendants in the same namespace, level by level.
@@ -204,7 +204,7 @@ async def below(
     first = [head] if after is None and (phases is None or head.phase in phases) else []
     if len(first) == limit:
         return first
-    place = after or Place.of(head, head=execution)
+    place = after or TreeCursor.of(head, head=execution)
     parameters = {
         "head": execution,
         "namespace": head.namespace,
@@ -231,7 +231,7 @@ async def roots(
     of: NamespaceIdentity | None = None,
     flow: str | None = None,
     phases: Sequence[str] | None = None,
-    after: RootPlace | None = None,
+    after: RootCursor | None = None,
     limit: int = 100,
 ) -> Sequence[RootRow]:
     """The executions that no other has made, newest first, each with what is below it.

@@ -92,7 +92,7 @@ async def note_expired(ledger: Ledger, uid: str) -> None:
 
 
 @dataclass(frozen=True, slots=True)
-class Gone:
+class RemovedExecution:
     """An ended execution whose resource is gone, nobody has seen how, and what the ledger knows of its parent."""
 
     id: ExecutionId
@@ -137,11 +137,13 @@ async def standing(connection: Connection, *, seen: int, after: str, limit: int)
     return [(ExecutionId(row[0]), str(row[1])) for row in await cursor.fetchall()]
 
 
-async def gone(connection: Connection, ids: Sequence[ExecutionId], *, namespaces: Sequence[str] | None) -> list[Gone]:
+async def gone(
+    connection: Connection, ids: Sequence[ExecutionId], *, namespaces: Sequence[str] | None
+) -> list[RemovedExecution]:
     """What is known of executions whose resource is gone, parents first. `namespaces` None means all."""
     given = {"ids": list(ids), "all": namespaces is None, "namespaces": list(namespaces or ())}
     cursor = await connection.execute(_GONE, given)
-    return [Gone(ExecutionId(row[0]), *row[1:]) for row in await cursor.fetchall()]
+    return [RemovedExecution(ExecutionId(row[0]), *row[1:]) for row in await cursor.fetchall()]
 
 
 async def expire(connection: Connection, ids: Sequence[ExecutionId]) -> None:

@@ -18,7 +18,7 @@ DEFAULTS: Final = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Policy:
+class NamespacePolicy:
     """What a namespace may use. None means no limit."""
 
     queues: tuple[str, ...] | None = None
@@ -33,7 +33,7 @@ class Policy:
 
 
 @dataclass(frozen=True, slots=True)
-class Usage:
+class NamespaceUsage:
     """What a namespace uses. `waiting`: executions that have not ended and do not run: queued, held or parked.
 
     `ledger_bytes` is as last measured, and 0 where no limit asks for it. See `ledger_sizes`.
@@ -43,7 +43,7 @@ class Usage:
     ledger_bytes: int
 
 
-_COLUMNS: Final = tuple(field.name for field in fields(Policy))
+_COLUMNS: Final = tuple(field.name for field in fields(NamespacePolicy))
 _SAVE: Final = f"""
 INSERT INTO chaingraph.namespace_policies (namespace, {", ".join(_COLUMNS)})
 VALUES (%(namespace)s, {", ".join(f"%({name})s" for name in _COLUMNS)})
@@ -52,7 +52,7 @@ SET {", ".join(f"{name} = excluded.{name}" for name in _COLUMNS)}, updated_at = 
 """  # noqa: S608 - our own column names
 
 
-async def save(connection: Connection, namespace: str, policy: Policy) -> None:
+async def save(connection: Connection, namespace: str, policy: NamespacePolicy) -> None:
     """Sets the policy of a namespace, or with `DEFAULTS` that of all that have none."""
     values: dict[str, Any] = {name: getattr(policy, name) for name in _COLUMNS}
     values |= {
@@ -70,16 +70,16 @@ async def forget(connection: Connection, namespace: str) -> None:
     )
 
 
-async def all_policies(connection: Connection) -> dict[str, Policy]:
+async def all_policies(connection: Connection) -> dict[str, NamespacePolicy]:
     """Every policy by its namespace; `DEFAULTS` has the defaults."""
     async with connection.cursor(row_factory=dict_row) as cursor:
         await cursor.execute(f"SELECT namespace, {', '.join(_COLUMNS)} FROM chaingraph.namespace_policies")  # noqa: S608
         return {row.pop("namespace"): _policy(row) for row in await cursor.fetchall()}
 
 
-def _policy(row: dict[str, Any]) -> Policy:
+def _policy(row: dict[str, Any]) -> NamespacePolicy:
     queues = row.pop("queues")
-    return Policy(**row | {"egress": tuple(row["egress"])}, queues=None if queues is None else tuple(queues))
+    return NamespacePolicy(**row | {"egress": tuple(row["egress"])}, queues=None if queues is None else tuple(queues))
 
 
 def of_namespace(column: LiteralString, namespace: LiteralString) -> LiteralString:
@@ -96,7 +96,7 @@ SELECT chaingraph.waiting_executions(%(namespace)s, %(enough)s),
 """
 
 
-async def usage(connection: Connection, namespace: str, *, enough: int) -> Usage:
+async def usage(connection: Connection, namespace: str, *, enough: int) -> NamespaceUsage:
     """What a namespace uses.
 
     Args:
@@ -105,7 +105,7 @@ async def usage(connection: Connection, namespace: str, *, enough: int) -> Usage
     cursor = await connection.execute(_USAGE, {"namespace": namespace, "enough": enough})
     row = await cursor.fetchone()
     assert row is not None, "a SELECT without FROM has one row"
-    return Usage(*row)
+    return NamespaceUsage(*row)
 
 
 ROOM: Final = f"""

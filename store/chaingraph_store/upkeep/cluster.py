@@ -50,7 +50,7 @@ class Recognised:
     adoptions: int
 
 
-class Verdict(Enum):
+class ClusterMatch(Enum):
     """Whether two identities are of one cluster."""
 
     SAME = auto()
@@ -59,13 +59,13 @@ class Verdict(Enum):
     """They have nothing in common that could be compared, or only certificates, which differ when they are renewed."""
 
 
-def compare(recorded: ClusterIdentity, seen: ClusterIdentity) -> Verdict:
+def compare(recorded: ClusterIdentity, seen: ClusterIdentity) -> ClusterMatch:
     """By the UIDs where both have one, else by the certificates. Pure."""
     if recorded.uid and seen.uid:
-        return Verdict.SAME if recorded.uid == seen.uid else Verdict.OTHER
+        return ClusterMatch.SAME if recorded.uid == seen.uid else ClusterMatch.OTHER
     if recorded.authority and recorded.authority == seen.authority:
-        return Verdict.SAME
-    return Verdict.UNCLEAR
+        return ClusterMatch.SAME
+    return ClusterMatch.UNCLEAR
 
 
 async def recognise(connection: Connection, seen: ClusterIdentity, *, adopt: str = "") -> Recognised:
@@ -93,7 +93,7 @@ async def recognise(connection: Connection, seen: ClusterIdentity, *, adopt: str
         assert recorded is not None, "the row was written just now, and is never removed"
     owner = recorded.identity
     verdict = compare(owner, seen)
-    if verdict is Verdict.SAME:
+    if verdict is ClusterMatch.SAME:
         known = ClusterIdentity(seen.uid or owner.uid, seen.authority or owner.authority)
         if known != owner:
             await _record(connection, known)
@@ -104,12 +104,12 @@ async def recognise(connection: Connection, seen: ClusterIdentity, *, adopt: str
     raise ForeignLedger(_refusal(owner, seen, verdict))
 
 
-def _refusal(recorded: ClusterIdentity, seen: ClusterIdentity, verdict: Verdict) -> str:
+def _refusal(recorded: ClusterIdentity, seen: ClusterIdentity, verdict: ClusterMatch) -> str:
     adoption = (
         f"stop its operator and set {ADOPT_VARIABLE}={recorded.name}; executions whose resources do not exist in this "
         "cluster are then stopped"
     )
-    if verdict is Verdict.OTHER:
+    if verdict is ClusterMatch.OTHER:
         return (
             f"the database belongs to another cluster: to {recorded}, and this is {seen}. Give this cluster a database "
             f"of its own (DATABASE_URL_EXECUTIONS). To take the other cluster's place on purpose, {adoption}"

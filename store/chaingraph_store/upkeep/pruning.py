@@ -32,7 +32,7 @@ class EndedRoot:
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class PruneCursor:
     """How far the parents of a tree were gone through, the lowest first."""
 
     depth: int
@@ -125,12 +125,12 @@ ORDER BY depth DESC, id DESC LIMIT %(limit)s
 
 
 async def lowest_parents(
-    connection: Connection, root: ExecutionId, *, after: Place | None = None, limit: int
-) -> list[Place]:
+    connection: Connection, root: ExecutionId, *, after: PruneCursor | None = None, limit: int
+) -> list[PruneCursor]:
     """The executions of a tree that have, or had, children; the lowest first, from the one given on."""
     place = {"depth": after.depth, "id": after.id} if after is not None else {"depth": _BELOW_ALL, "id": ""}
     cursor = await connection.execute(_LOWEST_PARENTS, {"root": root, "limit": limit} | place)
-    return [Place(row[0], ExecutionId(row[1])) for row in await cursor.fetchall()]
+    return [PruneCursor(row[0], ExecutionId(row[1])) for row in await cursor.fetchall()]
 
 
 async def children_of(

@@ -41,6 +41,7 @@ def read(text: str, numbers: str = "exact") -> Any:
 @example("12345678901234567.89")
 @example("1E+400")
 @example("1E-400")
+@example("1239.20941761256170")
 @settings(max_examples=300)
 def test_read_numbers_have_their_digits_or_are_refused(text: str) -> None:
     written = Decimal(text)
@@ -52,7 +53,7 @@ def test_read_numbers_have_their_digits_or_are_refused(text: str) -> None:
     shown = Decimal(repr(number))
     if shown not in (written, Decimal(0)) and Decimal(number) != written:
         assert "." in text or "E" in text  # 17 digits tell doubles apart: the nearest of them is this number
-        assert len(written.as_tuple().digits) <= 17
+        assert len("".join(map(str, written.as_tuple().digits)).strip("0")) <= 17
         assert abs(shown - written) <= abs(written) * Decimal("1e-15")
         assert written != written.to_integral_value()
 

@@ -27,16 +27,16 @@ from chaingraph_store.queue.pinning import Build, PinnedElsewhere
 from chaingraph_worker import log_names, metrics, outage
 from chaingraph_worker.attempts.control import Control
 from chaingraph_worker.attempts.flusher import Flusher
-from chaingraph_worker.attempts.inbox import Inbox
-from chaingraph_worker.attempts.observer import Observer
+from chaingraph_worker.attempts.inbox import CommandInbox
+from chaingraph_worker.attempts.observer import RunObserver
 from chaingraph_worker.attempts.running import RunningAttempt, RunningAttempts
 from chaingraph_worker.attempts.spawner import Spawner
-from chaingraph_worker.runner.assignment import Assignment, Limits
+from chaingraph_worker.runner.assignment import Assignment, RunnerLimits
 from chaingraph_worker.runner.endings import INTERNAL_ERROR, INVALID, NODE_KILLED
 from chaingraph_worker.supervision import killed
 from chaingraph_worker.supervision.children import Children
 from chaingraph_worker.supervision.connections import ConnectionShares
-from chaingraph_worker.supervision.engine import EngineEnd, Happened, RemoteEngine, RunnerLost
+from chaingraph_worker.supervision.engine import EngineEnd, EngineReport, RemoteEngine, RunnerLost
 from chaingraph_worker.supervision.pool import Pool
 
 COMPLETED: Final = "Completed"
@@ -54,7 +54,7 @@ _log = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
-class Surroundings:
+class RunDependencies:
     """What every attempt of this process shares."""
 
     ledger: Ledger
@@ -66,11 +66,11 @@ class Surroundings:
     flush_seconds: float
     park_seconds: float
     spawner: Spawner
-    limits: Limits
+    limits: RunnerLimits
     connections: ConnectionShares
 
 
-async def run_attempt(surroundings: Surroundings, execution: ExecutionId, *, run: int, inbox: Inbox) -> str:
+async def run_attempt(dependencies: RunDependencies, execution: ExecutionId, *, run: int, inbox: CommandInbox) -> str:
     """Runs the attempt until it ends or is parked.
 
     Args:
@@ -80,23 +80,25 @@ async def run_attempt(surroundings: Surroundings, execution: ExecutionId, *, run
     Returns:
         The phase it ended in, `PARKED`, `MOVED`, or `NOT_OURS`.
     """
-    lost = killed.Record()
+    lost = killed.KilledRecord()
     while True:
         try:
-            claim = await _claim(surroundings, execution, workflow_id(execution, run))
+            claim = await _claim(dependencies, execution, workflow_id(execution, run))
         except PinnedElsewhere:
-            return await _send_to_its_version(surroundings, execution, workflow_id(execution, run))
+            return await _send_to_its_version(dependencies, execution, workflow_id(execution, run))
         if claim is None:
             _log.info("nothing to run", execution_id=execution, run=run)
             # Its former worker may have been lost between the end and the last child.
-            await surroundings.spawner.spawn(execution)
+            await dependencies.spawner.spawn(execution)
             return NOT_OURS
-        outcome = await _run_claim(surroundings, claim, inbox, lost)
+        outcome = await _run_claim(dependencies, claim, inbox, lost)
         if outcome != RUNNER_LOST:
             return outcome
 
 
-async def _run_claim(surroundings: Surroundings, claim: runs.Claim, inbox: Inbox, lost: killed.Record) -> str:
+async def _run_claim(
+    dependencies: RunDependencies, claim: runs.Claim, inbox: CommandInbox, lost: killed.KilledRecord
+) -> str:
     log_names.remember(claim.execution_id, claim.namespace, claim.name)
     with bound_contextvars(
         execution_id=claim.execution_id,
@@ -105,41 +107,41 @@ async def _run_claim(surroundings: Surroundings, claim: runs.Claim, inbox: Inbox
         attempt=claim.attempt,
         run=claim.run,
     ):
-        observer = Observer(claim)
-        with surroundings.connections.grant(claim.namespace) as connections:
-            run_now = _Run(surroundings, claim, inbox, observer, lost, connections=connections)
+        observer = RunObserver(claim)
+        with dependencies.connections.grant(claim.namespace) as connections:
+            run_now = _Run(dependencies, claim, inbox, observer, lost, connections=connections)
             outcome = await run_now.to_end()
         observer.ended(outcome, reason=run_now.end.error_reason, error=run_now.end.error_message)
         if outcome in TERMINAL_PHASES and claim.parent_id is not None:
-            surroundings.spawner.ended(claim.parent_id)
+            dependencies.spawner.ended(claim.parent_id)
         if outcome == COMPLETED and run_now.children is not None:
-            await surroundings.spawner.spawn(claim.execution_id, run_now.children, epoch=claim.epoch)
+            await dependencies.spawner.spawn(claim.execution_id, run_now.children, epoch=claim.epoch)
         return outcome
 
 
-async def _claim(surroundings: Surroundings, execution: ExecutionId, workflow: WorkflowId) -> runs.Claim | None:
+async def _claim(dependencies: RunDependencies, execution: ExecutionId, workflow: WorkflowId) -> runs.Claim | None:
     async def once() -> runs.Claim | None:
         # A claim whose answer was lost is taken again, under a newer epoch.
-        async with surroundings.ledger.connection() as connection:
+        async with dependencies.ledger.connection() as connection:
             return await runs.claim(
-                connection, execution, workflow=workflow, worker=surroundings.executor_id, build=surroundings.build
+                connection, execution, workflow=workflow, worker=dependencies.executor_id, build=dependencies.build
             )
 
-    return await outage.persist(once, what=f"claim of {execution}")
+    return await outage.retry_transient(once, what=f"claim of {execution}")
 
 
-async def _send_to_its_version(surroundings: Surroundings, execution: ExecutionId, workflow: WorkflowId) -> str:
+async def _send_to_its_version(dependencies: RunDependencies, execution: ExecutionId, workflow: WorkflowId) -> str:
     async def once() -> Build | None:
-        async with surroundings.ledger.transaction() as connection:
+        async with dependencies.ledger.transaction() as connection:
             return await pinning.send(
                 connection,
                 execution,
                 workflow=workflow,
-                worker=surroundings.executor_id,
-                application_name=surroundings.application_name,
+                worker=dependencies.executor_id,
+                application_name=dependencies.application_name,
             )
 
-    build = await outage.persist(once, what=f"return of {execution} to its version")
+    build = await outage.retry_transient(once, what=f"return of {execution} to its version")
     _log.info("is another version's", execution_id=execution, version=None if build is None else str(build))
     return MOVED
 
@@ -149,29 +151,29 @@ class _Run:
 
     def __init__(
         self,
-        surroundings: Surroundings,
+        dependencies: RunDependencies,
         claim: runs.Claim,
-        inbox: Inbox,
-        observer: Observer,
-        lost: killed.Record,
+        inbox: CommandInbox,
+        observer: RunObserver,
+        lost: killed.KilledRecord,
         *,
         connections: int,
     ) -> None:
         """`connections`: HTTP connections that it may have open at once."""
-        self._surroundings = surroundings
+        self._dependencies = dependencies
         self._claim = claim
         self._inbox = inbox
         self._lost = lost
         self._interrupted = ""
         self._refusal: Exception | None = None
-        self.end = runs.End("")
+        self.end = runs.AttemptEnd("")
         """How it has ended, once that is written."""
         self.children: Children | None = None
         """What it spawns when it has completed."""
         self._flusher = Flusher(
-            surroundings.ledger,
+            dependencies.ledger,
             claim,
-            interval=surroundings.flush_seconds,
+            interval=dependencies.flush_seconds,
             progress=self._progress,
             control=lambda: self._control.state(),
             refused=self._refused,
@@ -179,23 +181,23 @@ class _Run:
             congested=self._congested,
         )
         self._control = Control(
-            surroundings.ledger,
+            dependencies.ledger,
             claim,
             inbox,
             self._flusher,
-            park_seconds=surroundings.park_seconds,
+            park_seconds=dependencies.park_seconds,
             interrupt=self.interrupt,
         )
         self._engine = RemoteEngine(
-            _assignment(claim, _limits_of(claim, surroundings.limits, connections), lost),
+            _assignment(claim, _limits_of(claim, dependencies.limits, connections), lost),
             self._flusher,
             on_control=self._control.changed,
-            may_spawn=partial(surroundings.spawner.refusal, claim.root_id),
+            may_spawn=partial(dependencies.spawner.refusal, claim.root_id),
         )
 
     async def to_end(self) -> str:
         entry = RunningAttempt(self._claim, self.interrupt, self._inbox.hint, self._control.park_at_once)
-        self._surroundings.running.add(entry)
+        self._dependencies.running.add(entry)
         self._control.steer(self._engine)
         self._flusher.start()
         try:
@@ -210,7 +212,7 @@ class _Run:
             _log.info("the attempt is no longer this worker's", interrupted=self._interrupted or None)
             return NOT_OURS
         finally:
-            self._surroundings.running.remove(entry)
+            self._dependencies.running.remove(entry)
             await self._control.close()
             await self._flusher.close()
 
@@ -219,21 +221,21 @@ class _Run:
         self._interrupted = reason
         self._engine.stop(reason)
 
-    async def _run_engine(self) -> runs.End | None:
+    async def _run_engine(self) -> runs.AttemptEnd | None:
         """How it ended; None when it was parked."""
         claim = self._claim
         _log.info("running", resumed=claim.started_before, journaled=claim.nodes_ended, paused=claim.paused)
         try:
-            return self._ended(await self._engine.run(self._surroundings.pool))
+            return self._ended(await self._engine.run(self._dependencies.pool))
         except (OwnershipLost, RunnerLost):
             raise
         except psycopg.DataError as error:
             return self._refused_data(error)
-        except Exception as error:  # noqa: BLE001 - a fault of the engine must not leave the execution running for ever
+        except Exception as error:  # noqa: BLE001 - an error of the engine must not leave the execution running for ever
             _log.exception("the engine failed")
             return self._failed_outside("InternalError", f"{type(error).__name__}: {error}")
 
-    def _ended(self, end: EngineEnd) -> runs.End | None:
+    def _ended(self, end: EngineEnd) -> runs.AttemptEnd | None:
         if end.outcome == PARKED:
             return None
         if end.outcome == INVALID:
@@ -241,7 +243,7 @@ class _Run:
         if end.outcome == INTERNAL_ERROR:
             return self._failed_outside("InternalError", end.error_message)
         self.children = end.children
-        return runs.End(
+        return runs.AttemptEnd(
             end.outcome,
             outputs=end.outputs,
             error_node=end.error_node,
@@ -270,14 +272,14 @@ class _Run:
         if refusal is not None:
             return await self._write_end(self._failed_outside(NODE_KILLED, refusal))
         if self._interrupted or self._refusal:
-            return await self._write_end(runs.End("Stopped"))
+            return await self._write_end(runs.AttemptEnd("Stopped"))
         # The next claim reads what is written here.
         self._engine.count_time()
         self._flusher.hurry()
         await self._flusher.settled()
         return RUNNER_LOST
 
-    async def _write_end(self, end: runs.End) -> str:
+    async def _write_end(self, end: runs.AttemptEnd) -> str:
         if isinstance(self._refusal, OwnershipLost):
             raise self._refusal
         if self._interrupted and self._refusal is None:
@@ -298,20 +300,20 @@ class _Run:
         _log.info("ended", phase=end.phase, reason=end.error_reason or None, error=end.error_message or None)
         return end.phase
 
-    def _refused_data(self, error: Exception) -> runs.End:
+    def _refused_data(self, error: Exception) -> runs.AttemptEnd:
         return self._failed_outside(
             "JournalRefused", f"what a node put out could not be written: {plain(str(error)).strip()}"
         )
 
-    def _failed_outside(self, reason: str, message: str) -> runs.End:
+    def _failed_outside(self, reason: str, message: str) -> runs.AttemptEnd:
         """An end that the engine has not announced."""
         data = orjson.dumps({"error": plain(message), "reason": reason})
-        self._flusher.take([], [Happened("flow:failed", time.time_ns() // 1_000_000, data)])
-        return runs.End("Failed", error_reason=reason, error_message=message)
+        self._flusher.take([], [EngineReport("flow:failed", time.time_ns() // 1_000_000, data)])
+        return runs.AttemptEnd("Failed", error_reason=reason, error_message=message)
 
-    def _progress(self) -> runs.Progress:
+    def _progress(self) -> runs.AttemptProgress:
         now = self._engine.state
-        return runs.Progress(
+        return runs.AttemptProgress(
             now.total,
             now.completed,
             now.failed,
@@ -332,7 +334,7 @@ class _Run:
             self._engine.go_on()
 
 
-def _limits_of(claim: runs.Claim, limits: Limits, connections: int) -> Limits:
+def _limits_of(claim: runs.Claim, limits: RunnerLimits, connections: int) -> RunnerLimits:
     """The worker's limits, with what the execution's namespace may reach and its share of the connections."""
     return replace(
         limits,
@@ -341,7 +343,7 @@ def _limits_of(claim: runs.Claim, limits: Limits, connections: int) -> Limits:
     )
 
 
-def _assignment(claim: runs.Claim, limits: Limits, lost: killed.Record) -> Assignment:
+def _assignment(claim: runs.Claim, limits: RunnerLimits, lost: killed.KilledRecord) -> Assignment:
     return Assignment(
         execution_id=claim.execution_id,
         namespace=claim.namespace,

@@ -16,7 +16,7 @@ from chaingraph_store.errors import OwnershipLost
 from chaingraph_store.ledger import Ledger
 from chaingraph_worker import metrics, outage
 from chaingraph_worker.attempts.flusher import Flusher
-from chaingraph_worker.attempts.inbox import Command, Inbox
+from chaingraph_worker.attempts.inbox import Command, CommandInbox
 from chaingraph_worker.supervision.engine import RemoteEngine
 
 _REFUSED_PARK_SECONDS: Final = 0.5
@@ -32,7 +32,7 @@ class Control:
         self,
         ledger: Ledger,
         claim: runs.Claim,
-        inbox: Inbox,
+        inbox: CommandInbox,
         flusher: Flusher,
         *,
         park_seconds: float,
@@ -125,7 +125,7 @@ class Control:
             # Nothing may be handed in between this and the park. Only a command could make the engine do so, and one
             # that we have not taken makes the ledger refuse.
             await self._flusher.settled()
-            parked = await outage.persist(once, what="park")
+            parked = await outage.retry_transient(once, what="park")
         except OwnershipLost as error:
             self._interrupt(str(error))
             return

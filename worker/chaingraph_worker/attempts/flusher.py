@@ -20,7 +20,7 @@ from chaingraph_store.attempts import runs
 from chaingraph_store.errors import OwnershipLost
 from chaingraph_store.ledger import Ledger
 from chaingraph_worker import metrics, outage
-from chaingraph_worker.supervision.engine import Happened, NodeEnd
+from chaingraph_worker.supervision.engine import EngineReport, NodeEnd
 
 _TOGETHER_SECONDS: Final = 0.001
 """The end of one node and the beginning of the next are written together."""
@@ -44,7 +44,7 @@ class Flusher:
         claim: runs.Claim,
         *,
         interval: float,
-        progress: Callable[[], runs.Progress],
+        progress: Callable[[], runs.AttemptProgress],
         control: Callable[[], runs.EngineControl | None],
         refused: Callable[[Exception], None],
         ended: Callable[[NodeEnd], None],
@@ -76,7 +76,7 @@ class Flusher:
     def start(self) -> None:
         self._task = asyncio.create_task(self._keep_flushing(), name=f"flush {self._claim.execution_id}")
 
-    def take(self, ends: Sequence[NodeEnd], log: Sequence[Happened]) -> None:
+    def take(self, ends: Sequence[NodeEnd], log: Sequence[EngineReport]) -> None:
         """Nodes have ended and events have happened, in one turn of the engine."""
         for end in ends:
             self._journal.append(runs.JournalEntry(end.node_id, end.outcome, end.record))
@@ -110,7 +110,7 @@ class Flusher:
         if self._error is not None:
             raise self._error
 
-    async def finish(self, end: runs.End) -> None:
+    async def finish(self, end: runs.AttemptEnd) -> None:
         """Writes the rest together with the attempt's end, in one transaction.
 
         Raises:
@@ -162,7 +162,7 @@ class Flusher:
         except TimeoutError:
             pass
 
-    async def _flush(self, end: runs.End | None) -> None:
+    async def _flush(self, end: runs.AttemptEnd | None) -> None:
         self._wake.clear()
         self._hurry.clear()
         journal, self._journal = self._journal, []
@@ -188,7 +188,7 @@ class Flusher:
                         first=self._next_index,
                     )
                 break
-            except outage.PASSING as error:
+            except outage.TRANSIENT_ERRORS as error:
                 # Nothing is lost by waiting: the lease decides how long this worker may try.
                 metrics.FLUSH_RETRIES.inc()
                 _log.warning("could not write the journal, trying again", error=str(error))

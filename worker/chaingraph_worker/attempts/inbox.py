@@ -14,7 +14,7 @@ Command = Mapping[str, Any]
 """`seq`, its number in the execution's row, and `kind`: PAUSE, RESUME, STEP or BREAKPOINTS with fields of its own."""
 
 
-class Inbox:
+class CommandInbox:
     """Hands each command on once, in the order of the numbers. To be used on the event loop."""
 
     def __init__(self) -> None:

@@ -31,7 +31,7 @@ def _seconds_of(node_type: str) -> Histogram:
     return metrics.NODE_SECONDS.labels(node_type)
 
 
-class Observer:
+class RunObserver:
     """Of one run, from its claim on."""
 
     def __init__(self, claim: Claim) -> None:

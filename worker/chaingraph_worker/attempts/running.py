@@ -131,7 +131,7 @@ class RunningAttempts:
             try:
                 async with self._ledger.connection() as connection:
                     news = await runs.not_ours(connection, [attempt.claim for attempt in attempts.values()])
-            except outage.PASSING as error:
+            except outage.TRANSIENT_ERRORS as error:
                 _log.warning("could not look at the rows of running attempts, trying again", error=str(error))
                 await asyncio.sleep(outage.RETRY_SECONDS)
                 await self._look_at_all()
@@ -140,7 +140,7 @@ class RunningAttempts:
                 _tell(attempts[execution_id], moved)
 
 
-def _tell(attempt: RunningAttempt, moved: runs.Moved) -> None:
+def _tell(attempt: RunningAttempt, moved: runs.AttemptMoved) -> None:
     if moved.phase is None:
         attempt.hint(moved.control_seq)
         return

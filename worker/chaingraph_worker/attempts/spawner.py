@@ -54,7 +54,7 @@ class Spawner:
             async with self._ledger.connection() as connection:
                 return await spawning.tree_size(connection, root)
 
-        size = await outage.persist(once, what=f"size of the tree {root}")
+        size = await outage.retry_transient(once, what=f"size of the tree {root}")
         if size + count <= self._max_tree:
             return None
         return (
@@ -130,7 +130,7 @@ class Spawner:
                     return True
             return False
 
-        while not await outage.persist(once, what=f"children of {execution}"):
+        while not await outage.retry_transient(once, what=f"children of {execution}"):
             pass
 
     def ended(self, parent: ExecutionId) -> None:
@@ -151,7 +151,7 @@ class Spawner:
     async def _tell(self, parent: ExecutionId) -> None:
         try:
             await completion.settle_upwards(self._ledger, parent)
-        except outage.PASSING as error:
+        except outage.TRANSIENT_ERRORS as error:
             _log.warning("could not tell a parent of its children, trying again", error=str(error))
             self.ended(parent)
             await asyncio.sleep(outage.RETRY_SECONDS)

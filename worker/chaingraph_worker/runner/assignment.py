@@ -12,7 +12,7 @@ _BLOBS: Final = ("flow_spec", "inputs", "events", "integration", "options", "jou
 
 
 @dataclass(frozen=True, slots=True)
-class Limits:
+class RunnerLimits:
     """What an execution may spawn: how deep in its tree, and how many; what its values cost; what it may reach."""
 
     max_depth: int

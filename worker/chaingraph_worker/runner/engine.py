@@ -26,7 +26,7 @@ from chaingraph_flow import (
     Trigger,
     without_unhandled_failures,
 )
-from chaingraph_worker.runner.assignment import Assignment, Limits
+from chaingraph_worker.runner.assignment import Assignment, RunnerLimits
 
 
 def engine_of(
@@ -45,7 +45,7 @@ def engine_of(
     """
     graph = Graph.build(FlowSpec.model_validate(orjson.loads(assignment.flow_spec)), registry.catalogue)
     options = ExecutionOptions.model_validate(orjson.loads(assignment.options))
-    limits = Limits(**assignment.limits)
+    limits = RunnerLimits(**assignment.limits)
     trigger = _trigger(orjson.loads(assignment.events))
     engine = Engine(
         graph,

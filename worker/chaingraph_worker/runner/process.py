@@ -28,7 +28,7 @@ from chaingraph_worker.runner.settings import RunnerSettings
 
 BEAT_SECONDS: Final = 0.1
 _DEAD_MAN_FACTOR: Final = 3
-"""The kernel's alarm comes later than the worker's own judgement: it is for a runner whose worker judges no more."""
+"""The kernel's alarm comes later than the worker's own validation: it is for a runner whose worker judges no more."""
 _STACK_BYTES: Final = 1024 * 1024
 _LARGEST_MESSAGE: Final = 2**32 - 1
 

@@ -63,7 +63,7 @@ class Session:
             result = await engine.run()
         except MemoryError:
             raise
-        except Exception as error:  # noqa: BLE001 - a fault of the engine must not leave the execution running for ever
+        except Exception as error:  # noqa: BLE001 - an error of the engine must not leave the execution running for ever
             _log.exception("the engine failed")
             self._reports.flush({"ended": INTERNAL_ERROR, "message": f"{type(error).__name__}: {error}"})
             return

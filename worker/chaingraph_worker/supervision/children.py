@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Self
 
-from chaingraph_store.children.spawning import Offspring
+from chaingraph_store.children.spawning import EmittedEvent
 from chaingraph_worker.supervision.killed import Ended
 from chaingraph_worker.supervision.pool import Pool
 
@@ -16,7 +16,7 @@ from chaingraph_worker.supervision.pool import Pool
 class Children:
     """All that was emitted, in order; how many nodes the flow has; the integration context of the children, as JSON."""
 
-    emitted: tuple[Offspring, ...]
+    emitted: tuple[EmittedEvent, ...]
     nodes: int
     integration: bytes
 
@@ -26,7 +26,7 @@ class Children:
         integration, *payloads = blobs
         named = zip(fields["emitted"], payloads, strict=True)
         return cls(
-            tuple(Offspring(name, payload, flow) for (name, flow), payload in named), fields["nodes"], integration
+            tuple(EmittedEvent(name, payload, flow) for (name, flow), payload in named), fields["nodes"], integration
         )
 
 

@@ -44,7 +44,7 @@ class NodeEnd:
 
 
 @dataclass(frozen=True, slots=True)
-class Happened:
+class EngineReport:
     """An event. `timestamp` in milliseconds since 1970; `data` is JSON."""
 
     type: str
@@ -65,7 +65,7 @@ class EngineEnd:
 
 
 @dataclass(slots=True)
-class State:
+class EngineState:
     """What the engine has said last of itself."""
 
     total: int = 0
@@ -95,7 +95,7 @@ class State:
 class Recorder(Protocol):
     """Where it leaves what has happened."""
 
-    def take(self, ends: Sequence[NodeEnd], log: Sequence[Happened]) -> None:
+    def take(self, ends: Sequence[NodeEnd], log: Sequence[EngineReport]) -> None:
         """Nodes have ended and events have happened, in one turn of the engine; or none, and its state has changed."""
 
     async def settled(self) -> None:
@@ -129,7 +129,7 @@ class RemoteEngine:
         self._recorder = recorder
         self._on_control = on_control
         self._may_spawn = may_spawn
-        self.state = State(
+        self.state = EngineState(
             paused=assignment.paused,
             pause_reason=assignment.pause_reason,
             steps_owed=assignment.steps_owed,
@@ -237,7 +237,7 @@ class RemoteEngine:
         records, events = header["records"], header["events"]
         ends = [NodeEnd(*[*fields, blob]) for fields, blob in zip(records, blobs, strict=False)]
         rest = blobs[len(records) :]
-        log = [Happened(*[*fields, blob]) for fields, blob in zip(events, rest, strict=False)]
+        log = [EngineReport(*[*fields, blob]) for fields, blob in zip(events, rest, strict=False)]
         running_before = self.state.running_nodes
         changed = "control" in header and self._take_state(header)
         # No event tells that another try than the first has begun.
@@ -264,7 +264,7 @@ class RemoteEngine:
         self._begun = True
         total, completed, failed, skipped, running, current = header["progress"]
         paused, reason, quiet, held = header["control"]
-        self.state = now = State(
+        self.state = now = EngineState(
             *(total, completed, failed, skipped, running, current),
             *(paused, reason, quiet, held),
             steps_owed=header["owed"],

@@ -91,7 +91,7 @@ class KilledTry:
     message: str
 
 
-class Record:
+class KilledRecord:
     """What an execution has lost while this worker has it, from its claim to its end."""
 
     def __init__(self) -> None:

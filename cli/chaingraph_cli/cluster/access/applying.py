@@ -36,8 +36,8 @@ def connected(kubeconfig: Path) -> Iterator[Any]:
             f"The cluster did not take what ChainGraph installs: HTTP {refused.status} {reason}",
             "The user of this context needs the rights of a cluster administrator, once, to install it.",
         ) from refused
-    except (urllib3.exceptions.HTTPError, config.ConfigException) as fault:
-        raise ClusterUnreachable(f"The cluster of {kubeconfig} does not answer: {fault}") from fault
+    except (urllib3.exceptions.HTTPError, config.ConfigException) as error:
+        raise ClusterUnreachable(f"The cluster of {kubeconfig} does not answer: {error}") from error
 
 
 def apply(connection: Any, manifests: Iterable[Mapping[str, Any]]) -> None:

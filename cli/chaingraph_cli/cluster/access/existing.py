@@ -94,10 +94,10 @@ def _default_files() -> list[Path]:
 def _load(path: Path) -> dict[str, Any]:
     try:
         documents = read(path.read_text(encoding="utf-8")).documents
-    except OSError as fault:
-        raise ClusterUnreachable(f"{path}: {fault.strerror}.", "Name another: --kubeconfig FILE") from fault
-    except (UnicodeDecodeError, YamlError) as fault:
-        raise ClusterUnreachable(f"{path} is not YAML: {fault}") from fault
+    except OSError as error:
+        raise ClusterUnreachable(f"{path}: {error.strerror}.", "Name another: --kubeconfig FILE") from error
+    except (UnicodeDecodeError, YamlError) as error:
+        raise ClusterUnreachable(f"{path} is not YAML: {error}") from error
     if len(documents) != 1 or not isinstance(documents[0], dict):
         raise ClusterUnreachable(f"{path} is not a kubeconfig.")
     return documents[0]

@@ -36,7 +36,7 @@ def find(name: str, environment: Mapping[str, str] | None = None) -> Path | None
 
 
 def ensure(
-    names: Iterable[str], on_progress: Callable[[build.Progress], None] = lambda progress: None
+    names: Iterable[str], on_progress: Callable[[build.BuildProgress], None] = lambda progress: None
 ) -> dict[str, Path]:
     """Every program's path; those found nowhere are built into the cache first, which takes minutes when cold.
 

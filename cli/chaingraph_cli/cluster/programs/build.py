@@ -35,7 +35,7 @@ _IMPORT_PATH = re.compile(r"^[A-Za-z0-9][\w.\-~]*(/[\w.\-~]+)*$")
 
 
 @dataclass(frozen=True)
-class Progress:
+class BuildProgress:
     """How far a build is.
 
     Attributes:
@@ -68,7 +68,7 @@ def kubernetes_version() -> str:
     return f"v1.{pinned[1]}"
 
 
-def build(names: Iterable[str], *, into: Path, go: Path, on_progress: Callable[[Progress], None]) -> None:
+def build(names: Iterable[str], *, into: Path, go: Path, on_progress: Callable[[BuildProgress], None]) -> None:
     """Build programs into a folder, one after the other; each appears there complete, in one move. Blocks.
 
     Two builds of the same folder wait for each other. Writes `build.log` beside the programs.
@@ -87,7 +87,7 @@ def build(names: Iterable[str], *, into: Path, go: Path, on_progress: Callable[[
                 continue
 
             def tell(compiled: int, packages: int, name: str = name, position: int = position) -> None:
-                on_progress(Progress(name, position, len(wanted), compiled, packages, time.monotonic() - began))
+                on_progress(BuildProgress(name, position, len(wanted), compiled, packages, time.monotonic() - began))
 
             tell(0, 0)
             packages = _count_packages(go, name, log_path)

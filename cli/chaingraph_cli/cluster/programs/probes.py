@@ -82,8 +82,8 @@ async def _check_http(probe: HttpProbe) -> str | None:
             response = await client.get(probe.url)
     except httpx.ConnectError:
         return "does not answer"
-    except (httpx.HTTPError, OSError) as fault:
-        return str(fault) or type(fault).__name__
+    except (httpx.HTTPError, OSError) as error:
+        return str(error) or type(error).__name__
     if response.status_code == httpx.codes.OK:
         return None
     first_line = response.text.strip().partition("\n")[0][:120]
@@ -108,6 +108,6 @@ async def _check_postgres(probe: PostgresProbe) -> str | None:
     try:
         async with await psycopg.AsyncConnection.connect(probe.url, autocommit=True) as connection:
             await connection.execute("SELECT 1")
-    except psycopg.Error as fault:
-        return str(fault).partition("\n")[0] or type(fault).__name__
+    except psycopg.Error as error:
+        return str(error).partition("\n")[0] or type(error).__name__
     return None

@@ -6,30 +6,30 @@ import pytest
 from pydantic import ValidationError
 
 from chaingraph_crds.execution import ExecutionSpec
-from chaingraph_crds.faults import faults_of
+from chaingraph_crds.field_errors import errors_of
 from chaingraph_crds.flow import FlowSpec
 from fixtures.cluster.crd_specs import BAD_EXECUTIONS, BAD_FLOWS, CHILD, SPAWNED_BY, Bad
 
 
-def faults(model: type[FlowSpec] | type[ExecutionSpec], spec: object) -> list[str]:
+def errors(model: type[FlowSpec] | type[ExecutionSpec], spec: object) -> list[str]:
     with pytest.raises(ValidationError) as caught:
         model.model_validate(spec)
-    return faults_of(caught.value)
+    return errors_of(caught.value)
 
 
 @pytest.mark.parametrize("bad", BAD_FLOWS, ids=str)
-def test_bad_flow_has_one_fault_at_its_path(bad: Bad) -> None:
-    [fault] = faults(FlowSpec, bad.spec)
-    assert fault.startswith(f"{bad.path}: ")
+def test_bad_flow_has_one_error_at_its_path(bad: Bad) -> None:
+    [error] = errors(FlowSpec, bad.spec)
+    assert error.startswith(f"{bad.path}: ")
 
 
 @pytest.mark.parametrize("bad", BAD_EXECUTIONS, ids=str)
-def test_bad_execution_has_one_fault_at_its_path(bad: Bad) -> None:
-    [fault] = faults(ExecutionSpec, bad.spec)
-    assert fault.startswith(f"{bad.path}: ")
+def test_bad_execution_has_one_error_at_its_path(bad: Bad) -> None:
+    [error] = errors(ExecutionSpec, bad.spec)
+    assert error.startswith(f"{bad.path}: ")
 
 
-def test_faults_are_reported_together() -> None:
+def test_errors_are_reported_together() -> None:
     spec: dict[str, Any] = {
         "nodes": [
             {"id": "a b", "type": "T", "timeoutSeconds": 0, "retry": {"maxAttempts": 99}},
@@ -39,7 +39,7 @@ def test_faults_are_reported_together() -> None:
         "edges": [{"from": "a", "to": "b.c"}],
         "inputs": {},
     }
-    assert faults(FlowSpec, spec) == [
+    assert errors(FlowSpec, spec) == [
         "spec.inputs: must be a list, is an object",
         "spec.nodes[0].id: \"a b\" is not a letter or '_', then letters, digits, '_' and '-'",
         "spec.nodes[0].timeoutSeconds: 0 is below 1",
@@ -82,16 +82,16 @@ def test_faults_are_reported_together() -> None:
         (FlowSpec, None, "spec: must be an object, is null"),
     ],
 )
-def test_fault_has_expected_wording(model: type[FlowSpec] | type[ExecutionSpec], spec: object, expected: str) -> None:
-    assert faults(model, spec) == [expected]
+def test_error_has_expected_wording(model: type[FlowSpec] | type[ExecutionSpec], spec: object, expected: str) -> None:
+    assert errors(model, spec) == [expected]
 
 
-def test_fault_shortens_long_value() -> None:
-    [fault] = faults(FlowSpec, {"nodes": [{"id": "a", "type": "T", "timeoutSeconds": "9" * 5000}]})
-    assert len(fault) < 200
+def test_error_shortens_long_value() -> None:
+    [error] = errors(FlowSpec, {"nodes": [{"id": "a", "type": "T", "timeoutSeconds": "9" * 5000}]})
+    assert len(error) < 200
 
 
-def test_faults_accept_another_root_path() -> None:
+def test_errors_accept_another_root_path() -> None:
     with pytest.raises(ValidationError) as caught:
         FlowSpec.model_validate({"nodes": []})
-    assert faults_of(caught.value, root="spec.flow") == ["spec.flow.nodes: has 0 items, fewer than 1"]
+    assert errors_of(caught.value, root="spec.flow") == ["spec.flow.nodes: has 0 items, fewer than 1"]

@@ -1,7 +1,7 @@
 """What is wrong with a flow, an input or a value: said once, with the place where it is.
 
 Everything that validates (ports, flows, flow inputs) returns lists of these, so that a person sees every
-fault at once. The operator puts them into the `Ready` condition, the CLI prints them.
+error at once. The operator puts them into the `Ready` condition, the CLI prints them.
 """
 
 from __future__ import annotations
@@ -13,19 +13,19 @@ from typing import Final
 
 from chaingraph_crds.suggestions import almost, similar, suggestion
 
-MOST_FAULTS: Final = 100
-"""Faults of one flow that are described; the others are counted."""
+MOST_ERRORS: Final = 100
+"""Errors of one flow that are described; the others are counted."""
 LONGEST_PATH: Final = 512
 LONGEST_MESSAGE: Final = 1024
-"""Characters of a fault's path and message. Names in a flow can be long, and a fault repeats several of them."""
+"""Characters of an error's path and message. Names in a flow can be long, and an error repeats several of them."""
 MOST_SUGGESTIONS: Final = 5
-"""Faults of one flow for which a similar name is searched: the search reads every name for each of them."""
+"""Errors of one flow for which a similar name is searched: the search reads every name for each of them."""
 
-__all__ = ["Fault", "FaultCode", "Suggestions", "almost", "shortened", "similar", "suggestion"]
+__all__ = ["ErrorCode", "FieldError", "Suggestions", "almost", "shortened", "similar", "suggestion"]
 
 
-class FaultCode(StrEnum):
-    """The kinds of fault, stable enough for programs to react to."""
+class ErrorCode(StrEnum):
+    """The kinds of error, stable enough for programs to react to."""
 
     UNKNOWN_NODE_TYPE = "UnknownNodeType"
     MISSPELLED_NODE_TYPE = "MisspelledNodeType"
@@ -46,15 +46,15 @@ class FaultCode(StrEnum):
     UNHEARD_EVENT = "UnheardEvent"
     INVALID_TEMPLATE = "InvalidTemplate"
     TOO_DEEP = "TooDeep"
-    TOO_MANY_FAULTS = "TooManyFaults"
+    TOO_MANY_ERRORS = "TooManyErrors"
 
 
 @dataclass(frozen=True, slots=True, order=True)
-class Fault:
-    """One fault: where it is (`spec.edges[2].to`), its code, and what would be right. Long texts are shortened."""
+class FieldError:
+    """One error: where it is (`spec.edges[2].to`), its code, and what would be right. Long texts are shortened."""
 
     path: str
-    code: FaultCode
+    code: ErrorCode
     message: str
 
     def __post_init__(self) -> None:
@@ -74,7 +74,7 @@ def shortened(text: str, limit: int) -> str:
 
 
 class Suggestions:
-    """`suggestion` for the first few faults of a flow, and nothing for the others."""
+    """`suggestion` for the first few errors of a flow, and nothing for the others."""
 
     def __init__(self, most: int = MOST_SUGGESTIONS) -> None:
         self._left = most

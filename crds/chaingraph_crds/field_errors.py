@@ -18,8 +18,8 @@ _MOST_DESCRIBED = 50
 """Errors that are described. The others are counted."""
 
 
-def faults_of(error: ValidationError, root: str = "spec") -> list[str]:
-    """Every fault of the error as one line `path: what is wrong`, in the order of the models' fields.
+def errors_of(error: ValidationError, root: str = "spec") -> list[str]:
+    """Every error of the error as one line `path: what is wrong`, in the order of the models' fields.
 
     Args:
         error: As raised by `FlowSpec.model_validate` and `ExecutionSpec.model_validate`.

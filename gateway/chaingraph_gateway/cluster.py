@@ -20,7 +20,7 @@ import aiohttp
 import structlog
 
 from chaingraph_gateway.cache import Cache
-from chaingraph_gateway.errors import TemporarilyUnavailable
+from chaingraph_gateway.errors import ServiceUnavailable
 from chaingraph_gateway.metrics import Metrics
 from chaingraph_runtime.cluster_access import ClusterAccess
 from chaingraph_runtime.cluster_api import ClusterApi
@@ -62,7 +62,7 @@ class Cluster:
             # The API server, or a proxy before it, may quote what it was sent.
             text = without(str(spec.get("token") or ""), str(error))
             _log.warning("a review failed", resource=resource, error=text)
-            raise TemporarilyUnavailable(f"{self._why(error, text, group, resource)}; try again later") from None
+            raise ServiceUnavailable(f"{self._why(error, text, group, resource)}; try again later") from None
         self._metrics.reviews.labels(resource, "answered").inc()
         return dict(answer.get("status") or {})
 
@@ -99,11 +99,11 @@ class Cluster:
         except (ApiError, NoCluster, OSError) as error:
             _log.warning("a namespace could not be read", namespace=name, error=str(error))
             if isinstance(error, ApiError) and error.status == 403:
-                raise TemporarilyUnavailable(
+                raise ServiceUnavailable(
                     "the gateway's own service account may not get namespaces: give it a ClusterRole with that right; "
                     "without it nobody can tell whose executions they are"
                 ) from error
-            raise TemporarilyUnavailable(
+            raise ServiceUnavailable(
                 f"the API server {self._server} does not answer: {error}; try again later"
             ) from error
         metadata = found["metadata"]

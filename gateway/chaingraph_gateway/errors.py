@@ -8,7 +8,7 @@ Problem                the request cannot be answered; `status` is the HTTP stat
 ├── TooMany            429: the caller, or its address, has as much as it may have; `setting` names the limit
 ├── TooLarge           413: a request with a body
 ├── Busy               503: this gateway serves as much as it may; `setting` names the limit
-└── Away               503: PostgreSQL or the API server does not answer; try again
+└── ServiceUnavailable 503: PostgreSQL or the API server does not answer; try again
 """
 
 from __future__ import annotations
@@ -108,6 +108,6 @@ class Busy(Problem):
     headers: Mapping[str, str] = {"Retry-After": "5"}
 
 
-class TemporarilyUnavailable(Problem):
+class ServiceUnavailable(Problem):
     status = HTTPStatus.SERVICE_UNAVAILABLE
     headers: Mapping[str, str] = {"Retry-After": "1"}

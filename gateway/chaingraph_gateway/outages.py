@@ -12,7 +12,7 @@ import psycopg
 import structlog
 from psycopg_pool import PoolTimeout
 
-from chaingraph_gateway.errors import TemporarilyUnavailable
+from chaingraph_gateway.errors import ServiceUnavailable
 from chaingraph_gateway.metrics import Metrics
 from chaingraph_store import schema
 from chaingraph_store.errors import SchemaOutdated
@@ -26,7 +26,7 @@ _ANSWER_SECONDS: Final = 15.0
 _PROBE_SECONDS: Final = 1.0
 
 
-class LedgerAway(TemporarilyUnavailable):
+class LedgerAway(ServiceUnavailable):
     """PostgreSQL does not answer. What was read so far stands; read on later."""
 
 

@@ -22,7 +22,7 @@ from chaingraph_gateway.access.authentication import (
     of_review,
 )
 from chaingraph_gateway.connections.limits import FailedTokens, RequestLimits, Shares, share_of
-from chaingraph_gateway.errors import Busy, Forbidden, Problem, TemporarilyUnavailable, TooMany, Unauthenticated
+from chaingraph_gateway.errors import Busy, Forbidden, Problem, ServiceUnavailable, TooMany, Unauthenticated
 from chaingraph_gateway.streams import handlers as gateway_streams
 from chaingraph_gateway.streams.handlers import Guard
 from fixtures.processes.served_gateway import Reviews, ServeGateway
@@ -190,7 +190,7 @@ def test_expired_client_certificate_is_refused() -> None:
 
 
 async def test_guard_ends_with_the_refusal() -> None:
-    answers: list[Exception | None] = [None, TemporarilyUnavailable("away"), None, Forbidden("no longer")]
+    answers: list[Exception | None] = [None, ServiceUnavailable("away"), None, Forbidden("no longer")]
 
     async def judge() -> None:
         if (answer := answers.pop(0)) is not None:
@@ -205,7 +205,7 @@ async def test_guard_holds_events_while_nobody_can_say() -> None:
 
     async def judge() -> None:
         if away:
-            raise TemporarilyUnavailable("away")
+            raise ServiceUnavailable("away")
 
     guard = Guard(judge, 0.001)
     watching = asyncio.create_task(guard.watch())

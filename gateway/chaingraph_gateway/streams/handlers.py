@@ -9,7 +9,7 @@ from typing import Final
 
 from aiohttp import web
 
-from chaingraph_gateway.errors import BadRequest, Busy, NotFound, Problem, TemporarilyUnavailable, TooMany
+from chaingraph_gateway.errors import BadRequest, Busy, NotFound, Problem, ServiceUnavailable, TooMany
 from chaingraph_gateway.metrics import Metrics
 from chaingraph_gateway.outages import Reader
 from chaingraph_gateway.reads.parameters import Subscription
@@ -218,7 +218,7 @@ class Guard:
             await asyncio.sleep(pause)
             try:
                 await self._judge()
-            except (TemporarilyUnavailable, Busy, TooMany):
+            except (ServiceUnavailable, Busy, TooMany):
                 if loop.time() - confirmed > _UNKNOWN_TURNS * self._seconds:
                     self.known.clear()
                 pause = min(_RETRY_SECONDS, self._seconds)
@@ -254,7 +254,7 @@ async def validated(judge: Judge) -> None:
     while True:
         try:
             await judge()
-        except TemporarilyUnavailable:
+        except ServiceUnavailable:
             await asyncio.sleep(_RETRY_SECONDS)
         except Problem:
             return

@@ -34,9 +34,13 @@ from chaingraph_operator.metrics import Metrics
 from chaingraph_operator.outages import LedgerHealth
 from chaingraph_operator.reconcile.child_resources import IN_FLIGHT, ChildResources
 from chaingraph_operator.reconcile.commands import Commands
+from chaingraph_operator.reconcile.creation import Creation
+from chaingraph_operator.reconcile.deletion import Deletion
+from chaingraph_operator.reconcile.display import Display
 from chaingraph_operator.reconcile.executions import ExecutionReconciler
 from chaingraph_operator.reconcile.flow_names import FlowNames
 from chaingraph_operator.reconcile.flows import FlowReconciler, Flows
+from chaingraph_operator.reconcile.snapshot import Snapshots
 from chaingraph_operator.reconcile.triggers import ExecutionTriggers
 from chaingraph_operator.reconcile.ttl import TtlExpiry
 from chaingraph_operator.reconcile.worker_registry import WorkerRegistry
@@ -86,13 +90,13 @@ class Operator:
         self._api = KubernetesApi(access, connections=settings.status_writers + _EXTRA_CONNECTIONS, may_write=may_write)
         self._events = EventRecorder(self._api, instance=settings.pod_name, metrics=metrics)
         self._api.observe(ApiMetrics(metrics.registry).answered)
-        self._intake = ExecutionTriggers(queue)
+        self._triggers = ExecutionTriggers(queue)
         self._checks = FlowChecks(
             ValidationBudget(settings.flow_check_cpu_seconds, settings.flow_check_memory_mb), metrics=metrics
         )
-        self._flows = Flows(flow_queue, wake=self._intake.wake, checks=self._checks)
-        self._workforce = WorkerRegistry(
-            ledger, catalogue_changed=self._flows.use, queues_changed=self._intake.wake_waiting
+        self._flows = Flows(flow_queue, wake=self._triggers.wake, checks=self._checks)
+        self._worker_registry = WorkerRegistry(
+            ledger, catalogue_changed=self._flows.use, queues_changed=self._triggers.wake_waiting
         )
         self._flow_writer = StatusWriter(
             names.FLOW_PLURAL,
@@ -107,7 +111,7 @@ class Operator:
         self._writer = StatusWriter(
             names.EXECUTION_PLURAL,
             self._api,
-            self._intake.cache,
+            self._triggers.cache,
             writers=settings.status_writers,
             changed=queue.add,
             written=self._execution_written,
@@ -124,28 +128,9 @@ class Operator:
             changed=lambda name: self._admission.changed(name),
         )
         metrics.invalid_policies(lambda: self._namespaces.invalid)
-        self._admission = Admission(ledger, self._namespaces, wake=self._intake.wake)
+        self._admission = Admission(ledger, self._namespaces, wake=self._triggers.wake)
         self._accounting = Accounting(ledger, self._namespaces, seconds=settings.accounting_seconds)
-        reconciler = ExecutionReconciler(
-            intake=self._intake,
-            queue=queue,
-            flows=self._flows,
-            ledger=ledger,
-            api=self._api,
-            writer=self._writer,
-            retention=TtlExpiry(
-                self._api, queue, metrics, now=ledger.now, note=partial(visibility.note_expired, ledger)
-            ),
-            namespaces=self._namespaces,
-            worker_registry=self._workforce,
-            commands=Commands(
-                ledger,
-                application_name=settings.application_name,
-                announce=partial(self._events.post, names.EXECUTION_KIND),
-            ),
-            admission=self._admission,
-            application_name=settings.application_name,
-        )
+        reconciler = self._execution_reconciler(queue, ledger)
         self._controllers = [
             Controller(names.FLOW_KIND, flow_queue, flow_reconciler.reconcile, workers=_FLOW_WORKERS, metrics=metrics),
             Controller(
@@ -160,7 +145,7 @@ class Operator:
         self._child_resources = ChildResources(
             ledger=ledger,
             api=self._api,
-            intake=self._intake,
+            triggers=self._triggers,
             announce=partial(self._events.post, names.EXECUTION_KIND),
             namespaces=settings.namespaces,
             per_second=settings.child_resources_per_second,
@@ -191,7 +176,7 @@ class Operator:
         self._sweep = Sweep(
             ledger=ledger,
             api=self._api,
-            intake=self._intake,
+            triggers=self._triggers,
             flows=self._flows,
             flow_names=self._flow_names,
             guard=self.guard,
@@ -210,9 +195,9 @@ class Operator:
             unreadable=lambda kind: metrics.unreadable.labels(kind).inc(),
         )
         self.watch.register(names.FLOW_PLURAL, self._flows)
-        self.watch.register(names.EXECUTION_PLURAL, self._intake)
+        self.watch.register(names.EXECUTION_PLURAL, self._triggers)
         for phase in ExecutionPhase:
-            metrics.executions(phase, partial(self._intake.cache.count, phase))
+            metrics.executions(phase, partial(self._triggers.cache.count, phase))
 
     @property
     def api(self) -> KubernetesApi:
@@ -220,7 +205,44 @@ class Operator:
 
     async def prepare(self) -> None:
         """Learns what the workers can do, before anything is reconciled: else every Flow would look unchecked."""
-        await self._workforce.refresh()
+        await self._worker_registry.refresh()
+
+    def _execution_reconciler(self, queue: WorkQueue[Key], ledger: Ledger) -> ExecutionReconciler:
+        """The reconciler of Executions with its parts."""
+        application_name = self._settings.application_name
+        ttl = TtlExpiry(self._api, queue, self._metrics, now=ledger.now, note=partial(visibility.note_expired, ledger))
+        snapshots = Snapshots(self._triggers.cache, self._api, ledger, self._namespaces)
+        creation = Creation(ledger, self._namespaces, application_name=application_name)
+        return ExecutionReconciler(
+            triggers=self._triggers,
+            queue=queue,
+            flows=self._flows,
+            api=self._api,
+            writer=self._writer,
+            ttl=ttl,
+            snapshots=snapshots,
+            creation=creation,
+            commands=Commands(
+                ledger,
+                application_name=application_name,
+                announce=partial(self._events.post, names.EXECUTION_KIND),
+            ),
+            deletion=Deletion(
+                triggers=self._triggers,
+                snapshots=snapshots,
+                creation=creation,
+                ledger=ledger,
+                flows=self._flows,
+                writer=self._writer,
+                ttl=ttl,
+                namespaces=self._namespaces,
+                admission=self._admission,
+            ),
+            display=Display(
+                triggers=self._triggers, ledger=ledger, writer=self._writer, worker_registry=self._worker_registry
+            ),
+            admission=self._admission,
+        )
 
     async def run(self) -> None:
         """Runs every part but the watch until one ends, which none ever should.
@@ -238,8 +260,8 @@ class Operator:
             "resync": self._resync,
             "feed listener": lambda: persist("feed listener", self._feed.listen),
             "feed": lambda: persist("feed", self._feed.follow),
-            "worker_registry listener": lambda: persist("worker_registry listener", self._workforce.listen),
-            "worker_registry": lambda: persist("worker_registry", self._workforce.follow),
+            "worker_registry listener": lambda: persist("worker_registry listener", self._worker_registry.listen),
+            "worker_registry": lambda: persist("worker_registry", self._worker_registry.follow),
             "flow names": lambda: persist("flow names", self._flow_names.run),
             "families search": lambda: persist("families search", self._families.search),
             "families": lambda: persist("families", self._families.settle),
@@ -276,10 +298,10 @@ class Operator:
         while True:
             await asyncio.sleep(self._settings.resync_seconds)
             self._flows.resync()
-            self._intake.resync()
+            self._triggers.resync()
 
     def _row_changed(self, row: ExecutionRow) -> None:
-        self._intake.changed(row)
+        self._triggers.changed(row)
         self._families.changed(row)
         self._child_resources.changed(row)
 
@@ -289,7 +311,7 @@ class Operator:
         self._observe_lag(before, after)
         if "completionTime" in after and "completionTime" not in before:
             self._metrics.executions_ended.labels(key.namespace, after["phase"]).inc()
-        cached = self._intake.cache.get(key)
+        cached = self._triggers.cache.get(key)
         if cached is not None and cached.finished:
             # Once more round, for its retention and to let go of what is no longer needed of it.
             self._queue.add(key)

@@ -125,7 +125,7 @@ async def running(ledger: Ledger, server: Server, busy: Callable[[], bool]) -> A
     made = ChildResources(
         ledger=ledger,
         api=api,
-        intake=ExecutionTriggers(WorkQueue()),
+        triggers=ExecutionTriggers(WorkQueue()),
         announce=maker.announce,
         namespaces=(),
         per_second=1000,

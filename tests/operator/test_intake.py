@@ -18,16 +18,16 @@ KEY = Key("team", "nightly", UID)
 
 
 class Watched:
-    """An intake whose queue goes by a clock that the test sets."""
+    """An triggers whose queue goes by a clock that the test sets."""
 
     def __init__(self) -> None:
         self.now = 1000.0
         self.queue: WorkQueue[Key] = WorkQueue(clock=lambda: self.now)
-        self.intake = ExecutionTriggers(self.queue)
+        self.triggers = ExecutionTriggers(self.queue)
 
     def sees(self, key: Key) -> None:
         metadata = {"namespace": key.namespace, "name": key.name, "uid": key.uid, "resourceVersion": "1"}
-        self.intake.observed({"metadata": metadata | {"generation": 1}, "spec": {}})
+        self.triggers.observed({"metadata": metadata | {"generation": 1}, "spec": {}})
 
     async def awaken(self) -> list[Key]:
         """The keys that are due, each worked on."""
@@ -57,51 +57,51 @@ def child(number: int, phase: str = "Running") -> ExecutionRow:
 
 
 async def test_parent_wakes_once_for_many_children_and_for_the_last(watched: Watched) -> None:
-    watched.intake.changed(parent())
+    watched.triggers.changed(parent())
     assert await watched.awaken() == [KEY], "its own end is shown at once"
-    watched.intake.follow_children(parent(), KEY)
+    watched.triggers.follow_children(parent(), KEY)
     for number in range(1000):
-        watched.intake.changed(child(number))
+        watched.triggers.changed(child(number))
         watched.now += 0.001
     assert await watched.awaken() == []
     watched.now += 1.1
     assert await watched.awaken() == [KEY]
     watched.now += 60
     assert await watched.awaken() == [], "nothing has changed since"
-    watched.intake.changed(child(7, "Completed"))
+    watched.triggers.changed(child(7, "Completed"))
     watched.now += 2.1
     assert await watched.awaken() == [KEY], "nobody is the last to be left unseen"
 
 
 async def test_child_change_during_a_parents_turn_wakes_it_again(watched: Watched) -> None:
-    watched.intake.follow_children(parent(), KEY)
+    watched.triggers.follow_children(parent(), KEY)
     watched.queue.add(KEY)
     key = await watched.queue.get()
-    watched.intake.changed(child(1))
+    watched.triggers.changed(child(1))
     watched.queue.done(key)
     watched.now += 2.1
     assert await watched.awaken() == [KEY]
 
 
 async def test_counts_wake_a_parent_seldom_and_its_trees_end_at_once(watched: Watched) -> None:
-    watched.intake.follow_children(parent(), KEY)
+    watched.triggers.follow_children(parent(), KEY)
     for still_open in range(999, 0, -1):
-        watched.intake.changed(parent(children_open=still_open, change_seq=2000 - still_open))
+        watched.triggers.changed(parent(children_open=still_open, change_seq=2000 - still_open))
     assert await watched.awaken() == []
-    assert watched.intake.rows[KEY].children_open == 1
-    watched.intake.changed(parent(children_open=0, change_seq=2000))
+    assert watched.triggers.rows[KEY].children_open == 1
+    watched.triggers.changed(parent(children_open=0, change_seq=2000))
     assert await watched.awaken() == [KEY]
 
 
 async def test_ended_or_forgotten_family_does_not_wake_its_parent(watched: Watched) -> None:
-    watched.intake.follow_children(parent(), KEY)
-    watched.intake.follow_children(parent(children_open=0), KEY)
-    watched.intake.changed(child(1))
+    watched.triggers.follow_children(parent(), KEY)
+    watched.triggers.follow_children(parent(children_open=0), KEY)
+    watched.triggers.changed(child(1))
     watched.now += 10
     assert await watched.awaken() == []
-    watched.intake.follow_children(parent(), KEY)
-    watched.intake.forget_children(ID)
-    watched.intake.changed(child(1))
+    watched.triggers.follow_children(parent(), KEY)
+    watched.triggers.forget_children(ID)
+    watched.triggers.changed(child(1))
     watched.now += 10
     assert await watched.awaken() == []
 
@@ -110,8 +110,8 @@ async def test_a_child_with_a_resource_of_its_own_is_woken_at_once(watched: Watc
     key = Key("team", "nightly-1", "uid-of-the-child")
     watched.sees(key)
     assert await watched.awaken() == [key]
-    watched.intake.follow_children(parent(), KEY)
-    watched.intake.changed(replace(child(1), uid=key.uid))
+    watched.triggers.follow_children(parent(), KEY)
+    watched.triggers.changed(replace(child(1), uid=key.uid))
     assert await watched.awaken() == [key]
     watched.now += 2.1
     assert await watched.awaken() == [KEY]

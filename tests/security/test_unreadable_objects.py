@@ -239,14 +239,14 @@ async def test_listing_of_names_survives_odd_objects(server: tuple[Server, str])
 
 def test_unreadable_object_is_reconciled_and_can_go() -> None:
     queue: WorkQueue[Key] = WorkQueue()
-    intake = ExecutionTriggers(queue)
+    triggers = ExecutionTriggers(queue)
     body = objects.read(text("deep", nested(5000)))
-    intake.observed(body)
-    cached = intake.cache.get(Key("n", "deep", "u"))
+    triggers.observed(body)
+    cached = triggers.cache.get(Key("n", "deep", "u"))
     assert cached is not None
     assert cached.unreadable == TOO_DEEP
     assert queue.depth == 1
-    intake.deleted(objects.read(text("deep", nested(5000))))
-    cached = intake.cache.get(Key("n", "deep", "u"))
+    triggers.deleted(objects.read(text("deep", nested(5000))))
+    cached = triggers.cache.get(Key("n", "deep", "u"))
     assert cached is not None
     assert cached.gone

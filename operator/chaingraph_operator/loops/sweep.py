@@ -70,7 +70,7 @@ class Sweep:
         *,
         ledger: Ledger,
         api: KubernetesApi,
-        intake: ExecutionTriggers,
+        triggers: ExecutionTriggers,
         flows: Flows,
         flow_names: FlowNames,
         guard: ClusterGuard,
@@ -82,7 +82,7 @@ class Sweep:
     ) -> None:
         self._ledger = ledger
         self._api = api
-        self._intake = intake
+        self._triggers = triggers
         self._flows = flows
         self._flow_names = flow_names
         self._guard = guard
@@ -114,7 +114,7 @@ class Sweep:
         await self._guard.check()
         seen = await self._unseen.mark()
         before = await self._pruning.cutoff()
-        known = [cached.key for cached in self._intake.cache if not cached.gone]
+        known = [cached.key for cached in self._triggers.cache if not cached.gone]
         async with self._ledger.connection() as connection:
             tended = await executions.tended(connection, namespaces=self._namespaces or None)
         listed = [key async for key in self._listed(names.EXECUTION_PLURAL)]
@@ -123,7 +123,7 @@ class Sweep:
         unsure = {(key.namespace, key.name) for key in listed if not key.uid}
         for key in known:
             if key.uid not in alive and (key.namespace, key.name) not in unsure:
-                self._intake.vanished(key)
+                self._triggers.vanished(key)
         tended = [each for each in tended if (each.namespace, each.name) not in unsure]
         await self._sweep_flows()
         stopped = [each.id for each in topmost_gone(tended, alive) if await self._stop(each)]

@@ -105,7 +105,7 @@ class ChildResources:
         *,
         ledger: Ledger,
         api: KubernetesApi,
-        intake: ExecutionTriggers,
+        triggers: ExecutionTriggers,
         announce: Callable[[Key, KubernetesEvent], None],
         namespaces: Sequence[str],
         per_second: float,
@@ -114,7 +114,7 @@ class ChildResources:
     ) -> None:
         self._ledger = ledger
         self._api = api
-        self._intake = intake
+        self._triggers = triggers
         self._announce = announce
         self._namespaces = tuple(namespaces) or None
         self._pace = RateLimiter(per_second)
@@ -249,7 +249,7 @@ class ChildResources:
 
     async def _owner(self, child: PendingChildResource) -> _Owner:
         key = _owner_key(child)
-        cached = self._intake.cache.get(key)
+        cached = self._triggers.cache.get(key)
         if cached is None:
             return await self._look(key)
         return _Owner.GOING if cached.gone or cached.deleting else _Owner.THERE
@@ -288,7 +288,7 @@ class ChildResources:
         if bound:
             self._pending = max(0, self._pending - 1)
             self._count(result)
-            self._intake.observed(body)
+            self._triggers.observed(body)
         return bound
 
     async def _discard(self, body: Mapping[str, Any]) -> None:

@@ -1,0 +1,109 @@
+"""What one reconciliation of an Execution begins from: its resource, its row, and the spec that it may have."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+
+from chaingraph_crds import names
+from chaingraph_crds.execution import ExecutionSpec
+from chaingraph_crds.execution_status import ExecutionStatus
+from chaingraph_operator.decide.actions import ObjectMeta
+from chaingraph_operator.decide.ignored import Ignored, Reason
+from chaingraph_operator.decide.unreadable import UnreadableSpec, read
+from chaingraph_operator.kube.api import KubernetesApi
+from chaingraph_operator.kube.cache import Cached, ObjectCache
+from chaingraph_operator.kube.keys import Key
+from chaingraph_operator.tenancy.admission import priority_problem
+from chaingraph_operator.tenancy.namespaces import Namespaces
+from chaingraph_runtime.cluster_errors import NotFound
+from chaingraph_store import executions
+from chaingraph_store.executions import ExecutionRow
+from chaingraph_store.ledger import Ledger
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """An Execution at one moment.
+
+    Attributes:
+        spec: as its namespace allows it.
+        status: as last written.
+        row: the ledger's row; None where there is none.
+        ignored: parts of the spec that have no effect.
+        unreadable: why the spec cannot be read; then `spec` only says whether the row is to stay paused.
+    """
+
+    cached: Cached
+    meta: ObjectMeta
+    spec: ExecutionSpec
+    status: ExecutionStatus
+    row: ExecutionRow | None
+    ignored: tuple[Ignored, ...] = field(default=())
+    unreadable: UnreadableSpec | None = None
+
+    @property
+    def key(self) -> Key:
+        return self.cached.key
+
+
+class Snapshots:
+    """Reads snapshots."""
+
+    def __init__(self, cache: ObjectCache, api: KubernetesApi, ledger: Ledger, namespaces: Namespaces) -> None:
+        self._cache = cache
+        self._api = api
+        self._ledger = ledger
+        self._namespaces = namespaces
+
+    async def read(self, cached: Cached, row: ExecutionRow | None) -> Snapshot | None:
+        """Read one; None when the resource is gone.
+
+        Args:
+            row: as the change feed brought it. It is read again when the status shows a later one.
+        """
+        if cached.partial:
+            whole = await self._whole(cached)
+            if whole is None:
+                return None
+            cached = whole
+        if row is None or row.change_seq < cached.change_seq:
+            row = await self.row(cached.key.uid)
+        meta = ObjectMeta(cached.key.uid, cached.key.namespace, cached.key.name, cached.generation, cached.deleting)
+        status = ExecutionStatus.fitting(cached.status_object())
+        spec = read(cached)
+        if isinstance(spec, UnreadableSpec):
+            nothing = ExecutionSpec.model_construct(paused=row is not None and row.wants_pause)
+            return Snapshot(cached, meta, nothing, status, row, (spec.ignored,), spec)
+        spec, ignored = await self._allowed(spec, row)
+        return Snapshot(cached, meta, spec, status, row, ignored)
+
+    async def with_fresh_row(self, snapshot: Snapshot) -> Snapshot:
+        """The same resource with the row as it is now."""
+        return replace(snapshot, row=await self.row(snapshot.meta.uid))
+
+    async def row(self, uid: str) -> ExecutionRow | None:
+        """The row of the resource with this UID."""
+        async with self._ledger.connection() as connection:
+            return await executions.by_uid(connection, uid)
+
+    async def _whole(self, cached: Cached) -> Cached | None:
+        try:
+            body = await self._api.get(names.EXECUTION_PLURAL, cached.key)
+        except NotFound:
+            return None
+        self._cache.observe(body)
+        found = self._cache.get(cached.key)
+        return None if found is None or found.partial else found
+
+    async def _allowed(
+        self, spec: ExecutionSpec, row: ExecutionRow | None
+    ) -> tuple[ExecutionSpec, tuple[Ignored, ...]]:
+        """The spec without a change of the priority that its namespace does not allow."""
+        if row is None or spec.priority == row.priority:
+            return spec, ()
+        policy = (await self._namespaces.get(row.namespace)).policy
+        problem = priority_problem(policy, spec.priority, row.namespace)
+        if problem is None:
+            return spec, ()
+        message = f"{problem}. It keeps the priority {row.priority}"
+        return spec.model_copy(update={"priority": row.priority}), (Ignored(Reason.PRIORITY_TOO_HIGH, message),)

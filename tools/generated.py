@@ -14,11 +14,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from chaingraph_crds import manifests, names, policies
-from chaingraph_flow.reference import markdown as node_reference
 from tools import argocd, chart_crds, chart_values, settings_reference
 from tools.api_reference import markdown as api_reference
 from tools.dashboard import dashboard_json
 from tools.metrics_reference import markdown as metrics_markdown
+from tools.node_reference import markdown as node_reference
 
 _ROOT = Path(__file__).parents[1]
 _CHART = "charts/chaingraph"

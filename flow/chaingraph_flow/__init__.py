@@ -3,10 +3,10 @@
 The names here are what other parts use. Node authors take `Node`, the ports and the types from here as well.
 """
 
-from .catalogue import Catalogue, InputPort, NodeType, OutputPort
-from .context import Emission, ExternalEvent, NodeContext, RunContext, Trigger
-from .egress import Egress
-from .engine import (
+from chaingraph_flow.catalogue import Catalogue, InputPort, NodeType, OutputPort
+from chaingraph_flow.context import Emission, ExternalEvent, NodeContext, RunContext, Trigger
+from chaingraph_flow.egress import Egress
+from chaingraph_flow.engine import (
     ControlState,
     Engine,
     EngineOptions,
@@ -23,7 +23,7 @@ from .engine import (
     emissions_in_order,
     without_unhandled_failures,
 )
-from .errors import (
+from chaingraph_flow.errors import (
     DuplicateNodeType,
     EgressDenied,
     EmissionRefused,
@@ -37,16 +37,16 @@ from .errors import (
     NotJson,
     UnknownNodeType,
 )
-from .events import FlowEvent
-from .field_errors import ErrorCode, FieldError
-from .graph import Graph
-from .inputs import bind_inputs
-from .limits import Limits
-from .node import Input, Node, Output, Outputs, Passthrough
-from .registry import Registry
-from .revision import revision
-from .types import Any, Array, Boolean, Enum, Number, Object, String
-from .validation import validate
+from chaingraph_flow.events import FlowEvent
+from chaingraph_flow.field_errors import ErrorCode, FieldError
+from chaingraph_flow.graph import Graph
+from chaingraph_flow.limits import Limits
+from chaingraph_flow.node import Input, Node, Output, Outputs, Passthrough
+from chaingraph_flow.ports.types import Any, Array, Boolean, Enum, Number, Object, String
+from chaingraph_flow.registry import Registry
+from chaingraph_flow.revision import revision
+from chaingraph_flow.validation.inputs import bind_inputs
+from chaingraph_flow.validation.validation import validate
 
 __all__ = [
     "Any",

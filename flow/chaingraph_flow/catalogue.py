@@ -14,9 +14,9 @@ import orjson
 from pydantic import BaseModel, ConfigDict, Field
 from pydantic.alias_generators import to_camel
 
-from .derive import Rule
-from .errors import DuplicateNodeType
-from .types import Boolean, PortType, String
+from chaingraph_flow.errors import DuplicateNodeType
+from chaingraph_flow.ports.derive import Rule
+from chaingraph_flow.ports.types import Boolean, PortType, String
 
 EXECUTE = "__execute"
 SUCCESS = "__success"

@@ -8,12 +8,11 @@ from typing import Any, Protocol, Self, TypeVar
 
 from chaingraph_crds.forms import OPTIONAL_RESOURCE_NAME
 from chaingraph_crds.limits import MAX_EVENT_NAME, MAX_RESOURCE_NAME
-
-from .egress import Egress
-from .errors import EmissionRefused, LimitExceeded, NodeFailed, TooDeep, TooManyChildren
-from .json_values import copied, plain_text, require_json, size_of
-from .limits import Limits, setting
-from .types import String, check_value
+from chaingraph_flow.egress import Egress
+from chaingraph_flow.errors import EmissionRefused, LimitExceeded, NodeFailed, TooDeep, TooManyChildren
+from chaingraph_flow.limits import Limits, setting
+from chaingraph_flow.ports.json_values import copied, plain_text, require_json, size_of
+from chaingraph_flow.ports.types import String, check_value
 
 LOG_OVERHEAD = 100
 """Bytes that a log message costs beside its text: it is an event, and a row."""

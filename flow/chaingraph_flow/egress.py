@@ -13,7 +13,7 @@ from functools import lru_cache
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 from typing import Self
 
-from .errors import EgressDenied
+from chaingraph_flow.errors import EgressDenied
 
 Network = IPv4Network | IPv6Network
 Address = IPv4Address | IPv6Address

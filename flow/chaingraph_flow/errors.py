@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from .field_errors import FieldError
+from chaingraph_flow.field_errors import FieldError
 
 
 class FlowError(Exception):

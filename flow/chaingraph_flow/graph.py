@@ -6,12 +6,11 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from chaingraph_crds.flow import FlowSpec, NodeSpec
-
-from .catalogue import EXECUTE, Catalogue, NodeType
-from .errors import InvalidFlow
-from .types import AnyPortType
-from .validation import Analysis, analyse
-from .wiring import Connection, GraphOutput, InputSlot
+from chaingraph_flow.catalogue import EXECUTE, Catalogue, NodeType
+from chaingraph_flow.errors import InvalidFlow
+from chaingraph_flow.ports.types import AnyPortType
+from chaingraph_flow.validation.validation import Analysis, analyse
+from chaingraph_flow.validation.wiring import Connection, GraphOutput, InputSlot
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,10 +21,10 @@ from typing import Final
 import httpcore
 import httpx
 
-from .egress import Egress
-from .errors import NodeFailed
-from .json_values import quoted
-from .limits import Limits, setting
+from chaingraph_flow.egress import Egress
+from chaingraph_flow.errors import NodeFailed
+from chaingraph_flow.limits import Limits, setting
+from chaingraph_flow.ports.json_values import quoted
 
 # At DEBUG httpcore writes the headers of each response, cookies included.
 logging.getLogger("httpcore").setLevel(logging.WARNING)

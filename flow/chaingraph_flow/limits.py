@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, fields
 
-from .errors import LimitExceeded
+from chaingraph_flow.errors import LimitExceeded
 
 MIB = 1024 * 1024
 

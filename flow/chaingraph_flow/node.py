@@ -26,11 +26,11 @@ from typing import TYPE_CHECKING, Any, ClassVar, Generic, Protocol, Self, TypeVa
 
 from pydantic.alias_generators import to_camel
 
-from .catalogue import InputPort, NodeType, OutputPort
-from .context import NodeContext
-from .derive import AnyRule, Given, SameAs, inputs_of, static_inputs_of
-from .errors import InvalidNodeClass
-from .types import AnyPortType, Object, String, check_value
+from chaingraph_flow.catalogue import InputPort, NodeType, OutputPort
+from chaingraph_flow.context import NodeContext
+from chaingraph_flow.errors import InvalidNodeClass
+from chaingraph_flow.ports.derive import AnyRule, Given, SameAs, inputs_of, static_inputs_of
+from chaingraph_flow.ports.types import AnyPortType, Object, String, check_value
 
 T = TypeVar("T")
 T_co = TypeVar("T_co", covariant=True)

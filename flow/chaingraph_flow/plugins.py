@@ -10,10 +10,10 @@ from pathlib import Path
 from types import ModuleType, TracebackType
 from typing import Final
 
-from .catalogue import Catalogue
-from .errors import DuplicateNodeType, InvalidNodeClass
-from .field_errors import shortened, suggestion
-from .node import Node
+from chaingraph_flow.catalogue import Catalogue
+from chaingraph_flow.errors import DuplicateNodeType, InvalidNodeClass
+from chaingraph_flow.field_errors import shortened, suggestion
+from chaingraph_flow.node import Node
 
 ENTRY_POINTS: Final = "chaingraph.nodes"
 """The group of entry points under which a package offers nodes: a module, a Node class or a list of them."""

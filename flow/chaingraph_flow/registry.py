@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 
-from .catalogue import Catalogue
-from .errors import BrokenPlugins, DuplicateNodeType, UnknownNodeType
-from .field_errors import suggestion
-from .node import Node
-from .plugins import ENTRY_POINTS, defined_twice, load_plugins, node_classes
+from chaingraph_flow.catalogue import Catalogue
+from chaingraph_flow.errors import BrokenPlugins, DuplicateNodeType, UnknownNodeType
+from chaingraph_flow.field_errors import suggestion
+from chaingraph_flow.node import Node
+from chaingraph_flow.plugins import ENTRY_POINTS, defined_twice, load_plugins, node_classes
 
 __all__ = ["ENTRY_POINTS", "Registry", "node_classes"]
 

@@ -20,9 +20,9 @@ from chaingraph_crds.yaml.nodes import YamlError
 from chaingraph_crds.yaml.reading import read
 from chaingraph_crds.yaml.scalars import asked_for
 from chaingraph_crds.yaml.writing import written
-from chaingraph_flow.inputs import bind_inputs
 from chaingraph_flow.registry import Registry
-from chaingraph_flow.validation import validate
+from chaingraph_flow.validation.inputs import bind_inputs
+from chaingraph_flow.validation.validation import validate
 from fixtures.flows.json_values import JSON
 
 pytestmark = pytest.mark.integration

@@ -12,7 +12,7 @@ from chaingraph_crds.flow import FlowSpec
 from chaingraph_crds.yaml.reading import read
 from chaingraph_flow import nodes
 from chaingraph_flow.registry import Registry, node_classes
-from chaingraph_flow.validation import validate
+from chaingraph_flow.validation.validation import validate
 from fixtures.cluster.control_plane import Kubectl
 from fixtures.docs.pages import PAGES, blocks
 from fixtures.paths import ROOT

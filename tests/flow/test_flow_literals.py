@@ -11,14 +11,14 @@ from hypothesis import strategies as st
 
 from chaingraph_crds.flow import FlowSpec
 from chaingraph_flow import InvalidNodeClass, Node, NodeContext
-from chaingraph_flow import types as t
 from chaingraph_flow.errors import NodeFailed
 from chaingraph_flow.field_errors import Suggestions
 from chaingraph_flow.node import Input
+from chaingraph_flow.ports import types as t
 from chaingraph_flow.templates import COMING, Given, Known, check, rendered
 from chaingraph_flow.templates.checking import STATEMENTS
 from chaingraph_flow.templates.rendering import _STATEMENTS
-from chaingraph_flow.validation import validate
+from chaingraph_flow.validation.validation import validate
 from fixtures.flows.runs import BUILT_IN
 
 COMES = object()

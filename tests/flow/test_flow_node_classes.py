@@ -5,6 +5,7 @@ from __future__ import annotations
 import types
 
 import pytest
+from tools.node_reference import markdown
 
 from chaingraph_flow import (
     Any,
@@ -26,8 +27,7 @@ from chaingraph_flow import (
     String,
     validate,
 )
-from chaingraph_flow.derive import SameAs
-from chaingraph_flow.reference import markdown
+from chaingraph_flow.ports.derive import SameAs
 from chaingraph_flow.registry import node_classes
 from fixtures.flows.runs import BUILT_IN, MemoryRecorder, engine, flow, run_flow
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from chaingraph_crds.flow import FlowSpec
 from chaingraph_flow.nodes.transforms import group_key, reduce_values
-from chaingraph_flow.validation import validate
+from chaingraph_flow.validation.validation import validate
 from fixtures.flows.runs import BUILT_IN, failure_of, outputs_of
 
 ROWS = [

@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from chaingraph_flow.inference import infer, union
-from chaingraph_flow.json_values import article, kind
-from chaingraph_flow.types import (
+from chaingraph_flow.ports.inference import infer, union
+from chaingraph_flow.ports.json_values import article, kind
+from chaingraph_flow.ports.types import (
     Any,
     AnyPortType,
     Array,

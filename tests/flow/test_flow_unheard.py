@@ -10,8 +10,8 @@ import yaml
 
 from chaingraph_crds.flow import FlowSpec
 from chaingraph_flow.registry import Registry
-from chaingraph_flow.unheard import unheard
-from chaingraph_flow.validation import validate
+from chaingraph_flow.validation.unheard import unheard
+from chaingraph_flow.validation.validation import validate
 
 CATALOGUE = Registry.discover().catalogue
 EXAMPLES = sorted((Path(__file__).parents[2] / "examples").glob("*.yaml"))

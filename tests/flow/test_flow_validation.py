@@ -17,7 +17,7 @@ from chaingraph_flow import (
     Registry,
     validate,
 )
-from chaingraph_flow.endpoint import Endpoint, parse_endpoint
+from chaingraph_flow.ports.endpoint import Endpoint, parse_endpoint
 from fixtures.flows.runs import BUILT_IN, flow
 
 CATALOGUE = BUILT_IN.catalogue

@@ -14,12 +14,12 @@ from hypothesis import strategies as st
 
 from chaingraph_crds.flow import FlowSpec
 from chaingraph_flow.field_errors import LONGEST_MESSAGE, LONGEST_PATH, MOST_ERRORS, ErrorCode, similar
-from chaingraph_flow.inference import infer, union
-from chaingraph_flow.patterns import LARGEST_PATTERN, Matchers, PatternRefused, cost
+from chaingraph_flow.ports.inference import infer, union
+from chaingraph_flow.ports.patterns import LARGEST_PATTERN, Matchers, PatternRefused, cost
+from chaingraph_flow.ports.types import AnyPortType, Array, Number, Object, String, accepts, check_value
 from chaingraph_flow.registry import Registry
 from chaingraph_flow.revision import revision
-from chaingraph_flow.types import AnyPortType, Array, Number, Object, String, accepts, check_value
-from chaingraph_flow.validation import validate
+from chaingraph_flow.validation.validation import validate
 
 CATALOGUE = Registry.discover().catalogue
 BUDGET = 2.0

@@ -15,8 +15,8 @@ from chaingraph_crds.flow import FlowSpec
 from chaingraph_flow import EngineOptions, FailureReason, FlowOutcome, Limits, RunContext
 from chaingraph_flow.context import NodeContext, RunResources
 from chaingraph_flow.errors import NodeFailed
-from chaingraph_flow.json_values import size_of
 from chaingraph_flow.nodes import CSVRead, JSONRead
+from chaingraph_flow.ports.json_values import size_of
 from fixtures.flows.runs import error_of, failure_of, outputs_of, run_flow
 
 FIELDS = st.text(alphabet=st.characters(codec="utf-8", exclude_characters="\x00"), max_size=6)

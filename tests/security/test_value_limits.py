@@ -27,7 +27,7 @@ from chaingraph_flow import (
     Registry,
 )
 from chaingraph_flow.errors import UnreadableText
-from chaingraph_flow.json_values import indented_size, size_of
+from chaingraph_flow.ports.json_values import indented_size, size_of
 from chaingraph_flow.reading import parsed
 from fixtures.flows.runs import MemoryRecorder, Run, run_flow
 

@@ -6,14 +6,14 @@ flow's time, `scheduler` brings them together and is the only place with tasks, 
 debugger's commands.
 """
 
-from .debugger import ControlState
-from .engine import Engine
-from .options import EngineOptions
-from .outputs import emissions_in_order
-from .recorder import Recorder
-from .records import NodeRecord, Outcome, without_unhandled_failures
-from .result import FailureReason, FlowOutcome, FlowResult, NodeError, Progress
-from .supervision import KilledTry, Supervisor
+from chaingraph_flow.engine.debugger import ControlState
+from chaingraph_flow.engine.engine import Engine
+from chaingraph_flow.engine.options import EngineOptions
+from chaingraph_flow.engine.outputs import emissions_in_order
+from chaingraph_flow.engine.recorder import Recorder
+from chaingraph_flow.engine.records import NodeRecord, Outcome, without_unhandled_failures
+from chaingraph_flow.engine.result import FailureReason, FlowOutcome, FlowResult, NodeError, Progress
+from chaingraph_flow.engine.supervision import KilledTry, Supervisor
 
 __all__ = [
     "ControlState",

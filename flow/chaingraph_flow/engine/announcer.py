@@ -6,13 +6,13 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from .. import events
-from ..events import FlowEvent
-from ..graph import GraphNode
-from ..wiring import Connection
-from .recorder import Recorder
-from .records import NodeRecord, Outcome
-from .result import NodeError
+from chaingraph_flow import events
+from chaingraph_flow.engine.recorder import Recorder
+from chaingraph_flow.engine.records import NodeRecord, Outcome
+from chaingraph_flow.engine.result import NodeError
+from chaingraph_flow.events import FlowEvent
+from chaingraph_flow.graph import GraphNode
+from chaingraph_flow.validation.wiring import Connection
 
 
 def wall_clock() -> int:

@@ -8,8 +8,12 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from ..context import Emission, NodeContext
-from ..errors import (
+from chaingraph_flow.context import Emission, NodeContext
+from chaingraph_flow.engine.records import Outcome
+from chaingraph_flow.engine.result import FailureReason
+from chaingraph_flow.engine.supervision import Supervisor
+from chaingraph_flow.engine.threads import in_thread
+from chaingraph_flow.errors import (
     EgressDenied,
     EmissionRefused,
     LimitExceeded,
@@ -19,15 +23,11 @@ from ..errors import (
     TooDeep,
     TooManyChildren,
 )
-from ..graph import GraphNode
-from ..json_values import plain_text, require_json, size_of
-from ..limits import Limits
-from ..node import Node, Output, Outputs, Passthrough
-from ..types import check_value
-from .records import Outcome
-from .result import FailureReason
-from .supervision import Supervisor
-from .threads import in_thread
+from chaingraph_flow.graph import GraphNode
+from chaingraph_flow.limits import Limits
+from chaingraph_flow.node import Node, Output, Outputs, Passthrough
+from chaingraph_flow.ports.json_values import plain_text, require_json, size_of
+from chaingraph_flow.ports.types import check_value
 
 LONGEST_ERROR = 4096
 """Characters of a failure's message that are kept."""

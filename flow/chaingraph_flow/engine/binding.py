@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 
-from ..context import Trigger
-from ..graph import Graph
+from chaingraph_flow.context import Trigger
+from chaingraph_flow.graph import Graph
 
 
 def active_nodes(graph: Graph, trigger: Trigger | None) -> frozenset[str]:

@@ -9,16 +9,15 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 
 from chaingraph_crds.flow import NodeRetry
-
-from ..context import Emission, Trigger
-from ..errors import TooManyChildren
-from ..field_errors import suggestion
-from ..limits import Limits
-from .attempt import Ending, refused
-from .options import EngineOptions
-from .records import Outcome
-from .result import FailureReason, NodeError
-from .state import RunState
+from chaingraph_flow.context import Emission, Trigger
+from chaingraph_flow.engine.attempt import Ending, refused
+from chaingraph_flow.engine.options import EngineOptions
+from chaingraph_flow.engine.records import Outcome
+from chaingraph_flow.engine.result import FailureReason, NodeError
+from chaingraph_flow.engine.state import RunState
+from chaingraph_flow.errors import TooManyChildren
+from chaingraph_flow.field_errors import suggestion
+from chaingraph_flow.limits import Limits
 
 LIMITS = frozenset(
     (

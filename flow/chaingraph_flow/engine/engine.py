@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from functools import partial
 
-from .scheduler import Scheduler
+from chaingraph_flow.engine.scheduler import Scheduler
 
 
 class Engine(Scheduler):

@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterable
 
-from .announcer import EventPublisher
-from .debugger import ControlState, Debugger
-from .running_time import RunningTime
+from chaingraph_flow.engine.announcer import EventPublisher
+from chaingraph_flow.engine.debugger import ControlState, Debugger
+from chaingraph_flow.engine.running_time import RunningTime
 
 
 class Gate:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from ..context import MAX_CHILDREN, MAX_DEPTH
-from ..egress import Egress
-from ..limits import Limits
+from chaingraph_flow.context import MAX_CHILDREN, MAX_DEPTH
+from chaingraph_flow.egress import Egress
+from chaingraph_flow.limits import Limits
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,16 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from ..catalogue import ERROR_PORTS
-from ..context import Emission
-from ..graph import Graph
-from ..json_values import copied, render, size_of
-from ..limits import Limits
-from ..types import BARE, Nowhere, found_at
-from ..wiring import GraphOutput
-from .records import NodeRecord, Outcome
-from .result import FailureReason, NodeError
-from .state import output_value
+from chaingraph_flow.catalogue import ERROR_PORTS
+from chaingraph_flow.context import Emission
+from chaingraph_flow.engine.records import NodeRecord, Outcome
+from chaingraph_flow.engine.result import FailureReason, NodeError
+from chaingraph_flow.engine.state import output_value
+from chaingraph_flow.graph import Graph
+from chaingraph_flow.limits import Limits
+from chaingraph_flow.ports.json_values import copied, render, size_of
+from chaingraph_flow.ports.types import BARE, Nowhere, found_at
+from chaingraph_flow.validation.wiring import GraphOutput
 
 
 def flow_outputs(

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Protocol
 
-from ..events import FlowEvent
-from .records import NodeRecord
+from chaingraph_flow.engine.records import NodeRecord
+from chaingraph_flow.events import FlowEvent
 
 
 class Recorder(Protocol):

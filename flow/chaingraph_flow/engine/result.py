@@ -8,8 +8,7 @@ from enum import StrEnum
 from typing import Any
 
 from chaingraph_crds.standing import node_standing
-
-from ..context import Emission
+from chaingraph_flow.context import Emission
 
 
 class FlowOutcome(StrEnum):

@@ -12,24 +12,32 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
-from ..context import RunContext, Trigger
-from ..graph import Graph
-from ..registry import Registry
-from .announcer import EventPublisher, wall_clock
-from .attempt import Ending
-from .binding import active_nodes
-from .debugger import ControlState
-from .endings import MaySpawn, next_try, no_listener, refused_family, within_limits
-from .gate import Gate
-from .options import EngineOptions
-from .outputs import flow_emissions, flow_outputs, outputs_to_nowhere
-from .recorder import Recorder
-from .records import NodeRecord, Outcome, handles_failure
-from .result import FailureReason, FlowOutcome, FlowResult, NodeError, Progress, RunningNode, running_then
-from .running_time import RunningTime
-from .state import RunState
-from .supervision import KilledTry, Supervisor
-from .tries import Tries
+from chaingraph_flow.context import RunContext, Trigger
+from chaingraph_flow.engine.announcer import EventPublisher, wall_clock
+from chaingraph_flow.engine.attempt import Ending
+from chaingraph_flow.engine.binding import active_nodes
+from chaingraph_flow.engine.debugger import ControlState
+from chaingraph_flow.engine.endings import MaySpawn, next_try, no_listener, refused_family, within_limits
+from chaingraph_flow.engine.gate import Gate
+from chaingraph_flow.engine.options import EngineOptions
+from chaingraph_flow.engine.outputs import flow_emissions, flow_outputs, outputs_to_nowhere
+from chaingraph_flow.engine.recorder import Recorder
+from chaingraph_flow.engine.records import NodeRecord, Outcome, handles_failure
+from chaingraph_flow.engine.result import (
+    FailureReason,
+    FlowOutcome,
+    FlowResult,
+    NodeError,
+    Progress,
+    RunningNode,
+    running_then,
+)
+from chaingraph_flow.engine.running_time import RunningTime
+from chaingraph_flow.engine.state import RunState
+from chaingraph_flow.engine.supervision import KilledTry, Supervisor
+from chaingraph_flow.engine.tries import Tries
+from chaingraph_flow.graph import Graph
+from chaingraph_flow.registry import Registry
 
 
 class Scheduler:

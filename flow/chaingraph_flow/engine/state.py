@@ -14,14 +14,13 @@ from collections.abc import Mapping
 from typing import Any
 
 from chaingraph_crds.flow import INPUTS_NODE_ID
-
-from ..catalogue import ERROR, ERROR_MESSAGE, ERROR_PORTS, EXECUTE, SUCCESS
-from ..errors import JournalMismatch
-from ..field_errors import suggestion
-from ..graph import Graph
-from ..types import BARE, AnyPortType, Nowhere, found_at
-from ..wiring import Connection
-from .records import NodeRecord, Outcome
+from chaingraph_flow.catalogue import ERROR, ERROR_MESSAGE, ERROR_PORTS, EXECUTE, SUCCESS
+from chaingraph_flow.engine.records import NodeRecord, Outcome
+from chaingraph_flow.errors import JournalMismatch
+from chaingraph_flow.field_errors import suggestion
+from chaingraph_flow.graph import Graph
+from chaingraph_flow.ports.types import BARE, AnyPortType, Nowhere, found_at
+from chaingraph_flow.validation.wiring import Connection
 
 
 class RunState:

@@ -6,15 +6,15 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from ..catalogue import EXECUTE
-from ..graph import GraphNode
-from ..json_values import SCALAR_BYTES, Segment, copied, obstacle, size_of, written
-from ..limits import Limits
-from ..types import Any as AnyType
-from ..types import check_value
-from ..wiring import Connection, InputSlot
-from .result import FailureReason
-from .state import RunState
+from chaingraph_flow.catalogue import EXECUTE
+from chaingraph_flow.engine.result import FailureReason
+from chaingraph_flow.engine.state import RunState
+from chaingraph_flow.graph import GraphNode
+from chaingraph_flow.limits import Limits
+from chaingraph_flow.ports.json_values import SCALAR_BYTES, Segment, copied, obstacle, size_of, written
+from chaingraph_flow.ports.types import Any as AnyType
+from chaingraph_flow.ports.types import check_value
+from chaingraph_flow.validation.wiring import Connection, InputSlot
 
 
 class Untransferable(Exception):

@@ -13,20 +13,20 @@ from collections.abc import Callable, Coroutine, Generator, Mapping
 from functools import partial
 from typing import Any
 
-from ..context import ExternalEvent, NodeContext, RunContext, RunResources, Trigger
-from ..graph import GraphNode
-from ..node import Node
-from ..wiring import Connection
-from .announcer import EventPublisher
-from .attempt import Ending, NodeWatch, run_attempt
-from .gate import Gate
-from .options import EngineOptions
-from .recorder import Recorder
-from .records import NodeRecord, Outcome
-from .result import RunningNode
-from .state import RunState
-from .supervision import KilledTry, Supervisor
-from .transfer import Untransferable, fill_inputs
+from chaingraph_flow.context import ExternalEvent, NodeContext, RunContext, RunResources, Trigger
+from chaingraph_flow.engine.announcer import EventPublisher
+from chaingraph_flow.engine.attempt import Ending, NodeWatch, run_attempt
+from chaingraph_flow.engine.gate import Gate
+from chaingraph_flow.engine.options import EngineOptions
+from chaingraph_flow.engine.recorder import Recorder
+from chaingraph_flow.engine.records import NodeRecord, Outcome
+from chaingraph_flow.engine.result import RunningNode
+from chaingraph_flow.engine.state import RunState
+from chaingraph_flow.engine.supervision import KilledTry, Supervisor
+from chaingraph_flow.engine.transfer import Untransferable, fill_inputs
+from chaingraph_flow.graph import GraphNode
+from chaingraph_flow.node import Node
+from chaingraph_flow.validation.wiring import Connection
 
 
 class Tries:

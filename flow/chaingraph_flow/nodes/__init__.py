@@ -1,11 +1,22 @@
 """The built-in nodes. Every Node class that is imported here is part of the catalogue (an entry point names this)."""
 
-from .arithmetic import And, Math, Not, Or, Random
-from .data import Cast, CSVRead, JSONRead, JSONWrite, ToNumber, ToText
-from .flow import Branch, EmitEach, EventEmitter, EventListener, Fail, Gate, IsRootExecution, Join, Sleep, Switch
-from .http import HTTP
-from .template import Template
-from .transforms import (
+from chaingraph_flow.nodes.arithmetic import And, Math, Not, Or, Random
+from chaingraph_flow.nodes.data import Cast, CSVRead, JSONRead, JSONWrite, ToNumber, ToText
+from chaingraph_flow.nodes.flow import (
+    Branch,
+    EmitEach,
+    EventEmitter,
+    EventListener,
+    Fail,
+    Gate,
+    IsRootExecution,
+    Join,
+    Sleep,
+    Switch,
+)
+from chaingraph_flow.nodes.http import HTTP
+from chaingraph_flow.nodes.template import Template
+from chaingraph_flow.nodes.transforms import (
     Concat,
     Element,
     Filter,
@@ -23,8 +34,8 @@ from .transforms import (
     Unique,
     Values,
 )
-from .utilities import DebugLog, ServerTime
-from .values import ArrayValue, BooleanValue, NumberValue, ObjectValue, Text
+from chaingraph_flow.nodes.utilities import DebugLog, ServerTime
+from chaingraph_flow.nodes.values import ArrayValue, BooleanValue, NumberValue, ObjectValue, Text
 
 __all__ = [
     "HTTP",

@@ -12,11 +12,10 @@ from chaingraph_crds.numbers import (
     divided,
     require_same_precision,
 )
-
-from .. import types as t
-from ..context import NodeContext
-from ..errors import NodeFailed
-from ..node import Input, Node, Output
+from chaingraph_flow.context import NodeContext
+from chaingraph_flow.errors import NodeFailed
+from chaingraph_flow.node import Input, Node, Output
+from chaingraph_flow.ports import types as t
 
 LARGEST_EXPONENT = 1024
 """Of a power of whole numbers: beyond, the result would be of any length."""

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from ..errors import NodeFailed
-from ..json_values import kind
-from ..types import Enum
+from chaingraph_flow.errors import NodeFailed
+from chaingraph_flow.ports.json_values import kind
+from chaingraph_flow.ports.types import Enum
 
 OPERATORS = Enum(
     options=("==", "!=", "<", "<=", ">", ">=", "contains", "startsWith", "endsWith", "isEmpty"),

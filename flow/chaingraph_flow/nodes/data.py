@@ -10,15 +10,14 @@ from typing import Any
 import orjson
 
 from chaingraph_crds.numbers import Inexact, exact_number
-
-from .. import types as t
-from ..context import NodeContext
-from ..derive import Given, ListOf
-from ..errors import NodeFailed
-from ..json_values import CONTAINER_BYTES, SCALAR_BYTES, indented_size, quoted
-from ..limits import Limits
-from ..node import Input, Node, Output
-from ..reading import NUMBERS, NUMBERS_HELP, parsed
+from chaingraph_flow.context import NodeContext
+from chaingraph_flow.errors import NodeFailed
+from chaingraph_flow.limits import Limits
+from chaingraph_flow.node import Input, Node, Output
+from chaingraph_flow.ports import types as t
+from chaingraph_flow.ports.derive import Given, ListOf
+from chaingraph_flow.ports.json_values import CONTAINER_BYTES, SCALAR_BYTES, indented_size, quoted
+from chaingraph_flow.reading import NUMBERS, NUMBERS_HELP, parsed
 
 SCHEMA = "The type of the result, as {type: object, properties: {name: string, age: number or null}}."
 MOST_COLUMNS = 1000

@@ -5,12 +5,12 @@ from __future__ import annotations
 import asyncio
 import time
 
-from .. import types as t
-from ..context import EVENT_NAME, FLOW_NAME, NodeContext
-from ..derive import Given, SameAs, UnionOf
-from ..errors import NodeFailed, NodeSkipped
-from ..node import Input, Node, Output, Outputs, Passthrough
-from .comparison import OPERATORS, compare, equal
+from chaingraph_flow.context import EVENT_NAME, FLOW_NAME, NodeContext
+from chaingraph_flow.errors import NodeFailed, NodeSkipped
+from chaingraph_flow.node import Input, Node, Output, Outputs, Passthrough
+from chaingraph_flow.nodes.comparison import OPERATORS, compare, equal
+from chaingraph_flow.ports import types as t
+from chaingraph_flow.ports.derive import Given, SameAs, UnionOf
 
 
 class Branch(Node):

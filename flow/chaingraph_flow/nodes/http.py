@@ -9,14 +9,14 @@ import asyncio
 
 import httpcore
 
-from .. import types as t
-from ..context import NodeContext
-from ..derive import FirstOf, Fixed, Given, When
-from ..errors import NodeFailed, UnreadableText
-from ..http_client import Answer, Call, Connections
-from ..node import Input, Node, Output
-from ..reading import NUMBERS, NUMBERS_HELP, parsed, text_of_body
-from .http_request import Fields, authorized, body_of, url_of
+from chaingraph_flow.context import NodeContext
+from chaingraph_flow.errors import NodeFailed, UnreadableText
+from chaingraph_flow.http_client import Answer, Call, Connections
+from chaingraph_flow.node import Input, Node, Output
+from chaingraph_flow.nodes.http_request import Fields, authorized, body_of, url_of
+from chaingraph_flow.ports import types as t
+from chaingraph_flow.ports.derive import FirstOf, Fixed, Given, When
+from chaingraph_flow.reading import NUMBERS, NUMBERS_HELP, parsed, text_of_body
 
 LARGEST_RESPONSE = 4 * 1024 * 1024
 """Bytes of a response, as it comes and as unpacked, where the flow says nothing."""

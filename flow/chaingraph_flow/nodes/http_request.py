@@ -11,8 +11,8 @@ from urllib.parse import unquote_plus, urlencode
 import httpx
 import orjson
 
-from ..errors import NodeFailed
-from ..reading import encoded
+from chaingraph_flow.errors import NodeFailed
+from chaingraph_flow.reading import encoded
 
 FORM: Final = "application/x-www-form-urlencoded"
 _FORM_OF_URL: Final = "write it as https://api.example.com/v1"

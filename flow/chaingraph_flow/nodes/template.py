@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from .. import types as t
-from ..context import NodeContext
-from ..limits import Limits
-from ..node import Input, Node, Output
-from ..templates import rendered
+from chaingraph_flow.context import NodeContext
+from chaingraph_flow.limits import Limits
+from chaingraph_flow.node import Input, Node, Output
+from chaingraph_flow.ports import types as t
+from chaingraph_flow.templates import rendered
 
 LONGEST_TEMPLATE = Limits().template_text_bytes
 LONGEST_RESULT = Limits().template_output_bytes

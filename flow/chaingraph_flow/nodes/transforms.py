@@ -13,15 +13,14 @@ from chaingraph_crds.numbers import (
     divided,
     require_same_precision,
 )
-
-from .. import types as t
-from ..context import NodeContext
-from ..derive import FieldOf, Fixed, ItemOf, ListOf, MergeOf, Record, SameAs, UnionOf
-from ..errors import NodeFailed
-from ..field_errors import suggestion
-from ..json_values import kind
-from ..node import Input, Node, Output
-from .comparison import OPERATORS, compare, require_one_kind, sort_key
+from chaingraph_flow.context import NodeContext
+from chaingraph_flow.errors import NodeFailed
+from chaingraph_flow.field_errors import suggestion
+from chaingraph_flow.node import Input, Node, Output
+from chaingraph_flow.nodes.comparison import OPERATORS, compare, require_one_kind, sort_key
+from chaingraph_flow.ports import types as t
+from chaingraph_flow.ports.derive import FieldOf, Fixed, ItemOf, ListOf, MergeOf, Record, SameAs, UnionOf
+from chaingraph_flow.ports.json_values import kind
 
 LONGEST_NAME = 64
 """Characters of a property's name that a message shows, and looks for others like it."""

@@ -7,9 +7,9 @@ from datetime import UTC, datetime
 
 import orjson
 
-from .. import types as t
-from ..context import NodeContext
-from ..node import Node, Output, Passthrough
+from chaingraph_flow.context import NodeContext
+from chaingraph_flow.node import Node, Output, Passthrough
+from chaingraph_flow.ports import types as t
 
 
 class DebugLog(Node):

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from .. import types as t
-from ..context import NodeContext
-from ..derive import FirstOf, Given, SameAs
-from ..node import Input, Node, Passthrough
+from chaingraph_flow.context import NodeContext
+from chaingraph_flow.node import Input, Node, Passthrough
+from chaingraph_flow.ports import types as t
+from chaingraph_flow.ports.derive import FirstOf, Given, SameAs
 
 _SCHEMA = "The type of the value, where it should be narrower than the value shows: {type: array, items: number}."
 

@@ -7,8 +7,8 @@ import json
 import re
 from typing import Final
 
-from ..errors import UnreadableText
-from ..json_values import quoted
+from chaingraph_flow.errors import UnreadableText
+from chaingraph_flow.ports.json_values import quoted
 
 _NAMED: Final = re.compile(r"(?:^|[;,])\s*charset\s*=\s*(?:\"([^\"]*)\"|'([^']*)'|([^;,\s]*))", re.IGNORECASE)
 _NO_CHARSETS: Final = frozenset(("idna", "punycode", "undefined", "unicode_escape", "raw_unicode_escape", "utf_7"))

@@ -14,10 +14,9 @@ from typing import Any, Final
 import orjson
 
 from chaingraph_crds.numbers import Inexact, exact_number
-
-from ..errors import UnreadableText
-from ..json_values import CONTAINER_BYTES, SCALAR_BYTES, Path, render
-from ..limits import Limits
+from chaingraph_flow.errors import UnreadableText
+from chaingraph_flow.limits import Limits
+from chaingraph_flow.ports.json_values import CONTAINER_BYTES, SCALAR_BYTES, Path, render
 
 NUMBERS: Final = ("exact", "text", "nearest")
 """What becomes of a number that cannot be kept: the node fails, it becomes a string, it is rounded."""

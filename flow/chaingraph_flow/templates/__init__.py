@@ -6,10 +6,10 @@ and methods, and whatever it does is paid for before it is done: see `budget`.
 
 from __future__ import annotations
 
-from .checking import Suggest, errors_of
-from .names import COMING, Given, Known, missing_names
-from .parsing import NESTED, Malformed, TemplateFieldError, parsed
-from .rendering import rendered
+from chaingraph_flow.templates.checking import Suggest, errors_of
+from chaingraph_flow.templates.names import COMING, Given, Known, missing_names
+from chaingraph_flow.templates.parsing import NESTED, Malformed, TemplateFieldError, parsed
+from chaingraph_flow.templates.rendering import rendered
 
 __all__ = ["COMING", "Given", "Known", "TemplateFieldError", "check", "rendered"]
 

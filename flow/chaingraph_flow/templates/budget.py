@@ -6,8 +6,8 @@ parts is charged as the walk that it is. So a template ends within a second or t
 
 from __future__ import annotations
 
-from ..json_values import size_of
-from ..limits import Limits
+from chaingraph_flow.limits import Limits
+from chaingraph_flow.ports.json_values import size_of
 
 CHARACTERS_A_STEP = 16
 LIST_BYTES = 56

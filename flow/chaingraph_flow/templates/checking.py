@@ -10,12 +10,12 @@ from typing import Any, Final
 
 from jinja2 import nodes as syntax
 
-from ..field_errors import suggestion
-from .conditions import TESTS
-from .expressions import ELEMENTWISE, EXPRESSIONS
-from .filters import FILTERS
-from .methods import OBJECT_METHODS, STRING_METHODS
-from .parsing import Parsed, TemplateFieldError
+from chaingraph_flow.field_errors import suggestion
+from chaingraph_flow.templates.conditions import TESTS
+from chaingraph_flow.templates.expressions import ELEMENTWISE, EXPRESSIONS
+from chaingraph_flow.templates.filters import FILTERS
+from chaingraph_flow.templates.methods import OBJECT_METHODS, STRING_METHODS
+from chaingraph_flow.templates.parsing import Parsed, TemplateFieldError
 
 Suggest = Callable[[str, Iterable[str]], str]
 """`; did you mean 'upper'?` for a misspelled name."""

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, Final
 
-from .budget import Budget, TemplateError
-from .values import Function, Undefined, contains, defined, equal, named, ordered
+from chaingraph_flow.templates.budget import Budget, TemplateError
+from chaingraph_flow.templates.values import Function, Undefined, contains, defined, equal, named, ordered
 
 Test = Callable[..., bool]
 

@@ -8,13 +8,13 @@ from typing import Any, Final
 
 from jinja2 import nodes as syntax
 
-from ..field_errors import shortened
-from .budget import Budget, TemplateError
-from .conditions import TESTS, compared
-from .filters import FILTERS
-from .methods import method_of
-from .selections import place
-from .values import (
+from chaingraph_flow.field_errors import shortened
+from chaingraph_flow.templates.budget import Budget, TemplateError
+from chaingraph_flow.templates.conditions import TESTS, compared
+from chaingraph_flow.templates.filters import FILTERS
+from chaingraph_flow.templates.methods import method_of
+from chaingraph_flow.templates.selections import place
+from chaingraph_flow.templates.values import (
     Computed,
     Function,
     Namespace,

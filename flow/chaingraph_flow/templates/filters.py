@@ -9,9 +9,19 @@ from decimal import Decimal
 from typing import Any, Final
 from urllib.parse import quote
 
-from .budget import Budget, TemplateError
-from .selections import SELECTIONS
-from .values import Undefined, defined, elements, json_of, named, new_list, pairs_of, text_of, truth
+from chaingraph_flow.templates.budget import Budget, TemplateError
+from chaingraph_flow.templates.selections import SELECTIONS
+from chaingraph_flow.templates.values import (
+    Undefined,
+    defined,
+    elements,
+    json_of,
+    named,
+    new_list,
+    pairs_of,
+    text_of,
+    truth,
+)
 
 Filter = Callable[..., Any]
 _WORDS: Final = re.compile(r"\w+")

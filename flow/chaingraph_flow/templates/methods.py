@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, Final
 
-from .budget import CHARACTERS_A_STEP, Budget, TemplateError
-from .values import Function, defined, named, new_list, pairs_of
+from chaingraph_flow.templates.budget import CHARACTERS_A_STEP, Budget, TemplateError
+from chaingraph_flow.templates.values import Function, defined, named, new_list, pairs_of
 
 _QUESTIONS: Final = frozenset(
     (

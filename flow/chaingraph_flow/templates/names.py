@@ -13,10 +13,10 @@ from typing import Any, Final
 
 from jinja2 import nodes as syntax
 
-from .checking import Suggest
-from .methods import OBJECT_METHODS, STRING_METHODS
-from .parsing import Parsed, TemplateFieldError
-from .values import Undefined, element, named
+from chaingraph_flow.templates.checking import Suggest
+from chaingraph_flow.templates.methods import OBJECT_METHODS, STRING_METHODS
+from chaingraph_flow.templates.parsing import Parsed, TemplateFieldError
+from chaingraph_flow.templates.values import Undefined, element, named
 
 _GLOBALS: Final = ("range", "namespace")
 

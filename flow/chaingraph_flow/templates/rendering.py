@@ -8,13 +8,24 @@ from typing import Any, Final
 
 from jinja2 import nodes as syntax
 
-from ..errors import NodeFailed
-from ..limits import Limits
-from .budget import Budget, TemplateError
-from .checking import errors_of
-from .expressions import Expressions, Scope
-from .parsing import NESTED, Malformed, Parsed, TemplateFieldError, parsed
-from .values import Computed, Function, Namespace, Undefined, defined, elements, equal, new_list, text_of, truth
+from chaingraph_flow.errors import NodeFailed
+from chaingraph_flow.limits import Limits
+from chaingraph_flow.templates.budget import Budget, TemplateError
+from chaingraph_flow.templates.checking import errors_of
+from chaingraph_flow.templates.expressions import Expressions, Scope
+from chaingraph_flow.templates.parsing import NESTED, Malformed, Parsed, TemplateFieldError, parsed
+from chaingraph_flow.templates.values import (
+    Computed,
+    Function,
+    Namespace,
+    Undefined,
+    defined,
+    elements,
+    equal,
+    new_list,
+    text_of,
+    truth,
+)
 
 _DEEPEST: Final = 50
 """Calls of macros and recursive loops inside each other."""

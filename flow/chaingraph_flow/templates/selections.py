@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, Final
 
-from .budget import Budget, TemplateError
-from .values import (
+from chaingraph_flow.templates.budget import Budget, TemplateError
+from chaingraph_flow.templates.values import (
     Group,
     Undefined,
     calculated,

@@ -13,10 +13,9 @@ from itertools import islice
 from typing import Any, Final
 
 from chaingraph_crds.numbers import Inexact, divided, require_same_precision
-
-from ..field_errors import shortened, suggestion
-from ..json_values import kind
-from .budget import ELEMENT_BYTES, LIST_BYTES, PROPERTY_BYTES, Budget, TemplateError
+from chaingraph_flow.field_errors import shortened, suggestion
+from chaingraph_flow.ports.json_values import kind
+from chaingraph_flow.templates.budget import ELEMENT_BYTES, LIST_BYTES, PROPERTY_BYTES, Budget, TemplateError
 
 LARGEST_NUMBER: Final = 2**64
 LONGEST_NAME: Final = 64

@@ -13,8 +13,8 @@ from chaingraph_crds.flow import FlowSpec, FlowStatus
 from chaingraph_flow.catalogue import Catalogue
 from chaingraph_flow.field_errors import ErrorCode, FieldError
 from chaingraph_flow.revision import revision
-from chaingraph_flow.unheard import unheard
-from chaingraph_flow.validation import validate
+from chaingraph_flow.validation.unheard import unheard
+from chaingraph_flow.validation.validation import validate
 from chaingraph_operator.kube.conditions import ConditionValue, conditions
 from chaingraph_runtime.objects import TOO_DEEP
 

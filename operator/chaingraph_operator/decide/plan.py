@@ -15,10 +15,10 @@ import orjson
 from chaingraph_crds.execution import ExecutionSpec
 from chaingraph_crds.execution_status import ExecutionStatus
 from chaingraph_flow.field_errors import ErrorCode, FieldError
-from chaingraph_flow.flow_limits import TOO_DEEP, deeper_than, rounded_numbers
-from chaingraph_flow.inputs import bind_inputs
-from chaingraph_flow.json_values import DEEPEST
+from chaingraph_flow.ports.json_values import DEEPEST
 from chaingraph_flow.revision import content
+from chaingraph_flow.validation.flow_limits import TOO_DEEP, deeper_than, rounded_numbers
+from chaingraph_flow.validation.inputs import bind_inputs
 from chaingraph_operator.decide.actions import (
     Adopt,
     Command,

@@ -26,7 +26,7 @@ from chaingraph_crds.execution_status import (
     ParentRef,
 )
 from chaingraph_crds.numbers import numbers_in, refused_by_kubernetes
-from chaingraph_flow.json_values import render
+from chaingraph_flow.ports.json_values import render
 from chaingraph_operator.decide import children_status, paused_condition
 from chaingraph_operator.decide.flow_status import counted
 from chaingraph_operator.decide.ignored import Ignored, claim

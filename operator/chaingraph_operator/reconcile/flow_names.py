@@ -16,8 +16,8 @@ import structlog
 
 from chaingraph_crds import names
 from chaingraph_flow.field_errors import ErrorCode
-from chaingraph_flow.inputs import bind_inputs
 from chaingraph_flow.revision import content
+from chaingraph_flow.validation.inputs import bind_inputs
 from chaingraph_operator.decide.flow_status import (
     CHECKING,
     TOO_COMPLEX,

@@ -21,8 +21,8 @@ import structlog
 from chaingraph_crds.flow import FlowSpec
 from chaingraph_flow.catalogue import Catalogue
 from chaingraph_flow.revision import revision
-from chaingraph_flow.unheard import unheard
-from chaingraph_flow.validation import validate
+from chaingraph_flow.validation.unheard import unheard
+from chaingraph_flow.validation.validation import validate
 from chaingraph_operator.metrics import Metrics
 from chaingraph_operator.validation.process import Checked, Checker, CheckServer, CheckServerLost, Exceeded
 

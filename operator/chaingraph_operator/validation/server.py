@@ -28,8 +28,8 @@ from chaingraph_crds.flow import FlowSpec
 from chaingraph_flow.catalogue import Catalogue
 from chaingraph_flow.field_errors import FieldError
 from chaingraph_flow.revision import revision
-from chaingraph_flow.unheard import unheard
-from chaingraph_flow.validation import validate
+from chaingraph_flow.validation.unheard import unheard
+from chaingraph_flow.validation.validation import validate
 
 FRAME: Final = struct.Struct(">I")
 OUT_OF_MEMORY: Final = 3

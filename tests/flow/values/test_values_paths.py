@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 
 from chaingraph_crds.flow import FlowSpec
 from chaingraph_flow import EngineOptions, ExternalEvent, FlowOutcome
-from chaingraph_flow.json_values import obstacle, written
-from chaingraph_flow.types import BARE, Nowhere, found_at, parse_type
+from chaingraph_flow.ports.json_values import obstacle, written
+from chaingraph_flow.ports.types import BARE, Nowhere, found_at, parse_type
 from fixtures.flows.json_values import JSON
 from fixtures.flows.runs import Run, run_flow
 

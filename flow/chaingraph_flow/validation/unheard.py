@@ -10,9 +10,8 @@ from collections.abc import Iterator
 from typing import Final
 
 from chaingraph_crds.flow import FlowSpec, NodeSpec
-
-from .catalogue import EXECUTE, Catalogue
-from .field_errors import MOST_ERRORS, ErrorCode, FieldError, Suggestions
+from chaingraph_flow.catalogue import EXECUTE, Catalogue
+from chaingraph_flow.field_errors import MOST_ERRORS, ErrorCode, FieldError, Suggestions
 
 _EMITTERS: Final = frozenset(("EventEmitter", "EmitEach"))
 _NAME: Final = "eventName"

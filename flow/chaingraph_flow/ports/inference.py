@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from .types import Any, AnyPortType, Array, Boolean, Enum, Number, Object, String
+from chaingraph_flow.ports.types import Any, AnyPortType, Array, Boolean, Enum, Number, Object, String
 
 
 class _Null(Any):

@@ -13,8 +13,7 @@ from typing import Any, Union
 import orjson
 
 from chaingraph_crds.numbers import LARGEST_INTEGER, SMALLEST_INTEGER
-
-from .errors import NotJson
+from chaingraph_flow.errors import NotJson
 
 Path = tuple[Union[str, int, "Path"], ...]
 """A place as linked pairs `(parent, step)`, cheap to extend; `(root,)` at the top. Rendered for an error only."""

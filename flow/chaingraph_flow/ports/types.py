@@ -20,9 +20,9 @@ from typing import Final
 from pydantic import BaseModel, TypeAdapter, ValidationError
 from pydantic_core import ErrorDetails
 
-from .field_errors import ErrorCode, FieldError, shortened, suggestion
-from .json_values import Segment, article, kind, render
-from .port_types import (
+from chaingraph_flow.field_errors import ErrorCode, FieldError, shortened, suggestion
+from chaingraph_flow.ports.json_values import Segment, article, kind, render
+from chaingraph_flow.ports.port_types import (
     BARE,
     LONGEST_NAME,
     MOST_ERRORS,

@@ -12,15 +12,14 @@ from typing import Any
 
 from chaingraph_crds.flow import NodeSpec
 from chaingraph_crds.yaml.scalars import asked_for
-
-from .catalogue import EXECUTE, EXECUTE_PORT, InputPort, NodeType, OutputPort
-from .derive import inputs_of, narrowed, resolve, schema_inputs_of, unwrapped
-from .field_errors import ErrorCode, FieldError, Suggestions
-from .json_values import DEEPEST, Segment, article, copied, render
-from .literals import Literals
-from .types import BARE, AnyPortType, Array, Object, accepts, check_value, child, parse_type
-from .types import Any as AnyType
-from .wiring import Connection, InputSlot
+from chaingraph_flow.catalogue import EXECUTE, EXECUTE_PORT, InputPort, NodeType, OutputPort
+from chaingraph_flow.field_errors import ErrorCode, FieldError, Suggestions
+from chaingraph_flow.ports.derive import inputs_of, narrowed, resolve, schema_inputs_of, unwrapped
+from chaingraph_flow.ports.json_values import DEEPEST, Segment, article, copied, render
+from chaingraph_flow.ports.types import BARE, AnyPortType, Array, Object, accepts, check_value, child, parse_type
+from chaingraph_flow.ports.types import Any as AnyType
+from chaingraph_flow.validation.literals import Literals
+from chaingraph_flow.validation.wiring import Connection, InputSlot
 
 Source = tuple[Connection, AnyPortType | str | None]
 """An edge and the type at its source: a text says why there is no such place, None that it cannot be known."""

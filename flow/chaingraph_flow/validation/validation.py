@@ -10,18 +10,17 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from chaingraph_crds.flow import INPUTS_NODE_ID, FlowInput, FlowSpec, NodeSpec
-
-from .catalogue import EXECUTE, SYSTEM_OUTPUTS, Catalogue, NodeType
-from .endpoint import Endpoint, parse_endpoint
-from .field_errors import MOST_ERRORS, ErrorCode, FieldError, Suggestions
-from .flow_limits import TOO_DEEP, LimitCheck
-from .inputs import declared_type, default_faults
-from .json_values import article
-from .literals import Literals
-from .order import cycles_and_order
-from .resolution import NodePorts, resolve_node, type_at, vague
-from .types import AnyPortType
-from .wiring import Connection, GraphOutput
+from chaingraph_flow.catalogue import EXECUTE, SYSTEM_OUTPUTS, Catalogue, NodeType
+from chaingraph_flow.field_errors import MOST_ERRORS, ErrorCode, FieldError, Suggestions
+from chaingraph_flow.ports.endpoint import Endpoint, parse_endpoint
+from chaingraph_flow.ports.json_values import article
+from chaingraph_flow.ports.types import AnyPortType
+from chaingraph_flow.validation.flow_limits import TOO_DEEP, LimitCheck
+from chaingraph_flow.validation.inputs import declared_type, default_faults
+from chaingraph_flow.validation.literals import Literals
+from chaingraph_flow.validation.order import cycles_and_order
+from chaingraph_flow.validation.resolution import NodePorts, resolve_node, type_at, vague
+from chaingraph_flow.validation.wiring import Connection, GraphOutput
 
 SYSTEM_TYPES: dict[str, AnyPortType] = {port.key: port.type for port in SYSTEM_OUTPUTS}
 

@@ -20,10 +20,9 @@ from pydantic import (
 from pydantic.alias_generators import to_camel
 
 from chaingraph_crds.forms import FORMS
-
-from .field_errors import ErrorCode, FieldError, shortened
-from .json_values import Path, article, kind, quoted, render
-from .patterns import MATCHERS, MOST_STEPS, PatternRefused
+from chaingraph_flow.field_errors import ErrorCode, FieldError, shortened
+from chaingraph_flow.ports.json_values import Path, article, kind, quoted, render
+from chaingraph_flow.ports.patterns import MATCHERS, MOST_STEPS, PatternRefused
 
 MOST_ERRORS = 20
 """A value with more errors than this is described by its first ones."""

@@ -6,12 +6,11 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from chaingraph_crds.flow import FlowInput
-
-from .field_errors import ErrorCode, FieldError, Suggestions
-from .flow_limits import TOO_DEEP, deeper_than, rounded_numbers
-from .json_values import DEEPEST, copied, render
-from .types import Any as AnyType
-from .types import AnyPortType, Array, Boolean, Number, Object, String, check_value
+from chaingraph_flow.field_errors import ErrorCode, FieldError, Suggestions
+from chaingraph_flow.ports.json_values import DEEPEST, copied, render
+from chaingraph_flow.ports.types import Any as AnyType
+from chaingraph_flow.ports.types import AnyPortType, Array, Boolean, Number, Object, String, check_value
+from chaingraph_flow.validation.flow_limits import TOO_DEEP, deeper_than, rounded_numbers
 
 _TYPES: dict[str, AnyPortType] = {
     "string": String(),

@@ -6,13 +6,26 @@ import json
 from collections.abc import Iterable
 from itertools import groupby
 
-from . import nodes
-from .catalogue import EXECUTE_PORT, SYSTEM_OUTPUTS, InputPort, NodeType, OutputPort
-from .derive import AnyRule, FieldOf, FirstOf, Fixed, Given, ItemOf, ListOf, MergeOf, Record, SameAs, UnionOf, When
-from .examples import EXAMPLES
-from .registry import Registry, node_classes
-from .types import Any as AnyType
-from .types import AnyPortType, Array, Enum, Number, Object
+from chaingraph_flow import nodes
+from chaingraph_flow.catalogue import EXECUTE_PORT, SYSTEM_OUTPUTS, InputPort, NodeType, OutputPort
+from chaingraph_flow.examples import EXAMPLES
+from chaingraph_flow.ports.derive import (
+    AnyRule,
+    FieldOf,
+    FirstOf,
+    Fixed,
+    Given,
+    ItemOf,
+    ListOf,
+    MergeOf,
+    Record,
+    SameAs,
+    UnionOf,
+    When,
+)
+from chaingraph_flow.ports.types import Any as AnyType
+from chaingraph_flow.ports.types import AnyPortType, Array, Enum, Number, Object
+from chaingraph_flow.registry import Registry, node_classes
 
 HEADINGS = {
     "values": "Values",

@@ -11,12 +11,11 @@ from typing import Any, Final
 
 from chaingraph_crds.flow import NodeSpec
 from chaingraph_crds.numbers import numbers_in, rounded_by_kubernetes
-
-from .catalogue import NodeType
-from .derive import schema_inputs_of
-from .field_errors import ErrorCode, FieldError
-from .json_values import DEEPEST, render
-from .patterns import LARGEST_PATTERNS, MOST_PATTERNS, PatternRefused, cost
+from chaingraph_flow.catalogue import NodeType
+from chaingraph_flow.field_errors import ErrorCode, FieldError
+from chaingraph_flow.ports.derive import schema_inputs_of
+from chaingraph_flow.ports.json_values import DEEPEST, render
+from chaingraph_flow.ports.patterns import LARGEST_PATTERNS, MOST_PATTERNS, PatternRefused, cost
 
 TOO_DEEP: Final = f"is nested deeper than {DEEPEST} levels: make it flatter, or pass it as a JSON text"
 

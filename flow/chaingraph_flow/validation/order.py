@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from graphlib import CycleError, TopologicalSorter
 from itertools import pairwise
 
-from .wiring import Connection
+from chaingraph_flow.validation.wiring import Connection
 
 MOST_CYCLES = 20
 """Cycles that are named; a graph with more is named its first ones."""

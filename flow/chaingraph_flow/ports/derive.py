@@ -12,10 +12,10 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_serializer
 
-from .inference import infer, union
-from .json_values import DEEPEST
-from .types import BARE, AnyPortType, Array, Object, PortType, child, parse_type
-from .types import Any as AnyType
+from chaingraph_flow.ports.inference import infer, union
+from chaingraph_flow.ports.json_values import DEEPEST
+from chaingraph_flow.ports.types import BARE, AnyPortType, Array, Object, PortType, child, parse_type
+from chaingraph_flow.ports.types import Any as AnyType
 
 
 class _Rule(BaseModel):

@@ -8,8 +8,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from .json_values import Segment
-from .types import AnyPortType
+from chaingraph_flow.ports.json_values import Segment
+from chaingraph_flow.ports.types import AnyPortType
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,10 +9,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, Final
 
-from .catalogue import InputPort
-from .field_errors import ErrorCode, FieldError, Suggestions
-from .json_values import Segment
-from .templates import COMING, Given, Known, check
+from chaingraph_flow.catalogue import InputPort
+from chaingraph_flow.field_errors import ErrorCode, FieldError, Suggestions
+from chaingraph_flow.ports.json_values import Segment
+from chaingraph_flow.templates import COMING, Given, Known, check
 
 MOST_ERRORS: Final = 10
 """Errors of one text that are described; the others are counted."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from .json_values import Segment
+from chaingraph_flow.ports.json_values import Segment
 
 _HEAD = re.compile(r"(?P<node>[A-Za-z_][A-Za-z0-9_-]*)\.(?P<port>[A-Za-z_][A-Za-z0-9_-]*)")
 _STEP = re.compile(r'\.(?P<name>[^\s.\[\]"]+)|\[(?P<index>\d{1,4})\]|\["(?P<quoted>[^"]*)"\]')

@@ -1,0 +1,1 @@
+"""Ports: their types, the values they take, and the ends of edges as text."""

@@ -1,0 +1,1 @@
+"""Validation of flows: every error at once, each with the path of its field."""

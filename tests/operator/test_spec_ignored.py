@@ -111,6 +111,13 @@ async def test_forged_revision_is_told_of_at_flow_and_execution(
             "INSERT INTO chaingraph.flow_revisions (revision, spec) VALUES (%s, %s)",
             (revision(spec), canonical(forged).decode()),
         )
+        # An execution uses it, so that no pruning removes it.
+        await connection.execute(
+            "INSERT INTO chaingraph.executions"
+            " (id, namespace, name, flow_revision, queue, root_id, phase, workflow_id, finished_at)"
+            " VALUES (%(id)s, 'elsewhere', 'old', %(revision)s, 'q', %(id)s, 'Completed', %(id)s, now())",
+            {"id": "EXAAAAAAAAAAAAAAAAAAAAAAAA", "revision": revision(spec)},
+        )
     await start_worker()
     run_operator()
     cluster.apply("Flow", "reviewed", FLOW)

@@ -42,7 +42,7 @@ async def types_of(ledger: Ledger, execution: ExecutionId) -> list[str]:
 @pytest.mark.parametrize("debug", [False, True])
 async def test_paused_execution_steps_and_resumes(ledger: Ledger, run_worker: RunWorker, debug: bool) -> None:
     worker = run_worker(**NEVER).wait_ready()
-    execution = await create_of(ledger, steps(5, 200), options={"debug": debug})
+    execution = await create_of(ledger, steps(20, 200), options={"debug": debug})
     spec = Spec(ledger, execution)
     await wait_for(ledger, execution, lambda row: running(row) and row.nodes_completed >= 1)
     await spec.pause()
@@ -58,9 +58,9 @@ async def test_paused_execution_steps_and_resumes(ledger: Ledger, run_worker: Ru
     assert row.step_seqs == []
     await spec.resume()
     row = await ended(ledger, execution)
-    assert (row.phase, row.nodes_completed, row.paused, row.pause_reason) == ("Completed", 5, False, "")
+    assert (row.phase, row.nodes_completed, row.paused, row.pause_reason) == ("Completed", 20, False, "")
     log = await events_of(ledger, execution)
-    assert_each_node_ran_once(log, 5)
+    assert_each_node_ran_once(log, 20)
     told = [(event.type, event.data) for event in log if event.type in ("flow:paused", "flow:resumed")]
     assert told == [("flow:paused", {"reason": "spec.paused was set"}), ("flow:resumed", {})]
     assert any(event.type == flow_events.NODE_STATUS_CHANGED for event in log) == debug
@@ -159,7 +159,7 @@ async def test_a_command_whose_notification_is_lost_is_found(ledger: Ledger, run
 
 @pytest.mark.parametrize("place", ["paused", "parked", "queued"])
 async def test_stop_wins_over_pause(ledger: Ledger, run_worker: RunWorker, place: str) -> None:
-    execution = await create_of(ledger, steps(3, 200))
+    execution = await create_of(ledger, steps(60, 200))
     spec = Spec(ledger, execution)
     if place == "queued":
         await spec.pause()
@@ -251,15 +251,16 @@ async def test_retries_run_failed_nodes_and_from_start_all_nodes(ledger: Ledger,
 
 async def test_paused_retry_continues_stopped_execution(ledger: Ledger, run_worker: RunWorker) -> None:
     run_worker(**NEVER).wait_ready()
-    execution = await create_of(ledger, steps(4, 200))
-    await wait_for(ledger, execution, lambda row: running(row) and row.nodes_completed == 2)
+    execution = await create_of(ledger, steps(20, 200))
+    await wait_for(ledger, execution, lambda row: running(row) and row.nodes_completed >= 2)
     assert await stop(ledger, execution)
+    done = (await ended(ledger, execution)).nodes_completed
     assert await retry(ledger, execution, "again", paused=True) is True
     spec = Spec(ledger, execution)
     spec.wanted = replace(spec.wanted, paused=True)
     await spec.step()
-    row = await wait_for(ledger, execution, quiet_after(3))
-    assert row.current_nodes == ["s3"]
+    row = await wait_for(ledger, execution, quiet_after(done + 1))
+    assert row.current_nodes == [f"s{done + 1}"]
     await spec.resume()
     assert (await ended(ledger, execution)).phase == "Completed"
     types = await types_of(ledger, execution)

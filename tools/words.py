@@ -24,7 +24,7 @@ _CODE: Final = ("crds", "flow", "runtime", "store", "worker", "operator", "gatew
 _GENERATED: Final = "<!-- Generated from"
 _ALLOWED: Final = "words: ok"
 _NO_PROSE: Final = re.compile(
-    r"^(?P<indent> *)```.*?^(?P=indent)```|<!--.*?-->|``.*?``|`[^`]*`|\]\([^)]*\)|\w+://[^\s)]+",
+    r"^(?P<indent> *)```.*?^(?P=indent)```|<!--.*?-->|<[a-z][^>]*>|``.*?``|`[^`]*`|\]\([^)]*\)|\w+://[^\s)]+",
     re.DOTALL | re.MULTILINE,
 )
 _ASKS: Final = "ask|see|show|shows|say|says|know|knows|learn|explain|explains|decide|decides|describe|describes|exactly"

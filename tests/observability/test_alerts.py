@@ -99,7 +99,7 @@ def test_alert_has_annotations_and_runbook(rule: dict[str, Any]) -> None:
     assert page.name == f"{rule['alert']}.md"
     text = page.read_text(encoding="utf-8")
     headings = re.findall(r"^#+ (.*)$", text, re.MULTILINE)
-    assert headings == [rule["alert"], "What it means", "How to check", "How to mend"]
+    assert headings == [rule["alert"], "Meaning", "Diagnosis", "Resolution"]
     assert f"*{rule['labels']['severity']}*" in text
 
 

@@ -75,7 +75,7 @@ def test_alert_annotations_render_labels_and_values(promtool: Promtool, tmp_path
         "exp_labels": {"severity": "warning", "namespace": "cg", "queue": "mail"},
         "exp_annotations": {
             "summary": "The queue mail is 1h 5m 0s behind.",
-            "description": "What is taken next from the queue mail of cg was due 1h 5m 0s ago.",
+            "description": "The next execution in the queue mail of cg was due 1h 5m 0s ago.",
             "runbook_url": "docs/runbooks/ChainGraphQueueBehind.md",
         },
     }

@@ -47,12 +47,13 @@ test-fast: setup ## unit and property tests alone, in under three minutes
 soak: setup ## the random tests for SOAK_SECONDS (3600), each round with a new seed
 	$(BIN)/python tests/soak.py --seconds $(SOAK_SECONDS)
 
-lint: setup ## format, lint, types, layers, generated files
+lint: setup ## format, lint, types, layers, generated files, words of the documentation
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	PYTHONSAFEPATH=1 $(BIN)/lint-imports
 	$(BIN)/python -m tools.generated --check
+	$(BIN)/python -m tools.words --check
 
 fmt: setup ## format and fix what can be fixed
 	$(BIN)/ruff format .

@@ -71,7 +71,7 @@ def test_notes_first_flow_runs(helm: Helm, system: System) -> None:
         ),
         (
             with_values(OWN_DATABASE, {"gateway": {"tls": {"existingSecret": "mine"}}}),
-            "WARNING: the Secret mine is not there yet",
+            "WARNING: the Secret mine does not exist yet",
         ),
         (with_values(OWN_DATABASE, {"namespaces": ["a", "b"]}), "serves     the namespaces a, b"),
         (OWN_DATABASE, "helm test -n here cg"),
@@ -79,7 +79,7 @@ def test_notes_first_flow_runs(helm: Helm, system: System) -> None:
             OWN_DATABASE,
             "flows      reach DNS, PostgreSQL at port 5432, the public internet, where the cluster enforces",
         ),
-        (with_values(OWN_DATABASE, {"networkPolicy": {"enabled": False}}), "flows      reach everything"),
+        (with_values(OWN_DATABASE, {"networkPolicy": {"enabled": False}}), "flows      reach all addresses"),
     ],
 )
 def test_notes_show_warnings_namespaces_and_helm_test(helm: Helm, values: dict[str, Any], told: str) -> None:

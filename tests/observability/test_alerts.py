@@ -75,7 +75,7 @@ def test_alert_annotations_render_labels_and_values(promtool: Promtool, tmp_path
         "exp_labels": {"severity": "warning", "namespace": "cg", "queue": "mail"},
         "exp_annotations": {
             "summary": "The queue mail is 1h 5m 0s behind.",
-            "description": "What is taken next from the queue mail of cg was due 1h 5m 0s ago.",
+            "description": "The next execution in the queue mail of cg was due 1h 5m 0s ago.",
             "runbook_url": "docs/runbooks/ChainGraphQueueBehind.md",
         },
     }
@@ -99,7 +99,7 @@ def test_alert_has_annotations_and_runbook(rule: dict[str, Any]) -> None:
     assert page.name == f"{rule['alert']}.md"
     text = page.read_text(encoding="utf-8")
     headings = re.findall(r"^#+ (.*)$", text, re.MULTILINE)
-    assert headings == [rule["alert"], "What it means", "How to check", "How to mend"]
+    assert headings == [rule["alert"], "Meaning", "Diagnosis", "Resolution"]
     assert f"*{rule['labels']['severity']}*" in text
 
 

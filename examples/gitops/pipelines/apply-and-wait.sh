@@ -1,7 +1,7 @@
 #!/bin/sh
 # Applies a kustomization or a file, waits for the end of the Executions in it, and prints their outputs.
-# Usage: apply-and-wait.sh FOLDER-OR-FILE [SECONDS]     Needs kubectl alone; works in the kubeconfig's current namespace.
-# Exit codes: 0 all have completed, 1 one has failed, was stopped or cannot go on (it says why), 124 the time was over.
+# Usage: apply-and-wait.sh FOLDER-OR-FILE [SECONDS]     Needs only kubectl; works in the current namespace of the kubeconfig.
+# Exit codes: 0 all have completed, 1 one has failed, was stopped or cannot start (it prints why), 124 timeout.
 set -eu
 target=${1:?FOLDER-OR-FILE is missing}
 seconds=${2:-600}
@@ -13,7 +13,7 @@ printf '%s\n' "$applied"
 executions=$(printf '%s\n' "$applied" | grep '^execution\.chaingraph\.dev/' || :)
 [ -n "$executions" ] || exit 0
 
-# A status counts once it speaks of the generation that is there now: a retry must not be told by the failure before it.
+# A status counts once it has observed the current generation: the failure before a retry must not count for it.
 columns='name:.metadata.name,generation:.metadata.generation,seen:.status.observedGeneration'
 columns=$columns',ready:.status.conditions[?(@.type=="Ready")].status,stalled:.status.conditions[?(@.type=="Stalled")].status'
 why='{.metadata.name}: {.status.phase}: {.status.conditions[?(@.type=="Succeeded")].message}{"\n"}'

@@ -14,12 +14,12 @@ from chaingraph_cli.terminal import escapes
 _VERBS: Final = {
     "control executions": {
         "create": Entry("chaingraph_cli.verbs.create:COMMAND", "Create an execution, of a Flow or of a file."),
-        "start": Entry("chaingraph_cli.verbs.start:COMMAND", "Start executions that were created paused."),
-        "pause": Entry("chaingraph_cli.verbs.pause:COMMAND", "Pause executions before their next nodes."),
-        "resume": Entry("chaingraph_cli.verbs.resume:COMMAND", "Let paused executions go on."),
-        "step": Entry("chaingraph_cli.verbs.step:COMMAND", "Run the waiting nodes once, and stay paused."),
-        "stop": Entry("chaingraph_cli.verbs.stop:COMMAND", "End executions now."),
-        "retry": Entry("chaingraph_cli.verbs.retry:COMMAND", "Run executions again that failed or were stopped."),
+        "start": Entry("chaingraph_cli.verbs.control:START", "Start executions that were created paused."),
+        "pause": Entry("chaingraph_cli.verbs.control:PAUSE", "Pause executions before their next nodes."),
+        "resume": Entry("chaingraph_cli.verbs.control:RESUME", "Let paused executions go on."),
+        "step": Entry("chaingraph_cli.verbs.control:STEP", "Run the waiting nodes once, and stay paused."),
+        "stop": Entry("chaingraph_cli.verbs.control:STOP", "End executions now."),
+        "retry": Entry("chaingraph_cli.verbs.control:RETRY", "Run executions again that failed or were stopped."),
         "breakpoints": Entry("chaingraph_cli.verbs.breakpoints:COMMAND", "List, add or remove breakpoints."),
     },
     "look at executions": {

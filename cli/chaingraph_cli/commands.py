@@ -10,11 +10,12 @@ import argparse
 import importlib
 import os
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Final, NoReturn
 
-from chaingraph_cli.errors import CLOSED_PIPE, CliError, Usage
+from chaingraph_cli.errors import CLOSED_PIPE, CliError, PackageMissing, Usage
 from chaingraph_crds.suggestions import similar
 
 OPTION_WITH_VALUE: Final = ("-n", "--namespace", "--context", "--kubeconfig")
@@ -44,10 +45,14 @@ class Command:
 
 @dataclass(frozen=True)
 class Entry:
-    """Where a command is: `module:attribute`, imported when it is asked for, and its line in the list of commands."""
+    """Where a command is: `module:attribute`, imported when it is asked for, and its line in the list of commands.
+
+    `extra` is the extra of the package chaingraph that the command needs to run; its help needs none.
+    """
 
     place: str
     summary: str
+    extra: str = ""
 
     def load(self) -> Command:
         module, _, attribute = self.place.partition(":")
@@ -132,12 +137,32 @@ def run(program: Program, arguments: Sequence[str]) -> int:
     command = entry.load()
     try:
         parser = parser_of(program, name, command)
-        return command.run(parser.parse_intermixed_args(_with_bare_values(parser, others)))
+        chosen = parser.parse_intermixed_args(_with_bare_values(parser, others))
+        with extra_needed(f"{program.name} {name}", entry.extra):
+            return command.run(chosen)
     except CliError as error:
         tell(error)
         return error.exit_code
     except KeyboardInterrupt:
         return 130
+
+
+@contextmanager
+def extra_needed(what: str, extra: str) -> Iterator[None]:
+    """Name the extra to install if a package of it cannot be imported within the block.
+
+    Raises:
+        PackageMissing: a package is missing.
+    """
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        if not extra or (error.name or "").startswith("chaingraph_"):
+            raise
+        raise PackageMissing(
+            f"{what} needs the Python package {error.name!r}, which is not installed.",
+            f"Install it: pip install 'chaingraph[{extra}]'",
+        ) from error
 
 
 def end(work: Callable[[], int]) -> NoReturn:

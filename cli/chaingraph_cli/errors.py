@@ -47,6 +47,10 @@ class CliError(Exception):
         return f"{self.message}\n{self.hint}" if self.hint else self.message
 
 
+class PackageMissing(CliError):
+    """The command needs a Python package of an extra that is not installed."""
+
+
 class BinariesMissing(CliError):
     """A program of the control plane is nowhere to be found, and there is no Go to build it with."""
 

@@ -1,14 +1,16 @@
-"""Entry points: `chaingraph`, and the same verbs as kubectl's plugin `kubectl chaingraph`.
+"""Entry points: `chaingraph`, the same verbs as kubectl's plugin `kubectl chaingraph`, and the server programs.
 
-A command's module is imported when it runs, so that everything answers at once.
+A command's module is imported when it runs, so that everything answers at once, and without the extras of the others.
 """
 
 from __future__ import annotations
 
+import importlib
 import sys
 from typing import Final
 
-from chaingraph_cli.commands import KUBECTL_PLUGIN, Entry, Program, end, run
+from chaingraph_cli.commands import KUBECTL_PLUGIN, Entry, Program, end, extra_needed, run, tell
+from chaingraph_cli.errors import PackageMissing
 from chaingraph_cli.terminal import escapes
 
 _VERBS: Final = {
@@ -35,13 +37,19 @@ _VERBS: Final = {
     },
 }
 _LOCAL: Final = {
-    "up": Entry("chaingraph_cli.local.arguments:UP", "Start a cluster: API server, PostgreSQL, operator, workers."),
-    "down": Entry("chaingraph_cli.local.arguments:DOWN", "End what `up` started."),
-    "status": Entry("chaingraph_cli.local.arguments:STATUS", "The health of every process of the local cluster."),
-    "demo": Entry("chaingraph_cli.local.arguments:DEMO", "The examples on a cluster of their own."),
+    "up": Entry(
+        "chaingraph_cli.local.arguments:UP", "Start a cluster: API server, PostgreSQL, operator, workers.", "local"
+    ),
+    "down": Entry("chaingraph_cli.local.arguments:DOWN", "End what `up` started.", "local"),
+    "status": Entry(
+        "chaingraph_cli.local.arguments:STATUS", "The health of every process of the local cluster.", "local"
+    ),
+    "demo": Entry("chaingraph_cli.local.arguments:DEMO", "The examples on a cluster of their own.", "local"),
 }
 _DATABASE: Final = {
-    "erase": Entry("chaingraph_cli.local.erase:COMMAND", "Erase executions from the database, and record that."),
+    "erase": Entry(
+        "chaingraph_cli.local.arguments:ERASE", "Erase executions from the database, and record that.", "server"
+    ),
 }
 _COMPLETION: Final = {
     "completion": Entry("chaingraph_cli.verbs.completion:COMMAND", "A script for the shell's Tab key."),
@@ -75,6 +83,31 @@ def complete() -> None:
     """`kubectl_complete-chaingraph`, which kubectl asks when Tab is pressed after `kubectl chaingraph`."""
     escapes.guard()
     end(lambda: _answer(PLUGIN, sys.argv[1:]))
+
+
+def worker() -> None:
+    """`chaingraph-worker`."""
+    _serve("chaingraph-worker", "chaingraph_worker.main")
+
+
+def operator() -> None:
+    """`chaingraph-operator`."""
+    _serve("chaingraph-operator", "chaingraph_operator.main")
+
+
+def gateway() -> None:
+    """`chaingraph-gateway`."""
+    _serve("chaingraph-gateway", "chaingraph_gateway.main")
+
+
+def _serve(program: str, module: str) -> None:
+    try:
+        with extra_needed(program, "server"):
+            serve = importlib.import_module(module).main
+    except PackageMissing as error:
+        tell(error)
+        sys.exit(error.exit_code)
+    serve()
 
 
 def _answer(program: Program, words: list[str]) -> int:

@@ -10,7 +10,7 @@ from chaingraph_cli.commands import Command
 from chaingraph_cli.execution import Execution
 from chaingraph_cli.executions import guards, outcomes
 from chaingraph_cli.executions.edits import Operation, SpecEdit, add_edit, carry_out, remove, replace
-from chaingraph_cli.executions.outcomes import Judge
+from chaingraph_cli.executions.outcomes import Goal
 from chaingraph_cli.executions.tokens import new_token
 from chaingraph_cli.render import child_text
 
@@ -22,33 +22,33 @@ def _edit(
     verb: str,
     operations: Callable[[Execution], Sequence[Operation]],
     said: str | Callable[[Execution], str],
-    applied: Judge,
+    applied: Goal,
 ) -> int:
     return carry_out(chosen, SpecEdit(operations, said, applied, guards.GUARDS[verb], guards.LIKELY[verb]))
 
 
 def _start(chosen: argparse.Namespace) -> int:
-    return _edit(chosen, "start", lambda execution: [replace("paused", False)], "is to start", outcomes.started)
+    return _edit(chosen, "start", lambda execution: [replace("paused", False)], "start requested", outcomes.started)
 
 
 def _pause(chosen: argparse.Namespace) -> int:
-    return _edit(chosen, "pause", lambda execution: [replace("paused", True)], "is to pause", outcomes.paused)
+    return _edit(chosen, "pause", lambda execution: [replace("paused", True)], "pause requested", outcomes.paused)
 
 
 def _resume(chosen: argparse.Namespace) -> int:
     token = new_token()
     operations = [replace("paused", False), replace("resume", token)]
-    return _edit(chosen, "resume", lambda execution: operations, "is to go on", outcomes.resumed(token))
+    return _edit(chosen, "resume", lambda execution: operations, "resume requested", outcomes.resumed(token))
 
 
 def _step(chosen: argparse.Namespace) -> int:
     token = new_token()
-    return _edit(chosen, "step", lambda execution: [replace("step", token)], "is to step", outcomes.stepped(token))
+    return _edit(chosen, "step", lambda execution: [replace("step", token)], "step requested", outcomes.stepped(token))
 
 
 def _stop_arguments(parser: argparse.ArgumentParser) -> None:
     add_edit(parser)
-    parser.add_argument("--reason", metavar="TEXT", default="", help="Why, for people: in the status and the events.")
+    parser.add_argument("--reason", metavar="TEXT", default="", help="Reason, shown in the status and the events.")
 
 
 def _stop(chosen: argparse.Namespace) -> int:
@@ -57,7 +57,7 @@ def _stop(chosen: argparse.Namespace) -> int:
 
 
 def _stop_said(execution: Execution) -> str:
-    return child_text.stop_of_tree(execution) if execution.finished else "is to stop"
+    return child_text.stop_of_tree(execution) if execution.finished else "stop requested"
 
 
 def _retry_arguments(parser: argparse.ArgumentParser) -> None:
@@ -67,13 +67,13 @@ def _retry_arguments(parser: argparse.ArgumentParser) -> None:
         dest="from_",
         choices=tuple(_FROM),
         default="failed",
-        help="failed (default): what completed is kept and the rest is run; start: every node is run again.",
+        help="failed (default): keep completed nodes and run the rest. start: run every node again.",
     )
     parser.add_argument(
         "--paused",
         action=argparse.BooleanOptionalAction,
-        help="Begin paused, before the first node, for `step`; or not. By default spec.paused stays as it is: one that "
-        "was created paused and has never started waits for its start again.",
+        help="Begin paused before the first node, or not. Default: spec.paused does not change. An execution that was "
+        "created paused and has never started then waits for `start` again.",
     )
 
 
@@ -88,11 +88,11 @@ def _retry(chosen: argparse.Namespace) -> int:
             made.append(remove("stopReason"))
         return [*made, replace("retry", {"token": token, "from": _FROM[chosen.from_]})]
 
-    return _edit(chosen, "retry", operations, "is to be retried", outcomes.retried(token))
+    return _edit(chosen, "retry", operations, "retry requested", outcomes.retried(token))
 
 
 START: Final = Command(
-    "Start executions that were created paused: sets spec.paused to false.",
+    "Start executions that were created paused. Sets spec.paused to false.",
     add_edit,
     _start,
     examples="""
@@ -103,8 +103,8 @@ kubectl chaingraph start -l batch=7 --wait
 )
 PAUSE: Final = Command(
     """\
-Pause executions: sets spec.paused to true. Nodes in flight run to their end, and the next ones wait.
-A pause that lasts holds no place in a worker, and survives every worker.""",
+Pause executions. Sets spec.paused to true. Running nodes finish; the next nodes are held. A paused execution occupies
+no worker slot and survives the loss of any worker.""",
     add_edit,
     _pause,
     examples="""
@@ -115,8 +115,7 @@ kubectl chaingraph pause --all -n staging
 )
 RESUME: Final = Command(
     """\
-Let paused executions go on, from a pause or from a breakpoint: sets spec.paused to false and spec.resume to a new
-token.""",
+Resume executions from a pause or a breakpoint. Sets spec.paused to false and spec.resume to a new token.""",
     add_edit,
     _resume,
     examples="""
@@ -126,8 +125,8 @@ kubectl chaingraph resume --all --wait
 )
 STEP: Final = Command(
     """\
-Run the nodes that wait, once, and stay paused before those that follow: sets spec.step to a new token. With --wait
-it says before which nodes the execution then stands. One that was created paused runs step by step from its start.""",
+Run the held nodes once and pause before the nodes that follow. Sets spec.step to a new token. With --wait, prints the
+nodes that are held next. An execution that was created paused runs step by step from its start.""",
     add_edit,
     _step,
     examples="""
@@ -136,9 +135,9 @@ kubectl chaingraph step nightly --wait
 )
 STOP: Final = Command(
     """\
-End executions now: sets spec.stop to true. Nodes in flight are cancelled. It works on executions that wait, run or are
-paused; and on one that has completed, while something below it has not ended: what is active there is stopped, and what
-it has not spawned yet never will be. It cannot be taken back: only `retry` runs again what was stopped.""",
+Stop executions now. Sets spec.stop to true. Running nodes are cancelled. Waiting, running and paused executions can be
+stopped; so can a completed execution with unfinished descendants: its active descendants are stopped, and children that
+were not spawned yet never are. A stop is final; `retry` runs a stopped execution again.""",
     _stop_arguments,
     _stop,
     examples="""
@@ -149,9 +148,9 @@ kubectl chaingraph stop orders --wait
 )
 RETRY: Final = Command(
     """\
-Run executions again that failed or were stopped: sets spec.retry to a new token, and spec.stop to false. Nodes that
-completed are kept, unless --from start. spec.paused stays as it is, unless --paused or --no-paused. With --wait it
-waits until the attempt has been taken up, with --wait=end until it has ended.""",
+Retry executions that failed or were stopped. Sets spec.retry to a new token and spec.stop to false. Completed nodes are
+kept, unless --from start. spec.paused does not change, unless --paused or --no-paused. --wait waits until the new
+attempt is accepted, --wait=end until it has finished.""",
     _retry_arguments,
     _retry,
     examples="""

@@ -93,8 +93,10 @@ _COMMANDS_INTRODUCTION = f"""\
 
 The verbs are those of kubectl's plugin, `kubectl chaingraph VERB`, and the same as `chaingraph VERB`. They run
 `kubectl` for what they read and edit, so the kubeconfig, its contexts and the user's permissions count as for kubectl
-itself, and each takes `-n` NAMESPACE, `--context` CONTEXT and `--kubeconfig` FILE. What went wrong stands on stderr,
-with what to do about it.
+itself, and each takes `-n` NAMESPACE, `--context` CONTEXT and `--kubeconfig` FILE. Errors and their remedies are
+printed to stderr.
+
+[Install the kubectl plugin](../how-to/install-with-helm.md#install-the-kubectl-plugin).
 """
 
 

@@ -1,7 +1,6 @@
-"""What a command of the terminal is, and how its arguments are read.
+"""Commands of the terminal and their arguments.
 
-The standard library's argparse, one parser for the command that was asked for: it is there in 10 ms, where the
-libraries made for the purpose take 80 to 120 ms to import.
+Uses argparse, with a parser for the given command alone: it imports in 10 ms, click and typer in 80 to 120 ms.
 """
 
 from __future__ import annotations
@@ -10,15 +9,16 @@ import argparse
 import importlib
 import os
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Final, NoReturn
 
-from chaingraph_cli.errors import CLOSED_PIPE, CliError, Usage
+from chaingraph_cli.errors import CLOSED_PIPE, CliError, PackageMissing, Usage
 from chaingraph_crds.suggestions import similar
 
 OPTION_WITH_VALUE: Final = ("-n", "--namespace", "--context", "--kubeconfig")
-"""The options that may stand before the command's name, as after it."""
+"""The options that may precede the name of the command."""
 
 KUBECTL_PLUGIN: Final = "kubectl chaingraph"
 
@@ -28,11 +28,11 @@ class Command:
     """A command.
 
     Attributes:
-        description: what it does, for its help.
-        arguments: adds its arguments to a parser. Their metavars say what completes them: see `plugin.completion`.
-        run: does it; returns the exit code.
-        examples: lines of the help, each written as for `kubectl chaingraph`.
-        of_cluster: takes kubectl's options (namespace, context, kubeconfig).
+        description: first paragraph of its help.
+        arguments: adds its arguments to a parser. Their metavars select the completion: see `verbs.completion`.
+        run: runs it and returns the exit code.
+        examples: lines of its help, each written for `kubectl chaingraph`.
+        of_cluster: whether it takes kubectl's options (namespace, context, kubeconfig).
     """
 
     description: str
@@ -44,10 +44,17 @@ class Command:
 
 @dataclass(frozen=True)
 class Entry:
-    """Where a command is: `module:attribute`, imported when it is asked for, and its line in the list of commands."""
+    """A command that is not imported yet.
+
+    Attributes:
+        place: `module:attribute` of the `Command`.
+        summary: its line in the list of commands.
+        extra: the extra of the package chaingraph that it needs to run; its help needs none.
+    """
 
     place: str
     summary: str
+    extra: str = ""
 
     def load(self) -> Command:
         module, _, attribute = self.place.partition(":")
@@ -58,7 +65,7 @@ class Entry:
 
 @dataclass(frozen=True)
 class Program:
-    """What was called: its name for people, and its commands by title of their section in the help."""
+    """A program: its name, and its commands by section of the help."""
 
     name: str
     about: str
@@ -72,12 +79,12 @@ class Program:
         lines = [self.about, "", f"usage: {self.name} COMMAND [arguments]", ""]
         for title, section in self.sections.items():
             lines += [f"{title}:", *(f"  {name:<13}{entry.summary}" for name, entry in section.items()), ""]
-        lines.append(f"Arguments and examples of a command: {self.name} COMMAND --help")
+        lines.append(f'Use "{self.name} COMMAND --help" for the arguments and examples of a command.')
         return "\n".join(lines)
 
 
 def split(arguments: Sequence[str]) -> tuple[str, list[str]]:
-    """The command's name, '' if none is there, and the other arguments in their order."""
+    """Return the name of the command ('' if none is given) and the other arguments in order."""
     position = 0
     while position < len(arguments):
         word = arguments[position]
@@ -88,7 +95,7 @@ def split(arguments: Sequence[str]) -> tuple[str, list[str]]:
 
 
 def parser_of(program: Program, name: str, command: Command) -> argparse.ArgumentParser:
-    """The parser of one command, with its help."""
+    """Make the parser of a command."""
     parser = argparse.ArgumentParser(
         prog=f"{program.name} {name}",
         description=command.description,
@@ -98,10 +105,10 @@ def parser_of(program: Program, name: str, command: Command) -> argparse.Argumen
     )
     command.arguments(parser)
     if command.of_cluster:
-        shared = parser.add_argument_group("which cluster")
-        shared.add_argument("-n", "--namespace", metavar="NAMESPACE", help="By default the context's.")
-        shared.add_argument("--context", metavar="CONTEXT", help="Context of the kubeconfig; by default its current.")
-        shared.add_argument("--kubeconfig", metavar="FILE", help="By default as for kubectl: $KUBECONFIG, ~/.kube.")
+        shared = parser.add_argument_group("cluster options")
+        shared.add_argument("-n", "--namespace", metavar="NAMESPACE", help="Defaults to the namespace of the context.")
+        shared.add_argument("--context", metavar="CONTEXT", help="Defaults to the current context.")
+        shared.add_argument("--kubeconfig", metavar="FILE", help="Defaults to $KUBECONFIG, then to ~/.kube/config.")
     return parser
 
 
@@ -113,13 +120,13 @@ def _epilog(program: Program, command: Command) -> str | None:
 
 
 def run(program: Program, arguments: Sequence[str]) -> int:
-    """Do what the arguments ask for; returns the exit code. A `CliError` is told on stderr."""
+    """Run the command of the arguments and return its exit code. A `CliError` is printed to stderr."""
     name, others = split(arguments)
     if not name and "--version" in others:
         return run(program, ["version", *(each for each in others if each != "--version")])
     if not name:
         if [each for each in others if each not in ("-h", "--help")]:
-            print(f"Error: say which command, as in: {program.name} get\n{program.name} --help", file=sys.stderr)
+            print(f"Error: No command given.\nList the commands: {program.name} --help", file=sys.stderr)
             return Usage.exit_code
         print(program.help())
         return 0 if others else Usage.exit_code
@@ -127,12 +134,14 @@ def run(program: Program, arguments: Sequence[str]) -> int:
         return run(program, [*others, "--help"])
     entry = program.entries.get(name)
     if entry is None:
-        print(f"Error: {program.name} has no command {name!r}.{_near(name, program)}", file=sys.stderr)
+        print(f"Error: Unknown command {name!r}.{_near(name, program)}", file=sys.stderr)
         return Usage.exit_code
     command = entry.load()
     try:
         parser = parser_of(program, name, command)
-        return command.run(parser.parse_intermixed_args(_with_bare_values(parser, others)))
+        chosen = parser.parse_intermixed_args(_with_bare_values(parser, others))
+        with extra_needed(f"{program.name} {name}", entry.extra):
+            return command.run(chosen)
     except CliError as error:
         tell(error)
         return error.exit_code
@@ -140,10 +149,28 @@ def run(program: Program, arguments: Sequence[str]) -> int:
         return 130
 
 
-def end(work: Callable[[], int]) -> NoReturn:
-    """Do a program's work and end the process with its exit code.
+@contextmanager
+def extra_needed(what: str, extra: str) -> Iterator[None]:
+    """Report a package of an extra that cannot be imported within the block.
 
-    When nobody reads on, as after `| head`, it ends without a word, with the code that shells give it.
+    Raises:
+        PackageMissing: a package is missing; the hint has the command that installs it.
+    """
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        if not extra or (error.name or "").startswith("chaingraph_"):
+            raise
+        raise PackageMissing(
+            f"{what} needs the Python package {error.name!r}, which is not installed.",
+            f"Install it: pip install 'chaingraph[{extra}]'",
+        ) from error
+
+
+def end(work: Callable[[], int]) -> NoReturn:
+    """Run a program and exit with its exit code.
+
+    If the reader closes the output, as in `| head`, exit silently with the code of shells.
     """
     code: int | str | None
     try:
@@ -154,7 +181,7 @@ def end(work: Callable[[], int]) -> NoReturn:
         sys.stdout.flush()
         sys.stderr.flush()
     except BrokenPipeError:
-        # What is still in the buffers must not raise it again.
+        # Flushing the rest of the buffers at exit must not raise it again.
         nowhere = os.open(os.devnull, os.O_WRONLY)
         for stream in (sys.stdout, sys.stderr):
             os.dup2(nowhere, stream.fileno())
@@ -163,7 +190,7 @@ def end(work: Callable[[], int]) -> NoReturn:
 
 
 def _with_bare_values(parser: argparse.ArgumentParser, words: Sequence[str]) -> list[str]:
-    """The words, where an option whose value may be left out takes the next word only if that is one of its values."""
+    """Let an option with an optional value take the next word only if that is one of its values."""
     optional = {
         option: action
         for action in parser._actions
@@ -178,7 +205,7 @@ def _with_bare_values(parser: argparse.ArgumentParser, words: Sequence[str]) -> 
 
 
 def tell(error: CliError) -> None:
-    """The error on stderr."""
+    """Print an error and its remedy to stderr."""
     sys.stdout.flush()
     print(f"Error: {error.message}", file=sys.stderr)
     if error.hint:
@@ -187,19 +214,19 @@ def tell(error: CliError) -> None:
 
 def _near(name: str, program: Program) -> str:
     near = similar(name, program.entries)
-    return f" Did you mean {near[0]!r}?" if near else f" They are: {', '.join(program.entries)}"
+    return f" Did you mean {near[0]!r}?" if near else f" Commands: {', '.join(program.entries)}"
 
 
 def actions_of(parser: argparse.ArgumentParser) -> list[argparse.Action]:
-    """The arguments of a command, in their order, without --help: for the reference and for completion."""
+    """Return the arguments of a command in order, without --help: for the reference and for completion."""
     return [each for each in parser._actions if each.dest != "help"]
 
 
 def is_plugin() -> bool:
-    """Whether this process was called as kubectl's plugin: hints name commands as the person types them."""
+    """Whether this process runs as kubectl's plugin."""
     return "kubectl" in sys.argv[0].rpartition("/")[2]
 
 
 def typed(*words: str) -> str:
-    """A command line of ours for a hint."""
+    """Return a command line for a hint, as the user types it."""
     return " ".join((KUBECTL_PLUGIN if is_plugin() else "chaingraph", *words))

@@ -1,7 +1,6 @@
-"""Where people find the gateway of a cluster: ConfigMap `chaingraph` in `kube-public`, which every user may read.
+"""ConfigMap `kube-public/chaingraph`, by which clients find the gateway of a cluster.
 
-Written by `chaingraph up` and by the chart, read by the commands that follow events. Imports nothing heavy:
-those commands answer in a fraction of a second.
+`chaingraph up` and the chart write it; every user may read it.
 """
 
 from __future__ import annotations
@@ -11,20 +10,20 @@ from typing import Any, Final
 NAMESPACE: Final = "kube-public"
 NAME: Final = "chaingraph"
 GATEWAY: Final = "gateway"
-"""Key of the gateway's address, such as https://127.0.0.1:8443, without a slash at its end."""
+"""Key of the gateway's address, such as https://127.0.0.1:8443."""
 CA: Final = "ca.crt"
-"""Key of the certificates (PEM) to verify it by; absent where the system's own are right."""
+"""Key of its CA certificates (PEM); absent if the system's certificates verify it."""
 VERSION: Final = "version"
-"""Key of the version of the operator that the cluster runs."""
+"""Key of the version of the operator."""
 _RBAC: Final = "rbac.authorization.k8s.io"
 
 
 def manifests(gateway: str, ca: str, version: str) -> tuple[dict[str, Any], ...]:
-    """The ConfigMap, and what lets every authenticated user read it.
+    """Make the ConfigMap, and the Role and RoleBinding that let every authenticated user read it.
 
     Args:
         gateway: its address.
-        ca: the certificates it is verified by, in PEM.
+        ca: its CA certificates, in PEM.
         version: of the operator.
     """
     metadata = {"name": NAME, "namespace": NAMESPACE, "labels": {"app.kubernetes.io/name": "chaingraph"}}

@@ -1,9 +1,7 @@
-"""What can go wrong on a person's machine, each with what to do about it.
+"""Errors of the commands, each with a remedy, and the exit codes.
 
-Every command prints `CliError` as two lines (what happened, what to do) and ends with `exit_code`; anything
-else that escapes is a bug and keeps its traceback.
-
-The exit codes of the verbs (`EXIT_CODES`) are for scripts, and part of the reference.
+Every command prints a `CliError` as two lines (what happened, what to do) and exits with its `exit_code`. Any other
+exception is a bug and keeps its traceback. Scripts rely on `EXIT_CODES`, which are part of the reference.
 """
 
 from __future__ import annotations
@@ -12,28 +10,28 @@ from collections.abc import Mapping
 from typing import Final
 
 CLOSED_PIPE: Final = 141
-"""As shells tell of a process that SIGPIPE has ended."""
+"""The exit code of shells for a process that SIGPIPE has ended."""
 EXIT_CODES: Final[Mapping[int, str]] = {
-    0: "it did what it says",
-    1: "the execution that was waited for failed or was stopped; or an error that has no code of its own",
-    2: "arguments that it does not know, or that the API server refuses",
-    3: "not allowed in the state that the execution is in; nothing was changed",
-    4: "there is no such execution, flow or other resource; or it has not started, and nothing of it can be read yet "
+    0: "success",
+    1: "the execution failed or was stopped, or another error without an exit code of its own",
+    2: "invalid arguments, or the API server rejected the object",
+    3: "not allowed in the current state of the execution; nothing was changed",
+    4: "execution, Flow or another resource not found; or the execution has not started and has no data yet "
     "(`logs -f`, `events -f`, `wait` and `create --follow` wait for the start instead)",
-    5: "the permissions of the kubeconfig's user do not suffice",
-    6: "the API server or the gateway cannot be reached, or does not know the user",
-    124: "the time of `--timeout` was over",
+    5: "forbidden: the user of the kubeconfig lacks a permission",
+    6: "the API server or the gateway is unreachable, or rejected the credentials",
+    124: "`--timeout` expired",
     130: "interrupted by Ctrl-C",
-    CLOSED_PIPE: "nobody read on, as after `| head`",
+    CLOSED_PIPE: "the reader closed the output, as in `| head`",
 }
 
 
 class CliError(Exception):
-    """Base of every error meant for the person at the terminal.
+    """Base of every error that is printed without a traceback.
 
     Args:
-        message: what happened, with the name or path it happened to.
-        hint: what to do about it; empty when the message says it already.
+        message: what happened, with the name or path of the object.
+        hint: how to fix it; empty if the message says it.
     """
 
     exit_code = 1
@@ -47,16 +45,20 @@ class CliError(Exception):
         return f"{self.message}\n{self.hint}" if self.hint else self.message
 
 
+class PackageMissing(CliError):
+    """The command needs a Python package of an extra that is not installed."""
+
+
 class BinariesMissing(CliError):
-    """A program of the control plane is nowhere to be found, and there is no Go to build it with."""
+    """A program of the control plane was not found, and Go is not installed to build it."""
 
 
 class BuildFailed(CliError):
-    """`go build` ended with an error; the message holds its last lines and the path of the whole log."""
+    """`go build` failed; the message has its last lines and the path of the log."""
 
 
 class StartFailed(CliError):
-    """A process ended, or did not become ready in time, while the cluster was coming up."""
+    """A process exited or was not ready in time while the cluster started."""
 
 
 class AlreadyRunning(CliError):
@@ -64,60 +66,60 @@ class AlreadyRunning(CliError):
 
 
 class NotRunning(CliError):
-    """The command needs a running cluster, and the state folder has none."""
+    """The state folder has no running cluster."""
 
 
 class StateInvalid(CliError):
-    """The state file cannot be read: written by another version, or damaged."""
+    """The state file is damaged or was written by another version."""
 
 
 class ClusterUnreachable(CliError):
-    """The Kubernetes cluster named by `--kubeconfig` and `--context` does not answer or refuses us."""
+    """The cluster of `--kubeconfig` and `--context` is unreachable or rejected a request."""
 
 
 class DatabaseUnusable(CliError):
-    """The database cannot be reached, or its schema could not be migrated."""
+    """The database is unreachable, or its migration failed."""
 
 
 class ExamplesInvalid(CliError):
-    """The folder of the examples is missing, or one of its files is not what `demo` can apply."""
+    """The folder of the examples is missing, or `demo` cannot apply one of its files."""
 
 
 class ResourceRefused(CliError):
-    """The API server refused a Flow or an Execution; the message is the server's."""
+    """The API server rejected a Flow or an Execution; the message is the server's."""
 
 
 class Usage(CliError):
-    """Arguments that do not go together, or that the API server refuses."""
+    """Invalid arguments, or an object that the API server rejected."""
 
     exit_code = 2
 
 
 class NotAllowed(CliError):
-    """What is asked for makes no sense in the state that the execution is in."""
+    """The verb does not apply in the current state of the execution."""
 
     exit_code = 3
 
 
 class NotFound(CliError):
-    """There is no such resource."""
+    """The resource does not exist."""
 
     exit_code = 4
 
 
 class Forbidden(CliError):
-    """The kubeconfig's user may not do it."""
+    """The user of the kubeconfig lacks a permission."""
 
     exit_code = 5
 
 
 class Unreachable(CliError):
-    """The API server or the gateway does not answer, or does not know the user."""
+    """The API server or the gateway is unreachable, or rejected the credentials."""
 
     exit_code = 6
 
 
 class TimedOut(CliError):
-    """What was waited for has not happened in the time given."""
+    """`--timeout` expired."""
 
     exit_code = 124

@@ -1,4 +1,4 @@
-"""An Execution as the API server shows it: what the verbs ask of it, in one place. Pure."""
+"""Reads the fields of an Execution that the verbs need. Pure."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any, Final
 from chaingraph_cli.terminal.escapes import one_line
 from chaingraph_crds import names
 
-# As `chaingraph_crds.execution_status.ExecutionPhase`, whose import takes longer than all of a verb may.
+# As `chaingraph_crds.execution_status.ExecutionPhase`, which takes too long to import.
 PENDING: Final = "Pending"
 CREATED: Final = "Created"
 RUNNING: Final = "Running"
@@ -23,12 +23,12 @@ _ID: Final = re.compile(r"EX[A-Z2-7]{24}")
 _UNMADE: Final = {
     "FlowNotFound": "waiting for its Flow",
     "FlowInvalid": "waiting for its Flow to be fixed",
-    "CheckingFlow": "waiting for its Flow to be checked",
-    "WaitingForWorkers": "waiting for a worker to check its Flow",
+    "CheckingFlow": "waiting for its Flow to be validated",
+    "WaitingForWorkers": "waiting for a worker to validate its Flow",
     "UnknownNodeType": "waiting for a worker with its node types",
     "ConflictingRevision": "waiting for its Flow to be restored in the database",
 }
-"""What an execution that the ledger does not have yet waits for, by the reason of its condition `Succeeded`."""
+"""States of an execution without a row in the database, by the reason of its condition `Succeeded`."""
 
 
 @dataclass(frozen=True)
@@ -47,7 +47,7 @@ class Execution:
 
     @property
     def full_name(self) -> str:
-        """As kubectl's `-o name` has it."""
+        """The name as `kubectl -o name` prints it."""
         return f"{names.EXECUTION_SINGULAR}.{names.GROUP}/{self.name}"
 
     @property
@@ -72,7 +72,7 @@ class Execution:
 
     @property
     def phase(self) -> str:
-        """Pending while the operator has not seen it."""
+        """The phase; Pending before the operator has seen it."""
         return str(self.status.get("phase") or PENDING)
 
     @property
@@ -81,7 +81,7 @@ class Execution:
 
     @property
     def tree_open(self) -> bool:
-        """Whether something below it has not ended, though it has itself."""
+        """Whether it has finished and some descendants have not."""
         return self.finished and self.condition("TreeSucceeded").get("status") == "Unknown"
 
     @property
@@ -90,29 +90,29 @@ class Execution:
 
     @property
     def held(self) -> bool:
-        """Created paused, and not started: also while the operator has not yet seen it. A step starts it too."""
+        """Whether it was created paused and has not started, by `start` or by `step`."""
         if self.phase == CREATED:
             return self.wants_pause and self.condition("Succeeded").get("reason") != "Starting"
         return self.wants_pause and not self.status.get("phase")
 
     @property
     def waits(self) -> bool:
-        """Whether it has neither started nor ended: for its Flow, a quota, a worker, or somebody who starts it."""
+        """Whether it has not started and not finished: it waits for its Flow, a quota, a worker or `start`."""
         return self.phase in (PENDING, CREATED)
 
     @property
     def made(self) -> bool:
-        """Whether the ledger has it. Before that it waits, as for its Flow, or has ended without having been there."""
+        """Whether it has a row in the database. An execution of an invalid Flow may fail without one."""
         return bool(self.status.get("executionID"))
 
     @property
     def observed(self) -> bool:
-        """Whether the status speaks of the spec as it is."""
+        """Whether the status is of the current generation."""
         return int(self.status.get("observedGeneration", -1)) >= self.generation
 
     @property
     def flow(self) -> str:
-        """Name of its Flow; empty when it brings its own graph."""
+        """The name of its Flow; empty if its flow is inline."""
         return str((self.spec.get("flowRef") or {}).get("name", ""))
 
     @property
@@ -124,16 +124,16 @@ class Execution:
         return [str(each) for each in self.status.get("currentNodes") or ()]
 
     def count(self, what: str) -> int:
-        """One of `status.nodes`: total, done, completed, failed, skipped, running."""
+        """Return a count of `status.nodes`: total, done, completed, failed, skipped, running."""
         return int((self.status.get("nodes") or {}).get(what, 0))
 
     @property
     def done(self) -> int:
-        """Nodes that have ended: completed, failed or skipped, as in `status.nodes.done`."""
+        """The number of finished nodes: completed, failed or skipped."""
         return self.count("completed") + self.count("failed") + self.count("skipped")
 
     def condition(self, type_: str) -> dict[str, Any]:
-        """A condition; empty when it is absent."""
+        """Return a condition; empty if it is absent."""
         conditions = self.status.get("conditions") or ()
         return next((dict(each) for each in conditions if each.get("type") == type_), {})
 
@@ -142,7 +142,7 @@ class Execution:
 
     @property
     def error(self) -> str:
-        """Why it failed or was stopped."""
+        """The reason that it failed or was stopped."""
         error = self.status.get("error") or {}
         if error:
             return (f"node '{error['node']}': " if error.get("node") else "") + str(error.get("message", ""))
@@ -150,18 +150,18 @@ class Execution:
 
 
 def is_id(name: str) -> bool:
-    """Whether this is an execution's id, as in `status.executionID`. No resource has such a name."""
+    """Whether this is an execution id, as in `status.executionID`. No resource has such a name."""
     return _ID.fullmatch(name) is not None
 
 
 def quoted(nodes: list[str], most: int = 3) -> str:
-    """Node ids for a sentence: 'a', 'b' and 4 more."""
+    """Format node ids: 'a', 'b' and 4 more."""
     shown = ", ".join(f"'{each}'" for each in nodes[:most])
     return shown if len(nodes) <= most else f"{shown} and {len(nodes) - most} more"
 
 
 def waits_for(execution: Execution) -> str:
-    """What an execution that has not started waits for, in the operator's words; '' when it does not wait."""
+    """Return the operator's message on an execution that has not started; '' if it has."""
     if not execution.waits:
         return ""
     said = str(execution.condition("Succeeded").get("message", "")).partition("\n")[0]
@@ -169,7 +169,7 @@ def waits_for(execution: Execution) -> str:
 
 
 def standing(execution: Execution) -> str:
-    """Where it is, in a few words after its name, on one line."""
+    """Describe its state in a few words that follow its name, on one line."""
     return one_line(_standing(execution))
 
 
@@ -178,10 +178,10 @@ def _standing(execution: Execution) -> str:
     match execution.phase:
         case phase if phase == PAUSED:
             if execution.condition("Paused").get("reason") == "Resuming":
-                return "about to go on"
+                return "resuming"
             if execution.count("running"):
-                return f"pausing: {execution.count('running')} running to their end, at {now}"
-            # After a step the reason is still the breakpoint that it stopped at first.
+                return f"pausing: {execution.count('running')} still running, at {now}"
+            # After a step the reason is still the first breakpoint.
             at = "at a breakpoint " if set(execution.breakpoints) & set(execution.current_nodes) else ""
             return f"paused {at}before {now}" if now else "paused"
         case phase if phase == RUNNING:

@@ -1,7 +1,7 @@
-"""Runs kubectl, and turns what it complains about into errors with a remedy.
+"""Runs kubectl and turns its error messages into errors with a remedy.
 
-kubectl is a process of its own: contexts, exec plugins, proxies, impersonation and permissions are then as they are
-for the person who types, and nothing here speaks to the API server.
+All requests to the API server go through kubectl, so that contexts, exec plugins, proxies, impersonation and
+permissions are the user's own.
 """
 
 from __future__ import annotations
@@ -24,12 +24,17 @@ from chaingraph_crds.suggestions import similar
 EXECUTIONS: Final = f"{names.EXECUTION_PLURAL}.{names.VERSION}.{names.GROUP}"
 FLOWS: Final = f"{names.FLOW_PLURAL}.{names.VERSION}.{names.GROUP}"
 FIELD_MANAGER: Final = "chaingraph-cli"
-"""In `metadata.managedFields` this says who changed a spec. Flux undoes what those did whose name begins with
-`kubectl`: a pause would not last, and a stop, which cannot be taken back, would keep it from applying anything."""
+"""The owner of our fields in `metadata.managedFields`. Flux reverts changes by managers whose name begins with
+`kubectl`: a pause would not last, and a stop, which is final, would block every later apply."""
 
 _SERVER_ERROR: Final = re.compile(r"^Error from server(?: \((?P<reason>\w+)\))?: (?P<message>.*)", re.DOTALL)
+_DENIED: Final = re.compile(
+    r'User "(?P<user>[^"]+)" cannot (?P<verb>\w+) resource "(?P<resource>[^"]+)" in API group "[^"]*" '
+    r'(?:in the namespace "(?P<namespace>[^"]+)"|at the cluster scope)'
+)
+PERMISSIONS_HINT: Final = "Ask for a Role that allows it. List your permissions: kubectl auth can-i --list"
 _LOG_LINE: Final = re.compile(r"[IWEF]\d{4} \d\d:\d\d:\d\d\.\d+ ")
-"""What kubectl's libraries log beside its own words: the same error, several times."""
+"""Log lines of kubectl's libraries: they repeat the error several times."""
 _UNREACHABLE: Final = re.compile(
     r"connection refused|was refused - did you specify|no such host|i/o timeout|TLS handshake|x509:|"
     r"must be logged in to the server|network is unreachable|context deadline exceeded|Unable to connect",
@@ -38,17 +43,17 @@ _UNREACHABLE: Final = re.compile(
 
 @dataclass(frozen=True)
 class Kubectl:
-    """kubectl with the options that say which cluster and namespace."""
+    """kubectl with options for the cluster and the namespace."""
 
     program: str
     options: tuple[str, ...] = ()
 
     @classmethod
     def of(cls, chosen: argparse.Namespace) -> Kubectl:
-        """kubectl as the command line wants it.
+        """Return kubectl for the cluster and namespace of the command line.
 
         Raises:
-            CliError: there is no kubectl.
+            CliError: kubectl is not installed.
         """
         given = {
             "--namespace": chosen.namespace,
@@ -59,16 +64,16 @@ class Kubectl:
 
     @property
     def namespace(self) -> str:
-        """The one of the command line; empty when that names none."""
+        """The namespace of the command line; empty if it names none."""
         flag = "--namespace="
         return next((each.removeprefix(flag) for each in self.options if each.startswith(flag)), "")
 
     def typed(self, *words: str) -> str:
-        """A command of ours about the same cluster and namespace, as a person types it."""
+        """Return a command for the same cluster and namespace, as the user types it."""
         return typed(*words, *(each.replace("--namespace=", "-n ") for each in self.options))
 
     def start(self, *arguments: str, input_: bool = False, namespace: str = "") -> subprocess.Popen[str]:
-        """A kubectl that runs, its output in pipes; `namespace` instead of the one of the command line."""
+        """Start kubectl with its output in pipes; `namespace` overrides the one of the command line."""
         options = self.options
         if namespace:
             kept = [each for each in options if not each.startswith("--namespace=")]
@@ -86,16 +91,16 @@ class Kubectl:
         return finish(self.start(*arguments, input_=input_ is not None), input_)
 
     def print(self, *arguments: str) -> int:
-        """Lets kubectl print for itself; its exit code, as one of ours.
+        """Run kubectl with its own stdout and return an exit code of ours.
 
         Raises:
-            CliError: it complained.
+            CliError: kubectl failed.
         """
         done = subprocess.run(
             [self.program, *arguments, *self.options], stderr=subprocess.PIPE, text=True, encoding="utf-8", check=False
         )
         if done.returncode == -signal.SIGPIPE:
-            # Nobody reads on, as with `| head`: no error, and told as shells tell it.
+            # The reader closed the output, as in `| head`: not an error.
             return 128 + signal.SIGPIPE
         if done.returncode != 0:
             raise error_of(done.stderr)
@@ -104,72 +109,80 @@ class Kubectl:
 
 @dataclass(frozen=True)
 class Done:
-    """What a kubectl has said."""
+    """The result of a kubectl process; `complaint` is its stderr."""
 
     code: int
     out: str
     complaint: str
 
     def ok(self) -> Done:
-        """Itself.
+        """Return itself.
 
         Raises:
-            CliError: kubectl ended with an error.
+            CliError: kubectl failed.
         """
         if self.code != 0:
             raise error_of(self.complaint)
         return self
 
     def json(self) -> dict[str, Any]:
-        """What it printed with `-o json`.
+        """Return the object that `-o json` printed.
 
         Raises:
-            CliError: kubectl ended with an error.
+            CliError: kubectl failed.
         """
         found: dict[str, Any] = json.loads(self.ok().out)
         return found
 
 
 def finish(process: subprocess.Popen[str], input_: str | None = None) -> Done:
-    """Waits until it has ended."""
+    """Wait for a kubectl process."""
     out, complaint = process.communicate(input_)
     return Done(process.returncode, out, complaint)
 
 
 def error_of(complaint: str) -> CliError:
-    """What kubectl wrote to stderr, as an error with an exit code and a remedy."""
+    """Make an error with an exit code and a remedy of kubectl's stderr."""
     text = "\n".join(line for line in complaint.splitlines() if not _LOG_LINE.match(line)).strip()
     found = _SERVER_ERROR.match(text)
     reason = found["reason"] if found else ""
     message = found["message"].strip() if found else text.removeprefix("error: ")
     if "the server doesn't have a resource type" in text or "could not find the requested resource" in text:
         return NotFound(
-            "This cluster does not know Executions of ChainGraph.",
-            "Install the CRDs: chaingraph up --kubeconfig FILE. Or choose another cluster: --context CONTEXT",
+            "The CRDs of ChainGraph are not installed in this cluster.",
+            "Install the CRDs: chaingraph up --kubeconfig FILE. Or use another cluster: --context CONTEXT",
         )
     if "field label not supported" in text:
         return CliError(
-            "The API server does not select by a field of Executions.",
-            "That came with Kubernetes 1.31. List them all, and choose by labels (-l) or with grep.",
+            "This API server does not support field selectors for Executions.",
+            "They need Kubernetes 1.31 or later. List all executions, and filter by labels (-l) or with grep.",
         )
     if reason == "NotFound":
         return NotFound(sentence(message))
     if reason == "Forbidden":
-        return Forbidden(sentence(message), "Ask for a Role that allows it; what you may do: kubectl auth can-i --list")
+        return Forbidden(_forbidden(message), PERMISSIONS_HINT)
     if _UNREACHABLE.search(text):
-        return Unreachable(sentence(message), "Which cluster is asked: kubectl config current-context")
+        return Unreachable(sentence(message), "Check which cluster is in use: kubectl config current-context")
     if reason in ("Invalid", "BadRequest") or "is invalid" in text:
         return Usage(sentence(message))
-    return CliError(sentence(message) if message else "kubectl ended with an error and said nothing")
+    return CliError(sentence(message) if message else "kubectl failed without a message")
 
 
 def sentence(message: str) -> str:
-    """The first letter large, as our own errors have it."""
+    """Capitalize the first letter, as in our own errors."""
     return message[:1].upper() + message[1:]
 
 
+def _forbidden(message: str) -> str:
+    found = _DENIED.search(message)
+    if found is None:
+        return f"Forbidden: {message}"
+    where = f"in namespace '{found['namespace']}'" if found["namespace"] else "in the whole cluster"
+    return f"Forbidden: user '{found['user']}' cannot {found['verb']} {found['resource']} {where}."
+
+
 def nothing_there(kubectl: Kubectl, name: str, kind: str = EXECUTIONS) -> NotFound:
-    """The error for a name that there is not, with the names that are nearly it."""
+    """Make the error for a name that does not exist, with similar names."""
     listed = kubectl.run("get", kind, "-o", "jsonpath={.items[*].metadata.name}")
     existing = listed.out.split() if listed.code == 0 else []
     what = kind.partition(".")[0].removesuffix("s")
@@ -177,22 +190,23 @@ def nothing_there(kubectl: Kubectl, name: str, kind: str = EXECUTIONS) -> NotFou
     hint = f"Did you mean {' or '.join(map(repr, near))}?" if near else ""
     if not hint:
         look = kubectl.typed("get") if kind == EXECUTIONS else f"kubectl get {what}s"
-        hint = f"List them: {look}. Another namespace: -n NAMESPACE"
-    return NotFound(f"There is no {what} {name!r} in this namespace.", hint)
+        hint = f"List them: {look}. Use another namespace: -n NAMESPACE"
+    where = f"namespace {kubectl.namespace!r}" if kubectl.namespace else "this namespace"
+    return NotFound(f"{what.capitalize()} {name!r} not found in {where}.", hint)
 
 
 def _program() -> str:
     given = os.environ.get("KUBECTL")
     found = shutil.which(given or "kubectl")
     if found is None and not given:
-        # `chaingraph up` builds one into its cache where there is none.
+        # `chaingraph up` builds one into its cache if there is none.
         from chaingraph_cli.cluster.programs import binaries
 
         built = binaries.find("kubectl")
         found = str(built) if built else None
     if found is None:
         raise CliError(
-            f"There is no {given or 'kubectl'} on PATH.",
-            "Install it: https://kubernetes.io/docs/tasks/tools/, or name its path in KUBECTL.",
+            f"{given or 'kubectl'} not found on PATH.",
+            "Install it: https://kubernetes.io/docs/tasks/tools/, or set KUBECTL to its path.",
         )
     return found

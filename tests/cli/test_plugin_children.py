@@ -119,9 +119,9 @@ def test_events_of_children_name_the_child_first() -> None:
         "7}",
     ]
     failed = event("child:failed", **ids, name="one-0", position=0, phase="Failed", error="disk\nfull")
-    assert [line.partition("  -  ")[2] for line in log_lines(failed)] == ["the child one-0 FAILED: disk", "full"]
+    assert [line.partition("  -  ")[2] for line in log_lines(failed)] == ["child one-0 FAILED: disk", "full"]
     stopped = event("child:failed", name="one-0", phase="Stopped", error="enough")
-    assert log_lines(stopped)[0].endswith("the child one-0 was stopped: enough")
+    assert log_lines(stopped)[0].endswith("child one-0 was stopped: enough")
 
 
 @pytest.mark.integration
@@ -140,8 +140,8 @@ def test_wait_for_a_tree_shows_progress_and_outcome(plugin: Plugin) -> None:
     assert late.returncode == 124
     assert late.stderr.splitlines() == [
         "one is completed; 3 children: 1 running, 2 completed",
-        "Error: Not within 0.2 s: one is completed; 3 children: 1 running, 2 completed.",
-        "It may still come to it: wait longer with --timeout.",
+        "Error: Timed out after 0.2 s: one is completed; 3 children: 1 running, 2 completed.",
+        "Increase --timeout to wait longer.",
     ]
     ending = plugin.meanwhile(end)
     done = plugin("wait", "one", "two", "--for", "tree", "--timeout", "60s")
@@ -177,12 +177,12 @@ def test_stop_accepts_a_completed_execution_with_an_open_tree(plugin: Plugin) ->
     working.join()
     assert done.returncode == 0, done.stderr
     assert done.stdout.splitlines() == [
-        "execution.chaingraph.dev/one is completed; the child that is active is to stop, with all below",
+        "execution.chaingraph.dev/one stop requested for its active child and everything below",
         "execution.chaingraph.dev/one completed; 3 executions below it: 2 completed, 1 stopped",
     ]
     refused = plugin("stop", "done")
     assert refused.returncode == 3
-    assert "done is completed." in refused.stderr
+    assert "done has already completed." in refused.stderr
 
 
 @pytest.mark.integration
@@ -198,7 +198,7 @@ async def test_child_without_a_resource_is_shown_by_name_and_by_id(
         assert done.returncode == 0, done.stderr
         for words in ("Name:         orders-0\n", "Parent:       orders\n", "Phase:        Failed\n"):
             assert words in done.stdout
-        assert "Resource:     none: it can be looked at, and not be edited\n" in done.stdout
+        assert "Resource:     none (read-only)\n" in done.stdout
         assert f"kubectl chaingraph nodes orders-0 -n {plugin.namespace}" in done.stdout
         assert "retry" not in done.stdout
         assert json.loads(plugin("get", name, "-o", "json").stdout)["executionID"] == child.id
@@ -223,35 +223,36 @@ async def test_edit_without_a_resource_is_refused_with_alternatives(
         done = plugin(*arguments)
         assert (done.returncode, done.stdout) == (4, "")
         assert done.stderr.splitlines() == [
-            "Error: The execution 'orders-0-0' has no resource: the ledger alone has it "
-            "(spec.children.resources: None), so it can be looked at and nothing else.",
-            f"Look at it: kubectl chaingraph get orders-0-0 {where}",
-            f"Stop all that is below 'orders': kubectl chaingraph stop orders {where}",
-            f"Wait for all of it: kubectl chaingraph wait orders --for tree {where}",
+            "Error: Execution 'orders-0-0' is read-only: it has no Kubernetes resource "
+            "(its parent has spec.children.resources: None).",
+            f"Show it: kubectl chaingraph get orders-0-0 {where}",
+            f"Stop everything below 'orders': kubectl chaingraph stop orders {where}",
+            f"Wait for everything below it: kubectl chaingraph wait orders --for tree {where}",
         ]
-    assert "has no resource" in plugin("breakpoints", "list", "orders-0").stderr
+    assert "has no Kubernetes resource" in plugin("breakpoints", "list", "orders-0").stderr
     several = plugin("pause", "orders-0", "nobody")
     assert several.returncode == 4
-    assert "'orders-0' has no resource" in several.stderr
-    assert "There is no execution 'nobody'" in several.stderr
+    assert "'orders-0' is read-only" in several.stderr
+    assert "Execution 'nobody' not found" in several.stderr
     named = plugin("stop", root.id)
     assert named.returncode == 4
-    assert f"is the id of an execution, and a name is needed: it is 'orders' in the namespace '{plugin.namespace}'" in (
+    assert f"is an execution id; this command needs a name: 'orders' in namespace '{plugin.namespace}'" in (
         named.stderr
     )
     async with root.ledger.transaction() as connection:
         await connection.execute("UPDATE chaingraph.executions SET resources = 'Create' WHERE id = %s", (child.id,))
-    assert "has not been made yet.\nTry again in a moment." in plugin("stop", "orders-0").stderr
+    assert "has not been created yet.\nTry again in a moment." in plugin("stop", "orders-0").stderr
     # One whose resource was deleted is as one that never was.
-    assert "There is no execution 'orders' in this namespace" in plugin("stop", "orders").stderr
-    assert "There is no execution 'orders' in this namespace" in plugin("get", "orders").stderr
+    missing = f"Execution 'orders' not found in namespace '{plugin.namespace}'."
+    assert missing in plugin("stop", "orders").stderr
+    assert missing in plugin("get", "orders").stderr
 
 
 @pytest.mark.integration
 def test_missing_name_without_a_gateway_is_reported_missing(plugin: Plugin) -> None:
     done = plugin("stop", "orders-0")
     assert done.returncode == 4
-    assert "There is no execution 'orders-0' in this namespace." in done.stderr
+    assert f"Execution 'orders-0' not found in namespace '{plugin.namespace}'." in done.stderr
     done = plugin("stop", "EX" + "A" * 24)
     assert done.returncode == 4
-    assert "is the id of an execution, and a name is needed." in done.stderr
+    assert "is an execution id; this command needs a name." in done.stderr

@@ -44,7 +44,7 @@ def test_completion_offers_commands_options_and_choices() -> None:
     assert {"--flow", "--since", "--watch", "--all"} <= set(offered("get", "--"))
     assert offered("breakpoints", "--wait", "") == ["accepted", "end", "tree", "list", "add", "remove", "clear"]
     assert offered("breakpoints", "--wait", "end", "") == ["list", "add", "remove", "clear"]
-    assert "retry\tRun executions again that failed or were stopped." in answer(CHAINGRAPH, ["re"]).splitlines()
+    assert "retry\tRetry failed or stopped executions." in answer(CHAINGRAPH, ["re"]).splitlines()
     assert offered("stop", "--") == [
         "--selector",
         "--all",

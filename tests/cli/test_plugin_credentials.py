@@ -62,14 +62,14 @@ def test_token_file_wins_over_token(tmp_path: Path) -> None:
     file = tmp_path / "token"
     file.write_text("def\n", encoding="utf-8")
     assert given({"token": "abc", "tokenFile": str(file)}).token == "def"
-    with pytest.raises(Usage, match=r"tokenFile .* cannot be read: No such file"):
+    with pytest.raises(Usage, match=r"Cannot read tokenFile .*: No such file"):
         given({"tokenFile": str(tmp_path / "none")})
 
 
 def test_client_certificate_is_read_from_the_kubeconfig() -> None:
     data = {f"client-{name}-data": base64.b64encode(name.encode()).decode() for name in ("certificate", "key")}
     assert given(data) == Credentials(certificate="certificate", key="key", user="ada")
-    with pytest.raises(Usage, match="client-key-data of the user 'ada'"):
+    with pytest.raises(Usage, match="client-key-data of user 'ada'"):
         given(data | {"client-key-data": "?"})
 
 
@@ -91,12 +91,16 @@ def test_an_exec_plugin_may_give_a_certificate(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("prints", "fields", "words"),
     [
-        ("nonsense", {}, "printed no ExecCredential"),
-        ("{}", {}, "printed no ExecCredential"),
-        (credential("v1beta1", token="a"), {}, "was asked in 'client.authentication.k8s.io/v1'"),
-        (credential(), {}, "neither a token nor a certificate"),
-        ("", {"code": 3}, "ended with exit code 3"),
-        ("", {"command": "/nowhere/get-token", "installHint": "brew install it"}, "cannot be run: No such file"),
+        ("nonsense", {}, "did not print an ExecCredential"),
+        ("{}", {}, "did not print an ExecCredential"),
+        (credential("v1beta1", token="a"), {}, "expected 'client.authentication.k8s.io/v1'"),
+        (credential(), {}, "returned neither a token nor a client certificate"),
+        ("", {"code": 3}, "failed with exit code 3"),
+        (
+            "",
+            {"command": "/nowhere/get-token", "installHint": "brew install it"},
+            "Cannot run exec plugin '/nowhere/get-token': No such file",
+        ),
     ],
 )
 def test_exec_plugin_without_a_credential_is_reported(
@@ -110,10 +114,10 @@ def test_exec_plugin_without_a_credential_is_reported(
 @pytest.mark.parametrize(
     ("user", "words"),
     [
-        ({}, "neither a token, nor a client certificate, nor an exec plugin"),
-        ({"username": "ada", "password": "x"}, "'username', which the gateway does not know"),
-        ({"as": "root", "token": "abc"}, "'as', which the gateway does not know"),
-        ({"exec": {"apiVersion": "v2", "command": "x"}}, "the apiVersion 'v2'"),
+        ({}, "has no token, client certificate or exec plugin"),
+        ({"username": "ada", "password": "x"}, "'username', which the gateway does not support"),
+        ({"as": "root", "token": "abc"}, "'as', which the gateway does not support"),
+        ({"exec": {"apiVersion": "v2", "command": "x"}}, "Unsupported apiVersion 'v2'"),
     ],
 )
 def test_unsupported_user_is_rejected(user: dict[str, Any], words: str) -> None:
@@ -161,7 +165,7 @@ def test_exec_plugin_is_run_again_when_its_token_expires(tmp_path: Path, until: 
 
 
 def test_invalid_expiry_time_is_rejected(tmp_path: Path) -> None:
-    with pytest.raises(Unreachable, match="printed no ExecCredential"):
+    with pytest.raises(Unreachable, match="did not print an ExecCredential"):
         given(plugin(tmp_path, credential(token="a", expirationTimestamp="soon")))
 
 

@@ -24,7 +24,7 @@ def test_pause_sets_one_field_and_its_author_is_on_record(plugin: Plugin) -> Non
     plugin.create("one", status=RUNNING)
     before = plugin.spec("one")
     done = plugin("pause", "one")
-    assert (done.returncode, done.stdout, done.stderr) == (0, "execution.chaingraph.dev/one is to pause\n", "")
+    assert (done.returncode, done.stdout, done.stderr) == (0, "execution.chaingraph.dev/one pause requested\n", "")
     assert plugin.spec("one") == before | {"paused": True}
     fields = json.loads(plugin.kubectl("get", "cgx", "one", "-o", "json", "--show-managed-fields").stdout)
     ours = [each for each in fields["metadata"]["managedFields"] if each["manager"] == "chaingraph-cli"]
@@ -78,20 +78,20 @@ def test_impossible_edit_is_refused_with_an_alternative(plugin: Plugin) -> None:
     done = plugin("pause", "failed")
     assert done.returncode == 3
     assert done.stderr == (
-        "Error: execution.chaingraph.dev/failed has ended: it failed.\n"
-        f"Instead: kubectl chaingraph retry failed -n {plugin.namespace}\n"
+        "Error: execution.chaingraph.dev/failed has already failed.\n"
+        f"Use instead: kubectl chaingraph retry failed -n {plugin.namespace}\n"
     )
     assert plugin.get("failed")["metadata"]["resourceVersion"] == before
-    assert "Instead: chaingraph retry failed" in plugin("pause", "failed", program="chaingraph").stderr
+    assert "Use instead: chaingraph retry failed" in plugin("pause", "failed", program="chaingraph").stderr
 
 
 def test_several_names_each_have_their_answer(plugin: Plugin) -> None:
     plugin.create("runs", status=RUNNING)
     plugin.create("ended", status=FAILED)
     done = plugin("pause", "runs", "ended", "rnus")
-    assert done.stdout == "execution.chaingraph.dev/runs is to pause\n"
-    assert "There is no execution 'rnus' in this namespace.\nDid you mean 'runs'?" in done.stderr
-    assert "execution.chaingraph.dev/ended has ended" in done.stderr
+    assert done.stdout == "execution.chaingraph.dev/runs pause requested\n"
+    assert f"Execution 'rnus' not found in namespace '{plugin.namespace}'.\nDid you mean 'runs'?" in done.stderr
+    assert "execution.chaingraph.dev/ended has already failed" in done.stderr
     assert done.returncode == 4
     assert plugin.spec("runs")["paused"] is True
 
@@ -102,8 +102,8 @@ def test_selection_skips_executions_unfit_for_the_verb(plugin: Plugin) -> None:
     plugin.create("other", status=RUNNING)
     done = plugin("stop", "-l", "team=data")
     assert done.returncode == 0
-    assert "mine is to stop" in done.stdout
-    assert "mine-ended has ended already: it failed. Left as it is." in done.stdout
+    assert "mine stop requested" in done.stdout
+    assert "mine-ended has already failed. Skipped." in done.stdout
     assert "stop" not in plugin.spec("other") or plugin.spec("other")["stop"] is False
     assert plugin("stop", "--all").returncode == 0
     assert plugin.spec("other")["stop"] is True
@@ -113,12 +113,12 @@ def test_selection_skips_executions_unfit_for_the_verb(plugin: Plugin) -> None:
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (("pause",), "Say which executions: NAME..., or -l LABELS, or --all."),
-        (("pause", "a", "--all"), "exclude one another"),
-        (("pause", "flow/a"), "'flow/a' is no execution"),
+        (("pause",), "No executions given: use NAME, -l LABELS or --all."),
+        (("pause", "a", "--all"), "cannot be combined"),
+        (("pause", "flow/a"), "'flow/a' is not an execution"),
         (("stop", "a", "--reason"), "expected one argument"),
         (("pasue", "a"), "Did you mean 'pause'?"),
-        (("wait", "a", "--timeout", "soon"), "'soon' is no length of time, as 30s, 5m or 1h30m"),
+        (("wait", "a", "--timeout", "soon"), "invalid duration 'soon': use for example 30s, 5m or 1h30m"),
     ],
 )
 def test_invalid_arguments_are_rejected(plugin: Plugin, arguments: tuple[str, ...], words: str) -> None:
@@ -145,7 +145,7 @@ exec {program} "$@"
     late.chmod(0o755)
     done = plugin("pause", "one", environment={"KUBECTL": str(late)})
     assert done.returncode == 3
-    assert "has ended: it failed" in done.stderr
+    assert "has already failed" in done.stderr
     assert plugin.spec("one")["paused"] is False
 
 
@@ -153,12 +153,12 @@ def test_breakpoints_are_added_listed_removed_and_cleared(plugin: Plugin) -> Non
     plugin.create("one", status=RUNNING)
     done = plugin("breakpoints", "add", "one", "load", "trnsform")
     assert done.returncode == 0
-    assert done.stdout == "execution.chaingraph.dev/one has the breakpoints load, trnsform\n"
+    assert done.stdout == "execution.chaingraph.dev/one breakpoints set: load, trnsform\n"
     assert done.stderr == "Warning: the flow has no node 'trnsform'; did you mean 'transform'?\n"
     assert plugin.spec("one")["options"]["breakpoints"] == ["load", "trnsform"]
     assert plugin("breakpoints", "remove", "one", "trnsform").returncode == 0
     plugin.show("one", phase="Paused", currentNodes=["load"])
-    assert plugin("breakpoints", "list", "one").stdout == "NODE   NOW\nload   held here\n"
+    assert plugin("breakpoints", "list", "one").stdout == "NODE   NOW\nload   held\n"
     shown = yaml.safe_load(plugin("breakpoints", "list", "one", "-o", "yaml").stdout)
     assert shown == {"execution": "one", "breakpoints": [{"node": "load", "held": True}]}
     assert plugin("breakpoints", "remove", "one", "extract").returncode == 2
@@ -183,7 +183,8 @@ def test_the_rights_are_those_of_kubectl(plugin: Plugin, kubectl: Kubectl) -> No
     assert plugin("get", "one", "--kubeconfig", str(path)).returncode == 0
     done = plugin("pause", "one", "--kubeconfig", str(path))
     assert done.returncode == 5
-    assert 'cannot patch resource "executions"' in done.stderr
+    missing = f"user 'system:serviceaccount:{account}' cannot patch executions in namespace '{plugin.namespace}'."
+    assert done.stderr.startswith(f"Error: Forbidden: {missing}\n")
     assert plugin.spec("one")["paused"] is False
 
 
@@ -192,7 +193,7 @@ def test_unreachable_cluster_is_reported(plugin: Plugin) -> None:
     assert done.returncode == 6, done.stderr
     assert done.stderr.splitlines() == [
         "Error: The connection to the server localhost:8080 was refused - did you specify the right host or port?",
-        "Which cluster is asked: kubectl config current-context",
+        "Check which cluster is in use: kubectl config current-context",
     ]
 
 

@@ -218,4 +218,4 @@ async def test_follow_reports_the_removal_of_its_execution(
         await connection.execute("DELETE FROM chaingraph.executions WHERE id = %s", (log.id,))
     done = await following
     assert done.returncode == 4, done.stderr
-    assert "The execution was removed while it was followed." in done.stderr
+    assert "The execution was removed from the database while its events were followed." in done.stderr

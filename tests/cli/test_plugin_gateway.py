@@ -57,8 +57,8 @@ async def test_events_are_ordered_and_filtered_by_index_and_type(
     assert shown[0]["data"] == {"text": "two\nlines"}
     nodes = plugin("events", "nightly", "--type", "node:*", "--type", "flow:completed").stdout.splitlines()
     assert [line.split()[2] for line in nodes] == ["node:started", "node:completed", "flow:completed"]
-    assert plugin("events", "nightly", "--type", "child:failed").stdout == "No such events yet.\n"
-    assert plugin("events", "nightly", "--from", "4").stdout == "No such events yet.\n"
+    assert plugin("events", "nightly", "--type", "child:failed").stdout == "No matching events yet.\n"
+    assert plugin("events", "nightly", "--from", "4").stdout == "No matching events yet.\n"
     wrong = plugin("events", "nightly", "--type", "node:fialed")
     assert wrong.returncode == 2
     assert "did you mean node:failed?" in wrong.stderr
@@ -114,7 +114,7 @@ async def test_logs_show_node_output_and_failures(gateway: GatewayProcess, plugi
     assert plugin("logs", "nightly", "--node", "other").stdout.splitlines() == lines[2:3]
     silent = plugin("logs", "nightly", "--node", "nobody")
     assert (silent.returncode, silent.stdout) == (0, "")
-    assert silent.stderr.endswith("Node 'nobody' has logged nothing, and nothing failed there.\n")
+    assert silent.stderr.endswith("No log lines and no errors of node 'nobody'.\n")
 
 
 async def test_tokens_certificates_and_exec_plugins_are_accepted(
@@ -154,7 +154,7 @@ def test_missing_name_is_reported_with_a_suggestion(gateway: GatewayProcess, plu
     plugin.create("nightly")
     done = plugin("logs", "nigthly")
     assert done.returncode == 4
-    assert "There is no execution 'nigthly' in this namespace.\nDid you mean 'nightly'?" in done.stderr
+    assert f"Execution 'nigthly' not found in namespace '{plugin.namespace}'.\nDid you mean 'nightly'?" in done.stderr
     done = plugin("events", "nightly")
     assert done.returncode == 4
     assert "nightly has no events yet: waiting for the operator." in done.stderr
@@ -165,16 +165,16 @@ def test_missing_gateway_address_is_explained(plugin: Plugin) -> None:
     plugin.run("kubectl", "-n", NAMESPACE, "delete", "configmap", NAME, "--ignore-not-found")
     done = plugin("events", "nightly")
     assert done.returncode == 6
-    assert "ConfigMap chaingraph in kube-public is not there." in done.stderr
+    assert "ConfigMap kube-public/chaingraph not found." in done.stderr
     assert "--gateway URL or CHAINGRAPH_GATEWAY" in done.stderr
 
 
 @pytest.mark.parametrize(
     ("url", "code", "words"),
     [
-        ("https://127.0.0.1:1", 6, "The gateway https://127.0.0.1:1 does not answer: Connection refused."),
-        ("http://gateway.example.com", 2, "would carry your credentials unencrypted"),
-        ("gateway:8443", 2, "is no address of a gateway"),
+        ("https://127.0.0.1:1", 6, "Cannot reach the gateway https://127.0.0.1:1: Connection refused."),
+        ("http://gateway.example.com", 2, "would send your credentials unencrypted"),
+        ("gateway:8443", 2, "Invalid gateway address 'gateway:8443'"),
     ],
 )
 def test_unusable_gateway_is_reported(plugin: Plugin, url: str, code: int, words: str) -> None:
@@ -187,7 +187,7 @@ def test_silent_gateway_times_out() -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:
         url = f"https://127.0.0.1:{silent.getsockname()[1]}"
         asked = client.Gateway(url, "", Login(lambda: Credentials(token="t")), "default", 0.2)
-        with pytest.raises(Unreachable, match=f"The gateway {url} does not answer: it took too long."):
+        with pytest.raises(Unreachable, match=f"Cannot reach the gateway {url}: timed out."):
             asked.get("/")
 
 
@@ -195,7 +195,7 @@ def test_gateway_with_unexpected_certificate_is_rejected(run_gateway: RunGateway
     started = run_gateway()
     done = plugin("events", "nightly", "--gateway", started.url)
     assert done.returncode == 6
-    assert "is not the one that was expected" in done.stderr
+    assert "Cannot verify the certificate of the gateway" in done.stderr
     assert "--gateway-ca FILE or CHAINGRAPH_GATEWAY_CA" in done.stderr
     plugin.create("nightly")
     done = plugin("events", "nightly", "--gateway", started.url, "--gateway-ca", str(started.ca))

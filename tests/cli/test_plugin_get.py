@@ -101,7 +101,7 @@ def test_unstarted_execution_suggests_no_logs() -> None:
         ({"phase": "Running", "currentNodes": ["a"]}, "Running 'a'"),
         ({"phase": "Paused", "currentNodes": ["a"]}, "Paused before 'a'"),
         ({"phase": "Paused"}, "Paused"),
-        ({"phase": "Paused", "currentNodes": ["a"], "nodes": {"running": 1}}, "Paused, pausing: 1 running to"),
+        ({"phase": "Paused", "currentNodes": ["a"], "nodes": {"running": 1}}, "Paused, pausing: 1 still running, at"),
         ({"phase": "Pending", "executionID": "EX1"}, "Pending, waiting for a worker"),
         ({"phase": "Failed", "error": {"message": "broke"}}, "Failed\n"),
     ],
@@ -177,7 +177,7 @@ def test_get_lists_roots_and_chooses_by_flow_and_age(plugin: Plugin) -> None:
     assert listed("--flow", "etl", "--all", "--since", "1h") == {"root", "child"}
     assert listed("--since", "0.001s") == set()
     assert plugin("get", "--flow", "none").stdout == (
-        "No executions found in this namespace. Children are listed with --all.\n"
+        "No executions found in this namespace. Use --all to list children too.\n"
     )
     for form, load in (("json", json.loads), ("yaml", yaml.safe_load)):
         found = load(plugin("get", "--flow", "etl", "-o", form).stdout)
@@ -303,5 +303,5 @@ def test_api_server_without_phase_selection_is_explained() -> None:
         'Error from server (BadRequest): Unable to find "chaingraph.dev/v1alpha1, Resource=executions" that match '
         'label selector "", field selector "status.phase=Running": field label not supported: status.phase\n'
     )
-    assert error.message == "The API server does not select by a field of Executions."
+    assert error.message == "This API server does not support field selectors for Executions."
     assert "Kubernetes 1.31" in error.hint

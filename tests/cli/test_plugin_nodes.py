@@ -64,7 +64,7 @@ def test_nodes_stand_in_the_order_of_their_ends() -> None:
 
 def test_large_outputs_are_told_by_size_and_fetched_for_json() -> None:
     row = ended("a", bytes=5_000_000, omitted=True)
-    assert "(5,000,000 bytes: -o json has them)" in listed([row])
+    assert "(5,000,000 bytes: use -o json)" in listed([row])
 
     class Gateway:
         def get(self, path: str) -> dict[str, Any]:

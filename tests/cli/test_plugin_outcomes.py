@@ -38,7 +38,7 @@ def execution(*, observed: int = 2, spec: dict[str, Any] | None = None, **status
         (Execution({"metadata": {"name": "one"}}), "waiting for the operator"),
         (unmade("FlowNotFound"), "waiting for its Flow"),
         (unmade("FlowInvalid"), "waiting for its Flow to be fixed"),
-        (unmade("WaitingForWorkers"), "waiting for a worker to check its Flow"),
+        (unmade("WaitingForWorkers"), "waiting for a worker to validate its Flow"),
         (unmade("UnknownNodeType"), "waiting for a worker with its node types"),
         (execution(phase="Created", spec={"paused": True}), "created and not started"),
         (
@@ -55,9 +55,9 @@ def execution(*, observed: int = 2, spec: dict[str, Any] | None = None, **status
         ),
         (
             execution(phase="Paused", currentNodes=["a", "b"], nodes={"running": 1}),
-            "pausing: 1 running to their end, at 'a', 'b'",
+            "pausing: 1 still running, at 'a', 'b'",
         ),
-        (execution(phase="Paused", conditions=[PAUSED | {"reason": "Resuming"}]), "about to go on"),
+        (execution(phase="Paused", conditions=[PAUSED | {"reason": "Resuming"}]), "resuming"),
         (execution(phase="Completed"), "completed"),
         (execution(phase="Failed", error={"node": "a", "message": "broke"}), "failed: node 'a': broke"),
         (execution(phase="Stopped"), "stopped"),
@@ -79,7 +79,7 @@ def test_a_pause_waits_for_the_nodes_in_flight() -> None:
     assert outcomes.paused(execution(phase="Paused", nodes={"running": 1})) is None
     missed = outcomes.paused(execution(phase="Completed"))
     assert missed is not None
-    assert (missed.text, missed.code) == ("ended before it could pause: completed", 3)
+    assert (missed.text, missed.code) == ("finished before it could pause: completed", 3)
 
 
 def test_outcome_requires_its_own_token() -> None:
@@ -99,7 +99,7 @@ def test_retry_outcome_names_its_attempt_or_new_judgement() -> None:
     assert taken.text == "retried: attempt 2 failed: broke"
     again = outcomes.retried("t")(unmade("InvalidInputs", "Failed", lastRetry="t", error={"message": "no input 'b'"}))
     assert again is not None
-    assert again.text == "checked again: failed: no input 'b'"
+    assert again.text == "validated again: failed: no input 'b'"
 
 
 def test_end_with_a_pending_retry_does_not_count() -> None:

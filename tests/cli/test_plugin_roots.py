@@ -30,7 +30,7 @@ async def test_roots_are_paged_and_count_executions_below(
     assert lines[0] == ["NAME", "PHASE", "FLOW", "AGE", "DURATION", "BELOW"]
     assert [line[:3] for line in lines[1:]] == [["orders-2", "Running", "orders"], ["orders-1", "Completed", "orders"]]
     assert [line[-1] for line in lines[1:]] == ["<none>", "5: 3 pending, 1 completed, 1 failed"]
-    assert done.stderr.startswith("There are more: kubectl chaingraph roots --flow=orders --limit=2 --cursor=")
+    assert done.stderr.startswith("Next page: kubectl chaingraph roots --flow=orders --limit=2 --cursor=")
     following = shlex.split(done.stderr.partition("kubectl chaingraph ")[2])
     rest = plugin.run("kubectl-chaingraph", *following)
     assert [line.split()[0] for line in rest.stdout.splitlines()] == ["NAME", "orders-0"]
@@ -51,9 +51,9 @@ async def test_roots_are_paged_and_count_executions_below(
 def test_roots_handle_no_results_and_invalid_options(gateway: GatewayProcess, plugin: Plugin) -> None:
     assert plugin("roots").stdout == "No executions found in this namespace.\n"
     for arguments, words in (
-        (("--limit", "101"), "'101' is no size of a page: give a whole number from 1 to 100"),
-        (("--phase", "done"), "'done' is no phase: Pending, Created, "),
-        (("--cursor", "x"), "The gateway says: cursor: 'a text of 1 characters' is no cursor of this path"),
+        (("--limit", "101"), "invalid page size '101': use a number from 1 to 100"),
+        (("--phase", "done"), "unknown phase 'done': use Pending, Created, "),
+        (("--cursor", "x"), "The gateway answered: cursor: 'a text of 1 characters' is no cursor of this path"),
     ):
         done = plugin("roots", *arguments)
         assert done.returncode == 2

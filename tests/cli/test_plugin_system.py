@@ -46,7 +46,7 @@ def test_execution_is_stepped_from_breakpoint_to_breakpoint(plugin: Plugin, syst
     assert paused == f"{name} paused at a breakpoint before 'b'"
     assert plugin("pause", "one").returncode == 3
     assert said(plugin, "step", "one", "--wait") == f"{name} paused before 'c'"
-    assert "breakpoints are set" in said(plugin, "breakpoints", "add", "one", "d", "--wait")
+    assert "breakpoints set; " in said(plugin, "breakpoints", "add", "one", "d", "--wait")
     assert said(plugin, "resume", "one", "--wait").startswith(f"{name} resumed; ")
     assert "before 'd'" in said(plugin, "wait", "one", "--for", "paused", "--timeout", "60s")
     assert "Next:\n" in plugin("get", "one").stdout
@@ -149,12 +149,12 @@ def test_stop_reaches_children_that_only_the_ledger_has(
     done = plugin("stop", "orders", "--reason", "wrong input", "--wait")
     assert done.returncode == 0, done.stderr
     first, last = done.stdout.splitlines()
-    assert first.endswith("is completed; the 2 children that are active are to stop, with all below")
+    assert first.endswith("stop requested for its 2 active children and everything below")
     assert "2 stopped" in last
     assert plugin("wait", "orders", "--for", "tree").returncode == 1
     assert [each[:2] for each in cells(plugin, "tree", "orders")[1:]] == [
         ["├─ orders-0", "Stopped"],
         ["└─ orders-1", "Stopped"],
     ]
-    assert "the child orders-0 was stopped" in plugin("logs", "orders", "-f").stdout
+    assert "child orders-0 was stopped" in plugin("logs", "orders", "-f").stdout
     assert plugin("tree", "orders", "-w").returncode == 1

@@ -70,9 +70,9 @@ def test_tree_is_drawn_with_phases_and_counts() -> None:
         ({}, ""),
         ({"total": 0}, ""),
         ({"total": 30, "Completed": 28, "Failed": 2, "open": 1}, "30: 28 completed, 2 failed"),
-        ({"total": 5, "Completed": 1, "Pending": 2, "Barred": 2}, "5: 2 pending, 1 completed, 2 never made"),
+        ({"total": 5, "Completed": 1, "Pending": 2, "Barred": 2}, "5: 2 pending, 1 completed, 2 never spawned"),
         # As the status of a resource has them.
-        ({"total": 5, "pending": 0, "completed": 3, "stopped": 1}, "5: 3 completed, 1 stopped, 1 never made"),
+        ({"total": 5, "pending": 0, "completed": 3, "stopped": 1}, "5: 3 completed, 1 stopped, 1 never spawned"),
     ],
 )
 def test_child_counts_are_shown_in_few_words(counts: dict[str, int], text: str) -> None:
@@ -153,7 +153,7 @@ async def test_tree_shows_running_and_failed_nodes(gateway: GatewayProcess, plug
     assert [each["name"] for each in shown["executions"]] == ["orders", "orders-0", "orders-1", "orders-1-0"]
     wrong = plugin("tree", "orders", "--depth", "few")
     assert wrong.returncode == 2
-    assert "'few' is no number of levels" in wrong.stderr
+    assert "invalid number of levels 'few'" in wrong.stderr
     nobody = plugin("tree", execution_id("nobody"))
     assert nobody.returncode == 4
     assert "the ledger has no execution EX" in nobody.stderr
@@ -185,7 +185,9 @@ async def test_piped_watch_prints_each_change_and_ends_with_the_tree(
     assert ["orders-0", "Completed"] in lines[4:]
     assert lines[-2:] == [["orders-1", "Completed"], ["orders-2", "Completed"]]
     assert done.stdout.splitlines()[-3].endswith("3: 3 completed")
-    assert done.stderr.startswith("Note: no Execution 'orders' exists now. This is a former one of that name")
+    assert done.stderr.startswith(
+        "Note: Execution 'orders' no longer exists. Showing the deleted execution of that name"
+    )
 
 
 @pytest.mark.integration

@@ -91,7 +91,9 @@ def test_a_name_means_the_execution_that_has_it_now(plugin: Plugin, system: Syst
     plugin.kubectl("delete", "cgx", "nightly")
     gone = plugin("logs", "nightly")
     assert gone.returncode == 4
-    assert re.search(r"There is no execution 'nightly' in this namespace\. The last one .* deleted at 20", gone.stderr)
+    assert re.search(
+        r"Execution 'nightly' not found in namespace '.*'\. The last execution .* deleted at 20", gone.stderr
+    )
 
 
 def test_interrupted_nodes_are_named_after_a_timeout_and_a_stop(

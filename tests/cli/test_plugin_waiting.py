@@ -103,7 +103,7 @@ def test_wait_sees_a_deletion_before_its_watch_begins(gate: Gate, gated: Plugin)
     deleting = gated.meanwhile(delete)
     done = gated("wait", "one", "--timeout", "30s")
     deleting.join()
-    assert "execution.chaingraph.dev/one was deleted while it was waited for" in done.stderr
+    assert "execution.chaingraph.dev/one was deleted during the wait" in done.stderr
     assert done.returncode == 4
 
 
@@ -121,7 +121,7 @@ def test_wait_finds_a_deletion_missed_by_its_watch(
         plugin.create("one", status={"phase": "Running"})
     program = str(binaries.ensure(["kubectl"])["kubectl"])
     kubectl = Kubectl(program, (f"--kubeconfig={control_plane.kubeconfig}", f"--namespace={plugin.namespace}"))
-    with pytest.raises(NotFound, match="one was deleted while it was waited for"):
+    with pytest.raises(NotFound, match="one was deleted during the wait"):
         waiting.await_outcomes(kubectl, before, outcomes.ended, timeout=30)
 
 

@@ -42,12 +42,16 @@ def test_logs_name_skipped_nodes_and_never_call_a_skipped_edge_failed() -> None:
 
 @pytest.mark.parametrize(
     ("next_", "words"),
-    [("queued", "it is queued again"), ("paused", "it stays paused"), ("failed", "the flow fails")],
+    [
+        ("queued", "the execution is queued again"),
+        ("paused", "the execution stays paused"),
+        ("failed", "the execution fails"),
+    ],
 )
 def test_a_lost_worker_is_told_with_its_attempt_and_what_follows(next_: str, words: str) -> None:
     lost = event("worker:lost", worker="w-1", attempt=2, nodes=["load", "save"], losses=1, next=next_)
     (line,) = log_lines(lost)
-    assert line.endswith(f"the worker w-1 was lost in attempt 2 while it ran load, save: {words}")
+    assert line.endswith(f"worker w-1 was lost in attempt 2 while it ran load, save: {words}")
     assert "worker:lost" in event_line(lost)
 
 

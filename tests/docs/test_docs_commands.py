@@ -81,6 +81,7 @@ def test_skipped_commands_give_a_reason() -> None:
         "docs/how-to/install-with-helm.md: kubectl create namespace chaingraph-system",
         "docs/how-to/install-with-helm.md: kubectl get --raw "
         "/api/v1/namespaces/chaingraph-system/pods/$POD:8080/proxy/readyz",
+        "docs/how-to/install-with-helm.md: python3 -m pip install '.[cli]'",
         "docs/how-to/run-against-an-existing-cluster.md: chaingraph up --kubeconfig $EXISTING_KUBECONFIG "
         "--database-url postgresql://user:password@db.example.com:5432/chaingraph",
         "docs/how-to/run-against-an-existing-cluster.md: kubectl --kubeconfig $EXISTING_KUBECONFIG delete crd "

@@ -1,1 +1,1 @@
-"""What `create` creates: from a Flow, a file or an earlier execution, with inputs of the declared types."""
+"""Builds the manifest for `create` from a Flow, a file or an earlier execution."""

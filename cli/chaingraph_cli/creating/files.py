@@ -1,4 +1,4 @@
-"""YAML and JSON files of the command line, read as kubectl reads them."""
+"""Reads YAML and JSON files as kubectl does."""
 
 from __future__ import annotations
 
@@ -12,26 +12,26 @@ _MOST_WARNINGS: Final = 5
 
 
 def documents(file: str) -> list[Any]:
-    """What the documents of a file hold; - is stdin. What may surprise its author is said on stderr.
+    """Read the documents of a file (- for stdin). Warnings go to stderr.
 
     Raises:
         Usage: it cannot be read.
     """
-    # PyYAML takes longer to import than most verbs may.
+    # Imported late: PyYAML takes longer than most verbs.
     from chaingraph_crds.yaml.nodes import YamlError
     from chaingraph_crds.yaml.reading import read
 
     try:
         reading = read(sys.stdin.read() if file == "-" else Path(file).read_text(encoding="utf-8"))
     except OSError as error:
-        raise Usage(f"{file} cannot be read: {error.strerror}.") from error
+        raise Usage(f"Cannot read {file}: {error.strerror}.") from error
     except UnicodeDecodeError as error:
-        raise Usage(f"{file} is not text in UTF-8: {error}.") from error
+        raise Usage(f"{file} is not valid UTF-8: {error}.") from error
     except YamlError as error:
-        raise Usage(f"{file} is neither YAML nor JSON: {error}.") from error
+        raise Usage(f"{file} is not valid YAML or JSON: {error}.") from error
     warnings = list(dict.fromkeys(reading.warnings))
     for each in warnings[:_MOST_WARNINGS]:
         print(f"Warning: {'stdin' if file == '-' else file}, {each}", file=sys.stderr)
     if len(warnings) > _MOST_WARNINGS:
-        print(f"Warning: and {len(warnings) - _MOST_WARNINGS} more of this kind", file=sys.stderr)
+        print(f"Warning: and {len(warnings) - _MOST_WARNINGS} more warnings", file=sys.stderr)
     return reading.documents

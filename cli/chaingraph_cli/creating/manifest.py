@@ -1,4 +1,4 @@
-"""The manifest of a new Execution, from a Flow's name or a file and from what the command line adds. For `create`."""
+"""Makes the manifest of a new Execution from a Flow's name or a file, and from options of the command line."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ from chaingraph_crds import names
 from chaingraph_crds.numbers import numbers_in, refused_by_kubernetes
 
 _MAX_PREFIX: Final = 40
-"""Of a generated name: what is added has its place within the 63 characters of a label's value."""
+"""Of a generated name: with the suffix it fits into the 63 characters of a label value."""
 
 _CONTROLS: Final = ("paused", "step", "resume", "stop", "stopReason", "retry")
-"""What was done with an execution is not repeated by one that runs the same again."""
+"""Fields that are not copied from an earlier execution."""
 
 Manifest = dict[str, Any]
 
 
 @dataclass(frozen=True)
 class CreateOptions:
-    """What the command line adds to a manifest."""
+    """Options of the command line that change a manifest."""
 
     name: str | None = None
     inputs: Mapping[str, Any] = field(default_factory=dict)
@@ -36,38 +36,38 @@ class CreateOptions:
 
 
 def of_flow(name: str) -> Manifest:
-    """An Execution of a Flow of the namespace."""
+    """Make an Execution of a Flow of the namespace."""
     return _execution(name, {"flowRef": {"name": name}})
 
 
 def again(item: Mapping[str, Any]) -> Manifest:
-    """An Execution that runs what another one ran, with its inputs, events and options.
+    """Make an Execution with the flow, inputs, events and options of another one.
 
     Raises:
-        Usage: it is a child, and its resource does not tell all that it ran with.
+        Usage: the other one is a child: its resource does not have all of that.
     """
     name, spec = str(item["metadata"]["name"]), item.get("spec") or {}
     if "spawnedBy" in spec:
         parent = spec["spawnedBy"].get("parentName")
         raise Usage(
-            f"{name} was made by an event of {parent or 'another execution'}, and runs as a part of it.",
-            f"Run that one again: create --from-execution {parent}" if parent else "",
+            f"{name} is a child of {parent or 'another execution'} and cannot be run alone.",
+            f"Run its parent again: create --from-execution {parent}" if parent else "",
         )
     kept = {each: found for each, found in spec.items() if each not in _CONTROLS}
     return _execution(str(item["metadata"].get("generateName") or name).removesuffix("-"), kept)
 
 
 def of_file(file: str) -> Manifest:
-    """An Execution of what a file has: an Execution, a Flow, or the spec of a flow alone.
+    """Make an Execution of a file with an Execution, a Flow or the spec of a flow.
 
     Raises:
-        Usage: the file cannot be read, or has something else.
+        Usage: the file cannot be read or has something else.
     """
     found = documents(file)
     if len(found) != 1 or not isinstance(found[0], dict):
         raise Usage(
-            f"{file} has {len(found)} documents, and `create` takes a file with one flow or one Execution.",
-            f"To apply all that is in it: kubectl apply -f {file}",
+            f"{file} has {len(found)} documents; `create` needs a file with one Flow or one Execution.",
+            f"Apply all of them: kubectl apply -f {file}",
         )
     content = found[0]
     kind = content.get("kind")
@@ -79,38 +79,38 @@ def of_file(file: str) -> Manifest:
     if kind is None and "nodes" in content:
         return _execution(_stem(file), {"flow": content})
     raise Usage(
-        f"{file} is of kind {kind!r}." if kind else f"{file} has no flow: there are no `nodes` in it.",
-        f"`create` takes an Execution, a Flow or the spec of a flow ({names.API_VERSION}).",
+        f"{file} has kind {kind!r}." if kind else f"{file} has no flow: `nodes` is missing.",
+        f"`create` needs an Execution, a Flow or the spec of a flow ({names.API_VERSION}).",
     )
 
 
-def made(wishes: CreateOptions, manifest: Manifest) -> Manifest:
-    """The manifest with what was wished for."""
+def made(options: CreateOptions, manifest: Manifest) -> Manifest:
+    """Apply the options of the command line to a manifest."""
     metadata = dict(manifest.get("metadata") or {})
-    if wishes.name:
+    if options.name:
         metadata.pop("generateName", None)
-        metadata["name"] = wishes.name
-    if wishes.labels:
-        metadata["labels"] = {**(metadata.get("labels") or {}), **wishes.labels}
+        metadata["name"] = options.name
+    if options.labels:
+        metadata["labels"] = {**(metadata.get("labels") or {}), **options.labels}
     spec = dict(manifest.get("spec") or {})
-    if wishes.inputs:
-        spec["inputs"] = {**(spec.get("inputs") or {}), **wishes.inputs}
-    if wishes.events:
-        spec["events"] = [*(spec.get("events") or ()), *wishes.events]
-    if wishes.paused:
+    if options.inputs:
+        spec["inputs"] = {**(spec.get("inputs") or {}), **options.inputs}
+    if options.events:
+        spec["events"] = [*(spec.get("events") or ()), *options.events]
+    if options.paused:
         spec["paused"] = True
-    if wishes.breakpoints:
-        options = dict(spec.get("options") or {})
-        options["breakpoints"] = list(dict.fromkeys([*(options.get("breakpoints") or ()), *wishes.breakpoints]))
-        spec["options"] = options
+    if options.breakpoints:
+        before = dict(spec.get("options") or {})
+        breakpoints = list(dict.fromkeys([*(before.get("breakpoints") or ()), *options.breakpoints]))
+        spec["options"] = before | {"breakpoints": breakpoints}
     return {**manifest, "metadata": metadata, "spec": spec}
 
 
 def text(manifest: Manifest) -> str:
-    """As JSON for `kubectl create -f -`.
+    """Serialize a manifest as JSON for `kubectl create -f -`.
 
     Raises:
-        Usage: a number cannot be kept in Kubernetes' API as it is.
+        Usage: the Kubernetes API would change a number.
     """
     for steps, number in numbers_in(manifest):
         why = refused_by_kubernetes(number)
@@ -121,22 +121,22 @@ def text(manifest: Manifest) -> str:
 
 
 def inputs_of(file: str) -> dict[str, Any]:
-    """The inputs of a file.
+    """Read the inputs of a file.
 
     Raises:
-        Usage: the file has something else than inputs by name.
+        Usage: the file is not a mapping of inputs.
     """
     found = documents(file)
     if len(found) != 1 or not isinstance(found[0], dict):
-        raise Usage(f"{file}: inputs are a mapping from their names to their values, and this is none.")
+        raise Usage(f"{file}: expected a mapping from input names to values.")
     return found[0]
 
 
 def event(argument: str) -> dict[str, Any]:
-    """An event of `spec.events`, of NAME=PAYLOAD or NAME."""
+    """Parse NAME=PAYLOAD or NAME into an event of `spec.events`."""
     name, equals, payload = argument.partition("=")
     if not name:
-        raise Usage(f"--event {argument}: is not of the form NAME=PAYLOAD.")
+        raise Usage(f"--event {argument}: expected NAME=PAYLOAD.")
     return {"name": name, "payload": any_value(payload, f"--event {name}")} if equals else {"name": name}
 
 
@@ -150,6 +150,6 @@ def _execution(prefix: str, spec: dict[str, Any]) -> Manifest:
 
 
 def _stem(file: str) -> str:
-    """A name made of a file's: small letters, digits and dashes."""
+    """Make a name from a file name: lower-case letters, digits and dashes."""
     stem = "flow" if file == "-" else Path(file).name.partition(".")[0]
     return "".join(each if each.isalnum() and each.isascii() else "-" for each in stem.lower()).strip("-") or "flow"

@@ -1,4 +1,4 @@
-"""What `create` runs: a Flow, a file, or what an earlier execution ran; and which inputs that takes."""
+"""Reads the source of `create`: a Flow, a file or an earlier execution, with the declared inputs."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from chaingraph_cli.kubectl import FLOWS, Kubectl, nothing_there
 
 @dataclass(frozen=True)
 class Source:
-    """What is run.
+    """The source of a new Execution.
 
     Attributes:
-        manifest: of the new Execution, before the options of the command line.
-        flow_name: the Flow that it refers to; empty where it brings its flow.
-        flow: the spec of the flow; None where it cannot be read.
+        manifest: the Execution without the options of the command line.
+        flow_name: the Flow that it refers to; empty if its flow is inline.
+        flow: the spec of the flow; None if it cannot be read.
     """
 
     manifest: manifest.Manifest
@@ -30,14 +30,14 @@ class Source:
 
 
 def of(chosen: argparse.Namespace, kubectl: Kubectl) -> Source:
-    """What the command line names.
+    """Read the source that the command line names.
 
     Raises:
-        Usage: nothing, or two things at once.
-        NotFound: the Flow or the execution that it names is not there.
+        Usage: it names none, or several.
+        NotFound: the Flow or the execution does not exist.
     """
     if sum(map(bool, (chosen.flow, chosen.filename, chosen.from_execution))) != 1:
-        raise Usage("Say what to run, one of: --flow FLOW, -f FILE, --from-execution NAME.")
+        raise Usage("Specify one source: --flow FLOW, -f FILE or --from-execution NAME.")
     if chosen.flow:
         made = manifest.of_flow(chosen.flow)
     elif chosen.filename:
@@ -53,7 +53,7 @@ def of(chosen: argparse.Namespace, kubectl: Kubectl) -> Source:
 
 
 def _flow(chosen: argparse.Namespace, kubectl: Kubectl, name: str) -> dict[str, Any] | None:
-    """The spec of a Flow of the namespace; None where it may be missing, and where the user may not read it."""
+    """Read the spec of a Flow; None if it is allowed to be missing or the user may not read it."""
     try:
         found = kubectl.run("get", FLOWS, name, "-o", "json").json()
     except Forbidden:
@@ -63,11 +63,11 @@ def _flow(chosen: argparse.Namespace, kubectl: Kubectl, name: str) -> dict[str, 
         if "Install the CRDs" in absent.hint:
             raise
         if chosen.allow_missing or chosen.dry_run == "client":
-            message = f"Warning: Flow {name!r} not found. The execution starts once the Flow is created."
-            print(message, error.hint, file=sys.stderr)
+            warning = f"Warning: {error.message} The execution starts once the Flow is created."
+            print(warning, error.hint, file=sys.stderr)
             return None
         raise NotFound(
-            error.message, f"{error.hint}\nTo create the execution before its Flow: --allow-missing"
+            error.message, f"{error.hint}\nTo create the execution before its Flow, use --allow-missing."
         ) from absent
     except CliError:
         if chosen.dry_run == "client":

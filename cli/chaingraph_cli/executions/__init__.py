@@ -1,1 +1,1 @@
-"""Executions on the API server: read, select, edit and wait for them."""
+"""Executions on the API server: create, select, read, edit and wait for them."""

@@ -1,11 +1,11 @@
-"""Edits of specs: read, judge, patch, and with `--wait` see it carried out.
+"""Edits specs: read, validate, patch, and with `--wait` wait for the effect.
 
-A patch carries what its verb was validated on: the generation and the phase. When either has changed meanwhile, the API
-server refuses it, and the verb is validated again on what is there now. So two people, or a person and a GitOps tool,
-never undo one another's edits unseen; and only the fields of the verb are touched, the rest stays whose it is.
+A patch tests the generation and the phase that its verb was validated on. If either has changed, the API server rejects
+the patch and the verb is validated again. So two users, or a user and a GitOps tool, never undo each other's edits
+unseen. A patch sets the fields of its verb and leaves all others to their owners.
 
-One execution is read and, beside that, edited on the condition that it is in the state in which the verb is mostly
-used: the API server judges then. It saves the time of one kubectl, nearly half of the whole.
+For a single execution, a patch that tests for the verb's most likely state is sent beside the read. If it succeeds, it
+saves the time of one kubectl, nearly half of the total.
 """
 
 from __future__ import annotations
@@ -22,46 +22,46 @@ from chaingraph_cli.errors import CliError, NotAllowed, NotFound
 from chaingraph_cli.execution import Execution
 from chaingraph_cli.executions import outcomes, waiting
 from chaingraph_cli.executions.guards import VerbRefusal
-from chaingraph_cli.executions.outcomes import Judge
+from chaingraph_cli.executions.outcomes import Goal
 from chaingraph_cli.executions.targets import Targets, add_targets, read, start_reading, targets_of, told, what_was_read
 from chaingraph_cli.executions.unshown import no_resource
 from chaingraph_cli.executions.waiting import add_timeout, await_outcomes, told_in_a_line
 from chaingraph_cli.kubectl import EXECUTIONS, FIELD_MANAGER, Done, Kubectl, error_of, finish, nothing_there
 
 _TOGETHER: Final = 8
-"""kubectl processes at the same time."""
+"""kubectl processes at a time."""
 _ATTEMPTS: Final = 5
 _CHANGED: Final = "the server rejected our request due to an error in our request"
-"""kubectl's words for a JSON patch whose test failed, and for nothing else that an edit of ours can meet."""
+"""kubectl's message for a JSON patch whose test failed; no other error of our edits has it."""
 
 Operation = dict[str, Any]
 
 
 @dataclass(frozen=True)
 class SpecEdit:
-    """What a verb does to an execution.
+    """The edit of a verb.
 
     Attributes:
-        operations: the JSON patch that makes the change, of the execution as it was read.
-        said: words after the name once the API server has taken it; or makes them, of the checked execution.
-        applied: tells from the status that it was done.
-        guard: why not, in the state it is in.
-        likely: values by JSON pointer; where they hold the guard allows it, whatever else there is. Empty: none.
+        operations: makes the JSON patch for an execution.
+        said: what to print after the name once the API server has accepted the patch.
+        applied: the goal of `--wait`.
+        guard: the reason that the verb does not apply in the current state, if there is one.
+        likely: values by JSON pointer that satisfy the guard; empty if no few values do.
     """
 
     operations: Callable[[Execution], Sequence[Operation]]
     said: str | Callable[[Execution], str]
-    applied: Judge
+    applied: Goal
     guard: Callable[[Execution], VerbRefusal | None]
     likely: Mapping[str, object] = field(default_factory=dict)
 
     def words(self, execution: Execution) -> str:
-        """What is said of it."""
+        """Return what to print after the name."""
         return self.said if isinstance(self.said, str) else self.said(execution)
 
 
 def replace(path: str, value: object) -> Operation:
-    """Sets a field, whether it is there or not."""
+    """Set a field, whether it exists or not."""
     return {"op": "add", "path": f"/spec/{path}", "value": value}
 
 
@@ -70,18 +70,18 @@ def remove(path: str) -> Operation:
 
 
 def add_edit(parser: argparse.ArgumentParser) -> None:
-    """The arguments that all edits share."""
+    """Add the arguments that all edits share."""
     add_targets(parser)
     add_wait(parser)
 
 
 def add_wait(parser: argparse.ArgumentParser) -> None:
     waiting.add_wait(parser, bare=waiting.ACCEPTED)
-    add_timeout(parser, default=60, what="--wait waits")
+    add_timeout(parser, default=60)
 
 
 def carry_out(chosen: argparse.Namespace, edit: SpecEdit) -> int:
-    """The whole of a verb on the executions that the command line names; returns the exit code."""
+    """Run a verb on the executions of the command line and return the exit code."""
     kubectl, targets = Kubectl.of(chosen), targets_of(chosen)
     guess = _guessed(kubectl, targets, edit)
     reading = start_reading(kubectl, targets)
@@ -106,25 +106,25 @@ def _after(chosen: argparse.Namespace, kubectl: Kubectl, edited: Execution, edit
 
 
 def _awaited(kubectl: Kubectl, edited: Sequence[Execution], edit: SpecEdit, wait: str | None, timeout: float) -> int:
-    """Waits as `--wait` says; the exit code."""
+    """Wait as `--wait` says and return the exit code."""
     if not wait:
         return 0
     told = told_in_a_line if wait == waiting.ACCEPTED else _told_unless_accepted
     code = await_outcomes(kubectl, edited, edit.applied, timeout=timeout, told=told)
     if code or wait == waiting.ACCEPTED:
         return code
-    judge = outcomes.tree_ended if wait == waiting.TREE else outcomes.ended
-    return await_outcomes(kubectl, edited, judge, timeout=timeout, progress=wait == waiting.TREE)
+    goal = outcomes.tree_ended if wait == waiting.TREE else outcomes.ended
+    return await_outcomes(kubectl, edited, goal, timeout=timeout, progress=wait == waiting.TREE)
 
 
 def _told_unless_accepted(execution: Execution, outcome: outcomes.Outcome) -> None:
-    """Where the end is waited for, it is told instead."""
+    """Print failures alone: the wait for the end prints its own outcome."""
     if outcome.code:
         told_in_a_line(execution, outcome)
 
 
 def _guessed(kubectl: Kubectl, targets: Targets, edit: SpecEdit) -> subprocess.Popen[str] | None:
-    """The edit of the only execution, on the condition that it is as it is likely to be; None where that is no use."""
+    """Start the patch for the likely state of a single execution; None if there are several or no such state."""
     if len(targets.names) != 1 or not edit.likely:
         return None
     unread = Execution({"metadata": {"name": targets.names[0]}})
@@ -140,14 +140,15 @@ def apply(
     timeout: float,
     selected: bool = False,
 ) -> int:
-    """Edit executions that were read; the exit code is that of the first that went wrong.
+    """Edit executions and return the exit code of the first failure.
 
     Args:
-        wait: as `--wait` has it, each time for `timeout` seconds at most; 0 is no limit.
-        selected: nobody has named them one by one, so those that the verb does not fit are left alone.
+        wait: the value of `--wait`.
+        timeout: the limit of each wait in seconds; 0 means no limit.
+        selected: they were selected, not named, so those that the verb does not apply to are skipped.
 
     Raises:
-        CliError: they were changed all the time, or did not come to what was waited for.
+        CliError: they kept changing, or `timeout` expired.
     """
     code = 0
     edited: list[Execution] = []
@@ -165,9 +166,7 @@ def apply(
         absent = told(errors)
         code = code or absent
     else:
-        raise CliError(
-            f"{', '.join(each.name for each in stale)}: changed all the time while it was to be edited.", "Try again."
-        )
+        raise CliError(f"{', '.join(each.name for each in stale)} kept changing during the edit.", "Try again.")
     return max(code, _awaited(kubectl, edited, edit, wait, timeout)) if edited else code
 
 
@@ -177,23 +176,23 @@ def _refused(kubectl: Kubectl, execution: Execution, edit: SpecEdit, *, quiet: b
         return False
     message = f"{execution.full_name} {refusal.why}."
     if quiet:
-        print(f"{message} Left as it is.")
+        print(f"{message} Skipped.")
     else:
-        tell(NotAllowed(message, f"Instead: {kubectl.typed(*refusal.instead)}" if refusal.instead else ""))
+        tell(NotAllowed(message, f"Use instead: {kubectl.typed(*refusal.instead)}" if refusal.instead else ""))
     return True
 
 
 def _patch(
     kubectl: Kubectl, executions: Sequence[Execution], edit: SpecEdit
 ) -> tuple[list[Execution], list[Execution], list[CliError]]:
-    """Patches them, some at a time: those that took it, those that had changed, and what else went wrong."""
+    """Patch executions, some at a time; returns the patched ones, those that had changed, and the errors."""
     changed: list[Execution] = []
     stale: list[Execution] = []
     failed: list[CliError] = []
     for first in range(0, len(executions), _TOGETHER):
         group = executions[first : first + _TOGETHER]
         running = [
-            kubectl.start(*_patch_arguments(each, [*_as_judged(each), *edit.operations(each)])) for each in group
+            kubectl.start(*_patch_arguments(each, [*_as_validated(each), *edit.operations(each)])) for each in group
         ]
         for execution, process in zip(group, running, strict=True):
             done = finish(process)
@@ -212,8 +211,8 @@ def _error(kubectl: Kubectl, execution: Execution, done: Done) -> CliError:
     return nothing_there(kubectl, execution.name) if isinstance(error, NotFound) else error
 
 
-def _as_judged(execution: Execution) -> list[Operation]:
-    """Tests that it is still what was validated."""
+def _as_validated(execution: Execution) -> list[Operation]:
+    """Make operations that test that the execution is still the validated one."""
     values = {"/metadata/uid": execution.item["metadata"]["uid"], "/metadata/generation": execution.generation}
     return _tests(values | ({"/status/phase": execution.phase} if execution.status.get("phase") else {}))
 

@@ -1,4 +1,4 @@
-"""What there is to know of a flow's nodes: for breakpoints, and for completion."""
+"""Node ids of a flow, for breakpoints and completion."""
 
 from __future__ import annotations
 
@@ -12,29 +12,29 @@ from chaingraph_crds.suggestions import similar
 
 
 def ids(flow: dict[str, Any]) -> list[str]:
-    """The node ids of a flow's spec."""
+    """Return the node ids of a flow's spec."""
     return [str(each["id"]) for each in flow.get("nodes") or ()]
 
 
 def asked(kubectl: Kubectl, name: str) -> subprocess.Popen[str]:
-    """A kubectl that reads a Flow, for `answered`: it runs while something else is done."""
+    """Start a kubectl that reads a Flow, for `answered`."""
     return kubectl.start("get", FLOWS, name, "-o", "json")
 
 
 def answered(process: subprocess.Popen[str]) -> list[str] | None:
-    """The node ids; None when the Flow cannot be read."""
+    """Return the node ids; None if the Flow cannot be read."""
     done = finish(process)
     return ids(json.loads(done.out).get("spec") or {}) if done.code == 0 else None
 
 
 def nodes_of(kubectl: Kubectl, execution: Execution) -> list[str] | None:
-    """The node ids of an execution's flow as it is now; None when it cannot be read."""
+    """Return the node ids of an execution's current flow; None if it cannot be read."""
     own = execution.spec.get("flow")
     return ids(own) if own else answered(asked(kubectl, execution.flow))
 
 
 def unknown(nodes: list[str], known: list[str]) -> list[str]:
-    """A sentence about each node that the flow does not have."""
+    """Make a message for each node that the flow does not have."""
     said = []
     for each in nodes:
         if each not in known:

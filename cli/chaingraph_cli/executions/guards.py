@@ -1,4 +1,4 @@
-"""Which verb makes sense in which state. Pure; validated on what was read, before anything is edited."""
+"""Decides whether a verb applies in the current state of an execution. Pure."""
 
 from __future__ import annotations
 
@@ -11,83 +11,85 @@ from chaingraph_cli.execution import COMPLETED, CREATED, FAILED, PAUSED, RUNNING
 
 @dataclass(frozen=True)
 class VerbRefusal:
-    """Why a verb is not carried out, and the words of the command that would make sense; none if there is none."""
+    """The reason that a verb does not apply, as words after the name, and the command to use instead, if any."""
 
     why: str
     instead: tuple[str, ...] = ()
 
 
 def start(execution: Execution) -> VerbRefusal | None:
-    """Only what was created paused; also when a step was asked for, and no worker has taken it yet."""
+    """Created paused and not started; also after a step that no worker has taken yet."""
     if execution.held or (execution.wants_pause and execution.phase == CREATED):
         return None
     if execution.finished:
         return _finished(execution)
     if execution.phase == PAUSED or execution.wants_pause:
-        return VerbRefusal(f"has been started: it is {standing(execution)}", ("resume", execution.name))
-    return VerbRefusal(f"has been started: it is {standing(execution)}")
+        return VerbRefusal(f"has already started: it is {standing(execution)}", ("resume", execution.name))
+    return VerbRefusal(f"has already started: it is {standing(execution)}")
 
 
 def pause(execution: Execution) -> VerbRefusal | None:
-    """Only what runs, or is about to."""
+    """Running, or waiting to run."""
     if execution.finished:
         return _finished(execution)
     if execution.held:
-        return VerbRefusal("has not been started, and waits until it is", ("start", execution.name))
+        return VerbRefusal("has not started", ("start", execution.name))
     if execution.phase == PAUSED:
-        return VerbRefusal(f"is {standing(execution)} already", ("resume", execution.name))
+        return VerbRefusal(f"is already {standing(execution)}", ("resume", execution.name))
     return None
 
 
 def resume(execution: Execution) -> VerbRefusal | None:
-    """Only what is paused, or is to be."""
+    """Paused, or about to pause."""
     if execution.finished:
         return _finished(execution)
     if execution.held:
-        return VerbRefusal("has not been started", ("start", execution.name))
+        return VerbRefusal("has not started", ("start", execution.name))
     if execution.phase == PAUSED or execution.wants_pause:
         return None
     return VerbRefusal(f"is not paused: it is {standing(execution)}")
 
 
 def step(execution: Execution) -> VerbRefusal | None:
-    """What is paused, or is to be; also what was created paused, which then runs in single steps from its start."""
+    """Paused, or about to pause; one that was created paused then runs step by step from its start."""
     if execution.finished:
         return _finished(execution)
     if execution.status.get("phase") and not execution.made:
-        # A token that is there when it is made asks for nothing.
-        return VerbRefusal(f"cannot make a step yet: it is {standing(execution)}")
+        # A token that the row begins with requests nothing.
+        return VerbRefusal(f"cannot step yet: it is {standing(execution)}")
     if execution.phase == PAUSED or execution.wants_pause:
         return None
     return VerbRefusal(f"is not paused: it is {standing(execution)}", ("pause", execution.name))
 
 
 def stop(execution: Execution) -> VerbRefusal | None:
-    """Only what has not ended, or what has something below it that has not."""
+    """Not finished, or with descendants that are not."""
     if not execution.finished:
         return None
     if not execution.tree_open:
-        return _ended(execution)
+        return _finished(execution, instead=False)
     if (execution.spec.get("children") or {}).get("onStop") == "Continue":
         return VerbRefusal(
-            "is completed, and by spec.children.onStop: Continue its children go on; set that to Stop first"
+            "has already completed. Its children go on (spec.children.onStop: Continue): set onStop to Stop first"
         )
     if execution.spec.get("stop") and execution.observed:
-        return VerbRefusal("is completed, and its stop was passed on: what is still active below it goes its own way")
+        return VerbRefusal(
+            "has already completed and passed its stop on: the executions still active below it are not affected"
+        )
     return None
 
 
 def retry(execution: Execution) -> VerbRefusal | None:
-    """Only what failed or was stopped."""
+    """Failed or stopped."""
     if execution.phase in (FAILED, STOPPED):
         return None
     if execution.phase == COMPLETED:
-        return VerbRefusal("is completed: there is nothing to retry. For another run create another Execution")
-    return VerbRefusal(f"has not ended: it is {standing(execution)}", ("stop", execution.name))
+        return VerbRefusal("has completed: there is nothing to retry. To run it again, create another Execution")
+    return VerbRefusal(f"has not finished: it is {standing(execution)}", ("stop", execution.name))
 
 
 def breakpoints(execution: Execution) -> VerbRefusal | None:
-    """Of an ended execution they count with its next attempt, so they may always be edited."""
+    """Always: those of a finished execution count in its next attempt."""
     return None
 
 
@@ -109,18 +111,11 @@ LIKELY: Final[Mapping[str, Mapping[str, object]]] = {
     "stop": {"/status/phase": RUNNING},
     "retry": {"/status/phase": FAILED},
 }
-"""In which state each verb is mostly used: values by JSON pointer that are enough for its guard."""
+"""The likely state for each verb: values by JSON pointer that satisfy its guard."""
 
 
-def _finished(execution: Execution) -> VerbRefusal:
+def _finished(execution: Execution, *, instead: bool = True) -> VerbRefusal:
     if execution.phase == COMPLETED:
-        return VerbRefusal("is completed")
-    return VerbRefusal(f"has ended: it {_was(execution)}", ("retry", execution.name))
-
-
-def _ended(execution: Execution) -> VerbRefusal:
-    return VerbRefusal("is completed" if execution.phase == COMPLETED else f"has ended already: it {_was(execution)}")
-
-
-def _was(execution: Execution) -> str:
-    return "failed" if execution.phase == FAILED else "was stopped"
+        return VerbRefusal("has already completed")
+    why = "has already failed" if execution.phase == FAILED else "was already stopped"
+    return VerbRefusal(why, ("retry", execution.name) if instead else ())

@@ -1,7 +1,7 @@
-"""Which execution a name means at the gateway: the one that has the name now, by the UID of its resource.
+"""Finds an execution at the gateway by its name or id.
 
-The ledger keeps executions whose resource has expired. One of these is shown by its id, or by its name while no
-resource has that name; stderr says so then.
+A name is that of the current resource, whose UID gives the execution id. The database keeps executions whose resource
+was deleted: they are found by id, or by name while no resource has the name. A note on stderr says so.
 """
 
 from __future__ import annotations
@@ -25,11 +25,11 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Found:
-    """What a name on the command line means.
+    """The execution of a name on the command line.
 
     Attributes:
-        path: the gateway's path of it.
-        execution: its resource; None where there is none, or it may not be read.
+        path: its path at the gateway.
+        execution: its resource; None if there is none or the user may not read it.
     """
 
     kubectl: Kubectl
@@ -39,22 +39,22 @@ class Found:
     execution: Execution | None = None
 
     def at(self, what: str) -> str:
-        """The path of one of its pages."""
+        """Return the path of one of its pages."""
         return f"{self.path}/{what}"
 
     def not_known(self, absent: NotFound) -> CliError:
-        """Why the gateway does not know it: there is none, or the ledger does not have it yet."""
+        """Make the error for a 404 of the gateway: there is no such execution, or it has no row yet."""
         if self.execution is None:
             return absent
         return not_yet(self.kubectl, self.execution)
 
 
 def find(chosen: argparse.Namespace) -> Found:
-    """What the command line names, by `chosen.name`: an id, or a name in the namespace.
+    """Find the execution of `chosen.name`: an id, or a name in the namespace.
 
     Raises:
-        NotFound: there is none of this name; the hint has names that are nearly it.
-        CliError: the API server or the gateway cannot be asked, or refuses.
+        NotFound: there is none; the hint has similar names.
+        CliError: the API server or the gateway is unreachable or rejects the request.
     """
     from chaingraph_cli.gateway.client import Gateway
 
@@ -62,7 +62,7 @@ def find(chosen: argparse.Namespace) -> Found:
     if is_id(name):
         gateway = Gateway.of(chosen, kubectl)
         return Found(kubectl, gateway, name, gateway.path_of(name))
-    # Both at once: each takes a kubectl.
+    # Both at once: each runs a kubectl.
     reading = start_reading(kubectl, Targets((name,)))
     try:
         gateway = Gateway.of(chosen, kubectl)
@@ -73,13 +73,13 @@ def find(chosen: argparse.Namespace) -> Found:
 
 
 def of(gateway: Gateway, kubectl: Kubectl, execution: Execution) -> Found:
-    """The same of a resource that was just read, or created."""
+    """Find the execution of a resource."""
     return Found(kubectl, gateway, execution.name, gateway.path_of(id_of(execution)), execution)
 
 
 def _found(kubectl: Kubectl, gateway: Gateway, name: str, done: Done) -> Found:
     if done.code != 0 and isinstance(error_of(done.complaint), Forbidden):
-        # Who may read logs alone: the newest of the name that the gateway shows.
+        # The user may only read logs: the gateway finds the newest execution of the name.
         return Found(kubectl, gateway, name, gateway.path_of(name))
     read, missing = what_was_read(kubectl, done, lambda _, each: NotFound(each))
     if read:
@@ -90,7 +90,7 @@ def _found(kubectl: Kubectl, gateway: Gateway, name: str, done: Done) -> Found:
     except NotFound as absent:
         error = nothing_there(kubectl, name)
         when = getattr(absent, "deleted", "")
-        deleted = f" The last one of this name was deleted at {when}." if when else ""
+        deleted = f" The last execution of that name was deleted at {when}." if when else ""
         raise NotFound(error.message + deleted, error.hint) from absent
     if former["uid"] is not None:
         print(_of_former(former), file=sys.stderr)
@@ -100,22 +100,22 @@ def _found(kubectl: Kubectl, gateway: Gateway, name: str, done: Done) -> Found:
 def _of_former(former: Mapping[str, Any]) -> str:
     ended = f", {former['phase']} at {former['completionTime']}" if former.get("completionTime") else ""
     return (
-        f"Note: no Execution {former['name']!r} exists now. This is a former one of that name, whose resource was "
-        f"deleted: {former['executionID']}, created at {former['createdTime']}{ended}."
+        f"Note: Execution {former['name']!r} no longer exists. Showing the deleted execution of that name: "
+        f"{former['executionID']}, created at {former['createdTime']}{ended}."
     )
 
 
 def not_yet(kubectl: Kubectl, execution: Execution) -> NotFound:
-    """Why the ledger has nothing of a resource."""
+    """Make the error for a resource without a row in the database."""
     message = waits_for(execution) or str(execution.condition("Succeeded").get("message", ""))
     return NotFound(
         f"{execution.full_name} has no events yet: {message.removesuffix('.')}.",
-        f"Look: {kubectl.typed('get', execution.name)}",
+        f"Show its status: {kubectl.typed('get', execution.name)}",
     )
 
 
 def id_of(execution: Execution) -> str:
-    """The id that the ledger has, or will have, of a resource."""
+    """Return the execution id that a resource has or will have."""
     for said in (execution.status.get("executionID"), (execution.spec.get("spawnedBy") or {}).get("executionID")):
         if isinstance(said, str) and is_id(said):
             return said

@@ -1,4 +1,4 @@
-"""Which executions a verb is about: names, a label selector or all; and how they are read."""
+"""Selects executions by name, by label or all of them, and reads them."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _ABSENT: Final = re.compile(r'^Error from server \(NotFound\): executions\.\S+ "
 
 @dataclass(frozen=True)
 class Targets:
-    """Names, or a selection; `everything` is all of the namespace."""
+    """The executions of a command line; `everything` means all of the namespace."""
 
     names: tuple[str, ...] = ()
     selector: str = ""
@@ -30,58 +30,58 @@ class Targets:
 
     @property
     def selected(self) -> bool:
-        """Found by what they are, not named one by one: those that a verb does not fit are left alone."""
+        """Whether they are selected rather than named: then a verb skips those that it does not apply to."""
         return not self.names
 
 
 def add_targets(parser: argparse.ArgumentParser) -> None:
-    """The arguments that say which executions."""
-    parser.add_argument("names", metavar="NAME", nargs="*", help="Executions by name; execution/NAME is understood.")
-    parser.add_argument("-l", "--selector", metavar="LABELS", default="", help="All with these labels, as a=b,c!=d.")
-    parser.add_argument("--all", action="store_true", dest="everything", help="All of the namespace.")
+    """Add the arguments that select executions."""
+    parser.add_argument("names", metavar="NAME", nargs="*", help="Names of executions, also as execution/NAME.")
+    parser.add_argument("-l", "--selector", metavar="LABELS", default="", help="Label selector, for example a=b,c!=d.")
+    parser.add_argument("--all", action="store_true", dest="everything", help="All executions of the namespace.")
 
 
 def targets_of(chosen: argparse.Namespace) -> Targets:
-    """What the command line names.
+    """Read the targets of a command line.
 
     Raises:
-        Usage: nothing, or two ways at once.
+        Usage: it has none, or more than one kind.
     """
     ways = [bool(chosen.names), bool(chosen.selector), chosen.everything]
     if sum(ways) == 1:
         return Targets(tuple(dict.fromkeys(map(bare, chosen.names))), chosen.selector, chosen.everything)
     if not any(ways):
-        raise Usage("Say which executions: NAME..., or -l LABELS, or --all.")
-    raise Usage("Names, --selector and --all exclude one another.")
+        raise Usage("No executions given: use NAME, -l LABELS or --all.")
+    raise Usage("NAME, --selector and --all cannot be combined.")
 
 
 def bare(name: str) -> str:
-    """The name alone, of `execution/NAME` as kubectl writes and reads it.
+    """Strip the kind from `execution/NAME`, as kubectl writes it.
 
     Raises:
         Usage: it is of another kind.
     """
     kind, slash, rest = name.rpartition("/")
     if slash and kind.partition(".")[0].lower() not in _KINDS:
-        raise Usage(f"{name!r} is no execution.", "Name it alone, or as execution/NAME.")
+        raise Usage(f"{name!r} is not an execution.", "Use NAME or execution/NAME.")
     return rest
 
 
 Absent = Callable[[Kubectl, str], CliError]
-"""Makes the error for a name that no resource has."""
+"""Makes the error for a name without a resource."""
 
 
 def read(kubectl: Kubectl, targets: Targets, absent: Absent = nothing_there) -> tuple[list[Execution], list[CliError]]:
-    """The executions as they are now, and an error for each name that there is not, in one call.
+    """Read executions in one call; returns them and an error for each name without a resource.
 
     Raises:
-        CliError: kubectl could not read at all.
+        CliError: kubectl failed.
     """
     return what_was_read(kubectl, finish(start_reading(kubectl, targets)), absent)
 
 
 def start_reading(kubectl: Kubectl, targets: Targets) -> subprocess.Popen[str]:
-    """The kubectl whose answer `what_was_read` understands: other things can be done beside it."""
+    """Start a kubectl that reads executions, for `what_was_read`."""
     arguments = list(targets.names) or ([f"--selector={targets.selector}"] if targets.selector else [])
     return kubectl.start("get", EXECUTIONS, *arguments, "-o", "json")
 
@@ -89,7 +89,7 @@ def start_reading(kubectl: Kubectl, targets: Targets) -> subprocess.Popen[str]:
 def what_was_read(
     kubectl: Kubectl, done: Done, absent: Absent = nothing_there
 ) -> tuple[list[Execution], list[CliError]]:
-    """As `read`."""
+    """Return the result of `start_reading`, as `read` does."""
     missing, complaints = [], []
     for line in done.complaint.splitlines():
         found = _ABSENT.match(line)
@@ -106,10 +106,10 @@ def what_was_read(
 
 
 def read_one(kubectl: Kubectl, name: str, absent: Absent = nothing_there) -> Execution:
-    """One execution.
+    """Read one execution.
 
     Raises:
-        NotFound: there is none of this name; the hint has names that are nearly it.
+        NotFound: there is none; the hint has similar names.
     """
     found, errors = read(kubectl, Targets((bare(name),)), absent)
     for error in errors:
@@ -118,7 +118,7 @@ def read_one(kubectl: Kubectl, name: str, absent: Absent = nothing_there) -> Exe
 
 
 def told(errors: Sequence[CliError]) -> int:
-    """Prints errors, each with its remedy; the exit code of the first, 0 without one."""
+    """Print errors with their remedies and return the exit code of the first; 0 if there is none."""
     for error in errors:
         tell(error)
     return errors[0].exit_code if errors else 0

@@ -1,7 +1,4 @@
-"""Executions that the ledger alone has: children without a resource. They can be looked at, and not be edited.
-
-For `get`, which shows them as it shows resources, and for the edits, which say why they cannot.
-"""
+"""Children without a Kubernetes resource: `get` shows them, edits reject them with a reason."""
 
 from __future__ import annotations
 
@@ -16,22 +13,22 @@ if TYPE_CHECKING:
     from chaingraph_cli.gateway.client import Gateway
 
 Document = Mapping[str, Any]
-"""An execution as the gateway has it."""
+"""An execution as the gateway returns it."""
 
 
 def of_ledger(kubectl: Kubectl, name: str) -> Document:
-    """What the gateway has of an execution, by its id or by its name in the namespace.
+    """Read an execution from the gateway, by its id or by its name in the namespace.
 
     Raises:
-        NotFound: the ledger has none.
-        CliError: the gateway cannot be asked, or refuses.
+        NotFound: there is none.
+        CliError: the gateway is unreachable or rejects the request.
     """
     gateway = _gateway(kubectl)
     return gateway.get(gateway.path_of(name))
 
 
 def child_of_ledger(kubectl: Kubectl, name: str) -> Document | None:
-    """The child of this name that has no resource; None where there is none, or the gateway cannot say."""
+    """Read a child without a resource by its name; None if there is none or the gateway fails."""
     try:
         gateway = _gateway(kubectl)
         return _child(gateway, name)
@@ -40,7 +37,7 @@ def child_of_ledger(kubectl: Kubectl, name: str) -> Document | None:
 
 
 def no_resource(kubectl: Kubectl, name: str) -> CliError:
-    """Why there is no resource to edit or to watch: none of the name at all, or a child that has none."""
+    """Make the error for a name without a resource: there is no such execution, or it is a child without one."""
     try:
         gateway = _gateway(kubectl)
         if is_id(name):
@@ -48,13 +45,13 @@ def no_resource(kubectl: Kubectl, name: str) -> CliError:
         child = _child(gateway, name)
     except CliError as error:
         if is_id(name):
-            return NotFound(f"{name} is the id of an execution, and a name is needed. {error.message}", error.hint)
+            return NotFound(f"{name} is an execution id; this command needs a name. {error.message}", error.hint)
         child = None
     return nothing_there(kubectl, name) if child is None else _without(kubectl, gateway, child)
 
 
 def _gateway(kubectl: Kubectl) -> Gateway:
-    # Its module takes longer to import than the rest of a verb, and is not needed where nothing is amiss.
+    # Imported late: it takes longer than the rest of a verb, and only errors need it.
     from chaingraph_cli.gateway.client import Gateway
 
     return Gateway.by_the_way(kubectl)
@@ -62,7 +59,7 @@ def _gateway(kubectl: Kubectl) -> Gateway:
 
 def _child(gateway: Gateway, name: str) -> Document | None:
     found = gateway.get(gateway.path_of(name))
-    # One with a UID has had a resource, which was deleted.
+    # An execution with a UID had a resource, which was deleted.
     return found if found["uid"] is None and found["parentID"] else None
 
 
@@ -70,28 +67,27 @@ def _named_by_id(kubectl: Kubectl, gateway: Gateway, id_: str) -> CliError:
     found = gateway.get(gateway.path_of(id_))
     if found["uid"] is None and found["parentID"]:
         return _without(kubectl, gateway, found)
-    named = f"{found['name']!r} in the namespace {found['namespace']!r}"
-    return NotFound(f"{id_} is the id of an execution, and a name is needed: it is {named}.")
+    named = f"{found['name']!r} in namespace {found['namespace']!r}"
+    return NotFound(f"{id_} is an execution id; this command needs a name: {named}.")
 
 
 def _without(kubectl: Kubectl, gateway: Gateway, child: Document) -> CliError:
     name = repr(child["name"])
     if child["resources"] != "None":
-        return NotFound(f"The resource of the execution {name} has not been made yet.", "Try again in a moment.")
+        return NotFound(f"The resource of execution {name} has not been created yet.", "Try again in a moment.")
     message = (
-        f"The execution {name} has no resource: the ledger alone has it (spec.children.resources: None), "
-        "so it can be looked at and nothing else."
+        f"Execution {name} is read-only: it has no Kubernetes resource (its parent has spec.children.resources: None)."
     )
-    look = f"Look at it: {kubectl.typed('get', str(child['name']))}"
+    look = f"Show it: {kubectl.typed('get', str(child['name']))}"
     above = _shown_above(gateway, child)
     if above is None:
         return NotFound(message, look)
     stop, wait = kubectl.typed("stop", above), kubectl.typed("wait", above, "--for", "tree")
-    return NotFound(message, f"{look}\nStop all that is below {above!r}: {stop}\nWait for all of it: {wait}")
+    return NotFound(message, f"{look}\nStop everything below {above!r}: {stop}\nWait for everything below it: {wait}")
 
 
 def _shown_above(gateway: Gateway, child: Document) -> str | None:
-    """The name of its parent, else of its root, whichever has a resource."""
+    """Return the name of its parent or root, whichever has a resource."""
     for above in dict.fromkeys((str(child["parentID"]), str(child["rootExecutionID"]))):
         found = gateway.get(gateway.path_of(above))
         if found["uid"] is not None:
@@ -100,7 +96,7 @@ def _shown_above(gateway: Gateway, child: Document) -> str | None:
 
 
 def as_execution(found: Document) -> Execution:
-    """What the gateway has of an execution, in the form of the resource that there is not."""
+    """Convert an execution of the gateway to the form of a resource."""
     parent = {"name": found["parentName"], "executionID": found["parentID"]} if found["parentID"] else {}
     return Execution(
         {

@@ -1,8 +1,8 @@
-"""The versions of executions, one after the other without a gap: a watch from the version that was read.
+"""Watches executions without gaps, from the resource version that was read.
 
-`kubectl get --watch` begins with what is there when it begins. An execution with `ttlSecondsAfterFinished: 0` may have
-completed and be gone by then, and nothing would tell. So this asks for the API server's own watch (`get --raw`), from a
-resource version on, and begins again from the last one that was seen. Used by `waiting`.
+`kubectl get --watch` begins with the current objects. An execution with `ttlSecondsAfterFinished: 0` may have completed
+and be gone by then. So this uses the API server's own watch (`get --raw`) from a resource version, and restarts it from
+the last version seen.
 """
 
 from __future__ import annotations
@@ -26,12 +26,12 @@ from chaingraph_crds import names
 
 _AGAIN_SECONDS: Final = 0.5
 _PATIENCE_SECONDS: Final = 60.0
-"""How long the API server may be away, or break its watches, until that is an error."""
+"""How long the API server may be unreachable or break its watches."""
 _QUIET_SECONDS: Final = 2.0
-"""Until the last versions are given once more, so that whoever waits says what keeps an execution from its start."""
+"""Until the last versions are yielded once more, so that a waiting command reports why an execution has not started."""
 _REREAD_SECONDS: Final = 30.0
-"""Until they are read again, beside the watch: one whose connection was lost on the way may never end. Each time it is
-twice as long until the next, as far as the following."""
+"""Until they are read again beside the watch: a watch whose connection was lost may never end. The interval doubles up
+to `_REREAD_MOST_SECONDS`."""
 _REREAD_MOST_SECONDS: Final = 300.0
 _EXPIRED: Final = re.compile(r"\((Expired|Gone)\)|too old resource version")
 _GONE: Final = 410
@@ -39,7 +39,7 @@ _GONE: Final = 410
 
 @dataclass(frozen=True)
 class Version:
-    """An execution as it was at a moment. `deleted`: its resource is gone, and this is the last that is known."""
+    """A version of an execution; the last known one if its resource was deleted."""
 
     execution: Execution
     deleted: bool = False
@@ -50,20 +50,21 @@ def same(before: Execution, now: Execution) -> bool:
 
 
 def follows(before: Execution, now: Execution) -> bool:
-    """Whether it is the same execution, and no older version of it: a watch of several begins at the oldest."""
+    """Whether it is the same execution and not an older version: a watch of several begins at the oldest."""
     former, later = (str(each.item["metadata"].get("resourceVersion", "")) for each in (before, now))
     older = former.isdecimal() and later.isdecimal() and int(later) < int(former)
     return same(before, now) and not older
 
 
 def versions(kubectl: Kubectl, left: Mapping[str, Execution], deadline: float | None) -> Iterator[Version]:
-    """Each version that follows those given.
+    """Yield each version that follows those given.
 
     Args:
-        left: those that are waited for, by name; looked at each time, as some come to their outcome.
+        left: the executions to watch, by name; the caller removes entries during the watch.
+        deadline: when to end; None for never.
 
     Raises:
-        CliError: the API server refuses, or has been away for long.
+        CliError: the API server rejects the request, or is unreachable for long.
     """
     since = _oldest(left)
     heard, told = time.monotonic(), False
@@ -72,7 +73,7 @@ def versions(kubectl: Kubectl, left: Mapping[str, Execution], deadline: float | 
             for event in _events(process, deadline):
                 heard = time.monotonic()
                 if event is None:
-                    # Not read so early: one that is gone by then has its last version in the watch, still unread.
+                    # The first time without a read: the last version of a deleted one may be unread in the watch.
                     yield from _read_again(kubectl, left)[0] if told else map(Version, list(left.values()))
                     told = True
                     continue
@@ -90,7 +91,7 @@ def versions(kubectl: Kubectl, left: Mapping[str, Execution], deadline: float | 
             if isinstance(error, Forbidden | NotFound | Usage) or time.monotonic() - heard > _PATIENCE_SECONDS:
                 raise error
         if not since and left:
-            # What happened since the last version is not known any more.
+            # The changes since the last version have expired.
             found, since = _read_again(kubectl, left)
             yield from found
         if deadline is None or time.monotonic() + _AGAIN_SECONDS < deadline:
@@ -98,13 +99,13 @@ def versions(kubectl: Kubectl, left: Mapping[str, Execution], deadline: float | 
 
 
 def _oldest(left: Mapping[str, Execution]) -> str:
-    """The version from which a watch tells of all that follows; '' where there is none."""
+    """Return the resource version to watch from; '' if there is none."""
     found = [str(each.item["metadata"].get("resourceVersion", "")) for each in left.values()]
     return str(min(map(int, found))) if found and all(each.isdecimal() for each in found) else ""
 
 
 def _complaint(process: subprocess.Popen[str]) -> str:
-    """What kubectl says is wrong; '' also when it was killed."""
+    """Return kubectl's error; '' if it was killed."""
     if process.poll() in (None, 0):
         return ""
     assert process.stderr is not None
@@ -112,7 +113,7 @@ def _complaint(process: subprocess.Popen[str]) -> str:
 
 
 def _read_again(kubectl: Kubectl, left: Mapping[str, Execution]) -> tuple[list[Version], str]:
-    """All that the watch is of, in one list, and the version of the list."""
+    """Read the watched executions in one list; returns them and the version of the list."""
     content = kubectl.run("get", "--raw", _path(left)).json()
     listed = [Execution(each) for each in content["items"]]
     found = {each.name: each for each in listed}
@@ -124,8 +125,8 @@ def _read_again(kubectl: Kubectl, left: Mapping[str, Execution]) -> tuple[list[V
 
 
 def _of_ledger(kubectl: Kubectl, execution: Execution) -> Version:
-    """How an execution stands whose resource was deleted unseen, if the gateway can say; else as it was last."""
-    # Modules that are not needed where nothing is amiss.
+    """Return the state of an execution whose resource was deleted unseen, from the gateway if possible."""
+    # Imported late: rarely needed.
     from chaingraph_cli.executions import lookup, unshown
     from chaingraph_cli.gateway.client import Gateway
 
@@ -152,7 +153,7 @@ def _watch(kubectl: Kubectl, left: Mapping[str, Execution], since: str) -> Itera
 
 
 def _path(left: Mapping[str, Execution], **query: str) -> str:
-    """What lists or watches these: one, or all of the namespace."""
+    """Return the path that lists or watches one execution, or all of the namespace."""
     execution = next(iter(left.values()))
     if len(left) == 1:
         query["fieldSelector"] = f"metadata.name={execution.name}"
@@ -161,7 +162,7 @@ def _path(left: Mapping[str, Execution], **query: str) -> str:
 
 
 def _events(process: subprocess.Popen[str], deadline: float | None) -> Iterator[dict[str, Any] | None]:
-    """The changes that kubectl prints, one a line, until it ends or the time is over; None when it is time to read."""
+    """Yield the events that kubectl prints, one a line, until it ends or the deadline; None when it is time to read."""
     assert process.stdout is not None
     descriptor = process.stdout.fileno()
     buffer = b""

@@ -1,4 +1,4 @@
-"""Waits for what the operator reports, version by version."""
+"""Waits until executions reach a goal."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import Final
 
 from chaingraph_cli.errors import NotFound, TimedOut
 from chaingraph_cli.execution import Execution, standing, waits_for
-from chaingraph_cli.executions.outcomes import Judge, Outcome
+from chaingraph_cli.executions.outcomes import Goal, Outcome
 from chaingraph_cli.executions.versions import Version, follows, versions
 from chaingraph_cli.kubectl import Kubectl
 from chaingraph_cli.terminal.progress import ProgressLine
@@ -20,7 +20,7 @@ from chaingraph_cli.terminal.progress import ProgressLine
 _DURATION: Final = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h)?")
 _SECONDS: Final = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, None: 1.0}
 _FIRST_READ_SECONDS: Final = 2.0
-"""Until stderr says what an execution waits for that has not started: most start before."""
+"""Until stderr reports why an execution has not started: most have by then."""
 
 ACCEPTED: Final = "accepted"
 END: Final = "end"
@@ -29,65 +29,67 @@ _Parser = argparse.ArgumentParser | argparse._MutuallyExclusiveGroup
 
 
 def add_wait(parser: _Parser, *, bare: str) -> None:
-    """`--wait`, which means the same for every verb; `bare` is meant where no value is given."""
+    """Add `--wait`; `bare` is its value if none is given."""
     parser.add_argument(
         "--wait",
         nargs="?",
         choices=(ACCEPTED, END, TREE),
         const=bare,
-        help="What to wait for. accepted: the operator has carried it out. end: the execution has ended too, with exit "
-        "code 1 unless it completed. tree: and everything below it has. By default "
-        f"{bare}.",
+        help="Wait until the change is applied (accepted), until the execution has also finished, with exit code 1 "
+        "unless it completed (end), or until everything below it has finished as well (tree). "
+        f"Without a value: {bare}.",
     )
 
 
 def told_in_a_line(execution: Execution, outcome: Outcome) -> None:
-    """Prints the outcome after the name."""
+    """Print the outcome after the name."""
     print(f"{execution.full_name} {outcome.text}", flush=True)
 
 
-def add_timeout(parser: argparse.ArgumentParser, *, default: float, what: str) -> None:
+def add_timeout(parser: argparse.ArgumentParser, *, default: float) -> None:
+    """Add `--timeout`; 0 means no limit."""
     shown = f"{default:g}s" if default else "no limit"
     parser.add_argument(
         "--timeout",
         metavar="TIME",
         type=duration,
         default=default,
-        help=f"How long {what} at most, as 30s, 5m or 1h30m; 0 is no limit. By default {shown}.",
+        help=f"Maximum time to wait, such as 30s, 5m or 1h30m; 0 means no limit. Default: {shown}.",
     )
 
 
 def duration(text: str) -> float:
-    """Seconds of `30s`, `5m`, `1h30m` or a plain number of seconds.
+    """Parse `30s`, `5m`, `1h30m` or a number of seconds.
 
     Raises:
         argparse.ArgumentTypeError: it is none of these.
     """
     if not text or _DURATION.sub("", text):
-        raise argparse.ArgumentTypeError(f"{text!r} is no length of time, as 30s, 5m or 1h30m")
+        raise argparse.ArgumentTypeError(f"invalid duration {text!r}: use for example 30s, 5m or 1h30m")
     return sum(float(number) * _SECONDS[unit or None] for number, unit in _DURATION.findall(text))
 
 
 def await_outcomes(
     kubectl: Kubectl,
     executions: Sequence[Execution],
-    judge: Judge,
+    goal: Goal,
     *,
     timeout: float,
     progress: bool = False,
     told: Callable[[Execution, Outcome], None] = told_in_a_line,
 ) -> int:
-    """Wait until each has come to an outcome, and print it; returns the largest of their exit codes.
+    """Wait until each execution has an outcome, print it, and return the largest exit code.
 
-    Meanwhile stderr says what the first one waits for, while it has not started.
+    While the first execution has not started, stderr reports why.
 
     Args:
-        progress: say also later where it stands.
-        told: prints the outcome of one.
+        timeout: in seconds; 0 means no limit.
+        progress: report its state on stderr after its start too.
+        told: prints the outcome of one execution.
 
     Raises:
-        TimedOut: not within `timeout` seconds (0: no limit); the message says where each stands.
-        NotFound: one was deleted meanwhile, before it came to an outcome.
+        TimedOut: `timeout` expired; the message has the state of each execution.
+        NotFound: one was deleted before it had an outcome.
     """
     deadline = time.monotonic() + timeout if timeout else None
     left = {each.name: each for each in executions}
@@ -98,7 +100,7 @@ def await_outcomes(
             if execution.name not in left or not follows(left[execution.name], execution):
                 continue
             left[execution.name] = execution
-            outcome = judge(execution)
+            outcome = goal(execution)
             if outcome is not None:
                 shown.close()
                 told(execution, outcome)
@@ -109,15 +111,15 @@ def await_outcomes(
             if not left:
                 return code
             shown.tell(left.values())
-    where = "; ".join(f"{each.name} is {standing(each)}" for each in left.values())
-    raise TimedOut(f"Not within {timeout:g} s: {where}.", "It may still come to it: wait longer with --timeout.")
+    where = "; ".join(f"{each.name} is{'' if each.finished else ' still'} {standing(each)}" for each in left.values())
+    raise TimedOut(f"Timed out after {timeout:g} s: {where}.", "Increase --timeout to wait longer.")
 
 
 class WaitProgress:
-    """Says on stderr where those stand that are still waited for: what keeps the first one from its start.
+    """Reports on stderr why the first remaining execution has not started.
 
     Args:
-        always: also how far it is once it has started.
+        always: report its state after its start too.
     """
 
     def __init__(self, *, always: bool = False) -> None:
@@ -138,5 +140,5 @@ class WaitProgress:
 
 
 def deleted(execution: Execution) -> NotFound:
-    """The error that says so."""
-    return NotFound(f"{execution.full_name} was deleted while it was waited for. It was {standing(execution)}.")
+    """Make the error for an execution that was deleted during a wait."""
+    return NotFound(f"{execution.full_name} was deleted during the wait. Its last state: {standing(execution)}.")

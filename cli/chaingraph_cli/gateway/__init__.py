@@ -1,1 +1,1 @@
-"""The gateway's client: discovery, credentials, lookups by name, and event streams."""
+"""The gateway's client: discovery, credentials, requests and event streams."""

@@ -1,8 +1,7 @@
-"""Tokens that are of use at the gateway alone, where somebody wants that: of a file, or of a service account.
+"""Tokens that are valid at the gateway alone, from a file or of a service account.
 
-A token of a kubeconfig is one for the API server: whoever has it can do there what its user can. The gateway takes such
-tokens by default, and no client can turn one into another. So a bound one is asked for where the API server makes it:
-by the TokenRequest of a service account, which the user needs the right to (`create serviceaccounts/token`).
+The gateway accepts the tokens of kubeconfigs by default. Such a token is also valid at the API server, and no client
+can restrict it. A bound token comes from a TokenRequest of a service account (`create serviceaccounts/token`).
 """
 
 from __future__ import annotations
@@ -18,18 +17,18 @@ from chaingraph_cli.gateway.credentials import Credentials
 from chaingraph_cli.kubectl import Kubectl, finish
 
 AUDIENCE: Final = "chaingraph-gateway"
-"""That of the gateway's setting CHAINGRAPH_TOKEN_AUDIENCES, by default."""
+"""The default of the gateway's setting CHAINGRAPH_TOKEN_AUDIENCES."""
 FILE_VARIABLE: Final = "CHAINGRAPH_GATEWAY_TOKEN_FILE"
 ACCOUNT_VARIABLE: Final = "CHAINGRAPH_GATEWAY_SERVICE_ACCOUNT"
 _MINUTES: Final = 10
-"""The shortest that the API server makes."""
+"""The shortest lifetime that the API server accepts."""
 
 
 def reader(kubectl: Kubectl, namespace: str) -> Callable[[], Credentials] | None:
-    """What reads the token that the environment names; None where it names none.
+    """Return a function that reads the token of the environment; None if it names none.
 
     Args:
-        namespace: that of the command, where a service account is looked for that is named without one.
+        namespace: the namespace of a service account that is named without one.
     """
     file, account = os.environ.get(FILE_VARIABLE, ""), os.environ.get(ACCOUNT_VARIABLE, "")
     if file:
@@ -41,13 +40,13 @@ def reader(kubectl: Kubectl, namespace: str) -> Callable[[], Credentials] | None
 
 
 def _of_file(path: Path) -> Credentials:
-    """A projected token, which the kubelet writes anew before it expires: so it is read for each request."""
+    """Read a projected token. The kubelet replaces it before it expires, so it is read for each request."""
     try:
         token = path.read_text(encoding="ascii").strip()
     except (OSError, UnicodeDecodeError) as error:
-        raise Usage(f"The token of {FILE_VARIABLE}={path} cannot be read: {error}") from error
+        raise Usage(f"Cannot read the token file {FILE_VARIABLE}={path}: {error}") from error
     if not token:
-        raise Usage(f"The file of {FILE_VARIABLE}={path} is empty.", "It has a token for the gateway.")
+        raise Usage(f"The token file {FILE_VARIABLE}={path} is empty.", "Write a token for the gateway into it.")
     return Credentials(token, user=FILE_VARIABLE, until=datetime.now(UTC))
 
 

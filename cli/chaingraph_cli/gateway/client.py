@@ -1,6 +1,6 @@
-"""Asks the gateway: where it is, who asks, and streams of events that go on over broken connections.
+"""The gateway's client: finds the gateway, authenticates, reads pages and follows event streams.
 
-The standard library's HTTP: it is there in 35 ms, where the clients with more comfort take ten times as long to import.
+Uses http.client, which imports in 35 ms; httpx takes ten times as long.
 """
 
 from __future__ import annotations
@@ -26,30 +26,30 @@ from chaingraph_cli.gateway import bound_tokens
 from chaingraph_cli.gateway.credentials import Credentials, Login, context_of, credentials_of
 from chaingraph_cli.gateway.event_stream import Event, StreamEnd, blocks
 from chaingraph_cli.gateway.options import CA_VARIABLE, VARIABLE
-from chaingraph_cli.kubectl import Done, Kubectl, error_of, finish
+from chaingraph_cli.kubectl import PERMISSIONS_HINT, Done, Kubectl, error_of, finish
 
 _LOOPBACK: Final = ("127.0.0.1", "::1", "localhost")
 _PIECE_BYTES: Final = 1 << 18
 _CONNECT_SECONDS: Final = 10.0
 _BRIEF_SECONDS: Final = 2.0
 _SILENCE_SECONDS: Final = 60.0
-"""The gateway says something more often than this, if only a comment; after such a silence the connection is dead."""
+"""The gateway sends something more often, at least a comment; after such a silence the connection is dead."""
 _AGAIN_SECONDS: Final = 1.0
 _TRIES: Final = 8
-"""In a row, without anything received in between."""
+"""Failures in a row, without anything received in between."""
 _EXECUTION: Final = "ChainGraph-Execution"
-"""The header that says whose events a stream has."""
+"""The header with the execution id of a stream."""
 
 
 class Unauthenticated(Unreachable):
-    """The gateway does not know the user: the token has expired, or never was one of this cluster."""
+    """The gateway rejects the credentials: expired, or not of this cluster."""
 
 
 class Unknown(NotFound):
-    """The gateway does not know it, or does not show it.
+    """The gateway does not know the execution, or the user may not see it.
 
     Args:
-        deleted: when the execution of that name was deleted; '' where there was none.
+        deleted: when the execution of that name was deleted; '' if there was none.
     """
 
     def __init__(self, message: str, deleted: str) -> None:
@@ -58,16 +58,16 @@ class Unknown(NotFound):
 
 
 class Removed(NotFound):
-    """What was followed is no longer in the ledger."""
+    """The execution was removed from the database while it was followed."""
 
 
 @dataclass(frozen=True)
 class Gateway:
-    """The gateway as the current user reaches it.
+    """The gateway, with the credentials of the current user.
 
     Attributes:
-        namespace: the one that the command line or the context means.
-        connect_seconds: how long it may take to connect.
+        namespace: the namespace of the command line, else of the context.
+        connect_seconds: the timeout of a connection attempt.
     """
 
     url: str
@@ -78,16 +78,16 @@ class Gateway:
 
     @classmethod
     def of(cls, chosen: argparse.Namespace, kubectl: Kubectl) -> Gateway:
-        """The one that the command line names, else the environment or the cluster.
+        """Find the gateway of the command line, else of the environment, else of the cluster.
 
         Raises:
-            CliError: there is none, or the kubeconfig's user has no credentials for it.
+            CliError: there is none, or the user of the kubeconfig has no credentials for it.
         """
         return cls._found(kubectl, chosen.gateway, chosen.gateway_ca)
 
     @classmethod
     def by_the_way(cls, kubectl: Kubectl) -> Gateway:
-        """For verbs that have no options for it, and can do without: nobody waits long for it.
+        """Find the gateway for verbs that have no options for it and can do without it; connects with a short timeout.
 
         Raises:
             CliError: as `of`.
@@ -97,7 +97,7 @@ class Gateway:
 
     @classmethod
     def _found(cls, kubectl: Kubectl, given: str, given_ca: str) -> Gateway:
-        """Finds it and the credentials, with two kubectl processes side by side."""
+        """Find the gateway and the credentials, with two kubectl processes side by side."""
         config = kubectl.start("config", "view", "--minify", "--flatten", "--raw", "-o", "json")
         found = None
         if not (given and given_ca):
@@ -110,15 +110,15 @@ class Gateway:
         return cls(url.rstrip("/"), ca, login, namespace)
 
     def path_of(self, name: str, what: str = "") -> str:
-        """The path of an execution's page, by its name in the namespace, or by its id."""
+        """Return the path of a page of an execution, by its id or by its name in the namespace."""
         where = "" if is_id(name) else f"/namespaces/{quote(self.namespace)}"
         return f"{where}/executions/{quote(name)}" + (f"/{what}" if what else "")
 
     def get(self, path: str, **parameters: str) -> dict[str, Any]:
-        """A page of JSON.
+        """Read a page of JSON.
 
         Raises:
-            CliError: the gateway does not answer, or refuses.
+            CliError: the gateway is unreachable or rejects the request.
         """
         with self._asked(path, parameters, {}) as response, self._reported():
             content: dict[str, Any] = json.loads(response.read())
@@ -126,10 +126,10 @@ class Gateway:
 
     @contextlib.contextmanager
     def value(self, path: str) -> Iterator[Iterator[bytes]]:
-        """A page of any size in pieces, with only one of them in memory.
+        """Read a page of any size in pieces.
 
         Raises:
-            CliError: the gateway does not answer, refuses, or ends before the page does.
+            CliError: the gateway is unreachable, rejects the request, or closes the connection early.
         """
         with self._asked(path, {}, {}) as response:
             yield self._pieces(response)
@@ -143,15 +143,15 @@ class Gateway:
             yield piece
         if response.length:
             raise Unreachable(
-                f"The gateway {self.url} ended before the value did: it was written anew, or the connection broke.",
-                "What was printed is not whole. Try again.",
+                f"The gateway {self.url} closed the connection before the value was complete.",
+                "The printed value is incomplete. Try again.",
             )
 
     def pages(self, path: str, **parameters: str) -> Iterator[dict[str, Any]]:
-        """The pages of a list, one after the other over one connection, by the `cursor` of each.
+        """Yield the pages of a list over one connection, by the `cursor` of each.
 
         Raises:
-            CliError: the gateway does not answer, or refuses.
+            CliError: the gateway is unreachable or rejects a request.
         """
         with self._connected() as (connection, who):
             cursor: dict[str, str] = {}
@@ -168,19 +168,20 @@ class Gateway:
     def events(
         self, path: str, *, from_index: int | None = None, types: tuple[str, ...] = (), follow: bool = True
     ) -> Iterator[Event | StreamEnd]:
-        """The events of an execution in order, each once, over broken connections and ends of streams.
+        """Yield the events of an execution in order, each once; reconnects after a lost connection.
 
-        Last comes a `StreamEnd` if it has ended, unless a connection was lost just before; without following, only what
-        there is. Coming back is by the execution's id, because another one may get its name meanwhile.
+        The last item is a `StreamEnd` if the execution has finished, unless a connection was lost just before. A
+        reconnect uses the execution id, because another execution may get the name.
 
         Args:
-            from_index: the first event; None for the very first.
-            types: only these; none for all.
-            follow: also what is still to come.
+            path: of the events.
+            from_index: index of the first event; None for the very first.
+            types: event types to include; empty for all.
+            follow: wait for new events.
 
         Raises:
-            Removed: it was removed while it was followed.
-            CliError: the gateway refuses, or has been away for too long.
+            Removed: the execution was removed while it was followed.
+            CliError: the gateway rejects the request, or is unreachable for long.
         """
         parameters = {"follow": str(follow).lower()} | ({"types": ",".join(types)} if types else {})
         if from_index is not None:
@@ -207,7 +208,7 @@ class Gateway:
             except NotFound as absent:
                 if not begun:
                     raise
-                raise Removed("The execution was removed while it was followed.") from absent
+                raise Removed("The execution was removed from the database while its events were followed.") from absent
             except Unauthenticated:
                 if renewed or not self.login.others():
                     raise
@@ -228,7 +229,7 @@ class Gateway:
 
     @contextlib.contextmanager
     def _connected(self) -> Iterator[tuple[http.client.HTTPConnection, Credentials]]:
-        """A connection, closed afterwards, and who asks by it."""
+        """Open a connection for the block, with the current credentials."""
         who = self.login.credentials()
         address = urlsplit(self.url)
         host, port = address.hostname or "", address.port
@@ -253,10 +254,10 @@ class Gateway:
         parameters: Mapping[str, str],
         headers: Mapping[str, str],
     ) -> http.client.HTTPResponse:
-        """The answer to a request, whose body is still to be read.
+        """Send a request and return the response, its body unread.
 
         Raises:
-            CliError: there is none, or it is a refusal.
+            CliError: there is none, or it is an error.
         """
         sent = dict(headers)
         if who.token:
@@ -271,7 +272,7 @@ class Gateway:
 
     @contextlib.contextmanager
     def _reported(self) -> Iterator[None]:
-        """Errors of the connection as errors for people."""
+        """Turn errors of the connection into `CliError`."""
         try:
             yield
         except (OSError, http.client.HTTPException) as error:
@@ -279,12 +280,12 @@ class Gateway:
 
     def _tls(self, who: Credentials) -> ssl.SSLContext:
         try:
-            # With certificates of its own the system's are neither trusted nor read, which takes 20 ms.
+            # With `cadata` the system's certificates are not read, which takes 20 ms.
             context = ssl.create_default_context(cadata=self.ca or None)
         except ssl.SSLError as error:
-            raise Usage("The gateway's certificates (ca.crt) are no PEM text.") from error
+            raise Usage("The CA certificates of the gateway (ca.crt) are not valid PEM.") from error
         if who.certificate:
-            # OpenSSL takes certificates for a client from files alone.
+            # OpenSSL reads client certificates from files alone.
             with tempfile.NamedTemporaryFile("w", suffix=".pem", encoding="ascii") as file:
                 file.write(f"{who.certificate}\n{who.key}\n")
                 file.flush()
@@ -292,8 +293,7 @@ class Gateway:
                     context.load_cert_chain(file.name)
                 except ssl.SSLError as error:
                     raise Usage(
-                        f"The client certificate of the user {who.user!r} and its key do not fit together "
-                        f"or are damaged: {error.reason}."
+                        f"The client certificate or key of user {who.user!r} is invalid: {error.reason}."
                     ) from error
         return context
 
@@ -305,8 +305,8 @@ def _config(done: Done) -> dict[str, Any]:
 
 
 def _place(url: str, ca_file: str, told: Done | None) -> tuple[str, str]:
-    """The gateway's address and certificates, from the command line before the ConfigMap."""
-    where = f"ConfigMap {discovery.NAME} in {discovery.NAMESPACE}"
+    """Return the gateway's address and CA certificates, from the command line, else from the ConfigMap."""
+    where = f"ConfigMap {discovery.NAMESPACE}/{discovery.NAME}"
     data: Mapping[str, str] = {}
     if told is not None and told.code == 0:
         data = told.json().get("data") or {}
@@ -314,28 +314,27 @@ def _place(url: str, ca_file: str, told: Done | None) -> tuple[str, str]:
         error = error_of(told.complaint)
         if isinstance(error, Unreachable):
             raise error
-        missing = "cannot be read" if isinstance(error, Forbidden) else "is not there"
-        raise _unknown(f"{where} {missing}")
+        raise _unknown(f"user may not read {where}" if isinstance(error, Forbidden) else f"{where} not found")
     address = url or data.get(discovery.GATEWAY, "")
     if not address:
         raise _unknown(f"{where} has no key {discovery.GATEWAY!r}")
     parts = urlsplit(address)
     if parts.scheme not in ("https", "http") or not parts.hostname:
-        raise Usage(f"{address!r} is no address of a gateway.", "It is of the form https://HOST:PORT")
+        raise Usage(f"Invalid gateway address {address!r}.", "Use https://HOST:PORT")
     if parts.scheme == "http" and parts.hostname not in _LOOPBACK:
-        raise Usage(f"{address} would carry your credentials unencrypted.", "Use the gateway's https address.")
+        raise Usage(f"{address} would send your credentials unencrypted.", "Use the https address of the gateway.")
     if not ca_file:
         return address, data.get(discovery.CA, "")
     try:
         return address, Path(ca_file).read_text(encoding="ascii")
     except (OSError, UnicodeDecodeError) as error:
-        raise Usage(f"The certificates of --gateway-ca {ca_file} cannot be read: {error}") from error
+        raise Usage(f"Cannot read --gateway-ca {ca_file}: {error}") from error
 
 
 def _unknown(why: str) -> CliError:
     return Unreachable(
-        f"Nobody says where the gateway of this cluster is: {why}.",
-        f"Name it with --gateway URL or {VARIABLE}; `chaingraph up` runs one and writes the ConfigMap.",
+        f"Cannot find the gateway of this cluster: {why}.",
+        f"Set --gateway URL or {VARIABLE}. The Helm chart and `chaingraph up` create the ConfigMap.",
     )
 
 
@@ -344,32 +343,33 @@ def _away(url: str, error: Exception) -> CliError:
         return error
     if isinstance(error, ssl.SSLCertVerificationError):
         return Unreachable(
-            f"The certificate of the gateway {url} is not the one that was expected: {error.verify_message}.",
-            f"Give the certificates that it is to be verified by: --gateway-ca FILE or {CA_VARIABLE}",
+            f"Cannot verify the certificate of the gateway {url}: {error.verify_message}.",
+            f"Set its CA certificates: --gateway-ca FILE or {CA_VARIABLE}",
         )
     why = getattr(error, "strerror", None) or str(error) or type(error).__name__
     if isinstance(error, TimeoutError):
-        why = "it took too long"
+        why = "timed out"
     return Unreachable(
-        f"The gateway {url} does not answer: {why}.", f"Is it running? Another address: --gateway URL or {VARIABLE}"
+        f"Cannot reach the gateway {url}: {why}.",
+        f"Check that it is running, or set its address: --gateway URL or {VARIABLE}",
     )
 
 
 def _problem(response: http.client.HTTPResponse) -> CliError:
-    """A refusal, in the gateway's words."""
+    """Make an error of the gateway's error response."""
     try:
         document = json.loads(response.read())
         message = str(document["message"])
     except (ValueError, KeyError, TypeError, OSError):
         document, message = {}, f"HTTP {response.status} {response.reason}"
-    message = f"The gateway says: {message}"
+    message = f"The gateway answered: {message}"
     match response.status:
         case 400:
             return Usage(message)
         case 401:
-            return Unauthenticated(message, "As whom you ask: kubectl auth whoami")
+            return Unauthenticated(message, "Check who you are: kubectl auth whoami")
         case 403:
-            return Forbidden(message, "Ask for a Role that allows it; what you may do: kubectl auth can-i --list")
+            return Forbidden(message, PERMISSIONS_HINT)
         case 404:
             return Unknown(message, str(document.get("deletedTime") or ""))
         case 429 | 502 | 503 | 504:
@@ -379,6 +379,6 @@ def _problem(response: http.client.HTTPResponse) -> CliError:
 
 
 def _by_id(path: str, response: http.client.HTTPResponse) -> str:
-    """The path of the same events, by the id that the gateway says they are of; the same path if it says none."""
+    """Return the path of the same events by the execution id of the response, if it has one."""
     found = response.headers.get(_EXECUTION, "")
     return f"/executions/{quote(found)}/events" if is_id(found) else path

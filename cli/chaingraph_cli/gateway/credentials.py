@@ -1,8 +1,6 @@
-"""How the kubeconfig's user shows who they are: a token, a client certificate, or what an exec plugin gives. Pure but
-for the exec plugin and the files that a kubeconfig names.
+"""Credentials of the kubeconfig's user: a token, a client certificate, or those of an exec plugin.
 
-Read from `kubectl config view --minify --flatten --raw`, so that KUBECONFIG with several files, --context and all
-else about finding them are kubectl's.
+The kubeconfig comes from `kubectl config view --minify --flatten --raw`, so that kubectl finds and merges the files.
 """
 
 from __future__ import annotations
@@ -27,10 +25,10 @@ _IN_POD: Final = Path("/var/run/secrets/kubernetes.io/serviceaccount")
 
 @dataclass(frozen=True)
 class Credentials:
-    """Who asks. PEM texts are empty when there is no certificate; `token` is empty when there is no token.
+    """Credentials of a request; fields are empty if there is no token or no certificate (PEM).
 
     Attributes:
-        until: when others are to be asked for, such as those of a file that is kept up to date; None for never.
+        until: when to read them again; None for never.
     """
 
     token: str = ""
@@ -41,12 +39,13 @@ class Credentials:
 
 
 class Login:
-    """The kubeconfig's user for as long as a command goes on asking, which may be longer than a token lives.
+    """Keeps credentials current for a command that may run longer than a token lives.
 
-    As in client-go, a file is read again, an exec plugin is run again when what it gave has expired or was refused.
+    As in client-go, a token file is read again, and an exec plugin runs again once its credentials expire or are
+    rejected.
 
     Args:
-        read: reads the credentials that there are now.
+        read: reads the current credentials.
 
     Raises:
         Usage, Unreachable: as `credentials_of`; so do its methods.
@@ -57,24 +56,24 @@ class Login:
         self._given = read()
 
     def credentials(self) -> Credentials:
-        """Those to ask with now."""
+        """Return the current credentials."""
         if self._given.until is not None and self._given.until <= datetime.now(UTC):
             self._given = self._read()
         return self._given
 
     def others(self) -> bool:
-        """After a refusal: whether there are others than those that were refused."""
-        refused, self._given = self._given, self._read()
-        return self._given != refused
+        """Read the credentials again after a rejection; returns whether they have changed."""
+        rejected, self._given = self._given, self._read()
+        return self._given != rejected
 
 
 @dataclass(frozen=True)
 class Context:
-    """The kubeconfig's current context.
+    """The current context of the kubeconfig.
 
     Attributes:
-        namespace: of the context, `default` if it says none.
-        user, cluster: their entries, without their names.
+        namespace: of the context; `default` if it has none.
+        user, cluster: their entries, without the names.
         user_name: the name of the user's entry.
     """
 
@@ -85,7 +84,7 @@ class Context:
 
 
 def context_of(config: Mapping[str, Any]) -> Context:
-    """The context that is left in a minified kubeconfig; in a Pod without a kubeconfig, its service account.
+    """Return the context of a minified kubeconfig; in a Pod without a kubeconfig, its service account.
 
     Raises:
         Usage: there is no context.
@@ -95,7 +94,10 @@ def context_of(config: Mapping[str, Any]) -> Context:
         if (_IN_POD / "token").exists():
             namespace = (_IN_POD / "namespace").read_text(encoding="utf-8").strip()
             return Context(namespace, {"tokenFile": str(_IN_POD / "token")}, {}, "the Pod's service account")
-        raise Usage("The kubeconfig has no current context.", "Choose one: --context, or kubectl config use-context")
+        raise Usage(
+            "The kubeconfig has no current context.",
+            "Set one: --context CONTEXT, or kubectl config use-context CONTEXT",
+        )
     context = contexts[0].get("context") or {}
     return Context(
         str(context.get("namespace") or "default"),
@@ -113,18 +115,18 @@ def _named(entries: Any, name: object, what: str) -> Mapping[str, Any]:
 
 
 def credentials_of(context: Context) -> Credentials:
-    """The credentials, in client-go's order: a certificate and a token of the kubeconfig, else the exec plugin's.
+    """Return the credentials in client-go's order: certificate and token of the kubeconfig, else of the exec plugin.
 
     Raises:
-        Usage: the user has none that the gateway takes.
-        Unreachable: the exec plugin gave none.
+        Usage: the user has none that the gateway supports.
+        Unreachable: the exec plugin failed.
     """
     user, name = context.user, context.user_name
-    for unknown in ("as", "username", "auth-provider"):
-        if user.get(unknown):
+    for unsupported in ("as", "username", "auth-provider"):
+        if user.get(unsupported):
             raise Usage(
-                f"The user {name!r} of the kubeconfig has {unknown!r}, which the gateway does not know.",
-                "It takes tokens, client certificates and exec plugins. Choose another context: --context",
+                f"User {name!r} of the kubeconfig has {unsupported!r}, which the gateway does not support.",
+                "It supports tokens, client certificates and exec plugins. Use another context: --context CONTEXT",
             )
     token = _token(user)
     certificate = _decoded(user.get("client-certificate-data"), "client-certificate-data", name)
@@ -134,8 +136,8 @@ def credentials_of(context: Context) -> Credentials:
     if user.get("exec"):
         return _executed(user["exec"], context)
     raise Usage(
-        f"The user {name!r} of the kubeconfig has neither a token, nor a client certificate, nor an exec plugin.",
-        "The gateway has to know who asks. Choose another context: --context",
+        f"User {name!r} of the kubeconfig has no token, client certificate or exec plugin.",
+        "The gateway needs one of them. Use another context: --context CONTEXT",
     )
 
 
@@ -145,7 +147,7 @@ def _token(user: Mapping[str, Any]) -> str:
         try:
             found = Path(file).read_text(encoding="utf-8").strip()
         except OSError as error:
-            raise Usage(f"The kubeconfig's tokenFile {file} cannot be read: {error.strerror}.") from error
+            raise Usage(f"Cannot read tokenFile {file} of the kubeconfig: {error.strerror}.") from error
         if found:
             return found
     return str(user.get("token") or "")
@@ -157,16 +159,16 @@ def _decoded(data: object, field: str, name: str) -> str:
     try:
         return base64.b64decode(str(data), validate=True).decode("ascii")
     except (binascii.Error, UnicodeDecodeError) as error:
-        raise Usage(f"{field} of the user {name!r} in the kubeconfig is no PEM text in base64.") from error
+        raise Usage(f"{field} of user {name!r} in the kubeconfig is not base64-encoded PEM.") from error
 
 
 def _executed(plugin: Mapping[str, Any], context: Context) -> Credentials:
-    """What an exec plugin gives, run as client-go runs it."""
+    """Run an exec plugin as client-go does."""
     version = str(plugin.get("apiVersion", ""))
     if version not in _EXEC_VERSIONS:
         raise Usage(
-            f"The exec plugin of the user {context.user_name!r} has the apiVersion {version!r}.",
-            f"It may be one of: {', '.join(_EXEC_VERSIONS)}",
+            f"Unsupported apiVersion {version!r} of the exec plugin of user {context.user_name!r}.",
+            f"Supported: {', '.join(_EXEC_VERSIONS)}",
         )
     command = [str(plugin.get("command", "")), *map(str, plugin.get("args") or ())]
     environment = os.environ | {str(each["name"]): str(each["value"]) for each in plugin.get("env") or ()}
@@ -187,17 +189,17 @@ def _executed(plugin: Mapping[str, Any], context: Context) -> Credentials:
             check=False,
         )
     except OSError as error:
-        hint = str(plugin.get("installHint") or "Install it, or choose another context: --context")
-        raise Unreachable(f"The exec plugin {command[0]!r} cannot be run: {error.strerror}.", hint) from error
+        hint = str(plugin.get("installHint") or "Install it, or use another context: --context CONTEXT")
+        raise Unreachable(f"Cannot run exec plugin {command[0]!r}: {error.strerror}.", hint) from error
     if done.returncode != 0:
         raise Unreachable(
-            f"The exec plugin {command[0]!r} ended with exit code {done.returncode}.", "What it said stands above."
+            f"Exec plugin {command[0]!r} failed with exit code {done.returncode}.", "See its output above."
         )
     return _given(done.stdout, version, command[0], context.user_name)
 
 
 def _cluster(context: Context) -> dict[str, Any]:
-    """The cluster as an exec plugin is told of it."""
+    """Return the cluster in the form of an ExecCredential."""
     cluster = context.cluster
     fields = {
         "server": "server",
@@ -226,11 +228,11 @@ def _given(output: bytes, version: str, command: str, name: str) -> Credentials:
             datetime.fromisoformat(expires).astimezone(UTC) if expires else None,
         )
     except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise Unreachable(f"The exec plugin {command!r} printed no ExecCredential with a status.") from error
+        raise Unreachable(f"Exec plugin {command!r} did not print an ExecCredential with a status.") from error
     if content.get("apiVersion") != version:
         raise Unreachable(
-            f"The exec plugin {command!r} answered in {content.get('apiVersion')!r}, and was asked in {version!r}."
+            f"Exec plugin {command!r} returned apiVersion {content.get('apiVersion')!r}, expected {version!r}."
         )
     if not given.token and not given.certificate:
-        raise Unreachable(f"The exec plugin {command!r} gave neither a token nor a certificate.")
+        raise Unreachable(f"Exec plugin {command!r} returned neither a token nor a client certificate.")
     return given

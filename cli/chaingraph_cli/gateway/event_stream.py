@@ -1,4 +1,4 @@
-"""What the gateway's streams of events consist of: Server-Sent Events."""
+"""Parses the gateway's event streams (Server-Sent Events)."""
 
 from __future__ import annotations
 
@@ -19,24 +19,23 @@ class Event:
     timestamp: str
     data: Mapping[str, Any]
     text: str
-    """The whole event as the gateway sent it, in JSON."""
+    """The event as JSON, as the gateway sent it."""
 
 
 @dataclass(frozen=True)
 class StreamEnd:
-    """Nothing more comes: the execution has ended, in this phase."""
+    """The end of a stream: the execution has finished in this phase."""
 
     phase: str
 
 
 @dataclass(frozen=True)
 class Block:
-    """What stands between two empty lines.
+    """A block of a stream, which ends at an empty line.
 
     Attributes:
-        id: where to go on after it, if it says so.
-        shows_life: it was sent because the stream lives. How long to wait before a new try is no sign of that: it
-            stands before everything else.
+        id: the id to continue after, if the block has one.
+        shows_life: whether it proves that the stream works. The retry interval, which precedes everything, does not.
     """
 
     id: str | None
@@ -45,7 +44,7 @@ class Block:
 
 
 def blocks(lines: BinaryIO) -> Iterator[Block]:
-    """The blocks of a stream, until its connection ends. What comes after the last empty line was cut off."""
+    """Yield the blocks of a stream until the connection ends; an incomplete last block is dropped."""
     fields: dict[str, str] = {}
     while line := lines.readline():
         name, _, value = line.decode("utf-8").rstrip("\r\n").partition(":")

@@ -1,4 +1,4 @@
-"""The options that name the gateway. Apart from `gateway_client`, whose imports take longer."""
+"""The options for the gateway. Not in `client`, which takes longer to import."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ CA_VARIABLE: Final = "CHAINGRAPH_GATEWAY_CA"
 
 
 def add_gateway(parser: argparse.ArgumentParser) -> None:
-    """The options that name the gateway."""
-    group = parser.add_argument_group("where the gateway is")
+    """Add the options for the gateway."""
+    group = parser.add_argument_group("gateway options")
     group.add_argument(
         "--gateway",
         metavar="URL",
         default=os.environ.get(VARIABLE, ""),
-        help=f"Its address; by default ${VARIABLE}, else as ConfigMap {discovery.NAMESPACE}/{discovery.NAME} says.",
+        help=f"Address of the gateway. Default: ${VARIABLE}, then ConfigMap {discovery.NAMESPACE}/{discovery.NAME}.",
     )
     group.add_argument(
         "--gateway-ca",
         metavar="FILE",
         default=os.environ.get(CA_VARIABLE, ""),
-        help=f"Certificates to verify it by; by default ${CA_VARIABLE}, else the ConfigMap's, else the system's.",
+        help=f"CA certificates of the gateway. Default: ${CA_VARIABLE}, then the ConfigMap, then the system.",
     )

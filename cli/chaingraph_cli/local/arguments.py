@@ -1,6 +1,6 @@
-"""The commands of the cluster on this machine: their arguments. Their work is in modules of their own.
+"""The arguments of `up`, `down`, `status`, `demo` and `erase`.
 
-Those are imported when their command runs, so that help and completion answer at once.
+The modules that do the work are imported when a command runs, so that help and completion answer at once.
 """
 
 from __future__ import annotations
@@ -102,6 +102,27 @@ def _demo(chosen: argparse.Namespace) -> int:
     return demo.run(chosen.state, chosen.examples, keep=chosen.keep)
 
 
+def _erase_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("ids", nargs="*", metavar="ID", help="Execution ids, as status.executionID has them.")
+    parser.add_argument(
+        "--all-of", metavar="NAMESPACE", default="", help="Erase every execution of this namespace instead."
+    )
+    parser.add_argument(
+        "--namespace-uid",
+        metavar="UID",
+        default="",
+        help="With --all-of: only those of the namespace with this UID, which may have been deleted since.",
+    )
+    parser.add_argument("--reason", required=True, help="Why, for the record in chaingraph.erasures.")
+    parser.add_argument("--yes", action="store_true", help="Do not ask. Nothing that was erased comes back.")
+
+
+def _erase(chosen: argparse.Namespace) -> int:
+    from chaingraph_cli.local import erase
+
+    return erase.run(chosen)
+
+
 UP = Command(
     "A whole cluster on this machine: API server, PostgreSQL, operator and workers, as local processes.",
     _up_arguments,
@@ -124,5 +145,20 @@ DEMO = Command(
     "The examples on a cluster of their own: their executions live, their results. Leaves nothing running.",
     _demo_arguments,
     _demo,
+    of_cluster=False,
+)
+ERASE = Command(
+    description=(
+        "Erases executions from the database, with everything below them: rows, journals, events, DBOS's rows and "
+        "flows that nothing else uses. What runs is stopped. The table chaingraph.erasures records who erased what "
+        "and why. DATABASE_URL_EXECUTIONS has the connection string of a role that may delete, such as the operator's. "
+        "Delete the resources first: the operator runs no execution again whose row is gone, and its condition says so."
+    ),
+    arguments=_erase_arguments,
+    run=_erase,
+    examples="""
+kubectl chaingraph erase EXFZNS7WQAGCWUEUJQKLCW65CS --reason "ticket 4711"
+kubectl chaingraph erase --all-of team-a --namespace-uid 0b6b… --reason "team has left" --yes
+""",
     of_cluster=False,
 )

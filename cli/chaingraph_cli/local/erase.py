@@ -17,7 +17,6 @@ from typing import Final
 import psycopg
 import psycopg_pool
 
-from chaingraph_cli.commands import Command
 from chaingraph_cli.errors import CliError, Usage
 from chaingraph_store import schema
 from chaingraph_store.errors import StoreError
@@ -31,22 +30,8 @@ _ID: Final = re.compile(r"EX[A-Z2-7]{24}")
 _CONNECT_SECONDS: Final = 10.0
 
 
-def _arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("ids", nargs="*", metavar="ID", help="Execution ids, as status.executionID has them.")
-    parser.add_argument(
-        "--all-of", metavar="NAMESPACE", default="", help="Erase every execution of this namespace instead."
-    )
-    parser.add_argument(
-        "--namespace-uid",
-        metavar="UID",
-        default="",
-        help="With --all-of: only those of the namespace with this UID, which may have been deleted since.",
-    )
-    parser.add_argument("--reason", required=True, help="Why, for the record in chaingraph.erasures.")
-    parser.add_argument("--yes", action="store_true", help="Do not ask. Nothing that was erased comes back.")
-
-
-def _run(arguments: argparse.Namespace) -> int:
+def run(arguments: argparse.Namespace) -> int:
+    """Run the command; returns its exit code."""
     ids, namespace = [ExecutionId(each) for each in arguments.ids], arguments.all_of
     if bool(ids) == bool(namespace):
         raise Usage("Give execution ids or --all-of NAMESPACE, one of the two.")
@@ -92,20 +77,3 @@ async def _erase(dsn: str, ids: list[ExecutionId], namespace: str, uid: str, era
     if missing:
         print(f"Not in the ledger: {', '.join(missing)}", file=sys.stderr)
     return len(erased)
-
-
-COMMAND = Command(
-    description=(
-        "Erases executions from the database, with everything below them: rows, journals, events, DBOS's rows and "
-        "flows that nothing else uses. What runs is stopped. The table chaingraph.erasures records who erased what "
-        f"and why. {_VARIABLE} has the connection string of a role that may delete, such as the operator's. Delete "
-        "the resources first: the operator runs no execution again whose row is gone, and its condition says so."
-    ),
-    arguments=_arguments,
-    run=_run,
-    examples="""
-kubectl chaingraph erase EXFZNS7WQAGCWUEUJQKLCW65CS --reason "ticket 4711"
-kubectl chaingraph erase --all-of team-a --namespace-uid 0b6b… --reason "team has left" --yes
-""",
-    of_cluster=False,
-)

@@ -1,1 +1,1 @@
-"""What is printed: tables, trees, event lines, and text that cannot steer a terminal."""
+"""Formats executions, trees, events and outputs for the terminal."""

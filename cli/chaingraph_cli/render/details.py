@@ -1,4 +1,4 @@
-"""One execution in full, as text for people, with what can be done next. Pure."""
+"""Formats one execution in detail, with the next commands. Pure."""
 
 from __future__ import annotations
 
@@ -15,27 +15,27 @@ from chaingraph_cli.terminal import tables
 from chaingraph_cli.terminal.escapes import one_line
 
 Typed = Callable[..., str]
-"""Writes a command of ours as a person types it: `kubectl.typed`."""
+"""Formats a command as the user types it: `kubectl.typed`."""
 
 _LABEL_WIDTH: Final = 14
 
 
 def details(execution: Execution, typed: Typed, now: datetime | None = None, *, shown: bool = True) -> str:
-    """Everything that the resource tells, and the next steps.
+    """Format all fields of an execution and the next commands.
 
     Args:
-        shown: whether there is a resource of it; otherwise the ledger alone has it.
+        shown: whether it has a Kubernetes resource.
     """
     moment = now or datetime.now(UTC)
     lines = [*_summary(execution, moment), *_nodes(execution), *_results(execution, typed), *_children(execution)]
     if not shown:
-        lines += _field("Resource", "none: it can be looked at, and not be edited")
+        lines += _field("Resource", "none (read-only)")
     lines += [*_conditions(execution, moment), *_attempts(execution), *_next(execution, typed, shown)]
     return "\n".join(lines)
 
 
 def _field(label: str, value: object) -> list[str]:
-    """A line; a value of several is indented, so that none of them looks like a field of its own."""
+    """Format a field; further lines of its value are indented, so that none looks like a field."""
     if value in ("", None):
         return []
     first, *others = str(value).split("\n")
@@ -45,7 +45,7 @@ def _field(label: str, value: object) -> list[str]:
 def _summary(execution: Execution, now: datetime) -> list[str]:
     status = execution.status
     revision = str(status.get("flowRevision", ""))[:12]
-    flow = execution.flow or "its own"
+    flow = execution.flow or "inline"
     labels = execution.item["metadata"].get("labels") or {}
     return [
         *_field("Name", execution.name),
@@ -64,7 +64,7 @@ def _summary(execution: Execution, now: datetime) -> list[str]:
 
 
 def _phase(execution: Execution) -> str:
-    """The phase, and where it stands: `Running 'a'`, `Pending, waiting for a worker`."""
+    """Format the phase with details: `Running 'a'`, `Pending, waiting for a worker`."""
     if execution.finished:
         return execution.phase
     where = standing(execution)
@@ -94,7 +94,7 @@ def _results(execution: Execution, typed: Typed) -> list[str]:
 
 
 def outputs(execution: Execution, typed: Typed) -> list[str]:
-    """The outputs that the status has, one below the other, and the command that prints each of the others."""
+    """Format the outputs of the status a line each, and for omitted ones the command that prints them."""
     shown, omitted = execution.status.get("outputs") or {}, execution.status.get("omittedOutputs") or ()
     lines = [f"  {one_line(name)}:{_value(value)}" for name, value in shown.items()]
     for each in omitted:
@@ -155,40 +155,40 @@ def _next(execution: Execution, typed: Typed, shown: bool) -> list[str]:
 
 
 def next_steps(execution: Execution) -> list[tuple[tuple[str, ...], str]]:
-    """The commands that make sense now, and what each does."""
+    """Return the commands that apply in the current state, with what each does."""
     name = execution.name
     if execution.held:
         return [(("start", name), "to run it"), (("step", name), "to run it node by node")]
     if execution.phase == PAUSED:
         return [
-            (("step", name), "to run what waits, and stay paused"),
-            (("resume", name), "to go on"),
-            (("stop", name), "to end it"),
+            (("step", name), "to run the held nodes, and stay paused"),
+            (("resume", name), "to continue"),
+            (("stop", name), "to stop it"),
         ]
     if execution.phase == RUNNING:
-        return [(("events", name, "-f"), "to watch it"), (("pause", name), "to have it wait before its next nodes")]
+        return [(("events", name, "-f"), "to watch it"), (("pause", name), "to pause it before its next nodes")]
     if execution.phase in (FAILED, STOPPED) and not execution.made:
-        return [(("retry", name), "to check it again, once what kept it from running is fixed")]
+        return [(("retry", name), "to validate it again, after you fix the error")]
     if execution.phase in (FAILED, STOPPED):
         return [
-            (("logs", name), "for what its nodes said"),
-            (("retry", name), "to run what is left; --from start for all"),
+            (("logs", name), "for log lines and errors of its nodes"),
+            (("retry", name), "to run the remaining nodes; --from start for all"),
         ]
     if execution.tree_open:
-        watch, stop = (("tree", name, "--watch"), "to watch what is below it"), (("stop", name), "to stop that")
+        watch, stop = (("tree", name, "--watch"), "to watch its descendants"), (("stop", name), "to stop them")
         return [watch] if guards.stop(execution) else [watch, stop]
     if (execution.status.get("children") or {}).get("total"):
-        return [(("tree", name), "for what is below it")]
+        return [(("tree", name), "for its descendants")]
     return []
 
 
 def reading_steps(execution: Execution) -> list[tuple[tuple[str, ...], str]]:
-    """What can be looked at of one without a resource."""
+    """Return the commands for an execution without a resource."""
     name = execution.name
     steps: list[tuple[tuple[str, ...], str]] = [
-        (("events", name), "for what happened"),
-        (("nodes", name), "for what its nodes put out"),
+        (("events", name), "for its events"),
+        (("nodes", name), "for the outputs of its nodes"),
     ]
     if (execution.status.get("children") or {}).get("total"):
-        steps.append((("tree", name), "for what is below it"))
+        steps.append((("tree", name), "for its descendants"))
     return steps

@@ -1,4 +1,4 @@
-"""Events as lines for people: of everything that happens, and of what nodes have to say. Pure."""
+"""Formats events as lines of `events` and `logs`. Pure."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any, Final
 from chaingraph_cli.gateway.event_stream import Event
 from chaingraph_cli.terminal.escapes import one_line
 
-# As `chaingraph_flow.events`, whose package takes longer to import than all of a verb may; a test compares them.
+# As `chaingraph_flow.events`, which takes too long to import; a test compares them.
 TYPES: Final = (
     "execution:created",
     "flow:started",
@@ -44,12 +44,12 @@ LOG_TYPES: Final = (
     "child:failed",
     "worker:lost",
 )
-"""What `logs` shows."""
+"""The events that `logs` prints."""
 _OF_FAMILY: Final = ("childExecutionId", "parentExecutionId", "rootExecutionId")
 
 
 def event_line(event: Event) -> str:
-    """One event: index, time of day, type and what it is about."""
+    """Format an event: index, time of day, type and details."""
     return one_line(f"{event.index:>5}  {_clock(event)}  {event.type:<24} {_about(event.data)}".rstrip())
 
 
@@ -58,7 +58,7 @@ def _clock(event: Event) -> str:
 
 
 def _about(data: Mapping[str, Any]) -> str:
-    """The node first, or the child, then the rest as NAME=VALUE."""
+    """Format the details of an event: the node or the child, then the rest as NAME=VALUE."""
     parts = [str(data["nodeId"])] if data.get("nodeId") else []
     if "childExecutionId" in data:
         parts.append(str(data.get("name") or data["childExecutionId"]))
@@ -79,16 +79,18 @@ def _short(name: str, value: object) -> str:
 
 
 def _lost(data: Mapping[str, Any]) -> str:
-    """A worker is gone, and what follows."""
-    then = {"failed": "the flow fails", "paused": "it stays paused"}.get(str(data.get("next")), "it is queued again")
+    """Describe the loss of a worker and its consequence."""
+    then = {"failed": "the execution fails", "paused": "the execution stays paused"}.get(
+        str(data.get("next")), "the execution is queued again"
+    )
     named = data.get("nodes")
     nodes = ", ".join(map(str, named)) if isinstance(named, list) else ""
     running = f" while it ran {nodes}" if nodes else ""
-    return f"the worker {data.get('worker')} was lost in attempt {data.get('attempt')}{running}: {then}"
+    return f"worker {data.get('worker')} was lost in attempt {data.get('attempt')}{running}: {then}"
 
 
 def log_lines(event: Event) -> list[str]:
-    """What a node said, or why something failed: each line with its time and its node."""
+    """Format a log line or a failure: each line with its time and node."""
     data = event.data
     match event.type:
         case "node:debug-log-string":
@@ -99,7 +101,7 @@ def log_lines(event: Event) -> list[str]:
         case "node:skipped":
             text = f"skipped: {data.get('reason', '')}"
         case "edge:transfer-failed" if data.get("skipped"):
-            # Its source has delivered nothing, which is no failure; a node that is skipped for it says why.
+            # Not a failure: its source delivered no value. The skipped node has the reason.
             return []
         case "edge:transfer-failed":
             text = f"FAILED: {data.get('from')} -> {data.get('to')}: {data.get('error', '')}"
@@ -107,7 +109,7 @@ def log_lines(event: Event) -> list[str]:
             text = f"the flow FAILED: {data.get('error', '')}"
         case "child:failed":
             ended = "was stopped" if data.get("phase") == "Stopped" else "FAILED"
-            text = f"the child {data.get('name')} {ended}: {data.get('error', '')}"
+            text = f"child {data.get('name')} {ended}: {data.get('error', '')}"
         case "worker:lost":
             text = _lost(data)
         case "flow:cancelled":
@@ -115,5 +117,5 @@ def log_lines(event: Event) -> list[str]:
         case _:
             return []
     node = str(data.get("nodeId") or "-")
-    # At newlines alone: what else some programs take for the end of a line is escaped, and its rest stays behind it.
+    # Split at newlines alone: other line separators are escaped.
     return [one_line(f"{event.timestamp}  {node}  {line}") for line in text.removesuffix("\n").split("\n")]

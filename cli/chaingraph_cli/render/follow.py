@@ -1,4 +1,4 @@
-"""The events of an execution by its name: for `events`, `logs` and `create --follow`."""
+"""Reads and follows the events of an execution, for `events`, `logs` and `create --follow`."""
 
 from __future__ import annotations
 
@@ -23,17 +23,17 @@ from chaingraph_cli.render.event_lines import event_line
 NOT_THERE: Final = "No events yet."
 _BEGIN_SECONDS: Final = 0.2
 _BEGIN_TRIES: Final = 50
-"""The status tells of the ledger's row, which may be there before or after it."""
+"""The row in the database may appear after the status says so."""
 
 
 def events_of(
     chosen: argparse.Namespace, *, types: tuple[str, ...] = (), follow: bool, from_index: int | None = None
 ) -> Iterator[Event | StreamEnd]:
-    """The events of the execution that the command line names.
+    """Yield the events of the execution that the command line names.
 
     Raises:
-        NotFound: there is none of this name; the hint has names that are nearly it.
-        CliError: the gateway cannot be asked, or refuses.
+        NotFound: there is none; the hint has similar names.
+        CliError: the gateway is unreachable or rejects the request.
     """
     found = lookup.find(chosen)
     if follow and found.execution is not None:
@@ -50,11 +50,11 @@ def events_of(
 def _followed(
     found: Found, execution: Execution, *, types: tuple[str, ...] = (), from_index: int | None = None
 ) -> Iterator[Event | StreamEnd]:
-    """Its events as they come. While it has not started, stderr says what it waits for.
+    """Yield events as they come. While the execution has not started, stderr reports what it waits for.
 
     Raises:
-        NotFound: it ended without having been in the ledger, or was deleted.
-        CliError: the gateway cannot be asked, or refuses.
+        NotFound: it finished without a row in the database, or was deleted.
+        CliError: the gateway is unreachable or rejects the request.
     """
     path = found.at("events")
     if execution.waits:
@@ -82,7 +82,7 @@ def _followed(
 
 
 def _started(found: Found, execution: Execution) -> Execution:
-    """The execution, once it has started or ended."""
+    """Wait until the execution has started or finished, and return it."""
     with contextlib.closing(WaitProgress()) as said:
         for version in versions(found.kubectl, {execution.name: execution}, None):
             now = version.execution
@@ -93,16 +93,17 @@ def _started(found: Found, execution: Execution) -> Execution:
             if version.deleted:
                 raise deleted(now)
             said.tell([now])
-    raise AssertionError("without a deadline the versions do not end")
+    raise AssertionError("`versions` without a deadline does not end")
 
 
 def to_its_end(chosen: argparse.Namespace, kubectl: Kubectl, execution: Execution) -> int:
-    """Prints the events of an execution that was just created, until it has ended, and what is below it.
+    """Print the events of a new execution until it and its descendants have finished.
 
-    The exit code is 0 if the execution itself has completed.
+    Returns:
+        The exit code: 0 if the execution itself has completed.
 
     Raises:
-        CliError: the gateway cannot be asked, or refuses.
+        CliError: the gateway is unreachable or rejects the request.
     """
     found = lookup.of(Gateway.of(chosen, kubectl), kubectl, execution)
     try:
@@ -113,9 +114,9 @@ def to_its_end(chosen: argparse.Namespace, kubectl: Kubectl, execution: Executio
     except Removed:
         raise
     except NotFound:
-        # It will never be in the ledger: then its status says why.
+        # It will never have a row in the database: its status says why.
         now = read_one(kubectl, execution.name)
         if lookup.id_of(now) != lookup.id_of(execution) or not now.finished:
             raise
-    # Cut between the last event and the word that it is the last. The operator tells of the end a moment later.
+    # The stream was cut between the last event and its end. The operator reports the end a moment later.
     return await_outcomes(kubectl, [read_one(kubectl, execution.name)], outcomes.ended, timeout=0)

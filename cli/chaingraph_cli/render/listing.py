@@ -1,4 +1,4 @@
-"""Executions as a table, and the option `-o` of everything that lists."""
+"""Formats executions as a table; the option `-o` of lists."""
 
 from __future__ import annotations
 
@@ -20,20 +20,22 @@ _MAX_CURRENT: Final = 3
 
 
 def add_output(parser: argparse.ArgumentParser, outputs: Sequence[str] = OUTPUTS) -> None:
-    """`-o` and `--no-headers`."""
-    parser.add_argument("-o", "--output", choices=tuple(outputs), help="How to print it; by default for people.")
-    parser.add_argument("--no-headers", action="store_true", help="Leave the table's header out.")
+    """Add `-o` and `--no-headers`."""
+    parser.add_argument(
+        "-o", "--output", choices=tuple(outputs), help="Output format. Default: table, or details of one object."
+    )
+    parser.add_argument("--no-headers", action="store_true", help="Print tables without the header.")
 
 
 def phase(text: str) -> str:
-    """A phase as a person types it, for arguments.
+    """Parse a phase, in any case.
 
     Raises:
-        argparse.ArgumentTypeError: there is none of this name.
+        argparse.ArgumentTypeError: there is no such phase.
     """
     found = next((each for each in PHASES if each.lower() == text.lower()), None)
     if found is None:
-        raise argparse.ArgumentTypeError(f"{text!r} is no phase: {', '.join(PHASES)}")
+        raise argparse.ArgumentTypeError(f"unknown phase {text!r}: use {', '.join(PHASES)}")
     return found
 
 
@@ -45,11 +47,11 @@ def rows_of(
     headers: bool = True,
     now: datetime | None = None,
 ) -> str:
-    """The table.
+    """Format executions as a table.
 
     Args:
-        wide: with the columns of `-o wide`.
-        namespaces: with a column of namespaces.
+        wide: add the columns of `-o wide`.
+        namespaces: add a column of namespaces.
     """
     moment = now or datetime.now(UTC)
     lines = [cells_of(each, moment, wide=wide, namespaces=namespaces) for each in executions]
@@ -57,18 +59,18 @@ def rows_of(
 
 
 def newest_first(executions: Sequence[Execution]) -> list[Execution]:
-    """By the time of their creation, then by name."""
+    """Sort by creation time, newest first, then by name."""
     by_name = sorted(executions, key=lambda each: (each.namespace, each.name))
     return sorted(by_name, key=lambda each: each.created, reverse=True)
 
 
 def columns_of(*, wide: bool, namespaces: bool) -> list[str]:
-    """The header."""
+    """Return the header."""
     return [*(("NAMESPACE",) if namespaces else ()), *_COLUMNS, *(_WIDE if wide else ()), *_LAST]
 
 
 def cells_of(execution: Execution, now: datetime, *, wide: bool, namespaces: bool) -> list[str]:
-    """The cells of one."""
+    """Return the cells of an execution."""
     message = str(execution.condition("Succeeded").get("message", "")).partition("\n")[0]
     if not wide and len(message) > _MAX_MESSAGE:
         message = f"{message[: _MAX_MESSAGE - 1]}…"
@@ -97,7 +99,7 @@ def _wide_cells(execution: Execution) -> list[str]:
 
 
 def parent(execution: Execution) -> str:
-    """The name of what has spawned it, its id where that is not known; empty without one."""
+    """Return the name of its parent, else the parent's id; empty without a parent."""
     found = execution.status.get("parentRef") or {}
     return str(found.get("name") or found.get("executionID", ""))
 
@@ -109,7 +111,7 @@ def _current(execution: Execution) -> str:
 
 
 def duration(execution: Execution, now: datetime) -> str:
-    """How long the attempt took, or has taken so far; empty before it began."""
+    """Return the duration of the attempt so far; empty before its start."""
     began = execution.status.get("startTime")
     if not began:
         return ""

@@ -1,4 +1,4 @@
-"""`get --watch`: a row for each execution, and one more each time that it changes."""
+"""`get --watch`: prints a row for each execution, and again when it changes."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from chaingraph_cli.terminal import tables
 
 _AGAIN_SECONDS: Final = 0.5
 GONE: Final = "(gone)"
-"""The phase of what was deleted, or is no longer one of those that were asked for."""
+"""The phase of an execution that was deleted or no longer matches the selection."""
 
 
 def watch(
@@ -27,14 +27,14 @@ def watch(
     selection: Sequence[str],
     fits: Callable[[Execution], bool],
 ) -> int:
-    """Prints them until Ctrl-C.
+    """Print executions and their changes until Ctrl-C.
 
     Raises:
         Usage: more than one is named.
-        CliError: kubectl cannot watch.
+        CliError: kubectl failed.
     """
     if len(names) > 1:
-        raise Usage("--watch takes one NAME, or none for all.")
+        raise Usage("--watch takes at most one NAME.")
     arguments = [f"--field-selector=metadata.name={names[0]}"] if names else list(selection)
     content = kubectl.run("get", EXECUTIONS, *arguments, "-o", "json").json()
     found = listing.newest_first([each for each in map(Execution, content["items"]) if fits(each)])
@@ -69,7 +69,7 @@ def _events(kubectl: Kubectl, arguments: Sequence[str]) -> Iterator[tuple[str, E
 
 
 class _Shown:
-    """The rows, below one another in columns as wide as the first ones have to be."""
+    """Prints rows in columns that fit the first rows."""
 
     def __init__(self, chosen: argparse.Namespace) -> None:
         self._form = chosen.output
@@ -79,7 +79,7 @@ class _Shown:
         self._widths: list[int] = []
 
     def first(self, found: Sequence[Execution]) -> None:
-        """Those that are there at first, and the header."""
+        """Print the header and the first executions."""
         if self._form in (None, "table", "wide"):
             header = listing.columns_of(wide=self._wide, namespaces=self._namespaces)
             rows = [self._row(each) for each in found]
@@ -89,7 +89,7 @@ class _Shown:
         self.more(found)
 
     def more(self, found: Iterable[Execution]) -> None:
-        """One that has changed."""
+        """Print changed executions."""
         for each in found:
             print(self._text(each), flush=True)
 

@@ -1,4 +1,4 @@
-"""An output as text: JSON in pieces, cut out of the gateway's page, and what a JSON string says. Pure."""
+"""Extracts an output from a page of the gateway, piece by piece. Pure."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from collections.abc import Iterable, Iterator
 from typing import Final
 
 _END: Final = "}\n"
-"""What follows the value on the gateway's page."""
-# Whole escapes alone: a pair of surrogates belongs together. Whatever is cut off waits for the next piece.
+"""The text after the value on the page."""
+# Only whole escapes: a pair of surrogates belongs together. An incomplete escape waits for the next piece.
 _WHOLE: Final = re.compile(
     r"(?:[^\\]++|\\[^u]|\\u(?![dD][89abAB])[0-9a-fA-F]{4}"
     r"|\\u[dD][89abAB][0-9a-fA-F]{2}(?:\\u[0-9a-fA-F]{4}|(?=[^\\]|\\[^u])))*+"
@@ -18,7 +18,7 @@ _WHOLE: Final = re.compile(
 
 
 def value_of(page: Iterable[bytes], field: str) -> Iterator[str]:
-    """The JSON of the last field of an object, piece by piece."""
+    """Yield the JSON of the last field of an object, piece by piece."""
     decoder = codecs.getincrementaldecoder("utf-8")("replace")
     mark, head, begun, kept = f'"{field}":', "", False, ""
     for piece in page:
@@ -36,7 +36,7 @@ def value_of(page: Iterable[bytes], field: str) -> Iterator[str]:
 
 
 def raw(pieces: Iterable[str]) -> Iterator[str]:
-    """What a JSON string says, without quotes and escapes; the JSON of anything else."""
+    """Yield the text of a JSON string, without quotes and escapes; the JSON of any other value."""
     kept, is_text = "", None
     for piece in pieces:
         content = piece

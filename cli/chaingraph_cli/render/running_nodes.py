@@ -1,4 +1,4 @@
-"""Nodes that run, wait to be retried or were interrupted, as the gateway tells of them. Pure."""
+"""Describes nodes that run, wait for a retry or were interrupted. Pure."""
 
 from __future__ import annotations
 
@@ -17,23 +17,23 @@ OUTCOMES: Final = (RUNNING, RETRYING, INTERRUPTED)
 
 
 def row(node: Row) -> dict[str, Any]:
-    """A row of `nodes`; `node` is one of the gateway's `runningNodes`."""
+    """Make a row of `nodes` from one of the gateway's `runningNodes`."""
     return {**node, "outcome": RETRYING if node.get("nextTryTime") else RUNNING}
 
 
 def interrupted(node: Row, execution: Row) -> dict[str, Any]:
-    """The same of a node that ran when its execution ended."""
+    """Make a row for a node that ran when its execution finished."""
     began, ended = node.get("startTime"), execution["completionTime"]
     seconds = (tables.read_time(ended) - tables.read_time(began)).total_seconds() if began else None
     return {**node, "outcome": INTERRUPTED, "durationSeconds": seconds, "completionTime": ended}
 
 
 def said(node: Row, now: datetime | None = None) -> str:
-    """In which try it is, since when, and when the next one begins."""
+    """Describe the current try, its start and the next try."""
     number = f"try {node.get('try')} of {node.get('maxTries')}"
     again, began = node.get("nextTryTime"), node.get("startTime")
     if node["outcome"] == INTERRUPTED:
-        waited = f" failed, to be tried again at {_clock(again)}" if again else ""
+        waited = f" failed, next try was due at {_clock(again)}" if again else ""
         return f"{number}{waited}, since {_clock(began)}" if not again else number + waited
     if again:
         return f"{number} failed, next try at {_clock(again)} (in {_left(again, now)})"
@@ -41,7 +41,7 @@ def said(node: Row, now: datetime | None = None) -> str:
 
 
 def short(node: Row, now: datetime | None = None) -> str:
-    """For the cell of a tree: `load 12s`, `load 12s (try 2 of 3)`, `load (try 2 of 3 in 5.0s)`."""
+    """Format the cell of a tree: `load 12s`, `load 12s (try 2 of 3)`, `load (try 2 of 3 in 5.0s)`."""
     tries, most, again = int(node.get("try") or 1), node.get("maxTries"), node.get("nextTryTime")
     if again:
         return f"{node['node']} (try {tries + 1} of {most} in {_left(again, now)})"

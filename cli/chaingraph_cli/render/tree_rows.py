@@ -1,4 +1,4 @@
-"""The rows of a tree, as the gateway has them: reading them, and their cells."""
+"""Reads the rows of a tree from the gateway and formats their cells."""
 
 from __future__ import annotations
 
@@ -21,40 +21,40 @@ _MAX_NODES: Final = 3
 
 
 def read(gateway: Gateway, path: str, depth: int | None = None) -> list[Row]:
-    """All rows, the execution itself first, parents before their children, those of one parent by position.
+    """Read all rows: the execution itself first, parents before children, siblings by position.
 
     Args:
         path: of the tree.
-        depth: how many levels below the execution; None for all.
+        depth: maximum number of levels below the execution; None for all.
 
     Raises:
-        NotFound: the ledger has no such execution.
-        CliError: the gateway cannot be asked, or refuses.
+        NotFound: the database has no such execution.
+        CliError: the gateway is unreachable or rejects the request.
     """
     levels = {"depth": str(depth)} if depth is not None else {}
     return [row for page in gateway.pages(path, limit=_PAGE, **levels) for row in page["executions"]]
 
 
 def ended(head: Row) -> bool:
-    """Whether an execution has ended, with everything below it."""
+    """Whether an execution and everything below it have finished."""
     return head["phase"] in FINISHED and not head["children"].get("open")
 
 
 def all_completed(rows: Sequence[Row]) -> bool:
-    """Whether each has completed, and nothing that was emitted was kept from becoming one."""
+    """Whether all have completed and all emitted children were spawned."""
     return all(each["phase"] == COMPLETED and not each["children"].get("Barred") for each in rows)
 
 
 @dataclass(frozen=True)
 class Line:
-    """A row at its place in the drawn tree; `before` are the strokes that lead to its name."""
+    """A row of the drawn tree; `before` are the strokes before its name."""
 
     row: Row
     before: str
 
 
 def drawn(rows: Sequence[Row]) -> list[Line]:
-    """The rows from the root down, each followed by what is below it; what hangs on no other is left out."""
+    """Order rows depth-first from the root; rows without a parent among them are left out."""
     below: dict[str, list[Row]] = {}
     for each in rows[1:]:
         below.setdefault(str(each["parentID"]), []).append(each)
@@ -71,7 +71,7 @@ def drawn(rows: Sequence[Row]) -> list[Line]:
 
 
 def cells(row: Row, before: str = "", *, wide: bool = False) -> list[str]:
-    """The cells of one row."""
+    """Return the cells of a row."""
     seconds = row.get("durationSeconds")
     error = row.get("error") or {}
     shown = [
@@ -88,12 +88,12 @@ def cells(row: Row, before: str = "", *, wide: bool = False) -> list[str]:
 
 
 def named(row: Row) -> str:
-    """Its name; its id where it has none."""
+    """Return its name, else its id."""
     return str(row.get("name") or row["executionID"])
 
 
 def _node(row: Row, error: Mapping[str, Any]) -> str:
-    """What runs or is held; of what failed, the node, or the reason where it is no node's error."""
+    """Format running or held nodes; of a failed execution, the node or the reason of the error."""
     if row["phase"] == FAILED:
         return str(error.get("node") or f"({error.get('reason') or 'unknown'})")
     details = {str(each["node"]): each for each in row.get("runningNodes") or ()}
@@ -103,7 +103,7 @@ def _node(row: Row, error: Mapping[str, Any]) -> str:
 
 
 def forms_of(output: str) -> Callable[[Row], str]:
-    """How one row is printed on its own, for -o json, yaml and name."""
+    """Return the formatter of a single row for -o json, yaml and name."""
     if output == "name":
         return named
     from chaingraph_cli.terminal.output import OutputFormat, dump

@@ -1,6 +1,6 @@
-"""`tree --watch`: a tree in place on a terminal, or a line for each change elsewhere, until all of it has ended.
+"""`tree --watch`: redraws a tree on a terminal, or prints a line for each change, until all of it has finished.
 
-The gateway is asked again and again: often while that is cheap, seldom where the tree is large.
+The gateway is polled: often while the tree is small, rarely if it is large.
 """
 
 from __future__ import annotations
@@ -25,9 +25,9 @@ from chaingraph_cli.terminal.escapes import fit, printable, raw
 _LEAST_SECONDS: Final = 1.0
 _MOST_SECONDS: Final = 30.0
 _SHARE: Final = 4.0
-"""Between two looks passes so many times the time that one takes."""
+"""The pause between two polls, as a multiple of the time that a poll takes."""
 _TRIES: Final = 8
-"""Looks in a row that may fail."""
+"""Polls in a row that may fail."""
 _LEAST_LINES: Final = 5
 
 
@@ -36,14 +36,14 @@ class _View(Protocol):
 
 
 def watch(chosen: argparse.Namespace, gateway: Gateway, rows: list[Row]) -> int:
-    """Shows the tree and its changes until all of it has ended; returns 0 if all of it has completed, else 1.
+    """Show a tree and its changes until all of it has finished; returns 0 if all has completed, else 1.
 
     Args:
-        rows: as they were read first.
+        rows: the first state.
 
     Raises:
-        NotFound: it has gone meanwhile.
-        CliError: the gateway does not answer for long, or refuses.
+        NotFound: the execution was removed.
+        CliError: the gateway is unreachable for long or rejects the request.
     """
     # By its id: another execution may get the name.
     path = gateway.path_of(str(rows[0]["executionID"]), "tree")
@@ -57,7 +57,7 @@ def watch(chosen: argparse.Namespace, gateway: Gateway, rows: list[Row]) -> int:
         pause = min(max(_LEAST_SECONDS, _SHARE * (time.monotonic() - began)), _MOST_SECONDS)
         view.show(rows)
     if chosen.depth is not None:
-        # What is deeper counts too.
+        # Deeper levels count too.
         rows = _again(gateway, path, None)
     return 0 if tree_rows.all_completed(rows) else 1
 
@@ -72,7 +72,7 @@ def _again(gateway: Gateway, path: str, depth: int | None) -> list[Row]:
                 raise
             renewed = True
         except NotFound as absent:
-            raise NotFound("The execution was removed while it was watched.") from absent
+            raise NotFound("The execution was removed from the database while it was watched.") from absent
         except Unreachable:
             tries += 1
             if tries == _TRIES:
@@ -90,7 +90,7 @@ def _view(chosen: argparse.Namespace) -> _View:
 
 
 class _Changes:
-    """Which rows say something new."""
+    """Finds changed rows."""
 
     def __init__(self) -> None:
         self._before: dict[str, dict[str, Any]] = {}
@@ -98,7 +98,7 @@ class _Changes:
     def of(self, rows: Sequence[Row]) -> list[Row]:
         found = []
         for line in tree_rows.drawn(rows):
-            # It gets longer all the time.
+            # The duration always changes.
             now = {name: value for name, value in line.row.items() if name != "durationSeconds"}
             if self._before.get(str(now["executionID"])) != now:
                 self._before[str(now["executionID"])] = now
@@ -107,7 +107,7 @@ class _Changes:
 
 
 class _Records:
-    """Each row that has changed as JSON in a line, as a YAML document, or by its name."""
+    """Prints each changed row as a line of JSON, a YAML document or a name."""
 
     def __init__(self, output: str) -> None:
         self._form = tree_rows.forms_of(output)
@@ -119,7 +119,7 @@ class _Records:
 
 
 class _Lines:
-    """A line for each row that has changed, under one header."""
+    """Prints a line for each changed row, under one header."""
 
     def __init__(self, *, wide: bool, headers: bool) -> None:
         self._wide = wide
@@ -139,7 +139,7 @@ class _Lines:
 
 
 class _Screen:
-    """The tree in place, as much of it as fits."""
+    """Redraws the tree in place, as much of it as fits."""
 
     def __init__(self, *, wide: bool, headers: bool) -> None:
         self._wide = wide
@@ -148,7 +148,7 @@ class _Screen:
 
     def show(self, rows: Sequence[Row]) -> None:
         size = shutil.get_terminal_size()
-        # The cursor stands below the last line.
+        # The cursor is below the last line.
         lines = self.lines(rows, max(size.lines - 1, _LEAST_LINES))
         up = f"\x1b[{min(self._shown, size.lines - 1)}F" if self._shown else ""
         body = "".join(f"{fit(printable(line), size.columns)}\x1b[K\n" for line in lines)
@@ -158,7 +158,7 @@ class _Screen:
         self._shown = len(lines)
 
     def lines(self, rows: Sequence[Row], room: int) -> list[str]:
-        """The table, at most `room` lines of it; the last one says what is left out."""
+        """Format at most `room` lines; the last line counts the omitted rows."""
         room -= self._headers
         reached = [each.row for each in tree_rows.drawn(rows)]
         shown = reached if len(reached) <= room else most_telling(reached, room - 1)
@@ -169,14 +169,14 @@ class _Screen:
 
 
 def most_telling(rows: Sequence[Row], room: int) -> list[Row]:
-    """At most `room` of the rows: first what is active, then what failed, what waits and what completed.
+    """Choose at most `room` rows: active ones first, then failed, pending and completed ones.
 
-    Each comes with what it is below, as far as there is room for that; otherwise it hangs, marked by `…`, on the
-    nearest one above it that is shown. The order stays.
+    A row comes with its ancestors as far as there is room. Otherwise it is attached to its nearest shown ancestor and
+    marked by `…`. The order does not change.
 
     Args:
-        rows: the root first, parents before their children.
-        room: 1 at least.
+        rows: the root first, parents before children.
+        room: at least 1.
     """
     ranks = {FAILED: 1, STOPPED: 1, PENDING: 2, COMPLETED: 3}
     parents = {str(each["executionID"]): str(each["parentID"]) for each in rows}
@@ -193,10 +193,10 @@ def most_telling(rows: Sequence[Row], room: int) -> list[Row]:
 
 
 def _hung(row: Row, parents: Mapping[str, str], kept: Collection[str]) -> Row:
-    """The row, below the nearest one above it that is kept."""
+    """Attach a row to its nearest kept ancestor."""
     id_ = str(row["executionID"])
     above = parents[id_]
-    # What the root is below, if anything, is not among the rows.
+    # The parent of the root is not among the rows.
     if above in kept or above not in parents:
         return row
     while above not in kept:

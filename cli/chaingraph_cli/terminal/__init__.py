@@ -1,1 +1,1 @@
-"""Text for terminals: tables, JSON and YAML, progress, and escapes for what would steer a terminal."""
+"""Writes to terminals: tables, JSON and YAML, progress lines, and escapes of control characters."""

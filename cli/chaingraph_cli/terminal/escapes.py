@@ -1,8 +1,7 @@
-"""What reaches a terminal: text of flows, objects and servers shows what it is, and cannot steer the terminal.
+"""Escapes control characters and invisible characters in text of flows, objects and servers.
 
-The entry points put a guard around stdout and stderr, so whatever a command prints is safe without its doing. Code that
-steers the terminal by itself (colours, a line that is written over) writes to `raw(stream)`, and makes the text that it
-puts there `one_line` or `printable` first.
+The entry points guard stdout and stderr, so that everything a command prints is safe. Code that controls the terminal
+itself (colours, overwritten lines) writes to `raw(stream)` and escapes its text with `one_line` or `printable`.
 """
 
 from __future__ import annotations
@@ -17,15 +16,15 @@ from typing import Any, Final, TextIO, cast
 _UNSHOWN: Final = (
     # C0 without tab and newline, DEL, C1.
     "\x00-\x08\x0b-\x1f\x7f-\x9f"
-    # Marks and embeddings that change the order in which a line is read.
+    # Marks and embeddings that change the writing direction.
     "\u061c\u200e\u200f\u202a-\u202e\u2066-\u206f"
-    # What separates lines for some programs and not for others.
+    # Line separators of some programs.
     "\u2028\u2029"
-    # What has no picture of its own. Not the joiners U+200C and U+200D, which Persian and emojis are written with, nor
-    # the variation selectors: they change how their neighbour looks, and nothing else.
+    # Invisible characters. Not the joiners U+200C and U+200D, which Persian and emojis need, nor the variation
+    # selectors, which only change the look of their neighbour.
     "\u00ad\u034f\u115f\u1160\u17b4\u17b5\u180e\u200b\u2060-\u2065\u3164\ufeff\uffa0\ufff0-\ufffb"
     "\U0001bca0-\U0001bca3\U0001d173-\U0001d17a\U000e0000-\U000e00ff\U000e01f0-\U000e0fff"
-    # Halves of characters, which no encoding has.
+    # Lone surrogates, which no encoding has.
     "\ud800-\udfff"
 )
 _CONTROLS: Final = re.compile(f"[{_UNSHOWN}]")
@@ -33,25 +32,25 @@ _CONTROLS_AND_BREAKS: Final = re.compile(f"[\t\n{_UNSHOWN}]")
 
 
 def printable(text: str) -> str:
-    """The text with everything escaped that a terminal obeys or does not show; tabs and newlines stay.
+    """Escape control and invisible characters, except tabs and newlines.
 
-    Escaped as in JSON, by `\\u001b` and the like, so that JSON is still the same JSON afterwards.
+    Escapes are those of JSON, such as `\\u001b`, so that JSON stays the same JSON.
     """
     return _CONTROLS.sub(_escaped, text)
 
 
 def one_line(text: str) -> str:
-    """The same with tabs and newlines escaped as well: for a cell, and for what may not begin a line of its own."""
+    """Escape tabs and newlines too: for cells, and for text that must stay on its line."""
     return _CONTROLS_AND_BREAKS.sub(_escaped, text)
 
 
 def width(text: str) -> int:
-    """How many columns of a terminal the text takes: none for an accent, two for a Chinese character."""
+    """Return the width of a text in columns: none for an accent, two for a Chinese character."""
     return len(text) if text.isascii() else sum(map(_columns, text))
 
 
 def fit(text: str, columns: int) -> str:
-    """As much of the text as so many columns hold."""
+    """Cut a text to a number of columns."""
     if text.isascii():
         return text[:columns]
     used = 0
@@ -73,7 +72,7 @@ def _escaped(found: re.Match[str]) -> str:
 
 
 class Guarded:
-    """A stream of text that writes everything `printable`; in all else the stream that it guards."""
+    """A stream that escapes all text with `printable`."""
 
     def __init__(self, stream: TextIO) -> None:
         self.raw = stream
@@ -91,11 +90,11 @@ class Guarded:
 
 
 def guard() -> None:
-    """Put the guard around stdout and stderr of this process, once."""
+    """Guard stdout and stderr of this process."""
     sys.stdout = cast(TextIO, Guarded(raw(sys.stdout)))
     sys.stderr = cast(TextIO, Guarded(raw(sys.stderr)))
 
 
 def raw(stream: TextIO) -> TextIO:
-    """The stream without its guard: for terminal codes of our own."""
+    """Return the stream without its guard, for our own terminal codes."""
     return stream.raw if isinstance(stream, Guarded) else stream

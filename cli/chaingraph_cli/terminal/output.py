@@ -1,4 +1,4 @@
-"""How a command prints: text and tables for people, JSON or YAML for programs."""
+"""Prints JSON, YAML, and styled text."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _PIPE_COLUMNS = 160
 
 
 class OutputFormat(StrEnum):
-    """The values of `-o`."""
+    """Values of `-o`."""
 
     TABLE = "table"
     JSON = "json"
@@ -25,7 +25,7 @@ class OutputFormat(StrEnum):
 
 
 def dump(content: Mapping[str, Any], form: OutputFormat) -> str:
-    """The content as JSON or YAML text (not a table, which each command makes itself)."""
+    """Format content as JSON or YAML."""
     if form is OutputFormat.YAML:
         from chaingraph_crds.yaml.writing import written
 
@@ -34,10 +34,9 @@ def dump(content: Mapping[str, Any], form: OutputFormat) -> str:
 
 
 def console(*, stderr: bool = False) -> Console:
-    """Where a command writes for people: styled on a terminal, plain in a pipe, where no line is broken up.
+    """Make a console: styled on a terminal; plain in a pipe, without line breaks.
 
-    Its texts are made printable, and what looks like rich's markup in them is text too: markup of ours is printed with
-    `markup=True`.
+    Text is escaped, and rich's markup in it is not interpreted: print our own markup with `markup=True`.
     """
     from chaingraph_cli.terminal.styled import PrintableConsole
 

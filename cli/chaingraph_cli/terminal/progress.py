@@ -1,7 +1,4 @@
-"""How far something is while it is waited for, on stderr: one line, written over on a terminal, elsewhere now and then.
-
-Used by `waiting`.
-"""
+"""Reports progress on stderr: one overwritten line on a terminal, elsewhere a line every ten seconds."""
 
 from __future__ import annotations
 
@@ -13,11 +10,11 @@ from typing import Final
 from chaingraph_cli.terminal.escapes import fit, one_line, raw
 
 _ELSEWHERE_SECONDS: Final = 10.0
-"""In a pipeline's log a line is there to stay."""
+"""The interval between lines in a log."""
 
 
 class ProgressLine:
-    """What was said last. Clear it before anything else is printed."""
+    """The progress line. Clear it before you print anything else."""
 
     def __init__(self) -> None:
         self._terminal = sys.stderr.isatty()
@@ -25,7 +22,7 @@ class ProgressLine:
         self._at = -_ELSEWHERE_SECONDS
 
     def say(self, text: str) -> None:
-        """Says it, unless it was said already."""
+        """Show a text, unless it is shown already."""
         text = one_line(text)
         if text == self._said:
             return
@@ -39,7 +36,7 @@ class ProgressLine:
         self._said, self._at = text, time.monotonic()
 
     def clear(self) -> None:
-        """Takes the line away, on a terminal."""
+        """Remove the line from a terminal."""
         if self._terminal and self._said:
             print("\r\x1b[K", end="", file=raw(sys.stderr), flush=True)
             self._said = ""

@@ -1,4 +1,4 @@
-"""A console of rich whose texts cannot steer the terminal. Apart from `output`, since rich takes long to import."""
+"""A rich console that escapes its text. Not in `output`, because rich takes long to import."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from chaingraph_cli.terminal.escapes import printable
 
 
 class PrintableConsole(Console):
-    """Makes every text `printable` after rich has laid it out, so that no caller has to think of it.
+    """Escapes every text with `printable` after rich has laid it out.
 
-    Cells of tables are made `one_line` where they are filled: the layout has to know how wide they are.
+    Cells of tables are escaped with `one_line` where they are filled, because the layout depends on their width.
     """
 
     def on_broken_pipe(self) -> None:
-        """Leave it to `commands.end`, called while the error is handled: rich would end with code 1."""
+        """Leave it to `commands.end`: rich would exit with code 1."""
         raise
 
     def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterator[Segment]:
         for segment in super().render(renderable, options):
-            # A control segment is rich's own, as the ones that move the cursor.
+            # Control segments are rich's own: they move the cursor.
             yield segment if segment.control else Segment(printable(segment.text), segment.style)

@@ -1,4 +1,4 @@
-"""Tables as kubectl prints them, and times and durations as it writes them. Pure."""
+"""Formats tables, ages and durations as kubectl does. Pure."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _GAP: Final = "   "
 
 
 def table(columns: Sequence[str], rows: Sequence[Sequence[str]], *, headers: bool = True) -> str:
-    """Columns as wide as they have to be, the header in capitals; an empty cell is `<none>`."""
+    """Format a table; an empty cell is `<none>`."""
     lines = [list(columns)] if headers else []
     lines += [[cell or NONE for cell in row] for row in rows]
     if not lines:
@@ -23,18 +23,18 @@ def table(columns: Sequence[str], rows: Sequence[Sequence[str]], *, headers: boo
 
 
 def widths(lines: Sequence[Sequence[str]], least: Sequence[int]) -> list[int]:
-    """How wide the columns have to be for these lines, and at least."""
+    """Return the widths of columns that fit these lines, at least `least`."""
     return [max([each, *(width(one_line(line[index])) for line in lines)]) for index, each in enumerate(least)]
 
 
 def joined(line: Sequence[str], columns_widths: Sequence[int]) -> str:
-    """One line of a table, whatever is in its cells."""
+    """Format one line of a table."""
     cells = zip(map(one_line, line), columns_widths, strict=True)
     return _GAP.join(cell + " " * (columns - width(cell)) for cell, columns in cells).rstrip()
 
 
 def since(moment: str, now: datetime | None = None) -> str:
-    """The age of a time stamp of the API; empty without one."""
+    """Return the age of an API timestamp; empty without one."""
     return span((now or datetime.now(UTC)) - read_time(moment)) if moment else ""
 
 
@@ -43,7 +43,7 @@ def read_time(moment: str) -> datetime:
 
 
 def span(length: timedelta) -> str:
-    """A length of time as kubectl writes ages: 85s, 3m20s, 2h, 5d; below ten seconds with a tenth."""
+    """Format a duration as kubectl writes ages: 85s, 3m20s, 2h, 5d; below ten seconds with a tenth."""
     seconds = max(length.total_seconds(), 0.0)
     if seconds < 10:
         return f"{seconds:.1f}s"

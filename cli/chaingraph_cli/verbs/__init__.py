@@ -1,5 +1,5 @@
-"""The verbs of `kubectl chaingraph`, one module a verb.
+"""The verbs of `kubectl chaingraph`.
 
-kubectl itself reads and edits the resources, so that contexts, credentials, proxies and permissions are its own.
-Import a verb's modules only when it runs: a verb has 0.3 seconds, most of which are kubectl's.
+kubectl reads and edits the resources, so that contexts, credentials, proxies and permissions are its own. A verb's
+modules are imported when it runs: a verb has 0.3 s, and kubectl takes most of it.
 """

@@ -1,4 +1,4 @@
-"""`breakpoints`: the nodes before which an execution stops: list, add, remove, clear."""
+"""`breakpoints`: lists, adds and removes the breakpoints of an execution."""
 
 from __future__ import annotations
 
@@ -20,16 +20,16 @@ ACTIONS = ("list", "add", "remove", "clear")
 
 
 def _arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("action", choices=ACTIONS, help="What to do with them.")
+    parser.add_argument("action", choices=ACTIONS, help="list, add, remove or clear.")
     parser.add_argument("name", metavar="NAME", help="The execution.")
-    parser.add_argument("nodes", metavar="NODE", nargs="*", help="Ids of nodes, to add or to remove.")
+    parser.add_argument("nodes", metavar="NODE", nargs="*", help="Ids of the nodes to add or remove.")
     add_wait(parser)
     listing.add_output(parser)
 
 
 def _run(chosen: argparse.Namespace) -> int:
     if bool(chosen.nodes) != (chosen.action in ("add", "remove")):
-        what = "takes no nodes" if chosen.nodes else "needs nodes, as in: breakpoints add NAME NODE"
+        what = "takes no nodes" if chosen.nodes else "needs nodes: breakpoints add NAME NODE"
         raise Usage(f"breakpoints {chosen.action} {what}.")
     kubectl = Kubectl.of(chosen)
     execution = read_one(kubectl, chosen.name, no_resource)
@@ -38,27 +38,27 @@ def _run(chosen: argparse.Namespace) -> int:
     absent = [each for each in chosen.nodes if each not in execution.breakpoints]
     if chosen.action == "remove" and absent:
         known = ", ".join(execution.breakpoints) or "none"
-        raise Usage(f"{execution.full_name} has no breakpoint {absent[0]!r}.", f"It has: {known}")
-    wanted = _wanted(chosen, execution.breakpoints)
-    asked = None
+        raise Usage(f"{execution.full_name} has no breakpoint {absent[0]!r}.", f"Its breakpoints: {known}")
+    after = _after(chosen, execution.breakpoints)
+    reading = None
     if chosen.action == "add" and execution.flow:
-        asked = flows.asked(kubectl, execution.flow)
-    said = f"has the breakpoints {', '.join(wanted)}" if wanted else "has no breakpoints"
+        reading = flows.asked(kubectl, execution.flow)
+    said = f"breakpoints set: {', '.join(after)}" if after else "breakpoints cleared"
     edit = SpecEdit(
-        lambda now: [replace("options/breakpoints", _wanted(chosen, now.breakpoints))],
+        lambda now: [replace("options/breakpoints", _after(chosen, now.breakpoints))],
         said,
         outcomes.breakpoints_set,
         guards.breakpoints,
     )
     code = apply(kubectl, [execution], edit, wait=chosen.wait, timeout=chosen.timeout)
     if chosen.action == "add":
-        known_nodes = flows.answered(asked) if asked else flows.ids(execution.spec.get("flow") or {})
+        known_nodes = flows.answered(reading) if reading else flows.ids(execution.spec.get("flow") or {})
         for warning in flows.unknown(chosen.nodes, known_nodes) if known_nodes is not None else ():
             print(f"Warning: {warning}", file=sys.stderr)
     return code
 
 
-def _wanted(chosen: argparse.Namespace, before: list[str]) -> list[str]:
+def _after(chosen: argparse.Namespace, before: list[str]) -> list[str]:
     match chosen.action:
         case "add":
             return list(dict.fromkeys([*before, *chosen.nodes]))
@@ -80,15 +80,16 @@ def _list(chosen: argparse.Namespace, execution: Execution) -> int:
     elif not execution.breakpoints:
         print(f"{execution.full_name} has no breakpoints.")
     else:
-        rows = [[each, "held here" if each in held else ""] for each in execution.breakpoints]
+        rows = [[each, "held" if each in held else ""] for each in execution.breakpoints]
         print(tables.table(("NODE", "NOW"), rows, headers=not chosen.no_headers))
     return 0
 
 
 COMMAND = Command(
     """\
-The nodes before which an execution stops: spec.options.breakpoints. They may be changed at any time; one that is taken
-away does not let go what it holds: `resume` does. Each counts once an attempt.""",
+List, add or remove breakpoints: nodes before which an execution pauses (spec.options.breakpoints). They can be changed
+at any time. Removing the breakpoint of a held node does not release the node; `resume` does. A breakpoint applies once
+per attempt.""",
     _arguments,
     _run,
     examples="""

@@ -1,8 +1,8 @@
-"""What the Tab key offers: names of what there is, and only those that a verb makes sense for.
+"""Shell completion: options, and the names that a verb applies to.
 
-kubectl asks `kubectl_complete-chaingraph` with the words so far, and reads one candidate a line (a tab, then what it
-is) and a last line `:N`, as all programs made with Go's cobra answer. The shells ask `chaingraph __complete`, which
-answers in the same form, by the scripts of `chaingraph completion`.
+kubectl runs `kubectl_complete-chaingraph` with the words so far and reads a candidate a line (a tab, then its
+description) and a last line `:N`, the protocol of Go's cobra. The scripts of `chaingraph completion` run
+`chaingraph __complete`, which answers in the same form.
 """
 
 from __future__ import annotations
@@ -27,16 +27,16 @@ _ROW: Final = (
 ).replace("'", '"')
 
 Candidates = list[tuple[str, str]]
-"""Words, each with what it is."""
+"""Words with their descriptions."""
 
 
 def answer(program: Program, words: Sequence[str]) -> str:
-    """The answer for the words typed after the program's name; the last one is still being typed, and may be empty."""
+    """Complete the last of the words after the program's name; it may be empty."""
     typed, prefix = list(words[:-1]), words[-1] if words else ""
     try:
         found, directive = _found(program, typed, prefix)
     except CliError:
-        # No cluster, no rights: nothing to offer, and a message would land in the middle of the command line.
+        # Without a cluster or permissions there are no candidates; a message would disturb the command line.
         found, directive = [], _NO_FILES
     lines = [f"{word}\t{meaning}" if meaning else word for word, meaning in found if word.startswith(prefix)]
     return "\n".join([*lines, f":{directive}"])
@@ -69,7 +69,7 @@ def _found(program: Program, typed: list[str], prefix: str) -> tuple[Candidates,
 
 
 class _Line:
-    """The words of one command, as far as they are typed."""
+    """The words of a command before the one to complete."""
 
     def __init__(self, verb: str, actions: Sequence[argparse.Action], words: Sequence[str]) -> None:
         self.verb = verb
@@ -80,7 +80,7 @@ class _Line:
         return next((each for each in self._actions if word in each.option_strings), None)
 
     def options(self) -> Candidates:
-        """Those that are not there yet, or may be repeated; the long form of each."""
+        """Return the options that are not given yet or may be repeated, in their long form."""
         return [
             (each.option_strings[-1], (each.help or "").partition(";")[0])
             for each in self._actions
@@ -89,12 +89,12 @@ class _Line:
         ]
 
     def pending(self) -> argparse.Action | None:
-        """The option whose value comes next."""
+        """Return the option whose value comes next."""
         action = self.option(self._words[-1]) if self._words else None
         return action if action is not None and action.nargs != 0 else None
 
     def positionals(self) -> list[str]:
-        """The words that belong to no option."""
+        """Return the words that belong to no option."""
         found = []
         values = 0
         for word, after in zip(self._words, [*self._words[1:], ""], strict=False):
@@ -109,7 +109,7 @@ class _Line:
         return found
 
     def positional(self) -> argparse.Action | None:
-        """The positional argument that the next word is of."""
+        """Return the positional argument of the next word."""
         left = len(self.positionals())
         for each in self._actions:
             if each.option_strings:
@@ -120,7 +120,7 @@ class _Line:
         return None
 
     def value(self, *names: str) -> str | None:
-        """What was given for an option."""
+        """Return the value of an option."""
         for position, word in enumerate(self._words):
             option, equals, value = word.partition("=")
             if option in names:
@@ -128,10 +128,10 @@ class _Line:
         return None
 
     def kubectl(self) -> Kubectl:
-        """kubectl for the cluster and namespace that the words name.
+        """Return kubectl for the cluster and namespace of the words.
 
         Raises:
-            CliError: there is no kubectl.
+            CliError: kubectl is not installed.
         """
         return Kubectl.of(
             argparse.Namespace(
@@ -196,7 +196,7 @@ def _nodes(line: _Line, prefix: str) -> Candidates:
 def _names(*arguments: str) -> Callable[[_Line, str], Candidates]:
     def source(line: _Line, prefix: str) -> Candidates:
         listed = line.kubectl().run(*arguments).ok().out
-        # Contexts have their whole name, slashes included; objects have their kind before it.
+        # Names of contexts may have slashes; names of objects follow their kind.
         return [(each if arguments[0] == "config" else each.rpartition("/")[2], "") for each in listed.split()]
 
     return source
@@ -289,7 +289,7 @@ _SCRIPTS: Final = {"bash": _BASH, "zsh": _ZSH, "fish": _FISH}
 
 
 def _arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("shell", choices=tuple(_SCRIPTS), help="The shell that the script is for.")
+    parser.add_argument("shell", choices=tuple(_SCRIPTS), help="The shell to print a script for.")
 
 
 def _run(chosen: argparse.Namespace) -> int:
@@ -299,9 +299,9 @@ def _run(chosen: argparse.Namespace) -> int:
 
 COMMAND = Command(
     """\
-Print a script that makes the shell complete `chaingraph`: commands, options, and the names of executions, flows and
-nodes of the cluster. For `kubectl chaingraph` nothing is to be set up but kubectl's own completion: kubectl finds
-kubectl_complete-chaingraph beside kubectl-chaingraph.""",
+Print a shell completion script for `chaingraph`: commands, options, and names of executions, Flows and nodes.
+`kubectl chaingraph` needs kubectl's own completion alone: kubectl finds kubectl_complete-chaingraph beside
+kubectl-chaingraph.""",
     _arguments,
     _run,
     examples="""

@@ -1,4 +1,4 @@
-"""`create`: a new Execution, of a Flow by name, of a file, or of what an earlier execution ran."""
+"""`create`: creates an Execution of a Flow, of a file, or like an earlier execution."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from chaingraph_cli.creating import inputs, manifest, source
 from chaingraph_cli.errors import Usage
 from chaingraph_cli.execution import Execution
 from chaingraph_cli.executions import outcomes
-from chaingraph_cli.executions.outcomes import Judge, Outcome
+from chaingraph_cli.executions.outcomes import Goal, Outcome
 from chaingraph_cli.executions.waiting import ACCEPTED, END, TREE, add_timeout, add_wait, await_outcomes
 from chaingraph_cli.gateway.options import add_gateway
 from chaingraph_cli.kubectl import FIELD_MANAGER, Kubectl
@@ -21,64 +21,75 @@ from chaingraph_cli.terminal.escapes import raw
 
 
 def _arguments(parser: argparse.ArgumentParser) -> None:
-    what = parser.add_argument_group("what to run, one of these")
+    what = parser.add_argument_group("source, one of")
     what.add_argument("--flow", metavar="FLOW", help="A Flow of the namespace.")
-    what.add_argument("-f", "--filename", metavar="FILE", help="YAML or JSON of a flow or an Execution; - is stdin.")
+    what.add_argument("-f", "--filename", metavar="FILE", help="YAML or JSON of a Flow or an Execution; - for stdin.")
     what.add_argument(
         "--from-execution",
         metavar="NAME",
-        help="What this execution ran: the same flow, inputs, events and options. A Flow is run as it is now.",
+        help="Run this execution again, with its inputs, events and options, on the current state of its Flow.",
     )
-    parser.add_argument("--allow-missing", action="store_true", help="Create it even if its Flow is not there yet.")
-    parser.add_argument("--name", metavar="TEXT", help="Its name; by default made from the flow's, with a suffix.")
+    parser.add_argument("--allow-missing", action="store_true", help="Create it even if its Flow does not exist yet.")
+    parser.add_argument(
+        "--name", metavar="TEXT", help="Name of the execution; defaults to the name of the flow with a suffix."
+    )
     parser.add_argument(
         "--input",
         metavar="KEY=VALUE",
         dest="inputs",
         action="append",
         default=[],
-        help="An input, of the type that the flow declares: n=3, who=Ada, items='[1, 2]'. For an input of any type "
-        "VALUE is JSON, or else a text as it is: digits='\"3\"'. Repeatable.",
+        help="An input of the type that the flow declares: n=3, who=Ada, items='[1, 2]'. For an input of type any, "
+        "VALUE is JSON or else a string: digits='\"3\"'. Repeatable.",
     )
-    parser.add_argument("--inputs-file", metavar="FILE", help="YAML or JSON with inputs by name; --input goes before.")
+    parser.add_argument(
+        "--inputs-file", metavar="FILE", help="YAML or JSON file of inputs by name; --input overrides it."
+    )
     parser.add_argument(
         "--event",
         metavar="KEY=VALUE",
         dest="events",
         action="append",
         default=[],
-        help="An event to start from; its payload is JSON, or else a text, and may be left out. Repeatable.",
+        help="An event to start from. The payload is JSON or else a string, and is optional. Repeatable.",
     )
-    parser.add_argument("--label", metavar="KEY=VALUE", dest="labels", action="append", default=[], help="Repeatable.")
-    parser.add_argument("--paused", action="store_true", help="Create it without starting it.")
+    parser.add_argument(
+        "--label", metavar="KEY=VALUE", dest="labels", action="append", default=[], help="A label. Repeatable."
+    )
+    parser.add_argument("--paused", action="store_true", help="Create it paused; `start` starts it.")
     parser.add_argument(
         "--breakpoint",
         metavar="NODE",
         dest="breakpoints",
         action="append",
         default=[],
-        help="A node before which it stops. Repeatable.",
+        help="Pause before this node. Repeatable.",
     )
     after = parser.add_mutually_exclusive_group()
     add_wait(after, bare=END)
     after.add_argument(
         "--follow",
         action="store_true",
-        help="Print the events as they come, until it and everything below it has ended; exit code as --wait.",
+        help="Print its events until it and everything below it have finished; exit code as --wait.",
     )
-    add_timeout(parser, default=0, what="--wait waits")
-    parser.add_argument("--dry-run", choices=("client", "server"), help="Create nothing, as kubectl's.")
+    add_timeout(parser, default=0)
+    parser.add_argument(
+        "--dry-run", choices=("client", "server"), help="Print the object without creating it, as in kubectl."
+    )
     add_gateway(parser)
     parser.add_argument(
-        "-o", "--output", choices=("name", "json", "yaml"), help="How to print it; with --wait as it is at the end."
+        "-o",
+        "--output",
+        choices=("name", "json", "yaml"),
+        help="Output format; with --wait, of the finished execution.",
     )
 
 
 def _run(chosen: argparse.Namespace) -> int:
     if chosen.dry_run and (chosen.wait or chosen.follow):
-        raise Usage("--dry-run creates nothing to wait for: leave --wait and --follow out.")
+        raise Usage("--dry-run cannot be combined with --wait or --follow.")
     if chosen.follow and chosen.output in ("json", "yaml"):
-        raise Usage(f"--follow prints events: leave -o {chosen.output} out, or use --wait instead.")
+        raise Usage(f"--follow cannot be combined with -o {chosen.output}: use --wait instead.")
     kubectl = Kubectl.of(chosen)
     made = _made(chosen, source.of(chosen, kubectl))
     arguments = ["create", "-f", "-", f"--field-manager={FIELD_MANAGER}"]
@@ -87,7 +98,7 @@ def _run(chosen: argparse.Namespace) -> int:
     form = chosen.output if chosen.output and not (chosen.wait or chosen.follow) else "json"
     done = kubectl.run(*arguments, "-o", form, input_=manifest.text(made)).ok()
     if form != "json" or (chosen.output == "json" and not chosen.wait):
-        # kubectl's own YAML: an escape would be another text there. JSON stays the same JSON.
+        # In YAML an escape would change the text; in JSON it does not.
         print(done.out, end="", flush=True, file=raw(sys.stdout) if form == "yaml" else sys.stdout)
         return 0
     execution = Execution(done.json())
@@ -101,7 +112,7 @@ def _run(chosen: argparse.Namespace) -> int:
         return await_outcomes(
             kubectl,
             [execution],
-            _judge(chosen),
+            _goal(chosen),
             timeout=chosen.timeout,
             progress=chosen.wait == TREE,
             told=_told(chosen.output, kubectl.typed),
@@ -124,7 +135,7 @@ def _made(chosen: argparse.Namespace, run: source.Source) -> manifest.Manifest:
     )
 
 
-def _judge(chosen: argparse.Namespace) -> Judge:
+def _goal(chosen: argparse.Namespace) -> Goal:
     if chosen.wait == ACCEPTED:
         return outcomes.accepted
     if chosen.paused:
@@ -133,7 +144,7 @@ def _judge(chosen: argparse.Namespace) -> Judge:
 
 
 def _told(form: str | None, typed: Typed) -> Callable[[Execution, Outcome], None]:
-    """Prints the outcome with the outputs, or the object as it is then."""
+    """Return a function that prints the outcome and the outputs, or the object."""
 
     def told(execution: Execution, outcome: Outcome) -> None:
         if form == "json":
@@ -150,9 +161,9 @@ def _told(form: str | None, typed: Typed) -> Callable[[Execution, Outcome], None
 
 COMMAND = Command(
     """\
-Create an execution and print its name. It runs a Flow of the namespace, or the flow of a file, which is then its own,
-or what an earlier execution ran; a file with an Execution is created as it is, with what the options change. With
---wait it prints the outputs at the end.""",
+Create an execution and print its name. It runs a Flow of the namespace, the flow of a file (then inline), or the flow
+of an earlier execution. An Execution in a file is created with the changes of the options. --wait prints the outputs
+at the end.""",
     _arguments,
     _run,
     examples="""

@@ -1,4 +1,4 @@
-"""`events`: what happened in an execution, from any point on, and live."""
+"""`events`: prints the events of an execution, and follows them."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from chaingraph_cli.render.follow import NOT_THERE, events_of
 
 
 def _arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("name", metavar="NAME", help="The execution, or its id.")
-    parser.add_argument("--from", dest="from_index", metavar="N", type=int, help="The index of the first one.")
+    parser.add_argument("name", metavar="NAME", help="Name or id of the execution.")
+    parser.add_argument("--from", dest="from_index", metavar="N", type=int, help="Index of the first event to print.")
     parser.add_argument(
         "--type",
         metavar="TYPE",
@@ -22,12 +22,12 @@ def _arguments(parser: argparse.ArgumentParser) -> None:
         action="append",
         default=[],
         type=_type,
-        help="Only events of this type, as node:failed; `node:*` for all of nodes. Repeatable.",
+        help="Only events of this type, such as node:failed or `node:*`. Repeatable.",
     )
-    parser.add_argument("-f", "--follow", action="store_true", help="Also what is still to come, until its end.")
     parser.add_argument(
-        "-o", "--output", choices=("table", "json"), help="json: one event a line, as the gateway has it."
+        "-f", "--follow", action="store_true", help="Print new events until the execution has finished."
     )
+    parser.add_argument("-o", "--output", choices=("table", "json"), help="json: one event of the gateway a line.")
     add_gateway(parser)
 
 
@@ -35,8 +35,8 @@ def _type(text: str) -> list[str]:
     found = [each for each in TYPES if each == text or (text.endswith("*") and each.startswith(text[:-1]))]
     if not found:
         near = difflib.get_close_matches(text, TYPES, n=1)
-        hint = f"did you mean {near[0]}?" if near else f"there are: {', '.join(TYPES)}"
-        raise argparse.ArgumentTypeError(f"there are no events of type {text!r}; {hint}")
+        hint = f"did you mean {near[0]}?" if near else f"types: {', '.join(TYPES)}"
+        raise argparse.ArgumentTypeError(f"unknown event type {text!r}; {hint}")
     return found
 
 
@@ -49,16 +49,16 @@ def _run(chosen: argparse.Namespace) -> int:
         print(event.text if chosen.output == "json" else event_line(event), flush=True)
         count += 1
     if not count and chosen.output != "json":
-        print("No such events yet." if types or chosen.from_index is not None else NOT_THERE)
+        print("No matching events yet." if types or chosen.from_index is not None else NOT_THERE)
     return 0
 
 
 COMMAND = Command(
     """\
-The events of an execution: index, time, type, node and details. Indices have no gaps and are never given twice, so a
-reader that knows the last one it saw misses nothing: --from. With --follow it continues until the execution and
-everything below it have ended, also over broken connections: what it spawned, and how its children ended, comes after
-its own end. Before its start, stderr says what it waits for.""",
+Print the events of an execution: index, time, type, node and details. Indices have no gaps and are never reused, so
+--from continues after the last event seen. --follow continues until the execution and everything below it have
+finished, and reconnects after a lost connection; events of its children come after its own end. Before its start,
+stderr reports what it waits for.""",
     _arguments,
     _run,
     examples="""

@@ -1,4 +1,4 @@
-"""`get`: a table of executions, or one of them in full."""
+"""`get`: lists executions, or shows one in detail."""
 
 from __future__ import annotations
 
@@ -23,22 +23,27 @@ _FORMS: Final = ("json", "yaml", "name")
 
 def _arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "names", metavar="NAME", nargs="*", help="One: shown in full. None: the roots of the namespace."
+        "names",
+        metavar="NAME",
+        nargs="*",
+        help="Show these executions, one alone in detail. Without NAME: list the roots of the namespace.",
     )
-    parser.add_argument("-l", "--selector", metavar="LABELS", default="", help="All with these labels, as a=b,c!=d.")
-    parser.add_argument("-A", "--all-namespaces", action="store_true", help="Of every namespace.")
-    parser.add_argument("--all", action="store_true", dest="children", help="Children too, not roots alone.")
-    parser.add_argument("--flow", metavar="FLOW", default="", help="Only those of this Flow.")
+    parser.add_argument("-l", "--selector", metavar="LABELS", default="", help="Label selector, for example a=b,c!=d.")
+    parser.add_argument("-A", "--all-namespaces", action="store_true", help="List executions of all namespaces.")
+    parser.add_argument("--all", action="store_true", dest="children", help="List children too, not only roots.")
+    parser.add_argument("--flow", metavar="FLOW", default="", help="Only executions of this Flow.")
     parser.add_argument(
         "--phase",
         metavar="PHASE",
         type=listing.phase,
-        help=f"Only those in this phase: {', '.join(PHASES)}.",
+        help=f"Only executions in this phase: {', '.join(PHASES)}.",
     )
     parser.add_argument(
-        "--since", metavar="TIME", type=duration, help="Only those that were created in this last time, as 30m or 24h."
+        "--since", metavar="TIME", type=duration, help="Only executions created within this time, such as 30m or 24h."
     )
-    parser.add_argument("-w", "--watch", action="store_true", help="Print each again when it changes, until Ctrl-C.")
+    parser.add_argument(
+        "-w", "--watch", action="store_true", help="Print each execution again when it changes, until Ctrl-C."
+    )
     listing.add_output(parser)
 
 
@@ -47,7 +52,7 @@ def _run(chosen: argparse.Namespace) -> int:
     names = [bare(each) for each in chosen.names]
     chooses = (chosen.selector, chosen.phase, chosen.all_namespaces, chosen.children, chosen.flow, chosen.since)
     if names and any(chooses):
-        raise Usage("Names exclude --selector, --phase, --flow, --since, --all and --all-namespaces.")
+        raise Usage("NAME cannot be combined with --selector, --phase, --flow, --since, --all or --all-namespaces.")
     if chosen.watch:
         from chaingraph_cli.render.listing_watch import watch
 
@@ -73,7 +78,7 @@ def _run(chosen: argparse.Namespace) -> int:
 
 
 def selection(chosen: argparse.Namespace) -> list[str]:
-    """kubectl's options for what the API server chooses by."""
+    """Return kubectl's options for the selection by the API server."""
     labels = [
         *([chosen.selector] if chosen.selector else []),
         *([] if chosen.children else [f"!{kinds.PARENT_ID_LABEL}"]),
@@ -108,7 +113,7 @@ def _nothing(chosen: argparse.Namespace) -> str:
     where = "" if chosen.all_namespaces else " in this namespace"
     narrowed = bool(chosen.selector or chosen.phase or chosen.flow or chosen.since)
     return f"No executions found{where}." + (
-        " Children are listed with --all." if narrowed and not chosen.children else ""
+        " Use --all to list children too." if narrowed and not chosen.children else ""
     )
 
 
@@ -124,7 +129,7 @@ def _print_list(found: list[Execution], form: str) -> None:
 
 
 def _one(chosen: argparse.Namespace, kubectl: Kubectl, name: str) -> int:
-    """One execution: its resource, or what the ledger has of one that is named by its id or has no resource."""
+    """Show one execution: its resource, or its data at the gateway if it is named by id or has no resource."""
     if is_id(name):
         return _print_document(chosen, kubectl, of_ledger(kubectl, name))
     if chosen.output in _FORMS:
@@ -167,10 +172,10 @@ def _print(chosen: argparse.Namespace, kubectl: Kubectl, execution: Execution, *
 
 COMMAND = Command(
     """\
-List executions with their progress, or show one in full: conditions, nodes, outputs, error, attempts, children, and
-what can be done next. The list has the roots, the newest first; with --all also what they have spawned. DONE counts the
-nodes that have ended: completed, failed or skipped. One may also be named by its id, and a child that has no resource
-of its own is shown as the gateway has it.""",
+List executions with their progress, or show one in detail: conditions, nodes, outputs, error, attempts, children and
+the next commands. The list has root executions, newest first; --all adds their descendants. DONE counts finished nodes:
+completed, failed or skipped. An execution can also be named by its id. A child without a Kubernetes resource is shown
+with the data of the gateway.""",
     _arguments,
     _run,
     examples="""

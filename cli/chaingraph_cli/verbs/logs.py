@@ -1,4 +1,4 @@
-"""`logs`: what the nodes of an execution said, and why they failed."""
+"""`logs`: prints the log lines and errors of an execution's nodes."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from chaingraph_cli.render.follow import events_of
 
 
 def _arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("name", metavar="NAME", help="The execution, or its id.")
-    parser.add_argument("--node", metavar="NODE", help="Only of this node.")
-    parser.add_argument("-f", "--follow", action="store_true", help="Also what is still to come, until its end.")
+    parser.add_argument("name", metavar="NAME", help="Name or id of the execution.")
+    parser.add_argument("--node", metavar="NODE", help="Only lines of this node.")
+    parser.add_argument("-f", "--follow", action="store_true", help="Print new lines until the execution has finished.")
     add_gateway(parser)
 
 
@@ -30,16 +30,15 @@ def _run(chosen: argparse.Namespace) -> int:
             print(line, flush=True)
             count += 1
     if not count:
-        whose = f"Node {chosen.node!r} has" if chosen.node else "Its nodes have"
-        print(f"{whose} logged nothing, and nothing failed there.", file=sys.stderr)
+        print(f"No log lines and no errors{f' of node {chosen.node!r}' if chosen.node else ''}.", file=sys.stderr)
     return 0
 
 
 COMMAND = Command(
     """\
-What the nodes of an execution logged, and what failed, its children included: a line each, with its time and its node.
-Skipped nodes are listed with the reason. With --follow it continues until the execution and everything below it have
-ended; before its start, stderr says what it waits for.""",
+Print the log lines and errors of an execution's nodes, and the failures of its children: one line each, with time and
+node. Skipped nodes are listed with the reason. --follow continues until the execution and everything below it have
+finished; before its start, stderr reports what it waits for.""",
     _arguments,
     _run,
     examples="""

@@ -1,7 +1,7 @@
-"""`nodes`: how an execution's nodes ended and what they put out, and which ones run, are retried or are held.
+"""`nodes`: lists an execution's nodes with their outcomes and outputs.
 
-The gateway leaves large outputs out of its pages. A table says how large they are; JSON and YAML have them whole, asked
-for node by node.
+The gateway omits large outputs from its pages. The table shows their size; for JSON and YAML they are fetched node by
+node.
 """
 
 from __future__ import annotations
@@ -27,11 +27,11 @@ _COLUMNS: Final = ("NODE", "OUTCOME", "DURATION", "OUTPUTS")
 _WIDE: Final = ("ATTEMPT", "TRIES", "STARTED", "ENDED")
 _PAGE: Final = "1000"
 _LONGEST: Final = 100
-"""Characters of a node's outputs in a table that is not wide."""
+"""Characters of a node's outputs in a table without `-o wide`."""
 
 
 def _arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("name", metavar="NAME", help="The execution, or its id.")
+    parser.add_argument("name", metavar="NAME", help="Name or id of the execution.")
     listing.add_output(parser)
     add_gateway(parser)
 
@@ -61,12 +61,12 @@ def _run(chosen: argparse.Namespace) -> int:
 
 
 def in_order(rows: Sequence[Row]) -> list[Row]:
-    """The nodes in the order in which they ended; the gateway has them by their ids."""
+    """Sort nodes by the time they finished; the gateway sorts them by id."""
     return sorted(rows, key=lambda row: (str(row.get("completionTime") or ""), str(row["node"])))
 
 
 def whole(gateway: Gateway, execution: str, row: Row) -> Row:
-    """A node with its outputs, which are fetched where the page has left them out."""
+    """Return a node with its outputs, fetched if the page omits them."""
     if not row.get("omitted"):
         return row
     record = gateway.get(f"/executions/{quote(execution)}/nodes/{quote(str(row['node']), safe='')}")["record"]
@@ -76,15 +76,15 @@ def whole(gateway: Gateway, execution: str, row: Row) -> Row:
 
 
 def with_current(ended: Sequence[Row], execution: Row) -> list[Row]:
-    """The nodes that have ended, in the order in which they did, and then those that run, wait or are held.
+    """Return the finished nodes in order, then those that run, wait for a retry or are held.
 
-    Of an execution that has ended, those that its end has interrupted.
+    Of a finished execution, the latter are those that its end interrupted.
 
     Args:
-        ended: the journal, as the gateway has it.
-        execution: its details, as the gateway has them.
+        ended: the nodes of the gateway's journal.
+        execution: the gateway's details of the execution.
     """
-    # A node that fails is run again by a retry: until it has ended anew, its old record is not how it stands.
+    # A retry runs a failed node again: until it finishes, its old record is out of date.
     details = {str(each["node"]): each for each in execution.get("runningNodes") or ()}
     if execution.get("completionTime"):
         known = {str(each["node"]) for each in ended if each.get("attempt") == execution.get("attempt")}
@@ -106,7 +106,7 @@ def with_current(ended: Sequence[Row], execution: Row) -> list[Row]:
 
 
 def listed(rows: Sequence[Row], *, wide: bool = False, headers: bool = True) -> str:
-    """The nodes as a table."""
+    """Format nodes as a table."""
     lines = [_cells(each, wide=wide) for each in rows]
     return tables.table(_COLUMNS + (_WIDE if wide else ()), lines, headers=headers)
 
@@ -128,9 +128,9 @@ def _cells(row: Row, *, wide: bool) -> list[str]:
 
 
 def _said(row: Row) -> str:
-    """What a node put out, port by port; of one that did not complete, why."""
+    """Format the outputs of a node by port; of one that did not complete, the reason."""
     if row.get("omitted"):
-        return f"({int(row['bytes']):,} bytes: -o json has them)"
+        return f"({int(row['bytes']):,} bytes: use -o json)"
     if row.get("outcome") in running_nodes.OUTCOMES:
         return running_nodes.said(row)
     if row.get("outcome") != "completed":
@@ -144,8 +144,8 @@ def _short(value: object) -> str:
 
 COMMAND = Command(
     """\
-How the nodes of an execution ended and what they put out; which ones run, since when and in which try; which ones wait
-to be retried, and when; and which ones are held. After a timeout or a stop: which ones that has interrupted.""",
+List the nodes of an execution: finished nodes with outcome and outputs, running nodes with start time and try, nodes
+that wait for a retry with its time, and held nodes. After a timeout or a stop: the interrupted nodes.""",
     _arguments,
     _run,
     examples="""

@@ -1,6 +1,6 @@
-"""`outputs`: what an execution has put out, each output by itself and whole, however large it is.
+"""`outputs`: prints the outputs of an execution, of any size.
 
-A value passes through in pieces, so that neither the gateway nor this process has more than one of them in memory.
+Values are streamed in pieces, so that neither the gateway nor this process holds a whole one in memory.
 """
 
 from __future__ import annotations
@@ -27,13 +27,13 @@ _LONGEST: Final = 100
 
 
 def _arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("name", metavar="NAME", help="The execution, or its id.")
-    parser.add_argument("--output", metavar="OUTPUT", dest="key", help="Only this one, whole.")
+    parser.add_argument("name", metavar="NAME", help="Name or id of the execution.")
+    parser.add_argument("--output", metavar="OUTPUT", dest="key", help="Print only this output, in full.")
     parser.add_argument(
         "-o",
         dest="form",
         choices=("table", "json", "yaml", "raw"),
-        help="By default a table of all, and raw for one: a text as it is, without quotes. The others are whole.",
+        help="Default: table; raw with --output. raw prints a string without quotes.",
     )
     add_gateway(parser)
 
@@ -41,9 +41,9 @@ def _arguments(parser: argparse.ArgumentParser) -> None:
 def _run(chosen: argparse.Namespace) -> int:
     form = chosen.form or ("raw" if chosen.key else "table")
     if form == "raw" and not chosen.key:
-        raise Usage("-o raw prints one output.", "Name it with --output OUTPUT.")
+        raise Usage("-o raw needs one output.", "Name it: --output OUTPUT.")
     if form == "table" and chosen.key:
-        raise Usage("-o table lists all outputs.", "Leave --output out, or use -o raw, json or yaml.")
+        raise Usage("-o table cannot be combined with --output.", "Use -o raw, json or yaml.")
     found = lookup.find(chosen)
     try:
         details = found.gateway.get(found.path)
@@ -57,7 +57,7 @@ def _run(chosen: argparse.Namespace) -> int:
 
 
 def _large(details: Mapping[str, Any]) -> dict[str, int]:
-    """The outputs that are too large for a page, with their sizes."""
+    """Return the outputs that are too large for a page, with their sizes."""
     return {str(each["name"]): int(each["bytes"]) for each in details.get("omittedOutputs") or ()}
 
 
@@ -108,14 +108,14 @@ def _no_output(details: Mapping[str, Any], key: str, names: list[str]) -> NotFou
     import difflib
 
     near = difflib.get_close_matches(key, names, n=1)
-    hint = f"Did you mean {near[0]!r}?" if near else f"It has: {', '.join(names)}"
-    return NotFound(f"The execution {details['name']!r} has no output {key!r}.", hint)
+    hint = f"Did you mean {near[0]!r}?" if near else f"Its outputs: {', '.join(names)}"
+    return NotFound(f"Execution {details['name']!r} has no output {key!r}.", hint)
 
 
 def _nothing(details: Mapping[str, Any]) -> str:
     phase = str(details["phase"])
-    when = "" if phase in FINISHED else " yet: it has outputs when it has ended"
-    return f"The execution {details['name']!r} ({phase}) has no outputs{when}."
+    when = "" if phase in FINISHED else " yet: outputs are set when it finishes"
+    return f"Execution {details['name']!r} ({phase}) has no outputs{when}."
 
 
 def _print_yaml(value: Any) -> None:
@@ -125,7 +125,7 @@ def _print_yaml(value: Any) -> None:
 
 
 def _print(pieces: Iterable[str], *, exactly: bool = False) -> None:
-    """On a terminal control characters are escaped, and a newline follows; a file or a pipe gets a text `exactly`."""
+    """Print pieces; with `exactly`, a file or a pipe gets them without escapes and without a newline at the end."""
     stream = sys.stdout
     if exactly and not stream.isatty():
         binary = raw(stream).buffer
@@ -140,8 +140,8 @@ def _print(pieces: Iterable[str], *, exactly: bool = False) -> None:
 
 COMMAND = Command(
     """\
-What an execution has put out: a table of all outputs, or one of them whole, however large it is. The status of the
-resource has the small ones alone. JSON and YAML are whole too; a large value is printed as JSON, which is YAML.""",
+Print the outputs of an execution: a table of all of them, or one in full, of any size. The status of the resource has
+only small ones. JSON and YAML have values in full; in YAML a large value is printed as JSON.""",
     _arguments,
     _run,
     examples="""

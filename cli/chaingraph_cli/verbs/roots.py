@@ -1,4 +1,4 @@
-"""`roots`: the executions that no other has made, newest first, each with the counts of all that is below it."""
+"""`roots`: lists root executions, newest first, with counts of their descendants."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _WIDE = ("ATTEMPT", "ID", "MESSAGE")
 
 
 def _arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--flow", metavar="FLOW", help="Only those of this Flow.")
+    parser.add_argument("--flow", metavar="FLOW", help="Only executions of this Flow.")
     parser.add_argument(
         "--phase",
         metavar="PHASE",
@@ -31,34 +31,34 @@ def _arguments(parser: argparse.ArgumentParser) -> None:
         action="append",
         default=[],
         type=listing.phase,
-        help=f"Only those that are in this phase themselves: {', '.join(PHASES)}. Repeatable.",
+        help=f"Only roots in this phase: {', '.join(PHASES)}. Repeatable.",
     )
-    parser.add_argument("-A", "--all-namespaces", action="store_true", help="Of every namespace.")
+    parser.add_argument("-A", "--all-namespaces", action="store_true", help="List executions of all namespaces.")
     parser.add_argument(
-        "--limit", metavar="N", type=_limit, default=50, help=f"At most so many, from 1 to {_MOST}; by default 50."
+        "--limit", metavar="N", type=_limit, default=50, help=f"Size of a page, 1 to {_MOST}. Default: 50."
     )
-    parser.add_argument("--cursor", metavar="TEXT", help="Where the page before ended, as that page said.")
+    parser.add_argument("--cursor", metavar="TEXT", help="Cursor of the next page, as the previous page printed it.")
     listing.add_output(parser)
     add_gateway(parser)
 
 
 def _limit(text: str) -> int:
     if not (text.isascii() and text.isdigit() and len(text) <= len(str(_MOST)) and 1 <= int(text) <= _MOST):
-        raise argparse.ArgumentTypeError(f"{text!r} is no size of a page: give a whole number from 1 to {_MOST}")
+        raise argparse.ArgumentTypeError(f"invalid page size {text!r}: use a number from 1 to {_MOST}")
     return int(text)
 
 
 def _run(chosen: argparse.Namespace) -> int:
     kubectl = Kubectl.of(chosen)
     gateway = Gateway.of(chosen, kubectl)
-    asked = {
+    query = {
         "namespace": "" if chosen.all_namespaces else gateway.namespace,
         "flow": chosen.flow,
         "phase": ",".join(chosen.phases),
         "limit": str(chosen.limit),
         "cursor": chosen.cursor,
     }
-    page = gateway.get("/executions", **{name: value for name, value in asked.items() if value})
+    page = gateway.get("/executions", **{name: value for name, value in query.items() if value})
     rows: Sequence[Row] = page["executions"]
     match chosen.output:
         case "json" | "yaml":
@@ -74,12 +74,12 @@ def _run(chosen: argparse.Namespace) -> int:
             print(_listed(rows, chosen))
     if page["cursor"]:
         sys.stdout.flush()
-        print(f"There are more: {kubectl.typed('roots', *_repeated(chosen, page['cursor']))}", file=sys.stderr)
+        print(f"Next page: {kubectl.typed('roots', *_repeated(chosen, page['cursor']))}", file=sys.stderr)
     return 0
 
 
 def _repeated(chosen: argparse.Namespace, cursor: str) -> list[str]:
-    """The arguments that lead to the next page."""
+    """Return the arguments for the next page."""
     words = [f"--flow={chosen.flow}"] if chosen.flow else []
     words += [f"--phase={each}" for each in chosen.phases]
     words += ["-A"] if chosen.all_namespaces else []
@@ -110,10 +110,9 @@ def _cells(row: Row, *, wide: bool) -> list[str]:
 
 COMMAND = Command(
     """\
-The executions that no other has made, the newest first, each with the counts of everything below it. What they have
-spawned is not listed, however much it is: `tree` shows that. `get` lists the same resources from the API server, all at
-once and without those counts; this asks the ledger, page by page. An execution that was deleted is in neither. Where
-there are more than --limit, stderr says how to get the next page.""",
+List root executions, newest first, with counts of their descendants. `tree` shows the descendants themselves. `get`
+lists the same executions from the API server, in one page and without counts; `roots` reads the database page by page.
+Neither lists deleted executions. If there are more than --limit, stderr has the command for the next page.""",
     _arguments,
     _run,
     examples="""

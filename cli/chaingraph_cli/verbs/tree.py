@@ -1,4 +1,4 @@
-"""`tree`: an execution with all that it has spawned, level below level; and how that changes."""
+"""`tree`: shows an execution and its descendants, and watches them."""
 
 from __future__ import annotations
 
@@ -15,18 +15,23 @@ from chaingraph_cli.terminal import tables
 
 
 def _arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("name", metavar="NAME", help="The execution, or its id.")
+    parser.add_argument("name", metavar="NAME", help="Name or id of the execution.")
     parser.add_argument(
-        "--depth", metavar="N", type=_depth, help="Only so many levels below it; 1 is its children. By default all."
+        "--depth",
+        metavar="N",
+        type=_depth,
+        help="Maximum number of levels below the execution; 1 shows its children. Default: all.",
     )
-    parser.add_argument("-w", "--watch", action="store_true", help="Show how it changes, until all of it has ended.")
+    parser.add_argument(
+        "-w", "--watch", action="store_true", help="Show changes until all executions of the tree have finished."
+    )
     listing.add_output(parser)
     add_gateway(parser)
 
 
 def _depth(text: str) -> int:
     if not (text.isascii() and text.isdigit()):
-        raise argparse.ArgumentTypeError(f"{text!r} is no number of levels: give 0, 1, 2 and so on")
+        raise argparse.ArgumentTypeError(f"invalid number of levels {text!r}: use 0, 1, 2 and so on")
     return int(text)
 
 
@@ -53,7 +58,7 @@ def _run(chosen: argparse.Namespace) -> int:
 
 
 def drawn(rows: Sequence[Row], *, wide: bool = False, headers: bool = True) -> str:
-    """The tree as a table whose first column is indented by strokes; the first row is its root."""
+    """Format a tree as a table with an indented first column; the first row is the root."""
     columns = tree_rows.COLUMNS + (tree_rows.WIDE if wide else ())
     lines = [tree_rows.cells(each.row, each.before, wide=wide) for each in tree_rows.drawn(rows)]
     return tables.table(columns, lines, headers=headers)
@@ -61,10 +66,10 @@ def drawn(rows: Sequence[Row], *, wide: bool = False, headers: bool = True) -> s
 
 COMMAND = Command(
     """\
-An execution with all that it has spawned, also children that have no resource of their own: the phase of each, how long
-it took, the nodes that run or the one that failed, and how its children stand. With --watch a terminal shows it anew
-whenever it changes, what is active and what failed before the rest where not all of it fits; elsewhere each change is a
-line. It ends when everything has ended, with exit code 0 if all of it completed, else 1.""",
+Show an execution and its descendants, with or without Kubernetes resources: phase, duration, running or failed nodes,
+and counts of children. --watch redraws the tree on a terminal, active and failed executions first if not all fit;
+elsewhere it prints a line for each change. It ends when all have finished, with exit code 0 if all completed, else
+1.""",
     _arguments,
     _run,
     examples="""

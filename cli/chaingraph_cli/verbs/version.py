@@ -1,4 +1,4 @@
-"""`version`, and `--version`: of this program, and of what runs in the cluster."""
+"""`version` and `--version`: prints the versions of client and cluster."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _SOON = "--request-timeout=3s"
 
 
 def _arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("-o", "--output", choices=("table", "json", "yaml"), help="How to print it.")
+    parser.add_argument("-o", "--output", choices=("table", "json", "yaml"), help="Output format.")
 
 
 def _run(chosen: argparse.Namespace) -> int:
@@ -31,7 +31,7 @@ def _run(chosen: argparse.Namespace) -> int:
 
 
 def _of_cluster(chosen: argparse.Namespace) -> str | None:
-    """The release that the cluster runs; None where there is no cluster, or it does not tell."""
+    """Return the version of the operator in the cluster; None if it is unknown."""
     try:
         kubectl = Kubectl.of(chosen)
         arguments = ("get", "configmap", discovery.NAME, "-o", "json", _SOON)
@@ -43,8 +43,8 @@ def _of_cluster(chosen: argparse.Namespace) -> str | None:
 
 COMMAND = Command(
     """\
-The version of this program, and that of the operator in the cluster, as the installation has written it into the
-ConfigMap chaingraph in kube-public. Without a cluster that answers: of this program alone. The same: --version.""",
+Print the version of this program and of the operator in the cluster (from ConfigMap kube-public/chaingraph). If the
+cluster is unreachable, prints the first alone. Also: --version.""",
     _arguments,
     _run,
     examples="""

@@ -1,4 +1,4 @@
-"""`wait`: until executions have ended, or are paused; its exit code says how."""
+"""`wait`: waits until executions finish or pause."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ def _arguments(parser: argparse.ArgumentParser) -> None:
         dest="wanted",
         choices=("finished", "completed", "failed", "stopped", "paused", "tree"),
         default="finished",
-        help="What to wait for; finished (default) is any end, tree is the end of everything below it as well.",
+        help="What to wait for. finished (default): any final phase. tree: the end of everything below it as well.",
     )
-    add_timeout(parser, default=0, what="it waits")
+    add_timeout(parser, default=0)
 
 
 def _run(chosen: argparse.Namespace) -> int:
@@ -30,24 +30,24 @@ def _run(chosen: argparse.Namespace) -> int:
     found, errors = read(kubectl, targets_of(chosen), no_resource)
     code = told(errors)
     if not found and not errors:
-        raise NotFound("There are no such executions.", f"List them: {kubectl.typed('get')}")
+        raise NotFound("No executions found.", f"List executions: {kubectl.typed('get')}")
     if not found:
         return code
-    judge, tree = outcomes.reached(chosen.wanted), chosen.wanted == "tree"
-    return await_outcomes(kubectl, found, judge, timeout=chosen.timeout, progress=tree) or code
+    goal, tree = outcomes.reached(chosen.wanted), chosen.wanted == "tree"
+    return await_outcomes(kubectl, found, goal, timeout=chosen.timeout, progress=tree) or code
 
 
 COMMAND = Command(
     """\
-Wait until executions have ended, or are paused. Exit code 0 when each came to what was waited for, 1 when one ended
-otherwise, 124 when the time was over. What has not started is waited for as well: its Flow, a worker or a quota may be
-missing, and stderr says which. With --for tree it is 0 when each has completed and so has everything below it;
-meanwhile stderr says how far they are.""",
+Wait until executions finish or pause. Exit code 0 if all reached the state of --for, 1 if one finished in another
+state, 124 if --timeout expired. If an execution has not started, stderr reports what it waits for: its Flow, a worker
+or a quota. With --for tree, exit code 0 means that each execution and everything below it has completed; stderr reports
+the progress.""",
     _arguments,
     _run,
     examples="""
 kubectl chaingraph wait nightly
-kubectl chaingraph wait nightly --for completed --timeout 10m && echo well
+kubectl chaingraph wait nightly --for completed --timeout 10m && echo done
 kubectl chaingraph wait -l batch=7 --for finished
 kubectl chaingraph wait orders --for tree --timeout 1h
 """,

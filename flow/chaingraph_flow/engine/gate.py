@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterable
 
-from chaingraph_flow.engine.announcer import EventPublisher
 from chaingraph_flow.engine.debugger import ControlState, Debugger
+from chaingraph_flow.engine.event_publisher import EventPublisher
 from chaingraph_flow.engine.running_time import RunningTime
 
 

@@ -13,11 +13,11 @@ from functools import partial
 from typing import Any
 
 from chaingraph_flow.context import RunContext, Trigger
-from chaingraph_flow.engine.announcer import EventPublisher, wall_clock
 from chaingraph_flow.engine.attempt import Ending
 from chaingraph_flow.engine.binding import active_nodes
 from chaingraph_flow.engine.debugger import ControlState
 from chaingraph_flow.engine.endings import MaySpawn, next_try, no_listener, refused_family, within_limits
+from chaingraph_flow.engine.event_publisher import EventPublisher, wall_clock
 from chaingraph_flow.engine.gate import Gate
 from chaingraph_flow.engine.options import EngineOptions
 from chaingraph_flow.engine.outputs import flow_emissions, flow_outputs, outputs_to_nowhere

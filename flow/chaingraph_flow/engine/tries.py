@@ -14,8 +14,8 @@ from functools import partial
 from typing import Any
 
 from chaingraph_flow.context import ExternalEvent, NodeContext, RunContext, RunResources, Trigger
-from chaingraph_flow.engine.announcer import EventPublisher
 from chaingraph_flow.engine.attempt import Ending, NodeWatch, run_attempt
+from chaingraph_flow.engine.event_publisher import EventPublisher
 from chaingraph_flow.engine.gate import Gate
 from chaingraph_flow.engine.options import EngineOptions
 from chaingraph_flow.engine.recorder import Recorder

@@ -11,6 +11,7 @@ postgres_server       a PostgreSQL server of the process: .url(database)
 database_url          a fresh database with the project's schema
 empty_database_url    a fresh database with nothing in it
 ledger                the ledger of `database_url`, open
+replicated            a primary and a stand-by of its own, for a fail-over
 pool_urls             connection strings of two pools, whose roles may touch their own work alone
 start_program, run_program   one of our programs, forked from a process that has imported it
 run_worker, run_operator     a worker, an operator of the test's database and namespace
@@ -53,6 +54,7 @@ pytest_plugins = [
     "fixtures.ledger.database",
     "fixtures.ledger.ledger",
     "fixtures.ledger.pool_roles",
+    "fixtures.ledger.standby",
     "fixtures.ledger.worker_by_hand",
     "fixtures.ledger.written_log",
     "fixtures.plugin.plugin",

@@ -12,7 +12,7 @@ It reads the ledger and writes nothing.
     authentication              who asks: a token (TokenReview) or a client certificate
     authorization               may they: SubjectAccessReview
     access                      from a request to the execution that it may see
-    outages                     PostgreSQL away
+    reader                      reads of the ledger, and what is answered while PostgreSQL is away
     tasks                       their end
     tail                        the newest events of the executions that somebody follows; one LISTEN connection
     subscriber, streams, sse    one subscriber's way through a log; the answer; the form of Server-Sent Events

@@ -25,7 +25,7 @@ from chaingraph_gateway.connections.limits import ConnectionCounts, FailedTokens
 from chaingraph_gateway.connections.tls import ServingTls
 from chaingraph_gateway.errors import GatewayError, PartEnded
 from chaingraph_gateway.metrics import Metrics
-from chaingraph_gateway.outages import Reader
+from chaingraph_gateway.reader import Reader
 from chaingraph_gateway.reads.access import Access
 from chaingraph_gateway.reads.handlers import Reads
 from chaingraph_gateway.reads.values import ValueReads

@@ -31,7 +31,6 @@ from chaingraph_operator.loops.sweep import Sweep
 from chaingraph_operator.loops.unseen_deletions import UnseenDeletions
 from chaingraph_operator.loops.worker_deployments import WorkerDeployments
 from chaingraph_operator.metrics import Metrics
-from chaingraph_operator.outages import LedgerHealth
 from chaingraph_operator.reconcile.child_resources import IN_FLIGHT, ChildResources
 from chaingraph_operator.reconcile.commands import Commands
 from chaingraph_operator.reconcile.creation import Creation
@@ -53,6 +52,7 @@ from chaingraph_operator.validation.checks import FlowChecks, ValidationBudget
 from chaingraph_runtime.cluster_access import ClusterAccess
 from chaingraph_runtime.pool_figures import PoolMetrics
 from chaingraph_store.executions import ExecutionRow
+from chaingraph_store.health import LedgerHealth
 from chaingraph_store.ledger import Ledger
 from chaingraph_store.reads import visibility
 from chaingraph_store.upkeep.operators import Fence
@@ -250,7 +250,24 @@ class Operator:
         Raises:
             PartEnded: one did.
         """
-        persist = self._health.persist
+        retried: dict[str, Callable[[], Awaitable[None]]] = {
+            "feed listener": self._feed.listen,
+            "feed": self._feed.follow,
+            "worker_registry listener": self._worker_registry.listen,
+            "worker_registry": self._worker_registry.follow,
+            "flow names": self._flow_names.run,
+            "families search": self._families.search,
+            "families": self._families.settle,
+            "child resources": self._child_resources.run,
+            "lost workers": self._lost_workers.run,
+            "sweep": self._sweep.run,
+            "backlog": self._backlog.run,
+            "namespaces": self._namespaces.run,
+            "admission": self._admission.run,
+            "accounting": self._accounting.run,
+        }
+        if self._worker_deployments is not None:
+            retried["worker deployments"] = self._worker_deployments.run
         parts: dict[str, Callable[[], Awaitable[None]]] = {
             "status writer": self._writer.run,
             "flow status writer": self._flow_writer.run,
@@ -258,24 +275,8 @@ class Operator:
             "ledger probe": self._health.probe,
             "flow checks": self._checks.run,
             "resync": self._resync,
-            "feed listener": lambda: persist("feed listener", self._feed.listen),
-            "feed": lambda: persist("feed", self._feed.follow),
-            "worker_registry listener": lambda: persist("worker_registry listener", self._worker_registry.listen),
-            "worker_registry": lambda: persist("worker_registry", self._worker_registry.follow),
-            "flow names": lambda: persist("flow names", self._flow_names.run),
-            "families search": lambda: persist("families search", self._families.search),
-            "families": lambda: persist("families", self._families.settle),
-            "child resources": lambda: persist("child resources", self._child_resources.run),
-            "lost workers": lambda: persist("lost workers", self._lost_workers.run),
-            "sweep": lambda: persist("sweep", self._sweep.run),
-            "backlog": lambda: persist("backlog", self._backlog.run),
-            "namespaces": lambda: persist("namespaces", self._namespaces.run),
-            "admission": lambda: persist("admission", self._admission.run),
-            "accounting": lambda: persist("accounting", self._accounting.run),
+            **{name: partial(self._health.retry, name, part) for name, part in retried.items()},
         }
-        versions = self._worker_deployments
-        if versions is not None:
-            parts["worker deployments"] = lambda: persist("worker deployments", versions.run)
         for number, controller in enumerate(self._controllers):
             parts[f"controller {number}"] = controller.run
         async with asyncio.TaskGroup() as group:

@@ -40,7 +40,6 @@ from chaingraph_operator.errors import ClusterUnknown, NoLeaseNamespace, Operato
 from chaingraph_operator.kube import watching
 from chaingraph_operator.leader.leadership import Leadership
 from chaingraph_operator.metrics import Metrics
-from chaingraph_operator.outages import UNAVAILABLE, LedgerHealth
 from chaingraph_operator.settings import Settings
 from chaingraph_runtime import logs, tracing
 from chaingraph_runtime.cluster_access import load
@@ -49,7 +48,8 @@ from chaingraph_runtime.http import HealthServer
 from chaingraph_runtime.settings import cannot_start, refuse
 from chaingraph_runtime.tracing import TracingUnavailable
 from chaingraph_store import schema
-from chaingraph_store.errors import ForeignLedger, SchemaOutdated
+from chaingraph_store.errors import ForeignLedger
+from chaingraph_store.health import LedgerHealth
 from chaingraph_store.ledger import Ledger
 
 _log = structlog.get_logger("chaingraph_operator.main")
@@ -98,7 +98,8 @@ async def _run(settings: Settings) -> None:
         application_name="chaingraph-operator",
         pool_size=settings.reconcile_workers + _POOL_EXTRA,
     )
-    health = LedgerHealth(ledger, metrics)
+    health = LedgerHealth(ledger, writes=True)
+    metrics.ledger_up(health.up)
     leadership = Leadership(settings, ledger=ledger)
     metrics.leader(lambda: float(leadership.leads))
     operator = Operator(
@@ -182,17 +183,18 @@ async def _serve(
 ) -> None:
     """Waits for what it needs and for its turn, then runs all parts. Ends with an exception only."""
     startup.waits_for("PostgreSQL")
-    await _open(ledger, health)
+    await schema.connect(ledger, waiting=health.failed)
+    health.answered()
     startup.waits_for("the kinds Flow and Execution to be served")
     await _kinds_served(operator)
     startup.waits_for("the election of a leader")
     await leadership.acquire(startup.stands_by)
     async with asyncio.TaskGroup() as group:
         group.create_task(leadership.keep(), name="leadership")
-        await health.persist("epoch", leadership.begin)
+        await health.retry("epoch", leadership.begin)
         startup.waits_for("the API server to say which cluster this is")
-        await health.persist("cluster guard", lambda: _own_ledger(operator, startup))
-        await health.persist("worker_registry", operator.prepare)
+        await health.retry("cluster guard", lambda: _own_ledger(operator, startup))
+        await health.retry("worker_registry", operator.prepare)
         startup.waits_for("the watch")
         group.create_task(operator.run(), name="parts")
         group.create_task(_ready(operator, startup), name="readiness")
@@ -204,24 +206,6 @@ async def _serve(
 async def _ready(operator: Operator, startup: Startup) -> None:
     await operator.watch.started.wait()
     startup.waits_for(None)
-
-
-async def _open(ledger: Ledger, health: LedgerHealth) -> None:
-    """Connects to a migrated database, however long that takes: the migration may run at this moment."""
-    delay = 0.5
-    while True:
-        try:
-            await ledger.open(timeout=5.0)
-            async with ledger.connection() as connection:
-                await schema.check(connection)
-        except (*UNAVAILABLE, SchemaOutdated) as error:
-            health.failed(error)
-            _log.warning("waiting for PostgreSQL", error=str(error).strip(), retry_seconds=delay)
-            await asyncio.sleep(delay)
-            delay = min(10.0, delay * 2)
-        else:
-            health.answered()
-            return
 
 
 async def _kinds_served(operator: Operator) -> None:

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import json
-import logging
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import datetime, timedelta
-from typing import Any, Final, LiteralString, TypeVar
+from typing import Any, Final, LiteralString, NoReturn, TypeVar
 
 import orjson
 import psycopg
@@ -19,6 +18,7 @@ from psycopg.types.json import set_json_dumps, set_json_loads
 from psycopg_pool import AsyncConnectionPool, PoolTimeout
 
 from chaingraph_store.errors import SettingsRefused
+from chaingraph_store.transient import retry_transient
 
 Connection = AsyncConnection[tuple[Any, ...]]
 Guard = Callable[[Connection], Awaitable[None]]
@@ -44,8 +44,6 @@ _WATCHED: Final = {
     "tcp_user_timeout": 20_000,
 }
 """libpq parameters of a connection that only receives: a dead peer is noticed by the kernel within half a minute."""
-
-_log = logging.getLogger(__name__)
 
 
 def checked_dsn(dsn: str, *, variable: str = "DATABASE_URL_EXECUTIONS") -> str:
@@ -91,18 +89,6 @@ def _cancellations() -> int:
     """How often the running task was told to end."""
     task = asyncio.current_task()
     return 0 if task is None else task.cancelling()
-
-
-@asynccontextmanager
-async def _ended_as_lost() -> AsyncIterator[None]:
-    """PostgreSQL has ended a transaction that waited for us too long: to callers, the connection is lost.
-
-    psycopg counts that among the server's own errors, which nobody repeats.
-    """
-    try:
-        yield
-    except psycopg.errors.IdleInTransactionSessionTimeout as error:
-        raise psycopg.OperationalError(str(error)) from error
 
 
 class Ledger:
@@ -203,12 +189,22 @@ class Ledger:
                 # Python 3.11's `wait_for`, which the pool waits with, drops a cancellation that comes together with
                 # the connection: a part of a process would go on for ever that was told to end.
                 raise asyncio.CancelledError
-            yield connection
+            try:
+                yield connection
+            except psycopg.errors.ReadOnlySqlTransaction:
+                # Of a stand-by: the next connection may lead to the primary.
+                await connection.close()
+                raise
 
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[Connection]:
         """A connection inside a transaction, committed at the end and rolled back on any exception."""
-        async with self.connection() as connection, _ended_as_lost(), connection.transaction():
+        async with self.connection() as connection, AsyncExitStack() as stack:
+            try:
+                await stack.enter_async_context(connection.transaction())
+            except psycopg.errors.FeatureNotSupported as error:
+                # How a stand-by answers BEGIN READ WRITE.
+                raise psycopg.errors.ReadOnlySqlTransaction(str(error)) from error
             if self._guard is not None:
                 await self._guard(connection)
             yield connection
@@ -219,7 +215,6 @@ class Ledger:
         heard: Callable[[str], None],
         *,
         connected: Callable[[], Awaitable[None]],
-        retry_seconds: float = 1.0,
         probe_seconds: float = 10.0,
     ) -> None:
         """Calls `heard(payload)` for each notification, for ever, over a connection of its own.
@@ -228,29 +223,27 @@ class Ledger:
         hold, and has to read what may have been missed.
 
         Args:
-            retry_seconds: pause before another connection is tried.
             probe_seconds: how often the server is asked whether it is there, and how long it may take to answer.
         """
-        while True:
+
+        async def once() -> NoReturn:
+            connection = await AsyncConnection.connect(
+                self.dsn,
+                autocommit=True,
+                application_name=f"{self._application_name} listen",
+                **_unless_said(self.dsn, _WATCHED),
+            )
             try:
-                connection = await AsyncConnection.connect(
-                    self.dsn,
-                    autocommit=True,
-                    application_name=f"{self._application_name} listen",
-                    **_unless_said(self.dsn, _WATCHED),
-                )
-                try:
-                    await connection.execute(f"LISTEN {channel}")
-                    await connected()
-                    while True:
-                        async for notification in connection.notifies(timeout=probe_seconds):
-                            heard(notification.payload)
-                        await _probe(connection, within=probe_seconds)
-                finally:
-                    await connection.close()
-            except psycopg.OperationalError as error:
-                _log.warning("lost the connection that listens to %s, trying again: %s", channel, error)
-            await asyncio.sleep(retry_seconds)
+                await connection.execute(f"LISTEN {channel}")
+                await connected()
+                while True:
+                    async for notification in connection.notifies(timeout=probe_seconds):
+                        heard(notification.payload)
+                    await _probe(connection, within=probe_seconds)
+            finally:
+                await connection.close()
+
+        await retry_transient(once, what=f"notifications of {channel}")
 
 
 def _unless_said(dsn: str, parameters: Mapping[str, int]) -> dict[str, Any]:

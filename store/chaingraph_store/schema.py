@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from importlib.resources import as_file, files
 from typing import Any, Final
 from urllib.parse import quote, urlencode
@@ -14,10 +14,12 @@ from yoyo.backends.base import DatabaseBackend
 from yoyo.migrations import MigrationList
 
 from chaingraph_store.errors import SchemaOutdated
-from chaingraph_store.ledger import Connection, checked_dsn
+from chaingraph_store.ledger import Connection, Ledger, checked_dsn
 from chaingraph_store.queue import dbos_guards
+from chaingraph_store.transient import TRANSIENT_ERRORS, retry_transient
 
 _NEWEST: Final = "0013.flow-problems"
+_CONNECT_SECONDS: Final = 5.0
 _ADVISORY_LOCK: Final = 0x_C4A1_46A9
 """Session lock around a migration. yoyo's own lock is a row that outlives a killed process; this one does not."""
 
@@ -66,6 +68,21 @@ async def check(connection: Connection) -> None:
         f"the database has not the schema of this release (migration {_NEWEST}): "
         "run `chaingraph-worker migrate` with the same DATABASE_URL_EXECUTIONS, then start again"
     )
+
+
+async def connect(ledger: Ledger, *, waiting: Callable[[Exception], None]) -> None:
+    """Open the ledger on a migrated database, however long that takes: the migration may run at this moment.
+
+    Args:
+        waiting: called with each error that is waited out.
+    """
+
+    async def once() -> None:
+        await ledger.open(timeout=_CONNECT_SECONDS)
+        async with ledger.connection() as connection:
+            await check(connection)
+
+    await retry_transient(once, what="connection", failed=waiting, errors=(*TRANSIENT_ERRORS, SchemaOutdated))
 
 
 def url(fields: Mapping[str, Any], *, scheme: str) -> str:

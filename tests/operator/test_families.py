@@ -12,10 +12,10 @@ import pytest
 from chaingraph_operator.loops.changes import ChangeFeed
 from chaingraph_operator.loops.child_completion import ChildCompletion, is_owed
 from chaingraph_operator.metrics import Metrics
-from chaingraph_operator.outages import LedgerHealth
 from chaingraph_store import events
 from chaingraph_store.commands import stopping
 from chaingraph_store.executions import ExecutionRow
+from chaingraph_store.health import LedgerHealth
 from chaingraph_store.ids import ExecutionId
 from chaingraph_store.ledger import Ledger
 from fixtures.cluster.execution_cases import row_of as row_by_hand
@@ -52,7 +52,7 @@ class Office:
     def __init__(self, ledger: Ledger, *, delay: float = 0.3, interval: float = 600) -> None:
         self.metrics = Metrics()
         self.families = ChildCompletion(ledger, self.metrics, delay=delay, interval=interval)
-        self.health = LedgerHealth(ledger, self.metrics)
+        self.health = LedgerHealth(ledger, writes=True)
         self.feed = ChangeFeed(ledger, self.families.changed)
 
     @property
@@ -64,7 +64,7 @@ class Office:
         parts = {"search": self.families.search, "settle": self.families.settle}
         if fed:
             parts |= {"listen": self.feed.listen, "follow": self.feed.follow}
-        tasks = [asyncio.create_task(self.health.persist(name, part)) for name, part in parts.items()]
+        tasks = [asyncio.create_task(self.health.retry(name, part)) for name, part in parts.items()]
         yield
         assert not any(task.done() for task in tasks)
         for task in tasks:

@@ -18,11 +18,11 @@ from chaingraph_operator.decide.flow_status import NotValidated, Unparseable, Va
 from chaingraph_operator.kube.keys import Key
 from chaingraph_operator.kube.work_queue import WorkQueue
 from chaingraph_operator.metrics import Metrics
-from chaingraph_operator.outages import LedgerHealth
 from chaingraph_operator.reconcile.flow_names import FlowNames, named
 from chaingraph_operator.reconcile.flows import Flows
 from chaingraph_store.flows import flow_names
 from chaingraph_store.flows.flow_names import Content, FlowName, Named
+from chaingraph_store.health import LedgerHealth
 from chaingraph_store.ledger import Connection, Ledger
 from fixtures.cluster.execution_cases import FLOW as NEEDS_INPUT
 from fixtures.cluster.view import Cluster
@@ -110,7 +110,7 @@ class Keeper:
         self.flows = Flows(WorkQueue[Key](), wake=lambda _: None)
         self.flows.use(Registry.discover().catalogue)
         self.names = FlowNames(self.flows, ledger, namespaces=tuple(namespaces), metrics=metrics)
-        self.health = LedgerHealth(ledger, metrics)
+        self.health = LedgerHealth(ledger, writes=True)
 
     def see(self, spec: dict[str, Any], flow: FlowName = REPORT, *, version: int = 1) -> None:
         namespace, name = flow
@@ -124,7 +124,7 @@ class Keeper:
 
     @asynccontextmanager
     async def at_work(self) -> AsyncIterator[None]:
-        task = asyncio.create_task(self.health.persist("flow names", self.names.run))
+        task = asyncio.create_task(self.health.retry("flow names", self.names.run))
         yield
         assert not task.done()
         task.cancel()

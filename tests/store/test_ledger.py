@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import asyncio
 
-import psycopg
 import pytest
 
 from chaingraph_store.ledger import Ledger
+from chaingraph_store.transient import TRANSIENT_ERRORS
 from fixtures.ledger.new_executions import create
 
 pytestmark = pytest.mark.integration
@@ -55,7 +55,7 @@ async def test_transaction_of_frozen_process_releases_its_locks(database_url: st
             await connection.execute("SELECT 1")
 
     try:
-        with pytest.raises(psycopg.OperationalError, match="idle-in-transaction timeout"):
+        with pytest.raises(TRANSIENT_ERRORS, match="idle-in-transaction timeout"):
             await waits_for_its_own_process()
         async with frozen.transaction() as connection:
             await connection.execute(lock, (execution,))

@@ -41,9 +41,7 @@ class Ear:
 async def listening(url: str) -> AsyncIterator[Ear]:
     ear = Ear()
     through = Ledger(url, application_name="tests")
-    task = asyncio.create_task(
-        through.listen(CONTROL, ear.heard.append, connected=ear.connected, retry_seconds=0.05, probe_seconds=0.2)
-    )
+    task = asyncio.create_task(through.listen(CONTROL, ear.heard.append, connected=ear.connected, probe_seconds=0.2))
     try:
         await ear.connects(1)
         yield ear

@@ -1,4 +1,7 @@
-"""Killed and cut off: the operator between any two of its steps, a worker in the middle of a flow, PostgreSQL away."""
+"""Killed and cut off: the operator between any two of its steps, a worker in the middle of a flow, PostgreSQL away.
+
+PostgreSQL fails over as well: a stand-by takes the connections of the lost primary before its promotion.
+"""
 
 from __future__ import annotations
 
@@ -12,16 +15,21 @@ from collections import Counter
 from collections.abc import Callable
 from functools import partial
 
+import psycopg
 import pytest
 
 from chaingraph_store import events
-from chaingraph_store.ids import ExecutionId
+from chaingraph_store.ids import ExecutionId, hold_workflow_id
 from chaingraph_store.ledger import Ledger
 from fixtures.cluster.user import SUM, User, chain, execution
+from fixtures.ledger.standby import Replicated
 from fixtures.processes.programs import Process, RunOperator, RunWorker
 from fixtures.processes.proxy import MakeProxy
 
 pytestmark = [pytest.mark.integration, pytest.mark.crash]
+
+_START_SECONDS = 10
+_AWAITED = "SELECT 1 FROM dbos.workflow_status WHERE workflow_uuid = %s AND status = 'PENDING'"
 
 
 async def assert_one_run(ledger: Ledger, execution_id: str, *, nodes: list[str]) -> None:
@@ -158,6 +166,72 @@ async def test_executions_resume_when_postgresql_is_back(
     user.wait("meanwhile")
     await assert_one_run(ledger, user.status("long")["executionID"], nodes=[f"s{n}" for n in range(10)])
     await assert_one_run(ledger, user.status("meanwhile")["executionID"], nodes=["add"])
+
+
+def until_awaited(url: str, execution_id: str) -> None:
+    """Returns once a worker waits for the start of the execution."""
+    with psycopg.connect(url, autocommit=True) as connection:
+        deadline = time.monotonic() + 20
+        while not connection.execute(_AWAITED, (hold_workflow_id(ExecutionId(execution_id)),)).fetchone():
+            assert time.monotonic() < deadline, "nobody waits for its start"
+            time.sleep(0.05)
+
+
+def assert_read_only(url: str) -> None:
+    with psycopg.connect(url, autocommit=True) as connection, pytest.raises(psycopg.errors.ReadOnlySqlTransaction):
+        connection.execute("UPDATE chaingraph.executions SET phase = phase")
+
+
+def wait_until_refused(process: Process, within: float = 20) -> None:
+    """Returns once the process has met the stand-by."""
+    deadline = time.monotonic() + within
+    while not any(said in process.log for said in ("in a read-only transaction", "during recovery")):
+        assert time.monotonic() < deadline, process.log
+        time.sleep(0.1)
+
+
+@pytest.mark.long
+async def test_executions_complete_over_a_fail_over_to_a_stand_by(
+    user: User, run_operator: RunOperator, run_worker: RunWorker, make_proxy: MakeProxy, replicated: Replicated
+) -> None:
+    proxy = make_proxy(replicated.primary_url)
+    worker = run_worker(DATABASE_URL_EXECUTIONS=proxy.url, CHAINGRAPH_LEASE_SECONDS="60").wait_ready()
+    operator = run_operator(DATABASE_URL_EXECUTIONS=proxy.url)
+    nodes = {f"running-{n}": [f"s{i}" for i in range(8)] for n in range(6)}
+    user.apply(*(execution(name, flow=chain(8, 400)) for name in nodes))
+    user.apply(execution("paused", flow=SUM, inputs={"a": 1}, paused=True))
+    # DBOS has to record the end of its wait for this one on the stand-by.
+    user.apply(execution("unstarted", flow=SUM, inputs={"a": 1}, paused=True, startTimeoutSeconds=_START_SECONDS))
+    applied = time.monotonic()
+    unstarted = user.until("unstarted", lambda status: "executionID" in status)
+    until_awaited(replicated.primary_url, unstarted["executionID"])
+    user.until("running-0", lambda status: status.get("nodes", {}).get("completed", 0) >= 2)
+
+    replicated.kill_primary()
+    proxy.redirect(replicated.standby_url)
+    assert_read_only(proxy.url)
+    during = {f"during-{n}": ["add"] for n in range(6)}
+    user.apply(*(execution(name, flow=SUM, inputs={"a": 1}) for name in during))
+    user.kubectl("patch", "cgx", "paused", "--type=merge", "--patch", '{"spec": {"paused": false}}')
+    for each in (worker, operator):
+        wait_until_refused(each)
+    await asyncio.sleep(max(3.0, applied + _START_SECONDS + 2 - time.monotonic()))
+    assert_read_only(proxy.url)
+    assert operator.get("/readyz").status_code == 503
+    replicated.promote()
+
+    for name in (*nodes, *during, "paused"):
+        user.wait(name)
+    user.wait("unstarted", "Succeeded=False")
+    assert (worker.process.poll(), operator.process.poll()) == (None, None), "nothing that a restart would fix"
+    operator.wait_ready()
+    promoted = Ledger(replicated.standby_url, application_name="tests")
+    await promoted.open()
+    try:
+        for name, expected in {**nodes, **during}.items():
+            await assert_one_run(promoted, user.status(name)["executionID"], nodes=expected)
+    finally:
+        await promoted.close()
 
 
 async def test_executions_continue_while_the_operator_is_away(

@@ -7,8 +7,11 @@ import logging
 import threading
 from typing import Any, Final, NoReturn
 
+import psycopg
 from dbos import DBOS, DBOSConfig, DBOSPortableJSONSerializer, _serialization
 from dbos import error as dbos_errors
+from sqlalchemy import event
+from sqlalchemy.engine import Engine, ExceptionContext
 
 from chaingraph_runtime import logs
 from chaingraph_store.ledger import IDLE_SECONDS
@@ -49,9 +52,23 @@ def refuse_pickles() -> None:
     setattr(_serialization.DefaultSerializer, "deserialize", refuse)  # noqa: B010 - a method replaced on purpose
 
 
+def retry_read_only() -> None:
+    """Has DBOS retry what a stand-by refuses, on a new connection, as it does after any other lost connection.
+
+    It would record the refusal as the end of the workflow, and cannot record that either: the workflow would be lost.
+    """
+    event.listen(Engine, "handle_error", _lose_stand_by)
+
+
+def _lose_stand_by(context: ExceptionContext) -> None:
+    if isinstance(context.original_exception, psycopg.errors.ReadOnlySqlTransaction):
+        context.is_disconnect = True
+
+
 def configure(settings: WorkerSettings) -> None:
     """Makes the DBOS instance of this process. JSON throughout: a pickled row would run code on whoever reads it."""
     refuse_pickles()
+    retry_read_only()
     config: DBOSConfig = {
         "name": settings.application_name,
         "system_database_url": sqlalchemy_url(settings.database_url),
@@ -152,8 +169,8 @@ def stop_dequeuing() -> None:
     """Takes no new work from now on. What runs goes on."""
     for listening in _listening[-1:]:
         listening.end()
-    for event in _instance().background_thread_stop_events:
-        event.set()
+    for stop in _instance().background_thread_stop_events:
+        stop.set()
 
 
 async def end() -> None:

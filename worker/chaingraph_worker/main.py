@@ -16,7 +16,6 @@ import sys
 import time
 from typing import Final, NoReturn
 
-import psycopg_pool
 import structlog
 from pydantic import ValidationError
 
@@ -30,7 +29,8 @@ from chaingraph_store.errors import SchemaOutdated, StoreError
 from chaingraph_store.ledger import Connection, Ledger
 from chaingraph_store.pool_roles import own
 from chaingraph_store.queue import dispatch, leases, recovery
-from chaingraph_worker import application, metrics, migrate, outage, workflows
+from chaingraph_store.transient import TRANSIENT_ERRORS, retry_transient, text_of
+from chaingraph_worker import application, metrics, migrate, workflows
 from chaingraph_worker.attempts.attempt import RunDependencies
 from chaingraph_worker.attempts.running import RunningAttempts
 from chaingraph_worker.attempts.spawner import Spawner
@@ -215,7 +215,7 @@ class Worker:
         settings = self._settings
         self._state = "draining"
         _log.info("draining", running=len(self._running), seconds=settings.drain_seconds)
-        with contextlib.suppress(TimeoutError, *outage.TRANSIENT_ERRORS):
+        with contextlib.suppress(TimeoutError, *TRANSIENT_ERRORS):
             async with asyncio.timeout(_HAND_BACK_SECONDS), self._ledger.connection() as connection:
                 await leases.drain(connection, settings.executor_id)
         application.stop_dequeuing()
@@ -225,7 +225,7 @@ class Worker:
                 await self._recorded()
             else:
                 # First the hand-back, which fences us, and only then the interruption.
-                await outage.retry_transient(self._hand_back, what="hand-back")
+                await retry_transient(self._hand_back, what="hand-back")
         finally:
             self._running.interrupt_all("the worker shuts down")
         await self._running.idle(within=_INTERRUPT_SECONDS)
@@ -234,15 +234,14 @@ class Worker:
                 await application.end()
         except TimeoutError:
             _log.warning("DBOS did not end in time; the process ends without it")
-        await outage.retry_transient(self._hand_back, what="hand-back")
-        async with self._ledger.connection() as connection:
-            await leases.release(connection, settings.executor_id)
+        await retry_transient(self._hand_back, what="hand-back")
+        await retry_transient(self._release_lease, what="release of the lease")
         self._lease.end()
         _log.info("drained")
 
     async def _recorded(self) -> None:
         """Waits a moment for DBOS to record the ends of workflows whose attempts have ended."""
-        with contextlib.suppress(TimeoutError, *outage.TRANSIENT_ERRORS):
+        with contextlib.suppress(TimeoutError, *TRANSIENT_ERRORS):
             async with asyncio.timeout(_RECORD_SECONDS), self._ledger.connection() as connection:
                 while await dispatch.pending_runs(connection, executor=self._settings.executor_id):  # noqa: ASYNC110
                     await asyncio.sleep(0.02)  # DBOS records in threads of its own
@@ -260,6 +259,10 @@ class Worker:
             ):
                 _log.info("handed back", execution_id=back.execution_id, namespace=back.namespace, name=back.name)
 
+    async def _release_lease(self) -> None:
+        async with self._ledger.connection() as connection:
+            await leases.release(connection, self._settings.executor_id)
+
     async def _start_health(self) -> None:
         try:
             bound = await self._health.start()
@@ -276,9 +279,9 @@ class Worker:
                     await schema.check(connection)
                     await self._check_role(connection)
                 return True
-            except psycopg_pool.PoolTimeout:
+            except TRANSIENT_ERRORS as error:
                 self._state = "waiting for PostgreSQL"
-                _log.warning("PostgreSQL does not answer, trying again", variable="DATABASE_URL_EXECUTIONS")
+                _log.warning("Waiting for PostgreSQL", variable="DATABASE_URL_EXECUTIONS", error=text_of(error))
             except SchemaOutdated as error:
                 self._state = str(error)
                 _log.warning("waiting for the migration", reason=str(error))

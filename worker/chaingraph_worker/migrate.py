@@ -23,6 +23,7 @@ from chaingraph_store.ledger import checked_dsn
 from chaingraph_store.pool_roles import applying
 from chaingraph_store.pool_roles.setting import VARIABLE
 from chaingraph_store.queue import dbos_guards
+from chaingraph_store.transient import TRANSIENT_ERRORS
 
 JOURNAL_FORMAT: Final = "chaingraph-journal-1"
 """What DBOS takes for the application's version. It gives work that is pinned to none to the latest version alone, so a
@@ -101,7 +102,7 @@ def main() -> None:
     except StoreError as error:
         _log.critical("cannot migrate", error=str(error))
         sys.exit(1)
-    except psycopg.OperationalError as error:
+    except TRANSIENT_ERRORS as error:
         _log.critical("PostgreSQL at DATABASE_URL_EXECUTIONS does not answer", error=str(error).strip())
         sys.exit(1)
     _log.info("migrated" if applied else "nothing to migrate: the database is of this release", applied=applied)

@@ -17,7 +17,8 @@ from chaingraph_store.clock import SteadyClock
 from chaingraph_store.ledger import Ledger
 from chaingraph_store.queue import leases, pinning, recovery
 from chaingraph_store.queue.recovery import HandedBack
-from chaingraph_worker import metrics, outage
+from chaingraph_store.transient import retry_transient
+from chaingraph_worker import metrics
 
 _SPREAD: Final = 0.25
 """How far a pause between two looks may be off, as a part of it."""
@@ -45,10 +46,7 @@ class Recovery:
         """Looks for ever."""
         while True:
             await asyncio.sleep(self._interval * random.uniform(1 - _SPREAD, 1 + _SPREAD))
-            try:
-                await self.recover()
-            except outage.TRANSIENT_ERRORS as error:
-                _log.warning("could not look for lost workers, trying again", error=str(error))
+            await retry_transient(self.recover, what="recovery of lost workers")
 
     async def recover(self) -> list[HandedBack]:
         """Looks once.

@@ -21,7 +21,7 @@ from chaingraph_store.commands import stopping
 from chaingraph_store.ids import ExecutionId
 from chaingraph_store.queue import releasing
 from chaingraph_store.queue.dispatch import COMMAND_TOPIC, HOLD_WORKFLOW, LOOK, RUN_WORKFLOW, START_TOPIC
-from chaingraph_worker import outage
+from chaingraph_store.transient import retry_transient
 from chaingraph_worker.attempts.attempt import RunDependencies, run_attempt
 from chaingraph_worker.attempts.inbox import CommandInbox
 from chaingraph_worker.errors import ForeignExecution
@@ -80,7 +80,7 @@ def register(dependencies: RunDependencies, *, application_name: str) -> None:
                     connection, ExecutionId(execution), application_name=application_name, attempt=attempt
                 )
 
-        return await outage.retry_transient(once, what="release")
+        return await retry_transient(once, what="release")
 
     @DBOS.step(name="fail_unstarted")
     async def fail_unstarted(execution: str, attempt: int) -> float:
@@ -88,7 +88,7 @@ def register(dependencies: RunDependencies, *, application_name: str) -> None:
             async with dependencies.ledger.transaction() as connection:
                 return await stopping.fail_unstarted(connection, ExecutionId(execution), attempt=attempt)
 
-        return await outage.retry_transient(once, what="start timeout")
+        return await retry_transient(once, what="start timeout")
 
     # `timeout_seconds` is that of the creation or the retry: the row has the one in force.
     @DBOS.workflow(name=HOLD_WORKFLOW, max_recovery_attempts=None)

@@ -20,7 +20,7 @@ from chaingraph_gateway.access.authentication import Authenticator, Caller
 from chaingraph_gateway.access.authorization import Authorizer, Right
 from chaingraph_gateway.cluster import Cluster
 from chaingraph_gateway.errors import BadRequest, Forbidden, NotFound, Unauthenticated
-from chaingraph_gateway.outages import Reader
+from chaingraph_gateway.reader import Reader
 from chaingraph_gateway.reads import documents
 from chaingraph_store.ids import ExecutionId
 from chaingraph_store.reads import details

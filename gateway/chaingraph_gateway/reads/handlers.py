@@ -13,7 +13,7 @@ from aiohttp import web
 from chaingraph_gateway.access.authentication import Caller
 from chaingraph_gateway.access.authorization import Right
 from chaingraph_gateway.errors import NotFound
-from chaingraph_gateway.outages import Reader
+from chaingraph_gateway.reader import Reader
 from chaingraph_gateway.reads import access, documents, parameters, records
 from chaingraph_gateway.reads.access import LOG, Access
 from chaingraph_store.ledger import Connection

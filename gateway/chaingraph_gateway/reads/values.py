@@ -17,7 +17,7 @@ from aiohttp import web
 from chaingraph_gateway.access.authentication import Caller
 from chaingraph_gateway.connections.limits import share_of
 from chaingraph_gateway.errors import Busy, NotFound, TooMany
-from chaingraph_gateway.outages import Reader
+from chaingraph_gateway.reader import Reader
 from chaingraph_gateway.reads import parameters, records
 from chaingraph_gateway.reads.access import LOG, Access
 from chaingraph_store.ids import ExecutionId

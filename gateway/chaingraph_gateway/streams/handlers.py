@@ -11,7 +11,7 @@ from aiohttp import web
 
 from chaingraph_gateway.errors import BadRequest, Busy, NotFound, Problem, ServiceUnavailable, TooMany
 from chaingraph_gateway.metrics import Metrics
-from chaingraph_gateway.outages import Reader
+from chaingraph_gateway.reader import Reader
 from chaingraph_gateway.reads.parameters import Subscription
 from chaingraph_gateway.streams import sse
 from chaingraph_gateway.streams.sse import Writer

@@ -11,7 +11,7 @@ from contextlib import suppress
 from typing import Final
 
 from chaingraph_gateway.errors import NotFound
-from chaingraph_gateway.outages import LedgerAway
+from chaingraph_gateway.reader import LedgerAway
 from chaingraph_gateway.reads.parameters import Subscription
 from chaingraph_gateway.streams import sse
 from chaingraph_gateway.streams.sse import Frame

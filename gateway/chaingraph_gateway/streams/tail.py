@@ -16,7 +16,7 @@ from typing import Final
 import structlog
 
 from chaingraph_gateway.metrics import Metrics
-from chaingraph_gateway.outages import LedgerAway, Reader
+from chaingraph_gateway.reader import LedgerAway, Reader
 from chaingraph_gateway.streams import sse
 from chaingraph_gateway.streams.sse import Frame
 from chaingraph_gateway.streams.tasks import end

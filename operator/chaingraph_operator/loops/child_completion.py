@@ -15,11 +15,11 @@ import structlog
 
 from chaingraph_operator.kube.work_queue import WorkQueue
 from chaingraph_operator.metrics import Metrics
-from chaingraph_operator.outages import SERIALIZATION_ERRORS, UNAVAILABLE
 from chaingraph_store.children import completion
 from chaingraph_store.executions import ExecutionRow
 from chaingraph_store.ids import ExecutionId
 from chaingraph_store.ledger import Ledger
+from chaingraph_store.transient import is_outage
 
 _log = structlog.get_logger(__name__)
 _LONGEST_RETRY: Final = 15.0
@@ -84,7 +84,7 @@ class ChildCompletion:
                 above = await completion.settle(connection, parent)
         except psycopg.Error as error:
             delay = self._queue.retry(parent)
-            if isinstance(error, UNAVAILABLE) and not isinstance(error, SERIALIZATION_ERRORS):
+            if is_outage(error):
                 raise
             _log.warning(
                 "cannot tell an execution of its children, trying again",

@@ -22,7 +22,6 @@ from chaingraph_operator.kube.events import KubernetesEvent
 from chaingraph_operator.kube.keys import Key
 from chaingraph_operator.kube.rate_limiter import RateLimiter
 from chaingraph_operator.metrics import Metrics
-from chaingraph_operator.outages import SERIALIZATION_ERRORS, UNAVAILABLE
 from chaingraph_operator.reconcile.triggers import ExecutionTriggers
 from chaingraph_runtime.cluster_errors import ApiError, ClusterError, Conflict, NotFound, Unavailable
 from chaingraph_store import ids
@@ -32,6 +31,7 @@ from chaingraph_store.children.turns import PendingChildResource, ResourceTurn
 from chaingraph_store.executions import ExecutionRow
 from chaingraph_store.ids import ExecutionId
 from chaingraph_store.ledger import Ledger
+from chaingraph_store.transient import SERIALIZATION_ERRORS, TRANSIENT_ERRORS, is_outage
 
 _log = structlog.get_logger(__name__)
 IN_FLIGHT: Final = 4
@@ -196,7 +196,7 @@ class ChildResources:
             async with asyncio.TaskGroup() as group:
                 for number in range(IN_FLIGHT):
                     group.create_task(work(), name=f"child resources {number}")
-        except* (*UNAVAILABLE, ClusterError) as errors:
+        except* (*TRANSIENT_ERRORS, ClusterError) as errors:
             raise _first(errors) from None
 
     async def _make(self, child: PendingChildResource) -> None:
@@ -212,7 +212,7 @@ class ChildResources:
         except ClusterError:
             raise
         except Exception as problem:
-            if isinstance(problem, UNAVAILABLE) and not isinstance(problem, SERIALIZATION_ERRORS):
+            if is_outage(problem):
                 raise
             # Whatever is wrong with one child must not stop the others.
             self._count("error")

@@ -31,12 +31,12 @@ from chaingraph_operator.decide.flow_status import (
 )
 from chaingraph_operator.kube.work_queue import WorkQueue
 from chaingraph_operator.metrics import Metrics
-from chaingraph_operator.outages import SERIALIZATION_ERRORS, UNAVAILABLE
 from chaingraph_operator.reconcile.flows import Flows
 from chaingraph_store.errors import ConflictingRevision
 from chaingraph_store.flows import flow_names
 from chaingraph_store.flows.flow_names import Content, FlowName, Named
 from chaingraph_store.ledger import Ledger
+from chaingraph_store.transient import is_outage
 
 _log = structlog.get_logger(__name__)
 _LONGEST_PROBLEM: Final = 1024
@@ -106,7 +106,7 @@ class FlowNames:
                 await self._keep(flow)
             except psycopg.Error as error:
                 delay = self._queue.retry(flow)
-                if isinstance(error, UNAVAILABLE) and not isinstance(error, SERIALIZATION_ERRORS):
+                if is_outage(error):
                     raise
                 self._doubted.add(flow)
                 _log.warning(

@@ -24,7 +24,8 @@ from chaingraph_store.ids import ExecutionId, WorkflowId, workflow_id
 from chaingraph_store.ledger import Ledger, plain
 from chaingraph_store.queue import pinning
 from chaingraph_store.queue.pinning import Build, PinnedElsewhere
-from chaingraph_worker import log_names, metrics, outage
+from chaingraph_store.transient import retry_transient
+from chaingraph_worker import log_names, metrics
 from chaingraph_worker.attempts.control import Control
 from chaingraph_worker.attempts.flusher import Flusher
 from chaingraph_worker.attempts.inbox import CommandInbox
@@ -127,7 +128,7 @@ async def _claim(dependencies: RunDependencies, execution: ExecutionId, workflow
                 connection, execution, workflow=workflow, worker=dependencies.executor_id, build=dependencies.build
             )
 
-    return await outage.retry_transient(once, what=f"claim of {execution}")
+    return await retry_transient(once, what=f"claim of {execution}")
 
 
 async def _send_to_its_version(dependencies: RunDependencies, execution: ExecutionId, workflow: WorkflowId) -> str:
@@ -141,7 +142,7 @@ async def _send_to_its_version(dependencies: RunDependencies, execution: Executi
                 application_name=dependencies.application_name,
             )
 
-    build = await outage.retry_transient(once, what=f"return of {execution} to its version")
+    build = await retry_transient(once, what=f"return of {execution} to its version")
     _log.info("is another version's", execution_id=execution, version=None if build is None else str(build))
     return MOVED
 

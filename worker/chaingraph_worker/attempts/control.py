@@ -14,7 +14,8 @@ import structlog
 from chaingraph_store.attempts import parking, runs
 from chaingraph_store.errors import OwnershipLost
 from chaingraph_store.ledger import Ledger
-from chaingraph_worker import metrics, outage
+from chaingraph_store.transient import retry_transient
+from chaingraph_worker import metrics
 from chaingraph_worker.attempts.flusher import Flusher
 from chaingraph_worker.attempts.inbox import Command, CommandInbox
 from chaingraph_worker.supervision.engine import RemoteEngine
@@ -125,7 +126,7 @@ class Control:
             # Nothing may be handed in between this and the park. Only a command could make the engine do so, and one
             # that we have not taken makes the ledger refuse.
             await self._flusher.settled()
-            parked = await outage.retry_transient(once, what="park")
+            parked = await retry_transient(once, what="park")
         except OwnershipLost as error:
             self._interrupt(str(error))
             return

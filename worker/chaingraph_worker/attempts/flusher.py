@@ -19,7 +19,8 @@ import structlog
 from chaingraph_store.attempts import runs
 from chaingraph_store.errors import OwnershipLost
 from chaingraph_store.ledger import Ledger
-from chaingraph_worker import metrics, outage
+from chaingraph_store.transient import retry_transient
+from chaingraph_worker import metrics
 from chaingraph_worker.supervision.engine import EngineReport, NodeEnd
 
 _TOGETHER_SECONDS: Final = 0.001
@@ -173,26 +174,22 @@ class Flusher:
         if end is not None:
             progress = replace(progress, running=0, current_nodes=())
         started = time.perf_counter()
-        while True:
-            try:
-                async with self._ledger.connection() as connection:
-                    await runs.flush(
-                        connection,
-                        self._claim,
-                        journal=journal,
-                        log=log,
-                        progress=progress,
-                        control=control,
-                        end=end,
-                        # A commit whose answer was lost is not repeated.
-                        first=self._next_index,
-                    )
-                break
-            except outage.TRANSIENT_ERRORS as error:
-                # Nothing is lost by waiting: the lease decides how long this worker may try.
-                metrics.FLUSH_RETRIES.inc()
-                _log.warning("could not write the journal, trying again", error=str(error))
-                await asyncio.sleep(outage.RETRY_SECONDS)
+
+        async def once() -> None:
+            async with self._ledger.connection() as connection:
+                await runs.flush(
+                    connection,
+                    self._claim,
+                    journal=journal,
+                    log=log,
+                    progress=progress,
+                    control=control,
+                    end=end,
+                    # A commit whose answer was lost is not repeated.
+                    first=self._next_index,
+                )
+
+        await retry_transient(once, what="journal", failed=lambda _: metrics.FLUSH_RETRIES.inc())
         metrics.FLUSH_SECONDS.observe(time.perf_counter() - started)
         metrics.EVENTS.inc(len(log))
         self._flushed_at = time.perf_counter()

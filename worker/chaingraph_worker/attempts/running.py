@@ -8,16 +8,18 @@ moment, never correctness: the rows are looked at every few seconds anyway.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Set
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from typing import Final
 
 import structlog
 
 from chaingraph_store.attempts import runs
 from chaingraph_store.ledger import CONTROL, Ledger
-from chaingraph_worker import metrics, outage
+from chaingraph_store.transient import retry_transient
+from chaingraph_worker import metrics
 
 _LOOK_SECONDS: Final = 3.0
 """How often the rows are looked at without a notification: one that listens to a dead connection hears nothing."""
@@ -125,19 +127,16 @@ class RunningAttempts:
                 due = loop.time() + _LOOK_SECONDS
             self._wake.clear()
             heard, self._heard = self._heard, set()
-            attempts = {id_: attempt for id_ in heard if (attempt := self._attempts.get(id_))}
-            if not attempts:
-                continue
-            try:
-                async with self._ledger.connection() as connection:
-                    news = await runs.not_ours(connection, [attempt.claim for attempt in attempts.values()])
-            except outage.TRANSIENT_ERRORS as error:
-                _log.warning("could not look at the rows of running attempts, trying again", error=str(error))
-                await asyncio.sleep(outage.RETRY_SECONDS)
-                await self._look_at_all()
-                continue
-            for execution_id, moved in news.items():
-                _tell(attempts[execution_id], moved)
+            await retry_transient(partial(self._look, heard), what="rows of running attempts")
+
+    async def _look(self, heard: Set[str]) -> None:
+        attempts = {id_: attempt for id_ in heard if (attempt := self._attempts.get(id_))}
+        if not attempts:
+            return
+        async with self._ledger.connection() as connection:
+            news = await runs.not_ours(connection, [attempt.claim for attempt in attempts.values()])
+        for execution_id, moved in news.items():
+            _tell(attempts[execution_id], moved)
 
 
 def _tell(attempt: RunningAttempt, moved: runs.AttemptMoved) -> None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from functools import partial
 from typing import Final
 
 import psycopg
@@ -15,7 +16,8 @@ import structlog
 from chaingraph_store.children import completion, spawning
 from chaingraph_store.ids import ExecutionId
 from chaingraph_store.ledger import Ledger
-from chaingraph_worker import metrics, outage
+from chaingraph_store.transient import retry_transient
+from chaingraph_worker import metrics
 from chaingraph_worker.attempts import observer
 from chaingraph_worker.errors import JournalIncomplete
 from chaingraph_worker.supervision.children import Children, journaled
@@ -54,7 +56,7 @@ class Spawner:
             async with self._ledger.connection() as connection:
                 return await spawning.tree_size(connection, root)
 
-        size = await outage.retry_transient(once, what=f"size of the tree {root}")
+        size = await retry_transient(once, what=f"size of the tree {root}")
         if size + count <= self._max_tree:
             return None
         return (
@@ -130,7 +132,7 @@ class Spawner:
                     return True
             return False
 
-        while not await outage.retry_transient(once, what=f"children of {execution}"):
+        while not await retry_transient(once, what=f"children of {execution}"):
             pass
 
     def ended(self, parent: ExecutionId) -> None:
@@ -150,10 +152,6 @@ class Spawner:
 
     async def _tell(self, parent: ExecutionId) -> None:
         try:
-            await completion.settle_upwards(self._ledger, parent)
-        except outage.TRANSIENT_ERRORS as error:
-            _log.warning("could not tell a parent of its children, trying again", error=str(error))
-            self.ended(parent)
-            await asyncio.sleep(outage.RETRY_SECONDS)
+            await retry_transient(partial(completion.settle_upwards, self._ledger, parent), what="child completion")
         except psycopg.Error:
             _log.exception("could not tell a parent of its children; the operator will", execution_id=parent)

@@ -119,7 +119,7 @@ class Bench:
         """The operator's process id."""
         state = StateFolder.at(self._cluster.logs.parent).load()
         for each in state.processes if state else ():
-            if each.name == "operator" and each.identity is not None:
+            if each.spec.name == "operator" and each.identity is not None:
                 return each.identity.pid
         raise SystemExit("bench: the operator does not run; look at its log")
 

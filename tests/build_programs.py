@@ -10,7 +10,8 @@ import time
 from collections.abc import Callable
 from typing import Final
 
-from chaingraph_cli.cluster.programs import binaries, build, control_plane
+from chaingraph_cli.cluster.programs import control_plane
+from chaingraph_cli.upstream import binaries, build
 from fixtures.chart import evaluators, helm
 from fixtures.monitoring import promtool
 

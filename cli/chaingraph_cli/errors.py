@@ -73,20 +73,12 @@ class StateInvalid(CliError):
     """The state file is damaged or was written by another version."""
 
 
-class ClusterUnreachable(CliError):
-    """The cluster of `--kubeconfig` and `--context` is unreachable or rejected a request."""
-
-
 class DatabaseUnusable(CliError):
     """The database is unreachable, or its migration failed."""
 
 
 class ExamplesInvalid(CliError):
     """The folder of the examples is missing, or `demo` cannot apply one of its files."""
-
-
-class ResourceRefused(CliError):
-    """The API server rejected a Flow or an Execution; the message is the server's."""
 
 
 class Usage(CliError):

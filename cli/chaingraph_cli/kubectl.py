@@ -14,6 +14,7 @@ import shutil
 import signal
 import subprocess
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Final
 
 from chaingraph_cli.commands import typed
@@ -61,6 +62,15 @@ class Kubectl:
             "--kubeconfig": chosen.kubeconfig,
         }
         return cls(_program(), tuple(f"{flag}={value}" for flag, value in given.items() if value))
+
+    @classmethod
+    def on(cls, kubeconfig: Path | None = None) -> Kubectl:
+        """Return kubectl for a kubeconfig; None for its default.
+
+        Raises:
+            CliError: kubectl is not installed.
+        """
+        return cls(_program(), (f"--kubeconfig={kubeconfig}",) if kubeconfig else ())
 
     @property
     def namespace(self) -> str:
@@ -200,7 +210,7 @@ def _program() -> str:
     found = shutil.which(given or "kubectl")
     if found is None and not given:
         # `chaingraph up` builds one into its cache if there is none.
-        from chaingraph_cli.cluster.programs import binaries
+        from chaingraph_cli.upstream import binaries
 
         built = binaries.find("kubectl")
         found = str(built) if built else None

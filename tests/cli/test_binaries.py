@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from chaingraph_cli.cluster.programs import binaries, build
 from chaingraph_cli.errors import BinariesMissing, BuildFailed
+from chaingraph_cli.upstream import binaries, build
 
 
 def _program(folder: Path, name: str = "etcd", text: str = "#!/bin/sh\n") -> Path:

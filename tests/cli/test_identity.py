@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import subprocess
 import sys
@@ -11,7 +10,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from chaingraph_cli.cluster.identity import ProcessIdentity, birth_by_ps, end
+from chaingraph_cli.cluster.identity import ProcessIdentity, end
 
 # `end` waits for the parent to reap: as in life, where the processes to end are not our own children.
 _FORK = "import os, sys, time\npid = os.fork()\nif pid: print(pid, flush=True); os._exit(0)\n"
@@ -66,12 +65,3 @@ def test_end_kills_a_process_that_ignores_sigterm() -> None:
     time.sleep(0.3)
     assert end([deaf], seconds=0.3) == (deaf,)
     assert not deaf.alive()
-
-
-def test_ps_reports_the_process_start(sleeper: ProcessIdentity) -> None:
-    started = birth_by_ps(sleeper.pid)
-    assert started is not None
-    assert time.strptime(started, "%a %b %d %H:%M:%S %Y").tm_year >= 2025
-    assert birth_by_ps(sleeper.pid) == started
-    assert birth_by_ps(os.getpid()) is not None
-    assert birth_by_ps(2**22 + 1) is None

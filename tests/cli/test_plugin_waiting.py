@@ -14,11 +14,11 @@ from typing import Any
 import pytest
 import yaml
 
-from chaingraph_cli.cluster.programs import binaries
 from chaingraph_cli.errors import NotFound
 from chaingraph_cli.execution import Execution
 from chaingraph_cli.executions import outcomes, versions, waiting
 from chaingraph_cli.kubectl import Kubectl
+from chaingraph_cli.upstream import binaries
 from chaingraph_store.ids import execution_id
 from chaingraph_store.ledger import Ledger
 from fixtures.cluster.control_plane import ControlPlane

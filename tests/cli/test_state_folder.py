@@ -6,6 +6,7 @@ import signal
 import stat
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -16,10 +17,8 @@ from chaingraph_cli.cluster.spec import ProcessCondition, ProcessSpec, Report, T
 from chaingraph_cli.cluster.state import (
     ClusterSettings,
     ClusterState,
-    Identity,
     Phase,
     StateFolder,
-    age,
     end_leftovers,
     leftovers,
     record,
@@ -111,7 +110,7 @@ with StateFolder.at(Path({str(folder.path)!r})).locked():
 
 def test_a_new_report_replaces_the_old_one_in_its_place() -> None:
     state = record(record(record(ClusterState(), _report("a")), _report("b")), _report("a"))
-    assert [each.name for each in state.processes] == ["a", "b"]
+    assert [each.spec.name for each in state.processes] == ["a", "b"]
     assert (state.processes[0].restarts, state.processes[0].last_exit) == (2, "exit code 1")
 
 
@@ -120,10 +119,9 @@ def test_leftovers_are_found_by_identity_and_ended_users_first() -> None:
     with subprocess.Popen(sleep) as store, subprocess.Popen(sleep) as worker:
         state = record(ClusterState(), _report("store", store.pid, tier=Tier.STORAGE))
         state = record(state, _report("worker", worker.pid))
-        stale = state.processes[1].model_copy(update={"name": "stale", "identity": Identity(pid=worker.pid, birth="-")})
-        state = state.model_copy(update={"processes": (*state.processes, stale)})
-        assert [each.name for each in leftovers(state)] == ["worker", "store"]
-        assert [each.name for each in end_leftovers(state)] == ["worker", "store"]
+        state = record(state, replace(_report("stale"), identity=ProcessIdentity(worker.pid, birth="-")))
+        assert [each.spec.name for each in leftovers(state)] == ["worker", "store"]
+        assert [each.spec.name for each in end_leftovers(state)] == ["worker", "store"]
         assert {store.wait(5), worker.wait(5)} == {-signal.SIGTERM}
     assert leftovers(state) == ()
 
@@ -141,16 +139,8 @@ def test_supervised_means_that_very_process_lives() -> None:
 
 def test_both_kinds_of_probe_survive_the_file(folder: StateFolder) -> None:
     web = record(ClusterState(), _report("etcd")).processes[0]
-    database = web.model_copy(update={"name": "postgres", "probe": PostgresProbe(url="postgresql://h/d")})
-    folder.save(ClusterState(processes=(web, database)))
+    database = replace(web.spec, name="postgres", probe=PostgresProbe(url="postgresql://h/d"))
+    folder.save(ClusterState(processes=(web, replace(web, spec=database))))
     loaded = folder.load()
     assert loaded is not None
-    assert [type(each.probe) for each in loaded.processes] == [HttpProbe, PostgresProbe]
-
-
-@pytest.mark.parametrize(
-    ("seconds", "said"),
-    [(-3, "0s"), (0, "0s"), (119, "119s"), (120, "2m"), (7199, "119m"), (7200, "2h"), (200_000, "2d")],
-)
-def test_ages_are_written_as_kubectl_does(seconds: float, said: str) -> None:
-    assert age(1000.0, now=1000.0 + seconds) == said
+    assert [type(each.spec.probe) for each in loaded.processes] == [HttpProbe, PostgresProbe]

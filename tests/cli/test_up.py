@@ -12,8 +12,7 @@ from typing import Any
 
 import pytest
 
-from chaingraph_cli.cluster.spec import ProcessCondition
-from chaingraph_cli.cluster.state import ProcessRecord
+from chaingraph_cli.cluster.spec import ProcessCondition, Report
 from fixtures.cluster.control_plane import ControlPlane, Kubectl
 from fixtures.cluster.local import COMMAND, Local
 
@@ -39,7 +38,7 @@ def _gone(pid: int) -> bool:
     return not Path(f"/proc/{pid}").exists() or "State:\tZ" in Path(f"/proc/{pid}/status").read_text()
 
 
-def _runs_again(record: ProcessRecord) -> bool:
+def _runs_again(record: Report) -> bool:
     return record.restarts == 1 and record.condition == ProcessCondition.RUNNING
 
 
@@ -63,7 +62,7 @@ def test_up_survives_crashes_and_keeps_its_data(local: Local) -> None:
     local.kubectl("wait", "--for=condition=Succeeded", "execution/hello", "--timeout=60s")
 
     again = local.run("up", "--detach", "--workers", "1")
-    assert "running already" in again.stdout
+    assert "already running" in again.stdout
     other = local.run("up", "--detach", "--workers", "2", check=False)
     assert other.returncode == 1
     assert "with other settings" in other.stderr
@@ -102,7 +101,7 @@ def test_up_survives_crashes_and_keeps_its_data(local: Local) -> None:
     assert len(ports[0].items() ^ ports[1].items()) <= 2
     assert kept["status"]["outputs"] == {"said": "hello"}
     assert foreground.returncode == 0
-    assert "Everything has ended" in rest
+    assert "The cluster has stopped." in rest
     assert all(_gone(pid) for pid in _pids(second))
     stopped = local.run("status", check=False)
     assert stopped.returncode == 1

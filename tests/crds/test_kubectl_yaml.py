@@ -13,7 +13,7 @@ from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from chaingraph_cli.cluster.programs import binaries
+from chaingraph_cli.upstream import binaries
 from chaingraph_crds.field_errors import errors_of
 from chaingraph_crds.flow import FlowSpec
 from chaingraph_crds.yaml.nodes import YamlError

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from chaingraph_cli.cluster.programs import binaries
+from chaingraph_cli.upstream import binaries
 from fixtures.docs.shell import OpenShell, Shell
 from fixtures.paths import ROOT
 

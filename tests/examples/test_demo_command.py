@@ -36,11 +36,11 @@ def test_demo_completes_in_a_pipe(tmp_path: Path) -> None:
     state = tmp_path / "state"
     done = subprocess.run([*DEMO, "--state", str(state)], cwd=tmp_path, capture_output=True, text=True, timeout=350)
     assert done.returncode == 0, done.stdout + done.stderr
-    assert "Every execution (12) came to what its example says." in done.stdout
+    assert "All 12 executions ended as expected." in done.stdout
     assert "    Seattle in 2015: 1,139 mm of rain; warmest on 2015/07/19 with 35.0 °C" in done.stdout
     assert "children: all 19 executions below it completed" in done.stdout
-    assert "Failed, which is meant: node fetch:" in done.stdout
-    assert "Paused, which is meant: paused at the breakpoint 'publish'" in done.stdout
+    assert "Failed, as expected: node fetch:" in done.stdout
+    assert "Paused, as expected: paused at the breakpoint 'publish'" in done.stdout
     assert "\x1b" not in done.stdout
     assert _nothing_runs(state)
 
@@ -58,7 +58,7 @@ def test_demo_on_terminal_reports_unexpected_phase(tmp_path: Path) -> None:
     code, shown = _on_a_terminal([*DEMO, "--examples", str(folder), "--state", str(state)])
     assert code == 1, shown
     assert "EXECUTION" in shown
-    assert "failure is Failed, and should be Completed." in shown
+    assert "failure is Failed, expected Completed." in shown
     assert _nothing_runs(state)
 
 
@@ -119,8 +119,8 @@ def test_demo_reports_missing_examples_folder(tmp_path: Path) -> None:
     done = subprocess.run([*DEMO, "--examples", str(tmp_path / "nowhere")], capture_output=True, text=True, timeout=60)
     assert done.returncode == 1
     assert done.stderr.splitlines() == [
-        f"Error: {tmp_path / 'nowhere'} is no folder.",
-        "Name the folder of the examples: --examples DIR",
+        f"Error: {tmp_path / 'nowhere'} is not a folder.",
+        "Set the folder of the examples: --examples DIR",
     ]
 
 
@@ -130,7 +130,7 @@ def test_demo_reports_missing_examples_folder(tmp_path: Path) -> None:
         ("kind: Pod", "apiVersion must be chaingraph.dev/v1alpha1"),
         ("apiVersion: chaingraph.dev/v1alpha1\nkind: Flo\n", "kind must be Flow or Execution, is 'Flo'"),
         ("apiVersion: chaingraph.dev/v1alpha1\nkind: Flow\n", "metadata.name is missing"),
-        ("a: [", "cannot be read: "),
+        ("a: [", "Cannot read "),
         (
             "apiVersion: chaingraph.dev/v1alpha1\nkind: Execution\n"
             "metadata: {name: a, annotations: {chaingraph.dev/expected-phase: Done}}\n",

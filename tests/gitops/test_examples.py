@@ -12,7 +12,7 @@ from typing import Any, Final
 import pytest
 import yaml
 
-from chaingraph_cli.cluster.programs import binaries
+from chaingraph_cli.upstream import binaries
 from fixtures.chart.evaluators import Evaluators
 from fixtures.chart.helm import Helm
 from fixtures.paths import ROOT

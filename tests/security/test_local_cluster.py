@@ -21,7 +21,6 @@ from chaingraph_cli.cluster import private
 from chaingraph_cli.cluster.programs import postgres
 from chaingraph_cli.cluster.programs.control_plane import ControlPlaneLayout, EtcdFiles
 from chaingraph_cli.cluster.programs.probes import HttpProbe, PostgresProbe, check
-from chaingraph_cli.cluster.spec import Account
 from chaingraph_cli.cluster.state import StateFolder
 from chaingraph_cli.errors import StateInvalid
 from fixtures.cluster.local import Local
@@ -161,8 +160,8 @@ def test_postgresql_lets_nobody_in_without_password(ports: Mapping[str, int], us
 def test_postgresql_trusts_no_way_in(local_cluster: Local) -> None:
     """Whatever way there is, also a socket: its rules ask for a password everywhere."""
     record = local_cluster.remembered("postgres")
-    assert isinstance(record.probe, PostgresProbe)
-    with psycopg.connect(record.probe.url) as connection:
+    assert isinstance(record.spec.probe, PostgresProbe)
+    with psycopg.connect(record.spec.probe.url) as connection:
         rules = connection.execute("SELECT DISTINCT auth_method FROM pg_hba_file_rules").fetchall()
         way = connection.execute("SELECT current_setting('unix_socket_directories')").fetchone()
     assert rules == [("scram-sha-256",)]
@@ -224,22 +223,6 @@ def test_folder_of_another_user_is_not_taken(tmp_path: Path) -> None:
     os.chown(foreign, 54_321, 54_321)
     with pytest.raises(StateInvalid, match="another user"):
         StateFolder.at(foreign).create()
-
-
-@pytest.mark.skipif(os.geteuid() != 0, reason="only root runs PostgreSQL as another user")
-def test_data_in_a_closed_folder_is_taken_along(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """An earlier version kept it in the state folder, through which PostgreSQL's user can no longer pass."""
-    monkeypatch.setattr(postgres, "_SHARED", tmp_path / "shared")
-    account = Account("stranger", 54_321, 54_321)
-    inside = tmp_path / "state" / "postgres"
-    (inside / "base").mkdir(parents=True)
-    (inside / "PG_VERSION").write_text("18\n")
-    data = postgres.data_folder(tmp_path / "state", account)
-    postgres._move_out(inside, data, account)
-    assert not inside.exists()
-    assert (data / "PG_VERSION").read_text() == "18\n"
-    assert {each.stat().st_uid for each in (data, *data.rglob("*"))} == {54_321}
-    assert stat.S_IMODE(data.parent.stat().st_mode) == 0o755
 
 
 def test_processes_start_with_a_private_umask(tmp_path: Path) -> None:

@@ -20,8 +20,8 @@ from hypothesis import strategies as st
 from rich.console import Console
 
 from chaingraph_cli.cluster.programs.probes import HttpProbe
-from chaingraph_cli.cluster.spec import ProcessCondition, Tier
-from chaingraph_cli.cluster.state import ProcessRecord, StateFolder
+from chaingraph_cli.cluster.spec import ProcessCondition, ProcessSpec, Report, Tier
+from chaingraph_cli.cluster.state import StateFolder
 from chaingraph_cli.commands import tell
 from chaingraph_cli.errors import CliError
 from chaingraph_cli.execution import PHASES, Execution, standing
@@ -309,19 +309,9 @@ def _show_local(console: Console, text: str) -> None:
     shown = demo_view.DemoRow(Example(Path("x.yaml"), {"kind": "Execution", **item}), item["status"])
     console.print(demo_view._table([shown]))
     demo_view.print_results(console, [shown])
-    record = ProcessRecord(
-        name="operator",
-        identity=None,
-        port=1,
-        log=Path("log"),
-        probe=HttpProbe(url="http://127.0.0.1:1/"),
-        tier=Tier.PARTS,
-        stop_signal=15,
-        condition=ProcessCondition.STOPPED,
-        since=0,
-        last_exit=text,
-    )
-    health = [status.ProcessHealth(record, text or "ended")]
+    spec = ProcessSpec("operator", (), Path("log"), HttpProbe(url="http://127.0.0.1:1/"), Tier.PARTS, port=1)
+    report = Report(spec, ProcessCondition.STOPPED, since=0, last_exit=text)
+    health = [status.ProcessHealth(report, text or "ended")]
     status._print_table(console, StateFolder(Path("state")), "Failed", text, health)
 
 

@@ -1,7 +1,7 @@
 """`python -m chaingraph_cli.cluster.detached FOLDER`: the supervisor as a process of its own, for `up --detach`.
 
-Its settings are in the folder's state file, where `up` put them; how it fares is there too. What it prints itself
-(a bug's traceback) goes to `logs/supervisor.log`.
+The folder's state file has its settings and its progress. Its own output, such as a traceback, goes to
+`logs/supervisor.log`.
 """
 
 from __future__ import annotations
@@ -16,9 +16,10 @@ from pathlib import Path
 from chaingraph_cli.cluster import private, run
 from chaingraph_cli.cluster.identity import ProcessIdentity
 from chaingraph_cli.cluster.last_lines import size, tail
-from chaingraph_cli.cluster.programs import binaries, control_plane
+from chaingraph_cli.cluster.programs import control_plane
 from chaingraph_cli.cluster.state import ClusterSettings, ClusterState, Phase, StateFolder
 from chaingraph_cli.errors import CliError, StartFailed
+from chaingraph_cli.upstream import binaries
 
 _POLL_SECONDS = 0.1
 _STOP_SECONDS = 60.0
@@ -28,7 +29,7 @@ def start(folder: StateFolder, settings: ClusterSettings) -> ClusterState:
     """Start the supervisor and wait until the cluster is up; returns its state.
 
     Raises:
-        StartFailed: it did not come up; the message is the supervisor's.
+        StartFailed: the cluster did not start; the message is the supervisor's.
     """
     before = folder.load() or ClusterState()
     folder.save(before.model_copy(update={"settings": settings, "phase": Phase.STARTING, "message": ""}))
@@ -59,14 +60,14 @@ def _await_up(folder: StateFolder, process: subprocess.Popen[bytes], log: Path, 
         if ended and state.phase == Phase.FAILED:
             raise StartFailed(state.message)
         if ended:
-            raise StartFailed(f"The supervisor ended while starting:\n{tail(log, begin)}", f"The whole log: {log}")
+            raise StartFailed(f"The supervisor exited while starting:\n{tail(log, begin)}", f"Full log: {log}")
         if state.phase == Phase.RUNNING and state.supervisor is not None and state.supervisor.pid == process.pid:
             return state
         time.sleep(_POLL_SECONDS)
 
 
 def end(process: ProcessIdentity, *, seconds: float) -> bool:
-    """Ask a supervisor to end everything and itself; whether it did so in time. Blocks."""
+    """Stop a supervisor and its processes; returns whether it exited in time. Blocks."""
     process.signal(signal.SIGTERM)
     deadline = time.monotonic() + seconds
     while process.alive() and time.monotonic() < deadline:
@@ -75,7 +76,7 @@ def end(process: ProcessIdentity, *, seconds: float) -> bool:
 
 
 def main() -> None:
-    """Run the cluster of the folder given as the only argument."""
+    """Run the cluster of the folder in the only argument."""
     folder = StateFolder.at(Path(sys.argv[1]))
     state = folder.load() or ClusterState()
     settings = state.settings

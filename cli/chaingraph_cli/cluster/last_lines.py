@@ -1,4 +1,4 @@
-"""The last lines that a process wrote in this run, for an error that says why it did not start."""
+"""Reads the last lines of a log, for the error of a process that did not start."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _LINKS: Final = ("During handling of the above exception", "The above exception 
 
 
 def size(log: Path) -> int:
-    """How long a log is now: what an earlier run wrote ends here."""
+    """Return the size of a log: the output of earlier runs ends there."""
     try:
         return log.stat().st_size
     except OSError:
@@ -22,14 +22,14 @@ def size(log: Path) -> int:
 
 
 def tail(log: Path, begin: int = 0, lines: int = _LINES) -> str:
-    """The last lines of a log as people read them, empty when there are none.
+    """Return the last lines of a log as text; empty if there are none.
 
-    JSON lines are told as text. A traceback at the end is complete, however long; other long lines lose their middle.
+    JSON lines are converted to text. A traceback at the end is complete; other long lines are shortened.
 
     Args:
-        log: The file; its last 64 KiB at most are read.
-        begin: Where the lines of this run begin.
-        lines: How many at most, without those of a traceback.
+        log: the file; at most its last 64 KiB are read.
+        begin: where the lines of this run begin.
+        lines: the maximum number, without those of a traceback.
     """
     try:
         with log.open("rb") as file:
@@ -37,24 +37,24 @@ def tail(log: Path, begin: int = 0, lines: int = _LINES) -> str:
             text = file.read().decode("utf-8", "replace")
     except OSError:
         return ""
-    told = [each for line in text.splitlines() for each in _told(line)]
-    first = min(max(0, len(told) - lines), _last_traceback(told))
-    return "\n".join(map(_short, told[first:]))
+    shown = [each for line in text.splitlines() for each in _as_text(line)]
+    first = min(max(0, len(shown) - lines), _last_traceback(shown))
+    return "\n".join(map(_short, shown[first:]))
 
 
-def _last_traceback(told: list[str]) -> int:
-    """The line before the last traceback, and before those that led to it."""
-    traces = [index for index, line in enumerate(told) if line.strip() == _TRACEBACK]
+def _last_traceback(shown: list[str]) -> int:
+    """Return the index of the line before the last traceback and its causes."""
+    traces = [index for index, line in enumerate(shown) if line.strip() == _TRACEBACK]
     if not traces:
-        return len(told)
+        return len(shown)
     first = traces.pop()
-    while traces and any(line.startswith(_LINKS) for line in told[max(0, first - 3) : first]):
+    while traces and any(line.startswith(_LINKS) for line in shown[max(0, first - 3) : first]):
         first = traces.pop()
     return max(0, first - 1)
 
 
-def _told(line: str) -> list[str]:
-    """A line of a log; one in JSON as a sentence, its fields, and its traceback line by line."""
+def _as_text(line: str) -> list[str]:
+    """Convert a line of JSON to its message, its fields and the lines of its traceback."""
     try:
         fields: Any = json.loads(line)
     except ValueError:
@@ -62,11 +62,11 @@ def _told(line: str) -> list[str]:
     if not isinstance(fields, dict) or "message" not in fields:
         return [line]
     exception = str(fields.pop("exception", "")).splitlines()
-    told = f"{fields.pop('level', '')}: {fields.pop('message')}".removeprefix(": ")
+    text = f"{fields.pop('level', '')}: {fields.pop('message')}".removeprefix(": ")
     for name in ("time", "component", "logger"):
         fields.pop(name, None)
     more = " ".join(f"{name}={value}" for name, value in fields.items())
-    return [f"{told} {more}".rstrip(), *exception]
+    return [f"{text} {more}".rstrip(), *exception]
 
 
 def _short(line: str) -> str:

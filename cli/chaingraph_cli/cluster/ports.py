@@ -1,4 +1,4 @@
-"""Free TCP ports on loopback, and the same ones again after a restart."""
+"""Assigns TCP ports on loopback, the same ones after a restart if possible."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ LOOPBACK = "127.0.0.1"
 
 
 def is_free(port: int) -> bool:
-    """Whether a server could listen on this loopback port now (SO_REUSEADDR, as servers set it)."""
+    """Whether a server could listen on this loopback port (with SO_REUSEADDR, as servers set it)."""
     with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
@@ -21,12 +21,12 @@ def is_free(port: int) -> bool:
 
 
 def assign(names: Iterable[str], remembered: Mapping[str, int]) -> dict[str, int]:
-    """A port for each name: the remembered one while it is free, otherwise one the kernel picks.
+    """Assign a port to each name: the remembered one if it is free, else one that the kernel picks.
 
-    All sockets of one call are held open until every name has its port, so no two names get the same.
+    All sockets of a call stay open until every name has its port, so that no two names get the same.
 
     Raises:
-        OSError: no loopback port can be bound at all.
+        OSError: no loopback port can be bound.
     """
     assigned: dict[str, int] = {}
     missing: list[str] = []

@@ -1,4 +1,4 @@
-"""Brings a cluster up, keeps it until told to stop, and takes it down: the supervisor's whole life.
+"""The life of the supervisor: starts a cluster, keeps it running, and stops it.
 
 `up` runs it in the foreground; `detached` runs it as a process of its own.
 """
@@ -6,27 +6,20 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import signal
 from collections.abc import Callable, Coroutine
 from pathlib import Path
 
 from chaingraph_cli.cluster import ports, private
-from chaingraph_cli.cluster.access import crds, existing, gateway, kubeconfig
+from chaingraph_cli.cluster.access import crds, existing, gateway
 from chaingraph_cli.cluster.access.gateway import GatewayFiles
 from chaingraph_cli.cluster.identity import ProcessIdentity
 from chaingraph_cli.cluster.programs import control_plane, parts, postgres
 from chaingraph_cli.cluster.programs.probes import notes
 from chaingraph_cli.cluster.spec import ProcessSpec, Report
-from chaingraph_cli.cluster.state import (
-    ClusterSettings,
-    ClusterState,
-    Identity,
-    Phase,
-    StateFolder,
-    end_leftovers,
-    record,
-)
+from chaingraph_cli.cluster.state import ClusterSettings, ClusterState, Phase, StateFolder, end_leftovers, record
 from chaingraph_cli.cluster.supervisor import Supervisor
 from chaingraph_cli.errors import CliError
 
@@ -41,18 +34,18 @@ async def run(
     on_report: Callable[[Report], None],
     on_ready: Callable[[ClusterState], None],
 ) -> None:
-    """Run the cluster of a state folder until SIGINT, SIGTERM or SIGHUP; everything has ended when it returns.
+    """Run the cluster of a state folder until SIGINT, SIGTERM or SIGHUP; all processes have stopped when it returns.
 
     Args:
         folder: must exist.
-        settings: what to run; remembered in the folder.
-        binaries: the control plane's programs; not used against an existing cluster.
+        settings: what to run; saved in the folder.
+        binaries: the programs of the control plane; not used with an existing cluster.
         on_report: called whenever a process changes.
         on_ready: called once, when all are healthy.
 
     Raises:
         AlreadyRunning: another supervisor has the folder.
-        CliError: it did not come up; everything that was started has been ended.
+        CliError: the cluster did not start; all its processes have stopped.
     """
     os.umask(private.UMASK)
     with folder.locked():
@@ -63,32 +56,38 @@ async def run(
             on_report(report)
 
         supervisor = Supervisor(changed)
+        starting = asyncio.ensure_future(_start(folder, settings, binaries, supervisor, book))
         stopping = asyncio.Event()
-        loop = asyncio.get_running_loop()
+
+        def stop() -> None:
+            stopping.set()
+            starting.cancel()
+
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-            loop.add_signal_handler(number, stopping.set)
+            asyncio.get_running_loop().add_signal_handler(number, stop)
         try:
-            await _until(stopping, _bring_up(folder, settings, binaries, supervisor, book))
+            with contextlib.suppress(asyncio.CancelledError):
+                await starting
             if not stopping.is_set():
-                book.phase(Phase.RUNNING, book.state.message)
+                book.update(phase=Phase.RUNNING)
                 on_ready(book.state)
                 await stopping.wait()
-            book.phase(Phase.STOPPING)
+            book.update(phase=Phase.STOPPING, message="")
         except CliError as error:
-            book.phase(Phase.FAILED, str(error))
+            book.update(phase=Phase.FAILED, message=str(error))
             raise
         finally:
             await supervisor.stop_all()
             book.ended()
 
 
-async def _bring_up(
+async def _start(
     folder: StateFolder, settings: ClusterSettings, binaries: dict[str, Path], supervisor: Supervisor, book: _Book
 ) -> None:
     names = [parts.OPERATOR, *parts.worker_names(settings.workers)]
     own_ports = [*control_plane.PORTS, "postgres", *gateway.PORTS]
     assigned = ports.assign([*own_ports, *names], book.state.ports)
-    book.remember_ports(assigned)
+    book.update(ports={**book.state.ports, **assigned})
     if settings.own_control_plane:
         cluster = _start_control_plane(folder, binaries, assigned, supervisor)
     else:
@@ -99,7 +98,7 @@ async def _bring_up(
         layout = postgres.plan(folder.path, port=assigned["postgres"], logs=folder.logs)
         database_url = layout.url()
         if not layout.data.is_relative_to(folder.path):
-            book.remember_outside(layout.data)
+            book.update(outside=tuple(dict.fromkeys((*book.state.outside, layout.data))))
     ours = parts.Parts(database_url=database_url, kubeconfig=folder.kubeconfig, logs=folder.logs)
     files = GatewayFiles(folder.path / "gateway")
     await _all(cluster, _prepare_database(layout, ours, supervisor), asyncio.to_thread(files.make))
@@ -111,15 +110,15 @@ async def _bring_up(
 
 
 async def _start_workers(specs: list[ProcessSpec], supervisor: Supervisor, book: _Book) -> None:
-    """Start the workers. The cluster does without one that does not start, and the book says why."""
+    """Start the workers. The message of the state names those that failed; they are retried."""
     failures = await asyncio.gather(*(supervisor.start_or_retry(spec) for spec in specs))
-    lines = [f"{error.message}\n{error.hint} It is started again." for error in failures if error is not None]
-    said: dict[str, list[str]] = {}
+    lines = [f"{error.message}\n{error.hint} It is restarted." for error in failures if error is not None]
+    found: dict[str, list[str]] = {}
     for spec, error in zip(specs, failures, strict=True):
         for note in () if error is not None else await notes(spec.probe):
-            said.setdefault(note, []).append(spec.name)
-    lines += [f"{', '.join(names)} {note}" for note, names in said.items()]
-    book.remember_message("\n".join(lines))
+            found.setdefault(note, []).append(spec.name)
+    lines += [f"{', '.join(names)} {note}" for note, names in found.items()]
+    book.update(message="\n".join(lines))
 
 
 async def _start_control_plane(
@@ -129,17 +128,17 @@ async def _start_control_plane(
         folder=folder.path / "control-plane", logs=folder.logs, binaries=binaries, ports=assigned
     )
     await control_plane.start(layout, supervisor)
-    kubeconfig.write_private(folder.kubeconfig, layout.kubeconfig.read_text(encoding="utf-8"))
+    private.write(folder.kubeconfig, layout.kubeconfig.read_text(encoding="utf-8"))
     await asyncio.to_thread(crds.apply, folder.kubeconfig)
 
 
 async def _use_existing(folder: StateFolder, settings: ClusterSettings) -> None:
-    existing.copy_context(settings.kubeconfig, settings.context, to=folder.kubeconfig)
+    await asyncio.to_thread(existing.copy_context, settings.kubeconfig, settings.context, to=folder.kubeconfig)
     await asyncio.to_thread(crds.apply, folder.kubeconfig)
 
 
 async def _prepare_database(layout: postgres.PostgresLayout | None, ours: parts.Parts, supervisor: Supervisor) -> None:
-    """Start PostgreSQL when it is ours to start (layout given), and migrate the database."""
+    """Start our own PostgreSQL, if there is a layout, and migrate the database."""
     if layout is not None:
         await asyncio.to_thread(postgres.initialise, layout)
         await postgres.start(layout, supervisor)
@@ -148,7 +147,7 @@ async def _prepare_database(layout: postgres.PostgresLayout | None, ours: parts.
 
 
 async def _all(*work: Coroutine[object, object, object]) -> None:
-    """Run all at once; the first error ends the others and is raised as itself, not in a group."""
+    """Run all at once. The first error cancels the others and is raised as it is; a TaskGroup would wrap it."""
     tasks = [asyncio.ensure_future(each) for each in work]
     try:
         await asyncio.gather(*tasks)
@@ -158,71 +157,35 @@ async def _all(*work: Coroutine[object, object, object]) -> None:
         await asyncio.gather(*tasks, return_exceptions=True)
 
 
-async def _until(stopping: asyncio.Event, work: Coroutine[object, object, None]) -> None:
-    """Run the work, or give it up when asked to stop."""
-    doing = asyncio.ensure_future(work)
-    asked = asyncio.ensure_future(stopping.wait())
-    await asyncio.wait({doing, asked}, return_when=asyncio.FIRST_COMPLETED)
-    asked.cancel()
-    if not doing.done():
-        doing.cancel()
-        await asyncio.gather(doing, return_exceptions=True)
-    else:
-        doing.result()
-
-
 class _Book:
-    """Keeps the state file in step with what happens."""
+    """Keeps the state file up to date."""
 
     def __init__(self, folder: StateFolder, settings: ClusterSettings) -> None:
         before = folder.load() or ClusterState()
         end_leftovers(before)
         _rotate_logs(folder.logs)
         self._folder = folder
-        self.state = ClusterState(
-            settings=settings,
-            phase=Phase.STARTING,
-            supervisor=Identity.of(ProcessIdentity.of(os.getpid())),
-            ports=before.ports,
-            outside=before.outside,
-        )
-        self._save()
+        self.state = ClusterState(ports=before.ports, outside=before.outside)
+        self.update(settings=settings, phase=Phase.STARTING, supervisor=ProcessIdentity.of(os.getpid()))
+
+    def update(self, **fields: object) -> None:
+        self._save(self.state.model_copy(update=fields))
 
     def note(self, report: Report) -> None:
-        self.state = record(self.state, report)
-        self._save()
-
-    def phase(self, phase: Phase, message: str = "") -> None:
-        self.state = self.state.model_copy(update={"phase": phase, "message": message})
-        self._save()
-
-    def remember_message(self, message: str) -> None:
-        """What the person at the terminal should know of a cluster that has come up."""
-        self.state = self.state.model_copy(update={"message": message})
-
-    def remember_ports(self, assigned: dict[str, int]) -> None:
-        self.state = self.state.model_copy(update={"ports": {**self.state.ports, **assigned}})
-        self._save()
-
-    def remember_outside(self, path: Path) -> None:
-        outside = tuple(dict.fromkeys((*self.state.outside, path)))
-        self.state = self.state.model_copy(update={"outside": outside})
-        self._save()
+        self._save(record(self.state, report))
 
     def ended(self) -> None:
-        """Nothing runs any more; a failure stays on record."""
-        update: dict[str, object] = {"supervisor": None}
-        if self.state.phase != Phase.FAILED:
-            update["phase"] = Phase.STOPPED
-        self.state = self.state.model_copy(update=update)
-        self._save()
+        """Record that nothing runs; a failure stays on record."""
+        phase = Phase.FAILED if self.state.phase == Phase.FAILED else Phase.STOPPED
+        self.update(supervisor=None, phase=phase)
 
-    def _save(self) -> None:
-        self._folder.save(self.state)
+    def _save(self, state: ClusterState) -> None:
+        self.state = state
+        self._folder.save(state)
 
 
 def _rotate_logs(logs: Path) -> None:
-    """Keep one old generation of each log that has grown large; done while nothing writes to it."""
+    """Keep one old generation of each large log; nothing writes to it now."""
     for log in logs.glob("*.log"):
         if log.stat().st_size > _ROTATE_BYTES:
             log.replace(log.with_suffix(".log.1"))

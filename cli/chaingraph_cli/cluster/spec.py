@@ -1,7 +1,4 @@
-"""What the supervisor is told to run, and what it reports.
-
-Specs are built by `control_plane`, `postgres` and `parts`; `state` keeps the reports.
-"""
+"""The processes of the cluster: specs for the supervisor, and its reports."""
 
 from __future__ import annotations
 
@@ -16,7 +13,7 @@ from chaingraph_cli.cluster.programs.probes import HttpProbe, PostgresProbe
 
 
 class Tier(IntEnum):
-    """Who needs whom: a process may use those of lower tiers, so higher tiers are stopped first."""
+    """A process depends on lower tiers alone, so higher tiers stop first."""
 
     STORAGE = 0
     API = 1
@@ -26,7 +23,7 @@ class Tier(IntEnum):
 
 @dataclass(frozen=True)
 class Account:
-    """A user of this machine that a process runs as; only root can choose one."""
+    """A user of this machine to run a process as; only root can choose one."""
 
     name: str
     uid: int
@@ -35,19 +32,19 @@ class Account:
 
 @dataclass(frozen=True)
 class ProcessSpec:
-    """One local process.
+    """A local process.
 
     Attributes:
         name: unique in the cluster, also the name of its log: `worker-2`.
         argv: program and arguments.
         log: its stdout and stderr are appended here.
-        probe: how to see that it is ready and healthy.
+        probe: tells whether it is ready and healthy.
         tier: its place in the order of stopping.
-        port: the loopback port people would look for.
-        env: added to the supervisor's own environment.
-        account: the user to run as, None for the supervisor's own.
-        stop_signal: asks it to end in good order; SIGKILL follows after `stop_seconds`.
-        ready_seconds: how long it may take from start to healthy.
+        port: its main port on loopback.
+        env: added to the environment of the supervisor.
+        account: the user to run as; None for the supervisor's own.
+        stop_signal: requests a clean exit; SIGKILL follows after `stop_seconds`.
+        ready_seconds: the limit from start to healthy.
     """
 
     name: str
@@ -64,7 +61,7 @@ class ProcessSpec:
 
 
 class ProcessCondition(StrEnum):
-    """Where a process of the cluster stands."""
+    """The condition of a process."""
 
     STARTING = "Starting"
     RUNNING = "Running"
@@ -74,7 +71,7 @@ class ProcessCondition(StrEnum):
 
 @dataclass(frozen=True)
 class Report:
-    """A process as the supervisor sees it; `since` (seconds since the epoch) is when it took this condition."""
+    """The state of a process; `since` is when it took this condition, in seconds since the epoch."""
 
     spec: ProcessSpec
     condition: ProcessCondition

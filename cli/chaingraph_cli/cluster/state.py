@@ -1,14 +1,12 @@
-"""The state folder of a local cluster: its state file, its lock, its paths.
+"""The state folder of a local cluster: its state file, its lock and its paths.
 
-The supervisor alone writes the file while it runs (`up` writes it before, `down` after); `status`, `down` and the
-next `up` read it. The lock keeps a second supervisor out, and the kernel frees it however the first one dies.
+While the supervisor runs, it alone writes the file (`up` writes it before, `down` after); `status`, `down` and the next
+`up` read it. The lock keeps a second supervisor out; the kernel releases it when the first one dies.
 """
 
 from __future__ import annotations
 
 import fcntl
-import signal
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -19,15 +17,13 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from chaingraph_cli.cluster import private
-from chaingraph_cli.cluster.access.kubeconfig import write_private
 from chaingraph_cli.cluster.identity import ProcessIdentity, end
-from chaingraph_cli.cluster.programs.probes import Probe
-from chaingraph_cli.cluster.spec import ProcessCondition, Report, Tier
+from chaingraph_cli.cluster.spec import Report, Tier
 from chaingraph_cli.errors import AlreadyRunning, StateInvalid
 
 
 class Phase(StrEnum):
-    """Where the whole cluster stands."""
+    """The phase of the cluster."""
 
     STARTING = "Starting"
     RUNNING = "Running"
@@ -41,11 +37,11 @@ class _Model(BaseModel):
 
 
 class ClusterSettings(_Model):
-    """What the person asked `up` for.
+    """The settings of `up`.
 
     Attributes:
-        workers: how many worker processes.
-        kubeconfig, context: an existing cluster to run against; both None for a control plane of our own.
+        workers: the number of worker processes.
+        kubeconfig, context: an existing cluster; both None for a control plane of our own.
         database_url: an existing database; None for a PostgreSQL of our own.
     """
 
@@ -59,76 +55,30 @@ class ClusterSettings(_Model):
         return self.kubeconfig is None and self.context is None
 
 
-class Identity(_Model):
-    """A `ProcessIdentity` as the file holds it."""
-
-    pid: int
-    birth: str
-
-    @classmethod
-    def of(cls, process: ProcessIdentity | None) -> Identity | None:
-        return cls(pid=process.pid, birth=process.birth) if process is not None else None
-
-    def process(self) -> ProcessIdentity:
-        return ProcessIdentity(self.pid, self.birth)
-
-
-class ProcessRecord(_Model):
-    """One process of the cluster, as its supervisor last saw it; `since` in seconds since the epoch."""
-
-    name: str
-    identity: Identity | None
-    port: int
-    log: Path
-    probe: Probe
-    tier: Tier
-    stop_signal: int
-    condition: ProcessCondition
-    since: float
-    restarts: int = 0
-    last_exit: str = ""
-
-    @classmethod
-    def of(cls, report: Report) -> ProcessRecord:
-        return cls(
-            name=report.spec.name,
-            identity=Identity.of(report.identity),
-            port=report.spec.port,
-            log=report.spec.log,
-            probe=report.spec.probe,
-            tier=report.spec.tier,
-            stop_signal=report.spec.stop_signal,
-            condition=report.condition,
-            since=report.since,
-            restarts=report.restarts,
-            last_exit=report.last_exit,
-        )
-
-
 class ClusterState(_Model):
-    """All that is remembered of a local cluster between commands and over restarts.
+    """The state of a local cluster between commands and across restarts.
 
     Attributes:
-        phase, message: where it stands; the message says why it failed.
+        phase, message: the message has the error of the phase Failed, else a warning.
         supervisor: the process that runs (or ran) it.
-        ports: by process name; taken again at the next start while they are free.
-        outside: folders that belong to this state but lie elsewhere (see `postgres.data_folder`).
-        processes: in the order they were started.
+        ports: by process name; the next start uses them again if they are free.
+        outside: folders of this cluster outside the state folder (see `postgres.data_folder`).
+        processes: in the order of their start.
     """
 
     version: Literal[1] = 1
     settings: ClusterSettings = ClusterSettings()
     phase: Phase = Phase.STOPPED
     message: str = ""
-    supervisor: Identity | None = None
+    supervisor: ProcessIdentity | None = None
     ports: dict[str, int] = Field(default_factory=dict)
     outside: tuple[Path, ...] = ()
-    processes: tuple[ProcessRecord, ...] = ()
+    processes: tuple[Report, ...] = ()
 
 
 @dataclass(frozen=True)
 class StateFolder:
-    """The folder given as `--state`; `path` is absolute."""
+    """The folder of `--state`; `path` is absolute."""
 
     path: Path
 
@@ -149,20 +99,20 @@ class StateFolder:
         return self.path / "logs"
 
     def create(self) -> None:
-        """Make the folder if it is missing, with a .gitignore: what is in it is secret and of this machine.
+        """Make the folder if it is missing, with a .gitignore: its content is secret and of this machine.
 
         Raises:
-            StateInvalid: the folder is not the user's own.
+            StateInvalid: the folder belongs to another user or is shared.
         """
         for folder in (self.path, self.logs):
             private.make_folder(folder)
-        write_private(self.path / ".gitignore", "*\n")
+        private.write(self.path / ".gitignore", "*\n")
 
     def load(self) -> ClusterState | None:
-        """The remembered state; None when there is none here.
+        """Read the state; None if there is none.
 
         Raises:
-            StateInvalid: the file is there and cannot be understood.
+            StateInvalid: the file is invalid.
         """
         try:
             text = self.file.read_text(encoding="utf-8")
@@ -174,69 +124,49 @@ class StateFolder:
             first = error.errors(include_url=False)[0]
             where = ".".join(str(part) for part in first["loc"]) or "the whole file"
             raise StateInvalid(
-                f"{self.file} cannot be read: {where}: {first['msg']}.",
-                "It was written by another version or damaged. End its processes and remove the folder to start anew.",
+                f"Cannot read {self.file}: {where}: {first['msg']}.",
+                "It is damaged or of another version. Stop its processes and remove the folder.",
             ) from error
 
     def save(self, state: ClusterState) -> None:
-        write_private(self.file, state.model_dump_json(indent=2) + "\n")
+        private.write(self.file, state.model_dump_json(indent=2) + "\n")
 
     @contextmanager
     def locked(self) -> Iterator[None]:
-        """Be the supervisor of this folder until the block ends. Raises AlreadyRunning if there is one."""
-        with private.append_to(self._lock) as lock:
+        """Hold the folder's lock for the block. Raises AlreadyRunning if another supervisor holds it."""
+        with private.append_to(self.path / "lock") as lock:
             try:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError as held:
                 raise AlreadyRunning(
-                    f"A cluster is running already from {self.path}.", "End it first: chaingraph down"
+                    f"A cluster is already running from {self.path}.", "Stop it first: chaingraph down"
                 ) from held
             yield
 
-    @property
-    def _lock(self) -> Path:
-        return self.path / "lock"
-
 
 def supervised(state: ClusterState) -> bool:
-    """Whether the supervisor that wrote this state lives."""
-    return state.supervisor is not None and state.supervisor.process().alive()
+    """Whether the supervisor of this state is alive."""
+    return state.supervisor is not None and state.supervisor.alive()
 
 
-def leftovers(state: ClusterState) -> tuple[ProcessRecord, ...]:
-    """Recorded processes that still live, those that use others first."""
-    living = [each for each in state.processes if each.identity is not None and each.identity.process().alive()]
-    return tuple(sorted(living, key=lambda each: -each.tier))
+def leftovers(state: ClusterState) -> tuple[Report, ...]:
+    """Return the recorded processes that are alive, highest tiers first."""
+    living = [each for each in state.processes if each.identity is not None and each.identity.alive()]
+    return tuple(sorted(living, key=lambda each: -each.spec.tier))
 
 
-def end_leftovers(state: ClusterState, *, seconds: float = 15.0) -> tuple[ProcessRecord, ...]:
-    """End what a supervisor that died left behind, higher tiers first; blocks. Returns what was found."""
+def end_leftovers(state: ClusterState, *, seconds: float = 15.0) -> tuple[Report, ...]:
+    """End the processes of a supervisor that died, highest tiers first; blocks. Returns them."""
     found = leftovers(state)
     for tier in sorted(Tier, reverse=True):
-        here = [each for each in found if each.tier == tier and each.identity is not None]
-        for each in here:
-            if each.identity is not None:
-                each.identity.process().signal(signal.Signals(each.stop_signal))
-        end([each.identity.process() for each in here if each.identity is not None], seconds=seconds)
+        here = [(each.identity, each.spec.stop_signal) for each in found if each.spec.tier == tier and each.identity]
+        for identity, stop_signal in here:
+            identity.signal(stop_signal)
+        end([identity for identity, _ in here], seconds=seconds)
     return found
 
 
 def record(state: ClusterState, report: Report) -> ClusterState:
-    """The state with a process's new report in place of its old one."""
-    fresh = ProcessRecord.of(report)
-    names = [each.name for each in state.processes]
-    processes = list(state.processes)
-    if fresh.name in names:
-        processes[names.index(fresh.name)] = fresh
-    else:
-        processes.append(fresh)
-    return state.model_copy(update={"processes": tuple(processes)})
-
-
-def age(since: float, now: float | None = None) -> str:
-    """How long ago, as kubectl writes ages: `42s`, `17m`, `5h`, `3d`."""
-    seconds = max(0, int((time.time() if now is None else now) - since))
-    for unit, size in (("d", 86_400), ("h", 3_600), ("m", 60)):
-        if seconds >= 2 * size:
-            return f"{seconds // size}{unit}"
-    return f"{seconds}s"
+    """Return the state with the new report of a process in place of its old one."""
+    reports = {each.spec.name: each for each in state.processes} | {report.spec.name: report}
+    return state.model_copy(update={"processes": tuple(reports.values())})

@@ -1,6 +1,6 @@
-"""Runs the cluster's processes: starts each and waits until it is ready, restarts what dies, ends all in order.
+"""Runs the processes of the cluster: starts them, waits until they are ready, restarts and stops them in order.
 
-Used by `up` (in the foreground and detached) and by the tests' fixtures. One asyncio loop; no threads of its own.
+supervisord, circus and honcho know no health checks, no order of stopping by tier and no death with the parent.
 """
 
 from __future__ import annotations
@@ -10,7 +10,6 @@ import contextlib
 import ctypes
 import os
 import signal
-import sys
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -27,14 +26,14 @@ _LONGEST_BACKOFF_SECONDS = 30.0
 _STEADY_SECONDS = 60.0
 _PR_SET_PDEATHSIG = 1  # prctl(2)
 # Bound before any fork: between fork and exec nothing may be imported or looked up.
-_prctl = ctypes.CDLL(None, use_errno=True).prctl if sys.platform == "linux" else None
+_prctl = ctypes.CDLL(None, use_errno=True).prctl
 
 
 class Supervisor:
     """Keeps processes running.
 
     Args:
-        on_change: called on the loop with the new report of a process whenever it changes; must not block.
+        on_change: called on the loop with each new report of a process; must not block.
     """
 
     def __init__(self, on_change: Callable[[Report], None] = lambda report: None) -> None:
@@ -44,34 +43,27 @@ class Supervisor:
         self._keepers: dict[str, asyncio.Task[None]] = {}
 
     def report(self, name: str) -> Report:
-        """The latest report of a process that was started here; KeyError if it never was."""
+        """Return the latest report of a process; KeyError if it was never started."""
         return self._reports[name]
 
     async def start(self, spec: ProcessSpec) -> None:
-        """Start a process, wait until it is healthy, and keep it running from then on.
+        """Start a process, wait until it is healthy, and keep it running.
 
         Raises:
-            StartFailed: it ended, or was not healthy within `spec.ready_seconds`. It has been ended by then.
+            StartFailed: it exited or was not healthy within `spec.ready_seconds`; it is not running.
         """
         begin = size(spec.log)
         process = await self._spawn(spec, restarts=0)
-        exited = asyncio.create_task(process.wait())
-        healthy = asyncio.create_task(until_healthy(spec.probe))
-        try:
-            await asyncio.wait({exited, healthy}, timeout=spec.ready_seconds, return_when=asyncio.FIRST_COMPLETED)
-            if exited.done() or not healthy.done():
-                fate = describe_exit(exited.result()) if exited.done() else "was not ready in time"
-                await self._end(spec, fate)
-                raise StartFailed(_failure(spec, fate, begin), f"The whole log: {spec.log}")
-            await healthy
-        finally:
-            exited.cancel()
-            healthy.cancel()
+        if not await _healthy(spec, process, spec.ready_seconds):
+            code = process.returncode
+            fate = describe_exit(code) if code is not None else "was not ready in time"
+            await self._end(spec, fate)
+            raise StartFailed(_failure(spec, fate, begin), f"Full log: {spec.log}")
         self._update(spec, ProcessCondition.RUNNING)
-        self._keepers[spec.name] = asyncio.create_task(self._keep(spec, process), name=f"keep {spec.name}")
+        self._keep(spec, process)
 
     async def start_or_retry(self, spec: ProcessSpec) -> StartFailed | None:
-        """Start a process that the others can do without. One that does not start is tried again, ever more rarely.
+        """Start a process that the others do not need, and retry it with a growing backoff if it fails.
 
         Returns:
             Why it did not start.
@@ -80,12 +72,12 @@ class Supervisor:
             await self.start(spec)
         except StartFailed as error:
             self._update(spec, ProcessCondition.BACKING_OFF)
-            self._keepers[spec.name] = asyncio.create_task(self._revive(spec), name=f"revive {spec.name}")
+            self._keep(spec, None)
             return error
         return None
 
     async def stop(self, name: str) -> None:
-        """End one process for good; nothing if it is not running."""
+        """Stop a process for good; do nothing if it is not running."""
         keeper = self._keepers.pop(name, None)
         if keeper is not None:
             keeper.cancel()
@@ -94,7 +86,7 @@ class Supervisor:
         await self._end(self._reports[name].spec)
 
     async def stop_all(self) -> None:
-        """End everything, those that use others first."""
+        """Stop all processes, highest tiers first."""
         for tier in sorted(Tier, reverse=True):
             names = [name for name, report in self._reports.items() if report.spec.tier == tier]
             await asyncio.gather(*(self.stop(name) for name in names))
@@ -109,7 +101,7 @@ class Supervisor:
                 stdout=log,
                 stderr=log,
                 env={**os.environ, **spec.env},
-                # A terminal's Ctrl-C goes to its whole process group; the order of stopping is ours to keep.
+                # A terminal sends Ctrl-C to its whole process group; the order of stopping is ours.
                 start_new_session=True,
                 umask=private.UMASK,
                 preexec_fn=_die_with_parent(spec.stop_signal),
@@ -129,35 +121,22 @@ class Supervisor:
         self._on_change(self._reports[spec.name])
         return process
 
-    async def _keep(self, spec: ProcessSpec, process: asyncio.subprocess.Process) -> None:
-        """Start the process again each time it ends, after a pause that grows while it keeps failing."""
-        failures = 0
+    def _keep(self, spec: ProcessSpec, process: asyncio.subprocess.Process | None) -> None:
+        self._keepers[spec.name] = asyncio.create_task(self._restart(spec, process), name=f"keep {spec.name}")
+
+    async def _restart(self, spec: ProcessSpec, process: asyncio.subprocess.Process | None) -> None:
+        """Restart a process each time it exits, with a backoff that grows while it fails; None: it has not started."""
+        failures = 0 if process is not None else 1
         while True:
-            began = time.monotonic()
-            code = await process.wait()
-            failures = 1 if time.monotonic() - began > _STEADY_SECONDS else failures + 1
-            self._update(spec, ProcessCondition.BACKING_OFF, last_exit=describe_exit(code))
+            if process is not None:
+                began = time.monotonic()
+                code = await process.wait()
+                failures = 1 if time.monotonic() - began > _STEADY_SECONDS else failures + 1
+                self._update(spec, ProcessCondition.BACKING_OFF, last_exit=describe_exit(code))
             await asyncio.sleep(backoff(failures))
             process = await self._spawn(spec, restarts=self._reports[spec.name].restarts + 1)
-            await self._until_healthy_or_gone(spec, process)
-
-    async def _revive(self, spec: ProcessSpec) -> None:
-        """Start a process that has not started yet, and keep it running from then on."""
-        await asyncio.sleep(backoff(1))
-        process = await self._spawn(spec, restarts=self._reports[spec.name].restarts + 1)
-        await self._until_healthy_or_gone(spec, process)
-        await self._keep(spec, process)
-
-    async def _until_healthy_or_gone(self, spec: ProcessSpec, process: asyncio.subprocess.Process) -> None:
-        exited = asyncio.create_task(process.wait())
-        healthy = asyncio.create_task(until_healthy(spec.probe))
-        try:
-            await asyncio.wait({exited, healthy}, return_when=asyncio.FIRST_COMPLETED)
-            if not exited.done():
+            if await _healthy(spec, process):
                 self._update(spec, ProcessCondition.RUNNING)
-        finally:
-            exited.cancel()
-            healthy.cancel()
 
     async def _end(self, spec: ProcessSpec, fate: str = "") -> None:
         process = self._running.pop(spec.name, None)
@@ -187,13 +166,28 @@ class Supervisor:
         self._on_change(self._reports[spec.name])
 
 
+async def _healthy(spec: ProcessSpec, process: asyncio.subprocess.Process, seconds: float | None = None) -> bool:
+    """Wait until a process is healthy; False if it exits or the time is over."""
+    exited = asyncio.create_task(process.wait())
+    healthy = asyncio.create_task(until_healthy(spec.probe))
+    try:
+        await asyncio.wait({exited, healthy}, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
+        if exited.done() or not healthy.done():
+            return False
+        await healthy
+        return True
+    finally:
+        exited.cancel()
+        healthy.cancel()
+
+
 def backoff(failures: int) -> float:
-    """Seconds before the next start, after this many failures in a row (1 or more): 0.5, 1, 2 ... 30."""
+    """Return the seconds before the next start, after this many failures in a row: 0.5, 1, 2 ... 30."""
     return min(_FIRST_BACKOFF_SECONDS * 2.0 ** min(failures - 1, 16), _LONGEST_BACKOFF_SECONDS)
 
 
 def describe_exit(code: int) -> str:
-    """How a process ended, from its return code as `subprocess` gives it: `exit code 3`, `killed by SIGKILL`."""
+    """Describe a return code of `subprocess`: `exit code 3`, `killed by SIGKILL`."""
     if code >= 0:
         return f"exit code {code}"
     try:
@@ -207,14 +201,12 @@ def _failure(spec: ProcessSpec, fate: str, begin: int) -> str:
     return f"{spec.name} did not start: {fate}." + (f" Its last lines:\n{shown}" if shown else "")
 
 
-def _die_with_parent(number: signal.Signals) -> Callable[[], None] | None:
-    """Run between fork and exec: ask the kernel to send the stop signal when the supervisor dies, however it dies.
+def _die_with_parent(number: signal.Signals) -> Callable[[], None]:
+    """Return a function for the child between fork and exec: the kernel sends the signal when the supervisor dies.
 
-    After the change of user, which would clear it (prctl(2)); Linux only, elsewhere the next `up` ends leftovers.
+    It runs after the change of user, which would clear it (prctl(2)).
     """
     prctl = _prctl
-    if prctl is None:
-        return None
 
     def ask() -> None:
         prctl(_PR_SET_PDEATHSIG, number.value)

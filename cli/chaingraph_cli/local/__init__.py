@@ -1,1 +1,1 @@
-"""Commands of the cluster on this machine: up, down, status, demo, erase."""
+"""The commands up, down, status, demo and erase."""

@@ -11,7 +11,7 @@ from pathlib import Path
 from chaingraph_cli.commands import Command
 
 _STATE = Path(".chaingraph")
-_STATE_HELP = "Folder of the local cluster's data, logs and kubeconfig."
+_STATE_HELP = "Folder with data, logs and kubeconfig of the local cluster."
 _MAX_WORKERS = 64
 
 
@@ -28,16 +28,16 @@ def _add_state(parser: argparse.ArgumentParser) -> None:
 def _up_arguments(parser: argparse.ArgumentParser) -> None:
     _add_state(parser)
     parser.add_argument(
-        "--workers", metavar="N", type=_workers, default=2, help=f"How many worker processes, 1 to {_MAX_WORKERS}."
+        "--workers", metavar="N", type=_workers, default=2, help=f"Number of worker processes, 1 to {_MAX_WORKERS}."
     )
-    parser.add_argument("--detach", action="store_true", help="Return once all is healthy; go on in the background.")
+    parser.add_argument("--detach", action="store_true", help="Run in the background; return once it is healthy.")
     parser.add_argument(
         "--kubeconfig",
         metavar="FILE",
         type=Path,
-        help="Run against this existing cluster: installs only the CRDs there.",
+        help="Use this existing cluster; only CRDs and a ConfigMap are installed there.",
     )
-    parser.add_argument("--context", metavar="CONTEXT", help="Context of the kubeconfig; by default its current one.")
+    parser.add_argument("--context", metavar="CONTEXT", help="Defaults to the current context.")
     parser.add_argument("--database-url", metavar="URL", help="Use this PostgreSQL instead of starting one.")
 
 
@@ -57,7 +57,7 @@ def _up(chosen: argparse.Namespace) -> int:
 
 def _down_arguments(parser: argparse.ArgumentParser) -> None:
     _add_state(parser)
-    parser.add_argument("--delete", action="store_true", help="Also remove the folder with all its data.")
+    parser.add_argument("--delete", action="store_true", help="Delete the folder and all data too.")
 
 
 def _down(chosen: argparse.Namespace) -> int:
@@ -75,7 +75,7 @@ def _status_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="FORM",
         choices=("table", "json", "yaml"),
         default="table",
-        help="How to print it: table, json or yaml.",
+        help="Output format: table, json or yaml.",
     )
 
 
@@ -89,10 +89,13 @@ def _status(chosen: argparse.Namespace) -> int:
 def _demo_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--keep", action="store_true", help="Leave the cluster running.")
     parser.add_argument(
-        "--state", metavar="DIR", type=Path, help="State folder; by default .chaingraph with --keep, else a new one."
+        "--state",
+        metavar="DIR",
+        type=Path,
+        help="State folder. Default: .chaingraph with --keep, else a temporary one.",
     )
     parser.add_argument(
-        "--examples", metavar="DIR", type=Path, help="Folder of the examples; the checkout's by default."
+        "--examples", metavar="DIR", type=Path, help="Folder of the examples; defaults to that of the checkout."
     )
 
 
@@ -103,18 +106,16 @@ def _demo(chosen: argparse.Namespace) -> int:
 
 
 def _erase_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("ids", nargs="*", metavar="ID", help="Execution ids, as status.executionID has them.")
-    parser.add_argument(
-        "--all-of", metavar="NAMESPACE", default="", help="Erase every execution of this namespace instead."
-    )
+    parser.add_argument("ids", nargs="*", metavar="ID", help="Execution ids, as in status.executionID.")
+    parser.add_argument("--all-of", metavar="NAMESPACE", default="", help="Erase all executions of this namespace.")
     parser.add_argument(
         "--namespace-uid",
         metavar="UID",
         default="",
-        help="With --all-of: only those of the namespace with this UID, which may have been deleted since.",
+        help="With --all-of: only those of the namespace with this UID, which may be deleted.",
     )
-    parser.add_argument("--reason", required=True, help="Why, for the record in chaingraph.erasures.")
-    parser.add_argument("--yes", action="store_true", help="Do not ask. Nothing that was erased comes back.")
+    parser.add_argument("--reason", required=True, help="Reason, recorded in chaingraph.erasures.")
+    parser.add_argument("--yes", action="store_true", help="Do not ask for confirmation. Erased data is lost.")
 
 
 def _erase(chosen: argparse.Namespace) -> int:
@@ -124,35 +125,36 @@ def _erase(chosen: argparse.Namespace) -> int:
 
 
 UP = Command(
-    "A whole cluster on this machine: API server, PostgreSQL, operator and workers, as local processes.",
+    "Start a cluster on this machine: API server, PostgreSQL, operator, gateway and workers, as local processes.",
     _up_arguments,
     _up,
     of_cluster=False,
 )
 DOWN = Command(
-    "End what `chaingraph up` started. Its data stays for the next `up`, unless --delete.",
+    "Stop the local cluster. The next `up` continues with its data, unless --delete.",
     _down_arguments,
     _down,
     of_cluster=False,
 )
 STATUS = Command(
-    "Every process of the local cluster. Exit code 0 only if all are healthy.",
+    "Show the processes of the local cluster. Exit code 0 only if all are healthy.",
     _status_arguments,
     _status,
     of_cluster=False,
 )
 DEMO = Command(
-    "The examples on a cluster of their own: their executions live, their results. Leaves nothing running.",
+    "Run the examples on a temporary cluster and print their results. Leaves nothing running, unless --keep.",
     _demo_arguments,
     _demo,
     of_cluster=False,
 )
 ERASE = Command(
     description=(
-        "Erases executions from the database, with everything below them: rows, journals, events, DBOS's rows and "
-        "flows that nothing else uses. What runs is stopped. The table chaingraph.erasures records who erased what "
-        "and why. DATABASE_URL_EXECUTIONS has the connection string of a role that may delete, such as the operator's. "
-        "Delete the resources first: the operator runs no execution again whose row is gone, and its condition says so."
+        "Erase executions and their descendants from the database: rows, journals, events, rows of DBOS, and flows "
+        "that nothing else uses. Running executions are stopped. The table chaingraph.erasures records who erased what "
+        "and why. Set DATABASE_URL_EXECUTIONS to the connection string of a role that may delete, such as the "
+        "operator's. Delete the resources first: the operator does not run an execution again whose row is gone, and "
+        "reports that in its condition."
     ),
     arguments=_erase_arguments,
     run=_erase,

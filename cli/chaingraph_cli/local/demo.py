@@ -1,4 +1,4 @@
-"""`chaingraph demo`: a cluster on this machine, the examples run on it, their results, and all of it gone again."""
+"""`chaingraph demo`: runs the examples on a temporary cluster and prints their results."""
 
 from __future__ import annotations
 
@@ -17,7 +17,6 @@ from typing import Final
 from rich.console import Console
 
 from chaingraph_cli.cluster import detached
-from chaingraph_cli.cluster.programs import binaries
 from chaingraph_cli.cluster.state import ClusterSettings, StateFolder, supervised
 from chaingraph_cli.errors import CliError
 from chaingraph_cli.local import down, examples, up
@@ -25,26 +24,27 @@ from chaingraph_cli.local.demo_view import DemoRow, print_results, watching
 from chaingraph_cli.local.examples import Example
 from chaingraph_cli.local.resources import Resources, new_namespace
 from chaingraph_cli.terminal.output import console as make_console
+from chaingraph_cli.upstream import binaries
 from chaingraph_crds.execution import ExecutionPhase
 
 NAMESPACE: Final = "demo"
 DEFAULT_STATE: Final = Path(".chaingraph")
 _END_SECONDS: Final = 180.0
-_LOOK_SECONDS: Final = 0.25
+_LOOK_SECONDS: Final = 0.5
 _INTERRUPTED: Final = 130
-"""The exit code of a process that SIGINT ended, by the shells' convention."""
+"""The exit code of shells for a process that SIGINT has ended."""
 
 
 def run(state: Path | None, folder: Path | None, *, keep: bool) -> int:
-    """Run the command; returns its exit code: 0 only if every execution came to what its example says.
+    """Run the command; returns its exit code: 0 only if each execution ended as its example says.
 
     Args:
-        state: the state folder. None: `.chaingraph` with `keep`, else a new one that is removed.
-        folder: the folder of the examples; None for the checkout's.
+        state: the state folder; None for `.chaingraph` with `keep`, else for a temporary one.
+        folder: the folder of the examples; None for that of the checkout.
         keep: leave the cluster running. An interrupted demo is not kept.
 
     Raises:
-        CliError: the cluster did not come up, or there are no examples.
+        CliError: the cluster did not start, or there are no examples.
     """
     console = make_console()
     source = examples.find(folder)
@@ -52,16 +52,15 @@ def run(state: Path | None, folder: Path | None, *, keep: bool) -> int:
     signal.signal(signal.SIGTERM, _interrupt)
     try:
         with _cluster(console, state, keep=keep) as cluster:
-            with new_namespace(cluster.folder.kubeconfig, NAMESPACE) as resources:
-                rows = _run_examples(console, resources, found, source)
-                namespace = resources.namespace
+            resources = new_namespace(cluster.folder.kubeconfig, NAMESPACE)
+            rows = _run_examples(console, resources, found, source)
             print_results(console, rows)
             console.print()
             good = _print_verdict(console, rows)
-            _print_next(console, cluster, namespace, rows)
+            _print_next(console, cluster, resources.namespace, rows)
         return 0 if good else 1
     except KeyboardInterrupt:
-        # Everything has been cleaned up: who presses Ctrl-C again is not to change how this is said.
+        # All is cleaned up: another Ctrl-C must not disturb the message.
         for each in (signal.SIGINT, signal.SIGTERM):
             signal.signal(each, signal.SIG_IGN)
         console.print("Interrupted.")
@@ -70,7 +69,7 @@ def run(state: Path | None, folder: Path | None, *, keep: bool) -> int:
 
 @dataclass(frozen=True)
 class _Cluster:
-    """A cluster that runs; `stays` when it does so after the demo."""
+    """A running cluster; `stays` if it keeps running after the demo."""
 
     folder: StateFolder
     stays: bool
@@ -78,14 +77,14 @@ class _Cluster:
 
 @contextmanager
 def _cluster(console: Console, state: Path | None, *, keep: bool) -> Iterator[_Cluster]:
-    """A running cluster: the one that runs from the folder already, which is left as it is, or a new one."""
+    """Use the cluster that already runs from the folder, or start one for the block."""
     temporary = None
     if state is None and not keep:
         temporary = tempfile.mkdtemp(prefix="chaingraph-demo-")
     folder = StateFolder.at(Path(temporary) if temporary else state or DEFAULT_STATE)
     before = folder.load()
     if before is not None and supervised(before):
-        console.print(f"Using the cluster that runs from {folder.path}.")
+        console.print(f"Using the running cluster of {folder.path}.")
         yield _Cluster(folder, stays=True)
         return
     kept, delete = False, temporary is not None
@@ -94,7 +93,7 @@ def _cluster(console: Console, state: Path | None, *, keep: bool) -> Iterator[_C
         yield _Cluster(folder, stays=keep)
         kept = keep
     except CliError:
-        delete = False  # the error speaks of logs that are in there
+        delete = False  # the error names logs in there
         raise
     finally:
         if not kept:
@@ -107,11 +106,11 @@ def _start(console: Console, folder: StateFolder) -> None:
     up.programs_for(settings, console)
     folder.create()
     console.print(
-        "Starting a cluster: etcd, kube-apiserver, PostgreSQL, operator and 2 workers, as local processes ..."
+        "Starting a cluster: etcd, kube-apiserver, PostgreSQL, operator, gateway and 2 workers, as local processes ..."
     )
     began = time.monotonic()
     detached.start(folder, settings)
-    console.print(f"It is up after {time.monotonic() - began:.0f} s.")
+    console.print(f"The cluster is up after {time.monotonic() - began:.0f} s.")
 
 
 def _end(folder: StateFolder, *, delete: bool) -> None:
@@ -123,7 +122,7 @@ def _end(folder: StateFolder, *, delete: bool) -> None:
 
 @contextmanager
 def _undisturbed() -> Iterator[None]:
-    """No interruption while processes are being ended: a second Ctrl-C would leave them behind."""
+    """Ignore signals for the block: a second Ctrl-C would leave processes behind."""
     before = {number: signal.signal(number, signal.SIG_IGN) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
         yield
@@ -133,26 +132,25 @@ def _undisturbed() -> Iterator[None]:
 
 
 def _interrupt(number: int, frame: FrameType | None) -> None:
-    """SIGTERM is taken as Ctrl-C is, so that it cleans up as well."""
+    """Handle SIGTERM like Ctrl-C, so that it cleans up."""
     raise KeyboardInterrupt
 
 
 def _run_examples(console: Console, resources: Resources, found: Sequence[Example], source: Path) -> Sequence[DemoRow]:
     with examples.served(source / "data") as url:
         if url != examples.DATA_URL:
-            console.print(f"Port {examples.DATA_PORT} is taken: the data of the examples is served from {url}.")
-        console.print(f"Applying {len(found)} resources of {source} in the namespace {resources.namespace}.\n")
+            console.print(f"Port {examples.DATA_PORT} is in use: the data of the examples is served at {url}.")
+        console.print(f"Applying {len(found)} resources of {source} in namespace {resources.namespace}.\n")
         for each in found:
             resources.apply(each.fetching_from(url).manifest)
         return _until_settled(console, resources, [each for each in found if each.expected is not None])
 
 
 def _until_settled(console: Console, resources: Resources, running: Sequence[Example]) -> list[DemoRow]:
-    """The executions once all have ended or wait as they should, or when the time is over."""
+    """Wait until all executions have ended or pause as expected, or the time is over."""
     deadline = time.monotonic() + _END_SECONDS
     with watching(console) as show:
         while True:
-            # A list of a few objects, four times a second: a watch would tell more promptly, and need more care.
             current = resources.executions()
             rows = [DemoRow(each, current.get(each.name, {}).get("status") or {}) for each in running]
             show(rows)
@@ -164,36 +162,36 @@ def _until_settled(console: Console, resources: Resources, running: Sequence[Exa
 def _print_verdict(console: Console, rows: Sequence[DemoRow]) -> bool:
     wrong = [row for row in rows if not row.as_expected]
     if not wrong:
-        console.print(f"[bold green]Every execution ({len(rows)}) came to what its example says.[/]", markup=True)
+        console.print(f"[bold green]All {len(rows)} executions ended as expected.[/]", markup=True)
     for row in wrong:
-        console.print(f"[bold red]{row.name} is {row.phase}, and should be {row.example.expected}.[/]", markup=True)
+        console.print(f"[bold red]{row.name} is {row.phase}, expected {row.example.expected}.[/]", markup=True)
         console.print(f"  {row.message}")
     return not wrong
 
 
 def _print_next(console: Console, cluster: _Cluster, namespace: str, rows: Sequence[DemoRow]) -> None:
-    """What to type now: against the cluster when it stays, else to have one."""
+    """Print the next commands: for the cluster if it stays, else to start one."""
     command = _command()
     kubectl = _kubectl()
     state = "" if cluster.folder.path == DEFAULT_STATE.resolve() else f" --state {cluster.folder.path}"
     if cluster.stays:
         lines = [
-            "The cluster goes on running. To look at it:",
+            "The cluster is still running. To inspect it:",
             "",
             f"  export KUBECONFIG={cluster.folder.kubeconfig}",
             f"  {kubectl} -n {namespace} get executions -o wide",
             *(f"  {kubectl} -n {namespace} {each}" for each in _looks(rows)),
             f"  {kubectl} explain execution.spec",
             "",
-            f"End it: {command} down{state}",
+            f"Stop it: {command} down{state}",
         ]
     else:
         lines = [
-            "To keep the cluster and look around in it:",
+            "To keep the cluster and inspect it:",
             "",
             f"  {command} demo --keep",
             "",
-            "Or start with an empty one, and apply the examples yourself:",
+            "Or start an empty one, and apply the examples yourself:",
             "",
             f"  {command} up --detach",
             f"  export KUBECONFIG={DEFAULT_STATE.resolve() / 'kubeconfig'}",
@@ -207,7 +205,7 @@ def _print_next(console: Console, cluster: _Cluster, namespace: str, rows: Seque
 
 
 def _looks(rows: Sequence[DemoRow]) -> list[str]:
-    """What is worth a look among these executions: one that failed, and outputs."""
+    """Return kubectl arguments for a failed execution and for outputs."""
     failed = next((row.name for row in rows if row.phase is ExecutionPhase.FAILED), None)
     with_outputs = [row for row in rows if row.status.get("outputs")]
     looks = [f"describe execution {failed}"] if failed else []
@@ -218,7 +216,7 @@ def _looks(rows: Sequence[DemoRow]) -> list[str]:
 
 
 def _command() -> str:
-    """How this command is called from here."""
+    """Return this command as it can be called from here."""
     if shutil.which("chaingraph"):
         return "chaingraph"
     program = Path(sys.argv[0]).resolve()

@@ -1,4 +1,4 @@
-"""What `demo` shows: the executions while they run, and their results."""
+"""Shows the executions of `demo` while they run, and their results."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _STYLES = {
 
 @dataclass(frozen=True)
 class DemoRow:
-    """An execution as it is now; `status` is empty until the operator has seen it."""
+    """An execution; `status` is empty until the operator has seen it."""
 
     example: Example
     status: dict[str, Any]
@@ -47,7 +47,7 @@ class DemoRow:
 
     @property
     def settled(self) -> bool:
-        """Whether nothing more is to be waited for: its whole tree has ended, or it waits for a person as it should."""
+        """Whether its whole tree has ended, or it is paused as expected."""
         return self.tree_ended if self.phase.finished else self.as_expected
 
     @property
@@ -61,7 +61,7 @@ class DemoRow:
 
     @property
     def tree(self) -> str:
-        """What became of what it has spawned; empty where it has spawned nothing."""
+        """The outcome of its descendants; empty if it has none."""
         return str(self._condition("TreeSucceeded").get("message", "")) if self.status.get("children") else ""
 
     @property
@@ -72,7 +72,7 @@ class DemoRow:
 
     @property
     def seconds(self) -> str:
-        """How long it took, once it has ended."""
+        """Its duration, once it has ended."""
         began, ended = self.status.get("startTime"), self.status.get("completionTime")
         if not began or not ended:
             return "-"
@@ -80,7 +80,7 @@ class DemoRow:
 
     @property
     def message(self) -> str:
-        """What the condition Succeeded says."""
+        """The message of the condition Succeeded."""
         return str(self._condition("Succeeded").get("message", ""))
 
     def _condition(self, kind: str) -> Mapping[str, Any]:
@@ -89,14 +89,14 @@ class DemoRow:
 
 
 class Watching(Protocol):
-    """Takes the rows each time that they were looked at."""
+    """Shows the current rows."""
 
     def __call__(self, rows: Sequence[DemoRow]) -> None: ...
 
 
 @contextmanager
 def watching(console: Console) -> Iterator[Watching]:
-    """A table that changes in place on a terminal; elsewhere a line for each execution once it is settled."""
+    """Show a live table on a terminal; elsewhere a line for each execution once it is settled."""
     if console.is_terminal:
         with Live(console=console, auto_refresh=False) as live:
             yield lambda rows: live.update(_table(rows), refresh=True)
@@ -126,17 +126,17 @@ def _table(rows: Sequence[DemoRow]) -> Table:
 
 
 def print_results(console: Console, rows: Sequence[DemoRow]) -> None:
-    """The outputs of each execution, or its error; texts of several lines as they are."""
+    """Print the outputs of each execution, or its error."""
     for row in rows:
         console.print()
         console.print(Text(row.name, "bold") + Text(f"  ({row.example.file.name})", "dim"))
         error = row.status.get("error")
         if error:
-            meant = ", which is meant" if row.as_expected else ""
+            meant = ", as expected" if row.as_expected else ""
             where = f"node {error['node']}: " if error.get("node") else ""
             console.print(f"  {row.phase}{meant}: {where}{error.get('message', '')}")
         if row.phase is ExecutionPhase.PAUSED:
-            console.print(f"  {row.phase}{', which is meant' if row.as_expected else ''}: {row.message}")
+            console.print(f"  {row.phase}{', as expected' if row.as_expected else ''}: {row.message}")
         if row.tree:
             console.print(f"  children: {row.tree}")
         for name, value in (row.status.get("outputs") or {}).items():

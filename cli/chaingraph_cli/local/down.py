@@ -1,4 +1,4 @@
-"""`chaingraph down`: ends a local cluster by the processes on record, each verified to be the one recorded."""
+"""`chaingraph down`: stops a local cluster by its recorded processes."""
 
 from __future__ import annotations
 
@@ -14,44 +14,44 @@ _SECONDS = 60.0
 
 
 def run(state: Path, *, delete: bool) -> None:
-    """Run the command; nothing to do is no error.
+    """Run the command; no cluster is not an error.
 
     Args:
         state: the state folder.
-        delete: also remove it, and what of it lies elsewhere.
+        delete: delete it, with its data elsewhere.
 
     Raises:
-        CliError: the supervisor could not be ended.
+        CliError: the supervisor did not exit.
     """
     console = output.console()
     folder = StateFolder.at(state)
     remembered = folder.load()
     if remembered is None:
-        console.print(f"There is no cluster in {folder.path}.")
+        console.print(f"No cluster in {folder.path}.")
         return
     ended = stop(folder, remembered)
-    console.print(f"Ended {ended} processes of {folder.path}." if ended else f"Nothing was running from {folder.path}.")
+    console.print(f"Stopped {ended} processes of {folder.path}." if ended else f"No processes of {folder.path}.")
     if delete:
         for path in (*remembered.outside, folder.path):
             shutil.rmtree(path, ignore_errors=path != folder.path)
-        console.print("Its data is removed.")
+        console.print("Deleted its data.")
 
 
 def stop(folder: StateFolder, remembered: ClusterState) -> int:
-    """End a cluster: its supervisor ends the rest; what is left of a supervisor that died is ended directly.
+    """Stop a cluster by its supervisor; stop the processes of a dead supervisor directly.
 
     Returns:
-        How many processes ended, the supervisor included.
+        The number of stopped processes, the supervisor included.
 
     Raises:
-        CliError: the supervisor is still there after a minute.
+        CliError: the supervisor did not exit within a minute.
     """
     ended = 0
     if remembered.supervisor is not None and supervised(remembered):
         ended = 1 + sum(1 for each in remembered.processes if each.identity is not None)
-        if not detached.end(remembered.supervisor.process(), seconds=_SECONDS):
+        if not detached.end(remembered.supervisor, seconds=_SECONDS):
             raise CliError(
-                f"The supervisor (pid {remembered.supervisor.pid}) did not end in {_SECONDS:g} s.",
+                f"The supervisor (pid {remembered.supervisor.pid}) did not exit within {_SECONDS:g} s.",
                 f"Its log: {folder.logs / 'supervisor.log'}",
             )
     current = folder.load()

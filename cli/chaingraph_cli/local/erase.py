@@ -1,6 +1,6 @@
-"""`chaingraph erase`: removes executions and all that was kept of them from the database, and records that it did.
+"""`chaingraph erase`: erases executions and all their data from the database, with a record.
 
-For administrators of the database: it takes its connection string, and asks no API server.
+For administrators of the database: it needs the connection string and no API server.
 """
 
 from __future__ import annotations
@@ -34,14 +34,14 @@ def run(arguments: argparse.Namespace) -> int:
     """Run the command; returns its exit code."""
     ids, namespace = [ExecutionId(each) for each in arguments.ids], arguments.all_of
     if bool(ids) == bool(namespace):
-        raise Usage("Give execution ids or --all-of NAMESPACE, one of the two.")
+        raise Usage("Specify either execution ids or --all-of NAMESPACE.")
     if arguments.namespace_uid and not namespace:
-        raise Usage("--namespace-uid goes with --all-of.")
+        raise Usage("--namespace-uid needs --all-of.")
     for each in ids:
         if not _ID.fullmatch(each):
-            raise Usage(f"{each!r} is not an execution id: EX and 24 letters and digits, as in status.executionID.")
+            raise Usage(f"{each!r} is not an execution id: use EX and 24 letters and digits, as in status.executionID.")
     dsn = os.environ.get(_VARIABLE, "")
-    what = f"all executions of the namespace {namespace!r}" if namespace else ", ".join(ids)
+    what = f"all executions of namespace {namespace!r}" if namespace else ", ".join(ids)
     if not arguments.yes and not _confirmed(what):
         print("Nothing was erased.")
         return 1
@@ -49,15 +49,15 @@ def run(arguments: argparse.Namespace) -> int:
     try:
         count = asyncio.run(_erase(dsn, ids, namespace, arguments.namespace_uid, erasure))
     except (psycopg.Error, psycopg_pool.PoolTimeout, StoreError) as error:
-        raise CliError(f"The database at {_VARIABLE} refused: {str(error).strip()}") from error
+        raise CliError(f"The database of {_VARIABLE} failed: {str(error).strip()}") from error
     print(f"Erased {count} executions. The record is in chaingraph.erasures.")
     return 0
 
 
 def _confirmed(what: str) -> bool:
     if not sys.stdin.isatty():
-        raise Usage("Give --yes: nobody can be asked here.")
-    print(f"Erases {what}, with everything below: rows, journals, events, DBOS's rows. Type 'erase' to go on: ", end="")
+        raise Usage("Cannot ask for confirmation without a terminal: use --yes.")
+    print(f"Erase {what} and all descendants: rows, journals, events, rows of DBOS. Type 'erase' to confirm: ", end="")
     sys.stdout.flush()
     return sys.stdin.readline().strip() == "erase"
 
@@ -75,5 +75,5 @@ async def _erase(dsn: str, ids: list[ExecutionId], namespace: str, uid: str, era
         await ledger.close()
     missing = sorted(set(ids) - set(erased))
     if missing:
-        print(f"Not in the ledger: {', '.join(missing)}", file=sys.stderr)
+        print(f"Not found in the database: {', '.join(missing)}", file=sys.stderr)
     return len(erased)

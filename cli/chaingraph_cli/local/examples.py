@@ -1,7 +1,6 @@
-"""The examples of a checkout: read from their folder, put into a namespace, their data served.
+"""Reads the examples of a checkout and serves their data.
 
-An example that is meant to end otherwise than Completed, or to wait for a person (Paused), says so by the annotation
-`chaingraph.dev/expected-phase`.
+The annotation `chaingraph.dev/expected-phase` of an example has its expected phase, if that is not Completed.
 """
 
 from __future__ import annotations
@@ -25,21 +24,16 @@ _CHECKOUT: Final = Path(__file__).parents[3] / "examples"
 _FIRST: Final = "01-hello.yaml"
 EXPECTED_PHASE: Final = f"{names.GROUP}/expected-phase"
 DATA_PORT: Final = 8765
-"""The port at which the examples, as they are written, expect their data."""
+"""The port of the data in the examples."""
 SOURCE_INPUT: Final = "source"
-"""The input by which a flow of the examples is told where the data is."""
+"""The input with the URL of the data."""
 _LOOPBACK: Final = "127.0.0.1"
 DATA_URL: Final = f"http://{_LOOPBACK}:{DATA_PORT}"
 
 
 @dataclass(frozen=True)
 class Example:
-    """One resource of the examples.
-
-    Attributes:
-        file: where it is written.
-        manifest: as it is written there.
-    """
+    """A resource of the examples, and its file."""
 
     file: Path
     manifest: dict[str, Any]
@@ -54,13 +48,13 @@ class Example:
 
     @property
     def expected(self) -> ExecutionPhase | None:
-        """How it has to end, or that it has to wait; None for what does not run."""
+        """The expected phase; None for a Flow."""
         if self.kind != names.EXECUTION_KIND:
             return None
         return ExecutionPhase(_annotation(self.manifest) or ExecutionPhase.COMPLETED)
 
     def fetching_from(self, url: str) -> Example:
-        """The same example with its data served elsewhere than written."""
+        """Return the example with its data served at another URL."""
         spec = self.manifest.get("spec") or {}
         if self.kind != names.EXECUTION_KIND or (spec.get("inputs") or {}).get(SOURCE_INPUT) != DATA_URL:
             return self
@@ -69,29 +63,26 @@ class Example:
 
 
 def find(given: Path | None) -> Path:
-    """The folder of the examples: as given, else that of the checkout, wherever the command was started.
+    """Return the folder of the examples: the given one, else that of the checkout.
 
     Raises:
         ExamplesInvalid: there is none.
     """
     if given is not None:
         if not given.is_dir():
-            raise ExamplesInvalid(f"{given} is no folder.", "Name the folder of the examples: --examples DIR")
+            raise ExamplesInvalid(f"{given} is not a folder.", "Set the folder of the examples: --examples DIR")
         return given
     for folder in (Path.cwd() / "examples", _CHECKOUT):
         if any(folder.glob("*.yaml")):
             return folder
     raise ExamplesInvalid(
-        "The examples are part of the checkout, not of the installed package, and there are none here.",
-        "Run this in a checkout, or say where they are: --examples DIR",
+        "Examples not found: they are part of a checkout, not of the installed package.",
+        "Run this in a checkout, or set their folder: --examples DIR",
     )
 
 
 def first_example() -> Path:
-    """The first example, as a path that works where the command was started.
-
-    It is a file of the checkout; an installed package has one of its own.
-    """
+    """Return the path of the first example, in the checkout or in the installed package."""
     for folder in (Path("examples"), _CHECKOUT):
         if (folder / _FIRST).is_file():
             return folder / _FIRST
@@ -99,14 +90,14 @@ def first_example() -> Path:
 
 
 def load(folder: Path) -> tuple[Example, ...]:
-    """Every resource of a folder's YAML files, in the order of `kubectl apply -f FOLDER`.
+    """Read the resources of a folder's YAML files, in the order of `kubectl apply -f FOLDER`.
 
     Raises:
-        ExamplesInvalid: a file is no YAML, or holds something else than Flows and Executions.
+        ExamplesInvalid: a file is not valid YAML, or has other kinds than Flow and Execution.
     """
     examples = tuple(each for file in sorted(folder.glob("*.yaml")) for each in _read(file))
     if not examples:
-        raise ExamplesInvalid(f"{folder} has no YAML files.", "Name the folder of the examples: --examples DIR")
+        raise ExamplesInvalid(f"{folder} has no YAML files.", "Set the folder of the examples: --examples DIR")
     return examples
 
 
@@ -114,7 +105,7 @@ def _read(file: Path) -> list[Example]:
     try:
         documents = read(file.read_text(encoding="utf-8")).documents
     except (OSError, UnicodeDecodeError, YamlError) as error:
-        raise ExamplesInvalid(f"{file} cannot be read: {error}") from error
+        raise ExamplesInvalid(f"Cannot read {file}: {error}") from error
     for each in documents:
         problem = _problem(each)
         if problem:
@@ -143,15 +134,14 @@ def _annotation(document: dict[str, Any]) -> str | None:
 
 class _QuietHandler(SimpleHTTPRequestHandler):
     def log_message(self, format: str, *args: Any) -> None:
-        """Nothing: requests would come between the lines of the display."""
+        """Print nothing: it would disturb the display."""
 
 
 @contextmanager
 def served(folder: Path) -> Iterator[str]:
-    """Serve a folder's files on loopback until the block ends; yields the URL.
+    """Serve a folder's files on loopback for the block; yields the URL.
 
-    The port is the one that the examples name, so that applying them again by hand changes nothing; a free one when
-    that is taken.
+    The port is that of the examples, so that applying them again by hand changes nothing; another one if it is in use.
     """
     handler = partial(_QuietHandler, directory=str(folder))
     try:

@@ -1,105 +1,48 @@
-"""Flows and Executions of one namespace through the API server, as `demo` needs them; blocking."""
+"""Flows and Executions of a namespace, for `demo`; blocks."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+import json
 from pathlib import Path
 from typing import Any, Final
 
-from chaingraph_cli.errors import ClusterUnreachable, ResourceRefused
-from chaingraph_crds import names
+from chaingraph_cli.kubectl import EXECUTIONS, Kubectl
 
 _FIELD_MANAGER: Final = "chaingraph-demo"
-_REQUEST_SECONDS: Final = 15.0
-_PLURALS: Final = {names.FLOW_KIND: names.FLOW_PLURAL, names.EXECUTION_KIND: names.EXECUTION_PLURAL}
 
 
 class Resources:
-    """The resources of a namespace. Every method raises ClusterUnreachable when the server does not answer."""
+    """The resources of a namespace. Every method raises CliError if the cluster is unreachable."""
 
-    def __init__(self, connection: Any, namespace: str) -> None:
-        from kubernetes import client
-
-        self._custom = client.CustomObjectsApi(connection)
+    def __init__(self, kubectl: Kubectl, namespace: str) -> None:
+        self._kubectl = kubectl
         self.namespace = namespace
 
     def apply(self, manifest: dict[str, Any]) -> None:
-        """Server-side apply of a Flow or an Execution.
+        """Apply a Flow or an Execution on the server side.
 
         Raises:
-            ResourceRefused: the server refused it; the message is the server's.
+            CliError: the API server rejected it.
         """
-        from kubernetes import client
-
-        kind, name = manifest["kind"], manifest["metadata"]["name"]
-        patch: Callable[..., object] = self._custom.patch_namespaced_custom_object
-        try:
-            patch(
-                names.GROUP,
-                names.VERSION,
-                self.namespace,
-                _PLURALS[kind],
-                name,
-                manifest,
-                field_manager=_FIELD_MANAGER,
-                force=True,
-                _content_type="application/apply-patch+yaml",
-                _request_timeout=_REQUEST_SECONDS,
-            )
-        except client.ApiException as refused:
-            raise ResourceRefused(f"{kind} {name} was refused: {message_of(refused)}") from refused
+        arguments = ("--server-side", "--force-conflicts", f"--field-manager={_FIELD_MANAGER}", "-f", "-")
+        self._kubectl.run("apply", "-n", self.namespace, *arguments, input_=json.dumps(manifest)).ok()
 
     def executions(self) -> dict[str, dict[str, Any]]:
-        """The Executions by name."""
-        listed: Callable[..., Any] = self._custom.list_namespaced_custom_object
-        found = listed(
-            names.GROUP,
-            names.VERSION,
-            self.namespace,
-            names.EXECUTION_PLURAL,
-            _request_timeout=_REQUEST_SECONDS,
-        )
+        """Return the Executions by name."""
+        found = self._kubectl.run("get", EXECUTIONS, "-n", self.namespace, "-o", "json").json()
         return {str(each["metadata"]["name"]): each for each in found["items"]}
 
 
-@contextmanager
-def new_namespace(kubeconfig: Path, wanted: str) -> Iterator[Resources]:
-    """The resources of a namespace that is made now: `wanted`, or `wanted-2` and so on when it is there already.
+def new_namespace(kubeconfig: Path, wanted: str) -> Resources:
+    """Create a namespace: `wanted`, or `wanted-2` and so on if it exists.
 
     Raises:
-        ClusterUnreachable: the server does not answer or does not let us.
+        CliError: the cluster is unreachable or does not allow it.
     """
-    # Here, not above: the client takes a second to import.
-    import urllib3
-    from kubernetes import client, config
-
-    configuration = client.Configuration()
-    load: Callable[..., None] = config.load_kube_config  # has no types of its own
-    try:
-        load(config_file=str(kubeconfig), client_configuration=configuration)
-        with client.ApiClient(configuration) as connection:
-            yield Resources(connection, _make_namespace(client.CoreV1Api(connection), wanted))
-    except client.ApiException as refused:
-        raise ClusterUnreachable(f"The cluster refused: {message_of(refused)}") from refused
-    except (urllib3.exceptions.HTTPError, config.ConfigException) as error:
-        raise ClusterUnreachable(f"The cluster of {kubeconfig} does not answer: {error}") from error
-
-
-def _make_namespace(api: Any, wanted: str) -> str:
-    existing = {each.metadata.name for each in api.list_namespace(_request_timeout=_REQUEST_SECONDS).items}
+    kubectl = Kubectl.on(kubeconfig)
+    existing = kubectl.run("get", "namespaces", "-o", "jsonpath={.items[*].metadata.name}").ok().out.split()
     number = 1
     while (name := wanted if number == 1 else f"{wanted}-{number}") in existing:
         number += 1
-    api.create_namespace({"metadata": {"name": name}}, _request_timeout=_REQUEST_SECONDS)
-    return name
-
-
-def message_of(refused: Any) -> str:
-    """What the API server said, of an ApiException."""
-    import json
-
-    try:
-        return str(json.loads(refused.body)["message"])
-    except (TypeError, ValueError, KeyError):
-        return f"HTTP {refused.status} {refused.reason}"
+    kubectl.run("create", "namespace", name).ok()
+    return Resources(kubectl, name)

@@ -1,10 +1,11 @@
-"""`chaingraph status`: every process of the local cluster, asked for its health now."""
+"""`chaingraph status`: shows the health of the processes of the local cluster."""
 
 from __future__ import annotations
 
 import asyncio
 import time
 from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -13,18 +14,19 @@ from rich.table import Table
 from rich.text import Text
 
 from chaingraph_cli.cluster.programs.probes import check, notes
-from chaingraph_cli.cluster.spec import ProcessCondition
-from chaingraph_cli.cluster.state import ClusterState, Phase, ProcessRecord, StateFolder, age, supervised
+from chaingraph_cli.cluster.spec import ProcessCondition, Report
+from chaingraph_cli.cluster.state import ClusterState, Phase, StateFolder, supervised
 from chaingraph_cli.errors import NotRunning
+from chaingraph_cli.terminal import tables
 from chaingraph_cli.terminal.escapes import one_line
 from chaingraph_cli.terminal.output import OutputFormat, console, dump
 
 
 @dataclass(frozen=True)
 class ProcessHealth:
-    """A process and why it is not healthy; an empty reason means that it is."""
+    """A process, and the reason that it is not healthy; empty if it is."""
 
-    record: ProcessRecord
+    record: Report
     reason: str
 
     @property
@@ -33,7 +35,7 @@ class ProcessHealth:
 
 
 def run(state: Path, output: OutputFormat) -> bool:
-    """Print the status; whether everything is healthy.
+    """Print the status and return whether all processes are healthy.
 
     Raises:
         NotRunning: the folder has no cluster.
@@ -41,7 +43,7 @@ def run(state: Path, output: OutputFormat) -> bool:
     folder = StateFolder.at(state)
     remembered = folder.load()
     if remembered is None:
-        raise NotRunning(f"There is no cluster in {folder.path}.", "Start one: chaingraph up")
+        raise NotRunning(f"No cluster in {folder.path}.", "Start one: chaingraph up")
     health = asyncio.run(ask(remembered))
     alive = supervised(remembered)
     phase = remembered.phase if alive or remembered.phase in (Phase.STOPPED, Phase.FAILED) else "Crashed"
@@ -57,30 +59,35 @@ def run(state: Path, output: OutputFormat) -> bool:
 
 
 async def ask(state: ClusterState) -> list[ProcessHealth]:
-    """Probe every process on record at once."""
+    """Probe all recorded processes at once."""
 
-    async def one(record: ProcessRecord) -> ProcessHealth:
-        return ProcessHealth(record, fate(record) or await check(record.probe) or "")
+    async def one(record: Report) -> ProcessHealth:
+        return ProcessHealth(record, fate(record) or await check(record.spec.probe) or "")
 
     return list(await asyncio.gather(*(one(record) for record in state.processes)))
 
 
 async def _notes(health: list[ProcessHealth]) -> list[str]:
-    """What healthy processes do without."""
-    found = await asyncio.gather(*(notes(each.record.probe) for each in health if each.healthy))
-    names = [each.record.name for each in health if each.healthy]
+    """Return the warnings of healthy processes."""
+    found = await asyncio.gather(*(notes(each.record.spec.probe) for each in health if each.healthy))
+    names = [each.record.spec.name for each in health if each.healthy]
     return [f"{name} {note}" for name, lines in zip(names, found, strict=True) for note in lines]
 
 
-def fate(record: ProcessRecord) -> str:
-    """What the record alone says against a process's health; empty when it has to be asked."""
+def fate(record: Report) -> str:
+    """Return the reason in the record that a process is not healthy; empty if it must be probed."""
     if record.condition == ProcessCondition.BACKING_OFF:
-        return f"{record.last_exit}; starts again soon"
+        return f"{record.last_exit}; restarting"
     if record.condition == ProcessCondition.STOPPED:
         return record.last_exit or "stopped"
-    if record.identity is None or not record.identity.process().alive():
-        return "ended"
+    if record.identity is None or not record.identity.alive():
+        return "exited"
     return "starting" if record.condition == ProcessCondition.STARTING else ""
+
+
+def _age(record: Report) -> str:
+    seconds = int(time.time() - record.since)
+    return f"{seconds}s" if seconds < 10 else tables.span(timedelta(seconds=seconds))
 
 
 def _print_table(out: Console, folder: StateFolder, phase: str, message: str, health: list[ProcessHealth]) -> None:
@@ -90,11 +97,11 @@ def _print_table(out: Console, folder: StateFolder, phase: str, message: str, he
     for each in health:
         record = each.record
         table.add_row(
-            record.name,
+            record.spec.name,
             str(record.identity.pid) if record.identity else "-",
-            str(record.port),
+            str(record.spec.port),
             Text("healthy", "green") if each.healthy else Text(one_line(each.reason), "red"),
-            age(record.since),
+            _age(record),
             str(record.restarts),
         )
     out.print(f"Cluster of {folder.path}: {phase}")
@@ -116,15 +123,15 @@ def _content(
         "supervisorPid": state.supervisor.pid if state.supervisor else None,
         "processes": [
             {
-                "name": each.record.name,
+                "name": each.record.spec.name,
                 "pid": each.record.identity.pid if each.record.identity else None,
-                "port": each.record.port,
+                "port": each.record.spec.port,
                 "condition": str(each.record.condition),
                 "healthy": each.healthy,
                 "reason": each.reason,
                 "since": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(each.record.since)),
                 "restarts": each.record.restarts,
-                "log": str(each.record.log),
+                "log": str(each.record.spec.log),
             }
             for each in health
         ],

@@ -1,10 +1,11 @@
-"""`chaingraph up`: finds or builds the programs, starts the cluster, says what to do next."""
+"""`chaingraph up`: finds or builds the programs, starts the cluster and prints the next commands."""
 
 from __future__ import annotations
 
 import asyncio
 import shlex
 import shutil
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,14 +17,15 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn
 
 from chaingraph_cli.cluster import detached
 from chaingraph_cli.cluster import run as cluster_run
-from chaingraph_cli.cluster.programs import binaries, control_plane
-from chaingraph_cli.cluster.programs.build import BuildProgress as BuildProgress
+from chaingraph_cli.cluster.programs import control_plane
 from chaingraph_cli.cluster.programs.parts import egress_allowed
 from chaingraph_cli.cluster.spec import ProcessCondition, Report
 from chaingraph_cli.cluster.state import ClusterSettings, ClusterState, Phase, StateFolder, supervised
-from chaingraph_cli.errors import AlreadyRunning
+from chaingraph_cli.errors import AlreadyRunning, CliError
 from chaingraph_cli.local.examples import first_example
 from chaingraph_cli.terminal import output
+from chaingraph_cli.upstream import binaries
+from chaingraph_cli.upstream.build import BuildProgress as BuildProgress
 
 _KUBECTL = "kubectl"
 _PLAIN_PROGRESS_SECONDS = 15.0
@@ -33,13 +35,15 @@ def run(state: Path, settings: ClusterSettings, *, detach: bool) -> None:
     """Run the command.
 
     Args:
-        state: the state folder, made when missing.
+        state: the state folder; made if it is missing.
         settings: what to run.
-        detach: return once all is healthy, and leave it running.
+        detach: return once all processes are healthy, and leave them running.
 
     Raises:
-        CliError: it did not come up, or runs already with other settings.
+        CliError: the cluster did not start, or already runs with other settings.
     """
+    if sys.platform != "linux":
+        raise CliError("`chaingraph up` needs Linux.", "Install ChainGraph in a cluster with Helm instead.")
     console = output.console()
     folder = StateFolder.at(state)
     before = folder.load()
@@ -66,13 +70,11 @@ def run(state: Path, settings: ClusterSettings, *, detach: bool) -> None:
             ),
         )
     )
-    console.print(
-        "Everything has ended. Its data is kept: the next [bold]chaingraph up[/] goes on with it.", markup=True
-    )
+    console.print("The cluster has stopped. The next [bold]chaingraph up[/] continues with its data.", markup=True)
 
 
 def programs_for(settings: ClusterSettings, console: Console) -> dict[str, Path]:
-    """The programs these settings need, built on the first use of this machine with a progress display.
+    """Return the programs for these settings; builds missing ones with a progress display.
 
     Raises:
         BinariesMissing, BuildFailed: see `binaries.ensure`.
@@ -84,7 +86,7 @@ def programs_for(settings: ClusterSettings, console: Console) -> dict[str, Path]
 
 
 class _Display:
-    """Shows the progress of a build: a bar on a terminal, else a line at each turn and every 15 seconds."""
+    """Shows the progress of a build: a bar on a terminal, else a line for each program and every 15 seconds."""
 
     def __init__(self, console: Console) -> None:
         self._console = console
@@ -95,17 +97,17 @@ class _Display:
     def __call__(self, progress: BuildProgress) -> None:
         label = f"{progress.program} ({progress.position} of {progress.programs})"
         if not progress.packages:
-            label += ", fetching its sources"
+            label += ", fetching sources"
         if not self._console.is_terminal:
             if label != self._last_label or progress.seconds - self._last_seconds >= _PLAIN_PROGRESS_SECONDS:
                 self._last_label, self._last_seconds = label, progress.seconds
                 compiled = f"{progress.compiled} of at most {progress.packages} packages compiled, "
                 self._console.print(
-                    f"building {label}: {compiled if progress.packages else ''}{progress.seconds:.0f} s"
+                    f"Building {label}: {compiled if progress.packages else ''}{progress.seconds:.0f} s"
                 )
             return
         if self._bars is None:
-            self._console.print("Building the control plane from source, once for this machine (minutes).")
+            self._console.print("Building the control plane from source. This takes minutes, once per machine.")
             self._bars = Progress(
                 SpinnerColumn(),
                 TextColumn("{task.description}"),
@@ -146,14 +148,18 @@ def _line(report: Report) -> str:
 
 
 def _say_running(console: Console, folder: StateFolder, before: ClusterState, wanted: ClusterSettings) -> None:
-    """Say that it runs; an error when it runs otherwise than wanted now, because nothing is changed."""
+    """Report the running cluster; an error if its settings differ.
+
+    Raises:
+        AlreadyRunning: the settings differ.
+    """
     if before.settings != wanted:
         raise AlreadyRunning(
-            f"A cluster is running already from {folder.path}, with other settings "
+            f"A cluster is already running from {folder.path}, with other settings "
             f"({before.settings.workers} workers).",
-            "End it first: chaingraph down",
+            "Stop it first: chaingraph down",
         )
-    what = "is coming up" if before.phase == Phase.STARTING else "is running already"
+    what = "is starting" if before.phase == Phase.STARTING else "is already running"
     pid = before.supervisor.pid if before.supervisor else "-"
     console.print(f"The cluster of {folder.path} {what} (supervisor pid {pid}).")
     console.print(f"\n  export KUBECONFIG={folder.kubeconfig}")
@@ -166,7 +172,7 @@ def _say_up(
     kubectl = _KUBECTL if found is None or shutil.which(_KUBECTL) else str(found)
     state = "" if folder.path == Path.cwd() / ".chaingraph" else f" --state {escape(str(folder.path))}"
     workers = "1 worker" if settings.workers == 1 else f"{settings.workers} workers"
-    allowed = escape(egress_allowed() or "public addresses alone")
+    allowed = escape(egress_allowed() or "public addresses only")
     lines = [
         f"[bold green]ChainGraph is up[/] after {seconds:.1f} s: operator and {workers}. Next:",
         "",
@@ -174,9 +180,9 @@ def _say_up(
         f"  {kubectl} apply -f {escape(shlex.quote(str(first_example())))}",
         f"  {kubectl} get executions --watch",
         "",
-        f"Flows may call HTTP services on {allowed} (CHAINGRAPH_EGRESS_ALLOW), and no other private address.",
+        f"Flows may call HTTP services at {allowed} (CHAINGRAPH_EGRESS_ALLOW) and no other private address.",
         f"Health: chaingraph status{state}   Logs: {escape(str(folder.logs))}",
-        f"End it: chaingraph down{state}" if detached_ else "End it: Ctrl-C",
+        f"Stop it: chaingraph down{state}" if detached_ else "Stop it: Ctrl-C",
     ]
     for line in lines:
         console.print(line, markup=True)

@@ -1,8 +1,8 @@
 """Shell completion: options, and the names that a verb applies to.
 
 kubectl runs `kubectl_complete-chaingraph` with the words so far and reads a candidate a line (a tab, then its
-description) and a last line `:N`, the protocol of Go's cobra. The scripts of `chaingraph completion` run
-`chaingraph __complete`, which answers in the same form.
+description) and a last line `:N`, the protocol of Go's cobra. `chaingraph __complete` answers in the same form, so the
+scripts of `chaingraph completion` are kubectl's own. argcomplete speaks another protocol.
 """
 
 from __future__ import annotations
@@ -38,7 +38,8 @@ def answer(program: Program, words: Sequence[str]) -> str:
     except CliError:
         # Without a cluster or permissions there are no candidates; a message would disturb the command line.
         found, directive = [], _NO_FILES
-    lines = [f"{word}\t{meaning}" if meaning else word for word, meaning in found if word.startswith(prefix)]
+    value = prefix.partition("=")[2] if prefix.startswith("--") and "=" in prefix else prefix
+    lines = [f"{word}\t{meaning}" if meaning else word for word, meaning in found if word.startswith(value)]
     return "\n".join([*lines, f":{directive}"])
 
 
@@ -51,19 +52,17 @@ def _found(program: Program, typed: list[str], prefix: str) -> tuple[Candidates,
     command = program.entries[name].load()
     line = _Line(name, actions_of(parser_of(program, name, command)), others)
     if prefix.startswith("--") and "=" in prefix:
-        option, _, value = prefix.partition("=")
-        action = line.option(option)
-        found, directive = _values(line, action, value) if action else ([], _NO_FILES)
-        return [(f"{option}={word}", meaning) for word, meaning in found], directive
+        action = line.option(prefix.partition("=")[0])
+        return _values(line, action) if action else ([], _NO_FILES)
     if prefix.startswith("-"):
         return line.options(), _NO_FILES
     pending, positional = line.pending(), line.positional()
     action = pending or positional
     if action is None:
         return line.options(), _NO_FILES
-    found, directive = _values(line, action, prefix)
+    found, directive = _values(line, action)
     if pending is not None and pending.nargs == "?" and positional is not None:
-        more, directive = _values(line, positional, prefix)
+        more, directive = _values(line, positional)
         found = [*found, *more]
     return found, directive
 
@@ -142,7 +141,7 @@ class _Line:
         )
 
 
-def _values(line: _Line, action: argparse.Action, prefix: str) -> tuple[Candidates, int]:
+def _values(line: _Line, action: argparse.Action) -> tuple[Candidates, int]:
     if action.choices is not None:
         return [(str(each), "") for each in action.choices], _NO_FILES
     metavar = str(action.metavar)
@@ -151,10 +150,10 @@ def _values(line: _Line, action: argparse.Action, prefix: str) -> tuple[Candidat
     if metavar == "DIR":
         return [], _FOLDERS
     source = _SOURCES.get(metavar)
-    return (source(line, prefix) if source else []), _NO_FILES
+    return (source(line) if source else []), _NO_FILES
 
 
-def _executions(line: _Line, prefix: str) -> Candidates:
+def _executions(line: _Line) -> Candidates:
     listed = line.kubectl().run("get", EXECUTIONS, "-o", f"jsonpath={_ROW}").ok().out
     guard = guards.GUARDS.get(line.verb)
     typed = line.positionals()
@@ -173,7 +172,7 @@ def _executions(line: _Line, prefix: str) -> Candidates:
     return found
 
 
-def _nodes(line: _Line, prefix: str) -> Candidates:
+def _nodes(line: _Line) -> Candidates:
     kubectl = line.kubectl()
     flow = line.value("--flow")
     if flow:
@@ -193,8 +192,8 @@ def _nodes(line: _Line, prefix: str) -> Candidates:
     return [(each, "") for each in nodes if each not in typed[1:]]
 
 
-def _names(*arguments: str) -> Callable[[_Line, str], Candidates]:
-    def source(line: _Line, prefix: str) -> Candidates:
+def _names(*arguments: str) -> Callable[[_Line], Candidates]:
+    def source(line: _Line) -> Candidates:
         listed = line.kubectl().run(*arguments).ok().out
         # Names of contexts may have slashes; names of objects follow their kind.
         return [(each if arguments[0] == "config" else each.rpartition("/")[2], "") for each in listed.split()]
@@ -202,15 +201,15 @@ def _names(*arguments: str) -> Callable[[_Line, str], Candidates]:
     return source
 
 
-def _event_types(line: _Line, prefix: str) -> Candidates:
+def _event_types(line: _Line) -> Candidates:
     return [(each, "") for each in TYPES]
 
 
-def _phases(line: _Line, prefix: str) -> Candidates:
+def _phases(line: _Line) -> Candidates:
     return [(each, "") for each in PHASES]
 
 
-_SOURCES: Final[dict[str, Callable[[_Line, str], Candidates]]] = {
+_SOURCES: Final[dict[str, Callable[[_Line], Candidates]]] = {
     "NAME": _executions,
     "NODE": _nodes,
     "FLOW": _names("get", FLOWS, "-o", "name"),
@@ -220,80 +219,17 @@ _SOURCES: Final[dict[str, Callable[[_Line, str], Candidates]]] = {
     "PHASE": _phases,
 }
 
-_BASH: Final = r"""
-# chaingraph: completion for bash. Load it with: source <(chaingraph completion bash)
-_chaingraph() {
-    local line="${COMP_LINE:0:COMP_POINT}" words out directive current candidate
-    # Split by ourselves: bash takes apart what has = or : in it.
-    read -ra words <<< "$line"
-    [[ $line == *[[:space:]] ]] && words+=("")
-    out=$(chaingraph __complete "${words[@]:1}" 2>/dev/null) || return
-    directive=${out##*:}
-    out=${out%:*}
-    current=${words[-1]}
-    COMPREPLY=()
-    while IFS=$'\t' read -r candidate _; do
-        [[ -n $candidate ]] || continue
-        if [[ $current == *[=:]* ]]; then
-            candidate=${candidate#"${current%"${current##*[=:]}"}"}
-        fi
-        COMPREPLY+=("$candidate")
-    done <<< "$out"
-    if ((${#COMPREPLY[@]} == 0)); then
-        ((directive & 16)) && compopt -o dirnames
-        ((directive == 0)) && compopt -o default
-    fi
-}
-complete -F _chaingraph chaingraph
-"""
-_ZSH: Final = r"""
-#compdef chaingraph
-# chaingraph: completion for zsh. Load it with: source <(chaingraph completion zsh)
-_chaingraph() {
-    local out directive line
-    local -a candidates
-    out=$(chaingraph __complete "${(@)words[2,CURRENT]}" 2>/dev/null) || return
-    directive=${out##*:}
-    for line in "${(@f)${out%:*}}"; do
-        [[ -n $line ]] && candidates+=("${${line%%$'\t'*}//:/\\:}${${(M)line:#*$'\t'*}:+:${line#*$'\t'}}")
-    done
-    if (( $#candidates )); then
-        _describe 'chaingraph' candidates
-    elif (( directive & 16 )); then
-        _files -/
-    elif (( directive == 0 )); then
-        _files
-    fi
-}
-compdef _chaingraph chaingraph
-"""
-_FISH: Final = r"""
-# chaingraph: completion for fish. Load it with: chaingraph completion fish | source
-function __chaingraph_complete
-    set -l words (commandline -opc)[2..-1]
-    set -l current (commandline -ct)
-    set -l out (chaingraph __complete $words "$current" 2>/dev/null)
-    set -l directive (string replace : '' -- $out[-1])
-    set -e out[-1]
-    if test (count $out) -gt 0
-        printf '%s\n' $out
-    else if test "$directive" = 16
-        __fish_complete_directories "$current"
-    else if test "$directive" = 0
-        __fish_complete_path "$current"
-    end
-end
-complete -c chaingraph -f -a '(__chaingraph_complete)'
-"""
-_SCRIPTS: Final = {"bash": _BASH, "zsh": _ZSH, "fish": _FISH}
+_SHELLS: Final = ("bash", "zsh", "fish", "powershell")
 
 
 def _arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("shell", choices=tuple(_SCRIPTS), help="The shell to print a script for.")
+    parser.add_argument("shell", choices=_SHELLS, help="The shell to print a script for.")
 
 
 def _run(chosen: argparse.Namespace) -> int:
-    print(_SCRIPTS[chosen.shell].strip("\n"))
+    # Scripts of cobra are the same for every program but for its name.
+    script = Kubectl.on().run("completion", chosen.shell).ok().out
+    print(script.replace("kubectl", "chaingraph"), end="")
     return 0
 
 

@@ -1,6 +1,6 @@
-"""Certificates for processes of this machine: an authority, and what it signs for servers and people.
+"""Certificates of local servers and clients.
 
-Used by `up` for etcd and the gateway. The authority's key is never written: every start makes a new one.
+The key of the authority is never written: every start makes a new one.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from chaingraph_cli.cluster.access.kubeconfig import write_private
+from chaingraph_cli.cluster import private
 
 if TYPE_CHECKING:
     from cryptography import x509
@@ -30,20 +30,20 @@ class Pair:
     key: str
 
     def write(self, certificate: Path, key: Path) -> None:
-        """Write both, readable by their owner only."""
-        write_private(certificate, self.certificate)
-        write_private(key, self.key)
+        """Write both, readable by their owner alone."""
+        private.write(certificate, self.certificate)
+        private.write(key, self.key)
 
 
 class Authority:
-    """A certificate authority that lives as long as this object.
+    """A certificate authority whose key exists in memory alone.
 
     Args:
-        name: what its certificate calls it.
+        name: the common name of its certificate.
     """
 
     def __init__(self, name: str) -> None:
-        # Here, not above: only a start of the cluster needs the library.
+        # Imported late: only the start of a cluster needs the library.
         from cryptography import x509
         from cryptography.hazmat.primitives.asymmetric import ec
 
@@ -66,11 +66,11 @@ class Authority:
 
     @property
     def certificate(self) -> str:
-        """Its own certificate, in PEM."""
+        """The certificate of the authority, in PEM."""
         return _pem(self._certificate)
 
     def server(self, name: str, hosts: Sequence[str]) -> Pair:
-        """A server's certificate for these host names and addresses."""
+        """Issue a server certificate for host names and addresses."""
         from cryptography import x509
         from cryptography.x509.oid import ExtendedKeyUsageOID
 
@@ -78,7 +78,7 @@ class Authority:
         return self._issue(_name(name), ExtendedKeyUsageOID.SERVER_AUTH, alternatives)
 
     def client(self, user: str, groups: Sequence[str] = ()) -> Pair:
-        """A person's certificate as Kubernetes reads it: CN is the user, each O is a group."""
+        """Issue a client certificate for Kubernetes: CN is the user, each O is a group."""
         from cryptography.x509.oid import ExtendedKeyUsageOID
 
         return self._issue(_name(user, groups), ExtendedKeyUsageOID.CLIENT_AUTH)

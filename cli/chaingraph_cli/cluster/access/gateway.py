@@ -1,7 +1,4 @@
-"""What the gateway of a local cluster needs besides its process: a certificate, and an address that people find.
-
-Used by `run` at every start.
-"""
+"""The certificate of a local cluster's gateway, and the ConfigMap with its address."""
 
 from __future__ import annotations
 
@@ -10,10 +7,9 @@ from importlib import metadata
 from pathlib import Path
 
 from chaingraph_cli import discovery
-from chaingraph_cli.cluster import ports
+from chaingraph_cli.cluster import ports, private
 from chaingraph_cli.cluster.access import applying
 from chaingraph_cli.cluster.access.certificates import Authority
-from chaingraph_cli.cluster.access.kubeconfig import write_private
 
 NAME = "gateway"
 HEALTH = "gateway-health"
@@ -22,7 +18,7 @@ PORTS = (NAME, HEALTH)
 
 @dataclass(frozen=True)
 class GatewayFiles:
-    """Where the gateway's certificate is."""
+    """The gateway's certificate, its key and its CA."""
 
     folder: Path
 
@@ -39,21 +35,19 @@ class GatewayFiles:
         return self.folder / "ca.crt"
 
     def make(self) -> None:
-        """Makes a new authority and a certificate of it for this machine's loopback."""
+        """Make a new authority and a certificate of it for loopback."""
         self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         authority = Authority("chaingraph up")
         authority.server("chaingraph-gateway", [ports.LOOPBACK, "localhost"]).write(self.certificate, self.key)
-        write_private(self.ca, authority.certificate)
+        private.write(self.ca, authority.certificate)
 
 
 def publish(kubeconfig: Path, port: int, files: GatewayFiles) -> None:
-    """Writes into the cluster where the gateway is and what verifies it; blocks.
+    """Write the gateway's address and CA into the cluster; blocks.
 
     Raises:
-        ClusterUnreachable: the server cannot be reached or refuses us.
+        CliError: the cluster is unreachable or rejects a manifest.
     """
-    manifests = discovery.manifests(
-        f"https://{ports.LOOPBACK}:{port}", files.ca.read_text(encoding="ascii"), metadata.version("chaingraph")
-    )
-    with applying.connected(kubeconfig) as connection:
-        applying.apply(connection, manifests)
+    ca = files.ca.read_text(encoding="ascii")
+    url = f"https://{ports.LOOPBACK}:{port}"
+    applying.apply(kubeconfig, discovery.manifests(url, ca, metadata.version("chaingraph")))

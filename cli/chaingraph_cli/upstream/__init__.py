@@ -1,0 +1,1 @@
+"""Finds or builds etcd, kube-apiserver, kube-controller-manager and kubectl."""

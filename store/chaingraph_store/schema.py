@@ -55,9 +55,7 @@ async def check(connection: Connection) -> None:
     Raises:
         SchemaOutdated: it has not.
     """
-    cursor = await connection.execute(
-        "SELECT to_regclass('public._yoyo_migration') IS NOT NULL AND to_regclass('dbos.workflow_status') IS NOT NULL"
-    )
+    cursor = await connection.execute("SELECT to_regclass('public._yoyo_migration') IS NOT NULL")
     row = await cursor.fetchone()
     if row and row[0]:
         cursor = await connection.execute("SELECT 1 FROM public._yoyo_migration WHERE migration_id = %s", (_NEWEST,))

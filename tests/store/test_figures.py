@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
+from chaingraph_store.children import statistics as child_statistics
 from chaingraph_store.ledger import Ledger
-from chaingraph_store.queue import leases
+from chaingraph_store.queue import leases, statistics
 from chaingraph_store.queue.pinning import Build
-from chaingraph_store.reads import statistics
 from fixtures.ledger.new_executions import APP, create, dequeue
 from fixtures.ledger.new_leases import new_lease
 from fixtures.trees.children import complete, complete_and_spawn
@@ -25,9 +25,9 @@ async def queues_of(ledger: Ledger) -> dict[str, statistics.QueueStatistics]:
         return {each.queue: each for each in await statistics.queues(connection, application_name=APP)}
 
 
-async def family_of(ledger: Ledger) -> statistics.ChildStatistics:
+async def family_of(ledger: Ledger) -> child_statistics.ChildStatistics:
     async with ledger.connection() as connection:
-        return await statistics.families(connection)
+        return await child_statistics.children(connection)
 
 
 async def test_queue_figures_count_waiting_and_running(ledger: Ledger) -> None:
@@ -88,7 +88,7 @@ async def test_worker_figures_count_live_ones_by_queue_and_version(ledger: Ledge
 
 
 async def test_family_figures_report_age_of_pending_work(ledger: Ledger) -> None:
-    assert await family_of(ledger) == statistics.ChildStatistics(0, 0, 0)
+    assert await family_of(ledger) == child_statistics.ChildStatistics(0, 0, 0)
     unspawned = (await create(ledger)).id
     await complete(ledger, unspawned, children=2)
     parent = (await create(ledger)).id
@@ -142,7 +142,7 @@ async def test_figures_read_only_in_flight_rows(ledger: Ledger) -> None:
     assert "idx_workflow_status_in_flight_v2" in plan, plan
     assert "Seq Scan" not in plan, plan
     assert blocks < WAITING / 20, blocks
-    plan, blocks = await plan_of(ledger, statistics._FAMILIES, {})
+    plan, blocks = await plan_of(ledger, child_statistics._CHILDREN, {})
     assert "Seq Scan" not in plan, plan
     assert blocks < 20, blocks
     began = time.perf_counter()

@@ -16,8 +16,10 @@ from typing import Final
 from prometheus_client.core import GaugeMetricFamily, Metric
 
 from chaingraph_operator.metrics import Metrics
+from chaingraph_store.children import statistics as child_statistics
+from chaingraph_store.children.statistics import ChildStatistics
 from chaingraph_store.ledger import Ledger
-from chaingraph_store.reads import statistics
+from chaingraph_store.queue import statistics
 
 _READ_SECONDS: Final = 5.0
 _LONGEST_PAUSE: Final = 20.0
@@ -57,7 +59,7 @@ class QueueMetrics:
         self._others = False
         self._queues: dict[str, statistics.QueueStatistics] = {}
         self._workers: Sequence[statistics.WorkerStatistics] = ()
-        self._families = statistics.ChildStatistics(0, 0, 0)
+        self._families = ChildStatistics(0, 0, 0)
         metrics.registry.register(self)
 
     async def run(self) -> None:
@@ -76,7 +78,7 @@ class QueueMetrics:
         async with self._ledger.connection() as connection:
             found = await statistics.queues(connection, application_name=self._application_name)
             self._workers = await statistics.workers(connection, application_name=self._application_name)
-            self._families = await statistics.families(connection)
+            self._families = await child_statistics.children(connection)
         # One whose workers are gone keeps its series, as does one that has become empty: to an autoscaler, no figure is
         # no reason to go up or down.
         self._served |= {each.queue for each in self._workers}

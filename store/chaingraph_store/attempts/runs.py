@@ -19,6 +19,7 @@ from chaingraph_store.errors import OwnershipLost
 from chaingraph_store.events import PAUSE_TYPES, PAUSED, STARTED
 from chaingraph_store.ids import ExecutionId, WorkflowId
 from chaingraph_store.ledger import CHANGES, Connection, plain
+from chaingraph_store.queue.dispatch import GIVEN
 from chaingraph_store.queue.pinning import NO_BUILD, Build, PinnedElsewhere, has_worker
 from chaingraph_store.raw_json import RawJson, unparsed
 from chaingraph_store.tenancy.policies import of_namespace
@@ -149,14 +150,11 @@ WITH before AS (
   WHERE id = %(id)s AND workflow_id = %(workflow)s AND phase IN ('Pending', 'Running', 'Paused') AND NOT parked
   FOR UPDATE
 ), given AS (
-  -- Locked, so that it is looked at again, and refused, when a hand-back that we waited for has taken it away.
   SELECT before.id,
          before.phase = 'Pending' AND before.worker_version <> ''
          AND (before.worker_pool, before.worker_version) <> (%(pool)s, %(version)s)
          AND {has_worker("before")} AS elsewhere
-  FROM before JOIN dbos.workflow_status w ON w.workflow_uuid = %(workflow)s
-  WHERE w.status = 'PENDING' AND w.executor_id = %(worker)s
-  FOR SHARE OF w
+  FROM before {GIVEN}
 ), run AS (
   UPDATE chaingraph.executions e
   SET phase = 'Running', owner_epoch = owner_epoch + 1, worker = %(worker)s, lost_worker = '',

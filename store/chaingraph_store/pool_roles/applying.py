@@ -21,7 +21,7 @@ from chaingraph_store.periodic import TASKS, own_task
 from chaingraph_store.pool_roles import policies
 from chaingraph_store.pool_roles.policies import EVERYBODY, PREFIX, RIGHTS, RowPolicy
 from chaingraph_store.pool_roles.setting import VARIABLE, PoolRole, parse
-from chaingraph_store.queue.dispatch import HOLD_QUEUE
+from chaingraph_store.queue import dbos_guards
 
 _SCHEMAS: Final = ("chaingraph", "dbos")
 _POWERFUL: Final = (
@@ -79,7 +79,7 @@ def apply(
         _set_policies(connection, [policy for each in desired for policy in policies.of(each)])
         _record(connection, desired)
         if desired:
-            _make_shared_rows(connection, desired, version=version, application_name=application_name)
+            dbos_guards.add_shared_rows(connection, version=version, application_name=application_name)
         for each in desired:
             _grant(connection, each.role)
     _log.info("pool roles", roles={each.role: list(each.queues) for each in desired})
@@ -199,22 +199,6 @@ def _record(connection: _Connection, desired: Sequence[PoolRole]) -> None:
         connection.execute(
             "INSERT INTO chaingraph.upkeep (task) SELECT unnest(%s::text[]) ON CONFLICT (task) DO NOTHING", (tasks,)
         )
-
-
-def _make_shared_rows(
-    connection: _Connection, desired: Sequence[PoolRole], *, version: str, application_name: str
-) -> None:
-    """Rows of DBOS that workers make for all, and that no pool's role may change."""
-    connection.execute(
-        "INSERT INTO dbos.application_versions (version_id, version_name, application_name)"
-        " VALUES (gen_random_uuid()::text, %s, %s) ON CONFLICT DO NOTHING",
-        (version, application_name),
-    )
-    connection.execute(
-        "INSERT INTO dbos.queues (name, polling_interval_sec, application_name) VALUES (%s, 0.25, %s)"
-        " ON CONFLICT (name) DO NOTHING",
-        (HOLD_QUEUE, application_name),
-    )
 
 
 def _identifier(table: str) -> sql.Identifier:

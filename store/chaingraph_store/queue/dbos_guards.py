@@ -1,4 +1,4 @@
-"""What we add to DBOS's tables: no decoder but JSON, and an index for recovery.
+"""What we add to DBOS's tables: no decoder but JSON, an index for recovery, and the rows that all workers share.
 
 DBOS chooses the decoder of a value by its row, whatever is configured: a row that says `py_pickle` runs code on the
 process that reads it. A CHECK constraint keeps such rows out, in every table that has the column, also in those that a
@@ -15,6 +15,7 @@ from psycopg import sql
 
 from chaingraph_store.errors import SchemaOutdated
 from chaingraph_store.ledger import Connection, checked_dsn
+from chaingraph_store.queue.dispatch import HOLD_QUEUE
 
 JSON: Final = "portable_json"
 """DBOS's name of its JSON. NULL stands for the serializer of the process, which is the same one in ours."""
@@ -89,14 +90,34 @@ def _index(connection: psycopg.Connection[Any]) -> None:
     )
 
 
+def add_shared_rows(connection: psycopg.Connection[Any], *, version: str, application_name: str) -> None:
+    """Adds the rows that workers make for all, for roles that may not."""
+    connection.execute(
+        "INSERT INTO dbos.application_versions (version_id, version_name, application_name)"
+        " VALUES (gen_random_uuid()::text, %s, %s) ON CONFLICT DO NOTHING",
+        (version, application_name),
+    )
+    connection.execute(
+        "INSERT INTO dbos.queues (name, polling_interval_sec, application_name) VALUES (%s, 0.25, %s)"
+        " ON CONFLICT (name) DO NOTHING",
+        (HOLD_QUEUE, application_name),
+    )
+
+
 async def check(connection: Connection) -> None:
     """Checks that no table of DBOS can hold anything but JSON.
 
     Raises:
-        SchemaOutdated: one can.
+        SchemaOutdated: one can, or there are none.
     """
     cursor = await connection.execute(_TABLES, (CONSTRAINT,))
-    open_to_others = [table for table, guarded in await cursor.fetchall() if not guarded]
+    tables = await cursor.fetchall()
+    if not tables:
+        raise SchemaOutdated(
+            "the database has not the tables of DBOS: run `chaingraph-worker migrate` with the same "
+            "DATABASE_URL_EXECUTIONS, then start again"
+        )
+    open_to_others = [table for table, guarded in tables if not guarded]
     if open_to_others:
         raise SchemaOutdated(
             f"the table dbos.{open_to_others[0]} lacks the constraint {CONSTRAINT}, which keeps out values that run "

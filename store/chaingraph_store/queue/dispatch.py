@@ -56,6 +56,12 @@ ENQUEUE_CHILD: Final = (
 )
 """`ENQUEUE` of the first run of every row of `made`, with the parameters of `child_parameters`."""
 
+GIVEN: Final = """JOIN dbos.workflow_status w ON w.workflow_uuid = %(workflow)s
+  WHERE w.status = 'PENDING' AND w.executor_id = %(worker)s
+  FOR SHARE OF w"""
+"""Ends a query that has rows only if DBOS has given the workflow to this worker. It stays so until the transaction
+ends: whoever waited for a hand-back looks at the workflow again."""
+
 
 def child_parameters(*, application_name: str) -> dict[str, Any]:
     """What `ENQUEUE_CHILD` needs beside the rows."""
@@ -277,3 +283,24 @@ async def pending_runs(connection: Connection, *, executor: str) -> int:
     )
     row = await cursor.fetchone()
     return row[0] if row else 0
+
+
+# DBOS 3.4 has no foreign keys on the first three; the rest (notifications, events, streams) goes with the status.
+_REMOVE: Final = """
+WITH inputs AS (DELETE FROM dbos.workflow_input WHERE workflow_uuid = ANY(%(workflows)s)),
+outputs AS (DELETE FROM dbos.workflow_output WHERE workflow_uuid = ANY(%(workflows)s)),
+steps AS (DELETE FROM dbos.operation_outputs WHERE workflow_uuid = ANY(%(workflows)s))
+DELETE FROM dbos.workflow_status WHERE workflow_uuid = ANY(%(workflows)s)
+"""
+
+
+async def remove(connection: Connection, executions: Sequence[tuple[ExecutionId, int]]) -> None:
+    """Removes every workflow that the executions can have had. Each comes with the number of its last run."""
+    # Each attempt begins with a run of its own, so there are no more attempts than runs.
+    workflows = [
+        of(execution, number)
+        for execution, run in executions
+        for of in (hold_workflow_id, workflow_id)
+        for number in range(1, run + 1)
+    ]
+    await connection.execute(_REMOVE, {"workflows": workflows})

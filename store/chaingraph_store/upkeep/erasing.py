@@ -15,7 +15,7 @@ import structlog
 from chaingraph_store.commands import stopping
 from chaingraph_store.ids import ExecutionId
 from chaingraph_store.ledger import Connection, Ledger, plain
-from chaingraph_store.upkeep import pruning
+from chaingraph_store.queue import dispatch
 
 _AT_ONCE: Final = 100
 """Trees in one transaction."""
@@ -98,8 +98,7 @@ async def _erase(connection: Connection, heads: Sequence[ExecutionId], erasure: 
     if not rows:
         return []
     ids = [ExecutionId(row[0]) for row in rows]
-    workflows = [each for row in rows for each in pruning.workflows_of(ExecutionId(row[0]), row[1])]
-    await connection.execute(pruning.REMOVE_WORKFLOWS, {"workflows": workflows})
+    await dispatch.remove(connection, [(ExecutionId(row[0]), row[1]) for row in rows])
     await connection.execute("DELETE FROM chaingraph.executions WHERE id = ANY(%s)", (ids,))
     await connection.execute(_FORGET_FLOWS, (sorted({row[2] for row in rows if row[2] is not None}),))
     for namespace in sorted({row[3] for row in rows}):

@@ -13,8 +13,9 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final, LiteralString
 
-from chaingraph_store.ids import ExecutionId, WorkflowId, hold_workflow_id, workflow_id
+from chaingraph_store.ids import ExecutionId
 from chaingraph_store.ledger import Connection, Ledger
+from chaingraph_store.queue import dispatch
 
 _EVENTS_AT_ONCE: Final = 10_000
 _UIDS_AT_ONCE: Final = 2000
@@ -155,13 +156,6 @@ WHERE e.id = ANY(%(ids)s) AND e.phase IN ('Completed', 'Failed', 'Stopped') AND 
   AND NOT EXISTS (SELECT FROM chaingraph.executions c WHERE c.parent_id = e.id)
 FOR UPDATE OF e SKIP LOCKED
 """
-# DBOS 3.4 has no foreign keys on the first three; the rest (notifications, events, streams) goes with the status.
-REMOVE_WORKFLOWS: Final = """
-WITH inputs AS (DELETE FROM dbos.workflow_input WHERE workflow_uuid = ANY(%(workflows)s)),
-outputs AS (DELETE FROM dbos.workflow_output WHERE workflow_uuid = ANY(%(workflows)s)),
-steps AS (DELETE FROM dbos.operation_outputs WHERE workflow_uuid = ANY(%(workflows)s))
-DELETE FROM dbos.workflow_status WHERE workflow_uuid = ANY(%(workflows)s)
-"""
 
 
 async def remove(ledger: Ledger, executions: Sequence[ExecutionId], *, before: datetime) -> int:
@@ -180,8 +174,7 @@ async def remove(ledger: Ledger, executions: Sequence[ExecutionId], *, before: d
         cursor = await connection.execute(_LOCK, {"ids": list(executions), "before": before})
         locked = [(ExecutionId(row[0]), int(row[1])) for row in await cursor.fetchall()]
         if locked:
-            workflows = [each for execution, run in locked for each in workflows_of(execution, run)]
-            await connection.execute(REMOVE_WORKFLOWS, {"workflows": workflows})
+            await dispatch.remove(connection, locked)
             await connection.execute(
                 "DELETE FROM chaingraph.executions WHERE id = ANY(%s)", ([execution for execution, _ in locked],)
             )
@@ -197,12 +190,6 @@ async def _trim_logs(ledger: Ledger, executions: Sequence[ExecutionId], before: 
                 _TRIM, {"ids": list(executions), "before": before, "limit": _EVENTS_AT_ONCE}
             )
         trimmed = cursor.rowcount
-
-
-def workflows_of(execution: ExecutionId, run: int) -> list[WorkflowId]:
-    """Every workflow that an execution whose last run has this number can have had."""
-    # Each attempt begins with a run of its own, so there are no more attempts than runs.
-    return [of(execution, number) for of in (hold_workflow_id, workflow_id) for number in range(1, run + 1)]
 
 
 # Two statements: the second one's snapshot shows what was committed before the first one got the lock.

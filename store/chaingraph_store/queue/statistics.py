@@ -1,4 +1,4 @@
-"""How much waits, how long, and who is there to do it: for metrics.
+"""How much waits in the queues, how long, and which workers serve them: for metrics.
 
 Each statement reads what is in flight by an index made for that, and never what has ended.
 """
@@ -43,21 +43,6 @@ class WorkerStatistics:
     slots: int
 
 
-@dataclass(frozen=True, slots=True)
-class ChildStatistics:
-    """How long the oldest has waited of what is to be done about children; 0 when nothing waits.
-
-    Attributes:
-        unspawned_seconds: executions that have completed and still have children to spawn.
-        untold_seconds: children that have ended, and everything below them, and of which the parent was not told.
-        unshown_seconds: children that are to have a resource and have none.
-    """
-
-    unspawned_seconds: float
-    untold_seconds: float
-    unshown_seconds: float
-
-
 _QUEUES: Final = """
 SELECT split_part(queue_name, '@', 1) AS queue,
        coalesce(sum(many) FILTER (WHERE status = 'ENQUEUED'), 0)::bigint AS waiting,
@@ -84,19 +69,6 @@ WHERE expires_at > now() AND application_name = %(application)s
 GROUP BY 1, 2, 3, 4
 """
 
-_FAMILIES: Final = """
-SELECT coalesce(extract(epoch FROM now() - (
-         SELECT min(finished_at) FROM chaingraph.executions WHERE children_unmade > 0)), 0)::float8,
-       coalesce(extract(epoch FROM now() - (
-         SELECT min(finished_at) FROM chaingraph.executions
-         WHERE parent_id IS NOT NULL AND finished_at IS NOT NULL AND NOT counted
-           AND (NOT told OR children_open = 0))), 0)::float8,
-       coalesce(extract(epoch FROM now() - (
-         SELECT created_at FROM chaingraph.executions
-         WHERE parent_id IS NOT NULL AND uid IS NULL AND resources = 'Create'
-         ORDER BY created_at, id LIMIT 1)), 0)::float8
-"""
-
 
 async def queues(connection: Connection, *, application_name: str) -> list[QueueStatistics]:
     """Every queue in which something waits or runs; executions that wait for their START_SIGNAL are in none."""
@@ -110,11 +82,3 @@ async def workers(connection: Connection, *, application_name: str) -> list[Work
     async with connection.cursor(row_factory=class_row(WorkerStatistics)) as cursor:
         await cursor.execute(_WORKERS, {"application": application_name})
         return await cursor.fetchall()
-
-
-async def families(connection: Connection) -> ChildStatistics:
-    """What is left to be done about children."""
-    cursor = await connection.execute(_FAMILIES)
-    row = await cursor.fetchone()
-    assert row is not None, "a SELECT without FROM has one row"
-    return ChildStatistics(*row)

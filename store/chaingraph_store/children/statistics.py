@@ -1,0 +1,48 @@
+"""How long the oldest tasks about children have waited: for metrics.
+
+Each part is read by an index made for that.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+from chaingraph_store.ledger import Connection
+
+
+@dataclass(frozen=True, slots=True)
+class ChildStatistics:
+    """How long the oldest has waited of what is to be done about children; 0 when nothing waits.
+
+    Attributes:
+        unspawned_seconds: executions that have completed and still have children to spawn.
+        untold_seconds: children that have ended, and everything below them, and of which the parent was not told.
+        unshown_seconds: children that are to have a resource and have none.
+    """
+
+    unspawned_seconds: float
+    untold_seconds: float
+    unshown_seconds: float
+
+
+_CHILDREN: Final = """
+SELECT coalesce(extract(epoch FROM now() - (
+         SELECT min(finished_at) FROM chaingraph.executions WHERE children_unmade > 0)), 0)::float8,
+       coalesce(extract(epoch FROM now() - (
+         SELECT min(finished_at) FROM chaingraph.executions
+         WHERE parent_id IS NOT NULL AND finished_at IS NOT NULL AND NOT counted
+           AND (NOT told OR children_open = 0))), 0)::float8,
+       coalesce(extract(epoch FROM now() - (
+         SELECT created_at FROM chaingraph.executions
+         WHERE parent_id IS NOT NULL AND uid IS NULL AND resources = 'Create'
+         ORDER BY created_at, id LIMIT 1)), 0)::float8
+"""
+
+
+async def children(connection: Connection) -> ChildStatistics:
+    """What is left to be done about children."""
+    cursor = await connection.execute(_CHILDREN)
+    row = await cursor.fetchone()
+    assert row is not None, "a SELECT without FROM has one row"
+    return ChildStatistics(*row)

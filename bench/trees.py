@@ -26,7 +26,7 @@ from chaingraph_store import ids
 _STANDING = """
 SELECT count(*), count(*) FILTER (WHERE phase IN ('Completed', 'Failed', 'Stopped')),
        count(*) FILTER (WHERE phase IN ('Failed', 'Stopped')), count(uid),
-       bool_or(parent_id IS NULL AND phase = 'Completed' AND children_open = 0)
+       bool_or(parent_id IS NULL AND phase = 'Completed' AND children_active = 0)
 FROM chaingraph.executions WHERE root_id = %s
 """
 _WRITES = re.compile(r"^apiserver_request_total\{(?P<labels>.*)\} (?P<count>\S+)$", re.MULTILINE)

@@ -72,13 +72,13 @@ class ExecutionRow:
     position: int | None = None
     children_total: int = 0
     children_spawned: int = 0
-    children_barred: int = 0
-    children_open: int = 0
-    told: bool = False
+    children_suppressed: int = 0
+    children_active: int = 0
+    parent_notified: bool = False
     counted: bool = False
     tree_stopped: bool = False
     resources: str = "Create"
-    obeyed_generation: int = 0
+    observed_generation: int = 0
     used_tokens: list[str] = field(default_factory=list)
     worker_pool: str = ""
     worker_version: str = ""
@@ -101,7 +101,7 @@ class ExecutionRow:
     @property
     def tree_ended(self) -> bool:
         """Whether it has ended, and everything below it, as far as that was counted."""
-        return self.ended and self.children_open == 0
+        return self.ended and self.children_active == 0
 
     @property
     def steps_owed(self) -> int:
@@ -159,7 +159,7 @@ WITH RECURSIVE busy AS MATERIALIZED (
   WHERE phase NOT IN ('Completed', 'Failed', 'Stopped') AND (%(all)s OR namespace = ANY(%(namespaces)s))
   UNION
   SELECT id, parent_id, uid, namespace, name, depth FROM chaingraph.executions
-  WHERE children_unmade > 0 AND (%(all)s OR namespace = ANY(%(namespaces)s))
+  WHERE children_unspawned > 0 AND (%(all)s OR namespace = ANY(%(namespaces)s))
 ), above AS (
   SELECT parent_id AS id FROM busy WHERE parent_id IS NOT NULL
   UNION

@@ -167,7 +167,7 @@ async def test_roots_count_all_executions_below_them(run_gateway: RunGateway, pe
     grandchild = await written.execution("root-0-0", parent=child)
     await grandchild.fail("load")
     async with grandchild.ledger.transaction() as connection:
-        await connection.execute("UPDATE chaingraph.executions SET children_barred = 1 WHERE id = %s", (child.id,))
+        await connection.execute("UPDATE chaingraph.executions SET children_suppressed = 1 WHERE id = %s", (child.id,))
     await written.execution("alone")
     page = (await gateway.ask("/executions", people.admin, params={"namespace": people.namespace})).json()
     assert [(each["name"], each["below"]) for each in page["executions"]] == [

@@ -177,7 +177,7 @@ def test_unstarted_execution_announces_each_new_refusal() -> None:
 
 def test_parent_announces_its_own_end_and_its_trees_end() -> None:
     story = Story()
-    active, over = (row_of("Completed", children_total=3, children_spawned=3, children_open=n) for n in (3, 0))
+    active, over = (row_of("Completed", children_total=3, children_spawned=3, children_active=n) for n in (3, 0))
     assert story.show(active) == [("Normal", "Completed")]
     assert story.show(over, below={"Completed": 2, "Failed": 1}) == [("Warning", "TreeFailed")]
     assert story.told[-1].message == "3 executions below it: 2 completed, 1 failed"

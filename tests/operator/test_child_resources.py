@@ -171,7 +171,7 @@ async def test_parent_shows_child_counts_until_its_tree_has_ended(
     await family.bound(one, two)
     grandchildren = await complete_and_spawn(ledger, two, 1, worker=family.worker.executor_id)
     await completion.settle_upwards(ledger, family.id)
-    assert (await row_of(ledger, family.id)).children_open == 1
+    assert (await row_of(ledger, family.id)).children_active == 1
     await cluster.condition("Execution", "nightly-1", "TreeSucceeded", status="Unknown")
     await complete(ledger, grandchildren[0], worker=family.worker.executor_id)
     await completion.settle_upwards(ledger, two)

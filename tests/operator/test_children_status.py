@@ -25,7 +25,7 @@ CHILDREN = [ChildRow(child_execution_id(ID, n), f"nightly-{n}", "Running", shown
 
 def parent(total: int, **fields: Any) -> ExecutionRow:
     """One that has completed, whose children were all made and are active, unless `fields` say otherwise."""
-    fields = {"children_spawned": total, "children_open": total} | fields
+    fields = {"children_spawned": total, "children_active": total} | fields
     return row_of("Completed", children_total=total, **fields)
 
 
@@ -65,9 +65,9 @@ def test_children_are_counted_and_the_first_are_named() -> None:
 
 
 def test_unspawned_children_are_pending_and_barred_have_no_phase() -> None:
-    status = shown(parent(1000, children_spawned=200, children_open=1000), {"Pending": 150, "Running": 50})
+    status = shown(parent(1000, children_spawned=200, children_active=1000), {"Pending": 150, "Running": 50})
     assert (status["children"]["total"], status["children"]["pending"]) == (1000, 950)
-    barred = parent(1000, children_spawned=200, children_barred=800, children_open=3, tree_stopped=True)
+    barred = parent(1000, children_spawned=200, children_suppressed=800, children_active=3, tree_stopped=True)
     status = shown(barred, {"Running": 3, "Stopped": 197})
     assert (status["children"]["total"], status["children"]["pending"]) == (1000, 0)
     assert tree(status)[2] == (
@@ -76,13 +76,13 @@ def test_unspawned_children_are_pending_and_barred_have_no_phase() -> None:
 
 
 def test_children_spawned_between_reads_are_counted_once() -> None:
-    status = shown(parent(10, children_spawned=2, children_open=10), {"Running": 6})
+    status = shown(parent(10, children_spawned=2, children_active=10), {"Running": 6})
     assert (status["children"]["pending"], status["children"]["running"]) == (4, 6)
 
 
 def test_unread_children_keep_their_last_counts() -> None:
     before = shown(parent(3), {"Running": 3})
-    again = shown(parent(3, children_open=2), previous=before)
+    again = shown(parent(3, children_active=2), previous=before)
     assert again["children"] == before["children"]
     assert again["childRefs"] == before["childRefs"]
     never = shown(parent(3))
@@ -118,12 +118,12 @@ def test_active_execution_has_no_tree_condition(phase: str) -> None:
     [
         (parent(1), {"Running": 1}, "1 child: 1 running"),
         (
-            parent(12, children_open=9),
+            parent(12, children_active=9),
             {"Completed": 3, "Running": 4, "Pending": 5},
             "12 children: 5 pending, 4 running, 3 completed",
         ),
         (
-            parent(12, children_open=2),
+            parent(12, children_active=2),
             {"Completed": 12},
             "12 children: 12 completed; below 2 of them something has not ended",
         ),
@@ -162,7 +162,7 @@ def test_tree_condition_counts_active_children(row: ExecutionRow, counts: dict[s
             ("False", "TreeStopped", "3 executions below it: 1 failed, 2 stopped"),
         ),
         (
-            parent(1000, children_spawned=988, children_barred=12, tree_stopped=True),
+            parent(1000, children_spawned=988, children_suppressed=12, tree_stopped=True),
             {"Completed": 988},
             (
                 "False",
@@ -171,7 +171,7 @@ def test_tree_condition_counts_active_children(row: ExecutionRow, counts: dict[s
             ),
         ),
         (
-            parent(1, children_spawned=0, children_barred=1, tree_stopped=True),
+            parent(1, children_spawned=0, children_suppressed=1, tree_stopped=True),
             {},
             ("False", "TreeStopped", "1 of 1 event spawned nothing: stopped before"),
         ),
@@ -190,7 +190,7 @@ def test_tree_condition_counts_active_children(row: ExecutionRow, counts: dict[s
 def test_ended_tree_condition_says_how_it_ended(
     row: ExecutionRow, below: dict[str, int], expected: tuple[str, str, str]
 ) -> None:
-    status = shown(replace(row, children_open=0), {"Completed": row.children_spawned}, below)
+    status = shown(replace(row, children_active=0), {"Completed": row.children_spawned}, below)
     assert tree(status) == expected
     found = {each["type"]: each["status"] for each in status["conditions"]}
     assert (found["Succeeded"], found["Ready"]) == ("True", "True"), "its own end is its own"
@@ -198,7 +198,7 @@ def test_ended_tree_condition_says_how_it_ended(
 
 def test_tree_condition_reopens_on_retry_and_dates_the_last_end() -> None:
     later = [NOW + timedelta(seconds=10 * step) for step in range(4)]
-    rows = [parent(1), parent(1, children_open=0), parent(1), parent(1, children_open=0)]
+    rows = [parent(1), parent(1, children_active=0), parent(1), parent(1, children_active=0)]
     belows: list[dict[str, int] | None] = [None, {"Failed": 1}, None, {"Completed": 1}]
     status: dict[str, Any] = {}
     seen = []
@@ -233,8 +233,8 @@ def test_tree_is_final_only_when_ended_true_only_if_completed(
     row = parent(
         made + unmade + barred + 1,
         children_spawned=made,
-        children_barred=barred,
-        children_open=still_open,
+        children_suppressed=barred,
+        children_active=still_open,
         tree_stopped=stopped,
     )
     status = shown(row, found, below)

@@ -152,7 +152,7 @@ async def test_forced_sync_of_old_tokens_triggers_nothing(
     await status_with(cluster, "synced", observedGeneration=8, phase="Failed", attempt=2, lastRetry="t1")
     assert "RetryRefused" not in {each["type"] for each in cluster.status("Execution", "synced")["conditions"]}
     row = await cluster.row(uid)
-    assert (row.attempt, row.step_token, row.resume_token, row.obeyed_generation) == (2, "s1", "r1", 8)
+    assert (row.attempt, row.step_token, row.resume_token, row.observed_generation) == (2, "s1", "r1", 8)
     told = {reason for _, reason in await cluster.events_of("synced", count=1)}
     assert not told & {"StepIgnored", "ResumeIgnored", "RetryRefused"}
 

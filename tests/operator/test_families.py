@@ -34,10 +34,10 @@ PARENT = ExecutionId("EX-parent")
     [
         ("Completed", {}, True),
         ("Failed", {}, True),
-        ("Stopped", {"told": True}, True),
-        ("Completed", {"told": True, "children_total": 2, "children_open": 1}, False),
-        ("Completed", {"children_total": 2, "children_open": 1}, True),
-        ("Completed", {"told": True, "counted": True}, False),
+        ("Stopped", {"parent_notified": True}, True),
+        ("Completed", {"parent_notified": True, "children_total": 2, "children_active": 1}, False),
+        ("Completed", {"children_total": 2, "children_active": 1}, True),
+        ("Completed", {"parent_notified": True, "counted": True}, False),
         ("Running", {}, False),
         ("Completed", {"parent_id": None}, False),
     ],
@@ -80,7 +80,7 @@ async def told(ledger: Ledger, execution: ExecutionId) -> list[tuple[str, int]]:
 
 
 def closed(row: ExecutionRow) -> bool:
-    return row.children_open == 0
+    return row.children_active == 0
 
 
 @pytest.mark.integration
@@ -114,8 +114,8 @@ async def test_tree_end_is_reported_up_to_its_root(ledger: Ledger) -> None:
         for _ in range(4):
             path.append((await complete_and_spawn(ledger, path[-1], 1))[0])
         for child in path[1:-1]:
-            await wait_for(ledger, child, lambda row: row.told)
-        assert (await row_of(ledger, root)).children_open == 1
+            await wait_for(ledger, child, lambda row: row.parent_notified)
+        assert (await row_of(ledger, root)).children_active == 1
         await complete(ledger, path[-1])
         await wait_for(ledger, root, closed, within=10)
         for parent in path[:-1]:
@@ -176,7 +176,7 @@ async def test_child_ends_in_a_postgresql_outage_are_reported_later(
     office = Office(cut_off, delay=0.05)
     async with office.open():
         await complete(ledger, children[0])
-        await wait_for(ledger, parent, lambda row: row.children_open == 2)
+        await wait_for(ledger, parent, lambda row: row.children_active == 2)
         proxy.cut()
         for child in children[1:]:
             await complete(ledger, child)

@@ -49,7 +49,7 @@ async def watched() -> Watched:
 
 
 def parent(**fields: Any) -> ExecutionRow:
-    return row_of("Completed", **{"children_total": 1000, "children_spawned": 1000, "children_open": 1000} | fields)
+    return row_of("Completed", **{"children_total": 1000, "children_spawned": 1000, "children_active": 1000} | fields)
 
 
 def child(number: int, phase: str = "Running") -> ExecutionRow:
@@ -86,16 +86,16 @@ async def test_child_change_during_a_parents_turn_wakes_it_again(watched: Watche
 async def test_counts_wake_a_parent_seldom_and_its_trees_end_at_once(watched: Watched) -> None:
     watched.triggers.follow_children(parent(), KEY)
     for still_open in range(999, 0, -1):
-        watched.triggers.changed(parent(children_open=still_open, change_seq=2000 - still_open))
+        watched.triggers.changed(parent(children_active=still_open, change_seq=2000 - still_open))
     assert await watched.awaken() == []
-    assert watched.triggers.rows[KEY].children_open == 1
-    watched.triggers.changed(parent(children_open=0, change_seq=2000))
+    assert watched.triggers.rows[KEY].children_active == 1
+    watched.triggers.changed(parent(children_active=0, change_seq=2000))
     assert await watched.awaken() == [KEY]
 
 
 async def test_ended_or_forgotten_family_does_not_wake_its_parent(watched: Watched) -> None:
     watched.triggers.follow_children(parent(), KEY)
-    watched.triggers.follow_children(parent(children_open=0), KEY)
+    watched.triggers.follow_children(parent(children_active=0), KEY)
     watched.triggers.changed(child(1))
     watched.now += 10
     assert await watched.awaken() == []

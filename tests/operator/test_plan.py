@@ -78,12 +78,12 @@ def applied(decision: Plan, row: ExecutionRow | None) -> ExecutionRow | None:
                 start_timeout_s=new.start_timeout_seconds,
                 started_at=None,
                 used_tokens=used([], new.step, new.resume, new.retry),
-                obeyed_generation=new.generation,
+                observed_generation=new.generation,
             )
         case UpdateControl(_, wanted, generation):
             assert row is not None
             assert not row.ended
-            assert row.obeyed_generation <= generation
+            assert row.observed_generation <= generation
             return replace(
                 row,
                 wants_pause=wanted.paused,
@@ -93,15 +93,17 @@ def applied(decision: Plan, row: ExecutionRow | None) -> ExecutionRow | None:
                 priority=row.priority if wanted.priority is None else wanted.priority,
                 **begins(row, wanted),
                 used_tokens=used(known(row), wanted.step, wanted.resume),
-                obeyed_generation=generation,
+                observed_generation=generation,
             )
         case Stop(generation=generation):
             assert row is not None
-            return replace(row, phase="Stopped", paused=False, obeyed_generation=generation or row.obeyed_generation)
+            return replace(
+                row, phase="Stopped", paused=False, observed_generation=generation or row.observed_generation
+            )
         case Retry(_, asked, generation):
             assert row is not None
             assert row.phase in ("Failed", "Stopped")
-            assert row.obeyed_generation <= generation
+            assert row.observed_generation <= generation
             return row_of(
                 "Paused" if asked.paused else "Pending",
                 attempt=row.attempt + 1,
@@ -114,20 +116,20 @@ def applied(decision: Plan, row: ExecutionRow | None) -> ExecutionRow | None:
                 options=dict(asked.options),
                 start_timeout_s=asked.start_timeout_seconds,
                 used_tokens=used(known(row), asked.step, asked.resume, asked.token),
-                obeyed_generation=generation,
+                observed_generation=generation,
             )
         case RefuseRetry(_, token, reason, message, generation):
             assert row is not None
-            assert row.obeyed_generation <= generation
+            assert row.observed_generation <= generation
             spent = used(known(row), retry=token)
             refused = f"{reason}: {message}"
             return replace(
-                row, retry_token=token, retry_refusal=refused, used_tokens=spent, obeyed_generation=generation
+                row, retry_token=token, retry_refusal=refused, used_tokens=spent, observed_generation=generation
             )
         case ObserveGeneration(_, generation, seen):
             assert row is not None
-            assert row.obeyed_generation == seen
-            return replace(row, obeyed_generation=generation)
+            assert row.observed_generation == seen
+            return replace(row, observed_generation=generation)
         case _:
             return row
 
@@ -194,7 +196,7 @@ def test_ended_execution_stays_ended_without_a_new_retry(
     spec: ExecutionSpec, meta: ObjectMeta, status: ExecutionStatus, phase: str, flow: FlowView
 ) -> None:
     token = spec.retry.token if spec.retry is not None else ""
-    row = row_of(phase, retry_token=token, obeyed_generation=meta.generation)
+    row = row_of(phase, retry_token=token, observed_generation=meta.generation)
     assert plan(spec, meta, status, row, flow) == Nothing()
     ended = status.model_copy(update={"phase": ExecutionPhase(phase), "last_retry": token or None})
     assert plan(spec, meta, ended, None, flow) == Nothing()

@@ -39,7 +39,7 @@ def child_spec(**fields: Any) -> ExecutionSpec:
 
 
 def parent(*, total: int = 3, still_open: int = 2, **fields: Any) -> Any:
-    return row_of("Completed", children_total=total, children_spawned=total, children_open=still_open, **fields)
+    return row_of("Completed", children_total=total, children_spawned=total, children_active=still_open, **fields)
 
 
 def test_stop_of_a_completed_parent_stops_its_tree_once() -> None:
@@ -116,6 +116,6 @@ def test_creation_resolves_whether_children_are_shown() -> None:
 def test_edit_of_on_stop_takes_effect_after_the_end() -> None:
     """What is above may be stopped long after this one has spawned its children."""
     lenient = spec_of(children={"onStop": "Continue"})
-    decided = plan(lenient, replace(META, generation=2), UNSEEN, parent(obeyed_generation=1), None)
+    decided = plan(lenient, replace(META, generation=2), UNSEEN, parent(observed_generation=1), None)
     assert isinstance(decided, ObserveGeneration)
     assert decided.on_stop == "Continue"

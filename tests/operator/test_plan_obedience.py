@@ -34,7 +34,7 @@ def at(generation: int) -> ObjectMeta:
 
 @pytest.mark.parametrize("phase", [*ExecutionPhase])
 def test_reused_tokens_trigger_nothing_and_stay_known(phase: str) -> None:
-    row = row_of(phase, used_tokens=USED, obeyed_generation=4)
+    row = row_of(phase, used_tokens=USED, observed_generation=4)
     assert plan(spec_of(**PUT_BACK), at(4), UNSEEN, row, None) == Nothing()
     assert plan(spec_of(**PUT_BACK), at(5), UNSEEN, row, None) == ObserveGeneration(ID, 5, 4, TOKENS)
 
@@ -47,9 +47,9 @@ def test_a_token_of_another_kind_is_a_new_one() -> None:
 
 @pytest.mark.parametrize("phase", [*ExecutionPhase])
 def test_edit_without_effect_is_recorded_once(phase: str) -> None:
-    row = row_of(phase, obeyed_generation=2)
+    row = row_of(phase, observed_generation=2)
     assert plan(spec_of(), at(3), UNSEEN, row, None) == ObserveGeneration(ID, 3, 2, dict.fromkeys(TokenKind, ""))
-    assert plan(spec_of(), at(3), UNSEEN, replace(row, obeyed_generation=3), None) == Nothing()
+    assert plan(spec_of(), at(3), UNSEEN, replace(row, observed_generation=3), None) == Nothing()
 
 
 def test_creation_generation_needs_no_record() -> None:
@@ -63,7 +63,7 @@ def test_spec_older_than_the_ledgers_is_read_again_first(
     spec: ExecutionSpec, row: ExecutionRow | None, flow: FlowView
 ) -> None:
     if row is not None:
-        ahead = replace(row, obeyed_generation=3)
+        ahead = replace(row, observed_generation=3)
         decision = plan(spec, at(2), UNSEEN, ahead, flow)
         assert isinstance(decision, ObserveGeneration)
         assert (decision.generation, decision.seen) == (2, 3)

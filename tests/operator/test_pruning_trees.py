@@ -51,9 +51,9 @@ async def test_an_open_tree_stays(ledger: Ledger) -> None:
     root = await ended(ledger)
     child = await child_of(ledger, root)
     async with ledger.connection() as connection:
-        await connection.execute("UPDATE chaingraph.executions SET children_open = 1 WHERE id = %s", (root,))
+        await connection.execute("UPDATE chaingraph.executions SET children_active = 1 WHERE id = %s", (root,))
         assert await prune(pruner(ledger)) == 0
-        await connection.execute("UPDATE chaingraph.executions SET children_open = 0 WHERE id = %s", (root,))
+        await connection.execute("UPDATE chaingraph.executions SET children_active = 0 WHERE id = %s", (root,))
     assert await prune(pruner(ledger)) == 2
     assert await left(ledger, [root, child]) == set()
 
@@ -63,7 +63,7 @@ async def tree(ledger: Ledger, root: ExecutionId, *, size: int, width: int) -> N
     async with ledger.transaction() as connection:
         await connection.execute(
             "INSERT INTO chaingraph.executions (id, namespace, name, flow_revision, queue, root_id, parent_id, depth,"
-            " position, phase, workflow_id, finished_at, told, counted)"
+            " position, phase, workflow_id, finished_at, parent_notified, counted)"
             " SELECT %(root)s || '-' || i, 'team', 'n' || i, flow_revision, queue, id, NULL, 1, 0, 'Completed',"
             " %(root)s || '-' || i, finished_at, true, true"
             " FROM chaingraph.executions, generate_series(1, %(size)s) AS i WHERE id = %(root)s",

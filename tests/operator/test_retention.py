@@ -36,7 +36,7 @@ def test_execution_without_a_ttl_or_active_never_expires() -> None:
 
 def test_parent_expires_after_the_last_end_below_it() -> None:
     family = {"total": 3, "completed": 3}
-    active = shown(row_of("Completed", children_total=3, children_spawned=3, children_open=1))
+    active = shown(row_of("Completed", children_total=3, children_spawned=3, children_active=1))
     assert expiry(TTL, active) is None
     assert expiry(TTL, active | {"children": family}) is None
     over = row_of("Completed", children_total=3, children_spawned=3)

@@ -86,7 +86,7 @@ async def test_operator_frozen_after_its_read_drops_the_stale_spec(
     await wait_for_status(cluster, generation=4)
     assert "forgot a stale spec" in operator.log
     row = await row_of(ledger, execution)
-    assert (row.step_token, row.breakpoints, row.obeyed_generation) == ("new", ["a"], 4)
+    assert (row.step_token, row.breakpoints, row.observed_generation) == ("new", ["a"], 4)
     assert await steps_sent(ledger, execution) == ["new"]
 
 
@@ -99,10 +99,10 @@ async def test_edits_take_effect_after_an_api_server_restore(
     uid = cluster.apply("Execution", "session", {"flow": FLOW, "queue": "nowhere"})
     execution = (await cluster.row(uid)).id
     async with ledger.connection() as connection:
-        await connection.execute("UPDATE chaingraph.executions SET obeyed_generation = 7 WHERE id = %s", (execution,))
+        await connection.execute("UPDATE chaingraph.executions SET observed_generation = 7 WHERE id = %s", (execution,))
     patch(cluster, "session", paused=True)
     row = await wait_for(ledger, execution, lambda row: row.wants_pause)
-    assert row.obeyed_generation == 2
+    assert row.observed_generation == 2
     assert operator.log.count("its data were restored") == 1
 
 

@@ -92,7 +92,7 @@ async def test_sweep_stops_the_tree_of_a_deleted_ended_execution(
     assert [(await row_of(ledger, each)).phase for each in deep[:-1]] == ["Completed"] * 3
     await wait_for(ledger, gone, lambda row: row.tree_ended)
     assert (await row_of(ledger, beside)).phase == "Pending"
-    assert (await row_of(ledger, kept)).children_open == 1
+    assert (await row_of(ledger, kept)).children_active == 1
 
 
 async def test_sweep_bars_unspawned_children_of_a_deleted_resource(
@@ -104,9 +104,9 @@ async def test_sweep_bars_unspawned_children_of_a_deleted_resource(
         await complete(ledger, each, children=3)
     garden.delete("gone")
     await garden.operator_that_has_swept()
-    row = await wait_for(ledger, gone, lambda row: row.children_barred == 3)
-    assert (row.phase, row.children_open) == ("Completed", 0)
-    assert (await row_of(ledger, kept)).children_barred == 0
+    row = await wait_for(ledger, gone, lambda row: row.children_suppressed == 3)
+    assert (row.phase, row.children_active) == ("Completed", 0)
+    assert (await row_of(ledger, kept)).children_suppressed == 0
 
 
 async def test_sweep_stops_only_the_subtree_of_a_deleted_child(

@@ -94,7 +94,7 @@ async def everything(ledger: Ledger, queue: str, worker: WorkerProcess) -> None:
     assert (await ended(ledger, held)).phase == "Completed"
     assert (await ended(ledger, unstarted)).error_reason == "StartTimeout"
 
-    row = await wait_for(ledger, parent, lambda row: row.ended and row.children_open == 0)
+    row = await wait_for(ledger, parent, lambda row: row.ended and row.children_active == 0)
     assert (row.phase, row.children_spawned, row.worker) == ("Completed", 3, worker.executor_id), row
     assert (await log_of(ledger, parent)).count("child:completed") == 3
 
@@ -121,7 +121,7 @@ async def test_a_lost_worker_is_recovered_by_its_pool_alone(
     for each in mine:
         row = await ended(ledger, each, within=60)
         assert (row.phase, row.worker, row.losses, row.recoveries) == ("Completed", second.executor_id, 1, 0)
-    assert (await wait_for(ledger, parent, lambda row: row.ended and row.children_open == 0)).phase == "Completed"
+    assert (await wait_for(ledger, parent, lambda row: row.ended and row.children_active == 0)).phase == "Completed"
     row = await ended(ledger, theirs)
     assert (row.phase, row.worker, row.losses) == ("Completed", other.executor_id, 0)
     quiet(second)

@@ -19,7 +19,7 @@ async def put_below(ledger: Ledger, parent: ExecutionId, position: int, phase: s
         await connection.execute(
             "INSERT INTO chaingraph.executions (id, namespace, name, flow_name, flow_revision, inputs, events,"
             " integration, options, queue, priority, start_timeout_s, parent_id, root_id, depth, position, phase,"
-            " workflow_id, nodes_total, children_total, children_barred)"
+            " workflow_id, nodes_total, children_total, children_suppressed)"
             " SELECT %(id)s, namespace, name, flow_name, flow_revision, inputs, events, integration, options, queue,"
             " priority, start_timeout_s, id, root_id, depth + 1, %(position)s, %(phase)s, %(id)s, nodes_total,"
             " %(barred)s, %(barred)s FROM chaingraph.executions WHERE id = %(parent)s",

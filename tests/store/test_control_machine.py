@@ -354,7 +354,7 @@ class Machine(LedgerMachine):
             assert tuple(row.breakpoints) == self.spec.breakpoints
         assert (row.step_token, row.resume_token, row.retry_token) == model.last_tokens
         assert sorted(row.used_tokens) == sorted(model.known_tokens)
-        assert row.obeyed_generation == model.obeyed
+        assert row.observed_generation == model.obeyed
         settings = (model.priority, model.options, model.start_timeout)
         assert (row.priority, row.options, row.start_timeout_s) == settings
 

@@ -38,7 +38,7 @@ async def owed(ledger: Ledger) -> set[ExecutionId]:
 
 
 async def still_open(ledger: Ledger, *executions: ExecutionId) -> list[int]:
-    return [(await row_of(ledger, each)).children_open for each in executions]
+    return [(await row_of(ledger, each)).children_active for each in executions]
 
 
 async def line(ledger: Ledger, generations: int) -> list[ExecutionId]:
@@ -67,7 +67,7 @@ async def test_settle_logs_each_child_end_once(ledger: Ledger) -> None:
     assert await owed(ledger) == {root}
     assert await settle(ledger, root) is None
     before = await row_of(ledger, root)
-    assert before.children_open == 2
+    assert before.children_active == 2
     for _ in range(3):
         assert await settle(ledger, root) is None
     assert await row_of(ledger, root) == before, "nothing to tell changes nothing"
@@ -253,7 +253,12 @@ async def test_retry_reopens_ancestors_and_logs_next_end(ledger: Ledger) -> None
     assert await retry(ledger, path[-1], "again") is True
     assert await still_open(ledger, *path) == [1, 1, 1, 0]
     rows = [await row_of(ledger, each) for each in path]
-    assert [(row.told, row.counted) for row in rows] == [(False, False), (True, False), (True, False), (False, False)]
+    assert [(row.parent_notified, row.counted) for row in rows] == [
+        (False, False),
+        (True, False),
+        (True, False),
+        (False, False),
+    ]
     assert await owed(ledger) == set()
     await complete(ledger, path[-1])
     await completion.settle_upwards(ledger, path[-2])
@@ -379,4 +384,4 @@ async def test_concurrent_tree_changes_neither_deadlock_nor_miscount(ledger: Led
     found = await forest(ledger)
     found.check()
     found.check_settled()
-    assert (await row_of(ledger, root)).children_open == 0
+    assert (await row_of(ledger, root)).children_active == 0

@@ -26,7 +26,7 @@ async def wide_tree(ledger: Ledger, children: int, *, ended: int) -> ExecutionId
     async with ledger.transaction() as connection:
         await connection.execute(
             "INSERT INTO chaingraph.executions (id, namespace, name, flow_revision, queue, root_id, parent_id,"
-            " position, depth, phase, workflow_id, finished_at, told, counted)"
+            " position, depth, phase, workflow_id, finished_at, parent_notified, counted)"
             " SELECT %(root)s || n, 'team', 'n-' || n, '0123456789abcdef', 'q', %(root)s, %(root)s, n, 1,"
             " CASE WHEN n < %(ended)s THEN 'Completed' ELSE 'Pending' END, %(root)s || n,"
             " CASE WHEN n < %(ended)s THEN now() END, n BETWEEN 20 AND %(ended)s - 1, n BETWEEN 20 AND %(ended)s - 1"
@@ -35,7 +35,7 @@ async def wide_tree(ledger: Ledger, children: int, *, ended: int) -> ExecutionId
         )
         await connection.execute(
             "UPDATE chaingraph.executions SET children_spawned = children_total,"
-            " children_open = (SELECT count(*) FROM chaingraph.executions WHERE parent_id = %(root)s AND NOT counted)"
+            " children_active = (SELECT count(*) FROM chaingraph.executions WHERE parent_id = %(root)s AND NOT counted)"
             " WHERE id = %(root)s",
             {"root": root},
         )
@@ -56,7 +56,8 @@ async def deep_tree(ledger: Ledger, generations: int) -> ExecutionId:
     async with ledger.transaction() as connection:
         await connection.execute(
             "INSERT INTO chaingraph.executions (id, namespace, name, flow_revision, queue, root_id, parent_id,"
-            " position, depth, phase, workflow_id, finished_at, told, children_total, children_spawned, children_open)"
+            " position, depth, phase, workflow_id, finished_at, parent_notified, children_total,"
+            " children_spawned, children_active)"
             " SELECT %(root)s || n, 'team', 'n-' || n, '0123456789abcdef', 'q', %(root)s,"
             " CASE WHEN n = 1 THEN %(root)s ELSE %(root)s || (n - 1) END, 0, n, CASE WHEN last THEN 'Pending' ELSE"
             " 'Completed' END, %(root)s || n, CASE WHEN last THEN NULL ELSE now() END, NOT last, (NOT last)::int,"
@@ -159,7 +160,7 @@ async def test_stop_ends_tree_of_five_thousand_in_one_call(ledger: Ledger) -> No
             (beside, "Pending", "ENQUEUED", 50),
         }
         await completion.settle(connection, root)
-        cursor = await connection.execute("SELECT children_open FROM chaingraph.executions WHERE id = %s", (root,))
+        cursor = await connection.execute("SELECT children_active FROM chaingraph.executions WHERE id = %s", (root,))
         assert await cursor.fetchone() == (0,)
         cursor = await connection.execute(
             "SELECT count(*), max(index) FROM chaingraph.events WHERE execution_id = %s AND index >= 0", (root,)

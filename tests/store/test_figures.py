@@ -105,7 +105,7 @@ async def test_family_figures_report_age_of_pending_work(ledger: Ledger) -> None
         )
     found = await family_of(ledger)
     assert 600 <= found.unspawned_seconds < 660
-    assert 600 <= found.untold_seconds < 660
+    assert 600 <= found.unnotified_seconds < 660
     assert 1200 <= found.unshown_seconds < 1260
 
 

@@ -30,7 +30,7 @@ async def heed(
     tokens: Mapping[TokenKind, str] | None = None,
 ) -> Stale | None:
     """`seen` left out: what the row has obeyed."""
-    seen = (await row_of(ledger, execution)).obeyed_generation if seen is None else seen
+    seen = (await row_of(ledger, execution)).observed_generation if seen is None else seen
     async with ledger.transaction() as connection:
         return await observed_generation.observe(connection, execution, generation, seen=seen, tokens=tokens or {})
 
@@ -44,7 +44,7 @@ async def without_a_list(ledger: Ledger, execution: ExecutionId) -> None:
     """As rows are that were there before the list was, and the generation."""
     async with ledger.connection() as connection:
         await connection.execute(
-            "UPDATE chaingraph.executions SET used_tokens = '{}', obeyed_generation = 0 WHERE id = %s", (execution,)
+            "UPDATE chaingraph.executions SET used_tokens = '{}', observed_generation = 0 WHERE id = %s", (execution,)
         )
 
 
@@ -73,7 +73,7 @@ async def test_reused_step_token_steps_once(ledger: Ledger) -> None:
     sent = [each for _, _, said in await messages(ledger) for each in said["commands"]]
     assert [each["token"] for each in sent if each["kind"] == "STEP"] == ["1", "2", "3"]
     row = await row_of(ledger, new.id)
-    assert (row.step_token, row.step_seqs, row.obeyed_generation) == ("3", [2, 3, 4], 7)
+    assert (row.step_token, row.step_seqs, row.observed_generation) == ("3", [2, 3, 4], 7)
 
 
 async def test_ignored_token_is_used_up(ledger: Ledger) -> None:
@@ -131,7 +131,7 @@ async def test_old_row_without_token_list_knows_its_last_tokens(ledger: Ledger) 
 
 async def test_stale_spec_changes_nothing(ledger: Ledger) -> None:
     new = await create(ledger, generation=3)
-    assert (await row_of(ledger, new.id)).obeyed_generation == 3
+    assert (await row_of(ledger, new.id)).observed_generation == 3
     assert await steer(ledger, new.id, PLAIN, 5, breakpoints=("a",)) == ControlUpdate(("BREAKPOINTS",))
     before = await row_of(ledger, new.id)
     assert await steer(ledger, new.id, PLAIN, 4, paused=True, step="1") == Stale(5)
@@ -166,7 +166,7 @@ async def test_spec_without_commands_records_its_generation(ledger: Ledger) -> N
     before = await row_of(ledger, new.id)
     assert await heed(ledger, new.id, 3) is None
     assert await steer(ledger, new.id, PLAIN, 2, step="1") == Stale(3)
-    assert await row_of(ledger, new.id) == replace(before, obeyed_generation=3), "nobody is told of a change"
+    assert await row_of(ledger, new.id) == replace(before, observed_generation=3), "nobody is told of a change"
     assert await heed(ledger, ExecutionId("EXNOTHING"), 3, seen=1) is None
 
 
@@ -206,7 +206,7 @@ async def stop_by_spec(ledger: Ledger, execution: ExecutionId, generation: int) 
 async def test_late_stop_does_not_end_retried_attempt(ledger: Ledger) -> None:
     new = await create(ledger)
     assert await stop_by_spec(ledger, new.id, 2)
-    assert (await row_of(ledger, new.id)).obeyed_generation == 2
+    assert (await row_of(ledger, new.id)).observed_generation == 2
     assert await retry(ledger, new.id, "again", generation=3) is True
     before = await row_of(ledger, new.id)
     assert not await stop_by_spec(ledger, new.id, 2)
@@ -227,7 +227,7 @@ async def test_a_stop_that_waited_for_a_retry_does_nothing(ledger: Ledger) -> No
         assert await retrying.retry(connection, new.id, asked, generation=3, application_name=APP) is True
     assert await late is False
     row = await row_of(ledger, new.id)
-    assert (row.phase, row.attempt, row.obeyed_generation) == ("Pending", 2, 3)
+    assert (row.phase, row.attempt, row.observed_generation) == ("Pending", 2, 3)
 
 
 async def test_an_old_spec_that_waited_for_a_newer_one_does_nothing(ledger: Ledger) -> None:

@@ -25,9 +25,9 @@ async def test_ended_roots_exclude_open_trees(ledger: Ledger) -> None:
     assert await roots(ledger, before=before) == [root]
     async with ledger.connection() as connection:
         # As a retry of the child does, and as a parent is that has still to spawn.
-        await connection.execute("UPDATE chaingraph.executions SET children_open = 1 WHERE id = %s", (root,))
+        await connection.execute("UPDATE chaingraph.executions SET children_active = 1 WHERE id = %s", (root,))
         assert await roots(ledger, before=before) == []
-        await connection.execute("UPDATE chaingraph.executions SET children_open = 0 WHERE id = %s", (root,))
+        await connection.execute("UPDATE chaingraph.executions SET children_active = 0 WHERE id = %s", (root,))
     assert await roots(ledger, before=before) == [root]
     async with ledger.connection() as connection:
         (found,) = await pruning.ended_roots(connection, before=before, namespaces=None, limit=2)

@@ -29,7 +29,7 @@ async def fail(ledger: Ledger, execution: ExecutionId, worker: str) -> None:
 
 async def opened(ledger: Ledger, *executions: ExecutionId) -> list[int]:
     """How many children of each are open."""
-    return [(await row_of(ledger, each)).children_open for each in executions]
+    return [(await row_of(ledger, each)).children_active for each in executions]
 
 
 async def test_retry_reopens_ancestors_until_the_child_ends(ledger: Ledger) -> None:

@@ -254,7 +254,7 @@ async def test_spawn_uses_current_revision_of_named_flow(ledger: Ledger) -> None
     await settle_all(ledger)
     found = await forest(ledger)
     found.check()
-    assert (await row_of(ledger, root.id)).children_open == 2
+    assert (await row_of(ledger, root.id)).children_active == 2
     failed = [data for _, kind, data in found.logs[root.id] if kind == "child:failed"]
     assert [each["reason"] for each in failed] == ["FlowNotFound", "InvalidInputs", "FlowNotFound", "FlowNotFound"]
 

@@ -67,7 +67,7 @@ async def test_concurrent_spawns_make_each_child_once(ledger: Ledger) -> None:
     ]
     (await forest(ledger)).check()
     row = await row_of(ledger, root)
-    assert (row.children_spawned, row.children_open) == (500, 500)
+    assert (row.children_spawned, row.children_active) == (500, 500)
 
 
 async def test_batch_waiting_for_another_one_makes_nothing(ledger: Ledger) -> None:
@@ -161,7 +161,7 @@ async def test_a_stop_between_two_batches_bars_the_rest(ledger: Ledger, deleted:
     late = spawning.Parent(root, found.name, root, 300, 200)
     assert await make_batch(ledger, late, items(300)[200:]) is None
     row = await row_of(ledger, root)
-    assert (row.children_spawned, row.children_barred, row.children_open) == (200, 100, 200)
+    assert (row.children_spawned, row.children_suppressed, row.children_active) == (200, 100, 200)
     await settle_all(ledger)
     found_now = await forest(ledger)
     found_now.check_settled()

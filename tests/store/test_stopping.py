@@ -236,7 +236,12 @@ async def test_waiting_stop_bars_children_not_yet_spawned(ledger: Ledger, ends_m
     assert await ending
     assert await spawn_batch(ledger, parent, 300) is None
     row = await row_of(ledger, parent)
-    assert (row.phase, row.children_spawned, row.children_barred, row.children_open) == ("Completed", 200, 100, 200)
+    assert (row.phase, row.children_spawned, row.children_suppressed, row.children_active) == (
+        "Completed",
+        200,
+        100,
+        200,
+    )
     assert row.tree_stopped
     assert await active(ledger) == set()
     await settle_all(ledger)
@@ -252,10 +257,10 @@ async def test_stop_of_completed_root_records_generation_once(
     await complete(ledger, other)
     assert await stop_tree(ledger, root, generation=7)
     row = await row_of(ledger, root)
-    assert (row.phase, row.tree_stopped, row.obeyed_generation) == ("Completed", True, 7)
+    assert (row.phase, row.tree_stopped, row.observed_generation) == ("Completed", True, 7)
     assert (await row_of(ledger, middle)).tree_stopped, "what is below it was stopped, with something above it"
     assert not (await row_of(ledger, other)).tree_stopped
-    assert (await row_of(ledger, leaf)).obeyed_generation == 0, "that of another resource"
+    assert (await row_of(ledger, leaf)).observed_generation == 0, "that of another resource"
     before = row.change_seq
     assert not await stop_tree(ledger, root, generation=7)
     assert (await row_of(ledger, root)).change_seq == before

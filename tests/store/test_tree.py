@@ -70,7 +70,7 @@ async def write(ledger: Ledger, root: Node, *, namespace: str = "team") -> None:
             made = len(each.children)
             await connection.execute(
                 "INSERT INTO chaingraph.executions (id, namespace, name, flow_name, flow_revision, queue, parent_id,"
-                " root_id, depth, position, phase, workflow_id, children_total, children_spawned, children_barred)"
+                " root_id, depth, position, phase, workflow_id, children_total, children_spawned, children_suppressed)"
                 " VALUES (%s, %s, %s, 'report', '0123456789abcdef', 'q', %s, %s, %s, %s, %s, %s, %s, %s, %s)",
                 (
                     each.id,
@@ -135,7 +135,7 @@ async def test_tree_pages_list_every_execution_once_in_order(ledger: Ledger, dat
     assert [each.id for each in rows] == [each.id for each in expected]
     for row, node in zip(rows, expected, strict=True):
         assert (row.children or {}) == Counter(child.phase for child in node.children)
-        assert (row.children_unmade, row.children_barred) == (node.unmade, node.barred)
+        assert (row.children_unspawned, row.children_suppressed) == (node.unmade, node.barred)
 
 
 async def test_tree_pages_lose_nothing_to_spawns_between_them(ledger: Ledger) -> None:
@@ -187,7 +187,7 @@ async def test_root_pages_include_descendant_counts(ledger: Ledger) -> None:
         below = node.below()
         assert (row.below or {}) == Counter(each.phase for each in below[1:])
         unmade, barred = sum(each.unmade for each in below), sum(each.barred for each in below)
-        assert (row.below_unmade, row.below_barred) == (unmade, barred)
+        assert (row.below_unspawned, row.below_suppressed) == (unmade, barred)
         assert row.below_total == len(below) - 1 + unmade + barred
 
 

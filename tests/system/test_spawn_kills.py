@@ -133,7 +133,7 @@ class Round:
 
 
 def _all_spawned(row: ExecutionRow) -> bool:
-    return row.children_spawned + row.children_barred == row.children_total
+    return row.children_spawned + row.children_suppressed == row.children_total
 
 
 @pytest.mark.soak

@@ -126,20 +126,20 @@ def short(row: TreeRow) -> dict[str, Any]:
 
 
 def _children(row: Details | TreeRow) -> dict[str, int]:
-    counts = _counts(row.children_total, row.children_unmade, row.children_barred, row.children or {})
-    return counts | ({"open": row.children_open} if row.children_open else {})
+    counts = _counts(row.children_total, row.children_unspawned, row.children_suppressed, row.children or {})
+    return counts | ({"open": row.children_active} if row.children_active else {})
 
 
 def _below(row: RootRow) -> dict[str, int]:
-    return _counts(row.below_total, row.below_unmade, row.below_barred, row.below or {})
+    return _counts(row.below_total, row.below_unspawned, row.below_suppressed, row.below or {})
 
 
-def _counts(total: int, unmade: int, barred: int, made: Mapping[str, int]) -> dict[str, int]:
+def _counts(total: int, unspawned: int, suppressed: int, made: Mapping[str, int]) -> dict[str, int]:
     """How many there are, and how many in each phase that any is in.
 
     What was not made yet is pending; what never will be made is under `Barred`.
     """
-    counts = {**made, "Pending": made.get("Pending", 0) + unmade, "Barred": barred}
+    counts = {**made, "Pending": made.get("Pending", 0) + unspawned, "Barred": suppressed}
     return {"total": total, **{phase: number for phase, number in counts.items() if number}}
 
 

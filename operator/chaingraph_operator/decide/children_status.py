@@ -1,7 +1,7 @@
 """What the status of an execution says of its children, and of everything below it. Pure.
 
 Children exist only below an execution that has completed. Their counts, and the first of them, are shown as they are
-read; whether the whole tree has ended says the row's `children_open`, to which every level below adds up.
+read; whether the whole tree has ended says the row's `children_active`, to which every level below adds up.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ def fields(row: ExecutionRow, children: ChildSummary | None, previous: Execution
 def _counts(row: ExecutionRow, made: Mapping[str, int]) -> ChildCounts:
     by_phase = {phase.lower(): made.get(phase, 0) for phase in ExecutionPhase}
     # Not `children_spawned`: row and counts are read one after the other, and children are made meanwhile.
-    by_phase["pending"] += max(0, row.children_total - row.children_barred - sum(made.values()))
+    by_phase["pending"] += max(0, row.children_total - row.children_suppressed - sum(made.values()))
     return ChildCounts(total=row.children_total, **by_phase)
 
 
@@ -56,7 +56,7 @@ def tree_succeeded(row: ExecutionRow, children: ChildCounts | None, below: Mappi
             when that was not read, which leaves the answer open.
     """
     found = {phase: below.get(phase, 0) for phase in ExecutionPhase} if below is not None else None
-    if row.children_open or below is None or found is None or any(found[each] for each in _ACTIVE):
+    if row.children_active or below is None or found is None or any(found[each] for each in _ACTIVE):
         return _claim("Unknown", CHILDREN_ACTIVE, *_standing(row, children), *_barred(row))
     completed, made = found[ExecutionPhase.COMPLETED], sum(found.values())
     barred = [*_barred(row), *_barred_below(below)]
@@ -78,12 +78,12 @@ def _claim(status: Any, reason: str, *parts: str) -> ConditionValue:
 def _standing(row: ExecutionRow, children: ChildCounts | None) -> list[str]:
     """What is known of children that have not all ended."""
     if children is None:
-        return [f"{row.children_open} of {_children(row.children_total)} not ended, or something below them has not"]
+        return [f"{row.children_active} of {_children(row.children_total)} not ended, or something below them has not"]
     found = {phase: getattr(children, phase.lower()) for phase in ExecutionPhase}
     parts = [f"{_children(children.total)}: {_spread(found)}"]
     # While children end one after the other, some of them are not counted yet: only afterwards is it what is below.
-    if row.children_open and not any(found[each] for each in _ACTIVE):
-        parts.append(f"below {row.children_open} of them something has not ended")
+    if row.children_active and not any(found[each] for each in _ACTIVE):
+        parts.append(f"below {row.children_active} of them something has not ended")
     return parts
 
 
@@ -97,9 +97,9 @@ def _spread(found: Mapping[ExecutionPhase, int]) -> str:
 
 
 def _barred(row: ExecutionRow) -> list[str]:
-    if not row.children_barred:
+    if not row.children_suppressed:
         return []
-    return [f"{row.children_barred} of {counted(row.children_total, 'event')} spawned nothing: stopped before"]
+    return [f"{row.children_suppressed} of {counted(row.children_total, 'event')} spawned nothing: stopped before"]
 
 
 def _barred_below(below: Mapping[str, int]) -> list[str]:

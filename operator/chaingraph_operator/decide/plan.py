@@ -181,12 +181,12 @@ def _with_row(spec: ExecutionSpec, meta: ObjectMeta, row: ExecutionRow) -> Plan:
     if meta.deleting:
         obeyed = row.tree_ended or (row.ended and row.tree_stopped)
         return Nothing() if obeyed else Stop(row.id, DELETED, deleted=True)
-    heed = ObserveGeneration(row.id, meta.generation, row.obeyed_generation, _tokens(spec), spec.children.on_stop)
-    if row.obeyed_generation > meta.generation:
+    heed = ObserveGeneration(row.id, meta.generation, row.observed_generation, _tokens(spec), spec.children.on_stop)
+    if row.observed_generation > meta.generation:
         return heed
     command = _ended(spec, meta, row) if row.ended else _active(spec, meta, row)
     # The first generation is that of the creation, also of rows that do not say so.
-    return command or (heed if meta.generation > max(row.obeyed_generation, 1) else Nothing())
+    return command or (heed if meta.generation > max(row.observed_generation, 1) else Nothing())
 
 
 def _active(spec: ExecutionSpec, meta: ObjectMeta, row: ExecutionRow) -> Command | None:

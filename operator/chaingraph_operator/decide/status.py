@@ -83,7 +83,7 @@ def execution_status(
         children: how the row's children stand; None when there are none, or when that was not read: then what the
             previous status says of them stays.
         below: as `children.below` of the store counts what is below a row with children that has ended, and whose
-            `children_open` is 0; not needed before.
+            `children_active` is 0; not needed before.
         parent_name: of the parent's resource; if absent, the one in the spec.
         ignored: what of the spec has no effect on the row.
     """

@@ -27,7 +27,12 @@ _LONGEST_RETRY: Final = 15.0
 
 def is_owed(row: ExecutionRow) -> bool:
     """Whether a row says that its parent has still to be told of it."""
-    return row.parent_id is not None and row.ended and not row.counted and (not row.told or row.children_open == 0)
+    return (
+        row.parent_id is not None
+        and row.ended
+        and not row.counted
+        and (not row.parent_notified or row.children_active == 0)
+    )
 
 
 class ChildCompletion:

@@ -103,7 +103,7 @@ class QueueMetrics:
         )
         if recent:
             children.add_metric(["spawn"], self._families.unspawned_seconds)
-            children.add_metric(["tell"], self._families.untold_seconds)
+            children.add_metric(["tell"], self._families.unnotified_seconds)
             children.add_metric(["show"], self._families.unshown_seconds)
         yield children
 

@@ -168,7 +168,7 @@ SELECT run.id, run.owner_epoch, run.namespace, run.name, run.attempt,
        run.inputs, run.events, run.integration, run.options, run.root_id, run.parent_id, run.depth,
        run.started_at, run.start_logged, run.run, run.paused, run.pause_logged, run.pause_reason, run.breakpoints,
        run.control_seq, cardinality(run.step_seqs), run.ran_ms, run.current_nodes, run.next_event_index, run.queue,
-       CASE WHEN run.started_at = now() AND run.attempt = 1 AND run.depth = 0 AND run.obeyed_generation <= 1
+       CASE WHEN run.started_at = now() AND run.attempt = 1 AND run.depth = 0 AND run.observed_generation <= 1
             THEN extract(epoch FROM now() - run.created_at)::float8 END,
        run.nodes_completed + run.nodes_failed + run.nodes_skipped,
        coalesce({of_namespace("egress", "run.namespace")}, '{{}}'),
@@ -198,7 +198,7 @@ WITH run AS (
       -- bucket of a number in a rising list is how many in it are not greater.
       step_seqs = CASE WHEN %(ends)s THEN '{}'
                        ELSE step_seqs[greatest(1, 1 + width_bucket(%(applied)s, step_seqs) - %(steps_owed)s):] END,
-      children_total = %(children)s, children_open = %(children)s,
+      children_total = %(children)s, children_active = %(children)s,
       change_seq = nextval('chaingraph.change_seq')
   WHERE id = %(id)s AND owner_epoch = %(epoch)s AND phase IN ('Running', 'Paused') AND NOT parked
     AND next_event_index = coalesce(%(first)s, next_event_index)

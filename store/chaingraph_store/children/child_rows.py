@@ -67,11 +67,11 @@ SELECT id, name, phase, uid IS NOT NULL FROM chaingraph.executions WHERE id = AN
 """
 _BELOW: Final = """
 WITH RECURSIVE below AS (
-  SELECT id, phase, children_barred FROM chaingraph.executions WHERE parent_id = %s
+  SELECT id, phase, children_suppressed FROM chaingraph.executions WHERE parent_id = %s
   UNION ALL
-  SELECT c.id, c.phase, c.children_barred FROM chaingraph.executions c JOIN below ON c.parent_id = below.id
+  SELECT c.id, c.phase, c.children_suppressed FROM chaingraph.executions c JOIN below ON c.parent_id = below.id
 )
-SELECT phase, count(*), sum(children_barred)::bigint FROM below GROUP BY phase
+SELECT phase, count(*), sum(children_suppressed)::bigint FROM below GROUP BY phase
 """
 BARRED: Final = "Barred"
 """Stands beside the phases, in what `below` counts, for children that a stop kept from being made."""

@@ -4,7 +4,7 @@ Called by the worker for the children that it ran, and by the operator for all t
 touches no other row; its parent is told afterwards, of many children in one transaction. So a thousand children that
 end at once do not queue for the lock of one row.
 
-`children_open` counts, in a parent's row, the children below which something is active, or that were not made yet. A
+`children_active` counts, in a parent's row, the children below which something is active, or that were not made yet. A
 tree has ended when its root has, and its count is 0. A retry opens it again, up to the root.
 """
 
@@ -23,13 +23,13 @@ WITH parent AS (
 ), due AS MATERIALIZED (
   -- One that is locked is being retried, or stopped with its tree: it comes with the next turn.
   SELECT c.id, c.name, c.position, c.phase, c.attempt, c.error_node, c.error_reason, c.error_message, c.finished_at,
-         c.told, c.children_open = 0 AS closed
+         c.parent_notified, c.children_active = 0 AS closed
   FROM parent JOIN chaingraph.executions c ON c.parent_id = parent.id
-  WHERE c.finished_at IS NOT NULL AND NOT c.counted AND (NOT c.told OR c.children_open = 0)
+  WHERE c.finished_at IS NOT NULL AND NOT c.counted AND (NOT c.parent_notified OR c.children_active = 0)
   ORDER BY c.finished_at, c.position LIMIT %(limit)s
   FOR NO KEY UPDATE OF c SKIP LOCKED
 ), news AS (
-  SELECT due.*, row_number() OVER (ORDER BY finished_at, position) AS number FROM due WHERE NOT told
+  SELECT due.*, row_number() OVER (ORDER BY finished_at, position) AS number FROM due WHERE NOT parent_notified
 ), logged AS (
   INSERT INTO chaingraph.events (execution_id, index, type, at, data)
   SELECT parent.id, parent.next_event_index + news.number - 1,
@@ -42,16 +42,17 @@ WITH parent AS (
                                      'node', news.error_node, 'error', left(news.error_message, 1024)) END
   FROM parent CROSS JOIN news
 ), marked AS (
-  UPDATE chaingraph.executions c SET told = true, counted = due.closed FROM due WHERE c.id = due.id
+  UPDATE chaingraph.executions c SET parent_notified = true, counted = due.closed FROM due WHERE c.id = due.id
 ), family AS (
   UPDATE chaingraph.executions e
   SET next_event_index = e.next_event_index + (SELECT count(*) FROM news),
-      children_open = e.children_open - (SELECT count(*) FROM due WHERE closed),
+      children_active = e.children_active - (SELECT count(*) FROM due WHERE closed),
       change_seq = nextval('chaingraph.change_seq')
   FROM parent WHERE e.id = parent.id AND EXISTS (SELECT FROM due)
-  RETURNING e.id, e.parent_id, e.children_open
+  RETURNING e.id, e.parent_id, e.children_active
 )
-SELECT family.parent_id, family.children_open, (SELECT count(*) FROM due), pg_notify(%(channel)s, family.id) FROM family
+SELECT family.parent_id, family.children_active, (SELECT count(*) FROM due), pg_notify(%(channel)s, family.id)
+FROM family
 """
 
 
@@ -66,8 +67,8 @@ async def settle(connection: Connection, parent: ExecutionId) -> ExecutionId | N
         row = await cursor.fetchone()
         if row is None:
             return None
-        above, still_open, told, _ = row
-        if told < MOST_AT_ONCE:
+        above, still_open, notified, _ = row
+        if notified < MOST_AT_ONCE:
             return ExecutionId(above) if above is not None and still_open == 0 else None
 
 
@@ -81,7 +82,7 @@ async def settle_upwards(ledger: Ledger, parent: ExecutionId) -> None:
 
 _OWED: Final = """
 SELECT DISTINCT parent_id FROM chaingraph.executions
-WHERE parent_id IS NOT NULL AND finished_at IS NOT NULL AND NOT counted AND (NOT told OR children_open = 0)
+WHERE parent_id IS NOT NULL AND finished_at IS NOT NULL AND NOT counted AND (NOT parent_notified OR children_active = 0)
 """
 
 
@@ -115,21 +116,21 @@ async def reopen(connection: Connection, child: ExecutionId) -> None:
     first = True
     while current is not None:
         cursor = await connection.execute(
-            "SELECT parent_id, counted, children_open FROM chaingraph.executions WHERE id = %s", (current,)
+            "SELECT parent_id, counted, children_active FROM chaingraph.executions WHERE id = %s", (current,)
         )
         row = await cursor.fetchone()
         assert row is not None, "a parent stays as long as its children"
         parent, counted, still_open = row
         if not first:
             await connection.execute(
-                "UPDATE chaingraph.executions SET children_open = children_open + 1, counted = false,"
+                "UPDATE chaingraph.executions SET children_active = children_active + 1, counted = false,"
                 " change_seq = nextval('chaingraph.change_seq') WHERE id = %s RETURNING pg_notify(%s, id)",
                 (current, CHANGES),
             )
             counted = counted and still_open == 0
         elif parent is not None:
             await connection.execute(
-                "UPDATE chaingraph.executions SET told = false, counted = false WHERE id = %s", (current,)
+                "UPDATE chaingraph.executions SET parent_notified = false, counted = false WHERE id = %s", (current,)
             )
         first = False
         current = ExecutionId(parent) if counted and parent is not None else None

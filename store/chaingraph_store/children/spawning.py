@@ -61,7 +61,7 @@ class Batch:
 
 _PARENT: Final = """
 SELECT e.id, e.name, e.root_id, e.children_total, e.children_spawned FROM chaingraph.executions e
-WHERE e.id = %s AND e.children_unmade > 0
+WHERE e.id = %s AND e.children_unspawned > 0
 """
 
 
@@ -115,7 +115,7 @@ RETURNING t.clock_ms - %(taken)s::bigint
 _SPAWN: Final = f"""
 WITH parent AS (
   SELECT * FROM chaingraph.executions
-  WHERE id = %(parent)s AND phase = 'Completed' AND children_spawned = %(first)s AND children_barred = 0
+  WHERE id = %(parent)s AND phase = 'Completed' AND children_spawned = %(first)s AND children_suppressed = 0
   FOR NO KEY UPDATE
 ), entry AS (
   SELECT * FROM unnest(%(ids)s::text[], %(names)s::text[], %(events)b::json[], %(flows)s::text[], %(logged)b::json[])

@@ -17,22 +17,22 @@ class ChildStatistics:
 
     Attributes:
         unspawned_seconds: executions that have completed and still have children to spawn.
-        untold_seconds: children that have ended, and everything below them, and of which the parent was not told.
+        unnotified_seconds: children that have ended, and everything below them, and whose parent was not notified.
         unshown_seconds: children that are to have a resource and have none.
     """
 
     unspawned_seconds: float
-    untold_seconds: float
+    unnotified_seconds: float
     unshown_seconds: float
 
 
 _CHILDREN: Final = """
 SELECT coalesce(extract(epoch FROM now() - (
-         SELECT min(finished_at) FROM chaingraph.executions WHERE children_unmade > 0)), 0)::float8,
+         SELECT min(finished_at) FROM chaingraph.executions WHERE children_unspawned > 0)), 0)::float8,
        coalesce(extract(epoch FROM now() - (
          SELECT min(finished_at) FROM chaingraph.executions
          WHERE parent_id IS NOT NULL AND finished_at IS NOT NULL AND NOT counted
-           AND (NOT told OR children_open = 0))), 0)::float8,
+           AND (NOT parent_notified OR children_active = 0))), 0)::float8,
        coalesce(extract(epoch FROM now() - (
          SELECT created_at FROM chaingraph.executions
          WHERE parent_id IS NOT NULL AND uid IS NULL AND resources = 'Create'

@@ -77,9 +77,9 @@ async def apply(
     if row is None:
         return None
     before = _controls(row)
-    if before.obeyed_generation > generation:
-        return Stale(before.obeyed_generation)
-    todo = transition(replace(before, obeyed_generation=generation), wanted)
+    if before.observed_generation > generation:
+        return Stale(before.observed_generation)
+    todo = transition(replace(before, observed_generation=generation), wanted)
     if todo.controls == before and not todo.start:
         return ControlUpdate()
     await _write(connection, execution, before, todo)

@@ -63,7 +63,7 @@ WITH revised AS (
   INSERT INTO chaingraph.executions (id, uid, namespace, name, flow_name, flow_revision, inputs, events,
     integration, options, queue, priority, start_timeout_s, root_id, phase, workflow_id, nodes_total,
     wants_pause, breakpoints, on_stop, resources, step_token, resume_token, retry_token, used_tokens,
-    obeyed_generation, namespace_uid)
+    observed_generation, namespace_uid)
   SELECT %(id)s, %(uid)s, %(namespace)s, %(name)s, %(flow_name)s, %(flow_revision)s, %(inputs)s, %(events)s,
     %(integration)s, %(options)s, %(queue)s, %(priority)s, %(start_timeout)s, %(id)s, %(phase)s, %(first_run)s,
     %(nodes_total)s, %(held)s, %(breakpoints)s, %(on_stop)s, %(resources)s, %(step)s, %(resume)s, %(retry)s, %(used)s,

@@ -23,12 +23,12 @@ class Stale:
 
 
 _LOCK: Final = """
-SELECT obeyed_generation, used_tokens, step_token, resume_token, retry_token FROM chaingraph.executions
+SELECT observed_generation, used_tokens, step_token, resume_token, retry_token FROM chaingraph.executions
 WHERE id = %s FOR UPDATE
 """
 _HEED: Final = """
 UPDATE chaingraph.executions
-SET obeyed_generation = %(generation)s, used_tokens = %(used)s, on_stop = coalesce(%(on_stop)s, on_stop)
+SET observed_generation = %(generation)s, used_tokens = %(used)s, on_stop = coalesce(%(on_stop)s, on_stop)
 WHERE id = %(id)s
 """
 

@@ -79,7 +79,7 @@ class _Former:
     resume_token: str
     retry_token: str
     used_tokens: list[str]
-    obeyed_generation: int
+    observed_generation: int
 
     @property
     def never_started(self) -> bool:
@@ -103,7 +103,7 @@ WITH begun AS (
       breakpoints = %(breakpoints)s, wants_pause = %(paused)s, paused = %(parks)s,
       pause_reason = CASE WHEN %(parks)s THEN %(pause_reason)s ELSE '' END, pause_logged = %(parks)s,
       step_token = %(step)s, resume_token = %(resume)s, retry_token = %(token)s, used_tokens = %(used)s,
-      obeyed_generation = %(generation)s, retry_refusal = '',
+      observed_generation = %(generation)s, retry_refusal = '',
       control_seq = control_seq + 1, applied_seq = control_seq + 1, pause_seq = control_seq + 1,
       step_seqs = '{{}}', attempts = %(attempts)s, next_event_index = next_event_index + %(parks)s::int,
       change_seq = nextval('chaingraph.change_seq')
@@ -254,8 +254,8 @@ async def _locked(connection: Connection, execution: ExecutionId) -> _Former | N
 
 def _in_vain(former: _Former, token: str, generation: int) -> Stale | Literal[False] | None:
     """Why this asks for nothing: a later generation was obeyed, or the token was used. None when it asks."""
-    if former.obeyed_generation > generation:
-        return Stale(former.obeyed_generation)
+    if former.observed_generation > generation:
+        return Stale(former.observed_generation)
     return None if asks(TokenKind.RETRY, token, used=former.used_tokens, last=former.retry_token) else False
 
 
@@ -265,7 +265,7 @@ async def _refuse(
     used = with_token(TokenKind.RETRY, token, used=former.used_tokens, last=former.retry_token)
     await connection.execute(
         "UPDATE chaingraph.executions SET retry_token = %(token)s, retry_refusal = %(reason)s,"
-        " used_tokens = %(used)s, obeyed_generation = %(generation)s, change_seq = nextval('chaingraph.change_seq')"
+        " used_tokens = %(used)s, observed_generation = %(generation)s, change_seq = nextval('chaingraph.change_seq')"
         " WHERE id = %(id)s RETURNING pg_notify(%(changes)s, id)",
         {
             "id": execution,

@@ -26,7 +26,7 @@ WITH RECURSIVE tree AS (
   UNION ALL
   SELECT child.id, child.deeper,
          child.phase NOT IN ('Completed', 'Failed', 'Stopped')
-         OR child.deeper AND child.children_open > 0 AND NOT child.tree_stopped
+         OR child.deeper AND child.children_active > 0 AND NOT child.tree_stopped
          OR %(deleted)s AND child.uid IS NULL AND child.resources = 'Create',
          child.deeper AND child.children_spawned > 0
   FROM tree CROSS JOIN LATERAL (
@@ -38,7 +38,7 @@ WITH RECURSIVE tree AS (
 -- them while we waited: below one that has ended or spawned meanwhile there is something that we have not found.
 -- NO KEY, also as everywhere: who writes a child twice in a transaction has PostgreSQL look at its foreign keys, and
 -- would wait for us with the child locked.
-SELECT e.id, tree.deeper, e.obeyed_generation FROM chaingraph.executions e JOIN tree USING (id)
+SELECT e.id, tree.deeper, e.observed_generation FROM chaingraph.executions e JOIN tree USING (id)
 WHERE e.id = ANY(ARRAY(SELECT id FROM tree WHERE busy)) ORDER BY e.id FOR NO KEY UPDATE OF e
 """
 # A statement of its own: its snapshot shows the rows as they were when the first one got their locks. PostgreSQL holds
@@ -47,10 +47,10 @@ _STOP: Final = """
 WITH held AS MATERIALIZED (
   SELECT e.id, e.phase NOT IN ('Completed', 'Failed', 'Stopped') AS active,
          given.deeper AND NOT e.tree_stopped
-         AND (e.children_open > 0 OR e.id = %(id)s AND e.children_total > 0) AS bars,
-         e.children_unmade AS unmade,
+         AND (e.children_active > 0 OR e.id = %(id)s AND e.children_total > 0) AS suppresses,
+         e.children_unspawned AS unspawned,
          CASE WHEN %(deleted)s AND e.uid IS NULL THEN 'None' ELSE e.resources END AS resources,
-         greatest(e.obeyed_generation, CASE WHEN e.id = %(id)s THEN %(generation)s ELSE 0 END) AS obeyed
+         greatest(e.observed_generation, CASE WHEN e.id = %(id)s THEN %(generation)s ELSE 0 END) AS observed
   FROM unnest(%(found)s::text[], %(deeper)s::boolean[]) AS given (id, deeper) JOIN chaingraph.executions e USING (id)
 ), stopped AS (
   UPDATE chaingraph.executions e
@@ -58,27 +58,28 @@ WITH held AS MATERIALIZED (
       error_node = '', error_reason = 'Stopped',
       error_message = CASE WHEN e.id = %(id)s THEN %(reason)s ELSE %(inherited)s END,
       parked = false, paused = false, pause_reason = '', pause_logged = false, step_seqs = '{}',
-      resources = held.resources, obeyed_generation = held.obeyed,
+      resources = held.resources, observed_generation = held.observed,
       next_event_index = next_event_index + 1, change_seq = nextval('chaingraph.change_seq')
   FROM held WHERE e.id = held.id AND held.active
   RETURNING e.id, e.workflow_id, e.attempt, e.next_event_index - 1 AS index, e.error_message
 ), logged AS (
   INSERT INTO chaingraph.events (execution_id, index, type, at, data)
   SELECT id, index, 'flow:cancelled', now(), json_build_object('reason', error_message) FROM stopped
-), barred AS (
+), suppressed AS (
   UPDATE chaingraph.executions e
-  SET children_barred = e.children_barred + held.unmade, children_open = e.children_open - held.unmade,
-      tree_stopped = true, resources = held.resources, obeyed_generation = held.obeyed,
+  SET children_suppressed = e.children_suppressed + held.unspawned,
+      children_active = e.children_active - held.unspawned, tree_stopped = true,
+      resources = held.resources, observed_generation = held.observed,
       change_seq = nextval('chaingraph.change_seq')
-  FROM held WHERE e.id = held.id AND NOT held.active AND held.bars
+  FROM held WHERE e.id = held.id AND NOT held.active AND held.suppresses
   RETURNING e.id
 ), hidden AS (
   UPDATE chaingraph.executions e SET resources = held.resources
-  FROM held WHERE e.id = held.id AND NOT held.active AND NOT held.bars AND e.resources <> held.resources
+  FROM held WHERE e.id = held.id AND NOT held.active AND NOT held.suppresses AND e.resources <> held.resources
 )
 SELECT id, workflow_id, attempt, pg_notify(%(changes)s, id), pg_notify(%(control)s, id) FROM stopped
 UNION ALL
-SELECT id, NULL, 0, pg_notify(%(changes)s, id), NULL FROM barred
+SELECT id, NULL, 0, pg_notify(%(changes)s, id), NULL FROM suppressed
 """
 
 
@@ -140,7 +141,7 @@ async def stop(
 
 
 def _stale(execution: ExecutionId, generation: int | None, found: Sequence[tuple[Any, ...]]) -> bool:
-    return generation is not None and any(id_ == execution and obeyed > generation for id_, _, obeyed in found)
+    return generation is not None and any(id_ == execution and observed > generation for id_, _, observed in found)
 
 
 _FAIL_UNSTARTED: Final = f"""

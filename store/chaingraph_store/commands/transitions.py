@@ -49,7 +49,7 @@ class ControlState:
     """The last one that was dealt with; `used_tokens` has those before, see `tokens`."""
     resume_token: str
     used_tokens: tuple[str, ...]
-    obeyed_generation: int
+    observed_generation: int
     control_seq: int
     pause_seq: int
     step_seqs: tuple[int, ...]

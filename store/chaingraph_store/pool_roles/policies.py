@@ -37,7 +37,15 @@ WORKER_COLUMNS: Final = (
     *("nodes_running", "current_nodes", "running_nodes", "outputs", "error_node", "error_reason", "error_message"),
     "paused",
     *("pause_reason", "start_logged", "pause_logged", "parked", "applied_seq", "ran_ms", "step_seqs", "run"),
-    *("workflow_id", "children_total", "children_spawned", "children_open", "told", "counted", "recoveries"),
+    *(
+        "workflow_id",
+        "children_total",
+        "children_spawned",
+        "children_active",
+        "parent_notified",
+        "counted",
+        "recoveries",
+    ),
     *("recovered_nodes", "losses"),
 )
 """Of `executions`: what a worker changes."""
@@ -45,8 +53,16 @@ FIXED_COLUMNS: Final = (
     *("id", "uid", "namespace", "namespace_uid", "name", "flow_name", "flow_revision", "inputs", "events"),
     *("integration", "options", "queue", "priority", "start_timeout_s", "parent_id", "root_id", "depth", "position"),
     *("created_at", "attempt", "attempts", "wants_pause", "breakpoints", "step_token", "resume_token", "retry_token"),
-    *("retry_refusal", "control_seq", "pause_seq", "on_stop", "children_barred", "children_unmade", "tree_stopped"),
-    *("resources", "obeyed_generation", "used_tokens", "deleted_at", "held_at", "expired_at"),
+    *(
+        "retry_refusal",
+        "control_seq",
+        "pause_seq",
+        "on_stop",
+        "children_suppressed",
+        "children_unspawned",
+        "tree_stopped",
+    ),
+    *("resources", "observed_generation", "used_tokens", "deleted_at", "held_at", "expired_at"),
 )
 """Of `executions`: what only the operator changes. `queue` among them, which says whose the execution is."""
 

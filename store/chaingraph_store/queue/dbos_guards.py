@@ -1,4 +1,4 @@
-"""What we add to DBOS's tables: no decoder but JSON, an index for recovery, and the rows that all workers share.
+"""What we add to DBOS's tables: no decoder but JSON, two indexes, and the rows that all workers share.
 
 DBOS chooses the decoder of a value by its row, whatever is configured: a row that says `py_pickle` runs code on the
 process that reads it. A CHECK constraint keeps such rows out, in every table that has the column, also in those that a
@@ -7,7 +7,7 @@ later DBOS adds. The worker refuses to decode them as well: see `chaingraph_work
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import Any, Final, LiteralString
 
 import psycopg
 import structlog
@@ -20,7 +20,14 @@ from chaingraph_store.queue.dispatch import HOLD_QUEUE
 JSON: Final = "portable_json"
 """DBOS's name of its JSON. NULL stands for the serializer of the process, which is the same one in ours."""
 CONSTRAINT: Final = "chaingraph_json_only"
-_PENDING_INDEX: Final = "chaingraph_pending"
+_INDEXES: Final[dict[str, LiteralString]] = {
+    "chaingraph_pending": "(application_name, executor_id) WHERE status = 'PENDING'",
+    # Runs without a namespace, which `take` looks for as well.
+    "chaingraph_without_namespace": (
+        "(queue_name, priority, created_at) WHERE status = 'ENQUEUED' AND queue_partition_key IS NULL"
+    ),
+}
+"""Indexes of ours on `dbos.workflow_status`."""
 _TABLES: Final = """
 SELECT t.relname, EXISTS (SELECT FROM pg_constraint c WHERE c.conrelid = t.oid AND c.conname = %s AND c.convalidated)
 FROM pg_class t JOIN pg_namespace s ON s.oid = t.relnamespace JOIN pg_attribute a ON a.attrelid = t.oid
@@ -32,7 +39,7 @@ _log = structlog.get_logger(__name__)
 
 
 def apply(dsn: str) -> None:
-    """Adds the missing constraints and the index. Safe to repeat. Blocks.
+    """Adds the missing constraints and indexes. Safe to repeat. Blocks.
 
     Rows of another serialization are none of ours. They are made harmless before: their workflows are cancelled, and
     what they hold is called JSON, which it is not, so that nothing decodes it.
@@ -41,7 +48,8 @@ def apply(dsn: str) -> None:
         for table, guarded in connection.execute(_TABLES, (CONSTRAINT,)).fetchall():
             if not guarded:
                 _guard(connection, table)
-        _index(connection)
+        for name, definition in _INDEXES.items():
+            _index(connection, name, definition)
 
 
 def _guard(connection: psycopg.Connection[Any], table: str) -> None:
@@ -73,20 +81,19 @@ def _guard(connection: psycopg.Connection[Any], table: str) -> None:
         )
 
 
-def _index(connection: psycopg.Connection[Any]) -> None:
+def _index(connection: psycopg.Connection[Any], name: str, definition: LiteralString) -> None:
     row = connection.execute(
-        "SELECT i.indisvalid FROM pg_index i WHERE i.indexrelid = to_regclass(%s)", (f"dbos.{_PENDING_INDEX}",)
+        "SELECT i.indisvalid FROM pg_index i WHERE i.indexrelid = to_regclass(%s)", (f"dbos.{name}",)
     ).fetchone()
     if row is not None and row[0]:
         return
-    index = sql.Identifier("dbos", _PENDING_INDEX)
-    # What a killed migration left is invalid.
+    index = sql.Identifier("dbos", name)
+    # An index that a killed migration left is invalid.
     connection.execute(sql.SQL("DROP INDEX CONCURRENTLY IF EXISTS {}").format(index))
     connection.execute(
-        sql.SQL(
-            "CREATE INDEX CONCURRENTLY {} ON dbos.workflow_status (application_name, executor_id)"
-            " WHERE status = 'PENDING'"
-        ).format(sql.Identifier(_PENDING_INDEX))
+        sql.SQL("CREATE INDEX CONCURRENTLY {} ON dbos.workflow_status {}").format(
+            sql.Identifier(name), sql.SQL(definition)
+        )
     )
 
 

@@ -212,7 +212,7 @@ WITH waiting AS MATERIALIZED (
   SELECT id, CASE WHEN phase = 'Created' THEN {_HOLD_ID.format(row="")} ELSE workflow_id END AS workflow
   FROM chaingraph.executions WHERE phase NOT IN ('Completed', 'Failed', 'Stopped') AND NOT parked
   UNION ALL
-  SELECT id, workflow_id FROM chaingraph.executions WHERE children_unmade > 0
+  SELECT id, workflow_id FROM chaingraph.executions WHERE children_unspawned > 0
 ), stranded AS MATERIALIZED (
   SELECT waiting.id, waiting.workflow FROM waiting JOIN dbos.workflow_status w ON w.workflow_uuid = waiting.workflow
   WHERE w.application_name = %(app)s AND w.status IN ('ERROR', 'SUCCESS', 'MAX_RECOVERY_ATTEMPTS_EXCEEDED')
@@ -222,7 +222,7 @@ WITH waiting AS MATERIALIZED (
   JOIN dbos.workflow_status w
     ON w.workflow_uuid = CASE WHEN e.phase = 'Created' THEN {_HOLD_ID.format(row="e.")} ELSE e.workflow_id END
   WHERE e.id = ANY(ARRAY(SELECT id FROM stranded)) AND w.workflow_uuid = ANY(ARRAY(SELECT workflow FROM stranded))
-    AND (e.phase NOT IN ('Completed', 'Failed', 'Stopped') AND NOT e.parked OR e.children_unmade > 0)
+    AND (e.phase NOT IN ('Completed', 'Failed', 'Stopped') AND NOT e.parked OR e.children_unspawned > 0)
     AND w.status IN ('ERROR', 'SUCCESS', 'MAX_RECOVERY_ATTEMPTS_EXCEEDED')
   ORDER BY e.id FOR UPDATE OF e, w
 ), steps AS (
@@ -267,7 +267,7 @@ async def cancel_superseded(connection: Connection, workflows: Sequence[Workflow
         " WHERE w.workflow_uuid = ANY(%s) AND w.name = %s AND NOT EXISTS ("
         "   SELECT FROM chaingraph.executions e WHERE e.workflow_id = w.workflow_uuid"
         "   AND (e.phase NOT IN ('Completed', 'Failed', 'Stopped') AND NOT e.parked"
-        "        OR e.children_unmade > 0))",
+        "        OR e.children_unspawned > 0))",
         (list(workflows), RUN_WORKFLOW),
     )
     superseded = [WorkflowId(row[0]) for row in await cursor.fetchall()]

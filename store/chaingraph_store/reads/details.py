@@ -55,8 +55,8 @@ class Details:
         outputs_bytes: their size; None where there are none.
         seconds: from its start to its end or until now; None before its start.
         children: how many of the children that were made are in each phase.
-        children_unmade: those that are still to be made.
-        children_barred: those that never will be.
+        children_unspawned: those that are still to be made.
+        children_suppressed: those that never will be.
     """
 
     id: ExecutionId
@@ -102,9 +102,9 @@ class Details:
     next_event_index: int
     seconds: float | None
     children_total: int
-    children_unmade: int
-    children_barred: int
-    children_open: int
+    children_unspawned: int
+    children_suppressed: int
+    children_active: int
     children: dict[str, int]
 
 

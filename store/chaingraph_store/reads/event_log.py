@@ -38,18 +38,18 @@ class LogPosition:
 
     Attributes:
         next_index: the index that its next event will have.
-        children_open: children that were not made yet, have not ended, or have something below them that has not.
+        children_active: children that were not made yet, have not ended, or have something below them that has not.
     """
 
     phase: str
     attempt: int
     next_index: int
-    children_open: int
+    children_active: int
 
     @property
     def ended(self) -> bool:
         """Whether its log has: it has ended itself, and so has everything below it. Only a retry goes on then."""
-        return self.phase in TERMINAL_PHASES and self.children_open == 0
+        return self.phase in TERMINAL_PHASES and self.children_active == 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +70,7 @@ class LogPage:
 # asks has more than a page in hand, however large the events are. What precedes an event is summed up, not what it
 # weighs itself: a page has one event at least.
 _PAGE: Final = """
-SELECT e.phase, e.attempt, e.next_event_index, e.children_open,
+SELECT e.phase, e.attempt, e.next_event_index, e.children_active,
        page.index, page.type, page.timestamp, page.size, page.data, page.candidates
 FROM chaingraph.executions e
 LEFT JOIN LATERAL (
@@ -140,7 +140,8 @@ async def page(
 async def standing(connection: Connection, execution: ExecutionId) -> LogPosition | None:
     """Where an execution stands; None when there is none of that id."""
     cursor = await connection.execute(
-        "SELECT phase, attempt, next_event_index, children_open FROM chaingraph.executions WHERE id = %s", (execution,)
+        "SELECT phase, attempt, next_event_index, children_active FROM chaingraph.executions WHERE id = %s",
+        (execution,),
     )
     row = await cursor.fetchone()
     return None if row is None else LogPosition(*row)

@@ -31,8 +31,8 @@ class TreeRow:
         error_message: its first 200 characters.
         seconds: from its start to its end or until now; None before its start.
         children: how many of the children that were made are in each phase; None where there are none.
-        children_unmade: those that are still to be made.
-        children_barred: those that never will be.
+        children_unspawned: those that are still to be made.
+        children_suppressed: those that never will be.
     """
 
     id: ExecutionId
@@ -56,9 +56,9 @@ class TreeRow:
     finished_at: datetime | None
     seconds: float | None
     children_total: int
-    children_unmade: int
-    children_barred: int
-    children_open: int
+    children_unspawned: int
+    children_suppressed: int
+    children_active: int
     children: dict[str, int] | None
     namespace_uid: str
 
@@ -68,8 +68,8 @@ class RootRow(TreeRow):
     """An execution that no other has made, and what is below it at any depth, in figures as those of its children."""
 
     below_total: int
-    below_unmade: int
-    below_barred: int
+    below_unspawned: int
+    below_suppressed: int
     below: dict[str, int] | None
 
 
@@ -116,7 +116,7 @@ SELECT e.id, e.uid, e.namespace, e.name, e.flow_name, e.parent_id, e.root_id, e.
        e.error_node, e.error_reason, left(e.error_message, 200) AS error_message,
        e.created_at, e.started_at, e.finished_at,
        extract(epoch FROM coalesce(e.finished_at, now()) - e.started_at)::float8 AS seconds,
-       e.children_total, e.children_unmade, e.children_barred, e.children_open,
+       e.children_total, e.children_unspawned, e.children_suppressed, e.children_active,
        CASE WHEN e.children_total > 0 THEN (
          SELECT json_object_agg(made.phase, made.number)
          FROM (SELECT c.phase, count(*) AS number FROM chaingraph.executions c
@@ -168,12 +168,12 @@ _ROOTS: Final = (
     FROM (SELECT b.phase, count(*) AS number FROM chaingraph.executions b
           WHERE b.root_id = e.id AND b.parent_id IS NOT NULL GROUP BY b.phase) made
   ) END AS below,
-  coalesce(emitted.total, 0) AS below_total, coalesce(emitted.barred, 0) AS below_barred,
-  coalesce(emitted.unmade, 0) AS below_unmade
+  coalesce(emitted.total, 0) AS below_total, coalesce(emitted.suppressed, 0) AS below_suppressed,
+  coalesce(emitted.unspawned, 0) AS below_unspawned
 FROM page JOIN chaingraph.executions e USING (id)
 LEFT JOIN LATERAL (
-  SELECT sum(p.children_total)::bigint AS total, sum(p.children_unmade)::bigint AS unmade,
-         sum(p.children_barred)::bigint AS barred
+  SELECT sum(p.children_total)::bigint AS total, sum(p.children_unspawned)::bigint AS unspawned,
+         sum(p.children_suppressed)::bigint AS suppressed
   FROM chaingraph.executions p WHERE p.root_id = e.id AND p.children_total > 0
 ) emitted ON true
 ORDER BY e.created_at DESC, e.id DESC

@@ -50,7 +50,7 @@ async def ago(connection: Connection, period: timedelta) -> datetime:
 
 
 _EXPIRED: Final = (
-    "e.phase IN ('Completed', 'Failed', 'Stopped') AND e.finished_at < %(before)s AND e.children_open = 0"
+    "e.phase IN ('Completed', 'Failed', 'Stopped') AND e.finished_at < %(before)s AND e.children_active = 0"
     " AND (%(namespaces)s::text[] IS NULL OR e.namespace = ANY(%(namespaces)s))"
 )
 # Row comparison alone, without a case for the first page: so the place is where the index scan begins.

@@ -1,2 +1,0 @@
-DROP INDEX chaingraph.executions_named;
-DROP INDEX chaingraph.executions_roots;

@@ -1,1 +1,0 @@
-ALTER TABLE chaingraph.executions DROP COLUMN running_nodes;

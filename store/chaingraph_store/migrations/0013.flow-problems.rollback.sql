@@ -1,1 +1,0 @@
-ALTER TABLE chaingraph.flows DROP COLUMN reason;

@@ -70,7 +70,7 @@ def test_a_name_means_the_execution_that_has_it_now(plugin: Plugin, system: Syst
     for what in ("logs", "nodes", "events", "tree", "outputs"):
         done = plugin(what, "nightly")
         assert (done.returncode, "FIRST" in done.stdout) == (4, False), done.stdout
-        assert "nightly has no events yet: there is no Flow 'later'" in done.stderr
+        assert "nightly has no events yet: Flow 'later' not found" in done.stderr
         code, complaint = into_head(plugin, what, first)
         assert code in (4, 141), complaint
         assert "Traceback" not in complaint
@@ -80,7 +80,7 @@ def test_a_name_means_the_execution_that_has_it_now(plugin: Plugin, system: Syst
     following = {verb: plugin.start(*verb) for verb in verbs}
     for process in following.values():
         assert process.stderr is not None
-        assert "nightly has not started: there is no Flow 'later'" in process.stderr.readline()
+        assert "nightly has not started: Flow 'later' not found" in process.stderr.readline()
         assert process.poll() is None
     flow(plugin, "later", SECOND)
     for verb, process in following.items():

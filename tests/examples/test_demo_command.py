@@ -38,7 +38,7 @@ def test_demo_completes_in_a_pipe(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stdout + done.stderr
     assert "Every execution (12) came to what its example says." in done.stdout
     assert "    Seattle in 2015: 1,139 mm of rain; warmest on 2015/07/19 with 35.0 °C" in done.stdout
-    assert "children: all 19 executions below it completed" in done.stdout
+    assert "children: 19 of 19 descendants completed" in done.stdout
     assert "Failed, which is meant: node fetch:" in done.stdout
     assert "Paused, which is meant: paused at the breakpoint 'publish'" in done.stdout
     assert "\x1b" not in done.stdout

@@ -84,7 +84,7 @@ async def test_operator_frozen_after_its_read_drops_the_stale_spec(
         done = await control.apply(connection, execution, newer, generation=4, application_name=APP)
         assert done == ControlUpdate(("BREAKPOINTS", "STEP"))
     await wait_for_status(cluster, generation=4)
-    assert "forgot a stale spec" in operator.log
+    assert "discarded an outdated spec" in operator.log
     row = await row_of(ledger, execution)
     assert (row.step_token, row.breakpoints, row.obeyed_generation) == ("new", ["a"], 4)
     assert await steps_sent(ledger, execution) == ["new"]

@@ -200,7 +200,7 @@ class TestStop:
 
     def test_stop_reason_requires_stop_and_can_change(self, objects: Objects) -> None:
         item = objects.created(EXECUTION_KIND, BY_REFERENCE)
-        assert_refused(objects.patch(item, add("/spec/stopReason", "why")), "spec.stopReason", "stop: true only")
+        assert_refused(objects.patch(item, add("/spec/stopReason", "why")), "spec.stopReason", "requires stop: true")
         for reason in ("why", "because"):
             answer = objects.merge(item, {"spec": {"stop": True, "stopReason": reason}})
             assert answer.status_code == 200, answer.text
@@ -229,7 +229,7 @@ class TestRetry:
         assert_refused(answer, "spec.retry", "set stop: false together with the new retry.token")
         running = objects.created(EXECUTION_KIND, BY_REFERENCE | before)
         answer = objects.merge(running, {"spec": {"stop": True, "retry": {"token": "2"}}})
-        assert_refused(answer, "spec.retry", "a stop wins over a retry")
+        assert_refused(answer, "spec.retry", "stop takes precedence over retry")
 
     def test_old_retry_does_not_block_stop(self, objects: Objects) -> None:
         item = objects.created(EXECUTION_KIND, BY_REFERENCE | {"retry": {"token": "1"}})

@@ -185,7 +185,7 @@ async def test_flow_timeout_names_what_ran_and_what_waited_for_its_next_try() ->
     text = (
         r"the flow did not end within 60 s; running then: 'slow' since \d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ \(try 1 of 1\), "
     )
-    text += r"'flaky', which waits to be tried again at \S+Z \(try 2 of 5 failed\)"
+    text += r"'flaky' retrying at \S+Z \(try 2 of 5 failed\)"
     assert re.fullmatch(text, result.error.message)
     assert [each.node_id for each in made.running_nodes] == ["slow", "flaky"], "kept: what the end has interrupted"
 

@@ -128,7 +128,7 @@ def test_string_pattern_does_not_backtrack() -> None:
         (12, "schema", "must be a port type"),
         ({"type": "string", "pattern": "é("}, "schema.pattern", "not a regular expression: column 2: unclosed group"),
         ({"type": "string", "pattern": "a\nb["}, "schema.pattern", "line 2, column 2: unclosed character class"),
-        ({"type": "array", "items": "nope"}, "schema.items", "there is no port type 'nope'; there is 'any', 'array'"),
+        ({"type": "array", "items": "nope"}, "schema.items", "there is no port type 'nope'; available: 'any', 'array'"),
         (
             {"type": "object", "properties": {"string": {"type": "x"}}},
             "schema.properties.string",

@@ -136,7 +136,7 @@ def test_what_ran_when_it_was_stopped_and_what_is_tried_again_is_named() -> None
     began, again = (int(datetime(2026, 1, 2, 3, 4, second, tzinfo=UTC).timestamp() * 1000) for second in (5, 35))
     running = {"node": "a", "tries": 1, "max_tries": 1, "since": began, "next_at": None}
     waiting = {"node": "b", "tries": 2, "max_tries": 3, "since": began, "next_at": again}
-    told = "'b', which waits to be tried again at 2026-01-02T03:04:35Z (try 2 of 3 failed)"
+    told = "'b' retrying at 2026-01-02T03:04:35Z (try 2 of 3 failed)"
     row = row_of("Stopped", error_message="enough", running_nodes=[running, waiting])
     status = execution_status(META, spec_of(), row, None, UNSEEN, now=NOW)
     stopped = by_type(status)["Succeeded"]["message"]

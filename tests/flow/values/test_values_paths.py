@@ -18,7 +18,7 @@ from fixtures.flows.runs import Run, run_flow
 VALUE = {"rows": [{"name": "a", "note": None}, {"name": "b"}], "text": "abc", "n": 1, "none": None}
 NOWHERE = [
     ("read.value.rows[7]", "read.value.rows has 2 elements"),
-    ("read.value.rows[1].note", "read.value.rows[1] has no property 'note'; there is 'name'"),
+    ("read.value.rows[1].note", "read.value.rows[1] has no property 'note'; available: 'name'"),
     ("read.value.rows[0].nam", "read.value.rows[0] has no property 'nam'; did you mean 'name'?"),
     ("read.value.rows.name", "read.value.rows is an array"),
     ("read.value[0]", "read.value is an object"),
@@ -27,7 +27,7 @@ NOWHERE = [
     ("read.value.n.x", "read.value.n is a number"),
     ("read.value.none.x", "read.value.none is null"),
     ("read.value.rows[0].note.x", "read.value.rows[0].note is null"),
-    ("inputs.given.x", "inputs.given has no property 'x'; there is 'a'"),
+    ("inputs.given.x", "inputs.given has no property 'x'; available: 'a'"),
     ("inputs.absent.x", "inputs.absent is null"),
 ]
 """Paths, and what there is instead."""

@@ -32,7 +32,7 @@ def errors_of(error: ValidationError, root: str = "spec") -> list[str]:
         for item in found[:_MOST_DESCRIBED]
     ]
     more = len(found) - len(described)
-    return [*described, f"{root}: {_count(more, 'more error')} not described: fix these first"] if more else described
+    return [*described, f"{root}: {_count(more, 'more error')}. Fix the listed ones first"] if more else described
 
 
 def _hint(kind: str, location: Sequence[str | int]) -> str:

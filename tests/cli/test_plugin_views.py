@@ -106,9 +106,9 @@ def test_interrupted_nodes_are_named_after_a_timeout_and_a_stop(
     assert re.search(r"halted +Running +\S+ +slow \d", ok(plugin("tree", "halted")))
     ok(plugin("stop", "halted", "--reason", "enough", "--wait"))
     assert plugin("wait", "timed", "--for", "completed", "--timeout", "60s").returncode == 1
-    said = r"; running then: 'slow' since 20\d\d-\S+Z \(try 1 of 1\)"
+    said = r"; interrupted: 'slow' since 20\d\d-\S+Z \(try 1 of 1\)"
     assert re.search(rf"Reason: +enough{said}", ok(plugin("get", "halted")))
-    assert re.search(rf"Error: +the flow did not end within 3 s{said} \(FlowTimeout\)", ok(plugin("get", "timed")))
+    assert re.search(rf"Error: +the flow timed out after 3 s{said} \(FlowTimeout\)", ok(plugin("get", "timed")))
     for name in ("halted", "timed"):
         assert re.search(r"slow +interrupted +\d\S* +try 1 of 1, since 20", ok(plugin("nodes", name)))
 
@@ -141,4 +141,4 @@ def test_small_outputs_stay_and_large_ones_are_printed_by_the_command_of_the_mes
     logs = ok(plugin("logs", "skips"))
     assert "FAILED" not in logs
     assert "  stage  skipped: __execute: gate.value is not true" in logs
-    assert "  last  skipped: values: nothing came from stage.value, because stage was skipped" in logs
+    assert "  last  skipped: values: no value from stage.value: stage was skipped" in logs

@@ -185,8 +185,8 @@ def test_mutable_fields_accept_changes(objects: Objects, change: dict[str, Any])
 class TestStop:
     def test_stop_cannot_be_undone(self, objects: Objects) -> None:
         item = objects.created(EXECUTION_KIND, BY_REFERENCE | {"stop": True})
-        assert_refused(objects.patch(item, replace("/spec/stop", False)), "spec.stop", "one-way")
-        assert_refused(objects.patch(item, remove("/spec/stop")), "spec.stop", "one-way")
+        assert_refused(objects.patch(item, replace("/spec/stop", False)), "spec.stop", "cannot be reverted")
+        assert_refused(objects.patch(item, remove("/spec/stop")), "spec.stop", "cannot be reverted")
 
     def test_stop_cannot_be_undone_with_last_retry_token(self, objects: Objects) -> None:
         item = objects.created(EXECUTION_KIND, BY_REFERENCE | {"stop": True, "retry": {"token": "1"}})

@@ -71,7 +71,7 @@ ERRORS = (
         (
             Validated(NEEDS_INPUT, "r", ()),
             "InvalidInputs",
-            "events provide no inputs: the flow requires the input 'city', of type string",
+            "events provide no inputs: the flow requires input 'city' of type string",
         ),
         (
             Unparseable(("spec.odd: unknown",)),

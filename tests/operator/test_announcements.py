@@ -17,7 +17,7 @@ from chaingraph_store.ids import child_execution_id
 from fixtures.cluster.execution_cases import ID, META, NOW, UNSEEN, row_of, spec_of
 
 BREAKPOINT: dict[str, Any] = {"paused": True, "pause_reason": "breakpoint at 'a'"}
-BY_SPEC: dict[str, Any] = {"paused": True, "wants_pause": True, "pause_reason": "spec.paused was set"}
+BY_SPEC: dict[str, Any] = {"paused": True, "wants_pause": True, "pause_reason": "spec.paused is true"}
 PARENT = child_execution_id(ID, 0)
 
 

@@ -21,7 +21,7 @@ pytestmark = pytest.mark.integration
 
 FLOW = {"nodes": [{"id": "fetch", "type": "Text", "inputs": {"value": "hello"}}, {"id": "join", "type": "Text"}]}
 INLINE: dict[str, Any] = {"flow": FLOW}
-BY_SPEC = "spec.paused was set"
+BY_SPEC = "spec.paused is true"
 
 
 def patch(cluster: Cluster, name: str, **spec: Any) -> None:

@@ -14,7 +14,7 @@ from chaingraph_store.executions import ExecutionRow
 from fixtures.cluster.execution_cases import ID, META, NOW, UNSEEN, row_of, spec_of
 
 BREAKPOINT: dict[str, Any] = {"paused": True, "pause_reason": "breakpoint at 'a'"}
-BY_SPEC: dict[str, Any] = {"paused": True, "wants_pause": True, "pause_reason": "spec.paused was set"}
+BY_SPEC: dict[str, Any] = {"paused": True, "wants_pause": True, "pause_reason": "spec.paused is true"}
 
 
 def shown(

@@ -124,7 +124,7 @@ async def test_forged_revision_is_told_of_at_flow_and_execution(
     cluster.apply("Execution", "of-flow", {"flowRef": {"name": "reviewed"}})
     cluster.apply("Execution", "inline", {"flow": FLOW})
     found = await cluster.condition("Flow", "reviewed", "Ready", status="False", reason="ConflictingRevision")
-    assert "another flow under the revision" in found["message"]
+    assert "another flow under revision" in found["message"]
     for name in ("of-flow", "inline"):
         await cluster.condition("Execution", name, "Stalled", status="True", reason="ConflictingRevision")
         assert ("Warning", "ConflictingRevision") in await cluster.events_of(name, count=1)

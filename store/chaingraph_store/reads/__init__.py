@@ -1,1 +1,1 @@
-"""Reads for people: executions in detail, trees, event logs, outputs and statistics."""
+"""Reads for users: execution details, trees, event logs, outputs and statistics."""

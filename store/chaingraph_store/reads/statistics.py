@@ -1,6 +1,6 @@
-"""How much waits, how long, and who is there to do it: for metrics.
+"""Statistics for metrics: waiting and running executions, their age, and the workers.
 
-Each statement reads what is in flight by an index made for that, and never what has ended.
+Each statement uses an index of unfinished work, and never reads ended executions.
 """
 
 from __future__ import annotations
@@ -16,10 +16,10 @@ from chaingraph_store.queue.dispatch import HOLD_QUEUE
 
 @dataclass(frozen=True, slots=True)
 class QueueStatistics:
-    """One queue. `oldest_seconds`: how far it is behind, that is the age of the place that is taken next.
+    """One queue. `oldest_seconds`: how far it is behind, which is the age of the position that is taken next.
 
-    An execution's place is when it was enqueued; children have theirs one after the other from then on, and one that
-    comes to a queue that is behind stands close to its front. See `places`.
+    An execution's position is the time it was enqueued. Children have positions one after the other from then on, and a
+    newcomer to a queue that is behind is placed close to its front. See `order`.
     """
 
     queue: str
@@ -30,9 +30,9 @@ class QueueStatistics:
 
 @dataclass(frozen=True, slots=True)
 class WorkerStatistics:
-    """The workers of one version of a pool that have a queue. `slots`: executions of the queue that they run at once.
+    """The workers of one version of a pool for a queue. `slots`: executions of the queue that they can run at once.
 
-    `state`: serving; retired, which take only what their version has begun; draining, which end.
+    `state`: serving; retired (finishing the executions of their version only); draining (shutting down).
     """
 
     queue: str
@@ -45,12 +45,12 @@ class WorkerStatistics:
 
 @dataclass(frozen=True, slots=True)
 class ChildStatistics:
-    """How long the oldest has waited of what is to be done about children; 0 when nothing waits.
+    """The age of the oldest pending work for children; 0 when there is none.
 
     Attributes:
-        unspawned_seconds: executions that have completed and still have children to spawn.
-        untold_seconds: children that have ended, and everything below them, and of which the parent was not told.
-        unshown_seconds: children that are to have a resource and have none.
+        unspawned_seconds: completed executions with children yet to spawn.
+        untold_seconds: children that have ended with all descendants, whose parent was not notified.
+        unshown_seconds: children that should get a resource and have none.
     """
 
     unspawned_seconds: float
@@ -71,9 +71,9 @@ FROM (SELECT queue_name, status, count(*) AS many, min(created_at) AS first
       GROUP BY queue_name, status) each
 GROUP BY 1
 """
-"""By the index of what is in flight, which DBOS keeps to dequeue by and which has every column that this needs.
+"""Uses the index of unfinished work that DBOS keeps for dequeuing, which has all columns needed.
 
-What waits for workers of its own version, in a queue of its own, is counted with its queue: see `pinning`."""
+Runs that wait for their own worker version, in a queue of its own, are counted with their queue: see `pinning`."""
 
 _WORKERS: Final = """
 SELECT queue, pool, application_version AS version,
@@ -99,21 +99,21 @@ SELECT coalesce(extract(epoch FROM now() - (
 
 
 async def queues(connection: Connection, *, application_name: str) -> list[QueueStatistics]:
-    """Every queue in which something waits or runs; executions that wait for their START_SIGNAL are in none."""
+    """Return every queue with waiting or running work. Executions that wait for their START_SIGNAL are in none."""
     async with connection.cursor(row_factory=class_row(QueueStatistics)) as cursor:
         await cursor.execute(_QUEUES, {"application": application_name, "holds": HOLD_QUEUE})
         return await cursor.fetchall()
 
 
 async def workers(connection: Connection, *, application_name: str) -> list[WorkerStatistics]:
-    """The workers with a lease that is good."""
+    """Return the workers with a valid lease."""
     async with connection.cursor(row_factory=class_row(WorkerStatistics)) as cursor:
         await cursor.execute(_WORKERS, {"application": application_name})
         return await cursor.fetchall()
 
 
 async def families(connection: Connection) -> ChildStatistics:
-    """What is left to be done about children."""
+    """Return the pending work for children."""
     cursor = await connection.execute(_FAMILIES)
     row = await cursor.fetchone()
     assert row is not None, "a SELECT without FROM has one row"

@@ -108,7 +108,7 @@ ROWS: Final[dict[str, Sequence[Panel]]] = {
                 )
             ],
             unit="ops",
-            description="Execution resources whose end was shown.",
+            description="Execution resources that were shown as ended.",
         ),
         Panel("Recoveries", [(_rate("chaingraph_worker_recoveries_total", "result"), "{{result}}")], unit="ops"),
         Panel("Resources by phase", [(_sum("chaingraph_operator_executions", "phase"), "{{phase}}")]),

@@ -1,4 +1,4 @@
-"""The reference of the built-in nodes as Markdown: docs/reference/nodes.md is generated from it."""
+"""Generate the reference of the built-in nodes as Markdown: docs/reference/nodes.md."""
 
 from __future__ import annotations
 
@@ -43,24 +43,24 @@ INTRODUCTION = """\
 
 <!-- Generated from the node classes by `make generate`. Do not edit. -->
 
-A port takes its value from the node's `inputs` or from one edge. **static** ports take it from `inputs` alone, since
-their value decides which ports or types the node has. A **tolerant** port keeps its default when nothing comes from
-its source, or the path there leads to no value; any other port skips the node then. Where an output's type follows from
+A port takes its value from the node's `inputs` or from one edge. **static** ports take it from `inputs` only, because
+their value determines the node's ports or types. A **tolerant** port keeps its default when its source delivers
+nothing, or the path there leads to no value; any other port skips the node then. Where an output's type follows from
 the inputs, the table says how.
 
 A `schema` is a type: one of `string`, `number`, `boolean`, `array`, `object`, `enum`, `any`, alone or with details,
 as in `{type: array, items: {type: object, properties: {name: string, age: number or null}}}`.
 Inside arrays and objects, `or null` after a name allows null. `kubectl apply` drops null members of objects from a
-node's `inputs` before they arrive:
+node's `inputs`:
 [Nulls in what you apply](../how-to/pass-data-between-nodes.md#nulls-in-what-you-apply).
 
-A **pure** node has no effects outside of its outputs. Before any other node starts, everything that ended before it
-is durable, so a crash never repeats what its effects were based on.
+A **pure** node has no effects besides its outputs. Before any other node starts, all finished nodes are durable, so a
+crash never repeats what its effects were based on.
 """
 
 
 def markdown() -> str:
-    """The whole page."""
+    """Return the whole page."""
     registry = Registry(node_classes(nodes, "the built-in nodes"))
     parts = [INTRODUCTION, _system_ports()]
     known = list(HEADINGS)
@@ -72,7 +72,7 @@ def markdown() -> str:
 
 
 def type_text(type_: AnyPortType) -> str:
-    """A type for people: `array of object`, `number, 0 or more`."""
+    """Format a type: `array of object`, `number, 0 or more`."""
     text = type_.label()
     if isinstance(type_, Enum):
         text = "one of " + ", ".join(f"`{option}`" for option in type_.options)
@@ -95,7 +95,7 @@ def _number_text(type_: Number) -> str:
 
 
 def rule_text(rule: AnyRule) -> str:
-    """How a type follows from the inputs, for people."""
+    """Describe how a type follows from the inputs."""
     match rule:
         case SameAs():
             return f"type of `{rule.input}`"
@@ -112,7 +112,7 @@ def rule_text(rule: AnyRule) -> str:
         case Fixed():
             return type_text(rule.type)
         case UnionOf():
-            return f"what the types of {_names(rule.inputs)} have in common"
+            return f"common type of {_names(rule.inputs)}"
         case MergeOf():
             return f"properties of {_names(rule.inputs)} together"
         case When():

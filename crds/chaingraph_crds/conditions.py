@@ -33,22 +33,22 @@ class ConditionType(StrEnum):
 CONDITION_MEANINGS: Final[Mapping[ConditionType, str]] = {
     ConditionType.SUCCEEDED: "Unknown while the execution is active, then True or False.",
     ConditionType.READY: "True when it completed; False before that and after any other end. "
-    "Of a Flow: whether it may be run.",
-    ConditionType.RECONCILING: "True while something is still going to happen; absent otherwise.",
-    ConditionType.STALLED: "True when it failed or was stopped, or cannot go on unless a person changes something; "
+    "Of a Flow: whether it can run.",
+    ConditionType.RECONCILING: "True while the execution is in progress; absent otherwise.",
+    ConditionType.STALLED: "True when it failed or was stopped, or when it needs a change by a person to proceed; "
     "absent otherwise.",
     ConditionType.PAUSED: "True while it is paused: `Held` before its start, `Paused` by `spec.paused`, "
-    "`Breakpoint` at one. The message says where and how to go on.",
-    ConditionType.WORKER_LOST: "True from the end of a worker's lease until another worker goes on.",
+    "`Breakpoint` at one. The message says where, and how to resume.",
+    ConditionType.WORKER_LOST: "True from the expiry of a worker's lease until another worker continues.",
     ConditionType.RETRY_REFUSED: "True when the last `spec.retry.token` was refused; the message says why. Absent "
     "otherwise.",
     ConditionType.SPEC_IGNORED: "True while a part of the spec has no effect, one line for each, with its path: "
-    "`UnknownBreakpoint`, `PriorityTooHigh`, `AlreadyStarted`, `NextAttempt` (it waits for the next attempt), and "
+    "`UnknownBreakpoint`, `PriorityTooHigh`, `AlreadyStarted`, `NextAttempt` (takes effect with the next attempt), and "
     "`Unreadable`, `TooDeep` or `Malformed` when the operator cannot read the spec: then no edit has an effect. Absent "
-    "otherwise, and when the execution has ended and its spec can be read: a retry takes the whole spec.",
-    ConditionType.TREE_SUCCEEDED: "Of an execution that has ended: whether it and everything below it completed. "
-    "Unknown (`ChildrenActive`) until the last execution below it has ended, then True (`AllCompleted`) or False: "
-    "`TreeStopped` when a stop of it ended something below, or kept it from being made, else `SomeFailed`. "
+    "otherwise, and when the execution has ended and its spec can be read: a retry uses the whole spec.",
+    ConditionType.TREE_SUCCEEDED: "Of an execution that has ended: whether it and all its descendants completed. "
+    "Unknown (`ChildrenActive`) until the last descendant has ended, then True (`AllCompleted`) or False: "
+    "`TreeStopped` when a stop of it ended a descendant or prevented its creation, else `SomeFailed`. "
     "False at once when it failed or was stopped itself; as `Succeeded` when it spawned nothing. Absent while it is "
     "active.",
 }
@@ -58,26 +58,26 @@ class Condition(StatusModel):
     """One aspect of the object's state, with the same fields as `metav1.Condition`."""
 
     type: str = Field(
-        description="Name of the condition in CamelCase; a list has at most one of a type.",
+        description="Name of the condition in CamelCase. A list has at most one condition of each type.",
         max_length=316,
         min_length=1,
     )
     status: ConditionStatus = Field(description="True, False or Unknown.")
     reason: str = Field(
-        description="Why the condition has this status, one word in CamelCase, for programs.",
+        description="Reason for the status, one word in CamelCase, for programs.",
         min_length=1,
         max_length=MAX_REASON,
         pattern=forms.CONDITION_REASON,
     )
     message: str = Field(
-        description="Why the condition has this status, for people. May be empty.",
+        description="Reason for the status, for people. May be empty.",
         max_length=MAX_CONDITION_MESSAGE,
     )
     last_transition_time: Timestamp = Field(
-        description="When `status` last changed; a new reason or message alone leaves it."
+        description="Last time `status` changed. A new reason or message alone does not change it."
     )
     observed_generation: int | None = Field(
         default=None,
-        description="The `metadata.generation` that the condition speaks of.",
+        description="The `metadata.generation` that the condition applies to.",
         ge=0,
     )

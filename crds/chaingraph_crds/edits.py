@@ -1,4 +1,4 @@
-"""When an edit of an Execution's spec takes effect, for each field. For the reference; a test holds it complete."""
+"""When an edit of an Execution's spec takes effect, for each field. For the reference; a test keeps it complete."""
 
 from collections.abc import Mapping
 from enum import StrEnum
@@ -6,27 +6,27 @@ from typing import Final
 
 
 class EditEffect(StrEnum):
-    """What an edit of a field does, as the reference says it."""
+    """The effect of an edit, in the words of the reference."""
 
     REFUSED = "Refused by the API server."
     AT_ONCE = "Takes effect at once."
-    TOKEN = "A token: a new one takes effect at once, one that was used before never again."
+    TOKEN = "A token: a new one takes effect at once, a used one never again."
     QUEUE = (
-        "Takes effect each time the execution is in its queue: at once while it waits there, otherwise when it comes "
-        "back into it, as with a retry, a resume or the loss of its worker. One above the highest priority of the "
-        "namespace is ignored: condition `SpecIgnored`."
+        "Takes effect each time the execution is in its queue: at once while it waits there, otherwise when it "
+        "returns to the queue, as after a retry, a resume or the loss of its worker. A priority above the maximum of "
+        "the namespace is ignored: condition `SpecIgnored`."
     )
     BEGINNING = (
-        "Takes effect at once until the attempt begins to run; after that with the next attempt, and `SpecIgnored` "
-        "says so."
+        "Takes effect at once until the attempt starts to run; after that with the next attempt, as the condition "
+        "`SpecIgnored` shows."
     )
     START = (
-        "Takes effect at once while the execution waits for its start, also for a time that is shorter. Once the "
-        "attempt has begun to run it has no effect, and `SpecIgnored` says so."
+        "Takes effect at once while the execution waits for its start, also when it is shorter. Once the "
+        "attempt has started to run it has no effect, as the condition `SpecIgnored` shows."
     )
-    WITH_STOP = "Read with the edit that sets `stop`. A later one changes nothing."
+    WITH_STOP = "Read with the edit that sets `stop`. A later edit has no effect."
     WITH_TOKEN = "Refused by the API server, except together with a new `retry.token`."
-    STOP = "Takes effect at once. Taking it back is refused, except together with a new `retry.token`."
+    STOP = "Takes effect at once. Reverting it is refused, except together with a new `retry.token`."
     END = "Takes effect at once, also after the end."
 
 
@@ -56,4 +56,4 @@ EDITS: Final[Mapping[str, EditEffect]] = {
     "children.resources": EditEffect.REFUSED,
     "children.onStop": EditEffect.END,
 }
-"""By the path below `spec`. While there is no execution yet, as when it waits for its Flow, any edit takes effect."""
+"""By the path below `spec`. While the execution does not exist yet, as when it waits for its Flow, any edit counts."""

@@ -1,4 +1,4 @@
-"""The spec of an Execution: one run of a flow and its controls. Its status comes along from `execution_status`."""
+"""The spec of an Execution: one run of a flow, and its controls. `execution_status` has its status."""
 
 from typing import Annotated, Any, Literal, Self
 
@@ -25,21 +25,21 @@ __all__ = [
 DEFAULT_QUEUE = "chaingraph-executions"
 
 Token = Annotated[str, Field(min_length=1, max_length=limits.MAX_TOKEN, pattern=forms.TOKEN)]
-"""A word that the user changes to ask for something once: a time, a number or a random string.
+"""A word that the user changes to request something once: a time, a number or a random string.
 
-What is there at creation asks for nothing, and neither does removing it: a manifest without it stays applicable. The
-last one is remembered, so that setting it again asks for nothing either.
+A token present at creation requests nothing, nor does removing one, so a manifest without it can still be applied. Used
+tokens are remembered, so that setting one again requests nothing.
 """
 
 ExecutionIdText = Annotated[str, Field(min_length=1, max_length=limits.MAX_EXECUTION_ID, pattern=forms.EXECUTION_ID)]
 
 
 class FlowRef(ApiModel):
-    """Names a Flow of the same namespace."""
+    """A reference to a Flow in the same namespace."""
 
     name: str = Field(
         description="Name of a Flow in the Execution's namespace. "
-        "While there is none, or it is not valid, the Execution waits.",
+        "Without a valid Flow of that name, the Execution waits.",
         min_length=1,
         max_length=limits.MAX_RESOURCE_NAME,
         pattern=forms.RESOURCE_NAME,
@@ -47,10 +47,10 @@ class FlowRef(ApiModel):
 
 
 class ExternalEvent(ApiModel):
-    """An event that starts the graph at the EventListener nodes of its name."""
+    """An event that starts the graph at the EventListener nodes for its name."""
 
     name: str = Field(
-        description="Name of the event, as the flow's EventListener nodes have it.",
+        description="Name of the event, as in the flow's EventListener nodes.",
         min_length=1,
         max_length=limits.MAX_EVENT_NAME,
     )
@@ -58,7 +58,7 @@ class ExternalEvent(ApiModel):
 
 
 class SpawnedBy(ApiModel):
-    """Of which execution's emission this one came. Set by the operator alone."""
+    """The emission that this child came from. Set by the operator only."""
 
     execution_id: ExecutionIdText = Field(description="`executionID` of this execution.")
     parent_execution_id: ExecutionIdText = Field(description="`executionID` of the execution that spawned it.")
@@ -77,114 +77,114 @@ class SpawnedBy(ApiModel):
 
 
 class RetrySpec(ApiModel):
-    """Asks for the next attempt of an execution that failed or was stopped."""
+    """A request for the next attempt of an execution that failed or was stopped."""
 
     model_config = ConfigDict(
         json_schema_extra=validations(
             rule(
                 "self.token != oldSelf.token || self.from == oldSelf.from",
-                "'from' changes with a new token only: set another retry.token to ask for an attempt",
+                "'from' changes with a new token only: set another retry.token to request an attempt",
                 field=".from",
             )
         )
     )
 
     token: Token = Field(
-        description="Any word that was not used before, as a date. A new token on a failed or stopped "
-        "Execution starts the next attempt. On one that is active or completed it is refused, which the condition "
-        "`RetryRefused` says, and used up. `status.lastRetry` echoes it. One that is there at creation, or is put "
-        "back, asks for nothing.",
+        description="Any word that was not used before, such as a date. A new token on a failed or stopped "
+        "Execution starts the next attempt. On one that is active or completed it is refused and used up, and the "
+        "condition `RetryRefused` says why. `status.lastRetry` shows the last token. A token present at creation, or a "
+        "used one, requests nothing.",
     )
     from_: Literal["Failed", "Start"] = Field(
         default="Failed",
         alias="from",
-        description="`Failed` keeps what completed and runs the rest; `Start` runs every node again.",
+        description="`Failed` keeps completed nodes and runs the rest; `Start` runs every node again.",
     )
 
 
 class ExecutionOptions(ApiModel):
-    """How the engine runs the graph. `breakpoints` take effect at once, the others when an attempt begins to run."""
+    """Options of the engine. `breakpoints` take effect at once, the others when an attempt starts to run."""
 
     max_concurrency: int = Field(
-        default=50, ge=1, le=limits.MAX_NODES, description="Nodes that run at the same time, at most."
+        default=50, ge=1, le=limits.MAX_NODES, description="Maximum nodes running at the same time."
     )
     node_timeout_seconds: int = Field(
         default=600,
         ge=1,
         le=limits.MAX_TIMEOUT_SECONDS,
-        description="Longest run of one attempt of a node, in seconds, for nodes without a timeout of their own.",
+        description="Timeout of one attempt of a node, in seconds, for nodes without their own timeout.",
     )
     flow_timeout_seconds: int = Field(
         default=10800,
         ge=1,
         le=limits.MAX_TIMEOUT_SECONDS,
-        description="Longest run of the whole graph, in seconds, without its pauses. Then the Execution fails.",
+        description="Timeout of the whole graph, in seconds, not counting pauses. After it, the Execution fails.",
     )
     debug: bool = Field(
         default=False,
-        description="Records the finer events too: status changes of nodes and starts of transfers.",
+        description="Records additional events: status changes of nodes and starts of transfers.",
     )
     breakpoints: list[Identifier] = Field(
         default_factory=list,
         max_length=limits.MAX_BREAKPOINTS,
-        description="Ids of nodes before which the execution pauses: each such node once an attempt. May be edited at "
-        "any time; taking away the one that it is held at does not resume it, `spec.resume` does. An id that the flow "
-        "does not have is an error at creation. In an edit, and of a child, it is ignored: condition `SpecIgnored`.",
+        description="Ids of nodes before which the execution pauses, each once per attempt. May be edited at any time. "
+        "Removing the breakpoint it is held at does not resume it; `spec.resume` does. An id that is not in the flow "
+        "is an error at creation. In an edit, and for a child, it is ignored: condition `SpecIgnored`.",
         json_schema_extra=kubernetes(list_type="set"),
     )
 
 
 class ChildrenSpec(ApiModel):
-    """What becomes of the executions that this one spawns by emitting events."""
+    """Settings for the executions that this one spawns by emitting events."""
 
     resources: Literal["Create", "None"] = Field(
         default="Create",
-        description="`Create` shows every child as an Execution resource owned by this one; "
-        "`None` leaves children in the database and in this status's counts.",
+        description="`Create` shows every child as an Execution resource owned by this one. "
+        "`None` keeps children in the database and in this status's counts only.",
         json_schema_extra=kubernetes(immutable=True),
     )
     on_stop: Literal["Stop", "Continue"] = Field(
         default="Stop",
-        description="What a stop of this Execution does to children that are still active. May be edited at any time. "
-        "A deletion stops them always.",
+        description="Effect of a stop of this Execution on active children. May be edited at any time. "
+        "A deletion always stops them.",
     )
 
 
 class ExecutionSpec(ApiModel):
-    """What to run, how, and what to do with it now."""
+    """The flow to run, its options, and the controls of the run."""
 
     model_config = ConfigDict(
         json_schema_extra=validations(
             rule(
                 "has(self.spawnedBy) || has(self.flowRef) != has(self.flow)",
                 "exactly one of flowRef and flow must be set: "
-                "name a Flow in flowRef.name, or write the graph itself under flow",
+                "name a Flow in flowRef.name, or write the graph under flow",
             ),
             rule(
                 "!has(self.spawnedBy) || !has(self.flowRef) || !has(self.flow)",
-                "flowRef and flow cannot both be set, and with spawnedBy neither has to be: "
+                "flowRef and flow cannot both be set, and with spawnedBy neither is required: "
                 "a child without them runs the graph of its parent",
             ),
             rule(
                 "self.stop || !oldSelf.stop || (has(self.retry) && "
                 "(!has(oldSelf.retry) || self.retry.token != oldSelf.retry.token))",
-                "stop is one-way: it cannot be taken back. To run a stopped execution again, "
+                "stop cannot be reverted. To run a stopped execution again, "
                 "set a new retry.token together with stop: false",
                 field=".stop",
             ),
             rule(
                 "!has(self.stopReason) || self.stop",
-                "stopReason goes with stop: true only",
+                "stopReason requires stop: true",
                 field=".stopReason",
             ),
             rule(
                 "!self.stop || !has(self.retry) || (has(oldSelf.retry) && self.retry.token == oldSelf.retry.token)",
-                "a stop wins over a retry: set stop: false together with the new retry.token",
+                "stop takes precedence over retry: set stop: false together with the new retry.token",
                 field=".retry",
             ),
             rule(
                 f"self.queue != '{names.HELD_QUEUE}'",
-                f"the queue {names.HELD_QUEUE} is reserved: name the queue of a worker pool, such as {DEFAULT_QUEUE}",
+                f"the queue {names.HELD_QUEUE} is reserved: use the queue of a worker pool, such as {DEFAULT_QUEUE}",
                 field=".queue",
             ),
         )
@@ -192,91 +192,91 @@ class ExecutionSpec(ApiModel):
 
     flow_ref: FlowRef | None = Field(
         default=None,
-        description="The Flow to run. Exactly one of `flowRef` and `flow`; a child of an inline graph has neither.",
+        description="Flow to run. Exactly one of `flowRef` and `flow`; a child of an inline graph has neither.",
         json_schema_extra=kubernetes(immutable=True),
     )
     flow: FlowSpec | None = Field(
         default=None,
-        description="The graph itself, for a run without a Flow resource. Exactly one of `flowRef` and `flow`.",
+        description="Graph to run, without a Flow resource. Exactly one of `flowRef` and `flow`.",
         json_schema_extra=kubernetes(immutable=True),
     )
     spawned_by: SpawnedBy | None = Field(
         default=None,
-        description="Where a child comes from. Set by the operator alone, on the Executions that it makes for the "
-        "emissions of another one. On an Execution of yours it would be refused, as the database knows no such child: "
-        "leave it away.",
+        description="Origin of a child. Set by the operator only, on the Executions that it creates for the emissions "
+        "of another one. Do not set it: an Execution that you create with it never runs, because the database has no "
+        "such child.",
         json_schema_extra=kubernetes(immutable=True),
     )
     inputs: dict[str, Any] = Field(
         default_factory=dict,
         max_length=limits.MAX_FLOW_INPUTS,
-        description="Values of the flow's inputs, by name. Null counts as not given; `kubectl apply` drops members of "
-        "objects that are null, `kubectl apply --server-side` keeps them.",
+        description="Values of the flow's inputs, by name. Null means not given. `kubectl apply` drops null members of "
+        "objects, `kubectl apply --server-side` keeps them.",
         json_schema_extra=kubernetes(immutable=True),
     )
     events: list[ExternalEvent] = Field(
         default_factory=list,
         max_length=limits.MAX_EVENTS,
-        description="Events to start from. With events, only nodes that hang on a listener of their name "
-        "run; without, only nodes that hang on none.",
+        description="Events to start from. With events, only nodes connected to a listener for their name run; "
+        "without events, only nodes not connected to any listener.",
         json_schema_extra=kubernetes(immutable=True, list_type="atomic"),
     )
     integration: dict[str, Any] = Field(
         default_factory=dict,
         max_length=limits.MAX_INTEGRATION_KEYS,
-        description="Free-form context that nodes can read and children inherit, as ids of a chat session.",
+        description="Free-form context that nodes can read and children inherit, such as ids of a chat session.",
         json_schema_extra=kubernetes(immutable=True),
     )
     paused: bool = Field(
         default=False,
-        description="Desired state. True from the start: created, but not run; false or a `step` starts it. "
-        "True later: the nodes in flight end, no other one begins. False again: it goes on. A stop wins over it.",
+        description="Desired state. True at creation: created, but not started; false or a `step` starts it. True "
+        "later: running nodes end, no other node starts. False again: the execution resumes. Stop takes precedence.",
     )
     step: Token | None = Field(
         default=None,
-        description="A token for a paused execution: each new one runs the nodes that are held once "
-        "and stays paused. While it is not paused, a new one is ignored. Removing the token asks for nothing, and one "
-        "that is there at creation, or is put back, neither. `status.lastStep` echoes it.",
+        description="A token for a paused execution: each new one runs the held nodes once, and the execution stays "
+        "paused. Ignored while it is not paused. Removing the token requests nothing, nor does one present at creation "
+        "or a used one. `status.lastStep` shows the last token.",
     )
     resume: Token | None = Field(
         default=None,
-        description="A token for an execution that is held at a breakpoint: each new one lets it go on, to its end "
-        "or the next breakpoint. While `paused` is true, set that to false instead. Removing the token asks for "
-        "nothing, and one that is there at creation, or is put back, neither. `status.lastResume` echoes it.",
+        description="A token for an execution held at a breakpoint: each new one resumes it, to its end or the next "
+        "breakpoint. While `paused` is true, set that to false instead. Removing the token requests nothing, nor does "
+        "one present at creation or a used one. `status.lastResume` shows the last token.",
     )
     stop: bool = Field(
         default=False,
-        description="One-way: ends the execution now, also a paused one, and cancels the nodes in flight. On one that "
-        "has completed it ends what is still active below it, unless `children.onStop` is `Continue`. "
-        "Can be taken back only together with a new `retry.token`. Wins over a retry that is set with it.",
+        description="Ends the execution now, also a paused one, and cancels running nodes. On a completed execution "
+        "it ends active descendants, unless `children.onStop` is `Continue`. "
+        "Can be reverted only together with a new `retry.token`. Takes precedence over a retry set with it.",
     )
     stop_reason: str | None = Field(
         default=None,
         max_length=limits.MAX_STOP_REASON,
-        description="Why it is stopped, for people; only with `stop: true`, and read with it.",
+        description="Reason for the stop, for people. Only with `stop: true`, and read together with it.",
     )
     retry: RetrySpec | None = Field(
         default=None,
-        description="Runs an execution again that failed or was stopped. With `paused: true` the new attempt begins "
-        "paused: one that has never started waits for its start again. Removing it asks for nothing.",
+        description="Runs an execution again that failed or was stopped. With `paused: true` the new attempt starts "
+        "paused; one that has never started waits for its start again. Removing it requests nothing.",
     )
     options: ExecutionOptions = Field(
         default_factory=ExecutionOptions,
-        description="How the engine runs the graph: concurrency, timeouts, breakpoints. An edit of `breakpoints` takes "
-        "effect at once, any other until the attempt begins to run, and then with the next one.",
+        description="Options of the engine: concurrency, timeouts, breakpoints. An edit of `breakpoints` takes "
+        "effect at once, any other until the attempt starts to run, and then with the next attempt.",
         json_schema_extra=kubernetes(default={}),
     )
     start_timeout_seconds: int = Field(
         default=300,
         ge=1,
         le=limits.MAX_TIMEOUT_SECONDS,
-        description="Longest wait, in seconds, for the start of an Execution that was created paused, or was retried "
-        "paused before it had ever started. Then it fails. May be edited until the start.",
+        description="Maximum wait, in seconds, for the start of an Execution that was created paused, or was retried "
+        "paused before it had ever started. After it, the Execution fails. May be edited until the start.",
     )
     queue: str = Field(
         default=DEFAULT_QUEUE,
-        description="Queue that the execution waits in for a worker. The administrator says which queues a namespace "
-        f"may use. `{names.HELD_QUEUE}` is reserved.",
+        description="Queue in which the execution waits for a worker. The administrator defines the queues of a "
+        f"namespace. `{names.HELD_QUEUE}` is reserved.",
         min_length=1,
         max_length=limits.MAX_IDENTIFIER,
         pattern=forms.QUEUE,
@@ -286,19 +286,19 @@ class ExecutionSpec(ApiModel):
         default=0,
         ge=0,
         le=1000,
-        description="Executions of a higher priority leave the queue first, among those of the same namespace. An "
-        "edit counts each time it is in the queue.",
+        description="Executions with a higher priority leave the queue first, within the same namespace. An "
+        "edit takes effect whenever the execution is in the queue.",
     )
     ttl_seconds_after_finished: int | None = Field(
         default=None,
         ge=0,
         le=limits.MAX_TTL_SECONDS,
-        description="Seconds after its end, and that of everything below it, at which the Execution is deleted; its "
-        "children's resources go with it. Absent: never.",
+        description="Seconds after the end of the Execution and all descendants until the Execution is deleted, "
+        "together with its children's resources. Absent: never.",
     )
     children: ChildrenSpec = Field(
         default_factory=ChildrenSpec,
-        description="How child executions are shown and stopped.",
+        description="Resources and stop behavior of child executions.",
         json_schema_extra=kubernetes(default=ChildrenSpec().complete()),
     )
 
@@ -308,7 +308,7 @@ class ExecutionSpec(ApiModel):
         if names.reserved_queue(value):
             raise PydanticCustomError(
                 "reserved_queue",
-                "the queue {queue} is reserved: name the queue of a worker pool, such as {example}",
+                "the queue {queue} is reserved: use the queue of a worker pool, such as {example}",
                 {"queue": value, "example": DEFAULT_QUEUE},
             )
         return value
@@ -317,7 +317,7 @@ class ExecutionSpec(ApiModel):
     @classmethod
     def _reason_of_a_stop(cls, value: str | None, info: ValidationInfo) -> str | None:
         if value is not None and not info.data.get("stop"):
-            raise PydanticCustomError("reason_without_stop", "stopReason goes with stop: true only")
+            raise PydanticCustomError("reason_without_stop", "stopReason requires stop: true")
         return value
 
     @model_validator(mode="after")

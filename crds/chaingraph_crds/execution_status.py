@@ -1,4 +1,4 @@
-"""The status of an Execution: what the operator reports. Counts and bounded lists only; details are in the database."""
+"""The status of an Execution, as the operator reports it: counts and bounded lists. The database has the details."""
 
 from collections.abc import Mapping
 from enum import StrEnum
@@ -12,7 +12,7 @@ from chaingraph_crds.model import PreciseTimestamp, StatusModel, kubernetes
 
 
 class ExecutionPhase(StrEnum):
-    """One word for people and columns, derived from the conditions; programs read the conditions."""
+    """The state in one word, for people and columns, derived from the conditions. Programs read the conditions."""
 
     PENDING = "Pending"
     CREATED = "Created"
@@ -24,17 +24,17 @@ class ExecutionPhase(StrEnum):
 
     @property
     def finished(self) -> bool:
-        """Whether nothing more happens unless a person asks for another attempt."""
+        """Whether the execution has ended. Only another attempt can change it."""
         return self in (ExecutionPhase.COMPLETED, ExecutionPhase.FAILED, ExecutionPhase.STOPPED)
 
 
 PHASE_MEANINGS: Final[Mapping[ExecutionPhase, str]] = {
-    ExecutionPhase.PENDING: "Waits for its Flow, or in the queue for a worker: the start, or to go on.",
-    ExecutionPhase.CREATED: "Was created paused and has not started: waits for `paused: false` or a step.",
-    ExecutionPhase.RUNNING: "A worker runs the graph.",
-    ExecutionPhase.PAUSED: "Holds its nodes back, by `spec.paused` or at a breakpoint. If it lasts, no worker is held.",
-    ExecutionPhase.COMPLETED: "Ended well; `status.outputs` has the results.",
-    ExecutionPhase.FAILED: "Ended by an error, which `status.error` names.",
+    ExecutionPhase.PENDING: "Waiting for its Flow, or in the queue for a worker, to start or to resume.",
+    ExecutionPhase.CREATED: "Created paused and not started: waiting for `paused: false` or a step.",
+    ExecutionPhase.RUNNING: "Running on a worker.",
+    ExecutionPhase.PAUSED: "Held before its next nodes by `spec.paused` or a breakpoint. A long pause uses no worker.",
+    ExecutionPhase.COMPLETED: "Ended successfully; `status.outputs` has the results.",
+    ExecutionPhase.FAILED: "Ended by an error, see `status.error`.",
     ExecutionPhase.STOPPED: "Ended by `spec.stop`.",
 }
 
@@ -43,64 +43,64 @@ NodeId = Annotated[str, Field(max_length=limits.MAX_IDENTIFIER)]
 
 
 class NodeCounts(StatusModel):
-    """Progress in nodes."""
+    """Progress, in nodes."""
 
     total: int = Field(default=0, ge=0, description="Nodes of the graph.")
-    done: int = Field(default=0, ge=0, description="Nodes that have ended: completed, failed or skipped.")
+    done: int = Field(default=0, ge=0, description="Finished nodes: completed, failed or skipped.")
     completed: int = Field(default=0, ge=0, description="Nodes that completed.")
     failed: int = Field(default=0, ge=0, description="Nodes that failed.")
     skipped: int = Field(default=0, ge=0, description="Nodes that were skipped.")
-    running: int = Field(default=0, ge=0, description="Nodes that run now.")
+    running: int = Field(default=0, ge=0, description="Nodes that are running.")
 
 
 class ExecutionError(StatusModel):
-    """Why the execution failed."""
+    """The error that failed the execution."""
 
     node: str | None = Field(
         default=None,
         max_length=limits.MAX_IDENTIFIER,
-        description="Id of the node that failed; absent when the error is none of a node's.",
+        description="Id of the node that failed; absent when no node caused the error.",
     )
-    message: str = Field(max_length=limits.MAX_ERROR_MESSAGE, description="What went wrong.")
+    message: str = Field(max_length=limits.MAX_ERROR_MESSAGE, description="Description of the error.")
     reason: str | None = Field(
         default=None,
         max_length=limits.MAX_REASON,
-        description="The kind of error in CamelCase, as NodeFailed, NodeTimeout or FlowTimeout.",
+        description="Kind of error in CamelCase, such as NodeFailed, NodeTimeout or FlowTimeout.",
     )
 
 
 class AttemptRecord(StatusModel):
-    """How an earlier attempt ended."""
+    """The end of an earlier attempt."""
 
-    attempt: int = Field(ge=1, description="Its number; the first is 1.")
-    phase: ExecutionPhase = Field(description="How it ended: Failed or Stopped.")
+    attempt: int = Field(ge=1, description="Number of the attempt; the first is 1.")
+    phase: ExecutionPhase = Field(description="Failed or Stopped.")
     reason: str | None = Field(
-        default=None, max_length=limits.MAX_REASON, description="Why, one word in CamelCase, as NodeFailed."
+        default=None, max_length=limits.MAX_REASON, description="Reason, one word in CamelCase, such as NodeFailed."
     )
     message: str | None = Field(
         default=None,
         max_length=limits.MAX_ATTEMPT_MESSAGE,
-        description="Why, for people; its beginning when it is long.",
+        description="Error message, shortened when it is long.",
     )
     node: NodeId | None = Field(
-        default=None, description="Id of the node that failed; absent when the error is none of a node's."
+        default=None, description="Id of the node that failed; absent when no node caused the error."
     )
     start_time: PreciseTimestamp | None = Field(
-        default=None, description="When it began to run; absent when it never did."
+        default=None, description="Time when it started to run; absent when it never did."
     )
-    completion_time: PreciseTimestamp | None = Field(default=None, description="When it ended.")
+    completion_time: PreciseTimestamp | None = Field(default=None, description="Time when it ended.")
     retried_from: str | None = Field(
         default=None,
         max_length=limits.MAX_REASON,
-        description="The `spec.retry.from` of the retry that followed it.",
+        description="The `spec.retry.from` of the retry that followed.",
     )
 
 
 class OmittedOutput(StatusModel):
     """An output that is too large for `outputs`."""
 
-    name: str = Field(max_length=limits.MAX_IDENTIFIER, description="Its name.")
-    bytes: int = Field(ge=0, description="Its length as JSON.")
+    name: str = Field(max_length=limits.MAX_IDENTIFIER, description="Name of the output.")
+    bytes: int = Field(ge=0, description="Size as JSON, in bytes.")
 
 
 class ParentRef(StatusModel):
@@ -115,7 +115,7 @@ class ParentRef(StatusModel):
 
 
 class ChildRef(StatusModel):
-    """One of the executions that this one spawned."""
+    """An execution that this one spawned."""
 
     execution_id: str = Field(max_length=limits.MAX_EXECUTION_ID, description="The child's `executionID`.")
     name: str | None = Field(
@@ -128,10 +128,10 @@ class ChildRef(StatusModel):
 
 
 class ChildCounts(StatusModel):
-    """The executions that this one spawned, in all and by phase."""
+    """The executions that this one spawned, in total and by phase."""
 
-    total: int = Field(default=0, ge=0, description="Children in all, made or not.")
-    pending: int = Field(default=0, ge=0, description="Children in phase Pending, and those still to be made.")
+    total: int = Field(default=0, ge=0, description="All children, created or not.")
+    pending: int = Field(default=0, ge=0, description="Children in phase Pending, and those yet to be created.")
     created: int = Field(default=0, ge=0, description="Children in phase Created.")
     running: int = Field(default=0, ge=0, description="Children in phase Running.")
     paused: int = Field(default=0, ge=0, description="Children in phase Paused.")
@@ -141,11 +141,11 @@ class ChildCounts(StatusModel):
 
 
 class ExecutionStatus(StatusModel):
-    """Where the execution stands. The details (journal, events) are in the database."""
+    """The state of the execution. Details (journal, events) are in the database."""
 
     observed_generation: int = Field(
         default=-1,
-        description="The `metadata.generation` that this status speaks of; "
+        description="The `metadata.generation` that this status applies to; "
         "-1 until the operator has seen the Execution.",
     )
     execution_id: str | None = Field(
@@ -153,11 +153,11 @@ class ExecutionStatus(StatusModel):
         max_length=limits.MAX_EXECUTION_ID,
         description="Id of the execution in the database and in logs: `EX` and 24 characters.",
     )
-    attempt: int | None = Field(default=None, ge=1, description="Attempt that this status speaks of; the first is 1.")
+    attempt: int | None = Field(default=None, ge=1, description="Attempt that this status describes; the first is 1.")
     flow_revision: str | None = Field(
         default=None,
         max_length=64,
-        description="Revision of the flow that runs. Later edits of the Flow do not change it.",
+        description="Revision of the flow that it runs. Later edits of the Flow do not change it.",
     )
     phase: ExecutionPhase | None = Field(
         default=None,
@@ -166,38 +166,38 @@ class ExecutionStatus(StatusModel):
     conditions: list[Condition] = Field(
         default_factory=list,
         max_length=limits.MAX_CONDITIONS,
-        description="`Succeeded` is Unknown while the execution is active, then True or False; `TreeSucceeded` speaks "
-        "of everything below it as well. "
-        "`Ready`, `Reconciling` and `Stalled` are for kstatus (Flux, Helm, Argo CD); "
-        "`Paused`, `WorkerLost`, `RetryRefused` and `SpecIgnored` say what their names say.",
+        description="`Succeeded` is Unknown while the execution is active, then True or False. `TreeSucceeded` "
+        "includes all descendants. "
+        "`Ready`, `Reconciling` and `Stalled` are for kstatus (Flux, Helm, Argo CD). "
+        "`Paused`, `WorkerLost`, `RetryRefused` and `SpecIgnored` are True while they apply.",
         json_schema_extra=kubernetes(list_keys=["type"]),
     )
     nodes: NodeCounts | None = Field(default=None, description="Progress, in nodes.")
     current_nodes: list[NodeId] = Field(
         default_factory=list,
         max_length=limits.MAX_CURRENT_NODES,
-        description="Ids of nodes that run now or, while it is paused, are held back; the first of them when there "
+        description="Ids of nodes that are running or, while it is paused, held; the first of them when there "
         "are many.",
         json_schema_extra=kubernetes(list_type="atomic"),
     )
     outputs: dict[str, Any] | None = Field(
         default=None,
-        description="Results by name, when completed: as many as there is room for, the smallest first. "
+        description="Results by name, when completed: the smallest first, up to a limit. "
         "`omittedOutputs` names the others.",
     )
     omitted_outputs: list[OmittedOutput] = Field(
         default_factory=list,
         max_length=limits.MAX_FLOW_OUTPUTS,
-        description="The outputs that are too large for `outputs`, or have a number that Kubernetes would round. "
+        description="Outputs that are too large for `outputs`, or have a number that Kubernetes would round. "
         "`kubectl chaingraph outputs NAME --output OUTPUT` prints one.",
         json_schema_extra=kubernetes(list_keys=["name"]),
     )
-    error: ExecutionError | None = Field(default=None, description="Why it failed, when it failed.")
+    error: ExecutionError | None = Field(default=None, description="The error, when it failed.")
     parent_ref: ParentRef | None = Field(default=None, description="The execution that spawned this one.")
     root_execution_id: str | None = Field(
         default=None,
         max_length=limits.MAX_EXECUTION_ID,
-        description="`executionID` at the root of the tree; its own for an execution without a parent.",
+        description="`executionID` of the root of the tree; its own when it has no parent.",
     )
     depth: int | None = Field(default=None, ge=0, description="Generations between the root and this one.")
     children: ChildCounts | None = Field(default=None, description="Counts of the children.")
@@ -207,34 +207,34 @@ class ExecutionStatus(StatusModel):
         description="The first children. `children.total` counts all of them.",
         json_schema_extra=kubernetes(list_keys=["executionID"]),
     )
-    start_time: PreciseTimestamp | None = Field(default=None, description="When the current attempt began to run.")
-    completion_time: PreciseTimestamp | None = Field(default=None, description="When the execution ended.")
+    start_time: PreciseTimestamp | None = Field(default=None, description="Time when the current attempt started.")
+    completion_time: PreciseTimestamp | None = Field(default=None, description="Time when the execution ended.")
     worker: str | None = Field(
         default=None, max_length=limits.MAX_WORKER, description="Worker that runs it, or ran it last."
     )
     worker_version: str | None = Field(
         default=None,
         max_length=limits.MAX_WORKER_VERSION,
-        description="Version of that worker. What has begun goes on with workers of this version as long as one lives.",
+        description="Version of that worker. A running execution stays on this version while one of its workers lives.",
     )
     last_step: str | None = Field(
         default=None,
         max_length=limits.MAX_TOKEN,
-        description="The last `spec.step` that was carried out, or was ignored because nothing was paused.",
+        description="The last `spec.step` that was carried out, or ignored because the execution was not paused.",
     )
     last_resume: str | None = Field(
         default=None,
         max_length=limits.MAX_TOKEN,
-        description="The last `spec.resume` that was carried out, or was ignored because nothing was to be resumed.",
+        description="The last `spec.resume` that was carried out, or ignored because there was nothing to resume.",
     )
     last_retry: str | None = Field(
         default=None,
         max_length=limits.MAX_TOKEN,
-        description="The last `spec.retry.token` that was carried out, or was refused: then `RetryRefused` is True.",
+        description="The last `spec.retry.token` that was carried out, or refused: then `RetryRefused` is True.",
     )
     attempts: list[AttemptRecord] = Field(
         default_factory=list,
         max_length=limits.MAX_ATTEMPTS,
-        description="How earlier attempts ended, the newest last; the last of them when there are many.",
+        description="Earlier attempts, the newest last; only the last ones when there are many.",
         json_schema_extra=kubernetes(list_keys=["attempt"]),
     )

@@ -1,4 +1,4 @@
-"""Pydantic's validation errors in the words and paths of Kubernetes.
+"""Describe pydantic's validation errors in the words and paths of Kubernetes.
 
 The operator puts them into conditions, the CLI prints them: `spec.nodes[3].timeoutSeconds: 0 is below 1`.
 """
@@ -13,17 +13,17 @@ from chaingraph_crds.forms import FORMS
 from chaingraph_crds.yaml.scalars import asked_for
 
 _LONGEST_SHOWN = 80
-"""Characters of an offending value that a message repeats; the path says where the rest is."""
+"""Maximum characters of an invalid value that a message repeats."""
 _MOST_DESCRIBED = 50
-"""Errors that are described. The others are counted."""
+"""Maximum errors that are described. The rest are counted."""
 
 
 def errors_of(error: ValidationError, root: str = "spec") -> list[str]:
-    """Every error of the error as one line `path: what is wrong`, in the order of the models' fields.
+    """Format every error as a line `path: message`, in the order of the models' fields.
 
     Args:
-        error: As raised by `FlowSpec.model_validate` and `ExecutionSpec.model_validate`.
-        root: Where the validated part stands in the object.
+        error: as raised by `FlowSpec.model_validate` or `ExecutionSpec.model_validate`.
+        root: path of the validated part in the object.
     """
     found = error.errors(include_url=False)
     described = [
@@ -32,7 +32,7 @@ def errors_of(error: ValidationError, root: str = "spec") -> list[str]:
         for item in found[:_MOST_DESCRIBED]
     ]
     more = len(found) - len(described)
-    return [*described, f"{root}: {_count(more, 'more error')} not described: fix these first"] if more else described
+    return [*described, f"{root}: {_count(more, 'more error')}. Fix the listed ones first"] if more else described
 
 
 def _hint(kind: str, location: Sequence[str | int]) -> str:
@@ -57,7 +57,7 @@ def _shown(value: Any) -> str:
 
 
 def _kind(value: Any) -> str:
-    """A value's JSON type, for 'must be a boolean, is text'."""
+    """Return a value's JSON type, for 'must be a boolean, is text'."""
     match value:
         case None:
             return "null"
@@ -96,7 +96,7 @@ def _length(value: Any) -> int:
 
 _WORDS: Final[Mapping[str, _Words]] = {
     "missing": lambda _, __: "is required",
-    "extra_forbidden": lambda _, __: "is no field of this API version",
+    "extra_forbidden": lambda _, __: "unknown field",
     "greater_than_equal": lambda ctx, value: f"{_shown(value)} is below {ctx['ge']:g}",
     "less_than_equal": lambda ctx, value: f"{_shown(value)} is above {ctx['le']:g}",
     "string_too_short": lambda ctx, value: f"has {_count(_length(value), 'character')}, fewer than {ctx['min_length']}",

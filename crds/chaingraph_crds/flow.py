@@ -1,4 +1,4 @@
-"""The spec and status of a Flow: a graph of typed nodes. What it means is decided by the flow layer."""
+"""The spec and status of a Flow: a graph of typed nodes. The flow package defines their meaning."""
 
 from typing import Annotated, Any, Literal
 
@@ -9,7 +9,7 @@ from chaingraph_crds.conditions import Condition
 from chaingraph_crds.model import ApiModel, StatusModel, kubernetes, rule, validations
 
 INPUTS_NODE_ID = "inputs"
-"""The reserved node id by which edges take the flow's own inputs."""
+"""The reserved node id for edges from the flow's own inputs."""
 
 Identifier = Annotated[str, Field(min_length=1, max_length=limits.MAX_IDENTIFIER, pattern=forms.IDENTIFIER)]
 Endpoint = Annotated[str, Field(min_length=3, max_length=limits.MAX_ENDPOINT, pattern=forms.ENDPOINT)]
@@ -18,24 +18,24 @@ InputType = Literal["string", "number", "boolean", "array", "object", "any"]
 
 
 class FlowInput(ApiModel):
-    """A value that every Execution of the Flow may or must bring."""
+    """A value that an Execution of the Flow may or must provide."""
 
-    name: Identifier = Field(description="Name of the input. Edges take its value from `inputs.NAME`.")
+    name: Identifier = Field(description="Name of the input. Edges read it from `inputs.NAME`.")
     type: InputType = Field(
         default="any",
-        description="Type that a given value must have; `any` takes every value.",
+        description="Type that a value must have; `any` accepts every value.",
     )
     required: bool = Field(
         default=False,
-        description="Whether an Execution without this input is refused. A default makes this moot.",
+        description="Whether an Execution must provide this input. No effect when there is a default.",
     )
     default: Any = Field(
         default=None,
-        description="Value of the input when an Execution does not give it. Any JSON value of the input's type.",
+        description="Value of the input when an Execution does not provide it. Any JSON value of the input's type.",
     )
     description: str = Field(
         default="",
-        description="What the input is for, in words.",
+        description="Description of the input.",
         max_length=limits.MAX_DESCRIPTION,
     )
 
@@ -46,29 +46,29 @@ class FlowOutput(ApiModel):
     name: Identifier = Field(description="Name of the output in the Execution's `status.outputs`.")
     from_: Endpoint = Field(
         alias="from",
-        description="Where the value comes from: `node.port`, or deeper, as `fetch.response.items[0].name`.",
+        description="Source of the value: `node.port`, or a path into it, such as `fetch.response.items[0].name`.",
     )
     description: str = Field(
         default="",
-        description="What the output tells, in words.",
+        description="Description of the output.",
         max_length=limits.MAX_DESCRIPTION,
     )
 
 
 class NodeRetry(ApiModel):
-    """How often, and after which waits, a node that failed is run again before its failure counts."""
+    """How often and after which delays a failed node is run again before its failure counts."""
 
     max_attempts: int = Field(
-        default=3, ge=1, le=20, description="Attempts in all, the first one included; 1 means no retry."
+        default=3, ge=1, le=20, description="Total attempts, including the first one; 1 means no retry."
     )
     backoff_seconds: float = Field(
         default=1,
         ge=0,
         le=3600,
-        description="Wait before the second attempt, in seconds. It doubles with every further attempt.",
+        description="Delay before the second attempt, in seconds. It doubles with every further attempt.",
     )
     max_backoff_seconds: float = Field(
-        default=60, ge=0, le=86400, description="Longest wait between two attempts, in seconds."
+        default=60, ge=0, le=86400, description="Maximum delay between two attempts, in seconds."
     )
 
 
@@ -86,12 +86,12 @@ class NodeSpec(ApiModel):
     )
 
     id: Identifier = Field(
-        description="Name of the node, unique in the flow; edges and progress refer to it. "
-        "`inputs` is reserved: it stands for the flow's own inputs.",
+        description="Id of the node, unique in the flow. Edges and progress refer to it. "
+        "`inputs` is reserved for the flow's own inputs.",
     )
     type: str = Field(
-        description="Type of the node, as `HTTP`, `Branch` or a team's own `acme.Shout`. "
-        "A Flow waits for a type that no worker offers.",
+        description="Type of the node, such as `HTTP`, `Branch` or a team's own `acme.Shout`. "
+        "A Flow with a type that no worker has waits for one.",
         min_length=1,
         max_length=limits.MAX_TYPE,
         pattern=forms.NODE_TYPE,
@@ -107,42 +107,40 @@ class NodeSpec(ApiModel):
         default=None,
         ge=1,
         le=limits.MAX_TIMEOUT_SECONDS,
-        description="Longest run of one attempt of this node, in seconds. "
+        description="Timeout of one attempt of this node, in seconds. "
         "Absent: the Execution's `options.nodeTimeoutSeconds`.",
     )
-    retry: NodeRetry | None = Field(
-        default=None, description="Runs the node again when it fails. Absent: a failure counts at once."
-    )
+    retry: NodeRetry | None = Field(default=None, description="Retries the node when it fails. Absent: no retry.")
 
 
 class EdgeSpec(ApiModel):
-    """One connection: the value of an output port goes to an input port."""
+    """A connection: the value of an output port goes to an input port."""
 
     from_: Endpoint = Field(
         alias="from",
-        description="Source: `node.port`, a place within its value (`fetch.response.items[0].name`), "
+        description="Source: `node.port`, a path into its value (`fetch.response.items[0].name`), "
         "or an input of the flow (`inputs.NAME`).",
     )
     to: Endpoint = Field(
-        description="Target: `node.port`, or a place within an object or array port (`tpl.values.city`).",
+        description="Target: `node.port`, or a path into an object or array port (`tpl.values.city`).",
     )
 
 
 class FlowSpec(ApiModel):
-    """What a flow is made of: nodes, the edges between them, and what goes in and comes out."""
+    """A graph: nodes, the edges between them, inputs and outputs."""
 
-    description: str = Field(default="", description="What the flow does, in words.", max_length=limits.MAX_DESCRIPTION)
+    description: str = Field(default="", description="Description of the flow.", max_length=limits.MAX_DESCRIPTION)
     inputs: list[FlowInput] = Field(
         default_factory=list,
         max_length=limits.MAX_FLOW_INPUTS,
-        description="Values that an Execution brings along in its `spec.inputs`.",
+        description="Values that an Execution provides in its `spec.inputs`.",
         json_schema_extra=kubernetes(list_keys=["name"]),
     )
     outputs: list[FlowOutput] = Field(
         default_factory=list,
         max_length=limits.MAX_FLOW_OUTPUTS,
-        description="Values that an Execution shows in `status.outputs` when it has completed. "
-        "None given: every output port that no edge takes, by node.",
+        description="Values that a completed Execution shows in `status.outputs`. "
+        "Empty: every output port without an edge, by node.",
         json_schema_extra=kubernetes(list_keys=["name"]),
     )
     nodes: list[NodeSpec] = Field(
@@ -154,27 +152,27 @@ class FlowSpec(ApiModel):
     edges: list[EdgeSpec] = Field(
         default_factory=list,
         max_length=limits.MAX_EDGES,
-        description="The connections between the nodes. A cycle is refused.",
+        description="The connections between the nodes. Cycles are refused.",
         json_schema_extra=kubernetes(list_type="atomic"),
     )
 
 
 class FlowStatus(StatusModel):
-    """What the operator found out about the Flow."""
+    """The operator's findings on the Flow."""
 
     observed_generation: int = Field(
         default=-1,
-        description="The `metadata.generation` that this status speaks of; -1 until the operator has seen the Flow.",
+        description="The `metadata.generation` that this status applies to; -1 until the operator has seen the Flow.",
     )
     revision: str | None = Field(
         default=None,
         max_length=64,
-        description="Hash of the flow's content. An Execution pins the revision that it starts with.",
+        description="Hash of the flow's content. An Execution keeps the revision that it started with.",
     )
     nodes: int | None = Field(default=None, ge=0, description="Number of nodes.")
     conditions: list[Condition] = Field(
         default_factory=list,
         max_length=limits.MAX_CONDITIONS,
-        description="`Ready` says whether the Flow may be run, and if not, every error with its path.",
+        description="`Ready` shows whether the Flow can run and, if not, every error with its path.",
         json_schema_extra=kubernetes(list_keys=["type"]),
     )

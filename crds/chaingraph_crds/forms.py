@@ -1,23 +1,20 @@
-"""The forms that texts of the API have: a pattern for the schema, and the same in words for people.
-
-The models use the patterns, `errors` and `reference` the words.
-"""
+"""The formats of the API's strings: a pattern for the schema, and a description for messages and the reference."""
 
 from collections.abc import Mapping
 from typing import Final
 
 IDENTIFIER: Final = r"^[A-Za-z_][A-Za-z0-9_-]*$"
-"""Of node ids, inputs and outputs: no dots, so that `node.port` has one reading."""
+"""For node ids, inputs and outputs: no dots, so that `node.port` is unambiguous."""
 NODE_TYPE: Final = r"^[A-Za-z][A-Za-z0-9_.-]*$"
 ENDPOINT: Final = r"^[A-Za-z_][A-Za-z0-9_-]*\.[^.\s][^\s]*$"
-"""`node.port` and whatever path follows; the path's own form is the flow layer's to check."""
+"""`node.port` and any path after it. The flow package checks the format of the path."""
 RESOURCE_NAME: Final = r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$"
 OPTIONAL_RESOURCE_NAME: Final = r"^([a-z0-9]([-a-z0-9.]*[a-z0-9])?)?$"
 QUEUE: Final = r"^[A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?$"
 TOKEN: Final = r"^[A-Za-z0-9]([-A-Za-z0-9_.:+]*[A-Za-z0-9])?$"  # a time with its zone is one
 EXECUTION_ID: Final = r"^EX[A-Z2-7]{24}$"
 CONDITION_REASON: Final = r"^[A-Za-z]([A-Za-z0-9_,:]*[A-Za-z0-9_])?$"
-"""That of `metav1.Condition`."""
+"""The pattern of `metav1.Condition`."""
 
 FORMS: Final[Mapping[str, str]] = {
     IDENTIFIER: "a letter or '_', then letters, digits, '_' and '-'",

@@ -1,4 +1,4 @@
-"""How the id of an execution follows from the UID of its resource. Pure."""
+"""Derive an execution's id from the UID of its resource. Pure."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ _DIGITS: Final = 24
 
 
 def execution_id(uid: str) -> str:
-    """The id of the execution that the resource with this UID stands for."""
+    """Return the id of the execution that the resource with this UID represents."""
     return derived(f"resource/{uid.lower()}")
 
 
 def derived(seed: str) -> str:
-    """An id that is always the same for a seed."""
+    """Return the id for a seed; always the same one."""
     digest = hashlib.sha256(f"chaingraph.dev/{seed}".encode()).digest()
     return _PREFIX + base64.b32encode(digest).decode("ascii")[:_DIGITS]

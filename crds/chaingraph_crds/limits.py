@@ -1,8 +1,7 @@
 """Upper bounds of the API's lists and strings.
 
-The API server refuses what is above them, which also keeps the estimated cost of the CEL rules within its
-budget. The operator imports them to shorten what it writes into a status, so that a patch never fails for
-its length.
+The API server rejects longer ones, which also keeps the estimated cost of the CEL rules within its budget. The operator
+shortens what it writes into a status to these bounds, so that a patch never fails for its length.
 """
 
 from typing import Final
@@ -17,11 +16,11 @@ MAX_EVENTS: Final = 100
 MAX_BREAKPOINTS: Final = 100
 
 MAX_IDENTIFIER: Final = 63
-"""Characters of a node id, an input's or an output's name: the length of a Kubernetes label value."""
+"""Maximum characters of a node id, an input's or an output's name: the length of a Kubernetes label value."""
 MAX_RESOURCE_NAME: Final = 253
-"""Characters of a Kubernetes object's name."""
+"""Maximum characters of a Kubernetes object's name."""
 MAX_ENDPOINT: Final = 512
-"""Characters of one end of an edge: a node id, a port and a path into its value."""
+"""Maximum characters of one end of an edge: a node id, a port and a path into its value."""
 MAX_TYPE: Final = 128
 MAX_EVENT_NAME: Final = 128
 MAX_TITLE: Final = 256
@@ -29,7 +28,7 @@ MAX_DESCRIPTION: Final = 4096
 MAX_TOKEN: Final = 128
 MAX_STOP_REASON: Final = 1024
 MAX_TIMEOUT_SECONDS: Final = 604_800
-"""A week: the longest timeout of a node, a flow or a start."""
+"""A week: the maximum timeout of a node, a flow or a start."""
 MAX_TTL_SECONDS: Final = 315_360_000
 """Ten years."""
 
@@ -44,6 +43,6 @@ MAX_ATTEMPT_MESSAGE: Final = 1024
 MAX_CHILD_REFS: Final = 100
 MAX_EXECUTION_ID: Final = 64
 MAX_POSITION: Final = 2_147_483_647
-"""Of a child among those of its parent: what the ledger's column holds."""
+"""Maximum position of a child among those of its parent: the limit of the ledger's column."""
 MAX_WORKER: Final = 253
 MAX_WORKER_VERSION: Final = 63

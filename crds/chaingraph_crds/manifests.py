@@ -1,7 +1,6 @@
-"""The two CustomResourceDefinitions, built from the models.
+"""Build the two CustomResourceDefinitions from the models.
 
-`make generate` writes `crd_yaml` of both kinds below `crds/`; `chaingraph up` and the tests apply
-`crd_manifests` as they are.
+`make generate` writes `crd_yaml` of both kinds to `crds/`; `chaingraph up` and the tests apply `crd_manifests`.
 """
 
 from dataclasses import dataclass
@@ -23,7 +22,7 @@ UNSEEN_STATUS: Final = {"observedGeneration": -1}
 
 @dataclass(frozen=True)
 class Column:
-    """A column of `kubectl get`; one with priority 1 shows with `-o wide` only."""
+    """A column of `kubectl get`. Priority 1 shows with `-o wide` only."""
 
     name: str
     json_path: str
@@ -42,7 +41,7 @@ class Column:
 
 @dataclass(frozen=True)
 class ResourceKind:
-    """What a CustomResourceDefinition says beside the schema of its spec and status."""
+    """The content of a CustomResourceDefinition besides the schemas of spec and status."""
 
     kind: str
     plural: str
@@ -59,19 +58,19 @@ class ResourceKind:
         return f"{self.plural}.{names.GROUP}"
 
 
-_AGE: Final = Column("Age", ".metadata.creationTimestamp", "date", description="Time since its creation.")
+_AGE: Final = Column("Age", ".metadata.creationTimestamp", "date", description="Time since creation.")
 
 FLOW: Final = ResourceKind(
     kind=names.FLOW_KIND,
     plural=names.FLOW_PLURAL,
     singular=names.FLOW_SINGULAR,
     short=names.FLOW_SHORT,
-    description="A Flow is a graph of typed nodes. Executions run it; on its own it does nothing.",
+    description="A Flow is a graph of typed nodes. Executions run it; by itself it does nothing.",
     spec=FlowSpec,
     status=FlowStatus,
     columns=(
-        Column("Ready", ".status.conditions[?(@.type=='Ready')].status", description="Whether it may be run."),
-        Column("Reason", ".status.conditions[?(@.type=='Ready')].reason", description="Why it is ready, or not."),
+        Column("Ready", ".status.conditions[?(@.type=='Ready')].status", description="Whether it can run."),
+        Column("Reason", ".status.conditions[?(@.type=='Ready')].reason", description="Reason why it is ready or not."),
         Column("Nodes", ".status.nodes", "integer", description="Number of nodes."),
         Column("Revision", ".status.revision", priority=1, description="Hash of its content."),
         Column(
@@ -95,16 +94,16 @@ EXECUTION: Final = ResourceKind(
     status=ExecutionStatus,
     columns=(
         Column("Phase", ".status.phase", description="The state in one word."),
-        Column("Flow", ".spec.flowRef.name", description="The Flow it runs; empty for a graph of its own."),
+        Column("Flow", ".spec.flowRef.name", description="Flow that it runs; empty for an inline graph."),
         Column(
             "Done",
             ".status.nodes.done",
             "integer",
-            description="Nodes that have ended: completed, failed or skipped.",
+            description="Finished nodes: completed, failed or skipped.",
         ),
         Column("Total", ".status.nodes.total", "integer", description="Nodes of the graph."),
-        Column("Attempt", ".status.attempt", "integer", priority=1, description="Attempt that runs, or ran last."),
-        Column("Current", ".status.currentNodes", priority=1, description="Nodes that run now, or are held back."),
+        Column("Attempt", ".status.attempt", "integer", priority=1, description="Current or last attempt."),
+        Column("Current", ".status.currentNodes", priority=1, description="Nodes that are running or held."),
         Column("Worker", ".status.worker", priority=1, description="Worker that runs it."),
         Column("Version", ".status.workerVersion", priority=1, description="Version of that worker."),
         Column("Parent", ".spec.spawnedBy.parentName", priority=1, description="The Execution that spawned it."),
@@ -112,7 +111,7 @@ EXECUTION: Final = ResourceKind(
             "Message",
             ".status.conditions[?(@.type=='Succeeded')].message",
             priority=1,
-            description="Where it stands, or why it failed.",
+            description="State, or error message.",
         ),
         _AGE,
     ),
@@ -123,30 +122,30 @@ _KINDS: Final = {kind.kind: kind for kind in (FLOW, EXECUTION)}
 
 
 def crd_manifests() -> list[Manifest]:
-    """Both CustomResourceDefinitions as JSON objects, Flow first."""
+    """Return both CustomResourceDefinitions as JSON objects, Flow first."""
     return [_manifest(kind) for kind in _KINDS.values()]
 
 
 def crd_manifest(kind: str) -> Manifest:
-    """The CustomResourceDefinition of one kind.
+    """Return the CustomResourceDefinition of one kind.
 
     Raises:
-        KeyError: There is no such kind; `names.KINDS` has those there are.
+        KeyError: unknown kind; `names.KINDS` has the known ones.
     """
     return _manifest(_KINDS[kind])
 
 
 def crd_yaml(kind: str) -> str:
-    """The text of the file that `kubectl apply` takes, with the header that says what writes it.
+    """Return the text of the YAML file, with a header that says what generates it.
 
     Raises:
-        KeyError: There is no such kind; `names.KINDS` has those there are.
+        KeyError: unknown kind; `names.KINDS` has the known ones.
     """
     return yaml_text(crd_manifest(kind))
 
 
 def crd_filename(kind: str) -> str:
-    """Name of the committed file, as controller-gen names it: `chaingraph.dev_flows.yaml`."""
+    """Return the name of the committed file, as controller-gen names it: `chaingraph.dev_flows.yaml`."""
     return f"{names.GROUP}_{_KINDS[kind].plural}.yaml"
 
 

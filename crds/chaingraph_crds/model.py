@@ -1,8 +1,8 @@
-"""The base classes of everything in the API, and how a field tells the schema generator what pydantic cannot.
+"""The base classes of the API's models, and field markers for what pydantic cannot express.
 
-`ApiModel` is for what people write (strict, as the API server is: unknown fields and wrong types are
-errors). `StatusModel` is for what the operator writes and reads back (fields of a newer version are
-ignored, so that an older operator can still read the object).
+`ApiModel` is for user input. It is strict, as the API server is: unknown fields and wrong types are errors.
+`StatusModel` is for what the operator writes and reads back. It ignores unknown fields of a newer version, so that an
+older operator can still read the object.
 """
 
 import datetime
@@ -13,19 +13,19 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict, PlainSerializer, Vali
 from pydantic.alias_generators import to_camel
 
 IMMUTABLE: Final = "x-chaingraph-immutable"
-"""Field marker: the generator adds the CEL rule to the parent, the reference says so."""
+"""Field marker: the generator adds the CEL rule to the parent, and the reference mentions it."""
 SCHEMA_DEFAULT: Final = "x-chaingraph-default"
 """Field marker: the default that the API server fills in where pydantic's own is a factory."""
 
 
 def api_name(name: str) -> str:
-    """A Python field name in Kubernetes' spelling: `execution_id` is `executionID`, `child_refs` `childRefs`."""
+    """Convert a Python field name to Kubernetes' spelling, such as `execution_id` to `executionID`."""
     camel = to_camel(name)
     return camel.removesuffix("Id") + "ID" if camel.endswith("Id") else camel
 
 
 class ApiModel(BaseModel):
-    """A part of a spec: immutable, strictly typed, and without unknown fields, as the API server reads it."""
+    """A part of a spec: immutable, strictly typed, and without unknown fields, as for the API server."""
 
     model_config = ConfigDict(
         alias_generator=api_name,
@@ -37,31 +37,31 @@ class ApiModel(BaseModel):
     )
 
     def manifest(self) -> dict[str, Any]:
-        """The part as it stands in a manifest: Kubernetes spelling, JSON values, nothing that is unset."""
+        """Return the part of a manifest: Kubernetes spelling, JSON values, no unset fields."""
         return self.model_dump(mode="json", by_alias=True, exclude_none=True, exclude_unset=True)
 
     def complete(self) -> dict[str, Any]:
-        """As `manifest`, with every default written out."""
+        """Return the part as `manifest` does, with every default written out."""
         return self.model_dump(mode="json", by_alias=True, exclude_none=True)
 
 
 class StatusModel(BaseModel):
-    """A part of a status. Unknown fields are ignored; enumerations and times are read from their text."""
+    """A part of a status. Unknown fields are ignored; enumerations and times are parsed from text."""
 
     model_config = ConfigDict(alias_generator=api_name, populate_by_name=True, frozen=True, extra="ignore")
 
     def manifest(self) -> dict[str, Any]:
-        """The part as a JSON object for a status patch, without the fields that have no value."""
+        """Return the part as a JSON object for a status patch, without unset fields."""
         return self.model_dump(mode="json", by_alias=True, exclude_none=True)
 
     @classmethod
     def of(cls, status: Mapping[str, Any] | None) -> Self:
-        """The status of an object as read from the API; an object without one has the defaults."""
+        """Parse the status of an object as read from the API; an object without one has the defaults."""
         return cls.model_validate(dict(status or {}))
 
     @classmethod
     def fitting(cls, status: Mapping[str, Any] | None) -> Self:
-        """As `of`, of a status that anybody may have written: a field that does not fit counts as absent."""
+        """Parse a status that anybody may have written, as `of`: an invalid field counts as absent."""
         given = dict(status or {})
         try:
             return cls.of(given)
@@ -79,9 +79,9 @@ def _utc_text_milliseconds(moment: datetime.datetime) -> str:
 
 
 Timestamp = Annotated[AwareDatetime, PlainSerializer(_utc_text, return_type=str, when_used="json")]
-"""A moment with its zone; written as RFC 3339 in UTC with whole seconds, as `metav1.Time`."""
+"""A time with its zone, written as RFC 3339 in UTC with whole seconds, as `metav1.Time`."""
 PreciseTimestamp = Annotated[AwareDatetime, PlainSerializer(_utc_text_milliseconds, return_type=str, when_used="json")]
-"""As `Timestamp`, with milliseconds: for what lasts less than a second."""
+"""As `Timestamp`, with milliseconds: for durations below a second."""
 
 
 def kubernetes(
@@ -91,14 +91,14 @@ def kubernetes(
     list_keys: Sequence[str] = (),
     default: Any = None,
 ) -> dict[str, Any]:
-    """The `json_schema_extra` of a field.
+    """Return the `json_schema_extra` of a field.
 
     Args:
-        immutable: The field cannot be added, changed or removed after creation.
+        immutable: the field cannot be added, changed or removed after creation.
         list_type: `x-kubernetes-list-type` of a list without keys.
-        list_keys: The fields that name an item: the list is then a `map` to server-side apply, and the API
-            server refuses two items of one name.
-        default: What the API server fills in when the field is absent.
+        list_keys: the fields that identify an item. The list is then a `map` for server-side apply, and the API server
+            rejects two items with the same key.
+        default: the value that the API server fills in when the field is absent.
     """
     extra: dict[str, Any] = {}
     if immutable:
@@ -119,18 +119,18 @@ def rule(
     field: str | None = None,
     reason: Literal["FieldValueInvalid", "FieldValueForbidden", "FieldValueRequired"] = "FieldValueInvalid",
 ) -> dict[str, str]:
-    """One CEL rule of `x-kubernetes-validations`.
+    """Return one CEL rule of `x-kubernetes-validations`.
 
     Args:
-        expression: The rule; `self` is the object that it stands on, `oldSelf` makes it a transition rule.
-        message: What was wrong and what would be right.
-        field: The child that the error names, as `.stop`; the object itself when absent.
-        reason: The machine-readable cause in the API server's answer.
+        expression: the rule; `self` is the object that has it, `oldSelf` makes it a transition rule.
+        message: what is wrong, and what would be right.
+        field: the child that the error names, such as `.stop`; the object itself when absent.
+        reason: the machine-readable cause in the API server's answer.
     """
     built = {"rule": expression, "message": message, "reason": reason}
     return built if field is None else built | {"fieldPath": field}
 
 
 def validations(*rules: Mapping[str, str]) -> dict[str, Any]:
-    """The `json_schema_extra` of a model that carries CEL rules."""
+    """Return the `json_schema_extra` of a model with CEL rules."""
     return {"x-kubernetes-validations": [dict(item) for item in rules]}

@@ -1,7 +1,4 @@
-"""The names under which the API server knows the two kinds.
-
-Everything that builds a URL, a manifest, a label or an owner reference takes them from here.
-"""
+"""The names of the two kinds in the API, for URLs, manifests, labels and owner references."""
 
 from typing import Final
 
@@ -26,28 +23,28 @@ EXECUTION_CRD: Final = f"{EXECUTION_PLURAL}.{GROUP}"
 KINDS: Final = (FLOW_KIND, EXECUTION_KIND)
 
 CONFLICTING_REVISION: Final = "ConflictingRevision"
-"""Reason of the conditions of an object whose flow's revision has another content in the database."""
+"""Condition reason of an object whose flow revision has different content in the database."""
 TRACEPARENT: Final = f"{GROUP}/traceparent"
-"""Annotation of an Execution: what applied it, as W3C Trace Context writes it. Its trace gets a link to that."""
+"""Annotation of an Execution: the W3C trace context of whatever applied it. Its trace links to that."""
 EXECUTION_ID_LABEL: Final = f"{GROUP}/execution-id"
-"""On the resource of a child: its own `executionID`."""
+"""On a child's resource: its own `executionID`."""
 PARENT_ID_LABEL: Final = f"{GROUP}/parent-id"
-"""On the resource of a child: the `executionID` of what spawned it."""
+"""On a child's resource: the `executionID` of its parent."""
 ROOT_ID_LABEL: Final = f"{GROUP}/root-id"
-"""On the resource of a child: the `executionID` at the root of its tree."""
+"""On a child's resource: the `executionID` of the root of its tree."""
 PAYLOAD_LEFT_OUT_ANNOTATION: Final = f"{GROUP}/payload-left-out"
-"""On the resource of a child whose event carries more than the resource shows: how much, as `20000 bytes`."""
+"""On a child's resource with a payload too large to show: its size, as `20000 bytes`."""
 INPUTS_LEFT_OUT_ANNOTATION: Final = f"{GROUP}/inputs-left-out"
-"""On the resource of a child: the inputs that are too long to be shown, each as `name: 20000 bytes`."""
+"""On a child's resource: the inputs too large to show, each as `name: 20000 bytes`."""
 
 HELD_QUEUE: Final = "chaingraph-held"
-"""The queue on which executions wait for their start signal. It has no limits, so nothing else may use it."""
+"""The queue of executions that wait for their start signal. It has no limits, so nothing else may use it."""
 RESERVED_QUEUES: Final = frozenset({HELD_QUEUE})
-"""Names of queues that the product uses itself. It makes others too, which the form of a queue's name rules out: those
-of one version of the workers, with an `@`, and DBOS's own, which begin with `_`."""
+"""Queue names that the product uses itself. Others cannot be names of user queues: those of one worker version contain
+an `@`, and DBOS's own begin with `_`."""
 
-# Annotations of a Namespace, by which the administrator says what it may use. Nobody with the roles edit or admin can
-# change a Namespace.
+# Annotations of a Namespace with its policy, set by the administrator. The roles edit and admin cannot change a
+# Namespace.
 QUEUES_ANNOTATION: Final = f"{GROUP}/queues"
 MAX_RUNNING_ANNOTATION: Final = f"{GROUP}/max-running"
 MAX_WAITING_ANNOTATION: Final = f"{GROUP}/max-waiting"
@@ -58,5 +55,5 @@ EGRESS_ANNOTATION: Final = f"{GROUP}/egress"
 
 
 def reserved_queue(name: str) -> bool:
-    """Whether users and workers cannot name this queue, because the product uses it, or may use it one day."""
+    """Whether users and workers cannot use this queue name, because the product uses it, or may use it one day."""
     return name in RESERVED_QUEUES or "@" in name or name.startswith("_")

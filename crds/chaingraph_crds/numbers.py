@@ -1,7 +1,7 @@
-"""Numbers that lose no digit without a word: they are kept exactly, or refused with the reason.
+"""Numbers without silent loss of digits: they are kept exactly, or rejected with a reason.
 
-Values hold whole numbers of 64 bits and doubles. Kubernetes' API holds whole numbers of 63 bits and doubles, and rounds
-every other number silently.
+Values hold 64-bit integers and doubles. The Kubernetes API holds 63-bit integers and doubles, and silently rounds every
+other number.
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ SMALLEST_INTEGER: Final = -(2**63)
 LARGEST_INTEGER: Final = 2**64 - 1
 LARGEST_KUBERNETES_INTEGER: Final = 2**63 - 1
 LARGEST_EXACT_IN_DOUBLE: Final = 2**53
-"""Up to here a double holds every whole number."""
+"""A double holds every whole number up to this one."""
 DOUBLE_DIGITS: Final = 17
-"""Significant digits that tell any two doubles apart."""
+"""Significant digits that distinguish any two doubles."""
 _SURE_DIGITS: Final = 15
 """Significant digits that a double keeps of any number."""
 _LONGEST: Final = 1000
@@ -35,11 +35,11 @@ class Inexact(ValueError):
 
 
 def exact_number(text: str) -> int | float:
-    """The number that a text of digits shows.
+    """Parse a number exactly.
 
     Raises:
-        Inexact: It has more digits than can be kept.
-        ValueError: It is no number.
+        Inexact: it has more digits than can be kept.
+        ValueError: it is not a number.
     """
     if len(text) <= 20 and _INTEGER.fullmatch(text):
         whole = int(text)
@@ -48,12 +48,12 @@ def exact_number(text: str) -> int | float:
     number = float(text)
     if not math.isfinite(number):
         if not any(each.isdigit() for each in text):
-            raise ValueError(f"{text!r} is no finite number")
+            raise ValueError(f"{text!r} is not a finite number")
         raise Inexact(f"is {shown(text)}, beyond the largest number, 1.8e308")
     if repr(number) == text:
         return number
     if len(text) > _LONGEST:
-        raise Inexact(f"is {shown(text)}: {_LONGEST} are the most")
+        raise Inexact(f"is {shown(text)}, longer than the limit of {_LONGEST}")
     decimal = Decimal(text)
     whole_number = _is_whole(decimal)
     if decimal == Decimal(repr(number)) or (decimal == Decimal(number) and not whole_number):
@@ -84,7 +84,7 @@ def _significant(decimal: Decimal) -> int:
 
 
 def shown(text: str) -> str:
-    """A number as messages show it."""
+    """Format a number for a message."""
     return text if len(text) <= _SHOWN else f"a number of {len(text)} characters"
 
 
@@ -92,18 +92,18 @@ def shown(text: str) -> str:
 
 
 def require_same_precision(*numbers: float) -> None:
-    """Raise Inexact when a whole number that no double holds is to be calculated with one that has a fraction."""
+    """Raise Inexact when a whole number beyond the precision of a double meets one with a fraction."""
     if any(isinstance(each, float) for each in numbers):
         for each in numbers:
             if isinstance(each, int) and abs(each) > LARGEST_EXACT_IN_DOUBLE and int(float(each)) != each:
                 raise Inexact(
                     f"is {each}, which has more digits than a number with a fraction keeps: "
-                    "calculate with whole numbers alone"
+                    "calculate with whole numbers only"
                 )
 
 
 def divided(a: float, b: float) -> float:
-    """a / b; of large whole numbers without a remainder exactly. Raises Inexact, ZeroDivisionError, OverflowError."""
+    """Return a / b, exactly for whole numbers without remainder. Raises Inexact, ZeroDivisionError, OverflowError."""
     require_same_precision(a, b)
     if isinstance(a, int) and isinstance(b, int) and a % b == 0 and abs(a // b) > LARGEST_EXACT_IN_DOUBLE:
         return a // b
@@ -114,7 +114,7 @@ def divided(a: float, b: float) -> float:
 
 
 def refused_by_kubernetes(value: object) -> str | None:
-    """Why Kubernetes' API cannot hold a number as it is, or None when it can, or for anything but a number."""
+    """Return why the Kubernetes API cannot hold a number exactly; None when it can, or when it is not a number."""
     if isinstance(value, bool) or not isinstance(value, int | float):
         return None
     if isinstance(value, float):
@@ -125,10 +125,10 @@ def refused_by_kubernetes(value: object) -> str | None:
 
 
 def rounded_by_kubernetes(value: object) -> str | None:
-    """Why a number that was read from Kubernetes' API may be another one than was written, or None.
+    """Return why a number read from the Kubernetes API may differ from the one written; None when it cannot.
 
-    The API keeps a whole number of more than 63 bits as a double. One that was written with up to 15 significant
-    digits, as 1e21, comes through as it was. Longer ones may have lost digits.
+    The API stores a whole number of more than 63 bits as a double. A number written with up to 15 significant digits,
+    such as 1e21, is unchanged. Longer ones may have lost digits.
     """
     if isinstance(value, bool) or not isinstance(value, int | float):
         return None
@@ -140,7 +140,7 @@ def rounded_by_kubernetes(value: object) -> str | None:
 
 
 def numbers_in(value: object) -> Iterator[tuple[tuple[Step, ...], int | float]]:
-    """Every number in a JSON value, with its path."""
+    """Yield every number in a JSON value, with its path."""
     waiting: list[tuple[tuple[Step, ...], Any]] = [((), value)]
     while waiting:
         path, each = waiting.pop()

@@ -1,11 +1,11 @@
-"""The admission policy that closes the one gap which the CRD's own rules have.
+"""The admission policy for the one gap in the CRD's own rules.
 
-CEL in a CRD compares objects of unknown fields (`inputs`, `integration`) by their number of keys and the
-values of the keys that both have: replacing a key by another one passes. A ValidatingAdmissionPolicy has no
-schema and compares the whole. Without the policy nothing runs differently, as the operator keeps what the
-Execution was created with; only the resource would say something else.
+CEL in a CRD compares objects of unknown fields (`inputs`, `integration`) by their number of keys and by the values of
+common keys: replacing a key by another one passes. A ValidatingAdmissionPolicy has no schema and compares the whole.
+Without the policy nothing runs differently, because the operator keeps the original values; only the resource would
+show something else.
 
-`chaingraph up` applies it with the CRDs; `make generate` writes it below `crds/`.
+`chaingraph up` applies it with the CRDs; `make generate` writes it to `crds/`.
 """
 
 from typing import Any, Final
@@ -20,7 +20,7 @@ POLICY_FILENAME: Final = f"{names.GROUP}_policies.yaml"
 
 
 def policy_manifests() -> list[dict[str, Any]]:
-    """The policy and the binding that makes it hold in every namespace."""
+    """Return the policy, and its binding for all namespaces."""
     metadata = {
         "name": POLICY_NAME,
         "labels": {"app.kubernetes.io/name": "chaingraph", "app.kubernetes.io/part-of": "chaingraph"},
@@ -54,7 +54,7 @@ def policy_manifests() -> list[dict[str, Any]]:
 
 
 def policy_yaml() -> str:
-    """The text of the committed file."""
+    """Return the text of the committed file."""
     return yaml_text(*policy_manifests())
 
 

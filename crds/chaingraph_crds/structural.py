@@ -1,9 +1,8 @@
-"""From a pydantic model to a structural OpenAPI v3 schema, the subset that a CustomResourceDefinition takes.
+"""Convert a pydantic model to a structural OpenAPI v3 schema, the subset that a CustomResourceDefinition accepts.
 
-Pydantic writes JSON Schema 2020-12: with `$ref`, with `anyOf [..., null]` for optional fields, with titles.
-The API server wants one self-contained tree in which every node has a type. `structural_schema` makes the
-one from the other and refuses what has no counterpart, so that a model that cannot be expressed fails in
-`make generate` and not in a cluster. Called by `manifests`, and by `reference` for the tables.
+Pydantic writes JSON Schema 2020-12: with `$ref`, with `anyOf [..., null]` for optional fields, with titles. The API
+server needs one self-contained tree in which every node has a type. A model without a structural counterpart fails
+here, in `make generate`, and not in a cluster.
 """
 
 from collections.abc import Mapping
@@ -19,8 +18,8 @@ Schema = dict[str, Any]
 PRESERVE: Final = "x-kubernetes-preserve-unknown-fields"
 VALIDATIONS: Final = "x-kubernetes-validations"
 _ITEM: Final = "[]"
-"""In a path: inside a list. `kubectl apply` compares lists of custom resources as wholes, so a default that the API
-server filled in there would make each apply of the same file a change: `configured` where nothing is."""
+"""Marks a list in a path. `kubectl apply` compares lists of custom resources as a whole, so a default that the API
+server filled in there would make each apply of the same file a change: `configured` although nothing changed."""
 
 _KEPT: Final = frozenset(
     {
@@ -54,7 +53,7 @@ _TREATED: Final = frozenset(
 
 
 class NotStructural(Exception):
-    """A model says something that a CustomResourceDefinition cannot: change the model's field named here."""
+    """The model has no structural counterpart. Change the field named in the message."""
 
     def __init__(self, path: str, reason: str) -> None:
         super().__init__(f"{path}: {reason}")
@@ -63,16 +62,16 @@ class NotStructural(Exception):
 
 
 def structural_schema(model: type[BaseModel], path: str = "", *, people_write: bool = True) -> Schema:
-    """The schema of a model, without references.
+    """Return the schema of a model, without references.
 
     Args:
-        model: Its fields' descriptions become what `kubectl explain` shows.
-        path: Where the model stands in the object, for error messages: `spec`.
-        people_write: Whether people write the part, as a spec. Then defaults are filled in, and descriptions
-            end with default, bounds and immutability, since `kubectl explain` shows none of these itself.
+        model: its fields' descriptions become the output of `kubectl explain`.
+        path: where the model stands in the object, for error messages: `spec`.
+        people_write: whether users write the part, like a spec. Then defaults are filled in, and descriptions end with
+            default, bounds and immutability, since `kubectl explain` shows none of these itself.
 
     Raises:
-        NotStructural: A field has no counterpart in a structural schema, or has no description.
+        NotStructural: a field has no counterpart in a structural schema, or no description.
     """
     document = model.model_json_schema(by_alias=True, mode="validation")
     converter = _Converter(document.get("$defs", {}), people_write=people_write)
@@ -80,13 +79,13 @@ def structural_schema(model: type[BaseModel], path: str = "", *, people_write: b
 
 
 def immutable_fields(model: type[BaseModel]) -> list[str]:
-    """The fields of a model, in the API's spelling, that cannot change after creation."""
+    """Return the fields of a model, in the API's spelling, that cannot change after creation."""
     properties = model.model_json_schema(by_alias=True, mode="validation").get("properties", {})
     return [name for name, field in properties.items() if field.get(IMMUTABLE)]
 
 
 class _Converter:
-    """One conversion: the definitions that `$ref` may name, and who writes the part."""
+    """One conversion: the definitions that `$ref` may name, and whether users write the part."""
 
     def __init__(self, definitions: Mapping[str, Schema], *, people_write: bool) -> None:
         self._definitions = definitions
@@ -116,7 +115,7 @@ class _Converter:
         return _ordered(schema)
 
     def _resolved(self, node: Mapping[str, Any], path: str) -> Schema:
-        """The node with what its reference, or its one alternative beside null, says; its own words win."""
+        """Resolve a node's reference, or its one alternative besides null. Its own keys take precedence."""
         merged = dict(node)
         while True:
             if "$ref" in merged:
@@ -153,11 +152,12 @@ class _Converter:
         return built
 
     def _open_object(self, node: Mapping[str, Any], path: str) -> Schema:
-        """A map: of one type of values, or of any, which the API server then stores as they are.
+        """Convert a map, either of one type of values or of any values, which the API server stores unchanged.
 
-        CEL knows two forms of a map of any values, each with a flaw. `additionalProperties` compares well within
-        a larger object but cannot be named in a rule. An object of unknown fields can be named, but takes two of
-        as many keys and none in common for equal (`policies` closes that). So only what a rule names has it.
+        CEL has two forms for a map of any values, each with a flaw. `additionalProperties` compares correctly within a
+        larger object but cannot be named in a rule. An object of unknown fields can be named, but two with the same
+        number of keys and none in common count as equal (`policies` closes that gap). So only maps named in a rule have
+        that form.
         """
         values = node.get("additionalProperties", True)
         if isinstance(values, Mapping) and values:
@@ -168,7 +168,7 @@ class _Converter:
 
 
 def _one_of(alternatives: list[Schema], path: str) -> Schema:
-    """The one alternative that is not null."""
+    """Return the one alternative that is not null."""
     real = [item for item in alternatives if item.get("type") != "null"]
     if len(real) != 1:
         raise NotStructural(path, "a union of several types has no structural schema: use one type, or Any")
@@ -176,7 +176,7 @@ def _one_of(alternatives: list[Schema], path: str) -> Schema:
 
 
 def _bounds(node: Mapping[str, Any]) -> Schema:
-    """Exclusive bounds in the spelling of OpenAPI 3.0: a flag beside the bound."""
+    """Convert exclusive bounds to OpenAPI 3.0: a flag beside the bound."""
     bounds: Schema = {}
     if "exclusiveMinimum" in node:
         bounds |= {"minimum": node["exclusiveMinimum"], "exclusiveMinimum": True}
@@ -186,7 +186,7 @@ def _bounds(node: Mapping[str, Any]) -> Schema:
 
 
 def _default(node: Mapping[str, Any]) -> Any:
-    """What the API server shall fill in. Empty texts, lists and maps stay absent: they would only add noise."""
+    """Return the default for the API server to fill in. Empty strings, lists and maps stay absent, as noise."""
     if SCHEMA_DEFAULT in node:
         return node[SCHEMA_DEFAULT]
     default = node.get("default")
@@ -194,7 +194,7 @@ def _default(node: Mapping[str, Any]) -> Any:
 
 
 def _note(schema: Schema, default: Any, *, immutable: bool) -> str:
-    """What a field's description ends with: ` Immutable. Default: 600. 1 to 604800.`, or nothing."""
+    """Return the end of a field's description: ` Immutable. Default: 600. 1 to 604800.`, or nothing."""
     parts = [" Immutable."] if immutable else []
     if default is not None and not isinstance(default, dict):
         parts.append(f" Default: {str(default).lower() if isinstance(default, bool) else default}.")
@@ -205,7 +205,7 @@ def _note(schema: Schema, default: Any, *, immutable: bool) -> str:
 
 
 def _form_rule(pattern: str, form: str) -> dict[str, str]:
-    """Demands the form of a text. With `pattern`, the API server would show people the regular expression alone."""
+    """Return a rule for the format of a string. A `pattern` would show users only the regular expression."""
     return {
         "rule": f"self.matches(r'{pattern}')",
         "message": f"must be {form}",
@@ -215,10 +215,10 @@ def _form_rule(pattern: str, form: str) -> dict[str, str]:
 
 
 def _immutable_rule(name: str, *, always_set: bool) -> dict[str, str]:
-    """Forbids to add, change or remove a field.
+    """Return a rule against adding, changing or removing a field.
 
-    It stands on the parent, because a transition rule on an optional field itself is not run when the field
-    is added or removed.
+    The parent has the rule, because a transition rule on an optional field itself does not run when the field is added
+    or removed.
     """
     unchanged = f"self.{name} == oldSelf.{name}"
     expression = (
@@ -233,7 +233,7 @@ def _immutable_rule(name: str, *, always_set: bool) -> dict[str, str]:
 
 
 def _ordered(schema: Schema) -> Schema:
-    """Description and type first, children last: the order in which people read."""
+    """Order the schema for readers: description and type first, children last."""
     first = ("description", "type", "default", "enum")
     last = ("required", VALIDATIONS, "additionalProperties", "items", "properties")
     middle = sorted(set(schema) - set(first) - set(last))

@@ -1,6 +1,6 @@
-"""Names that resemble a misspelled one: the one rule for "did you mean" in every program.
+"""Find names that resemble a misspelled one: the rule for "did you mean" in every program.
 
-Upper and lower case make no difference, nor do `-`, `_`, `.` and spaces between words: `json_read` is `JSONRead`.
+Case makes no difference, nor do `-`, `_`, `.` and spaces between words: `json_read` is `JSONRead`.
 """
 
 import difflib
@@ -13,20 +13,20 @@ _SEPARATORS: Final = str.maketrans("", "", "-_. ")
 _MOST_CANDIDATES: Final = 500
 _LONGEST_NAME: Final = 128
 _ALMOST: Final = 0.75
-"""Resemblance of a slip: one letter of four, or two letters that changed places."""
+"""Similarity of a typo: one letter of four, or two swapped letters."""
 _FEW: Final = 12
-"""So many names are listed when none of them resembles the given one."""
+"""Maximum number of known names to list when none resembles the given one."""
 
 
 def similar(name: str, known: Iterable[str], *, most: int = 1, cutoff: float = 0.6) -> list[str]:
-    """Known names that resemble this one, the nearest first: `Shout` is `acme.Shout` without its prefix.
+    """Return known names that resemble this one, the nearest first: `Shout` is `acme.Shout` without its prefix.
 
-    Bounded: 500 names of 128 characters are compared.
+    Bounded: compares 500 names of 128 characters.
     """
     if len(name) > _LONGEST_NAME:
         return []
     plain = plainly(name)
-    # Two texts whose lengths differ more than this cannot reach the cutoff.
+    # Two strings whose lengths differ by more than this cannot reach the cutoff.
     shortest, longest = len(plain) * cutoff / (2 - cutoff), len(plain) * (2 - cutoff) / cutoff
     by_plain: dict[str, list[str]] = {}
     prefixed: list[str] = []
@@ -45,10 +45,10 @@ def similar(name: str, known: Iterable[str], *, most: int = 1, cutoff: float = 0
 
 
 def almost(name: str, known: Iterable[str]) -> str | None:
-    """The known name that this one is a slip of, or None.
+    """Return the known name of which this one is a typo, or None.
 
-    Stricter than `similar`: a prefix that both share counts for nothing (`acme.Stop` is not almost `acme.Shout`), and
-    names that differ in digits alone are versions of each other.
+    Stricter than `similar`: a common prefix counts for nothing (`acme.Stop` is not almost `acme.Shout`), and names that
+    differ only in digits are versions of each other.
     """
     for each in similar(name, known, most=3, cutoff=_ALMOST):
         if plainly(each.rpartition(".")[2]) == plainly(name):
@@ -62,7 +62,7 @@ def almost(name: str, known: Iterable[str]) -> str | None:
 
 
 def suggestion(name: str, known: Iterable[str]) -> str:
-    """`; did you mean 'response'?` for the nearest known name, else the known names if they are few, else ''.
+    """Return `; did you mean 'response'?` for the nearest known name, else the known names if they are few, else ''.
 
     A name `true` or `false` is what YAML makes of `y`, `on`, `n` and others.
     """
@@ -74,17 +74,17 @@ def suggestion(name: str, known: Iterable[str]) -> str:
     if near:
         return f"; did you mean {near[0]!r}?"
     if 0 < len(names) <= _FEW:
-        return f"; there is {', '.join(repr(each) for each in sorted(names))}"
+        return f"; available: {', '.join(repr(each) for each in sorted(names))}"
     return ""
 
 
 def plainly(name: str) -> str:
-    """A name without what people mix up: case, and what separates words."""
+    """Normalize a name: ignore case and word separators."""
     return name.translate(_SEPARATORS).casefold() or name
 
 
 def _own_parts(name: str, other: str) -> tuple[str, str]:
-    """Both names without the prefix (up to the last dot) that they share, plainly."""
+    """Return both names normalized, without their common prefix (up to the last dot)."""
     (prefix, _, last), (other_prefix, _, other_last) = name.rpartition("."), other.rpartition(".")
     if plainly(prefix) == plainly(other_prefix):
         return plainly(last), plainly(other_last)
@@ -96,5 +96,5 @@ def _without_digits(name: str) -> str:
 
 
 def _common(one: str, other: str) -> int:
-    """Characters at the same place: cheap, and high for most slips."""
+    """Count the characters at the same position: cheap, and high for most typos."""
     return sum(left == right for left, right in zip(one, other, strict=False))

@@ -1,4 +1,4 @@
-"""The text of the generated YAML files: `manifests` and `policies` give the objects, this writes them."""
+"""Write the generated YAML files from the objects of `manifests` and `policies`."""
 
 from typing import Any, Final
 
@@ -8,6 +8,6 @@ HEADER: Final = "# Generated from the models in crds/chaingraph_crds by `make ge
 
 
 def yaml_text(*objects: dict[str, Any]) -> str:
-    """The objects as YAML documents in their own order of keys, below the header that says what writes them."""
+    """Format the objects as YAML documents in their own order of keys, below the header."""
     documents = (written(item, allow_unicode=True, width=100) for item in objects)
     return HEADER + "---\n".join(documents)

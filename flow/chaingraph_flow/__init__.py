@@ -1,6 +1,6 @@
 """The flow language and its engine: typed ports, nodes, validation, and an asyncio scheduler without I/O of its own.
 
-The names here are what other parts use. Node authors take `Node`, the ports and the types from here as well.
+Node authors import `Node`, the ports and the types from here.
 """
 
 from chaingraph_flow.catalogue import Catalogue, InputPort, NodeType, OutputPort

@@ -1,7 +1,7 @@
-"""What node types there are, as data: ports, types and rules in JSON.
+"""Describe node types as data: ports, types and rules in JSON.
 
-Workers publish the catalogue of the node classes they have; the operator and the CLI validate flows against it
-without having any node's code.
+Workers publish the catalogue of their node classes. The operator and the CLI validate flows against it, without the
+nodes' code.
 """
 
 from __future__ import annotations
@@ -39,8 +39,8 @@ class InputPort(_Data):
     description: str = ""
     required: bool = False
     default: Any = Field(default=None, description="Value when neither given nor connected.")
-    tolerant: bool = Field(default=False, description="A refused transfer leaves the default; the node still runs.")
-    static: bool = Field(default=False, description="Given in the flow alone: no edge may end here.")
+    tolerant: bool = Field(default=False, description="A refused transfer keeps the default; the node still runs.")
+    static: bool = Field(default=False, description="Set in the flow only: no edge may end here.")
     template_values: str | None = Field(
         default=None, description="The text is a template, whose names are the properties of this input."
     )
@@ -53,18 +53,18 @@ class OutputPort(_Data):
     key: str
     type: PortType
     description: str = ""
-    optional: bool = Field(default=False, description="May end without a value, which is null then.")
+    optional: bool = Field(default=False, description="May end without a value, which then is null.")
     typed_by: Rule | None = Field(default=None, description="How the type follows from the inputs.")
     keys_of: str | None = Field(default=None, description="The static object input whose keys name the outputs.")
 
 
 class NodeType(_Data):
-    """A node type: everything that validation needs to know about it."""
+    """A node type, with everything that validation needs."""
 
     type: str
     description: str = ""
     category: str = ""
-    pure: bool = Field(default=False, description="No effects outside of the outputs: needs no durability barrier.")
+    pure: bool = Field(default=False, description="No effects besides the outputs: needs no durability barrier.")
     listens_to: str | None = Field(
         default=None, description="The static input with the name of the event that this node waits for."
     )
@@ -72,27 +72,27 @@ class NodeType(_Data):
     outputs: tuple[OutputPort, ...] = ()
 
     def input(self, key: str) -> InputPort | None:
-        """The input of this key, `__execute` included."""
+        """Return the input of this key, `__execute` included."""
         if key == EXECUTE:
             return EXECUTE_PORT
         return next((port for port in self.inputs if port.key == key), None)
 
 
 EXECUTE_PORT = InputPort(
-    key=EXECUTE, type=Boolean(), default=True, description="False skips the node; wire a Branch here to gate it."
+    key=EXECUTE, type=Boolean(), default=True, description="False skips the node; connect a Branch here to gate it."
 )
 SYSTEM_OUTPUTS = (
     OutputPort(key=SUCCESS, type=Boolean(), description="True when the node completed."),
     OutputPort(key=ERROR, type=Boolean(), description="True when the node failed."),
-    OutputPort(key=ERROR_MESSAGE, type=String(), description="Why the node failed."),
+    OutputPort(key=ERROR_MESSAGE, type=String(), description="The error message, when the node failed."),
 )
 
 
 class Catalogue(Mapping[str, NodeType]):
-    """Node types by their name, in the order of their names."""
+    """Node types by name, sorted by name."""
 
     def __init__(self, types: Iterable[NodeType] = ()) -> None:
-        """Raises DuplicateNodeType when one name stands for two different types."""
+        """Raise DuplicateNodeType when one name stands for two different types."""
         self._types: dict[str, NodeType] = {}
         for each in sorted(types, key=lambda node_type: node_type.type):
             if self._types.setdefault(each.type, each) != each:
@@ -108,11 +108,11 @@ class Catalogue(Mapping[str, NodeType]):
         return len(self._types)
 
     def merge(self, other: Catalogue) -> Catalogue:
-        """Both together. Raises DuplicateNodeType when they define one type differently."""
+        """Return both together. Raises DuplicateNodeType when they define one type differently."""
         return Catalogue([*self.values(), *other.values()])
 
     def to_json(self) -> dict[str, Any]:
-        """The JSON form: `{type: {...}}`."""
+        """Return the JSON form: `{type: {...}}`."""
         return {
             name: each.model_dump(mode="json", by_alias=True, exclude_defaults=True)
             for name, each in self._types.items()
@@ -120,10 +120,10 @@ class Catalogue(Mapping[str, NodeType]):
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> Catalogue:
-        """A catalogue of its JSON form. Raises pydantic.ValidationError when that is not one."""
+        """Parse the JSON form. Raises pydantic.ValidationError when it is invalid."""
         return cls(NodeType.model_validate(each) for each in value.values())
 
     @property
     def hash(self) -> str:
-        """16 hex characters that differ when any type differs."""
+        """Return 16 hex characters that change when any type changes."""
         return hashlib.sha256(orjson.dumps(self.to_json(), option=orjson.OPT_SORT_KEYS)).hexdigest()[:16]

@@ -1,4 +1,4 @@
-"""What a run and a node in it know about where they are: the execution, its trigger, and what a node may tell."""
+"""The context of a run and of a node in it: the execution, its trigger, and the node's emissions and logs."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ from chaingraph_flow.ports.json_values import copied, plain_text, require_json, 
 from chaingraph_flow.ports.types import String, check_value
 
 LOG_OVERHEAD = 100
-"""Bytes that a log message costs beside its text: it is an event, and a row."""
+"""Bytes that a log message costs besides its text: it is an event, and a row."""
 LONGEST_LOG = 65_536
-"""Characters of one log message; the rest is cut off and said to be."""
+"""Maximum characters of one log message. The rest is cut off, with a notice."""
 MAX_CHILDREN = 10_000
-"""Emissions of one execution, where nobody says otherwise: each becomes a child."""
+"""Default for the maximum emissions of an execution. Each becomes a child."""
 MAX_DEPTH = 100
-"""How far from the root of its tree a child may be, where nobody says otherwise."""
+"""Default for the maximum depth of a child in its tree."""
 EVENT_NAME = String(min_length=1, max_length=MAX_EVENT_NAME)
-"""The name of an event: of what an Execution's `spec.events` takes, since each emission becomes one there."""
+"""The type of an event name: as in an Execution's `spec.events`, where each emission ends up."""
 FLOW_NAME = String(max_length=MAX_RESOURCE_NAME, pattern=OPTIONAL_RESOURCE_NAME)
-"""The name of a Flow of the same namespace; '' is the flow of the node that says it."""
+"""The name of a Flow in the same namespace; '' is the node's own flow."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,21 +42,21 @@ Trigger = tuple[ExternalEvent, ...]
 
 @dataclass(frozen=True, slots=True)
 class Emission:
-    """An event that a node emitted: it becomes a child execution once the flow has completed."""
+    """An event that a node emitted. It becomes a child execution once the flow has completed."""
 
     name: str
     payload: Any = None
     flow: str = ""
-    """The Flow whose listeners it starts, of the same namespace; '' is the emitter's own."""
+    """The Flow, in the same namespace, whose listeners it starts; '' is the emitter's own."""
 
     def to_json(self) -> dict[str, Any]:
-        """The JSON form, as the journal has it; `flow` only where one is named."""
+        """Return the JSON form for the journal; `flow` only when one is named."""
         value = {"name": self.name, "payload": self.payload}
         return value | {"flow": self.flow} if self.flow else value
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> Self:
-        """An emission of its JSON form; fields that are not there have their defaults."""
+        """Parse the JSON form. Missing fields have their defaults."""
         return cls(value["name"], value.get("payload"), value.get("flow") or "")
 
 
@@ -85,7 +85,7 @@ C = TypeVar("C", bound=Closable)
 
 
 class RunResources:
-    """What the nodes of one run share, and no other run does: limits, the egress policy, and what is kept open."""
+    """What the nodes of one run share: limits, the egress policy, and open resources."""
 
     def __init__(self, limits: Limits | None = None, egress: Egress | None = None) -> None:
         self.limits = limits or Limits()
@@ -95,7 +95,7 @@ class RunResources:
         self._closed = False
 
     def opened(self, key: type[C], make: Callable[[], C]) -> C:
-        """The run's own one of this class, made when it is asked for first, closed with the run."""
+        """Return the run's instance of this class. It is created on the first call and closed with the run."""
         found = self._open.get(key)
         if self._closed:
             raise NodeFailed("the run has ended")
@@ -105,13 +105,13 @@ class RunResources:
         return found
 
     def log_room(self, message: str) -> str | None:
-        """The message when there is room for it, a notice in place of the first that there is none for, then None."""
+        """Return the message if there is room, a notice in place of the first one without room, and then None."""
         limit = self.limits.log_bytes
         if self._log_bytes > limit:
             return None
         self._log_bytes += len(message) + LOG_OVERHEAD
         if self._log_bytes > limit:
-            return f"further log messages are dropped: the execution has logged {limit} bytes ({setting('log_bytes')})"
+            return f"further log messages are dropped: the limit of {limit} bytes is reached ({setting('log_bytes')})"
         return message
 
     async def close(self) -> None:
@@ -122,7 +122,7 @@ class RunResources:
 
 
 class NodeContext:
-    """What a node may ask and tell while it runs. Usable from a thread too."""
+    """What a node can use while it runs. Usable from a thread too."""
 
     __slots__ = (
         "_emissions", "_emitted_bytes", "_log", "_max_children", "_max_depth", "_run",
@@ -152,13 +152,13 @@ class NodeContext:
         self._emitted_bytes = 0
         self.node_id = node_id
         self.node_attempt = node_attempt
-        """Which try of this node it is, from 1 (see the node's `retry`)."""
+        """The number of this node's try, from 1 (see the node's `retry`)."""
         self.given = given
-        """The inputs that have a value from the flow or from an edge, as against their default."""
+        """The inputs with a value from the flow or from an edge, not from their default."""
         self.event = event
         """For a listener: the event that triggered it."""
         self.refused: EmissionRefused | LimitExceeded | None = None
-        """Why an event that this try of the node emitted can spawn nothing: the try fails with it."""
+        """Why an event that this try of the node emitted cannot spawn an execution. It fails the try."""
 
     @property
     def execution_id(self) -> str:
@@ -202,7 +202,7 @@ class NodeContext:
 
     @property
     def idempotency_key(self) -> str:
-        """The same for every try within one attempt of the execution, so that a service can drop repetitions."""
+        """The same for every try within one attempt of the execution, so that a service can detect repetitions."""
         return f"{self._run.execution_id}:{self.node_id}:{self._run.attempt}"
 
     @property
@@ -221,7 +221,7 @@ class NodeContext:
         return tuple(self._emissions)
 
     def log(self, message: str) -> None:
-        """Write to the execution's event stream, which takes so many bytes of it (`Limits.log_bytes`)."""
+        """Write to the execution's event stream, up to the limit of `Limits.log_bytes`."""
         message = plain_text(message)
         if len(message) > LONGEST_LOG:
             message = f"{message[:LONGEST_LOG]}... ({len(message) - LONGEST_LOG} characters more)"
@@ -232,18 +232,19 @@ class NodeContext:
     def emit(self, name: str, payload: Any = None, *, flow: str = "") -> None:
         """Emit an event: once the flow has completed, a child execution starts at the nodes that listen to it.
 
-        It counts only when this try of the node completes. With `flow` the listeners are those of the Flow of that
-        name in the same namespace, else those of this flow.
+        It takes effect only when this try of the node completes. With `flow`, the listeners are those of the Flow of
+        that name in the same namespace, else those of this flow.
 
         Raises:
-            NodeFailed: The event's name or the flow's can be none.
-            EmissionRefused: The execution is too deep in its tree, or the node has emitted more than the execution
-                may have children. The node fails with it, even if it goes on.
-            LimitExceeded: The payload is too large, or all of the node's are. The node fails with it likewise.
-            NotJson: The name or the payload is no JSON value.
+            NodeFailed: the name of the event or flow is invalid.
+            EmissionRefused: the execution is too deep in its tree, or would have too many children. The node fails,
+                even if
+                it catches this.
+            LimitExceeded: the payload is too large, or all payloads of the node are. The node fails likewise.
+            NotJson: the name or the payload is not a JSON value.
         """
         last = self._emissions[-1] if self._emissions else None
-        if last is None or last.name != name or last.flow != flow:  # the same thousands of times are checked once
+        if last is None or last.name != name or last.flow != flow:  # check a repeated name only once
             _require_names(name, flow)
         if self._run.depth >= self._max_depth:
             self.refused = TooDeep(name, self._run.depth, self._max_depth)
@@ -267,7 +268,7 @@ class NodeContext:
 
 
 def _require_names(event: str, flow: str) -> None:
-    """Raise NodeFailed or NotJson when an event or a flow cannot be called so."""
+    """Raise NodeFailed or NotJson when the name of an event or flow is invalid."""
     for type_, value, path in ((EVENT_NAME, event, "the event's name"), (FLOW_NAME, flow, "flow")):
         for error in check_value(type_, value, path):
             shown = repr(event[:MAX_EVENT_NAME]) if isinstance(event, str) else "of that name"

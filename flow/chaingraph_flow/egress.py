@@ -1,8 +1,8 @@
-"""Which network addresses flows may reach: public ones, and what the administrator allows.
+"""Decide which network addresses flows may reach: public ones, and those that the administrator allows.
 
-The resolved address decides, so `http://2130706433`, `http://0x7f.1`, `http://localhost` and a public name that points
-inside are one case. Whoever connects asks for each address, connects to exactly that one, and asks again after a
-redirect.
+The resolved address decides, so `http://2130706433`, `http://0x7f.1`, `http://localhost` and a public name for an
+internal address are all covered. The HTTP client checks each address, connects to exactly that address, and checks
+again after a redirect.
 """
 
 from __future__ import annotations
@@ -49,25 +49,25 @@ _CLOSED: tuple[tuple[str, tuple[str, ...]], ...] = (
         ),
     ),
 )
-"""Not `ipaddress.is_global`, whose answer depends on the patch level of Python."""
+"""Not `ipaddress.is_global`, which depends on the patch level of Python."""
 CLOSED: tuple[tuple[str, Network], ...] = tuple((name, ip_network(text)) for name, texts in _CLOSED for text in texts)
 _GLOBAL_UNICAST = IPv6Network("2000::/3")
 
 
 @dataclass(frozen=True, slots=True)
 class Egress:
-    """The policy of an execution. `deny` wins over `allow`, and `allow` over what is closed by itself."""
+    """The policy of an execution. `deny` overrides `allow`, and `allow` overrides the networks closed by default."""
 
     allow: tuple[Network, ...] = ()
     deny: tuple[Network, ...] = ()
 
     @classmethod
     def of(cls, allow: str = "", deny: str = "") -> Self:
-        """The policy of two lists of networks, separated by commas. Raises ValueError, naming the entry."""
+        """Parse the policy from two lists of networks, separated by commas. Raises ValueError, naming the entry."""
         return cls(parse_networks(allow), parse_networks(deny))
 
     def refusal(self, address: str) -> str | None:
-        """The class of the address when it may not be reached, or None when it may."""
+        """Return the class of an address that may not be reached, or None."""
         try:
             found = ip_address(address.partition("%")[0])
         except ValueError:
@@ -83,7 +83,7 @@ class Egress:
         return None if _within(found, self.allow) else closed_class(found)
 
     def admitted(self, host: str, addresses: Iterable[str]) -> list[str]:
-        """The addresses of a host that may be reached, in their order. Raises EgressDenied when there is none."""
+        """Return the reachable ones of a host's addresses, in order. Raises EgressDenied when there are none."""
         admitted: list[str] = []
         refused: list[str] = []
         for address in addresses:
@@ -98,28 +98,27 @@ class Egress:
 
 
 def denied(host: str, kind: str) -> EgressDenied:
-    """The failure of a connection to a closed address. Names no path and no query: tokens stand there."""
-    remedy = f"out of the way of {DENY}" if kind.startswith("denied") else f"allowed in {ALLOW}"
+    """Create the error for a connection to a closed address. It has no path and no query: these may contain tokens."""
+    remedy = f"remove the network from {DENY}" if kind.startswith("denied") else f"allow the network in {ALLOW}"
     return EgressDenied(
-        f"connections to {host} are not allowed: its address is {kind}. The administrator decides which networks "
-        f"flows may reach; this one must be {remedy}"
+        f"connection to {host} denied: its address is {kind}. The administrator of the installation can {remedy}"
     )
 
 
 def parse_networks(text: str) -> tuple[Network, ...]:
-    """The networks of a list as `10.0.0.0/8, fd00::/8, 192.0.2.7`. Raises ValueError, naming the entry."""
+    """Parse a list of networks such as `10.0.0.0/8, fd00::/8, 192.0.2.7`. Raises ValueError, naming the entry."""
     networks: list[Network] = []
     for entry in filter(None, (each.strip() for each in text.split(","))):
         try:
             networks.append(ip_network(entry))
         except ValueError:
-            raise ValueError(f"{entry!r} is not a network: write it as 10.0.0.0/8, fd00::/8 or 192.0.2.7") from None
+            raise ValueError(f"{entry!r} is not a network. Write it as 10.0.0.0/8, fd00::/8 or 192.0.2.7") from None
     return tuple(networks)
 
 
 @lru_cache(maxsize=1024)
 def closed_class(address: Address) -> str | None:
-    """The class of an address that is closed unless it is allowed; None for a public one."""
+    """Return the class of an address that is closed unless allowed; None for a public one."""
     for name, network in CLOSED:
         if address in network:
             return name
@@ -133,7 +132,7 @@ def _within(address: Address, networks: Iterable[Network]) -> bool:
 
 
 def _translated(address: Address) -> IPv4Address | None:
-    """The IPv4 address that a connection to this IPv6 address arrives at, where the address says so."""
+    """Return the IPv4 address that a connection to this IPv6 address reaches, if the address contains it."""
     if isinstance(address, IPv4Address):
         return None
     if address.ipv4_mapped is not None:

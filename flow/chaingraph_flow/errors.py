@@ -1,4 +1,4 @@
-"""The exceptions of the flow package. Each says what to do about it."""
+"""The exceptions of the flow package. Each names the remedy."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from chaingraph_flow.field_errors import FieldError
 
 
 class FlowError(Exception):
-    """Base of everything this package raises on purpose."""
+    """Base of this package's exceptions."""
 
 
 class InvalidFlow(FlowError):
-    """The flow cannot run. Mend every error in `errors`; the list is complete."""
+    """The flow cannot run. `errors` is the complete list of errors to fix."""
 
     def __init__(self, errors: Sequence[FieldError]) -> None:
         self.errors = tuple(errors)
@@ -20,11 +20,11 @@ class InvalidFlow(FlowError):
 
 
 class InvalidNodeClass(FlowError):
-    """A Node class is declared wrongly (a reserved port name, an unknown input named by an output, ...)."""
+    """A Node class is declared incorrectly (a reserved port name, an unknown input named by an output, ...)."""
 
 
 class BrokenPlugins(FlowError):
-    """Installed packages offer nodes that cannot be loaded. Fix or remove them; the message names file and line."""
+    """Installed packages have nodes that cannot be loaded. Fix or remove them; the message names file and line."""
 
 
 class DuplicateNodeType(FlowError):
@@ -36,56 +36,56 @@ class UnknownNodeType(FlowError):
 
 
 class JournalMismatch(FlowError):
-    """The journal names nodes that this graph would not run: it belongs to another revision or trigger."""
+    """The journal names nodes that do not run in this graph: it belongs to another revision or trigger."""
 
 
 class NotJson(FlowError):
-    """A value cannot be written as JSON; the message names the place. Ports carry JSON values alone."""
+    """A value cannot be written as JSON; the message names the place. Ports carry only JSON values."""
 
 
 class NodeFailed(FlowError):
-    """Raised by a node that cannot do its work; the message is shown to the user as it stands."""
+    """Raised by a node that fails. The message is shown to the user unchanged."""
 
 
 class UnreadableText(NodeFailed):
-    """A text or its bytes are not what they should be: of no known charset, not JSON, a number that cannot be kept."""
+    """A text or its bytes are invalid: an unknown charset, invalid JSON, a number that cannot be kept."""
 
 
 class EmissionRefused(NodeFailed):
-    """Base of what `NodeContext.emit` raises at a limit of the installation, which another try would meet again."""
+    """Base of the errors of `NodeContext.emit` at a limit of the installation, which another try would exceed again."""
 
 
 class TooDeep(EmissionRefused):
-    """The execution is as deep in its tree as executions may be: it can have no children."""
+    """The execution is at the maximum depth of its tree, and cannot have children."""
 
     def __init__(self, name: str, depth: int, limit: int) -> None:
         super().__init__(
-            f"the execution is {depth} deep in its tree, and children may be {limit} deep at most "
-            f"(CHAINGRAPH_MAX_DEPTH): the event {name!r} spawns nothing"
+            f"event {name!r} cannot spawn an execution: this execution is at depth {depth} of its tree, and the "
+            f"maximum depth of children is {limit} (CHAINGRAPH_MAX_DEPTH)"
         )
 
 
 class TooManyChildren(EmissionRefused):
-    """What the node emits is more than the execution may have children."""
+    """The node's emissions exceed the maximum number of children."""
 
     def __init__(self, own: int, of_others: int, limit: int) -> None:
-        emitted = f"{own} by this node" + (f" and {of_others} by others" if of_others else "")
+        emitted = f"{own} emitted by this node" + (f" and {of_others} by others" if of_others else "")
         super().__init__(
-            f"with the events emitted, {emitted}, the execution would have {own + of_others} children, "
-            f"and it may have {limit} at most (CHAINGRAPH_MAX_CHILDREN): those of this node spawn nothing"
+            f"the execution would have {own + of_others} children, {emitted}; the limit is {limit} "
+            f"(CHAINGRAPH_MAX_CHILDREN)"
         )
 
 
 class LimitExceeded(NodeFailed):
-    """A value or a piece of work is beyond a limit of the installation, which another try would meet again.
+    """A value or a piece of work exceeds a limit of the installation, which another try would exceed again.
 
-    The message names the limit, the size and the setting. Make the value smaller, or have the setting raised.
+    The message names the limit, the size and the setting. Make the value smaller, or raise the setting.
     """
 
 
 class EgressDenied(NodeFailed):
-    """The address that a node wants to reach is closed to flows. The installation's administrator can allow it."""
+    """Flows may not connect to the address. The installation's administrator can allow it."""
 
 
 class NodeSkipped(FlowError):
-    """Raised by a node that finds it has nothing to do: it ends skipped, its outputs are refused."""
+    """Raised by a node with nothing to do: it ends skipped, and its outputs are refused."""

@@ -1,13 +1,13 @@
-"""What a run tells the world while it goes on. Indexes are given by whoever stores the events, not here.
+"""The events of a run. Their indexes are assigned when they are stored, not here.
 
-What they carry (`engine/announcer.py` makes them): flow:started `nodes` and `attempt`, once an attempt. flow:paused
-`reason`, and flow:resumed, in turns: a pause lasts over all engines and workers of an attempt, and a step neither ends
-nor begins one. debug:breakpoint-hit `nodeId`, once a node and before it starts; flow:paused follows, unless the run is
-paused already. A flow may end, fail or be cancelled without flow:resumed. The `executionTime` of flow:completed and
+Their data, as `engine/announcer.py` builds it: flow:started `nodes` and `attempt`, once per attempt. flow:paused
+`reason`, and flow:resumed, alternating: a pause spans all engines and workers of an attempt, and a step neither ends
+nor starts one. debug:breakpoint-hit `nodeId`, once per node and before it starts; flow:paused follows, unless the run
+is paused already. A flow may end, fail or be cancelled without flow:resumed. The `executionTime` of flow:completed and
 flow:failed is that of the attempt in milliseconds, without pauses; that of a node is from its first try to its end.
-edge:transfer-failed has `skipped: true` where the source delivers nothing, which is no failure of the edge: it was
-skipped, or failed, or did not fail. worker:lost and worker:drained are written by the ledger: `worker`, `attempt`,
-`nodes` that ran there, and what follows (`next`: queued, paused or failed).
+edge:transfer-failed has `skipped: true` when the source delivers nothing, which is not a failure of the edge: it was
+skipped, or failed, or did not fail. The ledger writes worker:lost and worker:drained: `worker`, `attempt`, `nodes` that
+ran there, and the consequence (`next`: queued, paused or failed).
 """
 
 from __future__ import annotations
@@ -68,7 +68,7 @@ EVENT_TYPES: Final = frozenset(
 
 @dataclass(frozen=True, slots=True)
 class FlowEvent:
-    """One event: its type, when it happened (milliseconds since 1970, UTC), and its data."""
+    """One event: its type, its time (milliseconds since 1970, UTC), and its data."""
 
     type: str
     timestamp: int

@@ -1,4 +1,4 @@
-"""One example for each built-in node, for the reference. A test holds that each of them validates."""
+"""One example for each built-in node, for the reference. A test validates each of them."""
 
 from __future__ import annotations
 

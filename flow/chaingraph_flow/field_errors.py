@@ -1,7 +1,7 @@
-"""What is wrong with a flow, an input or a value: said once, with the place where it is.
+"""Errors of a flow, an input or a value, each with its location.
 
-Everything that validates (ports, flows, flow inputs) returns lists of these, so that a person sees every
-error at once. The operator puts them into the `Ready` condition, the CLI prints them.
+All validation (ports, flows, flow inputs) returns lists of these, so that a user sees every error at once. The operator
+puts them into the `Ready` condition, the CLI prints them.
 """
 
 from __future__ import annotations
@@ -14,12 +14,12 @@ from typing import Final
 from chaingraph_crds.suggestions import almost, similar, suggestion
 
 MOST_ERRORS: Final = 100
-"""Errors of one flow that are described; the others are counted."""
+"""Maximum errors of one flow that are described. The rest are counted."""
 LONGEST_PATH: Final = 512
 LONGEST_MESSAGE: Final = 1024
-"""Characters of an error's path and message. Names in a flow can be long, and an error repeats several of them."""
+"""Maximum characters of an error's path and message. Names in a flow can be long, and an error repeats several."""
 MOST_SUGGESTIONS: Final = 5
-"""Errors of one flow for which a similar name is searched: the search reads every name for each of them."""
+"""Maximum errors of one flow with a search for a similar name: each search reads every name."""
 
 __all__ = ["ErrorCode", "FieldError", "Suggestions", "almost", "shortened", "similar", "suggestion"]
 
@@ -51,7 +51,7 @@ class ErrorCode(StrEnum):
 
 @dataclass(frozen=True, slots=True, order=True)
 class FieldError:
-    """One error: where it is (`spec.edges[2].to`), its code, and what would be right. Long texts are shortened."""
+    """One error: its path (`spec.edges[2].to`), its code, and the remedy. Long texts are shortened."""
 
     path: str
     code: ErrorCode
@@ -66,7 +66,7 @@ class FieldError:
 
 
 def shortened(text: str, limit: int) -> str:
-    """The text, with an ellipsis in its middle where it is longer than the limit."""
+    """Shorten the text to the limit, with an ellipsis in the middle."""
     if len(text) <= limit:
         return text
     head = (limit - 1) * 2 // 3
@@ -86,7 +86,7 @@ class Suggestions:
         return suggestion(name, known)
 
     def almost(self, name: str, known: Iterable[str]) -> tuple[bool, str]:
-        """Whether the name is a slip of a known one (see `suggestions.almost`), and the suggestion."""
+        """Return whether the name is a typo of a known one (see `suggestions.almost`), and the suggestion."""
         if self._left <= 0:
             return False, ""
         names = list(known)

@@ -1,4 +1,4 @@
-"""A flow that can run: checked, resolved and indexed. Immutable; shared by all runs of one revision."""
+"""A flow that can run: validated, resolved and indexed. Immutable; shared by all runs of one revision."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class GraphNode:
     execute: bool
     """The given value of `__execute`."""
     outputs: Mapping[str, AnyPortType]
-    """The outputs by key, dynamic ones in their place, with the types that follow from the inputs."""
+    """The outputs by key, including dynamic ones, with the types derived from the inputs."""
     optional_outputs: frozenset[str]
     incoming: tuple[Connection, ...] = ()
     outgoing: tuple[Connection, ...] = ()
@@ -50,7 +50,7 @@ class Graph:
 
     @classmethod
     def build(cls, spec: FlowSpec, catalogue: Catalogue) -> Graph:
-        """The graph of a flow. Raises InvalidFlow with every error when it has any."""
+        """Build the graph of a flow. Raises InvalidFlow with every error when it has any."""
         analysis = analyse(spec, catalogue)
         errors = analysis.errors()
         if errors:

@@ -1,8 +1,8 @@
-"""HTTP for the nodes of one run: checked addresses, own redirects, bounded responses, and nothing kept between runs.
+"""HTTP for the nodes of one run: checked addresses, own redirects, bounded responses, and nothing shared between runs.
 
-httpcore does the protocol. What browsers and httpx add to it is left out or done here, because each of it can carry
-something from one origin or tenant to another: there is no cookie jar, no proxy of the environment, and no header and
-no body of the flow goes to another origin than the one that the flow names.
+httpcore does the protocol. Features that browsers and httpx add are left out or done here, because each of them can
+leak data from one origin or tenant to another: there is no cookie jar, no proxy from the environment, and headers and
+body of the flow go only to the origin that the flow names.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from chaingraph_flow.errors import NodeFailed
 from chaingraph_flow.limits import Limits, setting
 from chaingraph_flow.ports.json_values import quoted
 
-# At DEBUG httpcore writes the headers of each response, cookies included.
+# At DEBUG, httpcore logs the headers of each response, including cookies.
 logging.getLogger("httpcore").setLevel(logging.WARNING)
 
 REDIRECTS: Final = frozenset((301, 302, 303, 307, 308))
@@ -37,34 +37,34 @@ FRAMING: Final = frozenset(
         *("trailer", "upgrade", "expect", "http2-settings"),
     )
 )
-"""Headers that say where a message begins and ends, or whose connection it is: one of a flow could smuggle a second
-request past whatever stands between."""
+"""Headers that delimit a message or control the connection: one from a flow could smuggle a second request through a
+proxy."""
 _GZIP: Final = frozenset(("gzip", "x-gzip"))
 _PATIENCE: Final = 3.0
-"""Seconds for a connection to one address of a host while there are others."""
+"""Seconds for a connection to one address of a host that has others."""
 
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """One request. `headers` are the flow's and the node's; what every request has is added."""
+    """One request. `headers` are the flow's and the node's; common headers are added."""
 
     method: str
     url: httpx.URL
     headers: tuple[tuple[str, str], ...]
     content: bytes | None
     max_bytes: int
-    """The largest response, as it comes and as unpacked, that the node takes."""
+    """Maximum response size, both compressed and uncompressed."""
 
     @property
     def shown(self) -> str:
-        """As messages name it: method and origin. Paths and queries hold tokens, so they are not shown."""
+        """Name the request in messages: method and origin, without path and query, which may contain tokens."""
         rest = "" if self.url.raw_path in (b"", b"/") else "/..."
         return f"{self.method} {origin(self.url)}{rest}"
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """A response, unpacked."""
+    """A response, uncompressed."""
 
     status: int
     headers: httpx.Headers
@@ -85,17 +85,17 @@ class Connections:
         )
 
     async def aclose(self) -> None:
-        """Close them all, also those in use."""
+        """Close all connections, including those in use."""
         await self._pool.aclose()
 
     async def exchange(self, call: Call) -> Answer:
-        """The answer to a request, after its redirects.
+        """Send a request and return the response, after redirects.
 
         Raises:
-            EgressDenied: The address of a hop is closed to flows.
-            LimitExceeded: The response is larger than any may be.
-            NodeFailed: It is larger than this node takes, cannot be unpacked, or is redirected in vain.
-            httpcore errors: There was no answer.
+            EgressDenied: the address of a hop is closed to flows.
+            LimitExceeded: the response exceeds the installation's limit.
+            NodeFailed: the response exceeds this node's limit, cannot be uncompressed, or is an invalid redirect.
+            httpcore errors: there was no response.
         """
         for _ in range(self._limits.http_redirects + 1):
             answer = await self._once(call)
@@ -106,7 +106,7 @@ class Connections:
         raise NodeFailed(f"{call.shown}: more than {most} redirects ({setting('http_redirects')})")
 
     async def _once(self, call: Call) -> Answer | tuple[int, str]:
-        """The answer, or the status and location of a redirect."""
+        """Return the response, or the status and location of a redirect."""
         async with self._pool.stream(
             call.method.encode(),
             httpcore.URL(
@@ -151,17 +151,18 @@ def origin(url: httpx.URL) -> str:
 
 
 def redirected(call: Call, status: int, location: str) -> Call:
-    """The request that follows a redirect. Raises NodeFailed when none may.
+    """Return the request that follows a redirect. Raises NodeFailed when the redirect is invalid.
 
-    As browsers do it, 303 makes a GET of anything, and 301 and 302 make one of a POST. Within the origin headers and
-    body go along; to another one nothing of the flow does, and a request whose body would have to is not made.
+    As in browsers, 303 turns any method into GET, and 301 and 302 turn POST into GET. Within the origin, headers and
+    body are kept. To another origin none of the flow's are sent, and a request that would need its body is not sent at
+    all.
     """
     try:
         url = call.url.join(location).copy_with(userinfo=b"", fragment=None)
     except (httpx.InvalidURL, ValueError):
-        raise NodeFailed(f"{call.shown}: is redirected to what is no URL") from None
+        raise NodeFailed(f"{call.shown}: redirected to an invalid URL") from None
     if url.scheme not in ("http", "https") or not url.host:
-        raise NodeFailed(f"{call.shown}: is redirected to what is no http or https URL")
+        raise NodeFailed(f"{call.shown}: redirected to a URL that is not http or https")
     if (status == 303 and call.method != "HEAD") or (status in (301, 302) and call.method == "POST"):
         kept = tuple(each for each in call.headers if not each[0].lower().startswith("content-"))
         call = replace(call, method="GET", content=None, headers=kept)
@@ -169,8 +170,8 @@ def redirected(call: Call, status: int, location: str) -> Call:
         return replace(call, url=url)
     if call.content:
         raise NodeFailed(
-            f"{call.shown}: is redirected to {origin(url)}, and a body is not sent to another origin. "
-            "Set baseUri to the address that answers"
+            f"{call.shown}: redirected to {origin(url)}, and a body is not sent to another origin. "
+            "Set baseUri to the final address"
         )
     return replace(call, url=url, headers=())
 
@@ -184,21 +185,21 @@ def _port(url: httpx.URL) -> int:
 
 
 def _encoded(call: Call) -> list[tuple[bytes, bytes]]:
-    """All headers, the flow's before those that every request has. Raises NodeFailed, without their values."""
+    """Return all headers, the flow's before the common ones. Raises NodeFailed, without header values."""
     for name, _ in call.headers:
         if name.strip().lower() in FRAMING:
-            raise NodeFailed(f"the header {name.strip()} is set by the node itself: remove it from headers")
+            raise NodeFailed(f"header {name.strip()} is set by the node itself: remove it from headers")
     given = {name.lower() for name, _ in call.headers}
     own = [each for each in OWN_HEADERS if each[0].lower() not in given]
     try:
         every = [(name.encode("ascii"), value.encode("ascii")) for name, value in (*call.headers, *own)]
     except UnicodeEncodeError:
-        raise NodeFailed(f"{call.shown}: a header is not of the form that HTTP allows") from None
+        raise NodeFailed(f"{call.shown}: a header has a form that HTTP does not allow") from None
     return [(b"Host", call.url.netloc), *every]
 
 
 class Unpacker:
-    """Unpacks gzip or deflate as it comes, never more than it is asked for."""
+    """Uncompresses a stream of gzip or deflate, never more than requested."""
 
     def __init__(self, *, gzip: bool) -> None:
         self._gzip = gzip
@@ -207,17 +208,17 @@ class Unpacker:
         self.ended = False
 
     def unpacked(self, chunk: bytes, most: int) -> bytes:
-        """What the chunk unpacks to, up to `most` bytes. Raises zlib.error."""
+        """Uncompress the chunk, up to `most` bytes. Raises zlib.error."""
         made = bytearray()
         while chunk and len(made) < most:
-            if self.ended:  # gzip files may stand one after the other
+            if self.ended:  # gzip members may be concatenated
                 self.__init__(gzip=self._gzip)  # type: ignore[misc]  # begins again
             try:
                 made += self._inflate.decompress(chunk, most - len(made))
             except zlib.error:
                 if self._gzip or not self._first:
                     raise
-                self._inflate = zlib.decompressobj(-zlib.MAX_WBITS)  # some servers leave zlib's frame out
+                self._inflate = zlib.decompressobj(-zlib.MAX_WBITS)  # some servers omit zlib's frame
                 made += self._inflate.decompress(chunk, most - len(made))
             self._first = False
             self.ended = self._inflate.eof
@@ -231,14 +232,14 @@ def _unpacker(headers: httpx.Headers, call: Call) -> Unpacker | None:
     if not codings:
         return None
     if len(codings) > 1:
-        raise NodeFailed(f"{call.shown}: the response has {len(codings)} content codings; one is taken at most")
+        raise NodeFailed(f"{call.shown}: the response has {len(codings)} content codings, only one is supported")
     if codings[0] not in _GZIP and codings[0] != "deflate":
-        raise NodeFailed(f"{call.shown}: the content coding {quoted(codings[0])} is not known; gzip and deflate are")
+        raise NodeFailed(f"{call.shown}: unknown content coding {quoted(codings[0])}; supported: gzip, deflate")
     return Unpacker(gzip=codings[0] in _GZIP)
 
 
 class _CheckedAddresses(httpcore.AsyncNetworkBackend):
-    """Connects to exactly those addresses that the policy has admitted: nothing is resolved after the check."""
+    """Connects only to addresses that the policy admits: nothing is resolved after the check."""
 
     def __init__(self, egress: Egress) -> None:
         self._egress = egress
@@ -265,7 +266,7 @@ class _CheckedAddresses(httpcore.AsyncNetworkBackend):
 
 
 async def resolved(host: str, port: int) -> list[str]:
-    """The addresses of a host, in the resolver's order. Raises httpcore.ConnectError when there is none."""
+    """Resolve a host to its addresses, in the resolver's order. Raises httpcore.ConnectError when there are none."""
     try:
         return [str(ip_address(host))]
     except ValueError:
@@ -273,11 +274,11 @@ async def resolved(host: str, port: int) -> list[str]:
     try:
         found = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
     except (OSError, UnicodeError):
-        raise httpcore.ConnectError("the host's name cannot be resolved") from None
+        raise httpcore.ConnectError("cannot resolve the host name") from None
     return list(dict.fromkeys(str(address[0]) for *_, address in found))
 
 
 @cache
 def _tls() -> SSLContext:
-    # Costs 10 ms and more, and keeps nothing of a connection: Python resumes a session only when it is told to.
+    # Costs 10 ms and more, and shares no session: Python resumes one only when told to.
     return httpx.create_ssl_context()

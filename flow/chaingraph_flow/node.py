@@ -1,4 +1,4 @@
-"""How a node is written: a small class with typed ports and a `run` method.
+"""Write a node as a small class with typed ports and a `run` method.
 
     class Shout(Node):
         \"\"\"Says a text louder.\"\"\"
@@ -9,13 +9,13 @@
         async def run(self, context: NodeContext) -> None:
             self.result = self.text.upper()
 
-Inside `run` a port reads and writes as a plain attribute of its Python type. `async def run` runs on the event loop
-and must not block it; a plain `def run` runs in a thread. A timeout raises an exception in that thread; where that does
-not end it, the worker ends the process in which the execution runs. A new instance
-is made for every try, so nothing is left over from an earlier one.
+Inside `run`, a port reads and writes as a plain attribute of its Python type. `async def run` runs on the event loop
+and must not block it; a plain `def run` runs in a thread. A timeout raises an exception in that thread. If that does
+not end it, the worker ends the execution's process. Every try gets a new instance, so no state is left from an earlier
+one.
 
-The class's declarations become its `NodeType` (see catalogue.py) when the class is made; nothing else of it is known
-to validation.
+The class's declarations become its `NodeType` (see catalogue.py) when the class is created. Validation knows nothing
+else of it.
 """
 
 from __future__ import annotations
@@ -37,14 +37,14 @@ T_co = TypeVar("T_co", covariant=True)
 
 
 class Carries(Protocol[T_co]):
-    """A port type, seen by what Python type its values have."""
+    """A port type, with the Python type of its values."""
 
     def empty(self) -> T_co:
-        """The value of an input that was given none."""
+        """Return the value of an input without one."""
 
 
 class Port(Generic[T]):
-    """Base of the descriptors. Values lie in the instance's own dict, so reading one costs nothing extra."""
+    """Base of the descriptors. Values are in the instance's own dict, so reading one costs nothing extra."""
 
     attribute: str = ""
 
@@ -56,7 +56,7 @@ class Port(Generic[T]):
 
     @property
     def key(self) -> str:
-        """The port's name in a flow: camel case of the attribute's, or as given."""
+        """The port's name in a flow: the attribute's name in camel case, or as given."""
         return self._key or to_camel(self.attribute.rstrip("_"))
 
     def __set_name__(self, owner: type, name: str) -> None:
@@ -77,7 +77,7 @@ class Port(Generic[T]):
 
 
 class Input(Port[T]):
-    """An input port. Without a value it has `default`, or what is empty for its type."""
+    """An input port. Without a value it has `default`, or the empty value of its type."""
 
     passthrough: ClassVar[bool] = False
 
@@ -93,7 +93,7 @@ class Input(Port[T]):
         template_values: str | None = None,
         key: str | None = None,
     ) -> None:
-        """With `template_values`, a fixed text is checked with the flow as a template over that object input."""
+        """With `template_values`, validate a fixed text as a template over that object input."""
         super().__init__(type, description=description, key=key)
         self.required = required
         self.default: T = type.empty() if default is None else default
@@ -102,7 +102,7 @@ class Input(Port[T]):
         self.template_values = template_values
 
     def descriptor(self) -> InputPort:
-        """The port as data."""
+        """Return the port as data."""
         return InputPort(
             key=self.key,
             type=self.type,
@@ -128,13 +128,13 @@ class Output(Port[T]):
         typed_by: str | AnyRule | None = None,
         key: str | None = None,
     ) -> None:
-        """With `typed_by`, the type follows from the inputs; a name is short for `Given(input=name)`."""
+        """With `typed_by`, derive the type from the inputs; a name is short for `Given(input=name)`."""
         super().__init__(type, description=description, key=key)
         self.optional = optional
         self.rule: AnyRule | None = Given(input=typed_by) if isinstance(typed_by, str) else typed_by
 
     def descriptor(self) -> OutputPort:
-        """The port as data."""
+        """Return the port as data."""
         return OutputPort(
             key=self.key,
             type=self.type,
@@ -145,7 +145,7 @@ class Output(Port[T]):
 
 
 class Passthrough(Input[T]):
-    """An input that is an output too: its value goes on as it is, unless the node sets another one."""
+    """An input that is also an output: its value passes unchanged, unless the node sets another one."""
 
     passthrough: ClassVar[bool] = True
 
@@ -163,7 +163,7 @@ class Passthrough(Input[T]):
         self.rule: AnyRule | None = Given(input=typed_by) if isinstance(typed_by, str) else typed_by
 
     def output(self) -> OutputPort:
-        """The output side as data."""
+        """Return the output side as data."""
         return OutputPort(
             key=self.key,
             type=self.type,
@@ -185,7 +185,7 @@ class Outputs(Port[dict[str, T]]):
         self.optional = optional
 
     def descriptor(self) -> OutputPort:
-        """The ports as data."""
+        """Return the ports as data."""
         return OutputPort(
             key=self.key,
             type=self.type,
@@ -199,13 +199,13 @@ class Node:
     """Base of all nodes. The first line of a subclass's docstring describes it to users."""
 
     type: ClassVar[str] = ""
-    """The name in flows; the class's name when not given. A team's own carry a prefix: `acme.Shout`."""
+    """The name in flows; by default the class's name. A team's own nodes have a prefix: `acme.Shout`."""
     category: ClassVar[str] = ""
-    """The heading in the reference; the module's name when not given."""
+    """The heading in the reference; by default the module's name."""
     pure: ClassVar[bool] = False
-    """No effects outside of the outputs, emissions and logs: the engine need not make the journal durable first."""
+    """No effects besides outputs, emissions and logs: the engine need not make the journal durable first."""
     listens_to: ClassVar[str | None] = None
-    """The key of the static input that names the event this node waits for."""
+    """The key of the static input with the name of the event this node waits for."""
 
     node_type: ClassVar[NodeType]
     ports: ClassVar[dict[str, Port[Any]]]
@@ -217,8 +217,8 @@ class Node:
         for name in sorted(_OWN_NAMES & vars(cls).keys()):
             if isinstance(vars(cls)[name], Port):
                 raise InvalidNodeClass(
-                    f"{cls.__qualname__}: the attribute {name!r} is the node's own; "
-                    f"call the port {name}_ to have it {name!r} in flows"
+                    f"{cls.__qualname__}: the attribute {name!r} is reserved; "
+                    f"name the port {name}_, which is {name!r} in flows"
                 )
         cls.ports = {
             name: port for base in reversed(cls.__mro__) for name, port in vars(base).items() if isinstance(port, Port)
@@ -264,22 +264,22 @@ def _problems(described: NodeType) -> list[str]:
     inputs = {port.key: port for port in described.inputs}
     keys = [port.key for port in described.inputs]
     keys += [port.key for port in described.outputs if not (port.key in inputs and inputs[port.key].passthrough)]
-    found = [f"two ports are called {key!r}" for key in sorted({key for key in keys if keys.count(key) > 1})]
-    found += [f"port names that begin with '__' are the engine's: {key!r}" for key in keys if key.startswith("__")]
+    found = [f"two ports are named {key!r}" for key in sorted({key for key in keys if keys.count(key) > 1})]
+    found += [f"port names that start with '__' are reserved: {key!r}" for key in keys if key.startswith("__")]
     for port in described.inputs:
         if not port.required and port.default is not None:
             found += [str(error) for error in check_value(port.type, port.default, f"default of {port.key}")]
         if port.template_values is not None:
             values = inputs.get(port.template_values)
             if not isinstance(port.type, String) or values is None or not isinstance(values.type, Object):
-                found.append(f"{port.key!r}: template_values is for a string, and names the object input of its values")
+                found.append(f"{port.key!r}: template_values needs a string port and names an object input")
     if described.listens_to is not None:
         found += _not_static(inputs, {described.listens_to}, "listens_to")
     for output in described.outputs:
         if output.keys_of is not None:
             found += _not_static(inputs, {output.keys_of}, f"output {output.key!r}")
             if output.keys_of in inputs and not isinstance(inputs[output.keys_of].type, Object):
-                found.append(f"output {output.key!r}: keys_of names {output.keys_of!r}, which is no object")
+                found.append(f"output {output.key!r}: keys_of names {output.keys_of!r}, which is not an object")
         if output.typed_by is not None:
             unknown = inputs_of(output.typed_by) - inputs.keys()
             found += [f"output {output.key!r}: typed_by names the unknown input {name!r}" for name in sorted(unknown)]
@@ -290,7 +290,7 @@ def _problems(described: NodeType) -> list[str]:
 
 def _not_static(inputs: dict[str, InputPort], names: set[str], what: str) -> list[str]:
     return [
-        f"{what}: the input {name!r} must be declared with static=True, since its value decides what the node is"
+        f"{what}: the input {name!r} must be declared with static=True, since its value determines the node's ports"
         for name in sorted(names)
         if name not in inputs or not inputs[name].static
     ]

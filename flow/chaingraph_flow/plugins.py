@@ -1,4 +1,4 @@
-"""Packages with nodes, found by their entry points. One that cannot be loaded is told in a sentence, with its place."""
+"""Load node packages by their entry points. One that cannot be loaded is reported in a sentence, with its location."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from chaingraph_flow.field_errors import shortened, suggestion
 from chaingraph_flow.node import Node
 
 ENTRY_POINTS: Final = "chaingraph.nodes"
-"""The group of entry points under which a package offers nodes: a module, a Node class or a list of them."""
+"""The entry point group of node packages: each entry is a module, a Node class or a list of them."""
 _OURS: Final = Path(__file__).parent
 _LONGEST_REASON: Final = 500
 
 
 @dataclass(frozen=True, slots=True)
 class BrokenPlugin:
-    """An entry point whose nodes cannot be loaded: what is wrong in one line, and Python's traceback."""
+    """An entry point whose nodes cannot be loaded: a one-line error, and Python's traceback."""
 
     entry_point: str
     reason: str
@@ -33,7 +33,7 @@ class BrokenPlugin:
 
     def __str__(self) -> str:
         place = f"{self.file}, line {self.line}: " if self.file else ""
-        return f"the entry point {self.entry_point} cannot be loaded: {place}{self.reason}"
+        return f"cannot load entry point {self.entry_point}: {place}{self.reason}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,13 +45,13 @@ class Plugins:
 
 
 def load_plugins() -> Plugins:
-    """Load whatever installed packages offer. Nothing that their code raises gets out of here."""
+    """Load all installed node packages. No exception of their code escapes."""
     classes: dict[str, type[Node]] = {}
     broken: list[BrokenPlugin] = []
     for point in sorted(entry_points(group=ENTRY_POINTS), key=_order):
         try:
             found = _offered(point)
-            _ = Catalogue(each.node_type for each in found).hash  # a default that is no JSON is found here
+            _ = Catalogue(each.node_type for each in found).hash  # detects a default that is not JSON
             for each in found:
                 known = classes.get(each.node_type.type, each)
                 if known is not each:
@@ -64,7 +64,7 @@ def load_plugins() -> Plugins:
 
 
 def node_classes(offered: object, what: str) -> list[type[Node]]:
-    """The node classes that a module, a class or a list of classes offers."""
+    """Return the node classes that a module, a class or a list of classes offers."""
     if isinstance(offered, ModuleType):
         return [each for each in vars(offered).values() if _runnable(each)]
     if isinstance(offered, type) and _runnable(offered):
@@ -75,7 +75,7 @@ def node_classes(offered: object, what: str) -> list[type[Node]]:
 
 
 def _order(point: EntryPoint) -> tuple[bool, str, str]:
-    """The built-in nodes come first: another package that takes one of their names is the broken one."""
+    """Sort the built-in nodes first, so that another package with one of their names is the broken one."""
     return not point.value.startswith(f"{__package__}."), point.name, point.value
 
 
@@ -91,9 +91,9 @@ def _runnable(each: object) -> bool:
 
 
 def defined_twice(known: type[Node], other: type[Node]) -> str:
-    """What is wrong with two classes of one type."""
+    """Describe two classes of one type."""
     return (
-        f"the node type {known.node_type.type!r} is defined by {_where(known)} and by {_where(other)}: "
+        f"node type {known.node_type.type!r} is defined by {_where(known)} and by {_where(other)}: "
         "give one of them another `type`"
     )
 
@@ -118,7 +118,7 @@ def _reason(point: EntryPoint, error: BaseException) -> str:
     said = " ".join(str(error).split())
     match error:
         case ModuleNotFoundError(name=str(name)) if point.module == name or point.module.startswith(f"{name}."):
-            return f"there is no module {name!r}"
+            return f"module {name!r} not found"
         case ModuleNotFoundError(name=str(name)):
             return f"it imports the module {name!r}, which is not installed"
         case AttributeError(name=str(name), obj=ModuleType() as module) if error.name in point.attr.split("."):
@@ -136,7 +136,7 @@ def _public(module: ModuleType) -> list[str]:
 
 
 def _place(point: EntryPoint, error: BaseException) -> tuple[str, int]:
-    """The line of the package's own code where it went wrong; '' and 0 where none of its code ran."""
+    """Return the line of the package's own code with the error; '' and 0 when none of its code ran."""
     if isinstance(error, SyntaxError) and error.filename:
         return error.filename, error.lineno or 0
     root = point.module.partition(".")[0]
@@ -153,5 +153,5 @@ def _frames(trace: TracebackType | None) -> Iterator[TracebackType]:
 
 
 def _is_foreign(file: str) -> bool:
-    """Neither Python's import system nor a module of ours."""
+    """Whether a file is neither part of Python's import system nor ours."""
     return not (file.startswith("<frozen") or "importlib" in Path(file).parts or _OURS in Path(file).parents)

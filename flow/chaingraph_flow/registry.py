@@ -17,7 +17,7 @@ class Registry(Mapping[str, type[Node]]):
     """Node classes by type."""
 
     def __init__(self, classes: Iterable[type[Node]] = ()) -> None:
-        """Raises DuplicateNodeType when two classes have one type."""
+        """Raise DuplicateNodeType when two classes have one type."""
         self._classes: dict[str, type[Node]] = {}
         for cls in classes:
             known = self._classes.setdefault(cls.node_type.type, cls)
@@ -30,8 +30,8 @@ class Registry(Mapping[str, type[Node]]):
             return self._classes[type_]
         except KeyError:
             raise UnknownNodeType(
-                f"no node type {type_!r} is installed here{suggestion(type_, self._classes)}; "
-                "install the package that has it in the worker's image"
+                f"node type {type_!r} is not installed here{suggestion(type_, self._classes)}. "
+                "Install its package in the worker's image"
             ) from None
 
     def __contains__(self, type_: object) -> bool:
@@ -44,15 +44,15 @@ class Registry(Mapping[str, type[Node]]):
         return len(self._classes)
 
     def merge(self, other: Registry) -> Registry:
-        """Both together."""
+        """Return both together."""
         return Registry([*self.values(), *other.values()])
 
     @classmethod
     def discover(cls) -> Registry:
-        """Everything that installed packages offer under the entry points `chaingraph.nodes`.
+        """Load everything that installed packages offer under the entry points `chaingraph.nodes`.
 
         Raises:
-            BrokenPlugins: A package cannot be loaded. `plugins.load_plugins` loads the others.
+            BrokenPlugins: a package cannot be loaded. `plugins.load_plugins` loads the others.
         """
         found = load_plugins()
         if found.broken:

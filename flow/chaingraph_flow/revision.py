@@ -13,12 +13,12 @@ from chaingraph_crds.flow import FlowSpec
 
 
 def content(spec: FlowSpec) -> dict[str, Any]:
-    """The flow as JSON, as the ledger keeps it under its revision: without what equals its default."""
+    """Return the flow as JSON, without defaults. The ledger keeps it under its revision."""
     return spec.model_dump(mode="json", by_alias=True, exclude_defaults=True)
 
 
 def canonical(content: Mapping[str, Any]) -> bytes:
-    """The one spelling of a content: keys sorted, no spaces."""
+    """Serialize content canonically: keys sorted, no spaces."""
     try:
         return orjson.dumps(content, option=orjson.OPT_SORT_KEYS)
     except TypeError:
@@ -27,9 +27,9 @@ def canonical(content: Mapping[str, Any]) -> bytes:
 
 
 def revision(spec: FlowSpec) -> str:
-    """The SHA-256 of the flow's canonical JSON, in hex, whole: a shorter one can be forged.
+    """Return the SHA-256 of the flow's canonical JSON in hex. It is not shortened: a short one can be forged.
 
-    Keys are sorted and what equals its default is left out, so neither the spelling of the YAML nor a field that a
-    later version of the API adds changes it.
+    Keys are sorted and defaults are left out, so neither the format of the YAML nor a field added by a later API
+    version changes it.
     """
     return hashlib.sha256(canonical(content(spec))).hexdigest()

@@ -1,4 +1,4 @@
-"""The operator turns Execution resources into executions, and their progress into statuses.
+"""Turn Execution resources into executions, and their progress into statuses.
 
 See docs/explanation/code-tour.md for the rooms.
 """

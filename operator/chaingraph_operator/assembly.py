@@ -1,4 +1,4 @@
-"""The parts of one operator and how they are joined."""
+"""Build the components of one operator and connect them."""
 
 from __future__ import annotations
 
@@ -61,14 +61,14 @@ _log = structlog.get_logger(__name__)
 _FLOW_WORKERS = 2
 _LONGEST_RETRY = 15.0
 _EXTRA_CONNECTIONS = 8 + IN_FLIGHT
-"""Connections to the API server beside those of the status writers: Events, deletions, lists, children."""
+"""Connections to the API server besides those of the status writers: Events, deletions, lists, children."""
 
 
 class Operator:
-    """Every part of one operator. `run` ends only with an exception; `drain` is for a wanted end.
+    """All components of one operator. `run` ends only with an exception; `drain` prepares a requested shutdown.
 
     Args:
-        may_write: asked before each write to the API server.
+        may_write: called before each write to the API server.
     """
 
     def __init__(
@@ -245,10 +245,10 @@ class Operator:
         )
 
     async def run(self) -> None:
-        """Runs every part but the watch until one ends, which none ever should.
+        """Run every component except the watch. A component never ends by itself.
 
         Raises:
-            PartEnded: one did.
+            PartEnded: a component ended.
         """
         retried: dict[str, Callable[[], Awaitable[None]]] = {
             "feed listener": self._feed.listen,
@@ -282,13 +282,13 @@ class Operator:
         async with asyncio.TaskGroup() as group:
             for name, part in parts.items():
                 group.create_task(_endless(name, part), name=name)
-            # The parts start tasks of their own as soon as they get their first turn.
+            # The components start tasks of their own as soon as they get their first turn.
             await asyncio.sleep(0)
             await asyncio.sleep(0)
             self.started.set()
 
     async def drain(self, seconds: float) -> None:
-        """Shows what is known, for so many seconds at most, before a wanted end."""
+        """Write known statuses before a requested shutdown, for at most this many seconds."""
         await self._writer.flush(seconds / 2)
         await self._events.flush(seconds / 2)
 
@@ -314,7 +314,7 @@ class Operator:
             self._metrics.executions_ended.labels(key.namespace, after["phase"]).inc()
         cached = self._triggers.cache.get(key)
         if cached is not None and cached.finished:
-            # Once more round, for its retention and to let go of what is no longer needed of it.
+            # Reconcile once more for retention, and to release the cached object.
             self._queue.add(key)
 
     def _observe_lag(self, before: Status, after: Status) -> None:
@@ -330,4 +330,4 @@ class Operator:
 
 async def _endless(name: str, part: Callable[[], Awaitable[None]]) -> None:
     await part()
-    raise PartEnded(f"the part {name!r} has ended")
+    raise PartEnded(f"component {name!r} stopped unexpectedly")

@@ -1,23 +1,23 @@
-"""The exceptions of the operator. Those of the way to the API server are `chaingraph_runtime.cluster_errors`.
+"""The exceptions of the operator. Errors of API server access are in `chaingraph_runtime.cluster_errors`.
 
 OperatorError
-├── PartEnded          a part that runs for ever has ended: the process exits and is started again
-├── ClusterUnknown     nothing tells this cluster from others: nothing is served
-└── NoLeaseNamespace   a leader is to be elected, and it is not known where: set CHAINGRAPH_LEASE_NAMESPACE
+├── PartEnded          a permanent component stopped: the process exits and is restarted
+├── ClusterUnknown     this cluster cannot be identified: the operator serves nothing
+└── NoLeaseNamespace   leader election is on, but the Lease's namespace is unknown: set CHAINGRAPH_LEASE_NAMESPACE
 """
 
 
 class OperatorError(Exception):
-    """Base of what this package raises on purpose."""
+    """Base of this package's exceptions."""
 
 
 class PartEnded(OperatorError):
-    """A part of the operator that never ends has ended. The process must exit: its supervisor starts it afresh."""
+    """A permanent component of the operator stopped. The process must exit, so that its supervisor restarts it."""
 
 
 class ClusterUnknown(OperatorError):
-    """This cluster cannot be told from others, so whose ledger it is stays open. The message says what to allow."""
+    """This cluster cannot be identified, so it is unknown whose ledger this is. The message says what to allow."""
 
 
 class NoLeaseNamespace(OperatorError):
-    """There is to be an election and no namespace for its Lease. The message says what to set."""
+    """Leader election is on, and the namespace of the Lease is unknown. The message says what to set."""

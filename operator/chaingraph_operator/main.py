@@ -1,11 +1,11 @@
-"""The operator's process: `chaingraph-operator`, or `python -m chaingraph_operator.main`. With the argument
-`remove-workers` it is another, short one: see `removal`.
+"""The operator's process: `chaingraph-operator`, or `python -m chaingraph_operator.main`. The argument
+`remove-workers` runs a short command instead: see `removal`.
 
-Crash-only: when any part ends, or kopf does, the process logs why and exits with 1, for its supervisor to start it
-again; everything it has to do follows from the resources and the ledger. SIGTERM and SIGINT end it with 0, settings
-that cannot be right with 2. One that leads no longer, or finds that another one has taken its place, exits with 70.
+Crash-only: when any component or kopf ends, the process logs the cause and exits with 1, so that its supervisor
+restarts it. All pending work follows from the resources and the ledger. SIGTERM and SIGINT exit with 0, invalid
+settings with 2. An operator that loses the leadership, or finds itself replaced, exits with 70.
 
-What its service account may do (a ClusterRole, or a Role in each of CHAINGRAPH_NAMESPACES):
+Rights of its service account (a ClusterRole, or a Role in each of CHAINGRAPH_NAMESPACES):
 
     chaingraph.dev      flows, executions              get list watch
     chaingraph.dev      flows/status                   patch
@@ -13,8 +13,8 @@ What its service account may do (a ClusterRole, or a Role in each of CHAINGRAPH_
     chaingraph.dev      executions                     create       (for children)
     chaingraph.dev      executions                     delete       (ttlSecondsAfterFinished)
     "" (core)           events                         create
-    "" (core)           namespaces                     get          (what each may use, and whose rows are whose)
-    "" (core)           namespaces (kube-system)       get          (which cluster this is; see `cluster_guard`)
+    "" (core)           namespaces                     get          (policies, and which rows belong to which namespace)
+    "" (core)           namespaces (kube-system)       get          (cluster identity; see `cluster_guard`)
     apps                deployments                    list delete  (CHAINGRAPH_WORKER_NAMESPACE; `worker_deployments`)
     "" (core)           configmaps                     get          (there, CHAINGRAPH_WORKER_POOLS)
     coordination.k8s.io leases                         get create update   (CHAINGRAPH_LEADER_ELECTION; see `election`)
@@ -60,13 +60,13 @@ _TRACES_SECONDS = 1.0
 
 
 def main() -> None:
-    """Runs the operator until it is told to end, or cannot go on."""
+    """Run the operator until a signal or a failure ends it."""
     arguments = sys.argv[1:]
     if arguments == [removal.COMMAND]:
         removal.main()
         return
     if arguments:
-        cannot_start([f"unknown arguments {arguments}; use none, or `{removal.COMMAND}`"], component="operator")
+        cannot_start([f"unknown arguments {arguments}. Use none, or `{removal.COMMAND}`"], component="operator")
     try:
         settings = Settings()
     except ValidationError as error:
@@ -78,13 +78,13 @@ def main() -> None:
         tracing.begin(service="chaingraph-operator", instance=settings.pod_name, version=version("chaingraph"))
         asyncio.run(_run(settings))
     except BaseExceptionGroup as group:
-        _log.critical("a part of the operator has failed, so it exits to be started again", exc_info=group)
+        _log.critical("a component of the operator failed, exiting", exc_info=group)
         sys.exit(1)
     except (NoLeaseNamespace, TracingUnavailable) as error:
         _log.critical("cannot start", error=str(error))
         sys.exit(2)
     except (OperatorError, ClusterError, OSError) as error:
-        _log.critical("the operator cannot go on and exits to be started again", error=str(error))
+        _log.critical("operator failed, exiting", error=str(error))
         sys.exit(1)
 
 
@@ -132,44 +132,44 @@ async def _run(settings: Settings) -> None:
 
 
 class Startup:
-    """How far the start has come, for readiness and logs."""
+    """The progress of the start, for readiness and logs."""
 
     def __init__(self) -> None:
-        self._waits_for: str | None = "its turn"
+        self._waits_for: str | None = "its initialization"
 
     def waits_for(self, what: str | None) -> None:
         self._waits_for = what
         _log.info("ready" if what is None else f"waiting for {what}")
 
     def stands_by(self, leader: str) -> None:
-        """Ready as well: to take the leader's place."""
+        """Become ready as a standby, to replace the leader when needed."""
         self._waits_for = None
-        _log.info("stands by", leader=leader or "nobody yet")
+        _log.info("standing by", leader=leader or "nobody yet")
 
     def refused(self, why: str) -> None:
-        self._waits_for = f"somebody to settle this: {why}"
-        _log.error("nothing is served", error=why)
+        self._waits_for = f"an administrator: {why}"
+        _log.error("refusing to serve", error=why)
 
     def error(self) -> str | None:
-        return None if self._waits_for is None else f"starting: waits for {self._waits_for}"
+        return None if self._waits_for is None else f"starting: waiting for {self._waits_for}"
 
 
 async def _until_told(end: asyncio.Event, operator: Operator, serve: Coroutine[None, None, None]) -> None:
-    """Serves until a signal comes, then writes what is still to be shown."""
+    """Serve until a signal, then write pending statuses."""
     serving = asyncio.create_task(serve, name="serving")
-    told = asyncio.create_task(end.wait(), name="told to end")
+    told = asyncio.create_task(end.wait(), name="shutdown requested")
     await asyncio.wait({serving, told}, return_when=asyncio.FIRST_COMPLETED)
     if not end.is_set():
         told.cancel()
         await serving
-        raise PartEnded("the operator has ended without being told to")
-    _log.info("told to end")
+        raise PartEnded("the operator stopped unexpectedly")
+    _log.info("shutdown requested")
     await operator.drain(_DRAIN_SECONDS)
     serving.cancel()
     await asyncio.wait({serving}, timeout=_END_SECONDS)
     if not serving.done():
         left = sorted(task.get_name() for task in asyncio.all_tasks() if task is not asyncio.current_task())
-        _log.warning("some parts do not end in time", tasks=left)
+        _log.warning("components did not stop in time", tasks=left)
     _log.info("ended")
 
 
@@ -181,13 +181,13 @@ async def _serve(
     startup: Startup,
     end: asyncio.Event,
 ) -> None:
-    """Waits for what it needs and for its turn, then runs all parts. Ends with an exception only."""
+    """Wait for the dependencies and the leadership, then run all components. Ends with an exception only."""
     startup.waits_for("PostgreSQL")
     await schema.connect(ledger, waiting=health.failed)
     health.answered()
     startup.waits_for("the kinds Flow and Execution to be served")
     await _kinds_served(operator)
-    startup.waits_for("the election of a leader")
+    startup.waits_for("leader election")
     await leadership.acquire(startup.stands_by)
     async with asyncio.TaskGroup() as group:
         group.create_task(leadership.keep(), name="leadership")
@@ -198,7 +198,7 @@ async def _serve(
         startup.waits_for("the watch")
         group.create_task(operator.run(), name="parts")
         group.create_task(_ready(operator, startup), name="readiness")
-        # kopf takes whatever task is younger than its own for its own, and ends it with itself: let ours begin first.
+        # kopf cancels every task younger than its own when it ends: start ours first.
         await operator.started.wait()
         group.create_task(operator.watch.run(spawned=lambda: _on_signals(end)), name="watch")
 
@@ -209,15 +209,15 @@ async def _ready(operator: Operator, startup: Startup) -> None:
 
 
 async def _kinds_served(operator: Operator) -> None:
-    """Waits for API server and CustomResourceDefinitions: kopf would overlook kinds that come after its start."""
+    """Wait for API server and CustomResourceDefinitions: kopf would miss kinds that appear after its start."""
     delay = 0.5
     wanted = {names.FLOW_PLURAL, names.EXECUTION_PLURAL}
     while True:
         try:
             missing = wanted - await operator.api.served_kinds()
-            problem = f"{', '.join(sorted(missing))} not installed: apply the CustomResourceDefinitions"
+            problem = f"{', '.join(sorted(missing))} not installed. Apply the CustomResourceDefinitions"
         except NotFound:
-            missing, problem = wanted, f"no {names.API_VERSION} at all: apply the CustomResourceDefinitions"
+            missing, problem = wanted, f"{names.API_VERSION} not installed. Apply the CustomResourceDefinitions"
         except ApiError as error:
             missing, problem = wanted, str(error)
         if not missing:
@@ -228,7 +228,7 @@ async def _kinds_served(operator: Operator) -> None:
 
 
 async def _own_ledger(operator: Operator, startup: Startup) -> None:
-    """Returns once the ledger is known to be this cluster's. Until then nothing of it is touched."""
+    """Return once the ledger is known to belong to this cluster. Until then nothing in it is changed."""
     delay = 0.5
     while True:
         try:
@@ -236,7 +236,7 @@ async def _own_ledger(operator: Operator, startup: Startup) -> None:
         except (ForeignLedger, ClusterUnknown) as error:
             startup.refused(str(error))
         except ApiError as error:
-            _log.warning("waiting for the API server to say which cluster this is", error=str(error))
+            _log.warning("waiting for the API server to identify this cluster", error=str(error))
         else:
             return
         await asyncio.sleep(delay)

@@ -1,4 +1,4 @@
-"""The operator's Prometheus metrics, on a registry of their own. Served at /metrics, raised by all parts."""
+"""The operator's Prometheus metrics, in a registry of their own. Served at /metrics."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ Sample = Callable[[], float]
 
 
 class _Gauges:
-    """Gauges that are read when they are scraped, so that nothing has to keep them up to date."""
+    """Gauges whose values are read at each scrape."""
 
     def __init__(self) -> None:
         self._read: dict[tuple[str, str, str], dict[str, Sample]] = {}
@@ -28,7 +28,7 @@ class _Gauges:
 
 
 class Metrics:
-    """All figures of one operator."""
+    """All metrics of one operator."""
 
     def __init__(self) -> None:
         registry = CollectorRegistry()
@@ -53,24 +53,26 @@ class Metrics:
         )
         self.executions_ended = Counter(
             "chaingraph_operator_executions_ended",
-            "Execution resources whose end was shown, by namespace and phase.",
-            # The one metric with namespaces: one operator leads, so it is three series for each. Prometheus gives every
-            # target a label of the plain name.
+            "Execution resources that were shown as ended, by namespace and phase.",
+            # The only metric with namespaces: one operator leads, so each has three series. Prometheus adds a label
+            # named `namespace` to every target, hence the prefix.
             ["execution_namespace", "phase"],
             registry=registry,
         )
         self.status_lag = Histogram(
             "chaingraph_operator_status_lag_seconds",
-            "From the start or the end of an execution in the ledger to the patch that shows it.",
+            "Time from the start or end of an execution in the ledger to the patch that shows it.",
             buckets=(0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 30),
             registry=registry,
         )
         self.swept = Counter(
-            "chaingraph_operator_swept", "Executions stopped because their resource was found gone.", registry=registry
+            "chaingraph_operator_swept",
+            "Executions stopped because their resource was deleted unseen.",
+            registry=registry,
         )
         self.families = Counter(
             "chaingraph_operator_families",
-            "Times that an execution's children were looked at, to tell it of those that had ended untold.",
+            "Number of times that a parent was notified of ended children by the operator.",
             registry=registry,
         )
         self.child_resources = Counter(
@@ -81,21 +83,21 @@ class Metrics:
         )
         self.pruned = Counter(
             "chaingraph_operator_pruned",
-            "Executions removed from the ledger, long after their end and with their resource gone.",
+            "Old executions without a resource that were removed from the ledger.",
             registry=registry,
         )
         self.expired = Counter(
-            "chaingraph_operator_expired", "Executions deleted after their ttlSecondsAfterFinished.", registry=registry
+            "chaingraph_operator_expired", "Executions deleted by their ttlSecondsAfterFinished.", registry=registry
         )
         self.flow_checks = Counter(
             "chaingraph_operator_flow_checks",
-            "Checks of flows, by result: valid, invalid, too complex.",
+            "Flow validations, by result: valid, invalid, too complex.",
             ["result"],
             registry=registry,
         )
         self.unreadable = Counter(
             "chaingraph_operator_unreadable",
-            "Objects that were seen and could not be read, by kind: flows, executions.",
+            "Objects that could not be read, by kind: flows, executions.",
             ["kind"],
             registry=registry,
         )
@@ -104,29 +106,29 @@ class Metrics:
         )
 
     def queue_depth(self, queue: str, read: Sample) -> None:
-        """Adds a queue to the gauge of depths."""
-        self._gauges.add("chaingraph_operator_queue_depth", "Keys that wait in a queue.", "queue", queue, read)
+        """Add a queue to the gauge of queue depths."""
+        self._gauges.add("chaingraph_operator_queue_depth", "Keys waiting in a queue.", "queue", queue, read)
 
     def ledger_up(self, read: Sample) -> None:
-        """Adds the gauge that says whether PostgreSQL answers."""
+        """Add the gauge of PostgreSQL's availability."""
         self._gauges.add("chaingraph_operator_ledger_up", "1 while PostgreSQL answers.", "database", "executions", read)
 
     def invalid_policies(self, read: Sample) -> None:
-        """Adds the gauge of Namespaces whose annotations are wrong."""
+        """Add the gauge of Namespaces with invalid annotations."""
         self._gauges.add(
             "chaingraph_operator_invalid_policies",
-            "Namespaces with executions whose annotations are wrong, so that defaults hold instead.",
+            "Namespaces with executions and invalid annotations, to which defaults apply.",
             "",
             "",
             read,
         )
 
     def leader(self, read: Sample) -> None:
-        """Adds the gauge that says whether this operator leads."""
+        """Add the gauge of leadership."""
         self._gauges.add(
             "chaingraph_operator_leader", "1 while this operator leads, 0 while it stands by.", "", "", read
         )
 
     def executions(self, phase: str, read: Sample) -> None:
-        """Adds a phase to the gauge of known executions."""
+        """Add a phase to the gauge of known executions."""
         self._gauges.add("chaingraph_operator_executions", "Known Execution resources, by phase.", "phase", phase, read)

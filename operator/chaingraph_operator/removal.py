@@ -1,10 +1,10 @@
-"""`chaingraph-operator remove-workers`: deletes a release's worker Deployments and waits until their Pods are gone.
+"""`chaingraph-operator remove-workers`: delete a release's worker Deployments and wait until their Pods are gone.
 
-The chart keeps them over upgrades, so nothing else would take them away; it calls this before it removes the rest. They
-are deleted in the foreground: a Deployment is gone once its Pods are, so workers have drained and handed back what they
-could not end. Rights: deployments list and delete.
+The chart keeps these Deployments over upgrades, so Helm does not remove them. The chart runs this command before it
+removes the rest. The deletion is in the foreground: a Deployment is gone once its Pods are, so workers have drained and
+handed back their unfinished executions. Rights: deployments list and delete.
 
-Exit codes: 0 when all are gone, 1 when some are left, 2 for settings that cannot be right.
+Exit codes: 0 when all are gone, 1 when some are left, 2 for invalid settings.
 """
 
 from __future__ import annotations
@@ -32,28 +32,28 @@ _log = structlog.get_logger("chaingraph_operator.removal")
 
 
 class RemovalSettings(LoggingSettings):
-    """What `remove-workers` reads beside the Kubernetes configuration (KUBECONFIG)."""
+    """The settings of `remove-workers`, besides the Kubernetes configuration (KUBECONFIG)."""
 
     model_config = SettingsConfigDict(extra="ignore", populate_by_name=True)
 
     worker_namespace: str = Field(
-        validation_alias="CHAINGRAPH_WORKER_NAMESPACE", min_length=1, description="the namespace of the workers"
+        validation_alias="CHAINGRAPH_WORKER_NAMESPACE", min_length=1, description="Namespace of the workers."
     )
     release: str = Field(
         validation_alias="CHAINGRAPH_RELEASE",
         min_length=1,
-        description="the release whose workers are removed, as in their label app.kubernetes.io/instance",
+        description="Release whose workers are removed, as in their label app.kubernetes.io/instance.",
     )
     wait_seconds: float = Field(
         default=120,
         ge=0,
         validation_alias="CHAINGRAPH_REMOVE_WAIT_SECONDS",
-        description="seconds for which it is waited that they go; longer than their Pods may take to drain",
+        description="How long to wait for the worker Pods to terminate, in seconds. Longer than their drain timeout.",
     )
 
 
 def main() -> None:
-    """Runs the command and ends the process with its exit code."""
+    """Run the command and exit with its exit code."""
     try:
         settings = RemovalSettings()
     except ValidationError as error:
@@ -62,16 +62,16 @@ def main() -> None:
     try:
         left = asyncio.run(_run(settings))
     except ClusterError as error:
-        _log.critical("could not remove the workers", error=str(error))
+        _log.critical("cannot remove the workers", error=str(error))
         sys.exit(1)
     if left:
         _log.critical(
-            "some are not gone yet: they go on draining, or a finalizer holds them",
+            "some workers are left: they are still draining, or a finalizer blocks their deletion",
             deployments=left,
             seconds=settings.wait_seconds,
         )
         sys.exit(1)
-    _log.info("no workers are left", namespace=settings.worker_namespace, release=settings.release)
+    _log.info("all workers removed", namespace=settings.worker_namespace, release=settings.release)
 
 
 async def _run(settings: RemovalSettings) -> list[str]:
@@ -85,13 +85,13 @@ async def _run(settings: RemovalSettings) -> list[str]:
 
 
 async def remove(api: KubernetesApi, *, namespace: str, release: str, within: float) -> list[str]:
-    """Deletes the release's worker Deployments, and waits for their end.
+    """Delete the release's worker Deployments, and wait for their end.
 
     Returns:
-        The names of those that are left after `within` seconds.
+        The names of those left after `within` seconds.
 
     Raises:
-        ApiError: the API server refuses, or does not answer at the end of that time.
+        ApiError: the API server refuses, or does not answer in that time.
     """
     deadline = time.monotonic() + within
     while True:
@@ -100,7 +100,7 @@ async def remove(api: KubernetesApi, *, namespace: str, release: str, within: fl
         except Unavailable as error:
             if time.monotonic() > deadline:
                 raise
-            _log.warning("the API server is away, trying again", error=str(error))
+            _log.warning("API server unavailable, retrying", error=str(error))
         else:
             if not left or time.monotonic() > deadline:
                 return left
@@ -108,7 +108,7 @@ async def remove(api: KubernetesApi, *, namespace: str, release: str, within: fl
 
 
 async def _delete_all(api: KubernetesApi, namespace: str, release: str) -> list[str]:
-    """Deletes those that are not going yet. The names of all that there were."""
+    """Delete the Deployments that are not being deleted yet. Returns the names of all."""
     found = await api.list_deployments(namespace, worker_selector(release))
     for each in found:
         metadata = each["metadata"]

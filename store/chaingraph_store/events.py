@@ -1,7 +1,6 @@
-"""The table `events`: the log of an execution, with dense indices from 0 and the announcement at -1.
+"""The table `events`: the log of an execution, with dense indices from 0 and the creation event at -1.
 
-Written by `creation`, by the fenced flush of `runs`, and by what moves an execution from outside: `control`,
-`retrying`, `stopping`, `recovery`. Read by subscribers.
+The worker's fenced flush appends to it, and so does every change from outside: control, retry, stop, recovery.
 """
 
 from __future__ import annotations
@@ -24,7 +23,7 @@ RESUMED: Final = "flow:resumed"
 WORKER_LOST: Final = "worker:lost"
 WORKER_DRAINED: Final = "worker:drained"
 PAUSE_TYPES: Final = frozenset({PAUSED, RESUMED})
-"""They take turns in the log of an attempt. Who moves a row that no engine has writes the one that is due."""
+"""They alternate in the log of an attempt. A change of a row without an engine writes the pending one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +37,7 @@ class EventRow:
 async def append_at(
     connection: Connection, execution: ExecutionId, index: int, event_type: str, data: Mapping[str, Any]
 ) -> None:
-    """Writes one event at an index that the caller took from the execution's row in the same transaction."""
+    """Write one event at an index that the caller took from the execution's row in the same transaction."""
     await connection.execute(
         "INSERT INTO chaingraph.events (execution_id, index, type, at, data) VALUES (%s, %s, %s, now(), %s)",
         (execution, index, event_type, Json(data)),
@@ -48,7 +47,7 @@ async def append_at(
 async def read(
     connection: Connection, execution: ExecutionId, *, from_index: int = ANNOUNCEMENT_INDEX, limit: int = 1000
 ) -> Sequence[EventRow]:
-    """The events from an index on, inclusive, in order."""
+    """Return the events from an index on, inclusive, in order."""
     async with connection.cursor(row_factory=class_row(EventRow)) as cursor:
         await cursor.execute(
             "SELECT index, type, at, data FROM chaingraph.events"

@@ -1,4 +1,4 @@
-"""The table `executions`: one row an execution."""
+"""The table `executions`: one row per execution."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ TERMINAL_PHASES: Final = frozenset({"Completed", "Failed", "Stopped"})
 
 @dataclass(frozen=True, slots=True)
 class ExecutionRow:
-    """What the ledger knows of an execution, without its inputs."""
+    """The ledger's data of an execution, without its inputs."""
 
     id: ExecutionId
     uid: str | None
@@ -26,7 +26,7 @@ class ExecutionRow:
     name: str
     flow_name: str
     flow_revision: str | None
-    """None for a child whose flow could not be found."""
+    """None for a child whose flow was not found."""
     queue: str
     parent_id: ExecutionId | None
     root_id: ExecutionId
@@ -44,7 +44,7 @@ class ExecutionRow:
     nodes_running: int
     current_nodes: list[str]
     outputs: dict[str, Any] | None
-    """Those that a status has room for, the smallest first, in the order of the flow."""
+    """The smallest outputs, up to the size limit of a status, in the order of the flow."""
     error_node: str
     error_reason: str
     error_message: str
@@ -68,7 +68,7 @@ class ExecutionRow:
     ran_ms: int = 0
     on_stop: str = "Stop"
     attempts: list[dict[str, Any]] = field(default_factory=list)
-    """How earlier attempts ended, the newest last: see `retrying`."""
+    """The ends of earlier attempts, the newest last: see `retrying`."""
     position: int | None = None
     children_total: int = 0
     children_spawned: int = 0
@@ -82,17 +82,17 @@ class ExecutionRow:
     used_tokens: list[str] = field(default_factory=list)
     worker_pool: str = ""
     worker_version: str = ""
-    """Of the worker that claimed the attempt last; '' where none has: see `pinning`."""
+    """The build of the worker that last claimed the attempt; '' before the first claim: see `pinning`."""
     priority: int = 0
     start_timeout_s: int = 300
     options: dict[str, Any] = field(default_factory=dict)
-    """Those of the attempt."""
+    """Of the current attempt."""
     running_nodes: list[dict[str, Any]] = field(default_factory=list)
-    """How the first nodes stand that run: see `running_nodes`. Once it has ended, those that were interrupted."""
+    """The state of the first running nodes: see `running_nodes`. After its end, those that it interrupted."""
     omitted_outputs: dict[str, int] = field(default_factory=dict)
     """The other outputs, with their sizes in bytes of JSON."""
     losses: int = 0
-    """Workers lost since a node has ended, whoever ran beside it. `recoveries` counts those it was alone in."""
+    """Workers lost since a node has ended, in any company. `recoveries` counts those in which it ran alone."""
 
     @property
     def ended(self) -> bool:
@@ -100,7 +100,7 @@ class ExecutionRow:
 
     @property
     def tree_ended(self) -> bool:
-        """Whether it has ended, and everything below it, as far as that was counted."""
+        """Whether it and all descendants have ended, as far as they were counted."""
         return self.ended and self.children_active == 0
 
     @property
@@ -110,7 +110,7 @@ class ExecutionRow:
 
 
 _ROOM: Final = "16384"
-"""Bytes of outputs, as JSON, that are read with a row: what a status has room for. Others may be of any size."""
+"""Bytes of outputs, as JSON, that are read with a row: the limit of a status. Other outputs may have any size."""
 _COMPUTED: Final = {
     "outputs": f"{outputs.shown('outputs', _ROOM)} AS outputs",
     "omitted_outputs": f"{outputs.omitted('outputs', _ROOM)} AS omitted_outputs",
@@ -125,7 +125,7 @@ async def by_id(connection: Connection, execution: ExecutionId) -> ExecutionRow 
 
 
 async def by_uid(connection: Connection, uid: str) -> ExecutionRow | None:
-    """The execution that the resource of this UID stands for."""
+    """Return the execution that the resource with this UID represents."""
     async with connection.cursor(row_factory=class_row(ExecutionRow)) as cursor:
         await cursor.execute(f"SELECT {_COLUMNS} FROM chaingraph.executions WHERE uid = %s", (uid,))  # noqa: S608 our own column names
         return await cursor.fetchone()
@@ -142,7 +142,7 @@ async def by_ids(connection: Connection, executions: Sequence[ExecutionId]) -> d
 
 @dataclass(frozen=True, slots=True)
 class ActiveExecution:
-    """An execution that stands for a resource, and of whose tree something is left to do."""
+    """An execution with a resource, whose tree still needs action."""
 
     id: ExecutionId
     parent_id: ExecutionId | None
@@ -151,7 +151,7 @@ class ActiveExecution:
     name: str
 
 
-# The planner takes what a recursion finds for ten times what it begins with. OFFSET 0 keeps it from reading all
+# The planner assumes ten times as many results of a recursion as it starts with. OFFSET 0 keeps it from reading all
 # executions for that.
 _TENDED: Final = """
 WITH RECURSIVE busy AS MATERIALIZED (
@@ -178,10 +178,10 @@ ORDER BY depth, id
 
 
 async def tended(connection: Connection, *, namespaces: Sequence[str] | None) -> list[ActiveExecution]:
-    """The executions that stand for a resource and are active or have still to spawn, and the ones above such.
+    """Return the executions with a resource that are active or have yet to spawn, and their ancestors.
 
-    The operator's sweep stops those whose resource is gone. Parents come before their children. `namespaces` None
-    means all.
+    The operator's sweep stops those whose resource is gone. Parents come before their children. `namespaces` None means
+    all.
     """
     cursor = await connection.execute(_TENDED, {"all": namespaces is None, "namespaces": list(namespaces or ())})
     return [

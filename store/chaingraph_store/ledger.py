@@ -1,4 +1,4 @@
-"""The connection pool of a process and the notifications it listens to."""
+"""The connection pool of a process, and the notifications it listens to."""
 
 from __future__ import annotations
 
@@ -27,11 +27,11 @@ T = TypeVar("T")
 CHANGES = "chaingraph_changes"
 """NOTIFY channel: an execution's row changed. Payload: its id."""
 CONTROL = "chaingraph_control"
-"""NOTIFY channel: a running attempt must look at its row at once. Payload: the execution's id."""
+"""NOTIFY channel: a running attempt must read its row at once. Payload: the execution's id."""
 CATALOGUES = "chaingraph_catalogues"
 """NOTIFY channel: a worker published a node catalogue. Payload: its hash."""
 _CLOCK_SECONDS: Final = 60.0
-"""How long the database's clock is counted on from one reading."""
+"""How long a reading of the database's clock is extrapolated."""
 IDLE_SECONDS: Final = 10.0
 """How long a transaction may wait for its own process, ours or DBOS's."""
 
@@ -43,37 +43,37 @@ _WATCHED: Final = {
     "keepalives_count": 3,
     "tcp_user_timeout": 20_000,
 }
-"""libpq parameters of a connection that only receives: a dead peer is noticed by the kernel within half a minute."""
+"""libpq parameters of a receive-only connection: the kernel detects a dead peer within half a minute."""
 
 
 def checked_dsn(dsn: str, *, variable: str = "DATABASE_URL_EXECUTIONS") -> str:
-    """The connection string as psycopg takes it.
+    """Return the connection string for psycopg.
 
     Raises:
-        SettingsRefused: it is no PostgreSQL URL or key/value string.
+        SettingsRefused: it is not a PostgreSQL URL or key/value string.
     """
     try:
         fields = conninfo_to_dict(dsn)
     except psycopg.ProgrammingError as error:
         raise SettingsRefused(
-            f"{variable}: not a PostgreSQL connection string ({_without_content(str(error))}); "
-            "write it as postgresql://user:password@host:5432/database, with %25 for a % in the password, and likewise "
+            f"{variable}: not a PostgreSQL connection string ({_without_content(str(error))}). "
+            "Write it as postgresql://user:password@host:5432/database, with %25 for a % in the password, "
             "%40 for @, %2F for / and %3A for :"
         ) from None
     if not dsn.strip() or not (fields.get("dbname") or fields.get("service")):
         raise SettingsRefused(
-            f"{variable}: names no database; write it as postgresql://user:password@host:5432/database"
+            f"{variable}: names no database. Write it as postgresql://user:password@host:5432/database"
         )
     return dsn
 
 
 def _without_content(error: str) -> str:
-    """What libpq says of a connection string, up to where it quotes it: that may be the password, or a part of it."""
+    """Return libpq's error about a connection string up to its quote, which may contain the password."""
     return error.partition('"')[0].strip().rstrip(":")
 
 
 def dumps(value: Any) -> bytes:
-    """The value as JSON, with what orjson refuses: integers of more than 64 bits, halves of surrogate pairs."""
+    """Serialize a value as JSON, including what orjson rejects: integers beyond 64 bits, halves of surrogate pairs."""
     try:
         return orjson.dumps(value)
     except TypeError:
@@ -81,12 +81,12 @@ def dumps(value: Any) -> bytes:
 
 
 def plain(text: str) -> str:
-    """The text as a text column can hold it: PostgreSQL has no NUL, and UTF-8 no halves of surrogate pairs."""
+    """Return the text for a text column: without NUL and without halves of surrogate pairs."""
     return text.encode("utf-8", "backslashreplace").decode("utf-8").replace("\x00", "\\x00")
 
 
 def _cancellations() -> int:
-    """How often the running task was told to end."""
+    """Return how often the running task was cancelled."""
     task = asyncio.current_task()
     return 0 if task is None else task.cancelling()
 
@@ -95,9 +95,9 @@ class Ledger:
     """The pool. Statements of one transaction run on one connection from `transaction()`.
 
     Args:
-        idle_seconds: how long a transaction may wait for this process between two statements. It keeps locks that
-            others wait for, such as the hand-back of this worker's and everybody's work; and of a machine that is
-            frozen or gone PostgreSQL notices nothing for hours.
+        idle_seconds: how long a transaction may wait for this process between two statements. It holds locks that
+            others
+            need, for example to hand back work, and PostgreSQL does not notice a frozen or lost machine for hours.
     """
 
     def __init__(
@@ -112,9 +112,9 @@ class Ledger:
         self._pool = self._new_pool()
 
     def guard(self, guard: Guard) -> None:
-        """Has every transaction begin with this, which may refuse it by an exception. To be called before `open`.
+        """Start every transaction with this guard, which may refuse it by an exception. Call it before `open`.
 
-        Outside of transactions PostgreSQL then refuses to write, so that nothing goes past it.
+        Outside of transactions PostgreSQL then rejects writes, so that none bypasses it.
         """
         self._guard = guard
 
@@ -126,7 +126,7 @@ class Ledger:
             open=False,
             kwargs={"autocommit": True, "application_name": self._application_name},
             check=AsyncConnectionPool.check_connection,
-            # The pool doubles its pauses; a longer one than this would outlast the outage by itself.
+            # The pool doubles its pauses; a longer one could outlast the outage.
             reconnect_timeout=2.0,
             timeout=5.0,
             configure=self._configure,
@@ -136,18 +136,18 @@ class Ledger:
     async def _configure(self, connection: Connection) -> None:
         set_json_dumps(dumps, connection)
         set_json_loads(orjson.loads, connection)
-        # Not among the parameters of the connection: a pooler in between refuses those.
+        # Not among the parameters of the connection: poolers reject those.
         await connection.execute(
             "SELECT set_config('idle_in_transaction_session_timeout', %s, false)",
             (f"{self._idle_seconds * 1000:.0f}ms",),
         )
         if self._guard is not None:
             await connection.execute("SET default_transaction_read_only = on")
-            # Of transactions that are begun on purpose: BEGIN READ WRITE.
+            # For transactions started explicitly: BEGIN READ WRITE.
             await connection.set_read_only(False)
 
     async def open(self, timeout: float = 30.0) -> None:
-        """Connects. May be repeated after a failure.
+        """Connect. May be repeated after a failure.
 
         Raises:
             psycopg_pool.PoolTimeout: no connection within `timeout` seconds.
@@ -155,7 +155,7 @@ class Ledger:
         try:
             await self._pool.open(wait=True, timeout=timeout)
         except PoolTimeout:
-            # The pool has closed itself, and a closed one cannot be opened again.
+            # The pool has closed itself, and cannot be opened again.
             self._pool = self._new_pool()
             raise
 
@@ -163,9 +163,9 @@ class Ledger:
         await self._pool.close()
 
     async def now(self) -> datetime:
-        """The time by the database's clock, which sets all times in the ledger. This machine's may differ.
+        """Return the time by the database's clock, which sets all times in the ledger. This machine's may differ.
 
-        It is read anew now and then, and counted on from there.
+        The clock is read from time to time, and extrapolated in between.
         """
         read = self._clock
         if read is None or time.monotonic() - read[1] > _CLOCK_SECONDS:
@@ -177,17 +177,17 @@ class Ledger:
         return read[0] + timedelta(seconds=time.monotonic() - read[1])
 
     def pool_stats(self) -> Mapping[str, int]:
-        """What `psycopg_pool` counts: connections, who waits for one, and for how long. See its `get_stats`."""
+        """Return `psycopg_pool`'s statistics: connections, waiting clients and wait times. See its `get_stats`."""
         return self._pool.get_stats()
 
     @asynccontextmanager
     async def connection(self) -> AsyncIterator[Connection]:
-        """A connection in autocommit: each statement is its own transaction."""
+        """Yield a connection in autocommit: each statement is its own transaction."""
         before = _cancellations()
         async with self._pool.connection() as connection:
             if _cancellations() > before:
-                # Python 3.11's `wait_for`, which the pool waits with, drops a cancellation that comes together with
-                # the connection: a part of a process would go on for ever that was told to end.
+                # Python 3.11's `wait_for`, which the pool uses, drops a cancellation that arrives together with the
+                # connection: a cancelled component would never stop.
                 raise asyncio.CancelledError
             try:
                 yield connection
@@ -217,10 +217,10 @@ class Ledger:
         connected: Callable[[], Awaitable[None]],
         probe_seconds: float = 10.0,
     ) -> None:
-        """Calls `heard(payload)` for each notification, for ever, over a connection of its own.
+        """Call `heard(payload)` for each notification, over a connection of its own, until cancelled.
 
-        Notifications that come while there is no connection are lost: `connected` is awaited after each LISTEN took
-        hold, and has to read what may have been missed.
+        Notifications without a connection are lost. So `connected` is awaited after each LISTEN took effect, and must
+        read what may have been missed.
 
         Args:
             probe_seconds: how often the server is asked whether it is there, and how long it may take to answer.
@@ -247,13 +247,13 @@ class Ledger:
 
 
 def _unless_said(dsn: str, parameters: Mapping[str, int]) -> dict[str, Any]:
-    """The connection parameters that the connection string does not have itself."""
+    """Return the connection parameters that the connection string does not set."""
     said = conninfo_to_dict(dsn)
     return {name: value for name, value in parameters.items() if name not in said}
 
 
 async def answer_within(connection: Connection, statement: Awaitable[T], *, seconds: float) -> T:
-    """The statement's answer. A connection whose server does not answer in time is closed.
+    """Return the statement's answer. A connection whose server does not answer in time is closed.
 
     Raises:
         psycopg.OperationalError: the connection is lost, or there was no answer in time.
@@ -263,14 +263,14 @@ async def answer_within(connection: Connection, statement: Awaitable[T], *, seco
         await asyncio.wait({asked}, timeout=seconds)
     finally:
         if not asked.done():
-            # Not cancelled: psycopg would ask the server to end the statement, and wait for its word.
+            # Not cancelled: psycopg would ask the server to cancel the statement, and wait for it.
             asked.add_done_callback(lambda ended: ended.cancelled() or ended.exception())
             await connection.close()
     return await asked
 
 
 async def _probe(connection: Connection, *, within: float) -> None:
-    """Asks the server for a word: a connection that nothing is sent on can be dead at the other end for hours.
+    """Probe the server: an idle connection can be dead at the other end for hours.
 
     Raises:
         psycopg.OperationalError: the connection is lost, or no answer came within `within` seconds.

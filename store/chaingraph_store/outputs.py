@@ -1,4 +1,4 @@
-"""The outputs of an execution, as many as there is room for: the smallest first, in the order of the flow. SQL."""
+"""Select an execution's outputs up to a size limit: the smallest first, in the order of the flow. SQL."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import LiteralString
 
 
 def shown(column: LiteralString, room: LiteralString) -> LiteralString:
-    """Those that fit into so many bytes, as json; NULL where there are none at all. An expression of SQL."""
+    """Return an expression for the outputs that fit into this many bytes, as json; NULL without any."""
     return (
         f"CASE WHEN octet_length({column}::text) <= {room} THEN {column} WHEN {column} IS NOT NULL THEN"
         f" (SELECT coalesce(json_object_agg(key, value ORDER BY position) FILTER (WHERE fits), '{{}}')"
@@ -15,7 +15,7 @@ def shown(column: LiteralString, room: LiteralString) -> LiteralString:
 
 
 def omitted(column: LiteralString, room: LiteralString) -> LiteralString:
-    """The others, as a json object of their names and sizes in bytes. An expression of SQL."""
+    """Return an expression for the other outputs, as a json object of names and sizes in bytes."""
     return (
         f"CASE WHEN {column} IS NULL OR octet_length({column}::text) <= {room} THEN '{{}}'"
         f" ELSE (SELECT coalesce(json_object_agg(key, octet_length(value::text) ORDER BY position)"

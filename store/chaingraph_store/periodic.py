@@ -1,4 +1,4 @@
-"""The table `upkeep`: tasks that one process does for all, each once in a while, however many processes there are."""
+"""The table `upkeep`: periodic tasks that only one of all processes does."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from chaingraph_store.ledger import Connection
 
 TASKS: Final = ("stranded", "forget")
 _OWN: Final = "|| coalesce('/' || nullif(chaingraph.pool_role(), ''), '')"
-"""Follows the name of a task: workers whose role is kept to a pool do it for their pool, apart from all others."""
+"""Suffix of a task's name: workers with a pool's role do it separately, for their pool."""
 _BEGIN: Final = f"""
 UPDATE chaingraph.upkeep SET due_at = now() + make_interval(secs => %(every)s)
 WHERE task = (SELECT task FROM chaingraph.upkeep WHERE task = %(task)s::text {_OWN} AND due_at <= now()
@@ -18,17 +18,17 @@ RETURNING task
 
 
 def own_task(task: str, role: str) -> str:
-    """The name under which the workers of a pool's role do a task."""
+    """Return the name under which the workers of a pool's role do a task."""
     return f"{task}/{role}"
 
 
 def is_due(task: LiteralString) -> LiteralString:
-    """Whether it is time for a task. An expression of SQL."""
+    """Return an SQL expression: whether a task is due."""
     return f"EXISTS (SELECT FROM chaingraph.upkeep WHERE task = '{task}' {_OWN} AND due_at <= now())"
 
 
 async def begin(connection: Connection, task: str, *, every_seconds: float) -> bool:
-    """Takes a task that is due, inside the caller's transaction, which does it.
+    """Take a due task, inside the caller's transaction, which does it.
 
     Returns:
         False when it is not due, or another process is doing it.

@@ -1,7 +1,6 @@
-"""JSON that goes into the ledger and comes out of it as bytes, unread.
+"""JSON that goes into and out of the ledger as bytes, without parsing.
 
-What flows put out is as large and as odd as their authors like. To read it, or to escape it for a statement's text,
-would keep an event loop from everything else.
+The outputs of flows may be large. Parsing them, or escaping them for a statement's text, would block the event loop.
 """
 
 from __future__ import annotations
@@ -25,19 +24,19 @@ class _RawJsonDumper(Dumper):
     oid = adapters.types["json"].oid
 
     def dump(self, obj: Any) -> Buffer:
-        """The bytes themselves: they are what PostgreSQL takes for json in its binary form."""
+        """Return the bytes: PostgreSQL accepts them for json in its binary form."""
         assert isinstance(obj, bytes)
         return obj
 
 
 class _RawJsonLoader(Loader):
     def load(self, data: Buffer) -> bytes:
-        """The bytes themselves."""
+        """Return the bytes."""
         return bytes(data)
 
 
 def unparsed(connection: Connection) -> AsyncCursor[tuple[Any, ...]]:
-    """A cursor whose columns of type json are bytes."""
+    """Return a cursor whose columns of type json are bytes."""
     cursor = connection.cursor()
     cursor.adapters.register_loader("json", _RawJsonLoader)
     return cursor

@@ -1,11 +1,11 @@
 """Rights of the database roles, one for each kind of process.
 
-Whoever sets the database up makes the roles, by these names; logins may be members of them. A role that is missing is
-left out, and other roles get their rights as before, by default privileges.
+The database administrator creates the roles, by these names; logins may be members of them. Missing roles are skipped,
+and other roles get their rights by default privileges.
 
-DBOS needs all its tables in every worker, so a worker of the role for all workers can change any workflow; what it
-cannot do is change a flow that others run, the record of erasures, which cluster this is, or the schema. A role of a
-pool is kept to the pool's queues as well: see `pool_roles`.
+DBOS needs all its tables in every worker, so a worker with the role for all workers can change any workflow. It cannot
+change a flow that others run, the record of erasures, the cluster's identity, or the schema. A pool's role is also
+restricted to the pool's queues: see `pool_roles`.
 """
 
 from __future__ import annotations
@@ -67,7 +67,7 @@ _log = structlog.get_logger(__name__)
 
 
 def grant(dsn: str) -> list[str]:
-    """Gives each role that exists its rights, and takes those on our tables that it does not need. Blocks.
+    """Grant each existing role its rights, and revoke other rights on our tables. Blocks.
 
     Returns:
         The roles.
@@ -94,7 +94,7 @@ def _grant(connection: psycopg.Connection[Any], role: str) -> None:
     run("REVOKE ALL ON ALL TABLES IN SCHEMA chaingraph FROM {}")
     for table, rights in _RIGHTS[role].items():
         run(f"GRANT {rights} ON {{}} TO {{}}", sql.Identifier("chaingraph", table))
-    # `schema.check` looks at DBOS's tables by name.
+    # `schema.check` looks up DBOS's tables by name.
     run("GRANT USAGE ON SCHEMA dbos TO {}")
     run("REVOKE ALL ON ALL TABLES IN SCHEMA dbos FROM {}")
     if role in _USES_DBOS:

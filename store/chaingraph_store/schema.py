@@ -25,13 +25,13 @@ _ADVISORY_LOCK: Final = 0x_C4A1_46A9
 
 
 def migrate(dsn: str) -> list[str]:
-    """Applies what is missing. Safe to run from several places at once, and after a migration that was killed.
+    """Apply missing migrations. Safe to run concurrently, and after a killed migration.
 
     Returns:
         The ids of the migrations that were applied now.
 
     Raises:
-        SettingsRefused: the connection string is unusable.
+        SettingsRefused: the connection string is invalid.
         psycopg.Error: the database refused.
     """
     with (
@@ -50,10 +50,10 @@ def migrate(dsn: str) -> list[str]:
 
 
 async def check(connection: Connection) -> None:
-    """Checks that the database has this release's schema.
+    """Check that the database has this release's schema.
 
     Raises:
-        SchemaOutdated: it has not.
+        SchemaOutdated: it does not.
     """
     cursor = await connection.execute("SELECT to_regclass('public._yoyo_migration') IS NOT NULL")
     row = await cursor.fetchone()
@@ -63,8 +63,8 @@ async def check(connection: Connection) -> None:
             await dbos_guards.check(connection)
             return
     raise SchemaOutdated(
-        f"the database has not the schema of this release (migration {_NEWEST}): "
-        "run `chaingraph-worker migrate` with the same DATABASE_URL_EXECUTIONS, then start again"
+        f"the database does not have the schema of this release (migration {_NEWEST}). "
+        "Run `chaingraph-worker migrate` with the same DATABASE_URL_EXECUTIONS, then start again"
     )
 
 
@@ -84,7 +84,7 @@ async def connect(ledger: Ledger, *, waiting: Callable[[Exception], None]) -> No
 
 
 def url(fields: Mapping[str, Any], *, scheme: str) -> str:
-    """A connection URL for libraries that take no libpq string. A socket folder goes into the query, as in libpq."""
+    """Return a connection URL for libraries without libpq strings. A socket folder goes into the query, as in libpq."""
     known = {"user", "password", "host", "port", "dbname"}
     rest = {key: str(value) for key, value in fields.items() if key not in known and value is not None}
     credentials = quote(str(fields.get("user") or ""), safe="")

@@ -1,9 +1,8 @@
-"""What the spans of an execution's trace are called. Pure; operator and worker agree on it without telling each other.
+"""The keys of the spans in an execution's trace. Pure; operator and worker derive them independently.
 
-An execution has a trace of its own, whose id is derived from the execution's: no column has to carry it, and whoever
-knows an execution knows its trace. A tree is one trace for each execution and not one for all: it may have a hundred
-thousand, over days, which is more than what shows traces can show. A child's first span has a link to the span that
-made it, and every span names the root.
+An execution has its own trace, whose id is derived from the execution's, so no column is needed. A tree has one trace
+per execution and not one for all: it may have a hundred thousand over days, more than trace viewers can show. A child's
+first span links to the span that created it, and every span names the root.
 """
 
 from __future__ import annotations
@@ -35,20 +34,20 @@ ERROR_TYPE: Final = "error.type"
 
 
 def create(execution: ExecutionId) -> str:
-    """The operator's span of an execution that stands for a resource: the root of its trace."""
+    """Return the key of the operator's span for an execution with a resource: the root of its trace."""
     return f"{execution}/create"
 
 
 def attempt(execution: ExecutionId, epoch: int) -> str:
-    """A worker's span from a claim to its end. `epoch`: of the claim, so that one after a recovery is another span."""
+    """Return the key of a worker's span from a claim to its end. `epoch`: of the claim, to separate recoveries."""
     return f"{execution}/attempt/{epoch}"
 
 
 def node(execution: ExecutionId, epoch: int, node_id: str) -> str:
-    """A node that ended in a run."""
+    """Return the key of the span for a node that ended in a run."""
     return f"{execution}/attempt/{epoch}/node/{node_id}"
 
 
 def spawn(execution: ExecutionId) -> str:
-    """The making of an execution's children, which these link to."""
+    """Return the key of the span in which an execution's children were created; they link to it."""
     return f"{execution}/spawn"

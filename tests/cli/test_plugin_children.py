@@ -19,9 +19,9 @@ from fixtures.processes.terminal import in_terminal
 
 TREE = {"type": "TreeSucceeded", "lastTransitionTime": "2026-11-24T02:00:00Z"}
 OPEN = TREE | {"status": "Unknown", "reason": "ChildrenActive", "message": "3 children: 1 running, 2 completed"}
-WELL = TREE | {"status": "True", "reason": "AllCompleted", "message": "all 3 executions below it completed"}
-ILL = TREE | {"status": "False", "reason": "SomeFailed", "message": "3 executions below it: 2 completed, 1 failed"}
-CUT = TREE | {"status": "False", "reason": "TreeStopped", "message": "3 executions below it: 2 completed, 1 stopped"}
+WELL = TREE | {"status": "True", "reason": "AllCompleted", "message": "3 of 3 descendants completed"}
+ILL = TREE | {"status": "False", "reason": "SomeFailed", "message": "3 descendants: 2 completed, 1 failed"}
+CUT = TREE | {"status": "False", "reason": "TreeStopped", "message": "3 descendants: 2 completed, 1 stopped"}
 CHILDREN = {"total": 3, "running": 1, "completed": 2}
 
 
@@ -41,7 +41,7 @@ def parent(*conditions: Any, observed: int = 2, spec: dict[str, Any] | None = No
     [
         (parent(OPEN), "completed; 3 children: 1 running, 2 completed"),
         (parent(WELL), "completed"),
-        (parent(ILL), "completed; 3 executions below it: 2 completed, 1 failed"),
+        (parent(ILL), "completed; 3 descendants: 2 completed, 1 failed"),
     ],
 )
 def test_standing_of_a_parent_includes_its_tree(shown: Execution, words: str) -> None:
@@ -53,9 +53,9 @@ def test_standing_of_a_parent_includes_its_tree(shown: Execution, words: str) ->
     [
         (parent(OPEN), None),
         (parent(), None),
-        (parent(WELL), ("completed; all 3 executions below it completed", 0)),
+        (parent(WELL), ("completed; 3 of 3 descendants completed", 0)),
         (parent(WELL, children=None), ("completed", 0)),
-        (parent(ILL), ("completed; 3 executions below it: 2 completed, 1 failed", 1)),
+        (parent(ILL), ("completed; 3 descendants: 2 completed, 1 failed", 1)),
         (
             parent(TREE | {"status": "False", "reason": "NodeFailed"}, phase="Failed", error={"message": "broke"}),
             ("failed: broke", 1),
@@ -134,7 +134,7 @@ def test_wait_for_a_tree_shows_progress_and_outcome(plugin: Plugin) -> None:
         plugin.show("one", children={"running": 0, "failed": 1}, conditions=[ILL])
 
     assert plugin("wait", "two", "--for", "tree").stdout == (
-        "execution.chaingraph.dev/two completed; all 3 executions below it completed\n"
+        "execution.chaingraph.dev/two completed; 3 of 3 descendants completed\n"
     )
     late = plugin("wait", "one", "--for", "tree", "--timeout", "200ms")
     assert late.returncode == 124
@@ -147,7 +147,7 @@ def test_wait_for_a_tree_shows_progress_and_outcome(plugin: Plugin) -> None:
     done = plugin("wait", "one", "two", "--for", "tree", "--timeout", "60s")
     ending.join()
     assert done.returncode == 1
-    assert sorted(done.stdout.splitlines())[0].endswith("one completed; 3 executions below it: 2 completed, 1 failed")
+    assert sorted(done.stdout.splitlines())[0].endswith("one completed; 3 descendants: 2 completed, 1 failed")
 
 
 @pytest.mark.integration
@@ -160,7 +160,7 @@ def test_tree_progress_on_a_terminal_is_one_transient_line(plugin: Plugin) -> No
         terminal.until("one is completed; 3 children: 3 completed")
         plugin.show("one", conditions=[WELL])
         code, lines = terminal.end()
-    assert (code, lines) == (0, ["execution.chaingraph.dev/one completed; all 3 executions below it completed"])
+    assert (code, lines) == (0, ["execution.chaingraph.dev/one completed; 3 of 3 descendants completed"])
 
 
 @pytest.mark.integration
@@ -178,7 +178,7 @@ def test_stop_accepts_a_completed_execution_with_an_open_tree(plugin: Plugin) ->
     assert done.returncode == 0, done.stderr
     assert done.stdout.splitlines() == [
         "execution.chaingraph.dev/one stop requested for its active child and everything below",
-        "execution.chaingraph.dev/one completed; 3 executions below it: 2 completed, 1 stopped",
+        "execution.chaingraph.dev/one completed; 3 descendants: 2 completed, 1 stopped",
     ]
     refused = plugin("stop", "done")
     assert refused.returncode == 3

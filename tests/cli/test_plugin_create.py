@@ -268,7 +268,7 @@ def test_numbers_of_a_file_are_kept_or_refused(tmp_path: Any) -> None:
         "c": -(2**63),
     }
     file.write_text("a: .nan\n", encoding="utf-8")
-    with pytest.raises(Usage, match=r"line 1: \.nan is no number that JSON has"):
+    with pytest.raises(Usage, match=r"line 1: \.nan is not a JSON number"):
         manifest.inputs_of(str(file))
 
 

@@ -65,7 +65,7 @@ def test_execution_is_created_paused_started_and_stopped(plugin: Plugin, system:
     slow = plugin("pause", "one", "--wait", "--timeout", "1s")
     assert slow.returncode == 124
     stopped = said(plugin, "stop", "one", "--reason", "wrong input", "--wait")
-    assert stopped.startswith(f"{name} stopped: wrong input; running then: 'a' since 20")
+    assert stopped.startswith(f"{name} stopped: wrong input; interrupted: 'a' since 20")
     assert plugin("stop", "one").returncode == 3
     assert said(plugin, "retry", "one", "--wait").startswith(f"{name} retried: attempt 2 ")
     assert said(plugin, "stop", "one", "--wait").startswith(f"{name} stopped")
@@ -107,7 +107,7 @@ def cells(plugin: Plugin, *arguments: str) -> list[list[str]]:
 def test_tree_is_shown_from_its_creation_to_its_end(plugin: Plugin, system: System, gateway: GatewayProcess) -> None:
     arguments = ("create", "-f", "-", "--name", "orders", "--input", "items=[1, 2, 3]", "--wait", "tree")
     last = said(plugin, *arguments, "--timeout", "120s", input=ORDERS)
-    assert last == "execution.chaingraph.dev/orders completed; all 3 executions below it completed"
+    assert last == "execution.chaingraph.dev/orders completed; 3 of 3 descendants completed"
     tree = cells(plugin, "tree", "orders")
     assert [each[:2] for each in tree] == [
         ["orders", "Completed"],

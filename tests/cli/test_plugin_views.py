@@ -70,7 +70,7 @@ def test_a_name_means_the_execution_that_has_it_now(plugin: Plugin, system: Syst
     for what in ("logs", "nodes", "events", "tree", "outputs"):
         done = plugin(what, "nightly")
         assert (done.returncode, "FIRST" in done.stdout) == (4, False), done.stdout
-        assert "nightly has no events yet: there is no Flow 'later'" in done.stderr
+        assert "nightly has no events yet: Flow 'later' not found" in done.stderr
         code, complaint = into_head(plugin, what, first)
         assert code in (4, 141), complaint
         assert "Traceback" not in complaint
@@ -80,7 +80,7 @@ def test_a_name_means_the_execution_that_has_it_now(plugin: Plugin, system: Syst
     following = {verb: plugin.start(*verb) for verb in verbs}
     for process in following.values():
         assert process.stderr is not None
-        assert "nightly has not started: there is no Flow 'later'" in process.stderr.readline()
+        assert "nightly has not started: Flow 'later' not found" in process.stderr.readline()
         assert process.poll() is None
     flow(plugin, "later", SECOND)
     for verb, process in following.items():
@@ -106,9 +106,9 @@ def test_interrupted_nodes_are_named_after_a_timeout_and_a_stop(
     assert re.search(r"halted +Running +\S+ +slow \d", ok(plugin("tree", "halted")))
     ok(plugin("stop", "halted", "--reason", "enough", "--wait"))
     assert plugin("wait", "timed", "--for", "completed", "--timeout", "60s").returncode == 1
-    said = r"; running then: 'slow' since 20\d\d-\S+Z \(try 1 of 1\)"
+    said = r"; interrupted: 'slow' since 20\d\d-\S+Z \(try 1 of 1\)"
     assert re.search(rf"Reason: +enough{said}", ok(plugin("get", "halted")))
-    assert re.search(rf"Error: +the flow did not end within 3 s{said} \(FlowTimeout\)", ok(plugin("get", "timed")))
+    assert re.search(rf"Error: +the flow timed out after 3 s{said} \(FlowTimeout\)", ok(plugin("get", "timed")))
     for name in ("halted", "timed"):
         assert re.search(r"slow +interrupted +\d\S* +try 1 of 1, since 20", ok(plugin("nodes", name)))
 
@@ -141,4 +141,4 @@ def test_small_outputs_stay_and_large_ones_are_printed_by_the_command_of_the_mes
     logs = ok(plugin("logs", "skips"))
     assert "FAILED" not in logs
     assert "  stage  skipped: __execute: gate.value is not true" in logs
-    assert "  last  skipped: values: nothing came from stage.value, because stage was skipped" in logs
+    assert "  last  skipped: values: no value from stage.value: stage was skipped" in logs

@@ -23,10 +23,10 @@ def test_reference_page_lists_every_field(kind: str) -> None:
 @pytest.mark.parametrize(
     "words",
     [
-        "| `maxConcurrency` | integer | Nodes that run at the same time, at most. Default: 50. From 1 to 500. |",
+        "| `maxConcurrency` | integer | Maximum nodes running at the same time. Default: 50. From 1 to 500. |",
         "| `nodes` **required** | list of object |",
-        "Values of the flow's inputs, by name. Null counts as not given; `kubectl apply` drops members of objects "
-        "that are null, `kubectl apply --server-side` keeps them. Immutable. At most 100 keys.",
+        "Values of the flow's inputs, by name. Null means not given. `kubectl apply` drops null members of objects, "
+        "`kubectl apply --server-side` keeps them. Immutable. At most 100 keys.",
         "Same fields as [a Flow's `spec`](#flow-spec).",
         "- exactly one of flowRef and flow must be set",
         "| Current* |",

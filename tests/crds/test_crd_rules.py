@@ -185,8 +185,8 @@ def test_mutable_fields_accept_changes(objects: Objects, change: dict[str, Any])
 class TestStop:
     def test_stop_cannot_be_undone(self, objects: Objects) -> None:
         item = objects.created(EXECUTION_KIND, BY_REFERENCE | {"stop": True})
-        assert_refused(objects.patch(item, replace("/spec/stop", False)), "spec.stop", "one-way")
-        assert_refused(objects.patch(item, remove("/spec/stop")), "spec.stop", "one-way")
+        assert_refused(objects.patch(item, replace("/spec/stop", False)), "spec.stop", "cannot be reverted")
+        assert_refused(objects.patch(item, remove("/spec/stop")), "spec.stop", "cannot be reverted")
 
     def test_stop_cannot_be_undone_with_last_retry_token(self, objects: Objects) -> None:
         item = objects.created(EXECUTION_KIND, BY_REFERENCE | {"stop": True, "retry": {"token": "1"}})
@@ -200,7 +200,7 @@ class TestStop:
 
     def test_stop_reason_requires_stop_and_can_change(self, objects: Objects) -> None:
         item = objects.created(EXECUTION_KIND, BY_REFERENCE)
-        assert_refused(objects.patch(item, add("/spec/stopReason", "why")), "spec.stopReason", "stop: true only")
+        assert_refused(objects.patch(item, add("/spec/stopReason", "why")), "spec.stopReason", "requires stop: true")
         for reason in ("why", "because"):
             answer = objects.merge(item, {"spec": {"stop": True, "stopReason": reason}})
             assert answer.status_code == 200, answer.text
@@ -229,7 +229,7 @@ class TestRetry:
         assert_refused(answer, "spec.retry", "set stop: false together with the new retry.token")
         running = objects.created(EXECUTION_KIND, BY_REFERENCE | before)
         answer = objects.merge(running, {"spec": {"stop": True, "retry": {"token": "2"}}})
-        assert_refused(answer, "spec.retry", "a stop wins over a retry")
+        assert_refused(answer, "spec.retry", "stop takes precedence over retry")
 
     def test_old_retry_does_not_block_stop(self, objects: Objects) -> None:
         item = objects.created(EXECUTION_KIND, BY_REFERENCE | {"retry": {"token": "1"}})

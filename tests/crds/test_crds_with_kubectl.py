@@ -152,10 +152,10 @@ def test_kubectl_wait_ends_on_succeeded(kubectl: Kubectl, objects: Objects) -> N
     ("path", "words"),
     [
         ("execution.spec", ["flowRef", "Exactly one of", "Immutable.", "Default: 300. From 1 to 604800."]),
-        ("execution.spec.options", ["maxConcurrency", "at most. Default: 50. From 1 to 500."]),
+        ("execution.spec.options", ["maxConcurrency", "at the same time. Default: 50. From 1 to 500."]),
         ("execution.spec.retry.from", ["ENUM: Failed Start", "Default: Failed."]),
         ("execution.status", ["executionID", "currentNodes", "-1 until the operator"]),
-        ("flow.spec.nodes", ["timeoutSeconds", "Longest run of one attempt", "-required-"]),
+        ("flow.spec.nodes", ["timeoutSeconds", "Timeout of one attempt", "-required-"]),
     ],
 )
 def test_kubectl_explain_describes_fields(kubectl: Kubectl, crds: None, path: str, words: list[str]) -> None:

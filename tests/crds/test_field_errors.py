@@ -46,7 +46,7 @@ def test_errors_are_reported_together() -> None:
         "spec.nodes[0].retry.maxAttempts: 99 is above 20",
         "spec.nodes[1].id: must be text, is the boolean true",
         "spec.nodes[1].type: is required",
-        "spec.nodes[1].unknown: is no field of this API version",
+        "spec.nodes[1].unknown: unknown field",
         "spec.nodes[2]: must be an object, is the number 3",
         "spec.edges[0].from: has 1 character, fewer than 3",
     ]

@@ -214,17 +214,17 @@ def test_errors_ask_for_words_without_quotes() -> None:
     with pytest.raises(ValidationError) as refused:
         FlowSpec.model_validate(read("nodes: [{id: a, type: Text, off: 1}]").documents[0])
     assert errors_of(refused.value) == [
-        "spec.nodes[0].false: is no field of this API version; did you write n, no or off without quotes?"
+        "spec.nodes[0].false: unknown field; did you write n, no or off without quotes?"
     ]
 
 
 def test_warnings_name_the_line_and_the_word() -> None:
     warnings = read("a: 1\nitems:\n- {n: 1}\n---\non: 2\nitems: [1]\nitems: [2]\n'y': 1\ntrue: 3\n").warnings
     assert warnings == [
-        'line 3: the key n is read as false, as kubectl reads it: put it in quotes, "n"',
-        'line 5: the key on is read as true, as kubectl reads it: put it in quotes, "on"',
-        "line 7: the key 'items' is there twice, and the last one wins",
-        "line 9: the key 'true' is there twice, and the last one wins",
+        'line 3: the key n is read as false, as kubectl does. Put it in quotes, "n"',
+        'line 5: the key on is read as true, as kubectl does. Put it in quotes, "on"',
+        "line 7: duplicate key 'items', the last one is used",
+        "line 9: duplicate key 'true', the last one is used",
     ]
     assert asked_for("false") == "; did you write n, no or off without quotes?"
     assert asked_for("fales") == ""

@@ -55,5 +55,5 @@ def test_a_forgotten_prefix_is_found() -> None:
 
 
 def test_few_names_are_listed_when_none_is_near() -> None:
-    assert suggestion("x", ["beta", "alpha"]) == "; there is 'alpha', 'beta'"
+    assert suggestion("x", ["beta", "alpha"]) == "; available: 'alpha', 'beta'"
     assert suggestion("x", []) == ""

@@ -116,9 +116,9 @@ def _short(event: FlowEvent) -> str:
 async def test_pause_holds_next_node_and_resume_continues() -> None:
     run = Session(CHAIN)
     await run.go(0.5)
-    run.engine.pause("spec.paused was set")
-    assert (run.engine.paused, run.engine.pause_reason) == (True, "spec.paused was set")
-    assert run.recorder.named("flow:paused") == [{"reason": "spec.paused was set"}]
+    run.engine.pause("spec.paused is true")
+    assert (run.engine.paused, run.engine.pause_reason) == (True, "spec.paused is true")
+    assert run.recorder.named("flow:paused") == [{"reason": "spec.paused is true"}]
     assert (run.engine.quiet, run.held()) == (False, ())
     assert run.current() == ("a",)
     await run.go(10)

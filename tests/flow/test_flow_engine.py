@@ -111,7 +111,7 @@ async def test_branch_runs_one_side_and_join_merges() -> None:
         "large": "completed", "big": "skipped", "after": "skipped", "small": "completed", "join": "completed",
     }  # fmt: skip
     assert small.recorder.of("big").reason == "__execute: large.result is not true"
-    assert small.recorder.of("after").reason == "value: nothing came from big.value, because big was skipped"
+    assert small.recorder.of("after").reason == "value: no value from big.value: big was skipped"
     assert small.result.progress.skipped == 2
 
 
@@ -189,7 +189,7 @@ async def test_null_fails_required_port() -> None:
         - {from: empty.result, to: item.value}
         outputs: [{name: text, from: text.value}, {name: why, from: item.__errorMessage}]
     """)
-    assert run.result.outputs["text"] == "empty.result is null, and 'value' needs a value"
+    assert run.result.outputs["text"] == "empty.result is null, but 'value' needs a value"
     assert run.recorder.of("need").reason == "InvalidInput"
 
 
@@ -211,7 +211,7 @@ async def test_output_of_wrong_type_fails_with_its_path() -> None:
     ("what", "message"),
     [
         ("nan", "result.nan"),
-        ("set", "no JSON value"),
+        ("set", "not a JSON value"),
         ("key", "the keys of a JSON object are strings"),
         ("big", "64 bits"),
         ("surrogate", "surrogate"),
@@ -282,8 +282,8 @@ async def test_retry_keeps_emissions_of_last_try_only() -> None:
     assert [each.payload for each in run.result.emissions] == [3]
     assert len(recorder.named("node:started")) == 1
     assert [each["log"] for each in recorder.named("node:debug-log-string")] == [
-        "try 1 of 4 failed: not yet; the next one in 0.01 s",
-        "try 2 of 4 failed: not yet; the next one in 0.02 s",
+        "try 1 of 4 failed: not yet; next try in 0.01 s",
+        "try 2 of 4 failed: not yet; next try in 0.02 s",
     ]
 
 
@@ -325,7 +325,7 @@ async def test_debug_option_reports_status_changes() -> None:
 def test_engine_rejects_registry_without_node_class() -> None:
     spec = flow("nodes: [{id: a, type: Text}]")
     graph = Graph.build(spec, BUILT_IN.catalogue)
-    with pytest.raises(UnknownNodeType, match="install the package"):
+    with pytest.raises(UnknownNodeType, match="Install its package"):
         Engine(graph, Registry(), context=RunContext("EX"), recorder=MemoryRecorder())
 
 

@@ -62,7 +62,7 @@ async def test_node_timeout_ends_node_with_reason() -> None:
     assert now() - begun == pytest.approx(5, abs=0.1)
     assert run.result.error is not None
     assert run.result.error.reason is FailureReason.NODE_TIMEOUT
-    assert run.result.error.message == "did not end within 5 s"
+    assert run.result.error.message == "timed out after 5 s"
     assert Wait.now == 0
 
 
@@ -87,7 +87,7 @@ async def test_node_timeout_can_be_handled() -> None:
         """,
         registry=REGISTRY,
     )
-    assert run.result.outputs == {"b": {"value": "did not end within 5 s"}}
+    assert run.result.outputs == {"b": {"value": "timed out after 5 s"}}
 
 
 async def test_flow_timeout_cancels_running_nodes() -> None:
@@ -182,10 +182,8 @@ async def test_flow_timeout_names_what_ran_and_what_waited_for_its_next_try() ->
     assert (flaky.node_id, flaky.tries, flaky.max_tries) == ("flaky", 1, 5)
     assert flaky.next_at is not None
     assert 39_000 < flaky.next_at - flaky.since < 45_000
-    text = (
-        r"the flow did not end within 60 s; running then: 'slow' since \d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ \(try 1 of 1\), "
-    )
-    text += r"'flaky', which waits to be tried again at \S+Z \(try 2 of 5 failed\)"
+    text = r"the flow timed out after 60 s; interrupted: 'slow' since \d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ \(try 1 of 1\), "
+    text += r"'flaky' retrying at \S+Z \(try 2 of 5 failed\)"
     assert re.fullmatch(text, result.error.message)
     assert [each.node_id for each in made.running_nodes] == ["slow", "flaky"], "kept: what the end has interrupted"
 

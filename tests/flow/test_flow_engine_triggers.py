@@ -44,7 +44,7 @@ async def test_trigger_activates_only_its_nodes(events: list[str] | None, active
     assert set(run.recorder.outcomes()) == active
     assert run.result.progress.total == len(active)
     if events == ["paid"]:
-        assert run.recorder.of("placed").reason == "no event 'placed' has triggered this execution"
+        assert run.recorder.of("placed").reason == "event 'placed' did not trigger this execution"
         assert run.recorder.of("both").outputs == {"result": {"of": "paid"}, "port": "b"}
     if events == ["placed", "paid"]:
         assert run.recorder.of("both").outputs["result"] == {"of": "placed"}

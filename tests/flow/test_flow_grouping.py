@@ -30,4 +30,4 @@ async def test_group_by_prefix_groups_by_year() -> None:
 
 async def test_prefix_rejects_non_text_property() -> None:
     message = await failure_of("Summarize", items=DAYS, by="rain", prefix=1)
-    assert "`prefix` is for texts, and the property 'rain' of an element is a number" in message
+    assert "`prefix` needs texts, but the property 'rain' of an element is a number" in message

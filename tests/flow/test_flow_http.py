@@ -133,14 +133,14 @@ async def test_http_status_other_than_2xx_fails_unless_allowed(server: Server) -
     [
         ({"path": "large"}, "the response is larger than 4194304 bytes"),
         ({"maxBytes": 5}, "the response is larger than 5 bytes"),
-        ({"path": "slow", "timeout": 0.05}, "no answer within 0.05 s"),
+        ({"path": "slow", "timeout": 0.05}, "timed out after 0.05 s"),
         ({"path": "text"}, "the response is not JSON"),
         ({"path": "loop"}, "more than 5 redirects"),
         ({"headers": {"a": {"b": 1}}}, "must be a text, a number or a boolean"),
-        ({"headers": {"a": "b\r\nc: hunter2"}}, "a header is not of the form that HTTP allows"),
+        ({"headers": {"a": "b\r\nc: hunter2"}}, "a header has a form that HTTP does not allow"),
         ({"schema": {"type": "object", "properties": {"count": "string"}}}, "response.count: must be a string"),
-        ({"baseUri": "ftp://x"}, "must begin with http"),
-        ({"baseUri": "x"}, "must begin with http"),
+        ({"baseUri": "ftp://x"}, "must start with http"),
+        ({"baseUri": "x"}, "must start with http"),
         ({"baseUri": "http://127.0.0.1:1"}, "ConnectError"),
     ],
 )

@@ -37,36 +37,36 @@ def errors_of(template: str, values: dict[str, Any] | None = None) -> list[str]:
 @pytest.mark.parametrize(
     ("template", "error"),
     [
-        ("{{ nmae }}", "line 1, column 4: no value is called 'nmae'; did you mean 'name'?"),
-        ("{{ NAME }}", "line 1, column 4: no value is called 'NAME'; did you mean 'name'?"),
-        ("Hi\n  {{ zzz }}", "line 2, column 6: no value is called 'zzz'; there is 'late', 'name', 'no', 'rows'"),
-        ("{{ name\n   | uper }}", "line 2, column 6: there is no filter 'uper'; did you mean 'upper'?"),
-        ("{{ name is strng }}", "line 1, column 9: there is no test 'strng'; did you mean 'string'?"),
-        ("{{ rows | map('uper') }}", "line 1, column 11: there is no filter 'uper'; did you mean 'upper'?"),
-        ("{{ rows | select('od') }}", "line 1, column 11: there is no test 'od'; did you mean 'odd'?"),
-        ("{{ now() }}", "line 1, column 4: there is no function 'now'; there is 'namespace', 'range'"),
-        ("{{ late.uper() }}", "line 1, column 13: there is no method 'uper'; did you mean 'upper'?"),
-        ("{{ name | replace('a') }}", "line 1, column 11: the filter 'replace': missing a required argument: 'new'"),
+        ("{{ nmae }}", "line 1, column 4: unknown value 'nmae'; did you mean 'name'?"),
+        ("{{ NAME }}", "line 1, column 4: unknown value 'NAME'; did you mean 'name'?"),
+        ("Hi\n  {{ zzz }}", "line 2, column 6: unknown value 'zzz'; available: 'late', 'name', 'no', 'rows'"),
+        ("{{ name\n   | uper }}", "line 2, column 6: unknown filter 'uper'; did you mean 'upper'?"),
+        ("{{ name is strng }}", "line 1, column 9: unknown test 'strng'; did you mean 'string'?"),
+        ("{{ rows | map('uper') }}", "line 1, column 11: unknown filter 'uper'; did you mean 'upper'?"),
+        ("{{ rows | select('od') }}", "line 1, column 11: unknown test 'od'; did you mean 'odd'?"),
+        ("{{ now() }}", "line 1, column 4: unknown function 'now'; available: 'namespace', 'range'"),
+        ("{{ late.uper() }}", "line 1, column 13: unknown method 'uper'; did you mean 'upper'?"),
+        ("{{ name | replace('a') }}", "line 1, column 11: filter 'replace': missing a required argument: 'new'"),
         ("{{ user.nmae }}", "line 1, column 8: an object has no attribute 'nmae'; did you mean 'name'?"),
         ("{{ user['x'] }}", "line 1, column 8: an object has no attribute 'x'"),
         ("{{ rows[5] }}", "line 1, column 8: an array of 2 elements has no element 5"),
         ("{% include 'x' %}", "line 1, column 4: {% include %} is not available in templates"),
         ("{% if name %}", "line 1, column 12: Unexpected end of template."),
-        ("a\r\n{%- if name -%}\r\n b {{- x }}{% endif %}", "line 3, column 8: no value is called 'x'"),
+        ("a\r\n{%- if name -%}\r\n b {{- x }}{% endif %}", "line 3, column 8: unknown value 'x'"),
         ("{{ name b }}", "line 1, column 9: expected token 'end of print statement', got 'b'"),
         ("{{ 1 ? }}", "line 1, column 6: unexpected char '?'"),
         ("{{ " + "9" * 5000 + " }}", "line 1, column 1: the template has a number of thousands of digits"),
         ("{{ " + "(" * 3000 + "1" + ")" * 3000 + " }}", "line 1, column 1: the template is nested too deeply"),
         # names that are there in one place and not in another
-        ("{{ x }}{% set x = 1 %}", "line 1, column 4: no value is called 'x'"),
-        ("{% for i in rows %}{% endfor %}{{ i }}", "line 1, column 35: no value is called 'i'"),
-        ("{% for i in rows %}{{ n }}{% set n = i %}{% endfor %}", "line 1, column 23: no value is called 'n'"),
-        ("{{ x | default(name) }}{{ x }}", "line 1, column 27: no value is called 'x'"),
-        ("{% if late %}{{ x }}{% endif %}", "line 1, column 17: no value is called 'x'"),
-        ("{{ late.a | default(x) }}", "line 1, column 21: no value is called 'x'"),
-        ("{{ late and x }}", "line 1, column 13: no value is called 'x'"),
-        ("{% macro f() %}{{ x }}{% endmacro %}{{ f() }}", "line 1, column 19: no value is called 'x'"),
-        ("{% set ns.a = 1 %}", "line 1, column 8: no value is called 'ns'"),
+        ("{{ x }}{% set x = 1 %}", "line 1, column 4: unknown value 'x'"),
+        ("{% for i in rows %}{% endfor %}{{ i }}", "line 1, column 35: unknown value 'i'"),
+        ("{% for i in rows %}{{ n }}{% set n = i %}{% endfor %}", "line 1, column 23: unknown value 'n'"),
+        ("{{ x | default(name) }}{{ x }}", "line 1, column 27: unknown value 'x'"),
+        ("{% if late %}{{ x }}{% endif %}", "line 1, column 17: unknown value 'x'"),
+        ("{{ late.a | default(x) }}", "line 1, column 21: unknown value 'x'"),
+        ("{{ late and x }}", "line 1, column 13: unknown value 'x'"),
+        ("{% macro f() %}{{ x }}{% endmacro %}{{ f() }}", "line 1, column 19: unknown value 'x'"),
+        ("{% set ns.a = 1 %}", "line 1, column 8: unknown value 'ns'"),
     ],
 )  # fmt: skip
 def test_template_error_has_its_place_and_a_suggestion(template: str, error: str) -> None:
@@ -110,7 +110,7 @@ PARTS = st.sampled_from(
     ]
 )  # fmt: skip
 OF_THE_CHECK = re.compile(
-    r"of the template: (there is no (filter|test|function)|[^:]*is not available|expected token|unexpected|Unexpected)"
+    r"of the template: (unknown (filter|test|function)|[^:]*is not available|expected token|unexpected|Unexpected)"
     r"|'[xy]' is undefined|has no attribute 'x'"
 )
 
@@ -184,7 +184,7 @@ def test_a_flow_is_checked_with_what_its_edges_bring() -> None:
 
 
 def test_a_template_input_names_its_values() -> None:
-    with pytest.raises(InvalidNodeClass, match="'text': template_values is for a string, and names the object input"):
+    with pytest.raises(InvalidNodeClass, match="'text': template_values needs a string port and names an object input"):
 
         class Wrong(Node):
             text = Input(t.String(), template_values="other")

@@ -123,16 +123,16 @@ def _declare(**attributes: object) -> None:
 @pytest.mark.parametrize(
     ("attributes", "message"),
     [
-        ({"a": Input(String()), "b": Output(String(), key="a")}, "two ports are called 'a'"),
-        ({"a": Input(String(), key="__a")}, "begin with '__'"),
+        ({"a": Input(String()), "b": Output(String(), key="a")}, "two ports are named 'a'"),
+        ({"a": Input(String(), key="__a")}, "start with '__'"),
         ({"a": Input(Number(minimum=1))}, "must be at least 1"),
         ({"a": Output(Any(), typed_by="schema")}, "unknown input 'schema'"),
         ({"schema": Input(Any()), "a": Output(Any(), typed_by="schema")}, "must be declared with static=True"),
         ({"a": Output(Any(), typed_by=SameAs(input="x"))}, "unknown input 'x'"),
         ({"a": Outputs(Boolean(), keys_of="cases")}, "'cases' must be declared with static=True"),
-        ({"cases": Input(String(), static=True), "a": Outputs(Boolean(), keys_of="cases")}, "is no object"),
+        ({"cases": Input(String(), static=True), "a": Outputs(Boolean(), keys_of="cases")}, "is not an object"),
         ({"listens_to": "event"}, "listens_to"),
-        ({"type": Input(String())}, "call the port type_"),
+        ({"type": Input(String())}, "name the port type_"),
     ],
 )
 def test_node_class_rejects_wrong_declaration(attributes: dict[str, object], message: str) -> None:

@@ -143,35 +143,35 @@ async def test_built_in_node_returns_expected_outputs(
         ("Math", {"a": 1, "b": 0, "operation": "divide"}, "division by zero"),
         ("Math", {"a": 1, "b": 0, "operation": "modulo"}, "division by zero"),
         ("Math", {"a": 0, "b": -1, "operation": "power"}, "division by zero"),
-        ("Math", {"a": 1e308, "b": 10, "operation": "multiply"}, "no finite number"),
+        ("Math", {"a": 1e308, "b": 10, "operation": "multiply"}, "not a finite number"),
         ("Math", {"a": 10, "b": 2000, "operation": "power"}, "exponent"),
         ("Math", {"a": 10.5, "b": 1000, "operation": "power"}, "too large"),
-        ("Math", {"a": 10, "b": 400, "operation": "power"}, "no finite number"),
-        ("Math", {"a": -8, "b": 0.5, "operation": "power"}, "no finite number"),
+        ("Math", {"a": 10, "b": 400, "operation": "power"}, "not a finite number"),
+        ("Math", {"a": -8, "b": 0.5, "operation": "power"}, "not a finite number"),
         ("Branch", {"left": 1, "operator": "<", "right": "b"}, "all numbers or all texts"),
         ("Branch", {"left": 1, "operator": "startsWith", "right": "b"}, "compares texts"),
-        ("Branch", {"left": 1, "operator": "contains", "right": "b"}, "must be a text, an array or an object"),
-        ("Random", {"minimum": 2, "maximum": 1}, "is more than"),
+        ("Branch", {"left": 1, "operator": "contains", "right": "b"}, "needs a text, an array or an object"),
+        ("Random", {"minimum": 2, "maximum": 1}, "is greater than"),
         ("Random", {"minimum": 1.2, "maximum": 1.8, "integer": True}, "no whole number"),
         ("Fail", {"message": "so"}, "so"),
-        ("Element", {"items": [1], "index": 1}, "there is no element 1: the list has 1"),
+        ("Element", {"items": [1], "index": 1}, "no element 1: the list has 1"),
         ("Length", {"value": 1}, "has no length"),
         ("Pluck", {"items": ROWS, "field": "nam"}, "no element has a property 'nam'; did you mean 'name'?"),
-        ("Filter", {"items": [1], "field": "n"}, "all must be objects"),
+        ("Filter", {"items": [1], "field": "n"}, "needs a list of objects"),
         ("Sort", {"items": [1, "a"]}, "all numbers or all texts"),
         ("Sort", {"items": [True]}, "all numbers or all texts"),
-        ("Reduce", {"items": [1, "a"]}, "needs numbers, there is a string"),
+        ("Reduce", {"items": [1, "a"]}, "needs numbers, the list has a string"),
         ("Reduce", {"items": [1e308, 1e308]}, "too large"),
-        ("Summarize", {"items": ROWS, "by": "country", "operation": "sum"}, "name the property in `field`"),
+        ("Summarize", {"items": ROWS, "by": "country", "operation": "sum"}, "set `field`"),
         ("GroupBy", {"items": ROWS, "by": "contry"}, "did you mean 'country'?"),
         ("JSONRead", {"text": "{"}, "is not JSON"),
         ("JSONRead", {"text": "NaN"}, "is not JSON"),
         ("JSONRead", {"text": "[" * 5000}, "JSON"),
         ("Cast", {"value": 1, "schema": "string"}, "the output result: must be a string, is a number"),
-        ("ToNumber", {"text": "1_0"}, "is no number"),
-        ("ToNumber", {"text": "nan"}, "is no number"),
+        ("ToNumber", {"text": "1_0"}, "is not a number"),
+        ("ToNumber", {"text": "nan"}, "is not a number"),
         ("CSVRead", {"text": ""}, "the first line must name the columns"),
-        ("CSVRead", {"text": "a,a\n1,2"}, "names a column twice"),
+        ("CSVRead", {"text": "a,a\n1,2"}, "duplicate column name"),
         ("CSVRead", {"text": "a\n1,2"}, "line 2: has 2 fields for 1 columns"),
         (
             "CSVRead",
@@ -181,7 +181,7 @@ async def test_built_in_node_returns_expected_outputs(
         (
             "CSVRead",
             {"text": "a,b\n,1", "schema": {"type": "object", "properties": {"a": "number"}}},
-            "line 2: a is missing",
+            "line 2: a is empty",
         ),
         ("CSVRead", {"text": "b\n1", "schema": {"type": "object", "properties": {"a": "number"}}}, "has no column 'a'"),
     ],
@@ -200,7 +200,7 @@ def test_the_schema_of_csv_rows_is_checked_with_the_flow() -> None:
         node = {"id": "c", "type": "CSVRead", "inputs": {"text": "a", "schema": schema}}
         [error] = validate(FlowSpec.model_validate({"nodes": [node]}), BUILT_IN.catalogue)
         assert error.path == "spec.nodes[0].inputs.schema"
-        assert "does not describe the output 'rows', which its items: needs an object" in error.message
+        assert "does not fit output 'rows': its items: needs an object" in error.message
 
 
 async def test_csv_read_converts_columns_by_schema() -> None:

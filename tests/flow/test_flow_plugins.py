@@ -22,9 +22,9 @@ BROKEN: dict[str, tuple[str, str, int, str]] = {
     "in_a_class": (GOOD + "class B(Shout):\n    y = 1 / 0\n", "M", LINES + 2, "ZeroDivisionError"),
     "option": (GOOD + "x = Input(String(), requird=True)\n", "M", LINES + 1, "keyword argument 'requird'"),
     "default": (GOOD + "class B(Shout):\n    x = Input(String(), default=3)\n", "M", LINES + 1, "default of x: must"),
-    "reserved": (GOOD + "class B(Shout):\n    type = Input(String())\n", "M", LINES + 1, "'type' is the node's"),
+    "reserved": (GOOD + "class B(Shout):\n    type = Input(String())\n", "M", LINES + 1, "'type' is reserved"),
     "misnamed": (GOOD, "M:shout", 0, "the module 'misnamed' has no 'shout'; did you mean 'Shout'?"),
-    "no_module": (GOOD, "no_such_module", 0, "there is no module 'no_such_module'"),
+    "no_module": (GOOD, "no_such_module", 0, "module 'no_such_module' not found"),
     "not_a_node": ("x = 3\n", "M:x", 0, "it must be a module, a Node class or a list of Node classes, is 3"),
     "empty": ("x = 3\n", "M", 0, "it has no Node class with a run method"),
     "exits": ("import sys\nsys.exit(3)\n", "M", 2, "SystemExit: 3"),
@@ -48,7 +48,7 @@ def test_each_broken_package_is_told_and_the_others_are_loaded(tmp_path: Path, m
         place = f"{tmp_path / name}.py, line {line}: " if line else ""
         whole = str(broken[name])
         offered = f"{name} = {offers.replace('M', name, 1)}"
-        assert whole.startswith(f"the entry point '{offered}' of {name} 1.0 cannot be loaded: {place}")
+        assert whole.startswith(f"cannot load entry point '{offered}' of {name} 1.0: {place}")
         assert said in whole
         assert "\n" not in whole
         assert broken[name].traceback.startswith("Traceback (most recent call last):")

@@ -51,7 +51,7 @@ async def test_quakes_flow_branches_emits_and_handles_event() -> None:
     assert child.result.outputs == {"message": "Tokyo!"}
     broken = await run_flow(QUAKES, inputs={"csv": "place,mag,depth\nRome,2\n"})
     assert broken.result.error is not None
-    assert broken.result.error.message.startswith("line 2: depth is missing")
+    assert broken.result.error.message.startswith("line 2: depth is empty")
 
 
 async def test_summary_flow_aggregates_service_rows() -> None:

@@ -33,7 +33,7 @@ def listener(name: str) -> dict[str, Any]:
 
 def test_unheard_suggests_similar_event_name() -> None:
     assert warned({"id": "text", "type": "Text"}, emitter(), listener("orders")) == [
-        "spec.nodes[1].inputs.eventName: no node of this flow listens to 'order', so each child that it makes fails; "
+        "spec.nodes[1].inputs.eventName: no node of this flow listens to 'order', so each of its children fails; "
         "did you mean 'orders'?"
     ]
 
@@ -41,8 +41,8 @@ def test_unheard_suggests_similar_event_name() -> None:
 def test_unheard_suggests_nothing_without_listener() -> None:
     nodes = [emitter(), {"id": "all", "type": "EmitEach", "inputs": {"eventName": "row", "items": [1]}}]
     assert warned(*nodes) == [
-        "spec.nodes[0].inputs.eventName: no node of this flow listens to 'order', so each child that it makes fails",
-        "spec.nodes[1].inputs.eventName: no node of this flow listens to 'row', so each child that it makes fails",
+        "spec.nodes[0].inputs.eventName: no node of this flow listens to 'order', so each of its children fails",
+        "spec.nodes[1].inputs.eventName: no node of this flow listens to 'row', so each of its children fails",
     ]
 
 

@@ -106,7 +106,7 @@ def test_flux_apply_fails_on_kubectl_stop_unless_merging(kustomization: Kustomiz
         _patch(user, name, '{"stop": true, "stopReason": "took too long"}')
         user.until(name, lambda status: status.get("phase") == "Stopped")
     assert kustomization.apply(merged) == {"merged": "unchanged"}
-    with pytest.raises(RuntimeError, match="stop is one-way"):
+    with pytest.raises(RuntimeError, match="stop cannot be reverted"):
         kustomization.apply(strict)
 
 

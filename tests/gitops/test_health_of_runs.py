@@ -172,7 +172,7 @@ def test_health_follows_runs_steered_by_buttons(
     argo.sees("stopped", "Degraded")
     said = user.condition("stopped", "Succeeded")
     assert said is not None
-    assert said["message"].startswith("stopped in Argo CD; running then: 's0' since ")
+    assert said["message"].startswith("stopped in Argo CD; interrupted: 's0' since ")
     argo.presses("retry", "stopped")
     user.until("stopped", lambda status: status["attempt"] == 2 and status["phase"] == "Running")
     argo.presses("stop", "stopped")

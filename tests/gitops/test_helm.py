@@ -42,7 +42,7 @@ def test_helm_wait_ends_with_run_and_reports_reason(helm: Helm, system: System, 
     held = chart(tmp_path / "chart", execution("held", flow=chain(1, 10), paused=True))
     late = here(*install, "--timeout=8s", held, check=False)
     assert late.returncode != 0
-    assert "created and not started: spec.paused is true" in late.stderr, late.stderr
+    assert "Created, not started: spec.paused is true" in late.stderr, late.stderr
 
 
 def test_helm_upgrade_reruns_expired_execution(helm: Helm, system: System, tmp_path: Path) -> None:

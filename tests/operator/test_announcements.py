@@ -17,7 +17,7 @@ from chaingraph_store.ids import child_execution_id
 from fixtures.cluster.execution_cases import ID, META, NOW, UNSEEN, row_of, spec_of
 
 BREAKPOINT: dict[str, Any] = {"paused": True, "pause_reason": "breakpoint at 'a'"}
-BY_SPEC: dict[str, Any] = {"paused": True, "wants_pause": True, "pause_reason": "spec.paused was set"}
+BY_SPEC: dict[str, Any] = {"paused": True, "wants_pause": True, "pause_reason": "spec.paused is true"}
 PARENT = child_execution_id(ID, 0)
 
 
@@ -82,7 +82,7 @@ def test_pause_and_resume_are_announced_once_each() -> None:
     assert story.show(row_of("Paused", parked=True, nodes_running=0, **BY_SPEC), paused=True) == []
     # The command is on its way, and then it has arrived.
     assert story.show(row_of("Paused", control_seq=2)) == [("Normal", "Resumed")]
-    assert story.told[-1].message == "goes on; it was paused by spec.paused"
+    assert story.told[-1].message == "Resumed. It was paused by spec.paused"
     assert story.show(row_of("Pending", run=2)) == []
     assert story.show(row_of("Running", run=2)) == []
     assert story.show(row_of("Paused", **BY_SPEC), paused=True) == [("Normal", "Paused")]
@@ -119,14 +119,14 @@ def test_each_breakpoint_is_announced_with_its_node() -> None:
     story = Story()
     story.show(row_of("Running"))
     assert story.show(row_of("Paused", **BREAKPOINT)) == [("Normal", "BreakpointHit")]
-    assert story.told[-1].message.startswith("at the breakpoint 'a'; ")
+    assert story.told[-1].message.startswith("Paused at the breakpoint 'a'; ")
     assert story.show(row_of("Paused", current_nodes=["c"], **BREAKPOINT)) == []
     # It went on and met the next one before anybody looked.
     other: dict[str, Any] = {"paused": True, "pause_reason": "breakpoint at 'b'", "current_nodes": ["b"]}
     assert story.show(row_of("Paused", **other)) == [("Normal", "BreakpointHit")]
-    assert story.told[-1].message.startswith("at the breakpoint 'b'; ")
+    assert story.told[-1].message.startswith("Paused at the breakpoint 'b'; ")
     assert story.show(row_of("Running")) == [("Normal", "Resumed")]
-    assert story.told[-1].message == "goes on; it was paused at the breakpoint 'b'"
+    assert story.told[-1].message == "Resumed. It was paused at the breakpoint 'b'"
     assert len(set(story.names)) == 3
 
 
@@ -136,11 +136,11 @@ def test_retry_and_its_end_are_announced_even_if_seen_late() -> None:
     second = {"attempt": 2, "retry_token": "1", "attempts": [ended(1, "Failed")]}
     retry = {"token": "1"}
     assert story.show(row_of("Failed", **second), retry=retry) == [("Normal", "RetryStarted"), ("Warning", "Failed")]
-    assert "attempt 2 was begun, keeping what had completed" in [each.message for each in story.told]
+    assert "Attempt 2 started, keeping completed nodes" in [each.message for each in story.told]
     third = {"attempt": 3, "retry_token": "2", "attempts": [ended(1, "Failed"), ended(2, "Start")]}
     retry = {"token": "2"}
     assert story.show(row_of("Pending", **third), retry=retry) == [("Normal", "RetryStarted")]
-    assert "attempt 3 was begun, from the start" in [each.message for each in story.told]
+    assert "Attempt 3 started, from the beginning" in [each.message for each in story.told]
     assert story.show(row_of("Completed", **third), retry=retry) == [("Normal", "Completed")]
     assert len(set(story.names)) == len(story.names)
 
@@ -162,7 +162,7 @@ def test_refused_retry_is_announced_once_per_token() -> None:
     for token in ("1", "2"):
         refused = row_of("Running", retry_token=token, retry_refusal="StillRunning: it was Running")
         assert story.show(refused, retry={"token": token}) == [("Warning", "RetryRefused")]
-        assert story.told[-1].message == f"the retry {token!r} was refused: it was Running"
+        assert story.told[-1].message == f"Retry {token!r} refused: it was Running"
     assert len(set(story.names)) == 2
 
 
@@ -170,7 +170,7 @@ def test_unstarted_execution_announces_each_new_refusal() -> None:
     story = Story()
     assert story.show(None, Refuse("InvalidInputs", "m")) == [("Warning", "InvalidInputs")]
     assert story.show(None, Refuse("InvalidInputs", "m"), retry={"token": "1"}) == [("Warning", "InvalidInputs")]
-    impossible = RetryImpossible("2", RetryRefusal.STOP_IS_SET, "set spec.stop to false")
+    impossible = RetryImpossible("2", RetryRefusal.STOP_IS_SET, "Set spec.stop to false")
     assert story.show(None, impossible, stop=True, retry={"token": "2"}) == [("Warning", "RetryRefused")]
     assert len(set(story.names)) == 3
 
@@ -180,11 +180,11 @@ def test_parent_announces_its_own_end_and_its_trees_end() -> None:
     active, over = (row_of("Completed", children_total=3, children_spawned=3, children_active=n) for n in (3, 0))
     assert story.show(active) == [("Normal", "Completed")]
     assert story.show(over, below={"Completed": 2, "Failed": 1}) == [("Warning", "TreeFailed")]
-    assert story.told[-1].message == "3 executions below it: 2 completed, 1 failed"
+    assert story.told[-1].message == "3 descendants: 2 completed, 1 failed"
     # A retry of the one that failed.
     assert story.show(active) == []
     assert story.show(over, below={"Completed": 3}) == [("Normal", "TreeCompleted")]
-    assert story.told[-1].message == "all 3 executions below it completed"
+    assert story.told[-1].message == "3 of 3 descendants completed"
     assert len(set(story.names)) == len(story.names)
     at_once = Story()
     assert at_once.show(over, below={"Completed": 3}) == [("Normal", "Completed"), ("Normal", "TreeCompleted")]

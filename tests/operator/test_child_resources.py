@@ -292,7 +292,7 @@ async def test_deleting_a_childs_resource_stops_its_subtree_for_good(
     await family.bound(below)
     cluster.kubectl("delete", "cgx", "nightly-0", "nightly-1")
     await wait_for(ledger, one, lambda row: row.phase == "Stopped")
-    assert (await row_of(ledger, one)).error_message == "the resource was deleted"
+    assert (await row_of(ledger, one)).error_message == "Resource deleted"
     await wait_for(ledger, below, lambda row: row.phase == "Stopped")
     await exactly(cluster, "nightly", "nightly-2")
     assert (await row_of(ledger, two)).phase == "Completed"

@@ -71,7 +71,7 @@ def test_unspawned_children_are_pending_and_barred_have_no_phase() -> None:
     status = shown(barred, {"Running": 3, "Stopped": 197})
     assert (status["children"]["total"], status["children"]["pending"]) == (1000, 0)
     assert tree(status)[2] == (
-        "1000 children: 3 running, 197 stopped; 800 of 1000 events spawned nothing: stopped before"
+        "1000 children: 3 running, 197 stopped; 800 of 1000 events spawned no execution because of the stop"
     )
 
 
@@ -87,7 +87,7 @@ def test_unread_children_keep_their_last_counts() -> None:
     assert again["childRefs"] == before["childRefs"]
     never = shown(parent(3))
     assert "children" not in never
-    assert tree(never) == ("Unknown", "ChildrenActive", "3 of 3 children not ended, or something below them has not")
+    assert tree(never) == ("Unknown", "ChildrenActive", "3 of 3 children unfinished, or with unfinished descendants")
 
 
 def test_the_status_of_a_wide_tree_is_small() -> None:
@@ -125,7 +125,7 @@ def test_active_execution_has_no_tree_condition(phase: str) -> None:
         (
             parent(12, children_active=2),
             {"Completed": 12},
-            "12 children: 12 completed; below 2 of them something has not ended",
+            "12 children: 12 completed; unfinished descendants below 2 of them",
         ),
     ],
 )
@@ -138,28 +138,28 @@ def test_tree_condition_counts_active_children(row: ExecutionRow, counts: dict[s
 @pytest.mark.parametrize(
     ("row", "below", "expected"),
     [
-        (parent(1), {"Completed": 1}, ("True", "AllCompleted", "the one execution below it completed")),
-        (parent(3), {"Completed": 12}, ("True", "AllCompleted", "all 12 executions below it completed")),
+        (parent(1), {"Completed": 1}, ("True", "AllCompleted", "1 of 1 descendant completed")),
+        (parent(3), {"Completed": 12}, ("True", "AllCompleted", "12 of 12 descendants completed")),
         # Stopped, when there was nothing left to stop.
         (
             parent(3, tree_stopped=True),
             {"Completed": 3},
-            ("True", "AllCompleted", "all 3 executions below it completed"),
+            ("True", "AllCompleted", "3 of 3 descendants completed"),
         ),
         (
             parent(3),
             {"Completed": 8, "Failed": 3, "Stopped": 1},
-            ("False", "SomeFailed", "12 executions below it: 8 completed, 3 failed, 1 stopped"),
+            ("False", "SomeFailed", "12 descendants: 8 completed, 3 failed, 1 stopped"),
         ),
         (
             parent(3, tree_stopped=True),
             {"Completed": 8, "Failed": 4},
-            ("False", "SomeFailed", "12 executions below it: 8 completed, 4 failed"),
+            ("False", "SomeFailed", "12 descendants: 8 completed, 4 failed"),
         ),
         (
             parent(3, tree_stopped=True),
             {"Failed": 1, "Stopped": 2},
-            ("False", "TreeStopped", "3 executions below it: 1 failed, 2 stopped"),
+            ("False", "TreeStopped", "3 descendants: 1 failed, 2 stopped"),
         ),
         (
             parent(1000, children_spawned=988, children_suppressed=12, tree_stopped=True),
@@ -167,13 +167,13 @@ def test_tree_condition_counts_active_children(row: ExecutionRow, counts: dict[s
             (
                 "False",
                 "TreeStopped",
-                "988 executions below it: 988 completed; 12 of 1000 events spawned nothing: stopped before",
+                "988 descendants: 988 completed; 12 of 1000 events spawned no execution because of the stop",
             ),
         ),
         (
             parent(1, children_spawned=0, children_suppressed=1, tree_stopped=True),
             {},
-            ("False", "TreeStopped", "1 of 1 event spawned nothing: stopped before"),
+            ("False", "TreeStopped", "1 of 1 event spawned no execution because of the stop"),
         ),
         # One of them was stopped while it spawned; nobody stopped this one.
         (
@@ -182,7 +182,7 @@ def test_tree_condition_counts_active_children(row: ExecutionRow, counts: dict[s
             (
                 "False",
                 "SomeFailed",
-                "4 executions below it: 4 completed; 7 events of those executions spawned nothing: stopped before",
+                "4 descendants: 4 completed; 7 events of descendants spawned no execution because of the stop",
             ),
         ),
     ],

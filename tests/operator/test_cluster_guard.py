@@ -97,7 +97,7 @@ async def test_operator_exits_when_its_ledger_is_taken_over(
 
     await eventually(exited, what="the end of the operator")
     assert operator.process.returncode == LEADERSHIP_LOST_EXIT
-    assert f"the ledger belongs to another cluster now: to {ELSEWHERE.uid}" in operator.log
+    assert f"the ledger now belongs to another cluster: to {ELSEWHERE.uid}" in operator.log
     assert (await row_of(ledger, theirs.id)).phase == "Pending"
 
 

@@ -21,7 +21,7 @@ pytestmark = pytest.mark.integration
 
 FLOW = {"nodes": [{"id": "fetch", "type": "Text", "inputs": {"value": "hello"}}, {"id": "join", "type": "Text"}]}
 INLINE: dict[str, Any] = {"flow": FLOW}
-BY_SPEC = "spec.paused was set"
+BY_SPEC = "spec.paused is true"
 
 
 def patch(cluster: Cluster, name: str, **spec: Any) -> None:
@@ -174,7 +174,7 @@ async def test_ineffective_commands_cause_warnings(
     described = cluster.kubectl("describe", "cgx", "vain").stdout
     assert "the flow has no node 'fetsh'; did you mean 'fetch'?" in described
     assert "the flow has no node 'joint'; did you mean 'join'?" in described
-    assert "spec.step '1' was ignored, because the execution is not paused" in described
+    assert "spec.step '1' ignored: the execution is not paused" in described
 
 
 async def test_held_execution_starts_in_single_steps(
@@ -205,7 +205,7 @@ async def test_parked_execution_resumes_and_then_stops(
     await cluster.condition("Execution", "parked", "Paused", status="True", reason="Paused")
     row = await cluster.row(uid, phase="Paused")
     assert row.parked
-    assert "it is parked" in next(
+    assert "parked: " in next(
         each["message"] for each in cluster.status("Execution", "parked")["conditions"] if each["type"] == "Paused"
     )
     patch(cluster, "parked", paused=False)
@@ -261,7 +261,7 @@ async def test_impossible_retry_is_refused_once_and_used_up(
     await cluster.condition("Execution", "early", "Succeeded", reason="Running")
     patch(cluster, "early", retry={"token": "1"})
     refused = await cluster.condition("Execution", "early", "RetryRefused", status="True", reason="StillRunning")
-    assert refused["message"].startswith("the retry '1' was refused: it was Running")
+    assert refused["message"].startswith("Retry '1' refused: the execution was Running")
     assert await cluster.events_of("early", count=1) == [("Warning", "RetryRefused")]
     # It does not begin an attempt later, when the execution happens to fail; not by another operator either.
     await worker.progress(claimed, done=1, total=2, end=AttemptEnd("Failed", None, "fetch", "NodeFailed", "404"))

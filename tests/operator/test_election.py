@@ -87,8 +87,8 @@ def test_lease_namespace_is_the_configured_or_the_pods(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("wrong", "said"),
     [
-        ({"lease_deadline_seconds": 15}, "CHAINGRAPH_LEASE_RENEW_SECONDS is 15, not less than"),
-        ({"lease_retry_seconds": 6}, "CHAINGRAPH_LEASE_RETRY_SECONDS is 6, more than half"),
+        ({"lease_deadline_seconds": 15}, "CHAINGRAPH_LEASE_RENEW_SECONDS is 15, which is not less than"),
+        ({"lease_retry_seconds": 6}, "CHAINGRAPH_LEASE_RETRY_SECONDS is 6, which is more than half"),
     ],
 )
 def test_settings_reject_lease_times_that_let_two_lead(wrong: dict[str, Any], said: str) -> None:
@@ -226,7 +226,7 @@ async def test_leader_unable_to_renew_exits_before_lease_expiry(namespace: str, 
     async with keeping(leader):
         proxy.cut()
         await asyncio.wait_for(gone.wait(), QUICK.duration)
-        assert "could not be renewed for" in reasons[0]
+        assert "was not renewed for" in reasons[0]
         with pytest.raises(SystemExit):
             leader.check()
     await leader.close()

@@ -32,7 +32,7 @@ async def test_execution_waits_for_a_missing_flow_and_is_then_queued(
     cluster.apply("Flow", "greeting", FLOW)
     uid = cluster.apply("Execution", "early", {"flowRef": {"name": "greting"}})
     waiting = await cluster.condition("Execution", "early", "Succeeded", status="Unknown", reason="FlowNotFound")
-    assert "no Flow 'greting'" in waiting["message"]
+    assert "Flow 'greting' not found" in waiting["message"]
     assert "'greeting'" in waiting["message"]
     assert await cluster.events_of("early", count=1) == [("Warning", "FlowNotFound")]
     assert cluster.status("Execution", "early")["phase"] == "Pending"
@@ -82,7 +82,7 @@ async def test_execution_waits_until_a_worker_serves_its_queue(
     run_operator()
     cluster.apply("Execution", "gpu", {**INLINE, "queue": "gpu"})
     waiting = await cluster.condition("Execution", "gpu", "Succeeded", reason="NoWorker")
-    assert waiting["message"] == "no live worker serves the queue 'gpu': it starts when one does"
+    assert waiting["message"] == "No live worker serves queue 'gpu'. The execution starts once one does."
     await start_worker(queues=("gpu",))
     await cluster.condition("Execution", "gpu", "Succeeded", reason="Queued")
 
@@ -189,7 +189,7 @@ async def test_deleting_a_running_execution_stops_it(
     await worker.claim(execution_id(uid))
     cluster.kubectl("delete", "cgx", "gone")
     row = await cluster.row(uid, phase="Stopped", within=20)  # long before the next sweep
-    assert row.error_message == "the resource was deleted"
+    assert row.error_message == "Resource deleted"
 
 
 async def test_recreated_resource_is_another_execution(
@@ -343,6 +343,6 @@ async def test_large_outputs_stay_in_the_ledger(
     uid = cluster.apply("Execution", "large", INLINE)
     await worker.run(execution_id(uid), outputs={"text": "x" * 20_000})
     done = await cluster.condition("Execution", "large", "Succeeded", status="True")
-    assert "too large to be shown here" in done["message"]
+    assert "too large for the status" in done["message"]
     assert done["message"].endswith(f"kubectl chaingraph outputs large -n {cluster.namespace} --output text")
     assert "outputs" not in cluster.status("Execution", "large")

@@ -109,7 +109,7 @@ def test_conflicting_node_types_are_reported_and_the_first_wins() -> None:
     catalogue, errors = merged([{"Text": text}, {"Text": {**text, "description": "other"}}])
     assert catalogue is not None
     assert catalogue["Text"].description == text["description"]
-    assert errors == ["workers of two versions have different node types called 'Text'"]
+    assert errors == ["workers of two versions have different node types named 'Text'"]
 
 
 def test_newer_workers_catalogue_is_skipped_and_reported() -> None:

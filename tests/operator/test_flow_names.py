@@ -71,18 +71,17 @@ ERRORS = (
         (
             Validated(NEEDS_INPUT, "r", ()),
             "InvalidInputs",
-            "an event brings no inputs: the flow requires the input 'city', of type string",
+            "events provide no inputs: the flow requires input 'city' of type string",
         ),
         (
             Unparseable(("spec.odd: unknown",)),
             "FlowInvalid",
-            "this version of the operator cannot read it: spec.odd: unknown",
+            "This operator version cannot read the flow: spec.odd: unknown",
         ),
         (
             NotValidated(NEEDS_INPUT, "r"),
             "WaitingForWorkers",
-            "no worker has published the node types that it has, so the flow cannot be checked; "
-            "it is checked as soon as the first worker starts",
+            "No worker has published its node types yet. The flow is validated as soon as the first worker starts.",
         ),
     ],
 )

@@ -25,7 +25,7 @@ async def test_sigterm_ends_the_operator_quickly_with_exit_zero(cluster: Cluster
     operator = run_operator()
     assert operator.get("/healthz").status_code == 200
     assert operator.terminate() == 0
-    assert "some parts do not end in time" not in operator.log
+    assert "components did not stop in time" not in operator.log
 
 
 async def test_operator_writes_pending_statuses_before_it_exits(
@@ -71,7 +71,7 @@ async def test_operator_waits_out_a_postgresql_outage_without_loss(
     cluster.apply("Execution", "patient", INLINE)
 
     async def unready() -> bool:
-        return "PostgreSQL cannot be used" in operator.get("/readyz").text
+        return "PostgreSQL is unavailable" in operator.get("/readyz").text
 
     await eventually(unready, within=30, what="unready")
     late = run_operator(ready=False)
@@ -99,12 +99,12 @@ async def test_operator_waits_for_the_migration_and_says_so(run_operator: RunOpe
     ("variable", "value", "hint"),
     [
         ("DATABASE_URL_EXECUTIONS", "mysql://host", "postgresql://user:password@host:5432/database"),
-        ("CHAINGRAPH_NAMESPACES", "team-a, Team_B", "'Team_B' is no name of a namespace"),
+        ("CHAINGRAPH_NAMESPACES", "team-a, Team_B", "'Team_B' is not a namespace name"),
         ("CHAINGRAPH_RECONCILE_WORKERS", "0", "from 1 to 64"),
         ("CHAINGRAPH_SWEEP_SECONDS", "soon", "1 or more"),
-        ("CHAINGRAPH_LEDGER_RETENTION_DAYS", "-1", "0 or empty keeps it for ever"),
+        ("CHAINGRAPH_LEDGER_RETENTION_DAYS", "-1", "0 or empty to keep it forever"),
         ("LOG_LEVEL", "loud", "debug, info, warning or error"),
-        ("CHAINGRAPH_WORKER_NAMESPACE", "Shops", "it is no name of a namespace"),
+        ("CHAINGRAPH_WORKER_NAMESPACE", "Shops", "not a namespace name"),
     ],
 )
 def test_invalid_setting_is_named_with_a_hint(run_program: RunProgram, variable: str, value: str, hint: str) -> None:

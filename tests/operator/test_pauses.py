@@ -14,7 +14,7 @@ from chaingraph_store.executions import ExecutionRow
 from fixtures.cluster.execution_cases import ID, META, NOW, UNSEEN, row_of, spec_of
 
 BREAKPOINT: dict[str, Any] = {"paused": True, "pause_reason": "breakpoint at 'a'"}
-BY_SPEC: dict[str, Any] = {"paused": True, "wants_pause": True, "pause_reason": "spec.paused was set"}
+BY_SPEC: dict[str, Any] = {"paused": True, "wants_pause": True, "pause_reason": "spec.paused is true"}
 
 
 def shown(
@@ -42,37 +42,39 @@ def test_pause_by_spec_shows_nodes_and_how_to_resume() -> None:
     status, found = shown(row, paused=True)
     assert (status["phase"], found["Paused"]["reason"]) == ("Paused", "Paused")
     assert found["Paused"]["message"] == (
-        "by spec.paused; held before 'a', 'b', 'c' and 2 more; set spec.paused to false to go on, or spec.step to run "
-        "only what is held (kubectl chaingraph resume, or step)"
+        "Paused by spec.paused; held before 'a', 'b', 'c' and 2 more; to resume, set spec.paused to false; to run only "
+        "the held nodes, change spec.step (kubectl chaingraph resume, or step)"
     )
-    assert found["Succeeded"]["message"] == "paused by spec.paused; 1 of 3 nodes done, 0 running"
+    assert found["Succeeded"]["message"] == "Paused by spec.paused; 1 of 3 nodes done, 0 running"
     assert (found["Reconciling"]["status"], found["Reconciling"]["reason"]) == ("True", "Paused")
     assert status["currentNodes"] == ["a", "b", "c", "d", "e"]
 
 
 def test_pause_counts_nodes_in_flight() -> None:
     _, found = shown(row_of("Paused", nodes_running=2, current_nodes=["a", "b"], **BY_SPEC), paused=True)
-    assert "; 2 nodes in flight run to their ends; " in found["Paused"]["message"]
+    assert "; 2 nodes still running; " in found["Paused"]["message"]
 
 
 def test_breakpoint_pause_shows_nodes_and_how_to_resume() -> None:
     _, found = shown(row_of("Paused", nodes_running=0, **BREAKPOINT), options={"breakpoints": ["a"]})
     assert found["Paused"]["reason"] == "Breakpoint"
     assert found["Paused"]["message"] == (
-        "at the breakpoint 'a'; held before 'a'; change spec.resume to go on, or spec.step to run only what is held "
-        "(kubectl chaingraph resume, or step)"
+        "Paused at the breakpoint 'a'; held before 'a'; to resume, change spec.resume; to run only the held nodes, "
+        "change spec.step (kubectl chaingraph resume, or step)"
     )
-    assert found["Succeeded"]["message"].startswith("paused at the breakpoint 'a'; ")
+    assert found["Succeeded"]["message"].startswith("Paused at the breakpoint 'a'; ")
     _, found = shown(row_of("Paused", wants_pause=True, **BREAKPOINT), paused=True)
-    assert "set spec.paused to false to go on" in found["Paused"]["message"]
+    assert "to resume, set spec.paused to false; " in found["Paused"]["message"]
     # Steps have led on from it.
     _, found = shown(row_of("Paused", nodes_running=0, current_nodes=["b"], **BREAKPOINT))
-    assert found["Paused"]["message"].startswith("since the breakpoint 'a'; held before 'b'; ")
+    assert found["Paused"]["message"].startswith("Paused since the breakpoint 'a'; held before 'b'; ")
 
 
 def test_parked_pause_says_no_worker_is_kept() -> None:
     _, found = shown(row_of("Paused", parked=True, worker="", nodes_running=0, **BREAKPOINT))
-    assert found["Paused"]["message"].endswith("; it is parked: no worker is kept, and what has ended is not run again")
+    assert found["Paused"]["message"].endswith(
+        "; parked: it occupies no worker slot, and finished nodes are not run again"
+    )
 
 
 def test_pending_commands_show_as_pausing_and_resuming() -> None:
@@ -87,7 +89,7 @@ def test_step_of_a_parked_execution_stays_paused_until_done() -> None:
     owed = {"step_seqs": [1], "control_seq": 1, "step_token": "s1", "run": 2} | BREAKPOINT
     queued, found = shown(row_of("Pending", **owed), parked, step="s1")
     assert (queued["phase"], found["Paused"]["status"]) == ("Paused", "True")
-    assert "waits in the queue 'chaingraph-executions' for a worker" in found["Paused"]["message"]
+    assert "step requested, queued in 'chaingraph-executions' for a worker" in found["Paused"]["message"]
     assert "lastStep" not in queued
     taken, found = shown(row_of("Running", **owed), queued, step="s1")
     assert (taken["phase"], found["Paused"]["status"]) == ("Paused", "True")
@@ -142,8 +144,8 @@ def test_status_shows_the_last_ten_attempts() -> None:
 @pytest.mark.parametrize(
     ("refusal", "reason", "message"),
     [
-        ("StillRunning: it was Running: wait", "StillRunning", "the retry 'r1' was refused: it was Running: wait"),
-        ("it is odd", "Refused", "the retry 'r1' was refused: it is odd"),
+        ("StillRunning: it was Running: wait", "StillRunning", "Retry 'r1' refused: it was Running: wait"),
+        ("it is odd", "Refused", "Retry 'r1' refused: it is odd"),
     ],
 )
 def test_a_refused_retry_is_shown_while_the_spec_has_its_token(refusal: str, reason: str, message: str) -> None:
@@ -171,7 +173,7 @@ def test_waiting_execution_refuses_a_retry_in_status_only() -> None:
 def test_rowless_execution_refuses_a_retry_in_status_only() -> None:
     ended = execution_status(META, spec_of(), None, Refuse("TooLarge", "m"), UNSEEN, now=NOW)
     spec = spec_of(retry={"token": "r1"}, stop=True)
-    impossible = RetryImpossible("r1", RetryRefusal.STOP_IS_SET, "set spec.stop to false")
+    impossible = RetryImpossible("r1", RetryRefusal.STOP_IS_SET, "Set spec.stop to false")
     refused = execution_status(META, spec, None, impossible, ExecutionStatus.of(ended), now=NOW + timedelta(1))
     assert refused["phase"] == "Failed"
     assert refused["completionTime"] == ended["completionTime"]

@@ -314,14 +314,14 @@ def test_new_token_retries_a_failed_or_stopped_execution(phase: str, from_: str)
 @pytest.mark.parametrize(
     ("phase", "stop", "reason", "words"),
     [
-        ("Created", False, RetryRefusal.STILL_RUNNING, "it was Created"),
-        ("Pending", False, RetryRefusal.STILL_RUNNING, "it was Pending"),
+        ("Created", False, RetryRefusal.STILL_RUNNING, "the execution was Created"),
+        ("Pending", False, RetryRefusal.STILL_RUNNING, "the execution was Pending"),
         ("Running", False, RetryRefusal.STILL_RUNNING, "stop it first"),
-        ("Paused", False, RetryRefusal.STILL_RUNNING, "it was Paused"),
+        ("Paused", False, RetryRefusal.STILL_RUNNING, "the execution was Paused"),
         ("Completed", False, RetryRefusal.ALREADY_COMPLETED, "create another Execution"),
         ("Completed", True, RetryRefusal.ALREADY_COMPLETED, "create another Execution"),
-        ("Failed", True, RetryRefusal.STOP_IS_SET, "set spec.stop to false"),
-        ("Stopped", True, RetryRefusal.STOP_IS_SET, "set spec.stop to false"),
+        ("Failed", True, RetryRefusal.STOP_IS_SET, "Set spec.stop to false"),
+        ("Stopped", True, RetryRefusal.STOP_IS_SET, "Set spec.stop to false"),
     ],
 )
 def test_impossible_retry_is_refused_with_its_reason(phase: str, stop: bool, reason: RetryRefusal, words: str) -> None:
@@ -379,7 +379,7 @@ def test_execution_waits_for_its_flow_and_says_why(flow: FlowView, reason: str, 
 def test_missing_flow_is_named_with_similar_flows() -> None:
     decision = plan(spec_of(), META, UNSEEN, None, Missing("report", ("reports", "resort")))
     assert isinstance(decision, Wait)
-    assert "no Flow 'report' in namespace 'team'; there is 'reports' and 'resort'" in decision.message
+    assert "Flow 'report' not found in namespace 'team' (did you mean 'reports' or 'resort'?)" in decision.message
 
 
 def test_invalid_inline_flow_is_refused() -> None:

@@ -95,8 +95,8 @@ async def test_priority_and_start_timeout_can_be_edited_until_the_start(
     patch(cluster, "queued", priority=3, startTimeoutSeconds=5, options={"flowTimeoutSeconds": 88})
     message = await ignored(cluster, "queued", "AlreadyStarted")
     assert message.splitlines() == [
-        "spec.startTimeoutSeconds: 5 has no effect, the execution has started",
-        "spec.options.flowTimeoutSeconds: this attempt began with 77; 88 takes effect with the next attempt",
+        "spec.startTimeoutSeconds: 5 has no effect after the start",
+        "spec.options.flowTimeoutSeconds: this attempt uses 77; 88 takes effect with the next attempt",
     ]
     assert (await cluster.row(queued)).priority == 3, "it counts when it comes back into the queue"
 
@@ -124,7 +124,7 @@ async def test_forged_revision_is_told_of_at_flow_and_execution(
     cluster.apply("Execution", "of-flow", {"flowRef": {"name": "reviewed"}})
     cluster.apply("Execution", "inline", {"flow": FLOW})
     found = await cluster.condition("Flow", "reviewed", "Ready", status="False", reason="ConflictingRevision")
-    assert "another flow under the revision" in found["message"]
+    assert "another flow under revision" in found["message"]
     for name in ("of-flow", "inline"):
         await cluster.condition("Execution", name, "Stalled", status="True", reason="ConflictingRevision")
         assert ("Warning", "ConflictingRevision") in await cluster.events_of(name, count=1)
@@ -164,7 +164,7 @@ async def test_spec_that_became_unreadable_is_told_of_while_it_runs(
 
         await eventually(edited, what="the newer CRD")
         message = await ignored(cluster, "odd", "Unreadable")
-        assert "no edit has an effect" in message
+        assert "edits have no effect" in message
         assert "priority" in message
         assert ("Warning", "Unreadable") in await cluster.events_of("odd", count=1)
         await worker.progress(claimed, done=2, total=2, end=AttemptEnd("Completed", b"{}"))

@@ -35,7 +35,7 @@ verdicts: st.SearchStrategy[Verdict | None] = st.sampled_from(
         Wait("FlowNotFound", "none"),
         Wait("FlowInvalid", "wrong", stalled=True),
         Refuse("TooLarge", "too large"),
-        StopUncreated("spec.stop was set"),
+        StopUncreated("Stop requested"),
     ]
 )
 
@@ -112,9 +112,7 @@ def test_outputs_that_kubernetes_would_round_are_left_out_by_name() -> None:
     status = execution_status(META, spec_of(), row_of("Completed", outputs=outputs), None, UNSEEN, now=NOW)
     assert status["outputs"] == {name: value for name, value in outputs.items() if name != "id"}
     message = by_type(status)["Succeeded"]["message"]
-    assert (
-        "the output id is not shown here, because id.rows[1] is 18446744073709551615, and Kubernetes rounds" in message
-    )
+    assert "output id is not shown here, because id.rows[1] is 18446744073709551615, and Kubernetes rounds" in message
     assert message.endswith(f": kubectl chaingraph outputs {META.name} -n {META.namespace} --output id")
     alone = execution_status(META, spec_of(), row_of("Completed", outputs={"n": 2**63}), None, UNSEEN, now=NOW)
     assert ("outputs" not in alone, alone["omittedOutputs"]) == (True, [{"name": "n", "bytes": 19}])
@@ -126,7 +124,7 @@ def test_a_large_output_is_named_with_the_command_that_prints_it() -> None:
     assert (status["outputs"], status["omittedOutputs"]) == ({"x": 1}, [{"name": "rows", "bytes": 60_000_000}])
     message = by_type(status)["Succeeded"]["message"]
     assert message.endswith(
-        "; the output rows is too large to be shown here: kubectl chaingraph outputs nightly -n team --output rows"
+        "; output rows is too large for the status: kubectl chaingraph outputs nightly -n team --output rows"
     )
     many = replace(row, outputs={}, omitted_outputs={f"o{number}": 20_000 for number in range(5)})
     status = execution_status(META, spec_of(), many, None, UNSEEN, now=NOW)
@@ -138,11 +136,11 @@ def test_what_ran_when_it_was_stopped_and_what_is_tried_again_is_named() -> None
     began, again = (int(datetime(2026, 1, 2, 3, 4, second, tzinfo=UTC).timestamp() * 1000) for second in (5, 35))
     running = {"node": "a", "tries": 1, "max_tries": 1, "since": began, "next_at": None}
     waiting = {"node": "b", "tries": 2, "max_tries": 3, "since": began, "next_at": again}
-    told = "'b', which waits to be tried again at 2026-01-02T03:04:35Z (try 2 of 3 failed)"
+    told = "'b' retrying at 2026-01-02T03:04:35Z (try 2 of 3 failed)"
     row = row_of("Stopped", error_message="enough", running_nodes=[running, waiting])
     status = execution_status(META, spec_of(), row, None, UNSEEN, now=NOW)
     stopped = by_type(status)["Succeeded"]["message"]
-    assert stopped == f"enough; running then: 'a' since 2026-01-02T03:04:05Z (try 1 of 1), {told}"
+    assert stopped == f"enough; interrupted: 'a' since 2026-01-02T03:04:05Z (try 1 of 1), {told}"
     row = row_of("Running", nodes_running=2, running_nodes=[running, waiting])
     status = execution_status(META, spec_of(), row, None, UNSEEN, now=NOW)
     assert by_type(status)["Succeeded"]["message"] == f"1 of 3 nodes done, 2 running; {told}"

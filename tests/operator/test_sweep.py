@@ -68,7 +68,7 @@ class Garden:
     async def ended(self, execution: ExecutionId) -> ExecutionRow:
         row = await wait_for(self.ledger, execution, lambda row: row.ended)
         assert row.phase == "Stopped"
-        assert "the resource was deleted" in row.error_message
+        assert "Resource deleted" in row.error_message
         return row
 
 

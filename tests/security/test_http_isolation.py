@@ -144,7 +144,7 @@ async def test_redirects_are_limited_by_name(server: RawServer) -> None:
 @pytest.mark.parametrize("to", ["file:///etc/passwd", "ftp://x/", "gopher://x", "http://[::1", "javascript:x"])
 async def test_redirect_to_another_scheme_is_refused(server: RawServer, to: str) -> None:
     server.answers["/a"] = redirect(to, 302)
-    assert "is redirected to" in await failure_of("HTTP", baseUri=f"{server.url}/a")
+    assert "redirected to" in await failure_of("HTTP", baseUri=f"{server.url}/a")
 
 
 # -- codings and sizes ------------------------------------------------------------------------------------------
@@ -173,8 +173,8 @@ async def test_one_content_coding_is_taken(server: RawServer, coding: str, conte
         (["gzip, gzip"], "2 content codings"),
         (["gzip", "gzip"], "2 content codings"),
         (["deflate, gzip, identity"], "2 content codings"),
-        (["br"], "'br' is not known"),
-        (["zstd"], "'zstd' is not known"),
+        (["br"], "unknown content coding 'br'"),
+        (["zstd"], "unknown content coding 'zstd'"),
     ],
 )
 async def test_other_content_codings_are_refused(server: RawServer, codings: list[str], said: str) -> None:
@@ -238,7 +238,7 @@ async def test_charsets_that_are_none_are_refused(server: RawServer, charset: st
 )
 async def test_framing_headers_are_refused_by_name(server: RawServer, name: str) -> None:
     said = await failure_of("HTTP", baseUri=server.url, method="POST", body="x", headers={name: "chunked"})
-    assert f"the header {name.strip()} is set by the node itself" in said
+    assert f"header {name.strip()} is set by the node itself" in said
     assert not server.requests
 
 

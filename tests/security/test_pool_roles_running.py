@@ -159,8 +159,8 @@ def tells(worker: WorkerProcess) -> str:
 def test_a_worker_is_told_which_queue_its_role_may_not_serve(run_pool: Callable[..., WorkerProcess]) -> None:
     said = tells(run_pool("alpha", CHAINGRAPH_QUEUES="alpha-work,beta-work"))
     assert said.startswith(
-        "CHAINGRAPH_QUEUES names 'beta-work': the database role 'chaingraph_worker_alpha' of DATABASE_URL_EXECUTIONS "
-        "may serve alpha-work alone. Take the queue out, or give it to the pool and run `chaingraph-worker migrate`"
+        "CHAINGRAPH_QUEUES has 'beta-work', but the database role 'chaingraph_worker_alpha' of DATABASE_URL_EXECUTIONS "
+        "may only serve alpha-work. Remove the queue, or give it to the pool and run `chaingraph-worker migrate`"
     )
     said = tells(run_pool("alpha", CHAINGRAPH_POOL="beta"))
     assert said.startswith("CHAINGRAPH_POOL is 'beta': the database role 'chaingraph_worker_alpha'")

@@ -59,7 +59,7 @@ async def test_forged_content_is_refused_under_a_known_revision(ledger: Ledger) 
     await create(ledger, flow_revision=_HASH, flow_spec=REVIEWED)
     forged = new_execution(flow_revision=_HASH, flow_spec=FORGED)
     async with ledger.transaction() as connection:
-        with pytest.raises(ConflictingRevision, match="another flow under the revision c0ffee"):
+        with pytest.raises(ConflictingRevision, match="another flow under revision c0ffee"):
             await creation.create(connection, forged, application_name=APP)
     async with ledger.connection() as connection:
         assert await executions.by_id(connection, forged.id) is None

@@ -87,7 +87,7 @@ async def test_node_that_ignores_its_timeout_is_ended(
     execution = await run(ledger, dependencies, flow_of(type_, timeoutSeconds=1))
     row = await row_of(ledger, execution)
     assert (row.phase, row.error_node, row.error_reason) == ("Failed", "evil", "NodeTimeout")
-    assert row.error_message == "did not end within 1 s"
+    assert row.error_message == "timed out after 1 s"
 
 
 async def test_killed_node_gets_its_retries(ledger: Ledger, dependencies: RunDependencies) -> None:

@@ -185,8 +185,7 @@ async def test_template_limits_come_with_the_engine() -> None:
     options = EngineOptions(limits=Limits(template_output_bytes=1024))
     error = await error_of("Template", template="{{ t }}", values={"t": "x" * 2000}, options=options)
     assert (
-        error.message
-        == "the template writes more than 1024 bytes, which are the most (CHAINGRAPH_MAX_TEMPLATE_OUTPUT_BYTES)"
+        error.message == "the template writes more than the limit of 1024 bytes (CHAINGRAPH_MAX_TEMPLATE_OUTPUT_BYTES)"
     )
     assert error.reason is FailureReason.LIMIT_EXCEEDED
 

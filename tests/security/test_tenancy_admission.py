@@ -80,7 +80,7 @@ async def test_queue_is_refused_until_it_is_allowed(
     cluster.apply("Execution", "thief", INLINE | {"queue": "gpu"})
     message = await refused(cluster, "thief", "QueueNotAllowed")
     assert message == (
-        f"spec.queue: namespace '{cluster.namespace}' may not use the queue 'gpu'. Allowed: chaingraph-executions. A "
+        f"spec.queue: namespace '{cluster.namespace}' may not use queue 'gpu'. Allowed: chaingraph-executions. A "
         "cluster administrator can allow it in the annotation chaingraph.dev/queues of the Namespace"
     )
     assert await rows(ledger) == {}
@@ -129,7 +129,7 @@ async def test_executions_over_quota_wait_and_none_is_lost(
         uids[name] = cluster.apply("Execution", name, INLINE)
         await waits(cluster, name)
     said = await cluster.condition("Execution", "c", "Succeeded", reason="QuotaExceeded")
-    assert "has 2 waiting executions, of 2 allowed (chaingraph.dev/max-waiting)" in said["message"]
+    assert "has 2 waiting executions, the limit is 2 (chaingraph.dev/max-waiting)" in said["message"]
     assert set(await rows(ledger)) == {"a", "b"}
     await worker.run(execution_id(uids["a"]))
     await created(ledger, "c")

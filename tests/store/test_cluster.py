@@ -67,7 +67,7 @@ async def test_recognise_adds_missing_uid_and_renewed_certificate(ledger: Ledger
     assert await recognise(ledger, ClusterIdentity("u", "sha256:first")) == ClusterIdentity("u", "sha256:first")
     assert await recognise(ledger, ClusterIdentity("u", "sha256:second")) == ClusterIdentity("u", "sha256:second")
     assert await recognise(ledger, ClusterIdentity("", "sha256:second")) == ClusterIdentity("u", "sha256:second")
-    with pytest.raises(ForeignLedger, match="cannot be told"):
+    with pytest.raises(ForeignLedger, match="Cannot determine"):
         await recognise(ledger, ClusterIdentity("", "sha256:first"))
 
 

@@ -143,7 +143,7 @@ async def test_edit_sends_numbered_commands_in_one_message(ledger: Ledger) -> No
             {
                 "commands": [
                     {"seq": 1, "kind": "BREAKPOINTS", "breakpoints": ["b", "c"]},
-                    {"seq": 2, "kind": "PAUSE", "reason": "spec.paused was set"},
+                    {"seq": 2, "kind": "PAUSE", "reason": "spec.paused is true"},
                     {"seq": 3, "kind": "STEP", "token": "now"},
                 ]
             },
@@ -196,9 +196,9 @@ async def test_flush_older_than_command_does_not_undo_it(ledger: Ledger) -> None
     await steer(ledger, new.id, paused=True)
     await flush(ledger, taken, applied=0)
     assert await place(ledger, new.id) == ("Running", False, True, 0), "the phase is the engine's, the wish ours"
-    await flush(ledger, taken, "flow:paused", applied=1, paused=True, reason="spec.paused was set")
+    await flush(ledger, taken, "flow:paused", applied=1, paused=True, reason="spec.paused is true")
     await steer(ledger, new.id, paused=False)
-    await flush(ledger, taken, applied=1, paused=True, reason="spec.paused was set")
+    await flush(ledger, taken, applied=1, paused=True, reason="spec.paused is true")
     assert await place(ledger, new.id) == ("Paused", False, False, 0)
     assert (await row_of(ledger, new.id)).pause_reason == ""
 

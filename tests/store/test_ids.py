@@ -39,5 +39,5 @@ def test_workflow_id_has_suffix_after_first_run() -> None:
 
 
 def test_workflow_id_rejects_run_zero() -> None:
-    with pytest.raises(ValueError, match="runs count from 1"):
+    with pytest.raises(ValueError, match="must be at least 1"):
         workflow_id(ExecutionId("EXABC"), 0)

@@ -86,7 +86,7 @@ async def test_ignored_token_is_used_up(ledger: Ledger) -> None:
 
 async def test_reused_retry_token_starts_no_attempt(ledger: Ledger) -> None:
     new = await create(ledger, retry="r0")
-    assert "it was Pending" in str(await retry(ledger, new.id, "refused", generation=2))
+    assert "the execution was Pending" in str(await retry(ledger, new.id, "refused", generation=2))
     await stop(ledger, new.id)
     assert await retry(ledger, new.id, "r1", generation=3) is True
     await stop(ledger, new.id)

@@ -64,7 +64,7 @@ async def test_adoption_fences_unelected_operators(ledger: Ledger) -> None:
         fence.adoptions = (await cluster.recognise(connection, OURS)).adoptions
     await hold(ledger, fence)
     await adopt(ledger, THEIRS, OURS)
-    with pytest.raises(Superseded, match=f"belongs to another cluster now: to {THEIRS.uid}"):
+    with pytest.raises(Superseded, match=f"now belongs to another cluster: to {THEIRS.uid}"):
         await hold(ledger, fence)
     await adopt(ledger, OURS, THEIRS)
     with pytest.raises(Superseded):

@@ -54,7 +54,7 @@ def test_a_role_of_the_pool_and_its_queues_is_not_refused() -> None:
     role = PoolRole("r", ("a", "b"), ("q1", "q2"))
     assert refusal(role, pool="b", queues=["q2"]) is None
     assert "CHAINGRAPH_POOL is 'c'" in str(refusal(role, pool="c", queues=["q2"]))
-    assert "CHAINGRAPH_QUEUES names 'q3'" in str(refusal(role, pool="a", queues=["q1", "q3"]))
+    assert "CHAINGRAPH_QUEUES has 'q3'" in str(refusal(role, pool="a", queues=["q1", "q3"]))
 
 
 @pytest.fixture
@@ -113,8 +113,8 @@ def test_an_installation_without_pool_roles_has_no_policies(database_url: str, o
 @pytest.mark.parametrize(
     ("attribute", "said"),
     [
-        (None, "is not in the database: CREATE ROLE \"unfit\" LOGIN PASSWORD '...'"),
-        ("SUPERUSER", "is a superuser, so that nothing keeps it to its queues"),
+        (None, "does not exist. CREATE ROLE \"unfit\" LOGIN PASSWORD '...'"),
+        ("SUPERUSER", "is a superuser, so it cannot be restricted to its queues"),
         ("BYPASSRLS", "has BYPASSRLS"),
         ("CREATEROLE", "has CREATEROLE"),
         ("IN ROLE pg_write_all_data", "is a member of the role pg_write_all_data"),
@@ -137,7 +137,7 @@ def test_a_role_that_cannot_be_kept_to_a_pool_is_refused(
             apply(database_url, json.dumps(desired))
     finally:
         postgres_server.execute(sql.SQL("DROP ROLE IF EXISTS unfit"))
-    assert str(refused.value).startswith("CHAINGRAPH_POOL_ROLES: the role 'unfit' of the pool extra ")
+    assert str(refused.value).startswith("CHAINGRAPH_POOL_ROLES: role 'unfit' of pool extra ")
     assert said in str(refused.value)
     assert count(pool_urls["beta"]) is not None, "nothing was changed"
 

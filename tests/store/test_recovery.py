@@ -229,7 +229,7 @@ async def test_hand_back_announces_unapplied_pause(ledger: Ledger) -> None:
     async with ledger.connection() as connection:
         log = await events.read(connection, new.id, from_index=0)
     assert [event.type for event in log] == ["worker:lost", "flow:paused"]
-    assert log[-1].data == {"reason": "spec.paused was set"}
+    assert log[-1].data == {"reason": "spec.paused is true"}
 
 
 async def test_hand_back_announces_unapplied_resume(ledger: Ledger) -> None:

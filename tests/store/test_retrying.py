@@ -105,7 +105,7 @@ async def test_retry_token_starts_one_attempt(ledger: Ledger) -> None:
 async def test_retry_refusal_of_active_or_completed_uses_up_token(ledger: Ledger) -> None:
     new = await create(ledger)
     refused = await retry(ledger, new.id, "1")
-    assert refused == "it was Pending: stop it first, or wait for its end"
+    assert refused == "the execution was Pending. Stop it first, or wait for its end"
     row = await row_of(ledger, new.id)
     assert (row.retry_token, row.retry_refusal, row.attempt) == ("1", refused, 1)
     await stop(ledger, new.id)
@@ -113,10 +113,10 @@ async def test_retry_refusal_of_active_or_completed_uses_up_token(ledger: Ledger
     assert await retry(ledger, new.id, "2") is True
     assert (await row_of(ledger, new.id)).retry_refusal == ""
     taken = await claimed(ledger, new.id)
-    assert await retry(ledger, new.id, "3") == "it was Running: stop it first, or wait for its end"
+    assert await retry(ledger, new.id, "3") == "the execution was Running. Stop it first, or wait for its end"
     await flush(ledger, taken, "flow:completed", end=runs.AttemptEnd("Completed"))
-    assert "is Completed" in str(await retry(ledger, new.id, "4"))
-    assert "no such execution" in str(await retry(ledger, ExecutionId("EXNOTHING"), "1"))
+    assert "has completed" in str(await retry(ledger, new.id, "4"))
+    assert "not in the database" in str(await retry(ledger, ExecutionId("EXNOTHING"), "1"))
 
 
 async def test_retry_refusal_can_be_repeated(ledger: Ledger) -> None:
@@ -135,7 +135,7 @@ async def test_a_retry_can_begin_paused(ledger: Ledger) -> None:
     assert await retry(ledger, new.id, "again", paused=True, step="seen") is True
     row = await row_of(ledger, new.id)
     assert (row.phase, row.parked, row.paused, row.wants_pause) == ("Paused", True, True, True)
-    assert (row.pause_reason, row.step_token, row.current_nodes) == ("spec.paused was set", "seen", [])
+    assert (row.pause_reason, row.step_token, row.current_nodes) == ("spec.paused is true", "seen", [])
     assert f"{new.id}-2" not in await workflows(ledger)
     assert await steer(ledger, new.id, paused=True, step="seen") == ControlUpdate()
     assert await steer(ledger, new.id, step="seen") == ControlUpdate(("RESUME",))
@@ -204,7 +204,7 @@ async def test_start_timeout_of_a_held_execution_can_be_changed(ledger: Ledger) 
     assert await unstarted(ledger, new.id) == 0
     row = await row_of(ledger, new.id)
     assert (row.phase, row.error_reason) == ("Failed", "StartTimeout")
-    assert "not started within 0 s (spec.startTimeoutSeconds)" in row.error_message
+    assert "Not started within 0 s (spec.startTimeoutSeconds)" in row.error_message
     assert (await log_of(ledger, new.id))[-1] == "flow:failed"
 
 

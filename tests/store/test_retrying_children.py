@@ -60,13 +60,13 @@ async def test_retry_runs_child_once_its_missing_flow_exists(ledger: Ledger) -> 
     (child,) = await complete_and_spawn(ledger, parent, [emission("order", 1, flow="shipping")])
     assert (await row_of(ledger, child)).error_reason == "FlowNotFound"
     refused = await retry(ledger, child, "early")
-    assert str(refused).startswith("FlowNotFound: the Flow 'shipping' in namespace 'team' cannot be run: there is none")
+    assert str(refused).startswith("FlowNotFound: Flow 'shipping' in namespace 'team' cannot run: not found")
     assert (await row_of(ledger, child)).phase == "Failed"
     async with ledger.connection() as connection:
         await flow_names.publish(
             connection, ("team", "shipping"), Named(None, problem="it has an error", reason="FlowInvalid"), None
         )
-    assert str(await retry(ledger, child, "invalid")).startswith("FlowInvalid: the Flow 'shipping' in namespace")
+    assert str(await retry(ledger, child, "invalid")).startswith("FlowInvalid: Flow 'shipping' in namespace")
     async with ledger.connection() as connection:
         named = Named("right", nodes=2)
         await flow_names.publish(connection, ("team", "shipping"), named, Content(FLOW, {"speed": "slow"}))

@@ -233,11 +233,11 @@ async def test_spawn_uses_current_revision_of_named_flow(ledger: Ledger) -> None
         ("Failed", "report", None),
     ]
     assert [row.error_message for row in rows[2:]] == [
-        "there is no Flow 'strange' in namespace 'team', which 'nightly' names in an event",
-        "the Flow 'broken' in namespace 'team', which 'nightly' names in an event, cannot be run: it needs the input"
+        "Flow 'strange' not found in namespace 'team', named by an event of 'nightly'",
+        "Flow 'broken' in namespace 'team', named by an event of 'nightly', cannot run: it needs the input"
         " x, and a child is given none",
-        "there is no Flow E'no\\\\x00\\\\ud800''such' in namespace 'team', which 'nightly' names in an event",
-        "there is no Flow 'report' in namespace 'team', which 'nightly' names in an event",
+        "Flow E'no\\\\x00\\\\ud800''such' not found in namespace 'team', named by an event of 'nightly'",
+        "Flow 'report' not found in namespace 'team', named by an event of 'nightly'",
     ]
     assert [row.error_reason for row in rows[2:]] == ["FlowNotFound", "InvalidInputs", "FlowNotFound", "FlowNotFound"]
     assert [(row.breakpoints, row.nodes_total) for row in rows[:4]] == [([], 3), (["a"], 1), ([], 0), ([], 0)]

@@ -143,9 +143,7 @@ async def test_stop_descends_as_far_as_on_stop_allows(ledger: Ledger) -> None:
     assert await phases(ledger, root, ended, below_ended, lenient, parked) == ["Stopped"] * 5
     assert await phases(ledger, spared, beside) == ["Pending", "Pending"]
     assert (await row_of(ledger, root.id)).error_message == "enough"
-    assert (
-        await row_of(ledger, below_ended.id)
-    ).error_message == f"{root.id}, which it belongs to, was stopped: enough"
+    assert (await row_of(ledger, below_ended.id)).error_message == f"Stopped with its ancestor {root.id}: enough"
     assert await log_of(ledger, ended.id) == ["flow:cancelled"], "once"
     states = await workflows(ledger)
     assert {each for each, state in states.items() if state == "ENQUEUED"} == {spared.id, beside.id}

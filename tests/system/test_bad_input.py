@@ -20,7 +20,7 @@ def node(node_id: str, type_: str = "Math", **inputs: Any) -> dict[str, Any]:
 FLOWS: dict[str, tuple[dict[str, Any], str]] = {
     "unknown-node-type": (
         {"nodes": [node("a", "Mahts")]},
-        "spec.nodes[0].type: no node type 'Mahts' is installed",
+        "spec.nodes[0].type: unknown node type 'Mahts'",
     ),
     "unknown-port": (
         {
@@ -53,7 +53,7 @@ FLOWS: dict[str, tuple[dict[str, Any], str]] = {
 }
 EXECUTIONS: dict[str, tuple[dict[str, Any], str]] = {
     "wrong-input-type": ({"a": "forty"}, "spec.inputs.a"),
-    "missing-input": ({}, "spec.inputs.a: the flow requires the input 'a', of type number"),
+    "missing-input": ({}, "spec.inputs.a: the flow requires input 'a' of type number"),
     "unknown-input": ({"a": 1, "c": 1}, "spec.inputs.c"),
     "oversized-inputs": ({"a": 1, "b": 1, "c": "x" * 1_100_000}, "spec.inputs"),
 }

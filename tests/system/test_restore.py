@@ -79,7 +79,7 @@ async def test_restored_database_resumes_from_the_backup(
     resumed = next(line for line in second.lines() if line.get("message") == "running")
     assert resumed["journaled"] == 2, "what had ended before the backup is not run again"
     lost = user.until("begun-since", lambda status: _reason(status, "Stalled") == "NotInLedger")
-    assert lost["phase"] == "Pending", "it is not run a second time by itself"
+    assert lost["phase"] == "Pending", "The execution is not run again automatically"
     assert {name: user.status(name)["completionTime"] for name in ended} == ended
     user.kubectl("patch", "cgx/paused", "--type=merge", "-p", '{"spec": {"paused": false}}')
     user.wait("paused")

@@ -47,7 +47,7 @@ async def test_paused_execution_steps_and_resumes(ledger: Ledger, run_worker: Ru
     await wait_for(ledger, execution, lambda row: running(row) and row.nodes_completed >= 1)
     await spec.pause()
     row = await wait_for(ledger, execution, quiet)
-    assert (row.pause_reason, row.worker) == ("spec.paused was set", worker.executor_id)
+    assert (row.pause_reason, row.worker) == ("spec.paused is true", worker.executor_id)
     done = row.nodes_completed
     assert row.current_nodes == [f"s{done}"], "held just before it runs"
     await asyncio.sleep(0.5)
@@ -62,7 +62,7 @@ async def test_paused_execution_steps_and_resumes(ledger: Ledger, run_worker: Ru
     log = await events_of(ledger, execution)
     assert_each_node_ran_once(log, 20)
     told = [(event.type, event.data) for event in log if event.type in ("flow:paused", "flow:resumed")]
-    assert told == [("flow:paused", {"reason": "spec.paused was set"}), ("flow:resumed", {})]
+    assert told == [("flow:paused", {"reason": "spec.paused is true"}), ("flow:resumed", {})]
     assert any(event.type == flow_events.NODE_STATUS_CHANGED for event in log) == debug
     worker.wait_figure('chaingraph_worker_commands_total{kind="STEP"} 1.0')
 

@@ -127,7 +127,7 @@ async def test_missing_start_signal_fails_with_start_timeout(ledger: Ledger, run
     execution = await create_of(ledger, steps(1, 1), held=True, start_timeout_seconds=1)
     row = await ended(ledger, execution)
     assert (row.phase, row.error_reason) == ("Failed", "StartTimeout")
-    assert row.error_message.startswith("not started within 1 s (spec.startTimeoutSeconds)")
+    assert row.error_message.startswith("Not started within 1 s (spec.startTimeoutSeconds)")
     assert [event.type for event in await events_of(ledger, execution)] == ["execution:created", "flow:failed"]
 
 

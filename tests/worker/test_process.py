@@ -138,7 +138,7 @@ def test_a_worker_with_a_broken_package_says_so_and_may_run_without_it(run_worke
     install(nodes, "fine_one")
     install(nodes, "broken_one", "import json\nimport not_there\n")
     said = (
-        f"the entry point 'broken_one = broken_one' of broken_one 1.0 cannot be loaded: {nodes}/broken_one.py, line 2: "
+        f"cannot load entry point 'broken_one = broken_one' of broken_one 1.0: {nodes}/broken_one.py, line 2: "
         "it imports the module 'not_there', which is not installed"
     )
     refused = run_worker(PYTHONPATH=str(nodes))

@@ -1,4 +1,4 @@
-"""YAML as kubectl reads it (`reading`), and written so that kubectl reads the same (`writing`).
+"""Read YAML as kubectl does (`reading`), and write it so that kubectl reads the same (`writing`).
 
-Everything in ChainGraph that reads or writes YAML does it here: a file means the same to `kubectl apply` and to us.
+All YAML in ChainGraph is read and written here, so that a file means the same to `kubectl apply` and to ChainGraph.
 """

@@ -1,4 +1,4 @@
-"""The nodes of a YAML document, from libyaml's events. go-yaml v2, which kubectl reads with, is a port of libyaml."""
+"""The nodes of a YAML document, from libyaml's events. go-yaml v2, which kubectl uses, is a port of libyaml."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from typing import Any, Final
 import yaml
 
 _DEEPEST: Final = 500
-"""What is nested deeper has no place in a resource of ours, and would end the stack of those who read it."""
+"""Maximum nesting. Our resources never need more, and deeper values would exhaust the stack of their readers."""
 
 
 class YamlError(ValueError):
-    """The text is no YAML or JSON that kubectl reads; the message names the line."""
+    """The text is not YAML or JSON that kubectl reads. The message names the line."""
 
     def __init__(self, line: int, what: str) -> None:
         super().__init__(f"line {line}: {what}" if line else what)
@@ -38,7 +38,7 @@ class Sequence:
 class Mapping:
     line: int
     items: list[Node] = field(default_factory=list)
-    """Keys and values in turn."""
+    """Keys and values, alternating."""
 
 
 @dataclass(slots=True)
@@ -51,10 +51,10 @@ Node = Scalar | Sequence | Mapping | Alias
 
 
 def tree(text: str, first_line: int) -> Node | None:
-    """The nodes of a document whose first line has this number in its file; None where it is empty.
+    """Return the nodes of a document, given the number of its first line in the file; None when it is empty.
 
     Raises:
-        YamlError: it is no YAML, or more than one document.
+        YamlError: it is not YAML, or more than one document.
     """
     try:
         return _tree(yaml.parse(text, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader)), first_line)
@@ -63,7 +63,7 @@ def tree(text: str, first_line: int) -> Node | None:
         raise YamlError(first_line + mark.line if mark else 0, str(error.problem or error.context)) from None
     except yaml.reader.ReaderError as error:
         line = first_line + text.encode(errors="replace").count(b"\n", 0, int(error.position))
-        raise YamlError(line, f"the character U+{int(error.character):04X} has no place in YAML") from None
+        raise YamlError(line, f"the character U+{int(error.character):04X} is not allowed in YAML") from None
 
 
 def _tree(events: Iterator[Any], first_line: int) -> Node | None:
@@ -81,7 +81,7 @@ def _tree(events: Iterator[Any], first_line: int) -> Node | None:
                 continue
             case yaml.AliasEvent():
                 if event.anchor not in anchors:
-                    raise YamlError(line, f"there is no anchor &{event.anchor}")
+                    raise YamlError(line, f"unknown anchor &{event.anchor}")
                 node = Alias(line, anchors[event.anchor])
             case yaml.ScalarEvent():
                 node = Scalar(line, event.value, event.tag or "", bool(event.implicit[0]))
@@ -106,7 +106,7 @@ def _tree(events: Iterator[Any], first_line: int) -> Node | None:
 
 
 def _at_end(events: Iterator[Any], first_line: int) -> None:
-    """kubectl would leave out what comes after a `...`, and say nothing."""
+    """Reject content after `...`, which kubectl would silently drop."""
     line = first_line
     try:
         for event in events:
@@ -117,4 +117,4 @@ def _at_end(events: Iterator[Any], first_line: int) -> None:
             return
     except yaml.MarkedYAMLError as error:
         line = first_line + (error.problem_mark.line if error.problem_mark else 0)
-    raise YamlError(line, "kubectl does not read what comes after '...': put '---' between two documents")
+    raise YamlError(line, "kubectl does not read content after '...': put '---' between two documents")

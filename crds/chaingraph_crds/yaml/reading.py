@@ -1,4 +1,4 @@
-"""Reads YAML and JSON as `kubectl apply -f` does."""
+"""Read YAML and JSON as `kubectl apply -f` does."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from chaingraph_crds.yaml.nodes import Alias, Mapping, Node, Scalar, Sequence, Y
 _MERGE: Final = "tag:yaml.org,2002:merge"
 _WORDS: Final = frozenset(each for words in scalars.WORDS_OF.values() for each in words)
 
-# As go-yaml bounds what aliases may blow a document up to.
+# go-yaml's bound on how much aliases may enlarge a document.
 _FREE_NODES: Final = 1000
 _FREE_ALIASED: Final = 100
 _LOW, _HIGH = 400_000, 4_000_000
@@ -22,11 +22,11 @@ _LOW, _HIGH = 400_000, 4_000_000
 
 @dataclass
 class Reading:
-    """What a text holds.
+    """The content of a text.
 
     Attributes:
-        documents: the value of each document, as JSON has it; empty documents are left out.
-        warnings: what is read otherwise than its author may think, each with its line.
+        documents: the value of each document, as in JSON; empty documents are dropped.
+        warnings: values that are read differently than their author may think, each with its line.
     """
 
     documents: list[Any] = field(default_factory=list)
@@ -34,10 +34,10 @@ class Reading:
 
 
 def read(text: str) -> Reading:
-    """Everything in a YAML or JSON file.
+    """Read everything in a YAML or JSON file.
 
     Raises:
-        YamlError: kubectl could not read it, or it has a number that JSON has not.
+        YamlError: kubectl could not read it, or it has a number that JSON does not have.
     """
     reading = Reading()
     text = text.removeprefix("\ufeff").replace("\r\n", "\n")
@@ -56,10 +56,10 @@ def read(text: str) -> Reading:
 
 
 def _json_objects(text: str) -> tuple[list[Any], int, YamlError | None]:
-    """The JSON objects that the text begins with, where what is YAML begins, and why that is no JSON.
+    """Return the JSON objects at the start of the text, the start of the YAML, and why that is not JSON.
 
     Raises:
-        YamlError: there is a number that JSON has not.
+        YamlError: there is a number that JSON does not have.
     """
     found: list[Any] = []
     position = _after_blanks(text, 0)
@@ -85,7 +85,7 @@ def _after_blanks(text: str, start: int) -> int:
 
 
 def _no_constant(name: str) -> Any:
-    raise YamlError(0, f"{name} is no number that JSON has")
+    raise YamlError(0, f"{name} is not a JSON number")
 
 
 def _json_float(written: str) -> scalars.Scalar:
@@ -96,10 +96,10 @@ def _json_float(written: str) -> scalars.Scalar:
 
 
 def _documents(text: str, line: int) -> Iterator[tuple[int, str]]:
-    """The documents, divided at the lines that begin with `---`, each with the number of its first line.
+    """Yield the documents, split at the lines that start with `---`, each with the number of its first line.
 
     Raises:
-        YamlError: there is something else than a comment after a `---`.
+        YamlError: there is more than a comment after a `---`.
     """
     kept: list[str] = []
     first = line
@@ -108,7 +108,7 @@ def _documents(text: str, line: int) -> Iterator[tuple[int, str]]:
             after = each[3:].strip()
             if after and not after.startswith("#"):
                 raise YamlError(
-                    number, f"'---' begins a document and stands on a line of its own, not before {after!r}"
+                    number, f"'---' starts a document and must stand on a line of its own, not before {after!r}"
                 )
             if kept:
                 yield first, "\n".join([*kept, ""])
@@ -181,7 +181,7 @@ class _Values:
             raise YamlError(line, str(error)) from None
 
     def _fill(self, made: dict[str, Any], node: Mapping) -> None:
-        """Sets the keys in their order: a later one wins over an earlier one, and a merge over what is before it."""
+        """Set the keys in order: a later one overrides an earlier one, and a merge overrides what is before it."""
         own: set[str] = set()
         pairs = iter(node.items)
         for key, value in zip(pairs, pairs, strict=True):
@@ -190,7 +190,7 @@ class _Values:
                 continue
             name = self._key(key)
             if name in own:
-                self._warnings.append(f"line {key.line}: the key {name!r} is there twice, and the last one wins")
+                self._warnings.append(f"line {key.line}: duplicate key {name!r}, the last one is used")
             own.add(name)
             made[name] = self.of(value)
 
@@ -202,8 +202,8 @@ class _Values:
         name: str = self._guarded(node.line, scalars.as_key, self._scalar(target))
         if target.implicit and target.text.lower() in _WORDS:
             self._warnings.append(
-                f"line {node.line}: the key {target.text} is read as {name}, as kubectl reads it: "
-                f'put it in quotes, "{target.text}"'
+                f"line {node.line}: the key {target.text} is read as {name}, as kubectl does. "
+                f'Put it in quotes, "{target.text}"'
             )
         return name
 

@@ -1,4 +1,4 @@
-"""What a YAML scalar means to kubectl, whose library is sigs.k8s.io/yaml on go-yaml v2: YAML 1.1 with exceptions.
+"""Parse YAML scalars as kubectl does, whose library is sigs.k8s.io/yaml on go-yaml v2: YAML 1.1 with exceptions.
 
 `y`, `n`, `yes`, `no`, `on` and `off` are booleans, numbers of base 60 (`12:30`) and time stamps stay text, numbers may
 have underscores and the prefixes 0x, 0o, 0b and 0. The rules follow `resolve.go` of go.yaml.in/yaml v2.4.3.
@@ -45,7 +45,7 @@ WORDS_OF: Final[Mapping[str, tuple[str, ...]]] = {
     "true": ("y", "yes", "on"),
     "false": ("n", "no", "off"),
 }
-"""The words that come out as this key where they stand without quotes."""
+"""The unquoted words that become this key."""
 
 _DECIMAL: Final = re.compile(r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?")
 _FRACTION: Final = re.compile(r"\.[0-9](_?[0-9])*([eE][-+]?[0-9](_?[0-9])*)?")
@@ -54,7 +54,7 @@ _INTEGER: Final = re.compile(
     r"|(?P<decimal>0|[1-9][0-9]*))"
 )
 _SIGN_WITHIN: Final = re.compile(r"0b([-+][01]+)")
-"""go-yaml reads the sign of a binary number there as well."""
+"""go-yaml accepts the sign of a binary number there as well."""
 _BASES: Final = {"hexadecimal": 16, "binary": 2, "octal": 8, "decimal": 10}
 _TIME: Final = re.compile(
     r"[0-9]{4}-[0-9]{1,2}-[0-9]{1,2}"
@@ -67,13 +67,13 @@ _SHORT_DIGITS: Final = 6
 
 
 def asked_for(key: str) -> str:
-    """A question for the author of an unknown key `true` or `false`, in words after a message; empty for others."""
+    """Return a question for the author of an unknown key `true` or `false`, to append to a message; else ''."""
     words = WORDS_OF.get(key)
     return f"; did you write {', '.join(words[:-1])} or {words[-1]} without quotes?" if words else ""
 
 
 def plain(text: str) -> Scalar:
-    """What the text means where it stands without quotes and without a tag."""
+    """Parse a scalar without quotes and without a tag."""
     if text in _WORDS:
         return _WORDS[text]
     first = text[0]
@@ -96,22 +96,22 @@ def _integer(number: str) -> int | None:
     base = next(each for each in _BASES if found[each] is not None)
     value = int(found["sign"] + found[base], _BASES[base])
     if value > _LARGEST or value < _SMALLEST or (found["sign"] == "+" and value >= 2**63):
-        # Beyond 64 bits: a decimal one is read as a float then. Go reads no sign before what does not fit in 63 bits.
+        # Beyond 64 bits, a decimal is read as a float. Go accepts no sign before a number beyond 63 bits.
         return None
     return value
 
 
 def _float(number: str, text: str) -> float | str:
     value = float(number)
-    # Go refuses what is beyond a float's range, and the text is left.
+    # Go rejects a number beyond a float's range, and the text stays text.
     return text if math.isinf(value) else value
 
 
 def tagged(tag: str, text: str) -> Scalar:
-    """What a scalar with a tag means.
+    """Parse a scalar with a tag.
 
     Raises:
-        ValueError: the text is nothing of that kind.
+        ValueError: the text is not of that kind.
     """
     if tag == _BINARY:
         try:
@@ -141,25 +141,25 @@ def _kind(value: Scalar) -> str:
 
 
 def as_json(value: Scalar) -> Scalar:
-    """The value as JSON carries it: a float without a fraction is an integer there.
+    """Convert the value to JSON: a float without a fraction becomes an integer.
 
     Raises:
         ValueError: JSON has no such number.
     """
     if isinstance(value, float):
         if not math.isfinite(value):
-            raise ValueError(f"{'.nan' if math.isnan(value) else '.inf'} is no number that JSON has")
+            raise ValueError(f"{'.nan' if math.isnan(value) else '.inf'} is not a JSON number")
         if value.is_integer() and abs(value) < 2**63:
-            # The digits that Go writes are the shortest ones, and are read as an integer then.
+            # Go writes the shortest digits, which are then read as an integer.
             return int(Decimal(repr(value)))
     return value
 
 
 def as_key(value: Scalar) -> str:
-    """The key that a mapping in JSON has for it.
+    """Convert the value to a key of a JSON object.
 
     Raises:
-        ValueError: nothing can be a key that is null, or an integer of more than 63 bits.
+        ValueError: null, or an integer of more than 63 bits, cannot be a key.
     """
     if isinstance(value, str):
         return value
@@ -175,7 +175,7 @@ def as_key(value: Scalar) -> str:
 
 
 def _short(value: float) -> str:
-    """A float as Go writes it in 32 bits (`%g`): the digits that tell it from its neighbours, and no more."""
+    """Format a float as Go does in 32 bits (`%g`): the shortest digits that distinguish it from its neighbours."""
     if math.isnan(value):
         return ".nan"
     try:

@@ -1,4 +1,4 @@
-"""Writes YAML that kubectl, and every other reader of YAML 1.1 or 1.2, reads as it was meant."""
+"""Write YAML that kubectl, and every other reader of YAML 1.1 or 1.2, reads as intended."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from chaingraph_crds.yaml import scalars
 
 
 def written(value: Any, **options: Any) -> str:
-    """The value as one YAML document, the keys in their order; options as `yaml.dump` has them."""
+    """Format the value as one YAML document, the keys in their order. Options as in `yaml.dump`."""
     return str(yaml.dump(value, Dumper=_Dumper, sort_keys=False, **options))
 
 
 class _Dumper(yaml.SafeDumper):
-    """Quotes what kubectl would not read as text, and writes a value that stands in several places in full."""
+    """Quotes strings that kubectl would not read as text, and writes repeated values in full."""
 
     def ignore_aliases(self, data: Any) -> bool:
         return True

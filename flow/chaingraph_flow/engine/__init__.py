@@ -1,9 +1,6 @@
 """The engine: runs one graph on the event loop.
 
-`state`, `binding` and `debugger` decide (pure functions and state machines without I/O), `transfer` fills a node's
-inputs, `attempt` runs one try of a node, `gate` keeps what is ready until it may begin, `running_time` counts the
-flow's time, `scheduler` brings them together and is the only place with tasks, and `engine` adds the
-debugger's commands.
+Decisions are pure functions and state machines without I/O. Only `scheduler` has tasks.
 """
 
 from chaingraph_flow.engine.debugger import ControlState

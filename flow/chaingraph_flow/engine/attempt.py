@@ -1,4 +1,4 @@
-"""One try of one node: make it, run it within its time, take its outputs."""
+"""Run one try of a node: create it, run it within its timeout, take its outputs."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ from chaingraph_flow.ports.json_values import plain_text, require_json, size_of
 from chaingraph_flow.ports.types import check_value
 
 LONGEST_ERROR = 4096
-"""Characters of a failure's message that are kept."""
+"""Maximum characters of a failure's message."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,22 +40,22 @@ class Ending:
     outcome: Outcome
     outputs: dict[str, Any]
     message: str = ""
-    """Of a failure or a skip."""
+    """For a failure or a skip."""
     reason: str = ""
     emissions: tuple[Emission, ...] = ()
     size: int = 0
-    """Of the outputs and of what the emissions carry (see `json_values.size_of`)."""
+    """The size of the outputs and emitted payloads (see `json_values.size_of`)."""
 
 
 @dataclass(frozen=True, slots=True)
 class NodeWatch:
-    """How a try is watched: by whom, and what is said of it when it outlives its time."""
+    """How a try is supervised, and what is reported when it exceeds its timeout."""
 
     supervisor: Supervisor
     tries: int
     started_at: int
     grace_seconds: float
-    """How long a node whose time is over may take to end before its process is ended."""
+    """How long a node may take to end after its timeout before its process is ended."""
 
 
 async def run_attempt(
@@ -66,22 +66,21 @@ async def run_attempt(
     seconds: float,
     watch: NodeWatch | None = None,
 ) -> Ending:
-    """Run a node once. Only CancelledError passes through: everything else is a way to end.
+    """Run a node once. Only CancelledError passes through: every other exception is an ending.
 
-    An emission that was refused is the node's failure, whatever the node has made of the exception: else an event
-    would be lost without a word.
+    A refused emission fails the node even if it caught the exception. Otherwise an event would be lost silently.
     """
     ending = await _ending(cls, node, values, context, seconds, watch)
     return ending if context.refused is None else refused(context.refused)
 
 
 def refused(error: EmissionRefused | LimitExceeded) -> Ending:
-    """The end of a try whose outputs or emissions are beyond a limit."""
+    """Return the ending of a try whose outputs or emissions exceed a limit."""
     return _failed(reason_of(error), str(error))
 
 
 def reason_of(error: NodeFailed) -> FailureReason:
-    """Of which kind a failure is that a node has raised."""
+    """Return the kind of a failure that a node raised."""
     return next((reason for cls, reason in _REASONS if isinstance(error, cls)), FailureReason.NODE_FAILED)
 
 
@@ -101,11 +100,11 @@ async def _ending(
     seconds: float,
     watch: NodeWatch | None,
 ) -> Ending:
-    """How the node's code ended.
+    """Run the node's code and return how it ended.
 
-    A plain `def run` goes to a thread, and its time begins when a thread takes it. Code that goes on after a timeout
-    or a cancellation cannot be ended from inside: with a supervisor its process is, else it is left behind and what
-    it returns is dropped.
+    A plain `def run` runs in a thread, and its timeout starts when the thread takes it. Code that continues after a
+    timeout or a cancellation cannot be ended from inside. With a supervisor, its process is ended; without one, it is
+    left behind and its results are dropped.
     """
     deadline = _Deadline(node.id, seconds, watch)
     try:
@@ -160,7 +159,7 @@ def _in_thread(cls: type[Node], instance: Node, context: NodeContext, watch: Nod
 
 
 class _Deadline:
-    """The time of one try, and what becomes of code that does not end with it."""
+    """The timeout of one try, and the handling of code that does not end with it."""
 
     def __init__(self, node_id: str, seconds: float, watch: NodeWatch | None) -> None:
         self.timeout = asyncio.timeout(None)
@@ -171,7 +170,7 @@ class _Deadline:
         self._over = False
 
     def begin(self) -> None:
-        """The node's time begins. A thread may say so when nobody waits for the node any more."""
+        """Start the timeout. A thread may call this when the node is no longer awaited."""
         if self._over:
             return
         loop = asyncio.get_running_loop()
@@ -181,7 +180,7 @@ class _Deadline:
             self._timer = loop.call_later(self._seconds + self._watch.grace_seconds, self._stuck, self._watch)
 
     def over(self) -> None:
-        """The try has ended."""
+        """Record that the try has ended."""
         self._over = True
         if self._timer is not None:
             self._timer.cancel()
@@ -191,19 +190,19 @@ class _Deadline:
 
 
 def _timed_out(seconds: float) -> str:
-    return f"did not end within {seconds:g} s"
+    return f"timed out after {seconds:g} s"
 
 
 class _InvalidOutput(NodeFailed):
-    """The node ended, and what it set as an output is wrong."""
+    """The node ended, and one of its outputs is invalid."""
 
 
 def taken_outputs(
     cls: type[Node], node: GraphNode, attributes: dict[str, Any], limits: Limits
 ) -> tuple[dict[str, Any], int]:
-    """The outputs that a node has set, checked, and their size.
+    """Return the outputs that a node has set, validated, and their size.
 
-    Measured before anything else: what is too large is neither checked nor written. Raises _InvalidOutput or
+    The size is checked first: outputs that are too large are neither validated nor written. Raises _InvalidOutput or
     LimitExceeded, naming the output.
     """
     outputs: dict[str, Any] = {}
@@ -214,7 +213,7 @@ def taken_outputs(
             found = attributes.get(name) or {}
             extra = sorted(map(str, found.keys() - node.outputs.keys()))
             if extra:
-                raise _InvalidOutput(f"the node set the output {extra[0]!r}, which it has not")
+                raise _InvalidOutput(f"the node set an unknown output {extra[0]!r}")
             outputs.update({key: found.get(key) for key in _dynamic_keys(cls, node)})
     size = _measured(outputs, limits)
     for key, value in outputs.items():
@@ -239,7 +238,7 @@ def _measured(outputs: dict[str, Any], limits: Limits) -> int:
             raise limits.exceeded("value_bytes", f"the output {key!r}")
         total += size
         if total > limits.node_bytes:
-            raise limits.exceeded("node_bytes", "the node's outputs together", total)
+            raise limits.exceeded("node_bytes", "all outputs of the node together", total)
     return total
 
 

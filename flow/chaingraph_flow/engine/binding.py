@@ -1,7 +1,7 @@
-"""Which nodes a run concerns: event binding.
+"""Event binding: determine which nodes take part in a run.
 
-A listener binds itself, what hangs on it, and whatever feeds any of those. Without a trigger the unbound nodes run,
-and what feeds them; with one, the nodes bound to the events of the trigger.
+A listener binds itself, the nodes that depend on it, and the nodes that feed any of these. Without a trigger the
+unbound nodes run, and the nodes that feed them. With one, the nodes bound to its events run.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from chaingraph_flow.graph import Graph
 
 
 def active_nodes(graph: Graph, trigger: Trigger | None) -> frozenset[str]:
-    """The ids of the nodes that a run with this trigger concerns. Closed under what feeds them."""
+    """Return the ids of the nodes that take part in a run with this trigger, including all nodes that feed them."""
     if trigger is None:
         listeners = [id_ for ids in graph.listeners.values() for id_ in ids]
         unbound = graph.nodes.keys() - _bound(graph, listeners)

@@ -1,9 +1,9 @@
-"""The debugger's state: whether the run is paused, which nodes it holds, its breakpoints, and the steps it still owes.
+"""The debugger's state: the pause, held nodes, breakpoints, and pending steps.
 
-No I/O, no clock, no tasks: `gate` asks it about every node that is ready, and carries out what it answers.
+No I/O, no clock, no tasks: `gate` asks it about every ready node, and carries out the answer.
 
 The check is just before a node runs. A node is held because the run is paused, or because a breakpoint stands before
-its first try; either way it is held once, until a resume or a step lets it go.
+its first try. Either way it is held once, until a resume or a step releases it.
 """
 
 from __future__ import annotations
@@ -14,23 +14,23 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class ControlState:
-    """How a run begins: what a worker read in the ledger when it took the execution."""
+    """The initial state of a run: what a worker read in the ledger when it took the execution."""
 
     paused: bool = False
     pause_reason: str = ""
     breakpoints: Collection[str] = ()
-    """Ids of nodes; those that the flow does not have are never hit."""
+    """Node ids. Ids that are not in the flow are never hit."""
     passed: Collection[str] = ()
-    """Nodes before which no breakpoint is hit any more: an earlier engine of the same attempt held them or ran them."""
+    """Nodes whose breakpoint is not hit any more: an earlier engine of the same attempt held them or ran them."""
     steps: int = 0
-    """Steps that were asked for and not carried out. They count only for a run that begins paused."""
+    """Steps that were requested and not carried out. They count only for a run that starts paused."""
     announced: bool | None = None
-    """Whether flow:paused is the last that was published of it and flow:resumed; None: as `paused` says. Where it does
-    not agree with `paused`, the engine publishes the one that is due."""
+    """Whether flow:paused was published last, and not flow:resumed; None: as `paused` says. If it differs from
+    `paused`, the engine publishes the missing event."""
 
 
 class Debugger:
-    """Holds nodes and lets them go. Every method may be called at any time."""
+    """Holds nodes and releases them. Every method may be called at any time."""
 
     def __init__(self, state: ControlState) -> None:
         self.paused = state.paused
@@ -43,25 +43,25 @@ class Debugger:
 
     @property
     def held(self) -> tuple[str, ...]:
-        """The nodes at the gate, in the order in which they came."""
+        """The nodes at the gate, in order of arrival."""
         return tuple(self._held)
 
     @property
     def steps_owed(self) -> int:
-        """Steps that have not been made: nothing waited for them, or what the last one let go has not begun yet."""
+        """Pending steps: nothing waited for them, or the nodes released by the last one have not started yet."""
         return self._owed + bool(self._released) if self.paused else 0
 
     # -- commands --------------------------------------------------------------------------------------------
 
     def pause(self, reason: str) -> bool:
-        """Hold every node that has not begun. Returns False when it was paused already: the first reason stays."""
+        """Hold every node that has not started. Returns False when already paused: the first reason is kept."""
         if self.paused:
             return False
         self.paused, self.reason = True, reason
         return True
 
     def resume(self) -> tuple[str, ...]:
-        """Let everything go; returns the nodes that were held, past whose breakpoints the run now is."""
+        """Release everything. Returns the nodes that were held; their breakpoints count as passed."""
         freed = self._let_go()
         self.paused, self.reason = False, ""
         self._owed = 0
@@ -69,12 +69,12 @@ class Debugger:
         return freed
 
     def step(self, on_the_way: Iterable[str] = ()) -> tuple[str, ...]:
-        """Let go what waits now, and stay paused; returns the nodes that were held.
+        """Release the waiting nodes and stay paused. Returns the nodes that were held.
 
-        When nothing waits the step is owed to the nodes that come next. Without a pause there is nothing to step.
+        When no node waits, the step is pending for the next ones. Without a pause there is nothing to step.
 
         Args:
-            on_the_way: Nodes that were through the gate when the pause came, and have not begun yet.
+            on_the_way: nodes that had passed the gate before the pause, and have not started yet.
         """
         if not self.paused:
             return ()
@@ -87,44 +87,44 @@ class Debugger:
         return self._let_go()
 
     def pay(self) -> tuple[str, ...]:
-        """Carry out a step that is owed, if there is one and nodes have come that it is for; returns those nodes."""
+        """Carry out a pending step, if there is one and nodes have come for it. Returns those nodes."""
         if not self._owed or not self._held:
             return ()
         self._owed -= 1
         return self._let_go()
 
     def set_breakpoints(self, ids: Iterable[str]) -> None:
-        """These and no others. A node that is held stays held, and one that was held is not hit again."""
+        """Set the breakpoints. A held node stays held, and a breakpoint that was hit is not hit again."""
         self._breakpoints = frozenset(ids)
 
     def has_held(self, id_: str) -> bool:
-        """Whether it holds or held the node, or an earlier engine did: no breakpoint is hit before it any more."""
+        """Whether it holds or held the node, or an earlier engine did: its breakpoint is not hit any more."""
         return id_ in self._passed
 
     # -- questions about a node that is ready ------------------------------------------------------------------
 
     def stops(self, id_: str) -> bool:
-        """Whether a node may not begin now."""
+        """Whether a node may not start now."""
         if self.paused and id_ not in self._released:
             return True
         return id_ in self._breakpoints and id_ not in self._passed
 
     def hold(self, id_: str) -> bool:
-        """Keep a node at the gate; returns whether it is a breakpoint that it has met there."""
+        """Keep a node at the gate. Returns whether it is at a breakpoint."""
         hit = id_ in self._breakpoints and id_ not in self._passed
         self._held[id_] = None
         self._passed.add(id_)
         return hit
 
     def admits(self, id_: str) -> bool:
-        """Whether a node may begin now; if so it does, and the next try of it needs another step."""
+        """Whether a node may start now. If so, it counts as started, and its next try needs another step."""
         if self.stops(id_):
             return False
         self._released.discard(id_)
         return True
 
     def exempt(self, id_: str) -> None:
-        """A node has begun before: no breakpoint is hit before another try of it."""
+        """Record that a node has started before: its breakpoint is not hit before another try."""
         self._passed.add(id_)
 
     def _let_go(self) -> tuple[str, ...]:

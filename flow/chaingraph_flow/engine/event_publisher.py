@@ -1,4 +1,4 @@
-"""The engine's events: which there are, and what each carries. Keeps the scheduler free of their wording."""
+"""The engine's events and their data. Keeps their format out of the scheduler."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from chaingraph_flow.validation.wiring import Connection
 
 
 def wall_clock() -> int:
-    """Milliseconds since 1970, UTC."""
+    """Return the milliseconds since 1970, UTC."""
     return time.time_ns() // 1_000_000
 
 
@@ -29,45 +29,45 @@ class EventPublisher:
         self._debug = debug
 
     def flow_started(self, total: int, attempt: int) -> None:
-        """An attempt of the execution begins; `total` nodes take part."""
+        """Publish the start of an attempt; `total` nodes take part."""
         self._send(events.FLOW_STARTED, {"nodes": total, "attempt": attempt})
 
     def flow_paused(self, reason: str) -> None:
-        """From now on no node begins but by a step."""
+        """Publish a pause: no node starts except by a step."""
         self._send(events.FLOW_PAUSED, {"reason": reason})
 
     def flow_resumed(self) -> None:
-        """The pause is over."""
+        """Publish the end of a pause."""
         self._send(events.FLOW_RESUMED, {})
 
     def breakpoint_hit(self, node_id: str) -> None:
-        """A node has come to a breakpoint and is held there."""
+        """Publish that a node is held at a breakpoint."""
         self._send(events.BREAKPOINT_HIT, {"nodeId": node_id})
 
     def flow_completed(self, milliseconds: int) -> None:
-        """Every node has ended. The time is the attempt's, without its pauses."""
+        """Publish that every node has ended. The time is the attempt's, without pauses."""
         self._send(events.FLOW_COMPLETED, {"executionTime": milliseconds})
 
     def flow_failed(self, error: NodeError, milliseconds: int) -> None:
-        """The run has failed."""
+        """Publish that the run has failed."""
         told = {"error": error.message, "reason": str(error.reason), "executionTime": milliseconds}
         self._send(events.FLOW_FAILED, {"nodeId": error.node} | told if error.node else told)
 
     def flow_cancelled(self, reason: str) -> None:
-        """The run was stopped."""
+        """Publish that the run was stopped."""
         self._send(events.FLOW_CANCELLED, {"reason": reason})
 
     def status(self, node_id: str, old: str, new: str) -> None:
-        """A node's status has changed; said in debug mode alone."""
+        """Publish a change of a node's status, in debug mode only."""
         if self._debug:
             self._send(events.NODE_STATUS_CHANGED, {"nodeId": node_id, "oldStatus": old, "newStatus": new})
 
     def node_started(self, node: GraphNode) -> None:
-        """A node runs from now on."""
+        """Publish that a node starts to run."""
         self._send(events.NODE_STARTED, {"nodeId": node.id, "nodeType": node.type.type})
 
     def node_ended(self, record: NodeRecord) -> None:
-        """A node has ended."""
+        """Publish that a node has ended."""
         data: dict[str, Any] = {"nodeId": record.node_id}
         if record.outcome is Outcome.SKIPPED:
             self._send(events.NODE_SKIPPED, data | {"reason": record.reason})
@@ -80,20 +80,20 @@ class EventPublisher:
             self._send(events.NODE_FAILED, data | told)
 
     def log(self, node_id: str, message: str) -> None:
-        """A node, or the engine about a node, has something to say."""
+        """Publish a log message of a node, or of the engine about a node."""
         self._send(events.NODE_DEBUG_LOG, {"nodeId": node_id, "log": message})
 
     def transfer_started(self, connection: Connection) -> None:
-        """A value is about to be copied; said in debug mode alone."""
+        """Publish that a value is about to be copied, in debug mode only."""
         if self._debug:
             self._send(events.EDGE_TRANSFER_STARTED, _edge(connection))
 
     def not_delivered(self, connection: Connection, why: str) -> None:
-        """An edge delivers nothing, because of how its source has ended. That is no failure of the edge."""
+        """Publish that an edge delivers nothing because of how its source ended. This is not a failure of the edge."""
         self._send(events.EDGE_TRANSFER_FAILED, _edge(connection) | {"error": why, "skipped": True})
 
     def transferred(self, connection: Connection, refused: str | None, milliseconds: float) -> None:
-        """An edge has delivered, or why it could not. The time is that of filling the target's inputs."""
+        """Publish that an edge has delivered, or why it could not. The time is that of filling the target's inputs."""
         if refused is None:
             data = _edge(connection)
             data["transferTime"] = milliseconds

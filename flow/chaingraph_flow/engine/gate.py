@@ -1,7 +1,7 @@
-"""The gate between ready and running: nodes wait here for a slot, and are held here by the debugger.
+"""The gate between ready and running: nodes wait here for a slot, and the debugger holds them here.
 
-Used by the scheduler alone. It says what the debugger does and stops the flow's clock, and starts nothing itself.
-While the run is paused, what waits for a slot are nodes that a step has let go; all others are held.
+It publishes pauses and stops the flow's clock, but starts nothing itself. While the run is paused, the nodes that wait
+for a slot are those released by a step; all others are held.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from chaingraph_flow.engine.running_time import RunningTime
 
 
 class Gate:
-    """The nodes that are ready and have not begun."""
+    """The nodes that are ready and have not started."""
 
     def __init__(self, control: ControlState, announce: EventPublisher, time: RunningTime) -> None:
         self._debugger = Debugger(control)
@@ -27,7 +27,7 @@ class Gate:
 
     @property
     def paused(self) -> bool:
-        """Whether nodes are held back."""
+        """Whether nodes are held."""
         return self._debugger.paused
 
     @property
@@ -42,12 +42,12 @@ class Gate:
 
     @property
     def seen(self) -> tuple[str, ...]:
-        """The nodes that the debugger holds, after those that it has let go and that have no slot yet."""
+        """The nodes that the debugger holds, after those that it has released and that have no slot yet."""
         return (*filter(self._debugger.has_held, self._ready), *self._debugger.held)
 
     @property
     def steps_owed(self) -> int:
-        """Steps that have not been made."""
+        """The number of pending steps."""
         return self._debugger.steps_owed
 
     @property
@@ -58,19 +58,19 @@ class Gate:
     # -- nodes -----------------------------------------------------------------------------------------------
 
     def put(self, id_: str) -> None:
-        """A node is ready, or comes back because it could not begin; a step may have let it go meanwhile."""
+        """Add a ready node, or one that could not start. A step may have released it meanwhile."""
         if self._debugger.paused and self._debugger.stops(id_):
             self._hold(id_)
         else:
             self._ready.append(id_)
 
     def put_again(self, id_: str) -> None:
-        """A node is ready for another try."""
+        """Add a node that is ready for another try."""
         self._debugger.exempt(id_)
         self.put(id_)
 
     def take(self) -> str | None:
-        """The next node to start a task for, if there is one. A breakpoint that it meets pauses the run."""
+        """Take the next node to start a task for, if there is one. A breakpoint before it pauses the run."""
         while self._ready:
             id_ = self._ready.popleft()
             if not self._debugger.stops(id_):
@@ -79,24 +79,24 @@ class Gate:
         return None
 
     def admits(self, id_: str) -> bool:
-        """Whether a node that was taken may begin: a pause may have come while it waited for the journal."""
+        """Whether a node that was taken may start: a pause may have come while it waited for the journal."""
         return self._debugger.admits(id_)
 
     def pay_steps(self) -> None:
-        """Let go what has come, when a step is owed to it."""
+        """Release the nodes that a pending step is for."""
         self._ready.extend(self._debugger.pay())
 
     # -- commands --------------------------------------------------------------------------------------------
 
     def begin(self) -> None:
-        """The run begins: from now on pauses are announced, and the time of the flow counts unless it is paused."""
+        """Begin the run: publish pauses from now on, and count the flow's time unless it is paused."""
         self._begun = True
         if not self._debugger.paused:
             self._time.go()
         self._tell()
 
     def pause(self, reason: str) -> None:
-        """Hold everything that has not begun."""
+        """Hold every node that has not started."""
         if self._debugger.pause(reason):
             self._tell()
             waiting, self._ready = self._ready, deque()
@@ -104,17 +104,17 @@ class Gate:
                 self._hold(id_)
 
     def resume(self) -> None:
-        """Let everything go."""
+        """Release everything."""
         if self._debugger.paused:
             self._ready.extend(self._debugger.resume())
             self._tell()
 
     def step(self, on_the_way: Iterable[str]) -> None:
-        """Let go what is held, and what is on its way from here to its beginning; see `Debugger.step`."""
+        """Release the held nodes, and those between the gate and their start; see `Debugger.step`."""
         self._ready.extend(self._debugger.step(on_the_way))
 
     def set_breakpoints(self, ids: Iterable[str]) -> None:
-        """These and no others."""
+        """Set the breakpoints."""
         self._debugger.set_breakpoints(ids)
 
     def _hold(self, id_: str) -> None:

@@ -11,11 +11,11 @@ from chaingraph_flow.limits import Limits
 
 @dataclass(frozen=True, slots=True)
 class EngineOptions:
-    """How much at once and for how long; seconds are of wall-clock time.
+    """Concurrency limits and timeouts; seconds are of wall-clock time.
 
-    The flow's time is that of one attempt of the execution, over all engines that it takes, without the time in which
-    it is paused (see `Engine.ran_ms`). A node's time is that of one try and begins when it runs, not when it waits for
-    a slot or for the journal; it goes on while the flow is paused.
+    The flow's timeout is for one attempt of the execution, over all its engines, without pauses (see `Engine.ran_ms`).
+    A node's timeout is for one try and starts when it runs, not when it waits for a slot or for the journal. It
+    continues while the flow is paused.
     """
 
     max_concurrency: int = 50
@@ -24,17 +24,17 @@ class EngineOptions:
     debug: bool = False
     """Also publish node:status-changed and edge:transfer-started."""
     cancel_grace_seconds: float = 5
-    """How long nodes that were cancelled may take to clean up before they are left behind."""
+    """How long cancelled nodes may take to clean up before they are left behind."""
     stuck_grace_seconds: float = 2
-    """How long a node whose time is over may go on before a supervisor ends its process."""
+    """How long a node may continue after its timeout before a supervisor ends its process."""
     max_children: int = MAX_CHILDREN
-    """Emissions of the execution, over all its nodes and engines. A node whose emissions do not fit any more fails."""
+    """Maximum emissions of the execution, over all its nodes and engines. A node that exceeds it fails."""
     max_depth: int = MAX_DEPTH
-    """How far from the root of its tree a child may be. In an execution that is so far a node that emits fails."""
+    """Maximum depth of a child in its tree. In an execution at this depth, a node that emits fails."""
     limits: Limits = field(default_factory=Limits)
-    """How large values may be, and what nodes may spend on them."""
+    """Maximum size of values, and of the work of nodes."""
     egress: Egress = field(default_factory=Egress)
-    """Which addresses the nodes may reach: public ones alone, unless the administrator allows others."""
+    """Addresses that the nodes may reach: public ones only, unless the administrator allows others."""
 
     def __post_init__(self) -> None:
         for name in ("max_concurrency", "node_timeout_seconds", "flow_timeout_seconds"):
@@ -42,4 +42,4 @@ class EngineOptions:
                 raise ValueError(f"{name} must be more than 0, is {getattr(self, name)}")
         for name in ("max_children", "max_depth"):
             if getattr(self, name) < 0:
-                raise ValueError(f"{name} must be at least 0, which is none, is {getattr(self, name)}")
+                raise ValueError(f"{name} must be at least 0 (none), is {getattr(self, name)}")

@@ -1,4 +1,4 @@
-"""What a finished run has to show: the flow's outputs and emissions."""
+"""The results of a finished run: the flow's outputs and emissions."""
 
 from __future__ import annotations
 
@@ -20,26 +20,25 @@ from chaingraph_flow.validation.wiring import GraphOutput
 def flow_outputs(
     graph: Graph, ended: Mapping[str, NodeRecord], limits: Limits
 ) -> tuple[dict[str, Any], NodeError | None]:
-    """The flow's outputs by name; one whose node did not end that way, or whose path leads to no
-    value, is left out.
+    """Return the flow's outputs by name. Outputs without a value are left out, because their node did not end that way
+    or their path leads nowhere.
 
-    A flow that declares none has the outputs of its last nodes, those from which no edge leads on, as
-    `{node: {port: value}}`.
+    A flow without declared outputs has those of its last nodes, which no edge leaves, as `{node: {port: value}}`.
 
     Returns:
-        The outputs; or none, and the failure, when together they are too large: one value may be the output under
-        many names.
+        The outputs; or none, and the failure, when together they are too large: one value may be the output under many
+        names.
     """
     shared = _shared_outputs(graph, ended)
     size = size_of(shared, limits.node_bytes)
     if size > limits.node_bytes:
-        message = str(limits.exceeded("node_bytes", "the flow's outputs together"))
+        message = str(limits.exceeded("node_bytes", "all outputs of the flow together"))
         return {}, NodeError("", message, FailureReason.LIMIT_EXCEEDED)
     return {name: copied(value) for name, value in shared.items()}, None
 
 
 def _shared_outputs(graph: Graph, ended: Mapping[str, NodeRecord]) -> dict[str, Any]:
-    """The flow's outputs, whose parts are shared with the records."""
+    """Return the flow's outputs. They share parts with the records."""
     if graph.spec.outputs:
         outputs: dict[str, Any] = {}
         for each in graph.outputs:
@@ -58,18 +57,18 @@ def _shared_outputs(graph: Graph, ended: Mapping[str, NodeRecord]) -> dict[str, 
 
 
 def outputs_to_nowhere(graph: Graph, ended: Mapping[str, NodeRecord]) -> list[tuple[str, str]]:
-    """The outputs that are left out because their path leads to no value: the node, and what to say."""
+    """Return the outputs left out because their path leads nowhere: the node, and a log message."""
     found = []
     for each in graph.outputs:
         _, value = _output(graph, each, ended)
         if isinstance(value, Nowhere):
             path = render(f"{each.source}.{each.source_port}", each.source_segments)
-            found.append((each.source, f"the output {each.name!r} is left out: nothing is at {path}: {value.reason}"))
+            found.append((each.source, f"output {each.name!r} is left out: nothing at {path}: {value.reason}"))
     return found
 
 
 def _output(graph: Graph, output: GraphOutput, ended: Mapping[str, NodeRecord]) -> tuple[bool, Any | Nowhere]:
-    """Whether the source of an output has ended so that there is one, and its value."""
+    """Return whether an output's source ended with a value for it, and the value."""
     record = ended.get(output.source)
     there, value = (False, None) if record is None else output_value(record, output.source_port)
     if there and output.source_segments:
@@ -79,19 +78,19 @@ def _output(graph: Graph, output: GraphOutput, ended: Mapping[str, NodeRecord]) 
 
 
 def flow_emissions(graph: Graph, ended: Mapping[str, NodeRecord]) -> tuple[Emission, ...]:
-    """All emissions of a run, in the order of `emissions_in_order`."""
+    """Return all emissions of a run, in the order of `emissions_in_order`."""
     return emissions_in_order(graph.nodes, ended.values())
 
 
 def emissions_in_order(node_ids: Iterable[str], records: Iterable[NodeRecord]) -> tuple[Emission, ...]:
-    """The emissions of an execution: the index of each is its position, from which its child's id follows.
+    """Return the emissions of an execution. The index of each is its position, from which its child's id follows.
 
-    The order is that of the nodes in the spec and then that in which each node emitted. When the nodes ended, and in
-    which order the records come, makes no difference: whoever reads the journal again finds the same positions.
+    The order is that of the nodes in the spec, and then that in which each node emitted. It does not depend on when the
+    nodes ended, or on the order of the records: every reader of the journal finds the same positions.
 
     Args:
-        node_ids: The nodes of the flow in the order of its spec.
-        records: The journal: how the nodes ended, each of them once.
+        node_ids: the nodes of the flow in the order of its spec.
+        records: the journal: how the nodes ended, each of them once.
     """
     emitted = {record.node_id: record.emissions for record in records}
     return tuple(each for id_ in node_ids for each in emitted.get(id_, ()))

@@ -1,4 +1,4 @@
-"""Where an engine leaves what has happened."""
+"""The interface through which an engine reports what has happened."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ from chaingraph_flow.events import FlowEvent
 
 
 class Recorder(Protocol):
-    """Implemented by whoever runs an engine. All methods are called on the engine's event loop."""
+    """Implemented by whatever runs an engine. All methods are called on the engine's event loop."""
 
     def record(self, record: NodeRecord) -> None:
-        """A node has ended. Must not block. The outputs are shared with the engine: do not change them."""
+        """Record the end of a node. Must not block. The outputs are shared with the engine: do not change them."""
 
     def publish(self, event: FlowEvent) -> None:
-        """Something happened. Must not block."""
+        """Publish an event. Must not block."""
 
     async def settled(self) -> None:
-        """Return when all that was handed in is durable. Raises when it cannot be (say, when ownership was lost).
+        """Return when all records are durable. Raises when they cannot be, for example after a loss of ownership.
 
-        What it raises ends the run: nodes in flight are cancelled and `Engine.run` raises the same.
+        An exception ends the run: running nodes are cancelled, and `Engine.run` raises the same exception.
         """

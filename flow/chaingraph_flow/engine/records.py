@@ -1,6 +1,6 @@
-"""What is known about a node that has ended: the journal's entries.
+"""The journal's entries: the ends of nodes.
 
-A journal is a sequence of these in the order in which the nodes ended. An engine that gets one does not run those
+A journal is a sequence of these in the order in which the nodes ended. An engine with a journal does not run those
 nodes again.
 """
 
@@ -28,7 +28,7 @@ class Outcome(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class NodeRecord:
-    """The end of one node. Times are milliseconds since 1970, UTC. Outputs hold JSON values alone."""
+    """The end of one node. Times are milliseconds since 1970, UTC. Outputs are JSON values."""
 
     node_id: str
     outcome: Outcome
@@ -37,20 +37,20 @@ class NodeRecord:
     outputs: Mapping[str, Any] = field(default_factory=dict)
     error: str = ""
     reason: str = ""
-    """Why it was skipped, or of which kind the failure is (NodeFailed, NodeTimeout, InvalidInput, ...)."""
+    """Why it was skipped, or the kind of failure (NodeFailed, NodeTimeout, InvalidInput, ...)."""
     attempts: int = 0
     emissions: tuple[Emission, ...] = ()
     size: int = field(default=0, compare=False)
-    """Of outputs and payloads, where it is known; it is not part of the JSON form (see `measured_size`)."""
+    """The size of outputs and payloads, if known; not part of the JSON form (see `measured_size`)."""
 
     def measured_size(self) -> int:
-        """The size of outputs and payloads: as it was measured when the node ended, or of a journal's entry now."""
+        """Return the size of outputs and payloads: as measured at the node's end or, for a journal's entry, now."""
         return self.size or sum(
             size_of(value, UNLIMITED) for value in (*self.outputs.values(), *(each.payload for each in self.emissions))
         )
 
     def to_json(self) -> dict[str, Any]:
-        """The JSON form."""
+        """Return the JSON form."""
         return {
             "nodeId": self.node_id,
             "outcome": str(self.outcome),
@@ -65,7 +65,7 @@ class NodeRecord:
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> Self:
-        """A record of its JSON form; fields that are not there have their defaults."""
+        """Parse the JSON form. Missing fields have their defaults."""
         return cls(
             node_id=value["nodeId"],
             outcome=Outcome(value["outcome"]),
@@ -80,7 +80,7 @@ class NodeRecord:
 
 
 def handles_failure(graph: Graph, node_id: str, active: Iterable[str]) -> bool:
-    """Whether the flow takes care of a failure of this node: an error port leads to a node or to an output."""
+    """Whether the flow handles a failure of this node: an error port leads to a node or to an output."""
     running = set(active)
     return any(
         each.source_port in ERROR_PORTS and each.target in running for each in graph.nodes[node_id].outgoing
@@ -90,9 +90,9 @@ def handles_failure(graph: Graph, node_id: str, active: Iterable[str]) -> bool:
 def without_unhandled_failures(
     graph: Graph, journal: Iterable[NodeRecord], trigger: Trigger | None
 ) -> tuple[NodeRecord, ...]:
-    """The journal to retry a failed execution with: the nodes whose failure nobody handled run again.
+    """Return the journal for a retry of a failed execution: without the nodes whose failure was not handled.
 
-    Nothing that depends on them has been decided, because such a failure halts the flow; all else stands.
+    Nothing that depends on them has been decided, because such a failure halts the flow. All else is kept.
     """
     active = active_nodes(graph, trigger)
     return tuple(

@@ -1,4 +1,4 @@
-"""How a run is going, and how it ended."""
+"""The progress of a run, and its result."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ class FlowOutcome(StrEnum):
     FAILED = "Failed"
     STOPPED = "Stopped"
     PARKED = "Parked"
-    """It has not ended: it is paused, and another engine goes on from the journal."""
+    """It has not ended: it is paused, and another engine continues from the journal."""
 
 
 class FailureReason(StrEnum):
-    """Of which kind a failure is."""
+    """The kind of a failure."""
 
     NODE_FAILED = "NodeFailed"
     NODE_TIMEOUT = "NodeTimeout"
@@ -39,13 +39,13 @@ class FailureReason(StrEnum):
 
     @classmethod
     def of(cls, told: str) -> FailureReason:
-        """The kind that a record tells; one that another version wrote may be unknown here, and is NodeFailed then."""
+        """Return the kind in a record. A kind from another version may be unknown here, and becomes NodeFailed."""
         return next((each for each in cls if each == told), cls.NODE_FAILED)
 
 
 @dataclass(frozen=True, slots=True)
 class NodeError:
-    """Why a flow failed; `node` is '' when no node is to blame."""
+    """Why a flow failed; `node` is '' when no node caused it."""
 
     node: str
     message: str
@@ -54,13 +54,13 @@ class NodeError:
 
 @dataclass(frozen=True, slots=True)
 class RunningNode:
-    """A node that runs, or waits for its next try. Times are milliseconds since 1970.
+    """A node that is running, or waiting for its next try. Times are milliseconds since 1970.
 
     Attributes:
-        tries: the number of its try, or of the one that has failed last while it waits.
-        max_tries: how many its `retry` allows.
-        since: when that try began.
-        next_at: when the next try begins, while it waits for that.
+        tries: the number of its try, or of the last failed one while it waits.
+        max_tries: the maximum by its `retry`.
+        since: when that try started.
+        next_at: when the next try starts, while it waits for that.
     """
 
     node_id: str
@@ -71,21 +71,21 @@ class RunningNode:
 
 
 def running_then(nodes: Sequence[RunningNode], most: int = 5) -> str:
-    """What ran when a flow was ended, as the end of a message; '' when nothing did."""
+    """Describe the nodes that a flow's end interrupted, to append to a message; '' when there were none."""
     if not nodes:
         return ""
     more = f" and {len(nodes) - most} more" if len(nodes) > most else ""
     told = (node_standing(each.node_id, each.tries, each.max_tries, each.since, each.next_at) for each in nodes[:most])
-    return f"; running then: {', '.join(told)}{more}"
+    return f"; interrupted: {', '.join(told)}{more}"
 
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """How far a run is. `total` counts the nodes that this run concerns, which its trigger decides.
+    """The progress of a run. `total` counts the nodes that take part, which depends on the trigger.
 
-    `running` counts the nodes that run or wait for another try; `current_nodes` names those, and then the nodes that
-    the debugger holds, or has let go and that have no slot yet. An engine that goes on after a crash gets them as
-    `ControlState.passed`.
+    `running` counts the nodes that are running or waiting for another try. `current_nodes` names these, and then the
+    nodes that the debugger holds, or has released and that have no slot yet. After a crash, the next engine gets them
+    as `ControlState.passed`.
     """
 
     total: int
@@ -103,7 +103,7 @@ class FlowResult:
     outcome: FlowOutcome
     progress: Progress
     outputs: dict[str, Any] = field(default_factory=dict)
-    """By the names of the flow's outputs, those without a value left out; see `outputs.py`."""
+    """By the names of the flow's outputs, without those that have no value; see `outputs.py`."""
     error: NodeError | None = None
     reason: str = ""
     """Why it was stopped."""

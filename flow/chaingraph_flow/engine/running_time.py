@@ -1,4 +1,4 @@
-"""How long a flow has run, without its pauses, and the timer of its timeout."""
+"""Measure how long a flow has run, without pauses, and run the timer of its timeout."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from collections.abc import Callable
 
 
 class RunningTime:
-    """A stopwatch on the event loop's clock. It stands until `go` is called."""
+    """A stopwatch on the event loop's clock. It does not run until `go` is called."""
 
     def __init__(self, limit_seconds: float, ran_ms: int, expired: Callable[[], None]) -> None:
-        """Begin with the milliseconds that earlier engines have run; `expired` is called at the limit."""
+        """Start with the milliseconds that earlier engines have run; `expired` is called at the limit."""
         self._limit = limit_seconds
         self._ran = ran_ms / 1000
         self._expired = expired
@@ -18,7 +18,7 @@ class RunningTime:
         self._timer: asyncio.TimerHandle | None = None
 
     def go(self) -> None:
-        """Go on counting. To be called on the event loop. With nothing left of the time, it has expired at once."""
+        """Start the stopwatch, on the event loop. When no time is left, it expires at once."""
         left = self._limit - self._ran
         if left <= 0:
             self._expired()
@@ -28,7 +28,7 @@ class RunningTime:
             self._timer = loop.call_later(left, self._expired)
 
     def stand(self) -> None:
-        """Count no further, and let no timer run."""
+        """Stop the stopwatch and its timer."""
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
@@ -36,6 +36,6 @@ class RunningTime:
 
     @property
     def milliseconds(self) -> int:
-        """What it shows now."""
+        """Return the measured time."""
         running = 0.0 if self._timer is None else asyncio.get_running_loop().time() - self._since
         return int((self._ran + running) * 1000)

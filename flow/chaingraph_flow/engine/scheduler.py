@@ -1,7 +1,7 @@
-"""The scheduler: one dispatcher that starts what is ready, and the only place of the engine with tasks.
+"""The scheduler: one dispatcher that starts ready nodes, and the only part of the engine with tasks.
 
-There is no polling and no task but one for each node that runs. What decides is `RunState`; a node's end is taken in
-the callback of its task, which starts what has become ready, so a chain costs one turn of the event loop a node.
+There is no polling, and one task for each running node. `RunState` decides. A node's end is processed in the callback
+of its task, which starts the nodes that became ready, so a chain costs one turn of the event loop per node.
 """
 
 from __future__ import annotations
@@ -66,26 +66,26 @@ class Scheduler:
         """Prepare a run.
 
         Args:
-            graph: What to run.
-            registry: The code of its nodes.
-            context: The execution it runs for.
-            recorder: Gets records and events, and says when they are durable.
-            inputs: The flow's inputs, bound (see `bind_inputs`).
-            trigger: The events it was started with; None for a start without one.
-            journal: The nodes that ended before: they are not run again, and nothing is said of them.
-            options: Limits.
-            resumed: An earlier engine of this attempt has announced the flow: do not say flow:started again.
-            control: How the debugger begins; not paused and without breakpoints when left out.
-            ran_ms: For how many milliseconds earlier engines of this attempt have run, without pauses.
-            on_control: Called on the event loop when `paused`, `quiet` or `held` has changed while the run goes on.
-            may_spawn: Asked once everything has completed and something was emitted; what it says fails the flow.
-            supervisor: Told which node runs; ends the process of one that cannot be ended otherwise.
-            killed: Tries of this attempt that ended with their process, the last one of each node.
-            clock: Milliseconds since 1970, for records and events.
+            graph: the graph to run.
+            registry: the code of its nodes.
+            context: the execution it runs for.
+            recorder: receives records and events, and reports when they are durable.
+            inputs: the flow's inputs, bound (see `bind_inputs`).
+            trigger: the events it was started with; None for a start without one.
+            journal: the nodes that ended before. They are not run again, and nothing is published about them.
+            options: limits.
+            resumed: an earlier engine of this attempt has published flow:started; do not publish it again.
+            control: the debugger's initial state; by default not paused and without breakpoints.
+            ran_ms: the milliseconds that earlier engines of this attempt have run, without pauses.
+            on_control: called on the event loop when `paused`, `quiet` or `held` has changed during the run.
+            may_spawn: called once everything has completed and something was emitted; its result fails the flow.
+            supervisor: informed about running nodes; ends the process of a node that cannot be ended otherwise.
+            killed: tries of this attempt that ended with their process, the last one of each node.
+            clock: milliseconds since 1970, for records and events.
 
         Raises:
-            UnknownNodeType: The registry lacks the class of a node that this run concerns.
-            JournalMismatch: The journal names a node that this run does not concern.
+            UnknownNodeType: the registry lacks the class of a node that takes part in this run.
+            JournalMismatch: the journal names a node that does not take part in this run.
         """
         self._graph = graph
         self._context = context
@@ -132,7 +132,7 @@ class Scheduler:
 
     @property
     def progress(self) -> Progress:
-        """How far the run is. Costs little; may be read at any time on the engine's event loop."""
+        """Return the progress. Cheap; may be called at any time on the engine's event loop."""
         return Progress(
             total=len(self._state.active),
             completed=self._counts[Outcome.COMPLETED],
@@ -144,12 +144,12 @@ class Scheduler:
 
     @property
     def tries(self) -> dict[str, tuple[int, int]]:
-        """The nodes that run, with the number of their try and the time of their first one in ms since 1970."""
+        """Return the running nodes, with the number of their try and the time of their first one in ms since 1970."""
         return {id_: tried for id_ in self._running if (tried := self._tries.of(id_)) is not None}
 
     @property
     def running_nodes(self) -> tuple[RunningNode, ...]:
-        """The nodes that run or wait for another try; once the run is over, those that it has interrupted."""
+        """Return the nodes that are running or waiting for another try; after the run, those that it interrupted."""
         if self._interrupted is not None:
             return self._interrupted
         nodes = self._graph.nodes
@@ -159,22 +159,22 @@ class Scheduler:
 
     @property
     def quiet(self) -> bool:
-        """Whether it is paused and nothing runs or waits for another try. What a step has let go runs."""
+        """Whether it is paused and no node is running, released by a step, or waiting for another try."""
         going = self._running or self._waiting
         return self._gate.paused and self._begun and not going and not self._over.is_set()
 
     def stop(self, reason: str) -> None:
-        """Cancel what runs; `run` returns Stopped. To be called on the engine's event loop; the first call counts."""
+        """Cancel running nodes; `run` returns Stopped. Call it on the engine's event loop; the first call counts."""
         if not self._over.is_set():
             self._stop_reason = reason
             self._over.set()
 
     async def run(self) -> FlowResult:
-        """Run to the end. A node's errors are in the result.
+        """Run to the end. Errors of nodes are in the result.
 
         Raises:
-            asyncio.CancelledError: The caller was cancelled; nodes in flight have been cancelled and awaited.
-            Exception: Whatever the recorder raised; the same holds.
+            asyncio.CancelledError: the caller was cancelled; running nodes have been cancelled and awaited.
+            Exception: any error of the recorder; running nodes have been cancelled and awaited too.
         """
         self._loop = asyncio.get_running_loop()
         self._tries.begin()
@@ -183,7 +183,7 @@ class Scheduler:
                 self._begin()
             await self._over.wait()
         finally:
-            self._over.set()  # also when the caller was cancelled: what is cancelled now has not failed
+            self._over.set()  # also when the caller was cancelled: a node that is cancelled now has not failed
             self._interrupted = self.running_nodes
             self._time.stand()
             await self._close()
@@ -218,7 +218,7 @@ class Scheduler:
             task.cancel()
         try:
             if tasks:
-                # One that refuses to be cancelled would hold up STOP for everybody: it is left behind.
+                # A node that ignores its cancellation would delay a stop for everyone: leave it behind.
                 await asyncio.wait(tasks, timeout=self._options.cancel_grace_seconds)
                 await asyncio.sleep(0)
         finally:
@@ -244,7 +244,7 @@ class Scheduler:
 
     def _flow_timeout(self) -> None:
         if not self._over.is_set():
-            limit = f"the flow did not end within {self._options.flow_timeout_seconds:g} s"
+            limit = f"the flow timed out after {self._options.flow_timeout_seconds:g} s"
             message = limit + running_then(self.running_nodes)
             self._error = self._error or NodeError("", message, FailureReason.FLOW_TIMEOUT)
             self._over.set()
@@ -252,7 +252,7 @@ class Scheduler:
     # -- deciding and starting -------------------------------------------------------------------------------
 
     def _proceed(self, decidable: Iterable[str]) -> None:
-        """Decide these nodes and all that follows from it, start what there is room for, and see whether it is over."""
+        """Decide these nodes and all that follows, start nodes while there is room, and check for the end."""
         undecided = deque(decidable)
         while undecided and self._error is None:
             id_ = undecided.popleft()
@@ -280,7 +280,7 @@ class Scheduler:
             self._start(id_)
 
     def _command(self, carry_out: Callable[[], None]) -> None:
-        """What the recorder raises meanwhile ends the run, as it does anywhere else."""
+        """Carry out a command. An exception of the recorder ends the run, as anywhere else."""
         if self._over.is_set():
             return
         try:
@@ -313,7 +313,7 @@ class Scheduler:
     # -- endings ---------------------------------------------------------------------------------------------
 
     def _take(self, id_: str, task: asyncio.Task[Ending | None]) -> None:
-        """The callback of a node's task."""
+        """Process the end of a node's task. Its callback."""
         if self._closed:
             return
         del self._running[id_]
@@ -343,14 +343,14 @@ class Scheduler:
             self._proceed(decidable)
 
     def _ended_try(self, id_: str, ending: Ending) -> list[str]:
-        """Have the node tried again, or keep its end; returns what can be decided now."""
+        """Schedule another try of the node, or keep its end. Returns the nodes that can be decided now."""
         if self._try_again(id_, ending):
             return []
         self._announce.status(id_, "executing", str(ending.outcome))
         return self._end(self._tries.record(id_, ending))
 
     def _turned_back(self, id_: str) -> None:
-        """A node did not begin: the flow failed or paused first."""
+        """Handle a node that did not start: the flow failed or paused first."""
         self._tries.starting.discard(id_)
         if not self._over.is_set():
             if self._error is None:
@@ -358,7 +358,7 @@ class Scheduler:
             self._proceed(())
 
     def _end(self, record: NodeRecord) -> list[str]:
-        """Tell and keep a node's end; returns what can be decided now."""
+        """Publish and keep a node's end. Returns the nodes that can be decided now."""
         self._announce.node_ended(record)
         self._recorder.record(record)
         self._counts[record.outcome] += 1
@@ -366,7 +366,7 @@ class Scheduler:
         return self._state.settle(record)
 
     def _note_failure(self, record: NodeRecord) -> None:
-        """A failure that the flow does not handle fails the flow; the first one is the one it is told by."""
+        """Fail the flow by a failure that it does not handle. The first one is its error."""
         if record.outcome is not Outcome.FAILED or self._error is not None:
             return
         if not handles_failure(self._graph, record.node_id, self._state.active):
@@ -376,7 +376,7 @@ class Scheduler:
             self._waiting.clear()
 
     def _try_again(self, id_: str, ending: Ending) -> bool:
-        """Whether the node gets another try, after a wait in which it holds no slot."""
+        """Whether the node gets another try, after a delay in which it holds no slot."""
         tries = self._tries.count[id_]
         next_ = next_try(ending, tries, self._graph.nodes[id_].spec.retry)
         if next_ is None or self._error is not None or self._over.is_set():

@@ -1,10 +1,10 @@
-"""The state machine of a run: which nodes have ended, what that delivers or refuses, and who is to be decided next.
+"""The state machine of a run: which nodes have ended, which edges deliver, and which nodes can be decided next.
 
-No I/O, no clock, no tasks: the scheduler feeds it ends of nodes and asks it for decisions.
+No I/O, no clock, no tasks: the scheduler passes the ends of nodes to it and asks it for decisions.
 
-Every edge is delivered or refused once its source has ended. Completed: all but the error ports deliver. Failed: the
-error ports alone deliver. Skipped: nothing does. An edge whose path leads to no value delivers nothing either. When
-all edges of a node have settled it is decided: it runs, or it is skipped because something was refused into a port
+Every edge is delivered or refused once its source has ended. Completed: all but the error ports deliver. Failed: only
+the error ports deliver. Skipped: none delivers. An edge whose path leads to no value delivers nothing either. When all
+edges of a node have settled, the node is decided: it runs, or it is skipped because something was refused into a port
 that does not tolerate it, or because `__execute` is not true.
 """
 
@@ -42,21 +42,21 @@ class RunState:
         }
 
     def open_nodes(self) -> list[str]:
-        """The nodes that have not ended and that wait for nothing, in the order of the spec."""
+        """Return the nodes that have not ended and wait for nothing, in the order of the spec."""
         return [id_ for id_, count in self._unsettled.items() if count == 0 and id_ not in self.ended]
 
     def restore(self, record: NodeRecord) -> None:
-        """Take the end of a node from a journal. Raises JournalMismatch when it is not one of this run, or known."""
+        """Restore a node's end from a journal. Raises JournalMismatch for a node not of this run, or a repeated one."""
         id_ = record.node_id
         if id_ not in self.active:
             hint = suggestion(id_, self.active)
-            raise JournalMismatch(f"the journal has a node {id_!r}, which this run does not concern{hint}")
+            raise JournalMismatch(f"the journal has a node {id_!r} that does not take part in this run{hint}")
         if id_ in self.ended:
             raise JournalMismatch(f"the journal has the node {id_!r} twice")
         self.settle(record)
 
     def settle(self, record: NodeRecord) -> list[str]:
-        """Take the end of a node; returns the nodes that can be decided now, each of them once."""
+        """Process the end of a node. Returns the nodes that can be decided now, each of them once."""
         self.ended[record.node_id] = record
         self.emitted += len(record.emissions)
         self.journal_bytes += record.measured_size()
@@ -75,7 +75,7 @@ class RunState:
         return len(self.ended) == len(self._unsettled)
 
     def refusal(self, connection: Connection) -> str | None:
-        """Why an edge whose source has ended delivers nothing, or None when it delivers."""
+        """Return why an edge whose source has ended delivers nothing, or None when it delivers."""
         refused = self._refused_by_source(connection)
         if refused is None and connection.source_segments:
             found = self._found(connection)
@@ -94,7 +94,7 @@ class RunState:
         return f"{connection.source} did not fail" if wanted in ERROR_PORTS else None
 
     def value(self, connection: Connection) -> Any:
-        """What an edge that is not refused delivers: shared with the source, to be copied by who changes it."""
+        """Return the value that an edge delivers. It is shared with the source: copy it before changing it."""
         found = self._found(connection)
         assert not isinstance(found, Nowhere), "such an edge is refused"
         return found
@@ -110,7 +110,7 @@ class RunState:
         return found_at(type_, value, segments, f"{connection.source or INPUTS_NODE_ID}.{port}") if segments else value
 
     def skip_reason(self, id_: str) -> str | None:
-        """Why a node all of whose edges have settled does not run; None when it does."""
+        """Return why a node with all edges settled is skipped; None when it runs."""
         node = self._graph.nodes[id_]
         if not node.execute:
             return "__execute is false"
@@ -118,7 +118,7 @@ class RunState:
             refused = self.refusal(connection)
             if refused is not None:
                 if not connection.tolerant:
-                    return f"{connection.target_port}: nothing came from {connection.from_}, because {refused}"
+                    return f"{connection.target_port}: no value from {connection.from_}: {refused}"
             elif connection.target_port == EXECUTE and self.value(connection) is not True:
                 return f"__execute: {connection.from_} is not true"
         return None
@@ -133,7 +133,7 @@ def _port_value(source: NodeRecord, port: str) -> Any:
 
 
 def output_value(record: NodeRecord, port: str) -> tuple[bool, Any]:
-    """Whether a port of an ended node has a value for the flow's outputs, and which."""
+    """Return whether a port of an ended node has a value for the flow's outputs, and the value."""
     if port in ERROR_PORTS:
         return record.outcome is Outcome.FAILED, _port_value(record, port)
     return record.outcome is Outcome.COMPLETED, _port_value(record, port)

@@ -1,7 +1,7 @@
-"""What an engine tells whoever may end its process, and what it is told of nodes that were ended so.
+"""The interface to the supervisor that may end an engine's process, and the record of nodes that ended that way.
 
 An engine runs foreign code, which may hang, exhaust memory or crash. Nothing inside the interpreter can end that, so a
-supervisor outside does, by ending the process. It has to know which node ran; the next engine of the attempt has to
+supervisor outside ends the process. It has to know which node was running, and the next engine of the attempt has to
 know that the node has used up a try.
 """
 
@@ -12,36 +12,36 @@ from typing import NoReturn, Protocol
 
 
 class Supervisor(Protocol):
-    """Implemented by whoever runs an engine in a process that may be ended at any moment. Every call must be cheap."""
+    """Implemented by whatever runs an engine in a process that may be ended at any time. Every call must be cheap."""
 
     def enter(self, node_id: str) -> None:
-        """Code of this node runs on the event loop from now on."""
+        """Record that code of this node runs on the event loop from now on."""
 
     def leave(self) -> None:
-        """No code of a node runs on the event loop."""
+        """Record that no code of a node runs on the event loop."""
 
     def enter_thread(self, node_id: str) -> int:
-        """Code of this node runs in the calling thread from now on. Returns a number for `leave_thread`."""
+        """Record that code of this node runs in the calling thread from now on. Returns a number for `leave_thread`."""
 
     def leave_thread(self, number: int) -> None:
-        """It no longer does."""
+        """Record that it no longer does."""
 
     def exhausted(self, node_id: str) -> NoReturn:
-        """This node has met the memory limit. Ends the process."""
+        """End the process, because this node reached the memory limit."""
 
     def stuck(self, node_id: str, tries: int, started_at: int, message: str) -> None:
-        """This node goes on after its time is over, and nothing here can end it. Has the process end soon."""
+        """End the process soon, because this node continues after its timeout and cannot be ended here."""
 
 
 @dataclass(frozen=True, slots=True)
 class KilledTry:
-    """A try that ended with its process. The node is not run again as if nothing had happened: its `retry` decides."""
+    """A try that ended with its process. The node's `retry` decides whether it runs again."""
 
     node_id: str
     tries: int
-    """How many tries the node has begun, this one included."""
+    """The number of tries that the node has started, including this one."""
     started_at: int
-    """When its first try began, in milliseconds since 1970."""
+    """When its first try started, in milliseconds since 1970."""
     reason: str
-    """NodeKilled, or NodeTimeout where the process was ended because the node would not."""
+    """NodeKilled, or NodeTimeout when the process was ended because the node exceeded its timeout."""
     message: str

@@ -1,7 +1,7 @@
 """The threads of nodes with a plain `def run`.
 
-Each try has a thread of its own. A pool would be shared with threads that a timeout could not end, and the event
-loop's default one belongs to whoever embeds the engine.
+Each try has its own thread. A pool would be shared with threads that a timeout could not end, and the event loop's
+default pool belongs to the program that embeds the engine.
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ from typing import Final
 from weakref import WeakKeyDictionary
 
 MOST_THREADS: Final = min(64, 8 * (os.cpu_count() or 1))
-"""Threads of nodes that run at once in this process; further nodes wait for one."""
+"""Maximum threads of nodes that run at once in this process. Further nodes wait for one."""
 _slots: WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Semaphore] = WeakKeyDictionary()
 
 
 class _Ended(BaseException):
-    """Raised inside a node's thread when its time is over or its run was cancelled."""
+    """Raised inside a node's thread when its timeout is over or its run was cancelled."""
 
 
 class _Work:
@@ -35,7 +35,7 @@ class _Work:
         self._thread_id = 0
 
     def run(self) -> BaseException | None:
-        """Do it; returns what it raised."""
+        """Call it. Returns the exception that it raised."""
         self._thread_id = threading.get_ident()
         try:
             try:
@@ -55,15 +55,15 @@ class _Work:
 
 
 async def in_thread(work: Callable[[], object], *, started: Callable[[], None], patient: bool = False) -> None:
-    """Run it in a thread, with the caller's context variables.
+    """Run a function in a thread, with the caller's context variables.
 
     A cancellation raises an exception in the thread, which ends pure Python code.
 
     Args:
-        work: What it returns is dropped; what it raises is raised here, StopIteration and SystemExit too, which a
-            future cannot carry.
-        started: Called on the event loop once a thread has taken it. It may have waited for one.
-        patient: After a cancellation, return only when the thread has ended: the caller ends the process otherwise.
+        work: its result is dropped. Its exceptions are raised here, StopIteration and SystemExit too, which a future
+            cannot carry.
+        started: called on the event loop once a thread has taken it, possibly after a wait.
+        patient: after a cancellation, return only when the thread has ended: the caller ends the process otherwise.
     """
     loop = asyncio.get_running_loop()
     slots = _slots.setdefault(loop, asyncio.Semaphore(MOST_THREADS))
@@ -77,9 +77,9 @@ async def in_thread(work: Callable[[], object], *, started: Callable[[], None], 
 
     def body() -> None:
         error: BaseException | None = None
-        with suppress(RuntimeError):  # the loop has ended meanwhile: nobody waits for this node any more
+        with suppress(RuntimeError):  # the loop has ended meanwhile: the node is no longer awaited
             loop.call_soon_threadsafe(started)
-        with suppress(_Ended):  # one that comes late must not keep the end from being told
+        with suppress(_Ended):  # a late one must not prevent this report
             error = each.run()
         with suppress(RuntimeError):
             loop.call_soon_threadsafe(finish, error)
@@ -102,7 +102,7 @@ async def in_thread(work: Callable[[], object], *, started: Callable[[], None], 
 
 
 async def _outlast(ended: asyncio.Future[BaseException | None]) -> None:
-    """Wait for a thread that was told to end, whoever cancels the wait."""
+    """Wait for a thread that was told to end, even if the wait is cancelled."""
     while not ended.done():
         with suppress(asyncio.CancelledError):
             await asyncio.wait([ended])

@@ -1,4 +1,4 @@
-"""Filling a node's inputs just before it runs: values are copied, put together and checked here."""
+"""Fill a node's inputs just before it runs: copy, combine and validate values."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from chaingraph_flow.validation.wiring import Connection, InputSlot
 
 
 class Untransferable(Exception):
-    """A value arrived that the port cannot take; the node fails with this message."""
+    """A value does not fit the port. The node fails with this message."""
 
     def __init__(
         self, connection: Connection, message: str, reason: FailureReason = FailureReason.INVALID_INPUT
@@ -37,11 +37,11 @@ class FilledInputs:
 
 
 Watch = Callable[[Connection, str | None], None]
-"""Told of each edge: with None when its value has arrived, else with why not."""
+"""Called for each edge: with None when its value was delivered, else with the reason why not."""
 
 
 class _Room:
-    """What the edges of one node may still bring. Measured before anything is copied."""
+    """The room left for the edges of one node. Checked before anything is copied."""
 
     def __init__(self, limits: Limits) -> None:
         self._limits = limits
@@ -58,24 +58,24 @@ class _Room:
         self._slot += size
         self._node += size
         if self._slot > limits.value_bytes:
-            error = limits.exceeded("value_bytes", f"the input {connection.target_port!r}", self._slot)
+            error = limits.exceeded("value_bytes", f"input {connection.target_port!r}", self._slot)
         elif self._node > limits.node_bytes:
-            error = limits.exceeded("node_bytes", "the node's inputs together", self._node)
+            error = limits.exceeded("node_bytes", "all inputs of the node together", self._node)
         else:
             return
         raise Untransferable(connection, str(error), FailureReason.LIMIT_EXCEEDED)
 
 
 def _padding(segments: Iterable[Segment]) -> int:
-    """What an edge into `[9999]` makes of an empty list."""
+    """Return the size of the nulls that an edge into `[9999]` adds to an empty list."""
     return sum(each * SCALAR_BYTES for each in segments if isinstance(each, int))
 
 
 def fill_inputs(node: GraphNode, state: RunState, watch: Watch, limits: Limits) -> FilledInputs:
-    """The inputs of a node that runs now. Raises Untransferable when a value does not fit, or is too large.
+    """Fill the inputs of a node that runs now. Raises Untransferable when a value does not fit, or is too large.
 
-    A refused edge into a tolerant port leaves the port as it was; null into a port that is not required does too,
-    unless the port is of type `any`, which null belongs to.
+    A refused edge into a tolerant port keeps the port as it was. So does null into a port that is not required, unless
+    the port is of type `any`, which includes null.
     """
     values: dict[str, Any] = {}
     given: list[str] = []
@@ -109,7 +109,7 @@ def _filled(slot: InputSlot, state: RunState, watch: Watch, room: _Room) -> tupl
         delivered = state.value(connection)
         if delivered is None and not connection.target_segments:
             if slot.required:
-                message = f"{connection.from_} is null, and {slot.key!r} needs a value"
+                message = f"{connection.from_} is null, but {slot.key!r} needs a value"
                 watch(connection, message)
                 raise Untransferable(connection, message)
             if not isinstance(slot.type, AnyType):
@@ -121,7 +121,7 @@ def _filled(slot: InputSlot, state: RunState, watch: Watch, room: _Room) -> tupl
             watch(connection, str(error))
             raise
         if (blocked := obstacle(value, connection.target_segments)) is not None:
-            message = f"{connection.from_} cannot be put at {connection.to}: {blocked}"
+            message = f"{connection.from_} cannot be written to {connection.to}: {blocked}"
             watch(connection, message)
             raise Untransferable(connection, message)
         value = written(value, connection.target_segments, copied(delivered))

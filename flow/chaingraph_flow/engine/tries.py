@@ -1,6 +1,7 @@
-"""The tries of a run's nodes: one waits for the journal, passes the gate, fills the inputs, says so and runs.
+"""Run the tries of a run's nodes: each waits for the journal, passes the gate, fills the inputs, publishes its start
+and runs.
 
-Used by the scheduler, which makes a task of each try and decides whether another one follows.
+The scheduler creates a task for each try and decides whether another one follows.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ from chaingraph_flow.validation.wiring import Connection
 
 
 class Tries:
-    """Runs tries, and remembers how many each node has had and since when."""
+    """Runs tries, and remembers the number and start of each node's tries."""
 
     def __init__(
         self,
@@ -47,7 +48,7 @@ class Tries:
         tried_again: Callable[[], None],
         supervisor: Supervisor | None = None,
     ) -> None:
-        """`tried_again` is called when another try than the first begins, which no event tells of."""
+        """Create it. `tried_again` is called when a try other than the first starts, which no event reports."""
         self._tried_again = tried_again
         self._supervisor = supervisor
         self._classes = classes
@@ -64,32 +65,32 @@ class Tries:
         self._try_at: dict[str, int] = {}
         self._going: dict[str, int] = {}
         self.count: Counter[str] = Counter()
-        """How many tries each node has begun."""
+        """The number of tries that each node has started."""
         self.starting: set[str] = set()
-        """The nodes that have a task and have not begun."""
+        """The nodes that have a task and have not started."""
 
     def begin(self) -> None:
-        """The run begins, on the event loop of this thread."""
+        """Begin the run, on the event loop of this thread."""
         self._thread = threading.get_ident()
         self._loop = asyncio.get_running_loop()
 
     async def close(self) -> None:
-        """The run is over: whoever still runs is not heard any more, and nothing stays open."""
+        """End the run: ignore nodes that are still running, and close everything."""
         self._going.clear()
         await self._resources.close()
 
     def start(self, node: GraphNode, wanted: Callable[[], bool]) -> Coroutine[Any, Any, Ending | None]:
-        """One try of a node, for a task.
+        """Run one try of a node, for a task.
 
-        It ends with None when the node is no longer `wanted`, or held at the gate, by the time it would begin: the
-        gate is asked once more, because a pause may come while the node waits for its task or for the journal.
+        It returns None when the node is no longer `wanted`, or held at the gate, before it starts: the gate is asked
+        once more, because a pause may come while the node waits for its task or for the journal.
         """
         self.starting.add(node.id)
         running = self._run(node, wanted)
         return running if self._supervisor is None else _Watched(running, node.id, self._supervisor)
 
     def restore(self, killed: KilledTry) -> Ending:
-        """Take a try that ended with its process; returns how it ended."""
+        """Restore a try that ended with its process. Returns how it ended."""
         self.count[killed.node_id] = killed.tries
         self._started_at[killed.node_id] = killed.started_at
         return Ending(Outcome.FAILED, {}, killed.message, killed.reason)
@@ -109,12 +110,12 @@ class Tries:
             self._going.pop(id_, None)
 
     def of(self, id_: str) -> tuple[int, int] | None:
-        """The number of a node's last try, and when its first one began; None when it has had none."""
+        """Return the number of a node's last try and the start of its first one; None without a try."""
         started_at = self._started_at.get(id_)
         return None if started_at is None else (self.count[id_], started_at)
 
     def running(self, node: GraphNode, *, next_at: int | None = None) -> RunningNode | None:
-        """How a node that runs, or waits for its next try, stands; None when it has not begun."""
+        """Describe a node that is running or waiting for its next try; None when it has not started."""
         since = self._try_at.get(node.id)
         if since is None or (node.id in self.starting and next_at is None):
             return None
@@ -122,7 +123,7 @@ class Tries:
         return RunningNode(node.id, self.count[node.id], retry.max_attempts if retry else 1, since, next_at)
 
     def record(self, id_: str, ending: Ending) -> NodeRecord:
-        """What is to be kept of a node whose last try ended so."""
+        """Return the record of a node whose last try ended this way."""
         return NodeRecord(
             node_id=id_,
             outcome=ending.outcome,
@@ -191,12 +192,12 @@ class Tries:
         if threading.get_ident() != self._thread:
             self._loop.call_soon_threadsafe(self._log, id_, tries, message)
         elif self._going.get(id_) == tries:
-            # else: a thread that a timeout left behind, which nobody listens to any more
+            # else: a thread that a timeout left behind, whose node is no longer awaited
             self._announce.log(id_, message)
 
 
 class _Watched(Coroutine[Any, Any, Ending | None]):
-    """A try that says when its code is on the event loop."""
+    """A try that reports when its code is on the event loop."""
 
     __slots__ = ("_node_id", "_running", "_supervisor")
 

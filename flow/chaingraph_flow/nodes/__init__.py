@@ -1,4 +1,4 @@
-"""The built-in nodes. Every Node class that is imported here is part of the catalogue (an entry point names this)."""
+"""The built-in nodes. Every Node class imported here is part of the catalogue, through an entry point."""
 
 from chaingraph_flow.nodes.arithmetic import And, Math, Not, Or, Random
 from chaingraph_flow.nodes.data import Cast, CSVRead, JSONRead, JSONWrite, ToNumber, ToText

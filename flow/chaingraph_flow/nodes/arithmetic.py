@@ -1,4 +1,4 @@
-"""Numbers and truth values."""
+"""Numbers and booleans."""
 
 from __future__ import annotations
 
@@ -18,15 +18,14 @@ from chaingraph_flow.node import Input, Node, Output
 from chaingraph_flow.ports import types as t
 
 LARGEST_EXPONENT = 1024
-"""Of a power of whole numbers: beyond, the result would be of any length."""
+"""Maximum exponent for whole numbers: the result could have any length."""
 
 
 class Math(Node):
-    """Calculates with two numbers. What is no finite number fails.
+    """Calculates with two numbers. Fails when the result is not finite.
 
-    Whole numbers stay exact up to 64 bits, also those whose division has no remainder; beyond, the node fails. As soon
-    as a number with a fraction takes part the result is a double, with 15 to 17 digits: a whole number that has more
-    fails then.
+    Whole numbers stay exact up to 64 bits, also in divisions without remainder; beyond that, the node fails. With a
+    fraction, the result is a double with 15 to 17 digits, and the node fails for a whole number with more digits.
     """
 
     category = "math"
@@ -36,7 +35,7 @@ class Math(Node):
     operation = Input(
         t.Enum(options=("add", "subtract", "multiply", "divide", "modulo", "power", "minimum", "maximum")),
         default="add",
-        description="What to do with them.",
+        description="The operation.",
     )
     result = Output(t.Number(), description="The result.")
 
@@ -46,7 +45,7 @@ class Math(Node):
 
 
 def calculated(a: float, operation: str, b: float) -> float:
-    """The result of one of Math's operations. Raises NodeFailed when there is no finite one."""
+    """Return the result of one of Math's operations. Raises NodeFailed when it is not finite."""
     shown = f"{a} {operation} {b}"
     try:
         if operation not in ("minimum", "maximum"):
@@ -64,7 +63,7 @@ def calculated(a: float, operation: str, b: float) -> float:
                 result = a % b
             case "power":
                 if abs(b) > LARGEST_EXPONENT:
-                    raise NodeFailed(f"{shown}: the exponent is beyond {LARGEST_EXPONENT}")
+                    raise NodeFailed(f"{shown}: the exponent is greater than {LARGEST_EXPONENT}")
                 result = a**b
             case "minimum":
                 result = min(a, b)
@@ -75,9 +74,9 @@ def calculated(a: float, operation: str, b: float) -> float:
     except OverflowError:
         raise NodeFailed(f"{shown}: the result is too large") from None
     except Inexact as error:
-        raise NodeFailed(f"{shown}: one of them {error}") from None
+        raise NodeFailed(f"{shown}: an operand {error}") from None
     if isinstance(result, complex) or not _is_finite(result):
-        raise NodeFailed(f"{shown}: the result is no finite number")
+        raise NodeFailed(f"{shown}: the result is not a finite number")
     if isinstance(result, int) and not SMALLEST_INTEGER <= result <= LARGEST_INTEGER:
         raise NodeFailed(f"{shown}: the result is a whole number of more than 64 bits")
     if isinstance(result, float) and result.is_integer() and abs(result) < 2**53:
@@ -89,17 +88,17 @@ def _is_finite(value: float) -> bool:
     try:
         return math.isfinite(value)
     except OverflowError:
-        # a whole number beyond the floats: no JSON reader would take it
+        # a whole number beyond the floats: JSON readers would reject it
         return False
 
 
 class And(Node):
-    """True when both are."""
+    """True when both inputs are true."""
 
     category = "math"
     pure = True
     a = Input(t.Boolean(), required=True, description="One.")
-    b = Input(t.Boolean(), required=True, description="The other.")
+    b = Input(t.Boolean(), required=True, description="The other input.")
     result = Output(t.Boolean(), description="Whether both are true.")
 
     async def run(self, context: NodeContext) -> None:
@@ -108,12 +107,12 @@ class And(Node):
 
 
 class Or(Node):
-    """True when one of them is, or both are."""
+    """True when at least one input is true."""
 
     category = "math"
     pure = True
     a = Input(t.Boolean(), required=True, description="One.")
-    b = Input(t.Boolean(), required=True, description="The other.")
+    b = Input(t.Boolean(), required=True, description="The other input.")
     result = Output(t.Boolean(), description="Whether at least one is true.")
 
     async def run(self, context: NodeContext) -> None:
@@ -122,15 +121,15 @@ class Or(Node):
 
 
 class Not(Node):
-    """The opposite."""
+    """Negates a boolean."""
 
     category = "math"
     pure = True
-    value = Input(t.Boolean(), required=True, description="A truth value.")
+    value = Input(t.Boolean(), required=True, description="A boolean.")
     result = Output(t.Boolean(), description="Its opposite.")
 
     async def run(self, context: NodeContext) -> None:
-        """Turn round."""
+        """Negate."""
         self.result = not self.value
 
 
@@ -138,15 +137,15 @@ class Random(Node):
     """A random number. The journal keeps it: a restart of the worker does not draw another one."""
 
     category = "math"
-    minimum = Input(t.Number(), default=0, description="The least it may be.")
-    maximum = Input(t.Number(), default=1, description="The most it may be.")
-    integer = Input(t.Boolean(), description="Whole numbers alone.")
+    minimum = Input(t.Number(), default=0, description="Smallest possible number.")
+    maximum = Input(t.Number(), default=1, description="Largest possible number.")
+    integer = Input(t.Boolean(), description="Whole numbers only.")
     result = Output(t.Number(), description="The number.")
 
     async def run(self, context: NodeContext) -> None:
         """Draw."""
         if self.minimum > self.maximum:
-            raise NodeFailed(f"the minimum {self.minimum} is more than the maximum {self.maximum}")
+            raise NodeFailed(f"minimum {self.minimum} is greater than maximum {self.maximum}")
         if self.integer:
             least, most = math.ceil(self.minimum), math.floor(self.maximum)
             if least > most:

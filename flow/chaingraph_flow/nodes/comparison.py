@@ -1,4 +1,4 @@
-"""How Branch, Switch, Filter and Sort compare JSON values."""
+"""Compare JSON values, for Branch, Switch, Filter and Sort."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ OPERATORS = Enum(
 
 
 def equal(left: Any, right: Any) -> bool:
-    """Equality of JSON values: true is not 1, 1 is 1.0."""
+    """Compare JSON values for equality: true is not 1, 1 is 1.0."""
     if isinstance(left, bool) or isinstance(right, bool):
         return left is right
     if isinstance(left, list) and isinstance(right, list):
@@ -25,7 +25,7 @@ def equal(left: Any, right: Any) -> bool:
 
 
 def compare(left: Any, operator: str, right: Any) -> bool:
-    """Whether `left operator right` holds. Raises NodeFailed when the two cannot be compared so."""
+    """Whether `left operator right` holds. Raises NodeFailed when the operator cannot compare the two."""
     match operator:
         case "==":
             return equal(left, right)
@@ -44,12 +44,12 @@ def compare(left: Any, operator: str, right: Any) -> bool:
 
 
 def sort_key(value: Any) -> tuple[bool, Any]:
-    """A key that puts null last. Values of different kinds are refused by `require_one_kind`."""
+    """Return a sort key that puts null last. `require_one_kind` rejects mixed kinds."""
     return (value is None, 0 if value is None else value)
 
 
 def require_one_kind(values: list[Any], what: str) -> None:
-    """Raise NodeFailed unless the values, null aside, are all numbers or all texts, so that they have an order."""
+    """Raise NodeFailed unless the values, apart from null, are all numbers or all texts."""
     kinds = {kind(value) for value in values if value is not None}
     if len(kinds) > 1 or kinds - {"a number", "a string"}:
         raise NodeFailed(f"{what} needs all numbers or all texts, has {' and '.join(sorted(kinds))}")
@@ -62,12 +62,12 @@ def _contains(left: Any, right: Any) -> bool:
         return any(equal(item, right) for item in left)
     if isinstance(left, dict) and isinstance(right, str):
         return right in left
-    raise NodeFailed(f"contains looks for a value in {kind(left)}: it must be a text, an array or an object")
+    raise NodeFailed(f"contains cannot search {kind(left)}: it needs a text, an array or an object")
 
 
 def _ordered(left: Any, operator: str, right: Any) -> bool:
     if left is None or right is None:
-        # as in SQL: nothing is less or more than what is not there
+        # as in SQL: nothing is less or greater than null
         return False
     both = [left, right]
     require_one_kind(both, f"the comparison {operator}")

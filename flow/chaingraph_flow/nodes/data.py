@@ -1,4 +1,4 @@
-"""Between text and values: JSON, CSV, conversions, and giving a value a type."""
+"""Convert between text and values: JSON, CSV, casts, and schemas."""
 
 from __future__ import annotations
 
@@ -19,23 +19,23 @@ from chaingraph_flow.ports.derive import Given, ListOf
 from chaingraph_flow.ports.json_values import CONTAINER_BYTES, SCALAR_BYTES, indented_size, quoted
 from chaingraph_flow.reading import NUMBERS, NUMBERS_HELP, parsed
 
-SCHEMA = "The type of the result, as {type: object, properties: {name: string, age: number or null}}."
+SCHEMA = "Type of the result, such as {type: object, properties: {name: string, age: number or null}}."
 MOST_COLUMNS = 1000
 _CSV_ERRORS = {"unexpected end of data": "a quote is opened and not closed"}
 _NO_DELIMITERS = frozenset('"\r\n')
 _LINE = re.compile(r"[^\r\n]*(?:\r\n|\r|\n)|[^\r\n]+")
-# A field is as long as the text lets it be: 128 kB is Python's default, and one for the whole process.
+# A field may be as long as the text. Python's default limit is 128 kB, for the whole process.
 csv.field_size_limit(2**31 - 1)
 
 
 class JSONRead(Node):
-    """Reads JSON. With a schema the value is checked, and typed ports can take it."""
+    """Reads JSON. With a schema, the value is validated and can go to typed ports."""
 
     pure = True
     text = Input(t.String(), required=True, description="The JSON text.")
     schema = Input(t.Any(), static=True, description=SCHEMA)
     numbers = Input(t.Enum(options=NUMBERS), default="exact", description=NUMBERS_HELP)
-    value = Output(t.Any(), typed_by=Given(input="schema"), description="What it says.")
+    value = Output(t.Any(), typed_by=Given(input="schema"), description="The value.")
 
     async def run(self, context: NodeContext) -> None:
         """Read."""
@@ -46,19 +46,19 @@ class JSONWrite(Node):
     """Writes a value as JSON."""
 
     pure = True
-    value = Input(t.Any(), description="What to write.")
-    indent = Input(t.Boolean(), description="On several lines, for people.")
+    value = Input(t.Any(), description="The value to write.")
+    indent = Input(t.Boolean(), description="With line breaks and indents.")
     text = Output(t.String(), description="The JSON text.")
 
     async def run(self, context: NodeContext) -> None:
         """Write."""
         if self.indent and indented_size(self.value, context.limits.value_bytes) > context.limits.value_bytes:
-            raise context.limits.exceeded("value_bytes", "the text with its indents")
+            raise context.limits.exceeded("value_bytes", "the indented text")
         self.text = orjson.dumps(self.value, option=orjson.OPT_INDENT_2 if self.indent else 0).decode()
 
 
 class Cast(Node):
-    """Checks that a value has a type, and passes it on as such: the way from `any` into typed ports."""
+    """Checks that a value has a type, and passes it on with that type: from `any` to typed ports."""
 
     pure = True
     value = Input(t.Any(), required=True, description="Any value.")
@@ -66,42 +66,42 @@ class Cast(Node):
     result = Output(t.Any(), typed_by=Given(input="schema"), description="The same value.")
 
     async def run(self, context: NodeContext) -> None:
-        """The engine checks the output against its type."""
+        """Pass the value. The engine validates the output."""
         self.result = self.value
 
 
 class CSVRead(Node):
-    """Reads CSV into rows. The schema of a row says which columns are numbers; without one, all are texts."""
+    """Reads CSV into rows. The schema of a row says which columns are numbers; without a schema, all are texts."""
 
     pure = True
     text = Input(t.String(), required=True, description="The CSV text; its first line names the columns.")
     delimiter = Input(
-        t.String(min_length=1, max_length=1), default=",", description='What separates the columns; "\\t" for a tab.'
+        t.String(min_length=1, max_length=1), default=",", description='Column separator; "\\t" for a tab.'
     )
     schema = Input(
         t.Any(),
         static=True,
-        description="The type of a row, as {type: object, properties: {name: string, population: number or null}}; "
-        "columns it does not name are left out, and an empty field is null where that is allowed.",
+        description="Type of a row, such as {type: object, properties: {name: string, population: number or null}}. "
+        "Other columns are left out, and an empty field is null where that is allowed.",
     )
     rows = Output(
         t.Array(items=t.Object()), typed_by=ListOf(of=Given(input="schema")), description="A list of objects."
     )
-    count = Output(t.Number(integer=True), description="How many rows.")
+    count = Output(t.Number(integer=True), description="Number of rows.")
 
     def run(self, context: NodeContext) -> None:
-        """Read: in a thread, since a large text takes its time."""
+        """Read the text. In a thread, because a large text takes time."""
         if self.delimiter in _NO_DELIMITERS:
-            raise NodeFailed(f"delimiter: {self.delimiter!r} cannot separate columns; write one as ',', ';' or a tab")
+            raise NodeFailed(f"delimiter: {self.delimiter!r} cannot separate columns. Use ',', ';' or a tab")
         lines = _lines(self.text, self.delimiter, context.limits)
         first = next(lines, None)
         if first is None:
-            raise NodeFailed("is empty: the first line must name the columns")
+            raise NodeFailed("text is empty: the first line must name the columns")
         header = [name.strip() for name in first[1]]
         if len(header) > MOST_COLUMNS:
-            raise NodeFailed(f"has {len(header)} columns; {MOST_COLUMNS} are the most")
+            raise NodeFailed(f"text has {len(header)} columns, the limit is {MOST_COLUMNS}")
         if len(set(header)) != len(header):
-            raise NodeFailed(f"names a column twice: {', '.join(header)[:200]}")
+            raise NodeFailed(f"text has a duplicate column name: {', '.join(header)[:200]}")
         columns = self._columns(header)
         room = _RowRoom(columns, context.limits)
         rows: list[Any] = []
@@ -112,21 +112,21 @@ class CSVRead(Node):
 
     def _columns(self, header: list[str]) -> dict[str, t.AnyPortType]:
         schema = t.Object() if self.schema is None else t.parse_type(self.schema, "schema")
-        assert isinstance(schema, t.Object), "the flow's check refuses anything else"
+        assert isinstance(schema, t.Object), "the flow's validation rejects anything else"
         if schema.properties is None:
             return {name: t.String() for name in header}
         missing = [name for name, each in schema.properties.items() if name not in header and not each.nullable]
         if missing:
-            raise NodeFailed(f"has no column {missing[0]!r}; there is {', '.join(map(repr, header))[:500]}")
+            raise NodeFailed(f"text has no column {missing[0]!r}; available: {', '.join(map(repr, header))[:500]}")
         return schema.properties
 
 
 def _lines(text: str, delimiter: str, limits: Limits) -> Iterator[tuple[int, list[str]]]:
-    """The fields of each line that has any, with the number of the line that it begins in."""
+    """Yield the fields of each line that has any, with the number of its first line."""
     if len(text) > limits.read_bytes:
         raise limits.exceeded("read_bytes", "the text", len(text))
     found = (match[0] for match in _LINE.finditer(text, 1 if text.startswith("\ufeff") else 0))
-    # Strict: a quote that is never closed would take all other lines into one field.
+    # Strict: an unclosed quote would put all other lines into one field.
     reader = csv.reader(found, delimiter=delimiter, strict=True)
     number = 1
     try:
@@ -139,7 +139,7 @@ def _lines(text: str, delimiter: str, limits: Limits) -> Iterator[tuple[int, lis
 
 
 class _RowRoom:
-    """What the rows may still be: a short line of many columns is a large object, for its names."""
+    """The room left for the rows: a short line with many columns is a large object, because of its names."""
 
     def __init__(self, columns: dict[str, t.AnyPortType], limits: Limits) -> None:
         self._limits = limits
@@ -150,7 +150,7 @@ class _RowRoom:
         """Take the room of a row. Raises LimitExceeded, naming the line."""
         self._left -= self._row + max(0, sum(map(len, line)) - SCALAR_BYTES * len(line))
         if self._left < 0:
-            raise self._limits.exceeded("value_bytes", f"line {number}: with it the list of rows")
+            raise self._limits.exceeded("value_bytes", f"line {number}: the list of rows up to it")
 
 
 def _row(number: int, header: list[str], line: list[str], columns: dict[str, t.AnyPortType]) -> dict[str, Any]:
@@ -164,7 +164,7 @@ def _field(number: int, name: str, text: str | None, type_: t.AnyPortType) -> An
     if text is None or (text == "" and (type_.nullable or not isinstance(type_, t.String))):
         if type_.nullable or isinstance(type_, t.Any):
             return None
-        raise NodeFailed(f"line {number}: {name} is missing; write `or null` after its type if it may be")
+        raise NodeFailed(f"line {number}: {name} is empty. Write `or null` after its type to allow that")
     if isinstance(type_, t.Number):
         try:
             return to_number(text)
@@ -180,25 +180,25 @@ def _field(number: int, name: str, text: str | None, type_: t.AnyPortType) -> An
 
 
 def to_number(text: str) -> int | float:
-    """The number that a text shows.
+    """Parse a number.
 
     Raises:
-        Inexact: It has more digits than can be kept.
-        ValueError: It is no number.
+        Inexact: it has more digits than can be kept.
+        ValueError: it is not a number.
     """
-    # Python's own would take '1_000' and digits of every script, which no other reader of the data does
+    # Python's parser would accept '1_000' and digits of every script, unlike other readers of the data
     plain = text.strip()
     if not plain.isascii() or "_" in plain:
-        raise ValueError("is no number")
+        raise ValueError("is not a number")
     return exact_number(plain)
 
 
 class ToText(Node):
-    """A value as text: a text as it is, anything else as JSON."""
+    """Converts a value to text: a text unchanged, anything else as JSON."""
 
     pure = True
     value = Input(t.Any(), description="Any value.")
-    text = Output(t.String(), description="Its text.")
+    text = Output(t.String(), description="The text.")
 
     async def run(self, context: NodeContext) -> None:
         """Convert."""
@@ -206,10 +206,10 @@ class ToText(Node):
 
 
 class ToNumber(Node):
-    """The number that a text shows."""
+    """Converts text to a number."""
 
     pure = True
-    text = Input(t.String(), required=True, description="As 12, -3.5 or 1e6.")
+    text = Input(t.String(), required=True, description="Such as 12, -3.5 or 1e6.")
     value = Output(t.Number(), description="The number.")
 
     async def run(self, context: NodeContext) -> None:
@@ -219,4 +219,4 @@ class ToNumber(Node):
         except Inexact as error:
             raise NodeFailed(f"text {error}") from None
         except ValueError:
-            raise NodeFailed(f"{quoted(self.text)} is no number") from None
+            raise NodeFailed(f"{quoted(self.text)} is not a number") from None

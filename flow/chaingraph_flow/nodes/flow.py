@@ -1,4 +1,4 @@
-"""Nodes that steer: branching, joining, waiting, events."""
+"""Control flow: branching, joining, waiting, events."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from chaingraph_flow.ports.derive import Given, SameAs, UnionOf
 
 
 class Branch(Node):
-    """Compares two values: `result` says whether it holds, `otherwise` the opposite. Wire them to `__execute`."""
+    """Compares two values: `result` is true when the comparison holds, else `otherwise`. Connect to `__execute`."""
 
     pure = True
-    left = Input(t.Any(), description="The value to look at; null when nothing is given.")
-    operator = Input(OPERATORS, default="==", description="How to compare; isEmpty looks at `left` alone.")
+    left = Input(t.Any(), description="The value to compare; null without a value.")
+    operator = Input(OPERATORS, default="==", description="The comparison; isEmpty uses only `left`.")
     right = Input(t.Any(), description="The value to compare it with.")
     result = Output(t.Boolean(), description="True when the comparison holds.")
     otherwise = Output(t.Boolean(), description="True when it does not.")
@@ -30,13 +30,13 @@ class Branch(Node):
 
 
 class Switch(Node):
-    """Chooses among several ways: the first case whose value equals `value` is true, all others are false."""
+    """Selects one of several cases: the first case whose value equals `value` is true, all others are false."""
 
     pure = True
-    value = Input(t.Any(), description="The value to look at.")
-    cases = Input(t.Object(), required=True, static=True, description="By name of an output, the value it stands for.")
-    matched = Outputs(t.Boolean(), keys_of="cases", description="True for the case that was chosen.")
-    default = Output(t.Boolean(), description="True when no case was.")
+    value = Input(t.Any(), description="The value to compare.")
+    cases = Input(t.Object(), required=True, static=True, description="The value of each case, by output name.")
+    matched = Outputs(t.Boolean(), keys_of="cases", description="True for the selected case.")
+    default = Output(t.Boolean(), description="True when no case is selected.")
 
     async def run(self, context: NodeContext) -> None:
         """Choose."""
@@ -46,44 +46,44 @@ class Switch(Node):
 
 
 class Gate(Node):
-    """Lets a value through when it is open; closed, it is skipped, and so is what hangs on it."""
+    """Passes a value when it is open. When closed it is skipped, and so are the nodes that depend on it."""
 
     pure = True
-    value = Passthrough(t.Any(), description="What goes through.")
-    open = Input(t.Boolean(), default=True, description="Whether it goes through.")
+    value = Passthrough(t.Any(), description="The value to pass.")
+    open = Input(t.Boolean(), default=True, description="Whether the value passes.")
 
     async def run(self, context: NodeContext) -> None:
-        """Let through, or not."""
+        """Pass the value, or skip."""
         if not self.open:
             raise NodeSkipped("the gate is closed")
 
 
 class Join(Node):
-    """Brings alternatives together: the first of its inputs that something came from; skipped when nothing came."""
+    """Joins alternatives: takes the first of its inputs that has a value; skipped when none has."""
 
     pure = True
     a = Input(t.Any(), tolerant=True, description="First choice.")
     b = Input(t.Any(), tolerant=True, description="Second choice.")
     c = Input(t.Any(), tolerant=True, description="Third choice.")
     d = Input(t.Any(), tolerant=True, description="Last choice.")
-    result = Output(t.Any(), typed_by=UnionOf(inputs=("a", "b", "c", "d")), description="What came.")
-    port = Output(t.Enum(options=("a", "b", "c", "d")), description="Where it came from.")
+    result = Output(t.Any(), typed_by=UnionOf(inputs=("a", "b", "c", "d")), description="The value.")
+    port = Output(t.Enum(options=("a", "b", "c", "d")), description="The input it came from.")
 
     async def run(self, context: NodeContext) -> None:
-        """Take the first that came."""
+        """Take the first value."""
         for name, value in (("a", self.a), ("b", self.b), ("c", self.c), ("d", self.d)):
             if name in context.given:
                 self.result, self.port = value, name
                 return
-        raise NodeSkipped("nothing came from any of its inputs")
+        raise NodeSkipped("no input has a value")
 
 
 class Sleep(Node):
-    """Waits. A restart of the worker begins the wait anew."""
+    """Waits. After a restart of the worker, the wait starts again."""
 
     pure = True
-    milliseconds = Input(t.Number(minimum=0), default=1000, description="How long.")
-    actual = Output(t.Number(), description="How long it was, in milliseconds.")
+    milliseconds = Input(t.Number(minimum=0), default=1000, description="Duration of the wait.")
+    actual = Output(t.Number(), description="Actual duration, in milliseconds.")
 
     async def run(self, context: NodeContext) -> None:
         """Wait."""
@@ -92,20 +92,20 @@ class Sleep(Node):
         self.actual = round((time.monotonic() - begun) * 1000, 3)
 
 
-_FLOW_HELP = "A Flow of the same namespace whose listeners are meant; empty for this one."
+_FLOW_HELP = "Flow in the same namespace whose listeners receive it; empty for this flow."
 
 
 class EventEmitter(Node):
     """Emits an event. Once this flow has completed, it starts a child execution at the nodes that listen to it.
 
-    The listeners are those of this flow, or of the one that `flow` names. While nothing has completed nothing is
-    spawned: an attempt that fails or is stopped has no children.
+    The listeners are those of this flow, or of the one named in `flow`. Only a completed attempt has children: one that
+    fails or is stopped spawns nothing.
     """
 
     pure = True
     event_name = Input(EVENT_NAME, required=True, description="The event's name.")
     flow = Input(FLOW_NAME, description=_FLOW_HELP)
-    payload = Passthrough(t.Any(), description="What it carries; edges may also lead to payload.name.")
+    payload = Passthrough(t.Any(), description="Payload of the event; edges may also lead to payload.name.")
 
     async def run(self, context: NodeContext) -> None:
         """Emit."""
@@ -115,14 +115,14 @@ class EventEmitter(Node):
 class EmitEach(Node):
     """Emits one event for each element of a list. Once this flow has completed, each starts a child execution.
 
-    The children start at the nodes of this flow that listen to the event, or at those of the one that `flow` names.
+    The children start at the nodes of this flow that listen to the event, or at those of the flow named in `flow`.
     """
 
     pure = True
-    event_name = Input(EVENT_NAME, required=True, description="The events' name.")
+    event_name = Input(EVENT_NAME, required=True, description="Name of the events.")
     flow = Input(FLOW_NAME, description=_FLOW_HELP)
     items = Input(t.Array(), required=True, description="The elements; each is the payload of one event.")
-    count = Output(t.Number(integer=True), description="How many were emitted.")
+    count = Output(t.Number(integer=True), description="Number of events emitted.")
 
     async def run(self, context: NodeContext) -> None:
         """Emit each."""
@@ -132,38 +132,38 @@ class EmitEach(Node):
 
 
 class EventListener(Node):
-    """Begins where an event has happened. It and what hangs on it run only in executions that the event triggered."""
+    """Starts at an event. It and the nodes that depend on it run only in executions triggered by that event."""
 
     pure = True
     listens_to = "eventName"
     event_name = Input(t.String(min_length=1), required=True, static=True, description="The event to wait for.")
-    schema = Input(t.Any(), static=True, description="The type of the payload, so that typed ports can take it.")
-    payload = Output(t.Any(), typed_by=Given(input="schema"), optional=True, description="What the event carries.")
-    name = Output(t.String(), typed_by=SameAs(input="eventName"), description="The event's name.")
+    schema = Input(t.Any(), static=True, description="Type of the payload, so that it can go to typed ports.")
+    payload = Output(t.Any(), typed_by=Given(input="schema"), optional=True, description="Payload of the event.")
+    name = Output(t.String(), typed_by=SameAs(input="eventName"), description="Name of the event.")
 
     async def run(self, context: NodeContext) -> None:
         """Take the event's payload."""
         if context.event is None:
-            raise NodeSkipped(f"no event {self.event_name!r} has triggered this execution")
+            raise NodeSkipped(f"event {self.event_name!r} did not trigger this execution")
         self.payload = context.event.payload
         self.name = context.event.name
 
 
 class IsRootExecution(Node):
-    """Whether this execution was started from outside, not by an event of another one."""
+    """Whether this execution was started from outside, not by an event of another execution."""
 
     pure = True
     result = Output(t.Boolean(), description="True at the root of the tree.")
-    depth = Output(t.Number(integer=True), description="How far from the root; 0 there.")
+    depth = Output(t.Number(integer=True), description="Depth in the tree; the root has 0.")
 
     async def run(self, context: NodeContext) -> None:
-        """Look at the context."""
+        """Read the context."""
         self.result = context.depth == 0
         self.depth = context.depth
 
 
 class Fail(Node):
-    """Fails with a message: for what must not go on. The error ports of this node still deliver."""
+    """Fails with a message. The error ports of this node still deliver."""
 
     pure = True
     message = Input(t.String(min_length=1), required=True, description="Why.")

@@ -1,6 +1,6 @@
 """HTTP requests.
 
-Nothing of path, headers, query or body is ever logged or put into an error: that is where people keep their secrets.
+Path, headers, query and body are never logged or put into an error: they may contain secrets.
 """
 
 from __future__ import annotations
@@ -19,23 +19,23 @@ from chaingraph_flow.ports.derive import FirstOf, Fixed, Given, When
 from chaingraph_flow.reading import NUMBERS, NUMBERS_HELP, parsed, text_of_body
 
 LARGEST_RESPONSE = 4 * 1024 * 1024
-"""Bytes of a response, as it comes and as unpacked, where the flow says nothing."""
+"""Maximum bytes of a response, compressed and uncompressed, without a setting in the flow."""
 SAFE_METHODS = frozenset(("GET", "HEAD", "OPTIONS"))
 BODY_METHODS = frozenset(("POST", "PUT", "PATCH"))
 KEPT_FROM_OUTPUT = frozenset(("set-cookie", "www-authenticate", "proxy-authenticate"))
 
 
 class HTTP(Node):
-    """Makes an HTTP request. What is not GET, HEAD or OPTIONS carries an Idempotency-Key.
+    """Makes an HTTP request. Methods other than GET, HEAD and OPTIONS carry an Idempotency-Key.
 
     Private, loopback and link-local addresses are closed to flows unless the administrator allows them
     (`CHAINGRAPH_EGRESS_ALLOW`). There are no cookies. A redirect to another origin gets no header and no body of the
     flow. Proxies of the worker's environment are not used.
     """
 
-    base_uri = Input(t.String(min_length=1), required=True, description="As https://api.example.com/v1.")
+    base_uri = Input(t.String(min_length=1), required=True, description="Such as https://api.example.com/v1.")
     path = Input(
-        t.String(), description="Added to the path of baseUri, with one slash between; it may have a query of its own."
+        t.String(), description="Appended to the path of baseUri, with one slash between; may have its own query."
     )
     method = Input(
         t.Enum(options=("GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS")),
@@ -45,32 +45,33 @@ class HTTP(Node):
     headers = Input(
         t.Object(),
         description="Headers; edges may lead to headers.name. Null leaves one out, true is `true`. Host, "
-        "Content-Length, Transfer-Encoding, Connection and the like are the node's own.",
+        "Content-Length, Transfer-Encoding, Connection and similar headers are set by the node.",
     )
     query = Input(
         t.Object(),
-        description="Parameters of the query; edges may lead to query.name. Null leaves one out, true is `true`. They "
-        "replace those of the same name in path, and these those in baseUri.",
+        description="Query parameters; edges may lead to query.name. Null leaves one out, true is `true`. They "
+        "replace those of the same name in path, and these replace those in baseUri.",
     )
     body = Input(
         t.Any(),
-        description="A text is sent as it is, anything else as JSON, an object as a form where the header Content-Type "
-        "is application/x-www-form-urlencoded; null sends none. In the charset of Content-Type, else UTF-8.",
+        description="A text is sent unchanged, anything else as JSON, or an object as a form when Content-Type "
+        "is application/x-www-form-urlencoded; null sends no body. In the charset of Content-Type, else UTF-8.",
     )
     response_type = Input(
         t.Enum(options=("json", "text")),
         default="json",
         static=True,
-        description="How to read the response, in the charset of its byte order mark or its Content-Type, else UTF-8.",
+        description="Format of the response, in the charset of its byte order mark or its Content-Type, else UTF-8.",
     )
-    schema = Input(t.Any(), static=True, description="The type of a JSON response, so that typed ports can take it.")
+    schema = Input(t.Any(), static=True, description="Type of a JSON response, so that it can go to typed ports.")
     numbers = Input(t.Enum(options=NUMBERS), default="exact", description=NUMBERS_HELP)
-    timeout = Input(t.Number(minimum=0.001, maximum=3600), default=30, description="Seconds for the whole request.")
+    timeout = Input(
+        t.Number(minimum=0.001, maximum=3600), default=30, description="Timeout of the request, in seconds."
+    )
     max_bytes = Input(
         t.Number(integer=True, minimum=1, maximum=64 * 1024 * 1024),
         default=LARGEST_RESPONSE,
-        description="The largest response that is taken, as it comes and as unpacked; "
-        "`CHAINGRAPH_MAX_READ_BYTES` is the most.",
+        description="Maximum size of the response, compressed and uncompressed; at most `CHAINGRAPH_MAX_READ_BYTES`.",
     )
     fail_on_status = Input(t.Boolean(), default=True, description="Whether a status other than 2xx fails the node.")
     status_code = Output(t.Number(integer=True), description="The status.")
@@ -83,12 +84,12 @@ class HTTP(Node):
             )
         ),
         optional=True,
-        description="The response; null when it is empty, or not of that type at a status other than 2xx.",
+        description="The response; null when it is empty, or not of that type with a status other than 2xx.",
     )
-    response_headers = Output(t.Object(), description="The response's headers in small letters, cookies left out.")
+    response_headers = Output(t.Object(), description="The response's headers in lower case, without cookies.")
 
     async def run(self, context: NodeContext) -> None:
-        """Ask, and take the answer."""
+        """Send the request, and take the response."""
         call = self._call(context)
         resources = context.resources
         connections = resources.opened(Connections, lambda: Connections(resources.limits, resources.egress))
@@ -96,10 +97,10 @@ class HTTP(Node):
             async with asyncio.timeout(self.timeout):
                 answer = await connections.exchange(call)
         except TimeoutError:
-            raise NodeFailed(f"{call.shown}: no answer within {self.timeout:g} s") from None
+            raise NodeFailed(f"{call.shown}: timed out after {self.timeout:g} s") from None
         except httpcore.LocalProtocolError:
-            # its message quotes the header, and that may be the one with the secret
-            raise NodeFailed(f"{call.shown}: a header is not of the form that HTTP allows") from None
+            # its message quotes the header, which may be a secret
+            raise NodeFailed(f"{call.shown}: a header has a form that HTTP does not allow") from None
         except httpcore.ConnectError as error:
             raise NodeFailed(f"{call.shown}: ConnectError: {error}") from None
         except (httpcore.NetworkError, httpcore.ProtocolError, httpcore.TimeoutException) as error:
@@ -122,7 +123,7 @@ class HTTP(Node):
         return Call(self.method, url, fields.all(), content, int(self.max_bytes))
 
     def _take(self, answer: Answer, shown: str, context: NodeContext, *, fine: bool) -> None:
-        """Set the response. That of another status than 2xx need not be what was asked for: it is null if not."""
+        """Set the response. With a status other than 2xx, a response of another type becomes null."""
         of_json = self.response_type == "json"
         if of_json and not (answer.content and (fine or self.schema is None)):
             return

@@ -1,4 +1,4 @@
-"""The request of an HTTP node: its URL, headers and body out of the node's inputs. Messages show no value of them."""
+"""Build the request of an HTTP node from its inputs: URL, headers and body. Messages contain no values of them."""
 
 from __future__ import annotations
 
@@ -19,14 +19,13 @@ _FORM_OF_URL: Final = "write it as https://api.example.com/v1"
 
 
 def url_of(base: str, path: str, query: Mapping[str, Any]) -> httpx.URL:
-    """The URL of baseUri, path and query.
+    """Build the URL from baseUri, path and query.
 
-    The path is added to that of the base, with one slash between. Parameters of `query` replace those of the same name
-    in the path's own query, and these replace those of the base's. All others stay as they are written. There is no
-    fragment.
+    The path is appended to that of the base, with one slash between. Parameters of `query` replace those of the same
+    name in the path's own query, and these replace those of the base's. All others are unchanged. There is no fragment.
 
     Raises:
-        NodeFailed: It is no http or https URL, or a parameter is a list or an object.
+        NodeFailed: it is not a http or https URL, or a parameter is a list or an object.
     """
     before, base_query = _parts(base)
     added, path_query = _parts(path)
@@ -40,14 +39,14 @@ def url_of(base: str, path: str, query: Mapping[str, Any]) -> httpx.URL:
     try:
         url = httpx.URL(f"{before}?{'&'.join(pairs)}" if pairs else before)
     except (httpx.InvalidURL, ValueError):
-        raise NodeFailed(f"baseUri and path are no URL: {_FORM_OF_URL}") from None
+        raise NodeFailed(f"baseUri and path are not a URL: {_FORM_OF_URL}") from None
     if url.scheme not in ("http", "https") or not url.host:
-        raise NodeFailed("baseUri must begin with http:// or https:// and name a host")
+        raise NodeFailed("baseUri must start with http:// or https:// and name a host")
     return url
 
 
 def _parts(text: str) -> tuple[str, list[str]]:
-    """What stands before the query, and the parameters of the query, without the fragment."""
+    """Split a URL into the part before the query, and the query's parameters, without the fragment."""
     before, _, query = text.partition("#")[0].partition("?")
     return before, [each for each in query.split("&") if each]
 
@@ -66,7 +65,7 @@ def _name(pair: str) -> str:
 
 
 def parameter(port: str, name: str, value: Any) -> str | None:
-    """A value as URLs, headers and forms have it: texts as they are, else as JSON; None for null, which is left out."""
+    """Format a value for URLs, headers and forms: texts unchanged, else as JSON; None for null, which is left out."""
     if isinstance(value, list | dict):
         raise NodeFailed(f"{port}: {name!r} must be a text, a number or a boolean")
     if value is None or isinstance(value, str):
@@ -75,7 +74,7 @@ def parameter(port: str, name: str, value: Any) -> str | None:
 
 
 class Fields:
-    """Header fields by name, whatever the case of its letters."""
+    """Header fields by name, case-insensitive."""
 
     def __init__(self, given: Mapping[str, Any]) -> None:
         self._found: dict[str, tuple[str, str]] = {}
@@ -85,23 +84,23 @@ class Fields:
                 self._found[name.lower()] = (name, text)
 
     def default(self, name: str, value: str) -> None:
-        """Add a field, before the others, unless it is there."""
+        """Add a field, before the others, unless it exists."""
         if name.lower() not in self._found:
             self._found = {name.lower(): (name, value)} | self._found
 
     def get(self, name: str) -> str:
-        """The value of a field; empty when it is not there."""
+        """Return the value of a field; empty when it does not exist."""
         return self._found.get(name.lower(), ("", ""))[1]
 
     def all(self) -> tuple[tuple[str, str], ...]:
-        """Names and values in order."""
+        """Return names and values in order."""
         return tuple(self._found.values())
 
 
 def body_of(body: Any, fields: Fields) -> bytes | None:
-    """The bytes of a body, in the form and charset that the Content-Type names; None for null.
+    """Encode a body, in the form and charset of the Content-Type; None for null.
 
-    A text is sent as it is. An object is sent as a form where the Content-Type says so. Anything else is JSON.
+    A text is sent unchanged. An object is sent as a form when the Content-Type says so. Anything else is JSON.
     """
     if body is None:
         return None
@@ -121,7 +120,7 @@ def body_of(body: Any, fields: Fields) -> bytes | None:
 
 
 def authorized(url: httpx.URL, fields: Fields) -> httpx.URL:
-    """The URL without user and password, which become a header unless there is one."""
+    """Return the URL without user and password, which become a header unless there is one."""
     if url.userinfo:
         user = f"{url.username}:{url.password}".encode()
         if not fields.get("Authorization"):

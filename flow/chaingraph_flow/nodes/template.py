@@ -1,4 +1,4 @@
-"""Texts out of values."""
+"""Render texts from values."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ __all__ = ["LONGEST_RESULT", "LONGEST_TEMPLATE", "Template", "rendered"]
 
 
 class Template(Node):
-    """Writes a text out of values, in Jinja's language: {{ name }}, {% for row in rows %}, {{ total | numeral(2) }}.
+    """Renders a text from values, in Jinja's language: {{ name }}, {% for row in rows %}, {{ total | numeral(2) }}.
 
-    A text is written as it is, anything else as JSON. The properties of an object come before its methods: `data.items`
-    is the property when there is one, and `data.items()` or `data | items` the pairs when there is none. Work, memory
-    and the length of the text are limited (`CHAINGRAPH_MAX_TEMPLATE_STEPS` and those beside it).
+    A text is written unchanged, anything else as JSON. The properties of an object come before its methods:
+    `data.items` is the property when there is one, and `data.items()` or `data | items` the pairs when there is none.
+    Work, memory and the length of the text are limited (`CHAINGRAPH_MAX_TEMPLATE_STEPS` and related settings).
     """
 
     pure = True
@@ -27,11 +27,11 @@ class Template(Node):
         t.String(),
         required=True,
         template_values="values",
-        description="The template. What it names must be among the values.",
+        description="The template. Its names must be among the values.",
     )
     values = Input(t.Object(), description="The values by name; edges may lead to values.name.")
     result = Output(t.String(), description="The text.")
 
     def run(self, context: NodeContext) -> None:
-        """Write: in a thread, since rendering is work for the processor alone."""
+        """Render the text. In a thread, because rendering only uses the processor."""
         self.result = rendered(self.template, self.values, context.limits)

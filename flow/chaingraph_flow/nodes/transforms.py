@@ -1,4 +1,4 @@
-"""Lists and objects: choosing, ordering, counting. Types go through, so that what comes out can be wired on."""
+"""Lists and objects: select, order, count. Output types follow from input types."""
 
 from __future__ import annotations
 
@@ -23,18 +23,19 @@ from chaingraph_flow.ports.derive import FieldOf, Fixed, ItemOf, ListOf, MergeOf
 from chaingraph_flow.ports.json_values import kind
 
 LONGEST_NAME = 64
-"""Characters of a property's name that a message shows, and looks for others like it."""
+"""Maximum characters of a property's name that a message shows or compares with others."""
 COUNT = Fixed(type=t.Number(integer=True))
 TOTAL = Fixed(type=t.Number(nullable=True))
 OPERATIONS = t.Enum(options=("sum", "min", "max", "mean", "count"))
 PREFIX = t.Number(integer=True, minimum=0)
 PREFIX_DESCRIPTION = (
-    "Group by so many first characters of a text property: 7 makes months out of dates as 2015-04-01. 0: by all of it."
+    "Group by this many first characters of a text property: 7 groups dates such as 2015-04-01 by month. 0: by the "
+    "whole value."
 )
 
 
 class Element(Node):
-    """One element of a list; fails when there is none at that place."""
+    """One element of a list. Fails when the index is out of range."""
 
     pure = True
     items = Input(t.Array(), required=True, description="The list.")
@@ -42,11 +43,11 @@ class Element(Node):
     result = Output(t.Any(), typed_by=ItemOf(input="items"), optional=True, description="The element.")
 
     async def run(self, context: NodeContext) -> None:
-        """Take it."""
+        """Take the element."""
         try:
             self.result = self.items[int(self.index)]
         except IndexError:
-            raise NodeFailed(f"there is no element {int(self.index)}: the list has {len(self.items)}") from None
+            raise NodeFailed(f"no element {int(self.index)}: the list has {len(self.items)}") from None
 
 
 class First(Node):
@@ -57,7 +58,7 @@ class First(Node):
     result = Output(t.Any(), typed_by=ItemOf(input="items"), optional=True, description="The element.")
 
     async def run(self, context: NodeContext) -> None:
-        """Take it."""
+        """Take the element."""
         if self.items:
             self.result = self.items[0]
 
@@ -70,13 +71,13 @@ class Last(Node):
     result = Output(t.Any(), typed_by=ItemOf(input="items"), optional=True, description="The element.")
 
     async def run(self, context: NodeContext) -> None:
-        """Take it."""
+        """Take the element."""
         if self.items:
             self.result = self.items[-1]
 
 
 class Length(Node):
-    """How long a text or a list is, or how many properties an object has."""
+    """The length of a text or a list, or the number of properties of an object."""
 
     pure = True
     value = Input(t.Any(), required=True, description="A text, a list or an object.")
@@ -85,7 +86,7 @@ class Length(Node):
     async def run(self, context: NodeContext) -> None:
         """Count."""
         if not isinstance(self.value, str | list | dict):
-            raise NodeFailed(f"{kind(self.value)} has no length: give a text, a list or an object")
+            raise NodeFailed(f"{kind(self.value)} has no length: it needs a text, a list or an object")
         self.result = len(self.value)
 
 
@@ -95,7 +96,7 @@ class Slice(Node):
     pure = True
     items = Input(t.Array(), required=True, description="The list.")
     start = Input(t.Number(integer=True), description="The first element, from 0; negative ones count from the end.")
-    count = Input(t.Number(integer=True, minimum=0), default=10, description="How many at most.")
+    count = Input(t.Number(integer=True, minimum=0), default=10, description="Maximum number of elements.")
     result = Output(t.Array(), typed_by=SameAs(input="items"), description="The part.")
 
     async def run(self, context: NodeContext) -> None:
@@ -127,42 +128,42 @@ class Pluck(Node):
     result = Output(t.Array(), typed_by=ListOf(of=FieldOf(input="items", name="field")), description="Its values.")
 
     async def run(self, context: NodeContext) -> None:
-        """Take it."""
+        """Take the property."""
         require_field(self.items, self.field)
         self.result = [item.get(self.field) for item in self.items]
 
 
 class Filter(Node):
-    """The elements of a list for which a comparison holds, and the others."""
+    """Splits a list: the elements for which a comparison holds, and the others."""
 
     pure = True
     items = Input(t.Array(), required=True, description="The list.")
-    field = Input(t.String(), description="The property to look at; empty: the element itself.")
-    operator = Input(OPERATORS, default="==", description="How to compare.")
-    value = Input(t.Any(), description="What to compare with.")
-    result = Output(t.Array(), typed_by=SameAs(input="items"), description="Those for which it holds.")
+    field = Input(t.String(), description="The property to compare; empty: the element itself.")
+    operator = Input(OPERATORS, default="==", description="The comparison.")
+    value = Input(t.Any(), description="The value to compare with.")
+    result = Output(t.Array(), typed_by=SameAs(input="items"), description="The elements for which it holds.")
     rest = Output(t.Array(), typed_by=SameAs(input="items"), description="The others.")
 
     async def run(self, context: NodeContext) -> None:
-        """Compare each."""
+        """Compare each element."""
         self.result, self.rest = [], []
         for item, value in zip(self.items, field_values(self.items, self.field), strict=True):
             (self.result if compare(value, self.operator, self.value) else self.rest).append(item)
 
 
 class Sort(Node):
-    """A list in order: numbers or texts, what has no value last."""
+    """Sorts a list of numbers or texts. Elements without a value come last."""
 
     pure = True
     items = Input(t.Array(), required=True, description="The list.")
     field = Input(t.String(), description="The property to order by; empty: the element itself.")
-    descending = Input(t.Boolean(), description="The largest first.")
+    descending = Input(t.Boolean(), description="Largest first.")
     result = Output(t.Array(), typed_by=SameAs(input="items"), description="The same elements, in order.")
 
     async def run(self, context: NodeContext) -> None:
-        """Order; elements that are equal keep their order."""
+        """Sort the list; equal elements keep their order."""
         values = field_values(self.items, self.field)
-        require_one_kind(values, "the order")
+        require_one_kind(values, "sorting")
         there = [place for place, value in enumerate(values) if value is not None]
         there.sort(key=lambda place: sort_key(values[place]), reverse=self.descending)
         missing = [place for place, value in enumerate(values) if value is None]
@@ -170,12 +171,12 @@ class Sort(Node):
 
 
 class Unique(Node):
-    """A list without repetitions; of those that are alike the first stays."""
+    """Removes duplicates from a list; the first of equal elements stays."""
 
     pure = True
     items = Input(t.Array(), required=True, description="The list.")
-    field = Input(t.String(), description="The property that tells them apart; empty: the element itself.")
-    result = Output(t.Array(), typed_by=SameAs(input="items"), description="The elements that differ.")
+    field = Input(t.String(), description="The property to compare; empty: the element itself.")
+    result = Output(t.Array(), typed_by=SameAs(input="items"), description="The distinct elements.")
 
     async def run(self, context: NodeContext) -> None:
         """Sift."""
@@ -189,13 +190,13 @@ class Unique(Node):
 
 
 class Reduce(Node):
-    """One number out of a list: sum, min, max, mean or count. Null values do not count."""
+    """Reduces a list to one number: sum, min, max, mean or count. Null values do not count."""
 
     pure = True
     items = Input(t.Array(), required=True, description="Numbers, or objects with a property that is one.")
     field = Input(t.String(), description="The property; empty: the element itself.")
-    operation = Input(OPERATIONS, default="sum", description="What to make of them.")
-    result = Output(t.Number(), optional=True, description="The number; null for min, max and mean of nothing.")
+    operation = Input(OPERATIONS, default="sum", description="The operation.")
+    result = Output(t.Number(), optional=True, description="The number; null for min, max and mean of an empty list.")
 
     async def run(self, context: NodeContext) -> None:
         """Reduce."""
@@ -205,7 +206,7 @@ class Reduce(Node):
 
 
 class GroupBy(Node):
-    """Sorts the elements of a list into groups by a property. Groups are in the order in which they first appear."""
+    """Groups the elements of a list by a property. Groups are in the order of their first element."""
 
     pure = True
     items = Input(t.Array(items=t.Object()), required=True, description="A list of objects.")
@@ -228,18 +229,18 @@ class GroupBy(Node):
 
 
 class Summarize(Node):
-    """One row for each group of a list, with a number made of one of its properties: a pivot table."""
+    """One row for each group of a list, with one of its properties reduced to a number: a pivot table."""
 
     pure = True
     items = Input(t.Array(items=t.Object()), required=True, description="A list of objects.")
-    by = Input(t.String(min_length=1), required=True, static=True, description="The property that makes the groups.")
+    by = Input(t.String(min_length=1), required=True, static=True, description="The property to group by.")
     prefix = Input(PREFIX, description=PREFIX_DESCRIPTION)
     field = Input(t.String(), description="The property to reduce; not needed to count.")
-    operation = Input(OPERATIONS, default="count", description="What to make of it.")
+    operation = Input(OPERATIONS, default="count", description="The operation.")
     rows = Output(
         t.Array(),
         typed_by=ListOf(of=Record(fields={"key": FieldOf(input="items", name="by"), "count": COUNT, "value": TOTAL})),
-        description="Objects with key, count (members of the group) and value.",
+        description="Objects with key, count (elements of the group) and value.",
     )
 
     async def run(self, context: NodeContext) -> None:
@@ -247,7 +248,7 @@ class Summarize(Node):
         if self.field:
             require_field(self.items, self.field)
         elif self.operation != "count":
-            raise NodeFailed(f"to make the {self.operation}, name the property in `field`")
+            raise NodeFailed(f"{self.operation} needs a property: set `field`")
         self.rows = []
         for key, members in grouped(self.items, self.by, prefix=int(self.prefix)):
             values = [item.get(self.field) for item in members] if self.field else members
@@ -280,7 +281,7 @@ class Values(Node):
 
 
 class Merge(Node):
-    """Two objects in one; where both have a property, the second one's stands."""
+    """Merges two objects; a property of the second replaces one of the first."""
 
     pure = True
     a = Input(t.Object(), required=True, description="The first object.")
@@ -293,7 +294,7 @@ class Merge(Node):
 
 
 def field_values(items: list[Any], field: str) -> list[Any]:
-    """The property `field` of each item, or the items themselves when it is ''. Raises NodeFailed if none has it."""
+    """Return the property `field` of each item, or the items when it is ''. Raises NodeFailed if none has it."""
     if not field:
         return items
     require_field(items, field)
@@ -301,27 +302,27 @@ def field_values(items: list[Any], field: str) -> list[Any]:
 
 
 def require_field(items: list[Any], field: str) -> None:
-    """Raise NodeFailed unless all items are objects and one has the property: a misspelt name is not all nulls."""
+    """Raise NodeFailed unless all items are objects and one has the property: a typo must not yield nulls."""
     for place, item in enumerate(items):
         if not isinstance(item, dict):
             raise NodeFailed(
-                f"items[{place}] is {kind(item)}: to look at {field[:LONGEST_NAME]!r}, all must be objects"
+                f"items[{place}] is {kind(item)}: property {field[:LONGEST_NAME]!r} needs a list of objects"
             )
     if items and not any(field in item for item in items):
-        # The nearest of many or long names would take minutes to find.
+        # Comparing many or long names would take minutes.
         names = [name for name in islice(items[0], 50) if len(name) <= LONGEST_NAME]
         hint = suggestion(field, names) if len(field) <= LONGEST_NAME else ""
         raise NodeFailed(f"no element has a property {field[:LONGEST_NAME]!r}{hint}")
 
 
 def reduce_values(values: list[Any], operation: str) -> float | None:
-    """The sum, min, max, mean or count of the values that are not null. Raises NodeFailed on other than numbers."""
+    """Reduce the values that are not null. Raises NodeFailed for values other than numbers."""
     present = [value for value in values if value is not None]
     if operation == "count":
         return len(present)
     for value in present:
         if isinstance(value, bool) or not isinstance(value, int | float):
-            raise NodeFailed(f"the {operation} needs numbers, there is {kind(value)} among them")
+            raise NodeFailed(f"{operation} needs numbers, the list has {kind(value)}")
     if not present:
         return 0 if operation == "sum" else None
     try:
@@ -329,9 +330,9 @@ def reduce_values(values: list[Any], operation: str) -> float | None:
     except OverflowError:
         raise NodeFailed(f"the {operation} is too large") from None
     except Inexact as error:
-        raise NodeFailed(f"the {operation}: one of the numbers {error}") from None
+        raise NodeFailed(f"{operation}: one of the numbers {error}") from None
     if not math.isfinite(result):
-        raise NodeFailed(f"the {operation} is no finite number")
+        raise NodeFailed(f"the {operation} is not a finite number")
     if isinstance(result, int) and not SMALLEST_INTEGER <= result <= LARGEST_INTEGER:
         raise NodeFailed(f"the {operation} is a whole number of more than 64 bits")
     return result
@@ -342,16 +343,16 @@ def _reduced(numbers: list[float], operation: str) -> float:
         return min(numbers)
     if operation == "max":
         return max(numbers)
-    # fsum keeps 0.1 + 0.2 from depending on the order; whole numbers stay whole
+    # fsum makes the sum of fractions independent of their order; whole numbers stay whole
     require_same_precision(*numbers)
     total = sum(numbers) if all(isinstance(each, int) for each in numbers) else math.fsum(numbers)
     return total if operation == "sum" else divided(total, len(numbers))
 
 
 def grouped(items: list[dict[str, Any]], by: str, *, prefix: int = 0) -> list[tuple[Any, list[dict[str, Any]]]]:
-    """The items by the value of a property, groups in the order of their first member.
+    """Group the items by the value of a property, groups in the order of their first item.
 
-    With a prefix, by so many first characters of it; a value that is neither text nor null fails the node then.
+    With a prefix, group by this many first characters; a value that is neither text nor null fails the node then.
     """
     require_field(items, by)
     groups: dict[Any, tuple[Any, list[dict[str, Any]]]] = {}
@@ -359,14 +360,14 @@ def grouped(items: list[dict[str, Any]], by: str, *, prefix: int = 0) -> list[tu
         value = item.get(by)
         if prefix and value is not None:
             if not isinstance(value, str):
-                raise NodeFailed(f"`prefix` is for texts, and the property {by!r} of an element is {kind(value)}")
+                raise NodeFailed(f"`prefix` needs texts, but the property {by!r} of an element is {kind(value)}")
             value = value[:prefix]
         groups.setdefault(group_key(value), (value, []))[1].append(item)
     return list(groups.values())
 
 
 def group_key(value: Any) -> Any:
-    """A key under which equal JSON values, and they alone, come together."""
+    """Return a key that is the same for equal JSON values only."""
     if isinstance(value, bool) or value is None:
         return ("constant", value)
     if isinstance(value, list):

@@ -13,10 +13,10 @@ from chaingraph_flow.ports import types as t
 
 
 class DebugLog(Node):
-    """Writes a value into the execution's event stream, and passes it on."""
+    """Writes a value to the execution's event stream, and passes it on."""
 
     pure = True
-    message = Passthrough(t.Any(), description="What to write: a text as it is, anything else as JSON.")
+    message = Passthrough(t.Any(), description="The value to write: a text unchanged, anything else as JSON.")
 
     async def run(self, context: NodeContext) -> None:
         """Write."""
@@ -25,13 +25,13 @@ class DebugLog(Node):
 
 
 class ServerTime(Node):
-    """The time at the worker. The journal keeps it: a restart of the worker does not change it."""
+    """The time on the worker. The journal keeps it: a restart of the worker does not change it."""
 
     iso = Output(t.String(), description="As 2026-01-31T12:00:00.000Z.")
     milliseconds = Output(t.Number(integer=True), description="Since 1970, UTC.")
 
     async def run(self, context: NodeContext) -> None:
-        """Look at the clock."""
+        """Read the clock."""
         now = time.time_ns() // 1_000_000
         self.milliseconds = now
         moment = datetime.fromtimestamp(now / 1000, UTC)

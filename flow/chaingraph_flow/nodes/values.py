@@ -1,4 +1,4 @@
-"""Values that a flow holds or passes on."""
+"""Constant values, which may also be passed on."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from chaingraph_flow.node import Input, Node, Passthrough
 from chaingraph_flow.ports import types as t
 from chaingraph_flow.ports.derive import FirstOf, Given, SameAs
 
-_SCHEMA = "The type of the value, where it should be narrower than the value shows: {type: array, items: number}."
+_SCHEMA = "Type of the value, when it should be narrower than the inferred one: {type: array, items: number}."
 
 
 class Text(Node):
@@ -17,7 +17,7 @@ class Text(Node):
     value = Passthrough(t.String(), description="The text.")
 
     async def run(self, context: NodeContext) -> None:
-        """The value goes on as it is."""
+        """Pass the value on."""
 
 
 class NumberValue(Node):
@@ -28,7 +28,7 @@ class NumberValue(Node):
     value = Passthrough(t.Number(), description="The number.")
 
     async def run(self, context: NodeContext) -> None:
-        """The value goes on as it is."""
+        """Pass the value on."""
 
 
 class BooleanValue(Node):
@@ -39,11 +39,11 @@ class BooleanValue(Node):
     value = Passthrough(t.Boolean(), description="The value.")
 
     async def run(self, context: NodeContext) -> None:
-        """The value goes on as it is."""
+        """Pass the value on."""
 
 
 class ArrayValue(Node):
-    """A list. Its type follows from the value, or is given."""
+    """A list. Its type is inferred from the value, or given."""
 
     type = "Array"
     pure = True
@@ -55,11 +55,11 @@ class ArrayValue(Node):
     schema = Input(t.Any(), static=True, description=_SCHEMA)
 
     async def run(self, context: NodeContext) -> None:
-        """The value goes on as it is."""
+        """Pass the value on."""
 
 
 class ObjectValue(Node):
-    """An object. Edges may lead to its properties, so that it collects values of several nodes."""
+    """An object. Edges may lead to its properties, to collect values of several nodes."""
 
     type = "Object"
     pure = True
@@ -71,4 +71,4 @@ class ObjectValue(Node):
     schema = Input(t.Any(), static=True, description=_SCHEMA)
 
     async def run(self, context: NodeContext) -> None:
-        """The value goes on as it is."""
+        """Pass the value on."""

@@ -1,8 +1,8 @@
-"""Rules by which an output's type follows from a node's inputs, written so that a catalogue can carry them as JSON.
+"""Rules that derive an output's type from a node's inputs, in a form that a catalogue can carry as JSON.
 
-`Output(Array(), typed_by=SameAs(input="items"))` says: what comes out has the type of what went in. The
-validation resolves a rule once the types of the node's inputs are known, so a chain of transforms keeps its types
-and an edge may go from `pick.result.name` into a string port without a cast.
+`Output(Array(), typed_by=SameAs(input="items"))` means that the output has the type of that input. Validation resolves
+a rule once the types of the node's inputs are known. So a chain of transforms keeps its types, and an edge may go from
+`pick.result.name` into a string port without a cast.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ class ItemOf(_Rule):
 
 
 class Given(_Rule):
-    """The type that a static input describes (see `types.parse_type`); unknown when it is not given."""
+    """The type that a static input describes (see `types.parse_type`); unknown without a value."""
 
     rule: Literal["given"] = "given"
     input: str
@@ -57,7 +57,7 @@ class FieldOf(_Rule):
 
 
 class ListOf(_Rule):
-    """An array of what another rule says."""
+    """An array of the type that another rule gives."""
 
     rule: Literal["listOf"] = "listOf"
     of: Rule
@@ -71,28 +71,28 @@ class Record(_Rule):
 
 
 class Fixed(_Rule):
-    """A type as it stands."""
+    """A fixed type."""
 
     rule: Literal["fixed"] = "fixed"
     type: PortType
 
 
 class UnionOf(_Rule):
-    """What every one of the given inputs goes into: the connected alternatives of a join."""
+    """The type that all given inputs fit into: the connected alternatives of a join."""
 
     rule: Literal["unionOf"] = "unionOf"
     inputs: tuple[str, ...]
 
 
 class MergeOf(_Rule):
-    """An object with the properties of several object inputs; a later one wins."""
+    """An object with the properties of several object inputs. A later one takes precedence."""
 
     rule: Literal["mergeOf"] = "mergeOf"
     inputs: tuple[str, ...]
 
 
 class When(_Rule):
-    """By the value of a static input: a rule per value; unknown for the others."""
+    """A rule for each value of a static input; unknown for other values."""
 
     rule: Literal["when"] = "when"
     input: str
@@ -100,7 +100,7 @@ class When(_Rule):
 
 
 class FirstOf(_Rule):
-    """The first of several rules that knows a type."""
+    """The first of several rules that gives a type."""
 
     rule: Literal["firstOf"] = "firstOf"
     rules: tuple[Rule, ...]
@@ -117,7 +117,7 @@ for _model in (ListOf, Record, When, FirstOf):
 
 
 def inputs_of(rule: AnyRule) -> set[str]:
-    """The inputs that a rule speaks of, so that a node class which names none is refused when it is declared."""
+    """Return the inputs that a rule names, so that a node class with an unknown one is rejected when it is declared."""
     match rule:
         case SameAs() | ItemOf() | Given():
             return {rule.input}
@@ -138,7 +138,7 @@ def inputs_of(rule: AnyRule) -> set[str]:
 
 
 def static_inputs_of(rule: AnyRule) -> set[str]:
-    """The inputs whose *value* decides the type: these cannot be connected."""
+    """Return the inputs whose *value* determines the type: these cannot be connected."""
     match rule:
         case Given():
             return {rule.input}
@@ -157,7 +157,7 @@ def static_inputs_of(rule: AnyRule) -> set[str]:
 
 
 def schema_inputs_of(rule: AnyRule) -> set[str]:
-    """The inputs that must hold the description of a type."""
+    """Return the inputs that must hold the description of a type."""
     match rule:
         case Given():
             return {rule.input}
@@ -174,12 +174,12 @@ def schema_inputs_of(rule: AnyRule) -> set[str]:
 
 
 def resolve(rule: AnyRule, actual: Mapping[str, AnyPortType], values: Mapping[str, Any]) -> AnyPortType | None:
-    """The type that a rule says, or None when it is not known.
+    """Derive the type by a rule, or None when it is unknown.
 
     Args:
-        rule: The rule of an output.
-        actual: The types of the inputs that are given or connected.
-        values: The values of the inputs that are static, defaults included.
+        rule: the rule of an output.
+        actual: the types of the inputs that are set or connected.
+        values: the values of the static inputs, defaults included.
     """
     match rule:
         case SameAs():
@@ -212,19 +212,20 @@ def resolve(rule: AnyRule, actual: Mapping[str, AnyPortType], values: Mapping[st
 
 
 def _within(type_: AnyPortType | None) -> AnyPortType | None:
-    """A type to put inside another one. No value is nested deeper than DEEPEST, so nothing is said of what is below."""
+    """Limit a type's nesting to put it inside another one. Values cannot be deeper than DEEPEST, so deeper types are
+    unknown."""
     return None if type_ is None or type_.depth >= DEEPEST else type_
 
 
 def unwrapped(type_: AnyPortType) -> AnyPortType:
-    """`any` that has adopted a type, as that type."""
+    """Return the type that `any` has adopted, or the type itself."""
     while isinstance(type_, AnyType) and type_.underlying is not None:
         type_ = type_.underlying
     return type_
 
 
 def narrowed(declared: AnyPortType, value: Any) -> AnyPortType:
-    """The type of a static value: the port's own where that says something, else what the value shows."""
+    """Return the type of a static value: the port's own if specific, else the value's."""
     if isinstance(declared, AnyType) and declared.underlying is None:
         return infer(value)
     if isinstance(declared, Array) and declared.items is None:
@@ -253,7 +254,7 @@ def _merged(types: list[AnyPortType]) -> AnyPortType | None:
         if not isinstance(type_, Object) or type_.properties is None:
             return None
         for name, inner in type_.properties.items():
-            # A null of the later object replaces the earlier value too, so its own type stands.
+            # A null of the later object replaces the earlier value too, so its own type is used.
             properties[name] = inner
     return Object(properties=properties) if types else None
 

@@ -1,4 +1,4 @@
-"""The ends of edges as text: `node.port`, `fetch.response.items[0].name`, `rows.value["full.name"]`."""
+"""Parse the ends of edges: `node.port`, `fetch.response.items[0].name`, `rows.value["full.name"]`."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _STEP = re.compile(r'\.(?P<name>[^\s.\[\]"]+)|\[(?P<index>\d{1,4})\]|\["(?P<quot
 
 @dataclass(frozen=True, slots=True)
 class Endpoint:
-    """One end of an edge: a port, and the way to a place inside its value."""
+    """One end of an edge: a port, and a path into its value."""
 
     node: str
     port: str
@@ -21,7 +21,7 @@ class Endpoint:
 
 
 def parse_endpoint(text: str) -> Endpoint | None:
-    """The endpoint that a text names, or None when it is not of that form. Indexes go up to 9999."""
+    """Parse an endpoint, or return None when the text has another form. Indexes go up to 9999."""
     head = _HEAD.match(text)
     if head is None:
         return None

@@ -1,4 +1,4 @@
-"""The types that values show, and what several types have in common: for static values, joins and lists."""
+"""Infer the types of values, and the common type of several types: for static values, joins and lists."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from chaingraph_flow.ports.types import Any, AnyPortType, Array, Boolean, Enum, 
 
 
 class _Null(Any):
-    """The type of null alone, where a type is inferred: together with another one it makes that one nullable."""
+    """The inferred type of null: together with another type it makes that one nullable."""
 
 
 def infer(value: object) -> AnyPortType:
-    """The narrowest type that describes a JSON value; null is a nullable `any`."""
+    """Infer the narrowest type of a JSON value; null is a nullable `any`."""
     if isinstance(value, bool):
         return Boolean()
     if isinstance(value, int | float):
@@ -27,20 +27,20 @@ def infer(value: object) -> AnyPortType:
 
 
 def union(types: Sequence[AnyPortType]) -> AnyPortType:
-    """The narrowest type that every one of `types` goes into (arrays and objects by their parts)."""
+    """Return the narrowest type that all of `types` fit into (arrays and objects by their parts)."""
     return _Union().of(types)
 
 
 def may_be_null(type_: AnyPortType) -> AnyPortType:
-    """The same type, allowed to be null inside arrays and objects."""
+    """Return the same type, but nullable inside arrays and objects."""
     return type_ if type_.nullable else type_.model_copy(update={"nullable": True})
 
 
 class _Union:
-    """One search for what several types have in common.
+    """One search for the common type of several types.
 
-    All of them are taken together, not one after the other: an array of thousands of differing objects is read once.
-    The same parts are joined once, however often the types share them.
+    All of them are merged together, not one after the other: an array of thousands of differing objects is read once.
+    The same parts are merged once, however often the types share them.
     """
 
     def __init__(self) -> None:
@@ -57,7 +57,7 @@ class _Union:
 
     def _joined(self, types: list[AnyPortType]) -> AnyPortType:
         null = any(each.nullable for each in types)
-        # Two that differ in being null alone are one type.
+        # Two types that differ only in being nullable are one type.
         certain = [
             each.model_copy(update={"nullable": False}) if each.nullable else each
             for each in types

@@ -1,7 +1,6 @@
-"""JSON values as ports carry them: checking, copying, and places inside them.
+"""JSON values of ports: validate them, copy them, and access places inside them.
 
-Used by the port types (paths of errors), by edges (reading and writing inside objects and arrays) and by the
-engine (a node's outputs are checked once when it ends, and copied for each target that is about to run).
+A node's outputs are validated once when it ends, and copied for each target that is about to run.
 """
 
 from __future__ import annotations
@@ -16,20 +15,20 @@ from chaingraph_crds.numbers import LARGEST_INTEGER, SMALLEST_INTEGER
 from chaingraph_flow.errors import NotJson
 
 Path = tuple[Union[str, int, "Path"], ...]
-"""A place as linked pairs `(parent, step)`, cheap to extend; `(root,)` at the top. Rendered for an error only."""
+"""A path as linked pairs `(parent, step)`, cheap to extend; `(root,)` at the top. Rendered for errors only."""
 
 Segment = str | int
 """One step into a value: a property's name or an element's index."""
 
 DEEPEST = 100
-"""Levels of nesting a value may have: well within what JSON writers and recursive code take."""
+"""Maximum nesting of a value: well within the limits of JSON writers and recursive code."""
 
 _SPELT_WITH_A_VOWEL = "AEFHILMNORSX"
-"""Letters whose names begin with a vowel: abbreviations are spelt."""
+"""Letters whose names start with a vowel, for abbreviations."""
 
 
 def kind(value: object) -> str:
-    """How messages name the kind of a value."""
+    """Name the kind of a value for messages."""
     if value is None:
         return "null"
     if isinstance(value, bool):
@@ -42,17 +41,17 @@ def kind(value: object) -> str:
         return "an array"
     if isinstance(value, dict):
         return "an object"
-    return f"{article(type(value).__name__)}, which is no JSON value"
+    return f"{article(type(value).__name__)}, which is not a JSON value"
 
 
 def article(name: str) -> str:
-    """The name with its indefinite article: `an object`, `a string`, `an EventListener`, `an HTTP`."""
+    """Return the name with its indefinite article: `an object`, `a string`, `an EventListener`, `an HTTP`."""
     vowels = _SPELT_WITH_A_VOWEL if name.isupper() else "aeioAEIO"
     return f"an {name}" if name.startswith(tuple(vowels)) else f"a {name}"
 
 
 def render(path: Path | str, steps: Iterable[Segment] = ()) -> str:
-    """`spec.inputs.rows[3].name` of a linked path or a root and its steps."""
+    """Render a linked path, or a root and its steps, as `spec.inputs.rows[3].name`."""
     if isinstance(path, str):
         root, tail = path, list(steps)
     else:
@@ -75,21 +74,21 @@ def render(path: Path | str, steps: Iterable[Segment] = ()) -> str:
 
 
 UNLIMITED = 2**62
-"""For the size of what was read from JSON, which shares nothing."""
+"""For the size of a value parsed from JSON, which shares no parts."""
 CONTAINER_BYTES = 32
-"""What a list or an object counts beside its JSON: an empty one is 2 bytes there, and 60 or more in memory."""
+"""Size of a list or an object besides its JSON: an empty one is 2 bytes there, but 60 or more in memory."""
 SCALAR_BYTES = 8
 _SMALL = 1 << 26
 QUOTED = 20
-"""Characters of a value that a message may quote: enough to find it, too few for a token."""
+"""Maximum characters of a value that a message may quote: enough to find it, too few for a token."""
 
 
 def size_of(value: object, limit: int) -> int:
-    """The size of a value: the bytes of its JSON, and what its lists and objects cost beyond that.
+    """Return the size of a value: the bytes of its JSON, plus a constant for each list and object.
 
-    A part that is referred to twice counts twice, as it does where the value is written or copied. The walk stops as
-    soon as it has passed `limit`, and returns what it has by then: it costs at most O(limit), whatever is shared, and
-    ends for a value that holds itself.
+    A part referenced twice counts twice, as when the value is written or copied. The walk stops once it exceeds `limit`
+    and returns the size so far. It costs at most O(limit), whatever is shared, and ends for a value that contains
+    itself.
     """
     size = 0
     stack: list[object] = [value]
@@ -120,7 +119,7 @@ def size_of(value: object, limit: int) -> int:
 
 
 def indented_size(value: object, limit: int) -> int:
-    """The bytes of a value's JSON on several lines, whose blanks may be many times the value. Stops past `limit`."""
+    """Return the bytes of a value's JSON with indents, which may be many times the value. Stops beyond `limit`."""
     size = 0
     level: list[object] = [value]
     depth = 0
@@ -149,18 +148,18 @@ def _text_bytes(text: object, limit: int) -> int:
     try:
         return len(orjson.dumps(text))
     except (TypeError, orjson.JSONEncodeError):
-        return 3 * len(text) + 2  # half a surrogate pair: refused when the value is checked
+        return 3 * len(text) + 2  # half a surrogate pair: rejected when the value is validated
 
 
 def quoted(text: str) -> str:
-    """A text as messages may show it: itself when it is short, else its length. It may be somebody's token."""
+    """Quote a text in messages when it is short, else give its length. It may be a token."""
     if len(text) > QUOTED:
         return f"a string of {len(text)} characters"
     return repr(plain_text(text))
 
 
 def copied(value: Any) -> Any:
-    """A deep copy of a JSON value (not checked: it was when its node ended)."""
+    """Return a deep copy of a JSON value (not validated: it was when its node ended)."""
     if type(value) is dict:
         return {name: copied(inner) if type(inner) in (dict, list) else inner for name, inner in value.items()}
     if type(value) is list:
@@ -169,7 +168,7 @@ def copied(value: Any) -> Any:
 
 
 def require_json(value: object, path: Path, depth: int = 0) -> None:
-    """Raise NotJson, naming the place, unless `value` can be written as JSON and read back as it was."""
+    """Raise NotJson, naming the place, unless `value` survives a JSON round trip unchanged."""
     cls = type(value)
     if cls is str:
         assert isinstance(value, str)
@@ -210,14 +209,14 @@ def _require_unicode(value: str, path: Path) -> None:
 
 
 def obstacle(root: Any, segments: Sequence[Segment]) -> str | None:
-    """Why nothing can be written at a place inside `root`, or None when it can: `.rows is a string`."""
+    """Return why nothing can be written at a place inside `root`, or None when it can: `.rows is a string`."""
     here = root
     for depth, segment in enumerate(segments):
         if here is None:
             return None
         if not isinstance(here, list if isinstance(segment, int) else dict):
             step = f"[{segment}]" if isinstance(segment, int) else repr(segment)
-            return f"{render('', segments[:depth]) or 'the value'} is {kind(here)}, in which there is no place {step}"
+            return f"{render('', segments[:depth]) or 'the value'} is {kind(here)} and has no place {step}"
         if isinstance(here, list):
             assert isinstance(segment, int)
             here = here[segment] if segment < len(here) else None
@@ -227,10 +226,10 @@ def obstacle(root: Any, segments: Sequence[Segment]) -> str | None:
 
 
 def written(root: Any, segments: Sequence[Segment], value: Any) -> Any:
-    """`root` with `value` at a place inside it; containers on the way are made where there are none.
+    """Return `root` with `value` at a place inside it. Missing containers on the way are created.
 
-    To be called when there is no `obstacle`. Changes the containers of `root` in place and returns the root, which may
-    be a new one.
+    Call it only when there is no `obstacle`. It changes the containers of `root` in place and returns the root, which
+    may be a new one.
     """
     if not segments:
         return value
@@ -246,5 +245,5 @@ def written(root: Any, segments: Sequence[Segment], value: Any) -> Any:
 
 
 def plain_text(text: str) -> str:
-    """The text without what cannot be stored: halves of surrogate pairs, as in undecodable file names, and NUL."""
+    """Remove characters that cannot be stored: halves of surrogate pairs, as in undecodable file names, and NUL."""
     return text.encode("utf-8", "backslashreplace").decode("utf-8").replace("\x00", "\\x00")

@@ -1,9 +1,9 @@
-"""The regular expressions of schemas: their cost is estimated before they are compiled, and few are kept.
+"""The regular expressions of schemas: their cost is estimated before they are compiled, and few are cached.
 
 pydantic-core's expressions match in linear time, but the factor is the length of the expanded pattern: `\\w{180}` is
-180 tables of all letters of Unicode, 13 MB and 0.1 s to compile, and `[01]{20000}` makes each character of a text cost
-20,000 steps. Both happen inside Rust, where no other thread runs. So both are bounded by what the text of the pattern
-says, which errs upwards.
+180 tables of all Unicode letters, 13 MB and 0.1 s to compile, and `[01]{20000}` costs 20,000 steps per character of a
+text. Both happen inside Rust, where no other thread runs. So both are bounded by an estimate from the pattern's text,
+which errs upwards.
 """
 
 from __future__ import annotations
@@ -18,15 +18,15 @@ from typing import Final
 from pydantic_core import SchemaError, SchemaValidator, core_schema
 
 LONGEST_PATTERN: Final = 1000
-"""Characters of a pattern."""
+"""Maximum characters of a pattern."""
 LARGEST_PATTERN: Final = 60_000
-"""Compiled size of a pattern, in units of about 100 bytes: 6 MB, and about 50 ms to compile."""
+"""Maximum compiled size of a pattern, in units of about 100 bytes: 6 MB, and about 50 ms to compile."""
 MOST_PATTERNS: Final = 50
-"""Patterns in all schemas of a flow."""
+"""Maximum patterns in all schemas of a flow."""
 LARGEST_PATTERNS: Final = 200_000
-"""Compiled size of all patterns of a flow, in the same units."""
+"""Maximum compiled size of all patterns of a flow, in the same units."""
 MOST_STEPS: Final = 200_000_000
-"""Length of a text times positions of a pattern: about half a second."""
+"""Maximum product of a text's length and a pattern's positions: about half a second."""
 _KEPT_PATTERNS: Final = 64
 _KEPT_SIZE: Final = 300_000
 
@@ -43,21 +43,21 @@ _ESCAPES: Final = {
     **dict.fromkeys("xuU", 4),
 }
 _CASES: Final = 3
-"""Times that a letter grows when its case does not matter."""
+"""Growth factor of a letter when case is ignored."""
 _FLAGS: Final = re.compile(r"\(\?([a-zA-Z]*)(?:-([a-zA-Z]*))?[:)]")
 _NUMBERS: Final = re.compile(r"\d+")
 _NUMBERED: Final = re.compile(r" *(\d+): ")
 _INDENT: Final = 4
-"""Spaces before a pattern of one line in a message of the regex library."""
+"""Spaces before a one-line pattern in a message of the regex library."""
 
 
 class PatternRefused(ValueError):
-    """The pattern is no regular expression, or one that costs too much. The message goes on after "the pattern"."""
+    """The pattern is not a regular expression, or costs too much. The message continues the words "the pattern"."""
 
 
 @dataclass(frozen=True, slots=True)
 class Cost:
-    """What a pattern costs, estimated from above. `size`: compiled; `positions`: steps for each character of a text."""
+    """The estimated maximum cost of a pattern. `size`: compiled; `positions`: steps for each character of a text."""
 
     size: int
     positions: int
@@ -73,24 +73,24 @@ _NOTHING: Final = Cost(1, 0)
 
 
 def cost(pattern: str) -> Cost:
-    """What a pattern costs when it is compiled and matched.
+    """Estimate the cost of compiling and matching a pattern.
 
     Raises:
-        PatternRefused: it is too long, or in a form whose cost cannot be told from its text.
+        PatternRefused: it is too long, or in a form whose cost cannot be estimated.
     """
     if len(pattern) > LONGEST_PATTERN:
         raise PatternRefused(f"has {len(pattern)} characters, more than {LONGEST_PATTERN}")
     found = _Reader(pattern).read()
     if found.size > LARGEST_PATTERN:
         raise PatternRefused(
-            f"is too large: its repetitions make about {found.size // 10} kB of it, more than {LARGEST_PATTERN // 10}. "
-            "Use minLength and maxLength for lengths, and [a-zA-Z0-9_] for \\w"
+            f"is too large: with its repetitions it takes about {found.size // 10} kB, the limit is "
+            f"{LARGEST_PATTERN // 10}. Use minLength and maxLength for lengths, and [a-zA-Z0-9_] for \\w"
         )
     return found
 
 
 class _Reader:
-    """Reads a pattern once, from left to right. What it does not know counts as the most that it can be."""
+    """Reads a pattern once, from left to right. Unknown parts count with their maximum cost."""
 
     def __init__(self, pattern: str) -> None:
         self._pattern = pattern
@@ -99,7 +99,7 @@ class _Reader:
 
     def read(self) -> Cost:
         sums = [_NOTHING]
-        """What has been read of each group that is open, the whole pattern first."""
+        """The cost of each open group so far, the whole pattern first."""
         last = _NOTHING
         while self._at < len(self._pattern):
             character = self._pattern[self._at]
@@ -127,7 +127,7 @@ class _Reader:
         return total
 
     def _open(self) -> bool:
-        """Whether a group begins here; else it is one of flags alone."""
+        """Whether a group starts here; otherwise it only sets flags."""
         flags = _FLAGS.match(self._pattern, self._at)
         if flags is None:
             self._at += 1
@@ -140,7 +140,7 @@ class _Reader:
         return flags[0].endswith(":")
 
     def _repetition(self) -> int:
-        """How often the last atom is repeated, at most."""
+        """Return the maximum repetitions of the last atom."""
         end = self._pattern.find("}", self._at)
         inner = self._pattern[self._at + 1 : end if end >= 0 else None]
         self._at = len(self._pattern) if end < 0 else end + 1
@@ -169,7 +169,7 @@ class _Reader:
         return Cost(size * self._factor, 1 if size <= 2 else 4)
 
     def _class(self) -> Cost:
-        """A class in brackets, which may hold others."""
+        """Read a class in brackets, which may contain others."""
         depth, size = 0, 2
         start = self._at
         while self._at < len(self._pattern):
@@ -183,7 +183,7 @@ class _Reader:
                 if self._pattern[self._at : self._at + 1] == "^":
                     self._at += 1
                     size += _ANY
-                # A bracket that closes at once is a character of the class.
+                # A bracket right after the opening one is a character of the class.
                 if self._pattern[self._at : self._at + 1] == "]":
                     self._at += 1
             elif character == "]":
@@ -208,17 +208,17 @@ class Matchers:
 
     @property
     def size(self) -> int:
-        """Of all that is kept, in the units of `Cost.size`."""
+        """Return the size of all cached patterns, in the units of `Cost.size`."""
         return self._size
 
     def __len__(self) -> int:
         return len(self._kept)
 
     def get(self, pattern: str) -> tuple[SchemaValidator, Cost]:
-        """The compiled pattern and its cost.
+        """Return the compiled pattern and its cost.
 
         Raises:
-            PatternRefused: it is no regular expression, or costs too much.
+            PatternRefused: it is not a regular expression, or costs too much.
         """
         with self._lock:
             found = self._kept.get(pattern)
@@ -245,7 +245,7 @@ def _compiled(pattern: str) -> tuple[SchemaValidator, Cost]:
 
 
 def _reason(message: str) -> str:
-    """`column 4: unclosed group`, out of a drawing of several lines."""
+    """Extract `column 4: unclosed group` from a multi-line message."""
     lines = message.splitlines()
     reason = lines[-1].strip().removeprefix("error: ")
     for before, marks in pairwise(lines):
@@ -257,4 +257,4 @@ def _reason(message: str) -> str:
 
 
 MATCHERS: Final = Matchers()
-"""Those of this process."""
+"""The cache of this process."""

@@ -1,4 +1,4 @@
-"""The classes of port types, each with its JSON form and its check of values."""
+"""The classes of port types, each with its JSON form and its validation of values."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ from chaingraph_flow.ports.json_values import Path, article, kind, quoted, rende
 from chaingraph_flow.ports.patterns import MATCHERS, MOST_STEPS, PatternRefused
 
 MOST_ERRORS = 20
-"""A value with more errors than this is described by its first ones."""
+"""Maximum errors of a value that are described."""
 _LONGEST_LABEL: Final = 80
 LONGEST_NAME: Final = 80
 _MOST_OPTIONS: Final = 20
-"""Options of an enum that a message names."""
+"""Maximum options of an enum that a message names."""
 
 Errors = list[FieldError]
 
@@ -57,17 +57,17 @@ class _Type(BaseModel):
 
     @cached_property
     def fingerprint(self) -> bytes:
-        """The same for equal types. Types share parts: comparing them part by part would take exponential time."""
+        """Return bytes that are equal for equal types. Types share parts: comparing recursively is exponential."""
         fields = [(name, _fingerprint(getattr(self, name))) for name in type(self).model_fields]
         return hashlib.sha256(repr((type(self).__name__, fields)).encode("utf-8", "backslashreplace")).digest()
 
     @cached_property
     def depth(self) -> int:
-        """Levels of types inside one another, this one included."""
+        """Return the levels of nested types, including this one."""
         return 1 + max((each.depth for each in self.parts()), default=0)
 
     def parts(self) -> Iterable[AnyPortType]:
-        """The types directly inside this one."""
+        """Return the types directly inside this one."""
         return ()
 
     def __eq__(self, other: object) -> bool:
@@ -79,11 +79,11 @@ class _Type(BaseModel):
         return hash(self.fingerprint)
 
     def to_json(self) -> dict[str, typing.Any]:
-        """The JSON form, without what is default."""
+        """Return the JSON form, without defaults."""
         return self.model_dump(mode="json")
 
     def label(self) -> str:
-        """How messages name this type."""
+        """Return the name of this type for messages."""
         return str(self.__dict__["type"])
 
 
@@ -113,11 +113,11 @@ class String(_Type):
     pattern: Annotated[str | None, AfterValidator(_compilable)] = None
 
     def empty(self) -> str:
-        """The value of an input that was given none."""
+        """Return the value of an input without one."""
         return ""
 
     def check(self, value: object, path: Path, errors: Errors) -> None:
-        """Append what is wrong with `value`."""
+        """Append the errors of `value`."""
         if not isinstance(value, str):
             _wrong(errors, path, f"must be a string, is {kind(value)}")
         elif self.min_length is not None and len(value) < self.min_length:
@@ -131,11 +131,11 @@ class String(_Type):
         matcher, cost = MATCHERS.get(pattern)
         if len(value) * cost.positions > MOST_STEPS:
             longest = MOST_STEPS // cost.positions
-            _wrong(errors, path, f"has {len(value)} characters; its pattern can be checked on {longest} at most")
+            _wrong(errors, path, f"has {len(value)} characters; its pattern supports at most {longest}")
         elif not matcher.isinstance_python(value):
             form = FORMS.get(pattern)
-            # A form of ours is that of a name. What else a pattern describes may be a token or a password.
-            is_ = _short(value) if form else f"a string of {len(value)} characters that does not"
+            # Our own formats are those of names. Any other pattern may describe a token or a password.
+            is_ = _short(value) if form else f"a string of {len(value)} characters"
             right = f"be {form}" if form else f"match {shortened(pattern, 200)!r}"
             _wrong(errors, path, f"must {right}, is {is_}")
 
@@ -149,11 +149,11 @@ class Number(_Type):
     integer: bool = False
 
     def empty(self) -> float:
-        """The value of an input that was given none."""
+        """Return the value of an input without one."""
         return 0
 
     def check(self, value: object, path: Path, errors: Errors) -> None:
-        """Append what is wrong with `value`."""
+        """Append the errors of `value`."""
         if isinstance(value, bool) or not isinstance(value, int | float):
             _wrong(errors, path, f"must be a number, is {kind(value)}")
         elif value != value or value in (float("inf"), float("-inf")):
@@ -172,27 +172,27 @@ class Boolean(_Type):
     type: Literal["boolean"] = "boolean"
 
     def empty(self) -> bool:
-        """The value of an input that was given none."""
+        """Return the value of an input without one."""
         return False
 
     def check(self, value: object, path: Path, errors: Errors) -> None:
-        """Append what is wrong with `value`."""
+        """Append the errors of `value`."""
         if not isinstance(value, bool):
             _wrong(errors, path, f"must be true or false, is {kind(value)}")
 
 
 class Array(_Type):
-    """A list; without `items`, of anything."""
+    """A list; without `items`, of any values."""
 
     type: Literal["array"] = "array"
     items: PortType | None = None
 
     def empty(self) -> list[typing.Any]:
-        """The value of an input that was given none."""
+        """Return the value of an input without one."""
         return []
 
     def check(self, value: object, path: Path, errors: Errors) -> None:
-        """Append what is wrong with `value`."""
+        """Append the errors of `value`."""
         if not isinstance(value, list):
             _wrong(errors, path, f"must be an array, is {kind(value)}")
         elif self.items is not None:
@@ -202,11 +202,11 @@ class Array(_Type):
                 _check_inner(self.items, item, (path, index), errors)
 
     def parts(self) -> Iterable[AnyPortType]:
-        """Its items."""
+        """Return its items."""
         return () if self.items is None else (self.items,)
 
     def label(self) -> str:
-        """How messages name this type."""
+        """Return the name of this type for messages."""
         return "array" if self.items is None else shortened(f"array of {self.items.label()}", _LONGEST_LABEL)
 
 
@@ -217,11 +217,11 @@ class Object(_Type):
     properties: dict[str, PortType] | None = None
 
     def empty(self) -> dict[str, typing.Any]:
-        """The value of an input that was given none."""
+        """Return the value of an input without one."""
         return {}
 
     def check(self, value: object, path: Path, errors: Errors) -> None:
-        """Append what is wrong with `value`. A missing property counts as null."""
+        """Append the errors of `value`. A missing property counts as null."""
         if not isinstance(value, dict):
             _wrong(errors, path, f"must be an object, is {kind(value)}")
         elif self.properties is not None:
@@ -232,24 +232,24 @@ class Object(_Type):
 
     @cached_property
     def required(self) -> tuple[str, ...]:
-        """The properties that must be there."""
+        """Return the required properties."""
         found = (self.properties or {}).items()
         return tuple(name for name, inner in found if not inner.nullable and not isinstance(inner, Any))
 
     def _concerned(self, value: Mapping[str, typing.Any]) -> Iterable[str]:
-        """The properties to look at: of an object with few values, not the many that it may go without."""
+        """Return the properties to check: for an object with few values, skip the many it may omit."""
         properties = self.properties or {}
         if len(properties) <= 2 * len(value) + 32:
             return properties
         return dict.fromkeys([*self.required, *(name for name in value if name in properties)])
 
     def parts(self) -> Iterable[AnyPortType]:
-        """Its properties."""
+        """Return its properties."""
         return (self.properties or {}).values()
 
 
 class Enum(_Type):
-    """One of a few texts."""
+    """One of several texts."""
 
     type: Literal["enum"] = "enum"
     options: tuple[str, ...] = Field(min_length=1)
@@ -261,37 +261,37 @@ class Enum(_Type):
         return self
 
     def empty(self) -> str:
-        """The value of an input that was given none: the first option."""
+        """Return the value of an input without one: the first option."""
         return self.options[0]
 
     def check(self, value: object, path: Path, errors: Errors) -> None:
-        """Append what is wrong with `value`."""
+        """Append the errors of `value`."""
         if not isinstance(value, str) or value not in self.known:
             _wrong(errors, path, f"must be one of {listed(self.options)}; is {_short(value)}")
 
     @cached_property
     def known(self) -> frozenset[str]:
-        """The options, for looking one up."""
+        """Return the options as a set."""
         return frozenset(self.options)
 
 
 class Any(_Type):
-    """Any JSON value, null included; with `underlying`, what it has adopted."""
+    """Any JSON value, including null; `underlying` is the type it has adopted."""
 
     type: Literal["any"] = "any"
     underlying: PortType | None = None
 
     def empty(self) -> typing.Any:
-        """The value of an input that was given none."""
+        """Return the value of an input without one."""
         return None
 
     def check(self, value: object, path: Path, errors: Errors) -> None:
-        """Append what is wrong with `value`."""
+        """Append the errors of `value`."""
         if self.underlying is not None:
             self.underlying.check(value, path, errors)
 
     def parts(self) -> Iterable[AnyPortType]:
-        """What it has adopted."""
+        """Return the adopted type."""
         return () if self.underlying is None else (self.underlying,)
 
 
@@ -306,7 +306,7 @@ PortType = Annotated[
     String | Number | Boolean | Array | Object | Enum | Any, Field(discriminator="type"), BeforeValidator(_expand)
 ]
 AnyPortType = String | Number | Boolean | Array | Object | Enum | Any
-"""The same union for annotations of plain code."""
+"""The same union, for annotations of plain code."""
 
 Array.model_rebuild()
 Object.model_rebuild()
@@ -334,7 +334,7 @@ def _short(value: object) -> str:
 
 
 def listed(options: Sequence[str]) -> str:
-    """The first options, and how many more there are."""
+    """List the first options, and the number of the others."""
     more = len(options) - _MOST_OPTIONS
     shown = ", ".join(shortened(each, LONGEST_NAME) for each in options[:_MOST_OPTIONS])
     return f"{shown} and {more} more" if more > 0 else shown

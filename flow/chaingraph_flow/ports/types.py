@@ -1,13 +1,12 @@
-"""The types of ports: what may be connected to what, and which values fit.
+"""The types of ports: which connections are allowed, and which values fit.
 
-A type is a frozen model with a JSON form (`{"type": "array", "items": {"type": "string"}}`), so catalogues,
-schemas in a flow's YAML and Python declarations are the same thing. In schemas a bare name is short for the
-plain type: `number` for `{"type": "number"}`, and `number or null` for one that may be null.
+A type is a frozen model with a JSON form (`{"type": "array", "items": {"type": "string"}}`), so catalogues, schemas in
+a flow's YAML and Python declarations are the same thing. In schemas, a bare name is short for the plain type: `number`
+for `{"type": "number"}`, and `number or null` for one that may be null.
 
-Connection rules (from the system being rebuilt): same type to same type; anything to `any`; a bare `any` to
-nothing but `any`; objects by their properties, extra ones allowed; arrays by their items; no coercion.
-`nullable` concerns places inside arrays and objects: at a port itself, whether it is required decides.
-Room is left for streams and secrets: they are further members of the union.
+Connection rules: same type to same type; anything to `any`; a bare `any` to nothing but `any`; objects by their
+properties, extra ones allowed; arrays by their items; no coercion. `nullable` applies inside arrays and objects: at a
+port itself, `required` decides.
 """
 
 from __future__ import annotations
@@ -61,7 +60,7 @@ __all__ = [
 _ADAPTER: Final[TypeAdapter[AnyPortType]] = TypeAdapter(PortType)
 _LONGEST_REASON: Final = 500
 _MOST_NAMES: Final = 50
-"""Properties of an object among which a similar name is looked for."""
+"""Maximum properties of an object that are searched for a similar name."""
 _CLASSES: Final[dict[str, type[BaseModel]]] = {
     "string": String,
     "number": Number,
@@ -84,11 +83,11 @@ _OTHER_WORDS: Final = {
     "map": ": write object",
     "null": ": write `or null` after another type, as in `string or null`",
 }
-"""What other languages call the types."""
+"""Names of the types in other languages."""
 
 
 def parse_type(value: object, path: str) -> AnyPortType | list[FieldError]:
-    """The port type that a JSON value or short name describes, or what is wrong with the description."""
+    """Parse a port type from a JSON value or short name, or return the errors of the description."""
     try:
         return _ADAPTER.validate_python(value)
     except ValidationError as error:
@@ -116,26 +115,26 @@ def _schema_message(error: ErrorDetails) -> str:
         case "union_tag_invalid":
             name = str(error["ctx"]["tag"])
             hint = _OTHER_WORDS.get(name) or suggestion(name, _CLASSES)
-            return f"there is no port type {shortened(name, LONGEST_NAME)!r}{hint}"
+            return f"unknown port type {shortened(name, LONGEST_NAME)!r}{hint}"
         case "union_tag_not_found" | "model_attributes_type" | "model_type":
             return f"must be a port type: {', '.join(_CLASSES)}, as a name or as {{type: ...}}"
         case "extra_forbidden":
             type_ = next((str(step) for step in reversed(error["loc"][:-1]) if step in _CLASSES), "")
             known = [field.alias or name for name, field in _CLASSES[type_].model_fields.items()] if type_ else []
-            return f"is no property of the type {type_}{suggestion(str(error['loc'][-1]), known)}"
+            return f"unknown property of type {type_}{suggestion(str(error['loc'][-1]), known)}"
         case _:
             return error["msg"].removeprefix("Value error, ")
 
 
 def check_value(type_: AnyPortType, value: object, path: str) -> list[FieldError]:
-    """Everything that keeps `value` from fitting, with `path` before the place inside it (20 errors at most)."""
+    """Return the errors of `value`, with `path` before the place inside it (at most 20)."""
     errors: list[FieldError] = []
     type_.check(value, (path,), errors)
     return errors
 
 
 def accepts(target: AnyPortType, source: AnyPortType) -> str | None:
-    """Why a value of `source` may not go into `target`, or None when it may."""
+    """Return why a value of `source` may not go into `target`, or None when it may."""
     return _Fit().reason(target, source)
 
 
@@ -154,8 +153,8 @@ class _Fit:
             if source.underlying is not None:
                 return self.reason(target, source.underlying)
             return (
-                f"needs {article(target.label())}, and the source could be anything: give the source a `schema`, "
-                "or put a Cast node between"
+                f"needs {article(target.label())}, but the type of the source is unknown: give the source a `schema`, "
+                "or add a Cast node in between"
             )
         if isinstance(target, Array | Object) and type(target) is type(source):
             pair = (target.fingerprint, source.fingerprint)
@@ -164,7 +163,7 @@ class _Fit:
             return self._known[pair]
         if isinstance(target, Enum) and isinstance(source, Enum):
             extra = [option for option in source.options if option not in target.known]
-            return f"knows no option {listed([repr(each) for each in extra])}" if extra else None
+            return f"does not allow {listed([repr(each) for each in extra])}" if extra else None
         if target.type != source.type:
             return f"needs {article(target.label())}, gets {article(source.label())}"
         return None
@@ -180,7 +179,7 @@ class _Fit:
             if given is None:
                 if inner.nullable or isinstance(inner, Any):
                     continue
-                return f"needs the property {shown}, which the source has not"
+                return f"needs the property {shown}, which the source does not have"
             reason = self._inner(inner, given, f"property {shown}")
             if reason is not None:
                 return reason
@@ -188,13 +187,13 @@ class _Fit:
 
     def _inner(self, target: AnyPortType, source: AnyPortType, what: str) -> str | None:
         if source.nullable and not target.nullable and not isinstance(target, Any):
-            return f"{what}: may be null at the source and must not be"
+            return f"{what}: may be null at the source, but must not be"
         reason = self.reason(target, source)
         return None if reason is None else shortened(f"{what}: {reason}", _LONGEST_REASON)
 
 
 def child(type_: AnyPortType, segment: str | int) -> AnyPortType | None:
-    """The type of a property (str) or an element (int) inside `type_`; None when there is no such place."""
+    """Return the type of a property (str) or an element (int) inside `type_`; None when there is no such place."""
     if isinstance(type_, Any):
         return BARE if type_.underlying is None else child(type_.underlying, segment)
     if isinstance(type_, Array) and isinstance(segment, int):
@@ -206,21 +205,21 @@ def child(type_: AnyPortType, segment: str | int) -> AnyPortType | None:
 
 @dataclass(frozen=True, slots=True)
 class Nowhere:
-    """There is no value at a path. The reason says what there is: `list.value has 2 elements`."""
+    """There is no value at a path. The reason describes its place: `list.value has 2 elements`."""
 
     reason: str
 
 
 def found_at(type_: AnyPortType, value: typing.Any, segments: Sequence[Segment], root: str) -> typing.Any | Nowhere:
-    """The value at a place inside `value`.
+    """Return the value at a place inside `value`.
 
-    A property that is missing is null when the type declares it and lets it be null, as it is where values are checked.
+    A missing property is null when the type declares it as nullable, as in the validation of values.
 
     Args:
-        type_: That of the value.
-        value: What to look into.
-        segments: The way.
-        root: How messages name the value.
+        type_: the type of the value.
+        value: the value to search.
+        segments: the path.
+        root: the name of the value in messages.
     """
     here: AnyPortType = type_
     for depth, segment in enumerate(segments):
@@ -246,7 +245,7 @@ def _may_be_missing(type_: AnyPortType, name: str) -> bool:
 
 
 def _instead(value: object, segment: Segment) -> str:
-    """What there is where a step of a path leads to nothing."""
+    """Describe the place where a path ends."""
     if isinstance(segment, int) and isinstance(value, list):
         return f"has {len(value)} element{'' if len(value) == 1 else 's'}"
     if isinstance(segment, str) and isinstance(value, Mapping):

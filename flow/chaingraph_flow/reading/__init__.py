@@ -1,4 +1,4 @@
-"""Reading what comes from outside: bytes of some charset into texts, and texts of JSON into values."""
+"""Read external data: bytes of a charset into texts, and JSON texts into values."""
 
 from chaingraph_flow.reading.charsets import encoded, text_of_body
 from chaingraph_flow.reading.json_text import NUMBERS, NUMBERS_HELP, parsed

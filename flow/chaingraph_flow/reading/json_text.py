@@ -1,7 +1,7 @@
-"""Values of JSON texts, with every number as it is written or not at all.
+"""Parse JSON texts, with every number exactly as written or not at all.
 
-orjson reads, and turns a whole number of more than 64 bits into the nearest double. Texts that may hold a number which
-does not fit are read again by Python's own reader, which hands out the digits.
+orjson parses, and rounds a whole number of more than 64 bits to the nearest double. Texts that may hold such a number
+are parsed again by Python's own parser, which keeps the digits.
 """
 
 from __future__ import annotations
@@ -19,32 +19,32 @@ from chaingraph_flow.limits import Limits
 from chaingraph_flow.ports.json_values import CONTAINER_BYTES, SCALAR_BYTES, Path, render
 
 NUMBERS: Final = ("exact", "text", "nearest")
-"""What becomes of a number that cannot be kept: the node fails, it becomes a string, it is rounded."""
+"""How to handle a number that cannot be kept: fail the node, make it a string, round it."""
 NUMBERS_HELP: Final = (
-    "A number that cannot be kept with all its digits, as a whole number of more than 64 bits: `exact` fails, `text` "
+    "For a number that cannot be kept exactly, such as a whole number of more than 64 bits: `exact` fails, `text` "
     "makes it a string, `nearest` rounds it."
 )
 _STRINGS = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+(?:"|\\?\Z)', re.DOTALL)
-"""The strings of a JSON text, an unfinished last one too, so that the search is linear whatever the text."""
+"""The strings of a JSON text, including an unfinished last one, so that the search is linear for any text."""
 _LONG_NUMBER = re.compile(rb"[0-9.]{16}|[eE][+-]?[0-9]{3}")
-"""Whatever does not have one of these is read exactly by orjson."""
+"""orjson parses a text exactly unless it has one of these."""
 
 
 def parsed(text: bytes | str, limits: Limits, what: str, numbers: str = "exact") -> Any:
-    """The value of a JSON text.
+    """Parse a JSON text.
 
-    A text of 16 MB that opens five million lists would cost 400 MB as a value: what stands between its strings is
-    counted before it is read.
+    A text of 16 MB that opens five million lists would take 400 MB as a value, so the characters between its strings
+    are counted before it is parsed.
 
     Args:
-        text: In UTF-8, without a byte order mark.
-        limits: Of the text, and of the value.
-        what: The subject of messages.
-        numbers: One of NUMBERS.
+        text: in UTF-8, without a byte order mark.
+        limits: for the text and the value.
+        what: the subject of messages.
+        numbers: one of NUMBERS.
 
     Raises:
-        LimitExceeded: The text, or what it would be as a value, is too large.
-        UnreadableText: It is not JSON, or has a number that cannot be kept.
+        LimitExceeded: the text, or its value, is too large.
+        UnreadableText: it is not JSON, or has a number that cannot be kept.
     """
     if len(text) > limits.read_bytes:
         raise limits.exceeded("read_bytes", what, len(text))
@@ -64,7 +64,7 @@ def parsed(text: bytes | str, limits: Limits, what: str, numbers: str = "exact")
 
 
 def _structure_size(data: bytes) -> int:
-    """The size of the lists and objects that a JSON text opens, and of their elements, as if all were small."""
+    """Estimate the size of the lists, objects and elements of a JSON text, as if all elements were small."""
     containers = data.count(b"[") + data.count(b"{")
     return (CONTAINER_BYTES + 2) * containers + (SCALAR_BYTES + 1) * (data.count(b",") + containers)
 
@@ -74,7 +74,7 @@ def _plain(error: orjson.JSONDecodeError) -> str:
 
 
 class _Odd:
-    """Stands in a value where there was a number that cannot be kept."""
+    """A placeholder for a number that cannot be kept."""
 
     def __init__(self, why: str) -> None:
         self.why = why
@@ -100,14 +100,14 @@ def _read_exactly(data: bytes, what: str, *, as_text: bool) -> Any:
     if odd:
         place, why = _first_odd(value)
         raise UnreadableText(
-            f"{what}: {place or 'the number'} {why}. Set `numbers` to text to take such numbers as strings, or to "
+            f"{what}: {place or 'the number'} {why}. Set `numbers` to text to read such numbers as strings, or to "
             "nearest to round them"
         )
     return value
 
 
 def _constant(data: bytes) -> str:
-    """Says which NaN or Infinity keeps a text from being JSON; empty when that is not the reason, or not alone."""
+    """Describe the NaN or Infinity that makes a text invalid; empty when that is not the only reason."""
     if b"NaN" not in data and b"Infinity" not in data:
         return ""
     odd: Callable[[str], _Odd] = lambda name: _Odd(f"is {name}, which JSON does not have")  # noqa: E731
@@ -115,11 +115,11 @@ def _constant(data: bytes) -> str:
         place, why = _first_odd(json.loads(data.decode(), parse_constant=odd))
     except (ValueError, RecursionError):
         return ""
-    return f"{place or 'the value'} {why}; null or a string says that there is no number" if why else ""
+    return f"{place or 'the value'} {why}; use null or a string instead" if why else ""
 
 
 def _first_odd(value: Any) -> tuple[str, str]:
-    """Path and reason of the first number that cannot be kept."""
+    """Return path and reason of the first number that cannot be kept."""
     waiting: list[tuple[Path, Any]] = [(("",), value)]
     while waiting:
         path, each = waiting.pop()

@@ -1,7 +1,7 @@
-"""Templates in Jinja's language over JSON values: jinja2 parses, and the rest is here.
+"""Templates in Jinja's language over JSON values. jinja2 only parses them.
 
 A flow's author is not the worker's owner. So a template is not compiled to Python, its values have no Python attributes
-and methods, and whatever it does is paid for before it is done: see `budget`.
+and methods, and all work is charged before it is done: see `budget`.
 """
 
 from __future__ import annotations
@@ -15,13 +15,13 @@ __all__ = ["COMING", "Given", "Known", "TemplateFieldError", "check", "rendered"
 
 
 def check(source: str, given: Given, *, others: bool, suggest: Suggest) -> list[TemplateFieldError]:
-    """What is wrong with a template before it is rendered, in the order of its text.
+    """Return the errors of a template before it is rendered, in the order of its text.
 
     Args:
-        source: The template.
-        given: What is known of its values, by name.
-        others: Whether values of other names may come as well.
-        suggest: Finds a similar name.
+        source: the template.
+        given: the known values, by name.
+        others: whether values of other names may come as well.
+        suggest: finds a similar name.
     """
     try:
         template = parsed(source)

@@ -1,7 +1,7 @@
-"""What one rendering may spend: steps of work, bytes of values that it makes, and bytes of text that it writes.
+"""The budget of one rendering: steps of work, bytes of values it creates, and bytes of text it writes.
 
-All are counted by the length of what is looked at or made, and before it is: a comparison of lists that share their
-parts is charged as the walk that it is. So a template ends within a second or two, whatever it says.
+All are charged by the length of the values involved, and in advance: a comparison of lists that share their parts costs
+its full walk. So a template ends within a second or two, whatever it contains.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ PROPERTY_BYTES = 100
 
 
 class TemplateError(Exception):
-    """Something in the template cannot be done; the message says what. The line is added where it is caught."""
+    """An operation of the template failed. The line is added where this is caught."""
 
 
 class Budget:
-    """Counts down. Every method raises LimitExceeded when nothing is left."""
+    """The remaining budget. Every method raises LimitExceeded when nothing is left."""
 
     def __init__(self, limits: Limits) -> None:
         self._limits = limits
@@ -30,47 +30,47 @@ class Budget:
         self._output = limits.template_output_bytes
 
     def step(self, count: int = 1) -> None:
-        """Work of so many steps."""
+        """Charge a number of steps."""
         self._steps -= count
         if self._steps < 0:
             raise self._limits.exceeded("template_steps", "the template", does="takes", unit="steps")
 
     def look_at(self, value: object) -> None:
-        """Work that goes through all of a value, such as to print or compare it."""
+        """Charge work that visits all of a value, such as printing or comparing it."""
         if isinstance(value, str):
             self.step(len(value) // CHARACTERS_A_STEP + 1)
         elif isinstance(value, list | dict):
             self.step(size_of(value, self._steps * CHARACTERS_A_STEP) // CHARACTERS_A_STEP + 1)
 
     def scan(self, *texts: object) -> None:
-        """Work that goes through texts once."""
+        """Charge work that reads texts once."""
         self.step(sum(len(each) for each in texts if isinstance(each, str)) // CHARACTERS_A_STEP + 1)
 
     def room(self, size: int) -> None:
-        """Memory of a value that is about to be made."""
+        """Charge the memory of a value about to be created."""
         self._bytes -= size
         if self._bytes < 0:
             raise self._limits.exceeded("template_bytes", "the template", does="makes values of")
 
     def text_room(self, length: int) -> None:
-        """A text of this length is about to be made: no longer than what a template may write."""
+        """Charge a text of this length about to be created. It may not be longer than the template's output."""
         if length > self._limits.template_output_bytes:
             raise self._limits.exceeded("template_output_bytes", "the template", length, does="makes a text of")
         self.step(length // CHARACTERS_A_STEP)
         self.room(length + TEXT_BYTES)
 
     def list_room(self, length: int) -> None:
-        """A list of so many elements, which are there already, is about to be made."""
+        """Charge a list about to be created from this many existing elements."""
         self.step(length)
         self.room(LIST_BYTES + ELEMENT_BYTES * length)
 
     def texts_room(self, count: int, length: int) -> None:
-        """A list of so many texts, so long together, is about to be made."""
+        """Charge a list about to be created from this many texts with this total length."""
         self.list_room(count)
         self.room(length + TEXT_BYTES * count)
 
     def write(self, text: str) -> None:
-        """A text goes into the result."""
+        """Charge a text written to the result."""
         self.step(len(text) // CHARACTERS_A_STEP + 1)
         self._output -= len(text) if text.isascii() else len(text.encode("utf-8", "surrogatepass"))
         if self._output < 0:

@@ -1,4 +1,4 @@
-"""What is wrong with a template whatever its values are. The flow's check and each rendering ask the same question."""
+"""Find the errors of a template that do not depend on its values, for validation and for each rendering."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ _WORD: Final = re.compile(r"\w+")
 
 
 def errors_of(parsed: Parsed, suggest: Suggest = suggestion) -> Iterator[TemplateFieldError]:
-    """Unknown statements, filters, tests and methods, and filters and tests with arguments that they do not take."""
+    """Yield unknown statements, filters, tests and methods, and filters and tests with invalid arguments."""
     nodes = list(parsed.tree.find_all(syntax.Node))
     any_namespace = any(isinstance(each, syntax.Name) and each.name == "namespace" for each in nodes)
     for node in nodes:
@@ -60,7 +60,7 @@ def _message(node: syntax.Node, parsed: Parsed, suggest: Suggest, *, methods: fr
 
 
 _PARTS: Final = (syntax.Slice, syntax.NSRef)
-"""Expressions that stand inside others, and have no value of their own."""
+"""Expressions inside others, without a value of their own."""
 
 
 def _of_filter(node: syntax.Filter, suggest: Suggest) -> str:
@@ -85,7 +85,7 @@ def _of_function(
     try:
         _signature(known[name]).bind(*arguments, **{str(each.key): None for each in node.kwargs})
     except TypeError as error:
-        return f"the {what} {name!r}: {error}"
+        return f"{what} {name!r}: {error}"
     return ""
 
 
@@ -93,17 +93,17 @@ def _of_method(node: syntax.Call, suggest: Suggest, methods: frozenset[str] | No
     called = node.node
     if methods is None or not isinstance(called, syntax.Getattr) or called.attr in methods:
         return ""
-    return f"there is no method {called.attr!r}{suggest(called.attr, sorted(methods))}"
+    return f"unknown method {called.attr!r}{suggest(called.attr, sorted(methods))}"
 
 
 def _unknown(what: str, name: str | None, known: Iterable[str], suggest: Suggest) -> str:
     if name is None or name in known:
         return ""
-    return f"there is no {what} {name!r}{suggest(name, known)}"
+    return f"unknown {what} {name!r}{suggest(name, known)}"
 
 
 def _text(arguments: list[syntax.Expr]) -> str | None:
-    """The first argument, when it is a fixed text."""
+    """Return the first argument, when it is a constant text."""
     first = arguments[0] if arguments else None
     return first.value if isinstance(first, syntax.Const) and isinstance(first.value, str) else None
 

@@ -1,4 +1,4 @@
-"""The tests of templates: what stands after `is`."""
+"""The tests of templates, for the operator `is`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The expressions of templates: from a node of jinja2's syntax tree to a value."""
+"""Evaluate the expressions of templates: from a node of jinja2's syntax tree to a value."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ _OPERATORS: Final[dict[type[syntax.BinExpr], str]] = {
 
 
 class Scope:
-    """Names and their values, in front of those of the scope around it."""
+    """Names and their values, on top of an enclosing scope."""
 
     __slots__ = ("around", "values")
 
@@ -53,7 +53,7 @@ class Scope:
         self.values = values
 
     def find(self, name: str, budget: Budget) -> Any:
-        """The value of a name, or an Undefined."""
+        """Return the value of a name, or an Undefined."""
         scope: Scope | None = self
         while scope is not None:
             budget.step()
@@ -74,7 +74,7 @@ class Expressions:
         }
 
     def value(self, node: syntax.Node, scope: Scope) -> Any:
-        """The value of an expression."""
+        """Evaluate an expression."""
         self.budget.step()
         evaluate = EXPRESSIONS.get(type(node))
         if evaluate is None:
@@ -88,7 +88,7 @@ class Expressions:
 
     def _const(self, node: syntax.Const, scope: Scope) -> Any:
         if node.value is not None and not isinstance(node.value, str | int | float):
-            raise TemplateError("is no JSON value")
+            raise TemplateError("not a JSON value")
         return node.value
 
     def _list(self, node: syntax.List | syntax.Tuple, scope: Scope) -> Any:
@@ -162,7 +162,7 @@ class Expressions:
         return self.called(function, arguments, options)
 
     def called(self, function: Any, arguments: list[Any], options: Mapping[str, Any]) -> Any:
-        """What a function returns."""
+        """Call a function."""
         call = function.call if isinstance(function, Function | Computed) else None
         if call is None:
             raise TemplateError(f"TypeError: {named(function)} cannot be called")
@@ -182,13 +182,13 @@ class Expressions:
         return self.filtered(node.name, self.value(node.node, scope), arguments, options)
 
     def filtered(self, name: str, value: Any, arguments: list[Any], options: Mapping[str, Any]) -> Any:
-        """What a filter makes of a value."""
+        """Apply a filter to a value."""
         self.budget.step()
         if name in ELEMENTWISE:
             return self._each(name, value, arguments, options)
         found = FILTERS.get(name)
         if found is None:
-            raise TemplateError(f"there is no filter {name!r}")
+            raise TemplateError(f"unknown filter {name!r}")
         return _applied(name, found, [self.budget, value, *arguments], options)
 
     def _test(self, node: syntax.Test, scope: Scope) -> Any:
@@ -199,11 +199,11 @@ class Expressions:
         self.budget.step()
         found = TESTS.get(name) if isinstance(name, str) else None
         if found is None:
-            raise TemplateError(f"there is no test {name!r}")
+            raise TemplateError(f"unknown test {name!r}")
         return bool(_applied(str(name), found, [self.budget, value, *arguments], options))
 
     def _each(self, name: str, value: Any, arguments: list[Any], options: Mapping[str, Any]) -> Any:
-        """map, select, reject, selectattr, rejectattr."""
+        """Evaluate map, select, reject, selectattr or rejectattr."""
         items = elements(value, self.budget)
         self.budget.list_room(len(items))
         if name == "map":
@@ -245,7 +245,7 @@ class Expressions:
 
 
 def _applied(name: str, call: Callable[..., Any], arguments: Sequence[Any], options: Mapping[str, Any]) -> Any:
-    """What a function makes of these arguments. Raises TemplateError when it does not take them."""
+    """Call a function with these arguments. Raises TemplateError when it does not accept them."""
     try:
         return call(*arguments, **options)
     except TypeError:
@@ -257,14 +257,14 @@ def _applied(name: str, call: Callable[..., Any], arguments: Sequence[Any], opti
 
 
 def _at_path(node: syntax.Getattr | syntax.Getitem, found: Any) -> Any:
-    """What was found; when that is nothing, with the path in its message."""
+    """Return the value found, or an Undefined with the path in its message."""
     if isinstance(found, Undefined) and (path := _path(node)):
         return Undefined(f"{path} is undefined: {found.message}")
     return found
 
 
 def _path(node: syntax.Node) -> str:
-    """`rows[7].name` as it stands in the template; empty for other expressions."""
+    """Return `rows[7].name` as written in the template; empty for other expressions."""
     steps: list[str] = []
     while isinstance(node, syntax.Getattr | syntax.Getitem):
         if isinstance(node, syntax.Getattr):

@@ -1,4 +1,4 @@
-"""The filters of templates: those of Jinja that make sense for JSON values, `numeral`, and nothing that pads a text."""
+"""The filters of templates: those of Jinja that make sense for JSON values, and `numeral`; none that pads a text."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ _LONGEST_NUMERAL: Final = 100
 
 
 def text_argument(value: Any, budget: Budget) -> str:
-    """A value as the text that a filter works on, paid for."""
+    """Return the text that a filter works on, and charge it."""
     text = text_of(value, budget)
     budget.scan(text)
     return text
@@ -77,12 +77,12 @@ def _default(budget: Budget, value: Any, default_value: Any = "", boolean: bool 
 
 def _first(budget: Budget, value: Any) -> Any:
     found = elements(value, budget) if not isinstance(value, str) else value[:1]
-    return found[0] if found else Undefined("there is no first element: it is empty")
+    return found[0] if found else Undefined("no first element: the list is empty")
 
 
 def _last(budget: Budget, value: Any) -> Any:
     found = elements(value, budget) if not isinstance(value, str) else value[-1:]
-    return found[-1] if found else Undefined("there is no last element: it is empty")
+    return found[-1] if found else Undefined("no last element: the list is empty")
 
 
 def _length(budget: Budget, value: Any) -> int:
@@ -178,7 +178,7 @@ def _truncate(
     text, tail = text_argument(value, budget), text_argument(end, budget)
     most = _whole(length, "the length")
     if most < len(tail):
-        raise TemplateError(f"truncate: the length must be at least {len(tail)}, that of the end")
+        raise TemplateError(f"truncate: the length must be at least {len(tail)}, the length of the end")
     if len(text) <= most + max(_whole(leeway, "the leeway"), 0):
         return text
     budget.text_room(most)

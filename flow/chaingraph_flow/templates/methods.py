@@ -1,4 +1,4 @@
-"""The methods of texts and objects: Python's by name, for JSON values, and paid for by length."""
+"""The methods of texts and objects: Python's by name, for JSON values, charged by length."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _BLANKS: Final = " \t\n\r\x0b\x0c\x1c\x1d\x1e\x1f\x85\xa0\u2028\u2029"
 
 
 def method_of(value: Any, name: str, budget: Budget) -> Function | None:
-    """The method of this name, or None when a value of this kind has none."""
+    """Return the method of this name, or None when a value of this kind has none."""
     if isinstance(value, str) and name in STRING_METHODS:
         return Function(name, _string_method(value, name, budget))
     if isinstance(value, dict) and name in OBJECT_METHODS:
@@ -63,11 +63,11 @@ def _string_method(text: str, name: str, budget: Budget) -> Callable[..., Any]:
 
 
 def _charge(text: str, name: str, arguments: tuple[Any, ...], budget: Budget) -> None:
-    """What the method takes beyond one walk through the text, before it runs."""
+    """Charge the method's cost beyond one walk through the text, before it runs."""
     first = arguments[0] if arguments else None
     second = len(first) if isinstance(first, str) else 1
     if name in _STRIPS or name in _FROM_THE_RIGHT:
-        # Python looks for each character of the one in all of the other.
+        # Python searches for each character of one text in all of the other.
         budget.step(len(text) * second // CHARACTERS_A_STEP // (1 if name in _STRIPS else 8))
     if name in ("split", "rsplit"):
         pieces = text.count(first) if isinstance(first, str) and first else sum(map(text.count, _BLANKS))

@@ -1,8 +1,8 @@
-"""Names that a template uses and nothing gives: found without rendering it.
+"""Find names that a template uses and nothing defines, without rendering it.
 
-The template is walked as it is rendered, with what is known of its values. A name is missing where it is used and no
-value, loop, `set` or macro can have given it by then. Whatever may come when the flow runs is never missing. A test for
-it (`is defined`) and a `default` are no use of it, and what a known condition closes is not looked at.
+The template is walked as in a rendering, with the values known in advance. A name is missing where it is used and no
+value, loop, `set` or macro can have defined it by then. Names that may come when the flow runs are never missing. A
+test for it (`is defined`) and a `default` are no use of it, and branches closed by a known condition are skipped.
 """
 
 from __future__ import annotations
@@ -30,35 +30,35 @@ class Known:
 
 @dataclass(frozen=True, slots=True)
 class _Missing:
-    """A name or place that there is not; the message says which."""
+    """A missing name or place; the message says which."""
 
     message: str
 
 
 class _Coming:
-    """A value that is known when the template is rendered."""
+    """A value that is known only when the template is rendered."""
 
 
 COMING: Final = _Coming()
 Value = Known | _Missing | _Coming
 Given = Mapping[str, Known | _Coming]
-"""What is known of the values of a template, by name."""
+"""The known values of a template, by name."""
 
 
 def missing_names(parsed: Parsed, given: Given, *, others: bool, suggest: Suggest) -> list[TemplateFieldError]:
-    """The errors of a template's names, each once.
+    """Return the errors of a template's names, each once.
 
     Args:
-        parsed: The template.
-        given: Its values.
-        others: Whether values of other names may come as well.
-        suggest: Finds a similar name.
+        parsed: the template.
+        given: its values.
+        others: whether values of other names may come as well.
+        suggest: finds a similar name.
     """
     return list(_Walk(parsed, given, others=others, suggest=suggest).errors())
 
 
 class _Scope:
-    """What names stand for, in front of those of the scope around."""
+    """The meaning of names, on top of an enclosing scope."""
 
     def __init__(self, around: _Scope | None, values: dict[str, Value]) -> None:
         self.around = around
@@ -93,7 +93,7 @@ class _Walk:
     def errors(self) -> Iterable[TemplateFieldError]:
         scope = _Scope(_Scope(None, dict.fromkeys(_GLOBALS, COMING)), dict(self._given))
         self._run(self._parsed.tree.body, scope)
-        # A macro sees what its dependencies have when it is called, which is later. An unused one is not checked.
+        # A macro sees the values of its definition's scope at the time of its call. An unused one is not checked.
         loaded = {each.name for each in self._parsed.tree.find_all(syntax.Name) if each.ctx == "load"}
         for macro, around in self._macros:
             if macro.name in loaded:
@@ -103,7 +103,7 @@ class _Walk:
     # -- expressions --------------------------------------------------------------------------------------------
 
     def _value(self, node: syntax.Node | None, scope: _Scope) -> Value:
-        """What an expression is. A missing name is no error yet."""
+        """Evaluate an expression as far as known. A missing name is no error yet."""
         if node is None:
             return COMING
         evaluate = _EXPRESSIONS.get(type(node))
@@ -114,7 +114,7 @@ class _Walk:
         return COMING
 
     def _used(self, node: syntax.Node | None, scope: _Scope) -> Known | _Coming:
-        """What an expression is where it is needed: a missing name is an error."""
+        """Evaluate an expression whose value is needed: a missing name is an error."""
         found = self._value(node, scope)
         if not isinstance(found, _Missing):
             return found
@@ -131,7 +131,7 @@ class _Walk:
     def _unknown(self, name: str, scope: _Scope) -> str:
         known = [each for each in scope.names() if each not in _GLOBALS]
         hint = self._suggest(name, known)
-        return f"no value is called {name!r}" + (hint or f": give it in `values`, or lead an edge to values.{name}")
+        return f"unknown value {name!r}" + (hint or f": set it in `values`, or connect an edge to values.{name}")
 
     def _attribute(self, node: syntax.Getattr, scope: _Scope) -> Value:
         base = self._used(node.node, scope)
@@ -217,7 +217,7 @@ class _Walk:
         function = self._value(node.node, scope)
         if isinstance(function, _Missing) and isinstance(node.node, syntax.Name):
             name = node.node.name
-            message = f"there is no function {name!r}{self._suggest(name, [*_GLOBALS, *self._macro_names()])}"
+            message = f"unknown function {name!r}{self._suggest(name, [*_GLOBALS, *self._macro_names()])}"
             self._found.setdefault(message, self._parsed.error(node.node, message))
         else:
             self._used(node.node, scope)
@@ -235,7 +235,7 @@ class _Walk:
             _STATEMENTS.get(type(node), _Walk._other)(self, node, scope)
 
     def _other(self, node: syntax.Node, scope: _Scope) -> None:
-        """One that is not available, which is an error of its own."""
+        """Skip an unsupported statement, which is an error of its own."""
 
     def _output(self, node: syntax.Output, scope: _Scope) -> None:
         for each in node.nodes:

@@ -1,4 +1,4 @@
-"""From a template's text to its syntax tree. Nodes know where they stand: their `lineno` is an offset in the text."""
+"""Parse a template's text to its syntax tree. Nodes know their position: their `lineno` is an offset in the text."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _POSITION: Final = re.compile(r" at \d+$")
 
 @dataclass(frozen=True, slots=True)
 class TemplateFieldError:
-    """Something that is wrong wherever the template is rendered. Lines and columns are counted from 1."""
+    """An error that occurs in every rendering of the template. Lines and columns are counted from 1."""
 
     line: int
     column: int
@@ -32,7 +32,7 @@ NESTED: Final = TemplateFieldError(1, 1, "the template is nested too deeply")
 
 
 class Malformed(Exception):
-    """The text is no template."""
+    """The text is not a template."""
 
     def __init__(self, error: TemplateFieldError) -> None:
         super().__init__(str(error))
@@ -47,11 +47,11 @@ class Parsed:
     tree: syntax.Template
 
     def line(self, offset: int) -> int:
-        """The line of a place in the text."""
+        """Return the line of an offset in the text."""
         return self.source.count("\n", 0, offset) + 1
 
     def error(self, node: syntax.Node, message: str) -> TemplateFieldError:
-        """An error at the place of a node."""
+        """Create an error at the position of a node."""
         return _error(self.source, node.lineno, message)
 
 
@@ -59,16 +59,16 @@ def parsed(source: str) -> Parsed:
     """Parse a template.
 
     Raises:
-        Malformed: It is none.
+        Malformed: the text is not a template.
     """
     text = _LINE_ENDS.sub("\n", source)
     try:
         return Parsed(text, Parser(_ENVIRONMENT, text).parse())
     except jinja2.TemplateSyntaxError as error:
-        raise Malformed(_error(text, error.lineno, _POSITION.sub("", error.message or "is no template"))) from None
+        raise Malformed(_error(text, error.lineno, _POSITION.sub("", error.message or "not a template"))) from None
     except RecursionError:
         raise Malformed(NESTED) from None
-    except ValueError:  # what Python reads no number of
+    except ValueError:  # a number that Python cannot parse
         raise Malformed(TemplateFieldError(1, 1, "the template has a number of thousands of digits")) from None
 
 
@@ -78,7 +78,7 @@ def _error(text: str, offset: int, message: str) -> TemplateFieldError:
 
 
 class _Lexer(Lexer):
-    """Tells the offset of each token where jinja2 tells its line."""
+    """Returns the offset of each token where jinja2 returns its line."""
 
     def tokeniter(
         self, source: str, name: str | None, filename: str | None = None, state: str | None = None

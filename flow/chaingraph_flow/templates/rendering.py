@@ -1,4 +1,4 @@
-"""The statements of templates, and a rendering from its text to its end."""
+"""The statements of templates, and the rendering of a whole template."""
 
 from __future__ import annotations
 
@@ -28,17 +28,17 @@ from chaingraph_flow.templates.values import (
 )
 
 _DEEPEST: Final = 50
-"""Calls of macros and recursive loops inside each other."""
+"""Maximum nesting of macro calls and recursive loops."""
 _KEPT: Final = 4096
-"""Templates up to so many characters are kept as they were parsed."""
+"""Templates up to this many characters are cached as parsed."""
 
 
 def rendered(source: str, values: dict[str, Any], limits: Limits | None = None) -> str:
-    """The text of a template.
+    """Render a template.
 
     Raises:
-        NodeFailed: Something is wrong with it, in this line.
-        LimitExceeded: It takes more work or memory than a template may, or writes more.
+        NodeFailed: the template has an error, in the named line.
+        LimitExceeded: it takes more work or memory than allowed, or writes more.
     """
     limits = limits or Limits()
     if len(source) > limits.template_text_bytes:
@@ -58,13 +58,13 @@ def rendered(source: str, values: dict[str, Any], limits: Limits | None = None) 
 
 
 def _said(error: Exception) -> str:
-    """An error of the arguments that Python found."""
+    """Format an error that Python raised for the arguments."""
     return f"{type(error).__name__}: {str(error).replace('_', ' ').strip()}"
 
 
 @lru_cache(maxsize=256)
 def _checked(source: str) -> Parsed | TemplateFieldError:
-    """The template, or what is wrong with it whatever its values are."""
+    """Return the template, or its first error that does not depend on values."""
     try:
         template = parsed(source)
         return next(errors_of(template), template)
@@ -75,7 +75,7 @@ def _checked(source: str) -> Parsed | TemplateFieldError:
 
 
 class _Rendering(Expressions):
-    """Carries out statements. What they write goes to `_parts`."""
+    """Executes statements. Their output goes to `_parts`."""
 
     def __init__(self, budget: Budget) -> None:
         super().__init__(budget)
@@ -84,7 +84,7 @@ class _Rendering(Expressions):
         self._captures = 0
 
     def result(self, tree: syntax.Template, values: dict[str, Any]) -> str:
-        """The text of the whole template."""
+        """Render the whole template."""
         scope = Scope(Scope(None, self.globals), dict(values))
         self._run(tree.body, scope)
         return "".join(self._parts)
@@ -99,12 +99,12 @@ class _Rendering(Expressions):
             carry_out(self, node, scope)
 
     def _captured(self, write: Callable[[], None]) -> str:
-        """What is written meanwhile, as a value."""
+        """Return the output of a call as a value."""
         before, self._parts = self._parts, []
         self._captures += 1
         try:
             if self._captures > _DEEPEST:
-                raise TemplateError(f"macros, blocks and recursive loops are more than {_DEEPEST} deep in each other")
+                raise TemplateError(f"macros, blocks and recursive loops are nested more than {_DEEPEST} levels deep")
             write()
             return "".join(self._parts)
         finally:
@@ -174,7 +174,7 @@ class _Rendering(Expressions):
         elif isinstance(target, syntax.NSRef):
             namespace = scope.find(target.name, self.budget)
             if not isinstance(namespace, Namespace):
-                raise TemplateError(f"{target.name!r} is no namespace")
+                raise TemplateError(f"{target.name!r} is not a namespace")
             namespace.values[target.attr] = defined(value)
         elif isinstance(target, syntax.Tuple):
             parts = elements(value, self.budget)
@@ -196,7 +196,7 @@ class _Rendering(Expressions):
         self._write(text_of(self._through(node.filter, text, scope), self.budget))
 
     def _through(self, node: syntax.Filter, text: Any, scope: Scope) -> Any:
-        """A text through the filters of a block, which have no value of their own."""
+        """Pass a text through the filters of a block, which have no value of their own."""
         if isinstance(node.node, syntax.Filter):
             text = self._through(node.node, text, scope)
         arguments, options = self._arguments(node, scope)
@@ -237,7 +237,7 @@ class _Rendering(Expressions):
 
 
 class _Loop(Computed):
-    """What `loop` knows in a turn."""
+    """The attributes of `loop` in an iteration."""
 
     def __init__(self, items: list[Any], depth: int, again: Callable[[Any], str] | None, budget: Budget) -> None:
         self.call = again
@@ -248,7 +248,7 @@ class _Loop(Computed):
         self._changed: list[Any] | None = None
 
     def get(self, name: str) -> Any:
-        """`loop.index` and the like."""
+        """Return `loop.index` and the like."""
         found = _LOOP.get(name)
         return Undefined(f"loop has no attribute {name!r}") if found is None else found(self)
 

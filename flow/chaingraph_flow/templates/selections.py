@@ -1,4 +1,4 @@
-"""The filters that order, group and add up the elements of a list, by one of their properties or by themselves."""
+"""The filters that order, group and sum the elements of a list, by a property or by the elements themselves."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ Filter = Callable[..., Any]
 
 
 def place(budget: Budget, item: Any, attribute: Any, default: Any = None) -> Any:
-    """The value at `a.b.0` inside an item; the item itself without an attribute."""
+    """Return the value at `a.b.0` inside an item; the item itself without an attribute."""
     budget.step()
     if attribute is None:
         return item
@@ -38,7 +38,7 @@ def place(budget: Budget, item: Any, attribute: Any, default: Any = None) -> Any
 
 
 def _places(budget: Budget, value: Any, attribute: Any) -> tuple[list[Any], list[Any]]:
-    """The elements of a list, and of each the place that a filter looks at."""
+    """Return the elements of a list, and the place in each that a filter uses."""
     items = elements(value, budget)
     budget.list_room(2 * len(items))
     return items, [place(budget, each, attribute) for each in items]
@@ -49,14 +49,14 @@ def _key(value: Any, *, fold: bool) -> Any:
 
 
 def _sort_keys(budget: Budget, keys: list[Any], *, fold: bool) -> list[Any]:
-    """Keys that have an order, paid for the sorting: all numbers, or all texts."""
+    """Return sortable keys, and charge the sorting: all numbers, or all texts."""
     for each in keys:
         if isinstance(defined(each), str):
             budget.text_room(len(each))
         elif not isinstance(each, int | float):
-            raise TemplateError(f"TypeError: the order needs numbers or texts, not {named(each)}")
+            raise TemplateError(f"TypeError: sorting needs numbers or texts, not {named(each)}")
     if len({isinstance(each, str) for each in keys}) > 1:
-        raise TemplateError("TypeError: the order needs all numbers or all texts")
+        raise TemplateError("TypeError: sorting needs all numbers or all texts")
     length = sum(1 + (len(each) // 16 if isinstance(each, str) else 0) for each in keys)
     budget.step(length * len(keys).bit_length())
     return [_key(each, fold=fold) for each in keys]
@@ -87,7 +87,7 @@ def _extreme(choose: Callable[..., int]) -> Filter:
     def chosen(budget: Budget, value: Any, case_sensitive: Any = False, attribute: Any = None) -> Any:
         items, keys = _places(budget, value, attribute)
         if not items:
-            return Undefined("there is no such element: it is empty")
+            return Undefined("no such element: the list is empty")
         sortable = _sort_keys(budget, keys, fold=not case_sensitive)
         return items[choose(range(len(items)), key=sortable.__getitem__)]
 
@@ -114,7 +114,7 @@ def _join(budget: Budget, value: Any, d: Any = "", attribute: Any = None) -> str
 
 
 def _identity(budget: Budget, value: Any, *, fold: bool) -> Any:
-    """A key under which equal values, and they alone, come together."""
+    """Return a key that is the same for equal values only."""
     defined(value)
     if isinstance(value, bool):
         return ("boolean", value)

@@ -1,6 +1,6 @@
-"""The values of templates: JSON's, and a few things that can be called or asked but never printed.
+"""The values of templates: JSON values, and objects that can be called or read but never printed.
 
-An object's keys come before everything else: `data.items` is the property when there is one.
+An object's keys come first: `data.items` is the property when there is one.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _HIGHEST_POWER: Final = 64
 
 @dataclass(frozen=True, slots=True)
 class Undefined:
-    """A name or place that there is not. Only `default` and the tests of it take one."""
+    """A name or place that does not exist. Only `default` and its tests accept one."""
 
     message: str
 
@@ -38,36 +38,36 @@ class Namespace:
 
 
 class Computed:
-    """Something whose attributes are made when they are asked for: `loop`."""
+    """An object whose attributes are computed on access: `loop`."""
 
     call: Callable[..., Any] | None = None
 
     def get(self, name: str) -> Any:
-        """The attribute of this name, or an Undefined."""
+        """Return the attribute of this name, or an Undefined."""
         raise NotImplementedError
 
 
 class Group(list[Any]):
-    """What `groupby` makes: `[grouper, list]`, also by these names."""
+    """A group of `groupby`: `[grouper, list]`, also by these names."""
 
 
 @dataclass(frozen=True, slots=True)
 class Function:
-    """Something that can be called: a method of a value, a macro, `range`."""
+    """Something callable: a method of a value, a macro, `range`."""
 
     name: str
     call: Callable[..., Any]
 
 
 def defined(value: Any) -> Any:
-    """The value. Raises TemplateError, saying what is missing, when there is none."""
+    """Return the value. Raises TemplateError, naming it, when it is undefined."""
     if isinstance(value, Undefined):
         raise TemplateError(value.message)
     return value
 
 
 def text_of(value: Any, budget: Budget) -> str:
-    """A value as it is printed: a text as it is, anything else as JSON."""
+    """Format a value for printing: a text unchanged, anything else as JSON."""
     if isinstance(value, str):
         return value
     defined(value)
@@ -84,7 +84,7 @@ def text_of(value: Any, budget: Budget) -> str:
 
 
 def json_of(value: Any, budget: Budget, *, indent: bool = False, sort_keys: bool = False) -> str:
-    """A value as JSON without blanks, or on several lines."""
+    """Format a value as JSON, without spaces or with indents."""
     defined(value)
     budget.look_at(value)
     if not indent:
@@ -95,7 +95,7 @@ def json_of(value: Any, budget: Budget, *, indent: bool = False, sort_keys: bool
         return text
     parts = []
     for part in json.JSONEncoder(ensure_ascii=False, allow_nan=False, default=_refuse, indent=2).iterencode(value):
-        budget.text_room(len(part))  # the blanks of a deep value may be many times its size
+        budget.text_room(len(part))  # the indents of a deep value may be many times its size
         parts.append(part)
     return "".join(parts)
 
@@ -112,14 +112,14 @@ def _unprintable(value: Any) -> TemplateError:
 
 
 def named(value: Any) -> str:
-    """How messages name the kind of a value."""
+    """Name the kind of a value for messages."""
     if value is None or isinstance(value, bool | int | float | str | list | dict):
         return kind(value)
     return "a function" if isinstance(value, Function) else "a namespace or loop"
 
 
 def elements(value: Any, budget: Budget) -> list[Any]:
-    """What a loop goes through: the elements of a list, the keys of an object, the characters of a text."""
+    """Return the elements for a loop: of a list, the keys of an object, the characters of a text."""
     defined(value)
     if isinstance(value, list):
         budget.step()
@@ -134,7 +134,7 @@ def elements(value: Any, budget: Budget) -> list[Any]:
 
 
 def attribute(value: Any, name: str, methods: Callable[[Any, str], Function | None]) -> Any:
-    """`value.name`: the property of an object, else one of the methods of values."""
+    """Evaluate `value.name`: the property of an object, else one of the methods of values."""
     defined(value)
     if isinstance(value, dict) and name in value:
         return value[name]
@@ -162,12 +162,12 @@ def element(value: Any, key: Any) -> Any:
 
 
 def missing(value: Any, key: Any) -> str:
-    """What there is where a name or an index leads to nothing. Names are shortened, and few are looked at."""
+    """Describe a name or an index that leads nowhere. Names are shortened, and few are compared."""
     if isinstance(value, list | str) and isinstance(key, int) and not isinstance(key, bool):
         parts = "element" if isinstance(value, list) else "character"
         return f"{named(value)} of {len(value)} {parts}{'' if len(value) == 1 else 's'} has no element {key}"
     if not isinstance(key, str):
-        return f"{named(value)} has no element that is named by {named(key)}"
+        return f"{named(value)} has no element named by {named(key)}"
     if not isinstance(value, dict):
         return f"{named(value)} has no attribute {shortened(key, LONGEST_NAME)!r}"
     near = [name for name in islice(value, _MOST_NAMES) if len(name) <= LONGEST_NAME]
@@ -193,13 +193,13 @@ def sliced(value: Any, bounds: tuple[Any, Any, Any], budget: Budget) -> Any:
 
 
 def truth(value: Any) -> bool:
-    """Whether a condition holds: not for false, null, 0, and what is empty."""
+    """Whether a condition holds: not for false, null, 0, and empty values."""
     defined(value)
     return bool(value)
 
 
 def equal(left: Any, right: Any, budget: Budget) -> bool:
-    """Equality of JSON values: true is not 1, 1 is 1.0."""
+    """Compare JSON values for equality: true is not 1, 1 is 1.0."""
     pairs = [(defined(left), defined(right))]
     while pairs:
         a, b = pairs.pop()
@@ -229,31 +229,31 @@ def equal(left: Any, right: Any, budget: Budget) -> bool:
 
 
 def contains(container: Any, item: Any, budget: Budget) -> bool:
-    """`item in container`."""
+    """Evaluate `item in container`."""
     defined(item)
     if isinstance(container, str):
         if not isinstance(item, str):
-            raise TemplateError(f"TypeError: a text holds texts, not {named(item)}")
+            raise TemplateError(f"TypeError: a text can only contain texts, not {named(item)}")
         budget.scan(container, item)
         return item in container
     if isinstance(container, dict):
         return isinstance(item, str) and item in container
     if isinstance(defined(container), list):
         return any(equal(each, item, budget) for each in container)
-    raise TemplateError(f"TypeError: {named(container)} holds nothing to look for")
+    raise TemplateError(f"TypeError: {named(container)} cannot contain anything")
 
 
 def ordered(left: Any, right: Any, budget: Budget) -> tuple[Any, Any]:
-    """Both, when they have an order: numbers or texts. Raises TemplateError."""
+    """Return both, when they can be compared: numbers or texts. Raises TemplateError."""
     for cls in (int | float, str):
         if isinstance(defined(left), cls) and isinstance(defined(right), cls):
             budget.scan(left, right)
             return left, right
-    raise TemplateError(f"TypeError: {named(left)} and {named(right)} have no order: compare numbers or texts")
+    raise TemplateError(f"TypeError: cannot compare {named(left)} and {named(right)}: use numbers or texts")
 
 
 def calculated(operator: str, left: Any, right: Any, budget: Budget) -> Any:
-    """The result of `+ - * / // % **`."""
+    """Return the result of `+ - * / // % **`."""
     defined(left)
     defined(right)
     budget.step()
@@ -271,9 +271,9 @@ def calculated(operator: str, left: Any, right: Any, budget: Budget) -> Any:
 
 def _number(operator: str, left: float, right: float) -> Any:
     if max(abs(left), abs(right)) > LARGEST_NUMBER and isinstance(left, int) and isinstance(right, int):
-        raise TemplateError("calculates with a number of more than 64 bits")
+        raise TemplateError("a number has more than 64 bits")
     if operator == "**" and abs(right) > _HIGHEST_POWER:
-        raise TemplateError(f"** takes an exponent up to {_HIGHEST_POWER}")
+        raise TemplateError(f"the exponent of ** must be at most {_HIGHEST_POWER}")
     try:
         require_same_precision(left, right)
         result = _OPERATIONS[operator](left, right)
@@ -288,9 +288,9 @@ def _number(operator: str, left: float, right: float) -> Any:
 
 def _finite(value: Any) -> Any:
     if isinstance(value, int) and abs(value) > LARGEST_NUMBER:
-        raise TemplateError("calculates with a number of more than 64 bits")
+        raise TemplateError("the result has more than 64 bits")
     if isinstance(value, complex) or not math.isfinite(value):
-        raise TemplateError("calculates a number that is not finite")
+        raise TemplateError("the result is not a finite number")
     return value
 
 
@@ -306,27 +306,27 @@ _OPERATIONS: Final[dict[str, Callable[[Any, Any], Any]]] = {
 
 
 def new_list(items: list[Any], budget: Budget) -> list[Any]:
-    """A list that the template makes."""
+    """Charge and return a list that the template creates."""
     budget.list_room(len(items))
     return items
 
 
 def new_object(pairs: Iterator[tuple[Any, Any]], budget: Budget) -> dict[str, Any]:
-    """An object that the template makes. Its keys are texts."""
+    """Charge and return an object that the template creates. Its keys are texts."""
     made: dict[str, Any] = {}
     budget.room(LIST_BYTES)
     for key, value in pairs:
         if not isinstance(defined(key), str):
-            raise TemplateError(f"the keys of an object are texts, not {named(key)}")
+            raise TemplateError(f"the keys of an object must be texts, not {named(key)}")
         budget.room(PROPERTY_BYTES)
         made[key] = value
     return made
 
 
 def pairs_of(value: Any, budget: Budget) -> list[Any]:
-    """`[[key, value], ...]` of an object."""
+    """Return `[[key, value], ...]` of an object."""
     if not isinstance(defined(value), dict):
-        raise TemplateError(f"{named(value)} has no items: give an object")
+        raise TemplateError(f"{named(value)} has no items: use an object")
     budget.list_room(len(value))
     budget.room(len(value) * (LIST_BYTES + 2 * ELEMENT_BYTES))
     return [[key, each] for key, each in value.items()]

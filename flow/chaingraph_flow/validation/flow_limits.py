@@ -1,6 +1,6 @@
-"""Limits of a flow as an object: how deep its values go, and what the patterns of its schemas cost.
+"""Limits of a flow as an object: the depth of its values, and the cost of the patterns in its schemas.
 
-Checked before anything reads the values closer. Numbers of nodes and edges and lengths of names are limits of the API:
+They are checked before the values are processed. Numbers of nodes and edges and lengths of names are limits of the API:
 `chaingraph_crds.limits`.
 """
 
@@ -17,12 +17,12 @@ from chaingraph_flow.ports.derive import schema_inputs_of
 from chaingraph_flow.ports.json_values import DEEPEST, render
 from chaingraph_flow.ports.patterns import LARGEST_PATTERNS, MOST_PATTERNS, PatternRefused, cost
 
-TOO_DEEP: Final = f"is nested deeper than {DEEPEST} levels: make it flatter, or pass it as a JSON text"
+TOO_DEEP: Final = f"is nested deeper than {DEEPEST} levels: flatten it, or pass it as JSON text"
 
 
 def deeper_than(value: object, levels: int) -> bool:
-    """Whether lists and objects are nested deeper than so many levels. Reads level by level, however deep it is."""
-    # Millions of plain values may stand there: a tuple is looked through faster than a union.
+    """Whether lists and objects are nested deeper than this many levels. Reads level by level, without recursion."""
+    # There may be millions of plain values: a tuple is checked faster than a union.
     nests = (list, dict)
     level = [value] if isinstance(value, nests) else []
     for _ in range(levels):
@@ -39,7 +39,7 @@ def _inside(value: object) -> Iterable[Any]:
 
 
 def rounded_numbers(value: object, path: str) -> list[FieldError]:
-    """The first number of a value from Kubernetes' API that may be another one than was written."""
+    """Return an error for the first number of a value from the Kubernetes API that may have been rounded."""
     for steps, number in numbers_in(value):
         why = rounded_by_kubernetes(number)
         if why is not None:
@@ -48,7 +48,7 @@ def rounded_numbers(value: object, path: str) -> list[FieldError]:
 
 
 def patterns_in(schema: object) -> Iterator[str]:
-    """The patterns in the description of a type."""
+    """Yield the patterns in the description of a type."""
     left = [schema]
     while left:
         here = left.pop()
@@ -58,7 +58,7 @@ def patterns_in(schema: object) -> Iterator[str]:
 
 
 class LimitCheck:
-    """One flow. Counts its patterns as they come."""
+    """The limits of one flow. Counts its patterns as they come."""
 
     def __init__(self) -> None:
         self._patterns = 0
@@ -66,11 +66,11 @@ class LimitCheck:
 
     @staticmethod
     def too_deep(value: object) -> bool:
-        """Whether a value is nested deeper than any may be."""
+        """Whether a value is nested too deeply."""
         return deeper_than(value, DEEPEST)
 
     def node_errors(self, path: str, node: NodeSpec, node_type: NodeType | None) -> Iterator[FieldError]:
-        """What in a node's fixed inputs is beyond a limit. With any of it, the node is not to be looked at closer."""
+        """Yield errors for a node's fixed inputs that exceed a limit. A node with any is not processed further."""
         for key, value in node.inputs.items():
             if self.too_deep(value):
                 yield FieldError(render(path, ["inputs", key]), ErrorCode.TOO_DEEP, TOO_DEEP)
@@ -88,7 +88,7 @@ class LimitCheck:
             try:
                 self._size += cost(pattern).size
             except PatternRefused:
-                continue  # which the schema's own check says, with its place
+                continue  # the schema's own check reports it, with its place
             if self._patterns > MOST_PATTERNS:
                 return f"the schemas of the flow have more than {MOST_PATTERNS} patterns: remove some"
             if self._size > LARGEST_PATTERNS:

@@ -1,4 +1,4 @@
-"""The inputs of a flow: their declared types, and binding what an execution brings to them."""
+"""The inputs of a flow: their declared types, and binding the values of an execution to them."""
 
 from __future__ import annotations
 
@@ -23,22 +23,22 @@ _TYPES: dict[str, AnyPortType] = {
 
 
 def declared_type(declared: FlowInput) -> AnyPortType:
-    """The port type of a flow input."""
+    """Return the port type of a flow input."""
     return _TYPES[declared.type]
 
 
 def default_faults(declared: FlowInput, path: str) -> list[FieldError]:
-    """What is wrong with the default of a flow input."""
+    """Return the errors of a flow input's default."""
     if declared.default is None:
         return []
     return [*rounded_numbers(declared.default, path), *check_value(declared_type(declared), declared.default, path)]
 
 
 def bind_inputs(declared: Sequence[FlowInput], given: Mapping[str, Any]) -> tuple[dict[str, Any], list[FieldError]]:
-    """The value of every declared input, and every error of what was given (paths `spec.inputs.NAME`).
+    """Return the value of every declared input, and every error of the given values (paths `spec.inputs.NAME`).
 
-    An input that is neither given nor has a default is null; when it is required, that is an error. Null counts as
-    not given.
+    An input without a value and without a default is null. If it is required, that is an error. Null counts as no
+    value.
     """
     bound: dict[str, Any] = {}
     errors: list[FieldError] = []
@@ -46,7 +46,7 @@ def bind_inputs(declared: Sequence[FlowInput], given: Mapping[str, Any]) -> tupl
     suggest = Suggestions()
     for name in given:
         if name not in known:
-            message = f"the flow declares no input {name!r}{suggest(name, known)}"
+            message = f"the flow has no input {name!r}{suggest(name, known)}"
             errors.append(FieldError(render("spec.inputs", [name]), ErrorCode.UNKNOWN_INPUT, message))
     for name, each in known.items():
         value = given.get(name)
@@ -54,7 +54,7 @@ def bind_inputs(declared: Sequence[FlowInput], given: Mapping[str, Any]) -> tupl
         if value is None:
             value = each.default
             if value is None and each.required:
-                message = f"the flow requires the input {name!r}, of type {each.type}"
+                message = f"the flow requires input {name!r} of type {each.type}"
                 errors.append(FieldError(path, ErrorCode.MISSING_INPUT, message))
         elif deeper_than(value, DEEPEST):
             errors.append(FieldError(path, ErrorCode.TOO_DEEP, TOO_DEEP))

@@ -1,7 +1,7 @@
-"""Fixed texts that a node reads as a language of its own, checked with the flow: templates.
+"""Fixed texts in a language of their own, validated with the flow: templates.
 
-What a text says wrong whatever comes at run time is an error of the flow. Text that an edge brings is checked when the
-node runs.
+An error that occurs whatever the values at run time is an error of the flow. Text from an edge is checked when the node
+runs.
 """
 
 from __future__ import annotations
@@ -15,32 +15,32 @@ from chaingraph_flow.ports.json_values import Segment
 from chaingraph_flow.templates import COMING, Given, Known, check
 
 MOST_ERRORS: Final = 10
-"""Errors of one text that are described; the others are counted."""
+"""Maximum errors of one text that are described. The rest are counted."""
 CHECKED_CHARACTERS: Final = 64 * 1024
-"""Characters of templates that are checked with a flow: 0.7 s for the densest. The others are checked when they run."""
+"""Maximum characters of templates validated with a flow: 0.7 s for the densest. The rest are checked at run time."""
 
 
 class Literals:
-    """The fixed texts of one flow. Counts how much of them has been checked."""
+    """The fixed texts of one flow. Counts how much of them has been validated."""
 
     def __init__(self, suggest: Suggestions) -> None:
         self._suggest = suggest
         self._left = CHECKED_CHARACTERS
         self.unsure: set[str] = set()
-        """Nodes that a invalid edge may lead to: which names they get is not known."""
+        """Nodes that an invalid edge may lead to: the names they get are unknown."""
 
     def template_errors(
         self, node: str, path: str, text: str, *, values: Any, parts: Sequence[Sequence[Segment]], port: InputPort
     ) -> list[FieldError]:
-        """What is wrong with a template.
+        """Return the errors of a template.
 
         Args:
-            node: The node's id.
-            path: The field that holds it.
-            text: The template.
-            values: The fixed value of the input with its names.
-            parts: Where edges lead inside that input; an empty one leads to the whole of it.
-            port: That input.
+            node: the node's id.
+            path: the field that holds it.
+            text: the template.
+            values: the fixed value of the input with its names.
+            parts: where edges lead inside that input; an empty one leads to the whole of it.
+            port: that input.
         """
         self._left -= len(text)
         if self._left < 0:
@@ -51,7 +51,7 @@ class Literals:
         errors = [FieldError(path, ErrorCode.INVALID_TEMPLATE, str(each)) for each in found[:MOST_ERRORS]]
         more = len(found) - len(errors)
         if more:
-            message = f"{more} more errors of this template are not described: fix these first"
+            message = f"{more} more errors in this template. Fix the listed ones first"
             errors.append(FieldError(path, ErrorCode.INVALID_TEMPLATE, message))
         return errors
 

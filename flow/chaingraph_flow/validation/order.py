@@ -1,4 +1,4 @@
-"""The order of a graph's nodes, and its cycles, by the standard library's topological sorter."""
+"""Order a graph's nodes and find its cycles, with the standard library's topological sorter."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ from itertools import pairwise
 from chaingraph_flow.validation.wiring import Connection
 
 MOST_CYCLES = 20
-"""Cycles that are named; a graph with more is named its first ones."""
+"""Maximum cycles that are reported."""
 
 
 def cycles_and_order(
     nodes: Sequence[str], connections: Sequence[Connection]
 ) -> tuple[list[list[Connection]], list[str]]:
-    """The cycles, each as the edges along it, and an order in which sources come before targets.
+    """Return the cycles, each as its edges, and an order with sources before targets.
 
-    Each cycle is broken at its last edge of the spec to find the next one, so one edge that closes several is named
-    once. With cycles, the order leaves those edges out. After MOST_CYCLES, all that are left are broken in one walk.
+    Each cycle is broken at its last edge of the spec to find the next one, so an edge that closes several is reported
+    once. With cycles, the order leaves those edges out. After MOST_CYCLES, all remaining cycles are broken in one walk.
     """
     edges: dict[tuple[str, str], Connection] = {}
     for each in connections:
@@ -46,7 +46,7 @@ def cycles_and_order(
 
 
 def _break_cycles(nodes: Sequence[str], edges: dict[tuple[str, str], Connection]) -> None:
-    """Removes each edge that leads back to where a walk along the edges has come from."""
+    """Remove each edge that leads back into the current walk."""
     after: dict[str, list[str]] = {node: [] for node in nodes}
     for source, target in edges:
         after[source].append(target)

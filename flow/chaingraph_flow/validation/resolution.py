@@ -1,7 +1,7 @@
-"""One node of a flow against its type: what its inputs get, which outputs it has, of which types.
+"""Resolve one node of a flow against its type: the values of its inputs, and its outputs with their types.
 
-The part of validation that needs to know types. Called for each node in topological order, so the types of what
-comes in are known.
+This part of validation needs types. It is called for each node in topological order, so the types of its sources are
+known.
 """
 
 from __future__ import annotations
@@ -22,12 +22,12 @@ from chaingraph_flow.validation.literals import Literals
 from chaingraph_flow.validation.wiring import Connection, InputSlot
 
 Source = tuple[Connection, AnyPortType | str | None]
-"""An edge and the type at its source: a text says why there is no such place, None that it cannot be known."""
+"""An edge and the type at its source: a text says why there is no such place, None that it is unknown."""
 
 
 @dataclass
 class NodePorts:
-    """A node's ports as this flow uses them."""
+    """A node's ports in this flow."""
 
     type: NodeType
     suggest: Suggestions
@@ -37,17 +37,17 @@ class NodePorts:
     optional_outputs: frozenset[str] = frozenset()
     listens_to: str | None = None
     outputs_unknown: bool = False
-    """The keys of a dynamic output are wrong, so nothing can be said about edges from here."""
+    """The keys of a dynamic output are invalid, so edges from here cannot be checked."""
     unsound: set[str] = field(default_factory=set)
-    """The inputs that an edge leads to about whose source nothing can be said, or that refuse it."""
+    """The inputs with an edge of unknown type, or an edge that they refuse."""
     unknown: set[str] = field(default_factory=set)
-    """The outputs whose type follows from such inputs: it may be another one than it seems."""
+    """The outputs whose type follows from such inputs: the derived type is unreliable."""
     node_errors: list[FieldError] = field(default_factory=list)
     edge_errors: list[tuple[int, FieldError]] = field(default_factory=list)
 
 
 def vague(type_: AnyPortType) -> bool:
-    """Whether a type says of some part of its values that they could be anything."""
+    """Whether some part of a type's values could be anything."""
     match type_:
         case AnyType():
             return type_.underlying is None or vague(type_.underlying)
@@ -60,7 +60,7 @@ def vague(type_: AnyPortType) -> bool:
 
 
 def type_at(type_: AnyPortType, segments: Sequence[Segment], suggest: Suggestions) -> AnyPortType | str:
-    """The type of a place inside a value of `type_`, or why there is none."""
+    """Return the type of a place inside a value of `type_`, or why there is none."""
     here: AnyPortType = type_
     for depth, segment in enumerate(segments):
         inner = child(here, segment)
@@ -79,7 +79,7 @@ def type_at(type_: AnyPortType, segments: Sequence[Segment], suggest: Suggestion
 def resolve_node(
     path: str, node: NodeSpec, node_type: NodeType, sources: Sequence[Source], literals: Literals, suggest: Suggestions
 ) -> NodePorts:
-    """What a node's ports are in this flow, and what is wrong about it."""
+    """Resolve a node's ports in this flow, and find its errors."""
     ports = NodePorts(node_type, incoming=tuple(connection for connection, _ in sources), suggest=suggest)
     _unknown_inputs(ports, path, node, node_type)
     by_port: dict[str, list[Source]] = {}
@@ -123,12 +123,12 @@ def _unknown_inputs(ports: NodePorts, path: str, node: NodeSpec, node_type: Node
     known = [port.key for port in node_type.inputs]
     for key in node.inputs:
         if key not in known and key != EXECUTE:
-            message = f"{article(node_type.type)} has no input {key!r}{ports.suggest(key, known)}"
+            message = f"{node_type.type} has no input {key!r}{ports.suggest(key, known)}"
             ports.node_errors.append(FieldError(render(path, ["inputs", key]), ErrorCode.UNKNOWN_PORT, message))
 
 
 def _literal_errors(type_: AnyPortType, value: Any, place: str) -> list[FieldError]:
-    """What is wrong with a value as it is written in the flow."""
+    """Return the errors of a value in the flow."""
     errors = check_value(type_, value, place)
     if isinstance(value, bool) and not isinstance(type_, Array | Object):
         return [replace(each, message=each.message + asked_for(str(value).lower())) for each in errors]
@@ -138,7 +138,7 @@ def _literal_errors(type_: AnyPortType, value: Any, place: str) -> list[FieldErr
 def _input(
     ports: NodePorts, path: str, node: NodeSpec, port: InputPort, edges: list[Source]
 ) -> tuple[InputSlot, AnyPortType | None]:
-    """How the engine fills an input, and the type of what it gets (None: of nothing, or not known)."""
+    """Return how the engine fills an input, and the type of its value (None: no value, or unknown)."""
     value = node.inputs.get(port.key)
     given = value is not None
     place = render(path, [port.key])
@@ -147,10 +147,10 @@ def _input(
     if given and not port.tolerant:
         whole = next((connection for connection, _ in edges if not connection.target_segments), None)
         if whole is not None:
-            message = f"{node.id}.{port.key} has a value in the node's `inputs` too: remove the value or the edge"
+            message = f"{node.id}.{port.key} is also set in the node's `inputs`: remove the value or the edge"
             ports.edge_errors.append((whole.index, FieldError(_to(whole), ErrorCode.PORT_TAKEN, message)))
     if port.required and not given and not edges:
-        message = f"{port.key!r} is required: give it a value here, or lead an edge to {node.id}.{port.key}"
+        message = f"{port.key!r} is required: set it here, or connect an edge to {node.id}.{port.key}"
         ports.node_errors.append(FieldError(place, ErrorCode.MISSING_INPUT, message))
     slot = InputSlot(
         key=port.key,
@@ -181,7 +181,7 @@ def _start(port: InputPort, value: Any, given: bool) -> AnyPortType | None:
 def _connected(
     ports: NodePorts, place: str, port: InputPort, edges: list[Source], start: AnyPortType | None
 ) -> AnyPortType | None:
-    """The type of what the edges bring; errors where it does not fit."""
+    """Return the type of the edges' value, and record errors where it does not fit."""
     parts: list[tuple[Connection, AnyPortType]] = []
     sound = True
     for connection, source in edges:
@@ -216,13 +216,13 @@ def _connected(
 def _assembled(ports: NodePorts, place: str, port: InputPort, whole: AnyPortType) -> AnyPortType:
     reason = accepts(port.type, whole)
     if reason is not None:
-        message = f"what the node's value and its edges make of {port.key!r} does not fit: {reason}"
+        message = f"the value and the edges of {port.key!r} together do not fit: {reason}"
         ports.node_errors.append(FieldError(place, ErrorCode.MISSING_INPUT, message))
     return whole
 
 
 def _with_parts(whole: AnyPortType, parts: Sequence[tuple[Sequence[Segment], AnyPortType]]) -> AnyPortType:
-    """The type of a value after all parts were written: as part by part, and each object is made once."""
+    """Return the type of a value after all parts were written, with each object built once."""
     heads = {segments[0] for segments, _ in parts if segments}
     if len(parts) == 1 or not all(segments for segments, _ in parts):
         grouped = False
@@ -248,7 +248,7 @@ def _with_parts(whole: AnyPortType, parts: Sequence[tuple[Sequence[Segment], Any
 
 
 def _with_part(whole: AnyPortType, segments: Sequence[Segment], part: AnyPortType) -> AnyPortType:
-    """The type of a value after `written(value, segments, ...)`."""
+    """Return the type of a value after `written(value, segments, ...)`."""
     if not segments:
         return part
     head, rest = segments[0], segments[1:]
@@ -263,7 +263,7 @@ def _with_part(whole: AnyPortType, segments: Sequence[Segment], part: AnyPortTyp
 
 
 def _shallow(type_: AnyPortType) -> bool:
-    """Whether another type may hold it. No value is nested deeper than DEEPEST."""
+    """Whether another type may contain it. Values cannot be nested deeper than DEEPEST."""
     return type_.depth < DEEPEST
 
 
@@ -298,7 +298,8 @@ def _dynamic_outputs(ports: NodePorts, path: str, output: OutputPort, cases: Any
     for key in cases:
         if key in taken or key.startswith("__") or not key.replace("-", "_").isidentifier():
             place = render(path, [output.keys_of or "", key])
-            message = f"{key!r} cannot name an output: use letters, digits, _ and -, and not {', '.join(sorted(taken))}"
+            names = ", ".join(sorted(taken))
+            message = f"{key!r} is not a valid output name: use letters, digits, _ and -, and not {names}"
             ports.node_errors.append(FieldError(place, ErrorCode.INVALID_VALUE, message))
             continue
         ports.outputs[key] = output.type
@@ -307,7 +308,7 @@ def _dynamic_outputs(ports: NodePorts, path: str, output: OutputPort, cases: Any
 
 
 def _given_type_errors(ports: NodePorts, path: str, output: OutputPort, values: dict[str, Any]) -> None:
-    """Errors of the inputs that describe the type of an output."""
+    """Record errors of the inputs that describe the type of an output."""
     assert output.typed_by is not None
     for name in sorted(schema_inputs_of(output.typed_by)):
         if values.get(name) is None:
@@ -320,5 +321,5 @@ def _given_type_errors(ports: NodePorts, path: str, output: OutputPort, values: 
         derived = resolve(output.typed_by, {}, values)
         reason = None if derived is None else accepts(output.type, derived)
         if reason is not None:
-            message = f"does not describe the output {output.key!r}, which {reason}"
+            message = f"does not fit output {output.key!r}: {reason}"
             ports.node_errors.append(FieldError(place, ErrorCode.INVALID_VALUE, message))

@@ -1,7 +1,8 @@
-"""Emitters whose events no node of their flow listens to. No error, but most likely a slip: every child would fail.
+"""Find emitters whose events no node of their flow listens to. Not an error, but a probable typo: every child would
+fail.
 
-Called by the operator, which warns of them. Only the built-in emitters are looked at, and of those only such as say in
-the flow itself what they emit: what comes along an edge, and what a team's own node emits, is known when it runs.
+Only built-in emitters with a fixed event name are checked. Events from an edge, and those of a team's own nodes, are
+known only at run time.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ _FLOW: Final = "flow"
 
 
 def unheard(spec: FlowSpec, catalogue: Catalogue) -> list[FieldError]:
-    """A warning for each emitter of events that nothing in the flow listens to, in the order of its nodes."""
+    """Return a warning for each emitter of events without a listener in the flow, in the order of its nodes."""
     heard = set(_heard(spec, catalogue))
     fed = {edge.to.partition("[")[0] for edge in spec.edges}
     suggest = Suggestions()
@@ -27,9 +28,7 @@ def unheard(spec: FlowSpec, catalogue: Catalogue) -> list[FieldError]:
     for index, node in enumerate(spec.nodes):
         name = _emitted(node, fed)
         if name is not None and name not in heard and len(found) < MOST_ERRORS:
-            message = (
-                f"no node of this flow listens to {name!r}, so each child that it makes fails{suggest(name, heard)}"
-            )
+            message = f"no node of this flow listens to {name!r}, so each of its children fails{suggest(name, heard)}"
             found.append(FieldError(f"spec.nodes[{index}].inputs.{_NAME}", ErrorCode.UNHEARD_EVENT, message))
     return found
 
@@ -42,7 +41,7 @@ def _heard(spec: FlowSpec, catalogue: Catalogue) -> Iterator[str]:
 
 
 def _emitted(node: NodeSpec, fed: set[str]) -> str | None:
-    """The event that a node emits for the listeners of its own flow; None when that is not known, or it never does."""
+    """Return the event that a node emits for the listeners of its own flow; None when unknown or never."""
     if node.type not in _EMITTERS or node.inputs.get(EXECUTE) is False:
         return None
     if node.inputs.get(_FLOW) or {f"{node.id}.{_NAME}", f"{node.id}.{_FLOW}"} & fed:

@@ -1,8 +1,8 @@
-"""Is a flow right? Every error at once, each with the path of the field that has to change.
+"""Validate a flow: every error at once, each with the path of the field to fix.
 
-Called by the operator (the Flow's `Ready` condition), by the CLI (lint) and, through `Graph.build`, by the worker.
-The passes go from what stands alone to what depends on it, and a pass says nothing about what an earlier one has
-found to be wrong: a flow with one misspelt node type has one error, not one for each of its edges.
+The operator calls it for the Flow's `Ready` condition, the CLI for lint, and the worker through `Graph.build`. The
+passes go from independent to dependent facts, and a pass skips whatever an earlier one found invalid: a flow with one
+misspelled node type has one error, not one for each of its edges.
 """
 
 from __future__ import annotations
@@ -13,7 +13,6 @@ from chaingraph_crds.flow import INPUTS_NODE_ID, FlowInput, FlowSpec, NodeSpec
 from chaingraph_flow.catalogue import EXECUTE, SYSTEM_OUTPUTS, Catalogue, NodeType
 from chaingraph_flow.field_errors import MOST_ERRORS, ErrorCode, FieldError, Suggestions
 from chaingraph_flow.ports.endpoint import Endpoint, parse_endpoint
-from chaingraph_flow.ports.json_values import article
 from chaingraph_flow.ports.types import AnyPortType
 from chaingraph_flow.validation.flow_limits import TOO_DEEP, LimitCheck
 from chaingraph_flow.validation.inputs import declared_type, default_faults
@@ -26,12 +25,12 @@ SYSTEM_TYPES: dict[str, AnyPortType] = {port.key: port.type for port in SYSTEM_O
 
 
 def validate(spec: FlowSpec, catalogue: Catalogue) -> list[FieldError]:
-    """Every error of a flow, in the order of inputs, nodes, edges, outputs. Empty when it is right."""
+    """Return every error of a flow, in the order of inputs, nodes, edges, outputs. Empty when it is valid."""
     return analyse(spec, catalogue).errors()
 
 
 def analyse(spec: FlowSpec, catalogue: Catalogue) -> Analysis:
-    """What is known about a flow: its errors, and what `Graph.build` makes a graph of when it has none."""
+    """Analyse a flow: its errors or, without any, what `Graph.build` needs."""
     analysis = Analysis(spec, catalogue)
     analysis.check_flow_inputs()
     analysis.check_nodes()
@@ -44,7 +43,7 @@ def analyse(spec: FlowSpec, catalogue: Catalogue) -> Analysis:
 
 @dataclass
 class Analysis:
-    """The passes of one validation and what they have found so far."""
+    """The passes of one validation, and their results so far."""
 
     spec: FlowSpec
     catalogue: Catalogue
@@ -55,7 +54,7 @@ class Analysis:
     unknown_types: dict[str, tuple[ErrorCode, str]] = field(default_factory=dict)
     limits: LimitCheck = field(default_factory=LimitCheck)
     refused: set[str] = field(default_factory=set)
-    """Nodes whose inputs are beyond a limit, so that they are not looked at any closer."""
+    """Nodes whose inputs exceed a limit, so that they are not processed further."""
     nodes: dict[str, tuple[int, NodeSpec, NodeType | None]] = field(default_factory=dict)
     flow_inputs: dict[str, FlowInput] = field(default_factory=dict)
     connections: list[Connection] = field(default_factory=list)
@@ -69,21 +68,21 @@ class Analysis:
         self.literals = Literals(self.suggest)
 
     def errors(self) -> list[FieldError]:
-        """The errors in the order of the spec's fields. What is over MOST_ERRORS is counted by the last of them."""
+        """Return the errors in the order of the spec's fields. The last one counts those over MOST_ERRORS."""
         found = [error for _, _, error in sorted(self.found, key=lambda each: each[:2])]
         if self.more:
             code = ErrorCode.TOO_MANY_ERRORS if len(self.codes_of_more) > 1 else next(iter(self.codes_of_more))
-            found.append(FieldError("spec", code, f"{self.more} more errors are not described: fix these first"))
+            found.append(FieldError("spec", code, f"{self.more} more errors. Fix the listed ones first"))
         return found
 
     # -- the passes ------------------------------------------------------------------------------------------
 
     def check_flow_inputs(self) -> None:
-        """Names and defaults of the flow's own inputs."""
+        """Check names and defaults of the flow's own inputs."""
         for index, declared in enumerate(self.spec.inputs):
             path = f"spec.inputs[{index}]"
             if declared.name in self.flow_inputs:
-                message = f"another input is called {declared.name!r}: rename one of them"
+                message = f"duplicate input {declared.name!r}: rename one of them"
                 self._error(0, index, f"{path}.name", ErrorCode.DUPLICATE_INPUT, message)
                 continue
             self.flow_inputs[declared.name] = declared
@@ -94,14 +93,14 @@ class Analysis:
                 self._add(0, index, error)
 
     def check_nodes(self) -> None:
-        """Ids and types of the nodes."""
+        """Check ids and types of the nodes."""
         for index, node in enumerate(self.spec.nodes):
             path = f"spec.nodes[{index}]"
             if node.id == INPUTS_NODE_ID:
-                message = f"the id {INPUTS_NODE_ID!r} is reserved for the flow's own inputs: choose another"
+                message = f"id {INPUTS_NODE_ID!r} is reserved for the flow's own inputs: choose another one"
                 self._error(1, index, f"{path}.id", ErrorCode.RESERVED_ID, message)
             elif node.id in self.nodes:
-                message = f"spec.nodes[{self.nodes[node.id][0]}] is called {node.id!r} too: ids must differ"
+                message = f"duplicate id {node.id!r}, also used by spec.nodes[{self.nodes[node.id][0]}]"
                 self._error(1, index, f"{path}.id", ErrorCode.DUPLICATE_NODE_ID, message)
             node_type = self.catalogue.get(node.type)
             if node_type is None:
@@ -114,7 +113,7 @@ class Analysis:
                 self._add(1, index, error)
 
     def check_edges(self) -> None:
-        """Form, nodes and target ports of the edges, and that no port has two of them."""
+        """Check form, nodes and target ports of the edges, and that no port has two of them."""
         taken: dict[tuple[str, str], _Taken] = {}
         for index, edge in enumerate(self.spec.edges):
             path = f"spec.edges[{index}]"
@@ -142,25 +141,25 @@ class Analysis:
             clash = taken.setdefault((target.node, target.port), _Taken()).take(connection)
             if clash is not None:
                 message = (
-                    f"spec.edges[{clash.index}] already leads to {clash.to}: a port takes one edge; "
-                    "bring alternatives together with a Join node"
+                    f"spec.edges[{clash.index}] already ends at {clash.to}: a port takes one edge. "
+                    "Combine alternatives with a Join node"
                 )
                 self._error(2, index, f"{path}.to", ErrorCode.PORT_TAKEN, message)
                 continue
             self.connections.append(connection)
 
     def check_order(self) -> None:
-        """No cycles; and the order in which types follow from each other."""
+        """Check for cycles, and determine the order in which types follow from each other."""
         cycles, self.order = cycles_and_order(list(self.nodes), self.connections)
         for cycle in cycles:
             self.cyclic.update(each.source for each in cycle if each.source)
             last = cycle[-1]
             way = " → ".join([cycle[0].source or "", *(each.target for each in cycle)])
-            message = f"closes the cycle {way}: a node cannot wait for itself; remove one of these edges"
+            message = f"closes the cycle {way}: remove one of these edges"
             self._error(2, last.index, f"spec.edges[{last.index}]", ErrorCode.CYCLE, message)
 
     def check_types(self) -> None:
-        """Static values, missing inputs, and that what flows along every edge fits."""
+        """Check static values, missing inputs, and the types along every edge."""
         incoming: dict[str, list[Connection]] = {}
         for connection in self.connections:
             incoming.setdefault(connection.target, []).append(connection)
@@ -177,19 +176,19 @@ class Analysis:
                 self._add(2, each, error)
 
     def check_outputs(self) -> None:
-        """Names and sources of the flow's outputs."""
+        """Check names and sources of the flow's outputs."""
         seen: set[str] = set()
         for index, output in enumerate(self.spec.outputs):
             path = f"spec.outputs[{index}]"
             if output.name in seen:
-                message = f"another output is called {output.name!r}: rename one of them"
+                message = f"duplicate output {output.name!r}: rename one of them"
                 self._error(3, index, f"{path}.name", ErrorCode.DUPLICATE_OUTPUT, message)
             seen.add(output.name)
             end = self._end(index, f"{path}.from", output.from_, section=3)
             if end is None:
                 continue
             if end.node == INPUTS_NODE_ID:
-                message = "an output comes from a node, not from an input of the flow"
+                message = "an output must come from a node, not from an input of the flow"
                 self._error(3, index, f"{path}.from", ErrorCode.UNKNOWN_NODE, message)
             elif self._known_node(index, f"{path}.from", end, section=3):
                 found = self._output_type(end.node, end.port, end.segments)
@@ -198,11 +197,11 @@ class Analysis:
                 self.outputs.append(GraphOutput(output.name, end.node, end.port, end.segments))
 
     def _unknown_type(self, name: str) -> tuple[ErrorCode, str]:
-        """What to say of a type that nobody has: once found for all nodes of that type."""
+        """Return the error for an unknown type, searched once for all nodes of that type."""
         if name not in self.unknown_types:
             meant, hint = self.suggest.almost(name, self.catalogue)
             code = ErrorCode.MISSPELLED_NODE_TYPE if meant else ErrorCode.UNKNOWN_NODE_TYPE
-            self.unknown_types[name] = (code, f"no node type {name!r} is installed{hint}")
+            self.unknown_types[name] = (code, f"unknown node type {name!r}{hint}")
         return self.unknown_types[name]
 
     # -- what the passes share -------------------------------------------------------------------------------
@@ -227,7 +226,7 @@ class Analysis:
     def _known_node(self, index: int, path: str, end: Endpoint, section: int = 2) -> bool:
         if end.node in self.nodes:
             return True
-        message = f"there is no node {end.node!r}{self.suggest(end.node, self.nodes)}"
+        message = f"unknown node {end.node!r}{self.suggest(end.node, self.nodes)}"
         self._error(section, index, path, ErrorCode.UNKNOWN_NODE, message)
         return False
 
@@ -236,7 +235,7 @@ class Analysis:
             return self._known_node(index, path, end)
         if end.port in self.flow_inputs:
             return True
-        message = f"the flow declares no input {end.port!r}{self.suggest(end.port, self.flow_inputs)}"
+        message = f"the flow has no input {end.port!r}{self.suggest(end.port, self.flow_inputs)}"
         self._error(2, index, path, ErrorCode.UNKNOWN_INPUT, message)
         return False
 
@@ -251,19 +250,19 @@ class Analysis:
         port = node_type.input(end.port) if node_type else None
         if node_type is not None and port is None:
             known = [each.key for each in node_type.inputs if not each.static] + [EXECUTE]
-            message = f"{article(node_type.type)} has no input {end.port!r}{self.suggest(end.port, known)}"
+            message = f"{node_type.type} has no input {end.port!r}{self.suggest(end.port, known)}"
             if any(each.key == end.port for each in node_type.outputs):
-                message += " (it is an output: an edge ends at an input)"
+                message += " (it is an output; an edge must end at an input)"
             self._error(2, index, path, ErrorCode.UNKNOWN_PORT, message)
             return False
         if port is not None and port.static:
-            message = f"{end.port!r} decides what the node is: give it in the node's `inputs`, no edge can end here"
+            message = f"{end.port!r} is static: set it in the node's `inputs`, not by an edge"
             self._error(2, index, path, ErrorCode.STATIC_PORT, message)
             return False
         return True
 
     def _source_type(self, connection: Connection) -> AnyPortType | str | None:
-        """The type at an edge's source; a text says why there is none, None that it cannot be known."""
+        """Return the type at an edge's source; a text says why there is none, None that it is unknown."""
         if connection.source is not None:
             return self._output_type(connection.source, connection.source_port, connection.source_segments)
         declared = self.flow_inputs.get(connection.source_port)
@@ -278,31 +277,31 @@ class Analysis:
         if resolved is not None:
             known |= resolved.outputs
         else:
-            # Within a cycle nothing can be said about types, but about names there is.
+            # Within a cycle types are unknown, but names can be checked.
             known |= {each.key: each.type for each in node_type.outputs}
             if port in known or any(each.keys_of is not None for each in node_type.outputs):
                 return None
         if port not in known:
             hint = self.suggest(port, [each for each in known if each not in SYSTEM_TYPES])
             if node_type.input(port) is not None:
-                hint = f" (it is an input: an edge begins at an output){hint}"
-            return f"{article(node_type.type)} has no output {port!r}{hint}"
+                hint = f" (it is an input; an edge must start at an output){hint}"
+            return f"{node_type.type} has no output {port!r}{hint}"
         found = type_at(known[port], segments, self.suggest)
         if resolved is not None and port in resolved.unknown and not isinstance(found, str) and vague(found):
-            # It would be better known if what leads there were right, which has an error of its own.
+            # The type would be known without the error of its inputs, which is reported itself.
             return None
         return found
 
 
 class _Taken:
-    """The places of one port that edges write. Two of them overlap when one lies inside the other, or is it."""
+    """The places of one port that edges write. Two of them overlap when one is inside the other, or the same."""
 
     def __init__(self) -> None:
         self._at: dict[tuple[str | int, ...], Connection] = {}
         self._inside: dict[tuple[str | int, ...], Connection] = {}
 
     def take(self, connection: Connection) -> Connection | None:
-        """The edge that overlaps with this one; takes its place if there is none."""
+        """Return the edge that overlaps with this one, or take its place if there is none."""
         place = connection.target_segments
         outer = [place[:length] for length in range(len(place) + 1)]
         clash = self._inside.get(place) or next((self._at[each] for each in outer if each in self._at), None)

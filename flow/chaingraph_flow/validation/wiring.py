@@ -1,6 +1,6 @@
-"""What leads where in a flow: its edges, the inputs they fill, and its outputs, with their ends resolved.
+"""The connections of a flow, resolved: its edges, the inputs they fill, and its outputs.
 
-Validation makes these; the graph and the engine read them.
+Validation creates them; the graph and the engine read them.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ class InputSlot:
     type: AnyPortType
     required: bool
     value: Any
-    """What it has when no edge delivers: the given value, else the default."""
+    """The value when no edge delivers: the given one, else the default."""
     given: bool
     connections: tuple[Connection, ...] = ()
 

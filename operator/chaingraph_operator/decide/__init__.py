@@ -1,1 +1,1 @@
-"""Decisions: plans, statuses, conditions and manifests. Pure; nothing here reaches a server or a database."""
+"""Decisions: plans, statuses, conditions and manifests. Pure: no API server, no database."""

@@ -1,4 +1,4 @@
-"""What can be done about an Execution, and what is to be known of it to decide: the classes that `plan` speaks in."""
+"""The inputs and results of `plan`: facts about an Execution, and the actions it can decide on."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from chaingraph_store.ids import ExecutionId
 
 @dataclass(frozen=True, slots=True)
 class ObjectMeta:
-    """What the plan has to know of the object itself."""
+    """The object's metadata that the plan needs."""
 
     uid: str
     namespace: str
@@ -27,7 +27,7 @@ class ObjectMeta:
 
 @dataclass(frozen=True, slots=True)
 class Missing:
-    """There is no Flow of that name; `similar` are names that are there."""
+    """No Flow has this name. `similar` lists existing names that resemble it."""
 
     name: str
     similar: tuple[str, ...] = ()
@@ -38,14 +38,14 @@ FlowView = Missing | Validated | NotValidated | Unparseable | Checking | TooComp
 
 @dataclass(frozen=True, slots=True)
 class Create:
-    """Make row, announcement and enqueue (or hold) in one transaction."""
+    """Insert the row, its event, and the queue entry (or hold) in one transaction."""
 
     new: NewExecution
 
 
 @dataclass(frozen=True, slots=True)
 class Adopt:
-    """Bind the resource to the child that it says it stands for. The ledger may say otherwise: see `unconfirmed`."""
+    """Bind the resource to the child that it claims to represent. The ledger may disagree: see `unconfirmed`."""
 
     id: ExecutionId
     parent: ExecutionId
@@ -53,9 +53,9 @@ class Adopt:
 
 @dataclass(frozen=True, slots=True)
 class UpdateControl:
-    """Make the row as the spec wants it: paused or not, a step, a resume, breakpoints.
+    """Update the row to match the spec: pause, step, resume, breakpoints.
 
-    As every command, it is for the spec of one generation, and does nothing once a later one was obeyed.
+    Every command belongs to one generation of the spec, and has no effect once a later generation was observed.
     """
 
     id: ExecutionId
@@ -65,9 +65,9 @@ class UpdateControl:
 
 @dataclass(frozen=True, slots=True)
 class Stop:
-    """Stop an execution that has not ended, and with `children` what is below one that has.
+    """Stop an active execution and, with `children`, the active descendants of an ended one.
 
-    `generation` is None for a deletion, which no later spec takes back.
+    `generation` is None for a deletion, which no later spec reverts.
     """
 
     id: ExecutionId
@@ -75,12 +75,12 @@ class Stop:
     children: bool = True
     generation: int | None = None
     deleted: bool = False
-    """Whatever else is said, all that is below it is stopped, and nothing of it gets a resource any more."""
+    """The resource was deleted: stop all descendants whatever `children` says, and create no resources for them."""
 
 
 @dataclass(frozen=True, slots=True)
 class Retry:
-    """Begin the next attempt of an execution that failed or was stopped."""
+    """Start the next attempt of a failed or stopped execution."""
 
     id: ExecutionId
     asked: retrying.RetryRequest
@@ -98,7 +98,7 @@ class RetryRefusal(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class RefuseRetry:
-    """Record that the retry of this token is refused, and why. That uses the token up."""
+    """Record that the retry with this token is refused, and why. The token counts as used."""
 
     id: ExecutionId
     token: str
@@ -109,10 +109,10 @@ class RefuseRetry:
 
 @dataclass(frozen=True, slots=True)
 class ObserveGeneration:
-    """Record that the spec of this generation asks for nothing, so that no earlier one is carried out any more.
+    """Record that the spec of this generation requests nothing, so that no earlier generation takes effect any more.
 
-    `seen` is the generation that the row had obeyed. A later one means that we are behind, or that the API server's
-    data were restored from a backup: the spec has to be read anew before this is carried out.
+    `seen` is the generation that the row had observed. A later one means that this operator is behind, or that the API
+    server was restored from a backup: the spec must be read again before this command runs.
     """
 
     id: ExecutionId
@@ -120,12 +120,12 @@ class ObserveGeneration:
     seen: int
     tokens: Mapping[TokenKind, str]
     on_stop: str = "Stop"
-    """`spec.children.onStop`, which is read when something above is stopped: mostly when this one has long ended."""
+    """`spec.children.onStop`. It is read when an ancestor is stopped, usually long after this execution ended."""
 
 
 @dataclass(frozen=True, slots=True)
 class RetryImpossible:
-    """As `RefuseRetry`, of what ended without a row: the status alone can keep it."""
+    """A refused retry of an execution that ended without a row. Only the status can record it."""
 
     token: str
     reason: RetryRefusal
@@ -134,7 +134,7 @@ class RetryImpossible:
 
 @dataclass(frozen=True, slots=True)
 class Wait:
-    """It cannot be made yet. `stalled`: not without a change by a person."""
+    """The execution cannot be created yet. `stalled`: it needs a change by a person."""
 
     reason: str
     message: str
@@ -143,7 +143,7 @@ class Wait:
 
 @dataclass(frozen=True, slots=True)
 class Refuse:
-    """It can never be made, because what cannot be changed is wrong. It ends Failed, unseen by the ledger."""
+    """The execution can never be created, because an immutable field is wrong. It ends Failed, without a row."""
 
     reason: str
     message: str
@@ -152,18 +152,18 @@ class Refuse:
 
 @dataclass(frozen=True, slots=True)
 class StopUncreated:
-    """It was stopped before it was made: it ends Stopped without having been in the ledger."""
+    """The execution was stopped before it was created. It ends Stopped, without a row."""
 
     reason: str
 
 
 @dataclass(frozen=True, slots=True)
 class Nothing:
-    """All is as it should be."""
+    """The row matches the spec."""
 
 
 Verdict = Wait | Refuse | StopUncreated | RetryImpossible
-"""What is to be shown of an execution without a row."""
+"""The outcome to show for an execution without a row."""
 Command = UpdateControl | Stop | Retry | RefuseRetry | ObserveGeneration
-"""What is to be done with a row. Then the plan is made again."""
+"""A change to a row. The plan is made again afterwards."""
 Plan = Create | Adopt | Command | Verdict | Nothing

@@ -1,7 +1,6 @@
-"""What a Namespace's annotations say that it may use. Pure.
+"""Parse the policy in a Namespace's annotations. Pure.
 
-A malformed annotation is reported, and the default of the installation holds in its place; a malformed list of networks
-adds none.
+A malformed annotation is reported, and the installation's default applies. A malformed list of networks adds none.
 """
 
 from __future__ import annotations
@@ -20,7 +19,7 @@ from chaingraph_store.tenancy.policies import NamespacePolicy
 UNLIMITED: Final = "unlimited"
 EVERY_QUEUE: Final = "*"
 MAX_ENTRIES: Final = 256
-"""Longest list of queues or networks."""
+"""Maximum number of queues or networks in a list."""
 MAX_COUNT: Final = 1_000_000_000
 MAX_WEIGHT: Final = 1000
 _UNITS: Final = {"": 1, "k": 10**3, "M": 10**6, "G": 10**9, "T": 10**12} | {
@@ -33,7 +32,7 @@ _QUANTITY: Final = re.compile(r"([0-9]{1,15})(k|M|G|T|Ki|Mi|Gi|Ti)?")
 
 
 def read(annotations: Mapping[str, str], defaults: NamespacePolicy) -> tuple[NamespacePolicy, tuple[str, ...]]:
-    """The policy that these annotations ask for, and what is wrong with them, one line each."""
+    """Parse the policy of these annotations. Returns it with one line per problem."""
     policy, problems = defaults, list[str]()
     for name, text in sorted(annotations.items()):
         if not name.startswith(f"{names.GROUP}/"):
@@ -46,37 +45,37 @@ def read(annotations: Mapping[str, str], defaults: NamespacePolicy) -> tuple[Nam
         try:
             value = parse(text.strip())
         except ValueError as error:
-            problems.append(f"{name}: {_shown(text)} is not {error}. The default of the installation holds instead")
+            problems.append(f"{name}: {_shown(text)} is not {error}. The installation's default applies")
         else:
             policy = replace(policy, **{column: value})
     return policy, tuple(problems)
 
 
 def parse_queues(text: str) -> tuple[str, ...] | None:
-    """The queues of a list, None for all. Raises ValueError with what would be right."""
+    """Parse a list of queues, None for all. Raises ValueError with a description of valid values."""
     right = "a list of queues such as 'fast,slow', or '*' for all"
     if text == EVERY_QUEUE:
         return None
     queues = tuple(dict.fromkeys(each.strip() for each in text.split(",") if each.strip()))
     if len(queues) > MAX_ENTRIES:
-        raise ValueError(f"{right}, at most {MAX_ENTRIES} of them")
+        raise ValueError(f"{right}, at most {MAX_ENTRIES}")
     for each in queues:
         if names.reserved_queue(each):
             raise ValueError(f"{right}: {_shown(each)} is reserved")
         if len(each) > limits.MAX_IDENTIFIER or not re.fullmatch(forms.QUEUE, each, re.ASCII):
-            raise ValueError(f"{right}: {_shown(each)} is no name of a queue")
+            raise ValueError(f"{right}: {_shown(each)} is not a queue name")
     return queues
 
 
 def parse_count(text: str) -> int | None:
-    """A count, None for no limit. Raises ValueError with what would be right."""
+    """Parse a count, None for no limit. Raises ValueError with a description of valid values."""
     if text == UNLIMITED:
         return None
     return _integer(text, 0, MAX_COUNT, f"a number from 0 to {MAX_COUNT}, or '{UNLIMITED}'")
 
 
 def parse_bytes(text: str) -> int | None:
-    """An amount of memory as Kubernetes writes it, None for no limit. Raises ValueError with what would be right."""
+    """Parse a Kubernetes quantity of bytes, None for no limit. Raises ValueError with a description of valid values."""
     if text == UNLIMITED:
         return None
     found = _QUANTITY.fullmatch(text)
@@ -107,9 +106,9 @@ def _networks(text: str) -> tuple[str, ...]:
         try:
             found.append(str(ipaddress.ip_network(each)))
         except ValueError:
-            raise ValueError(f"{right}: {_shown(each)} is none, or has bits beyond its prefix") from None
+            raise ValueError(f"{right}: {_shown(each)} is not a network, or has bits beyond its prefix") from None
     if len(found) > MAX_ENTRIES:
-        raise ValueError(f"{right}, at most {MAX_ENTRIES} of them")
+        raise ValueError(f"{right}, at most {MAX_ENTRIES}")
     return tuple(dict.fromkeys(found))
 
 

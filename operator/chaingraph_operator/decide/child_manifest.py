@@ -1,8 +1,7 @@
-"""The resource that stands for a child, as a manifest. Pure.
+"""Build the manifest of the resource that represents a child. Pure.
 
-Its spec shows what the child was given: the flow, the event that it began with, and what it inherited. The ledger has
-all of it, so what is large, or has a number that the API would round, is left out here; an annotation says how much
-that was.
+The spec shows the child's input: the flow, the event that started it, and inherited settings. Values that are large, or
+contain a number that the API would round, are left out. An annotation gives their sizes; the ledger has the values.
 """
 
 from __future__ import annotations
@@ -17,15 +16,15 @@ from chaingraph_crds.numbers import numbers_in, refused_by_kubernetes
 from chaingraph_store.children.child_rows import ChildResource
 
 MAX_SHOWN: Final = 8 * 1024
-"""Bytes, as JSON, of a payload or of the value of an input that the resource shows."""
+"""Maximum size, in bytes of JSON, of a payload or input value that the resource shows."""
 _MAX_NAMED: Final = 20
-"""Inputs that an annotation names; the others are counted."""
+"""Maximum number of inputs that an annotation names. The rest are counted."""
 
 Manifest = dict[str, Any]
 
 
 def manifest(child: ChildResource) -> Manifest:
-    """The Execution to create. Its owner is the parent's resource, so that it goes with that."""
+    """Build the Execution to create. The parent's resource owns it, so both are deleted together."""
     inputs, long_inputs = _inputs(child.inputs)
     events, long_payload = _events(child.events)
     left_out = {names.INPUTS_LEFT_OUT_ANNOTATION: long_inputs, names.PAYLOAD_LEFT_OUT_ANNOTATION: long_payload}
@@ -55,7 +54,7 @@ def _owner(child: ChildResource) -> Manifest:
         "name": child.parent_name,
         "uid": child.parent_uid,
         "controller": True,
-        # Else whoever creates it needs the right to update the parent's finalizers.
+        # Without this, creating it needs the right to update the parent's finalizers.
         "blockOwnerDeletion": False,
     }
 
@@ -81,13 +80,13 @@ def _spec(child: ChildResource, inputs: Mapping[str, Any], events: list[Manifest
 
 
 def _options(child: ChildResource) -> Manifest:
-    """The breakpoints are the row's: those among the options are what its parent began with."""
+    """Return the child's options. Breakpoints come from the row: the options have its parent's initial ones."""
     options = {name: value for name, value in child.options.items() if name != "breakpoints"}
     return options | ({"breakpoints": child.breakpoints} if child.breakpoints else {})
 
 
 def _inputs(inputs: Mapping[str, Any]) -> tuple[Manifest, str]:
-    """The inputs that are shown, and what is said of those that are not."""
+    """Return the inputs to show, and a description of those left out."""
     sizes = {name: len(orjson.dumps(value)) for name, value in inputs.items()}
     long = [f"{name}: {size} bytes" for name, size in sizes.items() if not _shown(inputs[name], size)]
     more = [f"and {len(long) - _MAX_NAMED} more"] if len(long) > _MAX_NAMED else []
@@ -96,7 +95,7 @@ def _inputs(inputs: Mapping[str, Any]) -> tuple[Manifest, str]:
 
 
 def _events(events: list[Manifest]) -> tuple[list[Manifest], str]:
-    """The events, without the payloads that are not shown, and what is said of those."""
+    """Return the events without large payloads, and a description of the payloads left out."""
     shown: list[Manifest] = []
     left_out = 0
     for event in events:
@@ -109,5 +108,5 @@ def _events(events: list[Manifest]) -> tuple[list[Manifest], str]:
 
 
 def _shown(value: Any, size: int) -> bool:
-    """Whether a value is small enough to be shown, and has no number that Kubernetes' API would round."""
+    """Whether a value is small enough to show, and has no number that the Kubernetes API would round."""
     return size <= MAX_SHOWN and not any(refused_by_kubernetes(number) for _, number in numbers_in(value))

@@ -1,7 +1,7 @@
-"""What the status of an execution says of its children, and of everything below it. Pure.
+"""Derive the status fields and the condition that describe children and descendants. Pure.
 
-Children exist only below an execution that has completed. Their counts, and the first of them, are shown as they are
-read; whether the whole tree has ended says the row's `children_active`, to which every level below adds up.
+Only a completed execution has children. Their counts, and the first of them, are shown as read. Whether the whole tree
+has ended follows from the row's `children_active`, which every level updates.
 """
 
 from __future__ import annotations
@@ -24,10 +24,10 @@ TREE_STOPPED: Final = "TreeStopped"
 
 
 def fields(row: ExecutionRow, children: ChildSummary | None, previous: ExecutionStatus) -> dict[str, Any]:
-    """The fields `children` and `child_refs`.
+    """Return the fields `children` and `child_refs`.
 
     Args:
-        children: None when they were not read: what the status says of them stays.
+        children: None when they were not read. The previous status is kept then.
     """
     if not row.children_total:
         return {}
@@ -42,18 +42,18 @@ def fields(row: ExecutionRow, children: ChildSummary | None, previous: Execution
 
 def _counts(row: ExecutionRow, made: Mapping[str, int]) -> ChildCounts:
     by_phase = {phase.lower(): made.get(phase, 0) for phase in ExecutionPhase}
-    # Not `children_spawned`: row and counts are read one after the other, and children are made meanwhile.
+    # Not `children_spawned`: row and counts are read one after the other, and children are created meanwhile.
     by_phase["pending"] += max(0, row.children_total - row.children_suppressed - sum(made.values()))
     return ChildCounts(total=row.children_total, **by_phase)
 
 
 def tree_succeeded(row: ExecutionRow, children: ChildCounts | None, below: Mapping[str, int] | None) -> ConditionValue:
-    """The condition `TreeSucceeded` of an execution that has completed and has children, or would have.
+    """Return the condition `TreeSucceeded` of a completed execution with children, or with events to spawn them.
 
     Args:
-        children: as the status shows them; None when that is not known.
-        below: how many executions at any depth are in each phase, and under `BARRED` how many were never made; None
-            when that was not read, which leaves the answer open.
+        children: as the status shows them; None when unknown.
+        below: descendants per phase, at any depth, and under `BARRED` the number that were never created; None when not
+            read, which leaves the condition Unknown.
     """
     found = {phase: below.get(phase, 0) for phase in ExecutionPhase} if below is not None else None
     if row.children_active or below is None or found is None or any(found[each] for each in _ACTIVE):
@@ -61,10 +61,9 @@ def tree_succeeded(row: ExecutionRow, children: ChildCounts | None, below: Mappi
     completed, made = found[ExecutionPhase.COMPLETED], sum(found.values())
     barred = [*_barred(row), *_barred_below(below)]
     if completed == made and not barred:
-        message = f"all {made} executions below it completed" if made != 1 else "the one execution below it completed"
-        return _claim("True", ALL_COMPLETED, message)
+        return _claim("True", ALL_COMPLETED, f"{made} of {counted(made, 'descendant')} completed")
     stopped = row.tree_stopped and (barred or found[ExecutionPhase.STOPPED])
-    spread = [f"{counted(made, 'execution')} below it: {_spread(found)}"] if made else []
+    spread = [f"{counted(made, 'descendant')}: {_spread(found)}"] if made else []
     return _claim("False", TREE_STOPPED if stopped else SOME_FAILED, *spread, *barred)
 
 
@@ -76,14 +75,14 @@ def _claim(status: Any, reason: str, *parts: str) -> ConditionValue:
 
 
 def _standing(row: ExecutionRow, children: ChildCounts | None) -> list[str]:
-    """What is known of children that have not all ended."""
+    """Describe the children while some have not ended."""
     if children is None:
-        return [f"{row.children_active} of {_children(row.children_total)} not ended, or something below them has not"]
+        return [f"{row.children_active} of {_children(row.children_total)} unfinished, or with unfinished descendants"]
     found = {phase: getattr(children, phase.lower()) for phase in ExecutionPhase}
     parts = [f"{_children(children.total)}: {_spread(found)}"]
-    # While children end one after the other, some of them are not counted yet: only afterwards is it what is below.
+    # While children are ending, the count lags behind. Only once none is active is the rest deeper in the tree.
     if row.children_active and not any(found[each] for each in _ACTIVE):
-        parts.append(f"below {row.children_active} of them something has not ended")
+        parts.append(f"unfinished descendants below {row.children_active} of them")
     return parts
 
 
@@ -99,9 +98,11 @@ def _spread(found: Mapping[ExecutionPhase, int]) -> str:
 def _barred(row: ExecutionRow) -> list[str]:
     if not row.children_suppressed:
         return []
-    return [f"{row.children_suppressed} of {counted(row.children_total, 'event')} spawned nothing: stopped before"]
+    return [
+        f"{row.children_suppressed} of {counted(row.children_total, 'event')} spawned no execution because of the stop"
+    ]
 
 
 def _barred_below(below: Mapping[str, int]) -> list[str]:
     number = below.get(BARRED, 0)
-    return [f"{counted(number, 'event')} of those executions spawned nothing: stopped before"] if number else []
+    return [f"{counted(number, 'event')} of descendants spawned no execution because of the stop"] if number else []

@@ -1,4 +1,4 @@
-"""What can be said about a Flow: is it right, and what its status says of it. Pure."""
+"""Validation results of a Flow, and the status that shows them. Pure."""
 
 from __future__ import annotations
 
@@ -19,21 +19,21 @@ from chaingraph_operator.kube.conditions import ConditionValue, conditions
 from chaingraph_runtime.objects import TOO_DEEP
 
 _LONGEST_LIST: Final = 8192
-"""Characters of errors in a condition's message. What is over is counted: a status must stay small."""
+"""Maximum characters of errors in a condition's message. The rest are counted, so that the status stays small."""
 
 _TYPE_ERRORS: Final = (ErrorCode.UNKNOWN_NODE_TYPE, ErrorCode.MISSPELLED_NODE_TYPE)
 WITH_WARNINGS: Final = "ValidWithWarnings"
-CHECKING: Final = "the flow is being checked"
+CHECKING: Final = "Validating the flow"
 TOO_COMPLEX: Final = "TooComplex"
+_FIX_FLOW: Final = "Fix the flow. See the Ready condition."
 WAITING_FOR_WORKERS: Final = (
-    "no worker has published the node types that it has, so the flow cannot be checked; "
-    "it is checked as soon as the first worker starts"
+    "No worker has published its node types yet. The flow is validated as soon as the first worker starts."
 )
 
 
 @dataclass(frozen=True, slots=True)
 class Validated:
-    """A flow and what is wrong with it. `warnings`: what is most likely not meant, and keeps it from nothing."""
+    """A flow with its errors. `warnings` are probable mistakes that do not prevent it from running."""
 
     spec: FlowSpec
     revision: str
@@ -46,18 +46,18 @@ class Validated:
 
     @property
     def lacks_types_only(self) -> bool:
-        """Whether all that is wrong is that no worker has a type of its nodes: a new worker may mend that."""
+        """Whether the only errors are node types that no worker has. A new worker may fix that."""
         return bool(self.errors) and all(error.code in _TYPE_ERRORS for error in self.errors)
 
     @property
     def misspells_types(self) -> bool:
-        """Whether a type is almost one that a worker has: more likely a slip than a type that is still to come."""
+        """Whether a type resembles one that a worker has: more likely a typo than a type of a future worker."""
         return any(error.code is ErrorCode.MISSPELLED_NODE_TYPE for error in self.errors)
 
 
 @dataclass(frozen=True, slots=True)
 class NotValidated:
-    """A flow that cannot be checked, because no node types are known yet."""
+    """A flow that cannot be validated, because no node types are known yet."""
 
     spec: FlowSpec
     revision: str
@@ -65,7 +65,7 @@ class NotValidated:
 
 @dataclass(frozen=True, slots=True)
 class Unparseable:
-    """A flow whose spec this version cannot read: the CRD is newer than the operator, or it is nested too deep."""
+    """A flow whose spec cannot be read: the CRD is newer than the operator, or the spec is nested too deep."""
 
     errors: tuple[str, ...]
     reason: str = "Unreadable"
@@ -73,14 +73,14 @@ class Unparseable:
 
 @dataclass(frozen=True, slots=True)
 class Checking:
-    """A flow that is being checked at this moment."""
+    """A flow whose validation is running."""
 
     spec: FlowSpec
 
 
 @dataclass(frozen=True, slots=True)
 class TooComplex:
-    """A flow whose check went beyond its budget. `why` names the limit and its setting."""
+    """A flow whose validation exceeded its budget. `why` names the limit and its setting."""
 
     spec: FlowSpec
     why: str
@@ -90,7 +90,7 @@ FlowValidation = Validated | NotValidated | Unparseable | Checking | TooComplex
 
 
 def validate_flow(spec: FlowSpec, catalogue: Catalogue | None) -> Validated | NotValidated:
-    """Checks a flow against the node types in force; None means that none are known."""
+    """Validate a flow against the active node types. None means that none are known."""
     if catalogue is None:
         return NotValidated(spec, revision(spec))
     errors = tuple(validate(spec, catalogue))
@@ -98,7 +98,7 @@ def validate_flow(spec: FlowSpec, catalogue: Catalogue | None) -> Validated | No
 
 
 def error_lines(errors: Sequence[object], *, longest: int = _LONGEST_LIST) -> str:
-    """The errors one a line, each with its path; what does not fit is counted."""
+    """Format the errors one per line, each with its path. Errors beyond the limit are counted."""
     lines: list[str] = []
     length = 0
     for index, error in enumerate(errors):
@@ -112,7 +112,7 @@ def error_lines(errors: Sequence[object], *, longest: int = _LONGEST_LIST) -> st
 
 
 def unreadable_reason(why: str) -> str:
-    """The reason of the conditions of an object that could not be read."""
+    """Return the condition reason of an object that cannot be read."""
     return "TooDeep" if why == TOO_DEEP else "Malformed"
 
 
@@ -123,10 +123,10 @@ def counted(number: int, noun: str) -> str:
 def flow_status(
     validation: FlowValidation, *, generation: int, previous: FlowStatus, now: datetime, conflict: str = ""
 ) -> dict[str, Any]:
-    """The Flow's status, as JSON.
+    """Build the Flow's status as JSON.
 
     Args:
-        conflict: why the ledger does not take its revision; '' when it does.
+        conflict: why the ledger rejects its revision; '' when it does not.
     """
     spec = None if isinstance(validation, Unparseable) else validation.spec
     status = FlowStatus(
@@ -147,7 +147,10 @@ def _conflicting(why: str) -> list[ConditionValue]:
     return [
         ConditionValue(ConditionType.READY, "False", names.CONFLICTING_REVISION, why),
         ConditionValue(
-            ConditionType.STALLED, "True", names.CONFLICTING_REVISION, "the database was changed: see Ready"
+            ConditionType.STALLED,
+            "True",
+            names.CONFLICTING_REVISION,
+            "The database was changed. See the Ready condition.",
         ),
     ]
 
@@ -157,20 +160,23 @@ def _claims(validation: FlowValidation) -> list[ConditionValue]:
         case Unparseable(errors, reason) if reason != "Unreadable":
             return [
                 ConditionValue(ConditionType.READY, "False", reason, error_lines(errors)),
-                ConditionValue(ConditionType.STALLED, "True", reason, "waits for a change of the flow: see Ready"),
+                ConditionValue(ConditionType.STALLED, "True", reason, _FIX_FLOW),
             ]
         case Unparseable(errors):
-            message = "this version of the operator cannot read the spec; update it: " + error_lines(errors)
+            message = "This operator version cannot read the spec. Upgrade the operator: " + error_lines(errors)
             return [
                 ConditionValue(ConditionType.READY, "False", "Unreadable", message),
                 ConditionValue(
-                    ConditionType.STALLED, "True", "Unreadable", "waits for an operator that can read the spec"
+                    ConditionType.STALLED,
+                    "True",
+                    "Unreadable",
+                    "Waiting for an operator version that can read the spec",
                 ),
             ]
         case NotValidated():
             return [
                 ConditionValue(ConditionType.READY, "Unknown", "WaitingForWorkers", WAITING_FOR_WORKERS),
-                ConditionValue(ConditionType.RECONCILING, "True", "WaitingForWorkers", "waits for a worker"),
+                ConditionValue(ConditionType.RECONCILING, "True", "WaitingForWorkers", "Waiting for a worker"),
             ]
         case Checking():
             return [
@@ -180,7 +186,7 @@ def _claims(validation: FlowValidation) -> list[ConditionValue]:
         case TooComplex(_, why):
             return [
                 ConditionValue(ConditionType.READY, "False", TOO_COMPLEX, why),
-                ConditionValue(ConditionType.STALLED, "True", TOO_COMPLEX, "waits for a change of the flow: see Ready"),
+                ConditionValue(ConditionType.STALLED, "True", TOO_COMPLEX, _FIX_FLOW),
             ]
         case Validated(spec, revision_, ()):
             message = f"{counted(len(spec.nodes), 'node')}, revision {revision_}"
@@ -196,12 +202,12 @@ def _claims(validation: FlowValidation) -> list[ConditionValue]:
                     ConditionType.STALLED,
                     "True",
                     ErrorCode.UNKNOWN_NODE_TYPE,
-                    "fix the name of the node type, or start a worker that has this type",
+                    "Fix the name of the node type, or start a worker that has this type.",
                 ),
             ]
         case Validated(_, _, errors) if validation.lacks_types_only:
             message = (
-                f"{counted(len(errors), 'error')}; the flow becomes ready when a worker with these node types starts: "
+                f"{counted(len(errors), 'error')}. The flow becomes ready once a worker with these node types starts: "
                 f"{error_lines(errors)}"
             )
             return [
@@ -210,14 +216,14 @@ def _claims(validation: FlowValidation) -> list[ConditionValue]:
                     ConditionType.RECONCILING,
                     "True",
                     ErrorCode.UNKNOWN_NODE_TYPE,
-                    "waits for a worker that has the missing node types, or for a change of the flow",
+                    "Waiting for a worker with the missing node types, or for a change of the flow",
                 ),
             ]
         case Validated(_, _, errors):
             lines = error_lines(errors)
-            # Columns show the first line: the first error stands in it.
+            # Columns show the first line only, so the first error stands in it.
             message = lines if len(errors) == 1 else f"{len(errors)} errors: {lines}"
             return [
                 ConditionValue(ConditionType.READY, "False", "Invalid", message),
-                ConditionValue(ConditionType.STALLED, "True", "Invalid", "waits for a change of the flow: see Ready"),
+                ConditionValue(ConditionType.STALLED, "True", "Invalid", _FIX_FLOW),
             ]

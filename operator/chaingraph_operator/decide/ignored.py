@@ -1,4 +1,4 @@
-"""The condition `SpecIgnored`: which parts of a spec have no effect, and why. Pure."""
+"""The condition `SpecIgnored`: the parts of a spec that have no effect, and why. Pure."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from chaingraph_store.executions import ExecutionRow
 _NODES_NAMED: Final = 20
 _DEFAULTS: Final = ExecutionOptions().complete()
 _LINES: Final = 20
-"""Lines of a message. The others are counted."""
+"""Maximum lines of a message. The rest are counted."""
 
 
 class Reason(StrEnum):
-    """Why a part of the spec is ignored; the first of several is the reason of the condition."""
+    """Why a part of the spec is ignored, in order: the first one found is the reason of the condition."""
 
     UNREADABLE = "Unreadable"
     MALFORMED = "Malformed"
@@ -33,14 +33,14 @@ class Reason(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Ignored:
-    """One part of the spec. `message` begins with its path."""
+    """An ignored part of the spec. `message` starts with its path."""
 
     reason: Reason
     message: str
 
 
 def claim(found: Sequence[Ignored]) -> list[ConditionValue]:
-    """The condition; nothing where the whole spec is in force."""
+    """Return the condition, or nothing when no part of the spec is ignored."""
     if not found:
         return []
     order = list(Reason)
@@ -52,10 +52,10 @@ def claim(found: Sequence[Ignored]) -> list[ConditionValue]:
 
 
 def of_active(spec: ExecutionSpec, row: ExecutionRow, nodes: Collection[str]) -> list[Ignored]:
-    """What an execution that has not ended ignores of its spec. When it has ended, a retry takes the whole spec.
+    """List the parts of the spec that an active execution ignores. After its end, a retry uses the whole spec.
 
     Args:
-        nodes: ids of its flow's nodes; not needed where the spec has no breakpoints.
+        nodes: ids of the flow's nodes; not needed when the spec has no breakpoints.
     """
     if row.ended:
         return []
@@ -68,7 +68,7 @@ def of_active(spec: ExecutionSpec, row: ExecutionRow, nodes: Collection[str]) ->
     found += [
         Ignored(
             Reason.NEXT_ATTEMPT,
-            f"spec.options.{name}: this attempt began with {was}; {now} takes effect with the next attempt",
+            f"spec.options.{name}: this attempt uses {was}; {now} takes effect with the next attempt",
         )
         for name, was, now in changed_options(spec.options, row.options)
     ]
@@ -76,17 +76,17 @@ def of_active(spec: ExecutionSpec, row: ExecutionRow, nodes: Collection[str]) ->
         found.append(
             Ignored(
                 Reason.ALREADY_STARTED,
-                f"spec.startTimeoutSeconds: {spec.start_timeout_seconds} has no effect, the execution has started",
+                f"spec.startTimeoutSeconds: {spec.start_timeout_seconds} has no effect after the start",
             )
         )
     return found
 
 
 def changed_options(options: ExecutionOptions, known: Mapping[str, Any]) -> list[tuple[str, Any, Any]]:
-    """The options that differ from those of a row, with both values. Breakpoints are kept elsewhere.
+    """Return the options that differ from those of a row, with both values. Breakpoints are stored separately.
 
     Args:
-        known: as the row has them; one that it does not have is the default.
+        known: the row's options. A missing one has its default.
     """
     wanted = {name: value for name, value in options.complete().items() if name != "breakpoints"}
     known = _DEFAULTS | dict(known)
@@ -94,7 +94,7 @@ def changed_options(options: ExecutionOptions, known: Mapping[str, Any]) -> list
 
 
 def unknown_breakpoints(breakpoints: Sequence[str], nodes: Collection[str]) -> list[str]:
-    """A line for each breakpoint that is no node of the flow, with its path and the nodes there are."""
+    """Format a line for each breakpoint that is not a node of the flow, with its path and the existing nodes."""
     suggest = Suggestions()
     known = sorted(nodes)
     unknown = [(index, each) for index, each in enumerate(breakpoints) if each not in nodes]
@@ -106,7 +106,7 @@ def unknown_breakpoints(breakpoints: Sequence[str], nodes: Collection[str]) -> l
 
 
 def _near(suggestion: str) -> str:
-    """The nearest name alone: all of them follow."""
+    """Keep a suggestion of one near name. The full list of names follows anyway."""
     return suggestion if "did you mean" in suggestion else ""
 
 

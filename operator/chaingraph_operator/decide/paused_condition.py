@@ -1,7 +1,7 @@
-"""What the condition `Paused` says: whether it is paused, by what, where, and how to go on. Pure.
+"""The condition `Paused`: whether the execution is paused, why, where, and how to resume. Pure.
 
-The row's `paused` says what the debugger is to do, its phase what the engine has reported. Between the two a command is
-on its way. A step of what is parked goes through the queue and a worker and stays a pause for whoever looks.
+The row's `paused` is the desired state, its phase the state that the engine reported. Between the two, a command is in
+flight. A step of a parked execution passes through the queue and a worker, and is shown as a pause throughout.
 """
 
 from __future__ import annotations
@@ -22,13 +22,13 @@ BREAKPOINT: Final = "Breakpoint"
 RESUMING: Final = "Resuming"
 
 _AT_BREAKPOINT: Final = re.compile(r"breakpoint at '(?P<node>.+)'")
-"""The engine's reason of a pause at a breakpoint."""
+"""The engine's reason for a pause at a breakpoint."""
 _NAMED: Final = 3
-"""Nodes that a message names; the others are counted. `status.currentNodes` has them."""
+"""Maximum nodes that a message names. `status.currentNodes` lists them all."""
 
 
 def shown_phase(row: ExecutionRow, previous: ExecutionStatus) -> ExecutionPhase:
-    """The row's phase, but Paused while a paused execution makes a step, also on its way through the queue."""
+    """Return the row's phase, but Paused while a paused execution makes a step, including its time in the queue."""
     phase = ExecutionPhase(row.phase)
     queued = phase is ExecutionPhase.PENDING
     taken = phase is ExecutionPhase.RUNNING and _was_paused(row, previous)
@@ -36,7 +36,7 @@ def shown_phase(row: ExecutionRow, previous: ExecutionStatus) -> ExecutionPhase:
 
 
 def paused(spec: ExecutionSpec, row: ExecutionRow | None, previous: ExecutionStatus) -> ConditionValue:
-    """The condition."""
+    """Return the condition."""
     if row is None or row.ended:
         return _not_paused()
     if row.phase == ExecutionPhase.CREATED:
@@ -44,20 +44,20 @@ def paused(spec: ExecutionSpec, row: ExecutionRow | None, previous: ExecutionSta
     if shown_phase(row, previous) is not ExecutionPhase.PAUSED:
         return _on_its_way(row) if row.paused else _not_paused()
     if not row.paused:
-        return ConditionValue(ConditionType.PAUSED, "True", RESUMING, "its worker has been told to go on")
+        return ConditionValue(ConditionType.PAUSED, "True", RESUMING, "Resume requested")
     return _is_paused(spec, row)
 
 
 def _is_paused(spec: ExecutionSpec, row: ExecutionRow) -> ConditionValue:
-    parts = [what_paused(row), *_where(row), _how_to_go_on(spec, row)]
+    parts = [f"Paused {what_paused(row)}", *_where(row), _how_to_resume(spec, row)]
     if row.parked:
-        parts.append("it is parked: no worker is kept, and what has ended is not run again")
+        parts.append("parked: it occupies no worker slot, and finished nodes are not run again")
     reason = PAUSED if breakpoint_of(row) is None else BREAKPOINT
     return ConditionValue(ConditionType.PAUSED, "True", reason, "; ".join(parts))
 
 
 def what_paused(row: ExecutionRow) -> str:
-    """`by spec.paused`, `at the breakpoint 'a'`, or once steps have led on from there, `since the breakpoint 'a'`."""
+    """Return `by spec.paused`, `at the breakpoint 'a'` or, after steps from there, `since the breakpoint 'a'`."""
     node = breakpoint_of(row)
     if node is None:
         return "by spec.paused"
@@ -65,7 +65,7 @@ def what_paused(row: ExecutionRow) -> str:
 
 
 def breakpoint_of(row: ExecutionRow) -> str | None:
-    """The node at whose breakpoint the execution has paused; None where it has not, or was paused by a command."""
+    """Return the node whose breakpoint paused the execution; None when it is not paused, or paused by a command."""
     found = _AT_BREAKPOINT.fullmatch(row.pause_reason)
     return found["node"] if found else None
 
@@ -83,19 +83,17 @@ def _held(spec: ExecutionSpec, row: ExecutionRow) -> ConditionValue:
         ConditionType.PAUSED,
         "True",
         HELD,
-        "it has not started: set spec.paused to false to start it, or change spec.step to run its first nodes alone. "
-        "It fails when spec.startTimeoutSeconds are over",
+        "Not started. Set spec.paused to false to start the execution, or change spec.step to run its first nodes "
+        "only. It fails after spec.startTimeoutSeconds.",
     )
 
 
 def _on_its_way(row: ExecutionRow) -> ConditionValue:
-    return ConditionValue(
-        ConditionType.PAUSED, "False", "Pausing", f"its worker has been told to pause: {row.pause_reason or 'paused'}"
-    )
+    return ConditionValue(ConditionType.PAUSED, "False", "Pausing", f"Pause requested: {row.pause_reason or 'paused'}")
 
 
 def _was_paused(row: ExecutionRow, previous: ExecutionStatus) -> bool:
-    """Whether this attempt was shown as paused before a worker took it, who reports that it still is."""
+    """Whether this attempt was shown as paused before a worker took it and could confirm the pause."""
     before: Condition | None = next((each for each in previous.conditions if each.type == ConditionType.PAUSED), None)
     known = before is not None and before.status == "True" and before.reason in (PAUSED, BREAKPOINT)
     return known and previous.attempt == row.attempt
@@ -103,10 +101,9 @@ def _was_paused(row: ExecutionRow, previous: ExecutionStatus) -> bool:
 
 def _where(row: ExecutionRow) -> list[str]:
     if row.steps_owed and row.phase in (ExecutionPhase.CREATED, ExecutionPhase.PENDING):
-        return [f"a step was asked for and waits in the queue {row.queue!r} for a worker"]
+        return [f"step requested, queued in {row.queue!r} for a worker"]
     if row.nodes_running:
-        verb = "runs to its end" if row.nodes_running == 1 else "run to their ends"
-        return [f"{counted(row.nodes_running, 'node')} in flight {verb}"]
+        return [f"{counted(row.nodes_running, 'node')} still running"]
     return [f"held before {_names(row.current_nodes)}"] if row.current_nodes else []
 
 
@@ -115,6 +112,6 @@ def _names(nodes: list[str]) -> str:
     return named if len(nodes) <= _NAMED else f"{named} and {len(nodes) - _NAMED} more"
 
 
-def _how_to_go_on(spec: ExecutionSpec, row: ExecutionRow) -> str:
-    go_on = "set spec.paused to false" if spec.paused or row.wants_pause else "change spec.resume"
-    return f"{go_on} to go on, or spec.step to run only what is held (kubectl chaingraph resume, or step)"
+def _how_to_resume(spec: ExecutionSpec, row: ExecutionRow) -> str:
+    resume = "set spec.paused to false" if spec.paused or row.wants_pause else "change spec.resume"
+    return f"to resume, {resume}; to run only the held nodes, change spec.step (kubectl chaingraph resume, or step)"

@@ -1,8 +1,8 @@
-"""What to do about an Execution. Pure: called by `executions`, which carries it out.
+"""Decide the next action for an Execution. Pure: `executions` calls it and carries out the result.
 
-The ledger's row is the truth about what runs and which tokens were seen, the spec about what is wanted, the status only
-about what ended before there was a row. One decision at a time: each is carried out, and the plan made again from what
-is then there, until there is no command left. So every decision can be repeated.
+The ledger's row is the source of truth for the state and for used tokens, the spec for the desired state, and the
+status only for executions that ended without a row. Each call decides one action. The caller carries it out and plans
+again from the new state until no command is left, so every decision can be repeated.
 """
 
 from __future__ import annotations
@@ -90,22 +90,22 @@ __all__ = [
 ]
 
 MAX_INPUT_BYTES: Final = 1024 * 1024
-"""Longest `inputs`, `events` and `integration` together, as JSON. etcd takes objects of 1.5 MiB: what is near that
-could be created but not get a status any more."""
+"""Maximum size of `inputs`, `events` and `integration` together, as JSON. etcd accepts objects of 1.5 MiB: near that
+limit, an object could be created but could not get a status."""
 
-DELETED: Final = "the resource was deleted"
-DEFAULT_STOP_REASON: Final = "spec.stop was set"
+DELETED: Final = "Resource deleted"
+DEFAULT_STOP_REASON: Final = "Stop requested"
 
 
 def plan(
     spec: ExecutionSpec, meta: ObjectMeta, status: ExecutionStatus, row: ExecutionRow | None, flow: FlowView | None
 ) -> Plan:
-    """What to do now.
+    """Decide the next action.
 
     Args:
-        status: as last written; it alone knows of an end without a row.
-        row: the ledger's, None when it has none.
-        flow: the Flow that `flowRef` names, or the inline flow; None where there is a row, which has pinned its own.
+        status: as last written. Only the status records an end without a row.
+        row: the ledger's row, or None.
+        flow: the Flow that `flowRef` names, or the inline flow; None when there is a row, which has its flow pinned.
     """
     if row is not None:
         return _with_row(spec, meta, row)
@@ -117,7 +117,7 @@ def plan(
         impossible = _no_retry_unmade(spec, status)
         if impossible is not None:
             return impossible
-        # It never ran, and what kept it from that may have been fixed.
+        # It never ran, and the reason may have been fixed.
     elif spec.stop:
         return StopUncreated(spec.stop_reason or DEFAULT_STOP_REASON)
     elif status.execution_id is not None:
@@ -128,23 +128,23 @@ def plan(
 
 _LOST: Final = Wait(
     "NotInLedger",
-    "this execution was in the ledger and is there no longer: the operator has another database than before, or an "
-    "older state of it was restored. It is not run a second time by itself; give the operator the right database, or "
-    "create another Execution",
+    "Execution not found in the database, although it was created there. The operator uses another database than "
+    "before, or the database was restored from an older backup. The execution is not run again automatically. "
+    "Configure the right database, or create another Execution.",
     stalled=True,
 )
 
 
 def unconfirmed(spec: ExecutionSpec, status: ExecutionStatus) -> Verdict | Nothing:
-    """What to say of a resource that says it stands for a child, and the ledger does not confirm it."""
-    assert spec.spawned_by is not None, "only such a resource is asked about"
+    """Return the outcome for a resource that claims to represent a child that the ledger does not confirm."""
+    assert spec.spawned_by is not None, "only resources with spawnedBy can be unconfirmed"
     if status.execution_id is None:
         said = spec.spawned_by
         return Wait(
             "NotAChild",
-            f"spec.spawnedBy is set by the operator alone. The ledger has no child {said.execution_id!r} of "
-            f"{said.parent_execution_id!r} that this could stand for, or another Execution stands for it. It never "
-            "runs: delete it, and create an Execution without spec.spawnedBy",
+            f"spec.spawnedBy is set by the operator only. The database has no child {said.execution_id!r} of "
+            f"{said.parent_execution_id!r} for this Execution, or another Execution represents that child. This "
+            "Execution never runs. Delete it, and create an Execution without spec.spawnedBy.",
             stalled=True,
         )
     if status.phase is not None and status.phase.finished:
@@ -153,12 +153,12 @@ def unconfirmed(spec: ExecutionSpec, status: ExecutionStatus) -> Verdict | Nothi
 
 
 def retry_token(spec: ExecutionSpec) -> str:
-    """The token of the spec's retry; empty when it has none."""
+    """Return the token of the spec's retry; empty when it has none."""
     return spec.retry.token if spec.retry is not None else ""
 
 
 def _no_retry_unmade(spec: ExecutionSpec, status: ExecutionStatus) -> Nothing | RetryImpossible | None:
-    """Why what ended without a row stays ended; None when it is to be validated anew."""
+    """Return why an execution that ended without a row stays ended; None when it is to be validated again."""
     token = retry_token(spec)
     if not token or token == status.last_retry:
         return Nothing()
@@ -168,25 +168,24 @@ def _no_retry_unmade(spec: ExecutionSpec, status: ExecutionStatus) -> Nothing | 
         return RetryImpossible(
             token,
             RetryRefusal.NOT_IN_LEDGER,
-            "the ledger does not have this execution any more, so there is nothing to go on from: create another "
-            "Execution",
+            "the execution is no longer in the database, so there is nothing to retry. Create another Execution",
         )
     return None
 
 
-_STOP_WINS: Final = "spec.stop is true, and a stop wins: set spec.stop to false together with another spec.retry.token"
+_STOP_WINS: Final = "spec.stop is true, and stop takes precedence. Set spec.stop to false and change spec.retry.token"
 
 
 def _with_row(spec: ExecutionSpec, meta: ObjectMeta, row: ExecutionRow) -> Plan:
     if meta.deleting:
         obeyed = row.tree_ended or (row.ended and row.tree_stopped)
         return Nothing() if obeyed else Stop(row.id, DELETED, deleted=True)
-    heed = ObserveGeneration(row.id, meta.generation, row.observed_generation, _tokens(spec), spec.children.on_stop)
+    observe = ObserveGeneration(row.id, meta.generation, row.observed_generation, _tokens(spec), spec.children.on_stop)
     if row.observed_generation > meta.generation:
-        return heed
+        return observe
     command = _ended(spec, meta, row) if row.ended else _active(spec, meta, row)
-    # The first generation is that of the creation, also of rows that do not say so.
-    return command or (heed if meta.generation > max(row.observed_generation, 1) else Nothing())
+    # The first generation belongs to the creation, also in rows that do not record it.
+    return command or (observe if meta.generation > max(row.observed_generation, 1) else Nothing())
 
 
 def _active(spec: ExecutionSpec, meta: ObjectMeta, row: ExecutionRow) -> Command | None:
@@ -201,8 +200,8 @@ def _active(spec: ExecutionSpec, meta: ObjectMeta, row: ExecutionRow) -> Command
         row.id,
         retry_token(spec),
         RetryRefusal.STILL_RUNNING,
-        f"it was {row.phase}, and only what failed or was stopped is run again: wait for its end, or stop it "
-        "first; then set another spec.retry.token",
+        f"the execution was {row.phase}, and only a failed or stopped execution can be retried. Wait for its end, or "
+        "stop it first. Then change spec.retry.token",
         meta.generation,
     )
 
@@ -219,7 +218,7 @@ def _ended(spec: ExecutionSpec, meta: ObjectMeta, row: ExecutionRow) -> Command 
         return None
     token = spec.retry.token
     if row.phase == "Completed":
-        message = "it has completed: to run it again, create another Execution"
+        message = "the execution has completed. To run it again, create another Execution"
         return RefuseRetry(row.id, token, RetryRefusal.ALREADY_COMPLETED, message, meta.generation)
     if spec.stop:
         return RefuseRetry(row.id, token, RetryRefusal.STOP_IS_SET, _STOP_WINS, meta.generation)
@@ -259,7 +258,7 @@ def _wanted(spec: ExecutionSpec) -> DesiredControl:
 
 
 def _differs(wanted: DesiredControl, spec: ExecutionSpec, row: ExecutionRow) -> bool:
-    """Whether anything is asked for. A token that was removed, or was used before, asks for nothing."""
+    """Whether the spec requests a change. A removed or already used token requests nothing."""
     settings = (wanted.paused, wanted.on_stop, set(wanted.breakpoints), wanted.priority)
     return (
         settings != (row.wants_pause, row.on_stop, set(row.breakpoints), row.priority)
@@ -270,7 +269,7 @@ def _differs(wanted: DesiredControl, spec: ExecutionSpec, row: ExecutionRow) -> 
 
 
 def _begins_differently(spec: ExecutionSpec, row: ExecutionRow) -> bool:
-    """Whether what an attempt reads at its beginning has changed."""
+    """Whether settings that an attempt reads only at its start have changed."""
     changed = changed_options(spec.options, row.options)
     return spec.start_timeout_seconds != row.start_timeout_s or bool(changed)
 
@@ -278,19 +277,20 @@ def _begins_differently(spec: ExecutionSpec, row: ExecutionRow) -> bool:
 def _creation(spec: ExecutionSpec, meta: ObjectMeta, flow: FlowView) -> Plan:
     match flow:
         case Missing(name, similar):
-            hint = f"; there is {' and '.join(map(repr, similar))}" if similar else ""
+            hint = f" (did you mean {' or '.join(map(repr, similar))}?)" if similar else ""
             return Wait(
                 "FlowNotFound",
-                f"there is no Flow {name!r} in namespace {meta.namespace!r}{hint}. The execution starts when it comes",
+                f"Flow {name!r} not found in namespace {meta.namespace!r}{hint}. "
+                "The execution starts once the Flow is created.",
             )
         case Unparseable(errors):
-            return Wait("FlowInvalid", f"the operator cannot read the flow\n{error_lines(errors)}", stalled=True)
+            return Wait("FlowInvalid", f"Cannot read the flow: {error_lines(errors)}", stalled=True)
         case NotValidated():
             return Wait("WaitingForWorkers", WAITING_FOR_WORKERS)
         case Checking():
             return Wait("CheckingFlow", CHECKING)
         case TooComplex(_, why) if spec.flow_ref is not None:
-            return Wait("FlowInvalid", f"{spec.flow_ref.name!r}: {why}", stalled=True)
+            return Wait("FlowInvalid", f"Flow {spec.flow_ref.name!r} is too complex. {why}", stalled=True)
         case TooComplex(_, why):
             return Refuse(TOO_COMPLEX, why, (why,))
         case Validated() if flow.valid:
@@ -302,30 +302,30 @@ def _creation(spec: ExecutionSpec, meta: ObjectMeta, flow: FlowView) -> Plan:
 def _invalid(spec: ExecutionSpec, flow: Validated) -> Plan:
     lines = error_lines(flow.errors, longest=2048)
     if flow.lacks_types_only:
-        remedy = "Fix the name, or start" if flow.misspells_types else "The execution starts when there is"
+        remedy = "Fix the name, or start" if flow.misspells_types else "The execution starts once there is"
         return Wait(
             ErrorCode.UNKNOWN_NODE_TYPE,
-            f"no worker has {counted(len(flow.errors), 'node type')} of the flow. {remedy} a worker with "
+            f"No worker has {counted(len(flow.errors), 'node type')} of the flow. {remedy} a worker with "
             f"{'it' if len(flow.errors) == 1 else 'them'}: {lines}",
             stalled=flow.misspells_types,
         )
     if spec.flow_ref is not None:
         return Wait(
             "FlowInvalid",
-            f"the Flow {spec.flow_ref.name!r} has {counted(len(flow.errors), 'error')}. The execution starts when "
+            f"Flow {spec.flow_ref.name!r} has {counted(len(flow.errors), 'error')}. The execution starts once "
             f"{'it is' if len(flow.errors) == 1 else 'they are'} fixed: {lines}",
             stalled=True,
         )
-    return _refusal("InvalidFlow", f"the flow has {counted(len(flow.errors), 'error')}", inline_lines(flow.errors))
+    return _refusal("InvalidFlow", f"The flow has {counted(len(flow.errors), 'error')}", inline_lines(flow.errors))
 
 
 def inline_lines(errors: Sequence[FieldError]) -> list[str]:
-    """The errors with the paths that they have in the Execution: `spec.flow.nodes[0].type`."""
+    """Format the errors with their paths in the Execution: `spec.flow.nodes[0].type`."""
     return [f"{error.path.replace('spec.', 'spec.flow.', 1)}: {error.message}" for error in errors]
 
 
 def _refusal(reason: str, summary: str, errors: Sequence[str]) -> Refuse:
-    # Columns and Events show the first line: the first error stands in it.
+    # Columns and Events show the first line only, so the first error stands in it.
     lines = error_lines(errors, longest=3000)
     return Refuse(reason, lines if len(errors) == 1 else f"{summary}: {lines}", tuple(errors))
 
@@ -346,7 +346,7 @@ def _resolved(spec: ExecutionSpec, meta: ObjectMeta, flow: Validated) -> Plan:
     if errors or unknown:
         reason, what = ("InvalidInputs", "inputs have") if errors else (Reason.UNKNOWN_BREAKPOINT, "breakpoints have")
         found = [*map(str, errors), *unknown]
-        return _refusal(reason, f"the {what} {counted(len(found), 'error')}", found)
+        return _refusal(reason, f"The {what} {counted(len(found), 'error')}", found)
     return Create(
         NewExecution(
             id=ids.execution_id(meta.uid),
@@ -380,7 +380,7 @@ def _too_deep(parts: Mapping[str, Mapping[str, Any]], events: Sequence[Mapping[s
     places = [(f"spec.{part}.{name}", value) for part, given in parts.items() for name, value in given.items()]
     places += [(f"spec.events[{index}].payload", event["payload"]) for index, event in enumerate(events)]
     errors = [f"{place}: {TOO_DEEP}" for place, value in places if deeper_than(value, DEEPEST)]
-    return _refusal("TooDeep", f"{counted(len(errors), 'value')} too deep", errors) if errors else None
+    return _refusal("TooDeep", f"{counted(len(errors), 'value')} nested too deep", errors) if errors else None
 
 
 def _oversized(parts: dict[str, Any]) -> Refuse | None:
@@ -390,9 +390,9 @@ def _oversized(parts: dict[str, Any]) -> Refuse | None:
     path = max(sizes, key=lambda name: sizes[name])
     return _refusal(
         "TooLarge",
-        "what is given to the execution is too large",
+        "The inputs are too large",
         [
-            f"{path}: {sizes[path]} bytes as JSON, {sum(sizes.values())} with the rest; at most {MAX_INPUT_BYTES} in "
-            "all. Put large data where the flow can fetch it, and give its address"
+            f"{path}: {sizes[path]} bytes as JSON, {sum(sizes.values())} in total; the limit is {MAX_INPUT_BYTES} in "
+            "total. Store large data where the flow can fetch it, and pass its address"
         ],
     )

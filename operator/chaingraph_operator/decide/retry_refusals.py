@@ -1,4 +1,4 @@
-"""The condition `RetryRefused`, and how a refusal stands in the ledger's row. Pure."""
+"""The condition `RetryRefused`, and how the ledger's row stores a refusal. Pure."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ _RECORDED: Final = re.compile(r"(?P<reason>[A-Z][A-Za-z]*): (?P<message>.*)", re
 
 
 def recorded(refused: RefuseRetry) -> str:
-    """The text that the row keeps: the reason, and its message."""
+    """Return the text that the row stores: the reason and its message."""
     return f"{refused.reason}: {refused.message}"
 
 
 def retry_refused(
     spec: ExecutionSpec, row: ExecutionRow | None, verdict: Verdict | None, previous: ExecutionStatus
 ) -> list[ConditionValue]:
-    """The condition, as long as the spec has the token that was refused; else nothing."""
+    """Return the condition while the spec has the refused token; else nothing."""
     token = retry_token(spec)
     if not token:
         return []
@@ -35,7 +35,7 @@ def retry_refused(
         return _kept(previous)
     if isinstance(verdict, Wait) and _seen_active(previous):
         reason = RetryRefusal.STILL_RUNNING if previous.execution_id is None else RetryRefusal.NOT_IN_LEDGER
-        return [_refused(token, reason, "it had not ended: the condition Succeeded says what it waits for")]
+        return [_refused(token, reason, "the execution has not ended. See the Succeeded condition")]
     return []
 
 
@@ -49,7 +49,7 @@ def _of_row(token: str, row: ExecutionRow) -> list[ConditionValue]:
 
 
 def _refused(token: str, reason: str, message: str) -> ConditionValue:
-    return ConditionValue(ConditionType.RETRY_REFUSED, "True", reason, f"the retry {token!r} was refused: {message}")
+    return ConditionValue(ConditionType.RETRY_REFUSED, "True", reason, f"Retry {token!r} refused: {message}")
 
 
 def _kept(previous: ExecutionStatus) -> list[ConditionValue]:
@@ -61,5 +61,5 @@ def _kept(previous: ExecutionStatus) -> list[ConditionValue]:
 
 
 def _seen_active(previous: ExecutionStatus) -> bool:
-    """Whether it was shown before as something that has not ended: then a token that is new now came with an edit."""
+    """Whether the status showed an active execution before: a token that is new now came with an edit then."""
     return previous.phase is not None and not previous.phase.finished

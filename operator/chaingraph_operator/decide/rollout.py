@@ -1,6 +1,6 @@
-"""What is to become of the versions of the workers: which serve, which are retired, which are removed. Pure.
+"""Decide which worker versions serve, are retired, or are removed. Pure.
 
-Called by `worker_deployments` with what the cluster and the ledger say. See docs/decisions/0009.
+See docs/decisions/0009.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ _NOTHING: Final = Load(0, 0)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Deployment:
-    """A Deployment of workers. `available`: as its own condition says. `going`: it is being deleted."""
+    """A Deployment of workers. `available` is its own condition; `going` means that it is being deleted."""
 
     name: str
     uid: str
@@ -30,33 +30,33 @@ class Deployment:
 
 class State(StrEnum):
     CURRENT = "current"
-    """It is the one that the release asks for."""
+    """The version that the release specifies."""
     SUPERSEDED = "superseded"
-    """Another one is asked for, and cannot serve yet: until then it goes on as before."""
+    """Another version is specified but cannot serve yet. Until then this one continues to serve."""
     RETIRED = "retired"
-    """It only ends what it has begun."""
+    """Only finishes the executions that it started."""
 
 
 @dataclass(slots=True)
 class Rollout:
-    """What is so, and what is to be done."""
+    """The versions' states, and the actions to take."""
 
     states: dict[Build, State] = field(default_factory=dict)
     serve: list[Build] = field(default_factory=list)
-    """Builds whose workers are to take new work again."""
+    """Builds whose workers take new executions again."""
     retire: list[Build] = field(default_factory=list)
     remove: list[Deployment] = field(default_factory=list)
 
 
 def decide(current: Mapping[str, str], deployments: Sequence[Deployment], builds: Builds) -> Rollout:
-    """What is to be done next.
+    """Decide the next actions.
 
-    A version is retired when the one that takes its place can serve, or when its pool is no longer asked for. It is
-    removed once its workers have said that they take nothing new, and nothing is left of what they had.
+    A version is retired once its successor can serve, or when its pool is no longer part of the release. It is removed
+    once its workers have confirmed that they take no new executions, and none of theirs is left.
 
     Args:
-        current: the version that is asked for, by pool.
-        deployments: those of the release; other workers are left alone.
+        current: the specified version of each pool.
+        deployments: those of the release. Other workers are ignored.
         builds: read from the ledger after the deployments were read from the cluster.
     """
     rollout = Rollout()
@@ -82,7 +82,7 @@ def decide(current: Mapping[str, str], deployments: Sequence[Deployment], builds
 
 
 def _serves(build: Build, deployments: Sequence[Deployment], builds: Builds) -> bool:
-    """Whether it can take the place of another: Kubernetes says that it is available, and a worker of it serves."""
+    """Whether it can replace another version: Kubernetes reports it available, and one of its workers serves."""
     return builds.workers.get(build, _NOBODY).serving > 0 and any(
         each.build == build and each.available and not each.going for each in deployments
     )

@@ -1,4 +1,4 @@
-"""The status of an Execution, from its row in the ledger or from why it has none. Pure.
+"""Build the status of an Execution from its row in the ledger, or from the reason why it has none. Pure.
 
 `phase` is derived; conditions carry the meaning. `Reconciling` and `Stalled` are absent when not true (kstatus). The
 status stays small whatever the graph: counts, a bounded list of running nodes, outputs up to a limit.
@@ -46,12 +46,12 @@ from chaingraph_store.children.child_rows import ChildSummary
 from chaingraph_store.executions import ExecutionRow
 
 _NAMED: Final = 3
-"""Nodes and outputs that a message names."""
+"""Maximum nodes and outputs that a message names."""
 
 
 @dataclass(frozen=True, slots=True)
 class _State:
-    """The state in one place: what the conditions are made of."""
+    """The facts that the conditions are built from."""
 
     phase: ExecutionPhase
     reason: str
@@ -73,19 +73,19 @@ def execution_status(
     parent_name: str | None = None,
     ignored: Sequence[Ignored] = (),
 ) -> dict[str, Any]:
-    """The status to show, as JSON.
+    """Build the status as JSON.
 
     Args:
-        row: the ledger's row; it decides when there is one.
-        verdict: why there is no row. Without row and verdict the previous status stays and speaks of this generation,
-            as it does when what ended without a row cannot be retried.
-        queue_served: whether a live worker takes from the execution's queue; None when that is not known.
-        children: how the row's children stand; None when there are none, or when that was not read: then what the
-            previous status says of them stays.
-        below: as `children.below` of the store counts what is below a row with children that has ended, and whose
-            `children_active` is 0; not needed before.
-        parent_name: of the parent's resource; if absent, the one in the spec.
-        ignored: what of the spec has no effect on the row.
+        row: the ledger's row. When there is one, it decides.
+        verdict: why there is no row. Without row and verdict the previous status stays, with the new generation: so it
+            does when an execution that ended without a row cannot be retried.
+        queue_served: whether a live worker serves the execution's queue; None when unknown.
+        children: the row's children; None when there are none, or when they were not read. The previous status is kept
+            then.
+        below: the result of the store's `child_rows.below` for an ended row with children whose `children_active` is 0;
+            not needed before.
+        parent_name: name of the parent's resource; if absent, the one in the spec.
+        ignored: the parts of the spec that have no effect on the row.
     """
     refused = retry_refused(spec, row, verdict, previous)
     if row is not None:
@@ -120,7 +120,7 @@ def _confirmed(
 
 
 def _written(body: ExecutionStatus, meta: ObjectMeta, **fields: object) -> dict[str, Any]:
-    """The status as JSON, without the lists that are empty."""
+    """Return the status as JSON, without empty lists."""
     whole = body.model_copy(update={"observed_generation": meta.generation, **fields}).manifest()
     return {name: value for name, value in whole.items() if value != []}
 
@@ -171,7 +171,7 @@ def _family(
     children: ChildSummary | None,
     parent_name: str | None,
 ) -> dict[str, Any]:
-    """The fields that speak of parent and children."""
+    """Return the fields that describe parent and children."""
     fields = children_status.fields(row, children, previous)
     if row.parent_id:
         name = parent_name or (spec.spawned_by.parent_name if spec.spawned_by is not None else None)
@@ -180,7 +180,7 @@ def _family(
 
 
 def _attempt(record: dict[str, Any]) -> AttemptRecord:
-    """An entry of the row's history, in which '' stands for nothing."""
+    """Convert an entry of the row's history, where '' means absent."""
     said = {name: value for name, value in record.items() if value not in ("", None)}
     for name, limit in (("reason", limits.MAX_REASON), ("message", limits.MAX_ATTEMPT_MESSAGE)):
         if name in said:
@@ -198,11 +198,11 @@ def _from_verdict(
     judged_anew = bool(token) and token != previous.last_retry
     since = None if judged_anew else previous.completion_time
     return ExecutionStatus(
-        # An execution that the ledger has lost keeps what shows that it was there: it must not be made again.
+        # Keep the id of an execution that the ledger has lost: it must not be created again.
         execution_id=previous.execution_id,
         error=error,
         completion_time=(since or now) if state.phase.finished else None,
-        # Without a row, the status alone remembers which token was seen.
+        # Without a row, only the status remembers used tokens.
         last_retry=token or previous.last_retry,
     )
 
@@ -214,7 +214,7 @@ def _state_of_verdict(verdict: Wait | Refuse | StopUncreated) -> _State:
         case Refuse(reason, message):
             return _State(ExecutionPhase.FAILED, reason, message)
         case StopUncreated(reason):
-            return _State(ExecutionPhase.STOPPED, "Stopped", f"{reason}; it had not started")
+            return _State(ExecutionPhase.STOPPED, "Stopped", f"{reason}; never started")
 
 
 def _state_of_row(
@@ -225,8 +225,8 @@ def _state_of_row(
             return _State(phase, *_pending(row, queue_served))
         case ExecutionPhase.CREATED:
             if paused.reason == paused_condition.HELD:
-                return _State(phase, paused.reason, "created and not started: spec.paused is true")
-            return _State(phase, "Starting", "its start signal was sent")
+                return _State(phase, paused.reason, "Created, not started: spec.paused is true")
+            return _State(phase, "Starting", "Start requested")
         case ExecutionPhase.RUNNING:
             return _State(phase, "Running", _progress(row))
         case ExecutionPhase.PAUSED:
@@ -235,8 +235,8 @@ def _state_of_row(
             return _State(phase, "Completed", _summary(row) + _note(row))
         case ExecutionPhase.STOPPED:
             interrupted = running_nodes.told(running_nodes.read(row.running_nodes), _NAMED)
-            running = f"; running then: {interrupted}" if interrupted else ""
-            return _State(phase, "Stopped", (row.error_message or "stopped") + running + _note(row))
+            running = f"; interrupted: {interrupted}" if interrupted else ""
+            return _State(phase, "Stopped", (row.error_message or "Stopped") + running + _note(row))
         case ExecutionPhase.FAILED:
             where = f"node {row.error_node!r}: " if row.error_node else ""
             reason = shortened(row.error_reason, limits.MAX_REASON) or "Failed"
@@ -245,10 +245,10 @@ def _state_of_row(
 
 def _pending(row: ExecutionRow, queue_served: bool | None) -> tuple[str, str]:
     if queue_served is False:
-        return "NoWorker", f"no live worker serves the queue {row.queue!r}: it starts when one does"
+        return "NoWorker", f"No live worker serves queue {row.queue!r}. The execution starts once one does."
     if row.lost_worker:
-        return "Queued", f"waits in the queue {row.queue!r} for a worker to go on after {row.lost_worker!r}"
-    return "Queued", f"waits in the queue {row.queue!r} for a worker with a free place"
+        return "Queued", f"Queued in {row.queue!r}, waiting for a worker to replace {row.lost_worker!r}"
+    return "Queued", f"Queued in {row.queue!r}, waiting for a free worker slot"
 
 
 def _progress(row: ExecutionRow) -> str:
@@ -259,10 +259,10 @@ def _progress(row: ExecutionRow) -> str:
 
 
 def _paused_where(row: ExecutionRow, paused: ConditionValue) -> str:
-    """For the column `Message`: what paused it, first."""
+    """Return the text for the column `Message`. It starts with the reason for the pause."""
     if paused.reason == paused_condition.RESUMING:
-        return f"goes on; {_progress(row)}"
-    return f"paused {paused_condition.what_paused(row)}; {_progress(row)}"
+        return f"Resuming; {_progress(row)}"
+    return f"Paused {paused_condition.what_paused(row)}; {_progress(row)}"
 
 
 def _summary(row: ExecutionRow) -> str:
@@ -278,19 +278,19 @@ def _summary(row: ExecutionRow) -> str:
 
 
 def _shown_outputs(row: ExecutionRow) -> dict[str, Any] | None:
-    """The outputs, without those that Kubernetes would change."""
+    """Return the outputs without those that Kubernetes would change."""
     rounded = _rounded_outputs(row)
     return {name: value for name, value in (row.outputs or {}).items() if name not in rounded} or None
 
 
 def _omitted_outputs(row: ExecutionRow) -> dict[str, int]:
-    """The outputs that are not shown, with their sizes in bytes of JSON."""
+    """Return the outputs that are not shown, with their sizes in bytes of JSON."""
     rounded = {name: len(orjson.dumps((row.outputs or {})[name])) for name in _rounded_outputs(row)}
     return row.omitted_outputs | rounded
 
 
 def _rounded_outputs(row: ExecutionRow) -> dict[str, str]:
-    """The outputs with a number that Kubernetes' API cannot hold: the path of the first one, and why not."""
+    """Return the outputs with a number that the Kubernetes API cannot hold, each with the first path and the reason."""
     found: dict[str, str] = {}
     for steps, number in numbers_in(row.outputs or {}):
         why = refused_by_kubernetes(number)
@@ -300,13 +300,13 @@ def _rounded_outputs(row: ExecutionRow) -> dict[str, str]:
 
 
 def _note(row: ExecutionRow) -> str:
-    """What a person has to know beside how it ended."""
+    """Return a remark on outputs that the status does not show."""
     large, rounded = row.omitted_outputs, _rounded_outputs(row)
     if not large and not rounded:
         return ""
     told = []
     if large:
-        told.append(f"{_outputs_are(large)} too large to be shown here")
+        told.append(f"{_outputs_are(large)} too large for the status")
     if rounded:
         told.append(f"{_outputs_are(rounded)} not shown here, because {next(iter(rounded.values()))}")
     command = f"kubectl chaingraph outputs {row.name} -n {row.namespace} --output {next(iter(large or rounded))}"
@@ -315,16 +315,16 @@ def _note(row: ExecutionRow) -> str:
 
 def _outputs_are(names: Collection[str]) -> str:
     some = ", ".join(names if len(names) <= _NAMED else [*list(names)[:_NAMED], "…"])
-    return f"the output {some} is" if len(names) == 1 else f"{len(names)} outputs ({some}) are"
+    return f"output {some} is" if len(names) == 1 else f"{len(names)} outputs ({some}) are"
 
 
 def _worker_lost(row: ExecutionRow | None) -> ConditionValue:
     if row is not None and row.lost_worker and not row.ended:
         message = (
-            f"the worker {row.lost_worker!r} is gone; the execution waits for another one"
-            + (f"; it has lost {row.losses} without ending a node in between" if row.losses > 1 else "")
-            + (f", in {row.losses - row.recoveries} of them others ran beside it" if _in_company(row) else "")
-            + ". Nodes that had ended are not run again"
+            f"Worker {row.lost_worker!r} is gone; the execution waits for another worker"
+            + (f"; it has lost {row.losses} workers without finishing a node in between" if row.losses > 1 else "")
+            + (f", {row.losses - row.recoveries} of them while others ran beside it" if _in_company(row) else "")
+            + ". Finished nodes are not run again."
         )
         return ConditionValue(ConditionType.WORKER_LOST, "True", "WorkerGone", message)
     return ConditionValue(ConditionType.WORKER_LOST, "False", "NotLost")
@@ -344,7 +344,7 @@ def _claims(
         ConditionValue(ConditionType.SUCCEEDED, succeeded, state.reason, state.message),
         ConditionValue(ConditionType.READY, "True" if succeeded == "True" else "False", state.reason),
     ]
-    # kstatus takes its message from these two, and Helm prints it when it gives up waiting.
+    # kstatus takes its message from these two, and Helm prints it when it times out.
     why = shortened(state.message.partition("\n")[0], limits.MAX_ATTEMPT_MESSAGE)
     if succeeded == "False" or state.stalled:
         claims.append(ConditionValue(ConditionType.STALLED, "True", state.reason, why))

@@ -1,9 +1,9 @@
-"""Which transitions of a status are worth a Kubernetes Event. Pure; called with each patch that went out.
+"""Decide which status transitions are worth a Kubernetes Event. Pure; called for each patch that was sent.
 
-An Event costs the API server as much as a status patch, so a short execution gets one: its end. Beyond that only what
-a person has asked for (a pause, a retry) and what needs one (a breakpoint, trouble) is told, once each time.
+An Event costs the API server as much as a status patch, so a short execution gets one: its end. Beyond that, only
+requested changes (a pause, a retry) and problems (a breakpoint, an error) get an Event, once each.
 
-There may be thousands of children in a tree: of them, failures alone are told. The root tells of its tree's end.
+A tree may have thousands of children, so only their failures get Events. The root reports the end of its tree.
 """
 
 from __future__ import annotations
@@ -16,10 +16,10 @@ from chaingraph_operator.decide.flow_status import WITH_WARNINGS
 from chaingraph_operator.kube.events import KubernetesEvent
 
 _SILENT: Final = frozenset({"Queued", "Held", "Starting", "Running", "CheckingFlow", "QuotaExceeded"})
-"""Reasons of a wait that is nothing to warn of, or that thousands have at once."""
+"""Reasons for waiting that need no warning, or that thousands have at once."""
 _ENDS: Final = {"Completed": "Completed", "Failed": "Failed", "Stopped": "Stopped"}
 _PAUSES: Final = {"Paused": "Paused", "Breakpoint": "BreakpointHit"}
-"""Reasons of the condition `Paused` that are told, and those of their Events. A hold before the start is not."""
+"""Reasons of the condition `Paused` that get an Event, with the Event's reason. A hold before the start gets none."""
 _TREES: Final[Mapping[str, tuple[Literal["Normal", "Warning"], str]]] = {
     ALL_COMPLETED: ("Normal", "TreeCompleted"),
     SOME_FAILED: ("Warning", "TreeFailed"),
@@ -32,9 +32,9 @@ Condition = Mapping[str, Any]
 
 
 def of_execution(before: Status, after: Status) -> list[KubernetesEvent]:
-    """The Events of a change of an Execution's status."""
+    """Return the Events for a change of an Execution's status."""
     if "parentRef" in after:
-        # What keeps a child from its start, or takes its worker, is the same with all its siblings.
+        # Whatever delays a child's start, or takes its worker, affects all its siblings alike.
         ended = after.get("phase") in _ENDS
         told = [*_retry(before, after), *(_standing(before, after) if ended else ())]
         return [each for each in told if each.type == "Warning"]
@@ -49,7 +49,7 @@ def of_execution(before: Status, after: Status) -> list[KubernetesEvent]:
 
 
 def _standing(before: Status, after: Status) -> Iterator[KubernetesEvent]:
-    """Its end, or what keeps it from its start."""
+    """Return the Event for its end, or for a problem that prevents its start."""
     succeeded = _condition(after, "Succeeded")
     phase = str(after.get("phase", ""))
     if not succeeded:
@@ -57,7 +57,7 @@ def _standing(before: Status, after: Status) -> Iterator[KubernetesEvent]:
     if phase in _ENDS:
         if _run(before) == _run(after) and phase == before.get("phase"):
             return
-        # What was refused never ran: its own reason (InvalidInputs, TooLarge) tells more than "Failed".
+        # A refused execution never ran: its own reason (InvalidInputs, TooLarge) is more specific than "Failed".
         refused = phase == "Failed" and "executionID" not in after
         yield KubernetesEvent(
             "Warning" if phase == "Failed" else "Normal",
@@ -71,7 +71,7 @@ def _standing(before: Status, after: Status) -> Iterator[KubernetesEvent]:
 
 
 def _tree(before: Status, after: Status) -> Iterator[KubernetesEvent]:
-    """The end of everything below it."""
+    """Return the Event for the end of all descendants."""
     now = _condition(after, "TreeSucceeded")
     if after.get("phase") != "Completed" or now.get("reason") not in _TREES:
         return
@@ -87,7 +87,7 @@ def _worker_lost(before: Status, after: Status) -> Iterator[KubernetesEvent]:
 
 
 def _spec_ignored(before: Status, after: Status) -> Iterator[KubernetesEvent]:
-    """A part of the spec that has no effect. What only waits for the next attempt is nothing to warn of."""
+    """Return the Event for an ignored part of the spec, unless it only waits for the next attempt."""
     now, known = _condition(after, "SpecIgnored"), _condition(before, "SpecIgnored")
     if now and now["reason"] != "NextAttempt" and now["message"] != known.get("message"):
         yield KubernetesEvent("Warning", now["reason"], _with_count(now["message"]), now["message"])
@@ -107,10 +107,10 @@ def _pause(before: Status, after: Status) -> Iterator[KubernetesEvent]:
     if reason == "Breakpoint" and (was != reason or _node(known) != _node(now)):
         yield KubernetesEvent("Normal", "BreakpointHit", now["message"], _since(after, now, of=now))
     elif reason == "Paused" and not was and same_attempt:
-        # A retry that begins paused is told as a retry.
+        # A retry that starts paused has its Event as a retry.
         yield KubernetesEvent("Normal", "Paused", now["message"], _since(after, now, of=now))
     elif not reason and was in _PAUSES:
-        message = f"goes on; it was paused {_head(known)}"
+        message = f"Resumed. It was paused {_head(known)}"
         yield KubernetesEvent("Normal", "Resumed", message, _since(after, now, of=known))
 
 
@@ -119,9 +119,9 @@ def _retry(before: Status, after: Status) -> Iterator[KubernetesEvent]:
     if 0 < _attempt(before) < attempt:
         history = after.get("attempts", ())
         whence = (
-            "from the start" if history and history[-1].get("retriedFrom") == "Start" else "keeping what had completed"
+            "from the beginning" if history and history[-1].get("retriedFrom") == "Start" else "keeping completed nodes"
         )
-        yield KubernetesEvent("Normal", "RetryStarted", f"attempt {attempt} was begun, {whence}", str(attempt))
+        yield KubernetesEvent("Normal", "RetryStarted", f"Attempt {attempt} started, {whence}", str(attempt))
     refused = _condition(after, "RetryRefused")
     if refused and refused["message"] != _condition(before, "RetryRefused").get("message"):
         yield KubernetesEvent("Warning", "RetryRefused", refused["message"], str(after.get("lastRetry", "")))
@@ -133,28 +133,28 @@ def _attempt(status: Status) -> int:
 
 
 def _run(status: Status) -> tuple[int, str]:
-    """Tells two ends apart: the attempt, or of what never ran, when it was validated."""
+    """Identify an end: by the attempt or, for an execution that never ran, by the time of its validation."""
     return _attempt(status), "" if "executionID" in status else str(status.get("completionTime", ""))
 
 
 def _paused_by(condition: Condition) -> str:
-    """The reason of a pause that nobody has ended; '' for none."""
+    """Return the reason of a pause that was not ended by a resume; '' for none."""
     reason = str(condition.get("reason", ""))
     return reason if condition.get("status") == "True" and reason != "Resuming" else ""
 
 
 def _node(condition: Condition) -> str:
-    """The breakpoint: at it, and since it, are the same."""
+    """Return the breakpoint. Paused at it, and since it, are the same pause."""
     return _head(condition).partition(" ")[2]
 
 
 def _head(condition: Condition) -> str:
-    """What paused it: `at the breakpoint 'a'`."""
-    return str(condition.get("message", "")).partition(";")[0]
+    """Return the cause of the pause: `at the breakpoint 'a'`."""
+    return str(condition.get("message", "")).partition(";")[0].removeprefix("Paused ")
 
 
 def _since(status: Status, condition: Condition, *, of: Condition) -> str:
-    """Times are whole seconds; within one, what it was paused by tells two apart."""
+    """Distinguish two pauses within one second, the resolution of the times, by their cause."""
     return f"{condition['lastTransitionTime']}/{_attempt(status)}/{_head(of)}"
 
 
@@ -164,7 +164,7 @@ def _is_new_trouble(before: Status, succeeded: Condition) -> bool:
 
 
 def of_flow(before: Status, after: Status) -> list[KubernetesEvent]:
-    """The Events of a change of a Flow's status: that it is wrong, that it is right again, what to look at in it."""
+    """Return the Events for a change of a Flow's status: invalid, valid again, or valid with warnings."""
     ready = _condition(after, "Ready")
     known = _condition(before, "Ready")
     if not ready or (ready["status"], ready["reason"]) == (known.get("status"), known.get("reason")):
@@ -180,12 +180,12 @@ def of_flow(before: Status, after: Status) -> list[KubernetesEvent]:
 
 
 def _first_line(message: str) -> str:
-    """With its first error: `kubectl get events` shows no more than one line."""
+    """Return the first line, which has the first error: `kubectl get events` shows one line only."""
     return message.partition("\n")[0]
 
 
 def _condition(status: Status, type_: str) -> Condition:
-    # What somebody else has written into a status may have any form.
+    # A status edited by somebody else may have any form.
     found = status.get("conditions")
     known = (each for each in (found if isinstance(found, list) else ()) if isinstance(each, dict))
     return next((each for each in known if each.get("type") == type_), {})

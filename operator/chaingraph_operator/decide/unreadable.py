@@ -1,4 +1,4 @@
-"""Specs that cannot be read: of a newer CRD, nested too deep or malformed. Pure."""
+"""Specs that cannot be read: of a newer CRD, nested too deep, or malformed. Pure."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ class UnreadableSpec:
     """Why a spec cannot be read.
 
     Attributes:
-        verdict: on an execution that the ledger does not have.
-        ignored: what is said of one that it has.
+        verdict: the outcome for an execution without a row.
+        ignored: the condition for an execution with a row.
     """
 
     reason: Reason
@@ -30,7 +30,7 @@ class UnreadableSpec:
 
 
 def read(cached: Cached) -> ExecutionSpec | UnreadableSpec:
-    """The spec of an object."""
+    """Parse the spec of an object."""
     if cached.unreadable:
         why = cached.unreadable
         reason = Reason(unreadable_reason(why))
@@ -39,14 +39,14 @@ def read(cached: Cached) -> ExecutionSpec | UnreadableSpec:
         return ExecutionSpec.model_validate(cached.spec_object())
     except ValidationError as error:
         why = error_lines(errors_of(error))
-        message = f"this version of the operator cannot read the spec; update it: {why}"
+        message = f"This operator version cannot read the spec. Upgrade the operator: {why}"
         return UnreadableSpec(
             Reason.UNREADABLE,
             why,
             Wait(Reason.UNREADABLE, message, stalled=True),
-            _ignored(Reason.UNREADABLE, f"this version of the operator cannot read it; update the operator: {why}"),
+            _ignored(Reason.UNREADABLE, f"this operator version cannot read it. Upgrade the operator: {why}"),
         )
 
 
 def _ignored(reason: Reason, why: str) -> Ignored:
-    return Ignored(reason, f"spec: no edit has an effect, and the execution continues as it was: {why}")
+    return Ignored(reason, f"spec: edits have no effect, the execution continues unchanged: {why}")

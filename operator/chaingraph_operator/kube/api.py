@@ -1,7 +1,7 @@
-"""The operator's own requests to the API server: status patches, Events, children, deletions, lists of names, and
-the Deployments of workers.
+"""The operator's requests to the API server: status patches, Events, children, deletions, lists of names, and worker
+Deployments.
 
-They go out by `chaingraph_runtime.cluster_api`, whose errors they raise. Reading and watching the objects is kopf's.
+Requests go through `chaingraph_runtime.cluster_api`, which defines their errors. kopf lists and watches the objects.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ _PAGE: Final = 500
 
 
 def collection_path(plural: str, namespace: str | None) -> str:
-    """The URL path of all objects of a kind, in one namespace or all of them."""
+    """Return the URL path of all objects of a kind, in one namespace or cluster-wide."""
     base = f"/apis/{names.API_VERSION}"
     return f"{base}/{plural}" if namespace is None else f"{base}/namespaces/{namespace}/{plural}"
 
@@ -38,7 +38,7 @@ class KubernetesApi:
     """One session with the API server.
 
     Args:
-        may_write: asked before each write, and does not return when this operator has been replaced.
+        may_write: called before each write. It does not return when another operator has replaced this one.
     """
 
     def __init__(self, access: ClusterAccess, *, connections: int, may_write: Callable[[], None]) -> None:
@@ -49,11 +49,11 @@ class KubernetesApi:
         await self._api.close()
 
     def observe(self, answered: Answered) -> None:
-        """Has this told of every request that ends."""
+        """Register an observer for every finished request."""
         self._api.answered = answered
 
     async def patch_status(self, plural: str, key: Key, patch: Mapping[str, Any]) -> Object:
-        """Merges the patch into the status. The UID makes the API server refuse it for another object of that name.
+        """Merge the patch into the status. Its UID makes the API server reject it for another object of that name.
 
         Raises:
             Conflict: the object of that name has another UID.
@@ -72,17 +72,17 @@ class KubernetesApi:
         return sound(await self._api.request("GET", object_path(plural, key)))
 
     async def create(self, plural: str, namespace: str, body: Mapping[str, Any]) -> Object:
-        """Creates an object and returns it as it was stored.
+        """Create an object and return it as stored.
 
         Raises:
-            Conflict: there is one of its name.
+            Conflict: an object of its name exists.
             ApiError: see `cluster_errors`.
         """
         self._may_write()
         return await self._api.request("POST", collection_path(plural, namespace), body=body)
 
     async def delete(self, plural: str, key: Key) -> None:
-        """Deletes this very object, and not another one of its name. What it owns goes in the background."""
+        """Delete exactly this object, not another one of its name. Its dependents are deleted in the background."""
         self._may_write()
         await self._api.request(
             "DELETE",
@@ -100,21 +100,21 @@ class KubernetesApi:
         await self._api.request("POST", f"/api/v1/namespaces/{namespace}/events", body=event)
 
     async def list_deployments(self, namespace: str, selector: str) -> list[Object]:
-        """The Deployments of a namespace with these labels."""
+        """Return the Deployments of a namespace with these labels."""
         found = await self._api.request("GET", _deployments(namespace), params={"labelSelector": selector})
         return list(found["items"] or ())
 
     async def delete_deployment(
         self, namespace: str, name: str, *, uid: str, resource_version: str | None = None, foreground: bool = False
     ) -> None:
-        """Deletes this very Deployment and its Pods.
+        """Delete exactly this Deployment and its Pods.
 
         Args:
-            resource_version: it is only deleted as it was then.
-            foreground: it is gone when its Pods are, and not before.
+            resource_version: delete it only in this version.
+            foreground: keep the Deployment until its Pods are gone.
 
         Raises:
-            Conflict: it is another one, or was changed since.
+            Conflict: it is another Deployment, or it has changed.
             ApiError: see `cluster_errors`.
         """
         self._may_write()
@@ -134,43 +134,43 @@ class KubernetesApi:
         return await self._api.request("GET", f"/api/v1/namespaces/{namespace}/configmaps/{name}")
 
     async def cluster_uid(self) -> str:
-        """The UID of the namespace kube-system: every cluster has that namespace, and never loses it.
+        """Return the UID of the namespace kube-system, which identifies a cluster: every cluster has it, permanently.
 
         Raises:
-            ApiError: with status 403 where the operator may not read it.
+            ApiError: with status 403 when the operator may not read it.
         """
         return await self.namespace_uid(_SYSTEM_NAMESPACE)
 
     async def namespace_uid(self, name: str) -> str:
-        """The UID of a namespace.
+        """Return the UID of a namespace.
 
         Raises:
-            NotFound: there is none.
-            ApiError: with status 403 where the operator may not read it.
+            NotFound: the namespace does not exist.
+            ApiError: with status 403 when the operator may not read it.
         """
         return str((await self._api.request("GET", f"/api/v1/namespaces/{name}"))["metadata"]["uid"])
 
     async def namespace(self, name: str) -> Object:
-        """A Namespace.
+        """Return a Namespace.
 
         Raises:
-            NotFound: there is none.
-            ApiError: with status 403 where the operator may not read it; see `cluster_errors`.
+            NotFound: the namespace does not exist.
+            ApiError: with status 403 when the operator may not read it; see `cluster_errors`.
         """
         return await self._api.request("GET", f"/api/v1/namespaces/{name}")
 
     async def served_kinds(self) -> set[str]:
-        """The plurals that the API server serves in our group and version; none where the group is not installed."""
+        """Return the plurals that the API server serves in our group and version; none without the CRDs."""
         found = await self._api.request("GET", f"/apis/{names.API_VERSION}")
         return {str(resource["name"]) for resource in found.get("resources", ())}
 
     async def list_keys(self, plural: str, namespace: str | None) -> AsyncIterator[Key]:
-        """Every object's key, from one consistent snapshot, in pages, without spec or status.
+        """Yield every object's key, from one consistent snapshot, in pages, without spec or status.
 
-        An object without a UID comes with an empty one: it is there, and that is all that can be said of it.
+        An object without a UID has an empty one in its key: it exists, and nothing more is known of it.
 
         Raises:
-            Gone: the snapshot expired between two pages; what came so far is not the whole.
+            Gone: the snapshot expired between two pages; the keys so far are not complete.
             ApiError: see `cluster_errors`.
         """
         params: dict[str, str] = {"limit": str(_PAGE)}
@@ -178,7 +178,7 @@ class KubernetesApi:
             page = await self._api.request(
                 "GET", collection_path(plural, namespace), params=params, accept=_METADATA_ONLY
             )
-            # Go writes an empty list as null.
+            # Go encodes an empty list as null.
             for item in page.get("items") or ():
                 key = _key(item)
                 if key is not None:

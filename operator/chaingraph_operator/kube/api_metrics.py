@@ -1,4 +1,4 @@
-"""What Prometheus is told of requests to the API server: how many, how they ended, how long they took."""
+"""Prometheus metrics of requests to the API server: count, result and duration."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ _VERBS: Final = {"POST": "create", "PUT": "update", "PATCH": "patch", "DELETE": 
 
 
 def verb_and_resource(method: str, path: str) -> tuple[str, str]:
-    """As Kubernetes calls them: `PATCH .../executions/nightly/status` is ("patch", "executions/status").
+    """Name a request as Kubernetes does: `PATCH .../executions/nightly/status` is ("patch", "executions/status").
 
-    Names and namespaces are left out. A path that is none of an object's or a list's is "discovery".
+    Names and namespaces are dropped. Any path other than an object's or a list's is "discovery".
     """
     parts = path.strip("/").split("/")
     rest = parts[2:] if parts[0] == "api" else parts[3:]
@@ -25,7 +25,7 @@ def verb_and_resource(method: str, path: str) -> tuple[str, str]:
 
 
 def result_of(status: int) -> str:
-    """An HTTP status as a result; 0 is no answer."""
+    """Map an HTTP status to a result; 0 means no answer."""
     match status:
         case 404 | 410:
             return "gone"
@@ -52,7 +52,7 @@ class ApiMetrics:
         self._requests = Counter(
             "chaingraph_operator_api_requests",
             "Requests to the API server, by verb, resource and result: success, conflict, gone, rejected, forbidden, "
-            "unauthenticated, throttled, unavailable (5xx, or no answer). The watch is not among them.",
+            "unauthenticated, throttled, unavailable (5xx, or no answer). The watch is not included.",
             ["verb", "resource", "result"],
             registry=registry,
         )
@@ -65,7 +65,7 @@ class ApiMetrics:
         )
 
     def answered(self, method: str, path: str, status: int, seconds: float) -> None:
-        """A request has ended. `status`: of the answer; 0 where there was none."""
+        """Record a finished request. `status` is the answer's; 0 when there was none."""
         verb, resource = verb_and_resource(method, path)
         self._requests.labels(verb, resource, result_of(status)).inc()
         self._seconds.labels(verb).observe(seconds)

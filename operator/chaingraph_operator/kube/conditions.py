@@ -1,7 +1,7 @@
-"""Lists of conditions as the API conventions want them. Pure.
+"""Build lists of conditions by the API conventions. Pure.
 
 Sources: Kubernetes API conventions (typical status properties); kstatus, which reads `Ready`, `Reconciling` and
-`Stalled` and wants the latter two absent when they are not true.
+`Stalled` and expects the latter two to be absent when they are not true.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from chaingraph_crds.limits import MAX_CONDITION_MESSAGE
 
 @dataclass(frozen=True, slots=True)
 class ConditionValue:
-    """What a condition is to say now; when it began to say so follows from what it said before."""
+    """The value of a condition. Its transition time follows from the previous conditions."""
 
     type: ConditionType
     status: ConditionStatus
@@ -27,7 +27,7 @@ class ConditionValue:
 def conditions(
     claims: Sequence[ConditionValue], *, previous: Sequence[Condition], generation: int, now: datetime
 ) -> list[Condition]:
-    """The claims as conditions. `lastTransitionTime` stays while the status stays; unclaimed conditions vanish."""
+    """Return the conditions. `lastTransitionTime` is kept while the status stays; conditions not in `claims` vanish."""
     before: Mapping[str, Condition] = {condition.type: condition for condition in previous}
     return [_condition(claim, before.get(claim.type), generation, now) for claim in claims]
 
@@ -45,5 +45,5 @@ def _condition(claim: ConditionValue, before: Condition | None, generation: int,
 
 
 def shortened(text: str, limit: int) -> str:
-    """The text, cut to the limit with an ellipsis where something is missing."""
+    """Shorten the text to the limit, with an ellipsis where something was cut."""
     return text if len(text) <= limit else text[: limit - 1] + "…"

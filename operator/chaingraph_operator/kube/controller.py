@@ -1,6 +1,6 @@
-"""The workers of one kind: take a key, reconcile it, and come back to it when that failed.
+"""The workers of one kind: take a key, reconcile it, and requeue it after a failure.
 
-An error with one object is logged, counted and retried; it never ends the worker or holds up other objects.
+An error with one object is logged, counted and retried. It never stops the worker or delays other objects.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ Reconcile = Callable[[Key], Awaitable[None]]
 
 _log = structlog.get_logger(__name__)
 _LOUD_AFTER = 3
-"""Failures in a row of one key after which they are logged as errors: the first ones are mostly short outages."""
+"""Consecutive failures of a key after which they are logged as errors. The first ones are mostly short outages."""
 
 
 class Controller:
-    """Runs `workers` reconciliations of one kind at a time."""
+    """Runs up to `workers` reconciliations of one kind at a time."""
 
     def __init__(
         self, kind: str, queue: WorkQueue[Key], reconcile: Reconcile, *, workers: int, metrics: Metrics
@@ -39,7 +39,7 @@ class Controller:
         metrics.queue_depth(kind.lower(), lambda: queue.depth)
 
     async def run(self) -> None:
-        """Works until it is cancelled."""
+        """Run until cancelled."""
         async with asyncio.TaskGroup() as group:
             for number in range(self._workers):
                 group.create_task(self._work(), name=f"{self._kind} worker {number}")
@@ -61,7 +61,7 @@ class Controller:
             delay = self._queue.retry(key)
             loud = self._queue.failures(key) >= _LOUD_AFTER
             (_log.error if loud else _log.warning)(
-                "reconciliation failed, trying again",
+                "reconciliation failed, retrying",
                 kind=self._kind,
                 retry_seconds=round(delay, 2),
                 error=f"{type(error).__name__}: {error}",

@@ -1,8 +1,7 @@
-"""Posts Kubernetes Events (core/v1), so that `kubectl describe` tells what happened. Never holds anybody up.
+"""Post Kubernetes Events (core/v1) for `kubectl describe`, without blocking the caller.
 
-The name of an Event is derived from what it says, so that the same one, posted again after a crash, is refused as
-existing already. What does not fit into the bounded backlog is dropped and counted: Events are for people, the
-conditions are the record.
+The name of an Event is derived from its content, so that a repeated one, after a crash, is rejected as existing. Events
+beyond the bounded backlog are dropped and counted: Events are informational, the conditions are the record.
 """
 
 from __future__ import annotations
@@ -28,7 +27,7 @@ _log = structlog.get_logger(__name__)
 _BACKLOG: Final = 2000
 _REMEMBERED: Final = 5000
 _MAX_MESSAGE: Final = 1024
-"""The API server's limit of an Event's message."""
+"""The API server's limit for an Event's message."""
 _ATTEMPTS: Final = 5
 _COMPONENT: Final = "chaingraph-operator"
 
@@ -40,7 +39,7 @@ class _Posting:
 
 
 class EventRecorder:
-    """The backlog and its posters."""
+    """The backlog of Events, and the tasks that post them."""
 
     def __init__(self, api: KubernetesApi, *, instance: str, metrics: Metrics, posters: int = 4) -> None:
         self._api = api
@@ -52,7 +51,7 @@ class EventRecorder:
         metrics.queue_depth("events", self._backlog.qsize)
 
     def post(self, kind: str, key: Key, announcement: KubernetesEvent, *, api_version: str = names.API_VERSION) -> None:
-        """Puts an Event into the backlog, unless it was posted before."""
+        """Add an Event to the backlog, unless it was posted before."""
         event = _event(api_version, kind, key, announcement, self._instance)
         name = f"{key.namespace}/{event['metadata']['name']}"
         if name in self._posted:
@@ -66,18 +65,18 @@ class EventRecorder:
             self._metrics.events_dropped.inc()
 
     async def run(self) -> None:
-        """Posts until it is cancelled."""
+        """Post Events until cancelled."""
         async with asyncio.TaskGroup() as group:
             for number in range(self._posters):
                 group.create_task(self._work(), name=f"event poster {number}")
 
     async def flush(self, seconds: float) -> None:
-        """Waits until the backlog is empty, for so many seconds at most."""
+        """Wait until the backlog is empty, at most for this many seconds."""
         try:
             async with asyncio.timeout(seconds):
                 await self._backlog.join()
         except TimeoutError:
-            _log.warning("some Kubernetes Events were not posted", count=self._backlog.qsize())
+            _log.warning("Kubernetes Events were not posted before the shutdown", count=self._backlog.qsize())
 
     async def _work(self) -> None:
         while True:
@@ -86,7 +85,7 @@ class EventRecorder:
                 await self._post(posting)
             except Exception:  # noqa: BLE001 - whatever one Event holds, the others are posted
                 self._metrics.events_dropped.inc()
-                _log.exception("an Event cannot be posted", namespace=posting.namespace)
+                _log.exception("cannot post a Kubernetes Event", namespace=posting.namespace)
             finally:
                 self._backlog.task_done()
 
@@ -95,12 +94,12 @@ class EventRecorder:
             try:
                 await self._api.create_event(posting.namespace, posting.event)
             except (Conflict, NotFound):
-                # It exists already, or the namespace is going: either way there is nothing left to do.
+                # It exists already, or its namespace is being deleted: nothing is left to do.
                 return
             except Unavailable:
                 await asyncio.sleep(0.5 * 2**attempt)
             except ApiError as error:
-                _log.warning("the API server refuses an Event", error=str(error))
+                _log.warning("the API server rejected a Kubernetes Event", error=str(error))
                 return
             else:
                 return
@@ -114,7 +113,7 @@ def _event(api_version: str, kind: str, key: Key, announcement: KubernetesEvent,
         "apiVersion": "v1",
         "kind": "Event",
         "metadata": {
-            # Object names go up to 253 characters, an Event's too: what is too long loses its end, not its digest.
+            # An Event's name is limited to 253 characters, like its object's. Cut the object's name, not the digest.
             "name": f"{key.name[:230]}.{hashlib.sha256(seed.encode()).hexdigest()[:16]}",
             "namespace": key.namespace,
         },

@@ -1,4 +1,4 @@
-"""Kubernetes Events (core/v1) as values: decisions make them, the Event recorder posts them."""
+"""Kubernetes Events (core/v1) as values: decisions create them, the Event recorder posts them."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Literal
 
 @dataclass(frozen=True, slots=True)
 class KubernetesEvent:
-    """An Event to post. `since` tells two Events of one reason apart, as the time of the transition does."""
+    """An Event to post. `since` distinguishes two Events with the same reason, as a transition time does."""
 
     type: Literal["Normal", "Warning"]
     reason: str

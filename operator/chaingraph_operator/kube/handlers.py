@@ -1,9 +1,9 @@
-"""The handlers of kopf: one `on.event` a kind, which puts the object into a cache and its key into a queue.
+"""The kopf handlers: one `on.event` per kind, which caches the object and queues its key.
 
-Nothing else happens here, because kopf swallows a handler's exception and never calls it again: the queue owns
-retries. No change handlers (they write the object into an annotation), no finalizers, no indices, no patching.
+They do nothing else, because kopf swallows a handler's exception and never calls it again: the queue owns retries. No
+change handlers (they write the object into an annotation), no finalizers, no indices, no patching.
 
-What kopf hands over is the object's identity; the object itself comes from the inbox (`reading`).
+kopf passes only the object's identity. The object itself comes from the inbox (`reading`).
 """
 
 from __future__ import annotations
@@ -23,13 +23,13 @@ _log = structlog.get_logger(__name__)
 
 
 class ObjectObserver(Protocol):
-    """What takes in the objects of one kind."""
+    """Receives the objects of one kind."""
 
     def observed(self, body: Mapping[str, Any]) -> None:
-        """The object is there, in this version."""
+        """Handle a new or changed object."""
 
     def deleted(self, body: Mapping[str, Any]) -> None:
-        """The object is gone; this was its last version."""
+        """Handle a deleted object, in its last version."""
 
 
 def register(
@@ -40,10 +40,10 @@ def register(
     inbox: ObjectInbox,
     unreadable: Callable[[str], None],
 ) -> None:
-    """Registers the handler of one kind.
+    """Register the handler of one kind.
 
     Args:
-        unreadable: told of each object of which something could not be read, by kind.
+        unreadable: called with the kind for each object that could not be read completely.
     """
 
     def deliver(type_: str | None, body: Object) -> None:
@@ -60,7 +60,7 @@ def register(
             deliver(event["type"], body)
         except Exception as error:  # noqa: BLE001 - whatever an object is, the others are served
             identity = body["metadata"]
-            _log.exception("an object cannot be taken in", kind=plural, object=str(objects.identity(body)))
+            _log.exception("cannot process an object", kind=plural, object=str(objects.identity(body)))
             kept = {field: identity.get(field) for field in ("namespace", "name", "uid", "resourceVersion")}
             reason = f"the operator cannot read the object: {type(error).__name__}"
             body = {"metadata": kept, "spec": {}, "status": {}, UNREADABLE: reason}
@@ -68,6 +68,6 @@ def register(
         why = body.get(UNREADABLE)
         if why:
             unreadable(plural)
-            _log.warning("an object cannot be read", kind=plural, object=str(objects.identity(body)), why=why)
+            _log.warning("cannot read an object", kind=plural, object=str(objects.identity(body)), why=why)
 
     kopf.on.event(names.GROUP, names.VERSION, plural, id=f"observe-{plural}", registry=registry)(handle)

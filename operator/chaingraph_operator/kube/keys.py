@@ -1,7 +1,7 @@
-"""The name of an object in caches and queues.
+"""The key of an object in caches and queues.
 
-The UID is part of it: an object that is deleted and made again under its name is another one, so that what is still
-to do about the former never mixes with the latter.
+It includes the UID: a deleted object and its successor of the same name are different, and pending work for the former
+must never affect the latter.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """JSON merge patches (RFC 7386) between two statuses. Pure.
 
-In such a patch null means "remove", so a null member of an object cannot be stored: it is shown as absent. Lists are
+In such a patch null means "remove". A null member of an object cannot be stored and is shown as absent. Lists are
 replaced as a whole.
 """
 
@@ -13,14 +13,14 @@ Json = Any
 
 
 def storable(value: Json) -> Json:
-    """The value without null members of objects, as a merge patch would store it. Nulls in lists stay."""
+    """Remove null members of objects, as a merge patch would. Nulls in lists stay."""
     if isinstance(value, Mapping):
         return {key: storable(item) for key, item in value.items() if item is not None}
     return value
 
 
 def difference(before: Mapping[str, Json], after: Mapping[str, Json]) -> dict[str, Json]:
-    """The merge patch that makes `before` into `after`; empty when nothing is to do. Both must be `storable`."""
+    """Return the merge patch from `before` to `after`; empty when they are equal. Both must be `storable`."""
     patch: dict[str, Json] = {key: None for key in before if key not in after}
     for key, value in after.items():
         known = before.get(key)
@@ -36,7 +36,7 @@ def difference(before: Mapping[str, Json], after: Mapping[str, Json]) -> dict[st
 
 
 def apply(before: Json, patch: Json) -> Json:
-    """What the API server makes of it, as RFC 7386 says."""
+    """Apply the patch as the API server does, by RFC 7386."""
     if not isinstance(patch, Mapping):
         return patch
     result = dict(before) if isinstance(before, Mapping) else {}
@@ -49,7 +49,7 @@ def apply(before: Json, patch: Json) -> Json:
 
 
 def _same(one: Json, other: Json) -> bool:
-    """Equality as JSON has it: Python takes True for 1."""
+    """Compare by JSON's rules: Python takes True for 1."""
     if isinstance(one, bool) or isinstance(other, bool):
         return one is other
     if isinstance(one, list) and isinstance(other, list):

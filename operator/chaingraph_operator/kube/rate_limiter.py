@@ -1,4 +1,4 @@
-"""A bounded rate: so many turns a second, whoever asks for them."""
+"""A rate limiter that hands out turns evenly."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from collections.abc import Callable
 
 
 class RateLimiter:
-    """Hands out turns, evenly. What was not used is lost, but for a tenth of a second's worth.
+    """Hands out turns evenly. Unused turns are lost, except those of the last tenth of a second.
 
     Args:
-        per_second: turns a second; above 0.
+        per_second: turns per second; above 0.
     """
 
     def __init__(self, per_second: float, *, clock: Callable[[], float] | None = None) -> None:
@@ -20,10 +20,10 @@ class RateLimiter:
         self._next = float("-inf")
 
     def book(self) -> float:
-        """Takes the next turn.
+        """Reserve the next turn.
 
         Returns:
-            Seconds until it comes; 0 when that is now.
+            Seconds until the turn; 0 when it is now.
         """
         now = self._clock() if self._clock is not None else asyncio.get_running_loop().time()
         turn = max(self._next, now - self._saved)
@@ -31,5 +31,5 @@ class RateLimiter:
         return max(0.0, turn - now)
 
     async def turn(self) -> None:
-        """Returns when the next turn has come. Who asks first has it first."""
+        """Wait for the next turn. Callers are served in order."""
         await asyncio.sleep(self.book())

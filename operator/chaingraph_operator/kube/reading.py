@@ -1,8 +1,8 @@
-"""What kopf gets to see of objects: their identity. The objects themselves go by, into an inbox.
+"""Reduce the objects that kopf receives to their identity, and pass the objects themselves through an inbox.
 
-kopf decodes lists and watches with `json`, which ends the process on an object that is nested too deep, and its own
-handling of an object depends on what stands in it. So the responses of its session are read here, by
-`chaingraph_runtime.objects`, and kopf is handed an identity and a ticket, with which the handler takes the object.
+kopf decodes lists and watches with `json`, which ends the process on an object that is nested too deep, and kopf's own
+handling depends on the object's content. So `chaingraph_runtime.objects` reads the responses of its session here. kopf
+receives an identity and a ticket, and the handler uses the ticket to take the object.
 """
 
 from __future__ import annotations
@@ -21,17 +21,17 @@ from chaingraph_runtime.objects import Object
 
 _log = structlog.get_logger(__name__)
 _LARGE: Final = 64 * 1024
-"""Bytes from which a text is read in a thread: the event loop goes on meanwhile."""
+"""Texts of at least this many bytes are parsed in a thread, so that the event loop keeps running."""
 _ERROR_SECONDS: Final = 1.0
 _GONE: Final = 410
 _CHANGES: Final = frozenset({"ADDED", "MODIFIED", "DELETED"})
 
 
 class ObjectInbox:
-    """Objects on their way past kopf.
+    """Objects that bypass kopf.
 
     Args:
-        lost: told of an object without namespace, name or UID, of which nothing more can be said; by kind.
+        lost: called with the kind for an object without namespace, name or UID. Nothing more is known of it.
     """
 
     def __init__(self, *, lost: Callable[[str], None]) -> None:
@@ -40,7 +40,7 @@ class ObjectInbox:
         self._lost = lost
 
     def put(self, plural: str, body: Object) -> Object | None:
-        """What kopf is to see of the object; None when it can see nothing of it."""
+        """Return the reduced object for kopf; None when it cannot be identified."""
         identity = objects.identity(body)
         if identity is None:
             self._lost(plural)
@@ -55,12 +55,12 @@ class ObjectInbox:
         return {**shown, "metadata": metadata, "ticket": ticket}
 
     def take(self, shown: Any) -> Object | None:
-        """The object of which kopf has seen this."""
+        """Return the object for the reduced one that kopf received."""
         return self._objects.pop(shown.get("ticket", 0), None)
 
 
 def responses(inbox: ObjectInbox, plurals: frozenset[str]) -> type[aiohttp.ClientResponse]:
-    """The class of responses for kopf's session."""
+    """Create the response class for kopf's session."""
 
     class Response(aiohttp.ClientResponse):
         async def start(self, connection: Any) -> aiohttp.ClientResponse:
@@ -78,8 +78,8 @@ def responses(inbox: ObjectInbox, plurals: frozenset[str]) -> type[aiohttp.Clien
             try:
                 return await asyncio.to_thread(_page, text, plural, inbox)
             except ValueError as error:
-                # kopf begins anew after this one.
-                raise aiohttp.ClientPayloadError(f"the list of {plural} cannot be read: {error}") from error
+                # kopf restarts after this error.
+                raise aiohttp.ClientPayloadError(f"cannot read the list of {plural}: {error}") from error
 
         def _plural(self) -> str:
             last = self.url.path.rpartition("/")[2]
@@ -95,7 +95,7 @@ def _page(text: bytes, plural: str, inbox: ObjectInbox) -> Object:
 
 
 class _Watch:
-    """The lines of a watch, each with what kopf is to see of its object. Stands in for the response's content."""
+    """The lines of a watch with reduced objects. Replaces the response's content."""
 
     def __init__(self, content: aiohttp.StreamReader, plural: str, inbox: ObjectInbox) -> None:
         self._content = content
@@ -123,7 +123,7 @@ class _Watch:
             type_, body = await asyncio.to_thread(_event, line) if len(line) > _LARGE else _event(line)
         except ValueError as error:
             if line.strip():
-                _log.error("a line of the watch cannot be read and is left out", kind=self._plural, error=str(error))
+                _log.error("cannot read a line of the watch, skipping it", kind=self._plural, error=str(error))
                 self._inbox.put(self._plural, {})
             return None
         if type_ in _CHANGES:
@@ -134,15 +134,15 @@ class _Watch:
             return {"type": type_, "object": {"metadata": {"resourceVersion": version}}} if version else None
         if type_ == "ERROR":
             if body.get("code") != _GONE:
-                # kopf ends the process on any other one. To list anew is right after each.
-                _log.error("the watch has failed and is begun anew", kind=self._plural, error=str(body.get("message")))
+                # kopf ends the process on any other error. Listing again is right after each of them.
+                _log.error("watch failed, restarting it", kind=self._plural, error=str(body.get("message")))
                 await asyncio.sleep(_ERROR_SECONDS)
             return {"type": type_, "object": {"code": _GONE}}
         return None
 
 
 def _event(line: bytes) -> tuple[str, Object]:
-    """The type of a watch's event, and its object."""
+    """Split a watch event into its type and its object."""
     try:
         found = orjson.loads(line)
     except orjson.JSONDecodeError:
@@ -151,6 +151,6 @@ def _event(line: bytes) -> tuple[str, Object]:
             raise
         return str(orjson.loads(parts.get("type", b'""'))), objects.read(parts["object"])
     if not isinstance(found, dict) or not isinstance(found.get("object"), dict):
-        raise ValueError("it is no event")  # noqa: TRY004 - as the decoder says it
+        raise ValueError("not a watch event")  # noqa: TRY004 - as the decoder says it
     brackets = line.count(b"[") + line.count(b"{")
     return str(found.get("type")), objects.sound(found["object"], brackets=brackets)

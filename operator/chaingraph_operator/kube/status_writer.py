@@ -1,8 +1,8 @@
-"""Writes statuses with as few patches as possible. Reconcilers hand in what should be shown; the newest wins.
+"""Write statuses with as few patches as possible. Reconcilers submit the desired status, and the newest wins.
 
-A change of phase goes out at once, everything else at most once a second and object, and what has not been shown yet
-(an execution that waits) only when it still holds after a second: a short execution is patched twice in its life. A
-patch holds nothing but the difference to what the API server has, and none is sent where there is no difference.
+A change of phase is written at once, everything else at most once per second and object. A status that was never shown
+before (a waiting execution) is written only if it still holds after a second: a short execution is patched twice in its
+life. A patch contains only the difference to the API server's status, and without a difference none is sent.
 """
 
 from __future__ import annotations
@@ -25,11 +25,11 @@ from chaingraph_runtime.cluster_errors import ApiError, Conflict, NotFound, Reje
 
 Status = Mapping[str, Any]
 Written = Callable[[Key, Status, Status], None]
-"""Told of each patch that went out: the object, its status before and after."""
+"""Called after each patch that was sent, with the object and its status before and after."""
 
 _log = structlog.get_logger(__name__)
 INTERVAL: Final = 1.0
-"""Seconds between two patches of an object, but for changes of phase."""
+"""Minimum seconds between two patches of an object, except for changes of phase."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +43,7 @@ class StatusWriter:
     """The writer of one kind.
 
     Args:
-        changed: called for an object that, as the answer to a patch shows, changed meanwhile.
+        changed: called for an object that has changed meanwhile, as the answer to a patch shows.
         written: called after each patch.
     """
 
@@ -73,17 +73,17 @@ class StatusWriter:
 
     @property
     def backlog(self) -> int:
-        """Objects whose status could be written now, were there a free writer."""
+        """Number of objects whose status is ready to be written and waits for a free writer."""
         return self._queue.depth
 
     def submit(self, key: Key, status: Status, *, urgent: bool) -> None:
-        """The object should show this status. `urgent`: at once; else when its turn comes, within a second."""
+        """Set the desired status of an object. `urgent` writes it at once, otherwise within a second."""
         cached = self._cache.get(key)
         if cached is None or cached.gone:
             return
         status = storable(status)
         number = self._newest[key] = self._newest.get(key, 0) + 1
-        # While a patch is on its way, the cache has what was before it: whether there is a difference shows later.
+        # While a patch is in flight, the cache has the status before it. The difference is computed later.
         if key not in self._in_flight and not difference(cached.status_object(), status):
             self._desired.pop(key, None)
             return
@@ -95,27 +95,27 @@ class StatusWriter:
         self._queue.add_after(key, INTERVAL if last is None else INTERVAL - (time.monotonic() - last))
 
     def forget(self, key: Key) -> None:
-        """The object is gone, or nothing more is expected of it."""
+        """Drop the object: it is gone, or needs no more writes."""
         self._desired.pop(key, None)
         self._last.pop(key, None)
         self._newest.pop(key, None)
         self._queue.forget(key)
 
     async def run(self) -> None:
-        """Writes until it is cancelled."""
+        """Write until cancelled."""
         async with asyncio.TaskGroup() as group:
             for number in range(self._writers):
                 group.create_task(self._work(), name=f"{self._plural} status writer {number}")
 
     async def flush(self, seconds: float) -> None:
-        """Writes what is still to be written, without waiting for its turn, for so many seconds at most."""
+        """Write all pending statuses without their delays, at most for this many seconds."""
         for key in list(self._desired):
             self._queue.add(key)
         try:
             async with asyncio.timeout(seconds):
                 await self._queue.wait_idle()
         except TimeoutError:
-            _log.warning("some statuses were not written; they are at the next start", count=len(self._desired))
+            _log.warning("statuses were not written, the next start writes them", count=len(self._desired))
 
     async def _work(self) -> None:
         while True:
@@ -125,7 +125,7 @@ class StatusWriter:
                 await self._write(key)
             except Exception as error:  # noqa: BLE001 - whatever one status holds, the others are written
                 delay = self._queue.retry(key)
-                _log.exception("a status cannot be written", object=str(key), error=str(error), retry_seconds=delay)
+                _log.exception("cannot write a status", object=str(key), error=str(error), retry_seconds=delay)
             finally:
                 self._in_flight.discard(key)
                 self._queue.done(key)
@@ -142,15 +142,15 @@ class StatusWriter:
         try:
             answer = await self._api.patch_status(self._plural, key, patch)
         except (NotFound, Conflict) as error:
-            _log.debug("the object is gone, its status is not written", object=str(key), error=str(error))
+            _log.debug("object deleted, status not written", object=str(key), error=str(error))
         except Rejected as error:
-            _log.error("the API server refuses a status", object=str(key), error=str(error))
+            _log.error("the API server rejected a status", object=str(key), error=str(error))
         except ApiError as error:
-            # What was submitted meanwhile is newer, even if it was found to need no patch.
+            # A status submitted meanwhile is newer, even if it needed no patch.
             if self._newest.get(key) == desired.number:
                 self._desired[key] = desired
             delay = self._queue.retry(key)
-            _log.warning("cannot write a status, trying again", object=str(key), error=str(error), retry_seconds=delay)
+            _log.warning("cannot write a status, retrying", object=str(key), error=str(error), retry_seconds=delay)
         else:
             self._succeeded(key, desired, before, answer)
 
@@ -160,7 +160,7 @@ class StatusWriter:
         if self._cache.observe(answer, own_write=True) is Seen.CHANGE:
             self._changed(key)
         if difference(storable(answer.get("status") or {}), desired.status):
-            # Somebody else wrote meanwhile, so that our difference was one to something older: once more.
+            # Another client wrote meanwhile, so our difference was based on an older version: write again.
             self._desired.setdefault(key, desired)
             self._queue.add(key)
         self._written(key, before, desired.status)

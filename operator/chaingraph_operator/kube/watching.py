@@ -1,7 +1,7 @@
-"""kopf, embedded as the informer: it lists and watches, `handlers` take what it sees.
+"""kopf, embedded as an informer: it lists and watches, and `handlers` process the objects.
 
-The settings are those that held under 50,000 objects. kopf ends the process on in-stream errors that it does not
-know, so whoever awaits `run` treats its end as a crash.
+The settings were tested with 50,000 objects. kopf ends on in-stream errors that it does not know, so the caller of
+`run` must treat a return as a crash.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _UNUSED: Final = f"kopf.{names.GROUP}/unused"
 
 
 class _NoDiffBase(kopf.DiffBaseStorage):
-    """Remembers nothing: `on.event` handlers need no former version, and copying each object was half of the cost."""
+    """Stores nothing: `on.event` handlers need no former version, and copying each object took half of the time."""
 
     def build(self, *, body: kopf.Body, extra_fields: Any = None) -> kopf.BodyEssence:
         return kopf.BodyEssence()
@@ -37,7 +37,7 @@ class _NoDiffBase(kopf.DiffBaseStorage):
 
 
 class _NoProgress(kopf.ProgressStorage):
-    """Remembers nothing: `on.event` handlers have no progress."""
+    """Stores nothing: `on.event` handlers have no progress."""
 
     def fetch(self, *, key: Any, body: kopf.Body) -> None:
         return None
@@ -56,7 +56,7 @@ class _NoProgress(kopf.ProgressStorage):
 
 
 class _Backoffs:
-    """Delays between repeated requests, without an end: an API server that is away is waited for, not given up."""
+    """Endless delays between repeated requests: the watch waits for an unavailable API server and never gives up."""
 
     def __iter__(self) -> Iterator[float]:
         delay = 0.5
@@ -66,7 +66,7 @@ class _Backoffs:
 
 
 class _WithoutSettings(logging.Filter):
-    """kopf hangs its whole settings onto each line about an object."""
+    """Removes kopf's complete settings from each log record about an object."""
 
     def filter(self, record: logging.LogRecord) -> bool:
         record.__dict__.pop("settings", None)
@@ -74,13 +74,13 @@ class _WithoutSettings(logging.Filter):
 
 
 def quieten() -> None:
-    """Lets kopf log what goes wrong, and not each call of a handler. Called once, after logging is configured."""
+    """Silence kopf's log record for each handler call. Called once, after logging is configured."""
     logging.getLogger("kopf").setLevel(logging.WARNING)
     logging.getLogger("kopf.objects").addFilter(_WithoutSettings())
 
 
 def settings() -> kopf.OperatorSettings:
-    """The settings for a pure informer."""
+    """Return the settings for a pure informer."""
     made = kopf.OperatorSettings()
     made.peering.standalone = True
     made.posting.enabled = False
@@ -97,10 +97,10 @@ def settings() -> kopf.OperatorSettings:
     made.networking.request_timeout = 30
     made.networking.error_backoffs = _Backoffs()
     made.process.ultimate_exiting_timeout = 25
-    # No field selector on `status.phase`, although it would spare the listing of finished executions: their
-    # ttlSecondsAfterFinished must be kept after a restart of the operator, an edit of a finished execution must reach
-    # its status (kstatus waits for observedGeneration), and a retry will start from one. The cache keeps a few hundred
-    # bytes of a finished execution, which is what makes this affordable.
+    # No field selector on `status.phase`, although it would avoid listing finished executions: their
+    # ttlSecondsAfterFinished must be applied after a restart of the operator, an edit of a finished execution must
+    # reach its status (kstatus waits for observedGeneration), and a retry starts from one. The cache keeps a few
+    # hundred bytes of a finished execution, which makes this affordable.
     return made
 
 
@@ -108,7 +108,7 @@ class Watch:
     """Lists and watches both kinds.
 
     Args:
-        unreadable: told of each object that cannot be read, by kind.
+        unreadable: called with the kind for each object that cannot be read.
     """
 
     def __init__(
@@ -129,13 +129,13 @@ class Watch:
         handlers.register(self._registry, plural, observer, inbox=self._inbox, unreadable=self._unreadable)
 
     def stop(self) -> None:
-        """Lets `run` return."""
+        """Make `run` return."""
         self._stop.set()
 
     async def run(self, *, spawned: Callable[[], None]) -> None:
-        """Watches until `stop`, or until something happens that kopf cannot go on from.
+        """Watch until `stop`, or until kopf fails.
 
-        When it ends it cancels every task that did not exist before it was called, so all parts of ours are to be
+        When kopf ends, it cancels every task that did not exist before this call, so all other components must be
         started first.
 
         Args:
@@ -158,7 +158,7 @@ class Watch:
         access = self._access
 
         async def login(**_: Any) -> kopf.AiohttpSession:
-            # kopf calls this at its start, and again when the API server no longer takes the credentials.
+            # kopf calls this at its start, and again when the API server rejects the credentials.
             await access.renew()
             session = access.session(
                 connections=_CONNECTIONS,

@@ -1,10 +1,8 @@
-"""A queue of keys for workers: the heart of every controller here.
+"""A queue of keys for workers, at the core of every controller.
 
-A key waits at most once, never has two workers at a time, and what was added while it was being worked on comes
-again afterwards. Failures come back after an exponential, jittered delay. The semantics are those of the work queue
-of Kubernetes' own controllers; all state is in memory, because everything in it can be derived again.
-
-Used by `controller` for objects, by `status_writer` for patches.
+A key is queued at most once and never has two workers at a time. A key added while it is being processed is queued
+again afterwards. Failed keys come back after an exponential delay with jitter. The semantics are those of client-go's
+work queue. All state is in memory, because it can be rebuilt.
 """
 
 from __future__ import annotations
@@ -22,12 +20,12 @@ Clock = Callable[[], float]
 
 
 class WorkQueue(Generic[K]):
-    """Keys in the order of their arrival, and keys for later.
+    """Keys in order of arrival, and delayed keys.
 
     Args:
-        base_delay: Seconds before the first retry of a key; doubles with each further failure.
-        max_delay: The longest wait between two retries, in seconds.
-        jitter: Draws the factor by which a retry's delay is shortened, from 0.5 to 1.
+        base_delay: seconds before the first retry of a key; doubles with each further failure.
+        max_delay: maximum seconds between two retries.
+        jitter: returns the factor that shortens a retry's delay, from 0.5 to 1.
     """
 
     def __init__(
@@ -57,25 +55,25 @@ class WorkQueue(Generic[K]):
 
     @property
     def depth(self) -> int:
-        """Keys that could be worked on now, were there a free worker."""
+        """Number of keys ready for a free worker."""
         return len(self._ready) + len(self._again)
 
     @property
     def delayed(self) -> int:
-        """Keys that are due later."""
+        """Number of delayed keys."""
         return len(self._due)
 
     @property
     def idle(self) -> bool:
-        """Whether nothing waits and nothing is being worked on. What is due later does not count."""
+        """Whether no key is queued or being processed. Delayed keys do not count."""
         return not (self._ready or self._working or self._again)
 
     def failures(self, key: K) -> int:
-        """How often the key has failed since `forget`."""
+        """Return how often the key has failed since `forget`."""
         return self._failures.get(key, 0)
 
     def add(self, key: K) -> None:
-        """The key is to be worked on now; after its present worker is done with it, if it has one."""
+        """Queue the key now or, while a worker processes it, once that worker is done."""
         self._due.pop(key, None)
         if key in self._working:
             self._again.add(key)
@@ -85,7 +83,7 @@ class WorkQueue(Generic[K]):
             self._wake_one()
 
     def add_after(self, key: K, seconds: float) -> None:
-        """The key is to be worked on in a while. Of several times the earliest holds."""
+        """Queue the key after a delay. Of several times, the earliest wins."""
         if seconds <= 0:
             self.add(key)
             return
@@ -98,7 +96,7 @@ class WorkQueue(Generic[K]):
         self._arm()
 
     def retry(self, key: K) -> float:
-        """The key has failed: it comes again after a while.
+        """Requeue a failed key after a delay.
 
         Returns:
             The delay, in seconds.
@@ -110,11 +108,11 @@ class WorkQueue(Generic[K]):
         return delay
 
     def forget(self, key: K) -> None:
-        """The key has succeeded: its failures no longer count."""
+        """Reset the failures of a key that succeeded."""
         self._failures.pop(key, None)
 
     async def get(self) -> K:
-        """The next key. Its worker must call `done` when it has finished with it."""
+        """Wait for the next key. Its worker must call `done` afterwards."""
         while not self._ready:
             getter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
             self._getters.append(getter)
@@ -132,7 +130,7 @@ class WorkQueue(Generic[K]):
         return key
 
     def done(self, key: K) -> None:
-        """The worker has finished with the key; it comes again if it was added meanwhile."""
+        """Release the key after processing. It is queued again if it was added meanwhile."""
         self._working.discard(key)
         if key in self._again:
             self._again.discard(key)
@@ -144,7 +142,7 @@ class WorkQueue(Generic[K]):
             self._idlers.clear()
 
     async def wait_idle(self) -> None:
-        """Returns once nothing waits and nothing is being worked on."""
+        """Wait until no key is queued or being processed."""
         if not self.idle:
             waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
             self._idlers.append(waiter)
@@ -161,7 +159,7 @@ class WorkQueue(Generic[K]):
                 return
 
     def _arm(self) -> None:
-        """One timer for all delayed keys: at the earliest of them."""
+        """Set the one timer for all delayed keys to the earliest of them."""
         if not self._later or self._later[0][0] >= self._timer_at:
             return
         if self._timer is not None:
@@ -176,10 +174,10 @@ class WorkQueue(Generic[K]):
         self._arm()
 
     def release_due(self) -> None:
-        """Moves the keys whose time has come into the queue. Called by the timer."""
+        """Queue the keys whose delay is over. Called by the timer."""
         now = self._now()
         while self._later and self._later[0][0] <= now:
             due, _, key = heapq.heappop(self._later)
-            # A key that was added, or got an earlier time, has left stale entries behind.
+            # A key that was added, or got an earlier time, leaves stale entries behind.
             if self._due.get(key) == due:
                 self.add(key)

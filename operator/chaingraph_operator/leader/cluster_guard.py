@@ -1,10 +1,10 @@
-"""Keeps the operator from serving another cluster's ledger.
+"""Prevent the operator from serving another cluster's ledger.
 
-Asked at the start, before anything is reconciled, and before each sweep, because a sweep of the wrong cluster would
-stop everything.
+The check runs at the start, before the first reconciliation, and before each sweep, because a sweep of the wrong
+cluster would stop everything.
 
-A cluster is known by the UID of its namespace kube-system. Where the operator may not read that, as in an installation
-for a few namespaces, it is known by the certificates of its API server.
+The UID of the namespace kube-system identifies a cluster. Where the operator may not read it, as in an installation for
+a few namespaces, the certificate authority of the API server does.
 """
 
 from __future__ import annotations
@@ -25,11 +25,11 @@ _FORBIDDEN = 403
 
 
 class ClusterGuard:
-    """Compares this cluster with the one that the ledger belongs to.
+    """Compares this cluster with the owner of the ledger.
 
     Args:
-        adopt: the recorded cluster, when this one is to take its place.
-        fence: told when the ledger is this cluster's.
+        adopt: the recorded cluster that this one replaces.
+        fence: updated when the ledger belongs to this cluster.
     """
 
     def __init__(self, *, ledger: Ledger, fence: Fence, api: KubernetesApi, access: ClusterAccess, adopt: str) -> None:
@@ -41,21 +41,21 @@ class ClusterGuard:
         self._known: ClusterIdentity | None = None
 
     async def check(self) -> None:
-        """Returns when the ledger is this cluster's, or has become so because it was nobody's.
+        """Return when the ledger belongs to this cluster. A ledger without owner is claimed.
 
         Raises:
-            ForeignLedger: it is another cluster's.
-            ClusterUnknown: there is nothing to know this cluster by.
+            ForeignLedger: the ledger belongs to another cluster.
+            ClusterUnknown: this cluster cannot be identified.
             ApiError: the API server does not answer.
         """
         seen = await self._seen()
         async with self._ledger.transaction() as connection:
-            # Once: who was let in and lost the ledger again does not take it back by itself.
+            # Once: a cluster that adopted the ledger and lost it again does not take it back by itself.
             found = await cluster.recognise(connection, seen, adopt="" if self._known else self._adopt)
         self._fence.adoptions = found.adoptions
         if found.identity != self._known:
             self._known = known = found.identity
-            _log.info("the ledger is this cluster's", cluster_uid=known.uid, certificate_authority=known.authority)
+            _log.info("this cluster owns the ledger", cluster_uid=known.uid, certificate_authority=known.authority)
 
     async def _seen(self) -> ClusterIdentity:
         try:
@@ -67,7 +67,7 @@ class ClusterGuard:
         seen = ClusterIdentity(uid, self._access.authority)
         if not seen.name:
             raise ClusterUnknown(
-                "nothing tells this cluster from others: the operator may not get the namespace kube-system, and its "
-                "kubeconfig names no certificate authority. Allow it to get the namespace kube-system"
+                "Cannot identify this cluster: the operator may not get the namespace kube-system, and its kubeconfig "
+                "has no certificate authority. Allow the operator to get the namespace kube-system."
             )
         return seen

@@ -1,12 +1,12 @@
-"""Which of several operators leads: by a Lease, as Kubernetes' own components do it.
+"""Leader election between operators, by a Lease, as in Kubernetes' own components.
 
-The rules are those of client-go's `leaderelection`: the leader writes the Lease every few seconds; another one takes it
-when it has seen no change of it for its whole duration, by its own clock alone; a leader that cannot write it gives up
-earlier than that. It gives up by ending its process at once: whatever it still did would be done twice. Its writes to
-the ledger are fenced besides (`chaingraph_store.upkeep.operators`), for clocks can stand still.
+The rules are those of client-go's `leaderelection`. The leader renews the Lease every few seconds. Another candidate
+takes it after seeing no change for the Lease's whole duration, by its own clock. A leader that cannot renew it gives up
+earlier, by ending its process at once: any further action would be done twice. Its writes to the ledger are also fenced
+(`chaingraph_store.upkeep.operators`), because clocks can stand still.
 
-kubernetes.aio has an election as well. It does not release the Lease at the end, so each rollout would stand still for
-the Lease's duration, and it cancels a task where the process has to end.
+kubernetes.aio has an election too. It does not release the Lease at the end, so each rollout would pause for the
+Lease's duration, and it cancels a task where the process must end.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from chaingraph_runtime.cluster_api import ClusterApi, Object
 from chaingraph_runtime.cluster_errors import ApiError, Conflict, NotFound
 
 LEADERSHIP_LOST_EXIT: Final = 70
-"""Exit code of an operator that leads no longer (EX_SOFTWARE), as that of a worker without a lease."""
+"""Exit code of an operator that lost the leadership (EX_SOFTWARE); same as a worker without a lease."""
 _FORBIDDEN: Final = 403
 _WATCH_SECONDS: Final = 0.2
 _RELEASE_SECONDS: Final = 2.0
@@ -38,16 +38,16 @@ _log = structlog.get_logger(__name__)
 
 
 def exit_hard(reason: str) -> NoReturn:
-    """Ends the process at once, without running anything more of it."""
-    _log.critical("leads no longer, exiting", reason=reason)
+    """End the process at once, without cleanup."""
+    _log.critical("leadership lost, exiting", reason=reason)
     os._exit(LEADERSHIP_LOST_EXIT)
 
 
 @dataclass(frozen=True, slots=True)
 class Times:
-    """In seconds. `duration`: how long the Lease holds unchanged. `deadline`: after which a leader gives up.
+    """Times in seconds. `duration`: validity of an unchanged Lease. `deadline`: when a leader gives up renewing.
 
-    `retry`: between two looks or renewals.
+    `retry`: interval between two attempts to acquire or renew.
     """
 
     duration: float
@@ -57,7 +57,7 @@ class Times:
 
 @dataclass(frozen=True, slots=True)
 class ObservedLease:
-    """The Lease as it was last seen to change. `since`: when, by this process's monotonic clock, in seconds."""
+    """The Lease as last seen changed. `since` is that moment by this process's monotonic clock, in seconds."""
 
     version: str
     holder: str
@@ -66,14 +66,14 @@ class ObservedLease:
 
 
 class ElectionMove(Enum):
-    """What to do about the Lease."""
+    """The next action on the Lease."""
 
     TAKE = auto()
     WAIT = auto()
 
 
 def look(before: ObservedLease | None, lease: Object, *, now: float) -> ObservedLease:
-    """What is known of the Lease after another look at it. Pure."""
+    """Update the observation with the Lease just read. Pure."""
     version = str(lease["metadata"]["resourceVersion"])
     if before is not None and before.version == version:
         return before
@@ -84,7 +84,7 @@ def look(before: ObservedLease | None, lease: Object, *, now: float) -> Observed
 
 
 def next_move(seen: ObservedLease, *, identity: str, now: float) -> ElectionMove:
-    """Whether the Lease may be taken. Pure. Also one's own: a Lease that somebody restored says nothing of now."""
+    """Return whether to take the Lease. Pure. Our own counts as taken too: a restored Lease may be outdated."""
     free = seen.holder in ("", identity)
     return ElectionMove.TAKE if free or now - seen.since > seen.duration else ElectionMove.WAIT
 
@@ -107,7 +107,7 @@ class Election:
         lost: Callable[[str], NoReturn] = exit_hard,
     ) -> None:
         timeout = aiohttp.ClientTimeout(total=times.deadline / 2)
-        # Connections of its own: a backlog of status patches must not cost the Lease.
+        # Own connections: a backlog of status patches must not cost the Lease.
         self._api = ClusterApi(access, connections=2, user_agent="chaingraph-operator", timeout=timeout)
         self._collection = f"/apis/coordination.k8s.io/v1/namespaces/{namespace}/leases"
         self._name = name
@@ -123,15 +123,15 @@ class Election:
         return self._held is not None
 
     def check(self) -> None:
-        """Ends the process when the Lease can no longer be relied on. Asked before each write to the API server."""
+        """End the process when the Lease is no longer reliable. Called before each write to the API server."""
         if self._held is not None:
             self._check()
 
     async def acquire(self, follows: Callable[[str], None]) -> None:
-        """Returns once this process leads. The Lease is to be kept from then on.
+        """Wait until this process leads. The caller must then run `keep`.
 
         Args:
-            follows: told who leads meanwhile.
+            follows: called with the current leader while waiting.
         """
         seen: ObservedLease | None = None
         following: str | None = None
@@ -151,22 +151,22 @@ class Election:
                     following = seen.holder
                     follows(following)
             except Conflict:
-                _log.debug("another one was faster", lease=self.lease)
+                _log.debug("another operator acquired the Lease", lease=self.lease)
             except ApiError as error:
-                _log.warning("cannot take part in the election, trying again", error=_explained(error))
+                _log.warning("cannot take part in leader election, retrying", error=_explained(error))
             await asyncio.sleep(self._times.retry)
 
     async def keep(self) -> None:
-        """Renews the Lease for ever."""
+        """Renew the Lease until cancelled."""
         while True:
             await asyncio.sleep(self._times.retry)
             try:
                 await self._renew()
             except ApiError as error:
-                _log.warning("could not renew the Lease, trying again", lease=self.lease, error=_explained(error))
+                _log.warning("cannot renew the Lease, retrying", lease=self.lease, error=_explained(error))
 
     async def release(self) -> None:
-        """Leaves the Lease to the next one, as far as the API server can be reached. Nothing may be written after."""
+        """Release the Lease if the API server can be reached. Write nothing afterwards."""
         held, self._held = self._held, None
         if held is None:
             return
@@ -175,7 +175,7 @@ class Election:
             async with asyncio.timeout(_RELEASE_SECONDS):
                 await self._write(held | {"spec": spec})
         except (ApiError, TimeoutError) as error:
-            _log.warning("could not release the Lease; it will run out", lease=self.lease, error=str(error))
+            _log.warning("cannot release the Lease, it will expire", lease=self.lease, error=str(error))
         else:
             _log.info("released the Lease", lease=self.lease)
 
@@ -189,10 +189,10 @@ class Election:
             return None
 
     async def _write(self, lease: Object) -> Object:
-        """Replaces the Lease that was read.
+        """Replace the Lease that was read.
 
         Raises:
-            Conflict: it is another one by now.
+            Conflict: the Lease has changed.
         """
         return await self._api.request("PUT", f"{self._collection}/{self._name}", body=lease)
 
@@ -217,7 +217,7 @@ class Election:
     async def _renew(self) -> None:
         if self._held is None:
             return
-        # Counted from the moment of asking: others may count from any moment since.
+        # Measured from the request: other candidates may measure from any later moment.
         asked = time.monotonic()
         try:
             self._held = await self._write(self._held | {"spec": self._held["spec"] | {"renewTime": _now()}})
@@ -227,7 +227,7 @@ class Election:
             self._renewed = asked
 
     async def _look_again(self) -> None:
-        """Somebody has touched the Lease: ourselves by a request whose answer was lost, a person, or another one."""
+        """Read the changed Lease. Our own request with a lost answer may have changed it, or another client."""
         lease = await self._read()
         if lease is None:
             await self._take(None)
@@ -240,10 +240,10 @@ class Election:
     def _check(self) -> None:
         age = time.monotonic() - self._renewed
         if age > self._times.deadline:
-            self._lost(f"the Lease {self.lease} could not be renewed for {age:.1f} s")
+            self._lost(f"the Lease {self.lease} was not renewed for {age:.1f} s")
 
     def _watch(self) -> None:
-        """Ends the process when the Lease is over, from a thread: the event loop may be what hangs."""
+        """End the process when the Lease expires. A thread does this, because the event loop may hang."""
         while self._held is not None:
             self._check()
             time.sleep(_WATCH_SECONDS)

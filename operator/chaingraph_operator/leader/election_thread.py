@@ -1,7 +1,7 @@
-"""The election in a thread of its own, with an event loop and connections of its own.
+"""Run the election in its own thread, with its own event loop and connections.
 
-However much the operator's event loop has to do, the Lease is renewed. A loop that has not had a turn for long is dead,
-and its operator lets go: it sees and writes nothing any more, and another one could.
+The Lease is renewed however busy the operator's event loop is. An event loop without a turn for too long counts as
+hung, and its operator gives up the Lease: it processes nothing any more, and another operator can take over.
 """
 
 from __future__ import annotations
@@ -24,9 +24,9 @@ class ElectionThread:
     """One candidate.
 
     Args:
-        make: makes the election with the access that it is to use.
+        make: creates the election with the given access.
         hung: seconds without a turn of the caller's event loop after which the Lease is given up.
-        access: reads the access to the API server.
+        access: loads the access to the API server.
         lost: called then; must not return.
     """
 
@@ -49,18 +49,18 @@ class ElectionThread:
         self._beat = time.monotonic()
 
     def check(self) -> None:
-        """Ends the process when the Lease can no longer be relied on."""
+        """End the process when the Lease is no longer reliable."""
         if self._election is not None:
             self._election.check()
 
     async def acquire(self, follows: Callable[[str], None]) -> None:
-        """Returns once this process leads; the Lease is renewed from then on. `keep` is to be run as well.
+        """Wait until this process leads. The Lease is renewed from then on; the caller must also run `keep`.
 
         Args:
-            follows: told who leads meanwhile.
+            follows: called with the current leader while waiting.
 
         Raises:
-            NoCluster: there is no way to the API server.
+            NoCluster: no access to an API server is configured.
         """
         here = asyncio.get_running_loop()
 
@@ -73,19 +73,19 @@ class ElectionThread:
         self._keeping = asyncio.wrap_future(asyncio.run_coroutine_threadsafe(self._keep(), self._loop))
 
     async def keep(self) -> None:
-        """Shows for ever that the event loop has its turns.
+        """Signal the event loop's turns until cancelled.
 
         Raises:
-            Exception: whatever has ended the renewal.
+            Exception: the error that ended the renewal.
         """
-        assert self._keeping is not None, "acquired first"
+        assert self._keeping is not None, "call acquire first"
         while not self._keeping.done():
             self._beat = time.monotonic()
             await asyncio.wait({self._keeping}, timeout=_BEAT_SECONDS)
         self._keeping.result()
 
     async def close(self) -> None:
-        """Leaves the Lease to the next one, and ends the thread. Nothing may be written after."""
+        """Release the Lease and end the thread. Write nothing afterwards."""
         if not self._thread.is_alive():
             return
         if self._keeping is not None:
@@ -102,7 +102,7 @@ class ElectionThread:
         await self._election.acquire(follows)
 
     async def _keep(self) -> None:
-        assert self._election is not None, "acquired first"
+        assert self._election is not None, "call acquire first"
         async with asyncio.TaskGroup() as group:
             group.create_task(self._election.keep())
             group.create_task(self._watch())
@@ -112,7 +112,7 @@ class ElectionThread:
             await asyncio.sleep(min(_BEAT_SECONDS, self._hung / 4))
             silent = time.monotonic() - self._beat
             if silent > self._hung:
-                self._lost(f"the event loop has not had a turn for {silent:.0f} s")
+                self._lost(f"the event loop has been blocked for {silent:.0f} s")
 
     async def _release(self) -> None:
         if self._election is not None:

@@ -1,4 +1,4 @@
-"""This operator's place: elected, where several run, and fenced in the ledger either way."""
+"""This operator's leadership: elected when several run, and fenced in the ledger in any case."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _log = structlog.get_logger(__name__)
 
 
 def lease_namespace(settings: Settings, *, of_pod: Path = _POD_NAMESPACE) -> str:
-    """Where the Lease is: as it is set, else the namespace of this Pod.
+    """Return the namespace of the Lease: the setting or, without it, this Pod's namespace.
 
     Raises:
         NoLeaseNamespace: neither is known.
@@ -37,19 +37,19 @@ def lease_namespace(settings: Settings, *, of_pod: Path = _POD_NAMESPACE) -> str
         return of_pod.read_text(encoding="utf-8").strip()
     except OSError as error:
         raise NoLeaseNamespace(
-            "CHAINGRAPH_LEASE_NAMESPACE is empty, and this is no Pod whose namespace could be taken: set it to the "
-            "namespace of the Lease, or CHAINGRAPH_LEADER_ELECTION=false"
+            "CHAINGRAPH_LEASE_NAMESPACE is empty, and this process does not run in a Pod. Set it to the namespace of "
+            "the Lease, or set CHAINGRAPH_LEADER_ELECTION=false."
         ) from error
 
 
 class Leadership:
-    """Whether this operator may do anything.
+    """Whether this operator may act.
 
     Args:
         ledger: all of its transactions are fenced from now on.
 
     Raises:
-        NoLeaseNamespace: there is to be an election, and it is not known where.
+        NoLeaseNamespace: election is on, and the Lease's namespace is unknown.
     """
 
     def __init__(self, settings: Settings, *, ledger: Ledger) -> None:
@@ -81,42 +81,42 @@ class Leadership:
         return self._leads
 
     def check(self) -> None:
-        """Ends the process when this operator has lost its place."""
+        """End the process when this operator has lost the leadership."""
         if self._election is not None:
             self._election.check()
 
     async def acquire(self, follows: Callable[[str], None]) -> None:
-        """Returns once this operator leads. It is to be kept from then on.
+        """Wait until this operator leads. The caller must then run `keep`.
 
         Args:
-            follows: told who leads meanwhile.
+            follows: called with the current leader while waiting.
         """
         if self._election is not None:
             await self._election.acquire(follows)
         self._leads = True
 
     async def begin(self) -> None:
-        """Begins a new epoch in the ledger: what former leaders have under way has ended, and they write no more.
+        """Begin a new epoch in the ledger. Transactions of former leaders have ended, and they can write no more.
 
         Raises:
-            psycopg.OperationalError: PostgreSQL is away.
+            psycopg.OperationalError: PostgreSQL is unavailable.
         """
         if self._election is None or self.fence.tenure is not None:
             return
         async with self._ledger.transaction() as connection:
             tenure = await operators.take(connection, self._lease, self._identity)
         self.fence.tenure = tenure
-        _log.info("a new epoch", lease=tenure.lease, epoch=tenure.epoch)
+        _log.info("began a new epoch", lease=tenure.lease, epoch=tenure.epoch)
 
     async def keep(self) -> None:
-        """Keeps the place for ever."""
+        """Keep the leadership until cancelled."""
         if self._election is None:
             await asyncio.Event().wait()
         else:
             await self._election.keep()
 
     async def close(self) -> None:
-        """Leaves the place to the next one. Nothing may be written after."""
+        """Release the leadership. Write nothing afterwards."""
         self._leads = False
         if self._election is not None:
             await self._election.close()

@@ -1,1 +1,1 @@
-"""Loops of the leading operator that follow the ledger or run from time to time."""
+"""Loops of the leading operator: they follow the ledger, or run periodically."""

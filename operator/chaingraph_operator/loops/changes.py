@@ -1,8 +1,8 @@
-"""Follows the ledger: which executions changed. A notification is a hint, the sequence the truth.
+"""Follow changes of executions in the ledger. A notification is a hint, the sequence is the source of truth.
 
-A notification names the execution, and comes after its transaction has committed; so the rows that are named are read,
-many at a time. Notifications are lost with their connection, so on start, on every reconnect and every half minute
-the sequence is read from a little behind the newest number seen, because numbers become visible out of order.
+A notification names the execution and arrives after its transaction has committed, so the named rows are read, many at
+a time. Notifications are lost with their connection. So the sequence is read at the start, on every reconnect and every
+half minute. It is read from slightly before the newest number seen, because numbers become visible out of order.
 """
 
 from __future__ import annotations
@@ -26,10 +26,10 @@ _BATCH: Final = 200
 
 
 class ChangeFeed:
-    """The change feed. `changed` is called with each row that changed, at least once.
+    """The change feed. Calls `changed` with each changed row, at least once.
 
     Args:
-        reread_seconds: from one reading of the sequence to the next, however much is notified meanwhile.
+        reread_seconds: interval between two readings of the sequence, whatever is notified meanwhile.
     """
 
     def __init__(
@@ -45,7 +45,7 @@ class ChangeFeed:
         self._delivered: dict[ExecutionId, int] = {}
 
     async def listen(self) -> None:
-        """Hears of changes, for ever."""
+        """Listen for notifications until cancelled."""
 
         async def connected() -> None:
             self._reread = True
@@ -54,7 +54,7 @@ class ChangeFeed:
         await self._ledger.listen(CHANGES, self._heard, connected=connected)
 
     async def follow(self) -> None:
-        """Reads what changed and passes it on, for ever. Begun anew after a failure, it begins with the sequence."""
+        """Read changed rows and pass them on, until cancelled. Starts with the sequence, also after a failure."""
         loop = asyncio.get_running_loop()
         due = loop.time()
         while True:
@@ -63,7 +63,7 @@ class ChangeFeed:
                     await self._news.wait()
             self._news.clear()
             await self._read_named()
-            # Asked of the clock, because news that are there already leave the timeout no chance to fire.
+            # Checked by the clock, because pending notifications leave the timeout no chance to fire.
             if self._reread or loop.time() >= due:
                 self._reread = False
                 due = loop.time() + self._reread_seconds
@@ -74,9 +74,9 @@ class ChangeFeed:
         self._news.set()
 
     async def _read_named(self) -> None:
-        """The rows that notifications have named until now. What is named meanwhile is read in the next turn."""
-        # Taken out before they are read: one that is named again meanwhile has changed since and is read again.
-        # Should the reading fail, the sequence brings them.
+        """Read the rows named by notifications so far. Rows named meanwhile are read in the next turn."""
+        # Remove the names before reading: a row that is named again meanwhile has changed again and is read again.
+        # If the reading fails, the sequence has the changes.
         named = list(self._named)
         self._named.clear()
         for start in range(0, len(named), _BATCH):
@@ -84,7 +84,7 @@ class ChangeFeed:
                 await self._pass_on(connection, named[start : start + _BATCH])
 
     async def read_sequence(self) -> None:
-        """Every change since a little behind the newest one seen."""
+        """Read all changes since slightly before the newest one seen."""
         async with self._ledger.connection() as connection:
             if self._newest is None:
                 self._newest = await changes.newest(connection)
@@ -107,6 +107,6 @@ class ChangeFeed:
             self._changed(row)
 
     def _forget_old(self) -> None:
-        """What is further back than a reread goes need not be remembered."""
+        """Forget numbers that are too old for the next reading."""
         oldest = (self._newest or 0) - changes.LOOK_BEHIND
         self._delivered = {execution: seq for execution, seq in self._delivered.items() if seq > oldest}

@@ -1,8 +1,8 @@
-"""Tells parents of children that have ended, where the worker has not: beside it, and for it when it is gone.
+"""Notify parents of ended children when the worker did not.
 
-The worker that ran a child tells its parent within a moment. What ends in other ways, or whose worker died in between,
-is told here: a second after the change feed brought it, and every minute whatever the ledger still owes. Several
-operators may do this at once.
+The worker that ran a child notifies its parent at once. For children that end otherwise, or whose worker died first,
+this loop does: a second after the change feed brought the child, and every minute for all pending notifications in the
+ledger. Several operators may do this at once.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _LONGEST_RETRY: Final = 15.0
 
 
 def is_owed(row: ExecutionRow) -> bool:
-    """Whether a row says that its parent has still to be told of it."""
+    """Whether the parent of this row has yet to be notified of its end."""
     return (
         row.parent_id is not None
         and row.ended
@@ -36,10 +36,10 @@ def is_owed(row: ExecutionRow) -> bool:
 
 
 class ChildCompletion:
-    """Settles what parents are owed.
+    """Notifies parents.
 
     Args:
-        delay: seconds from a change to the telling, in which further children of the same parent can end.
+        delay: seconds from a change to the notification. Meanwhile other children of the same parent may end.
         interval: seconds between two searches of the ledger.
     """
 
@@ -52,15 +52,15 @@ class ChildCompletion:
         metrics.queue_depth("families", lambda: self._queue.depth)
 
     def changed(self, row: ExecutionRow) -> None:
-        """The ledger's row changed."""
+        """Handle a changed row of the ledger."""
         if row.parent_id is not None and is_owed(row):
             self._queue.add_after(row.parent_id, self._delay)
 
     async def search(self) -> None:
-        """Finds what is owed, at once and every minute, for ever.
+        """Find parents to notify, at once and then every minute, until cancelled.
 
         Raises:
-            psycopg.OperationalError: PostgreSQL is away.
+            psycopg.OperationalError: PostgreSQL is unavailable.
         """
         while True:
             async with self._ledger.connection() as connection:
@@ -70,10 +70,10 @@ class ChildCompletion:
             await asyncio.sleep(self._interval)
 
     async def settle(self) -> None:
-        """Settles for ever, one parent after the other.
+        """Notify one parent after the other until cancelled.
 
         Raises:
-            psycopg.OperationalError: PostgreSQL is away. What was to be settled is remembered.
+            psycopg.OperationalError: PostgreSQL is unavailable. Parents still to be notified are remembered.
         """
         while True:
             parent = await self._queue.get()
@@ -83,7 +83,7 @@ class ChildCompletion:
                 self._queue.done(parent)
 
     async def _settle(self, parent: ExecutionId) -> None:
-        """One parent. Its own parent comes later, so that what fails is repeated alone."""
+        """Notify one parent. Its own parent comes later, so that a failure is retried alone."""
         try:
             async with self._ledger.transaction() as connection:
                 above = await completion.settle(connection, parent)
@@ -92,7 +92,7 @@ class ChildCompletion:
             if is_outage(error):
                 raise
             _log.warning(
-                "cannot tell an execution of its children, trying again",
+                "cannot notify a parent execution of its children, retrying",
                 execution_id=parent,
                 error=str(error).strip(),
                 retry_seconds=round(delay, 2),

@@ -1,9 +1,9 @@
-"""Removes from the ledger what ended long ago and has no resource any more, a little after each sweep.
+"""Remove old executions without a resource from the ledger, some after each sweep.
 
-The sweep knows which resources there are. The moment before which an execution must have ended is read from the
-database's clock before the resources are listed. So the row of whatever ended before that moment was there when the
-list began, a root's resource was there before its row, and what is missing in the list is gone for good. A tree goes as
-a whole, when all of it ended before that moment and none of it has a resource: people look at it as a whole.
+The sweep lists the existing resources. Before that, the cutoff for ends is read from the database's clock. The row of
+an execution that ended before the cutoff existed when the list began, and a root's resource existed before its row, so
+a resource missing from the list is gone permanently. A tree is removed as a whole, when all of it ended before the
+cutoff and none of it has a resource, because people look at it as a whole.
 """
 
 from __future__ import annotations
@@ -27,25 +27,25 @@ from chaingraph_store.upkeep.pruning import EndedRoot, PruneCursor
 T = TypeVar("T")
 _log = structlog.get_logger(__name__)
 _EXAMINED: Final = 5000
-"""Executions that are looked at after one sweep; the next one goes on behind them."""
+"""Executions examined after one sweep. The next sweep continues after them."""
 _BATCH: Final = 100
-"""Executions that are removed in one transaction."""
+"""Executions removed in one transaction."""
 _PARENTS: Final = 100
 _CHILDREN: Final = 2000
-"""Parents and children of one tree that are in memory at a time."""
+"""Parents and children of one tree in memory at a time."""
 _MOST: Final = 20_000
-"""Executions, about, that are removed after one sweep, so that the next sweep is not kept waiting."""
+"""Approximate number of executions removed after one sweep, so that the next sweep is not delayed."""
 _UNUSED_BATCH: Final = 500
 _UNUSED_EVERY: Final = 3600.0
-"""Seconds between two searches for revisions and catalogues that nobody uses."""
+"""Seconds between two searches for unused revisions and catalogues."""
 
 
 class Pruning:
     """Removes old executions.
 
     Args:
-        namespaces: those that are served; empty for all. What resources other namespaces have is not known here.
-        keep: how long after its end an execution without a resource is kept; None for ever.
+        namespaces: the served namespaces; empty for all. The resources of other namespaces are unknown here.
+        keep: how long to keep an ended execution without a resource; None to keep it forever.
     """
 
     def __init__(self, *, ledger: Ledger, namespaces: Sequence[str], keep: timedelta | None, metrics: Metrics) -> None:
@@ -57,7 +57,7 @@ class Pruning:
         self._unused_sought = float("-inf")
 
     async def cutoff(self) -> datetime | None:
-        """The moment before which executions must have ended to be removed, to be read before resources are listed.
+        """Return the cutoff: only executions that ended before it are removed. Read it before listing the resources.
 
         Returns:
             None when nothing is ever removed.
@@ -68,19 +68,19 @@ class Pruning:
             return await pruning.ago(connection, self._keep)
 
     async def prune(self, alive: Set[str], *, before: datetime) -> int:
-        """Goes on a little through the old executions and removes those whose resource is gone.
+        """Examine the next old executions, and remove those without a resource.
 
         Args:
             alive: the UIDs of all resources in the served namespaces, listed after `before` was read.
-            before: as `cutoff` gave it.
+            before: the result of `cutoff`.
 
         Returns:
-            How many were removed. What an error of the database prevents is left for the next time.
+            How many were removed. After a database error, the rest is left for the next time.
         """
         try:
             return await self._prune(alive, before)
         except psycopg.Error as error:
-            _log.warning("cannot remove old executions from the ledger, trying again later", error=str(error).strip())
+            _log.warning("cannot remove old executions from the ledger, retrying later", error=str(error).strip())
             return 0
 
     async def _prune(self, alive: Set[str], before: datetime) -> int:
@@ -94,7 +94,7 @@ class Pruning:
             gone = [root for root in batch if root.uid is None or root.uid not in alive]
             removed += await self._remove_all(gone, alive, before, most=_MOST - removed)
             if removed >= _MOST:
-                # What is left of the batch comes next time.
+                # The rest of the batch comes next time.
                 passed = False
                 break
             self._place = batch[-1]
@@ -120,7 +120,7 @@ class Pruning:
         return due and not await pruning.shows_any(self._ledger, root, alive)
 
     async def _remove_tree(self, root: ExecutionId, before: datetime, *, most: int) -> int:
-        """The lowest first, so that what is interrupted is still a tree, which the next time finds again."""
+        """Remove a tree from the leaves up: an interruption leaves a tree that the next run finds again."""
         removed = 0
         place: PruneCursor | None = None
         while removed < most:
@@ -130,7 +130,7 @@ class Pruning:
                 return removed + await self._remove([root], before)
             count = await self._remove_children([each.id for each in parents], before)
             removed += count
-            # As long as some went there may be more of them.
+            # Continue while executions were removed: there may be more.
             if not count:
                 place = parents[-1]
         return removed
@@ -149,7 +149,7 @@ class Pruning:
             return 0
         began = time.monotonic()
         removed = await pruning.remove(self._ledger, executions, before=before)
-        # As long as it worked, so that this never takes more than half of what one connection can.
+        # Pause for as long as the work took, to use at most half of one connection's capacity.
         await asyncio.sleep(time.monotonic() - began)
         return removed
 
@@ -162,7 +162,7 @@ class Pruning:
             catalogues += found
         self._unused_sought = time.monotonic()
         if revisions or catalogues:
-            _log.info("removed what nobody uses from the ledger", revisions=revisions, catalogues=catalogues)
+            _log.info("removed unused objects from the ledger", revisions=revisions, catalogues=catalogues)
 
 
 def _batches(items: Sequence[T], size: int) -> Iterator[Sequence[T]]:

@@ -1,9 +1,8 @@
-"""How much waits in which queue, for metrics and autoscaling: read from the ledger every few seconds.
+"""Queue metrics for monitoring and autoscaling, read from the ledger every few seconds.
 
-A part of the leading operator, so that the figures exist once however many operators there are, and a sum over Pods is
-right. What has not been read for a while is not told any more: a queue that looks empty because PostgreSQL is away
-would make an autoscaler remove workers. An execution may name any queue, so only those that workers serve, or are set
-to, have series of their own: the others are added up as OTHER.
+Only the leading operator reports them, so that each value exists once and a sum over Pods is right. Values too old are
+not reported: a queue that looks empty during a PostgreSQL outage would make an autoscaler remove workers. An execution
+may name any queue, so only queues that are served or configured have their own series. The others are summed as OTHER.
 """
 
 from __future__ import annotations
@@ -25,19 +24,19 @@ _READ_SECONDS: Final = 5.0
 _LONGEST_PAUSE: Final = 20.0
 _TOLD_SECONDS: Final = 30.0
 _SHARE: Final = 0.02
-"""Of PostgreSQL's time that this may take. What it costs grows with what waits: 100,000 were seen to take 0.14 s."""
+"""Maximum share of PostgreSQL's time for this. The cost grows with waiting executions: 0.14 s for 100,000."""
 _NO_WORK: Final = (0, 0, 0.0)
 OTHER: Final = "(other)"
-"""Stands for all queues that no worker serves. No queue can have this name."""
+"""The sum of all queues that no worker serves. No queue can have this name."""
 
 
 class QueueMetrics:
-    """The figures as they were last read.
+    """The latest queue metrics.
 
     Args:
-        interval: seconds from one reading to the next.
-        told: seconds for which a reading is told.
-        queues: those that have series whether a worker serves them or not.
+        interval: seconds between two readings.
+        told: seconds for which a reading is reported.
+        queues: queues that have series even while no worker serves them.
     """
 
     def __init__(
@@ -63,24 +62,24 @@ class QueueMetrics:
         metrics.registry.register(self)
 
     async def run(self) -> None:
-        """Reads for ever."""
+        """Read the metrics until cancelled."""
         while True:
             began = time.monotonic()
             await self.read()
             await asyncio.sleep(self.pause(time.monotonic() - began))
 
     def pause(self, took: float) -> float:
-        """Seconds until the next reading, when the last one took so many."""
+        """Return the seconds until the next reading, given the duration of the last one."""
         return max(self._interval, min(_LONGEST_PAUSE, took / _SHARE))
 
     async def read(self) -> None:
-        """Reads once."""
+        """Read the metrics once."""
         async with self._ledger.connection() as connection:
             found = await statistics.queues(connection, application_name=self._application_name)
             self._workers = await statistics.workers(connection, application_name=self._application_name)
             self._families = await child_statistics.children(connection)
-        # One whose workers are gone keeps its series, as does one that has become empty: to an autoscaler, no figure is
-        # no reason to go up or down.
+        # A queue that lost its workers, or became empty, keeps its series: an autoscaler does not act on a missing
+        # value.
         self._served |= {each.queue for each in self._workers}
         others = [each for each in found if each.queue not in self._served]
         self._others = self._others or bool(others)
@@ -90,15 +89,15 @@ class QueueMetrics:
         self._read_at = time.monotonic()
 
     def collect(self) -> Iterable[Metric]:
-        """What Prometheus gets; nothing while there is no reading that is recent."""
+        """Yield the metrics for Prometheus; none without a recent reading."""
         recent = time.monotonic() - self._read_at < self._told
         known = sorted(self._served | ({OTHER} if self._others else set())) if recent else []
         yield from self._of_queues(known)
         yield from self._of_workers(self._workers if recent else (), known)
         children = GaugeMetricFamily(
             "chaingraph_children_oldest_seconds",
-            "How long the oldest of what is to be done about children has waited: to be spawned by the execution that "
-            "emitted it (spawn), to be told to its parent as ended (tell), to be shown as a resource (show).",
+            "Age of the oldest pending work for child executions, by step: waiting to be spawned by its parent "
+            "(spawn), ended and its parent not notified yet (tell), waiting for its resource (show).",
             labels=["waiting_to"],
         )
         if recent:
@@ -109,14 +108,14 @@ class QueueMetrics:
 
     def _of_queues(self, queues: Iterable[str]) -> Iterable[Metric]:
         waiting = GaugeMetricFamily(
-            "chaingraph_queue_waiting", "Executions that wait in a queue for a worker.", labels=["queue"]
+            "chaingraph_queue_waiting", "Executions waiting for a worker, by queue.", labels=["queue"]
         )
         running = GaugeMetricFamily(
-            "chaingraph_queue_running", "Executions of a queue that workers have.", labels=["queue"]
+            "chaingraph_queue_running", "Executions running on a worker, by queue.", labels=["queue"]
         )
         oldest = GaugeMetricFamily(
             "chaingraph_queue_oldest_seconds",
-            "How far a queue is behind: the age of the place that is taken next, 0 when nothing waits.",
+            "Age of the next execution to be taken from a queue, in seconds; 0 when the queue is empty.",
             labels=["queue"],
         )
         for queue in queues:
@@ -130,13 +129,13 @@ class QueueMetrics:
     def _of_workers(workers: Iterable[statistics.WorkerStatistics], known: Iterable[str]) -> Iterable[Metric]:
         alive = GaugeMetricFamily(
             "chaingraph_queue_workers",
-            "Workers with a good lease that have a queue, by pool, version and state: serving; retired, which take "
-            "only what their version has begun; draining, which end.",
+            "Live workers by queue, pool, version and state: serving; retired (finishing the executions of their "
+            "version only); draining (shutting down).",
             labels=["queue", "pool", "version", "state"],
         )
         slots = GaugeMetricFamily(
             "chaingraph_queue_slots",
-            "Executions of a queue that the workers in the state serving run at once.",
+            "Number of executions that the workers in state serving can run at the same time, by queue.",
             labels=["queue"],
         )
         room = dict.fromkeys(known, 0)

@@ -1,8 +1,8 @@
-"""Hands back the work of lost workers where no worker is left that would. A part of the leading operator.
+"""Hand back the work of lost workers when no other worker would. Runs in the leading operator.
 
-Workers do it for each other, within a second of a lease's end. When the last one is lost, or the last one of a pool
-whose database role alone may touch its work, its executions would look as if they ran; handed back, they wait in their
-queue, and their conditions say that they need a worker.
+Workers do this for each other within a second of a lease's expiry. But after the loss of the last worker, or of the
+last one in a pool whose database role alone may touch its work, its executions would look as if they were running.
+Handed back, they wait in their queue, and their conditions say that they need a worker.
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ from chaingraph_store.queue.recovery import HandedBack
 _SECONDS: Final = 1.0
 _PATIENCE_SECONDS: Final = 10.0
 _LEFT_SECONDS: Final = 5.0
-"""How long workers that live have to hand back what another one has lost. Then they are not of its pool."""
+"""Grace period for live workers to hand back the work of a lost one. After that, none of them is of its pool."""
 _log = structlog.get_logger(__name__)
 
 
 class LostWorkerRecovery:
-    """Looks for lost workers that no others look for."""
+    """Finds lost workers that no other worker recovers."""
 
     def __init__(self, ledger: Ledger, *, application_name: str) -> None:
         self._ledger = ledger
@@ -34,13 +34,13 @@ class LostWorkerRecovery:
         self._lost_since: dict[str, float] = {}
 
     async def run(self) -> None:
-        """Looks for ever."""
+        """Check for lost workers until cancelled."""
         while True:
             await self.recover()
             await asyncio.sleep(_SECONDS)
 
     async def recover(self) -> list[HandedBack]:
-        """Looks once; returns what was handed back or given up."""
+        """Check once. Returns the executions that were handed back or given up."""
         async with self._ledger.connection() as connection:
             seen = await recovery.look(connection, application_name=self._application_name)
             self._lost_since = {each: self._lost_since.get(each, seen.clock) for each in seen.lost}
@@ -54,7 +54,7 @@ class LostWorkerRecovery:
             _log.warning(
                 "gave up: it lost its worker too often"
                 if each.given_up
-                else "handed back: no worker is left that would",
+                else "handed back: no other worker can recover it",
                 execution_id=each.execution_id,
                 namespace=each.namespace,
                 name=each.name,

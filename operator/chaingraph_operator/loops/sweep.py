@@ -1,14 +1,14 @@
-"""Stops executions whose resource is gone and whose deletion the watch has missed; hides those that have ended.
+"""Stop active executions whose resource was deleted unseen, and hide ended ones.
 
-There is no finalizer, so a deletion while the operator was away, or one that fell into a gap of the watch (after a 410
-the relist says nothing of what vanished), is found here: the rows of which something is left to do are read first,
-then the resources that exist, from one consistent snapshot. A resource was there before a row had its UID, so what is
-missing in a complete list that began after the row was read is gone for good.
+There are no finalizers. A deletion during the operator's absence, or in a gap of the watch (after a 410 the relist does
+not report deleted objects), is found here: first read the rows that still need action, then list the resources, from
+one consistent snapshot. A resource existed before a row had its UID, so a resource missing from a complete list that
+began after the row was read is gone permanently.
 
-An execution that has ended counts as long as something below it is active or has still to be spawned: what is below
-has to end with its resource, and may have none of its own.
+An ended execution counts while a descendant is active or yet to be spawned: its descendants must stop when its resource
+is deleted, and may have no resources of their own.
 
-There is no limit on how many are stopped at once: see docs/decisions/0005.
+The number stopped at once is not limited: see docs/decisions/0005.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ _log = structlog.get_logger(__name__)
 
 
 def topmost_gone(tended: Sequence[ActiveExecution], alive: Set[str]) -> list[ActiveExecution]:
-    """Those whose resource is gone, and not that of an execution above them: with that they are stopped anyway. Pure.
+    """Return the executions whose resource is gone and no ancestor's is: an ancestor's stop includes them. Pure.
 
     Args:
         tended: parents before their children.
@@ -62,7 +62,7 @@ class Sweep:
     """Compares ledger and cluster.
 
     Args:
-        namespaces: those that are served; empty for all.
+        namespaces: the served namespaces; empty for all.
     """
 
     def __init__(
@@ -93,23 +93,23 @@ class Sweep:
         self._metrics = metrics
 
     async def run(self) -> None:
-        """Sweeps for ever."""
+        """Sweep until cancelled."""
         while True:
             try:
                 await self.sweep()
             except ApiError as error:
-                _log.warning("cannot list executions, so nothing was swept; trying again later", error=str(error))
+                _log.warning("cannot list executions, nothing was swept; retrying later", error=str(error))
             await asyncio.sleep(self._interval)
 
     async def sweep(self) -> list[ExecutionId]:
-        """Sweeps once.
+        """Sweep once.
 
         Returns:
-            The executions that were stopped.
+            The stopped executions.
 
         Raises:
             ApiError: the list is not complete; nothing was done.
-            ForeignLedger: the ledger is another cluster's, whose resources nobody here can see.
+            ForeignLedger: the ledger belongs to another cluster, whose resources are not visible here.
         """
         await self._guard.check()
         seen = await self._unseen.mark()
@@ -119,7 +119,7 @@ class Sweep:
             tended = await executions.tended(connection, namespaces=self._namespaces or None)
         listed = [key async for key in self._listed(names.EXECUTION_PLURAL)]
         alive = {key.uid for key in listed}
-        # What has no UID is there all the same: nothing of that name is taken to be gone.
+        # An object without a UID exists all the same: no object of its name counts as gone.
         unsure = {(key.namespace, key.name) for key in listed if not key.uid}
         for key in known:
             if key.uid not in alive and (key.namespace, key.name) not in unsure:
@@ -139,7 +139,7 @@ class Sweep:
                 return False
         self._metrics.swept.inc()
         _log.warning(
-            "stopped, with what is below it: its resource was deleted unseen",
+            "stopped with its descendants: its resource was deleted unseen",
             execution_id=gone.id,
             namespace=gone.namespace,
             name=gone.name,
@@ -147,7 +147,7 @@ class Sweep:
         return True
 
     async def _sweep_flows(self) -> None:
-        """Forgets Flows that are gone, so that nothing is started of them, here or by name."""
+        """Forget deleted Flows, so that nothing starts from them, here or by name."""
         known = [cached.key for cached in self._flows.cache]
         published = await self._flow_names.published()
         listed = [key async for key in self._listed(names.FLOW_PLURAL)]
@@ -158,7 +158,7 @@ class Sweep:
         await self._flow_names.compare(published, {(key.namespace, key.name) for key in listed})
 
     async def _listed(self, plural: str) -> AsyncIterator[Key]:
-        """All objects of a kind that are served."""
+        """Yield all served objects of a kind."""
         for namespace in self._namespaces or (None,):
             async for key in self._api.list_keys(plural, namespace):
                 yield key

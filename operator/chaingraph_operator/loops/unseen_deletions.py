@@ -1,7 +1,7 @@
-"""Hides ended executions whose resources were deleted while nobody looked. A part of the sweep.
+"""Hide ended executions whose resources were deleted unseen. Part of the sweep.
 
-The watch tells of a deletion once. One that fell into the absence of the operator leaves an execution in the ledger
-that is still shown. A resource that expired leaves one too, and that stays readable: `expired_at` tells the two apart.
+The watch reports a deletion once. A deletion during the operator's absence leaves an execution in the ledger that is
+still shown. An expired resource leaves one too, which stays readable: `expired_at` distinguishes them.
 """
 
 from __future__ import annotations
@@ -23,9 +23,9 @@ _PAGE: Final = 2000
 
 
 def sorted_out(gone: Sequence[RemovedExecution], alive: Set[str]) -> tuple[list[RemovedExecution], list[ExecutionId]]:
-    """Which of them are to be hidden, and which have expired with their parent. Pure.
+    """Return which executions to hide, and which have expired with their parent. Pure.
 
-    The others wait: their parent is gone too, and what became of that is not known yet.
+    The others wait: their parent is gone too, and its outcome is not known yet.
 
     Args:
         gone: parents before their children.
@@ -42,10 +42,10 @@ def sorted_out(gone: Sequence[RemovedExecution], alive: Set[str]) -> tuple[list[
 
 
 class UnseenDeletions:
-    """Compares the ended executions of the ledger with the resources.
+    """Compares the ledger's ended executions with the resources.
 
     Args:
-        namespaces: those that are served; empty for all.
+        namespaces: the served namespaces; empty for all.
     """
 
     def __init__(self, ledger: Ledger, *, namespaces: Sequence[str], metrics: Metrics) -> None:
@@ -54,20 +54,20 @@ class UnseenDeletions:
         self._metrics = metrics
 
     async def mark(self) -> int:
-        """To be asked before the resources are listed."""
+        """Return the position in the ledger. Call this before listing the resources."""
         async with self._ledger.connection() as connection:
             return await visibility.mark(connection)
 
     async def hide(self, alive: Set[str], unsure: Set[tuple[str, str]], *, seen: int) -> int:
-        """Hides what is gone, page by page; of a tree one generation after the other.
+        """Hide executions without a resource, page by page, and in a tree one generation after the other.
 
         Args:
-            alive: the UIDs of all resources that were there after `seen`.
-            unsure: namespaces and names of resources without a UID: those are left alone.
-            seen: what `mark` said.
+            alive: the UIDs of all resources that existed after `seen`.
+            unsure: namespaces and names of resources without a UID: executions of these names are skipped.
+            seen: the result of `mark`.
 
         Returns:
-            How many were found to be deleted or expired.
+            How many were deleted or expired.
         """
         found = 0
         while now := await self._pass(alive, unsure, seen):

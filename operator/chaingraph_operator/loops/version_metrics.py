@@ -1,4 +1,4 @@
-"""The versions of the workers as metrics, as `worker_deployments` has found them last."""
+"""The worker versions as metrics, as last found by `worker_deployments`."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from chaingraph_store.queue.pinning import Builds
 
 
 class VersionMetrics:
-    """What was found last."""
+    """The latest findings."""
 
     def __init__(self, registry: CollectorRegistry) -> None:
         self._found: tuple[Rollout, Builds] | None = None
@@ -22,20 +22,20 @@ class VersionMetrics:
         self._found = rollout, builds
 
     def nothing_found(self) -> None:
-        """There are no Deployments, or nothing says which of them are current."""
+        """Record that there are no Deployments, or that their current versions are unknown."""
         self._found = None
 
     def collect(self) -> Iterable[Metric]:
-        """What Prometheus gets."""
+        """Yield the metrics for Prometheus."""
         versions = GaugeMetricFamily(
             "chaingraph_operator_worker_versions",
-            "Live workers of each version that has a Deployment, by what the version is: current; superseded, while "
-            "the current one cannot serve yet; retired, which ends what it has begun.",
+            "Live workers of each version with a Deployment, by state: current; superseded (serving until the current "
+            "version can); retired (finishing its running executions).",
             labels=["pool", "version", "state"],
         )
         pinned = GaugeMetricFamily(
             "chaingraph_operator_pinned_executions",
-            "Executions that a version of the workers runs, or that wait for one of its workers.",
+            "Executions that are running on a worker version, or waiting for one of its workers.",
             labels=["pool", "version"],
         )
         if self._found is not None:

@@ -1,8 +1,8 @@
-"""Worker Deployments come and go with the versions: a part of the leading operator, that looks every few seconds.
+"""Retire and remove worker Deployments as versions change. Runs in the leading operator, every few seconds.
 
-Which version of a pool is current is said by a ConfigMap of the release. Deployments of other versions are retired once
-the current one serves, and deleted when nothing is left that they have begun. What is deleted is the very Deployment
-that was looked at: one that a rollback has touched since is left, and looked at again.
+A ConfigMap of the release has the current version of each pool. Deployments of other versions are retired once the
+current one serves, and deleted once none of their executions is left. The deletion applies to the examined version of
+the Deployment only: one that a rollback has changed since is kept and examined again.
 
 Off unless CHAINGRAPH_WORKER_NAMESPACE is set. Rights there: deployments list and delete, the ConfigMap get.
 """
@@ -36,15 +36,15 @@ Announce = Callable[[Key, KubernetesEvent], None]
 
 
 def worker_selector(release: str) -> str:
-    """The labels of a release's worker Deployments."""
+    """Return the label selector of a release's worker Deployments."""
     return f"app.kubernetes.io/instance={release},app.kubernetes.io/component=worker"
 
 
 class WorkerDeployments:
-    """The Deployments of one release's workers.
+    """Manages the Deployments of one release's workers.
 
     Args:
-        namespace: theirs.
+        namespace: the Deployments' namespace.
         release: the release's name, as in the label `app.kubernetes.io/instance`.
         pools: name of the ConfigMap that has the current version of each pool.
         announce: posts a Kubernetes Event on a Deployment.
@@ -73,28 +73,28 @@ class WorkerDeployments:
         self._figures = VersionMetrics(metrics.registry)
 
     async def run(self) -> None:
-        """Looks for ever. What the API server refuses is told once, and tried again."""
+        """Check until cancelled. An error of the API server is logged once and retried."""
         while True:
             try:
                 await self.look()
                 self._trouble = ""
             except ApiError as error:
                 if str(error) != self._trouble:
-                    _log.warning("cannot see to the versions of the workers, trying again", error=str(error))
+                    _log.warning("cannot manage the worker versions, retrying", error=str(error))
                 self._trouble = str(error)
             await asyncio.sleep(_LOOK_SECONDS)
 
     async def look(self) -> Rollout | None:
-        """Looks once, and does what is to be done.
+        """Check once, and act.
 
         Returns:
-            What was found; None where there are no Deployments, or nothing says which of them are current.
+            The findings; None when there are no Deployments, or their current versions are unknown.
 
         Raises:
             ApiError: see `cluster_errors`.
         """
-        # In this order: a rollback changes the ConfigMap before the Deployments. Who reads the former as it was has
-        # read the latter before they were touched, so that to delete one of them is refused.
+        # In this order: a rollback changes the ConfigMap before the Deployments. A reader of the old ConfigMap has read
+        # the Deployments before they were changed, so a deletion of one of them is rejected.
         found = await self._api.list_deployments(self._namespace, worker_selector(self._release))
         deployments = [each for each in map(_deployment, found) if each is not None]
         current = await self._current() if deployments else None
@@ -126,12 +126,12 @@ class WorkerDeployments:
         for each in deployments:
             if each.build in rollout.retire:
                 message = (
-                    f"{_place_of(each.build, current)}: version {each.build.version} ends what it has begun and takes "
-                    "nothing else"
+                    f"Version {each.build.version} is retired and takes no new executions: "
+                    f"{_place_of(each.build, current)}"
                 )
                 self._say(each, "Retired", message)
             elif each.build in rollout.serve:
-                self._say(each, "ServesAgain", f"version {each.build.version} is the current one of its pool again")
+                self._say(each, "ServesAgain", f"Version {each.build.version} is the current version of its pool again")
 
     async def _remove(self, deployment: Deployment) -> None:
         try:
@@ -142,9 +142,9 @@ class WorkerDeployments:
                 resource_version=deployment.resource_version,
             )
         except (Conflict, NotFound) as error:
-            _log.info("is not the Deployment that was looked at", deployment=deployment.name, error=str(error))
+            _log.info("the Deployment has changed, not removing it", deployment=deployment.name, error=str(error))
             return
-        self._say(deployment, "Removed", f"nothing is left that version {deployment.build.version} has begun")
+        self._say(deployment, "Removed", f"Version {deployment.build.version} has no executions left")
 
     def _say(self, deployment: Deployment, reason: str, message: str) -> None:
         _log.info(message, deployment=deployment.name, namespace=self._namespace, pool=deployment.build.pool)
@@ -154,12 +154,12 @@ class WorkerDeployments:
 
 def _place_of(build: Build, current: Mapping[str, str]) -> str:
     if build.pool in current:
-        return f"version {current[build.pool]} of the pool {build.pool!r} serves"
-    return f"the pool {build.pool!r} is no longer part of the release"
+        return f"version {current[build.pool]} of pool {build.pool!r} serves"
+    return f"pool {build.pool!r} is no longer part of the release"
 
 
 def _deployment(found: Object) -> Deployment | None:
-    """One that has no pool or no version is none of ours."""
+    """Convert a Deployment; None for one without pool or version, which is not ours."""
     metadata: Mapping[str, Any] = found["metadata"]
     labels: Mapping[str, str] = metadata.get("labels") or {}
     if POOL_LABEL not in labels or VERSION_LABEL not in labels:

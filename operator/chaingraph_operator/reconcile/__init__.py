@@ -1,1 +1,1 @@
-"""Reconcilers: make rows match specs, and statuses match rows."""
+"""Reconcilers: update the ledger to match specs, and statuses to match the ledger."""

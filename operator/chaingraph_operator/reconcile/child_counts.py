@@ -1,6 +1,6 @@
-"""What the status of a parent shows of its children and of all that is below them, read from the ledger.
+"""Read the counts of children and descendants for a parent's status.
 
-Used by `executions`. Only what has spawned costs a query, and the whole tree is counted only once it has ended.
+Only an execution with children costs a query, and the whole tree is counted only once it has ended.
 """
 
 from __future__ import annotations
@@ -18,14 +18,14 @@ from chaingraph_store.ledger import Ledger
 
 @dataclass(frozen=True, slots=True)
 class ChildCounts:
-    """How the children stand, and how many executions at any depth are in each phase; None for what was not read."""
+    """The child counts, and the number of descendants at any depth in each phase; None when not read."""
 
     children: ChildSummary | None = None
     below: Mapping[str, int] | None = None
 
 
 async def read(ledger: Ledger, row: ExecutionRow | None) -> ChildCounts:
-    """Reads it for a status that is made of this row."""
+    """Read the counts for a status that is built from this row."""
     if row is None or not row.children_total:
         return ChildCounts()
     first = [child_execution_id(row.id, each) for each in range(min(row.children_total, limits.MAX_CHILD_REFS))]

@@ -1,8 +1,8 @@
-"""Makes the resources that stand for children: at a bounded rate, oldest first, and never in the way of their running.
+"""Create the resources that represent children: at a bounded rate, oldest first, without delaying their execution.
 
-A child runs whether it has a resource or not. Its row says that it is to have one; the UID that the API server gives is
-bound to the row at once. Whoever dies in between leaves a resource that says whose it is: it is met here under the
-child's name, or brought by the watch, and bound then. Several operators may do this at once.
+A child runs with or without a resource. Its row says whether it gets one, and the UID from the API server is bound to
+the row at once. A crash in between leaves a resource that names its child. It is found under the child's name, or comes
+with the watch, and is bound then. Several operators may do this at once.
 """
 
 from __future__ import annotations
@@ -37,27 +37,27 @@ _log = structlog.get_logger(__name__)
 IN_FLIGHT: Final = 4
 _PAGE: Final = 100
 _LOOK_SECONDS: Final = 5.0
-"""From one look for children without a resource to the next, when no change was heard of."""
+"""Seconds between two searches for children without a resource, when no change was notified."""
 _PAUSE: Final = 0.1
-"""Between two looks, however much changes."""
+"""Minimum seconds between two searches, whatever changes."""
 _GIVE_WAY_SECONDS: Final = 1.0
-"""The longest that one resource waits for statuses to be written."""
+"""Maximum seconds that a resource waits for statuses to be written."""
 _GIVE_WAY_STEPS: Final = 50
 _SOON: Final = 3.0
-"""Seconds after which something that is about to change is looked at again."""
+"""Seconds after which a temporary obstacle is checked again."""
 _REFUSED_HERE: Final = 30.0
-"""Seconds for which a namespace is left alone in which no resource may be made: a quota, a missing right."""
+"""Cooldown in seconds of a namespace in which no resource can be created: a quota, or a missing right."""
 _REFUSED_THIS: Final = 300.0
-"""Seconds for which a child is left alone whose resource is refused for what it is."""
+"""Cooldown in seconds of a child whose resource is rejected for its content."""
 _MOST_REFUSED: Final = 500
-"""Children that are left alone one by one; then it is their namespace."""
+"""Maximum children in a cooldown of their own. Beyond that, their namespace is in cooldown."""
 _LONGEST_REST: Final = 15.0
 
 K = TypeVar("K", bound=Hashable)
 
 
 class _Owner(Enum):
-    """What there is of the resource that is to own a child's."""
+    """The state of the resource that would own the child's resource."""
 
     THERE = auto()
     GOING = auto()
@@ -65,13 +65,13 @@ class _Owner(Enum):
 
 
 class Cooldown(Generic[K]):
-    """What is left alone for a while."""
+    """Keys that are skipped for a while."""
 
     def __init__(self) -> None:
         self._until: dict[K, float] = {}
 
     def __contains__(self, key: K) -> bool:
-        """Whether it is left alone, as `active` last found."""
+        """Whether the key is skipped, as of the last call of `active`."""
         return key in self._until
 
     def __len__(self) -> int:
@@ -84,20 +84,20 @@ class Cooldown(Generic[K]):
         self._until.pop(key, None)
 
     def active(self) -> list[K]:
-        """Those whose time is not over. The others are forgotten."""
+        """Return the keys that are still skipped, and forget the others."""
         now = asyncio.get_running_loop().time()
         self._until = {key: until for key, until in self._until.items() if until > now}
         return list(self._until)
 
 
 class ChildResources:
-    """The maker.
+    """Creates the resources.
 
     Args:
-        announce: tells people of a parent, as a Kubernetes Event.
-        namespaces: those that are served; empty for all.
-        per_second: resources that are made a second, at most.
-        busy: whether statuses wait to be written, which comes first.
+        announce: posts a Kubernetes Event on a parent.
+        namespaces: the served namespaces; empty for all.
+        per_second: maximum resources created per second.
+        busy: whether statuses are waiting to be written. They come first.
     """
 
     def __init__(
@@ -132,15 +132,15 @@ class ChildResources:
         metrics.queue_depth("child resources", lambda: self._pending)
 
     def changed(self, row: ExecutionRow) -> None:
-        """The ledger's row changed: it may have children now, or a resource to own theirs."""
+        """Handle a changed row: it may have new children, or a new resource to own theirs."""
         if row.children_total and row.resources == "Create":
             self._news.set()
 
     async def run(self) -> None:
-        """Makes resources for ever. May be begun anew after a failure.
+        """Create resources until cancelled. It can be restarted after a failure.
 
         Raises:
-            psycopg.OperationalError: PostgreSQL is away.
+            psycopg.OperationalError: PostgreSQL is unavailable.
         """
         while True:
             self._news.clear()
@@ -151,7 +151,7 @@ class ChildResources:
                     await self._news.wait()
 
     async def _make_all(self) -> None:
-        """Makes what there is to make, until nothing is left or the API server is away."""
+        """Create resources until none is missing, or until the API server is unavailable."""
         self._error = None
         while self._error is None and (page := await self._page()):
             await self._make_page(page)
@@ -159,13 +159,13 @@ class ChildResources:
             self._errors = 0
 
     def _rest(self) -> float:
-        """Seconds until the API server is tried again: as long as it asks for, and longer each time."""
+        """Return the seconds until the next attempt: as the API server asks, and longer each time."""
         asked = self._error.retry_after if self._error is not None else 0.0
         self._errors += 1
         return float(max(asked, min(_LONGEST_REST, 0.5 * 2.0 ** min(self._errors, 10))))
 
     async def _page(self) -> list[PendingChildResource]:
-        """Children without a resource, of each namespace and root in turn, but for what is left alone."""
+        """Return the next children without a resource, by namespaces and roots in turn, except those in a cooldown."""
         now = asyncio.get_running_loop().time()
         async with self._ledger.connection() as connection:
             if now - self._counted > _LOOK_SECONDS:
@@ -188,7 +188,7 @@ class ChildResources:
         async def work() -> None:
             while left and self._error is None:
                 child = left.pop()
-                # What was found out about one of the page holds for those that come after it.
+                # A finding on one child of the page applies to the rest of the page.
                 if child.namespace not in self._resting and child.parent_id not in self._parents:
                     await self._make(child)
 
@@ -200,13 +200,13 @@ class ChildResources:
             raise _first(errors) from None
 
     async def _make(self, child: PendingChildResource) -> None:
-        """Sees to one child. Afterwards it has a resource, will have none, or is left alone for a while."""
+        """Handle one child. Afterwards it has a resource, will get none, or is in a cooldown."""
         try:
             await self._see_to(child)
         except Unavailable as error:
             self._count("error")
             self._error = error
-            _log.warning("cannot make the resource of a child, trying again", execution_id=child.id, error=str(error))
+            _log.warning("cannot create the resource of a child, retrying", execution_id=child.id, error=str(error))
         except ApiError as error:
             self._refused(child, error)
         except ClusterError:
@@ -214,10 +214,10 @@ class ChildResources:
         except Exception as problem:
             if is_outage(problem):
                 raise
-            # Whatever is wrong with one child must not stop the others.
+            # A problem with one child must not stop the others.
             self._count("error")
             self._children.add(child.id, _SOON if isinstance(problem, SERIALIZATION_ERRORS) else _REFUSED_THIS)
-            _log.exception("cannot make the resource of a child, trying again later", execution_id=child.id)
+            _log.exception("cannot create the resource of a child, retrying later", execution_id=child.id)
 
     async def _see_to(self, child: PendingChildResource) -> None:
         match await self._owner(child):
@@ -225,7 +225,7 @@ class ChildResources:
                 await self._hide(child)
                 return
             case _Owner.GOING:
-                # What becomes of its children is decided with it.
+                # Its children are decided together with it.
                 self._parents.add(child.parent_id, _SOON)
                 return
         await self._give_way()
@@ -239,7 +239,7 @@ class ChildResources:
         except Conflict:
             await self._taken(portrait)
         except NotFound:
-            # The namespace, if not the kind. Then the parent's resource is gone as well.
+            # The namespace is gone, or the kind. In the first case the parent's resource is gone as well.
             self._children.add(child.id, _SOON)
             if await self._look(_owner_key(child)) is _Owner.GONE:
                 await self._hide(child)
@@ -264,17 +264,17 @@ class ChildResources:
         return _Owner.GOING if "deletionTimestamp" in body["metadata"] else _Owner.THERE
 
     async def _give_way(self) -> None:
-        """Lets statuses be written first, but not for ever."""
+        """Let pending statuses go first, up to a limit."""
         for _ in range(_GIVE_WAY_STEPS):
             if not self._busy():
                 return
             await asyncio.sleep(_GIVE_WAY_SECONDS / _GIVE_WAY_STEPS)
 
     async def _bind(self, portrait: ChildResource, body: Mapping[str, Any], result: str) -> bool:
-        """Binds the resource to the child, and has its status shown.
+        """Bind the resource to the child, and have its status written.
 
         Returns:
-            False when another resource stands for the child, or it is in the ledger no longer.
+            False when another resource represents the child, or the child is no longer in the ledger.
         """
         async with self._ledger.transaction() as connection:
             bound = await child_rows.adopt(
@@ -292,7 +292,7 @@ class ChildResources:
         return bound
 
     async def _discard(self, body: Mapping[str, Any]) -> None:
-        """Nobody needs what we have just made."""
+        """Delete the resource just created: it is not needed."""
         metadata = body["metadata"]
         with suppress(NotFound, Conflict):
             await self._api.delete(
@@ -300,12 +300,12 @@ class ChildResources:
             )
 
     async def _taken(self, portrait: ChildResource) -> None:
-        """There is an Execution of the child's name."""
+        """Handle an existing Execution with the child's name."""
         self._children.add(portrait.id, _SOON)
         try:
             body = await self._api.get(names.EXECUTION_PLURAL, Key(portrait.namespace, portrait.name, ""))
         except NotFound:
-            return  # Gone again. Or it was the quota's own conflict.
+            return  # Deleted again. Or the conflict came from the quota.
         if _is_ours(body, portrait):
             await self._bind(portrait, body, "adopted")
             return
@@ -313,15 +313,15 @@ class ChildResources:
             return
         name = ids.long_child_name(portrait.parent_name, portrait.id)
         if portrait.name == name:
-            raise Conflict(409, f"there is another Execution {name!r}, and one of the name that it was to have")
+            raise Conflict(409, f"Execution {name!r} exists, and so does one with the child's original name")
         async with self._ledger.transaction() as connection:
             await child_rows.rename(connection, portrait.id, name)
         self._children.remove(portrait.id)
         self._count("renamed")
-        _log.info("a child's name is taken, so it gets another one", execution_id=portrait.id, name=name)
+        _log.info("a child's name is taken, using another one", execution_id=portrait.id, name=name)
 
     async def _hide(self, child: PendingChildResource) -> None:
-        """The parent's resource is gone: nothing below it is shown any more. What runs of it is seen to elsewhere."""
+        """Hide all descendants, because the parent's resource is gone. Running ones are stopped elsewhere."""
         async with self._ledger.transaction() as connection:
             hidden = await child_rows.hide(connection, child.parent_id)
         self._parents.add(child.parent_id, _SOON)
@@ -334,10 +334,10 @@ class ChildResources:
         else:
             self._children.add(child.id, _REFUSED_THIS)
         self._count("refused")
-        message = f"the API server refuses the resource of the child {child.name!r}, which runs without one: {error}"
+        message = f"Cannot create the resource of child {child.name!r}, it runs without one: {error}"
         self._announce(_owner_key(child), KubernetesEvent("Warning", "ChildResourceRefused", message, ""))
         _log.warning(
-            "the API server refuses the resource of a child, trying again later",
+            "the API server rejected the resource of a child, retrying later",
             execution_id=child.id,
             namespace=child.namespace,
             name=child.name,
@@ -353,13 +353,13 @@ def _owner_key(child: PendingChildResource) -> Key:
 
 
 def _is_ours(body: Mapping[str, Any], portrait: ChildResource) -> bool:
-    """Whether it was made for this very child, by somebody who did not come to bind it."""
+    """Whether it was created for this child, by an operator that crashed before binding it."""
     said = body["spec"].get("spawnedBy") or {}
     return (said.get("executionID"), said.get("parentExecutionID")) == (portrait.id, portrait.parent_id)
 
 
 def _goes_soon(body: Mapping[str, Any], portrait: ChildResource) -> bool:
-    """Whether it belongs to a former Execution of the parent's name, with which it is being collected."""
+    """Whether it belongs to a former Execution with the parent's name, and is being garbage-collected with it."""
     owners = body["metadata"].get("ownerReferences") or ()
     former = any(
         each["kind"] == names.EXECUTION_KIND
@@ -371,7 +371,7 @@ def _goes_soon(body: Mapping[str, Any], portrait: ChildResource) -> bool:
 
 
 def _first(group: BaseExceptionGroup[BaseException]) -> BaseException:
-    """An exception of a group whose members are all of one kind."""
+    """Return an exception of a group whose members are all of one kind."""
     error: BaseException = group
     while isinstance(error, BaseExceptionGroup):
         error = error.exceptions[0]

@@ -1,7 +1,6 @@
-"""Carries out what the plan says about a row: steering, stops, retries and their refusals, each in one transaction.
+"""Carry out the plan's commands on a row: control updates, stops, retries and refusals, each in one transaction.
 
-Used by `executions`. What a person asked for and did not get is told here, as a Kubernetes Event, because no status
-keeps it.
+A request that had no effect is reported as a Kubernetes Event, because no status records it.
 """
 
 from __future__ import annotations
@@ -35,7 +34,7 @@ Announce = Callable[[Key, KubernetesEvent], None]
 
 
 class Commands:
-    """The effects of commands."""
+    """Carries out commands."""
 
     def __init__(self, ledger: Ledger, *, application_name: str, announce: Announce) -> None:
         self._ledger = ledger
@@ -43,7 +42,7 @@ class Commands:
         self._announce = announce
 
     async def carry_out(self, command: Command, key: Key) -> None:
-        """Carry it out. A repetition changes nothing, nor does a command of an older spec than the last one."""
+        """Carry out a command. A repeated command, or one of an outdated spec, changes nothing."""
         match command:
             case UpdateControl():
                 await self._steer(command, key)
@@ -104,7 +103,7 @@ class Commands:
         if isinstance(refused, Stale):
             _forgotten(execution, generation, refused)
         else:
-            _log.info("refused a retry", execution_id=execution, token=token, reason=command.reason)
+            _log.info("retry refused", execution_id=execution, token=token, reason=command.reason)
 
     async def _heed(self, command: ObserveGeneration) -> None:
         execution, generation, seen = command.id, command.generation, command.seen
@@ -116,14 +115,14 @@ class Commands:
             _forgotten(execution, generation, stale)
         elif seen > generation:
             _log.warning(
-                "the API server has an earlier generation than was obeyed: its data were restored",
+                "the API server has an earlier generation than was observed: its data were restored from a backup",
                 execution_id=execution,
                 generation=generation,
-                obeyed=seen,
+                observed=seen,
             )
 
     def warn_of_flow(self, key: Key, warnings: Sequence[FieldError]) -> None:
-        """Tells of what is most likely not meant in the flow that stands in an Execution itself."""
+        """Report the warnings of an Execution's inline flow."""
         if warnings:
             more = f", and {len(warnings) - 1} more" if len(warnings) > 1 else ""
             code = warnings[0].code
@@ -131,16 +130,14 @@ class Commands:
 
 
 def _forgotten(execution: ExecutionId, generation: int, stale: Stale) -> None:
-    """The next plan finds that the row is ahead, and has the spec read anew."""
-    _log.info("forgot a stale spec", execution_id=execution, generation=generation, obeyed=stale.obeyed)
+    """Log an outdated spec. The next plan finds that the row is ahead, and has the spec read again."""
+    _log.info("discarded an outdated spec", execution_id=execution, generation=generation, observed=stale.obeyed)
 
 
 def _ignored(command: str, wanted: DesiredControl) -> KubernetesEvent:
     if command == "STEP":
-        message = (
-            f"spec.step {wanted.step!r} was ignored, because the execution is not paused: set spec.paused to true first"
-        )
+        message = f"spec.step {wanted.step!r} ignored: the execution is not paused. Set spec.paused to true first."
         return KubernetesEvent("Warning", "StepIgnored", message, wanted.step)
-    why = "spec.paused is true: set it to false to go on" if wanted.paused else "the execution is not paused"
-    message = f"spec.resume {wanted.resume!r} was ignored, because {why}"
+    why = "spec.paused is true. Set it to false to resume." if wanted.paused else "the execution is not paused."
+    message = f"spec.resume {wanted.resume!r} ignored: {why}"
     return KubernetesEvent("Warning", "ResumeIgnored", message, wanted.resume)

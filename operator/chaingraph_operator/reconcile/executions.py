@@ -49,11 +49,11 @@ from chaingraph_store.executions import ExecutionRow
 
 _log = structlog.get_logger(__name__)
 _LOOK_AGAIN_SECONDS: Final = 1.0
-"""After a creation, when the feed should long have brought its first change."""
+"""Seconds after a creation, by which the change feed should have brought its first change."""
 _CONFLICT_SECONDS: Final = 60.0
-"""After a revision of the ledger was found to have another content."""
+"""Seconds after a revision in the ledger was found to have other content."""
 _LARGE: Final = 64 * 1024
-"""Bytes of a spec, at a kilobyte a node of its Flow, from which it is not planned in the event loop."""
+"""Specs of at least this many bytes are planned in a thread. A Flow takes about a kilobyte per node."""
 _MOST_COMMANDS: Final = 5
 """In one reconciliation: a spec asks for one of each kind at once. The others come with the next one."""
 
@@ -209,7 +209,7 @@ class ExecutionReconciler:
         try:
             body = await self._api.get(names.EXECUTION_PLURAL, cached.key)
         except NotFound:
-            return False  # the watch tells, or the sweep
+            return False  # the watch reports it, or the sweep
         metadata = body["metadata"]
         if (metadata["uid"], metadata["generation"]) == (cached.key.uid, cached.generation):
             return "deletionTimestamp" not in metadata
@@ -242,7 +242,7 @@ class ExecutionReconciler:
     def _view(self, spec: ExecutionSpec, cached: Cached) -> FlowView:
         key = cached.key
         if spec.flow_ref is None:
-            assert spec.flow is not None, "the model takes exactly one of flowRef and flow"
+            assert spec.flow is not None, "the model requires exactly one of flowRef and flow"
             text = orjson.dumps(cached.spec_object()["flow"], option=orjson.OPT_SORT_KEYS)
             return self._flows.validate_inline(key, text, spec.flow)
         name = spec.flow_ref.name

@@ -1,8 +1,8 @@
-"""Tells the ledger which flow a name stands for: of every Flow that is served, at every change of what is known of it.
+"""Publish to the ledger which flow each name refers to: for every served Flow, at every change of its validation.
 
-Executions that emit events to another Flow find it there, without the operator. What was written is remembered, so
-that nothing is written twice; the sweep compares it with the ledger now and then, because a Flow can go while no
-operator looks, and another operator can have written last.
+Executions that emit events to another Flow find it there, without the operator. Published values are remembered, so
+that nothing is written twice. The sweep compares them with the ledger from time to time, because a Flow can be deleted
+while no operator runs, and another operator may have written last.
 """
 
 from __future__ import annotations
@@ -44,10 +44,10 @@ _LONGEST_RETRY: Final = 15.0
 
 
 def named(validation: FlowValidation) -> tuple[Named, Content | None]:
-    """What the name of a Flow of this validation stands for. Pure."""
+    """Return what the name of a Flow with this validation refers to. Pure."""
     match validation:
         case Unparseable(errors):
-            return _problem("FlowInvalid", "this version of the operator cannot read it", errors), None
+            return _problem("FlowInvalid", "This operator version cannot read the flow", errors), None
         case NotValidated():
             return Named(None, problem=WAITING_FOR_WORKERS, reason="WaitingForWorkers"), None
         case Checking():
@@ -58,7 +58,7 @@ def named(validation: FlowValidation) -> tuple[Named, Content | None]:
             inputs, missing = bind_inputs(spec.inputs, {})
             if missing:
                 messages = [error.message for error in missing]
-                return _problem("InvalidInputs", "an event brings no inputs", messages), None
+                return _problem("InvalidInputs", "events provide no inputs", messages), None
             return Named(revision, len(spec.nodes)), Content(content(spec), inputs)
         case Validated(_, _, errors):
             reason = ErrorCode.UNKNOWN_NODE_TYPE if validation.lacks_types_only else "FlowInvalid"
@@ -66,7 +66,7 @@ def named(validation: FlowValidation) -> tuple[Named, Content | None]:
 
 
 def _problem(reason: str, summary: str, errors: Sequence[object]) -> Named:
-    """One line: the first error, and how many more there are."""
+    """Build a one-line problem: the first error, and the number of the others."""
     first = next(iter(str(errors[0]).splitlines()), "") if errors else ""
     more = f" (and {len(errors) - 1} more)" if len(errors) > 1 else ""
     line = ": ".join(each for each in (summary, first) if each)
@@ -74,10 +74,10 @@ def _problem(reason: str, summary: str, errors: Sequence[object]) -> Named:
 
 
 class FlowNames:
-    """Keeps the ledger's names of Flows.
+    """Keeps the ledger's names of Flows up to date.
 
     Args:
-        namespaces: those that are served; empty for all. Names in others are somebody else's.
+        namespaces: the served namespaces; empty for all. Names in other namespaces belong to other operators.
     """
 
     def __init__(self, flows: Flows, ledger: Ledger, *, namespaces: Sequence[str], metrics: Metrics) -> None:
@@ -90,14 +90,14 @@ class FlowNames:
         metrics.queue_depth("flow names", lambda: self._queue.depth)
 
     def changed(self, flow: FlowName) -> None:
-        """Something else may be known of the Flow of this name, or it is gone."""
+        """Handle a change of the validation, or the deletion, of the Flow of this name."""
         self._queue.add(flow)
 
     async def run(self) -> None:
-        """Writes for ever. Begun anew after a failure, it asks the ledger what was written.
+        """Publish names until cancelled. After a restart, it reads the published names from the ledger.
 
         Raises:
-            psycopg.OperationalError: PostgreSQL is away. What was to be written is remembered.
+            psycopg.OperationalError: PostgreSQL is unavailable. Names still to be published are remembered.
         """
         self._written = await self.published()
         while True:
@@ -110,7 +110,7 @@ class FlowNames:
                     raise
                 self._doubted.add(flow)
                 _log.warning(
-                    "cannot tell the ledger of a Flow, trying again",
+                    "cannot publish a Flow's name to the ledger, retrying",
                     namespace=flow[0],
                     name=flow[1],
                     error=str(error).strip(),
@@ -122,28 +122,28 @@ class FlowNames:
                 self._queue.done(flow)
 
     async def published(self) -> dict[FlowName, Named]:
-        """What the ledger says now of the names in the served namespaces."""
+        """Return the names in the served namespaces as the ledger has them now."""
         async with self._ledger.connection() as connection:
             return await flow_names.published(connection, namespaces=self._namespaces)
 
     async def compare(self, published: Mapping[FlowName, Named], alive: Set[FlowName]) -> None:
-        """Has what differs written again.
+        """Publish the names that differ again.
 
         Args:
-            published: what the ledger said before the Flows were listed.
-            alive: the names of all Flows there are in the served namespaces.
+            published: the ledger's names, read before the Flows were listed.
+            alive: the names of all Flows in the served namespaces.
         """
         for flow in self._known(published):
             if self._flows.is_checking(*flow):
-                continue  # told when it has been checked
+                continue  # published after its validation
             found = self._wanted(flow)
-            # One that lives and is not known here yet is on its way to us: until then the last word on it stands.
+            # An existing Flow that is not known here yet will come with the watch: keep its published name until then.
             if found is None and flow in alive:
                 continue
             if published.get(flow) != (None if found is None else found[0]):
                 self._doubted.add(flow)
                 self._queue.add(flow)
-            # Whoever has not been validated yet is validated now, which takes a while.
+            # A Flow without a validation is validated now, which takes a while.
             await asyncio.sleep(0)
 
     def _known(self, published: Mapping[FlowName, Named]) -> Iterable[FlowName]:
@@ -166,10 +166,10 @@ class FlowNames:
             self._written.pop(flow, None)
         else:
             self._written[flow] = wanted
-        _log.debug("told the ledger of a Flow", namespace=flow[0], name=flow[1], problem=wanted and wanted.problem)
+        _log.debug("published a Flow's name", namespace=flow[0], name=flow[1], problem=wanted and wanted.problem)
 
     async def _write(self, flow: FlowName, found: tuple[Named, Content | None] | None) -> Named | None:
-        """Writes it; returns what the ledger says now."""
+        """Write the name. Returns what the ledger has now."""
         named, content = found or (None, None)
         try:
             async with self._ledger.transaction() as connection:

@@ -12,14 +12,14 @@ _REMEMBERED: Final = 256
 
 
 class FlowNodes:
-    """A revision never changes, so what was read is remembered."""
+    """A cache: a revision never changes."""
 
     def __init__(self, ledger: Ledger) -> None:
         self._ledger = ledger
         self._known: OrderedDict[str, frozenset[str]] = OrderedDict()
 
     async def of(self, revision: str) -> frozenset[str]:
-        """The node ids of a revision; none where the ledger does not have it."""
+        """Return the node ids of a revision; none when the ledger does not have it."""
         if revision not in self._known:
             async with self._ledger.connection() as connection:
                 found = await flow_revisions.node_ids(connection, revision)

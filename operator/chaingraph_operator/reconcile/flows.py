@@ -1,8 +1,7 @@
-"""Flows: the index of what is known of them, and their reconciler.
+"""The index of Flows, and their reconciler.
 
-Executions ask the index for a validation and are remembered as waiting while it is not what they need; every change of
-a Flow, and of the node types in force, wakes those that wait for it. The reconciler writes what was found into the
-Flow's own status.
+Executions read validations from the index, and wait in it until a Flow is usable. Every change of a Flow, and of the
+active node types, wakes the executions that wait for it. The reconciler writes the result into the Flow's status.
 """
 
 from __future__ import annotations
@@ -41,7 +40,7 @@ from chaingraph_store.flows.flow_names import FlowName
 
 @dataclass(slots=True)
 class _Known:
-    """A Flow, and the validation of it under the node types in force; None when there is none yet."""
+    """A Flow, and its validation against the active node types; None when there is none yet."""
 
     key: Key
     spec: FlowSpec | Unparseable
@@ -49,10 +48,10 @@ class _Known:
 
 
 class Flows:
-    """The index. Takes in what the watch sees of Flows.
+    """The index. It receives the Flows from the watch.
 
     Args:
-        checks: what checks them.
+        checks: validates them.
     """
 
     def __init__(
@@ -69,7 +68,7 @@ class Flows:
         self.cache = ObjectCache()
 
     def observed(self, body: Mapping[str, Any]) -> None:
-        """The watch saw this version of a Flow."""
+        """Handle a new version of a Flow from the watch."""
         if self.cache.observe(body) is Seen.NOTHING:
             return
         key = key_of(body)
@@ -83,11 +82,11 @@ class Flows:
         self._queue.add(key)
 
     def deleted(self, body: Mapping[str, Any]) -> None:
-        """The watch saw that a Flow is gone. What runs goes on with the revision it pinned."""
+        """Handle a deletion from the watch. Running executions continue with their pinned revision."""
         self.vanished(key_of(body))
 
     def vanished(self, key: Key) -> None:
-        """A Flow is gone, as the watch or the sweep found."""
+        """Handle a deleted Flow, as found by the watch or the sweep."""
         self.cache.drop(key)
         self._queue.add(key)
         known = self._known.get((key.namespace, key.name))
@@ -97,7 +96,7 @@ class Flows:
             self._wake(self._waiting.pop((key.namespace, key.name), ()))
 
     def use(self, catalogue: Catalogue | None) -> None:
-        """Other node types are in force: every Flow is validated anew, and who waits is woken."""
+        """Activate other node types: every Flow is validated again, and waiting executions are woken."""
         self._catalogue = catalogue
         if catalogue is not None:
             self._checks.use(catalogue)
@@ -110,12 +109,12 @@ class Flows:
         self._wake(waiting)
 
     def resync(self) -> None:
-        """Looks at every Flow again."""
+        """Reconcile every Flow again."""
         for known in self._known.values():
             self._queue.add(known.key)
 
     def validation(self, namespace: str, name: str) -> FlowValidation | None:
-        """What is known of a Flow; None when there is no such Flow."""
+        """Return the validation of a Flow; None when there is no such Flow."""
         known = self._known.get((namespace, name))
         if known is None:
             return None
@@ -128,11 +127,11 @@ class Flows:
         return known.validation
 
     def is_checking(self, namespace: str, name: str) -> bool:
-        """Whether a Flow is being checked at this moment."""
+        """Whether the validation of a Flow is running."""
         return isinstance(self.validation(namespace, name), Checking)
 
     def validate_inline(self, key: Key, text: bytes, spec: FlowSpec) -> FlowValidation:
-        """The validation of a flow that stands in an Execution itself, which is woken when it has been checked.
+        """Return the validation of an Execution's inline flow. The Execution is woken when the validation ends.
 
         Args:
             text: the flow as JSON, with sorted keys.
@@ -140,7 +139,7 @@ class Flows:
         return self._judge(text, spec, key.namespace, lambda: self._wake([key]))
 
     def note_conflict(self, name: FlowName, revision: str, problem: str) -> None:
-        """The ledger has another content under this revision of a Flow; '' that it has not."""
+        """Record that the ledger has other content under this revision of a Flow; '' when it does not."""
         found = (revision, problem) if problem else None
         if self._conflicts.get(name) == found:
             return
@@ -153,13 +152,13 @@ class Flows:
             self._queue.add(known.key)
 
     def conflict(self, name: FlowName, validation: FlowValidation) -> str:
-        """What was noted of this revision; '' for nothing."""
+        """Return the recorded conflict of this revision; '' for none."""
         revision, problem = self._conflicts.get(name, ("", ""))
         return problem if isinstance(validation, Validated) and validation.revision == revision else ""
 
     def _text(self, known: _Known) -> bytes:
         cached = self.cache.get(known.key)
-        assert cached is not None, "it was cached when it was seen, and is known no longer than that"
+        assert cached is not None, "a Flow is in the cache as long as it is in the index"
         return cached.spec
 
     def _judge(self, text: bytes, spec: FlowSpec, namespace: str, done: Callable[[], None]) -> FlowValidation:
@@ -173,7 +172,7 @@ class Flows:
         return Validated(spec, found.revision, found.errors, found.warnings)
 
     def _checked(self, name: FlowName) -> None:
-        """A check of this Flow has ended."""
+        """Handle the end of a Flow's validation."""
         known = self._known.get(name)
         if known is not None:
             known.validation = None
@@ -181,29 +180,29 @@ class Flows:
         self._wake(self._waiting.pop(name, ()))
 
     def similar(self, namespace: str, name: str) -> tuple[str, ...]:
-        """Names of Flows of the namespace that resemble this one, the nearest first."""
+        """Return names of Flows in the namespace that resemble this one, the nearest first."""
         return tuple(similar(name, (known for of, known in self._known if of == namespace), most=3, cutoff=0.5))
 
     def wait_for(self, key: Key, namespace: str, name: str) -> None:
-        """The execution wants to be woken when this Flow comes, changes or goes."""
+        """Wake the execution when this Flow is created, changed or deleted."""
         self._waiting.setdefault((namespace, name), set()).add(key)
 
     def forget(self, key: Key) -> None:
-        """The execution waits no longer."""
+        """Stop waiting on behalf of the execution."""
         self._waiting_for_types.discard(key)
         for waiting in self._waiting.values():
             waiting.discard(key)
 
     def wait_for_types(self, key: Key) -> None:
-        """The execution wants to be woken when other node types are in force."""
+        """Wake the execution when other node types become active."""
         self._waiting_for_types.add(key)
 
 
 class FlowReconciler:
-    """Writes what was found out about a Flow into its status.
+    """Writes the validation of a Flow into its status.
 
     Args:
-        validated: called with the name of each Flow of which something else may be known, or that is gone.
+        validated: called with the name of each Flow that was validated, changed or deleted.
     """
 
     def __init__(self, flows: Flows, writer: StatusWriter, *, validated: Callable[[FlowName], None]) -> None:
@@ -221,7 +220,7 @@ class FlowReconciler:
         if cached.deleting or validation is None:
             return
         if isinstance(validation, Checking) and cached.status_object().get("observedGeneration") == cached.generation:
-            return  # what was said of it stands until it has been checked
+            return  # the previous status stays until the validation ends
         previous = FlowStatus.fitting(cached.status_object())
         status = flow_status(
             validation,

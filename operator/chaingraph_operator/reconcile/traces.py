@@ -1,4 +1,4 @@
-"""The operator's span: that an execution was created."""
+"""The operator's trace span: the creation of an execution."""
 
 from __future__ import annotations
 
@@ -11,12 +11,13 @@ from chaingraph_store.commands.creation import NewExecution
 
 
 def created(new: NewExecution, *, began: int, applied_by: str) -> None:
-    """Traces it, if traces are on.
+    """Record the span, if tracing is on.
 
     Args:
         began: nanoseconds since 1970.
-        applied_by: a W3C traceparent of what applied the resource, or nothing. A link and not the parent: workers know
-            the execution's id and so its trace, and would have to be told of any other.
+        applied_by: a W3C traceparent of whatever applied the resource, or nothing. It becomes a link and not the
+            parent:
+            workers derive the trace from the execution's id, and would have to be given any other.
     """
     tracer = tracing.active()
     if tracer is None:

@@ -1,7 +1,7 @@
-"""`spec.ttlSecondsAfterFinished`: deletes an execution's resource when its time has come.
+"""Apply `spec.ttlSecondsAfterFinished`: delete an execution's resource after that time.
 
-The time is kept as a delayed key of the executions' queue; it is derived from spec and status, so a restart loses
-nothing. The ledger keeps the execution.
+The time is a delayed key in the executions' queue, derived from spec and status, so a restart loses nothing. The ledger
+keeps the execution.
 """
 
 from __future__ import annotations
@@ -25,21 +25,21 @@ _log = structlog.get_logger(__name__)
 
 
 def expiry(spec: Mapping[str, Any], status: Mapping[str, Any]) -> datetime | None:
-    """When an execution is to be deleted, and its children's resources with it; None for never, or not yet known."""
+    """Return when an execution and its children's resources are to be deleted; None for never, or not known yet."""
     seconds = spec.get("ttlSecondsAfterFinished")
     ended = _ended(status)
     return None if seconds is None or ended is None else ended + timedelta(seconds=seconds)
 
 
 def _ended(status: Mapping[str, Any]) -> datetime | None:
-    """When it had ended, and everything below it; None while something is active."""
+    """Return when it and all descendants ended; None while any of them is active."""
     known = ExecutionStatus.fitting(status)
     at = known.completion_time
     tree = next((each for each in known.conditions if each.type == ConditionType.TREE_SUCCEEDED), None)
     if at is None or (tree is not None and tree.status == "Unknown"):
         return None
     if tree is None or known.children is None or not known.children.total:
-        return at  # Without children, the condition only tells when the operator saw the end.
+        return at  # Without children, the condition only shows when the operator saw the end.
     return max(at, tree.last_transition_time)
 
 
@@ -48,7 +48,8 @@ class TtlExpiry:
 
     Args:
         note: called with the UID before a resource is deleted, so that its execution stays readable.
-        now: the time by the clock that has set the times of ends: the database's. The operator's own may be wrong, and
+        now: the time by the clock that set the times of the ends: the database's. The operator's clock may be wrong,
+            and
             would delete too early.
     """
 
@@ -70,7 +71,7 @@ class TtlExpiry:
         self._expired: set[Key] = set()
 
     def consider(self, key: Key, spec: Mapping[str, Any], status: Mapping[str, Any]) -> None:
-        """Notes when a finished execution expires."""
+        """Schedule the expiry of a finished execution."""
         at = expiry(spec, status)
         if at is None:
             self._expires.pop(key, None)
@@ -82,14 +83,14 @@ class TtlExpiry:
         self._expired.discard(key)
 
     def has_expired(self, key: Key) -> bool:
-        """Whether the execution was deleted here, because its time had come."""
+        """Whether the execution was deleted here because it expired."""
         return key in self._expired
 
     async def apply(self, key: Key) -> None:
-        """Deletes the execution if its time has come, else has the queue bring it again then.
+        """Delete the execution if it has expired, else schedule its expiry.
 
         Raises:
-            ApiError: it could not be deleted; the caller tries again.
+            ApiError: it could not be deleted; the caller retries.
         """
         at = self._expires.get(key)
         if at is None:
@@ -103,8 +104,8 @@ class TtlExpiry:
         try:
             await self._api.delete(names.EXECUTION_PLURAL, key)
         except (NotFound, Conflict):
-            _log.debug("an expired execution was gone already")
+            _log.debug("expired execution already deleted")
         else:
             self._metrics.expired.inc()
-            _log.info("deleted an execution after its ttlSecondsAfterFinished")
+            _log.info("deleted an execution by its ttlSecondsAfterFinished")
         self._expires.pop(key, None)

@@ -1,6 +1,6 @@
-"""Who is there to work: the node types in force and the queues that live workers serve.
+"""The live workers: the active node types, and the queues with a worker.
 
-Read again every few seconds, because a lease that runs out tells nobody, and at once when a worker publishes a
+It is read every few seconds, because an expiring lease notifies nobody, and at once when a worker publishes a
 catalogue.
 """
 
@@ -22,10 +22,10 @@ _REFRESH_SECONDS: Final = 3.0
 
 
 def merged(published: Sequence[Mapping[str, Any]]) -> tuple[Catalogue | None, list[str]]:
-    """The catalogues of all workers as one, and what was wrong with them.
+    """Merge the catalogues of all workers. Returns the result and a list of problems.
 
-    While a new version of the workers comes in, two of them may have a type of the same name with other ports: the
-    first one given holds, and executions run on whichever worker takes them. None when nothing is published.
+    During an upgrade, two workers may have a type of the same name with different ports. The first one given wins, and
+    executions run on whichever worker takes them. The catalogue is None when nothing is published.
     """
     if not published:
         return None, []
@@ -35,20 +35,20 @@ def merged(published: Sequence[Mapping[str, Any]]) -> tuple[Catalogue | None, li
         try:
             catalogue = Catalogue.from_json(each)
         except ValidationError as error:
-            errors.append(f"a catalogue cannot be read, its workers are newer than the operator: {error}")
+            errors.append(f"cannot read a catalogue, its workers are newer than the operator: {error}")
             continue
         for name, node_type in catalogue.items():
             if types.setdefault(name, node_type) != node_type:
-                errors.append(f"workers of two versions have different node types called {name!r}")
+                errors.append(f"workers of two versions have different node types named {name!r}")
     return Catalogue(types.values()), errors
 
 
 class WorkerRegistry:
-    """What the live workers can do.
+    """The capabilities of the live workers.
 
     Args:
-        catalogue_changed: called with the node types that are in force from now on.
-        queues_changed: called when other queues than before are served.
+        catalogue_changed: called with the node types that are active from now on.
+        queues_changed: called when the set of served queues has changed.
     """
 
     def __init__(
@@ -66,11 +66,11 @@ class WorkerRegistry:
         self._news = asyncio.Event()
 
     def serves(self, queue: str) -> bool | None:
-        """Whether a live worker takes from the queue; None while that is not known."""
+        """Whether a live worker serves the queue; None while unknown."""
         return None if self._queues is None else queue in self._queues
 
     async def refresh(self) -> None:
-        """Reads what there is, and tells when it has changed."""
+        """Read the registry, and report changes."""
         async with self._ledger.connection() as connection:
             published = await leases.catalogues_in_force(connection)
             queues = await leases.served_queues(connection)
@@ -79,15 +79,15 @@ class WorkerRegistry:
             catalogue, errors = merged(published)
             for error in errors:
                 _log.warning(error)
-            _log.info("node types in force", types=0 if catalogue is None else len(catalogue))
+            _log.info("active node types", types=0 if catalogue is None else len(catalogue))
             self._catalogue_changed(catalogue)
         if queues != self._queues:
             self._queues = queues
-            _log.info("queues that are served", queues=sorted(queues))
+            _log.info("served queues", queues=sorted(queues))
             self._queues_changed()
 
     async def listen(self) -> None:
-        """Hears of workers that publish catalogues, for ever."""
+        """Listen for published catalogues until cancelled."""
 
         async def connected() -> None:
             self._news.set()
@@ -95,7 +95,7 @@ class WorkerRegistry:
         await self._ledger.listen(CATALOGUES, lambda _: self._news.set(), connected=connected)
 
     async def follow(self) -> None:
-        """Refreshes for ever."""
+        """Refresh until cancelled."""
         while True:
             try:
                 async with asyncio.timeout(_REFRESH_SECONDS):

@@ -1,1 +1,1 @@
-"""What a namespace may use: annotations, admission and accounting."""
+"""Tenancy: namespace policies, admission and accounting."""

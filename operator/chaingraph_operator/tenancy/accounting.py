@@ -1,4 +1,4 @@
-"""Measures what executions take in the ledger, of namespaces that have a limit. A part of the leading operator."""
+"""Measure the size of executions in the ledger, for namespaces with a limit. Runs in the leading operator."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ _PAUSE: Final = 0.1
 
 
 class Accounting:
-    """The measuring.
+    """Measures sizes.
 
     Args:
-        seconds: the pause between two measurements.
+        seconds: interval between two measurements.
     """
 
     def __init__(self, ledger: Ledger, namespaces: Namespaces, *, seconds: float) -> None:
@@ -26,13 +26,13 @@ class Accounting:
         self._seconds = seconds
 
     async def run(self) -> None:
-        """Measures for ever what has changed since."""
+        """Measure changed executions until cancelled."""
         while True:
             await self.measure()
             await asyncio.sleep(self._seconds)
 
     async def measure(self) -> None:
-        """Measures everything that has changed, in batches."""
+        """Measure all changed executions, in batches."""
         limited = self._namespaces.limited_in_bytes
         async with self._ledger.transaction() as connection:
             await ledger_sizes.forget_others(connection, limited)

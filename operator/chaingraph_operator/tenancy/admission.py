@@ -1,7 +1,7 @@
-"""Whether an execution may be created now: queue, priority and quotas of its namespace.
+"""Decide whether an execution may be created now: queue, priority and quotas of its namespace.
 
-What its namespace may never do is refused. What only has no room now waits, oldest first, and is created when there is
-room: it is not lost, and not in the ledger either.
+An execution that its namespace never allows is refused. One that exceeds a quota waits, oldest first, and is created
+once there is room: it is not lost, and not in the ledger yet.
 """
 
 from __future__ import annotations
@@ -26,14 +26,14 @@ from chaingraph_store.tenancy.policies import NamespacePolicy, NamespaceUsage
 _log = structlog.get_logger(__name__)
 QUOTA_EXCEEDED: Final = "QuotaExceeded"
 _LOOK_SECONDS: Final = 1.0
-"""How long a count holds, to which what was created since is added; and the pause between two looks for room."""
+"""Seconds for which a count is valid, apart from own creations, and between two checks for room."""
 
 
 class Admission:
-    """What waits for room, and how much there is of it.
+    """The executions waiting for room, and the usage of their namespaces.
 
     Args:
-        wake: has these executions looked at again.
+        wake: triggers the reconciliation of these executions.
     """
 
     def __init__(self, ledger: Ledger, namespaces: Namespaces, *, wake: Callable[[Iterable[Key]], None]) -> None:
@@ -46,11 +46,11 @@ class Admission:
         self._locks: dict[str, asyncio.Lock] = {}
 
     async def refusal(self, key: Key, new: NewExecution) -> Refuse | Wait | None:
-        """Why the execution cannot be created now; None when it can, and counts from now on."""
+        """Return why the execution cannot be created now; None when it can. Then it counts from now on."""
         namespace = await self._namespaces.get(new.namespace)
         never = _never(namespace, new)
         async with self._locks.setdefault(new.namespace, asyncio.Lock()):
-            # In turn: two that count at the same time would both take the last room.
+            # One at a time: two concurrent checks would both take the last place.
             full = None if never is not None else await self._full(key, namespace)
         line = self._waiting.get(new.namespace, {})
         self._called.discard(key)
@@ -61,16 +61,16 @@ class Admission:
         return full
 
     def forget(self, key: Key) -> None:
-        """The execution is gone."""
+        """Forget a deleted execution."""
         self._called.discard(key)
         self._waiting.get(key.namespace, {}).pop(key, None)
 
     def changed(self, namespace: str) -> None:
-        """The policy of a namespace has changed: whatever waits is looked at again."""
+        """Handle a changed policy: every waiting execution of the namespace is reconciled."""
         self._usage.pop(namespace, None)
 
     async def run(self) -> None:
-        """Calls up what waits, as far as there is room, for ever."""
+        """Wake waiting executions, as far as there is room, until cancelled."""
         while True:
             await asyncio.sleep(_LOOK_SECONDS)
             for name in [name for name, line in self._waiting.items() if line]:
@@ -80,7 +80,7 @@ class Admission:
         try:
             policy = (await self._namespaces.get(name)).policy
         except ClusterError as error:
-            _log.warning("cannot read a Namespace, trying again", namespace=name, error=str(error))
+            _log.warning("cannot read a Namespace, retrying", namespace=name, error=str(error))
             return
         line = self._waiting[name]
         used = await self._used(name, policy, at_once=True)
@@ -99,17 +99,18 @@ class Admission:
         if _bytes_spent(policy, used):
             return Wait(
                 QUOTA_EXCEEDED,
-                f"executions of namespace {namespace.name!r} take {used.ledger_bytes} bytes in the database, of "
-                f"{policy.max_ledger_bytes} allowed ({names.MAX_LEDGER_BYTES_ANNOTATION}). This one starts once old "
-                "executions are deleted and removed from the database",
+                f"The executions of namespace {namespace.name!r} take {used.ledger_bytes} bytes in the database, the "
+                f"limit is {policy.max_ledger_bytes} ({names.MAX_LEDGER_BYTES_ANNOTATION}). This execution is queued "
+                "once old executions are deleted and removed from the database.",
             )
         first = next(iter(self._waiting.get(namespace.name, {})), key)
         overtakes = first != key and key not in self._called
         if policy.max_waiting is not None and (overtakes or used.waiting >= policy.max_waiting):
             return Wait(
                 QUOTA_EXCEEDED,
-                f"namespace {namespace.name!r} has {used.waiting} waiting executions, of {policy.max_waiting} allowed "
-                f"({names.MAX_WAITING_ANNOTATION}). This one is queued once others have started or ended",
+                f"Namespace {namespace.name!r} has {used.waiting} waiting executions, the limit is "
+                f"{policy.max_waiting} ({names.MAX_WAITING_ANNOTATION}). This execution is queued once others have "
+                "started or ended.",
             )
         self._usage[namespace.name] = (
             self._usage[namespace.name][0],
@@ -138,19 +139,19 @@ def _never(namespace: ObservedNamespace, new: NewExecution) -> Refuse | None:
         allowed = ", ".join((policy.queues or ())[:10]) or "none"
         return _refuse(
             "QueueNotAllowed",
-            f"spec.queue: namespace {namespace.name!r} may not use the queue {new.queue!r}. Allowed: {allowed}. A "
-            f"cluster administrator can allow it in the annotation {names.QUEUES_ANNOTATION} of the Namespace",
+            f"spec.queue: namespace {namespace.name!r} may not use queue {new.queue!r}. Allowed: {allowed}. A cluster "
+            f"administrator can allow it in the annotation {names.QUEUES_ANNOTATION} of the Namespace",
         )
     problem = priority_problem(policy, new.priority, namespace.name)
     return None if problem is None else _refuse(Reason.PRIORITY_TOO_HIGH, problem)
 
 
 def priority_problem(policy: NamespacePolicy, priority: int, namespace: str) -> str | None:
-    """Why executions of a namespace may not have this priority; None when they may."""
+    """Return why the namespace does not allow this priority; None when it does."""
     if policy.max_priority is None or priority <= policy.max_priority:
         return None
     return (
-        f"spec.priority: {priority} is above {policy.max_priority}, the highest of namespace {namespace!r} "
+        f"spec.priority: {priority} is above {policy.max_priority}, the maximum of namespace {namespace!r} "
         f"({names.MAX_PRIORITY_ANNOTATION})"
     )
 

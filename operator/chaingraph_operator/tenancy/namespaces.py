@@ -1,8 +1,7 @@
-"""The Namespaces that executions are in: their UIDs, and what they may use.
+"""The Namespaces of executions: their UIDs and policies.
 
-Read when an execution is created, and again and again in turn, at a bounded rate: that takes the right to get a
-Namespace, and neither to list nor to watch them. What was read is written to the ledger before anything is created
-under it.
+A Namespace is read when an execution is created, and periodically at a bounded rate. This needs the right to get
+Namespaces, but not to list or watch them. A policy is written to the ledger before anything is created under it.
 """
 
 from __future__ import annotations
@@ -25,23 +24,23 @@ from chaingraph_store.tenancy.policies import NamespacePolicy
 _log = structlog.get_logger(__name__)
 _FORBIDDEN: Final = 403
 _PER_SECOND: Final = 5
-"""Namespaces that are read again in a second, at most."""
+"""Maximum Namespaces read again per second."""
 KIND: Final = "Namespace"
 
 
 @dataclass(frozen=True, slots=True)
 class ObservedNamespace:
-    """A Namespace as last read. `uid` is empty where the operator may not read it, or it is gone."""
+    """A Namespace as last read. `uid` is empty when the operator may not read it, or when it is gone."""
 
     name: str
     uid: str
     policy: NamespacePolicy
     problems: tuple[str, ...] = ()
-    """What is wrong with its annotations."""
+    """Problems of its annotations."""
 
 
 class NamespaceSource(Protocol):
-    """What reads Namespaces: the operator's API client."""
+    """Reads Namespaces: the operator's API client."""
 
     async def namespace(self, name: str) -> Mapping[str, Any]: ...
 
@@ -50,9 +49,9 @@ class Namespaces:
     """The cache.
 
     Args:
-        defaults: what a namespace may use that says nothing.
-        seconds: how old what `get` returns may be.
-        announce: tells people of a Namespace, as a Kubernetes Event.
+        defaults: the policy of a namespace without annotations.
+        seconds: maximum age of the result of `get`.
+        announce: posts a Kubernetes Event on a Namespace.
         changed: called with the name of a namespace whose policy has changed.
     """
 
@@ -79,21 +78,21 @@ class Namespaces:
 
     @property
     def invalid(self) -> int:
-        """How many of the known Namespaces have annotations that are wrong."""
+        """Return the number of known Namespaces with invalid annotations."""
         return sum(bool(each.problems) for each in self._known.values())
 
     @property
     def limited_in_bytes(self) -> list[str] | None:
-        """The namespaces that have a limit of bytes in the ledger; None for all."""
+        """Return the namespaces with a limit of bytes in the ledger; None for all."""
         if self._defaults.max_ledger_bytes is not None:
             return None
         return [name for name, policy in (self._saved or {}).items() if policy.max_ledger_bytes is not None]
 
     async def get(self, name: str) -> ObservedNamespace:
-        """The Namespace, not older than a few seconds while the API server answers.
+        """Return the Namespace, at most a few seconds old while the API server answers.
 
         Raises:
-            ClusterError: it does not, and the Namespace was never read.
+            ClusterError: the API server does not answer, and the Namespace was never read.
         """
         async with self._locks.setdefault(name, asyncio.Lock()):
             now = asyncio.get_running_loop().time()
@@ -107,7 +106,7 @@ class Namespaces:
                 return self._known[name]
 
     async def uid(self, name: str) -> str:
-        """The UID of the namespace; '' where the operator may not read it, or it is gone.
+        """Return the UID of the namespace; '' when the operator may not read it, or when it is gone.
 
         Raises:
             ClusterError: the API server does not answer.
@@ -115,15 +114,15 @@ class Namespaces:
         return (await self.get(name)).uid
 
     def forget(self, name: str) -> None:
-        """Something in the namespace was deleted, so the namespace itself may have been: read it again before use.
+        """Read the namespace again before its next use, because an object in it was deleted and so may it be.
 
-        A namespace goes only after everything in it. The watch shows the deletion of what we have read the UID for
-        before it shows anything of a later namespace of that name, so what is kept is never a former one's.
+        A namespace is deleted only after everything in it. The watch shows the deletion of an object under the known
+        UID before it shows anything of a later namespace of that name, so a remembered UID is never outdated.
         """
         self._known.pop(name, None)
 
     async def run(self) -> None:
-        """Reads again what is known, for ever, the oldest first."""
+        """Read the known Namespaces again, the oldest first, until cancelled."""
         await self._load()
         for name in list(self._saved or {}):
             if name != policies.DEFAULTS:
@@ -139,10 +138,10 @@ class Namespaces:
                     await self._read(oldest)
                 except ClusterError as error:
                     self._read_at[oldest] = now
-                    _log.warning("cannot read a Namespace, trying again", namespace=oldest, error=str(error))
+                    _log.warning("cannot read a Namespace, retrying", namespace=oldest, error=str(error))
 
     async def _load(self) -> dict[str, NamespacePolicy]:
-        """What the ledger has, with the defaults of this operator in it."""
+        """Return the ledger's policies, with this operator's defaults filled in."""
         if self._saved is None:
             async with self._ledger.connection() as connection:
                 saved = await policies.all_policies(connection)
@@ -177,14 +176,14 @@ class Namespaces:
         if found.problems and (before is None or found.problems != before.problems):
             self._report(found)
         if before is not None and before.policy != found.policy:
-            _log.info("the policy of a namespace has changed", namespace=name)
+            _log.info("namespace policy changed", namespace=name)
             self._changed(name)
         return found
 
     def _unreadable(self, name: str) -> ObservedNamespace:
         if name not in self._known:
             _log.warning(
-                "the operator may not get a Namespace, so the defaults hold for it: allow it to get namespaces",
+                "the operator may not get a Namespace, so defaults apply to it. Allow the operator to get namespaces",
                 namespace=name,
             )
         return ObservedNamespace(name, "", self._defaults)
@@ -206,7 +205,7 @@ class Namespaces:
 
     def _report(self, found: ObservedNamespace) -> None:
         message = "; ".join(found.problems)
-        _log.error("annotations of a Namespace are wrong", namespace=found.name, problems=found.problems)
+        _log.error("invalid annotations of a Namespace", namespace=found.name, problems=found.problems)
         self._announce(
             Key(found.name, found.name, found.uid),
             KubernetesEvent("Warning", "NamespacePolicyInvalid", message, message),

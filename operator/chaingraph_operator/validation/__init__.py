@@ -1,1 +1,1 @@
-"""Validation of Flows in processes with a budget of time and memory."""
+"""Validation of Flows in processes with limited time and memory."""

@@ -1,9 +1,9 @@
-"""Checks Flows within a budget and remembers what was found, by content.
+"""Validate Flows within a budget, and remember the results by content.
 
-A small flow is checked here: whatever it says, that takes milliseconds (`SMALL`). Every other one goes to a process of
-its own (`check_process`), one at a time, the namespaces in turn: first with a short budget, so that what is quick waits
-for nothing else than what is quick; what exceeds that is checked again beside, with the whole budget. What exceeds that
-is remembered as well, and not tried again for the same content and node types.
+A small flow is validated in this process: that takes milliseconds whatever its content (`SMALL`). Every other one goes
+to a separate process (`process`), one at a time, the namespaces in turn. It first gets a short budget, so that quick
+validations never wait for slow ones. A validation that exceeds it is repeated in a second process with the whole
+budget. Exceeding that is a result too, and is not repeated for the same content and node types.
 """
 
 from __future__ import annotations
@@ -27,11 +27,11 @@ from chaingraph_operator.metrics import Metrics
 from chaingraph_operator.validation.process import Checked, Checker, CheckServer, CheckServerLost, Exceeded
 
 SMALL: Final = 4096
-"""Bytes of a flow that is checked in this process, unless it has patterns. A check is linear in the flow but for
-comparisons of each name with each other one (a hundred at most, here) and of the types of a chain of nodes with each
-other (as many): 15 ms for the worst that was found."""
+"""Maximum bytes of a flow that is validated in this process, unless it has patterns. Validation is linear in the flow,
+except for comparing each name with every other (here at most a hundred), and the types of a chain of nodes with each
+other (as many). The worst case found took 15 ms."""
 SMALL_WITH_TEMPLATES: Final = 1024
-"""The same of a flow with templates: 10 ms to parse the densest."""
+"""The same for a flow with templates: parsing the densest takes 10 ms."""
 _QUICK_SECONDS: Final = 0.25
 _REMEMBERED: Final = 5000
 _LONGEST_REMEMBERED: Final = 16 * 1024 * 1024
@@ -44,7 +44,7 @@ Done = Callable[[], None]
 
 
 def is_small(text: bytes) -> bool:
-    """Whether a flow's JSON is so small that its check takes milliseconds, whatever it says."""
+    """Whether a flow's JSON is so small that its validation takes milliseconds, whatever its content."""
     if b'"pattern"' in text:
         return False
     return len(text) <= (SMALL_WITH_TEMPLATES if b"{{" in text or b"{%" in text else SMALL)
@@ -52,24 +52,24 @@ def is_small(text: bytes) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class ValidationBudget:
-    """What the check of one flow may take, and the settings that say so."""
+    """The limits for the validation of one flow, and the settings that define them."""
 
     cpu_seconds: float = 2.0
     memory_megabytes: int = 160
 
     def exceeded(self, limit: Exceeded) -> str:
-        """What to tell of a flow whose check went beyond it."""
+        """Return the message for a flow whose validation exceeded the limit."""
         said = {
             Exceeded.CPU: f"takes more than {self.cpu_seconds:g} s of CPU time (CHAINGRAPH_FLOW_CHECK_CPU_SECONDS)",
             Exceeded.MEMORY: f"takes more than {self.memory_megabytes} MB (CHAINGRAPH_FLOW_CHECK_MEMORY_MB)",
-            Exceeded.TIME: f"did not end within {self.wall_seconds:g} s (CHAINGRAPH_FLOW_CHECK_CPU_SECONDS)",
-            Exceeded.CRASH: "ended the process that checked it",
+            Exceeded.TIME: f"timed out after {self.wall_seconds:g} s (CHAINGRAPH_FLOW_CHECK_CPU_SECONDS)",
+            Exceeded.CRASH: "crashed",
         }[limit]
-        return f"checking the flow {said}. Split it into smaller flows, or use fewer types and patterns"
+        return f"Validation of the flow {said}. Split it into smaller flows, or use fewer types and patterns."
 
     @property
     def wall_seconds(self) -> float:
-        """After which a check is ended that the machine gave no CPU time."""
+        """Return the seconds after which a validation is ended that got no CPU time."""
         return 10 * self.cpu_seconds + 10
 
 
@@ -84,11 +84,11 @@ class _Job:
     catalogue: bytes
     done: list[Done] = field(default_factory=list)
     lost: int = 0
-    """Checks that ended for no error of the flow, as it seems: for want of CPU time, or of memory of the machine."""
+    """Failures that are probably not caused by the flow: too little CPU time or memory on the machine."""
 
 
 class _Lane:
-    """Jobs that wait, the namespaces in turn."""
+    """Waiting jobs, the namespaces in turn."""
 
     def __init__(self) -> None:
         self._jobs: OrderedDict[str, deque[_Job]] = OrderedDict()
@@ -113,7 +113,7 @@ class _Lane:
 
 
 class FlowChecks:
-    """The checks of one operator."""
+    """The validations of one operator."""
 
     def __init__(self, budget: ValidationBudget | None = None, *, metrics: Metrics | None = None) -> None:
         self._budget = budget or ValidationBudget()
@@ -133,20 +133,20 @@ class FlowChecks:
         return self._budget
 
     def use(self, catalogue: Catalogue) -> None:
-        """Other node types are in force."""
+        """Activate other node types."""
         self._catalogue = catalogue
         self._types = orjson.dumps(catalogue.to_json())
         self._hash = catalogue.hash
 
     def find(self, namespace: str, text: bytes, spec: FlowSpec, done: Done) -> Result | None:
-        """What a check of a flow has found; None while it is being checked.
+        """Return the result of a flow's validation; None while it is running.
 
         Args:
             text: the flow as JSON, with sorted keys and without spaces.
             spec: the same flow.
-            done: called when it was checked, unless it is known at once.
+            done: called after the validation, unless the result is returned at once.
         """
-        assert self._catalogue is not None, "without node types nothing is checked"
+        assert self._catalogue is not None, "validation needs node types"
         content = (hashlib.sha256(text).digest(), self._hash)
         known = self._known.get(content)
         if known is not None:
@@ -164,7 +164,7 @@ class FlowChecks:
         return None
 
     async def run(self) -> None:
-        """Checks until it is cancelled."""
+        """Validate flows until cancelled."""
         server = CheckServer()
         try:
             async with asyncio.TaskGroup() as group:
@@ -181,7 +181,7 @@ class FlowChecks:
             try:
                 found = await checker.check(job.spec, job.catalogue, cpu=cpu, wall=10 * cpu + 10)
             except CheckServerLost as error:
-                _log.error("cannot check flows, trying again", error=str(error))
+                _log.error("cannot validate flows, retrying", error=str(error))
                 lane.put(job)
                 await asyncio.sleep(_RETRY_SECONDS)
                 continue

@@ -1,7 +1,6 @@
-"""The operator's side of `check_server`: starts it, gets checkers from it, and gives one flow at a time to one checker.
+"""The operator's side of `validation.server`: start it, get checkers from it, and give each checker one flow at a time.
 
-A checker that goes beyond its budget is ended by the kernel, or after a time by us, and replaced. Used by
-`flow_checks`.
+A checker that exceeds its budget is ended by the kernel, or by the operator after a timeout, and replaced.
 """
 
 from __future__ import annotations
@@ -27,11 +26,11 @@ _log = structlog.get_logger(__name__)
 _START_SECONDS: Final = 30.0
 _EXIT_SECONDS: Final = 5.0
 _PASSED_ON: Final = ("PATH", "PYTHONPATH", "LANG", "LC_ALL", "LD_LIBRARY_PATH")
-"""Variables that the checkers get. What is secret in the operator's environment is no business of theirs."""
+"""Environment variables passed to the checkers. Secrets of the operator's environment are kept from them."""
 
 
 class Exceeded(StrEnum):
-    """The limit that ended a check."""
+    """The limit that ended a validation."""
 
     CPU = "cpu"
     MEMORY = "memory"
@@ -41,7 +40,7 @@ class Exceeded(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Checked:
-    """What a check found, and the revision of the flow's content."""
+    """The result of a validation, and the revision of the flow's content."""
 
     revision: str
     errors: tuple[FieldError, ...] = ()
@@ -49,7 +48,7 @@ class Checked:
 
 
 class CheckServerLost(Exception):
-    """The server of checkers has ended, or does not answer. The next check starts another one."""
+    """The server of checkers has ended, or does not answer. The next validation starts another one."""
 
 
 @dataclass(slots=True)
@@ -64,7 +63,7 @@ _Forked = tuple[int, socket.socket, asyncio.Future[int]]
 
 
 class CheckServer:
-    """The process that forks checkers. Started by the first check that needs one, and again when it was lost."""
+    """The process that forks checkers. The first validation that needs it starts it, and again after its loss."""
 
     def __init__(self) -> None:
         self._process: subprocess.Popen[bytes] | None = None
@@ -74,10 +73,10 @@ class CheckServer:
         self._lock = asyncio.Lock()
 
     async def fork(self, *, memory: int) -> _Child:
-        """Another checker, which may take so many bytes.
+        """Fork another checker with this many bytes of memory.
 
         Raises:
-            CheckServerLost: see there.
+            CheckServerLost: the server has ended, or does not answer.
         """
         async with self._lock:
             control = self._control or self._start()
@@ -88,21 +87,21 @@ class CheckServer:
                     pid, stream, exited = await self._forking
             except (OSError, TimeoutError) as error:
                 self.close()
-                raise CheckServerLost(f"the process that checks flows does not answer: {error}") from error
+                raise CheckServerLost(f"the validation process does not answer: {error}") from error
             finally:
                 self._forking = None
         reader, writer = await asyncio.open_connection(sock=stream)
         return _Child(pid, reader, writer, exited)
 
     def close(self) -> None:
-        """Ends the server and every checker."""
+        """End the server and every checker."""
         control, self._control = self._control, None
         process, self._process = self._process, None
         if control is not None:
             asyncio.get_running_loop().remove_reader(control)
             control.close()
         for pid, exited in self._exits.items():
-            # The server, which still lives, has not told its exit: the id is that of no other process.
+            # The server is alive and has not reported its exit, so the id belongs to no other process.
             with suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
             if not exited.done():
@@ -137,7 +136,7 @@ class CheckServer:
         except OSError:
             told, descriptors = b"", []
         if not told:
-            _log.warning("the process that checks flows has ended; another one is started when it is needed")
+            _log.warning("the validation process has ended, the next validation starts another one")
             self.close()
             return
         said: dict[str, int] = orjson.loads(told)
@@ -156,7 +155,7 @@ class CheckServer:
 
 
 class Checker:
-    """One checker at a time: replaced when a limit has ended it, or when other node types are in force."""
+    """One checker at a time. It is replaced when a limit has ended it, or when other node types become active."""
 
     def __init__(self, server: CheckServer, *, memory: int) -> None:
         self._server = server
@@ -165,16 +164,16 @@ class Checker:
         self._knows: bytes = b""
 
     async def check(self, spec: bytes, catalogue: bytes, *, cpu: float, wall: float) -> Checked | Exceeded:
-        """Checks one flow.
+        """Validate one flow.
 
         Args:
             spec: the flow as JSON.
             catalogue: the node types as JSON.
-            cpu: seconds of CPU time that it may take.
-            wall: seconds after which it is ended however little of them it got.
+            cpu: maximum seconds of CPU time.
+            wall: seconds after which it is ended, however little CPU time it got.
 
         Raises:
-            CheckServerLost: see there.
+            CheckServerLost: the server has ended, or does not answer.
         """
         if self._child is not None and self._knows is not catalogue:
             self._end(self._child)

@@ -1,11 +1,11 @@
-"""The process that checks Flows, in children that the kernel ends. Started by `check_process`, one for an operator:
+"""The process that validates Flows, in children limited by the kernel. `process` starts one per operator:
 `python -m chaingraph_operator.validation.server FD`.
 
-The server has imported what a check needs, has one thread and forks a checker for each datagram that it gets; it sends
-back the checker's process id and a socket to it, and each exit when it comes. A checker takes frames (four bytes of
-length, then JSON): the node types once, then one flow at a time. Time and memory are limited by the kernel, so neither
-a loop in Python nor one in Rust goes on beyond them: ITIMER_PROF ends the process after so much CPU time, RLIMIT_CPU
-stands behind it, RLIMIT_DATA refuses memory.
+The server has imported everything that a validation needs, has one thread, and forks a checker for each datagram. It
+replies with the checker's process id and a socket to it, and reports each exit. A checker reads frames (four bytes of
+length, then JSON): the node types once, then one flow at a time. The kernel limits time and memory, so that no loop in
+Python or Rust can exceed them: ITIMER_PROF ends the process after its CPU time, RLIMIT_CPU is the fallback, RLIMIT_DATA
+limits memory.
 """
 
 from __future__ import annotations
@@ -33,14 +33,14 @@ from chaingraph_flow.validation.validation import validate
 
 FRAME: Final = struct.Struct(">I")
 OUT_OF_MEMORY: Final = 3
-"""Exit code of a checker that may take no more memory."""
+"""Exit code of a checker that reached its memory limit."""
 
 
 def main() -> None:
-    """Serves until the operator closes its end."""
+    """Serve until the operator closes its end."""
     control = socket.socket(fileno=int(sys.argv[1]))
     for each in (signal.SIGINT, signal.SIGTERM):
-        # A signal to the process group is for the operator: it closes the socket when it ends.
+        # A signal to the process group is meant for the operator, which closes the socket when it ends.
         signal.signal(each, signal.SIG_IGN)
     exits, wake_up = socket.socketpair()
     for each_end in (exits, wake_up):
@@ -90,7 +90,7 @@ def _tell_exits(control: socket.socket, children: set[int]) -> None:
 
 
 def _check_all(operator: socket.socket, *, memory: int) -> None:
-    """Checks flows until the operator closes its end, or a limit ends the process."""
+    """Validate flows until the operator closes its end, or a limit ends the process."""
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     resource.setrlimit(resource.RLIMIT_DATA, (memory, memory))
     stream = operator.makefile("rwb")
@@ -111,7 +111,7 @@ def _check_all(operator: socket.socket, *, memory: int) -> None:
 
 
 def _limit(seconds: float) -> None:
-    """Has the kernel end this process after so much more CPU time. 0: takes that back."""
+    """Have the kernel end this process after this much more CPU time. 0 removes the limit."""
     signal.setitimer(signal.ITIMER_PROF, seconds)
     if seconds:
         hard = resource.getrlimit(resource.RLIMIT_CPU)[1]

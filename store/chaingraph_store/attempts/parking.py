@@ -1,4 +1,4 @@
-"""Parking: a paused attempt gives its worker up."""
+"""Parking: a paused attempt releases its worker."""
 
 from __future__ import annotations
 
@@ -27,19 +27,19 @@ SELECT mine.id, EXISTS (SELECT FROM parked), (SELECT pg_notify(%(channel)s, id) 
 
 
 async def park(connection: Connection, claimed: Claim, *, applied_seq: int, held_nodes: Sequence[str]) -> bool:
-    """Gives the run up because it is paused: no worker has it until a resume or a step enqueues the next run.
+    """Release the run because it is paused: no worker has it until a resume or a step enqueues the next run.
 
     Everything up to the pause has been flushed before. The run's workflow ends by itself.
 
     Args:
-        applied_seq: number of the last command that the engine has taken.
-        held_nodes: the nodes that it holds back.
+        applied_seq: number of the last command that the engine has processed.
+        held_nodes: the nodes that it holds.
 
     Returns:
-        False when it is not to be parked: a command came that the engine has not taken, or no pause was flushed.
+        False when it must not be parked: a command came that the engine has not processed, or no pause was flushed.
 
     Raises:
-        OwnershipLost: the attempt is no longer this worker's.
+        OwnershipLost: the attempt no longer belongs to this worker.
     """
     cursor = await connection.execute(
         _PARK,

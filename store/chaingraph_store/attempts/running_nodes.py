@@ -1,4 +1,4 @@
-"""How the nodes stand that run: the column `running_nodes` of `executions`. Pure."""
+"""The column `running_nodes` of `executions`: the state of running nodes. Pure."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from chaingraph_crds.standing import node_standing
 
 @dataclass(frozen=True, slots=True)
 class RunningNode:
-    """A node that runs or waits for its next try. Times in milliseconds since 1970.
+    """A node that is running, or waiting for its next try. Times are milliseconds since 1970.
 
     Attributes:
-        tries: the number of its try; of the one that failed last while it waits.
-        max_tries: how many its `retry` allows.
-        since: when that try began.
-        next_at: when the next one begins, while it waits for that.
+        tries: the number of its try; of the last failed one while it waits.
+        max_tries: the maximum by its `retry`.
+        since: when that try started.
+        next_at: when the next one starts, while it waits for that.
     """
 
     node: str
@@ -28,17 +28,17 @@ class RunningNode:
 
     @property
     def retries(self) -> bool:
-        """Whether a try of it has failed."""
+        """Whether one of its tries has failed."""
         return self.tries > 1 or self.next_at is not None
 
 
 def read(column: Sequence[Mapping[str, Any]]) -> list[RunningNode]:
-    """The nodes of a row."""
+    """Parse the nodes of a row."""
     return [RunningNode(**each) for each in column]
 
 
 def told(nodes: Sequence[RunningNode], most: int) -> str:
-    """How they stand, for a message: `'load' since 2026-11-30T22:15:01Z (try 2 of 3), 'b' …`; '' without any."""
+    """Format the nodes for a message: `'load' since 2026-11-30T22:15:01Z (try 2 of 3), 'b' …`; '' without any."""
     more = f" and {len(nodes) - most} more" if len(nodes) > most else ""
     return (
         ", ".join(

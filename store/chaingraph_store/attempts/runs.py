@@ -1,8 +1,8 @@
 """A running attempt in the ledger: claim, flush, end.
 
-Every write is fenced: it names the owner epoch that the claim took, and finds no row once another worker, a stop or
-a hand-back has moved it on. A flush is one statement, so one round trip and one transaction: the journal, the events
-with their dense indices, and the row change together or not at all.
+Every write is fenced: it names the owner epoch of the claim, and finds no row once another worker, a stop or a
+hand-back has moved the attempt on. A flush is one statement, so one round trip and one transaction: the journal, the
+events with their dense indices, and the row change together or not at all.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from chaingraph_store.tenancy.policies import of_namespace
 class Claim:
     """An attempt that this worker owns: what to run, and the epoch that fences its writes.
 
-    What the execution's author chose is JSON as bytes: the worker hands it on, and never reads it.
+    User data is JSON as bytes: the worker passes it on without parsing it.
     """
 
     execution_id: ExecutionId
@@ -47,36 +47,36 @@ class Claim:
     depth: int
     started_at: datetime
     started_before: bool
-    """flow:started is in the log of this attempt: a worker may be lost between its claim and its first flush."""
+    """flow:started is in the log of this attempt. A worker may be lost between its claim and its first flush."""
     run: int
     paused: bool
-    """It begins paused."""
+    """It starts paused."""
     pause_logged: bool
     """flow:paused is the last of flow:paused and flow:resumed in the log of this attempt."""
     pause_reason: str
     breakpoints: list[str]
     control_seq: int
-    """Number of the last command that is in this claim; those that follow come as messages."""
+    """Number of the last command included in this claim. Later ones come as messages."""
     steps_owed: int
     ran_ms: int
     held_nodes: list[str]
-    """The nodes that ran or were held when the former run of this attempt was left."""
+    """The nodes that were running or held when the previous run of this attempt ended."""
     next_event_index: int
     queue: str
     waited_seconds: float | None
-    """From its creation to this, its first claim. None for later ones, what was created paused, and children."""
+    """Time from its creation to this first claim. None for later claims, executions created paused, and children."""
     nodes_ended: int
-    """How many nodes had ended when the former run of this attempt was left."""
+    """Number of finished nodes when the previous run of this attempt ended."""
     egress: list[str]
-    """Of its namespace's policy: CIDRs that its HTTP nodes may reach beside public addresses."""
+    """CIDRs from its namespace's policy that its HTTP nodes may reach besides public addresses."""
     journal: bytes
-    """The nodes that have ended, as `[[attempt, record], …]`: the attempt that each belongs to, and the engine's
-    record of it."""
+    """The finished nodes, as `[[attempt, record], …]`: the attempt that each belongs to, and the engine's record of
+    it."""
 
 
 @dataclass(frozen=True, slots=True)
 class JournalEntry:
-    """A node that has ended. `record` is the engine's own, as JSON."""
+    """A finished node. `record` is the engine's own, as JSON."""
 
     node_id: str
     outcome: str
@@ -85,7 +85,7 @@ class JournalEntry:
 
 @dataclass(frozen=True, slots=True)
 class LogEntry:
-    """An event that has no index yet. `timestamp` in milliseconds since the epoch; `data` is JSON."""
+    """An event without an index yet. `timestamp` in milliseconds since the epoch; `data` is JSON."""
 
     type: str
     timestamp: int
@@ -94,10 +94,10 @@ class LogEntry:
 
 @dataclass(frozen=True, slots=True)
 class AttemptProgress:
-    """The node counts and the names of the nodes that run now.
+    """The node counts, and the running nodes.
 
     Attributes:
-        running_nodes: how the first of them stand. They stay in the row when the attempt ends: what it interrupted.
+        running_nodes: the state of the first of them. They stay in the row when the attempt ends: those it interrupted.
     """
 
     total: int
@@ -111,7 +111,7 @@ class AttemptProgress:
 
 @dataclass(frozen=True, slots=True)
 class AttemptEnd:
-    """How an attempt ended. `phase`: Completed, Failed or Stopped. `children`: how many it has to spawn now."""
+    """The end of an attempt. `phase`: Completed, Failed or Stopped. `children`: how many it has to spawn now."""
 
     phase: str
     outputs: bytes | None = None
@@ -123,27 +123,27 @@ class AttemptEnd:
 
 @dataclass(frozen=True, slots=True)
 class EngineControl:
-    """What the engine has made of the commands."""
+    """The engine's state with respect to commands."""
 
     paused: bool
     pause_reason: str
     applied_seq: int
-    """Number of the last command that it has taken."""
+    """Number of the last command that it has processed."""
     ran_ms: int
-    """How long the attempt has run, without its pauses."""
+    """How long the attempt has run, without pauses."""
     steps_owed: int = 0
-    """Steps that it has taken and not yet made: they are not lost with its worker."""
+    """Steps that it has accepted and not made yet: they are not lost with its worker."""
 
 
 @dataclass(frozen=True, slots=True)
 class AttemptMoved:
-    """What became of an attempt from outside. `phase` is None while it is still its worker's."""
+    """An external change of an attempt. `phase` is None while it still belongs to its worker."""
 
     phase: str | None
     control_seq: int
 
 
-# A pinned one is refused only while it waits: so a claim whose answer was lost can be taken again.
+# A pinned run is refused only while it waits, so that a claim whose answer was lost can be repeated.
 _CLAIM: Final = f"""
 WITH before AS (
   SELECT id, phase, queue, worker_pool, worker_version FROM chaingraph.executions
@@ -194,8 +194,8 @@ WITH run AS (
                           ELSE pause_reason END,
       start_logged = start_logged OR %(start_logged)s,
       pause_logged = coalesce(%(pause_logged)s, pause_logged), applied_seq = %(applied)s, ran_ms = %(ran_ms)s,
-      -- Kept: the steps that the engine has not seen, and the last of those that it has taken and still owes. The
-      -- bucket of a number in a rising list is how many in it are not greater.
+      -- Keep the steps that the engine has not seen, and the last of those that it has accepted and still owes. The
+      -- bucket of a number in a rising list is the count of numbers in it that are not greater.
       step_seqs = CASE WHEN %(ends)s THEN '{}'
                        ELSE step_seqs[greatest(1, 1 + width_bucket(%(applied)s, step_seqs) - %(steps_owed)s):] END,
       children_total = %(children)s, children_active = %(children)s,
@@ -224,22 +224,22 @@ _GROWN: Final = """, grown AS (
 """
 _FLUSH: Final = _WRITE + _ANSWER
 _END_OF_PARENT: Final = _WRITE + _GROWN + _ANSWER
-"""What most executions never do costs them nothing."""
+"""Executions that never spawn pay nothing for it."""
 
 
 async def claim(
     connection: Connection, execution: ExecutionId, *, workflow: WorkflowId, worker: str, build: Build = NO_BUILD
 ) -> Claim | None:
-    """Takes the run for this worker: phase Running, a new owner epoch, everything needed to run it.
+    """Claim the run for this worker: phase Running, a new owner epoch, and all data needed to run it.
 
-    It is pinned to the worker's build from now on.
+    The execution is pinned to the worker's build from now on.
 
     Returns:
         None when there is nothing to run: the execution has ended or is parked, another run is current, or DBOS has
         given the workflow to another executor.
 
     Raises:
-        PinnedElsewhere: it is pinned to another build, which has live workers: `pinning.send` it to them.
+        PinnedElsewhere: it is pinned to another build with live workers: use `pinning.send`.
     """
     cursor = unparsed(connection)
     await cursor.execute(
@@ -267,19 +267,20 @@ async def flush(
     end: AttemptEnd | None = None,
     first: int | None = None,
 ) -> int:
-    """Writes what has happened since the last flush and, with `end`, the attempt's end.
+    """Write everything since the last flush and, with `end`, the attempt's end.
 
     Args:
-        control: taken at the same moment as `log`. None: as it was claimed. What it says of a pause counts
-            unless the row has a later PAUSE or RESUME than the engine has taken.
-        first: the index that the first of these events is to have. With it a flush whose answer was lost can be
-            repeated: what was written then is not written again. While an attempt runs nobody else adds events.
+        control: taken at the same moment as `log`. None: as it was claimed. Its pause applies unless the row has a
+            later
+            PAUSE or RESUME than the engine has processed.
+        first: the index that the first of these events must get. With it, a flush whose answer was lost can be repeated
+            without writing twice. While an attempt runs, only its worker adds events.
 
     Returns:
         The index of the first of these events.
 
     Raises:
-        OwnershipLost: the attempt is no longer this worker's; nothing was written.
+        OwnershipLost: the attempt no longer belongs to this worker; nothing was written.
     """
     state, pauses = control or _as_claimed(claimed), [entry.type for entry in log if entry.type in PAUSE_TYPES]
     pause_logged = False if end else pauses[-1] == PAUSED if pauses else None
@@ -349,7 +350,7 @@ def _as_claimed(claimed: Claim) -> EngineControl:
 
 
 async def not_ours(connection: Connection, claims: Sequence[Claim]) -> dict[ExecutionId, AttemptMoved]:
-    """Those of these attempts that were moved on or commanded from outside since they were claimed."""
+    """Return those of these attempts that were moved on, or got a command, since they were claimed."""
     cursor = await connection.execute(
         "SELECT mine.id, coalesce(e.phase, 'deleted'), coalesce(e.control_seq, 0),"
         "   e.owner_epoch IS DISTINCT FROM mine.epoch OR e.parked OR e.phase NOT IN ('Running', 'Paused')"

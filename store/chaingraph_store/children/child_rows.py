@@ -1,7 +1,4 @@
-"""The children of an execution, as its status shows them, and the resources that stand for children.
-
-Read and written by the operator. Children are made by `spawning`; what becomes of them is counted by `families`.
-"""
+"""Read the children of an execution for its status, and bind the resources that represent children."""
 
 from __future__ import annotations
 
@@ -29,7 +26,7 @@ class ChildRow:
 class ChildSummary:
     """The children of one execution: how many are in each phase, and the first of them.
 
-    `counts` has those that were made; `parent_name` and what else is said of the family's head.
+    `counts` includes only children that exist; `parent_name` is the name of the execution's own parent.
     """
 
     counts: Mapping[str, int] = field(default_factory=dict)
@@ -38,7 +35,7 @@ class ChildSummary:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ChildResource:
-    """What the resource of a child shows of it."""
+    """The content of a child's resource."""
 
     id: ExecutionId
     namespace: str
@@ -74,7 +71,7 @@ WITH RECURSIVE below AS (
 SELECT phase, count(*), sum(children_suppressed)::bigint FROM below GROUP BY phase
 """
 BARRED: Final = "Barred"
-"""Stands beside the phases, in what `below` counts, for children that a stop kept from being made."""
+"""A key besides the phases in the result of `below`: children whose creation was prevented by a stop."""
 _ADOPT: Final = """
 UPDATE chaingraph.executions SET uid = %(uid)s, change_seq = nextval('chaingraph.change_seq')
 WHERE id = %(id)s AND parent_id = %(parent)s AND namespace = %(namespace)s AND name = %(name)s
@@ -98,7 +95,7 @@ WITH RECURSIVE below AS (
   UNION ALL
   SELECT c.id FROM chaingraph.executions c JOIN below ON c.parent_id = below.id
 ), unshown AS MATERIALIZED (
-  -- In the order of ids, as everywhere, so that this and a stop in the same tree cannot wait for each other.
+  -- In the order of ids, as everywhere, so that this and a stop in the same tree cannot deadlock.
   SELECT e.id FROM chaingraph.executions e JOIN below USING (id)
   WHERE e.uid IS NULL AND e.resources = 'Create' ORDER BY e.id FOR NO KEY UPDATE OF e
 )
@@ -107,10 +104,10 @@ UPDATE chaingraph.executions e SET resources = 'None' FROM unshown WHERE e.id = 
 
 
 async def summary(connection: Connection, parent: ExecutionId, first: Sequence[ExecutionId]) -> ChildSummary:
-    """How the children stand.
+    """Return the counts and the first children.
 
     Args:
-        first: the ids of those to be named, by position; ids of children are derived, so the caller knows them.
+        first: the ids of the children to name, by position. Ids of children are derived, so the caller knows them.
     """
     cursor = await connection.execute(_COUNTS, (parent,))
     counts: dict[str, int] = {row[0]: row[1] for row in await cursor.fetchall()}
@@ -120,9 +117,9 @@ async def summary(connection: Connection, parent: ExecutionId, first: Sequence[E
 
 
 async def below(connection: Connection, execution: ExecutionId) -> dict[str, int]:
-    """How many executions below this one, at any depth, are in each phase.
+    """Count the descendants, at any depth, in each phase.
 
-    Under `BARRED`, if there are any: how many will never be made, of those that executions below this one have emitted.
+    `BARRED`, if present, counts the children of descendants that will never be created because of a stop.
     """
     cursor = await connection.execute(_BELOW, (execution,))
     rows = await cursor.fetchall()
@@ -133,10 +130,10 @@ async def below(connection: Connection, execution: ExecutionId) -> dict[str, int
 async def adopt(
     connection: Connection, child: ExecutionId, *, parent: ExecutionId, uid: str, namespace: str, name: str
 ) -> bool:
-    """Binds a resource to the child that it stands for. May be repeated.
+    """Bind a resource to the child that it represents. May be repeated.
 
     Returns:
-        False when there is no such child, or another resource stands for it.
+        False when there is no such child, or another resource represents it.
     """
     parameters: dict[str, Any] = {"id": child, "parent": parent, "uid": uid, "namespace": namespace, "name": name}
     cursor = await connection.execute(_ADOPT, parameters | {"changes": CHANGES})
@@ -144,14 +141,14 @@ async def adopt(
 
 
 async def portrait(connection: Connection, child: ExecutionId) -> ChildResource | None:
-    """What the resource of a child is to show; None when it has one by now, or is to have none."""
+    """Return the content of a child's resource; None when it has one already, or must not get one."""
     async with connection.cursor(row_factory=class_row(ChildResource)) as cursor:
         await cursor.execute(_PORTRAIT, (child,))
         return await cursor.fetchone()
 
 
 async def rename(connection: Connection, child: ExecutionId, name: str) -> bool:
-    """Gives a child that has no resource another name, because its own is taken.
+    """Rename a child without a resource, because its name is taken.
 
     Returns:
         False when it has a resource by now.
@@ -161,10 +158,10 @@ async def rename(connection: Connection, child: ExecutionId, name: str) -> bool:
 
 
 async def hide(connection: Connection, parent: ExecutionId) -> int:
-    """The parent's resource is gone, and nothing below it can have one any more. They run all the same.
+    """Give up the resources of all descendants, because the parent's resource is gone. They run all the same.
 
     Returns:
-        How many will not be shown.
+        How many will have no resource.
     """
     cursor = await connection.execute(_HIDE, {"id": parent})
     return cursor.rowcount

@@ -1,11 +1,11 @@
-"""What becomes of children, as their parents know it: the parent's log, and whether a whole tree has ended.
+"""Record the end of children in their parents: the parent's log, and whether a whole tree has ended.
 
-Called by the worker for the children that it ran, and by the operator for all that is left over. A child that ends
-touches no other row; its parent is told afterwards, of many children in one transaction. So a thousand children that
-end at once do not queue for the lock of one row.
+The worker calls this for the children that it ran, and the operator for all others. A child that ends locks no other
+row. Its parent is notified afterwards, of many children in one transaction, so that a thousand children ending at once
+do not queue for the lock of one row.
 
-`children_active` counts, in a parent's row, the children below which something is active, or that were not made yet. A
-tree has ended when its root has, and its count is 0. A retry opens it again, up to the root.
+`children_active` in a parent's row counts the children with anything active below them, or not created yet. A tree has
+ended when its root has, and its count is 0. A retry opens it again, up to the root.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ _SETTLE: Final = """
 WITH parent AS (
   SELECT id, next_event_index FROM chaingraph.executions WHERE id = %(id)s FOR NO KEY UPDATE
 ), due AS MATERIALIZED (
-  -- One that is locked is being retried, or stopped with its tree: it comes with the next turn.
+  -- A locked child is being retried, or stopped with its tree: it comes with the next turn.
   SELECT c.id, c.name, c.position, c.phase, c.attempt, c.error_node, c.error_reason, c.error_message, c.finished_at,
          c.parent_notified, c.children_active = 0 AS closed
   FROM parent JOIN chaingraph.executions c ON c.parent_id = parent.id
@@ -57,10 +57,10 @@ FROM family
 
 
 async def settle(connection: Connection, parent: ExecutionId) -> ExecutionId | None:
-    """Tells a parent of its children that have ended. May be repeated; also by several at once.
+    """Notify a parent of its ended children. May be repeated, and run concurrently.
 
     Returns:
-        The parent's own parent, when the parent's tree has ended with this: it is to be told in turn.
+        The parent's own parent, when this ended the parent's tree: it must be notified in turn.
     """
     while True:
         cursor = await connection.execute(_SETTLE, {"id": parent, "limit": MOST_AT_ONCE, "channel": CHANGES})
@@ -73,7 +73,7 @@ async def settle(connection: Connection, parent: ExecutionId) -> ExecutionId | N
 
 
 async def settle_upwards(ledger: Ledger, parent: ExecutionId) -> None:
-    """As `settle`, and up the tree as far as trees have ended, one transaction a generation."""
+    """Notify a parent as `settle` does, and its ancestors as far as trees have ended, one transaction each."""
     above: ExecutionId | None = parent
     while above is not None:
         async with ledger.connection() as connection:
@@ -87,7 +87,7 @@ WHERE parent_id IS NOT NULL AND finished_at IS NOT NULL AND NOT counted AND (NOT
 
 
 async def owed(connection: Connection) -> list[ExecutionId]:
-    """The parents that have not been told of everything."""
+    """Return the parents with pending notifications."""
     cursor = await connection.execute(_OWED)
     return [ExecutionId(row[0]) for row in await cursor.fetchall()]
 
@@ -103,14 +103,14 @@ SELECT FROM chaingraph.executions WHERE id = ANY(ARRAY(SELECT id FROM line)) ORD
 
 
 async def hold_line(connection: Connection, execution: ExecutionId) -> None:
-    """Locks an execution and all above it until the transaction ends: in the order of ids, as a stop of a tree does."""
+    """Lock an execution and its ancestors until the transaction ends, in the order of ids like a stop of a tree."""
     await connection.execute(_LINE, (execution,))
 
 
 async def reopen(connection: Connection, child: ExecutionId) -> None:
-    """A child that had ended is retried: its end is not known any more, nor that of the trees it is in.
+    """Mark a child and its ancestors' trees as not ended, because the child is retried.
 
-    To be called inside the transaction of the retry, after `hold_line`.
+    Call this inside the transaction of the retry, after `hold_line`.
     """
     current: ExecutionId | None = child
     first = True

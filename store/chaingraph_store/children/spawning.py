@@ -1,9 +1,9 @@
-"""Spawning: the emissions of an execution that has completed become its children, in bulk.
+"""Spawning: the emissions of a completed execution become its children, in bulk.
 
-The end of an attempt says how many children there will be, in one transaction with its phase. They are made after it,
-in batches that are one transaction each: rows, announcements, the parent's log, and the enqueue. `children_spawned`
-says how far it has come; it is read under the parent's lock. So whoever goes on after a crash makes what is missing and
-nothing twice, and the ids are derived, so that even a row that was restored from a backup is met again.
+The end of an attempt sets the number of children, in one transaction with its phase. They are created afterwards, in
+batches of one transaction each: rows, creation events, the parent's log, and the enqueue. `children_spawned` is the
+progress, read under the parent's lock. So after a crash, the next process creates the missing children and nothing
+twice. Ids are derived, so that even a row restored from a backup is recognised.
 """
 
 from __future__ import annotations
@@ -19,16 +19,16 @@ from chaingraph_store.raw_json import RawJson, unparsed
 from chaingraph_store.tenancy import policies
 
 BATCH: Final = 200
-"""Children that are made in one transaction: a fifth of a second."""
+"""Children created in one transaction: a fifth of a second."""
 MAX_EVENT_DATA: Final = 4096
-"""Bytes of an emission's payload that the parent's log shows. The child has all of it."""
+"""Maximum bytes of an emission's payload that the parent's log shows. The child has all of it."""
 
 
 @dataclass(frozen=True, slots=True)
 class EmittedEvent:
-    """An event that was emitted. `payload` is JSON.
+    """An emitted event. `payload` is JSON.
 
-    `flow` names a Flow of the parent's namespace; '' stands for the parent's own.
+    `flow` names a Flow of the parent's namespace; '' is the parent's own.
     """
 
     name: str
@@ -38,7 +38,7 @@ class EmittedEvent:
 
 @dataclass(frozen=True, slots=True)
 class Parent:
-    """An execution that has still to spawn."""
+    """An execution that has yet to spawn children."""
 
     id: ExecutionId
     name: str
@@ -49,9 +49,9 @@ class Parent:
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """What one transaction has made. `unstarted`: children that failed at once, because their flow is not known.
+    """The result of one transaction. `unstarted`: children that failed at once, because their flow is unknown.
 
-    `barred`: the quota of the namespace had no room for the whole batch.
+    `barred`: the namespace's quota had no room for the whole batch.
     """
 
     made: int
@@ -66,7 +66,7 @@ WHERE e.id = %s AND e.children_unspawned > 0
 
 
 async def parent(connection: Connection, execution: ExecutionId) -> Parent | None:
-    """The execution, if it has anything left to spawn."""
+    """Return the execution, if it has children left to spawn."""
     cursor = await connection.execute(_PARENT, (execution,))
     row = await cursor.fetchone()
     return None if row is None else Parent(*row)
@@ -74,7 +74,7 @@ async def parent(connection: Connection, execution: ExecutionId) -> Parent | Non
 
 @dataclass(frozen=True, slots=True)
 class Journal:
-    """What an execution has emitted is in here, as JSON: `records` of nodes in no order, `[record, …]`."""
+    """The emissions of an execution, as JSON: `records` of nodes in no order, `[record, …]`."""
 
     namespace: str
     flow_spec: bytes
@@ -83,7 +83,7 @@ class Journal:
 
 
 async def journal(connection: Connection, execution: ExecutionId) -> Journal:
-    """The journal of an execution, unread: PostgreSQL's own functions refuse a NUL in any text of it."""
+    """Return the journal of an execution, unparsed: PostgreSQL's JSON functions reject a NUL in any text of it."""
     cursor = unparsed(connection)
     await cursor.execute(
         "SELECT e.namespace, f.spec, e.integration, (SELECT coalesce(json_agg(j.record), '[]')"
@@ -93,12 +93,12 @@ async def journal(connection: Connection, execution: ExecutionId) -> Journal:
         (execution,),
     )
     row = await cursor.fetchone()
-    assert row is not None, "its children were asked for just now, and rows stay for days"
+    assert row is not None, "the parent was just found, and rows stay for days"
     return Journal(*row)
 
 
 async def tree_size(connection: Connection, root: ExecutionId) -> int:
-    """How many executions the tree has, or will have once everything that was emitted is spawned."""
+    """Return the number of executions in the tree, including those yet to be spawned."""
     cursor = await connection.execute("SELECT size FROM chaingraph.trees WHERE root_id = %s", (root,))
     row = await cursor.fetchone()
     return int(row[0]) if row is not None else 1
@@ -123,8 +123,8 @@ WITH parent AS (
 ), found AS (
   SELECT entry.id, entry.name, entry.events, entry.flow, entry.number, f.revision, f.nodes, f.inputs,
          entry.flow <> '' AND f.revision IS NULL AS unknown,
-         CASE WHEN f.name IS NULL THEN 'there is no Flow %%s in namespace %%s, which %%s names in an event'
-              ELSE 'the Flow %%s in namespace %%s, which %%s names in an event, cannot be run: ' END AS refusal,
+         CASE WHEN f.name IS NULL THEN 'Flow %%s not found in namespace %%s, named by an event of %%s'
+              ELSE 'Flow %%s in namespace %%s, named by an event of %%s, cannot run: ' END AS refusal,
          coalesce(f.problem, '') AS problem,
          CASE WHEN f.name IS NULL THEN 'FlowNotFound' ELSE coalesce(nullif(f.reason, ''), 'FlowInvalid') END AS reason
   FROM parent CROSS JOIN entry
@@ -185,17 +185,17 @@ async def spawn(
     spacing_ms: int,
     application_name: str,
 ) -> Batch | None:
-    """Makes the children of the next emissions, at most `BATCH` of them.
+    """Create the children of the next emissions, at most `BATCH` of them.
 
     Args:
         emitted: those from number `parent.made` on.
-        nodes: how many nodes the parent's flow has.
+        nodes: the number of nodes in the parent's flow.
         integration: the integration context of the children, as JSON.
-        spacing_ms: how far apart the children of a tree stand in the queue: see docs/decisions/0006.
+        spacing_ms: the distance between children of a tree in the queue: see docs/decisions/0006.
 
     Returns:
-        None when nothing was made: somebody else has been faster, or a stop or a deletion came in between. Ask again
-        with `parent`.
+        None when nothing was created: another process was faster, or a stop or a deletion came first. Call `parent`
+        again.
     """
     wanted = min(len(emitted), BATCH)
     async with ledger.connection() as connection:
@@ -205,7 +205,7 @@ async def spawn(
     emitted = emitted[:room]
     batch = [_Child.of(parent, parent.made + number, each) for number, each in enumerate(emitted[:BATCH])]
     async with ledger.connection() as connection:
-        # On its own: nobody else's end is to wait for the tree's row until the children are made.
+        # In a separate statement: no other end should wait for the tree's row until the children are created.
         place = await _advance(connection, parent.id, len(batch) * spacing_ms)
     async with ledger.transaction() as connection:
         cursor = await connection.execute(
@@ -233,20 +233,20 @@ async def spawn(
 
 
 async def _advance(connection: Connection, parent: ExecutionId, taken: int) -> int:
-    """Takes so many milliseconds of its tree's time for children of an execution.
+    """Reserve this many milliseconds of its tree's time for children of an execution.
 
     Returns:
-        Where their places in the queue begin, in milliseconds since 1970.
+        The start of their positions in the queue, in milliseconds since 1970.
     """
     cursor = await connection.execute(_ADVANCE, {"parent": parent, "taken": taken})
     row = await cursor.fetchone()
-    assert row is not None, "the tree was made with the end of its first parent"
+    assert row is not None, "the tree was created with the end of its first parent"
     return int(row[0])
 
 
 @dataclass(frozen=True, slots=True)
 class _Child:
-    """One child, in the forms that the statement takes."""
+    """One child, in the form of the statement's parameters."""
 
     id: ExecutionId
     name: str

@@ -1,7 +1,7 @@
-"""Which children get their resources next: namespaces take turns, and in a namespace the roots of its trees.
+"""Choose the children that get their resources next: namespaces in turn, and in each namespace its root executions.
 
-So a root with a thousand children delays nobody else's by more than its share of a page. Within a tree the oldest child
-comes first: a parent is older than its children, so owners are found before those that need them. Read by the operator.
+A root with a thousand children delays the others by no more than its share of a page. Within a tree the oldest child
+comes first: a parent is older than its children, so owners come before their dependents.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from chaingraph_store.ledger import Connection
 
 @dataclass(frozen=True, slots=True)
 class PendingChildResource:
-    """A child that is to have a resource and has none yet, and the resource that will own it: its parent's."""
+    """A child without the resource that it should get, and the resource that will own it: its parent's."""
 
     id: ExecutionId
     namespace: str
@@ -32,14 +32,14 @@ class PendingChildResource:
 
 @dataclass(frozen=True, slots=True)
 class ResourceTurn:
-    """Who was served last: the next page begins behind this namespace, and in each namespace behind this root."""
+    """The last turn: the next page starts after this namespace, and in each namespace after this root."""
 
     namespace: str = ""
     roots: Mapping[str, str] = field(default_factory=dict)
 
 
 MOST_NAMESPACES: Final = 20
-"""Namespaces that one page takes from."""
+"""Maximum namespaces of one page."""
 _UNSHOWN: Final = "parent_id IS NOT NULL AND uid IS NULL AND resources = 'Create'"
 NAMESPACES: Final = f"""
 WITH RECURSIVE tenant AS (
@@ -51,7 +51,7 @@ WITH RECURSIVE tenant AS (
 )
 SELECT namespace FROM tenant WHERE namespace IS NOT NULL AND (%(all)s OR namespace = ANY(%(namespaces)s))
 """  # noqa: S608 - put together of constants alone
-"""One step of the index for each namespace, however many children it has."""
+"""One index step per namespace, however many children it has."""
 ROOTS: Final = f"""
 WITH RECURSIVE tree AS (
   (SELECT root_id, 1 AS number FROM chaingraph.executions
@@ -64,7 +64,7 @@ WITH RECURSIVE tree AS (
 )
 SELECT root_id FROM tree WHERE root_id IS NOT NULL
 """  # noqa: S608 - put together of constants alone
-"""One step of the index for each root."""
+"""One index step per root."""
 CHILDREN: Final = """
 SELECT child.id, child.namespace, child.name, child.parent_id, child.parent_uid, child.parent_name
 FROM unnest(%(roots)s::text[]) WITH ORDINALITY AS root (id, turn)
@@ -94,19 +94,19 @@ async def page(
     parents: Sequence[ExecutionId] = (),
     resting: Sequence[str] = (),
 ) -> tuple[list[PendingChildResource], ResourceTurn]:
-    """About `limit` children that are to have a resource and have none yet, and whose turn comes after them.
+    """Return about `limit` children that should get a resource, starting after the last turn.
 
-    Those whose parent has none itself are left out: a resource has its owner from the beginning.
+    Children whose parent has no resource are left out: a resource has its owner from the start.
 
     Args:
-        namespaces: those that are served; None for all.
-        last: the turn that the page before came to.
-        children: leave these out,
-        parents: the children of these,
-        resting: and what is in these namespaces.
+        namespaces: the served namespaces; None for all.
+        last: the turn of the previous page.
+        children: children to skip.
+        parents: parents whose children to skip.
+        resting: namespaces to skip.
 
     Returns:
-        No children only when there are none, wherever it began.
+        No children only when there are none, wherever it started.
     """
     last = last or ResourceTurn()
     cursor = await connection.execute(NAMESPACES, _served(namespaces))
@@ -132,7 +132,7 @@ async def page(
 async def _of_namespace(
     connection: Connection, namespace: str, limit: int, after: str, without: Mapping[str, Any]
 ) -> tuple[list[PendingChildResource], str]:
-    """Children of the roots behind one, each root's in turn, and the root that comes before those of the next page."""
+    """Return children of the roots after one, each root's in turn, and the root before those of the next page."""
     started, wrapped = after, not after
     while True:
         given = {"namespace": namespace, "after": after, "most": limit}
@@ -156,7 +156,7 @@ async def _of_roots(
 
 
 async def count(connection: Connection, *, namespaces: Sequence[str] | None) -> int:
-    """How many children are to have a resource and have none yet, also of parents that have none."""
+    """Count the children that should get a resource, including those whose parent has none."""
     cursor = await connection.execute(COUNT, _served(namespaces))
     row = await cursor.fetchone()
     return int(row[0]) if row else 0

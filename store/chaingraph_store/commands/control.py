@@ -1,7 +1,7 @@
-"""Commands: the row is made as the spec wants it, and who has the execution is told, in one transaction.
+"""Update the row to match the spec, and send commands to the worker, in one transaction.
 
-Called by the operator. Commands are numbered in the row, under its lock; a message carries them only while a worker
-has the execution. See docs/decisions/0003, and `steering` for what each command means.
+Commands are numbered in the row, under its lock. Messages carry them only while a worker has the execution. See
+docs/decisions/0003, and `transitions` for the meaning of each command.
 """
 
 from __future__ import annotations
@@ -22,12 +22,12 @@ __all__ = ["ControlUpdate", "DesiredControl", "Stale", "apply"]
 
 @dataclass(frozen=True, slots=True)
 class ControlUpdate:
-    """What came of it. All empty when the row was as wanted already."""
+    """The result. All empty when the row matched already."""
 
     commands: tuple[str, ...] = ()
     """Carried out: PAUSE, RESUME, STEP, BREAKPOINTS, START, PRIORITY, START_TIMEOUT, OPTIONS."""
     ignored: tuple[str, ...] = ()
-    """STEP of what is not paused; RESUME by token of what is not paused, or is to be paused by `spec.paused`."""
+    """STEP when not paused; RESUME by token when not paused, or while `spec.paused` is true."""
 
 
 _COLUMNS: Final = tuple(field.name for field in fields(ControlState))
@@ -61,15 +61,15 @@ SELECT pg_notify(%(changes)s, id) FROM updated
 async def apply(
     connection: Connection, execution: ExecutionId, wanted: DesiredControl, *, generation: int, application_name: str
 ) -> ControlUpdate | Stale | None:
-    """Carries out everything in which the spec differs from the row, inside the caller's transaction.
+    """Carry out all differences between spec and row, inside the caller's transaction.
 
-    A repetition changes nothing: what was carried out is in the row, and the row is locked.
+    A repetition changes nothing: the row records what was carried out, and it is locked.
 
     Args:
-        generation: that of the spec. It is recorded as obeyed.
+        generation: that of the spec. It is recorded as observed.
 
     Returns:
-        Stale when a later generation was obeyed: then nothing is done. None when there is no such execution, or it has
+        Stale, without effect, when a later generation was observed. None when there is no such execution, or it has
         ended.
     """
     cursor = await connection.execute(_LOCK, {"id": execution})

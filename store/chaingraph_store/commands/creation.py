@@ -1,7 +1,7 @@
-"""The creation of an execution: its row, its announcement, its enqueue or its hold, in one transaction.
+"""Create an execution: its row, its creation event, and its enqueue or its hold, in one transaction.
 
-Called by the operator. Every statement can be repeated: the ids are derived, so a crash between any two of the
-operator's steps leaves nothing half done and a repetition changes nothing.
+Every statement can be repeated: the ids are derived, so a crash between any two steps of the operator leaves nothing
+half done, and a repetition changes nothing.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from chaingraph_store.queue import dispatch, order
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NewExecution:
-    """What an execution is made of. `held`: created, announced, and not started until its START_SIGNAL comes."""
+    """A new execution. `held`: created with its event, and not started until its START_SIGNAL comes."""
 
     id: ExecutionId
     uid: str
@@ -44,15 +44,15 @@ class NewExecution:
     breakpoints: Sequence[str] = ()
     on_stop: str = "Stop"
     resources: str = "Create"
-    """Whether the children that it spawns are shown as resources, and theirs: Create or None."""
+    """Whether the children that it spawns get resources, and theirs: Create or None."""
     step: str = ""
     resume: str = ""
     retry: str = ""
-    """The tokens that the spec has from the start: they ask for nothing."""
+    """The tokens that the spec has at creation: they request nothing."""
     generation: int = 1
-    """That of the resource, as it was when this was read from it."""
+    """The generation of the resource that this was read from."""
     namespace_uid: str = ""
-    """UID of the resource's namespace; '' where the operator may not read it."""
+    """UID of the resource's namespace; '' when the operator may not read it."""
 
 
 _CREATE: Final = f"""
@@ -76,16 +76,17 @@ WITH revised AS (
 )
 SELECT {dispatch.ENQUEUE}, pg_notify(%(channel)s, id), {order.NEWCOMERS_TURN} FROM made
 """  # noqa: S608 - put together of constants alone
-"""One statement, so one round trip: creation is what an execution costs the operator most."""
+"""One statement, so one round trip: creation is the operator's largest cost per execution."""
 
 
 async def create(connection: Connection, new: NewExecution, *, application_name: str) -> bool:
-    """Makes the execution: its flow's revision, its row, its announcement, its enqueue or its hold.
+    """Create the execution: its flow's revision, its row, its creation event, and its enqueue or its hold.
 
-    One statement, so one transaction also where the caller has opened none. Another one only where the queue is behind.
+    One statement, so one transaction even if the caller has opened none. Another statement only when the queue is
+    behind.
 
     Returns:
-        Whether the row is new; False when it was there already.
+        Whether the row is new; False when it existed already.
 
     Raises:
         ConflictingExecution: the id belongs to another resource, which derived ids rule out.
@@ -172,6 +173,6 @@ async def _check_same(connection: Connection, new: NewExecution) -> None:
     row = await cursor.fetchone()
     if row is None or row[0] != new.uid:
         raise ConflictingExecution(
-            f"execution {new.id} of {new.namespace}/{new.name} (UID {new.uid}) is taken by "
+            f"execution id {new.id} of {new.namespace}/{new.name} (UID {new.uid}) is taken by "
             f"{'another id with the same UID' if row is None else f'the resource with UID {row[0]}'}"
         )

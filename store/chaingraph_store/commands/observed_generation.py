@@ -1,7 +1,7 @@
-"""The generation of a resource that was obeyed last: it keeps an operator that is behind from carrying out an old spec.
+"""The observed generation of a resource: it keeps an outdated operator from carrying out an old spec.
 
-Every command of a spec comes with the generation that it was read at, and under the row's lock it is held against the
-last one that was obeyed. Called by the operator, and used by `control` and `retrying`. See docs/decisions/0003.
+Every command comes with the generation of its spec. Under the row's lock, it is compared with the last observed one.
+See docs/decisions/0003.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from chaingraph_store.ledger import Connection
 
 @dataclass(frozen=True, slots=True)
 class Stale:
-    """Nothing was done, because `obeyed`, a later generation than that of the command, was obeyed before."""
+    """The command had no effect, because `obeyed`, a later generation than the command's, was observed before."""
 
     obeyed: int
 
@@ -42,15 +42,15 @@ async def observe(
     tokens: Mapping[TokenKind, str],
     on_stop: str | None = None,
 ) -> Stale | None:
-    """Records that the spec of this generation asks for nothing, so that an earlier one is not carried out any more.
+    """Record that the spec of this generation requests nothing, so that no earlier one takes effect any more.
 
-    A generation goes back when the API server's data were restored from a backup. Then it is recorded as well, once
-    the caller has made sure that there is no later one.
+    A generation goes back when the API server was restored from a backup. It is recorded then too, once the caller has
+    made sure that there is no later one.
 
     Args:
-        seen: the generation that the row had obeyed when the caller made sure.
-        tokens: what the spec has. Those that were used stay known.
-        on_stop: `children.onStop` as the spec has it; None leaves it as it is.
+        seen: the row's observed generation when the caller made sure.
+        tokens: the spec's tokens. Used ones stay known.
+        on_stop: `children.onStop` of the spec; None to keep it.
 
     Returns:
         None when it is recorded, or there is no such execution.

@@ -1,7 +1,7 @@
-"""Retry: the next attempt of an execution that failed or was stopped, in one transaction.
+"""Retry: start the next attempt of a failed or stopped execution, in one transaction.
 
-The journal keeps the nodes that completed, unless the attempt begins from the start. How the earlier attempt ended
-goes into the row's history.
+The journal keeps the completed nodes, unless the attempt starts from the beginning. The end of the earlier attempt goes
+into the row's history.
 """
 
 from __future__ import annotations
@@ -25,16 +25,16 @@ from chaingraph_store.queue import dispatch
 
 RETRIABLE_PHASES: Final = frozenset({"Failed", "Stopped"})
 MAX_ATTEMPTS_KEPT: Final = 10
-"""Earlier attempts in a row's history: the newest."""
+"""Maximum earlier attempts in a row's history: the newest."""
 MAX_MESSAGE: Final = 1024
-"""Characters of an earlier attempt's error message that are kept."""
+"""Maximum characters of an earlier attempt's error message."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RetryRequest:
-    """What the spec says of the next attempt. `step` and `resume` are its tokens, which ask for nothing then.
+    """The spec's settings for the next attempt. `step` and `resume` are its tokens, which then request nothing.
 
-    None leaves `priority` and `start_timeout_seconds` as they were.
+    None keeps `priority` and `start_timeout_seconds`.
     """
 
     token: str
@@ -49,17 +49,17 @@ class RetryRequest:
 
 
 def refusal(phase: str) -> str | None:
-    """Why an execution of this phase cannot be retried; None when it can be."""
+    """Return why an execution in this phase cannot be retried; None when it can."""
     if phase in RETRIABLE_PHASES:
         return None
     if phase == "Completed":
-        return "it is Completed, and only what failed or was stopped is run again: create another Execution"
-    return f"it was {phase}: stop it first, or wait for its end"
+        return "the execution has completed. To run it again, create another Execution"
+    return f"the execution was {phase}. Stop it first, or wait for its end"
 
 
 @dataclass(frozen=True, slots=True)
 class _Former:
-    """The columns that a retry reads, of the row as it was."""
+    """The columns that a retry reads, from the row before it."""
 
     phase: str
     attempt: int
@@ -122,21 +122,21 @@ SELECT pg_notify(%(changes)s, id) FROM begun
 async def retry(
     connection: Connection, execution: ExecutionId, asked: RetryRequest, *, generation: int, application_name: str
 ) -> bool | str | Stale:
-    """Begins the next attempt, inside the caller's transaction: enqueued, or when it is to begin paused, parked.
+    """Start the next attempt, inside the caller's transaction: enqueued, or parked when it starts paused.
 
-    What has never started is held again when it is to begin paused, with a new start timeout.
+    An execution that has never started is held again when it starts paused, with a new start timeout.
 
     Args:
-        generation: that of the spec. It is recorded as obeyed.
+        generation: that of the spec. It is recorded as observed.
 
     Returns:
-        True when it has begun; False when this token was used before; why not, when it is refused: a refused token is
-        recorded as used. Stale when a later generation was obeyed: then nothing is done.
+        True when it has started; False when this token was used before; the reason when it is refused: a refused token
+        is recorded as used. Stale, without effect, when a later generation was observed.
     """
     await completion.hold_line(connection, execution)
     former = await _locked(connection, execution)
     if former is None:
-        return "the ledger has no such execution: create another Execution"
+        return "the execution is not in the database. Create another Execution"
     in_vain = _in_vain(former, asked.token, generation)
     if in_vain is not None:
         return in_vain
@@ -202,11 +202,11 @@ async def retry(
 async def refuse_retry(
     connection: Connection, execution: ExecutionId, token: str, reason: str, *, generation: int
 ) -> bool | Stale:
-    """Records that the retry of this token was refused, and why. The token is used up.
+    """Record that the retry with this token was refused, and why. The token counts as used.
 
     Returns:
-        False when the token was used before, or there is no such execution; Stale when a generation later than that of
-        the spec was obeyed: then nothing is done.
+        False when the token was used before, or there is no such execution; Stale, without effect, when a generation
+        later than that of the spec was observed.
     """
     former = await _locked(connection, execution)
     if former is None:
@@ -220,7 +220,7 @@ async def refuse_retry(
 
 _PIN: Final = """
 WITH named AS (
-  SELECT e.id, e.flow_name, e.namespace, f.revision, f.nodes, f.inputs, coalesce(f.problem, 'there is none') AS problem,
+  SELECT e.id, e.flow_name, e.namespace, f.revision, f.nodes, f.inputs, coalesce(f.problem, 'not found') AS problem,
          CASE WHEN f.name IS NULL THEN 'FlowNotFound' ELSE coalesce(nullif(f.reason, ''), 'FlowInvalid') END AS reason
   FROM chaingraph.executions e LEFT JOIN chaingraph.flows f ON f.namespace = e.namespace AND f.name = e.flow_name
   WHERE e.id = %s
@@ -233,7 +233,7 @@ SELECT revision IS NOT NULL, flow_name, namespace, problem, reason FROM named
 
 
 async def _find_flow(connection: Connection, execution: ExecutionId) -> str | None:
-    """Pins the flow of a child that failed because there was none of that name. Why not, when there is still none."""
+    """Pin the flow of a child that failed because its flow was missing. Returns why not, when it is still missing."""
     cursor = await connection.execute(_PIN, (execution,))
     row = await cursor.fetchone()
     assert row is not None, "it is locked by us"
@@ -241,8 +241,8 @@ async def _find_flow(connection: Connection, execution: ExecutionId) -> str | No
     if found:
         return None
     return (
-        f"{reason}: the Flow {name!r} in namespace {namespace!r} cannot be run: {problem}. Create or fix it, and "
-        "set another spec.retry.token then"
+        f"{reason}: Flow {name!r} in namespace {namespace!r} cannot run: {problem}. Create or fix the Flow, then "
+        "change spec.retry.token"
     )
 
 
@@ -253,7 +253,7 @@ async def _locked(connection: Connection, execution: ExecutionId) -> _Former | N
 
 
 def _in_vain(former: _Former, token: str, generation: int) -> Stale | Literal[False] | None:
-    """Why this asks for nothing: a later generation was obeyed, or the token was used. None when it asks."""
+    """Return why this requests nothing: a later generation was observed, or the token was used. None otherwise."""
     if former.observed_generation > generation:
         return Stale(former.observed_generation)
     return None if asks(TokenKind.RETRY, token, used=former.used_tokens, last=former.retry_token) else False
@@ -279,7 +279,7 @@ async def _refuse(
 
 
 def _tokens(former: _Former, asked: RetryRequest) -> tuple[str, str, tuple[str, ...]]:
-    """The last step and resume that were dealt with, and all that were used, once this retry has begun."""
+    """Return the last step and resume tokens that were handled, and all used ones, once this retry has started."""
     used = with_token(TokenKind.RETRY, asked.token, used=former.used_tokens, last=former.retry_token)
     last = []
     for kind, token, former_token in (

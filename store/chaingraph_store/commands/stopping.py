@@ -1,7 +1,4 @@
-"""STOP: the row turns Stopped, the workflow is cancelled and the engine told, in one transaction, down the tree.
-
-Called by the operator for `spec.stop` and for deleted resources.
-"""
+"""Stop an execution and its tree: set the rows, cancel the workflows and notify the engines, in one transaction."""
 
 from __future__ import annotations
 
@@ -13,8 +10,8 @@ from chaingraph_store.ledger import CHANGES, CONTROL, Connection, plain
 from chaingraph_store.queue import dispatch
 
 START_TIMEOUT: Final = "StartTimeout"
-# OFFSET 0 and the array keep the planner, which takes every tree for a large part of the ledger, from reading all of
-# it, once for each generation.
+# OFFSET 0 and the array keep the planner, which estimates every tree as a large part of the ledger, from reading all of
+# it for each generation.
 _HOLD: Final = """
 WITH RECURSIVE tree AS (
   SELECT e.id, %(children)s::boolean AS deeper,
@@ -34,15 +31,15 @@ WITH RECURSIVE tree AS (
     WHERE parent_id = tree.id OFFSET 0) child
   WHERE tree.goes_on
 )
--- In the order of ids, as everywhere, so that two stops in one tree cannot wait for each other. With whatever became of
--- them while we waited: below one that has ended or spawned meanwhile there is something that we have not found.
--- NO KEY, also as everywhere: who writes a child twice in a transaction has PostgreSQL look at its foreign keys, and
--- would wait for us with the child locked.
+-- In the order of ids, as everywhere, so that two stops in one tree cannot deadlock. Includes rows that changed while
+-- we waited: one that has ended or spawned meanwhile has descendants that we have not found.
+-- NO KEY, also as everywhere: a transaction that writes a child twice has PostgreSQL check its foreign keys, and would
+-- wait for us with the child locked.
 SELECT e.id, tree.deeper, e.observed_generation FROM chaingraph.executions e JOIN tree USING (id)
 WHERE e.id = ANY(ARRAY(SELECT id FROM tree WHERE busy)) ORDER BY e.id FOR NO KEY UPDATE OF e
 """
-# A statement of its own: its snapshot shows the rows as they were when the first one got their locks. PostgreSQL holds
-# the checks of a row also against what it would have made of the version in an older snapshot.
+# A separate statement: its snapshot shows the rows as they were when the first one got their locks. PostgreSQL also
+# checks a row's constraints against the result for the version in an older snapshot.
 _STOP: Final = """
 WITH held AS MATERIALIZED (
   SELECT e.id, e.phase NOT IN ('Completed', 'Failed', 'Stopped') AS active,
@@ -92,29 +89,29 @@ async def stop(
     deleted: bool = False,
     generation: int | None = None,
 ) -> bool:
-    """Stops an execution and what is active below it, inside the caller's transaction.
+    """Stop an execution and its active descendants, inside the caller's transaction.
 
-    An execution has children only once it has completed. It stays so: what is stopped then is its tree, and what it
-    has not spawned yet never will be.
+    An execution has children only once it has completed. It stays Completed: its tree is stopped, and the children that
+    it has not spawned yet never will be.
 
-    The new owner epoch fences the worker's next flush; the notification makes it cancel the nodes in flight at once.
+    The new owner epoch fences the worker's next flush; the notification makes it cancel running nodes at once.
 
     Args:
-        children: whether its children are stopped too (`spec.children.onStop`). Of theirs, their own rows say.
-        deleted: its resource is gone. Everything below is stopped, whatever it says of it, and what has no resource
-            yet will not get one.
-        generation: that of the resource whose spec asks for it; recorded as obeyed. Nothing is stopped when a later
-            one was obeyed, as that of a retry. None for what no spec takes back.
+        children: whether its children are stopped too (`spec.children.onStop`). For theirs, their own rows decide.
+        deleted: its resource is gone. All descendants are stopped whatever their settings, and those without a resource
+            will not get one.
+        generation: that of the spec that requests it; recorded as observed. Without effect when a later one was
+            observed, such as that of a retry. None when no spec can revert it.
 
     Returns:
-        Whether anything was stopped now; False when there was nothing to stop.
+        Whether anything was stopped now.
     """
     parameters = {
         "id": execution,
         "children": children or deleted,
         "deleted": deleted,
         "reason": plain(reason),
-        "inherited": plain(f"{execution}, which it belongs to, was stopped: {reason}"),
+        "inherited": plain(f"Stopped with its ancestor {execution}: {reason}"),
         "generation": generation or 0,
         "changes": CHANGES,
         "control": CONTROL,
@@ -134,8 +131,8 @@ async def stop(
             holds = [hold_workflow_id(id_, attempt) for id_, _, attempt in ended]
             await dispatch.cancel(connection, [run for _, run, _ in ended] + holds)
         anything = anything or bool(moved)
-        # What was active had no children. Below anything else some may have been spawned until we had its lock; the
-        # next turn sees them.
+        # Active executions had no children. Others may have spawned some before we had their lock; the next turn sees
+        # them.
         if [id_ for id_, *_ in ended] == [execution] and len(found) == 1:
             return anything
 
@@ -165,16 +162,16 @@ WITH held AS (
 SELECT greatest(held.seconds_left, 0), pg_notify(%(changes)s, failed.id) FROM held LEFT JOIN failed USING (id)
 """  # noqa: S608 - put together of constants alone
 _NOT_STARTED: Final = (
-    "not started within %s s (spec.startTimeoutSeconds). Set spec.paused to false before that, or raise "
-    "spec.startTimeoutSeconds while it waits. A retry with spec.paused: true waits for the start again"
+    "Not started within %s s (spec.startTimeoutSeconds). To start it in time, set spec.paused to false, or increase "
+    "spec.startTimeoutSeconds while it waits. A retry with spec.paused: true waits for the start again."
 )
 
 
 async def fail_unstarted(connection: Connection, execution: ExecutionId, *, attempt: int = 1) -> float:
-    """Ends a held attempt as Failed if its start timeout is over. Called by the hold's workflow.
+    """End a held attempt as Failed if its start timeout is over.
 
     Returns:
-        Seconds until it is over; 0 when it was ended now, had started, or had ended before.
+        Seconds until the timeout; 0 when it was ended now, had started, or had ended before.
     """
     cursor = await connection.execute(
         _FAIL_UNSTARTED, {"id": execution, "attempt": attempt, "message": _NOT_STARTED, "changes": CHANGES}

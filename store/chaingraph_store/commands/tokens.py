@@ -1,8 +1,7 @@
-"""Tokens that were used: `spec.step`, `spec.resume` and `spec.retry.token` ask once, also when they are put back. Pure.
+"""Used tokens: `spec.step`, `spec.resume` and `spec.retry.token` request something once, even if set again. Pure.
 
-The row keeps them as `step:<token>`, `resume:<token>` and `retry:<token>`, the newest last. So a forced sync that puts
-back the token of a manifest, after a person has used another one, asks for nothing. Used by `steering`, `retrying`,
-`obedience` and the operator's plan.
+The row keeps them as `step:<token>`, `resume:<token>` and `retry:<token>`, the newest last. So a forced sync that
+restores the token of a manifest, after a person has used another one, requests nothing.
 """
 
 from __future__ import annotations
@@ -12,7 +11,7 @@ from enum import StrEnum
 from typing import Final
 
 KEPT: Final = 32
-"""Tokens of a kind that are kept: hundreds of steps do not make an execution forget its retries."""
+"""Maximum tokens kept of each kind: hundreds of steps do not make an execution forget its retries."""
 
 
 class TokenKind(StrEnum):
@@ -22,20 +21,20 @@ class TokenKind(StrEnum):
 
 
 def asks(kind: TokenKind, token: str, *, used: Collection[str], last: str) -> bool:
-    """Whether this token of the spec asks for something: there is one, and it was never used.
+    """Whether this token of the spec requests something: it is set, and was never used.
 
     Args:
         used: the row's list.
-        last: the last one of its kind that was dealt with; all that rows know which are older than the list.
+        last: the last handled token of its kind; the only one known for rows older than the list.
     """
     return bool(token) and token != last and _entry(kind, token) not in used
 
 
 def with_token(kind: TokenKind, token: str, *, used: Sequence[str], last: str) -> tuple[str, ...]:
-    """The row's list once this token was used, or seen again: it is the newest of its kind then.
+    """Return the row's list once this token was used, or seen again: it is the newest of its kind then.
 
-    So what stands in a manifest is not forgotten, however many others are used between two times that it is put back.
-    Nothing changes when it is the newest already.
+    So the token in a manifest is not forgotten, however many others are used before it is set again. Nothing changes
+    when it is the newest already.
     """
     if not token:
         return tuple(used)

@@ -1,7 +1,7 @@
-"""What a change of the spec means for an execution that has not ended, wherever it is. Pure.
+"""The meaning of a spec change for an unfinished execution, in each of its states. Pure.
 
-An execution is held (waits for its START_SIGNAL), queued, active (a worker has it) or parked. Only an active one has
-to be told: the others read what is in the row when they are claimed.
+An execution is held (waits for its START_SIGNAL), queued, active (a worker has it) or parked. Only an active one needs
+messages: the others read the row when they are claimed.
 """
 
 from __future__ import annotations
@@ -15,12 +15,12 @@ from typing import Any, Final
 from chaingraph_store import events
 from chaingraph_store.commands.tokens import TokenKind, asks, with_token
 
-PAUSE_REASON: Final = "spec.paused was set"
+PAUSE_REASON: Final = "spec.paused is true"
 
 
 @dataclass(frozen=True, slots=True)
 class DesiredControl:
-    """What the spec says now. The tokens are '' where there is none; None leaves a setting as it is."""
+    """The spec's current settings. Tokens are '' when absent; None keeps a setting."""
 
     paused: bool
     step: str
@@ -46,7 +46,7 @@ class ControlState:
     breakpoints: tuple[str, ...]
     on_stop: str
     step_token: str
-    """The last one that was dealt with; `used_tokens` has those before, see `tokens`."""
+    """The last handled token; `used_tokens` has the earlier ones, see `tokens`."""
     resume_token: str
     used_tokens: tuple[str, ...]
     observed_generation: int
@@ -57,7 +57,7 @@ class ControlState:
     start_timeout_s: int
     options: Mapping[str, Any]
     started_at: datetime | None
-    """When the attempt began to run: read, never written here."""
+    """When the attempt started to run: read, never written here."""
 
     @property
     def place(self) -> Location:
@@ -77,7 +77,7 @@ class Location(StrEnum):
 
 @dataclass(slots=True)
 class Transition:
-    """What is to be done: the row as it will be, and what goes with it in the same transaction."""
+    """The actions to take: the new row, and everything that goes with it in the same transaction."""
 
     controls: ControlState
     applied: list[str] = field(default_factory=list)
@@ -86,15 +86,15 @@ class Transition:
     """For the engine, numbered."""
     event: tuple[str, Mapping[str, Any]] | None = None
     start: bool = False
-    """START_SIGNAL is to be sent."""
+    """Send START_SIGNAL."""
     cancel: bool = False
-    """The run that was queued is to be cancelled."""
+    """Cancel the queued run."""
     enqueue: bool = False
-    """The run of `controls.run` is to be enqueued."""
+    """Enqueue the run of `controls.run`."""
     requeue: bool = False
-    """The run that was enqueued has another priority now."""
+    """The enqueued run has a new priority."""
     sooner: bool = False
-    """The start timeout is over earlier than its wait knows."""
+    """The start timeout is now earlier than its wait knows."""
 
     def change(self, **columns: Any) -> None:
         self.controls = replace(self.controls, **columns)
@@ -104,15 +104,15 @@ class Transition:
         return self.controls.control_seq
 
     def log(self, *, paused: bool) -> None:
-        """Writes the event that is due, where the log does not say so already."""
+        """Write the pending event, unless the log has it already."""
         if self.controls.pause_logged == paused:
             return
-        assert self.event is None, "a turn pauses or resumes, never both"
+        assert self.event is None, "a transition pauses or resumes, never both"
         self.event = (events.PAUSED, {"reason": self.controls.pause_reason}) if paused else (events.RESUMED, {})
         self.change(pause_logged=paused)
 
     def send(self, kind: str, **fields: Any) -> int:
-        """Numbers a command and, where a worker has the execution, tells it."""
+        """Add a numbered command and, when a worker has the execution, send it."""
         seq = self.number()
         if self.controls.place is Location.ACTIVE:
             self.messages.append({"seq": seq, "kind": kind, **fields})
@@ -120,7 +120,7 @@ class Transition:
 
 
 def transition(controls: ControlState, wanted: DesiredControl) -> Transition:
-    """What is to be done so that the row is as the spec wants it."""
+    """Return the actions that make the row match the spec."""
     result = Transition(controls)
     _change_settings(result, wanted)
     if wanted.on_stop != controls.on_stop:
@@ -145,7 +145,7 @@ def transition(controls: ControlState, wanted: DesiredControl) -> Transition:
 
 
 def _change_settings(transition: Transition, wanted: DesiredControl) -> None:
-    """The priority counts each time it is in the queue; the others are read when the attempt begins to run."""
+    """Apply the settings. The priority counts whenever it is in the queue, the others when the attempt starts."""
     before = transition.controls
     if wanted.priority is not None and wanted.priority != before.priority:
         transition.change(priority=wanted.priority)
@@ -164,7 +164,7 @@ def _change_settings(transition: Transition, wanted: DesiredControl) -> None:
 
 
 def _uses(transition: Transition, kind: TokenKind, token: str, *, last: str) -> bool:
-    """Whether the token asks for something; it does so once."""
+    """Whether the token requests something; it does so once."""
     used = transition.controls.used_tokens
     transition.change(used_tokens=with_token(kind, token, used=used, last=last))
     return asks(kind, token, used=used, last=last)
@@ -185,7 +185,7 @@ def _pause(transition: Transition) -> None:
 def _resume(transition: Transition) -> None:
     place = transition.controls.place
     if place is Location.HELD:
-        # One that was stepped, or paused after its start, has its START_SIGNAL already.
+        # An execution that was stepped, or paused after its start, has its START_SIGNAL already.
         transition.applied.append("RESUME" if transition.controls.paused else "START")
         transition.start = True
     else:
@@ -199,7 +199,7 @@ def _resume(transition: Transition) -> None:
 
 def _resume_by_token(transition: Transition) -> None:
     if "RESUME" in transition.applied or "START" in transition.applied:
-        return  # asked for in both ways at once
+        return  # requested in both ways at once
     if transition.controls.wants_pause or not transition.controls.paused:
         transition.ignored.append("RESUME")
     else:

@@ -1,1 +1,1 @@
-"""Flow revisions, and the revision that each flow name stands for."""
+"""Flow revisions, and the revision that each flow name refers to."""

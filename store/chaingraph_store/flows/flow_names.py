@@ -1,7 +1,7 @@
-"""The table `flows`: which flow a name stands for at this moment.
+"""The table `flows`: the flow that each name refers to at this moment.
 
-Kept by the operator, for executions that emit events to another Flow; read by `spawning`, whose children pin the
-revision that they find.
+The operator keeps it up to date, for executions that emit events to another Flow. Their children pin the revision that
+they find here.
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ FlowName = tuple[str, str]
 
 @dataclass(frozen=True, slots=True)
 class Named:
-    """What a name stands for: a revision and how many nodes it has, or the problem that keeps it from being run.
+    """The target of a name: a revision with its number of nodes, or the problem that prevents it from running.
 
-    `reason`: the problem in one word, which becomes the reason of the children that cannot be made.
+    `reason`: the problem in one word, which becomes the reason of the children that cannot be created.
     """
 
     revision: str | None
@@ -34,7 +34,7 @@ class Named:
 
 @dataclass(frozen=True, slots=True)
 class Content:
-    """What goes with a revision: the flow itself, and the values that its inputs have when none are given."""
+    """The content of a revision: the flow, and the values of its inputs when none are given."""
 
     spec: Mapping[str, Any]
     inputs: Mapping[str, Any]
@@ -58,17 +58,16 @@ WHERE (f.revision, f.nodes, f.problem, f.reason)
 
 
 async def publish(connection: Connection, flow: FlowName, named: Named, content: Content | None) -> bool:
-    """Says what a name stands for from now on. One statement, so one transaction.
+    """Set the target of a name. One statement, so one transaction.
 
     Args:
-        content: of the revision; None where there is a problem instead.
+        content: of the revision; None with a problem instead.
 
     Returns:
-        Whether that is new.
+        Whether it has changed.
 
     Raises:
-        psycopg.errors.ForeignKeyViolation: nobody has used the revision, and it is removed at this very moment. To be
-            repeated.
+        psycopg.errors.ForeignKeyViolation: the unused revision is being removed at this moment. Retry.
         ConflictingRevision: the ledger has another flow under the revision.
     """
     namespace, name = flow
@@ -91,17 +90,17 @@ async def publish(connection: Connection, flow: FlowName, named: Named, content:
 
 
 async def forget(connection: Connection, flow: FlowName) -> bool:
-    """There is no Flow of that name any more.
+    """Remove the name of a deleted Flow.
 
     Returns:
-        Whether there was one.
+        Whether it existed.
     """
     cursor = await connection.execute("DELETE FROM chaingraph.flows WHERE namespace = %s AND name = %s", flow)
     return cursor.rowcount == 1
 
 
 async def published(connection: Connection, *, namespaces: Sequence[str] | None) -> dict[FlowName, Named]:
-    """What every name stands for. `namespaces` None means all."""
+    """Return the targets of all names. `namespaces` None means all."""
     cursor = await connection.execute(
         "SELECT namespace, name, revision, nodes, problem, reason FROM chaingraph.flows"
         " WHERE %(all)s OR namespace = ANY(%(namespaces)s)",

@@ -1,7 +1,7 @@
 """The table `flow_revisions`: the content of each revision that an execution or a name uses.
 
-Content is kept in one spelling, so that equal contents are equal texts. A revision whose content is another than the
-given one is never used in its place: the ledger was changed by somebody else, or two contents have one hash.
+Content is stored in canonical form, so that equal contents are equal texts. A revision with other content than the
+given one is never used instead: the database was changed from outside, or two contents have the same hash.
 """
 
 from __future__ import annotations
@@ -17,34 +17,34 @@ IS_ANOTHER: Final = (
     "EXISTS (SELECT FROM chaingraph.flow_revisions known"
     " WHERE known.revision = %(flow_revision)s AND known.spec::text <> %(flow_spec)s::text)"
 )
-"""Whether the revision is there with another content. An expression of SQL."""
+"""Whether the revision exists with other content. An expression of SQL."""
 
 
 def text(spec: Mapping[str, Any]) -> str:
-    """The content as the table keeps it."""
+    """Return the content as the table stores it."""
     return canonical(spec).decode()
 
 
 async def node_ids(connection: Connection, revision: str) -> frozenset[str] | None:
-    """The ids of a flow's nodes; None when there is no such revision."""
-    # PostgreSQL cannot look into JSON whose strings hold \\u0000, as a node's settings may. So the flow comes whole.
+    """Return the ids of a flow's nodes; None when there is no such revision."""
+    # PostgreSQL cannot parse JSON with \\u0000 in strings, which a node's settings may have. So read the whole flow.
     cursor = await connection.execute("SELECT spec FROM chaingraph.flow_revisions WHERE revision = %s", (revision,))
     row = await cursor.fetchone()
     return None if row is None else frozenset(node["id"] for node in row[0]["nodes"])
 
 
 async def check(connection: Connection, revision: str, spec: Mapping[str, Any]) -> None:
-    """Checks that a revision, if it is there, has this content.
+    """Check that a revision, if it exists, has this content.
 
     Raises:
-        ConflictingRevision: it has another one.
+        ConflictingRevision: it has other content.
     """
     cursor = await connection.execute(
         "SELECT 1 FROM chaingraph.flow_revisions WHERE revision = %s AND spec::text <> %s", (revision, text(spec))
     )
     if await cursor.fetchone():
         raise ConflictingRevision(
-            f"the ledger has another flow under the revision {revision}: it was changed in the table "
-            "chaingraph.flow_revisions, or forged. Nothing was created. Find out who can write to this database; "
+            f"the database has another flow under revision {revision}: it was changed in the table "
+            "chaingraph.flow_revisions, or forged. Nothing was created. Find out who can write to this database, "
             "remove the executions of that revision and its row, then create the Execution again"
         )

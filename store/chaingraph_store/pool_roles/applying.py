@@ -1,8 +1,8 @@
-"""Brings rights and policies of the pools' roles to what the setting says.
+"""Apply the setting to the rights and policies of the pools' roles.
 
-At no moment a role has a right without the policies that bound it: what is taken away loses its rights first and its
-policies last, what is new gets them the other way round. Each table is changed in a transaction of its own, and only if
-something changes: that locks out all who use it for a moment.
+A role never has a right without the policies that limit it: a removed role loses its rights first and its policies
+last, a new one gets them in the opposite order. Each table is changed in its own transaction, and only if something
+changes, because that locks out all its users for a moment.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _POWERFUL: Final = (
     *("pg_read_all_data", "pg_write_all_data", "pg_maintain", "pg_signal_backend"),
     *("pg_read_server_files", "pg_write_server_files", "pg_execute_server_program"),
 )
-"""Roles of PostgreSQL itself that no pool's role may be a member of."""
+"""Roles of PostgreSQL itself that a pool's role may not be a member of."""
 _LOCK_TIMEOUT: Final = "5s"
 _TRIES: Final = 10
 _log = structlog.get_logger(__name__)
@@ -51,16 +51,16 @@ END FROM pg_roles r WHERE r.rolname = %(role)s
 def apply(
     dsn: str, setting: str | None, *, kinds: Sequence[str], version: str, application_name: str
 ) -> list[PoolRole]:
-    """Makes the pools' roles what the setting says. Safe to repeat. Blocks.
+    """Apply the setting to the pools' roles. Safe to repeat. Blocks.
 
     Args:
-        setting: CHAINGRAPH_POOL_ROLES; None leaves the roles that there are.
+        setting: CHAINGRAPH_POOL_ROLES; None keeps the existing roles.
         kinds: roles of the kinds of processes, whose rights no pool's role may have.
         version: of the application, as the workers register it with DBOS. Pools' roles cannot.
         application_name: DBOS's application.
 
     Raises:
-        SettingsRefused: the setting is wrong, or names a role that is missing or cannot be kept to its pool.
+        SettingsRefused: the setting is invalid, or names a role that is missing or cannot be restricted to its pool.
     """
     with psycopg.connect(checked_dsn(dsn), autocommit=True) as connection:
         recorded = [
@@ -90,20 +90,20 @@ def _check(connection: _Connection, role: PoolRole, kinds: Sequence[str], others
     row = connection.execute(
         _UNFIT, {"role": role.role, "schemas": list(_SCHEMAS), "kinds": list(kinds), "others": list(others)}
     ).fetchone()
-    where = f"{VARIABLE}: the role {role.role!r} of the pool {role.pools[0]}"
+    where = f"{VARIABLE}: role {role.role!r} of pool {role.pools[0]}"
     if row is None:
         raise SettingsRefused(
-            f"{where} is not in the database: CREATE ROLE {sql.Identifier(role.role).as_string(None)} LOGIN PASSWORD "
+            f"{where} does not exist. CREATE ROLE {sql.Identifier(role.role).as_string(None)} LOGIN PASSWORD "
             "'...', then run `chaingraph-worker migrate` again"
         )
     if row[0] is not None:
         raise SettingsRefused(
-            f"{where} {row[0]}, so that nothing keeps it to its queues. Make an ordinary role that is a member of none"
+            f"{where} {row[0]}, so it cannot be restricted to its queues. Create a role that is a member of no other"
         )
 
 
 def _revoke(connection: _Connection, role: str) -> None:
-    """A role that is gone has no rights."""
+    """Revoke all rights, unless the role no longer exists."""
     if not connection.execute("SELECT FROM pg_roles WHERE rolname = %s", (role,)).fetchall():
         return
     who = sql.Identifier(role)
@@ -164,7 +164,7 @@ def _change(connection: _Connection, table: str, desired: Sequence[RowPolicy], p
                 sql.Identifier(each.name), name, sql.SQL(each.command), sql.Identifier(each.role)
             )
         ]
-        # Texts of ours, with the names of queues and pools as literals.
+        # Our own texts, with the names of queues and pools as literals.
         if each.using:
             clauses.append(sql.SQL("USING ({})").format(sql.SQL(each.using)))
         if each.check:
@@ -174,7 +174,7 @@ def _change(connection: _Connection, table: str, desired: Sequence[RowPolicy], p
 
 
 def _in_turn(connection: _Connection, change: Callable[[], None]) -> None:
-    """Does it in a transaction that waits for its lock a few seconds at a time: behind it all others wait."""
+    """Apply a change in a transaction that waits for its lock a few seconds at a time: all others wait behind it."""
     for left in reversed(range(_TRIES)):
         try:
             with connection.transaction():

@@ -1,9 +1,9 @@
-"""What a pool's role may do with each table of the ledger and of DBOS: its rights and its policies. Pure.
+"""The rights and policies of a pool's role for each table of the ledger and of DBOS. Pure.
 
-A policy restricts: it holds beside one that lets everybody do everything, which PostgreSQL wants to be there. The
-queues stand in the policies themselves, so that nothing has to be looked up for each row. An execution is the pool's if
-its queue is; what belongs to an execution is looked up by its id, under the same policy of `executions`. A table that
-is not named here gives a pool's role no right: see tests/security/test_pool_roles.py.
+A policy restricts: it applies in addition to a permissive one for everybody, which PostgreSQL requires. The queues are
+part of the policies, so that no row needs a lookup. An execution belongs to the pool if its queue does; rows of an
+execution are checked by its id, under the same policy of `executions`. A pool's role has no right on any other table:
+see tests/security/test_pool_roles.py.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from chaingraph_store.pool_roles.setting import PoolRole
 from chaingraph_store.queue.dispatch import HOLD_QUEUE, HOLD_WORKFLOW
 
 PREFIX: Final = "chaingraph pool "
-"""Begins the names of our policies. The rest is a hash of the definition: the name says whether it is current."""
+"""Prefix of our policies' names. The rest is a hash of the definition, which shows whether it is current."""
 EVERYBODY: Final = f"{PREFIX}everybody"
 Command = Literal["ALL", "SELECT", "INSERT", "UPDATE", "DELETE"]
 
@@ -30,7 +30,7 @@ CHILD_COLUMNS: Final = (
     *("nodes_total", "breakpoints", "on_stop", "resources", "finished_at", "error_reason", "error_message"),
     "next_event_index",
 )
-"""Of `executions`: what a worker writes when it makes a child."""
+"""Columns of `executions` that a worker writes when it creates a child."""
 WORKER_COLUMNS: Final = (
     *("phase", "owner_epoch", "worker", "lost_worker", "worker_pool", "worker_version", "started_at", "finished_at"),
     *("change_seq", "next_event_index", "nodes_total", "nodes_completed", "nodes_failed", "nodes_skipped"),
@@ -48,7 +48,7 @@ WORKER_COLUMNS: Final = (
     ),
     *("recovered_nodes", "losses"),
 )
-"""Of `executions`: what a worker changes."""
+"""Columns of `executions` that a worker changes."""
 FIXED_COLUMNS: Final = (
     *("id", "uid", "namespace", "namespace_uid", "name", "flow_name", "flow_revision", "inputs", "events"),
     *("integration", "options", "queue", "priority", "start_timeout_s", "parent_id", "root_id", "depth", "position"),
@@ -64,7 +64,7 @@ FIXED_COLUMNS: Final = (
     ),
     *("resources", "observed_generation", "used_tokens", "deleted_at", "held_at", "expired_at"),
 )
-"""Of `executions`: what only the operator changes. `queue` among them, which says whose the execution is."""
+"""Columns of `executions` that only the operator changes, among them `queue`, which determines the owner."""
 
 RIGHTS: Final[Mapping[str, Sequence[str]]] = {
     "chaingraph.executions": (
@@ -97,7 +97,7 @@ RIGHTS: Final[Mapping[str, Sequence[str]]] = {
     "dbos.workflow_schedules": ("SELECT",),
     "dbos.dbos_migrations": ("SELECT",),
 }
-"""What a pool's role may do at all, by table."""
+"""The rights of a pool's role, by table."""
 READ_BY_ALL: Final[Mapping[str, str]] = {
     "chaingraph.flows": "names of Flows and the inputs they have when none are given: for emitters that name one",
     "chaingraph.namespace_policies": "what the administrator lets each namespace use",
@@ -106,7 +106,7 @@ READ_BY_ALL: Final[Mapping[str, str]] = {
     "dbos.workflow_schedules": "we have none",
     "dbos.dbos_migrations": "numbers of DBOS's migrations",
 }
-"""Tables that a pool's role reads as a whole and never writes, and what they hold."""
+"""Tables that a pool's role reads as a whole and never writes, and their content."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,7 +126,7 @@ class RowPolicy:
 
 
 def of(role: PoolRole) -> list[RowPolicy]:
-    """The policies of a role, on all tables where it does not just read."""
+    """Return the policies of a role, on all tables that it can write or read in part."""
     queues, pools = _array(role.queues), _array(role.pools)
     found: list[RowPolicy] = []
 
@@ -134,7 +134,7 @@ def of(role: PoolRole) -> list[RowPolicy]:
         found.append(RowPolicy(table, role.role, command, using, check))
 
     def changes(table: str, condition: str) -> None:
-        """All may read it."""
+        """Restrict changes only: all roles may read the table."""
         restrict(table, "INSERT", check=condition)
         restrict(table, "UPDATE", using=condition, check=condition)
         restrict(table, "DELETE", using=condition)
@@ -143,8 +143,8 @@ def of(role: PoolRole) -> list[RowPolicy]:
         "chaingraph.executions",
         "ALL",
         using=f"queue = ANY ({queues})",
-        # Whoever stops or retries it has its workflow cancelled: it has to be its own. A number of a change that is
-        # yet to come would have the operator miss those of others.
+        # A stop or a retry cancels its workflow, which must be its own. A change number from the future would make the
+        # operator miss changes of others.
         check=f"queue = ANY ({queues}) AND {_execution('workflow_id')} = id"
         " AND change_seq <= pg_catalog.pg_sequence_last_value('chaingraph.change_seq'::regclass)",
     )
@@ -179,7 +179,7 @@ def of(role: PoolRole) -> list[RowPolicy]:
     own = _visible(_execution("notifications.destination_uuid"))
     restrict("dbos.notifications", "ALL", using=own, check=own)
     changes("dbos.queues", f"split_part(name, '@', 1) = ANY ({queues})")
-    # DBOS inserts the version that it finds there, which changes nothing. Another one would have no worker take work.
+    # DBOS inserts the version that already exists, which changes nothing. Another one would keep workers from work.
     restrict("dbos.application_versions", "INSERT", check="chaingraph.knows_version(version_name)")
     restrict("dbos.application_versions", "UPDATE", using="false", check="false")
     return found
@@ -190,21 +190,21 @@ def _array(texts: Sequence[str]) -> str:
 
 
 def _execution(workflow: str) -> str:
-    """The id of the execution that a workflow runs or holds: ids of executions have no '-'."""
+    """Return an expression for the execution that a workflow runs or holds: ids of executions have no '-'."""
     return f"split_part({workflow}, '-', 1)"
 
 
 def _visible(execution: str) -> str:
-    """Whether the policy of `executions` shows the execution of this id. A scalar: it is looked up, and never hashed.
+    """Whether the policy of `executions` shows the execution with this id. A scalar: looked up, and never hashed.
 
     Args:
-        execution: an expression with the names of tables before those of columns: in here `executions` comes first.
+        execution: an expression with qualified columns, because inside the subquery `executions` comes first.
     """
     return f"(SELECT true FROM chaingraph.executions e WHERE e.id = {execution})"  # noqa: S608 - our own expressions
 
 
 def _readable_run(queues: str) -> str:
-    """By its queue, without a look at the execution, where that says it."""
+    """Check a run by its queue if possible, without reading the execution."""
     own = _visible(_execution("workflow_status.workflow_uuid"))
     return (
         f"CASE WHEN queue_name IS NULL OR queue_name = '{HOLD_QUEUE}' THEN {own}"
@@ -213,9 +213,9 @@ def _readable_run(queues: str) -> str:
 
 
 def _writable_run(queues: str) -> str:
-    """A run of one of its executions, in one of its queues, counted for the namespace that the execution is in.
+    """Check a run: of one of the role's executions, in one of its queues, counted for the execution's namespace.
 
-    All workers take from the queue of holds, so nothing but a hold may be in it.
+    All workers take from the queue of holds, so only holds may be in it.
     """
     is_hold = f"name = '{HOLD_WORKFLOW}' AND split_part(workflow_uuid, '-', 2) = 'hold'"
     return (

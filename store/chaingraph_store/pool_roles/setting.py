@@ -1,4 +1,4 @@
-"""CHAINGRAPH_POOL_ROLES: which database role the workers of a pool have, and which queues it may serve. Pure."""
+"""CHAINGRAPH_POOL_ROLES: the database role of each pool's workers, and the queues it may serve. Pure."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _LONGEST_IDENTIFIER: Final = 63
 
 @dataclass(frozen=True, slots=True)
 class PoolRole:
-    """A database role, with the names of the pools whose workers have it and the queues that they may serve."""
+    """A database role, with the pools whose workers use it and the queues that they may serve."""
 
     role: str
     pools: tuple[str, ...]
@@ -36,16 +36,16 @@ _SETTING: Final = TypeAdapter(dict[_PoolName, _Pool])
 
 
 def parse(text: str) -> list[PoolRole]:
-    """The roles by name. Pools that have the same role share all of its queues.
+    """Parse the roles by name. Pools with the same role share all of its queues.
 
     Raises:
-        SettingsRefused: the text says something else than which role and which queues each pool has.
+        SettingsRefused: the text is not a mapping of pools to a role and its queues.
     """
     try:
         pools = _SETTING.validate_json(text)
     except ValidationError as error:
         said = "; ".join(f"{_where(each['loc'])}{each['msg']}" for each in error.errors(include_url=False))
-        raise SettingsRefused(f"{VARIABLE}: {said}; write it as {_EXAMPLE}, or {{}} for none") from None
+        raise SettingsRefused(f"{VARIABLE}: {said}. Write it as {_EXAMPLE}, or {{}} for none") from None
     by_role: dict[str, tuple[list[str], list[str]]] = {}
     for name, pool in pools.items():
         for queue in pool.queues:
@@ -64,10 +64,10 @@ def _where(location: tuple[int | str, ...]) -> str:
 def _check_queue(pool: str, queue: str) -> None:
     if not queue or queue.strip() != queue or "@" in queue or "," in queue:
         raise SettingsRefused(
-            f"{VARIABLE}: {pool}.queues has {queue!r}; name a queue as in CHAINGRAPH_QUEUES, without spaces around it, "
+            f"{VARIABLE}: {pool}.queues has {queue!r}. Name a queue as in CHAINGRAPH_QUEUES, without spaces around it, "
             "'@' and ','"
         )
     if reserved_queue(queue):
         raise SettingsRefused(
-            f"{VARIABLE}: {pool}.queues has {queue!r}, which is reserved; name the queues of the pool alone"
+            f"{VARIABLE}: {pool}.queues has {queue!r}, which is reserved. Name only queues of the pool"
         )

@@ -1,1 +1,1 @@
-"""The queue: dispatch, order, leases and recovery. The only door to DBOS's tables."""
+"""The queue: dispatch, order, leases and recovery. The only access to DBOS's tables."""

@@ -1,8 +1,8 @@
-"""What we add to DBOS's tables: no decoder but JSON, two indexes, and the rows that all workers share.
+"""Additions to DBOS's tables: constraints that allow only JSON, two indexes, and the rows that all workers share.
 
-DBOS chooses the decoder of a value by its row, whatever is configured: a row that says `py_pickle` runs code on the
-process that reads it. A CHECK constraint keeps such rows out, in every table that has the column, also in those that a
-later DBOS adds. The worker refuses to decode them as well: see `chaingraph_worker.application`.
+DBOS chooses the decoder of a value by its row, whatever is configured: a row with `py_pickle` runs code in the process
+that reads it. A CHECK constraint rejects such rows, in every table with that column, including those of a later DBOS.
+The worker refuses to decode them as well: see `chaingraph_worker.application`.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from chaingraph_store.ledger import Connection, checked_dsn
 from chaingraph_store.queue.dispatch import HOLD_QUEUE
 
 JSON: Final = "portable_json"
-"""DBOS's name of its JSON. NULL stands for the serializer of the process, which is the same one in ours."""
+"""DBOS's name for its JSON. NULL stands for the serializer of the process, which is the same one here."""
 CONSTRAINT: Final = "chaingraph_json_only"
 _INDEXES: Final[dict[str, LiteralString]] = {
     "chaingraph_pending": "(application_name, executor_id) WHERE status = 'PENDING'",
@@ -39,10 +39,10 @@ _log = structlog.get_logger(__name__)
 
 
 def apply(dsn: str) -> None:
-    """Adds the missing constraints and indexes. Safe to repeat. Blocks.
+    """Add the missing constraints and indexes. Safe to repeat. Blocks.
 
-    Rows of another serialization are none of ours. They are made harmless before: their workflows are cancelled, and
-    what they hold is called JSON, which it is not, so that nothing decodes it.
+    Rows with another serialization are not ours. They are made harmless first: their workflows are cancelled, and their
+    values are declared JSON, which they are not, so that nothing decodes them.
     """
     with psycopg.connect(checked_dsn(dsn), autocommit=True) as connection:
         for table, guarded in connection.execute(_TABLES, (CONSTRAINT,)).fetchall():
@@ -67,7 +67,7 @@ def _guard(connection: psycopg.Connection[Any], table: str) -> None:
         )
         if disarmed.rowcount:
             _log.warning(
-                "made rows harmless that were not JSON: nothing of ours writes those, somebody else did",
+                "made rows harmless that were not JSON: no process of ChainGraph writes such rows",
                 table=f"dbos.{table}",
                 rows=disarmed.rowcount,
             )
@@ -88,7 +88,7 @@ def _index(connection: psycopg.Connection[Any], name: str, definition: LiteralSt
     if row is not None and row[0]:
         return
     index = sql.Identifier("dbos", name)
-    # An index that a killed migration left is invalid.
+    # A killed migration leaves an invalid index.
     connection.execute(sql.SQL("DROP INDEX CONCURRENTLY IF EXISTS {}").format(index))
     connection.execute(
         sql.SQL("CREATE INDEX CONCURRENTLY {} ON dbos.workflow_status {}").format(
@@ -112,7 +112,7 @@ def add_shared_rows(connection: psycopg.Connection[Any], *, version: str, applic
 
 
 async def check(connection: Connection) -> None:
-    """Checks that no table of DBOS can hold anything but JSON.
+    """Check that no table of DBOS can contain anything but JSON.
 
     Raises:
         SchemaOutdated: one can, or there are none.
@@ -127,7 +127,7 @@ async def check(connection: Connection) -> None:
     open_to_others = [table for table, guarded in tables if not guarded]
     if open_to_others:
         raise SchemaOutdated(
-            f"the table dbos.{open_to_others[0]} lacks the constraint {CONSTRAINT}, which keeps out values that run "
-            "code when they are read: run `chaingraph-worker migrate` with the same DATABASE_URL_EXECUTIONS, then "
+            f"table dbos.{open_to_others[0]} lacks the constraint {CONSTRAINT}, which rejects values that run code "
+            "when they are read. Run `chaingraph-worker migrate` with the same DATABASE_URL_EXECUTIONS, then "
             "start again"
         )

@@ -1,8 +1,8 @@
-"""The statements on DBOS's own tables, run inside our transactions.
+"""Statements on DBOS's own tables, run inside our transactions.
 
 DBOS is pinned to 3.4: `enqueue_workflow` and `send_message` are its public SQL functions; the UPDATEs follow its
-`cancel_workflows` and the guarded statement that hands a dead executor's work back. The worker's tests run them
-against the real DBOS, the store's against its schema.
+`cancel_workflows` and the guarded statement that hands back a dead executor's work. The worker's tests run them against
+the real DBOS, the store's against its schema.
 """
 
 from __future__ import annotations
@@ -22,16 +22,16 @@ RUN_WORKFLOW: Final = "run_execution"
 HOLD_WORKFLOW: Final = "hold_execution"
 """DBOS name of the small workflow that waits for START_SIGNAL."""
 RUN_QUEUE: Final = "chaingraph-executions"
-"""The queue an execution runs on when its spec names none."""
+"""The queue of an execution whose spec names none."""
 HOLD_QUEUE: Final = names.HELD_QUEUE
-"""The queue without limits on which executions wait for their START_SIGNAL, so that waiting holds no run slot."""
+"""The queue of executions that wait for their START_SIGNAL. It has no limits, so that waiting takes no run slot."""
 START_TOPIC: Final = "START_SIGNAL"
 LOOK: Final = "LOOK"
-"""Message of that topic which starts nothing: the start timeout has changed."""
+"""Message of that topic that starts nothing: the start timeout has changed."""
 COMMAND_TOPIC: Final = "COMMAND"
 """Topic of the messages that carry commands to a running workflow: `{"commands": [{"seq", "kind", ...}]}`."""
 TOP_PRIORITY: Final = 1000
-"""The highest `spec.priority`. DBOS takes the lowest number first, people the highest."""
+"""The highest `spec.priority`. DBOS takes the lowest number first, `spec.priority` the highest."""
 
 
 _ENQUEUE: Final = (
@@ -40,10 +40,10 @@ _ENQUEUE: Final = (
     " priority => %(workflow_priority)s, application_name => %(application_name)s, queue_partition_key => "
 )
 ENQUEUE: Final = _ENQUEUE + "%(workflow_namespace)s)"
-"""The call that enqueues a workflow, for use inside a statement, with the parameters that the functions below make.
+"""The call that enqueues a workflow, for use inside a statement, with the parameters of the functions below.
 
-Repeating it attaches to the workflow that is there. No version is given: any worker of the latest version may take
-it, and the claim pins it. The namespace is what `fair_share` divides a queue by.
+A repetition attaches to the existing workflow. No version is given: any worker of the latest version may take it, and
+the claim pins it. `fair_share` divides a queue by namespace.
 """
 _OWN_NAMESPACE: Final = "(SELECT namespace FROM chaingraph.executions WHERE id = %(execution)s)"
 
@@ -64,14 +64,14 @@ ends: whoever waited for a hand-back looks at the workflow again."""
 
 
 def child_parameters(*, application_name: str) -> dict[str, Any]:
-    """What `ENQUEUE_CHILD` needs beside the rows."""
+    """Return the parameters of `ENQUEUE_CHILD`, apart from the rows."""
     return {"child_workflow": RUN_WORKFLOW, "top_priority": TOP_PRIORITY, "application_name": application_name}
 
 
 def run_parameters(
     execution: ExecutionId, *, run: int, queue: str, priority: int, application_name: str, namespace: str | None = None
 ) -> dict[str, Any]:
-    """`ENQUEUE` of a run."""
+    """Return the parameters of `ENQUEUE` for a run."""
     return {
         "workflow_namespace": namespace,
         "workflow_name": RUN_WORKFLOW,
@@ -86,7 +86,7 @@ def run_parameters(
 async def enqueue_run(
     connection: Connection, execution: ExecutionId, *, run: int, queue: str, priority: int, application_name: str
 ) -> None:
-    """Enqueues a run whose execution's row was written by this transaction."""
+    """Enqueue a run whose execution's row was written by this transaction."""
     cursor = await connection.execute(
         f"SELECT {_ENQUEUE}{_OWN_NAMESPACE}), {order.TURN}",
         run_parameters(execution, run=run, queue=queue, priority=priority, application_name=application_name)
@@ -101,13 +101,13 @@ async def enqueue_run(
 def hold_parameters(
     execution: ExecutionId, *, timeout_seconds: int, application_name: str, attempt: int = 1
 ) -> dict[str, Any]:
-    """`ENQUEUE` of the wait for START_SIGNAL. It is nobody's share of a queue."""
+    """Return the parameters of `ENQUEUE` for the wait for START_SIGNAL. It counts for no share of a queue."""
     arguments = [Json(execution), Json(timeout_seconds)]
     return {
         "workflow_namespace": None,
         "workflow_name": HOLD_WORKFLOW,
         "workflow_queue": HOLD_QUEUE,
-        # Workers of the former release do not know the attempt, and have first ones alone.
+        # Workers of the former release do not know the attempt, and have only first ones.
         "workflow_arguments": arguments if attempt == 1 else [*arguments, Json(attempt)],
         "workflow_id": hold_workflow_id(execution, attempt),
         "workflow_priority": 0,
@@ -118,7 +118,7 @@ def hold_parameters(
 async def enqueue_hold(
     connection: Connection, execution: ExecutionId, *, attempt: int, timeout_seconds: int, application_name: str
 ) -> None:
-    """Enqueues the wait for the START_SIGNAL of an attempt."""
+    """Enqueue the wait for the START_SIGNAL of an attempt."""
     await connection.execute(
         f"SELECT {ENQUEUE}",
         hold_parameters(execution, timeout_seconds=timeout_seconds, application_name=application_name, attempt=attempt),
@@ -126,7 +126,7 @@ async def enqueue_hold(
 
 
 async def change_priority(connection: Connection, workflow: WorkflowId, priority: int) -> None:
-    """Moves a run in its queue; of one that a worker has, what counts when it comes back into the queue."""
+    """Move a run in its queue. For a run on a worker, the priority applies when it returns to the queue."""
     await connection.execute(
         "UPDATE dbos.workflow_status SET priority = %s WHERE workflow_uuid = %s AND status IN ('ENQUEUED', 'PENDING')",
         (TOP_PRIORITY - priority, workflow),
@@ -134,7 +134,7 @@ async def change_priority(connection: Connection, workflow: WorkflowId, priority
 
 
 async def send_look(connection: Connection, execution: ExecutionId, *, attempt: int, generation: int) -> None:
-    """Has the execution's hold look at its start timeout again. The generation makes a repetition harmless."""
+    """Make the execution's hold check its start timeout again. The generation makes a repetition harmless."""
     hold = hold_workflow_id(execution, attempt)
     await connection.execute(
         "SELECT dbos.send_message(%s, %s::json, %s, %s)",
@@ -143,7 +143,7 @@ async def send_look(connection: Connection, execution: ExecutionId, *, attempt: 
 
 
 async def send_start_signal(connection: Connection, execution: ExecutionId, *, attempt: int = 1) -> None:
-    """Sends START_SIGNAL to the execution's hold. Its idempotency key makes a repetition harmless."""
+    """Send START_SIGNAL to the execution's hold. Its idempotency key makes a repetition harmless."""
     hold = hold_workflow_id(execution, attempt)
     await connection.execute(
         "SELECT dbos.send_message(%s, %s::json, %s, %s)",
@@ -154,7 +154,7 @@ async def send_start_signal(connection: Connection, execution: ExecutionId, *, a
 async def send_commands(
     connection: Connection, execution: ExecutionId, workflow: WorkflowId, commands: Sequence[Mapping[str, Any]]
 ) -> None:
-    """Sends numbered commands as one message, and a hint that it is there. The last number makes it idempotent."""
+    """Send numbered commands as one message, and a notification. The last number makes it idempotent."""
     await connection.execute(
         "SELECT dbos.send_message(%s, %s::json, %s, %s), pg_notify(%s, %s)",
         (
@@ -169,7 +169,7 @@ async def send_commands(
 
 
 async def cancel(connection: Connection, workflows: Sequence[WorkflowId]) -> None:
-    """Cancels workflows that have not ended and takes them out of their queues."""
+    """Cancel unfinished workflows and remove them from their queues."""
     await connection.execute(
         "UPDATE dbos.workflow_status SET status = 'CANCELLED', owner_xid = NULL, queue_name = NULL,"
         " deduplication_id = NULL, started_at_epoch_ms = NULL,"
@@ -183,9 +183,9 @@ async def cancel(connection: Connection, workflows: Sequence[WorkflowId]) -> Non
 async def hand_back(
     connection: Connection, *, application_name: str, executors: Sequence[str]
 ) -> list[tuple[WorkflowId, str]]:
-    """Puts the pending workflows of these executors back into their queues, for any version.
+    """Put the pending workflows of these executors back into their queues, for any version.
 
-    The version pin goes too: what carries an attempt on is the journal, and the version may have no worker left.
+    The version pin is removed too: the journal carries an attempt on, and the version may have no worker left.
 
     Returns:
         The workflows put back, each with the executor that had it.
@@ -195,7 +195,7 @@ async def hand_back(
         "   WHERE status = 'PENDING' AND application_name = %(app)s AND executor_id = ANY(%(dead)s) FOR UPDATE)"
         " UPDATE dbos.workflow_status w SET status = 'ENQUEUED', owner_xid = NULL, started_at_epoch_ms = NULL,"
         "   application_version = NULL, updated_at = (extract(epoch FROM now()) * 1000)::bigint,"
-        # Not into the queue of a version, where it may wait for workers that are no more: who claims it sends it there.
+        # Not into the queue of a version, whose workers may be gone: whichever worker claims it sends it there.
         "   queue_name = split_part(coalesce(w.queue_name, '_dbos_internal_queue'), '@', 1)"
         " FROM lost WHERE w.workflow_uuid = lost.workflow_uuid"
         " RETURNING w.workflow_uuid, lost.executor_id",
@@ -206,7 +206,7 @@ async def hand_back(
 
 _HOLD_ID: Final = "{row}id || '-hold' || CASE WHEN {row}attempt = 1 THEN '' ELSE '-' || {row}attempt END"
 """`hold_workflow_id` in SQL."""
-# The arrays keep the planner, which takes the stranded for many, from reading every workflow there ever was.
+# The arrays keep the planner, which overestimates the stranded workflows, from reading all of them.
 _REVIVE: Final = f"""
 WITH waiting AS MATERIALIZED (
   SELECT id, CASE WHEN phase = 'Created' THEN {_HOLD_ID.format(row="")} ELSE workflow_id END AS workflow
@@ -239,11 +239,11 @@ FROM ended WHERE w.workflow_uuid = ended.workflow_uuid
 RETURNING w.workflow_uuid
 """  # noqa: S608 - put together of constants alone
 _SETTLED_MS: Final = 5000
-"""How long ago a workflow must have ended before it can be said that it did not end its execution."""
+"""How long ago a workflow must have ended before it counts as not having ended its execution."""
 
 
 async def revive_ended(connection: Connection, *, application_name: str) -> list[WorkflowId]:
-    """Enqueues again the workflows that have ended while their executions have not, or have still to spawn.
+    """Enqueue again the workflows that have ended while their executions have not, or have yet to spawn.
 
     Their recorded steps are dropped.
 
@@ -257,10 +257,10 @@ async def revive_ended(connection: Connection, *, application_name: str) -> list
 
 
 async def cancel_superseded(connection: Connection, workflows: Sequence[WorkflowId]) -> None:
-    """Cancels those of the workflows that have nothing to do: the execution has ended and spawned all its children, is
-    parked or has a later run.
+    """Cancel those of the workflows that have nothing to do: the execution has ended and spawned all its children, is
+    parked, or has a later run.
 
-    Their executions are locked by the caller, so that it stays so.
+    The caller has locked their executions, so that this cannot change.
     """
     cursor = await connection.execute(
         "SELECT w.workflow_uuid FROM dbos.workflow_status w"
@@ -276,7 +276,7 @@ async def cancel_superseded(connection: Connection, workflows: Sequence[Workflow
 
 
 async def pending_runs(connection: Connection, *, executor: str) -> int:
-    """How many runs DBOS has given to this executor and has not recorded the end of."""
+    """Count the runs that DBOS has given to this executor and that have not ended yet."""
     cursor = await connection.execute(
         "SELECT count(*) FROM dbos.workflow_status WHERE status = 'PENDING' AND executor_id = %s AND name = %s",
         (executor, RUN_WORKFLOW),

@@ -1,8 +1,7 @@
-"""Which runs a worker is given next: fair shares of a queue between namespaces, and how many of each may run.
+"""Choose the next runs of a worker: fair shares of a queue between namespaces, and limits for each.
 
-Takes the place of DBOS's own look into the queue, which knows neither. What it decides by is what DBOS's rows say at
-that moment: nothing is counted beside them, so nothing is lost when a process dies. See docs/decisions/0012 and the
-function `chaingraph.take` in migration 0009.
+This replaces DBOS's own dequeue, which supports neither. It decides by the current rows of DBOS: no separate counts can
+get lost when a process dies. See docs/decisions/0012 and the function `chaingraph.take` in migration 0009.
 """
 
 from __future__ import annotations
@@ -13,8 +12,8 @@ TAKE: Final = (
     "SELECT * FROM chaingraph.take(%(queue)s, %(executor)s, %(application)s, %(version)s, %(owner)s, %(free)s,"
     " %(guests)s, %(limit)s)"
 )
-"""Gives the executor its next runs, in the order in which to start them, as ids of DBOS's workflows. A statement of
-its own: it locks out others that take, until it is committed."""
+"""Gives the executor its next runs, in the order to start them, as ids of DBOS's workflows. Run it as a statement of
+its own: it locks out other executors until it is committed."""
 
 
 def take_parameters(
@@ -28,14 +27,14 @@ def take_parameters(
     guests: int = 0,
     limit: int | None = None,
 ) -> dict[str, Any]:
-    """The parameters of `TAKE`.
+    """Return the parameters of `TAKE`.
 
     Args:
         version: of the application, as DBOS knows it.
-        owner: what DBOS's rows are fenced by.
-        free: the worker's free slots for the queue, guest slots included.
+        owner: the fence of DBOS's rows.
+        free: the worker's free slots for the queue, including guest slots.
         guests: the slots of the worker for namespaces with nothing running in the queue.
-        limit: runs of the queue at once, over all workers, beside guests.
+        limit: maximum concurrent runs of the queue, over all workers, apart from guests.
     """
     return {
         "queue": queue,

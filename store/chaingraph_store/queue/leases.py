@@ -1,7 +1,7 @@
-"""The tables `workers` and `catalogues`: who runs executions, until when it may, and which nodes it has.
+"""The tables `workers` and `catalogues`: the workers, their leases, and their nodes.
 
-A worker publishes its catalogue, takes a lease and renews it; other workers read which leases have expired, by the
-database's clock alone. A hand-back revokes the lease: it cannot be renewed, and the worker has to exit.
+A worker publishes its catalogue, takes a lease and renews it. Other workers detect expired leases, by the database's
+clock only. A hand-back revokes the lease: it cannot be renewed, and the worker must exit.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ class WorkerRow:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NewLease:
-    """What a worker says of itself. `seconds`: how long the lease holds without renewal."""
+    """A worker's description of itself. `seconds`: how long the lease is valid without renewal."""
 
     executor_id: str
     application_name: str
@@ -66,14 +66,14 @@ RETURNING retired
 
 
 async def take(connection: Connection, lease: NewLease) -> bool:
-    """Publishes the worker's catalogue and takes its lease, inside the caller's transaction.
+    """Publish the worker's catalogue and take its lease, inside the caller's transaction.
 
-    Before the worker claims any work: an executor without a lease counts as lost.
+    Call it before the worker claims any work: an executor without a lease counts as lost.
 
     Returns:
-        Whether it is retired from the start, because its build is: see `renew`.
+        Whether it starts retired, because its build is: see `renew`.
     """
-    # The update changes nothing: it locks the row, so that it is not removed as unused before the lease refers to it.
+    # The update changes nothing, but locks the row: it must not be removed as unused before the lease refers to it.
     cursor = await connection.execute(
         "INSERT INTO chaingraph.catalogues (hash, catalogue) VALUES (%s, %s)"
         " ON CONFLICT (hash) DO UPDATE SET hash = excluded.hash RETURNING xmax = 0",
@@ -102,7 +102,7 @@ async def take(connection: Connection, lease: NewLease) -> bool:
 
 
 async def _is_only_holder(connection: Connection, lease: NewLease) -> bool:
-    """Whether no other live worker has this catalogue, so that the operator's view of it changes."""
+    """Whether no other live worker has this catalogue, so that the operator's merged catalogue changes."""
     cursor = await connection.execute(
         "SELECT NOT EXISTS (SELECT 1 FROM chaingraph.workers"
         " WHERE catalogue_hash = %s AND executor_id <> %s AND expires_at > now())",
@@ -114,17 +114,17 @@ async def _is_only_holder(connection: Connection, lease: NewLease) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class Renewal:
-    """A lease that was renewed. `retired`: the worker is to take nothing but what is pinned to its build."""
+    """A renewed lease. `retired`: the worker may only take executions pinned to its build."""
 
     retired: bool
 
 
 async def renew(connection: Connection, executor_id: str, *, seconds: float, serving: bool = True) -> Renewal | None:
-    """Renews a lease, also one that has run out while nobody has taken the worker's work away.
+    """Renew a lease, even an expired one, unless its work was handed back.
 
     Args:
-        serving: whether the worker may still take what is not pinned to its build. One that is not retired counts as
-            serving whatever it says, because it will as soon as it has heard that.
+        serving: whether the worker may still take executions that are not pinned to its build. One that is not retired
+            counts as serving in any case, because it will be once it knows.
 
     Returns:
         None when it was revoked or released: the worker must exit.
@@ -139,17 +139,17 @@ async def renew(connection: Connection, executor_id: str, *, seconds: float, ser
 
 
 async def drain(connection: Connection, executor_id: str) -> None:
-    """Marks a worker as draining: it takes no new work."""
+    """Mark a worker as draining: it takes no new work."""
     await connection.execute("UPDATE chaingraph.workers SET draining = true WHERE executor_id = %s", (executor_id,))
 
 
 async def release(connection: Connection, executor_id: str) -> None:
-    """Ends a worker's lease now. Its row stays as the last holder of its catalogue until it is forgotten."""
+    """End a worker's lease now. Its row stays as the last holder of its catalogue until it is forgotten."""
     await revoke(connection, [executor_id])
 
 
 async def revoke(connection: Connection, executor_ids: Sequence[str]) -> None:
-    """Ends the leases of workers whose work is handed back: they cannot renew them any more."""
+    """Revoke the leases of workers whose work is handed back: they cannot renew them any more."""
     await connection.execute(
         "UPDATE chaingraph.workers SET revoked = true, expires_at = least(expires_at, now())"
         " WHERE executor_id = ANY(%s)",
@@ -158,10 +158,10 @@ async def revoke(connection: Connection, executor_ids: Sequence[str]) -> None:
 
 
 async def revoke_expired(connection: Connection, executor_ids: Sequence[str]) -> list[str]:
-    """Ends the leases of those executors whose lease has expired.
+    """Revoke the leases of those executors whose lease has expired.
 
     Returns:
-        The executors whose work may be handed back: they have no lease that is good, and cannot renew it any more.
+        The executors whose work may be handed back: they have no valid lease, and cannot renew it any more.
     """
     await connection.execute(
         "UPDATE chaingraph.workers SET revoked = true WHERE executor_id = ANY(%s) AND expires_at <= clock_timestamp()",
@@ -175,7 +175,7 @@ async def revoke_expired(connection: Connection, executor_ids: Sequence[str]) ->
 
 
 async def all_workers(connection: Connection) -> list[WorkerRow]:
-    """Every worker that is remembered, newest first, dead ones included."""
+    """Return every known worker, newest first, including dead ones."""
     async with connection.cursor(row_factory=class_row(WorkerRow)) as cursor:
         await cursor.execute(
             "SELECT executor_id, pool, application_version, host, pod, queues, concurrency, catalogue_hash,"
@@ -186,10 +186,10 @@ async def all_workers(connection: Connection) -> list[WorkerRow]:
 
 
 async def catalogues_in_force(connection: Connection) -> list[dict[str, Any]]:
-    """The catalogues of the live workers that take new work; of all that live where none does; where none lives, that
-    of the one seen last.
+    """Return the catalogues of the live workers that take new work; if none does, of all live workers; if there are
+    none, that of the last worker seen.
 
-    So a Flow stays valid while its workers are being replaced, and is validated by those that will run it.
+    So a Flow stays valid while its workers are being replaced, and is validated against the nodes that will run it.
     """
     cursor = await connection.execute(
         "WITH alive AS (SELECT catalogue_hash, retired FROM chaingraph.workers WHERE expires_at > now()),"
@@ -203,7 +203,7 @@ async def catalogues_in_force(connection: Connection) -> list[dict[str, Any]]:
 
 
 async def served_queues(connection: Connection) -> set[str]:
-    """The queues that some live worker takes new work from."""
+    """Return the queues from which a live worker takes new work."""
     cursor = await connection.execute(
         "SELECT DISTINCT unnest(queues) FROM chaingraph.workers WHERE expires_at > now() AND NOT draining AND serving"
     )
@@ -211,7 +211,7 @@ async def served_queues(connection: Connection) -> set[str]:
 
 
 async def forget_dead(connection: Connection, *, after_seconds: float, keep: int = 1) -> int:
-    """Forgets workers dead for longer than `after_seconds`, but for the `keep` seen last.
+    """Forget workers dead for longer than `after_seconds`, except the `keep` seen last.
 
     Returns:
         How many were forgotten.

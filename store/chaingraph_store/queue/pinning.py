@@ -1,8 +1,9 @@
-"""Work that has begun stays with its version of the workers, as long as one of them lives. See docs/decisions/0009.
+"""Running executions stay on the worker version that started them while one of its workers lives. See
+docs/decisions/0009.
 
-A claim writes the worker's pool and version into the row. What is handed back goes to the queue that all share; a
-worker of another version that finds it there sends it to the queue of its own version, which every worker of that
-version listens to. Workers bring back what waits for a version that has no worker any more.
+A claim writes the worker's pool and version into the row. Handed-back work goes to the shared queue. A worker of
+another version that finds it there sends it to the queue of its own version, which all workers of that version serve.
+Workers return runs that wait for a version without workers to the shared queue.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from chaingraph_store.queue import dispatch, order
 
 @dataclass(frozen=True, slots=True, order=True)
 class Build:
-    """What a worker runs executions with: all workers of a pool and version have the same code and nodes."""
+    """A worker build: all workers of a pool and version have the same code and nodes."""
 
     pool: str
     version: str
@@ -31,24 +32,24 @@ class PinnedElsewhere(StoreError):
     """A worker was given an execution that is pinned to another build with live workers: `send` it to them."""
 
     def __init__(self, execution_id: str) -> None:
-        super().__init__(f"execution {execution_id} is pinned to another version of the workers, and one of them lives")
+        super().__init__(f"execution {execution_id} is pinned to another worker version with live workers")
 
 
 NO_BUILD: Final = Build("", "")
-"""Of an execution that is not pinned, and of a worker that pins nothing."""
+"""For an execution that is not pinned, and a worker that pins nothing."""
 _SEPARATOR: Final = "@"
-"""Between a queue and the build that it is for: the name of a queue has none."""
+"""Separates a queue and its build: the name of a queue has none."""
 
 
 def pin_queue(queue: str, build: Build) -> str:
-    """DBOS's queue of what is to run on this queue's workers, of this build alone."""
+    """Return DBOS's queue for runs of this queue that only this build's workers may take."""
     return f"{queue}{_SEPARATOR}{build}"
 
 
 def has_worker(row: LiteralString) -> LiteralString:
-    """Whether a worker lives that takes what is pinned as this row of `executions` is. A condition of SQL.
+    """Return a condition of SQL: whether a live worker takes runs pinned like this row of `executions`.
 
-    A retired worker does; one that drains takes nothing.
+    A retired worker does; a draining one takes nothing.
     """
     return (
         "EXISTS (SELECT FROM chaingraph.workers pinned_worker"
@@ -76,13 +77,13 @@ RETURNING e.run, e.queue, e.priority, e.worker_pool, e.worker_version, given.cre
 async def send(
     connection: Connection, execution: ExecutionId, *, workflow: WorkflowId, worker: str, application_name: str
 ) -> Build | None:
-    """Sends a run that this worker was given to the queue of the build that it is pinned to; in a transaction.
+    """Send a run that this worker was given to the queue of the build that it is pinned to, in a transaction.
 
-    It goes as the next run, with the place and the priority that it had: the workflow of this one ends by itself,
-    whatever becomes of its worker. It is no recovery.
+    It goes as the next run, with its position and priority. The workflow of this run ends by itself, whatever happens
+    to its worker. This is not a recovery.
 
     Returns:
-        That build; None when the run is no longer this worker's to send.
+        That build; None when the run no longer belongs to this worker.
     """
     cursor = await connection.execute(_TAKE_BACK, {"id": execution, "workflow": workflow, "worker": worker})
     row = await cursor.fetchone()
@@ -108,7 +109,7 @@ EXISTS (SELECT FROM chaingraph.executions e JOIN dbos.workflow_status w ON w.wor
           AND NOT {has_worker("e")})
 """
 """Whether `release` has something to do. An expression of SQL."""
-# MATERIALIZED: the planner takes the pinned for many, and would read all workflows for them.
+# MATERIALIZED: the planner overestimates the pinned rows, and would read all workflows for them.
 _RELEASE: Final = f"""
 WITH left_alone AS MATERIALIZED (
   SELECT e.workflow_id, e.queue FROM chaingraph.executions e
@@ -123,12 +124,12 @@ RETURNING w.workflow_uuid
 
 
 async def release(connection: Connection) -> list[WorkflowId]:
-    """Brings what waits for a build that has no live worker back to the queue that all share.
+    """Return runs that wait for a build without live workers to the shared queue.
 
-    In a transaction of its own: it locks workflows without their executions. Whoever claims it then has it pinned anew.
+    Run it in a transaction of its own: it locks workflows without their executions. The next claim pins them again.
 
     Returns:
-        The workflows that were brought back.
+        The workflows that were returned.
     """
     cursor = await connection.execute(_RELEASE)
     return [WorkflowId(row[0]) for row in await cursor.fetchall()]
@@ -136,7 +137,7 @@ async def release(connection: Connection) -> list[WorkflowId]:
 
 @dataclass(frozen=True, slots=True)
 class WorkerCapacity:
-    """The live workers of a build that do not drain. `serving`: those that may still take what is not pinned."""
+    """The live workers of a build that are not draining. `serving`: those that may take executions not pinned to it."""
 
     live: int
     serving: int
@@ -145,7 +146,7 @@ class WorkerCapacity:
 
 @dataclass(frozen=True, slots=True)
 class Load:
-    """What keeps a build from going. `running`: runs its workers have. `waiting`: executions that wait for them."""
+    """The work left of a build. `running`: runs on its workers. `waiting`: executions that wait for them."""
 
     running: int
     waiting: int
@@ -157,13 +158,13 @@ class Load:
 
 @dataclass(frozen=True, slots=True)
 class Builds:
-    """What there is of each build, all read at one moment; a build that is not named has nothing."""
+    """All builds, read at one moment. A build that is not listed has nothing."""
 
     workers: dict[Build, WorkerCapacity]
     loads: dict[Build, Load]
 
 
-# By executor, and not by the row's pin: what was taken from the queue and not claimed yet counts too.
+# By executor, and not by the row's pin: runs taken from the queue and not claimed yet count too.
 _BUILDS: Final = """
 SELECT pool, version, sum(live), sum(serving), sum(retired), sum(running), sum(waiting) FROM (
   SELECT pool, application_version AS version, count(*) AS live, count(*) FILTER (WHERE serving) AS serving,
@@ -181,7 +182,7 @@ SELECT pool, version, sum(live), sum(serving), sum(retired), sum(running), sum(w
 
 
 async def builds(connection: Connection, *, application_name: str) -> Builds:
-    """The live workers of each build, and what is pinned to it. A parked execution is pinned to nothing."""
+    """Return the live workers of each build, and its pinned executions. A parked execution is pinned to nothing."""
     cursor = await connection.execute(_BUILDS, {"app": application_name, "run": dispatch.RUN_WORKFLOW})
     rows: list[tuple[Any, ...]] = await cursor.fetchall()
     return Builds(
@@ -191,12 +192,12 @@ async def builds(connection: Connection, *, application_name: str) -> Builds:
 
 
 async def set_retired(connection: Connection, build: Build, *, retired: bool) -> int:
-    """Tells the workers of a build to take nothing but what is pinned to it, or to serve again.
+    """Retire the workers of a build, so that they only take runs pinned to it, or make them serve again.
 
-    They hear of it when they renew their leases. One that starts later does as the last one before it was told.
+    They learn of it when they renew their leases. A worker that starts later starts like the last one before it.
 
     Returns:
-        How many were told so who were not before.
+        How many workers changed.
     """
     cursor = await connection.execute(
         "UPDATE chaingraph.workers SET retired = %(retired)s"
@@ -207,7 +208,7 @@ async def set_retired(connection: Connection, build: Build, *, retired: bool) ->
 
 
 async def forget_queues(connection: Connection) -> int:
-    """Forgets the queues of builds of which no worker is remembered, dead or alive. Nothing waits in them."""
+    """Forget the queues of builds without any known worker, live or dead. Nothing waits in them."""
     cursor = await connection.execute(
         "DELETE FROM dbos.queues q WHERE strpos(q.name, '@') > 0 AND NOT EXISTS (SELECT FROM chaingraph.workers o"
         "   WHERE split_part(q.name, '@', 2) = o.pool || '/' || o.application_version)"

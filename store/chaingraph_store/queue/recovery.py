@@ -1,8 +1,8 @@
 """Hand-back: the work of lost workers goes back into its queue, in one transaction.
 
-Every worker looks for others whose lease has expired, and a worker that drains hands back its own work. The ledger
-decides by its own clock. The new owner epoch fences the former worker in the same transaction, so that a zombie can
-write nothing from this moment on, and it does not matter how many look.
+Every worker checks for others whose lease has expired, and a draining worker hands back its own work. The ledger
+decides by the database's clock. The new owner epoch fences the former worker in the same transaction, so that a zombie
+can write nothing from then on, and any number of processes may check.
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ from chaingraph_store.ledger import CHANGES, Connection, Ledger
 from chaingraph_store.queue import dispatch, leases, pinning
 
 MAX_RECOVERIES: Final = 5
-"""An execution that lost this many workers, running alone in each and ending no node in between, fails."""
+"""An execution fails after losing this many workers, alone in each, without finishing a node in between."""
 STRANDED_SECONDS: Final = 15.0
-"""Time between two searches for executions whose workflow has ended without them. That takes an error of ours or of
+"""Seconds between two searches for executions whose workflow has ended without them. That takes an error of ours or of
 DBOS, and the search reads everything that waits, which may be a hundred thousand children."""
 _ADVISORY_LOCK: Final = 0x_C4A1_46AB
-"""Held by the one that hands back. Others leave the work to it."""
+"""The lock of the process that hands back. Others leave the work to it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,17 +38,17 @@ class HandedBack:
     given_up: bool
     parked: bool = False
     losses: int = 0
-    """Workers lost since a node has ended, whoever ran beside it."""
+    """Workers lost since a node has ended, in any company."""
 
     @property
     def loses_repeatedly(self) -> bool:
-        """Whether it keeps losing workers in company, so that no loss counts and it does not end by itself."""
+        """Whether it keeps losing workers with others beside it, so that no loss counts and it does not fail."""
         return not self.given_up and self.losses >= MAX_RECOVERIES
 
 
 @dataclass(frozen=True, slots=True)
 class RecoveryPass:
-    """What there is to recover, read at one moment. `clock`: the database's, in seconds."""
+    """The state of recovery, read at one moment. `clock`: the database's, in seconds."""
 
     lost: tuple[str, ...]
     stranded_due: bool
@@ -65,7 +65,7 @@ SELECT ARRAY({_LOST}), {periodic.is_due("stranded")}, {pinning.ABANDONED}, extra
 
 
 async def look(connection: Connection, *, application_name: str) -> RecoveryPass:
-    """Looks for work to hand back: one statement that reads a few index entries when there is none."""
+    """Check for work to hand back: one statement that reads a few index entries when there is none."""
     cursor = await connection.execute(_LOOK, {"app": application_name})
     row = await cursor.fetchone()
     assert row is not None, "a SELECT without FROM has one row"
@@ -73,17 +73,17 @@ async def look(connection: Connection, *, application_name: str) -> RecoveryPass
 
 
 async def lost_executors(connection: Connection, *, application_name: str) -> list[str]:
-    """The executors that have claimed work and hold no lease that is still good.
+    """Return the executors that have claimed work and hold no valid lease.
 
-    An outage of PostgreSQL costs a live worker nothing here: by its own clock its lease ends no later than by the
-    database's, and a worker whose lease has ended exits.
+    A PostgreSQL outage does not make a live worker lose its work here: by its own clock its lease ends no later than by
+    the database's, and a worker whose lease has ended exits.
     """
     cursor = await connection.execute(_LOST, {"app": application_name})
     return sorted(row[0] for row in await cursor.fetchall())
 
 
 async def recover(ledger: Ledger, *, application_name: str, max_recoveries: int = MAX_RECOVERIES) -> list[HandedBack]:
-    """Hands back the work of all lost workers, unless another process is doing it.
+    """Hand back the work of all lost workers, unless another process is doing it.
 
     A worker that renews its lease meanwhile is not lost.
 
@@ -105,7 +105,7 @@ async def recover(ledger: Ledger, *, application_name: str, max_recoveries: int 
 
 
 async def revive(ledger: Ledger, *, application_name: str) -> list[HandedBack]:
-    """Calls `revive_stranded`, unless another process has done so in the last `STRANDED_SECONDS`."""
+    """Call `revive_stranded`, unless another process has done so in the last `STRANDED_SECONDS`."""
     async with ledger.transaction() as connection:
         if not await periodic.begin(connection, "stranded", every_seconds=STRANDED_SECONDS):
             return []
@@ -134,16 +134,16 @@ async def hand_back(
     counts: bool = True,
     max_recoveries: int = MAX_RECOVERIES,
 ) -> list[HandedBack]:
-    """Puts the executors' work back into its queues, inside the caller's transaction.
+    """Put the executors' work back into its queues, inside the caller's transaction.
 
-    What is paused and owes no step is parked instead: it would take a slot only to wait in it.
+    A paused execution without a pending step is parked instead: it would only wait in a slot.
 
     Args:
-        counts: whether the workers were lost. A worker that drains loses nothing. A loss counts as a recovery for an
-            execution that ran alone in the worker. Among several nobody can tell who did it, so it counts for none.
+        counts: whether the workers were lost. A draining worker loses nothing. A loss counts as a recovery for an
+            execution that ran alone in the worker. With several, the cause is unknown, so it counts for none.
         max_recoveries: executions that reach this many end Failed instead.
     """
-    # Executions before workflows, as everywhere: a stop or a claim that runs meanwhile waits for us, or we for it.
+    # Executions before workflows, as everywhere, so that a concurrent stop or claim waits for us, or we for it.
     await connection.execute(_LOCK, {"app": application_name, "executors": list(executors)})
     await leases.revoke(connection, executors)
     returned = await dispatch.hand_back(connection, application_name=application_name, executors=executors)
@@ -156,10 +156,10 @@ async def hand_back(
 async def revive_stranded(
     connection: Connection, *, application_name: str, max_recoveries: int = MAX_RECOVERIES
 ) -> list[HandedBack]:
-    """Puts executions back whose workflow has ended without ending them, inside the caller's transaction.
+    """Put executions back whose workflow has ended without ending them, inside the caller's transaction.
 
-    That takes an error of ours or of DBOS: whatever it was, an execution must not wait for ever for a workflow that
-    is over. It counts as a recovery, so one that strands again and again ends Failed.
+    That takes an error of ours or of DBOS. In any case an execution must not wait forever for a workflow that is over.
+    It counts as a recovery, so an execution that strands again and again ends Failed.
     """
     revived = await dispatch.revive_ended(connection, application_name=application_name)
     return await _move_on(connection, revived, _EACH, max_recoveries, pending=True) if revived else []
@@ -168,7 +168,7 @@ async def revive_stranded(
 _NOBODY: Final = "nobody"
 _ALONE: Final = "alone"
 _EACH: Final = "each"
-"""Whom a loss counts for: no execution, those that ran alone in their worker, or each."""
+"""For whom a loss counts: no execution, those that ran alone in their worker, or each."""
 
 _MOVE_ON: Final = f"""
 WITH held AS (
@@ -191,7 +191,7 @@ WITH held AS (
       losses = %(lost)s + CASE WHEN e.nodes_completed + e.nodes_failed + e.nodes_skipped > e.recovered_nodes
                                THEN 0 ELSE losses END,
       recovered_nodes = e.nodes_completed + e.nodes_failed + e.nodes_skipped, nodes_running = 0,
-      -- These have passed their breakpoints, or are held at them: the next run is told so.
+      -- These have passed their breakpoints, or are held at them: the next run must know.
       current_nodes = CASE WHEN e.paused OR e.pause_logged OR e.breakpoints <> '{{}}' THEN e.current_nodes
                            ELSE '{{}}' END,
       running_nodes = '[]',
@@ -248,10 +248,10 @@ async def _move_on(
 
 
 async def _give_up(connection: Connection, lost: HandedBack, workflow: WorkflowId, last_nodes: Sequence[str]) -> None:
-    seen = f"; when it was lost last, these nodes ran: {', '.join(last_nodes)}" if last_nodes else ""
+    seen = f". Nodes running at the last loss: {', '.join(last_nodes)}" if last_nodes else ""
     message = (
-        f"lost its worker {lost.recoveries} times while it ran there alone, last "
-        f"{lost.worker or 'before it could start'}: it probably exhausts the worker's memory or crashes it{seen}"
+        f"lost its worker {lost.recoveries} times while it ran alone there, last "
+        f"{lost.worker or 'before it could start'}. It probably exhausts the worker's memory or crashes it{seen}"
     )
     cursor = await connection.execute(
         "UPDATE chaingraph.executions SET phase = 'Failed', finished_at = now(), error_reason = 'TooManyRecoveries',"

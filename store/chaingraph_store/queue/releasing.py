@@ -1,4 +1,4 @@
-"""The release of a held execution into its queue."""
+"""Release a held execution into its queue."""
 
 from __future__ import annotations
 
@@ -29,9 +29,9 @@ SELECT parked, run, queue, priority, pg_notify(%(channel)s, id) FROM released
 
 
 async def release(connection: Connection, execution: ExecutionId, *, application_name: str, attempt: int = 1) -> bool:
-    """Enqueues the run of a held execution: its START_SIGNAL has come. Called by the hold's workflow.
+    """Enqueue the run of a held execution after its START_SIGNAL.
 
-    One that was paused again meanwhile is parked instead, unless it owes a step.
+    An execution that was paused again meanwhile is parked instead, unless it has a pending step.
 
     Returns:
         Whether this attempt was still held; False when it was released before, or stopped.

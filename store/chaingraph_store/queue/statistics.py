@@ -1,6 +1,6 @@
-"""How much waits in the queues, how long, and which workers serve them: for metrics.
+"""Statistics of the queues for metrics: waiting and running executions, their age, and the workers.
 
-Each statement reads what is in flight by an index made for that, and never what has ended.
+Each statement uses an index of unfinished work, and never reads ended executions.
 """
 
 from __future__ import annotations
@@ -16,10 +16,10 @@ from chaingraph_store.queue.dispatch import HOLD_QUEUE
 
 @dataclass(frozen=True, slots=True)
 class QueueStatistics:
-    """One queue. `oldest_seconds`: how far it is behind, that is the age of the place that is taken next.
+    """One queue. `oldest_seconds`: how far it is behind, which is the age of the position that is taken next.
 
-    An execution's place is when it was enqueued; children have theirs one after the other from then on, and one that
-    comes to a queue that is behind stands close to its front. See `places`.
+    An execution's position is the time it was enqueued. Children have positions one after the other from then on, and a
+    newcomer to a queue that is behind is placed close to its front. See `order`.
     """
 
     queue: str
@@ -30,9 +30,9 @@ class QueueStatistics:
 
 @dataclass(frozen=True, slots=True)
 class WorkerStatistics:
-    """The workers of one version of a pool that have a queue. `slots`: executions of the queue that they run at once.
+    """The workers of one version of a pool for a queue. `slots`: executions of the queue that they can run at once.
 
-    `state`: serving; retired, which take only what their version has begun; draining, which end.
+    `state`: serving; retired (finishing the executions of their version only); draining (shutting down).
     """
 
     queue: str
@@ -56,9 +56,9 @@ FROM (SELECT queue_name, status, count(*) AS many, min(created_at) AS first
       GROUP BY queue_name, status) each
 GROUP BY 1
 """
-"""By the index of what is in flight, which DBOS keeps to dequeue by and which has every column that this needs.
+"""Uses the index of unfinished work that DBOS keeps for dequeuing, which has all columns needed.
 
-What waits for workers of its own version, in a queue of its own, is counted with its queue: see `pinning`."""
+Runs that wait for their own worker version, in a queue of its own, are counted with their queue: see `pinning`."""
 
 _WORKERS: Final = """
 SELECT queue, pool, application_version AS version,
@@ -71,14 +71,14 @@ GROUP BY 1, 2, 3, 4
 
 
 async def queues(connection: Connection, *, application_name: str) -> list[QueueStatistics]:
-    """Every queue in which something waits or runs; executions that wait for their START_SIGNAL are in none."""
+    """Return every queue with waiting or running work. Executions that wait for their START_SIGNAL are in none."""
     async with connection.cursor(row_factory=class_row(QueueStatistics)) as cursor:
         await cursor.execute(_QUEUES, {"application": application_name, "holds": HOLD_QUEUE})
         return await cursor.fetchall()
 
 
 async def workers(connection: Connection, *, application_name: str) -> list[WorkerStatistics]:
-    """The workers with a lease that is good."""
+    """Return the workers with a valid lease."""
     async with connection.cursor(row_factory=class_row(WorkerStatistics)) as cursor:
         await cursor.execute(_WORKERS, {"application": application_name})
         return await cursor.fetchall()

@@ -1,1 +1,1 @@
-"""Reads for people: executions in detail, trees, event logs and outputs."""
+"""Reads for users: execution details, trees, event logs, outputs and statistics."""

@@ -1,7 +1,7 @@
 """The change feed: which executions changed since a sequence number.
 
-NOTIFY is a hint, the sequence the truth. Sequence numbers are drawn before their transactions commit, so they can
-become visible out of order: a reader has to look again a little behind the newest that it has seen.
+NOTIFY is a hint, the sequence is the source of truth. Sequence numbers are drawn before their transactions commit, so
+they can become visible out of order: a reader has to start slightly before the newest number it has seen.
 """
 
 from __future__ import annotations
@@ -10,18 +10,18 @@ from chaingraph_store.ids import ExecutionId
 from chaingraph_store.ledger import Connection
 
 LOOK_BEHIND = 1000
-"""How many sequence numbers a reader goes back, to see what committed late."""
+"""How many sequence numbers a reader goes back, to see late commits."""
 
 
 async def newest(connection: Connection) -> int:
-    """The newest sequence number that is visible, 0 where there is none."""
+    """Return the newest visible sequence number; 0 without any."""
     cursor = await connection.execute("SELECT coalesce(max(change_seq), 0) FROM chaingraph.executions")
     row = await cursor.fetchone()
     return int(row[0]) if row else 0
 
 
 async def since(connection: Connection, seq: int, *, limit: int = 5000) -> list[tuple[ExecutionId, int]]:
-    """The executions changed after `seq` with their sequence numbers, oldest first."""
+    """Return the executions changed after `seq` with their sequence numbers, oldest first."""
     cursor = await connection.execute(
         "SELECT id, change_seq FROM chaingraph.executions WHERE change_seq > %s ORDER BY change_seq LIMIT %s",
         (seq, limit),

@@ -1,6 +1,6 @@
-"""One execution for people who look at it: its address, its row without its inputs, its journal in pages.
+"""Read one execution for users: its address, its row without inputs, its journal in pages.
 
-Read by the gateway. Values are text, as PostgreSQL has them, and those that are large are left out: see `large_values`.
+Values are text, as PostgreSQL has them. Large ones are left out: see `large_values`.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ WHERE e.namespace = %(namespace)s AND e.name = %(name)s AND e.deleted_at IS NOT 
 
 @dataclass(frozen=True, slots=True)
 class Address:
-    """What the right to see an execution depends on."""
+    """The facts that decide on the right to see an execution."""
 
     id: ExecutionId
     namespace: str
@@ -45,18 +45,18 @@ class Details:
     """An execution.
 
     Attributes:
-        flow_revision: None for a child whose flow could not be found.
-        parent_name: the name of its parent; None where it has none.
-        position: which of its parent's children it is, from 0; None where it has no parent.
-        running_nodes: how the first of the nodes stand that run, as `running_nodes.RunningNode`; once the execution has
-            ended, those that were interrupted.
-        outputs: in JSON, as many as there is room for, the smallest first; None where there are none at all.
+        flow_revision: None for a child whose flow was not found.
+        parent_name: the name of its parent; None without one.
+        position: its number among its parent's children, from 0; None without a parent.
+        running_nodes: the state of the first running nodes, as `running_nodes.RunningNode`; once the execution has
+            ended, those that it interrupted.
+        outputs: as JSON, the smallest first, up to the limit; None without any.
         omitted_outputs: the others, with their sizes.
-        outputs_bytes: their size; None where there are none.
+        outputs_bytes: the total size; None without any.
         seconds: from its start to its end or until now; None before its start.
-        children: how many of the children that were made are in each phase.
-        children_unspawned: those that are still to be made.
-        children_suppressed: those that never will be.
+        children: the number of existing children in each phase.
+        children_unspawned: children yet to be created.
+        children_suppressed: children that never will be.
     """
 
     id: ExecutionId
@@ -110,12 +110,12 @@ class Details:
 
 @dataclass(frozen=True, slots=True)
 class JournalRow:
-    """How a node ended.
+    """The end of a node.
 
     Attributes:
         size: of the record, in bytes.
-        record: the engine's own, in JSON; None where it is larger than was asked for.
-        head, tail: its first and its last characters.
+        record: the engine's own, as JSON; None when it is larger than requested.
+        head, tail: its first and last characters.
     """
 
     node_id: str
@@ -154,7 +154,7 @@ async def is_shown(connection: Connection, execution: ExecutionId, namespace: Na
 
 
 async def address(connection: Connection, execution: ExecutionId) -> Address | None:
-    """Namespace and name of an execution; None when there is none of that id."""
+    """Return namespace and name of an execution; None when there is none with that id."""
     cursor = await connection.execute(
         "SELECT id, namespace, name FROM chaingraph.executions WHERE id = %s", (execution,)
     )
@@ -165,12 +165,12 @@ async def address(connection: Connection, execution: ExecutionId) -> Address | N
 async def newest_named(
     connection: Connection, namespace: str, name: str, *, of: NamespaceIdentity | None = None
 ) -> Address | None:
-    """The execution of that name, the newest one where there were several; None when there never was one.
+    """Return the newest execution of that name; None when there never was one.
 
-    Children without resources of their own come last: their names are made up, and the name may be a resource's.
+    Children without resources come last: their names are generated, and may be those of resources.
 
     Args:
-        of: the namespace that has the name now; None finds those of former ones too.
+        of: the namespace that has the name now; None includes former ones.
     """
     cursor = await connection.execute(
         _NEWEST_NAMED, {"namespace": namespace, "name": name, **visibility.parameters(of)}
@@ -180,7 +180,7 @@ async def newest_named(
 
 
 async def deleted_named(connection: Connection, namespace: str, name: str, *, of: NamespaceIdentity) -> datetime | None:
-    """When the execution of that name, whose resource somebody has deleted, was found deleted; None without one."""
+    """Return when the execution of that name was found deleted by a user; None when it was not."""
     cursor = await connection.execute(
         _DELETED_NAMED, {"namespace": namespace, "name": name, **visibility.parameters(of)}
     )
@@ -189,10 +189,10 @@ async def deleted_named(connection: Connection, namespace: str, name: str, *, of
 
 
 async def of_execution(connection: Connection, execution: ExecutionId, *, inline_bytes: int) -> Details | None:
-    """Everything about an execution but its inputs; None when there is none of that id.
+    """Return an execution without its inputs; None when there is none with that id.
 
     Args:
-        inline_bytes: how large the outputs may be together.
+        inline_bytes: maximum total size of the outputs.
     """
     async with connection.cursor(row_factory=class_row(Details)) as cursor:
         await cursor.execute(
@@ -202,8 +202,8 @@ async def of_execution(connection: Connection, execution: ExecutionId, *, inline
         return await cursor.fetchone()
 
 
-# What is stored is summed up before anything is unpacked, and what is sent after that: so neither PostgreSQL nor who
-# asks has more than a page in hand, however large the records are. A page has one row at least.
+# Stored sizes are summed before anything is unpacked, and sent sizes after that: so neither PostgreSQL nor the caller
+# has more than a page in memory, however large the records are. A page has at least one row.
 _JOURNAL: Final = """
 SELECT node_id, attempt, outcome, size, record, head, tail, candidates FROM (
   SELECT read.*, coalesce(sum(octet_length(read.record)) OVER (
@@ -225,19 +225,19 @@ SELECT node_id, attempt, outcome, size, record, head, tail, candidates FROM (
 ) page WHERE sent_before < %(bytes)s ORDER BY node_id
 """
 _STORED_BYTES: Final = 8_000_000
-"""What PostgreSQL unpacks for one page; text of 90 times the size at most."""
+"""Bytes that PostgreSQL unpacks for one page; at most 90 times as much text."""
 
 
 async def journal(
     connection: Connection, execution: ExecutionId, *, after: str, limit: int, inline_bytes: int, page_bytes: int
 ) -> JournalPage:
-    """How the nodes ended that have ended, in the order of their ids.
+    """Return the ends of nodes, in the order of their ids.
 
     Args:
-        after: the last node of the page before; '' for the first.
-        limit: nodes at most.
+        after: the last node of the previous page; '' for the first.
+        limit: maximum number of nodes.
         inline_bytes: larger records are left out.
-        page_bytes: no record follows once those before it hold so many bytes.
+        page_bytes: the page ends once its records have this many bytes.
     """
     cursor = await connection.execute(
         _JOURNAL,

@@ -1,8 +1,7 @@
-"""Pages of an execution's log, as text that goes to subscribers as it is.
+"""Pages of an execution's log, as text for subscribers.
 
-A page and where the execution stands come from one snapshot: when it says that the log has ended at index N, every
-event below N can be read. A log goes on after the execution's own end: its children are spawned then, and what becomes
-of them is written there.
+A page and the execution's position come from one snapshot: when it shows that the log has ended at index N, every event
+below N can be read. A log continues after the execution's own end, with the spawning and the ends of its children.
 """
 
 from __future__ import annotations
@@ -18,11 +17,11 @@ from chaingraph_store.ledger import Connection
 
 @dataclass(frozen=True, slots=True)
 class LoggedEvent:
-    """One event; `timestamp` in RFC 3339 with milliseconds and `data` in JSON, both as text.
+    """One event; `timestamp` in RFC 3339 with milliseconds and `data` as JSON, both as text.
 
     Attributes:
         size: of the data, in bytes.
-        data: None where it is larger than was asked for; see `large_values`.
+        data: None when it is larger than requested; see `large_values`.
     """
 
     index: int
@@ -34,11 +33,11 @@ class LoggedEvent:
 
 @dataclass(frozen=True, slots=True)
 class LogPosition:
-    """Where an execution stands.
+    """The position of an execution's log.
 
     Attributes:
-        next_index: the index that its next event will have.
-        children_active: children that were not made yet, have not ended, or have something below them that has not.
+        next_index: the index of its next event.
+        children_active: children not created yet, not ended, or with unfinished descendants.
     """
 
     phase: str
@@ -48,13 +47,13 @@ class LogPosition:
 
     @property
     def ended(self) -> bool:
-        """Whether its log has: it has ended itself, and so has everything below it. Only a retry goes on then."""
+        """Whether its log has ended: the execution and all descendants have. Only a retry continues it."""
         return self.phase in TERMINAL_PHASES and self.children_active == 0
 
 
 @dataclass(frozen=True, slots=True)
 class LogPage:
-    """Events in order, and the index to go on from: all that was asked for below it is in this or an earlier page."""
+    """Events in order, and the next index: all requested events below it are in this or an earlier page."""
 
     events: Sequence[LoggedEvent]
     following: int
@@ -66,9 +65,9 @@ class LogPage:
         return self.following >= self.standing.next_index
 
 
-# What is stored is summed up before anything is unpacked, and what is sent after that: so neither PostgreSQL nor who
-# asks has more than a page in hand, however large the events are. What precedes an event is summed up, not what it
-# weighs itself: a page has one event at least.
+# Stored sizes are summed before anything is unpacked, and sent sizes after that: so neither PostgreSQL nor the caller
+# has more than a page in memory, however large the events are. Only preceding events are summed, so a page has at least
+# one event.
 _PAGE: Final = """
 SELECT e.phase, e.attempt, e.next_event_index, e.children_active,
        page.index, page.type, page.timestamp, page.size, page.data, page.candidates
@@ -108,11 +107,11 @@ async def page(
     max_bytes: int = 500_000,
     inline_bytes: int = 32_768,
 ) -> LogPage | None:
-    """The events from an index on, inclusive, of these types or of all; None when there is no such execution.
+    """Return the events from an index on, inclusive, of these types or of all; None when there is no such execution.
 
     Args:
-        limit: events at most.
-        max_bytes: no event follows once those before it hold so many bytes of data.
+        limit: maximum number of events.
+        max_bytes: the page ends once its events have this many bytes of data.
         inline_bytes: larger data is left out.
     """
     cursor = await connection.execute(
@@ -131,14 +130,14 @@ async def page(
         return None
     standing = LogPosition(*rows[0][:4])
     events = [LoggedEvent(*row[4:9]) for row in rows if row[4] is not None]
-    # All that was found is here, and there was less than was asked for: whatever comes next is not written yet.
+    # Everything found is here, and less than requested: any later events are not written yet.
     complete = not events or (len(events) == rows[0][9] and len(events) < limit)
     following = max(from_index, standing.next_index) if complete else events[-1].index + 1
     return LogPage(events, following, standing)
 
 
 async def standing(connection: Connection, execution: ExecutionId) -> LogPosition | None:
-    """Where an execution stands; None when there is none of that id."""
+    """Return the position of an execution's log; None when there is none with that id."""
     cursor = await connection.execute(
         "SELECT phase, attempt, next_event_index, children_active FROM chaingraph.executions WHERE id = %s",
         (execution,),

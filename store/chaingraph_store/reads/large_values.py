@@ -1,7 +1,7 @@
-"""Values of any size, read in pieces as the text that PostgreSQL keeps.
+"""Read values of any size in pieces, as the text that PostgreSQL stores.
 
-Nothing is parsed, and no more than a piece is in memory here. Each piece is a statement of its own, so that a slow
-reader keeps no connection; `version` tells whether the value is still the same.
+Nothing is parsed, and only one piece is in memory. Each piece is a statement of its own, so that a slow reader occupies
+no connection. `version` shows whether the value has changed.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ class Piece:
 
     Attributes:
         size: of the whole value, in bytes.
-        version: another one when the value was written anew.
-        attempt: the attempt it belongs to; 0 where it says none.
+        version: changes when the value is written again.
+        attempt: the attempt it belongs to; 0 when unknown.
     """
 
     content: bytes
@@ -42,7 +42,7 @@ _WHERE: Final[dict[Kind, LiteralString]] = {
     "output": "SELECT outputs -> %(key)s::text AS value, md5(outputs::text) AS version, attempt"
     " FROM chaingraph.executions WHERE id = %(id)s AND outputs -> %(key)s::text IS NOT NULL",
 }
-# In one place each, so that it is read and made text once: OFFSET 0 keeps the planner from writing it out twice.
+# In one place each, so that it is read and converted once: OFFSET 0 keeps the planner from expanding it twice.
 _PIECE: Final = """
 SELECT substring(whole.bytes FROM %(from)s FOR %(length)s), octet_length(whole.bytes), found.version, found.attempt
 FROM ({}) found CROSS JOIN LATERAL (SELECT convert_to(found.value::text, 'UTF8') AS bytes OFFSET 0) whole
@@ -58,7 +58,7 @@ async def piece(
     offset: int,
     length: int,
 ) -> Piece | None:
-    """The bytes from an offset on; None when there is no such value.
+    """Return the bytes from an offset on; None when there is no such value.
 
     Args:
         key: the node's id, the event's index, or the output's name.
@@ -66,7 +66,7 @@ async def piece(
     cursor = await connection.execute(
         _PIECE.format(_WHERE[kind]),
         {"id": execution, "key": key, "from": offset + 1, "length": length},
-        # Bytes come as text twice as long otherwise.
+        # Bytes in text form are twice as long.
         binary=True,
     )
     row = await cursor.fetchone()

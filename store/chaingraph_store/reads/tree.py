@@ -1,7 +1,7 @@
-"""Executions in their order: the tree below one, level by level, and the roots, newest first.
+"""Executions in order: the tree below one, level by level, and the roots, newest first.
 
-A tree may have 100,000 executions and is read in pages, each of which costs about what it shows: it is put together of
-the children of one parent after the other, and executions with children are few beside those without.
+A tree may have 100,000 executions and is read in pages, each of which costs about as much as it shows: it consists of
+the children of one parent after the other, and few executions have children.
 """
 
 from __future__ import annotations
@@ -25,14 +25,14 @@ class TreeRow:
     """An execution in short.
 
     Attributes:
-        position: which of its parent's children it is, from 0; None where it has no parent.
-        current_nodes: what runs or is held, the first ten of them.
-        running_nodes: how the first three of those stand that run, as `running_nodes.RunningNode`.
+        position: its number among its parent's children, from 0; None without a parent.
+        current_nodes: running or held nodes, the first ten of them.
+        running_nodes: the state of the first three running ones, as `running_nodes.RunningNode`.
         error_message: its first 200 characters.
         seconds: from its start to its end or until now; None before its start.
-        children: how many of the children that were made are in each phase; None where there are none.
-        children_unspawned: those that are still to be made.
-        children_suppressed: those that never will be.
+        children: the number of existing children in each phase; None without any.
+        children_unspawned: children yet to be created.
+        children_suppressed: children that never will be.
     """
 
     id: ExecutionId
@@ -65,7 +65,7 @@ class TreeRow:
 
 @dataclass(frozen=True, slots=True)
 class RootRow(TreeRow):
-    """An execution that no other has made, and what is below it at any depth, in figures as those of its children."""
+    """A root execution, with counts of all its descendants like those of its children."""
 
     below_total: int
     below_unspawned: int
@@ -75,9 +75,9 @@ class RootRow(TreeRow):
 
 @dataclass(frozen=True, slots=True)
 class TreeCursor:
-    """Where a page of a tree ended: depth, parent and position of its last row.
+    """The end of a page of a tree: depth, parent and position of its last row.
 
-    The head of what is read has no place among its parent's children here: '' and -1.
+    The head of the tree has no position among its parent's children here: '' and -1.
     """
 
     depth: int
@@ -93,7 +93,7 @@ class TreeCursor:
 
 @dataclass(frozen=True, slots=True)
 class RootCursor:
-    """Where a page of roots ended: the last row's time of creation and its id."""
+    """The end of a page of roots: the last row's creation time and id."""
 
     created_at: datetime
     id: ExecutionId
@@ -129,8 +129,8 @@ _PARENTS_IN_TREE: Final = """
 WITH parents AS (
   SELECT p.id, p.depth FROM chaingraph.executions p WHERE p.root_id = %(head)s AND p.children_total > 0
 )"""
-# Here and below, a sum and an empty text keep PostgreSQL from joining every step with an index of very many rows, as it
-# would while it has no figures about the table yet: the one of all that have children, the one of the whole namespace.
+# Here and below, a sum and an empty text keep PostgreSQL from joining every step with an index of very many rows, which
+# it does without statistics of the table: that of all parents, or that of the whole namespace.
 _PARENTS_BELOW: Final = """
 WITH RECURSIVE parents AS (
   SELECT id, depth FROM chaingraph.executions WHERE id = %(head)s
@@ -138,7 +138,7 @@ WITH RECURSIVE parents AS (
   SELECT c.id, c.depth FROM chaingraph.executions c JOIN parents ON c.parent_id = parents.id
   WHERE c.children_total + 0 > 0 AND c.depth < %(deepest)s
 )"""
-# What is shown of each is read after the page is cut out: it costs a count of children.
+# The shown columns are read after the page is cut: each row needs a count of children.
 _PAGE: Final = (
     """, page AS (
   SELECT shown.id, p.depth, p.id AS parent, shown.position
@@ -190,13 +190,13 @@ async def below(
     after: TreeCursor | None = None,
     limit: int = 100,
 ) -> Sequence[TreeRow]:
-    """The execution and its descendants in the same namespace, level by level.
+    """Return the execution and its descendants in the same namespace, level by level.
 
-    The children of one parent stand together, in the order of the emissions that made them.
+    The children of one parent are together, in the order of their emissions.
 
     Args:
-        levels: how many below the execution; None for all.
-        phases: only what is in one of these; None for all.
+        levels: the number of levels below the execution; None for all.
+        phases: only executions in one of these; None for all.
     """
     head = await _head(connection, execution)
     if head is None:
@@ -234,15 +234,15 @@ async def roots(
     after: RootCursor | None = None,
     limit: int = 100,
 ) -> Sequence[RootRow]:
-    """The executions that no other has made, newest first, each with what is below it.
+    """Return the root executions, newest first, each with counts of its descendants.
 
     Args:
-        namespace: only those there; None for all.
-        of: the namespace that has that name now; None lists those of former ones too.
+        namespace: only those in this one; None for all.
+        of: the namespace that has that name now; None includes former ones.
         flow: only those of the flow of this name; None for all.
-        phases: only those that are in one of these themselves; None for all.
+        phases: only those in one of these phases; None for all.
     """
-    # Only the conditions that there are, so that each combination gets the plan that fits it.
+    # Only the conditions in use, so that each combination gets a fitting plan.
     conditions: list[LiteralString] = ["r.parent_id IS NULL", "r.deleted_at IS NULL"]
     parameters: dict[str, Any] = {"limit": limit}
     if namespace is not None:
@@ -277,6 +277,6 @@ async def _rows(
         rows: list[_Row] = []
         while some := await cursor.fetchmany(_AT_ONCE):
             rows += some
-            # A page of a thousand takes 50 ms to be read into objects.
+            # A page of a thousand takes 50 ms to be converted into objects.
             await asyncio.sleep(0)
         return rows

@@ -1,8 +1,8 @@
-"""Which executions may be shown: those of the namespace that exists now, whose resource nobody has deleted.
+"""Which executions may be shown: those of the namespace that exists now, whose resource no user has deleted.
 
-A namespace's name says nothing: it may have been deleted and created again by somebody else. Its UID decides. An
-execution belongs to the namespace of the root of its tree, whose row carries the UID. Rows from before that was
-recorded are shown if they are younger than the namespace.
+A namespace's name is not enough: it may have been deleted and created again by another user. Its UID decides. An
+execution belongs to the namespace of the root of its tree, whose row has the UID. Rows from before that was recorded
+are shown if they are younger than the namespace.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ OWNED: Final = (
 
 
 def shown(row: LiteralString) -> LiteralString:
-    """Whether a row of `executions` may be shown. A condition of SQL, with the parameters of `parameters`."""
+    """Return a condition of SQL: whether a row of `executions` may be shown. Needs the parameters of `parameters`."""
     return (
         f"({row}.deleted_at IS NULL AND EXISTS (SELECT FROM chaingraph.executions r WHERE r.id = {row}.root_id"
         f" AND {OWNED}))"
@@ -45,7 +45,7 @@ def shown(row: LiteralString) -> LiteralString:
 
 
 def parameters(namespace: NamespaceIdentity | None) -> Mapping[str, Any]:
-    """Parameters of `shown`. None: whatever namespace it was, for those who look at the ledger itself."""
+    """Return the parameters of `shown`. None: any namespace, for access to the ledger itself."""
     return {
         "namespace_uid": None if namespace is None else namespace.uid,
         "namespace_created": None if namespace is None else namespace.created_at,
@@ -72,28 +72,29 @@ UPDATE chaingraph.executions e SET deleted_at = now() FROM held WHERE e.id = hel
 
 
 async def hide(connection: Connection, execution: ExecutionId, *, parent_exists: bool = True) -> int:
-    """Hides an execution whose resource was deleted, with what is below it and has no resource of its own.
+    """Hide an execution whose resource was deleted, with its descendants that have no resource of their own.
 
     Args:
         parent_exists: whether the resource of its parent still exists. A child whose parent's is gone as well was
-            removed with it, and is hidden only if its parent is: a parent that has expired is not.
+            removed
+            with it, and is hidden only if its parent is: a parent that has expired is not.
 
     Returns:
-        How many are hidden now that were shown before.
+        How many were hidden now.
     """
     cursor = await connection.execute(_HIDE, {"id": execution, "parent_exists": parent_exists})
     return cursor.rowcount
 
 
 async def note_expired(ledger: Ledger, uid: str) -> None:
-    """Says that a resource is about to be deleted because it has expired: its execution stays readable."""
+    """Record that a resource is about to be deleted because it has expired: its execution stays readable."""
     async with ledger.transaction() as connection:
         await connection.execute("UPDATE chaingraph.executions SET expired_at = now() WHERE uid = %s", (uid,))
 
 
 @dataclass(frozen=True, slots=True)
 class RemovedExecution:
-    """An ended execution whose resource is gone, nobody has seen how, and what the ledger knows of its parent."""
+    """An ended execution whose resource was deleted unseen, with the state of its parent."""
 
     id: ExecutionId
     namespace: str
@@ -120,7 +121,7 @@ ORDER BY e.depth, e.id
 
 
 async def mark(connection: Connection) -> int:
-    """The number of the last change. Rows up to it had their resource before this was asked."""
+    """Return the number of the last change. Rows up to it had their resource before this call."""
     cursor = await connection.execute("SELECT last_value FROM chaingraph.change_seq")
     row = await cursor.fetchone()
     assert row is not None, "a sequence has one row"
@@ -128,10 +129,10 @@ async def mark(connection: Connection) -> int:
 
 
 async def standing(connection: Connection, *, seen: int, after: str, limit: int) -> list[tuple[ExecutionId, str]]:
-    """Ended executions whose resource exists as far as the ledger knows, with its UID, by id from one on.
+    """Return ended executions whose resource exists as far as the ledger knows, with its UID, by id from one on.
 
     Args:
-        seen: leave out what has changed after this `mark`.
+        seen: leave out rows changed after this `mark`.
     """
     cursor = await connection.execute(STANDING, {"seen": seen, "after": after, "limit": limit})
     return [(ExecutionId(row[0]), str(row[1])) for row in await cursor.fetchall()]
@@ -140,12 +141,12 @@ async def standing(connection: Connection, *, seen: int, after: str, limit: int)
 async def gone(
     connection: Connection, ids: Sequence[ExecutionId], *, namespaces: Sequence[str] | None
 ) -> list[RemovedExecution]:
-    """What is known of executions whose resource is gone, parents first. `namespaces` None means all."""
+    """Return the state of executions whose resource is gone, parents first. `namespaces` None means all."""
     given = {"ids": list(ids), "all": namespaces is None, "namespaces": list(namespaces or ())}
     cursor = await connection.execute(_GONE, given)
     return [RemovedExecution(ExecutionId(row[0]), *row[1:]) for row in await cursor.fetchall()]
 
 
 async def expire(connection: Connection, ids: Sequence[ExecutionId]) -> None:
-    """Their resources went with that of a parent that has expired: they stay readable."""
+    """Record that their resources went with that of an expired parent: they stay readable."""
     await connection.execute("UPDATE chaingraph.executions SET expired_at = now() WHERE id = ANY(%s)", (list(ids),))

@@ -1,8 +1,7 @@
-"""The table `ledger_sizes`: how many bytes executions take in the ledger, of namespaces that have a limit.
+"""The table `ledger_sizes`: the size of executions in the ledger, for namespaces with a limit.
 
-Measured by the operator, some time after an execution has changed: what it is created with and ends with, its journal
-and its events, as PostgreSQL stores them, which compresses what is long. Indexes, DBOS's rows and flow revisions do not
-count.
+The operator measures an execution some time after it has changed: its inputs and outputs, its journal and its events,
+as PostgreSQL stores them, with compression. Indexes, DBOS's rows and flow revisions do not count.
 """
 
 from __future__ import annotations
@@ -33,7 +32,7 @@ _FORGET: Final = "DELETE FROM chaingraph.ledger_sizes WHERE NOT %(all)s AND name
 
 
 async def measure(connection: Connection, namespaces: Sequence[str] | None, *, limit: int) -> int:
-    """Measures executions of these namespaces that have changed since, at most `limit`; of all with None.
+    """Measure changed executions of these namespaces, at most `limit`; of all with None.
 
     Returns:
         How many were measured.
@@ -45,5 +44,5 @@ async def measure(connection: Connection, namespaces: Sequence[str] | None, *, l
 
 
 async def forget_others(connection: Connection, namespaces: Sequence[str] | None) -> None:
-    """Forgets the sizes of namespaces that have no limit any more."""
+    """Forget the sizes of namespaces without a limit."""
     await connection.execute(_FORGET, {"all": namespaces is None, "namespaces": list(namespaces or ())})

@@ -1,7 +1,7 @@
-"""The table `namespace_policies`: what each namespace may use, and how much of it is used.
+"""The table `namespace_policies`: the policy of each namespace, and its usage.
 
-Written by the operator, from annotations of the Namespaces and from its settings. `fair_share` and `spawning` read it
-in their own statements. See docs/decisions/0012.
+The operator writes it, from annotations of the Namespaces and from its settings. `fair_share` and `spawning` read it in
+their own statements. See docs/decisions/0012.
 """
 
 from __future__ import annotations
@@ -14,12 +14,12 @@ from psycopg.rows import dict_row
 from chaingraph_store.ledger import Connection
 
 DEFAULTS: Final = ""
-"""Stands for a namespace in the row of all that have none of their own."""
+"""The key of the row for all namespaces without one of their own."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NamespacePolicy:
-    """What a namespace may use. None means no limit."""
+    """A namespace's policy. None means no limit."""
 
     queues: tuple[str, ...] | None = None
     """Names of queues; None for all that are not reserved."""
@@ -29,14 +29,14 @@ class NamespacePolicy:
     weight: float = 1.0
     max_ledger_bytes: int | None = None
     egress: tuple[str, ...] = ()
-    """CIDRs that its HTTP nodes may reach beside public addresses."""
+    """CIDRs that its HTTP nodes may reach besides public addresses."""
 
 
 @dataclass(frozen=True, slots=True)
 class NamespaceUsage:
-    """What a namespace uses. `waiting`: executions that have not ended and do not run: queued, held or parked.
+    """A namespace's usage. `waiting`: unfinished executions that do not run: queued, held or parked.
 
-    `ledger_bytes` is as last measured, and 0 where no limit asks for it. See `ledger_sizes`.
+    `ledger_bytes` is as last measured, and 0 without a limit. See `ledger_sizes`.
     """
 
     waiting: int
@@ -53,7 +53,7 @@ SET {", ".join(f"{name} = excluded.{name}" for name in _COLUMNS)}, updated_at = 
 
 
 async def save(connection: Connection, namespace: str, policy: NamespacePolicy) -> None:
-    """Sets the policy of a namespace, or with `DEFAULTS` that of all that have none."""
+    """Set the policy of a namespace, or with `DEFAULTS` that of all others."""
     values: dict[str, Any] = {name: getattr(policy, name) for name in _COLUMNS}
     values |= {
         "namespace": namespace,
@@ -64,14 +64,14 @@ async def save(connection: Connection, namespace: str, policy: NamespacePolicy) 
 
 
 async def forget(connection: Connection, namespace: str) -> None:
-    """From now on the defaults hold for the namespace."""
+    """Remove the policy of a namespace, so that the defaults apply."""
     await connection.execute(
         "DELETE FROM chaingraph.namespace_policies WHERE namespace = %s AND namespace <> ''", (namespace,)
     )
 
 
 async def all_policies(connection: Connection) -> dict[str, NamespacePolicy]:
-    """Every policy by its namespace; `DEFAULTS` has the defaults."""
+    """Return every policy by its namespace; `DEFAULTS` has the defaults."""
     async with connection.cursor(row_factory=dict_row) as cursor:
         await cursor.execute(f"SELECT namespace, {', '.join(_COLUMNS)} FROM chaingraph.namespace_policies")  # noqa: S608
         return {row.pop("namespace"): _policy(row) for row in await cursor.fetchall()}
@@ -83,7 +83,7 @@ def _policy(row: dict[str, Any]) -> NamespacePolicy:
 
 
 def of_namespace(column: LiteralString, namespace: LiteralString) -> LiteralString:
-    """The column of the policy that holds for a namespace: its own, else that of the defaults. An expression of SQL."""
+    """Return an SQL expression: a column of the policy of a namespace, its own or the defaults'."""
     return (
         f"(SELECT policy.{column} FROM chaingraph.namespace_policies policy"  # noqa: S608 - put together of constants
         f" WHERE policy.namespace IN ({namespace}, '') ORDER BY policy.namespace DESC LIMIT 1)"
@@ -97,10 +97,10 @@ SELECT chaingraph.waiting_executions(%(namespace)s, %(enough)s),
 
 
 async def usage(connection: Connection, namespace: str, *, enough: int) -> NamespaceUsage:
-    """What a namespace uses.
+    """Return the usage of a namespace.
 
     Args:
-        enough: how far to count what waits.
+        enough: how far to count waiting executions.
     """
     cursor = await connection.execute(_USAGE, {"namespace": namespace, "enough": enough})
     row = await cursor.fetchone()
@@ -118,9 +118,9 @@ WHERE max_waiting IS NOT NULL OR max_ledger_bytes IS NOT NULL
 
 
 async def room_for_children(connection: Connection, parent: str, wanted: int) -> int:
-    """How many of the `wanted` next children the namespace of an execution has room for.
+    """Return how many of the `wanted` next children fit into the quota of an execution's namespace.
 
-    Read without a lock: executions that spawn at the same moment may exceed the limit by a batch each.
+    Reads without a lock: executions that spawn at the same time may each exceed the limit by a batch.
     """
     cursor = await connection.execute(ROOM, (parent,))
     row = await cursor.fetchone()

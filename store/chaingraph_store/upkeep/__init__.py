@@ -1,1 +1,1 @@
-"""Upkeep: pruning, erasure, the operators and the cluster that the ledger belongs to."""
+"""Upkeep: pruning, erasure, operators, and the cluster that owns the ledger."""

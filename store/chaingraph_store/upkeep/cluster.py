@@ -1,8 +1,8 @@
-"""The table `cluster`: which cluster the ledger belongs to.
+"""The table `cluster`: the cluster that owns the ledger.
 
-An execution stands for a resource, by its UID. To an operator of another cluster all resources are gone, and it would
-stop, and later remove, every execution that it finds. So the first operator leaves its cluster's identity here, and one
-that comes from elsewhere is refused.
+An execution represents a resource, by its UID. To an operator of another cluster all resources are gone, and it would
+stop, and later remove, every execution. So the first operator records its cluster's identity here, and an operator of
+another cluster is refused.
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ ADOPT_VARIABLE: Final = "CHAINGRAPH_ADOPT_CLUSTER"
 
 @dataclass(frozen=True, slots=True)
 class ClusterIdentity:
-    """How a cluster is told from others. What could not be read is empty; one of the two is not.
+    """The identity of a cluster. Fields that could not be read are empty; at least one is not.
 
     Attributes:
         uid: of the namespace kube-system, which lives as long as its cluster.
-        authority: fingerprint of the certificates that the API server is verified by. It takes no permission to read,
-            but changes when they are renewed, and clusters behind one proxy share it.
+        authority: fingerprint of the certificates that verify the API server. Reading it takes no permission, but it
+            changes when they are renewed, and clusters behind one proxy share it.
     """
 
     uid: str
@@ -38,7 +38,7 @@ class ClusterIdentity:
 
     @property
     def name(self) -> str:
-        """What it is called in `CHAINGRAPH_ADOPT_CLUSTER`."""
+        """Its value in `CHAINGRAPH_ADOPT_CLUSTER`."""
         return self.uid or self.authority
 
 
@@ -51,16 +51,16 @@ class Recognised:
 
 
 class ClusterMatch(Enum):
-    """Whether two identities are of one cluster."""
+    """Whether two identities belong to one cluster."""
 
     SAME = auto()
     OTHER = auto()
     UNCLEAR = auto()
-    """They have nothing in common that could be compared, or only certificates, which differ when they are renewed."""
+    """They have nothing comparable in common, or only certificates, which differ when they are renewed."""
 
 
 def compare(recorded: ClusterIdentity, seen: ClusterIdentity) -> ClusterMatch:
-    """By the UIDs where both have one, else by the certificates. Pure."""
+    """Compare by the UIDs if both have one, else by the certificates. Pure."""
     if recorded.uid and seen.uid:
         return ClusterMatch.SAME if recorded.uid == seen.uid else ClusterMatch.OTHER
     if recorded.authority and recorded.authority == seen.authority:
@@ -69,19 +69,19 @@ def compare(recorded: ClusterIdentity, seen: ClusterIdentity) -> ClusterMatch:
 
 
 async def recognise(connection: Connection, seen: ClusterIdentity, *, adopt: str = "") -> Recognised:
-    """Checks that the ledger is this cluster's, inside the caller's transaction. A ledger of nobody becomes its own.
+    """Check that this cluster owns the ledger, inside the caller's transaction. A ledger without owner is claimed.
 
-    What is seen completes what is recorded: a UID that could not be read before, certificates that were renewed.
-    An adoption waits for what the operators of the former cluster have under way, and fences them.
+    The identity seen now completes the recorded one: with a UID that could not be read before, or renewed certificates.
+    An adoption waits for transactions of the former cluster's operators, and fences them.
 
     Args:
-        adopt: the recorded identity's name, to make the ledger this cluster's on purpose. Of no effect once it is.
+        adopt: the recorded identity's name, to take over the ledger. Without effect afterwards.
 
     Raises:
-        ForeignLedger: it is another cluster's, or that cannot be told.
+        ForeignLedger: another cluster owns it, or that is unknown.
     """
     if adopt:
-        # Before the row is locked, in the order of those who ask again while they operate.
+        # Before the row is locked, in the same order as the checks during operation.
         await operators.wait_for_others(connection)
     recorded = await _recorded(connection)
     if recorded is None:
@@ -90,7 +90,7 @@ async def recognise(connection: Connection, seen: ClusterIdentity, *, adopt: str
             (seen.uid, seen.authority),
         )
         recorded = await _recorded(connection)
-        assert recorded is not None, "the row was written just now, and is never removed"
+        assert recorded is not None, "the row was just written, and is never removed"
     owner = recorded.identity
     verdict = compare(owner, seen)
     if verdict is ClusterMatch.SAME:
@@ -106,19 +106,19 @@ async def recognise(connection: Connection, seen: ClusterIdentity, *, adopt: str
 
 def _refusal(recorded: ClusterIdentity, seen: ClusterIdentity, verdict: ClusterMatch) -> str:
     adoption = (
-        f"stop its operator and set {ADOPT_VARIABLE}={recorded.name}; executions whose resources do not exist in this "
+        f"stop its operator and set {ADOPT_VARIABLE}={recorded.name}. Executions whose resources do not exist in this "
         "cluster are then stopped"
     )
     if verdict is ClusterMatch.OTHER:
         return (
-            f"the database belongs to another cluster: to {recorded}, and this is {seen}. Give this cluster a database "
-            f"of its own (DATABASE_URL_EXECUTIONS). To take the other cluster's place on purpose, {adoption}"
+            f"The database belongs to another cluster: to {recorded}, and this is {seen}. Give this cluster its own "
+            f"database (DATABASE_URL_EXECUTIONS). To take over the database of the other cluster, {adoption}"
         )
     return (
-        f"it cannot be told whether the database belongs to this cluster: it belongs to {recorded}, and this is "
-        f"{seen}. Allow the operator to get the namespace kube-system, or give this cluster a database of its own "
+        f"Cannot determine whether the database belongs to this cluster: it belongs to {recorded}, and this is "
+        f"{seen}. Allow the operator to get the namespace kube-system, or give this cluster its own database "
         f"(DATABASE_URL_EXECUTIONS). If it is the same cluster with new certificates, set {ADOPT_VARIABLE}="
-        f"{recorded.name}. To take another cluster's place on purpose, {adoption}"
+        f"{recorded.name}. To take over the database of another cluster, {adoption}"
     )
 
 

@@ -1,7 +1,7 @@
-"""Erasure: removes executions from the ledger at once, with all that was kept of them, and records that it was done.
+"""Erase executions from the ledger at once, with all their data, and record the erasure.
 
-For data that must not stay until its retention ends. Called by `chaingraph erase`, by administrators of the database.
-What runs is stopped first, in the same transaction; its worker finds its row gone, and can write nothing more.
+For data that must not stay until its retention ends. Database administrators call it by `chaingraph erase`. Active
+executions are stopped first, in the same transaction; their worker finds the row gone, and can write nothing more.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _log = structlog.get_logger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Erasure:
-    """Who erases and why, for the record."""
+    """Who erases, and why, for the record."""
 
     by: str
     reason: str
@@ -58,20 +58,20 @@ VALUES (%(by)s || ' as ' || session_user, %(reason)s, %(namespace)s, %(name)s, %
 
 
 async def erase(ledger: Ledger, executions: Sequence[ExecutionId], erasure: Erasure) -> list[ExecutionId]:
-    """Erases executions, each with everything below it.
+    """Erase executions, each with all descendants.
 
     Returns:
-        What was erased.
+        The erased executions.
     """
     async with ledger.transaction() as connection:
         return await _erase(connection, executions, erasure)
 
 
 async def erase_namespace(ledger: Ledger, namespace: str, erasure: Erasure, *, uid: str = "") -> int:
-    """Erases everything of a namespace, in several transactions. To be repeated when it was interrupted.
+    """Erase everything of a namespace, in several transactions. Repeat it after an interruption.
 
     Args:
-        uid: only what belongs to the namespace with this UID, which may have been deleted since.
+        uid: only executions of the namespace with this UID, which may have been deleted since.
 
     Returns:
         How many executions were erased.
@@ -92,7 +92,7 @@ async def erase_namespace(ledger: Ledger, namespace: str, erasure: Erasure, *, u
 
 async def _erase(connection: Connection, heads: Sequence[ExecutionId], erasure: Erasure) -> list[ExecutionId]:
     for head in sorted(heads):
-        await stopping.stop(connection, head, reason="it was erased", deleted=True)
+        await stopping.stop(connection, head, reason="Erased", deleted=True)
     cursor = await connection.execute(_TREE, {"heads": list(heads)})
     rows = await cursor.fetchall()
     if not rows:

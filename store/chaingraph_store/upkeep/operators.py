@@ -1,8 +1,8 @@
-"""The table `operators`, and the fence around everything that an operator writes.
+"""The table `operators`, and the fence around all writes of an operator.
 
-An operator that was replaced may not know it yet: it was frozen, or cut off from the API server. So its transactions
-begin with the question whether it still has its place. Who takes the place waits until what was under way has ended,
-so nothing of the former is written after that.
+A replaced operator may not know it yet: it was frozen, or cut off from the API server. So its transactions start with a
+check of its leadership. A new leader waits for open transactions of the former one, so that nothing of it is written
+afterwards.
 """
 
 from __future__ import annotations
@@ -14,31 +14,31 @@ from chaingraph_store.errors import Superseded
 from chaingraph_store.ledger import Connection
 
 _LOCK: Final = "SELECT pg_advisory_xact_lock(-995800407, 1)"
-"""Against `chaingraph.may_operate`, which shares it."""
+"""Excludes `chaingraph.may_operate`, which takes this lock in shared mode."""
 
 
 @dataclass(frozen=True, slots=True)
 class Tenure:
-    """The time of one leader. `lease`: the Lease that it was elected by, as namespace/name."""
+    """The term of one leader. `lease`: the Lease that it was elected by, as namespace/name."""
 
     lease: str
     epoch: int
 
 
 class Fence:
-    """What this operator believes of its place, checked at the beginning of each of its transactions.
+    """This operator's leadership, checked at the start of each of its transactions.
 
-    Before it has recognised its cluster nothing is checked: it only asks until then.
+    Nothing is checked before it has recognised its cluster: until then it only reads.
     """
 
     def __init__(self) -> None:
         self.adoptions: int | None = None
-        """The number of times that the ledger had changed clusters when this operator was let in."""
+        """How often the ledger had changed clusters when this operator was admitted."""
         self.tenure: Tenure | None = None
-        """None where operators are not elected."""
+        """None without leader election."""
 
     async def hold(self, connection: Connection) -> None:
-        """Keeps this operator's place until the transaction ends.
+        """Keep this operator's leadership until the transaction ends.
 
         Raises:
             Superseded: it has lost it.
@@ -56,19 +56,19 @@ class Fence:
         row = await cursor.fetchone()
         if row is None or row[0] != self.adoptions:
             owner = (row[1] or row[2]) if row else "nobody"
-            return f"the ledger belongs to another cluster now: to {owner}"
-        assert self.tenure is not None, "without a tenure only the cluster is asked for"
+            return f"the ledger now belongs to another cluster: to {owner}"
+        assert self.tenure is not None, "without a tenure only the cluster is checked"
         cursor = await connection.execute(
             "SELECT holder, epoch, taken_at FROM chaingraph.operators WHERE lease = %s", (self.tenure.lease,)
         )
         row = await cursor.fetchone()
         if row is None:
-            return f"nobody leads by the Lease {self.tenure.lease} any more: the database was restored"
+            return f"the Lease {self.tenure.lease} has no leader in the database any more: the database was restored"
         return f"{row[0]} leads since {row[2].isoformat()} (epoch {row[1]}, this operator's was {self.tenure.epoch})"
 
 
 async def take(connection: Connection, lease: str, holder: str) -> Tenure:
-    """Begins the time of a new leader, inside the caller's transaction. Waits for what the former has under way."""
+    """Begin a new leader's term, inside the caller's transaction. Waits for open transactions of the former one."""
     await connection.execute(_LOCK)
     cursor = await connection.execute(
         "INSERT INTO chaingraph.operators (lease, epoch, holder) VALUES (%s, 1, %s)"
@@ -82,5 +82,5 @@ async def take(connection: Connection, lease: str, holder: str) -> Tenure:
 
 
 async def wait_for_others(connection: Connection) -> None:
-    """Waits until all operators' transactions have ended, and keeps new ones waiting until the caller's has."""
+    """Wait until all operators' transactions have ended, and block new ones until the caller's has."""
     await connection.execute(_LOCK)

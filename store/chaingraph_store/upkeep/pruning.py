@@ -1,9 +1,8 @@
-"""Removal of what the ledger need not keep: executions that ended long ago and whose resource is gone, revisions and
-catalogues that nobody uses.
+"""Remove old executions without a resource, and unused revisions and catalogues.
 
-An execution goes with its whole tree, the lowest first, and with all that is kept of it: journal, events, and DBOS's
-rows of every workflow it had. Everything is done in small transactions that skip what somebody else has locked, and no
-list of a whole tree is ever made: one may have 100,000 executions.
+An execution is removed with its whole tree, leaves first, and all its data: journal, events, and DBOS's rows of all its
+workflows. Everything is done in small transactions that skip locked rows, and no list of a whole tree is ever built: it
+may have 100,000 executions.
 """
 
 from __future__ import annotations
@@ -24,7 +23,7 @@ _BELOW_ALL: Final = 2**31 - 1
 
 @dataclass(frozen=True, slots=True)
 class EndedRoot:
-    """An execution that no other has made. `uid` is None where it stands for no resource."""
+    """A root execution. `uid` is None when it has no resource."""
 
     id: ExecutionId
     uid: str | None
@@ -34,14 +33,14 @@ class EndedRoot:
 
 @dataclass(frozen=True, slots=True)
 class PruneCursor:
-    """How far the parents of a tree were gone through, the lowest first."""
+    """The position in a tree's parents, leaves first."""
 
     depth: int
     id: ExecutionId
 
 
 async def ago(connection: Connection, period: timedelta) -> datetime:
-    """The moment that was so long ago, by the database's clock."""
+    """Return the time this long ago, by the database's clock."""
     cursor = await connection.execute("SELECT now() - %s", (period,))
     row = await cursor.fetchone()
     assert row is not None, "a SELECT without FROM has one row"
@@ -53,7 +52,7 @@ _EXPIRED: Final = (
     "e.phase IN ('Completed', 'Failed', 'Stopped') AND e.finished_at < %(before)s AND e.children_active = 0"
     " AND (%(namespaces)s::text[] IS NULL OR e.namespace = ANY(%(namespaces)s))"
 )
-# Row comparison alone, without a case for the first page: so the place is where the index scan begins.
+# A plain row comparison, without a case for the first page, so that the index scan starts at the position.
 _ENDED_ROOTS: Final = f"""
 SELECT e.id, e.uid, e.finished_at, e.children_total > 0 FROM chaingraph.executions e
 WHERE e.parent_id IS NULL AND {_EXPIRED}
@@ -70,7 +69,7 @@ async def ended_roots(
     after: EndedRoot | None = None,
     limit: int,
 ) -> list[EndedRoot]:
-    """Roots that ended before a moment and whose trees have ended, the oldest end first, from the one given on.
+    """Return roots that ended before a time and whose trees have ended, oldest end first, from the given one on.
 
     `namespaces` None means all.
     """
@@ -96,7 +95,7 @@ SELECT NOT EXISTS (SELECT FROM chaingraph.executions e
 async def tree_due(
     connection: Connection, root: ExecutionId, *, before: datetime, namespaces: Sequence[str] | None
 ) -> bool:
-    """Whether everything below a root that has ended, ended before that moment too."""
+    """Whether all descendants of an ended root ended before that time too."""
     given = {"root": root, "before": before, "namespaces": None if namespaces is None else list(namespaces)}
     cursor = await connection.execute(_DUE, given)
     row = await cursor.fetchone()
@@ -105,7 +104,7 @@ async def tree_due(
 
 
 async def shows_any(ledger: Ledger, root: ExecutionId, uids: Set[str]) -> bool:
-    """Whether something below a root stands for one of these resources."""
+    """Whether a descendant of a root has one of these resources."""
     async with ledger.transaction() as connection, connection.cursor(name="uids") as cursor:
         cursor.itersize = _UIDS_AT_ONCE
         await cursor.execute(
@@ -128,7 +127,7 @@ ORDER BY depth DESC, id DESC LIMIT %(limit)s
 async def lowest_parents(
     connection: Connection, root: ExecutionId, *, after: PruneCursor | None = None, limit: int
 ) -> list[PruneCursor]:
-    """The executions of a tree that have, or had, children; the lowest first, from the one given on."""
+    """Return the parents in a tree, including former ones, leaves first, from the given one on."""
     place = {"depth": after.depth, "id": after.id} if after is not None else {"depth": _BELOW_ALL, "id": ""}
     cursor = await connection.execute(_LOWEST_PARENTS, {"root": root, "limit": limit} | place)
     return [PruneCursor(row[0], ExecutionId(row[1])) for row in await cursor.fetchall()]
@@ -137,7 +136,7 @@ async def lowest_parents(
 async def children_of(
     connection: Connection, parents: Sequence[ExecutionId], *, limit: int
 ) -> list[tuple[int, ExecutionId]]:
-    """Children of these with their depth, the lowest first, so many at most."""
+    """Return children of these with their depth, leaves first, up to a limit."""
     cursor = await connection.execute(
         "SELECT depth, id FROM chaingraph.executions WHERE parent_id = ANY(%s) ORDER BY depth DESC LIMIT %s",
         (list(parents), limit),
@@ -159,15 +158,15 @@ FOR UPDATE OF e SKIP LOCKED
 
 
 async def remove(ledger: Ledger, executions: Sequence[ExecutionId], *, before: datetime) -> int:
-    """Removes those of the executions that ended before a moment and have no children in the ledger.
+    """Remove those of the executions that ended before a time and have no children in the ledger.
 
-    Long logs go first, in transactions of their own, and everything else of all of them in one.
+    Long logs are removed first, in transactions of their own, and everything else together in one.
 
     Args:
         executions: a few, whose resources are known to be gone, so that nothing can start them again.
 
     Returns:
-        How many were removed; the others are locked by somebody, have children, or are gone already.
+        How many were removed; the others are locked, have children, or are gone already.
     """
     await _trim_logs(ledger, executions, before)
     async with ledger.transaction() as connection:
@@ -182,7 +181,7 @@ async def remove(ledger: Ledger, executions: Sequence[ExecutionId], *, before: d
 
 
 async def _trim_logs(ledger: Ledger, executions: Sequence[ExecutionId], before: datetime) -> None:
-    """Removes events until so few are left that the executions' own removal can take them along."""
+    """Remove events until so few are left that the removal of the executions can include them."""
     trimmed = _EVENTS_AT_ONCE
     while trimmed == _EVENTS_AT_ONCE:
         async with ledger.transaction() as connection:
@@ -192,7 +191,7 @@ async def _trim_logs(ledger: Ledger, executions: Sequence[ExecutionId], before: 
         trimmed = cursor.rowcount
 
 
-# Two statements: the second one's snapshot shows what was committed before the first one got the lock.
+# Two statements: the second one's snapshot shows everything committed before the first one got the lock.
 _UNUSED_REVISIONS: Final = """
 SELECT r.revision FROM chaingraph.flow_revisions r
 WHERE NOT EXISTS (SELECT FROM chaingraph.executions e WHERE e.flow_revision = r.revision)
@@ -216,10 +215,10 @@ DELETE FROM chaingraph.catalogues c WHERE c.hash = ANY(%s)
 
 
 async def remove_unused_revisions(ledger: Ledger, *, limit: int) -> int:
-    """Removes up to `limit` revisions of flows that no execution has and no name stands for.
+    """Remove up to `limit` revisions of flows that no execution and no name uses.
 
-    One that is being used again at this very moment may be removed under its user: the user's transaction fails then on
-    its foreign key, and succeeds when it is repeated.
+    A revision that is being used at this moment may be removed under its user: the user's transaction then fails on its
+    foreign key, and succeeds when repeated.
 
     Returns:
         How many were removed.
@@ -228,7 +227,7 @@ async def remove_unused_revisions(ledger: Ledger, *, limit: int) -> int:
 
 
 async def remove_unused_catalogues(ledger: Ledger, *, limit: int) -> int:
-    """Removes up to `limit` catalogues of workers that are all forgotten.
+    """Remove up to `limit` catalogues of forgotten workers.
 
     Returns:
         How many were removed.

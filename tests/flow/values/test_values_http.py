@@ -182,12 +182,12 @@ def test_texts_come_back_from_every_charset(text: str, charset: str) -> None:
 @pytest.mark.parametrize(
     ("content", "content_type", "said"),
     [
-        (b"{}", "application/json; charset=nope", "the response: the charset 'nope' is not known"),
-        (b"{}", "application/json; charset=base64", "the charset 'base64' is not known"),
-        (b"{}", "application/json; charset=" + "x" * 60, "the charset a string of 60 characters is not known"),
-        (b'{"a": "\xff"}', "application/json", "the response is no text in utf-8: its byte 7"),
-        (b'{"a": "\xff"}', "application/json; charset=gbk", "the response is no text in gb18030: its byte 7"),
-        ("{}".encode("utf-16-le")[:3], "application/json; charset=utf-16le", "no text in utf_16_le"),
+        (b"{}", "application/json; charset=nope", "the response: unknown charset 'nope'"),
+        (b"{}", "application/json; charset=base64", "unknown charset 'base64'"),
+        (b"{}", "application/json; charset=" + "x" * 60, "unknown charset a string of 60 characters"),
+        (b'{"a": "\xff"}', "application/json", "the response is not valid utf-8: byte 7"),
+        (b'{"a": "\xff"}', "application/json; charset=gbk", "the response is not valid gb18030: byte 7"),
+        ("{}".encode("utf-16-le")[:3], "application/json; charset=utf-16le", "not valid utf_16_le"),
     ],
 )
 async def test_bytes_of_no_charset_are_a_named_failure(

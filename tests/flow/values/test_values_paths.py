@@ -18,7 +18,7 @@ from fixtures.flows.runs import Run, run_flow
 VALUE = {"rows": [{"name": "a", "note": None}, {"name": "b"}], "text": "abc", "n": 1, "none": None}
 NOWHERE = [
     ("read.value.rows[7]", "read.value.rows has 2 elements"),
-    ("read.value.rows[1].note", "read.value.rows[1] has no property 'note'; there is 'name'"),
+    ("read.value.rows[1].note", "read.value.rows[1] has no property 'note'; available: 'name'"),
     ("read.value.rows[0].nam", "read.value.rows[0] has no property 'nam'; did you mean 'name'?"),
     ("read.value.rows.name", "read.value.rows is an array"),
     ("read.value[0]", "read.value is an object"),
@@ -27,7 +27,7 @@ NOWHERE = [
     ("read.value.n.x", "read.value.n is a number"),
     ("read.value.none.x", "read.value.none is null"),
     ("read.value.rows[0].note.x", "read.value.rows[0].note is null"),
-    ("inputs.given.x", "inputs.given has no property 'x'; there is 'a'"),
+    ("inputs.given.x", "inputs.given has no property 'x'; available: 'a'"),
     ("inputs.absent.x", "inputs.absent is null"),
 ]
 """Paths, and what there is instead."""
@@ -78,14 +78,14 @@ async def test_path_to_nowhere_skips_and_says_where(path: str, instead: str) -> 
     outcomes = found.recorder.outcomes()
     skipped = ("whole", "part", "behind", "emit", "emit-part")
     assert {outcomes[each] for each in skipped} == {"skipped"}
-    assert found.recorder.of("whole").reason == f"value: nothing came from {path}, because {instead}"
-    assert found.recorder.of("part").reason == f"values: nothing came from {path}, because {instead}"
+    assert found.recorder.of("whole").reason == f"value: no value from {path}: {instead}"
+    assert found.recorder.of("part").reason == f"values: no value from {path}: {instead}"
     assert found.recorder.of("either").outputs == {"result": "instead", "port": "b"}
     assert not found.result.emissions
     if path.startswith("read"):
         assert found.result.outputs == {"there": VALUE["rows"]}
         (log,) = [each["log"] for each in found.recorder.named("node:debug-log-string")]
-        assert log == f"the output 'not' is left out: nothing is at {path}: {instead}"
+        assert log == f"output 'not' is left out: nothing at {path}: {instead}"
 
 
 async def test_path_to_null_delivers_null() -> None:
@@ -115,10 +115,7 @@ async def test_missing_property_that_may_be_null_is_null() -> None:
     )
     found = await run_flow(spec)
     assert found.recorder.of("nick").outputs == {"text": "null"}
-    assert (
-        found.recorder.of("tag").reason
-        == "value: nothing came from read.value.tags[0], because read.value.tags is null"
-    )
+    assert found.recorder.of("tag").reason == "value: no value from read.value.tags[0]: read.value.tags is null"
 
 
 async def test_execute_from_nowhere_skips() -> None:
@@ -133,10 +130,7 @@ async def test_execute_from_nowhere_skips() -> None:
     """
     found = await run_flow(spec)
     assert found.recorder.outcomes()["yes"] == "completed"
-    assert (
-        found.recorder.of("no").reason
-        == "__execute: nothing came from flags.value[1], because flags.value has 1 element"
-    )
+    assert found.recorder.of("no").reason == "__execute: no value from flags.value[1]: flags.value has 1 element"
 
 
 async def test_path_into_an_event_payload_skips_too() -> None:
@@ -148,15 +142,15 @@ async def test_path_into_an_event_payload_skips_too() -> None:
         - {from: "heard.payload.items[2].id", to: it.value}
     """
     found = await run_flow(spec, trigger=[ExternalEvent("e", {"items": [1]})])
-    assert found.recorder.of("it").reason.endswith("because heard.payload.items has 1 element")
+    assert found.recorder.of("it").reason.endswith(": heard.payload.items has 1 element")
 
 
 @pytest.mark.parametrize(
     ("payload", "to", "said"),
     [
-        ({"a": 1}, "payload[0]", "the value is an object, in which there is no place [0]"),
-        ([1], "payload.a", "the value is an array, in which there is no place 'a'"),
-        ({"a": "text"}, "payload.a.b", "a is a string, in which there is no place 'b'"),
+        ({"a": 1}, "payload[0]", "the value is an object and has no place [0]"),
+        ([1], "payload.a", "the value is an array and has no place 'a'"),
+        ({"a": "text"}, "payload.a.b", "a is a string and has no place 'b'"),
     ],
 )
 async def test_part_that_has_no_place_fails_the_node(payload: Any, to: str, said: str) -> None:
@@ -165,7 +159,7 @@ async def test_part_that_has_no_place_fails_the_node(payload: Any, to: str, said
         [("read.value.n", f"emit.{to}")],
     )
     assert found.result.error is not None
-    assert found.result.error.message == f"read.value.n cannot be put at emit.{to}: {said}"
+    assert found.result.error.message == f"read.value.n cannot be written to emit.{to}: {said}"
 
 
 def paths_of(value: Any) -> list[tuple[str | int, ...]]:

@@ -151,7 +151,7 @@ def test_any_expression_prints_json_or_a_text(expression: str, v: Any, w: Any) -
         ("{{ rows | map(attribute='x') | join }}", "no attribute 'x'"),
         ("{{ rows | sum('x') }}", "no attribute 'x'"),
         ("{% macro f() %}{{ caller }}{% endmacro %}{{ f() }}", "f is not called by a call block"),
-        ("{{ [] | first }}", "there is no first element"),
+        ("{{ [] | first }}", "no first element"),
         ("{{ 'a' | replace }}", "'replace': missing a required argument: 'old'"),
         ("{{ d.get() }}", "get: missing a required argument: 'key'"),
         ("{{ range(x=1) }}", "range: got an unexpected keyword argument 'x'"),

@@ -1,11 +1,11 @@
--- The health of an Execution, from the conditions that kstatus reads as well. `Paused` alone says more: Suspended.
+-- The health of an Execution, from the conditions that kstatus reads, and `Paused`, which means Suspended.
 local function answer(status, message)
   return { status = status, message = message }
 end
 
 local status = obj.status
 if status == nil or status.observedGeneration ~= obj.metadata.generation then
-  return answer("Progressing", "Waiting for the operator to look at it")
+  return answer("Progressing", "Waiting for the operator")
 end
 
 local conditions = {}
@@ -33,7 +33,7 @@ if is_true("Ready") then
   return answer("Healthy", message)
 end
 if is_true("Paused") and conditions.Paused.reason ~= "Resuming" then
-  return answer("Suspended", status.phase .. ": " .. conditions.Paused.message)
+  return answer("Suspended", conditions.Paused.message)
 end
 if is_true("WorkerLost") then
   return answer("Progressing", conditions.WorkerLost.message)

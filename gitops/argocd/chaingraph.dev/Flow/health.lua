@@ -1,7 +1,7 @@
--- The health of a Flow: whether it may be run, and whether a person has to mend it.
+-- The health of a Flow: whether it can run, and whether a person has to fix it.
 local status = obj.status
 if status == nil or status.observedGeneration ~= obj.metadata.generation then
-  return { status = "Progressing", message = "Waiting for the operator to look at it" }
+  return { status = "Progressing", message = "Waiting for the operator" }
 end
 
 local conditions = {}

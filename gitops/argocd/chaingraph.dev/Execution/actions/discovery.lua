@@ -1,4 +1,4 @@
--- The verbs of `kubectl chaingraph` as buttons. One that would ask for nothing, or be refused, is disabled.
+-- The verbs of `kubectl chaingraph` as buttons. An action without effect, or that would be refused, is disabled.
 local status = obj.status or {}
 local phase = status.phase or "Pending"
 local active = phase ~= "Completed" and phase ~= "Failed" and phase ~= "Stopped"

@@ -1,3 +1,3 @@
--- The nodes in flight end, no other one begins.
+-- Running nodes end, no other node starts.
 obj.spec.paused = true
 return obj

@@ -1,4 +1,4 @@
--- Goes on after a pause by `spec.paused`; from a breakpoint with a new token.
+-- Resumes after a pause by `spec.paused`; from a breakpoint with a new token.
 local os = require("os")
 if obj.spec.paused == true then
   obj.spec.paused = false

@@ -1,4 +1,4 @@
--- The next attempt: keeps what completed and runs the rest.
+-- The next attempt: keeps completed nodes and runs the rest.
 local os = require("os")
 obj.spec.stop = false
 obj.spec.stopReason = nil

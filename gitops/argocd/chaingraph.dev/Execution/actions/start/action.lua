@@ -1,3 +1,3 @@
--- Starts what was created paused.
+-- Starts an execution that was created paused.
 obj.spec.paused = false
 return obj

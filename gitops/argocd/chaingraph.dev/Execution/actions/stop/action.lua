@@ -1,4 +1,4 @@
--- One-way, but for a retry.
+-- Cannot be undone, except by a retry.
 obj.spec.stop = true
 obj.spec.stopReason = "stopped in Argo CD"
 return obj

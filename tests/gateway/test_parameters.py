@@ -56,7 +56,7 @@ def test_wrong_parameter_is_named_with_its_value(
     ("name", "said"),
     [
         ("fromindex", "did you mean 'fromIndex'?"),
-        ("zzz", "there is 'follow', 'fromIndex', 'types'"),
+        ("zzz", "available: 'follow', 'fromIndex', 'types'"),
         ("access_token", "send `Authorization: Bearer TOKEN`"),
         ("Authorization", "send `Authorization: Bearer TOKEN`"),
         ("x" * 9000, "belongs to no parameter"),

@@ -139,11 +139,11 @@ def run(program: Program, arguments: Sequence[str]) -> int:
     command = entry.load()
     try:
         parser = parser_of(program, name, command)
-        chosen = parser.parse_intermixed_args(_with_bare_values(parser, others))
+        args = parser.parse_intermixed_args(_with_bare_values(parser, others))
         with extra_needed(f"{program.name} {name}", entry.extra):
-            return command.run(chosen)
+            return command.run(args)
     except CliError as error:
-        tell(error)
+        print_error(error)
         return error.exit_code
     except KeyboardInterrupt:
         return 130
@@ -204,7 +204,7 @@ def _with_bare_values(parser: argparse.ArgumentParser, words: Sequence[str]) -> 
     ]
 
 
-def tell(error: CliError) -> None:
+def print_error(error: CliError) -> None:
     """Print an error and its remedy to stderr."""
     sys.stdout.flush()
     print(f"Error: {error.message}", file=sys.stderr)

@@ -20,7 +20,7 @@ STOPPED: Final = "Stopped"
 PHASES: Final = (PENDING, CREATED, RUNNING, PAUSED, COMPLETED, FAILED, STOPPED)
 FINISHED: Final = (COMPLETED, FAILED, STOPPED)
 _ID: Final = re.compile(r"EX[A-Z2-7]{24}")
-_UNMADE: Final = {
+_WAITING: Final = {
     "FlowNotFound": "waiting for its Flow",
     "FlowInvalid": "waiting for its Flow to be fixed",
     "CheckingFlow": "waiting for its Flow to be validated",
@@ -85,15 +85,15 @@ class Execution:
         return self.finished and self.condition("TreeSucceeded").get("status") == "Unknown"
 
     @property
-    def wants_pause(self) -> bool:
+    def pause_requested(self) -> bool:
         return bool(self.spec.get("paused"))
 
     @property
     def held(self) -> bool:
         """Whether it was created paused and has not started, by `start` or by `step`."""
         if self.phase == CREATED:
-            return self.wants_pause and self.condition("Succeeded").get("reason") != "Starting"
-        return self.wants_pause and not self.status.get("phase")
+            return self.pause_requested and self.condition("Succeeded").get("reason") != "Starting"
+        return self.pause_requested and not self.status.get("phase")
 
     @property
     def waits(self) -> bool:
@@ -165,15 +165,15 @@ def waits_for(execution: Execution) -> str:
     if not execution.waits:
         return ""
     said = str(execution.condition("Succeeded").get("message", "")).partition("\n")[0]
-    return one_line(said) if said else standing(execution)
+    return one_line(said) if said else describe(execution)
 
 
-def standing(execution: Execution) -> str:
+def describe(execution: Execution) -> str:
     """Describe its state in a few words that follow its name, on one line."""
-    return one_line(_standing(execution))
+    return one_line(_describe(execution))
 
 
-def _standing(execution: Execution) -> str:
+def _describe(execution: Execution) -> str:
     now = quoted(execution.current_nodes)
     match execution.phase:
         case phase if phase == PAUSED:
@@ -199,4 +199,4 @@ def _standing(execution: Execution) -> str:
         case _ if execution.made:
             return "waiting for a worker"
         case _:
-            return _UNMADE.get(str(execution.condition("Succeeded").get("reason", "")), "waiting for the operator")
+            return _WAITING.get(str(execution.condition("Succeeded").get("reason", "")), "waiting for the operator")

@@ -50,16 +50,16 @@ class Kubectl:
     options: tuple[str, ...] = ()
 
     @classmethod
-    def of(cls, chosen: argparse.Namespace) -> Kubectl:
+    def of(cls, args: argparse.Namespace) -> Kubectl:
         """Return kubectl for the cluster and namespace of the command line.
 
         Raises:
             CliError: kubectl is not installed.
         """
         given = {
-            "--namespace": chosen.namespace,
-            "--context": chosen.context,
-            "--kubeconfig": chosen.kubeconfig,
+            "--namespace": args.namespace,
+            "--context": args.context,
+            "--kubeconfig": args.kubeconfig,
         }
         return cls(_program(), tuple(f"{flag}={value}" for flag, value in given.items() if value))
 
@@ -97,7 +97,7 @@ class Kubectl:
             encoding="utf-8",
         )
 
-    def run(self, *arguments: str, input_: str | None = None) -> Done:
+    def run(self, *arguments: str, input_: str | None = None) -> Result:
         return finish(self.start(*arguments, input_=input_ is not None), input_)
 
     def print(self, *arguments: str) -> int:
@@ -118,21 +118,21 @@ class Kubectl:
 
 
 @dataclass(frozen=True)
-class Done:
-    """The result of a kubectl process; `complaint` is its stderr."""
+class Result:
+    """The result of a kubectl process; `stderr` is its stderr."""
 
     code: int
     out: str
-    complaint: str
+    stderr: str
 
-    def ok(self) -> Done:
+    def ok(self) -> Result:
         """Return itself.
 
         Raises:
             CliError: kubectl failed.
         """
         if self.code != 0:
-            raise error_of(self.complaint)
+            raise error_of(self.stderr)
         return self
 
     def json(self) -> dict[str, Any]:
@@ -145,15 +145,15 @@ class Done:
         return found
 
 
-def finish(process: subprocess.Popen[str], input_: str | None = None) -> Done:
+def finish(process: subprocess.Popen[str], input_: str | None = None) -> Result:
     """Wait for a kubectl process."""
-    out, complaint = process.communicate(input_)
-    return Done(process.returncode, out, complaint)
+    out, stderr = process.communicate(input_)
+    return Result(process.returncode, out, stderr)
 
 
-def error_of(complaint: str) -> CliError:
+def error_of(stderr: str) -> CliError:
     """Make an error with an exit code and a remedy of kubectl's stderr."""
-    text = "\n".join(line for line in complaint.splitlines() if not _LOG_LINE.match(line)).strip()
+    text = "\n".join(line for line in stderr.splitlines() if not _LOG_LINE.match(line)).strip()
     found = _SERVER_ERROR.match(text)
     reason = found["reason"] if found else ""
     message = found["message"].strip() if found else text.removeprefix("error: ")

@@ -9,7 +9,7 @@ import importlib
 import sys
 from typing import Final
 
-from chaingraph_cli.commands import KUBECTL_PLUGIN, Entry, Program, end, extra_needed, run, tell
+from chaingraph_cli.commands import KUBECTL_PLUGIN, Entry, Program, end, extra_needed, print_error, run
 from chaingraph_cli.errors import PackageMissing
 from chaingraph_cli.terminal import escapes
 
@@ -107,7 +107,7 @@ def _serve(program: str, module: str) -> None:
         with extra_needed(program, "server"):
             serve = importlib.import_module(module).main
     except PackageMissing as error:
-        tell(error)
+        print_error(error)
         sys.exit(error.exit_code)
     serve()
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from chaingraph_cli.execution import Execution, standing
+from chaingraph_cli.execution import Execution, describe
 from chaingraph_cli.executions import guards, outcomes
 from chaingraph_cli.gateway.event_stream import Event
 from chaingraph_cli.render.details import details, next_steps
@@ -45,7 +45,7 @@ def parent(*conditions: Any, observed: int = 2, spec: dict[str, Any] | None = No
     ],
 )
 def test_standing_of_a_parent_includes_its_tree(shown: Execution, words: str) -> None:
-    assert standing(shown) == words
+    assert describe(shown) == words
 
 
 @pytest.mark.parametrize(

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 import yaml
 
-from chaingraph_cli.creating import inputs, manifest
 from chaingraph_cli.errors import Usage
+from chaingraph_cli.executions import inputs, manifest
 from chaingraph_crds import names
 from chaingraph_crds.execution import ExecutionSpec
 from fixtures.plugin.plugin import FLOW, Plugin

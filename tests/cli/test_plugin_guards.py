@@ -90,7 +90,7 @@ def test_likely_state_of_a_verb_satisfies_its_guard(verb: str) -> None:
         state
         for state in STATES.values()
         if state.item.get("status", {}).get("phase") == likely["/status/phase"]
-        and likely.get("/spec/paused", state.wants_pause) == state.wants_pause
+        and likely.get("/spec/paused", state.pause_requested) == state.pause_requested
     ]
     assert matching
     assert all(guards.GUARDS[verb](state) is None for state in matching)

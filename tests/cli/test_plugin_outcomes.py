@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from chaingraph_cli.execution import Execution, standing
+from chaingraph_cli.execution import Execution, describe
 from chaingraph_cli.executions import outcomes
 
 PAUSED = {"type": "Paused", "status": "True", "reason": "Paused", "message": ""}
@@ -64,7 +64,7 @@ def execution(*, observed: int = 2, spec: dict[str, Any] | None = None, **status
     ],
 )
 def test_standing_describes_each_state(shown: Execution, words: str) -> None:
-    assert standing(shown) == words
+    assert describe(shown) == words
 
 
 def test_outcome_waits_until_the_operator_has_seen_the_edit() -> None:

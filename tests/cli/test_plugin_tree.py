@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import yaml
 
-from chaingraph_cli.render import child_text
+from chaingraph_cli.render import children
 from chaingraph_cli.render.tree_rows import Row
 from chaingraph_cli.render.tree_watch import most_telling
 from chaingraph_cli.verbs.tree import drawn
@@ -76,7 +76,7 @@ def test_tree_is_drawn_with_phases_and_counts() -> None:
     ],
 )
 def test_child_counts_are_shown_in_few_words(counts: dict[str, int], text: str) -> None:
-    assert child_text.counted(counts) == text
+    assert children.counted(counts) == text
 
 
 def test_partial_tree_prefers_active_then_failed_executions() -> None:

@@ -34,7 +34,7 @@ def folder(tmp_path: Path) -> StateFolder:
     return folder
 
 
-def _report(name: str, pid: int | None = None, *, tier: Tier = Tier.PARTS) -> Report:
+def _report(name: str, pid: int | None = None, *, tier: Tier = Tier.COMPONENTS) -> Report:
     spec = ProcessSpec(
         name=name,
         argv=("true",),

@@ -15,7 +15,7 @@ import pytest
 
 from chaingraph_cli.cluster import ports
 from chaingraph_cli.cluster.identity import ProcessIdentity
-from chaingraph_cli.cluster.last_lines import size, tail
+from chaingraph_cli.cluster.log_tail import size, tail
 from chaingraph_cli.cluster.programs.probes import HttpProbe, check
 from chaingraph_cli.cluster.spec import ProcessCondition, ProcessSpec, Report, Tier
 from chaingraph_cli.cluster.supervisor import Supervisor, backoff, describe_exit
@@ -35,7 +35,7 @@ MakeSpec = Callable[..., ProcessSpec]
 @pytest.fixture
 def make_spec(tmp_path: Path) -> MakeSpec:
     def make(
-        name: str, code: str = _SERVER, *, status: int = 200, tier: Tier = Tier.PARTS, ready_seconds: float = 20.0
+        name: str, code: str = _SERVER, *, status: int = 200, tier: Tier = Tier.COMPONENTS, ready_seconds: float = 20.0
     ) -> ProcessSpec:
         port = ports.assign([name], {})[name]
         return ProcessSpec(
@@ -150,7 +150,7 @@ async def test_a_killed_process_is_started_again(
 async def test_higher_tiers_are_stopped_before_those_they_use(
     supervisor: Supervisor, make_spec: MakeSpec, reports: list[Report]
 ) -> None:
-    for name, tier in (("worker", Tier.PARTS), ("store", Tier.STORAGE), ("api", Tier.API)):
+    for name, tier in (("worker", Tier.COMPONENTS), ("store", Tier.STORAGE), ("api", Tier.API)):
         await supervisor.start(make_spec(name, tier=tier))
     await supervisor.stop_all()
     stopped = [each.spec.name for each in reports if each.condition == ProcessCondition.STOPPED]
@@ -169,7 +169,7 @@ from chaingraph_cli.cluster.supervisor import Supervisor
 async def main():
     supervisor = Supervisor()
     await supervisor.start(ProcessSpec("server", {spec.argv!r}, Path({str(spec.log)!r}),
-                                       HttpProbe(url={spec.probe.url!r}), Tier.PARTS, {spec.port}))
+                                       HttpProbe(url={spec.probe.url!r}), Tier.COMPONENTS, {spec.port}))
     print(supervisor.report("server").identity.pid, flush=True)
     await asyncio.sleep(60)
 asyncio.run(main())

@@ -235,7 +235,7 @@ def test_processes_start_with_a_private_umask(tmp_path: Path) -> None:
         "os.umask(0)\n"
         "here = pathlib.Path(sys.argv[1])\n"
         "spec = ProcessSpec('touch', ('/bin/sh', '-c', 'mkdir %s/made; echo > %s/made/file' % (here, here)),\n"
-        "                   here / 'log', HttpProbe(url='http://127.0.0.1:1/'), Tier.PARTS, 1)\n"
+        "                   here / 'log', HttpProbe(url='http://127.0.0.1:1/'), Tier.COMPONENTS, 1)\n"
         "async def main():\n"
         "    await (await Supervisor()._spawn(spec, 0)).wait()\n"
         "asyncio.run(main())\n"

@@ -22,9 +22,9 @@ from rich.console import Console
 from chaingraph_cli.cluster.programs.probes import HttpProbe
 from chaingraph_cli.cluster.spec import ProcessCondition, ProcessSpec, Report, Tier
 from chaingraph_cli.cluster.state import StateFolder
-from chaingraph_cli.commands import tell
+from chaingraph_cli.commands import print_error
 from chaingraph_cli.errors import CliError
-from chaingraph_cli.execution import PHASES, Execution, standing
+from chaingraph_cli.execution import PHASES, Execution, describe
 from chaingraph_cli.executions import outcomes
 from chaingraph_cli.gateway.event_stream import Event
 from chaingraph_cli.local import demo_view, status
@@ -199,7 +199,7 @@ RENDERERS: Final[dict[str, Callable[[str, str], str]]] = {
     "events": lambda text, phase: "\n".join(event_line(event(text, kind)) for kind in TYPES),
     "logs": lambda text, phase: "\n".join(line for kind in LOG_TYPES for line in log_lines(event(text, kind))),
     "wait": lambda text, phase: str(outcomes.reached("completed")(execution(text, phase))),
-    "standing": lambda text, phase: standing(execution(text, phase)),
+    "standing": lambda text, phase: describe(execution(text, phase)),
 }
 
 
@@ -217,7 +217,7 @@ def test_texts_begin_no_line_of_their_own(text: str, phase: str) -> None:
     assert len(listing.rows_of([execution(text, phase)], wide=True, namespaces=True).split("\n")) == 2
     assert len(tree.drawn([row(text, phase)], wide=True).split("\n")) == 2
     assert all("\n" not in event_line(event(text, kind)) for kind in TYPES)
-    assert "\n" not in standing(execution(text, phase))
+    assert "\n" not in describe(execution(text, phase))
     for kind in LOG_TYPES:
         assert all(line.startswith("2026-11-30T10:00:00Z  ") for line in log_lines(event(text, kind)))
     for line in details.details(execution(text, phase), lambda *words: " ".join(words)).split("\n"):
@@ -248,7 +248,7 @@ def test_errors_reach_stderr_harmless(message: str, hint: str) -> None:
     raw = io.StringIO()
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr(sys, "stderr", escapes.Guarded(raw))
-        tell(CliError(message, hint))
+        print_error(CliError(message, hint))
     assert harmless(raw.getvalue())
 
 
@@ -263,7 +263,7 @@ def test_progress_keeps_its_own_codes_alone(text: str) -> None:
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr(sys, "stderr", escapes.Guarded(screen))
         shown = ProgressLine()
-        shown.say(text or "x")
+        shown.show(text or "x")
         shown.clear()
     written = screen.getvalue()
     assert written.startswith("\r")
@@ -309,7 +309,7 @@ def _show_local(console: Console, text: str) -> None:
     shown = demo_view.DemoRow(Example(Path("x.yaml"), {"kind": "Execution", **item}), item["status"])
     console.print(demo_view._table([shown]))
     demo_view.print_results(console, [shown])
-    spec = ProcessSpec("operator", (), Path("log"), HttpProbe(url="http://127.0.0.1:1/"), Tier.PARTS, port=1)
+    spec = ProcessSpec("operator", (), Path("log"), HttpProbe(url="http://127.0.0.1:1/"), Tier.COMPONENTS, port=1)
     report = Report(spec, ProcessCondition.STOPPED, since=0, last_exit=text)
     health = [status.ProcessHealth(report, text or "ended")]
     status._print_table(console, StateFolder(Path("state")), "Failed", text, health)

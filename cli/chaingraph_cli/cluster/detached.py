@@ -15,7 +15,7 @@ from pathlib import Path
 
 from chaingraph_cli.cluster import private, run
 from chaingraph_cli.cluster.identity import ProcessIdentity
-from chaingraph_cli.cluster.last_lines import size, tail
+from chaingraph_cli.cluster.log_tail import size, tail
 from chaingraph_cli.cluster.programs import control_plane
 from chaingraph_cli.cluster.state import ClusterSettings, ClusterState, Phase, StateFolder
 from chaingraph_cli.errors import CliError, StartFailed

@@ -16,7 +16,8 @@ from chaingraph_cli.cluster import ports, private
 from chaingraph_cli.cluster.access import crds, existing, gateway
 from chaingraph_cli.cluster.access.gateway import GatewayFiles
 from chaingraph_cli.cluster.identity import ProcessIdentity
-from chaingraph_cli.cluster.programs import control_plane, parts, postgres
+from chaingraph_cli.cluster.programs import control_plane, postgres
+from chaingraph_cli.cluster.programs.components import OPERATOR, Components, worker_names
 from chaingraph_cli.cluster.programs.probes import notes
 from chaingraph_cli.cluster.spec import ProcessSpec, Report
 from chaingraph_cli.cluster.state import ClusterSettings, ClusterState, Phase, StateFolder, end_leftovers, record
@@ -49,14 +50,14 @@ async def run(
     """
     os.umask(private.UMASK)
     with folder.locked():
-        book = _Book(folder, settings)
+        recorder = _Recorder(folder, settings)
 
         def changed(report: Report) -> None:
-            book.note(report)
+            recorder.note(report)
             on_report(report)
 
         supervisor = Supervisor(changed)
-        starting = asyncio.ensure_future(_start(folder, settings, binaries, supervisor, book))
+        starting = asyncio.ensure_future(_start(folder, settings, binaries, supervisor, recorder))
         stopping = asyncio.Event()
 
         def stop() -> None:
@@ -69,25 +70,29 @@ async def run(
             with contextlib.suppress(asyncio.CancelledError):
                 await starting
             if not stopping.is_set():
-                book.update(phase=Phase.RUNNING)
-                on_ready(book.state)
+                recorder.update(phase=Phase.RUNNING)
+                on_ready(recorder.state)
                 await stopping.wait()
-            book.update(phase=Phase.STOPPING, message="")
+            recorder.update(phase=Phase.STOPPING, message="")
         except CliError as error:
-            book.update(phase=Phase.FAILED, message=str(error))
+            recorder.update(phase=Phase.FAILED, message=str(error))
             raise
         finally:
             await supervisor.stop_all()
-            book.ended()
+            recorder.ended()
 
 
 async def _start(
-    folder: StateFolder, settings: ClusterSettings, binaries: dict[str, Path], supervisor: Supervisor, book: _Book
+    folder: StateFolder,
+    settings: ClusterSettings,
+    binaries: dict[str, Path],
+    supervisor: Supervisor,
+    recorder: _Recorder,
 ) -> None:
-    names = [parts.OPERATOR, *parts.worker_names(settings.workers)]
+    names = [OPERATOR, *worker_names(settings.workers)]
     own_ports = [*control_plane.PORTS, "postgres", *gateway.PORTS]
-    assigned = ports.assign([*own_ports, *names], book.state.ports)
-    book.update(ports={**book.state.ports, **assigned})
+    assigned = ports.assign([*own_ports, *names], recorder.state.ports)
+    recorder.update(ports={**recorder.state.ports, **assigned})
     if settings.own_control_plane:
         cluster = _start_control_plane(folder, binaries, assigned, supervisor)
     else:
@@ -98,18 +103,18 @@ async def _start(
         layout = postgres.plan(folder.path, port=assigned["postgres"], logs=folder.logs)
         database_url = layout.url()
         if not layout.data.is_relative_to(folder.path):
-            book.update(outside=tuple(dict.fromkeys((*book.state.outside, layout.data))))
-    ours = parts.Parts(database_url=database_url, kubeconfig=folder.kubeconfig, logs=folder.logs)
+            recorder.update(outside=tuple(dict.fromkeys((*recorder.state.outside, layout.data))))
+    own = Components(database_url=database_url, kubeconfig=folder.kubeconfig, logs=folder.logs)
     files = GatewayFiles(folder.path / "gateway")
-    await _all(cluster, _prepare_database(layout, ours, supervisor), asyncio.to_thread(files.make))
-    specs = [ours.gateway(assigned[gateway.NAME], assigned[gateway.HEALTH], files)]
-    specs += [ours.operator(assigned[parts.OPERATOR])]
+    await _all(cluster, _prepare_database(layout, own, supervisor), asyncio.to_thread(files.make))
+    specs = [own.gateway(assigned[gateway.NAME], assigned[gateway.HEALTH], files)]
+    specs += [own.operator(assigned[OPERATOR])]
     publish = asyncio.to_thread(gateway.publish, folder.kubeconfig, assigned[gateway.NAME], files)
-    workers = [ours.worker(name, assigned[name]) for name in names[1:]]
-    await _all(publish, _start_workers(workers, supervisor, book), *(supervisor.start(spec) for spec in specs))
+    workers = [own.worker(name, assigned[name]) for name in names[1:]]
+    await _all(publish, _start_workers(workers, supervisor, recorder), *(supervisor.start(spec) for spec in specs))
 
 
-async def _start_workers(specs: list[ProcessSpec], supervisor: Supervisor, book: _Book) -> None:
+async def _start_workers(specs: list[ProcessSpec], supervisor: Supervisor, recorder: _Recorder) -> None:
     """Start the workers. The message of the state names those that failed; they are retried."""
     failures = await asyncio.gather(*(supervisor.start_or_retry(spec) for spec in specs))
     lines = [f"{error.message}\n{error.hint} It is restarted." for error in failures if error is not None]
@@ -118,7 +123,7 @@ async def _start_workers(specs: list[ProcessSpec], supervisor: Supervisor, book:
         for note in () if error is not None else await notes(spec.probe):
             found.setdefault(note, []).append(spec.name)
     lines += [f"{', '.join(names)} {note}" for note, names in found.items()]
-    book.update(message="\n".join(lines))
+    recorder.update(message="\n".join(lines))
 
 
 async def _start_control_plane(
@@ -137,13 +142,13 @@ async def _use_existing(folder: StateFolder, settings: ClusterSettings) -> None:
     await asyncio.to_thread(crds.apply, folder.kubeconfig)
 
 
-async def _prepare_database(layout: postgres.PostgresLayout | None, ours: parts.Parts, supervisor: Supervisor) -> None:
+async def _prepare_database(layout: postgres.PostgresLayout | None, own: Components, supervisor: Supervisor) -> None:
     """Start our own PostgreSQL, if there is a layout, and migrate the database."""
     if layout is not None:
         await asyncio.to_thread(postgres.initialise, layout)
         await postgres.start(layout, supervisor)
         await postgres.create_database(layout)
-    await ours.migrate()
+    await own.migrate()
 
 
 async def _all(*work: Coroutine[object, object, object]) -> None:
@@ -157,7 +162,7 @@ async def _all(*work: Coroutine[object, object, object]) -> None:
         await asyncio.gather(*tasks, return_exceptions=True)
 
 
-class _Book:
+class _Recorder:
     """Keeps the state file up to date."""
 
     def __init__(self, folder: StateFolder, settings: ClusterSettings) -> None:

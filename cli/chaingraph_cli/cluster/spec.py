@@ -18,7 +18,7 @@ class Tier(IntEnum):
     STORAGE = 0
     API = 1
     CONTROLLERS = 2
-    PARTS = 3
+    COMPONENTS = 3
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ from dataclasses import replace
 
 from chaingraph_cli.cluster import private
 from chaingraph_cli.cluster.identity import ProcessIdentity
-from chaingraph_cli.cluster.last_lines import size, tail
+from chaingraph_cli.cluster.log_tail import size, tail
 from chaingraph_cli.cluster.programs.probes import until_healthy
 from chaingraph_cli.cluster.spec import ProcessCondition, ProcessSpec, Report, Tier
 from chaingraph_cli.errors import StartFailed
@@ -101,7 +101,7 @@ class Supervisor:
                 stdout=log,
                 stderr=log,
                 env={**os.environ, **spec.env},
-                # A terminal sends Ctrl-C to its whole process group; the order of stopping is ours.
+                # A terminal sends Ctrl-C to its whole process group; the order of stopping is own.
                 start_new_session=True,
                 umask=private.UMASK,
                 preexec_fn=_die_with_parent(spec.stop_signal),

@@ -17,16 +17,24 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from chaingraph_cli.commands import tell
+from chaingraph_cli.commands import print_error
 from chaingraph_cli.errors import CliError, NotAllowed, NotFound
 from chaingraph_cli.execution import Execution
 from chaingraph_cli.executions import outcomes, waiting
 from chaingraph_cli.executions.guards import VerbRefusal
 from chaingraph_cli.executions.outcomes import Goal
-from chaingraph_cli.executions.targets import Targets, add_targets, read, start_reading, targets_of, told, what_was_read
-from chaingraph_cli.executions.unshown import no_resource
-from chaingraph_cli.executions.waiting import add_timeout, await_outcomes, told_in_a_line
-from chaingraph_cli.kubectl import EXECUTIONS, FIELD_MANAGER, Done, Kubectl, error_of, finish, nothing_there
+from chaingraph_cli.executions.targets import (
+    Targets,
+    add_targets,
+    read,
+    report_errors,
+    start_reading,
+    targets_of,
+    what_was_read,
+)
+from chaingraph_cli.executions.waiting import add_timeout, await_outcomes, print_outcome
+from chaingraph_cli.executions.without_resource import no_resource
+from chaingraph_cli.kubectl import EXECUTIONS, FIELD_MANAGER, Kubectl, Result, error_of, finish, nothing_there
 
 _TOGETHER: Final = 8
 """kubectl processes at a time."""
@@ -80,9 +88,9 @@ def add_wait(parser: argparse.ArgumentParser) -> None:
     add_timeout(parser, default=60)
 
 
-def carry_out(chosen: argparse.Namespace, edit: SpecEdit) -> int:
+def carry_out(args: argparse.Namespace, edit: SpecEdit) -> int:
     """Run a verb on the executions of the command line and return the exit code."""
-    kubectl, targets = Kubectl.of(chosen), targets_of(chosen)
+    kubectl, targets = Kubectl.of(args), targets_of(args)
     guess = _guessed(kubectl, targets, edit)
     reading = start_reading(kubectl, targets)
     if guess is not None:
@@ -90,37 +98,37 @@ def carry_out(chosen: argparse.Namespace, edit: SpecEdit) -> int:
         if guessed.code == 0:
             reading.kill()
             finish(reading)
-            return _after(chosen, kubectl, Execution(guessed.json()), edit)
+            return _after(args, kubectl, Execution(guessed.json()), edit)
     found, errors = what_was_read(kubectl, finish(reading), no_resource)
     if targets.selected and not found:
         print("No executions found.")
         return 0
-    code = told(errors)
-    applied = apply(kubectl, found, edit, wait=chosen.wait, timeout=chosen.timeout, selected=targets.selected)
+    code = report_errors(errors)
+    applied = apply(kubectl, found, edit, wait=args.wait, timeout=args.timeout, selected=targets.selected)
     return code or applied
 
 
-def _after(chosen: argparse.Namespace, kubectl: Kubectl, edited: Execution, edit: SpecEdit) -> int:
+def _after(args: argparse.Namespace, kubectl: Kubectl, edited: Execution, edit: SpecEdit) -> int:
     print(f"{edited.full_name} {edit.words(edited)}", flush=True)
-    return _awaited(kubectl, [edited], edit, chosen.wait, chosen.timeout)
+    return _awaited(kubectl, [edited], edit, args.wait, args.timeout)
 
 
 def _awaited(kubectl: Kubectl, edited: Sequence[Execution], edit: SpecEdit, wait: str | None, timeout: float) -> int:
     """Wait as `--wait` says and return the exit code."""
     if not wait:
         return 0
-    told = told_in_a_line if wait == waiting.ACCEPTED else _told_unless_accepted
-    code = await_outcomes(kubectl, edited, edit.applied, timeout=timeout, told=told)
+    show = print_outcome if wait == waiting.ACCEPTED else _print_failure
+    code = await_outcomes(kubectl, edited, edit.applied, timeout=timeout, show=show)
     if code or wait == waiting.ACCEPTED:
         return code
     goal = outcomes.tree_ended if wait == waiting.TREE else outcomes.ended
     return await_outcomes(kubectl, edited, goal, timeout=timeout, progress=wait == waiting.TREE)
 
 
-def _told_unless_accepted(execution: Execution, outcome: outcomes.Outcome) -> None:
+def _print_failure(execution: Execution, outcome: outcomes.Outcome) -> None:
     """Print failures alone: the wait for the end prints its own outcome."""
     if outcome.code:
-        told_in_a_line(execution, outcome)
+        print_outcome(execution, outcome)
 
 
 def _guessed(kubectl: Kubectl, targets: Targets, edit: SpecEdit) -> subprocess.Popen[str] | None:
@@ -157,13 +165,13 @@ def apply(
         if len(allowed) < len(found) and not selected:
             code = code or NotAllowed.exit_code
         changed, stale, failed = _patch(kubectl, allowed, edit)
-        failures = told(failed)
+        failures = report_errors(failed)
         code = code or failures
         edited += changed
         if not stale:
             break
         found, errors = read(kubectl, Targets(tuple(each.name for each in stale)))
-        absent = told(errors)
+        absent = report_errors(errors)
         code = code or absent
     else:
         raise CliError(f"{', '.join(each.name for each in stale)} kept changing during the edit.", "Try again.")
@@ -178,7 +186,7 @@ def _refused(kubectl: Kubectl, execution: Execution, edit: SpecEdit, *, quiet: b
     if quiet:
         print(f"{message} Skipped.")
     else:
-        tell(NotAllowed(message, f"Use instead: {kubectl.typed(*refusal.instead)}" if refusal.instead else ""))
+        print_error(NotAllowed(message, f"Use instead: {kubectl.typed(*refusal.instead)}" if refusal.instead else ""))
     return True
 
 
@@ -199,15 +207,15 @@ def _patch(
             if done.code == 0:
                 changed.append(Execution(done.json()))
                 print(f"{execution.full_name} {edit.words(execution)}", flush=True)
-            elif _CHANGED in done.complaint:
+            elif _CHANGED in done.stderr:
                 stale.append(execution)
             else:
                 failed.append(_error(kubectl, execution, done))
     return changed, stale, failed
 
 
-def _error(kubectl: Kubectl, execution: Execution, done: Done) -> CliError:
-    error = error_of(done.complaint)
+def _error(kubectl: Kubectl, execution: Execution, done: Result) -> CliError:
+    error = error_of(done.stderr)
     return nothing_there(kubectl, execution.name) if isinstance(error, NotFound) else error
 
 

@@ -16,12 +16,12 @@ def ids(flow: dict[str, Any]) -> list[str]:
     return [str(each["id"]) for each in flow.get("nodes") or ()]
 
 
-def asked(kubectl: Kubectl, name: str) -> subprocess.Popen[str]:
-    """Start a kubectl that reads a Flow, for `answered`."""
+def start_reading(kubectl: Kubectl, name: str) -> subprocess.Popen[str]:
+    """Start a kubectl that reads a Flow, for `finish_reading`."""
     return kubectl.start("get", FLOWS, name, "-o", "json")
 
 
-def answered(process: subprocess.Popen[str]) -> list[str] | None:
+def finish_reading(process: subprocess.Popen[str]) -> list[str] | None:
     """Return the node ids; None if the Flow cannot be read."""
     done = finish(process)
     return ids(json.loads(done.out).get("spec") or {}) if done.code == 0 else None
@@ -30,7 +30,7 @@ def answered(process: subprocess.Popen[str]) -> list[str] | None:
 def nodes_of(kubectl: Kubectl, execution: Execution) -> list[str] | None:
     """Return the node ids of an execution's current flow; None if it cannot be read."""
     own = execution.spec.get("flow")
-    return ids(own) if own else answered(asked(kubectl, execution.flow))
+    return ids(own) if own else finish_reading(start_reading(kubectl, execution.flow))
 
 
 def unknown(nodes: list[str], known: list[str]) -> list[str]:

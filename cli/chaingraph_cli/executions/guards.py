@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Final
 
-from chaingraph_cli.execution import COMPLETED, CREATED, FAILED, PAUSED, RUNNING, STOPPED, Execution, standing
+from chaingraph_cli.execution import COMPLETED, CREATED, FAILED, PAUSED, RUNNING, STOPPED, Execution, describe
 
 
 @dataclass(frozen=True)
@@ -19,13 +19,13 @@ class VerbRefusal:
 
 def start(execution: Execution) -> VerbRefusal | None:
     """Created paused and not started; also after a step that no worker has taken yet."""
-    if execution.held or (execution.wants_pause and execution.phase == CREATED):
+    if execution.held or (execution.pause_requested and execution.phase == CREATED):
         return None
     if execution.finished:
         return _finished(execution)
-    if execution.phase == PAUSED or execution.wants_pause:
-        return VerbRefusal(f"has already started: it is {standing(execution)}", ("resume", execution.name))
-    return VerbRefusal(f"has already started: it is {standing(execution)}")
+    if execution.phase == PAUSED or execution.pause_requested:
+        return VerbRefusal(f"has already started: it is {describe(execution)}", ("resume", execution.name))
+    return VerbRefusal(f"has already started: it is {describe(execution)}")
 
 
 def pause(execution: Execution) -> VerbRefusal | None:
@@ -35,7 +35,7 @@ def pause(execution: Execution) -> VerbRefusal | None:
     if execution.held:
         return VerbRefusal("has not started", ("start", execution.name))
     if execution.phase == PAUSED:
-        return VerbRefusal(f"is already {standing(execution)}", ("resume", execution.name))
+        return VerbRefusal(f"is already {describe(execution)}", ("resume", execution.name))
     return None
 
 
@@ -45,9 +45,9 @@ def resume(execution: Execution) -> VerbRefusal | None:
         return _finished(execution)
     if execution.held:
         return VerbRefusal("has not started", ("start", execution.name))
-    if execution.phase == PAUSED or execution.wants_pause:
+    if execution.phase == PAUSED or execution.pause_requested:
         return None
-    return VerbRefusal(f"is not paused: it is {standing(execution)}")
+    return VerbRefusal(f"is not paused: it is {describe(execution)}")
 
 
 def step(execution: Execution) -> VerbRefusal | None:
@@ -56,10 +56,10 @@ def step(execution: Execution) -> VerbRefusal | None:
         return _finished(execution)
     if execution.status.get("phase") and not execution.made:
         # A token that the row begins with requests nothing.
-        return VerbRefusal(f"cannot step yet: it is {standing(execution)}")
-    if execution.phase == PAUSED or execution.wants_pause:
+        return VerbRefusal(f"cannot step yet: it is {describe(execution)}")
+    if execution.phase == PAUSED or execution.pause_requested:
         return None
-    return VerbRefusal(f"is not paused: it is {standing(execution)}", ("pause", execution.name))
+    return VerbRefusal(f"is not paused: it is {describe(execution)}", ("pause", execution.name))
 
 
 def stop(execution: Execution) -> VerbRefusal | None:
@@ -85,7 +85,7 @@ def retry(execution: Execution) -> VerbRefusal | None:
         return None
     if execution.phase == COMPLETED:
         return VerbRefusal("has completed: there is nothing to retry. To run it again, create another Execution")
-    return VerbRefusal(f"has not finished: it is {standing(execution)}", ("stop", execution.name))
+    return VerbRefusal(f"has not finished: it is {describe(execution)}", ("stop", execution.name))
 
 
 def breakpoints(execution: Execution) -> VerbRefusal | None:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from chaingraph_cli.errors import CliError, Forbidden, NotFound
 from chaingraph_cli.execution import Execution, is_id, waits_for
 from chaingraph_cli.executions.targets import Targets, bare, start_reading, what_was_read
-from chaingraph_cli.kubectl import Done, Kubectl, error_of, finish, nothing_there
+from chaingraph_cli.kubectl import Kubectl, Result, error_of, finish, nothing_there
 from chaingraph_crds.ids import execution_id
 
 if TYPE_CHECKING:
@@ -46,11 +46,11 @@ class Found:
         """Make the error for a 404 of the gateway: there is no such execution, or it has no row yet."""
         if self.execution is None:
             return absent
-        return not_yet(self.kubectl, self.execution)
+        return no_events_yet(self.kubectl, self.execution)
 
 
-def find(chosen: argparse.Namespace) -> Found:
-    """Find the execution of `chosen.name`: an id, or a name in the namespace.
+def find(args: argparse.Namespace) -> Found:
+    """Find the execution of `args.name`: an id, or a name in the namespace.
 
     Raises:
         NotFound: there is none; the hint has similar names.
@@ -58,14 +58,14 @@ def find(chosen: argparse.Namespace) -> Found:
     """
     from chaingraph_cli.gateway.client import Gateway
 
-    kubectl, name = Kubectl.of(chosen), bare(chosen.name)
+    kubectl, name = Kubectl.of(args), bare(args.name)
     if is_id(name):
-        gateway = Gateway.of(chosen, kubectl)
+        gateway = Gateway.of(args, kubectl)
         return Found(kubectl, gateway, name, gateway.path_of(name))
     # Both at once: each runs a kubectl.
     reading = start_reading(kubectl, Targets((name,)))
     try:
-        gateway = Gateway.of(chosen, kubectl)
+        gateway = Gateway.of(args, kubectl)
     except BaseException:
         _end(reading)
         raise
@@ -77,8 +77,8 @@ def of(gateway: Gateway, kubectl: Kubectl, execution: Execution) -> Found:
     return Found(kubectl, gateway, execution.name, gateway.path_of(id_of(execution)), execution)
 
 
-def _found(kubectl: Kubectl, gateway: Gateway, name: str, done: Done) -> Found:
-    if done.code != 0 and isinstance(error_of(done.complaint), Forbidden):
+def _found(kubectl: Kubectl, gateway: Gateway, name: str, done: Result) -> Found:
+    if done.code != 0 and isinstance(error_of(done.stderr), Forbidden):
         # The user may only read logs: the gateway finds the newest execution of the name.
         return Found(kubectl, gateway, name, gateway.path_of(name))
     read, missing = what_was_read(kubectl, done, lambda _, each: NotFound(each))
@@ -105,7 +105,7 @@ def _of_former(former: Mapping[str, Any]) -> str:
     )
 
 
-def not_yet(kubectl: Kubectl, execution: Execution) -> NotFound:
+def no_events_yet(kubectl: Kubectl, execution: Execution) -> NotFound:
     """Make the error for a resource without a row in the database."""
     message = waits_for(execution) or str(execution.condition("Succeeded").get("message", ""))
     return NotFound(

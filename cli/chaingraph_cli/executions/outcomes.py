@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from chaingraph_cli.errors import NotAllowed
-from chaingraph_cli.execution import COMPLETED, CREATED, PAUSED, STOPPED, Execution, standing
+from chaingraph_cli.execution import COMPLETED, CREATED, PAUSED, STOPPED, Execution, describe
 from chaingraph_cli.terminal.escapes import one_line
 
 
@@ -27,25 +27,25 @@ Goal = Callable[[Execution], Outcome | None]
 def started(execution: Execution) -> Outcome | None:
     if execution.held or not execution.observed or execution.phase == CREATED:
         return None
-    return Outcome(f"started; {standing(execution)}")
+    return Outcome(f"started; {describe(execution)}")
 
 
 def paused(execution: Execution) -> Outcome | None:
     """Paused, and no node runs any more."""
     if execution.finished:
-        return Outcome(f"finished before it could pause: {standing(execution)}", NotAllowed.exit_code)
+        return Outcome(f"finished before it could pause: {describe(execution)}", NotAllowed.exit_code)
     if execution.observed and execution.phase == PAUSED and not execution.count("running"):
-        return Outcome(standing(execution))
+        return Outcome(describe(execution))
     return None
 
 
 def resumed(token: str) -> Goal:
     def goal(execution: Execution) -> Outcome | None:
         if execution.finished:
-            return Outcome(f"resumed; {standing(execution)}")
+            return Outcome(f"resumed; {describe(execution)}")
         if execution.observed and execution.status.get("lastResume") == token:
             # It may be at the next breakpoint already.
-            return Outcome(f"resumed; {standing(execution)}")
+            return Outcome(f"resumed; {describe(execution)}")
         return None
 
     return goal
@@ -56,11 +56,11 @@ def stepped(token: str) -> Goal:
 
     def goal(execution: Execution) -> Outcome | None:
         if execution.finished:
-            return Outcome(standing(execution))
+            return Outcome(describe(execution))
         if execution.status.get("lastStep") != token:
             return None
         if execution.phase == PAUSED and not execution.count("running"):
-            return Outcome(standing(execution))
+            return Outcome(describe(execution))
         return None
 
     return goal
@@ -72,8 +72,8 @@ def stopped(execution: Execution) -> Outcome | None:
     if not execution.finished or execution.tree_open or not passed_on:
         return None
     if execution.phase == STOPPED or execution.condition("TreeSucceeded").get("reason") == "TreeStopped":
-        return Outcome(standing(execution))
-    return Outcome(f"finished before it could be stopped: {standing(execution)}", NotAllowed.exit_code)
+        return Outcome(describe(execution))
+    return Outcome(f"finished before it could be stopped: {describe(execution)}", NotAllowed.exit_code)
 
 
 def retried(token: str) -> Goal:
@@ -85,40 +85,40 @@ def retried(token: str) -> Goal:
             return None
         if not execution.made:
             # It has never run, so this is no attempt: its Flow was validated again.
-            return Outcome(f"validated again: {standing(execution)}")
-        return Outcome(f"retried: attempt {execution.status.get('attempt', '')} {standing(execution)}")
+            return Outcome(f"validated again: {describe(execution)}")
+        return Outcome(f"retried: attempt {execution.status.get('attempt', '')} {describe(execution)}")
 
     return goal
 
 
 def breakpoints_set(execution: Execution) -> Outcome | None:
-    return Outcome(f"breakpoints set; {standing(execution)}") if execution.observed else None
+    return Outcome(f"breakpoints set; {describe(execution)}") if execution.observed else None
 
 
 def ended(execution: Execution) -> Outcome | None:
     """Finished; exit code 1 unless it completed."""
     if not execution.finished or not _is_current(execution):
         return None
-    return Outcome(standing(execution), 0 if execution.phase == COMPLETED else 1)
+    return Outcome(describe(execution), 0 if execution.phase == COMPLETED else 1)
 
 
-def reached(wanted: str) -> Goal:
+def reached(state: str) -> Goal:
     """The goal of `wait --for`; exit code 1 if it is out of reach."""
-    if wanted == "tree":
+    if state == "tree":
         return tree_ended
 
     def goal(execution: Execution) -> Outcome | None:
         if not _is_current(execution):
             return None
-        if wanted == "paused" and execution.phase == PAUSED and not execution.count("running"):
+        if state == "paused" and execution.phase == PAUSED and not execution.count("running"):
             # A resume or a step that is not applied yet will end this pause.
-            return Outcome(standing(execution)) if _applied(execution) else None
+            return Outcome(describe(execution)) if _applied(execution) else None
         if not execution.finished:
             return None
-        as_wanted = wanted == "finished" or execution.phase.lower() == wanted
-        if as_wanted:
-            return Outcome(standing(execution))
-        return Outcome(f"will not be {wanted}: {standing(execution)}", 1)
+        reached_ = state == "finished" or execution.phase.lower() == state
+        if reached_:
+            return Outcome(describe(execution))
+        return Outcome(f"will not be {state}: {describe(execution)}", 1)
 
     return goal
 
@@ -129,7 +129,7 @@ def tree_ended(execution: Execution) -> Outcome | None:
     if not _is_current(execution) or tree.get("status", "Unknown") == "Unknown":
         return None
     if tree["status"] != "True":
-        return Outcome(standing(execution), 1)
+        return Outcome(describe(execution), 1)
     below = one_line(str(tree.get("message", ""))) if execution.status.get("children") else ""
     return Outcome(f"completed; {below}" if below else "completed")
 
@@ -150,12 +150,12 @@ def _applied(execution: Execution) -> bool:
 def accepted(execution: Execution) -> Outcome | None:
     """The operator has accepted a new execution, or rejected it (exit code 1)."""
     if execution.made:
-        return Outcome(f"accepted; {standing(execution)}")
+        return Outcome(f"accepted; {describe(execution)}")
     return ended(execution)
 
 
 def held_or_ended(execution: Execution) -> Outcome | None:
     """The operator has accepted an execution that was created paused."""
     if execution.held and execution.phase == CREATED:
-        return Outcome(standing(execution))
+        return Outcome(describe(execution))
     return ended(execution)

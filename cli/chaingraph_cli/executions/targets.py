@@ -10,10 +10,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from chaingraph_cli.commands import tell
+from chaingraph_cli.commands import print_error
 from chaingraph_cli.errors import CliError, Usage
 from chaingraph_cli.execution import Execution
-from chaingraph_cli.kubectl import EXECUTIONS, Done, Kubectl, error_of, finish, nothing_there
+from chaingraph_cli.kubectl import EXECUTIONS, Kubectl, Result, error_of, finish, nothing_there
 from chaingraph_crds import names
 
 _KINDS: Final = (names.EXECUTION_SINGULAR, names.EXECUTION_PLURAL, names.EXECUTION_SHORT)
@@ -41,15 +41,15 @@ def add_targets(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--all", action="store_true", dest="everything", help="All executions of the namespace.")
 
 
-def targets_of(chosen: argparse.Namespace) -> Targets:
+def targets_of(args: argparse.Namespace) -> Targets:
     """Read the targets of a command line.
 
     Raises:
         Usage: it has none, or more than one kind.
     """
-    ways = [bool(chosen.names), bool(chosen.selector), chosen.everything]
+    ways = [bool(args.names), bool(args.selector), args.everything]
     if sum(ways) == 1:
-        return Targets(tuple(dict.fromkeys(map(bare, chosen.names))), chosen.selector, chosen.everything)
+        return Targets(tuple(dict.fromkeys(map(bare, args.names))), args.selector, args.everything)
     if not any(ways):
         raise Usage("No executions given: use NAME, -l LABELS or --all.")
     raise Usage("NAME, --selector and --all cannot be combined.")
@@ -87,11 +87,11 @@ def start_reading(kubectl: Kubectl, targets: Targets) -> subprocess.Popen[str]:
 
 
 def what_was_read(
-    kubectl: Kubectl, done: Done, absent: Absent = nothing_there
+    kubectl: Kubectl, done: Result, absent: Absent = nothing_there
 ) -> tuple[list[Execution], list[CliError]]:
     """Return the result of `start_reading`, as `read` does."""
     missing, complaints = [], []
-    for line in done.complaint.splitlines():
+    for line in done.stderr.splitlines():
         found = _ABSENT.match(line)
         if found:
             missing.append(found["name"])
@@ -117,8 +117,8 @@ def read_one(kubectl: Kubectl, name: str, absent: Absent = nothing_there) -> Exe
     return found[0]
 
 
-def told(errors: Sequence[CliError]) -> int:
+def report_errors(errors: Sequence[CliError]) -> int:
     """Print errors with their remedies and return the exit code of the first; 0 if there is none."""
     for error in errors:
-        tell(error)
+        print_error(error)
     return errors[0].exit_code if errors else 0

@@ -67,15 +67,15 @@ def versions(kubectl: Kubectl, left: Mapping[str, Execution], deadline: float | 
         CliError: the API server rejects the request, or is unreachable for long.
     """
     since = _oldest(left)
-    heard, told = time.monotonic(), False
+    last_event, yielded = time.monotonic(), False
     while deadline is None or time.monotonic() < deadline:
         with _watch(kubectl, left, since) as process:
             for event in _events(process, deadline):
-                heard = time.monotonic()
+                last_event = time.monotonic()
                 if event is None:
                     # The first time without a read: the last version of a deleted one may be unread in the watch.
-                    yield from _read_again(kubectl, left)[0] if told else map(Version, list(left.values()))
-                    told = True
+                    yield from _read_again(kubectl, left)[0] if yielded else map(Version, list(left.values()))
+                    yielded = True
                     continue
                 if event["type"] == "ERROR":
                     since = ""
@@ -88,7 +88,7 @@ def versions(kubectl: Kubectl, left: Mapping[str, Execution], deadline: float | 
             since = ""
         elif complaint:
             error = error_of(complaint)
-            if isinstance(error, Forbidden | NotFound | Usage) or time.monotonic() - heard > _PATIENCE_SECONDS:
+            if isinstance(error, Forbidden | NotFound | Usage) or time.monotonic() - last_event > _PATIENCE_SECONDS:
                 raise error
         if not since and left:
             # The changes since the last version have expired.
@@ -118,21 +118,21 @@ def _read_again(kubectl: Kubectl, left: Mapping[str, Execution]) -> tuple[list[V
     listed = [Execution(each) for each in content["items"]]
     found = {each.name: each for each in listed}
     known = [
-        Version(found[name]) if name in found and same(execution, found[name]) else _of_ledger(kubectl, execution)
+        Version(found[name]) if name in found and same(execution, found[name]) else _from_gateway(kubectl, execution)
         for name, execution in left.items()
     ]
     return known, str(content["metadata"]["resourceVersion"])
 
 
-def _of_ledger(kubectl: Kubectl, execution: Execution) -> Version:
+def _from_gateway(kubectl: Kubectl, execution: Execution) -> Version:
     """Return the state of an execution whose resource was deleted unseen, from the gateway if possible."""
     # Imported late: rarely needed.
-    from chaingraph_cli.executions import lookup, unshown
+    from chaingraph_cli.executions import lookup, without_resource
     from chaingraph_cli.gateway.client import Gateway
 
     try:
-        gateway = Gateway.by_the_way(kubectl)
-        found = unshown.as_execution(gateway.get(gateway.path_of(lookup.id_of(execution))))
+        gateway = Gateway.optional(kubectl)
+        found = without_resource.as_execution(gateway.get(gateway.path_of(lookup.id_of(execution))))
     except CliError:
         return Version(execution, deleted=True)
     condition = {"type": "Succeeded", "message": str((found.status.get("error") or {}).get("message", ""))}

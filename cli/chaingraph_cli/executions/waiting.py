@@ -11,7 +11,7 @@ from itertools import chain
 from typing import Final
 
 from chaingraph_cli.errors import NotFound, TimedOut
-from chaingraph_cli.execution import Execution, standing, waits_for
+from chaingraph_cli.execution import Execution, describe, waits_for
 from chaingraph_cli.executions.outcomes import Goal, Outcome
 from chaingraph_cli.executions.versions import Version, follows, versions
 from chaingraph_cli.kubectl import Kubectl
@@ -41,7 +41,7 @@ def add_wait(parser: _Parser, *, bare: str) -> None:
     )
 
 
-def told_in_a_line(execution: Execution, outcome: Outcome) -> None:
+def print_outcome(execution: Execution, outcome: Outcome) -> None:
     """Print the outcome after the name."""
     print(f"{execution.full_name} {outcome.text}", flush=True)
 
@@ -76,7 +76,7 @@ def await_outcomes(
     *,
     timeout: float,
     progress: bool = False,
-    told: Callable[[Execution, Outcome], None] = told_in_a_line,
+    show: Callable[[Execution, Outcome], None] = print_outcome,
 ) -> int:
     """Wait until each execution has an outcome, print it, and return the largest exit code.
 
@@ -85,7 +85,7 @@ def await_outcomes(
     Args:
         timeout: in seconds; 0 means no limit.
         progress: report its state on stderr after its start too.
-        told: prints the outcome of one execution.
+        show: prints the outcome of one execution.
 
     Raises:
         TimedOut: `timeout` expired; the message has the state of each execution.
@@ -103,15 +103,15 @@ def await_outcomes(
             outcome = goal(execution)
             if outcome is not None:
                 shown.close()
-                told(execution, outcome)
+                show(execution, outcome)
                 code = max(code, outcome.code)
                 del left[execution.name]
             elif version.deleted:
                 raise deleted(execution)
             if not left:
                 return code
-            shown.tell(left.values())
-    where = "; ".join(f"{each.name} is{'' if each.finished else ' still'} {standing(each)}" for each in left.values())
+            shown.print_error(left.values())
+    where = "; ".join(f"{each.name} is{'' if each.finished else ' still'} {describe(each)}" for each in left.values())
     raise TimedOut(f"Timed out after {timeout:g} s: {where}.", "Increase --timeout to wait longer.")
 
 
@@ -127,13 +127,13 @@ class WaitProgress:
         self._always = always
         self._quiet_until = time.monotonic() + _FIRST_READ_SECONDS
 
-    def tell(self, left: Collection[Execution]) -> None:
+    def print_error(self, left: Collection[Execution]) -> None:
         first = next(iter(left))
         more = f" (and {len(left) - 1} more)" if len(left) > 1 else ""
         if self._always and not first.waits:
-            self._progress.say(f"{first.name} is {standing(first)}{more}")
+            self._progress.show(f"{first.name} is {describe(first)}{more}")
         elif first.waits and (self._always or time.monotonic() >= self._quiet_until):
-            self._progress.say(f"{first.name} has not started: {waits_for(first)}{more}")
+            self._progress.show(f"{first.name} has not started: {waits_for(first)}{more}")
 
     def close(self) -> None:
         self._progress.clear()
@@ -141,4 +141,4 @@ class WaitProgress:
 
 def deleted(execution: Execution) -> NotFound:
     """Make the error for an execution that was deleted during a wait."""
-    return NotFound(f"{execution.full_name} was deleted during the wait. Its last state: {standing(execution)}.")
+    return NotFound(f"{execution.full_name} was deleted during the wait. Its last state: {describe(execution)}.")

@@ -26,7 +26,7 @@ from chaingraph_cli.gateway import bound_tokens
 from chaingraph_cli.gateway.credentials import Credentials, Login, context_of, credentials_of
 from chaingraph_cli.gateway.event_stream import Event, StreamEnd, blocks
 from chaingraph_cli.gateway.options import CA_VARIABLE, VARIABLE
-from chaingraph_cli.kubectl import PERMISSIONS_HINT, Done, Kubectl, error_of, finish
+from chaingraph_cli.kubectl import PERMISSIONS_HINT, Kubectl, Result, error_of, finish
 
 _LOOPBACK: Final = ("127.0.0.1", "::1", "localhost")
 _PIECE_BYTES: Final = 1 << 18
@@ -77,16 +77,16 @@ class Gateway:
     connect_seconds: float = _CONNECT_SECONDS
 
     @classmethod
-    def of(cls, chosen: argparse.Namespace, kubectl: Kubectl) -> Gateway:
+    def of(cls, args: argparse.Namespace, kubectl: Kubectl) -> Gateway:
         """Find the gateway of the command line, else of the environment, else of the cluster.
 
         Raises:
             CliError: there is none, or the user of the kubeconfig has no credentials for it.
         """
-        return cls._found(kubectl, chosen.gateway, chosen.gateway_ca)
+        return cls._found(kubectl, args.gateway, args.gateway_ca)
 
     @classmethod
-    def by_the_way(cls, kubectl: Kubectl) -> Gateway:
+    def optional(cls, kubectl: Kubectl) -> Gateway:
         """Find the gateway for verbs that have no options for it and can do without it; connects with a short timeout.
 
         Raises:
@@ -103,8 +103,8 @@ class Gateway:
         if not (given and given_ca):
             found = kubectl.start("get", "configmap", discovery.NAME, "-o", "json", namespace=discovery.NAMESPACE)
         context = context_of(_config(finish(config)))
-        told = finish(found) if found else None
-        url, ca = _place(given, given_ca, told)
+        config_map = finish(found) if found else None
+        url, ca = _location(given, given_ca, config_map)
         namespace = kubectl.namespace or context.namespace
         login = Login(bound_tokens.reader(kubectl, namespace) or (lambda: credentials_of(context)))
         return cls(url.rstrip("/"), ca, login, namespace)
@@ -120,7 +120,7 @@ class Gateway:
         Raises:
             CliError: the gateway is unreachable or rejects the request.
         """
-        with self._asked(path, parameters, {}) as response, self._reported():
+        with self._asked(path, parameters, {}) as response, self._as_cli_errors():
             content: dict[str, Any] = json.loads(response.read())
         return content
 
@@ -136,7 +136,7 @@ class Gateway:
 
     def _pieces(self, response: http.client.HTTPResponse) -> Iterator[bytes]:
         while True:
-            with self._reported():
+            with self._as_cli_errors():
                 piece = response.read(_PIECE_BYTES)
             if not piece:
                 break
@@ -156,7 +156,7 @@ class Gateway:
         with self._connected() as (connection, who):
             cursor: dict[str, str] = {}
             while True:
-                with self._reported():
+                with self._as_cli_errors():
                     page: dict[str, Any] = json.loads(
                         self._answer(connection, who, path, parameters | cursor, {}).read()
                     )
@@ -217,7 +217,7 @@ class Gateway:
             except (Unreachable, OSError, http.client.HTTPException) as error:
                 tries += 1
                 if not begun or tries > _TRIES:
-                    raise _away(self.url, error) from error
+                    raise _unreachable(self.url, error) from error
             time.sleep(_AGAIN_SECONDS)
 
     @contextlib.contextmanager
@@ -239,7 +239,7 @@ class Gateway:
         else:
             connection = http.client.HTTPConnection(host, port, timeout=self.connect_seconds)
         try:
-            with self._reported():
+            with self._as_cli_errors():
                 connection.connect()
                 connection.sock.settimeout(_SILENCE_SECONDS)
             yield connection, who
@@ -263,20 +263,20 @@ class Gateway:
         if who.token:
             sent["Authorization"] = f"Bearer {who.token}"
         query = f"?{urlencode(parameters)}" if parameters else ""
-        with self._reported():
+        with self._as_cli_errors():
             connection.request("GET", f"{urlsplit(self.url).path}{path}{query}", headers=sent)
             response = connection.getresponse()
         if response.status >= 400:
-            raise _problem(response)
+            raise _error_response(response)
         return response
 
     @contextlib.contextmanager
-    def _reported(self) -> Iterator[None]:
+    def _as_cli_errors(self) -> Iterator[None]:
         """Turn errors of the connection into `CliError`."""
         try:
             yield
         except (OSError, http.client.HTTPException) as error:
-            raise _away(self.url, error) from error
+            raise _unreachable(self.url, error) from error
 
     def _tls(self, who: Credentials) -> ssl.SSLContext:
         try:
@@ -298,20 +298,20 @@ class Gateway:
         return context
 
 
-def _config(done: Done) -> dict[str, Any]:
-    if done.code != 0 and "current-context" in done.complaint:
+def _config(done: Result) -> dict[str, Any]:
+    if done.code != 0 and "current-context" in done.stderr:
         return {}
     return done.json()
 
 
-def _place(url: str, ca_file: str, told: Done | None) -> tuple[str, str]:
+def _location(url: str, ca_file: str, config_map: Result | None) -> tuple[str, str]:
     """Return the gateway's address and CA certificates, from the command line, else from the ConfigMap."""
     where = f"ConfigMap {discovery.NAMESPACE}/{discovery.NAME}"
     data: Mapping[str, str] = {}
-    if told is not None and told.code == 0:
-        data = told.json().get("data") or {}
-    elif told is not None and not url:
-        error = error_of(told.complaint)
+    if config_map is not None and config_map.code == 0:
+        data = config_map.json().get("data") or {}
+    elif config_map is not None and not url:
+        error = error_of(config_map.stderr)
         if isinstance(error, Unreachable):
             raise error
         raise _unknown(f"user may not read {where}" if isinstance(error, Forbidden) else f"{where} not found")
@@ -338,7 +338,7 @@ def _unknown(why: str) -> CliError:
     )
 
 
-def _away(url: str, error: Exception) -> CliError:
+def _unreachable(url: str, error: Exception) -> CliError:
     if isinstance(error, CliError):
         return error
     if isinstance(error, ssl.SSLCertVerificationError):
@@ -355,7 +355,7 @@ def _away(url: str, error: Exception) -> CliError:
     )
 
 
-def _problem(response: http.client.HTTPResponse) -> CliError:
+def _error_response(response: http.client.HTTPResponse) -> CliError:
     """Make an error of the gateway's error response."""
     try:
         document = json.loads(response.read())

@@ -208,11 +208,11 @@ def _cluster(context: Context) -> dict[str, Any]:
         "certificate-authority-data": "certificate-authority-data",
         "proxy-url": "proxy-url",
     }
-    told = {shown: cluster[field] for field, shown in fields.items() if cluster.get(field)}
+    info = {shown: cluster[field] for field, shown in fields.items() if cluster.get(field)}
     for extension in cluster.get("extensions") or ():
         if extension.get("name") == "client.authentication.k8s.io/exec":
-            told["config"] = extension.get("extension")
-    return told
+            info["config"] = extension.get("extension")
+    return info
 
 
 def _given(output: bytes, version: str, command: str, name: str) -> Credentials:

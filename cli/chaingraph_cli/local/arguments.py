@@ -41,17 +41,17 @@ def _up_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--database-url", metavar="URL", help="Use this PostgreSQL instead of starting one.")
 
 
-def _up(chosen: argparse.Namespace) -> int:
+def _up(args: argparse.Namespace) -> int:
     from chaingraph_cli.cluster.state import ClusterSettings
     from chaingraph_cli.local import up
 
     settings = ClusterSettings(
-        workers=chosen.workers,
-        kubeconfig=chosen.kubeconfig.expanduser().resolve() if chosen.kubeconfig else None,
-        context=chosen.context,
-        database_url=chosen.database_url,
+        workers=args.workers,
+        kubeconfig=args.kubeconfig.expanduser().resolve() if args.kubeconfig else None,
+        context=args.context,
+        database_url=args.database_url,
     )
-    up.run(chosen.state, settings, detach=chosen.detach)
+    up.run(args.state, settings, detach=args.detach)
     return 0
 
 
@@ -60,10 +60,10 @@ def _down_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--delete", action="store_true", help="Delete the folder and all data too.")
 
 
-def _down(chosen: argparse.Namespace) -> int:
+def _down(args: argparse.Namespace) -> int:
     from chaingraph_cli.local import down
 
-    down.run(chosen.state, delete=chosen.delete)
+    down.run(args.state, delete=args.delete)
     return 0
 
 
@@ -79,11 +79,11 @@ def _status_arguments(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def _status(chosen: argparse.Namespace) -> int:
+def _status(args: argparse.Namespace) -> int:
     from chaingraph_cli.local import status
     from chaingraph_cli.terminal.output import OutputFormat
 
-    return 0 if status.run(chosen.state, OutputFormat(chosen.output)) else 1
+    return 0 if status.run(args.state, OutputFormat(args.output)) else 1
 
 
 def _demo_arguments(parser: argparse.ArgumentParser) -> None:
@@ -99,10 +99,10 @@ def _demo_arguments(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def _demo(chosen: argparse.Namespace) -> int:
+def _demo(args: argparse.Namespace) -> int:
     from chaingraph_cli.local import demo
 
-    return demo.run(chosen.state, chosen.examples, keep=chosen.keep)
+    return demo.run(args.state, args.examples, keep=args.keep)
 
 
 def _erase_arguments(parser: argparse.ArgumentParser) -> None:
@@ -118,10 +118,10 @@ def _erase_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--yes", action="store_true", help="Do not ask for confirmation. Erased data is lost.")
 
 
-def _erase(chosen: argparse.Namespace) -> int:
+def _erase(args: argparse.Namespace) -> int:
     from chaingraph_cli.local import erase
 
-    return erase.run(chosen)
+    return erase.run(args)
 
 
 UP = Command(

@@ -101,16 +101,16 @@ def watching(console: Console) -> Iterator[Watching]:
         with Live(console=console, auto_refresh=False) as live:
             yield lambda rows: live.update(_table(rows), refresh=True)
         return
-    told: set[str] = set()
+    shown: set[str] = set()
 
-    def tell(rows: Sequence[DemoRow]) -> None:
+    def show(rows: Sequence[DemoRow]) -> None:
         for row in rows:
-            if row.settled and row.name not in told:
-                told.add(row.name)
+            if row.settled and row.name not in shown:
+                shown.add(row.name)
                 below = f"; {row.tree}" if row.tree else ""
                 console.print(f"{row.name:<20} {row.phase:<10} {row.message}{below}")
 
-    yield tell
+    yield show
 
 
 def _table(rows: Sequence[DemoRow]) -> Table:

@@ -107,13 +107,13 @@ def _read(file: Path) -> list[Example]:
     except (OSError, UnicodeDecodeError, YamlError) as error:
         raise ExamplesInvalid(f"Cannot read {file}: {error}") from error
     for each in documents:
-        problem = _problem(each)
+        problem = _error_response(each)
         if problem:
             raise ExamplesInvalid(f"{file}: {problem}")
     return [Example(file, each) for each in documents]
 
 
-def _problem(document: Any) -> str:
+def _error_response(document: Any) -> str:
     if not isinstance(document, dict) or document.get("apiVersion") != names.API_VERSION:
         return f"apiVersion must be {names.API_VERSION}"
     if document.get("kind") not in (names.FLOW_KIND, names.EXECUTION_KIND):

@@ -33,8 +33,8 @@ class Resources:
         return {str(each["metadata"]["name"]): each for each in found["items"]}
 
 
-def new_namespace(kubeconfig: Path, wanted: str) -> Resources:
-    """Create a namespace: `wanted`, or `wanted-2` and so on if it exists.
+def new_namespace(kubeconfig: Path, base: str) -> Resources:
+    """Create a namespace: `base`, or `base-2` and so on if it exists.
 
     Raises:
         CliError: the cluster is unreachable or does not allow it.
@@ -42,7 +42,7 @@ def new_namespace(kubeconfig: Path, wanted: str) -> Resources:
     kubectl = Kubectl.on(kubeconfig)
     existing = kubectl.run("get", "namespaces", "-o", "jsonpath={.items[*].metadata.name}").ok().out.split()
     number = 1
-    while (name := wanted if number == 1 else f"{wanted}-{number}") in existing:
+    while (name := base if number == 1 else f"{base}-{number}") in existing:
         number += 1
     kubectl.run("create", "namespace", name).ok()
     return Resources(kubectl, name)

@@ -18,7 +18,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn
 from chaingraph_cli.cluster import detached
 from chaingraph_cli.cluster import run as cluster_run
 from chaingraph_cli.cluster.programs import control_plane
-from chaingraph_cli.cluster.programs.parts import egress_allowed
+from chaingraph_cli.cluster.programs.components import egress_allowed
 from chaingraph_cli.cluster.spec import ProcessCondition, Report
 from chaingraph_cli.cluster.state import ClusterSettings, ClusterState, Phase, StateFolder, supervised
 from chaingraph_cli.errors import AlreadyRunning, CliError
@@ -147,13 +147,13 @@ def _line(report: Report) -> str:
     return f"{time.strftime('%H:%M:%S')} [{style}]{report.condition:<10}[/] {report.spec.name:<24} {escape(pid)}"
 
 
-def _say_running(console: Console, folder: StateFolder, before: ClusterState, wanted: ClusterSettings) -> None:
+def _say_running(console: Console, folder: StateFolder, before: ClusterState, settings: ClusterSettings) -> None:
     """Report the running cluster; an error if its settings differ.
 
     Raises:
         AlreadyRunning: the settings differ.
     """
-    if before.settings != wanted:
+    if before.settings != settings:
         raise AlreadyRunning(
             f"A cluster is already running from {folder.path}, with other settings "
             f"({before.settings.workers} workers).",

@@ -7,9 +7,9 @@ from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from typing import Any, Final
 
-from chaingraph_cli.execution import FAILED, PAUSED, RUNNING, STOPPED, Execution, standing
+from chaingraph_cli.execution import FAILED, PAUSED, RUNNING, STOPPED, Execution, describe
 from chaingraph_cli.executions import guards
-from chaingraph_cli.render import child_text
+from chaingraph_cli.render import children
 from chaingraph_cli.render.listing import duration, parent
 from chaingraph_cli.terminal import tables
 from chaingraph_cli.terminal.escapes import one_line
@@ -67,7 +67,7 @@ def _phase(execution: Execution) -> str:
     """Format the phase with details: `Running 'a'`, `Pending, waiting for a worker`."""
     if execution.finished:
         return execution.phase
-    where = standing(execution)
+    where = describe(execution)
     more = where.removeprefix(execution.phase.lower())
     return execution.phase + (more if more != where else f", {where}")
 
@@ -109,7 +109,7 @@ def _value(value: Any) -> str:
 
 
 def _children(execution: Execution) -> list[str]:
-    return _field("Children", child_text.counted(execution.status.get("children") or {}))
+    return _field("Children", children.counted(execution.status.get("children") or {}))
 
 
 def _conditions(execution: Execution, now: datetime) -> list[str]:

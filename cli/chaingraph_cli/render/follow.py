@@ -27,7 +27,7 @@ _BEGIN_TRIES: Final = 50
 
 
 def events_of(
-    chosen: argparse.Namespace, *, types: tuple[str, ...] = (), follow: bool, from_index: int | None = None
+    args: argparse.Namespace, *, types: tuple[str, ...] = (), follow: bool, from_index: int | None = None
 ) -> Iterator[Event | StreamEnd]:
     """Yield the events of the execution that the command line names.
 
@@ -35,7 +35,7 @@ def events_of(
         NotFound: there is none; the hint has similar names.
         CliError: the gateway is unreachable or rejects the request.
     """
-    found = lookup.find(chosen)
+    found = lookup.find(args)
     if follow and found.execution is not None:
         yield from _followed(found, found.execution, types=types, from_index=from_index)
         return
@@ -65,7 +65,7 @@ def _followed(
                     yield event
         execution = _started(found, execution)
     if execution.finished and not execution.made:
-        raise lookup.not_yet(found.kubectl, execution)
+        raise lookup.no_events_yet(found.kubectl, execution)
     tries = 0
     while True:
         try:
@@ -92,11 +92,11 @@ def _started(found: Found, execution: Execution) -> Execution:
                 return now
             if version.deleted:
                 raise deleted(now)
-            said.tell([now])
+            said.print_error([now])
     raise AssertionError("`versions` without a deadline does not end")
 
 
-def to_its_end(chosen: argparse.Namespace, kubectl: Kubectl, execution: Execution) -> int:
+def to_its_end(args: argparse.Namespace, kubectl: Kubectl, execution: Execution) -> int:
     """Print the events of a new execution until it and its descendants have finished.
 
     Returns:
@@ -105,7 +105,7 @@ def to_its_end(chosen: argparse.Namespace, kubectl: Kubectl, execution: Executio
     Raises:
         CliError: the gateway is unreachable or rejects the request.
     """
-    found = lookup.of(Gateway.of(chosen, kubectl), kubectl, execution)
+    found = lookup.of(Gateway.of(args, kubectl), kubectl, execution)
     try:
         for event in _followed(found, execution):
             if isinstance(event, StreamEnd):

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from typing import Final
 
 from chaingraph_cli.execution import PHASES, Execution
-from chaingraph_cli.render import child_text
+from chaingraph_cli.render import children
 from chaingraph_cli.terminal import tables
 
 OUTPUTS: Final = ("table", "wide", "json", "yaml", "name")
@@ -92,7 +92,7 @@ def _wide_cells(execution: Execution) -> list[str]:
     return [
         str(execution.status.get("worker", "")),
         str(execution.status.get("attempt", "")),
-        child_text.counted(execution.status.get("children") or {}),
+        children.counted(execution.status.get("children") or {}),
         parent(execution),
         str(execution.status.get("executionID", "")),
     ]

@@ -21,7 +21,7 @@ GONE: Final = "(gone)"
 
 
 def watch(
-    chosen: argparse.Namespace,
+    args: argparse.Namespace,
     kubectl: Kubectl,
     names: Sequence[str],
     selection: Sequence[str],
@@ -38,7 +38,7 @@ def watch(
     arguments = [f"--field-selector=metadata.name={names[0]}"] if names else list(selection)
     content = kubectl.run("get", EXECUTIONS, *arguments, "-o", "json").json()
     found = listing.newest_first([each for each in map(Execution, content["items"]) if fits(each)])
-    shown = _Shown(chosen)
+    shown = _Shown(args)
     shown.first(found)
     seen = {each.item["metadata"]["uid"]: each.item["metadata"]["resourceVersion"] for each in found}
     while True:
@@ -71,11 +71,11 @@ def _events(kubectl: Kubectl, arguments: Sequence[str]) -> Iterator[tuple[str, E
 class _Shown:
     """Prints rows in columns that fit the first rows."""
 
-    def __init__(self, chosen: argparse.Namespace) -> None:
-        self._form = chosen.output
-        self._wide = chosen.output == "wide"
-        self._namespaces = chosen.all_namespaces
-        self._headers = not chosen.no_headers
+    def __init__(self, args: argparse.Namespace) -> None:
+        self._form = args.output
+        self._wide = args.output == "wide"
+        self._namespaces = args.all_namespaces
+        self._headers = not args.no_headers
         self._widths: list[int] = []
 
     def first(self, found: Sequence[Execution]) -> None:

@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from chaingraph_cli.execution import COMPLETED, FAILED, FINISHED, STOPPED
 from chaingraph_cli.gateway.client import Gateway
-from chaingraph_cli.render import child_text, running_nodes
+from chaingraph_cli.render import children, running_nodes
 from chaingraph_cli.terminal import tables
 
 Row = Mapping[str, Any]
@@ -79,7 +79,7 @@ def cells(row: Row, before: str = "", *, wide: bool = False) -> list[str]:
         str(row["phase"]),
         tables.span(timedelta(seconds=seconds)) if seconds is not None else "",
         _node(row, error),
-        child_text.counted(row["children"]),
+        children.counted(row["children"]),
     ]
     if wide:
         message = str(error.get("message", "")).partition("\n")[0]

@@ -35,7 +35,7 @@ class _View(Protocol):
     def show(self, rows: Sequence[Row]) -> None: ...
 
 
-def watch(chosen: argparse.Namespace, gateway: Gateway, rows: list[Row]) -> int:
+def watch(args: argparse.Namespace, gateway: Gateway, rows: list[Row]) -> int:
     """Show a tree and its changes until all of it has finished; returns 0 if all has completed, else 1.
 
     Args:
@@ -47,16 +47,16 @@ def watch(chosen: argparse.Namespace, gateway: Gateway, rows: list[Row]) -> int:
     """
     # By its id: another execution may get the name.
     path = gateway.path_of(str(rows[0]["executionID"]), "tree")
-    view = _view(chosen)
+    view = _view(args)
     view.show(rows)
     pause = _LEAST_SECONDS
     while not tree_rows.ended(rows[0]):
         time.sleep(pause)
         began = time.monotonic()
-        rows = _again(gateway, path, chosen.depth)
+        rows = _again(gateway, path, args.depth)
         pause = min(max(_LEAST_SECONDS, _SHARE * (time.monotonic() - began)), _MOST_SECONDS)
         view.show(rows)
-    if chosen.depth is not None:
+    if args.depth is not None:
         # Deeper levels count too.
         rows = _again(gateway, path, None)
     return 0 if tree_rows.all_completed(rows) else 1
@@ -80,10 +80,10 @@ def _again(gateway: Gateway, path: str, depth: int | None) -> list[Row]:
             time.sleep(_LEAST_SECONDS)
 
 
-def _view(chosen: argparse.Namespace) -> _View:
-    wide, headers = chosen.output == "wide", not chosen.no_headers
-    if chosen.output in ("json", "yaml", "name"):
-        return _Records(chosen.output)
+def _view(args: argparse.Namespace) -> _View:
+    wide, headers = args.output == "wide", not args.no_headers
+    if args.output in ("json", "yaml", "name"):
+        return _Records(args.output)
     if sys.stdout.isatty() and os.environ.get("TERM") != "dumb":
         return _Screen(wide=wide, headers=headers)
     return _Lines(wide=wide, headers=headers)

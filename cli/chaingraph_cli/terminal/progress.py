@@ -21,7 +21,7 @@ class ProgressLine:
         self._said = ""
         self._at = -_ELSEWHERE_SECONDS
 
-    def say(self, text: str) -> None:
+    def show(self, text: str) -> None:
         """Show a text, unless it is shown already."""
         text = one_line(text)
         if text == self._said:

@@ -48,8 +48,8 @@ def ensure(
         BinariesMissing: programs are missing and Go is not installed.
         BuildFailed: the compiler failed.
     """
-    wanted = list(names)
-    missing = [name for name in wanted if find(name) is None]
+    requested = list(names)
+    missing = [name for name in requested if find(name) is None]
     if missing:
         go = build.find_go()
         if go is None:
@@ -60,5 +60,5 @@ def ensure(
                 f"{_ASSETS} to a folder with the programs (setup-envtest use -p path).",
             )
         build.build(missing, into=cache_folder(), go=go, on_progress=on_progress)
-    found = {name: find(name) for name in wanted}
+    found = {name: find(name) for name in requested}
     return {name: path for name, path in found.items() if path is not None}

@@ -79,24 +79,24 @@ def build(names: Iterable[str], *, into: Path, go: Path, on_progress: Callable[[
     into.mkdir(parents=True, exist_ok=True)
     began = time.monotonic()
     log_path = into / "build.log"
-    wanted = list(names)
+    requested = list(names)
     with _exclusively(into):
         log_path.unlink(missing_ok=True)
-        for position, name in enumerate(wanted, start=1):
+        for position, name in enumerate(requested, start=1):
             if (into / name).exists():  # by the build that we waited for
                 continue
 
-            def tell(compiled: int, packages: int, name: str = name, position: int = position) -> None:
-                on_progress(BuildProgress(name, position, len(wanted), compiled, packages, time.monotonic() - began))
+            def print_error(compiled: int, packages: int, name: str = name, position: int = position) -> None:
+                on_progress(BuildProgress(name, position, len(requested), compiled, packages, time.monotonic() - began))
 
-            tell(0, 0)
+            print_error(0, 0)
             packages = _count_packages(go, name, log_path)
-            tell(0, packages)
+            print_error(0, packages)
             fresh = into / f".{name}.{os.getpid()}"
             try:
                 lines = _run(_command(go, name, fresh), log_path)
                 for compiled, _ in enumerate((line for line in lines if is_import_path(line)), start=1):
-                    tell(compiled, packages)
+                    print_error(compiled, packages)
                 fresh.replace(into / name)
             finally:
                 fresh.unlink(missing_ok=True)

@@ -11,7 +11,7 @@ from chaingraph_cli.execution import PAUSED, Execution
 from chaingraph_cli.executions import flows, guards, outcomes
 from chaingraph_cli.executions.edits import SpecEdit, add_wait, apply, replace
 from chaingraph_cli.executions.targets import read_one
-from chaingraph_cli.executions.unshown import no_resource
+from chaingraph_cli.executions.without_resource import no_resource
 from chaingraph_cli.kubectl import Kubectl
 from chaingraph_cli.render import listing
 from chaingraph_cli.terminal import tables
@@ -27,61 +27,61 @@ def _arguments(parser: argparse.ArgumentParser) -> None:
     listing.add_output(parser)
 
 
-def _run(chosen: argparse.Namespace) -> int:
-    if bool(chosen.nodes) != (chosen.action in ("add", "remove")):
-        what = "takes no nodes" if chosen.nodes else "needs nodes: breakpoints add NAME NODE"
-        raise Usage(f"breakpoints {chosen.action} {what}.")
-    kubectl = Kubectl.of(chosen)
-    execution = read_one(kubectl, chosen.name, no_resource)
-    if chosen.action == "list":
-        return _list(chosen, execution)
-    absent = [each for each in chosen.nodes if each not in execution.breakpoints]
-    if chosen.action == "remove" and absent:
+def _run(args: argparse.Namespace) -> int:
+    if bool(args.nodes) != (args.action in ("add", "remove")):
+        what = "takes no nodes" if args.nodes else "needs nodes: breakpoints add NAME NODE"
+        raise Usage(f"breakpoints {args.action} {what}.")
+    kubectl = Kubectl.of(args)
+    execution = read_one(kubectl, args.name, no_resource)
+    if args.action == "list":
+        return _list(args, execution)
+    absent = [each for each in args.nodes if each not in execution.breakpoints]
+    if args.action == "remove" and absent:
         known = ", ".join(execution.breakpoints) or "none"
         raise Usage(f"{execution.full_name} has no breakpoint {absent[0]!r}.", f"Its breakpoints: {known}")
-    after = _after(chosen, execution.breakpoints)
+    after = _after(args, execution.breakpoints)
     reading = None
-    if chosen.action == "add" and execution.flow:
-        reading = flows.asked(kubectl, execution.flow)
+    if args.action == "add" and execution.flow:
+        reading = flows.start_reading(kubectl, execution.flow)
     said = f"breakpoints set: {', '.join(after)}" if after else "breakpoints cleared"
     edit = SpecEdit(
-        lambda now: [replace("options/breakpoints", _after(chosen, now.breakpoints))],
+        lambda now: [replace("options/breakpoints", _after(args, now.breakpoints))],
         said,
         outcomes.breakpoints_set,
         guards.breakpoints,
     )
-    code = apply(kubectl, [execution], edit, wait=chosen.wait, timeout=chosen.timeout)
-    if chosen.action == "add":
-        known_nodes = flows.answered(reading) if reading else flows.ids(execution.spec.get("flow") or {})
-        for warning in flows.unknown(chosen.nodes, known_nodes) if known_nodes is not None else ():
+    code = apply(kubectl, [execution], edit, wait=args.wait, timeout=args.timeout)
+    if args.action == "add":
+        known_nodes = flows.finish_reading(reading) if reading else flows.ids(execution.spec.get("flow") or {})
+        for warning in flows.unknown(args.nodes, known_nodes) if known_nodes is not None else ():
             print(f"Warning: {warning}", file=sys.stderr)
     return code
 
 
-def _after(chosen: argparse.Namespace, before: list[str]) -> list[str]:
-    match chosen.action:
+def _after(args: argparse.Namespace, before: list[str]) -> list[str]:
+    match args.action:
         case "add":
-            return list(dict.fromkeys([*before, *chosen.nodes]))
+            return list(dict.fromkeys([*before, *args.nodes]))
         case "remove":
-            return [each for each in before if each not in chosen.nodes]
+            return [each for each in before if each not in args.nodes]
         case _:
             return []
 
 
-def _list(chosen: argparse.Namespace, execution: Execution) -> int:
+def _list(args: argparse.Namespace, execution: Execution) -> int:
     held = execution.current_nodes if execution.phase == PAUSED else []
-    if chosen.output in ("json", "yaml"):
+    if args.output in ("json", "yaml"):
         from chaingraph_cli.terminal.output import OutputFormat, dump
 
         items = [{"node": each, "held": each in held} for each in execution.breakpoints]
-        print(dump({"execution": execution.name, "breakpoints": items}, OutputFormat(chosen.output)))
-    elif chosen.output == "name":
+        print(dump({"execution": execution.name, "breakpoints": items}, OutputFormat(args.output)))
+    elif args.output == "name":
         print("\n".join(execution.breakpoints))
     elif not execution.breakpoints:
         print(f"{execution.full_name} has no breakpoints.")
     else:
         rows = [[each, "held" if each in held else ""] for each in execution.breakpoints]
-        print(tables.table(("NODE", "NOW"), rows, headers=not chosen.no_headers))
+        print(tables.table(("NODE", "NOW"), rows, headers=not args.no_headers))
     return 0
 
 

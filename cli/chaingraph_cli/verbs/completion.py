@@ -176,7 +176,7 @@ def _nodes(line: _Line) -> Candidates:
     kubectl = line.kubectl()
     flow = line.value("--flow")
     if flow:
-        return [(each, "") for each in flows.answered(flows.asked(kubectl, flow)) or ()]
+        return [(each, "") for each in flows.finish_reading(flows.start_reading(kubectl, flow)) or ()]
     typed = line.positionals()
     if line.verb == "breakpoints":
         action, typed = (typed[0], typed[1:]) if typed else ("", [])
@@ -226,9 +226,9 @@ def _arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("shell", choices=_SHELLS, help="The shell to print a script for.")
 
 
-def _run(chosen: argparse.Namespace) -> int:
+def _run(args: argparse.Namespace) -> int:
     # Scripts of cobra are the same for every program but for its name.
-    script = Kubectl.on().run("completion", chosen.shell).ok().out
+    script = Kubectl.on().run("completion", args.shell).ok().out
     print(script.replace("kubectl", "chaingraph"), end="")
     return 0
 

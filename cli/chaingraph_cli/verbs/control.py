@@ -12,38 +12,38 @@ from chaingraph_cli.executions import guards, outcomes
 from chaingraph_cli.executions.edits import Operation, SpecEdit, add_edit, carry_out, remove, replace
 from chaingraph_cli.executions.outcomes import Goal
 from chaingraph_cli.executions.tokens import new_token
-from chaingraph_cli.render import child_text
+from chaingraph_cli.render import children
 
 _FROM: Final = {"failed": "Failed", "start": "Start"}
 
 
 def _edit(
-    chosen: argparse.Namespace,
+    args: argparse.Namespace,
     verb: str,
     operations: Callable[[Execution], Sequence[Operation]],
     said: str | Callable[[Execution], str],
     applied: Goal,
 ) -> int:
-    return carry_out(chosen, SpecEdit(operations, said, applied, guards.GUARDS[verb], guards.LIKELY[verb]))
+    return carry_out(args, SpecEdit(operations, said, applied, guards.GUARDS[verb], guards.LIKELY[verb]))
 
 
-def _start(chosen: argparse.Namespace) -> int:
-    return _edit(chosen, "start", lambda execution: [replace("paused", False)], "start requested", outcomes.started)
+def _start(args: argparse.Namespace) -> int:
+    return _edit(args, "start", lambda execution: [replace("paused", False)], "start requested", outcomes.started)
 
 
-def _pause(chosen: argparse.Namespace) -> int:
-    return _edit(chosen, "pause", lambda execution: [replace("paused", True)], "pause requested", outcomes.paused)
+def _pause(args: argparse.Namespace) -> int:
+    return _edit(args, "pause", lambda execution: [replace("paused", True)], "pause requested", outcomes.paused)
 
 
-def _resume(chosen: argparse.Namespace) -> int:
+def _resume(args: argparse.Namespace) -> int:
     token = new_token()
     operations = [replace("paused", False), replace("resume", token)]
-    return _edit(chosen, "resume", lambda execution: operations, "resume requested", outcomes.resumed(token))
+    return _edit(args, "resume", lambda execution: operations, "resume requested", outcomes.resumed(token))
 
 
-def _step(chosen: argparse.Namespace) -> int:
+def _step(args: argparse.Namespace) -> int:
     token = new_token()
-    return _edit(chosen, "step", lambda execution: [replace("step", token)], "step requested", outcomes.stepped(token))
+    return _edit(args, "step", lambda execution: [replace("step", token)], "step requested", outcomes.stepped(token))
 
 
 def _stop_arguments(parser: argparse.ArgumentParser) -> None:
@@ -51,13 +51,13 @@ def _stop_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--reason", metavar="TEXT", default="", help="Reason, shown in the status and the events.")
 
 
-def _stop(chosen: argparse.Namespace) -> int:
-    operations = [replace("stop", True)] + ([replace("stopReason", chosen.reason)] if chosen.reason else [])
-    return _edit(chosen, "stop", lambda execution: operations, _stop_said, outcomes.stopped)
+def _stop(args: argparse.Namespace) -> int:
+    operations = [replace("stop", True)] + ([replace("stopReason", args.reason)] if args.reason else [])
+    return _edit(args, "stop", lambda execution: operations, _stop_said, outcomes.stopped)
 
 
 def _stop_said(execution: Execution) -> str:
-    return child_text.stop_of_tree(execution) if execution.finished else "stop requested"
+    return children.stop_of_tree(execution) if execution.finished else "stop requested"
 
 
 def _retry_arguments(parser: argparse.ArgumentParser) -> None:
@@ -77,18 +77,18 @@ def _retry_arguments(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def _retry(chosen: argparse.Namespace) -> int:
+def _retry(args: argparse.Namespace) -> int:
     token = new_token()
 
     def operations(execution: Execution) -> list[Operation]:
         made = [replace("stop", False)]
-        if chosen.paused is not None:
-            made.append(replace("paused", chosen.paused))
+        if args.paused is not None:
+            made.append(replace("paused", args.paused))
         if "stopReason" in execution.spec:
             made.append(remove("stopReason"))
-        return [*made, replace("retry", {"token": token, "from": _FROM[chosen.from_]})]
+        return [*made, replace("retry", {"token": token, "from": _FROM[args.from_]})]
 
-    return _edit(chosen, "retry", operations, "retry requested", outcomes.retried(token))
+    return _edit(args, "retry", operations, "retry requested", outcomes.retried(token))
 
 
 START: Final = Command(

@@ -8,10 +8,9 @@ import sys
 from collections.abc import Callable
 
 from chaingraph_cli.commands import Command
-from chaingraph_cli.creating import inputs, manifest, source
 from chaingraph_cli.errors import Usage
 from chaingraph_cli.execution import Execution
-from chaingraph_cli.executions import outcomes
+from chaingraph_cli.executions import inputs, manifest, outcomes, source
 from chaingraph_cli.executions.outcomes import Goal, Outcome
 from chaingraph_cli.executions.waiting import ACCEPTED, END, TREE, add_timeout, add_wait, await_outcomes
 from chaingraph_cli.gateway.options import add_gateway
@@ -21,10 +20,10 @@ from chaingraph_cli.terminal.escapes import raw
 
 
 def _arguments(parser: argparse.ArgumentParser) -> None:
-    what = parser.add_argument_group("source, one of")
-    what.add_argument("--flow", metavar="FLOW", help="A Flow of the namespace.")
-    what.add_argument("-f", "--filename", metavar="FILE", help="YAML or JSON of a Flow or an Execution; - for stdin.")
-    what.add_argument(
+    group = parser.add_argument_group("source, one of")
+    group.add_argument("--flow", metavar="FLOW", help="A Flow of the namespace.")
+    group.add_argument("-f", "--filename", metavar="FILE", help="YAML or JSON of a Flow or an Execution; - for stdin.")
+    group.add_argument(
         "--from-execution",
         metavar="NAME",
         help="Run this execution again, with its inputs, events and options, on the current state of its Flow.",
@@ -85,68 +84,68 @@ def _arguments(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def _run(chosen: argparse.Namespace) -> int:
-    if chosen.dry_run and (chosen.wait or chosen.follow):
+def _run(args: argparse.Namespace) -> int:
+    if args.dry_run and (args.wait or args.follow):
         raise Usage("--dry-run cannot be combined with --wait or --follow.")
-    if chosen.follow and chosen.output in ("json", "yaml"):
-        raise Usage(f"--follow cannot be combined with -o {chosen.output}: use --wait instead.")
-    kubectl = Kubectl.of(chosen)
-    made = _made(chosen, source.of(chosen, kubectl))
+    if args.follow and args.output in ("json", "yaml"):
+        raise Usage(f"--follow cannot be combined with -o {args.output}: use --wait instead.")
+    kubectl = Kubectl.of(args)
+    made = _made(args, source.of(args, kubectl))
     arguments = ["create", "-f", "-", f"--field-manager={FIELD_MANAGER}"]
-    if chosen.dry_run:
-        arguments.append(f"--dry-run={chosen.dry_run}")
-    form = chosen.output if chosen.output and not (chosen.wait or chosen.follow) else "json"
+    if args.dry_run:
+        arguments.append(f"--dry-run={args.dry_run}")
+    form = args.output if args.output and not (args.wait or args.follow) else "json"
     done = kubectl.run(*arguments, "-o", form, input_=manifest.text(made)).ok()
-    if form != "json" or (chosen.output == "json" and not chosen.wait):
+    if form != "json" or (args.output == "json" and not args.wait):
         # In YAML an escape would change the text; in JSON it does not.
         print(done.out, end="", flush=True, file=raw(sys.stdout) if form == "yaml" else sys.stdout)
         return 0
     execution = Execution(done.json())
-    if chosen.output not in ("json", "yaml"):
-        print(execution.full_name if chosen.output == "name" else execution.name, flush=True)
-    if chosen.follow:
+    if args.output not in ("json", "yaml"):
+        print(execution.full_name if args.output == "name" else execution.name, flush=True)
+    if args.follow:
         from chaingraph_cli.render import follow
 
-        return follow.to_its_end(chosen, kubectl, execution)
-    if chosen.wait:
+        return follow.to_its_end(args, kubectl, execution)
+    if args.wait:
         return await_outcomes(
             kubectl,
             [execution],
-            _goal(chosen),
-            timeout=chosen.timeout,
-            progress=chosen.wait == TREE,
-            told=_told(chosen.output, kubectl.typed),
+            _goal(args),
+            timeout=args.timeout,
+            progress=args.wait == TREE,
+            show=_show(args.output, kubectl.typed),
         )
     return 0
 
 
-def _made(chosen: argparse.Namespace, run: source.Source) -> manifest.Manifest:
-    of_file = manifest.inputs_of(chosen.inputs_file) if chosen.inputs_file else {}
+def _made(args: argparse.Namespace, run: source.Source) -> manifest.Manifest:
+    of_file = manifest.inputs_of(args.inputs_file) if args.inputs_file else {}
     return manifest.made(
         manifest.CreateOptions(
-            name=chosen.name,
-            inputs={**of_file, **inputs.typed(chosen.inputs, run.flow, flow_name=run.flow_name)},
-            events=[manifest.event(each) for each in chosen.events],
-            labels=dict(inputs.pair(each, "--label") for each in chosen.labels),
-            paused=chosen.paused,
-            breakpoints=chosen.breakpoints,
+            name=args.name,
+            inputs={**of_file, **inputs.typed(args.inputs, run.flow, flow_name=run.flow_name)},
+            events=[manifest.event(each) for each in args.events],
+            labels=dict(inputs.pair(each, "--label") for each in args.labels),
+            paused=args.paused,
+            breakpoints=args.breakpoints,
         ),
         run.manifest,
     )
 
 
-def _goal(chosen: argparse.Namespace) -> Goal:
-    if chosen.wait == ACCEPTED:
+def _goal(args: argparse.Namespace) -> Goal:
+    if args.wait == ACCEPTED:
         return outcomes.accepted
-    if chosen.paused:
+    if args.paused:
         return outcomes.held_or_ended
-    return outcomes.tree_ended if chosen.wait == TREE else outcomes.ended
+    return outcomes.tree_ended if args.wait == TREE else outcomes.ended
 
 
-def _told(form: str | None, typed: Typed) -> Callable[[Execution, Outcome], None]:
+def _show(form: str | None, typed: Typed) -> Callable[[Execution, Outcome], None]:
     """Return a function that prints the outcome and the outputs, or the object."""
 
-    def told(execution: Execution, outcome: Outcome) -> None:
+    def show(execution: Execution, outcome: Outcome) -> None:
         if form == "json":
             print(json.dumps(execution.item, indent=4, ensure_ascii=False), flush=True)
         elif form == "yaml":
@@ -156,7 +155,7 @@ def _told(form: str | None, typed: Typed) -> Callable[[Execution, Outcome], None
         elif form != "name":
             print("\n".join([f"{execution.full_name} {outcome.text}", *outputs(execution, typed)]), flush=True)
 
-    return told
+    return show
 
 
 COMMAND = Command(

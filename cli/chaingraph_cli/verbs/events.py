@@ -40,16 +40,16 @@ def _type(text: str) -> list[str]:
     return found
 
 
-def _run(chosen: argparse.Namespace) -> int:
-    types = tuple(dict.fromkeys(each for some in chosen.types for each in some))
+def _run(args: argparse.Namespace) -> int:
+    types = tuple(dict.fromkeys(each for some in args.types for each in some))
     count = 0
-    for event in events_of(chosen, types=types, follow=chosen.follow, from_index=chosen.from_index):
+    for event in events_of(args, types=types, follow=args.follow, from_index=args.from_index):
         if isinstance(event, StreamEnd):
             break
-        print(event.text if chosen.output == "json" else event_line(event), flush=True)
+        print(event.text if args.output == "json" else event_line(event), flush=True)
         count += 1
-    if not count and chosen.output != "json":
-        print("No matching events yet." if types or chosen.from_index is not None else NOT_THERE)
+    if not count and args.output != "json":
+        print("No matching events yet." if types or args.from_index is not None else NOT_THERE)
     return 0
 
 

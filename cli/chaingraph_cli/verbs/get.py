@@ -9,9 +9,9 @@ from typing import Any, Final
 from chaingraph_cli.commands import Command
 from chaingraph_cli.errors import CliError, NotFound, Usage
 from chaingraph_cli.execution import PHASES, Execution, is_id
-from chaingraph_cli.executions.targets import Targets, bare, read, told
-from chaingraph_cli.executions.unshown import Document, as_execution, child_of_ledger, no_resource, of_ledger
+from chaingraph_cli.executions.targets import Targets, bare, read, report_errors
 from chaingraph_cli.executions.waiting import duration
+from chaingraph_cli.executions.without_resource import Document, as_execution, no_resource, read_child, read_document
 from chaingraph_cli.kubectl import EXECUTIONS, Kubectl
 from chaingraph_cli.render import listing
 from chaingraph_cli.render.details import details
@@ -47,73 +47,73 @@ def _arguments(parser: argparse.ArgumentParser) -> None:
     listing.add_output(parser)
 
 
-def _run(chosen: argparse.Namespace) -> int:
-    kubectl = Kubectl.of(chosen)
-    names = [bare(each) for each in chosen.names]
-    chooses = (chosen.selector, chosen.phase, chosen.all_namespaces, chosen.children, chosen.flow, chosen.since)
+def _run(args: argparse.Namespace) -> int:
+    kubectl = Kubectl.of(args)
+    names = [bare(each) for each in args.names]
+    chooses = (args.selector, args.phase, args.all_namespaces, args.children, args.flow, args.since)
     if names and any(chooses):
         raise Usage("NAME cannot be combined with --selector, --phase, --flow, --since, --all or --all-namespaces.")
-    if chosen.watch:
+    if args.watch:
         from chaingraph_cli.render.listing_watch import watch
 
-        return watch(chosen, kubectl, names, selection(chosen), lambda each: _chosen(chosen, each))
+        return watch(args, kubectl, names, selection(args), lambda each: _matches(args, each))
     if len(names) == 1:
-        return _one(chosen, kubectl, names[0])
-    if names and chosen.output in _FORMS:
-        return kubectl.print("get", EXECUTIONS, *names, "-o", chosen.output)
+        return _one(args, kubectl, names[0])
+    if names and args.output in _FORMS:
+        return kubectl.print("get", EXECUTIONS, *names, "-o", args.output)
     if names:
         found, errors = read(kubectl, Targets(tuple(names)), no_resource)
         if found:
-            print(listing.rows_of(found, wide=chosen.output == "wide", headers=not chosen.no_headers))
-        return told(errors)
-    content = kubectl.run("get", EXECUTIONS, *selection(chosen), "-o", "json").json()
-    found = listing.newest_first([each for each in map(Execution, content["items"]) if _chosen(chosen, each)])
-    if chosen.output in _FORMS:
-        _print_list(found, chosen.output)
+            print(listing.rows_of(found, wide=args.output == "wide", headers=not args.no_headers))
+        return report_errors(errors)
+    content = kubectl.run("get", EXECUTIONS, *selection(args), "-o", "json").json()
+    found = listing.newest_first([each for each in map(Execution, content["items"]) if _matches(args, each)])
+    if args.output in _FORMS:
+        _print_list(found, args.output)
     elif found:
-        print(_table(chosen, found))
+        print(_table(args, found))
     else:
-        print(_nothing(chosen))
+        print(_nothing(args))
     return 0
 
 
-def selection(chosen: argparse.Namespace) -> list[str]:
+def selection(args: argparse.Namespace) -> list[str]:
     """Return kubectl's options for the selection by the API server."""
     labels = [
-        *([chosen.selector] if chosen.selector else []),
-        *([] if chosen.children else [f"!{kinds.PARENT_ID_LABEL}"]),
+        *([args.selector] if args.selector else []),
+        *([] if args.children else [f"!{kinds.PARENT_ID_LABEL}"]),
     ]
-    fields = {"status.phase": chosen.phase, "spec.flowRef.name": chosen.flow}
+    fields = {"status.phase": args.phase, "spec.flowRef.name": args.flow}
     chosen_fields = [f"{path}={value}" for path, value in fields.items() if value]
     return [
         *([f"--selector={','.join(labels)}"] if labels else []),
         *([f"--field-selector={','.join(chosen_fields)}"] if chosen_fields else []),
-        *(["--all-namespaces"] if chosen.all_namespaces else []),
+        *(["--all-namespaces"] if args.all_namespaces else []),
     ]
 
 
-def _chosen(chosen: argparse.Namespace, execution: Execution) -> bool:
-    if not (chosen.children or chosen.names) and "spawnedBy" in execution.spec:
+def _matches(args: argparse.Namespace, execution: Execution) -> bool:
+    if not (args.children or args.names) and "spawnedBy" in execution.spec:
         return False
-    if not chosen.since:
+    if not args.since:
         return True
-    return tables.read_time(execution.created) >= datetime.now(UTC) - timedelta(seconds=chosen.since)
+    return tables.read_time(execution.created) >= datetime.now(UTC) - timedelta(seconds=args.since)
 
 
-def _table(chosen: argparse.Namespace, found: list[Execution]) -> str:
+def _table(args: argparse.Namespace, found: list[Execution]) -> str:
     return listing.rows_of(
         found,
-        wide=chosen.output == "wide",
-        namespaces=chosen.all_namespaces,
-        headers=not chosen.no_headers,
+        wide=args.output == "wide",
+        namespaces=args.all_namespaces,
+        headers=not args.no_headers,
     )
 
 
-def _nothing(chosen: argparse.Namespace) -> str:
-    where = "" if chosen.all_namespaces else " in this namespace"
-    narrowed = bool(chosen.selector or chosen.phase or chosen.flow or chosen.since)
+def _nothing(args: argparse.Namespace) -> str:
+    where = "" if args.all_namespaces else " in this namespace"
+    narrowed = bool(args.selector or args.phase or args.flow or args.since)
     return f"No executions found{where}." + (
-        " Use --all to list children too." if narrowed and not chosen.children else ""
+        " Use --all to list children too." if narrowed and not args.children else ""
     )
 
 
@@ -128,44 +128,44 @@ def _print_list(found: list[Execution], form: str) -> None:
     print(dump(content, OutputFormat(form)))
 
 
-def _one(chosen: argparse.Namespace, kubectl: Kubectl, name: str) -> int:
+def _one(args: argparse.Namespace, kubectl: Kubectl, name: str) -> int:
     """Show one execution: its resource, or its data at the gateway if it is named by id or has no resource."""
     if is_id(name):
-        return _print_document(chosen, kubectl, of_ledger(kubectl, name))
-    if chosen.output in _FORMS:
+        return _print_document(args, kubectl, read_document(kubectl, name))
+    if args.output in _FORMS:
         try:
-            return kubectl.print("get", EXECUTIONS, name, "-o", chosen.output)
+            return kubectl.print("get", EXECUTIONS, name, "-o", args.output)
         except NotFound as absent:
-            return _unshown(chosen, kubectl, name, absent)
+            return _unshown(args, kubectl, name, absent)
     found, errors = read(kubectl, Targets((name,)))
     if errors:
-        return _unshown(chosen, kubectl, name, errors[0])
-    _print(chosen, kubectl, found[0], shown=True)
+        return _unshown(args, kubectl, name, errors[0])
+    _print(args, kubectl, found[0], shown=True)
     return 0
 
 
-def _unshown(chosen: argparse.Namespace, kubectl: Kubectl, name: str, absent: CliError) -> int:
-    document = child_of_ledger(kubectl, name)
+def _unshown(args: argparse.Namespace, kubectl: Kubectl, name: str, absent: CliError) -> int:
+    document = read_child(kubectl, name)
     if document is None:
         raise absent
-    return _print_document(chosen, kubectl, document)
+    return _print_document(args, kubectl, document)
 
 
-def _print_document(chosen: argparse.Namespace, kubectl: Kubectl, document: Document) -> int:
-    if chosen.output in ("json", "yaml"):
+def _print_document(args: argparse.Namespace, kubectl: Kubectl, document: Document) -> int:
+    if args.output in ("json", "yaml"):
         from chaingraph_cli.terminal.output import OutputFormat, dump
 
-        print(dump(document, OutputFormat(chosen.output)))
-    elif chosen.output == "name":
+        print(dump(document, OutputFormat(args.output)))
+    elif args.output == "name":
         print(document["name"])
     else:
-        _print(chosen, kubectl, as_execution(document), shown=document["uid"] is not None)
+        _print(args, kubectl, as_execution(document), shown=document["uid"] is not None)
     return 0
 
 
-def _print(chosen: argparse.Namespace, kubectl: Kubectl, execution: Execution, *, shown: bool) -> None:
-    if chosen.output:
-        print(listing.rows_of([execution], wide=chosen.output == "wide", headers=not chosen.no_headers))
+def _print(args: argparse.Namespace, kubectl: Kubectl, execution: Execution, *, shown: bool) -> None:
+    if args.output:
+        print(listing.rows_of([execution], wide=args.output == "wide", headers=not args.no_headers))
     else:
         print(details(execution, kubectl.typed, shown=shown))
 

@@ -19,18 +19,18 @@ def _arguments(parser: argparse.ArgumentParser) -> None:
     add_gateway(parser)
 
 
-def _run(chosen: argparse.Namespace) -> int:
+def _run(args: argparse.Namespace) -> int:
     count = 0
-    for event in events_of(chosen, types=LOG_TYPES, follow=chosen.follow):
+    for event in events_of(args, types=LOG_TYPES, follow=args.follow):
         if isinstance(event, StreamEnd):
             break
-        if chosen.node and event.data.get("nodeId") != chosen.node:
+        if args.node and event.data.get("nodeId") != args.node:
             continue
         for line in log_lines(event):
             print(line, flush=True)
             count += 1
     if not count:
-        print(f"No log lines and no errors{f' of node {chosen.node!r}' if chosen.node else ''}.", file=sys.stderr)
+        print(f"No log lines and no errors{f' of node {args.node!r}' if args.node else ''}.", file=sys.stderr)
     return 0
 
 

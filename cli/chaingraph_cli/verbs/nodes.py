@@ -36,27 +36,27 @@ def _arguments(parser: argparse.ArgumentParser) -> None:
     add_gateway(parser)
 
 
-def _run(chosen: argparse.Namespace) -> int:
-    found = lookup.find(chosen)
+def _run(args: argparse.Namespace) -> int:
+    found = lookup.find(args)
     gateway = found.gateway
     try:
         execution = gateway.get(found.path)
         pages = gateway.pages(found.at("journal"), outputs="true", limit=_PAGE)
         ended = in_order([row for page in pages for row in page["nodes"]])
-        if chosen.output in ("json", "yaml"):
+        if args.output in ("json", "yaml"):
             ended = [whole(gateway, str(execution["executionID"]), row) for row in ended]
     except NotFound as absent:
         raise found.not_known(absent) from absent
     rows = with_current(ended, execution)
-    match chosen.output:
+    match args.output:
         case "json" | "yaml":
             from chaingraph_cli.terminal.output import OutputFormat, dump
 
-            print(dump({"executionID": execution["executionID"], "nodes": rows}, OutputFormat(chosen.output)))
+            print(dump({"executionID": execution["executionID"], "nodes": rows}, OutputFormat(args.output)))
         case "name":
             print("\n".join(str(each["node"]) for each in rows))
         case _:
-            print(listed(rows, wide=chosen.output == "wide", headers=not chosen.no_headers))
+            print(listed(rows, wide=args.output == "wide", headers=not args.no_headers))
     return 0
 
 

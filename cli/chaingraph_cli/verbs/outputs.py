@@ -38,19 +38,19 @@ def _arguments(parser: argparse.ArgumentParser) -> None:
     add_gateway(parser)
 
 
-def _run(chosen: argparse.Namespace) -> int:
-    form = chosen.form or ("raw" if chosen.key else "table")
-    if form == "raw" and not chosen.key:
+def _run(args: argparse.Namespace) -> int:
+    form = args.form or ("raw" if args.key else "table")
+    if form == "raw" and not args.key:
         raise Usage("-o raw needs one output.", "Name it: --output OUTPUT.")
-    if form == "table" and chosen.key:
+    if form == "table" and args.key:
         raise Usage("-o table cannot be combined with --output.", "Use -o raw, json or yaml.")
-    found = lookup.find(chosen)
+    found = lookup.find(args)
     try:
         details = found.gateway.get(found.path)
     except NotFound as absent:
         raise found.not_known(absent) from absent
-    if chosen.key:
-        _one(found, details, chosen.key, form)
+    if args.key:
+        _one(found, details, args.key, form)
     else:
         _all(found, details, form)
     return 0

@@ -13,7 +13,7 @@ from chaingraph_cli.execution import PHASES
 from chaingraph_cli.gateway.client import Gateway
 from chaingraph_cli.gateway.options import add_gateway
 from chaingraph_cli.kubectl import Kubectl
-from chaingraph_cli.render import child_text, listing, tree_rows
+from chaingraph_cli.render import children, listing, tree_rows
 from chaingraph_cli.render.tree_rows import Row
 from chaingraph_cli.terminal import tables
 
@@ -48,49 +48,49 @@ def _limit(text: str) -> int:
     return int(text)
 
 
-def _run(chosen: argparse.Namespace) -> int:
-    kubectl = Kubectl.of(chosen)
-    gateway = Gateway.of(chosen, kubectl)
+def _run(args: argparse.Namespace) -> int:
+    kubectl = Kubectl.of(args)
+    gateway = Gateway.of(args, kubectl)
     query = {
-        "namespace": "" if chosen.all_namespaces else gateway.namespace,
-        "flow": chosen.flow,
-        "phase": ",".join(chosen.phases),
-        "limit": str(chosen.limit),
-        "cursor": chosen.cursor,
+        "namespace": "" if args.all_namespaces else gateway.namespace,
+        "flow": args.flow,
+        "phase": ",".join(args.phases),
+        "limit": str(args.limit),
+        "cursor": args.cursor,
     }
     page = gateway.get("/executions", **{name: value for name, value in query.items() if value})
     rows: Sequence[Row] = page["executions"]
-    match chosen.output:
+    match args.output:
         case "json" | "yaml":
             from chaingraph_cli.terminal.output import OutputFormat, dump
 
-            print(dump(page, OutputFormat(chosen.output)))
+            print(dump(page, OutputFormat(args.output)))
             return 0
         case "name":
             print("\n".join(map(tree_rows.named, rows)))
         case _ if not rows:
-            print(f"No executions found{'' if chosen.all_namespaces else ' in this namespace'}.")
+            print(f"No executions found{'' if args.all_namespaces else ' in this namespace'}.")
         case _:
-            print(_listed(rows, chosen))
+            print(_listed(rows, args))
     if page["cursor"]:
         sys.stdout.flush()
-        print(f"Next page: {kubectl.typed('roots', *_repeated(chosen, page['cursor']))}", file=sys.stderr)
+        print(f"Next page: {kubectl.typed('roots', *_repeated(args, page['cursor']))}", file=sys.stderr)
     return 0
 
 
-def _repeated(chosen: argparse.Namespace, cursor: str) -> list[str]:
+def _repeated(args: argparse.Namespace, cursor: str) -> list[str]:
     """Return the arguments for the next page."""
-    words = [f"--flow={chosen.flow}"] if chosen.flow else []
-    words += [f"--phase={each}" for each in chosen.phases]
-    words += ["-A"] if chosen.all_namespaces else []
-    return [*words, f"--limit={chosen.limit}", f"--cursor={cursor}"]
+    words = [f"--flow={args.flow}"] if args.flow else []
+    words += [f"--phase={each}" for each in args.phases]
+    words += ["-A"] if args.all_namespaces else []
+    return [*words, f"--limit={args.limit}", f"--cursor={cursor}"]
 
 
-def _listed(rows: Sequence[Row], chosen: argparse.Namespace) -> str:
-    wide, namespaces = chosen.output == "wide", chosen.all_namespaces
+def _listed(rows: Sequence[Row], args: argparse.Namespace) -> str:
+    wide, namespaces = args.output == "wide", args.all_namespaces
     columns = (("NAMESPACE",) if namespaces else ()) + _COLUMNS + (_WIDE if wide else ())
     lines = [([str(each["namespace"])] if namespaces else []) + _cells(each, wide=wide) for each in rows]
-    return tables.table(columns, lines, headers=not chosen.no_headers)
+    return tables.table(columns, lines, headers=not args.no_headers)
 
 
 def _cells(row: Row, *, wide: bool) -> list[str]:
@@ -101,7 +101,7 @@ def _cells(row: Row, *, wide: bool) -> list[str]:
         str(row["flow"]),
         tables.since(str(row["createdTime"])),
         tables.span(timedelta(seconds=seconds)) if seconds is not None else "",
-        child_text.counted(row["below"]),
+        children.counted(row["below"]),
     ]
     error: dict[str, Any] = row["error"] or {}
     message = str(error.get("message", "")).partition("\n")[0]

@@ -35,25 +35,25 @@ def _depth(text: str) -> int:
     return int(text)
 
 
-def _run(chosen: argparse.Namespace) -> int:
-    found = lookup.find(chosen)
+def _run(args: argparse.Namespace) -> int:
+    found = lookup.find(args)
     try:
-        rows = tree_rows.read(found.gateway, found.at("tree"), chosen.depth)
+        rows = tree_rows.read(found.gateway, found.at("tree"), args.depth)
     except NotFound as absent:
         raise found.not_known(absent) from absent
-    if chosen.watch:
+    if args.watch:
         from chaingraph_cli.render import tree_watch
 
-        return tree_watch.watch(chosen, found.gateway, rows)
-    match chosen.output:
+        return tree_watch.watch(args, found.gateway, rows)
+    match args.output:
         case "json" | "yaml":
             from chaingraph_cli.terminal.output import OutputFormat, dump
 
-            print(dump({"executions": rows}, OutputFormat(chosen.output)))
+            print(dump({"executions": rows}, OutputFormat(args.output)))
         case "name":
             print("\n".join(map(tree_rows.named, rows)))
         case _:
-            print(drawn(rows, wide=chosen.output == "wide", headers=not chosen.no_headers))
+            print(drawn(rows, wide=args.output == "wide", headers=not args.no_headers))
     return 0
 
 

@@ -17,12 +17,12 @@ def _arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("-o", "--output", choices=("table", "json", "yaml"), help="Output format.")
 
 
-def _run(chosen: argparse.Namespace) -> int:
-    found = {"client": metadata.version("chaingraph"), "cluster": _of_cluster(chosen)}
-    if chosen.output in ("json", "yaml"):
+def _run(args: argparse.Namespace) -> int:
+    found = {"client": metadata.version("chaingraph"), "cluster": _of_cluster(args)}
+    if args.output in ("json", "yaml"):
         from chaingraph_cli.terminal.output import OutputFormat, dump
 
-        print(dump(found, OutputFormat(chosen.output)))
+        print(dump(found, OutputFormat(args.output)))
         return 0
     for name, version in found.items():
         if version:
@@ -30,10 +30,10 @@ def _run(chosen: argparse.Namespace) -> int:
     return 0
 
 
-def _of_cluster(chosen: argparse.Namespace) -> str | None:
+def _of_cluster(args: argparse.Namespace) -> str | None:
     """Return the version of the operator in the cluster; None if it is unknown."""
     try:
-        kubectl = Kubectl.of(chosen)
+        kubectl = Kubectl.of(args)
         arguments = ("get", "configmap", discovery.NAME, "-o", "json", _SOON)
         found = finish(kubectl.start(*arguments, namespace=discovery.NAMESPACE)).json()
     except CliError:

@@ -7,9 +7,9 @@ import argparse
 from chaingraph_cli.commands import Command
 from chaingraph_cli.errors import NotFound
 from chaingraph_cli.executions import outcomes
-from chaingraph_cli.executions.targets import add_targets, read, targets_of, told
-from chaingraph_cli.executions.unshown import no_resource
+from chaingraph_cli.executions.targets import add_targets, read, report_errors, targets_of
 from chaingraph_cli.executions.waiting import add_timeout, await_outcomes
+from chaingraph_cli.executions.without_resource import no_resource
 from chaingraph_cli.kubectl import Kubectl
 
 
@@ -17,7 +17,7 @@ def _arguments(parser: argparse.ArgumentParser) -> None:
     add_targets(parser)
     parser.add_argument(
         "--for",
-        dest="wanted",
+        dest="goal",
         choices=("finished", "completed", "failed", "stopped", "paused", "tree"),
         default="finished",
         help="What to wait for. finished (default): any final phase. tree: the end of everything below it as well.",
@@ -25,16 +25,16 @@ def _arguments(parser: argparse.ArgumentParser) -> None:
     add_timeout(parser, default=0)
 
 
-def _run(chosen: argparse.Namespace) -> int:
-    kubectl = Kubectl.of(chosen)
-    found, errors = read(kubectl, targets_of(chosen), no_resource)
-    code = told(errors)
+def _run(args: argparse.Namespace) -> int:
+    kubectl = Kubectl.of(args)
+    found, errors = read(kubectl, targets_of(args), no_resource)
+    code = report_errors(errors)
     if not found and not errors:
         raise NotFound("No executions found.", f"List executions: {kubectl.typed('get')}")
     if not found:
         return code
-    goal, tree = outcomes.reached(chosen.wanted), chosen.wanted == "tree"
-    return await_outcomes(kubectl, found, goal, timeout=chosen.timeout, progress=tree) or code
+    goal, tree = outcomes.reached(args.goal), args.goal == "tree"
+    return await_outcomes(kubectl, found, goal, timeout=args.timeout, progress=tree) or code
 
 
 COMMAND = Command(

@@ -16,7 +16,7 @@ Document = Mapping[str, Any]
 """An execution as the gateway returns it."""
 
 
-def of_ledger(kubectl: Kubectl, name: str) -> Document:
+def read_document(kubectl: Kubectl, name: str) -> Document:
     """Read an execution from the gateway, by its id or by its name in the namespace.
 
     Raises:
@@ -27,7 +27,7 @@ def of_ledger(kubectl: Kubectl, name: str) -> Document:
     return gateway.get(gateway.path_of(name))
 
 
-def child_of_ledger(kubectl: Kubectl, name: str) -> Document | None:
+def read_child(kubectl: Kubectl, name: str) -> Document | None:
     """Read a child without a resource by its name; None if there is none or the gateway fails."""
     try:
         gateway = _gateway(kubectl)
@@ -54,7 +54,7 @@ def _gateway(kubectl: Kubectl) -> Gateway:
     # Imported late: it takes longer than the rest of a verb, and only errors need it.
     from chaingraph_cli.gateway.client import Gateway
 
-    return Gateway.by_the_way(kubectl)
+    return Gateway.optional(kubectl)
 
 
 def _child(gateway: Gateway, name: str) -> Document | None:

@@ -8,9 +8,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
-from chaingraph_cli.creating.files import documents
-from chaingraph_cli.creating.inputs import AS_TEXT, any_value
 from chaingraph_cli.errors import Usage
+from chaingraph_cli.executions.files import documents
+from chaingraph_cli.executions.inputs import AS_TEXT, any_value
 from chaingraph_crds import names
 from chaingraph_crds.numbers import numbers_in, refused_by_kubernetes
 

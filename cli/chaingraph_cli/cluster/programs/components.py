@@ -11,7 +11,7 @@ from pathlib import Path
 from chaingraph_cli.cluster import ports, private
 from chaingraph_cli.cluster.access import gateway
 from chaingraph_cli.cluster.access.gateway import GatewayFiles
-from chaingraph_cli.cluster.last_lines import tail
+from chaingraph_cli.cluster.log_tail import tail
 from chaingraph_cli.cluster.programs.probes import HttpProbe
 from chaingraph_cli.cluster.spec import ProcessSpec, Tier
 from chaingraph_cli.errors import DatabaseUnusable
@@ -33,7 +33,7 @@ _PYTHON = (sys.executable, "-P", "-m")
 
 
 @dataclass(frozen=True)
-class Parts:
+class Components:
     """Makes the specs of operator, gateway and workers."""
 
     database_url: str
@@ -76,7 +76,7 @@ class Parts:
             argv=(*_PYTHON, module),
             log=self.logs / f"{name}.log",
             probe=HttpProbe(url=f"http://{ports.LOOPBACK}:{port}/readyz"),
-            tier=Tier.PARTS,
+            tier=Tier.COMPONENTS,
             port=port,
             stop_seconds=_STOP_SECONDS,
             env={

@@ -7,10 +7,10 @@ import sys
 from dataclasses import dataclass
 from typing import Any
 
-from chaingraph_cli.creating import manifest
 from chaingraph_cli.errors import CliError, Forbidden, NotFound, Usage
+from chaingraph_cli.executions import manifest
 from chaingraph_cli.executions.targets import bare, read_one
-from chaingraph_cli.executions.unshown import no_resource
+from chaingraph_cli.executions.without_resource import no_resource
 from chaingraph_cli.kubectl import FLOWS, Kubectl, nothing_there
 
 
@@ -29,30 +29,30 @@ class Source:
     flow: dict[str, Any] | None
 
 
-def of(chosen: argparse.Namespace, kubectl: Kubectl) -> Source:
+def of(args: argparse.Namespace, kubectl: Kubectl) -> Source:
     """Read the source that the command line names.
 
     Raises:
         Usage: it names none, or several.
         NotFound: the Flow or the execution does not exist.
     """
-    if sum(map(bool, (chosen.flow, chosen.filename, chosen.from_execution))) != 1:
+    if sum(map(bool, (args.flow, args.filename, args.from_execution))) != 1:
         raise Usage("Specify one source: --flow FLOW, -f FILE or --from-execution NAME.")
-    if chosen.flow:
-        made = manifest.of_flow(chosen.flow)
-    elif chosen.filename:
-        made = manifest.of_file(chosen.filename)
+    if args.flow:
+        made = manifest.of_flow(args.flow)
+    elif args.filename:
+        made = manifest.of_file(args.filename)
     else:
-        made = manifest.again(read_one(kubectl, bare(chosen.from_execution), no_resource).item)
+        made = manifest.again(read_one(kubectl, bare(args.from_execution), no_resource).item)
     spec = made.get("spec") or {}
     name = (spec.get("flowRef") or {}).get("name") if isinstance(spec, dict) else None
     if not isinstance(name, str):
         flow = spec.get("flow") if isinstance(spec, dict) else None
         return Source(made, "", flow if isinstance(flow, dict) else None)
-    return Source(made, name, _flow(chosen, kubectl, name))
+    return Source(made, name, _flow(args, kubectl, name))
 
 
-def _flow(chosen: argparse.Namespace, kubectl: Kubectl, name: str) -> dict[str, Any] | None:
+def _flow(args: argparse.Namespace, kubectl: Kubectl, name: str) -> dict[str, Any] | None:
     """Read the spec of a Flow; None if it is allowed to be missing or the user may not read it."""
     try:
         found = kubectl.run("get", FLOWS, name, "-o", "json").json()
@@ -62,7 +62,7 @@ def _flow(chosen: argparse.Namespace, kubectl: Kubectl, name: str) -> dict[str, 
         error = nothing_there(kubectl, name, FLOWS)
         if "Install the CRDs" in absent.hint:
             raise
-        if chosen.allow_missing or chosen.dry_run == "client":
+        if args.allow_missing or args.dry_run == "client":
             warning = f"Warning: {error.message} The execution starts once the Flow is created."
             print(warning, error.hint, file=sys.stderr)
             return None
@@ -70,7 +70,7 @@ def _flow(chosen: argparse.Namespace, kubectl: Kubectl, name: str) -> dict[str, 
             error.message, f"{error.hint}\nTo create the execution before its Flow, use --allow-missing."
         ) from absent
     except CliError:
-        if chosen.dry_run == "client":
+        if args.dry_run == "client":
             return None
         raise
     return dict(found.get("spec") or {})

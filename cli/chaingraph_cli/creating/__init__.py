@@ -1,1 +1,0 @@
-"""Builds the manifest for `create` from a Flow, a file or an earlier execution."""

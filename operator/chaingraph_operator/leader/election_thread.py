@@ -1,22 +1,21 @@
 """The election in a thread of its own, with an event loop and connections of its own.
 
-However much the operator's event loop has to do, the Lease is renewed. A loop that has not had a turn for long is dead,
-and its operator lets go: it sees and writes nothing any more, and another one could.
+However much the operator's event loop has to do, the Lease is renewed. A loop that has stood still for long is dead,
+and the watchdog ends its operator: it sees and writes nothing any more, and another one could.
 """
 
 from __future__ import annotations
 
 import asyncio
 import threading
-import time
 from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any, Final, NoReturn, TypeVar
 
-from chaingraph_operator.leader.election import Election, exit_hard
+from chaingraph_operator.leader.election import Election
 from chaingraph_runtime.cluster_access import ClusterAccess, load
+from chaingraph_runtime.watchdog import Watchdog, exit_hard
 
 T = TypeVar("T")
-_BEAT_SECONDS: Final = 1.0
 _JOIN_SECONDS: Final = 5.0
 
 
@@ -25,7 +24,7 @@ class ElectionThread:
 
     Args:
         make: makes the election with the access that it is to use.
-        hung: seconds without a turn of the caller's event loop after which the Lease is given up.
+        hung: how long the caller's event loop may stand still, in seconds.
         access: reads the access to the API server.
         lost: called then; must not return.
     """
@@ -39,14 +38,14 @@ class ElectionThread:
         lost: Callable[[str], NoReturn] = exit_hard,
     ) -> None:
         self._make = make
-        self._hung = hung
         self._access = access
-        self._lost = lost
+        self._watchdog = Watchdog(
+            self._overdue, stall_seconds=hung, setting="CHAINGRAPH_LOOP_DEADLINE_SECONDS", lost=lost
+        )
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="election", daemon=True)
         self._election: Election | None = None
         self._keeping: asyncio.Future[None] | None = None
-        self._beat = time.monotonic()
 
     def check(self) -> None:
         """Ends the process when the Lease can no longer be relied on."""
@@ -69,7 +68,7 @@ class ElectionThread:
 
         self._thread.start()
         await self._run(self._acquire(tell))
-        self._beat = time.monotonic()
+        self._watchdog.start()
         self._keeping = asyncio.wrap_future(asyncio.run_coroutine_threadsafe(self._keep(), self._loop))
 
     async def keep(self) -> None:
@@ -79,15 +78,17 @@ class ElectionThread:
             Exception: whatever has ended the renewal.
         """
         assert self._keeping is not None, "acquired first"
-        while not self._keeping.done():
-            self._beat = time.monotonic()
-            await asyncio.wait({self._keeping}, timeout=_BEAT_SECONDS)
-        self._keeping.result()
+        beating = asyncio.create_task(self._watchdog.beat(), name="beat")
+        try:
+            await asyncio.shield(self._keeping)
+        finally:
+            beating.cancel()
 
     async def close(self) -> None:
         """Leaves the Lease to the next one, and ends the thread. Nothing may be written after."""
         if not self._thread.is_alive():
             return
+        self._watchdog.end()
         if self._keeping is not None:
             self._keeping.cancel()
         await self._run(self._release())
@@ -101,18 +102,12 @@ class ElectionThread:
         self._election = self._make(await self._access())
         await self._election.acquire(follows)
 
+    def _overdue(self) -> str | None:
+        return None if self._election is None else self._election.overdue()
+
     async def _keep(self) -> None:
         assert self._election is not None, "acquired first"
-        async with asyncio.TaskGroup() as group:
-            group.create_task(self._election.keep())
-            group.create_task(self._watch())
-
-    async def _watch(self) -> None:
-        while True:
-            await asyncio.sleep(min(_BEAT_SECONDS, self._hung / 4))
-            silent = time.monotonic() - self._beat
-            if silent > self._hung:
-                self._lost(f"the event loop has not had a turn for {silent:.0f} s")
+        await self._election.keep()
 
     async def _release(self) -> None:
         if self._election is not None:

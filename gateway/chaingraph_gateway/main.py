@@ -7,7 +7,6 @@ SIGINT end it with 0, streams after a whole event. What its service account may 
 from __future__ import annotations
 
 import asyncio
-import signal
 import sys
 from typing import Final
 
@@ -39,10 +38,10 @@ from chaingraph_runtime.cluster_errors import ClusterError
 from chaingraph_runtime.http import HealthServer
 from chaingraph_runtime.pool_figures import PoolMetrics
 from chaingraph_runtime.settings import refuse
+from chaingraph_runtime.shutdown import Shutdown
 from chaingraph_store.ledger import Ledger
 
 _log = structlog.get_logger("chaingraph_gateway.main")
-_END_SECONDS: Final = 1.0
 _KEEPALIVE: Final = {"keepalives_idle": "15", "keepalives_interval": "5", "keepalives_count": "3"}
 
 
@@ -71,10 +70,8 @@ def read_only(dsn: str) -> str:
 
 
 async def _run(settings: Settings) -> None:
-    end = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    for each in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(each, end.set)
+    shutdown = Shutdown()
+    shutdown.on_signals()
     metrics = Metrics()
     tls = ServingTls(settings.certificate, settings.key)
     access = await load()
@@ -100,7 +97,8 @@ async def _run(settings: Settings) -> None:
         health_port = await health.start()
         port = await server.start(settings.host, settings.port, tls.context)
         _log.info("started", server=access.server, port=port, health_port=health_port)
-        await _until_told(end, reader, tails, client_ca, tls)
+        if not await shutdown.interrupts(_parts(reader, tails, client_ca, tls)):
+            raise PartEnded("the gateway has ended without a signal")
     finally:
         await server.stop()
         await health.stop()
@@ -157,23 +155,6 @@ def _server(
     )
     enough_files(settings.max_connections)
     return GatewayServer(handlers, fairness, metrics)
-
-
-async def _until_told(end: asyncio.Event, reader: Reader, tails: Tails, client_ca: ClientCa, tls: ServingTls) -> None:
-    """Runs all parts until a signal comes."""
-    parts = asyncio.create_task(_parts(reader, tails, client_ca, tls), name="parts")
-    told = asyncio.create_task(end.wait(), name="told to end")
-    try:
-        await asyncio.wait({parts, told}, return_when=asyncio.FIRST_COMPLETED)
-        if not end.is_set():
-            await parts
-            raise PartEnded("the gateway has ended without being told to")
-        _log.info("told to end")
-    finally:
-        told.cancel()
-        parts.cancel()
-        # A part may swallow it (see `tasks`); the end of the event loop tells it once more.
-        await asyncio.wait({parts}, timeout=_END_SECONDS)
 
 
 async def _parts(reader: Reader, tails: Tails, client_ca: ClientCa, tls: ServingTls) -> None:

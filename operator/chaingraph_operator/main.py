@@ -25,9 +25,8 @@ and discovery (`system:discovery`, which every service account has). With a Clus
 from __future__ import annotations
 
 import asyncio
-import signal
 import sys
-from collections.abc import Coroutine
+from functools import partial
 from importlib.metadata import version
 
 import structlog
@@ -46,6 +45,7 @@ from chaingraph_runtime.cluster_access import load
 from chaingraph_runtime.cluster_errors import ApiError, ClusterError, NotFound
 from chaingraph_runtime.http import HealthServer
 from chaingraph_runtime.settings import cannot_start, refuse
+from chaingraph_runtime.shutdown import Shutdown
 from chaingraph_runtime.tracing import TracingUnavailable
 from chaingraph_store import schema
 from chaingraph_store.errors import ForeignLedger
@@ -55,7 +55,6 @@ from chaingraph_store.ledger import Ledger
 _log = structlog.get_logger("chaingraph_operator.main")
 _POOL_EXTRA = 4
 _DRAIN_SECONDS = 4.0
-_END_SECONDS = 2.0
 _TRACES_SECONDS = 1.0
 
 
@@ -89,8 +88,8 @@ def main() -> None:
 
 
 async def _run(settings: Settings) -> None:
-    end = asyncio.Event()
-    _on_signals(end)
+    shutdown = Shutdown()
+    shutdown.on_signals()
     access = await load()
     metrics = Metrics()
     ledger = Ledger(
@@ -122,7 +121,9 @@ async def _run(settings: Settings) -> None:
     port = await server.start()
     _log.info("started", server=access.server, namespaces=settings.namespaces or "all", health_port=port)
     try:
-        await _until_told(end, operator, _serve(operator, leadership, ledger, health, startup, end))
+        serve = _serve(operator, leadership, ledger, health, startup, shutdown)
+        if not await shutdown.interrupts(serve, drain=partial(operator.drain, _DRAIN_SECONDS)):
+            raise PartEnded("the operator has ended without a signal")
     finally:
         await leadership.close()
         await server.stop()
@@ -154,32 +155,13 @@ class Startup:
         return None if self._waits_for is None else f"starting: waiting for {self._waits_for}"
 
 
-async def _until_told(end: asyncio.Event, operator: Operator, serve: Coroutine[None, None, None]) -> None:
-    """Serve until a signal, then write pending statuses."""
-    serving = asyncio.create_task(serve, name="serving")
-    told = asyncio.create_task(end.wait(), name="shutdown requested")
-    await asyncio.wait({serving, told}, return_when=asyncio.FIRST_COMPLETED)
-    if not end.is_set():
-        told.cancel()
-        await serving
-        raise PartEnded("the operator stopped unexpectedly")
-    _log.info("shutdown requested")
-    await operator.drain(_DRAIN_SECONDS)
-    serving.cancel()
-    await asyncio.wait({serving}, timeout=_END_SECONDS)
-    if not serving.done():
-        left = sorted(task.get_name() for task in asyncio.all_tasks() if task is not asyncio.current_task())
-        _log.warning("components did not stop in time", tasks=left)
-    _log.info("ended")
-
-
 async def _serve(
     operator: Operator,
     leadership: Leadership,
     ledger: Ledger,
     health: LedgerHealth,
     startup: Startup,
-    end: asyncio.Event,
+    shutdown: Shutdown,
 ) -> None:
     """Wait for the dependencies and the leadership, then run all components. Ends with an exception only."""
     startup.waits_for("PostgreSQL")
@@ -200,7 +182,7 @@ async def _serve(
         group.create_task(_ready(operator, startup), name="readiness")
         # kopf cancels every task younger than its own when it ends: start ours first.
         await operator.started.wait()
-        group.create_task(operator.watch.run(spawned=lambda: _on_signals(end)), name="watch")
+        group.create_task(operator.watch.run(spawned=shutdown.on_signals), name="watch")
 
 
 async def _ready(operator: Operator, startup: Startup) -> None:
@@ -241,12 +223,6 @@ async def _own_ledger(operator: Operator, startup: Startup) -> None:
             return
         await asyncio.sleep(delay)
         delay = min(10.0, delay * 2)
-
-
-def _on_signals(end: asyncio.Event) -> None:
-    loop = asyncio.get_running_loop()
-    for each in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(each, end.set)
 
 
 if __name__ == "__main__":

@@ -160,7 +160,14 @@ class Ledger:
             raise
 
     async def close(self) -> None:
-        await self._pool.close()
+        before = _cancellations()
+        try:
+            await self._pool.close()
+        except asyncio.CancelledError:
+            if _cancellations() > before:
+                raise
+            # kopf cancels, with its own tasks, those that Python 3.11's `wait_for` makes inside the pool's. Then the
+            # pool has ended already.
 
     async def now(self) -> datetime:
         """Return the time by the database's clock, which sets all times in the ledger. This machine's may differ.

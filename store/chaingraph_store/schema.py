@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import partial
 from importlib.resources import as_file, files
 from typing import Any, Final
 from urllib.parse import quote, urlencode
@@ -75,12 +76,12 @@ async def connect(ledger: Ledger, *, waiting: Callable[[Exception], None]) -> No
         waiting: called with each error that is waited out.
     """
 
-    async def once() -> None:
-        await ledger.open(timeout=_CONNECT_SECONDS)
+    async def checked() -> None:
         async with ledger.connection() as connection:
             await check(connection)
 
-    await retry_transient(once, what="connection", failed=waiting, errors=(*TRANSIENT_ERRORS, SchemaOutdated))
+    await retry_transient(partial(ledger.open, _CONNECT_SECONDS), what="connection", failed=waiting)
+    await retry_transient(checked, what="schema", failed=waiting, errors=(*TRANSIENT_ERRORS, SchemaOutdated))
 
 
 def url(fields: Mapping[str, Any], *, scheme: str) -> str:

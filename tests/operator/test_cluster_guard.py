@@ -8,8 +8,8 @@ import certifi
 import pytest
 from kubernetes.aio.client import Configuration
 
-from chaingraph_operator.leader.election import LEADERSHIP_LOST_EXIT
 from chaingraph_runtime.cluster_access import ClusterAccess
+from chaingraph_runtime.watchdog import LOST_EXIT
 from chaingraph_store.ids import execution_id
 from chaingraph_store.ledger import Ledger
 from chaingraph_store.upkeep import cluster as clusters
@@ -96,7 +96,7 @@ async def test_operator_exits_when_its_ledger_is_taken_over(
         return operator.process.poll() is not None
 
     await eventually(exited, what="the end of the operator")
-    assert operator.process.returncode == LEADERSHIP_LOST_EXIT
+    assert operator.process.returncode == LOST_EXIT
     assert f"the ledger now belongs to another cluster: to {ELSEWHERE.uid}" in operator.log
     assert (await row_of(ledger, theirs.id)).phase == "Pending"
 

@@ -6,6 +6,7 @@ import asyncio
 import json
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
+from functools import partial
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -17,14 +18,13 @@ from kubernetes.aio.client import Configuration
 
 from chaingraph_operator.errors import NoLeaseNamespace
 from chaingraph_operator.leader.election import Election, ElectionMove, ObservedLease, Times, look, next_move
+from chaingraph_operator.leader.election_thread import ElectionThread
 from chaingraph_operator.leader.leadership import lease_namespace
 from chaingraph_operator.settings import Settings
 from chaingraph_runtime.cluster_access import ClusterAccess
 from fixtures.cluster.control_plane import ControlPlane, Kubectl
 from fixtures.processes.cut_off import Way
 
-# Its watchdog ends the process by an exception here, which is no error of its thread.
-pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
 QUICK = Times(duration=2, deadline=1.0, retry=0.1)
 
 
@@ -208,6 +208,7 @@ async def test_leader_survives_deletion_or_labelling_of_its_lease(
 
 
 @pytest.mark.integration
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
 async def test_leader_unable_to_renew_exits_before_lease_expiry(namespace: str, way: Way) -> None:
     proxy, kubeconfig = way
     reasons: list[str] = []
@@ -219,14 +220,17 @@ async def test_leader_unable_to_renew_exits_before_lease_expiry(namespace: str, 
         loop.call_soon_threadsafe(gone.set)
         raise SystemExit
 
-    leader = Election(
-        await access_by(kubeconfig), namespace=namespace, name="operator", identity="one", times=QUICK, lost=ends
-    )
+    def make(access: ClusterAccess) -> Election:
+        return Election(access, namespace=namespace, name="operator", identity="one", times=QUICK, lost=ends)
+
+    leader = ElectionThread(make, hung=60, access=partial(access_by, kubeconfig), lost=ends)
     await leader.acquire(lambda _: None)
-    async with keeping(leader):
-        proxy.cut()
-        await asyncio.wait_for(gone.wait(), QUICK.duration)
-        assert "was not renewed for" in reasons[0]
-        with pytest.raises(SystemExit):
-            leader.check()
-    await leader.close()
+    keeping = asyncio.create_task(leader.keep())
+    proxy.cut()
+    await asyncio.wait_for(gone.wait(), QUICK.duration)
+    assert "could not be renewed for" in reasons[0]
+    with pytest.raises(SystemExit):
+        leader.check()
+    keeping.cancel()
+    with suppress(asyncio.CancelledError):
+        await leader.close()

@@ -15,6 +15,8 @@ from chaingraph_operator.leader.election_thread import ElectionThread
 from chaingraph_runtime.cluster_access import ClusterAccess
 from chaingraph_runtime.cluster_errors import NoCluster
 
+# The watchdog ends the process by an exception here, which is no error of its thread.
+pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
 RETRY = 0.02
 
 
@@ -36,6 +38,9 @@ class Fake:
             self.renewals += 1
 
     def check(self) -> None:
+        return None
+
+    def overdue(self) -> str | None:
         return None
 
     async def release(self) -> None:
@@ -100,7 +105,7 @@ async def test_dead_loop_lets_the_lease_go(make: Make) -> None:
     election = make(hung=0.1, lost=lost)
     await election.acquire(lambda _: None)
     assert gone.wait(30), "this loop has no turn meanwhile"
-    assert "the event loop has been blocked for" in reasons[0]
+    assert "the event loop has stood still for" in reasons[0]
 
 
 async def test_loop_with_turns_keeps_the_lease(make: Make) -> None:
@@ -124,9 +129,8 @@ async def test_failed_renewal_ends_the_part(make: Make, fake: Fake) -> None:
     fake.keep = fails  # type: ignore[method-assign]
     election = make()
     await election.acquire(lambda _: None)
-    with pytest.raises(ExceptionGroup) as failure:
+    with pytest.raises(OSError, match="no way"):
         await election.keep()
-    assert failure.group_contains(OSError, match="no way")
 
 
 async def test_missing_access_is_told_to_the_caller(make: Make) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from chaingraph_operator.leader.election import LEADERSHIP_LOST_EXIT
+from chaingraph_runtime.watchdog import LOST_EXIT
 from chaingraph_store.ledger import Ledger
 from fixtures.cluster.control_plane import ControlPlane
 from fixtures.cluster.service_account import kubeconfig_of_service_account
@@ -96,8 +96,8 @@ async def test_leader_waking_from_a_freeze_exits(cluster: Cluster, elected: RunO
     await becomes_leader(second, within=30)
     await cluster.row(cluster.apply("Execution", "one", {"flow": FLOW}))
     os.kill(first.process.pid, signal.SIGCONT)
-    assert first.process.wait(15) == LEADERSHIP_LOST_EXIT
-    assert "leadership lost, exiting" in first.log
+    assert first.process.wait(15) == LOST_EXIT
+    assert "Exiting at once" in first.log
     assert leads(second)
 
 
@@ -109,7 +109,7 @@ async def test_leader_with_a_stopped_clock_is_fenced_by_the_ledger(
     async with ledger.transaction() as connection:
         await connection.execute("UPDATE chaingraph.operators SET epoch = epoch + 1, holder = 'another one'")
     cluster.apply("Execution", "one", {"flow": FLOW})
-    assert first.process.wait(15) == LEADERSHIP_LOST_EXIT
+    assert first.process.wait(15) == LOST_EXIT
     assert "another one leads since" in first.log
     async with ledger.connection() as connection:
         cursor = await connection.execute("SELECT count(*) FROM chaingraph.executions")
@@ -123,8 +123,8 @@ async def test_leader_cut_off_from_the_api_exits_and_is_replaced(
     first = elected(KUBECONFIG=str(kubeconfig))
     second = elected()
     proxy.cut()
-    assert first.process.wait(15) == LEADERSHIP_LOST_EXIT
-    assert "was not renewed for" in first.log
+    assert first.process.wait(15) == LOST_EXIT
+    assert "could not be renewed for" in first.log
     await becomes_leader(second, within=30)
     await cluster.row(cluster.apply("Execution", "one", {"flow": FLOW}))
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Any, NoReturn
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -13,7 +13,6 @@ from chaingraph_store import events
 from chaingraph_store.clock import SteadyClock
 from chaingraph_store.ledger import Ledger
 from chaingraph_store.queue import leases, recovery
-from chaingraph_worker.lease import Lease
 from fixtures.flows.chains import running, steps
 from fixtures.ledger.ledger import ended, row_of, wait_for
 from fixtures.ledger.moves import flush, take_from_queue
@@ -52,22 +51,6 @@ async def test_worker_hands_back_with_no_operator(ledger: Ledger, run_worker: Ru
     assert (row.phase, row.worker, row.losses) == ("Completed", second.executor_id, 1)
     assert "handed back: its worker or its workflow was lost" in second.log
     second.wait_figure('chaingraph_worker_recoveries_total{result="handed back"} 1.0')
-
-
-def test_watchdog_notices_a_standing_event_loop() -> None:
-    """The lease is renewed beside the loop, so a loop that stands still would go unnoticed for ever."""
-    reasons: list[str] = []
-
-    def lost(reason: str) -> NoReturn:
-        reasons.append(reason)
-        raise SystemExit
-
-    lease = Lease("", "w", seconds=600, stall_seconds=2, serving=lambda: True, retired=lambda _: None, lost=lost)
-    lease._beaten -= 3
-    with pytest.raises(SystemExit):
-        lease._watch()
-    assert "the event loop has stood still for 3." in reasons[0]
-    assert "CHAINGRAPH_STALL_SECONDS (2)" in reasons[0]
 
 
 async def lost_together(ledger: Ledger, number: int, *, worker: str, **recover: Any) -> list[recovery.HandedBack]:

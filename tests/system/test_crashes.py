@@ -166,6 +166,7 @@ async def test_executions_resume_when_postgresql_is_back(
     user.wait("meanwhile")
     await assert_one_run(ledger, user.status("long")["executionID"], nodes=[f"s{n}" for n in range(10)])
     await assert_one_run(ledger, user.status("meanwhile")["executionID"], nodes=["add"])
+    assert operator.terminate() == 0
 
 
 def until_awaited(url: str, execution_id: str) -> None:

@@ -4,14 +4,13 @@ Exiting hard is the point: a worker that lost its lease may have lost its work t
 does would be done twice. The journal's fence keeps its writes out; only its exit keeps its effects out.
 
 Renewals run in a thread with an event loop and a connection of their own, so that nothing that keeps the process's
-event loop or its pool busy costs the lease. A loop that does not turn any more would then go unnoticed, so the same
-watchdog that looks at the lease looks at the loop as well.
+event loop or its pool busy costs the lease. A loop that does not turn any more would then go unnoticed, so the watchdog
+looks at it as well.
 """
 
 from __future__ import annotations
 
 import asyncio
-import os
 import threading
 import time
 from collections.abc import Callable
@@ -20,28 +19,19 @@ from typing import Final, NoReturn
 import psycopg
 import structlog
 
+from chaingraph_runtime.watchdog import Watchdog, exit_hard
 from chaingraph_store.ledger import Connection, answer_within
 from chaingraph_store.queue import leases
 from chaingraph_worker import metrics
 
-LEASE_LOST_EXIT: Final = 70
-"""Exit code of a worker without a lease (EX_SOFTWARE)."""
 _RENEWALS_A_LEASE: Final = 6
 _CONNECT_SHARE: Final = 0.5
 """Part of a lease that a connection may take: five to seven round trips with TLS."""
 _ANSWER_SHARE: Final = 1 / 3
 """Part of a lease that the answer to a renewal may take: one round trip, behind whoever holds the row."""
 _RETRY_SECONDS: Final = 0.2
-_WATCH_SECONDS: Final = 0.2
-_BEAT_SECONDS: Final = 0.5
 
 _log = structlog.get_logger(__name__)
-
-
-def exit_hard(reason: str) -> NoReturn:
-    """Ends the process at once, without running anything more of it."""
-    _log.critical("lost the lease, exiting", reason=reason)
-    os._exit(LEASE_LOST_EXIT)
 
 
 class Lease:
@@ -68,12 +58,14 @@ class Lease:
         self._dsn = dsn
         self._executor_id = executor_id
         self._seconds = seconds
-        self._stall_seconds = stall_seconds
         self._serving = serving
         self._retired = retired
         self._lost = lost
         self._renewed = time.monotonic()
-        self._beaten = time.monotonic()
+        self._watchdog = Watchdog(
+            self.overdue, stall_seconds=stall_seconds, setting="CHAINGRAPH_STALL_SECONDS", lost=lost
+        )
+        self.beat = self._watchdog.beat
         self._connection: Connection | None = None
         self._given_up = False
         self._over = False
@@ -85,18 +77,17 @@ class Lease:
             asked: when the lease was asked for, by the monotonic clock. It was taken since.
         """
         self._renewed = asked
-        self._beaten = time.monotonic()
         metrics.LEASE_RENEWED.set_to_current_time()
         metrics.LEASE_SECONDS.set(self._seconds)
         metrics.LEASE_AGE.set_function(lambda: time.monotonic() - self._renewed)
         loop = asyncio.get_running_loop()
         threading.Thread(target=self._run, args=(loop,), name="lease", daemon=True).start()
-        threading.Thread(target=self._watch, name="lease watchdog", daemon=True).start()
+        self._watchdog.start()
 
     def overdue(self) -> str | None:
-        """What is wrong with the lease, for /healthz; None when it is good."""
+        """Return why this worker has no lease any more, or None."""
         age = time.monotonic() - self._renewed
-        return f"the lease was last renewed {age:.1f} s ago" if age > self._seconds else None
+        return f"the lease could not be renewed for {age:.1f} s" if age > self._seconds else None
 
     def give_up(self) -> None:
         """This worker releases it by itself, now: a renewal that no longer finds it is no loss."""
@@ -105,18 +96,13 @@ class Lease:
     def end(self) -> None:
         """Nothing runs here any more that the lease would be needed for: the watchdog lets go."""
         self._over = True
-
-    async def beat(self) -> None:
-        """Shows the watchdog that the event loop turns, for ever."""
-        while True:
-            self._beaten = time.monotonic()
-            await asyncio.sleep(_BEAT_SECONDS)
+        self._watchdog.end()
 
     def _run(self, loop: asyncio.AbstractEventLoop) -> None:
         try:
             asyncio.run(self._keep(loop))
         except Exception as error:  # noqa: BLE001 - whatever it is, nobody renews the lease any more
-            self._lost(f"renewing it failed: {error!r}")
+            self._lost(f"renewing the lease failed: {error!r}")
 
     async def _keep(self, loop: asyncio.AbstractEventLoop) -> None:
         """Renews the lease, a few times within its length, until it is given up."""
@@ -134,7 +120,7 @@ class Lease:
             if renewed is None and (self._given_up or self._over):
                 return
             if renewed is None:
-                self._lost("it was revoked: this worker's work has been handed to another one")
+                self._lost("the lease was revoked: the work of this worker was handed to another one")
             # From the moment of asking: the database may have counted from any moment since.
             self._renewed = asked
             metrics.LEASE_RENEWALS.labels("renewed").inc()
@@ -157,19 +143,3 @@ class Lease:
         connection, self._connection = self._connection, None
         if connection is not None:
             connection.pgconn.finish()
-
-    def _watch(self) -> None:
-        """Ends the process when the lease is over, or its event loop stands still, from a thread of its own."""
-        while True:
-            time.sleep(_WATCH_SECONDS)
-            now = time.monotonic()
-            age, still = now - self._renewed, now - self._beaten
-            if self._over:
-                return
-            if age > self._seconds:
-                self._lost(f"it could not be renewed for {age:.1f} s")
-            if still > self._stall_seconds:
-                self._lost(
-                    f"the event loop has stood still for {still:.1f} s, more than CHAINGRAPH_STALL_SECONDS "
-                    f"({self._stall_seconds:g})"
-                )

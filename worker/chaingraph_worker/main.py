@@ -10,7 +10,6 @@ import asyncio
 import contextlib
 import logging
 import os
-import signal
 import socket
 import sys
 import time
@@ -23,13 +22,14 @@ from chaingraph_runtime import logs, tracing
 from chaingraph_runtime.http import CannotServe, HealthServer
 from chaingraph_runtime.pool_figures import PoolMetrics
 from chaingraph_runtime.settings import cannot_start, refuse
+from chaingraph_runtime.shutdown import Shutdown
 from chaingraph_runtime.tracing import TracingUnavailable
 from chaingraph_store import schema
-from chaingraph_store.errors import SchemaOutdated, StoreError
-from chaingraph_store.ledger import Connection, Ledger
+from chaingraph_store.errors import StoreError
+from chaingraph_store.ledger import Ledger
 from chaingraph_store.pool_roles import own
 from chaingraph_store.queue import dispatch, leases, recovery
-from chaingraph_store.transient import TRANSIENT_ERRORS, retry_transient, text_of
+from chaingraph_store.transient import TRANSIENT_ERRORS, is_outage, retry_transient
 from chaingraph_worker import application, metrics, migrate, workflows
 from chaingraph_worker.attempts.attempt import RunDependencies
 from chaingraph_worker.attempts.running import RunningAttempts
@@ -42,7 +42,6 @@ from chaingraph_worker.settings import WorkerSettings
 from chaingraph_worker.supervision.connections import ConnectionShares
 from chaingraph_worker.supervision.pool import Pool, fork, warn_of_memory
 
-_CONNECT_SECONDS: Final = 5.0
 _HAND_BACK_SECONDS: Final = 5.0
 _INTERRUPT_SECONDS: Final = 6.0
 """How long interrupted nodes may take to clean up: a little longer than the engine gives them."""
@@ -125,7 +124,7 @@ class Worker:
         self._retired = False
         self._kept_to_pool = False
         self._state = "starting"
-        self._stopping = asyncio.Event()
+        self._shutdown = Shutdown()
         self._health = HealthServer(
             settings.health_port,
             host=settings.health_host,
@@ -141,13 +140,11 @@ class Worker:
         Raises:
             StartRefused: a setting or the database's schema is wrong.
         """
-        loop = asyncio.get_running_loop()
-        for number in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(number, self._stopping.set)
+        self._shutdown.on_signals()
         await self._start_health()
         try:
             await self._pool.open()
-            if await self._connect():
+            if not await self._shutdown.interrupts(self._connect()):
                 await self._serve()
         finally:
             self._pool.close()
@@ -201,14 +198,16 @@ class Worker:
             queues=settings.queue_names,
             node_types=len(self._pool.catalogue.catalogue),
         )
-        stopping = asyncio.create_task(self._stopping.wait(), name="stopping")
-        done, _ = await asyncio.wait({stopping, *background}, return_when=asyncio.FIRST_COMPLETED)
+        for each in background:
+            each.add_done_callback(lambda _: self._shutdown.request())
+        await self._shutdown.wait()
+        failed = [each for each in background if each.done()]
         await self._drain()
-        for task in (stopping, *background):
-            task.cancel()
-        await asyncio.gather(stopping, *background, return_exceptions=True)
-        for task in done - {stopping}:
-            task.result()
+        for each in background:
+            each.cancel()
+        await asyncio.gather(*background, return_exceptions=True)
+        for each in failed:
+            each.result()
 
     async def _drain(self) -> None:
         """Takes nothing new, parks what is paused, lets what runs go on for a while, hands back the rest."""
@@ -270,31 +269,21 @@ class Worker:
             raise StartRefused(str(error)) from error
         _log.info("serves health and metrics", health_port=bound)
 
-    async def _connect(self) -> bool:
-        """Waits for PostgreSQL, for ever. Returns False when told to stop meanwhile."""
-        while not self._stopping.is_set():
-            try:
-                await self._ledger.open(timeout=_CONNECT_SECONDS)
-                async with self._ledger.connection() as connection:
-                    await schema.check(connection)
-                    await self._check_role(connection)
-                return True
-            except TRANSIENT_ERRORS as error:
-                self._state = "waiting for PostgreSQL"
-                _log.warning("Waiting for PostgreSQL", variable="DATABASE_URL_EXECUTIONS", error=text_of(error))
-            except SchemaOutdated as error:
-                self._state = str(error)
-                _log.warning("waiting for the migration", reason=str(error))
-                await asyncio.sleep(_CONNECT_SECONDS)
-        return False
-
-    async def _check_role(self, connection: Connection) -> None:
-        """Looks whether the database role may do what the settings say.
+    async def _connect(self) -> None:
+        """Waits for PostgreSQL and its schema, for ever.
 
         Raises:
-            StartRefused: it may not.
+            StartRefused: the database role may not do what the settings say.
         """
-        role = await own.read(connection)
+        await schema.connect(self._ledger, waiting=self._wait_for)
+        await retry_transient(self._check_role, what="database role", failed=self._wait_for)
+
+    def _wait_for(self, error: Exception) -> None:
+        self._state = "waiting for PostgreSQL" if is_outage(error) else str(error)
+
+    async def _check_role(self) -> None:
+        async with self._ledger.connection() as connection:
+            role = await own.read(connection)
         if role is None:
             return
         refusal = own.refusal(role, pool=self._settings.pool, queues=self._settings.queue_names)

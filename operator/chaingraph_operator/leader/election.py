@@ -12,8 +12,6 @@ Lease's duration, and it cancels a task where the process must end.
 from __future__ import annotations
 
 import asyncio
-import os
-import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -27,20 +25,12 @@ import structlog
 from chaingraph_runtime.cluster_access import ClusterAccess
 from chaingraph_runtime.cluster_api import ClusterApi, Object
 from chaingraph_runtime.cluster_errors import ApiError, Conflict, NotFound
+from chaingraph_runtime.watchdog import exit_hard
 
-LEADERSHIP_LOST_EXIT: Final = 70
-"""Exit code of an operator that lost the leadership (EX_SOFTWARE); same as a worker without a lease."""
 _FORBIDDEN: Final = 403
-_WATCH_SECONDS: Final = 0.2
 _RELEASE_SECONDS: Final = 2.0
 
 _log = structlog.get_logger(__name__)
-
-
-def exit_hard(reason: str) -> NoReturn:
-    """End the process at once, without cleanup."""
-    _log.critical("leadership lost, exiting", reason=reason)
-    os._exit(LEADERSHIP_LOST_EXIT)
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,8 +114,16 @@ class Election:
 
     def check(self) -> None:
         """End the process when the Lease is no longer reliable. Called before each write to the API server."""
-        if self._held is not None:
-            self._check()
+        reason = self.overdue()
+        if reason is not None:
+            self._lost(reason)
+
+    def overdue(self) -> str | None:
+        """Return why the Lease is no longer reliable, or None. Thread-safe."""
+        age = time.monotonic() - self._renewed
+        if self._held is None or age <= self._times.deadline:
+            return None
+        return f"the Lease {self.lease} could not be renewed for {age:.1f} s"
 
     async def acquire(self, follows: Callable[[str], None]) -> None:
         """Wait until this process leads. The caller must then run `keep`.
@@ -144,7 +142,6 @@ class Election:
                     seen and next_move(seen, identity=self.identity, now=time.monotonic()) is ElectionMove.TAKE
                 ):
                     await self._take(lease)
-                    threading.Thread(target=self._watch, name="leader watchdog", daemon=True).start()
                     _log.info("leads", lease=self.lease, identity=self.identity)
                     return
                 if seen and seen.holder != following:
@@ -236,17 +233,6 @@ class Election:
         if holder != self.identity:
             self._lost(f"{holder or 'nobody'} holds the Lease {self.lease}")
         await self._take(lease)
-
-    def _check(self) -> None:
-        age = time.monotonic() - self._renewed
-        if age > self._times.deadline:
-            self._lost(f"the Lease {self.lease} was not renewed for {age:.1f} s")
-
-    def _watch(self) -> None:
-        """End the process when the Lease expires. A thread does this, because the event loop may hang."""
-        while self._held is not None:
-            self._check()
-            time.sleep(_WATCH_SECONDS)
 
 
 def _now() -> str:

@@ -1,22 +1,21 @@
 """Run the election in its own thread, with its own event loop and connections.
 
 The Lease is renewed however busy the operator's event loop is. An event loop without a turn for too long counts as
-hung, and its operator gives up the Lease: it processes nothing any more, and another operator can take over.
+hung, and the watchdog ends its operator: it processes nothing any more, and another operator can take over.
 """
 
 from __future__ import annotations
 
 import asyncio
 import threading
-import time
 from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any, Final, NoReturn, TypeVar
 
-from chaingraph_operator.leader.election import Election, exit_hard
+from chaingraph_operator.leader.election import Election
 from chaingraph_runtime.cluster_access import ClusterAccess, load
+from chaingraph_runtime.watchdog import Watchdog, exit_hard
 
 T = TypeVar("T")
-_BEAT_SECONDS: Final = 1.0
 _JOIN_SECONDS: Final = 5.0
 
 
@@ -25,7 +24,7 @@ class ElectionThread:
 
     Args:
         make: creates the election with the given access.
-        hung: seconds without a turn of the caller's event loop after which the Lease is given up.
+        hung: seconds without a turn of the caller's event loop after which the process ends.
         access: loads the access to the API server.
         lost: called then; must not return.
     """
@@ -39,14 +38,14 @@ class ElectionThread:
         lost: Callable[[str], NoReturn] = exit_hard,
     ) -> None:
         self._make = make
-        self._hung = hung
         self._access = access
-        self._lost = lost
+        self._watchdog = Watchdog(
+            self._overdue, stall_seconds=hung, setting="CHAINGRAPH_LOOP_DEADLINE_SECONDS", lost=lost
+        )
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="election", daemon=True)
         self._election: Election | None = None
         self._keeping: asyncio.Future[None] | None = None
-        self._beat = time.monotonic()
 
     def check(self) -> None:
         """End the process when the Lease is no longer reliable."""
@@ -69,7 +68,7 @@ class ElectionThread:
 
         self._thread.start()
         await self._run(self._acquire(tell))
-        self._beat = time.monotonic()
+        self._watchdog.start()
         self._keeping = asyncio.wrap_future(asyncio.run_coroutine_threadsafe(self._keep(), self._loop))
 
     async def keep(self) -> None:
@@ -79,15 +78,17 @@ class ElectionThread:
             Exception: the error that ended the renewal.
         """
         assert self._keeping is not None, "call acquire first"
-        while not self._keeping.done():
-            self._beat = time.monotonic()
-            await asyncio.wait({self._keeping}, timeout=_BEAT_SECONDS)
-        self._keeping.result()
+        beating = asyncio.create_task(self._watchdog.beat(), name="beat")
+        try:
+            await asyncio.shield(self._keeping)
+        finally:
+            beating.cancel()
 
     async def close(self) -> None:
         """Release the Lease and end the thread. Write nothing afterwards."""
         if not self._thread.is_alive():
             return
+        self._watchdog.end()
         if self._keeping is not None:
             self._keeping.cancel()
         await self._run(self._release())
@@ -101,18 +102,12 @@ class ElectionThread:
         self._election = self._make(await self._access())
         await self._election.acquire(follows)
 
+    def _overdue(self) -> str | None:
+        return None if self._election is None else self._election.overdue()
+
     async def _keep(self) -> None:
         assert self._election is not None, "call acquire first"
-        async with asyncio.TaskGroup() as group:
-            group.create_task(self._election.keep())
-            group.create_task(self._watch())
-
-    async def _watch(self) -> None:
-        while True:
-            await asyncio.sleep(min(_BEAT_SECONDS, self._hung / 4))
-            silent = time.monotonic() - self._beat
-            if silent > self._hung:
-                self._lost(f"the event loop has been blocked for {silent:.0f} s")
+        await self._election.keep()
 
     async def _release(self) -> None:
         if self._election is not None:

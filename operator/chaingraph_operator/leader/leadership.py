@@ -11,10 +11,11 @@ from typing import Final
 import structlog
 
 from chaingraph_operator.errors import NoLeaseNamespace
-from chaingraph_operator.leader.election import Election, Times, exit_hard
+from chaingraph_operator.leader.election import Election, Times
 from chaingraph_operator.leader.election_thread import ElectionThread
 from chaingraph_operator.settings import Settings
 from chaingraph_runtime.cluster_access import ClusterAccess
+from chaingraph_runtime.watchdog import exit_hard
 from chaingraph_store.errors import Superseded
 from chaingraph_store.ledger import Connection, Ledger
 from chaingraph_store.upkeep import operators

@@ -107,7 +107,7 @@ def _fork_server(settings: PoolSettings) -> socket.socket:
 def _assignment() -> Assignment:
     fields: dict[str, Any] = {
         "execution_id": "EX", "namespace": "bench", "name": "bench", "attempt": 1, "root_id": "EX", "parent_id": None,
-        "depth": 0, "started_before": False, "paused": False, "pause_reason": "", "pause_logged": False,
+        "depth": 0, "started_before": False, "paused": False, "pause_node": "", "pause_logged": False,
         "breakpoints": [], "held_nodes": [], "steps_owed": 0, "ran_ms": 0, "control_seq": 0, "killed": [],
         "limits": {"max_depth": 10, "max_children": 10},
     }  # fmt: skip

@@ -1,13 +1,14 @@
 """The events of a run. Their indexes are assigned when they are stored, not here.
 
-Their data, as `engine/announcer.py` builds it: flow:started `nodes` and `attempt`, once per attempt. flow:paused
-`reason`, and flow:resumed, alternating: a pause spans all engines and workers of an attempt, and a step neither ends
-nor starts one. debug:breakpoint-hit `nodeId`, once per node and before it starts; flow:paused follows, unless the run
-is paused already. A flow may end, fail or be cancelled without flow:resumed. The `executionTime` of flow:completed and
-flow:failed is that of the attempt in milliseconds, without pauses; that of a node is from its first try to its end.
-edge:transfer-failed has `skipped: true` when the source delivers nothing, which is not a failure of the edge: it was
-skipped, or failed, or did not fail. The ledger writes worker:lost and worker:drained: `worker`, `attempt`, `nodes` that
-ran there, and the consequence (`next`: queued, paused or failed).
+Their data, as `engine/event_publisher.py` builds it: flow:started `nodes` and `attempt`, once per attempt. flow:paused
+`reason` (`Paused`, or `Breakpoint` with `node`), and flow:resumed, alternating: a pause spans all engines and workers
+of an attempt, and a step neither ends nor starts one. debug:breakpoint-hit `nodeId`, once per node and before it
+starts; flow:paused follows, unless the run is paused already. A flow may end, fail or be cancelled without
+flow:resumed. The `executionTime` of flow:completed and flow:failed is that of the attempt in milliseconds, without
+pauses; that of a node is from its first try to its end. edge:transfer-failed has `skipped: true` when the source
+delivers nothing, which is not a failure of the edge: it was skipped, or failed, or did not fail. The ledger writes
+worker:lost and worker:drained: `worker`, `attempt`, `nodes` that ran there, and the consequence (`next`: queued, paused
+or failed).
 """
 
 from __future__ import annotations
@@ -73,3 +74,12 @@ class FlowEvent:
     type: str
     timestamp: int
     data: dict[str, Any] = field(default_factory=dict)
+
+
+def paused_data(node: str) -> dict[str, str]:
+    """Return the data of flow:paused.
+
+    Args:
+        node: the node whose breakpoint was hit; '' for a command.
+    """
+    return {"reason": "Breakpoint", "node": node} if node else {"reason": "Paused"}

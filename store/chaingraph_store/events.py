@@ -22,6 +22,11 @@ PAUSED: Final = "flow:paused"
 RESUMED: Final = "flow:resumed"
 WORKER_LOST: Final = "worker:lost"
 WORKER_DRAINED: Final = "worker:drained"
+PAUSED_DATA: Final = (
+    "json_strip_nulls(json_build_object('reason', CASE WHEN pause_node = '' THEN 'Paused' ELSE 'Breakpoint' END,"
+    " 'node', nullif(pause_node, '')))"
+)
+"""The data of flow:paused in SQL, as `chaingraph_flow.events.paused_data` makes it."""
 PAUSE_TYPES: Final = frozenset({PAUSED, RESUMED})
 """They alternate in the log of an attempt. A change of a row without an engine writes the pending one."""
 

@@ -55,13 +55,14 @@ class ExecutionRow:
     run: int = 1
     wants_pause: bool = False
     paused: bool = False
-    pause_reason: str = ""
+    pause_node: str = ""
     parked: bool = False
     breakpoints: list[str] = field(default_factory=list)
     step_token: str = ""
     resume_token: str = ""
     retry_token: str = ""
     retry_refusal: str = ""
+    retry_refusal_message: str = ""
     control_seq: int = 0
     applied_seq: int = 0
     step_seqs: list[int] = field(default_factory=list)

@@ -47,8 +47,8 @@ class LedgerHealth:
     def failed(self, error: Exception) -> None:
         if self._error is None:
             self._since = time.monotonic()
-            _log.error("PostgreSQL cannot be used", error=text_of(error))
-        self._error = f"PostgreSQL cannot be used: {text_of(error)}"
+            _log.error("PostgreSQL is unavailable", error=text_of(error))
+        self._error = f"PostgreSQL is unavailable: {text_of(error)}"
 
     async def probe(self) -> None:
         """Ask PostgreSQL every second, for ever."""

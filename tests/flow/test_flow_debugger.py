@@ -116,9 +116,9 @@ def _short(event: FlowEvent) -> str:
 async def test_pause_holds_next_node_and_resume_continues() -> None:
     run = Session(CHAIN)
     await run.go(0.5)
-    run.engine.pause("spec.paused is true")
-    assert (run.engine.paused, run.engine.pause_reason) == (True, "spec.paused is true")
-    assert run.recorder.named("flow:paused") == [{"reason": "spec.paused is true"}]
+    run.engine.pause()
+    assert (run.engine.paused, run.engine.pause_node) == (True, "")
+    assert run.recorder.named("flow:paused") == [{"reason": "Paused"}]
     assert (run.engine.quiet, run.held()) == (False, ())
     assert run.current() == ("a",)
     await run.go(10)
@@ -126,7 +126,7 @@ async def test_pause_holds_next_node_and_resume_continues() -> None:
     assert run.current() == ("b",)
     assert (run.engine.progress.completed, run.engine.progress.running) == (1, 0)
     run.engine.resume()
-    assert (run.engine.paused, run.engine.pause_reason, run.held()) == (False, "", ())
+    assert (run.engine.paused, run.engine.pause_node, run.held()) == (False, "", ())
     assert (await run.end()).outcome is FlowOutcome.COMPLETED
     assert run.told() == [
         "started", "started a", "paused", "completed a", "resumed", "started b", "completed b", "started c",
@@ -138,14 +138,13 @@ async def test_repeated_commands_have_no_effect() -> None:
     run = Session(CHAIN)
     await run.go(0.5)
     run.engine.resume()
-    run.engine.pause("first")
-    run.engine.pause("second")
-    assert run.engine.pause_reason == "first"
+    run.engine.pause()
+    run.engine.pause()
     await run.go(10)
     run.engine.resume()
     run.engine.resume()
     await run.end()
-    assert run.recorder.named("flow:paused") == [{"reason": "first"}]
+    assert run.recorder.named("flow:paused") == [{"reason": "Paused"}]
     assert run.recorder.named("flow:resumed") == [{}]
 
 
@@ -153,7 +152,7 @@ async def test_repeated_commands_have_no_effect() -> None:
 async def test_pause_at_start_starts_nothing(spec: str) -> None:
     run = Session(spec)
     await run.go(0)  # the nodes have their tasks, which have not had a turn
-    run.engine.pause("at once")
+    run.engine.pause()
     await run.go(10)
     assert run.started == []
     assert run.held() == ("a", "b", "c")
@@ -169,7 +168,7 @@ async def test_pause_holds_nodes_waiting_for_journal() -> None:
     recorder = Held()
     run = Session(EFFECTS, recorder=recorder)
     await run.go(1)
-    run.engine.pause("asked")
+    run.engine.pause()
     assert not run.engine.quiet
     recorder.gate.set()
     await run.go(1)
@@ -184,7 +183,7 @@ async def test_pause_over_before_durable_journal_has_no_effect() -> None:
     recorder = Held()
     run = Session(EFFECTS, recorder=recorder)
     await run.go(1)
-    run.engine.pause("asked")
+    run.engine.pause()
     run.engine.resume()
     recorder.gate.set()
     await run.end()
@@ -194,7 +193,7 @@ async def test_pause_over_before_durable_journal_has_no_effect() -> None:
 async def test_pause_holds_nodes_waiting_for_slot() -> None:
     run = Session(SIDE_BY_SIDE, options=EngineOptions(max_concurrency=1))
     await run.go(0.5)
-    run.engine.pause("asked")
+    run.engine.pause()
     assert run.held() == ("b", "c")
     assert run.current() == ("a", "b", "c")
     await run.go(10)
@@ -207,7 +206,7 @@ async def test_pause_holds_nodes_waiting_for_slot() -> None:
 async def test_pause_holds_retry_and_step_runs_one_try() -> None:
     run = Session("nodes: [{id: a, type: Flaky, retry: {maxAttempts: 3, backoffSeconds: 10}}]")
     await run.go(1)
-    run.engine.pause("asked")
+    run.engine.pause()
     await run.go(1)
     assert (run.engine.quiet, run.held()) == (False, ())
     await run.go(20)
@@ -225,7 +224,7 @@ async def test_pause_holds_retry_and_step_runs_one_try() -> None:
 
 async def test_pause_before_start_is_announced_at_start() -> None:
     run = Session(SIDE_BY_SIDE)
-    run.engine.pause("early")
+    run.engine.pause()
     assert run.recorder.events == []
     assert not run.engine.quiet, "what it will hold is not known yet"
     await run.go(10)
@@ -237,7 +236,7 @@ async def test_pause_before_start_is_announced_at_start() -> None:
 
 async def test_pause_over_before_start_is_not_announced() -> None:
     run = Session(SIDE_BY_SIDE)
-    run.engine.pause("early")
+    run.engine.pause()
     run.engine.resume()
     await run.end()
     assert not {"paused", "resumed"} & set(run.told())
@@ -246,7 +245,7 @@ async def test_pause_over_before_start_is_not_announced() -> None:
 async def test_paused_run_completes_if_nothing_is_held() -> None:
     run = Session(SIDE_BY_SIDE)
     await run.go(0.5)
-    run.engine.pause("asked")
+    run.engine.pause()
     assert (await run.end()).outcome is FlowOutcome.COMPLETED
     assert run.told()[-1] == "completed"
 
@@ -255,7 +254,7 @@ async def test_commands_after_the_end_change_nothing() -> None:
     run = Session(CHAIN)
     await run.end()
     before = run.told()
-    run.engine.pause("late")
+    run.engine.pause()
     run.engine.step()
     run.engine.resume()
     run.engine.set_breakpoints(["a"])
@@ -267,7 +266,7 @@ async def test_commands_after_the_end_change_nothing() -> None:
 
 async def test_step_runs_held_nodes_and_stays_paused() -> None:
     run = Session(CHAIN)
-    run.engine.pause("asked")
+    run.engine.pause()
     await run.go(1)
     for held, done in (("a", 1), ("b", 2)):
         assert run.held() == (held,)
@@ -288,7 +287,7 @@ async def test_step_runs_held_nodes_and_stays_paused() -> None:
 
 async def test_step_runs_held_nodes_as_slots_free_up() -> None:
     run = Session(SIDE_BY_SIDE, options=EngineOptions(max_concurrency=2))
-    run.engine.pause("asked")
+    run.engine.pause()
     await run.go(1)
     run.engine.step()
     await run.go(0.5)
@@ -303,7 +302,7 @@ async def test_step_runs_held_nodes_as_slots_free_up() -> None:
 async def test_step_with_nothing_held_applies_to_next_node() -> None:
     run = Session(CHAIN)
     await run.go(0.5)
-    run.engine.pause("asked")
+    run.engine.pause()
     run.engine.step()
     await run.go(10)
     assert run.started == ["a", "b"]
@@ -312,7 +311,7 @@ async def test_step_with_nothing_held_applies_to_next_node() -> None:
 
 async def test_two_steps_at_once_run_two_nodes() -> None:
     run = Session(CHAIN)
-    run.engine.pause("asked")
+    run.engine.pause()
     await run.go(1)
     run.engine.step()
     run.engine.step()
@@ -324,7 +323,7 @@ async def test_two_steps_at_once_run_two_nodes() -> None:
 async def test_step_right_after_pause_runs_starting_nodes() -> None:
     run = Session(EFFECTS)
     await run.go(0)
-    run.engine.pause("asked")
+    run.engine.pause()
     run.engine.step()
     assert (await run.end()).outcome is FlowOutcome.COMPLETED
     assert run.started == ["a", "b", "c"]
@@ -335,7 +334,7 @@ async def test_step_includes_nodes_returning_to_the_gate(turns: int) -> None:
     recorder = Held()
     run = Session(EFFECTS, recorder=recorder)
     await run.go(1)
-    run.engine.pause("asked")
+    run.engine.pause()
     recorder.gate.set()
     for _ in range(turns):
         await asyncio.sleep(0)
@@ -348,7 +347,7 @@ async def test_step_without_pause_has_no_effect() -> None:
     run = Session(CHAIN)
     await run.go(0.5)
     run.engine.step()
-    run.engine.pause("asked")
+    run.engine.pause()
     await run.go(10)
     assert run.started == ["a"]
 
@@ -356,22 +355,22 @@ async def test_step_without_pause_has_no_effect() -> None:
 async def test_resume_cancels_owed_steps() -> None:
     run = Session(CHAIN)
     await run.go(0.5)
-    run.engine.pause("asked")
+    run.engine.pause()
     run.engine.step()
     run.engine.resume()
-    run.engine.pause("again")
+    run.engine.pause()
     await run.go(10)
     assert run.started == ["a"]
 
 
 async def test_pause_holds_stepped_nodes_without_slot() -> None:
     run = Session(SIDE_BY_SIDE, options=EngineOptions(max_concurrency=1))
-    run.engine.pause("asked")
+    run.engine.pause()
     await run.go(1)
     run.engine.step()
     run.engine.resume()
     await run.go(0.5)
-    run.engine.pause("again")
+    run.engine.pause()
     await run.go(10)
     assert run.started == ["a"]
     assert run.held() == ("b", "c")

@@ -61,8 +61,8 @@ class Session:
 async def test_breakpoint_pauses_run_until_resume() -> None:
     run = Session(CHAIN, "b")
     await asyncio.sleep(1)
-    assert (run.held(), run.engine.quiet, run.engine.pause_reason) == (("b",), True, "breakpoint at 'b'")
-    assert run.recorder.named("flow:paused") == [{"reason": "breakpoint at 'b'"}]
+    assert (run.held(), run.engine.quiet, run.engine.pause_node) == (("b",), True, "b")
+    assert run.recorder.named("flow:paused") == [{"reason": "Breakpoint", "node": "b"}]
     run.engine.resume()
     assert (await run.end()).outcome is FlowOutcome.COMPLETED
     assert run.told() == [
@@ -165,7 +165,7 @@ async def test_breakpoint_set_during_run_stops_starting_node() -> None:
 
 async def test_breakpoint_set_on_held_node_is_not_hit() -> None:
     run = Session(CHAIN)
-    run.engine.pause("asked")
+    run.engine.pause()
     await asyncio.sleep(1)
     run.engine.set_breakpoints(["a"])
     run.engine.resume()
@@ -175,11 +175,11 @@ async def test_breakpoint_set_on_held_node_is_not_hit() -> None:
 
 async def test_breakpoint_hit_in_pause_adds_no_pause() -> None:
     run = Session(CHAIN, "b")
-    run.engine.pause("asked")
+    run.engine.pause()
     await asyncio.sleep(1)
     run.engine.step()
     await asyncio.sleep(1)
-    assert (run.hits(), run.engine.pause_reason) == (["b"], "asked")
+    assert (run.hits(), run.engine.pause_node) == (["b"], "")
     assert run.told() == ["started", "paused", "started a", "completed a", "breakpoint-hit b"]
     run.engine.resume()
     await run.end()
@@ -187,7 +187,7 @@ async def test_breakpoint_hit_in_pause_adds_no_pause() -> None:
 
 async def test_owed_step_passes_breakpoint_after_hit() -> None:
     run = Session(CHAIN, "b")
-    run.engine.pause("asked")
+    run.engine.pause()
     await asyncio.sleep(1)
     run.engine.step()
     run.engine.step()

@@ -67,7 +67,7 @@ class Session:
     def successor(self, spec: str, **how: Any) -> Session:
         """The engine of another worker, after this one has parked."""
         state = ControlState(
-            paused=self.engine.paused, pause_reason=self.engine.pause_reason, passed=self.engine.held, **how
+            paused=self.engine.paused, pause_node=self.engine.pause_node, passed=self.engine.held, **how
         )
         return Session(spec, recorder=self.recorder, resumed=True, control=state, ran_ms=self.engine.ran_ms)
 
@@ -94,7 +94,7 @@ def now() -> float:
 async def test_parked_run_resumes_in_another_engine() -> None:
     first = Session(CHAIN)
     await asyncio.sleep(0.5)
-    first.engine.pause("asked")
+    first.engine.pause()
     assert not first.engine.park(), "a node is in flight"
     await asyncio.sleep(5)
     assert first.engine.park()
@@ -105,7 +105,7 @@ async def test_parked_run_resumes_in_another_engine() -> None:
     assert first.told() == ["started", "started a", "paused", "completed a"]
     second = first.successor(CHAIN)
     await asyncio.sleep(100)
-    assert (second.engine.held, second.engine.quiet, second.engine.pause_reason) == (("b",), True, "asked")
+    assert (second.engine.held, second.engine.quiet, second.engine.pause_node) == (("b",), True, "")
     second.engine.resume()
     undisturbed = await run_flow(CHAIN)
     end = await second.end()
@@ -123,7 +123,7 @@ async def test_run_parks_only_when_paused_and_idle() -> None:
     assert not run.engine.park(), "it has not begun"
     await asyncio.sleep(1)
     assert not run.engine.park(), "it is not paused"
-    run.engine.pause("asked")
+    run.engine.pause()
     assert not run.engine.park(), "a node waits for its next try"
     await asyncio.sleep(20)
     assert run.engine.park()
@@ -160,7 +160,7 @@ async def test_successor_starts_resumed_past_breakpoint() -> None:
 async def test_successor_carries_out_owed_steps() -> None:
     first = Session(CHAIN)
     await asyncio.sleep(0.5)
-    first.engine.pause("asked")
+    first.engine.pause()
     await asyncio.sleep(5)
     first.engine.park()
     await first.end()
@@ -173,7 +173,7 @@ async def test_successor_carries_out_owed_steps() -> None:
 
 
 async def test_run_started_paused_announces_the_pause() -> None:
-    run = Session(CHAIN, control=ControlState(paused=True, pause_reason="asked", steps=1, announced=False))
+    run = Session(CHAIN, control=ControlState(paused=True, pause_node="b", steps=1, announced=False))
     await asyncio.sleep(5)
     assert run.told() == ["started", "paused", "started a", "completed a"]
     assert run.engine.held == ("b",)
@@ -185,7 +185,7 @@ async def test_failed_journal_ends_paused_run() -> None:
     text = "nodes: [{id: bad, type: Fail, inputs: {message: x}}, {id: b, type: Sleep, inputs: {milliseconds: 60000}}]"
     first = Session(text)
     await asyncio.sleep(1)
-    first.engine.pause("asked")
+    first.engine.pause()
     first.task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await first.task
@@ -197,7 +197,7 @@ async def test_on_control_reports_every_change() -> None:
     run = Session(CHAIN)
     await asyncio.sleep(0.5)
     assert run.seen == []
-    run.engine.pause("asked")
+    run.engine.pause()
     await asyncio.sleep(1)
     run.engine.step()
     await asyncio.sleep(2)
@@ -217,7 +217,7 @@ async def test_flow_time_stops_during_pause() -> None:
     run = Session(spec, options=EngineOptions(flow_timeout_seconds=10))
     await asyncio.sleep(4)
     assert run.engine.ran_ms == pytest.approx(4000, abs=50)
-    run.engine.pause("asked")
+    run.engine.pause()
     await asyncio.sleep(100)
     assert run.engine.ran_ms == pytest.approx(4000, abs=50)
     run.engine.resume()
@@ -233,7 +233,7 @@ async def test_node_times_out_during_pause() -> None:
     spec = "nodes: [{id: a, type: Sleep, timeoutSeconds: 5, inputs: {milliseconds: 3600000}}, {id: b, type: Text}]"
     run = Session(spec, options=EngineOptions(flow_timeout_seconds=3))
     await asyncio.sleep(1)
-    run.engine.pause("asked")
+    run.engine.pause()
     result = await run.end()
     assert result.error is not None
     assert result.error.reason is FailureReason.NODE_TIMEOUT
@@ -279,7 +279,7 @@ async def test_stepped_node_failure_ends_paused_flow() -> None:
         """
     )
     await asyncio.sleep(0.05)
-    run.engine.pause("asked")
+    run.engine.pause()
     await asyncio.sleep(0.5)
     assert run.engine.held == ("held",)
     await asyncio.sleep(1)
@@ -300,7 +300,7 @@ async def test_running_node_failure_ends_paused_flow() -> None:
         """
     )
     await asyncio.sleep(0.05)
-    run.engine.pause("asked")
+    run.engine.pause()
     result = await run.end()
     assert result.error is not None
     assert (result.outcome, result.error.node) == (FlowOutcome.FAILED, "slow")
@@ -315,7 +315,7 @@ async def test_recorder_error_at_command_ends_run() -> None:
 
     run = Session(CHAIN, recorder=Full())
     await asyncio.sleep(0.5)
-    run.engine.pause("asked")
+    run.engine.pause()
     with pytest.raises(OverflowError):
         await run.end()
 
@@ -332,7 +332,7 @@ async def test_flow_started_event_has_attempt(attempt: int) -> None:
 
 
 def pause(run: Session) -> None:
-    run.engine.pause("asked")
+    run.engine.pause()
 
 
 def stop(run: Session) -> None:

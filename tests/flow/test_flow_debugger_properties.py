@@ -93,7 +93,7 @@ class Life:
     def begin(self, *, paused: bool, resumed: bool) -> None:
         state = ControlState(
             paused=paused,
-            pause_reason="a test" if paused else "",
+            pause_node="",
             breakpoints=self.breakpoints,
             passed=frozenset(self.passed),
         )
@@ -147,7 +147,7 @@ class Life:
         engine = self.engine
         match command.kind:
             case "pause":
-                engine.pause("a test")
+                engine.pause()
             case "resume":
                 self.resume()
             case "step":
@@ -279,7 +279,7 @@ def test_pause_holds_only_unstarted_nodes(spec: FlowSpec, limit: int, pauses: li
                 await asyncio.sleep(0)
             if life.task.done():
                 return
-            life.engine.pause("a test")
+            life.engine.pause()
             started = len(life.seen.started)
             for _ in range(length * 4):
                 await asyncio.sleep(0)

@@ -7,12 +7,12 @@ from chaingraph_flow.engine.debugger import Debugger
 
 
 def paused(**state: object) -> Debugger:
-    return Debugger(ControlState(paused=True, pause_reason="asked", **state))  # type: ignore[arg-type]
+    return Debugger(ControlState(paused=True, pause_node="b", **state))  # type: ignore[arg-type]
 
 
 def test_debugger_admits_nodes_without_pause_or_breakpoint() -> None:
     debugger = Debugger(ControlState())
-    assert (debugger.paused, debugger.reason, debugger.held) == (False, "", ())
+    assert (debugger.paused, debugger.node, debugger.held) == (False, "", ())
     assert not debugger.stops("a")
     assert debugger.admits("a")
 
@@ -21,11 +21,11 @@ def test_pause_stops_nodes_and_keeps_first_reason() -> None:
     debugger = Debugger(ControlState())
     assert debugger.pause("first")
     assert not debugger.pause("second")
-    assert debugger.reason == "first"
+    assert debugger.node == "first"
     assert not debugger.admits("a")
     assert not debugger.hold("a")
     assert debugger.resume() == ("a",)
-    assert (debugger.paused, debugger.reason, debugger.held) == (False, "", ())
+    assert (debugger.paused, debugger.node, debugger.held) == (False, "", ())
     assert debugger.admits("a")
 
 
@@ -112,8 +112,8 @@ def test_resume_cancels_owed_steps_and_releases() -> None:
 
 
 def test_step_without_pause_has_no_effect() -> None:
-    debugger = Debugger(ControlState(steps=1, pause_reason="left from an earlier pause"))
-    assert debugger.reason == ""
+    debugger = Debugger(ControlState(steps=1, pause_node="left from an earlier pause"))
+    assert debugger.node == ""
     debugger.step()
     debugger.pause("asked")
     debugger.hold("a")

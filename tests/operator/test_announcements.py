@@ -16,8 +16,8 @@ from chaingraph_store.executions import ExecutionRow
 from chaingraph_store.ids import child_execution_id
 from fixtures.cluster.execution_cases import ID, META, NOW, UNSEEN, row_of, spec_of
 
-BREAKPOINT: dict[str, Any] = {"paused": True, "pause_reason": "breakpoint at 'a'"}
-BY_SPEC: dict[str, Any] = {"paused": True, "wants_pause": True, "pause_reason": "spec.paused is true"}
+BREAKPOINT: dict[str, Any] = {"paused": True, "pause_node": "a"}
+BY_SPEC: dict[str, Any] = {"paused": True, "wants_pause": True, "pause_node": ""}
 PARENT = child_execution_id(ID, 0)
 
 
@@ -122,7 +122,7 @@ def test_each_breakpoint_is_announced_with_its_node() -> None:
     assert story.told[-1].message.startswith("Paused at the breakpoint 'a'; ")
     assert story.show(row_of("Paused", current_nodes=["c"], **BREAKPOINT)) == []
     # It went on and met the next one before anybody looked.
-    other: dict[str, Any] = {"paused": True, "pause_reason": "breakpoint at 'b'", "current_nodes": ["b"]}
+    other: dict[str, Any] = {"paused": True, "pause_node": "b", "current_nodes": ["b"]}
     assert story.show(row_of("Paused", **other)) == [("Normal", "BreakpointHit")]
     assert story.told[-1].message.startswith("Paused at the breakpoint 'b'; ")
     assert story.show(row_of("Running")) == [("Normal", "Resumed")]
@@ -160,7 +160,9 @@ def test_refused_retry_is_announced_once_per_token() -> None:
     story = Story()
     story.show(row_of("Running"))
     for token in ("1", "2"):
-        refused = row_of("Running", retry_token=token, retry_refusal="StillRunning: it was Running")
+        refused = row_of(
+            "Running", retry_token=token, retry_refusal="StillRunning", retry_refusal_message="it was Running"
+        )
         assert story.show(refused, retry={"token": token}) == [("Warning", "RetryRefused")]
         assert story.told[-1].message == f"Retry {token!r} refused: it was Running"
     assert len(set(story.names)) == 2
@@ -211,7 +213,7 @@ def test_child_announces_only_failures_and_refusals() -> None:
     assert failed.show(row_of("Failed", **child)) == []
     again = row_of("Running", attempt=2, retry_token="1", attempts=[ended(1, "Failed")], **child)
     assert failed.show(again, retry={"token": "1"}) == []
-    refused = replace(again, retry_token="2", retry_refusal="StillRunning: it was Running")
+    refused = replace(again, retry_token="2", retry_refusal="StillRunning", retry_refusal_message="it was Running")
     assert failed.show(refused, retry={"token": "2"}) == [("Warning", "RetryRefused")]
 
 

@@ -21,7 +21,7 @@ pytestmark = pytest.mark.integration
 
 FLOW = {"nodes": [{"id": "fetch", "type": "Text", "inputs": {"value": "hello"}}, {"id": "join", "type": "Text"}]}
 INLINE: dict[str, Any] = {"flow": FLOW}
-BY_SPEC = "spec.paused is true"
+BY_SPEC = ""
 
 
 def patch(cluster: Cluster, name: str, **spec: Any) -> None:
@@ -60,7 +60,7 @@ async def test_debugging_session_is_steered_shown_and_announced(
 
     patch(cluster, "session", paused=True)
     assert await commands(ledger, execution, count=1) == ["PAUSE"]
-    await worker.pause(claimed, reason=BY_SPEC)
+    await worker.pause(claimed, node=BY_SPEC)
     paused = await cluster.condition("Execution", "session", "Paused", status="True", reason="Paused")
     assert "held before 'node-1'" in paused["message"]
     assert "set spec.paused to false" in paused["message"]
@@ -68,14 +68,14 @@ async def test_debugging_session_is_steered_shown_and_announced(
 
     patch(cluster, "session", step="1")
     assert await commands(ledger, execution, count=2) == ["PAUSE", "STEP"]
-    await worker.pause(claimed, reason=BY_SPEC, done=2)
+    await worker.pause(claimed, node=BY_SPEC, done=2)
     await status_with(cluster, "session", lastStep="1", currentNodes=["node-2"])
 
     patch(cluster, "session", paused=False, options={"breakpoints": ["join"]})
     assert sorted(await commands(ledger, execution, count=4)) == ["BREAKPOINTS", "PAUSE", "RESUME", "STEP"]
     await worker.resume(claimed, done=2)
     await cluster.condition("Execution", "session", "Paused", status="False", reason="NotPaused")
-    await worker.pause(claimed, reason="breakpoint at 'join'", done=2)
+    await worker.pause(claimed, node="join", done=2)
     hit = await cluster.condition("Execution", "session", "Paused", status="True", reason="Breakpoint")
     assert "change spec.resume" in hit["message"]
     assert "'join'" in cluster.kubectl("get", "cgx", "session", "-o", "wide").stdout
@@ -125,18 +125,18 @@ async def test_forced_sync_of_old_tokens_triggers_nothing(
     uid = cluster.apply("Execution", "synced", {**INLINE, **manifest, "options": {"breakpoints": ["join"]}})
     execution = execution_id(uid)
     claimed = await worker.claim(execution)
-    at_breakpoint = "breakpoint at 'join'"
-    await worker.pause(claimed, reason=at_breakpoint)
+    at_breakpoint = "join"
+    await worker.pause(claimed, node=at_breakpoint)
     await cluster.condition("Execution", "synced", "Paused", status="True", reason="Breakpoint")
 
     patch(cluster, "synced", step="s1")
     assert await commands(ledger, execution, count=1) == ["STEP"]
-    await worker.pause(claimed, reason=at_breakpoint, done=2)
+    await worker.pause(claimed, node=at_breakpoint, done=2)
     patch(cluster, "synced", **manifest)
     await status_with(cluster, "synced", observedGeneration=3, lastStep="s1")
     patch(cluster, "synced", resume="r1")
     assert await commands(ledger, execution, count=2) == ["STEP", "RESUME"]
-    await worker.pause(claimed, reason=at_breakpoint, done=2)
+    await worker.pause(claimed, node=at_breakpoint, done=2)
     patch(cluster, "synced", **manifest)
     await status_with(cluster, "synced", observedGeneration=5, lastResume="r1", phase="Paused")
     assert len(await messages(ledger, execution)) == 2

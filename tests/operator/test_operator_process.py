@@ -87,7 +87,7 @@ async def test_operator_waits_for_the_migration_and_says_so(run_operator: RunOpe
     operator = run_operator(ready=False, DATABASE_URL_EXECUTIONS=empty_database_url)
 
     async def says_so() -> bool:
-        return "run `chaingraph-worker migrate`" in operator.log
+        return "`chaingraph-worker migrate`" in operator.log
 
     await eventually(says_so, within=60, what="a hint")
     assert operator.get("/readyz").status_code == 503

@@ -13,8 +13,8 @@ from chaingraph_operator.decide.status import execution_status
 from chaingraph_store.executions import ExecutionRow
 from fixtures.cluster.execution_cases import ID, META, NOW, UNSEEN, row_of, spec_of
 
-BREAKPOINT: dict[str, Any] = {"paused": True, "pause_reason": "breakpoint at 'a'"}
-BY_SPEC: dict[str, Any] = {"paused": True, "wants_pause": True, "pause_reason": "spec.paused is true"}
+BREAKPOINT: dict[str, Any] = {"paused": True, "pause_node": "a"}
+BY_SPEC: dict[str, Any] = {"paused": True, "wants_pause": True, "pause_node": ""}
 
 
 def shown(
@@ -142,16 +142,15 @@ def test_status_shows_the_last_ten_attempts() -> None:
 
 
 @pytest.mark.parametrize(
-    ("refusal", "reason", "message"),
-    [
-        ("StillRunning: it was Running: wait", "StillRunning", "Retry 'r1' refused: it was Running: wait"),
-        ("it is odd", "Refused", "Retry 'r1' refused: it is odd"),
-    ],
+    ("refusal", "message"), [("StillRunning", "it was Running: wait"), ("FlowNotFound", "Flow 'x' not found")]
 )
-def test_a_refused_retry_is_shown_while_the_spec_has_its_token(refusal: str, reason: str, message: str) -> None:
-    row = row_of("Running", retry_token="r1", retry_refusal=refusal)
+def test_a_refused_retry_is_shown_while_the_spec_has_its_token(refusal: str, message: str) -> None:
+    row = row_of("Running", retry_token="r1", retry_refusal=refusal, retry_refusal_message=message)
     _, found = shown(row, retry={"token": "r1"})
-    assert (found["RetryRefused"]["reason"], found["RetryRefused"]["message"]) == (reason, message)
+    assert (found["RetryRefused"]["reason"], found["RetryRefused"]["message"]) == (
+        refusal,
+        f"Retry 'r1' refused: {message}",
+    )
     for spec in ({}, {"retry": {"token": "r2"}}):
         assert "RetryRefused" not in shown(row, **spec)[1]
     assert "RetryRefused" not in shown(row_of("Running", retry_token="r1"), retry={"token": "r1"})[1]

@@ -122,9 +122,13 @@ def applied(decision: Plan, row: ExecutionRow | None) -> ExecutionRow | None:
             assert row is not None
             assert row.observed_generation <= generation
             spent = used(known(row), retry=token)
-            refused = f"{reason}: {message}"
             return replace(
-                row, retry_token=token, retry_refusal=refused, used_tokens=spent, observed_generation=generation
+                row,
+                retry_token=token,
+                retry_refusal=reason,
+                retry_refusal_message=message,
+                used_tokens=spent,
+                observed_generation=generation,
             )
         case ObserveGeneration(_, generation, seen):
             assert row is not None

@@ -44,7 +44,7 @@ async def test_operator_cut_off_from_the_api_server_repeats_no_step(
     claimed = await worker.claim(execution)
     patch(cluster, "session", paused=True, step="0")
     row = await wait_for(ledger, execution, lambda row: row.step_token == "0")
-    await worker.pause(claimed, reason="spec.paused is true")
+    await worker.pause(claimed)
     await cluster.condition("Execution", "session", "Paused", status="True")
     proxy.cut()
     other = run_operator()
@@ -72,7 +72,7 @@ async def test_operator_frozen_after_its_read_drops_the_stale_spec(
     claimed = await worker.claim(execution)
     patch(cluster, "session", paused=True)
     await wait_for(ledger, execution, lambda row: row.wants_pause)
-    await worker.pause(claimed, reason="spec.paused is true")
+    await worker.pause(claimed)
     await cluster.condition("Execution", "session", "Paused", status="True")
     async with ledger.transaction() as connection:
         await connection.execute("SELECT 1 FROM chaingraph.executions WHERE id = %s FOR UPDATE", (execution,))

@@ -143,7 +143,7 @@ async def test_edit_sends_numbered_commands_in_one_message(ledger: Ledger) -> No
             {
                 "commands": [
                     {"seq": 1, "kind": "BREAKPOINTS", "breakpoints": ["b", "c"]},
-                    {"seq": 2, "kind": "PAUSE", "reason": "spec.paused is true"},
+                    {"seq": 2, "kind": "PAUSE"},
                     {"seq": 3, "kind": "STEP", "token": "now"},
                 ]
             },
@@ -180,9 +180,9 @@ async def test_breakpoint_hit_accepts_step_and_resume_token(ledger: Ledger) -> N
     taken = await claimed(ledger, new.id)
     assert taken.breakpoints == ["a"]
     assert await steer(ledger, new.id, breakpoints=("a",), step="1") == ControlUpdate((), ("STEP",))
-    await flush(ledger, taken, "flow:paused", paused=True, reason="breakpoint at 'a'", current=["a"])
+    await flush(ledger, taken, "flow:paused", paused=True, node="a", current=["a"])
     row = await row_of(ledger, new.id)
-    assert (row.phase, row.paused, row.pause_reason, row.wants_pause) == ("Paused", True, "breakpoint at 'a'", False)
+    assert (row.phase, row.paused, row.pause_node, row.wants_pause) == ("Paused", True, "a", False)
     held = {"breakpoints": ("a",), "step": "2"}
     assert await steer(ledger, new.id, **held) == ControlUpdate(("STEP",))
     assert await steer(ledger, new.id, **held, resume="1") == ControlUpdate(("RESUME",))
@@ -196,18 +196,18 @@ async def test_flush_older_than_command_does_not_undo_it(ledger: Ledger) -> None
     await steer(ledger, new.id, paused=True)
     await flush(ledger, taken, applied=0)
     assert await place(ledger, new.id) == ("Running", False, True, 0), "the phase is the engine's, the wish ours"
-    await flush(ledger, taken, "flow:paused", applied=1, paused=True, reason="spec.paused is true")
+    await flush(ledger, taken, "flow:paused", applied=1, paused=True)
     await steer(ledger, new.id, paused=False)
-    await flush(ledger, taken, applied=1, paused=True, reason="spec.paused is true")
+    await flush(ledger, taken, applied=1, paused=True)
     assert await place(ledger, new.id) == ("Paused", False, False, 0)
-    assert (await row_of(ledger, new.id)).pause_reason == ""
+    assert (await row_of(ledger, new.id)).pause_node == ""
 
 
 async def test_breakpoint_hit_registers_with_commands_in_flight(ledger: Ledger) -> None:
     new = await create(ledger, breakpoints=("a",))
     taken = await claimed(ledger, new.id)
     await steer(ledger, new.id, breakpoints=("a", "b"))
-    await flush(ledger, taken, "flow:paused", applied=0, paused=True, reason="breakpoint at 'a'")
+    await flush(ledger, taken, "flow:paused", applied=0, paused=True, node="a")
     assert await steer(ledger, new.id, breakpoints=("a", "b"), resume="1") == ControlUpdate(("RESUME",))
 
 
@@ -242,8 +242,8 @@ async def test_step_of_parked_execution_logs_no_resume(ledger: Ledger) -> None:
     await paused_and_parked(ledger, new.id)
     assert await steer(ledger, new.id, step="1") == ControlUpdate(("STEP",))
     taken = await claimed(ledger, new.id)
-    assert (taken.paused, taken.steps_owed, taken.pause_reason) == (True, 1, "breakpoint at 'a'")
-    await flush(ledger, taken, "node:completed", paused=True, reason="breakpoint at 'a'", current=["b"])
+    assert (taken.paused, taken.steps_owed, taken.pause_node) == (True, 1, "a")
+    await flush(ledger, taken, "node:completed", paused=True, node="a", current=["b"])
     assert await park(ledger, taken, held=["b"])
     assert await log_of(ledger, new.id) == ["flow:started", "flow:paused", "node:completed"]
 

@@ -16,6 +16,7 @@ from hypothesis.stateful import initialize, invariant, precondition, rule
 
 from chaingraph_store.attempts import runs
 from chaingraph_store.commands.control import ControlUpdate, Stale
+from chaingraph_store.commands.retrying import RefusedRetry
 from chaingraph_store.errors import OwnershipLost
 from chaingraph_store.executions import ExecutionRow
 from chaingraph_store.ids import WorkflowId, hold_workflow_id
@@ -141,7 +142,7 @@ class Machine(LedgerMachine):
         asked |= {"start_timeout_seconds": self.spec.start_timeout_seconds}
         answer = self.do(moves.retry(self.ledger, self.new.id, token, **asked))
         if former.place not in ("Failed", "Stopped"):
-            assert isinstance(answer, str)
+            assert isinstance(answer, RefusedRetry)
             return
         assert answer is True
         # A retry takes the whole spec: what was edited too late for the former attempt counts now.
@@ -260,7 +261,7 @@ class Machine(LedgerMachine):
                 engine.claim,
                 *engine.log,
                 paused=engine.paused,
-                reason="a reason" if engine.paused else "",
+                node="b" if engine.paused else "",
                 applied=engine.applied,
                 steps_owed=engine.owed,
                 journal=engine.journal,

@@ -11,6 +11,7 @@ import pytest
 from chaingraph_store.commands import control, observed_generation, retrying, stopping
 from chaingraph_store.commands.control import ControlUpdate
 from chaingraph_store.commands.observed_generation import Stale
+from chaingraph_store.commands.retrying import RefusedRetry
 from chaingraph_store.commands.tokens import TokenKind
 from chaingraph_store.ids import ExecutionId
 from chaingraph_store.ledger import Ledger
@@ -37,7 +38,9 @@ async def heed(
 
 async def refuse(ledger: Ledger, execution: ExecutionId, token: str, generation: int) -> bool | Stale:
     async with ledger.transaction() as connection:
-        return await retrying.refuse_retry(connection, execution, token, "no", generation=generation)
+        return await retrying.refuse_retry(
+            connection, execution, token, RefusedRetry("StillRunning", "no"), generation=generation
+        )
 
 
 async def without_a_list(ledger: Ledger, execution: ExecutionId) -> None:

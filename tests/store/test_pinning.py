@@ -243,7 +243,7 @@ async def test_parked_execution_resumes_elsewhere_without_its_version(ledger: Le
     new = await create(ledger, breakpoints=("a",))
     claim = await take(ledger, new.id, "old", OLD)
     assert claim is not None
-    await flush(ledger, claim, "flow:started", "flow:paused", paused=True, reason="breakpoint at 'a'", current=["a"])
+    await flush(ledger, claim, "flow:started", "flow:paused", paused=True, node="a", current=["a"])
     assert await park(ledger, claim)
     await lost(ledger, "old")
     await steer(ledger, new.id, PLAIN, 2, resume="on", breakpoints=("a",))

@@ -209,7 +209,7 @@ async def test_revive_requeues_execution_with_ended_workflow(ledger: Ledger) -> 
 async def test_hand_back_parks_paused_execution(ledger: Ledger) -> None:
     new = await create(ledger)
     taken = await claimed(ledger, new.id, "dead")
-    await flush(ledger, taken, "flow:started", "flow:paused", paused=True, reason="at 'b'", current=["b"])
+    await flush(ledger, taken, "flow:started", "flow:paused", paused=True, node="b", current=["b"])
     (back,) = await moves.hand_back(ledger, "dead")
     assert (back.parked, back.given_up, back.recoveries) == (True, False, 1)
     row = await row_of(ledger, new.id)
@@ -229,13 +229,13 @@ async def test_hand_back_announces_unapplied_pause(ledger: Ledger) -> None:
     async with ledger.connection() as connection:
         log = await events.read(connection, new.id, from_index=0)
     assert [event.type for event in log] == ["worker:lost", "flow:paused"]
-    assert log[-1].data == {"reason": "spec.paused is true"}
+    assert log[-1].data == {"reason": "Paused"}
 
 
 async def test_hand_back_announces_unapplied_resume(ledger: Ledger) -> None:
     new = await create(ledger, breakpoints=["b"])
     taken = await claimed(ledger, new.id, "dead")
-    await flush(ledger, taken, "flow:paused", paused=True, reason="breakpoint at 'b'", current=["b"])
+    await flush(ledger, taken, "flow:paused", paused=True, node="b", current=["b"])
     await steer(ledger, new.id, breakpoints=("b",), resume="1")
     (back,) = await moves.hand_back(ledger, "dead")
     assert not back.parked

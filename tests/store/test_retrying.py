@@ -12,6 +12,7 @@ import pytest
 from chaingraph_store.attempts import runs
 from chaingraph_store.commands import retrying, stopping
 from chaingraph_store.commands.control import ControlUpdate
+from chaingraph_store.commands.retrying import RefusedRetry
 from chaingraph_store.errors import OwnershipLost
 from chaingraph_store.ids import ExecutionId, WorkflowId
 from chaingraph_store.ledger import Ledger
@@ -105,15 +106,23 @@ async def test_retry_token_starts_one_attempt(ledger: Ledger) -> None:
 async def test_retry_refusal_of_active_or_completed_uses_up_token(ledger: Ledger) -> None:
     new = await create(ledger)
     refused = await retry(ledger, new.id, "1")
-    assert refused == "the execution was Pending. Stop it first, or wait for its end"
+    assert isinstance(refused, RefusedRetry)
+    assert refused == RefusedRetry("StillRunning", "the execution was Pending. Stop it first, or wait for its end")
     row = await row_of(ledger, new.id)
-    assert (row.retry_token, row.retry_refusal, row.attempt) == ("1", refused, 1)
+    assert (row.retry_token, row.retry_refusal, row.retry_refusal_message, row.attempt) == (
+        "1",
+        refused.reason,
+        refused.message,
+        1,
+    )
     await stop(ledger, new.id)
     assert await retry(ledger, new.id, "1") is False, "it does not start something later"
     assert await retry(ledger, new.id, "2") is True
     assert (await row_of(ledger, new.id)).retry_refusal == ""
     taken = await claimed(ledger, new.id)
-    assert await retry(ledger, new.id, "3") == "the execution was Running. Stop it first, or wait for its end"
+    assert await retry(ledger, new.id, "3") == RefusedRetry(
+        "StillRunning", "the execution was Running. Stop it first, or wait for its end"
+    )
     await flush(ledger, taken, "flow:completed", end=runs.AttemptEnd("Completed"))
     assert "has completed" in str(await retry(ledger, new.id, "4"))
     assert "not in the database" in str(await retry(ledger, ExecutionId("EXNOTHING"), "1"))
@@ -121,11 +130,12 @@ async def test_retry_refusal_of_active_or_completed_uses_up_token(ledger: Ledger
 
 async def test_retry_refusal_can_be_repeated(ledger: Ledger) -> None:
     new = await create(ledger)
+    no = RefusedRetry("StillRunning", "no")
     for first in (True, False):
         async with ledger.connection() as connection:
-            assert await retrying.refuse_retry(connection, new.id, "1", "no", generation=1) is first
+            assert await retrying.refuse_retry(connection, new.id, "1", no, generation=1) is first
     async with ledger.connection() as connection:
-        assert not await retrying.refuse_retry(connection, ExecutionId("EXNOTHING"), "1", "no", generation=1)
+        assert not await retrying.refuse_retry(connection, ExecutionId("EXNOTHING"), "1", no, generation=1)
 
 
 async def test_a_retry_can_begin_paused(ledger: Ledger) -> None:
@@ -135,7 +145,7 @@ async def test_a_retry_can_begin_paused(ledger: Ledger) -> None:
     assert await retry(ledger, new.id, "again", paused=True, step="seen") is True
     row = await row_of(ledger, new.id)
     assert (row.phase, row.parked, row.paused, row.wants_pause) == ("Paused", True, True, True)
-    assert (row.pause_reason, row.step_token, row.current_nodes) == ("spec.paused is true", "seen", [])
+    assert (row.pause_node, row.step_token, row.current_nodes) == ("", "seen", [])
     assert f"{new.id}-2" not in await workflows(ledger)
     assert await steer(ledger, new.id, paused=True, step="seen") == ControlUpdate()
     assert await steer(ledger, new.id, step="seen") == ControlUpdate(("RESUME",))

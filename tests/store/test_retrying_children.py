@@ -8,6 +8,7 @@ import pytest
 
 from chaingraph_store.attempts import runs
 from chaingraph_store.children import completion
+from chaingraph_store.commands.retrying import RefusedRetry
 from chaingraph_store.flows import flow_names
 from chaingraph_store.flows.flow_names import Content, Named
 from chaingraph_store.ids import ExecutionId
@@ -60,13 +61,17 @@ async def test_retry_runs_child_once_its_missing_flow_exists(ledger: Ledger) -> 
     (child,) = await complete_and_spawn(ledger, parent, [emission("order", 1, flow="shipping")])
     assert (await row_of(ledger, child)).error_reason == "FlowNotFound"
     refused = await retry(ledger, child, "early")
-    assert str(refused).startswith("FlowNotFound: Flow 'shipping' in namespace 'team' cannot run: not found")
+    assert isinstance(refused, RefusedRetry)
+    assert refused.reason == "FlowNotFound"
+    assert refused.message.startswith("Flow 'shipping' in namespace 'team' cannot run: not found")
     assert (await row_of(ledger, child)).phase == "Failed"
     async with ledger.connection() as connection:
         await flow_names.publish(
             connection, ("team", "shipping"), Named(None, problem="it has an error", reason="FlowInvalid"), None
         )
-    assert str(await retry(ledger, child, "invalid")).startswith("FlowInvalid: Flow 'shipping' in namespace")
+    refused = await retry(ledger, child, "invalid")
+    assert isinstance(refused, RefusedRetry)
+    assert (refused.reason, refused.message[:27]) == ("FlowInvalid", "Flow 'shipping' in namespac")
     async with ledger.connection() as connection:
         named = Named("right", nodes=2)
         await flow_names.publish(connection, ("team", "shipping"), named, Content(FLOW, {"speed": "slow"}))

@@ -65,7 +65,7 @@ async def test_parked_breakpoint_is_not_hit_again(ledger: Ledger, run_worker: Ru
     execution = await create_of(ledger, steps(3, 1), breakpoints=["s0", "s2"])
     for node in ("s0", "s2"):
         row = await wait_for(ledger, execution, lambda row: row.parked)
-        assert (row.current_nodes, row.pause_reason) == ([node], f"breakpoint at {node!r}")
+        assert (row.current_nodes, row.pause_node) == ([node], node)
         await Spec(ledger, execution).edit(resume=node, breakpoints=("s0", "s2"))
     assert (await ended(ledger, execution)).phase == "Completed"
     log = await events_of(ledger, execution)
@@ -170,7 +170,7 @@ async def test_unapplied_commands_pass_to_the_next_worker(ledger: Ledger, run_wo
     assert done in (2, 3), "the one in flight may have been journaled by the first worker, and one step"
     await spec.edit(paused=False)
     await parked(ledger, execution)
-    assert (await row_of(ledger, execution)).pause_reason == "breakpoint at 's4'"
+    assert (await row_of(ledger, execution)).pause_node == "s4"
     await spec.resume()
     assert (await ended(ledger, execution)).phase == "Completed"
     log = await events_of(ledger, execution)

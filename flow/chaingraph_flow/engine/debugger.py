@@ -17,7 +17,8 @@ class ControlState:
     """The initial state of a run: what a worker read in the ledger when it took the execution."""
 
     paused: bool = False
-    pause_reason: str = ""
+    pause_node: str = ""
+    """The node whose breakpoint paused the run; '' for a pause by command."""
     breakpoints: Collection[str] = ()
     """Node ids. Ids that are not in the flow are never hit."""
     passed: Collection[str] = ()
@@ -34,7 +35,7 @@ class Debugger:
 
     def __init__(self, state: ControlState) -> None:
         self.paused = state.paused
-        self.reason = state.pause_reason if state.paused else ""
+        self.node = state.pause_node if state.paused else ""
         self._breakpoints = frozenset(state.breakpoints)
         self._passed = set(state.passed)
         self._owed = state.steps if state.paused else 0
@@ -53,17 +54,21 @@ class Debugger:
 
     # -- commands --------------------------------------------------------------------------------------------
 
-    def pause(self, reason: str) -> bool:
-        """Hold every node that has not started. Returns False when already paused: the first reason is kept."""
+    def pause(self, node: str = "") -> bool:
+        """Hold every node that has not started. Returns False when already paused: the first cause is kept.
+
+        Args:
+            node: the node whose breakpoint was hit; '' for a command.
+        """
         if self.paused:
             return False
-        self.paused, self.reason = True, reason
+        self.paused, self.node = True, node
         return True
 
     def resume(self) -> tuple[str, ...]:
         """Release everything. Returns the nodes that were held; their breakpoints count as passed."""
         freed = self._let_go()
-        self.paused, self.reason = False, ""
+        self.paused, self.node = False, ""
         self._owed = 0
         self._released.clear()
         return freed

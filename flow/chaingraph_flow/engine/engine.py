@@ -20,9 +20,9 @@ class Engine(Scheduler):
         return self._gate.paused
 
     @property
-    def pause_reason(self) -> str:
-        """Why it is paused; '' when it is not."""
-        return self._gate.pause_reason
+    def pause_node(self) -> str:
+        """The node whose breakpoint paused it; '' for a pause by command, or none."""
+        return self._gate.pause_node
 
     @property
     def held(self) -> tuple[str, ...]:
@@ -39,9 +39,9 @@ class Engine(Scheduler):
         """The milliseconds that this attempt has run, without pauses. The flow's timeout counts these."""
         return self._time.milliseconds
 
-    def pause(self, reason: str) -> None:
+    def pause(self) -> None:
         """Start no more nodes. Running nodes run to their end. No effect when already paused."""
-        self._command(partial(self._gate.pause, reason))
+        self._command(self._gate.pause)
 
     def resume(self) -> None:
         """Resume with all held nodes, past the breakpoints that hold them."""

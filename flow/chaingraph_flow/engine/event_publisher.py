@@ -32,9 +32,9 @@ class EventPublisher:
         """Publish the start of an attempt; `total` nodes take part."""
         self._send(events.FLOW_STARTED, {"nodes": total, "attempt": attempt})
 
-    def flow_paused(self, reason: str) -> None:
-        """Publish a pause: no node starts except by a step."""
-        self._send(events.FLOW_PAUSED, {"reason": reason})
+    def flow_paused(self, node: str) -> None:
+        """Publish a pause, at the breakpoint of a node or by a command: no node starts except by a step."""
+        self._send(events.FLOW_PAUSED, events.paused_data(node))
 
     def flow_resumed(self) -> None:
         """Publish the end of a pause."""

@@ -31,9 +31,9 @@ class Gate:
         return self._debugger.paused
 
     @property
-    def pause_reason(self) -> str:
-        """Why; '' when it is not paused."""
-        return self._debugger.reason
+    def pause_node(self) -> str:
+        """The node whose breakpoint paused it; '' for a pause by command, or none."""
+        return self._debugger.node
 
     @property
     def held(self) -> tuple[str, ...]:
@@ -95,9 +95,9 @@ class Gate:
             self._time.go()
         self._tell()
 
-    def pause(self, reason: str) -> None:
+    def pause(self, node: str = "") -> None:
         """Hold every node that has not started."""
-        if self._debugger.pause(reason):
+        if self._debugger.pause(node):
             self._tell()
             waiting, self._ready = self._ready, deque()
             for id_ in waiting:
@@ -120,7 +120,7 @@ class Gate:
     def _hold(self, id_: str) -> None:
         if self._debugger.hold(id_):
             self._announce.breakpoint_hit(id_)
-            self.pause(f"breakpoint at {id_!r}")
+            self.pause(id_)
 
     def _tell(self) -> None:
         if not self._begun or self._debugger.paused == self._told_paused:
@@ -128,7 +128,7 @@ class Gate:
         self._told_paused = self._debugger.paused
         if self._told_paused:
             self._time.stand()
-            self._announce.flow_paused(self._debugger.reason)
+            self._announce.flow_paused(self._debugger.node)
         else:
             self._time.go()
             self._announce.flow_resumed()

@@ -40,7 +40,7 @@ def details(row: Details) -> dict[str, Any]:
         "attempt": row.attempt,
         "attempts": row.attempts,
         "paused": row.paused,
-        "pauseReason": row.pause_reason,
+        "pauseNode": row.pause_node,
         "parked": row.parked,
         "breakpoints": row.breakpoints,
         "currentNodes": row.current_nodes,

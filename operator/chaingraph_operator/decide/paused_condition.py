@@ -6,7 +6,6 @@ flight. A step of a parked execution passes through the queue and a worker, and 
 
 from __future__ import annotations
 
-import re
 from typing import Final
 
 from chaingraph_crds.conditions import Condition, ConditionType
@@ -21,8 +20,6 @@ PAUSED: Final = "Paused"
 BREAKPOINT: Final = "Breakpoint"
 RESUMING: Final = "Resuming"
 
-_AT_BREAKPOINT: Final = re.compile(r"breakpoint at '(?P<node>.+)'")
-"""The engine's reason for a pause at a breakpoint."""
 _NAMED: Final = 3
 """Maximum nodes that a message names. `status.currentNodes` lists them all."""
 
@@ -66,8 +63,7 @@ def what_paused(row: ExecutionRow) -> str:
 
 def breakpoint_of(row: ExecutionRow) -> str | None:
     """Return the node whose breakpoint paused the execution; None when it is not paused, or paused by a command."""
-    found = _AT_BREAKPOINT.fullmatch(row.pause_reason)
-    return found["node"] if found else None
+    return row.pause_node or None
 
 
 def _not_paused() -> ConditionValue:
@@ -89,7 +85,7 @@ def _held(spec: ExecutionSpec, row: ExecutionRow) -> ConditionValue:
 
 
 def _on_its_way(row: ExecutionRow) -> ConditionValue:
-    return ConditionValue(ConditionType.PAUSED, "False", "Pausing", f"Pause requested: {row.pause_reason or 'paused'}")
+    return ConditionValue(ConditionType.PAUSED, "False", "Pausing", "Pause requested by spec.paused")
 
 
 def _was_paused(row: ExecutionRow, previous: ExecutionStatus) -> bool:

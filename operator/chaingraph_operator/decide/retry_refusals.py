@@ -2,22 +2,12 @@
 
 from __future__ import annotations
 
-import re
-from typing import Final
-
 from chaingraph_crds.conditions import ConditionType
 from chaingraph_crds.execution import ExecutionSpec
 from chaingraph_crds.execution_status import ExecutionStatus
-from chaingraph_operator.decide.plan import RefuseRetry, RetryImpossible, RetryRefusal, Verdict, Wait, retry_token
+from chaingraph_operator.decide.plan import RetryImpossible, RetryRefusal, Verdict, Wait, retry_token
 from chaingraph_operator.kube.conditions import ConditionValue
 from chaingraph_store.executions import ExecutionRow
-
-_RECORDED: Final = re.compile(r"(?P<reason>[A-Z][A-Za-z]*): (?P<message>.*)", re.DOTALL)
-
-
-def recorded(refused: RefuseRetry) -> str:
-    """Return the text that the row stores: the reason and its message."""
-    return f"{refused.reason}: {refused.message}"
 
 
 def retry_refused(
@@ -42,10 +32,7 @@ def retry_refused(
 def _of_row(token: str, row: ExecutionRow) -> list[ConditionValue]:
     if not row.retry_refusal or row.retry_token != token:
         return []
-    found = _RECORDED.fullmatch(row.retry_refusal)
-    if found is None:
-        return [_refused(token, "Refused", row.retry_refusal)]
-    return [_refused(token, found["reason"], found["message"])]
+    return [_refused(token, row.retry_refusal, row.retry_refusal_message)]
 
 
 def _refused(token: str, reason: str, message: str) -> ConditionValue:

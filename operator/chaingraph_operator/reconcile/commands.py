@@ -19,12 +19,12 @@ from chaingraph_operator.decide.plan import (
     UpdateControl,
     inline_lines,
 )
-from chaingraph_operator.decide.retry_refusals import recorded
 from chaingraph_operator.kube.events import KubernetesEvent
 from chaingraph_operator.kube.keys import Key
 from chaingraph_store.commands import control, observed_generation, retrying, stopping
 from chaingraph_store.commands.control import DesiredControl
 from chaingraph_store.commands.observed_generation import Stale
+from chaingraph_store.commands.retrying import RefusedRetry
 from chaingraph_store.ids import ExecutionId
 from chaingraph_store.ledger import Ledger
 
@@ -98,7 +98,7 @@ class Commands:
         execution, token, generation = command.id, command.token, command.generation
         async with self._ledger.transaction() as connection:
             refused = await retrying.refuse_retry(
-                connection, execution, token, recorded(command), generation=generation
+                connection, execution, token, RefusedRetry(command.reason, command.message), generation=generation
             )
         if isinstance(refused, Stale):
             _forgotten(execution, generation, refused)

@@ -53,7 +53,7 @@ class Claim:
     """It starts paused."""
     pause_logged: bool
     """flow:paused is the last of flow:paused and flow:resumed in the log of this attempt."""
-    pause_reason: str
+    pause_node: str
     breakpoints: list[str]
     control_seq: int
     """Number of the last command included in this claim. Later ones come as messages."""
@@ -126,7 +126,7 @@ class EngineControl:
     """The engine's state with respect to commands."""
 
     paused: bool
-    pause_reason: str
+    pause_node: str
     applied_seq: int
     """Number of the last command that it has processed."""
     ran_ms: int
@@ -166,7 +166,7 @@ WITH before AS (
 SELECT run.id, run.owner_epoch, run.namespace, run.name, run.attempt,
        (SELECT spec FROM chaingraph.flow_revisions f WHERE f.revision = run.flow_revision),
        run.inputs, run.events, run.integration, run.options, run.root_id, run.parent_id, run.depth,
-       run.started_at, run.start_logged, run.run, run.paused, run.pause_logged, run.pause_reason, run.breakpoints,
+       run.started_at, run.start_logged, run.run, run.paused, run.pause_logged, run.pause_node, run.breakpoints,
        run.control_seq, cardinality(run.step_seqs), run.ran_ms, run.current_nodes, run.next_event_index, run.queue,
        CASE WHEN run.started_at = now() AND run.attempt = 1 AND run.depth = 0 AND run.observed_generation <= 1
             THEN extract(epoch FROM now() - run.created_at)::float8 END,
@@ -190,8 +190,8 @@ WITH run AS (
       error_message = coalesce(%(error_message)s, error_message),
       finished_at = CASE WHEN %(ends)s THEN now() END,
       paused = CASE WHEN %(ends)s THEN false WHEN pause_seq <= %(applied)s THEN %(paused)s ELSE paused END,
-      pause_reason = CASE WHEN %(ends)s THEN '' WHEN pause_seq <= %(applied)s THEN %(pause_reason)s
-                          ELSE pause_reason END,
+      pause_node = CASE WHEN %(ends)s THEN '' WHEN pause_seq <= %(applied)s THEN %(pause_node)s
+                          ELSE pause_node END,
       start_logged = start_logged OR %(start_logged)s,
       pause_logged = coalesce(%(pause_logged)s, pause_logged), applied_seq = %(applied)s, ran_ms = %(ran_ms)s,
       -- Keep the steps that the engine has not seen, and the last of those that it has accepted and still owes. The
@@ -303,7 +303,7 @@ async def flush(
             "ends": end is not None,
             "children": end.children if end else 0,
             "paused": state.paused,
-            "pause_reason": state.pause_reason,
+            "pause_node": state.pause_node,
             "start_logged": any(entry.type == STARTED for entry in log),
             "pause_logged": pause_logged,
             "applied": state.applied_seq,
@@ -342,7 +342,7 @@ async def _was_written(connection: Connection, claimed: Claim, *, next_index: in
 def _as_claimed(claimed: Claim) -> EngineControl:
     return EngineControl(
         paused=claimed.paused,
-        pause_reason=claimed.pause_reason,
+        pause_node=claimed.pause_node,
         applied_seq=claimed.control_seq,
         ran_ms=claimed.ran_ms,
         steps_owed=claimed.steps_owed,

@@ -18,7 +18,6 @@ from chaingraph_store import events
 from chaingraph_store.children import completion
 from chaingraph_store.commands.observed_generation import Stale
 from chaingraph_store.commands.tokens import TokenKind, asks, with_token
-from chaingraph_store.commands.transitions import PAUSE_REASON
 from chaingraph_store.ids import ExecutionId, workflow_id
 from chaingraph_store.ledger import CHANGES, Connection, plain
 from chaingraph_store.queue import dispatch
@@ -48,13 +47,22 @@ class RetryRequest:
     start_timeout_seconds: int | None = None
 
 
-def refusal(phase: str) -> str | None:
+@dataclass(frozen=True, slots=True)
+class RefusedRetry:
+    """Why a retry is refused. `reason` is in CamelCase, as in the condition `RetryRefused`."""
+
+    reason: str
+    message: str
+
+
+def refusal(phase: str) -> RefusedRetry | None:
     """Return why an execution in this phase cannot be retried; None when it can."""
     if phase in RETRIABLE_PHASES:
         return None
     if phase == "Completed":
-        return "the execution has completed. To run it again, create another Execution"
-    return f"the execution was {phase}. Stop it first, or wait for its end"
+        message = "the execution has completed. To run it again, create another Execution"
+        return RefusedRetry("AlreadyCompleted", message)
+    return RefusedRetry("StillRunning", f"the execution was {phase}. Stop it first, or wait for its end")
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,17 +109,17 @@ WITH begun AS (
       started_at = NULL, start_logged = false, finished_at = NULL, ran_ms = 0,
       options = %(options)s,
       breakpoints = %(breakpoints)s, wants_pause = %(paused)s, paused = %(parks)s,
-      pause_reason = CASE WHEN %(parks)s THEN %(pause_reason)s ELSE '' END, pause_logged = %(parks)s,
+      pause_node = '', pause_logged = %(parks)s,
       step_token = %(step)s, resume_token = %(resume)s, retry_token = %(token)s, used_tokens = %(used)s,
-      observed_generation = %(generation)s, retry_refusal = '',
+      observed_generation = %(generation)s, retry_refusal = '', retry_refusal_message = '',
       control_seq = control_seq + 1, applied_seq = control_seq + 1, pause_seq = control_seq + 1,
       step_seqs = '{{}}', attempts = %(attempts)s, next_event_index = next_event_index + %(parks)s::int,
       change_seq = nextval('chaingraph.change_seq')
   WHERE id = %(id)s
-  RETURNING id, next_event_index - 1 AS index, pause_reason
+  RETURNING id, next_event_index - 1 AS index, pause_node
 ), logged AS (
   INSERT INTO chaingraph.events (execution_id, index, type, at, data)
-  SELECT id, index, '{events.PAUSED}', now(), json_build_object('reason', pause_reason) FROM begun WHERE %(parks)s
+  SELECT id, index, '{events.PAUSED}', now(), {events.PAUSED_DATA} FROM begun WHERE %(parks)s
 ), forgotten AS (
   DELETE FROM chaingraph.journal WHERE execution_id = %(id)s AND %(from_start)s
 )
@@ -121,7 +129,7 @@ SELECT pg_notify(%(changes)s, id) FROM begun
 
 async def retry(
     connection: Connection, execution: ExecutionId, asked: RetryRequest, *, generation: int, application_name: str
-) -> bool | str | Stale:
+) -> bool | RefusedRetry | Stale:
     """Start the next attempt, inside the caller's transaction: enqueued, or parked when it starts paused.
 
     An execution that has never started is held again when it starts paused, with a new start timeout.
@@ -130,22 +138,22 @@ async def retry(
         generation: that of the spec. It is recorded as observed.
 
     Returns:
-        True when it has started; False when this token was used before; the reason when it is refused: a refused token
-        is recorded as used. Stale, without effect, when a later generation was observed.
+        True when it has started; False when this token was used before; the refusal, which is recorded with the token
+        as used. Stale, without effect, when a later generation was observed.
     """
     await completion.hold_line(connection, execution)
     former = await _locked(connection, execution)
     if former is None:
-        return "the execution is not in the database. Create another Execution"
+        return RefusedRetry("NotInLedger", "the execution is not in the database. Create another Execution")
     in_vain = _in_vain(former, asked.token, generation)
     if in_vain is not None:
         return in_vain
-    reason = refusal(former.phase)
-    if reason is None and former.flow_revision is None:
-        reason = await _find_flow(connection, execution)
-    if reason is not None:
-        await _refuse(connection, execution, former, asked.token, reason, generation)
-        return reason
+    refused = refusal(former.phase)
+    if refused is None and former.flow_revision is None:
+        refused = await _find_flow(connection, execution)
+    if refused is not None:
+        await _refuse(connection, execution, former, asked.token, refused, generation)
+        return refused
     run = former.run + 1
     held = asked.paused and former.never_started
     parks = asked.paused and not held
@@ -166,7 +174,6 @@ async def retry(
             "paused": asked.paused,
             "priority": priority,
             "start_timeout": start_timeout,
-            "pause_reason": PAUSE_REASON,
             "step": step,
             "resume": resume,
             "token": asked.token,
@@ -200,7 +207,7 @@ async def retry(
 
 
 async def refuse_retry(
-    connection: Connection, execution: ExecutionId, token: str, reason: str, *, generation: int
+    connection: Connection, execution: ExecutionId, token: str, refused: RefusedRetry, *, generation: int
 ) -> bool | Stale:
     """Record that the retry with this token was refused, and why. The token counts as used.
 
@@ -214,7 +221,7 @@ async def refuse_retry(
     in_vain = _in_vain(former, token, generation)
     if in_vain is not None:
         return in_vain
-    await _refuse(connection, execution, former, token, reason, generation)
+    await _refuse(connection, execution, former, token, refused, generation)
     return True
 
 
@@ -232,7 +239,7 @@ SELECT revision IS NOT NULL, flow_name, namespace, problem, reason FROM named
 """
 
 
-async def _find_flow(connection: Connection, execution: ExecutionId) -> str | None:
+async def _find_flow(connection: Connection, execution: ExecutionId) -> RefusedRetry | None:
     """Pin the flow of a child that failed because its flow was missing. Returns why not, when it is still missing."""
     cursor = await connection.execute(_PIN, (execution,))
     row = await cursor.fetchone()
@@ -240,9 +247,10 @@ async def _find_flow(connection: Connection, execution: ExecutionId) -> str | No
     found, name, namespace, problem, reason = row
     if found:
         return None
-    return (
-        f"{reason}: Flow {name!r} in namespace {namespace!r} cannot run: {problem}. Create or fix the Flow, then "
-        "change spec.retry.token"
+    return RefusedRetry(
+        reason,
+        f"Flow {name!r} in namespace {namespace!r} cannot run: {problem}. Create or fix the Flow, then change "
+        "spec.retry.token",
     )
 
 
@@ -260,17 +268,19 @@ def _in_vain(former: _Former, token: str, generation: int) -> Stale | Literal[Fa
 
 
 async def _refuse(
-    connection: Connection, execution: ExecutionId, former: _Former, token: str, reason: str, generation: int
+    connection: Connection, execution: ExecutionId, former: _Former, token: str, refused: RefusedRetry, generation: int
 ) -> None:
     used = with_token(TokenKind.RETRY, token, used=former.used_tokens, last=former.retry_token)
     await connection.execute(
         "UPDATE chaingraph.executions SET retry_token = %(token)s, retry_refusal = %(reason)s,"
+        " retry_refusal_message = %(message)s,"
         " used_tokens = %(used)s, observed_generation = %(generation)s, change_seq = nextval('chaingraph.change_seq')"
         " WHERE id = %(id)s RETURNING pg_notify(%(changes)s, id)",
         {
             "id": execution,
             "token": token,
-            "reason": plain(reason),
+            "reason": refused.reason,
+            "message": plain(refused.message),
             "used": list(used),
             "generation": generation,
             "changes": CHANGES,

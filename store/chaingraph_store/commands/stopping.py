@@ -54,7 +54,7 @@ WITH held AS MATERIALIZED (
   SET phase = 'Stopped', owner_epoch = owner_epoch + 1, finished_at = now(), nodes_running = 0, current_nodes = '{}',
       error_node = '', error_reason = 'Stopped',
       error_message = CASE WHEN e.id = %(id)s THEN %(reason)s ELSE %(inherited)s END,
-      parked = false, paused = false, pause_reason = '', pause_logged = false, step_seqs = '{}',
+      parked = false, paused = false, pause_node = '', pause_logged = false, step_seqs = '{}',
       resources = held.resources, observed_generation = held.observed,
       next_event_index = next_event_index + 1, change_seq = nextval('chaingraph.change_seq')
   FROM held WHERE e.id = held.id AND held.active
@@ -150,7 +150,7 @@ WITH held AS (
 ), failed AS (
   UPDATE chaingraph.executions e
   SET phase = 'Failed', owner_epoch = owner_epoch + 1, finished_at = now(), error_reason = '{START_TIMEOUT}',
-      error_message = format(%(message)s, held.start_timeout_s), paused = false, pause_reason = '', step_seqs = '{{}}',
+      error_message = format(%(message)s, held.start_timeout_s), paused = false, pause_node = '', step_seqs = '{{}}',
       next_event_index = next_event_index + 1, change_seq = nextval('chaingraph.change_seq')
   FROM held WHERE e.id = held.id AND held.seconds_left <= 0
   RETURNING e.id, e.next_event_index - 1 AS index, e.error_message

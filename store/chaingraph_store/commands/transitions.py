@@ -10,12 +10,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from enum import StrEnum
-from typing import Any, Final
+from typing import Any
 
+from chaingraph_flow.events import paused_data
 from chaingraph_store import events
 from chaingraph_store.commands.tokens import TokenKind, asks, with_token
-
-PAUSE_REASON: Final = "spec.paused is true"
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +40,7 @@ class ControlState:
     run: int
     wants_pause: bool
     paused: bool
-    pause_reason: str
+    pause_node: str
     pause_logged: bool
     breakpoints: tuple[str, ...]
     on_stop: str
@@ -108,7 +107,7 @@ class Transition:
         if self.controls.pause_logged == paused:
             return
         assert self.event is None, "a transition pauses or resumes, never both"
-        self.event = (events.PAUSED, {"reason": self.controls.pause_reason}) if paused else (events.RESUMED, {})
+        self.event = (events.PAUSED, paused_data(self.controls.pause_node)) if paused else (events.RESUMED, {})
         self.change(pause_logged=paused)
 
     def send(self, kind: str, **fields: Any) -> int:
@@ -174,8 +173,8 @@ def _pause(transition: Transition) -> None:
     transition.applied.append("PAUSE")
     if transition.controls.paused:
         return  # at a breakpoint: there is nothing to do until it resumes
-    transition.change(paused=True, pause_reason=PAUSE_REASON)
-    transition.change(pause_seq=transition.send("PAUSE", reason=PAUSE_REASON))
+    transition.change(paused=True, pause_node="")
+    transition.change(pause_seq=transition.send("PAUSE"))
     if transition.controls.place is Location.QUEUED:
         transition.cancel = True
         transition.log(paused=True)
@@ -190,7 +189,7 @@ def _resume(transition: Transition) -> None:
         transition.start = True
     else:
         transition.applied.append("RESUME")
-    transition.change(pause_seq=transition.send("RESUME"), paused=False, pause_reason="", step_seqs=())
+    transition.change(pause_seq=transition.send("RESUME"), paused=False, pause_node="", step_seqs=())
     if place in (Location.QUEUED, Location.PARKED):
         transition.log(paused=False)
     if place is Location.PARKED:
@@ -210,7 +209,7 @@ def _step(transition: Transition) -> None:
     place = transition.controls.place
     if place is Location.HELD and transition.controls.wants_pause:
         if not transition.controls.paused:
-            transition.change(paused=True, pause_reason=PAUSE_REASON)
+            transition.change(paused=True, pause_node="")
         transition.start = True
     elif not transition.controls.paused:
         transition.ignored.append("STEP")

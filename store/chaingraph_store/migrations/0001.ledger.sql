@@ -104,7 +104,7 @@ CREATE TABLE chaingraph.executions (
     -- Commands.
     wants_pause         boolean NOT NULL DEFAULT false,
     paused              boolean NOT NULL DEFAULT false,
-    pause_reason        text NOT NULL DEFAULT '',
+    pause_node          text NOT NULL DEFAULT '',
     parked              boolean NOT NULL DEFAULT false,
     breakpoints         text[] NOT NULL DEFAULT '{}',
     control_seq         bigint NOT NULL DEFAULT 0,
@@ -115,6 +115,7 @@ CREATE TABLE chaingraph.executions (
     resume_token        text NOT NULL DEFAULT '',
     retry_token         text NOT NULL DEFAULT '',
     retry_refusal       text NOT NULL DEFAULT '',
+    retry_refusal_message text NOT NULL DEFAULT '',
     used_tokens         text[] NOT NULL DEFAULT '{}',
     on_stop             text NOT NULL DEFAULT 'Stop' CHECK (on_stop IN ('Stop', 'Continue')),
     tree_stopped        boolean NOT NULL DEFAULT false,
@@ -171,12 +172,14 @@ COMMENT ON COLUMN chaingraph.executions.running_nodes IS
 COMMENT ON COLUMN chaingraph.executions.wants_pause IS 'spec.paused, as it was last carried out';
 COMMENT ON COLUMN chaingraph.executions.paused IS
     'the debugger is to hold nodes back: paused by a command, or at a breakpoint';
+COMMENT ON COLUMN chaingraph.executions.pause_node IS 'node whose breakpoint paused it; empty for a pause by command';
 COMMENT ON COLUMN chaingraph.executions.parked IS 'paused, and no worker has it: the journal keeps its progress';
 COMMENT ON COLUMN chaingraph.executions.control_seq IS 'number of the last command';
 COMMENT ON COLUMN chaingraph.executions.pause_seq IS 'number of the last PAUSE or RESUME';
 COMMENT ON COLUMN chaingraph.executions.applied_seq IS 'number of the last command that the engine has carried out';
 COMMENT ON COLUMN chaingraph.executions.step_seqs IS 'numbers of the STEP commands that may not have been carried out';
-COMMENT ON COLUMN chaingraph.executions.retry_refusal IS 'why the retry of retry_token was refused';
+COMMENT ON COLUMN chaingraph.executions.retry_refusal IS
+    'why the retry of retry_token was refused, as the reason of the condition; retry_refusal_message is its message';
 COMMENT ON COLUMN chaingraph.executions.used_tokens IS
     'tokens that were used, each after its kind and a colon, the newest last';
 COMMENT ON COLUMN chaingraph.executions.tree_stopped IS

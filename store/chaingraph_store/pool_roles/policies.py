@@ -36,7 +36,7 @@ WORKER_COLUMNS: Final = (
     *("change_seq", "next_event_index", "nodes_total", "nodes_completed", "nodes_failed", "nodes_skipped"),
     *("nodes_running", "current_nodes", "running_nodes", "outputs", "error_node", "error_reason", "error_message"),
     "paused",
-    *("pause_reason", "start_logged", "pause_logged", "parked", "applied_seq", "ran_ms", "step_seqs", "run"),
+    *("pause_node", "start_logged", "pause_logged", "parked", "applied_seq", "ran_ms", "step_seqs", "run"),
     *(
         "workflow_id",
         "children_total",
@@ -55,6 +55,7 @@ FIXED_COLUMNS: Final = (
     *("created_at", "attempt", "attempts", "wants_pause", "breakpoints", "step_token", "resume_token", "retry_token"),
     *(
         "retry_refusal",
+        "retry_refusal_message",
         "control_seq",
         "pause_seq",
         "on_stop",

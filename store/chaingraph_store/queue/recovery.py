@@ -211,7 +211,7 @@ WITH held AS (
 ), logged AS (
   INSERT INTO chaingraph.events (execution_id, index, type, at, data)
   SELECT id, next_event_index - 1, CASE WHEN paused THEN '{events.PAUSED}' ELSE '{events.RESUMED}' END, now(),
-         CASE WHEN paused THEN json_build_object('reason', pause_reason) ELSE '{{}}' END
+         CASE WHEN paused THEN {events.PAUSED_DATA} ELSE '{{}}' END
   FROM moved WHERE untold
 )
 SELECT id, namespace, name, former_worker, recoveries, parked, workflow_id, last_nodes, losses, charged,
@@ -256,7 +256,7 @@ async def _give_up(connection: Connection, lost: HandedBack, workflow: WorkflowI
     cursor = await connection.execute(
         "UPDATE chaingraph.executions SET phase = 'Failed', finished_at = now(), error_reason = 'TooManyRecoveries',"
         " error_message = %s, next_event_index = next_event_index + 1, parked = false, paused = false,"
-        " pause_reason = '', pause_logged = false, step_seqs = '{}', current_nodes = '{}'"
+        " pause_node = '', pause_logged = false, step_seqs = '{}', current_nodes = '{}'"
         " WHERE id = %s RETURNING next_event_index - 1",
         (message, lost.execution_id),
     )

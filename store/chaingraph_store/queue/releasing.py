@@ -21,7 +21,7 @@ WITH held AS (
   RETURNING e.*
 ), logged AS (
   INSERT INTO chaingraph.events (execution_id, index, type, at, data)
-  SELECT id, next_event_index - 1, '{events.PAUSED}', now(), json_build_object('reason', pause_reason)
+  SELECT id, next_event_index - 1, '{events.PAUSED}', now(), {events.PAUSED_DATA}
   FROM released WHERE paused
 )
 SELECT parked, run, queue, priority, pg_notify(%(channel)s, id) FROM released

@@ -77,7 +77,7 @@ class Details:
     attempt: int
     attempts: list[dict[str, Any]]
     paused: bool
-    pause_reason: str
+    pause_node: str
     parked: bool
     breakpoints: list[str]
     recoveries: int

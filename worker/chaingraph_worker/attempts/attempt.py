@@ -355,7 +355,7 @@ def _assignment(claim: runs.Claim, limits: RunnerLimits, lost: killed.KilledReco
         depth=claim.depth,
         started_before=claim.started_before,
         paused=claim.paused,
-        pause_reason=claim.pause_reason,
+        pause_node=claim.pause_node,
         pause_logged=claim.pause_logged,
         breakpoints=claim.breakpoints,
         held_nodes=claim.held_nodes,

@@ -63,7 +63,7 @@ class Control:
         now = self._engine.state
         return runs.EngineControl(
             paused=now.paused,
-            pause_reason=now.pause_reason,
+            pause_node=now.pause_node,
             applied_seq=now.applied,
             ran_ms=now.ran_ms,
             steps_owed=now.steps_owed,
@@ -136,5 +136,5 @@ class Control:
         if not parked:
             self._time_parking(_REFUSED_PARK_SECONDS)
             return
-        _log.info("parked", reason=engine.state.pause_reason, held=list(engine.state.held))
+        _log.info("parked", breakpoint=engine.state.pause_node, held=list(engine.state.held))
         engine.park()

@@ -36,7 +36,7 @@ class Assignment:
     depth: int
     started_before: bool
     paused: bool
-    pause_reason: str
+    pause_node: str
     pause_logged: bool
     breakpoints: Sequence[str]
     held_nodes: Sequence[str]

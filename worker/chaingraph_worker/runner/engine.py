@@ -77,7 +77,7 @@ def engine_of(
         resumed=assignment.started_before,
         control=ControlState(
             paused=assignment.paused,
-            pause_reason=assignment.pause_reason,
+            pause_node=assignment.pause_node,
             breakpoints=assignment.breakpoints,
             passed=assignment.held_nodes,
             steps=assignment.steps_owed,

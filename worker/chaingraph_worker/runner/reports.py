@@ -122,7 +122,7 @@ class Reports:
         now = engine.progress
         return {
             "progress": [now.total, now.completed, now.failed, now.skipped, now.running, now.current_nodes],
-            "control": [engine.paused, engine.pause_reason, engine.quiet, engine.held],
+            "control": [engine.paused, engine.pause_node, engine.quiet, engine.held],
             "owed": engine.steps_owed,
             "ran": engine.ran_ms,
             "applied": self.applied,

@@ -102,7 +102,7 @@ class Session:
         self._reports.applied = command["seq"]
         match command["kind"]:
             case "PAUSE":
-                engine.pause(command["reason"])
+                engine.pause()
             case "RESUME":
                 engine.resume()
             case "STEP":

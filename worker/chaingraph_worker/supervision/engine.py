@@ -75,7 +75,7 @@ class EngineState:
     running: int = 0
     current_nodes: Sequence[str] = ()
     paused: bool = False
-    pause_reason: str = ""
+    pause_node: str = ""
     quiet: bool = False
     held: Sequence[str] = ()
     steps_owed: int = 0
@@ -131,7 +131,7 @@ class RemoteEngine:
         self._may_spawn = may_spawn
         self.state = EngineState(
             paused=assignment.paused,
-            pause_reason=assignment.pause_reason,
+            pause_node=assignment.pause_node,
             steps_owed=assignment.steps_owed,
             ran_ms=assignment.ran_ms,
             applied=assignment.control_seq,

@@ -91,10 +91,9 @@ _COMMANDS_INTRODUCTION = f"""\
 
 {_GENERATED}
 
-The verbs are those of kubectl's plugin, `kubectl chaingraph VERB`, and the same as `chaingraph VERB`. They run
-`kubectl` for what they read and edit, so the kubeconfig, its contexts and the user's permissions count as for kubectl
-itself, and each takes `-n` NAMESPACE, `--context` CONTEXT and `--kubeconfig` FILE. Errors and their remedies are
-printed to stderr.
+`kubectl chaingraph VERB` and `chaingraph VERB` are the same command. Verbs run kubectl to read and edit resources, so
+kubeconfig, contexts and permissions are those of kubectl. Each verb takes `-n` NAMESPACE, `--context` CONTEXT and
+`--kubeconfig` FILE. Errors and their remedies are printed to stderr.
 
 [Install the kubectl plugin](../how-to/install-with-helm.md#install-the-kubectl-plugin).
 """

@@ -35,7 +35,7 @@ def _up_arguments(parser: argparse.ArgumentParser) -> None:
         "--kubeconfig",
         metavar="FILE",
         type=Path,
-        help="Use this existing cluster; only CRDs and a ConfigMap are installed there.",
+        help="Use this existing cluster; only the API of ChainGraph is installed there.",
     )
     parser.add_argument("--context", metavar="CONTEXT", help="Defaults to the current context.")
     parser.add_argument("--database-url", metavar="URL", help="Use this PostgreSQL instead of starting one.")
@@ -159,8 +159,8 @@ ERASE = Command(
     arguments=_erase_arguments,
     run=_erase,
     examples="""
-kubectl chaingraph erase EXFZNS7WQAGCWUEUJQKLCW65CS --reason "ticket 4711"
-kubectl chaingraph erase --all-of team-a --namespace-uid 0b6b… --reason "team has left" --yes
+chaingraph erase EXFZNS7WQAGCWUEUJQKLCW65CS --reason "ticket 4711"
+chaingraph erase --all-of team-a --namespace-uid 0b6b… --reason "team has left" --yes
 """,
     of_cluster=False,
 )

@@ -21,7 +21,7 @@ ACTIONS = ("list", "add", "remove", "clear")
 
 def _arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("action", choices=ACTIONS, help="list, add, remove or clear.")
-    parser.add_argument("name", metavar="NAME", help="The execution.")
+    parser.add_argument("name", metavar="NAME", help="Name of the execution.")
     parser.add_argument("nodes", metavar="NODE", nargs="*", help="Ids of the nodes to add or remove.")
     add_wait(parser)
     listing.add_output(parser)

@@ -40,7 +40,7 @@ def test_demo_completes_in_a_pipe(tmp_path: Path) -> None:
     assert "    Seattle in 2015: 1,139 mm of rain; warmest on 2015/07/19 with 35.0 °C" in done.stdout
     assert "children: 19 of 19 descendants completed" in done.stdout
     assert "Failed, as expected: node fetch:" in done.stdout
-    assert "Paused, as expected: paused at the breakpoint 'publish'" in done.stdout
+    assert "Paused, as expected: Paused at the breakpoint 'publish'" in done.stdout
     assert "\x1b" not in done.stdout
     assert _nothing_runs(state)
 

@@ -51,10 +51,10 @@ class Reader:
             async with asyncio.timeout(_ANSWER_SECONDS), self._ledger.connection() as connection:
                 yield connection
         except _SLOW as error:
-            raise LedgerAway("PostgreSQL cannot be used: it has not answered in time; try again later") from error
+            raise LedgerAway("PostgreSQL is unavailable: it has not answered in time; try again later") from error
         except TRANSIENT_ERRORS as error:
             self._health.failed(error)
-            raise LedgerAway(f"PostgreSQL cannot be used: {text_of(error)}; try again later") from error
+            raise LedgerAway(f"PostgreSQL is unavailable: {text_of(error)}; try again later") from error
 
     async def open(self) -> None:
         """Connect to a migrated database, however long that takes."""

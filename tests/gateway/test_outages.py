@@ -36,7 +36,7 @@ async def test_a_stream_outlasts_an_outage_of_postgresql(
 
         await eventually(refused, what="503 for new requests")
         answer = await gateway.ask(path, people.admin)
-        assert "PostgreSQL cannot be used" in answer.json()["message"]
+        assert "PostgreSQL is unavailable" in answer.json()["message"]
         assert answer.headers["Retry-After"] == "1"
         assert gateway.get("/readyz").status_code == 503
         assert gateway.get("/healthz").status_code == 200

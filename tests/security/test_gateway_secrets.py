@@ -90,7 +90,7 @@ async def test_no_token_of_a_broken_request_is_written(run_gateway: RunGateway) 
     # It has read them, and says what it says in words of its own.
     assert (await gateway.ask("/executions")).status_code == 401
     gateway.terminate()
-    assert "told to end" in gateway.log
+    assert "shutdown requested" in gateway.log
     assert SECRET not in gateway.log
 
 

@@ -32,7 +32,7 @@ CHAIN: dict[str, Any] = {
     "nodes": [{"id": f"n{number}", "type": "Sleep", "inputs": {"milliseconds": 20}} for number in range(_CHAIN)],
     "edges": [{"from": f"n{number}.__success", "to": f"n{number + 1}.__execute"} for number in range(_CHAIN - 1)],
 }
-_ENGINE_ENDED = "the attempt is no longer this worker's"
+_ENGINE_ENDED = "the attempt no longer belongs to this worker"
 _LATEST = "SELECT extract(epoch FROM at) FROM chaingraph.events WHERE execution_id = %s AND type = %s ORDER BY index"
 
 

@@ -97,7 +97,7 @@ async def kills_to_neighbour(cluster: BenchCluster, count: int) -> Figure:
         datetime.fromisoformat(line["time"]).timestamp()
         for log in cluster.logs.glob("worker*.log")
         for line in map(orjson.loads, log.read_bytes().splitlines())
-        if line.get("message") == "lost its runner"
+        if line.get("message") == "runner lost"
     ]
     # Those of the attacks before came when the neighbour did not run yet.
     waits = [1000 * (min(end for end in ends if end > kill) - kill) for kill in kills if ends[0] < kill < ends[-1]]

@@ -260,7 +260,7 @@ ROWS: Final[dict[str, Sequence[Panel]]] = {
         Panel("Streams", [(_sum("chaingraph_gateway_streams", "pod"), "{{pod}}")]),
         Panel("Events sent", [(_rate("chaingraph_gateway_events_sent_total", "pod"), "{{pod}}")], unit="ops"),
         Panel(
-            "Questions to the API server",
+            "Requests to the API server for reviews",
             [(_rate("chaingraph_gateway_reviews_total", "resource, result"), "{{resource}} {{result}}")],
             unit="ops",
         ),

@@ -1,4 +1,4 @@
-"""Answers that are kept for a moment, asked for once however many wait for them. Used for reviews by the API server."""
+"""Cache answers for a moment, and request each one once for all concurrent callers."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ V = TypeVar("V")
 
 
 class Cache(Generic[K, V]):
-    """Bounded; what is used least goes first.
+    """A bounded cache; the least recently used answers are dropped first.
 
     Args:
-        size: answers at most.
-        seconds: how long an answer is kept, by what it is.
+        size: maximum number of answers.
+        seconds: how long an answer is cached, by its value.
     """
 
     def __init__(self, size: int, seconds: Callable[[V], float]) -> None:
@@ -27,12 +27,12 @@ class Cache(Generic[K, V]):
         self._asking: dict[K, asyncio.Task[V]] = {}
 
     def kept(self, key: K) -> bool:
-        """Whether the answer is kept, or being asked for."""
+        """Whether the answer is cached, or being requested."""
         kept = self._kept.get(key)
         return key in self._asking or (kept is not None and kept[0] > time.monotonic())
 
     async def get(self, key: K, ask: Callable[[], Awaitable[V]]) -> V:
-        """The answer that is kept, or a new one. What `ask` raises is raised to all who wait, and not kept."""
+        """Return the cached answer, or a new one. An exception of `ask` goes to all waiting callers, uncached."""
         kept = self._kept.get(key)
         if kept is not None and kept[0] > time.monotonic():
             self._kept.move_to_end(key)
@@ -40,10 +40,10 @@ class Cache(Generic[K, V]):
         asking = self._asking.get(key)
         if asking is None:
             asking = asyncio.create_task(self._ask(key, ask), name="review")
-            # Seen here, because those who waited for it may all have gone away.
+            # Handled here, because all callers that waited for it may be gone.
             asking.add_done_callback(lambda ended: ended.cancelled() or ended.exception())
             self._asking[key] = asking
-        # One who goes away must not take the answer from the others.
+        # A caller that leaves must not take the answer from the others.
         return await asyncio.shield(asking)
 
     async def _ask(self, key: K, ask: Callable[[], Awaitable[V]]) -> V:

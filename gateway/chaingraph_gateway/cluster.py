@@ -1,4 +1,4 @@
-"""What the gateway asks the API server: reviews of tokens and rights, namespaces, the client CA.
+"""The gateway's requests to the API server: reviews of tokens and rights, namespaces, the client CA.
 
 Its service account needs, in a ClusterRole:
 
@@ -33,7 +33,7 @@ _TIMEOUT: Final = aiohttp.ClientTimeout(total=10, sock_connect=3)
 _CONNECTIONS: Final = 16
 _NAMESPACES: Final = 10_000
 _NAMESPACE_SECONDS: Final = 2.0
-"""How long a namespace is taken for the one that it was: a deleted one cannot be created again and filled faster."""
+"""How long a namespace's identity is cached: a deleted one cannot be created again and filled faster."""
 _CLIENT_CA: Final = "/api/v1/namespaces/kube-system/configmaps/extension-apiserver-authentication"
 
 
@@ -50,24 +50,24 @@ class Cluster:
         await self._api.close()
 
     async def review(self, group: str, resource: str, spec: Mapping[str, Any]) -> dict[str, Any]:
-        """The status of a review of this spec, which the API server answers and does not keep.
+        """Send a review of this spec, and return its status.
 
         Raises:
-            Away: it does not answer, or does not let the gateway ask.
+            ServiceUnavailable: the API server does not answer, or does not allow the review.
         """
         try:
             answer = await self._ask(group, resource, spec)
         except (ApiError, NoCluster, OSError) as error:
             self._metrics.reviews.labels(resource, "error").inc()
-            # The API server, or a proxy before it, may quote what it was sent.
+            # The API server, or a proxy, may quote the request.
             text = without(str(spec.get("token") or ""), str(error))
-            _log.warning("a review failed", resource=resource, error=text)
+            _log.warning("review failed", resource=resource, error=text)
             raise ServiceUnavailable(f"{self._why(error, text, group, resource)}; try again later") from None
         self._metrics.reviews.labels(resource, "answered").inc()
         return dict(answer.get("status") or {})
 
     async def _ask(self, group: str, resource: str, spec: Mapping[str, Any]) -> dict[str, Any]:
-        """Asks, and once more when the credentials had to be renewed or an idle connection was gone."""
+        """Send the request, and again after a renewal of the credentials or a stale idle connection."""
         try:
             return await self._api.request("POST", f"/apis/{group}/v1/{resource}", body={"spec": spec})
         except Unavailable as error:
@@ -78,16 +78,16 @@ class Cluster:
     def _why(self, error: Exception, text: str, group: str, resource: str) -> str:
         if isinstance(error, ApiError) and error.status == 403:
             return (
-                f"the gateway's own service account may not create {resource}.{group}: bind the ClusterRole "
+                f"the gateway's service account may not create {resource}.{group}: bind the ClusterRole "
                 "system:auth-delegator to it"
             )
-        return f"the API server {self._server} does not answer, so nobody's rights can be checked: {text}"
+        return f"the API server {self._server} does not answer, so rights cannot be checked: {text}"
 
     async def namespace(self, name: str) -> NamespaceIdentity | None:
-        """The namespace of this name; None where there is none, or it is being deleted.
+        """Return the namespace of this name; None when there is none, or it is being deleted.
 
         Raises:
-            Away: the API server does not answer, or does not let the gateway read it.
+            ServiceUnavailable: the API server does not answer, or does not let the gateway read it.
         """
         return await self._namespaces.get(name, lambda: self._read_namespace(name))
 
@@ -97,11 +97,11 @@ class Cluster:
         except ApiNotFound:
             return None
         except (ApiError, NoCluster, OSError) as error:
-            _log.warning("a namespace could not be read", namespace=name, error=str(error))
+            _log.warning("cannot read a namespace", namespace=name, error=str(error))
             if isinstance(error, ApiError) and error.status == 403:
                 raise ServiceUnavailable(
-                    "the gateway's own service account may not get namespaces: give it a ClusterRole with that right; "
-                    "without it nobody can tell whose executions they are"
+                    "the gateway's service account may not get namespaces: give it a ClusterRole with that right. "
+                    "Without it, the owner of an execution is unknown"
                 ) from error
             raise ServiceUnavailable(
                 f"the API server {self._server} does not answer: {error}; try again later"
@@ -112,7 +112,7 @@ class Cluster:
         return NamespaceIdentity(metadata["uid"], datetime.fromisoformat(metadata["creationTimestamp"]))
 
     async def client_ca(self) -> str:
-        """The certificates (PEM) that client certificates of this cluster are verified by; '' when it has none.
+        """Return the CA certificates (PEM) of the cluster's client certificates; '' when it has none.
 
         Raises:
             ApiError: the API server does not answer, or does not let the gateway read them.
@@ -123,5 +123,5 @@ class Cluster:
 
 
 def without(secret: str, text: str) -> str:
-    """The text without the secret that may stand in it."""
+    """Remove a secret from a text."""
     return text.replace(secret, "***") if secret else text

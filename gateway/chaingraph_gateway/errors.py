@@ -1,13 +1,13 @@
-"""What goes wrong with a request, as its sender gets it: an HTTP status and a JSON object with the reason in words.
+"""Errors of requests, as their senders get them: an HTTP status and a JSON object with a message.
 
 Problem                the request cannot be answered; `status` is the HTTP status
-├── BadRequest         400: the request itself is wrong; names the field, its value and what would be right
-├── Unauthenticated    401: nobody is named, or the token is not accepted
+├── BadRequest         400: the request itself is wrong; names the field, its value and a valid form
+├── Unauthenticated    401: no credentials, or the token is not accepted
 ├── Forbidden          403: the caller lacks a right; names the RBAC rule
-├── NotFound           404: there is no such thing, said only to those who may know
-├── TooMany            429: the caller, or its address, has as much as it may have; `setting` names the limit
+├── NotFound           404: there is no such thing, sent only to callers that may know
+├── TooMany            429: the caller, or its address, has reached its limit; `setting` names the limit
 ├── TooLarge           413: a request with a body
-├── Busy               503: this gateway serves as much as it may; `setting` names the limit
+├── Busy               503: this gateway has reached its limit; `setting` names the limit
 └── ServiceUnavailable 503: PostgreSQL or the API server does not answer; try again
 """
 
@@ -22,15 +22,15 @@ _BEGINNING: Final = 16
 
 
 class GatewayError(Exception):
-    """Base of what this package raises on purpose."""
+    """Base of this package's exceptions."""
 
 
 class CertificateUnusable(GatewayError):
-    """The serving certificate or its key cannot be used. The message names the file."""
+    """The serving certificate or its key is invalid. The message names the file."""
 
 
 class PartEnded(GatewayError):
-    """A part of the gateway that never ends has ended. The process must exit: its supervisor starts it afresh."""
+    """A permanent component of the gateway stopped. The process must exit, so that its supervisor restarts it."""
 
 
 class Problem(GatewayError):
@@ -38,7 +38,7 @@ class Problem(GatewayError):
 
     Args:
         message: what is wrong and what to do about it.
-        fields: what the answer names besides, such as the field and its value.
+        fields: further fields of the answer, such as the field and its value.
     """
 
     status: ClassVar[HTTPStatus] = HTTPStatus.INTERNAL_SERVER_ERROR
@@ -50,7 +50,7 @@ class Problem(GatewayError):
         self.fields = fields
 
     def document(self) -> dict[str, Any]:
-        """The JSON form."""
+        """Return the JSON form."""
         return {"status": int(self.status), "reason": type(self).__name__, "message": self.message, **self.fields}
 
 
@@ -63,7 +63,7 @@ class BadRequest(Problem):
 
 
 class UnknownParameter(BadRequest):
-    """A parameter that no path has. Its value is not repeated: people put tokens there."""
+    """An unknown parameter. Its value is not repeated, because it may be a token."""
 
     def __init__(self, name: str, message: str) -> None:
         Problem.__init__(self, f"{name[:_LONGEST_QUOTED]}: {message}", field=name[:_LONGEST_QUOTED])

@@ -1,7 +1,7 @@
 """The gateway's process: `chaingraph-gateway`, or `python -m chaingraph_gateway.main`.
 
-Crash-only: when any part ends, the process logs why and exits with 1, for its supervisor to start it again. SIGTERM and
-SIGINT end it with 0, streams after a whole event. What its service account may do is said in `cluster`.
+Crash-only: when any component ends, the process logs the cause and exits with 1, so that its supervisor restarts it.
+SIGTERM and SIGINT exit with 0, streams after a complete event. `cluster` lists the rights of its service account.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ _KEEPALIVE: Final = {"keepalives_idle": "15", "keepalives_interval": "5", "keepa
 
 
 def main() -> None:
-    """Runs the gateway until it is told to end, or cannot go on."""
+    """Run the gateway until a signal or a failure ends it."""
     try:
         settings = Settings()
     except ValidationError as error:
@@ -55,15 +55,15 @@ def main() -> None:
     try:
         asyncio.run(_run(settings))
     except BaseExceptionGroup as group:
-        _log.critical("a part of the gateway has failed, so it exits to be started again", exc_info=group)
+        _log.critical("a component of the gateway failed, exiting", exc_info=group)
         sys.exit(1)
     except (GatewayError, ClusterError, OSError) as error:
-        _log.critical("the gateway cannot go on and exits to be started again", error=str(error))
+        _log.critical("gateway failed, exiting", error=str(error))
         sys.exit(1)
 
 
 def read_only(dsn: str) -> str:
-    """The connection string, for sessions in which PostgreSQL refuses to write, and which notice a dead network."""
+    """Return the connection string for read-only sessions that detect a dead network."""
     fields = conninfo_to_dict(dsn)
     options = f"{fields.get('options') or ''} -c default_transaction_read_only=on".strip()
     return make_conninfo(dsn, **{key: fields.get(key) or value for key, value in _KEEPALIVE.items()}, options=options)
@@ -131,7 +131,7 @@ def _server(
         trusts=tls.trusts,
     )
     shares = Shares(limits)
-    # Of the connections to PostgreSQL, half are for replays, and a few always for whoever follows and for looking up.
+    # Half of the connections to PostgreSQL are for replays, and a few always for live streams and lookups.
     pages = max(1, settings.pool_size // 4)
     handlers = Handlers(
         allowed,

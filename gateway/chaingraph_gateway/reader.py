@@ -1,4 +1,4 @@
-"""Every read of the gateway goes through here: while PostgreSQL is away, it is refused at once with 503."""
+"""All reads of the gateway. While PostgreSQL is unavailable, they fail at once with 503."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ from chaingraph_store.ledger import Connection, Ledger
 from chaingraph_store.transient import SERIALIZATION_ERRORS, TRANSIENT_ERRORS, text_of
 
 _SLOW: Final = (TimeoutError, psycopg.errors.QueryCanceled, PoolTimeout, *SERIALIZATION_ERRORS)
-"""Of one expensive read, of many readers, or of a stand-by that catches up: the probe finds out whether PostgreSQL is
-away."""
+"""The failure may be due to one expensive read, many readers, or a stand-by that catches up: the probe finds out
+whether PostgreSQL is available."""
 _ANSWER_SECONDS: Final = 15.0
 
 
 class LedgerAway(ServiceUnavailable):
-    """PostgreSQL does not answer. What was read so far stands; read on later."""
+    """PostgreSQL does not answer. Results so far are valid; continue later."""
 
 
 class Reader:
@@ -39,10 +39,10 @@ class Reader:
 
     @asynccontextmanager
     async def connection(self) -> AsyncIterator[Connection]:
-        """A connection in autocommit. While PostgreSQL is known to be away, nobody waits for one.
+        """Yield a connection in autocommit. While PostgreSQL is known to be unavailable, it fails at once.
 
         Raises:
-            LedgerAway: it does not answer, or not in time.
+            LedgerAway: PostgreSQL does not answer, or not in time.
         """
         error = self._health.error()
         if error is not None:
@@ -51,12 +51,12 @@ class Reader:
             async with asyncio.timeout(_ANSWER_SECONDS), self._ledger.connection() as connection:
                 yield connection
         except _SLOW as error:
-            raise LedgerAway("PostgreSQL is unavailable: it has not answered in time; try again later") from error
+            raise LedgerAway("PostgreSQL is unavailable: it did not answer in time; try again later") from error
         except TRANSIENT_ERRORS as error:
             self._health.failed(error)
             raise LedgerAway(f"PostgreSQL is unavailable: {text_of(error)}; try again later") from error
 
     async def open(self) -> None:
-        """Connect to a migrated database, however long that takes."""
+        """Connect to a migrated database, waiting as long as needed."""
         await schema.connect(self._ledger, waiting=self._health.failed)
         self._health.answered()

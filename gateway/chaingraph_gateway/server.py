@@ -1,4 +1,4 @@
-"""The HTTPS server: routes, errors as JSON, what is counted."""
+"""The HTTPS server: routes, errors as JSON, and metrics."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ from chaingraph_gateway.streams.handlers import Streams
 
 _SHUTDOWN_SECONDS: Final = 3.0
 _BEGAN: Final = web.RequestKey("began", float)
-"""When a request came, by `time.perf_counter`."""
+"""Key of a request's arrival time, by `time.perf_counter`."""
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 PageHandler = Callable[[web.Request, Caller], Awaitable[web.StreamResponse]]
@@ -39,7 +39,7 @@ PageHandler = Callable[[web.Request, Caller], Awaitable[web.StreamResponse]]
 
 @dataclass(frozen=True)
 class Handlers:
-    """What answers requests."""
+    """The handlers of requests."""
 
     allowed: Access
     reads: Reads
@@ -49,10 +49,10 @@ class Handlers:
 
 @dataclass(frozen=True)
 class Fairness:
-    """What keeps one address or one caller from taking everything.
+    """The limits that keep one address or one caller from using all capacity.
 
     Attributes:
-        trusted: proxies whose `X-Forwarded-For` is believed.
+        trusted: proxies whose `X-Forwarded-For` is trusted.
         stall_seconds: how long a reader may take for a page.
     """
 
@@ -91,10 +91,10 @@ class GatewayServer:
             router.add_get(f"{path}/tree", self._page(reads.tree), allow_head=False)
 
     async def start(self, host: str, port: int, context: ssl.SSLContext) -> int:
-        """Listens, and returns the port: the one asked for, or a free one for 0.
+        """Listen, and return the port: the requested one, or a free one for 0.
 
         Raises:
-            OSError: host or port cannot be had.
+            OSError: host or port is not available.
         """
         await self._runner.setup()
         gate = ConnectionGate(self._fairness.connections, self._fairness.trusted, self._metrics)
@@ -104,7 +104,7 @@ class GatewayServer:
         return address[1]
 
     async def stop(self) -> None:
-        """Ends the streams, then the server."""
+        """End the streams, then the server."""
         await self._streams.close()
         await self._runner.cleanup()
 
@@ -117,7 +117,7 @@ class GatewayServer:
             return await self._streams.serve(request, found.id, wanted, lambda: self._access.again(request, found, LOG))
 
     def _page(self, handler: PageHandler) -> Handler:
-        """A handler of an answer that ends, for one who is known and has not too many of them open."""
+        """Return the handler of a finite answer, for an authenticated caller within its limits."""
 
         async def page(request: web.Request) -> web.StreamResponse:
             caller = await self._access.caller(request)
@@ -129,7 +129,7 @@ class GatewayServer:
         return page
 
     async def _deliver(self, request: web.Request, response: web.StreamResponse) -> None:
-        """Sends an answer to one who takes it, and hangs up on one who does not."""
+        """Send an answer, and disconnect a reader that does not take it."""
         async with asyncio.timeout(self._fairness.stall_seconds):
             await response.prepare(request)
             await response.write_eof()
@@ -143,15 +143,15 @@ class GatewayServer:
         try:
             response = await self._handled(request, handler, address)
         except (ConnectionError, TimeoutError):
-            # The answer has begun: nothing else can be said in it.
+            # The answer has started: no error can be sent any more.
             if request.transport is not None:
                 request.transport.abort()
-            raise ConnectionResetError("the reader of an answer is gone, or has taken nothing for too long") from None
+            raise ConnectionResetError("the reader of an answer is gone, or took nothing for too long") from None
         self._metrics.requests.labels(_route(request), str(response.status)).inc()
         return response
 
     async def _time(self, request: web.Request, _response: web.StreamResponse) -> None:
-        """Called when an answer's head is about to be sent."""
+        """Record the time when an answer's head is about to be sent."""
         began: float | None = request.get(_BEGAN)
         if began is not None:
             self._metrics.request_seconds.labels(_route(request)).observe(time.perf_counter() - began)
@@ -161,7 +161,7 @@ class GatewayServer:
             if not is_proxy(request.get_extra_info("peername"), self._fairness.trusted):
                 self._fairness.connections.check(address)
             if request.can_read_body:
-                raise TooLarge("requests to the gateway have no body; leave it out")
+                raise TooLarge("requests to the gateway must not have a body")
             with self._fairness.shares.of_address(address):
                 return await handler(request)
         except Problem as problem:
@@ -188,10 +188,10 @@ def _route(request: web.Request) -> str:
 
 
 def _explain(refused: web.HTTPException) -> str:
-    """Without the path: whatever stands there is nothing we know."""
+    """Explain the error without the path, which may contain anything."""
     if isinstance(refused, web.HTTPMethodNotAllowed):
         return "the gateway only reads; change executions with kubectl, and send GET here"
     return (
-        "there is no such path; there are /executions, /executions/ID and /namespaces/NAMESPACE/executions/NAME, and "
-        "below those two /events, /events/INDEX, /journal, /nodes/NODE, /outputs, /outputs/OUTPUT and /tree"
+        "unknown path; available: /executions, /executions/ID and /namespaces/NAMESPACE/executions/NAME, and "
+        "below the last two /events, /events/INDEX, /journal, /nodes/NODE, /outputs, /outputs/OUTPUT and /tree"
     )

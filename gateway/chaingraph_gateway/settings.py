@@ -14,90 +14,90 @@ from chaingraph_store.ledger import checked_dsn
 
 
 class Settings(ServingSettings):
-    """Every variable that the gateway reads, but for those of the Kubernetes configuration (KUBECONFIG)."""
+    """All environment variables of the gateway, except those of the Kubernetes configuration (KUBECONFIG)."""
 
     model_config = SettingsConfigDict(extra="ignore", populate_by_name=True)
 
     database_url: str = Field(
         validation_alias="DATABASE_URL_EXECUTIONS",
-        description="the PostgreSQL database of the ledger, as postgresql://user:password@host:5432/database; "
-        "the gateway reads only",
+        description="PostgreSQL database of the ledger, as postgresql://user:password@host:5432/database. "
+        "The gateway only reads.",
     )
     host: str = Field(
         default="0.0.0.0",
         min_length=1,
         validation_alias="CHAINGRAPH_GATEWAY_HOST",
-        description="the address to listen at",
+        description="Address to listen at.",
     )
     port: int = Field(
         default=8443,
         ge=0,
         le=65535,
         validation_alias="CHAINGRAPH_GATEWAY_PORT",
-        description="the port of the HTTPS server; 0 for a free one",
+        description="Port of the HTTPS server. 0 for a free one.",
     )
     certificate: Path = Field(
         validation_alias="CHAINGRAPH_TLS_CERTIFICATE",
-        description="the file of the serving certificate with its chain, PEM; read again when it changes",
+        description="File of the serving certificate with its chain, PEM. Reloaded when it changes.",
     )
     key: Path = Field(
         validation_alias="CHAINGRAPH_TLS_KEY",
-        description="the file of the serving certificate's private key, PEM; read again when it changes",
+        description="File of the serving certificate's private key, PEM. Reloaded when it changes.",
     )
     heartbeat_seconds: float = Field(
         default=15,
         gt=0,
         le=300,
         validation_alias="CHAINGRAPH_HEARTBEAT_SECONDS",
-        description="seconds of silence after which a stream gets a comment, so that nobody in between closes it, "
-        "and after which its events are looked for without a notification; more than 0, at most 300",
+        description="Seconds of silence after which a stream gets a comment, so that no proxy closes it, and after "
+        "which its events are read without a notification; more than 0, at most 300.",
     )
     max_streams: int = Field(
         default=1000,
         ge=1,
         validation_alias="CHAINGRAPH_MAX_STREAMS",
-        description="streams of events that are open at the same time, 1 or more; further requests get 503. One of ten "
-        "is kept for callers who have none",
+        description="Maximum open streams of events, 1 or more. Further requests get 503. One in ten is reserved for "
+        "callers without a stream.",
     )
     max_streams_per_caller: int = Field(
         default=100,
         ge=1,
         validation_alias="CHAINGRAPH_MAX_STREAMS_PER_CALLER",
-        description="streams of events of one caller, 1 or more; further requests get 429. The service accounts of a "
-        "namespace count as one caller",
+        description="Maximum open streams of events of one caller, 1 or more. Further requests get 429. The service "
+        "accounts of a namespace count as one caller.",
     )
     max_requests_per_caller: int = Field(
         default=30,
         ge=1,
         validation_alias="CHAINGRAPH_MAX_REQUESTS_PER_CALLER",
-        description="requests of one caller that are answered at the same time, streams not counted, 1 or more; "
-        "further ones get 429",
+        description="Maximum concurrent requests of one caller, streams not counted, 1 or more. Further requests get "
+        "429.",
     )
     max_connections: int = Field(
         default=2000,
         ge=1,
         validation_alias="CHAINGRAPH_MAX_CONNECTIONS",
-        description="connections that are open at the same time, 1 or more; further ones are closed at once",
+        description="Maximum open connections, 1 or more. Further ones are closed at once.",
     )
     max_connections_per_address: int = Field(
         default=200,
         ge=1,
         validation_alias="CHAINGRAPH_MAX_CONNECTIONS_PER_ADDRESS",
-        description="connections of one client address (a /64 network of IPv6), 1 or more; on further ones requests "
-        "get 429, and a quarter more are closed at once. Of a trusted proxy's clients, their requests count",
+        description="Maximum connections of one client address (a /64 network of IPv6), 1 or more. Requests on further "
+        "ones get 429, and a quarter more are closed at once. For clients of trusted proxies, requests count.",
     )
     trusted_proxies: str = Field(
         default="",
         validation_alias="CHAINGRAPH_TRUSTED_PROXIES",
-        description="addresses or networks of the proxies before the gateway, separated by commas, such as 10.0.0.0/8; "
-        "their X-Forwarded-For says whose request it is. Empty: nobody's is read",
+        description="Addresses or networks of the proxies in front of the gateway, separated by commas, such as "
+        "10.0.0.0/8. Their X-Forwarded-For is trusted. Empty to trust none.",
     )
     head_seconds: float = Field(
         default=10,
         gt=0,
         le=300,
         validation_alias="CHAINGRAPH_HEAD_SECONDS",
-        description="seconds within which a TLS handshake ends, and a request's head has come; more than 0, at most "
+        description="Timeout in seconds of a TLS handshake, and of receiving a request's head; more than 0, at most "
         "300",
     )
     idle_seconds: float = Field(
@@ -105,101 +105,101 @@ class Settings(ServingSettings):
         gt=0,
         le=3600,
         validation_alias="CHAINGRAPH_IDLE_SECONDS",
-        description="seconds after which a connection that waits for its next request is closed; more than 0, at most "
-        "3600, and longer than a proxy before the gateway keeps idle connections",
+        description="Seconds after which an idle connection is closed; more than 0, at most 3600, and longer than a "
+        "proxy in front of the gateway keeps idle connections.",
     )
     stall_seconds: float = Field(
         default=60,
         ge=1,
         le=3600,
         validation_alias="CHAINGRAPH_STALL_SECONDS",
-        description="seconds after which a reader is hung up on that takes nothing; from 1 to 3600",
+        description="Seconds after which a reader that takes nothing is disconnected, from 1 to 3600.",
     )
     max_head_bytes: int = Field(
         default=65_536,
         ge=4096,
         le=1_048_576,
         validation_alias="CHAINGRAPH_MAX_HEAD_BYTES",
-        description="bytes of a request's head, from 4096 to 1048576; tokens of people in many groups are long",
+        description="Maximum bytes of a request's head, from 4096 to 1048576. Tokens of users in many groups are long.",
     )
     page_bytes: int = Field(
         default=1_000_000,
         ge=10_000,
         le=16_000_000,
         validation_alias="CHAINGRAPH_PAGE_BYTES",
-        description="bytes of records after which a page of a journal ends, from 10000 to 16000000",
+        description="Bytes of records after which a page of a journal ends, from 10000 to 16000000.",
     )
     inline_bytes: int = Field(
         default=32_768,
         ge=1024,
         le=1_000_000,
         validation_alias="CHAINGRAPH_INLINE_BYTES",
-        description="bytes of a node's record, of an event and of an execution's outputs, from 1024 to 1000000; larger "
-        "ones are left out of pages and streams, and asked for by themselves",
+        description="Maximum bytes of a node's record, of an event and of an execution's outputs in pages and streams, "
+        "from 1024 to 1000000. Larger ones are left out, and have requests of their own.",
     )
     max_large_reads: int = Field(
         default=16,
         ge=1,
         le=1000,
         validation_alias="CHAINGRAPH_MAX_LARGE_READS",
-        description="values that are sent by themselves at the same time, from 1 to 1000; each takes 8 MB. A quarter "
-        "of them for one caller",
+        description="Maximum concurrent requests for large values, from 1 to 1000. Each takes 8 MB. One caller may use "
+        "a quarter of them.",
     )
     token_audiences: str = Field(
         default="chaingraph-gateway",
         validation_alias="CHAINGRAPH_TOKEN_AUDIENCES",
-        description="audiences, separated by commas, that a token may be bound to; such a token is of no use at the "
-        "API server",
+        description="Audiences that a token may be bound to, separated by commas. Such a token is not valid for the "
+        "API server.",
     )
     accept_api_tokens: bool = Field(
         default=True,
         validation_alias="CHAINGRAPH_ACCEPT_API_TOKENS",
-        description="whether tokens for the API server are taken as well, as kubeconfigs have them; true or false",
+        description="Whether to accept tokens for the API server too, as in kubeconfigs: true or false.",
     )
     token_cache_seconds: float = Field(
         default=10,
         gt=0,
         le=300,
         validation_alias="CHAINGRAPH_TOKEN_CACHE_SECONDS",
-        description="seconds for which an accepted token and a right are remembered; more than 0, at most 300",
+        description="Seconds for which an accepted token and a right are remembered; more than 0, at most 300.",
     )
     max_token_reviews: int = Field(
         default=8,
         ge=1,
         le=100,
         validation_alias="CHAINGRAPH_MAX_TOKEN_REVIEWS",
-        description="tokens that the API server is asked about at the same time, from 1 to 100; eight times as many "
-        "wait, two times as many of one address",
+        description="Maximum concurrent token reviews by the API server, from 1 to 100. Eight times as many may wait, "
+        "two times as many of one address.",
     )
     failed_tokens_per_minute: int = Field(
         default=60,
         ge=1,
         validation_alias="CHAINGRAPH_FAILED_TOKENS_PER_MINUTE",
-        description="tokens from one address that the API server may refuse within a minute, 1 or more; then new "
-        "tokens from there get 429",
+        description="Invalid tokens of one address within a minute, 1 or more. Beyond that, new tokens from there "
+        "get 429.",
     )
     reauthorize_seconds: float = Field(
         default=60,
         gt=0,
         le=3600,
         validation_alias="CHAINGRAPH_REAUTHORIZE_SECONDS",
-        description="seconds within which it is asked again whether the reader of an open stream may read; more than "
-        "0, at most 3600",
+        description="Maximum seconds between two checks of whether the reader of an open stream may still read; more "
+        "than 0, at most 3600.",
     )
     stream_seconds: float = Field(
         default=1800,
         ge=1,
         allow_inf_nan=False,
         validation_alias="CHAINGRAPH_STREAM_SECONDS",
-        description="seconds after which a stream of events is ended, so that its subscriber comes back; each stream "
-        "gets once to twice as many, by chance; 1 or more",
+        description="Seconds after which a stream of events is ended, so that its subscriber reconnects, 1 or more. "
+        "Each stream gets a random time from once to twice as long.",
     )
     pool_size: int = Field(
         default=8,
         ge=2,
         le=100,
         validation_alias="CHAINGRAPH_GATEWAY_CONNECTIONS",
-        description="connections to PostgreSQL, besides the one that listens; from 2 to 100",
+        description="Connections to PostgreSQL, besides the listening one, from 2 to 100.",
     )
 
     @field_validator("database_url")
@@ -216,15 +216,15 @@ class Settings(ServingSettings):
         try:
             networks(value)
         except ValueError as error:
-            raise ValueError(f"{error}; give addresses or networks, separated by commas") from error
+            raise ValueError(f"{error}. Use addresses or networks, separated by commas") from error
         return value
 
     @model_validator(mode="after")
     def _some_token_is_taken(self) -> Settings:
         if not self.accept_api_tokens and not self.audiences:
             raise ValueError(
-                "CHAINGRAPH_TOKEN_AUDIENCES is empty and CHAINGRAPH_ACCEPT_API_TOKENS false: no token would be taken; "
-                "name an audience, or accept tokens for the API server"
+                "CHAINGRAPH_TOKEN_AUDIENCES is empty and CHAINGRAPH_ACCEPT_API_TOKENS is false: no token is accepted. "
+                "Set an audience, or accept tokens for the API server"
             )
         return self
 
@@ -236,5 +236,5 @@ class Settings(ServingSettings):
     @classmethod
     def _readable(cls, value: Path) -> Path:
         if not value.is_file():
-            raise ValueError("there is no such file; name one in PEM")
+            raise ValueError("file not found. Set it to a file in PEM format")
         return value

@@ -204,11 +204,11 @@ class Operator:
         return self._api
 
     async def prepare(self) -> None:
-        """Learns what the workers can do, before anything is reconciled: else every Flow would look unchecked."""
+        """Load the workers' node types before the first reconciliation: without them no Flow can be validated."""
         await self._worker_registry.refresh()
 
     def _execution_reconciler(self, queue: WorkQueue[Key], ledger: Ledger) -> ExecutionReconciler:
-        """The reconciler of Executions with its parts."""
+        """Build the reconciler of Executions with its parts."""
         application_name = self._settings.application_name
         ttl = TtlExpiry(self._api, queue, self._metrics, now=ledger.now, note=partial(visibility.note_expired, ledger))
         snapshots = Snapshots(self._triggers.cache, self._api, ledger, self._namespaces)

@@ -1,6 +1,5 @@
-"""What every long-running process of ours needs and no part of ChainGraph owns: logs, health, settings errors, and
-the way to the API server.
+"""What all long-running processes need: logs, health, settings errors, traces, and access to the API server.
 
-Knows nothing of flows or executions. Used by the worker, the operator, the gateway and the CLI's supervisor; the
-modules `cluster_*` by operator and gateway alone, because workers know no Kubernetes.
+It knows nothing of flows or executions. Only operator and gateway use the modules `cluster_*`, because workers do not
+use Kubernetes.
 """

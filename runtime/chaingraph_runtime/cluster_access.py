@@ -1,7 +1,7 @@
-"""Where the API server is and who a process of ours is to it.
+"""Access to the API server: its address and our credentials.
 
 The official client reads the configuration (contexts, client certificates, exec plugins, rotating service account
-tokens); the requests themselves go over sessions of our own, because bounded connections matter more here than models.
+tokens). The requests use sessions of our own, because bounded connections matter more here than models.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _load_kubeconfig: Final[Callable[..., Awaitable[None]]] = config.load_kube_confi
 
 
 class ClusterAccess:
-    """The API server's address and fresh credentials for it."""
+    """The API server's address, and current credentials for it."""
 
     def __init__(self, configuration: Any) -> None:
         self._take(configuration)
@@ -38,12 +38,12 @@ class ClusterAccess:
         self._tls = _tls_context(configuration)
 
     async def renew(self) -> None:
-        """Reads the configuration anew, because the API server no longer takes the credentials.
+        """Read the configuration again, because the API server no longer accepts the credentials.
 
-        Exec plugins give tokens of minutes, and client certificates are rotated in place.
+        Exec plugins return tokens valid for minutes, and client certificates are rotated in place.
 
         Raises:
-            NoCluster: it has become unusable.
+            NoCluster: it has become invalid.
         """
         self._take(await _configuration())
 
@@ -53,14 +53,14 @@ class ClusterAccess:
 
     @property
     def authority(self) -> str:
-        """Fingerprint of the certificates that the API server is verified by; empty where the system's own are used."""
+        """Fingerprint of the certificates that verify the API server; empty when the system's own are used."""
         return _fingerprint(_authority_certificates(self._configuration))
 
     async def headers(self) -> Mapping[str, str]:
-        """The authorization header; a projected token is read again when it has become old."""
+        """Return the authorization header; an old projected token is read again."""
         value = await self._configuration.get_api_key_with_prefix("BearerToken")
         if value:
-            # The in-cluster loader writes the scheme in lower case, which some proxies in front of API servers refuse.
+            # The in-cluster loader writes the scheme in lower case, which some proxies in front of API servers reject.
             scheme, _, token = str(value).partition(" ")
             return {"Authorization": f"{scheme.capitalize()} {token}" if token else f"Bearer {scheme}"}
         if self._configuration.username:
@@ -74,7 +74,7 @@ class ClusterAccess:
         headers: Mapping[str, str] | None = None,
         responses: type[aiohttp.ClientResponse] = aiohttp.ClientResponse,
     ) -> aiohttp.ClientSession:
-        """A session with at most so many connections. Without a limit, kopf was seen to open 1,800 of them.
+        """Open a session with at most this many connections. Without a limit, kopf opened 1,800 of them.
 
         Args:
             responses: the class of its responses.
@@ -84,12 +84,12 @@ class ClusterAccess:
 
 
 async def load() -> ClusterAccess:
-    """The access that the environment gives: KUBECONFIG, else the Pod's service account, else ~/.kube/config.
+    """Load the access from the environment: KUBECONFIG, else the Pod's service account, else ~/.kube/config.
 
-    An explicit KUBECONFIG comes first: whoever sets it in a Pod means another cluster.
+    An explicit KUBECONFIG comes first: in a Pod, it is set for another cluster.
 
     Raises:
-        NoCluster: none of them is usable.
+        NoCluster: none of them is valid.
     """
     return ClusterAccess(await _configuration())
 
@@ -107,21 +107,21 @@ async def _configuration() -> Any:
     except (config.ConfigException, OSError, ValueError) as error:
         looked = "the Pod's service account" if in_pod else kubeconfig
         raise NoCluster(
-            f"no Kubernetes configuration at {looked}: {error}; set KUBECONFIG to a kubeconfig file with a current "
+            f"no Kubernetes configuration at {looked}: {error}. Set KUBECONFIG to a kubeconfig file with a current "
             "context, or run in a Pod with a service account"
         ) from error
     return configuration
 
 
 def _authority_certificates(configuration: Any) -> str:
-    """The certificates in PEM, as `_tls_context` takes them."""
+    """Return the certificates in PEM, as `_tls_context` takes them."""
     files = Path(configuration.ssl_ca_cert).read_text(encoding="utf-8") if configuration.ssl_ca_cert else ""
     data = configuration.ca_cert_data or ""
     return files + "\n" + (data.decode() if isinstance(data, bytes) else str(data))
 
 
 def _fingerprint(pem: str) -> str:
-    """The same for the same certificates, whatever their order and whatever stands between them."""
+    """Return the same fingerprint for the same certificates, whatever their order and separators."""
     found = sorted({ssl.PEM_cert_to_DER_cert(each) for each in _CERTIFICATE.findall(pem)})
     return f"sha256:{hashlib.sha256(b''.join(found)).hexdigest()[:32]}" if found else ""
 

@@ -1,7 +1,7 @@
-"""Requests of ours to the API server, for the operator and the gateway.
+"""Requests to the API server, for the operator and the gateway.
 
-Bounded connections, one timeout, JSON in and out, errors as `cluster_errors.ApiError`. Each request is sent once; who
-calls decides whether to repeat it.
+Bounded connections, one timeout, JSON in and out, errors as `cluster_errors.ApiError`. Each request is sent once; the
+caller decides whether to retry it.
 """
 
 from __future__ import annotations
@@ -24,15 +24,15 @@ _LARGE: Final = 256 * 1024
 
 Object = dict[str, Any]
 Answered = Callable[[str, str, int, float], None]
-"""Told of each request that has ended: method, path, status (0: no answer), seconds."""
+"""Called for each finished request: method, path, status (0: no answer), seconds."""
 
 
 class ClusterApi:
     """One session with the API server.
 
     Args:
-        connections: how many are open at most.
-        user_agent: what the API server's audit log calls us.
+        connections: maximum open connections.
+        user_agent: our name in the API server's audit log.
         timeout: of one request.
     """
 
@@ -60,10 +60,10 @@ class ClusterApi:
         accept: str = "application/json",
         params: Mapping[str, str] | None = None,
     ) -> Object:
-        """Sends a request once and returns the answer's object.
+        """Send a request once and return the answer's object.
 
         Raises:
-            NoCluster: the API server no longer takes our credentials, and there are no others.
+            NoCluster: the API server no longer accepts our credentials, and there are no others.
             ApiError: see `cluster_errors`.
         """
         headers = {"Accept": accept, "User-Agent": self._user_agent, **await self._access.headers()}
@@ -95,13 +95,13 @@ class ClusterApi:
             asked = _seconds(response.headers.get("Retry-After", ""))
             raise of_status(response.status, f"{method} {path}: {_message(answer)}", retry_after=asked)
         try:
-            # A list of metadata can be a megabyte an object: nothing else waits while it is read.
+            # Metadata in a list can take a megabyte per object: nothing else may wait while it is parsed.
             return await asyncio.to_thread(read_any, answer) if len(answer) > _LARGE else read_any(answer)
         except ValueError as error:
-            raise Unavailable(0, f"{method} {path}: the answer is no JSON object: {error}") from error
+            raise Unavailable(0, f"{method} {path}: the answer is not a JSON object: {error}") from error
 
     async def _renew(self) -> None:
-        """The credentials are no longer taken: the next request goes out with new ones, over a new session."""
+        """Renew rejected credentials: the next request uses new ones, over a new session."""
         session, self._session = self._session, None
         await self._access.renew()
         if session is not None:
@@ -109,12 +109,12 @@ class ClusterApi:
 
 
 def _seconds(retry_after: str) -> float:
-    """What the header says. The API server writes whole seconds; a proxy may write a date, which is not heeded."""
+    """Parse the header. The API server sends whole seconds; a date from a proxy is ignored."""
     return float(retry_after) if retry_after.isdecimal() else 0.0
 
 
 def _message(answer: bytes) -> str:
-    """The message of a `Status` object, or the answer's beginning where it is none (proxies answer in HTML)."""
+    """Return the message of a `Status` object, or the start of another answer (proxies answer in HTML)."""
     try:
         return str(orjson.loads(answer)["message"])
     except (orjson.JSONDecodeError, KeyError, TypeError):

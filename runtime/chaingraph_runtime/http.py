@@ -1,6 +1,6 @@
 """The health and metrics endpoint of a process: /healthz, /readyz and /metrics on one port.
 
-Started by the mains of operator, workers and gateway, on their own event loop: an answer is proof that the loop turns.
+It runs on the process's own event loop: an answer proves that the loop is running.
 """
 
 from __future__ import annotations
@@ -11,24 +11,24 @@ from aiohttp import web
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, disable_created_metrics, generate_latest
 
 Check = Callable[[], str | None]
-"""Says what is wrong, or None when nothing is."""
+"""Returns the current problem, or None."""
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
 class CannotServe(OSError):
-    """The address of health and metrics is not to be had. The message says what to do."""
+    """The address for health and metrics is not available. The message says what to do."""
 
     def __init__(self, host: str, port: int, error: OSError) -> None:
         super().__init__(
-            f"CHAINGRAPH_HEALTH_PORT is {port} and CHAINGRAPH_HEALTH_HOST {host}: {error.strerror or error}; give it a "
+            f"CHAINGRAPH_HEALTH_PORT is {port} and CHAINGRAPH_HEALTH_HOST is {host}: {error.strerror or error}. Set a "
             "free port, or 0, and an address of this machine"
         )
 
 
 class HealthServer:
-    """Serves until `stop`. `live` failing means: restart me; `ready` failing: send me nothing yet.
+    """Serves until `stop`. A failing `live` means: restart the process; a failing `ready`: send it no traffic yet.
 
-    `notes` are lines that follow an `ok` of `ready`: what the process does without.
+    `notes` are lines after an `ok` of `ready`, with warnings.
     """
 
     def __init__(
@@ -41,7 +41,7 @@ class HealthServer:
         registry: CollectorRegistry,
         notes: Callable[[], Sequence[str]] = tuple,
     ) -> None:
-        # They double the series of every counter, for what nobody here asks.
+        # They double the series of every counter, without use here.
         disable_created_metrics()  # type: ignore[no-untyped-call]
         application = web.Application()
         application.router.add_get("/healthz", _answer(live, tuple))
@@ -52,7 +52,7 @@ class HealthServer:
         self._port = port
 
     async def start(self) -> int:
-        """Listens, and returns the port: the one asked for, or a free one for 0.
+        """Listen, and return the port: the requested one, or a free one for 0.
 
         Raises:
             CannotServe: the port is taken, or the address is not of this machine.

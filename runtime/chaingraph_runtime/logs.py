@@ -1,9 +1,8 @@
-"""JSON logs: one object a line on stderr, from structlog and from the standard library alike.
+"""JSON logs: one object per line on stderr, from structlog and from the standard library.
 
-Called once by each process's main. Fields bound with `structlog.contextvars.bound_contextvars` (execution_id,
-namespace, name) are on every line logged below them, those of dbos and kopf included. Where traces are on, a line with
-an execution_id has the trace_id, too. What Python itself would write to stderr is a line as well: warnings, and
-exceptions that nobody has caught.
+Each process's main calls this once. Fields bound with `structlog.contextvars.bound_contextvars` (execution_id,
+namespace, name) are on every record below, including those of dbos and kopf. With tracing, a record with an
+execution_id also has the trace_id. Output of Python itself becomes records as well: warnings, and uncaught exceptions.
 """
 
 from __future__ import annotations
@@ -27,25 +26,25 @@ _QUIET: Mapping[str, int] = {
     "httpcore": logging.WARNING,
     "psycopg.pool": logging.ERROR,
 }
-"""Libraries that log each request of theirs, or that report what we report better ourselves."""
+"""Libraries that log each of their requests, or report what we report better ourselves."""
 
 
 _log = structlog.get_logger(__name__)
 
 
 def configure(level: str, *, component: str) -> None:
-    """Sends every log line of the process to stderr as JSON.
+    """Send all log records of the process to stderr as JSON.
 
     Args:
         level: debug, info, warning or error, in any case.
-        component: the field of this name on every line: worker, operator.
+        component: the field of this name in every record: worker, operator.
 
     Raises:
-        ValueError: there is no such level.
+        ValueError: unknown level.
     """
     number = logging.getLevelNamesMapping().get(level.upper())
     if number is None:
-        raise ValueError(f"LOG_LEVEL: no level {level!r}; use debug, info, warning or error")
+        raise ValueError(f"LOG_LEVEL: unknown level {level!r}; use debug, info, warning or error")
 
     def named(_logger: WrappedLogger, _method: str, line: EventDict) -> EventDict:
         line["component"] = component
@@ -97,14 +96,14 @@ def configure(level: str, *, component: str) -> None:
 
 
 def adopt(name: str) -> None:
-    """Takes a library's own handlers away, so that its lines come once and as JSON."""
+    """Remove a library's own handlers, so that its records come once and as JSON."""
     logger = logging.getLogger(name)
     logger.handlers.clear()
     logger.propagate = True
 
 
 def _of_kopf(_logger: WrappedLogger, _method: str, line: EventDict) -> EventDict:
-    """kopf's lines, and others that concern an object, have it in `k8s_ref`: make the usual fields of it."""
+    """Convert `k8s_ref`, which kopf sets in records about an object, to the usual fields."""
     if isinstance(reference := line.pop("k8s_ref", None), Mapping):
         line.setdefault("kind", reference.get("kind"))
         line.setdefault("namespace", reference.get("namespace"))
@@ -122,15 +121,13 @@ def _traced(_logger: WrappedLogger, _method: str, line: EventDict) -> EventDict:
 
 def _uncaught(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
     if not issubclass(kind, KeyboardInterrupt):
-        _log.critical("ends with an exception that nobody has caught", exc_info=(kind, error, trace))
+        _log.critical("uncaught exception, exiting", exc_info=(kind, error, trace))
 
 
 def _uncaught_in_thread(error: threading.ExceptHookArgs) -> None:
     if error.exc_value is not None and not isinstance(error.exc_value, SystemExit):
         thread = error.thread.name if error.thread is not None else ""
-        _log.error(
-            "a thread has ended with an exception that nobody has caught", thread=thread, exc_info=error.exc_value
-        )
+        _log.error("uncaught exception in a thread", thread=thread, exc_info=error.exc_value)
 
 
 def _unraisable(error: sys.UnraisableHookArgs) -> None:

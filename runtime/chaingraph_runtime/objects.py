@@ -1,11 +1,11 @@
-"""Reads objects as the API server sends them, however deep or odd they are.
+"""Parse objects from the API server, however deep or malformed.
 
-Fields without a schema (`x-kubernetes-preserve-unknown-fields`) hold what a person has written, and the API server
-takes thousands of levels of it. A decoder that recurses fails there, and with it the list or the watch that the object
-is part of. So what cannot be decoded is cut out here: the object comes with an empty `spec` or `status` and the reason
-under `unreadable`, which no object of the API server has. Metadata is read field by field then.
+Fields without a schema (`x-kubernetes-preserve-unknown-fields`) contain user input, and the API server accepts
+thousands of levels. A recursive decoder fails there, and with it the list or the watch that contains the object. So
+anything that cannot be decoded is cut out here: the object has an empty `spec` or `status`, and the reason under
+`unreadable`, which no object of the API server has. Its metadata is then parsed field by field.
 
-`managedFields` are dropped: nobody reads them, and they repeat the depth of the spec.
+`managedFields` are dropped: nothing reads them, and they repeat the depth of the spec.
 """
 
 from __future__ import annotations
@@ -20,34 +20,34 @@ Object = dict[str, Any]
 UNREADABLE: Final = "unreadable"
 """The field of an object with the reason why its spec was cut out."""
 DEEPEST_SPEC: Final = 110
-"""Levels of nesting that are read of a spec: 100 for a value, and those above it."""
+"""Maximum nesting of a spec: 100 levels for a value, and those above it."""
 TOO_DEEP: Final = f"spec is nested deeper than {DEEPEST_SPEC} levels (100 for a value in it)"
-NOT_JSON: Final = "is no JSON that can be read"
+NOT_JSON: Final = "is not valid JSON"
 _TOKEN: Final = re.compile(rb'"(?:[^"\\]++|\\.)*+"|[\[{]+|[\]}]+', re.DOTALL)
 _METADATA: Final = ("name", "namespace", "uid", "resourceVersion", "generation", "deletionTimestamp", "continue")
 _SPACE: Final = b" \t\r\n"
 
 
 def read(text: bytes) -> Object:
-    """The object of a text, without what cannot be read of it.
+    """Parse an object, without the parts that cannot be parsed.
 
     Raises:
-        ValueError: the text is no JSON object at all.
+        ValueError: the text is not a JSON object.
     """
     try:
         found = orjson.loads(text)
     except orjson.JSONDecodeError:
         return _cut(text)
     if not isinstance(found, dict):
-        raise ValueError("it is no object")  # noqa: TRY004 - as the decoder says it
+        raise ValueError("not an object")  # noqa: TRY004 - as the decoder says it
     return sound(found, brackets=text.count(b"[") + text.count(b"{"))
 
 
 def read_list(text: bytes) -> tuple[Object, Iterator[Object]]:
-    """A list's own fields, and its objects, each as `read` gives it. Items that are no objects are left out.
+    """Parse a list: its own fields, and its objects, each as `read` returns it. Other items are skipped.
 
     Raises:
-        ValueError: the text is no list of objects.
+        ValueError: the text is not a list of objects.
     """
     try:
         found = orjson.loads(text)
@@ -55,18 +55,18 @@ def read_list(text: bytes) -> tuple[Object, Iterator[Object]]:
         found = None
     if isinstance(found, dict):
         items = found.pop("items", None)
-        # Go writes an empty list as null.
+        # Go encodes an empty list as null.
         some = items if isinstance(items, list) else []
         return found, (sound(each) for each in some if isinstance(each, dict))
     parts = dict(_members(text))
     if "items" not in parts:
-        raise ValueError("it is no list")
+        raise ValueError("not a list")
     head: Object = {name: _value(parts[name]) for name in ("apiVersion", "kind") if name in parts}
     return {**head, "metadata": _metadata(parts.get("metadata", b"{}"))}, map(_element, _elements(parts["items"]))
 
 
 def read_any(text: bytes) -> Object:
-    """The answer to a request: an object, or a list with its `items`.
+    """Parse the answer to a request: an object, or a list with its `items`.
 
     Raises:
         ValueError: the text is neither.
@@ -79,12 +79,12 @@ def read_any(text: bytes) -> Object:
             return {**head, "items": list(items)}
         return _cut(text)
     if not isinstance(found, dict):
-        raise ValueError("it is no object")  # noqa: TRY004 - as the decoder says it
+        raise ValueError("not an object")  # noqa: TRY004 - as the decoder says it
     return found
 
 
 def sound(found: Object, *, brackets: int | None = None) -> Object:
-    """A decoded object, with the shape that everybody relies on: what has another one is cut out."""
+    """Return a decoded object in the expected shape: parts of another shape are cut out."""
     metadata = found.get("metadata")
     found["metadata"] = dict(metadata) if isinstance(metadata, dict) else {}
     found["metadata"].pop("managedFields", None)
@@ -93,7 +93,7 @@ def sound(found: Object, *, brackets: int | None = None) -> Object:
     found.pop(UNREADABLE, None)
     spec = found.get("spec")
     if spec is not None and not isinstance(spec, dict):
-        found |= {"spec": {}, UNREADABLE: "spec is no object"}
+        found |= {"spec": {}, UNREADABLE: "spec is not an object"}
     elif (brackets is None or brackets > DEEPEST_SPEC) and deeper_than(spec, DEEPEST_SPEC):
         found |= {"spec": {}, UNREADABLE: TOO_DEEP}
     if not isinstance(found.get("status") or {}, dict):
@@ -102,8 +102,8 @@ def sound(found: Object, *, brackets: int | None = None) -> Object:
 
 
 def deeper_than(value: object, levels: int) -> bool:
-    """Whether lists and objects are nested deeper than so many levels. Reads level by level, however deep it is."""
-    # Millions of plain values may stand there: a tuple is looked through faster than a union.
+    """Whether lists and objects are nested deeper than this many levels. Reads level by level, without recursion."""
+    # There may be millions of plain values: a tuple is checked faster than a union.
     nests = (list, dict)
     level = [value] if isinstance(value, nests) else []
     for _ in range(levels):
@@ -114,7 +114,7 @@ def deeper_than(value: object, levels: int) -> bool:
 
 
 def identity(body: Mapping[str, Any]) -> tuple[str, str, str] | None:
-    """Namespace, name and UID of an object; None when it lacks one of them."""
+    """Return namespace, name and UID of an object; None when it lacks one of them."""
     metadata = body.get("metadata")
     if not isinstance(metadata, Mapping):
         return None
@@ -125,7 +125,7 @@ def identity(body: Mapping[str, Any]) -> tuple[str, str, str] | None:
 
 
 def parts_of(text: bytes) -> dict[str, bytes]:
-    """The fields of an object, each as the text of its value. Reads token by token, however deep it is."""
+    """Return the fields of an object, each as the text of its value. Reads token by token, without recursion."""
     return dict(_members(text))
 
 
@@ -134,10 +134,10 @@ def _inside(value: object) -> Any:
 
 
 def _cut(text: bytes) -> Object:
-    """An object of which something cannot be decoded, without that."""
+    """Return an object without the parts that cannot be decoded."""
     parts = dict(_members(text))
     if not parts:
-        raise ValueError("it is no object")
+        raise ValueError("not an object")
     found: Object = {name: _value(parts[name]) for name in ("apiVersion", "kind") if name in parts}
     metadata = _metadata(parts.get("metadata", b"{}"))
     found["metadata"] = metadata
@@ -184,7 +184,7 @@ def _value(text: bytes) -> Any:
 
 
 def _members(text: bytes) -> Iterator[tuple[str, bytes]]:
-    """The fields of an object, each with the text of its value."""
+    """Yield the fields of an object, each with the text of its value."""
     depth, name, start = 0, "", 0
     for token in _TOKEN.finditer(text):
         kind, at, end = text[token.start()], token.start(), token.end()
@@ -206,7 +206,7 @@ def _members(text: bytes) -> Iterator[tuple[str, bytes]]:
 
 
 def _elements(text: bytes) -> Iterator[bytes]:
-    """The objects of an array, each as text."""
+    """Yield the objects of an array, each as text."""
     depth, start = 0, 0
     for token in _TOKEN.finditer(text):
         kind, at, number = text[token.start()], token.start(), token.end() - token.start()

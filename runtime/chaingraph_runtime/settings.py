@@ -1,7 +1,6 @@
-"""What keeps a process from starting, as a person reads it: the variable, its value, what would be right.
+"""Errors of settings that prevent a start: the variable, its value, and a valid form.
 
-Called by the mains when their pydantic-settings models refuse the environment. It is logged as all else is, one line a
-error: whoever collects the logs of Pods gets the reason in the form of every other line.
+They are logged like everything else, one record per error, so that log collectors get the reason in the same form.
 """
 
 from __future__ import annotations
@@ -17,21 +16,21 @@ from pydantic_settings import BaseSettings
 from chaingraph_runtime import logs
 
 SETTINGS_EXIT: int = 2
-"""Exit code of a process that was started with what cannot be right."""
+"""Exit code of a process with invalid settings."""
 _IN_URL: Final = re.compile(r"(://[^:/@\s]*:)(?!password@)[^\s]*@")
-"""All up to the last @: a password may have one. That of the hint, `user:password@host`, stays."""
+"""Everything up to the last @: a password may have one. The hint's `user:password@host` is kept."""
 _IN_STRING: Final = re.compile(r"(\b(?:ssl)?password\s*=\s*)('(?:[^'\\]|\\.)*(?:'|$)|\S+)", re.DOTALL)
-"""A quote that is never closed is what may be wrong with the string: then all after it."""
+"""An unclosed quote may be the error in the string: then everything after it is removed."""
 _log = structlog.get_logger(__name__)
 
 
 def refuse(error: ValidationError, model: type[BaseSettings], *, component: str) -> NoReturn:
-    """Logs every error, and ends the process."""
+    """Log every error, and end the process."""
     cannot_start(explain(error, model).splitlines(), component=component)
 
 
 def cannot_start(reasons: list[str], *, component: str) -> NoReturn:
-    """Logs why the process cannot start, before its own log is configured, and ends it."""
+    """Log why the process cannot start, before its own log is configured, and end it."""
     logs.configure("info", component=component)
     for reason in reasons:
         _log.critical(reason)
@@ -39,11 +38,11 @@ def cannot_start(reasons: list[str], *, component: str) -> NoReturn:
 
 
 def explain(error: ValidationError, model: type[BaseSettings]) -> str:
-    """One line an error, each beginning with the environment variable's name."""
+    """Format the errors one per line, each starting with the environment variable's name."""
     lines = []
     for problem in error.errors():
         if not problem["loc"]:
-            # Of several variables together: it names them itself, and its input is all of them.
+            # An error of several variables together: it names them itself, and its input is all of them.
             lines.append(problem["msg"].removeprefix("Value error, "))
             continue
         field = str(problem["loc"][0])
@@ -56,12 +55,12 @@ def explain(error: ValidationError, model: type[BaseSettings]) -> str:
 
 
 def without_passwords(text: str) -> str:
-    """The text with the passwords of connection strings taken out, in both forms that libpq reads."""
+    """Remove the passwords of connection strings from a text, in both forms that libpq accepts."""
     return _IN_STRING.sub(r"\1***", _IN_URL.sub(r"\1***@", text))
 
 
 def variable_of(model: type[BaseSettings], field: str) -> str:
-    """The environment variable of a field. An error of the whole model has an alias in the field's place already."""
+    """Return the environment variable of a field. An error of the whole model has an alias in the field's place."""
     info = model.model_fields.get(field)
     if info is None:
         return field.upper()
@@ -72,5 +71,5 @@ def variable_of(model: type[BaseSettings], field: str) -> str:
 def _hint(model: type[BaseSettings], field: str) -> str:
     for name, info in model.model_fields.items():
         if field in (name, info.validation_alias) and info.description:
-            return f" ({info.description})"
+            return f" ({info.description.rstrip('.')})"
     return ""

@@ -1,11 +1,11 @@
 """OpenTelemetry traces over OTLP/HTTP, off unless OTEL_EXPORTER_OTLP_ENDPOINT is set.
 
-Ids are derived from keys, not drawn: processes that know the same key make spans of one trace without telling each
-other anything, and a log line can name its trace. Spans are handed in when they are over, with both their times. They
-go out in a thread of the library's, from a queue that is bounded: who cannot be reached costs spans, and nothing else.
+Ids are derived from keys, not drawn: processes that know the same key create spans of one trace independently, and a
+log record can name its trace. Spans are recorded when they are over, with both their times. A thread of the library
+sends them from a bounded queue: an unavailable collector costs spans, and nothing else.
 
-The libraries are the extra `tracing`. They are imported only where traces are on, and read the standard's other
-variables themselves: OTEL_SERVICE_NAME, OTEL_RESOURCE_ATTRIBUTES, OTEL_TRACES_SAMPLER, OTEL_EXPORTER_OTLP_HEADERS, ...
+The libraries are the extra `tracing`. They are imported only with tracing on, and read the standard's other variables
+themselves: OTEL_SERVICE_NAME, OTEL_RESOURCE_ATTRIBUTES, OTEL_TRACES_SAMPLER, OTEL_EXPORTER_OTLP_HEADERS, ...
 """
 
 from __future__ import annotations
@@ -35,11 +35,11 @@ Attributes = Mapping[str, str | int | float | bool]
 
 
 class TracingUnavailable(Exception):
-    """Traces are asked for and cannot be had. The message says what is missing."""
+    """Tracing was requested and is not available. The message says what is missing."""
 
 
 class Role(Enum):
-    """What a span is to others: its kind in OpenTelemetry."""
+    """The role of a span: its kind in OpenTelemetry."""
 
     INTERNAL = auto()
     PRODUCER = auto()
@@ -48,7 +48,7 @@ class Role(Enum):
 
 @dataclass(frozen=True, slots=True)
 class SpanId:
-    """Where a span stands: the keys of its trace and of itself."""
+    """The keys of a span and of its trace."""
 
     trace: str
     span: str
@@ -60,8 +60,8 @@ class Span:
 
     Attributes:
         parent: the key of its parent in the same trace; None for a root.
-        links: spans that it has to do with, by their keys or as a W3C traceparent; what is none is left out.
-        error: why it failed; empty when it did not.
+        links: related spans, by their keys or as a W3C traceparent; invalid ones are dropped.
+        error: the error that failed it; empty when it succeeded.
     """
 
     name: str
@@ -77,17 +77,17 @@ class Span:
 
 @lru_cache(maxsize=4096)
 def trace_id(key: str) -> str:
-    """The trace of a key, as 32 hexadecimal digits."""
+    """Return the trace id of a key, as 32 hexadecimal digits."""
     return hashlib.sha256(f"trace {key}".encode()).hexdigest()[:32]
 
 
 def span_id(key: str) -> str:
-    """The span of a key, as 16 hexadecimal digits."""
+    """Return the span id of a key, as 16 hexadecimal digits."""
     return hashlib.sha256(f"span {key}".encode()).hexdigest()[:16]
 
 
 def wanted(environment: Mapping[str, str] | None = None) -> bool:
-    """Whether the environment asks for traces."""
+    """Whether the environment requests tracing."""
     environment = os.environ if environment is None else environment
     if environment.get("OTEL_SDK_DISABLED", "").strip().lower() == "true":
         return False
@@ -97,28 +97,28 @@ def wanted(environment: Mapping[str, str] | None = None) -> bool:
 
 
 class Tracer:
-    """Hands spans to the exporter. To be used on one thread.
+    """Passes spans to the exporter. For use on one thread.
 
     Args:
         service: the name of the service, unless OTEL_SERVICE_NAME or OTEL_RESOURCE_ATTRIBUTES have one.
-        instance: what this process is called.
+        instance: the name of this process.
         version: of its code.
 
     Raises:
-        TracingUnavailable: the libraries are not installed, or the protocol is one that they have not.
+        TracingUnavailable: the libraries are not installed, or do not support the protocol.
     """
 
     def __init__(self, *, service: str, instance: str, version: str) -> None:
         for variable in _PROTOCOLS:
             protocol = os.environ.get(variable, "").strip() or _PROTOCOL
             if protocol != _PROTOCOL:
-                raise TracingUnavailable(f"{variable} is {protocol!r}: only {_PROTOCOL} is spoken; leave it out")
+                raise TracingUnavailable(f"{variable} is {protocol!r}: only {_PROTOCOL} is supported. Unset it")
         try:
             from chaingraph_runtime import tracing_sdk as sdk
         except ImportError as error:
             raise TracingUnavailable(
-                f"traces are asked for by {' or '.join(_ENDPOINTS)}, and a library is missing ({error.name}): "
-                "install chaingraph[tracing], or unset it"
+                f"tracing is enabled by {' or '.join(_ENDPOINTS)}, but a library is missing ({error.name}). "
+                "Install chaingraph[tracing], or unset it"
             ) from error
         self._sdk = sdk
         self._ids = sdk.GivenIds()
@@ -126,7 +126,7 @@ class Tracer:
         self._tracer: SdkTracer = sdk.tracer(self._provider)
 
     def record(self, span: Span) -> None:
-        """Takes in a span, unless its trace is not sampled. Costs some microseconds and never waits."""
+        """Record a span, unless its trace is not sampled. Takes some microseconds and never waits."""
         sdk = self._sdk
         trace = int(trace_id(span.id.trace), 16)
         sampled = sdk.is_sampled(self._provider, trace, span.name)
@@ -146,7 +146,7 @@ class Tracer:
         made.end(span.ended)
 
     async def end(self, seconds: float) -> None:
-        """Sends what is left, for so many seconds at most."""
+        """Send the remaining spans, at most for this many seconds."""
         loop = asyncio.get_running_loop()
         ended = asyncio.Event()
 
@@ -155,7 +155,7 @@ class Tracer:
             if not loop.is_closed():
                 loop.call_soon_threadsafe(ended.set)
 
-        # Not in the loop's own threads: the process would wait at its end for one that waits for the network.
+        # Not in the loop's own threads: at its end, the process would wait for one that waits for the network.
         threading.Thread(target=work, name="end of traces", daemon=True).start()
         try:
             async with asyncio.timeout(seconds):
@@ -176,16 +176,16 @@ class Tracer:
 
 
 _active: Tracer | None = None
-"""One a process, as its log is."""
+"""One per process, like its log."""
 
 
 def active() -> Tracer | None:
-    """The process's tracer; None where traces are off, which is all that they cost there."""
+    """Return the process's tracer; None with tracing off, which then costs only this call."""
     return _active
 
 
 def begin(*, service: str, instance: str, version: str) -> None:
-    """Begins to trace, if the environment asks for it. Called once, by a main.
+    """Start tracing, if the environment requests it. A main calls this once.
 
     Raises:
         TracingUnavailable: see `Tracer`.
@@ -195,7 +195,7 @@ def begin(*, service: str, instance: str, version: str) -> None:
 
 
 async def end(seconds: float) -> None:
-    """Ends it, and sends what is left, for so many seconds at most."""
+    """End tracing, and send the remaining spans, at most for this many seconds."""
     global _active
     tracer, _active = _active, None
     if tracer is not None:

@@ -1,4 +1,4 @@
-"""What `tracing` needs of the OpenTelemetry libraries."""
+"""The parts of the OpenTelemetry libraries that `tracing` uses."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _SCOPE: Final = "chaingraph"
 
 
 class GivenIds(RandomIdGenerator):
-    """Gives the next span the ids that were put here for it."""
+    """Gives the next span the ids that were set here."""
 
     def __init__(self) -> None:
         self.next: tuple[int, int] | None = None
@@ -38,7 +38,7 @@ class GivenIds(RandomIdGenerator):
 
 
 def provider(ids: GivenIds, *, service: str, instance: str, version: str) -> TracerProvider:
-    """One that exports in batches, with the sampler and the limits that the environment says."""
+    """Create a provider that exports in batches, with the sampler and the limits from the environment."""
     ours = Resource({SERVICE_NAME: service, SERVICE_INSTANCE_ID: instance, SERVICE_VERSION: version})
     said = OTELResourceDetector().detect()
     made = TracerProvider(
@@ -50,12 +50,12 @@ def provider(ids: GivenIds, *, service: str, instance: str, version: str) -> Tra
 
 def tracer(of: TracerProvider) -> Tracer:
     made = of.get_tracer(_SCOPE)
-    assert isinstance(made, Tracer), "only a provider that is switched off makes others"
+    assert isinstance(made, Tracer), "only a disabled provider creates others"
     return made
 
 
 def is_sampled(of: TracerProvider, trace_id: int, name: str) -> bool:
-    """Whether this trace is sampled: all processes with the same sampler find the same."""
+    """Whether this trace is sampled: all processes with the same sampler decide the same."""
     decision = of.sampler.should_sample(None, trace_id, name).decision
     return decision is Decision.RECORD_AND_SAMPLE
 
@@ -75,7 +75,7 @@ def begin(
     links: Sequence[SpanContext],
     began: int,
 ) -> trace.Span:
-    """A span with these times and ids, whatever span is current."""
+    """Start a span with these times and ids, whatever span is current."""
     around = trace.set_span_in_context(trace.INVALID_SPAN if parent is None else NonRecordingSpan(parent))
     return of.start_span(
         name,

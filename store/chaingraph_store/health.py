@@ -1,4 +1,4 @@
-"""Whether PostgreSQL answers this process: for readiness, metrics and logs."""
+"""The availability of PostgreSQL for this process: for readiness, metrics and logs."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ _log = structlog.get_logger(__name__)
 
 
 class LedgerHealth:
-    """Health of the ledger, as its readers and writers report it, and as a probe finds it.
+    """Health of the ledger, as reported by readers and writers, and by a probe.
 
     Args:
-        writes: whether this process writes. Then a stand-by that refuses to is as bad as no server.
+        writes: whether this process writes. Then a read-only stand-by is as bad as no server.
     """
 
     def __init__(self, ledger: Ledger, *, writes: bool) -> None:
@@ -32,7 +32,7 @@ class LedgerHealth:
         self._since = time.monotonic()
 
     def error(self) -> str | None:
-        """Return what is wrong, or None."""
+        """Return the current problem, or None."""
         return self._error
 
     def up(self) -> float:
@@ -41,7 +41,7 @@ class LedgerHealth:
 
     def answered(self) -> None:
         if self._error is not None:
-            _log.info("PostgreSQL answers", away_seconds=round(time.monotonic() - self._since, 1))
+            _log.info("PostgreSQL is available", away_seconds=round(time.monotonic() - self._since, 1))
         self._error = None
 
     def failed(self, error: Exception) -> None:
@@ -51,7 +51,7 @@ class LedgerHealth:
         self._error = f"PostgreSQL is unavailable: {text_of(error)}"
 
     async def probe(self) -> None:
-        """Ask PostgreSQL every second, for ever."""
+        """Probe PostgreSQL every second until cancelled."""
         while True:
             try:
                 async with asyncio.timeout(_ANSWER_SECONDS):
@@ -63,7 +63,7 @@ class LedgerHealth:
             await asyncio.sleep(_PROBE_SECONDS)
 
     async def retry(self, what: str, part: Callable[[], Awaitable[None]]) -> None:
-        """Run a part of the process, and run it anew after an outage. Nothing is lost: it finds its work again."""
+        """Run a component, and restart it after an outage. Nothing is lost: it finds its work again."""
         await retry_transient(part, what=what, failed=self.failed)
 
     async def _ask(self) -> None:
@@ -71,4 +71,4 @@ class LedgerHealth:
             cursor = await connection.execute("SELECT pg_is_in_recovery()")
             row = await cursor.fetchone()
         if self._writes and row and row[0]:
-            raise psycopg.errors.ReadOnlySqlTransaction("the server is a stand-by and refuses to write")
+            raise psycopg.errors.ReadOnlySqlTransaction("the server is a read-only stand-by")

@@ -96,8 +96,8 @@ class Ledger:
 
     Args:
         idle_seconds: how long a transaction may wait for this process between two statements. It holds locks that
-            others
-            need, for example to hand back work, and PostgreSQL does not notice a frozen or lost machine for hours.
+            others need, for example to hand back work, and PostgreSQL does not notice a frozen or lost machine for
+            hours.
     """
 
     def __init__(
@@ -199,18 +199,18 @@ class Ledger:
             try:
                 yield connection
             except psycopg.errors.ReadOnlySqlTransaction:
-                # Of a stand-by: the next connection may lead to the primary.
+                # From a stand-by: the next connection may reach the primary.
                 await connection.close()
                 raise
 
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[Connection]:
-        """A connection inside a transaction, committed at the end and rolled back on any exception."""
+        """Yield a connection inside a transaction, committed at the end and rolled back on any exception."""
         async with self.connection() as connection, AsyncExitStack() as stack:
             try:
                 await stack.enter_async_context(connection.transaction())
             except psycopg.errors.FeatureNotSupported as error:
-                # How a stand-by answers BEGIN READ WRITE.
+                # A stand-by answers BEGIN READ WRITE like this.
                 raise psycopg.errors.ReadOnlySqlTransaction(str(error)) from error
             if self._guard is not None:
                 await self._guard(connection)
@@ -230,7 +230,7 @@ class Ledger:
         read what may have been missed.
 
         Args:
-            probe_seconds: how often the server is asked whether it is there, and how long it may take to answer.
+            probe_seconds: interval between probes of the server, and their timeout.
         """
 
         async def once() -> NoReturn:

@@ -70,10 +70,10 @@ async def check(connection: Connection) -> None:
 
 
 async def connect(ledger: Ledger, *, waiting: Callable[[Exception], None]) -> None:
-    """Open the ledger on a migrated database, however long that takes: the migration may run at this moment.
+    """Connect to a migrated database. Waits as long as needed: the migration may still be running.
 
     Args:
-        waiting: called with each error that is waited out.
+        waiting: called with each error meanwhile.
     """
 
     async def checked() -> None:

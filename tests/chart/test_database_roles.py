@@ -134,4 +134,4 @@ def test_migration_rejects_wrong_wait_time(run_program: RunProgram, value: str) 
     settings = {"DATABASE_URL_EXECUTIONS": "postgresql:///x", "CHAINGRAPH_MIGRATE_WAIT_SECONDS": value}
     done = run_program("chaingraph_worker.migrate", **settings)
     assert done.returncode == 1
-    assert f"CHAINGRAPH_MIGRATE_WAIT_SECONDS is {value!r}; give a number of seconds from 0 to 86400" in done.stderr
+    assert f"CHAINGRAPH_MIGRATE_WAIT_SECONDS is {value!r}. Set a number of seconds from 0 to 86400" in done.stderr

@@ -163,7 +163,7 @@ async def test_follow_reports_a_rejected_token(
     done = await following
     assert done.returncode == 6, done.stderr
     assert indices(done) == [-1]
-    assert "the API server does not accept the token; it may have expired" in done.stderr
+    assert "the API server does not accept the token, it may have expired" in done.stderr
 
 
 async def test_follow_asks_the_exec_plugin_for_a_new_token(

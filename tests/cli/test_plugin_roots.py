@@ -53,7 +53,7 @@ def test_roots_handle_no_results_and_invalid_options(gateway: GatewayProcess, pl
     for arguments, words in (
         (("--limit", "101"), "invalid page size '101': use a number from 1 to 100"),
         (("--phase", "done"), "unknown phase 'done': use Pending, Created, "),
-        (("--cursor", "x"), "The gateway answered: cursor: 'a text of 1 characters' is no cursor of this path"),
+        (("--cursor", "x"), "The gateway answered: cursor: 'text of 1 characters' is not a cursor of this path"),
     ):
         done = plugin("roots", *arguments)
         assert done.returncode == 2

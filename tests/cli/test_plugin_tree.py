@@ -156,7 +156,7 @@ async def test_tree_shows_running_and_failed_nodes(gateway: GatewayProcess, plug
     assert "invalid number of levels 'few'" in wrong.stderr
     nobody = plugin("tree", execution_id("nobody"))
     assert nobody.returncode == 4
-    assert "the ledger has no execution EX" in nobody.stderr
+    assert f"execution {execution_id('nobody')} not found" in nobody.stderr
 
 
 @pytest.mark.integration

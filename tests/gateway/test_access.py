@@ -66,7 +66,7 @@ async def test_a_refusal_names_the_rule_that_is_missing(
     user = f"system:serviceaccount:{people.namespace}:nobody"
     assert refused["user"] == user
     assert refused["rule"] == {"apiGroups": ["chaingraph.dev"], "resources": ["executions/log"], "verbs": ["get"]}
-    assert f"{user} may not get executions/log in the namespace '{people.namespace}'" in refused["message"]
+    assert f"{user} may not get executions/log in namespace '{people.namespace}'" in refused["message"]
     # The commands that it names give the right, which is noticed soon.
     for command in refused["message"].split("`")[1::2]:
         people.kubectl(*command.split()[1:])
@@ -116,12 +116,12 @@ async def test_client_certificates_follow_rbac_by_name_and_group(
 @pytest.mark.parametrize(
     ("header", "said"),
     [
-        (None, "says not who asks"),
+        (None, "the request has no credentials"),
         ("Basic YTpi", "'Basic'"),
         ("Bearer", "without a token"),
         ("Bearer nonsense", "does not accept the token"),
-        (b"Bearer \xff", "ASCII characters alone"),
-        ("Bearer " + "x" * 20_000, "no token is longer"),
+        (b"Bearer \xff", "printable ASCII characters"),
+        ("Bearer " + "x" * 20_000, "the token is longer than"),
     ],
 )
 async def test_unauthenticated_requests_are_rejected(

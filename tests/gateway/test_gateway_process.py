@@ -24,7 +24,7 @@ async def test_gateway_waits_for_the_migration_and_says_so(run_gateway: RunGatew
     gateway = run_gateway(ready=False, DATABASE_URL_EXECUTIONS=empty_database_url)
 
     async def says_so() -> bool:
-        return "run `chaingraph-worker migrate`" in gateway.log
+        return "Run `chaingraph-worker migrate`" in gateway.log
 
     await eventually(says_so, within=60, what="a hint")
     assert gateway.get("/readyz").status_code == 503
@@ -45,7 +45,7 @@ async def test_new_certificate_is_loaded_without_a_restart(
     gateway.ca.write_text(new.certificate, encoding="ascii")
 
     async def taken() -> bool:
-        return "the serving certificate was read again" in gateway.log
+        return "serving certificate reloaded" in gateway.log
 
     await eventually(taken, what="the new certificate")
     assert (await gateway.ask("/executions", people.admin)).status_code == 200
@@ -63,13 +63,13 @@ def test_gateway_sessions_cannot_write(database_url: str) -> None:
     ("variable", "value", "hint"),
     [
         ("DATABASE_URL_EXECUTIONS", "mysql://host", "postgresql://user:password@host:5432/database"),
-        ("CHAINGRAPH_TLS_CERTIFICATE", "/nowhere/tls.crt", "there is no such file"),
+        ("CHAINGRAPH_TLS_CERTIFICATE", "/nowhere/tls.crt", "file not found"),
         ("CHAINGRAPH_HEARTBEAT_SECONDS", "0", "more than 0"),
-        ("CHAINGRAPH_GATEWAY_PORT", "65536", "the port of the HTTPS server"),
+        ("CHAINGRAPH_GATEWAY_PORT", "65536", "Port of the HTTPS server"),
         ("CHAINGRAPH_MAX_STREAMS", "none", "1 or more"),
         ("CHAINGRAPH_STREAM_SECONDS", "0.5", "1 or more"),
         ("CHAINGRAPH_STREAM_SECONDS", "inf", "1 or more"),
-        ("LOG_LEVEL", "loud", "debug, info, warning or error"),
+        ("LOG_LEVEL", "loud", "Log level: debug, info, warning or error"),
     ],
 )
 def test_invalid_setting_is_named_with_a_hint(
@@ -89,7 +89,7 @@ def test_a_key_of_another_certificate_is_refused(
     Authority("other").server("gateway", ["127.0.0.1"]).write(tmp_path / "crt", tmp_path / "key")
     done = _start(run_program, gateway_certificate, CHAINGRAPH_TLS_KEY=str(tmp_path / "key"))
     assert done.returncode == 1
-    assert "give a certificate and its own key" in done.stderr
+    assert "Provide a certificate and its key" in done.stderr
     assert "Traceback" not in done.stderr
 
 

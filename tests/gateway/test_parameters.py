@@ -32,13 +32,13 @@ def test_last_event_id_wins_over_from_index() -> None:
     ("query", "header", "field", "value", "said"),
     [
         ({"types": "node:complete"}, None, "types", "node:complete", "did you mean 'node:completed'?"),
-        ({"types": "node:failed,zzz"}, None, "types", "zzz", "known are child:completed, "),
+        ({"types": "node:failed,zzz"}, None, "types", "zzz", "available: child:completed, "),
         ({"types": ","}, None, "types", ",", "separated by commas"),
         ({"fromIndex": "-2"}, None, "fromIndex", "-2", "from -1 on"),
         ({"fromIndex": "first"}, None, "fromIndex", "first", "a whole number"),
         ({"fromIndex": "９"}, None, "fromIndex", "９", "a whole number"),
         ({"fromIndex": str(2**63)}, None, "fromIndex", str(2**63), "a whole number"),
-        ({"follow": "yes"}, None, "follow", "yes", "neither true nor false"),
+        ({"follow": "yes"}, None, "follow", "yes", "is not a boolean; use true or false"),
         ({}, "abc", "Last-Event-ID", "abc", "a whole number"),
         ({}, "1.5", "Last-Event-ID", "1.5", "a whole number"),
     ],
@@ -59,7 +59,7 @@ def test_wrong_parameter_is_named_with_its_value(
         ("zzz", "available: 'follow', 'fromIndex', 'types'"),
         ("access_token", "send `Authorization: Bearer TOKEN`"),
         ("Authorization", "send `Authorization: Bearer TOKEN`"),
-        ("x" * 9000, "belongs to no parameter"),
+        ("x" * 9000, "unknown query parameter"),
     ],
 )
 def test_unknown_parameter_is_named_without_its_value(name: str, said: str) -> None:
@@ -129,16 +129,16 @@ _CURSORS = [
 
 @pytest.mark.parametrize("text", _CURSORS)
 def test_cursor_rejects_other_text(text: str) -> None:
-    with pytest.raises(BadRequest, match="`cursor` of the page before"):
+    with pytest.raises(BadRequest, match="`cursor` of the previous page"):
         parameters.place({"cursor": text})
-    with pytest.raises(BadRequest, match="`cursor` of the page before"):
+    with pytest.raises(BadRequest, match="`cursor` of the previous page"):
         parameters.root_place({"cursor": text})
 
 
 def test_cursor_of_another_path_is_rejected() -> None:
-    with pytest.raises(BadRequest, match="no cursor of this path"):
+    with pytest.raises(BadRequest, match="not a cursor of this path"):
         parameters.place({"cursor": parameters.cursor(RootCursor(datetime.now(UTC), ExecutionId("a")))})
-    with pytest.raises(BadRequest, match="no cursor of this path"):
+    with pytest.raises(BadRequest, match="not a cursor of this path"):
         parameters.root_place({"cursor": parameters.cursor(TreeCursor(1, "a", 1))})
 
 

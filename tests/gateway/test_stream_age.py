@@ -60,10 +60,10 @@ async def test_quiet_stream_ends_with_a_resume_position(
         answer = await client.get(path, params={"types": "node:completed"})
         assert answer.headers["ChainGraph-Execution"] == log.id
         # What it did not ask for is not looked at again for it; no data, so it is no event.
-        assert answer.text.split("\n\n")[1:] == [": ask again, your rights are looked at anew\nid: 1", ""]
+        assert answer.text.split("\n\n")[1:] == [": reconnect, your rights are checked again\nid: 1", ""]
         # One who waits for what is far away keeps to what it was asking for.
         answer = await client.get(path, params={"fromIndex": "4"})
-        assert answer.text.split("\n\n")[1:] == [": ask again, your rights are looked at anew", ""]
+        assert answer.text.split("\n\n")[1:] == [": reconnect, your rights are checked again", ""]
     gateway.wait_figure(f"{AGED} 2.0")
     gateway.wait_figure("chaingraph_gateway_streams 0.0")
     await log.append("node:completed")

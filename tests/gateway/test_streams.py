@@ -280,7 +280,7 @@ async def test_stream_limit_rejects_further_streams(run_gateway: RunGateway, peo
         await anext(stream)
         refused = await gateway.ask(path, people.admin)
     assert (refused.status_code, refused.headers["Retry-After"]) == (503, "5")
-    assert "1 streams at most" in refused.json()["message"]
+    assert "at most 1 streams" in refused.json()["message"]
 
     async def free() -> bool:
         return gateway.metric("chaingraph_gateway_streams") == 0
@@ -299,7 +299,7 @@ async def test_bad_requests_are_answered_before_a_stream_begins(
     assert unknown.json() == {
         "status": 400,
         "reason": "BadRequest",
-        "message": "types: 'node:complete' is no event type; did you mean 'node:completed'?",
+        "message": "types: 'node:complete' is not an event type; did you mean 'node:completed'?",
         "field": "types",
         "value": "node:complete",
     }

@@ -103,7 +103,7 @@ async def test_operator_waits_for_the_migration_and_says_so(run_operator: RunOpe
         ("CHAINGRAPH_RECONCILE_WORKERS", "0", "from 1 to 64"),
         ("CHAINGRAPH_SWEEP_SECONDS", "soon", "1 or more"),
         ("CHAINGRAPH_LEDGER_RETENTION_DAYS", "-1", "0 or empty to keep it forever"),
-        ("LOG_LEVEL", "loud", "debug, info, warning or error"),
+        ("LOG_LEVEL", "loud", "Log level: debug, info, warning or error"),
         ("CHAINGRAPH_WORKER_NAMESPACE", "Shops", "not a namespace name"),
     ],
 )

@@ -42,13 +42,13 @@ async def test_health_server_names_port_in_use() -> None:
     with socket.create_server(("127.0.0.1", 0)) as other:
         port = other.getsockname()[1]
         made = server("127.0.0.1", port)
-        with pytest.raises(CannotServe, match=f"CHAINGRAPH_HEALTH_PORT is {port} .*address already in use; give it a"):
+        with pytest.raises(CannotServe, match=f"CHAINGRAPH_HEALTH_PORT is {port} .*address already in use. Set a free"):
             await made.start()
         await made.stop()
 
 
 async def test_health_server_names_foreign_address() -> None:
     made = server("192.0.2.1", 0)
-    with pytest.raises(CannotServe, match=r"CHAINGRAPH_HEALTH_HOST 192\.0\.2\.1: .* an address of this machine"):
+    with pytest.raises(CannotServe, match=r"CHAINGRAPH_HEALTH_HOST is 192\.0\.2\.1: .* an address of this machine"):
         await made.start()
     await made.stop()

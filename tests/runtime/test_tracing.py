@@ -59,5 +59,5 @@ def test_tracer_names_unsupported_protocol(monkeypatch: pytest.MonkeyPatch) -> N
 
 def test_tracer_names_missing_libraries(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "chaingraph_runtime.tracing_sdk", None)
-    with pytest.raises(TracingUnavailable, match=r"install chaingraph\[tracing\]"):
+    with pytest.raises(TracingUnavailable, match=r"Install chaingraph\[tracing\]"):
         Tracer(service="s", instance="i", version="1")

@@ -75,7 +75,7 @@ async def test_one_user_cannot_take_all_streams(run_gateway: RunGateway, people:
             await anext(each)
         refused = await gateway.ask(path, greedy[0])
         assert (refused.status_code, refused.json()["setting"]) == (503, "CHAINGRAPH_MAX_STREAMS")
-        assert "for callers who have none" in refused.json()["message"]
+        assert "reserved for callers without one" in refused.json()["message"]
         async with gateway.follow(path, people.admin) as stream:
             assert [(await anext(stream)).event for _ in range(2)] == ["", "execution:created"]
 

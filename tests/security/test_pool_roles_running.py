@@ -142,7 +142,7 @@ async def test_a_hold_acts_on_no_execution_but_its_own(
         assert changed.rowcount == 1
         attacker.execute("SELECT dbos.send_message(%s, '\"START\"', 'START_SIGNAL')", (f"{mine}-hold",))
     worker = run_worker().wait_ready()
-    refused = f"the workflow {mine}-hold names the execution {victim!r}, which it does not belong to"
+    refused = f"workflow {mine}-hold names execution {victim!r}, which is not its own"
     await eventually(lambda: _seen(worker, refused), what=refused)
     assert (await row_of(ledger, victim)).phase == "Created"
 

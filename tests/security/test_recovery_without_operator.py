@@ -36,7 +36,7 @@ async def test_distant_worker_starts_keeps_lease_and_runs(
     row = await ended(ledger, execution, within=120)
     assert (row.phase, row.worker, row.losses) == ("Completed", worker.executor_id, 0)
     assert worker.process.poll() is None, worker.log
-    assert "could not renew" not in worker.log
+    assert "cannot renew" not in worker.log
     assert worker.terminate() == 0, worker.log
 
 

@@ -51,14 +51,14 @@ def flow_of(type_: str, **fields: Any) -> dict[str, Any]:
 @pytest.mark.parametrize(
     ("type_", "words"),
     [
-        ("Segfault", "crashed its runner with SIGSEGV"),
-        ("SegfaultInThread", "crashed its runner with SIGSEGV"),
-        ("Exit", "ended its runner with exit code 3"),
-        ("ExitQuietly", "ended its runner with exit code 0"),
-        ("CloseEverything", "ended its runner"),
+        ("Segfault", "crashed its process with SIGSEGV"),
+        ("SegfaultInThread", "crashed its process with SIGSEGV"),
+        ("Exit", "ended its process with exit code 3"),
+        ("ExitQuietly", "ended its process with exit code 0"),
+        ("CloseEverything", "ended its process"),
         ("KillItself", "SIGKILL"),
-        ("Spin", "did not let the runner answer for 1.5 s"),
-        ("HoldInterpreter", "did not let the runner answer for 1.5 s"),
+        ("Spin", "blocked the event loop for 1.5 s"),
+        ("HoldInterpreter", "blocked the event loop for 1.5 s"),
         ("Fill", "took more than 96 MB of memory (CHAINGRAPH_RUNNER_MEMORY_MB)"),
         ("FillInThread", "took more than 96 MB of memory (CHAINGRAPH_RUNNER_MEMORY_MB)"),
         ("Burn", "took more than 2 s of processor time (CHAINGRAPH_RUNNER_CPU_SECONDS)"),
@@ -108,7 +108,7 @@ async def test_killed_node_can_be_handled_by_the_flow(ledger: Ledger, dependenci
         "nodes": [{"id": "evil", "type": "Exit"}],
     }
     row = await row_of(ledger, await run(ledger, dependencies, flow))
-    assert (row.phase, row.outputs) == ("Completed", {"why": "ended its runner with exit code 3"})
+    assert (row.phase, row.outputs) == ("Completed", {"why": "ended its process with exit code 3"})
 
 
 async def test_kill_repeats_no_node_that_has_ended(

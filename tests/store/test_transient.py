@@ -76,8 +76,8 @@ async def test_outage_is_logged_at_its_start_and_its_end() -> None:
     with structlog.testing.capture_logs() as logs:
         await retry_transient(failing(*[FAIL_OVER] * 20), what="it")
     assert [(each["event"], each["what"]) for each in logs] == [
-        ("Waiting for PostgreSQL", "it"),
-        ("PostgreSQL is back", "it"),
+        ("waiting for PostgreSQL", "it"),
+        ("PostgreSQL is available again", "it"),
     ]
     assert logs[1]["away_seconds"] == pytest.approx(asyncio.get_running_loop().time(), abs=0.1)
     assert 20 < asyncio.get_running_loop().time() < 40, "the pauses grow to two seconds"
@@ -88,4 +88,4 @@ async def test_outages_far_apart_are_logged_each() -> None:
     """Of a loop that never returns."""
     with structlog.testing.capture_logs() as logs:
         await retry_transient(failing(FAIL_OVER, FAIL_OVER, after=transient._STEADY_SECONDS + 1), what="it")
-    assert [each["event"] for each in logs].count("Waiting for PostgreSQL") == 2
+    assert [each["event"] for each in logs].count("waiting for PostgreSQL") == 2

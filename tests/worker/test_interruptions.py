@@ -29,10 +29,10 @@ async def test_a_stop_interrupts_the_node_in_flight_at_once(ledger: Ledger, run_
     async with ledger.transaction() as connection:
         assert await stopping.stop(connection, execution, reason="enough")
     for _ in range(100):
-        if "no longer this worker's" in worker.log:
+        if "no longer belongs to this worker" in worker.log:
             break
         await asyncio.sleep(0.02)
-    assert "no longer this worker's" in worker.log
+    assert "no longer belongs to this worker" in worker.log
     log = await events_of(ledger, execution)
     assert [event.type for event in log][-1] == "flow:cancelled"
     assert (await row_of(ledger, execution)).phase == "Stopped"

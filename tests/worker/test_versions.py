@@ -45,7 +45,7 @@ async def set_retired(ledger: Ledger, *workers: WorkerProcess, retired: bool = T
     async def done() -> bool:
         rows = await known(ledger)
         return all(rows[name].serving is not retired for name in names) and (
-            retired or all("serves its queues again" in each.log for each in workers)
+            retired or all("serving its queues again" in each.log for each in workers)
         )
 
     await eventually(done, what=lambda: "\n".join(each.log for each in workers))
@@ -82,7 +82,7 @@ async def test_work_stays_with_its_version_while_a_worker_lives(
         rows = await all_ended(ledger, executions, "1")
     assert {row.worker for row in rows} == {second.executor_id}
     assert {row.losses for row in rows} == {1 if end == "kill" else 0}, "to be sent on is no recovery"
-    assert other.log.count("is another version's") == 4
+    assert other.log.count("execution belongs to another worker version") == 4
 
     async def nothing_left() -> bool:
         async with ledger.connection() as connection:

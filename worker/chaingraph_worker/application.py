@@ -1,4 +1,4 @@
-"""DBOS as this worker runs it: configuration, queues, launch and end."""
+"""Configure, launch and end DBOS in this worker."""
 
 from __future__ import annotations
 
@@ -31,31 +31,32 @@ _EXPECTED: Final = (
     dbos_errors.DBOSWorkflowConflictIDError,
 )
 _SHUT_DOWN: Final = "cannot schedule new futures after shutdown"
-"""What DBOS's threads answer once `end` was called: the work has been handed back before. Until then it is an error."""
+"""The error of DBOS's threads after `end`: their work was handed back before. At any other time it is an error."""
 _ending: Final = threading.Event()
 _HOLD_POLL_SECONDS = 0.25
 
 
 def refuse_pickles() -> None:
-    """Keeps DBOS from decoding pickles, which run code. It would for a row that says so, whatever is configured.
+    """Keep DBOS from decoding pickles, which run code. A row could demand that, whatever is configured.
 
-    The database refuses such rows as well: see `chaingraph_store.queue.dbos_guards`.
+    The database rejects such rows as well: see `chaingraph_store.queue.dbos_guards`.
     """
 
     def refuse(*_: Any, **__: Any) -> NoReturn:
         raise UnsafeValue(
-            "a row of DBOS's tables is a Python pickle, which runs code when it is read. It was not read. Nothing of "
-            "ChainGraph writes pickles: find out who can write to this database, and run `chaingraph-worker migrate`"
+            "A row of DBOS's tables is a Python pickle, which runs code when it is read. It was not read. No process "
+            "of ChainGraph writes pickles. Find out who can write to this database, and run `chaingraph-worker migrate`"
         )
 
-    # Every module of DBOS calls the one instance of this class. Writing stays: DBOS records the refusal with the row.
+    # Every module of DBOS calls the one instance of this class. Writing is kept: DBOS records the error with the row.
     setattr(_serialization.DefaultSerializer, "deserialize", refuse)  # noqa: B010 - a method replaced on purpose
 
 
 def retry_read_only() -> None:
-    """Has DBOS retry what a stand-by refuses, on a new connection, as it does after any other lost connection.
+    """Make DBOS retry statements that a read-only stand-by rejects, on a new connection, as after a lost connection.
 
-    It would record the refusal as the end of the workflow, and cannot record that either: the workflow would be lost.
+    Otherwise it would record the rejection as the end of the workflow, and cannot write that either: the workflow would
+    be lost.
     """
     event.listen(Engine, "handle_error", _lose_stand_by)
 
@@ -66,7 +67,7 @@ def _lose_stand_by(context: ExceptionContext) -> None:
 
 
 def configure(settings: WorkerSettings) -> None:
-    """Makes the DBOS instance of this process. JSON throughout: a pickled row would run code on whoever reads it."""
+    """Create the DBOS instance of this process. JSON throughout: a pickled row would run code in its readers."""
     refuse_pickles()
     retry_read_only()
     config: DBOSConfig = {
@@ -95,7 +96,7 @@ def _instance() -> DBOS:
 
 
 def is_news(record: logging.LogRecord) -> bool:
-    """Drops DBOS's stack trace of a workflow that was cancelled or handed back: `attempt` says that in one line.
+    """Drop DBOS's stack trace of a workflow that was cancelled or handed back: `attempt` logs that in one line.
 
     While the process ends, DBOS raises another error as it handles that one.
     """
@@ -108,17 +109,17 @@ def is_news(record: logging.LogRecord) -> bool:
 
 
 async def launch(settings: WorkerSettings, *, shared_rows: bool = True) -> None:
-    """Launches DBOS for the running loop and registers its queues: dozens of round trips.
+    """Launch DBOS for the running loop and register its queues: dozens of round trips.
 
     Nothing is taken from them until `serve`, which needs the lease.
 
     Args:
-        shared_rows: whether the database role may write the rows of DBOS that all workers share. Where it may not, the
-            migration has written them.
+        shared_rows: whether the database role may write the rows of DBOS that all workers share. If not, the migration
+            has written them.
     """
     await asyncio.to_thread(DBOS.launch)
-    # DBOS adopts the loop that runs in the launching thread, where there is none. So it adopts ours now, before
-    # anything can be submitted to another.
+    # DBOS adopts the loop of the launching thread, which has none. So it adopts ours now, before anything can be
+    # submitted to another one.
     _instance()._background_event_loop.set_main_loop()
     if shared_rows:
         await DBOS.set_latest_application_version_async(JOURNAL_FORMAT)
@@ -137,13 +138,13 @@ async def launch(settings: WorkerSettings, *, shared_rows: bool = True) -> None:
         queues[HOLD_QUEUE] = await DBOS.register_queue_async(HOLD_QUEUE, polling_interval_sec=_HOLD_POLL_SECONDS)
     else:
         held = await DBOS.retrieve_queue_async(HOLD_QUEUE)
-        assert held is not None, "the migration made it together with the role"
+        assert held is not None, "the migration created it together with the role"
         queues[HOLD_QUEUE] = held
     _listening.append(QueueConsumers(_instance(), queues, guests=settings.guest_slots))
 
 
 def _own_queues(settings: WorkerSettings) -> list[str]:
-    """Those of this worker's build, that no other takes from."""
+    """Return the queues of this worker's build, which no other build takes from."""
     return [pin_queue(queue, settings.build) for queue in settings.queue_names]
 
 
@@ -152,21 +153,21 @@ def _shared_queues(settings: WorkerSettings) -> list[str]:
 
 
 def serve(settings: WorkerSettings, *, retired: bool) -> None:
-    """Takes what is pinned to this worker's build from now on and, unless it is retired, whatever else there is.
+    """Take runs pinned to this worker's build from now on and, unless it is retired, all others of its queues.
 
-    Nothing happens before the launch.
+    Without effect before the launch.
     """
     for listening in _listening[-1:]:
         listening.listen(_own_queues(settings) if retired else [*_own_queues(settings), *_shared_queues(settings)])
 
 
 def serving(settings: WorkerSettings) -> bool:
-    """Whether something may still be taken that is not pinned to this worker's build."""
+    """Whether runs that are not pinned to this worker's build may still be taken."""
     return any(listening.takes_from(_shared_queues(settings)) for listening in _listening[-1:])
 
 
 def stop_dequeuing() -> None:
-    """Takes no new work from now on. What runs goes on."""
+    """Take no new work from now on. Running executions continue."""
     for listening in _listening[-1:]:
         listening.end()
     for stop in _instance().background_thread_stop_events:
@@ -174,9 +175,9 @@ def stop_dequeuing() -> None:
 
 
 async def end() -> None:
-    """Ends DBOS at once. What still runs stays PENDING in its row, to be handed back.
+    """End DBOS at once. Running workflows stay PENDING in their rows, to be handed back.
 
-    Its own wait for running workflows would wait for every hold as well.
+    DBOS's own wait for running workflows would wait for every hold as well.
     """
     _ending.set()
     await asyncio.to_thread(DBOS.destroy, workflow_completion_timeout_sec=0)

@@ -2,27 +2,27 @@
 
 WorkerError
 ├── ForeignExecution    a workflow's arguments name another execution than its own, so nothing was done
-├── JournalIncomplete   children cannot be made, because their events are gone
+├── JournalIncomplete   children cannot be created, because their events are gone
 ├── StartRefused        the worker cannot start: the message says what to change
 └── UnsafeValue         a value of DBOS's tables would run code, so it was not read
 """
 
 
 class WorkerError(Exception):
-    """Base of every error of this package."""
+    """Base of this package's exceptions."""
 
 
 class StartRefused(WorkerError):
-    """The worker cannot start. The message names what to change; the process exits with code 2."""
+    """The worker cannot start. The message says what to change; the process exits with code 2."""
 
 
 class ForeignExecution(WorkerError):
-    """A row of DBOS's tables has a workflow act on another execution than its own. Nothing was done."""
+    """A row of DBOS's tables makes a workflow act on another execution than its own. Nothing was done."""
 
     def __init__(self, workflow: str, execution: str) -> None:
         super().__init__(
-            f"the workflow {workflow} names the execution {execution!r}, which it does not belong to. It was not run. "
-            "Nothing of ChainGraph writes such rows: find out who can write to this database"
+            f"workflow {workflow} names execution {execution!r}, which is not its own. It was not run. "
+            "No process of ChainGraph writes such rows. Find out who can write to this database"
         )
 
 
@@ -31,10 +31,10 @@ class UnsafeValue(WorkerError):
 
 
 class JournalIncomplete(WorkerError):
-    """An execution has emitted more than its journal has, so its children cannot be made."""
+    """An execution has emitted more than its journal has, so its children cannot be created."""
 
     def __init__(self, execution: str, *, emitted: int, total: int) -> None:
         super().__init__(
-            f"execution {execution} has {total} children to spawn, but its journal has {emitted} events: restore the "
-            "table chaingraph.journal, or stop the execution, which gives the rest up"
+            f"execution {execution} has {total} children to spawn, but its journal has {emitted} events. Restore the "
+            "table chaingraph.journal, or stop the execution to give up the rest"
         )

@@ -1,11 +1,10 @@
-"""This worker's lease: renewed in PostgreSQL, and the process exits when it cannot be.
+"""This worker's lease: it is renewed in PostgreSQL, and the process exits when that fails.
 
-Exiting hard is the point: a worker that lost its lease may have lost its work to another one, and whatever it still
-does would be done twice. The journal's fence keeps its writes out; only its exit keeps its effects out.
+The hard exit matters: a worker that lost its lease may have lost its work to another one, and anything it still did
+would be done twice. The journal's fence keeps its writes out; only its exit prevents other effects.
 
-Renewals run in a thread with an event loop and a connection of their own, so that nothing that keeps the process's
-event loop or its pool busy costs the lease. A loop that does not turn any more would then go unnoticed, so the watchdog
-looks at it as well.
+Renewals run in a thread with its own event loop and connection, so that a busy event loop or pool cannot cost the
+lease. A blocked event loop would go unnoticed then, so the watchdog of the lease also watches the loop.
 """
 
 from __future__ import annotations
@@ -26,22 +25,23 @@ from chaingraph_worker import metrics
 
 _RENEWALS_A_LEASE: Final = 6
 _CONNECT_SHARE: Final = 0.5
-"""Part of a lease that a connection may take: five to seven round trips with TLS."""
+"""Share of a lease for connecting: five to seven round trips with TLS."""
 _ANSWER_SHARE: Final = 1 / 3
-"""Part of a lease that the answer to a renewal may take: one round trip, behind whoever holds the row."""
+"""Share of a lease for the answer to a renewal: one round trip, and waiting for the row's lock."""
 _RETRY_SECONDS: Final = 0.2
 
 _log = structlog.get_logger(__name__)
 
 
 class Lease:
-    """Renews, in a thread, from `start` on.
+    """Renews the lease, in a thread, from `start` on.
 
     Args:
-        stall_seconds: how long the process's event loop may stand still.
-        serving: whether the worker may still take what is not pinned to its build. Called in the thread.
-        retired: called with each renewal: whether it is to take nothing else. On the loop that called `start`.
-        lost: called once, and must not return, when the lease is gone.
+        stall_seconds: how long the process's event loop may be blocked.
+        serving: whether the worker may still take runs not pinned to its build. Called in the thread.
+        retired: called with each renewal: whether it may only take runs pinned to its build. On the loop that called
+            `start`.
+        lost: called once, and must not return, when the lease is lost.
     """
 
     def __init__(
@@ -71,10 +71,10 @@ class Lease:
         self._over = False
 
     def start(self, asked: float) -> None:
-        """Starts the clock, the renewals and the watchdog. To be called on the process's event loop.
+        """Start the clock, the renewals and the watchdog. Call it on the process's event loop.
 
         Args:
-            asked: when the lease was asked for, by the monotonic clock. It was taken since.
+            asked: when the lease was requested, by the monotonic clock. It was granted since.
         """
         self._renewed = asked
         metrics.LEASE_RENEWED.set_to_current_time()
@@ -90,11 +90,11 @@ class Lease:
         return f"the lease could not be renewed for {age:.1f} s" if age > self._seconds else None
 
     def give_up(self) -> None:
-        """This worker releases it by itself, now: a renewal that no longer finds it is no loss."""
+        """Record that this worker releases its lease now: a renewal that does not find it is no loss."""
         self._given_up = True
 
     def end(self) -> None:
-        """Nothing runs here any more that the lease would be needed for: the watchdog lets go."""
+        """Stop the watchdog: nothing runs here any more that needs the lease."""
         self._over = True
         self._watchdog.end()
 
@@ -105,7 +105,7 @@ class Lease:
             self._lost(f"renewing the lease failed: {error!r}")
 
     async def _keep(self, loop: asyncio.AbstractEventLoop) -> None:
-        """Renews the lease, a few times within its length, until it is given up."""
+        """Renew the lease, several times within its duration, until it is given up."""
         interval = self._seconds / _RENEWALS_A_LEASE
         while not self._over:
             asked = time.monotonic()
@@ -113,7 +113,7 @@ class Lease:
                 renewed = await self._renew()
             except (psycopg.Error, OSError, TimeoutError) as error:
                 metrics.LEASE_RENEWALS.labels("failed").inc()
-                _log.warning("could not renew the lease, trying again", error=str(error) or type(error).__name__)
+                _log.warning("cannot renew the lease, retrying", error=str(error) or type(error).__name__)
                 self._disconnect()
                 await asyncio.sleep(min(_RETRY_SECONDS, interval))
                 continue
@@ -121,7 +121,7 @@ class Lease:
                 return
             if renewed is None:
                 self._lost("the lease was revoked: the work of this worker was handed to another one")
-            # From the moment of asking: the database may have counted from any moment since.
+            # Measured from the request: the database may have measured from any later moment.
             self._renewed = asked
             metrics.LEASE_RENEWALS.labels("renewed").inc()
             metrics.LEASE_RENEWED.set_to_current_time()
@@ -139,7 +139,7 @@ class Lease:
         return await answer_within(self._connection, renewal, seconds=self._seconds * _ANSWER_SHARE)
 
     def _disconnect(self) -> None:
-        """Closes a connection that may be dead; a polite end could wait for it for ever."""
+        """Close a connection that may be dead; a graceful close could wait forever."""
         connection, self._connection = self._connection, None
         if connection is not None:
             connection.pgconn.finish()

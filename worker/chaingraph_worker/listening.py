@@ -1,9 +1,8 @@
-"""Which of DBOS's queues this worker takes from, while it runs.
+"""The DBOS queues that this worker takes from, changeable at run time.
 
-DBOS reads at its launch which queues a process listens to, and all of them end together. A worker whose version is
-retired has to leave the queues that all versions share and stay with its own. So the threads are ours, and what they
-run is DBOS's: one thread a queue, as it would start them itself. What a thread is given from its queue is decided by
-the ledger, fairly between namespaces: see `fair_share`.
+DBOS reads its queues at launch, and ends all of them together. A worker whose version is retired must leave the shared
+queues and stay with its own. So the threads are ours and run DBOS's code: one thread per queue, as DBOS would start
+them. The ledger decides which runs a thread gets, fairly between namespaces: see `fair_share`.
 """
 
 from __future__ import annotations
@@ -28,12 +27,12 @@ class _Listener:
 
 
 class QueueConsumers:
-    """The queues that are listened to.
+    """The queues that are being served.
 
     Args:
         dbos: launched.
         queues: all that this worker may ever take from, by name.
-        guests: of the slots that DBOS counts for a queue, those for namespaces with nothing running in it.
+        guests: how many of the slots that DBOS counts for a queue are for namespaces with nothing running in it.
     """
 
     def __init__(self, dbos: DBOS, queues: Mapping[str, Queue], *, guests: int = 0) -> None:
@@ -45,7 +44,7 @@ class QueueConsumers:
         self._ended = False
 
     def listen(self, names: Collection[str]) -> None:
-        """Listens to these queues and no others from now on. To be repeated: a thread that died is started again."""
+        """Serve exactly these queues from now on. To be repeated: a thread that died is restarted."""
         if self._ended:
             return
         self._leaving = [(name, thread) for name, thread in self._leaving if thread.is_alive()]
@@ -58,7 +57,7 @@ class QueueConsumers:
                 self._listeners[name] = self._start(name)
 
     def takes_from(self, names: Collection[str]) -> bool:
-        """Whether anything may still be taken from one of these: a thread that was told to leave takes its time.
+        """Whether runs may still be taken from one of these: a thread that was told to stop takes a moment.
 
         May be called in any thread.
         """
@@ -66,7 +65,7 @@ class QueueConsumers:
         return any(name in names for name in (*tuple(self._listeners), *leaving))
 
     def end(self) -> None:
-        """Takes nothing more from any queue. It is not taken up again."""
+        """Take nothing more from any queue, permanently."""
         self._ended = True
         for each in self._listeners.values():
             each.end.set()
@@ -81,7 +80,7 @@ class QueueConsumers:
 
 
 def take_fairly(database: SystemDatabase, *, guests: int) -> None:
-    """Has DBOS ask the ledger which runs come next, instead of choosing by priority and age alone."""
+    """Make DBOS ask the ledger for the next runs, instead of choosing by priority and age only."""
     of_dbos = database.start_queued_workflows
 
     def start_queued_workflows(
@@ -115,7 +114,7 @@ def take_fairly(database: SystemDatabase, *, guests: int) -> None:
             guests=guests,
             limit=None if queue._concurrency is None else queue._concurrency - guests,
         )
-        # One statement and nothing around it: a worker that freezes here keeps no lock.
+        # A single statement: a worker that freezes here keeps no lock.
         with database.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
             return [str(row[0]) for row in connection.exec_driver_sql(TAKE, parameters)], None
 

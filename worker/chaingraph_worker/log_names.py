@@ -1,4 +1,4 @@
-"""Names the execution in log lines of DBOS, which knows workflow ids and logs in threads of its own."""
+"""Add the execution's name to log records of DBOS, which knows workflow ids and logs in threads of its own."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _names: Final[OrderedDict[str, tuple[str, str]]] = OrderedDict()
 
 
 def remember(execution: ExecutionId, namespace: str, name: str) -> None:
-    """Keep the namespace and name of an execution that this process runs; the oldest of 10,000 is forgotten."""
+    """Remember namespace and name of an execution that this process runs; the oldest of 10,000 is forgotten."""
     _names[execution] = namespace, name
     _names.move_to_end(execution)
     if len(_names) > _REMEMBERED:
@@ -24,8 +24,8 @@ def remember(execution: ExecutionId, namespace: str, name: str) -> None:
 
 
 def name_execution(record: logging.LogRecord) -> bool:
-    """Give a line the fields `execution_id`, `namespace` and `name`, as far as they are known. A logging filter."""
-    # DBOS names the workflow in the message, or in a field of the line.
+    """Add the fields `execution_id`, `namespace` and `name` to a record, as far as known. A logging filter."""
+    # DBOS puts the workflow into the message, or into a field of the record.
     said = f"{record.getMessage()} {getattr(record, 'operationUUID', '')}"
     if (found := _EXECUTION.search(said)) is not None:
         record.execution_id = found[0]

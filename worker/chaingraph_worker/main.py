@@ -1,7 +1,6 @@
 """The worker process: `chaingraph-worker`, and `chaingraph-worker migrate` for the database's schemas.
 
-Started by the worker Deployment, and by `chaingraph up`. Exit codes: 0 after a drain, 2 for settings that cannot be
-right, 70 for a lost lease, 1 for anything else.
+Exit codes: 0 after a drain, 2 for invalid settings, 70 for a lost lease, 1 for anything else.
 """
 
 from __future__ import annotations
@@ -44,7 +43,7 @@ from chaingraph_worker.supervision.pool import Pool, fork, warn_of_memory
 
 _HAND_BACK_SECONDS: Final = 5.0
 _INTERRUPT_SECONDS: Final = 6.0
-"""How long interrupted nodes may take to clean up: a little longer than the engine gives them."""
+"""How long interrupted nodes may take to clean up: a little longer than the engine allows."""
 _END_SECONDS: Final = 5.0
 _RECORD_SECONDS: Final = 2.0
 _TRACES_SECONDS: Final = 2.0
@@ -57,7 +56,7 @@ def main() -> None:
         migrate.main()
         return
     if arguments:
-        cannot_start([f"unknown arguments {arguments}; use none, or `migrate`"], component="worker")
+        cannot_start([f"unknown arguments {arguments}. Use none, or `migrate`"], component="worker")
     try:
         settings = WorkerSettings()
     except ValidationError as error:
@@ -74,10 +73,10 @@ def main() -> None:
 
 
 async def _run_and_exit(worker: Worker) -> NoReturn:
-    """Ends the process as soon as the worker has drained.
+    """End the process as soon as the worker has drained.
 
-    The interpreter would wait for ever for a node that swallows its cancellation, or for one that a timeout has left
-    behind in its thread. Their work has been handed back, so what they still do must end here.
+    The interpreter would wait forever for a node that ignores its cancellation, or one that a timeout left behind in
+    its thread. Their work has been handed back, so anything they still do must end here.
     """
     await worker.run()
     await tracing.end(_TRACES_SECONDS)
@@ -86,12 +85,12 @@ async def _run_and_exit(worker: Worker) -> NoReturn:
 
 
 class Worker:
-    """The process's parts, from start to drain."""
+    """The process's components, from start to drain."""
 
     def __init__(self, settings: WorkerSettings, runners: socket.socket) -> None:
-        """`runners`: the connection to the process that makes runners."""
+        """Create it. `runners`: the connection to the process that forks runners."""
         self._settings = settings
-        # Attempts hold a connection only for the moment of a statement, so a few serve many.
+        # Attempts hold a connection only for the duration of a statement, so a few serve many.
         self._ledger = Ledger(
             settings.database_url,
             application_name=f"chaingraph-worker {settings.executor_id}"[:63],
@@ -135,7 +134,7 @@ class Worker:
         )
 
     async def run(self) -> None:
-        """Runs until SIGTERM or SIGINT, then drains.
+        """Run until SIGTERM or SIGINT, then drain.
 
         Raises:
             StartRefused: a setting or the database's schema is wrong.
@@ -184,7 +183,7 @@ class Worker:
             asyncio.create_task(self._lease.beat(), name="beat"),
             asyncio.create_task(self._recovery.run(), name="recovery"),
             asyncio.create_task(self._running.listen(), name="listen"),
-            asyncio.create_task(self._spawner.tell(), name="tell parents"),
+            asyncio.create_task(self._spawner.tell(), name="notify parents"),
         ]
         application.serve(settings, retired=self._retired)
         warn_of_memory(settings.runners, settings.worker_concurrency)
@@ -210,7 +209,7 @@ class Worker:
             each.result()
 
     async def _drain(self) -> None:
-        """Takes nothing new, parks what is paused, lets what runs go on for a while, hands back the rest."""
+        """Take nothing new, park paused executions, let running ones continue for a while, hand back the rest."""
         settings = self._settings
         self._state = "draining"
         _log.info("draining", running=len(self._running), seconds=settings.drain_seconds)
@@ -226,20 +225,20 @@ class Worker:
                 # First the hand-back, which fences us, and only then the interruption.
                 await retry_transient(self._hand_back, what="hand-back")
         finally:
-            self._running.interrupt_all("the worker shuts down")
+            self._running.interrupt_all("the worker is shutting down")
         await self._running.idle(within=_INTERRUPT_SECONDS)
         try:
             async with asyncio.timeout(_END_SECONDS):
                 await application.end()
         except TimeoutError:
-            _log.warning("DBOS did not end in time; the process ends without it")
+            _log.warning("DBOS did not stop in time, exiting without it")
         await retry_transient(self._hand_back, what="hand-back")
         await retry_transient(self._release_lease, what="release of the lease")
         self._lease.end()
         _log.info("drained")
 
     async def _recorded(self) -> None:
-        """Waits a moment for DBOS to record the ends of workflows whose attempts have ended."""
+        """Wait a moment for DBOS to record the ends of workflows whose attempts have ended."""
         with contextlib.suppress(TimeoutError, *TRANSIENT_ERRORS):
             async with asyncio.timeout(_RECORD_SECONDS), self._ledger.connection() as connection:
                 while await dispatch.pending_runs(connection, executor=self._settings.executor_id):  # noqa: ASYNC110
@@ -267,7 +266,7 @@ class Worker:
             bound = await self._health.start()
         except CannotServe as error:
             raise StartRefused(str(error)) from error
-        _log.info("serves health and metrics", health_port=bound)
+        _log.info("serving health and metrics", health_port=bound)
 
     async def _connect(self) -> None:
         """Waits for PostgreSQL and its schema, for ever.
@@ -290,12 +289,12 @@ class Worker:
         if refusal:
             raise StartRefused(refusal)
         self._kept_to_pool = True
-        _log.info("the database role is kept to its pool", role=role.role, queues=role.queues)
+        _log.info("database role is restricted to its pool", role=role.role, queues=role.queues)
 
     async def _take_lease(self) -> None:
         settings = self._settings
         nodes = self._pool.catalogue
-        # A role of a pool publishes under the pool's name, so that it cannot publish for others.
+        # A pool's role publishes under the pool's name, so that it cannot publish for others.
         catalogue = f"{settings.pool}/{nodes.catalogue_hash}" if self._kept_to_pool else nodes.catalogue_hash
         async with self._ledger.transaction() as connection:
             asked = time.monotonic()
@@ -319,11 +318,11 @@ class Worker:
         metrics.INFO.labels(settings.executor_id, settings.pool, settings.application_version).set(1)
 
     def _told(self, retired: bool) -> None:
-        """With each renewal of the lease: whether this worker's version is retired. What runs goes on in any case."""
+        """Handle a renewal of the lease: is this worker's version retired? Running executions continue in any case."""
         if retired != self._retired:
             self._retired = retired
             _log.info(
-                "retired: takes only what its version has begun" if retired else "serves its queues again",
+                "retired, only running the executions of its version" if retired else "serving its queues again",
                 pool=self._settings.pool,
                 version=self._settings.application_version,
                 running=len(self._running),

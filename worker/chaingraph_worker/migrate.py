@@ -1,7 +1,7 @@
-"""Brings the database to this release: DBOS's schema and ours.
+"""Migrate the database to this release: DBOS's schema and ours.
 
-Workers and the operator never migrate: they run under a role that cannot, and several start at once. In a cluster the
-migration may begin before PostgreSQL: CHAINGRAPH_MIGRATE_WAIT_SECONDS says how long it waits for it, 0 by default.
+Workers and the operator never migrate: their roles may not, and several start at once. In a cluster the migration may
+start before PostgreSQL: it waits for CHAINGRAPH_MIGRATE_WAIT_SECONDS, by default 0.
 """
 
 from __future__ import annotations
@@ -26,11 +26,11 @@ from chaingraph_store.queue import dbos_guards
 from chaingraph_store.transient import TRANSIENT_ERRORS
 
 JOURNAL_FORMAT: Final = "chaingraph-journal-1"
-"""What DBOS takes for the application's version. It gives work that is pinned to none to the latest version alone, so a
-version of ours there would stop all older workers during a rollout, and all workers after a rollback. What carries an
-attempt from worker to worker is the journal: this names its format. Which version runs what is ours: see `pinning`."""
+"""The application version for DBOS, which gives unpinned work to the latest version only. With our own version there, a
+rollout would stop all older workers, and a rollback all workers. The journal carries an attempt from worker to worker:
+this names its format. `pinning` decides which version runs an execution."""
 APPLICATION: Final = "chaingraph-executor"
-"""DBOS's application, where DBOS_APPLICATION_NAME names no other."""
+"""DBOS's application, when DBOS_APPLICATION_NAME names no other."""
 _WAIT: Final = "CHAINGRAPH_MIGRATE_WAIT_SECONDS"
 _CONNECT_SECONDS: Final = 5
 _PAUSE_SECONDS: Final = 1.0
@@ -38,17 +38,17 @@ _log = structlog.get_logger(__name__)
 
 
 def migrate(dsn: str, *, pool_roles: str | None = None, application_name: str = APPLICATION) -> list[str]:
-    """Applies the missing migrations of both schemas, and what each role may do.
+    """Apply the missing migrations of both schemas, and the rights of each role.
 
     Args:
-        pool_roles: CHAINGRAPH_POOL_ROLES; None leaves the roles of pools as they are.
-        application_name: DBOS's application, which the workers use.
+        pool_roles: CHAINGRAPH_POOL_ROLES; None keeps the roles of pools.
+        application_name: DBOS's application, as the workers use it.
 
     Returns:
         The ids of our own migrations that were applied now.
 
     Raises:
-        SettingsRefused: the connection string is unusable, or the roles of pools are.
+        SettingsRefused: the connection string or the roles of pools are invalid.
     """
     DBOS.migrate(sqlalchemy_url(checked_dsn(dsn)))
     applied = schema.migrate(dsn)
@@ -59,21 +59,21 @@ def migrate(dsn: str, *, pool_roles: str | None = None, application_name: str = 
 
 
 def sqlalchemy_url(dsn: str) -> str:
-    """The connection string as DBOS takes it: a URL, whatever form of libpq's it had."""
+    """Return the connection string as a URL for DBOS, whatever its libpq form."""
     if dsn.startswith(("postgresql://", "postgres://")):
         return "postgresql://" + dsn.split("://", 1)[1]
     return schema.url(conninfo.conninfo_to_dict(dsn), scheme="postgresql")
 
 
 def wait_for_server(dsn: str, seconds: float) -> None:
-    """Returns once PostgreSQL takes a connection. Blocks.
+    """Return once PostgreSQL accepts a connection. Blocks.
 
     Args:
-        seconds: how long to go on trying; 0 tries once.
+        seconds: how long to retry; 0 tries once.
 
     Raises:
-        SettingsRefused: the connection string is unusable.
-        psycopg.OperationalError: there was no connection in all that time.
+        SettingsRefused: the connection string is invalid.
+        psycopg.OperationalError: there was no connection in that time.
     """
     until = time.monotonic() + seconds
     while True:
@@ -105,7 +105,7 @@ def main() -> None:
     except TRANSIENT_ERRORS as error:
         _log.critical("PostgreSQL at DATABASE_URL_EXECUTIONS does not answer", error=str(error).strip())
         sys.exit(1)
-    _log.info("migrated" if applied else "nothing to migrate: the database is of this release", applied=applied)
+    _log.info("migrated" if applied else "nothing to migrate: the database has this release's schema", applied=applied)
 
 
 def _wait_seconds() -> float:
@@ -115,7 +115,7 @@ def _wait_seconds() -> float:
     except ValueError:
         seconds = -1.0
     if not 0 <= seconds <= 86_400:
-        raise SettingsRefused(f"{_WAIT} is {given!r}; give a number of seconds from 0 to 86400")
+        raise SettingsRefused(f"{_WAIT} is {given!r}. Set a number of seconds from 0 to 86400")
     return seconds
 
 

@@ -1,7 +1,7 @@
-"""Hands back the work of workers whose lease has expired. Every worker does; no operator is needed.
+"""Hand back the work of workers whose lease has expired. Every worker does this; no operator is needed.
 
-A look costs one statement that reads a few index entries. Looks of several workers are spread by chance, and one of
-them at a time hands back. What waits for workers of its own version is brought back to all when none of them lives.
+A check is one statement that reads a few index entries. Checks of several workers are spread randomly, and one of them
+at a time hands back. Runs that wait for a worker version without workers are returned to all.
 """
 
 from __future__ import annotations
@@ -21,18 +21,18 @@ from chaingraph_store.transient import retry_transient
 from chaingraph_worker import metrics
 
 _SPREAD: Final = 0.25
-"""How far a pause between two looks may be off, as a part of it."""
+"""Random deviation of the pause between two checks, as a fraction."""
 _FORGET_AFTER: Final = 86_400.0
-"""Seconds after which a dead worker is forgotten: a day, in which people may want to know what it was."""
+"""Seconds after which a dead worker is forgotten: a day, for diagnosis."""
 _FORGET_EVERY: Final = 3600.0
 _log = structlog.get_logger(__name__)
 
 
 class Recovery:
-    """Looks for lost workers.
+    """Finds lost workers.
 
     Args:
-        interval: seconds between two looks.
+        interval: seconds between two checks.
         patience: seconds without hand-backs after a jump of the database's clock, in which live workers renew.
     """
 
@@ -43,13 +43,13 @@ class Recovery:
         self._clock = SteadyClock(patience=patience)
 
     async def run(self) -> None:
-        """Looks for ever."""
+        """Check until cancelled."""
         while True:
             await asyncio.sleep(self._interval * random.uniform(1 - _SPREAD, 1 + _SPREAD))
             await retry_transient(self.recover, what="recovery of lost workers")
 
     async def recover(self) -> list[HandedBack]:
-        """Looks once.
+        """Check once.
 
         Returns:
             What was handed back or given up.
@@ -73,7 +73,7 @@ class Recovery:
         async with self._ledger.transaction() as connection:
             released = await pinning.release(connection)
         if released:
-            _log.info("no worker of their version lives any more: any other may take them", workflows=released)
+            _log.info("no live worker of their version, any other may take them", workflows=released)
 
     async def _forget_dead(self) -> None:
         async with self._ledger.transaction() as connection:
@@ -82,7 +82,7 @@ class Recovery:
             count = await leases.forget_dead(connection, after_seconds=_FORGET_AFTER)
             await pinning.forget_queues(connection)
         if count:
-            _log.info("forgot workers that died long ago", count=count)
+            _log.info("forgot long dead workers", count=count)
 
 
 def _report(back: HandedBack) -> None:
@@ -91,7 +91,7 @@ def _report(back: HandedBack) -> None:
     _log.warning(
         {
             "given up": "gave up: it lost its worker too often",
-            "lost repeatedly": "handed back again: it keeps losing workers, and others ran beside it each time",
+            "lost repeatedly": "handed back again: it keeps losing workers, with others beside it each time",
             "handed back": "handed back: its worker or its workflow was lost",
         }[result],
         execution_id=back.execution_id,

@@ -1,8 +1,8 @@
 """The worker's environment variables.
 
-Variables of the reference system keep their names there: DATABASE_URL_EXECUTIONS, DBOS_APPLICATION_NAME,
-DBOS_QUEUE_CONCURRENCY, DBOS_WORKER_CONCURRENCY. Its ENABLE_DBOS_EXECUTION, DBOS_ADMIN_* and DBOS_CONDUCTOR_* mean
-nothing here: there is no other mode, and DBOS 3 has no admin server.
+Variables of the reference system keep their names: DATABASE_URL_EXECUTIONS, DBOS_APPLICATION_NAME,
+DBOS_QUEUE_CONCURRENCY, DBOS_WORKER_CONCURRENCY. Its ENABLE_DBOS_EXECUTION, DBOS_ADMIN_* and DBOS_CONDUCTOR_* have no
+meaning: there is no other mode, and DBOS 3 has no admin server.
 """
 
 from __future__ import annotations
@@ -33,163 +33,163 @@ class WorkerSettings(FlowSettings):
 
     database_url: str = Field(
         validation_alias="DATABASE_URL_EXECUTIONS",
-        description="the PostgreSQL database of the ledger and of DBOS, as postgresql://user:password@host:5432/name",
+        description="PostgreSQL database of ledger and DBOS, as postgresql://user:password@host:5432/name.",
     )
     application_name: str = Field(
         "chaingraph-executor",
         validation_alias="DBOS_APPLICATION_NAME",
         pattern=r"^[a-z0-9-]{3,30}$",
-        description="DBOS's application; workers and the operator of one installation share it",
+        description="DBOS application name. Workers and operator of one installation must use the same.",
     )
     application_version: str = Field(
         default_factory=lambda: version("chaingraph"),
         validation_alias="CHAINGRAPH_WORKER_VERSION",
         max_length=63,
         pattern=r"^[A-Za-z0-9]([-A-Za-z0-9_.+]*[A-Za-z0-9])?$",
-        description="the version of this worker's code and nodes: what it has begun stays with workers of that "
-        "version, as long as one of them lives",
+        description="Version of this worker's code and nodes. Running executions stay on the worker version that "
+        "started them, while one of its workers lives.",
     )
     pool: str = Field(
         "default",
         max_length=40,
         pattern=r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$",
         validation_alias="CHAINGRAPH_POOL",
-        description="the pool that this worker belongs to; workers of one pool and version are taken to be alike",
+        description="Pool of this worker. All workers with the same pool and version must be alike.",
     )
     worker_name: str = Field(
         default_factory=socket.gethostname,
         validation_alias="CHAINGRAPH_EXECUTOR_ID",
         min_length=1,
         max_length=100,
-        description="what this worker is called, such as the Pod's UID; every start of the process adds a part of its "
-        "own, because two with one id would steal each other's work",
+        description="Name of this worker, such as the Pod's UID. Every start of the process appends a random part, "
+        "because two workers with one id would steal each other's work.",
     )
-    pod_name: str = Field("", validation_alias="CHAINGRAPH_POD_NAME", description="the Pod's name, if there is one")
+    pod_name: str = Field("", validation_alias="CHAINGRAPH_POD_NAME", description="Name of the Pod, if there is one.")
     queues: str = Field(
         RUN_QUEUE,
         validation_alias="CHAINGRAPH_QUEUES",
-        description="the queues to take executions from, separated by commas",
+        description="Queues to take executions from, separated by commas.",
     )
     queue_concurrency: int = Field(
         100,
         ge=1,
         validation_alias="DBOS_QUEUE_CONCURRENCY",
-        description="executions of a queue that run at once, over all workers; set for all by the one that starts last",
+        description="Maximum running executions of a queue over all workers. The last worker to start sets it for all.",
     )
     worker_concurrency: int = Field(
         5,
         ge=1,
         validation_alias="DBOS_WORKER_CONCURRENCY",
-        description="executions of a queue that run at once in one worker. DBOS keeps it with the queue: the worker "
-        "that starts last sets it for all that serve the queue",
+        description="Maximum running executions of a queue in one worker. DBOS stores it with the queue: the last "
+        "worker to start sets it for all workers of the queue.",
     )
     guest_slots: int = Field(
         3,
         ge=0,
         le=1000,
         validation_alias="CHAINGRAPH_GUEST_SLOTS",
-        description="executions of a queue that one worker runs beyond DBOS_WORKER_CONCURRENCY and "
-        "DBOS_QUEUE_CONCURRENCY, each of a namespace with nothing else running in the queue: so that nobody waits for "
-        "the long executions of others; the same for all workers of a queue",
+        description="Number of executions of a queue that one worker runs beyond DBOS_WORKER_CONCURRENCY and "
+        "DBOS_QUEUE_CONCURRENCY, each of a namespace with nothing else running in the queue, so that no namespace "
+        "waits for the long executions of others. Must be the same for all workers of a queue.",
     )
     queue_poll_seconds: float = Field(
-        0.05, gt=0, le=60, validation_alias="CHAINGRAPH_QUEUE_POLL_SECONDS", description="how often a queue is asked"
+        0.05, gt=0, le=60, validation_alias="CHAINGRAPH_QUEUE_POLL_SECONDS", description="Polling interval of a queue."
     )
     pin_queue_poll_seconds: float = Field(
         0.25,
         gt=0,
         le=60,
         validation_alias="CHAINGRAPH_PIN_QUEUE_POLL_SECONDS",
-        description="how often the queue of this worker's own version is asked, where what was handed back waits while "
-        "there are other versions",
+        description="Polling interval of the queue of this worker's own version, which has handed-back executions "
+        "while there are other versions.",
     )
     lease_seconds: float = Field(
         6.0,
         ge=1,
         le=600,
         validation_alias="CHAINGRAPH_LEASE_SECONDS",
-        description="lease duration: a worker that has not renewed its lease for this long is considered dead, and "
-        "another one takes its work; it exits itself by then",
+        description="Lease duration. A worker that has not renewed its lease for this long is considered dead, and "
+        "another one takes its work. By then it has exited itself.",
     )
     recovery_seconds: float = Field(
         0.5,
         ge=0.1,
         le=60,
         validation_alias="CHAINGRAPH_RECOVERY_SECONDS",
-        description="time between two searches for workers whose lease has expired, to hand back their work; every "
-        "worker searches",
+        description="Interval between two searches for workers with an expired lease, to hand back their work. Every "
+        "worker searches.",
     )
     stall_seconds: float = Field(
         15.0,
         ge=2,
         le=3600,
         validation_alias="CHAINGRAPH_STALL_SECONDS",
-        description="how long the worker's event loop may stand still before the process exits with code 70, so that "
-        "another worker takes its work",
+        description="How long the worker's event loop may be blocked before the process exits with code 70, so that "
+        "another worker takes its work.",
     )
     flush_seconds: float = Field(
         0.005,
         ge=0,
         le=1,
         validation_alias="CHAINGRAPH_FLUSH_SECONDS",
-        description="how long a running execution collects what to write",
+        description="How long a running execution collects events before it writes them.",
     )
     park_seconds: float = Field(
         5.0,
         ge=0,
         le=3600,
         validation_alias="CHAINGRAPH_PARK_SECONDS",
-        description="how long a paused execution keeps its place in this worker; then it gives it up until it is "
-        "resumed or stepped, and any worker goes on with it",
+        description="How long a paused execution keeps its slot in this worker. After that, any worker continues it "
+        "once it is resumed or stepped.",
     )
     max_depth: int = Field(
         100,
         ge=0,
         le=1000,
         validation_alias="CHAINGRAPH_MAX_DEPTH",
-        description="how many generations a tree of executions may have below its root; 0 allows no children",
+        description="Maximum number of generations in a tree of executions below its root. 0 allows no children.",
     )
     max_children: int = Field(
         10_000,
         ge=0,
         le=100_000,
         validation_alias="CHAINGRAPH_MAX_CHILDREN",
-        description="how many children one execution may spawn",
+        description="Maximum number of children of one execution.",
     )
     max_tree: int = Field(
         100_000,
         ge=1,
         validation_alias="CHAINGRAPH_MAX_TREE",
-        description="how many executions a tree may have, its root included",
+        description="Maximum number of executions in a tree, including its root.",
     )
     child_spacing_ms: int = Field(
         100,
         ge=0,
         le=60_000,
         validation_alias="CHAINGRAPH_CHILD_SPACING_MS",
-        description="how far apart the children of a tree stand in the queue, in milliseconds: others that come "
-        "meanwhile stand between them",
+        description="Distance between the children of a tree in the queue, in milliseconds. Other executions can be "
+        "placed between them.",
     )
     drain_seconds: float = Field(
         20.0,
         ge=0,
         le=3600,
         validation_alias="CHAINGRAPH_DRAIN_SECONDS",
-        description="how long running executions may go on after SIGTERM before they are handed back",
+        description="How long running executions may continue after SIGTERM before they are handed back.",
     )
     runner_memory_mb: int = Field(
         256,
         ge=32,
         le=1_048_576,
         validation_alias="CHAINGRAPH_RUNNER_MEMORY_MB",
-        description="memory of a runner, the process that runs one execution at a time, in MB beyond what every runner "
-        "shares. A node that needs more fails with NodeKilled",
+        description="Memory limit of a runner, the process of one execution at a time, in MB beyond the memory that "
+        "all runners share. A node that exceeds it fails with NodeKilled.",
     )
     runner_cpu_seconds: int = Field(
         3600,
         ge=1,
         validation_alias="CHAINGRAPH_RUNNER_CPU_SECONDS",
-        description="processor time of one run of an execution, in seconds. The node that runs then fails with "
+        description="Maximum processor time of one run of an execution, in seconds. The running node then fails with "
         "NodeKilled",
     )
     runner_silence_seconds: float = Field(
@@ -197,29 +197,29 @@ class WorkerSettings(FlowSettings):
         ge=0.5,
         le=3600,
         validation_alias="CHAINGRAPH_RUNNER_SILENCE_SECONDS",
-        description="how long a node may keep its runner from answering. Then the runner is killed, and the node fails "
-        "with NodeKilled",
+        description="How long a node may block its runner's event loop. After that, the runner is killed, and the node "
+        "fails with NodeKilled.",
     )
     runners_idle: int = Field(
         8,
         ge=0,
         le=1000,
         validation_alias="CHAINGRAPH_RUNNERS_IDLE",
-        description="how many runners without an execution are kept, at most",
+        description="Maximum number of idle runners to keep.",
     )
     serve_without_broken_nodes: bool = Field(
         False,
         validation_alias="CHAINGRAPH_SERVE_WITHOUT_BROKEN_NODES",
-        description="whether to run without the packages whose nodes cannot be loaded, and say so at `/readyz`. By "
-        "default the worker exits with code 2, so that the rollout of a broken image stops while earlier workers run",
+        description="Whether to run without packages whose nodes cannot be loaded, and report them at `/readyz`. By "
+        "default the worker exits with code 2, so that the rollout of a broken image stops while earlier workers run.",
     )
     threads: int = Field(
-        16, ge=2, le=256, validation_alias="CHAINGRAPH_THREADS", description="the threads that DBOS may use"
+        16, ge=2, le=256, validation_alias="CHAINGRAPH_THREADS", description="Maximum number of threads for DBOS."
     )
 
     @cached_property
     def executor_id(self) -> str:
-        """The id of this process, for all time: a container that restarts in its Pod is another executor."""
+        """The unique id of this process: a container that restarts in its Pod is another executor."""
         return f"{self.worker_name}-{uuid.uuid4().hex[:8]}"
 
     @property
@@ -245,20 +245,20 @@ class WorkerSettings(FlowSettings):
     def _consistent(self) -> WorkerSettings:
         if self.worker_concurrency > self.queue_concurrency:
             raise ValueError(
-                f"DBOS_WORKER_CONCURRENCY is {self.worker_concurrency}, above DBOS_QUEUE_CONCURRENCY "
-                f"{self.queue_concurrency}: a worker cannot run more than all workers together"
+                f"DBOS_WORKER_CONCURRENCY is {self.worker_concurrency}, which is above DBOS_QUEUE_CONCURRENCY "
+                f"({self.queue_concurrency}). One worker cannot run more executions than all workers together"
             )
         if not self.queue_names:
-            raise ValueError(f"CHAINGRAPH_QUEUES is {self.queues!r}: name at least one queue, such as {RUN_QUEUE}")
+            raise ValueError(f"CHAINGRAPH_QUEUES is {self.queues!r}. Name at least one queue, such as {RUN_QUEUE}")
         if "@" in self.queues:
             raise ValueError(
-                f"CHAINGRAPH_QUEUES is {self.queues!r}: name queues without '@', such as {RUN_QUEUE}; a worker takes "
-                "from the queue of its own version by itself"
+                f"CHAINGRAPH_QUEUES is {self.queues!r}. Name queues without '@', such as {RUN_QUEUE}; a worker always "
+                "takes from the queue of its own version"
             )
         reserved = [name for name in self.queue_names if reserved_queue(name)]
         if reserved:
             raise ValueError(
-                f"CHAINGRAPH_QUEUES is {self.queues!r}: the queue {reserved[0]} is reserved, and every worker takes "
-                f"from it by itself; name the queues of your pools, such as {RUN_QUEUE}"
+                f"CHAINGRAPH_QUEUES is {self.queues!r}, but {reserved[0]} is reserved, and every worker takes from it. "
+                f"Name the queues of your pools, such as {RUN_QUEUE}"
             )
         return self

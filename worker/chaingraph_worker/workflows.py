@@ -1,12 +1,12 @@
 """The two DBOS workflows.
 
-`run_execution` is a run in three phases. Announce and await the start: the announcement was written with the
-execution's row, and a run is only enqueued once its START_SIGNAL came, with the enqueue itself or to its hold. Run:
-the flow as ONE durable step, whose first transaction marks the row Running under a new owner epoch and whose last
-one writes the end; beside it the workflow receives COMMAND messages, when it is hinted that there are some. Clean up:
-nothing outlives the step. See docs/decisions/0002 and 0003.
+`run_execution` is a run in three phases. First, announce and await the start: the creation event was written with the
+execution's row, and a run is only enqueued after its START_SIGNAL, with the enqueue itself or to its hold. Second, run:
+the flow is ONE durable step, whose first transaction marks the row Running under a new owner epoch and whose last one
+writes the end; beside it the workflow receives COMMAND messages, when notified of some. Third, clean up: nothing
+outlives the step. See docs/decisions/0002 and 0003.
 
-`hold_execution` is the wait for START_SIGNAL. It runs on a queue without limits, so that waiting holds no run slot.
+`hold_execution` is the wait for START_SIGNAL. It runs on a queue without limits, so that waiting takes no run slot.
 """
 
 from __future__ import annotations
@@ -27,15 +27,15 @@ from chaingraph_worker.attempts.inbox import CommandInbox
 from chaingraph_worker.errors import ForeignExecution
 
 _AT_ONCE: Final = 0.0
-"""How long to wait for a message, in seconds: who hints at one has seen that it is there."""
+"""Timeout for receiving a message, in seconds: a notification is sent after its message is visible."""
 _log = structlog.get_logger(__name__)
 
 
 def _check_own(execution: str) -> None:
-    """A workflow acts on no execution but its own, whatever its arguments say.
+    """Check that a workflow acts only on its own execution, whatever its arguments say.
 
-    All workers take holds from one queue. So the workers of a pool, whose database role can write holds of its own
-    executions alone, could have another worker act on any execution.
+    All workers take holds from one queue. So the workers of a pool, whose database role can write only holds of its own
+    executions, could make another worker act on any execution.
 
     Raises:
         ForeignExecution: the arguments name another execution.
@@ -46,19 +46,19 @@ def _check_own(execution: str) -> None:
 
 
 def register(dependencies: RunDependencies, *, application_name: str) -> None:
-    """Registers the workflows and their steps with DBOS. Once a process, before its launch."""
+    """Register the workflows and their steps with DBOS. Once per process, before its launch."""
 
     @DBOS.step(name="run_flow")
     async def run_flow(execution: str, run: int, inbox: CommandInbox) -> str:
         return await run_attempt(dependencies, ExecutionId(execution), run=run, inbox=inbox)
 
-    # Recoveries are counted and limited by the hand-back, which knows a lost worker from a drained one.
+    # The hand-back counts and limits recoveries, because it can tell a lost worker from a drained one.
     @DBOS.workflow(name=RUN_WORKFLOW, max_recovery_attempts=None)
     async def run_execution(execution: str, run: int) -> str:
         _check_own(execution)
         inbox = CommandInbox()
-        # The call draws the step's function id, the first one. Receives have all others, however many there will be,
-        # so a recovered workflow meets the same kind of operation at each id whatever the clock does.
+        # The call draws the step's function id, the first one. Receives have all others, however many there are, so a
+        # recovered workflow meets the same kind of operation at each id, independent of timing.
         step = asyncio.create_task(run_flow(execution, run, inbox), name=f"run {execution}")
         step.add_done_callback(lambda _: inbox.close())
         try:
@@ -67,8 +67,8 @@ def register(dependencies: RunDependencies, *, application_name: str) -> None:
             step.cancel()
             raise
         finally:
-            # Also when DBOS says from a receive that the workflow is cancelled or handed back: the row says so to the
-            # attempt, which has to end before its workflow does.
+            # Also when DBOS reports from a receive that the workflow is cancelled or handed back: the attempt learns it
+            # from the row, and has to end before its workflow does.
             outcome = await step
         return outcome
 
@@ -90,7 +90,7 @@ def register(dependencies: RunDependencies, *, application_name: str) -> None:
 
         return await retry_transient(once, what="start timeout")
 
-    # `timeout_seconds` is that of the creation or the retry: the row has the one in force.
+    # `timeout_seconds` is that of the creation or the retry: the row has the current one.
     @DBOS.workflow(name=HOLD_WORKFLOW, max_recovery_attempts=None)
     async def hold_execution(execution: str, timeout_seconds: float, attempt: int = 1) -> str:
         _check_own(execution)
@@ -106,10 +106,10 @@ def register(dependencies: RunDependencies, *, application_name: str) -> None:
 
 
 async def _receive_commands(inbox: CommandInbox) -> None:
-    """Hands in what is sent, until the inbox is closed. To be called by a workflow's main coroutine alone."""
+    """Pass messages on until the inbox is closed. Only a workflow's main coroutine may call this."""
     while await inbox.called():
         try:
             inbox.take(await DBOS.recv_async(COMMAND_TOPIC, _AT_ONCE))
         except Exception:  # noqa: BLE001 - the flow goes on, and the next look at the row asks again
-            _log.exception("a command could not be received")
+            _log.exception("cannot receive a command")
             inbox.take(None)

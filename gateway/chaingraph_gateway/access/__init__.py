@@ -1,1 +1,1 @@
-"""Who the caller is, and which executions they may see."""
+"""Authentication and authorization: who the caller is, and which executions they may see."""

@@ -1,6 +1,6 @@
-"""The address that a request counts for. Pure.
+"""The client address of a request. Pure.
 
-`X-Forwarded-For` is believed of the proxies that the administrator names, and of nobody else: anybody can send one.
+`X-Forwarded-For` is only trusted from the administrator's proxies: anybody else can forge it.
 """
 
 from __future__ import annotations
@@ -13,11 +13,11 @@ Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 UNKNOWN: Final = "unknown"
 _IPV6_PREFIX: Final = 64
-"""Whoever has an address of IPv6 has its whole network of 2^64."""
+"""An IPv6 client usually has a whole network of 2^64 addresses."""
 
 
 def networks(text: str) -> tuple[Network, ...]:
-    """Networks or addresses, separated by commas.
+    """Parse networks or addresses, separated by commas.
 
     Raises:
         ValueError: one of them is neither.
@@ -26,10 +26,10 @@ def networks(text: str) -> tuple[Network, ...]:
 
 
 def address_of(peer: object, forwarded: Sequence[str] = (), trusted: Sequence[Network] = ()) -> str:
-    """The address that limits count: an address of IPv4, or a network of IPv6.
+    """Return the address that limits apply to: an IPv4 address, or an IPv6 network.
 
     Args:
-        peer: what the socket says of the other end.
+        peer: the socket's other end.
         forwarded: the values of the headers `X-Forwarded-For`, in order.
         trusted: proxies; the last address that is none of them is the client's.
     """
@@ -46,7 +46,7 @@ def address_of(peer: object, forwarded: Sequence[str] = (), trusted: Sequence[Ne
 
 
 def is_proxy(peer: object, trusted: Sequence[Network]) -> bool:
-    """Whether the other end of a connection is a trusted proxy, which connects for many."""
+    """Whether the other end of a connection is a trusted proxy, which connects for many clients."""
     found = _parsed(peer[0]) if trusted and isinstance(peer, tuple) and peer else None
     return found is not None and _among(found, trusted)
 

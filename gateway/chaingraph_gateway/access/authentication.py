@@ -1,6 +1,6 @@
-"""Who asks: the bearer of a token that the API server knows, or the owner of a client certificate of the cluster's CA.
+"""Authenticate the caller: by a bearer token that the API server accepts, or a client certificate of the cluster's CA.
 
-As at the API server, a certificate goes before a token. Called for every request by `access`.
+As in the API server, a certificate takes precedence over a token.
 """
 
 from __future__ import annotations
@@ -25,24 +25,24 @@ from chaingraph_gateway.errors import Busy, TooMany, Unauthenticated
 _REFUSED_SECONDS: Final = 5.0
 _TOKENS: Final = 10_000
 _SCHEMES: Final = ("basic", "digest", "negotiate", "ntlm", "bearer", "token", "hoba", "mutual")
-"""What may be named of a header that is wrong: anything else in it may be a token."""
+"""Schemes that may be named for an invalid header. Anything else in it may be a token."""
 _LONGEST_TOKEN: Final = 16_384
 _WAITING: Final = 8
 _WAITING_OF_ADDRESS: Final = 2
-"""Tokens that are asked about or wait for it, in turns of `max_reviews`."""
+"""Maximum tokens under review or waiting for it, in multiples of `max_reviews`."""
 AUTHENTICATED: Final = "system:authenticated"
 _HOW: Final = (
-    "send `Authorization: Bearer TOKEN` with a token of the cluster (`kubectl create token SERVICEACCOUNT` makes one), "
-    "or use a client certificate of the cluster"
+    "send `Authorization: Bearer TOKEN` with a token of the cluster (`kubectl create token SERVICEACCOUNT` creates "
+    "one), or use a client certificate of the cluster"
 )
 
 PeerCertificate = Mapping[str, Any]
-"""What `ssl` says of a certificate that it has verified."""
+"""`ssl`'s description of a verified certificate."""
 
 
 @dataclass(frozen=True)
 class Caller:
-    """Somebody, as the API server names them in its reviews."""
+    """An authenticated caller, as the API server names them in its reviews."""
 
     name: str
     uid: str = ""
@@ -51,26 +51,28 @@ class Caller:
 
 
 class Attempts(Protocol):
-    """Counts tokens of an address that were wrong."""
+    """Counts the invalid tokens of an address."""
 
     def check(self, address: str) -> None:
-        """Raises:
-        TooMany: there were too many.
+        """Check an address's limit.
+
+        Raises:
+            TooMany: it is exceeded.
         """
 
     def failed(self, address: str) -> None:
-        """Another one was wrong."""
+        """Record another invalid token."""
 
 
 @dataclass(frozen=True)
 class TokenRules:
-    """Which tokens are taken, as in the settings of the same names.
+    """The rules for tokens, as in the settings of the same names.
 
     Attributes:
-        audiences: those a token may be bound to, to be of use here alone.
-        accept_api_tokens: also tokens for the API server, such as those in most kubeconfigs.
+        audiences: audiences a token may be bound to, so that it is valid only here.
+        accept_api_tokens: accept tokens for the API server too, such as those in most kubeconfigs.
         remember_seconds: how long an accepted token is remembered.
-        max_reviews: of tokens that are asked about at the same time; others wait.
+        max_reviews: maximum concurrent token reviews; others wait.
     """
 
     audiences: tuple[str, ...] = ()
@@ -80,7 +82,7 @@ class TokenRules:
 
 
 class Authenticator:
-    """Says who asks. Tokens are remembered by their hash."""
+    """Authenticates callers. Tokens are remembered by their hash."""
 
     def __init__(self, cluster: Cluster, rules: TokenRules, attempts: Attempts) -> None:
         self._cluster = cluster
@@ -95,15 +97,15 @@ class Authenticator:
         self._reviews = asyncio.Semaphore(rules.max_reviews)
 
     async def caller(self, authorization: str | None, certificate: PeerCertificate | None, address: str) -> Caller:
-        """Who asks, by the header `Authorization` and the certificate of the connection.
+        """Authenticate by the header `Authorization` and the certificate of the connection.
 
         Args:
-            address: where the request comes from.
+            address: the client address of the request.
 
         Raises:
-            Unauthenticated: nobody, or somebody unknown.
-            TooMany, Busy: too many tokens from there were wrong, or too many are being asked about.
-            Away: the API server does not answer.
+            Unauthenticated: no credentials, or invalid ones.
+            TooMany, Busy: too many invalid tokens from there, or too many token reviews.
+            ServiceUnavailable: the API server does not answer.
         """
         by_certificate = of_certificate(certificate) if certificate else None
         if by_certificate is not None:
@@ -112,15 +114,15 @@ class Authenticator:
         key = hashlib.sha256(token.encode()).digest()
         if not self._callers.kept(key):
             self._admit(key, address)
-            # Counted here and not when it is asked: all who come at once would be let in.
+            # Counted before the review starts, or a burst of tokens would all be admitted at once.
             self._asking[address] += 1
         found = await self._callers.get(key, lambda: self._review(token, key, address))
         if found is None:
-            raise Unauthenticated(f"the API server does not accept the token; it may have expired: {self._how()}")
+            raise Unauthenticated(f"the API server does not accept the token, it may have expired: {self._how()}")
         return found
 
     def _admit(self, key: bytes, address: str) -> None:
-        """A token that was right once is asked about again in any case: a flood of others must not lock it out."""
+        """Admit a token for review. One that was valid before is always admitted, whatever other tokens come."""
         if key in self._accepted:
             return
         self._attempts.check(address)
@@ -128,7 +130,7 @@ class Authenticator:
         waiting, of_address = most * _WAITING, most * _WAITING_OF_ADDRESS
         if self._asking[address] >= of_address:
             raise TooMany(
-                f"the API server is being asked about {of_address} tokens from {address}, which is the limit "
+                f"{of_address} tokens from {address} are under review, which is the limit "
                 f"(twice CHAINGRAPH_MAX_TOKEN_REVIEWS={most}); try again",
                 retry_seconds=1,
                 limit=of_address,
@@ -136,7 +138,7 @@ class Authenticator:
             )
         if self._asking.total() >= waiting:
             raise Busy(
-                f"the API server is being asked about {waiting} tokens, which is the limit "
+                f"{waiting} tokens are under review, which is the limit "
                 f"(eight times CHAINGRAPH_MAX_TOKEN_REVIEWS={most}); try again",
                 limit=waiting,
                 setting="CHAINGRAPH_MAX_TOKEN_REVIEWS",
@@ -171,13 +173,13 @@ class Authenticator:
             return _HOW
         audiences = " or ".join(self._rules.audiences)
         return (
-            f"this gateway takes tokens for the audience {audiences} alone; "
-            f"`kubectl create token SERVICEACCOUNT --audience={self._rules.audiences[0]}` makes one"
+            f"this gateway only accepts tokens for the audience {audiences}; "
+            f"`kubectl create token SERVICEACCOUNT --audience={self._rules.audiences[0]}` creates one"
         )
 
 
 def claimed_audiences(token: str) -> frozenset[str]:
-    """The audiences that a token claims to be for. Nothing is verified here: it says what to ask the API server."""
+    """Return the audiences that a token claims. Nothing is verified: they decide what to ask the API server."""
     parts = token.split(".")
     if len(parts) != 3:
         return frozenset()
@@ -190,11 +192,11 @@ def claimed_audiences(token: str) -> frozenset[str]:
 
 
 def of_review(status: Mapping[str, Any], audiences: Sequence[str] = ()) -> Caller | None:
-    """Whom the status of a TokenReview names, None when it was not accepted.
+    """Return the caller named in the status of a TokenReview; None when the token was not accepted.
 
     Args:
-        audiences: those that were asked for. An API server that knows of none answers without them: then the token is
-            for the API server itself.
+        audiences: the requested ones. An API server without audience support answers without any: then the token is for
+            the API server itself.
     """
     if not status.get("authenticated"):
         return None
@@ -211,10 +213,10 @@ def of_review(status: Mapping[str, Any], audiences: Sequence[str] = ()) -> Calle
 
 
 def of_certificate(certificate: PeerCertificate) -> Caller | None:
-    """The owner of a verified client certificate: its CN is the user, its O are the groups. None without a CN.
+    """Return the owner of a verified client certificate: CN is the user, O are the groups. None without a CN.
 
     Raises:
-        Unauthenticated: it has expired since the connection was made.
+        Unauthenticated: it has expired since the connection was opened.
     """
     if ssl.cert_time_to_seconds(certificate["notAfter"]) < time.time():
         raise Unauthenticated(f"the client certificate expired on {certificate['notAfter']}: {_HOW}")
@@ -227,16 +229,16 @@ def of_certificate(certificate: PeerCertificate) -> Caller | None:
 
 
 def _token(authorization: str | None) -> str:
-    """The token of a header. No part of a header that is wrong is repeated, unless it is known to be no secret."""
+    """Return the token of a header. No part of an invalid header is repeated, unless it is known not to be secret."""
     if not authorization:
-        raise Unauthenticated(f"the request says not who asks: {_HOW}")
+        raise Unauthenticated(f"the request has no credentials: {_HOW}")
     scheme, _, token = authorization.partition(" ")
     token = token.strip()
     if scheme.lower() != "bearer" or not token:
-        named = f"the scheme {scheme!r}" if scheme.lower() in _SCHEMES else "an unknown scheme"
-        raise Unauthenticated(f"Authorization: {named} without a token or of another kind: {_HOW}")
+        named = f"scheme {scheme!r}" if scheme.lower() in _SCHEMES else "unknown scheme"
+        raise Unauthenticated(f"Authorization: {named} without a token, or not supported: {_HOW}")
     if not (token.isascii() and token.isprintable()) or " " in token:
-        raise Unauthenticated(f"Authorization: tokens have printable ASCII characters alone, and no blanks: {_HOW}")
+        raise Unauthenticated(f"Authorization: tokens consist of printable ASCII characters without spaces: {_HOW}")
     if len(token) > _LONGEST_TOKEN:
-        raise Unauthenticated(f"Authorization: no token is longer than {_LONGEST_TOKEN} characters: {_HOW}")
+        raise Unauthenticated(f"Authorization: the token is longer than {_LONGEST_TOKEN} characters: {_HOW}")
     return token

@@ -1,4 +1,4 @@
-"""May they: what the API server says of a caller's right."""
+"""Authorize the caller by the API server."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _DECISIONS: Final = 50_000
 
 @dataclass(frozen=True)
 class Right:
-    """A right of RBAC on executions. An empty namespace means all; an empty name, any."""
+    """An RBAC right on executions. An empty namespace means all, an empty name any."""
 
     verb: str
     subresource: str = ""
@@ -28,15 +28,15 @@ class Right:
         return f"{names.EXECUTION_PLURAL}/{self.subresource}" if self.subresource else names.EXECUTION_PLURAL
 
     def rule(self) -> dict[str, list[str]]:
-        """The rule that grants it, as in a Role or a ClusterRole."""
+        """Return the rule that grants it, as in a Role or a ClusterRole."""
         return {"apiGroups": [names.GROUP], "resources": [self.resource], "verbs": [self.verb]}
 
 
 class Authorizer:
-    """Asks the API server by SubjectAccessReview, and remembers its answers: refusals for two seconds at most.
+    """Authorizes by SubjectAccessReview, and remembers the answers: denials for two seconds at most.
 
     Args:
-        remember_seconds: how long a right is remembered.
+        remember_seconds: how long a granted right is remembered.
     """
 
     def __init__(self, cluster: Cluster, *, remember_seconds: float) -> None:
@@ -50,7 +50,7 @@ class Authorizer:
         """Whether the caller has the right.
 
         Raises:
-            Away: the API server does not answer, and nothing is remembered.
+            ServiceUnavailable: the API server does not answer, and no answer is remembered.
         """
         return await self._decisions.get((caller, right), lambda: self._review(caller, right))
 

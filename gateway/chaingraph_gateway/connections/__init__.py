@@ -1,1 +1,1 @@
-"""Connections to the gateway: TLS, limits, and what one address may take."""
+"""Connections to the gateway: TLS, and limits per address."""

@@ -1,4 +1,4 @@
-"""Keeps the client CA as the cluster publishes it: ConfigMap kube-system/extension-apiserver-authentication."""
+"""Follow the client CA in the ConfigMap kube-system/extension-apiserver-authentication."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _ROLE: Final = "bind the Role kube-system/extension-apiserver-authentication-rea
 
 
 class ClientCa:
-    """The certificates that client certificates are verified by; what was read last stays while the API is away."""
+    """The CA of client certificates. The last known one is kept while the API server is unavailable."""
 
     def __init__(self, cluster: Cluster, tls: ServingTls) -> None:
         self._cluster = cluster
@@ -28,17 +28,17 @@ class ClientCa:
         self._known: str | None = None
 
     def error(self) -> str | None:
-        """What is wrong, or None: nothing may be said of certificates before the cluster was asked once."""
+        """Return the current problem, or None: certificates cannot be judged before the first reading."""
         return None if self._known is not None else "the client CA of the cluster has not been read yet"
 
     async def follow(self) -> None:
-        """Reads it every minute, for ever; sooner while the API server does not answer."""
+        """Read it every minute until cancelled; more often while the API server does not answer."""
         delay = _FIRST_RETRY_SECONDS
         while True:
             try:
                 found = await self._read()
             except (ClusterError, OSError) as error:
-                _log.warning("the client CA of the cluster cannot be read", error=str(error), retry_seconds=delay)
+                _log.warning("cannot read the client CA of the cluster", error=str(error), retry_seconds=delay)
                 await asyncio.sleep(delay)
                 delay = min(_LONGEST_RETRY_SECONDS, delay * 2)
                 continue
@@ -47,7 +47,7 @@ class ClientCa:
             await asyncio.sleep(_READ_SECONDS)
 
     async def _read(self) -> str:
-        """The certificates; '' where the cluster has none, or does not let us read them."""
+        """Return the certificates; '' when the cluster has none, or does not let us read them."""
         try:
             return await self._cluster.client_ca()
         except NotFound:
@@ -65,7 +65,7 @@ class ClientCa:
         try:
             self._tls.trust(found)
         except CertificateUnusable as error:
-            _log.error("the cluster's new client CA cannot be used", error=str(error))
+            _log.error("invalid new client CA of the cluster", error=str(error))
         else:
             _log.info("client certificates are accepted" if found else "the cluster publishes no client CA")
         self._known = found

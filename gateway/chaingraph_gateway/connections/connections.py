@@ -1,7 +1,7 @@
-"""Connections to the gateway: counted when they come, ended when they dawdle, never quoted in a log.
+"""Connections to the gateway: counted when accepted, closed when too slow, and never quoted in a log.
 
-aiohttp waits for ever for the rest of a request's head, and logs the line that it could not read, which may hold a
-token. Used by `server`.
+aiohttp waits forever for the rest of a request's head, and logs a line that it could not parse, which may contain a
+token.
 """
 
 from __future__ import annotations
@@ -26,21 +26,21 @@ from chaingraph_gateway.metrics import Metrics
 _log = structlog.get_logger(__name__)
 _BACKLOG: Final = 128
 _OTHER_FILES: Final = 256
-"""Connections to PostgreSQL and the API server, and what Python itself has open."""
+"""Connections to PostgreSQL and the API server, and files that Python itself has open."""
 _REPORT_SECONDS: Final = 10.0
 _SHUTDOWN_SECONDS: Final = 5.0
 _HEAD_TOO_LARGE: Final = (431, "Request Header Fields Too Large")
 _HEAD_TOO_SLOW: Final = (408, "Request Timeout")
-_NOT_HTTP: Final = "the request is no valid HTTP/1.1; it is not repeated here, because it may hold a token"
-_FAILED: Final = "the gateway has failed to answer; its log says where"
+_NOT_HTTP: Final = "the request is not valid HTTP/1.1; it is not repeated here, because it may contain a token"
+_FAILED: Final = "the gateway failed to answer; see its log"
 
 
 @dataclass(frozen=True)
 class ConnectionTimeouts:
-    """How long is waited for whom, in seconds, and for how much.
+    """Timeouts in seconds, and the size of a head.
 
     Attributes:
-        head_seconds: for a TLS handshake, and for a request's head from its first byte, or from the handshake, on.
+        head_seconds: for a TLS handshake, and for a request's head, from its first byte or from the handshake on.
         idle_seconds: for the next request on a connection.
         head_bytes: of a request's head.
     """
@@ -51,14 +51,14 @@ class ConnectionTimeouts:
 
 
 class ListeningSocket(socket.socket):
-    """A listening socket that counts what it accepts, and closes at once what would be too many."""
+    """A listening socket that counts accepted connections, and closes those beyond the limits at once."""
 
     def __init__(self, bound: socket.socket, admit: Callable[[Any], Callable[[], None] | None]) -> None:
         super().__init__(bound.family, bound.type, bound.proto, fileno=bound.detach())
         self._admit = admit
 
     def accept(self) -> tuple[socket.socket, Any]:
-        """The next connection that is admitted.
+        """Return the next admitted connection.
 
         Raises:
             BlockingIOError: there is none.
@@ -72,7 +72,7 @@ class ListeningSocket(socket.socket):
 
 
 class _Counted(socket.socket):
-    """A connection that says when it is closed, whoever closes it."""
+    """A connection that reports when it is closed."""
 
     def __init__(self, connection: socket.socket, release: Callable[[], None]) -> None:
         super().__init__(connection.family, connection.type, connection.proto, fileno=connection.detach())
@@ -86,10 +86,10 @@ class _Counted(socket.socket):
 
 
 class ConnectionGate:
-    """Lets connections in.
+    """Admits connections.
 
     Args:
-        trusted: proxies, whose own number of connections has no limit but the total one.
+        trusted: proxies, whose connections only count towards the total limit.
     """
 
     def __init__(self, connections: ConnectionCounts, trusted: Sequence[Network], metrics: Metrics) -> None:
@@ -99,14 +99,14 @@ class ConnectionGate:
         self._reported = 0.0
 
     def admit(self, peer: object) -> Callable[[], None] | None:
-        """What to call when the connection is closed; None when it is refused."""
+        """Return the function to call when the connection is closed; None when it is refused."""
         address = address_of(peer)
         setting = self._connections.refusal(address, proxy=is_proxy(peer, self._trusted))
         if setting is not None:
             self._metrics.refused.labels(setting).inc()
             if time.monotonic() - self._reported > _REPORT_SECONDS:
                 self._reported = time.monotonic()
-                _log.warning("connections are refused", address=address, setting=setting)
+                _log.warning("connections refused", address=address, setting=setting)
             return None
         self._connections.opened(address)
         return lambda: self._connections.closed(address)
@@ -144,7 +144,7 @@ class Site(web.BaseSite):
 
 
 class _Connection(web.RequestHandler):
-    """aiohttp's handler of a connection, with a time limit and a size limit for a head, and without its logs."""
+    """aiohttp's handler of a connection, with limits for time and size of a head, and without its logs."""
 
     __slots__ = ("_head", "_head_timer", "_patience")
 
@@ -154,7 +154,7 @@ class _Connection(web.RequestHandler):
             loop=loop,
             access_log=None,  # type: ignore[arg-type] # aiohttp's own runner does so
             keepalive_timeout=patience.idle_seconds,
-            # A body is nothing that anybody here reads: the connection is closed where one was sent.
+            # Nothing here reads a body: the connection is closed when one was sent.
             lingering_time=0,
             max_line_size=patience.head_bytes,
             max_field_size=patience.head_bytes,
@@ -203,11 +203,11 @@ class _Connection(web.RequestHandler):
             return
         self._give_up(
             _HEAD_TOO_SLOW,
-            f"the request's head has not come within {self._patience.head_seconds:g} s (CHAINGRAPH_HEAD_SECONDS)",
+            f"the request's head was not complete within {self._patience.head_seconds:g} s (CHAINGRAPH_HEAD_SECONDS)",
         )
 
     def _give_up(self, status: tuple[int, str], message: str) -> None:
-        """Says why, past aiohttp, which knows of no request yet, and closes the connection."""
+        """Send an error, bypassing aiohttp, which has no request yet, and close the connection."""
         transport = self.transport
         if transport is not None and self._head:
             code, phrase = status
@@ -226,11 +226,11 @@ class _Connection(web.RequestHandler):
         exc: BaseException | None = None,
         message: str | None = None,
     ) -> web.StreamResponse:
-        """What aiohttp could not read, or did not expect. Neither is quoted."""
+        """Handle a request that aiohttp could not parse, or an unexpected error. Neither is quoted."""
         if request.writer.output_size > 0:
-            raise ConnectionError("an answer has begun already")
+            raise ConnectionError("an answer has already started")
         if status >= 500:
-            report("a request has failed", exc)
+            report("request failed", exc)
         reason = "BadRequest" if status < 500 else "InternalError"
         said = {"status": status, "reason": reason, "message": _NOT_HTTP if status < 500 else _FAILED}
         response = web.Response(body=orjson.dumps(said) + b"\n", status=status, content_type="application/json")
@@ -238,14 +238,14 @@ class _Connection(web.RequestHandler):
         return response
 
     def log_exception(self, *_args: Any, **kwargs: Any) -> None:
-        report("a connection has failed", kwargs.get("exc_info"))
+        report("connection failed", kwargs.get("exc_info"))
 
     def log_debug(self, *_args: Any, **_kwargs: Any) -> None:
-        """Nothing: what it would say may hold parts of a request."""
+        """Log nothing: the message may contain parts of a request."""
 
 
 def report(what: str, error: object) -> None:
-    """Logs an unexpected exception by its kind and its place: its words may quote a request."""
+    """Log an unexpected exception by its type and location: its message may quote a request."""
     places = []
     trace = error.__traceback__ if isinstance(error, BaseException) else None
     while trace is not None:
@@ -255,17 +255,17 @@ def report(what: str, error: object) -> None:
 
 
 def listening(host: str, port: int) -> socket.socket:
-    """A socket that listens.
+    """Return a listening socket.
 
     Raises:
-        OSError: host or port cannot be had.
+        OSError: host or port is not available.
     """
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     return socket.create_server((host, port), family=family, backlog=_BACKLOG)
 
 
 def enough_files(connections: int) -> None:
-    """Lets the process have so many connections: each is an open file."""
+    """Raise the process's limit of open files for this many connections."""
     needed = connections + _OTHER_FILES
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if soft != resource.RLIM_INFINITY and soft < needed:
@@ -273,7 +273,7 @@ def enough_files(connections: int) -> None:
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
         if soft < needed:
             _log.warning(
-                "the process may open fewer files than it may have connections: raise the limit (ulimit -n), or lower "
+                "the process may open fewer files than connections: raise the limit (ulimit -n), or lower "
                 "CHAINGRAPH_MAX_CONNECTIONS",
                 files=soft,
                 setting="CHAINGRAPH_MAX_CONNECTIONS",

@@ -1,7 +1,7 @@
-"""How much of the gateway one address and one caller may take, so that there is something left for the others.
+"""Limits per client address and per caller, so that capacity is left for others.
 
-Connections count from their acceptance on, before TLS; requests and streams per address before anybody is asked who
-sends them, and per caller afterwards. Every refusal names the setting that it comes from.
+Connections count from their acceptance on, before TLS. Requests and streams count per address before authentication,
+and per caller afterwards. Every refusal names its setting.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ from chaingraph_gateway.errors import Busy, TooMany
 
 _ACCOUNT: Final = "system:serviceaccount:"
 _ADDRESSES: Final = 10_000
-"""Addresses whose failed tokens are remembered."""
+"""Maximum addresses whose failed tokens are remembered."""
 _SPARE: Final = 10
-"""One of so many streams is kept for callers who have none yet."""
+"""One in this many streams is reserved for callers that have none yet."""
 _MORE: Final = 4
-"""An address may have a quarter more connections than are answered: they are told why they are refused."""
+"""An address may open a quarter more connections than are served: they get an error message."""
 
 
 @dataclass(frozen=True)
@@ -38,14 +38,14 @@ class RequestLimits:
 
 
 def share_of(caller: Caller) -> str:
-    """Who shares a limit: a user; all service accounts of a namespace together, because one who has it makes many."""
+    """Return the key of a shared limit: a user, or all service accounts of a namespace, which can create many."""
     if caller.name.startswith(_ACCOUNT):
         return caller.name.rpartition(":")[0]
     return caller.name
 
 
 class ConnectionCounts:
-    """Connections that are open, by address.
+    """Open connections, by address.
 
     Attributes:
         total: of all addresses.
@@ -57,7 +57,7 @@ class ConnectionCounts:
         self.total = 0
 
     def refusal(self, address: str, *, proxy: bool) -> str | None:
-        """The setting that another connection of this address would break, None when it may be had."""
+        """Return the setting that another connection of this address would exceed, or None."""
         if self.total >= self._limits.max_connections:
             return "CHAINGRAPH_MAX_CONNECTIONS"
         most = self._limits.max_connections_per_address
@@ -74,21 +74,23 @@ class ConnectionCounts:
         _less(self._open, address)
 
     def check(self, address: str) -> None:
-        """Raises:
-        TooMany: the address has more connections than it may have.
+        """Check an address's limit.
+
+        Raises:
+            TooMany: it is exceeded.
         """
         most = self._limits.max_connections_per_address
         if self._open[address] > most:
             raise TooMany(
                 f"{address} has more than {most} connections to this gateway, which is its limit "
-                "(CHAINGRAPH_MAX_CONNECTIONS_PER_ADDRESS); close some, or have the limit raised",
+                "(CHAINGRAPH_MAX_CONNECTIONS_PER_ADDRESS); close some, or raise the limit",
                 limit=most,
                 setting="CHAINGRAPH_MAX_CONNECTIONS_PER_ADDRESS",
             )
 
 
 class Shares:
-    """Requests that are being answered and streams that are open, by address and by caller."""
+    """Running requests and open streams, by address and by caller."""
 
     def __init__(self, limits: RequestLimits) -> None:
         self._limits = limits
@@ -99,16 +101,16 @@ class Shares:
 
     @contextmanager
     def of_address(self, address: str) -> Iterator[None]:
-        """One request of an address, streams included.
+        """Count one request of an address, streams included.
 
         Raises:
-            TooMany: it has as many as it may have.
+            TooMany: it has reached its limit.
         """
         most = self._limits.max_connections_per_address
         if self._by_address[address] >= most:
             raise TooMany(
-                f"{address} has {most} requests open at this gateway, which is its limit "
-                "(CHAINGRAPH_MAX_CONNECTIONS_PER_ADDRESS); end some, or have the limit raised",
+                f"{address} has {most} open requests at this gateway, which is its limit "
+                "(CHAINGRAPH_MAX_CONNECTIONS_PER_ADDRESS); end some, or raise the limit",
                 limit=most,
                 setting="CHAINGRAPH_MAX_CONNECTIONS_PER_ADDRESS",
             )
@@ -120,16 +122,16 @@ class Shares:
 
     @contextmanager
     def request(self, caller: Caller) -> Iterator[None]:
-        """One request of a caller that is no stream.
+        """Count one request of a caller that is not a stream.
 
         Raises:
-            TooMany: it has as many as it may have.
+            TooMany: the caller has reached its limit.
         """
         share, most = share_of(caller), self._limits.max_requests_per_caller
         if self._requests[share] >= most:
             raise TooMany(
-                f"{share} has {most} requests open at this gateway, which is the limit of one caller "
-                "(CHAINGRAPH_MAX_REQUESTS_PER_CALLER); send the next one when one of them is answered",
+                f"{share} has {most} open requests at this gateway, which is the limit of one caller "
+                "(CHAINGRAPH_MAX_REQUESTS_PER_CALLER); wait for the answer to one of them",
                 limit=most,
                 setting="CHAINGRAPH_MAX_REQUESTS_PER_CALLER",
             )
@@ -141,10 +143,10 @@ class Shares:
 
     @contextmanager
     def stream(self, caller: Caller) -> Iterator[None]:
-        """One stream of a caller.
+        """Count one stream of a caller.
 
         Raises:
-            TooMany: the caller has as many as it may have.
+            TooMany: the caller has reached its limit.
             Busy: the gateway has.
         """
         share = share_of(caller)
@@ -162,44 +164,46 @@ class Shares:
         own = self._streams[share]
         if own >= most:
             raise TooMany(
-                f"{share} has {own} streams open at this gateway, which is the limit of one caller "
-                "(CHAINGRAPH_MAX_STREAMS_PER_CALLER); end one of them first",
+                f"{share} has {own} open streams at this gateway, which is the limit of one caller "
+                "(CHAINGRAPH_MAX_STREAMS_PER_CALLER); close one of them first",
                 limit=most,
                 setting="CHAINGRAPH_MAX_STREAMS_PER_CALLER",
             )
         spare = 0 if total < 2 else max(1, total // _SPARE)
         if self._open_streams >= total or (own and self._open_streams >= total - spare):
-            kept = f", and keeps {spare} of them for callers who have none" if own and spare else ""
+            kept = f", {spare} of them reserved for callers without one" if own and spare else ""
             raise Busy(
-                f"this gateway serves {total} streams at most (CHAINGRAPH_MAX_STREAMS){kept}; try again later",
+                f"this gateway serves at most {total} streams (CHAINGRAPH_MAX_STREAMS){kept}; try again later",
                 limit=total,
                 setting="CHAINGRAPH_MAX_STREAMS",
             )
 
 
 class FailedTokens:
-    """How many tokens of an address the API server may still be asked about in vain: a bucket that fills again."""
+    """A token bucket for invalid tokens of an address."""
 
     def __init__(self, limits: RequestLimits) -> None:
         self._per_minute = limits.failed_tokens_per_minute
         self._buckets: OrderedDict[str, tuple[float, float]] = OrderedDict()
 
     def check(self, address: str) -> None:
-        """Raises:
-        TooMany: too many tokens from there were wrong.
+        """Check an address's limit.
+
+        Raises:
+            TooMany: too many tokens from there were invalid.
         """
         if self._left(address) < 1:
             seconds = max(1, round(60 / self._per_minute))
             raise TooMany(
-                f"the API server has refused {self._per_minute} tokens from {address} within a minute, which is the "
-                f"limit (CHAINGRAPH_FAILED_TOKENS_PER_MINUTE); try again in {seconds} s with a token that is valid",
+                f"the API server rejected {self._per_minute} tokens from {address} within a minute, which is the "
+                f"limit (CHAINGRAPH_FAILED_TOKENS_PER_MINUTE); try again in {seconds} s with a valid token",
                 retry_seconds=seconds,
                 limit=self._per_minute,
                 setting="CHAINGRAPH_FAILED_TOKENS_PER_MINUTE",
             )
 
     def failed(self, address: str) -> None:
-        """A token from there was wrong."""
+        """Record an invalid token of an address."""
         self._buckets[address] = (time.monotonic(), max(0.0, self._left(address) - 1))
         self._buckets.move_to_end(address)
         while len(self._buckets) > _ADDRESSES:

@@ -1,10 +1,10 @@
 """TLS of the gateway: its certificate, and client certificates verified by the cluster's CA, both replaceable.
 
-A context cannot forget a certificate it trusts. So every handshake is given the context that is current, by the
-callback for the server's name, which is called also when the client sends none.
+A context cannot forget a trusted certificate. So every handshake gets the current context, from the callback for the
+server's name, which is called even when the client sends none.
 
-A resumed session brings back a client certificate without verifying it. TLS 1.2 resumes sessions by their id, which
-Python cannot turn off. So the gateway speaks TLS 1.3 alone, and issues no tickets: every handshake is a full one.
+A resumed session restores a client certificate without verifying it. TLS 1.2 resumes sessions by their id, which Python
+cannot turn off. So the gateway only speaks TLS 1.3, and issues no tickets: every handshake is a full one.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _LOOK_SECONDS: Final = 5.0
 
 
 class _Context(ssl.SSLContext):
-    """A context that tells the client CA it was built with."""
+    """A context that knows the client CA it was built with."""
 
     client_ca: str = ""
 
@@ -35,7 +35,7 @@ class ServingTls:
         context: for the listening socket; it never changes.
 
     Raises:
-        CertificateUnusable: certificate and key cannot be used.
+        CertificateUnusable: certificate or key is invalid.
     """
 
     def __init__(self, certificate: Path, key: Path) -> None:
@@ -52,10 +52,10 @@ class ServingTls:
         connection.context = self._current
 
     def trust(self, client_ca: str) -> None:
-        """From the next handshake on, client certificates are verified by these CA certificates (PEM); '' for none.
+        """Verify client certificates by these CA certificates (PEM) from the next handshake on; '' for none.
 
         Raises:
-            CertificateUnusable: they are no certificates.
+            CertificateUnusable: they are not certificates.
         """
         before, self._client_ca = self._client_ca, client_ca
         try:
@@ -65,15 +65,15 @@ class ServingTls:
             raise
 
     def trusts(self, connection: ssl.SSLObject | None) -> bool:
-        """Whether the client CA is still the one that the connection's client certificate was verified by.
+        """Whether the client CA is still the one that verified the connection's client certificate.
 
-        Any change of the CA certificates counts: the client connects again, and its certificate is verified anew.
+        Any change of the CA certificates counts: the client reconnects, and its certificate is verified again.
         """
         context = None if connection is None else connection.context
         return isinstance(context, _Context) and context.client_ca == self._client_ca
 
     async def watch(self) -> None:
-        """Takes a new serving certificate when its files change, for ever."""
+        """Load a new serving certificate when its files change, until cancelled."""
         while True:
             await asyncio.sleep(_LOOK_SECONDS)
             stamp = self._look()
@@ -82,13 +82,13 @@ class ServingTls:
             try:
                 self._current = self._build()
             except CertificateUnusable as error:
-                _log.error("the new serving certificate cannot be used; the old one stays", error=str(error))
+                _log.error("invalid new serving certificate, keeping the old one", error=str(error))
             else:
-                _log.info("the serving certificate was read again", certificate=str(self._certificate))
+                _log.info("serving certificate reloaded", certificate=str(self._certificate))
             self._stamp = stamp
 
     def _look(self) -> tuple[int, ...]:
-        """What changes with the files; a mounted Secret changes what the names lead to."""
+        """Return values that change with the files; a mounted Secret changes the targets of the names."""
         try:
             return tuple(number for path in (self._certificate, self._key) for number in _identity(path))
         except OSError:
@@ -99,15 +99,15 @@ class ServingTls:
         context.client_ca = self._client_ca
         context.minimum_version = ssl.TLSVersion.TLSv1_3
         context.set_alpn_protocols(["http/1.1"])
-        # A resumed session would bring back a client certificate without verifying it.
+        # A resumed session would restore a client certificate without verifying it.
         context.num_tickets = 0
         context.options |= ssl.OP_NO_TICKET
         try:
             context.load_cert_chain(self._certificate, self._key)
         except (OSError, ssl.SSLError) as error:
             raise CertificateUnusable(
-                f"CHAINGRAPH_TLS_CERTIFICATE {self._certificate}, CHAINGRAPH_TLS_KEY {self._key}: {error}; give a "
-                "certificate and its own key, both in PEM, the key without a password"
+                f"CHAINGRAPH_TLS_CERTIFICATE {self._certificate}, CHAINGRAPH_TLS_KEY {self._key}: {error}. Provide a "
+                "certificate and its key, both in PEM, the key without a password"
             ) from error
         if self._client_ca:
             context.verify_mode = ssl.CERT_OPTIONAL

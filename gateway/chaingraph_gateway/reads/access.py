@@ -1,8 +1,8 @@
-"""From a request to the execution that it is about, if the caller may see it.
+"""Find the execution of a request, if the caller may see it.
 
-What is told to whom: a caller without the right gets the same answer, 403, for an execution that is there and for an id
-that does not exist, so nobody can find out which ids exist. 404 is for those who have the right where the execution
-would be: in its namespace when it is asked for by name, in all namespaces when it is asked for by id.
+A caller without the right gets the same answer, 403, for an existing execution and for an unknown id, so that ids
+cannot be probed. 404 is for callers with the right: in the execution's namespace when requested by name, in all
+namespaces when requested by id.
 """
 
 from __future__ import annotations
@@ -28,19 +28,19 @@ from chaingraph_store.reads.details import Address
 from chaingraph_store.reads.visibility import NamespaceIdentity
 
 LOG: Final = "log"
-"""Subresource of what an execution has done and had in its hands: its events, its journal."""
+"""Subresource of an execution's events and journal, which contain its data."""
 ADDRESS: Final = web.RequestKey("address", str)
-"""Where a request comes from; see `addresses`."""
+"""Key of a request's client address; see `addresses`."""
 _ID: Final = re.compile(r"EX[A-Z2-7]{24}")
 _NAMESPACE: Final = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
 _NAME: Final = re.compile(r"(?=.{1,253}$)[a-z0-9]([-.a-z0-9]*[a-z0-9])?")
 
 
 class Access:
-    """Who asks, and what they may see.
+    """Authenticates callers, and authorizes their access to executions.
 
     Args:
-        trusts: whether a connection's client certificate was verified by the client CA of now.
+        trusts: whether the current client CA verified a connection's client certificate.
     """
 
     def __init__(
@@ -59,46 +59,46 @@ class Access:
         self._trusts = trusts
 
     async def caller(self, request: web.Request) -> Caller:
-        """Who asks.
+        """Authenticate the caller.
 
         Raises:
-            Unauthenticated, TooMany, Away: see `Authenticator.caller`.
+            Unauthenticated, TooMany, ServiceUnavailable: see `Authenticator.caller`.
         """
         certificate = request.get_extra_info("peercert")
         if certificate and not self._trusts(request.get_extra_info("ssl_object")):
             raise Unauthenticated(
-                "the cluster's client CA has changed since this connection was made; connect again, so that the client "
-                "certificate is verified anew"
+                "the cluster's client CA has changed since this connection was opened; reconnect, so that the client "
+                "certificate is verified again"
             )
         headers = request.headers.getall("Authorization", [])
         if len(headers) > 1:
-            raise Unauthenticated("Authorization: the header is there twice; send it once")
+            raise Unauthenticated("Authorization: duplicate header; send it once")
         return await self._authenticator.caller(headers[0] if headers else None, certificate, request[ADDRESS])
 
     async def again(self, request: web.Request, found: Address, subresource: str) -> None:
-        """Whether who asked may still see what was found, asked anew: for answers that last.
+        """Check again whether the caller may still see the execution, for long answers.
 
         Raises:
             Unauthenticated, Forbidden, NotFound: no longer.
-            Away: nobody can say.
+            ServiceUnavailable: that is unknown.
         """
         await self.demand(await self.caller(request), Right("get", subresource, found.namespace, found.name))
         async with self._reader.connection() as connection:
             if await details.address(connection, found.id) is None:
-                raise NotFound(f"execution {found.id} is no longer in the ledger")
+                raise NotFound(f"execution {found.id} is no longer in the database")
 
     async def execution(self, request: web.Request, caller: Caller, subresource: str = "") -> Address:
-        """The execution of the request's path.
+        """Return the execution of the request's path.
 
         Args:
-            caller: who asks.
-            subresource: `log` where that right is needed, '' where `get executions` is enough.
+            caller: the authenticated caller.
+            subresource: `log` when that right is needed, '' when `get executions` is enough.
 
         Raises:
             Forbidden: the caller may not see it, or must not know whether it exists.
             NotFound: there is none.
-            BadRequest: the path names no id, no namespace or no name.
-            Away: PostgreSQL or the API server does not answer.
+            BadRequest: the path has no valid id, namespace or name.
+            ServiceUnavailable: PostgreSQL or the API server does not answer.
         """
         if "id" in request.match_info:
             return await self._by_id(caller, execution_id(request.match_info["id"]), subresource)
@@ -116,8 +116,8 @@ class Access:
         if found is None:
             former = f"; the one of this name was deleted at {documents.time(deleted)}" if deleted else ""
             raise NotFound(
-                f"the ledger has no execution {called!r} in the namespace {where!r}{former}; one that was applied just "
-                "now appears when the operator has seen it: look at its conditions",
+                f"execution {called!r} not found in namespace {where!r}{former}. One just applied appears once "
+                "the operator has processed it: see its conditions",
                 namespace=where,
                 name=called,
                 deletedTime=documents.time(deleted),
@@ -133,12 +133,12 @@ class Access:
         if not await self._authorizer.allows(caller, right):
             raise Forbidden(
                 f"{caller.name} may not {right.verb} {right.resource} in the namespace of execution {execution}, or "
-                f"there is no execution of that id; {_grant(caller, right, where='NAMESPACE')}",
+                f"it does not exist; {_grant(caller, right, where='NAMESPACE')}",
                 user=caller.name,
                 rule=right.rule(),
             )
         if found is None:
-            raise NotFound(f"the ledger has no execution {execution}", id=execution)
+            raise NotFound(f"execution {execution} not found", id=execution)
         return found
 
     async def _is_shown(self, found: Address) -> bool:
@@ -149,24 +149,24 @@ class Access:
             return await details.is_shown(connection, found.id, current)
 
     async def namespaces(self, names_: Iterable[str]) -> dict[str, NamespaceIdentity]:
-        """The namespaces that have these names now; without those that do not exist.
+        """Return the namespaces that have these names now; without those that do not exist.
 
         Raises:
-            Away: the API server does not answer.
+            ServiceUnavailable: the API server does not answer.
         """
         found = {each: await self._cluster.namespace(each) for each in set(names_)}
         return {each: current for each, current in found.items() if current is not None}
 
     async def demand(self, caller: Caller, right: Right) -> None:
-        """Goes on only with the right.
+        """Require a right.
 
         Raises:
-            Forbidden: the caller has it not; the message names the rule.
-            Away: the API server does not answer.
+            Forbidden: the caller does not have it; the message names the rule.
+            ServiceUnavailable: the API server does not answer.
         """
         if await self._authorizer.allows(caller, right):
             return
-        where = f"the namespace {right.namespace!r}" if right.namespace else "all namespaces"
+        where = f"namespace {right.namespace!r}" if right.namespace else "all namespaces"
         raise Forbidden(
             f"{caller.name} may not {right.verb} {right.resource} in {where}; "
             f"{_grant(caller, right, where=right.namespace)}",
@@ -177,48 +177,45 @@ class Access:
 
 
 def _grant(caller: Caller, right: Right, *, where: str) -> str:
-    """What gives the right, for whoever may give it. `where` is a namespace, '' means all of them."""
+    """Describe how an administrator can grant the right. `where` is a namespace, '' means all of them."""
     resource = f"{names.EXECUTION_PLURAL}.{names.GROUP}" + (f"/{right.subresource}" if right.subresource else "")
     kind, scope = ("role", f" -n {where}") if where else ("clusterrole", "")
     role = f"chaingraph-{right.verb}-{right.subresource or names.EXECUTION_PLURAL}"
     return (
-        f"the rule that is missing: apiGroups [{names.GROUP}], resources [{right.resource}], verbs [{right.verb}]; "
-        f"`kubectl create {kind} {role} --verb={right.verb} --resource={resource}{scope}` makes a role of it, "
-        f"`kubectl create {kind}binding {role} --{kind}={role} --user={shlex.quote(caller.name)}{scope}` "
-        "gives it to them"
+        f"missing rule: apiGroups [{names.GROUP}], resources [{right.resource}], verbs [{right.verb}]; to grant it: "
+        f"`kubectl create {kind} {role} --verb={right.verb} --resource={resource}{scope}` and "
+        f"`kubectl create {kind}binding {role} --{kind}={role} --user={shlex.quote(caller.name)}{scope}`"
     )
 
 
 def execution_id(text: str) -> ExecutionId:
-    """An execution's id in a path.
+    """Parse an execution's id in a path.
 
     Raises:
-        BadRequest: it has not the form of one.
+        BadRequest: it is not an id.
     """
     if not _ID.fullmatch(text):
-        raise BadRequest(
-            "id", text, "is no id of an execution; give the one of status.executionID: EX and 24 letters and digits"
-        )
+        raise BadRequest("id", text, "is not an execution id; use status.executionID: EX and 24 letters and digits")
     return ExecutionId(text)
 
 
 def namespace(text: str) -> str:
-    """A namespace's name.
+    """Parse a namespace's name.
 
     Raises:
-        BadRequest: it cannot be one.
+        BadRequest: it is not valid.
     """
     if not _NAMESPACE.fullmatch(text):
-        raise BadRequest("namespace", text, "is no name of a namespace; give lower-case letters, digits and -")
+        raise BadRequest("namespace", text, "is not a namespace name; use lower-case letters, digits and -")
     return text
 
 
 def name(field: str, text: str) -> str:
-    """The name of a resource.
+    """Parse the name of a resource.
 
     Raises:
-        BadRequest: it cannot be one.
+        BadRequest: it is not valid.
     """
     if not _NAME.fullmatch(text):
-        raise BadRequest(field, text, "is no name of a resource; give lower-case letters, digits, - and .")
+        raise BadRequest(field, text, "is not a resource name; use lower-case letters, digits, - and .")
     return text

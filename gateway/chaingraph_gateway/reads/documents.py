@@ -1,4 +1,4 @@
-"""What the gateway says of executions, in JSON; names and forms as in the status of the resources. Pure."""
+"""Build the gateway's JSON documents; names and forms as in the status of the resources. Pure."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from chaingraph_store.reads.tree import RootCursor, RootRow, TreeCursor, TreeRow
 from chaingraph_store.reads.visibility import NamespaceIdentity
 
 _LAST_MILLISECOND: Final = 253_402_300_800_000
-"""The year 10000, which no date has."""
+"""The year 10000, beyond all dates."""
 
 
 def details(row: Details) -> dict[str, Any]:
-    """One execution, without its inputs."""
+    """Build the document of one execution, without its inputs."""
     error = {"node": row.error_node, "reason": row.error_reason, "message": row.error_message}
     return {
         "executionID": row.id,
@@ -53,7 +53,7 @@ def details(row: Details) -> dict[str, Any]:
             "skipped": row.nodes_skipped,
             "running": row.nodes_running,
         },
-        # Sent as it stands in the ledger.
+        # Sent as stored in the ledger.
         "outputs": None if row.outputs is None else orjson.Fragment(row.outputs),
         "error": error if any(error.values()) else None,
         "worker": row.worker,
@@ -75,7 +75,7 @@ def _large_outputs(row: Details) -> dict[str, Any]:
 
 
 def following(rows: Sequence[TreeRow], limit: int, *, head: ExecutionId) -> str | None:
-    """The cursor of the executions of a tree that follow a page; None when it is the last.
+    """Return the cursor after a page of a tree; None when it is the last.
 
     Args:
         head: the execution whose tree it is.
@@ -84,7 +84,7 @@ def following(rows: Sequence[TreeRow], limit: int, *, head: ExecutionId) -> str 
 
 
 def roots(rows: Sequence[RootRow], limit: int, *, current: Mapping[str, NamespaceIdentity]) -> dict[str, Any]:
-    """Some roots, each with what is below it, and the cursor of those that follow; null when these are the last.
+    """Build a page of roots, each with its descendants' counts, and the next cursor; null on the last page.
 
     Args:
         current: the namespaces that exist now. Roots of former ones are left out, so a page may be short.
@@ -100,7 +100,7 @@ def roots(rows: Sequence[RootRow], limit: int, *, current: Mapping[str, Namespac
 
 
 def short(row: TreeRow) -> dict[str, Any]:
-    """One of many executions."""
+    """Build the short form of an execution."""
     error = {"node": row.error_node, "reason": row.error_reason, "message": row.error_message}
     return {
         "executionID": row.id,
@@ -135,16 +135,16 @@ def _below(row: RootRow) -> dict[str, int]:
 
 
 def _counts(total: int, unspawned: int, suppressed: int, made: Mapping[str, int]) -> dict[str, int]:
-    """How many there are, and how many in each phase that any is in.
+    """Return the total, and the count of each phase that is not 0.
 
-    What was not made yet is pending; what never will be made is under `Barred`.
+    Children yet to be created are pending; those that never will be are under `Barred`.
     """
     counts = {**made, "Pending": made.get("Pending", 0) + unspawned, "Barred": suppressed}
     return {"total": total, **{phase: number for phase, number in counts.items() if number}}
 
 
 def _running(nodes: Sequence[Mapping[str, Any]] | None) -> list[dict[str, Any]]:
-    """How nodes stand that run, or ran when the execution was ended; without a time that no calendar has."""
+    """Return the state of nodes that are running, or were interrupted, without times beyond the calendar."""
     return [
         {
             "node": each["node"],
@@ -158,14 +158,14 @@ def _running(nodes: Sequence[Mapping[str, Any]] | None) -> list[dict[str, Any]]:
 
 
 def moment(milliseconds: int | None) -> str | None:
-    """The same of milliseconds since 1970; None beyond the calendar."""
+    """Format milliseconds since 1970 the same way; None beyond the calendar."""
     if milliseconds is None or not 0 <= milliseconds < _LAST_MILLISECOND:
         return None
     return time(datetime.fromtimestamp(milliseconds / 1000, UTC))
 
 
 def time(value: datetime | None) -> str | None:
-    """RFC 3339 with milliseconds, in UTC."""
+    """Format a time as RFC 3339 with milliseconds, in UTC."""
     if value is None:
         return None
     return value.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")

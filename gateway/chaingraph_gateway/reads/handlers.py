@@ -22,16 +22,16 @@ from chaingraph_store.reads import details, tree
 Row = TypeVar("Row")
 _JSON: Final[dict[str, Any]] = {"content_type": "application/json", "headers": {"Cache-Control": "no-store"}}
 _ROWS_AT_ONCE: Final = 16
-"""Rows of a tree that are put together before others have their turn. A record of the journal takes some ms."""
+"""Rows that are processed before other tasks get a turn. A record of the journal takes some ms."""
 
 
 class Reads:
     """The handlers.
 
     Args:
-        pages: that are read at the same time; streams need connections, too.
-        page_bytes: of a page of the journal.
-        inline_bytes: of a node's record in it, and of an execution's outputs in its details.
+        pages: maximum pages that are read at the same time; streams need connections, too.
+        page_bytes: maximum bytes of a page of the journal.
+        inline_bytes: maximum bytes of a node's record in it, and of an execution's outputs in its details.
     """
 
     def __init__(self, allowed: Access, reader: Reader, *, pages: int, page_bytes: int, inline_bytes: int) -> None:
@@ -53,7 +53,7 @@ class Reads:
         async with self._connection() as connection:
             row = await details.of_execution(connection, found.id, inline_bytes=self._inline_bytes)
         if row is None:
-            raise NotFound(f"execution {found.id} is no longer in the ledger")
+            raise NotFound(f"execution {found.id} is no longer in the database")
         return answer(documents.details(row))
 
     async def journal(self, request: web.Request, caller: Caller) -> web.Response:
@@ -120,7 +120,7 @@ class Reads:
 
 
 async def _in_turns(rows: Iterable[Row], *, every: int = _ROWS_AT_ONCE) -> AsyncIterator[Row]:
-    """The rows, with a turn for everybody else now and then."""
+    """Yield the rows, and let other tasks run in between."""
     for number, row in enumerate(rows, 1):
         yield row
         if number % every == 0:
@@ -128,5 +128,5 @@ async def _in_turns(rows: Iterable[Row], *, every: int = _ROWS_AT_ONCE) -> Async
 
 
 def answer(document: dict[str, Any], *, status: int = 200) -> web.Response:
-    """A document as an answer."""
+    """Build an answer from a document."""
     return web.Response(body=orjson.dumps(document) + b"\n", status=status, **_JSON)

@@ -1,4 +1,4 @@
-"""Query parameters, checked: every one that is unknown or wrong is refused by name, with what would be right. Pure."""
+"""Parse query parameters. Every unknown or invalid one is rejected by name, with a valid form. Pure."""
 
 from __future__ import annotations
 
@@ -22,27 +22,27 @@ from chaingraph_store.reads.tree import RootCursor, TreeCursor
 
 MAX_PAGE: Final = 1000
 MAX_ROOTS: Final = 100
-"""Each costs a count of its whole tree."""
+"""Each row costs a count of its whole tree."""
 _SECRETIVE: Final = re.compile(r"(?i)token|auth|bearer|secret|password|jwt|key")
 _NO_TEXT: Final = re.compile("[\x00\ud800-\udfff]")
 _DEFAULT_PAGE: Final = 100
 _LARGEST_INDEX: Final = 2**53 - 1
-"""What a program in JavaScript can still count."""
+"""The largest integer in JavaScript."""
 _MOST_LEVELS: Final = 1_000_000
-"""More than any tree has."""
+"""More levels than any tree has."""
 _DIGITS: Final = 9
-"""Longest number that is looked at: Python takes long for long ones."""
+"""Maximum length of a number: Python is slow for long ones."""
 
 
 @dataclass(frozen=True)
 class Subscription:
-    """What a subscriber asks for.
+    """A subscriber's request.
 
     Attributes:
-        from_index: the first event wanted.
+        from_index: the first requested event.
         resumed: whether `from_index` follows from a Last-Event-ID.
-        types: the event types wanted, None for all.
-        follow: go on with what is still to come.
+        types: the requested event types, None for all.
+        follow: continue with future events.
     """
 
     from_index: int
@@ -52,7 +52,7 @@ class Subscription:
 
 
 def known(query: Mapping[str, str], names: Collection[str]) -> None:
-    """Refuses every parameter but these.
+    """Reject every parameter except these.
 
     Raises:
         UnknownParameter: there is another one.
@@ -63,16 +63,16 @@ def known(query: Mapping[str, str], names: Collection[str]) -> None:
         if _SECRETIVE.search(name):
             raise UnknownParameter(
                 name,
-                "tokens are not taken from an address, which is written to logs; send `Authorization: Bearer TOKEN`",
+                "tokens are not accepted in a URL, which is logged; send `Authorization: Bearer TOKEN`",
             )
-        raise UnknownParameter(name, f"belongs to no parameter of this path{suggestion(name[:64], names)}")
+        raise UnknownParameter(name, f"unknown query parameter{suggestion(name[:64], names)}")
 
 
 def subscription(query: Mapping[str, str], last_event_id: str | None) -> Subscription:
-    """What the parameters and the header Last-Event-ID ask for; the header wins over `fromIndex`.
+    """Parse the parameters and the header Last-Event-ID of a stream; the header overrides `fromIndex`.
 
     Raises:
-        BadRequest: one of them is unknown or wrong.
+        BadRequest: one of them is unknown or invalid.
     """
     known(query, ("fromIndex", "types", "follow"))
     from_index = _index("fromIndex", query.get("fromIndex", str(ANNOUNCEMENT_INDEX)), "the first event to send")
@@ -89,7 +89,7 @@ def _index(field: str, text: str, meaning: str) -> int:
     except ValueError:
         value = None
     if value is None or not ANNOUNCEMENT_INDEX <= value <= _LARGEST_INDEX:
-        raise BadRequest(field, text, f"is no index of an event; give {meaning}, a whole number from -1 on")
+        raise BadRequest(field, text, f"is not an event index; use {meaning}, a whole number from -1 on")
     return value
 
 
@@ -98,69 +98,69 @@ def _types(text: str | None) -> frozenset[str] | None:
         return None
     wanted = [each.strip() for each in text.split(",") if each.strip()]
     if not wanted:
-        raise BadRequest("types", text, "names no event type; give some, separated by commas, or leave `types` out")
+        raise BadRequest("types", text, "has no event type; name some, separated by commas, or omit `types`")
     for each in wanted:
         if each not in EVENT_TYPES:
-            hint = suggestion(each, EVENT_TYPES) or f"; known are {', '.join(sorted(EVENT_TYPES))}"
-            raise BadRequest("types", each, f"is no event type{hint}")
+            hint = suggestion(each, EVENT_TYPES) or f"; available: {', '.join(sorted(EVENT_TYPES))}"
+            raise BadRequest("types", each, f"is not an event type{hint}")
     return frozenset(wanted)
 
 
 def flag(query: Mapping[str, str], name: str, *, default: bool) -> bool:
-    """A parameter that is true or false.
+    """Parse a boolean parameter.
 
     Raises:
-        BadRequest: it is neither.
+        BadRequest: it is neither true nor false.
     """
     text = query.get(name, str(default).lower())
     if text not in ("true", "false"):
-        raise BadRequest(name, text, "is neither true nor false; give one of them")
+        raise BadRequest(name, text, "is not a boolean; use true or false")
     return text == "true"
 
 
 def phases(query: Mapping[str, str]) -> list[str] | None:
-    """The parameter `phase`: one or several, separated by commas; None where it is left out.
+    """Parse the parameter `phase`: one or several, separated by commas; None without it.
 
     Raises:
-        BadRequest: it names none, or one that does not exist.
+        BadRequest: it names none, or an unknown one.
     """
     text = query.get("phase")
     if text is None:
         return None
     wanted = [each.strip() for each in text.split(",") if each.strip()]
     if not wanted:
-        raise BadRequest("phase", text, "names no phase; give some, separated by commas, or leave `phase` out")
+        raise BadRequest("phase", text, "has no phase; name some, separated by commas, or omit `phase`")
     known_phases = [each.value for each in ExecutionPhase]
     for each in wanted:
         if each not in known_phases:
-            raise BadRequest("phase", each, f"is no phase{suggestion(each, known_phases)}")
+            raise BadRequest("phase", each, f"is not a phase{suggestion(each, known_phases)}")
     return wanted
 
 
 def page_size(query: Mapping[str, str], *, most: int = MAX_PAGE) -> int:
-    """The parameter `limit`.
+    """Parse the parameter `limit`.
 
     Raises:
-        BadRequest: it is no whole number from 1 to `most`.
+        BadRequest: it is not a whole number from 1 to `most`.
     """
     found = _number(query.get("limit", str(_DEFAULT_PAGE)))
     if found is None or not 1 <= found <= most:
-        raise BadRequest("limit", query["limit"], f"is no size of a page; give a whole number from 1 to {most}")
+        raise BadRequest("limit", query["limit"], f"is not a page size; use a whole number from 1 to {most}")
     return found
 
 
 def levels(query: Mapping[str, str]) -> int | None:
-    """The parameter `depth`: how many levels below the execution; None for all.
+    """Parse the parameter `depth`: how many levels below the execution; None for all.
 
     Raises:
-        BadRequest: it is no whole number from 0 on.
+        BadRequest: it is not a whole number from 0 on.
     """
     text = query.get("depth")
     if text is None:
         return None
     found = _number(text)
     if found is None:
-        raise BadRequest("depth", text, "is no number of levels; give a whole number from 0 on, or leave `depth` out")
+        raise BadRequest("depth", text, "is not a number of levels; use a whole number from 0 on, or omit `depth`")
     return min(found, _MOST_LEVELS)
 
 
@@ -169,10 +169,10 @@ def _number(text: str) -> int | None:
 
 
 def place(query: Mapping[str, str]) -> TreeCursor | None:
-    """Where the parameter `cursor` says to go on in a tree.
+    """Parse the parameter `cursor` of a tree.
 
     Raises:
-        BadRequest: it is none of ours.
+        BadRequest: it is not one of ours.
     """
     text = query.get("cursor")
     if text is None:
@@ -184,10 +184,10 @@ def place(query: Mapping[str, str]) -> TreeCursor | None:
 
 
 def root_place(query: Mapping[str, str]) -> RootCursor | None:
-    """Where the parameter `cursor` says to go on in a list of roots.
+    """Parse the parameter `cursor` of a list of roots.
 
     Raises:
-        BadRequest: it is none of ours.
+        BadRequest: it is not one of ours.
     """
     text = query.get("cursor")
     if text is None:
@@ -213,7 +213,7 @@ def _content(text: str, length: int) -> list[Any]:
 
 
 def plain(value: object) -> bool:
-    """Whether it is text that PostgreSQL can have: it has no NUL, and UTF-8 no halves of surrogate pairs."""
+    """Whether it is text that PostgreSQL can store: without NUL and halves of surrogate pairs."""
     return isinstance(value, str) and not _NO_TEXT.search(value)
 
 
@@ -224,16 +224,16 @@ def _small(value: object) -> bool:
 def _no_cursor(text: str) -> BadRequest:
     return BadRequest(
         "cursor",
-        f"a text of {len(text)} characters",
-        "is no cursor of this path; give the `cursor` of the page before, or leave it out for the first",
+        f"text of {len(text)} characters",
+        "is not a cursor of this path; use the `cursor` of the previous page, or omit it for the first",
     )
 
 
 def node_place(query: Mapping[str, str]) -> str:
-    """After which node the parameter `cursor` says to go on in a journal; '' for the first page.
+    """Parse the parameter `cursor` of a journal: the last node of the previous page; '' for the first page.
 
     Raises:
-        BadRequest: it is none of ours.
+        BadRequest: it is not one of ours.
     """
     text = query.get("cursor")
     if text is None:
@@ -245,16 +245,16 @@ def node_place(query: Mapping[str, str]) -> str:
 
 
 def event_index(text: str) -> int:
-    """An event's index in a path.
+    """Parse an event's index in a path.
 
     Raises:
-        BadRequest: it is none.
+        BadRequest: it is not valid.
     """
-    return _index("index", text, "that of an event")
+    return _index("index", text, "the index of an event")
 
 
 def cursor(after: TreeCursor | RootCursor | str) -> str:
-    """The text of a cursor, for the parameter `cursor` of the next page."""
+    """Encode a cursor, for the parameter `cursor` of the next page."""
     match after:
         case TreeCursor():
             content = orjson.dumps([after.depth, after.parent, after.position])

@@ -1,6 +1,6 @@
-"""Records of the journal as they are sent: cut out of the text that the engine wrote, which is not parsed. Pure.
+"""Cut records of the journal out of the text that the engine wrote, without parsing the values. Pure.
 
-A value may be what no parser of ours takes: numbers of a thousand digits, half a surrogate pair, a thousand levels.
+Parsers may reject a value: numbers of a thousand digits, half a surrogate pair, a thousand levels.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ _PLAIN: Final = re.compile(rb"[^\s,}]++")
 _NAME: Final = re.compile(rb'[\s,{]*+"((?:[^"\\]++|\\.)*+)"\s*+:\s*+', re.DOTALL)
 _QUOTE: Final = ord('"')
 _OPENING: Final = b"{["
-# Before the outputs stand the node's id and its outcome, which have no quotes in them.
+# The node's id and its outcome come before the outputs, and have no quotes.
 _BEGAN: Final = re.compile(r'"startedAt":\s*(\d+)')
 _ENDED: Final = re.compile(r'"finishedAt":\s*(\d+)')
 _TAIL: Final = re.compile(
@@ -29,9 +29,9 @@ _TAIL: Final = re.compile(
 
 
 def members(text: bytes) -> dict[str, bytes]:
-    """The members of a JSON object, each value as its text; none of what is no object.
+    """Return the members of a JSON object, each value as its text; none for anything but an object.
 
-    The text is JSON: PostgreSQL has checked it.
+    The text is JSON: PostgreSQL has validated it.
     """
     found: dict[str, bytes] = {}
     name = _NAME.match(text) if text.lstrip()[:1] == b"{" else None
@@ -61,7 +61,7 @@ def _value_end(text: bytes, start: int) -> int:
 
 
 def node(row: JournalRow, *, outputs: bool) -> bytes:
-    """How a node ended, as JSON. What is left out because it is large is told by `bytes` and `omitted`."""
+    """Build the end of a node as JSON. `bytes` and `omitted` describe large values that are left out."""
     if row.record is None:
         return _large(row)
     record = members(row.record.encode("utf-8", "surrogatepass"))
@@ -99,7 +99,7 @@ def _head(row: JournalRow, began: int | None, ended: int | None) -> dict[str, by
 
 
 def joined(content: Mapping[str, bytes]) -> bytes:
-    """A JSON object of members whose values are JSON."""
+    """Build a JSON object from members whose values are JSON."""
     return b"{" + b",".join(b'"' + name.encode() + b'":' + value for name, value in content.items()) + b"}"
 
 

@@ -1,6 +1,6 @@
-"""Values of any size, sent in pieces as PostgreSQL has them: a node's record, an event, an execution's outputs.
+"""Send values of any size in pieces, as PostgreSQL stores them: a node's record, an event, an execution's outputs.
 
-A piece is in memory, and no connection is kept while its reader takes it.
+One piece is in memory, and no connection is occupied while the reader takes it.
 """
 
 from __future__ import annotations
@@ -25,18 +25,18 @@ from chaingraph_store.reads import large_values
 from chaingraph_store.reads.large_values import Kind, Piece
 
 _PIECE_BYTES: Final = 4_000_000
-"""PostgreSQL unpacks the whole value for each."""
+"""PostgreSQL unpacks the whole value for each piece."""
 _WRITTEN_BYTES: Final = 250_000
 _END: Final = b"}\n"
 _SHARE: Final = 4
-"""One caller may have a quarter of all that are read."""
+"""One caller may have a quarter of all concurrent reads."""
 
 
 class ValueReads:
     """The handlers.
 
     Args:
-        max_values: sent at the same time.
+        max_values: maximum values sent at the same time.
         stall_seconds: how long a reader may take for a piece.
     """
 
@@ -54,7 +54,7 @@ class ValueReads:
         node = request.match_info["node"]
         found = await self._access.execution(request, caller, LOG)
         if not parameters.plain(node):
-            raise NotFound(f"no node of that id has ended in execution {found.id}")
+            raise NotFound(f"no finished node of that id in execution {found.id}")
         head = {"executionID": orjson.dumps(found.id), "node": orjson.dumps(node)}
         return await self._send(request, caller, "node", found.id, node, head, "record")
 
@@ -94,11 +94,11 @@ class ValueReads:
         head: dict[str, bytes],
         field: str,
     ) -> web.StreamResponse:
-        """A JSON object of what is in `head`, and the value as its last field."""
+        """Send a JSON object with the fields of `head`, and the value as its last field."""
         with self._one_of(share_of(caller)):
             piece = await self._piece(kind, execution, key, 0)
             if piece is None:
-                raise NotFound(f"execution {execution} has no {kind}{'' if key is None else f' {key}'} in the ledger")
+                raise NotFound(f"execution {execution} has no {kind}{'' if key is None else f' {key}'} in the database")
             start = records.joined({**head, "attempt": str(piece.attempt).encode(), field: b""})[:-1]
             response = web.StreamResponse(headers={"Content-Type": "application/json", "Cache-Control": "no-store"})
             response.content_length = len(start) + piece.size + len(_END)
@@ -115,7 +115,7 @@ class ValueReads:
                     break
                 piece = await self._piece(kind, execution, key, sent)
                 if piece is None or piece.version != version:
-                    raise ConnectionAbortedError("the value was written anew or removed while it was sent")
+                    raise ConnectionAbortedError("the value was changed or removed while it was being sent")
             await response.write(_END)
             await response.write_eof()
             return response
@@ -129,14 +129,14 @@ class ValueReads:
         most, own = self._max_values, max(1, self._max_values // _SHARE)
         if self._sending[share] >= own:
             raise TooMany(
-                f"{share} reads {own} large values at this gateway, which is the limit of one caller, a quarter of "
+                f"{share} is reading {own} large values at this gateway, the limit of one caller, a quarter of "
                 f"CHAINGRAPH_MAX_LARGE_READS={most}; read one after the other",
                 limit=own,
                 setting="CHAINGRAPH_MAX_LARGE_READS",
             )
         if self._sending.total() >= most:
             raise Busy(
-                f"this gateway sends {most} large values at most (CHAINGRAPH_MAX_LARGE_READS); try again later",
+                f"this gateway sends at most {most} large values (CHAINGRAPH_MAX_LARGE_READS); try again later",
                 limit=most,
                 setting="CHAINGRAPH_MAX_LARGE_READS",
             )

@@ -1,4 +1,4 @@
-"""Answers requests for events with streams, and ends those when the process ends."""
+"""Answer requests for events with streams, and end those on shutdown."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ from chaingraph_store.reads import event_log
 from chaingraph_store.reads.event_log import LogPage, LogPosition
 
 EXECUTION: Final = "ChainGraph-Execution"
-"""The header of a stream that says whose events they are: who asked by name can come back by id."""
+"""Header with the execution's id: a subscriber by name can reconnect by id."""
 _RETRY_SECONDS: Final = 0.5
 _LAST_WORD_SECONDS: Final = 5.0
 _UNKNOWN_TURNS: Final = 2
-"""For so many turns a stream goes on without an answer to whether it may."""
+"""Failed checks of the reader's rights after which a stream stops sending."""
 
 Judge = Callable[[], Awaitable[object]]
-"""Finds out whether somebody may follow. Raises Problem if not, Away if nobody can say."""
+"""Checks whether the reader may follow. Raises Problem if not, ServiceUnavailable if that is unknown."""
 
 
 class Streams:
@@ -38,12 +38,12 @@ class Streams:
 
     Args:
         heartbeat_seconds: the silence after which a stream gets a comment.
-        reauthorize_seconds: how often it is asked anew whether a stream's reader may read.
+        reauthorize_seconds: the interval of checking a stream's reader again.
         stall_seconds: how long a reader may take nothing.
-        stream_seconds: how long a stream lives at least, at most twice as long; then its subscriber has to ask again,
-            and is asked for its rights.
-        inline_bytes: events that are larger are left out.
-        replays: pages of old events that are read at the same time; the tails need connections too.
+        stream_seconds: minimum lifetime of a stream, at most twice as long; then its subscriber must reconnect, which
+            checks its rights.
+        inline_bytes: larger events are left out.
+        replays: maximum pages of old events read at the same time; the tails need connections too.
     """
 
     def __init__(
@@ -72,31 +72,31 @@ class Streams:
         self._closing = False
 
     async def close(self) -> None:
-        """Ends every stream after a whole event. Subscribers come back, to another gateway, and go on."""
+        """End every stream after a complete event. Subscribers reconnect to another gateway, and continue."""
         self._closing = True
         await asyncio.gather(*(end(each) for each in self._open))
 
     async def serve(
         self, request: web.Request, execution: ExecutionId, wanted: Subscription, judge: Judge
     ) -> web.StreamResponse:
-        """Answers with the stream; with 204 when a subscriber comes back for more and there will be nothing.
+        """Answer with the stream; with 204 when a subscriber reconnects and there will be no more events.
 
         Args:
-            judge: whether the subscriber would be let in if it came now.
+            judge: checks whether the subscriber would be admitted now.
 
         Raises:
-            BadRequest: the subscriber comes back from an event that does not exist.
-            NotFound: the execution has gone just now.
-            Busy: the gateway is being ended.
+            BadRequest: the subscriber reconnects from an event that does not exist.
+            NotFound: the execution was just removed.
+            Busy: the gateway is shutting down.
             LedgerAway: PostgreSQL does not answer.
         """
         if self._closing:
-            raise Busy("this gateway is being ended; ask again")
+            raise Busy("this gateway is shutting down; try again")
 
         async def read(index: int) -> LogPage | None:
             return await self._page(execution, index, wanted)
 
-        # By chance, so that those who came together do not come back together.
+        # Random, so that subscribers that connected together do not reconnect together.
         until = asyncio.get_running_loop().time() + self._stream_seconds * random.uniform(1, 2)
         if not wanted.follow:
             return await self._answer(request, execution, wanted, Subscriber(wanted, read, None, until=until), judge)
@@ -135,7 +135,7 @@ class Streams:
         return response
 
     async def _send(self, subscriber: Subscriber, response: web.StreamResponse, judge: Judge, *, follow: bool) -> None:
-        """Sends everything, as long as the subscriber may read it."""
+        """Send all events, as long as the subscriber may read them."""
         writer = Writer(response, heartbeat_seconds=self._heartbeat_seconds, stall_seconds=self._stall_seconds)
         guard = Guard(judge, self._reauthorize_seconds)
         beat = asyncio.create_task(writer.beat(), name="heartbeat")
@@ -155,11 +155,11 @@ class Streams:
                     await validated(judge)
                 self._metrics.streams_aged.inc()
                 if not follow:
-                    raise ConnectionAbortedError("a proper end would pass for the end of what there is now")
+                    raise ConnectionAbortedError("a regular end would look like the end of the current events")
                 await writer.send(sse.pause(subscriber.reached))
             elif follow:
-                # The events ended before the execution did: it was removed, and that was seen here first.
-                await self._refuse(writer, NotFound("the execution is no longer in the ledger"), follow=follow)
+                # The events ended before the execution did: it was removed.
+                await self._refuse(writer, NotFound("the execution is no longer in the database"), follow=follow)
                 return
             await writer.close()
         finally:
@@ -175,12 +175,12 @@ class Streams:
                 self._metrics.events_sent.inc(len(frames))
 
     async def _refuse(self, writer: Writer, problem: Problem, *, follow: bool) -> None:
-        """Ends a stream whose reader may read no longer, and says why to one who still listens."""
+        """End a stream whose reader may no longer read, with the reason for one that still listens."""
         self._metrics.streams_refused.inc()
         async with asyncio.timeout(_LAST_WORD_SECONDS):
             await writer.send(sse.refused(problem))
             if not follow:
-                raise ConnectionAbortedError("a proper end would pass for the end of what there is now")
+                raise ConnectionAbortedError("a regular end would look like the end of the current events")
             await writer.close()
 
     async def _page(self, execution: ExecutionId, index: int, wanted: Subscription) -> LogPage | None:
@@ -194,13 +194,13 @@ class Streams:
 
 
 class Guard:
-    """Asks again and again whether a stream's reader may read.
+    """Checks regularly whether a stream's reader may still read.
 
     Args:
-        seconds: at most between two questions; each is asked after half as long or longer, by chance.
+        seconds: maximum interval; each one is random, from half as long on.
 
     Attributes:
-        known: cleared while nobody could say for a while; then nothing is sent.
+        known: cleared while the answer has been unknown for a while; then nothing is sent.
     """
 
     def __init__(self, judge: Judge, seconds: float) -> None:
@@ -210,7 +210,7 @@ class Guard:
         self.known.set()
 
     async def watch(self) -> Problem:
-        """Why the reader may read no longer, once that is so."""
+        """Return why the reader may no longer read, as soon as that is so."""
         loop = asyncio.get_running_loop()
         confirmed = loop.time()
         pause = self._seconds * random.uniform(0.5, 1)
@@ -231,25 +231,25 @@ class Guard:
 
 
 def nothing_more(wanted: Subscription, standing: LogPosition) -> bool:
-    """Whether one who comes back has everything of an execution that has ended, with all below it.
+    """Whether a subscriber that reconnects has every event of an execution that has ended with its descendants.
 
     Raises:
-        BadRequest: the event that it comes back from does not exist.
+        BadRequest: the event that it reconnects from does not exist.
     """
     if wanted.from_index > standing.next_index:
         raise BadRequest(
             "Last-Event-ID",
             str(wanted.from_index - 1),
-            f"is beyond the newest event, {standing.next_index - 1}: it is of another execution, or the ledger was "
-            "restored to an earlier state; begin anew without it",
+            f"is beyond the newest event, {standing.next_index - 1}: it belongs to another execution, or the database "
+            "was restored to an earlier state; start again without it",
         )
     return standing.ended and wanted.from_index == standing.next_index
 
 
 async def validated(judge: Judge) -> None:
-    """Waits until one who came back would be let in or refused, and not turned away because somebody is away.
+    """Wait until a subscriber that reconnects is either admitted or refused, instead of failing with an outage.
 
-    Browsers do not ask again then. What is found is remembered for a moment, so nobody is asked once more.
+    Browsers do not retry in that case. The answer is cached for a moment, so nothing is requested twice.
     """
     while True:
         try:
@@ -263,6 +263,6 @@ async def validated(judge: Judge) -> None:
 
 
 def _hang_up(request: web.Request) -> None:
-    """Closes the connection of a subscriber who takes nothing, or who must not take this for the end."""
+    """Close the connection of a subscriber that takes nothing, or that must not take this for the end."""
     if request.transport is not None:
         request.transport.abort()

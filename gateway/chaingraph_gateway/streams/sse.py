@@ -1,10 +1,10 @@
-"""The form of Server-Sent Events, and a stream of them to one subscriber.
+"""The format of Server-Sent Events, and a stream of them to one subscriber.
 
     id: 7
     event: node:completed
     data: {"index":7,"type":"node:completed","timestamp":"2026-11-24T02:03:16.123Z","data":{...}}
 
-An empty line ends an event; a line that begins with a colon is a comment.
+An empty line ends an event; a line that starts with a colon is a comment.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from chaingraph_store.reads.event_log import LoggedEvent, LogPosition
 HEADERS: Final = {
     "Content-Type": "text/event-stream; charset=utf-8",
     "Cache-Control": "no-store",
-    # nginx holds a stream back until its buffer is full, unless it is told not to.
+    # nginx buffers a stream until its buffer is full, unless told otherwise.
     "X-Accel-Buffering": "no",
 }
 END: Final = "end"
@@ -41,8 +41,8 @@ class Frame:
 
 
 def frame(event: LoggedEvent) -> Frame:
-    """An event of the log in the form of the stream."""
-    # JSON has line breaks between its tokens at most, and one would end the line of the stream.
+    """Format an event of the log for the stream."""
+    # JSON may have line breaks between its tokens, and one would end the line of the stream.
     kept = event.data.replace("\n", " ").replace("\r", " ") if event.data is not None else None
     data = kept or f'null,"dataBytes":{event.size}'
     content = (
@@ -53,25 +53,25 @@ def frame(event: LoggedEvent) -> Frame:
 
 
 def end(standing: LogPosition) -> bytes:
-    """The last event of a stream: the execution has ended, and all below it."""
+    """Format the last event of a stream: the execution has ended, and all its descendants."""
     data = {"phase": standing.phase, "attempt": standing.attempt, "nextIndex": standing.next_index}
-    # With the last event's id: who asks for more with it is told that there is nothing.
+    # With the last event's id: a subscriber that reconnects with it gets 204.
     return f"id: {standing.next_index - 1}\nevent: {END}\ndata: {orjson.dumps(data).decode()}\n\n".encode()
 
 
 def pause(reached: int | None) -> bytes:
-    """The last words of a stream that is to be asked for again, which are no event: the id to do it with, if any."""
+    """Format the end of a stream that must be requested again, which is not an event: with the id for that, if any."""
     place = f"id: {reached}\n" if reached is not None else ""
-    return f": ask again, your rights are looked at anew\n{place}\n".encode()
+    return f": reconnect, your rights are checked again\n{place}\n".encode()
 
 
 def refused(problem: Problem) -> bytes:
-    """The last words of a stream whose reader may read no longer: a comment, for whoever asks again is told why."""
+    """Format the end of a stream whose reader may no longer read: a comment. The next request gets the reason."""
     return f": {int(problem.status)} {type(problem).__name__}: {' '.join(problem.message.split())}\n\n".encode()
 
 
 class Writer:
-    """Sends to one subscriber, who may be slow: whoever sends waits until the connection takes more."""
+    """Sends to one subscriber, which may be slow: a send waits until the connection accepts more."""
 
     def __init__(self, response: web.StreamResponse, *, heartbeat_seconds: float, stall_seconds: float) -> None:
         self._response = response
@@ -81,7 +81,7 @@ class Writer:
         self._last = asyncio.get_running_loop().time()
 
     async def send(self, content: bytes) -> None:
-        """Sends whole events.
+        """Send complete events.
 
         Raises:
             ConnectionError: the subscriber is gone.
@@ -93,16 +93,16 @@ class Writer:
             self._last = asyncio.get_running_loop().time()
 
     async def close(self) -> None:
-        """Ends the stream; errors as `send`."""
+        """End the stream; errors as `send`."""
         async with self._one_at_a_time, asyncio.timeout(self._stall_seconds):
             await self._response.write_eof()
 
     async def open(self) -> None:
-        """Sends how long to wait before a new try. It differs, so that not all come back at the same moment."""
+        """Send the delay before a reconnect. It is random, so that subscribers do not reconnect at the same moment."""
         await self.send(f"retry: {random.randint(*_RETRY_MILLISECONDS)}\n\n".encode())
 
     async def beat(self) -> None:
-        """Sends a comment after every silence, until the subscriber is gone."""
+        """Send a comment after every silence, until the subscriber is gone."""
         loop = asyncio.get_running_loop()
         while True:
             due = self._last + self._heartbeat_seconds

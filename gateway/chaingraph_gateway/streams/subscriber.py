@@ -1,7 +1,4 @@
-"""The way of one subscriber through an execution's log: old events from the table, new ones from the tail.
-
-Used by `streams`, which sends what comes out of it.
-"""
+"""One subscriber's position in an execution's log: old events from the table, new ones from the tail."""
 
 from __future__ import annotations
 
@@ -22,17 +19,17 @@ from chaingraph_store.reads.event_log import LogPage, LogPosition
 _RETRY_SECONDS: Final = 0.5
 
 ReadPage = Callable[[int], Awaitable[LogPage | None]]
-"""Reads a page of the execution's log from an index on, of the types that are wanted. Raises LedgerAway."""
+"""Reads a page of the execution's log from an index on, of the requested types. Raises LedgerAway."""
 
 
 class Subscriber:
-    """Where a subscriber is.
+    """A subscriber's position.
 
     Args:
-        wanted: what was asked for.
+        wanted: the request.
         read: reads the table.
-        tail: the execution's newest events; None for one who does not follow.
-        until: no more is given out after this time of the event loop's clock, in seconds.
+        tail: the execution's newest events; None when not following.
+        until: nothing is sent after this time of the event loop's clock, in seconds.
 
     Attributes:
         left_off: there may be more, but the time was over.
@@ -49,7 +46,7 @@ class Subscriber:
         self._first: LogPage | None = None
 
     async def begin(self) -> LogPosition:
-        """Reads the first page, so that what is wrong shows before the answer begins.
+        """Read the first page, so that errors show before the answer starts.
 
         Raises:
             NotFound: the execution is gone.
@@ -57,29 +54,29 @@ class Subscriber:
         """
         self._first = await self._read(self._index)
         if self._first is None:
-            raise NotFound("the execution is no longer in the ledger")
+            raise NotFound("the execution is no longer in the database")
         return self._first.standing
 
     @property
     def end(self) -> LogPosition | None:
-        """Where the execution stands, once its log has ended and the subscriber has everything of it."""
+        """Return the final position, once the log has ended and the subscriber has everything of it."""
         standing = self._standing
         return standing if standing is not None and standing.ended and self._index >= standing.next_index else None
 
     @property
     def reached(self) -> int | None:
-        """The id to come back with: of the last event given out, or of a later one that was not asked for.
+        """Return the id to reconnect with: of the last event sent, or of a later one that was not requested.
 
-        None before the first, and for one who waits for an event beyond the newest.
+        None before the first, and for a subscriber that waits for an event beyond the newest.
         """
         standings = (self._standing, self._tail.standing if self._tail is not None else None)
         newest = max((each.next_index for each in standings if each is not None), default=self._index - 1)
         return self._index - 1 if ANNOUNCEMENT_INDEX < self._index <= newest else None
 
     async def batches(self) -> AsyncIterator[Sequence[Frame]]:
-        """Events in order, some at a time, until there are no more to come, or the time is over.
+        """Yield events in order, in batches, until there are no more, or the time is over.
 
-        Outages of PostgreSQL are waited for.
+        Waits out outages of PostgreSQL.
         """
         page = self._first
         while page is not None:
@@ -95,9 +92,9 @@ class Subscriber:
             page = await self._next_page()
 
     async def _live(self, tail: Tail) -> AsyncIterator[Sequence[Frame]]:
-        """Events from the tail, until all have come or those that come next are no longer kept there."""
+        """Yield events from the tail, until all have come, or the next ones are no longer kept there."""
         while not tail.gone:
-            # Taken before looking: what comes after the look sets it.
+            # Taken before reading: news after the read set it.
             news = tail.news
             frames = tail.after(self._index)
             if tail.standing is not None and frames is not None and not frames:
@@ -115,7 +112,7 @@ class Subscriber:
                 return
 
     async def _wait(self, news: asyncio.Event) -> None:
-        """Until there is something new, or the time is over."""
+        """Wait for news, or for the end of the time."""
         with suppress(TimeoutError):
             async with asyncio.timeout_at(self._until):
                 await news.wait()
@@ -125,7 +122,7 @@ class Subscriber:
         return [each for each in frames if types is None or each.type in types]
 
     async def _next_page(self) -> LogPage | None:
-        """None when the time is over, and when the execution is gone."""
+        """Return None when the time is over, and when the execution is gone."""
         while not self._over():
             try:
                 return await self._read(self._index)

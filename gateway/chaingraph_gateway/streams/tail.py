@@ -1,8 +1,8 @@
-"""The newest events of the executions that somebody follows, read once for all who do.
+"""The newest events of followed executions, read once for all subscribers.
 
 One connection of the process listens for changes. A notification names an execution; if it is followed, its new events
-are read and kept, up to a bound, and whoever follows it takes them from there at their own pace. One who falls behind
-what is kept reads the table instead, so nothing is ever lost and nobody is waited for.
+are read and kept, up to a limit, and subscribers take them at their own pace. A subscriber that falls behind reads the
+table instead, so nothing is lost and nobody waits for it.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ _KEPT_EVENTS: Final = 4000
 _KEPT_BYTES: Final = 4_000_000
 _TAKEN_AT_ONCE: Final = 500
 _TAKEN_BYTES: Final = 250_000
-"""Each subscriber has so much in hand besides what is kept for all, one event at least."""
+"""Maximum bytes of a subscriber's batch besides the shared events, at least one event."""
 _RETRY_SECONDS: Final = 0.5
 
 
@@ -38,9 +38,9 @@ class Tail:
     """The newest events of one execution.
 
     Attributes:
-        standing: where the execution stands, as of the last event kept; None until it was read.
-        gone: the execution is no longer in the ledger.
-        news: set when there is something new; another one takes its place then.
+        standing: the position as of the last event kept; None before the first reading.
+        gone: the execution is no longer in the database.
+        news: set when there is something new, and then replaced.
     """
 
     def __init__(
@@ -60,16 +60,16 @@ class Tail:
         self.news = asyncio.Event()
 
     def hint(self) -> None:
-        """There may be something new in the table."""
+        """Record that there may be something new in the table."""
         self._hint.set()
 
     @property
     def following(self) -> int:
-        """The index after the newest event kept."""
+        """Return the index after the newest event kept."""
         return self._frames[-1].index + 1 if self._frames else self._first
 
     def after(self, index: int) -> Sequence[Frame] | None:
-        """Events from this index on, in order, some at a time; None when the first of them is not kept here."""
+        """Return events from this index on, in order, in batches; None when the first of them is not kept here."""
         if self.standing is None or index < self._first:
             return None
         start = bisect_left(self._frames, index, key=lambda frame: frame.index)
@@ -83,7 +83,7 @@ class Tail:
         return taken
 
     async def run(self) -> None:
-        """Reads what is new, for ever: when told to, and from time to time, because a notification may be lost."""
+        """Read new events until cancelled: after notifications, and regularly, because one may be lost."""
         while not self.gone:
             self._hint.clear()
             try:
@@ -95,7 +95,7 @@ class Tail:
                 async with asyncio.timeout(self._reread_seconds):
                     await self._hint.wait()
             except TimeoutError:
-                _log.debug("reads again without having been told to", execution_id=self._execution)
+                _log.debug("reading again without a notification", execution_id=self._execution)
 
     async def _read(self) -> None:
         if self.standing is None:
@@ -119,7 +119,7 @@ class Tail:
                 self._announce()
 
     async def _begin(self) -> None:
-        """What there was before is read from the table by those who want it."""
+        """Start at the current position. Subscribers read earlier events from the table."""
         async with self._reader.connection() as connection:
             standing = await event_log.standing(connection, self._execution)
         if standing is None:
@@ -153,11 +153,11 @@ class Tail:
 
 
 class Tails:
-    """The executions that somebody follows.
+    """The followed executions.
 
     Args:
         reread_seconds: how long a lost notification may go unnoticed.
-        inline_bytes: events that are larger are left out.
+        inline_bytes: larger events are left out.
     """
 
     def __init__(
@@ -171,7 +171,7 @@ class Tails:
         self._followed: dict[ExecutionId, tuple[Tail, asyncio.Task[None], int]] = {}
 
     async def listen(self) -> None:
-        """Hears of changes, for ever."""
+        """Listen for changes until cancelled."""
 
         async def connected() -> None:
             for tail, _, _ in self._followed.values():
@@ -186,7 +186,7 @@ class Tails:
 
     @asynccontextmanager
     async def follow(self, execution: ExecutionId) -> AsyncIterator[Tail]:
-        """The tail of an execution, shared with all others who follow it; kept up to date until the last one leaves."""
+        """Yield the tail of an execution, shared by its subscribers and updated until the last one leaves."""
         followed = self._followed.get(execution)
         if followed is None:
             tail = Tail(

@@ -1,4 +1,4 @@
-"""The end of tasks that read the ledger."""
+"""End tasks that read the ledger."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ _AGAIN_SECONDS: Final = 0.2
 
 
 async def end(task: asyncio.Task[Any]) -> None:
-    """Cancels a task and waits until it has ended; what it raised is left with it.
+    """Cancel a task and wait until it has ended; its exception is left in it.
 
-    Once is not enough: before Python 3.12 `asyncio.wait_for` swallows a cancellation that comes together with what was
-    waited for, and psycopg waits by it for every answer.
+    Once is not enough: before Python 3.12, `asyncio.wait_for` swallows a cancellation that arrives together with its
+    result, and psycopg uses it for every answer.
     """
     while not task.done():
         task.cancel()

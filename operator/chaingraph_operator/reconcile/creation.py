@@ -1,4 +1,4 @@
-"""Creates executions, and binds the resources of children to them."""
+"""Create executions, and bind the resources of children to them."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _log = structlog.get_logger(__name__)
 
 
 class Creation:
-    """The effects that make a row, or find the row that a resource stands for."""
+    """Creates rows, and finds the row that a resource represents."""
 
     def __init__(self, ledger: Ledger, namespaces: Namespaces, *, application_name: str) -> None:
         self._ledger = ledger
@@ -33,7 +33,7 @@ class Creation:
         """Create the execution, and enqueue or hold it; False when it exists already.
 
         Raises:
-            ConflictingRevision: the database has another content under the flow's revision.
+            ConflictingRevision: the database has other content under the flow's revision.
         """
         began = time.time_ns()
         new = replace(new, namespace_uid=await self._namespaces.uid(new.namespace))
@@ -55,7 +55,7 @@ class Creation:
         return adopted
 
     async def adopt_deleted(self, cached: Cached) -> bool:
-        """Bind a child's resource that was deleted before it was bound: else another one would be created."""
+        """Bind a child's resource that was deleted before it was bound. Otherwise another one would be created."""
         said = {} if cached.partial else cached.spec_object().get("spawnedBy") or {}
         if not said:
             return False

@@ -1,4 +1,4 @@
-"""Deleted Executions: stop them with everything below them, hide them, and forget them."""
+"""Handle deleted Executions: stop them and their descendants, hide them, and forget them."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _log = structlog.get_logger(__name__)
 
 
 class Deletion:
-    """The end of a resource. What a running execution needs is stopped; each part of the operator forgets it."""
+    """The end of a resource: active executions are stopped, and each component of the operator forgets it."""
 
     def __init__(
         self,
@@ -52,7 +52,7 @@ class Deletion:
         self._admission = admission
 
     async def finish(self, cached: Cached) -> None:
-        """Stop what still runs of a deleted resource, hide the execution from readers, and forget the resource."""
+        """Stop the executions of a deleted resource, hide them from readers, and forget the resource."""
         key = cached.key
         row = await self._snapshots.row(key.uid)
         if row is None and await self._creation.adopt_deleted(cached):
@@ -74,13 +74,13 @@ class Deletion:
         async with self._ledger.transaction() as connection:
             stopped = await stopping.stop(connection, execution, reason=DELETED, deleted=True)
         if stopped:
-            _log.info("stopped with its children: the resource was deleted", execution_id=execution)
+            _log.info("stopped with its descendants: the resource was deleted", execution_id=execution)
 
     async def _hide(self, row: ExecutionRow) -> None:
-        """Hide an execution that somebody deleted. An expired one stays readable."""
+        """Hide an execution whose resource was deleted by a user. An expired one stays readable."""
         async with self._ledger.transaction() as connection:
             parent = None if row.parent_id is None else await executions.by_id(connection, row.parent_id)
             above = None if parent is None or parent.uid is None else self._cache.key_of(parent.uid)
-            # A parent that is being deleted at this moment counts as there, unless it has expired.
+            # A parent whose deletion is in progress counts as existing, unless it has expired.
             exists = above is not None and not self._ttl.has_expired(above)
             await visibility.hide(connection, row.id, parent_exists=exists)

@@ -1,4 +1,4 @@
-"""Shows an execution: makes its status from the row or from the verdict, and hands it to the status writer."""
+"""Build the status of an execution from its row or from the verdict, and submit it to the status writer."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from chaingraph_store.ledger import Ledger
 
 
 class Display:
-    """Makes statuses."""
+    """Builds statuses."""
 
     def __init__(
         self, *, triggers: ExecutionTriggers, ledger: Ledger, writer: StatusWriter, worker_registry: WorkerRegistry
@@ -31,12 +31,12 @@ class Display:
         self._flow_nodes = FlowNodes(ledger)
 
     async def show(self, snapshot: Snapshot, verdict: Verdict | None) -> None:
-        """Show the row, or why there is none."""
+        """Show the row, or the reason why there is none."""
         cached, row, spec, previous = snapshot.cached, snapshot.row, snapshot.spec, snapshot.status
         if cached.deleting and row is None:
             return
         if row is not None:
-            # Before the children are read, so that no change of theirs falls in between.
+            # Read before the children, so that no change of theirs is missed in between.
             self._triggers.follow_children(row, cached.key)
             self._triggers.cache.mark_seq(cached.key, row.change_seq)
         counts = await child_counts.read(self._ledger, row)
@@ -54,8 +54,8 @@ class Display:
             ignored=await self._ignored(snapshot),
         )
         phase = shown.get("phase")
-        # The start of a retry is shown at once, a wait only when it lasts. Of a child, a run only when it lasts too:
-        # there are thousands, and most end before anybody looks.
+        # The start of a retry is shown at once, waiting only if it lasts. For a child, the same applies to its run:
+        # there are thousands, and most end before anybody could look.
         quiet = {"Pending"} if spec.spawned_by is None else {"Pending", "Running"}
         urgent = phase != cached.phase and (phase not in quiet or cached.phase in TERMINAL_PHASES)
         tree_has_ended = row is not None and row.children_total > 0 and row.tree_ended and not cached.finished

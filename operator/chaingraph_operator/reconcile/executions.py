@@ -1,6 +1,6 @@
-"""The reconciler of Executions: read a snapshot, plan, carry the plan out, show the status.
+"""The reconciler of Executions: read a snapshot, plan, carry out the plan, show the status.
 
-Each reconciliation begins from what is there, so it does not matter what woke it, or how often.
+Each reconciliation starts from the current state, so neither its trigger nor the number of repetitions matters.
 """
 
 from __future__ import annotations
@@ -55,16 +55,16 @@ _CONFLICT_SECONDS: Final = 60.0
 _LARGE: Final = 64 * 1024
 """Specs of at least this many bytes are planned in a thread. A Flow takes about a kilobyte per node."""
 _MOST_COMMANDS: Final = 5
-"""In one reconciliation: a spec asks for one of each kind at once. The others come with the next one."""
+"""Commands per reconciliation. A spec can request one of each kind; any more come with the next reconciliation."""
 
 
 class Next(Enum):
-    """What follows a decision that is no verdict."""
+    """The next step after a decision that is not a verdict."""
 
     PLAN_AGAIN = 1
-    """It was carried out: the plan is made again from the row as it is now."""
+    """The decision was carried out: plan again from the current row."""
     LEAVE = 2
-    """Something newer comes: this reconciliation shows nothing."""
+    """Something newer is coming: show nothing in this reconciliation."""
 
 
 class ExecutionReconciler:
@@ -101,7 +101,7 @@ class ExecutionReconciler:
         self._admission = admission
 
     async def reconcile(self, key: Key) -> None:
-        """Bring one execution a step further. The controller tries again after whatever this raises."""
+        """Reconcile one execution. Raises every error; the controller retries."""
         cached = self._cache.get(key)
         row = self._triggers.rows.pop(key, None)
         if cached is None:
@@ -114,7 +114,7 @@ class ExecutionReconciler:
             await self._advance(cached, row)
 
     async def _expire(self, cached: Cached) -> None:
-        """Apply the TTL of an execution that has ended and shows it."""
+        """Apply the TTL of an execution whose status shows its end."""
         if not cached.partial:
             self._ttl.consider(cached.key, cached.spec_object(), cached.status_object())
             self._cache.shrink(cached.key)
@@ -140,10 +140,10 @@ class ExecutionReconciler:
             await self._ttl.apply(snapshot.key)
 
     async def _carry_out(self, snapshot: Snapshot) -> tuple[Snapshot, Verdict | Next | None]:
-        """Plan and carry out until there is nothing left to do; returns the verdict, and the snapshot it is about."""
+        """Plan and carry out until no command is left. Returns the verdict, and the snapshot it is about."""
         decision = await self._plan(snapshot)
         if isinstance(decision, RefuseRetry):
-            # A row that the feed brought may be older than the one the user has seen: it may have ended since.
+            # A row from the change feed may be outdated: the execution may have ended since.
             snapshot = await self._snapshots.with_fresh_row(snapshot)
             decision = await self._plan(snapshot)
         confirmed = False
@@ -158,10 +158,10 @@ class ExecutionReconciler:
         return snapshot, _verdict(decision)
 
     async def _apply(self, decision: Plan, snapshot: Snapshot, *, confirmed: bool) -> Verdict | Next | None:
-        """Apply one decision.
+        """Carry out one decision.
 
         Args:
-            confirmed: whether the API server was asked before, in this reconciliation, that the spec is current.
+            confirmed: whether this reconciliation has already confirmed with the API server that the spec is current.
         """
         if isinstance(decision, Create):
             return await self._create(decision, snapshot)
@@ -174,7 +174,7 @@ class ExecutionReconciler:
         if asks and not await self._is_current(snapshot.cached):
             return Next.LEAVE
         if isinstance(decision, Retry):
-            # It must not be deleted for having ended before.
+            # Its former end must not expire it.
             self._ttl.forget(snapshot.key)
         await self._commands.carry_out(decision, snapshot.key)
         return Next.PLAN_AGAIN
@@ -187,11 +187,11 @@ class ExecutionReconciler:
         try:
             created = await self._creation.create(decision.new, snapshot.cached)
         except ConflictingRevision as conflict:
-            _log.error("not created", error=str(conflict))
+            _log.error("cannot create the execution", error=str(conflict))
             self._queue.add_after(key, _CONFLICT_SECONDS)
             return Wait(names.CONFLICTING_REVISION, str(conflict), stalled=True)
         if not created:
-            return Next.PLAN_AGAIN  # Another operator, or one that is cut off from us, was faster.
+            return Next.PLAN_AGAIN  # another operator was faster
         if snapshot.spec.flow is not None:
             view = self._view(snapshot.spec, snapshot.cached)
             self._commands.warn_of_flow(key, view.warnings if isinstance(view, Validated) else ())
@@ -199,10 +199,12 @@ class ExecutionReconciler:
         return Next.LEAVE
 
     async def _is_current(self, cached: Cached) -> bool:
-        """Whether the API server has the very spec that we have. A newer one is taken in, for the next turn.
+        """Whether the API server has exactly our version of the spec. A newer one is cached for the next
+        reconciliation.
 
-        A command of an old spec does nothing once a later one was observed. But an operator that is behind, or cut off
-        from the API server, may be the first to act; and only this shows whether generations have really gone back.
+        A command of an outdated spec has no effect once a later generation was observed. But an operator that is
+        behind, or cut off from the API server, may be the first to act. Only this check shows whether generations
+        really went back.
         """
         if cached.deleting:
             return True
@@ -217,7 +219,7 @@ class ExecutionReconciler:
         return False
 
     def _wait(self, snapshot: Snapshot, verdict: Verdict | None) -> None:
-        """Register it with whatever it waits for: a Flow, node types, or room in its namespace's quota."""
+        """Register the execution with whatever it waits for: a Flow, node types, or room in its namespace's quota."""
         over_quota = isinstance(verdict, Wait) and verdict.reason == QUOTA_EXCEEDED
         if not over_quota:
             self._admission.forget(snapshot.key)
@@ -230,12 +232,12 @@ class ExecutionReconciler:
 
     async def _plan(self, snapshot: Snapshot) -> Plan:
         spec, cached, row = snapshot.spec, snapshot.cached, snapshot.row
-        # Checking an inline flow takes a while when it is large, so it is not done for a running execution.
+        # Validating a large inline flow takes a while, so it is skipped for running executions.
         needed = row is None and spec.spawned_by is None
         view = self._view(spec, cached) if needed else None
         if isinstance(view, Validated) and view.valid and max(len(cached.spec), 1024 * len(view.spec.nodes)) > _LARGE:
-            # Inputs are read, copied and measured, the flow is written out: tens of milliseconds, which go to a thread.
-            # An execution that has to wait may miss nothing meanwhile, and takes no time.
+            # Inputs are read, copied and measured, and the flow is serialized: tens of milliseconds, hence a thread. An
+            # execution that has to wait must not miss any change meanwhile, and is planned quickly.
             return await asyncio.to_thread(plan, spec, snapshot.meta, snapshot.status, row, view)
         return plan(spec, snapshot.meta, snapshot.status, row, view)
 
@@ -249,7 +251,7 @@ class ExecutionReconciler:
         return self._flows.validation(key.namespace, name) or Missing(name, self._flows.similar(key.namespace, name))
 
     async def _show_unreadable(self, snapshot: Snapshot) -> None:
-        """Ignore the spec. A running execution continues, and says so; a new one waits, or is refused."""
+        """Ignore the spec. A running execution continues and shows it, a new one waits or is refused."""
         why = snapshot.unreadable
         assert why is not None
         self._admission.forget(snapshot.key)

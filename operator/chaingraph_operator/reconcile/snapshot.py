@@ -1,4 +1,4 @@
-"""What one reconciliation of an Execution begins from: its resource, its row, and the spec that it may have."""
+"""The input of one reconciliation of an Execution: its resource, its row, and its allowed spec."""
 
 from __future__ import annotations
 
@@ -28,9 +28,9 @@ class Snapshot:
     Attributes:
         spec: as its namespace allows it.
         status: as last written.
-        row: the ledger's row; None where there is none.
-        ignored: parts of the spec that have no effect.
-        unreadable: why the spec cannot be read; then `spec` only says whether the row is to stay paused.
+        row: the ledger's row, or None.
+        ignored: the parts of the spec that have no effect.
+        unreadable: why the spec cannot be read. Then `spec` only says whether the row stays paused.
     """
 
     cached: Cached
@@ -56,10 +56,10 @@ class Snapshots:
         self._namespaces = namespaces
 
     async def read(self, cached: Cached, row: ExecutionRow | None) -> Snapshot | None:
-        """Read one; None when the resource is gone.
+        """Read a snapshot; None when the resource is gone.
 
         Args:
-            row: as the change feed brought it. It is read again when the status shows a later one.
+            row: from the change feed. It is read again when the status shows a later one.
         """
         if cached.partial:
             whole = await self._whole(cached)
@@ -78,11 +78,11 @@ class Snapshots:
         return Snapshot(cached, meta, spec, status, row, ignored)
 
     async def with_fresh_row(self, snapshot: Snapshot) -> Snapshot:
-        """The same resource with the row as it is now."""
+        """Return the same snapshot with the current row."""
         return replace(snapshot, row=await self.row(snapshot.meta.uid))
 
     async def row(self, uid: str) -> ExecutionRow | None:
-        """The row of the resource with this UID."""
+        """Return the row of the resource with this UID."""
         async with self._ledger.connection() as connection:
             return await executions.by_uid(connection, uid)
 
@@ -98,12 +98,12 @@ class Snapshots:
     async def _allowed(
         self, spec: ExecutionSpec, row: ExecutionRow | None
     ) -> tuple[ExecutionSpec, tuple[Ignored, ...]]:
-        """The spec without a change of the priority that its namespace does not allow."""
+        """Return the spec without a forbidden change of the priority, and the resulting condition."""
         if row is None or spec.priority == row.priority:
             return spec, ()
         policy = (await self._namespaces.get(row.namespace)).policy
         problem = priority_problem(policy, spec.priority, row.namespace)
         if problem is None:
             return spec, ()
-        message = f"{problem}. It keeps the priority {row.priority}"
+        message = f"{problem}. The execution keeps priority {row.priority}"
         return spec.model_copy(update={"priority": row.priority}), (Ignored(Reason.PRIORITY_TOO_HIGH, message),)

@@ -1,7 +1,7 @@
 """One run of an execution: claim it, run the engine over the journal, write its end.
 
 An attempt takes several runs when it is parked in between. The step may run again after a crash, on any worker: the
-claim takes a new owner epoch, the journal's nodes are not run again, and the first worker's writes are refused from
+claim takes a new owner epoch, the journal's nodes are not run again, and the first worker's writes are rejected from
 then on.
 """
 
@@ -42,21 +42,21 @@ from chaingraph_worker.supervision.pool import Pool
 
 COMPLETED: Final = "Completed"
 PARKED: Final = "Parked"
-"""What a run ends with that is paused: another run goes on with the attempt."""
+"""The result of a paused run: another run continues the attempt."""
 MOVED: Final = "Moved"
-"""What a run ends with that is another version's: its next run waits in the queue of that version."""
+"""The result of a run that belongs to another version: its next run waits in the queue of that version."""
 RUNNER_LOST: Final = "RunnerLost"
-"""How a run ends whose runner was killed or crashed: it is claimed again, and goes on in another runner."""
+"""The result of a run whose runner was killed or crashed: it is claimed again, and continues in another runner."""
 NOT_OURS: Final = "NotOurs"
-"""What a run ends with when there was nothing to run, or somebody else has taken it. DBOS refuses to record it
-for a workflow that was handed back or cancelled, so it ends nothing that goes on elsewhere."""
+"""The result of a run when there was nothing to run, or another process took it. DBOS does not record it for a workflow
+that was handed back or cancelled, so it ends nothing that continues elsewhere."""
 
 _log = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
 class RunDependencies:
-    """What every attempt of this process shares."""
+    """The dependencies that all attempts of this process share."""
 
     ledger: Ledger
     pool: Pool
@@ -72,11 +72,11 @@ class RunDependencies:
 
 
 async def run_attempt(dependencies: RunDependencies, execution: ExecutionId, *, run: int, inbox: CommandInbox) -> str:
-    """Runs the attempt until it ends or is parked.
+    """Run the attempt until it ends or is parked.
 
     Args:
-        run: The number of the run, which its workflow's id has too.
-        inbox: Brings the commands that come while it runs.
+        run: the number of the run, which is also part of its workflow's id.
+        inbox: receives the commands that come during the run.
 
     Returns:
         The phase it ended in, `PARKED`, `MOVED`, or `NOT_OURS`.
@@ -122,7 +122,7 @@ async def _run_claim(
 
 async def _claim(dependencies: RunDependencies, execution: ExecutionId, workflow: WorkflowId) -> runs.Claim | None:
     async def once() -> runs.Claim | None:
-        # A claim whose answer was lost is taken again, under a newer epoch.
+        # A claim whose answer was lost is repeated, under a newer epoch.
         async with dependencies.ledger.connection() as connection:
             return await runs.claim(
                 connection, execution, workflow=workflow, worker=dependencies.executor_id, build=dependencies.build
@@ -143,12 +143,13 @@ async def _send_to_its_version(dependencies: RunDependencies, execution: Executi
             )
 
     build = await retry_transient(once, what=f"return of {execution} to its version")
-    _log.info("is another version's", execution_id=execution, version=None if build is None else str(build))
+    version = None if build is None else str(build)
+    _log.info("execution belongs to another worker version", execution_id=execution, version=version)
     return MOVED
 
 
 class _Run:
-    """The engine of one claim, its flusher and its control, and what ends them."""
+    """The engine of one claim, its flusher and its control, and everything that ends them."""
 
     def __init__(
         self,
@@ -160,7 +161,7 @@ class _Run:
         *,
         connections: int,
     ) -> None:
-        """`connections`: HTTP connections that it may have open at once."""
+        """Create it. `connections`: HTTP connections that it may have open at once."""
         self._dependencies = dependencies
         self._claim = claim
         self._inbox = inbox
@@ -170,7 +171,7 @@ class _Run:
         self.end = runs.AttemptEnd("")
         """How it has ended, once that is written."""
         self.children: Children | None = None
-        """What it spawns when it has completed."""
+        """The children that it spawns when it has completed."""
         self._flusher = Flusher(
             dependencies.ledger,
             claim,
@@ -210,7 +211,7 @@ class _Run:
             return PARKED if end is None else await self._write_end(end)
         except OwnershipLost:
             metrics.OWNERSHIP_LOST.inc()
-            _log.info("the attempt is no longer this worker's", interrupted=self._interrupted or None)
+            _log.info("the attempt no longer belongs to this worker", interrupted=self._interrupted or None)
             return NOT_OURS
         finally:
             self._dependencies.running.remove(entry)
@@ -218,12 +219,12 @@ class _Run:
             await self._flusher.close()
 
     def interrupt(self, reason: str) -> None:
-        """Ends the engine and cancels the nodes in flight. The row was moved on by who asks for it."""
+        """End the engine and cancel running nodes. The caller has moved the row on."""
         self._interrupted = reason
         self._engine.stop(reason)
 
     async def _run_engine(self) -> runs.AttemptEnd | None:
-        """How it ended; None when it was parked."""
+        """Run the engine. Returns how it ended; None when it was parked."""
         claim = self._claim
         _log.info("running", resumed=claim.started_before, journaled=claim.nodes_ended, paused=claim.paused)
         try:
@@ -254,12 +255,12 @@ class _Run:
         )
 
     async def _lose(self, lost: RunnerLost) -> str:
-        """Keeps what the runner has said, and what it has cost the nodes that are to blame."""
+        """Record the runner's reports, and the tries that its loss costs the responsible nodes."""
         refusal: str | None = None
         if not (self._interrupted or self._refusal):
             metrics.RUNNERS_LOST.labels(lost.ended.cause).inc()
             state = self._engine.state
-            _log.warning("lost its runner", cause=lost.ended.cause, reason=lost.ended.message, nodes=lost.suspects)
+            _log.warning("runner lost", cause=lost.ended.cause, reason=lost.ended.message, nodes=lost.suspects)
             refusal = self._lost.add(
                 lost.ended,
                 lost.suspects,
@@ -284,7 +285,7 @@ class _Run:
         if isinstance(self._refusal, OwnershipLost):
             raise self._refusal
         if self._interrupted and self._refusal is None:
-            # From outside, by whoever has moved the row on or handed it back: the end is not ours to write.
+            # Interrupted from outside: the row was moved on or handed back, and the end is not ours to write.
             raise OwnershipLost(self._claim.execution_id, self._claim.epoch)
         if self._refusal is not None:
             end = self._refused_data(self._refusal)
@@ -293,7 +294,7 @@ class _Run:
         except OwnershipLost:
             raise
         except Exception as error:  # noqa: BLE001 - the end must be written, whatever is wrong with the rest
-            _log.exception("the end could not be written with what came before it")
+            _log.exception("cannot write the end together with pending events")
             self._flusher.discard()
             end = self._refused_data(error)
             await self._flusher.finish(end)
@@ -302,12 +303,10 @@ class _Run:
         return end.phase
 
     def _refused_data(self, error: Exception) -> runs.AttemptEnd:
-        return self._failed_outside(
-            "JournalRefused", f"what a node put out could not be written: {plain(str(error)).strip()}"
-        )
+        return self._failed_outside("JournalRefused", f"cannot write the output of a node: {plain(str(error)).strip()}")
 
     def _failed_outside(self, reason: str, message: str) -> runs.AttemptEnd:
-        """An end that the engine has not announced."""
+        """Build an end that the engine has not published."""
         data = orjson.dumps({"error": plain(message), "reason": reason})
         self._flusher.take([], [EngineReport("flow:failed", time.time_ns() // 1_000_000, data)])
         return runs.AttemptEnd("Failed", error_reason=reason, error_message=message)
@@ -336,7 +335,7 @@ class _Run:
 
 
 def _limits_of(claim: runs.Claim, limits: RunnerLimits, connections: int) -> RunnerLimits:
-    """The worker's limits, with what the execution's namespace may reach and its share of the connections."""
+    """Return the worker's limits, with the namespace's egress policy and share of connections."""
     return replace(
         limits,
         values={**limits.values, "http_connections": connections},

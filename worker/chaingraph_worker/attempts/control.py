@@ -1,6 +1,6 @@
-"""The control of a running attempt: commands reach its engine, its pauses reach the row, and a long one is parked.
+"""Control a running attempt: commands go to its engine, pauses to the row, and a long pause parks it.
 
-Made by `attempt`. See docs/decisions/0003.
+See docs/decisions/0003.
 """
 
 from __future__ import annotations
@@ -21,13 +21,13 @@ from chaingraph_worker.attempts.inbox import Command, CommandInbox
 from chaingraph_worker.supervision.engine import RemoteEngine
 
 _REFUSED_PARK_SECONDS: Final = 0.5
-"""A park is refused while a command is on its way; after this it is tried again."""
+"""Delay before a park is tried again that was refused because a command was in flight."""
 _KINDS: Final = frozenset(("PAUSE", "RESUME", "STEP", "BREAKPOINTS"))
 _log = structlog.get_logger(__name__)
 
 
 class Control:
-    """Between the inbox, the engine, the flusher and the row's pause. To be used on the event loop."""
+    """Connects the inbox, the engine, the flusher and the row's pause. For use on the event loop."""
 
     def __init__(
         self,
@@ -39,7 +39,7 @@ class Control:
         park_seconds: float,
         interrupt: Callable[[str], None],
     ) -> None:
-        """`park_seconds`: how long a pause may hold its slot; `interrupt` ends an attempt that is not ours any more."""
+        """Create it. `park_seconds`: how long a pause may keep its slot; `interrupt` ends an attempt that was lost."""
         self._ledger = ledger
         self._claim = claim
         self._inbox = inbox
@@ -53,11 +53,11 @@ class Control:
         inbox.open(claim.control_seq, self._carry_out)
 
     def steer(self, engine: RemoteEngine) -> None:
-        """Commands go to this engine."""
+        """Send commands to this engine."""
         self._engine = engine
 
     def state(self) -> runs.EngineControl | None:
-        """What is to be in the row now; None as long as there is no engine."""
+        """Return the state for the row; None while there is no engine."""
         if self._engine is None or not self._engine.begun:
             return None
         now = self._engine.state
@@ -70,17 +70,17 @@ class Control:
         )
 
     def changed(self) -> None:
-        """The engine pauses or goes on, holds other nodes than before, or has carried a command out."""
+        """Handle a change of the engine: paused or resumed, other nodes held, or a command carried out."""
         self._flusher.hurry()
         self._time_parking()
 
     def park_at_once(self) -> None:
-        """From now on a pause does not keep its slot: the worker shuts down."""
+        """Let no pause keep its slot from now on: the worker shuts down."""
         self._park_seconds = 0.0
         self._time_parking()
 
     async def close(self) -> None:
-        """The engine has ended: parks no more. A statement under way ends first, because it may have committed."""
+        """Stop parking, because the engine has ended. Awaits a running statement, which may have committed."""
         self._closed = True
         self._stop_timer()
         if self._parking is not None:
@@ -89,10 +89,10 @@ class Control:
     def _carry_out(self, command: Command) -> None:
         engine = self._engine
         if engine is None:
-            return  # The attempt has not begun: its claim has the command.
+            return  # the attempt has not started: its claim has the command
         kind = command["kind"]
         if kind not in _KINDS:
-            _log.warning("a command of an unknown kind is left out", kind=kind, seq=command["seq"])
+            _log.warning("unknown command ignored", kind=kind, seq=command["seq"])
         engine.command(command)
         metrics.COMMANDS.labels(kind).inc()
         _log.info("command", execution_id=self._claim.execution_id, kind=kind, seq=command["seq"])
@@ -115,7 +115,7 @@ class Control:
     async def _park(self, engine: RemoteEngine) -> None:
         async def once() -> bool:
             async with self._ledger.connection() as connection:
-                # Asked at the last moment: a command may be on its way to the runner, and let nodes go there.
+                # Checked at the last moment: a command may be on its way to the runner, and start nodes there.
                 if self._closed or not engine.quiet or engine.state.applied != self._inbox.applied:
                     return False
                 return await parking.park(
@@ -123,15 +123,15 @@ class Control:
                 )
 
         try:
-            # Nothing may be handed in between this and the park. Only a command could make the engine do so, and one
-            # that we have not taken makes the ledger refuse.
+            # Nothing may be submitted between this and the park. Only a command could make the engine do so, and
+            # with one that we have not processed the ledger refuses.
             await self._flusher.settled()
             parked = await retry_transient(once, what="park")
         except OwnershipLost as error:
             self._interrupt(str(error))
             return
         except Exception:  # noqa: BLE001 - it keeps its slot; what cannot be flushed has ended the attempt already
-            _log.exception("could not park")
+            _log.exception("cannot park the execution")
             return
         if not parked:
             self._time_parking(_REFUSED_PARK_SECONDS)

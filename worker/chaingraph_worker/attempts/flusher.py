@@ -1,8 +1,8 @@
-"""The one writer of a running attempt: what the engine reports, in a few transactions.
+"""The one writer of a running attempt: it writes the engine's reports in few transactions.
 
 The engine waits for it at `settled`: a node with effects starts only after everything before it is in the journal. An
-engine that reports more than can be written is held back, and what it has to say stays in the memory of its runner.
-Every write is fenced; the first refused one ends the flusher, and the engine with it.
+engine that reports faster than the flusher writes is throttled, and its reports stay in the memory of its runner. Every
+write is fenced; the first rejected one ends the flusher, and the engine with it.
 """
 
 from __future__ import annotations
@@ -24,9 +24,9 @@ from chaingraph_worker import metrics
 from chaingraph_worker.supervision.engine import EngineReport, NodeEnd
 
 _TOGETHER_SECONDS: Final = 0.001
-"""The end of one node and the beginning of the next are written together."""
+"""The end of one node and the start of the next are written together."""
 _MOST_PENDING: Final = 8 * 1024 * 1024
-"""Bytes that wait to be written; the engine is held back as long as there are more."""
+"""Maximum bytes waiting to be written. Beyond that, the engine is throttled."""
 _log = structlog.get_logger(__name__)
 
 
@@ -34,8 +34,8 @@ class Flusher:
     """The engine's Recorder.
 
     Args:
-        refused: called once, when a write was refused for good.
-        ended: called with every node that has ended.
+        refused: called once, when a write was rejected permanently.
+        ended: called with every finished node.
         congested: called with True when too much waits to be written, and with False when it is written.
     """
 
@@ -78,7 +78,7 @@ class Flusher:
         self._task = asyncio.create_task(self._keep_flushing(), name=f"flush {self._claim.execution_id}")
 
     def take(self, ends: Sequence[NodeEnd], log: Sequence[EngineReport]) -> None:
-        """Nodes have ended and events have happened, in one turn of the engine."""
+        """Take the finished nodes and events of one turn of the engine."""
         for end in ends:
             self._journal.append(runs.JournalEntry(end.node_id, end.outcome, end.record))
             self._ended(end)
@@ -91,17 +91,17 @@ class Flusher:
         self._wake.set()
 
     def hurry(self) -> None:
-        """Writes at once what there is, and in any case what `progress` and `control` say."""
+        """Write everything at once, and in any case the values of `progress` and `control`."""
         self._handed_in += 1
         self._wake.set()
         self._hurry.set()
 
     async def settled(self) -> None:
-        """Waits until everything handed in so far is in PostgreSQL.
+        """Wait until everything submitted so far is in PostgreSQL.
 
         Raises:
             OwnershipLost: it will never be.
-            Exception: it cannot be written; PostgreSQL refused the data itself, for one.
+            Exception: it cannot be written, for example because PostgreSQL rejected the data itself.
         """
         target = self._handed_in
         if self._written < target and self._error is None:
@@ -112,11 +112,12 @@ class Flusher:
             raise self._error
 
     async def finish(self, end: runs.AttemptEnd) -> None:
-        """Writes the rest together with the attempt's end, in one transaction.
+        """Write the rest together with the attempt's end, in one transaction.
 
         Raises:
-            OwnershipLost: the attempt is no longer this worker's.
-            Exception: it cannot be written; PostgreSQL refused the data itself, for one. Nothing of the rest was.
+            OwnershipLost: the attempt no longer belongs to this worker.
+            Exception: it cannot be written, for example because PostgreSQL rejected the data itself. None of the rest
+                was.
         """
         await self.close()
         if isinstance(self._error, OwnershipLost):
@@ -124,7 +125,7 @@ class Flusher:
         await self._flush(end)
 
     async def close(self) -> None:
-        """Lets the flush under way end and starts no other one: a cancelled statement may or may not have committed."""
+        """Await a running flush and start no other one: a cancelled statement may or may not have committed."""
         self._closing = True
         self._wake.set()
         self._hurry.set()
@@ -133,7 +134,7 @@ class Flusher:
             self._task = None
 
     def discard(self) -> None:
-        """Forgets what PostgreSQL refused, so that `finish` can write the end alone."""
+        """Forget what PostgreSQL rejected, so that `finish` can write the end alone."""
         self._journal, self._log = [], []
 
     async def _keep_flushing(self) -> None:
@@ -150,10 +151,10 @@ class Flusher:
                 return
 
     async def _pause(self) -> None:
-        """Collects for a moment, unless somebody waits in `settled`.
+        """Collect for a moment, unless the engine waits in `settled`.
 
-        A short flow is over within that moment and costs one statement. Later on, after a silence, what happens is
-        written nearly at once: it is what a subscriber waits for.
+        A short flow ends within that moment and costs one statement. After a silence, events are written almost at
+        once, because subscribers wait for them.
         """
         since_last = time.perf_counter() - self._flushed_at
         seconds = min(self._interval, max(self._interval - since_last, _TOGETHER_SECONDS))

@@ -1,7 +1,7 @@
-"""Commands on their way from a workflow's messages to the engine that runs in its step.
+"""Pass commands from a workflow's messages to the engine that runs in its step.
 
-Made by `workflows` for each run; hinted by `running`, opened by `attempt`. Only the workflow's main coroutine may
-receive messages, because it alone draws DBOS's function ids; the engine lives in the step beside it.
+Only the workflow's main coroutine may receive messages, because it alone draws DBOS's function ids; the engine runs in
+the step beside it.
 """
 
 from __future__ import annotations
@@ -11,11 +11,11 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 Command = Mapping[str, Any]
-"""`seq`, its number in the execution's row, and `kind`: PAUSE, RESUME, STEP or BREAKPOINTS with fields of its own."""
+"""`seq`, its number in the execution's row, and `kind`: PAUSE, RESUME, STEP or BREAKPOINTS with their own fields."""
 
 
 class CommandInbox:
-    """Hands each command on once, in the order of the numbers. To be used on the event loop."""
+    """Passes each command on once, in the order of the numbers. For use on the event loop."""
 
     def __init__(self) -> None:
         self._hinted = 0
@@ -28,27 +28,27 @@ class CommandInbox:
 
     @property
     def applied(self) -> int:
-        """Number of the last command that the engine has: from the row when it was claimed, or handed on since."""
+        """Number of the last command that the engine has: from the row when it was claimed, or passed on since."""
         return self._applied
 
     def open(self, applied: int, carry_out: Callable[[Command], None]) -> None:
-        """From now on commands are carried out: those after the number `applied`."""
+        """Carry out commands from now on: those after the number `applied`."""
         self._applied = applied
         self._carry_out = carry_out
 
     def hint(self, seq: int) -> None:
-        """The row has commands up to this number. May be repeated as long as they have not come."""
+        """Record that the row has commands up to this number. May be repeated until they come."""
         if seq > self._applied:
             self._hinted = seq
             self._wake.set()
 
     def close(self) -> None:
-        """The step has ended: nobody waits for commands any more."""
+        """Close the inbox, because the step has ended."""
         self._closed = True
         self._wake.set()
 
     async def called(self) -> bool:
-        """Waits until there is a message to receive. False when it is closed."""
+        """Wait until there is a message to receive. False when it is closed."""
         while not self._closed and self._hinted <= self._applied:
             self._wake.clear()
             await self._wake.wait()
@@ -56,17 +56,17 @@ class CommandInbox:
         return not self._closed
 
     def take(self, message: Any) -> None:
-        """Takes what was received: `{"commands": [...]}`, or None when there was no message.
+        """Take a received message: `{"commands": [...]}`, or None when there was none.
 
-        What the engine has is left out: a workflow that was recovered meets the old messages again. What comes too
-        early waits, because DBOS gives messages of one millisecond in any order.
+        Commands that the engine has are skipped: a recovered workflow receives the old messages again. Commands that
+        come too early wait, because DBOS gives messages of one millisecond in any order.
 
         Raises:
-            KeyError, TypeError: it is no such message.
+            KeyError, TypeError: it is not such a message.
         """
         if message is None:
             if self._hinted == self._asked:
-                self._hinted = 0  # the next hint asks again; one that came meanwhile has asked already
+                self._hinted = 0  # the next hint triggers another receive; one that came meanwhile has already
             return
         for command in message["commands"]:
             if command["seq"] > self._applied:

@@ -1,4 +1,4 @@
-"""What is counted, timed and traced of a run and of its nodes."""
+"""Metrics and traces of a run and its nodes."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _MS: Final = 1_000_000
 
 @cache
 def _count_of(node_type: str, outcome: str) -> Counter:
-    # To find it by its labels takes longer than to count.
+    # Looking it up by its labels takes longer than counting.
     return metrics.NODES.labels(node_type, outcome)
 
 
@@ -32,7 +32,7 @@ def _seconds_of(node_type: str) -> Histogram:
 
 
 class RunObserver:
-    """Of one run, from its claim on."""
+    """Observes one run, from its claim on."""
 
     def __init__(self, claim: Claim) -> None:
         self._claim = claim
@@ -42,7 +42,7 @@ class RunObserver:
         self._spans = _Spans(claim, tracer) if (tracer := tracing.active()) is not None else None
 
     def node_ended(self, end: NodeEnd) -> None:
-        """A node has ended, or will not run. Called for each: it must cost little."""
+        """Record a finished or skipped node. Called for each one, so it must be cheap."""
         _count_of(end.node_type, end.outcome).inc()
         if end.tries:
             _seconds_of(end.node_type).observe((end.finished_at - end.started_at) / 1000)
@@ -50,7 +50,7 @@ class RunObserver:
             self._spans.node_ended(end)
 
     def ended(self, outcome: str, *, reason: str = "", error: str = "") -> None:
-        """The run has ended so; with reason and error when it has failed."""
+        """Record the outcome of the run, with reason and error when it has failed."""
         queue = self._claim.queue
         metrics.ATTEMPTS.labels(queue, outcome).inc()
         metrics.ATTEMPT_SECONDS.labels(queue).observe(time.monotonic() - self._began)
@@ -59,7 +59,7 @@ class RunObserver:
 
 
 class _Spans:
-    """The spans of a run: one of its own, and one of each node below it."""
+    """The spans of a run: one for itself, and one below it for each node."""
 
     def __init__(self, claim: Claim, tracer: Tracer) -> None:
         self._claim = claim
@@ -113,7 +113,7 @@ class _Spans:
             Span(
                 name=keys.ATTEMPT,
                 id=SpanId(claim.execution_id, self._key),
-                # Nobody but its parent has made a child, so its trace begins here.
+                # A child has no creation span, so its trace starts here.
                 parent=keys.create(claim.execution_id) if claim.parent_id is None else None,
                 began=self._began,
                 ended=time.time_ns(),
@@ -126,11 +126,11 @@ class _Spans:
 
 
 def spawned(execution: ExecutionId, *, root: ExecutionId, children: int, began: int, epoch: int | None) -> None:
-    """Traces that children were made, if traces are on.
+    """Record the span of a spawn, if tracing is on.
 
     Args:
         began: nanoseconds since 1970.
-        epoch: of the run that emitted them; None where another worker has made them after that one was lost.
+        epoch: of the run that emitted them; None when another worker created them after that one was lost.
     """
     tracer = tracing.active()
     if tracer is None:

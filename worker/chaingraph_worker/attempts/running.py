@@ -1,8 +1,8 @@
-"""The attempts that run in this process, and the ear for what ends or commands them from outside.
+"""The attempts that run in this process, and notifications of external changes to them.
 
-A stop, a deletion or a hand-back is written by the operator into the attempt's row, which fences our writes, and a
-command gets its number there; the notification only makes it take effect at once. So a lost notification costs a
-moment, never correctness: the rows are looked at every few seconds anyway.
+The operator writes a stop, a deletion or a hand-back into the attempt's row, which fences our writes, and a command
+gets its number there. The notification only makes it take effect at once. A lost notification costs a moment, never
+correctness: the rows are read every few seconds anyway.
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ from chaingraph_store.transient import retry_transient
 from chaingraph_worker import metrics
 
 _LOOK_SECONDS: Final = 3.0
-"""How often the rows are looked at without a notification: one that listens to a dead connection hears nothing."""
+"""Interval of reading the rows without a notification: a dead connection delivers none."""
 _HEARD_EARLY: Final = 256
-"""How many notifications of attempts that do not run here are kept: one may be claimed and not be running yet."""
+"""Maximum notifications kept for attempts that do not run here: one may be claimed and not running yet."""
 _log = structlog.get_logger(__name__)
 
 
@@ -32,11 +32,11 @@ _log = structlog.get_logger(__name__)
 class RunningAttempt:
     claim: runs.Claim
     interrupt: Callable[[str], None]
-    """Ends the engine, with the reason; nothing more is written."""
+    """End the engine, with the reason; nothing more is written."""
     hint: Callable[[int], None]
-    """The row has commands up to this number."""
+    """Record that the row has commands up to this number."""
     park_at_once: Callable[[], None]
-    """From now on it gives its slot up as soon as it is paused and nothing runs."""
+    """Release the slot as soon as it is paused and nothing runs."""
 
 
 class RunningAttempts:
@@ -56,11 +56,11 @@ class RunningAttempts:
     def add(self, attempt: RunningAttempt) -> None:
         former = self._attempts.get(attempt.claim.execution_id)
         if former is not None:
-            # Stopped and retried, it came back before the former one has heard. Nobody would tell it any more.
-            former.interrupt("a later run of the execution has begun")
+            # Stopped and retried, the execution came back before the former run was notified. Only this ends it.
+            former.interrupt("a later run of the execution has started")
         self._attempts[attempt.claim.execution_id] = attempt
         if attempt.claim.execution_id in self._heard_early:
-            # Said between its claim and now: else it would be found out at the next look at all rows.
+            # Notified between its claim and now: otherwise only the next reading of all rows would find it.
             del self._heard_early[attempt.claim.execution_id]
             self._hear(attempt.claim.execution_id)
         self._idle.clear()
@@ -76,7 +76,7 @@ class RunningAttempts:
             self._idle.set()
 
     async def idle(self, *, within: float) -> bool:
-        """Waits until nothing runs, `within` seconds at most. Returns whether nothing runs."""
+        """Wait until nothing runs, at most `within` seconds. Returns whether nothing runs."""
         try:
             async with asyncio.timeout(within):
                 await self._idle.wait()
@@ -85,7 +85,7 @@ class RunningAttempts:
         return True
 
     def drain(self) -> None:
-        """From now on no pause keeps an attempt here."""
+        """Let no pause keep an attempt here from now on."""
         self._draining = True
         for attempt in self._attempts.values():
             attempt.park_at_once()
@@ -95,7 +95,7 @@ class RunningAttempts:
             attempt.interrupt(reason)
 
     async def listen(self) -> None:
-        """Hears of attempts that were ended or commanded from outside, for ever."""
+        """Listen for attempts that were ended or commanded from outside, until cancelled."""
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self._ledger.listen(CONTROL, self._hear, connected=self._look_at_all))
             tasks.create_task(self._look_when_heard())
@@ -110,7 +110,7 @@ class RunningAttempts:
             del self._heard_early[next(iter(self._heard_early))]
 
     async def _look_at_all(self) -> None:
-        """What was said while nobody listened is in the rows."""
+        """Read all rows, which have everything that was notified while nobody listened."""
         self._heard.update(self._attempts)
         self._wake.set()
 
@@ -121,7 +121,7 @@ class RunningAttempts:
             with suppress(TimeoutError):
                 async with asyncio.timeout_at(due):
                     await self._wake.wait()
-            # Asked of the clock: what is heard of some attempts must not keep us from looking at the others.
+            # Checked by the clock: notifications of some attempts must not keep us from reading the others.
             if loop.time() >= due:
                 await self._look_at_all()
                 due = loop.time() + _LOOK_SECONDS
@@ -143,5 +143,5 @@ def _tell(attempt: RunningAttempt, moved: runs.AttemptMoved) -> None:
     if moved.phase is None:
         attempt.hint(moved.control_seq)
         return
-    _log.info("interrupted from outside", execution_id=attempt.claim.execution_id, phase=moved.phase)
+    _log.info("attempt interrupted from outside", execution_id=attempt.claim.execution_id, phase=moved.phase)
     attempt.interrupt(f"the execution is {moved.phase}")

@@ -1,6 +1,6 @@
-"""Children: what a completed execution has emitted is spawned, and parents are told of children that have ended.
+"""Spawn the emissions of a completed execution as children, and notify parents of ended children.
 
-Used by `attempt`. The end of the parent is written before; nothing waits for this but the slot of its queue.
+The end of the parent is written before. Only the slot of its queue waits for this.
 """
 
 from __future__ import annotations
@@ -24,16 +24,16 @@ from chaingraph_worker.supervision.children import Children, journaled
 from chaingraph_worker.supervision.pool import Pool
 
 _TOGETHER_SECONDS: Final = 0.05
-"""Children that end within it are told of in one transaction."""
+"""Seconds in which ended children are collected for one notification of their parent."""
 _log = structlog.get_logger(__name__)
 
 
 class Spawner:
-    """Makes children, and tells their parents.
+    """Spawns children, and notifies their parents.
 
     Args:
-        spacing_ms: how far apart the children of a tree stand in the queue.
-        max_tree: executions of one tree, at most.
+        spacing_ms: the distance between the children of a tree in the queue.
+        max_tree: maximum executions of one tree.
     """
 
     def __init__(self, ledger: Ledger, pool: Pool, *, application_name: str, spacing_ms: int, max_tree: int) -> None:
@@ -46,10 +46,10 @@ class Spawner:
         self._wake = asyncio.Event()
 
     async def refusal(self, root: ExecutionId, count: int) -> str | None:
-        """Why an execution may not spawn so many; None when it may.
+        """Return why an execution may not spawn this many children; None when it may.
 
-        Asked before the end is written. Executions of one tree that end at this very moment do not see each other, so
-        a tree may become a little larger.
+        Called before the end is written. Concurrent ends in one tree do not see each other, so a tree may become a
+        little larger.
         """
 
         async def once() -> int:
@@ -60,18 +60,18 @@ class Spawner:
         if size + count <= self._max_tree:
             return None
         return (
-            f"it emitted {count} events, and the tree of {root} has {size} executions already: a tree may have "
-            f"{self._max_tree} (CHAINGRAPH_MAX_TREE of the workers). None of them was spawned; look for a loop of "
+            f"{count} events emitted, but the tree of {root} already has {size} executions, the limit is "
+            f"{self._max_tree} (CHAINGRAPH_MAX_TREE of the workers). No event spawned an execution. Look for a loop of "
             "emitters and listeners, or raise the limit and retry"
         )
 
     async def spawn(
         self, execution: ExecutionId, children: Children | None = None, *, epoch: int | None = None
     ) -> None:
-        """Makes what is left to be made of an execution's children, if anything is.
+        """Create the children that an execution has yet to spawn.
 
         Args:
-            children: what they need; None where it has to be read from the journal.
+            children: their data; None to read it from the journal.
             epoch: of the run that emitted it, if that is the caller's own.
 
         Raises:
@@ -110,8 +110,8 @@ class Spawner:
                     application_name=self._application_name,
                 )
             except psycopg.errors.ForeignKeyViolation:
-                # The revision of a Flow that was named is being replaced and removed at this very moment.
-                _log.info("a named flow has just changed, trying again", execution_id=execution)
+                # The revision of a named Flow is being replaced and removed at this moment.
+                _log.info("a named Flow has just changed, retrying", execution_id=execution)
                 return False
             if batch is not None:
                 metrics.CHILDREN.inc(batch.made)
@@ -122,9 +122,9 @@ class Spawner:
                     self.ended(execution)
                 _log.info("spawned", execution_id=execution, children=parent.made + batch.made, of=parent.total)
                 if batch.barred:
-                    # The run ends and frees its slot. `dispatch.revive_ended` brings it back, until all are made.
+                    # The run ends and frees its slot. `dispatch.revive_ended` brings it back until all are created.
                     _log.info(
-                        "QuotaExceeded: the namespace has no room for more children; they are made later",
+                        "QuotaExceeded: the namespace has no room for more children; they are created later",
                         execution_id=execution,
                         children=parent.made + batch.made,
                         of=parent.total,
@@ -136,12 +136,12 @@ class Spawner:
             pass
 
     def ended(self, parent: ExecutionId) -> None:
-        """A child of this execution has ended: it is told soon."""
+        """Schedule the notification of a parent whose child has ended."""
         self._ended.add(parent)
         self._wake.set()
 
     async def tell(self) -> None:
-        """Tells parents, for ever. What is not told by us, the operator tells."""
+        """Notify parents until cancelled. The operator notifies the rest."""
         while True:
             await self._wake.wait()
             await asyncio.sleep(_TOGETHER_SECONDS)
@@ -154,4 +154,4 @@ class Spawner:
         try:
             await retry_transient(partial(completion.settle_upwards, self._ledger, parent), what="child completion")
         except psycopg.Error:
-            _log.exception("could not tell a parent of its children; the operator will", execution_id=parent)
+            _log.exception("cannot notify a parent of its children; the operator will", execution_id=parent)

@@ -1,4 +1,4 @@
-"""What an engine is told of its execution, on its way from the worker to the runner."""
+"""The execution's data for an engine, on its way from the worker to the runner."""
 
 from __future__ import annotations
 
@@ -7,25 +7,25 @@ from dataclasses import dataclass, field
 from typing import Any, Final, Self
 
 MAX_RUNNING_NODES: Final = 50
-"""Nodes whose try and time a runner reports while they run."""
+"""Maximum nodes whose try and time a runner reports while they run."""
 _BLOBS: Final = ("flow_spec", "inputs", "events", "integration", "options", "journal")
 
 
 @dataclass(frozen=True, slots=True)
 class RunnerLimits:
-    """What an execution may spawn: how deep in its tree, and how many; what its values cost; what it may reach."""
+    """The limits of an execution: depth and number of children, cost of values, and egress."""
 
     max_depth: int
     max_children: int
     values: Mapping[str, int] = field(default_factory=dict)
-    """Fields of `chaingraph_flow.Limits`; those that are left out have their defaults."""
+    """Fields of `chaingraph_flow.Limits`; missing ones have their defaults."""
     egress_allow: str = ""
     egress_deny: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Assignment:
-    """An execution for a runner. What its author chose is JSON as bytes, which only the runner reads."""
+    """An execution for a runner. User data is JSON as bytes, which only the runner parses."""
 
     execution_id: str
     namespace: str
@@ -55,13 +55,13 @@ class Assignment:
     """`[[attempt, record], …]`."""
 
     def to_frame(self) -> tuple[dict[str, Any], list[bytes]]:
-        """The message that carries it."""
+        """Encode it as a message."""
         fields = {name: getattr(self, name) for name in self.__slots__}
         blobs = [fields.pop(name) for name in _BLOBS]
         return {"run": fields}, blobs
 
     @classmethod
     def of_frame(cls, header: Mapping[str, Any], blobs: Sequence[bytes]) -> Self:
-        """What a message carries."""
+        """Decode it from a message."""
         fields: dict[str, Any] = {**header["run"], **dict(zip(_BLOBS, blobs, strict=True))}
         return cls(**fields)

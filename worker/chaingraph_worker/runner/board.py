@@ -1,7 +1,7 @@
 """A page of memory that a worker and one of its runners share.
 
-The runner counts heartbeats in it and says which nodes have code on a processor, at the cost of a copy of a few bytes;
-the worker reads it when the runner answers nothing any more, and afterwards.
+The runner counts heartbeats in it and records which nodes are executing code, at the cost of copying a few bytes. The
+worker reads it when the runner no longer answers, and afterwards.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ _COUNTER: Final = struct.Struct("=Q")
 _RUNNER_BEATS: Final = 0
 _WORKER_BEATS: Final = 8
 _ON_LOOP: Final = 16
-"""Whether the code of the node in the slot `_LOOP` is on the event loop now; else it was the last that was."""
+"""Whether the code of the node in the slot `_LOOP` is on the event loop now; otherwise it was the last one."""
 _SLOT: Final = 64
 """Bytes of a slot: the length of a node's id, and the id."""
 _CULPRIT: Final = _SLOT
@@ -30,7 +30,7 @@ _FULL: Final = b"\1"
 
 
 class Board:
-    """One page. Made by the worker, which hands its file descriptor to the runner."""
+    """One page. The worker creates it and passes its file descriptor to the runner."""
 
     def __init__(self, descriptor: int) -> None:
         """Map a file of `_SIZE` bytes; the descriptor stays the caller's."""
@@ -42,7 +42,7 @@ class Board:
 
     @classmethod
     def new(cls) -> tuple[Self, int]:
-        """An empty one, and the descriptor of its file, which has no name and which the caller closes."""
+        """Create an empty board. Returns it with the descriptor of its unnamed file, which the caller closes."""
         descriptor = _nameless_file()
         os.truncate(descriptor, _SIZE)
         return cls(descriptor), descriptor
@@ -54,17 +54,17 @@ class Board:
     # -- the runner's side -----------------------------------------------------------------------------------
 
     def beat(self) -> None:
-        """The runner's event loop is alive."""
+        """Record that the runner's event loop is alive."""
         self._beats += 1
         _COUNTER.pack_into(self._memory, _RUNNER_BEATS, self._beats)
 
     @property
     def worker_beats(self) -> int:
-        """How often the worker has said that it is alive."""
+        """The number of the worker's heartbeats."""
         return int(_COUNTER.unpack_from(self._memory, _WORKER_BEATS)[0])
 
     def enter(self, node_id: str) -> None:
-        """The node's code is on the event loop."""
+        """Record that the node's code is on the event loop."""
         name = self._names.get(node_id)
         if name is None:
             name = self._names[node_id] = _written(node_id)
@@ -72,18 +72,18 @@ class Board:
         self._memory[_ON_LOOP : _ON_LOOP + 1] = _FULL
 
     def leave(self) -> None:
-        """No node's code is on the event loop."""
+        """Record that no node's code is on the event loop."""
         self._memory[_ON_LOOP : _ON_LOOP + 1] = _EMPTY
 
     def enter_thread(self, node_id: str) -> int:
-        """The node's code is in a thread. Returns the number of its slot; -1 when there is none left."""
+        """Record that the node's code runs in a thread. Returns the number of its slot; -1 when none is free."""
         with self._lock:
             number = self._threads.pop() if self._threads else -1
         self._write(number, _written(node_id))
         return number
 
     def leave_thread(self, number: int) -> None:
-        """It is no more."""
+        """Record that the thread's code has ended."""
         self._write(number, _EMPTY)
         if number >= 0:
             with self._lock:
@@ -91,16 +91,16 @@ class Board:
 
     @property
     def threads(self) -> int:
-        """How many threads run code of nodes."""
+        """Return the number of threads that run code of nodes."""
         return _MOST_THREADS - len(self._threads)
 
     def blame(self, node_id: str) -> None:
-        """This node is why the process ends."""
+        """Record that this node causes the end of the process."""
         name = _written(node_id)
         self._memory[_CULPRIT : _CULPRIT + len(name)] = name
 
     def clear(self) -> None:
-        """Another execution begins."""
+        """Clear it for another execution."""
         self._names.clear()
         self._memory[_ON_LOOP:_SIZE] = bytes(_SIZE - _ON_LOOP)
 
@@ -113,17 +113,17 @@ class Board:
 
     @property
     def beats(self) -> int:
-        """How often the runner has said that it is alive."""
+        """The number of the runner's heartbeats."""
         return int(_COUNTER.unpack_from(self._memory, _RUNNER_BEATS)[0])
 
     def beat_of_worker(self) -> None:
-        """The worker is alive."""
+        """Record that the worker is alive."""
         _COUNTER.pack_into(self._memory, _WORKER_BEATS, self.worker_beats + 1)
 
     def suspects(self) -> tuple[str, ...]:
-        """The nodes that are to blame when the process has ended: the one that it named, else those whose code ran.
+        """Return the nodes that may have ended the process: the blamed one, or those whose code was running.
 
-        Code on the event loop keeps everything else from it, so it comes before code in threads.
+        Code on the event loop blocks everything else there, so it comes before code in threads.
         """
         if name := self._read(_CULPRIT):
             return (name,)
@@ -134,7 +134,7 @@ class Board:
 
     @property
     def last(self) -> str:
-        """The node whose code was on the event loop last; empty when none was."""
+        """Return the last node whose code was on the event loop; empty without one."""
         return self._read(_LOOP)
 
     def _read(self, at: int) -> str:

@@ -1,4 +1,4 @@
-"""What an execution's children need, out of what its author chose and its nodes have put out. Runs in a runner."""
+"""Prepare the data of an execution's children from its integration and emissions. Runs in a runner."""
 
 from __future__ import annotations
 
@@ -12,20 +12,20 @@ from chaingraph_worker.runner.reports import to_bytes
 
 
 def children_of(emissions: Sequence[Emission], nodes: int, integration: Mapping[str, Any]) -> tuple[Any, list[bytes]]:
-    """Fields and blobs of a message that carries them: see `supervision.children`."""
+    """Return fields and blobs of a message for `supervision.children`."""
     fields = {"nodes": nodes, "emitted": [[each.name, each.flow] for each in emissions]}
     return fields, [to_bytes(inherited(integration)), *(to_bytes(each.payload) for each in emissions)]
 
 
 def journaled_children(flow_spec: bytes, integration: bytes, journal: bytes) -> tuple[Any, list[bytes]]:
-    """The same of an execution that has ended, by its journal: `[record, …]` in any order."""
+    """Return the same for an execution that has ended, from its journal: `[record, …]` in any order."""
     nodes = [node["id"] for node in orjson.loads(flow_spec)["nodes"]]
     records = [NodeRecord.from_json(each) for each in orjson.loads(journal)]
     return children_of(emissions_in_order(nodes, records), len(nodes), orjson.loads(integration))
 
 
 def inherited(integration: Mapping[str, Any]) -> dict[str, Any]:
-    """The integration context of a child: its parent's without the chat message that asked for the parent.
+    """Return the integration context of a child: its parent's without the chat message that requested the parent.
 
     Source: spec/original-system.md, "Integration context".
     """

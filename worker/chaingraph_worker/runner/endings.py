@@ -1,21 +1,21 @@
-"""How runners and their engines end: exit codes and words that both sides know."""
+"""How runners and their engines end: exit codes and outcomes shared with the worker."""
 
 from __future__ import annotations
 
 from typing import Final
 
 INVALID: Final = "Invalid"
-"""The outcome of a flow that cannot be run here."""
+"""The outcome of a flow that cannot run here."""
 INTERNAL_ERROR: Final = "InternalError"
-"""The outcome of an engine that has failed itself."""
+"""The outcome of an engine that failed itself."""
 NODE_KILLED: Final = "NodeKilled"
 """The reason of a try whose process was killed or crashed."""
 NODE_TIMEOUT: Final = "NodeTimeout"
-"""The reason of a try whose process was ended because the node would not end in time."""
+"""The reason of a try whose process was ended because the node did not end after its timeout."""
 
 MEMORY_EXIT: Final = 86
-"""Exit code of a runner that has met its memory limit."""
+"""Exit code of a runner that reached its memory limit."""
 STUCK_EXIT: Final = 87
-"""Exit code of a runner that has said which node would not end."""
+"""Exit code of a runner that has reported a node that does not end."""
 WORKER_LOST_EXIT: Final = 88
-"""Exit code of a runner that has not heard of its worker for the length of a lease."""
+"""Exit code of a runner that has not heard from its worker for the duration of a lease."""

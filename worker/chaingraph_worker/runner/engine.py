@@ -1,4 +1,4 @@
-"""The engine of an assignment: it goes on where the journal ends."""
+"""The engine of an assignment, which continues at the end of the journal."""
 
 from __future__ import annotations
 
@@ -38,10 +38,10 @@ def engine_of(
     may_spawn: Callable[[int], Awaitable[str | None]],
     supervisor: Supervisor | None,
 ) -> tuple[Engine, Graph]:
-    """An engine that goes on where the journal ends, with the debugger as it was left; and its graph.
+    """Create the engine at the end of the journal, with the debugger as it was left; and its graph.
 
     Raises:
-        FlowError: the flow cannot be run here: it is invalid, or this worker lacks one of its nodes.
+        FlowError: the flow cannot run here: it is invalid, or this worker lacks one of its nodes.
     """
     graph = Graph.build(FlowSpec.model_validate(orjson.loads(assignment.flow_spec)), registry.catalogue)
     options = ExecutionOptions.model_validate(orjson.loads(assignment.options))
@@ -93,7 +93,7 @@ def engine_of(
 
 
 def _journal(assignment: Assignment, graph: Graph, trigger: Trigger | None) -> list[NodeRecord]:
-    """What need not run again. A failure that ended an earlier attempt does, and one of this attempt ends this one."""
+    """Return the records to keep. A failure that ended an earlier attempt runs again; one of this attempt ends it."""
     journal = [(attempt, NodeRecord.from_json(record)) for attempt, record in orjson.loads(assignment.journal)]
     earlier = [record for attempt, record in journal if attempt != assignment.attempt]
     own = [record for attempt, record in journal if attempt == assignment.attempt]

@@ -1,10 +1,10 @@
-"""A process that makes runners by forking itself. It has no threads and never runs code of a flow.
+"""A process that creates runners by forking itself. It has no threads and never runs code of a flow.
 
-A fork is cheap, because everything is imported already, and memory is shared until it is written to.
-The worker itself cannot fork: it has threads. So it forks this process first of all.
+A fork is cheap, because everything is imported already, and memory is shared until it is written. The worker itself
+cannot fork, because it has threads, so it forks this process first of all.
 
-The worker asks with one byte and two file descriptors, the runner's connection and its board. The answers are lines of
-JSON: what nodes are installed, once; `forked` with a process id; `exited` with a process id and its status.
+A request is one byte and two file descriptors: the runner's connection and its board. The answers are lines of JSON:
+the installed nodes, once; `forked` with a process id; `exited` with a process id and its status.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from chaingraph_worker.runner.board import Board
 from chaingraph_worker.runner.settings import RunnerSettings
 
 _SECRETS: Final = ("DATABASE_URL", "PGPASSWORD")
-"""Beginnings of names of variables that a node has no business with."""
+"""Prefixes of environment variables that nodes must not see."""
 
 
 def start(settings: RunnerSettings) -> socket.socket:
@@ -39,9 +39,9 @@ def start(settings: RunnerSettings) -> socket.socket:
 
 
 def serve(control: socket.socket, settings: RunnerSettings) -> NoReturn:
-    """Be the server, in a process that has one thread. Never returns."""
+    """Run the server, in a process with one thread. Never returns."""
     code = 1
-    with suppress(BaseException):  # its end is seen by the worker, and nothing of the worker may run here
+    with suppress(BaseException):  # the worker sees its end, and no code of the worker may run here
         code = _Server(control, settings).run()
     os._exit(code)
 
@@ -59,7 +59,7 @@ class _Server:
         limits.die_with_parent()
         for name in [each for each in os.environ if each.startswith(_SECRETS)]:
             del os.environ[name]
-        # Here and not above: the worker imports this module, and no code of nodes.
+        # Here and not above: the worker imports this module, and must not import code of nodes.
         from chaingraph_flow import Registry
         from chaingraph_flow.plugins import load_plugins
         from chaingraph_worker.runner import process
@@ -96,7 +96,7 @@ class _Server:
                     return 0
 
     def _answer(self) -> bool:
-        """Take one request; False when there will be none."""
+        """Handle one request; False when there will be no more."""
         asked, descriptors, _, _ = socket.recv_fds(self._control, 1, 2)
         if not asked:
             return False
@@ -131,7 +131,7 @@ class _Server:
                 self._say({"exited": pid, "status": os.waitstatus_to_exitcode(status)})
 
     def _kill_all(self) -> None:
-        """The worker has ended: whatever its runners do would be done twice."""
+        """Kill all runners, because the worker has ended: anything they do would be done twice."""
         for pid in self._children:
             os.kill(pid, signal.SIGKILL)
 

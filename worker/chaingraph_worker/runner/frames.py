@@ -1,4 +1,4 @@
-"""The messages between worker and runner: a small JSON header, and values as bytes that the worker never reads.
+"""The messages between worker and runner: a small JSON header, and values as bytes that the worker never parses.
 
     length of the rest (4 bytes) | length of the header (4 bytes) | header | blobs
 
@@ -14,7 +14,7 @@ from typing import Any, Final
 import orjson
 
 MAX_HEADER: Final = 8 * 1024 * 1024
-"""Bytes of a header: ids, names, times and messages. What a runner sends beyond it ends the runner."""
+"""Maximum bytes of a header: ids, names, times and messages. A runner that sends more is ended."""
 _LENGTHS: Final = struct.Struct("!II")
 
 Header = Mapping[str, Any]
@@ -22,11 +22,11 @@ Frame = tuple[dict[str, Any], list[bytes]]
 
 
 class FrameRefused(Exception):
-    """The other side sent something that is no message: its process is not what it was."""
+    """The other side sent an invalid message: its process is corrupted."""
 
 
 def encode(header: Header, blobs: Sequence[bytes] = ()) -> bytes:
-    """The message as bytes. `header` must not have a field `blobs`."""
+    """Encode the message. `header` must not have a field `blobs`."""
     head = orjson.dumps({**header, "blobs": [len(each) for each in blobs]} if blobs else header)
     size = 4 + len(head) + sum(map(len, blobs))
     return b"".join((_LENGTHS.pack(size, len(head)), head, *blobs))
@@ -36,7 +36,7 @@ class Decoder:
     """Finds messages in a stream of bytes.
 
     Args:
-        limit: the largest message, in bytes.
+        limit: maximum size of a message, in bytes.
     """
 
     def __init__(self, limit: int) -> None:
@@ -44,17 +44,17 @@ class Decoder:
         self._buffer = bytearray()
 
     def feed(self, data: bytes) -> Iterator[Frame]:
-        """The messages that are complete now.
+        """Yield the messages that are complete now.
 
         Raises:
-            FrameRefused: it is none, or a larger one than the limit.
+            FrameRefused: it is not a message, or larger than the limit.
         """
         buffer = self._buffer
         buffer += data
         while len(buffer) >= _LENGTHS.size:
             size, head = _LENGTHS.unpack_from(buffer)
             if size > self._limit or head > MAX_HEADER or head + 4 > size:
-                raise FrameRefused(f"a message of {size} bytes with a header of {head}")
+                raise FrameRefused(f"message of {size} bytes with a header of {head}")
             if len(buffer) < 4 + size:
                 return
             frame = _decoded(memoryview(buffer)[_LENGTHS.size : 4 + size], head)
@@ -74,5 +74,5 @@ def _decoded(body: memoryview, head: int) -> Frame:
     finally:
         body.release()
     if not isinstance(header, dict):
-        raise FrameRefused("a header that is no object")
+        raise FrameRefused("the header is not an object")
     return header, blobs

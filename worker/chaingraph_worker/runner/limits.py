@@ -1,6 +1,6 @@
 """Limits of a runner, set with the kernel: memory, CPU time, and a life that ends with its worker's.
 
-Linux holds all of them. macOS holds the CPU time and the alarm alone.
+Linux supports all of them, macOS only the CPU time and the alarm.
 """
 
 from __future__ import annotations
@@ -15,12 +15,12 @@ from pathlib import Path
 from typing import Final
 
 NICENESS: Final = 2
-"""How far a runner stands back behind its worker, which has leases to keep."""
+"""Priority of a runner below its worker, which has leases to renew."""
 _PR_SET_PDEATHSIG: Final = 1
 _OOM_SCORE: Final = "800"
-"""Where memory runs out all the same, the kernel ends a runner before anything else of the container."""
+"""When memory runs out all the same, the kernel kills a runner before anything else in the container."""
 _NO_LIMIT: Final = 2**60
-"""What the first version of control groups says for no limit is larger."""
+"""Version 1 of control groups reports a larger value for no limit."""
 _LINUX: Final = sys.platform == "linux"
 
 
@@ -31,7 +31,7 @@ def die_with_parent() -> None:
 
 
 def stand_back() -> None:
-    """Take processor time and memory after the worker."""
+    """Lower the process's priority for processor and memory below the worker's."""
     with suppress(OSError):
         os.nice(NICENESS)
     with suppress(OSError):
@@ -39,14 +39,14 @@ def stand_back() -> None:
 
 
 def limit_memory(bytes_: int) -> None:
-    """Allow as many bytes of memory of its own beyond what the process has now. Allocations beyond it fail."""
+    """Limit the memory beyond the process's current use. Allocations beyond it fail."""
     used = data_bytes(os.getpid())
     if used is not None:
         resource.setrlimit(resource.RLIMIT_DATA, (used + bytes_, used + bytes_))
 
 
 def limit_cpu(seconds: int) -> None:
-    """Allow as many seconds of processor time from now on; SIGXCPU ends the process then."""
+    """Limit the processor time from now on, in seconds; SIGXCPU ends the process then."""
     usage = resource.getrusage(resource.RUSAGE_SELF)
     _, hard = resource.getrlimit(resource.RLIMIT_CPU)
     soft = int(usage.ru_utime + usage.ru_stime) + seconds + 1
@@ -54,22 +54,22 @@ def limit_cpu(seconds: int) -> None:
 
 
 def die_in(seconds: float) -> None:
-    """Have the kernel end this process with SIGALRM in so many seconds, unless called again; 0 for never."""
+    """Have the kernel end this process with SIGALRM after this many seconds, unless called again; 0 for never."""
     signal.setitimer(signal.ITIMER_REAL, seconds)
 
 
 def data_bytes(pid: int) -> int | None:
-    """The writable memory that a process has for itself, in bytes; None where the system does not say."""
+    """Return the private writable memory of a process, in bytes; None when the system does not report it."""
     return _status(pid, "VmData:")
 
 
 def resident_bytes(pid: int) -> int | None:
-    """The memory of its own that a process occupies, in bytes; None where the system does not say."""
+    """Return the resident private memory of a process, in bytes; None when the system does not report it."""
     return _status(pid, "RssAnon:")
 
 
 def container_bytes() -> int | None:
-    """The memory limit of this process's container, in bytes; None when there is none, or none that can be read."""
+    """Return the memory limit of this process's container, in bytes; None without a readable one."""
     for path in ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes"):
         with suppress(OSError, ValueError):
             limit = int(Path(path).read_text())

@@ -28,7 +28,7 @@ from chaingraph_worker.runner.settings import RunnerSettings
 
 BEAT_SECONDS: Final = 0.1
 _DEAD_MAN_FACTOR: Final = 3
-"""The kernel's alarm comes later than the worker's own validation: it is for a runner whose worker judges no more."""
+"""The kernel's alarm comes later than the worker's own check: it is for a runner without a working worker."""
 _STACK_BYTES: Final = 1024 * 1024
 _LARGEST_MESSAGE: Final = 2**32 - 1
 
@@ -36,10 +36,10 @@ _log = structlog.get_logger(__name__)
 
 
 def run(connection: socket.socket, board: Board, registry: Registry, settings: RunnerSettings) -> NoReturn:
-    """Be a runner, in a process that was just forked and has one thread. Never returns."""
+    """Run as a runner, in a process that was just forked and has one thread. Never returns."""
     try:
         for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, signal.SIG_IGN)  # sent to a process group; the worker says when its runners end
+            signal.signal(number, signal.SIG_IGN)  # sent to a process group; the worker decides when its runners end
         signal.signal(signal.SIGALRM, signal.SIG_DFL)
         limits.die_with_parent()
         limits.stand_back()
@@ -56,7 +56,7 @@ def run(connection: socket.socket, board: Board, registry: Registry, settings: R
 
 
 class _Runner(asyncio.Protocol):
-    """The process's one connection and its sessions. Implements the engine's Supervisor."""
+    """The process's connection and sessions. Implements the engine's Supervisor."""
 
     def __init__(self, board: Board, registry: Registry, settings: RunnerSettings) -> None:
         self._board = board
@@ -71,7 +71,7 @@ class _Runner(asyncio.Protocol):
         self.enter_thread, self.leave_thread = board.enter_thread, board.leave_thread
 
     async def serve(self, connection: socket.socket) -> None:
-        """Run what the worker sends, until the connection ends."""
+        """Run the executions that the worker sends, until the connection ends."""
         self._loop = asyncio.get_running_loop()
         self._tasks.update(asyncio.all_tasks())
         self._beat: asyncio.TimerHandle | None = None
@@ -92,7 +92,7 @@ class _Runner(asyncio.Protocol):
                 self._session.take(header)
 
     def connection_lost(self, error: Exception | None) -> None:
-        """The worker has let go of this process or has ended: whatever still runs ends here."""
+        """End everything, because the worker has closed the connection or has ended."""
         os._exit(self._exit_code)
 
     def _send(self, header: Mapping[str, Any], blobs: Sequence[bytes]) -> None:
@@ -124,7 +124,7 @@ class _Runner(asyncio.Protocol):
         task.add_done_callback(self._tasks.discard)
 
     async def _read(self, flow_spec: bytes, integration: bytes, journal: bytes) -> None:
-        """Read what an execution has emitted from its journal: in a thread, because a long one takes seconds."""
+        """Read an execution's emissions from its journal. In a thread, because a long one takes seconds."""
         try:
             with ThreadPoolExecutor(1) as thread:
                 read = self._loop.run_in_executor(thread, journaled_children, flow_spec, integration, journal)
@@ -132,7 +132,7 @@ class _Runner(asyncio.Protocol):
         except MemoryError:
             self._exit_for_memory()
         except Exception:  # noqa: BLE001 - the worker is told by the exit code
-            _log.exception("the journal cannot be read")
+            _log.exception("cannot read the journal")
             os._exit(1)
         self._send({"children": fields, "idle": True}, blobs)
         self._stop_beating()
@@ -143,7 +143,7 @@ class _Runner(asyncio.Protocol):
         except MemoryError:
             self._exit_for_memory()
         if not self._idle:
-            # Nothing of this execution may go on. The transport writes what was reported, and then ends the process.
+            # Nothing of this execution may continue. The transport writes pending reports, and then ends the process.
             self._transport.close()
             return
         # The next execution may come from here on.
@@ -151,7 +151,7 @@ class _Runner(asyncio.Protocol):
         self._stop_beating()
 
     def _left_behind(self) -> bool:
-        """Whether a node of the session that ends still runs, as a thread or as a task."""
+        """Whether a node of the ended session still runs, as a thread or as a task."""
         return self._board.threads > 0 or bool(asyncio.all_tasks() - self._tasks)
 
     # -- the heartbeat ---------------------------------------------------------------------------------------
@@ -163,7 +163,7 @@ class _Runner(asyncio.Protocol):
         if beats != self._worker_beats:
             self._worker_beats, self._heard = beats, now
         elif now - self._heard > self._settings.lease_seconds:
-            _log.warning("the worker has not been heard of for the length of its lease; the runner ends")
+            _log.warning("worker not heard from for the duration of its lease, the runner exits")
             os._exit(WORKER_LOST_EXIT)
         self._beat = self._loop.call_later(BEAT_SECONDS, self._keep_beating)
 
@@ -175,25 +175,25 @@ class _Runner(asyncio.Protocol):
     # -- the engine's Supervisor -----------------------------------------------------------------------------
 
     def leave(self) -> None:
-        """No code of a node runs on the event loop, and the engine has taken what it did."""
+        """Record that no code of a node runs on the event loop, and that the engine has processed its result."""
         self._board.leave()
         if self._session is not None:
             self._session.turn()
 
     def exhausted(self, node_id: str) -> NoReturn:
-        """A node has met the memory limit."""
+        """End the process, because a node reached the memory limit."""
         self._board.blame(node_id)
-        with suppress(BaseException):  # there may be no memory to say it with
+        with suppress(BaseException):  # there may be no memory left to report it
             if self._session is not None:
                 self._session.flush()
         self._exit_for_memory()
 
     def _exit_for_memory(self) -> NoReturn:
-        # Whoever allocates next may fail as well, in any state: nothing of this process is used again.
+        # Any next allocation may fail as well, in any state: nothing of this process is used again.
         os._exit(MEMORY_EXIT)
 
     def stuck(self, node_id: str, tries: int, started_at: int, message: str) -> None:
-        """A node's time is over and it goes on."""
+        """End the process, because a node continues after its timeout."""
         if self._session is not None:
             self._session.stuck(node_id, tries, started_at, message)
             self._exit_code = STUCK_EXIT

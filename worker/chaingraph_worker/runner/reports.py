@@ -1,8 +1,8 @@
-"""What a runner tells its worker: records and events as bytes, and with them how far the engine is.
+"""A runner's reports to its worker: records and events as bytes, with the engine's progress.
 
-All that happens within a millisecond goes in one message. Only the end of a node with effects goes as soon as the
-engine has taken it: whatever comes next in this process, it must not be repeated. Never in between: what the engine
-says of itself would not fit what it has recorded.
+Everything within a millisecond goes into one message. Only the end of a node with effects is sent as soon as the engine
+has processed it: it must not be repeated, whatever happens to this process. Never in between: the engine's state would
+not match its records.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ Send = Callable[[Mapping[str, Any], Sequence[bytes]], None]
 
 
 def to_bytes(value: Any) -> bytes:
-    """The value as JSON; also integers of more than 64 bits, which orjson refuses."""
+    """Serialize the value as JSON, including integers beyond 64 bits, which orjson rejects."""
     try:
         return orjson.dumps(value)
     except TypeError:
@@ -30,10 +30,10 @@ def to_bytes(value: Any) -> bytes:
 
 
 class Reports:
-    """The engine's Recorder in a runner. To be used on the event loop."""
+    """The engine's Recorder in a runner. For use on the event loop."""
 
     def __init__(self, send: Send, applied: int) -> None:
-        """`applied`: the number of the last command that the engine has begun with."""
+        """Create it. `applied`: the number of the last command that the engine started with."""
         self.applied = applied
         self._send = send
         self._loop = asyncio.get_running_loop()
@@ -51,14 +51,14 @@ class Reports:
         self._settling: list[tuple[int, asyncio.Future[None]]] = []
 
     def of(self, engine: Engine, graph: Graph) -> None:
-        """Reports are about this engine."""
+        """Report on this engine from now on."""
         self._engine, self._graph = engine, graph
 
     # -- the engine's Recorder -------------------------------------------------------------------------------
 
     def record(self, record: NodeRecord) -> None:
-        """A node has ended."""
-        assert self._graph is not None, "an engine is made before it runs"
+        """Record the end of a node."""
+        assert self._graph is not None, "an engine is created before it runs"
         type_ = self._graph.nodes[record.node_id].type
         blob = to_bytes(record.to_json())
         self._record_blobs.append(blob)
@@ -72,13 +72,13 @@ class Reports:
         self.soon()
 
     def publish(self, event: FlowEvent) -> None:
-        """Something has happened."""
+        """Record an event."""
         self._event_blobs.append(to_bytes(event.data))
         self._events.append([event.type, event.timestamp])
         self.soon()
 
     async def settled(self) -> None:
-        """Wait until the worker says that all of it is durable."""
+        """Wait until the worker confirms that all of it is durable."""
         if self._records or self._events:
             self.flush()
         if self._durable >= self._sent:
@@ -91,7 +91,7 @@ class Reports:
     # -- the session's side ----------------------------------------------------------------------------------
 
     def durable(self, number: int) -> None:
-        """The worker has written every message up to this number."""
+        """Handle the worker's confirmation that it has written every message up to this number."""
         self._durable = max(self._durable, number)
         for until, waiting in self._settling:
             if until <= self._durable and not waiting.done():

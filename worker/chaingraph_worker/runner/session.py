@@ -20,7 +20,7 @@ _log = structlog.get_logger(__name__)
 
 
 class Session:
-    """Runs one engine. Commands may come before it has begun."""
+    """Runs one engine. Commands may come before it has started."""
 
     def __init__(self, assignment: Assignment, registry: Registry, supervisor: Supervisor, send: Send) -> None:
         self._assignment = assignment
@@ -36,10 +36,10 @@ class Session:
         """Run the engine to its end, and report that.
 
         Raises:
-            MemoryError: there was none left.
+            MemoryError: no memory was left.
         """
         try:
-            # A flow that takes for ever to read has no node to blame, and is found out all the same.
+            # A flow that takes forever to parse has no node to blame, and is detected all the same.
             self._supervisor.enter("")
             engine, graph = engine_of(
                 self._assignment,
@@ -63,7 +63,7 @@ class Session:
             result = await engine.run()
         except MemoryError:
             raise
-        except Exception as error:  # noqa: BLE001 - an error of the engine must not leave the execution running for ever
+        except Exception as error:  # noqa: BLE001 - an error of the engine must not leave the execution running forever
             _log.exception("the engine failed")
             self._reports.flush({"ended": INTERNAL_ERROR, "message": f"{type(error).__name__}: {error}"})
             return
@@ -81,7 +81,7 @@ class Session:
         self._reports.flush(header, [*blobs, *children])
 
     def take(self, message: Mapping[str, Any]) -> None:
-        """Carry out what the worker says."""
+        """Carry out a message of the worker."""
         if "durable" in message:
             self._reports.durable(message["durable"])
         elif "answer" in message:
@@ -94,7 +94,7 @@ class Session:
             self._engine.stop(message["stop"])
         elif "park" in message:
             if not self._engine.park():
-                self._engine.stop("it is parked")
+                self._engine.stop("parked")
         else:
             self._command(self._engine, message["command"])
 
@@ -112,15 +112,15 @@ class Session:
         self._reports.flush()
 
     def stuck(self, node_id: str, tries: int, started_at: int, message: str) -> None:
-        """Report all there is, and which node cannot be ended."""
+        """Report everything, and the node that cannot be ended."""
         self._reports.flush({"stuck": [node_id, tries, started_at, message]})
 
     def flush(self) -> None:
-        """Report all there is."""
+        """Report everything."""
         self._reports.flush()
 
     def turn(self) -> None:
-        """The engine has taken what has happened: report what must not be lost."""
+        """Report records that must not be lost, after the engine has processed an event."""
         if self._reports.urgent:
             self._reports.flush()
 

@@ -1,4 +1,4 @@
-"""What a runner is told when it is made."""
+"""The settings of a runner."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class RunnerSettings:
-    """Limits of each runner, and how it logs.
+    """Limits and logging of a runner.
 
-    `silence_seconds`: how long its event loop may be held up. `lease_seconds`: how long it goes on without a sign of
-    its worker.
+    `silence_seconds`: how long its event loop may be blocked. `lease_seconds`: how long it continues without a
+    heartbeat of its worker.
     """
 
     memory_bytes: int

@@ -1,4 +1,4 @@
-"""What an execution's children need, as its runner has put it together, or another runner out of its journal."""
+"""The data of an execution's children, prepared by its runner, or by another runner from its journal."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from chaingraph_worker.supervision.pool import Pool
 
 @dataclass(frozen=True, slots=True)
 class Children:
-    """All that was emitted, in order; how many nodes the flow has; the integration context of the children, as JSON."""
+    """All emissions, in order; the number of the flow's nodes; the integration context of the children, as JSON."""
 
     emitted: tuple[EmittedEvent, ...]
     nodes: int
@@ -22,7 +22,7 @@ class Children:
 
     @classmethod
     def of_message(cls, fields: Mapping[str, Any], blobs: Sequence[bytes]) -> Self:
-        """What a runner's message carries."""
+        """Decode the content of a runner's message."""
         integration, *payloads = blobs
         named = zip(fields["emitted"], payloads, strict=True)
         return cls(
@@ -31,7 +31,7 @@ class Children:
 
 
 class ChildrenUnread(Exception):
-    """A runner has ended while it read a journal."""
+    """A runner ended while it was reading a journal."""
 
 
 class _Reading:
@@ -50,7 +50,7 @@ class _Reading:
 
 
 async def journaled(pool: Pool, namespace: str, *, flow_spec: bytes, integration: bytes, journal: bytes) -> Children:
-    """The children of an execution whose worker was lost before it had made them.
+    """Return the children of an execution whose worker was lost before it created them.
 
     Raises:
         ChildrenUnread: the runner has ended.

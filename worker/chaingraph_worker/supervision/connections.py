@@ -1,4 +1,4 @@
-"""How many HTTP connections each execution of a namespace may have open, so that a worker's are shared between them."""
+"""Share a worker's HTTP connections between the executions of each namespace."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from contextlib import contextmanager
 
 
 class ConnectionShares:
-    """Connections that were granted, by namespace. An execution keeps its grant as long as it runs here.
+    """Granted connections, by namespace. An execution keeps its grant as long as it runs here.
 
     Args:
-        per_execution: the most that one execution gets.
-        per_namespace: the most that a namespace's executions get together. Each gets one at least.
+        per_execution: maximum for one execution.
+        per_namespace: maximum for all executions of a namespace. Each gets at least one.
     """
 
     def __init__(self, *, per_execution: int, per_namespace: int) -> None:
@@ -22,7 +22,7 @@ class ConnectionShares:
 
     @contextmanager
     def grant(self, namespace: str) -> Iterator[int]:
-        """Connections for an execution of the namespace, as long as this is entered."""
+        """Grant connections to an execution of the namespace, while the context is open."""
         left = self._per_namespace - self._granted[namespace]
         granted = max(1, min(self._per_execution, left))
         self._granted[namespace] += granted

@@ -1,7 +1,7 @@
-"""An engine in a runner, as the worker sees it: what it has said last of itself, and commands to it.
+"""An engine in a runner, as the worker sees it: its last reported state, and commands to it.
 
-Records and events go on to the flusher as bytes, in the message that brought them; what the engine says of its pauses
-and its progress comes with them and belongs to the same moment.
+Records and events go to the flusher as bytes, in the message that brought them. The state of pauses and progress comes
+with them and belongs to the same moment.
 """
 
 from __future__ import annotations
@@ -24,13 +24,13 @@ from chaingraph_worker.supervision.pool import Pool
 from chaingraph_worker.supervision.runner import Runner
 
 _STOP_SECONDS: Final = 6.0
-"""How long nodes may clean up once their engine was told to stop: a little longer than the engine gives them."""
+"""How long nodes may clean up once their engine was stopped: a little longer than the engine allows."""
 _log = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
 class NodeEnd:
-    """A node that has ended. `record` is the engine's own, as JSON."""
+    """A finished node. `record` is the engine's own, as JSON."""
 
     node_id: str
     node_type: str
@@ -54,7 +54,7 @@ class EngineReport:
 
 @dataclass(frozen=True, slots=True)
 class EngineEnd:
-    """How an engine has ended. `outcome`: Completed, Failed, Stopped, Parked, Invalid or InternalError."""
+    """The end of an engine. `outcome`: Completed, Failed, Stopped, Parked, Invalid or InternalError."""
 
     outcome: str
     outputs: bytes | None = None
@@ -66,7 +66,7 @@ class EngineEnd:
 
 @dataclass(slots=True)
 class EngineState:
-    """What the engine has said last of itself."""
+    """The last reported state of the engine."""
 
     total: int = 0
     completed: int = 0
@@ -88,22 +88,22 @@ class EngineState:
 
     @property
     def ended(self) -> int:
-        """How many nodes have ended."""
+        """The number of finished nodes."""
         return self.completed + self.failed + self.skipped
 
 
 class Recorder(Protocol):
-    """Where it leaves what has happened."""
+    """Receives the engine's reports."""
 
     def take(self, ends: Sequence[NodeEnd], log: Sequence[EngineReport]) -> None:
-        """Nodes have ended and events have happened, in one turn of the engine; or none, and its state has changed."""
+        """Take the finished nodes and events of one turn of the engine; none when only its state has changed."""
 
     async def settled(self) -> None:
         """Return when all of it is durable. Raises when it cannot be."""
 
 
 class RunnerLost(Exception):
-    """The runner has ended before its engine has."""
+    """The runner ended before its engine did."""
 
     def __init__(self, ended: Ended, board: Board, stuck: KilledTry | None) -> None:
         super().__init__(ended.message)
@@ -124,7 +124,7 @@ class RemoteEngine:
         on_control: Callable[[], None],
         may_spawn: Callable[[int], Awaitable[str | None]],
     ) -> None:
-        """`on_control` is called when the engine pauses or goes on, holds other nodes, or has taken a command."""
+        """Create it. `on_control` is called when the engine pauses or resumes, holds other nodes, or took a command."""
         self._assignment = assignment
         self._recorder = recorder
         self._on_control = on_control
@@ -137,7 +137,7 @@ class RemoteEngine:
             applied=assignment.control_seq,
         )
         self.ended_before = 0
-        """How many nodes had ended when it began."""
+        """The number of finished nodes at its start."""
         self._begun = False
         self._runner: Runner | None = None
         self._waiting: list[dict[str, Any]] = []
@@ -148,7 +148,7 @@ class RemoteEngine:
 
     @property
     def begun(self) -> bool:
-        """Whether it has said anything yet."""
+        """Whether it has reported anything yet."""
         return self._begun
 
     @property
@@ -157,44 +157,44 @@ class RemoteEngine:
         return self.state.quiet and not self._end.done()
 
     def count_time(self) -> None:
-        """Its runner has ended: the time since its last word has passed all the same."""
+        """Count the time since the last report of a runner that has ended."""
         if self._begun and not self.state.paused:
             self.state.ran_ms += round((time.monotonic() - self.state.at) * 1000)
 
     # -- commands --------------------------------------------------------------------------------------------
 
     def command(self, command: Mapping[str, Any]) -> None:
-        """Have a command carried out."""
+        """Send a command."""
         self._send({"command": dict(command)})
 
     def park(self) -> None:
-        """End with Parked, because the row says so."""
+        """End the engine with Parked, because the row is parked."""
         self._send({"park": True})
 
     def stop(self, reason: str) -> None:
-        """Cancel what runs and end with Stopped; a runner that does not is killed."""
+        """Cancel running nodes and end with Stopped; a runner that does not is killed."""
         self._send({"stop": reason})
         if self._kill_timer is None:
             self._kill_timer = asyncio.get_running_loop().call_later(_STOP_SECONDS, self._kill)
 
     def hold_back(self) -> None:
-        """Take nothing more for now: it says more than can be written."""
+        """Throttle the engine: it reports faster than the flusher writes."""
         if self._runner is not None:
             self._runner.hold_back()
 
     def go_on(self) -> None:
-        """Take more again."""
+        """Stop throttling."""
         if self._runner is not None:
             self._runner.go_on()
 
     # -- its life --------------------------------------------------------------------------------------------
 
     async def run(self, pool: Pool) -> EngineEnd:
-        """Run it to its end.
+        """Run the engine to its end.
 
         Raises:
-            RunnerLost: its runner has ended before.
-            Exception: what the recorder raised: what happened cannot be made durable.
+            RunnerLost: its runner ended first.
+            Exception: an error of the recorder: the reports cannot be made durable.
         """
         runner = await pool.take(self._assignment.namespace)
         header, blobs = self._assignment.to_frame()
@@ -205,7 +205,7 @@ class RemoteEngine:
         try:
             return await self._end
         except BaseException:
-            # Nobody waits for it any more: what runs there must not go on.
+            # The engine is no longer awaited, and must not continue.
             self._kill()
             raise
         finally:
@@ -228,7 +228,7 @@ class RemoteEngine:
     # -- the runner's Listener -------------------------------------------------------------------------------
 
     def report(self, header: Mapping[str, Any], blobs: Sequence[bytes]) -> None:
-        """Take what the runner says."""
+        """Take a report of the runner."""
         if self._end.done():
             return
         if "settle" in header:
@@ -240,7 +240,7 @@ class RemoteEngine:
         log = [EngineReport(*[*fields, blob]) for fields, blob in zip(events, rest, strict=False)]
         running_before = self.state.running_nodes
         changed = "control" in header and self._take_state(header)
-        # No event tells that another try than the first has begun.
+        # No event reports a try other than the first.
         if ends or log or self.state.running_nodes != running_before:
             self._recorder.take(ends, log)
         if "stuck" in header:
@@ -254,7 +254,7 @@ class RemoteEngine:
             self._on_control()
 
     def ended(self, ended: Ended) -> None:
-        """The runner has ended."""
+        """Handle the end of the runner."""
         if not self._end.done():
             assert self._runner is not None
             self._end.set_exception(RunnerLost(ended, self._runner.board, self._stuck))

@@ -1,4 +1,4 @@
-"""The connection to the process that makes runners."""
+"""The connection to the process that forks runners."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ from chaingraph_worker.errors import StartRefused
 
 _log = structlog.get_logger(__name__)
 _LONGEST_LINE: Final = 256 * 1024 * 1024
-"""Bytes of an answer: the catalogue of the installed nodes is one."""
+"""Maximum bytes of an answer: the catalogue of the installed nodes is one."""
 
 
 class ForkServerLost(Exception):
-    """The process that makes runners has ended: this worker can run nothing more."""
+    """The process that forks runners has ended: this worker can run nothing more."""
 
 
 class ForkServer:
-    """Asks for runners, and hears of their ends.
+    """Requests runners, and reports their ends.
 
     Args:
         control: the connection that `runner.fork_server.start` has returned.
@@ -50,14 +50,14 @@ class ForkServer:
         self._reader, self._writer = await asyncio.open_connection(sock=self._control, limit=_LONGEST_LINE)
         said = await self._line()
         if said is None:
-            raise StartRefused("the installed nodes cannot be loaded: the process that imports them has ended")
+            raise StartRefused("cannot load the installed nodes: the process that imports them has ended")
         self.catalogue, self.catalogue_hash = said["catalogue"], said["hash"]
         self.broken = tuple(each["said"] for each in said["broken"])
         for each in said["broken"]:
             _log.error(each["said"], exception=each["traceback"])
 
     async def listen(self) -> None:
-        """Hear what it says, for ever.
+        """Process its answers until cancelled.
 
         Raises:
             ForkServerLost: it has ended.
@@ -67,10 +67,10 @@ class ForkServer:
                 self._forked.put_nowait(said["forked"])
             else:
                 self._exited(said["exited"], said["status"])
-        raise ForkServerLost("the process that makes runners has ended; this worker starts again")
+        raise ForkServerLost("the process that forks runners has ended, the worker must restart")
 
     async def fork(self, connection: socket.socket, board: int) -> int:
-        """Make a runner with these two; returns its process id. Both stay the caller's."""
+        """Fork a runner with this connection and board; returns its process id. Both stay the caller's."""
         async with self._asking:
             socket.send_fds(self._control, [b"f"], [connection.fileno(), board])
             return await self._forked.get()

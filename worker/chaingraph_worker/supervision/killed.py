@@ -1,4 +1,4 @@
-"""Why a runner ended, in words, and which tries of nodes ended with it. Pure."""
+"""Explain why a runner ended, and which tries of nodes ended with it. Pure."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Final
 from chaingraph_worker.runner.endings import MEMORY_EXIT, NODE_KILLED, STUCK_EXIT, WORKER_LOST_EXIT
 
 MOST_UNEXPLAINED: Final = 3
-"""Runners that an execution may lose in a row without a node to blame, and without one that ends in between."""
+"""Maximum consecutive losses of an execution's runner without a responsible node, and without a finished one."""
 
 
 class Cause(StrEnum):
@@ -37,7 +37,7 @@ class Bounds:
 
 @dataclass(frozen=True, slots=True)
 class Ended:
-    """How a runner ended while it had an execution. `charged`: its execution is why."""
+    """The end of a runner that had an execution. `charged`: the execution caused it."""
 
     cause: Cause
     message: str
@@ -45,44 +45,44 @@ class Ended:
 
 
 def explain(code: int | None, told: Cause | None, bounds: Bounds) -> Ended:
-    """How it ended.
+    """Explain the end of a runner.
 
     Args:
-        code: its exit code, negative for a signal; None when nobody has seen its end.
-        told: why this worker has killed it, if it has.
+        code: its exit code, negative for a signal; None when unknown.
+        told: why this worker killed it, if it did.
     """
     if told is Cause.SILENT:
         return Ended(
             told,
-            f"did not let the runner answer for {bounds.silence_seconds:g} s: code on the event loop must give way "
-            "within CHAINGRAPH_RUNNER_SILENCE_SECONDS",
+            f"blocked the event loop for {bounds.silence_seconds:g} s (CHAINGRAPH_RUNNER_SILENCE_SECONDS). Use await, "
+            "or a plain `def run`, which runs in a thread",
         )
     if told is Cause.MEMORY or code == MEMORY_EXIT:
         return Ended(Cause.MEMORY, f"took more than {bounds.memory_mb} MB of memory (CHAINGRAPH_RUNNER_MEMORY_MB)")
     if told is Cause.MESSAGE:
-        return Ended(told, "made its runner send what is no message of a runner")
+        return Ended(told, "corrupted its process: it sent an invalid message")
     if code == STUCK_EXIT:
-        return Ended(Cause.STUCK, "did not end when its time was over")
+        return Ended(Cause.STUCK, "did not end after its timeout")
     if code == -signal.SIGXCPU:
         return Ended(
             Cause.CPU, f"took more than {bounds.cpu_seconds} s of processor time (CHAINGRAPH_RUNNER_CPU_SECONDS)"
         )
     if code is None or code in (-signal.SIGALRM, WORKER_LOST_EXIT):
-        # The worker itself was held up: it would have seen a silence before the alarm came.
-        return Ended(Cause.LOST, "its runner ended", charged=False)
+        # The worker itself was blocked: it would have seen a silence before the alarm came.
+        return Ended(Cause.LOST, "its process ended", charged=False)
     if code == -signal.SIGKILL:
         return Ended(
             Cause.MEMORY,
-            "its runner was ended by SIGKILL: by the kernel, when the container's memory limit was met, or by hand",
+            "its process was killed with SIGKILL: the container reached its memory limit, or somebody killed it",
         )
     if code < 0:
-        return Ended(Cause.CRASH, f"crashed its runner with {signal.Signals(-code).name}")
-    return Ended(Cause.CRASH, f"ended its runner with exit code {code}")
+        return Ended(Cause.CRASH, f"crashed its process with {signal.Signals(-code).name}")
+    return Ended(Cause.CRASH, f"ended its process with exit code {code}")
 
 
 @dataclass(frozen=True, slots=True)
 class KilledTry:
-    """A try that ended with its process, as the next engine is told of it."""
+    """A try that ended with its process, as passed to the next engine."""
 
     node_id: str
     tries: int
@@ -92,7 +92,7 @@ class KilledTry:
 
 
 class KilledRecord:
-    """What an execution has lost while this worker has it, from its claim to its end."""
+    """The losses of an execution while this worker has it, from its claim to its end."""
 
     def __init__(self) -> None:
         self._killed: dict[str, KilledTry] = {}
@@ -114,15 +114,16 @@ class KilledRecord:
         progressed: bool,
         now_ms: int,
     ) -> str | None:
-        """Take the end of a runner. Returns why the execution cannot go on, or None when it can.
+        """Record the end of a runner. Returns why the execution cannot continue, or None when it can.
 
         Args:
-            suspects: the nodes whose code ran at its end.
-            last: the node whose code was on the event loop last; empty when none was. It is taken to be guilty when
-                there is nothing better: it alone is run anew, and pays with a try.
-            tries: of the nodes that ran, as far as it had reported: the number of the try and the first one's time.
-            stuck: the node that it said would not end.
-            progressed: a node has ended since the last such end.
+            suspects: the nodes whose code was running at its end.
+            last: the last node whose code was on the event loop; empty without one. It is held responsible when there
+                is
+                no better suspect: it alone runs again, and pays with a try.
+            tries: of the running nodes, as far as reported: the number of the try and the time of the first one.
+            stuck: the node that was reported not to end.
+            progressed: a node has finished since the last such end.
         """
         if stuck is not None:
             self._killed[stuck.node_id] = stuck
@@ -142,6 +143,6 @@ class KilledRecord:
         if self._unexplained < MOST_UNEXPLAINED:
             return None
         return (
-            f"it lost its runner {self._unexplained} times without a node that ended in between; the last time it "
+            f"its process was lost {self._unexplained} times without a node finishing in between; the last time: "
             f"{ended.message}"
         )

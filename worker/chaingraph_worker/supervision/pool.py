@@ -1,7 +1,7 @@
 """All runners of this worker.
 
-A runner has one execution at a time. So a runner that is ended takes nothing with it but the execution that is why,
-and no value of one execution is ever in the memory of a process together with those of another.
+A runner has one execution at a time. So a runner that is ended affects only the execution that caused it, and no value
+of one execution is ever in the memory of a process together with those of another.
 """
 
 from __future__ import annotations
@@ -25,17 +25,17 @@ from chaingraph_worker.supervision.runner import Runner
 
 _WATCH_SECONDS: Final = 0.25
 _KEPT: Final = 4
-"""A runner without an execution that keeps more than this part of its memory limit is replaced."""
+"""An idle runner that holds more than this share of its memory limit is replaced."""
 _MEASURE_SECONDS: Final = 1.0
-"""How often a runner that becomes free is measured: to ask the system costs more than a short execution."""
+"""How often an idle runner is measured: asking the system costs more than a short execution."""
 _OWN_BYTES: Final = 300 * 2**20
-"""What a worker takes for itself, and what all its runners share."""
+"""Memory of the worker itself, and memory that all its runners share."""
 _log = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
 class PoolSettings:
-    """How runners are bounded, and how many stay without an execution."""
+    """Limits of runners, and how many idle ones to keep."""
 
     bounds: Bounds
     lease_seconds: float
@@ -46,7 +46,7 @@ class PoolSettings:
 
     @property
     def of_runner(self) -> RunnerSettings:
-        """What each runner is told."""
+        """Return the settings of each runner."""
         return RunnerSettings(
             memory_bytes=self.bounds.memory_mb * 1024 * 1024,
             cpu_seconds=self.bounds.cpu_seconds,
@@ -57,12 +57,12 @@ class PoolSettings:
 
 
 def warn_of_memory(settings: PoolSettings, concurrency: int) -> None:
-    """Say so when the container has less memory than its runners may take."""
+    """Warn when the container has less memory than its runners may take."""
     have = limits.container_bytes()
     need = concurrency * settings.of_runner.memory_bytes + _OWN_BYTES
     if have is not None and have < need:
         _log.warning(
-            "the container's memory limit is below what its runners may take together: a flow may end the whole worker",
+            "the container's memory limit is below what its runners may use together: a flow may end the whole worker",
             limit_mb=have // 2**20,
             needed_mb=need // 2**20,
             remedy="raise the limit, or lower CHAINGRAPH_RUNNER_MEMORY_MB or DBOS_WORKER_CONCURRENCY",
@@ -70,12 +70,12 @@ def warn_of_memory(settings: PoolSettings, concurrency: int) -> None:
 
 
 def fork(settings: PoolSettings) -> socket.socket:
-    """Fork the process that makes runners. To be called before this process has threads."""
+    """Fork the process that forks runners. Call it before this process has threads."""
     return fork_server.start(settings.of_runner)
 
 
 class Pool:
-    """Runners, made when they are needed and kept for the next execution."""
+    """Runners, created on demand and kept for the next execution."""
 
     def __init__(self, settings: PoolSettings, control: socket.socket) -> None:
         self._settings = settings
@@ -87,21 +87,21 @@ class Pool:
 
     @property
     def catalogue(self) -> ForkServer:
-        """What nodes are installed: `catalogue` and `catalogue_hash` of this."""
+        """The installed nodes: `catalogue` and `catalogue_hash` of this."""
         return self._server
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """What this worker does without."""
-        return tuple(f"serves without nodes: {each}" for each in self._server.broken)
+        """Warnings about nodes that this worker lacks."""
+        return tuple(f"running without some nodes: {each}" for each in self._server.broken)
 
     @property
     def process_ids(self) -> list[int]:
-        """Of the runners that are alive."""
+        """The process ids of the live runners."""
         return list(self._runners)
 
     async def open(self) -> None:
-        """Wait until runners can be made.
+        """Wait until runners can be created.
 
         Raises:
             StartRefused: the installed nodes cannot be loaded.
@@ -112,10 +112,10 @@ class Pool:
             raise StartRefused("; ".join(broken))
 
     async def keep(self) -> None:
-        """Watch the runners, for ever.
+        """Watch the runners until cancelled.
 
         Raises:
-            ForkServerLost: no more runners can be made.
+            ForkServerLost: no more runners can be created.
         """
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self._server.listen())
@@ -123,12 +123,12 @@ class Pool:
             tasks.create_task(self._watch())
 
     def close(self) -> None:
-        """End every runner, and the process that makes them."""
+        """End every runner, and the process that forks them."""
         self._closing = True
         self._server.close()
 
     async def take(self, namespace: str) -> Runner:
-        """A runner without an execution: the one that had the namespace's last, if there is one."""
+        """Take an idle runner: if possible, the last one of the namespace."""
         runner = next((each for each in self._idle if each.namespace == namespace and each.alive), None)
         if runner is not None:
             self._idle.remove(runner)
@@ -140,7 +140,7 @@ class Pool:
         return await self._new()
 
     def give_back(self, runner: Runner) -> None:
-        """It was taken and is not needed."""
+        """Return a runner that was taken and is not needed."""
         self._gone(runner)
 
     async def _new(self) -> Runner:
@@ -153,7 +153,7 @@ class Pool:
         return runner
 
     async def _warm(self) -> None:
-        """One runner is ready before the first execution comes."""
+        """Prepare one runner before the first execution comes."""
         if not self._runners:
             self._gone(await self._new())
 
@@ -165,7 +165,7 @@ class Pool:
             runner.exited(code)
 
     def _gone(self, runner: Runner) -> None:
-        """A runner has no execution any more."""
+        """Handle a runner without an execution."""
         if not runner.alive:
             self._runners.pop(runner.pid, None)
             metrics.RUNNERS.set(len(self._runners))
@@ -184,7 +184,7 @@ class Pool:
     async def _watch(self) -> None:
         due = time.monotonic()
         while True:
-            # Seconds in which this worker itself was held up are nobody's silence: each look counts for one interval.
+            # Seconds in which this worker itself was blocked are nobody's silence: each check counts for one interval.
             due = max(due + _WATCH_SECONDS, time.monotonic())
             await asyncio.sleep(due - time.monotonic())
             for runner in list(self._runners.values()):
@@ -196,6 +196,6 @@ class Pool:
         if runner.silent_seconds >= self._settings.bounds.silence_seconds:
             runner.kill(Cause.SILENT)
             return
-        # The kernel refuses allocations beyond the limit; pages that were shared at the fork come on top.
+        # The kernel rejects allocations beyond the limit; pages shared at the fork come on top.
         if runner.own_bytes() > self._settings.of_runner.memory_bytes:
             runner.kill(Cause.MEMORY)

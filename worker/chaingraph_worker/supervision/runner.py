@@ -1,4 +1,4 @@
-"""One runner, as the worker sees it: its process, its connection, its board, and how it ended."""
+"""One runner, as the worker sees it: its process, its connection, its board, and its end."""
 
 from __future__ import annotations
 
@@ -24,24 +24,24 @@ _log = structlog.get_logger(__name__)
 
 
 class Listener(Protocol):
-    """Whoever has the runner."""
+    """The current user of the runner."""
 
     def report(self, header: Mapping[str, Any], blobs: Sequence[bytes]) -> None:
-        """The runner has said something."""
+        """Handle a report of the runner."""
 
     def ended(self, ended: Ended) -> None:
-        """The runner has ended before its engine has."""
+        """Handle the end of the runner before its engine's."""
 
 
 class Runner(asyncio.Protocol):
     """A runner that is alive, or has just ended."""
 
     def __init__(self, bounds: Bounds, *, largest_message: int, gone: Callable[[Runner], None]) -> None:
-        """`gone` is called once, when it can run nothing more."""
+        """Create it. `gone` is called once, when it can run nothing more."""
         self.pid = 0
         self.board, self._board_file = Board.new()
         self.namespace = ""
-        """The namespace whose execution it had last."""
+        """The namespace of its last execution."""
         self._bounds = bounds
         self._decoder = Decoder(largest_message)
         self._gone = gone
@@ -55,7 +55,7 @@ class Runner(asyncio.Protocol):
         self.silent_seconds = 0.0
 
     async def start(self, fork: Callable[[socket.socket, int], Any]) -> None:
-        """Make the process. `fork` takes its end of the connection and its board."""
+        """Create the process. `fork` takes its end of the connection and its board."""
         ours, theirs = socket.socketpair()
         try:
             for each in (ours, theirs):
@@ -79,12 +79,12 @@ class Runner(asyncio.Protocol):
         self.send(header, blobs)
 
     def send(self, header: Mapping[str, Any], blobs: Sequence[bytes] = ()) -> None:
-        """Say something to it. Nothing happens when it has ended."""
+        """Send it a message. Without effect when it has ended."""
         if not self._transport.is_closing():
             self._transport.write(encode(header, blobs))
 
     def hold_back(self) -> None:
-        """Read no more of it for now: what it says stays in its own memory."""
+        """Stop reading from it for now: its reports stay in its own memory."""
         with suppress(RuntimeError):
             self._transport.pause_reading()
 
@@ -94,7 +94,7 @@ class Runner(asyncio.Protocol):
             self._transport.resume_reading()
 
     def kill(self, cause: Cause | None) -> None:
-        """End it at once; None when nobody is to blame."""
+        """Kill it at once; None when nothing caused it."""
         if self.alive and self._told is None:
             self._told = cause or Cause.LOST
             with suppress(ProcessLookupError):
@@ -104,27 +104,27 @@ class Runner(asyncio.Protocol):
 
     @property
     def busy(self) -> bool:
-        """Whether it has an execution, or has not said yet that it is free again."""
+        """Whether it has an execution, or has not reported yet that it is idle again."""
         return self._listener is not None
 
     def watch(self, seconds: float) -> None:
-        """Look whether it beats; called every so many seconds, as far as this worker itself was on time."""
+        """Check its heartbeat; called at this interval, as far as this worker itself was on time."""
         self.board.beat_of_worker()
         beats = self.board.beats
         self.silent_seconds = 0.0 if beats != self._beats else self.silent_seconds + seconds
         self._beats = beats
 
     def own_bytes(self) -> int:
-        """The memory that it has taken since it was made; 0 where the system does not say."""
+        """Return its memory growth since it was created; 0 when the system does not report it."""
         return (resident_bytes(self.pid) or 0) - self._shared
 
     def exited(self, code: int) -> None:
-        """Its process has ended so."""
+        """Handle the exit of its process."""
         if not self._exit_code.done():
             self._exit_code.set_result(code)
 
     def close(self) -> None:
-        """Let go of it: it ends by itself."""
+        """Close its connection: it ends by itself."""
         self._transport.close()
 
     # -- the connection --------------------------------------------------------------------------------------
@@ -139,7 +139,7 @@ class Runner(asyncio.Protocol):
                     self._listener = None
                     self._gone(self)
         except (FrameRefused, KeyError, TypeError, ValueError, IndexError) as error:
-            _log.exception("a runner sent what is no message; it is ended", error=str(error), pid=self.pid)
+            _log.exception("runner sent an invalid message, ending it", error=str(error), pid=self.pid)
             self.kill(Cause.MESSAGE)
 
     def connection_lost(self, error: Exception | None) -> None:

@@ -251,9 +251,7 @@ class Operator:
             PartEnded: a component ended.
         """
         retried: dict[str, Callable[[], Awaitable[None]]] = {
-            "feed listener": self._feed.listen,
             "feed": self._feed.follow,
-            "worker_registry listener": self._worker_registry.listen,
             "worker_registry": self._worker_registry.follow,
             "flow names": self._flow_names.run,
             "families search": self._families.search,
@@ -275,6 +273,8 @@ class Operator:
             "ledger probe": self._health.probe,
             "flow checks": self._checks.run,
             "resync": self._resync,
+            "feed listener": self._feed.listen,
+            "worker_registry listener": self._worker_registry.listen,
             **{name: partial(self._health.retry, name, part) for name, part in retried.items()},
         }
         for number, controller in enumerate(self._controllers):

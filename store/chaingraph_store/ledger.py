@@ -221,13 +221,12 @@ class Ledger:
         channel: LiteralString,
         heard: Callable[[str], None],
         *,
-        connected: Callable[[], Awaitable[None]],
+        connected: Callable[[], None],
         probe_seconds: float = 10.0,
     ) -> None:
         """Call `heard(payload)` for each notification, over a connection of its own, until cancelled.
 
-        Notifications without a connection are lost. So `connected` is awaited after each LISTEN took effect, and must
-        read what may have been missed.
+        Notifications without a connection are lost. So `connected` is called after each LISTEN took effect.
 
         Args:
             probe_seconds: interval between probes of the server, and their timeout.
@@ -242,7 +241,7 @@ class Ledger:
             )
             try:
                 await connection.execute(f"LISTEN {channel}")
-                await connected()
+                connected()
                 while True:
                     async for notification in connection.notifies(timeout=probe_seconds):
                         heard(notification.payload)

@@ -21,7 +21,7 @@ class Ear:
         self.connections = 0
         self.heard: list[str] = []
 
-    async def connected(self) -> None:
+    def connected(self) -> None:
         self.connections += 1
 
     async def connects(self, times: int) -> None:

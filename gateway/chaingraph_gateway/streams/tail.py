@@ -13,19 +13,17 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from typing import Final
 
-import structlog
-
 from chaingraph_gateway.metrics import Metrics
 from chaingraph_gateway.reader import LedgerAway, Reader
 from chaingraph_gateway.streams import sse
 from chaingraph_gateway.streams.sse import Frame
 from chaingraph_gateway.streams.tasks import end
+from chaingraph_store.hints import Hints
 from chaingraph_store.ids import ExecutionId
 from chaingraph_store.ledger import CHANGES, Ledger
 from chaingraph_store.reads import event_log
 from chaingraph_store.reads.event_log import LogPosition
 
-_log = structlog.get_logger(__name__)
 _KEPT_EVENTS: Final = 4000
 _KEPT_BYTES: Final = 4_000_000
 _TAKEN_AT_ONCE: Final = 500
@@ -47,21 +45,20 @@ class Tail:
         self, execution: ExecutionId, reader: Reader, metrics: Metrics, *, reread_seconds: float, inline_bytes: int
     ) -> None:
         self._execution = execution
-        self._reread_seconds = reread_seconds
         self._inline_bytes = inline_bytes
         self._reader = reader
         self._reads = metrics.reads.labels("tail")
         self._frames: list[Frame] = []
         self._bytes = 0
         self._first = 0
-        self._hint = asyncio.Event()
+        self._hints = Hints(reread_seconds=reread_seconds)
         self.standing: LogPosition | None = None
         self.gone = False
         self.news = asyncio.Event()
 
     def hint(self) -> None:
         """Record that there may be something new in the table."""
-        self._hint.set()
+        self._hints.everything()
 
     @property
     def following(self) -> int:
@@ -84,18 +81,15 @@ class Tail:
 
     async def run(self) -> None:
         """Read new events until cancelled: after notifications, and regularly, because one may be lost."""
-        while not self.gone:
-            self._hint.clear()
+        while True:
             try:
-                await self._read()
+                await self._hints.follow(self._look)
             except LedgerAway:
                 await asyncio.sleep(_RETRY_SECONDS)
-                continue
-            try:
-                async with asyncio.timeout(self._reread_seconds):
-                    await self._hint.wait()
-            except TimeoutError:
-                _log.debug("reading again without a notification", execution_id=self._execution)
+
+    async def _look(self, _named: Sequence[str], _everything: bool) -> None:
+        if not self.gone:
+            await self._read()
 
     async def _read(self) -> None:
         if self.standing is None:
@@ -173,11 +167,11 @@ class Tails:
     async def listen(self) -> None:
         """Listen for changes until cancelled."""
 
-        async def connected() -> None:
-            for tail, _, _ in self._followed.values():
-                tail.hint()
+        await self._ledger.listen(CHANGES, self._heard, connected=self._connected)
 
-        await self._ledger.listen(CHANGES, self._heard, connected=connected)
+    def _connected(self) -> None:
+        for tail, _, _ in self._followed.values():
+            tail.hint()
 
     def _heard(self, execution: str) -> None:
         followed = self._followed.get(ExecutionId(execution))

@@ -1,21 +1,19 @@
 """Follow changes of executions in the ledger. A notification is a hint, the sequence is the source of truth.
 
-A notification names the execution and arrives after its transaction has committed, so the named rows are read, many at
-a time. Notifications are lost with their connection. So the sequence is read at the start, on every reconnect and every
-half minute. It is read from slightly before the newest number seen, because numbers become visible out of order.
+Named rows are read, many at a time. To look at everything, the sequence is read from slightly before the newest number
+seen, because numbers become visible out of order.
 """
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Sequence
 from typing import Final
 
 import structlog
 
 from chaingraph_store import executions
 from chaingraph_store.executions import ExecutionRow
+from chaingraph_store.hints import Hints
 from chaingraph_store.ids import ExecutionId
 from chaingraph_store.ledger import CHANGES, Connection, Ledger
 from chaingraph_store.reads import changes
@@ -37,51 +35,25 @@ class ChangeFeed:
     ) -> None:
         self._ledger = ledger
         self._changed = changed
-        self._reread_seconds = reread_seconds
-        self._named: dict[ExecutionId, None] = {}
-        self._news = asyncio.Event()
-        self._reread = True
+        self._hints = Hints(reread_seconds=reread_seconds)
         self._newest: int | None = None
         self._delivered: dict[ExecutionId, int] = {}
 
     async def listen(self) -> None:
         """Listen for notifications until cancelled."""
-
-        async def connected() -> None:
-            self._reread = True
-            self._news.set()
-
-        await self._ledger.listen(CHANGES, self._heard, connected=connected)
+        await self._hints.listen(self._ledger, CHANGES)
 
     async def follow(self) -> None:
         """Read changed rows and pass them on, until cancelled. Starts with the sequence, also after a failure."""
-        loop = asyncio.get_running_loop()
-        due = loop.time()
-        while True:
-            with suppress(TimeoutError):
-                async with asyncio.timeout_at(due):
-                    await self._news.wait()
-            self._news.clear()
-            await self._read_named()
-            # Checked by the clock, because pending notifications leave the timeout no chance to fire.
-            if self._reread or loop.time() >= due:
-                self._reread = False
-                due = loop.time() + self._reread_seconds
-                await self.read_sequence()
+        await self._hints.follow(self._read)
 
-    def _heard(self, payload: str) -> None:
-        self._named[ExecutionId(payload)] = None
-        self._news.set()
-
-    async def _read_named(self) -> None:
-        """Read the rows named by notifications so far. Rows named meanwhile are read in the next turn."""
-        # Remove the names before reading: a row that is named again meanwhile has changed again and is read again.
-        # If the reading fails, the sequence has the changes.
-        named = list(self._named)
-        self._named.clear()
+    async def _read(self, named: Sequence[str], everything: bool) -> None:
+        # If this fails, the sequence has the changes.
         for start in range(0, len(named), _BATCH):
             async with self._ledger.connection() as connection:
-                await self._pass_on(connection, named[start : start + _BATCH])
+                await self._pass_on(connection, [ExecutionId(each) for each in named[start : start + _BATCH]])
+        if everything:
+            await self.read_sequence()
 
     async def read_sequence(self) -> None:
         """Read all changes since slightly before the newest one seen."""

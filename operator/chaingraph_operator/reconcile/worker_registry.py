@@ -6,7 +6,6 @@ catalogue.
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
@@ -14,6 +13,7 @@ import structlog
 from pydantic import ValidationError
 
 from chaingraph_flow.catalogue import Catalogue, NodeType
+from chaingraph_store.hints import Hints
 from chaingraph_store.ledger import CATALOGUES, Ledger
 from chaingraph_store.queue import leases
 
@@ -63,7 +63,7 @@ class WorkerRegistry:
         self._queues_changed = queues_changed
         self._published: list[dict[str, Any]] | None = None
         self._queues: set[str] | None = None
-        self._news = asyncio.Event()
+        self._hints = Hints(reread_seconds=_REFRESH_SECONDS)
 
     def serves(self, queue: str) -> bool | None:
         """Whether a live worker serves the queue; None while unknown."""
@@ -88,19 +88,12 @@ class WorkerRegistry:
 
     async def listen(self) -> None:
         """Listen for published catalogues until cancelled."""
-
-        async def connected() -> None:
-            self._news.set()
-
-        await self._ledger.listen(CATALOGUES, lambda _: self._news.set(), connected=connected)
+        await self._hints.listen(self._ledger, CATALOGUES)
 
     async def follow(self) -> None:
         """Refresh until cancelled."""
-        while True:
-            try:
-                async with asyncio.timeout(_REFRESH_SECONDS):
-                    await self._news.wait()
-            except TimeoutError:
-                pass
-            self._news.clear()
+
+        async def look(_named: Sequence[str], _everything: bool) -> None:
             await self.refresh()
+
+        await self._hints.follow(look)

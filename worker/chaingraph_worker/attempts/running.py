@@ -8,8 +8,7 @@ correctness: the rows are read every few seconds anyway.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Set
-from contextlib import suppress
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Final
@@ -17,6 +16,7 @@ from typing import Final
 import structlog
 
 from chaingraph_store.attempts import runs
+from chaingraph_store.hints import Hints
 from chaingraph_store.ledger import CONTROL, Ledger
 from chaingraph_store.transient import retry_transient
 from chaingraph_worker import metrics
@@ -45,9 +45,8 @@ class RunningAttempts:
         self._attempts: dict[str, RunningAttempt] = {}
         self._idle = asyncio.Event()
         self._idle.set()
-        self._heard: set[str] = set()
+        self._hints = Hints(reread_seconds=_LOOK_SECONDS)
         self._heard_early: dict[str, None] = {}
-        self._wake = asyncio.Event()
         self._draining = False
 
     def __len__(self) -> int:
@@ -97,40 +96,20 @@ class RunningAttempts:
     async def listen(self) -> None:
         """Listen for attempts that were ended or commanded from outside, until cancelled."""
         async with asyncio.TaskGroup() as tasks:
-            tasks.create_task(self._ledger.listen(CONTROL, self._hear, connected=self._look_at_all))
-            tasks.create_task(self._look_when_heard())
+            tasks.create_task(self._ledger.listen(CONTROL, self._hear, connected=self._hints.everything))
+            tasks.create_task(retry_transient(partial(self._hints.follow, self._look), what="rows of running attempts"))
 
     def _hear(self, execution_id: str) -> None:
         if execution_id in self._attempts:
-            self._heard.add(execution_id)
-            self._wake.set()
+            self._hints.name(execution_id)
             return
         self._heard_early[execution_id] = None
         if len(self._heard_early) > _HEARD_EARLY:
             del self._heard_early[next(iter(self._heard_early))]
 
-    async def _look_at_all(self) -> None:
-        """Read all rows, which have everything that was notified while nobody listened."""
-        self._heard.update(self._attempts)
-        self._wake.set()
-
-    async def _look_when_heard(self) -> None:
-        loop = asyncio.get_running_loop()
-        due = loop.time() + _LOOK_SECONDS
-        while True:
-            with suppress(TimeoutError):
-                async with asyncio.timeout_at(due):
-                    await self._wake.wait()
-            # Checked by the clock: notifications of some attempts must not keep us from reading the others.
-            if loop.time() >= due:
-                await self._look_at_all()
-                due = loop.time() + _LOOK_SECONDS
-            self._wake.clear()
-            heard, self._heard = self._heard, set()
-            await retry_transient(partial(self._look, heard), what="rows of running attempts")
-
-    async def _look(self, heard: Set[str]) -> None:
-        attempts = {id_: attempt for id_ in heard if (attempt := self._attempts.get(id_))}
+    async def _look(self, named: Sequence[str], everything: bool) -> None:
+        ids = list(self._attempts) if everything else named
+        attempts = {id_: attempt for id_ in ids if (attempt := self._attempts.get(id_))}
         if not attempts:
             return
         async with self._ledger.connection() as connection:

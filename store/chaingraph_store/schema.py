@@ -19,7 +19,7 @@ from chaingraph_store.ledger import Connection, Ledger, checked_dsn
 from chaingraph_store.queue import dbos_guards
 from chaingraph_store.transient import TRANSIENT_ERRORS, retry_transient
 
-_NEWEST: Final = "0001.ledger"
+_NEWEST: Final = "0001.schema"
 _CONNECT_SECONDS: Final = 5.0
 _ADVISORY_LOCK: Final = 0x_C4A1_46A9
 """Session lock around a migration. yoyo's own lock is a row that outlives a killed process; this one does not."""

@@ -206,7 +206,7 @@ def test_errors_ask_for_words_without_quotes() -> None:
     assert said(
         "nodes: [{id: a, type: Math, inputs: {n: 1, a: 1, b: 2}}, {id: b, type: Text, inputs: {value: on}}]"
     ) == [
-        "spec.nodes[0].inputs.false: a Math has no input 'false'; did you write n, no or off without quotes?",
+        "spec.nodes[0].inputs.false: Math has no input 'false'; did you write n, no or off without quotes?",
         "spec.nodes[1].inputs.value: must be a string, is a boolean; did you write y, yes or on without quotes?",
     ]
     assert "did you write" not in str(said("nodes: [{id: a, type: Math, inputs: {c: 1, a: 1, b: 2}}]"))

@@ -165,7 +165,7 @@ def test_migration_logs_json(run_program: RunProgram, empty_database_url: str) -
     again = run_program("chaingraph_worker.main", "migrate", DATABASE_URL_EXECUTIONS=empty_database_url)
     wrong = run_program("chaingraph_worker.main", "migrate", DATABASE_URL_EXECUTIONS="mysql://x")
     assert (first.returncode, again.returncode, wrong.returncode) == (0, 0, 1)
-    assert "0001.ledger" in objects(first.stdout + first.stderr)[-1]["applied"]
+    assert "0001.schema" in objects(first.stdout + first.stderr)[-1]["applied"]
     assert objects(again.stdout + again.stderr)[-1]["applied"] == []
     assert objects(wrong.stdout + wrong.stderr)[-1]["level"] == "critical"
 

@@ -26,7 +26,7 @@ async def test_schema_check_rejects_empty_database_with_hint(empty_database_url:
 @pytest.mark.integration
 def test_a_migration_can_be_repeated_also_after_a_killed_one(empty_database_url: str) -> None:
     applied = schema.migrate(empty_database_url)
-    assert applied == ["0001.ledger"]
+    assert applied == ["0001.schema"]
     with psycopg.connect(empty_database_url, autocommit=True) as connection:
         connection.execute("INSERT INTO yoyo_lock (locked, ctime, pid) VALUES (1, now(), 1)")
     assert schema.migrate(empty_database_url) == []

@@ -27,7 +27,7 @@ FLOWS: dict[str, tuple[dict[str, Any], str]] = {
             "nodes": [node("a", a=1, b=1), node("b", b=1)],
             "edges": [{"from": "a.reslut", "to": "b.a"}],
         },
-        "spec.edges[0].from: a Math has no output 'reslut'; did you mean 'result'?",
+        "spec.edges[0].from: Math has no output 'reslut'; did you mean 'result'?",
     ),
     "type-mismatch": (
         {

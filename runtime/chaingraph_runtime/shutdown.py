@@ -1,4 +1,4 @@
-"""Runs a process until SIGTERM or SIGINT, and ends it in good order."""
+"""Run a process until SIGTERM or SIGINT, and shut it down gracefully."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ _log = structlog.get_logger(__name__)
 
 
 class Shutdown:
-    """The request to shut down: a signal, or a part of the process that has ended."""
+    """The request to shut down: a signal, or a component that has stopped."""
 
     def __init__(self) -> None:
         self._requested = asyncio.Event()
 
     def on_signals(self) -> None:
-        """Take SIGTERM and SIGINT for the request, on the running loop. To be repeated if a library takes them over."""
+        """Handle SIGTERM and SIGINT on the running loop. Repeat this if a library takes them over."""
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self.request)
@@ -37,10 +37,10 @@ class Shutdown:
         """Run `serve` until the shutdown is requested; then drain, while it still runs, and cancel it.
 
         Returns:
-            False when it has ended by itself before.
+            False when `serve` ended by itself before.
 
         Raises:
-            Exception: it has failed.
+            Exception: `serve` failed.
         """
         serving = asyncio.create_task(serve, name="serving")
         requested = asyncio.create_task(self.wait(), name="shutdown")
@@ -49,16 +49,16 @@ class Shutdown:
             if serving.done():
                 serving.result()
                 return False
-            _log.info("Shutting down")
+            _log.info("shutting down")
             if drain is not None:
                 await drain()
         finally:
             requested.cancel()
             serving.cancel()
-            # A part may swallow it; the end of the event loop cancels once more.
+            # A component may swallow it; the end of the event loop cancels it once more.
             await asyncio.wait({serving}, timeout=_END_SECONDS)
         if not serving.done():
             left = sorted(task.get_name() for task in asyncio.all_tasks() if task is not asyncio.current_task())
-            _log.warning("Some parts do not end in time", tasks=left)
-        _log.info("Shut down")
+            _log.warning("components did not stop in time", tasks=left)
+        _log.info("shut down")
         return True

@@ -1,7 +1,7 @@
-"""Ends the process at once when its event loop stands still, or when its lease is over.
+"""End the process at once when its event loop is blocked, or when its lease has expired.
 
-A process that lost its lease may have lost its work to another one, and would do again whatever it still does. So it
-does not shut down, it exits. A thread decides that, because the event loop may be what hangs.
+A process that lost its lease may have lost its work to another one, and anything it still did would be done twice. So
+it does not shut down, it exits. A thread decides that, because the event loop may be blocked.
 """
 
 from __future__ import annotations
@@ -16,15 +16,15 @@ from typing import Final, NoReturn
 import structlog
 
 LOST_EXIT: Final = 70
-"""Exit code of a process that may not go on (EX_SOFTWARE)."""
+"""Exit code of a process that must not continue (EX_SOFTWARE)."""
 _WATCH_SECONDS: Final = 0.2
 _BEAT_SECONDS: Final = 0.5
 _log = structlog.get_logger(__name__)
 
 
 def exit_hard(reason: str) -> NoReturn:
-    """End the process at once, without running anything more of it."""
-    _log.critical("Exiting at once", reason=reason)
+    """End the process at once, without cleanup."""
+    _log.critical("exiting at once", reason=reason)
     os._exit(LOST_EXIT)
 
 
@@ -32,9 +32,9 @@ class Watchdog:
     """Watches from `start` to `end`.
 
     Args:
-        overdue: says why the process has to end, or None. Called in the thread.
-        stall_seconds: how long the event loop may stand still.
-        setting: the variable that this comes from.
+        overdue: returns why the process must end, or None. Called in the thread.
+        stall_seconds: how long the event loop may be blocked.
+        setting: the variable of that limit.
         lost: called with the reason, in the thread; must not return.
     """
 
@@ -54,7 +54,7 @@ class Watchdog:
         self._over = False
 
     def start(self) -> None:
-        """Start the thread. `beat` is to run from now on."""
+        """Start the thread. The caller must then run `beat`."""
         self._beaten = time.monotonic()
         threading.Thread(target=self._watch, name="watchdog", daemon=True).start()
 
@@ -62,7 +62,7 @@ class Watchdog:
         self._over = True
 
     async def beat(self) -> None:
-        """Show that the event loop turns, for ever."""
+        """Show that the event loop runs, until cancelled."""
         while True:
             self._beaten = time.monotonic()
             await asyncio.sleep(_BEAT_SECONDS)
@@ -70,7 +70,7 @@ class Watchdog:
     def _watch(self) -> None:
         while not self._over:
             reason = self._overdue() or self._stalled()
-            # Asked again: the end may have come meanwhile.
+            # Checked again: the end may have come meanwhile.
             if reason and not self._over:
                 self._lost(reason)
             time.sleep(_WATCH_SECONDS)
@@ -79,4 +79,4 @@ class Watchdog:
         still = time.monotonic() - self._beaten
         if still <= self._stall_seconds:
             return None
-        return f"the event loop has stood still for {still:.1f} s, more than {self._setting} ({self._stall_seconds:g})"
+        return f"the event loop was blocked for {still:.1f} s, more than {self._setting} ({self._stall_seconds:g})"

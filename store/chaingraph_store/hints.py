@@ -1,7 +1,7 @@
-"""NOTIFY is a hint, the table is the truth: which keys to look at in a table, and when to look at all of it.
+"""Follow a table: NOTIFY is a hint, the table is the source of truth.
 
-A notification names a key, and comes after its transaction has committed. It is lost with its connection, and a dead
-connection is noticed late. So everything is looked at as well: at first, after each reconnection, and every so often.
+A notification names a key, and arrives after its transaction has committed. It is lost with its connection, and a dead
+connection is detected late. So the whole table is read as well: at the start, after each reconnect, and periodically.
 """
 
 from __future__ import annotations
@@ -14,14 +14,14 @@ from typing import LiteralString
 from chaingraph_store.ledger import Ledger
 
 Look = Callable[[Sequence[str], bool], Awaitable[None]]
-"""Looks at the keys that were named, in that order. With True: at everything."""
+"""Reads the named keys, in that order. With True: everything."""
 
 
 class Hints:
-    """The keys named since the last look.
+    """The keys named since the last reading.
 
     Args:
-        reread_seconds: from one look at everything to the next, whatever is named meanwhile.
+        reread_seconds: interval between two readings of everything, whatever is named meanwhile.
     """
 
     def __init__(self, *, reread_seconds: float) -> None:
@@ -31,12 +31,12 @@ class Hints:
         self._news = asyncio.Event()
 
     def name(self, key: str) -> None:
-        """This key may have changed."""
+        """Record that this key may have changed."""
         self._named[key] = None
         self._news.set()
 
     def everything(self) -> None:
-        """Any key may have changed."""
+        """Record that any key may have changed."""
         self._everything = True
         self._news.set()
 
@@ -45,7 +45,7 @@ class Hints:
         await ledger.listen(channel, self.name, connected=self.everything)
 
     async def follow(self, look: Look) -> None:
-        """Look until cancelled. Starts with everything, also after an error."""
+        """Read until cancelled. Starts with everything, also after an error."""
         clock = asyncio.get_running_loop().time
         due = clock()
         while True:
@@ -55,7 +55,7 @@ class Hints:
             self._news.clear()
             # Checked by the clock, because pending hints leave the timeout no chance to fire.
             everything, self._everything = self._everything or clock() >= due, False
-            # Taken out before the look: a key that is named again meanwhile has changed since.
+            # Removed before the reading: a key that is named again meanwhile has changed since.
             named, self._named = list(self._named), {}
             if everything:
                 due = clock() + self._reread_seconds

@@ -31,7 +31,7 @@ async def test_standing_event_loop_ends_the_process() -> None:
     process = Process()
     Watchdog(lambda: None, stall_seconds=0.3, setting="STALL_SECONDS", lost=process.end).start()
     assert process.ended.wait(30), "this loop has no turn meanwhile"
-    assert "the event loop has stood still for 0." in process.reason
+    assert "the event loop was blocked for 0." in process.reason
     assert "more than STALL_SECONDS (0.3)" in process.reason
 
 

@@ -90,7 +90,7 @@ async def test_no_token_of_a_broken_request_is_written(run_gateway: RunGateway) 
     # It has read them, and says what it says in words of its own.
     assert (await gateway.ask("/executions")).status_code == 401
     gateway.terminate()
-    assert "Shut down" in gateway.log
+    assert "shut down" in gateway.log
     assert SECRET not in gateway.log
 
 

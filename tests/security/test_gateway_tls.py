@@ -160,4 +160,4 @@ async def test_changed_client_ca_ends_open_connections(serve_gateway: ServeGatew
     writer.write(request)
     answer = await reader.read()
     assert answer.startswith(b"HTTP/1.1 401 ")
-    assert b"connect again" in answer
+    assert b"reconnect" in answer

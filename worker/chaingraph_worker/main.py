@@ -269,7 +269,7 @@ class Worker:
         _log.info("serving health and metrics", health_port=bound)
 
     async def _connect(self) -> None:
-        """Waits for PostgreSQL and its schema, for ever.
+        """Wait for PostgreSQL and its schema.
 
         Raises:
             StartRefused: the database role may not do what the settings say.

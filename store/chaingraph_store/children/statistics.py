@@ -1,6 +1,6 @@
-"""How long the oldest tasks about children have waited: for metrics.
+"""The age of the oldest pending work for children, for metrics.
 
-Each part is read by an index made for that.
+Each part has its own index.
 """
 
 from __future__ import annotations
@@ -13,12 +13,12 @@ from chaingraph_store.ledger import Connection
 
 @dataclass(frozen=True, slots=True)
 class ChildStatistics:
-    """How long the oldest has waited of what is to be done about children; 0 when nothing waits.
+    """The age of the oldest pending work for children; 0 when there is none.
 
     Attributes:
-        unspawned_seconds: executions that have completed and still have children to spawn.
-        unnotified_seconds: children that have ended, and everything below them, and whose parent was not notified.
-        unshown_seconds: children that are to have a resource and have none.
+        unspawned_seconds: completed executions with children yet to spawn.
+        unnotified_seconds: children that have ended with all descendants, whose parent was not notified.
+        unshown_seconds: children that should get a resource and have none.
     """
 
     unspawned_seconds: float
@@ -41,7 +41,7 @@ SELECT coalesce(extract(epoch FROM now() - (
 
 
 async def children(connection: Connection) -> ChildStatistics:
-    """What is left to be done about children."""
+    """Return the pending work for children."""
     cursor = await connection.execute(_CHILDREN)
     row = await cursor.fetchone()
     assert row is not None, "a SELECT without FROM has one row"

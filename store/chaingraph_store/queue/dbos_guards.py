@@ -98,7 +98,7 @@ def _index(connection: psycopg.Connection[Any], name: str, definition: LiteralSt
 
 
 def add_shared_rows(connection: psycopg.Connection[Any], *, version: str, application_name: str) -> None:
-    """Adds the rows that workers make for all, for roles that may not."""
+    """Add the rows that workers share, for roles that may not."""
     connection.execute(
         "INSERT INTO dbos.application_versions (version_id, version_name, application_name)"
         " VALUES (gen_random_uuid()::text, %s, %s) ON CONFLICT DO NOTHING",

@@ -59,8 +59,8 @@ ENQUEUE_CHILD: Final = (
 GIVEN: Final = """JOIN dbos.workflow_status w ON w.workflow_uuid = %(workflow)s
   WHERE w.status = 'PENDING' AND w.executor_id = %(worker)s
   FOR SHARE OF w"""
-"""Ends a query that has rows only if DBOS has given the workflow to this worker. It stays so until the transaction
-ends: whoever waited for a hand-back looks at the workflow again."""
+"""Ends a query that has rows only if DBOS has given the workflow to this worker. That cannot change until the
+transaction ends: after waiting for a hand-back, PostgreSQL reads the workflow again."""
 
 
 def child_parameters(*, application_name: str) -> dict[str, Any]:
@@ -295,8 +295,8 @@ DELETE FROM dbos.workflow_status WHERE workflow_uuid = ANY(%(workflows)s)
 
 
 async def remove(connection: Connection, executions: Sequence[tuple[ExecutionId, int]]) -> None:
-    """Removes every workflow that the executions can have had. Each comes with the number of its last run."""
-    # Each attempt begins with a run of its own, so there are no more attempts than runs.
+    """Remove all workflows that the executions can have had. Each comes with the number of its last run."""
+    # Each attempt starts with its own run, so there are no more attempts than runs.
     workflows = [
         of(execution, number)
         for execution, run in executions

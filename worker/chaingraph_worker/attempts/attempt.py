@@ -233,7 +233,7 @@ class _Run:
             raise
         except psycopg.DataError as error:
             return self._refused_data(error)
-        except Exception as error:  # noqa: BLE001 - an error of the engine must not leave the execution running for ever
+        except Exception as error:  # noqa: BLE001 - an error of the engine must not leave the execution running forever
             _log.exception("the engine failed")
             return self._failed_outside("InternalError", f"{type(error).__name__}: {error}")
 

@@ -163,4 +163,4 @@ def test_a_worker_is_told_which_queue_its_role_may_not_serve(run_pool: Callable[
         "may only serve alpha-work. Remove the queue, or give it to the pool and run `chaingraph-worker migrate`"
     )
     said = tells(run_pool("alpha", CHAINGRAPH_POOL="beta"))
-    assert said.startswith("CHAINGRAPH_POOL is 'beta': the database role 'chaingraph_worker_alpha'")
+    assert said.startswith("CHAINGRAPH_POOL is 'beta', but the database role 'chaingraph_worker_alpha'")

@@ -87,7 +87,7 @@ async def test_lone_execution_is_charged_and_told_why(ledger: Ledger) -> None:
     row = await row_of(ledger, new.id)
     assert (row.phase, row.error_reason) == ("Failed", "TooManyRecoveries")
     assert "lost its worker 5 times while it ran alone there, last w5" in row.error_message
-    assert "these nodes ran: huge" in row.error_message
+    assert "Nodes running at the last loss: huge" in row.error_message
     async with ledger.connection() as connection:
         assert (await events.read(connection, new.id))[-1].type == "flow:failed"
 

@@ -72,4 +72,4 @@ async def test_child_runs_the_current_version_of_the_named_flow(
     user.kubectl("wait", "--for=jsonpath={.status.observedGeneration}=3", "flow/shipping", "--timeout=60s")
     _, refused = await paid(user, ledger, "third")
     assert (refused.phase, refused.flow_revision) == ("Failed", None)
-    assert "requires the input 'carrier'" in refused.error_message
+    assert "requires input 'carrier'" in refused.error_message

@@ -85,7 +85,7 @@ def test_numbers_are_those_that_were_written_or_named(
     assert shown == {"small": 2**63 - 1, "text": READ.replace(" ", "")}
     said = user.condition("outputs", "Succeeded")
     assert said is not None
-    assert "the output large is not shown here, because large[0].u64 is 18446744073709551615" in said["message"]
+    assert "output large is not shown here, because large[0].u64 is 18446744073709551615" in said["message"]
     for name, (_, message) in REFUSED.items():
         user.wait(name, "Succeeded=False")
         said = user.condition(name, "Succeeded")

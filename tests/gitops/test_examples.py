@@ -111,7 +111,7 @@ def test_pipeline_exit_code_follows_run_outcome(system: System, tmp_path: Path) 
     (tmp_path / "slow.yaml").write_text(yaml.safe_dump(slow), encoding="utf-8")
     done = _apply_and_wait(system, tmp_path / "slow.yaml", "2")
     assert done.returncode == 124
-    assert done.stderr.startswith("not within 2 s:\nslow: Created: created and not started")
+    assert done.stderr.startswith("not within 2 s:\nslow: Created: Created, not started: spec.paused is true")
     retried = greedy | {"spec": greedy["spec"] | {"retry": {"token": "again"}}}
     (tmp_path / "again.yaml").write_text(json.dumps(retried), encoding="utf-8")
     assert _apply_and_wait(system, tmp_path / "again.yaml", "60").returncode == 1

@@ -179,7 +179,7 @@ class RemoteEngine:
 
     def hold_back(self) -> None:
         """Throttle the engine: it reports faster than the flusher writes."""
-        if self._runner is not None:
+        if self._runner is not None and not self._end.done():
             self._runner.hold_back()
 
     def go_on(self) -> None:
@@ -220,6 +220,8 @@ class RemoteEngine:
             self._runner.kill(None)
 
     def _send(self, message: dict[str, Any]) -> None:
+        if self._end.done():
+            return  # The runner may have the engine of another execution by now, which would take the message.
         if self._runner is None:
             self._waiting.append(message)
         else:

@@ -22,7 +22,7 @@ _MARKS: Final = (
     (codecs.BOM_UTF16_LE, "utf-16-le"),
     (codecs.BOM_UTF16_BE, "utf-16-be"),
 )
-"""UTF-32 first: its mark in little-endian order starts like that of UTF-16."""
+"""UTF-32 first: its mark in little-endian order starts like that of UTF-16, and is that of UTF-16 before a U+0000."""
 
 
 def text_of_body(content: bytes, content_type: str, what: str, *, of_json: bool) -> str:
@@ -34,10 +34,10 @@ def text_of_body(content: bytes, content_type: str, what: str, *, of_json: bool)
     Raises:
         UnreadableText: the charset is unknown, or the bytes are invalid in it.
     """
-    for mark, charset in _MARKS:
-        if content.startswith(mark):
-            return _decoded(content[len(mark) :], charset, what)
     named = charset_named(content_type)
+    for mark, charset in _MARKS:
+        if content.startswith(mark) and not (mark == codecs.BOM_UTF32_LE and named.lower().startswith("utf-16")):
+            return _decoded(content[len(mark) :], charset, what)
     if named:
         return _decoded(content, _known(named, what), what)
     return _decoded(content, json.detect_encoding(content) if of_json else "utf-8", what)

@@ -8,7 +8,7 @@ from typing import Any
 from urllib.parse import parse_qsl
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from chaingraph_flow.errors import NodeFailed, UnreadableText
@@ -161,6 +161,7 @@ def test_mark_or_first_bytes_say_the_charset_of_json(codec: str, named: str) -> 
 @given(
     st.text(), st.sampled_from(["utf-8", "utf-8-sig", "utf-16", "utf-32", "utf-16-be", "gb18030", "latin-1", "cp932"])
 )
+@example("\0", "utf-16")
 @settings(max_examples=150)
 def test_texts_come_back_from_every_charset(text: str, charset: str) -> None:
     if text.startswith("\ufeff"):

@@ -178,8 +178,8 @@ _STOP_WINS: Final = "spec.stop is true, and stop takes precedence. Set spec.stop
 
 def _with_row(spec: ExecutionSpec, meta: ObjectMeta, row: ExecutionRow) -> Plan:
     if meta.deleting:
-        obeyed = row.tree_ended or (row.ended and row.tree_stopped)
-        return Nothing() if obeyed else Stop(row.id, DELETED, deleted=True)
+        done = row.tree_ended or (row.ended and row.tree_stopped)
+        return Nothing() if done else Stop(row.id, DELETED, deleted=True)
     observe = ObserveGeneration(row.id, meta.generation, row.observed_generation, _tokens(spec), spec.children.on_stop)
     if row.observed_generation > meta.generation:
         return observe

@@ -131,7 +131,7 @@ class Commands:
 
 def _forgotten(execution: ExecutionId, generation: int, stale: Stale) -> None:
     """Log an outdated spec. The next plan finds that the row is ahead, and has the spec read again."""
-    _log.info("discarded an outdated spec", execution_id=execution, generation=generation, observed=stale.obeyed)
+    _log.info("discarded an outdated spec", execution_id=execution, generation=generation, observed=stale.observed)
 
 
 def _ignored(command: str, wanted: DesiredControl) -> KubernetesEvent:

@@ -17,9 +17,9 @@ from chaingraph_store.ledger import Connection
 
 @dataclass(frozen=True, slots=True)
 class Stale:
-    """The command had no effect, because `obeyed`, a later generation than the command's, was observed before."""
+    """The command had no effect: a later generation than its own, `observed`, was recorded before."""
 
-    obeyed: int
+    observed: int
 
 
 _LOCK: Final = """
@@ -59,9 +59,9 @@ async def observe(
     row = await cursor.fetchone()
     if row is None:
         return None
-    obeyed, used, *last = row
-    if obeyed > generation and obeyed != seen:
-        return Stale(obeyed)
+    observed, used, *last = row
+    if observed > generation and observed != seen:
+        return Stale(observed)
     for kind, former in zip((TokenKind.STEP, TokenKind.RESUME, TokenKind.RETRY), last, strict=True):
         token = tokens.get(kind, "")
         if not asks(kind, token, used=used, last=former):

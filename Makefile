@@ -54,6 +54,7 @@ lint: setup ## format, lint, types, layers, generated files, words of the docume
 	PYTHONSAFEPATH=1 $(BIN)/lint-imports
 	$(BIN)/python -m tools.generated --check
 	$(BIN)/python -m tools.words --check
+	$(BIN)/python -m tools.words --check --code
 
 fmt: setup ## format and fix what can be fixed
 	$(BIN)/ruff format .

@@ -26,9 +26,9 @@ _INTRODUCTION: Final = """\
 
 Operator, workers and gateway serve them at `/metrics` of their health port, in Prometheus's text format, together
 with `process_*` and `python_*` of the process itself. A histogram has `_bucket`, `_sum` and `_count`. How to scrape
-them, and what is made of them: [See what it does](../how-to/see-what-it-does.md).
+them, and the alerts, dashboard and traces made of them: [Monitor ChainGraph](../how-to/see-what-it-does.md).
 
-Labels have few values. What an execution is called is in no label: that is in the logs and in the traces.
+Labels have few values. Names and ids of executions are in no label: logs and traces have them.
 """
 _OPERATOR_NOTE: Final = """
 Of several operators one leads. `chaingraph_queue_*` and `chaingraph_children_*` are served by that one alone, so a sum

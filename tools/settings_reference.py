@@ -54,7 +54,7 @@ _TRACES = """\
 ## Traces
 
 OpenTelemetry's own variables, read by operator and workers; these are the ones that are mostly wanted, and its
-specification has the others. What they do here: [See what it does](../how-to/see-what-it-does.md).
+specification has the others. Their use here: [Monitor ChainGraph](../how-to/see-what-it-does.md).
 
 | variable | default | meaning |
 |---|---|---|

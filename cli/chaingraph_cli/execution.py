@@ -181,8 +181,7 @@ def _describe(execution: Execution) -> str:
                 return "resuming"
             if execution.count("running"):
                 return f"pausing: {execution.count('running')} still running, at {now}"
-            # After a step the reason is still the first breakpoint.
-            at = "at a breakpoint " if set(execution.breakpoints) & set(execution.current_nodes) else ""
+            at = "at a breakpoint " if execution.status.get("breakpoint") in execution.current_nodes else ""
             return f"paused {at}before {now}" if now else "paused"
         case phase if phase == RUNNING:
             return f"running {now}" if now else "running"

@@ -49,8 +49,8 @@ CONDITION_MEANINGS: Final[Mapping[ConditionType, str]] = {
     ConditionType.TREE_SUCCEEDED: "Of an execution that has ended: whether it and all its descendants completed. "
     "Unknown (`ChildrenActive`) until the last descendant has ended, then True (`AllCompleted`) or False: "
     "`TreeStopped` when a stop of it ended a descendant or prevented its creation, else `SomeFailed`. "
-    "False at once when it failed or was stopped itself; as `Succeeded` when it spawned nothing. Absent while it is "
-    "active.",
+    "False immediately when it failed or was stopped itself; as `Succeeded` when it spawned nothing. Absent while it "
+    "is active.",
 }
 
 

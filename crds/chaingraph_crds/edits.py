@@ -9,25 +9,25 @@ class EditEffect(StrEnum):
     """The effect of an edit, in the words of the reference."""
 
     REFUSED = "Refused by the API server."
-    AT_ONCE = "Takes effect at once."
-    TOKEN = "A token: a new one takes effect at once, a used one never again."
+    AT_ONCE = "Takes effect immediately."
+    TOKEN = "A token: a new one takes effect immediately, a used one never again."
     QUEUE = (
-        "Takes effect each time the execution is in its queue: at once while it waits there, otherwise when it "
+        "Takes effect each time the execution is in its queue: immediately while it waits there, otherwise when it "
         "returns to the queue, as after a retry, a resume or the loss of its worker. A priority above the maximum of "
         "the namespace is ignored: condition `SpecIgnored`."
     )
     BEGINNING = (
-        "Takes effect at once until the attempt starts to run; after that with the next attempt, as the condition "
+        "Takes effect immediately until the attempt starts to run; after that with the next attempt, as the condition "
         "`SpecIgnored` shows."
     )
     START = (
-        "Takes effect at once while the execution waits for its start, also when it is shorter. Once the "
+        "Takes effect immediately while the execution waits for its start, also when it is shorter. Once the "
         "attempt has started to run it has no effect, as the condition `SpecIgnored` shows."
     )
     WITH_STOP = "Read with the edit that sets `stop`. A later edit has no effect."
     WITH_TOKEN = "Refused by the API server, except together with a new `retry.token`."
-    STOP = "Takes effect at once. Reverting it is refused, except together with a new `retry.token`."
-    END = "Takes effect at once, also after the end."
+    STOP = "Takes effect immediately. Reverting it is refused, except together with a new `retry.token`."
+    END = "Takes effect immediately, also after the end."
 
 
 EDITS: Final[Mapping[str, EditEffect]] = {

@@ -263,7 +263,7 @@ class ExecutionSpec(ApiModel):
     options: ExecutionOptions = Field(
         default_factory=ExecutionOptions,
         description="Options of the engine: concurrency, timeouts, breakpoints. An edit of `breakpoints` takes "
-        "effect at once, any other until the attempt starts to run, and then with the next attempt.",
+        "effect immediately, any other until the attempt starts to run, and then with the next attempt.",
         json_schema_extra=kubernetes(default={}),
     )
     start_timeout_seconds: int = Field(

@@ -180,6 +180,7 @@ class ExecutionStatus(StatusModel):
         "are many.",
         json_schema_extra=kubernetes(list_type="atomic"),
     )
+    breakpoint: NodeId | None = Field(default=None, description="Node whose breakpoint has paused the execution.")
     outputs: dict[str, Any] | None = Field(
         default=None,
         description="Results by name, when completed: the smallest first, up to a limit. "

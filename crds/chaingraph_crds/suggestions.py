@@ -62,20 +62,26 @@ def almost(name: str, known: Iterable[str]) -> str | None:
 
 
 def suggestion(name: str, known: Iterable[str]) -> str:
-    """Return `; did you mean 'response'?` for the nearest known name, else the known names if they are few, else ''.
+    """Return `nearest`, else the known names if they are few, else ''."""
+    names = list(known)
+    near = nearest(name, names)
+    if near:
+        return near
+    if 0 < len(names) <= _FEW:
+        return f"; available: {', '.join(repr(each) for each in sorted(names))}"
+    return ""
+
+
+def nearest(name: str, known: Iterable[str]) -> str:
+    """Return `; did you mean 'response'?` for the nearest known name, or ''.
 
     A name `true` or `false` is what YAML makes of `y`, `on`, `n` and others.
     """
     words = asked_for(name)
     if words:
         return words
-    names = list(known)
-    near = similar(name, names)
-    if near:
-        return f"; did you mean {near[0]!r}?"
-    if 0 < len(names) <= _FEW:
-        return f"; available: {', '.join(repr(each) for each in sorted(names))}"
-    return ""
+    near = similar(name, known)
+    return f"; did you mean {near[0]!r}?" if near else ""
 
 
 def plainly(name: str) -> str:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
 
-from chaingraph_crds.suggestions import almost, similar, suggestion
+from chaingraph_crds.suggestions import almost, nearest, similar, suggestion
 
 MOST_ERRORS: Final = 100
 """Maximum errors of one flow that are described. The rest are counted."""
@@ -84,6 +84,13 @@ class Suggestions:
             return ""
         self._left -= 1
         return suggestion(name, known)
+
+    def nearest(self, name: str, known: Iterable[str]) -> str:
+        """Return the nearest known name as a suggestion, without a list of all names."""
+        if self._left <= 0:
+            return ""
+        self._left -= 1
+        return nearest(name, known)
 
     def almost(self, name: str, known: Iterable[str]) -> tuple[bool, str]:
         """Return whether the name is a typo of a known one (see `suggestions.almost`), and the suggestion."""

@@ -77,14 +77,14 @@ class Settings(ServingSettings):
         default=2000,
         ge=1,
         validation_alias="CHAINGRAPH_MAX_CONNECTIONS",
-        description="Maximum open connections, 1 or more. Further ones are closed at once.",
+        description="Maximum open connections, 1 or more. Further ones are closed immediately.",
     )
     max_connections_per_address: int = Field(
         default=200,
         ge=1,
         validation_alias="CHAINGRAPH_MAX_CONNECTIONS_PER_ADDRESS",
         description="Maximum connections of one client address (a /64 network of IPv6), 1 or more. Requests on further "
-        "ones get 429, and a quarter more are closed at once. For clients of trusted proxies, requests count.",
+        "ones get 429, and a quarter more are closed immediately. For clients of trusted proxies, requests count.",
     )
     trusted_proxies: str = Field(
         default="",

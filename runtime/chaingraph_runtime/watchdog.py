@@ -24,7 +24,7 @@ _log = structlog.get_logger(__name__)
 
 def exit_hard(reason: str) -> NoReturn:
     """End the process at once, without cleanup."""
-    _log.critical("exiting at once", reason=reason)
+    _log.critical("exiting immediately", reason=reason)
     os._exit(LOST_EXIT)
 
 

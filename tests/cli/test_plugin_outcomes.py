@@ -49,10 +49,7 @@ def execution(*, observed: int = 2, spec: dict[str, Any] | None = None, **status
         (execution(phase="Running", currentNodes=["a", "b", "c", "d"]), "running 'a', 'b', 'c' and 1 more"),
         (execution(phase="Paused", currentNodes=["a"]), "paused before 'a'"),
         (execution(phase="Paused"), "paused"),
-        (
-            execution(phase="Paused", currentNodes=["a"], spec={"options": {"breakpoints": ["a"]}}),
-            "paused at a breakpoint before 'a'",
-        ),
+        (execution(phase="Paused", currentNodes=["a"], breakpoint="a"), "paused at a breakpoint before 'a'"),
         (
             execution(phase="Paused", currentNodes=["a", "b"], nodes={"running": 1}),
             "pausing: 1 still running, at 'a', 'b'",

@@ -57,16 +57,16 @@ async def test_a_flow_wrong_in_five_ways_lists_five_errors(
     assert [each["type"] for each in status["conditions"]] == ["Ready"]
 
 
-async def test_unheard_event_causes_a_warning(
+async def test_unhandled_event_causes_a_warning(
     cluster: Cluster, run_operator: RunOperator, start_worker: StartWorker
 ) -> None:
     await start_worker()
     run_operator()
     flow = {"nodes": [{"id": "tell", "type": "EventEmitter", "inputs": {"eventName": "order"}}]}
-    cluster.apply("Flow", "unheard", flow)
-    ready = await cluster.condition("Flow", "unheard", "Ready", status="True", reason="ValidWithWarnings")
+    cluster.apply("Flow", "unhandled", flow)
+    ready = await cluster.condition("Flow", "unhandled", "Ready", status="True", reason="ValidWithWarnings")
     assert "no node of this flow listens to 'order'" in ready["message"]
-    assert await cluster.events_of("unheard", count=1) == [("Warning", "ValidWithWarnings")]
+    assert await cluster.events_of("unhandled", count=1) == [("Warning", "ValidWithWarnings")]
     cluster.apply("Execution", "inline", {"flow": flow})
     await cluster.condition("Execution", "inline", "Succeeded", reason="Queued")
     assert await cluster.events_of("inline", count=1) == [("Warning", "UnheardEvent")]

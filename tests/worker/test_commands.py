@@ -150,7 +150,7 @@ async def test_a_command_whose_notification_is_lost_is_found(ledger: Ledger, run
         await connection.execute(
             "WITH run AS (UPDATE chaingraph.executions SET control_seq = 1, pause_seq = 1, paused = true,"
             "   wants_pause = true, pause_node = 'gone' WHERE id = %s RETURNING workflow_id)"
-            " SELECT dbos.send_message(workflow_id, %s::json, 'COMMAND', 'unheard') FROM run",
+            " SELECT dbos.send_message(workflow_id, %s::json, 'COMMAND', 'unhandled') FROM run",
             (execution, '{"commands": [{"seq": 1, "kind": "PAUSE"}]}'),
         )
     row = await wait_for(ledger, execution, quiet, within=15)

@@ -92,15 +92,15 @@ class FlowSettings(ServingSettings):
         ge=1,
         le=1000,
         validation_alias="CHAINGRAPH_MAX_HTTP_CONNECTIONS",
-        description="Maximum HTTP connections that one execution has open at once. Further requests wait.",
+        description="Maximum HTTP connections that one execution has open at the same time. Further requests wait.",
     )
     namespace_http_connections: int = Field(
         50,
         ge=1,
         le=10_000,
         validation_alias="CHAINGRAPH_NAMESPACE_HTTP_CONNECTIONS",
-        description="Maximum HTTP connections that the executions of one namespace have open at once in one worker. "
-        "Each of them may have one.",
+        description="Maximum HTTP connections that the executions of one namespace have open at the same time in one "
+        "worker. Each of them may have one.",
     )
     max_http_redirects: int = Field(
         5,

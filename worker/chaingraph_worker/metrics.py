@@ -69,7 +69,7 @@ OWNERSHIP_LOST = Counter(
 RECOVERIES = Counter(
     "chaingraph_worker_recoveries_total",
     "Executions of lost workers found by this worker, by result: handed back, given up, or lost repeatedly (handed "
-    "back again after several losses that do not count because others ran beside it)",
+    "back again after several losses that do not count because others ran in the same worker)",
     ["result"],
 )
 for _result in ("handed back", "given up", "lost repeatedly"):

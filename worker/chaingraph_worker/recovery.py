@@ -91,7 +91,7 @@ def _report(back: HandedBack) -> None:
     _log.warning(
         {
             "given up": "gave up: it lost its worker too often",
-            "lost repeatedly": "handed back again: it keeps losing workers, with others beside it each time",
+            "lost repeatedly": "handed back again: it keeps losing workers, each time together with other executions",
             "handed back": "handed back: its worker or its workflow was lost",
         }[result],
         execution_id=back.execution_id,

@@ -70,7 +70,7 @@ def stop(execution: Execution) -> VerbRefusal | None:
         return _finished(execution, instead=False)
     if (execution.spec.get("children") or {}).get("onStop") == "Continue":
         return VerbRefusal(
-            "has already completed. Its children go on (spec.children.onStop: Continue): set onStop to Stop first"
+            "has already completed. Its children continue (spec.children.onStop: Continue): set onStop to Stop first"
         )
     if execution.spec.get("stop") and execution.observed:
         return VerbRefusal(

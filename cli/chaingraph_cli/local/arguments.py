@@ -151,10 +151,10 @@ DEMO = Command(
 ERASE = Command(
     description=(
         "Erase executions and their descendants from the database: rows, journals, events, rows of DBOS, and flows "
-        "that nothing else uses. Running executions are stopped. The table chaingraph.erasures records who erased what "
-        "and why. Set DATABASE_URL_EXECUTIONS to the connection string of a role that may delete, such as the "
-        "operator's. Delete the resources first: the operator does not run an execution again whose row is gone, and "
-        "reports that in its condition."
+        "that nothing else uses. Running executions are stopped. The table chaingraph.erasures records each erasure, "
+        "its author and the reason. Set DATABASE_URL_EXECUTIONS to the connection string of a role that may delete, "
+        "such as the operator's. Delete the resources first: the operator does not run an execution again whose row is "
+        "gone, and reports that in its condition."
     ),
     arguments=_erase_arguments,
     run=_erase,

@@ -236,8 +236,8 @@ def _run(args: argparse.Namespace) -> int:
 COMMAND = Command(
     """\
 Print a shell completion script for `chaingraph`: commands, options, and names of executions, Flows and nodes.
-`kubectl chaingraph` needs kubectl's own completion alone: kubectl finds kubectl_complete-chaingraph beside
-kubectl-chaingraph.""",
+`kubectl chaingraph` needs kubectl's own completion alone: kubectl finds kubectl_complete-chaingraph in the
+folder of kubectl-chaingraph.""",
     _arguments,
     _run,
     examples="""

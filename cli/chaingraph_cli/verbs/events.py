@@ -58,7 +58,7 @@ COMMAND = Command(
 Print the events of an execution: index, time, type, node and details. Indices have no gaps and are never reused, so
 --from continues after the last event seen. --follow continues until the execution and everything below it have
 finished, and reconnects after a lost connection; events of its children come after its own end. Before its start,
-stderr reports what it waits for.""",
+stderr reports the reason for the wait.""",
     _arguments,
     _run,
     examples="""

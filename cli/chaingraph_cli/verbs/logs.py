@@ -38,7 +38,7 @@ COMMAND = Command(
     """\
 Print the log lines and errors of an execution's nodes, and the failures of its children: one line each, with time and
 node. Skipped nodes are listed with the reason. --follow continues until the execution and everything below it have
-finished; before its start, stderr reports what it waits for.""",
+finished; before its start, stderr reports the reason for the wait.""",
     _arguments,
     _run,
     examples="""

@@ -40,9 +40,9 @@ def _run(args: argparse.Namespace) -> int:
 COMMAND = Command(
     """\
 Wait until executions finish or pause. Exit code 0 if all reached the state of --for, 1 if one finished in another
-state, 124 if --timeout expired. If an execution has not started, stderr reports what it waits for: its Flow, a worker
-or a quota. With --for tree, exit code 0 means that each execution and everything below it has completed; stderr reports
-the progress.""",
+state, 124 if --timeout expired. If an execution has not started, stderr reports the reason for the wait: its Flow, a
+worker or a quota. With --for tree, exit code 0 means that each execution and everything below it has completed; stderr
+reports the progress.""",
     _arguments,
     _run,
     examples="""

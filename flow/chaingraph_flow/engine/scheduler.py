@@ -321,7 +321,7 @@ class Scheduler:
             self._supervisor.enter(id_)  # its outputs are written now
         try:
             self._take_ending(id_, task)
-        except BaseException as error:  # noqa: BLE001 - raised into run(): a callback's own exception would go unheard
+        except BaseException as error:  # noqa: BLE001 - raised into run(): a callback's own exception would get lost
             self._crash = error
             self._over.set()
         finally:

@@ -13,7 +13,7 @@ from chaingraph_crds.flow import FlowSpec, FlowStatus
 from chaingraph_flow.catalogue import Catalogue
 from chaingraph_flow.field_errors import ErrorCode, FieldError
 from chaingraph_flow.revision import revision
-from chaingraph_flow.validation.unheard import unheard
+from chaingraph_flow.validation.unhandled_events import unhandled_events
 from chaingraph_flow.validation.validation import validate
 from chaingraph_operator.kube.conditions import ConditionValue, conditions
 from chaingraph_runtime.objects import TOO_DEEP
@@ -94,7 +94,7 @@ def validate_flow(spec: FlowSpec, catalogue: Catalogue | None) -> Validated | No
     if catalogue is None:
         return NotValidated(spec, revision(spec))
     errors = tuple(validate(spec, catalogue))
-    return Validated(spec, revision(spec), errors, () if errors else tuple(unheard(spec, catalogue)))
+    return Validated(spec, revision(spec), errors, () if errors else tuple(unhandled_events(spec, catalogue)))
 
 
 def error_lines(errors: Sequence[object], *, longest: int = _LONGEST_LIST) -> str:

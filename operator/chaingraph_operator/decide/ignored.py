@@ -99,15 +99,10 @@ def unknown_breakpoints(breakpoints: Sequence[str], nodes: Collection[str]) -> l
     known = sorted(nodes)
     unknown = [(index, each) for index, each in enumerate(breakpoints) if each not in nodes]
     lines = [
-        f"spec.options.breakpoints[{index}]: the flow has no node {each!r}{_near(suggest(each, known))}"
+        f"spec.options.breakpoints[{index}]: the flow has no node {each!r}{suggest.nearest(each, known)}"
         for index, each in unknown
     ]
     return [f"{line} (nodes: {_listed(known)})" if number == 0 else line for number, line in enumerate(lines)]
-
-
-def _near(suggestion: str) -> str:
-    """Keep a suggestion of one near name. The full list of names follows anyway."""
-    return suggestion if "did you mean" in suggestion else ""
 
 
 def _listed(nodes: Sequence[str]) -> str:

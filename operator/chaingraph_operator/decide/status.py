@@ -142,6 +142,7 @@ def _from_row(row: ExecutionRow, previous: ExecutionStatus) -> ExecutionStatus:
             running=row.nodes_running,
         ),
         current_nodes=row.current_nodes[: limits.MAX_CURRENT_NODES],
+        breakpoint=None if row.ended else row.pause_node or None,
         outputs=_shown_outputs(row),
         omitted_outputs=[OmittedOutput(name=name, bytes=size) for name, size in _omitted_outputs(row).items()],
         error=ExecutionError(
@@ -323,7 +324,11 @@ def _worker_lost(row: ExecutionRow | None) -> ConditionValue:
         message = (
             f"Worker {row.lost_worker!r} is gone; the execution waits for another worker"
             + (f"; it has lost {row.losses} workers without finishing a node in between" if row.losses > 1 else "")
-            + (f", {row.losses - row.recoveries} of them while others ran beside it" if _in_company(row) else "")
+            + (
+                f", {row.losses - row.recoveries} of them while others ran in the same worker"
+                if _in_company(row)
+                else ""
+            )
             + ". Finished nodes are not run again."
         )
         return ConditionValue(ConditionType.WORKER_LOST, "True", "WorkerGone", message)

@@ -104,14 +104,14 @@ def _pause(before: Status, after: Status) -> Iterator[KubernetesEvent]:
     known, now = _condition(before, "Paused"), _condition(after, "Paused")
     same_attempt = _attempt(before) == _attempt(after)
     was, reason = _paused_by(known) if same_attempt else "", _paused_by(now)
-    if reason == "Breakpoint" and (was != reason or _node(known) != _node(now)):
-        yield KubernetesEvent("Normal", "BreakpointHit", now["message"], _since(after, now, of=now))
+    if reason == "Breakpoint" and (was != reason or _breakpoint(before) != _breakpoint(after)):
+        yield KubernetesEvent("Normal", "BreakpointHit", now["message"], _since(after, now, cause=_cause(after)))
     elif reason == "Paused" and not was and same_attempt:
         # A retry that starts paused has its Event as a retry.
-        yield KubernetesEvent("Normal", "Paused", now["message"], _since(after, now, of=now))
+        yield KubernetesEvent("Normal", "Paused", now["message"], _since(after, now, cause=_cause(after)))
     elif not reason and was in _PAUSES:
-        message = f"Resumed. It was paused {_head(known)}"
-        yield KubernetesEvent("Normal", "Resumed", message, _since(after, now, of=known))
+        message = f"Resumed. It was paused {_cause(before)}"
+        yield KubernetesEvent("Normal", "Resumed", message, _since(after, now, cause=_cause(before)))
 
 
 def _retry(before: Status, after: Status) -> Iterator[KubernetesEvent]:
@@ -143,19 +143,19 @@ def _paused_by(condition: Condition) -> str:
     return reason if condition.get("status") == "True" and reason != "Resuming" else ""
 
 
-def _node(condition: Condition) -> str:
-    """Return the breakpoint. Paused at it, and since it, are the same pause."""
-    return _head(condition).partition(" ")[2]
+def _breakpoint(status: Status) -> str:
+    return str(status.get("breakpoint", ""))
 
 
-def _head(condition: Condition) -> str:
-    """Return the cause of the pause: `at the breakpoint 'a'`."""
-    return str(condition.get("message", "")).partition(";")[0].removeprefix("Paused ")
+def _cause(status: Status) -> str:
+    """Return the cause of the pause: `at the breakpoint 'a'`. A pause after steps from there is the same pause."""
+    node = _breakpoint(status)
+    return f"at the breakpoint {node!r}" if node else "by spec.paused"
 
 
-def _since(status: Status, condition: Condition, *, of: Condition) -> str:
+def _since(status: Status, condition: Condition, *, cause: str) -> str:
     """Distinguish two pauses within one second, the resolution of the times, by their cause."""
-    return f"{condition['lastTransitionTime']}/{_attempt(status)}/{_head(of)}"
+    return f"{condition['lastTransitionTime']}/{_attempt(status)}/{cause}"
 
 
 def _is_new_trouble(before: Status, succeeded: Condition) -> bool:

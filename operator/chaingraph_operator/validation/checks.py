@@ -21,7 +21,7 @@ import structlog
 from chaingraph_crds.flow import FlowSpec
 from chaingraph_flow.catalogue import Catalogue
 from chaingraph_flow.revision import revision
-from chaingraph_flow.validation.unheard import unheard
+from chaingraph_flow.validation.unhandled_events import unhandled_events
 from chaingraph_flow.validation.validation import validate
 from chaingraph_operator.metrics import Metrics
 from chaingraph_operator.validation.process import Checked, Checker, CheckServer, CheckServerLost, Exceeded
@@ -154,7 +154,7 @@ class FlowChecks:
             return known
         if is_small(text):
             errors = tuple(validate(spec, self._catalogue))
-            warnings = () if errors else tuple(unheard(spec, self._catalogue))
+            warnings = () if errors else tuple(unhandled_events(spec, self._catalogue))
             return self._remember(content, Checked(revision(spec), errors, warnings))
         job = self._jobs.get(content)
         if job is None:

@@ -28,7 +28,7 @@ from chaingraph_crds.flow import FlowSpec
 from chaingraph_flow.catalogue import Catalogue
 from chaingraph_flow.field_errors import FieldError
 from chaingraph_flow.revision import revision
-from chaingraph_flow.validation.unheard import unheard
+from chaingraph_flow.validation.unhandled_events import unhandled_events
 from chaingraph_flow.validation.validation import validate
 
 FRAME: Final = struct.Struct(">I")
@@ -121,7 +121,7 @@ def _limit(seconds: float) -> None:
 def _checked(spec: Any, catalogue: Catalogue) -> dict[str, Any]:
     flow = FlowSpec.model_validate(spec)
     errors = validate(flow, catalogue)
-    warnings = [] if errors else unheard(flow, catalogue)
+    warnings = [] if errors else unhandled_events(flow, catalogue)
     return {
         "revision": revision(flow),
         "errors": [_parts(each) for each in errors],

@@ -101,7 +101,7 @@ RIGHTS: Final[Mapping[str, Sequence[str]]] = {
 """The rights of a pool's role, by table."""
 READ_BY_ALL: Final[Mapping[str, str]] = {
     "chaingraph.flows": "names of Flows and the inputs they have when none are given: for emitters that name one",
-    "chaingraph.namespace_policies": "what the administrator lets each namespace use",
+    "chaingraph.namespace_policies": "queues and sizes that each namespace may use",
     "chaingraph.ledger_sizes": "bytes by execution: the limit of a namespace counts all its queues",
     "chaingraph.pool_roles": "names of roles, pools and queues",
     "dbos.workflow_schedules": "we have none",

@@ -73,7 +73,7 @@ def explain(code: int | None, told: Cause | None, bounds: Bounds) -> Ended:
     if code == -signal.SIGKILL:
         return Ended(
             Cause.MEMORY,
-            "its process was killed with SIGKILL: the container reached its memory limit, or somebody killed it",
+            "its process was killed with SIGKILL: the container reached its memory limit, or another process killed it",
         )
     if code < 0:
         return Ended(Cause.CRASH, f"crashed its process with {signal.Signals(-code).name}")

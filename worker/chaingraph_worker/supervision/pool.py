@@ -62,7 +62,7 @@ def warn_of_memory(settings: PoolSettings, concurrency: int) -> None:
     need = concurrency * settings.of_runner.memory_bytes + _OWN_BYTES
     if have is not None and have < need:
         _log.warning(
-            "the container's memory limit is below what its runners may use together: a flow may end the whole worker",
+            "the container's memory limit is below the sum of its runners' limits: a flow may end the whole worker",
             limit_mb=have // 2**20,
             needed_mb=need // 2**20,
             remedy="raise the limit, or lower CHAINGRAPH_RUNNER_MEMORY_MB or DBOS_WORKER_CONCURRENCY",

@@ -1,4 +1,4 @@
-"""What is said of Flows, of catalogues of several versions, and of expiry: the pure parts."""
+"""Decisions about Flows, catalogues of several versions, and expiry: the pure parts."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How much waits in which queue, as Prometheus and an autoscaler get it."""
+"""Depth and age of queues, as served to Prometheus and to an autoscaler."""
 
 from __future__ import annotations
 

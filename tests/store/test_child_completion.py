@@ -1,5 +1,4 @@
-"""What parents are told of their children, and when a tree has ended: settled in any order, by several, beside retries
-and stops."""
+"""Notification of parents and the end of a tree: children end in any order, beside retries and stops."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the statements around children read, in a ledger of many executions that have ended: index look-ups alone."""
+"""Query plans of the statements about children, in a ledger of many finished executions: index look-ups alone."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Hand-back and revival of executions that have still to spawn, and of children."""
+"""Hand-back and retry of executions that still have to spawn, and of children."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which execution a name stands for."""
+"""The execution that a name stands for."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The change feed on a real PostgreSQL: nothing is missed, whatever the notifications do."""
+"""The change feed on a real PostgreSQL: no change is missed, whatever the notifications do."""
 
 from __future__ import annotations
 

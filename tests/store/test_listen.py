@@ -1,4 +1,4 @@
-"""Listening: notifications over a connection of its own, which is replaced when it is lost or the server is silent."""
+"""LISTEN on a connection of its own, which is replaced when it is lost or the server is silent."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Who is taken next from a queue: newcomers are, whatever waits already, and nothing waits for ever."""
+"""Queue order: newcomers are taken although many wait, and no execution waits forever."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The bounded rate: never more than so many turns in any second, and no turn is lost while somebody asks."""
+"""The rate limiter: at most so many passes in any second, and none lost while a caller waits."""
 
 from __future__ import annotations
 

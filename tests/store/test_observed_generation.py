@@ -1,4 +1,4 @@
-"""What was asked for once is not asked for again: tokens that are put back, and specs of operators that are behind."""
+"""A request is carried out once: tokens that are put back, and specs of operators that are behind."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Figures for metrics: what they count, and that they read only what is in flight."""
+"""Statistics for metrics: their counts, and that they read only unfinished executions."""
 
 from __future__ import annotations
 

@@ -19,7 +19,7 @@ _NAME: Final = "eventName"
 _FLOW: Final = "flow"
 
 
-def unheard(spec: FlowSpec, catalogue: Catalogue) -> list[FieldError]:
+def unhandled_events(spec: FlowSpec, catalogue: Catalogue) -> list[FieldError]:
     """Return a warning for each emitter of events without a listener in the flow, in the order of its nodes."""
     heard = set(_heard(spec, catalogue))
     fed = {edge.to.partition("[")[0] for edge in spec.edges}

@@ -1,4 +1,4 @@
-"""Emitters that nothing listens to are warned of, as far as the flow itself says what they emit."""
+"""A warning for emitters of events that nothing listens to."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import yaml
 
 from chaingraph_crds.flow import FlowSpec
 from chaingraph_flow.registry import Registry
-from chaingraph_flow.validation.unheard import unheard
+from chaingraph_flow.validation.unhandled_events import unhandled_events
 from chaingraph_flow.validation.validation import validate
 
 CATALOGUE = Registry.discover().catalogue
@@ -20,7 +20,7 @@ EXAMPLES = sorted((Path(__file__).parents[2] / "examples").glob("*.yaml"))
 def warned(*nodes: dict[str, Any], edges: list[dict[str, str]] | None = None) -> list[str]:
     spec = FlowSpec.model_validate({"nodes": list(nodes), "edges": edges or []})
     assert validate(spec, CATALOGUE) == []
-    return [str(each) for each in unheard(spec, CATALOGUE)]
+    return [str(each) for each in unhandled_events(spec, CATALOGUE)]
 
 
 def emitter(**inputs: Any) -> dict[str, Any]:
@@ -31,14 +31,14 @@ def listener(name: str) -> dict[str, Any]:
     return {"id": f"on-{name}", "type": "EventListener", "inputs": {"eventName": name}}
 
 
-def test_unheard_suggests_similar_event_name() -> None:
+def test_unhandled_suggests_similar_event_name() -> None:
     assert warned({"id": "text", "type": "Text"}, emitter(), listener("orders")) == [
         "spec.nodes[1].inputs.eventName: no node of this flow listens to 'order', so each of its children fails; "
         "did you mean 'orders'?"
     ]
 
 
-def test_unheard_suggests_nothing_without_listener() -> None:
+def test_unhandled_suggests_nothing_without_listener() -> None:
     nodes = [emitter(), {"id": "all", "type": "EmitEach", "inputs": {"eventName": "row", "items": [1]}}]
     assert warned(*nodes) == [
         "spec.nodes[0].inputs.eventName: no node of this flow listens to 'order', so each of its children fails",
@@ -56,20 +56,20 @@ def test_unheard_suggests_nothing_without_listener() -> None:
     ],
     ids=["heard", "for another flow", "never run", "nothing emitted"],
 )
-def test_unheard_ignores_heard_or_irrelevant_events(nodes: list[dict[str, Any]]) -> None:
+def test_unhandled_ignores_heard_or_irrelevant_events(nodes: list[dict[str, Any]]) -> None:
     assert warned(*nodes) == []
 
 
 @pytest.mark.parametrize(("port", "inputs"), [("eventName", {}), ("flow", {"eventName": "order"})])
-def test_unheard_ignores_names_known_only_at_run_time(port: str, inputs: dict[str, Any]) -> None:
+def test_unhandled_ignores_names_known_only_at_run_time(port: str, inputs: dict[str, Any]) -> None:
     name = {"id": "name", "type": "Text", "inputs": {"value": "x"}}
     tell = {"id": "tell", "type": "EventEmitter", "inputs": inputs}
     assert warned(name, tell, edges=[{"from": "name.value", "to": f"tell.{port}"}]) == []
 
 
 @pytest.mark.parametrize("example", EXAMPLES, ids=lambda path: path.stem)
-def test_unheard_reports_nothing_for_examples(example: Path) -> None:
+def test_unhandled_reports_nothing_for_examples(example: Path) -> None:
     for document in yaml.safe_load_all(example.read_text(encoding="utf-8")):
         spec = document["spec"].get("flow") if document["kind"] == "Execution" else document["spec"]
         if spec is not None and document["kind"] in ("Execution", "Flow"):
-            assert unheard(FlowSpec.model_validate(spec), CATALOGUE) == []
+            assert unhandled_events(FlowSpec.model_validate(spec), CATALOGUE) == []

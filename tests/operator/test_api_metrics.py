@@ -1,4 +1,4 @@
-"""What is told of requests to the API server."""
+"""Metrics of requests to the API server."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the plan makes of tokens that are put back, and of generations before and after the one that was obeyed."""
+"""The plan for tokens that are put back, and for generations before and after the observed one."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The Events: one for what a person asked for or has to know, none for plain progress, none twice."""
+"""Kubernetes Events of executions: one for each request or problem, none for progress, none twice."""
 
 from __future__ import annotations
 

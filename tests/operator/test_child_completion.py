@@ -1,4 +1,4 @@
-"""The operator tells parents of children that nobody else has told them of, up to the root of their tree."""
+"""The operator notifies parents of finished children, up to the root of their tree."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the change feed wakes: an execution itself at once, a parent of many seldom, and the last change of all."""
+"""The change feed queues a changed execution immediately, a parent of many rarely, and never drops the last change."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Ended executions whose resource is gone: what the sweep reads of them, page by page, and what it makes of them."""
+"""Finished executions without a resource: the pages of the sweep, and its decisions."""
 
 from __future__ import annotations
 

@@ -22,6 +22,8 @@ OPTION_WITH_VALUE: Final = ("-n", "--namespace", "--context", "--kubeconfig")
 
 KUBECTL_PLUGIN: Final = "kubectl chaingraph"
 
+_DEEP_HINT = "Print it with kubectl: kubectl get executions.chaingraph.dev NAME -o yaml"
+
 
 @dataclass(frozen=True)
 class Command:
@@ -145,6 +147,9 @@ def run(program: Program, arguments: Sequence[str]) -> int:
     except CliError as error:
         print_error(error)
         return error.exit_code
+    except RecursionError:
+        print_error(CliError(f"{program.name} {name} cannot print an object that is nested this deeply", _DEEP_HINT))
+        return CliError.exit_code
     except KeyboardInterrupt:
         return 130
 

@@ -13,6 +13,7 @@ import re
 import shutil
 import signal
 import subprocess
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -33,6 +34,8 @@ _DENIED: Final = re.compile(
     r'User "(?P<user>[^"]+)" cannot (?P<verb>\w+) resource "(?P<resource>[^"]+)" in API group "[^"]*" '
     r'(?:in the namespace "(?P<namespace>[^"]+)"|at the cluster scope)'
 )
+_DEEPEST: Final = 10_000
+"""The deepest JSON that the API server decodes, in levels."""
 PERMISSIONS_HINT: Final = "Ask for a Role that allows it. List your permissions: kubectl auth can-i --list"
 _LOG_LINE: Final = re.compile(r"[IWEF]\d{4} \d\d:\d\d:\d\d\.\d+ ")
 """Log lines of kubectl's libraries: they repeat the error several times."""
@@ -141,8 +144,24 @@ class Result:
         Raises:
             CliError: kubectl failed.
         """
-        found: dict[str, Any] = json.loads(self.ok().out)
+        found: dict[str, Any] = read_json(self.ok().out)
         return found
+
+
+def read_json(text: str) -> Any:
+    """Parse JSON as deep as the API server accepts it: an object of someone else must not break a list.
+
+    Python's parser needs about 100 bytes of C stack for each level, and a stack has 8 MB.
+    """
+    try:
+        return json.loads(text)
+    except RecursionError:
+        before = sys.getrecursionlimit()
+        sys.setrecursionlimit(before + _DEEPEST)
+        try:
+            return json.loads(text)
+        finally:
+            sys.setrecursionlimit(before)
 
 
 def finish(process: subprocess.Popen[str], input_: str | None = None) -> Result:

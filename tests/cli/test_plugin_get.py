@@ -20,6 +20,7 @@ from chaingraph_cli.kubectl import error_of
 from chaingraph_cli.render.details import details, next_steps
 from chaingraph_cli.render.listing import newest_first, rows_of
 from chaingraph_cli.terminal import tables
+from fixtures.cluster.rest import Rest
 from fixtures.plugin.plugin import SCRIPTS, Plugin
 
 NOW = datetime(2026, 11, 24, 3, 0, 0, tzinfo=UTC)
@@ -112,6 +113,32 @@ def test_phase_line_repeats_no_word(status: dict[str, Any], line: str) -> None:
 
 
 @pytest.mark.integration
+@pytest.mark.parametrize("levels", [1_100, 9_900])
+def test_get_lists_objects_of_any_depth(plugin: Plugin, rest: Rest, levels: int) -> None:
+    value = '{"a":' * levels + "1" + "}" * levels
+    deep = (
+        '{"apiVersion":"chaingraph.dev/v1alpha1","kind":"Execution","metadata":{"name":"deep"},'
+        f'"spec":{{"flow":{{"nodes":[{{"id":"a","type":"Object","inputs":{{"value":{value}}}}}]}}}}}}'
+    )
+    rest.create_text(plugin.namespace, "Execution", deep)
+    plugin.create("two", status={"phase": "Completed"})
+    rows = [line.split()[0] for line in plugin("get", "--no-headers").stdout.splitlines()]
+    assert sorted(rows) == ["deep", "two"]
+    assert plugin("get", "deep").returncode == 0
+    assert plugin("get", "deep", "-o", "yaml").returncode == 0
+    watch = plugin.start("get", "deep", "-w", "-o", "json")
+    assert watch.stderr is not None
+    try:
+        assert watch.wait(60) == 1
+        told = watch.stderr.read()
+    finally:
+        watch.kill()
+        watch.communicate()
+    assert "Traceback" not in told
+    assert "cannot print an object that is nested this deeply" in told
+    assert "kubectl get executions.chaingraph.dev NAME -o yaml" in told
+
+
 def test_get_shows_one_in_full_and_all_in_a_table(plugin: Plugin) -> None:
     condition = {"type": "Succeeded", "status": "False", "reason": "NodeFailed", "message": "node 'load': disk full"}
     plugin.create(

@@ -327,6 +327,7 @@ FULL_STATUS: dict[str, Any] = {
     ],
     "nodes": {"total": 9, "done": 6, "completed": 3, "failed": 1, "skipped": 2, "running": 0},
     "currentNodes": ["fetch"],
+    "breakpoint": "fetch",
     "outputs": {"text": "hello", "deep": {"list": [1]}},
     "omittedOutputs": [{"name": "rows", "bytes": 60000000}],
     "error": {"node": "fetch", "message": "404", "reason": "NodeFailed"},

@@ -97,7 +97,7 @@ async def test_leader_waking_from_a_freeze_exits(cluster: Cluster, elected: RunO
     await cluster.row(cluster.apply("Execution", "one", {"flow": FLOW}))
     os.kill(first.process.pid, signal.SIGCONT)
     assert first.process.wait(15) == LOST_EXIT
-    assert "exiting at once" in first.log
+    assert "exiting immediately" in first.log
     assert leads(second)
 
 

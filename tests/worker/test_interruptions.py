@@ -69,7 +69,7 @@ async def test_a_frozen_worker_wakes_up_fenced_and_exits(ledger: Ledger, run_wor
     await wait_for(ledger, execution, lambda row: row.phase == "Running")
     os.kill(first.process.pid, signal.SIGCONT)
     assert await asyncio.to_thread(first.process.wait, 15) == 70
-    assert "exiting at once" in first.log
+    assert "exiting immediately" in first.log
     row = await ended(ledger, execution)
     assert (row.phase, row.nodes_completed) == ("Completed", 8)
     assert_each_node_completed_once(await events_of(ledger, execution), 8)

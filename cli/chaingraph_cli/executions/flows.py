@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import json
 import subprocess
 from typing import Any
 
 from chaingraph_cli.execution import Execution
-from chaingraph_cli.kubectl import FLOWS, Kubectl, finish
+from chaingraph_cli.kubectl import FLOWS, Kubectl, finish, read_json
 from chaingraph_crds.suggestions import similar
 
 
@@ -24,7 +23,7 @@ def start_reading(kubectl: Kubectl, name: str) -> subprocess.Popen[str]:
 def finish_reading(process: subprocess.Popen[str]) -> list[str] | None:
     """Return the node ids; None if the Flow cannot be read."""
     done = finish(process)
-    return ids(json.loads(done.out).get("spec") or {}) if done.code == 0 else None
+    return ids(read_json(done.out).get("spec") or {}) if done.code == 0 else None
 
 
 def nodes_of(kubectl: Kubectl, execution: Execution) -> list[str] | None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 import re
 import subprocess
 from collections.abc import Callable, Sequence
@@ -13,7 +12,7 @@ from typing import Final
 from chaingraph_cli.commands import print_error
 from chaingraph_cli.errors import CliError, Usage
 from chaingraph_cli.execution import Execution
-from chaingraph_cli.kubectl import EXECUTIONS, Kubectl, Result, error_of, finish, nothing_there
+from chaingraph_cli.kubectl import EXECUTIONS, Kubectl, Result, error_of, finish, nothing_there, read_json
 from chaingraph_crds import names
 
 _KINDS: Final = (names.EXECUTION_SINGULAR, names.EXECUTION_PLURAL, names.EXECUTION_SHORT)
@@ -99,7 +98,7 @@ def what_was_read(
             complaints.append(line)
     if done.code != 0 and not missing:
         raise error_of("\n".join(complaints))
-    content = json.loads(done.out) if done.out.strip() else {"items": []}
+    content = read_json(done.out) if done.out.strip() else {"items": []}
     items = content.get("items", [content])
     errors = [absent(kubectl, name) for name in missing]
     return [Execution(item) for item in items], errors

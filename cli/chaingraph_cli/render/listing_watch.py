@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from chaingraph_cli.errors import Usage
 from chaingraph_cli.execution import Execution
-from chaingraph_cli.kubectl import EXECUTIONS, Kubectl, error_of
+from chaingraph_cli.kubectl import EXECUTIONS, Kubectl, error_of, read_json
 from chaingraph_cli.render import listing
 from chaingraph_cli.terminal import tables
 
@@ -58,7 +58,7 @@ def _events(kubectl: Kubectl, arguments: Sequence[str]) -> Iterator[tuple[str, E
     try:
         assert process.stdout is not None
         for line in process.stdout:
-            event: dict[str, Any] = json.loads(line)
+            event: dict[str, Any] = read_json(line)
             yield str(event["type"]), Execution(event["object"])
         if process.wait() != 0:
             assert process.stderr is not None

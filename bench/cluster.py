@@ -23,6 +23,13 @@ from chaingraph_cli.cluster.state import StateFolder
 EXECUTIONS = "/apis/chaingraph.dev/v1alpha1/namespaces/default/executions"
 
 
+def sleeps(count: int, milliseconds: int) -> dict[str, Any]:
+    """A chain of sleeps `n0`, `n1`, … Each keeps its slot if it is at most two seconds."""
+    nodes = [{"id": f"n{n}", "type": "Sleep", "inputs": {"milliseconds": milliseconds}} for n in range(count)]
+    edges = [{"from": f"n{n}.__success", "to": f"n{n + 1}.__execute"} for n in range(count - 1)]
+    return {"nodes": nodes, "edges": edges}
+
+
 def executions_of(namespace: str) -> str:
     """The path of a namespace's executions."""
     return f"/apis/chaingraph.dev/v1alpha1/namespaces/{namespace}/executions"

@@ -13,16 +13,11 @@ import tempfile
 import time
 from pathlib import Path
 
-from bench.cluster import BenchCluster, bench_cluster
+from bench.cluster import BenchCluster, bench_cluster, sleeps
 from bench.results import Figure, arguments, report
 
-FLOW = {
-    "nodes": [
-        {"id": "a", "type": "Sleep", "inputs": {"milliseconds": 3_600_000}},
-        {"id": "b", "type": "Sleep", "inputs": {"milliseconds": 1}},
-    ],
-    "edges": [{"from": "a.__success", "to": "b.__execute"}],
-}
+FLOW = sleeps(1000, 1900)
+"""At work for half an hour: nodes `n0`, `n1`, …"""
 _SCRIPTS = Path(sys.executable).parent
 
 
@@ -68,7 +63,7 @@ async def one_of_each(person: Person, name: str) -> None:
     await person.verb("tree", name)
     await person.verb("events", name)
     await person.verb("logs", name)
-    await person.verb("breakpoints", "add", name, "b")
+    await person.verb("breakpoints", "add", name, "n999")
     await person.verb("pause", name)
     await person.until(name, "Paused")
     await person.verb("step", name)

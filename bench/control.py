@@ -21,17 +21,15 @@ import httpx
 import psycopg
 
 from bench import raw
-from bench.cluster import EXECUTIONS, STEPS, BenchCluster, bench_cluster
+from bench.cluster import EXECUTIONS, STEPS, BenchCluster, bench_cluster, sleeps
 from bench.results import Figure, arguments, report
 from bench.start import first_nodes
 from chaingraph_store.ids import execution_id
 
-LONG: dict[str, Any] = {"nodes": [{"id": "sleep", "type": "Sleep", "inputs": {"milliseconds": 3_600_000}}], "edges": []}
+LONG: dict[str, Any] = sleeps(1000, 1900)
+"""At work for half an hour. A longer sleep would give its slot up."""
 _CHAIN = 200
-CHAIN: dict[str, Any] = {
-    "nodes": [{"id": f"n{number}", "type": "Sleep", "inputs": {"milliseconds": 20}} for number in range(_CHAIN)],
-    "edges": [{"from": f"n{number}.__success", "to": f"n{number + 1}.__execute"} for number in range(_CHAIN - 1)],
-}
+CHAIN: dict[str, Any] = sleeps(_CHAIN, 20)
 _ENGINE_ENDED = "the attempt no longer belongs to this worker"
 _LATEST = "SELECT extract(epoch FROM at) FROM chaingraph.events WHERE execution_id = %s AND type = %s ORDER BY index"
 

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.cluster import STEPS
-from chaingraph_flow import FlowEvent, NodeRecord, Registry
+from chaingraph_flow import FlowEvent, NodeRecord, Registry, WaitRecord
 from chaingraph_worker.runner.assignment import Assignment
 from chaingraph_worker.runner.engine import engine_of
 from chaingraph_worker.runner.reports import to_bytes
@@ -28,6 +28,9 @@ class _InProcess:
     """A recorder that writes JSON, as the worker did when engines ran in it. Also an engine's supervisor."""
 
     def record(self, record: NodeRecord) -> None:
+        to_bytes(record.to_json())
+
+    def wait(self, record: WaitRecord) -> None:
         to_bytes(record.to_json())
 
     def publish(self, event: FlowEvent) -> None:

@@ -30,6 +30,7 @@ from chaingraph_flow.registry import Registry, node_classes
 HEADINGS = {
     "values": "Values",
     "flow": "Flow",
+    "waits": "Waits",
     "math": "Numbers and truth",
     "transforms": "Lists and objects",
     "data": "Reading and writing",

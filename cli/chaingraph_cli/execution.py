@@ -123,8 +123,12 @@ class Execution:
     def current_nodes(self) -> list[str]:
         return [str(each) for each in self.status.get("currentNodes") or ()]
 
+    @property
+    def waiting_nodes(self) -> list[str]:
+        return [str(each["node"]) for each in self.status.get("waiting") or ()]
+
     def count(self, what: str) -> int:
-        """Return a count of `status.nodes`: total, done, completed, failed, skipped, running."""
+        """Return a count of `status.nodes`: total, done, completed, failed, skipped, running, waiting."""
         return int((self.status.get("nodes") or {}).get(what, 0))
 
     @property
@@ -184,6 +188,8 @@ def _describe(execution: Execution) -> str:
             at = "at a breakpoint " if execution.status.get("breakpoint") in execution.current_nodes else ""
             return f"paused {at}before {now}" if now else "paused"
         case phase if phase == RUNNING:
+            if execution.is_true("Waiting"):
+                return f"waiting: {str(execution.condition('Waiting').get('message', '')).removeprefix('Waiting: ')}"
             return f"running {now}" if now else "running"
         case phase if phase == FAILED:
             return f"failed: {execution.error}"

@@ -24,6 +24,7 @@ class ConditionType(StrEnum):
     RECONCILING = "Reconciling"
     STALLED = "Stalled"
     PAUSED = "Paused"
+    WAITING = "Waiting"
     WORKER_LOST = "WorkerLost"
     RETRY_REFUSED = "RetryRefused"
     SPEC_IGNORED = "SpecIgnored"
@@ -39,6 +40,8 @@ CONDITION_MEANINGS: Final[Mapping[ConditionType, str]] = {
     "absent otherwise.",
     ConditionType.PAUSED: "True while it is paused: `Held` before its start, `Paused` by `spec.paused`, "
     "`Breakpoint` at one. The message says where, and how to resume.",
+    ConditionType.WAITING: "True while all that is left of it waits: for a `Time`, or for a `Retry` of a node. The "
+    "message names the nodes. Absent otherwise.",
     ConditionType.WORKER_LOST: "True from the expiry of a worker's lease until another worker continues.",
     ConditionType.RETRY_REFUSED: "True when the last `spec.retry.token` was refused; the message says why. Absent "
     "otherwise.",

@@ -51,6 +51,7 @@ class NodeCounts(StatusModel):
     failed: int = Field(default=0, ge=0, description="Nodes that failed.")
     skipped: int = Field(default=0, ge=0, description="Nodes that were skipped.")
     running: int = Field(default=0, ge=0, description="Nodes that are running.")
+    waiting: int = Field(default=0, ge=0, description="Nodes that wait: for a time, or for another try.")
 
 
 class ExecutionError(StatusModel):
@@ -67,6 +68,18 @@ class ExecutionError(StatusModel):
         max_length=limits.MAX_REASON,
         description="Kind of error in CamelCase, such as NodeFailed, NodeTimeout or FlowTimeout.",
     )
+
+
+class WaitingNode(StatusModel):
+    """A node that waits."""
+
+    node: NodeId = Field(description="Id of the node.")
+    kind: str = Field(
+        max_length=limits.MAX_REASON,
+        description="Kind of the wait: `Time`, or `Retry` for the next try after a failed one.",
+    )
+    since: PreciseTimestamp = Field(description="Time when the wait began; of a retry, when the failed try started.")
+    until: PreciseTimestamp | None = Field(default=None, description="Time when the node continues.")
 
 
 class AttemptRecord(StatusModel):
@@ -179,6 +192,12 @@ class ExecutionStatus(StatusModel):
         description="Ids of nodes that are running or, while it is paused, held; the first of them when there "
         "are many.",
         json_schema_extra=kubernetes(list_type="atomic"),
+    )
+    waiting: list[WaitingNode] = Field(
+        default_factory=list,
+        max_length=limits.MAX_CURRENT_NODES,
+        description="Nodes that wait, without a worker slot; the first of them when there are many.",
+        json_schema_extra=kubernetes(list_keys=["node"]),
     )
     breakpoint: NodeId | None = Field(default=None, description="Node whose breakpoint has paused the execution.")
     outputs: dict[str, Any] | None = Field(

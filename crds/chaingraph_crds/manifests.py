@@ -102,6 +102,11 @@ EXECUTION: Final = ResourceKind(
             description="Finished nodes: completed, failed or skipped.",
         ),
         Column("Total", ".status.nodes.total", "integer", description="Nodes of the graph."),
+        Column(
+            "Waiting",
+            ".status.conditions[?(@.type=='Waiting')].reason",
+            description="Kind of its wait, when nothing else is left to do.",
+        ),
         Column("Attempt", ".status.attempt", "integer", priority=1, description="Current or last attempt."),
         Column("Current", ".status.currentNodes", priority=1, description="Nodes that are running or held."),
         Column("Worker", ".status.worker", priority=1, description="Worker that runs it."),

@@ -4,9 +4,10 @@ Node authors import `Node`, the ports and the types from here.
 """
 
 from chaingraph_flow.catalogue import Catalogue, InputPort, NodeType, OutputPort
-from chaingraph_flow.context import Emission, ExternalEvent, NodeContext, RunContext, Trigger
+from chaingraph_flow.context import Emission, ExternalEvent, NodeContext, RunContext, Trigger, WaitKind, Woken
 from chaingraph_flow.egress import Egress
 from chaingraph_flow.engine import (
+    WAITING,
     ControlState,
     Engine,
     EngineOptions,
@@ -20,6 +21,7 @@ from chaingraph_flow.engine import (
     Progress,
     Recorder,
     Supervisor,
+    WaitRecord,
     emissions_in_order,
     without_unhandled_failures,
 )
@@ -49,6 +51,7 @@ from chaingraph_flow.validation.inputs import bind_inputs
 from chaingraph_flow.validation.validation import validate
 
 __all__ = [
+    "WAITING",
     "Any",
     "Array",
     "Boolean",
@@ -102,6 +105,9 @@ __all__ = [
     "Supervisor",
     "Trigger",
     "UnknownNodeType",
+    "WaitKind",
+    "WaitRecord",
+    "Woken",
     "bind_inputs",
     "emissions_in_order",
     "revision",

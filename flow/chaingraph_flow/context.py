@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Protocol, Self, TypeVar
+from enum import StrEnum
+from typing import Any, NoReturn, Protocol, Self, TypeVar
 
 from chaingraph_crds.forms import OPTIONAL_RESOURCE_NAME
 from chaingraph_crds.limits import MAX_EVENT_NAME, MAX_RESOURCE_NAME
@@ -18,6 +19,8 @@ LOG_OVERHEAD = 100
 """Bytes that a log message costs besides its text: it is an event, and a row."""
 LONGEST_LOG = 65_536
 """Maximum characters of one log message. The rest is cut off, with a notice."""
+LAST_TIME = 253_402_300_799_999
+"""The end of the year 9999, in milliseconds since 1970."""
 MAX_CHILDREN = 10_000
 """Default for the maximum emissions of an execution. Each becomes a child."""
 MAX_DEPTH = 100
@@ -74,6 +77,38 @@ class RunContext:
     integration: Mapping[str, Any] = field(default_factory=dict)
 
 
+class WaitKind(StrEnum):
+    """What a node waits for."""
+
+    RETRY = "Retry"
+    TIME = "Time"
+
+
+class NodeWaits(BaseException):
+    """Raised by `NodeContext.wait_until` to end a pass of the node.
+
+    Not an Exception: a node's own `except Exception` must not catch it.
+    """
+
+    def __init__(self, kind: WaitKind, until: int) -> None:
+        super().__init__(f"waits: {kind}")
+        self.kind = kind
+        self.until = until
+
+
+@dataclass(frozen=True, slots=True)
+class Woken:
+    """The wait that has ended before this pass of a node. Times are milliseconds since 1970.
+
+    Attributes:
+        since: when the wait began.
+        until: when it was due.
+    """
+
+    since: int
+    until: int
+
+
 class Closable(Protocol):
     """Something that is open for the nodes of a run, such as connections."""
 
@@ -126,7 +161,7 @@ class NodeContext:
 
     __slots__ = (
         "_emissions", "_emitted_bytes", "_log", "_max_children", "_max_depth", "_run",
-        "event", "given", "node_attempt", "node_id", "refused", "resources",
+        "event", "given", "node_attempt", "node_id", "refused", "resources", "woken",
     )  # fmt: skip
 
     def __init__(
@@ -141,6 +176,7 @@ class NodeContext:
         max_children: int = MAX_CHILDREN,
         max_depth: int = MAX_DEPTH,
         resources: RunResources | None = None,
+        woken: Woken | None = None,
     ) -> None:
         self._run = run
         self.resources = resources or RunResources()
@@ -157,6 +193,8 @@ class NodeContext:
         """The inputs with a value from the flow or from an edge, not from their default."""
         self.event = event
         """For a listener: the event that triggered it."""
+        self.woken = woken
+        """The wait that has ended before this pass; None on the first pass of a try."""
         self.refused: EmissionRefused | LimitExceeded | None = None
         """Why an event that this try of the node emitted cannot spawn an execution. It fails the try."""
 
@@ -219,6 +257,19 @@ class NodeContext:
     def emissions(self) -> tuple[Emission, ...]:
         """What this try of the node has emitted."""
         return tuple(self._emissions)
+
+    def wait_until(self, milliseconds: float) -> NoReturn:
+        """End this pass of the node. The next one begins at this time, in milliseconds since 1970, with `woken` set.
+
+        The node holds no slot until then, and a long wait needs no worker. Its inputs are the same in each pass;
+        nothing else is kept. It is no new try.
+
+        Raises:
+            NodeFailed: this pass has emitted an event. Emit after the wait.
+        """
+        if self._emissions:
+            raise NodeFailed("the node emitted an event before it waited; emit after the wait")
+        raise NodeWaits(WaitKind.TIME, min(max(round(milliseconds), 0), LAST_TIME))
 
     def log(self, message: str) -> None:
         """Write to the execution's event stream, up to the limit of `Limits.log_bytes`."""

@@ -15,6 +15,7 @@ EXAMPLES: Final[dict[str, str]] = {
     "Gate": "{id: gate, type: Gate, inputs: {value: 1, open: false}}",
     "Join": "{id: either, type: Join, inputs: {d: the last resort}}",
     "Sleep": "{id: pause, type: Sleep, inputs: {milliseconds: 250}}",
+    "WaitUntil": '{id: opening, type: WaitUntil, inputs: {time: "2026-01-31T09:00:00+01:00"}}',
     "EventEmitter": "{id: tell, type: EventEmitter, inputs: {eventName: order-placed, payload: {id: 7}}}",
     "EmitEach": "{id: tellAll, type: EmitEach, inputs: {eventName: city, items: [Bern, Basel]}}",
     "EventListener": (

@@ -89,7 +89,10 @@ class ExecutionRow:
     options: dict[str, Any] = field(default_factory=dict)
     """Of the current attempt."""
     running_nodes: list[dict[str, Any]] = field(default_factory=list)
-    """The state of the first running nodes: see `running_nodes`. After its end, those that it interrupted."""
+    """The state of the first running and waiting nodes: see `running_nodes`. After its end, those it interrupted."""
+    nodes_waiting: int = 0
+    wake_at: datetime | None = None
+    """When it continues, while it is asleep; see `waking`."""
     omitted_outputs: dict[str, int] = field(default_factory=dict)
     """The other outputs, with their sizes in bytes of JSON."""
     losses: int = 0

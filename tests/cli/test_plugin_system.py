@@ -20,13 +20,13 @@ CHAIN = yaml.safe_dump(
         "edges": [{"from": f"{one}.__success", "to": f"{next_}.__execute"} for one, next_ in ("ab", "bc", "cd")],
     }
 )
-SLOW = yaml.safe_dump({"nodes": [{"id": "a", "type": "Sleep", "inputs": {"milliseconds": 600_000}}]})
+SLOW = yaml.safe_dump({"nodes": [{"id": "a", "type": "work.Work", "inputs": {"milliseconds": 600_000}}]})
 
 ORDERS = yaml.safe_dump(FAN_OUT)
 SLOW_ORDERS = yaml.safe_dump(
     {
         **FAN_OUT,
-        "nodes": [*FAN_OUT["nodes"], {"id": "work", "type": "Sleep", "inputs": {"milliseconds": 600_000}}],
+        "nodes": [*FAN_OUT["nodes"], {"id": "work", "type": "work.Work", "inputs": {"milliseconds": 600_000}}],
         "edges": [*FAN_OUT["edges"], {"from": "item.__success", "to": "work.__execute"}],
     }
 )

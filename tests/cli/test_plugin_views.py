@@ -31,7 +31,7 @@ LARGE = {
     "nodes": [{"id": "copy", "type": "Text"}, {"id": "count", "type": "Length"}],
     "edges": [{"from": "inputs.text", "to": "copy.value"}, {"from": "inputs.text", "to": "count.value"}],
 }
-TIMED = {"nodes": [{"id": "slow", "type": "Sleep", "inputs": {"milliseconds": 600_000}}]}
+TIMED = {"nodes": [{"id": "slow", "type": "work.Work", "inputs": {"milliseconds": 600_000}}]}
 
 
 def create(plugin: Plugin, name: str, flow: dict[str, Any] | None, **spec: Any) -> None:

@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from chaingraph_cli.execution import Execution, waits_for
+from chaingraph_cli.execution import Execution, describe, waits_for
 from chaingraph_cli.gateway.event_stream import Event
 from chaingraph_cli.local import examples
 from chaingraph_cli.local.examples import first_example
@@ -75,6 +75,27 @@ def test_running_nodes_show_try_elapsed_time_and_next_try() -> None:
     assert lines[1].split()[:2] == ["load", "running"]
     assert lines[1].endswith("try 1 of 3, since 2026-11-30T22:15:01Z")
     assert "retrying" in listed(with_current([], execution(runningNodes=[again])))
+
+
+def test_waiting_nodes_are_shown_with_the_end_of_their_wait() -> None:
+    waits = node(waitsFor="Time", untilTime="2026-11-30T22:15:43.000Z")
+    assert running_nodes.short(waits, NOW) == "load (in 12s)"
+    said = "since 2026-11-30T22:15:01Z, until 2026-11-30T22:15:43Z"
+    assert running_nodes.said(running_nodes.row(waits), NOW) == f"{said} (in 12s)"
+    asleep = execution(currentNodes=[], nodes={"running": 0, "waiting": 1}, runningNodes=[waits])
+    lines = listed(with_current([], asleep)).splitlines()
+    assert lines[1].split()[:2] == ["load", "waiting"]
+    ended = execution(currentNodes=[], completionTime="2026-11-30T22:15:31.500Z", runningNodes=[waits])
+    lines = listed(with_current([], ended)).splitlines()
+    assert lines[1].split()[:2] == ["load", "interrupted"]
+    assert lines[1].endswith(said), "it is not to come any more"
+
+
+def test_waiting_execution_is_described_by_its_wait() -> None:
+    condition = {"type": "Waiting", "status": "True", "reason": "Time", "message": "Waiting: 'nap' waiting since 1"}
+    status = {"phase": "Running", "nodes": {"total": 1, "waiting": 1}, "waiting": [{"node": "nap", "kind": "Time"}]}
+    item = {"metadata": {"name": "a"}, "spec": {}, "status": status | {"conditions": [condition]}}
+    assert describe(Execution(item)) == "waiting: 'nap' waiting since 1"
 
 
 def test_nodes_that_an_end_interrupted_are_shown_with_how_long_they_ran() -> None:

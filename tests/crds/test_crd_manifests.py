@@ -66,6 +66,7 @@ def test_crds_define_names_columns_and_selectors() -> None:
         "Flow",
         "Done",
         "Total",
+        "Waiting",
         "Attempt",
         "Current",
         "Worker",

@@ -325,9 +325,12 @@ FULL_STATUS: dict[str, Any] = {
             "observedGeneration": 1,
         }
     ],
-    "nodes": {"total": 9, "done": 6, "completed": 3, "failed": 1, "skipped": 2, "running": 0},
+    "nodes": {"total": 9, "done": 6, "completed": 3, "failed": 1, "skipped": 2, "running": 0, "waiting": 0},
     "currentNodes": ["fetch"],
     "breakpoint": "fetch",
+    "waiting": [
+        {"node": "fetch", "kind": "Retry", "since": "2026-11-24T02:00:01.000Z", "until": "2026-11-24T02:00:09.000Z"}
+    ],
     "outputs": {"text": "hello", "deep": {"list": [1]}},
     "omittedOutputs": [{"name": "rows", "bytes": 60000000}],
     "error": {"node": "fetch", "message": "404", "reason": "NodeFailed"},

@@ -208,12 +208,12 @@ async def test_pause_holds_retry_and_step_runs_one_try() -> None:
     await run.go(1)
     run.engine.pause()
     await run.go(1)
-    assert (run.engine.quiet, run.held()) == (False, ())
+    assert (run.engine.quiet, run.held(), run.engine.progress.waiting) == (True, (), 1)
     await run.go(20)
-    assert (run.engine.quiet, run.held()) == (True, ("a",))
+    assert (run.engine.quiet, run.held(), run.engine.progress.waiting) == (True, ("a",), 0)
     run.engine.step()
     await run.go(1)
-    assert not run.engine.quiet, "the second try has failed, and the third is to come"
+    assert (run.engine.quiet, run.held()) == (True, ()), "the second try has failed, and the third is to come"
     await run.go(50)
     assert run.held() == ("a",), "a step is for one try"
     run.engine.resume()

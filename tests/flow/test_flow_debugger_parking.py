@@ -23,7 +23,7 @@ from chaingraph_flow import (
     Registry,
     RunContext,
 )
-from fixtures.flows.runs import BUILT_IN, MemoryRecorder, flow, run_flow
+from fixtures.flows.runs import WORKING, MemoryRecorder, flow, run_flow
 
 pytestmark = pytest.mark.looptime
 
@@ -35,7 +35,7 @@ class Never(Node):
         raise NodeFailed("never")
 
 
-REGISTRY = BUILT_IN.merge(Registry([Never]))
+REGISTRY = WORKING.merge(Registry([Never]))
 # Each takes a second.
 CHAIN = """
     nodes:
@@ -44,7 +44,7 @@ CHAIN = """
     - {id: c, type: Text, inputs: {value: end}}
     edges: [{from: a.__success, to: b.__execute}, {from: b.__success, to: c.__execute}]
 """
-LONG = "nodes: [{id: a, type: Sleep, inputs: {milliseconds: 60000}}, {id: b, type: Sleep, inputs: {milliseconds: 10}}]"
+LONG = "nodes: [{id: a, type: Work, inputs: {milliseconds: 60000}}, {id: b, type: Sleep, inputs: {milliseconds: 10}}]"
 
 
 class Session:
@@ -118,16 +118,37 @@ async def test_parked_run_resumes_in_another_engine() -> None:
     assert first.recorder.named("flow:completed")[0]["executionTime"] == pytest.approx(1500, abs=50)
 
 
-async def test_run_parks_only_when_paused_and_idle() -> None:
-    run = Session("nodes: [{id: a, type: Never, retry: {maxAttempts: 2, backoffSeconds: 10}}, {id: b, type: Text}]")
+async def test_run_parks_only_when_idle() -> None:
+    run = Session(CHAIN)
     assert not run.engine.park(), "it has not begun"
-    await asyncio.sleep(1)
-    assert not run.engine.park(), "it is not paused"
+    await asyncio.sleep(0.5)
+    assert not run.engine.park(), "a node runs, and it is not paused"
     run.engine.pause()
-    assert not run.engine.park(), "a node waits for its next try"
+    assert not run.engine.park(), "a node runs"
     await asyncio.sleep(20)
     assert run.engine.park()
     assert (await run.end()).outcome is FlowOutcome.PARKED
+
+
+async def test_run_with_waiting_node_parks_with_or_without_pause() -> None:
+    text = "nodes: [{id: a, type: Never, retry: {maxAttempts: 2, backoffSeconds: 10}}, {id: b, type: Text}]"
+    for pauses in (False, True):
+        run = Session(text)
+        await asyncio.sleep(1)
+        if pauses:
+            run.engine.pause()
+        assert run.engine.park()
+        assert (await run.end()).outcome is FlowOutcome.PARKED
+        assert [(each.node_id, each.kind, each.attempts) for each in run.recorder.waits] == [("a", "Retry", 1)]
+
+
+async def test_step_that_is_pending_for_waiting_node_keeps_run_here() -> None:
+    run = Session("nodes: [{id: a, type: Never, retry: {maxAttempts: 2, backoffSeconds: 10}}, {id: b, type: Text}]")
+    await asyncio.sleep(1)
+    run.engine.pause()
+    run.engine.step()
+    assert not run.engine.park()
+    assert (await run.end()).error is not None, "the step is for the second try, which fails"
 
 
 async def test_successor_does_not_hit_breakpoint_again() -> None:
@@ -182,7 +203,7 @@ async def test_run_started_paused_announces_the_pause() -> None:
 
 
 async def test_failed_journal_ends_paused_run() -> None:
-    text = "nodes: [{id: bad, type: Fail, inputs: {message: x}}, {id: b, type: Sleep, inputs: {milliseconds: 60000}}]"
+    text = "nodes: [{id: bad, type: Fail, inputs: {message: x}}, {id: b, type: Work, inputs: {milliseconds: 60000}}]"
     first = Session(text)
     await asyncio.sleep(1)
     first.engine.pause()
@@ -213,7 +234,7 @@ async def test_on_control_reports_every_change() -> None:
 
 async def test_flow_time_stops_during_pause() -> None:
     begun = now()
-    spec = "nodes: [{id: a, type: Sleep, timeoutSeconds: 600, inputs: {milliseconds: 3600000}}]"
+    spec = "nodes: [{id: a, type: Work, timeoutSeconds: 600, inputs: {milliseconds: 3600000}}]"
     run = Session(spec, options=EngineOptions(flow_timeout_seconds=10))
     await asyncio.sleep(4)
     assert run.engine.ran_ms == pytest.approx(4000, abs=50)
@@ -230,7 +251,7 @@ async def test_flow_time_stops_during_pause() -> None:
 
 async def test_node_times_out_during_pause() -> None:
     begun = now()
-    spec = "nodes: [{id: a, type: Sleep, timeoutSeconds: 5, inputs: {milliseconds: 3600000}}, {id: b, type: Text}]"
+    spec = "nodes: [{id: a, type: Work, timeoutSeconds: 5, inputs: {milliseconds: 3600000}}, {id: b, type: Text}]"
     run = Session(spec, options=EngineOptions(flow_timeout_seconds=3))
     await asyncio.sleep(1)
     run.engine.pause()
@@ -293,7 +314,7 @@ async def test_running_node_failure_ends_paused_flow() -> None:
     run = Session(
         """
         nodes:
-        - {id: slow, type: Sleep, timeoutSeconds: 5, inputs: {milliseconds: 60000}}
+        - {id: slow, type: Work, timeoutSeconds: 5, inputs: {milliseconds: 60000}}
         - {id: short, type: Sleep, inputs: {milliseconds: 100}}
         - {id: held, type: Text}
         edges: [{from: short.__success, to: held.__execute}]

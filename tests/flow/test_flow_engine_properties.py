@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from chaingraph_crds.flow import FlowSpec
-from chaingraph_flow import EngineOptions, FlowOutcome, NodeRecord
+from chaingraph_flow import EngineOptions, FlowOutcome, NodeRecord, WaitRecord
 from fixtures import soak
 from fixtures.flows.graphs import REGISTRY, Observed, expected, graphs, observe, sources_of, unhandled
 from fixtures.flows.runs import MemoryRecorder, Run, engine
@@ -19,13 +19,15 @@ pytestmark = pytest.mark.soak
 THOROUGH = settings(max_examples=soak.examples(300), deadline=None)
 
 
-def run(spec: FlowSpec, limit: int = 50, journal: Sequence[NodeRecord] = ()) -> tuple[Run, Observed]:
+def run(
+    spec: FlowSpec, limit: int = 50, journal: Sequence[NodeRecord] = (), waits: Sequence[WaitRecord] = ()
+) -> tuple[Run, Observed]:
     recorder = MemoryRecorder()
     seen = observe(recorder)
 
     async def to_the_end() -> Run:
         options = EngineOptions(max_concurrency=limit)
-        made = engine(spec, registry=REGISTRY, recorder=recorder, journal=journal, options=options)
+        made = engine(spec, registry=REGISTRY, recorder=recorder, journal=journal, options=options, waits=waits)
         result = await made.run()
         assert asyncio.all_tasks() == {asyncio.current_task()}
         return Run(result, recorder)
@@ -34,7 +36,7 @@ def run(spec: FlowSpec, limit: int = 50, journal: Sequence[NodeRecord] = ()) -> 
 
 
 @THOROUGH
-@given(graphs(), st.integers(1, 4))
+@given(graphs(waits=True), st.integers(1, 4))
 def test_engine_matches_reference_rules(spec: FlowSpec, limit: int) -> None:
     done, seen = run(spec, limit)
     found = expected(spec)
@@ -62,7 +64,7 @@ def test_engine_matches_reference_rules(spec: FlowSpec, limit: int) -> None:
 
 
 @THOROUGH
-@given(graphs(), st.integers(1, 4))
+@given(graphs(waits=True), st.integers(1, 4))
 def test_nodes_start_after_sources_and_effects_when_durable(spec: FlowSpec, limit: int) -> None:
     _, seen = run(spec, limit)
     sources = sources_of(spec)
@@ -74,14 +76,15 @@ def test_nodes_start_after_sources_and_effects_when_durable(spec: FlowSpec, limi
 
 
 @THOROUGH
-@given(graphs(), st.integers(1, 4), st.data())
+@given(graphs(waits=True), st.integers(1, 4), st.data())
 def test_journal_prefix_leads_to_the_same_outcome(spec: FlowSpec, limit: int, data: st.DataObject) -> None:
     first, _ = run(spec, limit)
-    journal = first.recorder.records[: data.draw(st.integers(0, len(first.recorder.records)))]
-    second, seen = run(spec, data.draw(st.integers(1, 4)), journal)
+    journal, waits = first.recorder.cut(data.draw(st.integers(0, len(first.recorder.entries))))
+    second, seen = run(spec, data.draw(st.integers(1, 4)), journal, waits)
     kept = {each.node_id for each in journal}
     assert not kept & set(seen.started), "a node of the journal ran again"
     assert not kept & {each.node_id for each in second.recorder.records}
+    assert not {each.node_id for each in waits} & {each.node_id for each in second.recorder.waits}, "waited again"
     assert second.result.outcome is first.result.outcome
     if first.result.outcome is FlowOutcome.COMPLETED:
         assert second.result.outputs == first.result.outputs
@@ -93,7 +96,7 @@ def test_journal_prefix_leads_to_the_same_outcome(spec: FlowSpec, limit: int, da
 
 
 @settings(max_examples=soak.examples(150), deadline=None)
-@given(graphs(), st.integers(0, 8))
+@given(graphs(waits=True), st.integers(0, 8))
 def test_stop_at_any_moment_leaves_resumable_journal(spec: FlowSpec, turns: int) -> None:
     recorder = MemoryRecorder()
     observe(recorder)
@@ -113,6 +116,7 @@ def test_stop_at_any_moment_leaves_resumable_journal(spec: FlowSpec, turns: int)
     assert all(found[each.node_id].outcome == each.outcome for each in recorder.records)
     whole, _ = run(spec)
     assert outcome in (FlowOutcome.STOPPED, whole.result.outcome)
-    rest, seen = run(spec, journal=recorder.records)
+    journal, waits = recorder.cut(len(recorder.entries))
+    rest, seen = run(spec, journal=journal, waits=waits)
     assert not {each.node_id for each in recorder.records} & set(seen.started)
     assert rest.result.outcome is whole.result.outcome

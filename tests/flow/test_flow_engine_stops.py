@@ -17,7 +17,7 @@ from chaingraph_flow import (
     NodeRecord,
     Registry,
 )
-from fixtures.flows.nodes import InThread
+from fixtures.flows.nodes import InThread, Work
 from fixtures.flows.runs import BUILT_IN, MemoryRecorder, engine, run_flow
 
 
@@ -53,7 +53,7 @@ class CancelsItself(Node):
         raise asyncio.CancelledError
 
 
-REGISTRY = BUILT_IN.merge(Registry([Stubborn, Immovable, InThread, CancelsItself]))
+REGISTRY = BUILT_IN.merge(Registry([Stubborn, Immovable, InThread, CancelsItself, Work]))
 
 
 async def test_engine_ignores_result_of_timed_out_thread() -> None:
@@ -74,9 +74,7 @@ async def test_self_cancelling_node_fails() -> None:
 
 async def test_stop_cancels_running_nodes_promptly() -> None:
     recorder = MemoryRecorder()
-    made = engine(
-        "nodes: [{id: a, type: Sleep, inputs: {milliseconds: 60000}}, {id: b, type: Text}]", recorder=recorder
-    )
+    made = engine("nodes: [{id: a, type: Work, inputs: {milliseconds: 60000}}, {id: b, type: Text}]", recorder=recorder)
     task = asyncio.create_task(made.run())
     await asyncio.sleep(0.02)
     assert made.progress.current_nodes == ("a",)
@@ -110,7 +108,7 @@ async def test_run_cancellation_waits_for_nodes() -> None:
 
 async def test_run_cancellation_fails_and_starts_no_node() -> None:
     recorder = MemoryRecorder()
-    text = "nodes: [{id: a, type: Stubborn}, {id: b, type: Sleep, inputs: {milliseconds: 60000}}, {id: c, type: Text}]"
+    text = "nodes: [{id: a, type: Stubborn}, {id: b, type: Work, inputs: {milliseconds: 60000}}, {id: c, type: Text}]"
     options = EngineOptions(max_concurrency=2)
     task = asyncio.create_task(engine(text, registry=REGISTRY, recorder=recorder, options=options).run())
     await asyncio.sleep(0.02)
@@ -142,7 +140,7 @@ async def test_recorder_error_at_settled_ends_run() -> None:
 
     with pytest.raises(PermissionError):
         await engine(
-            "nodes: [{id: a, type: ServerTime}, {id: b, type: Sleep, inputs: {milliseconds: 60000}}]", recorder=Lost()
+            "nodes: [{id: a, type: ServerTime}, {id: b, type: Work, inputs: {milliseconds: 60000}}]", recorder=Lost()
         ).run()
     assert asyncio.all_tasks() == {asyncio.current_task()}
 

@@ -100,7 +100,7 @@ _FAN: Final[dict[str, Any]] = {
     "nodes": [
         {"id": "each", "type": "EmitEach", "inputs": {"eventName": "city", "items": [0, 60_000, 60_000]}},
         {"id": "city", "type": "EventListener", "inputs": {"eventName": "city", "schema": "number"}},
-        {"id": "wait", "type": "Sleep"},
+        {"id": "wait", "type": "work.Work"},
     ],
     "edges": [{"from": "city.payload", "to": "wait.milliseconds"}],
 }

@@ -123,7 +123,7 @@ async def test_trace_continues_after_worker_loss(
 ) -> None:
     run_operator(**collector.environment)
     first = run_worker(**collector.environment)
-    nodes = [{"id": "one", "type": "Text"}, {"id": "long", "type": "Sleep", "inputs": {"milliseconds": 4000}}]
+    nodes = [{"id": "one", "type": "Text"}, {"id": "long", "type": "work.Work", "inputs": {"milliseconds": 4000}}]
     execution = execution_id(cluster.apply("Execution", "moved", {"flow": {"nodes": nodes}}))
     await collector.spans(lambda found: any(each.name == "node one" for each in found))
     first.kill()

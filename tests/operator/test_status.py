@@ -102,7 +102,15 @@ def test_completed_execution_shows_its_outputs_and_counts() -> None:
     assert status["phase"] == "Completed"
     assert status["executionID"] == ID
     assert status["outputs"] == {"x": 1}
-    assert status["nodes"] == {"total": 3, "done": 3, "completed": 2, "failed": 0, "skipped": 1, "running": 0}
+    assert status["nodes"] == {
+        "total": 3,
+        "done": 3,
+        "completed": 2,
+        "failed": 0,
+        "skipped": 1,
+        "running": 0,
+        "waiting": 0,
+    }
     assert by_type(status)["Succeeded"]["message"] == "2 nodes completed, 1 skipped in 1.50 s"
     assert "error" not in status
 
@@ -144,6 +152,30 @@ def test_what_ran_when_it_was_stopped_and_what_is_tried_again_is_named() -> None
     row = row_of("Running", nodes_running=2, running_nodes=[running, waiting])
     status = execution_status(META, spec_of(), row, None, UNSEEN, now=NOW)
     assert by_type(status)["Succeeded"]["message"] == f"1 of 3 nodes done, 2 running; {told}"
+
+
+def test_waits_are_in_list_condition_and_message() -> None:
+    began, until = (int(datetime(2026, 1, 2, 3, 4, second, tzinfo=UTC).timestamp() * 1000) for second in (5, 35))
+    wait = {"tries": 1, "max_tries": 1, "since": began, "next_at": until, "waits_for": "Time"}
+    waits = [wait | {"node": f"n{number}"} for number in range(5)]
+    row = row_of("Running", nodes_running=0, nodes_waiting=5, running_nodes=waits)
+    status = execution_status(META, spec_of(), row, None, UNSEEN, now=NOW)
+    assert status["waiting"][0] == {
+        "node": "n0",
+        "kind": "Time",
+        "since": "2026-01-02T03:04:05.000Z",
+        "until": "2026-01-02T03:04:35.000Z",
+    }
+    told = "'n0' waiting since 2026-01-02T03:04:05Z until 2026-01-02T03:04:35Z"
+    condition = by_type(status)["Waiting"]
+    assert (condition["status"], condition["reason"]) == ("True", "Time")
+    assert condition["message"].startswith(f"Waiting: {told}, 'n1' waiting")
+    assert condition["message"].endswith(" and 2 more")
+    assert by_type(status)["Succeeded"]["message"].startswith(f"1 of 3 nodes done, 0 running, 5 waiting; {told}")
+    ExecutionStatus.model_validate(status)
+    for changes in ({"nodes_running": 1}, {"paused": True}):
+        changed = row_of("Paused" if "paused" in changes else "Running", **{"nodes_waiting": 5} | changes)
+        assert "Waiting" not in by_type(execution_status(META, spec_of(), changed, None, UNSEEN, now=NOW))
 
 
 def test_the_status_of_a_huge_graph_with_a_huge_error_is_small() -> None:

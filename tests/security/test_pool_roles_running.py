@@ -12,7 +12,7 @@ import pytest
 
 from chaingraph_store.ids import ExecutionId
 from chaingraph_store.ledger import Ledger
-from fixtures.flows.chains import SLEEP, running, steps
+from fixtures.flows.chains import WORK, running, steps
 from fixtures.ledger.ledger import ended, row_of, wait_for
 from fixtures.ledger.moves import log_of, pauses_alternate, retry, steer, stop
 from fixtures.ledger.new_executions import create_of
@@ -71,7 +71,8 @@ async def everything(ledger: Ledger, queue: str, worker: WorkerProcess) -> None:
         return await create_of(ledger, flow, queue=queue, **changes)
 
     paused = await new(steps(3, 2000))
-    plain, parent, stopped, failing = await new(steps(3, 10)), await new(PARENT), await new(SLEEP), await new(FAILS)
+    plain, parent, stopped, failing = await new(steps(3, 10)), await new(PARENT), await new(WORK), await new(FAILS)
+    sleeping = await new({"nodes": [{"id": "nap", "type": "Sleep", "inputs": {"milliseconds": 3000}}]})
     held, unstarted = [await new(steps(1, 10), held=True, start_timeout_seconds=each) for each in (300, 1)]
     await wait_for(ledger, paused, running)
     await steer(ledger, paused, paused=True)
@@ -89,6 +90,9 @@ async def everything(ledger: Ledger, queue: str, worker: WorkerProcess) -> None:
     assert (await ended(ledger, failing)).phase == "Failed"
     assert await retry(ledger, failing, "again") is True
     assert (await wait_for(ledger, failing, lambda row: row.ended and row.attempt == 2)).phase == "Failed"
+
+    row = await ended(ledger, sleeping)
+    assert (row.phase, row.run) == ("Completed", 2), "it was parked, and woken by a worker of its pool"
 
     await steer(ledger, held)
     assert (await ended(ledger, held)).phase == "Completed"

@@ -11,7 +11,7 @@ from fixtures.ledger.new_executions import create_of
 from fixtures.processes.programs import RunWorker
 
 pytestmark = pytest.mark.integration
-WEEK = {"nodes": [{"id": "sleep", "type": "Sleep", "inputs": {"milliseconds": 3_600_000}}]}
+WEEK = {"nodes": [{"id": "sleep", "type": "work.Work", "inputs": {"milliseconds": 3_600_000}}]}
 
 
 async def test_weeks_of_sleep_hold_no_neighbour(ledger: Ledger, run_worker: RunWorker) -> None:

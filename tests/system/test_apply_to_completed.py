@@ -19,7 +19,15 @@ def test_an_applied_execution_completes_with_its_outputs(
     user.wait("sum-1")
     status = user.status("sum-1")
     assert (status["phase"], status["outputs"]) == ("Completed", {"total": 42})
-    assert status["nodes"] == {"total": 1, "done": 1, "completed": 1, "failed": 0, "skipped": 0, "running": 0}
+    assert status["nodes"] == {
+        "total": 1,
+        "done": 1,
+        "completed": 1,
+        "failed": 0,
+        "skipped": 0,
+        "running": 0,
+        "waiting": 0,
+    }
     assert status["observedGeneration"] == 1
     assert status["flowRevision"] == user.get("cgf", "sum")["status"]["revision"]
     row = user.kubectl("get", "cgx", "sum-1").stdout.splitlines()[1].split()

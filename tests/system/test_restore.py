@@ -86,7 +86,7 @@ async def test_restored_database_resumes_from_the_backup(
 
 
 def _last() -> list[dict[str, Any]]:
-    return [{"id": "last", "type": "Sleep", "inputs": {"milliseconds": 8000}}]
+    return [{"id": "last", "type": "work.Work", "inputs": {"milliseconds": 8000}}]
 
 
 def _edges() -> list[dict[str, str]]:

@@ -218,7 +218,7 @@ async def test_flow_timeout_includes_time_before_a_pause(ledger: Ledger, run_wor
 ONCE_BAD = {
     "nodes": [
         {"id": "before", "type": "Sleep", "inputs": {"milliseconds": 1}},
-        {"id": "fragile", "type": "Sleep", "inputs": {"milliseconds": 60_000}, "timeoutSeconds": 1},
+        {"id": "fragile", "type": "work.Work", "inputs": {"milliseconds": 60_000}, "timeoutSeconds": 1},
         {"id": "after", "type": "Sleep", "inputs": {"milliseconds": 1}},
     ],
     "edges": [

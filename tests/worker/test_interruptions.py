@@ -13,7 +13,7 @@ from chaingraph_store.commands import stopping
 from chaingraph_store.commands.control import ControlUpdate
 from chaingraph_store.ledger import Ledger
 from chaingraph_store.queue import leases, recovery
-from fixtures.flows.chains import SLEEP, assert_each_node_completed_once, events_of, hand_back_lost, running, steps
+from fixtures.flows.chains import WORK, assert_each_node_completed_once, events_of, hand_back_lost, running, steps
 from fixtures.ledger.ledger import ended, row_of, wait_for
 from fixtures.ledger.moves import retry, steer
 from fixtures.ledger.new_executions import APP, create_of
@@ -24,7 +24,7 @@ pytestmark = [pytest.mark.integration, pytest.mark.crash]
 
 async def test_a_stop_interrupts_the_node_in_flight_at_once(ledger: Ledger, run_worker: RunWorker) -> None:
     worker = run_worker()
-    execution = await create_of(ledger, SLEEP)
+    execution = await create_of(ledger, WORK)
     await wait_for(ledger, execution, running)
     async with ledger.transaction() as connection:
         assert await stopping.stop(connection, execution, reason="enough")

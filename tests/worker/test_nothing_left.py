@@ -11,7 +11,7 @@ from chaingraph_store.ids import ExecutionId
 from chaingraph_store.ledger import Ledger
 from chaingraph_worker.attempts.attempt import NOT_OURS, PARKED, run_attempt
 from chaingraph_worker.attempts.inbox import CommandInbox
-from fixtures.flows.chains import SLEEP, running, steps
+from fixtures.flows.chains import running, steps
 from fixtures.ledger.ledger import row_of, wait_for
 from fixtures.ledger.moves import stop
 from fixtures.ledger.new_executions import create_of
@@ -48,8 +48,8 @@ Happening = Callable[[Ledger, ExecutionId, CommandInbox], Awaitable[None]]
     [
         (steps(2, 200), completes, 5, "Completed", "Completed"),
         (steps(2, 200), is_paused, 0, PARKED, "Paused"),
-        (SLEEP, is_stopped, 5, NOT_OURS, "Stopped"),
-        (SLEEP, is_paused_and_stopped, 0, NOT_OURS, "Stopped"),
+        (steps(30, 2000), is_stopped, 5, NOT_OURS, "Stopped"),
+        (steps(30, 2000), is_paused_and_stopped, 0, NOT_OURS, "Stopped"),
         (steps(2, 200), is_paused_and_stopped, 60, NOT_OURS, "Stopped"),
     ],
 )

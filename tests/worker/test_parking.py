@@ -9,7 +9,7 @@ import pytest
 from chaingraph_store.ids import ExecutionId
 from chaingraph_store.ledger import Ledger
 from fixtures.flows.chains import (
-    SLEEP,
+    WORK,
     assert_each_node_ran_once,
     events_of,
     hand_back_lost,
@@ -128,7 +128,7 @@ async def test_killed_worker_leaves_paused_execution_parked(ledger: Ledger, run_
 @pytest.mark.crash
 async def test_pause_survives_worker_killed_with_node_in_flight(ledger: Ledger, run_worker: RunWorker) -> None:
     first = run_worker(CHAINGRAPH_PARK_SECONDS="0").wait_ready()
-    execution = await create_of(ledger, SLEEP)
+    execution = await create_of(ledger, WORK)
     spec = Spec(ledger, execution)
     await wait_for(ledger, execution, running)
     await spec.pause()

@@ -40,6 +40,7 @@ from chaingraph_worker.runner.assignment import RunnerLimits
 from chaingraph_worker.settings import WorkerSettings
 from chaingraph_worker.supervision.connections import ConnectionShares
 from chaingraph_worker.supervision.pool import Pool, fork, warn_of_memory
+from chaingraph_worker.waking import Waking
 
 _HAND_BACK_SECONDS: Final = 5.0
 _INTERRUPT_SECONDS: Final = 6.0
@@ -120,6 +121,7 @@ class Worker:
             interval=settings.recovery_seconds,
             patience=settings.lease_seconds / 2,
         )
+        self._waking = Waking(self._ledger, application_name=settings.application_name)
         self._retired = False
         self._kept_to_pool = False
         self._state = "starting"
@@ -182,6 +184,7 @@ class Worker:
             asyncio.create_task(self._pool.keep(), name="runners"),
             asyncio.create_task(self._lease.beat(), name="beat"),
             asyncio.create_task(self._recovery.run(), name="recovery"),
+            asyncio.create_task(self._waking.run(), name="waking"),
             asyncio.create_task(self._running.listen(), name="listen"),
             asyncio.create_task(self._spawner.tell(), name="notify parents"),
         ]

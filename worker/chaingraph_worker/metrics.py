@@ -75,6 +75,11 @@ RECOVERIES = Counter(
 for _result in ("handed back", "given up", "lost repeatedly"):
     # From the start: Prometheus sees no increase in a series that starts with 1.
     RECOVERIES.labels(_result)
+WAKEUP_SECONDS = Histogram(
+    "chaingraph_worker_wakeup_lateness_seconds",
+    "Time from the end of a wait to the enqueuing of the execution that was asleep, in seconds",
+    buckets=(0.01, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 60, 600, 3600),
+)
 LEASE_RENEWED = Gauge("chaingraph_worker_lease_renewed_timestamp_seconds", "Time of the last renewal of the lease")
 LEASE_AGE = Gauge("chaingraph_worker_lease_age_seconds", "Time since the last renewal of the lease")
 LEASE_SECONDS = Gauge(

@@ -140,7 +140,8 @@ class WorkerSettings(FlowSettings):
         le=3600,
         validation_alias="CHAINGRAPH_PARK_SECONDS",
         description="How long a paused execution keeps its slot in this worker. After that, any worker continues it "
-        "once it is resumed or stepped.",
+        "once it is resumed or stepped. An execution that waits for longer than this gives up its slot immediately, "
+        "and any worker continues it after the wait.",
     )
     max_depth: int = Field(
         100,

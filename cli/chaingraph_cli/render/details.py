@@ -76,10 +76,13 @@ def _nodes(execution: Execution) -> list[str]:
     if not execution.count("total"):
         return []
     counts = [f"{execution.count(each)} {each}" for each in ("completed", "failed", "skipped", "running")]
+    if execution.count("waiting"):
+        counts.append(f"{execution.count('waiting')} waiting")
     text = f"{execution.done} of {execution.count('total')} done: {', '.join(counts)}"
     return [
         *_field("Nodes", text),
         *_field("Current", ", ".join(execution.current_nodes)),
+        *_field("Waiting", str(execution.condition("Waiting").get("message", "")).removeprefix("Waiting: ")),
         *_field("Breakpoints", ", ".join(execution.breakpoints)),
     ]
 

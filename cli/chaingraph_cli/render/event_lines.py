@@ -8,6 +8,7 @@ from typing import Any, Final
 
 from chaingraph_cli.gateway.event_stream import Event
 from chaingraph_cli.terminal.escapes import one_line
+from chaingraph_crds.standing import utc
 
 # As `chaingraph_flow.events`, which takes too long to import; a test compares them.
 TYPES: Final = (
@@ -22,6 +23,7 @@ TYPES: Final = (
     "node:completed",
     "node:failed",
     "node:skipped",
+    "node:waiting",
     "node:status-changed",
     "node:debug-log-string",
     "edge:transfer-started",
@@ -75,6 +77,8 @@ def _about(data: Mapping[str, Any]) -> str:
 def _short(name: str, value: object) -> str:
     if name.endswith("Time") and isinstance(value, int | float):
         return f"{value:g}ms"
+    if name == "until" and isinstance(value, int):
+        return utc(value)
     return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
 
 

@@ -105,7 +105,7 @@ def parent(execution: Execution) -> str:
 
 
 def _current(execution: Execution) -> str:
-    nodes = execution.current_nodes
+    nodes = execution.current_nodes or execution.waiting_nodes
     shown = ",".join(nodes[:_MAX_CURRENT])
     return shown if len(nodes) <= _MAX_CURRENT else f"{shown},+{len(nodes) - _MAX_CURRENT}"
 

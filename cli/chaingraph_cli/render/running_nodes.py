@@ -1,4 +1,4 @@
-"""Describes nodes that run, wait for a retry or were interrupted. Pure."""
+"""Describes nodes that run, wait or were interrupted. Pure."""
 
 from __future__ import annotations
 
@@ -7,18 +7,21 @@ from datetime import UTC, datetime
 from typing import Any, Final
 
 from chaingraph_cli.terminal import tables
+from chaingraph_crds.standing import RETRY
 
 Row = Mapping[str, Any]
 
 RUNNING: Final = "running"
 RETRYING: Final = "retrying"
 INTERRUPTED: Final = "interrupted"
-OUTCOMES: Final = (RUNNING, RETRYING, INTERRUPTED)
+WAITING: Final = "waiting"
+OUTCOMES: Final = (RUNNING, RETRYING, WAITING, INTERRUPTED)
 
 
 def row(node: Row) -> dict[str, Any]:
     """Make a row of `nodes` from one of the gateway's `runningNodes`."""
-    return {**node, "outcome": RETRYING if node.get("nextTryTime") else RUNNING}
+    outcome = RETRYING if node.get("nextTryTime") else WAITING if _waits(node) else RUNNING
+    return {**node, "outcome": outcome}
 
 
 def interrupted(node: Row, execution: Row) -> dict[str, Any]:
@@ -32,6 +35,10 @@ def said(node: Row, now: datetime | None = None) -> str:
     """Describe the current try, its start and the next try."""
     number = f"try {node.get('try')} of {node.get('maxTries')}"
     again, began = node.get("nextTryTime"), node.get("startTime")
+    if _waits(node):
+        until = node.get("untilTime")
+        then = f", until {_clock(until)}" if until else ""
+        return f"since {_clock(began)}{then}" + (f" (in {_left(until, now)})" if until and _goes_on(node) else "")
     if node["outcome"] == INTERRUPTED:
         waited = f" failed, next try was due at {_clock(again)}" if again else ""
         return f"{number}{waited}, since {_clock(began)}" if not again else number + waited
@@ -45,9 +52,20 @@ def short(node: Row, now: datetime | None = None) -> str:
     tries, most, again = int(node.get("try") or 1), node.get("maxTries"), node.get("nextTryTime")
     if again:
         return f"{node['node']} (try {tries + 1} of {most} in {_left(again, now)})"
+    if _waits(node) and node.get("untilTime"):
+        return f"{node['node']} (in {_left(node['untilTime'], now)})"
     began = node.get("startTime")
     elapsed = f" {tables.since(str(began), now)}" if began else ""
     return f"{node['node']}{elapsed}" + (f" (try {tries} of {most})" if tries > 1 else "")
+
+
+def _waits(node: Row) -> bool:
+    """Whether it waits, or waited, for anything but another try."""
+    return node.get("waitsFor") not in (None, RETRY)
+
+
+def _goes_on(node: Row) -> bool:
+    return bool(node["outcome"] != INTERRUPTED)
 
 
 def _clock(moment: object) -> str:

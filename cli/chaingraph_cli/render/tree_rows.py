@@ -93,11 +93,13 @@ def named(row: Row) -> str:
 
 
 def _node(row: Row, error: Mapping[str, Any]) -> str:
-    """Format running or held nodes; of a failed execution, the node or the reason of the error."""
+    """Format running, waiting or held nodes; of a failed execution, the node or the reason of the error."""
     if row["phase"] == FAILED:
         return str(error.get("node") or f"({error.get('reason') or 'unknown'})")
     details = {str(each["node"]): each for each in row.get("runningNodes") or ()}
-    current = [] if row["phase"] in (COMPLETED, STOPPED) else [str(each) for each in row["currentNodes"]]
+    waiting = [node for node, each in details.items() if each.get("waitsFor")]
+    ended = row["phase"] in (COMPLETED, STOPPED)
+    current = [] if ended else list(dict.fromkeys([*map(str, row["currentNodes"]), *waiting]))
     nodes = [running_nodes.short(details[each]) if each in details else each for each in current[: _MAX_NODES + 1]]
     return ",".join([*nodes[:_MAX_NODES], *(["…"] if len(nodes) > _MAX_NODES else [])])
 

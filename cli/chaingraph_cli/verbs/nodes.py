@@ -93,7 +93,8 @@ def with_current(ended: Sequence[Row], execution: Row) -> list[Row]:
             *(each for each in ended if each["node"] not in interrupted),
             *(running_nodes.interrupted(each, execution) for each in interrupted.values()),
         ]
-    current = list(execution["currentNodes"])
+    waiting = [node for node, each in details.items() if each.get("waitsFor")]
+    current = list(dict.fromkeys([*execution["currentNodes"], *waiting]))
     held = execution["paused"] and execution["nodes"]["running"] == 0
     standing = "held" if held else "running or held" if execution["paused"] else "running"
     return [

@@ -8,11 +8,12 @@ from chaingraph_flow.engine.engine import Engine
 from chaingraph_flow.engine.options import EngineOptions
 from chaingraph_flow.engine.outputs import emissions_in_order
 from chaingraph_flow.engine.recorder import Recorder
-from chaingraph_flow.engine.records import NodeRecord, Outcome, without_unhandled_failures
+from chaingraph_flow.engine.records import WAITING, NodeRecord, Outcome, WaitRecord, without_unhandled_failures
 from chaingraph_flow.engine.result import FailureReason, FlowOutcome, FlowResult, NodeError, Progress
 from chaingraph_flow.engine.supervision import KilledTry, Supervisor
 
 __all__ = [
+    "WAITING",
     "ControlState",
     "Engine",
     "EngineOptions",
@@ -26,6 +27,7 @@ __all__ = [
     "Progress",
     "Recorder",
     "Supervisor",
+    "WaitRecord",
     "emissions_in_order",
     "without_unhandled_failures",
 ]

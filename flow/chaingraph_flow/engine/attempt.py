@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from chaingraph_flow.context import Emission, NodeContext
+from chaingraph_flow.context import Emission, NodeContext, NodeWaits, WaitKind
 from chaingraph_flow.engine.records import Outcome
 from chaingraph_flow.engine.result import FailureReason
 from chaingraph_flow.engine.supervision import Supervisor
@@ -48,6 +48,14 @@ class Ending:
 
 
 @dataclass(frozen=True, slots=True)
+class Waiting:
+    """A try that continues after a wait. `until`: milliseconds since 1970."""
+
+    kind: WaitKind
+    until: int
+
+
+@dataclass(frozen=True, slots=True)
 class NodeWatch:
     """How a try is supervised, and what is reported when it exceeds its timeout."""
 
@@ -65,8 +73,8 @@ async def run_attempt(
     context: NodeContext,
     seconds: float,
     watch: NodeWatch | None = None,
-) -> Ending:
-    """Run a node once. Only CancelledError passes through: every other exception is an ending.
+) -> Ending | Waiting:
+    """Run one pass of a node. Only CancelledError passes through: every other exception is an ending.
 
     A refused emission fails the node even if it caught the exception. Otherwise an event would be lost silently.
     """
@@ -99,7 +107,7 @@ async def _ending(
     context: NodeContext,
     seconds: float,
     watch: NodeWatch | None,
-) -> Ending:
+) -> Ending | Waiting:
     """Run the node's code and return how it ended.
 
     A plain `def run` runs in a thread, and its timeout starts when the thread takes it. Code that continues after a
@@ -127,12 +135,14 @@ async def _ending(
         return Ending(Outcome.COMPLETED, outputs, emissions=context.emissions, size=size)
     except asyncio.CancelledError:
         raise
+    except NodeWaits as waits:
+        return Waiting(waits.kind, waits.until)
     except NodeSkipped as skipped:
         return Ending(Outcome.SKIPPED, {}, plain_text(str(skipped)))
     except TimeoutError as error:
         if not deadline.timeout.expired():
             return _failed(FailureReason.NODE_FAILED, _described(error))
-        return _failed(FailureReason.NODE_TIMEOUT, _timed_out(seconds))
+        return _failed(FailureReason.NODE_TIMEOUT, timed_out(seconds))
     except MemoryError as error:
         if watch is not None:
             watch.supervisor.exhausted(node.id)
@@ -186,10 +196,11 @@ class _Deadline:
             self._timer.cancel()
 
     def _stuck(self, watch: NodeWatch) -> None:
-        watch.supervisor.stuck(self._node_id, watch.tries, watch.started_at, _timed_out(self._seconds))
+        watch.supervisor.stuck(self._node_id, watch.tries, watch.started_at, timed_out(self._seconds))
 
 
-def _timed_out(seconds: float) -> str:
+def timed_out(seconds: float) -> str:
+    """Return the message of a node that exceeded its timeout."""
     return f"timed out after {seconds:g} s"
 
 

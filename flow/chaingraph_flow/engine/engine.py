@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from functools import partial
 
+from chaingraph_flow.engine.result import Progress, RunningNode
 from chaingraph_flow.engine.scheduler import Scheduler
 
 
@@ -13,6 +14,32 @@ class Engine(Scheduler):
 
     Call the commands on the engine's event loop. They have no effect once the run has ended.
     """
+
+    @property
+    def progress(self) -> Progress:
+        """The progress."""
+        return self.standing.progress
+
+    @property
+    def tries(self) -> dict[str, tuple[int, int]]:
+        """The running nodes, with the number of their try and the time of their first one in ms since 1970."""
+        started = (id_ for id_ in self._running if id_ not in self._tries.starting)
+        return {id_: tried for id_ in started if (tried := self._tries.of(id_)) is not None}
+
+    @property
+    def running_nodes(self) -> tuple[RunningNode, ...]:
+        """The first nodes that are running or waiting; after the run, those that it interrupted."""
+        return self.standing.running_nodes
+
+    @property
+    def quiet(self) -> bool:
+        """Whether it is paused, and only a command or the end of a wait changes that."""
+        return self.standing.quiet
+
+    @property
+    def asleep_until(self) -> int | None:
+        """When the next waiting node continues if nothing else is left to do; see `Standing.asleep_until`."""
+        return self.standing.asleep_until
 
     @property
     def paused(self) -> bool:
@@ -59,12 +86,11 @@ class Engine(Scheduler):
         self._command(partial(self._gate.set_breakpoints, ids))
 
     def park(self) -> bool:
-        """End `run` with Parked, and publish nothing. Returns False, without effect, unless it is `quiet`.
+        """End `run` with Parked, and publish nothing. Returns False, without effect, unless it is `quiet` or asleep.
 
-        Another engine continues with the journal, `ran_ms`, and `held` as `ControlState.passed`; tries are counted from
-        1.
+        Another engine continues with the journal, its waits, `ran_ms`, and `held` as `ControlState.passed`.
         """
-        if not self.quiet:
+        if not self.quiet and self.asleep_until is None:
             return False
         self._parked = True
         self._over.set()

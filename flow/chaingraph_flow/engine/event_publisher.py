@@ -8,7 +8,7 @@ from typing import Any
 
 from chaingraph_flow import events
 from chaingraph_flow.engine.recorder import Recorder
-from chaingraph_flow.engine.records import NodeRecord, Outcome
+from chaingraph_flow.engine.records import NodeRecord, Outcome, WaitRecord
 from chaingraph_flow.engine.result import NodeError
 from chaingraph_flow.events import FlowEvent
 from chaingraph_flow.graph import GraphNode
@@ -78,6 +78,10 @@ class EventPublisher:
         else:
             told = {"error": record.error, "reason": record.reason, "attempts": record.attempts}
             self._send(events.NODE_FAILED, data | told)
+
+    def node_waiting(self, record: WaitRecord) -> None:
+        """Publish that a node waits, and until when."""
+        self._send(events.NODE_WAITING, {"nodeId": record.node_id, "kind": str(record.kind), "until": record.until})
 
     def log(self, node_id: str, message: str) -> None:
         """Publish a log message of a node, or of the engine about a node."""

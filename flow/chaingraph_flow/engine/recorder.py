@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Protocol
 
-from chaingraph_flow.engine.records import NodeRecord
+from chaingraph_flow.engine.records import NodeRecord, WaitRecord
 from chaingraph_flow.events import FlowEvent
 
 
@@ -13,6 +13,9 @@ class Recorder(Protocol):
 
     def record(self, record: NodeRecord) -> None:
         """Record the end of a node. Must not block. The outputs are shared with the engine: do not change them."""
+
+    def wait(self, record: WaitRecord) -> None:
+        """Record that a node waits. Must not block."""
 
     def publish(self, event: FlowEvent) -> None:
         """Publish an event. Must not block."""

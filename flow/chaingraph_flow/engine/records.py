@@ -1,7 +1,7 @@
-"""The journal's entries: the ends of nodes.
+"""The journal's entries: the ends of nodes, and nodes that wait.
 
 A journal is a sequence of these in the order in which the nodes ended. An engine with a journal does not run those
-nodes again.
+nodes again. A waiting node's entry is replaced by its next wait or its end.
 """
 
 from __future__ import annotations
@@ -12,10 +12,13 @@ from enum import StrEnum
 from typing import Any, Self
 
 from chaingraph_flow.catalogue import ERROR_PORTS
-from chaingraph_flow.context import Emission, Trigger
+from chaingraph_flow.context import Emission, Trigger, WaitKind
 from chaingraph_flow.engine.binding import active_nodes
 from chaingraph_flow.graph import Graph
 from chaingraph_flow.ports.json_values import UNLIMITED, size_of
+
+WAITING = "waiting"
+"""The outcome in the journal of a node that waits. The node's end replaces it."""
 
 
 class Outcome(StrEnum):
@@ -76,6 +79,57 @@ class NodeRecord:
             reason=value.get("reason") or "",
             attempts=value.get("attempts") or 0,
             emissions=tuple(map(Emission.from_json, value.get("emissions") or ())),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class WaitRecord:
+    """A node that waits. Times are milliseconds since 1970, UTC.
+
+    Attributes:
+        since: when the wait began.
+        until: when it ends.
+        started_at: when the node's first try started.
+        try_at: when its last try started.
+        attempts: the number of tries that the node has started.
+        times_out: whether the node fails then, because its own timeout comes before the end of the wait.
+    """
+
+    node_id: str
+    kind: WaitKind
+    since: int
+    until: int
+    started_at: int
+    try_at: int
+    attempts: int
+    times_out: bool = False
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the JSON form."""
+        return {
+            "nodeId": self.node_id,
+            "outcome": WAITING,
+            "kind": str(self.kind),
+            "since": self.since,
+            "until": self.until,
+            "startedAt": self.started_at,
+            "tryAt": self.try_at,
+            "attempts": self.attempts,
+            "timesOut": self.times_out,
+        }
+
+    @classmethod
+    def from_json(cls, value: Mapping[str, Any]) -> Self:
+        """Parse the JSON form."""
+        return cls(
+            node_id=value["nodeId"],
+            kind=WaitKind(value["kind"]),
+            since=value["since"],
+            until=value["until"],
+            started_at=value["startedAt"],
+            try_at=value["tryAt"],
+            attempts=value["attempts"],
+            times_out=value.get("timesOut", False),
         )
 
 

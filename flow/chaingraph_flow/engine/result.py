@@ -18,7 +18,7 @@ class FlowOutcome(StrEnum):
     FAILED = "Failed"
     STOPPED = "Stopped"
     PARKED = "Parked"
-    """It has not ended: it is paused, and another engine continues from the journal."""
+    """It has not ended: it is paused, or all that is left of it waits. Another engine continues from the journal."""
 
 
 class FailureReason(StrEnum):
@@ -54,13 +54,14 @@ class NodeError:
 
 @dataclass(frozen=True, slots=True)
 class RunningNode:
-    """A node that is running, or waiting for its next try. Times are milliseconds since 1970.
+    """A node that is running or waiting. Times are milliseconds since 1970.
 
     Attributes:
-        tries: the number of its try, or of the last failed one while it waits.
+        tries: the number of its try, or of the last failed one while it waits for another.
         max_tries: the maximum by its `retry`.
-        since: when that try started.
-        next_at: when the next try starts, while it waits for that.
+        since: when that try started; of a node that waits for anything else, when the wait began.
+        next_at: when it continues, while it waits.
+        waits_for: a `WaitKind`; '' while it runs.
     """
 
     node_id: str
@@ -68,6 +69,7 @@ class RunningNode:
     max_tries: int
     since: int
     next_at: int | None = None
+    waits_for: str = ""
 
 
 def running_then(nodes: Sequence[RunningNode], most: int = 5) -> str:
@@ -75,7 +77,10 @@ def running_then(nodes: Sequence[RunningNode], most: int = 5) -> str:
     if not nodes:
         return ""
     more = f" and {len(nodes) - most} more" if len(nodes) > most else ""
-    told = (node_standing(each.node_id, each.tries, each.max_tries, each.since, each.next_at) for each in nodes[:most])
+    told = (
+        node_standing(each.node_id, each.tries, each.max_tries, each.since, each.next_at, each.waits_for)
+        for each in nodes[:most]
+    )
     return f"; interrupted: {', '.join(told)}{more}"
 
 
@@ -83,9 +88,9 @@ def running_then(nodes: Sequence[RunningNode], most: int = 5) -> str:
 class Progress:
     """The progress of a run. `total` counts the nodes that take part, which depends on the trigger.
 
-    `running` counts the nodes that are running or waiting for another try. `current_nodes` names these, and then the
-    nodes that the debugger holds, or has released and that have no slot yet. After a crash, the next engine gets them
-    as `ControlState.passed`.
+    `running` counts the nodes that are running, `waiting` those that wait for a time or for another try.
+    `current_nodes` names the running ones, and then the nodes that the debugger holds, or has released and that have no
+    slot yet. After a crash, the next engine gets them as `ControlState.passed`.
     """
 
     total: int
@@ -93,6 +98,7 @@ class Progress:
     failed: int = 0
     skipped: int = 0
     running: int = 0
+    waiting: int = 0
     current_nodes: tuple[str, ...] = ()
 
 

@@ -35,6 +35,11 @@ class RunningTime:
             self._ran += asyncio.get_running_loop().time() - self._since
 
     @property
+    def milliseconds_left(self) -> int:
+        """Return the time that is left, at least 0."""
+        return max(0, round(self._limit * 1000) - self.milliseconds)
+
+    @property
     def milliseconds(self) -> int:
         """Return the measured time."""
         running = 0.0 if self._timer is None else asyncio.get_running_loop().time() - self._since

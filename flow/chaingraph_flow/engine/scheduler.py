@@ -7,13 +7,13 @@ of its task, which starts the nodes that became ready, so a chain costs one turn
 from __future__ import annotations
 
 import asyncio
-from collections import Counter, deque
+from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
-from chaingraph_flow.context import RunContext, Trigger
-from chaingraph_flow.engine.attempt import Ending
+from chaingraph_flow.context import RunContext, Trigger, WaitKind
+from chaingraph_flow.engine.attempt import Ending, Waiting, timed_out
 from chaingraph_flow.engine.binding import active_nodes
 from chaingraph_flow.engine.debugger import ControlState
 from chaingraph_flow.engine.endings import MaySpawn, next_try, no_listener, refused_family, within_limits
@@ -22,20 +22,14 @@ from chaingraph_flow.engine.gate import Gate
 from chaingraph_flow.engine.options import EngineOptions
 from chaingraph_flow.engine.outputs import flow_emissions, flow_outputs, outputs_to_nowhere
 from chaingraph_flow.engine.recorder import Recorder
-from chaingraph_flow.engine.records import NodeRecord, Outcome, handles_failure
-from chaingraph_flow.engine.result import (
-    FailureReason,
-    FlowOutcome,
-    FlowResult,
-    NodeError,
-    Progress,
-    RunningNode,
-    running_then,
-)
+from chaingraph_flow.engine.records import NodeRecord, Outcome, WaitRecord, handles_failure
+from chaingraph_flow.engine.result import FailureReason, FlowOutcome, FlowResult, NodeError, running_then
 from chaingraph_flow.engine.running_time import RunningTime
+from chaingraph_flow.engine.standing import Standing
 from chaingraph_flow.engine.state import RunState
 from chaingraph_flow.engine.supervision import KilledTry, Supervisor
-from chaingraph_flow.engine.tries import Tries
+from chaingraph_flow.engine.tries import Ended, Tries
+from chaingraph_flow.engine.waits import Waits
 from chaingraph_flow.graph import Graph
 from chaingraph_flow.registry import Registry
 
@@ -61,6 +55,7 @@ class Scheduler:
         may_spawn: MaySpawn | None = None,
         supervisor: Supervisor | None = None,
         killed: Iterable[KilledTry] = (),
+        waits: Iterable[WaitRecord] = (),
         clock: Callable[[], int] = wall_clock,
     ) -> None:
         """Prepare a run.
@@ -81,6 +76,7 @@ class Scheduler:
             may_spawn: called once everything has completed and something was emitted; its result fails the flow.
             supervisor: informed about running nodes; ends the process of a node that cannot be ended otherwise.
             killed: tries of this attempt that ended with their process, the last one of each node.
+            waits: nodes that waited in an earlier engine of this attempt, and have not ended.
             clock: milliseconds since 1970, for records and events.
 
         Raises:
@@ -98,7 +94,6 @@ class Scheduler:
         active = active_nodes(graph, trigger)
         classes = {id_: registry[graph.nodes[id_].type.type] for id_ in active}
         self._state = RunState(graph, active, inputs or {})
-        self._counts: Counter[Outcome] = Counter()
         self._time = RunningTime(self._options.flow_timeout_seconds, ran_ms, self._flow_timeout)
         self._gate = Gate(control or ControlState(), self._announce, self._time)
         self._tries = Tries(
@@ -111,57 +106,35 @@ class Scheduler:
             trigger=trigger,
             options=self._options,
             clock=clock,
-            tried_again=lambda: self._on_control(),
+            continued=lambda: self._on_control(),
             supervisor=supervisor,
         )
         self._supervisor = supervisor
         self._killed = {each.node_id: each for each in killed}
         self._on_control = on_control or (lambda: None)
         self._may_spawn = may_spawn
-        self._control_seen: tuple[bool, bool, tuple[str, ...]] = (False, False, ())
-        self._running: dict[str, asyncio.Task[Ending | None]] = {}
-        self._waiting: dict[str, asyncio.TimerHandle] = {}
-        self._next_at: dict[str, int] = {}
-        self._interrupted: tuple[RunningNode, ...] | None = None
+        self._running: dict[str, asyncio.Task[Ended]] = {}
+        self._waits = Waits(clock, self._wake)
+        self._restored_waits = {each.node_id: each for each in waits}
         self._error: NodeError | None = None
         self._stop_reason: str | None = None
         self._crash: BaseException | None = None
         self._over: asyncio.Event = asyncio.Event()
-        self._begun = self._parked = self._closed = False
-        self._restore(journal)
-
-    @property
-    def progress(self) -> Progress:
-        """Return the progress. Cheap; may be called at any time on the engine's event loop."""
-        return Progress(
-            total=len(self._state.active),
-            completed=self._counts[Outcome.COMPLETED],
-            failed=self._counts[Outcome.FAILED],
-            skipped=self._counts[Outcome.SKIPPED],
-            running=len(self._running) + len(self._waiting),
-            current_nodes=(*self._running, *self._waiting, *self._gate.seen),
+        self._parked = self._closed = False
+        self.standing = Standing(
+            graph,
+            len(active),
+            running=self._running.keys(),
+            waits=self._waits,
+            gate=self._gate,
+            tries=self._tries,
+            time=self._time,
+            over=self._over,
+            clock=clock,
         )
-
-    @property
-    def tries(self) -> dict[str, tuple[int, int]]:
-        """Return the running nodes, with the number of their try and the time of their first one in ms since 1970."""
-        return {id_: tried for id_ in self._running if (tried := self._tries.of(id_)) is not None}
-
-    @property
-    def running_nodes(self) -> tuple[RunningNode, ...]:
-        """Return the nodes that are running or waiting for another try; after the run, those that it interrupted."""
-        if self._interrupted is not None:
-            return self._interrupted
-        nodes = self._graph.nodes
-        running = [self._tries.running(nodes[id_]) for id_ in self._running]
-        waiting = [self._tries.running(nodes[id_], next_at=self._next_at[id_]) for id_ in self._waiting]
-        return tuple(each for each in (*running, *waiting) if each is not None)
-
-    @property
-    def quiet(self) -> bool:
-        """Whether it is paused and no node is running, released by a step, or waiting for another try."""
-        going = self._running or self._waiting
-        return self._gate.paused and self._begun and not going and not self._over.is_set()
+        """The state of the run. Cheap to read, at any time on the engine's event loop."""
+        self._control_seen = self.standing.control
+        self._restore(journal)
 
     def stop(self, reason: str) -> None:
         """Cancel running nodes; `run` returns Stopped. Call it on the engine's event loop; the first call counts."""
@@ -184,7 +157,7 @@ class Scheduler:
             await self._over.wait()
         finally:
             self._over.set()  # also when the caller was cancelled: a node that is cancelled now has not failed
-            self._interrupted = self.running_nodes
+            self.standing.interrupt()
             self._time.stand()
             await self._close()
         if self._crash is not None:
@@ -198,21 +171,20 @@ class Scheduler:
     def _restore(self, journal: Iterable[NodeRecord]) -> None:
         for record in journal:
             self._state.restore(record)
-            self._counts[record.outcome] += 1
+            self.standing.counts[record.outcome] += 1
             self._note_failure(record)
 
     def _begin(self) -> None:
         if not self._resumed:
             self._announce.flow_started(len(self._state.active), self._context.attempt)
-        self._begun = True
+        self.standing.begun = True
         self._gate.begin()
         if self._trigger is not None and not self._state.active:
             self._error = no_listener(self._trigger, self._graph.listeners)
         self._proceed(self._state.open_nodes())
 
     async def _close(self) -> None:
-        for timer in self._waiting.values():
-            timer.cancel()
+        self._waits.stop()
         tasks = list(self._running.values())
         for task in tasks:
             task.cancel()
@@ -226,7 +198,7 @@ class Scheduler:
             await self._tries.close()
 
     def _result(self, milliseconds: int) -> FlowResult:
-        progress = self.progress
+        progress = self.standing.progress
         emissions = flow_emissions(self._graph, self._state.ended)
         if self._stop_reason is not None:
             self._announce.flow_cancelled(self._stop_reason)
@@ -245,7 +217,7 @@ class Scheduler:
     def _flow_timeout(self) -> None:
         if not self._over.is_set():
             limit = f"the flow timed out after {self._options.flow_timeout_seconds:g} s"
-            message = limit + running_then(self.running_nodes)
+            message = limit + running_then(self.standing.running_nodes)
             self._error = self._error or NodeError("", message, FailureReason.FLOW_TIMEOUT)
             self._over.set()
 
@@ -259,19 +231,28 @@ class Scheduler:
             reason = self._state.skip_reason(id_)
             if reason is None:
                 self._announce.status(id_, "idle", "ready")
-                killed = self._killed.pop(id_, None)
-                if killed is None:
-                    self._gate.put(id_)
-                else:
-                    undecided.extend(self._ended_try(id_, self._tries.restore(killed)))
+                undecided.extend(self._ready(id_))
             else:
                 undecided.extend(self._skip(id_, reason))
         if self._error is None:
             self._start_ready()
-        if not self._running and (self._error is not None or (self._gate.empty and not self._waiting)):
+        if not self._running and (self._error is not None or (self._gate.empty and not self._waits)):
             self._over.set()
-        elif self._gate.paused or self._control_seen[0]:
+        elif self._gate.paused or self._waits or any(self._control_seen):
             self._tell_control()
+
+    def _ready(self, id_: str) -> list[str]:
+        """Put a node at the gate, or continue where an earlier engine left it. Returns nodes that can be decided."""
+        wait = self._restored_waits.pop(id_, None)
+        killed = self._killed.pop(id_, None)
+        if killed is not None:
+            return self._ended_try(id_, self._tries.restore(killed))
+        if wait is not None:
+            self._tries.restore_wait(wait)
+            self._waits.add(wait)
+        else:
+            self._gate.put(id_)
+        return []
 
     def _start_ready(self) -> None:
         if self._gate.paused:
@@ -285,14 +266,14 @@ class Scheduler:
             return
         try:
             carry_out()
-            if self._begun:
+            if self.standing.begun:
                 self._proceed(())
         except BaseException as error:  # noqa: BLE001 - raised into run()
             self._crash = error
             self._over.set()
 
     def _tell_control(self) -> None:
-        seen = (self._gate.paused, self.quiet, self._gate.held)
+        seen = self.standing.control
         if seen != self._control_seen:
             self._control_seen = seen
             self._on_control()
@@ -312,7 +293,7 @@ class Scheduler:
 
     # -- endings ---------------------------------------------------------------------------------------------
 
-    def _take(self, id_: str, task: asyncio.Task[Ending | None]) -> None:
+    def _take(self, id_: str, task: asyncio.Task[Ended]) -> None:
         """Process the end of a node's task. Its callback."""
         if self._closed:
             return
@@ -328,17 +309,22 @@ class Scheduler:
             if self._supervisor is not None:
                 self._supervisor.leave()
 
-    def _take_ending(self, id_: str, task: asyncio.Task[Ending | None]) -> None:
+    def _take_ending(self, id_: str, task: asyncio.Task[Ended]) -> None:
         if task.cancelled():
             if self._over.is_set():
                 return
-            ending: Ending | None = Ending(Outcome.FAILED, {}, "the node cancelled itself", FailureReason.NODE_FAILED)
+            message = "the node cancelled itself"
+            ending: Ended = Ending(Outcome.FAILED, {}, message, FailureReason.NODE_FAILED)
         else:
             ending = task.result()
         if ending is None:
             self._turned_back(id_)
             return
-        decidable = self._ended_try(id_, within_limits(ending, self._state, self._options))
+        decidable: list[str] = []
+        if isinstance(ending, Waiting):
+            self._wait(id_, ending)
+        else:
+            decidable = self._ended_try(id_, within_limits(ending, self._state, self._options))
         if not self._over.is_set():
             self._proceed(decidable)
 
@@ -361,7 +347,7 @@ class Scheduler:
         """Publish and keep a node's end. Returns the nodes that can be decided now."""
         self._announce.node_ended(record)
         self._recorder.record(record)
-        self._counts[record.outcome] += 1
+        self.standing.counts[record.outcome] += 1
         self._note_failure(record)
         return self._state.settle(record)
 
@@ -371,9 +357,7 @@ class Scheduler:
             return
         if not handles_failure(self._graph, record.node_id, self._state.active):
             self._error = NodeError(record.node_id, record.error, FailureReason.of(record.reason))
-            for timer in self._waiting.values():
-                timer.cancel()
-            self._waiting.clear()
+            self._waits.clear()
 
     def _try_again(self, id_: str, ending: Ending) -> bool:
         """Whether the node gets another try, after a delay in which it holds no slot."""
@@ -381,12 +365,27 @@ class Scheduler:
         next_ = next_try(ending, tries, self._graph.nodes[id_].spec.retry)
         if next_ is None or self._error is not None or self._over.is_set():
             return False
-        wait, told = next_
+        seconds, told = next_
         self._announce.log(id_, told)
-        self._next_at[id_] = self._clock() + round(wait * 1000)
-        self._waiting[id_] = self._loop.call_later(wait, self._wake, id_)
+        self._wait(id_, Waiting(WaitKind.RETRY, self._clock() + round(seconds * 1000)))
         return True
 
-    def _wake(self, id_: str) -> None:
-        del self._waiting[id_]
-        self._command(partial(self._gate.put_again, id_))
+    def _wait(self, id_: str, waiting: Waiting) -> None:
+        if self._error is not None:
+            return  # the flow has failed: the node is not continued
+        record = self._tries.waiting(self._graph.nodes[id_], waiting)
+        self._recorder.wait(record)
+        if record.kind is not WaitKind.RETRY:
+            self._announce.node_waiting(record)
+        self._waits.add(record)
+
+    def _wake(self, record: WaitRecord) -> None:
+        if record.times_out:
+            self._command(partial(self._time_out, record.node_id))
+        else:
+            self._tries.wake(record)
+            self._command(partial(self._gate.put_again, record.node_id))
+
+    def _time_out(self, id_: str) -> None:
+        seconds = self._graph.nodes[id_].spec.timeout_seconds or 0
+        self._proceed(self._ended_try(id_, Ending(Outcome.FAILED, {}, timed_out(seconds), FailureReason.NODE_TIMEOUT)))

@@ -14,13 +14,21 @@ from collections.abc import Callable, Coroutine, Generator, Mapping
 from functools import partial
 from typing import Any
 
-from chaingraph_flow.context import ExternalEvent, NodeContext, RunContext, RunResources, Trigger
-from chaingraph_flow.engine.attempt import Ending, NodeWatch, run_attempt
+from chaingraph_flow.context import (
+    ExternalEvent,
+    NodeContext,
+    RunContext,
+    RunResources,
+    Trigger,
+    WaitKind,
+    Woken,
+)
+from chaingraph_flow.engine.attempt import Ending, NodeWatch, Waiting, run_attempt
 from chaingraph_flow.engine.event_publisher import EventPublisher
 from chaingraph_flow.engine.gate import Gate
 from chaingraph_flow.engine.options import EngineOptions
 from chaingraph_flow.engine.recorder import Recorder
-from chaingraph_flow.engine.records import NodeRecord, Outcome
+from chaingraph_flow.engine.records import NodeRecord, Outcome, WaitRecord
 from chaingraph_flow.engine.result import RunningNode
 from chaingraph_flow.engine.state import RunState
 from chaingraph_flow.engine.supervision import KilledTry, Supervisor
@@ -28,6 +36,9 @@ from chaingraph_flow.engine.transfer import Untransferable, fill_inputs
 from chaingraph_flow.graph import GraphNode
 from chaingraph_flow.node import Node
 from chaingraph_flow.validation.wiring import Connection
+
+Ended = Ending | Waiting | None
+"""The end of a pass; None when the node did not start."""
 
 
 class Tries:
@@ -45,11 +56,11 @@ class Tries:
         trigger: Trigger | None,
         options: EngineOptions,
         clock: Callable[[], int],
-        tried_again: Callable[[], None],
+        continued: Callable[[], None],
         supervisor: Supervisor | None = None,
     ) -> None:
-        """Create it. `tried_again` is called when a try other than the first starts, which no event reports."""
-        self._tried_again = tried_again
+        """Create it. `continued` is called when a pass other than a node's first starts, which no event reports."""
+        self._continued = continued
         self._supervisor = supervisor
         self._classes = classes
         self._state = state
@@ -64,6 +75,8 @@ class Tries:
         self._started_at: dict[str, int] = {}
         self._try_at: dict[str, int] = {}
         self._going: dict[str, int] = {}
+        self._woken: dict[str, Woken] = {}
+        self._try_began: dict[str, int] = {}
         self.count: Counter[str] = Counter()
         """The number of tries that each node has started."""
         self.starting: set[str] = set()
@@ -79,8 +92,8 @@ class Tries:
         self._going.clear()
         await self._resources.close()
 
-    def start(self, node: GraphNode, wanted: Callable[[], bool]) -> Coroutine[Any, Any, Ending | None]:
-        """Run one try of a node, for a task.
+    def start(self, node: GraphNode, wanted: Callable[[], bool]) -> Coroutine[Any, Any, Ended]:
+        """Run one try of a node, or a try's pass after a wait, for a task.
 
         It returns None when the node is no longer `wanted`, or held at the gate, before it starts: the gate is asked
         once more, because a pause may come while the node waits for its task or for the journal.
@@ -92,20 +105,50 @@ class Tries:
     def restore(self, killed: KilledTry) -> Ending:
         """Restore a try that ended with its process. Returns how it ended."""
         self.count[killed.node_id] = killed.tries
-        self._started_at[killed.node_id] = killed.started_at
+        self._started_at[killed.node_id] = self._try_began[killed.node_id] = killed.started_at
         return Ending(Outcome.FAILED, {}, killed.message, killed.reason)
 
-    async def _run(self, node: GraphNode, wanted: Callable[[], bool]) -> Ending | None:
+    def restore_wait(self, record: WaitRecord) -> None:
+        """Restore a node that waited in an earlier engine."""
+        self.count[record.node_id] = record.attempts
+        self._started_at[record.node_id] = record.started_at
+        self._try_began[record.node_id] = record.try_at
+
+    def waiting(self, node: GraphNode, waiting: Waiting) -> WaitRecord:
+        """Return the record of a node whose last pass ended this way. The node's own timeout includes its wait."""
+        until, times_out, try_at = waiting.until, False, self._try_began[node.id]
+        if node.spec.timeout_seconds is not None and waiting.kind is not WaitKind.RETRY:
+            deadline = try_at + round(node.spec.timeout_seconds * 1000)
+            until, times_out = min(until, deadline), until > deadline
+        return WaitRecord(
+            node.id,
+            waiting.kind,
+            since=self._clock(),
+            until=until,
+            started_at=self._started_at[node.id],
+            try_at=try_at,
+            attempts=self.count[node.id],
+            times_out=times_out,
+        )
+
+    def wake(self, record: WaitRecord) -> None:
+        """Let the node's next pass be that after the wait; after a wait for a retry, it is another try."""
+        if record.kind is not WaitKind.RETRY:
+            self._woken[record.node_id] = Woken(record.since, record.until)
+
+    async def _run(self, node: GraphNode, wanted: Callable[[], bool]) -> Ended:
         id_ = node.id
         if not node.type.pure:
             await self._recorder.settled()
         if not wanted() or not self._gate.admits(id_):
             return None
         self.starting.discard(id_)
-        self.count[id_] = tries = self.count[id_] + 1
-        self._going[id_] = tries
+        woken = self._woken.pop(id_, None)
+        if woken is None:
+            self.count[id_] += 1
+        self._going[id_] = tries = self.count[id_]
         try:
-            return await self._try(node, tries)
+            return await self._try(node, tries, woken)
         finally:
             self._going.pop(id_, None)
 
@@ -114,13 +157,17 @@ class Tries:
         started_at = self._started_at.get(id_)
         return None if started_at is None else (self.count[id_], started_at)
 
-    def running(self, node: GraphNode, *, next_at: int | None = None) -> RunningNode | None:
-        """Describe a node that is running or waiting for its next try; None when it has not started."""
+    def running(self, node: GraphNode) -> RunningNode | None:
+        """Describe a running node; None when it has not started."""
         since = self._try_at.get(node.id)
-        if since is None or (node.id in self.starting and next_at is None):
+        if since is None or node.id in self.starting:
             return None
-        retry = node.spec.retry
-        return RunningNode(node.id, self.count[node.id], retry.max_attempts if retry else 1, since, next_at)
+        return RunningNode(node.id, self.count[node.id], _most_tries(node), since)
+
+    def described(self, node: GraphNode, wait: WaitRecord) -> RunningNode:
+        """Describe a waiting node."""
+        since = wait.try_at if wait.kind is WaitKind.RETRY else wait.since
+        return RunningNode(node.id, wait.attempts, _most_tries(node), since, wait.until, str(wait.kind))
 
     def record(self, id_: str, ending: Ending) -> NodeRecord:
         """Return the record of a node whose last try ended this way."""
@@ -137,11 +184,14 @@ class Tries:
             size=ending.size,
         )
 
-    async def _try(self, node: GraphNode, tries: int) -> Ending:
+    async def _try(self, node: GraphNode, tries: int, woken: Woken | None) -> Ending | Waiting:
         self._try_at[node.id] = now = self._clock()
         self._started_at.setdefault(node.id, now)
-        if tries > 1:
-            self._tried_again()
+        if woken is None:
+            self._try_began[node.id] = now
+        first = tries == 1 and woken is None
+        if not first:
+            self._continued()
         watched: list[tuple[Connection, str | None]] = []
         begun = time.perf_counter()
         try:
@@ -154,9 +204,9 @@ class Tries:
         except Untransferable as error:
             return Ending(Outcome.FAILED, {}, str(error), str(error.reason))
         finally:
-            if tries == 1:
+            if first:
                 self._tell_transfers(watched, round((time.perf_counter() - begun) * 1000, 3))
-        if tries == 1:
+        if first:
             self._announce.status(node.id, "ready", "executing")
             self._announce.node_started(node)
         context = NodeContext(
@@ -169,6 +219,7 @@ class Tries:
             max_children=self._options.max_children,
             max_depth=self._options.max_depth,
             resources=self._resources,
+            woken=woken,
         )
         seconds = node.spec.timeout_seconds or self._options.node_timeout_seconds
         watch = None
@@ -196,12 +247,16 @@ class Tries:
             self._announce.log(id_, message)
 
 
-class _Watched(Coroutine[Any, Any, Ending | None]):
+def _most_tries(node: GraphNode) -> int:
+    return node.spec.retry.max_attempts if node.spec.retry else 1
+
+
+class _Watched(Coroutine[Any, Any, Ended]):
     """A try that reports when its code is on the event loop."""
 
     __slots__ = ("_node_id", "_running", "_supervisor")
 
-    def __init__(self, running: Coroutine[Any, Any, Ending | None], node_id: str, supervisor: Supervisor) -> None:
+    def __init__(self, running: Coroutine[Any, Any, Ended], node_id: str, supervisor: Supervisor) -> None:
         self._running = running
         self._node_id = node_id
         self._supervisor = supervisor
@@ -223,5 +278,5 @@ class _Watched(Coroutine[Any, Any, Ending | None]):
     def close(self) -> None:
         self._running.close()
 
-    def __await__(self) -> Generator[Any, Any, Ending | None]:
+    def __await__(self) -> Generator[Any, Any, Ended]:
         return self._running.__await__()

@@ -11,7 +11,6 @@ from chaingraph_flow.nodes.flow import (
     Gate,
     IsRootExecution,
     Join,
-    Sleep,
     Switch,
 )
 from chaingraph_flow.nodes.http import HTTP
@@ -36,6 +35,7 @@ from chaingraph_flow.nodes.transforms import (
 )
 from chaingraph_flow.nodes.utilities import DebugLog, ServerTime
 from chaingraph_flow.nodes.values import ArrayValue, BooleanValue, NumberValue, ObjectValue, Text
+from chaingraph_flow.nodes.waits import Sleep, WaitUntil
 
 __all__ = [
     "HTTP",
@@ -84,4 +84,5 @@ __all__ = [
     "ToText",
     "Unique",
     "Values",
+    "WaitUntil",
 ]

@@ -1,9 +1,6 @@
-"""Control flow: branching, joining, waiting, events."""
+"""Control flow: branching, joining, events."""
 
 from __future__ import annotations
-
-import asyncio
-import time
 
 from chaingraph_flow.context import EVENT_NAME, FLOW_NAME, NodeContext
 from chaingraph_flow.errors import NodeFailed, NodeSkipped
@@ -76,20 +73,6 @@ class Join(Node):
                 self.result, self.port = value, name
                 return
         raise NodeSkipped("no input has a value")
-
-
-class Sleep(Node):
-    """Waits. After a restart of the worker, the wait starts again."""
-
-    pure = True
-    milliseconds = Input(t.Number(minimum=0), default=1000, description="Duration of the wait.")
-    actual = Output(t.Number(), description="Actual duration, in milliseconds.")
-
-    async def run(self, context: NodeContext) -> None:
-        """Wait."""
-        begun = time.monotonic()
-        await asyncio.sleep(self.milliseconds / 1000)
-        self.actual = round((time.monotonic() - begun) * 1000, 3)
 
 
 _FLOW_HELP = "Flow in the same namespace whose listeners receive it; empty for this flow."

@@ -8,6 +8,7 @@ from typing import Any, Final
 
 import orjson
 
+from chaingraph_crds.standing import RETRY
 from chaingraph_gateway.reads.parameters import cursor
 from chaingraph_store.ids import ExecutionId
 from chaingraph_store.reads.details import Details
@@ -52,6 +53,7 @@ def details(row: Details) -> dict[str, Any]:
             "failed": row.nodes_failed,
             "skipped": row.nodes_skipped,
             "running": row.nodes_running,
+            "waiting": row.nodes_waiting,
         },
         # Sent as stored in the ledger.
         "outputs": None if row.outputs is None else orjson.Fragment(row.outputs),
@@ -144,16 +146,18 @@ def _counts(total: int, unspawned: int, suppressed: int, made: Mapping[str, int]
 
 
 def _running(nodes: Sequence[Mapping[str, Any]] | None) -> list[dict[str, Any]]:
-    """Return the state of nodes that are running, or were interrupted, without times beyond the calendar."""
+    """Return the state of nodes that are running or waiting, or were interrupted, without times beyond the calendar."""
     return [
         {
             "node": each["node"],
             "try": each["tries"],
             "maxTries": each["max_tries"],
             "startTime": moment(each["since"]),
-            "nextTryTime": moment(each["next_at"]),
+            "nextTryTime": moment(each["next_at"]) if waits_for in ("", RETRY) else None,
+            **({"waitsFor": waits_for, "untilTime": moment(each["next_at"])} if waits_for else {}),
         }
         for each in nodes or ()
+        for waits_for in (each.get("waits_for", ""),)
     ]
 
 

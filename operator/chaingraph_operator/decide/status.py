@@ -27,7 +27,7 @@ from chaingraph_crds.execution_status import (
 )
 from chaingraph_crds.numbers import numbers_in, refused_by_kubernetes
 from chaingraph_flow.ports.json_values import render
-from chaingraph_operator.decide import children_status, paused_condition
+from chaingraph_operator.decide import children_status, paused_condition, waits
 from chaingraph_operator.decide.flow_status import counted
 from chaingraph_operator.decide.ignored import Ignored, claim
 from chaingraph_operator.decide.plan import (
@@ -98,7 +98,14 @@ def execution_status(
         paused = paused_condition.paused(spec, None, previous)
         state = _state_of_verdict(verdict)
         body = _from_verdict(spec, state, verdict, previous, now)
-    claims = [*_claims(state, row, body, below), paused, _worker_lost(row), *refused, *claim(ignored)]
+    claims = [
+        *_claims(state, row, body, below),
+        paused,
+        *waits.waiting(row),
+        _worker_lost(row),
+        *refused,
+        *claim(ignored),
+    ]
     return _written(
         body,
         meta,
@@ -140,8 +147,10 @@ def _from_row(row: ExecutionRow, previous: ExecutionStatus) -> ExecutionStatus:
             failed=row.nodes_failed,
             skipped=row.nodes_skipped,
             running=row.nodes_running,
+            waiting=row.nodes_waiting,
         ),
         current_nodes=row.current_nodes[: limits.MAX_CURRENT_NODES],
+        waiting=waits.waiting_nodes(row),
         breakpoint=None if row.ended else row.pause_node or None,
         outputs=_shown_outputs(row),
         omitted_outputs=[OmittedOutput(name=name, bytes=size) for name, size in _omitted_outputs(row).items()],
@@ -255,8 +264,11 @@ def _pending(row: ExecutionRow, queue_served: bool | None) -> tuple[str, str]:
 def _progress(row: ExecutionRow) -> str:
     done = row.nodes_completed + row.nodes_failed + row.nodes_skipped
     text = f"{done} of {counted(row.nodes_total, 'node')} done, {row.nodes_running} running"
-    again = [each for each in running_nodes.read(row.running_nodes) if each.retries]
-    return f"{text}; {running_nodes.told(again, _NAMED)}" if again and row.nodes_running else text
+    if row.nodes_waiting:
+        text += f", {row.nodes_waiting} waiting"
+    notable = [each for each in running_nodes.read(row.running_nodes) if each.retries or each.waits_for]
+    going = row.nodes_running or row.nodes_waiting
+    return f"{text}; {running_nodes.told(notable, _NAMED)}" if notable and going else text
 
 
 def _paused_where(row: ExecutionRow, paused: ConditionValue) -> str:

@@ -6,18 +6,19 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from chaingraph_crds.standing import node_standing
+from chaingraph_crds.standing import RETRY, node_standing
 
 
 @dataclass(frozen=True, slots=True)
 class RunningNode:
-    """A node that is running, or waiting for its next try. Times are milliseconds since 1970.
+    """A node that is running or waiting. Times are milliseconds since 1970.
 
     Attributes:
-        tries: the number of its try; of the last failed one while it waits.
+        tries: the number of its try; of the last failed one while it waits for another.
         max_tries: the maximum by its `retry`.
-        since: when that try started.
-        next_at: when the next one starts, while it waits for that.
+        since: when that try started; of a node that waits for anything else, when the wait began.
+        next_at: when it continues, while it waits.
+        waits_for: the kind of the wait (`chaingraph_flow.WaitKind`); '' while it runs.
     """
 
     node: str
@@ -25,11 +26,17 @@ class RunningNode:
     max_tries: int
     since: int
     next_at: int | None = None
+    waits_for: str = ""
 
     @property
     def retries(self) -> bool:
         """Whether one of its tries has failed."""
-        return self.tries > 1 or self.next_at is not None
+        return self.tries > 1 or self.waits_for == RETRY
+
+    @property
+    def waits(self) -> bool:
+        """Whether it waits for anything but another try."""
+        return self.waits_for not in ("", RETRY)
 
 
 def read(column: Sequence[Mapping[str, Any]]) -> list[RunningNode]:
@@ -42,7 +49,8 @@ def told(nodes: Sequence[RunningNode], most: int) -> str:
     more = f" and {len(nodes) - most} more" if len(nodes) > most else ""
     return (
         ", ".join(
-            node_standing(each.node, each.tries, each.max_tries, each.since, each.next_at) for each in nodes[:most]
+            node_standing(each.node, each.tries, each.max_tries, each.since, each.next_at, each.waits_for)
+            for each in nodes[:most]
         )
         + more
     )

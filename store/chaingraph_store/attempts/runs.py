@@ -24,6 +24,9 @@ from chaingraph_store.queue.pinning import NO_BUILD, Build, PinnedElsewhere, has
 from chaingraph_store.raw_json import RawJson, unparsed
 from chaingraph_store.tenancy.policies import of_namespace
 
+WAITING: Final = "waiting"
+"""The outcome of a journal entry of a node that waits, as the engine writes it."""
+
 
 @dataclass(frozen=True, slots=True)
 class Claim:
@@ -70,13 +73,13 @@ class Claim:
     egress: list[str]
     """CIDRs from its namespace's policy that its HTTP nodes may reach besides public addresses."""
     journal: bytes
-    """The finished nodes, as `[[attempt, record], …]`: the attempt that each belongs to, and the engine's record of
-    it."""
+    """The finished and the waiting nodes, as `[[attempt, record], …]`: the attempt that each belongs to, and the
+    engine's record of it."""
 
 
 @dataclass(frozen=True, slots=True)
 class JournalEntry:
-    """A finished node. `record` is the engine's own, as JSON."""
+    """A finished node, or one that waits, which its end replaces. `record` is the engine's own, as JSON."""
 
     node_id: str
     outcome: str
@@ -97,7 +100,8 @@ class AttemptProgress:
     """The node counts, and the running nodes.
 
     Attributes:
-        running_nodes: the state of the first of them. They stay in the row when the attempt ends: those it interrupted.
+        running_nodes: the state of the first running and waiting nodes. They stay in the row when the attempt ends:
+            those it interrupted.
     """
 
     total: int
@@ -107,6 +111,7 @@ class AttemptProgress:
     running: int
     current_nodes: Sequence[str]
     running_nodes: Sequence[RunningNode] = ()
+    waiting: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,8 +186,8 @@ _WRITE: Final = """
 WITH run AS (
   UPDATE chaingraph.executions
   SET nodes_total = %(total)s, nodes_completed = %(completed)s, nodes_failed = %(failed)s,
-      nodes_skipped = %(skipped)s, nodes_running = %(running)s, current_nodes = %(current)s,
-      running_nodes = %(running_nodes)s,
+      nodes_skipped = %(skipped)s, nodes_running = %(running)s, nodes_waiting = %(waiting)s,
+      current_nodes = %(current)s, running_nodes = %(running_nodes)s,
       next_event_index = next_event_index + %(events)s,
       phase = %(phase)s, outputs = coalesce(%(outputs)b::json, outputs),
       error_node = coalesce(%(error_node)s, error_node),
@@ -296,6 +301,7 @@ async def flush(
             "failed": progress.failed,
             "skipped": progress.skipped,
             "running": progress.running,
+            "waiting": progress.waiting,
             "current": list(progress.current_nodes),
             "running_nodes": Json([asdict(each) for each in progress.running_nodes]),
             "events": len(log),

@@ -16,6 +16,7 @@ from chaingraph_store.commands.transitions import ControlState, DesiredControl, 
 from chaingraph_store.ids import ExecutionId, WorkflowId, workflow_id
 from chaingraph_store.ledger import CHANGES, Connection
 from chaingraph_store.queue import dispatch
+from chaingraph_store.queue.waking import ASLEEP_MS
 
 __all__ = ["ControlUpdate", "DesiredControl", "Stale", "apply"]
 
@@ -45,6 +46,8 @@ WITH updated AS (
   UPDATE chaingraph.executions
   SET {", ".join(f"{column} = %({column})s" for column in _WRITTEN)},
       workflow_id = %(workflow)s, owner_epoch = owner_epoch + %(fences)s::int,
+      ran_ms = ran_ms + CASE WHEN %(asleep)s THEN 0 ELSE {ASLEEP_MS} END,
+      asleep_at = CASE WHEN %(asleep)s THEN asleep_at END, wake_at = CASE WHEN %(asleep)s THEN wake_at END,
       lost_worker = CASE WHEN %(parked)s THEN '' ELSE lost_worker END,
       next_event_index = next_event_index + (%(event)s::text IS NOT NULL)::int,
       change_seq = nextval('chaingraph.change_seq')
@@ -120,6 +123,7 @@ async def _write(connection: Connection, execution: ExecutionId, before: Control
             "id": execution,
             "workflow": workflow_id(execution, after.run),
             "fences": (after.phase, after.parked, after.run) != (before.phase, before.parked, before.run),
+            "asleep": after.parked and after.phase == "Running",
             "event": event,
             "data": Json(data),
             "changes": CHANGES,

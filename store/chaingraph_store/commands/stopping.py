@@ -51,7 +51,8 @@ WITH held AS MATERIALIZED (
   FROM unnest(%(found)s::text[], %(deeper)s::boolean[]) AS given (id, deeper) JOIN chaingraph.executions e USING (id)
 ), stopped AS (
   UPDATE chaingraph.executions e
-  SET phase = 'Stopped', owner_epoch = owner_epoch + 1, finished_at = now(), nodes_running = 0, current_nodes = '{}',
+  SET phase = 'Stopped', owner_epoch = owner_epoch + 1, finished_at = now(), nodes_running = 0, nodes_waiting = 0,
+      current_nodes = '{}', asleep_at = NULL, wake_at = NULL,
       error_node = '', error_reason = 'Stopped',
       error_message = CASE WHEN e.id = %(id)s THEN %(reason)s ELSE %(inherited)s END,
       parked = false, paused = false, pause_node = '', pause_logged = false, step_seqs = '{}',

@@ -1,7 +1,7 @@
 """The meaning of a spec change for an unfinished execution, in each of its states. Pure.
 
-An execution is held (waits for its START_SIGNAL), queued, active (a worker has it) or parked. Only an active one needs
-messages: the others read the row when they are claimed.
+An execution is held (waits for its START_SIGNAL), queued, active (a worker has it) or parked (paused, or asleep). Only
+an active one needs messages: the others read the row when they are claimed.
 """
 
 from __future__ import annotations
@@ -173,10 +173,11 @@ def _pause(transition: Transition) -> None:
     transition.applied.append("PAUSE")
     if transition.controls.paused:
         return  # at a breakpoint: there is nothing to do until it resumes
+    place = transition.controls.place
     transition.change(paused=True, pause_node="")
     transition.change(pause_seq=transition.send("PAUSE"))
-    if transition.controls.place is Location.QUEUED:
-        transition.cancel = True
+    transition.cancel = place is Location.QUEUED
+    if place in (Location.QUEUED, Location.PARKED):
         transition.log(paused=True)
         transition.change(phase="Paused", parked=True)
 

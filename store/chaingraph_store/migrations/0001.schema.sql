@@ -95,6 +95,7 @@ CREATE TABLE chaingraph.executions (
     nodes_failed        integer NOT NULL DEFAULT 0,
     nodes_skipped       integer NOT NULL DEFAULT 0,
     nodes_running       integer NOT NULL DEFAULT 0,
+    nodes_waiting       integer NOT NULL DEFAULT 0,
     current_nodes       text[] NOT NULL DEFAULT '{}',
     running_nodes       json NOT NULL DEFAULT '[]',
     outputs             json,
@@ -106,6 +107,8 @@ CREATE TABLE chaingraph.executions (
     paused              boolean NOT NULL DEFAULT false,
     pause_node          text NOT NULL DEFAULT '',
     parked              boolean NOT NULL DEFAULT false,
+    asleep_at           timestamptz,
+    wake_at             timestamptz,
     breakpoints         text[] NOT NULL DEFAULT '{}',
     control_seq         bigint NOT NULL DEFAULT 0,
     pause_seq           bigint NOT NULL DEFAULT 0,
@@ -129,7 +132,9 @@ CREATE TABLE chaingraph.executions (
     children_active     integer NOT NULL DEFAULT 0,
     parent_notified     boolean NOT NULL DEFAULT false,
     counted             boolean NOT NULL DEFAULT false,
-    CONSTRAINT executions_parked CHECK (NOT parked OR phase = 'Paused'),
+    CONSTRAINT executions_parked CHECK (NOT parked OR phase = 'Paused' OR phase = 'Running' AND wake_at IS NOT NULL),
+    CONSTRAINT executions_asleep CHECK (
+        (wake_at IS NULL) = (asleep_at IS NULL) AND (wake_at IS NULL OR parked AND phase = 'Running')),
     CONSTRAINT executions_children_counts CHECK (
         children_spawned >= 0 AND children_suppressed >= 0 AND children_spawned + children_suppressed <= children_total
         AND children_active BETWEEN 0 AND children_total)
@@ -167,13 +172,18 @@ COMMENT ON COLUMN chaingraph.executions.recoveries IS
     'workers lost since a node has ended, in which it ran alone: losses that count against it';
 COMMENT ON COLUMN chaingraph.executions.recovered_nodes IS 'nodes that had ended when the last worker was lost';
 COMMENT ON COLUMN chaingraph.executions.running_nodes IS
-    'of the first nodes that run or wait for another try: node, tries, max_tries, since and next_at in milliseconds'
-    ' since 1970; after a flow timeout or a stop, of the interrupted nodes';
+    'of the first nodes that run or wait: node, tries, max_tries, since and next_at in milliseconds since 1970, and'
+    ' waits_for; after a flow timeout or a stop, of the interrupted nodes';
 COMMENT ON COLUMN chaingraph.executions.wants_pause IS 'spec.paused, as it was last carried out';
 COMMENT ON COLUMN chaingraph.executions.paused IS
     'the debugger is to hold nodes back: paused by a command, or at a breakpoint';
 COMMENT ON COLUMN chaingraph.executions.pause_node IS 'node whose breakpoint paused it; empty for a pause by command';
-COMMENT ON COLUMN chaingraph.executions.parked IS 'paused, and no worker has it: the journal keeps its progress';
+COMMENT ON COLUMN chaingraph.executions.parked IS
+    'paused, or asleep, and no worker has it: the journal keeps its progress';
+COMMENT ON COLUMN chaingraph.executions.asleep_at IS
+    'since when all that is left of it waits; the time from then to wake_at counts as running time';
+COMMENT ON COLUMN chaingraph.executions.wake_at IS
+    'when its first wait is over, or its flow times out; null unless it is asleep';
 COMMENT ON COLUMN chaingraph.executions.control_seq IS 'number of the last command';
 COMMENT ON COLUMN chaingraph.executions.pause_seq IS 'number of the last PAUSE or RESUME';
 COMMENT ON COLUMN chaingraph.executions.applied_seq IS 'number of the last command that the engine has carried out';
@@ -209,6 +219,8 @@ CREATE INDEX executions_active ON chaingraph.executions (namespace, name)
 -- a flush does not cost more.
 CREATE INDEX executions_pinned ON chaingraph.executions (worker_pool, worker_version)
     WHERE phase = 'Pending' AND worker_version <> '';
+-- Executions that are asleep, in the order in which they continue.
+CREATE INDEX executions_wake_at ON chaingraph.executions (wake_at) WHERE wake_at IS NOT NULL;
 -- Pruning.
 CREATE INDEX executions_ended ON chaingraph.executions (finished_at, id)
     WHERE parent_id IS NULL AND finished_at IS NOT NULL;
@@ -249,7 +261,7 @@ CREATE TABLE chaingraph.journal (
     execution_id text NOT NULL REFERENCES chaingraph.executions (id) ON DELETE CASCADE,
     node_id      text NOT NULL,
     attempt      integer NOT NULL,
-    outcome      text NOT NULL CHECK (outcome IN ('completed', 'failed', 'skipped')),
+    outcome      text NOT NULL CHECK (outcome IN ('completed', 'failed', 'skipped', 'waiting')),
     record       json NOT NULL,
     PRIMARY KEY (execution_id, node_id)
 );

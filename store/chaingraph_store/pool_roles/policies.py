@@ -34,7 +34,18 @@ CHILD_COLUMNS: Final = (
 WORKER_COLUMNS: Final = (
     *("phase", "owner_epoch", "worker", "lost_worker", "worker_pool", "worker_version", "started_at", "finished_at"),
     *("change_seq", "next_event_index", "nodes_total", "nodes_completed", "nodes_failed", "nodes_skipped"),
-    *("nodes_running", "current_nodes", "running_nodes", "outputs", "error_node", "error_reason", "error_message"),
+    *(
+        "nodes_running",
+        "nodes_waiting",
+        "asleep_at",
+        "wake_at",
+        "current_nodes",
+        "running_nodes",
+        "outputs",
+        "error_node",
+        "error_reason",
+        "error_message",
+    ),
     "paused",
     *("pause_node", "start_logged", "pause_logged", "parked", "applied_seq", "ran_ms", "step_seqs", "run"),
     *(

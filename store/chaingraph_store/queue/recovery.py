@@ -191,6 +191,7 @@ WITH held AS (
       losses = %(lost)s + CASE WHEN e.nodes_completed + e.nodes_failed + e.nodes_skipped > e.recovered_nodes
                                THEN 0 ELSE losses END,
       recovered_nodes = e.nodes_completed + e.nodes_failed + e.nodes_skipped, nodes_running = 0,
+      nodes_waiting = 0,
       -- These have passed their breakpoints, or are held at them: the next run must know.
       current_nodes = CASE WHEN e.paused OR e.pause_logged OR e.breakpoints <> '{{}}' THEN e.current_nodes
                            ELSE '{{}}' END,

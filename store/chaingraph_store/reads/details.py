@@ -48,8 +48,8 @@ class Details:
         flow_revision: None for a child whose flow was not found.
         parent_name: the name of its parent; None without one.
         position: its number among its parent's children, from 0; None without a parent.
-        running_nodes: the state of the first running nodes, as `running_nodes.RunningNode`; once the execution has
-            ended, those that it interrupted.
+        running_nodes: the state of the first running and waiting nodes, as `running_nodes.RunningNode`; once the
+            execution has ended, those that it interrupted.
         outputs: as JSON, the smallest first, up to the limit; None without any.
         omitted_outputs: the others, with their sizes.
         outputs_bytes: the total size; None without any.
@@ -88,6 +88,7 @@ class Details:
     nodes_failed: int
     nodes_skipped: int
     nodes_running: int
+    nodes_waiting: int
     current_nodes: list[str]
     running_nodes: list[dict[str, Any]]
     outputs: str | None
@@ -217,6 +218,7 @@ SELECT node_id, attempt, outcome, size, record, head, tail, candidates FROM (
         ORDER BY j.node_id ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING), 0) AS stored_before
       FROM (
         SELECT * FROM chaingraph.journal WHERE execution_id = %(id)s AND node_id > %(after)s
+          AND outcome <> 'waiting'
         ORDER BY node_id LIMIT %(limit)s
       ) j
     ) found CROSS JOIN LATERAL (SELECT found.record::text AS text OFFSET 0) whole

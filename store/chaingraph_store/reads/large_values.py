@@ -34,7 +34,7 @@ class Piece:
 
 _WHERE: Final[dict[Kind, LiteralString]] = {
     "node": "SELECT record AS value, xmin::text AS version, attempt FROM chaingraph.journal"
-    " WHERE execution_id = %(id)s AND node_id = %(key)s",
+    " WHERE execution_id = %(id)s AND node_id = %(key)s AND outcome <> 'waiting'",
     "event": "SELECT data AS value, xmin::text AS version, 0 AS attempt FROM chaingraph.events"
     " WHERE execution_id = %(id)s AND index = %(key)s",
     "outputs": "SELECT outputs AS value, md5(outputs::text) AS version, attempt FROM chaingraph.executions"

@@ -321,6 +321,7 @@ class _Run:
             now.running,
             now.current_nodes,
             now.running_nodes,
+            now.waiting,
         )
 
     def _refused(self, error: Exception) -> None:

@@ -1,4 +1,4 @@
-"""Control a running attempt: commands go to its engine, pauses to the row, and a long pause parks it.
+"""Control a running attempt: commands go to its engine, pauses to the row, and a long pause or wait parks it.
 
 See docs/decisions/0003.
 """
@@ -39,7 +39,7 @@ class Control:
         park_seconds: float,
         interrupt: Callable[[str], None],
     ) -> None:
-        """Create it. `park_seconds`: how long a pause may keep its slot; `interrupt` ends an attempt that was lost."""
+        """Create it. `park_seconds`: how long a pause or a wait may keep its slot; `interrupt` ends a lost attempt."""
         self._ledger = ledger
         self._claim = claim
         self._inbox = inbox
@@ -70,12 +70,12 @@ class Control:
         )
 
     def changed(self) -> None:
-        """Handle a change of the engine: paused or resumed, other nodes held, or a command carried out."""
+        """Handle a change of the engine: paused or resumed, asleep, other nodes held, or a command carried out."""
         self._flusher.hurry()
         self._time_parking()
 
     def park_at_once(self) -> None:
-        """Let no pause keep its slot from now on: the worker shuts down."""
+        """Let no pause or wait keep its slot from now on: the worker shuts down."""
         self._park_seconds = 0.0
         self._time_parking()
 
@@ -99,9 +99,20 @@ class Control:
 
     def _time_parking(self, seconds: float | None = None) -> None:
         self._stop_timer()
-        if self._engine is not None and self._engine.quiet and not self._closed:
-            after = self._park_seconds if seconds is None else seconds
+        after = self._seconds_to_parking()
+        if self._engine is not None and after is not None:
+            after = after if seconds is None else seconds
             self._timer = asyncio.get_running_loop().call_later(after, self._begin_parking, self._engine)
+
+    def _seconds_to_parking(self) -> float | None:
+        """A pause parks after a while, because it may be short. The end of a wait is known: a long one parks now."""
+        engine = self._engine
+        if engine is None or self._closed:
+            return None
+        if engine.quiet:
+            return self._park_seconds
+        asleep = engine.asleep_seconds
+        return 0.0 if asleep is not None and asleep > self._park_seconds else None
 
     def _stop_timer(self) -> None:
         if self._timer is not None:
@@ -116,15 +127,19 @@ class Control:
         async def once() -> bool:
             async with self._ledger.connection() as connection:
                 # Checked at the last moment: a command may be on its way to the runner, and start nodes there.
-                if self._closed or not engine.quiet or engine.state.applied != self._inbox.applied:
+                if self._seconds_to_parking() is None or engine.state.applied != self._inbox.applied:
                     return False
                 return await parking.park(
-                    connection, self._claim, applied_seq=engine.state.applied, held_nodes=list(engine.state.held)
+                    connection,
+                    self._claim,
+                    applied_seq=engine.state.applied,
+                    held_nodes=list(engine.state.held),
+                    asleep_seconds=None if engine.quiet else engine.asleep_seconds,
                 )
 
         try:
-            # Nothing may be submitted between this and the park. Only a command could make the engine do so, and
-            # with one that we have not processed the ledger refuses.
+            # Nothing may be submitted between this and the park. Only a command could make the engine do so, or the end
+            # of a wait, and that is far away: with a command that we have not processed the ledger refuses.
             await self._flusher.settled()
             parked = await retry_transient(once, what="park")
         except OwnershipLost as error:
@@ -136,5 +151,6 @@ class Control:
         if not parked:
             self._time_parking(_REFUSED_PARK_SECONDS)
             return
-        _log.info("parked", breakpoint=engine.state.pause_node, held=list(engine.state.held))
+        state = engine.state
+        _log.info("parked", breakpoint=state.pause_node, held=list(state.held), waiting=state.waiting)
         engine.park()

@@ -173,7 +173,7 @@ class Flusher:
         target = self._handed_in
         progress, control = self._progress(), self._control()
         if end is not None:
-            progress = replace(progress, running=0, current_nodes=())
+            progress = replace(progress, running=0, waiting=0, current_nodes=())
         started = time.perf_counter()
 
         async def once() -> None:

@@ -11,7 +11,7 @@ from prometheus_client import Counter, Histogram
 from chaingraph_runtime import tracing
 from chaingraph_runtime.tracing import Role, Span, SpanId, Tracer
 from chaingraph_store import trace_keys as keys
-from chaingraph_store.attempts.runs import Claim
+from chaingraph_store.attempts.runs import WAITING, Claim
 from chaingraph_store.ids import ExecutionId
 from chaingraph_worker import metrics
 from chaingraph_worker.supervision.engine import NodeEnd
@@ -43,6 +43,8 @@ class RunObserver:
 
     def node_ended(self, end: NodeEnd) -> None:
         """Record a finished or skipped node. Called for each one, so it must be cheap."""
+        if end.outcome == WAITING:
+            return
         _count_of(end.node_type, end.outcome).inc()
         if end.tries:
             _seconds_of(end.node_type).observe((end.finished_at - end.started_at) / 1000)

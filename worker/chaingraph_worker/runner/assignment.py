@@ -6,8 +6,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, Self
 
-MAX_RUNNING_NODES: Final = 50
-"""Maximum nodes whose try and time a runner reports while they run."""
 _BLOBS: Final = ("flow_spec", "inputs", "events", "integration", "options", "journal")
 
 

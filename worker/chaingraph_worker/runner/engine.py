@@ -11,6 +11,7 @@ import chaingraph_flow
 from chaingraph_crds.execution import ExecutionOptions
 from chaingraph_crds.flow import FlowSpec
 from chaingraph_flow import (
+    WAITING,
     ControlState,
     Egress,
     Engine,
@@ -24,6 +25,7 @@ from chaingraph_flow import (
     RunContext,
     Supervisor,
     Trigger,
+    WaitRecord,
     without_unhandled_failures,
 )
 from chaingraph_worker.runner.assignment import Assignment, RunnerLimits
@@ -47,6 +49,7 @@ def engine_of(
     options = ExecutionOptions.model_validate(orjson.loads(assignment.options))
     limits = RunnerLimits(**assignment.limits)
     trigger = _trigger(orjson.loads(assignment.events))
+    journal, waits = _journal(assignment, graph, trigger)
     engine = Engine(
         graph,
         registry,
@@ -72,7 +75,8 @@ def engine_of(
         ),
         inputs=orjson.loads(assignment.inputs),
         trigger=trigger,
-        journal=_journal(assignment, graph, trigger),
+        journal=journal,
+        waits=waits,
         recorder=recorder,
         resumed=assignment.started_before,
         control=ControlState(
@@ -92,12 +96,24 @@ def engine_of(
     return engine, graph
 
 
-def _journal(assignment: Assignment, graph: Graph, trigger: Trigger | None) -> list[NodeRecord]:
-    """Return the records to keep. A failure that ended an earlier attempt runs again; one of this attempt ends it."""
-    journal = [(attempt, NodeRecord.from_json(record)) for attempt, record in orjson.loads(assignment.journal)]
-    earlier = [record for attempt, record in journal if attempt != assignment.attempt]
-    own = [record for attempt, record in journal if attempt == assignment.attempt]
-    return [*without_unhandled_failures(graph, earlier, trigger), *own]
+def _journal(
+    assignment: Assignment, graph: Graph, trigger: Trigger | None
+) -> tuple[list[NodeRecord], list[WaitRecord]]:
+    """Return the finished nodes to keep, and the nodes that wait.
+
+    A failure that ended an earlier attempt runs again; one of this attempt ends it. A node that waited in an earlier
+    attempt runs again, from its beginning.
+    """
+    entries = orjson.loads(assignment.journal)
+    ended = [(attempt, NodeRecord.from_json(record)) for attempt, record in entries if record["outcome"] != WAITING]
+    earlier = [record for attempt, record in ended if attempt != assignment.attempt]
+    own = [record for attempt, record in ended if attempt == assignment.attempt]
+    waits = [
+        WaitRecord.from_json(record)
+        for attempt, record in entries
+        if record["outcome"] == WAITING and attempt == assignment.attempt
+    ]
+    return [*without_unhandled_failures(graph, earlier, trigger), *own], waits
 
 
 def _trigger(events: list[dict[str, Any]]) -> Trigger | None:

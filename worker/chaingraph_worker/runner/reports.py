@@ -14,8 +14,7 @@ from typing import Any, Final
 
 import orjson
 
-from chaingraph_flow import Engine, FlowEvent, Graph, NodeRecord
-from chaingraph_worker.runner.assignment import MAX_RUNNING_NODES
+from chaingraph_flow import WAITING, Engine, FlowEvent, Graph, NodeRecord, WaitRecord
 
 _TOGETHER_SECONDS: Final = 0.001
 Send = Callable[[Mapping[str, Any], Sequence[bytes]], None]
@@ -71,6 +70,17 @@ class Reports:
         self.urgent = self.urgent or not type_.pure
         self.soon()
 
+    def wait(self, record: WaitRecord) -> None:
+        """Record that a node waits."""
+        assert self._graph is not None, "an engine is created before it runs"
+        type_ = self._graph.nodes[record.node_id].type
+        self._record_blobs.append(to_bytes(record.to_json()))
+        self._records.append(
+            [record.node_id, type_.type, WAITING, record.since, record.until, record.attempts, record.kind, ""]
+        )
+        self.urgent = self.urgent or not type_.pure
+        self.soon()
+
     def publish(self, event: FlowEvent) -> None:
         """Record an event."""
         self._event_blobs.append(to_bytes(event.data))
@@ -121,14 +131,17 @@ class Reports:
             return {}
         now = engine.progress
         return {
-            "progress": [now.total, now.completed, now.failed, now.skipped, now.running, now.current_nodes],
-            "control": [engine.paused, engine.pause_node, engine.quiet, engine.held],
+            "progress": [
+                *(now.total, now.completed, now.failed, now.skipped, now.running, now.waiting),
+                now.current_nodes,
+            ],
+            "control": [engine.paused, engine.pause_node, engine.quiet, engine.held, engine.asleep_until],
             "owed": engine.steps_owed,
             "ran": engine.ran_ms,
             "applied": self.applied,
             "tries": engine.tries,
             "running": [
-                [each.node_id, each.tries, each.max_tries, each.since, each.next_at]
-                for each in engine.running_nodes[:MAX_RUNNING_NODES]
+                [each.node_id, each.tries, each.max_tries, each.since, each.next_at, each.waits_for]
+                for each in engine.running_nodes
             ],
         }

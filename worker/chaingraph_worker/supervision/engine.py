@@ -15,7 +15,7 @@ from typing import Any, Final, Protocol
 import structlog
 
 from chaingraph_store.attempts.running_nodes import RunningNode
-from chaingraph_worker.runner.assignment import MAX_RUNNING_NODES, Assignment
+from chaingraph_worker.runner.assignment import Assignment
 from chaingraph_worker.runner.board import Board
 from chaingraph_worker.runner.endings import NODE_TIMEOUT
 from chaingraph_worker.supervision.children import Children
@@ -25,12 +25,14 @@ from chaingraph_worker.supervision.runner import Runner
 
 _STOP_SECONDS: Final = 6.0
 """How long nodes may clean up once their engine was stopped: a little longer than the engine allows."""
+_MOST_SHOWN: Final = 50
+"""Maximum running and waiting nodes that are taken from a report."""
 _log = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
 class NodeEnd:
-    """A finished node. `record` is the engine's own, as JSON."""
+    """A finished node, or one that waits (`outcome`: waiting). `record` is the engine's own, as JSON."""
 
     node_id: str
     node_type: str
@@ -73,11 +75,14 @@ class EngineState:
     failed: int = 0
     skipped: int = 0
     running: int = 0
+    waiting: int = 0
     current_nodes: Sequence[str] = ()
     paused: bool = False
     pause_node: str = ""
     quiet: bool = False
     held: Sequence[str] = ()
+    asleep_until: int | None = None
+    """When the first waiting node continues, in milliseconds since 1970, if nothing else is left to do until then."""
     steps_owed: int = 0
     ran_ms: int = 0
     applied: int = 0
@@ -153,8 +158,14 @@ class RemoteEngine:
 
     @property
     def quiet(self) -> bool:
-        """Whether it is paused and nothing runs in it. Only a command changes that."""
+        """Whether it is paused and nothing runs in it."""
         return self.state.quiet and not self._end.done()
+
+    @property
+    def asleep_seconds(self) -> float | None:
+        """The seconds until it continues by itself; None while it is paused, has ended, or has anything else to do."""
+        until = self.state.asleep_until
+        return None if until is None or self._end.done() else until / 1000 - time.time()
 
     def count_time(self) -> None:
         """Count the time since the last report of a runner that has ended."""
@@ -168,7 +179,7 @@ class RemoteEngine:
         self._send({"command": dict(command)})
 
     def park(self) -> None:
-        """End the engine with Parked, because the row is parked."""
+        """End the engine with Parked, because the row is parked: it is paused, or asleep."""
         self._send({"park": True})
 
     def stop(self, reason: str) -> None:
@@ -264,21 +275,22 @@ class RemoteEngine:
     def _take_state(self, header: Mapping[str, Any]) -> bool:
         before, first = self.state, not self._begun
         self._begun = True
-        total, completed, failed, skipped, running, current = header["progress"]
-        paused, reason, quiet, held = header["control"]
+        total, completed, failed, skipped, running, waiting, current = header["progress"]
+        paused, reason, quiet, held, asleep_until = header["control"]
         self.state = now = EngineState(
-            *(total, completed, failed, skipped, running, current),
-            *(paused, reason, quiet, held),
+            *(total, completed, failed, skipped, running, waiting, current),
+            *(paused, reason, quiet, held, asleep_until),
             steps_owed=header["owed"],
             ran_ms=header["ran"],
             applied=header["applied"],
             tries={id_: (tries, since) for id_, (tries, since) in header["tries"].items()},
-            running_nodes=tuple(_running(*each) for each in header["running"][:MAX_RUNNING_NODES]),
+            running_nodes=tuple(_running(*each) for each in header["running"][:_MOST_SHOWN]),
         )
         if first:
             self.ended_before = now.ended
-        seen = (before.paused, before.quiet, before.held, before.applied)
-        return (first and paused) or (not first and seen != (now.paused, now.quiet, now.held, now.applied))
+        if first:
+            return bool(paused) or asleep_until is not None
+        return _controls(before) != _controls(now)
 
     async def _settle(self, number: int) -> None:
         try:
@@ -302,8 +314,13 @@ class RemoteEngine:
         task.add_done_callback(self._tasks.discard)
 
 
-def _running(node: str, tries: int, max_tries: int, since: int, next_at: int | None) -> RunningNode:
-    return RunningNode(str(node), int(tries), int(max_tries), int(since), None if next_at is None else int(next_at))
+def _controls(state: EngineState) -> tuple[object, ...]:
+    return (state.paused, state.quiet, state.held, state.applied, state.asleep_until is None)
+
+
+def _running(node: str, tries: int, max_tries: int, since: int, next_at: int | None, waits_for: str) -> RunningNode:
+    until = None if next_at is None else int(next_at)
+    return RunningNode(str(node), int(tries), int(max_tries), int(since), until, str(waits_for))
 
 
 def _end_of(header: Mapping[str, Any], blobs: Sequence[bytes]) -> EngineEnd:

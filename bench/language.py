@@ -1,0 +1,79 @@
+"""Waits: how late executions continue while ten thousand others are asleep, and what those cost the others.
+
+`wakeup_lateness` is the time from the end of a wait to the end of its node, in milliseconds, by the clock of this
+machine. `ratio_beside_sleepers` compares executions a second with and without the sleepers.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from typing import Any
+
+import psycopg
+
+from bench.cluster import STEPS, BenchCluster, bench_cluster
+from bench.results import Figure, arguments, report
+from bench.throughput import through_the_api
+
+_WAKES = 400
+_SLEEPERS = """
+INSERT INTO chaingraph.executions (id, namespace, name, flow_name, flow_revision, queue, root_id, phase, workflow_id,
+                                   parked, asleep_at, wake_at)
+SELECT 'x' || n, 'default', 'sleeper-' || n, flow_name, flow_revision, queue, 'x' || n, 'Running', 'x' || n,
+       true, now(), now() + make_interval(days => 1, secs => n)
+FROM (SELECT * FROM chaingraph.executions LIMIT 1) e CROSS JOIN generate_series(1, %s) AS n
+"""
+_LATE = """
+SELECT (extract(epoch FROM ended.at) * 1000 - (waits.data ->> 'until')::bigint)::float8
+FROM chaingraph.events waits JOIN chaingraph.events ended USING (execution_id)
+WHERE waits.type = 'node:waiting' AND ended.type = 'node:completed' AND ended.data ->> 'nodeId' = 'nap'
+"""
+
+
+def nap(milliseconds: int) -> dict[str, Any]:
+    node = {"id": "nap", "type": "Sleep", "inputs": {"milliseconds": milliseconds}}
+    return {"flow": {"nodes": [node]}}
+
+
+async def lateness(cluster: BenchCluster, ledger: psycopg.AsyncConnection[Any]) -> list[float]:
+    """Milliseconds by which executions continued late: their times come spread over some seconds."""
+    for number in range(_WAKES):
+        await cluster.create_execution(f"nap-{number}", nap(12_000 + number * 7 % 3000))
+    while len(late := [row[0] for row in await (await ledger.execute(_LATE)).fetchall()]) < _WAKES:
+        print(f"\r{len(late)}/{_WAKES} awake", end="", flush=True, file=sys.stderr)
+        await asyncio.sleep(0.5)
+    print(file=sys.stderr)
+    return late
+
+
+async def main() -> None:
+    parser = arguments(__doc__ or "")
+    parser.add_argument("--sleepers", type=int, default=10_000, help="executions that are asleep (default 10000)")
+    options = parser.parse_args()
+    alone, beside = [], []
+    async with (
+        bench_cluster(workers=2, DBOS_WORKER_CONCURRENCY="20") as cluster,
+        await psycopg.AsyncConnection.connect(cluster.database_url, autocommit=True) as ledger,
+    ):
+        await cluster.apply_flow("steps", STEPS)
+        await through_the_api(cluster, 100)
+        for _ in range(2):
+            alone.append(await through_the_api(cluster, 300))
+        await ledger.execute(_SLEEPERS, (options.sleepers,))
+        for _ in range(2):
+            beside.append(await through_the_api(cluster, 300))
+        late = await lateness(cluster, ledger)
+    report(
+        [
+            Figure.of("wakeup_lateness", "ms", late),
+            Figure.of("executions_alone", "1/s", alone),
+            Figure.of("executions_beside_sleepers", "1/s", beside),
+            Figure.of("ratio_beside_sleepers", "", [sum(beside) / sum(alone)]),
+        ],
+        options.output,
+    )
+
+
+if __name__ == "__main__":
+    asyncio.run(main())

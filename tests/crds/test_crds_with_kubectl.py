@@ -1,6 +1,7 @@
 """What a person sees: kubectl apply, get, explain, wait, with the committed CRDs on a real API server."""
 
 import subprocess
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -103,14 +104,14 @@ def test_kubectl_get_shows_execution_columns(kubectl: Kubectl, objects: Objects)
         nodes={"total": 9, "done": 3, "completed": 1, "failed": 1, "skipped": 1},
         worker="worker-1",
         currentNodes=["fetch"],
-        conditions=[condition("Succeeded", "Unknown", "Running", "3-of-9")],
+        conditions=[condition("Succeeded", "Unknown", "Running", "3-of-9"), condition("Waiting", "True", "Time", "it")],
     )
     [head, row] = table(kubectl("get", "cgx", "-n", objects.namespace).stdout)
-    assert head == ["NAME", "PHASE", "FLOW", "DONE", "TOTAL", "AGE"]
-    assert row[:5] == [item["metadata"]["name"], "Running", "greeting", "3", "9"]
+    assert head == ["NAME", "PHASE", "FLOW", "DONE", "TOTAL", "WAITING", "AGE"]
+    assert row[:6] == [item["metadata"]["name"], "Running", "greeting", "3", "9", "Time"]
     [head, row] = table(kubectl("get", "executions", "-o", "wide", "-n", objects.namespace).stdout)
-    assert head[5:] == ["ATTEMPT", "CURRENT", "WORKER", "VERSION", "PARENT", "MESSAGE", "AGE"]
-    assert row[5:10] == ["2", '["fetch"]', "worker-1", "orders", "3-of-9"]
+    assert head[6:] == ["ATTEMPT", "CURRENT", "WORKER", "VERSION", "PARENT", "MESSAGE", "AGE"]
+    assert row[6:11] == ["2", '["fetch"]', "worker-1", "orders", "3-of-9"]
 
 
 def test_kubectl_get_shows_flow_columns_and_category(kubectl: Kubectl, objects: Objects) -> None:
@@ -159,7 +160,11 @@ def test_kubectl_wait_ends_on_succeeded(kubectl: Kubectl, objects: Objects) -> N
     ],
 )
 def test_kubectl_explain_describes_fields(kubectl: Kubectl, crds: None, path: str, words: list[str]) -> None:
-    text = " ".join(kubectl("explain", path).stdout.split())
+    deadline = time.monotonic() + 30
+    # The API server publishes the schema of a new kind a moment after it serves the kind.
+    while (done := kubectl("explain", path, check=False)).returncode and time.monotonic() < deadline:
+        time.sleep(0.2)
+    text = " ".join(done.stdout.split())
     for word in words:
         assert word in text
     assert "<no description>" not in text

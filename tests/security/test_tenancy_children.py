@@ -12,7 +12,7 @@ from fixtures.ledger.new_executions import APP, create, create_of
 from fixtures.ledger.shares import many, register_queues, set_policy, take
 from fixtures.processes.programs import RunWorker
 from fixtures.trees.children import complete
-from fixtures.trees.forest import forest, spawn_batch
+from fixtures.trees.forest import active, forest, spawn_batch
 from fixtures.waiting import eventually
 
 pytestmark = pytest.mark.integration
@@ -80,5 +80,10 @@ async def test_worker_makes_barred_children_later(ledger: Ledger, run_worker: Ru
             await recovery.revive_stranded(connection, application_name=APP)
         return (await row_of(ledger, root)).children_spawned == 12
 
+    async def at_rest() -> bool:
+        return not await active(ledger)
+
     await eventually(all_made, within=60, what="the last child")
+    # One that DBOS has given to the worker and that the worker has not claimed yet would be counted as lost.
+    await eventually(at_rest, within=60, what="the ends of all children")
     (await forest(ledger)).check()

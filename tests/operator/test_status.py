@@ -173,6 +173,10 @@ def test_waits_are_in_list_condition_and_message() -> None:
     assert condition["message"].endswith(" and 2 more")
     assert by_type(status)["Succeeded"]["message"].startswith(f"1 of 3 nodes done, 0 running, 5 waiting; {told}")
     ExecutionStatus.model_validate(status)
+    absurd = wait | {"node": "n0", "since": -1, "next_at": 10**30, "waits_for": "T" * 1000}
+    row = row_of("Running", nodes_running=0, nodes_waiting=1, running_nodes=[absurd])
+    (shown,) = execution_status(META, spec_of(), row, None, UNSEEN, now=NOW)["waiting"]
+    assert (shown["since"], shown["until"][:4]) == ("1970-01-01T00:00:00.000Z", "9999"), "a runner may report anything"
     for changes in ({"nodes_running": 1}, {"paused": True}):
         changed = row_of("Paused" if "paused" in changes else "Running", **{"nodes_waiting": 5} | changes)
         assert "Waiting" not in by_type(execution_status(META, spec_of(), changed, None, UNSEEN, now=NOW))

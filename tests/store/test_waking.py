@@ -5,10 +5,12 @@ from __future__ import annotations
 import asyncio
 
 import pytest
+from psycopg.types.json import Json
 
 from chaingraph_store.ids import ExecutionId
 from chaingraph_store.ledger import Ledger
 from chaingraph_store.queue import waking
+from chaingraph_store.reads import tree
 from fixtures.ledger.ledger import row_of
 from fixtures.ledger.moves import (
     asleep,
@@ -156,6 +158,18 @@ async def test_wake_and_stop_race_to_one_end(ledger: Ledger) -> None:
         assert (row.phase, row.parked, row.wake_at) == ("Stopped", False, None)
         states = await workflows(ledger, execution)
         assert "ENQUEUED" not in states.values()
+
+
+async def test_tree_shows_the_waiting_nodes_of_sleeper(ledger: Ledger) -> None:
+    execution = await new(ledger, LONG)
+    nap = {"node": "nap", "tries": 1, "max_tries": 1, "since": 1, "next_at": 2, "waits_for": "Time"}
+    async with ledger.connection() as connection:
+        await connection.execute(
+            "UPDATE chaingraph.executions SET nodes_waiting = 1, running_nodes = %s WHERE id = %s",
+            (Json([nap]), execution),
+        )
+        (row,) = await tree.roots(connection)
+    assert row.running_nodes == [nap]
 
 
 async def test_looks_read_an_index_among_many_rows(ledger: Ledger) -> None:

@@ -5,9 +5,11 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import Final
 
+from chaingraph_crds import limits
 from chaingraph_crds.conditions import ConditionType
 from chaingraph_crds.execution_status import ExecutionPhase, WaitingNode
-from chaingraph_operator.kube.conditions import ConditionValue
+from chaingraph_flow.context import LAST_TIME
+from chaingraph_operator.kube.conditions import ConditionValue, shortened
 from chaingraph_store.attempts import running_nodes
 from chaingraph_store.executions import ExecutionRow
 
@@ -22,7 +24,7 @@ def waiting_nodes(row: ExecutionRow) -> list[WaitingNode]:
     return [
         WaitingNode(
             node=each.node,
-            kind=each.waits_for,
+            kind=shortened(each.waits_for, limits.MAX_REASON),
             since=_time(each.since),
             until=None if each.next_at is None else _time(each.next_at),
         )
@@ -45,4 +47,5 @@ def waiting(row: ExecutionRow | None) -> list[ConditionValue]:
 
 
 def _time(milliseconds: int) -> datetime:
-    return datetime.fromtimestamp(milliseconds / 1000, UTC)
+    # A runner reports them, and it runs code of tenants.
+    return datetime.fromtimestamp(min(max(milliseconds, 0), LAST_TIME) / 1000, UTC)

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 from chaingraph_crds.standing import RETRY, node_standing
+
+WAIT_KINDS: Final = frozenset((RETRY, "Time"))
+"""The kinds of waits: `chaingraph_flow.WaitKind`. Others are not shown."""
 
 
 @dataclass(frozen=True, slots=True)

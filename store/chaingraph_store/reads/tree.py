@@ -110,7 +110,7 @@ _Row = TypeVar("_Row", bound=TreeRow)
 _COLUMNS: Final = """
 SELECT e.id, e.uid, e.namespace, e.name, e.flow_name, e.parent_id, e.root_id, e.depth, e.position, e.phase, e.attempt,
        e.namespace_uid, e.current_nodes[:10] AS current_nodes,
-       CASE WHEN e.nodes_running > 0 THEN (
+       CASE WHEN e.nodes_running > 0 OR e.nodes_waiting > 0 THEN (
          SELECT json_agg(first.value) FROM (SELECT value FROM json_array_elements(e.running_nodes) LIMIT 3) first
        ) END AS running_nodes,
        e.error_node, e.error_reason, left(e.error_message, 200) AS error_message,

@@ -14,7 +14,7 @@ from typing import Any, Final, Protocol
 
 import structlog
 
-from chaingraph_store.attempts.running_nodes import RunningNode
+from chaingraph_store.attempts.running_nodes import WAIT_KINDS, RunningNode
 from chaingraph_worker.runner.assignment import Assignment
 from chaingraph_worker.runner.board import Board
 from chaingraph_worker.runner.endings import NODE_TIMEOUT
@@ -279,7 +279,7 @@ class RemoteEngine:
         paused, reason, quiet, held, asleep_until = header["control"]
         self.state = now = EngineState(
             *(total, completed, failed, skipped, running, waiting, current),
-            *(paused, reason, quiet, held, asleep_until),
+            *(paused, reason, quiet, held, None if asleep_until is None else int(asleep_until)),
             steps_owed=header["owed"],
             ran_ms=header["ran"],
             applied=header["applied"],
@@ -320,7 +320,8 @@ def _controls(state: EngineState) -> tuple[object, ...]:
 
 def _running(node: str, tries: int, max_tries: int, since: int, next_at: int | None, waits_for: str) -> RunningNode:
     until = None if next_at is None else int(next_at)
-    return RunningNode(str(node), int(tries), int(max_tries), int(since), until, str(waits_for))
+    kind = waits_for if waits_for in WAIT_KINDS else ""
+    return RunningNode(str(node), int(tries), int(max_tries), int(since), until, kind)
 
 
 def _end_of(header: Mapping[str, Any], blobs: Sequence[bytes]) -> EngineEnd:

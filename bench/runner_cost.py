@@ -111,10 +111,17 @@ def _assignment() -> Assignment:
     fields: dict[str, Any] = {
         "execution_id": "EX", "namespace": "bench", "name": "bench", "attempt": 1, "root_id": "EX", "parent_id": None,
         "depth": 0, "started_before": False, "paused": False, "pause_node": "", "pause_logged": False,
-        "breakpoints": [], "held_nodes": [], "steps_owed": 0, "ran_ms": 0, "control_seq": 0, "killed": [],
-        "limits": {"max_depth": 10, "max_children": 10},
+        "breakpoints": [], "held_nodes": [], "steps_owed": 0, "ran_ms": 0, "control_seq": 0, "applied_seq": 0,
+        "killed": [], "limits": {"max_depth": 10, "max_children": 10},
     }  # fmt: skip
-    fields |= {"inputs": b'{"n":1}', "events": b"[]", "integration": b"{}", "options": b"{}", "journal": b"[]"}
+    fields |= {
+        "inputs": b'{"n":1}',
+        "events": b"[]",
+        "integration": b"{}",
+        "options": b"{}",
+        "journal": b"[]",
+        "signals": b"[]",
+    }
     return Assignment(**fields, flow_spec=json.dumps(STEPS).encode())
 
 

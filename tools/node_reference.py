@@ -31,6 +31,7 @@ HEADINGS = {
     "values": "Values",
     "flow": "Flow",
     "waits": "Waits",
+    "signals": "Signals and approvals",
     "math": "Numbers and truth",
     "transforms": "Lists and objects",
     "data": "Reading and writing",

@@ -19,6 +19,8 @@ FAILED: Final = "Failed"
 STOPPED: Final = "Stopped"
 PHASES: Final = (PENDING, CREATED, RUNNING, PAUSED, COMPLETED, FAILED, STOPPED)
 FINISHED: Final = (COMPLETED, FAILED, STOPPED)
+APPROVAL: Final = "Approval"
+"""The kind of a wait for an approval."""
 _ID: Final = re.compile(r"EX[A-Z2-7]{24}")
 _WAITING: Final = {
     "FlowNotFound": "waiting for its Flow",
@@ -127,6 +129,11 @@ class Execution:
     def waiting_nodes(self) -> list[str]:
         return [str(each["node"]) for each in self.status.get("waiting") or ()]
 
+    @property
+    def approvals(self) -> list[dict[str, Any]]:
+        """The entries of `status.waiting` that wait for an approval."""
+        return [dict(each) for each in self.status.get("waiting") or () if each.get("kind") == APPROVAL]
+
     def count(self, what: str) -> int:
         """Return a count of `status.nodes`: total, done, completed, failed, skipped, running, waiting."""
         return int((self.status.get("nodes") or {}).get(what, 0))
@@ -189,7 +196,7 @@ def _describe(execution: Execution) -> str:
             return f"paused {at}before {now}" if now else "paused"
         case phase if phase == RUNNING:
             if execution.is_true("Waiting"):
-                return f"waiting: {str(execution.condition('Waiting').get('message', '')).removeprefix('Waiting: ')}"
+                return f"running: {execution.condition('Waiting').get('message', '')}"
             return f"running {now}" if now else "running"
         case phase if phase == FAILED:
             return f"failed: {execution.error}"

@@ -27,6 +27,7 @@ class ConditionType(StrEnum):
     WAITING = "Waiting"
     WORKER_LOST = "WorkerLost"
     RETRY_REFUSED = "RetryRefused"
+    SIGNAL_REFUSED = "SignalRefused"
     SPEC_IGNORED = "SpecIgnored"
     TREE_SUCCEEDED = "TreeSucceeded"
 
@@ -40,11 +41,13 @@ CONDITION_MEANINGS: Final[Mapping[ConditionType, str]] = {
     "absent otherwise.",
     ConditionType.PAUSED: "True while it is paused: `Held` before its start, `Paused` by `spec.paused`, "
     "`Breakpoint` at one. The message says where, and how to resume.",
-    ConditionType.WAITING: "True while all that is left of it waits: for a `Time`, or for a `Retry` of a node. The "
-    "message names the nodes. Absent otherwise.",
+    ConditionType.WAITING: "True while all that is left of it waits: for a `Time`, a `Signal`, an `Approval`, or "
+    "for a `Retry` of a node. The message names the nodes. Absent otherwise.",
     ConditionType.WORKER_LOST: "True from the expiry of a worker's lease until another worker continues.",
     ConditionType.RETRY_REFUSED: "True when the last `spec.retry.token` was refused; the message says why. Absent "
     "otherwise.",
+    ConditionType.SIGNAL_REFUSED: "True while `spec.signals` has an entry that was refused; the message says why. "
+    "`status.signals` has all of them. Absent otherwise.",
     ConditionType.SPEC_IGNORED: "True while a part of the spec has no effect, one line for each, with its path: "
     "`UnknownBreakpoint`, `PriorityTooHigh`, `AlreadyStarted`, `NextAttempt` (takes effect with the next attempt), and "
     "`Unreadable`, `TooDeep` or `Malformed` when the operator cannot read the spec: then no edit has an effect. Absent "

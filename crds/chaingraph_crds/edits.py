@@ -24,6 +24,10 @@ class EditEffect(StrEnum):
         "Takes effect immediately while the execution waits for its start, also when it is shorter. Once the "
         "attempt has started to run it has no effect, as the condition `SpecIgnored` shows."
     )
+    SIGNALS = (
+        "Each new id takes effect once, immediately. An entry that was delivered may be removed. The API server "
+        "refuses other changes of entries."
+    )
     WITH_STOP = "Read with the edit that sets `stop`. A later edit has no effect."
     WITH_TOKEN = "Refused by the API server, except together with a new `retry.token`."
     STOP = "Takes effect immediately. Reverting it is refused, except together with a new `retry.token`."
@@ -41,6 +45,7 @@ EDITS: Final[Mapping[str, EditEffect]] = {
     "paused": EditEffect.AT_ONCE,
     "step": EditEffect.TOKEN,
     "resume": EditEffect.TOKEN,
+    "signals": EditEffect.SIGNALS,
     "stop": EditEffect.STOP,
     "stopReason": EditEffect.WITH_STOP,
     "retry.token": EditEffect.TOKEN,

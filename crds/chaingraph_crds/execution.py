@@ -19,6 +19,8 @@ __all__ = [
     "ExternalEvent",
     "FlowRef",
     "RetrySpec",
+    "Signal",
+    "SignalSender",
     "SpawnedBy",
 ]
 
@@ -99,6 +101,39 @@ class RetrySpec(ApiModel):
         default="Failed",
         alias="from",
         description="`Failed` keeps completed nodes and runs the rest; `Start` runs every node again.",
+    )
+
+
+class SignalSender(ApiModel):
+    """The user who sends a signal. The API server admits no other user's name here."""
+
+    user: str = Field(
+        description="Name of the user, as `kubectl auth whoami` prints it.", min_length=1, max_length=limits.MAX_USER
+    )
+    groups: list[Annotated[str, Field(min_length=1, max_length=limits.MAX_GROUP)]] = Field(
+        default_factory=list,
+        max_length=limits.MAX_GROUPS,
+        description="Groups of the user; those that matter are enough.",
+        json_schema_extra=kubernetes(list_type="set"),
+    )
+
+
+class Signal(ApiModel):
+    """Something sent to a node that waits for it. Each id is delivered once."""
+
+    id: Token = Field(description="Any word that this Execution has not seen. `kubectl chaingraph signal` makes one.")
+    name: str = Field(
+        description="Name of the signal: the `name` of a WaitForSignal or Approval node, or the id of the node.",
+        min_length=1,
+        max_length=limits.MAX_EVENT_NAME,
+    )
+    payload: Any = Field(
+        default=None,
+        description="Any JSON value that fits the node's `schema`. To an Approval: `{approved: true, answer: …, "
+        "comment: …}`.",
+    )
+    by: SignalSender | None = Field(
+        default=None, description="The user who sends it. An Approval needs it, and the approver has to be the caller."
     )
 
 
@@ -243,6 +278,14 @@ class ExecutionSpec(ApiModel):
         description="A token for an execution held at a breakpoint: each new one resumes it, to its end or the next "
         "breakpoint. While `paused` is true, set that to false instead. Removing the token requests nothing, nor does "
         "one present at creation or a used one. `status.lastResume` shows the last token.",
+    )
+    signals: list[Signal] = Field(
+        default_factory=list,
+        max_length=limits.MAX_SIGNALS,
+        description="Signals for nodes that wait for one, now or later. New entries are delivered in order, each id "
+        "once, and `status.signals` says what became of them. An entry that was delivered may be removed. An edit of "
+        "it has no effect: use a new id.",
+        json_schema_extra=kubernetes(list_keys=["id"]),
     )
     stop: bool = Field(
         default=False,

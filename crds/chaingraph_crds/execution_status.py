@@ -51,7 +51,7 @@ class NodeCounts(StatusModel):
     failed: int = Field(default=0, ge=0, description="Nodes that failed.")
     skipped: int = Field(default=0, ge=0, description="Nodes that were skipped.")
     running: int = Field(default=0, ge=0, description="Nodes that are running.")
-    waiting: int = Field(default=0, ge=0, description="Nodes that wait: for a time, or for another try.")
+    waiting: int = Field(default=0, ge=0, description="Nodes that wait: for a time, a signal or another try.")
 
 
 class ExecutionError(StatusModel):
@@ -76,10 +76,41 @@ class WaitingNode(StatusModel):
     node: NodeId = Field(description="Id of the node.")
     kind: str = Field(
         max_length=limits.MAX_REASON,
-        description="Kind of the wait: `Time`, or `Retry` for the next try after a failed one.",
+        description="Kind of the wait: `Time`, `Signal`, `Approval`, or `Retry` for the next try after a failed one.",
     )
+    signal: str | None = Field(
+        default=None,
+        max_length=limits.MAX_EVENT_NAME,
+        description="Name of the signal that it waits for; of an approval as well.",
+    )
+    prompt: str | None = Field(default=None, max_length=limits.MAX_PROMPT, description="Question to the approver.")
     since: PreciseTimestamp = Field(description="Time when the wait began; of a retry, when the failed try started.")
-    until: PreciseTimestamp | None = Field(default=None, description="Time when the node continues.")
+    until: PreciseTimestamp | None = Field(default=None, description="Time when the node continues, or times out.")
+
+
+class SignalState(StrEnum):
+    """What became of a signal."""
+
+    ACCEPTED = "Accepted"
+    REFUSED = "Refused"
+
+
+class SignalStatus(StatusModel):
+    """What became of an entry of `spec.signals`."""
+
+    id: str = Field(max_length=limits.MAX_TOKEN, description="Id of the entry.")
+    state: SignalState = Field(
+        description="`Accepted`: its node has it, or gets it as soon as it waits for it. `Refused`: it has no effect."
+    )
+    reason: str | None = Field(
+        default=None,
+        max_length=limits.MAX_REASON,
+        description="Reason for the refusal: `UnknownSignal`, `InvalidPayload`, `NotAnApprover`, `ExecutionEnded`, "
+        "`TooManySignals` or `TooLarge`.",
+    )
+    message: str | None = Field(
+        default=None, max_length=limits.MAX_ATTEMPT_MESSAGE, description="The refusal, for people."
+    )
 
 
 class AttemptRecord(StatusModel):
@@ -182,7 +213,8 @@ class ExecutionStatus(StatusModel):
         description="`Succeeded` is Unknown while the execution is active, then True or False. `TreeSucceeded` "
         "includes all descendants. "
         "`Ready`, `Reconciling` and `Stalled` are for kstatus (Flux, Helm, Argo CD). "
-        "`Paused`, `WorkerLost`, `RetryRefused` and `SpecIgnored` are True while they apply.",
+        "`Paused`, `Waiting`, `WorkerLost`, `RetryRefused`, `SignalRefused` and `SpecIgnored` are True while they "
+        "apply.",
         json_schema_extra=kubernetes(list_keys=["type"]),
     )
     nodes: NodeCounts | None = Field(default=None, description="Progress, in nodes.")
@@ -198,6 +230,12 @@ class ExecutionStatus(StatusModel):
         max_length=limits.MAX_CURRENT_NODES,
         description="Nodes that wait, without a worker slot; the first of them when there are many.",
         json_schema_extra=kubernetes(list_keys=["node"]),
+    )
+    signals: list[SignalStatus] = Field(
+        default_factory=list,
+        max_length=limits.MAX_SIGNALS,
+        description="Whether each entry of `spec.signals` was accepted.",
+        json_schema_extra=kubernetes(list_keys=["id"]),
     )
     breakpoint: NodeId | None = Field(default=None, description="Node whose breakpoint has paused the execution.")
     outputs: dict[str, Any] | None = Field(

@@ -14,6 +14,12 @@ MAX_NODE_INPUTS: Final = 200
 MAX_INTEGRATION_KEYS: Final = 100
 MAX_EVENTS: Final = 100
 MAX_BREAKPOINTS: Final = 100
+MAX_SIGNALS: Final = 100
+"""Maximum entries of `spec.signals`. One that was delivered may be removed."""
+MAX_GROUPS: Final = 200
+MAX_GROUP: Final = 253
+MAX_USER: Final = 1024
+MAX_PROMPT: Final = 1024
 
 MAX_IDENTIFIER: Final = 63
 """Maximum characters of a node id, an input's or an output's name: the length of a Kubernetes label value."""

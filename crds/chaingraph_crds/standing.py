@@ -11,16 +11,28 @@ RETRY: Final = "Retry"
 """The kind of a wait for another try."""
 
 
-def node_standing(node: str, tries: int, max_tries: int, since: int, next_at: int | None, waits_for: str = "") -> str:
+_FOR: Final = {"Signal": " for the signal {signal!r}", "Approval": " for an approval"}
+
+
+def node_standing(
+    node: str,
+    tries: int,
+    max_tries: int,
+    since: int,
+    next_at: int | None,
+    waits_for: str = "",
+    signal: str = "",
+) -> str:
     """Format a node that is running or waiting: `'load' since 2026-11-30T22:15:01Z (try 2 of 3)`.
 
     Args:
         since, next_at: milliseconds since 1970.
         waits_for: the kind of the wait; '' while it runs.
+        signal: the name of the signal that it waits for, or ''.
     """
     if waits_for not in ("", RETRY):
         until = "" if next_at is None else f" until {utc(next_at)}"
-        return f"{node!r} waiting since {utc(since)}{until}"
+        return f"{node!r} waiting{_FOR.get(waits_for, '').format(signal=signal)} since {utc(since)}{until}"
     number = f"try {tries} of {max_tries}"
     if next_at is None:
         return f"{node!r} since {utc(since)} ({number})"

@@ -4,7 +4,7 @@ Node authors import `Node`, the ports and the types from here.
 """
 
 from chaingraph_flow.catalogue import Catalogue, InputPort, NodeType, OutputPort
-from chaingraph_flow.context import Emission, ExternalEvent, NodeContext, RunContext, Trigger, WaitKind, Woken
+from chaingraph_flow.context import Emission, ExternalEvent, NodeContext, RunContext, Signal, Trigger, WaitKind, Woken
 from chaingraph_flow.egress import Egress
 from chaingraph_flow.engine import (
     WAITING,
@@ -101,6 +101,7 @@ __all__ = [
     "Recorder",
     "Registry",
     "RunContext",
+    "Signal",
     "String",
     "Supervisor",
     "Trigger",

@@ -23,6 +23,10 @@ SUCCESS = "__success"
 ERROR = "__error"
 ERROR_MESSAGE = "__errorMessage"
 ERROR_PORTS = frozenset((ERROR, ERROR_MESSAGE))
+APPROVERS = "approvers"
+"""The static input with the users and groups who may approve."""
+SCHEMA = "schema"
+"""The static input with the type of a signal's payload."""
 
 
 class _Data(BaseModel):
@@ -68,8 +72,17 @@ class NodeType(_Data):
     listens_to: str | None = Field(
         default=None, description="The static input with the name of the event that this node waits for."
     )
+    takes_signals: str | None = Field(
+        default=None,
+        description="The static input with the name of the signal that this node waits for; empty for the node's id.",
+    )
     inputs: tuple[InputPort, ...] = ()
     outputs: tuple[OutputPort, ...] = ()
+
+    @property
+    def approval(self) -> bool:
+        """Whether the signal that it takes is an approval, which only its approvers can send."""
+        return self.takes_signals is not None and self.input(APPROVERS) is not None
 
     def input(self, key: str) -> InputPort | None:
         """Return the input of this key, `__execute` included."""

@@ -19,6 +19,8 @@ LOG_OVERHEAD = 100
 """Bytes that a log message costs besides its text: it is an event, and a row."""
 LONGEST_LOG = 65_536
 """Maximum characters of one log message. The rest is cut off, with a notice."""
+LONGEST_PROMPT = 1024
+"""Maximum characters of a prompt. The rest is cut off."""
 LAST_TIME = 253_402_300_799_999
 """The end of the year 9999, in milliseconds since 1970."""
 MAX_CHILDREN = 10_000
@@ -77,23 +79,48 @@ class RunContext:
     integration: Mapping[str, Any] = field(default_factory=dict)
 
 
+@dataclass(frozen=True, slots=True)
+class Signal:
+    """Something that was sent to a node from outside.
+
+    Attributes:
+        seq: its number among the commands of the execution.
+        id: chosen by the sender; the same id is delivered once.
+        name: says which node takes it.
+        by: the user who sent it, when that is known.
+        at: when it was accepted, in milliseconds since 1970.
+        attempt: the attempt of the execution in which it was accepted.
+    """
+
+    seq: int
+    id: str
+    name: str
+    payload: Any = None
+    by: str = ""
+    at: int = 0
+    attempt: int = 1
+
+
 class WaitKind(StrEnum):
     """What a node waits for."""
 
     RETRY = "Retry"
     TIME = "Time"
+    SIGNAL = "Signal"
+    APPROVAL = "Approval"
 
 
 class NodeWaits(BaseException):
-    """Raised by `NodeContext.wait_until` to end a pass of the node.
+    """Raised by `NodeContext.wait_until` and `wait_for_signal` to end a pass of the node.
 
     Not an Exception: a node's own `except Exception` must not catch it.
     """
 
-    def __init__(self, kind: WaitKind, until: int) -> None:
+    def __init__(self, kind: WaitKind, until: int | None = None, prompt: str = "") -> None:
         super().__init__(f"waits: {kind}")
         self.kind = kind
         self.until = until
+        self.prompt = prompt
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,11 +129,13 @@ class Woken:
 
     Attributes:
         since: when the wait began.
-        until: when it was due.
+        until: when it was due; None for a wait that has no time.
+        signal: what the node waited for.
     """
 
     since: int
-    until: int
+    until: int | None = None
+    signal: Signal | None = None
 
 
 class Closable(Protocol):
@@ -161,7 +190,7 @@ class NodeContext:
 
     __slots__ = (
         "_emissions", "_emitted_bytes", "_log", "_max_children", "_max_depth", "_run",
-        "event", "given", "node_attempt", "node_id", "refused", "resources", "woken",
+        "_takes_signals", "event", "given", "node_attempt", "node_id", "refused", "resources", "woken",
     )  # fmt: skip
 
     def __init__(
@@ -177,8 +206,10 @@ class NodeContext:
         max_depth: int = MAX_DEPTH,
         resources: RunResources | None = None,
         woken: Woken | None = None,
+        takes_signals: bool = False,
     ) -> None:
         self._run = run
+        self._takes_signals = takes_signals
         self.resources = resources or RunResources()
         """What the nodes of this run share."""
         self._log = log
@@ -267,9 +298,36 @@ class NodeContext:
         Raises:
             NodeFailed: this pass has emitted an event. Emit after the wait.
         """
+        self._check_wait()
+        raise NodeWaits(WaitKind.TIME, min(max(round(milliseconds), 0), LAST_TIME))
+
+    def wait_for_signal(self, *, prompt: str = "", approval: bool = False) -> NoReturn:
+        """End this pass of the node. The next one begins when a signal has come, with `woken.signal` set.
+
+        A signal that came before is taken at once. When the node fails and is tried again, that try takes the same
+        signal. The node's `timeoutSeconds` limits the wait.
+
+        Args:
+            prompt: what a person is asked; shown in `status.waiting`.
+            approval: the wait is shown as one for an approval.
+
+        Raises:
+            NodeFailed: the class does not declare `takes_signals`, this try has taken its signal already, or this pass
+                has emitted an event.
+        """
+        self._check_wait()
+        if not self._takes_signals:
+            raise NodeFailed("the class of the node does not declare takes_signals, so no signal can reach it")
+        if self.woken is not None and self.woken.signal is not None:
+            raise NodeFailed("the node has taken its signal; use another node for the next one")
+        prompt = plain_text(prompt)
+        if len(prompt) > LONGEST_PROMPT:
+            prompt = f"{prompt[: LONGEST_PROMPT - 3]}..."
+        raise NodeWaits(WaitKind.APPROVAL if approval else WaitKind.SIGNAL, prompt=prompt)
+
+    def _check_wait(self) -> None:
         if self._emissions:
             raise NodeFailed("the node emitted an event before it waited; emit after the wait")
-        raise NodeWaits(WaitKind.TIME, min(max(round(milliseconds), 0), LAST_TIME))
 
     def log(self, message: str) -> None:
         """Write to the execution's event stream, up to the limit of `Limits.log_bytes`."""

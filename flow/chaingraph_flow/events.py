@@ -5,10 +5,12 @@ Their data, as `engine/event_publisher.py` builds it: flow:started `nodes` and `
 of an attempt, and a step neither ends nor starts one. debug:breakpoint-hit `nodeId`, once per node and before it
 starts; flow:paused follows, unless the run is paused already. A flow may end, fail or be cancelled without
 flow:resumed. The `executionTime` of flow:completed and flow:failed is that of the attempt in milliseconds, without
-pauses; that of a node is from its first try to its end. node:waiting `kind` and `until`, in milliseconds since 1970; a
-retry has a log message instead. edge:transfer-failed has `skipped: true` when the source delivers nothing, which is not
-a failure of the edge: it was skipped, or failed, or did not fail. The ledger writes worker:lost and worker:drained:
-`worker`, `attempt`, `nodes` that ran there, and the consequence (`next`: queued, paused or failed).
+pauses; that of a node is from its first try to its end. node:waiting `kind`, `until` in milliseconds since 1970
+unless it waits without a time, and the name of the `signal` that it waits for; a retry has a log message instead.
+signal:received `id`, `name` and the user, `by`, when it is known. edge:transfer-failed has `skipped: true` when the
+source delivers nothing, which is not a failure of the edge: it was skipped, or failed, or did not fail. The ledger
+writes worker:lost and worker:drained: `worker`, `attempt`, `nodes` that ran there, and the consequence (`next`: queued,
+paused or failed).
 """
 
 from __future__ import annotations
@@ -27,6 +29,7 @@ NODE_COMPLETED: Final = "node:completed"
 NODE_FAILED: Final = "node:failed"
 NODE_SKIPPED: Final = "node:skipped"
 NODE_WAITING: Final = "node:waiting"
+SIGNAL_RECEIVED: Final = "signal:received"
 NODE_STATUS_CHANGED: Final = "node:status-changed"
 NODE_DEBUG_LOG: Final = "node:debug-log-string"
 EDGE_TRANSFER_STARTED: Final = "edge:transfer-started"
@@ -53,6 +56,7 @@ EVENT_TYPES: Final = frozenset(
         NODE_FAILED,
         NODE_SKIPPED,
         NODE_WAITING,
+        SIGNAL_RECEIVED,
         NODE_STATUS_CHANGED,
         NODE_DEBUG_LOG,
         EDGE_TRANSFER_STARTED,

@@ -15,6 +15,8 @@ EXAMPLES: Final[dict[str, str]] = {
     "Gate": "{id: gate, type: Gate, inputs: {value: 1, open: false}}",
     "Join": "{id: either, type: Join, inputs: {d: the last resort}}",
     "Sleep": "{id: pause, type: Sleep, inputs: {milliseconds: 250}}",
+    "WaitForSignal": "{id: paid, type: WaitForSignal, inputs: {schema: {type: object, properties: {amount: number}}}}",
+    "Approval": '{id: ask, type: Approval, inputs: {prompt: "Deploy?", approvers: {groups: [release-managers]}}}',
     "WaitUntil": '{id: opening, type: WaitUntil, inputs: {time: "2026-01-31T09:00:00+01:00"}}',
     "EventEmitter": "{id: tell, type: EventEmitter, inputs: {eventName: order-placed, payload: {id: 7}}}",
     "EmitEach": "{id: tellAll, type: EmitEach, inputs: {eventName: city, items: [Bern, Basel]}}",

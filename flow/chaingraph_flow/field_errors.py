@@ -43,6 +43,7 @@ class ErrorCode(StrEnum):
     MALFORMED_EDGE = "MalformedEdge"
     DUPLICATE_OUTPUT = "DuplicateOutput"
     DUPLICATE_INPUT = "DuplicateInput"
+    DUPLICATE_SIGNAL = "DuplicateSignal"
     UNHEARD_EVENT = "UnheardEvent"
     INVALID_TEMPLATE = "InvalidTemplate"
     TOO_DEEP = "TooDeep"

@@ -30,6 +30,8 @@ class GraphNode:
     outgoing: tuple[Connection, ...] = ()
     listens_to: str | None = None
     """The name of the event that a listener waits for."""
+    signal: str | None = None
+    """The name of the signal that it waits for."""
 
     @property
     def id(self) -> str:
@@ -47,6 +49,8 @@ class Graph:
     outputs: tuple[GraphOutput, ...]
     listeners: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     """The ids of the listeners by the event's name."""
+    signals: Mapping[str, str] = field(default_factory=dict)
+    """The id of the node that takes a signal, by the signal's name."""
 
     @classmethod
     def build(cls, spec: FlowSpec, catalogue: Catalogue) -> Graph:
@@ -56,7 +60,9 @@ class Graph:
         if errors:
             raise InvalidFlow(errors)
         nodes = _nodes(analysis)
-        return cls(spec, nodes, tuple(analysis.order), tuple(analysis.outputs), _listeners(nodes.values()))
+        return cls(
+            spec, nodes, tuple(analysis.order), tuple(analysis.outputs), _listeners(nodes.values()), analysis.signals
+        )
 
 
 def _nodes(analysis: Analysis) -> dict[str, GraphNode]:
@@ -76,6 +82,7 @@ def _nodes(analysis: Analysis) -> dict[str, GraphNode]:
             incoming=ports.incoming,
             outgoing=tuple(outgoing.get(id_, ())),
             listens_to=ports.listens_to,
+            signal=ports.signal,
         )
         for id_, (index, node, _) in analysis.nodes.items()
         for ports in [analysis.resolved[id_]]

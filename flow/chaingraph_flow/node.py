@@ -206,6 +206,8 @@ class Node:
     """No effects besides outputs, emissions and logs: the engine need not make the journal durable first."""
     listens_to: ClassVar[str | None] = None
     """The key of the static input with the name of the event this node waits for."""
+    takes_signals: ClassVar[str | None] = None
+    """The key of the static input with the name of the signal this node waits for; '' there means the node's id."""
 
     node_type: ClassVar[NodeType]
     ports: ClassVar[dict[str, Port[Any]]]
@@ -235,7 +237,9 @@ class Node:
         raise NotImplementedError
 
 
-_OWN_NAMES = frozenset(("type", "category", "pure", "listens_to", "node_type", "ports", "runs_in_thread", "run"))
+_OWN_NAMES = frozenset(
+    ("type", "category", "pure", "listens_to", "takes_signals", "node_type", "ports", "runs_in_thread", "run")
+)
 
 
 def _described(cls: type[Node]) -> NodeType:
@@ -252,6 +256,7 @@ def _described(cls: type[Node]) -> NodeType:
         category=cls.category or cls.__module__.rpartition(".")[2],
         pure=cls.pure,
         listens_to=cls.listens_to,
+        takes_signals=cls.takes_signals,
         inputs=tuple(inputs),
         outputs=tuple(outputs),
     )
@@ -275,6 +280,8 @@ def _problems(described: NodeType) -> list[str]:
                 found.append(f"{port.key!r}: template_values needs a string port and names an object input")
     if described.listens_to is not None:
         found += _not_static(inputs, {described.listens_to}, "listens_to")
+    if described.takes_signals is not None:
+        found += _not_static(inputs, {described.takes_signals}, "takes_signals")
     for output in described.outputs:
         if output.keys_of is not None:
             found += _not_static(inputs, {output.keys_of}, f"output {output.key!r}")

@@ -39,6 +39,7 @@ from chaingraph_operator.reconcile.display import Display
 from chaingraph_operator.reconcile.executions import ExecutionReconciler
 from chaingraph_operator.reconcile.flow_names import FlowNames
 from chaingraph_operator.reconcile.flows import FlowReconciler, Flows
+from chaingraph_operator.reconcile.signal_nodes import SignalNodes
 from chaingraph_operator.reconcile.snapshot import Snapshots
 from chaingraph_operator.reconcile.triggers import ExecutionTriggers
 from chaingraph_operator.reconcile.ttl import TtlExpiry
@@ -211,7 +212,8 @@ class Operator:
         """Build the reconciler of Executions with its parts."""
         application_name = self._settings.application_name
         ttl = TtlExpiry(self._api, queue, self._metrics, now=ledger.now, note=partial(visibility.note_expired, ledger))
-        snapshots = Snapshots(self._triggers.cache, self._api, ledger, self._namespaces)
+        signal_nodes = SignalNodes(ledger, lambda: self._flows.catalogue)
+        snapshots = Snapshots(self._triggers.cache, self._api, ledger, self._namespaces, signal_nodes)
         creation = Creation(ledger, self._namespaces, application_name=application_name)
         return ExecutionReconciler(
             triggers=self._triggers,

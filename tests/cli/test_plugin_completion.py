@@ -33,7 +33,7 @@ def offered(*words: str) -> list[str]:
 
 
 def test_completion_offers_commands_options_and_choices() -> None:
-    assert offered("re") == ["resume", "retry"]
+    assert offered("re") == ["resume", "retry", "reject"]
     assert offered("tre") == ["tree"]
     assert offered("roots", "--phase", "F") == ["Failed"]
     assert {"--depth", "--watch"} <= set(offered("tree", "orders", "--"))

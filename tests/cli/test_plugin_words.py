@@ -92,10 +92,10 @@ def test_waiting_nodes_are_shown_with_the_end_of_their_wait() -> None:
 
 
 def test_waiting_execution_is_described_by_its_wait() -> None:
-    condition = {"type": "Waiting", "status": "True", "reason": "Time", "message": "Waiting: 'nap' waiting since 1"}
+    condition = {"type": "Waiting", "status": "True", "reason": "Time", "message": "'nap' waiting since 1"}
     status = {"phase": "Running", "nodes": {"total": 1, "waiting": 1}, "waiting": [{"node": "nap", "kind": "Time"}]}
     item = {"metadata": {"name": "a"}, "spec": {}, "status": status | {"conditions": [condition]}}
-    assert describe(Execution(item)) == "waiting: 'nap' waiting since 1"
+    assert describe(Execution(item)) == "running: 'nap' waiting since 1"
 
 
 def test_nodes_that_an_end_interrupted_are_shown_with_how_long_they_ran() -> None:

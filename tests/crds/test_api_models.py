@@ -62,6 +62,7 @@ def test_execution_spec_fills_in_defaults() -> None:
         "events": [],
         "integration": {},
         "paused": False,
+        "signals": [],
         "stop": False,
         "options": {
             "maxConcurrency": 50,

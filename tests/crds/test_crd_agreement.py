@@ -86,6 +86,7 @@ EXECUTION = st.fixed_dictionaries(
         "paused": FLAG,
         "step": TEXT,
         "resume": TEXT,
+        "signals": several(record({"id": TEXT, "name": TEXT}, {"payload": FREE}), "id"),
         "stop": FLAG,
         "stopReason": TEXT,
         "retry": record({"token": TEXT}, {"from": TEXT}),

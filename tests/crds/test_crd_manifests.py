@@ -122,7 +122,7 @@ def test_execution_crd_lists_immutable_fields() -> None:
 
 
 def test_policy_compares_inputs_and_integration() -> None:
-    [policy, binding] = policy_manifests()
+    [policy, binding, *_] = policy_manifests()
     assert [item["expression"] for item in policy["spec"]["validations"]] == [
         "object.spec.?inputs == oldObject.spec.?inputs",
         "object.spec.?integration == oldObject.spec.?integration",

@@ -10,9 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from chaingraph_crds.flow import FlowSpec
-from chaingraph_flow import EngineOptions, FlowOutcome, NodeRecord, WaitRecord
+from chaingraph_flow import Engine, EngineOptions, FlowOutcome, NodeRecord, WaitRecord
 from fixtures import soak
-from fixtures.flows.graphs import REGISTRY, Observed, expected, graphs, observe, sources_of, unhandled
+from fixtures.flows.graphs import REGISTRY, Observed, expected, graphs, observe, signals_of, sources_of, unhandled
 from fixtures.flows.runs import MemoryRecorder, Run, engine
 
 pytestmark = pytest.mark.soak
@@ -20,26 +20,56 @@ THOROUGH = settings(max_examples=soak.examples(300), deadline=None)
 
 
 def run(
-    spec: FlowSpec, limit: int = 50, journal: Sequence[NodeRecord] = (), waits: Sequence[WaitRecord] = ()
+    spec: FlowSpec,
+    limit: int = 50,
+    journal: Sequence[NodeRecord] = (),
+    waits: Sequence[WaitRecord] = (),
+    late: Sequence[int] = (),
 ) -> tuple[Run, Observed]:
+    """Run a flow. Each signal comes before the run or, with a number in `late`, after so many turns of the loop."""
     recorder = MemoryRecorder()
     seen = observe(recorder)
+    signals = signals_of(spec)
+    early = signals[: max(0, len(signals) - len(late))]
 
     async def to_the_end() -> Run:
         options = EngineOptions(max_concurrency=limit)
-        made = engine(spec, registry=REGISTRY, recorder=recorder, journal=journal, options=options, waits=waits)
+        made = engine(
+            spec, registry=REGISTRY, recorder=recorder, journal=journal, options=options, waits=waits, signals=early
+        )
+        sending = asyncio.create_task(send(made))
         result = await made.run()
+        sending.cancel()
+        await asyncio.wait([sending])
         assert asyncio.all_tasks() == {asyncio.current_task()}
         return Run(result, recorder)
+
+    async def send(to: Engine) -> None:
+        for signal, turns in zip(signals[len(early) :], late, strict=False):
+            for _ in range(turns):
+                await asyncio.sleep(0)
+            to.deliver(signal)
 
     return asyncio.run(to_the_end()), seen
 
 
+def taken(records: Sequence[NodeRecord]) -> list[tuple[str, int]]:
+    """The signals that nodes have taken, by the journal."""
+    return sorted((each.node_id, each.signal) for each in records if each.signal is not None)
+
+
+LATE = st.lists(st.integers(0, 12), max_size=4)
+
+
 @THOROUGH
-@given(graphs(waits=True), st.integers(1, 4))
-def test_engine_matches_reference_rules(spec: FlowSpec, limit: int) -> None:
-    done, seen = run(spec, limit)
+@given(graphs(waits=True), st.integers(1, 4), LATE)
+def test_engine_matches_reference_rules(spec: FlowSpec, limit: int, late: list[int]) -> None:
+    done, seen = run(spec, limit, late=late)
     found = expected(spec)
+    assert taken(done.recorder.records) == sorted(seen.signals), "a signal was taken, and the journal does not say so"
+    assert len({number for _, number in seen.signals}) == len(seen.signals), "a signal was taken twice"
+    sent = [each["id"] for each in done.recorder.named("signal:received")]
+    assert len(sent) == len(set(sent))
     ids = [each.node_id for each in done.recorder.records]
     assert len(ids) == len(set(ids)), "a node ended twice"
     for record in done.recorder.records:
@@ -76,11 +106,15 @@ def test_nodes_start_after_sources_and_effects_when_durable(spec: FlowSpec, limi
 
 
 @THOROUGH
-@given(graphs(waits=True), st.integers(1, 4), st.data())
-def test_journal_prefix_leads_to_the_same_outcome(spec: FlowSpec, limit: int, data: st.DataObject) -> None:
-    first, _ = run(spec, limit)
+@given(graphs(waits=True), st.integers(1, 4), LATE, st.data())
+def test_journal_prefix_leads_to_the_same_outcome(
+    spec: FlowSpec, limit: int, late: list[int], data: st.DataObject
+) -> None:
+    first, _ = run(spec, limit, late=late)
     journal, waits = first.recorder.cut(data.draw(st.integers(0, len(first.recorder.entries))))
     second, seen = run(spec, data.draw(st.integers(1, 4)), journal, waits)
+    assert taken([*journal, *second.recorder.records]) == sorted({*taken(journal), *seen.signals})
+    assert not {number for _, number in taken(journal)} & {number for _, number in seen.signals}, "taken again"
     kept = {each.node_id for each in journal}
     assert not kept & set(seen.started), "a node of the journal ran again"
     assert not kept & {each.node_id for each in second.recorder.records}
@@ -102,7 +136,7 @@ def test_stop_at_any_moment_leaves_resumable_journal(spec: FlowSpec, turns: int)
     observe(recorder)
 
     async def stopped() -> FlowOutcome:
-        made = engine(spec, registry=REGISTRY, recorder=recorder)
+        made = engine(spec, registry=REGISTRY, recorder=recorder, signals=signals_of(spec))
         task = asyncio.create_task(made.run())
         for _ in range(turns):
             await asyncio.sleep(0)

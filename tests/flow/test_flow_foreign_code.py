@@ -131,7 +131,7 @@ def test_node_class_rejects_generator_run() -> None:
 
 
 def test_threaded_node_timeout_starts_with_its_thread(monkeypatch: pytest.MonkeyPatch) -> None:
-    from chaingraph_flow.engine import threads
+    from chaingraph_flow.engine.tries import threads
 
     class Slow(Node):
         """Sleeps in a thread."""

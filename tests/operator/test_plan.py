@@ -12,10 +12,10 @@ from hypothesis import strategies as st
 from chaingraph_crds.execution import ExecutionOptions, ExecutionSpec
 from chaingraph_crds.execution_status import ExecutionPhase, ExecutionStatus
 from chaingraph_crds.flow import FlowSpec
+from chaingraph_operator.decide.creation import MAX_INPUT_BYTES
 from chaingraph_operator.decide.flow_status import NotValidated, Unparseable
 from chaingraph_operator.decide.plan import (
     DELETED,
-    MAX_INPUT_BYTES,
     Command,
     Create,
     FlowView,

@@ -10,16 +10,20 @@ import pytest
 from chaingraph_crds.edits import EDITS, EditEffect
 from chaingraph_crds.execution import ExecutionOptions, ExecutionSpec
 from chaingraph_crds.structural import immutable_fields, structural_schema
+from chaingraph_flow import Any as AnyType
 from chaingraph_operator.decide.actions import Command, Nothing, Plan, Retry, UpdateControl
 from chaingraph_operator.decide.ignored import Reason, claim, of_active
 from chaingraph_operator.decide.plan import plan
+from chaingraph_operator.decide.signals import SignalFacts, SignalNode
 from chaingraph_store.executions import ExecutionRow
+from chaingraph_store.signals import KnownSignals
 from fixtures.cluster.execution_cases import META, NOW, UNSEEN, row_of, spec_of
 
 VALUES: Mapping[str, Any] = {
     "paused": True,
     "step": "s",
     "resume": "r",
+    "signals": [{"id": "s", "name": "paid"}],
     "stop": True,
     "stopReason": "enough",
     "retry.token": "t",
@@ -73,7 +77,8 @@ def row_in(place: str) -> ExecutionRow:
 
 
 def decided(path: str, place: str) -> Plan:
-    return plan(edited(path), META, UNSEEN, row_in(place), None)
+    facts = SignalFacts(KnownSignals({}, frozenset()), {"paid": SignalNode("paid", AnyType())}, complete=True)
+    return plan(edited(path), META, UNSEEN, row_in(place), None, facts)
 
 
 def test_every_field_is_classified() -> None:

@@ -169,7 +169,7 @@ def test_waits_are_in_list_condition_and_message() -> None:
     told = "'n0' waiting since 2026-01-02T03:04:05Z until 2026-01-02T03:04:35Z"
     condition = by_type(status)["Waiting"]
     assert (condition["status"], condition["reason"]) == ("True", "Time")
-    assert condition["message"].startswith(f"Waiting: {told}, 'n1' waiting")
+    assert condition["message"].startswith(f"{told}, 'n1' waiting")
     assert condition["message"].endswith(" and 2 more")
     assert by_type(status)["Succeeded"]["message"].startswith(f"1 of 3 nodes done, 0 running, 5 waiting; {told}")
     ExecutionStatus.model_validate(status)

@@ -40,7 +40,7 @@ def test_status_says_what_an_execution_waits_for(user: User, run_operator: RunOp
     condition = user.condition("sleeper", "Waiting")
     assert condition is not None
     assert condition["reason"] == "Time"
-    assert condition["message"].startswith("Waiting: 'nap' waiting since 20")
+    assert condition["message"].startswith("'nap' waiting since 20")
     head, row = user.kubectl("get", "cgx", "sleeper").stdout.splitlines()
     assert row[head.index("WAITING") :].split()[0] == "Time"
 

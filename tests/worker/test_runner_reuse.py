@@ -72,6 +72,7 @@ def engine_of(milliseconds: int) -> RemoteEngine:
         "steps_owed": 0,
         "ran_ms": 0,
         "control_seq": 0,
+        "applied_seq": 0,
         "killed": [],
         "limits": {"max_depth": 10, "max_children": 10},
         "inputs": b"{}",
@@ -79,6 +80,7 @@ def engine_of(milliseconds: int) -> RemoteEngine:
         "integration": b"{}",
         "options": b"{}",
         "journal": b"[]",
+        "signals": b"[]",
     }
     assignment = Assignment(**fields, flow_spec=json.dumps(flow).encode())
 

@@ -88,6 +88,11 @@ def retry(execution: Execution) -> VerbRefusal | None:
     return VerbRefusal(f"has not finished: it is {describe(execution)}", ("stop", execution.name))
 
 
+def signal(execution: Execution) -> VerbRefusal | None:
+    """Not finished."""
+    return _finished(execution) if execution.finished else None
+
+
 def breakpoints(execution: Execution) -> VerbRefusal | None:
     """Always: those of a finished execution count in its next attempt."""
     return None
@@ -100,6 +105,9 @@ GUARDS: Final[Mapping[str, Callable[[Execution], VerbRefusal | None]]] = {
     "step": step,
     "stop": stop,
     "retry": retry,
+    "signal": signal,
+    "approve": signal,
+    "reject": signal,
 }
 
 

@@ -91,6 +91,20 @@ def retried(token: str) -> Goal:
     return goal
 
 
+def signal_judged(id_: str, said: str) -> Goal:
+    """The operator has accepted or refused a signal."""
+
+    def goal(execution: Execution) -> Outcome | None:
+        for each in execution.status.get("signals") or ():
+            if each.get("id") == id_ and each.get("state") == "Refused":
+                return Outcome(f"refused the signal: {one_line(str(each.get('message', '')))}", NotAllowed.exit_code)
+            if each.get("id") == id_:
+                return Outcome(said)
+        return None
+
+    return goal
+
+
 def breakpoints_set(execution: Execution) -> Outcome | None:
     return Outcome(f"breakpoints set; {describe(execution)}") if execution.observed else None
 

@@ -82,7 +82,8 @@ def _nodes(execution: Execution) -> list[str]:
     return [
         *_field("Nodes", text),
         *_field("Current", ", ".join(execution.current_nodes)),
-        *_field("Waiting", str(execution.condition("Waiting").get("message", "")).removeprefix("Waiting: ")),
+        *_field("Waiting", str(execution.condition("Waiting").get("message", ""))),
+        *_field("Asks", "\n".join(f"{each['node']}: {each.get('prompt', '')}" for each in execution.approvals)),
         *_field("Breakpoints", ", ".join(execution.breakpoints)),
     ]
 
@@ -168,6 +169,8 @@ def next_steps(execution: Execution) -> list[tuple[tuple[str, ...], str]]:
             (("resume", name), "to continue"),
             (("stop", name), "to stop it"),
         ]
+    if execution.phase == RUNNING and execution.approvals:
+        return [(("approve", name), "to approve"), (("reject", name), "to reject")]
     if execution.phase == RUNNING:
         return [(("events", name, "-f"), "to watch it"), (("pause", name), "to pause it before its next nodes")]
     if execution.phase in (FAILED, STOPPED) and not execution.made:

@@ -24,6 +24,7 @@ TYPES: Final = (
     "node:failed",
     "node:skipped",
     "node:waiting",
+    "signal:received",
     "node:status-changed",
     "node:debug-log-string",
     "edge:transfer-started",

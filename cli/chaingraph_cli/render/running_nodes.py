@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any, Final
 
+from chaingraph_cli.execution import APPROVAL
 from chaingraph_cli.terminal import tables
 from chaingraph_crds.standing import RETRY
 
@@ -38,7 +39,9 @@ def said(node: Row, now: datetime | None = None) -> str:
     if _waits(node):
         until = node.get("untilTime")
         then = f", until {_clock(until)}" if until else ""
-        return f"since {_clock(began)}{then}" + (f" (in {_left(until, now)})" if until and _goes_on(node) else "")
+        what = f"for signal {node['signal']}, " if node.get("waitsFor") == "Signal" else ""
+        what = "for an approval, " if node.get("waitsFor") == APPROVAL else what
+        return f"{what}since {_clock(began)}{then}" + (f" (in {_left(until, now)})" if until and _goes_on(node) else "")
     if node["outcome"] == INTERRUPTED:
         waited = f" failed, next try was due at {_clock(again)}" if again else ""
         return f"{number}{waited}, since {_clock(began)}" if not again else number + waited

@@ -187,9 +187,20 @@ def _nodes(line: _Line) -> Candidates:
     execution = Execution(kubectl.run("get", EXECUTIONS, typed[0], "-o", "json").json())
     if line.verb == "breakpoints" and action == "remove":
         nodes = execution.breakpoints
+    elif line.verb in ("approve", "reject"):
+        nodes = [str(each["node"]) for each in execution.approvals]
     else:
         nodes = flows.nodes_of(kubectl, execution) or []
     return [(each, "") for each in nodes if each not in typed[1:]]
+
+
+def _signals(line: _Line) -> Candidates:
+    typed = line.positionals()
+    if not typed:
+        return []
+    execution = Execution(line.kubectl().run("get", EXECUTIONS, typed[0], "-o", "json").json())
+    waiting = execution.status.get("waiting") or ()
+    return [(str(each["signal"]), str(each["kind"])) for each in waiting if each.get("signal")]
 
 
 def _names(*arguments: str) -> Callable[[_Line], Candidates]:
@@ -212,6 +223,7 @@ def _phases(line: _Line) -> Candidates:
 _SOURCES: Final[dict[str, Callable[[_Line], Candidates]]] = {
     "NAME": _executions,
     "NODE": _nodes,
+    "SIGNAL": _signals,
     "FLOW": _names("get", FLOWS, "-o", "name"),
     "NAMESPACE": _names("get", "namespaces", "-o", "name"),
     "CONTEXT": _names("config", "get-contexts", "-o", "name"),

@@ -10,7 +10,7 @@ from chaingraph_flow.engine.outputs import emissions_in_order
 from chaingraph_flow.engine.recorder import Recorder
 from chaingraph_flow.engine.records import WAITING, NodeRecord, Outcome, WaitRecord, without_unhandled_failures
 from chaingraph_flow.engine.result import FailureReason, FlowOutcome, FlowResult, NodeError, Progress
-from chaingraph_flow.engine.supervision import KilledTry, Supervisor
+from chaingraph_flow.engine.tries.supervision import KilledTry, Supervisor
 
 __all__ = [
     "WAITING",

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from functools import partial
 
+from chaingraph_flow.context import Signal
 from chaingraph_flow.engine.result import Progress, RunningNode
 from chaingraph_flow.engine.scheduler import Scheduler
 
@@ -84,6 +85,10 @@ class Engine(Scheduler):
         Removing the breakpoint that holds a node does not resume the run.
         """
         self._command(partial(self._gate.set_breakpoints, ids))
+
+    def deliver(self, signal: Signal) -> None:
+        """Give a signal to its node: now if it waits for it, else as soon as it does."""
+        self._command(partial(self._waits.deliver, signal))
 
     def park(self) -> bool:
         """End `run` with Parked, and publish nothing. Returns False, without effect, unless it is `quiet` or asleep.

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 from chaingraph_flow import events
+from chaingraph_flow.context import Signal
 from chaingraph_flow.engine.recorder import Recorder
 from chaingraph_flow.engine.records import NodeRecord, Outcome, WaitRecord
 from chaingraph_flow.engine.result import NodeError
@@ -81,7 +82,17 @@ class EventPublisher:
 
     def node_waiting(self, record: WaitRecord) -> None:
         """Publish that a node waits, and until when."""
-        self._send(events.NODE_WAITING, {"nodeId": record.node_id, "kind": str(record.kind), "until": record.until})
+        data: dict[str, Any] = {"nodeId": record.node_id, "kind": str(record.kind)}
+        if record.until is not None:
+            data["until"] = record.until
+        if record.signal:
+            data["signal"] = record.signal
+        self._send(events.NODE_WAITING, data)
+
+    def signal_received(self, signal: Signal) -> None:
+        """Publish that a signal has come, for a node that waits for it now or later."""
+        data = {"id": signal.id, "name": signal.name}
+        self._send(events.SIGNAL_RECEIVED, data | {"by": signal.by} if signal.by else data)
 
     def log(self, node_id: str, message: str) -> None:
         """Publish a log message of a node, or of the engine about a node."""

@@ -43,6 +43,8 @@ class NodeRecord:
     """Why it was skipped, or the kind of failure (NodeFailed, NodeTimeout, InvalidInput, ...)."""
     attempts: int = 0
     emissions: tuple[Emission, ...] = ()
+    signal: int | None = None
+    """Number of the signal that the node has taken. It is not delivered again."""
     size: int = field(default=0, compare=False)
     """The size of outputs and payloads, if known; not part of the JSON form (see `measured_size`)."""
 
@@ -53,8 +55,8 @@ class NodeRecord:
         )
 
     def to_json(self) -> dict[str, Any]:
-        """Return the JSON form."""
-        return {
+        """Return the JSON form; `signal` only when it has taken one."""
+        value = {
             "nodeId": self.node_id,
             "outcome": str(self.outcome),
             "startedAt": self.started_at,
@@ -65,6 +67,7 @@ class NodeRecord:
             "attempts": self.attempts,
             "emissions": [each.to_json() for each in self.emissions],
         }
+        return value if self.signal is None else value | {"signal": self.signal}
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> Self:
@@ -79,6 +82,7 @@ class NodeRecord:
             reason=value.get("reason") or "",
             attempts=value.get("attempts") or 0,
             emissions=tuple(map(Emission.from_json, value.get("emissions") or ())),
+            signal=value.get("signal"),
         )
 
 
@@ -88,21 +92,25 @@ class WaitRecord:
 
     Attributes:
         since: when the wait began.
-        until: when it ends.
+        until: when it ends; None while only a signal ends it.
         started_at: when the node's first try started.
         try_at: when its last try started.
         attempts: the number of tries that the node has started.
         times_out: whether the node fails then, because its own timeout comes before the end of the wait.
+        signal: the name of the signal that ends it; '' for another kind.
+        prompt: what a person is asked.
     """
 
     node_id: str
     kind: WaitKind
     since: int
-    until: int
+    until: int | None
     started_at: int
     try_at: int
     attempts: int
     times_out: bool = False
+    signal: str = ""
+    prompt: str = ""
 
     def to_json(self) -> dict[str, Any]:
         """Return the JSON form."""
@@ -116,6 +124,8 @@ class WaitRecord:
             "tryAt": self.try_at,
             "attempts": self.attempts,
             "timesOut": self.times_out,
+            "signal": self.signal,
+            "prompt": self.prompt,
         }
 
     @classmethod
@@ -130,6 +140,8 @@ class WaitRecord:
             try_at=value["tryAt"],
             attempts=value["attempts"],
             times_out=value.get("timesOut", False),
+            signal=value.get("signal", ""),
+            prompt=value.get("prompt", ""),
         )
 
 

@@ -62,6 +62,8 @@ class RunningNode:
         since: when that try started; of a node that waits for anything else, when the wait began.
         next_at: when it continues, while it waits.
         waits_for: a `WaitKind`; '' while it runs.
+        signal: the name of the signal that it waits for, or ''.
+        prompt: what a person is asked, or ''.
     """
 
     node_id: str
@@ -70,6 +72,8 @@ class RunningNode:
     since: int
     next_at: int | None = None
     waits_for: str = ""
+    signal: str = ""
+    prompt: str = ""
 
 
 def running_then(nodes: Sequence[RunningNode], most: int = 5) -> str:
@@ -78,7 +82,7 @@ def running_then(nodes: Sequence[RunningNode], most: int = 5) -> str:
         return ""
     more = f" and {len(nodes) - most} more" if len(nodes) > most else ""
     told = (
-        node_standing(each.node_id, each.tries, each.max_tries, each.since, each.next_at, each.waits_for)
+        node_standing(each.node_id, each.tries, each.max_tries, each.since, each.next_at, each.waits_for, each.signal)
         for each in nodes[:most]
     )
     return f"; interrupted: {', '.join(told)}{more}"
@@ -88,7 +92,8 @@ def running_then(nodes: Sequence[RunningNode], most: int = 5) -> str:
 class Progress:
     """The progress of a run. `total` counts the nodes that take part, which depends on the trigger.
 
-    `running` counts the nodes that are running, `waiting` those that wait for a time or for another try.
+    `running` counts the nodes that are running, `waiting` those that wait for a time, a signal or another
+    try.
     `current_nodes` names the running ones, and then the nodes that the debugger holds, or has released and that have no
     slot yet. After a crash, the next engine gets them as `ControlState.passed`.
     """

@@ -12,13 +12,12 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
-from chaingraph_flow.context import RunContext, Trigger, WaitKind
-from chaingraph_flow.engine.attempt import Ending, Waiting, timed_out
+from chaingraph_flow.context import RunContext, Signal, Trigger, WaitKind
 from chaingraph_flow.engine.binding import active_nodes
 from chaingraph_flow.engine.debugger import ControlState
-from chaingraph_flow.engine.endings import MaySpawn, next_try, no_listener, refused_family, within_limits
 from chaingraph_flow.engine.event_publisher import EventPublisher, wall_clock
 from chaingraph_flow.engine.gate import Gate
+from chaingraph_flow.engine.mailbox import Mailbox
 from chaingraph_flow.engine.options import EngineOptions
 from chaingraph_flow.engine.outputs import flow_emissions, flow_outputs, outputs_to_nowhere
 from chaingraph_flow.engine.recorder import Recorder
@@ -27,8 +26,10 @@ from chaingraph_flow.engine.result import FailureReason, FlowOutcome, FlowResult
 from chaingraph_flow.engine.running_time import RunningTime
 from chaingraph_flow.engine.standing import Standing
 from chaingraph_flow.engine.state import RunState
-from chaingraph_flow.engine.supervision import KilledTry, Supervisor
-from chaingraph_flow.engine.tries import Ended, Tries
+from chaingraph_flow.engine.tries.attempt import Ending, Waiting, timed_out
+from chaingraph_flow.engine.tries.endings import MaySpawn, next_try, no_listener, refused_family, within_limits
+from chaingraph_flow.engine.tries.supervision import KilledTry, Supervisor
+from chaingraph_flow.engine.tries.tries import Ended, Tries
 from chaingraph_flow.engine.waits import Waits
 from chaingraph_flow.graph import Graph
 from chaingraph_flow.registry import Registry
@@ -56,6 +57,8 @@ class Scheduler:
         supervisor: Supervisor | None = None,
         killed: Iterable[KilledTry] = (),
         waits: Iterable[WaitRecord] = (),
+        signals: Sequence[Signal] = (),
+        signals_told: int = 0,
         clock: Callable[[], int] = wall_clock,
     ) -> None:
         """Prepare a run.
@@ -77,6 +80,8 @@ class Scheduler:
             supervisor: informed about running nodes; ends the process of a node that cannot be ended otherwise.
             killed: tries of this attempt that ended with their process, the last one of each node.
             waits: nodes that waited in an earlier engine of this attempt, and have not ended.
+            signals: the signals of the execution, in their order. Nodes of the journal have taken some of them.
+            signals_told: the number of the last one that an earlier engine has published.
             clock: milliseconds since 1970, for records and events.
 
         Raises:
@@ -96,10 +101,13 @@ class Scheduler:
         self._state = RunState(graph, active, inputs or {})
         self._time = RunningTime(self._options.flow_timeout_seconds, ran_ms, self._flow_timeout)
         self._gate = Gate(control or ControlState(), self._announce, self._time)
+        taken = {each.signal for each in journal if each.signal is not None}
+        mailbox = Mailbox(graph, context.attempt, signals, taken)
         self._tries = Tries(
             classes,
             state=self._state,
             gate=self._gate,
+            mailbox=mailbox,
             announce=self._announce,
             recorder=recorder,
             context=context,
@@ -114,7 +122,17 @@ class Scheduler:
         self._on_control = on_control or (lambda: None)
         self._may_spawn = may_spawn
         self._running: dict[str, asyncio.Task[Ended]] = {}
-        self._waits = Waits(clock, self._wake)
+        self._waits = Waits(
+            clock,
+            mailbox=mailbox,
+            untold=[each for each in signals if each.seq > signals_told],
+            tries=self._tries,
+            gate=self._gate,
+            recorder=recorder,
+            announce=self._announce,
+            command=self._command,
+            time_out=self._time_out,
+        )
         self._restored_waits = {each.node_id: each for each in waits}
         self._error: NodeError | None = None
         self._stop_reason: str | None = None
@@ -178,6 +196,7 @@ class Scheduler:
         if not self._resumed:
             self._announce.flow_started(len(self._state.active), self._context.attempt)
         self.standing.begun = True
+        self._waits.begin()
         self._gate.begin()
         if self._trigger is not None and not self._state.active:
             self._error = no_listener(self._trigger, self._graph.listeners)
@@ -248,8 +267,7 @@ class Scheduler:
         if killed is not None:
             return self._ended_try(id_, self._tries.restore(killed))
         if wait is not None:
-            self._tries.restore_wait(wait)
-            self._waits.add(wait)
+            self._waits.restore(wait)
         else:
             self._gate.put(id_)
         return []
@@ -322,7 +340,8 @@ class Scheduler:
             return
         decidable: list[str] = []
         if isinstance(ending, Waiting):
-            self._wait(id_, ending)
+            if self._error is None:  # else the flow has failed: the node is not continued
+                self._waits.add(self._graph.nodes[id_], ending)
         else:
             decidable = self._ended_try(id_, within_limits(ending, self._state, self._options))
         if not self._over.is_set():
@@ -367,24 +386,9 @@ class Scheduler:
             return False
         seconds, told = next_
         self._announce.log(id_, told)
-        self._wait(id_, Waiting(WaitKind.RETRY, self._clock() + round(seconds * 1000)))
+        node, until = self._graph.nodes[id_], self._clock() + round(seconds * 1000)
+        self._waits.add(node, Waiting(WaitKind.RETRY, until))
         return True
-
-    def _wait(self, id_: str, waiting: Waiting) -> None:
-        if self._error is not None:
-            return  # the flow has failed: the node is not continued
-        record = self._tries.waiting(self._graph.nodes[id_], waiting)
-        self._recorder.wait(record)
-        if record.kind is not WaitKind.RETRY:
-            self._announce.node_waiting(record)
-        self._waits.add(record)
-
-    def _wake(self, record: WaitRecord) -> None:
-        if record.times_out:
-            self._command(partial(self._time_out, record.node_id))
-        else:
-            self._tries.wake(record)
-            self._command(partial(self._gate.put_again, record.node_id))
 
     def _time_out(self, id_: str) -> None:
         seconds = self._graph.nodes[id_].spec.timeout_seconds or 0

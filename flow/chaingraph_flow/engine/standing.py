@@ -8,11 +8,12 @@ from collections.abc import Callable, Collection
 from itertools import islice
 from typing import Final
 
+from chaingraph_flow.context import LAST_TIME
 from chaingraph_flow.engine.gate import Gate
 from chaingraph_flow.engine.records import Outcome
 from chaingraph_flow.engine.result import Progress, RunningNode
 from chaingraph_flow.engine.running_time import RunningTime
-from chaingraph_flow.engine.tries import Tries
+from chaingraph_flow.engine.tries.tries import Tries
 from chaingraph_flow.engine.waits import Waits
 from chaingraph_flow.graph import Graph
 
@@ -89,7 +90,7 @@ class Standing:
 
     @property
     def asleep_until(self) -> int | None:
-        """When the first waiting node continues, or the flow times out, in milliseconds since 1970.
+        """When the first waiting node continues without a signal, or the flow times out, in milliseconds since 1970.
 
         None while it is paused, or anything else is left to do.
         """
@@ -108,4 +109,6 @@ class Standing:
     @property
     def _first_wait(self) -> int | None:
         busy = self._over.is_set() or self._gate.paused or self._running or not self._gate.empty
-        return self._waits.next_at if self.begun and not busy else None
+        if not self.begun or busy or not self._waits:
+            return None
+        return LAST_TIME if self._waits.next_at is None else self._waits.next_at

@@ -1,12 +1,21 @@
-"""The nodes of a run that wait, and the timers that wake them."""
+"""The nodes of a run that wait, the timers that wake them, and the signals that they wait for."""
 
 from __future__ import annotations
 
 import asyncio
 import heapq
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 
+from chaingraph_flow.context import Signal, WaitKind
+from chaingraph_flow.engine.event_publisher import EventPublisher
+from chaingraph_flow.engine.gate import Gate
+from chaingraph_flow.engine.mailbox import Mailbox
+from chaingraph_flow.engine.recorder import Recorder
 from chaingraph_flow.engine.records import WaitRecord
+from chaingraph_flow.engine.tries.attempt import Waiting
+from chaingraph_flow.engine.tries.tries import Tries
+from chaingraph_flow.graph import GraphNode
 
 
 class Waits:
@@ -14,12 +23,34 @@ class Waits:
 
     Args:
         clock: milliseconds since 1970.
-        wake: called on the event loop with the record of a node whose wait is over.
+        untold: the signals that no engine has published yet.
+        command: carries out a change of the run, and starts the nodes that are ready then.
+        time_out: fails a node whose own timeout has come.
     """
 
-    def __init__(self, clock: Callable[[], int], wake: Callable[[WaitRecord], None]) -> None:
+    def __init__(
+        self,
+        clock: Callable[[], int],
+        *,
+        mailbox: Mailbox,
+        untold: Sequence[Signal],
+        tries: Tries,
+        gate: Gate,
+        recorder: Recorder,
+        announce: EventPublisher,
+        command: Callable[[Callable[[], None]], None],
+        time_out: Callable[[str], None],
+    ) -> None:
         self._clock = clock
-        self._wake = wake
+        self._mailbox = mailbox
+        self._untold = list(untold)
+        self._begun = False
+        self._tries = tries
+        self._gate = gate
+        self._recorder = recorder
+        self._announce = announce
+        self._command = command
+        self._time_out = time_out
         self._records: dict[str, WaitRecord] = {}
         self._timers: dict[str, asyncio.TimerHandle] = {}
         self._order: list[tuple[int, str]] = []
@@ -32,7 +63,7 @@ class Waits:
 
     @property
     def next_at(self) -> int | None:
-        """When the first of them continues, in milliseconds since 1970; None without any."""
+        """When the first of them continues, in milliseconds since 1970; None when none waits for a time."""
         while self._order:
             until, id_ = self._order[0]
             record = self._records.get(id_)
@@ -41,13 +72,39 @@ class Waits:
             heapq.heappop(self._order)
         return None
 
-    def add(self, record: WaitRecord) -> None:
-        """Wake the node when its time has come. Call it on the event loop."""
-        id_ = record.node_id
-        self._records[id_] = record
-        heapq.heappush(self._order, (record.until, id_))
-        seconds = max(0, record.until - self._clock()) / 1000
-        self._timers[id_] = asyncio.get_running_loop().call_later(seconds, self._over, id_)
+    def begin(self) -> None:
+        """Begin the run: publish the signals that have come."""
+        self._begun = True
+        for signal in self._untold:
+            self._announce.signal_received(signal)
+
+    def add(self, node: GraphNode, waiting: Waiting) -> None:
+        """Let a node wait after its last pass. It goes on at once when its signal is there. On the event loop."""
+        record = self._tries.waiting(node, waiting)
+        if self._take_signal(record):
+            return
+        self._recorder.wait(record)
+        if record.kind is not WaitKind.RETRY:
+            self._announce.node_waiting(record)
+        self._keep(record)
+
+    def restore(self, record: WaitRecord) -> None:
+        """Let a node that waited in an earlier engine go on waiting."""
+        self._tries.restore_wait(record)
+        if not self._take_signal(record):
+            self._keep(record)
+
+    def deliver(self, signal: Signal) -> None:
+        """Give a signal to its node, or keep it until the node waits for it."""
+        if self._begun:
+            self._announce.signal_received(signal)
+        else:
+            self._untold.append(signal)
+        id_ = self._mailbox.put(signal)
+        record = None if id_ is None else self._records.get(id_)
+        if record is not None and record.signal:
+            self._end(record.node_id)
+            self._take_signal(record)
 
     def clear(self) -> None:
         """Forget all nodes."""
@@ -61,6 +118,30 @@ class Waits:
             timer.cancel()
         self._timers.clear()
 
+    def _keep(self, record: WaitRecord) -> None:
+        id_ = record.node_id
+        self._records[id_] = record
+        if record.until is not None:
+            heapq.heappush(self._order, (record.until, id_))
+            seconds = max(0, record.until - self._clock()) / 1000
+            self._timers[id_] = asyncio.get_running_loop().call_later(seconds, self._over, id_)
+
+    def _end(self, id_: str) -> WaitRecord:
+        if (timer := self._timers.pop(id_, None)) is not None:
+            timer.cancel()
+        return self._records.pop(id_)
+
     def _over(self, id_: str) -> None:
-        del self._timers[id_]
-        self._wake(self._records.pop(id_))
+        record = self._end(id_)
+        self._command(partial(self._time_out, id_) if record.times_out else partial(self._wake, record))
+
+    def _wake(self, record: WaitRecord, signal: Signal | None = None) -> None:
+        self._tries.wake(record, signal)
+        self._gate.put_again(record.node_id)
+
+    def _take_signal(self, record: WaitRecord) -> bool:
+        """Let the node go on if the signal that it waits for is there."""
+        signal = self._mailbox.take(record.node_id) if record.signal else None
+        if signal is not None:
+            self._wake(record, signal)
+        return signal is not None

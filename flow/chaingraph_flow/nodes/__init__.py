@@ -14,6 +14,7 @@ from chaingraph_flow.nodes.flow import (
     Switch,
 )
 from chaingraph_flow.nodes.http import HTTP
+from chaingraph_flow.nodes.signals import Approval, WaitForSignal
 from chaingraph_flow.nodes.template import Template
 from chaingraph_flow.nodes.transforms import (
     Concat,
@@ -40,6 +41,7 @@ from chaingraph_flow.nodes.waits import Sleep, WaitUntil
 __all__ = [
     "HTTP",
     "And",
+    "Approval",
     "ArrayValue",
     "BooleanValue",
     "Branch",
@@ -84,5 +86,6 @@ __all__ = [
     "ToText",
     "Unique",
     "Values",
+    "WaitForSignal",
     "WaitUntil",
 ]

@@ -12,7 +12,7 @@ from typing import Any
 
 from chaingraph_crds.flow import NodeSpec
 from chaingraph_crds.yaml.scalars import asked_for
-from chaingraph_flow.catalogue import EXECUTE, EXECUTE_PORT, InputPort, NodeType, OutputPort
+from chaingraph_flow.catalogue import APPROVERS, EXECUTE, EXECUTE_PORT, InputPort, NodeType, OutputPort
 from chaingraph_flow.field_errors import ErrorCode, FieldError, Suggestions
 from chaingraph_flow.ports.derive import inputs_of, narrowed, resolve, schema_inputs_of, unwrapped
 from chaingraph_flow.ports.json_values import DEEPEST, Segment, article, copied, render
@@ -36,6 +36,7 @@ class NodePorts:
     outputs: dict[str, AnyPortType] = field(default_factory=dict)
     optional_outputs: frozenset[str] = frozenset()
     listens_to: str | None = None
+    signal: str | None = None
     outputs_unknown: bool = False
     """The keys of a dynamic output are invalid, so edges from here cannot be checked."""
     unsound: set[str] = field(default_factory=set)
@@ -102,6 +103,10 @@ def resolve_node(
         _output(ports, f"{path}.inputs", output, actual, values)
     if node_type.listens_to is not None:
         ports.listens_to = str(values.get(node_type.listens_to) or "")
+    if node_type.approval:
+        _approver_errors(ports, render(f"{path}.inputs", [APPROVERS]), node.inputs.get(APPROVERS))
+    if node_type.takes_signals is not None:
+        ports.signal = str(values.get(node_type.takes_signals) or node.id)
     return ports
 
 
@@ -117,6 +122,20 @@ def _template_errors(
             ports.node_errors += literals.template_errors(
                 node.id, render(path, [port.key]), text, values=given, parts=parts, port=values
             )
+
+
+def _approver_errors(ports: NodePorts, path: str, approvers: Any) -> None:
+    """Find approvers that nobody is, or in a list of an unknown name: anybody would be refused without a reason."""
+    if not isinstance(approvers, dict):
+        return
+    known = ("users", "groups")
+    for name in approvers:
+        if name not in known:
+            message = f"approvers takes `users` and `groups`, and no {name!r}{ports.suggest(name, known)}"
+            ports.node_errors.append(FieldError(render(path, [name]), ErrorCode.INVALID_VALUE, message))
+    if not any(approvers.get(name) for name in known):
+        message = "names no one who may approve: give `users` or `groups`, such as {groups: [release-managers]}"
+        ports.node_errors.append(FieldError(path, ErrorCode.INVALID_VALUE, message))
 
 
 def _unknown_inputs(ports: NodePorts, path: str, node: NodeSpec, node_type: NodeType) -> None:
@@ -150,7 +169,8 @@ def _input(
             message = f"{node.id}.{port.key} is also set in the node's `inputs`: remove the value or the edge"
             ports.edge_errors.append((whole.index, FieldError(_to(whole), ErrorCode.PORT_TAKEN, message)))
     if port.required and not given and not edges:
-        message = f"{port.key!r} is required: set it here, or connect an edge to {node.id}.{port.key}"
+        connect = "" if port.static else f", or connect an edge to {node.id}.{port.key}"
+        message = f"{port.key!r} is required: set it here{connect}"
         ports.node_errors.append(FieldError(place, ErrorCode.MISSING_INPUT, message))
     slot = InputSlot(
         key=port.key,

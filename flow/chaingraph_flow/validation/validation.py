@@ -37,6 +37,7 @@ def analyse(spec: FlowSpec, catalogue: Catalogue) -> Analysis:
     analysis.check_edges()
     analysis.check_order()
     analysis.check_types()
+    analysis.check_signals()
     analysis.check_outputs()
     return analysis
 
@@ -63,6 +64,8 @@ class Analysis:
     resolved: dict[str, NodePorts] = field(default_factory=dict)
     literals: Literals = field(init=False)
     outputs: list[GraphOutput] = field(default_factory=list)
+    signals: dict[str, str] = field(default_factory=dict)
+    """The node that takes each signal."""
 
     def __post_init__(self) -> None:
         self.literals = Literals(self.suggest)
@@ -174,6 +177,18 @@ class Analysis:
                 self._add(1, index, error)
             for each, error in ports.edge_errors:
                 self._add(2, each, error)
+
+    def check_signals(self) -> None:
+        """Check that no two nodes take the same signal."""
+        for id_, (index, _, node_type) in self.nodes.items():
+            ports = self.resolved.get(id_)
+            if node_type is None or ports is None or ports.signal is None:
+                continue
+            taker = self.signals.setdefault(ports.signal, id_)
+            if taker != id_:
+                path = f"spec.nodes[{index}].inputs.{node_type.takes_signals}"
+                message = f"the node {taker!r} takes the signal {ports.signal!r} already: give this one another name"
+                self._error(1, index, path, ErrorCode.DUPLICATE_SIGNAL, message)
 
     def check_outputs(self) -> None:
         """Check names and sources of the flow's outputs."""

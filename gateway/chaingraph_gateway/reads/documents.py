@@ -155,6 +155,7 @@ def _running(nodes: Sequence[Mapping[str, Any]] | None) -> list[dict[str, Any]]:
             "startTime": moment(each["since"]),
             "nextTryTime": moment(each["next_at"]) if waits_for in ("", RETRY) else None,
             **({"waitsFor": waits_for, "untilTime": moment(each["next_at"])} if waits_for else {}),
+            **{name: each[name] for name in ("signal", "prompt") if each.get(name)},
         }
         for each in nodes or ()
         for waits_for in (each.get("waits_for", ""),)

@@ -12,6 +12,7 @@ from chaingraph_store.commands.control import DesiredControl
 from chaingraph_store.commands.creation import NewExecution
 from chaingraph_store.commands.tokens import TokenKind
 from chaingraph_store.ids import ExecutionId
+from chaingraph_store.signals import RefusedSignal
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,6 +109,16 @@ class RefuseRetry:
 
 
 @dataclass(frozen=True, slots=True)
+class RefuseSignals:
+    """Record that these signals are refused, and why. Their ids count as used while the spec has them."""
+
+    id: ExecutionId
+    refused: tuple[RefusedSignal, ...]
+    spec_ids: tuple[str, ...]
+    generation: int
+
+
+@dataclass(frozen=True, slots=True)
 class ObserveGeneration:
     """Record that the spec of this generation requests nothing, so that no earlier generation takes effect any more.
 
@@ -164,6 +175,6 @@ class Nothing:
 
 Verdict = Wait | Refuse | StopUncreated | RetryImpossible
 """The outcome to show for an execution without a row."""
-Command = UpdateControl | Stop | Retry | RefuseRetry | ObserveGeneration
+Command = UpdateControl | Stop | Retry | RefuseRetry | RefuseSignals | ObserveGeneration
 """A change to a row. The plan is made again afterwards."""
 Plan = Create | Adopt | Command | Verdict | Nothing

@@ -27,7 +27,7 @@ from chaingraph_crds.execution_status import (
 )
 from chaingraph_crds.numbers import numbers_in, refused_by_kubernetes
 from chaingraph_flow.ports.json_values import render
-from chaingraph_operator.decide import children_status, paused_condition, waits
+from chaingraph_operator.decide import children_status, paused_condition, signals, waits
 from chaingraph_operator.decide.flow_status import counted
 from chaingraph_operator.decide.ignored import Ignored, claim
 from chaingraph_operator.decide.plan import (
@@ -44,6 +44,7 @@ from chaingraph_operator.kube.conditions import ConditionValue, conditions, shor
 from chaingraph_store.attempts import running_nodes
 from chaingraph_store.children.child_rows import ChildSummary
 from chaingraph_store.executions import ExecutionRow
+from chaingraph_store.signals import KnownSignals
 
 _NAMED: Final = 3
 """Maximum nodes and outputs that a message names."""
@@ -72,6 +73,7 @@ def execution_status(
     below: Mapping[str, int] | None = None,
     parent_name: str | None = None,
     ignored: Sequence[Ignored] = (),
+    known_signals: KnownSignals | None = None,
 ) -> dict[str, Any]:
     """Build the status as JSON.
 
@@ -86,12 +88,15 @@ def execution_status(
             not needed before.
         parent_name: name of the parent's resource; if absent, the one in the spec.
         ignored: the parts of the spec that have no effect on the row.
+        known_signals: what became of the entries of `spec.signals`; None when it has none.
     """
     refused = retry_refused(spec, row, verdict, previous)
     if row is not None:
         paused = paused_condition.paused(spec, row, previous)
         state = _state_of_row(spec, row, queue_served, paused_condition.shown_phase(row, previous), paused)
-        body = _from_row(row, previous).model_copy(update=_family(spec, row, previous, children, parent_name))
+        family = _family(spec, row, previous, children, parent_name)
+        shown_signals = signals.statuses(spec, known_signals)
+        body = _from_row(row, previous).model_copy(update=family | {"signals": shown_signals})
     elif verdict is None or isinstance(verdict, RetryImpossible):
         return _confirmed(meta, spec, previous, refused, now)
     else:
@@ -104,6 +109,7 @@ def execution_status(
         *waits.waiting(row),
         _worker_lost(row),
         *refused,
+        *signals.refused(body.signals),
         *claim(ignored),
     ]
     return _written(

@@ -44,6 +44,7 @@ def of_execution(before: Status, after: Status) -> list[KubernetesEvent]:
         *_standing(before, after),
         *_tree(before, after),
         *_worker_lost(before, after),
+        *_refused_signal(before, after),
         *_spec_ignored(before, after),
     ]
 
@@ -91,6 +92,12 @@ def _spec_ignored(before: Status, after: Status) -> Iterator[KubernetesEvent]:
     now, known = _condition(after, "SpecIgnored"), _condition(before, "SpecIgnored")
     if now and now["reason"] != "NextAttempt" and now["message"] != known.get("message"):
         yield KubernetesEvent("Warning", now["reason"], _with_count(now["message"]), now["message"])
+
+
+def _refused_signal(before: Status, after: Status) -> Iterator[KubernetesEvent]:
+    now, known = _condition(after, "SignalRefused"), _condition(before, "SignalRefused")
+    if now and now["message"] != known.get("message"):
+        yield KubernetesEvent("Warning", "SignalRefused", _with_count(now["message"]), now["message"])
 
 
 def _with_count(message: str) -> str:

@@ -25,6 +25,8 @@ def waiting_nodes(row: ExecutionRow) -> list[WaitingNode]:
         WaitingNode(
             node=each.node,
             kind=shortened(each.waits_for, limits.MAX_REASON),
+            signal=shortened(each.signal, limits.MAX_EVENT_NAME) or None,
+            prompt=shortened(each.prompt, limits.MAX_PROMPT) or None,
             since=_time(each.since),
             until=None if each.next_at is None else _time(each.next_at),
         )
@@ -43,7 +45,7 @@ def waiting(row: ExecutionRow | None) -> list[ConditionValue]:
     first = min(found, key=lambda each: (each.next_at is None, each.next_at))
     named = running_nodes.told(found[:_NAMED], _NAMED)
     more = f" and {row.nodes_waiting - len(found[:_NAMED])} more" if row.nodes_waiting > _NAMED else ""
-    return [ConditionValue(ConditionType.WAITING, "True", first.waits_for, f"Waiting: {named}{more}")]
+    return [ConditionValue(ConditionType.WAITING, "True", first.waits_for, f"{named}{more}")]
 
 
 def _time(milliseconds: int) -> datetime:

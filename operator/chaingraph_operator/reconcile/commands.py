@@ -10,18 +10,19 @@ from collections.abc import Callable, Sequence
 import structlog
 
 from chaingraph_flow.field_errors import FieldError
+from chaingraph_operator.decide.creation import inline_lines
 from chaingraph_operator.decide.plan import (
     Command,
     ObserveGeneration,
     RefuseRetry,
+    RefuseSignals,
     Retry,
     Stop,
     UpdateControl,
-    inline_lines,
 )
 from chaingraph_operator.kube.events import KubernetesEvent
 from chaingraph_operator.kube.keys import Key
-from chaingraph_store.commands import control, observed_generation, retrying, stopping
+from chaingraph_store.commands import control, observed_generation, retrying, signal_refusals, stopping
 from chaingraph_store.commands.control import DesiredControl
 from chaingraph_store.commands.observed_generation import Stale
 from chaingraph_store.commands.retrying import RefusedRetry
@@ -52,6 +53,8 @@ class Commands:
                 await self._retry(command)
             case RefuseRetry():
                 await self._refuse_retry(command)
+            case RefuseSignals():
+                await self._refuse_signals(command)
             case ObserveGeneration():
                 await self._heed(command)
 
@@ -104,6 +107,18 @@ class Commands:
             _forgotten(execution, generation, refused)
         else:
             _log.info("retry refused", execution_id=execution, token=token, reason=command.reason)
+
+    async def _refuse_signals(self, command: RefuseSignals) -> None:
+        execution, refused, generation = command.id, command.refused, command.generation
+        async with self._ledger.transaction() as connection:
+            stale = await signal_refusals.refuse(
+                connection, execution, refused, spec_ids=command.spec_ids, generation=generation
+            )
+        if stale is not None:
+            _forgotten(execution, generation, stale)
+            return
+        for each in refused:
+            _log.info("signal refused", execution_id=execution, signal=each.id, reason=each.reason)
 
     async def _heed(self, command: ObserveGeneration) -> None:
         execution, generation, seen = command.id, command.generation, command.seen

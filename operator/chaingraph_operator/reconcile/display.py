@@ -52,6 +52,7 @@ class Display:
             below=counts.below,
             parent_name=previous.parent_ref.name if spec.spawned_by is None and previous.parent_ref else None,
             ignored=await self._ignored(snapshot),
+            known_signals=None if snapshot.signals is None else snapshot.signals.known,
         )
         phase = shown.get("phase")
         # The start of a retry is shown at once, waiting only if it lasts. For a child, the same applies to its run:

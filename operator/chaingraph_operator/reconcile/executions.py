@@ -223,6 +223,8 @@ class ExecutionReconciler:
         over_quota = isinstance(verdict, Wait) and verdict.reason == QUOTA_EXCEEDED
         if not over_quota:
             self._admission.forget(snapshot.key)
+        if snapshot.signals is not None and not snapshot.signals.complete:
+            self._flows.wait_for_types(snapshot.key)
         if not isinstance(verdict, Wait) or over_quota or snapshot.spec.spawned_by is not None:
             return
         if snapshot.spec.flow_ref is not None:
@@ -239,7 +241,7 @@ class ExecutionReconciler:
             # Inputs are read, copied and measured, and the flow is serialized: tens of milliseconds, hence a thread. An
             # execution that has to wait must not miss any change meanwhile, and is planned quickly.
             return await asyncio.to_thread(plan, spec, snapshot.meta, snapshot.status, row, view)
-        return plan(spec, snapshot.meta, snapshot.status, row, view)
+        return plan(spec, snapshot.meta, snapshot.status, row, view, snapshot.signals)
 
     def _view(self, spec: ExecutionSpec, cached: Cached) -> FlowView:
         key = cached.key

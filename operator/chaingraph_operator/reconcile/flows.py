@@ -95,6 +95,11 @@ class Flows:
             self._conflicts.pop((key.namespace, key.name), None)
             self._wake(self._waiting.pop((key.namespace, key.name), ()))
 
+    @property
+    def catalogue(self) -> Catalogue | None:
+        """The active node types; None while there are none."""
+        return self._catalogue
+
     def use(self, catalogue: Catalogue | None) -> None:
         """Activate other node types: every Flow is validated again, and waiting executions are woken."""
         self._catalogue = catalogue

@@ -9,14 +9,16 @@ from chaingraph_crds.execution import ExecutionSpec
 from chaingraph_crds.execution_status import ExecutionStatus
 from chaingraph_operator.decide.actions import ObjectMeta
 from chaingraph_operator.decide.ignored import Ignored, Reason
+from chaingraph_operator.decide.signals import SignalFacts
 from chaingraph_operator.decide.unreadable import UnreadableSpec, read
 from chaingraph_operator.kube.api import KubernetesApi
 from chaingraph_operator.kube.cache import Cached, ObjectCache
 from chaingraph_operator.kube.keys import Key
+from chaingraph_operator.reconcile.signal_nodes import SignalNodes
 from chaingraph_operator.tenancy.admission import priority_problem
 from chaingraph_operator.tenancy.namespaces import Namespaces
 from chaingraph_runtime.cluster_errors import NotFound
-from chaingraph_store import executions
+from chaingraph_store import executions, signals
 from chaingraph_store.executions import ExecutionRow
 from chaingraph_store.ledger import Ledger
 
@@ -30,6 +32,7 @@ class Snapshot:
         status: as last written.
         row: the ledger's row, or None.
         ignored: the parts of the spec that have no effect.
+        signals: what is needed to judge `spec.signals`; None without a row, or when the spec has none.
         unreadable: why the spec cannot be read. Then `spec` only says whether the row stays paused.
     """
 
@@ -40,6 +43,7 @@ class Snapshot:
     row: ExecutionRow | None
     ignored: tuple[Ignored, ...] = field(default=())
     unreadable: UnreadableSpec | None = None
+    signals: SignalFacts | None = None
 
     @property
     def key(self) -> Key:
@@ -49,11 +53,19 @@ class Snapshot:
 class Snapshots:
     """Reads snapshots."""
 
-    def __init__(self, cache: ObjectCache, api: KubernetesApi, ledger: Ledger, namespaces: Namespaces) -> None:
+    def __init__(
+        self,
+        cache: ObjectCache,
+        api: KubernetesApi,
+        ledger: Ledger,
+        namespaces: Namespaces,
+        signal_nodes: SignalNodes,
+    ) -> None:
         self._cache = cache
         self._api = api
         self._ledger = ledger
         self._namespaces = namespaces
+        self._signal_nodes = signal_nodes
 
     async def read(self, cached: Cached, row: ExecutionRow | None) -> Snapshot | None:
         """Read a snapshot; None when the resource is gone.
@@ -75,16 +87,25 @@ class Snapshots:
             nothing = ExecutionSpec.model_construct(paused=row is not None and row.wants_pause)
             return Snapshot(cached, meta, nothing, status, row, (spec.ignored,), spec)
         spec, ignored = await self._allowed(spec, row)
-        return Snapshot(cached, meta, spec, status, row, ignored)
+        return Snapshot(cached, meta, spec, status, row, ignored, signals=await self._signals(spec, row))
 
     async def with_fresh_row(self, snapshot: Snapshot) -> Snapshot:
         """Return the same snapshot with the current row."""
-        return replace(snapshot, row=await self.row(snapshot.meta.uid))
+        row = await self.row(snapshot.meta.uid)
+        return replace(snapshot, row=row, signals=await self._signals(snapshot.spec, row))
 
     async def row(self, uid: str) -> ExecutionRow | None:
         """Return the row of the resource with this UID."""
         async with self._ledger.connection() as connection:
             return await executions.by_uid(connection, uid)
+
+    async def _signals(self, spec: ExecutionSpec, row: ExecutionRow | None) -> SignalFacts | None:
+        if row is None or not spec.signals:
+            return None
+        async with self._ledger.connection() as connection:
+            known = await signals.known(connection, row.id, [each.id for each in spec.signals])
+        nodes, complete = await self._signal_nodes.of(row.flow_revision or "")
+        return SignalFacts(known, nodes, complete)
 
     async def _whole(self, cached: Cached) -> Cached | None:
         try:

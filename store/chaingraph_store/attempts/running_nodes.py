@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from chaingraph_crds.standing import RETRY, node_standing
 
-WAIT_KINDS: Final = frozenset((RETRY, "Time"))
+WAIT_KINDS: Final = frozenset((RETRY, "Time", "Signal", "Approval"))
 """The kinds of waits: `chaingraph_flow.WaitKind`. Others are not shown."""
 
 
@@ -22,6 +22,8 @@ class RunningNode:
         since: when that try started; of a node that waits for anything else, when the wait began.
         next_at: when it continues, while it waits.
         waits_for: the kind of the wait (`chaingraph_flow.WaitKind`); '' while it runs.
+        signal: the name of the signal that it waits for, or ''.
+        prompt: what a person is asked, or ''.
     """
 
     node: str
@@ -30,6 +32,8 @@ class RunningNode:
     since: int
     next_at: int | None = None
     waits_for: str = ""
+    signal: str = ""
+    prompt: str = ""
 
     @property
     def retries(self) -> bool:
@@ -52,7 +56,7 @@ def told(nodes: Sequence[RunningNode], most: int) -> str:
     more = f" and {len(nodes) - most} more" if len(nodes) > most else ""
     return (
         ", ".join(
-            node_standing(each.node, each.tries, each.max_tries, each.since, each.next_at, each.waits_for)
+            node_standing(each.node, each.tries, each.max_tries, each.since, each.next_at, each.waits_for, each.signal)
             for each in nodes[:most]
         )
         + more

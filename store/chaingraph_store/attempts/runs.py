@@ -22,6 +22,7 @@ from chaingraph_store.ledger import CHANGES, Connection, plain
 from chaingraph_store.queue.dispatch import GIVEN
 from chaingraph_store.queue.pinning import NO_BUILD, Build, PinnedElsewhere, has_worker
 from chaingraph_store.raw_json import RawJson, unparsed
+from chaingraph_store.signals import ACCEPTED
 from chaingraph_store.tenancy.policies import of_namespace
 
 WAITING: Final = "waiting"
@@ -60,6 +61,8 @@ class Claim:
     breakpoints: list[str]
     control_seq: int
     """Number of the last command included in this claim. Later ones come as messages."""
+    applied_seq: int
+    """Number of the last command that an earlier engine has carried out."""
     steps_owed: int
     ran_ms: int
     held_nodes: list[str]
@@ -75,6 +78,8 @@ class Claim:
     journal: bytes
     """The finished and the waiting nodes, as `[[attempt, record], …]`: the attempt that each belongs to, and the
     engine's record of it."""
+    signals: bytes
+    """The accepted signals, as `signals.ACCEPTED` gives them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,13 +177,15 @@ SELECT run.id, run.owner_epoch, run.namespace, run.name, run.attempt,
        (SELECT spec FROM chaingraph.flow_revisions f WHERE f.revision = run.flow_revision),
        run.inputs, run.events, run.integration, run.options, run.root_id, run.parent_id, run.depth,
        run.started_at, run.start_logged, run.run, run.paused, run.pause_logged, run.pause_node, run.breakpoints,
-       run.control_seq, cardinality(run.step_seqs), run.ran_ms, run.current_nodes, run.next_event_index, run.queue,
+       run.control_seq, run.applied_seq, cardinality(run.step_seqs), run.ran_ms, run.current_nodes,
+       run.next_event_index, run.queue,
        CASE WHEN run.started_at = now() AND run.attempt = 1 AND run.depth = 0 AND run.observed_generation <= 1
             THEN extract(epoch FROM now() - run.created_at)::float8 END,
        run.nodes_completed + run.nodes_failed + run.nodes_skipped,
        coalesce({of_namespace("egress", "run.namespace")}, '{{}}'),
        (SELECT coalesce(json_agg(json_build_array(j.attempt, j.record)), '[]')
         FROM chaingraph.journal j WHERE j.execution_id = run.id),
+       ({ACCEPTED}run.id),
        CASE WHEN run.id IS NOT NULL THEN pg_notify(%(channel)s, run.id) END FROM given LEFT JOIN run USING (id)
 """  # noqa: S608 - put together of constants alone
 

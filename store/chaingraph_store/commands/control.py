@@ -11,6 +11,7 @@ from typing import Any, Final
 
 from psycopg.types.json import Json
 
+from chaingraph_store import signals
 from chaingraph_store.commands.observed_generation import Stale
 from chaingraph_store.commands.transitions import ControlState, DesiredControl, Transition, transition
 from chaingraph_store.ids import ExecutionId, WorkflowId, workflow_id
@@ -26,7 +27,7 @@ class ControlUpdate:
     """The result. All empty when the row matched already."""
 
     commands: tuple[str, ...] = ()
-    """Carried out: PAUSE, RESUME, STEP, BREAKPOINTS, START, PRIORITY, START_TIMEOUT, OPTIONS."""
+    """Carried out: PAUSE, RESUME, STEP, BREAKPOINTS, START, PRIORITY, START_TIMEOUT, OPTIONS, SIGNAL."""
     ignored: tuple[str, ...] = ()
     """STEP when not paused; RESUME by token when not paused, or while `spec.paused` is true."""
 
@@ -82,10 +83,13 @@ async def apply(
     before = _controls(row)
     if before.observed_generation > generation:
         return Stale(before.observed_generation)
+    wanted = replace(wanted, signals=tuple(await signals.unknown(connection, execution, wanted.signals)))
     todo = transition(replace(before, observed_generation=generation), wanted)
     if todo.controls == before and not todo.start:
         return ControlUpdate()
     await _write(connection, execution, before, todo)
+    sent = {seq: await signals.add(connection, execution, seq, signal) for seq, signal in todo.signals.items()}
+    messages = [each | sent.get(each["seq"], {}) for each in todo.messages]
     former, queue, attempt = row[-3:]
     if todo.cancel:
         await dispatch.cancel(connection, [WorkflowId(former)])
@@ -104,8 +108,8 @@ async def apply(
         await dispatch.send_start_signal(connection, execution, attempt=attempt)
     elif todo.sooner:
         await dispatch.send_look(connection, execution, attempt=attempt, generation=generation)
-    if todo.messages:
-        await dispatch.send_commands(connection, execution, WorkflowId(former), todo.messages)
+    if messages:
+        await dispatch.send_commands(connection, execution, WorkflowId(former), messages)
     return ControlUpdate(tuple(todo.applied), tuple(todo.ignored))
 
 

@@ -15,6 +15,7 @@ from typing import Any
 from chaingraph_flow.events import paused_data
 from chaingraph_store import events
 from chaingraph_store.commands.tokens import TokenKind, asks, with_token
+from chaingraph_store.signals import NewSignal
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +30,8 @@ class DesiredControl:
     priority: int | None = None
     start_timeout_seconds: int | None = None
     options: Mapping[str, Any] | None = None
+    signals: tuple[NewSignal, ...] = ()
+    """Those that the row does not know yet."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,6 +86,8 @@ class Transition:
     ignored: list[str] = field(default_factory=list)
     messages: list[dict[str, Any]] = field(default_factory=list)
     """For the engine, numbered."""
+    signals: dict[int, NewSignal] = field(default_factory=dict)
+    """The accepted signals by their numbers."""
     event: tuple[str, Mapping[str, Any]] | None = None
     start: bool = False
     """Send START_SIGNAL."""
@@ -140,6 +145,8 @@ def transition(controls: ControlState, wanted: DesiredControl) -> Transition:
     if _uses(result, TokenKind.STEP, wanted.step, last=controls.step_token):
         result.change(step_token=wanted.step)
         _step(result)
+    for signal in wanted.signals:
+        _accept(result, signal)
     return result
 
 
@@ -219,6 +226,14 @@ def _step(transition: Transition) -> None:
     seq = transition.send("STEP", token=transition.controls.step_token)
     transition.change(step_seqs=(*transition.controls.step_seqs, seq))
     if place is Location.PARKED:
+        _unpark(transition)
+
+
+def _accept(transition: Transition, signal: NewSignal) -> None:
+    """Accept a signal. It wakes an execution that is asleep; a paused one gets it when it resumes."""
+    transition.signals[transition.send("SIGNAL")] = signal
+    transition.applied.append("SIGNAL")
+    if transition.controls.parked and transition.controls.phase == "Running":
         _unpark(transition)
 
 

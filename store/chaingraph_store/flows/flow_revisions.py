@@ -33,6 +33,13 @@ async def node_ids(connection: Connection, revision: str) -> frozenset[str] | No
     return None if row is None else frozenset(node["id"] for node in row[0]["nodes"])
 
 
+async def nodes(connection: Connection, revision: str) -> list[dict[str, Any]]:
+    """Return the nodes of a flow; none when there is no such revision."""
+    cursor = await connection.execute("SELECT spec FROM chaingraph.flow_revisions WHERE revision = %s", (revision,))
+    row = await cursor.fetchone()
+    return [] if row is None else row[0]["nodes"]
+
+
 async def check(connection: Connection, revision: str, spec: Mapping[str, Any]) -> None:
     """Check that a revision, if it exists, has this content.
 

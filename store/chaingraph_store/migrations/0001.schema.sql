@@ -266,6 +266,28 @@ CREATE TABLE chaingraph.journal (
     PRIMARY KEY (execution_id, node_id)
 );
 
+-- What was sent to nodes from outside. The journal says which of them nodes have taken.
+CREATE TABLE chaingraph.signals (
+    execution_id    text NOT NULL REFERENCES chaingraph.executions (id) ON DELETE CASCADE,
+    id              text NOT NULL,
+    seq             bigint,
+    name            text NOT NULL,
+    payload         json NOT NULL DEFAULT 'null',
+    size            integer NOT NULL DEFAULT 0,
+    sender          text NOT NULL DEFAULT '',
+    attempt         integer NOT NULL,
+    at              timestamptz NOT NULL DEFAULT now(),
+    refusal         text NOT NULL DEFAULT '',
+    refusal_message text NOT NULL DEFAULT '',
+    PRIMARY KEY (execution_id, id),
+    CONSTRAINT signals_refused CHECK ((seq IS NULL) = (refusal <> ''))
+);
+COMMENT ON COLUMN chaingraph.signals.id IS 'chosen by the sender: the same id is delivered once';
+COMMENT ON COLUMN chaingraph.signals.seq IS 'number among the commands of the execution; null when it was refused';
+COMMENT ON COLUMN chaingraph.signals.size IS 'bytes of the payload';
+COMMENT ON COLUMN chaingraph.signals.sender IS 'the user who sent it; empty when that is not known';
+COMMENT ON COLUMN chaingraph.signals.attempt IS 'the attempt of the execution in which it came';
+
 CREATE TABLE chaingraph.events (
     execution_id text NOT NULL REFERENCES chaingraph.executions (id) ON DELETE CASCADE,
     index        bigint NOT NULL,

@@ -85,6 +85,7 @@ RIGHTS: Final[Mapping[str, Sequence[str]]] = {
         f"UPDATE ({', '.join(WORKER_COLUMNS)})",
     ),
     "chaingraph.journal": ("SELECT", "INSERT", "UPDATE"),
+    "chaingraph.signals": ("SELECT",),
     "chaingraph.events": ("SELECT", "INSERT"),
     "chaingraph.trees": ("SELECT", "INSERT", "UPDATE"),
     "chaingraph.flow_revisions": ("SELECT",),
@@ -167,6 +168,8 @@ def of(role: PoolRole) -> list[RowPolicy]:
     )
     own = _visible("journal.execution_id")
     restrict("chaingraph.journal", "ALL", using=own, check=own)
+    own = _visible("signals.execution_id")
+    restrict("chaingraph.signals", "ALL", using=own, check=own)
     restrict("chaingraph.events", "SELECT", using=_visible("events.execution_id"))
     restrict("chaingraph.events", "INSERT", check="chaingraph.sees_execution(execution_id)")
     own = _visible("trees.root_id")

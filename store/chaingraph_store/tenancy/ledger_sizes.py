@@ -1,7 +1,7 @@
 """The table `ledger_sizes`: the size of executions in the ledger, for namespaces with a limit.
 
-The operator measures an execution some time after it has changed: its inputs and outputs, its journal and its events,
-as PostgreSQL stores them, with compression. Indexes, DBOS's rows and flow revisions do not count.
+The operator measures an execution some time after it has changed: its inputs and outputs, its journal, signals and
+events, as PostgreSQL stores them, with compression. Indexes, DBOS's rows and flow revisions do not count.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ SELECT e.id, e.namespace,
        + coalesce(pg_column_size(e.integration), 0) + coalesce(pg_column_size(e.outputs), 0)
        + coalesce(pg_column_size(e.attempts), 0)
        + (SELECT coalesce(sum(pg_column_size(j.record)), 0) FROM chaingraph.journal j WHERE j.execution_id = e.id)
+       + (SELECT coalesce(sum(pg_column_size(s.payload)), 0) FROM chaingraph.signals s WHERE s.execution_id = e.id)
        + (SELECT coalesce(sum(pg_column_size(v.data)), 0) FROM chaingraph.events v WHERE v.execution_id = e.id),
        changed.change_seq
 FROM changed JOIN chaingraph.executions e USING (id)

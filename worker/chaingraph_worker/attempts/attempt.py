@@ -362,6 +362,7 @@ def _assignment(claim: runs.Claim, limits: RunnerLimits, lost: killed.KilledReco
         steps_owed=claim.steps_owed,
         ran_ms=claim.ran_ms,
         control_seq=claim.control_seq,
+        applied_seq=claim.applied_seq,
         killed=[asdict(each) for each in lost.killed],
         limits=asdict(limits),
         flow_spec=claim.flow_spec,
@@ -370,4 +371,5 @@ def _assignment(claim: runs.Claim, limits: RunnerLimits, lost: killed.KilledReco
         integration=claim.integration,
         options=claim.options,
         journal=claim.journal,
+        signals=claim.signals,
     )

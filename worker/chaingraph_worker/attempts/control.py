@@ -22,7 +22,7 @@ from chaingraph_worker.supervision.engine import RemoteEngine
 
 _REFUSED_PARK_SECONDS: Final = 0.5
 """Delay before a park is tried again that was refused because a command was in flight."""
-_KINDS: Final = frozenset(("PAUSE", "RESUME", "STEP", "BREAKPOINTS"))
+_KINDS: Final = frozenset(("PAUSE", "RESUME", "STEP", "BREAKPOINTS", "SIGNAL"))
 _log = structlog.get_logger(__name__)
 
 

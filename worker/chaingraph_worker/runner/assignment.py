@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, Self
 
-_BLOBS: Final = ("flow_spec", "inputs", "events", "integration", "options", "journal")
+_BLOBS: Final = ("flow_spec", "inputs", "events", "integration", "options", "journal", "signals")
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +41,8 @@ class Assignment:
     steps_owed: int
     ran_ms: int
     control_seq: int
+    applied_seq: int
+    """Number of the last command that an earlier engine has carried out."""
     killed: Sequence[Mapping[str, Any]]
     """Tries that ended with their process: the fields of `KilledTry`."""
     limits: Mapping[str, Any]
@@ -51,6 +53,8 @@ class Assignment:
     options: bytes
     journal: bytes
     """`[[attempt, record], …]`."""
+    signals: bytes
+    """`[[seq, id, name, by, at, attempt, payload], …]`."""
 
     def to_frame(self) -> tuple[dict[str, Any], list[bytes]]:
         """Encode it as a message."""

@@ -23,6 +23,7 @@ from chaingraph_flow import (
     Recorder,
     Registry,
     RunContext,
+    Signal,
     Supervisor,
     Trigger,
     WaitRecord,
@@ -77,6 +78,11 @@ def engine_of(
         trigger=trigger,
         journal=journal,
         waits=waits,
+        signals=[
+            Signal(seq, id_, name, payload, by, at, attempt)
+            for seq, id_, name, by, at, attempt, payload in orjson.loads(assignment.signals)
+        ],
+        signals_told=assignment.applied_seq,
         recorder=recorder,
         resumed=assignment.started_before,
         control=ControlState(

@@ -68,6 +68,18 @@ def resident_bytes(pid: int) -> int | None:
     return _status(pid, "RssAnon:")
 
 
+def starved(pid: int) -> tuple[bool, float] | None:
+    """Return whether a process's main thread wants the processor, and the CPU time it has had, in seconds.
+
+    None when the system does not report it.
+    """
+    with suppress(OSError, ValueError, IndexError):
+        # After the name, which may have any characters: state, 10 more fields, and the time in user and system mode.
+        fields = Path(f"/proc/{pid}/task/{pid}/stat").read_text().rpartition(")")[2].split()
+        return fields[0] == "R", (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+    return None
+
+
 def container_bytes() -> int | None:
     """Return the memory limit of this process's container, in bytes; None without a readable one."""
     for path in ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes"):

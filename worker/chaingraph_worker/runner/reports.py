@@ -141,7 +141,10 @@ class Reports:
             "applied": self.applied,
             "tries": engine.tries,
             "running": [
-                [each.node_id, each.tries, each.max_tries, each.since, each.next_at, each.waits_for]
+                [
+                    *(each.node_id, each.tries, each.max_tries, each.since, each.next_at),
+                    *(each.waits_for, each.signal, each.prompt),
+                ]
                 for each in engine.running_nodes
             ],
         }

@@ -9,7 +9,7 @@ from typing import Any
 import orjson
 import structlog
 
-from chaingraph_flow import Engine, FlowError, FlowOutcome, FlowResult, Registry, Supervisor
+from chaingraph_flow import Engine, FlowError, FlowOutcome, FlowResult, Registry, Signal, Supervisor
 from chaingraph_worker.runner.assignment import Assignment
 from chaingraph_worker.runner.children import children_of
 from chaingraph_worker.runner.endings import INTERNAL_ERROR, INVALID
@@ -109,6 +109,8 @@ class Session:
                 engine.step()
             case "BREAKPOINTS":
                 engine.set_breakpoints(command["breakpoints"])
+            case "SIGNAL":
+                engine.deliver(_signal(command))
         self._reports.flush()
 
     def stuck(self, node_id: str, tries: int, started_at: int, message: str) -> None:
@@ -129,3 +131,8 @@ class Session:
         self._answers.append(answer)
         self._reports.flush({"spawn": count})
         return await answer
+
+
+def _signal(command: Mapping[str, Any]) -> Signal:
+    fields = {each: command[each] for each in ("seq", "id", "name", "by", "at", "attempt")}
+    return Signal(**fields, payload=orjson.loads(command["payload"]))

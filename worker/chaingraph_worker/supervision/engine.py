@@ -14,6 +14,7 @@ from typing import Any, Final, Protocol
 
 import structlog
 
+from chaingraph_crds.limits import MAX_EVENT_NAME, MAX_PROMPT
 from chaingraph_store.attempts.running_nodes import WAIT_KINDS, RunningNode
 from chaingraph_worker.runner.assignment import Assignment
 from chaingraph_worker.runner.board import Board
@@ -318,10 +319,13 @@ def _controls(state: EngineState) -> tuple[object, ...]:
     return (state.paused, state.quiet, state.held, state.applied, state.asleep_until is None)
 
 
-def _running(node: str, tries: int, max_tries: int, since: int, next_at: int | None, waits_for: str) -> RunningNode:
+def _running(
+    node: str, tries: int, max_tries: int, since: int, next_at: int | None, waits_for: str, signal: str, prompt: str
+) -> RunningNode:
     until = None if next_at is None else int(next_at)
     kind = waits_for if waits_for in WAIT_KINDS else ""
-    return RunningNode(str(node), int(tries), int(max_tries), int(since), until, kind)
+    told = (str(signal)[:MAX_EVENT_NAME], str(prompt)[:MAX_PROMPT])
+    return RunningNode(str(node), int(tries), int(max_tries), int(since), until, kind, *told)
 
 
 def _end_of(header: Mapping[str, Any], blobs: Sequence[bytes]) -> EngineEnd:

@@ -193,7 +193,7 @@ class Pool:
 
     def _judge(self, runner: Runner) -> None:
         runner.watch(_WATCH_SECONDS)
-        if runner.silent_seconds >= self._settings.bounds.silence_seconds:
+        if runner.silent(self._settings.bounds.silence_seconds):
             runner.kill(Cause.SILENT)
             return
         # The kernel rejects allocations beyond the limit; pages shared at the fork come on top.

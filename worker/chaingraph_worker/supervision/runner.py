@@ -14,13 +14,48 @@ import structlog
 
 from chaingraph_worker.runner.board import Board
 from chaingraph_worker.runner.frames import Decoder, FrameRefused, encode
-from chaingraph_worker.runner.limits import resident_bytes
+from chaingraph_worker.runner.limits import resident_bytes, starved
 from chaingraph_worker.supervision.killed import Bounds, Cause, Ended, explain
 
 _EXIT_SECONDS: Final = 5.0
 """How long to wait for a process's exit code once its connection has ended; then it is killed."""
+_MOST_PATIENCE: Final = 6
+"""How many times as long a runner may be silent that the machine gives no processor to."""
 _SEND_BUFFER: Final = 1024 * 1024
 _log = structlog.get_logger(__name__)
+
+
+class Silence:
+    """For how long a runner's event loop has not answered.
+
+    On a machine that is too busy, a runner that wants the processor may not get it. That is nobody's fault, so only the
+    CPU time that it got counts then, up to a limit.
+    """
+
+    def __init__(self) -> None:
+        self._beats = -1
+        self._cpu_seconds = 0.0
+        self._seconds = 0.0
+        self._counted = 0.0
+
+    def watch(self, seconds: float, beats: int, processor: tuple[bool, float] | None) -> None:
+        """Count an interval.
+
+        Args:
+            beats: the number of the runner's heartbeats.
+            processor: the result of `limits.starved`.
+        """
+        wants, cpu_seconds = processor or (False, 0.0)
+        if beats != self._beats:
+            self._seconds = self._counted = 0.0
+        else:
+            self._seconds += seconds
+            self._counted += min(seconds, cpu_seconds - self._cpu_seconds) if wants else seconds
+        self._beats, self._cpu_seconds = beats, cpu_seconds
+
+    def lasts(self, seconds: float) -> bool:
+        """Whether it lasts for so long."""
+        return self._counted >= seconds or self._seconds >= seconds * _MOST_PATIENCE
 
 
 class Listener(Protocol):
@@ -51,8 +86,7 @@ class Runner(asyncio.Protocol):
         self._tasks: set[asyncio.Task[None]] = set()
         self.alive = True
         self.measured_at = 0.0
-        self._beats = -1
-        self.silent_seconds = 0.0
+        self._silence = Silence()
 
     async def start(self, fork: Callable[[socket.socket, int], Any]) -> None:
         """Create the process. `fork` takes its end of the connection and its board."""
@@ -74,7 +108,7 @@ class Runner(asyncio.Protocol):
         """Give it an execution."""
         self._listener = listener
         self.namespace = namespace
-        self._beats, self.silent_seconds = -1, 0.0
+        self._silence = Silence()
         self.board.beat_of_worker()
         self.send(header, blobs)
 
@@ -110,9 +144,11 @@ class Runner(asyncio.Protocol):
     def watch(self, seconds: float) -> None:
         """Check its heartbeat; called at this interval, as far as this worker itself was on time."""
         self.board.beat_of_worker()
-        beats = self.board.beats
-        self.silent_seconds = 0.0 if beats != self._beats else self.silent_seconds + seconds
-        self._beats = beats
+        self._silence.watch(seconds, self.board.beats, starved(self.pid))
+
+    def silent(self, seconds: float) -> bool:
+        """Whether it has been silent for so long."""
+        return self._silence.lasts(seconds)
 
     def own_bytes(self) -> int:
         """Return its memory growth since it was created; 0 when the system does not report it."""

@@ -19,20 +19,22 @@ from chaingraph_flow.context import (
     NodeContext,
     RunContext,
     RunResources,
+    Signal,
     Trigger,
     WaitKind,
     Woken,
 )
-from chaingraph_flow.engine.attempt import Ending, NodeWatch, Waiting, run_attempt
 from chaingraph_flow.engine.event_publisher import EventPublisher
 from chaingraph_flow.engine.gate import Gate
+from chaingraph_flow.engine.mailbox import Mailbox
 from chaingraph_flow.engine.options import EngineOptions
 from chaingraph_flow.engine.recorder import Recorder
 from chaingraph_flow.engine.records import NodeRecord, Outcome, WaitRecord
 from chaingraph_flow.engine.result import RunningNode
 from chaingraph_flow.engine.state import RunState
-from chaingraph_flow.engine.supervision import KilledTry, Supervisor
-from chaingraph_flow.engine.transfer import Untransferable, fill_inputs
+from chaingraph_flow.engine.tries.attempt import Ending, NodeWatch, Waiting, run_attempt
+from chaingraph_flow.engine.tries.supervision import KilledTry, Supervisor
+from chaingraph_flow.engine.tries.transfer import Untransferable, fill_inputs
 from chaingraph_flow.graph import GraphNode
 from chaingraph_flow.node import Node
 from chaingraph_flow.validation.wiring import Connection
@@ -50,6 +52,7 @@ class Tries:
         *,
         state: RunState,
         gate: Gate,
+        mailbox: Mailbox,
         announce: EventPublisher,
         recorder: Recorder,
         context: RunContext,
@@ -65,6 +68,7 @@ class Tries:
         self._classes = classes
         self._state = state
         self._gate = gate
+        self._mailbox = mailbox
         self._announce = announce
         self._recorder = recorder
         self._context = context
@@ -119,7 +123,8 @@ class Tries:
         until, times_out, try_at = waiting.until, False, self._try_began[node.id]
         if node.spec.timeout_seconds is not None and waiting.kind is not WaitKind.RETRY:
             deadline = try_at + round(node.spec.timeout_seconds * 1000)
-            until, times_out = min(until, deadline), until > deadline
+            times_out = until is None or until > deadline
+            until = deadline if until is None else min(until, deadline)
         return WaitRecord(
             node.id,
             waiting.kind,
@@ -129,12 +134,14 @@ class Tries:
             try_at=try_at,
             attempts=self.count[node.id],
             times_out=times_out,
+            signal=node.signal or "" if waiting.kind in (WaitKind.SIGNAL, WaitKind.APPROVAL) else "",
+            prompt=waiting.prompt,
         )
 
-    def wake(self, record: WaitRecord) -> None:
+    def wake(self, record: WaitRecord, signal: Signal | None = None) -> None:
         """Let the node's next pass be that after the wait; after a wait for a retry, it is another try."""
         if record.kind is not WaitKind.RETRY:
-            self._woken[record.node_id] = Woken(record.since, record.until)
+            self._woken[record.node_id] = Woken(record.since, record.until, signal)
 
     async def _run(self, node: GraphNode, wanted: Callable[[], bool]) -> Ended:
         id_ = node.id
@@ -167,7 +174,8 @@ class Tries:
     def described(self, node: GraphNode, wait: WaitRecord) -> RunningNode:
         """Describe a waiting node."""
         since = wait.try_at if wait.kind is WaitKind.RETRY else wait.since
-        return RunningNode(node.id, wait.attempts, _most_tries(node), since, wait.until, str(wait.kind))
+        fields = (wait.until, str(wait.kind), wait.signal, wait.prompt)
+        return RunningNode(node.id, wait.attempts, _most_tries(node), since, *fields)
 
     def record(self, id_: str, ending: Ending) -> NodeRecord:
         """Return the record of a node whose last try ended this way."""
@@ -182,6 +190,7 @@ class Tries:
             attempts=self.count[id_],
             emissions=ending.emissions,
             size=ending.size,
+            signal=self._mailbox.taken(id_),
         )
 
     async def _try(self, node: GraphNode, tries: int, woken: Woken | None) -> Ending | Waiting:
@@ -220,6 +229,7 @@ class Tries:
             max_depth=self._options.max_depth,
             resources=self._resources,
             woken=woken,
+            takes_signals=node.signal is not None,
         )
         seconds = node.spec.timeout_seconds or self._options.node_timeout_seconds
         watch = None

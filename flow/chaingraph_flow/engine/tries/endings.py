@@ -10,11 +10,11 @@ from collections.abc import Awaitable, Callable, Iterable, Sequence
 
 from chaingraph_crds.flow import NodeRetry
 from chaingraph_flow.context import Emission, Trigger
-from chaingraph_flow.engine.attempt import Ending, refused
 from chaingraph_flow.engine.options import EngineOptions
 from chaingraph_flow.engine.records import Outcome
 from chaingraph_flow.engine.result import FailureReason, NodeError
 from chaingraph_flow.engine.state import RunState
+from chaingraph_flow.engine.tries.attempt import Ending, refused
 from chaingraph_flow.errors import TooManyChildren
 from chaingraph_flow.field_errors import suggestion
 from chaingraph_flow.limits import Limits

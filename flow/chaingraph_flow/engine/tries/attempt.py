@@ -11,8 +11,8 @@ from typing import Any
 from chaingraph_flow.context import Emission, NodeContext, NodeWaits, WaitKind
 from chaingraph_flow.engine.records import Outcome
 from chaingraph_flow.engine.result import FailureReason
-from chaingraph_flow.engine.supervision import Supervisor
-from chaingraph_flow.engine.threads import in_thread
+from chaingraph_flow.engine.tries.supervision import Supervisor
+from chaingraph_flow.engine.tries.threads import in_thread
 from chaingraph_flow.errors import (
     EgressDenied,
     EmissionRefused,
@@ -49,10 +49,11 @@ class Ending:
 
 @dataclass(frozen=True, slots=True)
 class Waiting:
-    """A try that continues after a wait. `until`: milliseconds since 1970."""
+    """A try that continues after a wait. `until`: milliseconds since 1970; None when only a signal ends it."""
 
     kind: WaitKind
-    until: int
+    until: int | None = None
+    prompt: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,7 +137,7 @@ async def _ending(
     except asyncio.CancelledError:
         raise
     except NodeWaits as waits:
-        return Waiting(waits.kind, waits.until)
+        return Waiting(waits.kind, waits.until, waits.prompt)
     except NodeSkipped as skipped:
         return Ending(Outcome.SKIPPED, {}, plain_text(str(skipped)))
     except TimeoutError as error:

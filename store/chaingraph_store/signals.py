@@ -12,14 +12,14 @@ from typing import Any, Final
 
 from chaingraph_store.ids import ExecutionId
 from chaingraph_store.ledger import Connection, plain
-from chaingraph_store.raw_json import RawJson
+from chaingraph_store.raw_json import RawJson, unparsed
 
-ACCEPTED: Final = """
+# It does not parse the payloads: PostgreSQL could not parse all of them.
+_ACCEPTED: Final = """
 SELECT coalesce(json_agg(json_build_array(s.seq, s.id, s.name, s.sender, floor(extract(epoch FROM s.at) * 1000)::bigint,
                                           s.attempt, s.payload) ORDER BY s.seq), '[]')
-FROM chaingraph.signals s WHERE s.seq IS NOT NULL AND s.execution_id = """
-"""The accepted signals as JSON: `[[seq, id, name, by, at, attempt, payload], …]`. An expression of SQL, which ends with
-the id of the execution. It does not parse the payloads: PostgreSQL could not parse all of them."""
+FROM chaingraph.signals s WHERE s.execution_id = %(id)s AND s.seq <= %(until)s
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +57,15 @@ class KnownSignals:
     accepted: frozenset[str]
     count: int = 0
     size: int = 0
+
+
+async def accepted(connection: Connection, execution: ExecutionId, *, until: int) -> bytes:
+    """Return the accepted signals up to this number as JSON: `[[seq, id, name, by, at, attempt, payload], …]`."""
+    cursor = unparsed(connection)
+    await cursor.execute(_ACCEPTED, {"id": execution, "until": until})
+    row = await cursor.fetchone()
+    assert row is not None, "an aggregate has one row"
+    return bytes(row[0])
 
 
 _KNOWN: Final = """

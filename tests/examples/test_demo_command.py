@@ -40,7 +40,7 @@ def test_demo_completes_in_a_pipe(tmp_path: Path) -> None:
     assert "    Seattle in 2015: 1,139 mm of rain; warmest on 2015/07/19 with 35.0 °C" in done.stdout
     assert "children: 19 of 19 descendants completed" in done.stdout
     assert "Failed, as expected: node fetch:" in done.stdout
-    assert "Paused, as expected: Paused at the breakpoint 'publish'" in done.stdout
+    assert "Waiting at ask: Release v1.2.3 of weather-report" in done.stdout
     assert "\x1b" not in done.stdout
     assert _nothing_runs(state)
 
@@ -134,7 +134,8 @@ def test_demo_reports_missing_examples_folder(tmp_path: Path) -> None:
         (
             "apiVersion: chaingraph.dev/v1alpha1\nkind: Execution\n"
             "metadata: {name: a, annotations: {chaingraph.dev/expected-phase: Done}}\n",
-            "the annotation chaingraph.dev/expected-phase must be one of Paused, Completed, Failed, Stopped, is 'Done'",
+            "the annotation chaingraph.dev/expected-phase must be one of Running, Paused, Completed, Failed, Stopped, "
+            "is 'Done'",
         ),
     ],
 )

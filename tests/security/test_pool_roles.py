@@ -19,6 +19,7 @@ from chaingraph_store.pool_roles.setting import PoolRole
 from chaingraph_store.queue import leases
 from chaingraph_store.queue.fair_share import TAKE, take_parameters
 from chaingraph_store.queue.pinning import Build
+from chaingraph_store.signals import NewSignal
 from chaingraph_store.tenancy import policies as namespace_policies
 from fixtures.ledger.moves import flush, paused_and_parked, steer, take_from_queue
 from fixtures.ledger.new_executions import APP, create
@@ -100,7 +101,8 @@ async def work_of(ledger: Ledger, owner: psycopg.Connection, pool: str) -> dict[
         )
     await paused_and_parked(ledger, found["parked"])
     await flush(ledger, await take_from_queue(ledger, found["running"], worker), "flow:started", journal=["a"])
-    await steer(ledger, found["running"], paused=True)
+    secret = NewSignal("s", "paid", b'"secret"')
+    await steer(ledger, found["running"], paused=True, signals=(secret,))
     taken = await take_from_queue(ledger, found["parent"], worker)
     await flush(ledger, taken, "flow:started", end=runs.AttemptEnd("Completed", outputs=b"{}", children=2))
     async with ledger.connection() as connection:

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import json
+from dataclasses import replace
 
 import pytest
 
 from chaingraph_store import signals
-from chaingraph_store.commands import signal_refusals
+from chaingraph_store.commands import control, signal_refusals
 from chaingraph_store.commands.observed_generation import Stale
 from chaingraph_store.ids import ExecutionId
 from chaingraph_store.ledger import Ledger
 from chaingraph_store.signals import KnownSignals, NewSignal, RefusedSignal
 from fixtures.ledger.ledger import row_of
 from fixtures.ledger.moves import (
+    PLAIN,
     asleep,
     claimed,
     flush,
@@ -28,7 +30,7 @@ from fixtures.ledger.moves import (
     take_from_queue,
     workflows,
 )
-from fixtures.ledger.new_executions import create
+from fixtures.ledger.new_executions import APP, create
 
 pytestmark = pytest.mark.integration
 LONG = 3600.0
@@ -63,6 +65,30 @@ async def test_signal_of_a_queued_execution_comes_with_its_claim(ledger: Ledger)
         [2, "b", "paid", "ann", 1, [2]],
     ]
     assert (taken.control_seq, taken.applied_seq) == (2, 0)
+
+
+async def test_claim_that_waits_for_an_acceptance_has_its_signal(ledger: Ledger) -> None:
+    """The claim takes its snapshot before the signal is committed, and then waits for the row."""
+    execution = (await create(ledger)).id
+    wanted = replace(PLAIN, signals=(signal("a", 1),))
+    async with ledger.transaction() as connection:
+        await control.apply(connection, execution, wanted, generation=1, application_name=APP)
+        claiming = asyncio.create_task(claimed(ledger, execution))
+        await blocked(ledger)
+    taken = await claiming
+    assert (taken.control_seq, [each[1] for each in json.loads(taken.signals)]) == (1, ["a"])
+
+
+async def blocked(ledger: Ledger) -> None:
+    """Returns once a statement waits for a lock."""
+    async with asyncio.timeout(30):
+        while True:
+            async with ledger.connection() as connection:
+                cursor = await connection.execute("SELECT count(*) FROM pg_locks WHERE NOT granted")
+                row = await cursor.fetchone()
+            if row and row[0]:
+                return
+            await asyncio.sleep(0.01)
 
 
 async def test_signal_of_a_running_execution_comes_as_a_message(ledger: Ledger) -> None:

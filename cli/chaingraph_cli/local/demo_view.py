@@ -43,11 +43,12 @@ class DemoRow:
 
     @property
     def as_expected(self) -> bool:
-        return self.phase is self.example.expected
+        waits = self._condition("Waiting").get("status") == "True"
+        return self.phase is self.example.expected and (waits or self.phase is not ExecutionPhase.RUNNING)
 
     @property
     def settled(self) -> bool:
-        """Whether its whole tree has ended, or it is paused as expected."""
+        """Whether its whole tree has ended, or it is paused or waits as expected."""
         return self.tree_ended if self.phase.finished else self.as_expected
 
     @property
@@ -137,6 +138,8 @@ def print_results(console: Console, rows: Sequence[DemoRow]) -> None:
             console.print(f"  {row.phase}{meant}: {where}{error.get('message', '')}")
         if row.phase is ExecutionPhase.PAUSED:
             console.print(f"  {row.phase}{', as expected' if row.as_expected else ''}: {row.message}")
+        for each in row.status.get("waiting") or ():
+            console.print(f"  Waiting at {each['node']}: {each.get('prompt') or each['kind']}")
         if row.tree:
             console.print(f"  children: {row.tree}")
         for name, value in (row.status.get("outputs") or {}).items():

@@ -23,6 +23,8 @@ from chaingraph_crds.yaml.reading import read
 _CHECKOUT: Final = Path(__file__).parents[3] / "examples"
 _FIRST: Final = "01-hello.yaml"
 EXPECTED_PHASE: Final = f"{names.GROUP}/expected-phase"
+_UNFINISHED: Final = (ExecutionPhase.RUNNING, ExecutionPhase.PAUSED)
+"""The phases in which an example may stay: Running, while all that is left of it waits, or Paused."""
 DATA_PORT: Final = 8765
 """The port of the data in the examples."""
 SOURCE_INPUT: Final = "source"
@@ -121,7 +123,7 @@ def _error_response(document: Any) -> str:
     if not (document.get("metadata") or {}).get("name"):
         return "metadata.name is missing"
     phase = _annotation(document)
-    known = [str(each) for each in ExecutionPhase if each.finished or each is ExecutionPhase.PAUSED]
+    known = [str(each) for each in ExecutionPhase if each.finished or each in _UNFINISHED]
     if phase is not None and phase not in known:
         return f"the annotation {EXPECTED_PHASE} must be one of {', '.join(known)}, is {phase!r}"
     return ""

@@ -8,12 +8,13 @@ events with their dense indices, and the row change together or not at all.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from datetime import datetime
 from typing import Final
 
 from psycopg.types.json import Json
 
+from chaingraph_store import signals
 from chaingraph_store.attempts.running_nodes import RunningNode
 from chaingraph_store.errors import OwnershipLost
 from chaingraph_store.events import PAUSE_TYPES, PAUSED, STARTED
@@ -22,7 +23,6 @@ from chaingraph_store.ledger import CHANGES, Connection, plain
 from chaingraph_store.queue.dispatch import GIVEN
 from chaingraph_store.queue.pinning import NO_BUILD, Build, PinnedElsewhere, has_worker
 from chaingraph_store.raw_json import RawJson, unparsed
-from chaingraph_store.signals import ACCEPTED
 from chaingraph_store.tenancy.policies import of_namespace
 
 WAITING: Final = "waiting"
@@ -79,7 +79,7 @@ class Claim:
     """The finished and the waiting nodes, as `[[attempt, record], …]`: the attempt that each belongs to, and the
     engine's record of it."""
     signals: bytes
-    """The accepted signals, as `signals.ACCEPTED` gives them."""
+    """The accepted signals up to `control_seq`, as `signals.accepted` returns them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,6 +153,8 @@ class AttemptMoved:
     control_seq: int
 
 
+_CONTROL_SEQ: Final = [field.name for field in fields(Claim)].index("control_seq")
+
 # A pinned run is refused only while it waits, so that a claim whose answer was lost can be repeated.
 _CLAIM: Final = f"""
 WITH before AS (
@@ -185,7 +187,7 @@ SELECT run.id, run.owner_epoch, run.namespace, run.name, run.attempt,
        coalesce({of_namespace("egress", "run.namespace")}, '{{}}'),
        (SELECT coalesce(json_agg(json_build_array(j.attempt, j.record)), '[]')
         FROM chaingraph.journal j WHERE j.execution_id = run.id),
-       ({ACCEPTED}run.id),
+       run.signal_count,
        CASE WHEN run.id IS NOT NULL THEN pg_notify(%(channel)s, run.id) END FROM given LEFT JOIN run USING (id)
 """  # noqa: S608 - put together of constants alone
 
@@ -264,8 +266,11 @@ async def claim(
         return None
     if row[0] is None:
         raise PinnedElsewhere(execution)
-    *fields, _ = row
-    return Claim(*fields)
+    *values, count, _ = row
+    # In a statement of its own: that of the claim may have waited for the one that accepted a signal, and would not see
+    # it. Nearly no execution has any.
+    found = await signals.accepted(connection, execution, until=row[_CONTROL_SEQ]) if count else b"[]"
+    return Claim(*(*values, found))
 
 
 async def flush(

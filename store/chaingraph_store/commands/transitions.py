@@ -55,6 +55,7 @@ class ControlState:
     control_seq: int
     pause_seq: int
     step_seqs: tuple[int, ...]
+    signal_count: int
     priority: int
     start_timeout_s: int
     options: Mapping[str, Any]
@@ -232,6 +233,7 @@ def _step(transition: Transition) -> None:
 def _accept(transition: Transition, signal: NewSignal) -> None:
     """Accept a signal. It wakes an execution that is asleep; a paused one gets it when it resumes."""
     transition.signals[transition.send("SIGNAL")] = signal
+    transition.change(signal_count=transition.controls.signal_count + 1)
     transition.applied.append("SIGNAL")
     if transition.controls.parked and transition.controls.phase == "Running":
         _unpark(transition)

@@ -113,6 +113,7 @@ CREATE TABLE chaingraph.executions (
     control_seq         bigint NOT NULL DEFAULT 0,
     pause_seq           bigint NOT NULL DEFAULT 0,
     applied_seq         bigint NOT NULL DEFAULT 0,
+    signal_count        integer NOT NULL DEFAULT 0,
     step_seqs           bigint[] NOT NULL DEFAULT '{}',
     step_token          text NOT NULL DEFAULT '',
     resume_token        text NOT NULL DEFAULT '',
@@ -187,6 +188,7 @@ COMMENT ON COLUMN chaingraph.executions.wake_at IS
 COMMENT ON COLUMN chaingraph.executions.control_seq IS 'number of the last command';
 COMMENT ON COLUMN chaingraph.executions.pause_seq IS 'number of the last PAUSE or RESUME';
 COMMENT ON COLUMN chaingraph.executions.applied_seq IS 'number of the last command that the engine has carried out';
+COMMENT ON COLUMN chaingraph.executions.signal_count IS 'signals that were accepted: see the table signals';
 COMMENT ON COLUMN chaingraph.executions.step_seqs IS 'numbers of the STEP commands that may not have been carried out';
 COMMENT ON COLUMN chaingraph.executions.retry_refusal IS
     'why the retry of retry_token was refused, as the reason of the condition; retry_refusal_message is its message';

@@ -68,6 +68,7 @@ FIXED_COLUMNS: Final = (
         "retry_refusal",
         "retry_refusal_message",
         "control_seq",
+        "signal_count",
         "pause_seq",
         "on_stop",
         "children_suppressed",

@@ -60,7 +60,7 @@ class _Server:
         for name in [each for each in os.environ if each.startswith(_SECRETS)]:
             del os.environ[name]
         # Here and not above: the worker imports this module, and must not import code of nodes.
-        from chaingraph_flow import Registry
+        from chaingraph_flow import Registry, http_client
         from chaingraph_flow.plugins import load_plugins
         from chaingraph_worker.runner import process
 
@@ -70,6 +70,7 @@ class _Server:
         catalogue = self._registry.catalogue
         broken = [{"said": str(each), "traceback": each.traceback} for each in plugins.broken]
         self._say({"catalogue": catalogue.to_json(), "hash": catalogue.hash, "broken": broken})
+        http_client.prepare()
         gc.collect()
         gc.freeze()
         woken, wake = socket.socketpair()

@@ -14,6 +14,7 @@ INPUTS_NODE_ID = "inputs"
 Identifier = Annotated[str, Field(min_length=1, max_length=limits.MAX_IDENTIFIER, pattern=forms.IDENTIFIER)]
 Endpoint = Annotated[str, Field(min_length=3, max_length=limits.MAX_ENDPOINT, pattern=forms.ENDPOINT)]
 
+RetryReason = Annotated[str, Field(min_length=1, max_length=limits.MAX_IDENTIFIER, pattern=forms.RETRY_REASON)]
 InputType = Literal["string", "number", "boolean", "array", "object", "any"]
 
 
@@ -65,10 +66,30 @@ class NodeRetry(ApiModel):
         default=1,
         ge=0,
         le=3600,
-        description="Delay before the second attempt, in seconds. It doubles with every further attempt.",
+        description="Delay before the second attempt, in seconds. It grows by `factor` with every further attempt.",
     )
+    factor: float = Field(default=2, ge=1, le=10, description="Growth of the delay; 1 keeps it the same.")
     max_backoff_seconds: float = Field(
-        default=60, ge=0, le=86400, description="Maximum delay between two attempts, in seconds."
+        default=60,
+        ge=0,
+        le=86400,
+        description="Maximum delay between two attempts, in seconds. A server that says when to come back "
+        "(`Retry-After`) can make it longer.",
+    )
+    jitter: float = Field(
+        default=0,
+        ge=0,
+        le=1,
+        description="Random part of the delay, so that nodes that failed together do not return together: with 0.3, "
+        "the delay is 70 to 100 % of its length.",
+    )
+    retry_on: list[RetryReason] = Field(
+        default_factory=list,
+        max_length=limits.MAX_RETRY_REASONS,
+        description="Reasons of failures to retry, such as `NodeTimeout`, `NetworkError`, `HTTP503` or `HTTP5xx`; "
+        "no others are retried then. Empty: every failure that can go away, so not an HTTP status of 4xx except "
+        "408, 425 and 429.",
+        json_schema_extra=kubernetes(list_type="set"),
     )
 
 

@@ -13,6 +13,7 @@ OPTIONAL_RESOURCE_NAME: Final = r"^([a-z0-9]([-a-z0-9.]*[a-z0-9])?)?$"
 QUEUE: Final = r"^[A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?$"
 TOKEN: Final = r"^[A-Za-z0-9]([-A-Za-z0-9_.:+]*[A-Za-z0-9])?$"  # a time with its zone is one
 EXECUTION_ID: Final = r"^EX[A-Z2-7]{24}$"
+RETRY_REASON: Final = r"^[A-Z][A-Za-z0-9]*$"
 CONDITION_REASON: Final = r"^[A-Za-z]([A-Za-z0-9_,:]*[A-Za-z0-9_])?$"
 """The pattern of `metav1.Condition`."""
 
@@ -25,5 +26,6 @@ FORMS: Final[Mapping[str, str]] = {
     QUEUE: "letters, digits, '-', '_' and '.', a letter or digit at both ends",
     TOKEN: "letters, digits and '-_.:+', a letter or digit at both ends",
     EXECUTION_ID: "an execution id: 'EX', then 24 capital letters and digits from 2 to 7",
+    RETRY_REASON: "one word in CamelCase, such as NodeTimeout or HTTP5xx",
     CONDITION_REASON: "one word in CamelCase",
 }

@@ -13,6 +13,7 @@ MAX_FLOW_OUTPUTS: Final = 100
 MAX_NODE_INPUTS: Final = 200
 MAX_INTEGRATION_KEYS: Final = 100
 MAX_EVENTS: Final = 100
+MAX_RETRY_REASONS: Final = 20
 MAX_BREAKPOINTS: Final = 100
 MAX_SIGNALS: Final = 100
 """Maximum entries of `spec.signals`. One that was delivered may be removed."""

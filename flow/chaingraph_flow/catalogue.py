@@ -16,7 +16,8 @@ from pydantic.alias_generators import to_camel
 
 from chaingraph_flow.errors import DuplicateNodeType
 from chaingraph_flow.ports.derive import Rule
-from chaingraph_flow.ports.types import Boolean, PortType, String
+from chaingraph_flow.ports.types import Any as Any_
+from chaingraph_flow.ports.types import Boolean, Object, PortType, String
 
 EXECUTE = "__execute"
 SUCCESS = "__success"
@@ -96,7 +97,12 @@ EXECUTE_PORT = InputPort(
 )
 SYSTEM_OUTPUTS = (
     OutputPort(key=SUCCESS, type=Boolean(), description="True when the node completed."),
-    OutputPort(key=ERROR, type=Boolean(), description="True when the node failed."),
+    OutputPort(
+        key=ERROR,
+        type=Object(properties={"node": String(), "reason": String(), "message": String(), "details": Any_()}),
+        description="The error, when the node failed: the reason in one word, the message, and details for programs. "
+        "Connected to `__execute`, it counts as true.",
+    ),
     OutputPort(key=ERROR_MESSAGE, type=String(), description="The error message, when the node failed."),
 )
 

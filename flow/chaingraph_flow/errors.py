@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 from chaingraph_flow.field_errors import FieldError
 
@@ -44,7 +45,30 @@ class NotJson(FlowError):
 
 
 class NodeFailed(FlowError):
-    """Raised by a node that fails. The message is shown to the user unchanged."""
+    """Raised by a node that fails. The message is shown to the user unchanged.
+
+    Args:
+        message: what happened, and what would be right.
+        reason: the kind of failure, one word in CamelCase, for `retryOn` and `__error.reason`; '' for NodeFailed.
+        details: a JSON value for programs: `__error.details`.
+        retryable: False when another try would fail as well.
+        retry_after: the seconds after which another try may succeed, if that is known.
+    """
+
+    def __init__(
+        self,
+        message: str = "",
+        *,
+        reason: str = "",
+        details: Any = None,
+        retryable: bool = True,
+        retry_after: float | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.reason = reason
+        self.details = details
+        self.retryable = retryable
+        self.retry_after = retry_after
 
 
 class UnreadableText(NodeFailed):

@@ -251,7 +251,7 @@ def test_chart_crds_match_crds_folder(helm: Helm) -> None:
     expected: list[Manifest] = []
     for path in sorted((CHART.parents[1] / "crds").glob("*.yaml")):
         expected += [each for each in yaml.safe_load_all(path.read_text(encoding="utf-8")) if each]
-    assert len(expected) == 4
+    assert len(expected) == 6
     for each in expected:
         assert each in rendered, each["metadata"]["name"]
 

@@ -60,7 +60,11 @@ NODE = record(
         "title": TEXT,
         "inputs": MAP,
         "timeoutSeconds": NUMBER,
-        "retry": record({}, {"maxAttempts": NUMBER, "backoffSeconds": NUMBER, "maxBackoffSeconds": NUMBER}),
+        "retry": record(
+            {},
+            {"maxAttempts": NUMBER, "backoffSeconds": NUMBER, "maxBackoffSeconds": NUMBER, "factor": NUMBER}
+            | {"jitter": NUMBER, "retryOn": likely(st.lists(TEXT, max_size=2, unique_by=str))},
+        ),
     },
 )
 FLOW = record(

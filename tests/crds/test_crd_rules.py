@@ -328,6 +328,10 @@ FULL_STATUS: dict[str, Any] = {
     "nodes": {"total": 9, "done": 6, "completed": 3, "failed": 1, "skipped": 2, "running": 0, "waiting": 0},
     "currentNodes": ["fetch"],
     "breakpoint": "fetch",
+    "signals": [
+        {"id": "a", "state": "Accepted"},
+        {"id": "b", "state": "Refused", "reason": "UnknownSignal", "message": "no node takes it"},
+    ],
     "waiting": [
         {"node": "fetch", "kind": "Retry", "since": "2026-11-24T02:00:01.000Z", "until": "2026-11-24T02:00:09.000Z"}
     ],

@@ -257,7 +257,7 @@ async def test_node_times_out_during_pause() -> None:
     run.engine.pause()
     result = await run.end()
     assert result.error is not None
-    assert result.error.reason is FailureReason.NODE_TIMEOUT
+    assert result.error.reason == FailureReason.NODE_TIMEOUT
     assert now() - begun == pytest.approx(5, abs=0.1)
 
 
@@ -266,7 +266,7 @@ async def test_flow_timeout_counts_all_engines_of_an_attempt() -> None:
     run = Session(LONG, ran_ms=7000, options=EngineOptions(flow_timeout_seconds=10))
     result = await run.end()
     assert result.error is not None
-    assert result.error.reason is FailureReason.FLOW_TIMEOUT
+    assert result.error.reason == FailureReason.FLOW_TIMEOUT
     assert now() - begun == pytest.approx(3, abs=0.1)
     assert run.recorder.named("flow:failed")[0]["executionTime"] == pytest.approx(10_000, abs=50)
 

@@ -166,7 +166,7 @@ async def test_depth_limit_fails_node_despite_its_own_handling(then: str) -> Non
 async def test_depth_limit_is_reported_from_task_and_thread(type_: str) -> None:
     result, _ = await run_at_depth(f"nodes: [{{id: it, type: {type_}}}]", 7, 7)
     assert result.error is not None
-    assert result.error.reason is FailureReason.DEPTH_LIMIT
+    assert result.error.reason == FailureReason.DEPTH_LIMIT
 
 
 # -- children ------------------------------------------------------------------------------------------------
@@ -209,7 +209,7 @@ async def test_unhandled_child_limit_failure_fails_flow() -> None:
     run_ = await run("nodes: [{id: a, type: EmitEach, inputs: {eventName: e, items: [1, 2, 3]}}]", 2)
     assert run_.result.outcome is FlowOutcome.FAILED
     assert run_.result.error is not None
-    assert run_.result.error.reason is FailureReason.TOO_MANY_CHILDREN
+    assert run_.result.error.reason == FailureReason.TOO_MANY_CHILDREN
     assert run_.result.emissions == ()
 
 
@@ -217,7 +217,7 @@ async def test_unhandled_child_limit_failure_fails_flow() -> None:
 async def test_node_stops_at_first_event_beyond_limit(type_: str) -> None:
     run_ = await run(f"nodes: [{{id: a, type: {type_}, inputs: {{events: 1.0e+9}}}}]", 4)
     assert run_.result.error is not None
-    assert run_.result.error.reason is FailureReason.TOO_MANY_CHILDREN
+    assert run_.result.error.reason == FailureReason.TOO_MANY_CHILDREN
     assert run_.result.error.message.startswith(
         "the execution would have 5 children, 5 emitted by this node; the limit is 4"
     )

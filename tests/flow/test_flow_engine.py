@@ -162,10 +162,12 @@ async def test_unhandled_failure_lets_running_nodes_finish() -> None:
 async def test_flow_output_of_error_port_handles_failure() -> None:
     run = await run_flow("""
         nodes: [{id: bad, type: Fail, inputs: {message: no way}}]
-        outputs: [{name: why, from: bad.__errorMessage}, {name: failed, from: bad.__error}]
+        outputs: [{name: why, from: bad.__errorMessage}, {name: failed, from: bad.__error},
+                  {name: kind, from: bad.__error.reason}]
     """)
     assert run.result.outcome is FlowOutcome.COMPLETED
-    assert run.result.outputs == {"why": "no way", "failed": True}
+    error = {"node": "bad", "reason": "NodeFailed", "message": "no way", "details": None}
+    assert run.result.outputs == {"why": "no way", "failed": error, "kind": "NodeFailed"}
 
 
 @pytest.mark.parametrize("execute", [True, False])
@@ -204,7 +206,7 @@ async def test_output_of_wrong_type_fails_with_its_path() -> None:
     """)
     assert run.result.error is not None
     assert run.result.error.message == "the output value[1].n: must be a number, is a string"
-    assert run.result.error.reason is FailureReason.INVALID_OUTPUT
+    assert run.result.error.reason == FailureReason.INVALID_OUTPUT
 
 
 @pytest.mark.parametrize(
@@ -241,7 +243,7 @@ async def test_invalid_output_value_fails_node(what: str, message: str) -> None:
     run = await run_flow("nodes: [{id: it, type: Wrong}]", registry=Registry([Wrong]))
     assert run.result.error is not None
     assert message in run.result.error.message
-    assert run.result.error.reason is FailureReason.INVALID_OUTPUT
+    assert run.result.error.reason == FailureReason.INVALID_OUTPUT
 
 
 async def test_unset_output_fails_node() -> None:

@@ -62,7 +62,7 @@ async def test_engine_ignores_result_of_timed_out_thread() -> None:
         "nodes: [{id: it, type: InThread, inputs: {seconds: 0.3}}]", registry=REGISTRY, options=options
     )
     assert run.result.error is not None
-    assert run.result.error.reason is FailureReason.NODE_TIMEOUT
+    assert run.result.error.reason == FailureReason.NODE_TIMEOUT
     assert run.recorder.of("it").outputs == {}
 
 

@@ -61,7 +61,7 @@ async def test_node_timeout_ends_node_with_reason() -> None:
     run = await run_flow("nodes: [{id: a, type: Wait, timeoutSeconds: 5, inputs: {seconds: 1000}}]", registry=REGISTRY)
     assert now() - begun == pytest.approx(5, abs=0.1)
     assert run.result.error is not None
-    assert run.result.error.reason is FailureReason.NODE_TIMEOUT
+    assert run.result.error.reason == FailureReason.NODE_TIMEOUT
     assert run.result.error.message == "timed out after 5 s"
     assert Wait.now == 0
 
@@ -176,7 +176,7 @@ async def test_flow_timeout_names_what_ran_and_what_waited_for_its_next_try() ->
     asyncio.get_running_loop().call_later(1, lambda: seen.append(made.running_nodes))
     result = await made.run()
     assert result.error is not None
-    assert result.error.reason is FailureReason.FLOW_TIMEOUT
+    assert result.error.reason == FailureReason.FLOW_TIMEOUT
     slow, flaky = seen[0]
     assert (slow.node_id, slow.tries, slow.max_tries, slow.next_at) == ("slow", 1, 1, None)
     assert (flaky.node_id, flaky.tries, flaky.max_tries) == ("flaky", 1, 5)

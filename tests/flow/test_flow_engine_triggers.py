@@ -53,7 +53,7 @@ async def test_trigger_activates_only_its_nodes(events: list[str] | None, active
 async def test_trigger_without_listener_fails() -> None:
     run = await run_flow(BINDING, trigger=[ExternalEvent("paied")])
     assert run.result.error is not None
-    assert run.result.error.reason is FailureReason.NO_LISTENER
+    assert run.result.error.reason == FailureReason.NO_LISTENER
     assert "did you mean 'paid'?" in run.result.error.message
 
 

@@ -118,7 +118,7 @@ async def test_http_empty_response_is_null(server: Server) -> None:
 
 
 async def test_http_status_other_than_2xx_fails_unless_allowed(server: Server) -> None:
-    assert await failure_of("HTTP", baseUri=server.url, path="missing") == f"GET {server.url}/...: status 404"
+    assert await failure_of("HTTP", baseUri=server.url, path="missing") == f"GET {server.url}/...: status 404: not here"
     found = await outputs_of("HTTP", baseUri=server.url, path="missing", failOnStatus=False)
     assert (found["statusCode"], found["response"]) == (404, None)
     found = await outputs_of("HTTP", baseUri=server.url, path="teapot", failOnStatus=False)
@@ -161,7 +161,7 @@ async def test_http_hides_secrets_in_messages_and_logs(server: Server, caplog: p
         method="POST",
         body={"password": "hunter2"},
     )
-    assert message == f"POST {server.url}/...: status 404"
+    assert message == f"POST {server.url}/...: status 404: not here"
     assert "hunter2" not in caplog.text
 
 

@@ -126,7 +126,7 @@ async def test_loopback_is_refused_in_every_notation(host: str) -> None:
 
 async def test_denied_connection_is_not_retried_and_names_host_and_class() -> None:
     error = await error_of("HTTP", baseUri="http://169.254.169.254/latest/meta-data", options=NOTHING)
-    assert error.reason is FailureReason.EGRESS_DENIED
+    assert error.reason == FailureReason.EGRESS_DENIED
     assert error.message.startswith("connection to 169.254.169.254 denied: its address is cloud metadata")
 
 
@@ -135,7 +135,7 @@ async def test_redirect_to_a_closed_address_is_refused() -> None:
         server.answers["/a"] = answer(b"", f"Location: {inside.url}/", status="302 Found")
         options = EngineOptions(egress=Egress.of("127.0.0.1"))
         error = await error_of("HTTP", baseUri=f"{server.url}/a", options=options)
-        assert error.reason is FailureReason.EGRESS_DENIED
+        assert error.reason == FailureReason.EGRESS_DENIED
         assert (len(server.requests), len(inside.requests)) == (1, 0)
 
 
@@ -166,4 +166,4 @@ async def test_only_admitted_addresses_of_a_name_are_connected_to(monkeypatch: p
         await outputs_of("HTTP", baseUri=f"http://mixed.example:{port}", options=EngineOptions(egress=LOOPBACK))
         assert len(server.requests) == 1
         error = await error_of("HTTP", baseUri=f"http://mixed.example:{port}", options=NOTHING)
-        assert error.reason is FailureReason.EGRESS_DENIED
+        assert error.reason == FailureReason.EGRESS_DENIED

@@ -31,7 +31,7 @@ def context(**limits: int) -> NodeContext:
 
 async def limit_of(type_: str, setting: str, limits: dict[str, int] | None = None, **inputs: Any) -> str:
     error = await error_of(type_, options=EngineOptions(limits=Limits(**limits or {})), **inputs)
-    assert error.reason is FailureReason.LIMIT_EXCEEDED, error
+    assert error.reason == FailureReason.LIMIT_EXCEEDED, error
     assert f"({setting})" in error.message
     return error.message
 

@@ -177,7 +177,7 @@ async def test_large_template_is_refused_unparsed() -> None:
 )
 async def test_reported_templates_end_in_a_named_limit(template: str) -> None:
     error = await error_of("Template", template=template)
-    assert error.reason is FailureReason.LIMIT_EXCEEDED
+    assert error.reason == FailureReason.LIMIT_EXCEEDED
     assert "CHAINGRAPH_MAX_TEMPLATE_STEPS" in error.message
 
 
@@ -187,7 +187,7 @@ async def test_template_limits_come_with_the_engine() -> None:
     assert (
         error.message == "the template writes more than the limit of 1024 bytes (CHAINGRAPH_MAX_TEMPLATE_OUTPUT_BYTES)"
     )
-    assert error.reason is FailureReason.LIMIT_EXCEEDED
+    assert error.reason == FailureReason.LIMIT_EXCEEDED
 
 
 # -- what is printed ---------------------------------------------------------------------------------------------

@@ -320,7 +320,7 @@ def test_guard_is_on_in_every_verb(verb: str) -> None:
     """As a process: what argparse says of its own accord quotes the argument."""
     attack = "\x1b[2J\x9b1m\u202e\rx"
     done = subprocess.run(
-        [str(SCRIPTS / "kubectl-chaingraph"), verb, attack, f"--{attack}"], capture_output=True, check=False
+        [str(SCRIPTS / "kubectl-chaingraph"), verb, attack, attack, f"--{attack}"], capture_output=True, check=False
     )
     assert done.returncode == 2
     said = done.stderr.decode()

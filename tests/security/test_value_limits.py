@@ -62,7 +62,7 @@ def limit_of(run: Run, setting: str) -> str:
     """The node that met the limit of this setting, which it names."""
     assert run.result.outcome is FlowOutcome.FAILED
     assert run.result.error is not None
-    assert run.result.error.reason is FailureReason.LIMIT_EXCEEDED, run.result.error
+    assert run.result.error.reason == FailureReason.LIMIT_EXCEEDED, run.result.error
     assert f"({setting})" in run.result.error.message
     return run.result.error.node
 

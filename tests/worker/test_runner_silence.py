@@ -34,9 +34,9 @@ def test_node_that_burns_or_sleeps_is_silent() -> None:
 
 
 def test_runner_without_processor_is_not_silent_before_a_limit() -> None:
-    assert silent_after(100, wants=True, share=0.0) is None
-    assert silent_after(100, wants=True, share=0.25) == LIMIT / 0.25
-    assert silent_after(1000, wants=True, share=0.0) == LIMIT * 6
+    assert silent_after(59, wants=True, share=0.0) is None
+    assert silent_after(100, wants=True, share=0.5) == LIMIT / 0.5
+    assert silent_after(1000, wants=True, share=0.0) == LIMIT * 3
 
 
 def test_silence_begins_anew_with_a_heartbeat() -> None:

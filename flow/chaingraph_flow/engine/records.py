@@ -43,6 +43,8 @@ class NodeRecord:
     """Why it was skipped, or the kind of failure (NodeFailed, NodeTimeout, InvalidInput, ...)."""
     attempts: int = 0
     emissions: tuple[Emission, ...] = ()
+    details: Any = None
+    """Of a failure, for programs: a JSON value."""
     signal: int | None = None
     """Number of the signal that the node has taken. It is not delivered again."""
     size: int = field(default=0, compare=False)
@@ -51,11 +53,12 @@ class NodeRecord:
     def measured_size(self) -> int:
         """Return the size of outputs and payloads: as measured at the node's end or, for a journal's entry, now."""
         return self.size or sum(
-            size_of(value, UNLIMITED) for value in (*self.outputs.values(), *(each.payload for each in self.emissions))
+            size_of(value, UNLIMITED)
+            for value in (*self.outputs.values(), *(each.payload for each in self.emissions), self.details)
         )
 
     def to_json(self) -> dict[str, Any]:
-        """Return the JSON form; `signal` only when it has taken one."""
+        """Return the JSON form; `signal` and `details` only when it has them."""
         value = {
             "nodeId": self.node_id,
             "outcome": str(self.outcome),
@@ -67,7 +70,8 @@ class NodeRecord:
             "attempts": self.attempts,
             "emissions": [each.to_json() for each in self.emissions],
         }
-        return value if self.signal is None else value | {"signal": self.signal}
+        more = {"signal": self.signal, "details": self.details}
+        return value | {name: each for name, each in more.items() if each is not None}
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> Self:
@@ -82,6 +86,7 @@ class NodeRecord:
             reason=value.get("reason") or "",
             attempts=value.get("attempts") or 0,
             emissions=tuple(map(Emission.from_json, value.get("emissions") or ())),
+            details=value.get("details"),
             signal=value.get("signal"),
         )
 

@@ -22,7 +22,7 @@ class FlowOutcome(StrEnum):
 
 
 class FailureReason(StrEnum):
-    """The kind of a failure."""
+    """The kinds of failures that the engine gives. A node may give others: `NodeFailed.reason`."""
 
     NODE_FAILED = "NodeFailed"
     NODE_TIMEOUT = "NodeTimeout"
@@ -37,19 +37,18 @@ class FailureReason(StrEnum):
     LIMIT_EXCEEDED = "LimitExceeded"
     EGRESS_DENIED = "EgressDenied"
 
-    @classmethod
-    def of(cls, told: str) -> FailureReason:
-        """Return the kind in a record. A kind from another version may be unknown here, and becomes NodeFailed."""
-        return next((each for each in cls if each == told), cls.NODE_FAILED)
-
 
 @dataclass(frozen=True, slots=True)
 class NodeError:
-    """Why a flow failed; `node` is '' when no node caused it."""
+    """Why a flow failed; `node` is '' when no node caused it.
+
+    Attributes:
+        reason: a `FailureReason`, or a kind of its own that the node gave.
+    """
 
     node: str
     message: str
-    reason: FailureReason
+    reason: str
 
 
 @dataclass(frozen=True, slots=True)

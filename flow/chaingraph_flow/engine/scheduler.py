@@ -10,6 +10,7 @@ import asyncio
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
+from random import random
 from typing import Any
 
 from chaingraph_flow.context import RunContext, Signal, Trigger, WaitKind
@@ -375,13 +376,13 @@ class Scheduler:
         if record.outcome is not Outcome.FAILED or self._error is not None:
             return
         if not handles_failure(self._graph, record.node_id, self._state.active):
-            self._error = NodeError(record.node_id, record.error, FailureReason.of(record.reason))
+            self._error = NodeError(record.node_id, record.error, record.reason or FailureReason.NODE_FAILED)
             self._waits.clear()
 
     def _try_again(self, id_: str, ending: Ending) -> bool:
         """Whether the node gets another try, after a delay in which it holds no slot."""
         tries = self._tries.count[id_]
-        next_ = next_try(ending, tries, self._graph.nodes[id_].spec.retry)
+        next_ = next_try(ending, tries, self._graph.nodes[id_].spec.retry, random())
         if next_ is None or self._error is not None or self._over.is_set():
             return False
         seconds, told = next_

@@ -119,14 +119,17 @@ class RunState:
             if refused is not None:
                 if not connection.tolerant:
                     return f"{connection.target_port}: no value from {connection.from_}: {refused}"
-            elif connection.target_port == EXECUTE and self.value(connection) is not True:
+            elif connection.target_port == EXECUTE and not connection.of_error and self.value(connection) is not True:
                 return f"__execute: {connection.from_} is not true"
         return None
 
 
 def _port_value(source: NodeRecord, port: str) -> Any:
-    if port in (SUCCESS, ERROR):
+    if port == SUCCESS:
         return True
+    if port == ERROR:
+        fields = {"node": source.node_id, "reason": source.reason, "message": source.error}
+        return fields | {"details": source.details}
     if port == ERROR_MESSAGE:
         return source.error
     return source.outputs.get(port)

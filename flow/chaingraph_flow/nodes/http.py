@@ -13,6 +13,7 @@ from chaingraph_flow.context import NodeContext
 from chaingraph_flow.errors import NodeFailed, UnreadableText
 from chaingraph_flow.http_client import Answer, Call, Connections
 from chaingraph_flow.node import Input, Node, Output
+from chaingraph_flow.nodes.http_error import NETWORK_ERROR, status_error
 from chaingraph_flow.nodes.http_request import Fields, authorized, body_of, url_of
 from chaingraph_flow.ports import types as t
 from chaingraph_flow.ports.derive import FirstOf, Fixed, Given, When
@@ -27,6 +28,8 @@ KEPT_FROM_OUTPUT = frozenset(("set-cookie", "www-authenticate", "proxy-authentic
 
 class HTTP(Node):
     """Makes an HTTP request. Methods other than GET, HEAD and OPTIONS carry an Idempotency-Key.
+
+    With `retry`, network errors and the statuses 408, 425, 429 and 5xx are retried, no others; `Retry-After` is obeyed.
 
     Private, loopback and link-local addresses are closed to flows unless the administrator allows them
     (`CHAINGRAPH_EGRESS_ALLOW`). There are no cookies. A redirect to another origin gets no header and no body of the
@@ -73,7 +76,12 @@ class HTTP(Node):
         default=LARGEST_RESPONSE,
         description="Maximum size of the response, compressed and uncompressed; at most `CHAINGRAPH_MAX_READ_BYTES`.",
     )
-    fail_on_status = Input(t.Boolean(), default=True, description="Whether a status other than 2xx fails the node.")
+    fail_on_status = Input(
+        t.Boolean(),
+        default=True,
+        description="Whether a status other than 2xx fails the node: "
+        "with the reason HTTP404, and `__error.details` with statusCode, headers and response.",
+    )
     status_code = Output(t.Number(integer=True), description="The status.")
     response = Output(
         t.Any(),
@@ -97,19 +105,20 @@ class HTTP(Node):
             async with asyncio.timeout(self.timeout):
                 answer = await connections.exchange(call)
         except TimeoutError:
-            raise NodeFailed(f"{call.shown}: timed out after {self.timeout:g} s") from None
+            raise NodeFailed(f"{call.shown}: timed out after {self.timeout:g} s", reason=NETWORK_ERROR) from None
         except httpcore.LocalProtocolError:
             # its message quotes the header, which may be a secret
-            raise NodeFailed(f"{call.shown}: a header has a form that HTTP does not allow") from None
+            message = f"{call.shown}: a header has a form that HTTP does not allow"
+            raise NodeFailed(message, retryable=False) from None
         except httpcore.ConnectError as error:
-            raise NodeFailed(f"{call.shown}: ConnectError: {error}") from None
+            raise NodeFailed(f"{call.shown}: ConnectError: {error}", reason=NETWORK_ERROR) from None
         except (httpcore.NetworkError, httpcore.ProtocolError, httpcore.TimeoutException) as error:
-            raise NodeFailed(f"{call.shown}: {type(error).__name__}") from None
+            raise NodeFailed(f"{call.shown}: {type(error).__name__}", reason=NETWORK_ERROR) from None
         self.status_code = answer.status
         self.response_headers = {name: value for name, value in answer.headers.items() if name not in KEPT_FROM_OUTPUT}
         fine = 200 <= answer.status < 300
         if self.fail_on_status and not fine:
-            raise NodeFailed(f"{call.shown}: status {answer.status}")
+            raise status_error(call.shown, answer.status, self.response_headers, answer.content)
         self._take(answer, call.shown, context, fine=fine)
 
     def _call(self, context: NodeContext) -> Call:

@@ -19,6 +19,7 @@ from chaingraph_flow.ports.json_values import DEEPEST, Segment, article, copied,
 from chaingraph_flow.ports.types import BARE, AnyPortType, Array, Object, accepts, check_value, child, parse_type
 from chaingraph_flow.ports.types import Any as AnyType
 from chaingraph_flow.validation.literals import Literals
+from chaingraph_flow.validation.retry_reasons import reason_errors
 from chaingraph_flow.validation.wiring import Connection, InputSlot
 
 Source = tuple[Connection, AnyPortType | str | None]
@@ -103,6 +104,8 @@ def resolve_node(
         _output(ports, f"{path}.inputs", output, actual, values)
     if node_type.listens_to is not None:
         ports.listens_to = str(values.get(node_type.listens_to) or "")
+    if node.retry is not None:
+        ports.node_errors += reason_errors(f"{path}.retry.retryOn", node.retry.retry_on, suggest)
     if node_type.approval:
         _approver_errors(ports, render(f"{path}.inputs", [APPROVERS]), node.inputs.get(APPROVERS))
     if node_type.takes_signals is not None:
@@ -216,7 +219,7 @@ def _connected(
             ports.edge_errors.append((connection.index, FieldError(_to(connection), ErrorCode.UNKNOWN_PORT, target)))
             sound = False
             continue
-        reason = accepts(target, source)
+        reason = None if port is EXECUTE_PORT and connection.of_error else accepts(target, source)
         if reason is not None:
             message = f"{connection.from_} → {connection.to}: {reason}"
             ports.edge_errors.append((connection.index, FieldError(_to(connection), ErrorCode.TYPE_MISMATCH, message)))

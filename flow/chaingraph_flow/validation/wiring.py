@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from chaingraph_flow.catalogue import ERROR
 from chaingraph_flow.ports.json_values import Segment
 from chaingraph_flow.ports.types import AnyPortType
 
@@ -26,6 +27,11 @@ class Connection:
     tolerant: bool
     from_: str
     to: str
+
+    @property
+    def of_error(self) -> bool:
+        """Whether it delivers the error of a failed node as a whole."""
+        return self.source_port == ERROR and not self.source_segments
 
 
 @dataclass(frozen=True, slots=True)

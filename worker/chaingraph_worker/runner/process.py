@@ -27,7 +27,7 @@ from chaingraph_worker.runner.session import Session
 from chaingraph_worker.runner.settings import RunnerSettings
 
 BEAT_SECONDS: Final = 0.1
-_DEAD_MAN_FACTOR: Final = 3
+_DEAD_MAN_FACTOR: Final = 4
 """The kernel's alarm comes later than the worker's own check: it is for a runner without a working worker."""
 _STACK_BYTES: Final = 1024 * 1024
 _LARGEST_MESSAGE: Final = 2**32 - 1

@@ -19,8 +19,9 @@ from chaingraph_worker.supervision.killed import Bounds, Cause, Ended, explain
 
 _EXIT_SECONDS: Final = 5.0
 """How long to wait for a process's exit code once its connection has ended; then it is killed."""
-_MOST_PATIENCE: Final = 6
-"""How many times as long a runner may be silent that the machine gives no processor to."""
+_MOST_PATIENCE: Final = 3
+"""How many times as long a runner may be silent that the machine gives no processor to. Less than the runner's own
+alarm, which charges no node."""
 _SEND_BUFFER: Final = 1024 * 1024
 _log = structlog.get_logger(__name__)
 

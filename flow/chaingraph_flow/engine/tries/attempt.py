@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -29,6 +30,8 @@ from chaingraph_flow.node import Node, Output, Outputs, Passthrough
 from chaingraph_flow.ports.json_values import plain_text, require_json, size_of
 from chaingraph_flow.ports.types import check_value
 
+REASON = re.compile(r"[A-Z][A-Za-z0-9]{0,62}")
+"""The form of a reason that a node gives."""
 LONGEST_ERROR = 4096
 """Maximum characters of a failure's message."""
 
@@ -44,7 +47,12 @@ class Ending:
     reason: str = ""
     emissions: tuple[Emission, ...] = ()
     size: int = 0
-    """The size of the outputs and emitted payloads (see `json_values.size_of`)."""
+    """The size of the outputs, emitted payloads and details (see `json_values.size_of`)."""
+    details: Any = None
+    """Of a failure, for programs."""
+    retryable: bool = True
+    retry_after: float | None = None
+    """The seconds after which another try may succeed, if that is known."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,7 +159,7 @@ async def _ending(
     except _InvalidOutput as error:
         return _failed(FailureReason.INVALID_OUTPUT, str(error))
     except NodeFailed as error:
-        return _failed(reason_of(error), str(error))
+        return _failed_by(error, context.limits)
     except BaseException as error:  # noqa: BLE001 - a node is foreign code: whatever it raises, SystemExit too, is its failure
         return _failed(FailureReason.NODE_FAILED, _described(error))
     finally:
@@ -264,6 +272,27 @@ def _failed(reason: FailureReason, message: str) -> Ending:
     if len(message) > LONGEST_ERROR:
         message = message[:LONGEST_ERROR] + "..."
     return Ending(Outcome.FAILED, {}, message, str(reason))
+
+
+def _failed_by(error: NodeFailed, limits: Limits) -> Ending:
+    """Return the ending by a failure that a node raised. Details that are no JSON, or too large, are left out."""
+    own = error.reason if REASON.fullmatch(error.reason) else ""
+    ending = _failed(reason_of(error), str(error))
+    details, size = error.details, size_of(error.details, limits.value_bytes)
+    try:
+        require_json(details, ("details",))
+    except NotJson:
+        details = None
+    if details is None or size > limits.value_bytes:
+        details, size = None, 0
+    return replace(
+        ending,
+        reason=own or ending.reason,
+        details=details,
+        size=size,
+        retryable=error.retryable,
+        retry_after=error.retry_after,
+    )
 
 
 def _described(error: BaseException) -> str:

@@ -6,6 +6,7 @@ at the same time are processed one after the other, so each is checked against a
 
 from __future__ import annotations
 
+import re
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 
 from chaingraph_crds.flow import NodeRetry
@@ -19,6 +20,10 @@ from chaingraph_flow.errors import TooManyChildren
 from chaingraph_flow.field_errors import suggestion
 from chaingraph_flow.limits import Limits
 
+HTTP_STATUS = re.compile(r"HTTP([1-9])[0-9]{2}")
+"""The reason of a failure by the status of a response."""
+LONGEST_RETRY_AFTER = 86_400.0
+"""The longest delay that a server can ask for, in seconds."""
 LIMITS = frozenset(
     (
         FailureReason.DEPTH_LIMIT,
@@ -82,11 +87,24 @@ def no_listener(trigger: Trigger, listeners: Iterable[str]) -> NodeError:
     return NodeError("", message, FailureReason.NO_LISTENER)
 
 
-def next_try(ending: Ending, tries: int, retry: NodeRetry | None) -> tuple[float, str] | None:
-    """Return the delay before a node's next try and a log message; None when there is no other try."""
+def next_try(ending: Ending, tries: int, retry: NodeRetry | None, chance: float) -> tuple[float, str] | None:
+    """Return the delay before a node's next try and a log message; None when there is no other try.
+
+    Args:
+        tries: those that have failed.
+        chance: a random number from 0 to 1, for the jitter.
+    """
     if ending.outcome is not Outcome.FAILED or ending.reason in LIMITS:
         return None
-    if retry is None or tries >= retry.max_attempts:
+    if retry is None or tries >= retry.max_attempts or not _worth(ending, retry.retry_on):
         return None
-    wait = min(retry.backoff_seconds * 2 ** (tries - 1), retry.max_backoff_seconds)
-    return wait, f"try {tries} of {retry.max_attempts} failed: {ending.message}; next try in {wait:g} s"
+    wait = min(retry.backoff_seconds * retry.factor ** (tries - 1), retry.max_backoff_seconds)
+    wait = max(wait * (1 - retry.jitter * chance), min(ending.retry_after or 0, LONGEST_RETRY_AFTER))
+    return wait, f"try {tries} of {retry.max_attempts} failed: {ending.message}; next try in {wait:.3g} s"
+
+
+def _worth(ending: Ending, retry_on: Sequence[str]) -> bool:
+    """Whether another try may succeed, as the flow says, or the node."""
+    status = HTTP_STATUS.fullmatch(ending.reason)
+    kinds = {ending.reason, f"HTTP{status[1]}xx"} if status else {ending.reason}
+    return bool(kinds & set(retry_on)) if retry_on else ending.retryable

@@ -190,6 +190,7 @@ class Tries:
             attempts=self.count[id_],
             emissions=ending.emissions,
             size=ending.size,
+            details=ending.details,
             signal=self._mailbox.taken(id_),
         )
 

@@ -1,18 +1,22 @@
-"""Waits: how late executions continue while ten thousand others are asleep, and what those cost the others.
+"""Waits and signals: how late executions continue while ten thousand others are asleep, what those cost the others, and
+how soon a signal resumes an execution.
 
-`wakeup_lateness` is the time from the end of a wait to the end of its node, in milliseconds, by the clock of this
-machine. `ratio_beside_sleepers` compares executions a second with and without the sleepers.
+`signal_to_resumed_running` and `_parked` are the times from the patch of `spec.signals` to the end of the node that
+waits for it, on a worker that has the execution, and of an execution without one. `wakeup_lateness` is the time from
+the end of a wait to the end of its node, in milliseconds, by the clock of this machine. `ratio_beside_sleepers`
+compares executions a second with and without the sleepers.
 """
 
 from __future__ import annotations
 
 import asyncio
 import sys
+import time
 from typing import Any
 
 import psycopg
 
-from bench.cluster import STEPS, BenchCluster, bench_cluster
+from bench.cluster import EXECUTIONS, STEPS, BenchCluster, bench_cluster, sleeps
 from bench.results import Figure, arguments, report
 from bench.throughput import through_the_api
 
@@ -47,6 +51,48 @@ async def lateness(cluster: BenchCluster, ledger: psycopg.AsyncConnection[Any]) 
     return late
 
 
+_TAKEN = """
+SELECT extract(epoch FROM v.at)::float8 FROM chaingraph.events v JOIN chaingraph.executions e ON e.id = v.execution_id
+WHERE e.name = %s AND v.type = 'node:completed' AND v.data ->> 'nodeId' = 'paid'
+"""
+_WAITS = "SELECT 1 FROM chaingraph.executions WHERE name = %s AND nodes_waiting = 1 AND parked = %s"
+
+
+async def first(ledger: psycopg.AsyncConnection[Any], query: str, *values: Any) -> Any:
+    """The first column of the query's row, once it has one."""
+    deadline = time.monotonic() + 30
+    while time.monotonic() < deadline:
+        row = await (await ledger.execute(query, values)).fetchone()
+        if row is not None:
+            return row[0]
+        await asyncio.sleep(0.02)
+    raise SystemExit(f"bench: not within 30 s: {query} {values}")
+
+
+async def signals(
+    cluster: BenchCluster, ledger: psycopg.AsyncConnection[Any], *, parked: bool, count: int = 40
+) -> list[float]:
+    """Milliseconds from a signal's patch to the end of its node."""
+    waits = {"id": "paid", "type": "WaitForSignal"}
+    beside = {"nodes": [], "edges": []} if parked else sleeps(20, 1900)
+    flow = {"nodes": [waits, *beside["nodes"]], "edges": beside["edges"]}
+    took = []
+    for number in range(count):
+        name = f"signal-{'parked' if parked else 'running'}-{number}"
+        await cluster.create_execution(name, {"flow": flow})
+        await first(ledger, _WAITS, name, parked)
+        began = time.time()
+        answer = await cluster.api.patch(
+            f"{EXECUTIONS}/{name}",
+            json={"spec": {"signals": [{"id": "1", "name": "paid", "payload": number}]}},
+            headers={"Content-Type": "application/merge-patch+json"},
+        )
+        answer.raise_for_status()
+        took.append((await first(ledger, _TAKEN, name) - began) * 1000)
+        await cluster.api.delete(f"{EXECUTIONS}/{name}")
+    return took
+
+
 async def main() -> None:
     parser = arguments(__doc__ or "")
     parser.add_argument("--sleepers", type=int, default=10_000, help="executions that are asleep (default 10000)")
@@ -60,6 +106,8 @@ async def main() -> None:
         await through_the_api(cluster, 100)
         for _ in range(2):
             alone.append(await through_the_api(cluster, 300))
+        running = await signals(cluster, ledger, parked=False)
+        parked = await signals(cluster, ledger, parked=True)
         await ledger.execute(_SLEEPERS, (options.sleepers,))
         for _ in range(2):
             beside.append(await through_the_api(cluster, 300))
@@ -67,6 +115,8 @@ async def main() -> None:
     report(
         [
             Figure.of("wakeup_lateness", "ms", late),
+            Figure.of("signal_to_resumed_running", "ms", running),
+            Figure.of("signal_to_resumed_parked", "ms", parked),
             Figure.of("executions_alone", "1/s", alone),
             Figure.of("executions_beside_sleepers", "1/s", beside),
             Figure.of("ratio_beside_sleepers", "", [sum(beside) / sum(alone)]),

@@ -5,8 +5,9 @@ and by the values of common keys: replacing a key by another one passes. A Valid
 compares the whole. Without this policy nothing runs differently, because the operator keeps the original values; only
 the resource would show something else.
 
-`signals`: only here is the caller known. Who is named in `by` is who sent it, so that the recorded approver is true; an
-entry does not change; and who may `patch` Executions without `update` may change their signals alone.
+`signals`: only here is the caller known. The user in `by` is the caller, or one that the caller may impersonate, so
+that the recorded approver is true. An entry does not change. Users who may `patch` Executions without `update` may
+change their signals alone.
 
 `chaingraph up` applies them with the CRDs; `make generate` writes them to `crds/`.
 """
@@ -107,8 +108,10 @@ def _signals() -> dict[str, Any]:
                 "reason": "Invalid",
             },
             {
-                "expression": "variables.added.all(new, !has(new.by) || new.by.user == request.userInfo.username && "
-                "new.by.?groups.orValue([]).all(each, each in request.userInfo.groups))",
+                "expression": "variables.added.all(new, !has(new.by) || "
+                f"(new.by.user == request.userInfo.username || {_may_impersonate('users', 'new.by.user')}) && "
+                "new.by.?groups.orValue([]).all(each, each in request.userInfo.groups || "
+                f"{_may_impersonate('groups', 'each')}))",
                 "messageExpression": "'spec.signals: `by` has to be the user who sends the signal, which is ' + "
                 "request.userInfo.username + ', and groups of that user'",
                 "message": "spec.signals: `by` has to be the user who sends the signal, and groups of that user",
@@ -121,6 +124,11 @@ def _signals() -> dict[str, Any]:
             },
         ],
     }
+
+
+def _may_impersonate(resource: str, name: str) -> str:
+    """Whether the caller could send it as that user, so that a restore of a backup can bring it."""
+    return f"authorizer.group('').resource('{resource}').name({name}).check('impersonate').allowed()"
 
 
 def _variable(name: str, expression: str) -> dict[str, str]:

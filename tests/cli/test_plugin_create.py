@@ -221,6 +221,7 @@ def test_an_execution_is_repeated_without_what_was_done_with_it() -> None:
             "stop": True,
             "stopReason": "x",
             "retry": {"token": "1"},
+            "signals": [{"id": "1", "name": "paid"}],
             "queue": "q",
         },
         "status": {"phase": "Failed"},

@@ -17,7 +17,7 @@ from chaingraph_crds.numbers import numbers_in, refused_by_kubernetes
 _MAX_PREFIX: Final = 40
 """Of a generated name: with the suffix it fits into the 63 characters of a label value."""
 
-_CONTROLS: Final = ("paused", "step", "resume", "stop", "stopReason", "retry")
+_CONTROLS: Final = ("paused", "step", "resume", "signals", "stop", "stopReason", "retry")
 """Fields that are not copied from an earlier execution."""
 
 Manifest = dict[str, Any]

@@ -117,7 +117,7 @@ def test_pauses_that_steps_explain_break_no_rule() -> None:
         (_seen(applied=()), "attempt 2 runs, and 0 retries were asked for"),
         (_seen(applied=(replace(_RETRY, change=Change(back=True)),)), "attempt 2 runs, and 0 retries"),
         (_seen(*_with(8, "flow:paused", "flow:resumed")), "nobody had asked for it"),
-        (_seen(applied=(Applied(100.5, Change(paused=True), "t", 200, ""),)), "paused by t, and b starts"),
+        (_seen(applied=(Applied(90.5, Change(paused=True), "t", 200, ""),)), "paused by t, and b starts"),
         (_seen(applied=(Applied(0, Change(step=True), "t", 500, "no"),)), "answered with 500"),
         (_seen(applied=(Applied(0, Change(step=True), "t", 422, "no"),)), "answered with 422"),
     ],

@@ -283,8 +283,8 @@ class ExecutionSpec(ApiModel):
         default_factory=list,
         max_length=limits.MAX_SIGNALS,
         description="Signals for nodes that wait for one, now or later. New entries are delivered in order, each id "
-        "once, and `status.signals` says what became of them. An entry that was delivered may be removed. An edit of "
-        "it has no effect: use a new id.",
+        "once, and `status.signals` says what became of them. An entry that was delivered may be removed. The "
+        "API server refuses to change one: use a new id.",
         json_schema_extra=kubernetes(list_keys=["id"]),
     )
     stop: bool = Field(

@@ -124,7 +124,7 @@ async def add(connection: Connection, execution: ExecutionId, seq: int, signal: 
             "name": signal.name,
             "payload": RawJson(signal.payload),
             "size": len(signal.payload),
-            "by": signal.by,
+            "by": plain(signal.by),
         },
     )
     row = await cursor.fetchone()
@@ -168,7 +168,7 @@ async def refuse(
         {
             "id": execution,
             "ids": [each.id for each in refused],
-            "names": [each.name for each in refused],
+            "names": [plain(each.name) for each in refused],
             "reasons": [each.reason for each in refused],
             "messages": [plain(each.message) for each in refused],
         },

@@ -250,6 +250,16 @@ async def test_node_class_that_waits_wrongly_fails(type_: str, told: str) -> Non
             "names no one who may approve: give `users` or `groups`, such as {groups: [release-managers]}",
         ),
         (
+            f"[{{id: a, type: WaitForSignal, inputs: {{name: {'x' * 129}}}}}]",
+            "spec.nodes[0].inputs.name",
+            "the name of a signal has at most 128 characters, and no control characters",
+        ),
+        (
+            '[{id: a, type: WaitForSignal, inputs: {name: "a\\0b"}}]',
+            "spec.nodes[0].inputs.name",
+            "the name of a signal has at most 128 characters, and no control characters",
+        ),
+        (
             "[{id: a, type: Approval, inputs: {prompt: go}}]",
             "spec.nodes[0].inputs.approvers",
             "'approvers' is required: set it here",

@@ -164,6 +164,14 @@ async def test_refused_signal_is_forgotten_with_its_entry(ledger: Ledger) -> Non
     assert (await known(ledger, execution, "a")).refused == {}
 
 
+async def test_refused_name_may_have_any_character(ledger: Ledger) -> None:
+    execution = (await create(ledger)).id
+    odd = RefusedSignal("a", "x\0y", "UnknownSignal", "no node takes 'x\0y'")
+    async with ledger.transaction() as connection:
+        await signal_refusals.refuse(connection, execution, [odd], spec_ids=["a"], generation=1)
+    assert set((await known(ledger, execution, "a")).refused) == {"a"}
+
+
 async def test_accepted_signals_are_counted_with_their_sizes(ledger: Ledger) -> None:
     execution = (await create(ledger)).id
     await steer(ledger, execution, signals=(signal("a", "xyz"), signal("b", [1])))

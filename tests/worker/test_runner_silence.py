@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from chaingraph_worker.runner.limits import starved
+from chaingraph_worker.runner.limits import processor_of
 from chaingraph_worker.supervision.runner import Silence
 
 LIMIT = 5.0
@@ -65,9 +65,9 @@ def process(request: pytest.FixtureRequest) -> Iterator[int]:
 def test_system_reports_processor_of_a_process(process: int, busy: bool) -> None:
     deadline = time.monotonic() + 30
     while True:
-        before = starved(process)
+        before = processor_of(process)
         time.sleep(0.3)
-        after = starved(process)
+        after = processor_of(process)
         assert before is not None
         assert after is not None
         if (after[0], after[1] > before[1]) == (busy, busy):
@@ -78,4 +78,4 @@ def test_system_reports_processor_of_a_process(process: int, busy: bool) -> None
 def test_ended_process_reports_nothing() -> None:
     done = subprocess.Popen([sys.executable, "-c", ""])
     done.wait()
-    assert starved(done.pid) is None
+    assert processor_of(done.pid) is None

@@ -79,7 +79,10 @@ class Waits:
             self._announce.signal_received(signal)
 
     def add(self, node: GraphNode, waiting: Waiting) -> None:
-        """Let a node wait after its last pass. It goes on at once when its signal is there. On the event loop."""
+        """Let a node wait after its last pass; it continues immediately if its signal is there.
+
+        Call it on the event loop.
+        """
         record = self._tries.waiting(node, waiting)
         if self._take_signal(record):
             return
@@ -89,7 +92,7 @@ class Waits:
         self._keep(record)
 
     def restore(self, record: WaitRecord) -> None:
-        """Let a node that waited in an earlier engine go on waiting."""
+        """Let a node that waited in an earlier engine continue to wait."""
         self._tries.restore_wait(record)
         if not self._take_signal(record):
             self._keep(record)
@@ -140,7 +143,7 @@ class Waits:
         self._gate.put_again(record.node_id)
 
     def _take_signal(self, record: WaitRecord) -> bool:
-        """Let the node go on if the signal that it waits for is there."""
+        """Let the node continue if the signal that it waits for is there."""
         signal = self._mailbox.take(record.node_id) if record.signal else None
         if signal is not None:
             self._wake(record, signal)

@@ -1,6 +1,7 @@
 """HTTP requests.
 
-Path, headers, query and body are never logged or put into an error: they may contain secrets.
+Path, headers, query and body of a request are never logged or put into an error: they may contain secrets. The start of
+a response with an error status is in the message.
 """
 
 from __future__ import annotations
@@ -29,7 +30,8 @@ KEPT_FROM_OUTPUT = frozenset(("set-cookie", "www-authenticate", "proxy-authentic
 class HTTP(Node):
     """Makes an HTTP request. Methods other than GET, HEAD and OPTIONS carry an Idempotency-Key.
 
-    With `retry`, network errors and the statuses 408, 425, 429 and 5xx are retried, no others; `Retry-After` is obeyed.
+    With `retry`, it is tried again after network errors and the statuses 408, 425, 429 and 5xx, and no others. A
+    `Retry-After` of the server is respected.
 
     Private, loopback and link-local addresses are closed to flows unless the administrator allows them
     (`CHAINGRAPH_EGRESS_ALLOW`). There are no cookies. A redirect to another origin gets no header and no body of the

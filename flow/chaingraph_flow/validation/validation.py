@@ -10,6 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from chaingraph_crds.flow import INPUTS_NODE_ID, FlowInput, FlowSpec, NodeSpec
+from chaingraph_crds.limits import MAX_EVENT_NAME
 from chaingraph_flow.catalogue import EXECUTE, SYSTEM_OUTPUTS, Catalogue, NodeType
 from chaingraph_flow.field_errors import MOST_ERRORS, ErrorCode, FieldError, Suggestions
 from chaingraph_flow.ports.endpoint import Endpoint, parse_endpoint
@@ -184,9 +185,12 @@ class Analysis:
             ports = self.resolved.get(id_)
             if node_type is None or ports is None or ports.signal is None:
                 continue
+            path = f"spec.nodes[{index}].inputs.{node_type.takes_signals}"
+            if len(ports.signal) > MAX_EVENT_NAME or not ports.signal.isprintable():
+                message = f"the name of a signal has at most {MAX_EVENT_NAME} characters, and no control characters"
+                self._error(1, index, path, ErrorCode.INVALID_VALUE, message)
             taker = self.signals.setdefault(ports.signal, id_)
             if taker != id_:
-                path = f"spec.nodes[{index}].inputs.{node_type.takes_signals}"
                 message = f"the node {taker!r} takes the signal {ports.signal!r} already: give this one another name"
                 self._error(1, index, path, ErrorCode.DUPLICATE_SIGNAL, message)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from typing import Final
@@ -35,7 +36,7 @@ class SignalNodes:
             return {}, False
         async with self._ledger.connection() as connection:
             nodes = await flow_revisions.nodes(connection, revision)
-        found, complete = signal_nodes(nodes, catalogue)
+        found, complete = await asyncio.to_thread(signal_nodes, nodes or (), catalogue)
         if complete:
             self._known[revision] = found
             if len(self._known) > _REMEMBERED:

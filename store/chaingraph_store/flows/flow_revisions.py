@@ -27,17 +27,16 @@ def text(spec: Mapping[str, Any]) -> str:
 
 async def node_ids(connection: Connection, revision: str) -> frozenset[str] | None:
     """Return the ids of a flow's nodes; None when there is no such revision."""
+    found = await nodes(connection, revision)
+    return None if found is None else frozenset(node["id"] for node in found)
+
+
+async def nodes(connection: Connection, revision: str) -> list[dict[str, Any]] | None:
+    """Return the nodes of a flow; None when there is no such revision."""
     # PostgreSQL cannot parse JSON with \\u0000 in strings, which a node's settings may have. So read the whole flow.
     cursor = await connection.execute("SELECT spec FROM chaingraph.flow_revisions WHERE revision = %s", (revision,))
     row = await cursor.fetchone()
-    return None if row is None else frozenset(node["id"] for node in row[0]["nodes"])
-
-
-async def nodes(connection: Connection, revision: str) -> list[dict[str, Any]]:
-    """Return the nodes of a flow; none when there is no such revision."""
-    cursor = await connection.execute("SELECT spec FROM chaingraph.flow_revisions WHERE revision = %s", (revision,))
-    row = await cursor.fetchone()
-    return [] if row is None else row[0]["nodes"]
+    return None if row is None else list(row[0]["nodes"])
 
 
 async def check(connection: Connection, revision: str, spec: Mapping[str, Any]) -> None:

@@ -68,7 +68,7 @@ def resident_bytes(pid: int) -> int | None:
     return _status(pid, "RssAnon:")
 
 
-def starved(pid: int) -> tuple[bool, float] | None:
+def processor_of(pid: int) -> tuple[bool, float] | None:
     """Return whether a process's main thread wants the processor, and the CPU time it has had, in seconds.
 
     None when the system does not report it.

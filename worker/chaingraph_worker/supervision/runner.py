@@ -14,7 +14,7 @@ import structlog
 
 from chaingraph_worker.runner.board import Board
 from chaingraph_worker.runner.frames import Decoder, FrameRefused, encode
-from chaingraph_worker.runner.limits import resident_bytes, starved
+from chaingraph_worker.runner.limits import processor_of, resident_bytes
 from chaingraph_worker.supervision.killed import Bounds, Cause, Ended, explain
 
 _EXIT_SECONDS: Final = 5.0
@@ -44,7 +44,7 @@ class Silence:
 
         Args:
             beats: the number of the runner's heartbeats.
-            processor: the result of `limits.starved`.
+            processor: the result of `limits.processor_of`.
         """
         wants, cpu_seconds = processor or (False, 0.0)
         if beats != self._beats:
@@ -145,7 +145,7 @@ class Runner(asyncio.Protocol):
     def watch(self, seconds: float) -> None:
         """Check its heartbeat; called at this interval, as far as this worker itself was on time."""
         self.board.beat_of_worker()
-        self._silence.watch(seconds, self.board.beats, starved(self.pid))
+        self._silence.watch(seconds, self.board.beats, processor_of(self.pid))
 
     def silent(self, seconds: float) -> bool:
         """Whether it has been silent for so long."""

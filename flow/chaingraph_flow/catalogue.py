@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Any
+from typing import Any, Literal
 
 import orjson
 from pydantic import BaseModel, ConfigDict, Field
@@ -28,6 +28,8 @@ APPROVERS = "approvers"
 """The static input with the users and groups who may approve."""
 SCHEMA = "schema"
 """The static input with the type of a signal's payload."""
+SUBFLOW = "subflow"
+"""The static input with the name of the subflow that a node calls."""
 
 
 class _Data(BaseModel):
@@ -76,6 +78,9 @@ class NodeType(_Data):
     takes_signals: str | None = Field(
         default=None,
         description="The static input with the name of the signal that this node waits for; empty for the node's id.",
+    )
+    calls: Literal["once", "each", "repeat"] | None = Field(
+        default=None, description="How this node calls the subflow that its static input `subflow` names."
     )
     inputs: tuple[InputPort, ...] = ()
     outputs: tuple[OutputPort, ...] = ()

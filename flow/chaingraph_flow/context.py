@@ -108,6 +108,7 @@ class WaitKind(StrEnum):
     TIME = "Time"
     SIGNAL = "Signal"
     APPROVAL = "Approval"
+    CALL = "Call"
 
 
 class NodeWaits(BaseException):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
@@ -62,6 +63,13 @@ class Waiting:
     kind: WaitKind
     until: int | None = None
     prompt: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Calling:
+    """A try that continues with calls; `values` are the node's inputs by key."""
+
+    values: dict[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
@@ -235,7 +243,7 @@ def taken_outputs(
             if extra:
                 raise _InvalidOutput(f"the node set an unknown output {extra[0]!r}")
             outputs.update({key: found.get(key) for key in _dynamic_keys(cls, node)})
-    size = _measured(outputs, limits)
+    size = measured(outputs, limits)
     for key, value in outputs.items():
         if value is None:
             if key not in node.optional_outputs:
@@ -250,7 +258,8 @@ def taken_outputs(
     return outputs, size
 
 
-def _measured(outputs: dict[str, Any], limits: Limits) -> int:
+def measured(outputs: Mapping[str, Any], limits: Limits) -> int:
+    """Return the size of a node's outputs. Raises LimitExceeded, naming the output."""
     total = 0
     for key, value in outputs.items():
         size = size_of(value, limits.value_bytes)

@@ -95,12 +95,17 @@ class Graph:
             return False
         return True
 
-    def _node_of(self, place: str) -> GraphNode:
+    def home_of(self, path: str) -> tuple[Graph, str]:
+        """Return the graph of a node, the flow's own or that of a subflow, and its id there. Raises KeyError."""
+        place = unnumbered(path)
         call = call_of(place)
         if not call:
-            return self.nodes[place]
-        caller = self._node_of(call)
-        return self.subflows[caller.subflow or ""].nodes[place.rpartition(".")[2]]
+            return self, place
+        return self.subflows[self._node_of(call).subflow or ""], place.rpartition(".")[2]
+
+    def _node_of(self, place: str) -> GraphNode:
+        home, id_ = self.home_of(place)
+        return home.nodes[id_]
 
 
 def _built(analysis: Analysis, subflows: Mapping[str, Graph]) -> Graph:

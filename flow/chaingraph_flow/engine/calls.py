@@ -21,7 +21,7 @@ from chaingraph_flow.engine.outputs import call_outputs, flow_emissions
 from chaingraph_flow.engine.recorder import Recorder
 from chaingraph_flow.engine.records import NodeRecord, Outcome, handles_failure
 from chaingraph_flow.engine.result import FailureReason
-from chaingraph_flow.engine.tries.attempt import LONGEST_ERROR, Ending, Waiting, measured, refused
+from chaingraph_flow.engine.tries.attempt import LONGEST_ERROR, Calling, Ending, Waiting, measured, refused
 from chaingraph_flow.errors import LimitExceeded
 from chaingraph_flow.graph import GraphNode
 from chaingraph_flow.node_paths import call_of, caller_of, is_call, numbered
@@ -30,11 +30,12 @@ from chaingraph_flow.ports.json_values import UNLIMITED, plain_text, size_of
 
 @dataclass
 class _Live:
-    """A node whose calls are live. `stale_until`: see `Frame`."""
+    """A node whose calls are live. `stale_until`: see `Frame`; `waited_until`: see `Calling`."""
 
     node: GraphNode
     plan: CallPlan
     stale_until: int
+    waited_until: int
     frames: dict[str, Frame] = field(default_factory=dict)
     emissions: dict[int, tuple[Emission, ...]] = field(default_factory=dict)
     last_end: int = 0
@@ -107,7 +108,7 @@ class Calls:
         else:
             self._kept[call_of(record.node_id)].append(record)
 
-    def begin(self, node: GraphNode, values: Mapping[str, Any], *, tries: int, began: int) -> None:
+    def begin(self, node: GraphNode, calling: Calling, *, tries: int, began: int) -> None:
         """Begin the calls of a node.
 
         Args:
@@ -115,7 +116,8 @@ class Calls:
             began: when the try began, in milliseconds since 1970.
         """
         home = self._frames.of(node.id)
-        live = _Live(node, self._plan(node, values), max(home.stale_until, began if tries > 1 else 0))
+        stale_until = max(home.stale_until, began if tries > 1 else 0)
+        live = _Live(node, self._plan(node, calling.values), stale_until, calling.waited_until)
         home.running += 1
         self._live[node.id] = live
         ends = self._ends[node.id]
@@ -201,7 +203,8 @@ class Calls:
                 self._due.setdefault(id_, [])
                 return
             until = live.last_end + round(call.delay_seconds * 1000)
-            if call.delay_seconds and until > self._clock():
+            # The end of a wait is the timer's, which setting the clock does not move.
+            if call.delay_seconds and until > max(self._clock(), live.waited_until):
                 del self._live[id_]
                 self._frames.of(id_).running -= 1
                 step.waiting.append((id_, Waiting(WaitKind.TIME, until)))

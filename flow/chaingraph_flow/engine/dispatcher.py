@@ -147,8 +147,8 @@ class Dispatcher:
     # -- calls -----------------------------------------------------------------------------------------------
 
     def _call(self, id_: str, calling: Calling) -> None:
-        node = self.frames.node(id_)
-        self._calls.begin(node, calling.values, tries=self._tries.count[id_], began=self._tries.try_began(id_))
+        tries, began = self._tries.count[id_], self._tries.try_began(id_)
+        self._calls.begin(self.frames.node(id_), calling, tries=tries, began=began)
 
     def _advance_calls(self) -> list[str]:
         """Process the ends of calls. Returns the nodes that can be decided now."""

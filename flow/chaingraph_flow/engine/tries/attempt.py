@@ -67,9 +67,15 @@ class Waiting:
 
 @dataclass(frozen=True, slots=True)
 class Calling:
-    """A try that continues with calls; `values` are the node's inputs by key."""
+    """A try that continues with calls.
+
+    Attributes:
+        values: the node's inputs by key.
+        waited_until: the end of the wait before this pass, in milliseconds since 1970; 0 without one.
+    """
 
     values: dict[str, Any]
+    waited_until: int = 0
 
 
 @dataclass(frozen=True, slots=True)

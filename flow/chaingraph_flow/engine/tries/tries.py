@@ -238,7 +238,7 @@ class Tries:
             self._announce.status(node.id, "ready", "executing")
             self._announce.node_started(node)
         if node.subflow is not None:
-            return Calling(filled.values)
+            return Calling(filled.values, (woken.until or 0) if woken is not None else 0)
         context = NodeContext(
             self._context,
             node.id,

@@ -12,6 +12,7 @@ INPUTS_NODE_ID = "inputs"
 """The reserved node id for edges from the flow's own inputs."""
 
 Identifier = Annotated[str, Field(min_length=1, max_length=limits.MAX_IDENTIFIER, pattern=forms.IDENTIFIER)]
+NodePath = Annotated[str, Field(min_length=1, max_length=limits.MAX_NODE_PATH, pattern=forms.NODE_PATH)]
 Endpoint = Annotated[str, Field(min_length=3, max_length=limits.MAX_ENDPOINT, pattern=forms.ENDPOINT)]
 
 RetryReason = Annotated[str, Field(min_length=1, max_length=limits.MAX_IDENTIFIER, pattern=forms.RETRY_REASON)]

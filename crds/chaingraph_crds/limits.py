@@ -28,6 +28,9 @@ MAX_GROUP: Final = 253
 MAX_USER: Final = 1024
 MAX_PROMPT: Final = 1024
 
+MAX_PLACES: Final = 5000
+"""Maximum nodes of a flow, counting those of a subflow once for each node that calls it."""
+
 MAX_IDENTIFIER: Final = 63
 """Maximum characters of a node id, an input's or an output's name: the length of a Kubernetes label value."""
 MAX_NODE_PATH: Final = 253

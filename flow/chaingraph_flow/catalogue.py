@@ -28,8 +28,6 @@ APPROVERS = "approvers"
 """The static input with the users and groups who may approve."""
 SCHEMA = "schema"
 """The static input with the type of a signal's payload."""
-SUBFLOW = "subflow"
-"""The static input with the name of the subflow that a node calls."""
 
 
 class _Data(BaseModel):

@@ -6,9 +6,9 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
 from chaingraph_crds.flow import FlowSpec, NodeSpec, SubflowSpec
+from chaingraph_crds.node_paths import call_of, inside, unnumbered
 from chaingraph_flow.catalogue import EXECUTE, Catalogue, NodeType
 from chaingraph_flow.errors import InvalidFlow
-from chaingraph_flow.node_paths import call_of, inside, unnumbered
 from chaingraph_flow.ports.types import AnyPortType
 from chaingraph_flow.validation.analysis import Analysis
 from chaingraph_flow.validation.validation import analyse

@@ -372,10 +372,10 @@ async def test_pause_holds_nodes_of_calls_and_survives_a_park() -> None:
     run.pause()
     running = asyncio.ensure_future(run.run())
     await asyncio.sleep(1)
-    assert run.held == ("all",)
+    assert [*run.held] == ["all"]
     run.step()
     await asyncio.sleep(1)
-    assert run.held == ("all[0].times", "all[1].times")
+    assert [*run.held] == ["all[0].times", "all[1].times"]
     assert run.park()
     await running
     records, waits = latest(recorder)

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from chaingraph_crds.node_paths import call_of, caller_of, is_call, numbered
 from chaingraph_flow.calls import ITERATION_LIMIT, CallEnd, CallFailure, CallPlan, NextCall
 from chaingraph_flow.context import Emission, WaitKind
 from chaingraph_flow.engine.event_publisher import EventPublisher
@@ -24,7 +25,6 @@ from chaingraph_flow.engine.result import FailureReason
 from chaingraph_flow.engine.tries.attempt import LONGEST_ERROR, Calling, Ending, Waiting, measured, refused
 from chaingraph_flow.errors import LimitExceeded
 from chaingraph_flow.graph import GraphNode
-from chaingraph_flow.node_paths import call_of, caller_of, is_call, numbered
 from chaingraph_flow.ports.json_values import UNLIMITED, plain_text, size_of
 
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 
-from chaingraph_flow.node_paths import unnumbered
+from chaingraph_crds.node_paths import unnumbered
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Final
 
+from chaingraph_crds.node_paths import is_call
 from chaingraph_flow.calls import CallFailure
 from chaingraph_flow.engine.binding import active_nodes
 from chaingraph_flow.engine.records import NodeRecord
 from chaingraph_flow.engine.state import RunState
 from chaingraph_flow.graph import Graph, GraphNode
-from chaingraph_flow.node_paths import is_call
 
 MOST_CALLS: Final = 10_000
 """Maximum calls of one execution that are live at a time."""

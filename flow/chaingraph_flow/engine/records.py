@@ -11,11 +11,11 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, Self
 
+from chaingraph_crds.node_paths import is_call
 from chaingraph_flow.catalogue import ERROR_PORTS
 from chaingraph_flow.context import Emission, Trigger, WaitKind
 from chaingraph_flow.engine.binding import active_nodes
 from chaingraph_flow.graph import Graph
-from chaingraph_flow.node_paths import is_call
 from chaingraph_flow.ports.json_values import UNLIMITED, size_of
 
 WAITING = "waiting"

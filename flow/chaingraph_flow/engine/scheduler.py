@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
+from chaingraph_crds.node_paths import call_of, is_call
 from chaingraph_flow.calls import CallPlan
 from chaingraph_flow.context import RunContext, Signal, Trigger
 from chaingraph_flow.engine.binding import active_nodes
@@ -30,7 +31,6 @@ from chaingraph_flow.engine.tries.tries import Tries
 from chaingraph_flow.engine.waits import Waits
 from chaingraph_flow.graph import Graph, GraphNode
 from chaingraph_flow.node import CallingNode
-from chaingraph_flow.node_paths import call_of, is_call
 from chaingraph_flow.registry import Registry
 
 

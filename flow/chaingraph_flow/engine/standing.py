@@ -8,6 +8,7 @@ from collections.abc import Callable, Collection
 from itertools import islice
 from typing import Final
 
+from chaingraph_crds.node_paths import call_of, is_call
 from chaingraph_flow.context import LAST_TIME
 from chaingraph_flow.engine.gate import Gate
 from chaingraph_flow.engine.records import NodeRecord, Outcome
@@ -16,7 +17,6 @@ from chaingraph_flow.engine.running_time import RunningTime
 from chaingraph_flow.engine.tries.tries import Tries
 from chaingraph_flow.engine.waits import Waits
 from chaingraph_flow.graph import GraphNode
-from chaingraph_flow.node_paths import call_of, is_call
 
 MOST_SHOWN: Final = 50
 """Maximum running and waiting nodes that are described."""

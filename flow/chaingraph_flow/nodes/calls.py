@@ -9,6 +9,8 @@ from chaingraph_flow.calls import ITERATION_LIMIT, CallEnd, CallFailure, CallPla
 from chaingraph_flow.node import CallingNode, Input, Output
 from chaingraph_flow.ports import types as t
 
+MOST_ITEMS = 99_999
+"""Maximum elements of a ForEach: their numbers are parts of paths."""
 _SUBFLOW = "Name of the subflow."
 _FAIL, _CONTINUE = "Fail", "Continue"
 
@@ -121,6 +123,9 @@ class _Each:
         self._errors: list[Any] = [None] * len(items)
         self._failed = 0
         self._failure: CallFailure | None = None
+        if len(items) > MOST_ITEMS:
+            message = f"items has {len(items)} elements, and {MOST_ITEMS} are possible: split the list"
+            self._failure = CallFailure("", "InvalidInput", message)
 
     def next(self) -> NextCall | None:
         if self._failure is not None or len(self._live) >= self._most:

@@ -231,7 +231,8 @@ class Analysis:
         known = {name: each for name, each in self.subflows.items() if each is not None}
         specs = [node for _, node, _ in self.nodes.values()]
         lengths = path_lengths(specs, self.signals, self.catalogue, known)
-        fault = length_fault(lengths) if self.calls else None
+        reported = any(length_fault(known[name].lengths) for name in self.calls.values() if name in known)
+        fault = length_fault(lengths) if self.calls and not reported else None
         if fault is not None:
             self._error(1, 0, f"{self.at}.nodes", ErrorCode.INVALID_VALUE, fault)
         if isinstance(self.spec, SubflowSpec):

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from typing import Final
 
 from chaingraph_crds.flow import NodeSpec, SubflowSpec
-from chaingraph_crds.limits import MAX_CALL_DEPTH, MAX_EVENT_NAME, MAX_NODE_PATH
-from chaingraph_flow.catalogue import SUBFLOW, Catalogue, InputPort, NodeType, OutputPort
+from chaingraph_crds.limits import MAX_CALL_DEPTH, MAX_EVENT_NAME, MAX_NODE_PATH, MAX_PLACES
+from chaingraph_crds.node_paths import SUBFLOW
+from chaingraph_flow.catalogue import Catalogue, InputPort, NodeType, OutputPort
 from chaingraph_flow.field_errors import ErrorCode, FieldError, Suggestions
 from chaingraph_flow.ports.json_values import DEEPEST, article
 from chaingraph_flow.ports.types import BARE, AnyPortType, Array, Boolean, Object
@@ -31,11 +32,13 @@ class Lengths:
 
     Attributes:
         depth: how many graphs are inside one another, with its own.
+        places: the number of nodes, with those of all its calls.
         path: the length of the longest path of a node.
         signal: the length of the longest name of a signal; 0 without any.
     """
 
     depth: int
+    places: int
     path: int
     signal: int
 
@@ -197,23 +200,30 @@ def path_lengths(
     nodes: Iterable[NodeSpec], signals: Iterable[str], catalogue: Catalogue, known: Mapping[str, Signature]
 ) -> Lengths:
     """Return how far the calls of a graph reach."""
-    depth, longest, longest_signal = 0, 0, max(map(len, signals), default=0)
+    depth, count, longest, longest_signal = 0, 0, 0, max(map(len, signals), default=0)
     for node in nodes:
+        count += 1
         longest = max(longest, len(node.id))
         called = known.get(callee(node, catalogue) or "")
         if called is not None:
             before = len(node.id) + _NUMBER_LENGTH + 1
             depth = max(depth, called.lengths.depth)
+            count += called.lengths.places
             longest = max(longest, before + called.lengths.path)
             if called.lengths.signal:
                 longest_signal = max(longest_signal, before + called.lengths.signal)
-    return Lengths(depth + 1, longest, longest_signal)
+    return Lengths(depth + 1, count, longest, longest_signal)
 
 
 def length_fault(lengths: Lengths) -> str | None:
     """Return why the calls of a graph reach too far, or None."""
     if lengths.depth > MAX_CALL_DEPTH + 1:
         return f"more than {MAX_CALL_DEPTH} calls are inside one another: make some of them one after the other"
+    if lengths.places > MAX_PLACES:
+        return (
+            f"the flow has {lengths.places} nodes, counting those of a subflow for each call, and {MAX_PLACES} are "
+            "possible: call a subflow from fewer nodes, for example by one ForEach"
+        )
     if lengths.path > MAX_NODE_PATH:
         return (
             f"the path of a node inside the calls has up to {lengths.path} characters, and {MAX_NODE_PATH} are "

@@ -6,7 +6,8 @@ The operator calls it for the Flow's `Ready` condition, the CLI for lint, and th
 from __future__ import annotations
 
 from chaingraph_crds.flow import FlowSpec
-from chaingraph_flow.catalogue import SUBFLOW, Catalogue
+from chaingraph_crds.node_paths import SUBFLOW
+from chaingraph_flow.catalogue import Catalogue
 from chaingraph_flow.field_errors import ErrorCode, FieldError
 from chaingraph_flow.validation.analysis import Analysis
 from chaingraph_flow.validation.findings import GRAPH_SECTIONS

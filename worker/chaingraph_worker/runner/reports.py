@@ -58,7 +58,7 @@ class Reports:
     def record(self, record: NodeRecord) -> None:
         """Record the end of a node."""
         assert self._graph is not None, "an engine is created before it runs"
-        type_ = self._graph.nodes[record.node_id].type
+        type_ = self._graph.type_of(record.node_id)
         blob = to_bytes(record.to_json())
         self._record_blobs.append(blob)
         self._records.append(
@@ -73,7 +73,7 @@ class Reports:
     def wait(self, record: WaitRecord) -> None:
         """Record that a node waits."""
         assert self._graph is not None, "an engine is created before it runs"
-        type_ = self._graph.nodes[record.node_id].type
+        type_ = self._graph.type_of(record.node_id)
         self._record_blobs.append(to_bytes(record.to_json()))
         self._records.append(
             [record.node_id, type_.type, WAITING, record.since, record.until, record.attempts, record.kind, ""]
@@ -136,6 +136,7 @@ class Reports:
                 now.current_nodes,
             ],
             "control": [engine.paused, engine.pause_node, engine.quiet, engine.held, engine.asleep_until],
+            "nodes_ended": engine.nodes_ended,
             "owed": engine.steps_owed,
             "ran": engine.ran_ms,
             "applied": self.applied,

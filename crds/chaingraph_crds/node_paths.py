@@ -7,7 +7,13 @@ A node of the flow itself has its id as its path. A node that calls once has no 
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator, Mapping
+from typing import Any, Final
 
+from chaingraph_crds.limits import MAX_CALL_DEPTH, MAX_PLACES
+
+SUBFLOW: Final = "subflow"
+"""The input of a node with the name of the subflow that it calls."""
 _NUMBER = re.compile(r"\[[0-9]+\]")
 
 
@@ -42,3 +48,23 @@ def is_call(path: str) -> bool:
 def unnumbered(path: str) -> str:
     """Return the path without the numbers of calls: the place in the flow."""
     return _NUMBER.sub("", path)
+
+
+def places(flow: Mapping[str, Any]) -> Iterator[tuple[str, str, Mapping[str, Any]]]:
+    """Yield every node of a flow and of its calls: the place of the call, the place of the node, and the node.
+
+    Args:
+        flow: the spec of a Flow as JSON. At most MAX_PLACES places are yielded.
+    """
+    subflows = {each["name"]: each for each in flow.get("subflows") or ()}
+    left = [("", node, 0) for node in reversed(flow.get("nodes") or ())]
+    for _ in range(MAX_PLACES):
+        if not left:
+            return
+        call, node, depth = left.pop()
+        place = inside(call, node["id"])
+        yield call, place, node
+        name = (node.get("inputs") or {}).get(SUBFLOW)
+        called = subflows.get(name) if isinstance(name, str) else None
+        if called is not None and depth < MAX_CALL_DEPTH:
+            left += [(place, inner, depth + 1) for inner in reversed(called.get("nodes") or ())]

@@ -121,7 +121,8 @@ def test_unknown_output_of_a_call_is_an_error_at_the_edge() -> None:
 def test_type_of_results_is_known_to_edges() -> None:
     found = one(
         f"subflows: {PAGE}\n"
-        "nodes: [{id: a, type: ForEach, inputs: {subflow: page, url: x, items: [1]}}, {id: b, type: Math, inputs: {b: 1}}]\n"
+        "nodes: [{id: a, type: ForEach, inputs: {subflow: page, url: x, items: [1]}},"
+        " {id: b, type: Math, inputs: {b: 1}}]\n"
         'edges: [{from: "a.results[0].text", to: b.a}]'
     )
     assert found[0] == "spec.edges[0].to"

@@ -13,7 +13,7 @@ MAX_FLOW_OUTPUTS: Final = 100
 MAX_NODE_INPUTS: Final = 200
 MAX_SUBFLOWS: Final = 20
 MAX_SUBFLOW_NODES: Final = 100
-MAX_SUBFLOW_EDGES: Final = 400
+MAX_SUBFLOW_EDGES: Final = 200
 MAX_SUBFLOW_PORTS: Final = 50
 MAX_CALL_DEPTH: Final = 8
 """Maximum calls inside one another."""

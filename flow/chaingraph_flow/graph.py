@@ -39,6 +39,9 @@ class GraphNode:
     call: str = ""
     """The path of the call in whose graph it is; '' in the flow itself."""
 
+    muted: bool = False
+    """Whether it has no effects and is in a loop: only failures and waits of it are worth an event."""
+
     @property
     def id(self) -> str:
         """The node's id in the flow, or its path inside a subflow."""
@@ -126,6 +129,7 @@ def _of_call(node: GraphNode, call: str) -> GraphNode:
     return replace(
         node,
         call=call,
+        muted=node.type.pure and "[" in call,
         inputs=tuple(
             replace(slot, connections=tuple(connections[each.index] for each in slot.connections))
             if slot.connections

@@ -108,7 +108,36 @@ async def test_for_each_gives_results_in_order_of_items() -> None:
         "errors": [None, None, None],
         "failed": 0,
     }
-    assert set(run.recorder.outcomes()) == {"all", *(f"all[{n}]{each}" for n in range(3) for each in ("", ".times"))}
+
+
+async def test_nodes_without_effects_in_a_loop_are_journaled_only_in_debug_mode() -> None:
+    run = await run_flow(DOUBLE + EACH)
+    assert set(run.recorder.outcomes()) == {"all", "all[0]", "all[1]", "all[2]"}
+    assert [each["nodeId"] for each in run.recorder.named("node:completed")] == ["all"]
+    debug = await run_flow(DOUBLE + EACH, options=EngineOptions(debug=True))
+    expected = {"all", *(f"all[{number}]{each}" for number in range(3) for each in ("", ".times"))}
+    assert set(debug.recorder.outcomes()) == expected
+    assert {each["nodeId"] for each in debug.recorder.named("node:completed")} == expected - {
+        "all[0]", "all[1]", "all[2]",
+    }  # fmt: skip
+
+
+async def test_failure_in_a_loop_journals_what_led_to_it() -> None:
+    Effect.broken.add(3)
+    text = """
+subflows:
+  - name: one
+    inputs: [{name: item, type: number}]
+    nodes: [{id: more, type: Math, inputs: {b: 1}}, {id: work, type: Effect}, {id: after, type: Math, inputs: {b: 1}}]
+    edges: [{from: inputs.item, to: more.a}, {from: more.result, to: work.value}, {from: more.result, to: after.a}]
+nodes: [{id: all, type: ForEach, inputs: {subflow: one, items: [1, 2, 3], maxParallel: 1}}]
+"""
+    run = await run_flow(text, registry=REGISTRY)
+    outcomes = run.recorder.outcomes()
+    assert {"all[0].more", "all[0].work", "all[1].more"} <= set(outcomes)
+    assert outcomes["all[1].work"] == outcomes["all[1]"] == "failed"
+    order = list(outcomes)
+    assert order.index("all[1].more") < order.index("all[1].work")
 
 
 async def test_for_each_over_nothing_completes() -> None:
@@ -191,7 +220,7 @@ outputs: [{name: cursor, from: pages.cursor}, {name: rounds, from: pages.iterati
 async def test_repeat_carries_outputs_into_inputs_of_their_name() -> None:
     run = await run_flow(REPEAT)
     assert run.result.outputs == {"cursor": 4, "rounds": 4}
-    assert "pages[3].last" in run.recorder.outcomes()
+    assert [each for each in run.recorder.outcomes() if each != "pages"] == [f"pages[{n}]" for n in range(4)]
 
 
 async def test_repeat_that_does_not_end_fails_with_its_limit() -> None:
@@ -232,7 +261,8 @@ nodes: [{id: all, type: ForEach, inputs: {subflow: nap, items: [1, 2]}}]
     # The clock of the engine is the wall's, which the loop's time is ahead of.
     second = await engine(text, recorder=recorder, journal=records, waits=waits, resumed=True).run()
     assert second.outcome is FlowOutcome.COMPLETED
-    assert len(recorder.named("node:started")) == 3
+    assert len(recorder.named("node:started")) == 1
+    assert [each["nodeId"] for each in recorder.named("node:completed")] == ["all[0].sleep", "all[1].sleep", "all"]
 
 
 async def test_signal_reaches_a_node_inside_a_call_by_its_path() -> None:

@@ -17,9 +17,9 @@ from chaingraph_flow.calls import ITERATION_LIMIT, CallEnd, CallFailure, CallPla
 from chaingraph_flow.context import Emission, WaitKind
 from chaingraph_flow.engine.event_publisher import EventPublisher
 from chaingraph_flow.engine.frames import MOST_CALLS, Frame, Frames
+from chaingraph_flow.engine.journaling import Journaling
 from chaingraph_flow.engine.options import EngineOptions
 from chaingraph_flow.engine.outputs import call_outputs, flow_emissions
-from chaingraph_flow.engine.recorder import Recorder
 from chaingraph_flow.engine.records import NodeRecord, Outcome, handles_failure
 from chaingraph_flow.engine.result import FailureReason
 from chaingraph_flow.engine.tries.attempt import LONGEST_ERROR, Calling, Ending, Waiting, measured, refused
@@ -74,7 +74,7 @@ class Calls:
         frames: Frames,
         *,
         plan: Callable[[GraphNode, Mapping[str, Any]], CallPlan],
-        recorder: Recorder,
+        journal: Journaling,
         announce: EventPublisher,
         options: EngineOptions,
         clock: Callable[[], int],
@@ -82,7 +82,7 @@ class Calls:
     ) -> None:
         self._frames = frames
         self._plan = plan
-        self._recorder = recorder
+        self._journal = journal
         self._announce = announce
         self._options = options
         self._clock = clock
@@ -159,6 +159,7 @@ class Calls:
         for frame in list(live.frames.values()):
             for inner in [each for each in frame.graph.nodes if each in self._live]:
                 closed += self.abandon(inner)
+            self._journal.end_call(frame, None, completed=False)
             self._shut(live, frame, keep=True)
             closed.append(frame)
         return closed
@@ -239,15 +240,16 @@ class Calls:
         """Close a frame that is over, and give the end of its call to the plan."""
         finished = frame.failure is None and frame.state.finished
         if not finished and frame.failure is None:
+            self._journal.end_call(frame, None, completed=False)
             self._shut(live, frame, keep=True)
             return
         record = self._record(frame)
         failed = record.outcome is Outcome.FAILED
         live.last_end = record.finished_at
+        self._journal.end_call(frame, record if frame.number is not None else None, completed=not failed)
         if frame.number is not None:
             self._ends[live.node.id][frame.number] = record
             self._frames.count(record)
-            self._recorder.record(record)
             if failed:
                 self._announce.log(live.node.id, f"call {frame.number} failed: {record.error}")
         live.emissions[frame.number or 0] = record.emissions

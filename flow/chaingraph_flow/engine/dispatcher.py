@@ -18,8 +18,8 @@ from chaingraph_flow.engine.calls import Calls, failure_of
 from chaingraph_flow.engine.event_publisher import EventPublisher
 from chaingraph_flow.engine.frames import Frame, Frames
 from chaingraph_flow.engine.gate import Gate
+from chaingraph_flow.engine.journaling import Journaling
 from chaingraph_flow.engine.options import EngineOptions
-from chaingraph_flow.engine.recorder import Recorder
 from chaingraph_flow.engine.records import NodeRecord, Outcome, WaitRecord, handles_failure
 from chaingraph_flow.engine.result import FailureReason, NodeError
 from chaingraph_flow.engine.standing import Standing
@@ -43,7 +43,7 @@ class Dispatcher:
     _gate: Gate
     _loop: asyncio.AbstractEventLoop
     _options: EngineOptions
-    _recorder: Recorder
+    _journal: Journaling
     _supervisor: Supervisor | None
     _tries: Tries
     _waits: Waits
@@ -80,6 +80,8 @@ class Dispatcher:
                 undecided.extend(self._skip(id_, reason))
         if self._error is None:
             self._start_ready()
+        if self._gate.paused:
+            self._journal.write_all()  # a node that has ended is not held again
         if not self._running and (self._error is not None or (self._gate.empty and not self._waits.any)):
             self._over.set()
         elif self._gate.paused or self._waits or any(self._control_seen):
@@ -131,7 +133,8 @@ class Dispatcher:
     def _skip(self, id_: str, reason: str) -> list[str]:
         now = self._clock()
         frame = self.frames.of(id_)
-        for connection in frame.graph.nodes[id_].incoming:
+        node = frame.graph.nodes[id_]
+        for connection in () if self._announce.mutes(node) else node.incoming:
             if (refused := frame.state.refusal(connection)) is not None:
                 self._announce.not_delivered(connection, refused)
         self._announce.status(id_, "idle", "skipped")
@@ -257,8 +260,8 @@ class Dispatcher:
     def _end(self, record: NodeRecord) -> list[str]:
         """Publish and keep a node's end. Returns the nodes that can be decided now."""
         frame = self.frames.of(record.node_id)
-        self._announce.node_ended(record)
-        self._recorder.record(record)
+        self._announce.node_ended(frame.graph.nodes[record.node_id], record)
+        self._journal.end(frame, record)
         self.frames.count(record)
         self.standing.count(record)
         self._note_failure(frame, record)

@@ -50,6 +50,8 @@ class Frame:
         self.stale_until = stale_until
         self.running = 0
         self.failure: CallFailure | None = None
+        self.journaled = False
+        """Whether ends of its nodes are in the journal."""
         self.halted = False
         """Whether nothing of it starts any more because another call of its caller failed."""
 

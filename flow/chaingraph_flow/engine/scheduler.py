@@ -17,6 +17,7 @@ from chaingraph_flow.engine.dispatcher import Dispatcher
 from chaingraph_flow.engine.event_publisher import EventPublisher, wall_clock
 from chaingraph_flow.engine.frames import Frame, Frames
 from chaingraph_flow.engine.gate import Gate
+from chaingraph_flow.engine.journaling import Journaling
 from chaingraph_flow.engine.mailbox import Mailbox
 from chaingraph_flow.engine.options import EngineOptions
 from chaingraph_flow.engine.outputs import flow_emissions, flow_outputs, outputs_to_nowhere
@@ -90,7 +91,6 @@ class Scheduler(Dispatcher):
         super().__init__(on_control)
         self._graph = graph
         self._context = context
-        self._recorder = recorder
         self._trigger = trigger
         self._options = options or EngineOptions()
         self._resumed = resumed
@@ -102,6 +102,7 @@ class Scheduler(Dispatcher):
         for node in nodes:
             registry[node.type.type]
         self.frames = Frames(Frame(graph, inputs or {}, active=active))
+        self._journal = Journaling(recorder, self.frames, debug=self._options.debug)
         self._time = RunningTime(self._options.flow_timeout_seconds, ran_ms, self._flow_timeout)
         self._gate = Gate(control or ControlState(), self._announce, self._time)
         taken = {each.signal for each in journal if each.signal is not None}
@@ -113,6 +114,7 @@ class Scheduler(Dispatcher):
             mailbox=mailbox,
             announce=self._announce,
             recorder=recorder,
+            journal=self._journal,
             context=context,
             trigger=trigger,
             options=self._options,
@@ -126,7 +128,7 @@ class Scheduler(Dispatcher):
         self._calls = Calls(
             self.frames,
             plan=partial(_plan, registry),
-            recorder=recorder,
+            journal=self._journal,
             announce=self._announce,
             options=self._options,
             clock=clock,
@@ -138,7 +140,7 @@ class Scheduler(Dispatcher):
             untold=[each for each in signals if each.seq > signals_told],
             tries=self._tries,
             gate=self._gate,
-            recorder=recorder,
+            journal=self._journal,
             announce=self._announce,
             command=self._command,
             time_out=self._time_out,

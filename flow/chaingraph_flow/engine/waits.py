@@ -10,8 +10,8 @@ from functools import partial
 from chaingraph_flow.context import Signal, WaitKind
 from chaingraph_flow.engine.event_publisher import EventPublisher
 from chaingraph_flow.engine.gate import Gate
+from chaingraph_flow.engine.journaling import Journaling
 from chaingraph_flow.engine.mailbox import Mailbox
-from chaingraph_flow.engine.recorder import Recorder
 from chaingraph_flow.engine.records import WaitRecord
 from chaingraph_flow.engine.tries.attempt import Waiting
 from chaingraph_flow.engine.tries.tries import Tries
@@ -37,7 +37,7 @@ class Waits:
         untold: Sequence[Signal],
         tries: Tries,
         gate: Gate,
-        recorder: Recorder,
+        journal: Journaling,
         announce: EventPublisher,
         command: Callable[[Callable[[], None]], None],
         time_out: Callable[[str], None],
@@ -49,7 +49,7 @@ class Waits:
         self._begun = False
         self._tries = tries
         self._gate = gate
-        self._recorder = recorder
+        self._journal = journal
         self._announce = announce
         self._command = command
         self._time_out = time_out
@@ -101,7 +101,7 @@ class Waits:
         record = self._tries.waiting(node, waiting)
         if self._take_signal(record):
             return
-        self._recorder.wait(record)
+        self._journal.wait(record)
         if record.kind is not WaitKind.RETRY:
             self._announce.node_waiting(record)
         self._keep(record)
@@ -109,7 +109,7 @@ class Waits:
     def call(self, node: GraphNode) -> None:
         """Let a node wait for its calls."""
         record = self._tries.waiting(node, Waiting(WaitKind.CALL))
-        self._recorder.wait(record)
+        self._journal.call(record)
         self._calls[node.id] = record
         self._set_timer(record)
 
@@ -120,6 +120,8 @@ class Waits:
     def restore(self, record: WaitRecord) -> None:
         """Let a node that waited in an earlier engine continue to wait."""
         self._tries.restore_wait(record)
+        if record.kind not in (WaitKind.RETRY, WaitKind.CALL):
+            self._announce.waited_before(record)
         if record.kind is WaitKind.CALL:
             self._calls[record.node_id] = record
             self._set_timer(record)

@@ -27,6 +27,7 @@ from chaingraph_flow.context import (
 from chaingraph_flow.engine.event_publisher import EventPublisher
 from chaingraph_flow.engine.frames import Frames
 from chaingraph_flow.engine.gate import Gate
+from chaingraph_flow.engine.journaling import Journaling
 from chaingraph_flow.engine.mailbox import Mailbox
 from chaingraph_flow.engine.options import EngineOptions
 from chaingraph_flow.engine.recorder import Recorder
@@ -55,6 +56,7 @@ class Tries:
         mailbox: Mailbox,
         announce: EventPublisher,
         recorder: Recorder,
+        journal: Journaling,
         context: RunContext,
         trigger: Trigger | None,
         options: EngineOptions,
@@ -71,6 +73,7 @@ class Tries:
         self._mailbox = mailbox
         self._announce = announce
         self._recorder = recorder
+        self._journal = journal
         self._context = context
         self._trigger = trigger
         self._options = options
@@ -164,6 +167,7 @@ class Tries:
     async def _run(self, node: GraphNode, wanted: Callable[[], bool]) -> Ended:
         id_ = node.id
         if not node.type.pure:
+            self._journal.write(self._frames.of(id_))
             await self._recorder.settled()
         if not wanted() or not self._gate.admits(id_):
             return None
@@ -232,7 +236,7 @@ class Tries:
         except Untransferable as error:
             return Ending(Outcome.FAILED, {}, str(error), str(error.reason))
         finally:
-            if first:
+            if first and not self._announce.mutes(node):
                 self._tell_transfers(watched, round((time.perf_counter() - begun) * 1000, 3))
         if first:
             self._announce.status(node.id, "ready", "executing")

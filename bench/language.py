@@ -1,11 +1,11 @@
-"""Calls, waits and signals: what an item of a ForEach costs, how late executions continue while ten thousand others are asleep, what those cost the others, and
-how soon a signal resumes an execution.
+"""Calls, waits and signals: what an item of a ForEach costs, how late executions continue while ten thousand others are
+asleep, what those cost the others, and how soon a signal resumes an execution.
 
-`signal_to_resumed_running` and `_parked` are the times from the patch of `spec.signals` to the end of the node that
-waits for it, on a worker that has the execution, and of an execution without one. `wakeup_lateness` is the time from
-the end of a wait to the end of its node, in milliseconds, by the clock of this machine. `ratio_beside_sleepers`
-compares executions a second with and without the sleepers. `foreach_inline_item` is the time of an execution that runs
-a subflow of three pure nodes for each of so many items, divided by their number.
+`foreach_inline_item` is the time of an execution that runs a subflow of three pure nodes for each of so many items,
+divided by their number. `signal_to_resumed_running` and `_parked` are the times from the patch of `spec.signals` to the
+end of the node that waits for it, on a worker that has the execution, and of an execution without one.
+`wakeup_lateness` is the time from the end of a wait to the end of its node, in milliseconds, by the clock of this
+machine. `ratio_beside_sleepers` compares executions a second with and without the sleepers.
 """
 
 from __future__ import annotations

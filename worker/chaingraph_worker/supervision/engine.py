@@ -16,6 +16,7 @@ import structlog
 
 from chaingraph_crds.limits import MAX_EVENT_NAME, MAX_PROMPT
 from chaingraph_store.attempts.running_nodes import WAIT_KINDS, RunningNode
+from chaingraph_worker.errors import SecretRefused
 from chaingraph_worker.runner.assignment import Assignment
 from chaingraph_worker.runner.board import Board
 from chaingraph_worker.runner.endings import NODE_TIMEOUT
@@ -98,6 +99,10 @@ class EngineState:
         return self.completed + self.failed + self.skipped
 
 
+ReadSecret = Callable[[str, Any], Awaitable[tuple[str, str]]]
+"""Takes a namespace and a reference; returns the name of the secret for messages, and its value."""
+
+
 class Recorder(Protocol):
     """Receives the engine's reports."""
 
@@ -129,8 +134,10 @@ class RemoteEngine:
         *,
         on_control: Callable[[], None],
         may_spawn: Callable[[int], Awaitable[str | None]],
+        secret: ReadSecret,
     ) -> None:
         """Create it. `on_control` is called when the engine pauses or resumes, holds other nodes, or took a command."""
+        self._secret = secret
         self._assignment = assignment
         self._recorder = recorder
         self._on_control = on_control
@@ -248,6 +255,9 @@ class RemoteEngine:
         if "settle" in header:
             self._spawn_task(self._settle(header["settle"]))
             return
+        if "secret" in header:
+            self._spawn_task(self._resolve(header["secret"], header["reference"]))
+            return
         records, events = header["records"], header["events"]
         ends = [NodeEnd(*[*fields, blob]) for fields, blob in zip(records, blobs, strict=False)]
         rest = blobs[len(records) :]
@@ -301,6 +311,23 @@ class RemoteEngine:
                 self._end.set_exception(error)
             return
         self._send({"durable": number})
+
+    async def _resolve(self, number: int, reference: Any) -> None:
+        """Send the runner the value of a secret. It is kept nowhere here, and the runner serves no other tenant."""
+        answer: dict[str, Any] = {"secret": number}
+        try:
+            what, value = await self._secret(self._assignment.namespace, reference)
+        except SecretRefused as refused:
+            answer["refused"] = [refused.reason, str(refused)]
+        except Exception as error:  # noqa: BLE001 - raised into run()
+            if not self._end.done():
+                self._end.set_exception(error)
+            return
+        else:
+            answer |= {"value": value, "what": what}
+            if self._runner is not None:
+                self._runner.knows_secrets = True
+        self._send(answer)
 
     async def _answer(self, count: int) -> None:
         try:

@@ -48,7 +48,7 @@ from chaingraph_flow.ports.types import Any, Array, Boolean, Enum, Number, Objec
 from chaingraph_flow.registry import Registry
 from chaingraph_flow.revision import revision
 from chaingraph_flow.secrets.scrubbing import Scrubber
-from chaingraph_flow.secrets.source import SecretSource
+from chaingraph_flow.secrets.source import NoSecrets, SecretSource
 from chaingraph_flow.validation.inputs import bind_inputs
 from chaingraph_flow.validation.validation import validate
 
@@ -84,6 +84,7 @@ __all__ = [
     "KilledTry",
     "LimitExceeded",
     "Limits",
+    "NoSecrets",
     "Node",
     "NodeContext",
     "NodeError",

@@ -23,7 +23,9 @@ _LARGEST_JSON: Final = 64 * 1024
 """Maximum bytes of a response that is kept as JSON; of another one, the first characters are kept."""
 
 
-def status_error(shown: str, status: int, headers: Mapping[str, str], content: bytes, scrubber: Scrubber) -> NodeFailed:
+def status_error(
+    shown: str, status: int, headers: Mapping[str, str], content: bytes, scrubber: Scrubber | None = None
+) -> NodeFailed:
     """Return the failure of a request with this response.
 
     Args:
@@ -32,7 +34,8 @@ def status_error(shown: str, status: int, headers: Mapping[str, str], content: b
         scrubber: removes secrets before texts are cut, because a part of one would not be found.
     """
     # Without secrets, no more is read than is shown.
-    text = scrubber.text(content[: None if scrubber else 4 * _LONGEST_TEXT].decode("utf-8", "replace"))
+    text = content[: None if scrubber else 4 * _LONGEST_TEXT].decode("utf-8", "replace")
+    text = scrubber.text(text) if scrubber else text
     start = " ".join(text[: 2 * _SHOWN].split())
     said = f": {start[:_SHOWN]}{'...' if len(start) > _SHOWN else ''}" if start else ""
     return NodeFailed(

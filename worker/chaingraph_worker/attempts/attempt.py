@@ -8,7 +8,7 @@ then on.
 from __future__ import annotations
 
 import time
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from typing import Final
 
@@ -70,7 +70,7 @@ class RunDependencies:
     spawner: Spawner
     limits: RunnerLimits
     connections: ConnectionShares
-    secrets: SecretReader
+    secrets: SecretReader = field(default_factory=SecretReader)
 
 
 async def run_attempt(dependencies: RunDependencies, execution: ExecutionId, *, run: int, inbox: CommandInbox) -> str:

@@ -34,10 +34,15 @@ class SecretReader:
         files: the mounted secrets.
     """
 
-    def __init__(self, namespaces: frozenset[str], store: SecretStore | None, files: SecretFiles) -> None:
+    def __init__(
+        self,
+        namespaces: frozenset[str] = frozenset(),
+        store: SecretStore | None = None,
+        files: SecretFiles | None = None,
+    ) -> None:
         self._namespaces = namespaces
         self._store = store
-        self._files = files
+        self._files = files or SecretFiles(None)
 
     async def read(self, namespace: str, reference: Any) -> tuple[str, str]:
         """Return the name of a secret for messages, and its value.

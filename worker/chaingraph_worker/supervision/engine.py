@@ -16,7 +16,7 @@ import structlog
 
 from chaingraph_crds.limits import MAX_EVENT_NAME, MAX_PROMPT
 from chaingraph_store.attempts.running_nodes import WAIT_KINDS, RunningNode
-from chaingraph_worker.errors import SecretRefused
+from chaingraph_worker.errors import SecretReason, SecretRefused
 from chaingraph_worker.runner.assignment import Assignment
 from chaingraph_worker.runner.board import Board
 from chaingraph_worker.runner.endings import NODE_TIMEOUT
@@ -134,10 +134,10 @@ class RemoteEngine:
         *,
         on_control: Callable[[], None],
         may_spawn: Callable[[int], Awaitable[str | None]],
-        secret: ReadSecret,
+        secret: ReadSecret | None = None,
     ) -> None:
         """Create it. `on_control` is called when the engine pauses or resumes, holds other nodes, or took a command."""
-        self._secret = secret
+        self._secret = secret or _no_secrets
         self._assignment = assignment
         self._recorder = recorder
         self._on_control = on_control
@@ -340,6 +340,10 @@ class RemoteEngine:
         task = asyncio.get_running_loop().create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+
+
+async def _no_secrets(_namespace: str, _reference: Any) -> tuple[str, str]:
+    raise SecretRefused(SecretReason.FORBIDDEN, "this worker has no access to secrets")
 
 
 def _controls(state: EngineState) -> tuple[object, ...]:

@@ -309,7 +309,8 @@ async def test_value_in_place_of_a_reference_is_refused_and_not_repeated(
 ) -> None:
     run_worker().wait_ready()
     run_operator(LOG_LEVEL="debug")
-    nodes = [{"id": "ask", "type": "HTTP", "inputs": {"baseUri": "https://example.com"}}]
+    inputs = {"baseUri": "https://example.com"}
+    nodes = [{"id": "ask", "type": "HTTP", "inputs": inputs}]
     edges = [{"from": "inputs.token", "to": "ask.bearerToken"}]
     flow = {"inputs": [{"name": "token", "type": "secret"}], "nodes": nodes, "edges": edges}
     cluster.apply("Flow", "good", flow)
@@ -317,7 +318,7 @@ async def test_value_in_place_of_a_reference_is_refused_and_not_repeated(
     cluster.apply("Execution", "plain", {"flowRef": {"name": "good"}, "inputs": {"token": ASCII}})
     other = {"secretKeyRef": {"name": "api", "key": "token", "namespace": ASCII}}
     cluster.apply("Execution", "elsewhere", {"flowRef": {"name": "good"}, "inputs": {"token": other}})
-    nodes[0]["inputs"]["password"] = ASCII
+    inputs["password"] = ASCII
     cluster.apply("Flow", "bad", {"nodes": nodes})
     refused = await cluster.condition("Execution", "plain", "Succeeded", status="False")
     assert refused["message"].startswith("spec.inputs.token: must be a reference to a Secret, {secretKeyRef:")

@@ -224,8 +224,8 @@ class WorkerSettings(FlowSettings):
         "its execution's namespace with the label `chaingraph.dev/allow` of value `true`. The worker needs the right "
         "to get Secrets there, and access to the API server: a service account or `KUBECONFIG`. Empty: it reads none.",
     )
-    secrets_folder: Path | None = Field(
-        None,
+    secrets_folder: str = Field(
+        "",
         validation_alias="CHAINGRAPH_SECRETS_FOLDER",
         description="Folder of mounted secrets, each in a file NAMESPACE/NAME. Flows use the files of the namespace of "
         "their execution, as `{secretFileRef: {name: NAME}}`.",
@@ -274,8 +274,8 @@ class WorkerSettings(FlowSettings):
         for name in self.namespaces_with_secrets:
             if name != "*" and not re.fullmatch(RESOURCE_NAME, name):
                 raise ValueError(f"CHAINGRAPH_SECRET_NAMESPACES: {name!r} is not the name of a namespace, and not *")
-        if self.secrets_folder is not None and not self.secrets_folder.is_dir():
-            raise ValueError(f"CHAINGRAPH_SECRETS_FOLDER is {str(self.secrets_folder)!r}, which is not a folder here")
+        if self.secrets_folder and not Path(self.secrets_folder).is_dir():
+            raise ValueError(f"CHAINGRAPH_SECRETS_FOLDER is {self.secrets_folder!r}, which is not a folder here")
         if "@" in self.queues:
             raise ValueError(
                 f"CHAINGRAPH_QUEUES is {self.queues!r}. Name queues without '@', such as {RUN_QUEUE}; a worker always "

@@ -62,7 +62,7 @@ class ClusterSecrets:
         if (secret.get("metadata", {}).get("labels") or {}).get(ALLOW_LABEL) != "true":
             raise SecretRefused(
                 SecretReason.NOT_ALLOWED,
-                f'{what} may not be used by flows: it lacks the label {ALLOW_LABEL}: "true". Whoever owns it can run '
+                f'{what} may not be used by flows: it lacks the label {ALLOW_LABEL}: "true". Its owner can run '
                 f"kubectl label secret {name} -n {namespace} {ALLOW_LABEL}=true",
             )
         data = secret.get("data") or {}

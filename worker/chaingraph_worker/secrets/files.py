@@ -17,10 +17,10 @@ class SecretFiles:
     """The files below a folder, as NAMESPACE/NAME. An execution reads those of its own namespace.
 
     Args:
-        folder: None when there is none.
+        folder: '' when there is none.
     """
 
-    def __init__(self, folder: Path | None) -> None:
+    def __init__(self, folder: str = "") -> None:
         self._folder = folder
 
     async def read(self, namespace: str, name: str) -> bytes:
@@ -29,13 +29,13 @@ class SecretFiles:
         Raises:
             SecretRefused: there is no such file, or the worker may not read it.
         """
-        if self._folder is None:
+        if not self._folder:
             raise SecretRefused(
                 SecretReason.FORBIDDEN,
                 f"secret file {name!r}: this worker has no secret files. Mount them, and set secretsFolder of the "
                 "worker pool (CHAINGRAPH_SECRETS_FOLDER)",
             )
-        path = self._folder / namespace / name
+        path = Path(self._folder) / namespace / name
         try:
             return await asyncio.to_thread(_read, path)
         except (FileNotFoundError, NotADirectoryError, IsADirectoryError):

@@ -42,7 +42,7 @@ class SecretReader:
     ) -> None:
         self._namespaces = namespaces
         self._store = store
-        self._files = files or SecretFiles(None)
+        self._files = files or SecretFiles()
 
     async def read(self, namespace: str, reference: Any) -> tuple[str, str]:
         """Return the name of a secret for messages, and its value.

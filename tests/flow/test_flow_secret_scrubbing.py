@@ -17,7 +17,8 @@ from hypothesis import assume, example, given
 from hypothesis import strategies as st
 
 from chaingraph_flow import NodeFailed, Scrubber
-from chaingraph_flow.secrets.encodings import SHORTEST
+from chaingraph_flow.secrets.encodings import SHORTEST, needles
+from chaingraph_flow.secrets.scrubbing import _without
 from chaingraph_worker.runner.streams import ScrubbedStream
 
 # Without `*`: a placeholder between two texts could make a value that was not there.
@@ -94,6 +95,18 @@ def test_value_has_no_secret_in_texts_and_names(value: Any, secret: str, encodin
     found = scrubber_of(secret).value(whole)
     assert encoded not in repr(list(_texts(found)))
     assert all(encoded not in text for text in _texts(found))
+
+
+@given(JSON, st.one_of(VALUES, st.text('ntu01\\"abc', min_size=SHORTEST, max_size=8)), TEXTS)
+@example([{"a": "\n123456"}], "n123456", "")
+@example([{"a": "\\"}, "x"], '"}, "x"', "")
+@example([1, True, "a"], ",true,", "")
+@example([12345678, "12345678"], "12345678", "")
+def test_quick_way_gives_the_same_as_part_by_part(value: Any, secret: str, around: str) -> None:
+    assume(len(secret.strip()) >= SHORTEST)
+    whole = [value, {f"{around}{secret}": f"{secret}{around}", "\\": f"\n{secret[1:]}"}]
+    searched = tuple(needles(secret).values())
+    assert scrubber_of(secret).value(whole) == _without(whole, searched)
 
 
 def _texts(value: Any) -> Any:

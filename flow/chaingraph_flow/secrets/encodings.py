@@ -6,8 +6,9 @@ import base64
 import html
 import json
 import re
+import string
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 from urllib.parse import quote, quote_plus
 
@@ -18,29 +19,59 @@ SHORTEST: Final = 6
 _LONGEST_ALL: Final = 200
 """Maximum lines of a secret that are searched for one by one."""
 _SHORTEST_LINE: Final = 16
-_OF_BASE64: Final = "[A-Za-z0-9+/_-]?"
+_OF_BASE64: Final = frozenset(string.ascii_letters + string.digits + "+/-_")
+_OUTSIDE_TEXTS: Final = frozenset(string.digits + "+-.eE" + "truefalsenull" + "[]{},: ")
+"""The characters of JSON that are not in its texts."""
 
 
 @dataclass(frozen=True, slots=True)
 class Needle:
-    """A text to search for, and its form in JSON. `pattern` also takes neighbors that have a part of the secret."""
+    """A text to search for. With `part`, neighboring characters of Base64 have a part of the secret too."""
 
     text: str
-    in_json: bytes
-    pattern: re.Pattern[str]
+    part: bool = False
+    in_json: str = field(init=False)
+    bytes_in_json: bytes = field(init=False)
+
+    def __post_init__(self) -> None:
+        written = orjson.dumps(self.text)[1:-1]
+        object.__setattr__(self, "bytes_in_json", written)
+        object.__setattr__(self, "in_json", written.decode())
+
+    @property
+    def only_in_texts(self) -> bool:
+        """Whether JSON can have it in a text only, and not in a number or between values."""
+        return not _OUTSIDE_TEXTS.issuperset(self.text)
+
+    def spans(self, text: str, searched: str) -> Iterator[tuple[int, int]]:
+        """Yield where it is in a text, as `text` or `in_json` has it."""
+        start = text.find(searched)
+        while start >= 0:
+            stop = start + len(searched)
+            if self.part:
+                yield _widened(text, start, stop)
+            else:
+                yield start, stop
+            start = text.find(searched, stop)
 
 
 def needles(value: str) -> dict[str, Needle]:
     """Return everything to search for, by its text."""
-    found = {text: _needle(text, re.escape(text)) for text in _texts(value) if len(text) >= SHORTEST}
+    found = {text: Needle(text) for text in _texts(value) if len(text) >= SHORTEST}
     for text in _in_base64(value.encode()):
-        # The characters on both sides have bits of the secret, and of its neighbors.
-        found.setdefault(text, _needle(text, f"{_OF_BASE64}{re.escape(text)}{_OF_BASE64}=*"))
+        found.setdefault(text, Needle(text, part=True))
     return found
 
 
-def _needle(text: str, pattern: str) -> Needle:
-    return Needle(text, orjson.dumps(text)[1:-1], re.compile(pattern))
+def _widened(text: str, start: int, stop: int) -> tuple[int, int]:
+    """Take the characters on both sides: they have bits of the secret, and of its neighbors."""
+    if start and text[start - 1] in _OF_BASE64:
+        start -= 1
+    if stop < len(text) and text[stop] in _OF_BASE64:
+        stop += 1
+    while stop < len(text) and text[stop] == "=":
+        stop += 1
+    return start, stop
 
 
 def _texts(value: str) -> Iterator[str]:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from typing import Any, Final
 
 import orjson
@@ -57,7 +58,7 @@ class Scrubber:
 
     def text(self, text: str) -> str:
         """Return the text with a placeholder for each secret in it."""
-        return _replaced(text, self._needles) if self._values else text
+        return _replaced(text, [(each, each.text) for each in self._needles]) if self._values else text
 
     def finds(self, text: str) -> bool:
         """Whether the text has a secret in it."""
@@ -71,13 +72,19 @@ class Scrubber:
             written = orjson.dumps(value)
         except TypeError:
             return _without(value, self._needles)
-        # One pass of the parts is slow, so only for the few that are there.
-        there = [each for each in self._needles if each.in_json in written]
-        return _without(value, there) if there else value
+        there = [each for each in self._needles if each.bytes_in_json in written]
+        if not there:
+            return value
+        if all(each.only_in_texts for each in there):
+            # Replaced in the JSON: thirty times as fast as part by part. Where a secret begins inside an escape, the
+            # result is no JSON.
+            with suppress(orjson.JSONDecodeError):
+                return orjson.loads(_replaced(written.decode(), [(each, each.in_json) for each in there]))
+        return _without(value, there)
 
 
-def _replaced(text: str, searched: Iterable[Needle]) -> str:
-    spans = [found.span() for each in searched if each.text in text for found in each.pattern.finditer(text)]
+def _replaced(text: str, searched: Iterable[tuple[Needle, str]]) -> str:
+    spans = [span for needle, form in searched for span in needle.spans(text, form)]
     if not spans:
         return text
     parts: list[str] = []
@@ -89,11 +96,11 @@ def _replaced(text: str, searched: Iterable[Needle]) -> str:
     return "".join((*parts, text[end:]))
 
 
-def _without(value: Any, searched: Iterable[Needle]) -> Any:
+def _without(value: Any, searched: Sequence[Needle]) -> Any:
     if isinstance(value, str):
-        return _replaced(value, searched)
+        return _replaced(value, [(each, each.text) for each in searched])
     if isinstance(value, dict):
-        return {_replaced(name, searched): _without(inner, searched) for name, inner in value.items()}
+        return {_without(name, searched): _without(inner, searched) for name, inner in value.items()}
     if isinstance(value, list):
         return [_without(inner, searched) for inner in value]
     if isinstance(value, int | float) and not isinstance(value, bool):

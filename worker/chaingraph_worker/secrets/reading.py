@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any, Final, Protocol
 
 import structlog
@@ -14,6 +15,7 @@ from chaingraph_worker.secrets.files import SecretFiles
 LARGEST: Final = 64 * 1024
 """Maximum bytes of a secret."""
 EVERY_NAMESPACE: Final = "*"
+_NAMESPACE: Final = re.compile("[a-z0-9]([-a-z0-9]*[a-z0-9])?")
 
 _log = structlog.get_logger(__name__)
 
@@ -65,7 +67,7 @@ class SecretReader:
 
     async def _read(self, namespace: str, reference: Any) -> tuple[str, str]:
         wanted = SecretReference.of(reference)
-        if wanted is None:
+        if wanted is None or not _NAMESPACE.fullmatch(namespace):
             raise SecretRefused(SecretReason.INVALID, "the reference to the secret is invalid")
         if not wanted.key:
             return str(wanted), text_of(await self._files.read(namespace, wanted.name), str(wanted))

@@ -16,7 +16,7 @@ NodePath = Annotated[str, Field(min_length=1, max_length=limits.MAX_NODE_PATH, p
 Endpoint = Annotated[str, Field(min_length=3, max_length=limits.MAX_ENDPOINT, pattern=forms.ENDPOINT)]
 
 RetryReason = Annotated[str, Field(min_length=1, max_length=limits.MAX_IDENTIFIER, pattern=forms.RETRY_REASON)]
-InputType = Literal["string", "number", "boolean", "array", "object", "any"]
+InputType = Literal["string", "number", "boolean", "array", "object", "any", "secret"]
 
 
 class FlowInput(ApiModel):
@@ -25,7 +25,8 @@ class FlowInput(ApiModel):
     name: Identifier = Field(description="Name of the input. Edges read it from `inputs.NAME`.")
     type: InputType = Field(
         default="any",
-        description="Type that a value must have; `any` accepts every value.",
+        description="Type that a value must have; `any` accepts every value. The value of a `secret` is a reference: "
+        "`{secretKeyRef: {name, key}}` or `{secretFileRef: {name}}`.",
     )
     required: bool = Field(
         default=False,

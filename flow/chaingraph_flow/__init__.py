@@ -44,9 +44,11 @@ from chaingraph_flow.field_errors import ErrorCode, FieldError
 from chaingraph_flow.graph import Graph
 from chaingraph_flow.limits import Limits
 from chaingraph_flow.node import Input, Node, Output, Outputs, Passthrough
-from chaingraph_flow.ports.types import Any, Array, Boolean, Enum, Number, Object, String
+from chaingraph_flow.ports.types import Any, Array, Boolean, Enum, Number, Object, Secret, Secrets, String
 from chaingraph_flow.registry import Registry
 from chaingraph_flow.revision import revision
+from chaingraph_flow.secrets.scrubbing import Scrubber
+from chaingraph_flow.secrets.source import NoSecrets, SecretSource
 from chaingraph_flow.validation.inputs import bind_inputs
 from chaingraph_flow.validation.validation import validate
 
@@ -82,6 +84,7 @@ __all__ = [
     "KilledTry",
     "LimitExceeded",
     "Limits",
+    "NoSecrets",
     "Node",
     "NodeContext",
     "NodeError",
@@ -101,6 +104,10 @@ __all__ = [
     "Recorder",
     "Registry",
     "RunContext",
+    "Scrubber",
+    "Secret",
+    "SecretSource",
+    "Secrets",
     "Signal",
     "String",
     "Supervisor",

@@ -14,6 +14,7 @@ from chaingraph_flow.errors import EmissionRefused, LimitExceeded, NodeFailed, T
 from chaingraph_flow.limits import Limits, setting
 from chaingraph_flow.ports.json_values import copied, plain_text, require_json, size_of
 from chaingraph_flow.ports.types import String, check_value
+from chaingraph_flow.secrets.scrubbing import Scrubber
 
 LOG_OVERHEAD = 100
 """Bytes that a log message costs besides its text: it is an event, and a row."""
@@ -150,11 +151,14 @@ C = TypeVar("C", bound=Closable)
 
 
 class RunResources:
-    """What the nodes of one run share: limits, the egress policy, and open resources."""
+    """What the nodes of one run share: limits, the egress policy, known secrets, and open resources."""
 
-    def __init__(self, limits: Limits | None = None, egress: Egress | None = None) -> None:
+    def __init__(
+        self, limits: Limits | None = None, egress: Egress | None = None, scrubber: Scrubber | None = None
+    ) -> None:
         self.limits = limits or Limits()
         self.egress = egress or Egress()
+        self.scrubber = Scrubber() if scrubber is None else scrubber
         self._log_bytes = 0
         self._open: dict[object, Closable] = {}
         self._closed = False
@@ -321,7 +325,7 @@ class NodeContext:
             raise NodeFailed("the class of the node does not declare takes_signals, so no signal can reach it")
         if self.woken is not None and self.woken.signal is not None:
             raise NodeFailed("the node has taken its signal; use another node for the next one")
-        prompt = plain_text(prompt)
+        prompt = self.resources.scrubber.text(plain_text(prompt))
         if len(prompt) > LONGEST_PROMPT:
             prompt = f"{prompt[: LONGEST_PROMPT - 3]}..."
         raise NodeWaits(WaitKind.APPROVAL if approval else WaitKind.SIGNAL, prompt=prompt)
@@ -332,12 +336,22 @@ class NodeContext:
 
     def log(self, message: str) -> None:
         """Write to the execution's event stream, up to the limit of `Limits.log_bytes`."""
-        message = plain_text(message)
+        message = self.resources.scrubber.text(plain_text(message))
         if len(message) > LONGEST_LOG:
             message = f"{message[:LONGEST_LOG]}... ({len(message) - LONGEST_LOG} characters more)"
         room = self.resources.log_room(message)
         if room is not None:
             self._log(room)
+
+    def conceal(self, text: str) -> None:
+        """Remove a text from everything that the execution writes from now on, as the values of secrets are.
+
+        For what a node makes of a secret, such as a token that it requests with a password.
+
+        Raises:
+            NodeFailed: the text is too short or too long.
+        """
+        self.resources.scrubber.add(text, "a text that the node conceals")
 
     def emit(self, name: str, payload: Any = None, *, flow: str = "") -> None:
         """Emit an event: once the flow has completed, a child execution starts at the nodes that listen to it.

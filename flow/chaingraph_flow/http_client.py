@@ -11,7 +11,7 @@ import asyncio
 import logging
 import socket
 import zlib
-from collections.abc import AsyncIterable, Iterable
+from collections.abc import AsyncIterable, Callable, Iterable
 from dataclasses import dataclass, replace
 from functools import cache
 from importlib import import_module
@@ -55,6 +55,8 @@ class Call:
     content: bytes | None
     max_bytes: int
     """Maximum response size, both compressed and uncompressed."""
+    secret: Callable[[str], bool] = lambda _: False
+    """Whether a text has a secret of the flow, which must not go to another origin."""
 
     @property
     def shown(self) -> str:
@@ -173,6 +175,12 @@ def redirected(call: Call, status: int, location: str) -> Call:
         raise NodeFailed(
             f"{call.shown}: redirected to {origin(url)}, and a body is not sent to another origin. "
             "Set baseUri to the final address"
+        )
+    if call.secret(str(url)):
+        raise NodeFailed(
+            f"{call.shown}: redirected to {origin(url)} with a secret in the URL, and a secret is not sent to another "
+            "origin. Set baseUri to the final address",
+            retryable=False,
         )
     return replace(call, url=url, headers=())
 

@@ -31,7 +31,7 @@ from chaingraph_flow.catalogue import InputPort, NodeType, OutputPort
 from chaingraph_flow.context import NodeContext
 from chaingraph_flow.errors import InvalidNodeClass
 from chaingraph_flow.ports.derive import AnyRule, Given, SameAs, inputs_of, static_inputs_of
-from chaingraph_flow.ports.types import AnyPortType, Object, String, check_value
+from chaingraph_flow.ports.types import AnyPortType, Object, Secret, Secrets, String, check_value, holds_secrets
 
 T = TypeVar("T")
 T_co = TypeVar("T_co", covariant=True)
@@ -109,7 +109,7 @@ class Input(Port[T]):
             type=self.type,
             description=self.description,
             required=self.required,
-            default=None if self.required else self.default,
+            default=None if self.required or isinstance(self.type, Secret) else self.default,
             tolerant=self.tolerant,
             static=self.static,
             template_values=self.template_values,
@@ -301,6 +301,7 @@ def _problems(described: NodeType) -> list[str]:
     keys += [port.key for port in described.outputs if not (port.key in inputs and inputs[port.key].passthrough)]
     found = [f"two ports are named {key!r}" for key in sorted({key for key in keys if keys.count(key) > 1})]
     found += [f"port names that start with '__' are reserved: {key!r}" for key in keys if key.startswith("__")]
+    found += _misplaced_secrets(described)
     for port in described.inputs:
         if not port.required and port.default is not None:
             found += [str(error) for error in check_value(port.type, port.default, f"default of {port.key}")]
@@ -322,6 +323,21 @@ def _problems(described: NodeType) -> list[str]:
             found += [f"output {output.key!r}: typed_by names the unknown input {name!r}" for name in sorted(unknown)]
             static = static_inputs_of(output.typed_by) - unknown
             found += _not_static(inputs, static, f"output {output.key!r}")
+    return found
+
+
+def _misplaced_secrets(described: NodeType) -> list[str]:
+    """Find secrets that could be written: in outputs, or in values that the engine copies."""
+    found = []
+    for port in described.inputs:
+        if isinstance(port.type, Secret | Secrets):
+            if port.passthrough:
+                found.append(f"{port.key!r}: a secret cannot pass through: make it an Input")
+            if port.default:
+                found.append(f"{port.key!r}: a secret has no default")
+        elif holds_secrets(port.type):
+            found.append(f"{port.key!r}: a secret needs a port of its own, of type Secret() or Secrets()")
+    found += [f"{port.key!r}: an output cannot be a secret" for port in described.outputs if holds_secrets(port.type)]
     return found
 
 

@@ -52,7 +52,9 @@ def test_helm_test_succeeds(release: Release) -> None:
 
 
 def test_all_examples_pass_their_checks(release: Release, work: Work) -> None:
-    check_all(work.kubectl, list(examples.load(_EXAMPLES)), DATA_URL)
+    # Without the one that needs the right to read Secrets, which this release does not give.
+    found = [each for each in examples.load(_EXAMPLES) if each.file.name != "12-secrets.yaml"]
+    check_all(work.kubectl, found, DATA_URL)
 
 
 def test_image_commands_find_cluster_and_gateway(release: Release, work: Work) -> None:

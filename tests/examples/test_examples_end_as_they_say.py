@@ -9,8 +9,9 @@ import pytest
 
 from chaingraph_cli.local import examples
 from chaingraph_cli.local.examples import DATA_URL
+from fixtures.cluster.control_plane import ControlPlane
 from fixtures.flows.example_ends import applied, check_all, settled
-from fixtures.processes.system import System
+from fixtures.processes.system import StartSystem, System
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 
@@ -22,7 +23,10 @@ def data_url() -> Iterator[str]:
 
 
 @pytest.mark.integration
-def test_examples_reach_expected_phase_and_outputs(system: System, data_url: str) -> None:
+def test_examples_reach_expected_phase_and_outputs(
+    start_system: StartSystem, control_plane: ControlPlane, data_url: str
+) -> None:
+    system = start_system(KUBECONFIG=str(control_plane.kubeconfig), CHAINGRAPH_SECRET_NAMESPACES="*")
     check_all(system.kubectl, list(examples.load(EXAMPLES)), data_url)
 
 
@@ -41,7 +45,7 @@ def test_weather_report_fails_for_year_without_records(system: System, data_url:
 
 
 def test_fetching_examples_use_the_data_url() -> None:
-    fetching = [each for each in examples.load(EXAMPLES) if "source" in each.manifest["spec"].get("inputs", {})]
+    fetching = [each for each in examples.load(EXAMPLES) if "source" in each.manifest.get("spec", {}).get("inputs", {})]
     sources = [each.manifest["spec"]["inputs"]["source"] for each in fetching if each.expected is not None]
     assert sources == [DATA_URL] * 4
 

@@ -3,9 +3,12 @@
 WorkerError
 ├── ForeignExecution    a workflow's arguments name another execution than its own, so nothing was done
 ├── JournalIncomplete   children cannot be created, because their events are gone
+├── SecretRefused       a flow cannot use a secret: `reason` says why, and the message what to change
 ├── StartRefused        the worker cannot start: the message says what to change
 └── UnsafeValue         a value of DBOS's tables would run code, so it was not read
 """
+
+from enum import StrEnum
 
 
 class WorkerError(Exception):
@@ -14,6 +17,28 @@ class WorkerError(Exception):
 
 class StartRefused(WorkerError):
     """The worker cannot start. The message says what to change; the process exits with code 2."""
+
+
+class SecretReason(StrEnum):
+    """Why a secret cannot be used: the reason of the node's failure, and a label of metrics."""
+
+    NOT_FOUND = "SecretNotFound"
+    KEY_NOT_FOUND = "SecretKeyNotFound"
+    NOT_ALLOWED = "SecretNotAllowed"
+    """It lacks the label."""
+    FORBIDDEN = "SecretForbidden"
+    """The worker has no right to read it."""
+    INVALID = "SecretInvalid"
+    UNAVAILABLE = "SecretUnavailable"
+    """The API server does not answer."""
+
+
+class SecretRefused(WorkerError):
+    """A flow cannot use a secret. The message names the secret and the key, and what to change."""
+
+    def __init__(self, reason: SecretReason, message: str) -> None:
+        super().__init__(message)
+        self.reason = reason
 
 
 class ForeignExecution(WorkerError):

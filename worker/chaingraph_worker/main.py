@@ -36,7 +36,10 @@ from chaingraph_worker.attempts.spawner import Spawner
 from chaingraph_worker.errors import StartRefused
 from chaingraph_worker.lease import Lease
 from chaingraph_worker.recovery import Recovery
+from chaingraph_worker.runner import limits
 from chaingraph_worker.runner.assignment import RunnerLimits
+from chaingraph_worker.secrets.files import SecretFiles
+from chaingraph_worker.secrets.reading import SecretReader
 from chaingraph_worker.settings import WorkerSettings
 from chaingraph_worker.supervision.connections import ConnectionShares
 from chaingraph_worker.supervision.pool import Pool, fork, warn_of_memory
@@ -122,6 +125,7 @@ class Worker:
             patience=settings.lease_seconds / 2,
         )
         self._waking = Waking(self._ledger, application_name=settings.application_name)
+        self._closing = contextlib.AsyncExitStack()
         self._retired = False
         self._kept_to_pool = False
         self._state = "starting"
@@ -149,6 +153,7 @@ class Worker:
                 await self._serve()
         finally:
             self._pool.close()
+            await self._closing.aclose()
             await self._health.stop()
             await self._ledger.close()
 
@@ -174,6 +179,7 @@ class Worker:
             connections=ConnectionShares(
                 per_execution=settings.max_http_connections, per_namespace=settings.namespace_http_connections
             ),
+            secrets=await self._secrets(),
         )
         workflows.register(dependencies, application_name=settings.application_name)
         application.configure(settings)
@@ -210,6 +216,21 @@ class Worker:
         await asyncio.gather(*background, return_exceptions=True)
         for each in failed:
             each.result()
+
+    async def _secrets(self) -> SecretReader:
+        """Return the reader of secrets.
+
+        Raises:
+            StartRefused: it has no access to the API server.
+        """
+        settings, store = self._settings, None
+        if settings.namespaces_with_secrets:
+            # Here and not above: the import takes a second, and runners must not have it.
+            from chaingraph_worker.secrets.cluster import ClusterSecrets
+
+            limits.keep_memory_private()  # values pass through this process too
+            store = await self._closing.enter_async_context(contextlib.aclosing(await ClusterSecrets.open()))
+        return SecretReader(settings.namespaces_with_secrets, store, SecretFiles(settings.secrets_folder))
 
     async def _drain(self) -> None:
         """Take nothing new, park paused executions, let running ones continue for a while, hand back the rest."""

@@ -60,6 +60,11 @@ FLUSH_SECONDS = Histogram(
 FLUSH_RETRIES = Counter(
     "chaingraph_worker_flush_retries_total", "Flushes that PostgreSQL did not accept and that were retried"
 )
+SECRETS = Counter(
+    "chaingraph_worker_secrets_total",
+    "Secrets that nodes of this worker used, by result: read, or the reason of the failure, such as SecretNotFound",
+    ["result"],
+)
 EVENTS = Counter("chaingraph_worker_events_total", "Events that this worker wrote")
 COMMANDS = Counter("chaingraph_worker_commands_total", "Commands accepted by this worker's engines, by kind", ["kind"])
 CHILDREN = Counter("chaingraph_worker_children_total", "Children that this worker spawned")

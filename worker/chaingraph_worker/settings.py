@@ -7,15 +7,18 @@ meaning: there is no other mode, and DBOS 3 has no admin server.
 
 from __future__ import annotations
 
+import re
 import socket
 import uuid
 from functools import cached_property
 from importlib.metadata import version
+from pathlib import Path
 from typing import Annotated
 
 from pydantic import Field, model_validator
 from pydantic_settings import NoDecode, SettingsConfigDict
 
+from chaingraph_crds.forms import RESOURCE_NAME
 from chaingraph_crds.names import reserved_queue
 from chaingraph_store.queue.dispatch import RUN_QUEUE
 from chaingraph_store.queue.pinning import Build
@@ -214,6 +217,19 @@ class WorkerSettings(FlowSettings):
         description="Whether to run without packages whose nodes cannot be loaded, and report them at `/readyz`. By "
         "default the worker exits with code 2, so that the rollout of a broken image stops while earlier workers run.",
     )
+    secret_namespaces: str = Field(
+        "",
+        validation_alias="CHAINGRAPH_SECRET_NAMESPACES",
+        description="Namespaces whose Secrets flows may use, separated by commas; `*` for all. A flow uses those of "
+        "its execution's namespace with the label `chaingraph.dev/allow` of value `true`. The worker needs the right "
+        "to get Secrets there, and access to the API server: a service account or `KUBECONFIG`. Empty: it reads none.",
+    )
+    secrets_folder: str = Field(
+        "",
+        validation_alias="CHAINGRAPH_SECRETS_FOLDER",
+        description="Folder of mounted secrets, each in a file NAMESPACE/NAME. Flows use the files of the namespace of "
+        "their execution, as `{secretFileRef: {name: NAME}}`.",
+    )
     threads: int = Field(
         16, ge=2, le=256, validation_alias="CHAINGRAPH_THREADS", description="Maximum number of threads for DBOS."
     )
@@ -239,6 +255,10 @@ class WorkerSettings(FlowSettings):
         return Build(self.pool, self.application_version)
 
     @property
+    def namespaces_with_secrets(self) -> frozenset[str]:
+        return frozenset(name for each in self.secret_namespaces.split(",") if (name := each.strip()))
+
+    @property
     def queue_names(self) -> tuple[str, ...]:
         return tuple(dict.fromkeys(name.strip() for name in self.queues.split(",") if name.strip()))
 
@@ -251,6 +271,11 @@ class WorkerSettings(FlowSettings):
             )
         if not self.queue_names:
             raise ValueError(f"CHAINGRAPH_QUEUES is {self.queues!r}. Name at least one queue, such as {RUN_QUEUE}")
+        for name in self.namespaces_with_secrets:
+            if name != "*" and not re.fullmatch(RESOURCE_NAME, name):
+                raise ValueError(f"CHAINGRAPH_SECRET_NAMESPACES: {name!r} is not the name of a namespace, and not *")
+        if self.secrets_folder and not Path(self.secrets_folder).is_dir():
+            raise ValueError(f"CHAINGRAPH_SECRETS_FOLDER is {self.secrets_folder!r}, which is not a folder here")
         if "@" in self.queues:
             raise ValueError(
                 f"CHAINGRAPH_QUEUES is {self.queues!r}. Name queues without '@', such as {RUN_QUEUE}; a worker always "

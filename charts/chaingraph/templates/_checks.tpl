@@ -59,6 +59,9 @@ right; all are told at once. Included by `checks.yaml`.
 {{- if not (regexMatch "^[a-z0-9]([-a-z0-9]{0,38}[a-z0-9])?$" $name) -}}
 {{- $errors = append $errors (printf "%s: the pool's name is %q; give it lower case letters, digits and '-', 40 at most" $where $name) -}}
 {{- end -}}
+{{- if and $pool.secretNamespaces $values.networkPolicy.enabled $values.networkPolicy.workerEgress.enabled (not $values.networkPolicy.egress.apiServer) -}}
+{{- $errors = append $errors (printf "%s.secretNamespaces is set and networkPolicy.egress.apiServer is empty, so flows of the pool would reach every address at the ports of the API server: write its addresses, such as [{ipBlock: {cidr: 203.0.113.7/32}}], which `kubectl get endpointslices kubernetes` shows" $where) -}}
+{{- end -}}
 {{- if gt (int $pool.concurrency) (int $pool.queueConcurrency) -}}
 {{- $errors = append $errors (printf "%s.concurrency is %d, above queueConcurrency %d: a worker cannot run more than all workers together" $where (int $pool.concurrency) (int $pool.queueConcurrency)) -}}
 {{- end -}}

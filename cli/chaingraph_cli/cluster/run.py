@@ -104,7 +104,13 @@ async def _start(
         database_url = layout.url()
         if not layout.data.is_relative_to(folder.path):
             recorder.update(outside=tuple(dict.fromkeys((*recorder.state.outside, layout.data))))
-    own = Components(database_url=database_url, kubeconfig=folder.kubeconfig, logs=folder.logs)
+    own = Components(
+        database_url=database_url,
+        kubeconfig=folder.kubeconfig,
+        logs=folder.logs,
+        # In a cluster of others, flows get no Secrets by the rights of whoever starts this.
+        secret_namespaces="*" if settings.own_control_plane else "",
+    )
     files = GatewayFiles(folder.path / "gateway")
     await _all(cluster, _prepare_database(layout, own, supervisor), asyncio.to_thread(files.make))
     specs = [own.gateway(assigned[gateway.NAME], assigned[gateway.HEALTH], files)]

@@ -50,7 +50,7 @@ class Example:
 
     @property
     def expected(self) -> ExecutionPhase | None:
-        """The expected phase; None for a Flow."""
+        """The expected phase; None for anything but an Execution."""
         if self.kind != names.EXECUTION_KIND:
             return None
         return ExecutionPhase(_annotation(self.manifest) or ExecutionPhase.COMPLETED)
@@ -95,7 +95,7 @@ def load(folder: Path) -> tuple[Example, ...]:
     """Read the resources of a folder's YAML files, in the order of `kubectl apply -f FOLDER`.
 
     Raises:
-        ExamplesInvalid: a file is not valid YAML, or has other kinds than Flow and Execution.
+        ExamplesInvalid: a file is not valid YAML, or has other kinds than Flow, Execution and Secret.
     """
     examples = tuple(each for file in sorted(folder.glob("*.yaml")) for each in _read(file))
     if not examples:
@@ -116,6 +116,8 @@ def _read(file: Path) -> list[Example]:
 
 
 def _error_response(document: Any) -> str:
+    if isinstance(document, dict) and (document.get("apiVersion"), document.get("kind")) == ("v1", "Secret"):
+        return "" if (document.get("metadata") or {}).get("name") else "metadata.name is missing"
     if not isinstance(document, dict) or document.get("apiVersion") != names.API_VERSION:
         return f"apiVersion must be {names.API_VERSION}"
     if document.get("kind") not in (names.FLOW_KIND, names.EXECUTION_KIND):

@@ -1,4 +1,4 @@
-"""The limits of a run."""
+"""The limits of a run, and where its secrets come from."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from chaingraph_flow.context import MAX_CHILDREN, MAX_DEPTH
 from chaingraph_flow.egress import Egress
 from chaingraph_flow.limits import Limits
+from chaingraph_flow.secrets.source import NoSecrets, SecretSource
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +36,9 @@ class EngineOptions:
     """Maximum size of values, and of the work of nodes."""
     egress: Egress = field(default_factory=Egress)
     """Addresses that the nodes may reach: public ones only, unless the administrator allows others."""
+
+    secrets: SecretSource = field(default_factory=NoSecrets)
+    """Resolves references to secrets."""
 
     def __post_init__(self) -> None:
         for name in ("max_concurrency", "node_timeout_seconds", "flow_timeout_seconds"):

@@ -16,6 +16,7 @@ from chaingraph_flow.http_client import Answer, Call, Connections
 from chaingraph_flow.node import Input, Node, Output
 from chaingraph_flow.nodes.http_error import NETWORK_ERROR, status_error
 from chaingraph_flow.nodes.http_request import Fields, authorized, body_of, url_of
+from chaingraph_flow.nodes.http_secrets import basic, of_header, with_parameters
 from chaingraph_flow.ports import types as t
 from chaingraph_flow.ports.derive import FirstOf, Fixed, Given, When
 from chaingraph_flow.reading import NUMBERS, NUMBERS_HELP, parsed, text_of_body
@@ -57,6 +58,13 @@ class HTTP(Node):
         description="Query parameters; edges may lead to query.name. Null leaves one out, true is `true`. They "
         "replace those of the same name in path, and these replace those in baseUri.",
     )
+    bearer_token = Input(t.Secret(), description="Secret that is sent as `Authorization: Bearer ...`.")
+    username = Input(t.String(), description="User name of basic authentication.")
+    password = Input(t.Secret(), description="Secret that is the password of basic authentication.")
+    secret_headers = Input(
+        t.Secrets(), description="Headers whose whole value is a secret, such as X-Api-Key; edges may lead to them."
+    )
+    secret_query = Input(t.Secrets(), description="Query parameters whose value is a secret. Prefer headers.")
     body = Input(
         t.Any(),
         description="A text is sent unchanged, anything else as JSON, or an object as a form when Content-Type "
@@ -120,18 +128,34 @@ class HTTP(Node):
         self.response_headers = {name: value for name, value in answer.headers.items() if name not in KEPT_FROM_OUTPUT}
         fine = 200 <= answer.status < 300
         if self.fail_on_status and not fine:
-            raise status_error(call.shown, answer.status, self.response_headers, answer.content)
+            raise status_error(call.shown, answer.status, self.response_headers, answer.content, resources.scrubber)
         self._take(answer, call.shown, context, fine=fine)
 
     def _call(self, context: NodeContext) -> Call:
         fields = Fields(self.headers)
-        url = authorized(url_of(self.base_uri, self.path, self.query), fields)
+        for name, value in self._secret_headers(context).items():
+            fields.add(name, value)
+        query = with_parameters(self.query, self.secret_query)
+        url = authorized(url_of(self.base_uri, self.path, query), fields)
         if self.method not in SAFE_METHODS:
             fields.default("Idempotency-Key", context.idempotency_key)
         content = body_of(self.body, fields)
         if content is None and self.method in BODY_METHODS:
             content = b""
-        return Call(self.method, url, fields.all(), content, int(self.max_bytes))
+        known = context.resources.scrubber
+        return Call(self.method, url, fields.all(), content, int(self.max_bytes), secret=known.finds)
+
+    def _secret_headers(self, context: NodeContext) -> dict[str, str]:
+        """Return the headers with secrets. Raises NodeFailed when one has no form of a header."""
+        found = {name: of_header(f"secretHeaders.{name}", value) for name, value in self.secret_headers.items()}
+        if token := of_header("bearerToken", self.bearer_token):
+            found["Authorization"] = f"Bearer {token}"
+        if self.password:
+            if self.bearer_token:
+                raise NodeFailed("bearerToken and password are both set: remove one of them", retryable=False)
+            found["Authorization"] = basic(self.username, self.password)
+            context.conceal(found["Authorization"].removeprefix("Basic "))
+        return found
 
     def _take(self, answer: Answer, shown: str, context: NodeContext, *, fine: bool) -> None:
         """Set the response. With a status other than 2xx, a response of another type becomes null."""

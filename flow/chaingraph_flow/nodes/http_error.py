@@ -10,6 +10,7 @@ from typing import Any, Final
 
 from chaingraph_flow.errors import NodeFailed, NotJson
 from chaingraph_flow.ports.json_values import require_json
+from chaingraph_flow.secrets.scrubbing import Scrubber
 
 NETWORK_ERROR: Final = "NetworkError"
 """The reason of a failure without a response."""
@@ -22,14 +23,19 @@ _LARGEST_JSON: Final = 64 * 1024
 """Maximum bytes of a response that is kept as JSON; of another one, the first characters are kept."""
 
 
-def status_error(shown: str, status: int, headers: Mapping[str, str], content: bytes) -> NodeFailed:
+def status_error(
+    shown: str, status: int, headers: Mapping[str, str], content: bytes, scrubber: Scrubber | None = None
+) -> NodeFailed:
     """Return the failure of a request with this response.
 
     Args:
         shown: the request, for the message.
         headers: those of the response, by names in lower case.
+        scrubber: removes secrets before texts are cut, because a part of one would not be found.
     """
-    text = content[: 4 * _LONGEST_TEXT].decode("utf-8", "replace")
+    # Without secrets, no more is read than is shown.
+    text = content[: None if scrubber else 4 * _LONGEST_TEXT].decode("utf-8", "replace")
+    text = scrubber.text(text) if scrubber else text
     start = " ".join(text[: 2 * _SHOWN].split())
     said = f": {start[:_SHOWN]}{'...' if len(start) > _SHOWN else ''}" if start else ""
     return NodeFailed(

@@ -88,6 +88,12 @@ class Fields:
         if name.lower() not in self._found:
             self._found = {name.lower(): (name, value)} | self._found
 
+    def add(self, name: str, value: str) -> None:
+        """Add a field. Raises NodeFailed when it exists."""
+        if name.lower() in self._found:
+            raise NodeFailed(f"the header {name} is set twice, once of them from a secret: remove one", retryable=False)
+        self._found[name.lower()] = (name, value)
+
     def get(self, name: str) -> str:
         """Return the value of a field; empty when it does not exist."""
         return self._found.get(name.lower(), ("", ""))[1]

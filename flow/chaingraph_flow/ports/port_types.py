@@ -14,12 +14,14 @@ from pydantic import (
     BeforeValidator,
     ConfigDict,
     Field,
+    SecretStr,
     model_serializer,
     model_validator,
 )
 from pydantic.alias_generators import to_camel
 
 from chaingraph_crds.forms import FORMS
+from chaingraph_crds.secret_references import problems
 from chaingraph_flow.field_errors import ErrorCode, FieldError, shortened
 from chaingraph_flow.ports.json_values import Path, article, kind, quoted, render
 from chaingraph_flow.ports.patterns import MATCHERS, MOST_STEPS, PatternRefused
@@ -295,6 +297,43 @@ class Any(_Type):
         return () if self.underlying is None else (self.underlying,)
 
 
+class Secret(_Type):
+    """The value of a secret. A flow holds a reference to it; only the code of the node gets the value."""
+
+    type: Literal["secret"] = "secret"
+
+    def empty(self) -> SecretStr:
+        """Return the value of an input without one."""
+        return SecretStr("")
+
+    def check(self, value: object, path: Path, errors: Errors) -> None:
+        """Append the errors of a reference. They do not repeat it: it may be the secret itself."""
+        for steps, message in problems(value):
+            place = path
+            for step in steps:
+                place = (place, step)
+            _wrong(errors, place, message)
+
+
+class Secrets(_Type):
+    """Secrets by name: an object of references. Null is no secret."""
+
+    type: Literal["secrets"] = "secrets"
+
+    def empty(self) -> dict[str, SecretStr]:
+        """Return the value of an input without one."""
+        return {}
+
+    def check(self, value: object, path: Path, errors: Errors) -> None:
+        """Append the errors of the references."""
+        if not isinstance(value, dict):
+            _wrong(errors, path, f"must be an object of references to Secrets, is {kind(value)}")
+            return
+        for name, inner in value.items():
+            if inner is not None:
+                Secret().check(inner, (path, name), errors)
+
+
 def _expand(value: object) -> object:
     if isinstance(value, str):
         name = value.removesuffix(" or null")
@@ -303,9 +342,11 @@ def _expand(value: object) -> object:
 
 
 PortType = Annotated[
-    String | Number | Boolean | Array | Object | Enum | Any, Field(discriminator="type"), BeforeValidator(_expand)
+    String | Number | Boolean | Array | Object | Enum | Any | Secret | Secrets,
+    Field(discriminator="type"),
+    BeforeValidator(_expand),
 ]
-AnyPortType = String | Number | Boolean | Array | Object | Enum | Any
+AnyPortType = String | Number | Boolean | Array | Object | Enum | Any | Secret | Secrets
 """The same union, for annotations of plain code."""
 
 Array.model_rebuild()

@@ -4,9 +4,9 @@ A type is a frozen model with a JSON form (`{"type": "array", "items": {"type": 
 a flow's YAML and Python declarations are the same thing. In schemas, a bare name is short for the plain type: `number`
 for `{"type": "number"}`, and `number or null` for one that may be null.
 
-Connection rules: same type to same type; anything to `any`; a bare `any` to nothing but `any`; objects by their
-properties, extra ones allowed; arrays by their items; no coercion. `nullable` applies inside arrays and objects: at a
-port itself, `required` decides.
+Connection rules: same type to same type; anything but a secret to `any`; a bare `any` to nothing but `any`; objects by
+their properties, extra ones allowed; arrays by their items; no coercion. `nullable` applies inside arrays and objects:
+at a port itself, `required` decides.
 """
 
 from __future__ import annotations
@@ -33,6 +33,8 @@ from chaingraph_flow.ports.port_types import (
     Number,
     Object,
     PortType,
+    Secret,
+    Secrets,
     String,
     listed,
 )
@@ -49,6 +51,8 @@ __all__ = [
     "Number",
     "Object",
     "PortType",
+    "Secret",
+    "Secrets",
     "String",
     "accepts",
     "check_value",
@@ -59,6 +63,7 @@ __all__ = [
 
 _ADAPTER: Final[TypeAdapter[AnyPortType]] = TypeAdapter(PortType)
 _LONGEST_REASON: Final = 500
+_SECRET: Final = "a secret: connect an input of the flow of type `secret`, or set a reference to a Secret"
 _MOST_NAMES: Final = 50
 """Maximum properties of an object that are searched for a similar name."""
 _CLASSES: Final[dict[str, type[BaseModel]]] = {
@@ -89,7 +94,11 @@ _OTHER_WORDS: Final = {
 def parse_type(value: object, path: str) -> AnyPortType | list[FieldError]:
     """Parse a port type from a JSON value or short name, or return the errors of the description."""
     try:
-        return _ADAPTER.validate_python(value)
+        found = _ADAPTER.validate_python(value)
+        if not holds_secrets(found):
+            return found
+        message = "a secret cannot be described by a schema: it goes from an input of the flow to a port for secrets"
+        return [FieldError(path, ErrorCode.INVALID_VALUE, message)]
     except ValidationError as error:
         return [
             FieldError(_schema_path(path, each["loc"]), ErrorCode.INVALID_VALUE, _schema_message(each))
@@ -145,6 +154,8 @@ class _Fit:
         self._known: dict[tuple[bytes, bytes], str | None] = {}
 
     def reason(self, target: AnyPortType, source: AnyPortType) -> str | None:
+        if isinstance(target, Secret | Secrets) or isinstance(source, Secret | Secrets):
+            return _of_secrets(target, source)
         if target is source:
             return None
         if isinstance(target, Any):
@@ -192,6 +203,31 @@ class _Fit:
         return None if reason is None else shortened(f"{what}: {reason}", _LONGEST_REASON)
 
 
+def _of_secrets(target: AnyPortType, source: AnyPortType) -> str | None:
+    """Compare two types, at least one of them of secrets. Not even `any` takes a secret: it could be written there."""
+    if isinstance(target, Secret | Secrets) and target.type == source.type:
+        return None
+    if isinstance(target, Secrets) and isinstance(source, Object) and source.properties:
+        others = [name for name, inner in source.properties.items() if not isinstance(inner, Secret)]
+        return f"needs a secret at {shortened(others[0], LONGEST_NAME)!r}" if others else None
+    if isinstance(target, Secret | Secrets):
+        return f"needs {_SECRET if isinstance(target, Secret) else 'secrets by name'}"
+    return f"needs {article(target.label())}, gets a secret, which only goes to ports for secrets"
+
+
+def holds_secrets(type_: AnyPortType) -> bool:
+    """Whether it is a type of secrets, or a part of it is."""
+    left, seen = [type_], set()
+    while left:
+        each = left.pop()
+        if isinstance(each, Secret | Secrets):
+            return True
+        if each.fingerprint not in seen:
+            seen.add(each.fingerprint)
+            left.extend(each.parts())
+    return False
+
+
 def child(type_: AnyPortType, segment: str | int) -> AnyPortType | None:
     """Return the type of a property (str) or an element (int) inside `type_`; None when there is no such place."""
     if isinstance(type_, Any):
@@ -200,6 +236,8 @@ def child(type_: AnyPortType, segment: str | int) -> AnyPortType | None:
         return type_.items or BARE
     if isinstance(type_, Object) and isinstance(segment, str):
         return BARE if type_.properties is None else type_.properties.get(segment)
+    if isinstance(type_, Secrets) and isinstance(segment, str):
+        return Secret()
     return None
 
 

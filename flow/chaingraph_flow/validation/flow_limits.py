@@ -75,7 +75,10 @@ class LimitCheck:
             if self.too_deep(value):
                 yield FieldError(render(path, ["inputs", key]), ErrorCode.TOO_DEEP, TOO_DEEP)
                 return
-        yield from rounded_numbers(node.inputs, render(path, ["inputs"]))
+        # A message about a number would repeat it, and it may be a secret.
+        secrets = node_type.secret_inputs if node_type is not None else frozenset[str]()
+        plain = {key: value for key, value in node.inputs.items() if key not in secrets}
+        yield from rounded_numbers(plain, render(path, ["inputs"]))
         for key in _schema_inputs(node_type):
             found = self._pattern_error(node.inputs.get(key))
             if found:

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Final
 
 from chaingraph_crds.flow import FlowInput
 from chaingraph_flow.field_errors import ErrorCode, FieldError, Suggestions
 from chaingraph_flow.ports.json_values import DEEPEST, copied, render
 from chaingraph_flow.ports.types import Any as AnyType
-from chaingraph_flow.ports.types import AnyPortType, Array, Boolean, Number, Object, String, check_value
+from chaingraph_flow.ports.types import AnyPortType, Array, Boolean, Number, Object, Secret, String, check_value
 from chaingraph_flow.validation.flow_limits import TOO_DEEP, deeper_than, rounded_numbers
 
+SECRET: Final = "secret"
+"""The type of an input whose value is a reference to a secret."""
 _TYPES: dict[str, AnyPortType] = {
     "string": String(),
     "number": Number(),
@@ -19,6 +21,7 @@ _TYPES: dict[str, AnyPortType] = {
     "array": Array(),
     "object": Object(),
     "any": AnyType(),
+    "secret": Secret(),
 }
 
 
@@ -31,7 +34,15 @@ def default_faults(declared: FlowInput, path: str) -> list[FieldError]:
     """Return the errors of a flow input's default."""
     if declared.default is None:
         return []
-    return [*rounded_numbers(declared.default, path), *check_value(declared_type(declared), declared.default, path)]
+    errors = check_value(declared_type(declared), declared.default, path)
+    # A message about a number would repeat it, and it may be the secret.
+    return errors if declared.type == SECRET else [*rounded_numbers(declared.default, path), *errors]
+
+
+def rounded_inputs(declared: Sequence[FlowInput], given: Mapping[str, Any]) -> list[FieldError]:
+    """Return an error for the first number of an Execution's inputs that may have been rounded. Not of secrets."""
+    secrets = {each.name for each in declared if each.type == SECRET}
+    return rounded_numbers({name: value for name, value in given.items() if name not in secrets}, "spec.inputs")
 
 
 def bind_inputs(declared: Sequence[FlowInput], given: Mapping[str, Any]) -> tuple[dict[str, Any], list[FieldError]]:

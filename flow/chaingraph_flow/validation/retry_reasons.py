@@ -10,6 +10,8 @@ from chaingraph_flow.field_errors import ErrorCode, FieldError, Suggestions
 
 KNOWN: Final = (
     *("NodeFailed", "NodeTimeout", "NodeKilled", "InvalidInput", "InvalidOutput", "NetworkError"),
+    *("SecretNotFound", "SecretKeyNotFound", "SecretNotAllowed", "SecretForbidden"),
+    *("SecretInvalid", "SecretUnavailable"),
     *("HTTP4xx", "HTTP5xx", "HTTP408", "HTTP425", "HTTP429", "HTTP500", "HTTP502", "HTTP503", "HTTP504"),
 )
 """Reasons of the engine and of the built-in nodes. A team's own nodes may give others."""

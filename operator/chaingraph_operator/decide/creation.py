@@ -13,7 +13,7 @@ from chaingraph_flow.field_errors import ErrorCode, FieldError
 from chaingraph_flow.ports.json_values import DEEPEST
 from chaingraph_flow.revision import content
 from chaingraph_flow.validation.flow_limits import TOO_DEEP, deeper_than, rounded_numbers
-from chaingraph_flow.validation.inputs import bind_inputs
+from chaingraph_flow.validation.inputs import bind_inputs, rounded_inputs
 from chaingraph_operator.decide.actions import Create, FlowView, Missing, ObjectMeta, Plan, Refuse, Wait
 from chaingraph_operator.decide.flow_status import (
     CHECKING,
@@ -102,7 +102,7 @@ def _resolved(spec: ExecutionSpec, meta: ObjectMeta, flow: Validated) -> Plan:
     if oversized is not None:
         return oversized
     inputs, errors = bind_inputs(flow.spec.inputs, spec.inputs)
-    errors += rounded_numbers(spec.inputs, "spec.inputs")
+    errors += rounded_inputs(flow.spec.inputs, spec.inputs)
     for index, event in enumerate(events):
         errors += rounded_numbers(event["payload"], f"spec.events[{index}].payload")
     stored = content(flow.spec)

@@ -8,7 +8,7 @@ then on.
 from __future__ import annotations
 
 import time
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from typing import Final
 
@@ -34,6 +34,7 @@ from chaingraph_worker.attempts.running import RunningAttempt, RunningAttempts
 from chaingraph_worker.attempts.spawner import Spawner
 from chaingraph_worker.runner.assignment import Assignment, RunnerLimits
 from chaingraph_worker.runner.endings import INTERNAL_ERROR, INVALID, NODE_KILLED
+from chaingraph_worker.secrets.reading import SecretReader
 from chaingraph_worker.supervision import killed
 from chaingraph_worker.supervision.children import Children
 from chaingraph_worker.supervision.connections import ConnectionShares
@@ -69,6 +70,7 @@ class RunDependencies:
     spawner: Spawner
     limits: RunnerLimits
     connections: ConnectionShares
+    secrets: SecretReader = field(default_factory=SecretReader)
 
 
 async def run_attempt(dependencies: RunDependencies, execution: ExecutionId, *, run: int, inbox: CommandInbox) -> str:
@@ -195,6 +197,7 @@ class _Run:
             self._flusher,
             on_control=self._control.changed,
             may_spawn=partial(dependencies.spawner.refusal, claim.root_id),
+            secret=dependencies.secrets.read,
         )
 
     async def to_end(self) -> str:

@@ -20,9 +20,11 @@ from chaingraph_flow import (
     Graph,
     KilledTry,
     NodeRecord,
+    NoSecrets,
     Recorder,
     Registry,
     RunContext,
+    SecretSource,
     Signal,
     Supervisor,
     Trigger,
@@ -40,6 +42,7 @@ def engine_of(
     on_control: Callable[[], None],
     may_spawn: Callable[[int], Awaitable[str | None]],
     supervisor: Supervisor | None,
+    secrets: SecretSource | None = None,
 ) -> tuple[Engine, Graph]:
     """Create the engine at the end of the journal, with the debugger as it was left; and its graph.
 
@@ -63,6 +66,7 @@ def engine_of(
             max_children=limits.max_children,
             limits=chaingraph_flow.Limits(**limits.values),
             egress=Egress.of(limits.egress_allow, limits.egress_deny),
+            secrets=secrets or NoSecrets(),
         ),
         context=RunContext(
             execution_id=assignment.execution_id,

@@ -24,7 +24,7 @@ from chaingraph_worker.runner import limits
 from chaingraph_worker.runner.board import Board
 from chaingraph_worker.runner.settings import RunnerSettings
 
-_SECRETS: Final = ("DATABASE_URL", "PGPASSWORD")
+_SECRETS: Final = ("DATABASE_URL", "PGPASSWORD", "KUBECONFIG", "OTEL_EXPORTER_OTLP_HEADERS")
 """Prefixes of environment variables that nodes must not see."""
 
 

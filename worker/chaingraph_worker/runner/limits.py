@@ -17,6 +17,7 @@ from typing import Final
 NICENESS: Final = 2
 """Priority of a runner below its worker, which has leases to renew."""
 _PR_SET_PDEATHSIG: Final = 1
+_PR_SET_DUMPABLE: Final = 4
 _OOM_SCORE: Final = "800"
 """When memory runs out all the same, the kernel kills a runner before anything else in the container."""
 _NO_LIMIT: Final = 2**60
@@ -36,6 +37,14 @@ def stand_back() -> None:
         os.nice(NICENESS)
     with suppress(OSError):
         Path("/proc/self/oom_score_adj").write_text(_OOM_SCORE)
+
+
+def keep_memory_private() -> None:
+    """Write no core dump of this process, and close its memory to other processes of the same user."""
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    if _LINUX:
+        # The limit is not enough: a core dump into a pipe ignores it.
+        ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_DUMPABLE, 0)
 
 
 def limit_memory(bytes_: int) -> None:

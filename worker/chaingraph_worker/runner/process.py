@@ -7,7 +7,7 @@ import os
 import signal
 import socket
 import threading
-from collections.abc import Coroutine, Mapping, Sequence
+from collections.abc import Coroutine, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from typing import Any, Final, NoReturn
@@ -17,7 +17,7 @@ from structlog.contextvars import bind_contextvars, clear_contextvars
 
 from chaingraph_flow import Registry
 from chaingraph_runtime import logs
-from chaingraph_worker.runner import limits
+from chaingraph_worker.runner import limits, streams
 from chaingraph_worker.runner.assignment import Assignment
 from chaingraph_worker.runner.board import Board
 from chaingraph_worker.runner.children import journaled_children
@@ -25,6 +25,7 @@ from chaingraph_worker.runner.endings import MEMORY_EXIT, STUCK_EXIT, WORKER_LOS
 from chaingraph_worker.runner.frames import Decoder, encode
 from chaingraph_worker.runner.session import Session
 from chaingraph_worker.runner.settings import RunnerSettings
+from chaingraph_worker.runner.streams import ScrubbedStream
 
 BEAT_SECONDS: Final = 0.1
 _DEAD_MAN_FACTOR: Final = 4
@@ -44,9 +45,11 @@ def run(connection: socket.socket, board: Board, registry: Registry, settings: R
         limits.die_with_parent()
         limits.stand_back()
         limits.limit_memory(settings.memory_bytes)
+        limits.keep_memory_private()
+        outputs = streams.install()
         threading.stack_size(_STACK_BYTES)
         logs.configure(settings.log_level, component="runner")
-        asyncio.run(_Runner(board, registry, settings).serve(connection))
+        asyncio.run(_Runner(board, registry, settings, outputs).serve(connection))
     except MemoryError:
         os._exit(MEMORY_EXIT)
     except BaseException:  # noqa: BLE001 - nothing of the process that it was forked from may run
@@ -58,7 +61,10 @@ def run(connection: socket.socket, board: Board, registry: Registry, settings: R
 class _Runner(asyncio.Protocol):
     """The process's connection and sessions. Implements the engine's Supervisor."""
 
-    def __init__(self, board: Board, registry: Registry, settings: RunnerSettings) -> None:
+    def __init__(
+        self, board: Board, registry: Registry, settings: RunnerSettings, outputs: Iterable[ScrubbedStream]
+    ) -> None:
+        self._outputs = tuple(outputs)
         self._board = board
         self._registry = registry
         self._settings = settings
@@ -107,6 +113,8 @@ class _Runner(asyncio.Protocol):
     def _begin(self, assignment: Assignment) -> None:
         self._begin_to_beat()
         self._session = Session(assignment, self._registry, self, self._send)
+        for each in self._outputs:
+            each.begin(self._session.scrubber)
         clear_contextvars()
         bind_contextvars(execution_id=assignment.execution_id, namespace=assignment.namespace, name=assignment.name)
         self._start(self._run(self._session), name=f"run {assignment.execution_id}")
@@ -142,6 +150,8 @@ class _Runner(asyncio.Protocol):
             await session.run()
         except MemoryError:
             self._exit_for_memory()
+        for each in self._outputs:
+            each.end()
         if not self._idle:
             # Nothing of this execution may continue. The transport writes pending reports, and then ends the process.
             self._transport.close()

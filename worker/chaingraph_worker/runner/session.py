@@ -9,12 +9,13 @@ from typing import Any
 import orjson
 import structlog
 
-from chaingraph_flow import Engine, FlowError, FlowOutcome, FlowResult, Registry, Signal, Supervisor
+from chaingraph_flow import Engine, FlowError, FlowOutcome, FlowResult, Registry, Scrubber, Signal, Supervisor
 from chaingraph_worker.runner.assignment import Assignment
 from chaingraph_worker.runner.children import children_of
 from chaingraph_worker.runner.endings import INTERNAL_ERROR, INVALID
 from chaingraph_worker.runner.engine import engine_of
 from chaingraph_worker.runner.reports import Reports, Send, to_bytes
+from chaingraph_worker.runner.secrets import AskedSecrets
 
 _log = structlog.get_logger(__name__)
 
@@ -28,9 +29,15 @@ class Session:
         self._supervisor = supervisor
         self._send = send
         self._reports = Reports(send, assignment.control_seq)
+        self._secrets = AskedSecrets(send)
         self._engine: Engine | None = None
         self._answers: list[asyncio.Future[str | None]] = []
         self._early: list[Mapping[str, Any]] = []
+
+    @property
+    def scrubber(self) -> Scrubber:
+        """Removes the secrets that the execution has used."""
+        return self._secrets.scrubber
 
     async def run(self) -> None:
         """Run the engine to its end, and report that.
@@ -48,6 +55,7 @@ class Session:
                 on_control=self._reports.soon,
                 may_spawn=self._ask,
                 supervisor=self._supervisor,
+                secrets=self._secrets,
             )
         except FlowError as error:
             self._reports.flush({"ended": INVALID, "message": str(error)})
@@ -65,7 +73,8 @@ class Session:
             raise
         except Exception as error:  # noqa: BLE001 - an error of the engine must not leave the execution running forever
             _log.exception("the engine failed")
-            self._reports.flush({"ended": INTERNAL_ERROR, "message": f"{type(error).__name__}: {error}"})
+            told = self.scrubber.text(f"{type(error).__name__}: {error}")
+            self._reports.flush({"ended": INTERNAL_ERROR, "message": told})
             return
         self._report_end(result)
 
@@ -88,6 +97,8 @@ class Session:
             answer = self._answers.pop(0)
             if not answer.done():
                 answer.set_result(message["answer"])
+        elif "secret" in message:
+            self._secrets.answered(message)
         elif self._engine is None:
             self._early.append(message)
         elif "stop" in message:

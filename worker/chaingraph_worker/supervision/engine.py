@@ -16,6 +16,7 @@ import structlog
 
 from chaingraph_crds.limits import MAX_EVENT_NAME, MAX_PROMPT
 from chaingraph_store.attempts.running_nodes import WAIT_KINDS, RunningNode
+from chaingraph_worker.errors import SecretReason, SecretRefused
 from chaingraph_worker.runner.assignment import Assignment
 from chaingraph_worker.runner.board import Board
 from chaingraph_worker.runner.endings import NODE_TIMEOUT
@@ -95,6 +96,10 @@ class EngineState:
     at: float = field(default_factory=time.monotonic)
 
 
+ReadSecret = Callable[[str, Any], Awaitable[tuple[str, str]]]
+"""Takes a namespace and a reference; returns the name of the secret for messages, and its value."""
+
+
 class Recorder(Protocol):
     """Receives the engine's reports."""
 
@@ -126,8 +131,10 @@ class RemoteEngine:
         *,
         on_control: Callable[[], None],
         may_spawn: Callable[[int], Awaitable[str | None]],
+        secret: ReadSecret | None = None,
     ) -> None:
         """Create it. `on_control` is called when the engine pauses or resumes, holds other nodes, or took a command."""
+        self._secret = secret or _no_secrets
         self._assignment = assignment
         self._recorder = recorder
         self._on_control = on_control
@@ -245,6 +252,9 @@ class RemoteEngine:
         if "settle" in header:
             self._spawn_task(self._settle(header["settle"]))
             return
+        if "secret" in header:
+            self._spawn_task(self._resolve(header["secret"], header["reference"]))
+            return
         records, events = header["records"], header["events"]
         ends = [NodeEnd(*[*fields, blob]) for fields, blob in zip(records, blobs, strict=False)]
         rest = blobs[len(records) :]
@@ -300,6 +310,23 @@ class RemoteEngine:
             return
         self._send({"durable": number})
 
+    async def _resolve(self, number: int, reference: Any) -> None:
+        """Send the runner the value of a secret. It is kept nowhere here, and the runner serves no other tenant."""
+        answer: dict[str, Any] = {"secret": number}
+        try:
+            what, value = await self._secret(self._assignment.namespace, reference)
+        except SecretRefused as refused:
+            answer["refused"] = [refused.reason, str(refused)]
+        except Exception as error:  # noqa: BLE001 - raised into run()
+            if not self._end.done():
+                self._end.set_exception(error)
+            return
+        else:
+            answer |= {"value": value, "what": what}
+            if self._runner is not None:
+                self._runner.knows_secrets = True
+        self._send(answer)
+
     async def _answer(self, count: int) -> None:
         try:
             self._send({"answer": await self._may_spawn(count)})
@@ -311,6 +338,10 @@ class RemoteEngine:
         task = asyncio.get_running_loop().create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+
+
+async def _no_secrets(_namespace: str, _reference: Any) -> tuple[str, str]:
+    raise SecretRefused(SecretReason.FORBIDDEN, "this worker has no access to secrets")
 
 
 def _controls(state: EngineState) -> tuple[object, ...]:

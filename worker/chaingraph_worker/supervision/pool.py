@@ -135,8 +135,9 @@ class Pool:
             return runner
         while self._idle:
             runner = self._idle.popleft()
-            if runner.alive:
+            if runner.alive and not runner.knows_secrets:
                 return runner
+            runner.close()
         return await self._new()
 
     def give_back(self, runner: Runner) -> None:

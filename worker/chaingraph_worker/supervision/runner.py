@@ -78,6 +78,8 @@ class Runner(asyncio.Protocol):
         self.board, self._board_file = Board.new()
         self.namespace = ""
         """The namespace of its last execution."""
+        self.knows_secrets = False
+        """A value of a secret may be in its memory: it gets no execution of another namespace."""
         self._bounds = bounds
         self._decoder = Decoder(largest_message)
         self._gone = gone

@@ -57,6 +57,8 @@ chaingraph.dev/worker-version: {{ .version | quote }}
 CHAINGRAPH_POOL: {{ $.pool | quote }}
 CHAINGRAPH_WORKER_VERSION: {{ $.version | quote }}
 CHAINGRAPH_QUEUES: {{ join "," .queues | quote }}
+CHAINGRAPH_SECRET_NAMESPACES: {{ join "," .secretNamespaces | quote }}
+CHAINGRAPH_SECRETS_FOLDER: {{ .secretsFolder | quote }}
 DBOS_APPLICATION_NAME: {{ $.root.Values.applicationName | quote }}
 DBOS_QUEUE_CONCURRENCY: {{ include "chaingraph.scalar" .queueConcurrency | quote }}
 DBOS_WORKER_CONCURRENCY: {{ include "chaingraph.scalar" .concurrency | quote }}

@@ -26,6 +26,7 @@ _DRAIN_SECONDS = "3"
 _QUEUES_VARIABLE = "CHAINGRAPH_NAMESPACE_QUEUES"
 _EGRESS_VARIABLE = "CHAINGRAPH_EGRESS_ALLOW"
 _WITHOUT_BROKEN_VARIABLE = "CHAINGRAPH_SERVE_WITHOUT_BROKEN_NODES"
+_SECRETS_VARIABLE = "CHAINGRAPH_SECRET_NAMESPACES"
 _LOOPBACK_NETWORKS = "127.0.0.0/8,::1/128"
 _STOP_SECONDS = 30.0
 # -P: a file types.py in the current folder must not be imported by a worker.
@@ -39,6 +40,8 @@ class Components:
     database_url: str
     kubeconfig: Path
     logs: Path
+    secret_namespaces: str = ""
+    """Namespaces whose Secrets flows may use."""
 
     def operator(self, port: int) -> ProcessSpec:
         """Return the spec of the operator; its health endpoint listens on the port."""
@@ -54,6 +57,8 @@ class Components:
         environment = {
             _DRAIN_VARIABLE: os.environ.get(_DRAIN_VARIABLE, _DRAIN_SECONDS),
             _EGRESS_VARIABLE: egress_allowed(),
+            "KUBECONFIG": str(self.kubeconfig),
+            _SECRETS_VARIABLE: os.environ.get(_SECRETS_VARIABLE, self.secret_namespaces),
             # While you write a node, all other nodes still work.
             _WITHOUT_BROKEN_VARIABLE: os.environ.get(_WITHOUT_BROKEN_VARIABLE, "true"),
         }

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
-from chaingraph_flow.context import Emission, NodeContext, NodeWaits, WaitKind
+from chaingraph_flow.context import Emission, NodeContext, NodeWaits, RunResources, WaitKind
 from chaingraph_flow.engine.records import Outcome
 from chaingraph_flow.engine.result import FailureReason
 from chaingraph_flow.engine.tries.supervision import Supervisor
@@ -30,6 +30,7 @@ from chaingraph_flow.limits import Limits
 from chaingraph_flow.node import Node, Output, Outputs, Passthrough
 from chaingraph_flow.ports.json_values import plain_text, require_json, size_of
 from chaingraph_flow.ports.types import check_value
+from chaingraph_flow.secrets.scrubbing import Scrubber
 
 REASON = re.compile(r"[A-Z][A-Za-z0-9]{0,62}")
 """The form of a reason that a node gives."""
@@ -102,12 +103,43 @@ async def run_attempt(
     A refused emission fails the node even if it caught the exception. Otherwise an event would be lost silently.
     """
     ending = await _ending(cls, node, values, context, seconds, watch)
-    return ending if context.refused is None else refused(context.refused)
+    if context.refused is not None:
+        ending = refused(context.refused)
+    return without_secrets(ending, context.resources.scrubber) if isinstance(ending, Ending) else ending
+
+
+def without_secrets(ending: Ending, scrubber: Scrubber) -> Ending:
+    """Return the ending without secrets, and with a message of limited length.
+
+    Everything that leaves the code of a node for journal, events, outputs and other nodes comes past here, except its
+    logs and prompts (see `NodeContext`). So a node never gets a secret from another one, whatever a server echoes.
+    """
+    message = scrubber.text(ending.message)  # before it is cut: a part of a secret would not be found
+    if len(message) > LONGEST_ERROR:
+        message = message[:LONGEST_ERROR] + "..."
+    if not scrubber:
+        return ending if message is ending.message else replace(ending, message=message)
+    emissions = tuple(
+        replace(each, name=scrubber.text(each.name), payload=scrubber.value(each.payload)) for each in ending.emissions
+    )
+    return replace(
+        ending,
+        outputs={key: scrubber.value(value) for key, value in ending.outputs.items()},
+        message=message,
+        reason=scrubber.text(ending.reason),
+        emissions=emissions,
+        details=scrubber.value(ending.details),
+    )
 
 
 def refused(error: EmissionRefused | LimitExceeded) -> Ending:
     """Return the ending of a try whose outputs or emissions exceed a limit."""
     return _failed(reason_of(error), str(error))
+
+
+def failed_by(error: NodeFailed, resources: RunResources) -> Ending:
+    """Return the ending of a try that failed before the code of its node ran."""
+    return without_secrets(_failed_by(error, resources.limits), resources.scrubber)
 
 
 def reason_of(error: NodeFailed) -> FailureReason:
@@ -283,10 +315,7 @@ def _dynamic_keys(cls: type[Node], node: GraphNode) -> list[str]:
 
 
 def _failed(reason: FailureReason, message: str) -> Ending:
-    message = plain_text(message)
-    if len(message) > LONGEST_ERROR:
-        message = message[:LONGEST_ERROR] + "..."
-    return Ending(Outcome.FAILED, {}, message, str(reason))
+    return Ending(Outcome.FAILED, {}, plain_text(message), str(reason))
 
 
 def _failed_by(error: NodeFailed, limits: Limits) -> Ending:

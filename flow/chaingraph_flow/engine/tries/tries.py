@@ -33,9 +33,11 @@ from chaingraph_flow.engine.options import EngineOptions
 from chaingraph_flow.engine.recorder import Recorder
 from chaingraph_flow.engine.records import NodeRecord, Outcome, WaitRecord
 from chaingraph_flow.engine.result import RunningNode
-from chaingraph_flow.engine.tries.attempt import Calling, Ending, NodeWatch, Waiting, run_attempt
+from chaingraph_flow.engine.tries.attempt import Calling, Ending, NodeWatch, Waiting, failed_by, run_attempt
+from chaingraph_flow.engine.tries.secrets import with_secrets
 from chaingraph_flow.engine.tries.supervision import KilledTry, Supervisor
 from chaingraph_flow.engine.tries.transfer import Untransferable, fill_inputs
+from chaingraph_flow.errors import NodeFailed
 from chaingraph_flow.graph import GraphNode
 from chaingraph_flow.node import Node
 from chaingraph_flow.validation.wiring import Connection
@@ -77,7 +79,7 @@ class Tries:
         self._context = context
         self._trigger = trigger
         self._options = options
-        self._resources = RunResources(options.limits, options.egress)
+        self._resources = RunResources(options.limits, options.egress, options.secrets.scrubber)
         self._clock = clock
         self._started_at: dict[str, int] = {}
         self._try_at: dict[str, int] = {}
@@ -256,12 +258,18 @@ class Tries:
             woken=woken,
             takes_signals=node.signal is not None,
         )
+        values = filled.values
+        if node.type.secret_inputs:
+            try:
+                values = await with_secrets(node, values, self._options.secrets)
+            except NodeFailed as error:
+                return failed_by(error, self._resources)
         seconds = node.spec.timeout_seconds or self._options.node_timeout_seconds
         watch = None
         if self._supervisor is not None:
             started_at = self._started_at[node.id]
             watch = NodeWatch(self._supervisor, tries, started_at, self._options.stuck_grace_seconds)
-        return await run_attempt(self._registry[node.type.type], node, filled.values, context, seconds, watch)
+        return await run_attempt(self._registry[node.type.type], node, values, context, seconds, watch)
 
     def _tell_transfers(self, watched: list[tuple[Connection, str | None]], milliseconds: float) -> None:
         for connection, refused in watched:

@@ -24,7 +24,14 @@ class FlowInput(ApiModel):
     name: Identifier = Field(description="Name of the input. Edges read it from `inputs.NAME`.")
     type: InputType = Field(
         default="any",
-        description="Type that a value must have; `any` accepts every value.",
+        description="Type that a value must have; `any` accepts every value. With a `schema`, its type decides.",
+    )
+    title: str = Field(default="", description="Name for people, as the label of a form.", max_length=limits.MAX_TITLE)
+    schema_: Any = Field(
+        default=None,
+        alias="schema",
+        description="What a value must be in detail, as the `schema` of a node: `{type: enum, options: [eu, us]}` or "
+        "`{minimum: 1, maximum: 10}`. Without a type in it, it describes `type`.",
     )
     required: bool = Field(
         default=False,

@@ -16,7 +16,7 @@ from chaingraph_flow.field_errors import MOST_ERRORS, ErrorCode, FieldError, Sug
 from chaingraph_flow.ports.endpoint import Endpoint, parse_endpoint
 from chaingraph_flow.ports.types import AnyPortType
 from chaingraph_flow.validation.flow_limits import TOO_DEEP, LimitCheck
-from chaingraph_flow.validation.inputs import declared_type, default_faults
+from chaingraph_flow.validation.inputs import declared_type, default_faults, schema_faults
 from chaingraph_flow.validation.literals import Literals
 from chaingraph_flow.validation.order import cycles_and_order
 from chaingraph_flow.validation.resolution import NodePorts, resolve_node, type_at, vague
@@ -89,12 +89,24 @@ class Analysis:
                 message = f"duplicate input {declared.name!r}: rename one of them"
                 self._error(0, index, f"{path}.name", ErrorCode.DUPLICATE_INPUT, message)
                 continue
+            refused = self._schema_errors(index, declared, f"{path}.schema")
+            # An invalid schema says nothing about edges and the default: they are compared with the `type`.
+            declared = declared.model_copy(update={"schema_": None}) if refused else declared
             self.flow_inputs[declared.name] = declared
             if self.limits.too_deep(declared.default):
                 self._error(0, index, f"{path}.default", ErrorCode.TOO_DEEP, TOO_DEEP)
                 continue
             for error in default_faults(declared, f"{path}.default"):
                 self._add(0, index, error)
+
+    def _schema_errors(self, index: int, declared: FlowInput, path: str) -> bool:
+        if declared.schema_ is None:
+            return False
+        limit = self.limits.schema_error(path, declared.schema_)
+        found = [limit] if limit is not None else schema_faults(declared, path)
+        for error in found:
+            self._add(0, index, error)
+        return bool(found)
 
     def check_nodes(self) -> None:
         """Check ids and types of the nodes."""

@@ -37,6 +37,8 @@ HEADINGS = {
     "data": "Reading and writing",
     "http": "HTTP",
     "template": "Templates",
+    "expression": "Expressions",
+    "texts": "Texts",
     "utilities": "Utilities",
 }
 

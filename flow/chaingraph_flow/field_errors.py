@@ -46,6 +46,7 @@ class ErrorCode(StrEnum):
     DUPLICATE_SIGNAL = "DuplicateSignal"
     UNHEARD_EVENT = "UnheardEvent"
     INVALID_TEMPLATE = "InvalidTemplate"
+    INVALID_EXPRESSION = "InvalidExpression"
     TOO_DEEP = "TooDeep"
     TOO_MANY_ERRORS = "TooManyErrors"
 

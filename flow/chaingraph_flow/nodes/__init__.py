@@ -2,6 +2,7 @@
 
 from chaingraph_flow.nodes.arithmetic import And, Math, Not, Or, Random
 from chaingraph_flow.nodes.data import Cast, CSVRead, JSONRead, JSONWrite, ToNumber, ToText
+from chaingraph_flow.nodes.expression import Expression
 from chaingraph_flow.nodes.flow import (
     Branch,
     EmitEach,
@@ -16,6 +17,7 @@ from chaingraph_flow.nodes.flow import (
 from chaingraph_flow.nodes.http import HTTP
 from chaingraph_flow.nodes.signals import Approval, WaitForSignal
 from chaingraph_flow.nodes.template import Template
+from chaingraph_flow.nodes.texts import JoinText, SplitText
 from chaingraph_flow.nodes.transforms import (
     Concat,
     Element,
@@ -53,6 +55,7 @@ __all__ = [
     "EmitEach",
     "EventEmitter",
     "EventListener",
+    "Expression",
     "Fail",
     "Filter",
     "First",
@@ -62,6 +65,7 @@ __all__ = [
     "JSONRead",
     "JSONWrite",
     "Join",
+    "JoinText",
     "Keys",
     "Last",
     "Length",
@@ -78,6 +82,7 @@ __all__ = [
     "Sleep",
     "Slice",
     "Sort",
+    "SplitText",
     "Summarize",
     "Switch",
     "Template",

@@ -13,7 +13,7 @@ KNOWN: Final = (
     *("HTTP4xx", "HTTP5xx", "HTTP408", "HTTP425", "HTTP429", "HTTP500", "HTTP502", "HTTP503", "HTTP504"),
 )
 """Reasons of the engine and of the built-in nodes. A team's own nodes may give others."""
-NEVER: Final = frozenset(("DepthLimit", "TooManyChildren", "LimitExceeded", "EgressDenied"))
+NEVER: Final = frozenset(("DepthLimit", "TooManyChildren", "LimitExceeded", "EgressDenied", "ExpressionFailed"))
 """Reasons that another try would meet again."""
 _HTTP: Final = re.compile(r"(?i)http.*")
 _STATUS: Final = re.compile(r"HTTP[1-9]([0-9]{2}|xx)")

@@ -156,7 +156,7 @@ async def test_expression_failure_shows_no_value() -> None:
         (" | ".join(["map(&@, [@, @][])"] * 50), "TEMPLATE_STEPS"),
         ("@" + " | join('', [@, @])" * 50, "TEMPLATE_OUTPUT_BYTES"),
         ("@" + " | reverse(join('', [@, @]))" * 50, "TEMPLATE_OUTPUT_BYTES"),
-        ("[@, @, @, @, @]" + "[*].[@, @, @, @, @][]" * 12, "TEMPLATE_STEPS"),
+        ("[@, @, @, @, @]" + " | [*].[@, @, @, @, @][]" * 12, "TEMPLATE_STEPS"),
         (" | ".join(["[@, @, @, @][]"] * 8) + " | [*].{a: @, b: @, c: @, d: @}", "TEMPLATE_"),
         (" | ".join(["[@, @, @, @][]"] * 6) + " | [*].[sort(`[3, 1]`), sort(`[3, 1]`)]", "TEMPLATE_STEPS"),
     ],

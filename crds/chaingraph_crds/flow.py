@@ -30,8 +30,8 @@ class FlowInput(ApiModel):
     schema_: Any = Field(
         default=None,
         alias="schema",
-        description="What a value must be in detail, as the `schema` of a node: `{type: enum, options: [eu, us]}` or "
-        "`{minimum: 1, maximum: 10}`. Without a type in it, it describes `type`.",
+        description="Type of a value in detail, as the `schema` of a node: `{type: enum, options: [eu, us]}`, or "
+        "`{minimum: 1, maximum: 10}` for the `type` of the input.",
     )
     required: bool = Field(
         default=False,

@@ -70,8 +70,8 @@ class FlowSettings(ServingSettings):
         ge=100,
         le=1_000_000_000,
         validation_alias="CHAINGRAPH_MAX_TEMPLATE_STEPS",
-        description="Maximum steps of one Template or Expression: iterations, calls, visited elements, and every 16 characters "
-        "of a text are a step each.",
+        description="Maximum steps of one Template or Expression: iterations, calls, visited elements, and every "
+        "16 characters of a text are a step each.",
     )
     max_template_bytes: int = Field(
         32 * _MIB,

@@ -43,7 +43,7 @@ class JoinText(Node):
 
     pure = True
     items = Input(t.Array(), required=True, description="Texts, numbers and booleans.")
-    separator = Input(t.String(), default=",", description="What stands between two of them.")
+    separator = Input(t.String(), default=",", description="Text between two of them.")
     drop_empty = Input(t.Boolean(), description="Leave null and empty texts out.")
     text = Output(t.String(), description="The text.")
 

@@ -13,8 +13,10 @@ KNOWN: Final = (
     *("HTTP4xx", "HTTP5xx", "HTTP408", "HTTP425", "HTTP429", "HTTP500", "HTTP502", "HTTP503", "HTTP504"),
 )
 """Reasons of the engine and of the built-in nodes. A team's own nodes may give others."""
-NEVER: Final = frozenset(("DepthLimit", "TooManyChildren", "LimitExceeded", "EgressDenied", "ExpressionFailed"))
-"""Reasons that another try would meet again."""
+NEVER: Final = frozenset(("DepthLimit", "TooManyChildren", "LimitExceeded", "EgressDenied"))
+"""Reasons of the engine that another try would meet again."""
+_NEVER_OF_NODES: Final = frozenset(("ExpressionFailed",))
+"""Such reasons of the built-in nodes."""
 _HTTP: Final = re.compile(r"(?i)http.*")
 _STATUS: Final = re.compile(r"HTTP[1-9]([0-9]{2}|xx)")
 
@@ -30,7 +32,7 @@ def reason_errors(path: str, reasons: Sequence[str], suggest: Suggestions) -> li
 
 
 def _problem(reason: str, suggest: Suggestions) -> str:
-    if reason in NEVER:
+    if reason in NEVER or reason in _NEVER_OF_NODES:
         return f"{reason!r} is never retried: another try would fail in the same way"
     if _STATUS.fullmatch(reason) or reason in KNOWN:
         return ""

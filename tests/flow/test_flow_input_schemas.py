@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
 import pytest
 
-from chaingraph_crds.flow import FlowInput
+from chaingraph_crds.flow import FlowInput, FlowSpec
 from chaingraph_flow import bind_inputs, validate
 from chaingraph_flow.ports.json_values import DEEPEST
 from chaingraph_flow.validation.flow_limits import LARGEST_INPUT_SCHEMAS
@@ -165,3 +166,17 @@ def test_titles_do_not_change_what_fits() -> None:
     edges: [{from: inputs.tags, to: a.value}]
     """
     assert validate(flow(text), BUILT_IN.catalogue) == []
+
+
+def test_validation_parses_each_input_schema_once() -> None:
+    names = {f"p{n}": "string" for n in range(2000)}
+    spec = FlowSpec.model_validate(
+        {
+            "inputs": [{"name": "x", "schema": {"type": "object", "properties": names}}],
+            "nodes": [{"id": f"n{n}", "type": "Text"} for n in range(400)],
+            "edges": [{"from": f"inputs.x.p{n}", "to": f"n{n}.value"} for n in range(400)],
+        }
+    )
+    started = time.process_time()
+    assert validate(spec, BUILT_IN.catalogue) == []
+    assert time.process_time() - started < 1

@@ -58,7 +58,8 @@ class Analysis:
     refused: set[str] = field(default_factory=set)
     """Nodes whose inputs exceed a limit, so that they are not processed further."""
     nodes: dict[str, tuple[int, NodeSpec, NodeType | None]] = field(default_factory=dict)
-    flow_inputs: dict[str, FlowInput] = field(default_factory=dict)
+    flow_inputs: dict[str, AnyPortType] = field(default_factory=dict)
+    """The types of the flow's inputs."""
     connections: list[Connection] = field(default_factory=list)
     order: list[str] = field(default_factory=list)
     cyclic: set[str] = field(default_factory=set)
@@ -92,7 +93,7 @@ class Analysis:
             refused = self._schema_errors(index, declared, f"{path}.schema")
             # An invalid schema says nothing about edges and the default: they are compared with the `type`.
             declared = declared.model_copy(update={"schema_": None}) if refused else declared
-            self.flow_inputs[declared.name] = declared
+            self.flow_inputs[declared.name] = declared_type(declared)
             if self.limits.too_deep(declared.default):
                 self._error(0, index, f"{path}.default", ErrorCode.TOO_DEEP, TOO_DEEP)
                 continue
@@ -297,7 +298,7 @@ class Analysis:
         if connection.source is not None:
             return self._output_type(connection.source, connection.source_port, connection.source_segments)
         declared = self.flow_inputs.get(connection.source_port)
-        return None if declared is None else type_at(declared_type(declared), connection.source_segments, self.suggest)
+        return None if declared is None else type_at(declared, connection.source_segments, self.suggest)
 
     def _output_type(self, node: str, port: str, segments: tuple[str | int, ...]) -> AnyPortType | str | None:
         node_type = self.nodes[node][2]

@@ -7,7 +7,18 @@ from typing import Any
 
 import pytest
 
-from chaingraph_flow import EngineOptions, FlowOutcome, Limits, validate
+from chaingraph_flow import (
+    Catalogue,
+    EngineOptions,
+    FlowOutcome,
+    Input,
+    Limits,
+    Node,
+    NodeContext,
+    Registry,
+    String,
+    validate,
+)
 from chaingraph_flow.errors import LimitExceeded
 from chaingraph_flow.expressions import (
     LONGEST_EXPRESSION,
@@ -18,7 +29,6 @@ from chaingraph_flow.expressions import (
     evaluate,
     is_true,
 )
-from chaingraph_flow.nodes import Expression
 from fixtures.flows.runs import BUILT_IN, failure_of, flow, outputs_of, run_flow
 
 ORDERS = {
@@ -218,5 +228,19 @@ def test_expression_failure_is_not_retried() -> None:
     assert "is never retried" in error.message
 
 
+class _Sieve(Node):
+    """Takes an expression that is not needed."""
+
+    type = "acme.Sieve"
+    pure = True
+    filter = Input(String(), static=True, expression=True)
+
+    async def run(self, context: NodeContext) -> None:
+        """Nothing."""
+
+
 def test_own_nodes_can_take_expressions() -> None:
-    assert Expression.node_type.input("expression").model_dump(exclude_defaults=True)["expression"] is True  # type: ignore[union-attr]
+    catalogue = Catalogue.from_json(Registry([_Sieve]).catalogue.to_json())
+    assert validate(flow("nodes: [{id: a, type: acme.Sieve}]"), catalogue) == []
+    (error,) = validate(flow("nodes: [{id: a, type: acme.Sieve, inputs: {filter: 'a ='}}]"), catalogue)
+    assert str(error) == "spec.nodes[0].inputs.filter: column 3: unknown character =: write == to compare"

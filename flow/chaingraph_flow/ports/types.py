@@ -5,8 +5,8 @@ a flow's YAML and Python declarations are the same thing. In schemas, a bare nam
 for `{"type": "number"}`, and `number or null` for one that may be null.
 
 Connection rules: same type to same type, an enum also to a string; anything but a secret to `any`; a bare `any` to
-nothing but `any`; objects by their properties, extra ones allowed; arrays by their items; no coercion. `nullable` applies
-inside arrays and objects: at a port itself, `required` decides.
+nothing but `any`; objects by their properties, extra ones allowed; arrays by their items; no coercion. `nullable`
+applies inside arrays and objects: at a port itself, `required` decides.
 """
 
 from __future__ import annotations
@@ -126,9 +126,9 @@ _ONLY_OF: Final = {
 def parse_type(value: object, path: str) -> AnyPortType | list[FieldError]:
     """Parse a port type from a JSON value or short name, or return the errors of the description."""
     try:
-        found = _ADAPTER.validate_python(value)
-        if not holds_secrets(found):
-            return found
+        described = _ADAPTER.validate_python(value)
+        if not holds_secrets(described):
+            return described
         message = "a secret cannot be described by a schema: it goes from an input of the flow to a port for secrets"
         return [FieldError(path, ErrorCode.INVALID_VALUE, message)]
     except ValidationError as error:

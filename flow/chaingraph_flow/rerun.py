@@ -42,6 +42,11 @@ class FlowVersion:
         return {node.id: node for node in self.spec.nodes}
 
     @cached_property
+    def input_types(self) -> dict[str, str]:
+        """The types of the flow's inputs."""
+        return {each.name: each.type for each in self.spec.inputs}
+
+    @cached_property
     def edges(self) -> list[tuple[Endpoint, Endpoint]]:
         """The edges, from and to."""
         ends = ((parse_endpoint(edge.from_), parse_endpoint(edge.to)) for edge in self.spec.edges)
@@ -99,11 +104,12 @@ class FlowVersion:
             outcome: how it ended. The timeout and the tries matter to a failure alone.
         """
         node = self.nodes[id_]
-        types = {each.name: each.type for each in self.spec.inputs}
         sources: list[Any] = []
         for start, end in self.incoming[id_]:
             ends = [start.node, start.port, start.segments, end.port, end.segments]
-            given = [types.get(start.port), self.inputs.get(start.port)] if start.node == INPUTS_NODE_ID else []
+            given = (
+                [self.input_types.get(start.port), self.inputs.get(start.port)] if start.node == INPUTS_NODE_ID else []
+            )
             sources.append([ends, given])
         retry = node.retry.model_dump(mode="json") if node.retry is not None else None
         tries = [node.timeout_seconds, retry] if outcome == Outcome.FAILED else []

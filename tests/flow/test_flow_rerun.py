@@ -11,7 +11,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from chaingraph_crds.flow import FlowSpec
-from chaingraph_flow import ExternalEvent, FlowOutcome, Graph, NodeRecord, Registry, without_unhandled_failures
+from chaingraph_flow import (
+    ExternalEvent,
+    FlowOutcome,
+    Graph,
+    NodeRecord,
+    Registry,
+    WaitRecord,
+    without_unhandled_failures,
+)
 from chaingraph_flow.engine.binding import active_nodes
 from chaingraph_flow.rerun import FlowVersion, Rerun, rerun
 from fixtures import soak
@@ -29,7 +37,11 @@ def version(spec: FlowSpec, registry: Registry = REGISTRY, **inputs: Any) -> Flo
 
 
 def run(
-    spec: FlowSpec, journal: Sequence[NodeRecord] = (), attempt: int = 1, sent: FlowSpec | None = None
+    spec: FlowSpec,
+    journal: Sequence[NodeRecord] = (),
+    attempt: int = 1,
+    sent: FlowSpec | None = None,
+    waits: Sequence[WaitRecord] = (),
 ) -> tuple[Run, list[str]]:
     """Run an attempt of a random flow, with the signals of the flow of the first attempt.
 
@@ -45,6 +57,7 @@ def run(
             journal=journal,
             signals=signals_of(sent or spec),
             attempt=attempt,
+            waits=waits,
         )
     )
     return made, seen.started
@@ -85,8 +98,13 @@ def upstream(spec: FlowSpec, id_: str) -> set[str]:
     return found
 
 
-def check_next_attempt(spec: FlowSpec, records: Sequence[NodeRecord], decided: Rerun, sent: FlowSpec) -> None:
-    """The next attempt keeps what was decided, and everything ends as in a run from scratch."""
+def check_next_attempt(
+    spec: FlowSpec, records: Sequence[NodeRecord], decided: Rerun, *, sent: FlowSpec, lost_after: int
+) -> None:
+    """The next attempt keeps what was decided, and everything ends as in a run from scratch.
+
+    Its first worker is lost after so many entries of the journal.
+    """
     kept = [each for each in records if each.node_id in decided.kept]
     assert set(decided.kept) | set(decided.dropped) == {each.node_id for each in records}
     assert not set(decided.kept) & set(decided.dropped)
@@ -107,6 +125,10 @@ def check_next_attempt(spec: FlowSpec, records: Sequence[NodeRecord], decided: R
         assert record.outcome == found[record.node_id].outcome, record
         if record.outcome == "completed":
             assert record.outputs["value"] == found[record.node_id].value
+    own, waits = second.recorder.cut(lost_after)
+    third, started = run(spec, [*kept, *own], attempt=2, sent=sent, waits=waits)
+    assert not set(started) & {*decided.kept, *(each.node_id for each in own)}, "a worker that continues repeats a node"
+    assert third.result.outcome is second.result.outcome
     bad = unhandled(spec, found)
     assert (second.result.outcome is FlowOutcome.COMPLETED) == (not bad)
     if not bad:
@@ -129,7 +151,8 @@ def test_retry_from_a_node_ends_as_a_run_from_scratch(spec: FlowSpec, data: st.D
     decided = rerun(outcomes(records) | waiting, former=same, flow=same, events=None, node=node)
     assert node not in decided.kept
     assert waiting.keys() <= set(decided.dropped)
-    check_next_attempt(spec, records, rerun(outcomes(records), former=same, flow=same, events=None, node=node), spec)
+    ended = rerun(outcomes(records), former=same, flow=same, events=None, node=node)
+    check_next_attempt(spec, records, ended, sent=spec, lost_after=data.draw(CUT))
     bad = unhandled(spec, expected(spec))
     for record in records:
         runs_again = record.node_id == node or node in upstream(spec, record.node_id) or record.node_id in bad
@@ -146,7 +169,7 @@ def test_retry_with_a_repaired_flow_ends_as_a_run_from_scratch(spec: FlowSpec, d
     node = data.draw(st.sampled_from(["", *(each.id for each in fixed.nodes)]))
     decided = rerun(outcomes(records), former=version(spec), flow=version(fixed), events=None, node=node)
     assert set(decided.removed) == {each.node_id for each in records} - {each.id for each in fixed.nodes}
-    check_next_attempt(fixed, records, decided, spec)
+    check_next_attempt(fixed, records, decided, sent=spec, lost_after=data.draw(CUT))
 
 
 @given(graphs())

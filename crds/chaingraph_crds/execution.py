@@ -7,7 +7,7 @@ from pydantic_core import PydanticCustomError
 
 from chaingraph_crds import forms, limits, names
 from chaingraph_crds.execution_status import ExecutionPhase, ExecutionStatus
-from chaingraph_crds.flow import FlowSpec, NodePath
+from chaingraph_crds.flow import FlowSpec, Identifier, NodePath
 from chaingraph_crds.model import ApiModel, kubernetes, rule, validations
 
 __all__ = [

@@ -1,10 +1,11 @@
-"""Waits and signals: how late executions continue while ten thousand others are asleep, what those cost the others, and
-how soon a signal resumes an execution.
+"""Calls, waits and signals: what an item of a ForEach costs, how late executions continue while ten thousand others are
+asleep, what those cost the others, and how soon a signal resumes an execution.
 
-`signal_to_resumed_running` and `_parked` are the times from the patch of `spec.signals` to the end of the node that
-waits for it, on a worker that has the execution, and of an execution without one. `wakeup_lateness` is the time from
-the end of a wait to the end of its node, in milliseconds, by the clock of this machine. `ratio_beside_sleepers`
-compares executions a second with and without the sleepers.
+`foreach_inline_item` is the time of an execution that runs a subflow of three pure nodes for each of so many items,
+divided by their number. `signal_to_resumed_running` and `_parked` are the times from the patch of `spec.signals` to the
+end of the node that waits for it, on a worker that has the execution, and of an execution without one.
+`wakeup_lateness` is the time from the end of a wait to the end of its node, in milliseconds, by the clock of this
+machine. `ratio_beside_sleepers` compares executions a second with and without the sleepers.
 """
 
 from __future__ import annotations
@@ -58,15 +59,15 @@ WHERE e.name = %s AND v.type = 'node:completed' AND v.data ->> 'nodeId' = 'paid'
 _WAITS = "SELECT 1 FROM chaingraph.executions WHERE name = %s AND nodes_waiting = 1 AND parked = %s"
 
 
-async def first(ledger: psycopg.AsyncConnection[Any], query: str, *values: Any) -> Any:
+async def first(ledger: psycopg.AsyncConnection[Any], query: str, *values: Any, within: float = 30) -> Any:
     """The first column of the query's row, once it has one."""
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + within
     while time.monotonic() < deadline:
         row = await (await ledger.execute(query, values)).fetchone()
         if row is not None:
             return row[0]
         await asyncio.sleep(0.02)
-    raise SystemExit(f"bench: not within 30 s: {query} {values}")
+    raise SystemExit(f"bench: not within {within:g} s: {query} {values}")
 
 
 async def signals(
@@ -93,9 +94,39 @@ async def signals(
     return took
 
 
+_CHAIN = {
+    "name": "chain",
+    "inputs": [{"name": "item", "type": "number"}],
+    "outputs": [{"name": "value", "from": "c.result"}],
+    "nodes": [{"id": id_, "type": "Math", "inputs": {"b": 1}} for id_ in "abc"],
+    "edges": [
+        {"from": "inputs.item", "to": "a.a"},
+        {"from": "a.result", "to": "b.a"},
+        {"from": "b.result", "to": "c.a"},
+    ],
+}
+_TOOK = """
+SELECT (v.data ->> 'executionTime')::float8
+FROM chaingraph.events v JOIN chaingraph.executions e ON e.id = v.execution_id
+WHERE e.name = %s AND v.type = 'flow:completed'
+"""
+
+
+async def items(cluster: BenchCluster, ledger: psycopg.AsyncConnection[Any], count: int, rounds: int) -> list[float]:
+    """Milliseconds an item."""
+    each = {"id": "all", "type": "ForEach", "inputs": {"subflow": "chain", "items": list(range(count))}}
+    took = []
+    for number in range(rounds):
+        name = f"items-{number}"
+        await cluster.create_execution(name, {"flow": {"subflows": [_CHAIN], "nodes": [each]}})
+        took.append(await first(ledger, _TOOK, name, within=300) / count)
+    return took
+
+
 async def main() -> None:
     parser = arguments(__doc__ or "")
     parser.add_argument("--sleepers", type=int, default=10_000, help="executions that are asleep (default 10000)")
+    parser.add_argument("--items", type=int, default=10_000, help="items of a ForEach (default 10000)")
     options = parser.parse_args()
     alone, beside = [], []
     async with (
@@ -106,6 +137,7 @@ async def main() -> None:
         await through_the_api(cluster, 100)
         for _ in range(2):
             alone.append(await through_the_api(cluster, 300))
+        item = await items(cluster, ledger, options.items, 3)
         running = await signals(cluster, ledger, parked=False)
         parked = await signals(cluster, ledger, parked=True)
         await ledger.execute(_SLEEPERS, (options.sleepers,))
@@ -117,6 +149,7 @@ async def main() -> None:
             Figure.of("wakeup_lateness", "ms", late),
             Figure.of("signal_to_resumed_running", "ms", running),
             Figure.of("signal_to_resumed_parked", "ms", parked),
+            Figure.of("foreach_inline_item", "ms", item),
             Figure.of("executions_alone", "1/s", alone),
             Figure.of("executions_beside_sleepers", "1/s", beside),
             Figure.of("ratio_beside_sleepers", "", [sum(beside) / sum(alone)]),

@@ -30,6 +30,7 @@ from chaingraph_flow.registry import Registry, node_classes
 HEADINGS = {
     "values": "Values",
     "flow": "Flow",
+    "calls": "Calls of subflows",
     "waits": "Waits",
     "signals": "Signals and approvals",
     "math": "Numbers and truth",
@@ -136,12 +137,23 @@ def _system_ports() -> str:
 _HEAD = ("| port | | type | default | |", "|---|---|---|---|---|")
 
 
+_HAS_INPUTS = "| *each input of the subflow* | in | as declared | as declared |"
+_HAS_OUTPUTS = "| *each output of the subflow* | out | as derived | | Value of the output; null without one. |"
+_CALLED = {
+    "once": (f"{_HAS_INPUTS} |", _HAS_OUTPUTS),
+    "each": (f"{_HAS_INPUTS} All but `item` and `index`. |",),
+    "repeat": (f"{_HAS_INPUTS} All but `iteration`. |", _HAS_OUTPUTS),
+}
+"""Rows for the ports that a calling node gets from its subflow."""
+
+
 def _node(node: NodeType) -> str:
     lines = [f"### {node.type}\n", f"{node.description} {'Pure.' if node.pure else 'Not pure.'}\n", *_HEAD]
     outputs = {each.key: each for each in node.outputs}
     for port in node.inputs:
         lines.append(_input_row(port, outputs.get(port.key)))
     lines += [_output_row(each) for each in node.outputs if not _passes(node, each)]
+    lines += _CALLED.get(node.calls or "", ())
     lines += ["", "```yaml", EXAMPLES[node.type].strip(), "```", ""]
     return "\n".join(lines)
 

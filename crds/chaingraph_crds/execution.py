@@ -7,7 +7,7 @@ from pydantic_core import PydanticCustomError
 
 from chaingraph_crds import forms, limits, names
 from chaingraph_crds.execution_status import ExecutionPhase, ExecutionStatus
-from chaingraph_crds.flow import FlowSpec, Identifier
+from chaingraph_crds.flow import FlowSpec, NodePath
 from chaingraph_crds.model import ApiModel, kubernetes, rule, validations
 
 __all__ = [
@@ -159,10 +159,11 @@ class ExecutionOptions(ApiModel):
         default=False,
         description="Records additional events: status changes of nodes and starts of transfers.",
     )
-    breakpoints: list[Identifier] = Field(
+    breakpoints: list[NodePath] = Field(
         default_factory=list,
         max_length=limits.MAX_BREAKPOINTS,
         description="Ids of nodes before which the execution pauses, each once per attempt. May be edited at any time. "
+        "A node inside a call has its path: `pages[12].fetch`, or `pages.fetch` for each call. "
         "Removing the breakpoint it is held at does not resume it; `spec.resume` does. An id that is not in the flow "
         "is an error at creation. In an edit, and for a child, it is ignored: condition `SpecIgnored`.",
         json_schema_extra=kubernetes(list_type="set"),

@@ -39,7 +39,7 @@ PHASE_MEANINGS: Final[Mapping[ExecutionPhase, str]] = {
 }
 
 
-NodeId = Annotated[str, Field(max_length=limits.MAX_IDENTIFIER)]
+NodeId = Annotated[str, Field(max_length=limits.MAX_NODE_PATH)]
 
 
 class NodeCounts(StatusModel):

@@ -12,6 +12,7 @@ INPUTS_NODE_ID = "inputs"
 """The reserved node id for edges from the flow's own inputs."""
 
 Identifier = Annotated[str, Field(min_length=1, max_length=limits.MAX_IDENTIFIER, pattern=forms.IDENTIFIER)]
+NodePath = Annotated[str, Field(min_length=1, max_length=limits.MAX_NODE_PATH, pattern=forms.NODE_PATH)]
 Endpoint = Annotated[str, Field(min_length=3, max_length=limits.MAX_ENDPOINT, pattern=forms.ENDPOINT)]
 
 RetryReason = Annotated[str, Field(min_length=1, max_length=limits.MAX_IDENTIFIER, pattern=forms.RETRY_REASON)]
@@ -148,6 +149,38 @@ class EdgeSpec(ApiModel):
     )
 
 
+class SubflowSpec(ApiModel):
+    """A graph inside a Flow that its nodes call: `Call`, `ForEach` and `Repeat` name it in their input `subflow`."""
+
+    name: Identifier = Field(description="Name of the subflow, unique in the flow.")
+    description: str = Field(default="", description="Description of the subflow.", max_length=limits.MAX_DESCRIPTION)
+    inputs: list[FlowInput] = Field(
+        default_factory=list,
+        max_length=limits.MAX_SUBFLOW_PORTS,
+        description="Values that the calling node provides. Each is an input of that node.",
+        json_schema_extra=kubernetes(list_keys=["name"]),
+    )
+    outputs: list[FlowOutput] = Field(
+        default_factory=list,
+        max_length=limits.MAX_SUBFLOW_PORTS,
+        description="Values that the calling node gets. Each is an output of that node; of a ForEach, a property of "
+        "each of its `results`.",
+        json_schema_extra=kubernetes(list_keys=["name"]),
+    )
+    nodes: list[NodeSpec] = Field(
+        min_length=1,
+        max_length=limits.MAX_SUBFLOW_NODES,
+        description="The nodes of the graph. They may call other subflows.",
+        json_schema_extra=kubernetes(list_keys=["id"]),
+    )
+    edges: list[EdgeSpec] = Field(
+        default_factory=list,
+        max_length=limits.MAX_SUBFLOW_EDGES,
+        description="The connections between the nodes. Cycles are refused.",
+        json_schema_extra=kubernetes(list_type="atomic"),
+    )
+
+
 class FlowSpec(ApiModel):
     """A graph: nodes, the edges between them, inputs and outputs."""
 
@@ -176,6 +209,12 @@ class FlowSpec(ApiModel):
         max_length=limits.MAX_EDGES,
         description="The connections between the nodes. Cycles are refused.",
         json_schema_extra=kubernetes(list_type="atomic"),
+    )
+    subflows: list[SubflowSpec] = Field(
+        default_factory=list,
+        max_length=limits.MAX_SUBFLOWS,
+        description="Graphs that nodes of this flow call, once, for each element of a list, or repeatedly.",
+        json_schema_extra=kubernetes(list_keys=["name"]),
     )
 
 

@@ -5,6 +5,8 @@ from typing import Final
 
 IDENTIFIER: Final = r"^[A-Za-z_][A-Za-z0-9_-]*$"
 """For node ids, inputs and outputs: no dots, so that `node.port` is unambiguous."""
+NODE_PATH: Final = r"^[A-Za-z_][A-Za-z0-9_-]*(\[[0-9]{1,5}\])?(\.[A-Za-z_][A-Za-z0-9_-]*(\[[0-9]{1,5}\])?)*$"
+"""A node id, or its path inside the subflows that nodes call: `pages[12].fetch`."""
 NODE_TYPE: Final = r"^[A-Za-z][A-Za-z0-9_.-]*$"
 ENDPOINT: Final = r"^[A-Za-z_][A-Za-z0-9_-]*\.[^.\s][^\s]*$"
 """`node.port` and any path after it. The flow package checks the format of the path."""
@@ -19,6 +21,7 @@ CONDITION_REASON: Final = r"^[A-Za-z]([A-Za-z0-9_,:]*[A-Za-z0-9_])?$"
 
 FORMS: Final[Mapping[str, str]] = {
     IDENTIFIER: "a letter or '_', then letters, digits, '_' and '-'",
+    NODE_PATH: "a node id, or the path of a node inside a subflow, such as pages[12].fetch",
     NODE_TYPE: "a letter, then letters, digits, '_', '.' and '-'",
     ENDPOINT: "an endpoint: 'node.port', or 'node.port.path'",
     RESOURCE_NAME: "the name of a Kubernetes object: small letters, digits, '-' and '.'",

@@ -11,6 +11,12 @@ MAX_EDGES: Final = 2000
 MAX_FLOW_INPUTS: Final = 100
 MAX_FLOW_OUTPUTS: Final = 100
 MAX_NODE_INPUTS: Final = 200
+MAX_SUBFLOWS: Final = 20
+MAX_SUBFLOW_NODES: Final = 100
+MAX_SUBFLOW_EDGES: Final = 200
+MAX_SUBFLOW_PORTS: Final = 50
+MAX_CALL_DEPTH: Final = 8
+"""Maximum calls inside one another."""
 MAX_INTEGRATION_KEYS: Final = 100
 MAX_EVENTS: Final = 100
 MAX_RETRY_REASONS: Final = 20
@@ -22,8 +28,13 @@ MAX_GROUP: Final = 253
 MAX_USER: Final = 1024
 MAX_PROMPT: Final = 1024
 
+MAX_PLACES: Final = 5000
+"""Maximum nodes of a flow, counting those of a subflow once for each node that calls it."""
+
 MAX_IDENTIFIER: Final = 63
 """Maximum characters of a node id, an input's or an output's name: the length of a Kubernetes label value."""
+MAX_NODE_PATH: Final = 253
+"""Maximum characters of the path of a node inside subflows: `pages[12].fetch`."""
 MAX_RESOURCE_NAME: Final = 253
 """Maximum characters of a Kubernetes object's name."""
 MAX_ENDPOINT: Final = 512

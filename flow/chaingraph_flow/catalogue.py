@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Iterator, Mapping
-from functools import cached_property
-from typing import Any
+from typing import Any, Literal
 
 import orjson
 from pydantic import BaseModel, ConfigDict, Field
@@ -18,7 +17,7 @@ from pydantic.alias_generators import to_camel
 from chaingraph_flow.errors import DuplicateNodeType
 from chaingraph_flow.ports.derive import Rule
 from chaingraph_flow.ports.types import Any as Any_
-from chaingraph_flow.ports.types import Boolean, Object, PortType, Secret, Secrets, String
+from chaingraph_flow.ports.types import Boolean, Object, PortType, String, holds_secrets
 
 EXECUTE = "__execute"
 SUCCESS = "__success"
@@ -78,6 +77,9 @@ class NodeType(_Data):
         default=None,
         description="The static input with the name of the signal that this node waits for; empty for the node's id.",
     )
+    calls: Literal["once", "each", "repeat"] | None = Field(
+        default=None, description="How this node calls the subflow that its static input `subflow` names."
+    )
     inputs: tuple[InputPort, ...] = ()
     outputs: tuple[OutputPort, ...] = ()
 
@@ -86,10 +88,10 @@ class NodeType(_Data):
         """Whether the signal that it takes is an approval, which only its approvers can send."""
         return self.takes_signals is not None and self.input(APPROVERS) is not None
 
-    @cached_property
+    @property
     def secret_inputs(self) -> frozenset[str]:
         """Return the keys of the inputs that take secrets."""
-        return frozenset(port.key for port in self.inputs if isinstance(port.type, Secret | Secrets))
+        return frozenset(port.key for port in self.inputs if holds_secrets(port.type))
 
     def input(self, key: str) -> InputPort | None:
         """Return the input of this key, `__execute` included."""

@@ -14,6 +14,9 @@ EXAMPLES: Final[dict[str, str]] = {
     "Switch": "{id: tier, type: Switch, inputs: {value: gold, cases: {gold: gold, silver: silver}}}",
     "Gate": "{id: gate, type: Gate, inputs: {value: 1, open: false}}",
     "Join": "{id: either, type: Join, inputs: {d: the last resort}}",
+    "Call": "{id: check, type: Call, inputs: {subflow: page, cursor: 7}}",
+    "ForEach": "{id: pages, type: ForEach, inputs: {subflow: item, items: [1, 2, 3], maxParallel: 2}}",
+    "Repeat": "{id: poll, type: Repeat, inputs: {subflow: page, until: done, delaySeconds: 30}}",
     "Sleep": "{id: pause, type: Sleep, inputs: {milliseconds: 250}}",
     "WaitForSignal": "{id: paid, type: WaitForSignal, inputs: {schema: {type: object, properties: {amount: number}}}}",
     "Approval": '{id: ask, type: Approval, inputs: {prompt: "Deploy?", approvers: {groups: [release-managers]}}}',
@@ -72,3 +75,16 @@ EXAMPLES: Final[dict[str, str]] = {
     "DebugLog": "{id: say, type: DebugLog, inputs: {message: so far so good}}",
     "ServerTime": "{id: now, type: ServerTime}",
 }
+SUBFLOWS: Final = """
+- name: page
+  inputs: [{name: cursor, type: number, default: 0}]
+  outputs: [{name: cursor, from: next.result}, {name: done, from: last.result}]
+  nodes: [{id: next, type: Math, inputs: {b: 1}}, {id: last, type: Branch, inputs: {operator: ">=", right: 9}}]
+  edges: [{from: inputs.cursor, to: next.a}, {from: next.result, to: last.left}]
+- name: item
+  inputs: [{name: item, type: number}]
+  outputs: [{name: square, from: square.result}]
+  nodes: [{id: square, type: Math, inputs: {operation: multiply}}]
+  edges: [{from: inputs.item, to: square.a}, {from: inputs.item, to: square.b}]
+"""
+"""The subflows that the examples call."""

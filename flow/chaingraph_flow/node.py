@@ -21,11 +21,12 @@ else of it.
 from __future__ import annotations
 
 import inspect
-from collections.abc import Awaitable
-from typing import TYPE_CHECKING, Any, ClassVar, Generic, Protocol, Self, TypeVar, overload
+from collections.abc import Awaitable, Mapping
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, Literal, Protocol, Self, TypeVar, overload
 
 from pydantic.alias_generators import to_camel
 
+from chaingraph_flow.calls import CallPlan
 from chaingraph_flow.catalogue import InputPort, NodeType, OutputPort
 from chaingraph_flow.context import NodeContext
 from chaingraph_flow.errors import InvalidNodeClass
@@ -209,6 +210,9 @@ class Node:
     takes_signals: ClassVar[str | None] = None
     """The key of the static input with the name of the signal this node waits for; '' there means the node's id."""
 
+    calls: ClassVar[Literal["once", "each", "repeat"] | None] = None
+    """How it calls a subflow; see `CallingNode`."""
+
     node_type: ClassVar[NodeType]
     ports: ClassVar[dict[str, Port[Any]]]
     """The declared ports by attribute."""
@@ -238,8 +242,33 @@ class Node:
 
 
 _OWN_NAMES = frozenset(
-    ("type", "category", "pure", "listens_to", "takes_signals", "node_type", "ports", "runs_in_thread", "run")
+    (
+        *("type", "category", "pure", "listens_to", "takes_signals", "calls"),
+        *("node_type", "ports", "runs_in_thread", "run", "plan", "passed_on"),
+    )
 )
+
+
+class CallingNode(Node):
+    """Base of the nodes that call a subflow. The engine carries out their plan instead of running code of theirs."""
+
+    pure = True
+    runs_in_thread = False
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        super().__init_subclass__(**options)
+        cls.node_type = _described(cls)
+
+    @classmethod
+    def plan(cls, values: Mapping[str, Any]) -> CallPlan:
+        """Return the plan of the calls, given the values of all inputs by key."""
+        raise NotImplementedError
+
+    @classmethod
+    def passed_on(cls, values: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the values of the inputs that are the subflow's."""
+        own = {port.key for port in cls.ports.values()}
+        return {key: value for key, value in values.items() if key not in own}
 
 
 def _described(cls: type[Node]) -> NodeType:
@@ -257,6 +286,7 @@ def _described(cls: type[Node]) -> NodeType:
         pure=cls.pure,
         listens_to=cls.listens_to,
         takes_signals=cls.takes_signals,
+        calls=cls.calls,
         inputs=tuple(inputs),
         outputs=tuple(outputs),
     )

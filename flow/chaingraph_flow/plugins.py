@@ -87,7 +87,7 @@ def _offered(point: EntryPoint) -> list[type[Node]]:
 
 
 def _runnable(each: object) -> bool:
-    return isinstance(each, type) and issubclass(each, Node) and each.run is not Node.run
+    return isinstance(each, type) and issubclass(each, Node) and hasattr(each, "node_type")
 
 
 def defined_twice(known: type[Node], other: type[Node]) -> str:

@@ -181,13 +181,13 @@ def test_catalogue_round_trips_through_json() -> None:
 
 
 def test_node_reference_has_valid_example_for_every_node() -> None:
-    from chaingraph_flow.examples import EXAMPLES
+    from chaingraph_flow.examples import EXAMPLES, SUBFLOWS
 
     page = markdown()
     assert set(EXAMPLES) == set(BUILT_IN)
     for type_, example in EXAMPLES.items():
         assert f"### {type_}\n" in page
-        spec = flow(f"nodes:\n- {example}")
+        spec = flow(f"nodes:\n- {example}\nsubflows:{SUBFLOWS}")
         assert spec.nodes[0].type == type_
         assert validate(spec, BUILT_IN.catalogue) == [], type_
 

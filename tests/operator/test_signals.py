@@ -43,7 +43,7 @@ EVE = {"user": "eve", "groups": ["staff"]}
 
 
 def facts(known: KnownSignals | None = None, nodes: list[dict[str, Any]] | None = None) -> SignalFacts:
-    found, complete = signal_nodes(NODES if nodes is None else nodes, CATALOGUE)
+    found, complete = signal_nodes({"nodes": NODES if nodes is None else nodes}, CATALOGUE)
     return SignalFacts(known or KnownSignals({}, frozenset()), found, complete)
 
 

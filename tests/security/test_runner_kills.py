@@ -182,3 +182,42 @@ def gone(dependencies: RunDependencies) -> Callable[[], Awaitable[bool]]:
         return all(len(list(each.iterdir())) == 1 for each in tasks if each.exists())
 
     return look
+
+
+async def test_killed_node_in_a_call_fails_that_call_alone(ledger: Ledger, dependencies: RunDependencies) -> None:
+    flow = {
+        "outputs": [{"name": "results", "from": "all.results"}, {"name": "errors", "from": "all.errors"}],
+        "subflows": [
+            {
+                "name": "one",
+                "inputs": [{"name": "item"}],
+                "outputs": [{"name": "done", "from": "before.__success"}],
+                "nodes": [
+                    {"id": "before", "type": "ServerTime"},
+                    {"id": "gate", "type": "Branch", "inputs": {"operator": "==", "right": 3}},
+                    {"id": "crash", "type": "Segfault"},
+                ],
+                "edges": [
+                    {"from": "inputs.item", "to": "gate.left"},
+                    {"from": "before.__success", "to": "gate.__execute"},
+                    {"from": "gate.result", "to": "crash.__execute"},
+                ],
+            }
+        ],
+        "nodes": [
+            {
+                "id": "all",
+                "type": "ForEach",
+                "inputs": {"subflow": "one", "items": [1, 2, 3, 4], "maxParallel": 1, "onError": "Continue"},
+            }
+        ],
+    }
+    execution = await run(ledger, dependencies, flow)
+    row = await row_of(ledger, execution)
+    assert row.phase == "Completed"
+    assert row.outputs is not None
+    assert row.outputs["results"] == [{"done": True}, {"done": True}, None, {"done": True}]
+    failure = row.outputs["errors"][2]
+    assert (failure["node"], failure["reason"]) == ("all[2].crash", "NodeKilled")
+    completed = [each.data["nodeId"] for each in await events_of(ledger, execution) if each.type == "node:completed"]
+    assert len(completed) == len(set(completed))

@@ -310,5 +310,5 @@ async def test_nodes_of_a_flow_with_nul_are_read(ledger: Ledger) -> None:
     new = await create(ledger, flow_revision="nul", flow_spec=flow)
     assert await steer(ledger, new.id, paused=True, breakpoints=("a", "z")) == ControlUpdate(("BREAKPOINTS", "PAUSE"))
     async with ledger.connection() as connection:
-        assert await flow_revisions.node_ids(connection, "nul") == frozenset("a")
-        assert await flow_revisions.node_ids(connection, "none") is None
+        assert await flow_revisions.node_places(connection, "nul") == frozenset("a")
+        assert await flow_revisions.node_places(connection, "none") is None

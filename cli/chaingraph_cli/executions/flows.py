@@ -7,12 +7,13 @@ from typing import Any
 
 from chaingraph_cli.execution import Execution
 from chaingraph_cli.kubectl import FLOWS, Kubectl, finish, read_json
+from chaingraph_crds.node_paths import places, unnumbered
 from chaingraph_crds.suggestions import similar
 
 
 def ids(flow: dict[str, Any]) -> list[str]:
-    """Return the node ids of a flow's spec."""
-    return [str(each["id"]) for each in flow.get("nodes") or ()]
+    """Return the node ids of a flow's spec, and the places of nodes inside its calls: `pages.fetch`."""
+    return [place for _, place, _ in places(flow)]
 
 
 def start_reading(kubectl: Kubectl, name: str) -> subprocess.Popen[str]:
@@ -36,7 +37,7 @@ def unknown(nodes: list[str], known: list[str]) -> list[str]:
     """Make a message for each node that the flow does not have."""
     said = []
     for each in nodes:
-        if each not in known:
+        if unnumbered(each) not in known:
             near = similar(each, known)
             said.append(f"the flow has no node {each!r}" + (f"; did you mean {near[0]!r}?" if near else ""))
     return said

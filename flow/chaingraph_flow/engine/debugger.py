@@ -11,6 +11,8 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 
+from chaingraph_crds.node_paths import unnumbered
+
 
 @dataclass(frozen=True, slots=True)
 class ControlState:
@@ -20,7 +22,7 @@ class ControlState:
     pause_node: str = ""
     """The node whose breakpoint paused the run; '' for a pause by command."""
     breakpoints: Collection[str] = ()
-    """Node ids. Ids that are not in the flow are never hit."""
+    """Node ids. Ids that are not in the flow are never hit. `pages.fetch` is hit in every call of `pages`."""
     passed: Collection[str] = ()
     """Nodes whose breakpoint is not hit any more: an earlier engine of the same attempt held them or ran them."""
     steps: int = 0
@@ -112,11 +114,11 @@ class Debugger:
         """Whether a node may not start now."""
         if self.paused and id_ not in self._released:
             return True
-        return id_ in self._breakpoints and id_ not in self._passed
+        return self._breaks(id_) and id_ not in self._passed
 
     def hold(self, id_: str) -> bool:
         """Keep a node at the gate. Returns whether it is at a breakpoint."""
-        hit = id_ in self._breakpoints and id_ not in self._passed
+        hit = self._breaks(id_) and id_ not in self._passed
         self._held[id_] = None
         self._passed.add(id_)
         return hit
@@ -131,6 +133,16 @@ class Debugger:
     def exempt(self, id_: str) -> None:
         """Record that a node has started before: its breakpoint is not hit before another try."""
         self._passed.add(id_)
+
+    def drop(self, ids: Iterable[str]) -> None:
+        """Forget nodes that do not start any more."""
+        for id_ in ids:
+            self._held.pop(id_, None)
+            self._released.discard(id_)
+
+    def _breaks(self, id_: str) -> bool:
+        """Whether a node has a breakpoint: its own, or one for its place in every call."""
+        return bool(self._breakpoints) and (id_ in self._breakpoints or unnumbered(id_) in self._breakpoints)
 
     def _let_go(self) -> tuple[str, ...]:
         freed = self.held

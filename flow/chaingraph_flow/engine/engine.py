@@ -22,6 +22,11 @@ class Engine(Scheduler):
         return self.standing.progress
 
     @property
+    def nodes_ended(self) -> int:
+        """The number of nodes that have ended, with those inside calls."""
+        return self.standing.ended
+
+    @property
     def tries(self) -> dict[str, tuple[int, int]]:
         """The running nodes, with the number of their try and the time of their first one in ms since 1970."""
         started = (id_ for id_ in self._running if id_ not in self._tries.starting)

@@ -28,6 +28,12 @@ class EventPublisher:
         self._publish = recorder.publish
         self._clock = clock
         self._debug = debug
+        self._waited: set[str] = set()
+        """Nodes whose wait was published, so that their end is."""
+
+    def mutes(self, node: GraphNode) -> bool:
+        """Whether the life of a node is not published: it has no effects and is in a loop."""
+        return node.muted and not self._debug
 
     def flow_started(self, total: int, attempt: int) -> None:
         """Publish the start of an attempt; `total` nodes take part."""
@@ -65,10 +71,15 @@ class EventPublisher:
 
     def node_started(self, node: GraphNode) -> None:
         """Publish that a node starts to run."""
+        if self.mutes(node):
+            return
         self._send(events.NODE_STARTED, {"nodeId": node.id, "nodeType": node.type.type})
 
-    def node_ended(self, record: NodeRecord) -> None:
+    def node_ended(self, node: GraphNode, record: NodeRecord) -> None:
         """Publish that a node has ended."""
+        if self.mutes(node) and record.outcome is not Outcome.FAILED and record.node_id not in self._waited:
+            return
+        self._waited.discard(record.node_id)
         data: dict[str, Any] = {"nodeId": record.node_id}
         if record.outcome is Outcome.SKIPPED:
             self._send(events.NODE_SKIPPED, data | {"reason": record.reason})
@@ -82,12 +93,17 @@ class EventPublisher:
 
     def node_waiting(self, record: WaitRecord) -> None:
         """Publish that a node waits, and until when."""
+        self._waited.add(record.node_id)
         data: dict[str, Any] = {"nodeId": record.node_id, "kind": str(record.kind)}
         if record.until is not None:
             data["until"] = record.until
         if record.signal:
             data["signal"] = record.signal
         self._send(events.NODE_WAITING, data)
+
+    def waited_before(self, record: WaitRecord) -> None:
+        """Take note that the wait of a node was published by an earlier engine."""
+        self._waited.add(record.node_id)
 
     def signal_received(self, signal: Signal) -> None:
         """Publish that a signal has come, for a node that waits for it now or later."""

@@ -69,6 +69,12 @@ class Gate:
         self._debugger.exempt(id_)
         self.put(id_)
 
+    def drop(self, ids: Iterable[str]) -> None:
+        """Remove nodes that do not start any more."""
+        gone = set(ids)
+        self._debugger.drop(gone)
+        self._ready = deque(each for each in self._ready if each not in gone)
+
     def take(self) -> str | None:
         """Take the next node to start a task for, if there is one. A breakpoint before it pauses the run."""
         while self._ready:

@@ -37,6 +37,22 @@ def flow_outputs(
     return {name: copied(value) for name, value in shared.items()}, None
 
 
+def call_outputs(
+    graph: Graph, ended: Mapping[str, NodeRecord], limits: Limits
+) -> tuple[dict[str, Any], int, NodeError | None]:
+    """Return the outputs of a call, and their size; null for those without a value. They share parts with the records.
+
+    The failure says that together they are too large.
+    """
+    found = _shared_outputs(graph, ended) if graph.outputs else {}
+    outputs = {each.name: found.get(each.name) for each in graph.outputs}
+    size = size_of(outputs, limits.node_bytes)
+    if size > limits.node_bytes:
+        message = str(limits.exceeded("node_bytes", "all outputs of the subflow together"))
+        return {}, 0, NodeError("", message, FailureReason.LIMIT_EXCEEDED)
+    return outputs, size, None
+
+
 def _shared_outputs(graph: Graph, ended: Mapping[str, NodeRecord]) -> dict[str, Any]:
     """Return the flow's outputs. They share parts with the records."""
     if graph.spec.outputs:

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, Self
 
+from chaingraph_crds.node_paths import is_call
 from chaingraph_flow.catalogue import ERROR_PORTS
 from chaingraph_flow.context import Emission, Trigger, WaitKind
 from chaingraph_flow.engine.binding import active_nodes
@@ -166,6 +167,12 @@ def without_unhandled_failures(
     Nothing that depends on them has been decided, because such a failure halts the flow. All else is kept.
     """
     active = active_nodes(graph, trigger)
-    return tuple(
-        each for each in journal if each.outcome is not Outcome.FAILED or handles_failure(graph, each.node_id, active)
-    )
+    return tuple(each for each in journal if each.outcome is not Outcome.FAILED or _kept(graph, each.node_id, active))
+
+
+def _kept(graph: Graph, path: str, active: Iterable[str]) -> bool:
+    """Whether a failure stays in the journal: its graph handles it. A failed call is made again."""
+    if is_call(path):
+        return False
+    home, id_ = graph.home_of(path)
+    return handles_failure(home, id_, active if home is graph else home.nodes)

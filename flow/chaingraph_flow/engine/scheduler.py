@@ -1,42 +1,41 @@
-"""The scheduler: one dispatcher that starts ready nodes, and the only part of the engine with tasks.
-
-There is no polling, and one task for each running node. `RunState` decides. A node's end is processed in the callback
-of its task, which starts the nodes that became ready, so a chain costs one turn of the event loop per node.
-"""
+"""The scheduler: assembles the parts of a run, begins it, and returns its result."""
 
 from __future__ import annotations
 
 import asyncio
-from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
-from random import random
 from typing import Any
 
-from chaingraph_flow.context import RunContext, Signal, Trigger, WaitKind
+from chaingraph_crds.node_paths import call_of, is_call
+from chaingraph_flow.calls import CallPlan
+from chaingraph_flow.context import RunContext, Signal, Trigger
 from chaingraph_flow.engine.binding import active_nodes
+from chaingraph_flow.engine.calls import Calls
 from chaingraph_flow.engine.debugger import ControlState
+from chaingraph_flow.engine.dispatcher import Dispatcher
 from chaingraph_flow.engine.event_publisher import EventPublisher, wall_clock
+from chaingraph_flow.engine.frames import Frame, Frames
 from chaingraph_flow.engine.gate import Gate
+from chaingraph_flow.engine.journaling import Journaling
 from chaingraph_flow.engine.mailbox import Mailbox
 from chaingraph_flow.engine.options import EngineOptions
 from chaingraph_flow.engine.outputs import flow_emissions, flow_outputs, outputs_to_nowhere
 from chaingraph_flow.engine.recorder import Recorder
-from chaingraph_flow.engine.records import NodeRecord, Outcome, WaitRecord, handles_failure
+from chaingraph_flow.engine.records import NodeRecord, WaitRecord
 from chaingraph_flow.engine.result import FailureReason, FlowOutcome, FlowResult, NodeError, running_then
 from chaingraph_flow.engine.running_time import RunningTime
 from chaingraph_flow.engine.standing import Standing
-from chaingraph_flow.engine.state import RunState
-from chaingraph_flow.engine.tries.attempt import Ending, Waiting, timed_out
-from chaingraph_flow.engine.tries.endings import MaySpawn, next_try, no_listener, refused_family, within_limits
+from chaingraph_flow.engine.tries.endings import MaySpawn, no_listener, refused_family
 from chaingraph_flow.engine.tries.supervision import KilledTry, Supervisor
-from chaingraph_flow.engine.tries.tries import Ended, Tries
+from chaingraph_flow.engine.tries.tries import Tries
 from chaingraph_flow.engine.waits import Waits
-from chaingraph_flow.graph import Graph
+from chaingraph_flow.graph import Graph, GraphNode
+from chaingraph_flow.node import CallingNode
 from chaingraph_flow.registry import Registry
 
 
-class Scheduler:
+class Scheduler(Dispatcher):
     """One run of a graph; see `Engine`."""
 
     def __init__(
@@ -89,28 +88,33 @@ class Scheduler:
             UnknownNodeType: the registry lacks the class of a node that takes part in this run.
             JournalMismatch: the journal names a node that does not take part in this run.
         """
+        super().__init__(on_control)
         self._graph = graph
         self._context = context
-        self._recorder = recorder
         self._trigger = trigger
         self._options = options or EngineOptions()
         self._resumed = resumed
         self._clock = clock
         self._announce = EventPublisher(recorder, clock, debug=self._options.debug)
         active = active_nodes(graph, trigger)
-        classes = {id_: registry[graph.nodes[id_].type.type] for id_ in active}
-        self._state = RunState(graph, active, inputs or {})
+        nodes = [graph.nodes[id_] for id_ in active]
+        nodes += [node for each in graph.subflows.values() for node in each.nodes.values()]
+        for node in nodes:
+            registry[node.type.type]
+        self.frames = Frames(Frame(graph, inputs or {}, active=active))
+        self._journal = Journaling(recorder, self.frames, debug=self._options.debug)
         self._time = RunningTime(self._options.flow_timeout_seconds, ran_ms, self._flow_timeout)
         self._gate = Gate(control or ControlState(), self._announce, self._time)
         taken = {each.signal for each in journal if each.signal is not None}
-        mailbox = Mailbox(graph, context.attempt, signals, taken)
+        mailbox = Mailbox(context.attempt, signals, taken)
         self._tries = Tries(
-            classes,
-            state=self._state,
+            registry,
+            frames=self.frames,
             gate=self._gate,
             mailbox=mailbox,
             announce=self._announce,
             recorder=recorder,
+            journal=self._journal,
             context=context,
             trigger=trigger,
             options=self._options,
@@ -120,28 +124,33 @@ class Scheduler:
         )
         self._supervisor = supervisor
         self._killed = {each.node_id: each for each in killed}
-        self._on_control = on_control or (lambda: None)
         self._may_spawn = may_spawn
-        self._running: dict[str, asyncio.Task[Ended]] = {}
+        self._calls = Calls(
+            self.frames,
+            plan=partial(_plan, registry),
+            journal=self._journal,
+            announce=self._announce,
+            options=self._options,
+            clock=clock,
+            forget=self._tries.forget,
+        )
         self._waits = Waits(
             clock,
             mailbox=mailbox,
             untold=[each for each in signals if each.seq > signals_told],
             tries=self._tries,
             gate=self._gate,
-            recorder=recorder,
+            journal=self._journal,
             announce=self._announce,
             command=self._command,
             time_out=self._time_out,
+            node=self.frames.node,
         )
         self._restored_waits = {each.node_id: each for each in waits}
-        self._error: NodeError | None = None
         self._stop_reason: str | None = None
-        self._crash: BaseException | None = None
-        self._over: asyncio.Event = asyncio.Event()
-        self._parked = self._closed = False
+        self._parked = False
         self.standing = Standing(
-            graph,
+            self.frames.node,
             len(active),
             running=self._running.keys(),
             waits=self._waits,
@@ -151,7 +160,6 @@ class Scheduler:
             over=self._over,
             clock=clock,
         )
-        """The state of the run. Cheap to read, at any time on the engine's event loop."""
         self._control_seen = self.standing.control
         self._restore(journal)
 
@@ -182,30 +190,39 @@ class Scheduler:
         if self._crash is not None:
             raise self._crash
         if self._may_spawn is not None and not (self._error or self._parked or self._stop_reason is not None):
-            self._error = await refused_family(self._may_spawn, flow_emissions(self._graph, self._state.ended))
+            self._error = await refused_family(
+                self._may_spawn, flow_emissions(self._graph, self.frames.root.state.ended)
+            )
         return self._result(self._time.milliseconds)
 
     # -- beginning and end -----------------------------------------------------------------------------------
 
-    def _restore(self, journal: Iterable[NodeRecord]) -> None:
+    def _restore(self, journal: Sequence[NodeRecord]) -> None:
+        root = self.frames.root
         for record in journal:
-            self._state.restore(record)
-            self.standing.counts[record.outcome] += 1
-            self._note_failure(record)
+            if call_of(record.node_id) or is_call(record.node_id):
+                self._calls.restore(record)
+            else:
+                root.state.restore(record)
+            self.standing.count(record)
+        for record in [*root.state.ended.values()]:
+            self._note_failure(root, record)
+        for record in journal:
+            self.frames.count(record)
 
     def _begin(self) -> None:
         if not self._resumed:
-            self._announce.flow_started(len(self._state.active), self._context.attempt)
+            self._announce.flow_started(len(self.frames.root.state.active), self._context.attempt)
         self.standing.begun = True
         self._waits.begin()
         self._gate.begin()
-        if self._trigger is not None and not self._state.active:
+        if self._trigger is not None and not self.frames.root.state.active:
             self._error = no_listener(self._trigger, self._graph.listeners)
-        self._proceed(self._state.open_nodes())
+        self._proceed(self.frames.root.state.open_nodes())
 
     async def _close(self) -> None:
         self._waits.stop()
-        tasks = list(self._running.values())
+        tasks = [*self._running.values(), *self._abandoned]
         for task in tasks:
             task.cancel()
         try:
@@ -219,17 +236,17 @@ class Scheduler:
 
     def _result(self, milliseconds: int) -> FlowResult:
         progress = self.standing.progress
-        emissions = flow_emissions(self._graph, self._state.ended)
+        emissions = flow_emissions(self._graph, self.frames.root.state.ended)
         if self._stop_reason is not None:
             self._announce.flow_cancelled(self._stop_reason)
             return FlowResult(FlowOutcome.STOPPED, progress, reason=self._stop_reason, emissions=emissions)
         if self._parked:
             return FlowResult(FlowOutcome.PARKED, progress, emissions=emissions)
-        outputs, too_large = flow_outputs(self._graph, self._state.ended, self._options.limits)
+        outputs, too_large = flow_outputs(self._graph, self.frames.root.state.ended, self._options.limits)
         if (error := self._error or too_large) is not None:
             self._announce.flow_failed(error, milliseconds)
             return FlowResult(FlowOutcome.FAILED, progress, outputs, error, emissions=emissions)
-        for node_id, told in outputs_to_nowhere(self._graph, self._state.ended):
+        for node_id, told in outputs_to_nowhere(self._graph, self.frames.root.state.ended):
             self._announce.log(node_id, told)
         self._announce.flow_completed(milliseconds)
         return FlowResult(FlowOutcome.COMPLETED, progress, outputs, emissions=emissions)
@@ -241,156 +258,8 @@ class Scheduler:
             self._error = self._error or NodeError("", message, FailureReason.FLOW_TIMEOUT)
             self._over.set()
 
-    # -- deciding and starting -------------------------------------------------------------------------------
 
-    def _proceed(self, decidable: Iterable[str]) -> None:
-        """Decide these nodes and all that follows, start nodes while there is room, and check for the end."""
-        undecided = deque(decidable)
-        while undecided and self._error is None:
-            id_ = undecided.popleft()
-            reason = self._state.skip_reason(id_)
-            if reason is None:
-                self._announce.status(id_, "idle", "ready")
-                undecided.extend(self._ready(id_))
-            else:
-                undecided.extend(self._skip(id_, reason))
-        if self._error is None:
-            self._start_ready()
-        if not self._running and (self._error is not None or (self._gate.empty and not self._waits)):
-            self._over.set()
-        elif self._gate.paused or self._waits or any(self._control_seen):
-            self._tell_control()
-
-    def _ready(self, id_: str) -> list[str]:
-        """Put a node at the gate, or continue where an earlier engine left it. Returns nodes that can be decided."""
-        wait = self._restored_waits.pop(id_, None)
-        killed = self._killed.pop(id_, None)
-        if killed is not None:
-            return self._ended_try(id_, self._tries.restore(killed))
-        if wait is not None:
-            self._waits.restore(wait)
-        else:
-            self._gate.put(id_)
-        return []
-
-    def _start_ready(self) -> None:
-        if self._gate.paused:
-            self._gate.pay_steps()
-        while len(self._running) < self._options.max_concurrency and (id_ := self._gate.take()) is not None:
-            self._start(id_)
-
-    def _command(self, carry_out: Callable[[], None]) -> None:
-        """Carry out a command. An exception of the recorder ends the run, as anywhere else."""
-        if self._over.is_set():
-            return
-        try:
-            carry_out()
-            if self.standing.begun:
-                self._proceed(())
-        except BaseException as error:  # noqa: BLE001 - raised into run()
-            self._crash = error
-            self._over.set()
-
-    def _tell_control(self) -> None:
-        seen = self.standing.control
-        if seen != self._control_seen:
-            self._control_seen = seen
-            self._on_control()
-
-    def _skip(self, id_: str, reason: str) -> list[str]:
-        now = self._clock()
-        for connection in self._graph.nodes[id_].incoming:
-            if (refused := self._state.refusal(connection)) is not None:
-                self._announce.not_delivered(connection, refused)
-        self._announce.status(id_, "idle", "skipped")
-        return self._end(NodeRecord(id_, Outcome.SKIPPED, now, now, reason=reason))
-
-    def _start(self, id_: str) -> None:
-        trying = self._tries.start(self._graph.nodes[id_], lambda: self._error is None)
-        self._running[id_] = task = self._loop.create_task(trying, name=f"{self._context.name}/{id_}")
-        task.add_done_callback(partial(self._take, id_))
-
-    # -- endings ---------------------------------------------------------------------------------------------
-
-    def _take(self, id_: str, task: asyncio.Task[Ended]) -> None:
-        """Process the end of a node's task. Its callback."""
-        if self._closed:
-            return
-        del self._running[id_]
-        if self._supervisor is not None:
-            self._supervisor.enter(id_)  # its outputs are written now
-        try:
-            self._take_ending(id_, task)
-        except BaseException as error:  # noqa: BLE001 - raised into run(): a callback's own exception would get lost
-            self._crash = error
-            self._over.set()
-        finally:
-            if self._supervisor is not None:
-                self._supervisor.leave()
-
-    def _take_ending(self, id_: str, task: asyncio.Task[Ended]) -> None:
-        if task.cancelled():
-            if self._over.is_set():
-                return
-            message = "the node cancelled itself"
-            ending: Ended = Ending(Outcome.FAILED, {}, message, FailureReason.NODE_FAILED)
-        else:
-            ending = task.result()
-        if ending is None:
-            self._turned_back(id_)
-            return
-        decidable: list[str] = []
-        if isinstance(ending, Waiting):
-            if self._error is None:  # else the flow has failed: the node is not continued
-                self._waits.add(self._graph.nodes[id_], ending)
-        else:
-            decidable = self._ended_try(id_, within_limits(ending, self._state, self._options))
-        if not self._over.is_set():
-            self._proceed(decidable)
-
-    def _ended_try(self, id_: str, ending: Ending) -> list[str]:
-        """Schedule another try of the node, or keep its end. Returns the nodes that can be decided now."""
-        if self._try_again(id_, ending):
-            return []
-        self._announce.status(id_, "executing", str(ending.outcome))
-        return self._end(self._tries.record(id_, ending))
-
-    def _turned_back(self, id_: str) -> None:
-        """Handle a node that did not start: the flow failed or paused first."""
-        self._tries.starting.discard(id_)
-        if not self._over.is_set():
-            if self._error is None:
-                self._gate.put(id_)
-            self._proceed(())
-
-    def _end(self, record: NodeRecord) -> list[str]:
-        """Publish and keep a node's end. Returns the nodes that can be decided now."""
-        self._announce.node_ended(record)
-        self._recorder.record(record)
-        self.standing.counts[record.outcome] += 1
-        self._note_failure(record)
-        return self._state.settle(record)
-
-    def _note_failure(self, record: NodeRecord) -> None:
-        """Fail the flow by a failure that it does not handle. The first one is its error."""
-        if record.outcome is not Outcome.FAILED or self._error is not None:
-            return
-        if not handles_failure(self._graph, record.node_id, self._state.active):
-            self._error = NodeError(record.node_id, record.error, record.reason or FailureReason.NODE_FAILED)
-            self._waits.clear()
-
-    def _try_again(self, id_: str, ending: Ending) -> bool:
-        """Whether the node gets another try, after a delay in which it holds no slot."""
-        tries = self._tries.count[id_]
-        next_ = next_try(ending, tries, self._graph.nodes[id_].spec.retry, random())
-        if next_ is None or self._error is not None or self._over.is_set():
-            return False
-        seconds, told = next_
-        self._announce.log(id_, told)
-        node, until = self._graph.nodes[id_], self._clock() + round(seconds * 1000)
-        self._waits.add(node, Waiting(WaitKind.RETRY, until))
-        return True
-
-    def _time_out(self, id_: str) -> None:
-        seconds = self._graph.nodes[id_].spec.timeout_seconds or 0
-        self._proceed(self._ended_try(id_, Ending(Outcome.FAILED, {}, timed_out(seconds), FailureReason.NODE_TIMEOUT)))
+def _plan(registry: Registry, node: GraphNode, values: Mapping[str, Any]) -> CallPlan:
+    cls = registry[node.type.type]
+    assert issubclass(cls, CallingNode), cls
+    return cls.plan(values)

@@ -8,31 +8,35 @@ from collections.abc import Callable, Collection
 from itertools import islice
 from typing import Final
 
+from chaingraph_crds.node_paths import call_of, is_call
 from chaingraph_flow.context import LAST_TIME
 from chaingraph_flow.engine.gate import Gate
-from chaingraph_flow.engine.records import Outcome
+from chaingraph_flow.engine.records import NodeRecord, Outcome
 from chaingraph_flow.engine.result import Progress, RunningNode
 from chaingraph_flow.engine.running_time import RunningTime
 from chaingraph_flow.engine.tries.tries import Tries
 from chaingraph_flow.engine.waits import Waits
-from chaingraph_flow.graph import Graph
+from chaingraph_flow.graph import GraphNode
 
 MOST_SHOWN: Final = 50
 """Maximum running and waiting nodes that are described."""
+MOST_CURRENT: Final = 1000
+"""Maximum current nodes that are named."""
 
 
 class Standing:
     """Reads the parts of a run; changes none of them.
 
     Args:
-        total: the number of nodes that take part.
+        node: returns the node of an id.
+        total: the number of the flow's own nodes that take part.
         running: the ids of the nodes that have a task.
         over: set when the run ends.
     """
 
     def __init__(
         self,
-        graph: Graph,
+        node: Callable[[str], GraphNode],
         total: int,
         *,
         running: Collection[str],
@@ -43,7 +47,7 @@ class Standing:
         over: asyncio.Event,
         clock: Callable[[], int],
     ) -> None:
-        self._graph = graph
+        self._node = node
         self._total = total
         self._running = running
         self._waits = waits
@@ -54,7 +58,16 @@ class Standing:
         self._clock = clock
         self._interrupted: tuple[RunningNode, ...] | None = None
         self.counts: Counter[Outcome] = Counter()
+        """The flow's own nodes that have ended."""
+        self.ended = 0
+        """The number of nodes that have ended, with those in calls."""
         self.begun = False
+
+    def count(self, record: NodeRecord) -> None:
+        """Count the end of a node."""
+        self.ended += 1
+        if not call_of(record.node_id) and not is_call(record.node_id):
+            self.counts[record.outcome] += 1
 
     @property
     def progress(self) -> Progress:
@@ -64,9 +77,9 @@ class Standing:
             completed=self.counts[Outcome.COMPLETED],
             failed=self.counts[Outcome.FAILED],
             skipped=self.counts[Outcome.SKIPPED],
-            running=len(self._running),
+            running=len(self._running) + len(self._waits.calling),
             waiting=len(self._waits),
-            current_nodes=(*self._running, *self._gate.seen),
+            current_nodes=tuple(islice((*self._running, *self._waits.calling, *self._gate.seen), MOST_CURRENT)),
         )
 
     @property
@@ -74,9 +87,9 @@ class Standing:
         """The first nodes that are running or waiting; after the run, those that it interrupted."""
         if self._interrupted is not None:
             return self._interrupted
-        nodes = self._graph.nodes
-        running = (self._tries.running(nodes[id_]) for id_ in self._running)
-        waiting = (self._tries.described(nodes[each.node_id], each) for each in islice(self._waits, MOST_SHOWN))
+        node = self._node
+        running = (self._tries.running(node(id_)) for id_ in (*self._running, *self._waits.calling))
+        waiting = (self._tries.described(node(each.node_id), each) for each in islice(self._waits, MOST_SHOWN))
         return tuple(islice((each for each in (*running, *waiting) if each is not None), MOST_SHOWN))
 
     @property

@@ -31,10 +31,6 @@ class RunState:
         self._inputs = inputs
         self.active = active
         self.ended: dict[str, NodeRecord] = {}
-        self.emitted = 0
-        """The emissions of the nodes that have ended."""
-        self.journal_bytes = 0
-        """The size of the outputs and payloads of the nodes that have ended."""
         self._unsettled = {
             id_: sum(each.source is not None for each in graph.nodes[id_].incoming)
             for id_ in graph.nodes
@@ -58,8 +54,6 @@ class RunState:
     def settle(self, record: NodeRecord) -> list[str]:
         """Process the end of a node. Returns the nodes that can be decided now, each of them once."""
         self.ended[record.node_id] = record
-        self.emitted += len(record.emissions)
-        self.journal_bytes += record.measured_size()
         decidable = []
         for connection in self._graph.nodes[record.node_id].outgoing:
             target = connection.target

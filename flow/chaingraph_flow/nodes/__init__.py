@@ -1,6 +1,7 @@
 """The built-in nodes. Every Node class imported here is part of the catalogue, through an entry point."""
 
 from chaingraph_flow.nodes.arithmetic import And, Math, Not, Or, Random
+from chaingraph_flow.nodes.calls import Call, ForEach, Repeat
 from chaingraph_flow.nodes.data import Cast, CSVRead, JSONRead, JSONWrite, ToNumber, ToText
 from chaingraph_flow.nodes.flow import (
     Branch,
@@ -46,6 +47,7 @@ __all__ = [
     "BooleanValue",
     "Branch",
     "CSVRead",
+    "Call",
     "Cast",
     "Concat",
     "DebugLog",
@@ -56,6 +58,7 @@ __all__ = [
     "Fail",
     "Filter",
     "First",
+    "ForEach",
     "Gate",
     "GroupBy",
     "IsRootExecution",
@@ -74,6 +77,7 @@ __all__ = [
     "Pluck",
     "Random",
     "Reduce",
+    "Repeat",
     "ServerTime",
     "Sleep",
     "Slice",

@@ -44,6 +44,8 @@ class NodePorts:
     """The inputs with an edge of unknown type, or an edge that they refuse."""
     unknown: set[str] = field(default_factory=set)
     """The outputs whose type follows from such inputs: the derived type is unreliable."""
+    root: str = "spec"
+    """The path of the graph: `spec`, or `spec.subflows[1]`."""
     node_errors: list[FieldError] = field(default_factory=list)
     edge_errors: list[tuple[int, FieldError]] = field(default_factory=list)
 
@@ -82,7 +84,8 @@ def resolve_node(
     path: str, node: NodeSpec, node_type: NodeType, sources: Sequence[Source], literals: Literals, suggest: Suggestions
 ) -> NodePorts:
     """Resolve a node's ports in this flow, and find its errors."""
-    ports = NodePorts(node_type, incoming=tuple(connection for connection, _ in sources), suggest=suggest)
+    root = path.rpartition(".")[0]
+    ports = NodePorts(node_type, incoming=tuple(connection for connection, _ in sources), suggest=suggest, root=root)
     _unknown_inputs(ports, path, node, node_type)
     by_port: dict[str, list[Source]] = {}
     for each in sources:
@@ -170,7 +173,7 @@ def _input(
         whole = next((connection for connection, _ in edges if not connection.target_segments), None)
         if whole is not None:
             message = f"{node.id}.{port.key} is also set in the node's `inputs`: remove the value or the edge"
-            ports.edge_errors.append((whole.index, FieldError(_to(whole), ErrorCode.PORT_TAKEN, message)))
+            ports.edge_errors.append((whole.index, FieldError(_to(ports, whole), ErrorCode.PORT_TAKEN, message)))
     if port.required and not given and not edges:
         connect = "" if port.static else f", or connect an edge to {node.id}.{port.key}"
         message = f"{port.key!r} is required: set it here{connect}"
@@ -209,20 +212,24 @@ def _connected(
     sound = True
     for connection, source in edges:
         if isinstance(source, str):
-            error = FieldError(f"spec.edges[{connection.index}].from", ErrorCode.UNKNOWN_PORT, source)
+            error = FieldError(f"{ports.root}.edges[{connection.index}].from", ErrorCode.UNKNOWN_PORT, source)
             ports.edge_errors.append((connection.index, error))
         if source is None or isinstance(source, str):
             sound = False
             continue
         target = type_at(port.type, connection.target_segments, ports.suggest)
         if isinstance(target, str):
-            ports.edge_errors.append((connection.index, FieldError(_to(connection), ErrorCode.UNKNOWN_PORT, target)))
+            ports.edge_errors.append(
+                (connection.index, FieldError(_to(ports, connection), ErrorCode.UNKNOWN_PORT, target))
+            )
             sound = False
             continue
         reason = None if port is EXECUTE_PORT and connection.of_error else accepts(target, source)
         if reason is not None:
             message = f"{connection.from_} → {connection.to}: {reason}"
-            ports.edge_errors.append((connection.index, FieldError(_to(connection), ErrorCode.TYPE_MISMATCH, message)))
+            ports.edge_errors.append(
+                (connection.index, FieldError(_to(ports, connection), ErrorCode.TYPE_MISMATCH, message))
+            )
             sound = False
             continue
         parts.append((connection, unwrapped(source)))
@@ -290,8 +297,8 @@ def _shallow(type_: AnyPortType) -> bool:
     return type_.depth < DEEPEST
 
 
-def _to(connection: Connection) -> str:
-    return f"spec.edges[{connection.index}].to"
+def _to(ports: NodePorts, connection: Connection) -> str:
+    return f"{ports.root}.edges[{connection.index}].to"
 
 
 def _output(

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Final
 
-from chaingraph_crds.flow import FlowSpec, NodeSpec
+from chaingraph_crds.flow import FlowSpec, NodeSpec, SubflowSpec
 from chaingraph_flow.catalogue import EXECUTE, Catalogue
 from chaingraph_flow.field_errors import MOST_ERRORS, ErrorCode, FieldError, Suggestions
 
@@ -22,14 +22,18 @@ _FLOW: Final = "flow"
 def unhandled_events(spec: FlowSpec, catalogue: Catalogue) -> list[FieldError]:
     """Return a warning for each emitter of events without a listener in the flow, in the order of its nodes."""
     heard = set(_heard(spec, catalogue))
-    fed = {edge.to.partition("[")[0] for edge in spec.edges}
     suggest = Suggestions()
     found: list[FieldError] = []
-    for index, node in enumerate(spec.nodes):
-        name = _emitted(node, fed)
-        if name is not None and name not in heard and len(found) < MOST_ERRORS:
-            message = f"no node of this flow listens to {name!r}, so each of its children fails{suggest(name, heard)}"
-            found.append(FieldError(f"spec.nodes[{index}].inputs.{_NAME}", ErrorCode.UNHEARD_EVENT, message))
+    graphs: list[tuple[str, FlowSpec | SubflowSpec]] = [("spec", spec)]
+    graphs += [(f"spec.subflows[{index}]", each) for index, each in enumerate(spec.subflows)]
+    for path, graph in graphs:
+        fed = {edge.to.partition("[")[0] for edge in graph.edges}
+        for index, node in enumerate(graph.nodes):
+            name = _emitted(node, fed)
+            if name is not None and name not in heard and len(found) < MOST_ERRORS:
+                hint = suggest(name, heard)
+                message = f"no node of this flow listens to {name!r}, so each of its children fails{hint}"
+                found.append(FieldError(f"{path}.nodes[{index}].inputs.{_NAME}", ErrorCode.UNHEARD_EVENT, message))
     return found
 
 

@@ -8,6 +8,7 @@ from typing import Any, Final
 import orjson
 
 from chaingraph_crds.execution import ExecutionSpec
+from chaingraph_crds.node_paths import places
 from chaingraph_flow.field_errors import ErrorCode, FieldError
 from chaingraph_flow.ports.json_values import DEEPEST
 from chaingraph_flow.revision import content
@@ -104,7 +105,9 @@ def _resolved(spec: ExecutionSpec, meta: ObjectMeta, flow: Validated) -> Plan:
     errors += rounded_inputs(flow.spec.inputs, spec.inputs)
     for index, event in enumerate(events):
         errors += rounded_numbers(event["payload"], f"spec.events[{index}].payload")
-    unknown = unknown_breakpoints(spec.options.breakpoints, [node.id for node in flow.spec.nodes])
+    stored = content(flow.spec)
+    known = [place for _, place, _ in places(stored)] if spec.options.breakpoints else []
+    unknown = unknown_breakpoints(spec.options.breakpoints, known)
     if errors or unknown:
         reason, what = ("InvalidInputs", "inputs have") if errors else (Reason.UNKNOWN_BREAKPOINT, "breakpoints have")
         found = [*map(str, errors), *unknown]
@@ -117,7 +120,7 @@ def _resolved(spec: ExecutionSpec, meta: ObjectMeta, flow: Validated) -> Plan:
             name=meta.name,
             flow_name=spec.flow_ref.name if spec.flow_ref is not None else "",
             flow_revision=flow.revision,
-            flow_spec=content(flow.spec),
+            flow_spec=stored,
             nodes_total=len(flow.spec.nodes),
             inputs=inputs,
             events=events,

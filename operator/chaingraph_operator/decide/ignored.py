@@ -9,6 +9,7 @@ from typing import Any, Final
 
 from chaingraph_crds.conditions import ConditionType
 from chaingraph_crds.execution import ExecutionOptions, ExecutionSpec
+from chaingraph_crds.node_paths import unnumbered
 from chaingraph_flow.field_errors import Suggestions
 from chaingraph_operator.kube.conditions import ConditionValue
 from chaingraph_store.executions import ExecutionRow
@@ -55,7 +56,7 @@ def of_active(spec: ExecutionSpec, row: ExecutionRow, nodes: Collection[str]) ->
     """List the parts of the spec that an active execution ignores. After its end, a retry uses the whole spec.
 
     Args:
-        nodes: ids of the flow's nodes; not needed when the spec has no breakpoints.
+        nodes: places of the flow's nodes; not needed when the spec has no breakpoints.
     """
     if row.ended:
         return []
@@ -97,7 +98,7 @@ def unknown_breakpoints(breakpoints: Sequence[str], nodes: Collection[str]) -> l
     """Format a line for each breakpoint that is not a node of the flow, with its path and the existing nodes."""
     suggest = Suggestions()
     known = sorted(nodes)
-    unknown = [(index, each) for index, each in enumerate(breakpoints) if each not in nodes]
+    unknown = [(index, each) for index, each in enumerate(breakpoints) if unnumbered(each) not in nodes]
     lines = [
         f"spec.options.breakpoints[{index}]: the flow has no node {each!r}{suggest.nearest(each, known)}"
         for index, each in unknown

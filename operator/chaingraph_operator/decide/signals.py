@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+import re
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, Final
@@ -13,6 +14,7 @@ from chaingraph_crds import limits
 from chaingraph_crds.conditions import ConditionType
 from chaingraph_crds.execution import ExecutionSpec, Signal
 from chaingraph_crds.execution_status import SignalState, SignalStatus
+from chaingraph_crds.node_paths import inside, places
 from chaingraph_flow.catalogue import APPROVERS, SCHEMA, Catalogue
 from chaingraph_flow.field_errors import Suggestions
 from chaingraph_flow.ports.json_values import DEEPEST
@@ -27,6 +29,9 @@ MOST_SIGNALS: Final = 1000
 MOST_BYTES: Final = 1024 * 1024
 """Maximum size of all their payloads together, as JSON."""
 _NAMED: Final = 3
+_ANY_NUMBER: Final = "[N]"
+_NUMBER: Final = re.compile(r"\[[0-9]{1,5}\]")
+"""The number of a call in the name of a signal."""
 _MOST_LISTED: Final = 20
 
 
@@ -79,20 +84,29 @@ class JudgedSignals:
     refused: tuple[RefusedSignal, ...] = ()
 
 
-def signal_nodes(nodes: Iterable[Mapping[str, Any]], catalogue: Catalogue) -> tuple[dict[str, SignalNode], bool]:
-    """Return the nodes of a valid flow that take signals, and whether all node types are known."""
+def signal_nodes(flow: Mapping[str, Any], catalogue: Catalogue) -> tuple[dict[str, SignalNode], bool]:
+    """Return the nodes of a valid flow that take signals, and whether all node types are known.
+
+    The name of a signal for a node inside a call has the path of the call, with its number as `[N]`.
+    """
     found: dict[str, SignalNode] = {}
     complete = True
-    for node in nodes:
+    shown = {"": ""}
+    for call, place, node in places(flow):
         node_type = catalogue.get(node["type"])
         if node_type is None:
             complete = False
+            continue
+        if node_type.calls is not None:
+            number = "" if node_type.calls == "once" else _ANY_NUMBER
+            shown[place] = inside(shown[call], node["id"]) + number
         elif node_type.takes_signals is not None:
             given = node.get("inputs") or {}
             schema = parse_type(given[SCHEMA], SCHEMA) if given.get(SCHEMA) is not None else AnyType()
             people = given.get(APPROVERS) or {}
-            found[str(given.get(node_type.takes_signals) or node["id"])] = SignalNode(
-                node["id"],
+            name = str(given.get(node_type.takes_signals) or node["id"])
+            found[inside(shown.get(call, call), name)] = SignalNode(
+                place,
                 AnyType() if isinstance(schema, list) else schema,
                 frozenset(people.get("users") or ()) if node_type.approval else None,
                 frozenset(people.get("groups") or ()),
@@ -133,7 +147,7 @@ _LATER: Final = (SignalReason.UNKNOWN_SIGNAL, "")
 def _refusal(path: str, signal: Signal, facts: SignalFacts, suggest: Suggestions, *, ended: bool) -> _Refusal | None:
     if ended:
         return SignalReason.EXECUTION_ENDED, f"{path}: the execution has ended, so nothing can take a signal"
-    node = facts.nodes.get(signal.name)
+    node = facts.nodes.get(signal.name) or facts.nodes.get(_NUMBER.sub(_ANY_NUMBER, signal.name))
     if node is None and not facts.complete:
         return _LATER
     if node is None:

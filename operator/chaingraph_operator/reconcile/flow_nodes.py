@@ -1,4 +1,4 @@
-"""The node ids of flows, by revision, as the ledger has them."""
+"""The places of nodes in flows, by revision, as the ledger has them."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ class FlowNodes:
         self._known: OrderedDict[str, frozenset[str]] = OrderedDict()
 
     async def of(self, revision: str) -> frozenset[str]:
-        """Return the node ids of a revision; none when the ledger does not have it."""
+        """Return the places of the nodes of a revision; none when the ledger does not have it."""
         if revision not in self._known:
             async with self._ledger.connection() as connection:
-                found = await flow_revisions.node_ids(connection, revision)
+                found = await flow_revisions.node_places(connection, revision)
             if found is None:
                 return frozenset()
             self._known[revision] = found

@@ -35,8 +35,8 @@ class SignalNodes:
         if not revision or catalogue is None:
             return {}, False
         async with self._ledger.connection() as connection:
-            nodes = await flow_revisions.nodes(connection, revision)
-        found, complete = await asyncio.to_thread(signal_nodes, nodes or (), catalogue)
+            flow = await flow_revisions.spec(connection, revision)
+        found, complete = await asyncio.to_thread(signal_nodes, flow or {}, catalogue)
         if complete:
             self._known[revision] = found
             if len(self._known) > _REMEMBERED:

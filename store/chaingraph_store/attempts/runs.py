@@ -299,6 +299,7 @@ async def flush(
     Raises:
         OwnershipLost: the attempt no longer belongs to this worker; nothing was written.
     """
+    latest = {entry.node_id: entry for entry in journal}.values()  # one may have waited and ended since the last flush
     state, pauses = control or _as_claimed(claimed), [entry.type for entry in log if entry.type in PAUSE_TYPES]
     pause_logged = False if end else pauses[-1] == PAUSED if pauses else None
     cursor = await connection.execute(
@@ -331,9 +332,9 @@ async def flush(
             "error_node": end.error_node if end else None,
             "error_reason": end.error_reason if end else None,
             "error_message": plain(end.error_message) if end else None,
-            "nodes": [entry.node_id for entry in journal],
-            "outcomes": [entry.outcome for entry in journal],
-            "records": [RawJson(entry.record) for entry in journal],
+            "nodes": [entry.node_id for entry in latest],
+            "outcomes": [entry.outcome for entry in latest],
+            "records": [RawJson(entry.record) for entry in latest],
             "types": [entry.type for entry in log],
             "times": [entry.timestamp for entry in log],
             "datas": [RawJson(entry.data) for entry in log],

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final
 
+from chaingraph_crds.node_paths import places
 from chaingraph_flow.revision import canonical
 from chaingraph_store.errors import ConflictingRevision
 from chaingraph_store.ledger import Connection
@@ -25,18 +26,18 @@ def text(spec: Mapping[str, Any]) -> str:
     return canonical(spec).decode()
 
 
-async def node_ids(connection: Connection, revision: str) -> frozenset[str] | None:
-    """Return the ids of a flow's nodes; None when there is no such revision."""
-    found = await nodes(connection, revision)
-    return None if found is None else frozenset(node["id"] for node in found)
+async def node_places(connection: Connection, revision: str) -> frozenset[str] | None:
+    """Return the places of a flow's nodes, with those in its calls; None when there is no such revision."""
+    found = await spec(connection, revision)
+    return None if found is None else frozenset(place for _, place, _ in places(found))
 
 
-async def nodes(connection: Connection, revision: str) -> list[dict[str, Any]] | None:
-    """Return the nodes of a flow; None when there is no such revision."""
+async def spec(connection: Connection, revision: str) -> dict[str, Any] | None:
+    """Return the content of a flow; None when there is no such revision."""
     # PostgreSQL cannot parse JSON with \\u0000 in strings, which a node's settings may have. So read the whole flow.
     cursor = await connection.execute("SELECT spec FROM chaingraph.flow_revisions WHERE revision = %s", (revision,))
     row = await cursor.fetchone()
-    return None if row is None else list(row[0]["nodes"])
+    return None if row is None else dict(row[0])
 
 
 async def check(connection: Connection, revision: str, spec: Mapping[str, Any]) -> None:

@@ -8,6 +8,7 @@ from typing import Final
 
 from prometheus_client import Counter, Histogram
 
+from chaingraph_crds.node_paths import is_call
 from chaingraph_runtime import tracing
 from chaingraph_runtime.tracing import Role, Span, SpanId, Tracer
 from chaingraph_store import trace_keys as keys
@@ -42,12 +43,13 @@ class RunObserver:
         self._spans = _Spans(claim, tracer) if (tracer := tracing.active()) is not None else None
 
     def node_ended(self, end: NodeEnd) -> None:
-        """Record a finished or skipped node. Called for each one, so it must be cheap."""
+        """Record a finished or skipped node, or call of one. Called for each one, so it must be cheap."""
         if end.outcome == WAITING:
             return
-        _count_of(end.node_type, end.outcome).inc()
-        if end.tries:
-            _seconds_of(end.node_type).observe((end.finished_at - end.started_at) / 1000)
+        if not is_call(end.node_id):
+            _count_of(end.node_type, end.outcome).inc()
+            if end.tries:
+                _seconds_of(end.node_type).observe((end.finished_at - end.started_at) / 1000)
         if self._spans is not None:
             self._spans.node_ended(end)
 

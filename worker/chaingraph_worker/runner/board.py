@@ -1,4 +1,4 @@
-"""A page of memory that a worker and one of its runners share.
+"""Memory that a worker and one of its runners share.
 
 The runner counts heartbeats in it and records which nodes are executing code, at the cost of copying a few bytes. The
 worker reads it when the runner no longer answers, and afterwards.
@@ -13,17 +13,21 @@ import tempfile
 import threading
 from typing import Final, Self
 
+from chaingraph_crds.limits import MAX_NODE_PATH
+
 _COUNTER: Final = struct.Struct("=Q")
 _RUNNER_BEATS: Final = 0
 _WORKER_BEATS: Final = 8
 _ON_LOOP: Final = 16
 """Whether the code of the node in the slot `_LOOP` is on the event loop now; otherwise it was the last one."""
-_SLOT: Final = 64
-"""Bytes of a slot: the length of a node's id, and the id."""
+_SLOT: Final = MAX_NODE_PATH + 3
+"""Bytes of a slot: the length of a node's path, and the path."""
 _CULPRIT: Final = _SLOT
 _LOOP: Final = 2 * _SLOT
 _THREADS: Final = 3 * _SLOT
 _MOST_THREADS: Final = 64
+_MOST_NAMES: Final = 1000
+"""Maximum encoded names that are kept: an execution may have a million nodes, in calls."""
 _SIZE: Final = _THREADS + _MOST_THREADS * _SLOT
 _EMPTY: Final = b"\0"
 _FULL: Final = b"\1"
@@ -67,6 +71,8 @@ class Board:
         """Record that the node's code is on the event loop."""
         name = self._names.get(node_id)
         if name is None:
+            if len(self._names) >= _MOST_NAMES:
+                self._names.clear()
             name = self._names[node_id] = _written(node_id)
         self._memory[_LOOP : _LOOP + len(name)] = name
         self._memory[_ON_LOOP : _ON_LOOP + 1] = _FULL

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
@@ -17,6 +18,8 @@ import orjson
 from chaingraph_flow import WAITING, Engine, FlowEvent, Graph, NodeRecord, WaitRecord
 
 _TOGETHER_SECONDS: Final = 0.001
+_SHARE: Final = 10
+"""A report is delayed by so many times what the last one took, so that reports take a tenth of the time at most."""
 Send = Callable[[Mapping[str, Any], Sequence[bytes]], None]
 
 
@@ -45,6 +48,7 @@ class Reports:
         self._timer: asyncio.TimerHandle | None = None
         self.urgent = False
         """A node with effects has ended since the last report."""
+        self._took = 0.0
         self._sent = 0
         self._durable = 0
         self._settling: list[tuple[int, asyncio.Future[None]]] = []
@@ -58,7 +62,7 @@ class Reports:
     def record(self, record: NodeRecord) -> None:
         """Record the end of a node."""
         assert self._graph is not None, "an engine is created before it runs"
-        type_ = self._graph.nodes[record.node_id].type
+        type_ = self._graph.type_of(record.node_id)
         blob = to_bytes(record.to_json())
         self._record_blobs.append(blob)
         self._records.append(
@@ -73,7 +77,7 @@ class Reports:
     def wait(self, record: WaitRecord) -> None:
         """Record that a node waits."""
         assert self._graph is not None, "an engine is created before it runs"
-        type_ = self._graph.nodes[record.node_id].type
+        type_ = self._graph.type_of(record.node_id)
         self._record_blobs.append(to_bytes(record.to_json()))
         self._records.append(
             [record.node_id, type_.type, WAITING, record.since, record.until, record.attempts, record.kind, ""]
@@ -109,9 +113,9 @@ class Reports:
         self._settling = [each for each in self._settling if not each[1].done()]
 
     def soon(self) -> None:
-        """Report within a millisecond."""
+        """Report within a millisecond, or later when there is much to report."""
         if self._timer is None:
-            self._timer = self._loop.call_later(_TOGETHER_SECONDS, self.flush)
+            self._timer = self._loop.call_later(max(_TOGETHER_SECONDS, _SHARE * self._took), self.flush)
 
     def flush(self, more: Mapping[str, Any] | None = None, blobs: Sequence[bytes] = ()) -> None:
         """Report now, with further fields and blobs if there are any."""
@@ -120,10 +124,12 @@ class Reports:
             self._timer = None
         self.urgent = False
         self._sent += 1
+        began = time.perf_counter()
         header = {"number": self._sent, "records": self._records, "events": self._events, **self._state()}
         content = [*self._record_blobs, *self._event_blobs, *blobs]
         self._records, self._events, self._record_blobs, self._event_blobs = [], [], [], []
         self._send({**header, **(more or {})}, content)
+        self._took = time.perf_counter() - began
 
     def _state(self) -> dict[str, Any]:
         engine = self._engine
@@ -136,6 +142,7 @@ class Reports:
                 now.current_nodes,
             ],
             "control": [engine.paused, engine.pause_node, engine.quiet, engine.held, engine.asleep_until],
+            "nodes_ended": engine.nodes_ended,
             "owed": engine.steps_owed,
             "ran": engine.ran_ms,
             "applied": self.applied,

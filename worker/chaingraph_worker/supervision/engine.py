@@ -91,12 +91,9 @@ class EngineState:
     """Number of the last command that it has carried out."""
     tries: Mapping[str, tuple[int, int]] = field(default_factory=dict)
     running_nodes: Sequence[RunningNode] = ()
+    ended: int = 0
+    """The number of finished nodes, with those inside calls."""
     at: float = field(default_factory=time.monotonic)
-
-    @property
-    def ended(self) -> int:
-        """The number of finished nodes."""
-        return self.completed + self.failed + self.skipped
 
 
 ReadSecret = Callable[[str, Any], Awaitable[tuple[str, str]]]
@@ -292,6 +289,7 @@ class RemoteEngine:
             *(total, completed, failed, skipped, running, waiting, current),
             *(paused, reason, quiet, held, None if asleep_until is None else int(asleep_until)),
             steps_owed=header["owed"],
+            ended=header["nodes_ended"],
             ran_ms=header["ran"],
             applied=header["applied"],
             tries={id_: (tries, since) for id_, (tries, since) in header["tries"].items()},

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
@@ -63,6 +64,19 @@ class Waiting:
     kind: WaitKind
     until: int | None = None
     prompt: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Calling:
+    """A try that continues with calls.
+
+    Attributes:
+        values: the node's inputs by key.
+        waited_until: the end of the wait before this pass, in milliseconds since 1970; 0 without one.
+    """
+
+    values: dict[str, Any]
+    waited_until: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -267,7 +281,7 @@ def taken_outputs(
             if extra:
                 raise _InvalidOutput(f"the node set an unknown output {extra[0]!r}")
             outputs.update({key: found.get(key) for key in _dynamic_keys(cls, node)})
-    size = _measured(outputs, limits)
+    size = measured(outputs, limits)
     for key, value in outputs.items():
         if value is None:
             if key not in node.optional_outputs:
@@ -282,7 +296,8 @@ def taken_outputs(
     return outputs, size
 
 
-def _measured(outputs: dict[str, Any], limits: Limits) -> int:
+def measured(outputs: Mapping[str, Any], limits: Limits) -> int:
+    """Return the size of a node's outputs. Raises LimitExceeded, naming the output."""
     total = 0
     for key, value in outputs.items():
         size = size_of(value, limits.value_bytes)

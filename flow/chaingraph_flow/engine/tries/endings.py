@@ -11,10 +11,10 @@ from collections.abc import Awaitable, Callable, Iterable, Sequence
 
 from chaingraph_crds.flow import NodeRetry
 from chaingraph_flow.context import Emission, Trigger
+from chaingraph_flow.engine.frames import Frames
 from chaingraph_flow.engine.options import EngineOptions
 from chaingraph_flow.engine.records import Outcome
 from chaingraph_flow.engine.result import FailureReason, NodeError
-from chaingraph_flow.engine.state import RunState
 from chaingraph_flow.engine.tries.attempt import Ending, refused
 from chaingraph_flow.errors import TooManyChildren
 from chaingraph_flow.field_errors import suggestion
@@ -50,10 +50,10 @@ def within_limit(ending: Ending, emitted: int, limit: int) -> Ending:
     return refused(TooManyChildren(own, emitted, limit))
 
 
-def within_limits(ending: Ending, state: RunState, options: EngineOptions) -> Ending:
+def within_limits(ending: Ending, frames: Frames, options: EngineOptions) -> Ending:
     """Return the effective ending, given all nodes that have ended before."""
-    ending = within_limit(ending, state.emitted, options.max_children)
-    return within_journal(ending, state.journal_bytes, options.limits)
+    ending = within_limit(ending, frames.emitted, options.max_children)
+    return within_journal(ending, frames.journal_bytes, options.limits)
 
 
 def within_journal(ending: Ending, journaled: int, limits: Limits) -> Ending:

@@ -10,7 +10,7 @@ import asyncio
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Coroutine, Generator, Mapping
+from collections.abc import Callable, Coroutine, Generator, Iterable, Mapping
 from functools import partial
 from typing import Any
 
@@ -25,14 +25,15 @@ from chaingraph_flow.context import (
     Woken,
 )
 from chaingraph_flow.engine.event_publisher import EventPublisher
+from chaingraph_flow.engine.frames import Frames
 from chaingraph_flow.engine.gate import Gate
+from chaingraph_flow.engine.journaling import Journaling
 from chaingraph_flow.engine.mailbox import Mailbox
 from chaingraph_flow.engine.options import EngineOptions
 from chaingraph_flow.engine.recorder import Recorder
 from chaingraph_flow.engine.records import NodeRecord, Outcome, WaitRecord
 from chaingraph_flow.engine.result import RunningNode
-from chaingraph_flow.engine.state import RunState
-from chaingraph_flow.engine.tries.attempt import Ending, NodeWatch, Waiting, failed_by, run_attempt
+from chaingraph_flow.engine.tries.attempt import Calling, Ending, NodeWatch, Waiting, failed_by, run_attempt
 from chaingraph_flow.engine.tries.secrets import with_secrets
 from chaingraph_flow.engine.tries.supervision import KilledTry, Supervisor
 from chaingraph_flow.engine.tries.transfer import Untransferable, fill_inputs
@@ -41,7 +42,7 @@ from chaingraph_flow.graph import GraphNode
 from chaingraph_flow.node import Node
 from chaingraph_flow.validation.wiring import Connection
 
-Ended = Ending | Waiting | None
+Ended = Ending | Waiting | Calling | None
 """The end of a pass; None when the node did not start."""
 
 
@@ -50,13 +51,14 @@ class Tries:
 
     def __init__(
         self,
-        classes: Mapping[str, type[Node]],
+        registry: Mapping[str, type[Node]],
         *,
-        state: RunState,
+        frames: Frames,
         gate: Gate,
         mailbox: Mailbox,
         announce: EventPublisher,
         recorder: Recorder,
+        journal: Journaling,
         context: RunContext,
         trigger: Trigger | None,
         options: EngineOptions,
@@ -67,12 +69,13 @@ class Tries:
         """Create it. `continued` is called when a pass other than a node's first starts, which no event reports."""
         self._continued = continued
         self._supervisor = supervisor
-        self._classes = classes
-        self._state = state
+        self._registry = registry
+        self._frames = frames
         self._gate = gate
         self._mailbox = mailbox
         self._announce = announce
         self._recorder = recorder
+        self._journal = journal
         self._context = context
         self._trigger = trigger
         self._options = options
@@ -120,6 +123,24 @@ class Tries:
         self._started_at[record.node_id] = record.started_at
         self._try_began[record.node_id] = record.try_at
 
+    def refilled(self, node: GraphNode) -> Calling | Ending:
+        """Return what a node calls that called in an earlier engine."""
+        try:
+            state = self._frames.of(node.id).state
+            return Calling(fill_inputs(node, state, lambda *_: None, self._options.limits).values)
+        except Untransferable as error:
+            return Ending(Outcome.FAILED, {}, str(error), str(error.reason))
+
+    def forget(self, ids: Iterable[str]) -> None:
+        """Forget nodes of a call that has ended."""
+        for id_ in ids:
+            for each in (self._started_at, self._try_at, self._try_began, self._woken, self.count):
+                each.pop(id_, None)
+
+    def try_began(self, id_: str) -> int:
+        """Return when a node's last try began, in milliseconds since 1970."""
+        return self._try_began[id_]
+
     def waiting(self, node: GraphNode, waiting: Waiting) -> WaitRecord:
         """Return the record of a node whose last pass ended this way. The node's own timeout includes its wait."""
         until, times_out, try_at = waiting.until, False, self._try_began[node.id]
@@ -148,6 +169,7 @@ class Tries:
     async def _run(self, node: GraphNode, wanted: Callable[[], bool]) -> Ended:
         id_ = node.id
         if not node.type.pure:
+            self._journal.write(self._frames.of(id_))
             await self._recorder.settled()
         if not wanted() or not self._gate.admits(id_):
             return None
@@ -193,10 +215,10 @@ class Tries:
             emissions=ending.emissions,
             size=ending.size,
             details=ending.details,
-            signal=self._mailbox.taken(id_),
+            signal=self._mailbox.taken(self._frames.node(id_)),
         )
 
-    async def _try(self, node: GraphNode, tries: int, woken: Woken | None) -> Ending | Waiting:
+    async def _try(self, node: GraphNode, tries: int, woken: Woken | None) -> Ending | Waiting | Calling:
         self._try_at[node.id] = now = self._clock()
         self._started_at.setdefault(node.id, now)
         if woken is None:
@@ -209,18 +231,20 @@ class Tries:
         try:
             filled = fill_inputs(
                 node,
-                self._state,
+                self._frames.of(node.id).state,
                 lambda connection, refused: watched.append((connection, refused)),
                 self._options.limits,
             )
         except Untransferable as error:
             return Ending(Outcome.FAILED, {}, str(error), str(error.reason))
         finally:
-            if first:
+            if first and not self._announce.mutes(node):
                 self._tell_transfers(watched, round((time.perf_counter() - begun) * 1000, 3))
         if first:
             self._announce.status(node.id, "ready", "executing")
             self._announce.node_started(node)
+        if node.subflow is not None:
+            return Calling(filled.values, (woken.until or 0) if woken is not None else 0)
         context = NodeContext(
             self._context,
             node.id,
@@ -245,12 +269,12 @@ class Tries:
         if self._supervisor is not None:
             started_at = self._started_at[node.id]
             watch = NodeWatch(self._supervisor, tries, started_at, self._options.stuck_grace_seconds)
-        return await run_attempt(self._classes[node.id], node, values, context, seconds, watch)
+        return await run_attempt(self._registry[node.type.type], node, values, context, seconds, watch)
 
     def _tell_transfers(self, watched: list[tuple[Connection, str | None]], milliseconds: float) -> None:
         for connection, refused in watched:
             self._announce.transfer_started(connection)
-            if (why := self._state.refusal(connection)) is not None:
+            if (why := self._frames.of(connection.target).state.refusal(connection)) is not None:
                 self._announce.not_delivered(connection, why)
             else:
                 self._announce.transferred(connection, refused, milliseconds)

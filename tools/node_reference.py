@@ -38,6 +38,8 @@ HEADINGS = {
     "data": "Reading and writing",
     "http": "HTTP",
     "template": "Templates",
+    "expression": "Expressions",
+    "texts": "Texts",
     "utilities": "Utilities",
 }
 
@@ -53,8 +55,9 @@ the inputs, the table says how.
 
 A `schema` is a type: one of `string`, `number`, `boolean`, `array`, `object`, `enum`, `any`, alone or with details,
 as in `{type: array, items: {type: object, properties: {name: string, age: number or null}}}`.
-Inside arrays and objects, `or null` after a name allows null. `kubectl apply` drops null members of objects from a
-node's `inputs`:
+Inside arrays and objects, `or null` after a name allows null.
+[Types](../how-to/pass-data-between-nodes.md#types) lists the details. `kubectl apply` drops null members of objects
+from a node's `inputs`:
 [Nulls in what you apply](../how-to/pass-data-between-nodes.md#nulls-in-what-you-apply).
 
 A **pure** node has no effects besides its outputs. Before any other node starts, all finished nodes are durable, so a

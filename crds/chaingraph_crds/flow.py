@@ -25,8 +25,15 @@ class FlowInput(ApiModel):
     name: Identifier = Field(description="Name of the input. Edges read it from `inputs.NAME`.")
     type: InputType = Field(
         default="any",
-        description="Type that a value must have; `any` accepts every value. The value of a `secret` is a reference: "
-        "`{secretKeyRef: {name, key}}` or `{secretFileRef: {name}}`.",
+        description="Type that a value must have; `any` accepts every value. With a `schema`, its type decides. The "
+        "value of a `secret` is a reference: `{secretKeyRef: {name, key}}` or `{secretFileRef: {name}}`.",
+    )
+    title: str = Field(default="", description="Name for people, as the label of a form.", max_length=limits.MAX_TITLE)
+    schema_: Any = Field(
+        default=None,
+        alias="schema",
+        description="Type of a value in detail, as the `schema` of a node: `{type: enum, options: [eu, us]}`, or "
+        "`{minimum: 1, maximum: 10}` for the `type` of the input.",
     )
     required: bool = Field(
         default=False,

@@ -49,6 +49,7 @@ class InputPort(_Data):
     template_values: str | None = Field(
         default=None, description="The text is a template, whose names are the properties of this input."
     )
+    expression: bool = Field(default=False, description="The text is an expression in JMESPath.")
     passthrough: bool = Field(default=False, description="Also an output of the same key.")
 
 

@@ -72,6 +72,12 @@ EXAMPLES: Final[dict[str, str]] = {
         "{id: report, type: Template, "
         'inputs: {template: "{% for c in cities %}{{ c.name }} {% endfor %}", values: {cities: [{name: Bern}]}}}'
     ),
+    "Expression": (
+        "{id: large, type: Expression, inputs: {value: [{name: Bern, size: 1}, {name: Basel, size: 9}], "
+        "expression: '[?size > `5`].{city: name}'}}"
+    ),
+    "SplitText": '{id: words, type: SplitText, inputs: {text: "Bern; Basel", separator: ";"}}',
+    "JoinText": '{id: list, type: JoinText, inputs: {items: [Bern, Basel], separator: ", "}}',
     "DebugLog": "{id: say, type: DebugLog, inputs: {message: so far so good}}",
     "ServerTime": "{id: now, type: ServerTime}",
 }

@@ -49,6 +49,7 @@ class ErrorCode(StrEnum):
     RECURSIVE_CALL = "RecursiveCall"
     UNHEARD_EVENT = "UnheardEvent"
     INVALID_TEMPLATE = "InvalidTemplate"
+    INVALID_EXPRESSION = "InvalidExpression"
     TOO_DEEP = "TooDeep"
     TOO_MANY_ERRORS = "TooManyErrors"
 

@@ -34,11 +34,11 @@ class Limits:
     template_text_bytes: int = 64 * 1024
     """A template's text. At the limit, parsing takes some seconds."""
     template_steps: int = 1_000_000
-    """Steps of one rendering. A step is an iteration, a call, an element that is visited, or 16 characters."""
+    """Steps of one rendering or expression: an iteration, a call, an element that is visited, or 16 characters."""
     template_bytes: int = 32 * MIB
-    """Memory of all values that one rendering creates."""
+    """Memory of all values that one rendering or expression creates."""
     template_output_bytes: int = MIB
-    """The text that a template writes."""
+    """A text that a template writes, or an expression makes."""
     http_connections: int = 10
     """Connections of an execution that are open at once. Further requests wait."""
     http_redirects: int = 5

@@ -92,15 +92,20 @@ class Input(Port[T]):
         tolerant: bool = False,
         static: bool = False,
         template_values: str | None = None,
+        expression: bool = False,
         key: str | None = None,
     ) -> None:
-        """With `template_values`, validate a fixed text as a template over that object input."""
+        """With `template_values`, validate a fixed text as a template over that object input.
+
+        With `expression`, validate it as an expression: see `chaingraph_flow.expressions`.
+        """
         super().__init__(type, description=description, key=key)
         self.required = required
         self.default: T = type.empty() if default is None else default
         self.tolerant = tolerant
         self.static = static
         self.template_values = template_values
+        self.expression = expression
 
     def descriptor(self) -> InputPort:
         """Return the port as data."""
@@ -113,6 +118,7 @@ class Input(Port[T]):
             tolerant=self.tolerant,
             static=self.static,
             template_values=self.template_values,
+            expression=self.expression,
             passthrough=self.passthrough,
         )
 
@@ -309,6 +315,8 @@ def _problems(described: NodeType) -> list[str]:
             values = inputs.get(port.template_values)
             if not isinstance(port.type, String) or values is None or not isinstance(values.type, Object):
                 found.append(f"{port.key!r}: template_values needs a string port and names an object input")
+        if port.expression and not isinstance(port.type, String):
+            found.append(f"{port.key!r}: expression needs a string port")
     if described.listens_to is not None:
         found += _not_static(inputs, {described.listens_to}, "listens_to")
     if described.takes_signals is not None:

@@ -199,6 +199,17 @@ def test_inputs_are_read_by_their_declared_types() -> None:
             read(type_, written)
 
 
+def test_input_is_parsed_by_the_type_of_its_schema() -> None:
+    declared = [
+        {"name": "id", "schema": {"type": "string", "maxLength": 3}},
+        {"name": "tier", "schema": {"type": "enum", "options": ["1", "2"]}},
+        {"name": "count", "type": "number", "schema": {"minimum": 1}},
+        {"name": "note", "schema": "string"},
+    ]
+    given = inputs.typed(["id=12", "tier=1", "count=3", "note=true"], {"inputs": declared}, flow_name="f")
+    assert given == {"id": "12", "tier": "1", "count": 3, "note": "true"}
+
+
 def test_command_line_inputs_override_those_of_the_file(tmp_path: Any) -> None:
     file = tmp_path / "inputs.yaml"
     file.write_text('a: 1\nb: text\ntime: 12:30\n"n": y\n', encoding="utf-8")

@@ -71,7 +71,10 @@ FLOW = record(
     {"nodes": several(NODE, "id")},
     {
         "description": TEXT,
-        "inputs": several(record({"name": TEXT}, {"type": TEXT, "required": FLAG, "default": FREE}), "name"),
+        "inputs": several(
+            record({"name": TEXT}, {"type": TEXT, "title": TEXT, "schema": FREE, "required": FLAG, "default": FREE}),
+            "name",
+        ),
         "outputs": several(record({"name": TEXT, "from": TEXT}, {}), "name"),
         "edges": several(record({"from": TEXT, "to": TEXT}, {})),
     },

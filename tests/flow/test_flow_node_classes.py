@@ -131,6 +131,7 @@ def _declare(**attributes: object) -> None:
         ({"a": Output(Any(), typed_by=SameAs(input="x"))}, "unknown input 'x'"),
         ({"a": Outputs(Boolean(), keys_of="cases")}, "'cases' must be declared with static=True"),
         ({"cases": Input(String(), static=True), "a": Outputs(Boolean(), keys_of="cases")}, "is not an object"),
+        ({"a": Input(Any(), expression=True)}, "'a': expression needs a string port"),
         ({"listens_to": "event"}, "listens_to"),
         ({"type": Input(String())}, "name the port type_"),
     ],

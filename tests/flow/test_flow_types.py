@@ -67,7 +67,8 @@ def parsed(value: object) -> AnyPortType:
         (Object(), Object(properties={"a": Number()}), None),
         (Enum(options=("a", "b")), Enum(options=("a",)), None),
         (Enum(options=("a",)), Enum(options=("a", "c")), "does not allow 'c'"),
-        (String(), Enum(options=("a",)), "needs a string, gets an enum"),
+        (String(), Enum(options=("a",)), None),
+        (Enum(options=("a",)), String(), "needs an enum, gets a string"),
     ],
 )
 def test_accepts_follows_connection_rules(target: AnyPortType, source: AnyPortType, reason: str | None) -> None:

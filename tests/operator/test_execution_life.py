@@ -267,12 +267,27 @@ async def test_invalid_inputs_and_inline_flows_list_every_error(
 ) -> None:
     await start_worker()
     run_operator()
-    inputs = [{"name": "city", "type": "string", "required": True}, {"name": "days", "type": "number"}]
+    row = {"type": "object", "properties": {"kg": {"type": "number", "maximum": 5}, "to": "string"}}
+    inputs = [
+        {"name": "city", "type": "string", "required": True},
+        {"name": "days", "type": "number"},
+        {"name": "unit", "type": "string", "schema": {"type": "enum", "options": ["metric", "us"]}},
+        {"name": "parcels", "type": "array", "schema": {"minItems": 2, "items": row}},
+    ]
     cluster.apply("Flow", "weather", {**FLOW, "inputs": inputs})
-    cluster.apply("Execution", "wrong", {"flowRef": {"name": "weather"}, "inputs": {"days": "3", "town": "Ulm"}})
+    given = {"days": "3", "town": "Ulm", "unit": "si", "parcels": [{"kg": 7}]}
+    cluster.apply("Execution", "wrong", {"flowRef": {"name": "weather"}, "inputs": given})
     refused = await cluster.condition("Execution", "wrong", "Succeeded", status="False", reason="InvalidInputs")
-    for path in ("spec.inputs.city", "spec.inputs.days", "spec.inputs.town"):
-        assert path in refused["message"]
+    for error in (
+        "spec.inputs.city: the flow requires input 'city' of type string",
+        "spec.inputs.days: must be a number, is a string",
+        "spec.inputs.town: the flow has no input 'town'",
+        "spec.inputs.unit: must be one of metric, us; is 'si'",
+        "spec.inputs.parcels: must have at least 2 items, has 1",
+        "spec.inputs.parcels[0].kg: must be at most 5, is 7",
+        "spec.inputs.parcels[0].to: must be a string, is missing or null",
+    ):
+        assert error in refused["message"]
     assert await cluster.events_of("wrong", count=1) == [("Warning", "InvalidInputs")]
     cluster.apply(
         "Execution",

@@ -70,22 +70,22 @@ class FlowSettings(ServingSettings):
         ge=100,
         le=1_000_000_000,
         validation_alias="CHAINGRAPH_MAX_TEMPLATE_STEPS",
-        description="Maximum steps of one Template: iterations, calls, visited elements, and every 16 characters "
-        "of a text are a step each.",
+        description="Maximum steps of one Template or Expression: iterations, calls, visited elements, and every "
+        "16 characters of a text are a step each.",
     )
     max_template_bytes: int = Field(
         32 * _MIB,
         ge=1024,
         le=_GIB,
         validation_alias="CHAINGRAPH_MAX_TEMPLATE_BYTES",
-        description="Maximum size of all values that one Template creates.",
+        description="Maximum size of all values that one Template or Expression creates.",
     )
     max_template_output_bytes: int = Field(
         _MIB,
         ge=1024,
         le=_GIB,
         validation_alias="CHAINGRAPH_MAX_TEMPLATE_OUTPUT_BYTES",
-        description="Maximum length of the text that a Template writes.",
+        description="Maximum length of a text that a Template writes or an Expression makes.",
     )
     max_http_connections: int = Field(
         10,

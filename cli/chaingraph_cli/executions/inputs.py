@@ -79,6 +79,14 @@ def any_value(written: str, option: str) -> Any:
         raise Usage(f"{option}: the number {error}.", AS_TEXT) from None
 
 
+def _type_of(declared: Mapping[str, Any]) -> str:
+    """Return the type of a flow's input: that of its schema, if it has one. The operator checks the details."""
+    schema = declared.get("schema")
+    found = schema.get("type") if isinstance(schema, Mapping) else schema
+    name = found.removesuffix(" or null") if isinstance(found, str) else str(declared.get("type", _ANY))
+    return "string" if name == "enum" else name
+
+
 def typed(
     written: Sequence[str], flow: Mapping[str, Any] | None, *, flow_name: str, known: Sequence[str] = ()
 ) -> dict[str, Any]:
@@ -96,7 +104,7 @@ def typed(
     if flow is None:
         return {name: any_value(each, f"--input {name}") for name, each in given.items()}
     whose = f"Flow {flow_name!r}" if flow_name else "the flow"
-    types = {str(each.get("name")): str(each.get("type", _ANY)) for each in flow.get("inputs") or ()}
+    types = {str(each.get("name")): _type_of(each) for each in flow.get("inputs") or ()}
     found = {}
     for name, text in given.items():
         if name not in types and name not in known:

@@ -3,6 +3,7 @@
 from chaingraph_flow.nodes.arithmetic import And, Math, Not, Or, Random
 from chaingraph_flow.nodes.calls import Call, ForEach, Repeat
 from chaingraph_flow.nodes.data import Cast, CSVRead, JSONRead, JSONWrite, ToNumber, ToText
+from chaingraph_flow.nodes.expression import Expression
 from chaingraph_flow.nodes.flow import (
     Branch,
     EmitEach,
@@ -17,6 +18,7 @@ from chaingraph_flow.nodes.flow import (
 from chaingraph_flow.nodes.http import HTTP
 from chaingraph_flow.nodes.signals import Approval, WaitForSignal
 from chaingraph_flow.nodes.template import Template
+from chaingraph_flow.nodes.texts import JoinText, SplitText
 from chaingraph_flow.nodes.transforms import (
     Concat,
     Element,
@@ -55,6 +57,7 @@ __all__ = [
     "EmitEach",
     "EventEmitter",
     "EventListener",
+    "Expression",
     "Fail",
     "Filter",
     "First",
@@ -65,6 +68,7 @@ __all__ = [
     "JSONRead",
     "JSONWrite",
     "Join",
+    "JoinText",
     "Keys",
     "Last",
     "Length",
@@ -82,6 +86,7 @@ __all__ = [
     "Sleep",
     "Slice",
     "Sort",
+    "SplitText",
     "Summarize",
     "Switch",
     "Template",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 import typing
 from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property
@@ -19,8 +20,11 @@ from pydantic import (
     model_validator,
 )
 from pydantic.alias_generators import to_camel
+from pydantic_core import PydanticCustomError
 
 from chaingraph_crds.forms import FORMS
+from chaingraph_crds.limits import MAX_DESCRIPTION, MAX_TITLE
+from chaingraph_crds.numbers import LARGEST_EXACT_IN_DOUBLE
 from chaingraph_crds.secret_references import problems
 from chaingraph_flow.field_errors import ErrorCode, FieldError, shortened
 from chaingraph_flow.ports.json_values import Path, article, kind, quoted, render
@@ -32,6 +36,10 @@ _LONGEST_LABEL: Final = 80
 LONGEST_NAME: Final = 80
 _MOST_OPTIONS: Final = 20
 """Maximum options of an enum that a message names."""
+_FOR_PEOPLE: Final = frozenset(("title", "description"))
+"""Properties of a type that do not change what fits it."""
+AT: Final = "at"
+"""In the context of an error of pydantic: the property of the type that is wrong."""
 
 Errors = list[FieldError]
 
@@ -41,7 +49,9 @@ class _Type(BaseModel):
         frozen=True, extra="forbid", alias_generator=to_camel, populate_by_name=True, protected_namespaces=()
     )
 
-    nullable: bool = Field(default=False, description="Inside an array or object: null is allowed here.")
+    nullable: bool = Field(default=False, strict=True, description="Inside an array or object: null is allowed here.")
+    title: str = Field(default="", max_length=MAX_TITLE, description="Name for people, as the label of a form.")
+    description: str = Field(default="", max_length=MAX_DESCRIPTION, description="Description for people.")
 
     @model_serializer
     def _without_defaults(self) -> dict[str, typing.Any]:
@@ -60,7 +70,8 @@ class _Type(BaseModel):
     @cached_property
     def fingerprint(self) -> bytes:
         """Return bytes that are equal for equal types. Types share parts: comparing recursively is exponential."""
-        fields = [(name, _fingerprint(getattr(self, name))) for name in type(self).model_fields]
+        names = (name for name in type(self).model_fields if name not in _FOR_PEOPLE)
+        fields = [(name, _fingerprint(getattr(self, name))) for name in names]
         return hashlib.sha256(repr((type(self).__name__, fields)).encode("utf-8", "backslashreplace")).digest()
 
     @cached_property
@@ -106,13 +117,33 @@ def _compilable(pattern: str | None) -> str | None:
     return pattern
 
 
+_Count = Annotated[int | None, Field(ge=0, strict=True)]
+_Bound = Annotated[float | None, Field(strict=True, allow_inf_nan=False)]
+
+
+def _require_order(low_name: str, low: float | None, high_name: str, high: float | None) -> None:
+    """Raise an error for a range in which nothing fits."""
+    if low is not None and high is not None and low > high:
+        message = f"is {plain(high)}, less than {low_name}, which is {plain(low)}: nothing fits"
+        raise _wrong_at(high_name, message)
+
+
+def _wrong_at(name: str, message: str) -> PydanticCustomError:
+    return PydanticCustomError("wrong_type", "{message}", {"message": message, AT: name})
+
+
 class String(_Type):
     """Text."""
 
     type: Literal["string"] = "string"
-    min_length: int | None = Field(default=None, ge=0)
-    max_length: int | None = Field(default=None, ge=0)
+    min_length: _Count = None
+    max_length: _Count = None
     pattern: Annotated[str | None, AfterValidator(_compilable)] = None
+
+    @model_validator(mode="after")
+    def _possible(self) -> Self:
+        _require_order("minLength", self.min_length, "maxLength", self.max_length)
+        return self
 
     def empty(self) -> str:
         """Return the value of an input without one."""
@@ -122,9 +153,10 @@ class String(_Type):
         """Append the errors of `value`."""
         if not isinstance(value, str):
             _wrong(errors, path, f"must be a string, is {kind(value)}")
-        elif self.min_length is not None and len(value) < self.min_length:
+            return
+        if self.min_length is not None and len(value) < self.min_length:
             _wrong(errors, path, f"must have at least {self.min_length} characters, has {len(value)}")
-        elif self.max_length is not None and len(value) > self.max_length:
+        if self.max_length is not None and len(value) > self.max_length:
             _wrong(errors, path, f"must have at most {self.max_length} characters, has {len(value)}")
         elif self.pattern is not None:
             self._match(self.pattern, value, path, errors)
@@ -146,9 +178,17 @@ class Number(_Type):
     """A finite number; with `integer`, one without a fraction."""
 
     type: Literal["number"] = "number"
-    minimum: float | None = None
-    maximum: float | None = None
-    integer: bool = False
+    minimum: _Bound = None
+    maximum: _Bound = None
+    integer: bool = Field(default=False, strict=True)
+
+    @model_validator(mode="after")
+    def _possible(self) -> Self:
+        _require_order("minimum", self.minimum, "maximum", self.maximum)
+        whole = self.integer and self.minimum is not None and self.maximum is not None
+        if whole and math.ceil(self.minimum or 0) > math.floor(self.maximum or 0):
+            raise _wrong_at("integer", f"no whole number is between {plain(self.minimum)} and {plain(self.maximum)}")
+        return self
 
     def empty(self) -> float:
         """Return the value of an input without one."""
@@ -160,12 +200,13 @@ class Number(_Type):
             _wrong(errors, path, f"must be a number, is {kind(value)}")
         elif value != value or value in (float("inf"), float("-inf")):
             _wrong(errors, path, f"must be a finite number, is {value}")
-        elif self.integer and value != int(value):
-            _wrong(errors, path, f"must be a whole number, is {value}")
-        elif self.minimum is not None and value < self.minimum:
-            _wrong(errors, path, f"must be at least {self.minimum:g}, is {value}")
-        elif self.maximum is not None and value > self.maximum:
-            _wrong(errors, path, f"must be at most {self.maximum:g}, is {value}")
+        else:
+            if self.integer and value != int(value):
+                _wrong(errors, path, f"must be a whole number, is {value}")
+            if self.minimum is not None and value < self.minimum:
+                _wrong(errors, path, f"must be at least {plain(self.minimum)}, is {value}")
+            if self.maximum is not None and value > self.maximum:
+                _wrong(errors, path, f"must be at most {plain(self.maximum)}, is {value}")
 
 
 class Boolean(_Type):
@@ -188,6 +229,13 @@ class Array(_Type):
 
     type: Literal["array"] = "array"
     items: PortType | None = None
+    min_items: _Count = None
+    max_items: _Count = None
+
+    @model_validator(mode="after")
+    def _possible(self) -> Self:
+        _require_order("minItems", self.min_items, "maxItems", self.max_items)
+        return self
 
     def empty(self) -> list[typing.Any]:
         """Return the value of an input without one."""
@@ -197,7 +245,12 @@ class Array(_Type):
         """Append the errors of `value`."""
         if not isinstance(value, list):
             _wrong(errors, path, f"must be an array, is {kind(value)}")
-        elif self.items is not None:
+            return
+        if self.min_items is not None and len(value) < self.min_items:
+            _wrong(errors, path, f"must have at least {self.min_items} items, has {len(value)}")
+        if self.max_items is not None and len(value) > self.max_items:
+            _wrong(errors, path, f"must have at most {self.max_items} items, has {len(value)}")
+        if self.items is not None:
             for index, item in enumerate(value):
                 if len(errors) >= MOST_ERRORS:
                     return
@@ -366,6 +419,12 @@ def _check_inner(type_: AnyPortType, value: object, path: Path, errors: Errors) 
 def _wrong(errors: Errors, path: Path, message: str) -> None:
     if len(errors) < MOST_ERRORS:
         errors.append(FieldError(render(path), ErrorCode.INVALID_VALUE, message))
+
+
+def plain(number: float | None) -> str:
+    """Format a bound with all its digits, and a whole one without a fraction."""
+    whole = number is not None and number == int(number) and abs(number) < LARGEST_EXACT_IN_DOUBLE
+    return str(int(number)) if whole and number is not None else repr(number)
 
 
 def _short(value: object) -> str:

@@ -4,9 +4,9 @@ A type is a frozen model with a JSON form (`{"type": "array", "items": {"type": 
 a flow's YAML and Python declarations are the same thing. In schemas, a bare name is short for the plain type: `number`
 for `{"type": "number"}`, and `number or null` for one that may be null.
 
-Connection rules: same type to same type; anything but a secret to `any`; a bare `any` to nothing but `any`; objects by
-their properties, extra ones allowed; arrays by their items; no coercion. `nullable` applies inside arrays and objects:
-at a port itself, `required` decides.
+Connection rules: same type to same type, an enum also to a string; anything but a secret to `any`; a bare `any` to
+nothing but `any`; objects by their properties, extra ones allowed; arrays by their items; no coercion. `nullable`
+applies inside arrays and objects: at a port itself, `required` decides.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from pydantic_core import ErrorDetails
 from chaingraph_flow.field_errors import ErrorCode, FieldError, shortened, suggestion
 from chaingraph_flow.ports.json_values import Segment, article, kind, render
 from chaingraph_flow.ports.port_types import (
+    AT,
     BARE,
     LONGEST_NAME,
     MOST_ERRORS,
@@ -89,21 +90,60 @@ _OTHER_WORDS: Final = {
     "null": ": write `or null` after another type, as in `string or null`",
 }
 """Names of the types in other languages."""
+_EXPECTED: Final = {
+    "int_type": "a whole number",
+    "float_type": "a number",
+    "string_type": "a string",
+    "bool_type": "true or false",
+    "dict_type": "an object",
+    "tuple_type": "an array",
+}
+_OTHER_PROPERTIES: Final = {
+    "enum": ": write {type: enum, options: [a, b]}, which is for texts",
+    "const": ": write {type: enum, options: [a]}, which is for texts",
+    "required": ": a property is required unless its type says `or null`, as in `string or null`",
+    "additionalProperties": ": other properties are always allowed",
+    "exclusiveMinimum": ": write minimum",
+    "exclusiveMaximum": ": write maximum",
+    "format": ": write a pattern",
+}
+"""Keywords of JSON Schema that types do not have, with what says the same."""
+_ONLY_OF: Final = {
+    "pattern": "string",
+    "minLength": "string",
+    "maxLength": "string",
+    "minimum": "number",
+    "maximum": "number",
+    "integer": "number",
+    "items": "array",
+    "minItems": "array",
+    "maxItems": "array",
+    "properties": "object",
+    "options": "enum",
+}
 
 
 def parse_type(value: object, path: str) -> AnyPortType | list[FieldError]:
     """Parse a port type from a JSON value or short name, or return the errors of the description."""
     try:
-        found = _ADAPTER.validate_python(value)
-        if not holds_secrets(found):
-            return found
+        described = _ADAPTER.validate_python(value)
+        if not holds_secrets(described):
+            return described
         message = "a secret cannot be described by a schema: it goes from an input of the flow to a port for secrets"
         return [FieldError(path, ErrorCode.INVALID_VALUE, message)]
     except ValidationError as error:
+        found = error.errors(include_url=False)
+        wrong_inside = {each["loc"][:-1] for each in found}
         return [
-            FieldError(_schema_path(path, each["loc"]), ErrorCode.INVALID_VALUE, _schema_message(each))
-            for each in error.errors(include_url=False, include_input=False)[:MOST_ERRORS]
-        ]
+            FieldError(_schema_path(path, _location(each)), ErrorCode.INVALID_VALUE, _schema_message(each))
+            for each in found
+            if each["type"] != "too_short" or each["loc"] not in wrong_inside
+        ][:MOST_ERRORS]
+
+
+def _location(error: ErrorDetails) -> tuple[int | str, ...]:
+    inner = error.get("ctx", {}).get(AT)
+    return error["loc"] if inner is None else (*error["loc"], inner)
 
 
 def _schema_path(path: str, location: tuple[int | str, ...]) -> str:
@@ -123,16 +163,37 @@ def _schema_message(error: ErrorDetails) -> str:
     match error["type"]:
         case "union_tag_invalid":
             name = str(error["ctx"]["tag"])
-            hint = _OTHER_WORDS.get(name) or suggestion(name, _CLASSES)
+            several = ": write `string or null` for two of them, and `any` for others" if name.startswith("[") else ""
+            hint = several or _OTHER_WORDS.get(name) or suggestion(name, _CLASSES)
             return f"unknown port type {shortened(name, LONGEST_NAME)!r}{hint}"
         case "union_tag_not_found" | "model_attributes_type" | "model_type":
             return f"must be a port type: {', '.join(_CLASSES)}, as a name or as {{type: ...}}"
         case "extra_forbidden":
             type_ = next((str(step) for step in reversed(error["loc"][:-1]) if step in _CLASSES), "")
             known = [field.alias or name for name, field in _CLASSES[type_].model_fields.items()] if type_ else []
-            return f"unknown property of type {type_}{suggestion(str(error['loc'][-1]), known)}"
+            name = str(error["loc"][-1])
+            return f"unknown property of type {type_}{_hint(name, type_) or suggestion(name, known)}"
+        case "int_type" | "float_type" | "string_type" | "bool_type" | "dict_type" | "tuple_type" as expected:
+            return f"must be {_EXPECTED[expected]}, is {kind(error['input'])}"
+        case "greater_than_equal":
+            return f"must be at least {error['ctx']['ge']}, is {error['input']}"
+        case "finite_number":
+            return f"must be a finite number, is {error['input']}"
+        case "string_too_long":
+            return f"must have at most {error['ctx']['max_length']} characters, has {len(error['input'])}"
+        case "missing":
+            return "is missing"
+        case "too_short":
+            return "must have at least one option"
         case _:
             return error["msg"].removeprefix("Value error, ")
+
+
+def _hint(name: str, type_: str) -> str:
+    """Explain a property that the type does not have, but another type or JSON Schema does."""
+    if name in _ONLY_OF:
+        return f": {name!r} is for {article(_ONLY_OF[name])}, not for {article(type_)}"
+    return _OTHER_PROPERTIES.get(name, "")
 
 
 def check_value(type_: AnyPortType, value: object, path: str) -> list[FieldError]:
@@ -175,6 +236,8 @@ class _Fit:
         if isinstance(target, Enum) and isinstance(source, Enum):
             extra = [option for option in source.options if option not in target.known]
             return f"does not allow {listed([repr(each) for each in extra])}" if extra else None
+        if isinstance(target, String) and isinstance(source, Enum):
+            return None  # an enum is one of several texts
         if target.type != source.type:
             return f"needs {article(target.label())}, gets {article(source.label())}"
         return None

@@ -1,7 +1,7 @@
-"""The budget of one rendering: steps of work, bytes of values it creates, and bytes of text it writes.
+"""The budget of one rendering or expression: steps of work, bytes of values it creates, and bytes of text it writes.
 
 All are charged by the length of the values involved, and in advance: a comparison of lists that share their parts costs
-its full walk. So a template ends within a second or two, whatever it contains.
+its full walk. So it ends within a second or two, whatever it contains.
 """
 
 from __future__ import annotations
@@ -23,8 +23,10 @@ class TemplateError(Exception):
 class Budget:
     """The remaining budget. Every method raises LimitExceeded when nothing is left."""
 
-    def __init__(self, limits: Limits) -> None:
+    def __init__(self, limits: Limits, what: str = "the template") -> None:
+        """`what` is the subject of messages."""
         self._limits = limits
+        self._what = what
         self._steps = limits.template_steps
         self._bytes = limits.template_bytes
         self._output = limits.template_output_bytes
@@ -33,7 +35,7 @@ class Budget:
         """Charge a number of steps."""
         self._steps -= count
         if self._steps < 0:
-            raise self._limits.exceeded("template_steps", "the template", does="takes", unit="steps")
+            raise self._limits.exceeded("template_steps", self._what, does="takes", unit="steps")
 
     def look_at(self, value: object) -> None:
         """Charge work that visits all of a value, such as printing or comparing it."""
@@ -50,12 +52,12 @@ class Budget:
         """Charge the memory of a value about to be created."""
         self._bytes -= size
         if self._bytes < 0:
-            raise self._limits.exceeded("template_bytes", "the template", does="makes values of")
+            raise self._limits.exceeded("template_bytes", self._what, does="makes values of")
 
     def text_room(self, length: int) -> None:
         """Charge a text of this length about to be created. It may not be longer than the template's output."""
         if length > self._limits.template_output_bytes:
-            raise self._limits.exceeded("template_output_bytes", "the template", length, does="makes a text of")
+            raise self._limits.exceeded("template_output_bytes", self._what, length, does="makes a text of")
         self.step(length // CHARACTERS_A_STEP)
         self.room(length + TEXT_BYTES)
 
@@ -74,4 +76,4 @@ class Budget:
         self.step(len(text) // CHARACTERS_A_STEP + 1)
         self._output -= len(text) if text.isascii() else len(text.encode("utf-8", "surrogatepass"))
         if self._output < 0:
-            raise self._limits.exceeded("template_output_bytes", "the template", does="writes")
+            raise self._limits.exceeded("template_output_bytes", self._what, does="writes")

@@ -16,7 +16,7 @@ from chaingraph_flow.ports.endpoint import Endpoint, parse_endpoint
 from chaingraph_flow.ports.types import BARE, AnyPortType
 from chaingraph_flow.validation.findings import Findings
 from chaingraph_flow.validation.flow_limits import TOO_DEEP, LimitCheck
-from chaingraph_flow.validation.inputs import declared_type, default_faults
+from chaingraph_flow.validation.inputs import declared_type, default_faults, schema_faults
 from chaingraph_flow.validation.literals import Literals
 from chaingraph_flow.validation.order import cycles_and_order
 from chaingraph_flow.validation.resolution import NodePorts, resolve_node, type_at, vague
@@ -46,7 +46,8 @@ class Analysis:
     refused: set[str] = field(default_factory=set)
     """Nodes whose inputs exceed a limit, or that call nothing: they are not processed further."""
     nodes: dict[str, tuple[int, NodeSpec, NodeType | None]] = field(default_factory=dict)
-    flow_inputs: dict[str, FlowInput] = field(default_factory=dict)
+    flow_inputs: dict[str, AnyPortType] = field(default_factory=dict)
+    """The types of the graph's inputs."""
     connections: list[Connection] = field(default_factory=list)
     order: list[str] = field(default_factory=list)
     cyclic: set[str] = field(default_factory=set)
@@ -88,12 +89,24 @@ class Analysis:
                 message = f"duplicate input {declared.name!r}: rename one of them"
                 self._error(0, index, f"{path}.name", ErrorCode.DUPLICATE_INPUT, message)
                 continue
-            self.flow_inputs[declared.name] = declared
+            refused = self._schema_errors(index, declared, f"{path}.schema")
+            # An invalid schema says nothing about edges and the default: they are compared with the `type`.
+            declared = declared.model_copy(update={"schema_": None}) if refused else declared
+            self.flow_inputs[declared.name] = declared_type(declared)
             if self.limits.too_deep(declared.default):
                 self._error(0, index, f"{path}.default", ErrorCode.TOO_DEEP, TOO_DEEP)
                 continue
             for error in default_faults(declared, f"{path}.default"):
                 self._add(0, index, error)
+
+    def _schema_errors(self, index: int, declared: FlowInput, path: str) -> bool:
+        if declared.schema_ is None:
+            return False
+        limit = self.limits.schema_error(path, declared.schema_)
+        found = [limit] if limit is not None else schema_faults(declared, path)
+        for error in found:
+            self._add(0, index, error)
+        return bool(found)
 
     def check_nodes(self) -> None:
         """Check ids and types of the nodes."""
@@ -304,7 +317,7 @@ class Analysis:
         if connection.source is not None:
             return self._output_type(connection.source, connection.source_port, connection.source_segments)
         declared = self.flow_inputs.get(connection.source_port)
-        return None if declared is None else type_at(declared_type(declared), connection.source_segments, self.suggest)
+        return None if declared is None else type_at(declared, connection.source_segments, self.suggest)
 
     def _output_type(self, node: str, port: str, segments: tuple[str | int, ...]) -> AnyPortType | str | None:
         node_type = self.nodes[node][2]

@@ -14,10 +14,13 @@ from chaingraph_crds.numbers import numbers_in, rounded_by_kubernetes
 from chaingraph_flow.catalogue import NodeType
 from chaingraph_flow.field_errors import ErrorCode, FieldError
 from chaingraph_flow.ports.derive import schema_inputs_of
-from chaingraph_flow.ports.json_values import DEEPEST, render
+from chaingraph_flow.ports.json_values import DEEPEST, render, size_of
 from chaingraph_flow.ports.patterns import LARGEST_PATTERNS, MOST_PATTERNS, PatternRefused, cost
 
 TOO_DEEP: Final = f"is nested deeper than {DEEPEST} levels: flatten it, or pass it as JSON text"
+
+LARGEST_INPUT_SCHEMAS: Final = 64 * 1024
+"""Maximum size of the schemas of all inputs of a flow, in bytes of JSON: they are parsed for every execution."""
 
 
 def deeper_than(value: object, levels: int) -> bool:
@@ -63,6 +66,7 @@ class LimitCheck:
     def __init__(self) -> None:
         self._patterns = 0
         self._size = 0
+        self._input_schemas = 0
 
     @staticmethod
     def too_deep(value: object) -> bool:
@@ -84,6 +88,19 @@ class LimitCheck:
             if found:
                 yield FieldError(render(path, ["inputs", key]), ErrorCode.INVALID_VALUE, found)
                 return
+
+    def schema_error(self, path: str, schema: object) -> FieldError | None:
+        """Return an error for the schema of a flow's input that exceeds a limit. It is not processed further then."""
+        if self.too_deep(schema):
+            return FieldError(path, ErrorCode.TOO_DEEP, TOO_DEEP)
+        self._input_schemas += size_of(schema, LARGEST_INPUT_SCHEMAS)
+        found = self._pattern_error(schema)
+        if self._input_schemas > LARGEST_INPUT_SCHEMAS:
+            found = (
+                f"the schemas of the flow's inputs have more than {LARGEST_INPUT_SCHEMAS} bytes together: check the "
+                "details with a Cast node"
+            )
+        return FieldError(path, ErrorCode.INVALID_VALUE, found) if found else None
 
     def _pattern_error(self, schema: object) -> str:
         for pattern in patterns_in(schema):

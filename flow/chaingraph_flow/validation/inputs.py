@@ -8,8 +8,18 @@ from typing import Any, Final
 from chaingraph_crds.flow import FlowInput
 from chaingraph_flow.field_errors import ErrorCode, FieldError, Suggestions
 from chaingraph_flow.ports.json_values import DEEPEST, copied, render
-from chaingraph_flow.ports.types import Any as AnyType
-from chaingraph_flow.ports.types import AnyPortType, Array, Boolean, Number, Object, Secret, String, check_value
+from chaingraph_flow.ports.types import (
+    BARE,
+    AnyPortType,
+    Array,
+    Boolean,
+    Number,
+    Object,
+    Secret,
+    String,
+    check_value,
+    parse_type,
+)
 from chaingraph_flow.validation.flow_limits import TOO_DEEP, deeper_than, rounded_numbers
 
 SECRET: Final = "secret"
@@ -20,14 +30,36 @@ _TYPES: dict[str, AnyPortType] = {
     "boolean": Boolean(),
     "array": Array(),
     "object": Object(),
-    "any": AnyType(),
+    "any": BARE,
     "secret": Secret(),
 }
 
 
 def declared_type(declared: FlowInput) -> AnyPortType:
-    """Return the port type of a flow input."""
-    return _TYPES[declared.type]
+    """Return the port type of a flow input; of one with an invalid schema, what its `type` says."""
+    if declared.schema_ is None:
+        return _TYPES[declared.type]
+    described = parse_type(_described(declared), "schema")
+    return _TYPES[declared.type] if isinstance(described, list) else described
+
+
+def _described(declared: FlowInput) -> object:
+    """Return the schema of an input as a description of a type: without a type in it, that of the input."""
+    schema = declared.schema_
+    return {"type": declared.type, **schema} if isinstance(schema, dict) and "type" not in schema else schema
+
+
+def schema_faults(declared: FlowInput, path: str) -> list[FieldError]:
+    """Return the errors of a flow input's schema: of the schema itself, and where it and `type` disagree."""
+    described = parse_type(_described(declared), path)
+    if isinstance(described, list):
+        return described
+    told = "string" if described.type == "enum" else described.type
+    if declared.type in ("any", told):
+        return []
+    where = render(path, ["type"]) if isinstance(declared.schema_, dict) else path
+    message = f"is {described.type!r}, but the input's `type` is {declared.type!r}: remove one of them"
+    return [FieldError(where, ErrorCode.INVALID_VALUE, message)]
 
 
 def default_faults(declared: FlowInput, path: str) -> list[FieldError]:
@@ -65,7 +97,7 @@ def bind_inputs(declared: Sequence[FlowInput], given: Mapping[str, Any]) -> tupl
         if value is None:
             value = each.default
             if value is None and each.required:
-                message = f"the flow requires input {name!r} of type {each.type}"
+                message = f"the flow requires input {name!r} of type {declared_type(each).label()}"
                 errors.append(FieldError(path, ErrorCode.MISSING_INPUT, message))
         elif deeper_than(value, DEEPEST):
             errors.append(FieldError(path, ErrorCode.TOO_DEEP, TOO_DEEP))

@@ -1,4 +1,4 @@
-"""Fixed texts in a language of their own, validated with the flow: templates.
+"""Fixed texts in a language of their own, validated with the flow: templates and expressions.
 
 An error that occurs whatever the values at run time is an error of the flow. Text from an edge is checked when the node
 runs.
@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from typing import Any, Final
 
 from chaingraph_flow.catalogue import InputPort
+from chaingraph_flow.expressions import InvalidExpression, compiled
 from chaingraph_flow.field_errors import ErrorCode, FieldError, Suggestions
 from chaingraph_flow.ports.json_values import Segment
 from chaingraph_flow.templates import COMING, Given, Known, check
@@ -17,7 +18,8 @@ from chaingraph_flow.templates import COMING, Given, Known, check
 MOST_ERRORS: Final = 10
 """Maximum errors of one text that are described. The rest are counted."""
 CHECKED_CHARACTERS: Final = 64 * 1024
-"""Maximum characters of templates validated with a flow: 0.7 s for the densest. The rest are checked at run time."""
+"""Maximum characters of templates and expressions validated with a flow: 0.7 s for the densest. The rest are checked
+at run time."""
 
 
 class Literals:
@@ -54,6 +56,17 @@ class Literals:
             message = f"{more} more errors in this template. Fix the listed ones first"
             errors.append(FieldError(path, ErrorCode.INVALID_TEMPLATE, message))
         return errors
+
+    def expression_errors(self, path: str, text: str) -> list[FieldError]:
+        """Return the errors of an expression. An empty one is none."""
+        self._left -= len(text)
+        if self._left < 0 or not text:
+            return []
+        try:
+            compiled(text)
+        except InvalidExpression as error:
+            return [FieldError(path, ErrorCode.INVALID_EXPRESSION, str(error))]
+        return []
 
 
 def _given(values: dict[str, Any], parts: Sequence[Sequence[Segment]]) -> Given:

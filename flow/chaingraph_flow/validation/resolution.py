@@ -102,7 +102,7 @@ def resolve_node(
         if found is not None:
             actual[port.key] = found
     ports.slots = tuple(slots)
-    _template_errors(ports, f"{path}.inputs", node, by_port, literals)
+    _literal_texts(ports, f"{path}.inputs", node, by_port, literals)
     for output in node_type.outputs:
         _output(ports, f"{path}.inputs", output, actual, values)
     if node_type.listens_to is not None:
@@ -116,11 +116,14 @@ def resolve_node(
     return ports
 
 
-def _template_errors(
+def _literal_texts(
     ports: NodePorts, path: str, node: NodeSpec, by_port: dict[str, list[Source]], literals: Literals
 ) -> None:
+    """Find the errors of fixed templates and expressions."""
     for port in ports.type.inputs:
         text = node.inputs.get(port.key)
+        if isinstance(text, str) and port.expression:
+            ports.node_errors += literals.expression_errors(render(path, [port.key]), text)
         values = None if port.template_values is None else ports.type.input(port.template_values)
         if isinstance(text, str) and values is not None:
             parts = [connection.target_segments for connection, _ in by_port.get(values.key, [])]

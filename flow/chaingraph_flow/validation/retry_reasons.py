@@ -16,7 +16,9 @@ KNOWN: Final = (
 )
 """Reasons of the engine and of the built-in nodes. A team's own nodes may give others."""
 NEVER: Final = frozenset(("DepthLimit", "TooManyChildren", "LimitExceeded", "EgressDenied"))
-"""Reasons that another try would meet again."""
+"""Reasons of the engine that another try would meet again."""
+_NEVER_OF_NODES: Final = frozenset(("ExpressionFailed",))
+"""Such reasons of the built-in nodes."""
 _HTTP: Final = re.compile(r"(?i)http.*")
 _STATUS: Final = re.compile(r"HTTP[1-9]([0-9]{2}|xx)")
 
@@ -32,7 +34,7 @@ def reason_errors(path: str, reasons: Sequence[str], suggest: Suggestions) -> li
 
 
 def _problem(reason: str, suggest: Suggestions) -> str:
-    if reason in NEVER:
+    if reason in NEVER or reason in _NEVER_OF_NODES:
         return f"{reason!r} is never retried: another try would fail in the same way"
     if _STATUS.fullmatch(reason) or reason in KNOWN:
         return ""

@@ -237,9 +237,10 @@ class ExecutionReconciler:
         # Validating a large inline flow takes a while, so it is skipped for running executions.
         needed = row is None and spec.spawned_by is None
         view = self._view(spec, cached) if needed else None
-        if isinstance(view, Validated) and view.valid and max(len(cached.spec), 1024 * len(view.spec.nodes)) > _LARGE:
-            # Inputs are read, copied and measured, and the flow is serialized: tens of milliseconds, hence a thread. An
-            # execution that has to wait must not miss any change meanwhile, and is planned quickly.
+        if isinstance(view, Validated) and view.valid and _takes_long(view, len(cached.spec)):
+            # Inputs are read, compared with their schemas, copied and measured, and the flow is serialized: tens of
+            # milliseconds, hence a thread. An execution that has to wait must not miss any change meanwhile, and is
+            # planned quickly.
             return await asyncio.to_thread(plan, spec, snapshot.meta, snapshot.status, row, view)
         if snapshot.signals is not None:
             # A payload may be a megabyte, and is compared with a schema.
@@ -267,3 +268,9 @@ class ExecutionReconciler:
 
 def _verdict(decision: Plan) -> Verdict | None:
     return decision if isinstance(decision, Verdict) else None
+
+
+def _takes_long(view: Validated, length: int) -> bool:
+    """Whether planning a new execution may take more than some milliseconds. `length` is that of its spec, as JSON."""
+    patterns = any(each.schema_ is not None for each in view.spec.inputs)
+    return patterns or max(length, 1024 * len(view.spec.nodes)) > _LARGE

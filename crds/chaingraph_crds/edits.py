@@ -50,6 +50,8 @@ EDITS: Final[Mapping[str, EditEffect]] = {
     "stopReason": EditEffect.WITH_STOP,
     "retry.token": EditEffect.TOKEN,
     "retry.from": EditEffect.WITH_TOKEN,
+    "retry.node": EditEffect.WITH_TOKEN,
+    "retry.flowRevision": EditEffect.WITH_TOKEN,
     "options.maxConcurrency": EditEffect.BEGINNING,
     "options.nodeTimeoutSeconds": EditEffect.BEGINNING,
     "options.flowTimeoutSeconds": EditEffect.BEGINNING,

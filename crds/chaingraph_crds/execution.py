@@ -7,7 +7,7 @@ from pydantic_core import PydanticCustomError
 
 from chaingraph_crds import forms, limits, names
 from chaingraph_crds.execution_status import ExecutionPhase, ExecutionStatus
-from chaingraph_crds.flow import FlowSpec, NodePath
+from chaingraph_crds.flow import FlowSpec, Identifier, NodePath
 from chaingraph_crds.model import ApiModel, kubernetes, rule, validations
 
 __all__ = [
@@ -87,7 +87,23 @@ class RetrySpec(ApiModel):
                 "self.token != oldSelf.token || self.from == oldSelf.from",
                 "'from' changes with a new token only: set another retry.token to request an attempt",
                 field=".from",
-            )
+            ),
+            rule(
+                "self.token != oldSelf.token || (has(self.node) ? self.node : '') == "
+                "(has(oldSelf.node) ? oldSelf.node : '')",
+                "'node' changes with a new token only: set another retry.token to request an attempt",
+                field=".node",
+            ),
+            rule(
+                "self.token != oldSelf.token || self.flowRevision == oldSelf.flowRevision",
+                "'flowRevision' changes with a new token only: set another retry.token to request an attempt",
+                field=".flowRevision",
+            ),
+            rule(
+                "self.from != 'Start' || !has(self.node)",
+                "with from: Start every node runs again: remove node, or use from: Failed",
+                field=".node",
+            ),
         )
     )
 
@@ -101,6 +117,18 @@ class RetrySpec(ApiModel):
         default="Failed",
         alias="from",
         description="`Failed` keeps completed nodes and runs the rest; `Start` runs every node again.",
+    )
+    node: Identifier | None = Field(
+        default=None,
+        description="Id of a finished node to run again, together with every node that depends on it and those that "
+        "`from: Failed` runs. All other finished nodes keep their outputs. Signals that these nodes took are "
+        "delivered again; approvals are asked for again.",
+    )
+    flow_revision: Literal["Pinned", "Latest"] = Field(
+        default="Pinned",
+        description="`Pinned` runs the revision that the Execution has. `Latest` takes the current revision of its "
+        "Flow from now on: finished nodes keep their outputs unless they, their inputs or a node before them have "
+        "changed. It is refused if the Flow is not `Ready`, or the inputs do not fit. Needs `flowRef`.",
     )
 
 
@@ -216,6 +244,11 @@ class ExecutionSpec(ApiModel):
             rule(
                 "!self.stop || !has(self.retry) || (has(oldSelf.retry) && self.retry.token == oldSelf.retry.token)",
                 "stop takes precedence over retry: set stop: false together with the new retry.token",
+                field=".retry",
+            ),
+            rule(
+                "!has(self.retry) || self.retry.flowRevision != 'Latest' || has(self.flowRef)",
+                "flowRevision: Latest needs flowRef: the flow of this Execution cannot change",
                 field=".retry",
             ),
             rule(

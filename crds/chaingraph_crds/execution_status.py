@@ -138,6 +138,28 @@ class AttemptRecord(StatusModel):
         max_length=limits.MAX_REASON,
         description="The `spec.retry.from` of the retry that followed.",
     )
+    flow_revision: str | None = Field(
+        default=None, max_length=64, description="Revision that it ran, if the attempt after it runs another one."
+    )
+    retried_node: NodeId | None = Field(
+        default=None, description="The `spec.retry.node` of the retry that followed, if it had one."
+    )
+    kept: int | None = Field(
+        default=None,
+        ge=0,
+        description="Finished nodes whose outputs the retry kept. This and the next ones are set after a retry with "
+        "`node` or `flowRevision: Latest`.",
+    )
+    runs_again: list[NodeId] | None = Field(
+        default=None,
+        max_length=limits.MAX_RUNS_AGAIN,
+        description="Finished nodes that the retry ran again; the first of them when there are many.",
+        json_schema_extra=kubernetes(list_type="atomic"),
+    )
+    runs_again_total: int | None = Field(default=None, ge=0, description="Number of these nodes.")
+    removed: int | None = Field(
+        default=None, ge=0, description="Finished nodes that take no part any more, because the flow has changed."
+    )
 
 
 class OmittedOutput(StatusModel):
@@ -201,7 +223,8 @@ class ExecutionStatus(StatusModel):
     flow_revision: str | None = Field(
         default=None,
         max_length=64,
-        description="Revision of the flow that it runs. Later edits of the Flow do not change it.",
+        description="Revision of the flow that it runs. Later edits of the Flow do not change it; a retry with "
+        "`flowRevision: Latest` does.",
     )
     phase: ExecutionPhase | None = Field(
         default=None,

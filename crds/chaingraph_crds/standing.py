@@ -1,7 +1,8 @@
-"""Format the state of a running node, for the engine, the operator and the CLI. Pure."""
+"""Format the state of nodes, for the engine, the operator and the CLI. Pure."""
 
+from collections.abc import Mapping
 from datetime import UTC, datetime
-from typing import Final
+from typing import Any, Final
 
 _LAST_SECOND: Final = 253_402_300_799
 """Of the year 9999."""
@@ -37,6 +38,24 @@ def node_standing(
     if next_at is None:
         return f"{node!r} since {utc(since)} ({number})"
     return f"{node!r} retrying at {utc(next_at)} ({number} failed)"
+
+
+_NAMED: Final = 5
+
+
+def rerun_text(ended: Mapping[str, Any]) -> str:
+    """Format what a retry kept and what it runs again, from the record of the ended attempt in `status.attempts`."""
+    kept, again = int(ended.get("kept") or 0), int(ended.get("runsAgainTotal") or 0)
+    named = list(ended.get("runsAgain") or ())[:_NAMED]
+    more = f" and {again - len(named)} more" if again > len(named) else ""
+    listed = f": {', '.join(map(str, named))}{more}" if named else ""
+    text = f"{_nodes(kept)} kept, {_nodes(again)} run{'s' if again == 1 else ''} again{listed}"
+    removed = int(ended.get("removed") or 0)
+    return f"{text}; {_nodes(removed)} removed" if removed else text
+
+
+def _nodes(count: int) -> str:
+    return f"{count} finished node" if count == 1 else f"{count} finished nodes"
 
 
 def utc(milliseconds: int) -> str:

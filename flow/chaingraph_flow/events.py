@@ -9,8 +9,10 @@ pauses; that of a node is from its first try to its end. node:waiting `kind`, `u
 unless it waits without a time, and the name of the `signal` that it waits for; a retry has a log message instead.
 signal:received `id`, `name` and the user, `by`, when it is known. edge:transfer-failed has `skipped: true` when the
 source delivers nothing, which is not a failure of the edge: it was skipped, or failed, or did not fail. The ledger
-writes worker:lost and worker:drained: `worker`, `attempt`, `nodes` that ran there, and the consequence (`next`: queued,
-paused or failed).
+writes flow:retried before the flow:started of an attempt that keeps a part of the journal alone, or takes another
+revision of the flow: `attempt`, `node`, the number of nodes `kept`, the first ones of those in `runsAgain` and their
+number, and the `flowRevision` with the `formerRevision`. It also writes worker:lost and worker:drained: `worker`,
+`attempt`, `nodes` that ran there, and the consequence (`next`: queued, paused or failed).
 """
 
 from __future__ import annotations
@@ -24,6 +26,7 @@ FLOW_FAILED: Final = "flow:failed"
 FLOW_CANCELLED: Final = "flow:cancelled"
 FLOW_PAUSED: Final = "flow:paused"
 FLOW_RESUMED: Final = "flow:resumed"
+FLOW_RETRIED: Final = "flow:retried"
 NODE_STARTED: Final = "node:started"
 NODE_COMPLETED: Final = "node:completed"
 NODE_FAILED: Final = "node:failed"
@@ -51,6 +54,7 @@ EVENT_TYPES: Final = frozenset(
         FLOW_CANCELLED,
         FLOW_PAUSED,
         FLOW_RESUMED,
+        FLOW_RETRIED,
         NODE_STARTED,
         NODE_COMPLETED,
         NODE_FAILED,

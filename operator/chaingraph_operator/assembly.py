@@ -39,6 +39,7 @@ from chaingraph_operator.reconcile.display import Display
 from chaingraph_operator.reconcile.executions import ExecutionReconciler
 from chaingraph_operator.reconcile.flow_names import FlowNames
 from chaingraph_operator.reconcile.flows import FlowReconciler, Flows
+from chaingraph_operator.reconcile.retry_facts import RetryFactsReader
 from chaingraph_operator.reconcile.signal_nodes import SignalNodes
 from chaingraph_operator.reconcile.snapshot import Snapshots
 from chaingraph_operator.reconcile.triggers import ExecutionTriggers
@@ -213,7 +214,8 @@ class Operator:
         application_name = self._settings.application_name
         ttl = TtlExpiry(self._api, queue, self._metrics, now=ledger.now, note=partial(visibility.note_expired, ledger))
         signal_nodes = SignalNodes(ledger, lambda: self._flows.catalogue)
-        snapshots = Snapshots(self._triggers.cache, self._api, ledger, self._namespaces, signal_nodes)
+        retry_facts = RetryFactsReader(ledger, self._api, self._flows)
+        snapshots = Snapshots(self._triggers.cache, self._api, ledger, self._namespaces, signal_nodes, retry_facts)
         creation = Creation(ledger, self._namespaces, application_name=application_name)
         return ExecutionReconciler(
             triggers=self._triggers,

@@ -20,6 +20,7 @@ ANNOUNCEMENT_INDEX: Final = -1
 STARTED: Final = "flow:started"
 PAUSED: Final = "flow:paused"
 RESUMED: Final = "flow:resumed"
+RETRIED: Final = "flow:retried"
 WORKER_LOST: Final = "worker:lost"
 WORKER_DRAINED: Final = "worker:drained"
 PAUSED_DATA: Final = (

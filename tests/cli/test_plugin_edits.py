@@ -72,6 +72,20 @@ def test_stop_sets_its_reason_and_retry_clears_both(plugin: Plugin) -> None:
         assert plugin.spec("one")["paused"] is paused
 
 
+def test_retry_sets_node_and_revision_and_waits(plugin: Plugin) -> None:
+    plugin.create("one", status={"phase": "Failed"}, flowRef={"name": "nightly"})
+    flags = ("--node", "load", "--latest", "--timeout", "1s")
+    assert plugin("retry", "one", *flags).returncode == 124, "no operator runs that could say what is kept"
+    retry = plugin.spec("one")["retry"]
+    assert (retry["from"], retry["node"], retry["flowRevision"]) == ("Failed", "load", "Latest")
+    plugin.show("one", phase="Failed")
+    assert plugin("retry", "one").returncode == 0
+    retry = plugin.spec("one")["retry"]
+    assert ("node" in retry, retry["flowRevision"]) == (False, "Pinned"), "those of an earlier retry do not count"
+    done = plugin("retry", "one", "--node", "load", "--from", "start")
+    assert (done.returncode, "Leave out --node" in done.stderr) == (2, True)
+
+
 def test_impossible_edit_is_refused_with_an_alternative(plugin: Plugin) -> None:
     plugin.create("failed", status=FAILED)
     before = plugin.get("failed")["metadata"]["resourceVersion"]

@@ -99,6 +99,21 @@ def test_retry_outcome_names_its_attempt_or_new_judgement() -> None:
     assert again.text == "validated again: failed: no input 'b'"
 
 
+def test_retry_outcome_says_what_is_kept() -> None:
+    ended = {"attempt": 1, "phase": "Failed", "retriedNode": "clean", "kept": 1}
+    again = {"runsAgain": ["clean", "a", "b", "c", "d", "e"], "runsAgainTotal": 30, "removed": 2}
+    taken = outcomes.retried("t")(execution(phase="Running", lastRetry="t", attempt=2, attempts=[ended | again]))
+    assert taken is not None
+    assert taken.text == (
+        "retried: attempt 2 running; 1 finished node kept, 30 finished nodes run again: clean, a, b, c, d and 25 more; "
+        "2 finished nodes removed"
+    )
+    one = ended | {"kept": 0, "runsAgain": ["load"], "runsAgainTotal": 1}
+    taken = outcomes.retried("t")(execution(phase="Running", lastRetry="t", attempt=2, attempts=[one]))
+    assert taken is not None
+    assert taken.text.endswith("; 0 finished nodes kept, 1 finished node runs again: load")
+
+
 def test_end_with_a_pending_retry_does_not_count() -> None:
     asked = {"retry": {"token": "t"}}
     assert outcomes.ended(execution(observed=1, phase="Failed", spec=asked)) is None

@@ -96,7 +96,7 @@ EXECUTION = st.fixed_dictionaries(
         "signals": several(record({"id": TEXT, "name": TEXT}, {"payload": FREE}), "id"),
         "stop": FLAG,
         "stopReason": TEXT,
-        "retry": record({"token": TEXT}, {"from": TEXT}),
+        "retry": record({"token": TEXT}, {"from": TEXT, "node": TEXT, "flowRevision": TEXT}),
         "options": record(
             {},
             {"maxConcurrency": NUMBER, "debug": FLAG, "breakpoints": likely(st.lists(TEXT, max_size=2, unique_by=str))},

@@ -222,6 +222,29 @@ class TestRetry:
         answer = objects.merge(item, {"spec": {"retry": {"from": "Start"}}})
         assert_refused(answer, "spec.retry.from", "new token")
 
+    @pytest.mark.parametrize("field", ["node", "flowRevision"])
+    def test_node_and_revision_change_with_new_token(self, objects: Objects, field: str) -> None:
+        value = {"node": "a", "flowRevision": "Latest"}[field]
+        item = objects.created(EXECUTION_KIND, BY_REFERENCE | {"retry": {"token": "1"}})
+        answer = objects.merge(item, {"spec": {"retry": {field: value}}})
+        assert_refused(answer, f"spec.retry.{field}", "new token")
+        answer = objects.merge(item, {"spec": {"retry": {"token": "2", field: value}}})
+        assert answer.status_code == 200, answer.text
+        answer = objects.merge(item, {"spec": {"retry": {field: None}}})
+        assert_refused(answer, f"spec.retry.{field}", "new token")
+
+    def test_start_leaves_no_node_to_choose(self, objects: Objects) -> None:
+        retry = {"token": "1", "from": "Start", "node": "a"}
+        answer = objects.create(EXECUTION_KIND, BY_REFERENCE | {"retry": retry})
+        assert_refused(answer, "spec.retry.node", "remove node")
+
+    def test_latest_revision_needs_a_reference(self, objects: Objects) -> None:
+        item = objects.created(EXECUTION_KIND, {"flow": {"nodes": [{"id": "a", "type": "Text"}]}})
+        answer = objects.merge(item, {"spec": {"retry": {"token": "1", "flowRevision": "Latest"}}})
+        assert_refused(answer, "spec.retry", "needs flowRef")
+        answer = objects.merge(item, {"spec": {"retry": {"token": "1", "node": "a"}}})
+        assert answer.status_code == 200, answer.text
+
     @pytest.mark.parametrize("before", [{}, {"retry": {"token": "1"}}])
     def test_stop_wins_over_new_retry(self, objects: Objects, before: dict[str, Any]) -> None:
         item = objects.created(EXECUTION_KIND, BY_REFERENCE | {"stop": True} | before)
@@ -369,6 +392,12 @@ FULL_STATUS: dict[str, Any] = {
             "startTime": "2026-11-23T03:32:51.123Z",
             "completionTime": "2026-11-23T03:32:52.456Z",
             "retriedFrom": "Failed",
+            "flowRevision": "a" * 64,
+            "retriedNode": "fetch",
+            "kept": 2,
+            "runsAgain": ["fetch"],
+            "runsAgainTotal": 1,
+            "removed": 1,
         }
     ],
 }

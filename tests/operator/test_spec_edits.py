@@ -28,6 +28,8 @@ VALUES: Mapping[str, Any] = {
     "stopReason": "enough",
     "retry.token": "t",
     "retry.from": "Start",
+    "retry.node": "a",
+    "retry.flowRevision": "Latest",
     "options.maxConcurrency": 7,
     "options.nodeTimeoutSeconds": 7,
     "options.flowTimeoutSeconds": 7,
@@ -39,7 +41,10 @@ VALUES: Mapping[str, Any] = {
     "children.onStop": "Continue",
 }
 """Another value than the default for each field that may be edited."""
-BESIDE: Mapping[str, Mapping[str, Any]] = {"stopReason": {"stop": True}, "retry.from": {"retry.token": "t"}}
+BESIDE: Mapping[str, Mapping[str, Any]] = {
+    "stopReason": {"stop": True},
+    **{f"retry.{name}": {"retry.token": "t"} for name in ("from", "node", "flowRevision")},
+}
 """What has to be set with a field."""
 
 

@@ -149,6 +149,19 @@ def ended(attempt: int, retried_from: str) -> dict[str, Any]:
     return {"attempt": attempt, "phase": "Failed", "retriedFrom": retried_from}
 
 
+def test_retry_from_a_node_announces_what_runs_again() -> None:
+    story = Story()
+    story.show(row_of("Failed"))
+    told = ended(1, "Failed") | {"retriedNode": "a", "flowRevision": "0" * 64, "kept": 3, "removed": 1}
+    told |= {"runsAgain": ["a"], "runsAgainTotal": 1}
+    again = row_of("Pending", attempt=2, retry_token="1", flow_revision="f" * 64, attempts=[told])
+    assert story.show(again, retry={"token": "1", "node": "a"}) == [("Normal", "RetryStarted")]
+    assert story.told[-1].message == (
+        "Attempt 2 started, from node 'a', with revision ffffffffffff of the flow instead of 000000000000, "
+        "3 finished nodes kept, 1 finished node runs again: a; 1 finished node removed"
+    )
+
+
 def test_retry_that_begins_paused_gets_one_announcement() -> None:
     story = Story()
     story.show(row_of("Failed"))

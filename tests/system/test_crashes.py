@@ -7,12 +7,8 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-import os
-import signal
-import threading
 import time
 from collections import Counter
-from collections.abc import Callable
 from functools import partial
 
 import psycopg
@@ -23,6 +19,7 @@ from chaingraph_store.ids import ExecutionId, hold_workflow_id
 from chaingraph_store.ledger import Ledger
 from fixtures.cluster.user import SUM, User, chain, execution
 from fixtures.ledger.standby import Replicated
+from fixtures.processes.assassin import Assassin
 from fixtures.processes.programs import Process, RunOperator, RunWorker
 from fixtures.processes.proxy import MakeProxy
 
@@ -45,40 +42,6 @@ async def assert_one_run(ledger: Ledger, execution_id: str, *, nodes: list[str])
     assert (types["execution:created"], types["flow:started"], types["flow:completed"]) == (1, 1, 1)
     assert Counter(event.data["nodeId"] for event in log if event.type == "node:completed") == dict.fromkeys(nodes, 1)
     assert workflows == (1,)
-
-
-class Assassin:
-    """Kills an operator just before its n-th message to PostgreSQL after it was armed."""
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._left = 0
-        self._victim: Process | None = None
-        self.struck = threading.Event()
-
-    def arm(self, victim: Process, message: int) -> None:
-        with self._lock:
-            self._victim, self._left = victim, message
-            self.struck.clear()
-
-    def strikes_before(self, done: Callable[[], bool], *, within: float) -> bool:
-        """Whether it struck before that was done; disarms itself if not."""
-        deadline = time.monotonic() + within
-        while not self.struck.is_set() and not done():
-            assert time.monotonic() < deadline, "neither killed nor done"
-        with self._lock:
-            self._victim = None
-        return self.struck.is_set()
-
-    def watch(self, _: bytes) -> None:
-        with self._lock:
-            if self._victim is None:
-                return
-            self._left -= 1
-            if self._left == 0:
-                os.kill(self._victim.process.pid, signal.SIGKILL)
-                self._victim = None
-                self.struck.set()
 
 
 @pytest.mark.long

@@ -55,6 +55,7 @@ class SpecEdit:
         applied: the goal of `--wait`.
         guard: the reason that the verb does not apply in the current state, if there is one.
         likely: values by JSON pointer that satisfy the guard; empty if no few values do.
+        tells: whether the outcome of `--wait` is printed also if the wait goes on to the end.
     """
 
     operations: Callable[[Execution], Sequence[Operation]]
@@ -62,6 +63,7 @@ class SpecEdit:
     applied: Goal
     guard: Callable[[Execution], VerbRefusal | None]
     likely: Mapping[str, object] = field(default_factory=dict)
+    tells: bool = False
 
     def words(self, execution: Execution) -> str:
         """Return what to print after the name."""
@@ -117,7 +119,7 @@ def _awaited(kubectl: Kubectl, edited: Sequence[Execution], edit: SpecEdit, wait
     """Wait as `--wait` says and return the exit code."""
     if not wait:
         return 0
-    show = print_outcome if wait == waiting.ACCEPTED else _print_failure
+    show = print_outcome if wait == waiting.ACCEPTED or edit.tells else _print_failure
     code = await_outcomes(kubectl, edited, edit.applied, timeout=timeout, show=show)
     if code or wait == waiting.ACCEPTED:
         return code

@@ -7,10 +7,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 from chaingraph_cli.errors import NotAllowed
 from chaingraph_cli.execution import COMPLETED, CREATED, PAUSED, STOPPED, Execution, describe
 from chaingraph_cli.terminal.escapes import one_line
+from chaingraph_crds.standing import rerun_text
 
 
 @dataclass(frozen=True)
@@ -86,9 +88,17 @@ def retried(token: str) -> Goal:
         if not execution.made:
             # It has never run, so this is no attempt: its Flow was validated again.
             return Outcome(f"validated again: {describe(execution)}")
-        return Outcome(f"retried: attempt {execution.status.get('attempt', '')} {describe(execution)}")
+        return Outcome(
+            f"retried: attempt {execution.status.get('attempt', '')} {describe(execution)}{_kept(execution)}"
+        )
 
     return goal
+
+
+def _kept(execution: Execution) -> str:
+    """Say what the newest retry kept and runs again, if it was one from a node or with another revision."""
+    ended: dict[str, Any] = next(reversed(execution.status.get("attempts") or [{}]))
+    return one_line(f"; {rerun_text(ended)}") if "kept" in ended else ""
 
 
 def signal_judged(id_: str, said: str) -> Goal:

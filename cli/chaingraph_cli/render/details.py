@@ -13,6 +13,7 @@ from chaingraph_cli.render import children
 from chaingraph_cli.render.listing import duration, parent
 from chaingraph_cli.terminal import tables
 from chaingraph_cli.terminal.escapes import one_line
+from chaingraph_crds.standing import rerun_text
 
 Typed = Callable[..., str]
 """Formats a command as the user types it: `kubectl.typed`."""
@@ -148,7 +149,8 @@ def _attempts(execution: Execution) -> list[str]:
         for each in attempts
     ]
     shown = tables.table(("ATTEMPT", "PHASE", "NODE", "ENDED", "MESSAGE"), rows)
-    return ["Earlier attempts:", *(f"  {line}" for line in shown.split("\n"))]
+    kept = [f"Retry of attempt {each.get('attempt')}: {rerun_text(each)}" for each in attempts if "kept" in each]
+    return ["Earlier attempts:", *(f"  {line}" for line in (*shown.split("\n"), *kept))]
 
 
 def _next(execution: Execution, typed: Typed, shown: bool) -> list[str]:

@@ -16,6 +16,7 @@ TYPES: Final = (
     "flow:started",
     "flow:paused",
     "flow:resumed",
+    "flow:retried",
     "flow:completed",
     "flow:failed",
     "flow:cancelled",

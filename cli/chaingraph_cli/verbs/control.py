@@ -7,8 +7,9 @@ from collections.abc import Callable, Sequence
 from typing import Final
 
 from chaingraph_cli.commands import Command
+from chaingraph_cli.errors import Usage
 from chaingraph_cli.execution import Execution
-from chaingraph_cli.executions import guards, outcomes
+from chaingraph_cli.executions import guards, outcomes, waiting
 from chaingraph_cli.executions.edits import Operation, SpecEdit, add_edit, carry_out, remove, replace
 from chaingraph_cli.executions.outcomes import Goal
 from chaingraph_cli.executions.tokens import new_token
@@ -23,8 +24,10 @@ def _edit(
     operations: Callable[[Execution], Sequence[Operation]],
     said: str | Callable[[Execution], str],
     applied: Goal,
+    *,
+    tells: bool = False,
 ) -> int:
-    return carry_out(args, SpecEdit(operations, said, applied, guards.GUARDS[verb], guards.LIKELY[verb]))
+    return carry_out(args, SpecEdit(operations, said, applied, guards.GUARDS[verb], guards.LIKELY[verb], tells))
 
 
 def _start(args: argparse.Namespace) -> int:
@@ -70,6 +73,17 @@ def _retry_arguments(parser: argparse.ArgumentParser) -> None:
         help="failed (default): keep completed nodes and run the rest. start: run every node again.",
     )
     parser.add_argument(
+        "--node",
+        metavar="ID",
+        help="Run this finished node again, and every node that depends on it. Other finished nodes are kept.",
+    )
+    parser.add_argument(
+        "--latest",
+        action="store_true",
+        help="Take the latest revision of the Flow. Finished nodes are kept unless they, their inputs or a node before "
+        "them have changed.",
+    )
+    parser.add_argument(
         "--paused",
         action=argparse.BooleanOptionalAction,
         help="Begin paused before the first node, or not. Default: spec.paused does not change. An execution that was "
@@ -78,7 +92,15 @@ def _retry_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _retry(args: argparse.Namespace) -> int:
+    if args.node and args.from_ == "start":
+        raise Usage("With --from start every node runs again.", "Leave out --node, or --from start.")
     token = new_token()
+    tells = bool(args.node or args.latest)
+    if tells:
+        args.wait = args.wait or waiting.ACCEPTED
+    request = {"token": token, "from": _FROM[args.from_]}
+    request |= {"node": args.node} if args.node else {}
+    request |= {"flowRevision": "Latest"} if args.latest else {}
 
     def operations(execution: Execution) -> list[Operation]:
         made = [replace("stop", False)]
@@ -86,9 +108,9 @@ def _retry(args: argparse.Namespace) -> int:
             made.append(replace("paused", args.paused))
         if "stopReason" in execution.spec:
             made.append(remove("stopReason"))
-        return [*made, replace("retry", {"token": token, "from": _FROM[args.from_]})]
+        return [*made, replace("retry", request)]
 
-    return _edit(args, "retry", operations, "retry requested", outcomes.retried(token))
+    return _edit(args, "retry", operations, "retry requested", outcomes.retried(token), tells=tells)
 
 
 START: Final = Command(
@@ -149,14 +171,18 @@ kubectl chaingraph stop orders --wait
 RETRY: Final = Command(
     """\
 Retry executions that failed or were stopped. Sets spec.retry to a new token and spec.stop to false. Completed nodes are
-kept, unless --from start. spec.paused does not change, unless --paused or --no-paused. --wait waits until the new
-attempt is accepted, --wait=end until it has finished.""",
+kept, unless --from start. --node runs a finished node again, and all that depend on it; --latest takes the latest
+revision of the Flow. Both wait until the new attempt is accepted, and print the numbers of kept and repeated nodes.
+spec.paused does not change, unless --paused or --no-paused. --wait waits until the new attempt is accepted, --wait=end
+until it has finished.""",
     _retry_arguments,
     _retry,
     examples="""
 kubectl chaingraph retry nightly
 kubectl chaingraph retry nightly --wait=end
 kubectl chaingraph retry nightly --from start --paused
+kubectl chaingraph retry nightly --node load
+kubectl chaingraph retry nightly --latest
 kubectl chaingraph retry -l batch=7
 """,
 )

@@ -6,36 +6,54 @@ unbound nodes run, and the nodes that feed them. With one, the nodes bound to it
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable, Mapping
 
 from chaingraph_flow.context import Trigger
 from chaingraph_flow.graph import Graph
 
+Neighbours = Callable[[str], Iterable[str]]
+
 
 def active_nodes(graph: Graph, trigger: Trigger | None) -> frozenset[str]:
     """Return the ids of the nodes that take part in a run with this trigger, including all nodes that feed them."""
-    if trigger is None:
-        listeners = [id_ for ids in graph.listeners.values() for id_ in ids]
-        unbound = graph.nodes.keys() - _bound(graph, listeners)
-        return frozenset(unbound | _upstream(graph, unbound))
-    names = {event.name for event in trigger}
-    return frozenset(_bound(graph, [id_ for name in names for id_ in graph.listeners.get(name, ())]))
+    nodes = graph.nodes
+    return bound_to(
+        None if trigger is None else {event.name for event in trigger},
+        nodes.keys(),
+        graph.listeners,
+        targets=lambda id_: (each.target for each in nodes[id_].outgoing),
+        sources=lambda id_: (each.source for each in nodes[id_].incoming if each.source is not None),
+    )
 
 
-def _bound(graph: Graph, listeners: Iterable[str]) -> set[str]:
-    hanging = _downstream(graph, listeners)
-    return hanging | _upstream(graph, hanging)
+def bound_to(
+    events: Collection[str] | None,
+    nodes: Collection[str],
+    listeners: Mapping[str, Iterable[str]],
+    *,
+    targets: Neighbours,
+    sources: Neighbours,
+) -> frozenset[str]:
+    """Return the nodes that take part in a run that these events started; None for a start without any.
+
+    Args:
+        listeners: the ids of the listeners by the event's name.
+        targets: the nodes that depend on a node directly.
+        sources: the nodes that feed it directly.
+    """
+
+    def bound(to: Iterable[str]) -> set[str]:
+        hanging = reach(to, targets)
+        return hanging | reach(hanging, sources)
+
+    if events is None:
+        unbound = set(nodes) - bound(id_ for ids in listeners.values() for id_ in ids)
+        return frozenset(unbound | reach(unbound, sources))
+    return frozenset(bound(id_ for name in events for id_ in listeners.get(name, ())))
 
 
-def _downstream(graph: Graph, start: Iterable[str]) -> set[str]:
-    return _reach(start, lambda id_: (each.target for each in graph.nodes[id_].outgoing))
-
-
-def _upstream(graph: Graph, start: Iterable[str]) -> set[str]:
-    return _reach(start, lambda id_: (each.source for each in graph.nodes[id_].incoming if each.source is not None))
-
-
-def _reach(start: Iterable[str], neighbours: Callable[[str], Iterable[str]]) -> set[str]:
+def reach(start: Iterable[str], neighbours: Neighbours) -> set[str]:
+    """Return these nodes, and all that their neighbours lead to."""
     reached = set(start)
     waiting = list(reached)
     while waiting:

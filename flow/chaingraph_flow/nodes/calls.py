@@ -46,7 +46,8 @@ class ForEach(CallingNode):
         t.Enum(options=(_FAIL, _CONTINUE)),
         default=_FAIL,
         static=True,
-        description="Fail: the first failure ends the node. Continue: the others run, and `errors` has the failures.",
+        description="Fail: the first failure ends the node. Continue: the others continue, and `errors` has the "
+        "failures.",
     )
     results = Output(t.Array(), description="The subflow's outputs for each element; null where it failed.")
     errors = Output(t.Array(), description="The failure of each element: {node, reason, message, details}, or null.")

@@ -95,6 +95,13 @@ class RetryRefusal(StrEnum):
     ALREADY_COMPLETED = "AlreadyCompleted"
     STOP_IS_SET = "StopIsSet"
     NOT_IN_LEDGER = "NotInLedger"
+    UNKNOWN_NODE = "UnknownNode"
+    NODE_NOT_IN_RUN = "NodeNotInRun"
+    FLOW_NOT_FOUND = "FlowNotFound"
+    FLOW_INVALID = "FlowInvalid"
+    UNKNOWN_NODE_TYPE = "UnknownNodeType"
+    TOO_COMPLEX = "TooComplex"
+    INVALID_INPUTS = "InvalidInputs"
 
 
 @dataclass(frozen=True, slots=True)

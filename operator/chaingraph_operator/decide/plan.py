@@ -11,8 +11,9 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Final
 
-from chaingraph_crds.execution import ExecutionSpec
+from chaingraph_crds.execution import ExecutionSpec, RetrySpec
 from chaingraph_crds.execution_status import ExecutionStatus
+from chaingraph_operator.decide import retry_cut
 from chaingraph_operator.decide.actions import (
     Adopt,
     Command,
@@ -37,9 +38,11 @@ from chaingraph_operator.decide.actions import (
 )
 from chaingraph_operator.decide.creation import creation
 from chaingraph_operator.decide.ignored import changed_options
+from chaingraph_operator.decide.retry_cut import RetryFacts
 from chaingraph_operator.decide.signals import JudgedSignals, SignalFacts, judge
 from chaingraph_store.commands import retrying
 from chaingraph_store.commands.control import DesiredControl
+from chaingraph_store.commands.journal_cut import JournalCut
 from chaingraph_store.commands.tokens import TokenKind, asks
 from chaingraph_store.executions import ExecutionRow
 from chaingraph_store.ids import ExecutionId
@@ -70,6 +73,7 @@ __all__ = [
     "plan",
     "retry_token",
     "unconfirmed",
+    "wants_cut",
 ]
 
 DELETED: Final = "Resource deleted"
@@ -83,6 +87,7 @@ def plan(
     row: ExecutionRow | None,
     flow: FlowView | None,
     signals: SignalFacts | None = None,
+    retry: RetryFacts | None = None,
 ) -> Plan:
     """Decide the next action.
 
@@ -91,9 +96,10 @@ def plan(
         row: the ledger's row, or None.
         flow: the Flow that `flowRef` names, or the inline flow; None when there is a row, which has its flow pinned.
         signals: what is needed to judge `spec.signals`; None without a row, or when the spec has none.
+        retry: what is needed to decide about a retry with `node` or `flowRevision: Latest`; None without one.
     """
     if row is not None:
-        return _with_row(spec, meta, row, judge(spec, signals, ended=row.ended))
+        return _with_row(spec, meta, row, judge(spec, signals, ended=row.ended), retry)
     if meta.deleting:
         return Nothing()
     if spec.spawned_by is not None:
@@ -161,14 +167,16 @@ def _no_retry_unmade(spec: ExecutionSpec, status: ExecutionStatus) -> Nothing | 
 _STOP_WINS: Final = "spec.stop is true, and stop takes precedence. Set spec.stop to false and change spec.retry.token"
 
 
-def _with_row(spec: ExecutionSpec, meta: ObjectMeta, row: ExecutionRow, signals: JudgedSignals) -> Plan:
+def _with_row(
+    spec: ExecutionSpec, meta: ObjectMeta, row: ExecutionRow, signals: JudgedSignals, retry: RetryFacts | None
+) -> Plan:
     if meta.deleting:
         done = row.tree_ended or (row.ended and row.tree_stopped)
         return Nothing() if done else Stop(row.id, DELETED, deleted=True)
     observe = ObserveGeneration(row.id, meta.generation, row.observed_generation, _tokens(spec), spec.children.on_stop)
     if row.observed_generation > meta.generation:
         return observe
-    command = _ended(spec, meta, row) if row.ended else _active(spec, meta, row, signals)
+    command = _ended(spec, meta, row, retry) if row.ended else _active(spec, meta, row, signals)
     if command is None and signals.refused:
         spec_ids = tuple(each.id for each in spec.signals)
         command = RefuseSignals(row.id, signals.refused, spec_ids, meta.generation)
@@ -199,7 +207,7 @@ def _stop(spec: ExecutionSpec, meta: ObjectMeta, row: ExecutionRow) -> Stop:
     return Stop(row.id, reason, children=spec.children.on_stop == "Stop", generation=meta.generation)
 
 
-def _ended(spec: ExecutionSpec, meta: ObjectMeta, row: ExecutionRow) -> Command | None:
+def _ended(spec: ExecutionSpec, meta: ObjectMeta, row: ExecutionRow, retry: RetryFacts | None) -> Command | None:
     if spec.stop and spec.children.on_stop == "Stop" and row.children_total and not row.tree_stopped:
         return _stop(spec, meta, row)
     if spec.retry is None or not _asks_for_retry(spec, row):
@@ -210,9 +218,30 @@ def _ended(spec: ExecutionSpec, meta: ObjectMeta, row: ExecutionRow) -> Command 
         return RefuseRetry(row.id, token, RetryRefusal.ALREADY_COMPLETED, message, meta.generation)
     if spec.stop:
         return RefuseRetry(row.id, token, RetryRefusal.STOP_IS_SET, _STOP_WINS, meta.generation)
+    if not retry_cut.cuts(spec.retry):
+        return _retry(spec, spec.retry, meta, row, None)
+    if retry is None:
+        return None
+    if row.flow_revision is None and spec.retry.node is None:
+        return _retry(spec, spec.retry, meta, row, None)  # nothing has run, and the retry takes the latest flow anyway
+    cut = retry_cut.decide(spec, spec.retry, retry)
+    if cut is None:
+        return None  # it waits for the validation of the Flow
+    if isinstance(cut, retry_cut.Refused):
+        return RefuseRetry(row.id, token, cut.reason, cut.message, meta.generation)
+    return _retry(spec, spec.retry, meta, row, cut)
+
+
+def wants_cut(spec: ExecutionSpec, row: ExecutionRow) -> bool:
+    """Whether the spec requests a retry that needs `RetryFacts`."""
+    retriable = row.phase in retrying.RETRIABLE_PHASES and not spec.stop
+    return retriable and retry_cut.cuts(spec.retry) and _asks_for_retry(spec, row)
+
+
+def _retry(spec: ExecutionSpec, retry: RetrySpec, meta: ObjectMeta, row: ExecutionRow, cut: JournalCut | None) -> Retry:
     asked = retrying.RetryRequest(
-        token=token,
-        from_start=spec.retry.from_ == "Start",
+        token=retry.token,
+        from_start=retry.from_ == "Start",
         paused=spec.paused,
         options=spec.options.complete(),
         breakpoints=tuple(spec.options.breakpoints),
@@ -220,6 +249,7 @@ def _ended(spec: ExecutionSpec, meta: ObjectMeta, row: ExecutionRow) -> Command 
         resume=spec.resume or "",
         priority=spec.priority,
         start_timeout_seconds=spec.start_timeout_seconds,
+        cut=cut,
     )
     return Retry(row.id, asked, meta.generation)
 

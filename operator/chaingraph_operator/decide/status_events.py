@@ -11,10 +11,13 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any, Final, Literal
 
+from chaingraph_crds.standing import rerun_text
 from chaingraph_operator.decide.children_status import ALL_COMPLETED, SOME_FAILED, TREE_STOPPED
 from chaingraph_operator.decide.flow_status import WITH_WARNINGS
 from chaingraph_operator.kube.events import KubernetesEvent
 
+_REVISION: Final = 12
+"""Characters of a revision in a message."""
 _SILENT: Final = frozenset({"Queued", "Held", "Starting", "Running", "CheckingFlow", "QuotaExceeded"})
 """Reasons for waiting that need no warning, or that thousands have at once."""
 _ENDS: Final = {"Completed": "Completed", "Failed": "Failed", "Stopped": "Stopped"}
@@ -125,13 +128,21 @@ def _retry(before: Status, after: Status) -> Iterator[KubernetesEvent]:
     attempt = _attempt(after)
     if 0 < _attempt(before) < attempt:
         history = after.get("attempts", ())
-        whence = (
-            "from the beginning" if history and history[-1].get("retriedFrom") == "Start" else "keeping completed nodes"
-        )
+        whence = _whence(history[-1] if history else {}, str(after.get("flowRevision", "")))
         yield KubernetesEvent("Normal", "RetryStarted", f"Attempt {attempt} started, {whence}", str(attempt))
     refused = _condition(after, "RetryRefused")
     if refused and refused["message"] != _condition(before, "RetryRefused").get("message"):
         yield KubernetesEvent("Warning", "RetryRefused", refused["message"], str(after.get("lastRetry", "")))
+
+
+def _whence(ended: Mapping[str, Any], revision: str) -> str:
+    """Say what an attempt keeps of the one before, and what runs again."""
+    if "kept" not in ended:
+        return "from the beginning" if ended.get("retriedFrom") == "Start" else "keeping completed nodes"
+    parts = [f"from node {ended['retriedNode']!r}"] if "retriedNode" in ended else []
+    if "flowRevision" in ended:
+        parts.append(f"with revision {revision[:_REVISION]} of the flow instead of {ended['flowRevision'][:_REVISION]}")
+    return ", ".join([*parts, rerun_text(ended)])
 
 
 def _attempt(status: Status) -> int:

@@ -242,9 +242,10 @@ class ExecutionReconciler:
             # milliseconds, hence a thread. An execution that has to wait must not miss any change meanwhile, and is
             # planned quickly.
             return await asyncio.to_thread(plan, spec, snapshot.meta, snapshot.status, row, view)
-        if snapshot.signals is not None:
-            # A payload may be a megabyte, and is compared with a schema.
-            return await asyncio.to_thread(plan, spec, snapshot.meta, snapshot.status, row, view, snapshot.signals)
+        if snapshot.signals is not None or snapshot.retry is not None:
+            # A payload may be a megabyte, and is compared with a schema. A retry may compare two large flows.
+            facts = (snapshot.signals, snapshot.retry)
+            return await asyncio.to_thread(plan, spec, snapshot.meta, snapshot.status, row, view, *facts)
         return plan(spec, snapshot.meta, snapshot.status, row, view)
 
     def _view(self, spec: ExecutionSpec, cached: Cached) -> FlowView:

@@ -9,11 +9,13 @@ from chaingraph_crds.execution import ExecutionSpec
 from chaingraph_crds.execution_status import ExecutionStatus
 from chaingraph_operator.decide.actions import ObjectMeta
 from chaingraph_operator.decide.ignored import Ignored, Reason
+from chaingraph_operator.decide.retry_cut import RetryFacts
 from chaingraph_operator.decide.signals import SignalFacts
 from chaingraph_operator.decide.unreadable import UnreadableSpec, read
 from chaingraph_operator.kube.api import KubernetesApi
 from chaingraph_operator.kube.cache import Cached, ObjectCache
 from chaingraph_operator.kube.keys import Key
+from chaingraph_operator.reconcile.retry_facts import RetryFactsReader
 from chaingraph_operator.reconcile.signal_nodes import SignalNodes
 from chaingraph_operator.tenancy.admission import priority_problem
 from chaingraph_operator.tenancy.namespaces import Namespaces
@@ -33,6 +35,7 @@ class Snapshot:
         row: the ledger's row, or None.
         ignored: the parts of the spec that have no effect.
         signals: what is needed to judge `spec.signals`; None without a row, or when the spec has none.
+        retry: what is needed to decide about a retry with `node` or `flowRevision: Latest`; None without one.
         unreadable: why the spec cannot be read. Then `spec` only says whether the row stays paused.
     """
 
@@ -44,6 +47,7 @@ class Snapshot:
     ignored: tuple[Ignored, ...] = field(default=())
     unreadable: UnreadableSpec | None = None
     signals: SignalFacts | None = None
+    retry: RetryFacts | None = None
 
     @property
     def key(self) -> Key:
@@ -60,12 +64,14 @@ class Snapshots:
         ledger: Ledger,
         namespaces: Namespaces,
         signal_nodes: SignalNodes,
+        retry_facts: RetryFactsReader,
     ) -> None:
         self._cache = cache
         self._api = api
         self._ledger = ledger
         self._namespaces = namespaces
         self._signal_nodes = signal_nodes
+        self._retry_facts = retry_facts
 
     async def read(self, cached: Cached, row: ExecutionRow | None) -> Snapshot | None:
         """Read a snapshot; None when the resource is gone.
@@ -87,12 +93,15 @@ class Snapshots:
             nothing = ExecutionSpec.model_construct(paused=row is not None and row.wants_pause)
             return Snapshot(cached, meta, nothing, status, row, (spec.ignored,), spec)
         spec, ignored = await self._allowed(spec, row)
-        return Snapshot(cached, meta, spec, status, row, ignored, signals=await self._signals(spec, row))
+        signals_ = await self._signals(spec, row)
+        retry = await self._retry_facts.of(cached.key, spec, row)
+        return Snapshot(cached, meta, spec, status, row, ignored, signals=signals_, retry=retry)
 
     async def with_fresh_row(self, snapshot: Snapshot) -> Snapshot:
         """Return the same snapshot with the current row."""
         row = await self.row(snapshot.meta.uid)
-        return replace(snapshot, row=row, signals=await self._signals(snapshot.spec, row))
+        retry = await self._retry_facts.of(snapshot.key, snapshot.spec, row)
+        return replace(snapshot, row=row, signals=await self._signals(snapshot.spec, row), retry=retry)
 
     async def row(self, uid: str) -> ExecutionRow | None:
         """Return the row of the resource with this UID."""

@@ -16,8 +16,11 @@ from psycopg.types.json import Json
 
 from chaingraph_store import events
 from chaingraph_store.children import completion
+from chaingraph_store.commands import journal_cut
+from chaingraph_store.commands.journal_cut import JournalCut
 from chaingraph_store.commands.observed_generation import Stale
 from chaingraph_store.commands.tokens import TokenKind, asks, with_token
+from chaingraph_store.errors import ConflictingRevision
 from chaingraph_store.ids import ExecutionId, workflow_id
 from chaingraph_store.ledger import CHANGES, Connection, plain
 from chaingraph_store.queue import dispatch
@@ -33,7 +36,8 @@ MAX_MESSAGE: Final = 1024
 class RetryRequest:
     """The spec's settings for the next attempt. `step` and `resume` are its tokens, which then request nothing.
 
-    None keeps `priority` and `start_timeout_seconds`.
+    None keeps `priority` and `start_timeout_seconds`. `cut` says what becomes of the journal and of the
+    flow's revision; without one the journal keeps the completed nodes, unless `from_start`.
     """
 
     token: str
@@ -45,6 +49,7 @@ class RetryRequest:
     resume: str = ""
     priority: int | None = None
     start_timeout_seconds: int | None = None
+    cut: JournalCut | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,8 +107,10 @@ WITH begun AS (
       start_timeout_s = %(start_timeout)s, held_at = CASE WHEN %(held)s THEN now() END, expired_at = NULL,
       run = %(run)s, workflow_id = %(workflow)s, owner_epoch = owner_epoch + 1, worker = '', lost_worker = '',
       worker_pool = '', worker_version = '', recoveries = 0, losses = 0,
-      nodes_completed = CASE WHEN %(from_start)s THEN 0 ELSE nodes_completed END, nodes_failed = 0,
-      recovered_nodes = CASE WHEN %(from_start)s THEN 0 ELSE nodes_completed END,
+      flow_revision = coalesce(%(revision)s, flow_revision), nodes_total = coalesce(%(total)s, nodes_total),
+      inputs = coalesce(%(inputs)s, inputs),
+      nodes_completed = coalesce(%(completed)s, nodes_completed), nodes_failed = 0,
+      recovered_nodes = coalesce(%(completed)s, nodes_completed),
       nodes_skipped = 0, nodes_running = 0, nodes_waiting = 0, current_nodes = '{{}}', running_nodes = '[]',
       outputs = NULL, error_node = '', error_reason = '', error_message = '',
       started_at = NULL, start_logged = false, finished_at = NULL, ran_ms = 0,
@@ -113,15 +120,18 @@ WITH begun AS (
       step_token = %(step)s, resume_token = %(resume)s, retry_token = %(token)s, used_tokens = %(used)s,
       observed_generation = %(generation)s, retry_refusal = '', retry_refusal_message = '',
       control_seq = control_seq + 1, applied_seq = control_seq + 1, pause_seq = control_seq + 1,
-      step_seqs = '{{}}', attempts = %(attempts)s, next_event_index = next_event_index + %(parks)s::int,
+      step_seqs = '{{}}', attempts = %(attempts)s,
+      next_event_index = next_event_index + %(cuts)s::int + %(parks)s::int,
       change_seq = nextval('chaingraph.change_seq')
   WHERE id = %(id)s
   RETURNING id, next_event_index - 1 AS index, pause_node
 ), logged AS (
   INSERT INTO chaingraph.events (execution_id, index, type, at, data)
+  SELECT id, index - %(parks)s::int, '{events.RETRIED}', now(), %(retried)s FROM begun WHERE %(cuts)s
+  UNION ALL
   SELECT id, index, '{events.PAUSED}', now(), {events.PAUSED_DATA} FROM begun WHERE %(parks)s
 ), forgotten AS (
-  DELETE FROM chaingraph.journal WHERE execution_id = %(id)s AND %(from_start)s
+  DELETE FROM chaingraph.journal WHERE execution_id = %(id)s AND (%(from_start)s OR node_id = ANY(%(dropped)s))
 )
 SELECT pg_notify(%(changes)s, id) FROM begun
 """  # noqa: S608 - put together of constants alone
@@ -138,8 +148,8 @@ async def retry(
         generation: that of the spec. It is recorded as observed.
 
     Returns:
-        True when it has started; False when this token was used before; the refusal, which is recorded with the token
-        as used. Stale, without effect, when a later generation was observed.
+        True when it has started; False when this token was used before, or the cut is for another attempt; the
+        refusal, which is recorded with the token as used. Stale, without effect, when a later generation was observed.
     """
     await completion.hold_line(connection, execution)
     former = await _locked(connection, execution)
@@ -149,7 +159,11 @@ async def retry(
     if in_vain is not None:
         return in_vain
     refused = refusal(former.phase)
-    if refused is None and former.flow_revision is None:
+    if refused is None and asked.cut is not None and asked.cut.attempt != former.attempt:
+        return False
+    if refused is None and asked.cut is not None and asked.cut.flow is not None:
+        refused = await _add_revision(connection, asked.cut.flow)
+    elif refused is None and former.flow_revision is None:
         refused = await _find_flow(connection, execution)
     if refused is not None:
         await _refuse(connection, execution, former, asked.token, refused, generation)
@@ -181,8 +195,11 @@ async def retry(
             "generation": generation,
             "attempts": Json([*former.attempts, _end(former, asked)][-MAX_ATTEMPTS_KEPT:]),
             "from_start": asked.from_start,
+            "cuts": asked.cut is not None,
+            "retried": Json(asked.cut.event(former.attempt + 1, former.flow_revision) if asked.cut else {}),
             "changes": CHANGES,
-        },
+        }
+        | journal_cut.columns(asked.cut, from_start=asked.from_start),
     )
     if former.parent_id is not None:
         await completion.reopen(connection, execution)
@@ -223,6 +240,14 @@ async def refuse_retry(
         return in_vain
     await _refuse(connection, execution, former, token, refused, generation)
     return True
+
+
+async def _add_revision(connection: Connection, flow: journal_cut.NewRevision) -> RefusedRetry | None:
+    try:
+        await journal_cut.add_revision(connection, flow)
+    except ConflictingRevision as conflict:
+        return RefusedRetry("ConflictingRevision", str(conflict))
+    return None
 
 
 _PIN: Final = """
@@ -311,7 +336,7 @@ def _end(former: _Former, asked: RetryRequest) -> dict[str, Any]:
         "startTime": _iso(former.started_at),
         "completionTime": _iso(former.finished_at),
         "retriedFrom": "Start" if asked.from_start else "Failed",
-    }
+    } | (asked.cut.history(former.flow_revision) if asked.cut is not None else {})
 
 
 def _iso(moment: datetime | None) -> str | None:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Iterator, Mapping
-from functools import cached_property
 from typing import Any, Literal
 
 import orjson
@@ -18,7 +17,7 @@ from pydantic.alias_generators import to_camel
 from chaingraph_flow.errors import DuplicateNodeType
 from chaingraph_flow.ports.derive import Rule
 from chaingraph_flow.ports.types import Any as Any_
-from chaingraph_flow.ports.types import Boolean, Object, PortType, Secret, Secrets, String
+from chaingraph_flow.ports.types import Boolean, Object, PortType, String, holds_secrets
 
 EXECUTE = "__execute"
 SUCCESS = "__success"
@@ -90,10 +89,10 @@ class NodeType(_Data):
         """Whether the signal that it takes is an approval, which only its approvers can send."""
         return self.takes_signals is not None and self.input(APPROVERS) is not None
 
-    @cached_property
+    @property
     def secret_inputs(self) -> frozenset[str]:
         """Return the keys of the inputs that take secrets."""
-        return frozenset(port.key for port in self.inputs if isinstance(port.type, Secret | Secrets))
+        return frozenset(port.key for port in self.inputs if holds_secrets(port.type))
 
     def input(self, key: str) -> InputPort | None:
         """Return the input of this key, `__execute` included."""

@@ -344,9 +344,7 @@ class NodeContext:
             self._log(room)
 
     def conceal(self, text: str) -> None:
-        """Remove a text from everything that the execution writes from now on, as the values of secrets are.
-
-        For what a node makes of a secret, such as a token that it requests with a password.
+        """Remove a text from all that the execution writes from now on: one that the node makes of a secret.
 
         Raises:
             NodeFailed: the text is too short or too long.

@@ -330,3 +330,54 @@ async def test_concealed_text_is_removed_as_well() -> None:
     result = await made.run()
     assert recorder.of("w").outputs == {"value": "***"}
     assert PLAIN.upper() not in everything(result, recorder)
+
+
+PAGE = """
+subflows:
+  - name: page
+    inputs: [{name: TOKEN, type: secret}]
+    outputs: [{name: OUT, from: leak.text}, {name: done, from: leak.__success}]
+    nodes: [{id: leak, type: Leak}]
+    edges: [{from: inputs.TOKEN, to: leak.secret}]
+"""
+
+
+async def test_call_passes_a_reference_on_and_each_node_resolves_it() -> None:
+    vault = Vault(token=PLAIN)
+    spec = f"""
+    inputs: [{{name: token, type: secret, required: true}}]
+    outputs: [{{name: results, from: each.results}}]
+    {PAGE.replace("TOKEN", "token").replace("OUT", "out").replace(chr(10), chr(10) + "    ")}
+    nodes: [{{id: each, type: ForEach, inputs: {{subflow: page, items: [1, 2]}}}}]
+    edges: [{{from: inputs.token, to: each.token}}]
+    """
+    spec = spec.replace("{name: token, type: secret}]", "{name: token, type: secret}, {name: item}, {name: index}]")
+    result, recorder = await run(spec, vault, NODES, token=REFERENCE)
+    assert [each["out"] for each in result.outputs["results"]] == ["a *** b"] * 2
+    assert vault.asked == ["token", "token"]
+    assert PLAIN not in everything(result, recorder)
+
+
+def test_call_takes_references_alone() -> None:
+    page = PAGE.replace("TOKEN", "token").replace("OUT", "out")
+    spec = flow(f"{page}nodes: [{{id: c, type: Call, inputs: {{subflow: page, token: 1234567890123456789012345}}}}]")
+    [error] = validate(spec, NODES.catalogue)
+    assert error.path == "spec.nodes[0].inputs.token"
+    assert "1234567" not in error.message
+
+
+def test_loop_does_not_make_a_secret_of_an_output() -> None:
+    page = PAGE.replace("TOKEN", "token").replace("OUT", "token")
+    spec = flow(f"{page}nodes: [{{id: c, type: Repeat, inputs: {{subflow: page, until: done}}}}]")
+    [error] = validate(spec, NODES.catalogue)
+    assert "its output 'token' would be the secret of the next round" in error.message
+
+
+def test_items_of_a_loop_are_secrets_only_if_the_flow_has_them() -> None:
+    page = PAGE.replace("TOKEN", "item").replace("OUT", "out")
+    spec = flow(
+        f"inputs: [{{name: rows, type: array}}]\n{page}"
+        "nodes: [{id: c, type: ForEach, inputs: {subflow: page}}]\nedges: [{from: inputs.rows, to: c.items}]"
+    )
+    [error] = validate(spec, NODES.catalogue)
+    assert "its items: needs a secret" in error.message

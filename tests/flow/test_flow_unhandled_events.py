@@ -70,7 +70,8 @@ def test_unhandled_ignores_names_known_only_at_run_time(port: str, inputs: dict[
 @pytest.mark.parametrize("example", EXAMPLES, ids=lambda path: path.stem)
 def test_unhandled_reports_nothing_for_examples(example: Path) -> None:
     for document in yaml.safe_load_all(example.read_text(encoding="utf-8")):
-        spec = document.get("spec")
-        spec = spec.get("flow") if spec is not None and document["kind"] == "Execution" else spec
-        if spec is not None and document["kind"] in ("Execution", "Flow"):
+        if document["kind"] not in ("Execution", "Flow"):
+            continue
+        spec = document["spec"].get("flow") if document["kind"] == "Execution" else document["spec"]
+        if spec is not None:
             assert unhandled_events(FlowSpec.model_validate(spec), CATALOGUE) == []

@@ -14,7 +14,7 @@ from chaingraph_flow.field_errors import ErrorCode, FieldError, Suggestions
 from chaingraph_flow.ports.json_values import DEEPEST, article
 from chaingraph_flow.ports.types import BARE, AnyPortType, Array, Boolean, Object
 from chaingraph_flow.ports.types import Any as AnyType
-from chaingraph_flow.validation.inputs import declared_type
+from chaingraph_flow.validation.inputs import SECRET, declared_type
 
 SUPPLIED: Final[Mapping[str, frozenset[str]]] = {
     "once": frozenset(),
@@ -183,6 +183,13 @@ def _clashes(node_type: NodeType, spec: SubflowSpec) -> list[str]:
             f"its output {each.name!r} has the name of an output of {node_type.type}; rename it in the subflow"
             for each in spec.outputs
             if each.name in taken
+        ]
+    if kind == "repeat":
+        secrets = {each.name for each in spec.inputs if each.type == SECRET}
+        found += [
+            f"its output {each.name!r} would be the secret of the next round; rename it in the subflow"
+            for each in spec.outputs
+            if each.name in secrets
         ]
     return found
 

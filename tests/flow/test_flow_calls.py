@@ -53,7 +53,7 @@ class Effect(Node):
 
     async def run(self, context: NodeContext) -> None:
         self.runs.append(context.node_id)
-        if self.value in self.broken:
+        if any(self.value == each for each in self.broken):
             raise NodeFailed(f"no {self.value}", reason="Broken", details={"value": self.value})
         self.result = self.value
 

@@ -8,10 +8,10 @@ from typing import Any, Final
 
 from chaingraph_crds import names
 from chaingraph_crds.conditions import CONDITION_MEANINGS, Condition
+from chaingraph_crds.definitions.manifests import EXECUTION, FLOW, ResourceKind
+from chaingraph_crds.definitions.structural import PRESERVE, VALIDATIONS, Schema, structural_schema
 from chaingraph_crds.edits import EDITS
 from chaingraph_crds.execution_status import PHASE_MEANINGS
-from chaingraph_crds.manifests import EXECUTION, FLOW, ResourceKind
-from chaingraph_crds.structural import PRESERVE, VALIDATIONS, Schema, structural_schema
 
 _INTRODUCTION: Final = f"""\
 <!-- Generated from the models in crds/chaingraph_crds by `make generate`. Do not edit. -->

@@ -6,7 +6,7 @@ keeps them, and so all Flows and Executions, when it goes.
 
 from __future__ import annotations
 
-from chaingraph_crds import manifests, policies
+from chaingraph_crds.definitions import manifests, policies
 
 _KEEP = """\
 metadata:

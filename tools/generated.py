@@ -13,7 +13,8 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from chaingraph_crds import manifests, names, policies
+from chaingraph_crds import names
+from chaingraph_crds.definitions import manifests, policies
 from tools import argocd, chart_crds, chart_values, settings_reference
 from tools.api_reference import markdown as api_reference
 from tools.dashboard import dashboard_json

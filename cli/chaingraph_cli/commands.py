@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import Final, NoReturn
 
 from chaingraph_cli.errors import CLOSED_PIPE, CliError, PackageMissing, Usage
-from chaingraph_crds.suggestions import similar
+from chaingraph_crds.messages.suggestions import similar
 
 OPTION_WITH_VALUE: Final = ("-n", "--namespace", "--context", "--kubeconfig")
 """The options that may precede the name of the command."""

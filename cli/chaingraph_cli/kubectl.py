@@ -21,7 +21,7 @@ from typing import Any, Final
 from chaingraph_cli.commands import typed
 from chaingraph_cli.errors import CliError, Forbidden, NotFound, Unreachable, Usage
 from chaingraph_crds import names
-from chaingraph_crds.suggestions import similar
+from chaingraph_crds.messages.suggestions import similar
 
 EXECUTIONS: Final = f"{names.EXECUTION_PLURAL}.{names.VERSION}.{names.GROUP}"
 FLOWS: Final = f"{names.FLOW_PLURAL}.{names.VERSION}.{names.GROUP}"

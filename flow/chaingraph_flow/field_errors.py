@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
 
-from chaingraph_crds.suggestions import almost, nearest, similar, suggestion
+from chaingraph_crds.messages.suggestions import almost, nearest, similar, suggestion
 
 MOST_ERRORS: Final = 100
 """Maximum errors of one flow that are described. The rest are counted."""

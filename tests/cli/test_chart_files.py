@@ -6,7 +6,8 @@ import pytest
 from tools import chart_crds
 from tools.chart_values import Value, documented
 
-from chaingraph_crds import manifests, names
+from chaingraph_crds import names
+from chaingraph_crds.definitions import manifests
 
 VALUES = """\
 # Not this one.

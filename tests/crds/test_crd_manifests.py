@@ -6,8 +6,8 @@ import pytest
 import yaml
 
 from chaingraph_crds import names
-from chaingraph_crds.manifests import crd_filename, crd_manifest, crd_manifests, crd_yaml
-from chaingraph_crds.policies import POLICY_FILENAME, policy_manifests, policy_yaml
+from chaingraph_crds.definitions.manifests import crd_filename, crd_manifest, crd_manifests, crd_yaml
+from chaingraph_crds.definitions.policies import POLICY_FILENAME, policy_manifests, policy_yaml
 from fixtures.cluster.crd_schemas import parts, root_schema
 
 FOLDER = Path(__file__).parents[2] / "crds"

@@ -6,8 +6,8 @@ import pytest
 from pydantic import ValidationError
 
 from chaingraph_crds.execution import ExecutionSpec
-from chaingraph_crds.field_errors import errors_of
 from chaingraph_crds.flow import FlowSpec
+from chaingraph_crds.messages.field_errors import errors_of
 from fixtures.cluster.crd_specs import BAD_EXECUTIONS, BAD_FLOWS, CHILD, SPAWNED_BY, Bad
 
 

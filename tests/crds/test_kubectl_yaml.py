@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from chaingraph_cli.upstream import binaries
-from chaingraph_crds.field_errors import errors_of
 from chaingraph_crds.flow import FlowSpec
+from chaingraph_crds.messages.field_errors import errors_of
 from chaingraph_crds.yaml.nodes import YamlError
 from chaingraph_crds.yaml.reading import read
 from chaingraph_crds.yaml.scalars import asked_for

@@ -6,8 +6,8 @@ from typing import Annotated, Any, Literal
 import pytest
 from pydantic import AwareDatetime, ConfigDict, Field
 
+from chaingraph_crds.definitions.structural import NotStructural, immutable_fields, structural_schema
 from chaingraph_crds.model import ApiModel, kubernetes, rule, validations
-from chaingraph_crds.structural import NotStructural, immutable_fields, structural_schema
 
 ANY = {"x-kubernetes-preserve-unknown-fields": True}
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from chaingraph_crds.suggestions import almost, similar, suggestion
+from chaingraph_crds.messages.suggestions import almost, similar, suggestion
 from chaingraph_flow import Registry
 
 TYPES = (*Registry.discover(), "acme.Shout", "acme.Whisper", "beta.Shout2")

@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
+from chaingraph_crds.definitions.structural import immutable_fields, structural_schema
 from chaingraph_crds.edits import EDITS, EditEffect
 from chaingraph_crds.execution import ExecutionOptions, ExecutionSpec
-from chaingraph_crds.structural import immutable_fields, structural_schema
 from chaingraph_flow import Any as AnyType
 from chaingraph_operator.decide.actions import Command, Nothing, Plan, Retry, UpdateControl
 from chaingraph_operator.decide.ignored import Reason, claim, of_active

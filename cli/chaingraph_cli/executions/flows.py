@@ -7,8 +7,8 @@ from typing import Any
 
 from chaingraph_cli.execution import Execution
 from chaingraph_cli.kubectl import FLOWS, Kubectl, finish, read_json
+from chaingraph_crds.messages.suggestions import similar
 from chaingraph_crds.node_paths import places, unnumbered
-from chaingraph_crds.suggestions import similar
 
 
 def ids(flow: dict[str, Any]) -> list[str]:

@@ -8,8 +8,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from chaingraph_cli.errors import Usage
+from chaingraph_crds.messages.suggestions import suggestion
 from chaingraph_crds.numbers import Inexact, exact_number
-from chaingraph_crds.suggestions import suggestion
 
 AS_TEXT: Final = 'Write it as a quoted string: --input \'id="123"\', or "123" in a file.'
 _ANY: Final = "any"

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pydantic import ValidationError
 
 from chaingraph_crds.execution import ExecutionSpec
-from chaingraph_crds.field_errors import errors_of
+from chaingraph_crds.messages.field_errors import errors_of
 from chaingraph_operator.decide.actions import Refuse, Wait
 from chaingraph_operator.decide.flow_status import error_lines, unreadable_reason
 from chaingraph_operator.decide.ignored import Ignored, Reason

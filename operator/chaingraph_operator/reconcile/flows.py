@@ -13,8 +13,8 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from chaingraph_crds.field_errors import errors_of
 from chaingraph_crds.flow import FlowSpec, FlowStatus
+from chaingraph_crds.messages.field_errors import errors_of
 from chaingraph_flow.catalogue import Catalogue
 from chaingraph_flow.field_errors import similar
 from chaingraph_flow.revision import revision

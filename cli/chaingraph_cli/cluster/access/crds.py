@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from chaingraph_cli.cluster.access import applying
-from chaingraph_crds.manifests import crd_manifests
-from chaingraph_crds.policies import policy_manifests
+from chaingraph_crds.definitions.manifests import crd_manifests
+from chaingraph_crds.definitions.policies import policy_manifests
 
 
 def apply(kubeconfig: Path) -> None:

@@ -15,9 +15,9 @@ change their signals alone.
 from typing import Any, Final
 
 from chaingraph_crds import names
+from chaingraph_crds.definitions.structural import PRESERVE, immutable_fields, structural_schema
 from chaingraph_crds.execution import ExecutionSpec
-from chaingraph_crds.structural import PRESERVE, immutable_fields, structural_schema
-from chaingraph_crds.text import yaml_text
+from chaingraph_crds.messages.text import yaml_text
 
 POLICY_NAME: Final = f"immutable-fields.{names.EXECUTION_CRD}"
 SIGNALS_POLICY_NAME: Final = f"signals.{names.EXECUTION_CRD}"

@@ -9,10 +9,10 @@ from typing import Any, Final
 from pydantic import BaseModel
 
 from chaingraph_crds import names
+from chaingraph_crds.definitions.structural import Schema, structural_schema
 from chaingraph_crds.execution import ExecutionSpec, ExecutionStatus
 from chaingraph_crds.flow import FlowSpec, FlowStatus
-from chaingraph_crds.structural import Schema, structural_schema
-from chaingraph_crds.text import yaml_text
+from chaingraph_crds.messages.text import yaml_text
 
 Manifest = dict[str, Any]
 

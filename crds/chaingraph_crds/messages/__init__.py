@@ -1,0 +1,1 @@
+"""Texts for people: errors with their paths, and suggestions of names."""

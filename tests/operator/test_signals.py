@@ -13,7 +13,7 @@ from chaingraph_operator.decide.signals import (
     MOST_BYTES,
     MOST_SIGNALS,
     SignalFacts,
-    judge,
+    decide,
     refused,
     signal_nodes,
     statuses,
@@ -52,7 +52,7 @@ def one(name: str, payload: Any = None, **fields: Any) -> dict[str, Any]:
 
 
 def refusal_of(entry: dict[str, Any], *, ended: bool = False) -> tuple[str, str] | None:
-    judged = judge(spec_of(signals=[entry]), facts(), ended=ended)
+    judged = decide(spec_of(signals=[entry]), facts(), ended=ended)
     assert len(judged.accepted) + len(judged.refused) == 1
     return (judged.refused[0].reason, judged.refused[0].message) if judged.refused else None
 
@@ -127,19 +127,19 @@ def test_ended_execution_refuses_every_signal() -> None:
 
 def test_limits_count_what_was_accepted_before() -> None:
     full = KnownSignals({}, frozenset(), count=MOST_SIGNALS - 1)
-    judged = judge(spec_of(signals=[one("start", id="a"), one("start", id="b")]), facts(full), ended=False)
+    judged = decide(spec_of(signals=[one("start", id="a"), one("start", id="b")]), facts(full), ended=False)
     assert ([each.id for each in judged.accepted], [each.reason for each in judged.refused]) == (
         ["a"],
         ["TooManySignals"],
     )
     large = KnownSignals({}, frozenset(), size=MOST_BYTES - 4)
-    judged = judge(spec_of(signals=[one("start", "xxxx", id="a"), one("start", 1, id="b")]), facts(large), ended=False)
+    judged = decide(spec_of(signals=[one("start", "xxxx", id="a"), one("start", 1, id="b")]), facts(large), ended=False)
     assert ([each.id for each in judged.accepted], [each.reason for each in judged.refused]) == (["b"], ["TooLarge"])
 
 
 def test_signal_waits_for_a_worker_that_knows_the_node_types() -> None:
     strange = facts(nodes=[*NODES, {"id": "own", "type": "acme.Own"}])
-    judged = judge(spec_of(signals=[one("own", id="a"), one("start", id="b")]), strange, ended=False)
+    judged = decide(spec_of(signals=[one("own", id="a"), one("start", id="b")]), strange, ended=False)
     assert [each.id for each in judged.accepted] == ["b"]
     assert judged.refused == ()
 
@@ -147,7 +147,7 @@ def test_signal_waits_for_a_worker_that_knows_the_node_types() -> None:
 def test_known_ids_are_not_judged_again() -> None:
     known = KnownSignals({"a": ("UnknownSignal", "no")}, frozenset("b"))
     spec = spec_of(signals=[one("start", id="a"), one("start", id="b")])
-    assert judge(spec, facts(known), ended=False) == judge(spec_of(), facts(known), ended=False)
+    assert decide(spec, facts(known), ended=False) == decide(spec_of(), facts(known), ended=False)
     assert plan(spec, META, UNSEEN, row_of("Running"), None, facts(known)) == Nothing()
 
 

@@ -162,7 +162,7 @@ def _until_settled(console: Console, resources: Resources, running: Sequence[Exa
 def _print_verdict(console: Console, rows: Sequence[DemoRow]) -> bool:
     wrong = [row for row in rows if not row.as_expected]
     if not wrong:
-        console.print(f"[bold green]All {len(rows)} executions ended as expected.[/]", markup=True)
+        console.print(f"[bold green]All {len(rows)} executions are as expected.[/]", markup=True)
     for row in wrong:
         console.print(f"[bold red]{row.name} is {row.phase}, expected {row.example.expected}.[/]", markup=True)
         console.print(f"  {row.message}")

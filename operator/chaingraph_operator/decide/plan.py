@@ -39,7 +39,7 @@ from chaingraph_operator.decide.actions import (
 from chaingraph_operator.decide.creation import creation
 from chaingraph_operator.decide.ignored import changed_options
 from chaingraph_operator.decide.retry_cut import RetryFacts
-from chaingraph_operator.decide.signals import JudgedSignals, SignalFacts, judge
+from chaingraph_operator.decide.signals import SignalDecisions, SignalFacts, decide
 from chaingraph_store.commands import retrying
 from chaingraph_store.commands.control import DesiredControl
 from chaingraph_store.commands.journal_cut import JournalCut
@@ -95,11 +95,11 @@ def plan(
         status: as last written. Only the status records an end without a row.
         row: the ledger's row, or None.
         flow: the Flow that `flowRef` names, or the inline flow; None when there is a row, which has its flow pinned.
-        signals: what is needed to judge `spec.signals`; None without a row, or when the spec has none.
+        signals: what is needed to decide about `spec.signals`; None without a row, or when the spec has none.
         retry: what is needed to decide about a retry with `node` or `flowRevision: Latest`; None without one.
     """
     if row is not None:
-        return _with_row(spec, meta, row, judge(spec, signals, ended=row.ended), retry)
+        return _with_row(spec, meta, row, decide(spec, signals, ended=row.ended), retry)
     if meta.deleting:
         return Nothing()
     if spec.spawned_by is not None:
@@ -168,7 +168,7 @@ _STOP_WINS: Final = "spec.stop is true, and stop takes precedence. Set spec.stop
 
 
 def _with_row(
-    spec: ExecutionSpec, meta: ObjectMeta, row: ExecutionRow, signals: JudgedSignals, retry: RetryFacts | None
+    spec: ExecutionSpec, meta: ObjectMeta, row: ExecutionRow, signals: SignalDecisions, retry: RetryFacts | None
 ) -> Plan:
     if meta.deleting:
         done = row.tree_ended or (row.ended and row.tree_stopped)
@@ -184,7 +184,7 @@ def _with_row(
     return command or (observe if meta.generation > max(row.observed_generation, 1) else Nothing())
 
 
-def _active(spec: ExecutionSpec, meta: ObjectMeta, row: ExecutionRow, signals: JudgedSignals) -> Command | None:
+def _active(spec: ExecutionSpec, meta: ObjectMeta, row: ExecutionRow, signals: SignalDecisions) -> Command | None:
     if spec.stop:
         return _stop(spec, meta, row)
     wanted = replace(_wanted(spec), signals=signals.accepted)

@@ -63,7 +63,7 @@ class SignalNode:
 
 @dataclass(frozen=True, slots=True)
 class SignalFacts:
-    """What has to be known to judge signals.
+    """What has to be known to decide about signals.
 
     Attributes:
         known: what became of earlier ones.
@@ -77,7 +77,7 @@ class SignalFacts:
 
 
 @dataclass(frozen=True, slots=True)
-class JudgedSignals:
+class SignalDecisions:
     """The new entries of a spec: to accept, in order, and to refuse."""
 
     accepted: tuple[NewSignal, ...] = ()
@@ -114,10 +114,10 @@ def signal_nodes(flow: Mapping[str, Any], catalogue: Catalogue) -> tuple[dict[st
     return found, complete
 
 
-def judge(spec: ExecutionSpec, facts: SignalFacts | None, *, ended: bool) -> JudgedSignals:
+def decide(spec: ExecutionSpec, facts: SignalFacts | None, *, ended: bool) -> SignalDecisions:
     """Decide about the entries that are neither accepted nor refused yet."""
     if facts is None:
-        return JudgedSignals()
+        return SignalDecisions()
     accepted: list[NewSignal] = []
     refused: list[RefusedSignal] = []
     suggest = Suggestions()
@@ -136,12 +136,12 @@ def judge(spec: ExecutionSpec, facts: SignalFacts | None, *, ended: bool) -> Jud
             continue
         count, size = count + 1, size + len(payload)
         accepted.append(NewSignal(signal.id, signal.name, payload, signal.by.user if signal.by is not None else ""))
-    return JudgedSignals(tuple(accepted), tuple(refused))
+    return SignalDecisions(tuple(accepted), tuple(refused))
 
 
 _Refusal = tuple[SignalReason, str]
 _LATER: Final = (SignalReason.UNKNOWN_SIGNAL, "")
-"""It cannot be judged before a worker has the node types of the flow."""
+"""It cannot be decided before a worker has the node types of the flow."""
 
 
 def _refusal(path: str, signal: Signal, facts: SignalFacts, suggest: Suggestions, *, ended: bool) -> _Refusal | None:

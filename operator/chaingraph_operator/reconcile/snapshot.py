@@ -34,7 +34,7 @@ class Snapshot:
         status: as last written.
         row: the ledger's row, or None.
         ignored: the parts of the spec that have no effect.
-        signals: what is needed to judge `spec.signals`; None without a row, or when the spec has none.
+        signals: what is needed to decide about `spec.signals`; None without a row, or when the spec has none.
         retry: what is needed to decide about a retry with `node` or `flowRevision: Latest`; None without one.
         unreadable: why the spec cannot be read. Then `spec` only says whether the row stays paused.
     """

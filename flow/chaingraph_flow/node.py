@@ -30,6 +30,7 @@ from chaingraph_flow.calls import CallPlan
 from chaingraph_flow.catalogue import InputPort, NodeType, OutputPort
 from chaingraph_flow.context import NodeContext
 from chaingraph_flow.errors import InvalidNodeClass
+from chaingraph_flow.limits import Limits
 from chaingraph_flow.ports.derive import AnyRule, Given, SameAs, inputs_of, static_inputs_of
 from chaingraph_flow.ports.types import AnyPortType, Object, Secret, Secrets, String, check_value, holds_secrets
 
@@ -266,7 +267,7 @@ class CallingNode(Node):
         cls.node_type = _described(cls)
 
     @classmethod
-    def plan(cls, values: Mapping[str, Any]) -> CallPlan:
+    def plan(cls, values: Mapping[str, Any], limits: Limits) -> CallPlan:
         """Return the plan of the calls, given the values of all inputs by key."""
         raise NotImplementedError
 

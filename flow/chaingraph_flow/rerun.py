@@ -74,6 +74,16 @@ class FlowVersion:
         """Return these nodes and all that depend on them."""
         return reach(ids, self.targets.__getitem__)
 
+    def sources(self, id_: str) -> list[str]:
+        """Return the nodes that feed a node directly."""
+        return [start.node for start, _ in self.incoming[id_] if start.node != INPUTS_NODE_ID]
+
+    @cached_property
+    def approvals(self) -> set[str]:
+        """The nodes that ask a person for an approval."""
+        types = ((id_, self.catalogue.get(node.type)) for id_, node in self.nodes.items())
+        return {id_ for id_, type_ in types if type_ is not None and type_.approval}
+
     def active(self, events: Collection[str] | None) -> frozenset[str]:
         """Return the nodes that take part in a run; see `binding`."""
         listeners: dict[str, list[str]] = {}
@@ -89,7 +99,7 @@ class FlowVersion:
             self.nodes.keys(),
             listeners,
             targets=self.targets.__getitem__,
-            sources=lambda id_: (start.node for start, _ in self.incoming[id_] if start.node != INPUTS_NODE_ID),
+            sources=self.sources,
         )
 
     def handled(self, active: Collection[str]) -> set[str]:
@@ -171,7 +181,7 @@ def rerun(
         node: the node to run again; '' for none.
     """
     active = flow.active(events)
-    invalid = flow.dependent({*changed(former, flow, journal), *([node] if node else ())})
+    invalid = _invalid(changed(former, flow, journal), flow, journal, node)
     handled = flow.handled(active)
     failed = {id_ for id_, outcome in journal.items() if outcome == Outcome.FAILED and id_ not in handled}
     lost = flow.dependent(failed & active) | invalid
@@ -191,6 +201,21 @@ def rerun(
         removed=tuple(id_ for id_ in former.nodes if id_ in undone - active),
         dropped=tuple(entry for entry in journal if entry not in kept),
     )
+
+
+def _invalid(differing: set[str], flow: FlowVersion, journal: Mapping[str, str], node: str) -> set[str]:
+    """Return the nodes whose ends are not valid any more: the chosen and the changed ones, and all that depend on them.
+
+    An approval is for the nodes that depend on it, as they were, and for one run of them. It is asked for again if a
+    completed one of them runs again, or if one has changed.
+    """
+    invalid = flow.dependent({*differing, *([node] if node else ())})
+    while True:
+        repeated = {id_ for id_ in invalid if journal.get(id_) == Outcome.COMPLETED}
+        asked = flow.approvals & reach(differing | repeated, flow.sources)
+        if asked <= invalid:
+            return invalid
+        invalid |= flow.dependent(asked)
 
 
 def changed(former: FlowVersion, flow: FlowVersion, journal: Mapping[str, str]) -> set[str]:

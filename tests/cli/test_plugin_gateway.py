@@ -72,7 +72,7 @@ async def test_follow_reaches_the_end_over_broken_connections(
     await log.append("flow:started")
     arguments = ("events", "nightly", "-f", "-o", "json", "--gateway", proxy.url)
     following = asyncio.create_task(asyncio.to_thread(plugin, *arguments))
-    await asyncio.sleep(1)
+    await asyncio.to_thread(gateway.wait_figure, "chaingraph_gateway_streams 1.0", 60)  # before that, it gives up
     for _ in range(3):
         await log.append("node:started", "node:completed")
         proxy.cut()

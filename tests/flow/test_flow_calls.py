@@ -12,6 +12,7 @@ from chaingraph_flow import (
     EngineOptions,
     FlowOutcome,
     Input,
+    InvalidFlow,
     Node,
     NodeContext,
     NodeFailed,
@@ -180,6 +181,35 @@ async def test_for_each_goes_on_after_failures_if_told_to() -> None:
     assert run.result.outputs["results"] == [None, None, {"value": "c"}]
     assert [each and each["node"] for each in run.result.outputs["errors"]] == ["all[0].first", "all[1].first", None]
     assert run.result.outputs["failed"] == 2
+
+
+async def test_for_each_runs_only_where_its_filter_holds() -> None:
+    items = "[{kg: 1, to: a}, {kg: 9, to: b}, {kg: 12, to: c}, {kg: 2, to: d}]"
+    for condition, ran in (("kg > `5`", "bc"), ("kg > `50`", ""), ("kg < `5`", "ad"), ("to", "abcd")):
+        text = f"""
+subflows:
+  - name: send
+    inputs: [{{name: item}}, {{name: index}}]
+    outputs: [{{name: to, from: work.result}}]
+    nodes: [{{id: work, type: Effect}}]
+    edges: [{{from: inputs.item, to: work.value}}]
+nodes: [{{id: all, type: ForEach, inputs: {{subflow: send, items: {items}, filter: "{condition}", maxParallel: 1}}}}]
+outputs: [{{name: results, from: all.results}}, {{name: skipped, from: all.skipped}}]
+"""
+        run = await run_flow(text, registry=REGISTRY)
+        results = run.result.outputs["results"]
+        assert [each and each["to"]["to"] for each in results] == [each if each in ran else None for each in "abcd"]
+        assert run.result.outputs["skipped"] == 4 - len(ran)
+
+
+async def test_filter_that_cannot_be_evaluated_fails_the_node_with_its_element() -> None:
+    text = EFFECTS.replace("items: [a, b, c]", "items: [{n: [1]}, {n: 2}], filter: 'length(n) > `0`'")
+    run = await run_flow(text, registry=REGISTRY)
+    assert run.result.error is not None
+    assert run.result.error.reason == "ExpressionFailed"
+    assert run.result.error.message.startswith("filter, items[1]: ")
+    with pytest.raises(InvalidFlow, match=r"spec.nodes\[0\].inputs.filter"):
+        await run_flow(EFFECTS.replace("items: [a, b, c]", "items: [a], filter: 'kg >'"), registry=REGISTRY)
 
 
 async def test_failure_of_call_goes_to_its_error_port_with_details() -> None:

@@ -251,6 +251,47 @@ def test_what_counts_as_a_change(replaced: str, by: str, inputs: Mapping[str, An
     assert rerun(journal, former=former, flow=latest, events=None).again == again
 
 
+RELEASE = """
+nodes:
+  - {id: build, type: Text, inputs: {value: a}}
+  - {id: ask, type: Approval, inputs: {prompt: Deploy, approvers: {users: [ann]}}}
+  - {id: deploy, type: Text, inputs: {value: b}}
+  - {id: other, type: Approval, inputs: {prompt: Tell, approvers: {users: [ann]}}}
+  - {id: both, type: Join}
+  - {id: tell, type: Fail}
+  - {id: alone, type: Approval, inputs: {prompt: And, approvers: {users: [ann]}}}
+edges:
+  - {from: build.__success, to: ask.__execute}
+  - {from: ask.approved, to: deploy.__execute}
+  - {from: deploy.value, to: both.a}
+  - {from: other.by, to: both.b}
+  - {from: both.result, to: tell.message}
+"""
+BOTH_ASKED = ("ask", "deploy", "other", "both", "tell")
+
+
+@pytest.mark.parametrize(
+    ("replaced", "by", "node", "again"),
+    [
+        ("", "", "tell", ("tell",)),
+        ("", "", "both", BOTH_ASKED),
+        ("", "", "deploy", BOTH_ASKED),
+        ("", "", "build", ("build", *BOTH_ASKED)),
+        ("", "", "other", BOTH_ASKED),
+        ("type: Fail", "type: DebugLog", "", BOTH_ASKED),
+        ("value: b", "value: other", "", BOTH_ASKED),
+        ("value: a", "value: other", "", ("build", *BOTH_ASKED)),
+        ("prompt: And", "prompt: Really", "", ("tell", "alone")),
+    ],
+)
+def test_approval_is_for_one_run_of_its_dependents(replaced: str, by: str, node: str, again: tuple[str, ...]) -> None:
+    """A failed node runs again under the approval that it had: nothing that was approved has been done."""
+    former = version(flow(RELEASE), BUILT_IN)
+    latest = version(flow(RELEASE.replace(replaced, by)), BUILT_IN) if replaced else former
+    journal = dict.fromkeys(former.nodes, "completed") | {"tell": "failed"}
+    assert rerun(journal, former=former, flow=latest, events=None, node=node).again == again
+
+
 def test_entries_inside_a_node_belong_to_it() -> None:
     spec = flow(
         "{nodes: [{id: pages, type: Text}, {id: sum, type: Length}], edges: [{from: pages.value, to: sum.value}]}"

@@ -161,5 +161,6 @@ async def test_aged_replay_is_aborted_so_it_cannot_look_complete(
     assert whole == list(range(-1, whole[-1] + 1))
     assert whole[-1] < 19_999
     gateway.wait_figure(f"{AGED} 1.0")
-    rest = await gateway.all(path, people.admin, after=whole[-1], follow="false")
+    patient = run_gateway()
+    rest = await patient.all(path, people.admin, after=whole[-1], follow="false")
     assert [int(each.id) for each in rest] == list(range(whole[-1] + 1, 20_000))

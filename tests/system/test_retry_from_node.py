@@ -202,6 +202,40 @@ async def test_worker_lost_in_a_retry_repeats_no_kept_node(
 @pytest.mark.crash
 @pytest.mark.long
 @pytest.mark.timeout(600)
+async def test_worker_killed_between_messages_of_a_retry_repeats_nothing(
+    user: User,
+    run_operator: RunOperator,
+    run_worker: RunWorker,
+    make_proxy: MakeProxy,
+    ledger: Ledger,
+    database_url: str,
+) -> None:
+    run_operator()
+    assassin = Assassin()
+    through = {"DATABASE_URL_EXECUTIONS": make_proxy(database_url, watch=assassin.watch).url}
+    worker = run_worker(**through).wait_ready()
+    strikes = 0
+    for message in (2, 5, 8, 11, 14, 18):
+        name = f"killed-at-{message}"
+        user.apply(flow(name, **load("no")), execution(name, flowRef={"name": name}))
+        failed(user, name)
+        user.apply(flow(name, **load(None)))
+        assassin.arm(worker, message)
+        patch(user, name, retry={"token": "a", "node": "clean", "flowRevision": "Latest"})
+        if assassin.strikes_before(partial(user.has_succeeded, name), within=60):
+            worker.process.wait(10)
+            worker = run_worker(**through).wait_ready()
+            strikes += 1
+        user.wait(name)
+        status = user.status(name)
+        assert (status["attempt"], status["nodes"]["completed"]) == (2, 4)
+        assert (await runs_of(ledger, status["executionID"]))[1] == {"clean": 1, "load": 1}
+    assert strikes > 3, "the worker was killed at too few places to mean anything"
+
+
+@pytest.mark.crash
+@pytest.mark.long
+@pytest.mark.timeout(600)
 async def test_operator_killed_between_any_two_steps_retries_once(
     user: User,
     run_operator: RunOperator,

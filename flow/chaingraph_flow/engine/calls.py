@@ -213,6 +213,8 @@ class Calls:
             frame = self._open(live, call)
             step.decidable.extend(frame.state.open_nodes())
             self.touch(frame)
+        if live.plan.result() is not None:  # without a call: none of the others has to run
+            self._due.setdefault(id_, [])
 
     def _open(self, live: _Live, call: NextCall) -> Frame:
         path = numbered(live.node.id, call.number)

@@ -31,6 +31,7 @@ from chaingraph_flow.engine.tries.supervision import KilledTry, Supervisor
 from chaingraph_flow.engine.tries.tries import Tries
 from chaingraph_flow.engine.waits import Waits
 from chaingraph_flow.graph import Graph, GraphNode
+from chaingraph_flow.limits import Limits
 from chaingraph_flow.node import CallingNode
 from chaingraph_flow.registry import Registry
 
@@ -127,7 +128,7 @@ class Scheduler(Dispatcher):
         self._may_spawn = may_spawn
         self._calls = Calls(
             self.frames,
-            plan=partial(_plan, registry),
+            plan=partial(_plan, registry, self._options.limits),
             journal=self._journal,
             announce=self._announce,
             options=self._options,
@@ -259,7 +260,7 @@ class Scheduler(Dispatcher):
             self._over.set()
 
 
-def _plan(registry: Registry, node: GraphNode, values: Mapping[str, Any]) -> CallPlan:
+def _plan(registry: Registry, limits: Limits, node: GraphNode, values: Mapping[str, Any]) -> CallPlan:
     cls = registry[node.type.type]
     assert issubclass(cls, CallingNode), cls
-    return cls.plan(values)
+    return cls.plan(values, limits)

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from chaingraph_flow.calls import ITERATION_LIMIT, CallEnd, CallFailure, CallPlan, NextCall
+from chaingraph_flow.errors import LimitExceeded, NodeFailed
+from chaingraph_flow.expressions import InvalidExpression, budget_of, compiled, evaluate, is_true
+from chaingraph_flow.limits import Limits
 from chaingraph_flow.node import CallingNode, Input, Output
 from chaingraph_flow.ports import types as t
 
@@ -22,7 +25,7 @@ class Call(CallingNode):
     subflow = Input(t.String(min_length=1), required=True, static=True, description=_SUBFLOW)
 
     @classmethod
-    def plan(cls, values: Mapping[str, Any]) -> CallPlan:
+    def plan(cls, values: Mapping[str, Any], limits: Limits) -> CallPlan:
         """Return the plan of one call."""
         return _Once(cls.passed_on(values))
 
@@ -46,17 +49,31 @@ class ForEach(CallingNode):
         t.Enum(options=(_FAIL, _CONTINUE)),
         default=_FAIL,
         static=True,
-        description="Fail: the first failure ends the node. Continue: the others continue, and `errors` has the "
-        "failures.",
+        description="Fail: the first failure ends the node. Continue: the other elements continue, and `errors` has "
+        "the failures.",
     )
-    results = Output(t.Array(), description="The subflow's outputs for each element; null where it failed.")
+    filter = Input(
+        t.String(),
+        static=True,
+        expression=True,
+        description="Expression in JMESPath over an element, such as price > `10`. Where it does not hold, the subflow "
+        "does not run.",
+    )
+    results = Output(
+        t.Array(), description="The subflow's outputs for each element; null where it failed or did not run."
+    )
     errors = Output(t.Array(), description="The failure of each element: {node, reason, message, details}, or null.")
     failed = Output(t.Number(integer=True), description="Number of elements that failed.")
+    skipped = Output(t.Number(integer=True), description="Number of elements for which `filter` does not hold.")
 
     @classmethod
-    def plan(cls, values: Mapping[str, Any]) -> CallPlan:
+    def plan(cls, values: Mapping[str, Any], limits: Limits) -> CallPlan:
         """Return the plan of a call for each element."""
-        return _Each(values["items"], int(values["maxParallel"]), values["onError"] == _CONTINUE, cls.passed_on(values))
+        goes_on = values["onError"] == _CONTINUE
+        each = _Each(values["items"], int(values["maxParallel"]), goes_on, cls.passed_on(values))
+        if values["filter"]:
+            each.select(values["filter"], limits)
+        return each
 
 
 class Repeat(CallingNode):
@@ -85,7 +102,7 @@ class Repeat(CallingNode):
     iterations = Output(t.Number(integer=True), description="Number of rounds.")
 
     @classmethod
-    def plan(cls, values: Mapping[str, Any]) -> CallPlan:
+    def plan(cls, values: Mapping[str, Any], limits: Limits) -> CallPlan:
         """Return the plan of one call after the other."""
         return _Rounds(values["until"], int(values["maxIterations"]), values["delaySeconds"], cls.passed_on(values))
 
@@ -122,23 +139,46 @@ class _Each:
         self._ended: set[int] = set()
         self._results: list[Any] = [None] * len(items)
         self._errors: list[Any] = [None] * len(items)
-        self._failed = 0
+        self._failed = self._skipped = 0
+        self._holds: Callable[[Any], bool] = lambda _: True
         self._failure: CallFailure | None = None
         if len(items) > MOST_ITEMS:
             message = f"items has {len(items)} elements, and {MOST_ITEMS} are possible: split the list"
             self._failure = CallFailure("", "InvalidInput", message)
 
     def next(self) -> NextCall | None:
-        if self._failure is not None or len(self._live) >= self._most:
-            return None
-        while self._next in self._ended:
-            self._next += 1
-        if self._next >= len(self._items):
+        if self._failure is not None or len(self._live) >= self._most or not self._skip():
             return None
         number = self._next
         self._next += 1
         self._live.add(number)
         return NextCall(number, {**self._inputs, "item": self._items[number], "index": number})
+
+    def select(self, expression: str, limits: Limits) -> None:
+        """Run the calls only for the elements for which this expression holds."""
+        budget = budget_of(limits)
+        try:
+            selected = compiled(expression)
+        except InvalidExpression as error:
+            self._failure = CallFailure("", "InvalidInput", f"filter: {error}")
+            return
+        self._holds = lambda item: is_true(evaluate(selected, item, budget))
+
+    def _skip(self) -> bool:
+        """Proceed to the next element that has to run. Returns False when there is none."""
+        while self._next < len(self._items):
+            if self._next not in self._ended:
+                try:
+                    if self._holds(self._items[self._next]):
+                        return True
+                except NodeFailed as error:
+                    reason = "LimitExceeded" if isinstance(error, LimitExceeded) else error.reason or "NodeFailed"
+                    self._failure = CallFailure("", reason, f"filter, items[{self._next}]: {error}")
+                    return False
+                self._ended.add(self._next)
+                self._skipped += 1
+            self._next += 1
+        return False
 
     def ended(self, number: int | None, end: CallEnd) -> None:
         if number is None or number in self._ended or number >= len(self._items):
@@ -158,7 +198,8 @@ class _Each:
             return self._failure
         if len(self._ended) < len(self._items):
             return None
-        return {"results": self._results, "errors": self._errors, "failed": self._failed}
+        counts = {"failed": self._failed, "skipped": self._skipped}
+        return {"results": self._results, "errors": self._errors, **counts}
 
 
 class _Rounds:

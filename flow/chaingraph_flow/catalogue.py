@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Any, Literal
+from functools import cached_property
+from typing import Any, Literal, Self
 
 import orjson
 from pydantic import BaseModel, ConfigDict, Field
@@ -89,7 +90,13 @@ class NodeType(_Data):
         """Whether the signal that it takes is an approval, which only its approvers can send."""
         return self.takes_signals is not None and self.input(APPROVERS) is not None
 
-    @property
+    def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> Self:
+        """Return a copy with other fields."""
+        copied = super().model_copy(update=update, deep=deep)
+        copied.__dict__.pop("secret_inputs", None)
+        return copied
+
+    @cached_property
     def secret_inputs(self) -> frozenset[str]:
         """Return the keys of the inputs that take secrets."""
         return frozenset(port.key for port in self.inputs if holds_secrets(port.type))

@@ -359,6 +359,7 @@ async def test_call_passes_a_reference_on_and_each_node_resolves_it() -> None:
 
 
 def test_call_takes_references_alone() -> None:
+    assert NODES.catalogue["Call"].secret_inputs == frozenset()
     page = PAGE.replace("TOKEN", "token").replace("OUT", "out")
     spec = flow(f"{page}nodes: [{{id: c, type: Call, inputs: {{subflow: page, token: 1234567890123456789012345}}}}]")
     [error] = validate(spec, NODES.catalogue)

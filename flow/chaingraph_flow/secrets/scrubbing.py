@@ -76,7 +76,7 @@ class Scrubber:
         if not there:
             return value
         if all(each.only_in_texts for each in there):
-            # Replaced in the JSON: thirty times as fast as part by part. Where a secret begins inside an escape, the
+            # Replaced in the JSON, which is much faster than part by part. Where a secret begins inside an escape, the
             # result is no JSON.
             with suppress(orjson.JSONDecodeError):
                 return orjson.loads(_replaced(written.decode(), [(each, each.in_json) for each in there]))

@@ -1,8 +1,8 @@
 """Which finished nodes a retry keeps, and which run again: from a chosen node, or with another revision of the flow.
 
 A node that runs again takes everything with it that depends on it. So a kept node has the same definition and the same
-values as in a run from the beginning. Pure, and without the nodes' types beyond their listeners, because no worker may
-have the types of an earlier revision any more.
+values as in a run from the beginning. Pure. Of the node types it reads which ones are listeners and approvals, and that
+for the flow that runs next alone: no worker may have the types of an earlier revision any more.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ class FlowVersion:
 
     Attributes:
         inputs: the values of the flow's inputs.
-        catalogue: the node types. An unknown type counts as no listener.
+        catalogue: the node types. An unknown type counts as no listener and no approval.
     """
 
     spec: FlowSpec

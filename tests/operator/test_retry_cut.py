@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from chaingraph_crds.flow import FlowSpec
+from chaingraph_flow.catalogue import Catalogue
 from chaingraph_flow.revision import revision
 from chaingraph_operator.decide.flow_status import Checking, NotValidated, TooComplex, Unparseable, Validated
 from chaingraph_operator.decide.plan import Missing, Nothing, Plan, RefuseRetry, Retry, plan
@@ -166,6 +167,18 @@ def test_retry_waits_for_the_validation(view: Any) -> None:
     spec = spec_of(retry={"token": "t", "flowRevision": "Latest"})
     facts = RetryFacts(ended(), BUILT_IN.catalogue, "report", view)
     assert plan(spec, META, UNSEEN, row, None, None, facts) == Nothing()
+
+
+def test_retry_waits_for_the_node_types_of_its_flow() -> None:
+    """An unknown type may be a listener: which nodes take part is not known."""
+    lacking = Catalogue(each for each in BUILT_IN.catalogue.values() if each.type != "EventListener")
+    spec, row = spec_of(retry={"token": "t", "node": "fetch"}), row_of("Failed", observed_generation=1)
+    assert plan(spec, META, UNSEEN, row, None, None, RetryFacts(ended(), lacking, "report")) == Nothing()
+    facts = RetryFacts(ended(), lacking, "report", Missing("report"))
+    latest = spec_of(retry={"token": "t", "flowRevision": "Latest"})
+    assert isinstance(plan(latest, META, UNSEEN, row, None, None, facts), RefuseRetry), (
+        "a former flow need not be known"
+    )
 
 
 @pytest.mark.parametrize("phase", ["Running", "Completed"])

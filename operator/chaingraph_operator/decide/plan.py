@@ -226,7 +226,7 @@ def _ended(spec: ExecutionSpec, meta: ObjectMeta, row: ExecutionRow, retry: Retr
         return _retry(spec, spec.retry, meta, row, None)  # nothing has run, and the retry takes the latest flow anyway
     cut = retry_cut.decide(spec, spec.retry, retry)
     if cut is None:
-        return None  # it waits for the validation of the Flow
+        return None  # it waits: see `RetryFacts.waits`
     if isinstance(cut, retry_cut.Refused):
         return RefuseRetry(row.id, token, cut.reason, cut.message, meta.generation)
     return _retry(spec, spec.retry, meta, row, cut)

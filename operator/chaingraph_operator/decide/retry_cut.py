@@ -47,8 +47,14 @@ class RetryFacts:
 
     @property
     def waits(self) -> bool:
-        """Whether the Flow is still being validated. Then nothing is decided."""
-        return isinstance(self.flow, Checking | NotValidated)
+        """Whether nothing can be decided yet: the Flow is being validated, or no worker has one of the node types.
+
+        An unknown type may be a listener, which decides which nodes take part.
+        """
+        if self.flow is not None:
+            return isinstance(self.flow, Checking | NotValidated)
+        nodes = () if self.ended.flow_spec is None else self.ended.flow_spec["nodes"]
+        return any(node["type"] not in self.catalogue for node in nodes)
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +71,7 @@ def cuts(retry: RetrySpec | None) -> bool:
 
 
 def decide(spec: ExecutionSpec, retry: RetrySpec, facts: RetryFacts) -> JournalCut | Refused | None:
-    """Return the cut, or why the retry is refused; None when it has to wait for the validation of the Flow."""
+    """Return the cut, or why the retry is refused; None when it has to wait; see `RetryFacts.waits`."""
     if facts.waits:
         return None
     former = _former(facts)

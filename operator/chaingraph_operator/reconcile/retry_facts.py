@@ -28,7 +28,7 @@ class RetryFactsReader:
     async def of(self, key: Key, spec: ExecutionSpec, row: ExecutionRow | None) -> RetryFacts | None:
         """Return the facts; None when the spec requests no such retry now.
 
-        The execution is woken when the validation of the Flow ends.
+        The execution is woken when the validation of the Flow ends, or workers with other node types start.
         """
         if row is None or spec.retry is None or not wants_cut(spec, row):
             return None
@@ -39,7 +39,9 @@ class RetryFactsReader:
         latest = spec.retry.flow_revision == "Latest"
         flow = await self._current(row.namespace, row.flow_name) if latest else None
         facts = RetryFacts(ended, self._flows.catalogue or Catalogue(), row.flow_name, flow)
-        if facts.waits:
+        if facts.waits and not latest:
+            self._flows.wait_for_types(key)
+        elif facts.waits:
             self._flows.wait_for(key, row.namespace, row.flow_name)
         return facts
 

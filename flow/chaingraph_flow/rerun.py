@@ -80,9 +80,17 @@ class FlowVersion:
 
     @cached_property
     def approvals(self) -> set[str]:
-        """The nodes that ask a person for an approval."""
-        types = ((id_, self.catalogue.get(node.type)) for id_, node in self.nodes.items())
-        return {id_ for id_, type_ in types if type_ is not None and type_.approval}
+        """The nodes that ask a person for an approval, or call a subflow with one."""
+        return {id_ for id_, node in self.nodes.items() if any(map(self._asks, self._inside(node)))}
+
+    def _asks(self, type_name: str) -> bool:
+        type_ = self.catalogue.get(type_name)
+        return type_ is not None and type_.approval
+
+    def _inside(self, node: NodeSpec) -> list[str]:
+        """Return the types of a node and of the nodes in its calls."""
+        called = (each for _, subflow in self._called(node) for each in subflow["nodes"])
+        return [node.type, *(each["type"] for each in called)]
 
     def active(self, events: Collection[str] | None) -> frozenset[str]:
         """Return the nodes that take part in a run; see `binding`."""

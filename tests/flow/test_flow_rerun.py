@@ -292,6 +292,28 @@ def test_approval_is_for_one_run_of_its_dependents(replaced: str, by: str, node:
     assert rerun(journal, former=former, flow=latest, events=None, node=node).again == again
 
 
+def test_approval_inside_a_call_is_for_one_run_of_the_nodes_after_it() -> None:
+    text = """
+subflows:
+  - name: asking
+    outputs: [{name: go, from: ask.approved}]
+    nodes: [{id: ask, type: Approval, inputs: {prompt: Deploy, approvers: {users: [ann]}}}]
+nodes:
+  - {id: gate, type: Call, inputs: {subflow: asking}}
+  - {id: deploy, type: Text, inputs: {value: b}}
+  - {id: tell, type: Fail, inputs: {message: x}}
+edges: [{from: gate.go, to: deploy.__execute}, {from: deploy.__success, to: tell.__execute}]
+"""
+    former = version(flow(text), BUILT_IN)
+    journal = {"gate.ask": "completed", "gate": "completed", "deploy": "completed", "tell": "failed"}
+    again = rerun(journal, former=former, flow=former, events=None, node="deploy")
+    assert again.again == ("gate", "deploy", "tell")
+    assert "gate.ask" in again.dropped
+    other = version(flow(text.replace("prompt: Deploy", "prompt: Really")), BUILT_IN)
+    assert rerun(journal, former=former, flow=other, events=None).again == ("gate", "deploy", "tell")
+    assert rerun(journal, former=former, flow=former, events=None).kept == ("gate", "deploy")
+
+
 def test_entries_inside_a_node_belong_to_it() -> None:
     spec = flow(
         "{nodes: [{id: pages, type: Text}, {id: sum, type: Length}], edges: [{from: pages.value, to: sum.value}]}"

@@ -8,6 +8,7 @@ from typing import Any, Final
 
 from chaingraph_crds.execution import ExecutionSpec, RetrySpec
 from chaingraph_crds.flow import FlowSpec
+from chaingraph_crds.node_paths import places
 from chaingraph_flow.catalogue import Catalogue
 from chaingraph_flow.field_errors import suggestion
 from chaingraph_flow.rerun import FlowVersion, rerun
@@ -53,8 +54,8 @@ class RetryFacts:
         """
         if self.flow is not None:
             return isinstance(self.flow, Checking | NotValidated)
-        nodes = () if self.ended.flow_spec is None else self.ended.flow_spec["nodes"]
-        return any(node["type"] not in self.catalogue for node in nodes)
+        flow = self.ended.flow_spec
+        return flow is not None and any(node["type"] not in self.catalogue for _, _, node in places(flow))
 
 
 @dataclass(frozen=True, slots=True)

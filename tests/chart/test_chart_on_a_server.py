@@ -57,6 +57,7 @@ def test_api_server_accepts_every_chart_object(
 ) -> None:
     # What is listed there has to exist; the release's namespace stands for them, and for that of `helm template`.
     listed = [each for each in values.get("namespaces", []) if not each.startswith("kube-")]
+    listed += [each for pool in values.get("workers", {}).values() for each in pool.get("secretNamespaces", [])]
     items = json.loads(renamed(json.dumps(helm.template(values)), dict.fromkeys(["here", *listed], namespace)))
     # Several Roles of one name would now be one. The Pod of `helm test` wants its account to be there; see below.
     unique = {

@@ -6,11 +6,13 @@ import json
 from typing import Any
 
 import pytest
+import yaml
 
 from chaingraph_crds import names
 from chaingraph_crds.flow import FlowSpec
 from chaingraph_crds.yaml.reading import read
 from chaingraph_flow import nodes
+from chaingraph_flow.examples import SUBFLOWS
 from chaingraph_flow.registry import Registry, node_classes
 from chaingraph_flow.validation.validation import validate
 from fixtures.cluster.control_plane import Kubectl
@@ -72,7 +74,7 @@ def test_kubectl_applies_every_example(kubectl: Kubectl, crds: None, namespace: 
             assert _within(own["spec"], theirs["spec"]), f"{own['spec']}\nwas read as {theirs['spec']}"
     built_in = Registry(node_classes(nodes, "the built-in nodes")).catalogue
     for each in [each for each in shown if each["metadata"]["name"] == "example"]:
-        spec = FlowSpec.model_validate(each["spec"]["flow"])
+        spec = FlowSpec.model_validate({"subflows": yaml.safe_load(SUBFLOWS)} | each["spec"]["flow"])
         if all(node.type in built_in for node in spec.nodes):
             assert validate(spec, built_in) == []
 

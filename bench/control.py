@@ -26,7 +26,7 @@ from bench.results import Figure, arguments, report
 from bench.start import first_nodes
 from chaingraph_store.ids import execution_id
 
-LONG: dict[str, Any] = sleeps(1000, 1900)
+LONG: dict[str, Any] = sleeps(500, 1900)
 """At work for half an hour. A longer sleep would give its slot up."""
 _CHAIN = 200
 CHAIN: dict[str, Any] = sleeps(_CHAIN, 20)

@@ -280,6 +280,7 @@ nodes: [{id: all, type: ForEach, inputs: {subflow: nap, items: [1, 2]}}]
     running = asyncio.ensure_future(first.run())
     await asyncio.sleep(10)
     assert first.asleep_until is not None
+    assert (first.progress.running, first.progress.waiting, first.progress.current_nodes) == (0, 2, ())
     assert {each.node_id for each in first.running_nodes} == {"all", "all[0].sleep", "all[1].sleep"}
     assert first.park()
     assert (await running).outcome is FlowOutcome.PARKED

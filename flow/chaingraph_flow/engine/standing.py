@@ -71,15 +71,15 @@ class Standing:
 
     @property
     def progress(self) -> Progress:
-        """The progress."""
+        """The progress. A node that calls counts as neither running nor waiting: the nodes in its calls do."""
         return Progress(
             total=self._total,
             completed=self.counts[Outcome.COMPLETED],
             failed=self.counts[Outcome.FAILED],
             skipped=self.counts[Outcome.SKIPPED],
-            running=len(self._running) + len(self._waits.calling),
+            running=len(self._running),
             waiting=len(self._waits),
-            current_nodes=tuple(islice((*self._running, *self._waits.calling, *self._gate.seen), MOST_CURRENT)),
+            current_nodes=tuple(islice((*self._running, *self._gate.seen), MOST_CURRENT)),
         )
 
     @property

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import random
 from collections import Counter
 from functools import partial
 from typing import Any
@@ -13,6 +14,7 @@ import pytest
 from chaingraph_store import events
 from chaingraph_store.ids import ExecutionId
 from chaingraph_store.ledger import Ledger
+from fixtures import soak
 from fixtures.cluster.user import User, execution, flow
 from fixtures.processes.assassin import Assassin
 from fixtures.processes.programs import RunOperator, RunWorker
@@ -235,6 +237,7 @@ async def test_worker_killed_between_messages_of_a_retry_repeats_nothing(
 
 @pytest.mark.crash
 @pytest.mark.long
+@pytest.mark.soak
 @pytest.mark.timeout(600)
 async def test_operator_killed_between_any_two_steps_retries_once(
     user: User,
@@ -249,7 +252,9 @@ async def test_operator_killed_between_any_two_steps_retries_once(
     proxy = make_proxy(database_url, watch=assassin.watch)
     through = {"DATABASE_URL_EXECUTIONS": proxy.url, "CHAINGRAPH_SWEEP_SECONDS": "600"}
     operator = run_operator(**through)
-    for message in itertools.count(1):
+    # Each message has its turn in a soak; here every fourth, from a random one on.
+    step = 1 if soak.examples(1) > 1 else 4
+    for message in itertools.count(random.randint(1, step), step):
         name = f"killed-at-{message}"
         user.apply(flow(name, **load("no")), execution(name, flowRef={"name": name}))
         failed(user, name)

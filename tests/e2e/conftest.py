@@ -87,8 +87,7 @@ def release(cluster: Cluster, images: Images) -> Release:
 @pytest.fixture(scope="session")
 def work(cluster: Cluster, images: Images) -> Work:
     work = Work(cluster)
-    (file,) = (ROOT / "examples" / "data").glob("*.csv")
-    work.open(tools_image=images.with_kubectl, server_image=images.first, data=file)
+    work.open(tools_image=images.with_kubectl, server_image=images.first, data=ROOT / "examples" / "data")
     return work
 
 

@@ -112,12 +112,20 @@ class Work:
         assert len(again) <= interrupted, f"{name}: begun more than once: {again}"
 
     def open(self, *, tools_image: str, server_image: str, data: Path) -> None:
-        """Makes the namespace with its two Pods; the data is then at DATA_URL."""
+        """Makes the namespace with its two Pods; the files of the folder `data` are then at DATA_URL."""
         say(f"namespace {NAMESPACE}: tools, data")
         self.cluster.restricted_namespace(NAMESPACE)
-        self.kubectl("create", "configmap", _DATA, f"--from-file={data}", f"--from-file={_SERVER}")
+        # A ConfigMap has no folders: the volume puts each file back where it was.
+        files = {
+            str(each.relative_to(data)): each for each in sorted(data.rglob("*")) if each.suffix in (".csv", ".json")
+        }
+        files[_SERVER.name] = _SERVER
+        keys = {path: path.replace("/", "__") for path in files}
+        contents = [f"--from-file={keys[path]}={file}" for path, file in files.items()]
+        self.kubectl("create", "configmap", _DATA, *contents)
         command = ["python3", f"/data/{_SERVER.name}", "/data", str(_DATA_PORT)]
-        volume = {"name": "files", "configMap": {"name": _DATA}}
+        items = [{"key": key, "path": path} for path, key in keys.items()]
+        volume = {"name": "files", "configMap": {"name": _DATA, "items": items}}
         self.cluster.apply(
             *_may_edit(),
             _pod(_TOOLS, tools_image, ["sleep", "infinity"], {"name": "files", "emptyDir": {}}),

@@ -19,7 +19,7 @@ from chaingraph_flow import WAITING, Engine, FlowEvent, Graph, NodeRecord, WaitR
 
 _TOGETHER_SECONDS: Final = 0.001
 _SHARE: Final = 10
-"""A report is delayed by so many times what the last one took, so that reports take a tenth of the time at most."""
+"""The time between two reports is so many times what the first one took: reports take a tenth of the time at most."""
 Send = Callable[[Mapping[str, Any], Sequence[bytes]], None]
 
 
@@ -48,7 +48,7 @@ class Reports:
         self._timer: asyncio.TimerHandle | None = None
         self.urgent = False
         """A node with effects has ended since the last report."""
-        self._took = 0.0
+        self._not_before = 0.0
         self._sent = 0
         self._durable = 0
         self._settling: list[tuple[int, asyncio.Future[None]]] = []
@@ -115,7 +115,8 @@ class Reports:
     def soon(self) -> None:
         """Report within a millisecond, or later when there is much to report."""
         if self._timer is None:
-            self._timer = self._loop.call_later(max(_TOGETHER_SECONDS, _SHARE * self._took), self.flush)
+            seconds = max(_TOGETHER_SECONDS, self._not_before - time.perf_counter())
+            self._timer = self._loop.call_later(seconds, self.flush)
 
     def flush(self, more: Mapping[str, Any] | None = None, blobs: Sequence[bytes] = ()) -> None:
         """Report now, with further fields and blobs if there are any."""
@@ -129,7 +130,8 @@ class Reports:
         content = [*self._record_blobs, *self._event_blobs, *blobs]
         self._records, self._events, self._record_blobs, self._event_blobs = [], [], [], []
         self._send({**header, **(more or {})}, content)
-        self._took = time.perf_counter() - began
+        now = time.perf_counter()
+        self._not_before = now + _SHARE * (now - began)
 
     def _state(self) -> dict[str, Any]:
         engine = self._engine

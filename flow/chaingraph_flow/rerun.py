@@ -7,6 +7,7 @@ for the flow that runs next alone: no worker may have the types of an earlier re
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -81,16 +82,14 @@ class FlowVersion:
     @cached_property
     def approvals(self) -> set[str]:
         """The nodes that ask a person for an approval, or call a subflow with one."""
-        return {id_ for id_, node in self.nodes.items() if any(map(self._asks, self._inside(node)))}
+        asking = {each.name for each in self.spec.subflows if any(map(self._asks, each.nodes))}
+        return {
+            id_ for id_, node in self.nodes.items() if self._asks(node) or not asking.isdisjoint(self._called(node))
+        }
 
-    def _asks(self, type_name: str) -> bool:
-        type_ = self.catalogue.get(type_name)
+    def _asks(self, node: NodeSpec) -> bool:
+        type_ = self.catalogue.get(node.type)
         return type_ is not None and type_.approval
-
-    def _inside(self, node: NodeSpec) -> list[str]:
-        """Return the types of a node and of the nodes in its calls."""
-        called = (each for _, subflow in self._called(node) for each in subflow["nodes"])
-        return [node.type, *(each["type"] for each in called)]
 
     def active(self, events: Collection[str] | None) -> frozenset[str]:
         """Return the nodes that take part in a run; see `binding`."""
@@ -133,20 +132,31 @@ class FlowVersion:
         retry = node.retry.model_dump(mode="json") if node.retry is not None else None
         tries = [node.timeout_seconds, retry] if outcome == Outcome.FAILED else []
         fields = {"type": node.type, "inputs": node.inputs, "sources": sources, "tries": tries}
-        return canonical({**fields, "calls": self._called(node)})
+        return canonical({**fields, "calls": [[name, self._digests[name]] for name in self._called(node)]})
 
-    def _called(self, node: NodeSpec) -> list[Any]:
-        """Return the subflows that a node calls, and that these call."""
-        subflows = {each.name: each for each in self.spec.subflows}
-        found: dict[str, Any] = {}
-        left = [node]
-        while left:
-            name = left.pop().inputs.get(SUBFLOW)
-            if isinstance(name, str) and name in subflows and name not in found:
-                called = subflows[name]
-                found[name] = called.model_dump(mode="json", by_alias=True, exclude_defaults=True)
-                left += called.nodes
-        return sorted(found.items())
+    @cached_property
+    def _digests(self) -> dict[str, str]:
+        """The hash of each subflow's content."""
+        dumped = (
+            (each.name, each.model_dump(mode="json", by_alias=True, exclude_defaults=True))
+            for each in self.spec.subflows
+        )
+        return {name: hashlib.sha256(canonical(each)).hexdigest() for name, each in dumped}
+
+    @cached_property
+    def _reached(self) -> dict[str, list[str]]:
+        """The subflows that each subflow calls, and that these call, with itself."""
+        names = {each.name for each in self.spec.subflows}
+        calls: dict[str, list[str]] = {
+            each.name: [to for node in each.nodes if isinstance(to := node.inputs.get(SUBFLOW), str) and to in names]
+            for each in self.spec.subflows
+        }
+        return {name: sorted(reach([name], calls.__getitem__)) for name in calls}
+
+    def _called(self, node: NodeSpec) -> list[str]:
+        """Return the names of the subflows that a node calls, and that these call."""
+        name = node.inputs.get(SUBFLOW)
+        return self._reached.get(name, []) if isinstance(name, str) else []
 
     @property
     def rest(self) -> bytes:

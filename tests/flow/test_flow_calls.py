@@ -445,6 +445,24 @@ async def test_pause_holds_nodes_of_calls_and_survives_a_park() -> None:
     assert result.outputs["results"] == [{"value": 2}, {"value": 4}, {"value": 6}]
 
 
+async def test_calls_whose_nodes_are_all_skipped_leave_the_loop_to_others() -> None:
+    text = f"""
+subflows:
+  - name: gated
+    inputs: [{{name: item, type: boolean}}]
+    nodes: [{{id: never, type: Text, inputs: {{value: x}}}}]
+    edges: [{{from: inputs.item, to: never.__execute}}]
+nodes: [{{id: all, type: ForEach, inputs: {{subflow: gated, items: [{", ".join(["false"] * 8000)}]}}}}]
+"""
+    running = asyncio.ensure_future(engine(text).run())
+    turns = 0
+    while not running.done():
+        turns += 1
+        await asyncio.sleep(0)
+    assert (await running).outcome is FlowOutcome.COMPLETED
+    assert turns > 5
+
+
 async def test_many_items_leave_nothing_behind() -> None:
     items = "[" + ", ".join(map(str, range(2000))) + "]"
     recorder = MemoryRecorder()

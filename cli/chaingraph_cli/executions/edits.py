@@ -55,7 +55,7 @@ class SpecEdit:
         applied: the goal of `--wait`.
         guard: the reason that the verb does not apply in the current state, if there is one.
         likely: values by JSON pointer that satisfy the guard; empty if no few values do.
-        tells: whether the outcome of `--wait` is printed also if the wait goes on to the end.
+        tells: whether the outcome of `--wait` is printed also if the wait continues to the end.
     """
 
     operations: Callable[[Execution], Sequence[Operation]]

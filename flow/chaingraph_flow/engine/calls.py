@@ -40,7 +40,7 @@ class _Live:
     emissions: dict[int, tuple[Emission, ...]] = field(default_factory=dict)
     last_end: int = 0
     dropped: bool = False
-    """Its own frame goes on no further: it gets no end."""
+    """Its own frame does not continue: the node gets no end."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,11 +7,12 @@ of its task, which starts the nodes that became ready, so a chain costs one turn
 from __future__ import annotations
 
 import asyncio
+import time
 from collections import deque
 from collections.abc import Callable, Iterable
 from functools import partial
 from random import random
-from typing import Any
+from typing import Any, Final
 
 from chaingraph_flow.context import RunContext, WaitKind
 from chaingraph_flow.engine.calls import Calls, failure_of
@@ -28,6 +29,9 @@ from chaingraph_flow.engine.tries.endings import next_try, within_journal, withi
 from chaingraph_flow.engine.tries.supervision import KilledTry, Supervisor
 from chaingraph_flow.engine.tries.tries import Ended, Tries
 from chaingraph_flow.engine.waits import Waits
+
+_TURN_SECONDS: Final = 0.02
+"""Maximum time for which calls begin and end without a turn of the event loop."""
 
 
 class Dispatcher:
@@ -50,6 +54,7 @@ class Dispatcher:
 
     def __init__(self, on_control: Callable[[], None] | None) -> None:
         self._on_control = on_control or (lambda: None)
+        self._undecided: deque[str] = deque()
         self._running: dict[str, asyncio.Task[Ended]] = {}
         self._abandoned: set[asyncio.Task[Ended]] = set()
         self._killed: dict[str, KilledTry] = {}
@@ -64,9 +69,14 @@ class Dispatcher:
 
     def _proceed(self, decidable: Iterable[str]) -> None:
         """Decide these nodes and all that follows, start nodes while there is room, and check for the end."""
-        undecided = deque(decidable)
+        undecided = self._undecided
+        undecided.extend(decidable)
+        until = time.perf_counter() + _TURN_SECONDS
         while self._error is None and (undecided or self._calls.due):
             if not undecided:
+                if time.perf_counter() > until:  # calls whose nodes are all skipped have no task between them
+                    self._loop.call_soon(self._command, lambda: None)
+                    break
                 undecided.extend(self._advance_calls())
                 continue
             id_ = undecided.popleft()

@@ -274,4 +274,5 @@ def _verdict(decision: Plan) -> Verdict | None:
 def _takes_long(view: Validated, length: int) -> bool:
     """Whether planning a new execution may take more than some milliseconds. `length` is that of its spec, as JSON."""
     patterns = any(each.schema_ is not None for each in view.spec.inputs)
-    return patterns or max(length, 1024 * len(view.spec.nodes)) > _LARGE
+    # A short flow with subflows may have thousands of nodes, in calls.
+    return patterns or bool(view.spec.subflows) or max(length, 1024 * len(view.spec.nodes)) > _LARGE

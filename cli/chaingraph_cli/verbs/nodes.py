@@ -61,8 +61,13 @@ def _run(args: argparse.Namespace) -> int:
 
 
 def in_order(rows: Sequence[Row]) -> list[Row]:
-    """Sort nodes by the time they finished; the gateway sorts them by id."""
-    return sorted(rows, key=lambda row: (str(row.get("completionTime") or ""), str(row["node"])))
+    """Sort nodes by the time they finished, those of a call before the call; the gateway sorts them by id."""
+
+    def place(row: Row) -> tuple[str, int, str]:
+        node = str(row["node"])
+        return str(row.get("completionTime") or ""), -node.count(".") - node.count("["), node
+
+    return sorted(rows, key=place)
 
 
 def whole(gateway: Gateway, execution: str, row: Row) -> Row:

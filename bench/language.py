@@ -2,8 +2,10 @@
 asleep, what those cost the others, and how soon a signal resumes an execution.
 
 `foreach_inline_item` is the time of an execution that runs a subflow of three pure nodes for each of so many items,
-divided by their number. `signal_to_resumed_running` and `_parked` are the times from the patch of `spec.signals` to the
-end of the node that waits for it, on a worker that has the execution, and of an execution without one.
+divided by their number. `call_child` is the time of an execution that calls a subflow as a child, without that of the
+child from its creation to its end. `signal_to_resumed_running` and `_parked` are the times from the patch of
+`spec.signals` to the end of the node that waits for it, on a worker that has the execution, and of an execution without
+one.
 `wakeup_lateness` is the time from the end of a wait to the end of its node, in milliseconds, by the clock of this
 machine. `ratio_beside_sleepers` compares executions a second with and without the sleepers.
 """
@@ -123,6 +125,25 @@ async def items(cluster: BenchCluster, ledger: psycopg.AsyncConnection[Any], cou
     return took
 
 
+_ADDED = """
+SELECT (v.data ->> 'executionTime')::float8 - extract(epoch FROM c.finished_at - c.created_at)::float8 * 1000
+FROM chaingraph.events v JOIN chaingraph.executions e ON e.id = v.execution_id
+JOIN chaingraph.executions c ON c.parent_id = e.id
+WHERE e.name = %s AND v.type = 'flow:completed'
+"""
+
+
+async def child_calls(cluster: BenchCluster, ledger: psycopg.AsyncConnection[Any], count: int = 60) -> list[float]:
+    """Milliseconds that a call adds to its child."""
+    call = {"id": "call", "type": "Call", "inputs": {"subflow": "chain", "run": "Child", "item": 1}}
+    took = []
+    for number in range(count):
+        name = f"call-{number}"
+        await cluster.create_execution(name, {"flow": {"subflows": [_CHAIN], "nodes": [call]}})
+        took.append(await first(ledger, _ADDED, name))
+    return took
+
+
 async def main() -> None:
     parser = arguments(__doc__ or "")
     parser.add_argument("--sleepers", type=int, default=10_000, help="executions that are asleep (default 10000)")
@@ -138,6 +159,7 @@ async def main() -> None:
         for _ in range(2):
             alone.append(await through_the_api(cluster, 300))
         item = await items(cluster, ledger, options.items, 3)
+        called = await child_calls(cluster, ledger)
         running = await signals(cluster, ledger, parked=False)
         parked = await signals(cluster, ledger, parked=True)
         await ledger.execute(_SLEEPERS, (options.sleepers,))
@@ -147,6 +169,7 @@ async def main() -> None:
     report(
         [
             Figure.of("wakeup_lateness", "ms", late),
+            Figure.of("call_child", "ms", called),
             Figure.of("signal_to_resumed_running", "ms", running),
             Figure.of("signal_to_resumed_parked", "ms", parked),
             Figure.of("foreach_inline_item", "ms", item),

@@ -60,7 +60,7 @@ class ExternalEvent(ApiModel):
 
 
 class SpawnedBy(ApiModel):
-    """The emission that this child came from. Set by the operator only."""
+    """The emission or the call that this child came from. Set by the operator only."""
 
     execution_id: ExecutionIdText = Field(description="`executionID` of this execution.")
     parent_execution_id: ExecutionIdText = Field(description="`executionID` of the execution that spawned it.")
@@ -72,9 +72,15 @@ class SpawnedBy(ApiModel):
         pattern=forms.RESOURCE_NAME,
     )
     position: int = Field(
-        description="Number of the emission among those of its parent.",
+        description="Number among the children of its parent.",
         ge=0,
         le=limits.MAX_POSITION,
+    )
+    node: NodePath | None = Field(
+        default=None, description="Path of the node's call in the parent that it is. Absent for a child of an event."
+    )
+    subflow: Identifier | None = Field(
+        default=None, description="Subflow that it runs. With `subflow` and without `node`, it is that of `onExit`."
     )
 
 

@@ -188,6 +188,21 @@ class SubflowSpec(ApiModel):
     )
 
 
+class OnExit(ApiModel):
+    """What runs after the end of each attempt of an Execution, whatever its outcome."""
+
+    subflow: Identifier = Field(
+        description="Name of the subflow. It runs as a child, with those of these inputs that it declares: `phase`, "
+        "`reason`, `message`, `node`, `attempt`, `name`, `inputs` and `outputs` of the Execution."
+    )
+    timeout_seconds: int = Field(
+        default=600,
+        ge=1,
+        le=limits.MAX_TIMEOUT_SECONDS,
+        description="Timeout of the subflow, in seconds.",
+    )
+
+
 class FlowSpec(ApiModel):
     """A graph: nodes, the edges between them, inputs and outputs."""
 
@@ -222,6 +237,11 @@ class FlowSpec(ApiModel):
         max_length=limits.MAX_SUBFLOWS,
         description="Graphs that nodes of this flow call, once, for each element of a list, or repeatedly.",
         json_schema_extra=kubernetes(list_keys=["name"]),
+    )
+    on_exit: OnExit | None = Field(
+        default=None,
+        description="Subflow that runs once after the end of an Execution that has started: also after a failure, a "
+        "stop or a timeout, but not after a deletion.",
     )
 
 

@@ -12,7 +12,7 @@ RETRY: Final = "Retry"
 """The kind of a wait for another try."""
 
 
-_FOR: Final = {"Signal": " for the signal {signal!r}", "Approval": " for an approval"}
+_FOR: Final = {"Signal": " for the signal {signal!r}", "Approval": " for an approval", "Child": " for its child"}
 
 
 def node_standing(

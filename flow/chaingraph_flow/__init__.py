@@ -3,11 +3,13 @@
 Node authors import `Node`, the ports and the types from here.
 """
 
+from chaingraph_flow.calls import ChildCall, ChildEnd
 from chaingraph_flow.catalogue import Catalogue, InputPort, NodeType, OutputPort
 from chaingraph_flow.context import Emission, ExternalEvent, NodeContext, RunContext, Signal, Trigger, WaitKind, Woken
 from chaingraph_flow.egress import Egress
 from chaingraph_flow.engine import (
     WAITING,
+    Children,
     ControlState,
     Engine,
     EngineOptions,
@@ -58,6 +60,9 @@ __all__ = [
     "Array",
     "Boolean",
     "Catalogue",
+    "ChildCall",
+    "ChildEnd",
+    "Children",
     "ControlState",
     "DuplicateNodeType",
     "Egress",

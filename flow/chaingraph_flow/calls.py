@@ -61,6 +61,55 @@ class CallEnd:
     failure: CallFailure | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class ChildCall:
+    """A call that is to run as an execution of its own.
+
+    Attributes:
+        call: the path of the call.
+        tried: attempt of the execution and try of the node that calls, as `2.1`: with another one, it is another call.
+        subflow: the subflow that it runs, or ''.
+        flow: the Flow that it runs instead, or ''.
+        inputs: the inputs of the graph.
+        nodes: the number of nodes, if known.
+    """
+
+    call: str
+    tried: str
+    subflow: str
+    flow: str
+    inputs: Mapping[str, Any]
+    nodes: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class ChildEnd:
+    """How an execution ended that a node has called.
+
+    Attributes:
+        call: the path of the call.
+        tried: as in `ChildCall`.
+        execution_id: its id, and `name` its name.
+        phase: Completed, Failed or Stopped.
+        node: the path of the node that caused the failure, or ''.
+        reason: why it failed.
+        cause: the failure of the node that caused it, as `CallFailure.to_json` returns it; None without one.
+        finished_at: when it ended, in milliseconds since 1970.
+    """
+
+    call: str
+    tried: str
+    execution_id: str
+    name: str
+    phase: str
+    outputs: Mapping[str, Any] | None = None
+    node: str = ""
+    reason: str = ""
+    message: str = ""
+    cause: Mapping[str, Any] | None = None
+    finished_at: int = 0
+
+
 class CallPlan(Protocol):
     """The calls of one node."""
 

@@ -110,6 +110,7 @@ class WaitKind(StrEnum):
     SIGNAL = "Signal"
     APPROVAL = "Approval"
     CALL = "Call"
+    CHILD = "Child"
 
 
 class NodeWaits(BaseException):

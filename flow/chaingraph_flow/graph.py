@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
 from chaingraph_crds.flow import FlowSpec, NodeSpec, SubflowSpec
-from chaingraph_crds.node_paths import call_of, inside, unnumbered
+from chaingraph_crds.node_paths import call_of, calls_children, inside, unnumbered
 from chaingraph_flow.catalogue import EXECUTE, Catalogue, NodeType
 from chaingraph_flow.errors import InvalidFlow
 from chaingraph_flow.ports.types import AnyPortType
@@ -35,7 +35,9 @@ class GraphNode:
     signal: str | None = None
     """The name of the signal that it waits for."""
     subflow: str | None = None
-    """The name of the subflow that it calls."""
+    """The name of the subflow that it calls; '' for a node that calls another Flow."""
+    child: bool = False
+    """Whether its calls are executions of their own."""
     call: str = ""
     """The path of the call in whose graph it is; '' in the flow itself."""
 
@@ -104,7 +106,10 @@ class Graph:
         call = call_of(place)
         if not call:
             return self, place
-        return self.subflows[self._node_of(call).subflow or ""], place.rpartition(".")[2]
+        caller = self._node_of(call)
+        if caller.child:
+            raise KeyError(path)
+        return self.subflows[caller.subflow or ""], place.rpartition(".")[2]
 
     def _node_of(self, place: str) -> GraphNode:
         home, id_ = self.home_of(place)
@@ -171,6 +176,7 @@ def _nodes(analysis: Analysis) -> dict[str, GraphNode]:
             listens_to=ports.listens_to,
             signal=ports.signal,
             subflow=analysis.calls.get(id_),
+            child=id_ in analysis.calls and calls_children(node.inputs),
         )
         for id_, (index, node, _) in analysis.nodes.items()
         for ports in [analysis.resolved[id_]]

@@ -143,7 +143,7 @@ class Operator:
                 metrics=metrics,
             ),
         ]
-        self._families = ChildCompletion(ledger, metrics)
+        self._families = ChildCompletion(ledger, metrics, application_name=settings.application_name)
         self._child_resources = ChildResources(
             ledger=ledger,
             api=self._api,

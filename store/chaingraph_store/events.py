@@ -21,6 +21,7 @@ STARTED: Final = "flow:started"
 PAUSED: Final = "flow:paused"
 RESUMED: Final = "flow:resumed"
 RETRIED: Final = "flow:retried"
+CHILD_SPAWNED: Final = "child:spawned"
 WORKER_LOST: Final = "worker:lost"
 WORKER_DRAINED: Final = "worker:drained"
 PAUSED_DATA: Final = (

@@ -71,6 +71,10 @@ class ExecutionRow:
     attempts: list[dict[str, Any]] = field(default_factory=list)
     """The ends of earlier attempts, the newest last: see `retrying`."""
     position: int | None = None
+    subflow: str = ""
+    """The subflow that it runs instead of the flow, or ''."""
+    called_by: str = ""
+    """The path of the call in its parent that it is; '' for a child of an emission, and for that of `onExit`."""
     children_total: int = 0
     children_spawned: int = 0
     children_suppressed: int = 0

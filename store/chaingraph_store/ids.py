@@ -6,6 +6,7 @@ emission. So every create, enqueue and spawn can be repeated without a second ru
 
 from __future__ import annotations
 
+import re
 from typing import NewType
 
 from chaingraph_crds import ids
@@ -16,6 +17,8 @@ WorkflowId = NewType("WorkflowId", str)
 _LONGEST_NAME = 63
 _KEPT_OF_NAME = 40
 _DIGITS_IN_NAME = 10
+_DIGITS_OF_CALL = 6
+_KEPT_OF_CALL = 20
 
 
 def execution_id(uid: str) -> ExecutionId:
@@ -26,6 +29,30 @@ def execution_id(uid: str) -> ExecutionId:
 def child_execution_id(parent: ExecutionId, emission: int) -> ExecutionId:
     """Return the id of the child for the parent's emission number `emission` (from 0)."""
     return ExecutionId(ids.derived(f"child/{parent}/{emission}"))
+
+
+def called_execution_id(parent: ExecutionId, call: str, tried: str) -> ExecutionId:
+    """Return the id of the execution that a node calls.
+
+    Args:
+        call: the path of the call.
+        tried: attempt of the parent and try of the node, as `2.1`.
+    """
+    return ExecutionId(ids.derived(f"call/{parent}/{tried}/{call}"))
+
+
+def exit_execution_id(parent: ExecutionId, attempt: int) -> ExecutionId:
+    """Return the id of the execution that runs after an attempt of its parent (`onExit`)."""
+    return ExecutionId(ids.derived(f"exit/{parent}/{attempt}"))
+
+
+def called_name(parent_name: str, call: str, child: ExecutionId) -> str:
+    """Return the name of a called execution and of its resource: `etl-pages-12-x7k2p`, unique by the end of the id."""
+    slug = re.sub(r"[^a-z0-9]+", "-", call.lower()).strip("-")
+    suffix = child[-_DIGITS_OF_CALL:].lower()
+    room = _LONGEST_NAME - len(suffix) - 2
+    name = f"{parent_name[: room - min(len(slug), _KEPT_OF_CALL)]}-{slug[:_KEPT_OF_CALL]}".strip("-.")
+    return f"{name}-{suffix}"
 
 
 def child_name(parent_name: str, position: int, child: ExecutionId) -> str:

@@ -67,7 +67,7 @@ def test_skipped_commands_give_a_reason() -> None:
     }
     assert all(unrun.values())
     assert sorted(unrun) == [
-        "README.md: make demo    # a cluster on this machine, thirteen examples, a year of real weather data; "
+        "README.md: make demo    # a cluster on this machine, fourteen examples, a year of real weather data; "
         "leaves nothing running",
         "README.md: make setup",
         "docs/how-to/build-a-worker-image.md: docker build --tag registry.example.com/acme-worker:1.0 acme",

@@ -36,7 +36,7 @@ def test_demo_completes_in_a_pipe(tmp_path: Path) -> None:
     state = tmp_path / "state"
     done = subprocess.run([*DEMO, "--state", str(state)], cwd=tmp_path, capture_output=True, text=True, timeout=350)
     assert done.returncode == 0, done.stdout + done.stderr
-    assert "All 16 executions are as expected." in done.stdout
+    assert "All 17 executions are as expected." in done.stdout
     assert "    Seattle in 2015: 1,139 mm of rain; warmest on 2015/07/19 with 35.0 °C" in done.stdout
     assert "children: 19 of 19 descendants completed" in done.stdout
     assert "Failed, as expected: node fetch:" in done.stdout

@@ -20,7 +20,7 @@ from chaingraph_store.ids import ExecutionId
 from chaingraph_store.ledger import Ledger
 from fixtures.cluster.execution_cases import row_of as row_by_hand
 from fixtures.ledger.ledger import row_of, wait_for
-from fixtures.ledger.new_executions import create
+from fixtures.ledger.new_executions import APP, create
 from fixtures.processes.cut_off import DistantLedger
 from fixtures.processes.programs import RunOperator
 from fixtures.trees.children import complete, complete_and_spawn
@@ -51,7 +51,7 @@ class Office:
 
     def __init__(self, ledger: Ledger, *, delay: float = 0.3, interval: float = 600) -> None:
         self.metrics = Metrics()
-        self.families = ChildCompletion(ledger, self.metrics, delay=delay, interval=interval)
+        self.families = ChildCompletion(ledger, self.metrics, application_name=APP, delay=delay, interval=interval)
         self.health = LedgerHealth(ledger, writes=True)
         self.feed = ChangeFeed(ledger, self.families.changed)
 

@@ -21,6 +21,7 @@ from fixtures.cluster.control_plane import ControlPlane
 from fixtures.cluster.service_account import RULES, kubeconfig_of_service_account
 from fixtures.cluster.view import Cluster
 from fixtures.ledger.ledger import row_of, wait_for
+from fixtures.ledger.new_executions import APP
 from fixtures.ledger.worker_by_hand import StartWorker, Worker
 from fixtures.processes.programs import Process, RunOperator
 from fixtures.trees.children import complete, complete_and_spawn, emission
@@ -53,7 +54,7 @@ class Family:
         """Runs children to their ends, and has their parent told."""
         for each in executions:
             await complete(self.ledger, each, worker=self.worker.executor_id)
-        await completion.settle_upwards(self.ledger, self.id)
+        await completion.settle_upwards(self.ledger, self.id, application_name=APP)
 
     async def bound(self, *executions: ExecutionId, within: float = 30) -> list[str]:
         """The UIDs of the children's resources, once each has one."""
@@ -170,11 +171,11 @@ async def test_parent_shows_child_counts_until_its_tree_has_ended(
     await eventually(counted, what="a child that has completed and one that waits")
     await family.bound(one, two)
     grandchildren = await complete_and_spawn(ledger, two, 1, worker=family.worker.executor_id)
-    await completion.settle_upwards(ledger, family.id)
+    await completion.settle_upwards(ledger, family.id, application_name=APP)
     assert (await row_of(ledger, family.id)).children_active == 1
     await cluster.condition("Execution", "nightly-1", "TreeSucceeded", status="Unknown")
     await complete(ledger, grandchildren[0], worker=family.worker.executor_id)
-    await completion.settle_upwards(ledger, two)
+    await completion.settle_upwards(ledger, two, application_name=APP)
     for name in ("nightly-1-0", "nightly-1", "nightly"):
         ended = await cluster.condition("Execution", name, "TreeSucceeded", status="True")
         assert ended["reason"] == ("AllCompleted" if name != "nightly-1-0" else "Completed")

@@ -101,7 +101,7 @@ async def test_hot_statements_of_a_pool_read_a_handful_of_rows(ledger: Ledger, c
         "look": lambda connection: recovery.look(connection, application_name=APP),
         "renew": lambda connection: leases.renew(connection, "a1", seconds=60),
         "parent": lambda connection: spawning.parent(connection, parent),
-        "settle": lambda connection: completion.settle(connection, parent),
+        "settle": lambda connection: completion.settle(connection, parent, application_name=APP),
     }
     spent = {name: await _reads(alpha, statement) for name, statement in statements.items()}
     found = await _spawned(alpha, parent)

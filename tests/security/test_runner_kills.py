@@ -167,11 +167,11 @@ async def test_long_journal_is_read_while_the_runner_beats(ledger: Ledger) -> No
         runner = await made.pool.take("team-a")
         made.pool.give_back(runner)
         before = runner.board.beats
-        children = await journaled(made.pool, "team-a", flow_spec=spec, integration=b"{}", journal=journal)
+        children = await journaled(made.pool, "team-a", flow_spec=spec, subflow="", integration=b"{}", journal=journal)
         assert (children.nodes, children.emitted) == (len(ids), ())
         assert runner.board.beats > before + 2, "a worker ends runners that are silent"
         with pytest.raises(ChildrenUnread, match="exit code 1"):
-            await journaled(made.pool, "team-a", flow_spec=b"[", integration=b"{}", journal=journal)
+            await journaled(made.pool, "team-a", flow_spec=b"[", subflow="", integration=b"{}", journal=journal)
 
 
 def gone(dependencies: RunDependencies) -> Callable[[], Awaitable[bool]]:

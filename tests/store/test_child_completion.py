@@ -16,7 +16,7 @@ from chaingraph_store.ledger import Ledger
 from fixtures import soak
 from fixtures.ledger.ledger import row_of
 from fixtures.ledger.moves import retry
-from fixtures.ledger.new_executions import create
+from fixtures.ledger.new_executions import APP, create
 from fixtures.trees.children import complete, complete_and_spawn, items, spawn
 from fixtures.trees.forest import fail, forest, in_line, lock, settle, settle_all, stop_tree, together
 
@@ -167,10 +167,10 @@ async def test_settle_upwards_climbs_as_far_as_trees_have_ended(ledger: Ledger) 
     path = await line(ledger, 6)
     (beside,) = (await complete_and_spawn(ledger, path[-1], 2))[1:]
     await complete(ledger, child_execution_id(path[-1], 0))
-    await completion.settle_upwards(ledger, path[-1])
+    await completion.settle_upwards(ledger, path[-1], application_name=APP)
     assert await still_open(ledger, *path) == [1] * 7
     await complete(ledger, beside)
-    await completion.settle_upwards(ledger, path[-1])
+    await completion.settle_upwards(ledger, path[-1], application_name=APP)
     assert await still_open(ledger, *path) == [0] * 2 + [0] * 5
     assert await owed(ledger) == set()
     found = await forest(ledger)
@@ -247,7 +247,7 @@ async def test_settle_waiting_for_retry_skips_retried_child(ledger: Ledger) -> N
 async def test_retry_reopens_ancestors_and_logs_next_end(ledger: Ledger) -> None:
     path = await line(ledger, 3)
     await fail(ledger, path[-1])
-    await completion.settle_upwards(ledger, path[-2])
+    await completion.settle_upwards(ledger, path[-2], application_name=APP)
     assert await still_open(ledger, *path) == [0, 0, 0, 0]
     assert await retry(ledger, path[-1], "again") is True
     assert await still_open(ledger, *path) == [1, 1, 1, 0]
@@ -260,7 +260,7 @@ async def test_retry_reopens_ancestors_and_logs_next_end(ledger: Ledger) -> None
     ]
     assert await owed(ledger) == set()
     await complete(ledger, path[-1])
-    await completion.settle_upwards(ledger, path[-2])
+    await completion.settle_upwards(ledger, path[-2], application_name=APP)
     assert await still_open(ledger, *path) == [0, 0, 0, 0]
     assert await told(ledger, path[-2]) == [("child:failed", 0), ("child:completed", 0)]
     assert await told(ledger, path[0]) == [("child:completed", 0)]
@@ -367,7 +367,7 @@ async def test_concurrent_tree_changes_neither_deadlock_nor_miscount(ledger: Led
     for turn in range(6):
         members = sorted((await forest(ledger)).members.values(), key=lambda each: each.id)
         moves: list[Coroutine[Any, Any, Any]] = [settle(ledger, dice.choice(parents)) for _ in range(4)]
-        moves.append(completion.settle_upwards(ledger, dice.choice(middle)))
+        moves.append(completion.settle_upwards(ledger, dice.choice(middle), application_name=APP))
         for member in dice.sample(members, k=8):
             if member.phase == "Pending":
                 moves.append(end(ledger, member.id, dice.randrange(3)))

@@ -139,7 +139,7 @@ async def test_stop_reads_tree_by_parent_index(
             " FROM chaingraph.executions WHERE root_id = %s",
             (roots[1],),
         )
-        assert await cursor.fetchone() == (1, DEEP)
+        assert await cursor.fetchone() == (1, DEEP + 1)
 
 
 async def test_stop_ends_tree_of_five_thousand_in_one_call(ledger: Ledger) -> None:
@@ -159,7 +159,7 @@ async def test_stop_ends_tree_of_five_thousand_in_one_call(ledger: Ledger) -> No
             (beside, "Completed", "SUCCESS", 50),
             (beside, "Pending", "ENQUEUED", 50),
         }
-        await completion.settle(connection, root)
+        await completion.settle(connection, root, application_name=APP)
         cursor = await connection.execute("SELECT children_active FROM chaingraph.executions WHERE id = %s", (root,))
         assert await cursor.fetchone() == (0,)
         cursor = await connection.execute(

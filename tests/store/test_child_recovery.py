@@ -112,7 +112,7 @@ async def test_hand_backs_stops_and_settling_at_once_do_not_deadlock(ledger: Led
         answers = await together(
             stop_tree(ledger, root),
             moves.hand_back(ledger, worker, max_recoveries=1),
-            completion.settle_upwards(ledger, root),
+            completion.settle_upwards(ledger, root, application_name=APP),
             spawn_batch(ledger, children[4], 5),
             settle_all(ledger),
         )

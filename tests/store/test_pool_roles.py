@@ -146,6 +146,6 @@ def test_a_role_that_cannot_be_kept_to_a_pool_is_refused(
 def test_database_derives_ids_of_children_as_we_do(owner: psycopg.Connection) -> None:
     parent = ExecutionId("EX7DEJ4WXGJTFZ3SZSEGIRAFDK")
     found = owner.execute(
-        "SELECT chaingraph.child_execution_id(%s, n) FROM generate_series(0, 199) n ORDER BY n", (parent,)
+        "SELECT chaingraph.derived_id('child/' || %s || '/' || n) FROM generate_series(0, 199) n ORDER BY n", (parent,)
     ).fetchall()
     assert [row[0] for row in found] == [child_execution_id(parent, number) for number in range(200)]

@@ -11,7 +11,7 @@ from chaingraph_store.ids import ExecutionId, child_execution_id
 from chaingraph_store.ledger import Ledger
 from chaingraph_store.upkeep import pruning
 from chaingraph_store.upkeep.pruning import PruneCursor
-from fixtures.ledger.new_executions import create
+from fixtures.ledger.new_executions import APP, create
 from fixtures.ledger.old_executions import DAY, child_of, ended, moment, roots
 from fixtures.trees.children import complete, complete_and_spawn
 
@@ -94,7 +94,7 @@ async def test_tree_row_is_removed_with_its_root(ledger: Ledger) -> None:
     for child in await complete_and_spawn(ledger, root, 2):
         await complete(ledger, child)
     async with ledger.connection() as connection:
-        await completion.settle(connection, root)
+        await completion.settle(connection, root, application_name=APP)
         await connection.execute("UPDATE chaingraph.executions SET finished_at = now() - interval '60 days'")
 
     async def trees() -> list[tuple[str]]:

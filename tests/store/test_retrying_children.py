@@ -15,7 +15,7 @@ from chaingraph_store.ids import ExecutionId
 from chaingraph_store.ledger import Ledger
 from fixtures.ledger.ledger import row_of
 from fixtures.ledger.moves import claimed, flush, log_of, retry, stop, workflows
-from fixtures.ledger.new_executions import create
+from fixtures.ledger.new_executions import APP, create
 from fixtures.trees.children import complete, complete_and_spawn, emission
 
 pytestmark = pytest.mark.integration
@@ -39,17 +39,17 @@ async def test_retry_reopens_ancestors_until_the_child_ends(ledger: Ledger) -> N
     (first, second) = await complete_and_spawn(ledger, middle, 2, worker="worker-2")
     await fail(ledger, first, "worker-3")
     await stop(ledger, second)
-    await completion.settle_upwards(ledger, middle)
+    await completion.settle_upwards(ledger, middle, application_name=APP)
     assert await opened(ledger, root, middle) == [0, 0]
     assert await retry(ledger, first, "again") is True
     assert await retry(ledger, first, "again") is False
     assert await retry(ledger, second, "again", paused=True) is True
     assert await opened(ledger, root, middle) == [1, 2]
     await complete(ledger, first, worker="worker-4")
-    await completion.settle_upwards(ledger, middle)
+    await completion.settle_upwards(ledger, middle, application_name=APP)
     assert await opened(ledger, root, middle) == [1, 1]
     await stop(ledger, second)
-    await completion.settle_upwards(ledger, middle)
+    await completion.settle_upwards(ledger, middle, application_name=APP)
     assert await opened(ledger, root, middle) == [0, 0]
     ends = [each for each in await log_of(ledger, middle) if each in ("child:completed", "child:failed")]
     assert sorted(ends[:2]) == ["child:failed", "child:failed"]

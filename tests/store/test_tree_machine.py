@@ -18,7 +18,7 @@ from chaingraph_store.children import completion, spawning
 from chaingraph_store.ids import ExecutionId, child_execution_id
 from fixtures.ledger.machine import LedgerMachine, run_machine
 from fixtures.ledger.moves import hand_back, retry
-from fixtures.ledger.new_executions import create
+from fixtures.ledger.new_executions import APP, create
 from fixtures.trees.children import complete, items, make_batch
 from fixtures.trees.forest import ENDED, fail, forest, settle, settle_all, stop_tree
 
@@ -243,7 +243,7 @@ class Machine(LedgerMachine):
                 above = self.do(settle(self.ledger, node.id))
                 assert above is None or (node.parent is not None and above == node.parent.id)
             case "upwards":
-                self.do(completion.settle_upwards(self.ledger, self.some(data).id))
+                self.do(completion.settle_upwards(self.ledger, self.some(data).id, application_name=APP))
             case "all":
                 self.all_that_is_owed_is_settled()
 

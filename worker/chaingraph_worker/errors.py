@@ -2,12 +2,14 @@
 
 WorkerError
 ├── ForeignExecution    a workflow's arguments name another execution than its own, so nothing was done
+├── InvalidInputs       a node has called a flow with inputs that do not fit
 ├── JournalIncomplete   children cannot be created, because their events are gone
 ├── SecretRefused       a flow cannot use a secret: `reason` says why, and the message what to change
 ├── StartRefused        the worker cannot start: the message says what to change
 └── UnsafeValue         a value of DBOS's tables would run code, so it was not read
 """
 
+from collections.abc import Iterable
 from enum import StrEnum
 
 
@@ -49,6 +51,13 @@ class ForeignExecution(WorkerError):
             f"workflow {workflow} names execution {execution!r}, which is not its own. It was not run. "
             "No process of ChainGraph writes such rows. Find out who can write to this database"
         )
+
+
+class InvalidInputs(WorkerError):
+    """A node has called a flow with inputs that do not fit. The message has every error."""
+
+    def __init__(self, errors: Iterable[object]) -> None:
+        super().__init__("; ".join(map(str, errors)).replace("spec.inputs.", "inputs."))
 
 
 class UnsafeValue(WorkerError):

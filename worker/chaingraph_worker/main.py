@@ -124,7 +124,9 @@ class Worker:
             interval=settings.recovery_seconds,
             patience=settings.lease_seconds / 2,
         )
-        self._waking = Waking(self._ledger, application_name=settings.application_name)
+        self._waking = Waking(
+            self._ledger, application_name=settings.application_name, spacing_ms=settings.child_spacing_ms
+        )
         self._closing = contextlib.AsyncExitStack()
         self._retired = False
         self._kept_to_pool = False

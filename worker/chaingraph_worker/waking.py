@@ -1,4 +1,6 @@
-"""Wake executions that are asleep when their time has come. Every worker does this; no operator is needed.
+"""Wake executions that are asleep when their time has come, and create what runs after the end of others (`onExit`).
+
+Every worker does this; no operator is needed.
 
 A look is one read of an index. A worker sleeps until the next time that it knows, or for a moment: another worker may
 have put an execution to sleep with an earlier one.
@@ -7,10 +9,12 @@ have put an execution to sleep with an earlier one.
 from __future__ import annotations
 
 import asyncio
+import time
 from typing import Final
 
 import structlog
 
+from chaingraph_store.children import exits
 from chaingraph_store.ledger import Ledger
 from chaingraph_store.queue import waking
 from chaingraph_store.transient import retry_transient
@@ -26,15 +30,29 @@ _log = structlog.get_logger(__name__)
 class Waking:
     """Looks for executions to wake."""
 
-    def __init__(self, ledger: Ledger, *, application_name: str) -> None:
+    def __init__(self, ledger: Ledger, *, application_name: str, spacing_ms: int) -> None:
+        """Create it. `spacing_ms`: the distance between the children of a tree in the queue."""
         self._ledger = ledger
+        self._spacing_ms = spacing_ms
         self._application_name = application_name
 
     async def run(self) -> None:
         """Look until cancelled."""
+        looked = -_LOOK_SECONDS
         while True:
             seconds = await retry_transient(self.wake, what="executions to wake")
+            if time.monotonic() - looked >= _LOOK_SECONDS:
+                looked = time.monotonic()
+                await retry_transient(self.exit, what="executions to create for onExit")
             await asyncio.sleep(max(_SHORTEST_SECONDS, min(seconds, _LOOK_SECONDS)))
+
+    async def exit(self) -> None:
+        """Create the executions of `onExit` that are due."""
+        for each in await exits.create_due(
+            self._ledger, spacing_ms=self._spacing_ms, application_name=self._application_name
+        ):
+            metrics.CHILDREN.inc()
+            _log.info("created for onExit", execution_id=each.id, namespace=each.namespace, name=each.name)
 
     async def wake(self) -> float:
         """Wake the executions whose time has come. Returns the seconds until the next look."""

@@ -15,7 +15,7 @@ from chaingraph_cli.terminal import tables
 Row = Mapping[str, Any]
 
 COLUMNS: Final = ("NAME", "PHASE", "DURATION", "NODE", "CHILDREN")
-WIDE: Final = ("FLOW", "ATTEMPT", "ID", "CREATED", "MESSAGE")
+WIDE: Final = ("CALL", "FLOW", "ATTEMPT", "ID", "CREATED", "MESSAGE")
 _PAGE: Final = "500"
 _MAX_NODES: Final = 3
 
@@ -83,13 +83,22 @@ def cells(row: Row, before: str = "", *, wide: bool = False) -> list[str]:
     ]
     if wide:
         message = str(error.get("message", "")).partition("\n")[0]
-        shown += [str(row[each] or "") for each in ("flow", "attempt", "executionID", "createdTime")] + [message]
+        shown += (
+            [call(row)]
+            + [str(row[each] or "") for each in ("flow", "attempt", "executionID", "createdTime")]
+            + [message]
+        )
     return shown
 
 
 def named(row: Row) -> str:
     """Return its name, else its id."""
     return str(row.get("name") or row["executionID"])
+
+
+def call(row: Row) -> str:
+    """Return the call in its parent that it is; `onExit` for what runs after the end of its parent."""
+    return str(row.get("calledBy") or ("onExit" if row.get("subflow") else ""))
 
 
 def _node(row: Row, error: Mapping[str, Any]) -> str:

@@ -3,6 +3,7 @@
 Decisions are pure functions and state machines without I/O. Only `scheduler` has tasks.
 """
 
+from chaingraph_flow.engine.children import Children
 from chaingraph_flow.engine.debugger import ControlState
 from chaingraph_flow.engine.engine import Engine
 from chaingraph_flow.engine.options import EngineOptions
@@ -14,6 +15,7 @@ from chaingraph_flow.engine.tries.supervision import KilledTry, Supervisor
 
 __all__ = [
     "WAITING",
+    "Children",
     "ControlState",
     "Engine",
     "EngineOptions",

@@ -13,8 +13,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from chaingraph_crds.node_paths import call_of, caller_of, is_call, numbered
-from chaingraph_flow.calls import ITERATION_LIMIT, CallEnd, CallFailure, CallPlan, NextCall
+from chaingraph_flow.calls import ITERATION_LIMIT, CallEnd, CallFailure, CallPlan, ChildEnd, NextCall
 from chaingraph_flow.context import Emission, WaitKind
+from chaingraph_flow.engine.children import ChildCalls
 from chaingraph_flow.engine.event_publisher import EventPublisher
 from chaingraph_flow.engine.frames import MOST_CALLS, Frame, Frames
 from chaingraph_flow.engine.journaling import Journaling
@@ -30,13 +31,16 @@ from chaingraph_flow.ports.json_values import UNLIMITED, plain_text, size_of
 
 @dataclass
 class _Live:
-    """A node whose calls are live. `stale_until`: see `Frame`; `waited_until`: see `Calling`."""
+    """A node whose calls are live. `stale_until`: see `Frame`; `waited_until`: see `Calling`; `tries`: its try."""
 
     node: GraphNode
     plan: CallPlan
     stale_until: int
     waited_until: int
+    tries: int
     frames: dict[str, Frame] = field(default_factory=dict)
+    children: set[str] = field(default_factory=set)
+    """The paths of the calls that are executions of their own."""
     emissions: dict[int, tuple[Emission, ...]] = field(default_factory=dict)
     last_end: int = 0
     dropped: bool = False
@@ -72,6 +76,7 @@ class Calls:
     def __init__(
         self,
         frames: Frames,
+        children: ChildCalls,
         *,
         plan: Callable[[GraphNode, Mapping[str, Any]], CallPlan],
         journal: Journaling,
@@ -81,6 +86,7 @@ class Calls:
         forget: Callable[[Iterable[str]], None],
     ) -> None:
         self._frames = frames
+        self._children = children
         self._plan = plan
         self._journal = journal
         self._announce = announce
@@ -117,7 +123,7 @@ class Calls:
         """
         home = self._frames.of(node.id)
         stale_until = max(home.stale_until, began if tries > 1 else 0)
-        live = _Live(node, self._plan(node, calling.values), stale_until, calling.waited_until)
+        live = _Live(node, self._plan(node, calling.values), stale_until, calling.waited_until, tries)
         home.running += 1
         self._live[node.id] = live
         ends = self._ends[node.id]
@@ -150,12 +156,34 @@ class Calls:
             self._go_on(live, step)
         return step
 
+    def child_ended(self, end: ChildEnd) -> None:
+        """Take the end of an execution that a node has called."""
+        id_, number = caller_of(end.call)
+        record = self._children.take(end)
+        if record is None:
+            return
+        live = self._live[id_]
+        failed = record.outcome is Outcome.FAILED
+        live.children.discard(end.call)
+        live.last_end = record.finished_at
+        if end.execution_id:
+            self._announce.child_ended(end)
+        if number is not None:
+            self._journal.end_child(record)
+            self._ends[id_][number] = record
+            self._frames.count(record)
+            if failed:
+                self._announce.log(id_, f"call {number} failed: {record.error}")
+        live.plan.ended(number, _end_of(record))
+        self._due.setdefault(id_, [])
+
     def abandon(self, id_: str) -> list[Frame]:
         """Close the calls of a node at once, and those inside them. Returns their frames."""
         live = self._live.pop(id_)
         self._due.pop(id_, None)
         self._frames.of(id_).running -= 1
         closed: list[Frame] = []
+        self._stop_children(live)
         for frame in list(live.frames.values()):
             for inner in [each for each in frame.graph.nodes if each in self._live]:
                 closed += self.abandon(inner)
@@ -182,7 +210,7 @@ class Calls:
         result = None if live.dropped else live.plan.result()
         if live.dropped or isinstance(result, CallFailure):
             step.halted.extend(self._halt(live))
-        if (live.dropped or result is not None) and not live.frames:
+        if (live.dropped or result is not None) and not live.frames and not live.children:
             del self._live[id_]
             home = self._frames.of(id_)
             home.running -= 1
@@ -198,7 +226,7 @@ class Calls:
     def _begin_calls(self, live: _Live, step: Step) -> None:
         id_ = live.node.id
         while (call := live.plan.next()) is not None:
-            if len(self._frames) >= MOST_CALLS:
+            if len(self._frames) + len(self._children) >= MOST_CALLS:
                 message = f"{MOST_CALLS} calls of the execution are live: lower maxParallel"
                 live.plan.ended(call.number, CallEnd(failure=CallFailure("", FailureReason.LIMIT_EXCEEDED, message)))
                 self._due.setdefault(id_, [])
@@ -210,11 +238,22 @@ class Calls:
                 self._frames.of(id_).running -= 1
                 step.waiting.append((id_, Waiting(WaitKind.TIME, until)))
                 return
+            if live.node.child:
+                self._call_child(live, call)
+                continue
             frame = self._open(live, call)
             step.decidable.extend(frame.state.open_nodes())
             self.touch(frame)
         if live.plan.result() is not None:  # without a call: none of the others has to run
             self._due.setdefault(id_, [])
+
+    def _call_child(self, live: _Live, call: NextCall) -> None:
+        path = numbered(live.node.id, call.number)
+        self._journal.write(self._frames.of(live.node.id))
+        live.children.add(path)
+        end = self._children.begin(live.node, path, live.tries, call.inputs)
+        if end is not None:
+            self.child_ended(end)
 
     def _open(self, live: _Live, call: NextCall) -> Frame:
         path = numbered(live.node.id, call.number)
@@ -275,8 +314,13 @@ class Calls:
             self._kept.pop(numbered(id_, number), None)
         self._kept.pop(id_, None)
 
-    @staticmethod
-    def _halt(live: _Live) -> list[Frame]:
+    def _stop_children(self, live: _Live) -> None:
+        if live.children:
+            self._children.stop(live.children)
+            live.children.clear()
+
+    def _halt(self, live: _Live) -> list[Frame]:
+        self._stop_children(live)
         halted = [each for each in live.frames.values() if not each.stopped]
         for each in halted:
             each.halted = True

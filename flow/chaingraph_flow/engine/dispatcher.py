@@ -16,6 +16,7 @@ from typing import Any, Final
 
 from chaingraph_flow.context import RunContext, WaitKind
 from chaingraph_flow.engine.calls import Calls, failure_of
+from chaingraph_flow.engine.children import ChildCalls
 from chaingraph_flow.engine.event_publisher import EventPublisher
 from chaingraph_flow.engine.frames import Frame, Frames
 from chaingraph_flow.engine.gate import Gate
@@ -42,6 +43,7 @@ class Dispatcher:
     """The state of the run. Cheap to read, at any time on the engine's event loop."""
     _announce: EventPublisher
     _calls: Calls
+    _children: ChildCalls
     _clock: Callable[[], int]
     _context: RunContext
     _gate: Gate
@@ -94,7 +96,7 @@ class Dispatcher:
             self._journal.write_all()  # a node that has ended is not held again
         if not self._running and (self._error is not None or (self._gate.empty and not self._waits.any)):
             self._over.set()
-        elif self._gate.paused or self._waits or any(self._control_seen):
+        elif self._gate.paused or self._waits or self._children or any(self._control_seen):
             self._tell_control()
 
     def _ready(self, id_: str) -> list[str]:
@@ -289,7 +291,8 @@ class Dispatcher:
         if frame.call:
             self._halt(frame)
         else:
-            self._error = self._error or NodeError(record.node_id, record.error, str(frame.failure.reason))
+            error = NodeError(record.node_id, record.error, str(frame.failure.reason), frame.failure)
+            self._error = self._error or error
             self._waits.clear()
 
     def _try_again(self, id_: str, ending: Ending) -> bool:

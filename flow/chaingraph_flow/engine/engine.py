@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from functools import partial
 
+from chaingraph_flow.calls import ChildEnd
 from chaingraph_flow.context import Signal
 from chaingraph_flow.engine.result import Progress, RunningNode
 from chaingraph_flow.engine.scheduler import Scheduler
@@ -94,6 +95,15 @@ class Engine(Scheduler):
     def deliver(self, signal: Signal) -> None:
         """Give a signal to its node: now if it waits for it, else as soon as it does."""
         self._command(partial(self._waits.deliver, signal))
+
+    def child_ended(self, end: ChildEnd) -> None:
+        """Give the end of an execution to the node that has called it, now or when it calls."""
+        self._command(partial(self._calls.child_ended, end))
+
+    @property
+    def live_children(self) -> int:
+        """The number of executions that nodes have called and that have not ended."""
+        return len(self._children)
 
     def park(self) -> bool:
         """End `run` with Parked, and publish nothing. Returns False, without effect, unless it is `quiet` or asleep.

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Final
 
 from chaingraph_flow import events
+from chaingraph_flow.calls import ChildEnd
 from chaingraph_flow.context import Signal
 from chaingraph_flow.engine.recorder import Recorder
 from chaingraph_flow.engine.records import NodeRecord, Outcome, WaitRecord
@@ -14,6 +15,9 @@ from chaingraph_flow.engine.result import NodeError
 from chaingraph_flow.events import FlowEvent
 from chaingraph_flow.graph import GraphNode
 from chaingraph_flow.validation.wiring import Connection
+
+_LONGEST_ERROR: Final = 1024
+"""Maximum characters of a child's error in an event."""
 
 
 def wall_clock() -> int:
@@ -109,6 +113,15 @@ class EventPublisher:
         """Publish that a signal has come, for a node that waits for it now or later."""
         data = {"id": signal.id, "name": signal.name}
         self._send(events.SIGNAL_RECEIVED, data | {"by": signal.by} if signal.by else data)
+
+    def child_ended(self, end: ChildEnd) -> None:
+        """Publish the end of an execution that a node has called."""
+        data: dict[str, Any] = {"childExecutionId": end.execution_id, "name": end.name, "nodeId": end.call}
+        if end.phase == "Completed":
+            self._send(events.CHILD_COMPLETED, data)
+        else:
+            told = {"phase": end.phase, "reason": end.reason, "node": end.node, "error": end.message[:_LONGEST_ERROR]}
+            self._send(events.CHILD_FAILED, data | told)
 
     def log(self, node_id: str, message: str) -> None:
         """Publish a log message of a node, or of the engine about a node."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Final
 
+from chaingraph_crds.flow import FlowSpec, SubflowSpec
 from chaingraph_crds.node_paths import is_call
 from chaingraph_flow.calls import CallFailure
 from chaingraph_flow.engine.binding import active_nodes
@@ -111,7 +112,7 @@ class Frames:
         graph = self.root.graph.subflows[subflow].of_call(call)
         frame = Frame(
             graph,
-            bound(graph, inputs),
+            bound(graph.spec, inputs),
             active=active_nodes(graph, None),
             call=call,
             caller=caller,
@@ -138,8 +139,6 @@ class Frames:
         self.journal_bytes += record.measured_size()
 
 
-def bound(graph: Graph, inputs: Mapping[str, Any]) -> dict[str, Any]:
+def bound(spec: FlowSpec | SubflowSpec, inputs: Mapping[str, Any]) -> dict[str, Any]:
     """Return the value of every input of a graph. One without a value has its default."""
-    return {
-        each.name: each.default if (value := inputs.get(each.name)) is None else value for each in graph.spec.inputs
-    }
+    return {each.name: each.default if (value := inputs.get(each.name)) is None else value for each in spec.inputs}

@@ -70,3 +70,7 @@ class Journaling:
             self._kept.pop(frame, None)
         if record is not None:
             self._recorder.record(record)
+
+    def end_child(self, record: NodeRecord) -> None:
+        """Record the end of a call that is an execution of its own."""
+        self._recorder.record(record)

@@ -8,6 +8,7 @@ from enum import StrEnum
 from typing import Any
 
 from chaingraph_crds.standing import node_standing
+from chaingraph_flow.calls import CallFailure
 from chaingraph_flow.context import Emission
 
 
@@ -44,11 +45,13 @@ class NodeError:
 
     Attributes:
         reason: a `FailureReason`, or a kind of its own that the node gave.
+        cause: the failure of the node that caused it, inside the calls of `node`.
     """
 
     node: str
     message: str
     reason: str
+    cause: CallFailure | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,11 +7,13 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
+from chaingraph_crds.flow import FlowSpec
 from chaingraph_crds.node_paths import call_of, is_call
-from chaingraph_flow.calls import CallPlan
+from chaingraph_flow.calls import CallPlan, ChildEnd
 from chaingraph_flow.context import RunContext, Signal, Trigger
 from chaingraph_flow.engine.binding import active_nodes
 from chaingraph_flow.engine.calls import Calls
+from chaingraph_flow.engine.children import ChildCalls, Children
 from chaingraph_flow.engine.debugger import ControlState
 from chaingraph_flow.engine.dispatcher import Dispatcher
 from chaingraph_flow.engine.event_publisher import EventPublisher, wall_clock
@@ -60,6 +62,8 @@ class Scheduler(Dispatcher):
         waits: Iterable[WaitRecord] = (),
         signals: Sequence[Signal] = (),
         signals_told: int = 0,
+        children: Children | None = None,
+        child_ends: Iterable[ChildEnd] = (),
         clock: Callable[[], int] = wall_clock,
     ) -> None:
         """Prepare a run.
@@ -83,6 +87,8 @@ class Scheduler(Dispatcher):
             waits: nodes that waited in an earlier engine of this attempt, and have not ended.
             signals: the signals of the execution, in their order. Nodes of the journal have taken some of them.
             signals_told: the number of the last one that an earlier engine has published.
+            children: creates the executions of calls with `run: Child`; without it they fail.
+            child_ends: the ends of those that have ended, in their order. Nodes of the journal have taken some of them.
             clock: milliseconds since 1970, for records and events.
 
         Raises:
@@ -126,8 +132,18 @@ class Scheduler(Dispatcher):
         self._supervisor = supervisor
         self._killed = {each.node_id: each for each in killed}
         self._may_spawn = may_spawn
+        self._children = ChildCalls(
+            graph.spec.subflows if isinstance(graph.spec, FlowSpec) else (),
+            context.attempt,
+            context.depth,
+            children=children,
+            ended=child_ends,
+            options=self._options,
+            clock=clock,
+        )
         self._calls = Calls(
             self.frames,
+            self._children,
             plan=partial(_plan, registry, self._options.limits),
             journal=self._journal,
             announce=self._announce,
@@ -155,6 +171,7 @@ class Scheduler(Dispatcher):
             len(active),
             running=self._running.keys(),
             waits=self._waits,
+            children=self._children,
             gate=self._gate,
             tries=self._tries,
             time=self._time,

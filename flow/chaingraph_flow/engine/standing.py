@@ -10,6 +10,7 @@ from typing import Final
 
 from chaingraph_crds.node_paths import call_of, is_call
 from chaingraph_flow.context import LAST_TIME
+from chaingraph_flow.engine.children import ChildCalls
 from chaingraph_flow.engine.gate import Gate
 from chaingraph_flow.engine.records import NodeRecord, Outcome
 from chaingraph_flow.engine.result import Progress, RunningNode
@@ -41,6 +42,7 @@ class Standing:
         *,
         running: Collection[str],
         waits: Waits,
+        children: ChildCalls,
         gate: Gate,
         tries: Tries,
         time: RunningTime,
@@ -51,6 +53,7 @@ class Standing:
         self._total = total
         self._running = running
         self._waits = waits
+        self._children = children
         self._gate = gate
         self._tries = tries
         self._time = time
@@ -78,7 +81,7 @@ class Standing:
             failed=self.counts[Outcome.FAILED],
             skipped=self.counts[Outcome.SKIPPED],
             running=len(self._running),
-            waiting=len(self._waits),
+            waiting=len(self._waits) + len(self._children),
             current_nodes=tuple(islice((*self._running, *self._gate.seen), MOST_CURRENT)),
         )
 
@@ -90,7 +93,8 @@ class Standing:
         node = self._node
         running = (self._tries.running(node(id_)) for id_ in (*self._running, *self._waits.calling))
         waiting = (self._tries.described(node(each.node_id), each) for each in islice(self._waits, MOST_SHOWN))
-        return tuple(islice((each for each in (*running, *waiting) if each is not None), MOST_SHOWN))
+        nodes = (*running, *waiting, *islice(self._children, MOST_SHOWN))
+        return tuple(islice((each for each in nodes if each is not None), MOST_SHOWN))
 
     @property
     def quiet(self) -> bool:
@@ -122,6 +126,6 @@ class Standing:
     @property
     def _first_wait(self) -> int | None:
         busy = self._over.is_set() or self._gate.paused or self._running or not self._gate.empty
-        if not self.begun or busy or not self._waits:
+        if not self.begun or busy or not (self._waits or self._children):
             return None
         return LAST_TIME if self._waits.next_at is None else self._waits.next_at

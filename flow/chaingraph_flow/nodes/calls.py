@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from chaingraph_crds.node_paths import CHILD, INLINE
 from chaingraph_flow.calls import ITERATION_LIMIT, CallEnd, CallFailure, CallPlan, NextCall
 from chaingraph_flow.errors import LimitExceeded, NodeFailed
 from chaingraph_flow.expressions import InvalidExpression, budget_of, compiled, evaluate, is_true
@@ -14,30 +15,49 @@ from chaingraph_flow.ports import types as t
 
 MOST_ITEMS = 99_999
 """Maximum elements of a ForEach: their numbers are parts of paths."""
-_SUBFLOW = "Name of the subflow."
 _FAIL, _CONTINUE = "Fail", "Continue"
 
 
-class Call(CallingNode):
-    """Runs a subflow once. The subflow's inputs and outputs are those of this node."""
+class _Calling(CallingNode):
+    """What nodes that call have in common."""
+
+    subflow = Input(t.String(), static=True, description="Name of the subflow.")
+    run_ = Input(
+        t.Enum(options=(INLINE, CHILD)),
+        static=True,
+        description="Inline, the default: the calls run in this execution. Child: each is an execution of its own, on "
+        "any worker, and this one waits for it without a worker.",
+    )
+
+
+class Call(_Calling):
+    """Runs a subflow, or another Flow, once. The subflow's inputs and outputs are those of this node.
+
+    Another Flow runs as a child. It takes `inputs`, and its outputs are in `outputs`.
+    """
 
     calls = "once"
-    subflow = Input(t.String(min_length=1), required=True, static=True, description=_SUBFLOW)
+    flow = Input(
+        t.String(),
+        static=True,
+        description="Name of a Flow of the namespace, instead of `subflow`. The call runs its current revision.",
+    )
 
     @classmethod
     def plan(cls, values: Mapping[str, Any], limits: Limits) -> CallPlan:
         """Return the plan of one call."""
+        if values["flow"]:
+            return _Once(values["inputs"] or {}, under="outputs")
         return _Once(cls.passed_on(values))
 
 
-class ForEach(CallingNode):
+class ForEach(_Calling):
     """Runs a subflow for each element of a list.
 
     The subflow takes the element as its input `item`, its position as `index`, and its other inputs from this node.
     """
 
     calls = "each"
-    subflow = Input(t.String(min_length=1), required=True, static=True, description=_SUBFLOW)
     items = Input(t.Array(), required=True, description="The elements, at most 99,999.")
     max_parallel = Input(
         t.Number(integer=True, minimum=1, maximum=1000),
@@ -76,7 +96,7 @@ class ForEach(CallingNode):
         return each
 
 
-class Repeat(CallingNode):
+class Repeat(_Calling):
     """Runs a subflow again and again until one of its outputs is true.
 
     An output with the name of an input is the value of that input in the next round. The subflow takes the number of
@@ -84,7 +104,6 @@ class Repeat(CallingNode):
     """
 
     calls = "repeat"
-    subflow = Input(t.String(min_length=1), required=True, static=True, description=_SUBFLOW)
     until = Input(
         t.String(min_length=1), required=True, static=True, description="Output of the subflow that ends the loop."
     )
@@ -108,8 +127,9 @@ class Repeat(CallingNode):
 
 
 class _Once:
-    def __init__(self, inputs: Mapping[str, Any]) -> None:
+    def __init__(self, inputs: Mapping[str, Any], under: str = "") -> None:
         self._inputs = inputs
+        self._under = under
         self._begun = False
         self._end: CallEnd | None = None
 
@@ -125,7 +145,9 @@ class _Once:
     def result(self) -> Mapping[str, Any] | CallFailure | None:
         if self._end is None:
             return None
-        return self._end.failure or self._end.outputs
+        if self._end.failure is not None:
+            return self._end.failure
+        return {self._under: dict(self._end.outputs)} if self._under else self._end.outputs
 
 
 class _Each:

@@ -39,6 +39,8 @@ class Analysis:
     """The number of the graph's first section; see `Findings`."""
     subflows: dict[str, Signature | None] = field(default_factory=dict)
     """The subflows that it may call. None for one whose ports are not known, because it calls itself."""
+    specs: dict[str, SubflowSpec] = field(default_factory=dict)
+    """All subflows of the flow, by name."""
     analyses: dict[str, Analysis] = field(default_factory=dict)
     """Of the flow: those of its subflows."""
     unknown_types: dict[str, tuple[ErrorCode, str]] = field(default_factory=dict)
@@ -120,7 +122,7 @@ class Analysis:
                 self._error(1, index, f"{path}.id", ErrorCode.DUPLICATE_NODE_ID, message)
             node_type = self.catalogue.get(node.type)
             if node_type is not None and node_type.calls is not None:
-                called = calling(f"{path}.inputs", node, node_type, self.subflows, self.suggest)
+                called = calling(f"{path}.inputs", node, node_type, self.subflows, self.specs, self.suggest)
                 node_type = called.type
                 self.calls[node.id] = called.name
                 if called.faults or not called.known:

@@ -6,9 +6,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from chaingraph_crds.flow import NodeSpec, SubflowSpec
+from chaingraph_crds.flow import NodeSpec, OnExit, SubflowSpec
 from chaingraph_crds.limits import MAX_CALL_DEPTH, MAX_EVENT_NAME, MAX_NODE_PATH, MAX_PLACES
-from chaingraph_crds.node_paths import SUBFLOW
+from chaingraph_crds.node_paths import CHILD, FLOW, RUN, SUBFLOW, calls_children
 from chaingraph_flow.catalogue import Catalogue, InputPort, NodeType, OutputPort
 from chaingraph_flow.field_errors import ErrorCode, FieldError, Suggestions
 from chaingraph_flow.ports.json_values import DEEPEST, article
@@ -23,6 +23,9 @@ SUPPLIED: Final[Mapping[str, frozenset[str]]] = {
 }
 """The inputs of the subflow that the calling node supplies itself."""
 UNTIL: Final = "until"
+INPUTS: Final = "inputs"
+OUTPUTS: Final = "outputs"
+"""The ports of a node that calls another Flow."""
 _NUMBER_LENGTH: Final = len("[99999]")
 
 
@@ -69,9 +72,10 @@ class Called:
 
 
 def callee(node: NodeSpec, catalogue: Catalogue) -> str | None:
-    """Return the name of the subflow that a node calls; None when it calls none, or names none."""
+    """Return the name of the subflow that a node calls in its own execution; None when there is none."""
     node_type = catalogue.get(node.type)
-    name = node.inputs.get(SUBFLOW) if node_type is not None and node_type.calls is not None else None
+    inline = node_type is not None and node_type.calls is not None and not calls_children(node.inputs)
+    name = node.inputs.get(SUBFLOW) if inline else None
     return name if isinstance(name, str) else None
 
 
@@ -79,7 +83,7 @@ def call_order(subflows: Sequence[SubflowSpec], catalogue: Catalogue) -> tuple[l
     """Return the names of the subflows, called ones before their callers; and the circles of calls.
 
     A circle is a list of subflows with the position of the node that calls the next one. Its members are in the order
-    all the same.
+    all the same. Calls that are executions of their own make no circle, and count for the order where they can.
     """
     calls = {
         each.name: [
@@ -87,6 +91,14 @@ def call_order(subflows: Sequence[SubflowSpec], catalogue: Catalogue) -> tuple[l
         ]
         for each in subflows
     }
+    _, circles = _visited(calls, calls)
+    order, _ = _visited(calls, _all_callees_first(subflows))
+    return order, circles
+
+
+def _visited(
+    calls: Mapping[str, Sequence[tuple[str, int]]], starts: Iterable[str]
+) -> tuple[list[str], list[list[tuple[str, int]]]]:
     order: dict[str, None] = {}
     circles: list[list[tuple[str, int]]] = []
 
@@ -100,10 +112,29 @@ def call_order(subflows: Sequence[SubflowSpec], catalogue: Catalogue) -> tuple[l
                 visit(target, here)
         order.setdefault(name)
 
-    for start in calls:
+    for start in starts:
         if start not in order:
             visit(start, [])
     return list(order), circles
+
+
+def _all_callees_first(subflows: Sequence[SubflowSpec]) -> list[str]:
+    """Return the names in an order in which callers come after all that they name, except in a circle."""
+    named = {each.name: [node.inputs.get(SUBFLOW) for node in each.nodes] for each in subflows}
+    order: dict[str, None] = {}
+    seen: set[str] = set()
+
+    def visit(name: str) -> None:
+        seen.add(name)
+        for target in named[name]:
+            if isinstance(target, str) and target in named and target not in seen:
+                visit(target)
+        order.setdefault(name)
+
+    for start in named:
+        if start not in seen:
+            visit(start)
+    return list(order)
 
 
 def calling_type(node_type: NodeType, signature: Signature) -> NodeType:
@@ -136,25 +167,39 @@ def calling_type(node_type: NodeType, signature: Signature) -> NodeType:
 
 
 def calling(
-    path: str, node: NodeSpec, node_type: NodeType, subflows: Mapping[str, Signature | None], suggest: Suggestions
+    path: str,
+    node: NodeSpec,
+    node_type: NodeType,
+    subflows: Mapping[str, Signature | None],
+    specs: Mapping[str, SubflowSpec],
+    suggest: Suggestions,
 ) -> Called:
     """Return what a node calls, and every fault of the call.
 
     Args:
         path: that of the node's inputs.
         subflows: those that it may call; None for one whose ports are not known.
+        specs: all subflows of the flow, by name.
     """
     name = node.inputs.get(SUBFLOW)
     place = f"{path}.{SUBFLOW}"
+    if node_type.input(FLOW) is not None and node.inputs.get(FLOW) is not None:
+        return _calling_flow(path, node, node_type)
     if not isinstance(name, str):
         code = ErrorCode.MISSING_INPUT if name is None else ErrorCode.INVALID_VALUE
         message = f"{SUBFLOW!r} is required: the name of one of the flow's subflows"
+        if node_type.input(FLOW) is not None:
+            message += f"; or {FLOW!r}, the name of another Flow"
         return Called(node_type, faults=(FieldError(place, code, message),))
     if name not in subflows:
         hint = suggest(name, subflows) if subflows else ": define it in spec.subflows"
         message = f"the flow has no subflow {name!r}{hint}"
         return Called(node_type, name, (FieldError(place, ErrorCode.UNKNOWN_SUBFLOW, message),))
     signature = subflows[name]
+    if signature is None and calls_children(node.inputs) and name in specs:
+        # It calls itself through children. The types of its outputs follow from themselves.
+        outputs: dict[str, AnyPortType] = {each.name: AnyType() for each in specs[name].outputs}
+        signature = Signature(specs[name], outputs, Lengths(0, 0, 0, 0))
     if signature is None:
         return Called(node_type, name)
     faults = [
@@ -168,6 +213,24 @@ def calling(
     if faults:
         return Called(node_type, name, tuple(faults))
     return Called(calling_type(node_type, signature), name, known=True)
+
+
+def _calling_flow(path: str, node: NodeSpec, node_type: NodeType) -> Called:
+    """Return the type of a node that calls another Flow, whose ports are not known here."""
+    faults = []
+    if not node.inputs[FLOW]:
+        message = "is empty: the name of a Flow, or remove it"
+        faults.append(FieldError(f"{path}.{FLOW}", ErrorCode.INVALID_VALUE, message))
+    if node.inputs.get(SUBFLOW) is not None:
+        message = f"{SUBFLOW!r} and {FLOW!r} exclude each other: remove one of them"
+        faults.append(FieldError(f"{path}.{FLOW}", ErrorCode.INVALID_VALUE, message))
+    if node.inputs.get(RUN) not in (None, CHILD):
+        message = f"another Flow runs as an execution of its own: remove {RUN!r}, or set it to {CHILD}"
+        faults.append(FieldError(f"{path}.{RUN}", ErrorCode.INVALID_VALUE, message))
+    given = InputPort(key=INPUTS, type=Object(), default={}, description="Inputs of the Flow, by name.")
+    result = OutputPort(key=OUTPUTS, type=Object(), description="Outputs of the Flow, by name.")
+    type_ = node_type.model_copy(update={"inputs": (*node_type.inputs, given), "outputs": (*node_type.outputs, result)})
+    return Called(type_, faults=tuple(faults), known=True)
 
 
 def _clashes(node_type: NodeType, spec: SubflowSpec) -> list[str]:
@@ -201,6 +264,37 @@ def _until_fault(until: str, name: str, signature: Signature, suggest: Suggestio
     if isinstance(type_, Boolean | AnyType):
         return ""
     return f"the output {until!r} of the subflow {name!r} is {article(type_.label())}, and has to be true or false"
+
+
+ON_EXIT_INPUTS: Final[Mapping[str, str]] = {
+    **dict.fromkeys(("phase", "reason", "message", "node", "name"), "string"),
+    "attempt": "number",
+    "inputs": "object",
+    "outputs": "object",
+}
+"""The inputs that the subflow of `onExit` may declare, with their types."""
+
+
+def on_exit_faults(
+    on_exit: OnExit, subflows: Mapping[str, SubflowSpec], path: str, suggest: Suggestions
+) -> list[FieldError]:
+    """Return every fault of a flow's `onExit`."""
+    place = f"{path}.{SUBFLOW}"
+    spec = subflows.get(on_exit.subflow)
+    if spec is None:
+        hint = suggest(on_exit.subflow, subflows) if subflows else ": define it in spec.subflows"
+        message = f"the flow has no subflow {on_exit.subflow!r}{hint}"
+        return [FieldError(place, ErrorCode.UNKNOWN_SUBFLOW, message)]
+    found = []
+    for each in spec.inputs:
+        given = ON_EXIT_INPUTS.get(each.name)
+        fits = each.type in (given, "any") if given is not None else not each.required or each.default is not None
+        if not fits:
+            told = f"has the type {each.type}, and is a {given}" if given is not None else "is required"
+            known = ", ".join(f"{name} ({type_})" for name, type_ in ON_EXIT_INPUTS.items())
+            message = f"the subflow {spec.name!r} does not fit: its input {each.name!r} {told}. onExit gives {known}"
+            found.append(FieldError(place, ErrorCode.INVALID_VALUE, message))
+    return found
 
 
 def path_lengths(

@@ -6,12 +6,12 @@ The operator calls it for the Flow's `Ready` condition, the CLI for lint, and th
 from __future__ import annotations
 
 from chaingraph_crds.flow import FlowSpec
-from chaingraph_crds.node_paths import SUBFLOW
+from chaingraph_crds.node_paths import CHILD, RUN, SUBFLOW
 from chaingraph_flow.catalogue import Catalogue
 from chaingraph_flow.field_errors import ErrorCode, FieldError
 from chaingraph_flow.validation.analysis import Analysis
 from chaingraph_flow.validation.findings import GRAPH_SECTIONS
-from chaingraph_flow.validation.subflows import call_order
+from chaingraph_flow.validation.subflows import call_order, on_exit_faults
 
 
 def validate(spec: FlowSpec, catalogue: Catalogue) -> list[FieldError]:
@@ -24,6 +24,9 @@ def analyse(spec: FlowSpec, catalogue: Catalogue) -> Analysis:
     analysis = Analysis(spec, catalogue)
     _analyse_subflows(spec, analysis)
     analysis.run()
+    if spec.on_exit is not None:
+        for error in on_exit_faults(spec.on_exit, analysis.specs, "spec.onExit", analysis.suggest):
+            analysis.findings.add(GRAPH_SECTIONS - 1, len(spec.outputs), error)
     return analysis
 
 
@@ -36,13 +39,17 @@ def _analyse_subflows(spec: FlowSpec, root: Analysis) -> None:
             place = f"spec.subflows[{index}].name"
             root.findings.add((index + 1) * GRAPH_SECTIONS, 0, FieldError(place, ErrorCode.DUPLICATE_SUBFLOW, message))
         positions.setdefault(each.name, index)
+    root.specs = {name: spec.subflows[index] for name, index in positions.items()}
     own = [spec.subflows[index] for index in positions.values()]
     order, circles = call_order(own, root.catalogue)
     for circle in circles:
         name, node = circle[-1]
         way = " → ".join([*(each for each, _ in circle), circle[0][0]])
         place = f"spec.subflows[{positions[name]}].nodes[{node}].inputs.{SUBFLOW}"
-        message = f"closes the circle of calls {way}: a subflow cannot call itself. Use Repeat for a loop"
+        message = (
+            f"closes the circle of calls {way}: a subflow cannot call itself. Use Repeat for a loop, or set "
+            f"`{RUN}: {CHILD}` for one of these calls"
+        )
         section = (positions[name] + 1) * GRAPH_SECTIONS + 1
         root.findings.add(section, node, FieldError(place, ErrorCode.RECURSIVE_CALL, message))
     root.subflows = dict.fromkeys(positions)
@@ -57,6 +64,7 @@ def _analyse_subflows(spec: FlowSpec, root: Analysis) -> None:
             at=f"spec.subflows[{index}]",
             base=(index + 1) * GRAPH_SECTIONS,
             subflows=dict(root.subflows),
+            specs=root.specs,
         )
         analysis.run()
         root.subflows[name] = analysis.signature

@@ -66,7 +66,8 @@ def _spec(child: ChildResource, inputs: Mapping[str, Any], events: list[Manifest
             "parentExecutionID": child.parent_id,
             "parentName": child.parent_name,
             "position": child.position,
-        },
+        }
+        | {name: value for name, value in (("node", child.called_by), ("subflow", child.subflow)) if value},
         "options": _options(child),
         "queue": child.queue,
         "priority": child.priority,

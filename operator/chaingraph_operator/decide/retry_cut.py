@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from chaingraph_crds.execution import ExecutionSpec, RetrySpec
 from chaingraph_crds.flow import FlowSpec
-from chaingraph_crds.node_paths import places
+from chaingraph_crds.node_paths import flow_of, places
 from chaingraph_flow.catalogue import Catalogue
 from chaingraph_flow.field_errors import suggestion
 from chaingraph_flow.rerun import FlowVersion, rerun
@@ -82,7 +82,7 @@ def decide(spec: ExecutionSpec, retry: RetrySpec, facts: RetryFacts) -> JournalC
     if new is not None and new.revision == facts.ended.flow_revision:
         new = None
     if new is not None:
-        flow = FlowVersion(FlowSpec.model_validate(new.spec), new.inputs, facts.catalogue)
+        flow = FlowVersion(_run_of(new.spec, facts.ended), new.inputs, facts.catalogue)
     elif former is not None:
         flow = former
     else:
@@ -92,6 +92,11 @@ def decide(spec: ExecutionSpec, retry: RetrySpec, facts: RetryFacts) -> JournalC
     if refused is not None:
         return refused
     return _cut(retry, facts.ended, former or flow, flow, new)
+
+
+def _run_of(spec: Mapping[str, Any], ended: EndedAttempt) -> FlowSpec:
+    """Return the graph that the execution runs: the flow, or a subflow of it."""
+    return FlowSpec.model_validate(flow_of(spec, ended.subflow))
 
 
 def _former(facts: RetryFacts) -> FlowVersion | None:
@@ -150,18 +155,26 @@ def _not_ready(name: str, errors: Sequence[object]) -> str:
 
 
 def _bound(spec: ExecutionSpec, ended: EndedAttempt, view: Validated) -> NewRevision | Refused:
+    whole = content(view.spec)
+    if flow_of(whole, ended.subflow) is None:
+        message = (
+            f"the latest revision of the Flow has no subflow {ended.subflow!r}, which this execution runs. "
+            "Retry its parent with flowRevision: Latest instead"
+        )
+        return Refused(RetryRefusal.FLOW_INVALID, message)
+    flow = _run_of(whole, ended)
     given: Mapping[str, Any] = spec.inputs
     if spec.spawned_by is not None:
         # Its resource shows small values alone.
-        declared = {each.name for each in view.spec.inputs}
+        declared = {each.name for each in flow.inputs}
         given = {name: value for name, value in ended.inputs.items() if name in declared}
-    inputs, errors = bind_inputs(view.spec.inputs, given)
+    inputs, errors = bind_inputs(flow.inputs, given)
     errors += rounded_numbers(spec.inputs, "spec.inputs")
     if errors:
         what = f"the inputs do not fit the latest revision of the Flow, {counted(len(errors), 'error')}"
         remedy = "Change the Flow and set another retry.token, or create another Execution"
         return Refused(RetryRefusal.INVALID_INPUTS, f"{what}. {remedy}: {error_lines(errors, longest=3000)}")
-    return NewRevision(view.revision, content(view.spec), len(view.spec.nodes), inputs)
+    return NewRevision(view.revision, whole, len(flow.nodes), inputs)
 
 
 def _unknown_node(node: str, flow: FlowVersion, events: Sequence[str] | None, facts: RetryFacts) -> Refused | None:

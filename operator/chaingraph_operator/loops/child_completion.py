@@ -23,6 +23,8 @@ from chaingraph_store.transient import is_outage
 
 _log = structlog.get_logger(__name__)
 _LONGEST_RETRY: Final = 15.0
+_AWAITED_SECONDS: Final = 0.2
+"""The delay for a child that a node of its parent waits for."""
 
 
 def is_owed(row: ExecutionRow) -> bool:
@@ -43,8 +45,11 @@ class ChildCompletion:
         interval: seconds between two searches of the ledger.
     """
 
-    def __init__(self, ledger: Ledger, metrics: Metrics, *, delay: float = 1.0, interval: float = 60.0) -> None:
+    def __init__(
+        self, ledger: Ledger, metrics: Metrics, *, application_name: str, delay: float = 1.0, interval: float = 60.0
+    ) -> None:
         self._ledger = ledger
+        self._application_name = application_name
         self._metrics = metrics
         self._delay = delay
         self._interval = interval
@@ -54,7 +59,7 @@ class ChildCompletion:
     def changed(self, row: ExecutionRow) -> None:
         """Handle a changed row of the ledger."""
         if row.parent_id is not None and is_owed(row):
-            self._queue.add_after(row.parent_id, self._delay)
+            self._queue.add_after(row.parent_id, min(_AWAITED_SECONDS, self._delay) if row.called_by else self._delay)
 
     async def search(self) -> None:
         """Find parents to notify, at once and then every minute, until cancelled.
@@ -86,7 +91,7 @@ class ChildCompletion:
         """Notify one parent. Its own parent comes later, so that a failure is retried alone."""
         try:
             async with self._ledger.transaction() as connection:
-                above = await completion.settle(connection, parent)
+                above = await completion.settle(connection, parent, application_name=self._application_name)
         except psycopg.Error as error:
             delay = self._queue.retry(parent)
             if is_outage(error):

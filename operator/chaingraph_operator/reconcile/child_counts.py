@@ -12,7 +12,6 @@ from chaingraph_crds import limits
 from chaingraph_store.children import child_rows
 from chaingraph_store.children.child_rows import ChildSummary
 from chaingraph_store.executions import ExecutionRow
-from chaingraph_store.ids import child_execution_id
 from chaingraph_store.ledger import Ledger
 
 
@@ -28,9 +27,8 @@ async def read(ledger: Ledger, row: ExecutionRow | None) -> ChildCounts:
     """Read the counts for a status that is built from this row."""
     if row is None or not row.children_total:
         return ChildCounts()
-    first = [child_execution_id(row.id, each) for each in range(min(row.children_total, limits.MAX_CHILD_REFS))]
     async with ledger.connection() as connection:
         return ChildCounts(
-            children=await child_rows.summary(connection, row.id, first),
+            children=await child_rows.summary(connection, row.id, limits.MAX_CHILD_REFS),
             below=await child_rows.below(connection, row.id) if row.tree_ended else None,
         )

@@ -67,5 +67,9 @@ class Display:
         if row is None or snapshot.unreadable is not None:
             return snapshot.ignored if row is not None else ()
         looks_up = spec.options.breakpoints and not row.ended and row.flow_revision is not None
-        nodes = await self._flow_nodes.of(row.flow_revision) if looks_up and row.flow_revision else frozenset[str]()
+        nodes = (
+            await self._flow_nodes.of(row.flow_revision, row.subflow)
+            if looks_up and row.flow_revision
+            else frozenset[str]()
+        )
         return (*snapshot.ignored, *of_active(spec, row, nodes or spec.options.breakpoints))

@@ -113,7 +113,7 @@ class Snapshots:
             return None
         async with self._ledger.connection() as connection:
             known = await signals.known(connection, row.id, [each.id for each in spec.signals])
-        nodes, complete = await self._signal_nodes.of(row.flow_revision or "")
+        nodes, complete = await self._signal_nodes.of(row.flow_revision or "", row.subflow)
         return SignalFacts(known, nodes, complete)
 
     async def _whole(self, cached: Cached) -> Cached | None:

@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from chaingraph_crds.standing import RETRY, node_standing
 
-WAIT_KINDS: Final = frozenset((RETRY, "Time", "Signal", "Approval"))
+WAIT_KINDS: Final = frozenset((RETRY, "Time", "Signal", "Approval", "Child"))
 """The kinds of waits: `chaingraph_flow.WaitKind`. Others are not shown."""
 
 

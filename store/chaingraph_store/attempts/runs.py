@@ -16,6 +16,7 @@ from psycopg.types.json import Json
 
 from chaingraph_store import signals
 from chaingraph_store.attempts.running_nodes import RunningNode
+from chaingraph_store.children import calling
 from chaingraph_store.errors import OwnershipLost
 from chaingraph_store.events import PAUSE_TYPES, PAUSED, STARTED
 from chaingraph_store.ids import ExecutionId, WorkflowId
@@ -73,6 +74,12 @@ class Claim:
     """Time from its creation to this first claim. None for later claims, executions created paused, and children."""
     nodes_ended: int
     """Number of finished nodes when the previous run of this attempt ended."""
+    subflow: str
+    """The subflow of `flow_spec` that it runs as its flow; '' for the flow itself."""
+    called: bool
+    """A node of its parent has called it, with inputs that nobody has checked."""
+    calls: int
+    """Number of its children that its nodes have called."""
     egress: list[str]
     """CIDRs from its namespace's policy that its HTTP nodes may reach besides public addresses."""
     journal: bytes
@@ -80,6 +87,8 @@ class Claim:
     engine's record of it."""
     signals: bytes
     """The accepted signals up to `control_seq`, as `signals.accepted` returns them."""
+    child_ends: bytes
+    """The ends of the executions that its nodes have called, as `calling.ended` returns them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,6 +137,7 @@ class AttemptEnd:
     error_node: str = ""
     error_reason: str = ""
     error_message: str = ""
+    error_details: bytes | None = None
     children: int = 0
 
 
@@ -153,16 +163,18 @@ class AttemptMoved:
     control_seq: int
 
 
-_CONTROL_SEQ: Final = [field.name for field in fields(Claim)].index("control_seq")
+_ATTEMPT, _CONTROL_SEQ, _CALLS = (
+    [field.name for field in fields(Claim)].index(name) for name in ("attempt", "control_seq", "calls")
+)
 
 # A pinned run is refused only while it waits, so that a claim whose answer was lost can be repeated.
 _CLAIM: Final = f"""
 WITH before AS (
-  SELECT id, phase, queue, worker_pool, worker_version FROM chaingraph.executions
+  SELECT id, phase, queue, worker_pool, worker_version, flow_revision FROM chaingraph.executions
   WHERE id = %(id)s AND workflow_id = %(workflow)s AND phase IN ('Pending', 'Running', 'Paused') AND NOT parked
   FOR UPDATE
 ), given AS (
-  SELECT before.id,
+  SELECT before.id, before.flow_revision,
          before.phase = 'Pending' AND before.worker_version <> ''
          AND (before.worker_pool, before.worker_version) <> (%(pool)s, %(version)s)
          AND {has_worker("before")} AS elsewhere
@@ -171,19 +183,21 @@ WITH before AS (
   UPDATE chaingraph.executions e
   SET phase = 'Running', owner_epoch = owner_epoch + 1, worker = %(worker)s, lost_worker = '',
       worker_pool = %(pool)s, worker_version = %(version)s,
+      exit_subflow = CASE WHEN e.subflow = '' THEN f.exit_subflow ELSE '' END, exit_timeout_s = f.exit_timeout_s,
       started_at = coalesce(e.started_at, now()), change_seq = nextval('chaingraph.change_seq')
-  FROM given WHERE e.id = given.id AND NOT given.elsewhere
-  RETURNING e.*
+  FROM given JOIN chaingraph.flow_revisions f ON f.revision = given.flow_revision
+  WHERE e.id = given.id AND NOT given.elsewhere
+  RETURNING e.*, f.spec
 )
-SELECT run.id, run.owner_epoch, run.namespace, run.name, run.attempt,
-       (SELECT spec FROM chaingraph.flow_revisions f WHERE f.revision = run.flow_revision),
+SELECT run.id, run.owner_epoch, run.namespace, run.name, run.attempt, run.spec,
        run.inputs, run.events, run.integration, run.options, run.root_id, run.parent_id, run.depth,
        run.started_at, run.start_logged, run.run, run.paused, run.pause_logged, run.pause_node, run.breakpoints,
        run.control_seq, run.applied_seq, cardinality(run.step_seqs), run.ran_ms, run.current_nodes,
        run.next_event_index, run.queue,
        CASE WHEN run.started_at = now() AND run.attempt = 1 AND run.depth = 0 AND run.observed_generation <= 1
             THEN extract(epoch FROM now() - run.created_at)::float8 END,
-       run.nodes_completed + run.nodes_failed + run.nodes_skipped,
+       run.nodes_completed + run.nodes_failed + run.nodes_skipped, run.subflow, run.called_by <> '',
+       run.children_called,
        coalesce({of_namespace("egress", "run.namespace")}, '{{}}'),
        (SELECT coalesce(json_agg(json_build_array(j.attempt, j.record)), '[]')
         FROM chaingraph.journal j WHERE j.execution_id = run.id),
@@ -202,6 +216,7 @@ WITH run AS (
       error_node = coalesce(%(error_node)s, error_node),
       error_reason = coalesce(%(error_reason)s, error_reason),
       error_message = coalesce(%(error_message)s, error_message),
+      error_details = coalesce(%(error_details)b::json, error_details),
       finished_at = CASE WHEN %(ends)s THEN now() END,
       paused = CASE WHEN %(ends)s THEN false WHEN pause_seq <= %(applied)s THEN %(paused)s ELSE paused END,
       pause_node = CASE WHEN %(ends)s THEN '' WHEN pause_seq <= %(applied)s THEN %(pause_node)s
@@ -212,7 +227,7 @@ WITH run AS (
       -- bucket of a number in a rising list is the count of numbers in it that are not greater.
       step_seqs = CASE WHEN %(ends)s THEN '{}'
                        ELSE step_seqs[greatest(1, 1 + width_bucket(%(applied)s, step_seqs) - %(steps_owed)s):] END,
-      children_total = %(children)s, children_active = %(children)s,
+      children_total = children_total + %(children)s, children_active = children_active + %(children)s,
       change_seq = nextval('chaingraph.change_seq')
   WHERE id = %(id)s AND owner_epoch = %(epoch)s AND phase IN ('Running', 'Paused') AND NOT parked
     AND next_event_index = coalesce(%(first)s, next_event_index)
@@ -270,7 +285,8 @@ async def claim(
     # In a statement of its own: that of the claim may have waited for the one that accepted a signal, and would not see
     # it. Nearly no execution has any.
     found = await signals.accepted(connection, execution, until=row[_CONTROL_SEQ]) if count else b"[]"
-    return Claim(*(*values, found))
+    ends = await calling.ended(connection, execution, row[_ATTEMPT]) if row[_CALLS] else b"[]"
+    return Claim(*(*values, found, ends))
 
 
 async def flush(
@@ -288,8 +304,7 @@ async def flush(
 
     Args:
         control: taken at the same moment as `log`. None: as it was claimed. Its pause applies unless the row has a
-            later
-            PAUSE or RESUME than the engine has processed.
+            later PAUSE or RESUME than the engine has processed.
         first: the index that the first of these events must get. With it, a flush whose answer was lost can be repeated
             without writing twice. While an attempt runs, only its worker adds events.
 
@@ -332,6 +347,7 @@ async def flush(
             "error_node": end.error_node if end else None,
             "error_reason": end.error_reason if end else None,
             "error_message": plain(end.error_message) if end else None,
+            "error_details": RawJson(end.error_details) if end and end.error_details is not None else None,
             "nodes": [entry.node_id for entry in latest],
             "outcomes": [entry.outcome for entry in latest],
             "records": [RawJson(entry.record) for entry in latest],
@@ -359,13 +375,8 @@ async def _was_written(connection: Connection, claimed: Claim, *, next_index: in
 
 
 def _as_claimed(claimed: Claim) -> EngineControl:
-    return EngineControl(
-        paused=claimed.paused,
-        pause_node=claimed.pause_node,
-        applied_seq=claimed.control_seq,
-        ran_ms=claimed.ran_ms,
-        steps_owed=claimed.steps_owed,
-    )
+    now = claimed
+    return EngineControl(now.paused, now.pause_node, now.control_seq, now.ran_ms, now.steps_owed)
 
 
 async def not_ours(connection: Connection, claims: Sequence[Claim]) -> dict[ExecutionId, AttemptMoved]:

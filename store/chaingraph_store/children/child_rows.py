@@ -45,6 +45,8 @@ class ChildResource:
     parent_name: str
     root_id: ExecutionId
     position: int
+    subflow: str
+    called_by: str
     flow_name: str
     inputs: dict[str, Any]
     events: list[dict[str, Any]]
@@ -60,7 +62,7 @@ class ChildResource:
 
 _COUNTS: Final = "SELECT phase, count(*) FROM chaingraph.executions WHERE parent_id = %s GROUP BY phase"
 _FIRST: Final = """
-SELECT id, name, phase, uid IS NOT NULL FROM chaingraph.executions WHERE id = ANY(%s) ORDER BY position
+SELECT id, name, phase, uid IS NOT NULL FROM chaingraph.executions WHERE parent_id = %s ORDER BY position LIMIT %s
 """
 _BELOW: Final = """
 WITH RECURSIVE below AS (
@@ -80,6 +82,7 @@ RETURNING pg_notify(%(changes)s, id)
 """
 _PORTRAIT: Final = """
 SELECT c.id, c.namespace, c.name, c.parent_id, p.uid AS parent_uid, p.name AS parent_name, c.root_id, c.position,
+       c.subflow, c.called_by,
        c.flow_name, c.inputs, c.events, c.integration, c.options, c.breakpoints, c.queue, c.priority,
        c.start_timeout_s, c.on_stop, c.resources
 FROM chaingraph.executions c JOIN chaingraph.executions p ON p.id = c.parent_id
@@ -103,15 +106,11 @@ UPDATE chaingraph.executions e SET resources = 'None' FROM unshown WHERE e.id = 
 """
 
 
-async def summary(connection: Connection, parent: ExecutionId, first: Sequence[ExecutionId]) -> ChildSummary:
-    """Return the counts and the first children.
-
-    Args:
-        first: the ids of the children to name, by position. Ids of children are derived, so the caller knows them.
-    """
+async def summary(connection: Connection, parent: ExecutionId, first: int = 0) -> ChildSummary:
+    """Return the counts, and so many children, the first ones."""
     cursor = await connection.execute(_COUNTS, (parent,))
     counts: dict[str, int] = {row[0]: row[1] for row in await cursor.fetchall()}
-    cursor = await connection.execute(_FIRST, (list(first),))
+    cursor = await connection.execute(_FIRST, (parent, first))
     rows = [ChildRow(ExecutionId(row[0]), row[1], row[2], row[3]) for row in await cursor.fetchall()]
     return ChildSummary(counts, rows)
 

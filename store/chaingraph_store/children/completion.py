@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from typing import Final
 
+from chaingraph_store.children import delivery
 from chaingraph_store.ids import ExecutionId
 from chaingraph_store.ledger import CHANGES, Connection, Ledger
 
@@ -19,17 +20,20 @@ MOST_AT_ONCE: Final = 500
 
 _SETTLE: Final = """
 WITH parent AS (
-  SELECT id, next_event_index FROM chaingraph.executions WHERE id = %(id)s FOR NO KEY UPDATE
+  SELECT id, next_event_index, phase IN ('Completed', 'Failed', 'Stopped') AS ended FROM chaingraph.executions
+  WHERE id = %(id)s FOR NO KEY UPDATE
 ), due AS MATERIALIZED (
   -- A locked child is being retried, or stopped with its tree: it comes with the next turn.
   SELECT c.id, c.name, c.position, c.phase, c.attempt, c.error_node, c.error_reason, c.error_message, c.finished_at,
-         c.parent_notified, c.children_active = 0 AS closed
+         c.parent_notified, c.children_active = 0 AS closed, c.called_by <> '' AND NOT parent.ended AS awaited
   FROM parent JOIN chaingraph.executions c ON c.parent_id = parent.id
   WHERE c.finished_at IS NOT NULL AND NOT c.counted AND (NOT c.parent_notified OR c.children_active = 0)
   ORDER BY c.finished_at, c.position LIMIT %(limit)s
   FOR NO KEY UPDATE OF c SKIP LOCKED
 ), news AS (
-  SELECT due.*, row_number() OVER (ORDER BY finished_at, position) AS number FROM due WHERE NOT parent_notified
+  -- Only the worker of a running parent adds events to its log.
+  SELECT due.*, row_number() OVER (ORDER BY finished_at, position) AS number FROM due CROSS JOIN parent
+  WHERE NOT parent_notified AND parent.ended
 ), logged AS (
   INSERT INTO chaingraph.events (execution_id, index, type, at, data)
   SELECT parent.id, parent.next_event_index + news.number - 1,
@@ -51,13 +55,17 @@ WITH parent AS (
   FROM parent WHERE e.id = parent.id AND EXISTS (SELECT FROM due)
   RETURNING e.id, e.parent_id, e.children_active
 )
-SELECT family.parent_id, family.children_active, (SELECT count(*) FROM due), pg_notify(%(channel)s, family.id)
+SELECT family.parent_id, family.children_active, (SELECT count(*) FROM due),
+       (SELECT array_agg(id ORDER BY finished_at, position) FROM due WHERE awaited AND NOT parent_notified),
+       pg_notify(%(channel)s, family.id)
 FROM family
 """
 
 
-async def settle(connection: Connection, parent: ExecutionId) -> ExecutionId | None:
-    """Notify a parent of its ended children. May be repeated, and run concurrently.
+async def settle(connection: Connection, parent: ExecutionId, *, application_name: str) -> ExecutionId | None:
+    """Count ended children in their parent. One that has ended logs them, another one gets those that it waits for.
+
+    May be repeated, and run concurrently. Call it inside a transaction.
 
     Returns:
         The parent's own parent, when this ended the parent's tree: it must be notified in turn.
@@ -67,17 +75,20 @@ async def settle(connection: Connection, parent: ExecutionId) -> ExecutionId | N
         row = await cursor.fetchone()
         if row is None:
             return None
-        above, still_open, notified, _ = row
+        above, still_open, notified, awaited, _ = row
+        if awaited:
+            ended = [ExecutionId(each) for each in awaited]
+            await delivery.deliver(connection, parent, ended, application_name=application_name)
         if notified < MOST_AT_ONCE:
             return ExecutionId(above) if above is not None and still_open == 0 else None
 
 
-async def settle_upwards(ledger: Ledger, parent: ExecutionId) -> None:
+async def settle_upwards(ledger: Ledger, parent: ExecutionId, *, application_name: str) -> None:
     """Notify a parent as `settle` does, and its ancestors as far as trees have ended, one transaction each."""
     above: ExecutionId | None = parent
     while above is not None:
-        async with ledger.connection() as connection:
-            above = await settle(connection, above)
+        async with ledger.transaction() as connection:
+            above = await settle(connection, above, application_name=application_name)
 
 
 _OWED: Final = """

@@ -38,13 +38,14 @@ class EmittedEvent:
 
 @dataclass(frozen=True, slots=True)
 class Parent:
-    """An execution that has yet to spawn children."""
+    """An execution that has yet to spawn children: `made` of `total`. `called`: other children that it has."""
 
     id: ExecutionId
     name: str
     root_id: ExecutionId
     total: int
     made: int
+    called: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +61,9 @@ class Batch:
 
 
 _PARENT: Final = """
-SELECT e.id, e.name, e.root_id, e.children_total, e.children_spawned FROM chaingraph.executions e
+SELECT e.id, e.name, e.root_id, e.children_total - e.children_called, e.children_spawned - e.children_called,
+       e.children_called
+FROM chaingraph.executions e
 WHERE e.id = %s AND e.children_unspawned > 0
 """
 
@@ -78,6 +81,7 @@ class Journal:
 
     namespace: str
     flow_spec: bytes
+    subflow: str
     integration: bytes
     records: bytes
 
@@ -86,7 +90,7 @@ async def journal(connection: Connection, execution: ExecutionId) -> Journal:
     """Return the journal of an execution, unparsed: PostgreSQL's JSON functions reject a NUL in any text of it."""
     cursor = unparsed(connection)
     await cursor.execute(
-        "SELECT e.namespace, f.spec, e.integration, (SELECT coalesce(json_agg(j.record), '[]')"
+        "SELECT e.namespace, f.spec, e.subflow, e.integration, (SELECT coalesce(json_agg(j.record), '[]')"
         " FROM chaingraph.journal j WHERE j.execution_id = e.id)"
         " FROM chaingraph.executions e JOIN chaingraph.flow_revisions f ON f.revision = e.flow_revision"
         " WHERE e.id = %s",
@@ -122,7 +126,7 @@ WITH parent AS (
          WITH ORDINALITY AS entry (id, name, events, flow, logged, number)
 ), found AS (
   SELECT entry.id, entry.name, entry.events, entry.flow, entry.number, f.revision, f.nodes, f.inputs,
-         entry.flow <> '' AND f.revision IS NULL AS unknown,
+         entry.flow <> '' AND (f.revision IS NULL OR f.problem <> '') AS unknown,
          CASE WHEN f.name IS NULL THEN 'Flow %%s not found in namespace %%s, named by an event of %%s'
               ELSE 'Flow %%s in namespace %%s, named by an event of %%s, cannot run: ' END AS refusal,
          coalesce(f.problem, '') AS problem,
@@ -135,7 +139,9 @@ WITH parent AS (
     breakpoints, on_stop, resources, finished_at, error_reason, error_message, next_event_index)
   SELECT c.id, p.namespace, c.name, CASE WHEN c.flow = '' THEN p.flow_name ELSE c.flow END,
     CASE WHEN c.flow = '' THEN p.flow_revision ELSE c.revision END,
-    CASE WHEN c.flow = '' THEN p.inputs ELSE coalesce(c.inputs, '{{}}') END, c.events, %(integration)b::json,
+    -- An event of a subflow goes to the flow, which has inputs of its own.
+    CASE WHEN c.flow = '' AND p.subflow = '' THEN p.inputs ELSE coalesce(c.inputs, '{{}}') END,
+    c.events, %(integration)b::json,
     p.options, p.queue, p.priority, p.start_timeout_s, p.id, p.root_id, p.depth + 1, %(first)s + c.number - 1,
     CASE WHEN c.unknown THEN 'Failed' ELSE 'Pending' END, c.id,
     CASE WHEN c.flow = '' THEN %(nodes)s ELSE coalesce(c.nodes, 0) END,
@@ -203,7 +209,7 @@ async def spawn(
     if not room:
         return Batch(0, 0, barred=True)
     emitted = emitted[:room]
-    batch = [_Child.of(parent, parent.made + number, each) for number, each in enumerate(emitted[:BATCH])]
+    batch = [_Child.of(parent, number, each) for number, each in enumerate(emitted[:BATCH], parent.made)]
     async with ledger.connection() as connection:
         # In a separate statement: no other end should wait for the tree's row until the children are created.
         place = await _advance(connection, parent.id, len(batch) * spacing_ms)
@@ -212,7 +218,7 @@ async def spawn(
             _SPAWN,
             {
                 "parent": parent.id,
-                "first": parent.made,
+                "first": parent.called + parent.made,
                 "count": len(batch),
                 "ids": [each.id for each in batch],
                 "names": [each.name for each in batch],
@@ -230,6 +236,27 @@ async def spawn(
             return None
         await order.give(connection, [(each.id, place + number * spacing_ms) for number, each in enumerate(batch)])
     return Batch(len(batch), int(row[0]), barred=room < wanted)
+
+
+_GROW: Final = f"""
+INSERT INTO chaingraph.trees AS t (root_id, size, clock_ms)
+SELECT e.root_id, 1 + %(count)s, {_QUEUE_TIME} + %(taken)s::bigint FROM chaingraph.executions e WHERE e.id = %(parent)s
+ON CONFLICT (root_id) DO UPDATE SET size = t.size + %(count)s,
+  clock_ms = greatest(t.clock_ms, excluded.clock_ms - %(taken)s::bigint) + %(taken)s::bigint
+RETURNING t.clock_ms - %(taken)s::bigint, t.size
+"""  # noqa: S608 - put together of constants alone
+
+
+async def grow(connection: Connection, parent: ExecutionId, count: int, taken: int) -> tuple[int, int]:
+    """Count further executions of a tree, and reserve this many milliseconds of its time for them.
+
+    Returns:
+        The start of their positions in the queue, in milliseconds since 1970; and the size of the tree with them.
+    """
+    cursor = await connection.execute(_GROW, {"parent": parent, "count": count, "taken": taken})
+    row = await cursor.fetchone()
+    assert row is not None, "the parent exists while it runs"
+    return int(row[0]), int(row[1])
 
 
 async def _advance(connection: Connection, parent: ExecutionId, taken: int) -> int:
@@ -255,8 +282,9 @@ class _Child:
     logged: RawJson
 
     @classmethod
-    def of(cls, parent: Parent, position: int, emitted: EmittedEvent) -> _Child:
-        id_ = child_execution_id(parent.id, position)
+    def of(cls, parent: Parent, emission: int, emitted: EmittedEvent) -> _Child:
+        position = parent.called + emission
+        id_ = child_execution_id(parent.id, emission)
         name = child_name(parent.name, position, id_)
         said: dict[str, Any] = {
             "parentExecutionId": parent.id,

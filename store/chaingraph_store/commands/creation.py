@@ -57,7 +57,8 @@ class NewExecution:
 
 _CREATE: Final = f"""
 WITH revised AS (
-  INSERT INTO chaingraph.flow_revisions (revision, spec) VALUES (%(flow_revision)s, %(flow_spec)s::text::json)
+  INSERT INTO chaingraph.flow_revisions (revision, spec, exit_subflow, exit_timeout_s)
+  VALUES (%(flow_revision)s, %(flow_spec)s::text::json, %(exit_subflow)s, %(exit_timeout)s)
   ON CONFLICT (revision) DO NOTHING
 ), made AS (
   INSERT INTO chaingraph.executions (id, uid, namespace, name, flow_name, flow_revision, inputs, events,
@@ -124,7 +125,6 @@ def _row(new: NewExecution) -> dict[str, Any]:
         "name": new.name,
         "flow_name": new.flow_name,
         "flow_revision": new.flow_revision,
-        "flow_spec": flow_revisions.text(new.flow_spec),
         "inputs": Json(new.inputs),
         "events": Json(new.events),
         "integration": Json(new.integration),
@@ -146,7 +146,7 @@ def _row(new: NewExecution) -> dict[str, Any]:
         "generation": new.generation,
         "namespace_uid": new.namespace_uid,
         "announcement": Json(_announcement(new)),
-    }
+    } | flow_revisions.row(new.flow_spec)
 
 
 def _used(new: NewExecution) -> list[str]:

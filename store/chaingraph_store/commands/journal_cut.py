@@ -12,6 +12,7 @@ from typing import Any, Final
 
 from psycopg.types.json import Json
 
+from chaingraph_crds.node_paths import flow_of
 from chaingraph_store.flows import flow_revisions
 from chaingraph_store.ids import ExecutionId
 from chaingraph_store.ledger import Connection
@@ -26,10 +27,11 @@ class EndedAttempt:
     """What a cut is decided from.
 
     Attributes:
-        flow_spec: the flow of its revision; None for a child whose flow was not found.
+        flow_spec: the flow that it ran; None for a child whose flow was not found.
         inputs: the values of the flow's inputs.
         events: the names of the events that started the execution.
         journal: the outcome of each entry.
+        subflow: the subflow that it ran as its flow, or ''.
     """
 
     attempt: int
@@ -38,6 +40,7 @@ class EndedAttempt:
     inputs: Mapping[str, Any]
     events: Sequence[str]
     journal: Mapping[str, str]
+    subflow: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +97,7 @@ class JournalCut:
 async def ended_attempt(connection: Connection, execution: ExecutionId) -> EndedAttempt | None:
     """Read an ended execution; None when there is no such execution."""
     cursor = await connection.execute(
-        "SELECT e.attempt, e.flow_revision, f.spec, e.inputs, e.events FROM chaingraph.executions e"
+        "SELECT e.attempt, e.flow_revision, f.spec, e.subflow, e.inputs, e.events FROM chaingraph.executions e"
         " LEFT JOIN chaingraph.flow_revisions f ON f.revision = e.flow_revision WHERE e.id = %s",
         (execution,),
     )
@@ -106,12 +109,14 @@ async def ended_attempt(connection: Connection, execution: ExecutionId) -> Ended
         "SELECT node_id, outcome FROM chaingraph.journal WHERE execution_id = %s ORDER BY node_id", (execution,)
     )
     journal: dict[str, str] = dict(await cursor.fetchall())
-    attempt, revision, spec, inputs, events = row
-    return EndedAttempt(attempt, revision, spec, inputs, tuple(event["name"] for event in events), journal)
+    attempt, revision, spec, subflow, inputs, events = row
+    flow = None if spec is None else flow_of(spec, subflow)
+    return EndedAttempt(attempt, revision, flow, inputs, tuple(event["name"] for event in events), journal, subflow)
 
 
 _ADD: Final = """
-INSERT INTO chaingraph.flow_revisions (revision, spec) VALUES (%(revision)s, %(spec)s::text::json)
+INSERT INTO chaingraph.flow_revisions (revision, spec, exit_subflow, exit_timeout_s)
+VALUES (%(revision)s, %(flow_spec)s::text::json, %(exit_subflow)s, %(exit_timeout)s)
 ON CONFLICT (revision) DO NOTHING
 """
 
@@ -122,7 +127,7 @@ async def add_revision(connection: Connection, flow: NewRevision) -> None:
     Raises:
         ConflictingRevision: the ledger has another flow under it.
     """
-    await connection.execute(_ADD, {"revision": flow.revision, "spec": flow_revisions.text(flow.spec)})
+    await connection.execute(_ADD, {"revision": flow.revision} | flow_revisions.row(flow.spec))
     await flow_revisions.check(connection, flow.revision, flow.spec)
 
 

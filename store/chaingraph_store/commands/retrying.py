@@ -112,10 +112,10 @@ WITH begun AS (
       nodes_completed = coalesce(%(completed)s, nodes_completed), nodes_failed = 0,
       recovered_nodes = coalesce(%(completed)s, nodes_completed),
       nodes_skipped = 0, nodes_running = 0, nodes_waiting = 0, current_nodes = '{{}}', running_nodes = '[]',
-      outputs = NULL, error_node = '', error_reason = '', error_message = '',
+      outputs = NULL, error_node = '', error_reason = '', error_message = '', error_details = NULL,
       started_at = NULL, start_logged = false, finished_at = NULL, ran_ms = 0,
       options = %(options)s,
-      breakpoints = %(breakpoints)s, wants_pause = %(paused)s, paused = %(parks)s,
+      tree_stopped = false, breakpoints = %(breakpoints)s, wants_pause = %(paused)s, paused = %(parks)s,
       pause_node = '', pause_logged = %(parks)s,
       step_token = %(step)s, resume_token = %(resume)s, retry_token = %(token)s, used_tokens = %(used)s,
       observed_generation = %(generation)s, retry_refusal = '', retry_refusal_message = '',
@@ -252,15 +252,18 @@ async def _add_revision(connection: Connection, flow: journal_cut.NewRevision) -
 
 _PIN: Final = """
 WITH named AS (
-  SELECT e.id, e.flow_name, e.namespace, f.revision, f.nodes, f.inputs, coalesce(f.problem, 'not found') AS problem,
+  SELECT e.id, e.flow_name, e.namespace, f.revision, f.nodes,
+         CASE WHEN e.called_by = '' THEN f.inputs ELSE e.inputs END AS inputs,
+         f.revision IS NOT NULL AND (f.problem = '' OR e.called_by <> '') AS runs,
+         coalesce(f.problem, 'not found') AS problem,
          CASE WHEN f.name IS NULL THEN 'FlowNotFound' ELSE coalesce(nullif(f.reason, ''), 'FlowInvalid') END AS reason
   FROM chaingraph.executions e LEFT JOIN chaingraph.flows f ON f.namespace = e.namespace AND f.name = e.flow_name
   WHERE e.id = %s
 ), pinned AS (
   UPDATE chaingraph.executions e SET flow_revision = named.revision, nodes_total = named.nodes, inputs = named.inputs
-  FROM named WHERE e.id = named.id AND named.revision IS NOT NULL
+  FROM named WHERE e.id = named.id AND named.runs
 )
-SELECT revision IS NOT NULL, flow_name, namespace, problem, reason FROM named
+SELECT coalesce(runs, false), flow_name, namespace, problem, reason FROM named
 """
 
 

@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, Final
 
+from chaingraph_store.children import calling
 from chaingraph_store.ids import ExecutionId, WorkflowId, hold_workflow_id
 from chaingraph_store.ledger import CHANGES, CONTROL, Connection, plain
 from chaingraph_store.queue import dispatch
 
 START_TIMEOUT: Final = "StartTimeout"
+NOT_AWAITED: Final = "Nothing waits for it any more: the node that called it has ended"
 # OFFSET 0 and the array keep the planner, which estimates every tree as a large part of the ledger, from reading all of
 # it for each generation.
 _HOLD: Final = """
@@ -43,7 +45,7 @@ WHERE e.id = ANY(ARRAY(SELECT id FROM tree WHERE busy)) ORDER BY e.id FOR NO KEY
 _STOP: Final = """
 WITH held AS MATERIALIZED (
   SELECT e.id, e.phase NOT IN ('Completed', 'Failed', 'Stopped') AS active,
-         given.deeper AND NOT e.tree_stopped
+         given.deeper, given.deeper AND NOT e.tree_stopped
          AND (e.children_active > 0 OR e.id = %(id)s AND e.children_total > 0) AS suppresses,
          e.children_unspawned AS unspawned,
          CASE WHEN %(deleted)s AND e.uid IS NULL THEN 'None' ELSE e.resources END AS resources,
@@ -56,10 +58,10 @@ WITH held AS MATERIALIZED (
       error_node = '', error_reason = 'Stopped',
       error_message = CASE WHEN e.id = %(id)s THEN %(reason)s ELSE %(inherited)s END,
       parked = false, paused = false, pause_node = '', pause_logged = false, step_seqs = '{}',
-      resources = held.resources, observed_generation = held.observed,
+      resources = held.resources, observed_generation = held.observed, tree_stopped = held.deeper,
       next_event_index = next_event_index + 1, change_seq = nextval('chaingraph.change_seq')
   FROM held WHERE e.id = held.id AND held.active
-  RETURNING e.id, e.workflow_id, e.attempt, e.next_event_index - 1 AS index, e.error_message
+  RETURNING e.id, e.workflow_id, e.attempt, e.next_event_index - 1 AS index, e.error_message, e.children_spawned
 ), logged AS (
   INSERT INTO chaingraph.events (execution_id, index, type, at, data)
   SELECT id, index, 'flow:cancelled', now(), json_build_object('reason', error_message) FROM stopped
@@ -75,9 +77,9 @@ WITH held AS MATERIALIZED (
   UPDATE chaingraph.executions e SET resources = held.resources
   FROM held WHERE e.id = held.id AND NOT held.active AND NOT held.suppresses AND e.resources <> held.resources
 )
-SELECT id, workflow_id, attempt, pg_notify(%(changes)s, id), pg_notify(%(control)s, id) FROM stopped
+SELECT id, workflow_id, attempt, children_spawned, pg_notify(%(changes)s, id), pg_notify(%(control)s, id) FROM stopped
 UNION ALL
-SELECT id, NULL, 0, pg_notify(%(changes)s, id), NULL FROM suppressed
+SELECT id, NULL, 0, 0, pg_notify(%(changes)s, id), NULL FROM suppressed
 """
 
 
@@ -92,8 +94,8 @@ async def stop(
 ) -> bool:
     """Stop an execution and its active descendants, inside the caller's transaction.
 
-    An execution has children only once it has completed. It stays Completed: its tree is stopped, and the children that
-    it has not spawned yet never will be.
+    One that has completed stays Completed: its tree is stopped, and the children that it has not spawned yet never will
+    be.
 
     The new owner epoch fences the worker's next flush; the notification makes it cancel running nodes at once.
 
@@ -132,10 +134,15 @@ async def stop(
             holds = [hold_workflow_id(id_, attempt) for id_, _, attempt in ended]
             await dispatch.cancel(connection, [run for _, run, _ in ended] + holds)
         anything = anything or bool(moved)
-        # Active executions had no children. Others may have spawned some before we had their lock; the next turn sees
-        # them.
-        if [id_ for id_, *_ in ended] == [execution] and len(found) == 1:
+        # It may have had children before we had its lock; the next turn sees them.
+        if len(found) == 1 and len(moved) == 1 and moved[0][1] is not None and not moved[0][3]:
             return anything
+
+
+async def stop_calls(connection: Connection, parent: ExecutionId, calls: Sequence[ExecutionId] | None = None) -> None:
+    """Stop executions that nodes have called and no longer wait for: these, or all. Inside the caller's transaction."""
+    for each in await calling.unfinished(connection, parent, calls):
+        await stop(connection, each, reason=NOT_AWAITED)
 
 
 def _stale(execution: ExecutionId, generation: int | None, found: Sequence[tuple[Any, ...]]) -> bool:

@@ -23,7 +23,8 @@ FlowName = tuple[str, str]
 class Named:
     """The target of a name: a revision with its number of nodes, or the problem that prevents it from running.
 
-    `reason`: the problem in one word, which becomes the reason of the children that cannot be created.
+    With both, it can run with inputs only. `reason`: the problem in one word, which becomes the reason of the children
+    that cannot be created.
     """
 
     revision: str | None
@@ -42,7 +43,8 @@ class Content:
 
 _PUBLISH: Final = f"""
 WITH revised AS (
-  INSERT INTO chaingraph.flow_revisions (revision, spec) SELECT %(flow_revision)s, %(flow_spec)s::text::json
+  INSERT INTO chaingraph.flow_revisions (revision, spec, exit_subflow, exit_timeout_s)
+  SELECT %(flow_revision)s, %(flow_spec)s::text::json, %(exit_subflow)s, %(exit_timeout)s
   WHERE %(flow_revision)s::text IS NOT NULL
   ON CONFLICT (revision) DO NOTHING
 )
@@ -77,12 +79,12 @@ async def publish(connection: Connection, flow: FlowName, named: Named, content:
             "namespace": namespace,
             "name": name,
             "flow_revision": named.revision,
-            "flow_spec": flow_revisions.text(content.spec if content is not None else {}),
             "nodes": named.nodes,
             "inputs": Json(content.inputs if content is not None else {}),
             "problem": plain(named.problem),
             "reason": named.reason,
-        },
+        }
+        | flow_revisions.row(content.spec if content is not None else {}),
     )
     if cursor.rowcount == 0 and named.revision is not None and content is not None:
         await flow_revisions.check(connection, named.revision, content.spec)

@@ -9,7 +9,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final
 
-from chaingraph_crds.node_paths import places
+from chaingraph_crds.flow import OnExit
+from chaingraph_crds.node_paths import flow_of, places
 from chaingraph_flow.revision import canonical
 from chaingraph_store.errors import ConflictingRevision
 from chaingraph_store.ledger import Connection
@@ -26,9 +27,25 @@ def text(spec: Mapping[str, Any]) -> str:
     return canonical(spec).decode()
 
 
-async def node_places(connection: Connection, revision: str) -> frozenset[str] | None:
-    """Return the places of a flow's nodes, with those in its calls; None when there is no such revision."""
-    found = await spec(connection, revision)
+def row(spec: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the parameters `flow_spec`, `exit_subflow` and `exit_timeout` of a statement that adds a revision.
+
+    PostgreSQL could not read them from the content: it rejects a NUL in any text of it.
+    """
+    on_exit = spec.get("onExit") or {}
+    timeout = on_exit.get("timeoutSeconds", OnExit.model_fields["timeout_seconds"].default)
+    exits = {"exit_subflow": on_exit.get("subflow", ""), "exit_timeout": timeout if on_exit else 0}
+    return {"flow_spec": text(spec), **exits}
+
+
+async def node_places(connection: Connection, revision: str, subflow: str = "") -> frozenset[str] | None:
+    """Return the places of a flow's nodes, with those in its calls; None when there is no such revision.
+
+    Args:
+        subflow: the subflow that takes the place of the flow, or ''.
+    """
+    flow = await spec(connection, revision)
+    found = None if flow is None else flow_of(flow, subflow)
     return None if found is None else frozenset(place for _, place, _ in places(found))
 
 

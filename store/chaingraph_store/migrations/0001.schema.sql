@@ -11,10 +11,13 @@ CREATE SCHEMA IF NOT EXISTS chaingraph;
 -- Flows -----------------------------------------------------------------------------------------------------------
 
 CREATE TABLE chaingraph.flow_revisions (
-    revision   text PRIMARY KEY,
-    spec       json NOT NULL,
-    created_at timestamptz NOT NULL DEFAULT now()
+    revision       text PRIMARY KEY,
+    spec           json NOT NULL,
+    exit_subflow   text NOT NULL DEFAULT '',
+    exit_timeout_s integer NOT NULL DEFAULT 0,
+    created_at     timestamptz NOT NULL DEFAULT now()
 );
+COMMENT ON COLUMN chaingraph.flow_revisions.exit_subflow IS 'the subflow of onExit; empty without one';
 
 -- The revision that each Flow name stands for, for children of emitters that name a Flow. Kept by the operator.
 CREATE TABLE chaingraph.flows (
@@ -29,7 +32,8 @@ CREATE TABLE chaingraph.flows (
     PRIMARY KEY (namespace, name)
 );
 COMMENT ON COLUMN chaingraph.flows.inputs IS 'values of its inputs where none are given';
-COMMENT ON COLUMN chaingraph.flows.problem IS 'why it cannot run; then there is no revision';
+COMMENT ON COLUMN chaingraph.flows.problem IS
+    'why it cannot run without inputs; without a revision, it cannot run at all';
 COMMENT ON COLUMN chaingraph.flows.reason IS 'the problem in one word, as FlowInvalid or InvalidInputs';
 CREATE INDEX flows_revision ON chaingraph.flows (revision);
 
@@ -53,6 +57,7 @@ CREATE TABLE chaingraph.executions (
     -- Its work.
     flow_name           text NOT NULL DEFAULT '',
     flow_revision       text REFERENCES chaingraph.flow_revisions (revision),
+    subflow             text NOT NULL DEFAULT '',
     inputs              json NOT NULL DEFAULT '{}',
     events              json NOT NULL DEFAULT '[]',
     integration         json NOT NULL DEFAULT '{}',
@@ -66,6 +71,8 @@ CREATE TABLE chaingraph.executions (
     root_id             text NOT NULL,
     depth               integer NOT NULL DEFAULT 0,
     position            integer,
+    called_by           text NOT NULL DEFAULT '',
+    called_in           text NOT NULL DEFAULT '',
     -- State.
     phase               text NOT NULL
         CHECK (phase IN ('Pending', 'Created', 'Running', 'Paused', 'Completed', 'Failed', 'Stopped')),
@@ -102,6 +109,7 @@ CREATE TABLE chaingraph.executions (
     error_node          text NOT NULL DEFAULT '',
     error_reason        text NOT NULL DEFAULT '',
     error_message       text NOT NULL DEFAULT '',
+    error_details       json,
     -- Commands.
     wants_pause         boolean NOT NULL DEFAULT false,
     paused              boolean NOT NULL DEFAULT false,
@@ -127,17 +135,22 @@ CREATE TABLE chaingraph.executions (
     resources           text NOT NULL DEFAULT 'Create' CHECK (resources IN ('Create', 'None')),
     children_total      integer NOT NULL DEFAULT 0,
     children_spawned    integer NOT NULL DEFAULT 0,
+    children_called     integer NOT NULL DEFAULT 0,
     children_suppressed integer NOT NULL DEFAULT 0,
     children_unspawned  integer NOT NULL
         GENERATED ALWAYS AS (children_total - children_spawned - children_suppressed) STORED,
     children_active     integer NOT NULL DEFAULT 0,
     parent_notified     boolean NOT NULL DEFAULT false,
     counted             boolean NOT NULL DEFAULT false,
+    -- What runs after its end.
+    exit_subflow        text NOT NULL DEFAULT '',
+    exit_timeout_s      integer NOT NULL DEFAULT 0,
+    exit_attempt        integer NOT NULL DEFAULT 0,
     CONSTRAINT executions_parked CHECK (NOT parked OR phase = 'Paused' OR phase = 'Running' AND wake_at IS NOT NULL),
     CONSTRAINT executions_asleep CHECK (
         (wake_at IS NULL) = (asleep_at IS NULL) AND (wake_at IS NULL OR parked AND phase = 'Running')),
     CONSTRAINT executions_children_counts CHECK (
-        children_spawned >= 0 AND children_suppressed >= 0 AND children_spawned + children_suppressed <= children_total
+        children_called BETWEEN 0 AND children_spawned AND children_suppressed >= 0 AND children_spawned + children_suppressed <= children_total
         AND children_active BETWEEN 0 AND children_total)
 );
 COMMENT ON COLUMN chaingraph.executions.uid IS 'UID of the resource; null for a child without one';
@@ -152,8 +165,17 @@ COMMENT ON COLUMN chaingraph.executions.deleted_at IS
 COMMENT ON COLUMN chaingraph.executions.flow_revision IS 'null for a child whose flow was not found';
 COMMENT ON COLUMN chaingraph.executions.held_at IS
     'since when it waits for its start: set by a retry; null means since created_at';
+COMMENT ON COLUMN chaingraph.executions.subflow IS
+    'subflow of the revision that it runs instead of the flow; empty for the flow itself';
 COMMENT ON COLUMN chaingraph.executions.position IS
-    'number of its emission among those of its parent, from 0; null without a parent';
+    'number among the children of its parent, from 0; null without a parent';
+COMMENT ON COLUMN chaingraph.executions.called_by IS
+    'path of the call in its parent that it is; empty for a child of an emission, and for that of onExit';
+COMMENT ON COLUMN chaingraph.executions.called_in IS
+    'attempt of the parent, and try of its node, that called it: 2.1. Only the attempt for the child of onExit';
+COMMENT ON COLUMN chaingraph.executions.exit_subflow IS
+    'subflow that runs after the end of the attempt; empty for none, and until the first claim';
+COMMENT ON COLUMN chaingraph.executions.exit_attempt IS 'the last attempt whose exit_subflow was created';
 COMMENT ON COLUMN chaingraph.executions.attempts IS 'how earlier attempts ended, the newest last';
 COMMENT ON COLUMN chaingraph.executions.run IS
     'number of its workflow; grows with every retry and with every resume after a parking';
@@ -175,6 +197,8 @@ COMMENT ON COLUMN chaingraph.executions.recovered_nodes IS 'nodes that had ended
 COMMENT ON COLUMN chaingraph.executions.running_nodes IS
     'of the first nodes that run or wait: node, tries, max_tries, since and next_at in milliseconds since 1970, and'
     ' waits_for; after a flow timeout or a stop, of the interrupted nodes';
+COMMENT ON COLUMN chaingraph.executions.error_details IS
+    'path of the node that caused the failure, reason, message and details of it; null when no node caused it';
 COMMENT ON COLUMN chaingraph.executions.wants_pause IS 'spec.paused, as it was last carried out';
 COMMENT ON COLUMN chaingraph.executions.paused IS
     'the debugger is to hold nodes back: paused by a command, or at a breakpoint';
@@ -198,8 +222,10 @@ COMMENT ON COLUMN chaingraph.executions.tree_stopped IS
     'everything below it was stopped, by its own stop or by that of an execution above it';
 COMMENT ON COLUMN chaingraph.executions.resources IS 'whether children, and theirs, get resources';
 COMMENT ON COLUMN chaingraph.executions.children_total IS
-    'emissions of the attempt that completed: each becomes a child';
-COMMENT ON COLUMN chaingraph.executions.children_spawned IS 'children spawned: those of the first so many emissions';
+    'children, those included that are still to be spawned';
+COMMENT ON COLUMN chaingraph.executions.children_spawned IS 'children that exist';
+COMMENT ON COLUMN chaingraph.executions.children_called IS
+    'of these, the ones that nodes have called, and those of onExit; the others are those of the first emissions';
 COMMENT ON COLUMN chaingraph.executions.children_suppressed IS
     'children that are never spawned, because a stop or a deletion came before';
 COMMENT ON COLUMN chaingraph.executions.children_unspawned IS
@@ -240,6 +266,10 @@ CREATE INDEX executions_tree ON chaingraph.executions (root_id, phase) WHERE par
 CREATE INDEX executions_parents ON chaingraph.executions (root_id, depth, id) WHERE children_total > 0;
 -- Executions that still have to spawn.
 CREATE INDEX executions_spawning ON chaingraph.executions (id) WHERE children_unspawned > 0;
+-- Executions whose onExit is due. Nearly always none.
+CREATE INDEX executions_exiting ON chaingraph.executions (id)
+    WHERE exit_subflow <> '' AND phase IN ('Completed', 'Failed', 'Stopped') AND exit_attempt < attempt
+      AND deleted_at IS NULL;
 -- Children whose parent has still to be notified that they have ended, or that everything below them has.
 CREATE INDEX executions_uncounted ON chaingraph.executions (parent_id)
     WHERE parent_id IS NOT NULL AND finished_at IS NOT NULL AND NOT counted
@@ -468,30 +498,35 @@ BEGIN
 END
 $$;
 
--- The id of the child of this emission, as `chaingraph_store.ids.child_execution_id` derives it.
-CREATE FUNCTION chaingraph.child_execution_id(parent text, emission integer) RETURNS text
-LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE AS $$
+-- The id for a seed, as `chaingraph_crds.ids.derived` derives it.
+CREATE FUNCTION chaingraph.derived_id(seed text) RETURNS text LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE AS $$
     SELECT 'EX' || string_agg(
         substr('ABCDEFGHIJKLMNOPQRSTUVWXYZ234567', substring(digest.bits FROM digit * 5 + 1 FOR 5)::integer + 1, 1), ''
         ORDER BY digit)
-    FROM (SELECT ('x' || encode(substring(sha256(convert_to('chaingraph.dev/child/' || parent || '/' || emission, 'UTF8'))
-                                          FROM 1 FOR 15), 'hex'))::bit(120) AS bits) digest,
+    FROM (SELECT ('x' || encode(substring(sha256(convert_to('chaingraph.dev/' || seed, 'UTF8')) FROM 1 FOR 15), 'hex')
+                 )::bit(120) AS bits) digest,
          generate_series(0, 23) AS digit
 $$;
 
 -- The functions below read the rows of all pools, for any caller. They return numbers, names of executors and booleans.
 
--- Whether a row of `executions` is the child of an emission of its parent.
+-- Whether a row of `executions` is a child that its parent creates: of an emission, of a node's call, or of onExit. See
+-- `chaingraph_store.ids`.
 CREATE FUNCTION chaingraph.is_child(
     child text, of_parent text, of_root text, of_namespace text, of_queue text, at_depth integer, at_position integer,
-    of_revision text
+    of_revision text, of_subflow text, of_call text, of_try text
 ) RETURNS boolean LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
-    SELECT child = chaingraph.child_execution_id(of_parent, at_position) AND EXISTS (
+    SELECT EXISTS (
         SELECT FROM chaingraph.executions p
         WHERE p.id = of_parent AND p.root_id = of_root AND p.namespace = of_namespace AND p.queue = of_queue
-          AND p.depth + 1 = at_depth AND at_position BETWEEN 0 AND p.children_total - 1
+          AND p.depth + 1 = at_depth
           AND (of_revision IS NULL OR of_revision = p.flow_revision OR EXISTS (
-              SELECT FROM chaingraph.flows f WHERE f.namespace = of_namespace AND f.revision = of_revision)))
+              SELECT FROM chaingraph.flows f WHERE f.namespace = of_namespace AND f.revision = of_revision))
+          AND child = chaingraph.derived_id(CASE
+              WHEN of_call <> '' THEN 'call/' || of_parent || '/' || of_try || '/' || of_call
+              WHEN of_subflow <> '' THEN 'exit/' || of_parent || '/' || of_try
+              ELSE 'child/' || of_parent || '/' || at_position - p.children_called END)
+          AND (of_call <> '' OR of_subflow <> '' OR at_position BETWEEN p.children_called AND p.children_total - 1))
 $$;
 
 -- Whether DBOS knows this version of the application.

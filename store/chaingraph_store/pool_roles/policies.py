@@ -28,7 +28,7 @@ CHILD_COLUMNS: Final = (
     *("id", "namespace", "name", "flow_name", "flow_revision", "inputs", "events", "integration", "options", "queue"),
     *("priority", "start_timeout_s", "parent_id", "root_id", "depth", "position", "phase", "workflow_id"),
     *("nodes_total", "breakpoints", "on_stop", "resources", "finished_at", "error_reason", "error_message"),
-    "next_event_index",
+    *("next_event_index", "subflow", "called_by", "called_in"),
 )
 """Columns of `executions` that a worker writes when it creates a child."""
 WORKER_COLUMNS: Final = (
@@ -57,17 +57,18 @@ WORKER_COLUMNS: Final = (
         "counted",
         "recoveries",
     ),
-    *("recovered_nodes", "losses"),
+    *("recovered_nodes", "losses", "children_called", "control_seq", "exit_subflow", "exit_timeout_s", "exit_attempt"),
+    "error_details",
 )
 """Columns of `executions` that a worker changes."""
 FIXED_COLUMNS: Final = (
     *("id", "uid", "namespace", "namespace_uid", "name", "flow_name", "flow_revision", "inputs", "events"),
     *("integration", "options", "queue", "priority", "start_timeout_s", "parent_id", "root_id", "depth", "position"),
+    *("subflow", "called_by", "called_in"),
     *("created_at", "attempt", "attempts", "wants_pause", "breakpoints", "step_token", "resume_token", "retry_token"),
     *(
         "retry_refusal",
         "retry_refusal_message",
-        "control_seq",
         "signal_count",
         "pause_seq",
         "on_stop",
@@ -165,7 +166,8 @@ def of(role: PoolRole) -> list[RowPolicy]:
     restrict(
         "chaingraph.executions",
         "INSERT",
-        check="chaingraph.is_child(id, parent_id, root_id, namespace, queue, depth, position, flow_revision)",
+        check="chaingraph.is_child(id, parent_id, root_id, namespace, queue, depth, position, flow_revision,"
+        " subflow, called_by, called_in)",
     )
     own = _visible("journal.execution_id")
     restrict("chaingraph.journal", "ALL", using=own, check=own)

@@ -72,6 +72,8 @@ class Details:
     root_id: ExecutionId
     depth: int
     position: int | None
+    subflow: str
+    called_by: str
     resources: str
     phase: str
     attempt: int

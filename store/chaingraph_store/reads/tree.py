@@ -26,6 +26,8 @@ class TreeRow:
 
     Attributes:
         position: its number among its parent's children, from 0; None without a parent.
+        subflow: the subflow that it runs instead of the flow, or ''.
+        called_by: the path of the call in its parent that it is, or ''.
         current_nodes: running or held nodes, the first ten of them.
         running_nodes: the state of the first three running ones, as `running_nodes.RunningNode`.
         error_message: its first 200 characters.
@@ -44,6 +46,8 @@ class TreeRow:
     root_id: ExecutionId
     depth: int
     position: int | None
+    subflow: str
+    called_by: str
     phase: str
     attempt: int
     current_nodes: list[str]
@@ -108,8 +112,8 @@ _AT_ONCE: Final = 50
 _Row = TypeVar("_Row", bound=TreeRow)
 
 _COLUMNS: Final = """
-SELECT e.id, e.uid, e.namespace, e.name, e.flow_name, e.parent_id, e.root_id, e.depth, e.position, e.phase, e.attempt,
-       e.namespace_uid, e.current_nodes[:10] AS current_nodes,
+SELECT e.id, e.uid, e.namespace, e.name, e.flow_name, e.parent_id, e.root_id, e.depth, e.position,
+       e.subflow, e.called_by, e.phase, e.attempt, e.namespace_uid, e.current_nodes[:10] AS current_nodes,
        CASE WHEN e.nodes_running > 0 OR e.nodes_waiting > 0 THEN (
          SELECT json_agg(first.value) FROM (SELECT value FROM json_array_elements(e.running_nodes) LIMIT 3) first
        ) END AS running_nodes,
@@ -192,7 +196,7 @@ async def below(
 ) -> Sequence[TreeRow]:
     """Return the execution and its descendants in the same namespace, level by level.
 
-    The children of one parent are together, in the order of their emissions.
+    The children of one parent are together, in the order of their creation.
 
     Args:
         levels: the number of levels below the execution; None for all.

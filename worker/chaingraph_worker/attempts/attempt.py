@@ -26,6 +26,7 @@ from chaingraph_store.queue import pinning
 from chaingraph_store.queue.pinning import Build, PinnedElsewhere
 from chaingraph_store.transient import retry_transient
 from chaingraph_worker import log_names, metrics
+from chaingraph_worker.attempts.calling import Calling
 from chaingraph_worker.attempts.control import Control
 from chaingraph_worker.attempts.flusher import Flusher
 from chaingraph_worker.attempts.inbox import CommandInbox
@@ -116,7 +117,7 @@ async def _run_claim(
             outcome = await run_now.to_end()
         observer.ended(outcome, reason=run_now.end.error_reason, error=run_now.end.error_message)
         if outcome in TERMINAL_PHASES and claim.parent_id is not None:
-            dependencies.spawner.ended(claim.parent_id)
+            dependencies.spawner.ended(claim.parent_id, awaited=claim.called)
         if outcome == COMPLETED and run_now.children is not None:
             await dependencies.spawner.spawn(claim.execution_id, run_now.children, epoch=claim.epoch)
         return outcome
@@ -183,6 +184,7 @@ class _Run:
             refused=self._refused,
             ended=observer.node_ended,
             congested=self._congested,
+            application_name=dependencies.application_name,
         )
         self._control = Control(
             dependencies.ledger,
@@ -191,6 +193,7 @@ class _Run:
             self._flusher,
             park_seconds=dependencies.park_seconds,
             interrupt=self.interrupt,
+            calling=lambda: self._calling.busy,
         )
         self._engine = RemoteEngine(
             _assignment(claim, _limits_of(claim, dependencies.limits, connections), lost),
@@ -198,6 +201,16 @@ class _Run:
             on_control=self._control.changed,
             may_spawn=partial(dependencies.spawner.refusal, claim.root_id),
             secret=dependencies.secrets.read,
+            on_calls=lambda calls, stopped: self._calling.take(calls, stopped),
+        )
+        self._calling = Calling(
+            dependencies.ledger,
+            claim,
+            self._flusher,
+            dependencies.spawner.call_limits(dependencies.limits.max_children),
+            refused=self._engine.child_ended,
+            failed_at_once=partial(dependencies.spawner.ended, claim.execution_id, awaited=True),
+            broken=self._refused,
         )
 
     async def to_end(self) -> str:
@@ -210,6 +223,7 @@ class _Run:
                 end = await self._run_engine()
             except RunnerLost as lost:
                 return await self._lose(lost)
+            self._calling.close()
             await self._control.close()
             return PARKED if end is None else await self._write_end(end)
         except OwnershipLost:
@@ -218,6 +232,7 @@ class _Run:
             return NOT_OURS
         finally:
             self._dependencies.running.remove(entry)
+            self._calling.close()
             await self._control.close()
             await self._flusher.close()
 
@@ -244,7 +259,7 @@ class _Run:
         if end.outcome == PARKED:
             return None
         if end.outcome == INVALID:
-            return self._failed_outside("FlowInvalid", end.error_message)
+            return self._failed_outside(end.error_reason or "FlowInvalid", end.error_message)
         if end.outcome == INTERNAL_ERROR:
             return self._failed_outside("InternalError", end.error_message)
         self.children = end.children
@@ -254,6 +269,7 @@ class _Run:
             error_node=end.error_node,
             error_reason=end.error_reason,
             error_message=end.error_message,
+            error_details=end.error_cause,
             children=0 if end.children is None else len(end.children.emitted),
         )
 
@@ -368,6 +384,8 @@ def _assignment(claim: runs.Claim, limits: RunnerLimits, lost: killed.KilledReco
         applied_seq=claim.applied_seq,
         killed=[asdict(each) for each in lost.killed],
         limits=asdict(limits),
+        subflow=claim.subflow,
+        called=claim.called,
         flow_spec=claim.flow_spec,
         inputs=claim.inputs,
         events=claim.events,
@@ -375,4 +393,5 @@ def _assignment(claim: runs.Claim, limits: RunnerLimits, lost: killed.KilledReco
         options=claim.options,
         journal=claim.journal,
         signals=claim.signals,
+        child_ends=claim.child_ends,
     )

@@ -22,7 +22,9 @@ from chaingraph_worker.supervision.engine import RemoteEngine
 
 _REFUSED_PARK_SECONDS: Final = 0.5
 """Delay before a park is tried again that was refused because a command was in flight."""
-_KINDS: Final = frozenset(("PAUSE", "RESUME", "STEP", "BREAKPOINTS", "SIGNAL"))
+_CHILD_SECONDS: Final = 0.25
+"""How long an execution keeps its slot while it waits for a child. Many end before it could be parked and woken."""
+_KINDS: Final = frozenset(("PAUSE", "RESUME", "STEP", "BREAKPOINTS", "SIGNAL", "CHILD_ENDED"))
 _log = structlog.get_logger(__name__)
 
 
@@ -38,8 +40,13 @@ class Control:
         *,
         park_seconds: float,
         interrupt: Callable[[str], None],
+        calling: Callable[[], bool] = lambda: False,
     ) -> None:
-        """Create it. `park_seconds`: how long a pause or a wait may keep its slot; `interrupt` ends a lost attempt."""
+        """Create it. `park_seconds`: how long a pause or a wait may keep its slot; `interrupt` ends a lost attempt.
+
+        `calling` says whether executions are being created for it: nobody would wake it when they end.
+        """
+        self._calling = calling
         self._ledger = ledger
         self._claim = claim
         self._inbox = inbox
@@ -105,14 +112,19 @@ class Control:
             self._timer = asyncio.get_running_loop().call_later(after, self._begin_parking, self._engine)
 
     def _seconds_to_parking(self) -> float | None:
-        """A pause parks after a while, because it may be short. The end of a wait is known: a long one parks now."""
+        """A pause parks after a while, because it may be short. The end of a wait is known: a long one parks now.
+
+        That of a child is not known.
+        """
         engine = self._engine
         if engine is None or self._closed:
             return None
         if engine.quiet:
             return self._park_seconds
         asleep = engine.asleep_seconds
-        return 0.0 if asleep is not None and asleep > self._park_seconds else None
+        if asleep is None or asleep <= self._park_seconds:
+            return None
+        return min(_CHILD_SECONDS, self._park_seconds) if engine.state.children else 0.0
 
     def _stop_timer(self) -> None:
         if self._timer is not None:
@@ -127,7 +139,7 @@ class Control:
         async def once() -> bool:
             async with self._ledger.connection() as connection:
                 # Checked at the last moment: a command may be on its way to the runner, and start nodes there.
-                if self._seconds_to_parking() is None or engine.state.applied != self._inbox.applied:
+                if self._calling() or self._seconds_to_parking() is None or engine.state.applied != self._inbox.applied:
                     return False
                 return await parking.park(
                     connection,

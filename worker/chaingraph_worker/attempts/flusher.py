@@ -17,8 +17,12 @@ from typing import Final
 import structlog
 
 from chaingraph_store.attempts import runs
+from chaingraph_store.children import calling
+from chaingraph_store.children.calling import NewCall
+from chaingraph_store.commands import stopping
 from chaingraph_store.errors import OwnershipLost
-from chaingraph_store.ledger import Ledger
+from chaingraph_store.events import CHILD_SPAWNED
+from chaingraph_store.ledger import Connection, Ledger, dumps
 from chaingraph_store.transient import retry_transient
 from chaingraph_worker import metrics
 from chaingraph_worker.supervision.engine import EngineReport, NodeEnd
@@ -50,8 +54,10 @@ class Flusher:
         refused: Callable[[Exception], None],
         ended: Callable[[NodeEnd], None],
         congested: Callable[[bool], None],
+        application_name: str = "",
     ) -> None:
         self._ledger = ledger
+        self._application_name = application_name
         self._claim = claim
         self._interval = interval
         self._progress = progress
@@ -63,6 +69,9 @@ class Flusher:
         self._held_back = False
         self._journal: list[runs.JournalEntry] = []
         self._log: list[runs.LogEntry] = []
+        self._calls: list[NewCall] = []
+        self._has_called = claim.calls > 0
+        self._unstarted = False
         self._next_index = claim.next_event_index
         self._flushed_at = math.inf
         self._handed_in = 0
@@ -89,6 +98,25 @@ class Flusher:
             self._held_back = True
             self._congested(True)
         self._wake.set()
+
+    async def call(self, calls: Sequence[NewCall]) -> bool:
+        """Create the executions of calls, in the transaction of everything submitted so far.
+
+        Returns:
+            Whether any of them has failed at once.
+
+        Raises:
+            OwnershipLost: the attempt no longer belongs to this worker.
+        """
+        now = time.time_ns() // 1_000_000
+        self._log.extend(runs.LogEntry(CHILD_SPAWNED, now, _told(self._claim, each)) for each in calls)
+        self._calls += calls
+        self._has_called = True
+        self._handed_in += 1
+        self._wake.set()
+        self._unstarted = False
+        await self.settled()
+        return self._unstarted
 
     def hurry(self) -> None:
         """Write everything at once, and in any case the values of `progress` and `control`."""
@@ -169,6 +197,7 @@ class Flusher:
         self._hurry.clear()
         journal, self._journal = self._journal, []
         log, self._log = self._log, []
+        calls, self._calls = self._calls, []
         self._pending = 0
         target = self._handed_in
         progress, control = self._progress(), self._control()
@@ -176,19 +205,33 @@ class Flusher:
             progress = replace(progress, running=0, waiting=0, current_nodes=())
         started = time.perf_counter()
 
+        async def write(connection: Connection) -> None:
+            await runs.flush(
+                connection,
+                self._claim,
+                journal=journal,
+                log=log,
+                progress=progress,
+                control=control,
+                end=end,
+                # A commit whose answer was lost is not repeated.
+                first=self._next_index,
+            )
+
         async def once() -> None:
-            async with self._ledger.connection() as connection:
-                await runs.flush(
-                    connection,
-                    self._claim,
-                    journal=journal,
-                    log=log,
-                    progress=progress,
-                    control=control,
-                    end=end,
-                    # A commit whose answer was lost is not repeated.
-                    first=self._next_index,
-                )
+            abandons = end is not None and end.phase == "Failed" and self._has_called
+            if not calls and not abandons:
+                async with self._ledger.connection() as connection:
+                    await write(connection)
+                return
+            async with self._ledger.transaction() as connection:
+                await write(connection)
+                if end is None:
+                    self._unstarted |= await calling.create(
+                        connection, self._claim.execution_id, calls, application_name=self._application_name
+                    )
+                elif abandons:
+                    await stopping.stop_calls(connection, self._claim.execution_id)
 
         await retry_transient(once, what="journal", failed=lambda _: metrics.FLUSH_RETRIES.inc())
         metrics.FLUSH_SECONDS.observe(time.perf_counter() - started)
@@ -206,3 +249,15 @@ class Flusher:
         self._error = error
         async with self._advanced:
             self._advanced.notify_all()
+
+
+def _told(claim: runs.Claim, call: NewCall) -> bytes:
+    """Return the data of the event of a new child."""
+    told = {
+        "parentExecutionId": claim.execution_id,
+        "childExecutionId": call.id,
+        "rootExecutionId": claim.root_id,
+        "name": call.name,
+        "nodeId": call.call,
+    }
+    return dumps(told)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from contextlib import suppress
 from functools import partial
 from typing import Final
 
@@ -19,6 +20,7 @@ from chaingraph_store.ledger import Ledger
 from chaingraph_store.transient import retry_transient
 from chaingraph_worker import metrics
 from chaingraph_worker.attempts import observer
+from chaingraph_worker.attempts.calling import CallLimits
 from chaingraph_worker.errors import JournalIncomplete
 from chaingraph_worker.supervision.children import Children, journaled
 from chaingraph_worker.supervision.pool import Pool
@@ -44,6 +46,11 @@ class Spawner:
         self._max_tree = max_tree
         self._ended: set[ExecutionId] = set()
         self._wake = asyncio.Event()
+        self._hurry = asyncio.Event()
+
+    def call_limits(self, max_children: int) -> CallLimits:
+        """Return the limits of calls, of an execution that may have so many children."""
+        return CallLimits(max_children, self._max_tree, self._spacing_ms, self._application_name)
 
     async def refusal(self, root: ExecutionId, count: int) -> str | None:
         """Return why an execution may not spawn this many children; None when it may.
@@ -92,6 +99,7 @@ class Spawner:
                     self._pool,
                     journal.namespace,
                     flow_spec=journal.flow_spec,
+                    subflow=journal.subflow,
                     integration=journal.integration,
                     journal=journal.records,
                 )
@@ -135,23 +143,29 @@ class Spawner:
         while not await retry_transient(once, what=f"children of {execution}"):
             pass
 
-    def ended(self, parent: ExecutionId) -> None:
-        """Schedule the notification of a parent whose child has ended."""
+    def ended(self, parent: ExecutionId, *, awaited: bool = False) -> None:
+        """Schedule the notification of a parent whose child has ended. `awaited`: one of its nodes waits for it."""
         self._ended.add(parent)
         self._wake.set()
+        if awaited:
+            self._hurry.set()
 
     async def tell(self) -> None:
         """Notify parents until cancelled. The operator notifies the rest."""
         while True:
             await self._wake.wait()
-            await asyncio.sleep(_TOGETHER_SECONDS)
+            with suppress(TimeoutError):
+                async with asyncio.timeout(_TOGETHER_SECONDS):
+                    await self._hurry.wait()
             self._wake.clear()
+            self._hurry.clear()
             ended, self._ended = self._ended, set()
             for parent in ended:
                 await self._tell(parent)
 
     async def _tell(self, parent: ExecutionId) -> None:
         try:
-            await retry_transient(partial(completion.settle_upwards, self._ledger, parent), what="child completion")
+            settle = partial(completion.settle_upwards, self._ledger, parent, application_name=self._application_name)
+            await retry_transient(settle, what="child completion")
         except psycopg.Error:
             _log.exception("cannot notify a parent of its children; the operator will", execution_id=parent)

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, Self
 
-_BLOBS: Final = ("flow_spec", "inputs", "events", "integration", "options", "journal", "signals")
+_BLOBS: Final = ("flow_spec", "inputs", "events", "integration", "options", "journal", "signals", "child_ends")
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +46,10 @@ class Assignment:
     killed: Sequence[Mapping[str, Any]]
     """Tries that ended with their process: the fields of `KilledTry`."""
     limits: Mapping[str, Any]
+    subflow: str = ""
+    """The subflow of `flow_spec` to run as its flow, or ''."""
+    called: bool = False
+    """A node of its parent has called it: its inputs are not checked yet."""
     flow_spec: bytes
     inputs: bytes
     events: bytes
@@ -55,6 +59,8 @@ class Assignment:
     """`[[attempt, record], …]`."""
     signals: bytes
     """`[[seq, id, name, by, at, attempt, payload], …]`."""
+    child_ends: bytes = b"[]"
+    """Lists of the fields of `chaingraph_flow.ChildEnd`."""
 
     def to_frame(self) -> tuple[dict[str, Any], list[bytes]]:
         """Encode it as a message."""

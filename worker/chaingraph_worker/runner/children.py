@@ -7,6 +7,7 @@ from typing import Any
 
 import orjson
 
+from chaingraph_crds.node_paths import flow_of
 from chaingraph_flow import Emission, NodeRecord, emissions_in_order
 from chaingraph_worker.runner.reports import to_bytes
 
@@ -17,9 +18,12 @@ def children_of(emissions: Sequence[Emission], nodes: int, integration: Mapping[
     return fields, [to_bytes(inherited(integration)), *(to_bytes(each.payload) for each in emissions)]
 
 
-def journaled_children(flow_spec: bytes, integration: bytes, journal: bytes) -> tuple[Any, list[bytes]]:
+def journaled_children(
+    flow_spec: bytes, integration: bytes, journal: bytes, *, subflow: str = ""
+) -> tuple[Any, list[bytes]]:
     """Return the same for an execution that has ended, from its journal: `[record, …]` in any order."""
-    nodes = [node["id"] for node in orjson.loads(flow_spec)["nodes"]]
+    flow = flow_of(orjson.loads(flow_spec), subflow)
+    nodes = [node["id"] for node in (flow or {"nodes": ()})["nodes"]]
     records = [NodeRecord.from_json(each) for each in orjson.loads(journal)]
     return children_of(emissions_in_order(nodes, records), len(nodes), orjson.loads(integration))
 

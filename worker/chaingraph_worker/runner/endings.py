@@ -6,6 +6,8 @@ from typing import Final
 
 INVALID: Final = "Invalid"
 """The outcome of a flow that cannot run here."""
+INVALID_INPUTS: Final = "InvalidInputs"
+"""The reason of a called flow whose inputs do not fit."""
 INTERNAL_ERROR: Final = "InternalError"
 """The outcome of an engine that failed itself."""
 NODE_KILLED: Final = "NodeKilled"

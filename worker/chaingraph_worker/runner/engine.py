@@ -10,8 +10,11 @@ import orjson
 import chaingraph_flow
 from chaingraph_crds.execution import ExecutionOptions
 from chaingraph_crds.flow import FlowSpec
+from chaingraph_crds.node_paths import flow_of
 from chaingraph_flow import (
     WAITING,
+    ChildEnd,
+    Children,
     ControlState,
     Egress,
     Engine,
@@ -29,8 +32,10 @@ from chaingraph_flow import (
     Supervisor,
     Trigger,
     WaitRecord,
+    bind_inputs,
     without_unhandled_failures,
 )
+from chaingraph_worker.errors import InvalidInputs
 from chaingraph_worker.runner.assignment import Assignment, RunnerLimits
 
 
@@ -39,6 +44,7 @@ def engine_of(
     registry: Registry,
     *,
     recorder: Recorder,
+    children: Children | None = None,
     on_control: Callable[[], None],
     may_spawn: Callable[[int], Awaitable[str | None]],
     supervisor: Supervisor | None,
@@ -48,8 +54,19 @@ def engine_of(
 
     Raises:
         FlowError: the flow cannot run here: it is invalid, or this worker lacks one of its nodes.
+        InvalidInputs: the node that called it gave inputs that do not fit.
     """
-    graph = Graph.build(FlowSpec.model_validate(orjson.loads(assignment.flow_spec)), registry.catalogue)
+    flow = flow_of(orjson.loads(assignment.flow_spec), assignment.subflow)
+    spec = FlowSpec.model_validate(flow)
+    graph = Graph.build(spec, registry.catalogue)
+    inputs = orjson.loads(assignment.inputs)
+    if assignment.subflow and not assignment.called:
+        # That of onExit is given more than it has to declare.
+        inputs = {each.name: inputs.get(each.name) for each in spec.inputs}
+    if assignment.called or assignment.subflow:
+        inputs, errors = bind_inputs(spec.inputs, inputs)
+        if errors:
+            raise InvalidInputs(errors)
     options = ExecutionOptions.model_validate(orjson.loads(assignment.options))
     limits = RunnerLimits(**assignment.limits)
     trigger = _trigger(orjson.loads(assignment.events))
@@ -78,7 +95,7 @@ def engine_of(
             depth=assignment.depth,
             integration=orjson.loads(assignment.integration),
         ),
-        inputs=orjson.loads(assignment.inputs),
+        inputs=inputs,
         trigger=trigger,
         journal=journal,
         waits=waits,
@@ -87,6 +104,8 @@ def engine_of(
             for seq, id_, name, by, at, attempt, payload in orjson.loads(assignment.signals)
         ],
         signals_told=assignment.applied_seq,
+        children=children,
+        child_ends=[ChildEnd(*each) for each in orjson.loads(assignment.child_ends)],
         recorder=recorder,
         resumed=assignment.started_before,
         control=ControlState(

@@ -10,6 +10,7 @@ import threading
 from collections.abc import Coroutine, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from functools import partial
 from typing import Any, Final, NoReturn
 
 import structlog
@@ -93,7 +94,7 @@ class _Runner(asyncio.Protocol):
                 self._begin(Assignment.of_frame(header, blobs))
             elif "journal" in header:
                 self._begin_to_beat()
-                self._start(self._read(*blobs), name="read a journal")
+                self._start(self._read(*blobs, subflow=header["subflow"]), name="read a journal")
             elif self._session is not None:
                 self._session.take(header)
 
@@ -131,12 +132,12 @@ class _Runner(asyncio.Protocol):
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
-    async def _read(self, flow_spec: bytes, integration: bytes, journal: bytes) -> None:
+    async def _read(self, flow_spec: bytes, integration: bytes, journal: bytes, *, subflow: str) -> None:
         """Read an execution's emissions from its journal. In a thread, because a long one takes seconds."""
         try:
             with ThreadPoolExecutor(1) as thread:
-                read = self._loop.run_in_executor(thread, journaled_children, flow_spec, integration, journal)
-                fields, blobs = await read
+                read = partial(journaled_children, flow_spec, integration, journal, subflow=subflow)
+                fields, blobs = await self._loop.run_in_executor(thread, read)
         except MemoryError:
             self._exit_for_memory()
         except Exception:  # noqa: BLE001 - the worker is told by the exit code

@@ -1,4 +1,4 @@
-"""A runner's reports to its worker: records and events as bytes, with the engine's progress.
+"""A runner's reports to its worker: records, events and calls as bytes, with the engine's progress.
 
 Everything within a millisecond goes into one message. Only the end of a node with effects is sent as soon as the engine
 has processed it: it must not be repeated, whatever happens to this process. Never in between: the engine's state would
@@ -15,7 +15,7 @@ from typing import Any, Final
 
 import orjson
 
-from chaingraph_flow import WAITING, Engine, FlowEvent, Graph, NodeRecord, WaitRecord
+from chaingraph_flow import WAITING, ChildCall, Engine, FlowEvent, Graph, NodeRecord, WaitRecord
 
 _TOGETHER_SECONDS: Final = 0.001
 _SHARE: Final = 10
@@ -32,7 +32,7 @@ def to_bytes(value: Any) -> bytes:
 
 
 class Reports:
-    """The engine's Recorder in a runner. For use on the event loop."""
+    """The engine's Recorder in a runner, and its Children. For use on the event loop."""
 
     def __init__(self, send: Send, applied: int) -> None:
         """Create it. `applied`: the number of the last command that the engine started with."""
@@ -45,6 +45,9 @@ class Reports:
         self._events: list[list[Any]] = []
         self._record_blobs: list[bytes] = []
         self._event_blobs: list[bytes] = []
+        self._calls: list[list[Any]] = []
+        self._call_blobs: list[bytes] = []
+        self._stopped_calls: list[str] = []
         self._timer: asyncio.TimerHandle | None = None
         self.urgent = False
         """A node with effects has ended since the last report."""
@@ -91,6 +94,17 @@ class Reports:
         self._events.append([event.type, event.timestamp])
         self.soon()
 
+    def call(self, call: ChildCall) -> None:
+        """Request the execution of a call."""
+        self._calls.append([call.call, call.tried, call.subflow, call.flow, call.nodes])
+        self._call_blobs.append(to_bytes(call.inputs))
+        self.soon()
+
+    def stop(self, calls: Sequence[str]) -> None:
+        """Request that the executions of these calls be stopped."""
+        self._stopped_calls += calls
+        self.soon()
+
     async def settled(self) -> None:
         """Wait until the worker confirms that all of it is durable."""
         if self._records or self._events:
@@ -127,8 +141,11 @@ class Reports:
         self._sent += 1
         began = time.perf_counter()
         header = {"number": self._sent, "records": self._records, "events": self._events, **self._state()}
-        content = [*self._record_blobs, *self._event_blobs, *blobs]
+        content = [*self._record_blobs, *self._event_blobs, *self._call_blobs, *blobs]
         self._records, self._events, self._record_blobs, self._event_blobs = [], [], [], []
+        if self._calls or self._stopped_calls:
+            header |= {"calls": self._calls, "stopped_calls": self._stopped_calls}
+            self._calls, self._call_blobs, self._stopped_calls = [], [], []
         self._send({**header, **(more or {})}, content)
         now = time.perf_counter()
         self._not_before = now + _SHARE * (now - began)
@@ -144,6 +161,7 @@ class Reports:
                 now.current_nodes,
             ],
             "control": [engine.paused, engine.pause_node, engine.quiet, engine.held, engine.asleep_until],
+            "live_children": engine.live_children,
             "nodes_ended": engine.nodes_ended,
             "owed": engine.steps_owed,
             "ran": engine.ran_ms,

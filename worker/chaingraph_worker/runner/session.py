@@ -9,10 +9,11 @@ from typing import Any
 import orjson
 import structlog
 
-from chaingraph_flow import Engine, FlowError, FlowOutcome, FlowResult, Registry, Scrubber, Signal, Supervisor
+from chaingraph_flow import ChildEnd, Engine, FlowError, FlowOutcome, FlowResult, Registry, Scrubber, Signal, Supervisor
+from chaingraph_worker.errors import InvalidInputs
 from chaingraph_worker.runner.assignment import Assignment
 from chaingraph_worker.runner.children import children_of
-from chaingraph_worker.runner.endings import INTERNAL_ERROR, INVALID
+from chaingraph_worker.runner.endings import INTERNAL_ERROR, INVALID, INVALID_INPUTS
 from chaingraph_worker.runner.engine import engine_of
 from chaingraph_worker.runner.reports import Reports, Send, to_bytes
 from chaingraph_worker.runner.secrets import AskedSecrets
@@ -52,11 +53,15 @@ class Session:
                 self._assignment,
                 self._registry,
                 recorder=self._reports,
+                children=self._reports,
                 on_control=self._reports.soon,
                 may_spawn=self._ask,
                 supervisor=self._supervisor,
                 secrets=self._secrets,
             )
+        except InvalidInputs as error:
+            self._reports.flush({"ended": INVALID, "error": ["", INVALID_INPUTS, str(error)]})
+            return
         except FlowError as error:
             self._reports.flush({"ended": INVALID, "message": str(error)})
             return
@@ -87,6 +92,9 @@ class Session:
         if result.error is not None:
             header["error"] = [result.error.node, result.error.reason, result.error.message]
         blobs = [to_bytes(result.outputs)] if result.outputs else []
+        if result.error is not None and result.error.cause is not None:
+            header["cause"] = True
+            blobs.append(to_bytes(result.error.cause.to_json()))
         self._reports.flush(header, [*blobs, *children])
 
     def take(self, message: Mapping[str, Any]) -> None:
@@ -101,6 +109,8 @@ class Session:
             self._secrets.answered(message)
         elif self._engine is None:
             self._early.append(message)
+        elif "child_end" in message:
+            self._engine.child_ended(ChildEnd(*message["child_end"]))
         elif "stop" in message:
             self._engine.stop(message["stop"])
         elif "park" in message:
@@ -122,6 +132,8 @@ class Session:
                 engine.set_breakpoints(command["breakpoints"])
             case "SIGNAL":
                 engine.deliver(_signal(command))
+            case "CHILD_ENDED":
+                engine.child_ended(ChildEnd(*orjson.loads(command["end"])))
         self._reports.flush()
 
     def stuck(self, node_id: str, tries: int, started_at: int, message: str) -> None:

@@ -49,15 +49,20 @@ class _Reading:
             self.read.set_exception(ChildrenUnread(ended.message))
 
 
-async def journaled(pool: Pool, namespace: str, *, flow_spec: bytes, integration: bytes, journal: bytes) -> Children:
+async def journaled(
+    pool: Pool, namespace: str, *, flow_spec: bytes, subflow: str, integration: bytes, journal: bytes
+) -> Children:
     """Return the children of an execution whose worker was lost before it created them.
+
+    Args:
+        subflow: the subflow that it ran as its flow, or ''.
 
     Raises:
         ChildrenUnread: the runner has ended.
     """
     runner = await pool.take(namespace)
     reading = _Reading()
-    runner.begin(reading, namespace, {"journal": True}, [flow_spec, integration, journal])
+    runner.begin(reading, namespace, {"journal": True, "subflow": subflow}, [flow_spec, integration, journal])
     try:
         return await reading.read
     except BaseException:

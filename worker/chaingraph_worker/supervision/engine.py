@@ -65,6 +65,7 @@ class EngineEnd:
     error_node: str = ""
     error_reason: str = ""
     error_message: str = ""
+    error_cause: bytes | None = None
     children: Children | None = None
 
 
@@ -85,6 +86,8 @@ class EngineState:
     held: Sequence[str] = ()
     asleep_until: int | None = None
     """When the first waiting node continues, in milliseconds since 1970, if nothing else is left to do until then."""
+    children: int = 0
+    """Executions that nodes have called, and that it waits for."""
     steps_owed: int = 0
     ran_ms: int = 0
     applied: int = 0
@@ -98,6 +101,22 @@ class EngineState:
 
 ReadSecret = Callable[[str, Any], Awaitable[tuple[str, str]]]
 """Takes a namespace and a reference; returns the name of the secret for messages, and its value."""
+
+
+@dataclass(frozen=True, slots=True)
+class EngineCall:
+    """A call that is to run as an execution of its own: the fields of `chaingraph_flow.ChildCall`; `inputs` as JSON."""
+
+    call: str
+    tried: str
+    subflow: str
+    flow: str
+    nodes: int
+    inputs: bytes
+
+
+OnCalls = Callable[[Sequence[EngineCall], Sequence[str]], None]
+"""Takes new calls, and the paths of those to stop."""
 
 
 class Recorder(Protocol):
@@ -131,6 +150,7 @@ class RemoteEngine:
         *,
         on_control: Callable[[], None],
         may_spawn: Callable[[int], Awaitable[str | None]],
+        on_calls: OnCalls = lambda _calls, _stopped: None,
         secret: ReadSecret | None = None,
     ) -> None:
         """Create it. `on_control` is called when the engine pauses or resumes, holds other nodes, or took a command."""
@@ -139,6 +159,7 @@ class RemoteEngine:
         self._recorder = recorder
         self._on_control = on_control
         self._may_spawn = may_spawn
+        self._on_calls = on_calls
         self.state = EngineState(
             paused=assignment.paused,
             pause_node=assignment.pause_node,
@@ -182,6 +203,10 @@ class RemoteEngine:
     def command(self, command: Mapping[str, Any]) -> None:
         """Send a command."""
         self._send({"command": dict(command)})
+
+    def child_ended(self, end: Sequence[Any]) -> None:
+        """Give it the end of a call: the fields of `chaingraph_flow.ChildEnd`."""
+        self._send({"child_end": list(end)})
 
     def park(self) -> None:
         """End the engine with Parked, because the row is parked: it is paused, or asleep."""
@@ -259,18 +284,23 @@ class RemoteEngine:
         ends = [NodeEnd(*[*fields, blob]) for fields, blob in zip(records, blobs, strict=False)]
         rest = blobs[len(records) :]
         log = [EngineReport(*[*fields, blob]) for fields, blob in zip(events, rest, strict=False)]
+        rest = rest[len(events) :]
+        calls = [EngineCall(*[*fields, blob]) for fields, blob in zip(header.get("calls", ()), rest, strict=False)]
+        rest = rest[len(calls) :]
         running_before = self.state.running_nodes
         changed = "control" in header and self._take_state(header)
         # No event reports a try other than the first.
         if ends or log or self.state.running_nodes != running_before:
             self._recorder.take(ends, log)
+        if calls or header.get("stopped_calls"):
+            self._on_calls(calls, header["stopped_calls"])
         if "stuck" in header:
             id_, tries, since, message = header["stuck"]
             self._stuck = KilledTry(id_, tries, since, NODE_TIMEOUT, message)
         if "spawn" in header:
             self._spawn_task(self._answer(header["spawn"]))
         if "ended" in header:
-            self._end.set_result(_end_of(header, rest[len(events) :]))
+            self._end.set_result(_end_of(header, rest))
         elif changed:
             self._on_control()
 
@@ -288,6 +318,7 @@ class RemoteEngine:
         self.state = now = EngineState(
             *(total, completed, failed, skipped, running, waiting, current),
             *(paused, reason, quiet, held, None if asleep_until is None else int(asleep_until)),
+            children=header["live_children"],
             steps_owed=header["owed"],
             ended=header["nodes_ended"],
             ran_ms=header["ran"],
@@ -359,7 +390,8 @@ def _running(
 
 def _end_of(header: Mapping[str, Any], blobs: Sequence[bytes]) -> EngineEnd:
     node, reason, message = header.get("error") or ("", "", header.get("message", ""))
-    outputs = blobs[0] if header.get("outputs") else None
-    rest = blobs[1:] if outputs is not None else blobs
+    rest = list(blobs)
+    outputs = rest.pop(0) if header.get("outputs") else None
+    cause = rest.pop(0) if header.get("cause") else None
     children = Children.of_message(header["children"], rest) if "children" in header else None
-    return EngineEnd(header["ended"], outputs, node, reason, message, children)
+    return EngineEnd(header["ended"], outputs, node, reason, message, cause, children)

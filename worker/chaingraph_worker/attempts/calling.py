@@ -1,0 +1,176 @@
+"""Create and stop the executions that nodes of an attempt call.
+
+The flusher writes a new execution together with all reports before it. So nothing is called that a crash could undo,
+and a worker that has lost the attempt calls nothing.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any, Final
+
+import structlog
+
+from chaingraph_store.attempts.runs import Claim
+from chaingraph_store.children import calling
+from chaingraph_store.children.calling import NewCall
+from chaingraph_store.children.spawning import BATCH
+from chaingraph_store.commands import stopping
+from chaingraph_store.errors import OwnershipLost
+from chaingraph_store.ids import ExecutionId, called_execution_id, called_name
+from chaingraph_store.ledger import Ledger
+from chaingraph_store.transient import retry_transient
+from chaingraph_worker import metrics
+from chaingraph_worker.attempts.flusher import Flusher
+from chaingraph_worker.supervision.engine import EngineCall
+
+_FULL_SECONDS: Final = 1.0
+"""Delay before the quota of a full namespace is read again."""
+_log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class CallLimits:
+    """Limits of calls: children of one execution, and executions of its tree. `spacing_ms`: see 0006."""
+
+    max_children: int
+    max_tree: int
+    spacing_ms: int
+    application_name: str
+
+
+class Calling:
+    """The calls of one attempt, in their order.
+
+    Args:
+        refused: takes the end of a call that cannot be made: the fields of `chaingraph_flow.ChildEnd`.
+        failed_at_once: called when an execution could not start, so that its end has to be delivered.
+        broken: called with an error that does not go away.
+    """
+
+    def __init__(
+        self,
+        ledger: Ledger,
+        claim: Claim,
+        flusher: Flusher,
+        limits: CallLimits,
+        *,
+        refused: Callable[[Sequence[Any]], None],
+        failed_at_once: Callable[[], None],
+        broken: Callable[[Exception], None],
+    ) -> None:
+        self._ledger = ledger
+        self._claim = claim
+        self._flusher = flusher
+        self._limits = limits
+        self._refused = refused
+        self._failed_at_once = failed_at_once
+        self._broken = broken
+        self._live: dict[str, ExecutionId] = {}
+        self._queue: asyncio.Queue[tuple[Sequence[EngineCall], Sequence[str]]] = asyncio.Queue()
+        self._task: asyncio.Task[None] | None = None
+        self._working = False
+
+    @property
+    def busy(self) -> bool:
+        """Whether something is left to create or to stop."""
+        return self._working or not self._queue.empty()
+
+    def take(self, calls: Sequence[EngineCall], stopped: Sequence[str]) -> None:
+        """Take new calls, and the paths of calls to stop."""
+        self._queue.put_nowait((calls, stopped))
+        if self._task is None:
+            self._task = asyncio.create_task(self._work(), name=f"calls of {self._claim.execution_id}")
+
+    def close(self) -> None:
+        """Make no further calls."""
+        if self._task is not None:
+            self._task.cancel()
+
+    async def _work(self) -> None:
+        while True:
+            self._working = False
+            calls, stopped = await self._queue.get()
+            self._working = True
+            try:
+                if stopped:
+                    await self._stop([self._live.pop(call) for call in stopped if call in self._live])
+                if calls:
+                    await self._call([self._new(each) for each in calls])
+            except OwnershipLost:
+                return  # the flusher ends the attempt
+            except Exception as error:  # noqa: BLE001 - the engine must not wait forever
+                _log.exception("cannot create the executions of calls")
+                self._broken(error)
+                return
+
+    def _new(self, call: EngineCall) -> NewCall:
+        id_ = called_execution_id(self._claim.execution_id, call.call, call.tried)
+        self._live[call.call] = id_
+        name = called_name(self._claim.name, call.call, id_)
+        return NewCall(id_, name, call.call, call.tried, call.subflow, call.flow, call.nodes, call.inputs)
+
+    async def _call(self, calls: Sequence[NewCall]) -> None:
+        known = await retry_transient(partial(self._known, calls), what="known calls")
+        left = [each for each in calls if each.id not in known]
+        while left:
+            wanted = left[:BATCH]
+            reserve = partial(
+                calling.room,
+                self._ledger,
+                self._claim.execution_id,
+                len(wanted),
+                spacing_ms=self._limits.spacing_ms,
+            )
+            room = await retry_transient(reserve, what="room for calls")
+            if not room.in_namespace:
+                _log.info("QuotaExceeded: the namespace has no room for more children; trying again", calls=len(left))
+                await asyncio.sleep(_FULL_SECONDS)
+                continue
+            batch, left = left[: room.in_namespace], left[room.in_namespace :]
+            allowed = self._within_limits(batch, room)
+            placed = [
+                replace(each, place=room.place + number * self._limits.spacing_ms)
+                for number, each in enumerate(allowed)
+            ]
+            if placed:
+                unstarted = await self._flusher.call(placed)
+                metrics.CHILDREN.inc(len(placed))
+                if unstarted:
+                    self._failed_at_once()
+
+    def _within_limits(self, calls: Sequence[NewCall], room: calling.Room) -> Sequence[NewCall]:
+        limits = self._limits
+        for number in range(len(calls)):
+            children, tree = room.children + number, room.tree + number
+            if children < limits.max_children and tree < limits.max_tree:
+                continue
+            if children >= limits.max_children:
+                reason, setting = "TooManyChildren", f"{limits.max_children} (CHAINGRAPH_MAX_CHILDREN)"
+                message = f"the execution would have {children + 1} children; the limit is {setting}"
+            else:
+                reason, setting = "TreeLimit", f"{limits.max_tree} (CHAINGRAPH_MAX_TREE)"
+                message = f"the tree would have {tree + 1} executions; the limit is {setting}"
+            for refused in calls[number:]:
+                now = time.time_ns() // 1_000_000
+                self._refused((refused.call, refused.tried, "", "", "Failed", None, "", reason, message, None, now))
+            return calls[:number]
+        return calls
+
+    async def _known(self, calls: Sequence[NewCall]) -> set[ExecutionId]:
+        async with self._ledger.connection() as connection:
+            return await calling.known(connection, [each.id for each in calls])
+
+    async def _stop(self, executions: Sequence[ExecutionId]) -> None:
+        # What ended the calls is durable first: another engine would call again, and find them stopped.
+        await self._flusher.settled()
+
+        async def once() -> None:
+            async with self._ledger.transaction() as connection:
+                await stopping.stop_calls(connection, self._claim.execution_id, executions)
+
+        await retry_transient(once, what="stop of calls")

@@ -39,8 +39,8 @@ class _Live:
     waited_until: int
     tries: int
     frames: dict[str, Frame] = field(default_factory=dict)
-    children: set[str] = field(default_factory=set)
-    """The paths of the calls that are executions of their own."""
+    children: dict[str, None] = field(default_factory=dict)
+    """The paths of the calls that are executions of their own, in their order."""
     emissions: dict[int, tuple[Emission, ...]] = field(default_factory=dict)
     last_end: int = 0
     dropped: bool = False
@@ -164,7 +164,7 @@ class Calls:
             return
         live = self._live[id_]
         failed = record.outcome is Outcome.FAILED
-        live.children.discard(end.call)
+        live.children.pop(end.call, None)
         live.last_end = record.finished_at
         if end.execution_id:
             self._announce.child_ended(end)
@@ -250,7 +250,7 @@ class Calls:
     def _call_child(self, live: _Live, call: NextCall) -> None:
         path = numbered(live.node.id, call.number)
         self._journal.write(self._frames.of(live.node.id))
-        live.children.add(path)
+        live.children[path] = None
         end = self._children.begin(live.node, path, live.tries, call.inputs)
         if end is not None:
             self.child_ended(end)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterable, Mapping, Sequence, Set
+from dataclasses import replace
 from typing import Final
 
 import psycopg
@@ -56,10 +57,12 @@ def named(validation: FlowValidation) -> tuple[Named, Content | None]:
             return _problem(TOO_COMPLEX, "", [why]), None
         case Validated(spec, revision, ()):
             inputs, missing = bind_inputs(spec.inputs, {})
+            named = Named(revision, len(spec.nodes))
             if missing:
-                messages = [error.message for error in missing]
-                return _problem("InvalidInputs", "events provide no inputs", messages), None
-            return Named(revision, len(spec.nodes)), Content(content(spec), inputs)
+                # A node that calls it gives inputs.
+                problem = _problem("InvalidInputs", "events provide no inputs", [error.message for error in missing])
+                named = replace(problem, revision=named.revision, nodes=named.nodes)
+            return named, Content(content(spec), inputs)
         case Validated(_, _, errors):
             reason = ErrorCode.UNKNOWN_NODE_TYPE if validation.lacks_types_only else "FlowInvalid"
             return _problem(reason, "", errors), None

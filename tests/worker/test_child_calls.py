@@ -100,6 +100,7 @@ async def test_each_element_is_a_child_with_its_outputs(ledger: Ledger, run_work
     assert sorted(told) == sorted(each.data["nodeId"] for each in log if each.type == "child:completed")
     assert sorted(told) == [f"all[{number}]" for number in range(5)]
     await wait_for(ledger, execution, lambda row: row.children_active == 0)
+    assert await events_of(ledger, execution) == log  # each end is told once
 
 
 async def test_calls_are_made_once_whatever_worker_is_killed(ledger: Ledger, run_worker: RunWorker) -> None:

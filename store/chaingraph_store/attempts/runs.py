@@ -20,7 +20,7 @@ from chaingraph_store.children import calling
 from chaingraph_store.errors import OwnershipLost
 from chaingraph_store.events import PAUSE_TYPES, PAUSED, STARTED
 from chaingraph_store.ids import ExecutionId, WorkflowId
-from chaingraph_store.ledger import CHANGES, Connection, plain
+from chaingraph_store.ledger import CHANGES, CONTROL, Connection, plain
 from chaingraph_store.queue.dispatch import GIVEN
 from chaingraph_store.queue.pinning import NO_BUILD, Build, PinnedElsewhere, has_worker
 from chaingraph_store.raw_json import RawJson, unparsed
@@ -32,10 +32,7 @@ WAITING: Final = "waiting"
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """An attempt that this worker owns: what to run, and the epoch that fences its writes.
-
-    User data is JSON as bytes: the worker passes it on without parsing it.
-    """
+    """An attempt that this worker owns, and the epoch that fences its writes. User data is unparsed JSON."""
 
     execution_id: ExecutionId
     epoch: int
@@ -152,7 +149,7 @@ class EngineControl:
     ran_ms: int
     """How long the attempt has run, without pauses."""
     steps_owed: int = 0
-    """Steps that it has accepted and not made yet: they are not lost with its worker."""
+    """Steps that it has accepted and not made yet."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -245,7 +242,8 @@ WITH run AS (
        WITH ORDINALITY AS entry (type, at, data, position)
 )
 """
-_ANSWER: Final = "SELECT base, pg_notify(%(channel)s, id) FROM run"
+_ANSWER: Final = """SELECT base, pg_notify(%(channel)s, id),
+  CASE WHEN %(told)s::text IS NOT NULL THEN pg_notify(%(control)s, %(told)s) END FROM run"""
 _GROWN: Final = """, grown AS (
   INSERT INTO chaingraph.trees (root_id, size) SELECT root_id, 1 + %(children)s FROM run
   ON CONFLICT (root_id) DO UPDATE SET size = trees.size + %(children)s
@@ -264,8 +262,8 @@ async def claim(
     The execution is pinned to the worker's build from now on.
 
     Returns:
-        None when there is nothing to run: the execution has ended or is parked, another run is current, or DBOS has
-        given the workflow to another executor.
+        None when there is nothing to run: it has ended or is parked, another run is current, or DBOS has given the
+        workflow to another executor.
 
     Raises:
         PinnedElsewhere: it is pinned to another build with live workers: use `pinning.send`.
@@ -324,6 +322,9 @@ async def flush(
             "epoch": claimed.epoch,
             "first": first,
             "channel": CHANGES,
+            "control": CONTROL,
+            # A parent that waits for it: its worker looks immediately.
+            "told": claimed.parent_id if end is not None and claimed.called else None,
             "total": progress.total,
             "completed": progress.completed,
             "failed": progress.failed,

@@ -12,7 +12,7 @@ from typing import Final
 
 from chaingraph_store.children.spawning import grow
 from chaingraph_store.ids import ExecutionId
-from chaingraph_store.ledger import CHANGES, Connection, Ledger, plain
+from chaingraph_store.ledger import CHANGES, Connection, plain
 from chaingraph_store.queue import dispatch, order
 from chaingraph_store.raw_json import RawJson, unparsed
 from chaingraph_store.tenancy import policies
@@ -29,7 +29,6 @@ class NewCall:
         flow: the Flow of the parent's namespace to run instead, or ''.
         nodes: the number of nodes, if known.
         inputs: JSON.
-        place: its position in the queue, in milliseconds since 1970.
     """
 
     id: ExecutionId
@@ -40,35 +39,30 @@ class NewCall:
     flow: str
     nodes: int
     inputs: bytes
-    place: int = 0
 
 
 @dataclass(frozen=True, slots=True)
 class Room:
-    """How many children an execution may have in addition. `place`: the first of their positions in the queue."""
+    """How many more children the quota of the namespace allows; and how many the parent and its tree have."""
 
     in_namespace: int
     children: int
     tree: int
-    place: int
 
 
-async def room(ledger: Ledger, parent: ExecutionId, wanted: int, *, spacing_ms: int) -> Room:
-    """Reserve positions in the queue for as many of the wanted children as the quota of the namespace allows.
+_SIZES: Final = """
+SELECT e.children_total, coalesce(t.size, 1)
+FROM chaingraph.executions e LEFT JOIN chaingraph.trees t ON t.root_id = e.root_id WHERE e.id = %s
+"""
 
-    Returns:
-        With the numbers of the parent's children and of the executions of its tree, without the wanted ones.
-    """
-    async with ledger.connection() as connection:
-        fitting = await policies.room_for_children(connection, parent, wanted)
-    if not fitting:
-        return Room(0, 0, 0, 0)
-    async with ledger.connection() as connection:
-        # In a separate statement: no other end should wait for the tree's row until the children are created.
-        place, size = await grow(connection, parent, fitting, fitting * spacing_ms)
-        cursor = await connection.execute("SELECT children_total FROM chaingraph.executions WHERE id = %s", (parent,))
-        row = await cursor.fetchone()
-    return Room(fitting, int(row[0]) if row is not None else 0, size - fitting, place)
+
+async def room(connection: Connection, parent: ExecutionId, wanted: int) -> Room:
+    """Return the room for the wanted children of an execution."""
+    fitting = await policies.room_for_children(connection, parent, wanted)
+    cursor = await connection.execute(_SIZES, (parent,))
+    row = await cursor.fetchone()
+    assert row is not None, "the parent exists while it runs"
+    return Room(fitting, int(row[0]), int(row[1]))
 
 
 _CREATE: Final = f"""
@@ -128,11 +122,19 @@ SELECT (SELECT count(*) FROM made WHERE phase = 'Failed'),
 
 
 async def create(
-    connection: Connection, parent: ExecutionId, calls: Sequence[NewCall], *, application_name: str
+    connection: Connection,
+    parent: ExecutionId,
+    calls: Sequence[NewCall],
+    *,
+    spacing_ms: int,
+    application_name: str,
 ) -> bool:
     """Create the executions of calls, except those that exist, inside the caller's transaction.
 
     The caller has written to the parent's row in this transaction, and so has its lock.
+
+    Args:
+        spacing_ms: the distance between children of a tree in the queue: see docs/decisions/0006.
 
     Returns:
         Whether any of them has failed at once, because its flow is unknown.
@@ -155,8 +157,11 @@ async def create(
     )
     row = await cursor.fetchone()
     assert row is not None, "a query without FROM has one row"
-    enqueued = set(row[2] or ())
-    await order.give(connection, [(each.id, each.place) for each in calls if each.id in enqueued])
+    enqueued = [each.id for each in calls if each.id in set(row[2] or ())]
+    if row[0] or enqueued:
+        # Last, because other parents in the tree wait for the tree's row.
+        place, _ = await grow(connection, parent, row[0] + len(enqueued), len(enqueued) * spacing_ms)
+        await order.give(connection, [(each, place + number * spacing_ms) for number, each in enumerate(enqueued)])
     return bool(row[0])
 
 
@@ -188,6 +193,18 @@ async def known(connection: Connection, ids: Sequence[ExecutionId]) -> set[Execu
     """Return which of these executions exist."""
     cursor = await connection.execute("SELECT id FROM chaingraph.executions WHERE id = ANY(%s)", (list(ids),))
     return {ExecutionId(row[0]) for row in await cursor.fetchall()}
+
+
+_ENDED_OF: Final = f"""
+SELECT {END}::text, c.id FROM chaingraph.executions c
+WHERE c.id = ANY(%s) AND c.phase IN ('Completed', 'Failed', 'Stopped') ORDER BY c.finished_at, c.position
+"""  # noqa: S608 - put together of constants alone
+
+
+async def ended_of(connection: Connection, ids: Sequence[ExecutionId]) -> dict[ExecutionId, str]:
+    """Return the ends of those of these executions that have ended, as the text of `END`."""
+    cursor = await connection.execute(_ENDED_OF, (list(ids),))
+    return {ExecutionId(row[1]): row[0] for row in await cursor.fetchall()}
 
 
 _UNFINISHED: Final = """

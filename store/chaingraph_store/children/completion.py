@@ -25,15 +25,16 @@ WITH parent AS (
 ), due AS MATERIALIZED (
   -- A locked child is being retried, or stopped with its tree: it comes with the next turn.
   SELECT c.id, c.name, c.position, c.phase, c.attempt, c.error_node, c.error_reason, c.error_message, c.finished_at,
-         c.parent_notified, c.children_active = 0 AS closed, c.called_by <> '' AND NOT parent.ended AS awaited
+         c.parent_notified, c.children_active = 0 AS closed, c.called_by <> '' AS called,
+         c.called_by <> '' AND NOT parent.ended AS awaited
   FROM parent JOIN chaingraph.executions c ON c.parent_id = parent.id
   WHERE c.finished_at IS NOT NULL AND NOT c.counted AND (NOT c.parent_notified OR c.children_active = 0)
   ORDER BY c.finished_at, c.position LIMIT %(limit)s
   FOR NO KEY UPDATE OF c SKIP LOCKED
 ), news AS (
-  -- Only the worker of a running parent adds events to its log.
+  -- Only the worker of a running parent adds events to its log. That of a call writes the end that it takes.
   SELECT due.*, row_number() OVER (ORDER BY finished_at, position) AS number FROM due CROSS JOIN parent
-  WHERE NOT parent_notified AND parent.ended
+  WHERE NOT parent_notified AND parent.ended AND NOT called
 ), logged AS (
   INSERT INTO chaingraph.events (execution_id, index, type, at, data)
   SELECT parent.id, parent.next_event_index + news.number - 1,

@@ -8,7 +8,7 @@ then on.
 from __future__ import annotations
 
 import time
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Final
 
@@ -26,6 +26,7 @@ from chaingraph_store.queue import pinning
 from chaingraph_store.queue.pinning import Build, PinnedElsewhere
 from chaingraph_store.transient import retry_transient
 from chaingraph_worker import log_names, metrics
+from chaingraph_worker.attempts.assigning import assignment_of, limits_of
 from chaingraph_worker.attempts.calling import Calling
 from chaingraph_worker.attempts.control import Control
 from chaingraph_worker.attempts.flusher import Flusher
@@ -33,7 +34,7 @@ from chaingraph_worker.attempts.inbox import CommandInbox
 from chaingraph_worker.attempts.observer import RunObserver
 from chaingraph_worker.attempts.running import RunningAttempt, RunningAttempts
 from chaingraph_worker.attempts.spawner import Spawner
-from chaingraph_worker.runner.assignment import Assignment, RunnerLimits
+from chaingraph_worker.runner.assignment import RunnerLimits
 from chaingraph_worker.runner.endings import INTERNAL_ERROR, INVALID, NODE_KILLED
 from chaingraph_worker.secrets.reading import SecretReader
 from chaingraph_worker.supervision import killed
@@ -185,6 +186,7 @@ class _Run:
             ended=observer.node_ended,
             congested=self._congested,
             application_name=dependencies.application_name,
+            spacing_ms=dependencies.spawner.spacing_ms,
         )
         self._control = Control(
             dependencies.ledger,
@@ -196,7 +198,7 @@ class _Run:
             calling=lambda: self._calling.busy,
         )
         self._engine = RemoteEngine(
-            _assignment(claim, _limits_of(claim, dependencies.limits, connections), lost),
+            assignment_of(claim, limits_of(claim, dependencies.limits, connections), lost),
             self._flusher,
             on_control=self._control.changed,
             may_spawn=partial(dependencies.spawner.refusal, claim.root_id),
@@ -208,13 +210,15 @@ class _Run:
             claim,
             self._flusher,
             dependencies.spawner.call_limits(dependencies.limits.max_children),
-            refused=self._engine.child_ended,
+            ended=self._engine.child_ended,
             failed_at_once=partial(dependencies.spawner.ended, claim.execution_id, awaited=True),
             broken=self._refused,
         )
 
     async def to_end(self) -> str:
-        entry = RunningAttempt(self._claim, self.interrupt, self._inbox.hint, self._control.park_at_once)
+        entry = RunningAttempt(
+            self._claim, self.interrupt, self._inbox.hint, self._control.park_at_once, self._calling.look
+        )
         self._dependencies.running.add(entry)
         self._control.steer(self._engine)
         self._flusher.start()
@@ -352,46 +356,3 @@ class _Run:
             self._engine.hold_back()
         else:
             self._engine.go_on()
-
-
-def _limits_of(claim: runs.Claim, limits: RunnerLimits, connections: int) -> RunnerLimits:
-    """Return the worker's limits, with the namespace's egress policy and share of connections."""
-    return replace(
-        limits,
-        values={**limits.values, "http_connections": connections},
-        egress_allow=",".join(filter(None, (limits.egress_allow, *claim.egress))),
-    )
-
-
-def _assignment(claim: runs.Claim, limits: RunnerLimits, lost: killed.KilledRecord) -> Assignment:
-    return Assignment(
-        execution_id=claim.execution_id,
-        namespace=claim.namespace,
-        name=claim.name,
-        attempt=claim.attempt,
-        root_id=claim.root_id,
-        parent_id=claim.parent_id,
-        depth=claim.depth,
-        started_before=claim.started_before,
-        paused=claim.paused,
-        pause_node=claim.pause_node,
-        pause_logged=claim.pause_logged,
-        breakpoints=claim.breakpoints,
-        held_nodes=claim.held_nodes,
-        steps_owed=claim.steps_owed,
-        ran_ms=claim.ran_ms,
-        control_seq=claim.control_seq,
-        applied_seq=claim.applied_seq,
-        killed=[asdict(each) for each in lost.killed],
-        limits=asdict(limits),
-        subflow=claim.subflow,
-        called=claim.called,
-        flow_spec=claim.flow_spec,
-        inputs=claim.inputs,
-        events=claim.events,
-        integration=claim.integration,
-        options=claim.options,
-        journal=claim.journal,
-        signals=claim.signals,
-        child_ends=claim.child_ends,
-    )

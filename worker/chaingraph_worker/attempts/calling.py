@@ -9,10 +9,11 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
-from typing import Any, Final
+from typing import Final
 
+import orjson
 import structlog
 
 from chaingraph_store.attempts.runs import Claim
@@ -35,19 +36,17 @@ _log = structlog.get_logger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class CallLimits:
-    """Limits of calls: children of one execution, and executions of its tree. `spacing_ms`: see 0006."""
+    """Limits of calls: children of one execution, and executions of its tree."""
 
     max_children: int
     max_tree: int
-    spacing_ms: int
-    application_name: str
 
 
 class Calling:
     """The calls of one attempt, in their order.
 
     Args:
-        refused: takes the end of a call that cannot be made: the fields of `chaingraph_flow.ChildEnd`.
+        ended: takes the end of a call: the fields of `chaingraph_flow.ChildEnd`, as JSON.
         failed_at_once: called when an execution could not start, so that its end has to be delivered.
         broken: called with an error that does not go away.
     """
@@ -59,7 +58,7 @@ class Calling:
         flusher: Flusher,
         limits: CallLimits,
         *,
-        refused: Callable[[Sequence[Any]], None],
+        ended: Callable[[str], None],
         failed_at_once: Callable[[], None],
         broken: Callable[[Exception], None],
     ) -> None:
@@ -67,7 +66,7 @@ class Calling:
         self._claim = claim
         self._flusher = flusher
         self._limits = limits
-        self._refused = refused
+        self._ended = ended
         self._failed_at_once = failed_at_once
         self._broken = broken
         self._live: dict[str, ExecutionId] = {}
@@ -85,6 +84,18 @@ class Calling:
         self._queue.put_nowait((calls, stopped))
         if self._task is None:
             self._task = asyncio.create_task(self._work(), name=f"calls of {self._claim.execution_id}")
+
+    async def look(self) -> None:
+        """Give the engine the ends of its calls. They come as commands too, a moment later."""
+        if not self._live:
+            return
+        async with self._ledger.connection() as connection:
+            ends = await calling.ended_of(connection, list(self._live.values()))
+        for call, id_ in list(self._live.items()):
+            if id_ in ends:
+                del self._live[call]
+        for end in ends.values():
+            self._ended(end)
 
     def close(self) -> None:
         """Make no further calls."""
@@ -115,31 +126,22 @@ class Calling:
         return NewCall(id_, name, call.call, call.tried, call.subflow, call.flow, call.nodes, call.inputs)
 
     async def _call(self, calls: Sequence[NewCall]) -> None:
-        known = await retry_transient(partial(self._known, calls), what="known calls")
+        # Most executions that call do so in one run. An earlier one has perhaps made the same calls.
+        before = self._claim.calls > 0
+        known = await retry_transient(partial(self._known, calls), what="known calls") if before else set()
         left = [each for each in calls if each.id not in known]
         while left:
             wanted = left[:BATCH]
-            reserve = partial(
-                calling.room,
-                self._ledger,
-                self._claim.execution_id,
-                len(wanted),
-                spacing_ms=self._limits.spacing_ms,
-            )
-            room = await retry_transient(reserve, what="room for calls")
+            room = await retry_transient(partial(self._room, len(wanted)), what="room for calls")
             if not room.in_namespace:
                 _log.info("QuotaExceeded: the namespace has no room for more children; trying again", calls=len(left))
                 await asyncio.sleep(_FULL_SECONDS)
                 continue
             batch, left = left[: room.in_namespace], left[room.in_namespace :]
             allowed = self._within_limits(batch, room)
-            placed = [
-                replace(each, place=room.place + number * self._limits.spacing_ms)
-                for number, each in enumerate(allowed)
-            ]
-            if placed:
-                unstarted = await self._flusher.call(placed)
-                metrics.CHILDREN.inc(len(placed))
+            if allowed:
+                unstarted = await self._flusher.call(allowed)
+                metrics.CHILDREN.inc(len(allowed))
                 if unstarted:
                     self._failed_at_once()
 
@@ -157,9 +159,14 @@ class Calling:
                 message = f"the tree would have {tree + 1} executions; the limit is {setting}"
             for refused in calls[number:]:
                 now = time.time_ns() // 1_000_000
-                self._refused((refused.call, refused.tried, "", "", "Failed", None, "", reason, message, None, now))
+                end = (refused.call, refused.tried, "", "", "Failed", None, "", reason, message, None, now)
+                self._ended(orjson.dumps(end).decode())
             return calls[:number]
         return calls
+
+    async def _room(self, wanted: int) -> calling.Room:
+        async with self._ledger.connection() as connection:
+            return await calling.room(connection, self._claim.execution_id, wanted)
 
     async def _known(self, calls: Sequence[NewCall]) -> set[ExecutionId]:
         async with self._ledger.connection() as connection:

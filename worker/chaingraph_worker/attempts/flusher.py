@@ -41,6 +41,7 @@ class Flusher:
         refused: called once, when a write was rejected permanently.
         ended: called with every finished node.
         congested: called with True when too much waits to be written, and with False when it is written.
+        spacing_ms: the distance between the children of a tree in the queue.
     """
 
     def __init__(
@@ -55,9 +56,11 @@ class Flusher:
         ended: Callable[[NodeEnd], None],
         congested: Callable[[bool], None],
         application_name: str = "",
+        spacing_ms: int = 0,
     ) -> None:
         self._ledger = ledger
         self._application_name = application_name
+        self._spacing_ms = spacing_ms
         self._claim = claim
         self._interval = interval
         self._progress = progress
@@ -228,7 +231,11 @@ class Flusher:
                 await write(connection)
                 if end is None:
                     self._unstarted |= await calling.create(
-                        connection, self._claim.execution_id, calls, application_name=self._application_name
+                        connection,
+                        self._claim.execution_id,
+                        calls,
+                        spacing_ms=self._spacing_ms,
+                        application_name=self._application_name,
                     )
                 elif abandons:
                     await stopping.stop_calls(connection, self._claim.execution_id)

@@ -8,7 +8,7 @@ correctness: the rows are read every few seconds anyway.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Final
@@ -37,6 +37,8 @@ class RunningAttempt:
     """Record that the row has commands up to this number."""
     park_at_once: Callable[[], None]
     """Release the slot as soon as it is paused and nothing runs."""
+    look_at_calls: Callable[[], Awaitable[None]]
+    """Read the ends of executions that its nodes have called."""
 
 
 class RunningAttempts:
@@ -112,6 +114,8 @@ class RunningAttempts:
         attempts = {id_: attempt for id_ in ids if (attempt := self._attempts.get(id_))}
         if not attempts:
             return
+        for attempt in attempts.values():
+            await attempt.look_at_calls()
         async with self._ledger.connection() as connection:
             news = await runs.not_ours(connection, [attempt.claim for attempt in attempts.values()])
         for execution_id, moved in news.items():

@@ -50,7 +50,12 @@ class Spawner:
 
     def call_limits(self, max_children: int) -> CallLimits:
         """Return the limits of calls, of an execution that may have so many children."""
-        return CallLimits(max_children, self._max_tree, self._spacing_ms, self._application_name)
+        return CallLimits(max_children, self._max_tree)
+
+    @property
+    def spacing_ms(self) -> int:
+        """The distance between the children of a tree in the queue."""
+        return self._spacing_ms
 
     async def refusal(self, root: ExecutionId, count: int) -> str | None:
         """Return why an execution may not spawn this many children; None when it may.

@@ -110,7 +110,7 @@ class Session:
         elif self._engine is None:
             self._early.append(message)
         elif "child_end" in message:
-            self._engine.child_ended(ChildEnd(*message["child_end"]))
+            self._engine.child_ended(ChildEnd(*orjson.loads(message["child_end"])))
         elif "stop" in message:
             self._engine.stop(message["stop"])
         elif "park" in message:

@@ -204,9 +204,9 @@ class RemoteEngine:
         """Send a command."""
         self._send({"command": dict(command)})
 
-    def child_ended(self, end: Sequence[Any]) -> None:
-        """Give it the end of a call: the fields of `chaingraph_flow.ChildEnd`."""
-        self._send({"child_end": list(end)})
+    def child_ended(self, end: str) -> None:
+        """Give it the end of a call: the fields of `chaingraph_flow.ChildEnd`, as JSON. Again without effect."""
+        self._send({"child_end": end})
 
     def park(self) -> None:
         """End the engine with Parked, because the row is parked: it is paused, or asleep."""

@@ -12,7 +12,7 @@ from psycopg import sql
 
 from chaingraph_store.attempts import runs
 from chaingraph_store.children import spawning
-from chaingraph_store.ids import ExecutionId, child_execution_id
+from chaingraph_store.ids import ExecutionId, called_execution_id, child_execution_id, exit_execution_id
 from chaingraph_store.ledger import Ledger
 from chaingraph_store.pool_roles import policies
 from chaingraph_store.pool_roles.setting import PoolRole
@@ -234,6 +234,17 @@ def steal(attack: Attack, mine: dict[str, ExecutionId], theirs: dict[str, Execut
             " %(id)s)",
             {"id": child_execution_id(victim, 1), "parent": mine["parent"]},
         )
+        # A call of another's execution, and its onExit, taken for those of the attacker's own.
+        for call, tried, id_ in (
+            ("a", "1.1", called_execution_id(victim, "a", "1.1")),
+            ("", "1", exit_execution_id(victim, 1)),
+        ):
+            attack(
+                "INSERT INTO chaingraph.executions (id, namespace, name, queue, parent_id, root_id, depth, position,"
+                " phase, workflow_id, subflow, called_by, called_in) VALUES (%(id)s, 'alpha-team', 'c', 'alpha-work',"
+                " %(parent)s, %(parent)s, 1, 1, 'Completed', %(id)s, 's', %(call)s, %(tried)s)",
+                {"id": id_, "parent": mine["parent"], "call": call, "tried": tried},
+            )
     own = mine["waiting"]
     for statement in (
         "UPDATE chaingraph.executions SET change_seq = 9000000000000000000 WHERE id = %s",

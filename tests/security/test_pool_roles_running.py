@@ -29,6 +29,17 @@ PARENT = {
     ],
     "edges": [{"from": "part.payload", "to": "twice.a"}],
 }
+NAP = {"id": "nap", "type": "Sleep", "inputs": {"milliseconds": 60_000}}
+CALL = {"id": "call", "type": "Call", "inputs": {"subflow": "part", "run": "Child"}}
+CALLS = {
+    "onExit": {"subflow": "bye"},
+    "subflows": [
+        {"name": "part", "nodes": [{**NAP, "inputs": {"milliseconds": 1000}}]},
+        {"name": "bye", "nodes": [{**NAP, "inputs": {"milliseconds": 1}}]},
+    ],
+    "nodes": [CALL],
+}
+GIVES_UP = {"subflows": [{"name": "part", "nodes": [NAP]}], "nodes": [{**CALL, "timeoutSeconds": 2}]}
 FAILS = {"nodes": [{"id": "no", "type": "Fail", "inputs": {"message": "no"}}]}
 
 
@@ -73,6 +84,7 @@ async def everything(ledger: Ledger, queue: str, worker: WorkerProcess) -> None:
     paused = await new(steps(3, 2000))
     plain, parent, stopped, failing = await new(steps(3, 10)), await new(PARENT), await new(WORK), await new(FAILS)
     sleeping = await new({"nodes": [{"id": "nap", "type": "Sleep", "inputs": {"milliseconds": 3000}}]})
+    calling, giving_up = await new(CALLS), await new(GIVES_UP)
     held, unstarted = [await new(steps(1, 10), held=True, start_timeout_seconds=each) for each in (300, 1)]
     await wait_for(ledger, paused, running)
     await steer(ledger, paused, paused=True)
@@ -97,6 +109,14 @@ async def everything(ledger: Ledger, queue: str, worker: WorkerProcess) -> None:
     await steer(ledger, held)
     assert (await ended(ledger, held)).phase == "Completed"
     assert (await ended(ledger, unstarted)).error_reason == "StartTimeout"
+
+    row = await wait_for(ledger, calling, lambda row: row.ended and row.children_total == 2 and not row.children_active)
+    assert (row.phase, row.run) == ("Completed", 2), "it was parked, and woken by the end of its child"
+    row = await ended(ledger, giving_up)
+    assert row.error_reason == "NodeTimeout"
+    async with ledger.connection() as connection:
+        cursor = await connection.execute("SELECT phase FROM chaingraph.executions WHERE parent_id = %s", (giving_up,))
+        assert await cursor.fetchall() == [("Stopped",)]
 
     row = await wait_for(ledger, parent, lambda row: row.ended and row.children_active == 0)
     assert (row.phase, row.children_spawned, row.worker) == ("Completed", 3, worker.executor_id), row

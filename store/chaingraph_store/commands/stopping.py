@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from typing import Any, Final
 
@@ -58,7 +59,8 @@ WITH held AS MATERIALIZED (
       error_node = '', error_reason = 'Stopped',
       error_message = CASE WHEN e.id = %(id)s THEN %(reason)s ELSE %(inherited)s END,
       parked = false, paused = false, pause_node = '', pause_logged = false, step_seqs = '{}',
-      resources = held.resources, observed_generation = held.observed, tree_stopped = held.deeper,
+      resources = held.resources, observed_generation = held.observed,
+      tree_stopped = held.deeper,
       next_event_index = next_event_index + 1, change_seq = nextval('chaingraph.change_seq')
   FROM held WHERE e.id = held.id AND held.active
   RETURNING e.id, e.workflow_id, e.attempt, e.next_event_index - 1 AS index, e.error_message, e.children_spawned
@@ -68,8 +70,9 @@ WITH held AS MATERIALIZED (
 ), suppressed AS (
   UPDATE chaingraph.executions e
   SET children_suppressed = e.children_suppressed + held.unspawned,
-      children_active = e.children_active - held.unspawned, tree_stopped = true,
+      children_active = e.children_active - held.unspawned,
       resources = held.resources, observed_generation = held.observed,
+      tree_stopped = true,
       change_seq = nextval('chaingraph.change_seq')
   FROM held WHERE e.id = held.id AND NOT held.active AND held.suppresses
   RETURNING e.id
@@ -83,6 +86,12 @@ SELECT id, NULL, 0, 0, pg_notify(%(changes)s, id), NULL FROM suppressed
 """
 
 
+_OF_OPERATOR: Final = "resources = held.resources, observed_generation = held.observed,"
+_HIDDEN: Final = re.compile(r", hidden AS \(.*?\n\)", re.DOTALL)
+_STOP_BY_WORKER: Final = _HIDDEN.sub("", _STOP.replace(_OF_OPERATOR, ""))
+"""Without the columns that only the operator may write."""
+
+
 async def stop(
     connection: Connection,
     execution: ExecutionId,
@@ -91,6 +100,7 @@ async def stop(
     children: bool = True,
     deleted: bool = False,
     generation: int | None = None,
+    by_worker: bool = False,
 ) -> bool:
     """Stop an execution and its active descendants, inside the caller's transaction.
 
@@ -105,6 +115,7 @@ async def stop(
             will not get one.
         generation: that of the spec that requests it; recorded as observed. Without effect when a later one was
             observed, such as that of a retry. None when no spec can revert it.
+        by_worker: a worker stops it, whose role may not write the columns of the operator.
 
     Returns:
         Whether anything was stopped now.
@@ -126,7 +137,8 @@ async def stop(
         if not found or _stale(execution, generation, found):
             return anything
         cursor = await connection.execute(
-            _STOP, parameters | {"found": [row[0] for row in found], "deeper": [row[1] for row in found]}
+            _STOP_BY_WORKER if by_worker else _STOP,
+            parameters | {"found": [row[0] for row in found], "deeper": [row[1] for row in found]},
         )
         moved = await cursor.fetchall()
         ended = [(ExecutionId(row[0]), WorkflowId(row[1]), row[2]) for row in moved if row[1] is not None]
@@ -142,7 +154,7 @@ async def stop(
 async def stop_calls(connection: Connection, parent: ExecutionId, calls: Sequence[ExecutionId] | None = None) -> None:
     """Stop executions that nodes have called and no longer wait for: these, or all. Inside the caller's transaction."""
     for each in await calling.unfinished(connection, parent, calls):
-        await stop(connection, each, reason=NOT_AWAITED)
+        await stop(connection, each, reason=NOT_AWAITED, by_worker=True)
 
 
 def _stale(execution: ExecutionId, generation: int | None, found: Sequence[tuple[Any, ...]]) -> bool:

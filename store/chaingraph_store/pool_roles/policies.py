@@ -58,7 +58,7 @@ WORKER_COLUMNS: Final = (
         "recoveries",
     ),
     *("recovered_nodes", "losses", "children_called", "control_seq", "exit_subflow", "exit_timeout_s", "exit_attempt"),
-    "error_details",
+    *("error_details", "children_suppressed", "tree_stopped"),
 )
 """Columns of `executions` that a worker changes."""
 FIXED_COLUMNS: Final = (
@@ -72,9 +72,7 @@ FIXED_COLUMNS: Final = (
         "signal_count",
         "pause_seq",
         "on_stop",
-        "children_suppressed",
         "children_unspawned",
-        "tree_stopped",
     ),
     *("resources", "observed_generation", "used_tokens", "deleted_at", "held_at", "expired_at"),
 )

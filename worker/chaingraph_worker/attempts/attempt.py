@@ -117,6 +117,8 @@ async def _run_claim(
             run_now = _Run(dependencies, claim, inbox, observer, lost, connections=connections)
             outcome = await run_now.to_end()
         observer.ended(outcome, reason=run_now.end.error_reason, error=run_now.end.error_message)
+        if outcome == "Failed" and run_now.has_called:
+            dependencies.spawner.ended(claim.execution_id)
         if outcome in TERMINAL_PHASES and claim.parent_id is not None:
             dependencies.spawner.ended(claim.parent_id, awaited=claim.called)
         if outcome == COMPLETED and run_now.children is not None:
@@ -211,9 +213,14 @@ class _Run:
             self._flusher,
             dependencies.spawner.call_limits(dependencies.limits.max_children),
             ended=self._engine.child_ended,
-            failed_at_once=partial(dependencies.spawner.ended, claim.execution_id, awaited=True),
+            settle=partial(dependencies.spawner.ended, claim.execution_id, awaited=True),
             broken=self._refused,
         )
+
+    @property
+    def has_called(self) -> bool:
+        """Whether its nodes have called executions, which its failure has stopped."""
+        return self._flusher.has_called
 
     async def to_end(self) -> str:
         entry = RunningAttempt(

@@ -47,7 +47,7 @@ class Calling:
 
     Args:
         ended: takes the end of a call: the fields of `chaingraph_flow.ChildEnd`, as JSON.
-        failed_at_once: called when an execution could not start, so that its end has to be delivered.
+        settle: called when executions have ended without a worker, so that their parent has to be told.
         broken: called with an error that does not go away.
     """
 
@@ -59,7 +59,7 @@ class Calling:
         limits: CallLimits,
         *,
         ended: Callable[[str], None],
-        failed_at_once: Callable[[], None],
+        settle: Callable[[], None],
         broken: Callable[[Exception], None],
     ) -> None:
         self._ledger = ledger
@@ -67,7 +67,7 @@ class Calling:
         self._flusher = flusher
         self._limits = limits
         self._ended = ended
-        self._failed_at_once = failed_at_once
+        self._settle = settle
         self._broken = broken
         self._live: dict[str, ExecutionId] = {}
         self._queue: asyncio.Queue[tuple[Sequence[EngineCall], Sequence[str]]] = asyncio.Queue()
@@ -143,7 +143,7 @@ class Calling:
                 unstarted = await self._flusher.call(allowed)
                 metrics.CHILDREN.inc(len(allowed))
                 if unstarted:
-                    self._failed_at_once()
+                    self._settle()
 
     def _within_limits(self, calls: Sequence[NewCall], room: calling.Room) -> Sequence[NewCall]:
         limits = self._limits
@@ -181,3 +181,4 @@ class Calling:
                 await stopping.stop_calls(connection, self._claim.execution_id, executions)
 
         await retry_transient(once, what="stop of calls")
+        self._settle()

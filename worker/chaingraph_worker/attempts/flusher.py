@@ -86,6 +86,11 @@ class Flusher:
         self._closing = False
         self._task: asyncio.Task[None] | None = None
 
+    @property
+    def has_called(self) -> bool:
+        """Whether the execution has called others, in this run or before."""
+        return self._has_called
+
     def start(self) -> None:
         self._task = asyncio.create_task(self._keep_flushing(), name=f"flush {self._claim.execution_id}")
 

@@ -381,6 +381,6 @@ async def test_token_of_the_nightly_example_is_sent_and_shown_nowhere(
     assert status["outputs"] == {"orders": 2, "total": 42}
     assert [each.headers["authorization"] for each in server.requests] == [f"Bearer {token}"]
     tables = [*in_tables(database_url)]
-    assert any('"note":"***"' in text for _, text in tables), "the server has sent it back"
+    assert any("***" in text for _, text in tables), "the server has sent it back"
     for name, text in (*tables, *in_objects(cluster), *in_logs(tmp_path)):
         assert not [form for form in traces_of(token) if form in text], name

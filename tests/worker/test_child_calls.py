@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
+import itertools
+import random
+from collections import Counter
+from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import Any
 
@@ -13,11 +18,14 @@ from chaingraph_store.flows import flow_names
 from chaingraph_store.flows.flow_names import Content, Named
 from chaingraph_store.ids import ExecutionId
 from chaingraph_store.ledger import Ledger
+from fixtures import soak
 from fixtures.flows.chains import events_of
 from fixtures.ledger.ledger import ended, row_of, wait_for
 from fixtures.ledger.moves import retry, stop
 from fixtures.ledger.new_executions import APP, create_of
+from fixtures.processes.assassin import Assassin
 from fixtures.processes.programs import RunWorker
+from fixtures.processes.proxy import MakeProxy
 from fixtures.waiting import eventually
 
 pytestmark = pytest.mark.integration
@@ -258,3 +266,45 @@ async def test_on_exit_runs_however_the_execution_ends(ledger: Ledger, run_worke
         assert (parent.phase, parent.children_total) == (phase, 1)
     async with ledger.connection() as connection:
         assert (await child_rows.summary(connection, stopped)).counts == {"Completed": 1}
+
+
+@pytest.mark.crash
+@pytest.mark.long
+@pytest.mark.soak
+@pytest.mark.timeout(900)
+async def test_worker_killed_between_any_two_steps_of_a_call_loses_nothing(
+    ledger: Ledger, run_worker: RunWorker, make_proxy: MakeProxy, database_url: str
+) -> None:
+    assassin = Assassin()
+    through = {"DATABASE_URL_EXECUTIONS": make_proxy(database_url, watch=assassin.watch).url, **PARKS}
+    worker = await asyncio.to_thread(run_worker(**through).wait_ready)
+    # Each message has its turn in a soak; here every fiftieth, from a random one on.
+    step = 1 if soak.examples(1) > 1 else 50
+    flow = {**once(nap(300)), "onExit": {"subflow": "part"}}
+    strikes = 0
+    for message in itertools.count(random.randint(1, step), step):
+        assassin.arm(worker, message)
+        execution = await create_of(ledger, flow, name=f"killed-at-{message}")
+        settled = partial(_settled, ledger, execution)
+        struck = await eventually(partial(_struck_or, assassin, settled), within=60) == "struck"
+        if struck:
+            strikes += 1
+            worker.process.wait(10)
+            worker = await asyncio.to_thread(run_worker(**through).wait_ready)
+        row = await eventually(settled, within=60)
+        assert (row.phase, row.nodes_completed) == ("Completed", 1)
+        assert [each.phase for each in await children_of(ledger, execution)] == ["Completed", "Completed"]
+        log = Counter(each.type for each in await events_of(ledger, execution))
+        assert (log["child:completed"], log["child:spawned"], log["flow:completed"]) == (2, 2, 1)
+        if not struck:
+            break
+    assert strikes > 3, "the worker was killed at too few places to mean anything"
+
+
+async def _struck_or(assassin: Assassin, settled: Callable[[], Awaitable[ExecutionRow | None]]) -> str:
+    return "struck" if assassin.struck.is_set() else "settled" if await settled() else ""
+
+
+async def _settled(ledger: Ledger, execution: ExecutionId) -> ExecutionRow | None:
+    row = await row_of(ledger, execution)
+    return row if row.ended and row.children_total == 2 and not row.children_active else None

@@ -12,6 +12,7 @@ import os
 import socket
 import sys
 import time
+from functools import partial
 from typing import Final, NoReturn
 
 import structlog
@@ -125,7 +126,10 @@ class Worker:
             patience=settings.lease_seconds / 2,
         )
         self._waking = Waking(
-            self._ledger, application_name=settings.application_name, spacing_ms=settings.child_spacing_ms
+            self._ledger,
+            application_name=settings.application_name,
+            spacing_ms=settings.child_spacing_ms,
+            tell=partial(self._spawner.ended, awaited=True),
         )
         self._closing = contextlib.AsyncExitStack()
         self._retired = False

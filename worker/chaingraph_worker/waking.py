@@ -1,4 +1,4 @@
-"""Wake executions that are asleep when their time has come, and create what runs after the end of others (`onExit`).
+"""Wake executions whose time has come or whose child has ended, and create the children of `onExit` that are due.
 
 Every worker does this; no operator is needed.
 
@@ -10,11 +10,13 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Callable
 from typing import Final
 
 import structlog
 
-from chaingraph_store.children import exits
+from chaingraph_store.children import completion, exits
+from chaingraph_store.ids import ExecutionId
 from chaingraph_store.ledger import Ledger
 from chaingraph_store.queue import waking
 from chaingraph_store.transient import retry_transient
@@ -22,6 +24,8 @@ from chaingraph_worker import metrics
 
 _LOOK_SECONDS: Final = 0.5
 """Maximum time between two looks."""
+_UNTOLD_SECONDS: Final = 1.0
+"""The worker of a child tells its parent sooner."""
 _SHORTEST_SECONDS: Final = 0.005
 """Minimum time between two looks: another worker may hold the row that is due."""
 _log = structlog.get_logger(__name__)
@@ -30,9 +34,17 @@ _log = structlog.get_logger(__name__)
 class Waking:
     """Looks for executions to wake."""
 
-    def __init__(self, ledger: Ledger, *, application_name: str, spacing_ms: int) -> None:
-        """Create it. `spacing_ms`: the distance between the children of a tree in the queue."""
+    def __init__(
+        self, ledger: Ledger, *, application_name: str, spacing_ms: int, tell: Callable[[ExecutionId], None]
+    ) -> None:
+        """Create it.
+
+        Args:
+            spacing_ms: the distance between the children of a tree in the queue.
+            tell: tells a parent of its ended children.
+        """
         self._ledger = ledger
+        self._tell = tell
         self._spacing_ms = spacing_ms
         self._application_name = application_name
 
@@ -44,6 +56,7 @@ class Waking:
             if time.monotonic() - looked >= _LOOK_SECONDS:
                 looked = time.monotonic()
                 await retry_transient(self.exit, what="executions to create for onExit")
+                await retry_transient(self.tell, what="executions that wait for ended children")
             await asyncio.sleep(max(_SHORTEST_SECONDS, min(seconds, _LOOK_SECONDS)))
 
     async def exit(self) -> None:
@@ -53,6 +66,13 @@ class Waking:
         ):
             metrics.CHILDREN.inc()
             _log.info("created for onExit", execution_id=each.id, namespace=each.namespace, name=each.name)
+
+    async def tell(self) -> None:
+        """Tell parents that wait for a child whose worker was lost between its end and their notification."""
+        async with self._ledger.connection() as connection:
+            parents = await completion.awaited(connection, seconds=_UNTOLD_SECONDS)
+        for parent in parents:
+            self._tell(parent)
 
     async def wake(self) -> float:
         """Wake the executions whose time has come. Returns the seconds until the next look."""

@@ -104,6 +104,22 @@ async def owed(connection: Connection) -> list[ExecutionId]:
     return [ExecutionId(row[0]) for row in await cursor.fetchall()]
 
 
+_AWAITED: Final = """
+SELECT DISTINCT parent_id FROM (
+  SELECT parent_id FROM chaingraph.executions
+  WHERE parent_id IS NOT NULL AND finished_at IS NOT NULL AND NOT counted
+    AND (NOT parent_notified OR children_active = 0) AND NOT parent_notified
+    AND (called_by <> '' OR subflow <> '') AND finished_at < now() - make_interval(secs => %s)
+  LIMIT 100) owed
+"""
+
+
+async def awaited(connection: Connection, *, seconds: float) -> list[ExecutionId]:
+    """Return parents whose calls, or `onExit`, ended so many seconds ago, and that were told nothing. Not all of many."""
+    cursor = await connection.execute(_AWAITED, (seconds,))
+    return [ExecutionId(row[0]) for row in await cursor.fetchall()]
+
+
 _LINE: Final = """
 WITH RECURSIVE line AS (
   SELECT id, parent_id FROM chaingraph.executions WHERE id = %s

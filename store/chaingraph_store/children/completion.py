@@ -115,7 +115,7 @@ SELECT DISTINCT parent_id FROM (
 
 
 async def awaited(connection: Connection, *, seconds: float) -> list[ExecutionId]:
-    """Return parents whose calls, or `onExit`, ended so many seconds ago, and that were told nothing. Not all of many."""
+    """Return some parents that were told nothing of a call, or of `onExit`, that ended so many seconds ago."""
     cursor = await connection.execute(_AWAITED, (seconds,))
     return [ExecutionId(row[0]) for row in await cursor.fetchall()]
 

@@ -82,6 +82,7 @@ class Calling:
     def take(self, calls: Sequence[EngineCall], stopped: Sequence[str]) -> None:
         """Take new calls, and the paths of calls to stop."""
         self._queue.put_nowait((calls, stopped))
+        self._flusher.expect(bool(calls and not stopped))
         if self._task is None:
             self._task = asyncio.create_task(self._work(), name=f"calls of {self._claim.execution_id}")
 
@@ -130,10 +131,13 @@ class Calling:
         before = self._claim.calls > 0
         known = await retry_transient(partial(self._known, calls), what="known calls") if before else set()
         left = [each for each in calls if each.id not in known]
+        if not left:
+            self._flusher.expect(False)
         while left:
             wanted = left[:BATCH]
             room = await retry_transient(partial(self._room, len(wanted)), what="room for calls")
             if not room.in_namespace:
+                self._flusher.expect(False)
                 _log.info("QuotaExceeded: the namespace has no room for more children; trying again", calls=len(left))
                 await asyncio.sleep(_FULL_SECONDS)
                 continue
@@ -144,6 +148,8 @@ class Calling:
                 metrics.CHILDREN.inc(len(allowed))
                 if unstarted:
                     self._settle()
+            else:
+                self._flusher.expect(False)
 
     def _within_limits(self, calls: Sequence[NewCall], room: calling.Room) -> Sequence[NewCall]:
         limits = self._limits

@@ -11,6 +11,7 @@ import asyncio
 import math
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from typing import Final
 
@@ -29,6 +30,8 @@ from chaingraph_worker.supervision.engine import EngineReport, NodeEnd
 
 _TOGETHER_SECONDS: Final = 0.001
 """The end of one node and the start of the next are written together."""
+_EXPECT_SECONDS: Final = 0.05
+"""Maximum time for which reports wait for announced calls."""
 _MOST_PENDING: Final = 8 * 1024 * 1024
 """Maximum bytes waiting to be written. Beyond that, the engine is throttled."""
 _log = structlog.get_logger(__name__)
@@ -82,6 +85,8 @@ class Flusher:
         self._wake = asyncio.Event()
         self._hurry = asyncio.Event()
         self._advanced = asyncio.Condition()
+        self._complete = asyncio.Event()
+        self._complete.set()
         self._error: Exception | None = None
         self._closing = False
         self._task: asyncio.Task[None] | None = None
@@ -107,6 +112,13 @@ class Flusher:
             self._congested(True)
         self._wake.set()
 
+    def expect(self, calls: bool) -> None:
+        """Announce calls, so that they are written together with the reports before them; or that none come now."""
+        if calls:
+            self._complete.clear()
+        else:
+            self._complete.set()
+
     async def call(self, calls: Sequence[NewCall]) -> bool:
         """Create the executions of calls, in the transaction of everything submitted so far.
 
@@ -116,6 +128,7 @@ class Flusher:
         Raises:
             OwnershipLost: the attempt no longer belongs to this worker.
         """
+        self.expect(False)
         now = time.time_ns() // 1_000_000
         self._log.extend(runs.LogEntry(CHILD_SPAWNED, now, _told(self._claim, each)) for each in calls)
         self._calls += calls
@@ -163,6 +176,7 @@ class Flusher:
     async def close(self) -> None:
         """Await a running flush and start no other one: a cancelled statement may or may not have committed."""
         self._closing = True
+        self._complete.set()
         self._wake.set()
         self._hurry.set()
         if self._task is not None:
@@ -177,6 +191,9 @@ class Flusher:
         while True:
             await self._wake.wait()
             await self._pause()
+            with suppress(TimeoutError):
+                async with asyncio.timeout(_EXPECT_SECONDS):
+                    await self._complete.wait()
             if self._closing:
                 return
             try:

@@ -76,7 +76,8 @@ class WaitingNode(StatusModel):
     node: NodeId = Field(description="Id of the node.")
     kind: str = Field(
         max_length=limits.MAX_REASON,
-        description="Kind of the wait: `Time`, `Signal`, `Approval`, or `Retry` for the next try after a failed one.",
+        description="Kind of the wait: `Time`, `Signal`, `Approval`, `Child` for the end of a call, or `Retry` for the "
+        "next try after a failed one.",
     )
     signal: str | None = Field(
         default=None,

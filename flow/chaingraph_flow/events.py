@@ -11,8 +11,10 @@ signal:received `id`, `name` and the user, `by`, when it is known. edge:transfer
 source delivers nothing, which is not a failure of the edge: it was skipped, or failed, or did not fail. The ledger
 writes flow:retried before the flow:started of an attempt that keeps a part of the journal alone, or takes another
 revision of the flow: `attempt`, `node`, the number of nodes `kept`, the first ones of those in `runsAgain` and their
-number, and the `flowRevision` with the `formerRevision`. It also writes worker:lost and worker:drained: `worker`,
-`attempt`, `nodes` that ran there, and the consequence (`next`: queued, paused or failed).
+number, and the `flowRevision` with the `formerRevision`. child:completed and child:failed of a call, with `nodeId`, are
+the engine's, when the node takes the end of its child. The ledger writes those of other children, child:spawned, and
+worker:lost and worker:drained: `worker`, `attempt`, `nodes` that ran there, and the consequence (`next`: queued, paused
+or failed).
 """
 
 from __future__ import annotations

@@ -8,7 +8,8 @@ from pydantic_core import PydanticCustomError
 from chaingraph_crds import forms, limits, names
 from chaingraph_crds.execution_status import ExecutionPhase, ExecutionStatus
 from chaingraph_crds.flow import FlowSpec, Identifier, NodePath
-from chaingraph_crds.model import ApiModel, kubernetes, rule, validations
+from chaingraph_crds.model import ApiModel, Token, kubernetes, rule, validations
+from chaingraph_crds.signals import Signal
 
 __all__ = [
     "ChildrenSpec",
@@ -19,19 +20,10 @@ __all__ = [
     "ExternalEvent",
     "FlowRef",
     "RetrySpec",
-    "Signal",
-    "SignalSender",
     "SpawnedBy",
 ]
 
 DEFAULT_QUEUE = "chaingraph-executions"
-
-Token = Annotated[str, Field(min_length=1, max_length=limits.MAX_TOKEN, pattern=forms.TOKEN)]
-"""A word that the user changes to request something once: a time, a number or a random string.
-
-A token present at creation requests nothing, nor does removing one, so a manifest without it can still be applied. Used
-tokens are remembered, so that setting one again requests nothing.
-"""
 
 ExecutionIdText = Annotated[str, Field(min_length=1, max_length=limits.MAX_EXECUTION_ID, pattern=forms.EXECUTION_ID)]
 
@@ -135,39 +127,6 @@ class RetrySpec(ApiModel):
         description="`Pinned` runs the revision that the Execution has. `Latest` takes the current revision of its "
         "Flow from now on: finished nodes keep their outputs unless they, their inputs or a node before them have "
         "changed. It is refused if the Flow is not `Ready`, or the inputs do not fit. Needs `flowRef`.",
-    )
-
-
-class SignalSender(ApiModel):
-    """The user who sends a signal. The API server admits no other user's name here."""
-
-    user: str = Field(
-        description="Name of the user, as `kubectl auth whoami` prints it.", min_length=1, max_length=limits.MAX_USER
-    )
-    groups: list[Annotated[str, Field(min_length=1, max_length=limits.MAX_GROUP)]] = Field(
-        default_factory=list,
-        max_length=limits.MAX_GROUPS,
-        description="Groups of the user; those that matter are enough.",
-        json_schema_extra=kubernetes(list_type="set"),
-    )
-
-
-class Signal(ApiModel):
-    """Something sent to a node that waits for it. Each id is delivered once."""
-
-    id: Token = Field(description="Any word that this Execution has not seen. `kubectl chaingraph signal` makes one.")
-    name: str = Field(
-        description="Name of the signal: the `name` of a WaitForSignal or Approval node, or the id of the node.",
-        min_length=1,
-        max_length=limits.MAX_EVENT_NAME,
-    )
-    payload: Any = Field(
-        default=None,
-        description="Any JSON value that fits the node's `schema`. To an Approval: `{approved: true, answer: …, "
-        "comment: …}`.",
-    )
-    by: SignalSender | None = Field(
-        default=None, description="The user who sends it. An Approval needs it, and the approver has to be the caller."
     )
 
 

@@ -9,13 +9,22 @@ import datetime
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, Final, Literal, Self
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict, PlainSerializer, ValidationError
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, PlainSerializer, ValidationError
 from pydantic.alias_generators import to_camel
+
+from chaingraph_crds import forms, limits
 
 IMMUTABLE: Final = "x-chaingraph-immutable"
 """Field marker: the generator adds the CEL rule to the parent, and the reference mentions it."""
 SCHEMA_DEFAULT: Final = "x-chaingraph-default"
 """Field marker: the default that the API server fills in where pydantic's own is a factory."""
+
+Token = Annotated[str, Field(min_length=1, max_length=limits.MAX_TOKEN, pattern=forms.TOKEN)]
+"""A word that the user changes to request something once: a time, a number or a random string.
+
+A token present at creation requests nothing, nor does removing one, so a manifest without it can still be applied. Used
+tokens are remembered, so that setting one again requests nothing.
+"""
 
 
 def api_name(name: str) -> str:

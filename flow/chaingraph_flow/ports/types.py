@@ -20,12 +20,10 @@ from pydantic import BaseModel, TypeAdapter, ValidationError
 from pydantic_core import ErrorDetails
 
 from chaingraph_flow.field_errors import ErrorCode, FieldError, shortened, suggestion
+from chaingraph_flow.ports.base_type import AT, LONGEST_NAME, MOST_ERRORS, BaseType, listed
 from chaingraph_flow.ports.json_values import Segment, article, kind, render
 from chaingraph_flow.ports.port_types import (
-    AT,
     BARE,
-    LONGEST_NAME,
-    MOST_ERRORS,
     Any,
     AnyPortType,
     Array,
@@ -37,7 +35,6 @@ from chaingraph_flow.ports.port_types import (
     Secret,
     Secrets,
     String,
-    listed,
 )
 
 __all__ = [
@@ -280,7 +277,8 @@ def _of_secrets(target: AnyPortType, source: AnyPortType) -> str | None:
 
 def holds_secrets(type_: AnyPortType) -> bool:
     """Whether it is a type of secrets, or a part of it is."""
-    left, seen = [type_], set()
+    left: list[BaseType] = [type_]
+    seen = set()
     while left:
         each = left.pop()
         if isinstance(each, Secret | Secrets):

@@ -12,9 +12,10 @@ import orjson
 
 from chaingraph_crds import limits
 from chaingraph_crds.conditions import ConditionType
-from chaingraph_crds.execution import ExecutionSpec, Signal
+from chaingraph_crds.execution import ExecutionSpec
 from chaingraph_crds.execution_status import SignalState, SignalStatus
 from chaingraph_crds.node_paths import inside, places
+from chaingraph_crds.signals import Signal
 from chaingraph_flow.catalogue import APPROVERS, SCHEMA, Catalogue
 from chaingraph_flow.field_errors import Suggestions
 from chaingraph_flow.ports.json_values import DEEPEST

@@ -69,11 +69,6 @@ ERRORS = (
             "spec.nodes[0].type: there is no 'Tex' (and 2 more)",
         ),
         (
-            Validated(NEEDS_INPUT, "r", ()),
-            "InvalidInputs",
-            "events provide no inputs: the flow requires input 'city' of type string",
-        ),
-        (
             Unparseable(("spec.odd: unknown",)),
             "FlowInvalid",
             "This operator version cannot read the flow: spec.odd: unknown",
@@ -87,6 +82,13 @@ ERRORS = (
 )
 def test_unrunnable_flow_has_a_one_line_problem(validation: Any, reason: str, problem: str) -> None:
     assert named(validation) == (Named(None, problem=problem, reason=reason), None)
+
+
+def test_flow_that_needs_inputs_can_be_called_and_takes_no_events() -> None:
+    found, content = named(Validated(NEEDS_INPUT, "r", ()))
+    problem = "events provide no inputs: the flow requires input 'city' of type string"
+    assert found == Named("r", 1, problem, "InvalidInputs")
+    assert content is not None
 
 
 class CountingLedger(Ledger):

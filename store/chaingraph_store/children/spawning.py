@@ -138,7 +138,7 @@ WITH parent AS (
     options, queue, priority, start_timeout_s, parent_id, root_id, depth, position, phase, workflow_id, nodes_total,
     breakpoints, on_stop, resources, finished_at, error_reason, error_message, next_event_index)
   SELECT c.id, p.namespace, c.name, CASE WHEN c.flow = '' THEN p.flow_name ELSE c.flow END,
-    CASE WHEN c.flow = '' THEN p.flow_revision ELSE c.revision END,
+    CASE WHEN c.flow = '' THEN p.flow_revision WHEN NOT c.unknown THEN c.revision END,
     -- An event of a subflow goes to the flow, which has inputs of its own.
     CASE WHEN c.flow = '' AND p.subflow = '' THEN p.inputs ELSE coalesce(c.inputs, '{{}}') END,
     c.events, %(integration)b::json,

@@ -22,6 +22,12 @@ FROM chaingraph.signals s WHERE s.execution_id = %(id)s AND s.seq <= %(until)s
 """
 
 
+_AFTER: Final = """
+SELECT s.seq, s.id, s.name, s.sender, floor(extract(epoch FROM s.at) * 1000)::bigint, s.attempt, s.payload::text
+FROM chaingraph.signals s WHERE s.execution_id = %s AND s.seq > %s AND s.seq <= %s ORDER BY s.seq
+"""
+
+
 @dataclass(frozen=True, slots=True)
 class NewSignal:
     """A signal to accept. `payload` is JSON, `by` the user who sent it or ''."""
@@ -40,6 +46,16 @@ class RefusedSignal:
     name: str
     reason: str
     message: str
+
+
+async def commands(
+    connection: Connection, execution: ExecutionId, *, after: int, until: int
+) -> list[dict[str, Any]] | None:
+    """Return the commands with these numbers, if all of them are signals; else None."""
+    cursor = await connection.execute(_AFTER, (execution, after, until))
+    fields = ("seq", "id", "name", "by", "at", "attempt", "payload")
+    found = [dict(zip(fields, row, strict=True)) | {"kind": "SIGNAL"} for row in await cursor.fetchall()]
+    return found if len(found) == until - after else None
 
 
 @dataclass(frozen=True, slots=True)

@@ -224,7 +224,12 @@ class _Run:
 
     async def to_end(self) -> str:
         entry = RunningAttempt(
-            self._claim, self.interrupt, self._inbox.hint, self._control.park_at_once, self._calling.look
+            self._claim,
+            self.interrupt,
+            self._inbox.hint,
+            self._control.park_at_once,
+            self._calling.look,
+            self._control.look_at_signals,
         )
         self._dependencies.running.add(entry)
         self._control.steer(self._engine)

@@ -11,6 +11,7 @@ from typing import Final
 
 import structlog
 
+from chaingraph_store import signals
 from chaingraph_store.attempts import parking, runs
 from chaingraph_store.errors import OwnershipLost
 from chaingraph_store.ledger import Ledger
@@ -85,6 +86,16 @@ class Control:
         """Let no pause or wait keep its slot from now on: the worker shuts down."""
         self._park_seconds = 0.0
         self._time_parking()
+
+    async def look_at_signals(self, until: int) -> None:
+        """Carry out the commands up to this number, if all are signals: their message takes a few milliseconds more."""
+        after = self._inbox.applied
+        if until <= after:
+            return
+        async with self._ledger.connection() as connection:
+            found = await signals.commands(connection, self._claim.execution_id, after=after, until=until)
+        if found is not None and not self._closed:
+            self._inbox.take({"commands": found})
 
     async def close(self) -> None:
         """Stop parking, because the engine has ended. Awaits a running statement, which may have committed."""

@@ -39,6 +39,8 @@ class RunningAttempt:
     """Release the slot as soon as it is paused and nothing runs."""
     look_at_calls: Callable[[], Awaitable[None]]
     """Read the ends of executions that its nodes have called."""
+    look_at_signals: Callable[[int], Awaitable[None]]
+    """Read the signals among the commands up to this number."""
 
 
 class RunningAttempts:
@@ -120,6 +122,9 @@ class RunningAttempts:
             news = await runs.not_ours(connection, [attempt.claim for attempt in attempts.values()])
         for execution_id, moved in news.items():
             _tell(attempts[execution_id], moved)
+        for execution_id, moved in news.items():
+            if moved.phase is None:
+                await attempts[execution_id].look_at_signals(moved.control_seq)
 
 
 def _tell(attempt: RunningAttempt, moved: runs.AttemptMoved) -> None:

@@ -278,8 +278,8 @@ async def test_worker_killed_between_any_two_steps_of_a_call_loses_nothing(
     assassin = Assassin()
     through = {"DATABASE_URL_EXECUTIONS": make_proxy(database_url, watch=assassin.watch).url, **PARKS}
     worker = await asyncio.to_thread(run_worker(**through).wait_ready)
-    # Each message has its turn in a soak; here every fiftieth, from a random one on.
-    step = 1 if soak.examples(1) > 1 else 50
+    # Every tenth message has its turn in a soak, and here every fiftieth, from a random one on.
+    step = 10 if soak.examples(1) > 1 else 50
     flow = {**once(nap(300)), "onExit": {"subflow": "part"}}
     strikes = 0
     for message in itertools.count(random.randint(1, step), step):

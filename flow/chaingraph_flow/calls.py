@@ -63,7 +63,7 @@ class CallEnd:
 
 @dataclass(frozen=True, slots=True)
 class ChildCall:
-    """A call that is to run as an execution of its own.
+    """A call that runs as an execution of its own.
 
     Attributes:
         call: the path of the call.

@@ -51,8 +51,9 @@ def called_name(parent_name: str, call: str, child: ExecutionId) -> str:
     slug = re.sub(r"[^a-z0-9]+", "-", call.lower()).strip("-")
     suffix = child[-_DIGITS_OF_CALL:].lower()
     room = _LONGEST_NAME - len(suffix) - 2
-    name = f"{parent_name[: room - min(len(slug), _KEPT_OF_CALL)]}-{slug[:_KEPT_OF_CALL]}".strip("-.")
-    return f"{name}-{suffix}"
+    slug = slug[:_KEPT_OF_CALL].strip("-")
+    parts = (parent_name[: room - len(slug)].rstrip("-."), slug, suffix)
+    return "-".join(each for each in parts if each)
 
 
 def child_name(parent_name: str, position: int, child: ExecutionId) -> str:

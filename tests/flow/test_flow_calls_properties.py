@@ -120,7 +120,7 @@ class Tree:
         self.made: set[str] = set()
 
     async def run(self, execution: str, *, subflow: str = "", depth: int = 0, **how: Any) -> tuple[Engine, FlowResult]:
-        ends = self.ends.setdefault(execution, {})
+        self.ends.setdefault(execution, {})
         children = _Children(self, execution, depth)
         spec = FlowSpec.model_validate(flow_of(self.spec, subflow))
         run = engine(
@@ -129,7 +129,6 @@ class Tree:
             execution_id=execution,
             depth=depth,
             children=children,
-            child_ends=list(ends.values()),
             **how,
         )
         children.engine = run
@@ -147,7 +146,9 @@ class _Children:
 
     def call(self, call: ChildCall) -> None:
         execution = f"{self.parent}/{call.call}:{call.tried}"
-        assert (call.call, call.tried) not in self.tree.ends[self.parent], "it has ended, and is called again"
+        if (known := self.tree.ends[self.parent].get((call.call, call.tried))) is not None:
+            asyncio.get_running_loop().call_soon(lambda: self.engine.child_ended(known))
+            return
         assert execution not in self.tree.made, "it is called twice"
         self.tree.made.add(execution)
         self.tasks.add(asyncio.get_running_loop().create_task(self._run(execution, call)))

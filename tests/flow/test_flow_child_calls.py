@@ -87,7 +87,7 @@ async def test_calls_are_requested_as_others_end() -> None:
     ]
 
 
-async def test_another_engine_asks_again_and_takes_known_ends() -> None:
+async def test_another_engine_asks_again_for_live_calls_alone() -> None:
     children, recorder = Children(), MemoryRecorder()
     first = engine(PAGES + EACH, recorder=recorder, children=children)
     running = asyncio.ensure_future(first.run())
@@ -102,13 +102,13 @@ async def test_another_engine_asks_again_and_takes_known_ends() -> None:
         children=again,
         journal=recorder.records,
         waits=recorder.waits,
-        child_ends=[done(children.called[1], rows=20)],
         resumed=True,
     )
     running = asyncio.ensure_future(second.run())
-    await began(again, 1)
-    assert [(each.call, each.tried) for each in again.called] == [("pages[2]", "1.1")]
-    second.child_ended(done(again.called[0], rows=30))
+    await began(again, 2)
+    assert [(each.call, each.tried) for each in again.called] == [("pages[1]", "1.1"), ("pages[2]", "1.1")]
+    for each, rows in zip(again.called, (20, 30), strict=True):
+        second.child_ended(done(each, rows=rows))
     assert (await running).outputs == {"results": [{"rows": 10}, {"rows": 20}, {"rows": 30}]}
 
 

@@ -15,13 +15,13 @@ from fixtures.ledger.new_executions import APP, create
 from fixtures.ledger.worker_by_hand import StartWorker
 
 
-async def nothing(_until: int = 0) -> None:
+async def nothing(_until: int) -> None:
     pass
 
 
 def _attempt(claim: Claim, interrupted: list[int]) -> RunningAttempt:
     return RunningAttempt(
-        claim, lambda _: interrupted.append(claim.run), lambda _: None, lambda: None, nothing, nothing
+        claim, lambda _: interrupted.append(claim.run), lambda _: None, lambda: None, lambda: None, nothing
     )
 
 
@@ -51,8 +51,8 @@ async def test_listener_polls_rows_despite_constant_notifications(
     worker = await start_worker()
     loud, silent = [await worker.claim((await create(ledger)).id) for _ in range(2)]
     attempts, hinted = RunningAttempts(ledger), asyncio.Event()
-    attempts.add(RunningAttempt(loud, lambda _: None, lambda _: None, lambda: None, nothing, nothing))
-    attempts.add(RunningAttempt(silent, lambda _: None, lambda _: hinted.set(), lambda: None, nothing, nothing))
+    attempts.add(RunningAttempt(loud, lambda _: None, lambda _: None, lambda: None, lambda: None, nothing))
+    attempts.add(RunningAttempt(silent, lambda _: None, lambda _: hinted.set(), lambda: None, lambda: None, nothing))
     async with ledger.connection() as connection:
         await connection.execute(
             "UPDATE chaingraph.executions SET control_seq = control_seq + 1 WHERE id = %s", (silent.execution_id,)
@@ -83,7 +83,7 @@ async def test_notification_between_claim_and_run_is_not_lost(
         for _ in range(10):  # until it listens for sure, and longer
             await connection.execute("SELECT pg_notify(%s, %s)", (CONTROL, claim.execution_id))
             await asyncio.sleep(0.1)
-        attempts.add(RunningAttempt(claim, lambda _: None, lambda _: hinted.set(), lambda: None, nothing, nothing))
+        attempts.add(RunningAttempt(claim, lambda _: None, lambda _: hinted.set(), lambda: None, lambda: None, nothing))
         await hinted.wait()
     listening.cancel()
     await asyncio.wait([listening])

@@ -9,7 +9,6 @@ have put an execution to sleep with an earlier one.
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import Callable
 from typing import Final
 
@@ -50,14 +49,20 @@ class Waking:
 
     async def run(self) -> None:
         """Look until cancelled."""
-        looked = -_LOOK_SECONDS
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self._wake_in_time())
+            tasks.create_task(self._look_for_ends())
+
+    async def _wake_in_time(self) -> None:
         while True:
             seconds = await retry_transient(self.wake, what="executions to wake")
-            if time.monotonic() - looked >= _LOOK_SECONDS:
-                looked = time.monotonic()
-                await retry_transient(self.exit, what="executions to create for onExit")
-                await retry_transient(self.tell, what="executions that wait for ended children")
             await asyncio.sleep(max(_SHORTEST_SECONDS, min(seconds, _LOOK_SECONDS)))
+
+    async def _look_for_ends(self) -> None:
+        while True:
+            await retry_transient(self.exit, what="executions to create for onExit")
+            await retry_transient(self.tell, what="executions that wait for ended children")
+            await asyncio.sleep(_LOOK_SECONDS)
 
     async def exit(self) -> None:
         """Create the executions of `onExit` that are due."""

@@ -1,7 +1,7 @@
 """The calls of a run that are executions of their own.
 
-An engine asks for a call again when it continues: the same call is the same execution. Its end comes with the engine's
-start, or later as a message. So nothing is journaled before a call has ended.
+An engine asks for a call again when it continues: the same call is the same execution. Its end comes as a message. So
+nothing is journaled before a call has ended.
 """
 
 from __future__ import annotations
@@ -42,7 +42,6 @@ class ChildCalls:
         attempt: the attempt of the execution.
         depth: the depth of the execution in its tree.
         children: None when no executions can be created.
-        ended: those that have ended before.
     """
 
     def __init__(
@@ -52,7 +51,6 @@ class ChildCalls:
         depth: int,
         *,
         children: Children | None,
-        ended: Iterable[ChildEnd],
         options: EngineOptions,
         clock: Callable[[], int],
     ) -> None:
@@ -62,7 +60,6 @@ class ChildCalls:
         self._children = children
         self._options = options
         self._clock = clock
-        self._ended = {(each.call, each.tried): each for each in ended}
         self._live: dict[str, tuple[ChildCall, GraphNode, int]] = {}
 
     def __len__(self) -> int:
@@ -78,7 +75,7 @@ class ChildCalls:
             yield RunningNode(call, tries, most, since, None, WaitKind.CHILD)
 
     def begin(self, node: GraphNode, call: str, tries: int, inputs: Mapping[str, Any]) -> ChildEnd | None:
-        """Begin a call. Returns its end if that is known: give it to `take`."""
+        """Begin a call. Returns its end if it is refused: give it to `take`."""
         tried = f"{self._attempt}.{tries}"
         flow = node.spec.inputs.get(FLOW)
         spec = self._specs.get(node.subflow or "")
@@ -91,7 +88,7 @@ class ChildCalls:
             nodes=0 if spec is None else len(spec.nodes),
         )
         self._live[call] = (child, node, self._clock())
-        end = self._ended.pop((call, tried), None) or self._refusal(child)
+        end = self._refusal(child)
         if end is None:
             assert self._children is not None, "else it is refused"
             self._children.call(child)
@@ -110,10 +107,9 @@ class ChildCalls:
         return ChildEnd(child.call, child.tried, "", "", "Failed", reason=reason, message=message) if reason else None
 
     def take(self, end: ChildEnd) -> NodeRecord | None:
-        """Take the end of a call. Returns its record; None for one that is not live, whose end is kept for later."""
+        """Take the end of a call. Returns its record; None for one that is not live: it came before, or too late."""
         live = self._live.get(end.call)
         if live is None or live[0].tried != end.tried:
-            self._ended[end.call, end.tried] = end
             return None
         child, _, since = self._live.pop(end.call)
         return self._record(end, since=since, spec=child.subflow)

@@ -97,7 +97,7 @@ class Engine(Scheduler):
         self._command(partial(self._waits.deliver, signal))
 
     def child_ended(self, end: ChildEnd) -> None:
-        """Give the end of an execution to the node that has called it, now or when it calls."""
+        """Give the end of an execution to the node that has called it. Again without effect."""
         self._command(partial(self._calls.child_ended, end))
 
     @property

@@ -9,7 +9,7 @@ from typing import Any
 
 from chaingraph_crds.flow import FlowSpec
 from chaingraph_crds.node_paths import call_of, is_call
-from chaingraph_flow.calls import CallPlan, ChildEnd
+from chaingraph_flow.calls import CallPlan
 from chaingraph_flow.context import RunContext, Signal, Trigger
 from chaingraph_flow.engine.binding import active_nodes
 from chaingraph_flow.engine.calls import Calls
@@ -63,7 +63,6 @@ class Scheduler(Dispatcher):
         signals: Sequence[Signal] = (),
         signals_told: int = 0,
         children: Children | None = None,
-        child_ends: Iterable[ChildEnd] = (),
         clock: Callable[[], int] = wall_clock,
     ) -> None:
         """Prepare a run.
@@ -88,7 +87,6 @@ class Scheduler(Dispatcher):
             signals: the signals of the execution, in their order. Nodes of the journal have taken some of them.
             signals_told: the number of the last one that an earlier engine has published.
             children: creates the executions of calls with `run: Child`; without it they fail.
-            child_ends: the ends of those that have ended, in their order. Nodes of the journal have taken some of them.
             clock: milliseconds since 1970, for records and events.
 
         Raises:
@@ -137,7 +135,6 @@ class Scheduler(Dispatcher):
             context.attempt,
             context.depth,
             children=children,
-            ended=child_ends,
             options=self._options,
             clock=clock,
         )

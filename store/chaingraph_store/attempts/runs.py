@@ -16,7 +16,6 @@ from psycopg.types.json import Json
 
 from chaingraph_store import signals
 from chaingraph_store.attempts.running_nodes import RunningNode
-from chaingraph_store.children import calling
 from chaingraph_store.errors import OwnershipLost
 from chaingraph_store.events import PAUSE_TYPES, PAUSED, STARTED
 from chaingraph_store.ids import ExecutionId, WorkflowId
@@ -84,8 +83,6 @@ class Claim:
     engine's record of it."""
     signals: bytes
     """The accepted signals up to `control_seq`, as `signals.accepted` returns them."""
-    child_ends: bytes
-    """The ends of the executions that its nodes have called, as `calling.ended` returns them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,7 +146,7 @@ class EngineControl:
     ran_ms: int
     """How long the attempt has run, without pauses."""
     steps_owed: int = 0
-    """Steps that it has accepted and not made yet."""
+    """Steps that it has accepted and not made yet: they are not lost with its worker."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,9 +157,7 @@ class AttemptMoved:
     control_seq: int
 
 
-_ATTEMPT, _CONTROL_SEQ, _CALLS = (
-    [field.name for field in fields(Claim)].index(name) for name in ("attempt", "control_seq", "calls")
-)
+_CONTROL_SEQ: Final = [field.name for field in fields(Claim)].index("control_seq")
 
 # A pinned run is refused only while it waits, so that a claim whose answer was lost can be repeated.
 _CLAIM: Final = f"""
@@ -283,8 +278,7 @@ async def claim(
     # In a statement of its own: that of the claim may have waited for the one that accepted a signal, and would not see
     # it. Nearly no execution has any.
     found = await signals.accepted(connection, execution, until=row[_CONTROL_SEQ]) if count else b"[]"
-    ends = await calling.ended(connection, execution, row[_ATTEMPT]) if row[_CALLS] else b"[]"
-    return Claim(*(*values, found, ends))
+    return Claim(*(*values, found))
 
 
 async def flush(
@@ -376,8 +370,13 @@ async def _was_written(connection: Connection, claimed: Claim, *, next_index: in
 
 
 def _as_claimed(claimed: Claim) -> EngineControl:
-    now = claimed
-    return EngineControl(now.paused, now.pause_node, now.control_seq, now.ran_ms, now.steps_owed)
+    return EngineControl(
+        paused=claimed.paused,
+        pause_node=claimed.pause_node,
+        applied_seq=claimed.control_seq,
+        ran_ms=claimed.ran_ms,
+        steps_owed=claimed.steps_owed,
+    )
 
 
 async def not_ours(connection: Connection, claims: Sequence[Claim]) -> dict[ExecutionId, AttemptMoved]:

@@ -1,7 +1,7 @@
 """Children that nodes of a running execution call: their creation, their ends, and what stops them.
 
 They are created in the transaction that writes the reports of the parent before them, and under its fence. Ids are
-derived, so a repetition creates nothing twice. Their ends wake the parent: see `commands/child_ends`.
+derived, so a repetition creates nothing twice. Their ends wake the parent: see `delivery`.
 """
 
 from __future__ import annotations
@@ -10,11 +10,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from chaingraph_store.children.spawning import grow
+from chaingraph_store.children.spawning import ANNOUNCED, REFUSED, grow
 from chaingraph_store.ids import ExecutionId
 from chaingraph_store.ledger import CHANGES, Connection, plain
 from chaingraph_store.queue import dispatch, order
-from chaingraph_store.raw_json import RawJson, unparsed
+from chaingraph_store.raw_json import RawJson
 from chaingraph_store.tenancy import policies
 
 
@@ -96,17 +96,7 @@ WITH parent AS (
                                     quote_literal(c.call)) || c.problem ELSE '' END, c.unknown::int
   FROM parent p CROSS JOIN fresh c
   RETURNING *
-), announced AS (
-  INSERT INTO chaingraph.events (execution_id, index, type, at, data)
-  SELECT id, -1, 'execution:created', now(), json_build_object('executionId', id, 'namespace', namespace, 'name', name,
-    'flow', json_build_object('name', flow_name, 'revision', flow_revision, 'nodes', nodes_total),
-    'rootExecutionId', root_id, 'parentExecutionId', parent_id, 'depth', depth)
-  FROM made
-), refused AS (
-  INSERT INTO chaingraph.events (execution_id, index, type, at, data)
-  SELECT id, 0, 'flow:failed', now(), json_build_object('error', error_message, 'reason', error_reason)
-  FROM made WHERE phase = 'Failed'
-), counted AS (
+), {ANNOUNCED}, {REFUSED}, counted AS (
   UPDATE chaingraph.executions e
   SET children_total = e.children_total + made.count, children_spawned = e.children_spawned + made.count,
       children_called = e.children_called + made.count, children_active = e.children_active + made.count,
@@ -169,24 +159,6 @@ END: Final = """json_build_array(c.called_by, c.called_in, c.id, c.name, c.phase
                           c.error_reason, c.error_message, c.error_details,
                           floor(extract(epoch FROM c.finished_at) * 1000)::bigint)"""
 """The end of a called execution `c`, as SQL: the fields of `chaingraph_flow.ChildEnd`."""
-# A call that the journal has is not made again.
-_ENDED: Final = f"""
-SELECT coalesce(json_agg({END} ORDER BY c.finished_at, c.position), '[]')
-FROM chaingraph.executions c
-WHERE c.parent_id = %(parent)s AND c.called_by <> '' AND c.phase IN ('Completed', 'Failed', 'Stopped')
-  AND split_part(c.called_in, '.', 1) = %(attempt)s
-  AND NOT EXISTS (SELECT FROM chaingraph.journal j
-                  WHERE j.execution_id = %(parent)s AND j.node_id = c.called_by AND j.outcome <> 'waiting')
-"""  # noqa: S608 - put together of constants alone
-
-
-async def ended(connection: Connection, parent: ExecutionId, attempt: int) -> bytes:
-    """Return the ends of calls that the parent's journal does not have, as JSON: a list of `END`."""
-    cursor = unparsed(connection)
-    await cursor.execute(_ENDED, {"parent": parent, "attempt": str(attempt)})
-    row = await cursor.fetchone()
-    assert row is not None, "an aggregate has one row"
-    return bytes(row[0])
 
 
 async def known(connection: Connection, ids: Sequence[ExecutionId]) -> set[ExecutionId]:
@@ -195,15 +167,29 @@ async def known(connection: Connection, ids: Sequence[ExecutionId]) -> set[Execu
     return {ExecutionId(row[0]) for row in await cursor.fetchall()}
 
 
-_ENDED_OF: Final = f"""
-SELECT {END}::text, c.id FROM chaingraph.executions c
-WHERE c.id = ANY(%s) AND c.phase IN ('Completed', 'Failed', 'Stopped') ORDER BY c.finished_at, c.position
+_MOST_ENDS: Final = 50
+_MOST_BYTES: Final = 4 * 1024 * 1024
+_ENDED: Final = f"""
+WITH first AS (
+  SELECT id, row_number() OVER oldest AS number,
+         sum(coalesce(octet_length(outputs::text), 0)
+             + coalesce(octet_length(error_details::text), 0)) OVER oldest AS bytes
+  FROM (SELECT * FROM chaingraph.executions
+        WHERE id = ANY(%(ids)s) AND phase IN ('Completed', 'Failed', 'Stopped')
+        ORDER BY finished_at, position LIMIT {_MOST_ENDS}) ended
+  WINDOW oldest AS (ORDER BY finished_at, position, id)
+)
+SELECT {END}::text, c.id FROM first JOIN chaingraph.executions c USING (id)
+WHERE first.number = 1 OR first.bytes <= {_MOST_BYTES} ORDER BY first.number
 """  # noqa: S608 - put together of constants alone
 
 
-async def ended_of(connection: Connection, ids: Sequence[ExecutionId]) -> dict[ExecutionId, str]:
-    """Return the ends of those of these executions that have ended, as the text of `END`."""
-    cursor = await connection.execute(_ENDED_OF, (list(ids),))
+async def ended(connection: Connection, ids: Sequence[ExecutionId]) -> dict[ExecutionId, str]:
+    """Return the ends of those of these executions that have ended, as the text of `END`.
+
+    At most so many and so large at a time that a worker has room for them: ask again for the others.
+    """
+    cursor = await connection.execute(_ENDED, {"ids": list(ids)})
     return {ExecutionId(row[1]): row[0] for row in await cursor.fetchall()}
 
 

@@ -1,11 +1,10 @@
-"""Give a running execution the ends of executions that its nodes have called."""
+"""Tell an execution that others have ended which its nodes have called."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import Final
 
-from chaingraph_store.children import calling
 from chaingraph_store.ids import ExecutionId, WorkflowId
 from chaingraph_store.ledger import CHANGES, Connection
 from chaingraph_store.queue import dispatch
@@ -33,7 +32,6 @@ WITH held AS (
 )
 SELECT control_seq, run, queue, priority, workflow_id, asleep, active, pg_notify(%(changes)s, id) FROM numbered
 """  # noqa: S608 - put together of constants alone
-_ENDS: Final = f"SELECT c.id, {calling.END}::text FROM chaingraph.executions c WHERE c.id = ANY(%s)"  # noqa: S608 - as above
 
 
 async def deliver(
@@ -41,8 +39,8 @@ async def deliver(
 ) -> None:
     """Give an unfinished execution the ends of its children, inside the caller's transaction.
 
-    Each is a numbered command, which a worker that has the execution gets as a message. An execution that is asleep
-    wakes; a paused one, and one that no worker has, reads the ends when it is claimed.
+    Each is a numbered command, which a worker that has the execution gets as a message: it reads the ends then. An
+    execution that is asleep wakes; a paused one, and one that no worker has, asks for its calls when it is claimed.
     """
     given = {"id": execution, "count": len(children), "changes": CHANGES}
     cursor = await connection.execute(_NUMBER, given)
@@ -55,10 +53,6 @@ async def deliver(
             connection, execution, run=run, queue=queue, priority=priority, application_name=application_name
         )
     if active:
-        cursor = await connection.execute(_ENDS, (list(children),))
-        ends: dict[str, str] = dict(await cursor.fetchall())
         first = seq - len(children) + 1
-        messages = [
-            {"seq": number, "kind": "CHILD_ENDED", "end": ends[child]} for number, child in enumerate(children, first)
-        ]
+        messages = [{"seq": number, "kind": "CHILD_ENDED"} for number in range(first, seq + 1)]
         await dispatch.send_commands(connection, execution, WorkflowId(workflow), messages)

@@ -6,12 +6,13 @@ timeout and a lost worker need no code of their own.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 from psycopg.types.json import Json
 
-from chaingraph_store.children.spawning import grow
+from chaingraph_store.children.spawning import ANNOUNCED, grow
 from chaingraph_store.events import CHILD_SPAWNED
 from chaingraph_store.ids import ExecutionId, called_name, exit_execution_id
 from chaingraph_store.ledger import CHANGES, Ledger
@@ -34,7 +35,8 @@ class Exit:
 
 
 _DUE: Final = f"""
-SELECT id, namespace, name, attempt, options, exit_timeout_s FROM chaingraph.executions WHERE {_IS_DUE} LIMIT %s
+SELECT id, namespace, name, attempt, options, exit_timeout_s FROM chaingraph.executions
+WHERE {_IS_DUE} AND namespace <> ALL(%s) LIMIT %s
 """  # noqa: S608 - our own constant
 _CREATE: Final = f"""
 WITH parent AS MATERIALIZED (
@@ -52,13 +54,7 @@ WITH parent AS MATERIALIZED (
     p.children_spawned, p.attempt::text, 'Pending', %(id)s, p.on_stop, p.resources
   FROM parent p
   RETURNING *
-), announced AS (
-  INSERT INTO chaingraph.events (execution_id, index, type, at, data)
-  SELECT id, -1, 'execution:created', now(), json_build_object('executionId', id, 'namespace', namespace, 'name', name,
-    'flow', json_build_object('name', flow_name, 'revision', flow_revision, 'nodes', nodes_total),
-    'rootExecutionId', root_id, 'parentExecutionId', parent_id, 'depth', depth)
-  FROM made
-), logged AS (
+), {ANNOUNCED}, logged AS (
   INSERT INTO chaingraph.events (execution_id, index, type, at, data)
   SELECT parent.id, parent.next_event_index, '{CHILD_SPAWNED}', now(), json_build_object(
     'parentExecutionId', parent.id, 'childExecutionId', made.id, 'rootExecutionId', made.root_id, 'name', made.name,
@@ -77,14 +73,30 @@ SELECT {dispatch.ENQUEUE_CHILD}, (SELECT pg_notify(%(channel)s, id) FROM counted
 
 
 async def create_due(ledger: Ledger, *, spacing_ms: int, application_name: str) -> list[Exit]:
-    """Create the children that are due, one transaction each. Without room in its namespace, one is created later."""
-    async with ledger.connection() as connection:
-        cursor = await connection.execute(_DUE, (BATCH,))
-        due = await cursor.fetchall()
+    """Create children that are due, one transaction each. Without room in its namespace, one is created later."""
+    created: list[Exit] = []
+    full: set[str] = set()
+    while True:
+        async with ledger.connection() as connection:
+            cursor = await connection.execute(_DUE, (list(full), BATCH))
+            due = await cursor.fetchall()
+        before = len(full)
+        created += await _create(ledger, due, full, spacing_ms=spacing_ms, application_name=application_name)
+        if len(full) == before:
+            return created
+
+
+async def _create(
+    ledger: Ledger, due: Sequence[tuple[Any, ...]], full: set[str], *, spacing_ms: int, application_name: str
+) -> list[Exit]:
+    """Create these children; add namespaces without room for them to `full`."""
     created = []
     for parent, namespace, parent_name, attempt, options, timeout in due:
+        if namespace in full:
+            continue
         async with ledger.connection() as connection:
             if not await policies.room_for_children(connection, parent, 1):
+                full.add(namespace)
                 continue
             place, _ = await grow(connection, parent, 1, spacing_ms)
         id_ = exit_execution_id(parent, attempt)

@@ -116,6 +116,20 @@ UPDATE chaingraph.trees t SET clock_ms = greatest(t.clock_ms, {_QUEUE_TIME}) + %
 FROM chaingraph.executions e WHERE e.id = %(parent)s AND t.root_id = e.root_id
 RETURNING t.clock_ms - %(taken)s::bigint
 """  # noqa: S608 - put together of constants alone
+ANNOUNCED: Final = """announced AS (
+  INSERT INTO chaingraph.events (execution_id, index, type, at, data)
+  SELECT id, -1, 'execution:created', now(), json_build_object('executionId', id, 'namespace', namespace, 'name', name,
+    'flow', json_build_object('name', flow_name, 'revision', flow_revision, 'nodes', nodes_total),
+    'rootExecutionId', root_id, 'parentExecutionId', parent_id, 'depth', depth)
+  FROM made
+)"""
+"""The creation events of the rows of `made`, as a part of a statement."""
+REFUSED: Final = """refused AS (
+  INSERT INTO chaingraph.events (execution_id, index, type, at, data)
+  SELECT id, 0, 'flow:failed', now(), json_build_object('error', error_message, 'reason', error_reason)
+  FROM made WHERE phase = 'Failed'
+)"""
+"""The ends of those that failed when they were created."""
 _SPAWN: Final = f"""
 WITH parent AS (
   SELECT * FROM chaingraph.executions
@@ -153,17 +167,7 @@ WITH parent AS (
   FROM parent p CROSS JOIN found c
   ON CONFLICT (id) DO NOTHING
   RETURNING *
-), announced AS (
-  INSERT INTO chaingraph.events (execution_id, index, type, at, data)
-  SELECT id, -1, 'execution:created', now(), json_build_object('executionId', id, 'namespace', namespace, 'name', name,
-    'flow', json_build_object('name', flow_name, 'revision', flow_revision, 'nodes', nodes_total),
-    'rootExecutionId', root_id, 'parentExecutionId', parent_id, 'depth', depth)
-  FROM made
-), refused AS (
-  INSERT INTO chaingraph.events (execution_id, index, type, at, data)
-  SELECT id, 0, 'flow:failed', now(), json_build_object('error', error_message, 'reason', error_reason)
-  FROM made WHERE phase = 'Failed'
-), logged AS (
+), {ANNOUNCED}, {REFUSED}, logged AS (
   INSERT INTO chaingraph.events (execution_id, index, type, at, data)
   SELECT parent.id, parent.next_event_index + entry.number - 1, 'child:spawned', now(), entry.logged
   FROM parent CROSS JOIN entry

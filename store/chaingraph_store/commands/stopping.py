@@ -60,7 +60,7 @@ WITH held AS MATERIALIZED (
       error_message = CASE WHEN e.id = %(id)s THEN %(reason)s ELSE %(inherited)s END,
       parked = false, paused = false, pause_node = '', pause_logged = false, step_seqs = '{}',
       resources = held.resources, observed_generation = held.observed,
-      tree_stopped = held.deeper,
+      tree_stopped = held.deeper, exit_attempt = CASE WHEN %(deleted)s THEN e.attempt ELSE e.exit_attempt END,
       next_event_index = next_event_index + 1, change_seq = nextval('chaingraph.change_seq')
   FROM held WHERE e.id = held.id AND held.active
   RETURNING e.id, e.workflow_id, e.attempt, e.next_event_index - 1 AS index, e.error_message, e.children_spawned

@@ -49,5 +49,4 @@ def assignment_of(claim: runs.Claim, limits: RunnerLimits, lost: killed.KilledRe
         options=claim.options,
         journal=claim.journal,
         signals=claim.signals,
-        child_ends=claim.child_ends,
     )

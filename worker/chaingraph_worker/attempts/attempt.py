@@ -198,6 +198,7 @@ class _Run:
             park_seconds=dependencies.park_seconds,
             interrupt=self.interrupt,
             calling=lambda: self._calling.busy,
+            look_at_calls=lambda: self._calling.look(),
         )
         self._engine = RemoteEngine(
             assignment_of(claim, limits_of(claim, dependencies.limits, connections), lost),
@@ -213,6 +214,7 @@ class _Run:
             self._flusher,
             dependencies.spawner.call_limits(dependencies.limits.max_children),
             ended=self._engine.child_ended,
+            in_flight=lambda: self._engine.ends_in_flight,
             settle=partial(dependencies.spawner.ended, claim.execution_id, awaited=True),
             broken=self._refused,
         )

@@ -27,8 +27,12 @@ from chaingraph_store.ledger import Ledger
 from chaingraph_store.transient import retry_transient
 from chaingraph_worker import metrics
 from chaingraph_worker.attempts.flusher import Flusher
-from chaingraph_worker.supervision.engine import EngineCall
+from chaingraph_worker.supervision.children import EngineCall
 
+_CALL_BYTES: Final = 512
+"""Memory of a call that waits to be made, without its inputs."""
+_IN_FLIGHT_SECONDS: Final = 0.002
+"""Time between two looks whether the engine has taken the ends: only then the next ones are read."""
 _FULL_SECONDS: Final = 1.0
 """Delay before the quota of a full namespace is read again."""
 _log = structlog.get_logger(__name__)
@@ -47,6 +51,7 @@ class Calling:
 
     Args:
         ended: takes the end of a call: the fields of `chaingraph_flow.ChildEnd`, as JSON.
+        in_flight: says whether the engine has not taken all ends yet.
         settle: called when executions have ended without a worker, so that their parent has to be told.
         broken: called with an error that does not go away.
     """
@@ -59,6 +64,7 @@ class Calling:
         limits: CallLimits,
         *,
         ended: Callable[[str], None],
+        in_flight: Callable[[], bool],
         settle: Callable[[], None],
         broken: Callable[[Exception], None],
     ) -> None:
@@ -67,41 +73,64 @@ class Calling:
         self._flusher = flusher
         self._limits = limits
         self._ended = ended
+        self._in_flight = in_flight
         self._settle = settle
         self._broken = broken
         self._live: dict[str, ExecutionId] = {}
         self._queue: asyncio.Queue[tuple[Sequence[EngineCall], Sequence[str]]] = asyncio.Queue()
         self._task: asyncio.Task[None] | None = None
         self._working = False
+        self._looking: asyncio.Task[None] | None = None
+        self._look_again = False
 
     @property
     def busy(self) -> bool:
-        """Whether something is left to create or to stop."""
-        return self._working or not self._queue.empty()
+        """Whether something is left to create, to stop or to read, or the engine has yet to take an end."""
+        reading = self._looking is not None or self._in_flight()
+        return self._working or not self._queue.empty() or reading
 
     def take(self, calls: Sequence[EngineCall], stopped: Sequence[str]) -> None:
         """Take new calls, and the paths of calls to stop."""
         self._queue.put_nowait((calls, stopped))
+        self._flusher.count_calls(_size_of(calls))
         self._flusher.expect(bool(calls and not stopped))
         if self._task is None:
             self._task = asyncio.create_task(self._work(), name=f"calls of {self._claim.execution_id}")
 
-    async def look(self) -> None:
-        """Give the engine the ends of its calls. They come as commands too, a moment later."""
-        if not self._live:
-            return
+    def look(self) -> None:
+        """Read the ends of calls, and give them to the engine."""
+        self._look_again = True
+        if self._looking is None and self._live:
+            self._looking = asyncio.create_task(self._look(), name=f"ends of calls of {self._claim.execution_id}")
+
+    async def _look(self) -> None:
+        try:
+            while self._look_again and self._live:
+                self._look_again = False
+                ends = await retry_transient(self._read_ends, what="ends of calls")
+                for call, id_ in list(self._live.items()):
+                    if id_ in ends:
+                        del self._live[call]
+                for end in ends.values():
+                    self._look_again = True  # there may be more
+                    self._ended(end)
+                while self._in_flight():  # noqa: ASYNC110 - its report has no event of its own
+                    await asyncio.sleep(_IN_FLIGHT_SECONDS)
+        except Exception as error:  # noqa: BLE001 - the engine must not wait forever
+            _log.exception("cannot read the ends of calls")
+            self._broken(error)
+        finally:
+            self._looking = None
+
+    async def _read_ends(self) -> dict[ExecutionId, str]:
         async with self._ledger.connection() as connection:
-            ends = await calling.ended_of(connection, list(self._live.values()))
-        for call, id_ in list(self._live.items()):
-            if id_ in ends:
-                del self._live[call]
-        for end in ends.values():
-            self._ended(end)
+            return await calling.ended(connection, list(self._live.values()))
 
     def close(self) -> None:
         """Make no further calls."""
-        if self._task is not None:
-            self._task.cancel()
+        for task in (self._task, self._looking):
+            if task is not None:
+                task.cancel()
 
     async def _work(self) -> None:
         while True:
@@ -113,6 +142,7 @@ class Calling:
                     await self._stop([self._live.pop(call) for call in stopped if call in self._live])
                 if calls:
                     await self._call([self._new(each) for each in calls])
+                self._flusher.count_calls(-_size_of(calls))
             except OwnershipLost:
                 return  # the flusher ends the attempt
             except Exception as error:  # noqa: BLE001 - the engine must not wait forever
@@ -133,6 +163,8 @@ class Calling:
         left = [each for each in calls if each.id not in known]
         if not left:
             self._flusher.expect(False)
+        if known:
+            self.look()  # they may have ended long ago
         while left:
             wanted = left[:BATCH]
             room = await retry_transient(partial(self._room, len(wanted)), what="room for calls")
@@ -188,3 +220,7 @@ class Calling:
 
         await retry_transient(once, what="stop of calls")
         self._settle()
+
+
+def _size_of(calls: Sequence[EngineCall]) -> int:
+    return sum(len(each.inputs) + _CALL_BYTES for each in calls)

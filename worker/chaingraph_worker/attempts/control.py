@@ -42,12 +42,15 @@ class Control:
         park_seconds: float,
         interrupt: Callable[[str], None],
         calling: Callable[[], bool] = lambda: False,
+        look_at_calls: Callable[[], None] = lambda: None,
     ) -> None:
         """Create it. `park_seconds`: how long a pause or a wait may keep its slot; `interrupt` ends a lost attempt.
 
-        `calling` says whether executions are being created for it: nobody would wake it when they end.
+        `calling` says whether its calls are being made, or their ends read: nothing would wake it then. `look_at_calls`
+        reads the ends.
         """
         self._calling = calling
+        self._look_at_calls = look_at_calls
         self._ledger = ledger
         self._claim = claim
         self._inbox = inbox
@@ -111,6 +114,8 @@ class Control:
         kind = command["kind"]
         if kind not in _KINDS:
             _log.warning("unknown command ignored", kind=kind, seq=command["seq"])
+        if kind == "CHILD_ENDED":
+            self._look_at_calls()
         engine.command(command)
         metrics.COMMANDS.labels(kind).inc()
         _log.info("command", execution_id=self._claim.execution_id, kind=kind, seq=command["seq"])

@@ -15,6 +15,7 @@ from contextlib import suppress
 from dataclasses import replace
 from typing import Final
 
+import psycopg
 import structlog
 
 from chaingraph_store.attempts import runs
@@ -72,6 +73,7 @@ class Flusher:
         self._ended = ended
         self._congested = congested
         self._pending = 0
+        self._waiting = 0
         self._held_back = False
         self._journal: list[runs.JournalEntry] = []
         self._log: list[runs.LogEntry] = []
@@ -107,10 +109,19 @@ class Flusher:
         self._log.extend(runs.LogEntry(each.type, each.timestamp, each.data) for each in log)
         self._pending += sum(len(end.record) for end in ends) + sum(len(each.data) for each in log)
         self._handed_in += len(ends) + len(log)
-        if self._pending > _MOST_PENDING and not self._held_back:
-            self._held_back = True
-            self._congested(True)
+        self._throttle()
         self._wake.set()
+
+    def count_calls(self, size: int) -> None:
+        """Count bytes of calls that wait to be made; negative when they no longer do."""
+        self._waiting += size
+        self._throttle()
+
+    def _throttle(self) -> None:
+        too_much = self._pending + self._waiting > _MOST_PENDING
+        if too_much != self._held_back:
+            self._held_back = too_much
+            self._congested(too_much)
 
     def expect(self, calls: bool) -> None:
         """Announce calls, so that they are written together with the reports before them; or that none come now."""
@@ -262,15 +273,20 @@ class Flusher:
                 elif abandons:
                     await stopping.stop_calls(connection, self._claim.execution_id)
 
-        await retry_transient(once, what="journal", failed=lambda _: metrics.FLUSH_RETRIES.inc())
+        async def with_current_flows() -> None:
+            try:
+                await once()
+            except psycopg.errors.ForeignKeyViolation:
+                # The revision of a called Flow was replaced and removed at this moment. Another one is there now.
+                await once()
+
+        await retry_transient(with_current_flows, what="journal", failed=lambda _: metrics.FLUSH_RETRIES.inc())
         metrics.FLUSH_SECONDS.observe(time.perf_counter() - started)
         metrics.EVENTS.inc(len(log))
         self._flushed_at = time.perf_counter()
         self._next_index += len(log)
         self._written = target
-        if self._held_back and self._pending <= _MOST_PENDING:
-            self._held_back = False
-            self._congested(False)
+        self._throttle()
         async with self._advanced:
             self._advanced.notify_all()
 

@@ -11,8 +11,8 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 Command = Mapping[str, Any]
-"""`seq`, its number in the execution's row, and `kind`: PAUSE, RESUME, STEP, BREAKPOINTS or SIGNAL, with their own
-fields."""
+"""`seq`, its number in the execution's row, and `kind`: PAUSE, RESUME, STEP, BREAKPOINTS, SIGNAL or CHILD_ENDED, with
+their own fields."""
 
 
 class CommandInbox:

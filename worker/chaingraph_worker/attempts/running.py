@@ -37,7 +37,7 @@ class RunningAttempt:
     """Record that the row has commands up to this number."""
     park_at_once: Callable[[], None]
     """Release the slot as soon as it is paused and nothing runs."""
-    look_at_calls: Callable[[], Awaitable[None]]
+    look_at_calls: Callable[[], None]
     """Read the ends of executions that its nodes have called."""
     look_at_signals: Callable[[int], Awaitable[None]]
     """Read the signals among the commands up to this number."""
@@ -117,7 +117,7 @@ class RunningAttempts:
         if not attempts:
             return
         for attempt in attempts.values():
-            await attempt.look_at_calls()
+            attempt.look_at_calls()
         async with self._ledger.connection() as connection:
             news = await runs.not_ours(connection, [attempt.claim for attempt in attempts.values()])
         for execution_id, moved in news.items():

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, Self
 
-_BLOBS: Final = ("flow_spec", "inputs", "events", "integration", "options", "journal", "signals", "child_ends")
+_BLOBS: Final = ("flow_spec", "inputs", "events", "integration", "options", "journal", "signals")
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,8 +59,6 @@ class Assignment:
     """`[[attempt, record], …]`."""
     signals: bytes
     """`[[seq, id, name, by, at, attempt, payload], …]`."""
-    child_ends: bytes = b"[]"
-    """Lists of the fields of `chaingraph_flow.ChildEnd`."""
 
     def to_frame(self) -> tuple[dict[str, Any], list[bytes]]:
         """Encode it as a message."""

@@ -13,7 +13,6 @@ from chaingraph_crds.flow import FlowSpec
 from chaingraph_crds.node_paths import flow_of
 from chaingraph_flow import (
     WAITING,
-    ChildEnd,
     Children,
     ControlState,
     Egress,
@@ -105,7 +104,6 @@ def engine_of(
         ],
         signals_told=assignment.applied_seq,
         children=children,
-        child_ends=[ChildEnd(*each) for each in orjson.loads(assignment.child_ends)],
         recorder=recorder,
         resumed=assignment.started_before,
         control=ControlState(

@@ -37,6 +37,8 @@ class Reports:
     def __init__(self, send: Send, applied: int) -> None:
         """Create it. `applied`: the number of the last command that the engine started with."""
         self.applied = applied
+        self.ends = 0
+        """The number of ends of calls that the engine has taken."""
         self._send = send
         self._loop = asyncio.get_running_loop()
         self._engine: Engine | None = None
@@ -162,6 +164,7 @@ class Reports:
             ],
             "control": [engine.paused, engine.pause_node, engine.quiet, engine.held, engine.asleep_until],
             "live_children": engine.live_children,
+            "ends": self.ends,
             "nodes_ended": engine.nodes_ended,
             "owed": engine.steps_owed,
             "ran": engine.ran_ms,

@@ -111,6 +111,8 @@ class Session:
             self._early.append(message)
         elif "child_end" in message:
             self._engine.child_ended(ChildEnd(*orjson.loads(message["child_end"])))
+            self._reports.ends += 1
+            self._reports.soon()
         elif "stop" in message:
             self._engine.stop(message["stop"])
         elif "park" in message:
@@ -132,8 +134,6 @@ class Session:
                 engine.set_breakpoints(command["breakpoints"])
             case "SIGNAL":
                 engine.deliver(_signal(command))
-            case "CHILD_ENDED":
-                engine.child_ended(ChildEnd(*orjson.loads(command["end"])))
         self._reports.flush()
 
     def stuck(self, node_id: str, tries: int, started_at: int, message: str) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Self
 
@@ -28,6 +28,22 @@ class Children:
         return cls(
             tuple(EmittedEvent(name, payload, flow) for (name, flow), payload in named), fields["nodes"], integration
         )
+
+
+@dataclass(frozen=True, slots=True)
+class EngineCall:
+    """A call that is to run as an execution of its own: the fields of `chaingraph_flow.ChildCall`; `inputs` as JSON."""
+
+    call: str
+    tried: str
+    subflow: str
+    flow: str
+    nodes: int
+    inputs: bytes
+
+
+OnCalls = Callable[[Sequence[EngineCall], Sequence[str]], None]
+"""Takes new calls, and the paths of those to stop."""
 
 
 class ChildrenUnread(Exception):

@@ -20,7 +20,7 @@ from chaingraph_worker.errors import SecretReason, SecretRefused
 from chaingraph_worker.runner.assignment import Assignment
 from chaingraph_worker.runner.board import Board
 from chaingraph_worker.runner.endings import NODE_TIMEOUT
-from chaingraph_worker.supervision.children import Children
+from chaingraph_worker.supervision.children import Children, EngineCall, OnCalls
 from chaingraph_worker.supervision.killed import Ended, KilledTry
 from chaingraph_worker.supervision.pool import Pool
 from chaingraph_worker.supervision.runner import Runner
@@ -88,6 +88,8 @@ class EngineState:
     """When the first waiting node continues, in milliseconds since 1970, if nothing else is left to do until then."""
     children: int = 0
     """Executions that nodes have called, and that it waits for."""
+    ends: int = 0
+    """The number of ends of calls that it has taken."""
     steps_owed: int = 0
     ran_ms: int = 0
     applied: int = 0
@@ -101,22 +103,6 @@ class EngineState:
 
 ReadSecret = Callable[[str, Any], Awaitable[tuple[str, str]]]
 """Takes a namespace and a reference; returns the name of the secret for messages, and its value."""
-
-
-@dataclass(frozen=True, slots=True)
-class EngineCall:
-    """A call that is to run as an execution of its own: the fields of `chaingraph_flow.ChildCall`; `inputs` as JSON."""
-
-    call: str
-    tried: str
-    subflow: str
-    flow: str
-    nodes: int
-    inputs: bytes
-
-
-OnCalls = Callable[[Sequence[EngineCall], Sequence[str]], None]
-"""Takes new calls, and the paths of those to stop."""
 
 
 class Recorder(Protocol):
@@ -160,6 +146,7 @@ class RemoteEngine:
         self._on_control = on_control
         self._may_spawn = may_spawn
         self._on_calls = on_calls
+        self._ends_sent = 0
         self.state = EngineState(
             paused=assignment.paused,
             pause_node=assignment.pause_node,
@@ -206,7 +193,13 @@ class RemoteEngine:
 
     def child_ended(self, end: str) -> None:
         """Give it the end of a call: the fields of `chaingraph_flow.ChildEnd`, as JSON. Again without effect."""
+        self._ends_sent += 1
         self._send({"child_end": end})
+
+    @property
+    def ends_in_flight(self) -> bool:
+        """Whether it has not taken all ends of calls yet."""
+        return self._ends_sent > self.state.ends and not self._end.done()
 
     def park(self) -> None:
         """End the engine with Parked, because the row is parked: it is paused, or asleep."""
@@ -319,6 +312,7 @@ class RemoteEngine:
             *(total, completed, failed, skipped, running, waiting, current),
             *(paused, reason, quiet, held, None if asleep_until is None else int(asleep_until)),
             children=header["live_children"],
+            ends=header["ends"],
             steps_owed=header["owed"],
             ended=header["nodes_ended"],
             ran_ms=header["ran"],
@@ -328,7 +322,6 @@ class RemoteEngine:
         )
         if first:
             self.ended_before = now.ended
-        if first:
             return bool(paused) or asleep_until is not None
         return _controls(before) != _controls(now)
 

@@ -236,7 +236,7 @@ class ExecutionSpec(ApiModel):
     )
     spawned_by: SpawnedBy | None = Field(
         default=None,
-        description="Origin of a child. Set by the operator only, on the Executions that it creates for the emissions "
+        description="Origin of a child. Set by the operator only, on the Executions that it creates for the children "
         "of another one. Do not set it: an Execution that you create with it never runs, because the database has no "
         "such child.",
         json_schema_extra=kubernetes(immutable=True),

@@ -1,7 +1,7 @@
 """Ids of executions and of their DBOS workflows. Pure.
 
-An execution's id is derived from the UID of its resource, a child's from its parent's id and the position of its
-emission. So every create, enqueue and spawn can be repeated without a second run.
+An execution's id is derived from the UID of its resource, a child's from its parent's id and its emission, its call, or
+the attempt that it follows. So every create, enqueue and spawn can be repeated without a second run.
 """
 
 from __future__ import annotations

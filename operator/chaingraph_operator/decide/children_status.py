@@ -1,7 +1,8 @@
 """Derive the status fields and the condition that describe children and descendants. Pure.
 
-Only a completed execution has children. Their counts, and the first of them, are shown as read. Whether the whole tree
-has ended follows from the row's `children_active`, which every level updates.
+An execution has children from its calls, its `onExit` and, once it has completed, its events. Their counts, and the
+first of them, are shown as read. Whether the whole tree has ended follows from the row's `children_active`, which every
+level updates.
 """
 
 from __future__ import annotations

@@ -11,19 +11,23 @@ class _Null(Any):
     """The inferred type of null: together with another type it makes that one nullable."""
 
 
+# Shared, with their fingerprints: a flow may have a hundred thousand values.
+_BOOLEAN, _NUMBER, _STRING, _NULL = Boolean(), Number(), String(), _Null(nullable=True)
+
+
 def infer(value: object) -> AnyPortType:
     """Infer the narrowest type of a JSON value; null is a nullable `any`."""
     if isinstance(value, bool):
-        return Boolean()
+        return _BOOLEAN
     if isinstance(value, int | float):
-        return Number()
+        return _NUMBER
     if isinstance(value, str):
-        return String()
+        return _STRING
     if isinstance(value, list):
         return Array(items=union([infer(item) for item in value]) if value else None)
     if isinstance(value, dict):
         return Object(properties={str(name): infer(inner) for name, inner in value.items()})
-    return _Null(nullable=True)
+    return _NULL
 
 
 def union(types: Sequence[AnyPortType]) -> AnyPortType:
